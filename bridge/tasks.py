@@ -80,7 +80,7 @@ def drop_held_replies() -> int:
 
 @shared_task
 def sync_templates() -> int:
-    return provider_sync.sync_due()
+    return provider_sync.sync_due_channels()
 
 
 @shared_task

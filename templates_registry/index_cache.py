@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 # Why a template that is not approved cannot be sent now: shown with the template's name before it.
-ASLEEP = {
+UNSENDABLE_REASONS = {
     Status.DRAFT: _("it has not been sent for approval yet"),
     Status.PENDING: _("it is still waiting for approval"),
     Status.REJECTED: _("it was rejected"),
@@ -45,12 +45,12 @@ _indexes: dict[int, tuple[int, MatchIndex]] = {}
 _building = Lock()
 
 
-def recognize(api_channel: ApiChannel, text: str) -> MatchResult:
+def recognize_template(api_channel: ApiChannel, text: str) -> MatchResult:
     """Which template of this account a pasted text is, with which values; see ``matcher``."""
-    return index_of(api_channel).recognize(text)
+    return get_index(api_channel).recognize(text)
 
 
-def index_of(api_channel: ApiChannel) -> MatchIndex:
+def get_index(api_channel: ApiChannel) -> MatchIndex:
     version = Registry.objects.filter(pk=api_channel.pk).values_list("version", flat=True).first() or 0
     kept = _indexes.get(api_channel.pk)
     if kept is not None and kept[0] == version:
@@ -60,19 +60,19 @@ def index_of(api_channel: ApiChannel) -> MatchIndex:
         if kept is not None and kept[0] == version:
             return kept[1]
         # The texts are read after the version: an index may be newer than its number, never older.
-        index = MatchIndex(_entries(api_channel))
+        index = MatchIndex(_build_entries(api_channel))
         _indexes[api_channel.pk] = (version, index)
         return index
 
 
-def _asleep(template: Template) -> StrOrPromise:
+def _unsendable_reason(template: Template) -> StrOrPromise:
     """Why it cannot be sent now; empty if it can."""
     if template.status != Status.APPROVED:
-        return ASLEEP.get(Status(template.status), "")
+        return UNSENDABLE_REASONS.get(Status(template.status), "")
     return sendability.list_missing_parts(template.missing) if template.missing else ""
 
 
-def _entries(api_channel: ApiChannel) -> Iterator[IndexEntry]:
+def _build_entries(api_channel: ApiChannel) -> Iterator[IndexEntry]:
     # What buttons and pictures need cannot be pasted. A provider that takes a template's text alone adds them itself.
     text_only = not api_channel.provider.sends_template_values
     templates = Template.objects.filter(api_channel=api_channel).exclude(status=Status.DELETED)
@@ -84,7 +84,7 @@ def _entries(api_channel: ApiChannel) -> Iterator[IndexEntry]:
             yield IndexEntry(
                 template.pattern,
                 ident=template.pk,
-                asleep=_asleep(template),
+                asleep=_unsendable_reason(template),
                 text_only=text_only,
             )
         except InvalidTemplate:

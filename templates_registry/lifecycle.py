@@ -16,33 +16,33 @@ from channels_setup.models import known_secrets
 from .content.components import TemplateDefinition
 from .content.graph_format import InvalidTemplate
 from .matching.text_diff import content_key
-from .models import Registry, Status, Template, TemplateEvent, TemplateUse, TemplateVersion, plain_variables
+from .models import Registry, Status, Template, TemplateEvent, TemplateUse, TemplateVersion, variables_to_rows
 
 Source = TemplateEvent.Source
-BATCH = 500  # rows a statement
+BATCH_SIZE = 500  # rows a statement
 
 # A text that people change here is another text than the one the provider judged, wherever that had got to.
-JUDGED = (
+REVIEWED_STATUSES = (
     *(Status.PENDING, Status.APPROVED, Status.REJECTED, Status.PAUSED, Status.DISABLED, Status.IN_APPEAL),
     *(Status.LIMIT_EXCEEDED, Status.UNKNOWN),
 )
 
 
 @dataclass(frozen=True, kw_only=True)
-class By:
+class ChangeAuthor:
     """Who or what changes something."""
 
     source: str
     user: Any = None
 
 
-def create(template: Template, *, by: By, reason: str = "") -> Template:
+def create(template: Template, *, by: ChangeAuthor, reason: str = "") -> Template:
     """Save a new template with its first version and its first event."""
     return create_many([template], by=by, reason=reason)[0]
 
 
 @transaction.atomic
-def create_many(templates: Sequence[Template], *, by: By, reason: str = "") -> list[Template]:
+def create_many(templates: Sequence[Template], *, by: ChangeAuthor, reason: str = "") -> list[Template]:
     """The same for a whole list in a handful of statements: an account may bring thousands."""
     now = timezone.now()
     for template in templates:
@@ -51,17 +51,19 @@ def create_many(templates: Sequence[Template], *, by: By, reason: str = "") -> l
             template.submitted_at = template.submitted_at or now
         if template.status == Status.APPROVED:
             template.approved_at = template.approved_at or now
-    made = Template.objects.bulk_create(templates, batch_size=BATCH)
-    TemplateVersion.objects.bulk_create((_version(one, number=1, by=by) for one in made), batch_size=BATCH)
-    events = (_event(one, by=by, what="status", to_status=one.status, reason=reason) for one in made)
-    TemplateEvent.objects.bulk_create(events, batch_size=BATCH)
+    made = Template.objects.bulk_create(templates, batch_size=BATCH_SIZE)
+    TemplateVersion.objects.bulk_create((_build_version(one, number=1, by=by) for one in made), batch_size=BATCH_SIZE)
+    events = (_build_event(one, by=by, what="status", to_status=one.status, reason=reason) for one in made)
+    TemplateEvent.objects.bulk_create(events, batch_size=BATCH_SIZE)
     for api_channel_id in {one.api_channel_id for one in made}:
         Registry.touch(api_channel_id)
     return made
 
 
 @transaction.atomic
-def change_text(template: Template, pattern: TemplateDefinition, *, by: By, approve_again: bool | None = None) -> bool:
+def change_text(
+    template: Template, pattern: TemplateDefinition, *, by: ChangeAuthor, approve_again: bool | None = None
+) -> bool:
     """Give a template a new text. The former one stays as a version; whether the wording changed.
 
     An approved text that people change has to be approved again, unless it is the provider that says so, or
@@ -72,13 +74,13 @@ def change_text(template: Template, pattern: TemplateDefinition, *, by: By, appr
     if text_changed:
         locked.take(pattern)
     else:
-        locked.variables = plain_variables(pattern.variables)
+        locked.variables = variables_to_rows(pattern.variables)
     locked.save(update_fields=["components", "parameter_format", "variables", "updated_at"])
     if text_changed:
-        _keep_version(locked, by=by)
-        note(locked, by=by, what="text", from_status=locked.status, to_status=locked.status)
+        _save_version(locked, by=by)
+        record_event(locked, by=by, what="text", from_status=locked.status, to_status=locked.status)
         again = by.source in (Source.HAND, Source.IMPORT) if approve_again is None else approve_again
-        if again and locked.status in JUDGED:
+        if again and locked.status in REVIEWED_STATUSES:
             change_status(locked, Status.DRAFT, by=by)
     Registry.touch(locked.api_channel_id)
     template.refresh_from_db()
@@ -94,7 +96,7 @@ def is_reworded(template: Template, pattern: TemplateDefinition) -> bool:
 
 
 @transaction.atomic
-def change_status(template: Template, status: str, *, by: By, reason: str = "") -> bool:
+def change_status(template: Template, status: str, *, by: ChangeAuthor, reason: str = "") -> bool:
     """Move a template through its life; whether it moved. ``reason``: the provider's words, or a person's."""
     reason = known_secrets.redact(str(reason))  # as it is stored: or every sync would find another reason
     locked = Template.objects.select_for_update().get(pk=template.pk)
@@ -110,46 +112,46 @@ def change_status(template: Template, status: str, *, by: By, reason: str = "") 
         if newest is not None:
             TemplateVersion.objects.filter(pk=newest.pk).update(was_approved=True)
     locked.save(update_fields=["status", "reject_reason", "submitted_at", "approved_at", "updated_at"])
-    note(locked, by=by, what="status", from_status=before, to_status=status, reason=reason)
+    record_event(locked, by=by, what="status", from_status=before, to_status=status, reason=reason)
     Registry.touch(locked.api_channel_id)
     template.refresh_from_db()
     return True
 
 
 @transaction.atomic
-def change_category(template: Template, category: str, *, by: By) -> bool:
+def change_category(template: Template, category: str, *, by: ChangeAuthor) -> bool:
     """The provider moved the template to another category, which changes its price: worth an event of its own."""
     if template.category == category:
         return False
     before, template.category = template.category, category
     template.save(update_fields=["category", "updated_at"])
-    note(template, by=by, what="category", to_status=template.status, reason=f"{before} → {category}")
+    record_event(template, by=by, what="category", to_status=template.status, reason=f"{before} → {category}")
     return True
 
 
 @transaction.atomic
-def announce_category(template: Template, category: str, *, at: datetime | None, by: By) -> bool:
+def announce_category(template: Template, category: str, *, at: datetime | None, by: ChangeAuthor) -> bool:
     """The provider will move the template to another category: said beforehand, once, since its price will change."""
     when = f" ({timezone.localtime(at):%Y-%m-%d %H:%M})" if at else ""
     reason = f"{template.category} → {category}{when}"
     if template.category == category or template.events.filter(what="category_soon", reason=reason).exists():
         return False
-    note(template, by=by, what="category_soon", to_status=template.status, reason=reason)
+    record_event(template, by=by, what="category_soon", to_status=template.status, reason=reason)
     return True
 
 
 @transaction.atomic
-def change_quality(template: Template, quality: str, *, by: By) -> bool:
+def change_quality(template: Template, quality: str, *, by: ChangeAuthor) -> bool:
     """How clients take to the template, as the provider sees it: what is poor for long is paused next."""
     if template.quality == quality:
         return False
     before, template.quality = template.quality, quality
     template.save(update_fields=["quality", "updated_at"])
-    note(template, by=by, what="quality", to_status=template.status, reason=f"{before} → {quality}")
+    record_event(template, by=by, what="quality", to_status=template.status, reason=f"{before} → {quality}")
     return True
 
 
-def note_use(template_id: int, *, user: Any) -> None:
+def record_use(template_id: int, *, user: Any) -> None:
     """A template went out: counted for the list, and remembered among the operator's recent ones."""
     now = timezone.now()
     Template.objects.filter(pk=template_id).update(times_used=F("times_used") + 1, last_used_at=now)
@@ -157,16 +159,16 @@ def note_use(template_id: int, *, user: Any) -> None:
         TemplateUse.objects.update_or_create(user=user, template_id=template_id, defaults={"last_used_at": now})
 
 
-def set_favourite(template_id: int, *, user: Any, is_favourite: bool) -> None:
+def set_favorite(template_id: int, *, user: Any, is_favourite: bool) -> None:
     TemplateUse.objects.update_or_create(user=user, template_id=template_id, defaults={"is_favourite": is_favourite})
 
 
-def _keep_version(template: Template, *, by: By) -> None:
+def _save_version(template: Template, *, by: ChangeAuthor) -> None:
     newest = template.versions.first()
-    _version(template, number=newest.number + 1 if newest else 1, by=by).save()
+    _build_version(template, number=newest.number + 1 if newest else 1, by=by).save()
 
 
-def _version(template: Template, *, number: int, by: By) -> TemplateVersion:
+def _build_version(template: Template, *, number: int, by: ChangeAuthor) -> TemplateVersion:
     return TemplateVersion(
         template=template,
         number=number,
@@ -178,12 +180,14 @@ def _version(template: Template, *, number: int, by: By) -> TemplateVersion:
     )
 
 
-def note(template: Template, *, by: By, what: str, to_status: str, from_status: str = "", reason: str = "") -> None:
-    _event(template, by=by, what=what, to_status=to_status, from_status=from_status, reason=reason).save()
+def record_event(
+    template: Template, *, by: ChangeAuthor, what: str, to_status: str, from_status: str = "", reason: str = ""
+) -> None:
+    _build_event(template, by=by, what=what, to_status=to_status, from_status=from_status, reason=reason).save()
 
 
-def _event(
-    template: Template, *, by: By, what: str, to_status: str, from_status: str = "", reason: str = ""
+def _build_event(
+    template: Template, *, by: ChangeAuthor, what: str, to_status: str, from_status: str = "", reason: str = ""
 ) -> TemplateEvent:
     return TemplateEvent(
         template=template,

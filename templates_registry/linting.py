@@ -1,6 +1,6 @@
 """What is allowed but will hurt: ambiguous variables, too few fixed words, a drifted category, collisions.
 
-Everything here is a warning. ``lint`` looks at one template on save, with the others of its account beside it;
+Everything here is a warning. ``lint_template`` looks at one template on save, with the others of its account beside it;
 ``lint_registry`` at all of them.
 """
 
@@ -14,18 +14,18 @@ from .content.components import Level, Placeholder, Problem, TemplateDefinition,
 from .content.validation import validate
 from .matching.collisions import Collision, find_collisions
 
-NAMED_AT_MOST = 3  # of the templates with which a collision is unlikely
-FEW_LETTERS = 10
+MAX_NAMES = 3  # of the templates with which a collision is unlikely
+MIN_FIXED_LETTERS = 10
 LETTER = re.compile(r"[^\W_]")
 
 Key = tuple[str, str]
 
 
-def lint(template: TemplateDefinition, *, others: Sequence[TemplateDefinition] = ()) -> list[Problem]:
+def lint_template(template: TemplateDefinition, *, others: Sequence[TemplateDefinition] = ()) -> list[Problem]:
     """All that is wrong or unwise with one template. ``others``: the rest of its account's."""
-    found = [*validate(template), *_own(template)]
+    found = [*validate(template), *_lint_own_text(template)]
     if others:
-        found += _told(template, find_collisions([template, *others], only=0))
+        found += _collision_warnings(template, find_collisions([template, *others], only=0))
     return found
 
 
@@ -36,25 +36,29 @@ def lint_registry(templates: Sequence[TemplateDefinition]) -> dict[Key, list[Pro
         met[collision.first.key].append(collision)
         met[collision.second.key].append(collision)
     found = {
-        template.key: [*validate(template), *_own(template), *_told(template, met[template.key])]
+        template.key: [
+            *validate(template),
+            *_lint_own_text(template),
+            *_collision_warnings(template, met[template.key]),
+        ]
         for template in templates
     }
     return {key: problems for key, problems in found.items() if problems}
 
 
-def _own(template: TemplateDefinition) -> Iterator[Problem]:
+def _lint_own_text(template: TemplateDefinition) -> Iterator[Problem]:
     asked, category = template.asked_category, template.category
     if asked and category and asked != category:
         yield _warning("category", "category_drift", asked=asked.lower(), category=category.lower())
     for field, text in (("header", template.header_text), ("body", template.body)):
-        yield from _ambiguous(field, text)
+        yield from _ambiguous_variables(field, text)
     pieces = split_placeholders(template.body)
     fixed = "".join(piece for piece in pieces if isinstance(piece, str))
-    if len(pieces) > 1 and len(LETTER.findall(fixed)) < FEW_LETTERS:
+    if len(pieces) > 1 and len(LETTER.findall(fixed)) < MIN_FIXED_LETTERS:
         yield _warning("body", "too_wide")
 
 
-def _ambiguous(field: str, text: str) -> Iterator[Problem]:
+def _ambiguous_variables(field: str, text: str) -> Iterator[Problem]:
     """Variables with no letter or digit between them on one line: values often hold spaces, commas and dashes."""
     pieces = split_placeholders(text)
     for index in range(1, len(pieces) - 2, 2):
@@ -66,7 +70,9 @@ def _ambiguous(field: str, text: str) -> Iterator[Problem]:
             yield _warning(field, "ambiguous_variables", between=between, **names)
 
 
-def _told(template: TemplateDefinition, met: Iterator[Collision] | Sequence[Collision]) -> Iterator[Problem]:
+def _collision_warnings(
+    template: TemplateDefinition, met: Iterator[Collision] | Sequence[Collision]
+) -> Iterator[Problem]:
     unlikely: list[str] = []
     for collision in met:
         other = collision.second if collision.first.key == template.key else collision.first
@@ -76,7 +82,7 @@ def _told(template: TemplateDefinition, met: Iterator[Collision] | Sequence[Coll
         else:
             unlikely.append(name)
     if unlikely:
-        names = ", ".join(sorted(unlikely)[:NAMED_AT_MOST])
+        names = ", ".join(sorted(unlikely)[:MAX_NAMES])
         yield _warning("body", "distant_collision", count=len(unlikely), names=names)
 
 

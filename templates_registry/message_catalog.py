@@ -150,18 +150,18 @@ SENTENCES: Mapping[str, StrOrPromise] = {
 }
 
 
-def _fill(text: StrOrPromise, details: Mapping[str, StrOrPromise | int]) -> str:
+def _format_sentence(text: StrOrPromise, details: Mapping[str, StrOrPromise | int]) -> str:
     return str(text) % details
 
 
-_fill_lazily = lazy(_fill, str)
+_format_lazily = lazy(_format_sentence, str)
 
 
-def sentence(code: str, details: Mapping[str, StrOrPromise | int] | None = None) -> StrOrPromise:
+def render_sentence(code: str, details: Mapping[str, StrOrPromise | int] | None = None) -> StrOrPromise:
     """The sentence of a code, in the language of whoever reads it; an unknown code is shown as it is."""
     text = SENTENCES.get(code)
     if text is None:
         return code
     if code == "category_drift" and details:  # the details are the provider's words, as programs know them
         details = {name: _(str(word)) for name, word in details.items()}
-    return _fill_lazily(text, details) if details else text
+    return _format_lazily(text, details) if details else text

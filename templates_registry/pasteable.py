@@ -23,14 +23,14 @@ from .matching.result import MatchOutcome
 from .models import Template
 
 
-def can_be_pasted(template: Template) -> bool:
+def is_pasteable(template: Template) -> bool:
     """Whether its text alone, filled in, is recognized as this template and has all that it needs."""
     try:
         pattern = template.pattern
     except InvalidTemplate:
         return False
-    values = {variable.key: _sample(variable) for variable in pattern.variables if variable.in_text}
-    found = index_cache.recognize(template.api_channel, render(pattern, values, text_only=True).text)
+    values = {variable.key: _sample_value(variable) for variable in pattern.variables if variable.in_text}
+    found = index_cache.recognize_template(template.api_channel, render(pattern, values, text_only=True).text)
     return found.outcome is MatchOutcome.TEMPLATE and found.entry is not None and found.entry.ident == template.pk
 
 
@@ -42,18 +42,18 @@ def text_to_paste(pattern: TemplateDefinition) -> str:
         (VariablePlace.BODY, "" if pattern.has_standard_footer else pattern.footer),
     )
     return "\n".join(
-        "".join(_piece(pattern, one, place) for one in split_placeholders(text)) for place, text in texts if text
+        "".join(_render_piece(pattern, one, place) for one in split_placeholders(text)) for place, text in texts if text
     )
 
 
-def _piece(pattern: TemplateDefinition, piece: str | Placeholder, place: VariablePlace) -> str:
+def _render_piece(pattern: TemplateDefinition, piece: str | Placeholder, place: VariablePlace) -> str:
     if not isinstance(piece, Placeholder):
         return piece
     variable = pattern.variable(variable_key(piece.name, place))
     return f"[{variable.label}]" if variable and variable.label else add_braces(piece.name)
 
 
-def _sample(variable: Variable) -> str:
+def _sample_value(variable: Variable) -> str:
     if variable.kind is ValueKind.CODE:
         return "482913"
     return f"Образец{variable.key.replace('.', '')}"  # a word that no template holds

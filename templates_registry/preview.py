@@ -39,10 +39,10 @@ from .models import Template
 if TYPE_CHECKING:
     from django_stubs_ext import StrOrPromise
 
-PREFIX = "v."  # of a field's name in a form, before the variable's key
-LONGEST_VALUE = 4096
+FIELD_PREFIX = "v."  # of a field's name in a form, before the variable's key
+MAX_VALUE_LENGTH = 4096
 
-NOTES: Mapping[ValueKind, StrOrPromise] = {
+VALUE_HINTS: Mapping[ValueKind, StrOrPromise] = {
     ValueKind.MEDIA: _("A link to the file, beginning with https://"),
     ValueKind.FILENAME: _("The name that the phone shows, such as “Invoice 5.pdf”"),
     ValueKind.LATITUDE: _("A number from −90 to 90, such as 59.9343"),
@@ -52,12 +52,12 @@ NOTES: Mapping[ValueKind, StrOrPromise] = {
     ValueKind.CATALOG: _("The catalog's number at Meta"),
 }
 
-BEGIN, END = "\ue000", "\ue001"  # private characters around a value while its text is being formatted
+MARK_START, MARK_END = "\ue000", "\ue001"  # private characters around a value while its text is being formatted
 TAG = re.compile(r"<[^<>]*>")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Field:
+class ValueField:
     variable: Variable
     value: str
     title: StrOrPromise
@@ -65,7 +65,7 @@ class Field:
 
     @property
     def name(self) -> str:
-        return PREFIX + self.variable.key
+        return FIELD_PREFIX + self.variable.key
 
     @property
     def is_missing(self) -> bool:
@@ -80,7 +80,7 @@ class Field:
         """What is wrong, in words."""
         if self.problem is None:
             return ""
-        return message_catalog.sentence(self.code, {**self.problem.details, "title": self.title})
+        return message_catalog.render_sentence(self.code, {**self.problem.details, "title": self.title})
 
     @property
     def is_wrong(self) -> bool:
@@ -90,7 +90,7 @@ class Field:
     @property
     def note(self) -> StrOrPromise:
         """How the value is written, where that does not go without saying."""
-        return NOTES.get(self.variable.kind, "")
+        return VALUE_HINTS.get(self.variable.kind, "")
 
     @property
     def is_multiline(self) -> bool:
@@ -102,7 +102,7 @@ class Field:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Piece:
+class SourcePiece:
     """A stretch of a template's own text; ``key`` where a variable stands."""
 
     text: str
@@ -111,7 +111,7 @@ class Piece:
 
 
 @dataclass(frozen=True)
-class Filling:
+class TemplatePreview:
     """One template with values. ``values`` by key; those of no variable are left aside."""
 
     template: Template
@@ -136,14 +136,14 @@ class Filling:
         return self.rendering.ready
 
     @cached_property
-    def fields(self) -> list[Field]:
+    def fields(self) -> list[ValueField]:
         problems = {one.field: one for one in reversed(self.rendering.problems)}
         found = []
         for variable in self.pattern.variables:
             if self.text_only and not variable.in_text:
                 continue  # the provider adds it by itself
             found.append(
-                Field(
+                ValueField(
                     variable=variable,
                     value=self.given.get(variable.key, ""),
                     problem=problems.get(f"variables.{variable.key}"),
@@ -196,7 +196,7 @@ class Filling:
         return [values[key] for key in HEADER_LOCATION[2:] if values.get(key)]
 
     @cached_property
-    def source(self) -> list[list[Piece]]:
+    def source(self) -> list[list[SourcePiece]]:
         """The approved text, a component a list, with each variable under its title or its value."""
         texts = (
             (VariablePlace.HEADER, self.pattern.header_text),
@@ -205,64 +205,64 @@ class Filling:
         )
         return [list(self._pieces(place, text)) for place, text in texts if text]
 
-    def _pieces(self, place: str, text: str) -> Iterator[Piece]:
+    def _pieces(self, place: str, text: str) -> Iterator[SourcePiece]:
         for piece in split_placeholders(text):
             if isinstance(piece, Placeholder):
                 key = variable_key(piece.name, VariablePlace(place)) if place else piece.name
                 value = self.given.get(key, "")
-                yield Piece(text=value or self.pattern.title_of(key), key=key, is_filled=bool(value))
+                yield SourcePiece(text=value or self.pattern.title_of(key), key=key, is_filled=bool(value))
             elif piece:
-                yield Piece(text=piece)
+                yield SourcePiece(text=piece)
 
     @property
     def marked_header(self) -> SafeString:
         """As it is: a header is not formatted."""
         html = str(escape(self._with_marks.header))
-        return mark_safe(html.replace(BEGIN, "<mark>").replace(END, "</mark>"))
+        return mark_safe(html.replace(MARK_START, "<mark>").replace(MARK_END, "</mark>"))
 
     @property
     def marked_body(self) -> SafeString:
-        return marked(self._with_marks.body)
+        return html_with_marks(self._with_marks.body)
 
     @cached_property
     def _with_marks(self) -> Rendering:
         values = apply_defaults(self.pattern, self.given)
-        around = {key: BEGIN + plain(value) + END for key, value in values.items() if value}
+        around = {key: MARK_START + strip_marks(value) + MARK_END for key, value in values.items() if value}
         return render(self.pattern, around)
 
 
-def filling(template: Template, values: Mapping[str, str]) -> Filling | None:
+def build_preview(template: Template, values: Mapping[str, str]) -> TemplatePreview | None:
     """None where the template's components cannot be read."""
     try:
         template.pattern  # noqa: B018  # read here, so that nobody further on meets broken components
     except InvalidTemplate:
         return None
-    return Filling(template, values, text_only=not template.api_channel.provider.sends_template_values)
+    return TemplatePreview(template, values, text_only=not template.api_channel.provider.sends_template_values)
 
 
-def values_in(form: Mapping[str, str]) -> dict[str, str]:
+def values_from_form(form: Mapping[str, str]) -> dict[str, str]:
     """The values of a posted form, by key."""
     return {
-        name.removeprefix(PREFIX): value.replace("\0", "")[:LONGEST_VALUE]
+        name.removeprefix(FIELD_PREFIX): value.replace("\0", "")[:MAX_VALUE_LENGTH]
         for name, value in form.items()
-        if name.startswith(PREFIX)
+        if name.startswith(FIELD_PREFIX)
     }
 
 
-def plain(text: str) -> str:
-    return text.replace(BEGIN, "").replace(END, "")
+def strip_marks(text: str) -> str:
+    return text.replace(MARK_START, "").replace(MARK_END, "")
 
 
-def marked(text: str) -> SafeString:
+def html_with_marks(text: str) -> SafeString:
     """The text as HTML with its values in <mark>; without marks where they would cross its bold or italic."""
-    html = TAG.sub(lambda tag: plain(tag[0]), render_html(text))
+    html = TAG.sub(lambda tag: strip_marks(tag[0]), render_html(text))
     opened: list[str] = []
-    for step in re.finditer(f"{BEGIN}|{END}|</?([a-z]+)[^>]*>", html):
-        name = "mark" if step[0] in (BEGIN, END) else step[1]
+    for step in re.finditer(f"{MARK_START}|{MARK_END}|</?([a-z]+)[^>]*>", html):
+        name = "mark" if step[0] in (MARK_START, MARK_END) else step[1]
         if name == "br":
             continue
-        if step[0] != END and not step[0].startswith("</"):
+        if step[0] != MARK_END and not step[0].startswith("</"):
             opened.append(name)
         elif not opened or opened.pop() != name:
-            return render_html(plain(text))
-    return mark_safe(html.replace(BEGIN, "<mark>").replace(END, "</mark>"))
+            return render_html(strip_marks(text))
+    return mark_safe(html.replace(MARK_START, "<mark>").replace(MARK_END, "</mark>"))

@@ -32,19 +32,19 @@ from .content.components import Placeholder, TemplateDefinition, add_braces, spl
 from .content.graph_format import InvalidTemplate
 from .models import Category, Status, Template, TemplateUse
 
-LATELY = timedelta(days=14)
-LONGEST_QUERY = 80
-MOST_WORDS = 200  # characters of a text in a list
+RECENT_PERIOD = timedelta(days=14)
+MAX_QUERY_LENGTH = 80
+EXCERPT_LENGTH = 200  # characters of a text in a list
 
-FAVOURITE, RECENT, OTHER = "favourite", "recent", "other"
+FAVORITE, RECENT, OTHER = "favourite", "recent", "other"
 GROUPS: Mapping[str, Promise] = {
-    FAVOURITE: pgettext_lazy("templates", "Favourites"),
+    FAVORITE: pgettext_lazy("templates", "Favourites"),
     RECENT: pgettext_lazy("templates", "Used lately"),
     OTHER: pgettext_lazy("templates", "Others"),
 }
 
 
-class Texts(Func):
+class ComponentTexts(Func):
     """All that stands in a template's components, as one text to search in."""
 
     function = "jsonb_path_query_array"
@@ -53,7 +53,7 @@ class Texts(Func):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wanted:
+class TemplateSearch:
     """What somebody looks for. Empty: anything."""
 
     query: str = ""
@@ -63,10 +63,10 @@ class Wanted:
     category: str = ""
 
     @classmethod
-    def of(cls, asked: Mapping[str, str]) -> Wanted:
+    def of(cls, asked: Mapping[str, str]) -> TemplateSearch:
         """From an address; what cannot be read is not asked."""
         return cls(
-            query=asked.get("q", "").replace("\0", "").strip()[:LONGEST_QUERY],
+            query=asked.get("q", "").replace("\0", "").strip()[:MAX_QUERY_LENGTH],
             channel=parse_whole_number(asked.get("channel")),
             status=asked.get("status", "") if asked.get("status") in Status.values else "",
             language=asked.get("language", "").replace("\0", "")[:20],
@@ -78,7 +78,7 @@ class Wanted:
         return bool(self.channel or self.status or self.language or self.category)
 
 
-def wanted_among(rows: QuerySet[Template], wanted: Wanted) -> QuerySet[Template]:
+def filter_templates(rows: QuerySet[Template], wanted: TemplateSearch) -> QuerySet[Template]:
     """Those that answer the question; archived ones only where they are asked for."""
     rows = rows.filter(status=wanted.status) if wanted.status else rows.exclude(status=Status.ARCHIVED)
     if wanted.channel:
@@ -87,26 +87,26 @@ def wanted_among(rows: QuerySet[Template], wanted: Wanted) -> QuerySet[Template]
         rows = rows.filter(language=wanted.language)
     if wanted.category:
         rows = rows.filter(category=wanted.category)
-    return found_by(rows, wanted.query)
+    return search_templates(rows, wanted.query)
 
 
-def found_by(rows: QuerySet[Template], query: str) -> QuerySet[Template]:
+def search_templates(rows: QuerySet[Template], query: str) -> QuerySet[Template]:
     """Every word stands in the name or in the text."""
     rows = rows.exclude(status=Status.DELETED)
     words = query.split()
     if words:
-        rows = rows.alias(texts=Texts(F("components")))
+        rows = rows.alias(texts=ComponentTexts(F("components")))
     for word in words:
         rows = rows.filter(Q(name__icontains=word) | Q(texts__icontains=word))
     return rows
 
 
-def in_order(rows: QuerySet[Template], *, user: Any) -> QuerySet[Template]:
+def order_for_user(rows: QuerySet[Template], *, user: Any) -> QuerySet[Template]:
     """Sorted for this person, each with ``is_favourite`` and ``used_by_me``."""
     mine = TemplateUse.objects.filter(user=user, template=OuterRef("pk"))
-    lately = mine.filter(last_used_at__gte=timezone.now() - LATELY)
-    sendable = _is(Q(status=Status.APPROVED))
-    own_language = _is(Q(language__startswith=(get_language() or "")[:2]))
+    lately = mine.filter(last_used_at__gte=timezone.now() - RECENT_PERIOD)
+    sendable = _is_true(Q(status=Status.APPROVED))
+    own_language = _is_true(Q(language__startswith=(get_language() or "")[:2]))
     return (
         rows.annotate(
             is_favourite=Exists(mine.filter(is_favourite=True)),
@@ -121,18 +121,18 @@ def in_order(rows: QuerySet[Template], *, user: Any) -> QuerySet[Template]:
     )
 
 
-def _is(condition: Q) -> Case:
+def _is_true(condition: Q) -> Case:
     return Case(When(condition, then=Value(True)), default=Value(False), output_field=BooleanField())
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
+class TemplateListItem:
     template: Template
     is_favourite: bool
 
     @property
     def level(self) -> str:
-        return timeline.level_of(self.template.status)
+        return timeline.status_level(self.template.status)
 
     @property
     def words(self) -> str:
@@ -141,11 +141,11 @@ class Row:
             pattern = self.template.pattern
         except InvalidTemplate:
             return ""
-        pieces = split_placeholders(pattern.body[:MOST_WORDS])
-        return " ".join("".join(_named(pattern, one) for one in pieces).split())
+        pieces = split_placeholders(pattern.body[:EXCERPT_LENGTH])
+        return " ".join("".join(_text_or_title(pattern, one) for one in pieces).split())
 
 
-def _named(pattern: TemplateDefinition, piece: str | Placeholder) -> str:
+def _text_or_title(pattern: TemplateDefinition, piece: str | Placeholder) -> str:
     if not isinstance(piece, Placeholder):
         return piece
     variable = pattern.variable(piece.name)
@@ -153,16 +153,16 @@ def _named(pattern: TemplateDefinition, piece: str | Placeholder) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Group:
+class TemplateGroup:
     key: str
     title: Promise
-    rows: list[Row]
+    rows: list[TemplateListItem]
 
 
-def grouped(rows: Iterable[Any]) -> Iterator[Group]:
-    """Rows ``in_order`` under their headings."""
-    groups: dict[str, list[Row]] = {key: [] for key in GROUPS}
+def group_templates(rows: Iterable[Any]) -> Iterator[TemplateGroup]:
+    """Rows ``order_for_user`` under their headings."""
+    groups: dict[str, list[TemplateListItem]] = {key: [] for key in GROUPS}
     for row in rows:
-        key = FAVOURITE if row.is_favourite else RECENT if row.used_by_me else OTHER
-        groups[key].append(Row(template=row, is_favourite=row.is_favourite))
-    return (Group(key=key, title=GROUPS[key], rows=found) for key, found in groups.items() if found)
+        key = FAVORITE if row.is_favourite else RECENT if row.used_by_me else OTHER
+        groups[key].append(TemplateListItem(template=row, is_favourite=row.is_favourite))
+    return (TemplateGroup(key=key, title=GROUPS[key], rows=found) for key, found in groups.items() if found)

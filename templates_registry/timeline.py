@@ -13,7 +13,7 @@ from . import history
 from .matching.text_diff import ADDED, REMOVED, DiffPiece
 from .models import Status, Template, TemplateEvent
 
-LONGEST_QUOTE = 80
+MAX_QUOTE_LENGTH = 80
 
 GOOD, WAITING, BAD, PLAIN = "ok", "warning", "critical", ""
 LEVELS = {
@@ -29,35 +29,35 @@ QUALITIES = {"GREEN": GOOD, "YELLOW": WAITING, "RED": BAD}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Line:
+class TimelineEntry:
     at: datetime
     level: str  # the colour's name
     words: str
     who: str
 
 
-def level_of(status: str) -> str:
+def status_level(status: str) -> str:
     """The colour of a status: ok, warning, critical, or none."""
     return LEVELS.get(Status(status), PLAIN) if status in Status.values else PLAIN
 
 
-def lines(template: Template) -> list[Line]:
+def template_timeline(template: Template) -> list[TimelineEntry]:
     """The newest first."""
     sent: datetime | None = None
     found = []
-    for one in reversed(history.of(template)):
+    for one in reversed(history.template_history(template)):
         event = one.event
         if event.what == "status" and event.to_status == Status.PENDING:
             sent = event.at
-        words = _words(one, sent=sent)
-        found.append(Line(at=event.at, level=_level(event), words=words, who=_who(event)))
+        words = _event_text(one, sent=sent)
+        found.append(TimelineEntry(at=event.at, level=_event_level(event), words=words, who=_author_name(event)))
     return found[::-1]
 
 
-def _words(one: history.Happening, *, sent: datetime | None) -> str:
+def _event_text(one: history.HistoryEntry, *, sent: datetime | None) -> str:
     event = one.event
     if event.what == "text":
-        change = _change(one.text) or _("other words")
+        change = _describe_text_change(one.text) or _("other words")
         return _("New text: %(change)s. A pasted former text is recognized, and the new one is offered.") % {
             "change": change
         }
@@ -67,11 +67,11 @@ def _words(one: history.Happening, *, sent: datetime | None) -> str:
     if event.from_status and event.to_status == Status.PENDING:
         words = _("Sent for approval")
     elif event.from_status and event.to_status == Status.APPROVED and sent is not None:
-        words = _("Approved (after %(span)s)") % {"span": span_words(event.at - sent)}
+        words = _("Approved (after %(span)s)") % {"span": format_span(event.at - sent)}
     return f"{words}: {event.reason}" if event.reason.strip() else words
 
 
-def _change(pieces: Sequence[DiffPiece]) -> str:
+def _describe_text_change(pieces: Sequence[DiffPiece]) -> str:
     """«готов» in place of «собран»: the first words that changed."""
     for piece, following in zip(pieces, [*pieces[1:], None], strict=True):
         if piece.kind == REMOVED and following is not None and following.kind == ADDED:
@@ -85,28 +85,28 @@ def _change(pieces: Sequence[DiffPiece]) -> str:
 
 def _quote(text: str) -> str:
     text = " ".join(text.split())
-    return text if len(text) <= LONGEST_QUOTE else text[: LONGEST_QUOTE - 1] + "…"
+    return text if len(text) <= MAX_QUOTE_LENGTH else text[: MAX_QUOTE_LENGTH - 1] + "…"
 
 
-def _level(event: TemplateEvent) -> str:
+def _event_level(event: TemplateEvent) -> str:
     if event.what == "status":
-        return level_of(event.to_status)
+        return status_level(event.to_status)
     return QUALITIES.get(event.reason.rsplit(" ", 1)[-1], PLAIN) if event.what == "quality" else WAITING
 
 
-def _who(event: TemplateEvent) -> str:
+def _author_name(event: TemplateEvent) -> str:
     if event.author is not None:
         return event.author.get_full_name() or event.author.get_username()
     return "" if event.source == TemplateEvent.Source.HAND else event.get_source_display()
 
 
-def span_words(span: timedelta) -> str:
+def format_span(span: timedelta) -> str:
     """``1 day 4 hours``; the two largest units."""
     minutes = max(int(span.total_seconds()) // 60, 0)
-    return " ".join(_parts(minutes // 1440, minutes // 60 % 24, minutes % 60))
+    return " ".join(_span_parts(minutes // 1440, minutes // 60 % 24, minutes % 60))
 
 
-def _parts(days: int, hours: int, minutes: int) -> Iterator[str]:
+def _span_parts(days: int, hours: int, minutes: int) -> Iterator[str]:
     if days:
         yield ngettext("%(count)d day", "%(count)d days", days) % {"count": days}
     if hours:

@@ -17,16 +17,16 @@ from channels_setup.models import ApiChannel
 from . import lifecycle, preview, selection, timeline
 from .models import Category, Status, Template
 
-PAGE = 60
-MOST = 6_000  # as many as an account can have
+PAGE_SIZE = 60
+MAX_SHOWN = 6_000  # as many as an account can have
 
 
 @login_required
 @require_GET
 @never_cache
-def templates(request: HttpRequest) -> HttpResponse:
+def show_templates(request: HttpRequest) -> HttpResponse:
     """The list; beside it, where there is room, what to do with it. A script asks for the list alone."""
-    context = list_context(request, current=None)
+    context = template_list_context(request, current=None)
     part = "list" if "HX-Request" in request.headers else "templates"
     return render(request, f"templates_registry/shelf/{part}.html", context)
 
@@ -34,85 +34,91 @@ def templates(request: HttpRequest) -> HttpResponse:
 @login_required
 @require_http_methods(["GET", "POST"])
 @never_cache
-def template(request: HttpRequest, pk: int) -> HttpResponse:
+def show_template(request: HttpRequest, pk: int) -> HttpResponse:
     """One template. Values come by POST, so that no log ever holds them; a script gets what they change."""
-    found = template_or_404(request, pk)
-    values = preview.values_in(request.POST)
+    found = get_template_or_404(request, pk)
+    values = preview.values_from_form(request.POST)
     context = template_context(request, found, values)
     if request.method == "POST" and "HX-Request" in request.headers:
         return render(request, "templates_registry/shelf/filled.html", context)
-    return render(request, "templates_registry/shelf/templates.html", context | list_context(request, current=found))
+    return render(
+        request, "templates_registry/shelf/templates.html", context | template_list_context(request, current=found)
+    )
 
 
 @login_required
 @require_POST
-def favourite(request: HttpRequest, pk: int) -> HttpResponse:
+def set_favorite(request: HttpRequest, pk: int) -> HttpResponse:
     """Put a template among one's favourites, or take it out."""
-    found = template_or_404(request, pk)
-    lifecycle.set_favourite(found.pk, user=request.user, is_favourite=request.POST.get("on") == "1")
+    found = get_template_or_404(request, pk)
+    lifecycle.set_favorite(found.pk, user=request.user, is_favourite=request.POST.get("on") == "1")
     if "HX-Request" in request.headers:
         return HttpResponse(status=204)
-    return redirect(reverse("template", args=[found.pk]) + _kept(request))
+    return redirect(reverse("template", args=[found.pk]) + _filter_query(request))
 
 
-def template_or_404(request: HttpRequest, pk: int) -> Any:
+def get_template_or_404(request: HttpRequest, pk: int) -> Any:
     """Among those its reader may see; somebody else's is as unknown as a missing one."""
     rows = Template.objects.all().visible_to(request.user).exclude(status=Status.DELETED)
-    found = selection.in_order(rows, user=request.user).filter(pk=pk).first()
+    found = selection.order_for_user(rows, user=request.user).filter(pk=pk).first()
     if found is None:
         raise Http404
     return found
 
 
-def list_context(request: HttpRequest, *, current: Template | None) -> dict[str, Any]:
+def template_list_context(request: HttpRequest, *, current: Template | None) -> dict[str, Any]:
     seen = Template.objects.all().visible_to(request.user)
-    wanted = selection.Wanted.of(request.GET)
-    room = _room(request)
-    rows = list(selection.in_order(selection.wanted_among(seen, wanted), user=request.user)[: room + 1])
+    wanted = selection.TemplateSearch.of(request.GET)
+    room = _shown_count(request)
+    rows = list(selection.order_for_user(selection.filter_templates(seen, wanted), user=request.user)[: room + 1])
     standing = seen.exclude(status=Status.DELETED).order_by()
     return {
         "section": "templates",
         "wanted": wanted,
-        "groups": list(selection.grouped(rows[:room])),
+        "groups": list(selection.group_templates(rows[:room])),
         "count": min(len(rows), room),
-        "more": f"{_kept(request) or '?'}&shown={room + PAGE}" if len(rows) > room else "",
+        "more": f"{_filter_query(request) or '?'}&shown={room + PAGE_SIZE}" if len(rows) > room else "",
         "current": current,
-        "kept": _kept(request),
+        "kept": _filter_query(request),
         "channels": list(ApiChannel.objects.filter(pk__in=standing.values("api_channel")).order_by("name")),
-        "statuses": _those_used(standing, "status", Status.choices),
+        "statuses": _used_choices(standing, "status", Status.choices),
         "languages": sorted(standing.values_list("language", flat=True).distinct()),
-        "categories": _those_used(standing, "category", Category.choices),
+        "categories": _used_choices(standing, "category", Category.choices),
     }
 
 
 def template_context(request: HttpRequest, found: Template, values: dict[str, str]) -> dict[str, Any]:
     return {
         "template": found,
-        "level": timeline.level_of(found.status),
-        "filling": preview.filling(found, values),
-        "history": timeline.lines(found),
-        "admin_address": _admin_address(request, found),
+        "level": timeline.status_level(found.status),
+        "filling": preview.build_preview(found, values),
+        "history": timeline.template_timeline(found),
+        "admin_address": _admin_url(request, found),
     }
 
 
-def _those_used(rows: Any, field: str, choices: Any) -> list[tuple[str, Any]]:
+def _used_choices(rows: Any, field: str, choices: Any) -> list[tuple[str, Any]]:
     used = set(rows.values_list(field, flat=True).distinct())
     return [(value, label) for value, label in choices if value in used]
 
 
-def _room(request: HttpRequest) -> int:
+def _shown_count(request: HttpRequest) -> int:
     shown = request.GET.get("shown", "")
-    return min(max(int(shown), PAGE), MOST) if shown.isascii() and shown.isdigit() and len(shown) < 6 else PAGE
+    return (
+        min(max(int(shown), PAGE_SIZE), MAX_SHOWN)
+        if shown.isascii() and shown.isdigit() and len(shown) < 6
+        else PAGE_SIZE
+    )
 
 
-def _kept(request: HttpRequest) -> str:
+def _filter_query(request: HttpRequest) -> str:
     """The list's filter, carried along by every link."""
     names = ("q", "channel", "status", "language", "category")
     kept = {name: request.GET[name] for name in names if request.GET.get(name)}
     return f"?{urlencode(kept)}" if kept else ""
 
 
-def _admin_address(request: HttpRequest, found: Template) -> str:
+def _admin_url(request: HttpRequest, found: Template) -> str:
     user: Any = request.user
     if not (user.is_staff and user.has_perm("templates_registry.change_template")):
         return ""

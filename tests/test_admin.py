@@ -22,7 +22,7 @@ from bridge.models import Alert, Attempt, Conversation, Delivery, Message, Webho
 from channels_setup.models import ApiChannel, ChannelState, ChatChannel, Handover
 from config.accounts.models import User
 from templates_registry import lifecycle
-from templates_registry.lifecycle import By, Source
+from templates_registry.lifecycle import ChangeAuthor, Source
 from templates_registry.models import TemplateEvent
 from tests.factories import (
     ApiChannelFactory,
@@ -562,11 +562,11 @@ def test_today_is_found_by_halving_the_ids(history: Conversation) -> None:
     border = ids[len(ids) // 2]
     Message.objects.filter(pk__lt=border).update(created_at=midnight - timedelta(days=1))
 
-    original, channel_stats.SMALL = channel_stats.SMALL, 10
+    original, channel_stats.SMALL_TABLE_IDS = channel_stats.SMALL_TABLE_IDS, 10
     try:
         found = channel_stats.first_id_since(Message, "created_at", midnight)
     finally:
-        channel_stats.SMALL = original
+        channel_stats.SMALL_TABLE_IDS = original
 
     assert found == border
 
@@ -697,7 +697,7 @@ def test_the_start_page_tells_what_the_provider_says_of_the_account_until_somebo
 
 
 def test_the_start_page_tells_of_prices_that_the_provider_changes(browser_of_vera: Client) -> None:
-    provider, hand = By(source=Source.PROVIDER), By(source=Source.HAND)
+    provider, hand = ChangeAuthor(source=Source.PROVIDER), ChangeAuthor(source=Source.HAND)
     moved, soon, back, ours = (TemplateFactory(name=name, category="UTILITY") for name in ("one", "two", "back", "own"))
     lifecycle.change_category(moved, "MARKETING", by=provider)
     lifecycle.announce_category(soon, "MARKETING", at=None, by=provider)
@@ -720,7 +720,7 @@ def test_the_start_page_tells_of_prices_that_the_provider_changes(browser_of_ver
 
 def test_many_changed_prices_are_one_line(browser_of_vera: Client) -> None:
     for template in TemplateFactory.create_batch(4, category="UTILITY"):
-        lifecycle.change_category(template, "MARKETING", by=By(source=Source.PROVIDER))
+        lifecycle.change_category(template, "MARKETING", by=ChangeAuthor(source=Source.PROVIDER))
 
     told = [sentence for sentence in warned(browser_of_vera) if "category" in sentence]
 

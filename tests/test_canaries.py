@@ -142,9 +142,11 @@ def say(words: str, *, cloud: ApiChannel, acebot: ApiChannel) -> None:
         cloud, AccountUpdate(what="ACCOUNT_RESTRICTION", details=words, level="error")
     )
     cloud.update_provider_status(name=words, subscribed=words, quality=words)
-    provider_sync._note_sync(cloud, error=words)
+    provider_sync._save_sync_state(cloud, error=words)
     template = TemplateFactory(api_channel=cloud, external_id="t1")
-    provider_sync.follow(cloud, TemplateChanged(status="REJECTED", external_id=template.external_id, reason=words))
+    provider_sync.apply_provider_change(
+        cloud, TemplateChanged(status="REJECTED", external_id=template.external_id, reason=words)
+    )
     delivery: Delivery = DeliveryFactory(api_channel=acebot, state=Delivery.State.DEAD, reason="retries_exhausted")
     told = {"started_at": timezone.now(), "duration_ms": 1, "verdict": "retry", "answer": words}
     Attempt.objects.bulk_create([Attempt(delivery=delivery, number=1, **told)])

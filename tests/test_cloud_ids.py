@@ -31,7 +31,7 @@ def test_who_is_known_there_by_another_number_answers_in_the_same_chat(
     """Brazil's ninth digit: we write to one number, and the answer comes from another."""
     ana = meta.phone("551187654321", name="Ana")
     meta.add_template("hello", body="Ваш заказ готов, приходите.", language="ru")
-    assert provider_sync.sync(channel).error == ""
+    assert provider_sync.sync_channel(channel).error == ""
     chat = written_first(channel, phone="+5511987654321", external_id=external_id)
     handed = reply_submission.submit_template_reply(
         conversation_id=chat.pk, template_id=Template.objects.get(name="hello").pk, parameters=[], author=vera()
@@ -52,7 +52,7 @@ def test_an_id_that_is_another_clients_stays_there(meta: MetaSimulator, channel:
     ana.writes("Oi")
     work(meta)
     meta.add_template("hello", body="Ваш заказ готов, приходите.", language="ru")
-    provider_sync.sync(channel)
+    provider_sync.sync_channel(channel)
     chat = written_first(channel, phone="+5511987654321", external_id="5511987654321")
     reply_submission.submit_template_reply(
         conversation_id=chat.pk, template_id=Template.objects.get(name="hello").pk, parameters=[], author=vera()
@@ -69,7 +69,7 @@ def test_a_template_that_is_held_back_says_so_with_its_attempt(meta: MetaSimulat
     meta.phone("447700900101").writes("?")
     work(meta)
     meta.add_template("hello", body="Ваш заказ готов, приходите.", language="ru")
-    provider_sync.sync(channel)
+    provider_sync.sync_channel(channel)
     meta.behave(held=True, times=1)
     reply_submission.submit_template_reply(
         conversation_id=Conversation.objects.get().pk,

@@ -216,7 +216,7 @@ def test_a_template_that_meta_stopped_waits_however_it_is_told(
     meta.phone("447700900101").writes("?")
     work(meta)
     meta.add_template("order_ready", language="ru")
-    provider_sync.sync(channel)
+    provider_sync.sync_channel(channel)
     meta.behave(fail=code, tell=told, times=1)
     template = Template.objects.get()
     handed = reply_submission.submit_template_reply(
@@ -339,7 +339,7 @@ def test_a_wrong_app_secret_is_named_by_the_check_and_on_the_page_until_an_event
 
 def test_templates_are_followed_from_the_list_and_by_webhooks(meta: MetaSimulator, channel: ApiChannel) -> None:
     theirs = meta.add_template("order_ready", language="ru")
-    assert provider_sync.sync(channel).new == 1
+    assert provider_sync.sync_channel(channel).new == 1
     template = Template.objects.get()
     meta.review(theirs, "PAUSED", reason="NONE")
     meta.grade(theirs, "RED")
@@ -356,7 +356,7 @@ def test_a_template_goes_out_with_its_values_after_the_window(meta: MetaSimulato
     anna.writes("?")
     work(meta)
     meta.add_template("order_ready", language="ru")
-    provider_sync.sync(channel)
+    provider_sync.sync_channel(channel)
     meta.later(hours=25)
     ServiceWindow.objects.all().delete()
     handed = reply_submission.submit_template_reply(

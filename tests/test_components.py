@@ -20,7 +20,7 @@ from templates_registry.content.components import (
     VariablePlace,
     split_placeholders,
 )
-from templates_registry.linting import lint
+from templates_registry.linting import lint_template
 
 ORDER_READY: dict[str, Any] = {
     "name": "order_ready",
@@ -178,7 +178,7 @@ def test_nothing_that_comes_in_is_more_than_refused(row: object) -> None:
     except InvalidTemplate:
         return
 
-    assert all(str(problem.sentence) for problem in lint(found))
+    assert all(str(problem.sentence) for problem in lint_template(found))
     assert graph_format.parse_template(graph_format.serialize_template(found)).variables == found.variables
 
 

@@ -19,7 +19,7 @@ from channels_setup.models import ApiChannel
 from channels_setup.providers.base import ContactInfo, MessageReceived
 from templates_registry import lifecycle
 from templates_registry.content.components import Variable, VariablePlace
-from templates_registry.lifecycle import By, Source
+from templates_registry.lifecycle import ChangeAuthor, Source
 from templates_registry.models import Status, Template, TemplateTags
 from tests.factories import ApiChannelFactory, TemplateFactory, boris, gleb, vera
 from tests.pages import signed_in
@@ -150,7 +150,7 @@ def test_an_unfilled_variable_gets_what_the_chat_knows(desk: Client, chat: Conve
 
 def test_a_former_text_offers_the_new_one(desk: Client, chat: Conversation, template: Template) -> None:
     pattern = TemplateFactory(body="Добрый день, {{1}}! Заказ {{2}} ждёт вас.").pattern
-    lifecycle.change_text(template, pattern, by=By(source=Source.PROVIDER))
+    lifecycle.change_text(template, pattern, by=ChangeAuthor(source=Source.PROVIDER))
 
     panel = typed(desk, chat, READY)
 
@@ -160,7 +160,7 @@ def test_a_former_text_offers_the_new_one(desk: Client, chat: Conversation, temp
 
 
 def test_a_paused_template_says_so_and_offers_another_way(desk: Client, chat: Conversation, template: Template) -> None:
-    lifecycle.change_status(template, Status.PAUSED, by=By(source=Source.PROVIDER))
+    lifecycle.change_status(template, Status.PAUSED, by=ChangeAuthor(source=Source.PROVIDER))
 
     panel = typed(desk, chat, READY)
 
@@ -202,7 +202,7 @@ def test_what_an_operators_tags_hide_is_not_shown(desk: Client, chat: Conversati
 def test_the_picker_offers_what_can_be_sent_here(desk: Client, chat: Conversation, template: Template) -> None:
     more = {"api_channel": template.api_channel}
     liked = TemplateFactory(name="z_liked", body="Ждём вас, {{1}}!", **more)
-    lifecycle.set_favourite(liked.pk, user=boris(), is_favourite=True)
+    lifecycle.set_favorite(liked.pk, user=boris(), is_favourite=True)
     TemplateFactory(name="paused", status=Status.PAUSED, **more)
     TemplateFactory(name="elsewhere")
 
@@ -417,7 +417,7 @@ def test_as_much_of_the_name_as_the_example_has(name: str, example: str, said: s
 def test_a_shut_window_offers_the_first_templates_at_once(desk: Client, chat: Conversation, template: Template) -> None:
     for number in range(4):
         TemplateFactory(api_channel=template.api_channel, name=f"b_{number}", body=f"Текст {number}")
-    lifecycle.set_favourite(template.pk, user=boris(), is_favourite=True)
+    lifecycle.set_favorite(template.pk, user=boris(), is_favourite=True)
 
     page = desk.get(f"/chats/{chat.pk}/").content.decode()
 

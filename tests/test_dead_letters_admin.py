@@ -177,7 +177,7 @@ def test_what_may_have_been_sent_needs_its_own_yes(admin_client: Client, channel
 def test_a_long_one_shows_how_far_it_is_and_goes_on_by_itself(
     admin_client: Client, channel: ApiChannel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bridge.admin.dead_letters.AT_ONCE_SECONDS", 0.0)
+    monkeypatch.setattr("bridge.admin.dead_letters.INLINE_SECONDS", 0.0)
     monkeypatch.setattr(bulk_resend, "BATCH", 1)
     dead(channel), dead(channel)
 

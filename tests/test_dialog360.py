@@ -17,7 +17,7 @@ from channels_setup.models import ApiChannel, ChannelState
 from channels_setup.providers import messengers
 from channels_setup.providers.base import ApiRequest, ApiResponse
 from channels_setup.providers.whatsapp_cloud.graph_webhooks import FIELD_READERS
-from templates_registry.lifecycle import By, Source
+from templates_registry.lifecycle import ChangeAuthor, Source
 from templates_registry.models import Template
 from templates_registry.provider import provider_sync
 from templates_registry.transfer import file_formats, import_plan
@@ -295,7 +295,7 @@ def test_its_list_of_templates_is_followed_page_by_page(receiver: Receiver) -> N
         receiver.answer("/v1/configs/templates", body=body, times=1)
     channel = d360(receiver.url(""), webhook_secret=SECRET)
 
-    result = provider_sync.sync(channel)
+    result = provider_sync.sync_channel(channel)
 
     assert (result.error, result.new) == ("", 5)
     assert [request.path.split("offset=")[1] for request in receiver.requests] == ["0", "2", "4"]
@@ -326,8 +326,8 @@ def test_its_export_is_imported() -> None:
     channel = d360(webhook_secret=SECRET)
     data = json.dumps({"count": 2, "total": 2, "waba_templates": [row(1), row(2, status="rejected")]}).encode()
 
-    plan = import_plan.plan(file_formats.read_file(data), api_channel=channel)
-    import_plan.carry_out(plan, by=By(source=Source.IMPORT))
+    plan = import_plan.build_plan(file_formats.read_file(data), api_channel=channel)
+    import_plan.apply_plan(plan, by=ChangeAuthor(source=Source.IMPORT))
 
     assert sorted(Template.objects.values_list("name", "status")) == [("order_1", "approved"), ("order_2", "rejected")]
 

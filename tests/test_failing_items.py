@@ -160,8 +160,8 @@ LOOPS = {
     ),
     "template lists": Loop(
         two_listing_channels,
-        provider_sync.sync_due,
-        at(provider_sync, "sync"),
+        provider_sync.sync_due_channels,
+        at(provider_sync, "sync_channel"),
         lambda row: row.pk,
         None,
         False,

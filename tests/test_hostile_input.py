@@ -26,7 +26,7 @@ from channels_setup.providers.base import ApiRequest, ApiResponse, retry_after_s
 from config import wsgi
 from config.serving.body_buffer import is_readable_content_type
 from config.web.wsgi_handler import TolerantRequest
-from templates_registry.provider.provider_template import Unreadable
+from templates_registry.provider.provider_template import InvalidTemplateData
 from templates_registry.transfer import file_formats
 from tests.factories import ApiChannelFactory, ConversationFactory, TemplateFactory, UserFactory
 from tests.fuzzing.values import DIGITS, NUMBERS, TABLE, TEXTS, TIMES, packed
@@ -432,7 +432,7 @@ def test_a_damaged_table_is_read_or_refused_with_a_sentence(form: str) -> None:
     for what, data in (broken_tables() if form == "damaged" else flipped).items():
         try:
             file_formats.read_file(data)
-        except Unreadable as problem:
+        except InvalidTemplateData as problem:
             assert str(problem.sentence), what
 
 

@@ -12,15 +12,15 @@ from templates_registry import lifecycle
 from templates_registry.admin import actions
 from templates_registry.admin.actions import ACTIONS
 from templates_registry.content.components import Variable
-from templates_registry.index_cache import recognize
-from templates_registry.lifecycle import By, Source
+from templates_registry.index_cache import recognize_template
+from templates_registry.lifecycle import ChangeAuthor, Source
 from templates_registry.matching.text_diff import content_key, diff_texts, template_text
 from templates_registry.models import Registry, Status, Template
 from tests.factories import ConversationFactory, TemplateFactory, boris, vera
 
 pytestmark = pytest.mark.django_db
 
-HAND = By(source=Source.HAND)
+HAND = ChangeAuthor(source=Source.HAND)
 
 
 def events(template: Template) -> list[tuple[str, str, str]]:
@@ -39,7 +39,7 @@ def test_a_new_template_begins_with_an_event_and_a_version() -> None:
 
 def test_a_status_changes_once_and_says_who_and_why() -> None:
     template = TemplateFactory(status="pending")
-    by = By(source=Source.HAND, user=vera())
+    by = ChangeAuthor(source=Source.HAND, user=vera())
 
     moved = lifecycle.change_status(template, Status.REJECTED, by=by, reason="Реклама")
     again = lifecycle.change_status(template, Status.REJECTED, by=by, reason="Реклама")
@@ -54,7 +54,7 @@ def test_a_status_changes_once_and_says_who_and_why() -> None:
     assert template.versions.get().was_approved
 
 
-@pytest.mark.parametrize("status", lifecycle.JUDGED)
+@pytest.mark.parametrize("status", lifecycle.REVIEWED_STATUSES)
 def test_a_text_that_people_change_has_to_be_approved_again(status: str) -> None:
     template = TemplateFactory(status=status)
 
@@ -68,7 +68,9 @@ def test_a_text_that_people_change_has_to_be_approved_again(status: str) -> None
 def test_a_text_that_the_provider_changes_stays_approved() -> None:
     template = TemplateFactory()
 
-    lifecycle.change_text(template, replace(template.pattern, body="Ваш заказ ждёт вас."), by=By(source=Source.SYNC))
+    lifecycle.change_text(
+        template, replace(template.pattern, body="Ваш заказ ждёт вас."), by=ChangeAuthor(source=Source.SYNC)
+    )
 
     assert template.status == "approved"
     assert template.versions.filter(was_approved=True).count() == 2
@@ -89,24 +91,24 @@ def test_labels_and_examples_are_no_new_text() -> None:
 
 def test_every_change_reaches_every_processs_index() -> None:
     template = TemplateFactory(body="Ваш заказ {{1}} готов.")
-    recognize(template.api_channel, "Ваш заказ № 5 готов.")
+    recognize_template(template.api_channel, "Ваш заказ № 5 готов.")
     before = Registry.objects.get().version
 
     lifecycle.change_status(template, Status.PAUSED, by=HAND)
 
     assert Registry.objects.get().version > before
-    assert recognize(template.api_channel, "Ваш заказ № 5 готов.").outcome == "not_ready"
+    assert recognize_template(template.api_channel, "Ваш заказ № 5 готов.").outcome == "not_ready"
 
 
 def test_a_text_that_came_back_is_not_its_own_predecessor() -> None:
     template = TemplateFactory(body="Ваш заказ {{1}} готов.", examples=["5"])
     first = template.pattern
-    sync = By(source=Source.SYNC)
+    sync = ChangeAuthor(source=Source.SYNC)
     lifecycle.change_text(template, replace(first, body="Ваш заказ {{1}} собран."), by=sync)
     lifecycle.change_text(template, replace(first, described=(Variable("1", example="6"),)), by=sync)
 
-    assert recognize(template.api_channel, "Ваш заказ № 5 готов.").outcome == "template"
-    assert recognize(template.api_channel, "Ваш заказ № 5 собран.").retired
+    assert recognize_template(template.api_channel, "Ваш заказ № 5 готов.").outcome == "template"
+    assert recognize_template(template.api_channel, "Ваш заказ № 5 собран.").retired
 
 
 # --- differences -----------------------------------------------------------------------------------------

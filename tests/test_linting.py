@@ -8,7 +8,7 @@ import pytest
 from django.utils import translation
 
 from templates_registry.content.components import TemplateDefinition, Variable, merge_descriptions
-from templates_registry.linting import lint, lint_registry
+from templates_registry.linting import lint_registry, lint_template
 from templates_registry.matching.collisions import find_collisions
 
 
@@ -21,14 +21,14 @@ def template(body: str = "Ваш заказ {{1}} готов к выдаче.", 
 
 
 def test_variables_with_no_word_between_are_named() -> None:
-    [problem] = lint(template("Вас ждёт заказ {{1}}, {{2}} на складе"))
+    [problem] = lint_template(template("Вас ждёт заказ {{1}}, {{2}} на складе"))
 
     assert problem.code == "ambiguous_variables"
     assert problem.details == {"first": "{{1}}", "second": "{{2}}", "between": ", "}
 
 
 def test_a_category_that_the_provider_changed_is_told_with_both_names() -> None:
-    [problem] = lint(template(asked_category="UTILITY", category="MARKETING"))
+    [problem] = lint_template(template(asked_category="UTILITY", category="MARKETING"))
 
     assert problem.code == "category_drift"
     with translation.override("ru"):
@@ -39,7 +39,7 @@ def test_a_category_that_the_provider_changed_is_told_with_both_names() -> None:
 
 
 def test_a_template_of_hardly_any_words_is_said_to_catch_everything() -> None:
-    assert "too_wide" in {problem.code for problem in lint(template("Да: {{1}}!"))}
+    assert "too_wide" in {problem.code for problem in lint_template(template("Да: {{1}}!"))}
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_templates_that_one_text_fits_both_are_named_to_each_other(one: str, oth
     for key, name in ((first.key, "second"), (second.key, "first")):
         [problem] = [problem for problem in found[key] if problem.code == "collision"]
         assert name in str(problem.sentence)
-    assert "collision" in {problem.code for problem in lint(first, others=[second])}
+    assert "collision" in {problem.code for problem in lint_template(first, others=[second])}
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_a_collision_that_takes_a_contrived_text_is_told_in_one_line() -> None:
     one = template(f"{greeting}Ваш заказ {{{{2}}}} уже готов и лежит на складе до{ending}", name="first")
     other = template(f"{greeting}Оплата {{{{2}}}} получена полностью, чек придёт на почту{ending}", name="second")
 
-    [problem] = lint(one, others=[other])
+    [problem] = lint_template(one, others=[other])
 
     assert problem.code == "distant_collision"
     assert "second (ru)" in str(problem.sentence)

@@ -210,9 +210,9 @@ def test_every_place_that_keeps_words_of_others_masks_secrets(acebot: ApiChannel
 
     account_updates.record_account_update(channel, AccountUpdate(what="ACCOUNT_RESTRICTION", details=words))
     channel.update_provider_status(name=words, authorization="short-1")
-    provider_sync._note_sync(channel, error=words)
+    provider_sync._save_sync_state(channel, error=words)
     template: Template = TemplateFactory(api_channel=channel, external_id="t1")
-    provider_sync.follow(channel, TemplateChanged(status="REJECTED", external_id="t1", reason=words))
+    provider_sync.apply_provider_change(channel, TemplateChanged(status="REJECTED", external_id="t1", reason=words))
     Template.objects.filter(pk=template.pk).update(reject_reason=words)
     mark_event_failed(event, words, trace=f"Traceback\n{words}")
     Attempt.objects.bulk_create(
@@ -234,8 +234,8 @@ def test_a_refusal_that_quotes_a_secret_is_news_once() -> None:
     template: Template = TemplateFactory(api_channel=channel, external_id="t1")
     fact = TemplateChanged(status="REJECTED", external_id="t1", reason=f"We do not like {VERIFY_TOKEN}")
 
-    provider_sync.follow(channel, fact)
-    provider_sync.follow(channel, fact)
+    provider_sync.apply_provider_change(channel, fact)
+    provider_sync.apply_provider_change(channel, fact)
 
     assert template.events.filter(what="status", to_status=Status.REJECTED).count() == 1
 
@@ -264,7 +264,7 @@ def test_an_api_that_repeats_the_request_leaks_nothing(monkeypatch: pytest.Monke
         http_client, "send", lambda request, **more: ApiResponse(status=400, headers={}, body=echo.encode())
     )
 
-    provider_sync.sync(channel)
+    provider_sync.sync_channel(channel)
 
     error = Registry.objects.get(api_channel=channel).sync_error
     assert "Bad request" in error

@@ -15,7 +15,7 @@ from bridge.relay import held_replies, reply_submission
 from channels_setup.models import ApiChannel
 from channels_setup.providers.base import ContactInfo, MessageReceived
 from templates_registry import lifecycle
-from templates_registry.lifecycle import By
+from templates_registry.lifecycle import ChangeAuthor
 from templates_registry.models import Status, Template, TemplateUse
 from tests.factories import ApiChannelFactory, boris
 from tests.receiver import Receiver
@@ -23,7 +23,7 @@ from tests.receiver import Receiver
 pytestmark = pytest.mark.django_db
 
 BODY = "Здравствуйте, {{1}}! Ваш заказ {{2}} готов к выдаче."
-HAND = By(source="hand")
+HAND = ChangeAuthor(source="hand")
 
 
 @pytest.fixture

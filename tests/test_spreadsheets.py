@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from templates_registry.provider.provider_template import Unreadable
+from templates_registry.provider.provider_template import InvalidTemplateData
 from templates_registry.transfer import file_formats, spreadsheets
 from tests.work import calls, cost
 
@@ -43,7 +43,7 @@ def book(sheet: str, *, strings: str = "", parts: dict[str, str | bytes] | None 
 
 
 def read(data: bytes) -> list[list[str]]:
-    return spreadsheets.read_rows(data, most_rows=file_formats.MOST_ROWS)
+    return spreadsheets.read_rows(data, most_rows=file_formats.MAX_ROWS)
 
 
 @pytest.mark.parametrize(
@@ -141,19 +141,19 @@ MALFORMED = {
 
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
 def test_a_damaged_file_gets_a_sentence(damage: Callable[[bytes], bytes]) -> None:
-    with pytest.raises(Unreadable):
+    with pytest.raises(InvalidTemplateData):
         read(damage(book(ROW)))
 
 
 @pytest.mark.parametrize("parts", MALFORMED.values(), ids=MALFORMED)
 def test_a_malformed_part_gets_a_sentence(parts: dict[str, str | bytes]) -> None:
-    with pytest.raises(Unreadable):
+    with pytest.raises(InvalidTemplateData):
         read(book(ROW, parts=parts))
 
 
 @pytest.mark.parametrize("index", ["1", "-1", "x", "9" * 5_000, "²"])
 def test_a_shared_string_that_is_not_there_gets_a_sentence(index: str) -> None:
-    with pytest.raises(Unreadable):
+    with pytest.raises(InvalidTemplateData):
         read(book(f"<row><c t='s'><v>{index}</v></c></row>", strings="<si><t>a</t></si>"))
 
 
@@ -176,7 +176,7 @@ def test_a_file_that_would_take_long_is_refused_after_bounded_work(made: Callabl
     data = made()
 
     def attempt() -> None:
-        with pytest.raises(Unreadable):
+        with pytest.raises(InvalidTemplateData):
             read(data)
 
     assert cost(attempt, enough=20) <= 20  # a fifth of a second on an idle machine

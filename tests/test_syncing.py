@@ -16,8 +16,8 @@ from channels_setup.models import ApiChannel, ChannelState
 from channels_setup.providers import messengers
 from channels_setup.providers.base import ApiRequest, ApiResponse, TemplatePage
 from templates_registry import lifecycle
-from templates_registry.index_cache import recognize
-from templates_registry.lifecycle import By, Source
+from templates_registry.index_cache import recognize_template
+from templates_registry.lifecycle import ChangeAuthor, Source
 from templates_registry.models import Registry, Template, TemplateEvent
 from templates_registry.provider import provider_sync
 from tests.cloud_accounts import cloud_channel
@@ -25,7 +25,7 @@ from tests.factories import ApiChannelFactory, TemplateFactory
 
 pytestmark = pytest.mark.django_db
 
-HAND = By(source=Source.HAND)
+HAND = ChangeAuthor(source=Source.HAND)
 
 
 def row(name: str = "order_ready", body: str = "Ваш заказ {{1}} готов.", **more: Any) -> dict[str, Any]:
@@ -69,21 +69,23 @@ def lists(monkeypatch: pytest.MonkeyPatch) -> Iterator[Listing]:
 
 
 def test_the_sandbox_lists_templates_that_can_be_recognized_at_once(channel: ApiChannel) -> None:
-    result = provider_sync.sync(channel)
+    result = provider_sync.sync_channel(channel)
 
     assert result.new == result.listed == Template.objects.count() > 5
     assert {"ru", "en"} == set(Template.objects.values_list("language", flat=True))
-    found = recognize(channel, "Заказ готов\nЗдравствуйте, Анна! Ваш заказ № 42 готов к выдаче.\nЕжедневно с 9 до 21")
+    found = recognize_template(
+        channel, "Заказ готов\nЗдравствуйте, Анна! Ваш заказ № 42 готов к выдаче.\nЕжедневно с 9 до 21"
+    )
     assert (found.outcome, found.parameters) == ("template", {"1": "Анна", "2": "№ 42"})
     assert Template.objects.get(name="order_ready", language="ru").pattern.title_of("1") == "Имя клиента"
     assert "new" in result.sentence or "нов" in result.sentence
 
 
 def test_a_second_fetch_changes_nothing(channel: ApiChannel) -> None:
-    provider_sync.sync(channel)
+    provider_sync.sync_channel(channel)
     events, version = TemplateEvent.objects.count(), Registry.objects.get().version
 
-    again = provider_sync.sync(channel)
+    again = provider_sync.sync_channel(channel)
 
     assert (again.new, again.changed, again.gone) == (0, 0, 0)
     assert (TemplateEvent.objects.count(), Registry.objects.get().version) == (events, version)
@@ -94,32 +96,32 @@ def test_a_second_fetch_changes_nothing(channel: ApiChannel) -> None:
 
 def test_a_page_that_fails_leaves_everything_as_it_was(channel: ApiChannel, lists: Listing) -> None:
     lists([row("a")], [row("b")])
-    provider_sync.sync(channel)
+    provider_sync.sync_channel(channel)
 
     lists([row("a", "Совсем другой текст без всего."), row("c")], provider_sync.FetchFailed("Сеть пропала."))
-    result = provider_sync.sync(channel)
+    result = provider_sync.sync_channel(channel)
 
     assert "Сеть пропала." in result.sentence
     assert set(Template.objects.values_list("name", "status")) == {("a", "approved"), ("b", "approved")}
     registry = Registry.objects.get()
     assert registry.sync_error == "Сеть пропала."
-    assert registry.synced_at < timezone.now() < registry.next_sync_at < timezone.now() + provider_sync.EVERY
+    assert registry.synced_at < timezone.now() < registry.next_sync_at < timezone.now() + provider_sync.SYNC_INTERVAL
 
 
 def test_a_list_without_end_is_given_up(channel: ApiChannel, monkeypatch: pytest.MonkeyPatch) -> None:
     page = TemplatePage(rows=(row(),), after="again")
     monkeypatch.setattr(messengers()["sandbox"], "fetch_templates", lambda account, after="": page)
 
-    assert provider_sync.sync(channel).error
+    assert provider_sync.sync_channel(channel).error
     assert not Template.objects.exists()
 
 
 def test_a_good_fetch_forgets_the_error_and_is_due_again_in_an_hour(channel: ApiChannel, lists: Listing) -> None:
     lists(provider_sync.FetchFailed("Ой."))
-    provider_sync.sync(channel)
+    provider_sync.sync_channel(channel)
 
     lists([row()])
-    provider_sync.sync(channel)
+    provider_sync.sync_channel(channel)
 
     registry = Registry.objects.get()
     assert registry.sync_error == "" and registry.synced_at is not None
@@ -128,11 +130,11 @@ def test_a_good_fetch_forgets_the_error_and_is_due_again_in_an_hour(channel: Api
 
 def test_one_unreadable_template_never_takes_the_good_ones_with_it(channel: ApiChannel, lists: Listing) -> None:
     lists([row("a"), row("b")])
-    provider_sync.sync(channel)
+    provider_sync.sync_channel(channel)
 
     twice = [{"type": "BODY", "text": "а"}, {"type": "BODY", "text": "б"}]
     lists(["что это?", row("a", components=twice), row("b", status="PAUSED"), row("x" * 513)])
-    result = provider_sync.sync(channel)
+    result = provider_sync.sync_channel(channel)
 
     assert len(result.unreadable) == 3
     assert set(Template.objects.values_list("name", "status")) == {("a", "approved"), ("b", "paused")}
@@ -145,11 +147,11 @@ def test_what_is_no_longer_listed_is_deleted_and_comes_back_when_listed_again(
     channel: ApiChannel, lists: Listing
 ) -> None:
     lists([row("a"), row("b")])
-    provider_sync.sync(channel)
+    provider_sync.sync_channel(channel)
     draft = TemplateFactory(api_channel=channel, status="draft")
 
     lists([row("a")])
-    provider_sync.sync(channel)
+    provider_sync.sync_channel(channel)
 
     gone = Template.objects.get(name="b")
     event = gone.events.first()
@@ -158,7 +160,7 @@ def test_what_is_no_longer_listed_is_deleted_and_comes_back_when_listed_again(
     assert draft.status == "draft"
 
     lists([row("a"), row("b")])
-    provider_sync.sync(channel)
+    provider_sync.sync_channel(channel)
 
     gone.refresh_from_db()
     assert gone.status == "approved"
@@ -166,25 +168,25 @@ def test_what_is_no_longer_listed_is_deleted_and_comes_back_when_listed_again(
 
 def test_a_changed_text_is_a_version_and_stays_approved_with_our_labels(channel: ApiChannel, lists: Listing) -> None:
     lists([row(body="Ваш заказ {{1}} собран.", variables=[{"key": "1", "label": "Номер заказа"}])])
-    provider_sync.sync(channel)
+    provider_sync.sync_channel(channel)
 
     lists([row(body="Ваш заказ {{1}} готов.")])
-    result = provider_sync.sync(channel)
+    result = provider_sync.sync_channel(channel)
 
     template = Template.objects.get()
     assert (result.changed, template.status, template.versions.count()) == (1, "approved", 2)
     assert template.pattern.title_of("1") == "Номер заказа"
     assert [event.what for event in template.events.all()] == ["text", "status"]
-    assert recognize(channel, "Ваш заказ № 5 собран.").retired
+    assert recognize_template(channel, "Ваш заказ № 5 собран.").retired
 
 
 def test_status_category_quality_and_reason_are_events(channel: ApiChannel, lists: Listing) -> None:
     lists([row()])
-    provider_sync.sync(channel)
+    provider_sync.sync_channel(channel)
 
     told = {"status": "REJECTED", "rejected_reason": "PROMOTIONAL", "category": "MARKETING"}
     lists([row(**told, quality_score={"score": "RED"})])
-    provider_sync.sync(channel)
+    provider_sync.sync_channel(channel)
 
     template = Template.objects.get()
     assert (template.status, template.reject_reason) == ("rejected", "PROMOTIONAL")
@@ -199,7 +201,7 @@ def test_a_status_that_we_do_not_know_is_never_sendable(
 ) -> None:
     lists([row(status=word)])
 
-    provider_sync.sync(channel)
+    provider_sync.sync_channel(channel)
 
     assert Template.objects.get().status == status
     assert not Template.objects.sendable()
@@ -211,27 +213,27 @@ def test_a_links_new_sample_is_no_new_text(channel: ApiChannel, lists: Listing) 
         return row(components=[header, {"type": "BODY", "text": "Ваш заказ готов."}])
 
     lists([with_picture("https://cdn.example/1?oh=a")])
-    provider_sync.sync(channel)
+    provider_sync.sync_channel(channel)
     lists([with_picture("https://cdn.example/1?oh=b")])
 
-    assert provider_sync.sync(channel).changed == 0
+    assert provider_sync.sync_channel(channel).changed == 0
     assert Template.objects.get().versions.count() == 1
 
 
 def test_a_text_rewritten_here_is_not_overwritten_by_the_old_one(channel: ApiChannel, lists: Listing) -> None:
     lists([row(body="Ваш заказ {{1}} собран.")])
-    provider_sync.sync(channel)
+    provider_sync.sync_channel(channel)
     template = Template.objects.get()
     new = TemplateFactory.build(api_channel=channel, body="Ваш заказ {{1}} готов к выдаче.", examples=["№ 42"])
     lifecycle.change_text(template, new.pattern, by=HAND)
 
-    result = provider_sync.sync(channel)
+    result = provider_sync.sync_channel(channel)
 
     template.refresh_from_db()
     assert (result.kept, template.status, template.pattern.body) == (1, "draft", "Ваш заказ {{1}} готов к выдаче.")
 
     lists([row(body="Ваш заказ {{1}} готов к выдаче.")])
-    provider_sync.sync(channel)
+    provider_sync.sync_channel(channel)
 
     template.refresh_from_db()
     assert template.status == "approved"
@@ -270,7 +272,7 @@ def test_pages_are_fetched_over_http_until_there_is_no_next(
     last = {"data": [row("b")], "paging": {"cursors": {"after": "NDg="}}}
     provider = GraphLike(monkeypatch, [(200, first), (200, last)])
 
-    result = provider_sync.sync(channel)
+    result = provider_sync.sync_channel(channel)
 
     assert result.new == 2
     assert provider.asked == ["https://graph.example/list?after=", "https://graph.example/list?after=MjQ="]
@@ -281,7 +283,7 @@ def test_a_refusal_of_the_list_is_told_in_their_words(channel: ApiChannel, monke
     error = {"message": "Error validating access token: Session has expired", "code": 190}
     GraphLike(monkeypatch, [(401, {"error": error})])
 
-    result = provider_sync.sync(cloud)
+    result = provider_sync.sync_channel(cloud)
 
     assert "Session has expired" in result.error and "(190)" in result.error
 
@@ -306,7 +308,7 @@ def test_whatever_a_provider_answers_is_a_sentence(
 ) -> None:
     GraphLike(monkeypatch, [answer])
 
-    result = provider_sync.sync(channel)
+    result = provider_sync.sync_channel(channel)
 
     assert result.error.endswith(".")
     assert Registry.objects.get().why_failed == result.error
@@ -321,7 +323,7 @@ def test_why_a_fetch_failed_is_said_in_the_readers_language(
 
     for language in ("ru", "en"):
         with translation.override(language):
-            provider_sync.sync(channel)
+            provider_sync.sync_channel(channel)
         registry = Registry.objects.get()
         with translation.override("en"):
             assert registry.why_failed == "The provider cannot be reached."
@@ -381,7 +383,7 @@ def test_news_of_a_template_that_the_registry_lacks_are_noted_and_the_list_is_du
     assert event.state == "processed"
     assert (noted.name, noted.status) == ("new_one", "unknown")
     assert noted.events.get().reason
-    assert recognize(channel, "Здравствуйте!").outcome == "none"
+    assert recognize_template(channel, "Здравствуйте!").outcome == "none"
     assert Registry.objects.get().next_sync_at <= timezone.now()
 
 

@@ -22,7 +22,7 @@ from bridge.models import Conversation, Delivery, Message, TemplateLink
 from bridge.relay import reply_submission
 from channels_setup.models import ChatChannel
 from templates_registry.models import Status, Template
-from templates_registry.pasteable import can_be_pasted, text_to_paste
+from templates_registry.pasteable import is_pasteable, text_to_paste
 from tests.factories import ApiChannelFactory, ConversationFactory, TemplateFactory, vera
 from tests.template_shapes import SHAPES, UNFILLABLE
 from tests.test_template_parts import at_meta, refusal, stored
@@ -70,7 +70,7 @@ def test_only_what_a_paste_completes_is_offered_to_be_pasted(chat: Conversation,
 
     note = refused(chat, "Простите за ожидание")
 
-    assert can_be_pasted(template) == complete
+    assert is_pasteable(template) == complete
     assert (text_to_paste(template.pattern) in note) == complete
     assert "/send/" in note and "/templates/" not in note
     if complete:

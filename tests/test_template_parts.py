@@ -21,7 +21,7 @@ from templates_registry.content import graph_format
 from templates_registry.content.components import TemplateDefinition
 from templates_registry.content.rendering import build_provider_components, render
 from templates_registry.content.sendability import find_missing_parts
-from templates_registry.lifecycle import By, Source
+from templates_registry.lifecycle import ChangeAuthor, Source
 from templates_registry.matching.result import MatchOutcome
 from templates_registry.matching.text_diff import content_key
 from templates_registry.models import Template
@@ -258,9 +258,9 @@ def test_every_template_survives_export_and_import(form: str) -> None:
     here, there = ApiChannelFactory(kind="whatsapp_cloud"), ApiChannelFactory(kind="whatsapp_cloud")
     made = [stored(here, name) for name in SHAPES]
 
-    rows = file_formats.read_file(file_formats.export(made, form=form))
-    plan = import_plan.plan(rows, api_channel=there)
-    import_plan.carry_out(plan, by=By(source=Source.IMPORT))
+    rows = file_formats.read_file(file_formats.export_templates(made, form=form))
+    plan = import_plan.build_plan(rows, api_channel=there)
+    import_plan.apply_plan(plan, by=ChangeAuthor(source=Source.IMPORT))
 
     for template in made:
         copy = Template.objects.get(api_channel=there, name=template.name)
@@ -280,8 +280,8 @@ def slug(name: str) -> str:
 def stored(channel: ApiChannel, name: str, components: list[Any] | None = None) -> Template:
     row = SHAPES[name].row(slug(name)) if components is None else SHAPES["text"].row(slug(name))
     row |= {"status": "APPROVED"} | ({"components": components} if components is not None else {})
-    new = provider_template.new_row(provider_template.read(row), api_channel_id=channel.pk)
-    return lifecycle.create(new, by=By(source=Source.SYNC))
+    new = provider_template.build_template(provider_template.parse_row(row), api_channel_id=channel.pk)
+    return lifecycle.create(new, by=ChangeAuthor(source=Source.SYNC))
 
 
 @pytest.fixture
@@ -345,7 +345,7 @@ def test_a_paste_is_taken_where_it_carries_everything(chat: Conversation, name: 
     shape, template = SHAPES[name], stored(chat.api_channel, name)
     text = render(template.pattern, shape.values).text
 
-    found = index_cache.recognize(chat.api_channel, text)
+    found = index_cache.recognize_template(chat.api_channel, text)
     handed = reply_submission.submit_reply(conversation_id=chat.pk, text=text, author=None)
 
     complete = shape.pastable or name == "header text"
@@ -436,6 +436,8 @@ def test_a_new_text_from_the_provider_settles_what_is_missing(channel: ApiChanne
     template = stored(channel, "button", UNFILLABLE["button"][0])
     assert not Template.objects.all().sendable().exists()
 
-    lifecycle.change_text(template, replace(pattern_of("text"), name=template.name), by=By(source=Source.SYNC))
+    lifecycle.change_text(
+        template, replace(pattern_of("text"), name=template.name), by=ChangeAuthor(source=Source.SYNC)
+    )
 
     assert Template.objects.all().sendable().exists()

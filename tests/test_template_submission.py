@@ -17,7 +17,7 @@ from bridge.inbox import processing
 from channels_setup import http_client
 from channels_setup.models import ApiChannel
 from templates_registry import lifecycle
-from templates_registry.lifecycle import By, Source
+from templates_registry.lifecycle import ChangeAuthor, Source
 from templates_registry.models import Status, Template, TemplateEvent
 from templates_registry.provider import provider_sync
 from tests.cloud_accounts import cloud_channel
@@ -92,12 +92,12 @@ def theirs_of(meta: MetaSimulator, template: Template) -> Theirs:
 def approved(meta: MetaSimulator, channel: ApiChannel, **more: Any) -> Template:
     """One that they have and have approved."""
     meta.add_template("order_ready", **more)
-    assert provider_sync.sync(channel).new == 1
+    assert provider_sync.sync_channel(channel).new == 1
     return Template.objects.get()
 
 
 def reword(template: Template, body: str = NEW_BODY) -> None:
-    lifecycle.change_text(template, replace(template.pattern, body=body), by=By(source=Source.HAND))
+    lifecycle.change_text(template, replace(template.pattern, body=body), by=ChangeAuthor(source=Source.HAND))
 
 
 # --- handed in -------------------------------------------------------------------------------------------
@@ -273,11 +273,11 @@ def test_without_an_answer_their_list_says_what_came_of_it(
     said = press(admin, "submit", template)
     unsure = template.status
     again = press(admin, "submit", template)
-    provider_sync.sync(channel)  # a moment later nothing is concluded from its absence
+    provider_sync.sync_channel(channel)  # a moment later nothing is concluded from its absence
     template.refresh_from_db()
     after_a_moment = template.status
     Template.objects.filter(status=Status.PENDING).update(submitted_at=timezone.now() - timedelta(hours=1))
-    provider_sync.sync(channel)
+    provider_sync.sync_channel(channel)
     template.refresh_from_db()
 
     assert "may have been handed in or not" in said and unsure == Status.PENDING
@@ -337,7 +337,9 @@ def test_a_second_new_text_within_a_day_is_refused_before_they_do(
 def test_a_month_has_ten_of_them(meta: MetaSimulator, channel: ApiChannel, admin: Client) -> None:
     template = approved(meta, channel)
     for days in range(2, 12):
-        lifecycle.note(template, by=By(source=Source.HAND), what=TemplateEvent.EDITED, to_status=Status.PENDING)
+        lifecycle.record_event(
+            template, by=ChangeAuthor(source=Source.HAND), what=TemplateEvent.EDITED, to_status=Status.PENDING
+        )
         newest = template.events.first()
         TemplateEvent.objects.filter(pk=newest.pk).update(at=timezone.now() - timedelta(days=days))
     reword(template)
@@ -350,9 +352,9 @@ def test_the_category_of_an_approved_one_stays(meta: MetaSimulator, channel: Api
     template = approved(meta, channel)
     reword(template)
     template.refresh_from_db()
-    lifecycle.change_category(template, "MARKETING", by=By(source=Source.HAND))
+    lifecycle.change_category(template, "MARKETING", by=ChangeAuthor(source=Source.HAND))
     refused = press(admin, "submit", template)
-    lifecycle.change_category(template, "UTILITY", by=By(source=Source.HAND))
+    lifecycle.change_category(template, "UTILITY", by=ChangeAuthor(source=Source.HAND))
     press(admin, "submit", template)
 
     assert "category" in refused and len(calls(meta)) == 1
@@ -398,11 +400,11 @@ def test_one_is_deleted_by_its_id_and_its_other_languages_stay(
 ) -> None:
     meta.add_template("order_ready", language="ru")
     meta.add_template("order_ready", language="en_US", body="Hello, {{1}}! Your order {{2}} is ready.")
-    provider_sync.sync(channel)
+    provider_sync.sync_channel(channel)
     template, other = Template.objects.get(language="ru"), Template.objects.get(language="en_US")
     shown = buttons(admin, template)
     press(admin, "delete-at-provider", template)
-    provider_sync.sync(channel)
+    provider_sync.sync_channel(channel)
     other.refresh_from_db()
 
     assert "delete-at-provider" in shown and "delete" not in shown and "approve" not in shown
@@ -430,7 +432,7 @@ def test_a_deletion_without_an_answer_is_settled_by_their_list(
     meta.behave(manage=how, times=1)
     said = press(admin, "delete-at-provider", template)
     meanwhile = template.may_be_sent
-    provider_sync.sync(channel)
+    provider_sync.sync_channel(channel)
     template.refresh_from_db()
 
     assert "may be deleted or not" in said and not meanwhile

@@ -15,19 +15,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from channels_setup.models import ApiChannel
-from templates_registry.lifecycle import By, Source
+from templates_registry.lifecycle import ChangeAuthor, Source
 from templates_registry.matching import text_diff
 from templates_registry.matching.text_diff import diff_texts
 from templates_registry.models import Template, TemplateEvent, TemplateVersion
 from templates_registry.provider import provider_sync
-from templates_registry.provider.provider_template import Unreadable
+from templates_registry.provider.provider_template import InvalidTemplateData
 from templates_registry.transfer import file_formats, import_plan, spreadsheets
-from templates_registry.transfer.file_formats import Row
-from templates_registry.transfer.import_plan import Kind, Plan
+from templates_registry.transfer.file_formats import FileRow
+from templates_registry.transfer.import_plan import ChangeKind, ImportPlan
 from tests.factories import ApiChannelFactory, TemplateFactory
 from tests.work import cost
 
-FILE = By(source=Source.IMPORT)
+FILE = ChangeAuthor(source=Source.IMPORT)
 FORMS = list(file_formats.CONTENT_TYPES)
 
 
@@ -36,13 +36,13 @@ def row(name: str = "order_ready", body: str = "Здравствуйте, {{1}}!
     return {"name": name, "language": "ru", "category": "UTILITY", "components": [component], **more}
 
 
-def planned(rows: list[Any], channel: ApiChannel | None) -> Plan:
+def planned(rows: list[Any], channel: ApiChannel | None) -> ImportPlan:
     data = json.dumps({"data": rows}).encode()
-    return import_plan.plan(file_formats.read_file(data), api_channel=channel)
+    return import_plan.build_plan(file_formats.read_file(data), api_channel=channel)
 
 
-def put_in(rows: list[Any], channel: ApiChannel) -> Plan:
-    return import_plan.carry_out(planned(rows, channel), by=FILE)
+def put_in(rows: list[Any], channel: ApiChannel) -> ImportPlan:
+    return import_plan.apply_plan(planned(rows, channel), by=FILE)
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def channel(db: None) -> ApiChannel:
 
 @pytest.mark.parametrize("form", FORMS)
 def test_what_is_exported_and_imported_again_is_the_same(channel: ApiChannel, form: str) -> None:
-    provider_sync.sync(channel)
+    provider_sync.sync_channel(channel)
     TemplateFactory(
         api_channel=channel,
         body="- {{1}}, это не формула | и не \\ черта\nвторая строка",
@@ -70,20 +70,20 @@ def test_what_is_exported_and_imported_again_is_the_same(channel: ApiChannel, fo
         reject_reason="-2+3",
     )
 
-    data = file_formats.export(Template.objects.select_related("api_channel"), form=form)
-    plan = import_plan.plan(file_formats.read_file(data))
+    data = file_formats.export_templates(Template.objects.select_related("api_channel"), form=form)
+    plan = import_plan.build_plan(file_formats.read_file(data))
 
-    assert {item.kind for item in plan.items} == {Kind.SAME}, [item.as_json() for item in plan.items]
+    assert {item.kind for item in plan.items} == {ChangeKind.SAME}, [item.as_json() for item in plan.items]
     assert len(plan.items) == Template.objects.count()
 
 
 @pytest.mark.parametrize("form", FORMS)
 def test_a_registry_moves_to_another_channel_whole(channel: ApiChannel, form: str) -> None:
-    provider_sync.sync(channel)
+    provider_sync.sync_channel(channel)
     other = ApiChannelFactory(name="Второй")
 
-    data = file_formats.export(Template.objects.select_related("api_channel"), form=form)
-    import_plan.carry_out(import_plan.plan(file_formats.read_file(data), api_channel=other), by=FILE)
+    data = file_formats.export_templates(Template.objects.select_related("api_channel"), form=form)
+    import_plan.apply_plan(import_plan.build_plan(file_formats.read_file(data), api_channel=other), by=FILE)
 
     for moved in Template.objects.filter(api_channel=other):
         first = Template.objects.get(api_channel=channel, name=moved.name, language=moved.language)
@@ -105,34 +105,34 @@ def is_formula(cell: str) -> bool:
 @pytest.mark.parametrize("sign", "=+-@＝＋－＠﹦﹢﹣﹫")
 @pytest.mark.parametrize("front", ["", " ", "\n", "\t", "\u3000", "\u00a0", "\r\n", "'", "''"])
 def test_a_sign_behind_any_blank_is_no_formula_and_comes_back(front: str, sign: str) -> None:
-    cell = file_formats.escaped(f"{front}{sign}1+1")
+    cell = file_formats.escape_cell(f"{front}{sign}1+1")
 
     assert cell[0] == "'" and not is_formula(cell)
-    assert file_formats.unescaped(cell) == f"{front}{sign}1+1"
+    assert file_formats.unescape_cell(cell) == f"{front}{sign}1+1"
 
 
 @pytest.mark.parametrize("text", NASTY)
 def test_no_cell_begins_like_a_formula_and_each_comes_back(text: str) -> None:
-    cell = file_formats.escaped(text)
+    cell = file_formats.escape_cell(text)
 
     assert not is_formula(cell)
-    assert file_formats.unescaped(cell) == text.replace("\0", "")
+    assert file_formats.unescape_cell(cell) == text.replace("\0", "")
 
 
 @given(st.text())
 def test_escaping_any_text_gives_it_back(text: str) -> None:
-    cell = file_formats.escaped(text)
+    cell = file_formats.escape_cell(text)
 
     assert not is_formula(cell)
-    assert file_formats.unescaped(cell) == file_formats.UNPRINTABLE.sub("", text)
+    assert file_formats.unescape_cell(cell) == file_formats.UNPRINTABLE.sub("", text)
 
 
 def test_formulae_are_text_in_both_kinds_of_table(channel: ApiChannel) -> None:
     TemplateFactory(api_channel=channel, body="=cmd|' /C calc'!A0 и ещё пара слов", tags=["@тег"])
 
     templates = Template.objects.select_related("api_channel")
-    lines = list(csv.DictReader(io.StringIO(file_formats.export(templates, form="csv").decode("utf-8-sig"))))
-    book = openpyxl.load_workbook(io.BytesIO(file_formats.export(templates, form="xlsx")))
+    lines = list(csv.DictReader(io.StringIO(file_formats.export_templates(templates, form="csv").decode("utf-8-sig"))))
+    book = openpyxl.load_workbook(io.BytesIO(file_formats.export_templates(templates, form="xlsx")))
 
     assert lines[0]["body"].startswith("'=cmd") and lines[0]["tags"] == "'@тег"
     assert all(cell.data_type != "f" for cells in book.active.iter_rows() for cell in cells)
@@ -144,7 +144,7 @@ def test_a_table_that_people_made_is_read(channel: ApiChannel, encoding: str, de
     lines = [("Name", "Language", "Body"), ("order_ready", "ru", "Ваш заказ готов")]
     data = "\r\n".join(delimiter.join(line) for line in lines).encode(encoding)
 
-    plan = import_plan.carry_out(import_plan.plan(file_formats.read_file(data), api_channel=channel), by=FILE)
+    plan = import_plan.apply_plan(import_plan.build_plan(file_formats.read_file(data), api_channel=channel), by=FILE)
 
     assert plan.counts["new"] == 1
     assert Template.objects.get().pattern.body == "Ваш заказ готов"
@@ -155,9 +155,9 @@ def test_what_a_table_does_not_show_is_kept_when_another_cell_changes(channel: A
     flow = {"type": "FLOW", "text": "Ход", "flow_id": "7"}
     template = TemplateFactory(api_channel=channel, body="Ваш заказ готов", buttons=[flow], examples=())
 
-    data = file_formats.export(Template.objects.select_related("api_channel"), form="csv").decode()
+    data = file_formats.export_templates(Template.objects.select_related("api_channel"), form="csv").decode()
     changed = data.replace("Ваш заказ готов", "Ваш заказ собран").encode()
-    import_plan.carry_out(import_plan.plan(file_formats.read_file(changed)), by=FILE)
+    import_plan.apply_plan(import_plan.build_plan(file_formats.read_file(changed)), by=FILE)
 
     template.refresh_from_db()
     assert template.components == [{"type": "BODY", "text": "Ваш заказ собран"}, {"type": "BUTTONS", "buttons": [flow]}]
@@ -169,7 +169,7 @@ def test_what_a_table_does_not_show_is_kept_when_another_cell_changes(channel: A
 def _bomb() -> bytes:
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as book:
-        book.writestr("xl/worksheets/sheet1.xml", b"0" * (spreadsheets.MOST_UNPACKED + 1))
+        book.writestr("xl/worksheets/sheet1.xml", b"0" * (spreadsheets.MAX_UNPACKED_BYTES + 1))
     return packed.getvalue()
 
 
@@ -191,19 +191,19 @@ def _bomb() -> bytes:
     ],
 )
 def test_a_file_that_cannot_be_read_as_a_whole_gets_a_sentence(data: bytes) -> None:
-    with pytest.raises(Unreadable) as problem:
+    with pytest.raises(InvalidTemplateData) as problem:
         file_formats.read_file(data)
 
     assert str(problem.value).endswith(".")
 
 
 def test_a_table_that_unpacks_without_end_is_refused() -> None:
-    with pytest.raises(Unreadable):
+    with pytest.raises(InvalidTemplateData):
         file_formats.read_file(_bomb())
 
 
 def test_a_bare_list_is_as_good_as_one_under_data(channel: ApiChannel) -> None:
-    assert file_formats.read_file(json.dumps([row()]).encode()) == [Row(1, data=row())]
+    assert file_formats.read_file(json.dumps([row()]).encode()) == [FileRow(1, data=row())]
 
 
 # --- the plan --------------------------------------------------------------------------------------------
@@ -215,7 +215,12 @@ def test_a_plan_says_new_changed_same_and_refused_and_writes_nothing(channel: Ap
 
     plan = planned([row("a"), row("b", body="Ваш заказ {{1}} готов и ждёт."), row("c"), row("Не так")], channel)
 
-    assert [item.kind for item in plan.items] == [Kind.SAME, Kind.CHANGED, Kind.NEW, Kind.REFUSED]
+    assert [item.kind for item in plan.items] == [
+        ChangeKind.SAME,
+        ChangeKind.CHANGED,
+        ChangeKind.NEW,
+        ChangeKind.REFUSED,
+    ]
     changed = [(piece.kind, piece.text) for piece in plan.items[1].text if piece.kind != "same"]
     assert changed == [("gone", "собран"), ("new", "готов")]
     assert plan.items[3].sentences
@@ -230,7 +235,7 @@ def test_bad_rows_never_lose_the_good_ones(channel: ApiChannel) -> None:
 
     assert set(Template.objects.values_list("name", flat=True)) == {"good", "too"}
     assert plan.counts == {"new": 2, "changed": 0, "same": 0, "refused": 8}
-    assert all(item.sentences for item in plan.items if item.kind == Kind.REFUSED)
+    assert all(item.sentences for item in plan.items if item.kind == ChangeKind.REFUSED)
 
 
 @pytest.mark.parametrize(
@@ -272,16 +277,21 @@ def test_what_the_provider_has_approved_is_taken_though_we_would_refuse_it(chann
 
     plan = put_in([approved, {**approved, "name": "b", "id": ""}], channel)
 
-    assert [item.kind for item in plan.items] == [Kind.NEW, Kind.REFUSED]
+    assert [item.kind for item in plan.items] == [ChangeKind.NEW, ChangeKind.REFUSED]
 
 
 def test_rows_go_where_they_say_if_nobody_says_otherwise(channel: ApiChannel) -> None:
     other = ApiChannelFactory(name="Второй")
 
     plan = planned([row(channel="Второй"), row(channel=channel.pk), row(channel="Третий"), row()], None)
-    import_plan.carry_out(plan, by=FILE)
+    import_plan.apply_plan(plan, by=FILE)
 
-    assert [item.kind for item in plan.items] == [Kind.NEW, Kind.NEW, Kind.REFUSED, Kind.REFUSED]
+    assert [item.kind for item in plan.items] == [
+        ChangeKind.NEW,
+        ChangeKind.NEW,
+        ChangeKind.REFUSED,
+        ChangeKind.REFUSED,
+    ]
     assert set(Template.objects.values_list("api_channel", flat=True)) == {channel.pk, other.pk}
 
 
@@ -293,9 +303,9 @@ def test_a_template_made_between_plan_and_writing_keeps_only_itself_out(channel:
     plan = planned([row("a"), row("b"), row("c")], channel)
     TemplateFactory(api_channel=channel, name="b")
 
-    done = import_plan.carry_out(plan, by=FILE)
+    done = import_plan.apply_plan(plan, by=FILE)
 
-    assert [item.kind for item in done.items] == [Kind.NEW, Kind.REFUSED, Kind.NEW]
+    assert [item.kind for item in done.items] == [ChangeKind.NEW, ChangeKind.REFUSED, ChangeKind.NEW]
     assert Template.objects.count() == 3
 
 
@@ -305,7 +315,7 @@ def test_thousands_come_in_with_a_handful_of_statements(
     plan = planned([row(f"t_{number}") for number in range(1200)], channel)
 
     with django_assert_max_num_queries(25):
-        import_plan.carry_out(plan, by=FILE)
+        import_plan.apply_plan(plan, by=FILE)
 
     assert TemplateEvent.objects.count() == TemplateVersion.objects.count() == 1200
 
@@ -399,10 +409,10 @@ def test_an_export_of_channels_with_any_names_is_read_back(form: str, names: tup
     for name in names:
         TemplateFactory(api_channel=ApiChannelFactory(name=name))
 
-    data = file_formats.export(Template.objects.order_by("pk"), form=form)
-    plan = import_plan.plan(file_formats.read_file(data))
+    data = file_formats.export_templates(Template.objects.order_by("pk"), form=form)
+    plan = import_plan.build_plan(file_formats.read_file(data))
 
-    assert [item.kind for item in plan.items] == [import_plan.Kind.SAME, import_plan.Kind.SAME]
+    assert [item.kind for item in plan.items] == [import_plan.ChangeKind.SAME, import_plan.ChangeKind.SAME]
 
 
 # --- what a file may cost --------------------------------------------------------------------------------
@@ -424,7 +434,7 @@ def test_a_file_that_says_little_at_great_length_costs_little(made: Any) -> None
     data = made().encode()
 
     def read() -> None:
-        with contextlib.suppress(Unreadable):
+        with contextlib.suppress(InvalidTemplateData):
             file_formats.read_file(data, most_rows=1_000)
 
     assert cost(read, enough=40) <= 40

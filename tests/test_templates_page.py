@@ -15,14 +15,14 @@ from bridge.models import Message
 from channels_setup.models import ApiChannel
 from templates_registry import lifecycle
 from templates_registry.content.components import TemplateDefinition
-from templates_registry.lifecycle import By, Source
+from templates_registry.lifecycle import ChangeAuthor, Source
 from templates_registry.models import Status, Template, TemplateEvent, TemplateUse
-from templates_registry.preview import Filling, marked, values_in
-from templates_registry.timeline import span_words
+from templates_registry.preview import TemplatePreview, html_with_marks, values_from_form
+from templates_registry.timeline import format_span
 from tests.factories import ApiChannelFactory, ConversationFactory, TemplateFactory, TicketFactory, boris, gleb, vera
 
 pytestmark = pytest.mark.django_db
-HAND = By(source=Source.HAND)
+HAND = ChangeAuthor(source=Source.HAND)
 
 
 @pytest.fixture
@@ -91,7 +91,7 @@ def test_favourites_stand_first_then_those_used_lately(desk: Client, template: T
     channel, user = template.api_channel, boris()
     used, liked = (TemplateFactory(api_channel=channel, name=name) for name in ("z_used", "y_liked"))
     TemplateFactory(api_channel=channel, name="a_paused", status=Status.PAUSED)
-    lifecycle.note_use(used.pk, user=user)
+    lifecycle.record_use(used.pk, user=user)
     desk.post(f"/templates/{liked.pk}/favourite/", {"on": "1"})
 
     page = desk.get("/templates/")
@@ -104,7 +104,7 @@ def test_favourites_stand_first_then_those_used_lately(desk: Client, template: T
 
 def test_what_was_used_long_ago_is_no_longer_recent(desk: Client, template: Template) -> None:
     used = TemplateFactory(api_channel=template.api_channel, name="z_used")
-    lifecycle.note_use(used.pk, user=boris())
+    lifecycle.record_use(used.pk, user=boris())
     TemplateUse.objects.update(last_used_at=timezone.now() - timedelta(days=20))
 
     assert listed(desk.get("/templates/")) == ["order_ready", "z_used"]
@@ -207,11 +207,11 @@ def test_no_inline_script_or_style_stands_on_the_page(desk: Client, template: Te
 
 def test_what_happened_is_told_in_words(desk: Client, template: Template) -> None:
     lifecycle.change_text(template, _said(template, "Здравствуйте, {{1}}! Ваш заказ {{2}} собран."), by=HAND)
-    lifecycle.change_status(template, Status.PENDING, by=By(source=Source.HAND, user=vera()))
+    lifecycle.change_status(template, Status.PENDING, by=ChangeAuthor(source=Source.HAND, user=vera()))
     TemplateEvent.objects.filter(to_status="pending").update(at=timezone.now() - timedelta(days=1, hours=4))
-    lifecycle.change_status(template, Status.APPROVED, by=By(source=Source.PROVIDER))
-    lifecycle.change_category(template, "MARKETING", by=By(source=Source.PROVIDER))
-    lifecycle.change_status(template, Status.REJECTED, by=By(source=Source.PROVIDER), reason="Реклама")
+    lifecycle.change_status(template, Status.APPROVED, by=ChangeAuthor(source=Source.PROVIDER))
+    lifecycle.change_category(template, "MARKETING", by=ChangeAuthor(source=Source.PROVIDER))
+    lifecycle.change_status(template, Status.REJECTED, by=ChangeAuthor(source=Source.PROVIDER), reason="Реклама")
 
     page = html(desk.get(f"/templates/{template.pk}/"))
 
@@ -236,7 +236,7 @@ def _said(template: Template, body: str) -> TemplateDefinition:
     ],
 )
 def test_spans_in_words(in_english: None, span: timedelta, words: str) -> None:
-    assert span_words(span) == words
+    assert format_span(span) == words
 
 
 # --- marks -----------------------------------------------------------------------------------------------
@@ -255,15 +255,15 @@ def test_spans_in_words(in_english: None, span: timedelta, words: str) -> None:
 def test_values_are_marked_without_breaking_the_markup(body: str, value: str, marked_up: str) -> None:
     template = TemplateFactory(body=body)
 
-    found = Filling(template, {"1": value}).marked_body
+    found = TemplatePreview(template, {"1": value}).marked_body
 
     assert marked_up in found
     assert 'href="https://x.example/<' not in found
 
 
 def test_marks_that_somebody_typed_are_none() -> None:
-    assert marked("a \ue001 b \ue000") == "a  b "
-    assert values_in({"v.1": "\0x", "y": "z"}) == {"1": "x"}
+    assert html_with_marks("a \ue001 b \ue000") == "a  b "
+    assert values_from_form({"v.1": "\0x", "y": "z"}) == {"1": "x"}
 
 
 # --- send in chat… ---------------------------------------------------------------------------------------

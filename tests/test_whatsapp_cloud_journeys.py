@@ -153,7 +153,7 @@ def test_boris_answers_one_of_two_questions_and_anna_sees_which(shop: Shop) -> N
 
 def test_the_window_is_shut_and_a_template_goes_out_filled(shop: Shop) -> None:
     shop.meta.add_template("order_ready", body="Здравствуйте, {{1}}! Ваш заказ {{2}} готов к выдаче.")
-    provider_sync.sync(shop.channel)
+    provider_sync.sync_channel(shop.channel)
     shop.anna_writes("Когда?")
     shop.a_day_later()
 
@@ -181,7 +181,7 @@ def test_buttons_and_header_of_a_template_are_filled_as_meta_wants_them(shop: Sh
         },
     ]
     shop.meta.add_template("rich", components=components)
-    provider_sync.sync(shop.channel)
+    provider_sync.sync_channel(shop.channel)
     shop.anna_writes("?")
     template = Template.objects.get()
 
@@ -484,7 +484,7 @@ def test_templates_follow_metas_list_and_its_word(shop: Shop) -> None:
     row = shop.meta.add_template("autumn", body="Осень, {{1}}, пришла.")
     for number in range(3):
         shop.meta.add_template(f"other_{number}", body="Да.")
-    provider_sync.sync(shop.channel)
+    provider_sync.sync_channel(shop.channel)
     assert Template.objects.count() == 4
 
     shop.meta.review(row, "PAUSED", other_info={"title": "FIRST_PAUSE", "description": "Paused for 3 hours."})
@@ -509,7 +509,7 @@ def test_templates_of_every_kind_come_from_the_list_and_arrive_complete(shop: Sh
     for name, shape in listed.items():
         row = shape.row(name.replace(" ", "_").replace("-", "_"))
         shop.meta.add_template(row.pop("name"), **row)
-    provider_sync.sync(shop.channel)
+    provider_sync.sync_channel(shop.channel)
     shop.anna_writes("Здравствуйте")
 
     for name, shape in listed.items():

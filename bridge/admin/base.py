@@ -26,23 +26,23 @@ from channels_setup.codecs.phone_numbers import search_keys
 from channels_setup.codecs.values import parse_whole_number
 from channels_setup.models import ApiChannel, ChatChannel
 
-Search = Callable[[str], Q]
+SearchFunction = Callable[[str], Q]
 
 
 def sees_all(user: Any) -> bool:
     return bool(user.is_superuser or user.has_perm("channels_setup.change_apichannel"))
 
 
-def number_in(term: str) -> int | None:
+def parse_id(term: str) -> int | None:
     """A search term as an id, or None."""
     return parse_whole_number(term)
 
 
-def by_id(*fields: str) -> Search:
+def search_by_id(*fields: str) -> SearchFunction:
     """The term is an id of the row itself or of what these fields point to."""
 
     def search(term: str) -> Q:
-        number = number_in(term)
+        number = parse_id(term)
         if number is None:
             return Q(pk__in=[])
         found = Q(pk=number)
@@ -53,7 +53,7 @@ def by_id(*fields: str) -> Search:
     return search
 
 
-def by_text(field: str) -> Search:
+def search_by_text(field: str) -> SearchFunction:
     """The term is the whole text of a field whose index begins with the API channel."""
 
     def search(term: str) -> Q:
@@ -62,7 +62,7 @@ def by_text(field: str) -> Search:
     return search
 
 
-def by_number(path: str = "") -> Search:
+def search_by_phone(path: str = "") -> SearchFunction:
     """The term is a phone number in any spelling."""
 
     def search(term: str) -> Q:
@@ -72,7 +72,7 @@ def by_number(path: str = "") -> Search:
     return search
 
 
-class HistoryAdmin(ModelAdmin):
+class ReadOnlyAdmin(ModelAdmin):
     """Rows that must not be edited.
 
     ``buttons``: name -> (label, method); the method takes a queryset and says (level, sentence) what it did.
@@ -87,7 +87,7 @@ class HistoryAdmin(ModelAdmin):
     ordering: tuple[str, ...] = ("-id",)
     sortable_by = ()  # an order that no index gives would sort ten million rows
     search_fields: tuple[str, ...] = ("id",)  # what is really searched is in ``searches``
-    searches: ClassVar[tuple[Search, ...]] = (by_id(),)
+    searches: ClassVar[tuple[SearchFunction, ...]] = (search_by_id(),)
     chat_channel_path: ClassVar[str] = ""  # leads to the chat channel, for operators; empty: admins only
     buttons: ClassVar[dict[str, Any]] = {}
     change_form_outer_before_template = "bridge/history_buttons.html"
@@ -156,7 +156,7 @@ class HistoryAdmin(ModelAdmin):
         return {what: (self._action(what), what, label) for what, (label, _method) in self.buttons.items()}
 
     def _action(self, what: str) -> Callable[..., None]:
-        def action(model_admin: HistoryAdmin, request: HttpRequest, rows: QuerySet[Any]) -> None:
+        def action(model_admin: ReadOnlyAdmin, request: HttpRequest, rows: QuerySet[Any]) -> None:
             model_admin.press(request, what, rows)
 
         return action
@@ -181,7 +181,7 @@ class HistoryAdmin(ModelAdmin):
         return True
 
 
-class HistoryInline(TabularInline):
+class ReadOnlyInline(TabularInline):
     extra = 0
     per_page = 20
     can_delete = False
@@ -217,19 +217,19 @@ def column(name: str, label: Any) -> Any:
             value = getattr(value, part) if value is not None else None
         value = value() if callable(value) else value
         if isinstance(value, datetime):
-            return moment(value)
+            return format_moment(value)
         return "–" if value in (None, "") else value
 
     return shown
 
 
-def moment(at: datetime) -> SafeString:
+def format_moment(at: datetime) -> SafeString:
     """To the second, short enough for a column."""
     local = timezone.localtime(at)
     return format_html('<time datetime="{}">{}</time>', local.isoformat(), f"{local:%d.%m.%Y %H:%M:%S}")
 
 
-def pill(value: str, label: Any) -> SafeString:
+def render_pill(value: str, label: Any) -> SafeString:
     return format_html('<span class="pill {}">{}</span>', value, label)
 
 
@@ -241,12 +241,12 @@ def link_to(row: Model | None, label: object = None) -> SafeString | str:
     return format_html('<a class="to" href="{}">{}</a>', address, str(row) if label is None else label)
 
 
-def chat_link(conversation: Any) -> SafeString:
+def link_to_chat(conversation: Any) -> SafeString:
     """The chat's number and whom it is with, as a link."""
     return SafeString(link_to(conversation, f"{conversation.pk} · {conversation.contact}"))
 
 
-def itself(label: Any) -> Any:
+def self_link(label: Any) -> Any:
     """A row of an inline as a link to its own page."""
 
     @admin.display(description=label)

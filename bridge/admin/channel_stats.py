@@ -20,15 +20,15 @@ from bridge.models import Alert, Attempt, Breaker, Delivery, Message, WebhookEve
 from channels_setup.models import ApiChannel, ChannelState
 from channels_setup.providers.base import ACCEPTED
 
-MOST = 1_000  # counted no further than this: "1,000 or more" is as good
-SMALL = 50_000  # ids: a table below this is simply read
+COUNT_LIMIT = 1_000  # counted no further than this: "1,000 or more" is as good
+SMALL_TABLE_IDS = 50_000  # ids: a table below this is simply read
 HOURS = 24
-WIDTH, HEIGHT = 600, 120  # of the plot
-TROUBLED = (Delivery.State.DEAD, Delivery.State.UNKNOWN)
+CHART_WIDTH, CHART_HEIGHT = 600, 120  # of the plot
+TROUBLE_STATES = (Delivery.State.DEAD, Delivery.State.UNKNOWN)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evidence:
+class ChannelStats:
     inbound: int
     outbound: int
     first_try_share: float | None  # percent of today's answers that were taken at once
@@ -42,12 +42,12 @@ class Evidence:
     help: str  # the button that helps against it, of outcomes.SuggestedAction
     error_at: datetime | None
     alerts: list[str]
-    plot: Plot
+    plot: HourlyChart
     last_events: list[WebhookEvent]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plot:
+class HourlyChart:
     """Today by the hour, as paths of an SVG of WIDTH × HEIGHT."""
 
     inbound: str
@@ -57,7 +57,7 @@ class Plot:
     busiest: int  # messages in one hour
 
 
-def of(channel: ApiChannel) -> Evidence:
+def collect_channel_stats(channel: ApiChannel) -> ChannelStats:
     now = timezone.now()
     midnight = timezone.localtime(now).replace(hour=0, minute=0, second=0, microsecond=0)
     hours = messages_by_hour([channel.pk], midnight)[channel.pk]
@@ -67,22 +67,22 @@ def of(channel: ApiChannel) -> Evidence:
         all=Count("pk"), taken=Count("pk", filter=Q(verdict=ACCEPTED))
     )
     unfinished = Delivery.objects.filter(api_channel=channel, state__in=Delivery.UNFINISHED)
-    error, told = last_error(channel), [alerts.describe_alert(a) for a in standing_alerts().filter(api_channel=channel)]
-    return Evidence(
+    error, told = last_error(channel), [alerts.describe_alert(a) for a in open_alerts().filter(api_channel=channel)]
+    return ChannelStats(
         inbound=sum(inbound),
         outbound=sum(outbound),
         first_try_share=100 * firsts["taken"] / firsts["all"] if firsts["all"] else None,
-        waiting=unfinished[:MOST].count(),
+        waiting=unfinished[:COUNT_LIMIT].count(),
         waiting_since=unfinished.aggregate(since=Min("created_at"))["since"],
         next_try=_next_try(channel, now=now),
-        dead=Delivery.objects.filter(api_channel=channel, state__in=TROUBLED)[:MOST].count(),
+        dead=Delivery.objects.filter(api_channel=channel, state__in=TROUBLE_STATES)[:COUNT_LIMIT].count(),
         median_ms=_median_ms(attempts.filter(started_at__gte=now - timedelta(hours=1))),
         error=error,
         is_error_told=any(error in sentence for sentence in told),
         help=outcomes.suggest_action(channel.last_error, for_admin=True),
         error_at=channel.last_error_at,
         alerts=told,
-        plot=plot(
+        plot=draw_hourly_chart(
             inbound, outbound, failures_by_hour([channel.pk], attempts)[channel.pk], until=timezone.localtime(now).hour
         ),
         last_events=list(WebhookEvent.objects.filter(api_channel=channel).order_by("-id").defer("body")[:5]),
@@ -97,7 +97,7 @@ def _next_try(channel: ApiChannel, *, now: datetime) -> datetime | None:
     return first.next_attempt_at if first else None
 
 
-def standing_alerts() -> models.QuerySet[Alert]:
+def open_alerts() -> models.QuerySet[Alert]:
     """Without those of a pause that somebody has ended: housekeeping settles them in its turn."""
     is_over = Q(kind=Alert.Kind.SWITCHED_OFF) & ~Q(api_channel__state=ChannelState.PAUSED)
     return Alert.objects.filter(settled_at=None).exclude(is_over).select_related("api_channel").order_by("-raised_at")
@@ -115,7 +115,7 @@ def first_id_since(model: type[models.Model], column: str, moment: datetime) -> 
     """
     newest = model._default_manager.order_by("-pk").values_list("pk", flat=True).first() or 0
     low, high = 1, newest + 1
-    if newest <= SMALL:
+    if newest <= SMALL_TABLE_IDS:
         return low
     while low < high:
         middle = (low + high) // 2
@@ -173,22 +173,25 @@ def _median_ms(attempts: models.QuerySet[Attempt]) -> int | None:
     return None if median is None else round(median)
 
 
-def plot(inbound: list[int], outbound: list[int], failures: list[int], *, until: int) -> Plot:
+def draw_hourly_chart(inbound: list[int], outbound: list[int], failures: list[int], *, until: int) -> HourlyChart:
     """The day as far as it has come: nothing is drawn for hours after ``until``."""
     busiest = max([*inbound, *outbound])
     peak = max(busiest, 1)
     worst = max([*failures, 1])
-    xs = [(hour + 0.5) * WIDTH / HOURS for hour in range(until + 1)]
-    line = _path(xs, inbound, peak)
-    return Plot(
+    xs = [(hour + 0.5) * CHART_WIDTH / HOURS for hour in range(until + 1)]
+    line = _svg_path(xs, inbound, peak)
+    return HourlyChart(
         inbound=line,
-        inbound_area=f"{line} L{xs[-1]:g} {HEIGHT} L{xs[0]:g} {HEIGHT} Z",
-        outbound=_path(xs, outbound, peak),
-        failures=[(x, HEIGHT - 6 - 24 * count / worst) for x, count in zip(xs, failures, strict=False) if count],
+        inbound_area=f"{line} L{xs[-1]:g} {CHART_HEIGHT} L{xs[0]:g} {CHART_HEIGHT} Z",
+        outbound=_svg_path(xs, outbound, peak),
+        failures=[(x, CHART_HEIGHT - 6 - 24 * count / worst) for x, count in zip(xs, failures, strict=False) if count],
         busiest=busiest,
     )
 
 
-def _path(xs: list[float], counts: list[int], peak: int) -> str:
-    points = [f"{x:g} {HEIGHT - 4 - (HEIGHT - 16) * count / peak:.1f}" for x, count in zip(xs, counts, strict=False)]
+def _svg_path(xs: list[float], counts: list[int], peak: int) -> str:
+    points = [
+        f"{x:g} {CHART_HEIGHT - 4 - (CHART_HEIGHT - 16) * count / peak:.1f}"
+        for x, count in zip(xs, counts, strict=False)
+    ]
     return "M" + " L".join(points)

@@ -30,26 +30,26 @@ from channels_setup.models import ApiChannel
 from . import channel_stats
 from .base import (
     ChoiceFilter,
-    HistoryAdmin,
-    HistoryInline,
-    by_id,
-    by_number,
-    by_text,
-    chat_link,
+    ReadOnlyAdmin,
+    ReadOnlyInline,
     column,
-    itself,
     link_to,
-    pill,
+    link_to_chat,
+    render_pill,
+    search_by_id,
+    search_by_phone,
+    search_by_text,
+    self_link,
 )
 from .dead_letters import DeadLetterAdmin  # noqa: F401  # registered by being imported
-from .deliveries import raw
+from .deliveries import render_raw
 
 admin.site.unregister(ApiChannel)
 
 __all__ = ["helpdesk_page"]  # registers the chat channel's page
 
 
-def try_now(admin: ApiChannelAdmin, request: HttpRequest, channel: ApiChannel) -> None:
+def retry_now(admin: ApiChannelAdmin, request: HttpRequest, channel: ApiChannel) -> None:
     count = circuit_breaker.retry_waiting_now(channel.pk)
     if not count:
         messages.info(request, gettext("Nothing waits for another try."))
@@ -60,28 +60,34 @@ def try_now(admin: ApiChannelAdmin, request: HttpRequest, channel: ApiChannel) -
 
 
 @admin.register(ApiChannel)
-class ApiChannelWithEvidence(ApiChannelAdmin):
+class ApiChannelStatsAdmin(ApiChannelAdmin):
     """The lower floor's page, with what the bridge has seen of the channel."""
 
     evidence_template = "bridge/channel_evidence.html"
-    deeds: ClassVar = channel_page.CHANNEL_ACTIONS | {"try-now": try_now}
+    deeds: ClassVar = channel_page.CHANNEL_ACTIONS | {"try-now": retry_now}
 
     def evidence(self, channel: ApiChannel) -> dict[str, Any]:
         undelivered = reverse("admin:bridge_deadletter_changelist")
         return {
             **super().evidence(channel),
-            "evidence": channel_stats.of(channel),
+            "evidence": channel_stats.collect_channel_stats(channel),
             "undelivered_url": f"{undelivered}?api_channel__id__exact={channel.pk}",
         }
 
 
 @admin.register(Contact)
-class ContactAdmin(HistoryAdmin):
+class ContactAdmin(ReadOnlyAdmin):
     list_display = ("id", "called", "phone", "external_id", "channel", "since")
     list_display_links = ("id", "called")
     list_select_related = ("api_channel",)
     list_filter = ("api_channel",)
-    searches = (by_id(), by_text("phone"), by_text("external_id"), by_text("user_id"), by_number())
+    searches = (
+        search_by_id(),
+        search_by_text("phone"),
+        search_by_text("external_id"),
+        search_by_text("user_id"),
+        search_by_phone(),
+    )
     search_help_text = _("A whole phone, provider's id or number")
     fields = readonly_fields = (
         *("called", "name_source", "phone", "email", "external_id", "user_id", "username", "caller_id"),
@@ -112,16 +118,18 @@ class ContactAdmin(HistoryAdmin):
 
     @admin.display(description=_("chats"))
     def elsewhere(self, contact: Contact) -> SafeString:
-        return format_html_join(", ", "{}", ((chat_link(chat),) for chat in contact.conversations.all()[:20]))
+        return format_html_join(", ", "{}", ((link_to_chat(chat),) for chat in contact.conversations.all()[:20]))
 
 
-def by_contact(term: str) -> Q:
+def search_by_contact(term: str) -> Q:
     """The term is a client's whole phone or provider's id. Asked for beforehand: an OR over a join has no index."""
-    known = Contact.objects.filter(by_text("phone")(term) | by_text("external_id")(term) | by_number()(term))
+    known = Contact.objects.filter(
+        search_by_text("phone")(term) | search_by_text("external_id")(term) | search_by_phone()(term)
+    )
     return Q(contact__in=list(known.order_by().values_list("pk", flat=True)[:100]))
 
 
-class WindowInline(HistoryInline):
+class WindowInline(ReadOnlyInline):
     model = ServiceWindow
     fields = readonly_fields = ("opened", "expires", "state", "replied")
     ordering = ("-expires_at",)
@@ -131,25 +139,25 @@ class WindowInline(HistoryInline):
     replied = column("first_reply_at", _("first reply"))
 
 
-class TicketInline(HistoryInline):
+class TicketInline(ReadOnlyInline):
     model = Ticket
     fields = readonly_fields = ("number", "subject", "status", "assignee", "opened", "answered", "closed")
     ordering = ("-id",)
 
-    number = itself(_("number"))
+    number = self_link(_("number"))
     opened = column("opened_at", _("opened"))
     answered = column("first_answer_at", _("first answer"))
     closed = column("closed_at", _("closed"))
 
 
 @admin.register(Conversation)
-class ConversationAdmin(HistoryAdmin):
+class ConversationAdmin(ReadOnlyAdmin):
     list_display = ("id", "who", "channel", "lands_in", "window", "words", "last_at")
     list_display_links = ("id", "who")
     list_select_related = ("contact", "api_channel", "chat_channel")
     list_filter = ("chat_channel", "api_channel")
     ordering = ("-last_message_at", "-id")
-    searches = (by_id("contact_id"), by_contact)
+    searches = (search_by_id("contact_id"), search_by_contact)
     search_help_text = _("A chat's number, or a client's whole phone or provider's id")
     chat_channel_path = "chat_channel"
     fields = ("who", "channel", "lands_in", "assignee", "since", "last_at", "unread", "elsewhere")
@@ -172,9 +180,9 @@ class ConversationAdmin(HistoryAdmin):
         if not conversation.api_channel.provider.service_window or conversation.window_until is None:
             return "–"
         if conversation.window_until <= timezone.now():
-            return pill("closed", pgettext("window", "closed"))
+            return render_pill("closed", pgettext("window", "closed"))
         until = f"{timezone.localtime(conversation.window_until):%d.%m %H:%M}"
-        return pill("open", _("until %(time)s") % {"time": until})
+        return render_pill("open", _("until %(time)s") % {"time": until})
 
     @admin.display(description=_("more"))
     def elsewhere(self, conversation: Conversation) -> SafeString:
@@ -186,20 +194,20 @@ class ConversationAdmin(HistoryAdmin):
         )
 
 
-class LiveFilter(ChoiceFilter):
+class OpenTicketFilter(ChoiceFilter):
     title = _("which")
     parameter_name = "live"
     questions = {"yes": (_("Only live requests"), lambda rows: rows.exclude(status__in=Ticket.ENDED))}
 
 
 @admin.register(Ticket)
-class TicketAdmin(HistoryAdmin):
+class TicketAdmin(ReadOnlyAdmin):
     list_display = ("id", "subject", "status", "chat", "assignee", "opened", "answered", "closed")
     list_display_links = ("id", "subject")
     list_select_related = ("conversation__contact", "assignee")
-    list_filter = (LiveFilter,)
+    list_filter = (OpenTicketFilter,)
     ordering = ("-opened_at", "-id")
-    searches = (by_id("conversation_id"),)
+    searches = (search_by_id("conversation_id"),)
     search_help_text = _("A request's or a chat's number")
     chat_channel_path = "conversation__chat_channel"
     fields = readonly_fields = (
@@ -214,7 +222,7 @@ class TicketAdmin(HistoryAdmin):
 
     @admin.display(description=_("chat"))
     def chat(self, ticket: Ticket) -> SafeString:
-        return chat_link(ticket.conversation)
+        return link_to_chat(ticket.conversation)
 
     @admin.display(description=_("additional fields"))
     def additional_fields(self, ticket: Ticket) -> str:
@@ -222,7 +230,7 @@ class TicketAdmin(HistoryAdmin):
         return "; ".join(f"{field['name']}: {field['value']}" for field in fields) or "–"
 
 
-class WindowFilter(ChoiceFilter):
+class ServiceWindowFilter(ChoiceFilter):
     title = _("which")
     parameter_name = "window"
     questions = {
@@ -241,11 +249,11 @@ class WindowFilter(ChoiceFilter):
 
 
 @admin.register(ServiceWindow)
-class ServiceWindowAdmin(HistoryAdmin):
+class ServiceWindowAdmin(ReadOnlyAdmin):
     list_display = ("id", "chat", "opened", "expires", "state_shown", "replied")
     list_select_related = ("conversation__contact",)
-    list_filter = (WindowFilter,)
-    searches = (by_id("conversation_id"),)
+    list_filter = (ServiceWindowFilter,)
+    searches = (search_by_id("conversation_id"),)
     search_help_text = _("A chat's number")
     chat_channel_path = "conversation__chat_channel"
     fields = readonly_fields = ("chat", "opened", "expires", "state_shown", "replied", "warned")
@@ -257,16 +265,16 @@ class ServiceWindowAdmin(HistoryAdmin):
 
     @admin.display(description=_("chat"))
     def chat(self, window: ServiceWindow) -> SafeString:
-        return chat_link(window.conversation)
+        return link_to_chat(window.conversation)
 
     @admin.display(description=_("state"))
     def state_shown(self, window: ServiceWindow) -> SafeString:
         if window.state == ServiceWindow.State.CLOSED and window.first_reply_at is None:
-            return pill("failed", _("missed"))
-        return pill(window.state, window.get_state_display())
+            return render_pill("failed", _("missed"))
+        return render_pill(window.state, window.get_state_display())
 
 
-class UnsettledFilter(ChoiceFilter):
+class MessageStatusFilter(ChoiceFilter):
     title = _("which")
     parameter_name = "which"
     questions = {
@@ -276,7 +284,7 @@ class UnsettledFilter(ChoiceFilter):
     }
 
 
-class AttachmentInline(HistoryInline):
+class AttachmentInline(ReadOnlyInline):
     model = Attachment
     ordering = ("id",)
     fields = readonly_fields = ("called", "type", "bytes", "address")
@@ -287,23 +295,23 @@ class AttachmentInline(HistoryInline):
     address = column("url", _("address"))
 
 
-class DeliveryInline(HistoryInline):
+class DeliveryInline(ReadOnlyInline):
     model = Delivery
     fields = readonly_fields = ("number", "kind", "api_channel", "state", "attempts", "since", "finished")
     ordering = ("id",)
 
-    number = itself(_("number"))
+    number = self_link(_("number"))
     since = column("created_at", _("created"))
     finished = column("finished_at", _("finished"))
 
 
 @admin.register(Message)
-class MessageAdmin(HistoryAdmin):
+class MessageAdmin(ReadOnlyAdmin):
     list_display = ("id", "stored", "direction", "said", "status_shown", "channel", "chat")
     list_display_links = ("id", "stored")
     list_select_related = ("api_channel", "conversation__contact")
-    list_filter = (UnsettledFilter, "api_channel")
-    searches = (by_id("conversation_id"), by_text("external_id"))
+    list_filter = (MessageStatusFilter, "api_channel")
+    searches = (search_by_id("conversation_id"), search_by_text("external_id"))
     search_help_text = _("A message's or a chat's number, or the provider's whole id")
     chat_channel_path = "conversation__chat_channel"
     fields = (
@@ -322,7 +330,7 @@ class MessageAdmin(HistoryAdmin):
 
     @admin.display(description=_("template"))
     def template_shown(self, message: Message) -> SafeString | str:
-        return raw(json.dumps(message.template, ensure_ascii=False, indent=2)) if message.template else "–"
+        return render_raw(json.dumps(message.template, ensure_ascii=False, indent=2)) if message.template else "–"
 
     @admin.display(description=_("text"))
     def said(self, message: Message) -> str:
@@ -340,7 +348,7 @@ class MessageAdmin(HistoryAdmin):
 
     @admin.display(description=_("status"))
     def status_shown(self, message: Message) -> SafeString:
-        return pill(message.status, message.get_status_display())
+        return render_pill(message.status, message.get_status_display())
 
     @admin.display(description=_("why"))
     def why(self, message: Message) -> str:
@@ -348,10 +356,10 @@ class MessageAdmin(HistoryAdmin):
 
     @admin.display(description=_("chat"))
     def chat(self, message: Message) -> SafeString:
-        return chat_link(message.conversation)
+        return link_to_chat(message.conversation)
 
 
-class HeldFilter(ChoiceFilter):
+class HeldReplyStateFilter(ChoiceFilter):
     title = _("state")
     parameter_name = "state"
     questions = {
@@ -362,12 +370,12 @@ class HeldFilter(ChoiceFilter):
 
 
 @admin.register(HeldReply)
-class HeldReplyAdmin(HistoryAdmin):
+class HeldReplyAdmin(ReadOnlyAdmin):
     list_display = ("id", "since", "said", "state_shown", "until", "writer", "chat")
     list_display_links = ("id", "since")
     list_select_related = ("author", "conversation__contact")
-    list_filter = (HeldFilter,)
-    searches = (by_id("conversation_id"),)
+    list_filter = (HeldReplyStateFilter,)
+    searches = (search_by_id("conversation_id"),)
     search_help_text = _("A held reply's or a chat's number")
     chat_channel_path = "conversation__chat_channel"
     fields = ("chat", "writer", "text", "state_shown", "since", "until", "finished", "went_out", "became")
@@ -384,11 +392,11 @@ class HeldReplyAdmin(HistoryAdmin):
 
     @admin.display(description=_("state"))
     def state_shown(self, reply: HeldReply) -> SafeString:
-        return pill(reply.state, reply.get_state_display())
+        return render_pill(reply.state, reply.get_state_display())
 
     @admin.display(description=_("chat"))
     def chat(self, reply: HeldReply) -> SafeString:
-        return chat_link(reply.conversation)
+        return link_to_chat(reply.conversation)
 
     @admin.display(description=_("template that went out"))
     def went_out(self, reply: HeldReply) -> SafeString | str:

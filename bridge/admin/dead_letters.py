@@ -32,14 +32,24 @@ from bridge.outcomes import SuggestedAction
 from channels_setup.codecs import values
 from channels_setup.models import ApiChannel
 
-from .base import ChoiceFilter, HistoryAdmin, chat_link, column, link_to, moment, number_in, pill, sees_all
+from .base import (
+    ChoiceFilter,
+    ReadOnlyAdmin,
+    column,
+    format_moment,
+    link_to,
+    link_to_chat,
+    parse_id,
+    render_pill,
+    sees_all,
+)
 
-GROUPS = 12  # channel, reason and state together, the most frequent first
-AT_ONCE_SECONDS = 1.5  # what can be done in so long is done before the page comes back; the rest by a task
-SHOWN = 60  # characters of a message in the list
+MAX_GROUPS = 12  # channel, reason and state together, the most frequent first
+INLINE_SECONDS = 1.5  # what can be done in so long is done before the page comes back; the rest by a task
+EXCERPT_LENGTH = 60  # characters of a message in the list
 
 
-def help_link(code: str, channel: ApiChannel) -> SafeString | str:
+def link_to_help(code: str, channel: ApiChannel) -> SafeString | str:
     """The admin's button against a reason, where it is on another page."""
     helps = outcomes.suggest_action(code, for_admin=True)
     if helps not in (SuggestedAction.CHANNEL, SuggestedAction.RESUME):
@@ -47,7 +57,7 @@ def help_link(code: str, channel: ApiChannel) -> SafeString | str:
     return link_to(channel, helps.label)
 
 
-class WhichFilter(ChoiceFilter):
+class DeadLetterStateFilter(ChoiceFilter):
     title = _("which")
     parameter_name = "which"
     questions = {
@@ -66,7 +76,7 @@ class WhichFilter(ChoiceFilter):
         return rows if self.value() in self.questions else rows.filter(state__in=resend.UNRESOLVED_STATES)
 
 
-class ReasonFilter(admin.SimpleListFilter):
+class DeadLetterReasonFilter(admin.SimpleListFilter):
     title = _("reason")
     parameter_name = "reason"
 
@@ -79,7 +89,7 @@ class ReasonFilter(admin.SimpleListFilter):
         return queryset.filter(reason=self.value()) if self.value() else queryset
 
 
-class AgeFilter(ChoiceFilter):
+class DeadLetterAgeFilter(ChoiceFilter):
     title = _("age")
     parameter_name = "age"
     questions = {
@@ -93,11 +103,11 @@ AGES = {"day": timedelta(days=1), "week": timedelta(days=7), "older": timedelta(
 
 
 @admin.register(DeadLetter)
-class DeadLetterAdmin(HistoryAdmin):
+class DeadLetterAdmin(ReadOnlyAdmin):
     list_display = ("number", "made", "said", "state_shown", "why", "would", "channel")
     list_display_links = None
     list_select_related = ("api_channel", "message", "conversation__contact")
-    list_filter = (WhichFilter, ReasonFilter, AgeFilter, "api_channel")
+    list_filter = (DeadLetterStateFilter, DeadLetterReasonFilter, DeadLetterAgeFilter, "api_channel")
     list_before_template = "bridge/dead_top.html"
     search_help_text = _("The number of a delivery, chat or message, or a whole key (webhook-id)")
 
@@ -121,9 +131,9 @@ class DeadLetterAdmin(HistoryAdmin):
         return redirect("admin:bridge_delivery_change", object_id)
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        query = _as_chosen(request)
+        query = _filter_parameters(request)
         extra = {
-            "groups": _groups(),
+            "groups": _group_rows(),
             "at_work": BulkAction.objects.filter(finished_at=None).select_related("by")[:5],
             "many_query": urlencode(query),
             **(extra_context or {}),
@@ -139,25 +149,27 @@ class DeadLetterAdmin(HistoryAdmin):
 
     @admin.display(description=_("created"))
     def made(self, letter: Delivery) -> SafeString:
-        return format_html("{}<small class='words'>{}</small>", moment(letter.created_at), timesince(letter.created_at))
+        return format_html(
+            "{}<small class='words'>{}</small>", format_moment(letter.created_at), timesince(letter.created_at)
+        )
 
     @admin.display(description=_("message"))
     def said(self, letter: Delivery) -> SafeString:
         message = letter.message if letter.kind == Delivery.Kind.MESSAGE else None
         text = message.text if message else str(letter.get_kind_display())
-        cut = text if len(text) <= SHOWN else f"{text[: SHOWN - 1]}…"
-        return format_html("<span class='words'>{}<br>{}</span>", cut, chat_link(letter.conversation))
+        cut = text if len(text) <= EXCERPT_LENGTH else f"{text[: EXCERPT_LENGTH - 1]}…"
+        return format_html("<span class='words'>{}<br>{}</span>", cut, link_to_chat(letter.conversation))
 
     @admin.display(description=_("state"))
     def state_shown(self, letter: Delivery) -> SafeString:
-        return pill(letter.state, letter.get_state_display())
+        return render_pill(letter.state, letter.get_state_display())
 
     @admin.display(description=_("why"))
     def why(self, letter: Delivery) -> SafeString | str:
         values = letter.message.reason_values if letter.message else None
         sentence = outcomes.render_sentence(letter.reason, values, for_admin=True) or "–"
         return format_html(
-            "<span class='words'>{} {}</span>", sentence, help_link(letter.reason, letter.api_channel) or ""
+            "<span class='words'>{} {}</span>", sentence, link_to_help(letter.reason, letter.api_channel) or ""
         )
 
     @admin.display(description=_("sent again now"))
@@ -173,7 +185,7 @@ class DeadLetterAdmin(HistoryAdmin):
         if not self.may_press(request):
             return {}
         labels = {"resend": _("Send again…"), "discard": _("Put aside…")}
-        return {what: (_to_many(what), what, label) for what, label in labels.items()}
+        return {what: (_bulk_action(what), what, label) for what, label in labels.items()}
 
     def get_urls(self) -> list[URLPattern]:
         many = self.admin_site.admin_view(self.many)
@@ -190,10 +202,10 @@ class DeadLetterAdmin(HistoryAdmin):
             raise Http404
         if not self.may_press(request):
             raise PermissionDenied
-        chosen = _chosen(request)
+        chosen = _selection_from(request)
         if request.method == "POST":
             job = bulk_resend.start_bulk_action(chosen, what=what, by=request.user)
-            bulk_resend.run_bulk_actions(seconds=AT_ONCE_SECONDS, only=job.pk)
+            bulk_resend.run_bulk_actions(seconds=INLINE_SECONDS, only=job.pk)
             return redirect("admin:bridge_deadletter_progress", job.pk)
         foreseen = bulk_resend.preview_bulk_action(chosen)
         context = {
@@ -202,17 +214,17 @@ class DeadLetterAdmin(HistoryAdmin):
             "what": what,
             "chosen": chosen,
             "foreseen": foreseen,
-            "lines": _foretold(foreseen, unknown_too=chosen.unknown_too),
+            "lines": _preview_lines(foreseen, unknown_too=chosen.unknown_too),
             "goes": foreseen.looked_at
             if what == BulkAction.What.DISCARD
             else foreseen.goes(unknown_too=chosen.unknown_too),
             "possible_duplicate": foreseen.counts.get("possible_duplicate", 0),
             "channel": ApiChannel.objects.filter(pk=chosen.api_channel).first() if chosen.api_channel else None,
             "reason": outcomes.render_sentence(chosen.reason, for_admin=True) if chosen.reason else "",
-            "since": _local(chosen.since),
-            "until": _local(chosen.until),
+            "since": _parse_stored_time(chosen.since),
+            "until": _parse_stored_time(chosen.until),
             "states": [Delivery.State(state).label for state in chosen.states],
-            "kept": _as_chosen(request),
+            "kept": _filter_parameters(request),
             "back": reverse("admin:bridge_deadletter_changelist"),
         }
         return TemplateResponse(request, "bridge/dead_many.html", context)
@@ -235,7 +247,7 @@ class DeadLetterAdmin(HistoryAdmin):
         return TemplateResponse(request, "bridge/dead_progress.html", context)
 
 
-def _to_many(what: str) -> Callable[..., HttpResponse]:
+def _bulk_action(what: str) -> Callable[..., HttpResponse]:
     def action(model_admin: DeadLetterAdmin, request: HttpRequest, rows: QuerySet[Any]) -> HttpResponse:
         ids = ",".join(map(str, rows.order_by("pk").values_list("pk", flat=True)))
         address = reverse("admin:bridge_deadletter_many", args=[what])
@@ -244,14 +256,14 @@ def _to_many(what: str) -> Callable[..., HttpResponse]:
     return action
 
 
-def _groups() -> list[dict[str, Any]]:
+def _group_rows() -> list[dict[str, Any]]:
     """What is in trouble, by channel, reason and state, with the oldest of each."""
     rows = (
         Delivery.objects.filter(state__in=resend.UNRESOLVED_STATES)
         .order_by()
         .values("api_channel", "api_channel__name", "reason", "state")
         .annotate(count=Count("pk"), oldest=Min("created_at"))
-        .order_by("-count")[:GROUPS]
+        .order_by("-count")[:MAX_GROUPS]
     )
     return [
         {
@@ -269,7 +281,7 @@ def _groups() -> list[dict[str, Any]]:
     ]
 
 
-def _foretold(foreseen: bulk_resend.BulkPreview, *, unknown_too: bool) -> list[dict[str, Any]]:
+def _preview_lines(foreseen: bulk_resend.BulkPreview, *, unknown_too: bool) -> list[dict[str, Any]]:
     lines = []
     for code, count in sorted(foreseen.counts.items(), key=lambda pair: -pair[1]):
         waits = code in resend.DELAYED_CODES
@@ -288,24 +300,24 @@ def _foretold(foreseen: bulk_resend.BulkPreview, *, unknown_too: bool) -> list[d
 # --- what is meant, in an address ------------------------------------------------------------------------
 
 
-def _as_chosen(request: HttpRequest) -> dict[str, str]:
+def _filter_parameters(request: HttpRequest) -> dict[str, str]:
     """The filter of the list, as the page for many carries it on."""
     names = ("which", "reason", "age", "api_channel__id__exact", "ids")
     return {name: request.GET[name] for name in names if request.GET.get(name)}
 
 
-def _chosen(request: HttpRequest) -> DeadLetterFilter:
+def _selection_from(request: HttpRequest) -> DeadLetterFilter:
     asked = request.GET
     which, age = asked.get("which", ""), asked.get("age", "")
-    ids = [number for term in asked.get("ids", "").split(",") if (number := number_in(term)) is not None]
-    since, until = _moment(asked.get("since", "")), ""
+    ids = [number for term in asked.get("ids", "").split(",") if (number := parse_id(term)) is not None]
+    since, until = _parse_local_time(asked.get("since", "")), ""
     if not since and age in AGES:
         edge = (timezone.now() - AGES[age]).isoformat()
         since, until = ("", edge) if age == "older" else (edge, "")
-    states: tuple[str, ...] = (which,) if which in WhichFilter.questions else resend.UNRESOLVED_STATES
+    states: tuple[str, ...] = (which,) if which in DeadLetterStateFilter.questions else resend.UNRESOLVED_STATES
     return DeadLetterFilter(
         states=DeadLetter.STATES if ids else states,
-        api_channel=number_in(asked.get("api_channel__id__exact", "")),
+        api_channel=parse_id(asked.get("api_channel__id__exact", "")),
         reason=asked.get("reason", ""),
         since=since,
         until=until,
@@ -314,20 +326,20 @@ def _chosen(request: HttpRequest) -> DeadLetterFilter:
     )
 
 
-def _moment(text: str) -> str:
+def _parse_local_time(text: str) -> str:
     """Return the time in a date-and-time field, which is in the zone of the pages, as UTC; empty where it is none."""
     at = values.parse_iso_time(text, zone=timezone.get_current_timezone())
     return "" if at is None else at.isoformat()
 
 
-def _local(text: str) -> Any:
+def _parse_stored_time(text: str) -> Any:
     return parse_datetime(text) if text else None
 
 
 # --- where the two sides disagree ------------------------------------------------------------------------
 
 
-class StandingFilter(ChoiceFilter):
+class MismatchStateFilter(ChoiceFilter):
     title = _("which")
     parameter_name = "over"
     questions = {"yes": (_("Over"), lambda rows: rows.exclude(settled_at=None))}
@@ -343,7 +355,7 @@ class StandingFilter(ChoiceFilter):
         return queryset.filter(settled_at=None)
 
 
-class KindFilter(ChoiceFilter):
+class MismatchKindFilter(ChoiceFilter):
     title = _("kind")
     parameter_name = "kind"
     questions = {
@@ -353,10 +365,10 @@ class KindFilter(ChoiceFilter):
 
 
 @admin.register(Mismatch)
-class MismatchAdmin(HistoryAdmin):
+class MismatchAdmin(ReadOnlyAdmin):
     list_display = ("id", "began", "words", "channel", "chat", "message_shown", "wire_id", "over")
     list_select_related = ("api_channel", "conversation__contact", "message")
-    list_filter = (StandingFilter, KindFilter, "api_channel")
+    list_filter = (MismatchStateFilter, MismatchKindFilter, "api_channel")
     search_fields = ()
     fields = ("began", "words", "what_helps", "channel", "chat", "message_shown", "wire_id", "found", "over")
     readonly_fields = fields
@@ -370,22 +382,22 @@ class MismatchAdmin(HistoryAdmin):
     @admin.display(description=_("what disagrees"))
     def words(self, mismatch: Mismatch) -> SafeString:
         css = "sent" if mismatch.settled_at else "unknown"
-        return pill(css, mismatch.get_kind_display())
+        return render_pill(css, mismatch.get_kind_display())
 
     @admin.display(description=_("what helps"))
     def what_helps(self, mismatch: Mismatch) -> str:
-        return str(HELPS[Mismatch.Kind(mismatch.kind)])
+        return str(ADVICE[Mismatch.Kind(mismatch.kind)])
 
     @admin.display(description=_("chat"))
     def chat(self, mismatch: Mismatch) -> SafeString | str:
-        return chat_link(mismatch.conversation) if mismatch.conversation else "–"
+        return link_to_chat(mismatch.conversation) if mismatch.conversation else "–"
 
     @admin.display(description=_("message"))
     def message_shown(self, mismatch: Mismatch) -> SafeString | str:
         return link_to(mismatch.message)
 
 
-HELPS = {
+ADVICE = {
     Mismatch.Kind.NOT_OUT: _("Look at its delivery: what the destination answered, and when the next try is."),
     Mismatch.Kind.NO_DELIVERY: _("It was written down but nothing sends it. Ask the operator to write it once more."),
     Mismatch.Kind.SAID_SENT: _("The operator sees it as sent. Look at the delivery and send it again if it is needed."),

@@ -38,33 +38,33 @@ from channels_setup.providers.base import ACCEPTED, PAUSE, PERMANENT, RETRY, UNK
 from . import channel_stats
 from .base import (
     ChoiceFilter,
-    HistoryAdmin,
-    HistoryInline,
-    by_id,
-    by_text,
-    chat_link,
+    ReadOnlyAdmin,
+    ReadOnlyInline,
     column,
+    format_moment,
     link_to,
-    moment,
-    pill,
+    link_to_chat,
+    render_pill,
+    search_by_id,
+    search_by_text,
     sees_all,
 )
 
-SHOWN_BODY = 100_000  # characters of a raw body that a page shows
-MOST_AT_ONCE = 1_000  # rows that one press of a button sets going
+MAX_BODY_SHOWN = 100_000  # characters of a raw body that a page shows
+MAX_ROWS_PER_ACTION = 1_000  # rows that one press of a button sets going
 
 
-def raw(text: str) -> SafeString:
+def render_raw(text: str) -> SafeString:
     """Foreign text, escaped, as it is; half characters (lone surrogates) by their code."""
-    cut = text if len(text) <= SHOWN_BODY else f"{text[:SHOWN_BODY]}\n…"
+    cut = text if len(text) <= MAX_BODY_SHOWN else f"{text[:MAX_BODY_SHOWN]}\n…"
     cut = cut.encode("utf-8", "backslashreplace").decode()
     return format_html('<pre class="raw">{}</pre>', cut or "–")
 
 
-def readable(body: bytes) -> str:
+def format_body(body: bytes) -> str:
     """A raw body for human eyes: JSON indented, other text as it is, what is no text marked."""
-    text = body[: SHOWN_BODY * 4].decode("utf-8", "backslashreplace")
-    if len(body) > SHOWN_BODY * 4:
+    text = body[: MAX_BODY_SHOWN * 4].decode("utf-8", "backslashreplace")
+    if len(body) > MAX_BODY_SHOWN * 4:
         return text
     try:
         return json.dumps(json.loads(text), ensure_ascii=False, indent=2)
@@ -75,11 +75,11 @@ def readable(body: bytes) -> str:
 # --- out -------------------------------------------------------------------------------------------------
 
 
-class DeliveryFilter(ChoiceFilter):
+class DeliveryStateFilter(ChoiceFilter):
     title = _("state")
     parameter_name = "state"
     questions = {
-        "trouble": (_("Given up or unknown"), lambda rows: rows.filter(state__in=channel_stats.TROUBLED)),
+        "trouble": (_("Given up or unknown"), lambda rows: rows.filter(state__in=channel_stats.TROUBLE_STATES)),
         "unfinished": (_("Waiting or being sent"), lambda rows: rows.filter(state__in=Delivery.UNFINISHED)),
     }
 
@@ -94,7 +94,7 @@ VERDICTS = {
 }
 
 
-class AttemptInline(HistoryInline):
+class AttemptInline(ReadOnlyInline):
     model = Attempt
     fields = readonly_fields = ("number", "began", "duration_ms", "http_status", "outcome", "why", "answer")
 
@@ -109,7 +109,7 @@ class AttemptInline(HistoryInline):
         return outcomes.render_sentence(attempt.reason, for_admin=True) if attempt.reason else "–"
 
 
-class RulingInline(HistoryInline):
+class RulingInline(ReadOnlyInline):
     """The delivery's lives: who sent it again or put it aside, and how many tries had been made by then."""
 
     model = DeliveryDecision
@@ -121,16 +121,16 @@ class RulingInline(HistoryInline):
     @admin.display(description=_("it was"))
     def was(self, decision: DeliveryDecision) -> SafeString:
         why = outcomes.render_sentence(decision.previous_reason, for_admin=True)
-        return format_html("{} {}", pill(decision.previous_state, decision.get_previous_state_display()), why)
+        return format_html("{} {}", render_pill(decision.previous_state, decision.get_previous_state_display()), why)
 
 
 @admin.register(Delivery)
-class DeliveryAdmin(HistoryAdmin):
+class DeliveryAdmin(ReadOnlyAdmin):
     list_display = ("id", "since", "kind", "api_channel", "state_shown", "attempts", "why", "due", "chat")
     list_display_links = ("id", "since")
     list_select_related = ("api_channel", "message", "conversation__contact")
-    list_filter = (DeliveryFilter, "api_channel")
-    searches = (by_id("conversation_id", "message_id"), lambda term: Q(key=term))
+    list_filter = (DeliveryStateFilter, "api_channel")
+    searches = (search_by_id("conversation_id", "message_id"), lambda term: Q(key=term))
     search_help_text = _("The number of a delivery, chat or message, or a whole key (webhook-id)")
     chat_channel_path = "conversation__chat_channel"
     fields = (
@@ -160,8 +160,8 @@ class DeliveryAdmin(HistoryAdmin):
         return row.state in (resend.UNRESOLVED_STATES if what == "discard" else DeadLetter.STATES)
 
     def send_again(self, request: HttpRequest, rows: QuerySet[Delivery]) -> tuple[int, str]:
-        stuck = rows.filter(state__in=(*channel_stats.TROUBLED, Delivery.State.CANCELLED)).order_by("pk")
-        count = resend.resend_deliveries(*stuck.values_list("pk", flat=True)[:MOST_AT_ONCE], by=request.user)
+        stuck = rows.filter(state__in=(*channel_stats.TROUBLE_STATES, Delivery.State.CANCELLED)).order_by("pk")
+        count = resend.resend_deliveries(*stuck.values_list("pk", flat=True)[:MAX_ROWS_PER_ACTION], by=request.user)
         if not count:
             return messages.WARNING, gettext("Only what was given up, cancelled or is unknown can be sent again.")
         sentence = ngettext("%d delivery is in line again.", "%d deliveries are in line again.", count)
@@ -169,7 +169,7 @@ class DeliveryAdmin(HistoryAdmin):
 
     def discard(self, request: HttpRequest, rows: QuerySet[Delivery]) -> tuple[int, str]:
         stuck = rows.filter(state__in=resend.UNRESOLVED_STATES).order_by("pk")
-        count = resend.discard_deliveries(*stuck.values_list("pk", flat=True)[:MOST_AT_ONCE], by=request.user)
+        count = resend.discard_deliveries(*stuck.values_list("pk", flat=True)[:MAX_ROWS_PER_ACTION], by=request.user)
         if not count:
             return messages.WARNING, gettext("Only what was given up or is unknown can be put aside.")
         return messages.SUCCESS, ngettext("%d delivery put aside.", "%d deliveries put aside.", count) % count
@@ -180,7 +180,7 @@ class DeliveryAdmin(HistoryAdmin):
 
     @admin.display(description=_("state"))
     def state_shown(self, delivery: Delivery) -> SafeString:
-        return pill(delivery.state, delivery.get_state_display())
+        return render_pill(delivery.state, delivery.get_state_display())
 
     @admin.display(description=_("why"))
     def why(self, delivery: Delivery) -> str:
@@ -193,11 +193,11 @@ class DeliveryAdmin(HistoryAdmin):
 
     @admin.display(description=_("next attempt"))
     def due(self, delivery: Delivery) -> Any:
-        return moment(delivery.next_attempt_at) if delivery.state in Delivery.UNFINISHED else "–"
+        return format_moment(delivery.next_attempt_at) if delivery.state in Delivery.UNFINISHED else "–"
 
     @admin.display(description=_("chat"))
     def chat(self, delivery: Delivery) -> SafeString:
-        return chat_link(delivery.conversation)
+        return link_to_chat(delivery.conversation)
 
     @admin.display(description=_("message"))
     def message_shown(self, delivery: Delivery) -> SafeString | str:
@@ -205,13 +205,13 @@ class DeliveryAdmin(HistoryAdmin):
 
     @admin.display(description=_("content"))
     def content(self, delivery: Delivery) -> SafeString:
-        return raw(json.dumps(delivery.payload, ensure_ascii=False, indent=2))
+        return render_raw(json.dumps(delivery.payload, ensure_ascii=False, indent=2))
 
 
 # --- in --------------------------------------------------------------------------------------------------
 
 
-class EventFilter(ChoiceFilter):
+class WebhookEventFilter(ChoiceFilter):
     title = _("state")
     parameter_name = "state"
     questions = {
@@ -223,11 +223,11 @@ class EventFilter(ChoiceFilter):
 
 
 @admin.register(WebhookEvent)
-class WebhookEventAdmin(HistoryAdmin):
+class WebhookEventAdmin(ReadOnlyAdmin):
     list_display = ("id", "received", "channel", "endpoint", "state_shown", "attempts", "error_cut")
     list_display_links = ("id", "received")
     list_select_related = ("api_channel", "chat_channel")
-    list_filter = (EventFilter, "api_channel", "chat_channel")
+    list_filter = (WebhookEventFilter, "api_channel", "chat_channel")
     search_help_text = _("An event's number")
     fields = (
         *("channel", "endpoint", "received", "state_shown", "note_shown", "error", "attempts", "processed"),
@@ -257,7 +257,7 @@ class WebhookEventAdmin(HistoryAdmin):
     def process_again(self, request: HttpRequest, rows: QuerySet[WebhookEvent]) -> tuple[int, str]:
         # A call of the API was answered there and then; only its caller can repeat it.
         failed = rows.filter(endpoint="webhook", state__in=WebhookEvent.STUCK).order_by("pk")
-        count = processing.reprocess_events(list(failed.values_list("pk", flat=True)[:MOST_AT_ONCE]))
+        count = processing.reprocess_events(list(failed.values_list("pk", flat=True)[:MAX_ROWS_PER_ACTION]))
         if not count:
             return messages.WARNING, gettext(
                 "Only failed or unrouted events of a provider's webhook can be processed again; API calls are for "
@@ -268,7 +268,7 @@ class WebhookEventAdmin(HistoryAdmin):
 
     def leave(self, request: HttpRequest, rows: QuerySet[WebhookEvent]) -> tuple[int, str]:
         failed = rows.filter(state__in=WebhookEvent.STUCK).order_by("pk")
-        count = processing.dismiss_events(list(failed.values_list("pk", flat=True)[:MOST_AT_ONCE]))
+        count = processing.dismiss_events(list(failed.values_list("pk", flat=True)[:MAX_ROWS_PER_ACTION]))
         if not count:
             return messages.WARNING, gettext("Only failed or unrouted events can be marked as dealt with.")
         sentence = ngettext("%d event is marked as dealt with.", "%d events are marked as dealt with.", count)
@@ -276,7 +276,7 @@ class WebhookEventAdmin(HistoryAdmin):
 
     @admin.display(description=_("state"))
     def state_shown(self, event: WebhookEvent) -> SafeString:
-        return pill(event.state, event.get_state_display())
+        return render_pill(event.state, event.get_state_display())
 
     @admin.display(description=_("note"))
     def note_shown(self, event: WebhookEvent) -> str:
@@ -299,22 +299,22 @@ class WebhookEventAdmin(HistoryAdmin):
 
     @admin.display(description=_("headers"))
     def header_lines(self, event: WebhookEvent) -> SafeString:
-        return raw("\n".join(f"{name}: {text}" for name, text in event.headers.items()))
+        return render_raw("\n".join(f"{name}: {text}" for name, text in event.headers.items()))
 
     @admin.display(description=_("body"))
     def body_shown(self, event: WebhookEvent) -> SafeString:
-        return raw(readable(bytes(event.body)))
+        return render_raw(format_body(bytes(event.body)))
 
     @admin.display(description=_("traceback"))
     def trace(self, event: WebhookEvent) -> SafeString | str:
-        return raw(event.traceback) if event.traceback else "–"
+        return render_raw(event.traceback) if event.traceback else "–"
 
 
 @admin.register(StrayStatus)
-class StrayStatusAdmin(HistoryAdmin):
+class StrayStatusAdmin(ReadOnlyAdmin):
     list_display = ("id", "received", "channel", "wire_id", "word", "provider_code", "provider_title")
     list_select_related = ("api_channel",)
-    searches = (by_id(), by_text("external_id"))
+    searches = (search_by_id(), search_by_text("external_id"))
     search_help_text = _("The provider's whole id of a message")
     fields = readonly_fields = ("received", "channel", "wire_id", "word", "provider_code", "provider_title")
 
@@ -327,7 +327,7 @@ class StrayStatusAdmin(HistoryAdmin):
 
 
 @admin.register(Alert)
-class AlertAdmin(HistoryAdmin):
+class AlertAdmin(ReadOnlyAdmin):
     list_display = ("id", "since", "words", "over")
     list_select_related = ("api_channel",)
     search_fields = ()
@@ -365,7 +365,7 @@ class AlertAdmin(HistoryAdmin):
 
 
 @admin.register(Heartbeat)
-class HeartbeatAdmin(HistoryAdmin):
+class HeartbeatAdmin(ReadOnlyAdmin):
     """Not a history, but nothing to edit either."""
 
     list_display = ("part", "seen", "age")

@@ -14,7 +14,7 @@ from bridge.models import CannedResponse, ContactMerge, Erasure
 from channels_setup.admin.channels import two_column_field
 from channels_setup.admin_history import HistoryModelAdmin
 
-from .base import HistoryAdmin, by_id, column
+from .base import ReadOnlyAdmin, column, search_by_id
 
 
 class CannedResponseForm(forms.ModelForm):
@@ -43,10 +43,10 @@ class CannedResponseAdmin(HistoryModelAdmin):
 
 
 @admin.register(Erasure)
-class ErasureAdmin(HistoryAdmin):
+class ErasureAdmin(ReadOnlyAdmin):
     list_display = ("id", "at", "by", "contact_number", "what")
     list_select_related = ("by",)
-    searches = (by_id("contact_id"),)
+    searches = (search_by_id("contact_id"),)
     search_help_text = _("A receipt's or a contact's number")
     fields = readonly_fields = ("when", "by", "contact_number", "what")
 
@@ -63,10 +63,10 @@ class ErasureAdmin(HistoryAdmin):
 
 
 @admin.register(ContactMerge)
-class ContactMergeAdmin(HistoryAdmin):
+class ContactMergeAdmin(ReadOnlyAdmin):
     list_display = ("id", "when", "by", "who", "into", "what", "undone", "undone_by")
     list_select_related = ("by", "undone_by", "source", "target")
-    searches = (by_id("source_id", "target_id"),)
+    searches = (search_by_id("source_id", "target_id"),)
     search_help_text = _("A merge's or a contact's number")
     fields = readonly_fields = ("when", "by", "who", "into", "what", "undone", "undone_by")
 

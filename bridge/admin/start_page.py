@@ -28,13 +28,13 @@ from templates_registry.models import TemplateEvent
 from . import channel_stats
 
 STALE_SECONDS = 60  # a part that has not shown itself for so long is not at work
-MOST_ALERTS = 5
-PRICES_TOLD = timedelta(days=7)  # so long a change of a template's category is told of
-NAMES = 3  # as many names a line says; the rest as a number
+MAX_ALERTS = 5
+CATEGORY_WARNING_PERIOD = timedelta(days=7)  # so long a change of a template's category is told of
+MAX_NAMES = 3  # as many names a line says; the rest as a number
 
 
 @dataclass(frozen=True, kw_only=True)
-class Line:
+class ChecklistItem:
     """One line of the check list, leading to where it is done or proved."""
 
     title: str
@@ -45,30 +45,30 @@ class Line:
 
 
 @login_required
-def start(request: HttpRequest) -> HttpResponse:
+def show_start_page(request: HttpRequest) -> HttpResponse:
     if not request.user.has_perm("channels_setup.change_apichannel"):
         return redirect("chats")
     channels = list(ApiChannel.objects.prefetch_related("watched", "handovers"))
-    lines = check_list(channels)
+    lines = setup_checklist(channels)
     return render(
         request,
         "bridge/start.html",
         {
             "lines": lines,
             "done": sum(line.state == DONE for line in lines),
-            "warnings": warnings(channels),
+            "warnings": admin_warnings(channels),
             "phones": [channel for channel in channels if channel.phone_page_path],
             "section": "start",
         },
     )
 
 
-def check_list(channels: list[ApiChannel]) -> list[Line]:
+def setup_checklist(channels: list[ApiChannel]) -> list[ChecklistItem]:
     """Set-up in its order. The first line that waits is what to do ``now``."""
-    lines = [_chat_channels(), _api_channels(channels)]
+    lines = [_chat_channels_item(), _api_channels_item(channels)]
     if outside := [channel for channel in channels if not channel.provider.has_training_phone]:
-        lines.append(_handed_over(outside))
-    lines += [_first_event(channels), _first_answer(channels), _operators()]
+        lines.append(_handover_item(outside))
+    lines += [_first_message_item(channels), _first_reply_item(channels), _operators_item()]
     if not any(line.state == PROBLEM for line in lines):
         for place, line in enumerate(lines):
             if line.state == PENDING:
@@ -77,49 +77,49 @@ def check_list(channels: list[ApiChannel]) -> list[Line]:
     return lines
 
 
-def _chat_channels() -> Line:
+def _chat_channels_item() -> ChecklistItem:
     found = list(ChatChannel.objects.order_by("id"))
     if not found:
-        return Line(
+        return ChecklistItem(
             title=_("Make a chat channel"),
             note=_("Where chats land. Its number is the chat id that the provider needs."),
             url=reverse("admin:channels_setup_chatchannel_add"),
         )
-    return Line(
+    return ChecklistItem(
         title=ngettext("%d chat channel", "%d chat channels", len(found)) % len(found),
-        note=_some([_("“%(name)s”, chat id %(id)d") % {"name": each.name, "id": each.pk} for each in found]),
+        note=_join_names([_("“%(name)s”, chat id %(id)d") % {"name": each.name, "id": each.pk} for each in found]),
         url=_list_or_one("channels_setup_chatchannel", found),
         at=found[0].created_at,
         state=DONE,
     )
 
 
-def _api_channels(channels: list[ApiChannel]) -> Line:
+def _api_channels_item(channels: list[ApiChannel]) -> ChecklistItem:
     if not channels:
-        return Line(
+        return ChecklistItem(
             title=_("Add an API channel"),
             note=_("The WhatsApp account: provider, Redirect URL, watched chat channels, tracked events."),
             url=reverse("admin:channels_setup_apichannel_add"),
         )
-    return Line(
+    return ChecklistItem(
         title=ngettext("%d API channel", "%d API channels", len(channels)) % len(channels),
-        note=_some([f"{_quoted(channel)}: {channel.get_state_display()}" for channel in channels]),
+        note=_join_names([f"{_quote_name(channel)}: {channel.get_state_display()}" for channel in channels]),
         url=_list_or_one("channels_setup_apichannel", channels),
         at=min(channel.created_at for channel in channels),
         state=DONE,
     )
 
 
-def _handed_over(channels: list[ApiChannel]) -> Line:
+def _handover_item(channels: list[ApiChannel]) -> ChecklistItem:
     missing = [channel for channel in channels if not _is_handed_over(channel)]
     if missing:
-        return Line(
+        return ChecklistItem(
             title=_("Hand key and chat id over to the provider"),
-            note=_some([_quoted(channel) for channel in missing]),
+            note=_join_names([_quote_name(channel) for channel in missing]),
             url=_list_or_one("channels_setup_apichannel", missing),
         )
     times = [h.opened_at for channel in channels for h in channel.handovers.all() if h.opened_at]
-    return Line(
+    return ChecklistItem(
         title=_("Key and chat id are with the provider"),
         url=_list_or_one("channels_setup_apichannel", channels),
         at=min(times, default=None),
@@ -131,36 +131,39 @@ def _is_handed_over(channel: ApiChannel) -> bool:
     return channel.first_inbound_at is not None or any(handover.opened_at for handover in channel.handovers.all())
 
 
-def _first_event(channels: list[ApiChannel]) -> Line:
+def _first_message_item(channels: list[ApiChannel]) -> ChecklistItem:
     times = [channel.first_inbound_at for channel in channels if channel.first_inbound_at]
     events = reverse("admin:bridge_webhookevent_changelist")
     if not times:
-        return Line(title=_("No message from a client yet"), note=_("Write to the WhatsApp number."), url=events)
-    return Line(title=_("First message from a client"), url=events, at=min(times), state=DONE)
+        return ChecklistItem(
+            title=_("No message from a client yet"), note=_("Write to the WhatsApp number."), url=events
+        )
+    return ChecklistItem(title=_("First message from a client"), url=events, at=min(times), state=DONE)
 
 
-def _first_answer(channels: list[ApiChannel]) -> Line:
+def _first_reply_item(channels: list[ApiChannel]) -> ChecklistItem:
     times = [channel.first_outbound_at for channel in channels if channel.first_outbound_at]
     deliveries = reverse("admin:bridge_delivery_changelist")
     if not times:
-        return Line(title=_("No answer to a client yet"), note=_("Answer in Chats."), url=deliveries)
-    return Line(title=_("First answer to a client"), url=deliveries, at=min(times), state=DONE)
+        return ChecklistItem(title=_("No answer to a client yet"), note=_("Answer in Chats."), url=deliveries)
+    return ChecklistItem(title=_("First answer to a client"), url=deliveries, at=min(times), state=DONE)
 
 
-def _operators() -> Line:
+def _operators_item() -> ChecklistItem:
     active = Count("operators", filter=Q(operators__is_active=True))
     staffed = list(ChatChannel.objects.annotate(staff=active).order_by("id"))
     empty = [channel for channel in staffed if not channel.staff]
     if empty or not staffed:
-        return Line(
+        return ChecklistItem(
             title=_("Give the chat channels their operators"),
-            note=_("Nobody but admins sees the chats of: %(names)s.") % {"names": _some([_quoted(c) for c in empty])}
+            note=_("Nobody but admins sees the chats of: %(names)s.")
+            % {"names": _join_names([_quote_name(c) for c in empty])}
             if empty
             else _("Operators see the chats of the channels that they were given."),
             url=_list_or_one("channels_setup_chatchannel", empty),
         )
     count = ChatChannel.operators.through.objects.values("user").distinct().count()
-    return Line(
+    return ChecklistItem(
         title=ngettext("%d operator", "%d operators", count) % count,
         note=_("Every chat channel has somebody who answers."),
         url=reverse("admin:accounts_user_changelist"),
@@ -168,16 +171,16 @@ def _operators() -> Line:
     )
 
 
-def _quoted(channel: ApiChannel | ChatChannel) -> str:
+def _quote_name(channel: ApiChannel | ChatChannel) -> str:
     return _("“%(name)s”") % {"name": channel.name}
 
 
-def _some(words: list[str]) -> str:
-    shown = "; ".join(words[:NAMES])
+def _join_names(words: list[str]) -> str:
+    shown = "; ".join(words[:MAX_NAMES])
     return (
         shown
-        if len(words) <= NAMES
-        else _("%(shown)s and %(more)d more") % {"shown": shown, "more": len(words) - NAMES}
+        if len(words) <= MAX_NAMES
+        else _("%(shown)s and %(more)d more") % {"shown": shown, "more": len(words) - MAX_NAMES}
     )
 
 
@@ -188,11 +191,11 @@ def _list_or_one(name: str, rows: list[Any]) -> str:
     return reverse(f"admin:{name}_changelist")
 
 
-def _page_of(channel_id: int) -> str:
+def _channel_url(channel_id: int) -> str:
     return reverse("admin:channels_setup_apichannel_change", args=[channel_id])
 
 
-def _page_about(alert: Alert) -> str:
+def _alert_url(alert: Alert) -> str:
     """Where what the alert tells of is listed, else its channel."""
     if alert.kind in (Alert.Kind.MISMATCH, Alert.Kind.UNCONFIRMED):
         return reverse("admin:bridge_mismatch_changelist") + f"?api_channel__id__exact={alert.api_channel_id}"
@@ -200,26 +203,26 @@ def _page_about(alert: Alert) -> str:
         return alerts.build_events_url(alert)
     if alert.delivery_id:
         return reverse("admin:bridge_delivery_change", args=[alert.delivery_id])
-    return _page_of(alert.api_channel_id)
+    return _channel_url(alert.api_channel_id)
 
 
-def warnings(channels: list[ApiChannel]) -> list[dict[str, str]]:
+def admin_warnings(channels: list[ApiChannel]) -> list[dict[str, str]]:
     """What an admin should know at once; each with the page where to look."""
-    standing = list(channel_stats.standing_alerts()[:MOST_ALERTS])
-    found = [{"sentence": alerts.describe_alert(alert), "url": _page_about(alert)} for alert in standing]
+    standing = list(channel_stats.open_alerts()[:MAX_ALERTS])
+    found = [{"sentence": alerts.describe_alert(alert), "url": _alert_url(alert)} for alert in standing]
     told = {warning["url"] for warning in found}
     for channel in channels:
         why = channel_stats.last_error(channel)
         is_told = any(alert.api_channel_id == channel.pk and why in alerts.describe_alert(alert) for alert in standing)
-        if channel.state == ChannelState.FAILING and not is_told and _page_of(channel.pk) not in told:
+        if channel.state == ChannelState.FAILING and not is_told and _channel_url(channel.pk) not in told:
             sentence = _("“%(name)s” is failing: %(why)s") % {"name": channel.name, "why": why}
-            found.append({"sentence": sentence, "url": _page_of(channel.pk)})
-    found += [*_of_accounts(channels), *_of_prices()]
-    dead = Delivery.objects.filter(state=Delivery.State.DEAD)[: channel_stats.MOST].count()
+            found.append({"sentence": sentence, "url": _channel_url(channel.pk)})
+    found += [*_account_warnings(channels), *_category_warnings()]
+    dead = Delivery.objects.filter(state=Delivery.State.DEAD)[: channel_stats.COUNT_LIMIT].count()
     if dead:
         sentence = ngettext("%d delivery was given up.", "%d deliveries were given up.", dead) % dead
         found.append({"sentence": sentence, "url": reverse("admin:bridge_deadletter_changelist") + "?which=dead"})
-    failed = WebhookEvent.objects.filter(state=WebhookEvent.State.FAILED)[: channel_stats.MOST].count()
+    failed = WebhookEvent.objects.filter(state=WebhookEvent.State.FAILED)[: channel_stats.COUNT_LIMIT].count()
     if failed:
         sentence = ngettext("%d event could not be read.", "%d events could not be read.", failed) % failed
         found.append({"sentence": sentence, "url": reverse("admin:bridge_webhookevent_changelist") + "?state=failed"})
@@ -241,23 +244,25 @@ def warnings(channels: list[ApiChannel]) -> list[dict[str, str]]:
     return found
 
 
-def _of_accounts(channels: list[ApiChannel]) -> list[dict[str, str]]:
+def _account_warnings(channels: list[ApiChannel]) -> list[dict[str, str]]:
     """What providers say of the accounts and their numbers, until somebody has looked."""
     told = [(channel, news) for channel in channels if (news := account_status.latest_problem(channel))]
     sentence = _("“%(name)s”: %(news)s Press “Check the connection” to see how the account stands.")
     return [
-        {"sentence": sentence % {"name": channel.name, "news": news.sentence}, "url": _page_of(channel.pk)}
+        {"sentence": sentence % {"name": channel.name, "news": news.sentence}, "url": _channel_url(channel.pk)}
         for channel, news in told
     ]
 
 
-def _of_prices() -> list[dict[str, str]]:
-    since = timezone.now() - PRICES_TOLD
+def _category_warnings() -> list[dict[str, str]]:
+    since = timezone.now() - CATEGORY_WARNING_PERIOD
     events = TemplateEvent.objects.filter(
-        pk__gte=channel_stats.first_id_since(TemplateEvent, "at", since), what__in=history.MOVES, at__gte=since
+        pk__gte=channel_stats.first_id_since(TemplateEvent, "at", since),
+        what__in=history.CATEGORY_EVENTS,
+        at__gte=since,
     )
-    moved = history.moved(events.select_related("template"))
-    if len(moved) > NAMES:
+    moved = history.category_moves(events.select_related("template"))
+    if len(moved) > MAX_NAMES:
         sentence = ngettext(
             "The provider has put %d template in another category, or will, which changes its price.",
             "The provider has put %d templates in another category, or will, which changes their price.",

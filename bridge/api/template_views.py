@@ -55,7 +55,7 @@ class TemplateViewSet(ReadOnlyViewSet):
         "language": QueryFilter(read=parse_text, by="language"),
         "category": QueryFilter(read=parse_choices(*Category.values), by="category__in"),
         "name": QueryFilter(read=parse_text, by="name"),
-        "search": QueryFilter(read=parse_text, by=selection.found_by, help="Words of the name or the text."),
+        "search": QueryFilter(read=parse_text, by=selection.search_templates, help="Words of the name or the text."),
         "since": SINCE,
         "until": UNTIL,
     }
@@ -95,7 +95,7 @@ class TemplateViewSet(ReadOnlyViewSet):
         asked = TextToRecognizeSerializer(data=request.data)
         asked.is_valid(raise_exception=True)
         channel = find_channel(request.user, asked.validated_data["channel"])
-        return Response(_serialize_recognition(index_cache.recognize(channel, asked.validated_data["text"])))
+        return Response(_serialize_recognition(index_cache.recognize_template(channel, asked.validated_data["text"])))
 
 
 def find_channel(user: Any, wanted: int | str) -> ApiChannel:

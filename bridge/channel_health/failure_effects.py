@@ -14,7 +14,7 @@ from bridge import outcomes
 from bridge.outcomes import OutcomeClass, TemplateEffect
 from channels_setup.models import ApiChannel
 from templates_registry import lifecycle
-from templates_registry.lifecycle import By, Source
+from templates_registry.lifecycle import ChangeAuthor, Source
 from templates_registry.models import Status, Template
 from templates_registry.provider import provider_sync
 
@@ -52,6 +52,6 @@ def _apply_to_template(channel: ApiChannel, reason: str, template_id: int | None
     row = Template.objects.filter(pk=template_id, api_channel=channel).first() if template_id else None
     status = STATUS_BY_EFFECT.get(outcomes.get_effects(reason).template)
     if row and status and row.status == Status.APPROVED and _is_current(at, since=row.approved_at):
-        by = By(source=Source.PROVIDER)
+        by = ChangeAuthor(source=Source.PROVIDER)
         lifecycle.change_status(row, status, by=by, reason=str(outcomes.render_sentence(reason)))
-    provider_sync.soon(channel.pk)
+    provider_sync.schedule_sync(channel.pk)

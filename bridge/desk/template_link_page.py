@@ -20,7 +20,7 @@ from bridge.conversations import receiving
 from bridge.fanout import operator_notes, template_links
 from bridge.models import Conversation, TemplateLink
 from bridge.relay import reply_submission
-from templates_registry.preview import filling, values_in
+from templates_registry.preview import build_preview, values_from_form
 
 from .composer import prefill
 
@@ -67,7 +67,7 @@ def _show_choices(
     query = request.GET.get("q", "").strip()[:MAX_QUERY_LENGTH]
     rows = []
     for one in choices:
-        filled = filling(one.template, one.values)
+        filled = build_preview(one.template, one.values)
         if filled and query.casefold() in f"{one.template.name} {filled.rendering.text}".casefold():
             rows.append({"key": one.key, "template": one.template, "filling": filled})
     context = {
@@ -85,7 +85,7 @@ def _show_form(
 ) -> HttpResponse:
     values, sentence = dict(choice.values), ""
     if request.method == "POST":
-        values = values_in(request.POST)
+        values = values_from_form(request.POST)
         if request.POST.get("go"):
             sentence = _send_once(link, choice, values)
             if not sentence:
@@ -94,7 +94,7 @@ def _show_form(
                 )
     else:
         values = prefill.prefill_values(link.conversation, choice.template.pattern) | values
-    filled = filling(choice.template, values)
+    filled = build_preview(choice.template, values)
     if filled is None:
         raise Http404
     context: dict[str, Any] = {

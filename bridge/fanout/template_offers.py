@@ -17,7 +17,7 @@ from templates_registry import index_cache
 from templates_registry.matching.matcher import MatchIndex
 from templates_registry.matching.result import MatchOutcome, MatchResult
 from templates_registry.models import Template
-from templates_registry.pasteable import can_be_pasted, text_to_paste
+from templates_registry.pasteable import is_pasteable, text_to_paste
 
 from . import template_links
 
@@ -43,7 +43,9 @@ class TemplateOffers:
 def build_template_offers(conversation: Conversation, decision: Decision | None, text: str) -> TemplateOffers:
     """The fitting template, ready to paste or to be filled in behind a link; else some that may be pasted."""
     made = TemplateOffers(conversation)
-    found = index_cache.recognize(conversation.api_channel, text) if decision and decision.recognition else None
+    found = (
+        index_cache.recognize_template(conversation.api_channel, text) if decision and decision.recognition else None
+    )
     if found is not None and found.outcome is MatchOutcome.AMBIGUOUS and _offer_choice(made, found, text):
         return made
     sendable = Template.objects.sendable().filter(api_channel=conversation.api_channel_id)
@@ -72,7 +74,7 @@ def _offer_choice(made: TemplateOffers, found: MatchResult, text: str) -> bool:
 
 
 def _offer_fitting_template(made: TemplateOffers, template: Template, found: MatchResult | None) -> None:
-    if can_be_pasted(template):
+    if is_pasteable(template):
         made.lines += [_("To paste, with the values filled in:"), _format_pasteable(template)]
         return
     keys = {variable.key for variable in template.pattern.variables}
@@ -85,7 +87,7 @@ def _offer_fitting_template(made: TemplateOffers, template: Template, found: Mat
 
 
 def _offer_some_templates(made: TemplateOffers, rows: Iterable[Template]) -> None:
-    pasted = list(islice((template for template in rows if can_be_pasted(template)), MAX_OFFERS))
+    pasted = list(islice((template for template in rows if is_pasteable(template)), MAX_OFFERS))
     if pasted:
         made.lines += [_("Templates that may go out, to paste and fill in:"), *map(_format_pasteable, pasted)]
     made.link(_("Choose a template, fill it in and send it here (the link works for 24 hours and once):"))

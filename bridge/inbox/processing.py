@@ -244,7 +244,7 @@ def apply_facts(api_channel: ApiChannel, facts: Sequence[Fact]) -> None:
             hand_on()
             sandbox_clock.advance_clock(api_channel, fact)
         elif isinstance(fact, TemplateChanged):
-            provider_sync.follow(api_channel, fact)
+            provider_sync.apply_provider_change(api_channel, fact)
         elif isinstance(fact, AccountUpdate):
             account_updates.record_account_update(api_channel, fact)
     hand_on()

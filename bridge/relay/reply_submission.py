@@ -229,7 +229,7 @@ def _create_message(
     )
     service_window.record_reply(conversation.pk, at=now)
     if template:
-        lifecycle.note_use(template.id, user=author)
+        lifecycle.record_use(template.id, user=author)
     spoken = subscribers.MessageContext(
         message=message,
         conversation=conversation,

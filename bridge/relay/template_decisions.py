@@ -27,7 +27,7 @@ def decide_in_closed_window(conversation: Conversation, text: str) -> Decision |
     """What the registry says of a text that may only go out as a template; None where nothing fits at all."""
     if not conversation.api_channel.provider.sends_templates:
         return None
-    found = index_cache.recognize(conversation.api_channel, text)
+    found = index_cache.recognize_template(conversation.api_channel, text)
     if found.outcome == MatchOutcome.TEMPLATE:
         return _decide_match(found)
     return None if found.outcome == MatchOutcome.NONE else _refuse_match(found)
@@ -42,7 +42,7 @@ def decide_in_open_window(conversation: Conversation, text: str) -> Decision | N
     may_hold_places = bool(OPENING.intersection(text))
     if not channel.provider.sends_templates or not (channel.template_in_window or may_hold_places):
         return None
-    found = index_cache.recognize(channel, text)
+    found = index_cache.recognize_template(channel, text)
     if found.outcome == MatchOutcome.TEMPLATE:
         return _decide_match(found) if channel.template_in_window else None
     is_template = found.outcome in (MatchOutcome.NOT_READY, MatchOutcome.NEAR_MISS) and found.entry is not None

@@ -64,7 +64,7 @@ UNFOLD: dict[str, Any] = {
     "SITE_HEADER": "Okno",
     "SITE_SUBHEADER": _("WhatsApp and helpdesk"),
     "SITE_SYMBOL": "window",
-    "DASHBOARD_CALLBACK": "bridge.admin.channel_overview.dashboard",
+    "DASHBOARD_CALLBACK": "bridge.admin.channel_overview.add_channel_overviews",
     "SITE_URL": reverse_lazy("start"),
     "SITE_FAVICONS": [
         {"rel": "icon", "type": "image/svg+xml", "href": lambda request: static("okno.svg")},

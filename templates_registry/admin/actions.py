@@ -18,7 +18,7 @@ from templates_registry import lifecycle
 from templates_registry.content.components import Level
 from templates_registry.content.graph_format import InvalidTemplate
 from templates_registry.content.validation import REVIEWERS_REJECT, validate
-from templates_registry.lifecycle import By, Source
+from templates_registry.lifecycle import ChangeAuthor, Source
 from templates_registry.models import Status, Template
 from templates_registry.provider import submission
 
@@ -57,7 +57,7 @@ ACTIONS = {
             allowed_statuses=(Status.DRAFT, Status.REJECTED),
             success_text=gettext_lazy("Noted. Hand the text to the provider; approval usually takes 1–2 days."),
             is_primary=True,
-            provider_call=submission.submit,
+            provider_call=submission.submit_template,
         ),
         TemplateAction(
             slug="approve",
@@ -107,12 +107,12 @@ ACTIONS = {
             slug="delete-at-provider",
             label=gettext_lazy("Delete at the provider…"),
             target_status=Status.DELETED,
-            allowed_statuses=tuple(status for status in Status if status not in submission.GONE),
+            allowed_statuses=tuple(status for status in Status if status not in submission.DELETED_STATUSES),
             confirm_text=gettext_lazy(
                 "The provider deletes it in this language, and nobody can send it any more. If it was approved, its "
                 "name cannot be used again for 30 days. Its texts and its history are kept here."
             ),
-            provider_call=submission.delete,
+            provider_call=submission.delete_template,
         ),
         TemplateAction(
             slug="delete",
@@ -163,7 +163,7 @@ def _applies_to(action: TemplateAction, template: Template) -> bool:
         return False  # the provider says it itself
     return action.slug not in ("delete", "delete-at-provider") or (
         action.slug == "delete-at-provider"
-    ) == submission.is_there(template)
+    ) == submission.exists_at_provider(template)
 
 
 def perform_action(
@@ -177,7 +177,7 @@ def perform_action(
             _call_provider(action.provider_call, template, result, user=user)
         else:
             to = action.target_status or _previous_status(template)
-            lifecycle.change_status(template, to, by=By(source=Source.HAND, user=user), reason=reason)
+            lifecycle.change_status(template, to, by=ChangeAuthor(source=Source.HAND, user=user), reason=reason)
             result.changed.append(template)
     return result
 
@@ -188,7 +188,7 @@ def _call_provider(call: Callable[..., str], template: Template, result: ActionR
         return
     try:
         remark = call(template, user=user)
-    except submission.Refused as problem:
+    except submission.SubmissionRefused as problem:
         result.refused.append((template, problem.sentence))
         return
     result.changed.append(template)

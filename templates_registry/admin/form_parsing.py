@@ -20,21 +20,21 @@ from templates_registry.content.components import (
 from templates_registry.content.validation import BUTTONS_LIMIT
 
 VARIABLE_FIELDS = ("label", "example", "hint", "default")
-MOST_VARIABLES = 200
+MAX_VARIABLES = 200
 
 
-def pattern_from(data: Mapping[str, Any], *, kept: TemplateDefinition | None) -> TemplateDefinition:
+def parse_definition(data: Mapping[str, Any], *, kept: TemplateDefinition | None) -> TemplateDefinition:
     """What a posted form says, be it finished or not. ``kept``: the template as it is stored."""
     told = {name: str(data.get(name) or "") for name in ("name", "language", "category", "header_text", "footer")}
     body = str(data.get("body") or "").replace("\r\n", "\n")
-    header = _header(str(data.get("header_kind") or ""), told["header_text"].strip(), kept)
+    header = _parse_header(str(data.get("header_kind") or ""), told["header_text"].strip(), kept)
     names = find_names(body) + (find_names(header.text) if header else [])
-    variables = _variables_in(data)
+    variables = _parse_variables(data)
     buttons = []
-    for index, (button, origin) in enumerate(buttons_in(data)):
+    for index, (button, origin) in enumerate(parse_buttons(data)):
         variable = variables.get(f"button.{index}")
         button = replace(button, example=variable.example if variable else "")
-        buttons.append(_with_extra(button, origin, kept))
+        buttons.append(_keep_button_extra(button, origin, kept))
     return TemplateDefinition(
         name=(told["name"] or (kept.name if kept else "")).strip(),
         language=told["language"] or (kept.language if kept else ""),
@@ -46,11 +46,11 @@ def pattern_from(data: Mapping[str, Any], *, kept: TemplateDefinition | None) ->
         format=ParameterFormat.NAMED if any(not is_numbered(name) for name in names) else ParameterFormat.NUMBERED,
         described=tuple(variables.values()),
         asked_category=kept.asked_category if kept and told["category"] in ("", kept.category) else "",
-        **_kept_parts(kept, footer=told["footer"].strip()),
+        **_stored_parts(kept, footer=told["footer"].strip()),
     )
 
 
-def _kept_parts(kept: TemplateDefinition | None, *, footer: str) -> dict[str, Any]:
+def _stored_parts(kept: TemplateDefinition | None, *, footer: str) -> dict[str, Any]:
     """What the form does not show goes on with the template as it is."""
     if kept is None:
         return {}
@@ -67,7 +67,7 @@ def _kept_parts(kept: TemplateDefinition | None, *, footer: str) -> dict[str, An
     }
 
 
-def _header(kind: str, text: str, kept: TemplateDefinition | None) -> Header | None:
+def _parse_header(kind: str, text: str, kept: TemplateDefinition | None) -> Header | None:
     if not kind:
         return None
     former = kept.header if kept else None
@@ -75,7 +75,7 @@ def _header(kind: str, text: str, kept: TemplateDefinition | None) -> Header | N
     return Header(kind=kind, text=text if kind == TEXT else "", handle=same.handle, extra=same.extra)
 
 
-def buttons_in(data: Mapping[str, Any]) -> Iterator[tuple[Button, str]]:
+def parse_buttons(data: Mapping[str, Any]) -> Iterator[tuple[Button, str]]:
     for index in range(BUTTONS_LIMIT + 1):
         said = {
             name: str(data.get(f"buttons-{index}-{name}") or "").strip()
@@ -89,7 +89,7 @@ def buttons_in(data: Mapping[str, Any]) -> Iterator[tuple[Button, str]]:
         yield Button(kind, text=said["text"], url=url, phone_number=phone), said["origin"]
 
 
-def _with_extra(button: Button, origin: str, kept: TemplateDefinition | None) -> Button:
+def _keep_button_extra(button: Button, origin: str, kept: TemplateDefinition | None) -> Button:
     """What the provider said of this button besides goes on with it."""
     place = parse_whole_number(origin)
     if kept is None or place is None or place >= len(kept.buttons):
@@ -98,10 +98,10 @@ def _with_extra(button: Button, origin: str, kept: TemplateDefinition | None) ->
     return replace(button, extra=former.extra) if former.kind == button.kind else button
 
 
-def _variables_in(data: Mapping[str, Any]) -> dict[str, Variable]:
+def _parse_variables(data: Mapping[str, Any]) -> dict[str, Variable]:
     found: dict[str, Variable] = {}
     index = 0
-    while (key := data.get(f"variables-{index}-key")) and index < MOST_VARIABLES:
+    while (key := data.get(f"variables-{index}-key")) and index < MAX_VARIABLES:
         said = {name: str(data.get(f"variables-{index}-{name}") or "").strip() for name in VARIABLE_FIELDS}
         found[str(key)] = Variable(
             str(key), label=said["label"], example=said["example"], hint=said["hint"], default=said["default"]

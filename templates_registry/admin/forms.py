@@ -34,11 +34,11 @@ from templates_registry.content.rendering import Rendering, render
 from templates_registry.content.slots import ValueKind
 from templates_registry.content.titles import variable_title
 from templates_registry.content.validation import BUTTONS_LIMIT
-from templates_registry.linting import lint
+from templates_registry.linting import lint_template
 from templates_registry.models import Category, Template
-from templates_registry.provider.provider_template import LONGEST_TAG
+from templates_registry.provider.provider_template import MAX_TAG_LENGTH
 
-from .form_parsing import buttons_in, pattern_from
+from .form_parsing import parse_buttons, parse_definition
 
 FIRST_LANGUAGES = ("ru", "en", "en_US")
 HEADER_KINDS = (
@@ -93,7 +93,7 @@ class VariableRow:
 class TemplateForm(forms.ModelForm):
     language = forms.ChoiceField(label=capfirst(gettext_lazy("language")), widget=UnfoldAdminSelectWidget)
     tags = SimpleArrayField(
-        forms.CharField(max_length=LONGEST_TAG),
+        forms.CharField(max_length=MAX_TAG_LENGTH),
         label=capfirst(gettext_lazy("tags")),
         required=False,
         widget=UnfoldAdminTextInputWidget,
@@ -137,7 +137,7 @@ class TemplateForm(forms.ModelForm):
             return
         language, category = self.fields["language"], self.fields["category"]
         assert isinstance(language, forms.ChoiceField) and isinstance(category, forms.ChoiceField)
-        language.choices = _languages(self.instance.language)
+        language.choices = _language_choices(self.instance.language)
         if self.instance.category and self.instance.category not in Category.values:
             category.choices = [*Category.choices, (self.instance.category, self.instance.category)]
         header = self.kept.header.kind if self.kept and self.kept.header else ""
@@ -185,14 +185,14 @@ class TemplateForm(forms.ModelForm):
     def pattern(self) -> TemplateDefinition:
         """What is in the form now."""
         if self.is_bound:
-            return pattern_from(self.data, kept=self.kept)
+            return parse_definition(self.data, kept=self.kept)
         return self.kept or TemplateDefinition(name="", language="ru", body="")
 
     @cached_property
     def problems(self) -> list[Problem]:
         if not self.is_bound and self.kept is None:
             return []  # an empty form that nobody has begun
-        return lint(self.pattern)
+        return lint_template(self.pattern)
 
     @cached_property
     def rendering(self) -> Rendering:
@@ -219,20 +219,25 @@ class TemplateForm(forms.ModelForm):
         return [problem for problem in self.problems if problem.field == row or problem.field.startswith(f"{row}.")]
 
     def button_rows(self) -> list[ButtonRow]:
-        rows = list(buttons_in(self.data)) if self.is_bound else []
+        rows = list(parse_buttons(self.data)) if self.is_bound else []
         if not self.is_bound:
             rows = [(button, str(index)) for index, button in enumerate(self.pattern.buttons)]
         rows = rows[:BUTTONS_LIMIT]
         if len(rows) < BUTTONS_LIMIT:
             rows.append((Button(""), ""))
         return [
-            ButtonRow(index, button, origin, _kinds(button), self._problems_of(f"buttons.{index}"))
+            ButtonRow(index, button, origin, _button_kinds(button), self._problems_of(f"buttons.{index}"))
             for index, (button, origin) in enumerate(rows)
         ]
 
     def variable_rows(self) -> list[VariableRow]:
         return [
-            VariableRow(index, variable, where(variable, self.pattern), self._problems_of(f"variables.{variable.key}"))
+            VariableRow(
+                index,
+                variable,
+                describe_variable_place(variable, self.pattern),
+                self._problems_of(f"variables.{variable.key}"),
+            )
             for index, variable in enumerate(self.pattern.variables)
         ]
 
@@ -250,7 +255,7 @@ class TemplateForm(forms.ModelForm):
             if field in self.fields and field not in self.errors:
                 self.add_error(field, str(problem.sentence))
             elif field not in self.fields:
-                self.add_error(None, f"{place_of(field)}: {problem.sentence}")
+                self.add_error(None, f"{describe_problem_place(field)}: {problem.sentence}")
         return cleaned
 
 
@@ -261,7 +266,7 @@ def _field_of(problem: Problem) -> str:
 # --- names for people ------------------------------------------------------------------------------------
 
 
-def where(variable: Variable, pattern: TemplateDefinition) -> str:
+def describe_variable_place(variable: Variable, pattern: TemplateDefinition) -> str:
     """Which place in the message a variable fills."""
     if variable.kind is ValueKind.LINK_END and variable.place is VariablePlace.BUTTON:
         button = pattern.buttons[int(variable.key.removeprefix("button."))]
@@ -273,7 +278,7 @@ def where(variable: Variable, pattern: TemplateDefinition) -> str:
     return str(variable_title(pattern, replace(variable, label="")))
 
 
-def place_of(field: str) -> str:
+def describe_problem_place(field: str) -> str:
     """Where in the form a problem of a row is."""
     kind, _dot, rest = field.partition(".")
     if kind == "buttons":
@@ -284,18 +289,18 @@ def place_of(field: str) -> str:
     return kind
 
 
-def _kinds(button: Button) -> Choices:
+def _button_kinds(button: Button) -> Choices:
     known = [kind for kind, _label in BUTTON_KINDS]
     return [*BUTTON_KINDS, (button.kind, button.kind)] if button.kind not in known else list(BUTTON_KINDS)
 
 
-def _languages(present: str) -> Choices:
+def _language_choices(present: str) -> Choices:
     codes = [*FIRST_LANGUAGES, *sorted(LANGUAGES - set(FIRST_LANGUAGES))]
     codes += [present] if present and present not in codes else []
-    return [(code, _language(code)) for code in codes]
+    return [(code, _language_label(code)) for code in codes]
 
 
-def _language(code: str) -> str:
+def _language_label(code: str) -> str:
     try:
         name = get_language_info(code.replace("_", "-").lower())["name_local"]
     except KeyError:

@@ -23,24 +23,24 @@ from unfold.widgets import UnfoldAdminFileFieldWidget, UnfoldAdminSelectWidget
 
 from channels_setup.codecs.values import parse_whole_number
 from channels_setup.models import ApiChannel
-from templates_registry.lifecycle import By, Source
+from templates_registry.lifecycle import ChangeAuthor, Source
 from templates_registry.models import Template
-from templates_registry.provider.provider_template import Unreadable
+from templates_registry.provider.provider_template import InvalidTemplateData
 from templates_registry.transfer import file_formats, import_plan
-from templates_registry.transfer.file_formats import Row
-from templates_registry.transfer.import_plan import Kind, Plan
+from templates_registry.transfer.file_formats import FileRow
+from templates_registry.transfer.import_plan import ChangeKind, ImportPlan
 
 if TYPE_CHECKING:
     from .templates import TemplateAdmin
 
 SALT = "templates_registry.import"
-SHOWN_FOR = 12 * 3600  # seconds in which what was shown may be written
-MOST_CARRIED = 3 * 1024 * 1024  # a form may be 4 MB
-MOST_READ, MOST_ROWS = 4 * 1024 * 1024, 1_000  # of a file: others wait meanwhile
-SHOWN = 200  # items of each kind
+CONFIRM_SECONDS = 12 * 3600  # seconds in which what was shown may be written
+MAX_SIGNED_BYTES = 3 * 1024 * 1024  # a form may be 4 MB
+MAX_UPLOAD_BYTES, MAX_UPLOAD_ROWS = 4 * 1024 * 1024, 1_000  # of a file: others wait meanwhile
+MAX_SHOWN_ITEMS = 200  # items of each kind
 
 
-class FileForm(forms.Form):
+class ImportFileForm(forms.Form):
     api_channel = forms.ModelChoiceField(
         label=capfirst(gettext_lazy("API channel")),
         queryset=ApiChannel.objects.all(),
@@ -55,7 +55,7 @@ class FileForm(forms.Form):
     )
 
 
-def export(admin: TemplateAdmin, request: HttpRequest) -> HttpResponse:
+def export_file(admin: TemplateAdmin, request: HttpRequest) -> HttpResponse:
     if not admin.has_view_permission(request):
         raise PermissionDenied
     form = request.GET.get("form", "json")
@@ -63,40 +63,44 @@ def export(admin: TemplateAdmin, request: HttpRequest) -> HttpResponse:
     rows = Template.objects.exclude(status="deleted").select_related("api_channel")
     if (channel := parse_whole_number(request.GET.get("channel"))) is not None:
         rows = rows.filter(api_channel=channel)
-    data = file_formats.export(rows.order_by("api_channel_id", "name", "language"), form=form)
+    data = file_formats.export_templates(rows.order_by("api_channel_id", "name", "language"), form=form)
     name = f"templates-{timezone.localdate():%Y-%m-%d}.{form}"
     headers = {"Content-Disposition": f'attachment; filename="{name}"', "X-Content-Type-Options": "nosniff"}
     return HttpResponse(data, content_type=file_formats.CONTENT_TYPES[form], headers=headers)
 
 
-def importing_page(admin: TemplateAdmin, request: HttpRequest) -> HttpResponse:
+def import_page(admin: TemplateAdmin, request: HttpRequest) -> HttpResponse:
     if not (admin.has_add_permission(request) and admin.has_change_permission(request)):
         raise PermissionDenied
     if request.method == "POST" and "rows" in request.POST:
-        return _confirmed(admin, request)
-    form = FileForm(request.POST or None, request.FILES or None, initial={"api_channel": import_plan.only_channel()})
+        return _apply_confirmed(admin, request)
+    form = ImportFileForm(
+        request.POST or None, request.FILES or None, initial={"api_channel": import_plan.single_channel()}
+    )
     if request.method == "POST" and form.is_valid():
         channel = form.cleaned_data["api_channel"]
         try:
-            rows = _rows_of(form.cleaned_data["file"].read(MOST_READ + 1))
-            return _show(admin, request, rows, channel)
-        except Unreadable as problem:
+            rows = _read_upload(form.cleaned_data["file"].read(MAX_UPLOAD_BYTES + 1))
+            return _show_plan(admin, request, rows, channel)
+        except InvalidTemplateData as problem:
             form.add_error("file", str(problem.sentence))
-    return _page(admin, request, form=form)
+    return _render_page(admin, request, form=form)
 
 
-def _rows_of(data: bytes) -> list[Row]:
-    if len(data) > MOST_READ:
-        raise _too_large()
-    return file_formats.read_file(data, most_rows=MOST_ROWS)
+def _read_upload(data: bytes) -> list[FileRow]:
+    if len(data) > MAX_UPLOAD_BYTES:
+        raise _file_too_large()
+    return file_formats.read_file(data, most_rows=MAX_UPLOAD_ROWS)
 
 
-def _too_large() -> Unreadable:
-    return Unreadable(_("The file is too large for a page. Use the command line: manage.py templates import."))
+def _file_too_large() -> InvalidTemplateData:
+    return InvalidTemplateData(_("The file is too large for a page. Use the command line: manage.py templates import."))
 
 
-def _show(admin: TemplateAdmin, request: HttpRequest, rows: list[Row], channel: ApiChannel | None) -> HttpResponse:
-    plan = import_plan.plan(rows, api_channel=channel)
+def _show_plan(
+    admin: TemplateAdmin, request: HttpRequest, rows: list[FileRow], channel: ApiChannel | None
+) -> HttpResponse:
+    plan = import_plan.build_plan(rows, api_channel=channel)
     carried = signing.dumps(
         {
             "by": request.user.pk,
@@ -107,38 +111,47 @@ def _show(admin: TemplateAdmin, request: HttpRequest, rows: list[Row], channel: 
         salt=SALT,
         compress=True,
     )
-    if len(carried) > MOST_CARRIED:
-        raise _too_large()
-    return _page(admin, request, plan=plan, channel=channel, carried=carried)
+    if len(carried) > MAX_SIGNED_BYTES:
+        raise _file_too_large()
+    return _render_page(admin, request, plan=plan, channel=channel, carried=carried)
 
 
-def _confirmed(admin: TemplateAdmin, request: HttpRequest) -> HttpResponse:
+def _apply_confirmed(admin: TemplateAdmin, request: HttpRequest) -> HttpResponse:
     try:
-        told: dict[str, Any] = signing.loads(request.POST["rows"], salt=SALT, max_age=SHOWN_FOR)
+        told: dict[str, Any] = signing.loads(request.POST["rows"], salt=SALT, max_age=CONFIRM_SECONDS)
     except signing.BadSignature:
         messages.error(request, _("That page is too old. Choose the file once more."))
         return redirect("admin:templates_registry_template_import")
     if told["by"] != request.user.pk:
         raise PermissionDenied
-    rows = [Row(*row) for row in told["rows"]]
+    rows = [FileRow(*row) for row in told["rows"]]
     channel = ApiChannel.objects.filter(pk=told["channel"]).first() if told["channel"] else None
-    plan = import_plan.plan(rows, api_channel=channel)
+    plan = import_plan.build_plan(rows, api_channel=channel)
     if plan.fingerprint != told["plan"]:
         messages.warning(request, _("The registry has changed meanwhile, so this is what the file would change now."))
-        return _show(admin, request, rows, channel)
-    done = import_plan.carry_out(plan, by=By(source=Source.IMPORT, user=request.user))
+        return _show_plan(admin, request, rows, channel)
+    done = import_plan.apply_plan(plan, by=ChangeAuthor(source=Source.IMPORT, user=request.user))
     messages.success(request, _("Imported: %(new)s new, %(changed)s changed.") % done.counts)
     if done.counts["refused"]:
         messages.warning(request, _("Refused and left out: %(refused)s.") % done.counts)
     return redirect("admin:templates_registry_template_changelist")
 
 
-def _page(admin: TemplateAdmin, request: HttpRequest, plan: Plan | None = None, **more: Any) -> HttpResponse:
+def _render_page(
+    admin: TemplateAdmin, request: HttpRequest, plan: ImportPlan | None = None, **more: Any
+) -> HttpResponse:
     groups = []
-    for kind in (Kind.REFUSED, Kind.CHANGED, Kind.NEW, Kind.SAME) if plan else ():
+    for kind in (ChangeKind.REFUSED, ChangeKind.CHANGED, ChangeKind.NEW, ChangeKind.SAME) if plan else ():
         items = [item for item in plan.items if item.kind == kind] if plan else []
         if items:
-            groups.append({"kind": kind, "count": len(items), "items": items[:SHOWN], "more": len(items) - SHOWN})
+            groups.append(
+                {
+                    "kind": kind,
+                    "count": len(items),
+                    "items": items[:MAX_SHOWN_ITEMS],
+                    "more": len(items) - MAX_SHOWN_ITEMS,
+                }
+            )
     page = {
         **admin.admin_site.each_context(request),
         "opts": admin.opts,

@@ -25,21 +25,21 @@ from channels_setup.codecs.values import parse_whole_number
 from channels_setup.models import ApiChannel
 from templates_registry import history, lifecycle, linting
 from templates_registry.content.graph_format import InvalidTemplate
-from templates_registry.lifecycle import By, Source
+from templates_registry.lifecycle import ChangeAuthor, Source
 from templates_registry.models import Registry, Status, Template, TemplateTags
 from templates_registry.provider import provider_sync
-from templates_registry.provider.provider_template import LONGEST_TAG
+from templates_registry.provider.provider_template import MAX_TAG_LENGTH
 
 from . import actions, import_export
 from .actions import ACTIONS
 from .forms import TemplateForm
 
-LIST = "admin:templates_registry_template_changelist"
-PAGE = "admin:templates_registry_template_change"
-MOST_AT_ONCE = 1_000
+LIST_URL = "admin:templates_registry_template_changelist"
+PAGE_URL = "admin:templates_registry_template_change"
+MAX_TEMPLATES_PER_ACTION = 1_000
 
 
-class WhichFilter(admin.SimpleListFilter):
+class TemplateStateFilter(admin.SimpleListFilter):
     """Deleted ones are kept for their history and are in nobody's way."""
 
     title = _("which")
@@ -69,7 +69,7 @@ class TemplateAdmin(HistoryModelAdmin):
     )
     list_display = ("called", "language", "status_shown", "category", "quality", "api_channel", "last_used_at", "uses")
     list_display_links = ("called",)
-    list_filter = (WhichFilter, "status", "language", "category", "quality", "api_channel")
+    list_filter = (TemplateStateFilter, "status", "language", "category", "quality", "api_channel")
     list_select_related = ("api_channel",)
     list_per_page = 50
     show_facets = admin.ShowFacets.NEVER
@@ -139,7 +139,7 @@ class TemplateAdmin(HistoryModelAdmin):
             extra |= {
                 "template": template,
                 "pill": status_pill(template),
-                "happenings": history.of(template),
+                "happenings": history.template_history(template),
                 "actions": actions.available_actions(template) if self.has_change_permission(request, template) else [],
                 "may_test": template.status == Status.APPROVED and self.has_change_permission(request, template),
                 "readable": TemplateForm(instance=template),
@@ -147,7 +147,7 @@ class TemplateAdmin(HistoryModelAdmin):
         return super().change_view(request, object_id, form_url, {**extra, **(extra_context or {})})
 
     def save_model(self, request: HttpRequest, obj: Template, form: Any, change: bool) -> None:
-        by = By(source=Source.HAND, user=request.user)
+        by = ChangeAuthor(source=Source.HAND, user=request.user)
         pattern, category = form.pattern, obj.category
         obj.language, obj.tags = form.cleaned_data["language"], form.cleaned_data["tags"]
         if not change:
@@ -173,9 +173,9 @@ class TemplateAdmin(HistoryModelAdmin):
                 rows.append(other.pattern)
             except InvalidTemplate:
                 continue
-            links[f"{other.name} ({other.language})"] = reverse(PAGE, args=[other.pk])
+            links[f"{other.name} ({other.language})"] = reverse(PAGE_URL, args=[other.pk])
         own: list[str] = []
-        for problem in linting.lint(template.pattern, others=rows):
+        for problem in linting.lint_template(template.pattern, others=rows):
             names = [str(problem.details[key]) for key in ("other", "names") if key in problem.details]
             if not names:
                 own.append(str(problem.sentence))
@@ -187,7 +187,7 @@ class TemplateAdmin(HistoryModelAdmin):
             ]
             messages.warning(request, format_html("{}{}", problem.sentence, SafeString("".join(linked))))
         if own and not stays:  # the form says these itself, at its fields
-            page = reverse(PAGE, args=[template.pk])
+            page = reverse(PAGE_URL, args=[template.pk])
             said = " ".join(own)
             messages.warning(request, format_html('<a class="to" href="{}">{}</a>: {}', page, template, said))
 
@@ -195,11 +195,11 @@ class TemplateAdmin(HistoryModelAdmin):
         if "_addanother" in request.POST:
             return super().response_add(request, obj, post_url_continue)
         messages.success(request, _("Saved as a draft. Send it for approval when it is ready."))
-        return redirect(PAGE, obj.pk)
+        return redirect(PAGE_URL, obj.pk)
 
     def response_change(self, request: HttpRequest, obj: Any) -> HttpResponse:
         messages.success(request, _("Saved."))
-        return redirect(PAGE, obj.pk) if "_continue" in request.POST else redirect(LIST)
+        return redirect(PAGE_URL, obj.pk) if "_continue" in request.POST else redirect(LIST_URL)
 
     # --- pages beside the form ---
 
@@ -208,8 +208,8 @@ class TemplateAdmin(HistoryModelAdmin):
         pages = {
             "preview": self.preview,
             "sync": self.sync,
-            "export": lambda request: import_export.export(self, request),
-            "import": lambda request: import_export.importing_page(self, request),
+            "export": lambda request: import_export.export_file(self, request),
+            "import": lambda request: import_export.import_page(self, request),
         }
         own = [path(f"{word}/", view(page), name=f"templates_registry_template_{word}") for word, page in pages.items()]
         own.append(path("action/<slug:slug>/", view(self.run_action), name="templates_registry_template_action"))
@@ -237,10 +237,10 @@ class TemplateAdmin(HistoryModelAdmin):
         for channel in channels:
             if wanted and str(channel.pk) != wanted:
                 continue
-            result = provider_sync.sync(channel)
+            result = provider_sync.sync_channel(channel)
             level = messages.ERROR if result.error else messages.SUCCESS
             self.message_user(request, f"{channel}: {result.sentence}", level)
-        return redirect(LIST)
+        return redirect(LIST_URL)
 
     # --- actions ---
 
@@ -257,14 +257,14 @@ class TemplateAdmin(HistoryModelAdmin):
             raise Http404
         if not self.has_change_permission(request):
             raise PermissionDenied
-        chosen = request.POST.getlist("template")[:MOST_AT_ONCE]
+        chosen = request.POST.getlist("template")[:MAX_TEMPLATES_PER_ACTION]
         ids = [number for pk in chosen if (number := parse_whole_number(pk)) is not None]
         rows = self.get_queryset(request).filter(pk__in=ids)
-        return self.perform(request, slug, rows) or redirect(_back(ids))
+        return self.perform(request, slug, rows) or redirect(_back_url(ids))
 
     def perform(self, request: HttpRequest, slug: str, rows: QuerySet[Template]) -> HttpResponse | None:
         """Do it and say so, or ask first. ``confirmed`` in the POST: the question was answered."""
-        action, templates = ACTIONS[slug], list(rows.select_related("api_channel")[:MOST_AT_ONCE])
+        action, templates = ACTIONS[slug], list(rows.select_related("api_channel")[:MAX_TEMPLATES_PER_ACTION])
         reason = request.POST.get("reason", "").strip()[:1000]
         warned = actions.review_warnings(action, templates)
         if "confirmed" not in request.POST and (action.confirm_text or warned):
@@ -293,7 +293,7 @@ class TemplateAdmin(HistoryModelAdmin):
             "action": action,
             "templates": templates,
             "warned": warned,
-            "back": _back([template.pk for template in templates]),
+            "back": _back_url([template.pk for template in templates]),
             "media": self.media,
         }
         return render(request, "templates_registry/confirm_action.html", page)
@@ -306,17 +306,17 @@ def _list_action(slug: str) -> Any:
     return action
 
 
-def _back(ids: list[int]) -> str:
-    return reverse(PAGE, args=ids) if len(ids) == 1 else reverse(LIST)
+def _back_url(ids: list[int]) -> str:
+    return reverse(PAGE_URL, args=ids) if len(ids) == 1 else reverse(LIST_URL)
 
 
 def status_pill(template: Template) -> SafeString:
     return format_html('<span class="pill t-{}">{}</span>', template.status, template.get_status_display())
 
 
-class TagsForm(forms.ModelForm):
+class TemplateTagsForm(forms.ModelForm):
     tags = SimpleArrayField(
-        forms.CharField(max_length=LONGEST_TAG),
+        forms.CharField(max_length=MAX_TAG_LENGTH),
         label=capfirst(_("tags")),
         widget=UnfoldAdminTextInputWidget,
         help_text=_("With commas between. This operator sees templates with one of them, and those without any."),
@@ -335,7 +335,7 @@ class TagsForm(forms.ModelForm):
 class TemplateTagsAdmin(HistoryModelAdmin):
     """Operators without a row here see all templates of their channels."""
 
-    form = TagsForm
+    form = TemplateTagsForm
     list_display = ("operator", "words")
     list_select_related = ("user",)
     search_fields = ("user__username",)

@@ -48,7 +48,7 @@ class InvalidTemplate(ValueError):
     def __init__(self, code: str, **details: str) -> None:
         super().__init__(code, details)
         self.code = code
-        self.sentence = message_catalog.sentence(code, details)
+        self.sentence = message_catalog.render_sentence(code, details)
 
 
 class ParameterFormat(StrEnum):
@@ -76,7 +76,7 @@ class Problem:
 
     @property
     def sentence(self) -> StrOrPromise:
-        return message_catalog.sentence(self.code, self.details)
+        return message_catalog.render_sentence(self.code, self.details)
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,7 +79,7 @@ class MatchResult:
 
     @property
     def sentence(self) -> StrOrPromise:
-        return message_catalog.sentence(self.code, self.details)
+        return message_catalog.render_sentence(self.code, self.details)
 
     def as_json(self) -> dict[str, Any]:
         """The answer of the API."""

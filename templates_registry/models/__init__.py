@@ -8,9 +8,9 @@ from .templates import (
     Status,
     Template,
     TemplateQuerySet,
-    described,
-    plain_variables,
-    with_variables,
+    apply_variable_rows,
+    variables_from_rows,
+    variables_to_rows,
 )
 from .usage import TemplateUse
 from .versions import TemplateEvent, TemplateVersion
@@ -26,7 +26,7 @@ __all__ = [
     "TemplateTags",
     "TemplateUse",
     "TemplateVersion",
-    "described",
-    "plain_variables",
-    "with_variables",
+    "apply_variable_rows",
+    "variables_from_rows",
+    "variables_to_rows",
 ]

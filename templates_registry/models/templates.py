@@ -151,7 +151,7 @@ class Template(models.Model):
     @cached_property
     def pattern(self) -> TemplateDefinition:
         """The text with its variables, as the pure modules see it. Raises InvalidTemplate on broken components."""
-        read = graph_format.parse_template(self.as_graph(), described=described(self.variables))
+        read = graph_format.parse_template(self.as_graph(), described=variables_from_rows(self.variables))
         return replace(read, asked_category=self.asked_category)
 
     def as_graph(self) -> dict[str, Any]:
@@ -175,7 +175,7 @@ class Template(models.Model):
         written = graph_format.serialize_template(pattern)
         self.components = written["components"]
         self.parameter_format = written.get("parameter_format", "POSITIONAL")
-        self.variables = plain_variables(pattern.variables)
+        self.variables = variables_to_rows(pattern.variables)
         self.__dict__.pop("pattern", None)
 
     @property
@@ -202,7 +202,7 @@ class Template(models.Model):
         return self.status == Status.APPROVED and self.api_channel.provider.sends_templates and not self.missing
 
 
-def described(rows: Iterable[dict[str, Any]]) -> list[Variable]:
+def variables_from_rows(rows: Iterable[dict[str, Any]]) -> list[Variable]:
     """Stored labels, examples, hints and defaults as the pure modules take them."""
 
     def said(row: dict[str, Any], name: str) -> str:
@@ -221,11 +221,11 @@ def described(rows: Iterable[dict[str, Any]]) -> list[Variable]:
     ]
 
 
-def plain_variables(variables: Sequence[Variable]) -> list[dict[str, str]]:
+def variables_to_rows(variables: Sequence[Variable]) -> list[dict[str, str]]:
     """What we say of variables; the rest follows from the components."""
     names = ("key", "label", "example", "hint", "default")
     return [{name: getattr(variable, name) for name in names} for variable in variables]
 
 
-def with_variables(pattern: TemplateDefinition, rows: Iterable[dict[str, Any]]) -> TemplateDefinition:
-    return merge_descriptions(pattern, described(rows))
+def apply_variable_rows(pattern: TemplateDefinition, rows: Iterable[dict[str, Any]]) -> TemplateDefinition:
+    return merge_descriptions(pattern, variables_from_rows(rows))

@@ -10,7 +10,7 @@ from channels_setup.models.redacted_fields import RedactedTextField
 
 from ..content import graph_format
 from ..content.components import TemplateDefinition
-from .templates import Status, Template, described
+from .templates import Status, Template, variables_from_rows
 
 
 class TemplateVersion(models.Model):
@@ -37,7 +37,7 @@ class TemplateVersion(models.Model):
     @property
     def pattern(self) -> TemplateDefinition:
         row = self.template.as_graph() | {"parameter_format": self.parameter_format, "components": self.components}
-        return graph_format.parse_template(row, described=described(self.variables))
+        return graph_format.parse_template(row, described=variables_from_rows(self.variables))
 
 
 class TemplateEvent(models.Model):

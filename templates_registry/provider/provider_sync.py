@@ -2,7 +2,7 @@
 
 The whole list is fetched first, page by page, and only then taken over, in one transaction: a page that fails leaves
 everything as it was. What was listed before and is no longer is deleted; a new text is a version; every change of
-status, category or quality is an event. Between two fetches single changes come as facts (``follow``).
+status, category or quality is an event. Between two fetches single changes come as facts (``apply_provider_change``).
 """
 
 from __future__ import annotations
@@ -35,21 +35,21 @@ from channels_setup.providers.base import (
     TemplatePage,
 )
 from templates_registry import lifecycle
-from templates_registry.lifecycle import By, Source
+from templates_registry.lifecycle import ChangeAuthor, Source
 from templates_registry.matching.text_diff import content_key
-from templates_registry.models import Quality, Registry, Status, Template, TemplateVersion, with_variables
+from templates_registry.models import Quality, Registry, Status, Template, TemplateVersion, apply_variable_rows
 
 from . import provider_template
-from .provider_template import Listed, Unreadable
+from .provider_template import InvalidTemplateData, ProviderTemplate
 
 logger = logging.getLogger(__name__)
 
 CHANNELS = FailingItems("sync_templates")
-EVERY = timedelta(hours=1)
-AFTER_FAILURE = timedelta(minutes=10)
-HANDED_IN = timedelta(minutes=15)  # after so long what we handed in stands in the list, or was not taken
-MOST_PAGES, MOST_TEMPLATES = 400, 10_000
-PAGE_BYTES = 8 * 1024 * 1024
+SYNC_INTERVAL = timedelta(hours=1)
+RETRY_INTERVAL = timedelta(minutes=10)
+SUBMISSION_GRACE = timedelta(minutes=15)  # after so long what we handed in stands in the list, or was not taken
+MAX_PAGES, MAX_TEMPLATES = 400, 10_000
+MAX_PAGE_BYTES = 8 * 1024 * 1024
 
 FAILURES = {
     "unauthorized": gettext_lazy("The provider did not let us in. Check the key."),
@@ -72,7 +72,7 @@ class FetchFailed(Exception):
 
 
 @dataclass
-class Result:
+class SyncResult:
     """What a fetch changed; ``error`` where it did not come to that."""
 
     listed: int = 0
@@ -104,23 +104,23 @@ def may_sync(api_channel: ApiChannel) -> bool:
     return api_channel.kind in messengers() and api_channel.provider.lists_templates
 
 
-def sync(api_channel: ApiChannel) -> Result:
+def sync_channel(api_channel: ApiChannel) -> SyncResult:
     """Fetch and take over. Never raises for what the provider does; the result says what happened."""
     with exclusive(LockSpace.TEMPLATES, api_channel.pk) as mine:
         if not mine:
-            return Result(error=_("They are being fetched already."))
+            return SyncResult(error=_("They are being fetched already."))
         try:
-            result = take_over(api_channel, fetch(api_channel))
+            result = apply_list(api_channel, fetch_list(api_channel))
         except IntegrityError:
-            return Result(error=_("Somebody is making the same template by hand. Try again."))
+            return SyncResult(error=_("Somebody is making the same template by hand. Try again."))
         except FetchFailed as problem:
-            _note_sync(api_channel, error=problem.kept)
-            return Result(error=problem.sentence)
-        _note_sync(api_channel)
+            _save_sync_state(api_channel, error=problem.kept)
+            return SyncResult(error=problem.sentence)
+        _save_sync_state(api_channel)
         return result
 
 
-def sync_due() -> int:
+def sync_due_channels() -> int:
     """Fetch for every channel whose time has come; for how many."""
     kinds = [kind for kind, provider in messengers().items() if provider.lists_templates]
     now = timezone.now()
@@ -131,38 +131,38 @@ def sync_due() -> int:
     for api_channel in due.exclude(state=ChannelState.PAUSED).order_by("registry__next_sync_at", "pk"):
         # Taken off the list first: one that breaks this run off does not keep the others waiting next time.
         with CHANNELS.isolate(api_channel.pk):
-            Registry.objects.update_or_create(api_channel=api_channel, defaults={"next_sync_at": now + AFTER_FAILURE})
-            result = sync(api_channel)
+            Registry.objects.update_or_create(api_channel=api_channel, defaults={"next_sync_at": now + RETRY_INTERVAL})
+            result = sync_channel(api_channel)
             done += 1
             if result.error:
                 logger.warning("templates not fetched", extra={"channel": api_channel.pk})
     return done
 
 
-def fetch(api_channel: ApiChannel) -> list[Json]:
+def fetch_list(api_channel: ApiChannel) -> list[Json]:
     """All rows of the provider's list. Raises FetchFailed."""
     account, provider = api_channel.account(), api_channel.provider
     rows: list[Json] = []
     after, seen = "", {""}
-    for _number in range(MOST_PAGES):
+    for _number in range(MAX_PAGES):
         try:
             made = provider.fetch_templates(account, after=after)
-            page = made if isinstance(made, TemplatePage) else _ask(api_channel, made)
+            page = made if isinstance(made, TemplatePage) else _fetch_page(api_channel, made)
         except BadBody as problem:
             raise FetchFailed(str(problem)) from problem
         rows += page.rows
         after = page.after
         if not after:
             return rows
-        if after in seen or len(rows) > MOST_TEMPLATES:
+        if after in seen or len(rows) > MAX_TEMPLATES:
             break
         seen.add(after)
     raise FetchFailed(gettext_lazy("The provider's list has no end."))
 
 
-def _ask(api_channel: ApiChannel, request: ApiRequest) -> TemplatePage:
+def _fetch_page(api_channel: ApiChannel, request: ApiRequest) -> TemplatePage:
     try:
-        answer: ApiResponse = http_client.send(request, max_bytes=PAGE_BYTES)
+        answer: ApiResponse = http_client.send(request, max_bytes=MAX_PAGE_BYTES)
     except http_client.ForbiddenAddress as problem:
         raise FetchFailed(str(problem)) from problem
     except http_client.ConnectionFailed as problem:
@@ -171,11 +171,11 @@ def _ask(api_channel: ApiChannel, request: ApiRequest) -> TemplatePage:
         raise FetchFailed(gettext_lazy("The provider did not answer in time.")) from problem
     outcome = api_channel.provider.judge_response(answer)
     if outcome.verdict != ACCEPTED:
-        raise FetchFailed(refusal(outcome, answer))
+        raise FetchFailed(describe_refusal(outcome, answer))
     return api_channel.provider.read_templates(answer)
 
 
-def refusal(outcome: Outcome, answer: ApiResponse) -> str:
+def describe_refusal(outcome: Outcome, answer: ApiResponse) -> str:
     """Why they would not: in their words, where they used any."""
     title, details = outcome.title.strip().rstrip("."), outcome.details.strip()
     said = details if not title or title in details else f"{title}: {details}".rstrip(": ")
@@ -188,13 +188,13 @@ def refusal(outcome: Outcome, answer: ApiResponse) -> str:
 
 # --- take over -------------------------------------------------------------------------------------------
 
-SYNC = By(source=Source.SYNC)
+BY_SYNC = ChangeAuthor(source=Source.SYNC)
 
 
 @transaction.atomic
-def take_over(api_channel: ApiChannel, rows: list[Json]) -> Result:
+def apply_list(api_channel: ApiChannel, rows: list[Json]) -> SyncResult:
     """A complete list becomes the registry's state."""
-    result = Result(listed=len(rows))
+    result = SyncResult(listed=len(rows))
     ours = list(Template.objects.filter(api_channel=api_channel).select_for_update().order_by("pk"))
     by_id = {template.external_id: template for template in ours if template.external_id}
     by_key = {(template.name, template.language): template for template in ours}
@@ -202,66 +202,68 @@ def take_over(api_channel: ApiChannel, rows: list[Json]) -> Result:
     new: dict[tuple[str, str], Template] = {}
     for row in rows:
         try:
-            one = provider_template.read(row)
-        except Unreadable as problem:
+            one = provider_template.parse_row(row)
+        except InvalidTemplateData as problem:
             result.unreadable.append(str(problem.sentence))
-            seen |= {template.pk for template in _meant(row, by_id, by_key)}
+            seen |= {template.pk for template in _referenced(row, by_id, by_key)}
             continue
         template = by_id.get(one.external_id) if one.external_id else None
         template = template or by_key.get(one.key)
         if template is None:
-            made = provider_template.new_row(one, api_channel_id=api_channel.pk, external_id=one.external_id)
+            made = provider_template.build_template(one, api_channel_id=api_channel.pk, external_id=one.external_id)
             new.setdefault(one.key, made)
         elif template.pk not in seen:
             seen.add(template.pk)
-            _take_one(template, one, result)
-    result.new = len(lifecycle.create_many(list(new.values()), by=SYNC))
+            _apply_row(template, one, result)
+    result.new = len(lifecycle.create_many(list(new.values()), by=BY_SYNC))
     for template in ours:
         if template.pk not in seen:
-            result.gone += _not_listed(template)
+            result.gone += _mark_unlisted(template)
     return result
 
 
-def _not_listed(template: Template) -> bool:
+def _mark_unlisted(template: Template) -> bool:
     """Only the provider gives ids, so one without was never listed: it is a draft of ours, or from a file."""
     if template.external_id and template.status == Status.DRAFT:
         # The text that the provider had is gone, and ours was never handed in: it will be a new one there.
         Template.objects.filter(pk=template.pk).update(external_id="", provider_status="")
         return False
     if template.external_id:
-        return lifecycle.change_status(template, Status.DELETED, by=SYNC, reason=_("The provider no longer lists it."))
-    if _was_not_taken(template):
-        lifecycle.change_status(template, Status.DRAFT, by=SYNC, reason=_("The provider did not take it."))
+        return lifecycle.change_status(
+            template, Status.DELETED, by=BY_SYNC, reason=_("The provider no longer lists it.")
+        )
+    if _submission_was_lost(template):
+        lifecycle.change_status(template, Status.DRAFT, by=BY_SYNC, reason=_("The provider did not take it."))
     return False
 
 
-def _was_not_taken(template: Template) -> bool:
+def _submission_was_lost(template: Template) -> bool:
     """We handed it in, no answer came, and by now it would stand in the list."""
     if template.status != Status.PENDING or not template.api_channel.provider.manages_templates:
         return False
-    return template.submitted_at is not None and template.submitted_at < timezone.now() - HANDED_IN
+    return template.submitted_at is not None and template.submitted_at < timezone.now() - SUBMISSION_GRACE
 
 
-def _take_one(template: Template, one: Listed, result: Result) -> None:
+def _apply_row(template: Template, one: ProviderTemplate, result: SyncResult) -> None:
     if one.external_id and template.external_id != one.external_id:
         Template.objects.filter(pk=template.pk).update(external_id=one.external_id)
         template.external_id = one.external_id
     if template.provider_status != one.status:
         Template.objects.filter(pk=template.pk).update(provider_status=one.status)
-    if _ours_is_newer(template, one):
-        if one.status != Status.PENDING and _was_not_taken(template):
-            lifecycle.change_status(template, Status.DRAFT, by=SYNC, reason=_("The provider did not take it."))
+    if _is_ours_newer(template, one):
+        if one.status != Status.PENDING and _submission_was_lost(template):
+            lifecycle.change_status(template, Status.DRAFT, by=BY_SYNC, reason=_("The provider did not take it."))
         result.kept += 1
         return
     changed = lifecycle.is_reworded(template, one.pattern)
     if changed:
         # Our labels, hints and examples stay with the variables that are still there.
-        lifecycle.change_text(template, with_variables(one.pattern, template.variables), by=SYNC)
-    changed |= provider_template.take_standing(template, one, by=SYNC)
+        lifecycle.change_text(template, apply_variable_rows(one.pattern, template.variables), by=BY_SYNC)
+    changed |= provider_template.apply_state(template, one, by=BY_SYNC)
     result.changed += changed
 
 
-def _ours_is_newer(template: Template, one: Listed) -> bool:
+def _is_ours_newer(template: Template, one: ProviderTemplate) -> bool:
     """Written here and not handed in, or not looked at yet: the provider still lists one of our former texts."""
     if template.status not in (Status.DRAFT, Status.PENDING) or not lifecycle.is_reworded(template, one.pattern):
         return False
@@ -270,7 +272,7 @@ def _ours_is_newer(template: Template, one: Listed) -> bool:
     return any(content_key(version.pattern) == theirs for version in former)
 
 
-def _meant(row: object, by_id: dict[str, Template], by_key: dict[tuple[str, str], Template]) -> Iterator[Template]:
+def _referenced(row: object, by_id: dict[str, Template], by_key: dict[tuple[str, str], Template]) -> Iterator[Template]:
     """The template of ours that an unreadable row is about: it stays as it is."""
     if not isinstance(row, dict):
         return
@@ -279,27 +281,27 @@ def _meant(row: object, by_id: dict[str, Template], by_key: dict[tuple[str, str]
             yield template
 
 
-def _note_sync(api_channel: ApiChannel, *, error: str = "") -> None:
+def _save_sync_state(api_channel: ApiChannel, *, error: str = "") -> None:
     now = timezone.now()
-    told = {"next_sync_at": now + (AFTER_FAILURE if error else EVERY), "sync_error": error}
+    told = {"next_sync_at": now + (RETRY_INTERVAL if error else SYNC_INTERVAL), "sync_error": error}
     Registry.objects.update_or_create(api_channel=api_channel, defaults=told if error else {**told, "synced_at": now})
 
 
 # --- single changes, as the provider tells them ----------------------------------------------------------
 
 
-def follow(api_channel: ApiChannel, fact: TemplateChanged) -> None:
+def apply_provider_change(api_channel: ApiChannel, fact: TemplateChanged) -> None:
     """A template was approved, paused… In the caller's transaction.
 
     One that the registry does not have is noted without its text, so that an admin sees it, and the list is due.
     """
-    by = By(source=Source.PROVIDER)
-    status = provider_template.status_of(fact.status)
-    template = _told_of(api_channel, fact)
+    by = ChangeAuthor(source=Source.PROVIDER)
+    status = provider_template.parse_status(fact.status)
+    template = _find_template(api_channel, fact)
     if template is not None:
-        _follow_one(template, fact, status, by=by)
+        _apply_change(template, fact, status, by=by)
         return
-    soon(api_channel.pk)
+    schedule_sync(api_channel.pk)
     if not fact.name or not fact.language:
         logger.warning("news of an unknown template", extra={"channel": api_channel.pk})
         return
@@ -316,10 +318,10 @@ def follow(api_channel: ApiChannel, fact: TemplateChanged) -> None:
             why = _("The provider says “%(status)s”, but the registry does not know the text yet.")
             lifecycle.create(noted, by=by, reason=why % {"status": Status(status or Status.UNKNOWN).label})
     except IntegrityError:  # somebody else has just made it
-        follow(api_channel, fact)
+        apply_provider_change(api_channel, fact)
 
 
-def _follow_one(template: Template, fact: TemplateChanged, status: str, *, by: By) -> None:
+def _apply_change(template: Template, fact: TemplateChanged, status: str, *, by: ChangeAuthor) -> None:
     if fact.external_id and not template.external_id:
         Template.objects.filter(pk=template.pk).update(external_id=fact.external_id)
         template.external_id = fact.external_id
@@ -335,15 +337,15 @@ def _follow_one(template: Template, fact: TemplateChanged, status: str, *, by: B
     if fact.next_category:
         lifecycle.announce_category(template, fact.next_category[:40], at=fact.next_category_at, by=by)
     if fact.reread:  # what it says now stands in the list alone
-        soon(template.api_channel_id)
+        schedule_sync(template.api_channel_id)
 
 
-def soon(api_channel_id: int) -> None:
+def schedule_sync(api_channel_id: int) -> None:
     """The list is due now: something there is not as we have it."""
     Registry.objects.update_or_create(api_channel_id=api_channel_id, defaults={"next_sync_at": timezone.now()})
 
 
-def _told_of(api_channel: ApiChannel, fact: TemplateChanged) -> Template | None:
+def _find_template(api_channel: ApiChannel, fact: TemplateChanged) -> Template | None:
     mine = Template.objects.filter(api_channel=api_channel)
     found = mine.filter(external_id=fact.external_id).first() if fact.external_id else None
     return found or mine.filter(name=fact.name, language=fact.language).first()

@@ -18,14 +18,14 @@ from channels_setup.codecs.values import as_text
 from templates_registry import lifecycle
 from templates_registry.content import graph_format
 from templates_registry.content.components import TemplateDefinition
-from templates_registry.lifecycle import By
-from templates_registry.models import Category, Quality, Status, Template, with_variables
+from templates_registry.lifecycle import ChangeAuthor
+from templates_registry.models import Category, Quality, Status, Template, apply_variable_rows
 
-LONGEST_ROW = 200_000  # characters of one template as JSON
-LONGEST_TAG, MOST_TAGS = 40, 50
+MAX_ROW_CHARACTERS = 200_000  # characters of one template as JSON
+MAX_TAG_LENGTH, MAX_TAGS = 40, 50
 
 
-class Unreadable(ValueError):
+class InvalidTemplateData(ValueError):
     """What was listed cannot be taken. ``sentence`` says why."""
 
     def __init__(self, sentence: str | Promise) -> None:
@@ -34,7 +34,7 @@ class Unreadable(ValueError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Listed:
+class ProviderTemplate:
     """An empty ``status``, ``quality`` and so on: the list does not say."""
 
     pattern: TemplateDefinition
@@ -50,32 +50,32 @@ class Listed:
         return self.pattern.key
 
 
-def read(row: object) -> Listed:
+def parse_row(row: object) -> ProviderTemplate:
     """One row of a list. Raises Unreadable."""
     if not isinstance(row, dict):
-        raise Unreadable(_("This is not a template: an object is expected."))
-    if len(json.dumps(row)) > LONGEST_ROW:
-        raise Unreadable(_("This template is longer than any template can be."))
+        raise InvalidTemplateData(_("This is not a template: an object is expected."))
+    if len(json.dumps(row)) > MAX_ROW_CHARACTERS:
+        raise InvalidTemplateData(_("This template is longer than any template can be."))
     try:
         said = row.get("variables")
         labels = [each for each in said if isinstance(each, dict)] if isinstance(said, list) else []
-        pattern = with_variables(graph_format.parse_template(row), labels)
+        pattern = apply_variable_rows(graph_format.parse_template(row), labels)
     except graph_format.InvalidTemplate as problem:
-        raise Unreadable(problem.sentence) from problem
+        raise InvalidTemplateData(problem.sentence) from problem
     pattern = replace(pattern, name=pattern.name.strip(), language=pattern.language.strip())
     _check_lengths(pattern)
-    return Listed(
+    return ProviderTemplate(
         pattern=pattern,
-        status=status_of(row.get("status")),
+        status=parse_status(row.get("status")),
         category=pattern.category,
-        quality=_quality(row),
-        reason=_reason(row),
+        quality=_parse_quality(row),
+        reason=_parse_reason(row),
         external_id=as_text(row.get("id"))[:190],
-        tags=_tags(row),
+        tags=_parse_tags(row),
     )
 
 
-def status_of(word: object) -> str:
+def parse_status(word: object) -> str:
     """A provider's or a person's word for a status as ours; a word that we do not know is "unknown", none is none."""
     text = as_text(word).strip().lower().replace(" ", "_")
     if not text:
@@ -83,7 +83,7 @@ def status_of(word: object) -> str:
     return text if text in Status.values else Status.UNKNOWN
 
 
-def changes(template: Template, listed: Listed) -> list[tuple[Any, str, str]]:
+def describe_changes(template: Template, listed: ProviderTemplate) -> list[tuple[Any, str, str]]:
     """What besides the wording would change: name of the field, what it is, what it would be."""
     pairs = (
         (_("status"), template.status, listed.status, Status),
@@ -96,7 +96,7 @@ def changes(template: Template, listed: Listed) -> list[tuple[Any, str, str]]:
     return found
 
 
-def new_row(listed: Listed, *, api_channel_id: int, external_id: str = "") -> Template:
+def build_template(listed: ProviderTemplate, *, api_channel_id: int, external_id: str = "") -> Template:
     """The row of a template that the registry does not have; for ``lifecycle.create`` to save."""
     template = Template(
         api_channel_id=api_channel_id,
@@ -115,7 +115,7 @@ def new_row(listed: Listed, *, api_channel_id: int, external_id: str = "") -> Te
     return template
 
 
-def take_standing(template: Template, listed: Listed, *, by: By) -> bool:
+def apply_state(template: Template, listed: ProviderTemplate, *, by: ChangeAuthor) -> bool:
     """Status, category and quality as listed; whether anything changed."""
     changed = False
     if listed.status and (listed.status != template.status or listed.reason):
@@ -138,29 +138,31 @@ def _check_lengths(pattern: TemplateDefinition) -> None:
         (_("category"), pattern.category, 40),
     ):
         if len(value) > limit:
-            raise Unreadable(_("The %(name)s is longer than %(limit)s characters.") % {"name": name, "limit": limit})
+            raise InvalidTemplateData(
+                _("The %(name)s is longer than %(limit)s characters.") % {"name": name, "limit": limit}
+            )
     if not pattern.name:
-        raise Unreadable(_("The template has no name."))
+        raise InvalidTemplateData(_("The template has no name."))
     if not pattern.language:
-        raise Unreadable(_("The template has no language."))
+        raise InvalidTemplateData(_("The template has no language."))
 
 
-def _quality(row: dict[str, Any]) -> str:
+def _parse_quality(row: dict[str, Any]) -> str:
     said = row.get("quality_score", row.get("quality"))
     word = as_text(said.get("score") if isinstance(said, dict) else said).strip().upper()
     return word if word in Quality.values else ""
 
 
-def _reason(row: dict[str, Any]) -> str:
+def _parse_reason(row: dict[str, Any]) -> str:
     word = as_text(row.get("rejected_reason")).strip()[:1000]
     return "" if word.upper() == "NONE" else word
 
 
-def _tags(row: dict[str, Any]) -> list[str] | None:
+def _parse_tags(row: dict[str, Any]) -> list[str] | None:
     said = row.get("tags")
     if not isinstance(said, list):
         return None
     tags = list(dict.fromkeys(as_text(tag).strip() for tag in said))
-    if len(tags) > MOST_TAGS or any(len(tag) > LONGEST_TAG for tag in tags):
-        raise Unreadable(_("A tag has at most %(limit)s characters.") % {"limit": LONGEST_TAG})
+    if len(tags) > MAX_TAGS or any(len(tag) > MAX_TAG_LENGTH for tag in tags):
+        raise InvalidTemplateData(_("A tag has at most %(limit)s characters.") % {"limit": MAX_TAG_LENGTH})
     return [tag for tag in tags if tag]

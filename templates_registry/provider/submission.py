@@ -40,17 +40,17 @@ from templates_registry.content.components import Level
 from templates_registry.content.slots import ValueKind
 from templates_registry.content.titles import variable_title
 from templates_registry.content.validation import validate
-from templates_registry.lifecycle import By, Source
+from templates_registry.lifecycle import ChangeAuthor, Source
 from templates_registry.models import Status, Template, TemplateEvent
 
 from . import provider_sync
 
-SAMPLE_BYTES = 16 * 1024 * 1024
-SAMPLE_SECONDS = 30.0
-GONE = (Status.DELETED, Status.PENDING_DELETION)
+MAX_SAMPLE_BYTES = 16 * 1024 * 1024
+SAMPLE_TIMEOUT = 30.0
+DELETED_STATUSES = (Status.DELETED, Status.PENDING_DELETION)
 
 
-class Refused(Exception):
+class SubmissionRefused(Exception):
     """It was not done, and everything is as it was. ``sentence`` says why, in the provider's words where they are."""
 
     def __init__(self, sentence: object) -> None:
@@ -58,12 +58,12 @@ class Refused(Exception):
         self.sentence = str(sentence)
 
 
-class Unsure(Exception):
+class SubmissionOutcomeUnknown(Exception):
     """The call went out and no answer came."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Begun:
+class _Snapshot:
     """The template as it goes out, and how it was before."""
 
     row: dict[str, Any]
@@ -77,35 +77,35 @@ def may_manage(api_channel: ApiChannel) -> bool:
     return api_channel.kind in messengers() and api_channel.provider.manages_templates
 
 
-def is_there(template: Template) -> bool:
+def exists_at_provider(template: Template) -> bool:
     """Whether the provider has it, as far as we know."""
     return bool(template.external_id) and template.status != Status.DELETED
 
 
-def submit(template: Template, *, user: Any) -> str:
+def submit_template(template: Template, *, user: Any) -> str:
     """Hand it in, or hand in its new text; what there is to say beyond that it was done. Raises Refused."""
-    by = By(source=Source.HAND, user=user)
-    begun = _begin(template, Status.PENDING, by=by, check=_may_be_submitted)
-    with _or_back(template, begun):
+    by = ChangeAuthor(source=Source.HAND, user=user)
+    begun = _mark_and_snapshot(template, Status.PENDING, by=by, check=_check_can_submit)
+    with _rollback_on_error(template, begun):
         try:
-            standing = _hand_in(template.api_channel, begun)
-        except Unsure:
-            _note_edit(template, begun, by=by)
-            provider_sync.soon(template.api_channel_id)
+            standing = _send_to_provider(template.api_channel, begun)
+        except SubmissionOutcomeUnknown:
+            _record_edit(template, begun, by=by)
+            provider_sync.schedule_sync(template.api_channel_id)
             return _("No answer came, so it may have been handed in or not: the next synchronisation will show it.")
-    return _submitted(template, begun, standing, by=by)
+    return _record_submission(template, begun, standing, by=by)
 
 
-def delete(template: Template, *, user: Any) -> str:
-    """Delete this one, in this one language, at the provider; as ``submit``."""
-    by = By(source=Source.HAND, user=user)
-    begun = _begin(template, Status.PENDING_DELETION, by=by, check=_may_be_deleted)
+def delete_template(template: Template, *, user: Any) -> str:
+    """Delete this one, in this one language, at the provider; as ``submit_template``."""
+    by = ChangeAuthor(source=Source.HAND, user=user)
+    begun = _mark_and_snapshot(template, Status.PENDING_DELETION, by=by, check=_check_can_delete)
     channel = template.api_channel
-    with _or_back(template, begun):
+    with _rollback_on_error(template, begun):
         try:
-            _ask(channel.provider, channel.provider.build_template_deletion(begun.row, channel.account()))
-        except Unsure:
-            provider_sync.soon(template.api_channel_id)
+            _send_request(channel.provider, channel.provider.build_template_deletion(begun.row, channel.account()))
+        except SubmissionOutcomeUnknown:
+            provider_sync.schedule_sync(template.api_channel_id)
             return _("No answer came, so it may be deleted or not: the next synchronisation will show it.")
     with transaction.atomic():
         # Gone from there for good: brought back, it is a draft of ours.
@@ -118,7 +118,9 @@ def delete(template: Template, *, user: Any) -> str:
 
 
 @transaction.atomic
-def _begin(template: Template, to: str, *, by: By, check: Callable[[Template], None]) -> _Begun:
+def _mark_and_snapshot(
+    template: Template, to: str, *, by: ChangeAuthor, check: Callable[[Template], None]
+) -> _Snapshot:
     locked = Template.objects.select_for_update(of=("self",)).select_related("api_channel").get(pk=template.pk)
     check(locked)
     pattern = locked.pattern
@@ -127,7 +129,7 @@ def _begin(template: Template, to: str, *, by: By, check: Callable[[Template], N
         "status": locked.provider_status.upper(),
     }
     links = {v.key: v.example or v.default for v in pattern.variables if v.kind is ValueKind.MEDIA}
-    begun = _Begun(
+    begun = _Snapshot(
         row=row, links=links, status=locked.status, reason=locked.reject_reason, submitted_at=locked.submitted_at
     )
     lifecycle.change_status(locked, to, by=by)
@@ -135,9 +137,11 @@ def _begin(template: Template, to: str, *, by: By, check: Callable[[Template], N
     return begun
 
 
-def _may_be_submitted(template: Template) -> None:
+def _check_can_submit(template: Template) -> None:
     if template.status not in (Status.DRAFT, Status.REJECTED):
-        raise Refused(_("It is %(status)s, so this makes no sense.") % {"status": template.get_status_display()})
+        raise SubmissionRefused(
+            _("It is %(status)s, so this makes no sense.") % {"status": template.get_status_display()}
+        )
     pattern = template.pattern
     problems = validate(pattern)
     wrong = [str(one.sentence) for one in problems if one.level is Level.ERROR or one.code == "example_missing"]
@@ -146,19 +150,21 @@ def _may_be_submitted(template: Template) -> None:
             sentence = _("Give “%(title)s” an example: a link to a sample, which the reviewers will look at.")
             wrong.append(sentence % {"title": variable_title(pattern, variable)})
     if wrong:
-        raise Refused(" ".join(wrong))
+        raise SubmissionRefused(" ".join(wrong))
     if template.external_id:
-        _may_be_edited(template)
+        _check_can_edit(template)
 
 
-def _may_be_edited(template: Template) -> None:
+def _check_can_edit(template: Template) -> None:
     rules, there = template.api_channel.provider.edit_rules, template.provider_status.upper()
     if not there:
         return  # the provider will say
     if rules.editable is not None and there not in rules.editable:
         word = template.provider_status
         told = {"status": Status(word).label if word in Status.values else word}
-        raise Refused(_("At the provider it is %(status)s, and such a template cannot be given a new text.") % told)
+        raise SubmissionRefused(
+            _("At the provider it is %(status)s, and such a template cannot be given a new text.") % told
+        )
     if there != "APPROVED":
         return
     a_day = _("The limit for new texts of an approved template is reached: %(most)d in 24 hours.")
@@ -170,9 +176,11 @@ def _may_be_edited(template: Template) -> None:
         since = timezone.now() - timedelta(days=days)
         edits = template.events.filter(what=TemplateEvent.EDITED, at__gt=since).count()
         if most is not None and edits >= most:
-            raise Refused(sentence % {"most": most})
+            raise SubmissionRefused(sentence % {"most": most})
     if rules.keeps_category_when_approved and _category_changed(template):
-        raise Refused(_("The category of an approved template cannot be changed. Set it back, or make a new template."))
+        raise SubmissionRefused(
+            _("The category of an approved template cannot be changed. Set it back, or make a new template.")
+        )
 
 
 def _category_changed(template: Template) -> bool:
@@ -185,76 +193,78 @@ def _category_changed(template: Template) -> bool:
     return bool(there) and there != template.category
 
 
-def _may_be_deleted(template: Template) -> None:
-    if not is_there(template):
-        raise Refused(_("The provider does not have this template."))
-    if template.status in GONE:
-        raise Refused(_("It is %(status)s, so this makes no sense.") % {"status": template.get_status_display()})
+def _check_can_delete(template: Template) -> None:
+    if not exists_at_provider(template):
+        raise SubmissionRefused(_("The provider does not have this template."))
+    if template.status in DELETED_STATUSES:
+        raise SubmissionRefused(
+            _("It is %(status)s, so this makes no sense.") % {"status": template.get_status_display()}
+        )
 
 
 # --- the calls -------------------------------------------------------------------------------------------
 
 
-def _hand_in(channel: ApiChannel, begun: _Begun) -> SubmittedTemplate:
+def _send_to_provider(channel: ApiChannel, begun: _Snapshot) -> SubmittedTemplate:
     provider, account = channel.provider, channel.account()
-    samples = {key: _sample(provider, account, link) for key, link in begun.links.items()}
-    answer = _ask(provider, provider.build_template_request(begun.row, account, samples=samples))
+    samples = {key: _upload_sample(provider, account, link) for key, link in begun.links.items()}
+    answer = _send_request(provider, provider.build_template_request(begun.row, account, samples=samples))
     try:
         return provider.read_submitted_template(answer)
     except BadBody as problem:
-        raise Unsure from problem
+        raise SubmissionOutcomeUnknown from problem
 
 
-def _sample(provider: Messenger, account: Account, link: str) -> str:
+def _upload_sample(provider: Messenger, account: Account, link: str) -> str:
     """Fetch the sample by its link and give it to the provider; what it calls it. Nothing is handed in yet."""
     try:
-        file = _fetched(link)
+        file = _download_sample(link)
         calls = provider.upload_template_sample(file, account)
         request = next(calls)
         while True:
-            request = calls.send(_ask(provider, request))
+            request = calls.send(_send_request(provider, request))
     except StopIteration as done:
         return str(done.value)
     except BadBody as problem:
-        raise Refused(problem) from problem
-    except Unsure:
-        raise Refused(_("The provider did not answer in time.")) from None
+        raise SubmissionRefused(problem) from problem
+    except SubmissionOutcomeUnknown:
+        raise SubmissionRefused(_("The provider did not answer in time.")) from None
 
 
-def _fetched(link: str) -> OutboundFile:
+def _download_sample(link: str) -> OutboundFile:
     failed = _("The sample of the header's file could not be fetched from its link: %(why)s")
     request = ApiRequest(method="GET", url=link, headers={}, body=b"")
     try:
-        answer = http_client.send(request, max_bytes=SAMPLE_BYTES + 1, seconds=SAMPLE_SECONDS)
+        answer = http_client.send(request, max_bytes=MAX_SAMPLE_BYTES + 1, seconds=SAMPLE_TIMEOUT)
     except http_client.ForbiddenAddress as problem:
-        raise Refused(failed % {"why": problem}) from problem
+        raise SubmissionRefused(failed % {"why": problem}) from problem
     except (http_client.ConnectionFailed, http_client.NoResponse) as problem:
-        raise Refused(failed % {"why": _("it does not answer.")}) from problem
+        raise SubmissionRefused(failed % {"why": _("it does not answer.")}) from problem
     if answer.status != 200 or not answer.body:
-        raise Refused(failed % {"why": f"HTTP {answer.status}"})
-    if len(answer.body) > SAMPLE_BYTES:
-        raise Refused(failed % {"why": _("it is larger than 16 MB.")})
+        raise SubmissionRefused(failed % {"why": f"HTTP {answer.status}"})
+    if len(answer.body) > MAX_SAMPLE_BYTES:
+        raise SubmissionRefused(failed % {"why": _("it is larger than 16 MB.")})
     name = unquote(urlsplit(link).path).rsplit("/", 1)[-1][:100] or "sample"
     told = answer.headers.get("content-type", "").split(";")[0].strip().lower()
     mime = told if "/" in told and told != "application/octet-stream" else mimetypes.guess_type(name)[0]
     return OutboundFile(name=name, mime=mime or "application/octet-stream", content=answer.body)
 
 
-def _ask(provider: Messenger, request: ApiRequest) -> ApiResponse:
+def _send_request(provider: Messenger, request: ApiRequest) -> ApiResponse:
     """One call; a good answer, or Refused in the provider's words, or Unsure."""
     try:
         answer = http_client.send(request)
     except http_client.ForbiddenAddress as problem:
-        raise Refused(problem) from problem
+        raise SubmissionRefused(problem) from problem
     except http_client.ConnectionFailed as problem:
-        raise Refused(provider_sync.FAILURES.get(problem.reason, problem.reason)) from problem
+        raise SubmissionRefused(provider_sync.FAILURES.get(problem.reason, problem.reason)) from problem
     except http_client.NoResponse as problem:
-        raise Unsure from problem
+        raise SubmissionOutcomeUnknown from problem
     outcome = provider.judge_response(answer)
     if outcome.verdict == UNKNOWN:
-        raise Unsure
+        raise SubmissionOutcomeUnknown
     if outcome.verdict != ACCEPTED:
-        raise Refused(provider_sync.refusal(outcome, answer))
+        raise SubmissionRefused(provider_sync.describe_refusal(outcome, answer))
     return answer
 
 
@@ -262,17 +272,17 @@ def _ask(provider: Messenger, request: ApiRequest) -> ApiResponse:
 
 
 @contextmanager
-def _or_back(template: Template, begun: _Begun) -> Any:
+def _rollback_on_error(template: Template, begun: _Snapshot) -> Any:
     """Whatever breaks off the calls leaves the template as it was, unless the provider has moved it meanwhile."""
     marked = template.status
     try:
         yield
     except BaseException as problem:
-        words = problem.sentence if isinstance(problem, Refused) else _("It broke off before it was done.")
+        words = problem.sentence if isinstance(problem, SubmissionRefused) else _("It broke off before it was done.")
         with transaction.atomic():
             locked = Template.objects.select_for_update(of=("self",)).get(pk=template.pk)
             if locked.status == marked:
-                lifecycle.change_status(locked, begun.status, by=By(source=Source.PROVIDER), reason=words)
+                lifecycle.change_status(locked, begun.status, by=ChangeAuthor(source=Source.PROVIDER), reason=words)
                 Template.objects.filter(pk=template.pk).update(
                     reject_reason=begun.reason, submitted_at=begun.submitted_at
                 )
@@ -281,17 +291,17 @@ def _or_back(template: Template, begun: _Begun) -> Any:
 
 
 @transaction.atomic
-def _submitted(template: Template, begun: _Begun, standing: SubmittedTemplate, *, by: By) -> str:
+def _record_submission(template: Template, begun: _Snapshot, standing: SubmittedTemplate, *, by: ChangeAuthor) -> str:
     locked = Template.objects.select_for_update(of=("self",)).get(pk=template.pk)
     if standing.external_id:
         locked.external_id = standing.external_id
         locked.save(update_fields=["external_id"])
     if locked.status == Status.PENDING:  # else the verdict was here before the answer
         Template.objects.filter(pk=locked.pk).update(provider_status=Status.PENDING)
-    _note_edit(locked, begun, by=by)
+    _record_edit(locked, begun, by=by)
     asked = locked.category
     moved = bool(standing.category) and lifecycle.change_category(
-        locked, standing.category, by=By(source=Source.PROVIDER)
+        locked, standing.category, by=ChangeAuthor(source=Source.PROVIDER)
     )
     template.refresh_from_db()
     if not moved:
@@ -300,7 +310,7 @@ def _submitted(template: Template, begun: _Begun, standing: SubmittedTemplate, *
     return _("The provider put it into %(category)s instead of %(asked)s. The price goes by the category.") % told
 
 
-def _note_edit(template: Template, begun: _Begun, *, by: By) -> None:
+def _record_edit(template: Template, begun: _Snapshot, *, by: ChangeAuthor) -> None:
     """For the provider's limits: a new text that one with an approved text was given."""
     if begun.row["id"] and begun.row["status"] == "APPROVED":
-        lifecycle.note(template, by=by, what=TemplateEvent.EDITED, to_status=template.status)
+        lifecycle.record_event(template, by=by, what=TemplateEvent.EDITED, to_status=template.status)

@@ -24,21 +24,21 @@ from templates_registry import lifecycle
 from templates_registry.content import graph_format
 from templates_registry.content.components import Level, TemplateDefinition, Variable, merge_descriptions
 from templates_registry.content.validation import validate
-from templates_registry.lifecycle import By
+from templates_registry.lifecycle import ChangeAuthor
 from templates_registry.matching.text_diff import DiffPiece, diff_texts, diff_whole_texts, template_text
-from templates_registry.models import Status, Template, described
+from templates_registry.models import Status, Template, variables_from_rows
 from templates_registry.provider import provider_template
-from templates_registry.provider.provider_template import Listed, Unreadable
+from templates_registry.provider.provider_template import InvalidTemplateData, ProviderTemplate
 
 from . import file_formats
-from .file_formats import Row
+from .file_formats import FileRow
 
-APPROVED_ONCE = (Status.APPROVED, Status.PAUSED, Status.DISABLED, Status.ARCHIVED)
+EVER_APPROVED = (Status.APPROVED, Status.PAUSED, Status.DISABLED, Status.ARCHIVED)
 
-MOST_COMPARED = 200  # changed texts compared word by word; a page shows no more
+MAX_COMPARED = 200  # changed texts compared word by word; a page shows no more
 
 
-class Kind(StrEnum):
+class ChangeKind(StrEnum):
     NEW = "new"
     CHANGED = "changed"
     SAME = "same"
@@ -50,19 +50,19 @@ class Kind(StrEnum):
 
 
 LABELS = {
-    Kind.NEW: pgettext_lazy("template in a file", "new"),
-    Kind.CHANGED: pgettext_lazy("template in a file", "changed"),
-    Kind.SAME: pgettext_lazy("template in a file", "the same"),
-    Kind.REFUSED: pgettext_lazy("template in a file", "refused"),
+    ChangeKind.NEW: pgettext_lazy("template in a file", "new"),
+    ChangeKind.CHANGED: pgettext_lazy("template in a file", "changed"),
+    ChangeKind.SAME: pgettext_lazy("template in a file", "the same"),
+    ChangeKind.REFUSED: pgettext_lazy("template in a file", "refused"),
 }
 
 
 @dataclass
-class Item:
+class PlanItem:
     """One row of the file and what becomes of it."""
 
     number: int
-    kind: Kind
+    kind: ChangeKind
     name: str = ""
     language: str = ""
     sentences: list[str] = field(default_factory=list)  # why it is refused, or what is unwise about it
@@ -70,7 +70,7 @@ class Item:
     facts: list[tuple[str, str, str]] = field(default_factory=list)  # what, from, to
     channel: ApiChannel | None = None
     template: Template | None = None
-    listed: Listed | None = None
+    listed: ProviderTemplate | None = None
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -86,17 +86,17 @@ class Item:
 
 
 @dataclass
-class Plan:
-    items: list[Item]
+class ImportPlan:
+    items: list[PlanItem]
 
     @property
     def counts(self) -> dict[str, int]:
         found = Counter(item.kind for item in self.items)
-        return {kind.value: found[kind] for kind in Kind}
+        return {kind.value: found[kind] for kind in ChangeKind}
 
     @property
     def writes(self) -> bool:
-        return any(item.kind in (Kind.NEW, Kind.CHANGED) for item in self.items)
+        return any(item.kind in (ChangeKind.NEW, ChangeKind.CHANGED) for item in self.items)
 
     @property
     def fingerprint(self) -> str:
@@ -105,7 +105,7 @@ class Plan:
         return hashlib.sha256(shown.encode()).hexdigest()
 
 
-def plan(rows: Iterable[Row], *, api_channel: ApiChannel | None = None) -> Plan:
+def build_plan(rows: Iterable[FileRow], *, api_channel: ApiChannel | None = None) -> ImportPlan:
     """What the rows would change. ``api_channel``: where they go, whatever they say; None: where each says."""
     return _Planner(api_channel).plan(rows)
 
@@ -118,41 +118,41 @@ class _Planner:
         self._seen: set[tuple[int, tuple[str, str]]] = set()
         self._compared = 0
 
-    def plan(self, rows: Iterable[Row]) -> Plan:
-        return Plan([self._item(row) for row in rows])
+    def plan(self, rows: Iterable[FileRow]) -> ImportPlan:
+        return ImportPlan([self._item(row) for row in rows])
 
-    def _item(self, row: Row) -> Item:
-        item = Item(
+    def _item(self, row: FileRow) -> PlanItem:
+        item = PlanItem(
             number=row.number,
-            kind=Kind.REFUSED,
+            kind=ChangeKind.REFUSED,
             name=str(row.data.get("name") or "")[:100],
             language=str(row.data.get("language") or "")[:20],
         )
         try:
             if row.problem:
-                raise Unreadable(row.problem)
-            one = provider_template.read(row.data)
+                raise InvalidTemplateData(row.problem)
+            one = provider_template.parse_row(row.data)
             item.name, item.language = one.key
             item.channel = self._channel(row)
             self._once(item.channel, one)
             item.template = self._of(item.channel).get(one.key)
             item.listed = self._merged(row, one, item.template)
             self._judge(row, item, item.listed)
-        except (Unreadable, graph_format.InvalidTemplate) as problem:
-            item.kind, item.sentences = Kind.REFUSED, [str(problem.sentence)]
+        except (InvalidTemplateData, graph_format.InvalidTemplate) as problem:
+            item.kind, item.sentences = ChangeKind.REFUSED, [str(problem.sentence)]
         return item
 
-    def _channel(self, row: Row) -> ApiChannel:
+    def _channel(self, row: FileRow) -> ApiChannel:
         if self._told is not None:
             return self._told
         text = str(row.data.get("channel") or "")
         if text not in self._named:
             try:
-                found = find_by_number_or_name(ApiChannel.objects.all(), text) if text else only_channel()
+                found = find_by_number_or_name(ApiChannel.objects.all(), text) if text else single_channel()
             except AmbiguousName as problem:
-                raise Unreadable(str(problem)) from problem
+                raise InvalidTemplateData(str(problem)) from problem
             if found is None:
-                raise Unreadable(
+                raise InvalidTemplateData(
                     _("There is no API channel “%(name)s”.") % {"name": text}
                     if text
                     else _("It is not said for which API channel the template is.")
@@ -160,10 +160,10 @@ class _Planner:
             self._named[text] = found
         return self._named[text]
 
-    def _once(self, channel: ApiChannel, one: Listed) -> None:
+    def _once(self, channel: ApiChannel, one: ProviderTemplate) -> None:
         key = (channel.pk, one.key)
         if key in self._seen:
-            raise Unreadable(_("The same name and language stand in the file before. The first is taken."))
+            raise InvalidTemplateData(_("The same name and language stand in the file before. The first is taken."))
         self._seen.add(key)
 
     def _of(self, channel: ApiChannel) -> dict[tuple[str, str], Template]:
@@ -172,30 +172,30 @@ class _Planner:
             self._ours[channel.pk] = {(row.name, row.language): row for row in rows}
         return self._ours[channel.pk]
 
-    def _merged(self, row: Row, one: Listed, template: Template | None) -> Listed:
+    def _merged(self, row: FileRow, one: ProviderTemplate, template: Template | None) -> ProviderTemplate:
         """What the file does not say stays as it is in the registry: labels, hints, and what a table cannot hold."""
         if template is None:
             return one
         pattern = one.pattern
-        if file_formats.keeps_wording(row, template):
+        if file_formats.has_same_text(row, template):
             pattern = template.pattern
         elif row.cells is not None:
-            pattern = _with_extras(pattern, template.pattern)
-        pattern = merge_descriptions(pattern, described(template.variables))
+            pattern = _keep_extras(pattern, template.pattern)
+        pattern = merge_descriptions(pattern, variables_from_rows(template.variables))
         said = row.data.get("variables")
-        labels = described(each for each in said if isinstance(each, dict)) if isinstance(said, list) else []
+        labels = variables_from_rows(each for each in said if isinstance(each, dict)) if isinstance(said, list) else []
         return replace(one, pattern=merge_descriptions(pattern, labels))
 
-    def _judge(self, row: Row, item: Item, one: Listed) -> None:
+    def _judge(self, row: FileRow, item: PlanItem, one: ProviderTemplate) -> None:
         problems = validate(one.pattern)
         errors = [problem for problem in problems if problem.level is Level.ERROR]
         item.sentences = [str(problem.sentence) for problem in problems]
-        approved_elsewhere = bool(row.data.get("id")) and one.status in APPROVED_ONCE
+        approved_elsewhere = bool(row.data.get("id")) and one.status in EVER_APPROVED
         if errors and not approved_elsewhere:
             item.sentences = [str(problem.sentence) for problem in errors]
             return
         if item.template is None:
-            item.kind = Kind.NEW
+            item.kind = ChangeKind.NEW
             item.text = (DiffPiece("new", template_text(one.pattern)),)
             item.facts = [(str(_("status")), "", str(Status(one.status or Status.DRAFT).label))]
             return
@@ -203,26 +203,28 @@ class _Planner:
         reworded = lifecycle.is_reworded(old, one.pattern)
         if reworded:
             self._compared += 1
-            compare = diff_texts if self._compared <= MOST_COMPARED else diff_whole_texts
+            compare = diff_texts if self._compared <= MAX_COMPARED else diff_whole_texts
             item.text = compare(template_text(old.pattern), template_text(one.pattern))
-        item.facts = [(str(what), before, after) for what, before, after in provider_template.changes(old, one)]
-        item.facts += _label_changes(old.pattern.variables, one.pattern.variables)
-        if reworded and not one.status and old.status in lifecycle.JUDGED:
+        item.facts = [
+            (str(what), before, after) for what, before, after in provider_template.describe_changes(old, one)
+        ]
+        item.facts += _describe_label_changes(old.pattern.variables, one.pattern.variables)
+        if reworded and not one.status and old.status in lifecycle.REVIEWED_STATUSES:
             status = Status(old.status)
             item.facts.append((str(_("status")), str(status.label), str(Status.DRAFT.label)))
-        item.kind = Kind.CHANGED if reworded or item.facts else Kind.SAME
+        item.kind = ChangeKind.CHANGED if reworded or item.facts else ChangeKind.SAME
 
 
-def only_channel() -> ApiChannel | None:
+def single_channel() -> ApiChannel | None:
     """Where there is one channel, nobody has to name it."""
     found = list(ApiChannel.objects.all()[:2])
     return found[0] if len(found) == 1 else None
 
 
-def _with_extras(pattern: TemplateDefinition, old: TemplateDefinition) -> TemplateDefinition:
+def _keep_extras(pattern: TemplateDefinition, old: TemplateDefinition) -> TemplateDefinition:
     """A pattern from a table, with what a table does not show taken from the present one."""
-    kept = {file_formats.button_line(button): button for button in old.buttons}
-    buttons = tuple(kept.get(file_formats.button_line(button), button) for button in pattern.buttons)
+    kept = {file_formats.format_button(button): button for button in old.buttons}
+    buttons = tuple(kept.get(file_formats.format_button(button), button) for button in pattern.buttons)
     header = pattern.header
     if header and old.header and header.kind == old.header.kind:
         header = replace(header, handle=old.header.handle, extra=old.header.extra)
@@ -230,7 +232,7 @@ def _with_extras(pattern: TemplateDefinition, old: TemplateDefinition) -> Templa
     return replace(pattern, header=header, buttons=buttons, **kept_parts)
 
 
-def _label_changes(old: Sequence[Variable], new: Sequence[Variable]) -> list[tuple[str, str, str]]:
+def _describe_label_changes(old: Sequence[Variable], new: Sequence[Variable]) -> list[tuple[str, str, str]]:
     before = {variable.key: variable for variable in old}
     names = {"label": _("label"), "example": _("example"), "hint": _("hint"), "default": _("default")}
     found = []
@@ -244,33 +246,33 @@ def _label_changes(old: Sequence[Variable], new: Sequence[Variable]) -> list[tup
 
 
 @transaction.atomic
-def carry_out(made: Plan, *, by: By) -> Plan:
+def apply_plan(made: ImportPlan, *, by: ChangeAuthor) -> ImportPlan:
     """Write what the plan says; the same plan, with what could not be written refused."""
-    new = [item for item in made.items if item.kind == Kind.NEW]
+    new = [item for item in made.items if item.kind == ChangeKind.NEW]
     try:
         with transaction.atomic():
             _write_new(new, by)
     except DatabaseError:  # somebody has made one of them meanwhile: the others one by one
         for item in new:
-            _try(item, by, lambda item, by: _write_new([item], by))
+            _write_or_refuse(item, by, lambda item, by: _write_new([item], by))
     for item in made.items:
-        if item.kind == Kind.CHANGED:
-            _try(item, by, _write_changed)
+        if item.kind == ChangeKind.CHANGED:
+            _write_or_refuse(item, by, _write_changed)
     return made
 
 
-def _try(item: Item, by: By, write: Callable[[Item, By], None]) -> None:
+def _write_or_refuse(item: PlanItem, by: ChangeAuthor, write: Callable[[PlanItem, ChangeAuthor], None]) -> None:
     try:
         with transaction.atomic():
             write(item, by)
     except DatabaseError:
-        item.kind, item.template = Kind.REFUSED, None
+        item.kind, item.template = ChangeKind.REFUSED, None
         item.sentences = [_("It could not be written: somebody is changing it now.")]
 
 
-def _write_new(items: Sequence[Item], by: By) -> None:
+def _write_new(items: Sequence[PlanItem], by: ChangeAuthor) -> None:
     rows = [
-        provider_template.new_row(item.listed, api_channel_id=item.channel.pk)
+        provider_template.build_template(item.listed, api_channel_id=item.channel.pk)
         for item in items
         if item.listed and item.channel
     ]
@@ -278,12 +280,12 @@ def _write_new(items: Sequence[Item], by: By) -> None:
         item.template = template
 
 
-def _write_changed(item: Item, by: By) -> None:
+def _write_changed(item: PlanItem, by: ChangeAuthor) -> None:
     assert item.template is not None and item.listed is not None
     template, one = item.template, item.listed
     # A file that says what the provider decided on the new text is believed.
     lifecycle.change_text(template, one.pattern, by=by, approve_again=not one.status)
-    provider_template.take_standing(template, one, by=by)
+    provider_template.apply_state(template, one, by=by)
     if one.tags is not None and set(one.tags) != set(template.tags):
         template.tags = one.tags
         template.save(update_fields=["tags", "updated_at"])

@@ -20,21 +20,21 @@ from xml.parsers import expat
 
 from django.utils.translation import gettext as _
 
-from templates_registry.provider.provider_template import Unreadable
+from templates_registry.provider.provider_template import InvalidTemplateData
 
-MOST_UNPACKED = 32 * 1024 * 1024  # bytes of all parts that are read
-MOST_DIRECTORY = 256 * 1024  # bytes of the zip's list of its parts
-MOST_INDEX = 256 * 1024  # bytes of a part that says where others are
-TAGS, TAGS_A_ROW = 10_000, 200  # in all parts; a cell takes up to ten, with its shared string
-MOST_COLUMNS = 40
-LONGEST_CELL = 32_767  # characters, as in Excel
+MAX_UNPACKED_BYTES = 32 * 1024 * 1024  # bytes of all parts that are read
+MAX_DIRECTORY_BYTES = 256 * 1024  # bytes of the zip's list of its parts
+MAX_INDEX_BYTES = 256 * 1024  # bytes of a part that says where others are
+BASE_TAGS, TAGS_PER_ROW = 10_000, 200  # in all parts; a cell takes up to ten, with its shared string
+MAX_COLUMNS = 40
+MAX_CELL_LENGTH = 32_767  # characters, as in Excel
 
 _END, _END_64 = b"PK\x05\x06", b"PK\x06\x07"
 _COLUMN = re.compile(r"([A-Z]{1,3})[0-9]{1,7}")
 Attributes = dict[str, str]
 
 
-class _Enough(Exception):
+class _RowLimitReached(Exception):
     """No more rows are wanted."""
 
 
@@ -46,35 +46,35 @@ def read_rows(data: bytes, *, most_rows: int) -> list[list[str]]:
     try:
         _check_directory(data)
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            package = _Package(archive, _Budget(tags_left=TAGS + TAGS_A_ROW * most_rows))
-            sheet, strings = _places(package)
-            shared = _Strings(package.budget)
+            package = _Package(archive, _Budget(tags_left=BASE_TAGS + TAGS_PER_ROW * most_rows))
+            sheet, strings = _find_parts(package)
+            shared = _SharedStrings(package.budget)
             if strings:
                 shared.parse(package.unpack(strings))
-            rows = _Rows(package.budget, shared.found, most_rows=most_rows)
+            rows = _SheetRows(package.budget, shared.found, most_rows=most_rows)
             rows.parse(package.unpack(sheet))
             return rows.found
-    except Unreadable:
+    except InvalidTemplateData:
         raise
     except (
         *(zipfile.BadZipFile, zlib.error, expat.ExpatError, struct.error, OSError, EOFError),
         *(LookupError, ValueError, RuntimeError, NotImplementedError, OverflowError, lzma.LZMAError),
     ) as problem:
-        raise Unreadable(_("The file is not a table that we can read.")) from problem
+        raise InvalidTemplateData(_("The file is not a table that we can read.")) from problem
 
 
 def _check_directory(data: bytes) -> None:
     """Refuse a zip whose list of parts alone would take long to read."""
     at = data.rfind(_END, max(0, len(data) - 65_600))
     if at < 0 or data[max(0, at - 20) : at].startswith(_END_64):
-        raise Unreadable(_("The file is not a table that we can read."))
+        raise InvalidTemplateData(_("The file is not a table that we can read."))
     (size,) = struct.unpack_from("<I", data, at + 12)
-    if size > MOST_DIRECTORY:
+    if size > MAX_DIRECTORY_BYTES:
         raise _too_large()
 
 
-def _too_large() -> Unreadable:
-    return Unreadable(_("The table is too large."))
+def _too_large() -> InvalidTemplateData:
+    return InvalidTemplateData(_("The table is too large."))
 
 
 @dataclass
@@ -82,8 +82,8 @@ class _Budget:
     """What may still be read of a file."""
 
     tags_left: int
-    bytes_left: int = MOST_UNPACKED
-    characters_left: int = MOST_UNPACKED  # of cells: many may show one shared string
+    bytes_left: int = MAX_UNPACKED_BYTES
+    characters_left: int = MAX_UNPACKED_BYTES  # of cells: many may show one shared string
 
 
 class _Package:
@@ -91,7 +91,7 @@ class _Package:
         self.archive = archive
         self.budget = budget
 
-    def unpack(self, name: str, limit: int = MOST_UNPACKED) -> bytes:
+    def unpack(self, name: str, limit: int = MAX_UNPACKED_BYTES) -> bytes:
         most = min(limit, self.budget.bytes_left)
         if self.archive.getinfo(name).file_size > most:
             raise _too_large()
@@ -106,27 +106,27 @@ class _Package:
 # --- where the parts are ---------------------------------------------------------------------------------
 
 
-def _places(package: _Package) -> tuple[str, str]:
+def _find_parts(package: _Package) -> tuple[str, str]:
     """Return the names of the first sheet's part and of that of the shared strings, if there are any."""
     start = {kind: target for _id, kind, target in _relations(package, "_rels/.rels", "")}
     workbook = start.get("officeDocument", "xl/workbook.xml")
     folder, name = posixpath.split(workbook)
     related = _relations(package, posixpath.join(folder, "_rels", f"{name}.rels"), folder)
     by_id = {relation_id: target for relation_id, kind, target in related if kind == "worksheet"}
-    sheets = _Index(package.budget, "sheet")
-    sheets.parse(package.unpack(workbook, MOST_INDEX))
+    sheets = _ElementIndex(package.budget, "sheet")
+    sheets.parse(package.unpack(workbook, MAX_INDEX_BYTES))
     ids = (value for sheet in sheets.found for key, value in sheet.items() if key.endswith(":id"))
     strings = next((target for _id, kind, target in related if kind == "sharedStrings"), "")
     first = next((by_id[one] for one in ids if one in by_id), "")
     if not first:
-        raise Unreadable(_("The file is not a table that we can read."))
+        raise InvalidTemplateData(_("The file is not a table that we can read."))
     return first, strings
 
 
 def _relations(package: _Package, name: str, folder: str) -> list[tuple[str, str, str]]:
     """Return the ID, the kind and the part's name of each relationship."""
-    index = _Index(package.budget, "Relationship")
-    index.parse(package.unpack(name, MOST_INDEX))
+    index = _ElementIndex(package.budget, "Relationship")
+    index.parse(package.unpack(name, MAX_INDEX_BYTES))
     found = []
     for row in index.found:
         target = row.get("Target", "")
@@ -138,7 +138,7 @@ def _relations(package: _Package, name: str, folder: str) -> list[tuple[str, str
 # --- parts -----------------------------------------------------------------------------------------------
 
 
-class _Part:
+class _XmlPart:
     """Calls ``start``, ``end`` and ``text`` for a part's XML. Elements go by their names without a prefix."""
 
     def __init__(self, budget: _Budget) -> None:
@@ -157,11 +157,11 @@ class _Part:
             raise _too_large()
         try:
             parser.Parse(xml, True)
-        except _Enough:
+        except _RowLimitReached:
             return
 
     def _refuse(self, *_declaration: object) -> None:
-        raise Unreadable(_("The file is not a table that we can read."))
+        raise InvalidTemplateData(_("The file is not a table that we can read."))
 
     def start(self, name: str, attributes: Attributes) -> None: ...
 
@@ -170,7 +170,7 @@ class _Part:
     def text(self, text: str) -> None: ...
 
 
-class _Index(_Part):
+class _ElementIndex(_XmlPart):
     """The attributes of all elements of one name."""
 
     def __init__(self, budget: _Budget, name: str) -> None:
@@ -183,7 +183,7 @@ class _Index(_Part):
             self.found.append(attributes)
 
 
-class _Strings(_Part):
+class _SharedStrings(_XmlPart):
     """Shared strings: the text of each, without its formatting and without how it is pronounced."""
 
     def __init__(self, budget: _Budget) -> None:
@@ -217,7 +217,7 @@ class _Cell:
     pieces: list[str] = field(default_factory=list)
 
 
-class _Rows(_Part):
+class _SheetRows(_XmlPart):
     """Rows of a sheet, each as long as its last cell."""
 
     def __init__(self, budget: _Budget, shared: list[str], *, most_rows: int) -> None:
@@ -232,10 +232,10 @@ class _Rows(_Part):
     def start(self, name: str, attributes: Attributes) -> None:
         if name == "row":
             if len(self.found) >= self.most_rows:
-                raise _Enough
+                raise _RowLimitReached
             self._row = []
         elif name == "c":
-            self._cell = _Cell(attributes.get("t", "n"), _column(attributes.get("r", ""), len(self._row)))
+            self._cell = _Cell(attributes.get("t", "n"), _parse_column(attributes.get("r", ""), len(self._row)))
         self._is_phonetic |= name == "rPh"
         self._is_value = name in ("v", "t") and not self._is_phonetic
 
@@ -254,15 +254,17 @@ class _Rows(_Part):
             self._cell.pieces.append(text)
 
     def _put(self, cell: _Cell) -> None:
-        if cell.column >= MOST_COLUMNS:
+        if cell.column >= MAX_COLUMNS:
             return
         text = "".join(cell.pieces)
         if cell.kind == "s" and text:
-            text = self.shared[_index(text)]
+            text = self.shared[_parse_index(text)]
         elif cell.kind == "n":
-            text = _number(text)
-        if len(text) > LONGEST_CELL:
-            raise Unreadable(_("A cell of the table is longer than %(limit)s characters.") % {"limit": LONGEST_CELL})
+            text = _format_number(text)
+        if len(text) > MAX_CELL_LENGTH:
+            raise InvalidTemplateData(
+                _("A cell of the table is longer than %(limit)s characters.") % {"limit": MAX_CELL_LENGTH}
+            )
         self.budget.characters_left -= len(text)
         if self.budget.characters_left < 0:
             raise _too_large()
@@ -270,7 +272,7 @@ class _Rows(_Part):
         self._row[cell.column] = text
 
 
-def _column(reference: str, following: int) -> int:
+def _parse_column(reference: str, following: int) -> int:
     """Return the 0-based column of "C7"; a cell without a reference follows the one before."""
     match = _COLUMN.fullmatch(reference)
     if match is None:
@@ -281,13 +283,13 @@ def _column(reference: str, following: int) -> int:
     return number - 1
 
 
-def _index(text: str) -> int:
+def _parse_index(text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) < 10):
         raise ValueError(text)
     return int(text)
 
 
-def _number(text: str) -> str:
+def _format_number(text: str) -> str:
     """Return a number as people see it: 7 for 7.0, 1.1 for 1.1000000000000001. Other text stays as it is written."""
     if (text.isascii() and text.isdigit()) or len(text) >= 40:
         return text

@@ -18,7 +18,7 @@ from templates_registry.matching.matcher import MatchIndex
 from templates_registry.matching.result import IndexEntry, MatchOutcome, MatchResult
 from templates_registry.matching.word_comparison import WordDifference
 from templates_registry.models import Template, TemplateQuerySet
-from templates_registry.preview import LONGEST_VALUE, Filling, filling
+from templates_registry.preview import MAX_VALUE_LENGTH, TemplatePreview, build_preview
 
 from . import prefill
 
@@ -45,11 +45,11 @@ class TemplatePanel:
     kind: str
     say: str = ""
     template: Template | None = None
-    filling: Filling | None = None
+    filling: TemplatePreview | None = None
     values: Mapping[str, str] = field(default_factory=dict)
     difference: tuple[WordDifference, ...] = ()
     choices: tuple[TemplateChoice, ...] = ()
-    groups: list[selection.Group] = field(default_factory=list)
+    groups: list[selection.TemplateGroup] = field(default_factory=list)
     query: str = ""
     may_hold: bool = False
     is_hold: bool = False  # of a picker: the template is for holding the text
@@ -79,26 +79,26 @@ def can_recognize(conversation: Conversation, window: service_window.WindowState
 
 
 def build_picker(request: HttpRequest, conversation: Conversation, *, query: str, is_hold: bool) -> TemplatePanel:
-    rows = selection.found_by(sendable_templates(request, conversation), query)
-    found = selection.in_order(rows, user=request.user)[:PICKER_ROWS]
-    return TemplatePanel(kind=PICKER, groups=list(selection.grouped(found)), query=query, is_hold=is_hold)
+    rows = selection.search_templates(sendable_templates(request, conversation), query)
+    found = selection.order_for_user(rows, user=request.user)[:PICKER_ROWS]
+    return TemplatePanel(kind=PICKER, groups=list(selection.group_templates(found)), query=query, is_hold=is_hold)
 
 
 def suggest_templates(
     request: HttpRequest, conversation: Conversation, window: service_window.WindowState
-) -> list[selection.Row]:
+) -> list[selection.TemplateListItem]:
     """Where only a template may go out: the first ones that this operator would look for."""
     if window.is_open:
         return []
-    rows: Any = selection.in_order(sendable_templates(request, conversation), user=request.user)[:MAX_OFFERS]
-    return [selection.Row(template=row, is_favourite=row.is_favourite) for row in rows]
+    rows: Any = selection.order_for_user(sendable_templates(request, conversation), user=request.user)[:MAX_OFFERS]
+    return [selection.TemplateListItem(template=row, is_favourite=row.is_favourite) for row in rows]
 
 
 def build_template_panel(
     conversation: Conversation, template: Template, values: Mapping[str, str], *, kind: str
 ) -> TemplatePanel:
     """A template with its fields. Known values are put in by whoever opens it, once."""
-    filled = filling(template, values)
+    filled = build_preview(template, values)
     if filled is None:
         return TemplatePanel(kind=NOTICE, say=_("This template cannot be shown. Ask an admin to check it."))
     return TemplatePanel(kind=kind, template=template, filling=filled)
@@ -106,7 +106,7 @@ def build_template_panel(
 
 def initial_values(conversation: Conversation, template: Template, told: Mapping[str, str]) -> dict[str, str]:
     """What is known of the chat, and over it what has been told already."""
-    filled = filling(template, told)
+    filled = build_preview(template, told)
     if filled is None:
         return {}
     return prefill.prefill_values(conversation, filled.pattern) | {
@@ -120,7 +120,7 @@ def recognize_text(
     """What the registry says of this text; None where there is nothing to say. ``was_sent``: it came back refused."""
     if not can_recognize(conversation, window) or len(text.strip()) < MIN_TEXT_LENGTH:
         return None
-    found = index_cache.recognize(conversation.api_channel, text)
+    found = index_cache.recognize_template(conversation.api_channel, text)
     if window.is_open and found.outcome != MatchOutcome.TEMPLATE:
         return None  # it goes out as plain text, whatever it is like
     if found.outcome == MatchOutcome.NONE:
@@ -153,7 +153,7 @@ def _recognized(conversation: Conversation, template: Template, found: MatchResu
     if found.outcome == MatchOutcome.TEMPLATE:
         return build_template_panel(conversation, template, found.parameters, kind=RECOGNIZED)
     values = initial_values(conversation, template, found.parameters)
-    filled = filling(template, values)
+    filled = build_preview(template, values)
     return TemplatePanel(kind=RECOGNIZED, say=str(found.sentence), template=template, filling=filled)
 
 
@@ -180,7 +180,7 @@ def _build_choice(template: Template, entry: IndexEntry, values: dict[str, str])
 def parse_choice(choice: str) -> dict[str, str]:
     """The values of a ``TemplateChoice``'s button, back from the form."""
     try:
-        told = json.loads(choice) if len(choice) < 8 * LONGEST_VALUE else {}
+        told = json.loads(choice) if len(choice) < 8 * MAX_VALUE_LENGTH else {}
     except ValueError:
         return {}
     if not isinstance(told, dict):

@@ -25,7 +25,7 @@ from bridge.desk import access, presentation
 from bridge.desk.parameters import parse_int
 from bridge.models import ServiceWindow
 from channels_setup.models import ChatChannel
-from templates_registry.transfer.file_formats import escaped
+from templates_registry.transfer.file_formats import escape_cell
 
 PERIODS = (7, 30, 90)  # days
 DEFAULT_PERIOD = 30
@@ -199,10 +199,10 @@ def _generate_csv_lines(wanted: ReportParams, request: HttpRequest) -> Iterator[
         closed = timezone.localtime(window.expires_at)
         yield writer.writerow(
             (
-                escaped(conversation.chat_channel.name),
-                escaped(presentation.person_name(window.assignee)),
-                escaped(conversation.contact.shown_name),
-                escaped(conversation.contact.phone),
+                escape_cell(conversation.chat_channel.name),
+                escape_cell(presentation.person_name(window.assignee)),
+                escape_cell(conversation.contact.shown_name),
+                escape_cell(conversation.contact.phone),
                 f"{closed - service_window.WINDOW_LENGTH:%Y-%m-%d %H:%M}",
                 f"{closed:%Y-%m-%d %H:%M}",
                 closed.hour,

@@ -23,7 +23,7 @@ from bridge.desk.parameters import parse_int
 from bridge.models import Conversation
 from bridge.relay import reply_submission
 from templates_registry.models import Template
-from templates_registry.preview import PREFIX, filling, values_in
+from templates_registry.preview import FIELD_PREFIX, build_preview, values_from_form
 
 MAX_CHATS = 12
 
@@ -40,7 +40,7 @@ def send_template_to_chat(request: HttpRequest, pk: int) -> HttpResponse:
         raise Http404
     if refusal := forms.reject_stale_form(request):
         return refusal
-    values = values_in(request.POST)
+    values = values_from_form(request.POST)
     chosen = parse_int(request.POST.get("chat"))
     if chosen is None:
         return _choose_chat(request, template, values)
@@ -81,7 +81,7 @@ def _choose_chat(request: HttpRequest, template: Template, values: dict[str, str
     context = {
         "section": "templates",
         "template": template,
-        "kept_values": {PREFIX + key: value for key, value in values.items()},
+        "kept_values": {FIELD_PREFIX + key: value for key, value in values.items()},
         "query": query,
         "rows": [
             _chat_choice(conversation, now=now) for conversation in rows.order_by("-last_message_at", "-pk")[:MAX_CHATS]
@@ -111,7 +111,7 @@ def _confirm_sending(
     context = {
         "section": "templates",
         "template": template,
-        "filling": filling(template, values),
+        "filling": build_preview(template, values),
         "to": _chat_choice(conversation, now=service_window.database_now()),
         "sentence": sentence,
         "sending_key": secrets.token_urlsafe(12),

@@ -22,7 +22,7 @@ from bridge.models import Conversation
 from bridge.relay import held_replies, reply_submission
 from templates_registry import selection
 from templates_registry.models import Template
-from templates_registry.preview import values_in
+from templates_registry.preview import values_from_form
 
 from . import chat_actions, chats
 
@@ -46,7 +46,7 @@ def recognize(request: HttpRequest, pk: int) -> HttpResponse:
 def show_template_picker(request: HttpRequest, pk: int) -> HttpResponse:
     """The templates that may be sent in this chat, those one likes and used lately first."""
     conversation = access.get_conversation_or_404(request, pk)
-    query = request.GET.get("find", "").replace("\0", "").strip()[: selection.LONGEST_QUERY]
+    query = request.GET.get("find", "").replace("\0", "").strip()[: selection.MAX_QUERY_LENGTH]
     found = panels.build_picker(request, conversation, query=query, is_hold=request.GET.get("hold") == "1")
     return _panel_response(request, conversation, found)
 
@@ -56,7 +56,7 @@ def show_template_panel(request: HttpRequest, pk: int, template_id: int) -> Http
     """One template with its fields and its preview. ``open``: it has just been chosen, so known values go in."""
     conversation = access.get_conversation_or_404(request, pk)
     template = _get_template_or_404(request, conversation, template_id)
-    values = values_in(request.POST) | panels.parse_choice(request.POST.get("choice", ""))
+    values = values_from_form(request.POST) | panels.parse_choice(request.POST.get("choice", ""))
     if request.POST.get("open"):
         values = panels.initial_values(conversation, template, values)
     usual = panels.RECOGNIZED if request.POST.get("choice") else request.POST.get("open", "")
@@ -133,7 +133,7 @@ def unhold_reply(request: HttpRequest, pk: int, held_id: int) -> HttpResponse:
 def _posted_values(request: HttpRequest, template: Template) -> dict[str, str]:
     """By key; what belongs to no variable is left aside, and an empty field is no value."""
     keys = {variable.key for variable in template.pattern.variables}
-    return {key: value for key, value in values_in(request.POST).items() if key in keys and value}
+    return {key: value for key, value in values_from_form(request.POST).items() if key in keys and value}
 
 
 def _get_template_or_404(request: HttpRequest, conversation: Conversation, template_id: int) -> Template:
@@ -157,7 +157,7 @@ def _submission_response(
     if said["sent"]:
         return chat_actions.redirect_to_chat(request, conversation)
     kind = request.POST.get("kind", panels.PICKED)
-    found = panels.build_template_panel(conversation, template, values_in(request.POST), kind=kind)
+    found = panels.build_template_panel(conversation, template, values_from_form(request.POST), kind=kind)
     return _chat_page(request, conversation, found, refusal=said["sentence"])
 
 

@@ -17,7 +17,7 @@ from bridge.desk.parameters import parse_int
 from bridge.models import Message, TemplateTest
 from bridge.relay import template_tests
 from templates_registry.models import Template
-from templates_registry.preview import PREFIX, filling, values_in
+from templates_registry.preview import FIELD_PREFIX, build_preview, values_from_form
 
 MAX_NUMBER_LENGTH = 40
 
@@ -31,7 +31,7 @@ def show_template_test(request: HttpRequest, pk: int) -> HttpResponse:
     template = get_object_or_404(Template.objects.all().visible_to(request.user).select_related("api_channel"), pk=pk)
     if refused := forms.reject_stale_form(request):
         return refused
-    values, number = values_in(request.POST), request.POST.get("number", "").strip()[:MAX_NUMBER_LENGTH]
+    values, number = values_from_form(request.POST), request.POST.get("number", "").strip()[:MAX_NUMBER_LENGTH]
     sentence = template_tests.explain_refusal(template)
     if request.method == "POST" and "HX-Request" not in request.headers and not sentence:
         try:
@@ -60,7 +60,7 @@ def _confirm_test(request: HttpRequest, template: Template, number: str, values:
         "shown_number": presentation.format_phone(to.number),
         "contact": to.contact,
         "name": presentation.contact_name(to.contact) if to.contact else "",
-        "kept_values": {PREFIX + key: value for key, value in values.items()},
+        "kept_values": {FIELD_PREFIX + key: value for key, value in values.items()},
         "sending_key": secrets.token_urlsafe(12),
     }
     return render(request, "bridge/template_test_confirm.html", context)
@@ -83,7 +83,7 @@ def _send_once(request: HttpRequest, template: Template, number: str, values: di
 
 
 def _build_context(template: Template, number: str, values: dict[str, str]) -> dict[str, Any]:
-    return {"section": "templates", "template": template, "filling": filling(template, values), "number": number}
+    return {"section": "templates", "template": template, "filling": build_preview(template, values), "number": number}
 
 
 def _test_row(one: TemplateTest) -> dict[str, Any]:

@@ -130,7 +130,7 @@ class Command(BaseCommand):
         chat_channel = ChatChannel.objects.filter(name=SHOP).first() or ChatChannel.objects.create(name=SHOP)
         chat_channel.operators.add(boris)
         api_channel = phone_in(chat_channel)
-        provider_sync.sync(api_channel)
+        provider_sync.sync_channel(api_channel)
         played = sum(play(api_channel, boris, number=number) for number in range(len(CHATS)))
         housekeeping.expire_windows()
         self.stdout.write(f"The demo is loaded: vera (admin), boris (operator), “{SHOP}”, {played} new chats.")

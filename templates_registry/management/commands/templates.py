@@ -13,13 +13,13 @@ from channels_setup.models import ApiChannel
 from channels_setup.provisioning import AmbiguousName, find_by_number_or_name
 from templates_registry.content.components import Level, Problem, TemplateDefinition
 from templates_registry.content.graph_format import InvalidTemplate
-from templates_registry.lifecycle import By, Source
+from templates_registry.lifecycle import ChangeAuthor, Source
 from templates_registry.linting import lint_registry
 from templates_registry.models import Template
 from templates_registry.provider import provider_sync
-from templates_registry.provider.provider_template import Unreadable
+from templates_registry.provider.provider_template import InvalidTemplateData
 from templates_registry.transfer import file_formats, import_plan
-from templates_registry.transfer.import_plan import Item, Kind, Plan
+from templates_registry.transfer.import_plan import ChangeKind, ImportPlan, PlanItem
 
 SIGNS = {"same": "{}", "gone": "[-{}-]", "new": "{{+{}+}}"}
 
@@ -62,30 +62,30 @@ class Command(BaseCommand):
     def do_import(self, channel: ApiChannel | None, options: dict[str, Any]) -> None:
         try:
             data = sys.stdin.buffer.read() if options["file"] == "-" else Path(options["file"]).read_bytes()
-            plan = import_plan.plan(file_formats.read_file(data), api_channel=channel)
+            plan = import_plan.build_plan(file_formats.read_file(data), api_channel=channel)
         except OSError as problem:
             raise CommandError(f"The file cannot be read: {problem.strerror}.") from problem
-        except Unreadable as problem:
+        except InvalidTemplateData as problem:
             raise CommandError(str(problem.sentence)) from problem
         if not options["dry_run"]:
-            plan = import_plan.carry_out(plan, by=By(source=Source.IMPORT))
+            plan = import_plan.apply_plan(plan, by=ChangeAuthor(source=Source.IMPORT))
         self._show(plan, options)
         if plan.counts["refused"]:
             sys.exit(1)
 
-    def _show(self, plan: Plan, options: dict[str, Any]) -> None:
+    def _show(self, plan: ImportPlan, options: dict[str, Any]) -> None:
         if options["output"] == "json":
             items = [item.as_json() for item in plan.items]
             answer = {"dry_run": options["dry_run"], "counts": plan.counts, "items": items}
             self.stdout.write(json.dumps(answer, ensure_ascii=False))
             return
         for item in plan.items:
-            if item.kind != Kind.SAME:
+            if item.kind != ChangeKind.SAME:
                 self._show_item(item)
         counts = ", ".join(f"{count} {kind}" for kind, count in plan.counts.items())
         self.stdout.write(f"{'Nothing was written: ' if options['dry_run'] else ''}{counts}.")
 
-    def _show_item(self, item: Item) -> None:
+    def _show_item(self, item: PlanItem) -> None:
         self.stdout.write(f"{item.kind.value:8} {item.name or '?'} · {item.language or '?'}")
         for what, old, new in item.facts:
             self.stdout.write(f"           {what}: {old or '–'} → {new or '–'}")
@@ -98,7 +98,7 @@ class Command(BaseCommand):
     # --- export ---
 
     def do_export(self, channel: ApiChannel | None, options: dict[str, Any]) -> None:
-        data = file_formats.export(_templates(channel).select_related("api_channel"), form=options["format"])
+        data = file_formats.export_templates(_templates(channel).select_related("api_channel"), form=options["format"])
         if options["file"] == "-":
             if options["format"] == "xlsx" and sys.stdout.isatty():
                 raise CommandError("Give a file to write to.")
@@ -141,16 +141,16 @@ class Command(BaseCommand):
                 patterns.append(template.pattern)
             except InvalidTemplate as problem:
                 unreadable = Problem("components", problem.code)
-                rows.append(_row(channel, (template.name, template.language), unreadable))
+                rows.append(_problem_row(channel, (template.name, template.language), unreadable))
         for key, problems in lint_registry(patterns).items():
-            rows += [_row(channel, key, problem) for problem in problems]
+            rows += [_problem_row(channel, key, problem) for problem in problems]
         return rows
 
     def do_sync(self, channel: ApiChannel | None, options: dict[str, Any]) -> None:
         if channel is not None and not provider_sync.may_sync(channel):
             raise CommandError("This provider has no list of templates to fetch.")
         channels = [channel] if channel else [one for one in ApiChannel.objects.all() if provider_sync.may_sync(one)]
-        results = [(one, provider_sync.sync(one)) for one in channels]
+        results = [(one, provider_sync.sync_channel(one)) for one in channels]
         if options["output"] == "json":
             answers = [
                 {"channel": one.pk, "error": result.error, "sentence": result.sentence} for one, result in results
@@ -168,7 +168,7 @@ def _templates(channel: ApiChannel | None) -> Any:
     return rows.filter(api_channel=channel) if channel else rows
 
 
-def _row(channel: ApiChannel, key: tuple[str, str], problem: Problem) -> dict[str, Any]:
+def _problem_row(channel: ApiChannel, key: tuple[str, str], problem: Problem) -> dict[str, Any]:
     return {
         "channel": str(channel),
         "name": key[0],
