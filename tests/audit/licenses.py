@@ -8,6 +8,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from packaging.requirements import Requirement
+
 from .exceptions import Finding
 
 CHECK = "licenses"
@@ -34,11 +36,13 @@ ALLOWED = {
     ),
     *("The Unlicense (Unlicense)", "BSD 3-Clause"),
 }
-PIN = re.compile(r"^([A-Za-z0-9][\w.-]*)==", re.MULTILINE)
+PIN = re.compile(r"^[A-Za-z0-9][\w.-]*==[^\\\n]*", re.MULTILINE)  # "cffi==2.1.1 ; marker", without the hashes
 
 
 def pinned(*requirements: Path) -> list[str]:
-    return sorted({name for path in requirements for name in PIN.findall(path.read_text())})
+    """Return the names of the packages that the files pin for this Python and platform."""
+    pins = [Requirement(pin) for path in requirements for pin in PIN.findall(path.read_text())]
+    return sorted({pin.name for pin in pins if pin.marker is None or pin.marker.evaluate()})
 
 
 def license_of(package: str) -> str:
