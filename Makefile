@@ -55,6 +55,7 @@ check: install-tests
 	@env -u DEBUG -u RELAY_ALLOWED_PRIVATE_CIDRS PUBLIC_URL=https://okno.example BEHIND_PROXY=yes \
 		$(MANAGE) check --deploy --fail-level WARNING
 	@$(RUN) -m tests.translations
+	@$(RUN) -m tests.migration_lint
 
 # Security rules, secrets, licenses; known vulnerabilities and the SBOM (build/audit/), where a package index is reached.
 audit: install-tests

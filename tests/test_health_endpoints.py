@@ -15,6 +15,7 @@ from bridge.maintenance import housekeeping, write_probe
 from bridge.models import Heartbeat
 from bridge.outbox import dispatcher
 from channels_setup.models import ChannelState
+from config.version import VERSION
 from tests.factories import (
     ApiChannelFactory,
     DeliveryFactory,
@@ -59,6 +60,11 @@ def silent_for(part: str, seconds: float) -> None:
 def test_live_asks_nobody(client: Any, django_assert_num_queries: Any) -> None:
     with django_assert_num_queries(0):
         assert client.get("/health/live").json() == {"status": "ok"}
+
+
+def test_the_version_is_a_detail_for_those_who_may_see_details(all_is_well: None, client: Any) -> None:
+    assert client.get("/health/ready").json()["version"] == VERSION
+    assert "version" not in client.get("/health/ready", REMOTE_ADDR="203.0.113.9").json()
 
 
 def test_ready_is_green_when_every_part_works(all_is_well: None, ready: Any) -> None:

@@ -119,6 +119,7 @@ LAYERS = {
         "management",
     ],
     "config": [
+        "version",
         "file_permissions",
         "environment",
         "admin_site",

@@ -5,7 +5,10 @@ from typing import Any
 from django.http import HttpRequest
 from django.templatetags.static import static
 from django.urls import reverse_lazy
+from django.utils.text import format_lazy
 from django.utils.translation import gettext_lazy as _
+
+from config.version import VERSION
 
 # The look's accent and ground (static/okno.css) as Unfold's scales.
 ACCENT_COLORS = {
@@ -62,7 +65,7 @@ def _model_link(title: Any, icon: str, model: str) -> dict[str, Any]:
 UNFOLD: dict[str, Any] = {
     "SITE_TITLE": "Okno",
     "SITE_HEADER": "Okno",
-    "SITE_SUBHEADER": _("WhatsApp and helpdesk"),
+    "SITE_SUBHEADER": format_lazy("{} · {}", _("WhatsApp and helpdesk"), VERSION),
     "SITE_SYMBOL": "window",
     "DASHBOARD_CALLBACK": "bridge.admin.channel_overview.add_channel_overviews",
     "SITE_URL": reverse_lazy("start"),

@@ -13,6 +13,7 @@ from bridge.files import storage_limits
 from bridge.maintenance import housekeeping, write_probe
 from bridge.outbox import dispatcher
 from config.devstack.supervisor import HUNG_SECONDS
+from config.version import VERSION
 
 from . import metrics
 
@@ -25,7 +26,7 @@ def readiness(request: HttpRequest) -> JsonResponse:
     """View: details are for this machine and for staff tokens, as in /metrics; others learn the sum alone."""
     components = check_components()
     is_red = any(part["state"] == "red" for part in components.values())
-    details = {"components": components} if may_see_details(request) else {}
+    details = {"version": VERSION, "components": components} if may_see_details(request) else {}
     response = JsonResponse({"status": "red" if is_red else "ok", **details}, status=503 if is_red else 200)
     # Without the database no token is known, so none is wrong.
     is_asked = components["database"]["state"] == "ok" and "HTTP_AUTHORIZATION" in request.META

@@ -54,14 +54,20 @@ def main() -> int:
     report = Report(Exceptions.read())
     report.check(code.CHECK, "Security rules of ruff", lambda: code.findings(ROOT, report.exceptions))
     report.check(secret_scan.CHECK, "Secrets in the tree and in git's history", _secrets)
-    report.check(licenses.CHECK, "Licenses", lambda: licenses.findings(licenses.pinned(SHIPPED, EMBEDDED_SERVERS, TESTS)))
+    report.check(
+        licenses.CHECK, "Licenses", lambda: licenses.findings(licenses.pinned(SHIPPED, EMBEDDED_SERVERS, TESTS))
+    )
     try:
         tools = packages.install_tools(BUILD)
     except packages.NotReached as problem:
         report.unchecked += ["Known vulnerabilities", "SBOM"]
         print(f"Tools COULD NOT BE REACHED, so nothing known of vulnerabilities, and no SBOM: {problem}")
         return report.finish()
-    report.check(packages.CHECK, "Known vulnerabilities", lambda: packages.advisories(tools, BUILD, [SHIPPED, EMBEDDED_SERVERS, TESTS]))
+    report.check(
+        packages.CHECK,
+        "Known vulnerabilities",
+        lambda: packages.advisories(tools, BUILD, [SHIPPED, EMBEDDED_SERVERS, TESTS]),
+    )
     report.check("sbom", "SBOM", lambda: _sbom(tools))
     return report.finish()
 
