@@ -1,6 +1,6 @@
-"""Limit of calls per key and minute for `/uapi` and `/api/v1`, kept in each web process.
+"""Rate limit per key and minute for `/uapi` and `/api/v1`, counted in each web process.
 
-In memory on purpose: counting must not cost a database or broker call. It is there to end a program that runs wild.
+Counted in memory on purpose, so that a call costs no query. The limit stops a client in an endless loop.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ SECONDS = 60
 
 
 class TooManyCalls(Exception):
-    """The key has used up its calls; `wait` seconds until the next."""
+    """The key has used up its calls. ``wait``: seconds until the next call is allowed."""
 
     def __init__(self, wait: int) -> None:
         super().__init__(wait)
@@ -26,7 +26,7 @@ class TooManyCalls(Exception):
 
 
 class CallCounter:
-    """Calls of each key in the current minute. Thread-safe."""
+    """Number of calls of each key in the current minute. Thread-safe."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
@@ -34,7 +34,7 @@ class CallCounter:
         self.counts: Counter[str] = Counter()
 
     def count(self, key: str) -> None:
-        """Note one call. Raises TooManyCalls."""
+        """Count one call. Raises TooManyCalls."""
         most, now = settings.API_CALLS_PER_MINUTE, time.monotonic()
         if not most:
             return
@@ -51,7 +51,7 @@ call_counter = CallCounter()
 
 
 class PerKeyThrottle(BaseThrottle):
-    """The same limit for Django REST framework, which answers 429 with Retry-After."""
+    """DRF throttle class for the same limit. DRF answers 429 with Retry-After."""
 
     seconds: int | None = None
 

@@ -1,4 +1,4 @@
-"""The relay's decision, as a value: what becomes of an operator's words, and on what ground."""
+"""Relay decision: whether and how an operator's reply is sent, and why."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ TEXT, TEMPLATE, REFUSE = "text", "template", "refuse"
 
 @dataclass(frozen=True, kw_only=True)
 class ChosenTemplate:
-    """A template with its values. ``parameters``: a list for numbered variables, an object for named ones."""
+    """A template with its values. ``parameters``: a list for numbered variables, a dict for named ones."""
 
     id: int
     name: str
     language: str
     parameters: list[str] | dict[str, str]
-    components: list[dict[str, Any]] = field(default_factory=list)  # the parameters as the provider's API takes them
+    components: list[dict[str, Any]] = field(default_factory=list)  # parameters in the provider's format
 
     def as_json(self) -> dict[str, Any]:
-        """What is kept with the message; events carry it without our own id and the provider's lists."""
+        """Return the value of ``Message.template``. Events carry it without ``id`` and ``components``."""
         return {
             "id": self.id,
             "name": self.name,
@@ -33,10 +33,11 @@ class ChosenTemplate:
 
 @dataclass(frozen=True, kw_only=True)
 class Decision:
-    """What becomes of the words.
+    """Decision about one reply.
 
-    ``text`` is what goes out. ``reason`` is a code of ``outcomes`` and ``details`` what its sentence needs; ``ground``
-    is what was true when it was decided. ``recognition`` is the registry's answer in full, where it was asked.
+    ``text``: the text to send. ``reason``: a code of ``outcomes``; ``details``: the values of its sentence.
+    ``ground``: the facts at the time of the decision, such as the window's state. ``recognition``: the complete result
+    of template matching, if it ran.
     """
 
     outcome: str

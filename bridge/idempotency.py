@@ -1,4 +1,4 @@
-"""Idempotency-Key: a writing call that is repeated under the same key gets the first answer and does nothing twice."""
+"""Idempotency-Key support: a repeated request gets the stored response and changes nothing."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ class StoredResponse:
 
 
 class InvalidIdempotencyKey(Exception):
-    """The key cannot be one. Its text is a sentence for the caller."""
+    """The key is not valid. The text is a sentence for the caller."""
 
 
 class IdempotencyKeyReused(Exception):
-    """The key was used before for another request. Its text is a sentence for the caller."""
+    """The key was used for another request. The text is a sentence for the caller."""
 
 
 def _should_store(answer: StoredResponse) -> bool:
@@ -41,10 +41,10 @@ def run_once(
     work: Callable[[], StoredResponse],
     should_store: Callable[[StoredResponse], bool] = _should_store,
 ) -> StoredResponse:
-    """Run ``work`` in a transaction with its answer kept under (owner, key), or give the kept answer.
+    """Run ``work`` in a transaction and store its response under (owner, key), or return the stored response.
 
-    A second call at the same moment waits for the first on the unique index. An answer that ``should_store`` declines
-    (5xx unless told otherwise) leaves the key unused.
+    A concurrent call with the same key waits on the unique index. A response for which ``should_store`` returns False
+    (by default 5xx) leaves the key unused. Raises InvalidIdempotencyKey and IdempotencyKeyReused.
     """
     if not key:
         with transaction.atomic():

@@ -1,7 +1,7 @@
-"""A message's words in the reader's language, and the short form that lists of chats show.
+"""Preview of a chat's last message, as chat lists show it.
 
-A list keeps its last words in one column. For a message without words of the client's it keeps a code there, behind a
-character of Unicode's private area, and puts it into words when it is shown.
+``Conversation.last_text`` holds the preview. A message without text is stored as a code after a private-use character
+and translated when it is displayed.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from typing import Any
 from channels_setup.codecs import message_extras
 from channels_setup.codecs.values import as_text
 
-PREVIEW_CODE = "\ue000"  # then what, and behind a colon the kind
+PREVIEW_CODE = "\ue000"  # followed by ``what:kind``
 WITHOUT_WORDS = message_extras.WITHOUT_WORDS
 
 
 def build_preview(text: str, shown: Any) -> str:
-    """Return what a list keeps of a message: its first words, or a code."""
+    """Return the stored preview of a message: its text, or a code for a message without text."""
     shown = shown if isinstance(shown, Mapping) else {}
     what = as_text(shown.get("what"))
     if what in WITHOUT_WORDS and "edited_at" not in shown:
@@ -28,7 +28,7 @@ def build_preview(text: str, shown: Any) -> str:
 
 
 def render_preview(kept: str) -> str:
-    """Return what a list keeps, in the active language."""
+    """Return a stored preview in the active language."""
     if not kept.startswith(PREVIEW_CODE):
         return kept
     what, _colon, kind = kept.removeprefix(PREVIEW_CODE).partition(":")

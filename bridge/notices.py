@@ -7,7 +7,7 @@ from .models import Conversation, Message
 
 
 def create_notice(conversation: Conversation, reason: str, **details: object) -> Message:
-    """Write a notice to the operators into the chat that it concerns."""
+    """Create a notice in a chat. ``reason`` is a code of ``outcomes``; ``details`` are the values of its sentence."""
     made = Message.objects.create(
         conversation=conversation,
         api_channel_id=conversation.api_channel_id,

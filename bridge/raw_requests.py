@@ -1,4 +1,4 @@
-"""What every endpoint for machines has in common: exact bytes within a limit, and the raw event on record."""
+"""Raw requests: read the exact bytes within a limit, redact secrets, store them as a webhook event."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from channels_setup.providers.base import RawRequest
 
 from .models import WebhookEvent
 
-MAX_BYTES = 4 * 1024 * 1024  # a provider's batch may have 3 MB
+MAX_BYTES = 4 * 1024 * 1024  # Meta's batches have up to 3 MB
 MAX_BYTES_WITH_FILES = 20 * 1024 * 1024
 
 KEPT_HEADERS = (
@@ -30,11 +30,14 @@ KEPT_HEADERS = (
 
 
 class BodyTooLarge(Exception):
-    """The body has more bytes than we take."""
+    """The body is larger than the limit."""
 
 
 def read_raw_request(request: HttpRequest, *, limit: int = MAX_BYTES) -> RawRequest:
-    """The exact bytes, counted while they are read: a chunked body does not say its length. Raises TooLarge."""
+    """Return the request with its exact body. Raises BodyTooLarge.
+
+    Bytes are counted while they are read, because a chunked body does not declare its length.
+    """
     chunked = "chunked" in request.META.get("HTTP_TRANSFER_ENCODING", "").lower()
     declared = request.META.get("CONTENT_LENGTH") or "0"
     if declared.isascii() and declared.isdigit() and int(declared[:18]) > limit:
@@ -70,10 +73,10 @@ def build_event(
     proof: str | None = "",
     secrets: Iterable[str] = (),
 ) -> WebhookEvent:
-    """The unsaved raw event, without secrets. Of the headers only those worth keeping are stored.
+    """Return the unsaved event of a request, without secrets and with the headers in KEPT_HEADERS only.
 
-    ``proof``: the credential that proved the request, of which a fingerprint is kept. ``secrets``: those of the
-    caller that are known already.
+    ``proof``: the credential that authenticated the request; its fingerprint is stored. ``secrets``: the caller's
+    secrets, if already loaded.
     """
     raw = redact_request(
         raw,
@@ -101,7 +104,7 @@ def _sanitize(text: str) -> str:
 def redact_request(
     raw: RawRequest, *, secrets: Iterable[str] = (), api_channel: int | None = None, chat_channel: int | None = None
 ) -> RawRequest:
-    """The same request with secrets overwritten: this installation's by value, others by their field's name."""
+    """Return the request with secrets overwritten: this installation's by value, others by field name."""
     known = known_secrets.current()
     own = {*filter(is_distinctive, secrets), *known.for_channel(api_channel=api_channel, chat_channel=chat_channel)}
     return RawRequest(
@@ -118,7 +121,7 @@ def redact_request(
 
 
 def mask_secret(raw: RawRequest, secret: str) -> RawRequest:
-    """The same request without the key that proved it, so that a repeat with a new key is the same request."""
+    """Return the request without its key, so that a repeat with a rotated key is still the same request."""
     stars = "*" * len(secret)
     return RawRequest(
         method=raw.method,
@@ -140,7 +143,7 @@ def restore_request(event: WebhookEvent) -> RawRequest:
 
 
 def mark_event_failed(event: WebhookEvent, error: str, *, trace: str = "") -> None:
-    """The event stays, for an admin to see and to process again."""
+    """Mark an event as failed. It stays for an admin to inspect and to process again."""
     WebhookEvent.objects.filter(pk=event.pk).update(
         state=WebhookEvent.State.FAILED,
         error=error.replace("\0", "\ufffd")[:2000],

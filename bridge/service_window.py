@@ -1,8 +1,8 @@
-"""The service window: the one place that knows the 24-hour rule.
+"""Service window: the only implementation of the 24-hour rule.
 
-WhatsApp lets a business answer freely for 24 hours after the contact's last own message, by the provider's
-clock. At exactly 24 hours the window is closed. Only a contact's message moves it, never backwards; a stamp from
-the future counts as now.
+WhatsApp accepts free text for 24 hours after the contact's last own message, by the provider's clock. At exactly 24
+hours the window is closed. Only a contact's message or reaction extends the window, and never shortens it. A timestamp
+in the future counts as now.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 WINDOW_LENGTH = timedelta(hours=24)
 EXPIRE_BATCH = 500
 
-# A window is missed when it shuts on a client's unanswered words, and nobody has closed or solved the request.
+# A window is missed if it closes while the client's last message is unanswered and the request is not closed or solved.
 RESOLVED_STATUSES = (chat_events.SOLVED, chat_events.CLOSED, chat_events.DELETED, chat_events.SPAM, chat_events.MERGED)
 MISSED_CONDITION = f"(c.last_direction = 'inbound' AND coalesce(c.request_status, 0) NOT IN {RESOLVED_STATUSES})"
 
@@ -36,17 +36,17 @@ SELECT opened_at, expires_at FROM bridge_servicewindow WHERE conversation_id = %
 
 
 def compute_expiry(written_at: datetime, *, now: datetime) -> datetime:
-    """When the window of a message written at ``written_at`` (the provider's clock) shuts."""
+    """Return when the window of a message closes. ``written_at``: by the provider's clock."""
     return min(written_at, now) + WINDOW_LENGTH
 
 
 def is_open(expires_at: datetime | None, *, now: datetime) -> bool:
-    """The rule itself. ``expires_at`` is the stored one; None: the contact never wrote."""
+    """Return whether a window is open. ``expires_at``: the stored one; None if the contact never wrote."""
     return expires_at is not None and now < expires_at
 
 
 def database_now() -> datetime:
-    """The clock that every time rule goes by, so that two machines with skewed clocks decide alike."""
+    """Return the database's time. All time rules use it, so that machines with skewed clocks agree."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT clock_timestamp()")
         row = cursor.fetchone()
@@ -56,7 +56,7 @@ def database_now() -> datetime:
 
 @dataclass(frozen=True, kw_only=True)
 class WindowState:
-    """What to say of a conversation's window now. ``applies`` is False where the provider has no such rule."""
+    """State of a conversation's window. ``applies`` is False if the provider has no 24-hour rule."""
 
     applies: bool
     is_open: bool
@@ -74,7 +74,7 @@ class WindowState:
 
 
 def get_window_state(conversation: Conversation, *, now: datetime | None = None) -> WindowState:
-    """The state of one conversation's window now."""
+    """Return the state of a conversation's window."""
     if not conversation.api_channel.provider.service_window:
         return WindowState(applies=False, is_open=True)
     with connection.cursor() as cursor:
@@ -88,7 +88,7 @@ def get_window_state(conversation: Conversation, *, now: datetime | None = None)
 
 
 def get_merged_window_state(conversation: Conversation, merged_contact_id: int | None, *, now: datetime) -> WindowState:
-    """The window of one number in a conversation of merged contacts."""
+    """Return the window state of one number in a conversation of merged contacts."""
     from .models import ServiceWindow
 
     if not conversation.contact.has_merged or not conversation.api_channel.provider.service_window:
@@ -114,7 +114,10 @@ def find_closed_windows(keys: Iterable[WindowKey], *, now: datetime) -> set[Wind
 
 
 def get_addressee_id(conversation: Conversation) -> int | None:
-    """The merged contact to whom an answer goes: the one whose window ends last. None: the chat's own contact."""
+    """Return the ID of the merged contact that replies go to: the one whose window ends last.
+
+    None: the conversation's own contact.
+    """
     from .models import ServiceWindow
 
     if not conversation.contact.has_merged:
@@ -125,18 +128,18 @@ def get_addressee_id(conversation: Conversation) -> int | None:
 
 @dataclass(frozen=True, kw_only=True)
 class ContactActivity:
-    """A contact's newest message in a conversation: when it was written, by the provider's clock."""
+    """A contact's newest message or reaction in a conversation. ``at``: by the provider's clock."""
 
     conversation_id: int
     at: datetime
     message_id: int | None
-    merged_contact_id: int | None = None  # of a contact that was merged into the conversation's own
+    merged_contact_id: int | None = None  # set if the author was merged into the conversation's contact
 
 
 def extend_windows(written: Iterable[ContactActivity], *, now: datetime) -> None:
-    """Open or prolong the windows of contacts who wrote. The caller holds the locks of these conversations.
+    """Open or extend the windows of contacts who wrote. The caller holds the locks of these conversations.
 
-    Words that reach us after their 24 hours open nothing, but they are on record as a window that has closed: see
+    A message that arrives more than 24 hours late opens no window. It is recorded as a closed window instead, see
     ``_record_closed``.
     """
     from .models import ServiceWindow
@@ -181,10 +184,10 @@ def extend_windows(written: Iterable[ContactActivity], *, now: datetime) -> None
 
 
 def _record_closed(late: Sequence[ContactActivity]) -> None:
-    """Record the windows of messages that reached us after their 24 hours: closed, and missed.
+    """Record closed and missed windows for messages that arrived after their 24 hours.
 
-    So every screen and report says "closed" and not "never opened", and counts what nobody could answer. Where the
-    24 hours overlap with those of an earlier record, that record becomes longer instead.
+    Screens and reports then show "closed" instead of "not open yet" and count the missed window. If the 24 hours
+    overlap an earlier record, that record is extended instead.
     """
     with connection.cursor() as cursor:
         cursor.execute(
@@ -234,7 +237,7 @@ def _build_window(item: ContactActivity, *, until: datetime, now: datetime) -> S
 
 
 def _extend_merged_window(item: ContactActivity, *, now: datetime) -> None:
-    """Open or prolong the window of one of several merged contacts; the one that ends last is the open one."""
+    """Extend the window of one of several merged contacts. The window that ends last becomes the open one."""
     from .models import ServiceWindow
 
     until = compute_expiry(item.at, now=now)
@@ -251,8 +254,8 @@ def _extend_merged_window(item: ContactActivity, *, now: datetime) -> None:
         own.state, own.missed = ServiceWindow.State.CLOSED, False
         own.save(force_insert=True)
     elif until > own.expires_at:
-        own.expires_at, own.warned_at, own.warned_mark = until, None, None
-        own.save(update_fields=["expires_at", "warned_at", "warned_mark"])
+        own.expires_at, own.reminded_at, own.reminded_lead_minutes = until, None, None
+        own.save(update_fields=["expires_at", "reminded_at", "reminded_lead_minutes"])
     open_latest_window(item.conversation_id, now=now)
 
 
@@ -262,7 +265,7 @@ def close_windows(conversation_id: int, *, now: datetime) -> None:
 
 
 def open_latest_window(conversation_id: int, *, now: datetime) -> None:
-    """Of a conversation's windows, one for each merged contact, open the one that ends last and close the others."""
+    """Open the conversation's window that ends last and close the windows of its other merged contacts."""
     from .models import ServiceWindow
 
     unexpired = ServiceWindow.objects.filter(conversation=conversation_id, expires_at__gt=now)
@@ -274,7 +277,7 @@ def open_latest_window(conversation_id: int, *, now: datetime) -> None:
 
 
 def _close_other_windows(conversation_id: int, kept: int | None, *, now: datetime) -> None:
-    """Close the open windows but one. One that has time left is not missed: the person can still be answered."""
+    """Close all open windows except ``kept``. A window with time left does not count as missed."""
     with connection.cursor() as cursor:
         cursor.execute(
             f"""
@@ -289,13 +292,13 @@ def _close_other_windows(conversation_id: int, kept: int | None, *, now: datetim
 
 
 def _save_windows(changed: list[ServiceWindow]) -> None:
-    """One plain statement: Django's bulk_update costs more than all the rest of taking a message in."""
+    """Save changed windows in one SQL statement: bulk_update is slower than the rest of storing a message."""
     with connection.cursor() as cursor:
         cursor.execute(
             f"""
             UPDATE bridge_servicewindow w SET expires_at = v.expires_at, state = v.state,
-                warned_at = CASE WHEN v.state = 'closed' THEN w.warned_at END,
-                warned_mark = CASE WHEN v.state = 'closed' THEN w.warned_mark END,
+                reminded_at = CASE WHEN v.state = 'closed' THEN w.reminded_at END,
+                reminded_lead_minutes = CASE WHEN v.state = 'closed' THEN w.reminded_lead_minutes END,
                 missed = CASE WHEN v.state = 'closed' THEN {MISSED_CONDITION} END,
                 assignee_id = CASE WHEN v.state = 'closed' THEN c.assignee_id END
             FROM unnest(%s::bigint[], %s::timestamptz[], %s::text[]) AS v(id, expires_at, state),
@@ -307,7 +310,7 @@ def _save_windows(changed: list[ServiceWindow]) -> None:
 
 
 def record_reply(conversation_id: int, *, at: datetime) -> None:
-    """We answered: the open window is no longer a missed one."""
+    """Record the first reply in the open window."""
     from .models import ServiceWindow
 
     ServiceWindow.objects.filter(
@@ -316,12 +319,12 @@ def record_reply(conversation_id: int, *, at: datetime) -> None:
 
 
 def expire_batch(*, limit: int = EXPIRE_BATCH) -> list[int]:
-    """Shut up to ``limit`` windows that are due, the oldest first; the conversations concerned.
+    """Close up to ``limit`` expired windows, the oldest first. Return the conversation IDs.
 
-    One short transaction by the database's clock over a partial index; the clock is asked in a SELECT of its own,
-    because an index takes no bound that may change while it is read. What is due is found once, ahead of the update:
-    as a condition of it, it would be found anew for each row wherever PostgreSQL believes that there are few. Rows
-    that another beat works on are skipped, so two at once share the work and do nothing twice.
+    One short transaction with the database's clock over a partial index. ``clock_timestamp()`` is in a subquery because
+    an index condition cannot be volatile. MATERIALIZED: the due rows are found once; as a condition of the UPDATE they
+    would be searched again for each row whenever PostgreSQL estimates few rows. SKIP LOCKED lets concurrent workers
+    share the rows.
     """
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(

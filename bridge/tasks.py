@@ -1,4 +1,4 @@
-"""What the workers are called for. Each fetches, calls one function, and is done; PostgreSQL holds the truth."""
+"""Celery tasks. Each calls one function; all state is in PostgreSQL."""
 
 from __future__ import annotations
 
@@ -19,31 +19,31 @@ from .maintenance import housekeeping, reconciliation
 from .outbox import bulk_resend, dispatcher
 from .relay import held_replies
 
-WATCHES = FailingItems("watch")
+HEALTH_CHECKS = FailingItems("watch")
 
 
 @shared_task
-def drain_inbox() -> int:
+def process_inbox() -> int:
     housekeeping.record_heartbeat_throttled("inbound")
     return processing.process_inbox()
 
 
 @shared_task(bind=True)
-def drain_outbox(self: Any) -> int:
+def send_due_deliveries(self: Any) -> int:
     housekeeping.record_heartbeat_throttled("outbound")
     with dispatcher.acquire_run_slot(str(self.request.hostname)) as is_free:
         return dispatcher.send_due_deliveries() if is_free else 0
 
 
 @shared_task(bind=True)
-def drain_helpdesk(self: Any) -> int:
+def send_helpdesk_commands(self: Any) -> int:
     wakeups.clear_notification(wakeups.HELPDESK)
     with dispatcher.acquire_run_slot(str(self.request.hostname)) as is_free:
         return sending.send_due_commands() if is_free else 0
 
 
 @shared_task
-def fetch_files() -> int:
+def download_files() -> int:
     wakeups.clear_notification(wakeups.FILES)
     return inbound_downloads.download_due_files()
 
@@ -54,7 +54,7 @@ def expire_windows() -> int:
 
 
 @shared_task
-def warn_of_closing() -> int:
+def send_closing_reminders() -> int:
     return closing_reminders.send_reminders()
 
 
@@ -64,12 +64,12 @@ def release_assignments() -> int:
 
 
 @shared_task
-def settle_corrections() -> int:
+def process_pending_corrections() -> int:
     return pending_corrections.process_pending_corrections()
 
 
 @shared_task
-def heartbeat() -> None:
+def record_heartbeat() -> None:
     housekeeping.record_heartbeat("beat")
 
 
@@ -89,21 +89,21 @@ def run_bulk_actions() -> int:
 
 
 @shared_task
-def watch() -> int:
+def check_health() -> int:
     standing = 0
-    with WATCHES.isolate("alerts"):
+    with HEALTH_CHECKS.isolate("alerts"):
         standing = alerts.review_alerts()
-    with WATCHES.isolate("groups"):
+    with HEALTH_CHECKS.isolate("groups"):
         unsupported.settle_group_alerts()
-    with WATCHES.isolate("unrouted"):
+    with HEALTH_CHECKS.isolate("unrouted"):
         routing.settle_unrouted_alerts()
-    with WATCHES.isolate("silence"):
+    with HEALTH_CHECKS.isolate("silence"):
         webhook_inactivity.check_webhook_inactivity()
     return standing
 
 
 @shared_task(expires=600)
-def mark_read(conversation_id: int) -> bool:
+def send_read_receipt(conversation_id: int) -> bool:
     return read_receipts.send_read_receipt(conversation_id)
 
 
@@ -113,10 +113,10 @@ def fetch_operator_names(chat_channel_id: int) -> int:
 
 
 @shared_task
-def reconcile() -> int:
+def reconcile_messages() -> int:
     return reconciliation.reconcile_messages()
 
 
 @shared_task
-def prune() -> int:
+def prune_expired_rows() -> int:
     return housekeeping.prune_expired_rows()

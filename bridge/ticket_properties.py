@@ -1,4 +1,4 @@
-"""What programs may set of a request: subject, additional id, priority, type, tags and additional fields."""
+"""Request properties that programs may set: subject, additional ID, priority, type, tags, additional fields."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ LONGEST_TAG, MOST_TAGS = 255, 100
 
 
 def apply_properties(ticket: Ticket, wanted: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Set the wanted values on the object, unsaved. Return the changes as events tell them.
+    """Set the wanted values on the unsaved object. Return the changes in the format of events.
 
-    Besides the columns: ``add_tags`` adds to the tags, ``fields`` changes additional fields by their number, an
-    empty value clears one.
+    ``wanted`` holds column names, and ``add_tags`` (added to the tags) and ``fields`` (additional fields by ID; an
+    empty value clears a field).
     """
     changes = []
     for name in SIMPLE:
@@ -39,12 +39,12 @@ def _apply_tags(ticket: Ticket, wanted: Mapping[str, Any]) -> list[dict[str, Any
         return []
     ticket.tags = after
     TicketTag.objects.bulk_create([TicketTag(name=tag) for tag in added], ignore_conflicts=True)
-    told = (("new_tags", added), ("removed_tags", removed))
-    return [{"target": target, "value": ", ".join(tags), "old_value": None} for target, tags in told if tags]
+    changes = (("new_tags", added), ("removed_tags", removed))
+    return [{"target": target, "value": ", ".join(tags), "old_value": None} for target, tags in changes if tags]
 
 
 def merge_tags(first: Iterable[str], more: Iterable[str]) -> list[str]:
-    """Return all of them in their order, each once whatever its case. Raises BadBody where they are too many."""
+    """Return the tags in order without duplicates (case-insensitive). Raises BadBody if there are too many."""
     found: dict[str, str] = {}
     for tag in (*first, *more):
         found.setdefault(tag.casefold(), tag)
@@ -70,7 +70,7 @@ def _apply_fields(ticket: Ticket, fields: Mapping[int, str]) -> list[dict[str, A
 
 
 def load_custom_fields(tickets: Sequence[Ticket]) -> dict[int, list[dict[str, Any]]]:
-    """Return the additional fields of each request by its id, as answers and events carry them."""
+    """Return the additional fields of each request by request ID, in the format of responses and events."""
     numbers = {int(number) for ticket in tickets for number in ticket.custom_fields}
     names = dict(TicketField.objects.filter(pk__in=numbers).values_list("pk", "name")) if numbers else {}
     return {

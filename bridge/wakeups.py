@@ -1,8 +1,9 @@
-"""Wakes the workers after a commit. Only a doorbell: PostgreSQL is the truth, and beat sweeps what was not heard.
+"""Wake-ups: notify the Celery workers after a commit.
 
-Many commits in a moment ring once: a key in Redis says that somebody has already been called, and the called
-task takes the key away before it looks for the last time.
-A broker in trouble is left alone for a few seconds, so that it costs a webhook nothing.
+A wake-up is only a hint. PostgreSQL holds the work, and beat finds rows whose wake-up was lost.
+Commits in quick succession share one wake-up: a Redis key records that the workers were notified, and the task
+deletes the key before its last look for work. After a broker error, wake-ups pause for a few seconds, so that webhooks
+stay fast.
 """
 
 from __future__ import annotations
@@ -20,39 +21,39 @@ logger = logging.getLogger(__name__)
 
 INBOUND, OUTBOUND, FILES, HELPDESK = "inbound", "outbound", "files", "helpdesk"
 TASKS = {
-    INBOUND: "bridge.tasks.drain_inbox",
-    OUTBOUND: "bridge.tasks.drain_outbox",
-    FILES: "bridge.tasks.fetch_files",
-    HELPDESK: "bridge.tasks.drain_helpdesk",
+    INBOUND: "bridge.tasks.process_inbox",
+    OUTBOUND: "bridge.tasks.send_due_deliveries",
+    FILES: "bridge.tasks.download_files",
+    HELPDESK: "bridge.tasks.send_helpdesk_commands",
 }
 QUEUES = {INBOUND: "inbound", OUTBOUND: "outbound", FILES: "housekeeping", HELPDESK: "outbound"}
 
-NOTIFICATION_TTL_MS = 2_000  # a lost call is forgotten after this; beat sweeps as often
-QUIET_SECONDS = 5.0  # how long a broker in trouble is left alone
+NOTIFICATION_TTL_MS = 2_000  # a lost wake-up blocks new ones this long; beat runs as often
+QUIET_SECONDS = 5.0  # pause after a broker error
 
 _quiet_until = 0.0
 
 
 def notify_after_commit(channel: str) -> None:
-    """Ring when the current transaction commits; at once outside of one."""
+    """Notify the workers when the current transaction commits; at once outside a transaction."""
     transaction.on_commit(lambda: notify_workers(channel), robust=True)
 
 
 def notify_workers(channel: str) -> None:
-    """Call the workers unless they were called a moment ago. Never raises, never waits long."""
+    """Notify the workers unless they were notified a moment ago. Never raises; waits 0.5 s at most."""
     global _quiet_until
     if time.monotonic() < _quiet_until:
         return
     try:
         if _redis().set(_key(channel), 1, nx=True, px=NOTIFICATION_TTL_MS):
             current_app.send_task(TASKS[channel], queue=QUEUES[channel], retry=False, ignore_result=True)
-    except Exception as error:  # whatever the broker does, the row is committed and beat will find it
+    except Exception as error:  # the row is committed: beat will find it
         _quiet_until = time.monotonic() + QUIET_SECONDS
         logger.warning("workers not notified", extra={"channel": channel, "error": type(error).__name__})
 
 
 def enqueue_after_commit(task: str, *arguments: int) -> None:
-    """Have something small done that may as well be lost: no row waits for it. Never raises."""
+    """Enqueue a best-effort task after commit. Failures are logged, not raised."""
     transaction.on_commit(lambda: _enqueue(task, arguments), robust=True)
 
 
@@ -68,7 +69,7 @@ def _enqueue(task: str, arguments: tuple[int, ...]) -> None:
 
 
 def clear_notification(channel: str) -> None:
-    """The called task is about to look: from now on a new commit must ring again."""
+    """Let the next commit notify the workers again. Call this right before looking for work."""
     try:
         _redis().delete(_key(channel))
     except redis.RedisError as error:

@@ -30,21 +30,21 @@ REDIS_OPTIONS = {
 QUEUES = ("inbound", "outbound", "housekeeping")
 # Name of the task (in bridge.tasks): its queue, and how often beat rings it, in seconds.
 SCHEDULE: dict[str, tuple[str, float]] = {
-    "drain_inbox": ("inbound", 2),
-    "drain_outbox": ("outbound", 2),
-    "fetch_files": ("housekeeping", 5),
-    "drain_helpdesk": ("outbound", 2),
+    "process_inbox": ("inbound", 2),
+    "send_due_deliveries": ("outbound", 2),
+    "download_files": ("housekeeping", 5),
+    "send_helpdesk_commands": ("outbound", 2),
     "expire_windows": ("housekeeping", 5),
-    "warn_of_closing": ("housekeeping", 20),
-    "settle_corrections": ("housekeeping", 15),
+    "send_closing_reminders": ("housekeeping", 20),
+    "process_pending_corrections": ("housekeeping", 15),
     "release_assignments": ("housekeeping", 60),
-    "heartbeat": ("housekeeping", 10),
+    "record_heartbeat": ("housekeeping", 10),
     "drop_held_replies": ("housekeeping", 60),
     "sync_templates": ("housekeeping", 60),  # each channel hourly, by Registry.next_sync_at
     "run_bulk_actions": ("housekeeping", 5),
-    "watch": ("housekeeping", 300),
-    "reconcile": ("housekeeping", 600),
-    "prune": ("housekeeping", 3600),
+    "check_health": ("housekeeping", 300),
+    "reconcile_messages": ("housekeeping", 600),
+    "prune_expired_rows": ("housekeeping", 3600),
 }
 
 app = Celery("okno")

@@ -168,7 +168,7 @@ def _add_failures(world: World, text: str) -> None:
         "bulk_action": BulkAction.objects.create(what=BulkAction.What.RESEND, chosen={}, total=1, last=0),
         "alert": Alert.objects.create(kind="stuck", api_channel=api_channel, delivery=delivery, details={"text": text}),
         "mismatch": Mismatch.objects.create(
-            kind="not_out",
+            kind="not_sent",
             api_channel=api_channel,
             conversation=conversation,
             message=answer,

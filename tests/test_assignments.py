@@ -13,7 +13,7 @@ from django.test import Client
 from django.utils import timezone
 
 from bridge.conversations import assignments, closing_reminders, receiving, tickets
-from bridge.models import Conversation, Delivery, Message, ServiceWindow, Ticket, WindowWarning
+from bridge.models import ClosingReminder, Conversation, Delivery, Message, ServiceWindow, Ticket
 from channels_setup.models import ApiChannel, ChannelState, ChatChannel
 from channels_setup.providers.base import ContactInfo, MessageReceived
 from channels_setup.roles import Role, assign_role
@@ -326,7 +326,7 @@ def test_an_assignee_that_is_no_number_changes_nothing(nobody: str, shop: ChatCh
 
 
 def told(user: Any, shop: ChatChannel) -> int:
-    return len(closing_reminders.find_pending_reminders(user, [shop.pk], after=0).warnings)
+    return len(closing_reminders.find_pending_reminders(user, [shop.pk], after=0).reminders)
 
 
 @pytest.mark.parametrize("state", ["can answer", "deactivated", "lost the channel"])
@@ -341,7 +341,7 @@ def test_a_closing_window_is_told_to_the_assignee_or_to_all(shop: ChatChannel, s
 
     assert closing_reminders.send_reminders() == 1
 
-    assert WindowWarning.objects.get().assignee == (user if state == "can answer" else None)
+    assert ClosingReminder.objects.get().assignee == (user if state == "can answer" else None)
     assert told(colleague, shop) == (0 if state == "can answer" else 1)
 
 

@@ -8,7 +8,7 @@ from django.db.models import F
 from django.utils import timezone, translation
 
 from bridge.channel_health import alerts, circuit_breaker
-from bridge.models import Alert, Breaker, Delivery
+from bridge.models import Alert, CircuitBreaker, Delivery
 from bridge.outbox import bulk_resend, dispatcher
 from channels_setup.models import ApiChannel, ChannelState
 from tests.factories import ApiChannelFactory
@@ -34,14 +34,14 @@ def fail_in_a_row(api_channel: ApiChannel, receiver: Receiver, count: int = 10) 
 
 
 def probe_is_due() -> None:
-    Breaker.objects.update(probe_at=timezone.now() - timedelta(seconds=1))
+    CircuitBreaker.objects.update(probe_at=timezone.now() - timedelta(seconds=1))
 
 
 def test_ten_failures_in_a_row_open_it_and_the_rest_waits_with_its_attempts(
     api_channel: ApiChannel, receiver: Receiver
 ) -> None:
     fail_in_a_row(api_channel, receiver)
-    assert Breaker.objects.get().is_open
+    assert CircuitBreaker.objects.get().is_open
     assert Alert.objects.get().kind == "breaker"
 
     boris_answers(anna_writes(api_channel, who="later"))
@@ -74,7 +74,7 @@ def test_a_channel_whose_breaker_opens_is_failing_though_no_message_has_failed_t
 def test_nine_failures_do_not(api_channel: ApiChannel, receiver: Receiver) -> None:
     fail_in_a_row(api_channel, receiver, 9)
 
-    assert not Breaker.objects.get().is_open
+    assert not CircuitBreaker.objects.get().is_open
 
 
 def test_one_probe_goes_out_and_its_failure_doubles_the_pause(api_channel: ApiChannel, receiver: Receiver) -> None:
@@ -86,7 +86,7 @@ def test_one_probe_goes_out_and_its_failure_doubles_the_pause(api_channel: ApiCh
         before = len(receiver.requests)
         dispatcher.send_due_deliveries()
         assert len(receiver.requests) == before + 1
-        pauses.append(Breaker.objects.get().pause_seconds)
+        pauses.append(CircuitBreaker.objects.get().pause_seconds)
 
     assert pauses == [60, 120, 240, 480, 600, 600]
 
@@ -99,7 +99,7 @@ def test_a_probe_that_succeeds_shuts_it_and_everything_follows(api_channel: ApiC
 
     dispatcher.send_due_deliveries()
 
-    assert not Breaker.objects.get().is_open
+    assert not CircuitBreaker.objects.get().is_open
     assert set(Delivery.objects.values_list("state", flat=True)) == {"delivered"}
     assert not Alert.objects.filter(settled_at=None, kind="breaker").exists()
 
@@ -108,7 +108,7 @@ def test_seventy_per_cent_of_ten_open_it_too(api_channel: ApiChannel) -> None:
     for worked in [False, False, True, False, False, False, True, False, True, False]:
         circuit_breaker.record_outcomes([(api_channel.pk, worked)])
 
-    assert Breaker.objects.get().is_open
+    assert CircuitBreaker.objects.get().is_open
 
 
 def test_refusals_of_single_messages_do_not_open_it(api_channel: ApiChannel, receiver: Receiver) -> None:
@@ -117,7 +117,7 @@ def test_refusals_of_single_messages_do_not_open_it(api_channel: ApiChannel, rec
         boris_answers(anna_writes(api_channel, who=f"client-{number}"))
     dispatcher.send_due_deliveries()
 
-    assert not Breaker.objects.filter(is_open=True).exists()
+    assert not CircuitBreaker.objects.filter(is_open=True).exists()
 
 
 def test_another_destination_is_not_touched(api_channel: ApiChannel, receiver: Receiver) -> None:
@@ -147,7 +147,7 @@ def test_the_word_of_an_admin_lets_the_probe_and_what_waits_for_it_out_at_once(
 def test_what_waits_for_its_contact_or_its_number_is_not_hurried(api_channel: ApiChannel, receiver: Receiver) -> None:
     fail_in_a_row(api_channel, receiver)
     Delivery.objects.update(reason="wa_throughput", next_attempt_at=timezone.now() + timedelta(minutes=5))
-    Breaker.objects.update(is_open=False)
+    CircuitBreaker.objects.update(is_open=False)
 
     assert circuit_breaker.retry_waiting_now(api_channel.pk) == 0
     assert not Delivery.objects.filter(next_attempt_at__lte=timezone.now()).exists()
@@ -169,7 +169,7 @@ def test_the_fourth_failure_of_one_message_raises_an_alert_until_it_gets_through
 
 def failing_for(**span: float) -> None:
     """Time passes: the destination has failed for so long when housekeeping looks."""
-    Breaker.objects.update(failing_since=timezone.now() - timedelta(**span))
+    CircuitBreaker.objects.update(failing_since=timezone.now() - timedelta(**span))
     for _ in range(2):
         alerts.review_alerts()
 
@@ -250,7 +250,7 @@ def test_a_channel_that_was_paused_by_hand_does_not_count_as_failing(
 
 def test_two_workers_get_one_probe_between_them(api_channel: ApiChannel) -> None:
     boris_answers(anna_writes(api_channel))
-    Breaker.objects.create(
+    CircuitBreaker.objects.create(
         api_channel=api_channel, is_open=True, pause_seconds=30, probe_at=timezone.now() - timedelta(1)
     )
 
@@ -258,7 +258,7 @@ def test_two_workers_get_one_probe_between_them(api_channel: ApiChannel) -> None
 
     assert len(dispatcher.claim_deliveries(uuid.uuid4(), limit=5)) == 1
     assert dispatcher.claim_deliveries(uuid.uuid4(), limit=5) == []
-    Breaker.objects.update(probe_at=F("probe_at") - timedelta(seconds=circuit_breaker.PROBE_SECONDS + 1))
+    CircuitBreaker.objects.update(probe_at=F("probe_at") - timedelta(seconds=circuit_breaker.PROBE_SECONDS + 1))
     assert len(dispatcher.claim_deliveries(uuid.uuid4(), limit=5)) == 1
 
 

@@ -12,7 +12,7 @@ from django.test import Client
 from django.utils import timezone
 
 from bridge.conversations import closing_reminders, receiving, tickets
-from bridge.models import Conversation, ServiceWindow, Ticket, WindowWarning
+from bridge.models import ClosingReminder, Conversation, ServiceWindow, Ticket
 from bridge.relay import reply_submission
 from channels_setup.models import ApiChannel, ChatChannel
 from channels_setup.providers.base import ContactInfo, MessageReceived
@@ -41,7 +41,7 @@ def writes(channel: ApiChannel, name: str = "Анна", *, left: timedelta = tim
 
 
 def marks() -> list[int]:
-    return list(WindowWarning.objects.order_by("pk").values_list("mark", flat=True))
+    return list(ClosingReminder.objects.order_by("pk").values_list("lead_minutes", flat=True))
 
 
 # --- once ------------------------------------------------------------------------------------------------
@@ -56,7 +56,7 @@ def test_each_mark_warns_once(channel: ApiChannel) -> None:
     assert closing_reminders.send_reminders(now=now + timedelta(hours=2, minutes=50)) == 1
     assert closing_reminders.send_reminders(now=now + timedelta(hours=2, minutes=59)) == 0
     assert marks() == [240, 60, 15]
-    assert chat.windows.get().warned_at is not None
+    assert chat.windows.get().reminded_at is not None
 
 
 def test_after_standing_still_only_the_nearest_mark_is_told(channel: ApiChannel) -> None:
@@ -73,7 +73,7 @@ def test_a_window_that_was_prolonged_begins_anew(channel: ApiChannel) -> None:
     closing_reminders.send_reminders()
 
     chat = writes(channel, left=timedelta(minutes=50))
-    assert chat.windows.get().warned_at is None
+    assert chat.windows.get().reminded_at is None
     closing_reminders.send_reminders()
 
     assert marks() == [15, 60]
@@ -98,7 +98,7 @@ def test_two_beats_at_once_warn_once(channel: ApiChannel) -> None:
         each.join()
     closing_reminders.send_reminders()
 
-    assert WindowWarning.objects.count() == WindowWarning.objects.values("window").distinct().count() == 30
+    assert ClosingReminder.objects.count() == ClosingReminder.objects.values("window").distinct().count() == 30
 
 
 # --- only when it matters --------------------------------------------------------------------------------
@@ -171,7 +171,7 @@ def test_a_channel_keeps_its_own_hours(channel: ApiChannel) -> None:
 
     closing_reminders.send_reminders(now=now)
 
-    assert WindowWarning.objects.get().chat_channel == other.default_chat_channel
+    assert ClosingReminder.objects.get().chat_channel == other.default_chat_channel
 
 
 @pytest.mark.parametrize(
@@ -209,7 +209,7 @@ def test_the_assignee_is_told_and_without_one_all_who_answer_there(channel: ApiC
     assert set(told(operator)) == {"Моя: the window closes in 49 min", "Ничья: the window closes in 40 min"}
     assert told(lena) == ["Ничья: the window closes in 40 min"]
     assert told(gleb()) == []
-    assert told(operator, after=WindowWarning.objects.latest("pk").pk) == []
+    assert told(operator, after=ClosingReminder.objects.latest("pk").pk) == []
 
 
 def test_what_was_answered_meanwhile_is_not_told_any_more(channel: ApiChannel) -> None:
@@ -222,7 +222,7 @@ def test_what_was_answered_meanwhile_is_not_told_any_more(channel: ApiChannel) -
     news = client.get("/chats/updates/?warned=0").json()
 
     assert news["warnings"]["items"] == []
-    assert news["warnings"]["last"] == WindowWarning.objects.get().pk
+    assert news["warnings"]["last"] == ClosingReminder.objects.get().pk
 
 
 def test_a_warning_wakes_the_idle_poll_of_those_it_is_for(channel: ApiChannel) -> None:

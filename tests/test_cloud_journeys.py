@@ -260,7 +260,7 @@ def test_a_picture_is_fetched_checked_and_shown(meta: MetaSimulator, channel: Ap
     assert inbound_downloads.download_due_files() == 1
 
     attachment = Attachment.objects.get()
-    assert (attachment.state, attachment.mime) == ("here", "image/jpeg")
+    assert (attachment.state, attachment.mime) == ("available", "image/jpeg")
     assert attachment.file.read() == b"\xff\xd8\xff picture"
     client.force_login(boris(channel.default_chat_channel))
     assert b"".join(client.get(f"/files/{attachment.pk}/").streaming_content) == b"\xff\xd8\xff picture"

@@ -150,7 +150,7 @@ def full(chat: Conversation, client: Client, tmp_path: Path, settings: Any) -> C
     )
     create_notice(chat, "contact_changed", before=PHONE, after=PHONE)
     Mismatch.objects.create(
-        kind="not_out",
+        kind="not_sent",
         api_channel=chat.api_channel,
         conversation=chat,
         message=sent,

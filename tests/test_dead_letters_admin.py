@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from bridge.channel_health import alerts
 from bridge.maintenance import reconciliation
-from bridge.models import Alert, Breaker, BulkAction, Delivery, DeliveryDecision, Mismatch, ServiceWindow
+from bridge.models import Alert, BulkAction, CircuitBreaker, Delivery, DeliveryDecision, Mismatch, ServiceWindow
 from bridge.outbox import bulk_resend
 from channels_setup.models import ApiChannel
 from tests.factories import (
@@ -79,7 +79,7 @@ def test_the_list_says_why_and_what_sending_again_would_come_to_now(admin_client
 
 def test_the_forecast_knows_the_pause_and_the_breaker(admin_client: Client, channel: ApiChannel) -> None:
     dead(channel)
-    Breaker.objects.create(api_channel=channel, is_open=True)
+    CircuitBreaker.objects.create(api_channel=channel, is_open=True)
     assert "does not answer just now" in html(admin_client, LIST)
 
     channel.pause()
@@ -239,7 +239,7 @@ def test_mismatches_are_listed_with_what_helps_and_lead_from_the_start_page(
     start = html(admin_client, "/")
     assert "stand differently on the two sides" in start
     assert f"/admin/bridge/mismatch/?api_channel__id__exact={channel.pk}" in start
-    assert "counted as sent" in html(admin_client, "/admin/bridge/mismatch/", api_channel__id__exact=channel.pk)
+    assert "marked as sent" in html(admin_client, "/admin/bridge/mismatch/", api_channel__id__exact=channel.pk)
     assert "send it again" in html(admin_client, f"/admin/bridge/mismatch/{mismatch.pk}/change/")
 
 

@@ -20,7 +20,16 @@ from bridge.conversations import assignments, closing_reminders
 from bridge.files import provider_uploads, uploads
 from bridge.inbox import pending_corrections
 from bridge.maintenance import erasure, housekeeping, reconciliation
-from bridge.models import Breaker, BulkAction, Conversation, Delivery, HeldReply, Message, PendingCorrection, Upload
+from bridge.models import (
+    BulkAction,
+    CircuitBreaker,
+    Conversation,
+    Delivery,
+    HeldReply,
+    Message,
+    PendingCorrection,
+    Upload,
+)
 from bridge.outbox import bulk_resend, dispatcher, recipient_addresses, results
 from bridge.relay import held_replies
 from channels_setup import failing_items
@@ -94,7 +103,7 @@ def two_listing_channels() -> None:
 
 def two_failing_channels() -> None:
     for channel in ApiChannelFactory.create_batch(2):
-        Breaker.objects.create(api_channel=channel, failing_since=timezone.now() - timedelta(days=3))
+        CircuitBreaker.objects.create(api_channel=channel, failing_since=timezone.now() - timedelta(days=3))
 
 
 def two_expired_windows() -> None:
@@ -135,7 +144,7 @@ LOOPS = {
         None,
         False,
     ),
-    "watches": Loop(lambda: None, tasks.watch, at(alerts, "review_alerts"), None, None, False),
+    "watches": Loop(lambda: None, tasks.check_health, at(alerts, "review_alerts"), None, None, False),
     "webhook inactivity": Loop(
         two_channels,
         webhook_inactivity.check_webhook_inactivity,
@@ -214,7 +223,7 @@ def test_the_other_watches_are_kept_when_one_fails(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(alerts, "review_alerts", fails)
     monkeypatch.setattr(webhook_inactivity, "check_webhook_inactivity", lambda: watched.append("silence"))
 
-    assert tasks.watch() == 0
+    assert tasks.check_health() == 0
     assert watched == ["silence"]
 
 

@@ -93,7 +93,7 @@ def test_a_senders_name_never_reaches_the_disk(waiting: Attachment, name: str, m
     assert re.fullmatch(r"[0-9a-f]{32}", stored.name)
     assert (stored.stat().st_mode & 0o777, stored.parent.stat().st_mode & 0o777) == (0o600, 0o700)
     waiting.refresh_from_db()
-    assert (waiting.state, media_root / waiting.file.name) == ("here", stored)
+    assert (waiting.state, media_root / waiting.file.name) == ("available", stored)
 
 
 def test_a_file_that_cannot_be_stored_stops_no_other(
@@ -122,7 +122,7 @@ def test_a_file_that_cannot_be_stored_stops_no_other(
     assert inbound_downloads.download_due_files() == 1
     waiting.refresh_from_db()
     good.refresh_from_db()
-    assert (waiting.state, waiting.error, good.state) == ("waiting", "internal_error", "here")
+    assert (waiting.state, waiting.error, good.state) == ("waiting", "internal_error", "available")
 
 
 @pytest.fixture

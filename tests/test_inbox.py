@@ -231,7 +231,7 @@ def test_what_is_stored_while_a_worker_is_at_it_calls_no_other(
     store(0)
 
     assert processing.process_inbox() == 4
-    assert called == ["bridge.tasks.drain_inbox"]
+    assert called == ["bridge.tasks.process_inbox"]
     store(9)
     assert len(called) == 2
 

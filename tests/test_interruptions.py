@@ -22,7 +22,7 @@ from bridge.maintenance import erasure, housekeeping
 from bridge.models import (
     Attachment,
     Attempt,
-    Breaker,
+    CircuitBreaker,
     Contact,
     Conversation,
     Delivery,
@@ -264,7 +264,7 @@ def test_a_claim_waits_for_no_breaker_that_another_worker_has_in_hand(receiver: 
     busy, well = create_channel_to(receiver, "/busy"), create_channel_to(receiver, "/well")
     for channel in (busy, well):
         boris_answers(anna_writes(channel, who=f"anna-{channel.pk}"))
-        Breaker.objects.create(api_channel=channel, is_open=True, probe_at=timezone.now() - timedelta(seconds=1))
+        CircuitBreaker.objects.create(api_channel=channel, is_open=True, probe_at=timezone.now() - timedelta(seconds=1))
 
     with Held(lambda: circuit_breaker.lock_breakers([busy.pk])), connection.cursor() as cursor:
         cursor.execute("SET lock_timeout = '2s'")
@@ -285,7 +285,7 @@ def test_breakers_are_locked_in_one_order_whatever_came_back_first(
     for channel in (first, second):
         receiver.answer(f"/{'first' if channel == first else 'second'}", status=500)
         boris_answers(anna_writes(channel, who=f"anna-{channel.pk}"))
-        Breaker.objects.create(api_channel=channel)
+        CircuitBreaker.objects.create(api_channel=channel)
     token = uuid.uuid4()
     tried = [
         results.AttemptResult(
@@ -313,7 +313,7 @@ def test_breakers_are_locked_in_one_order_whatever_came_back_first(
         while not _somebody_waits_for_a_lock():
             assert timezone.now() < until
         with transaction.atomic():  # the second is still free: the one who waits has not taken it
-            assert Breaker.objects.select_for_update(nowait=True, no_key=True).get(api_channel=second)
+            assert CircuitBreaker.objects.select_for_update(nowait=True, no_key=True).get(api_channel=second)
     writer.join(30)
 
     assert set(Delivery.objects.values_list("state", flat=True)) == {"pending"}

@@ -17,7 +17,7 @@ from django.utils import timezone
 from bridge.maintenance import housekeeping
 from bridge.models import Conversation, Delivery, Draft, Message, ServiceWindow, Ticket
 from bridge.relay import reply_submission
-from bridge.tasks import drain_outbox
+from bridge.tasks import send_due_deliveries
 from bridge.uapi.base import NOT_SENT
 from channels_setup.models import ApiChannel
 from tests.factories import ApiChannelFactory, TemplateFactory, boris
@@ -263,7 +263,7 @@ def test_provider_down_then_up_gets_everything_once_and_in_order(
     receiver.answer("/hook", status=200)
     for _ in range(3):
         Delivery.objects.filter(state="pending").update(next_attempt_at=timezone.now())
-        drain_outbox.delay()
+        send_due_deliveries.delay()
         worker.settle()
 
     taken = [status_of(pk) for pk in sent]

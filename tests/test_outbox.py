@@ -669,7 +669,7 @@ def test_what_is_committed_while_somebody_hands_over_calls_no_other(
     answers(chats.pop())
 
     assert dispatcher.send_due_deliveries() == 4
-    assert called == ["bridge.tasks.drain_outbox"]
+    assert called == ["bridge.tasks.send_due_deliveries"]
     chats.append(anna_writes(api_channel, who="late"))
     answers(chats.pop())
     assert len(called) == 2

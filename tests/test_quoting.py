@@ -111,7 +111,7 @@ def test_a_template_quotes_too_and_a_held_text_does_when_it_goes(desk: Client, a
         {"text": "4 500 рублей", "replies_to": asked.pk},
         headers=SCRIPT,
     )
-    assert HeldReply.objects.get().opener != HeldReply.objects.get().message
+    assert HeldReply.objects.get().opening_template != HeldReply.objects.get().message
     writes(chat.api_channel, "Анна", "Да?")
     held_replies.release_held_replies([chat.pk])
     assert Message.objects.get(text="4 500 рублей").quoted == asked

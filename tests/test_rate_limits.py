@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from bridge.channel_health import rate_limits
 from bridge.conversations import receiving
-from bridge.models import Breaker, Conversation, Delivery, RateLimit
+from bridge.models import CircuitBreaker, Conversation, Delivery, RateLimit
 from bridge.outbox import dispatcher
 from bridge.relay import reply_submission
 from channels_setup.models import ApiChannel
@@ -194,9 +194,9 @@ def test_a_provider_that_asks_for_quiet_gets_it_on_the_whole_channel(
     dispatcher.send_due_deliveries()
 
     assert len(receiver.requests) == 1
-    assert Breaker.objects.get().paused_until > timezone.now() + timedelta(seconds=45)
+    assert CircuitBreaker.objects.get().paused_until > timezone.now() + timedelta(seconds=45)
     assert dispatcher.get_oldest_due_age(now=timezone.now() + timedelta(seconds=30)) == 0
-    Breaker.objects.update(paused_until=timezone.now())
+    CircuitBreaker.objects.update(paused_until=timezone.now())
     dispatcher.send_due_deliveries()
     assert len(receiver.requests) == 2  # Ivan's: Anna's keeps to its own timetable
 

@@ -43,7 +43,7 @@ def test_what_is_in_order_is_no_mismatch(channel: ApiChannel) -> None:
 def test_accepted_and_not_gone_out_is_shown_until_it_goes_out(channel: ApiChannel) -> None:
     delivery = DeliveryFactory(message=ours(channel, status="pending"))
 
-    assert found() == found() == {("not_out", delivery.message_id)}
+    assert found() == found() == {("not_sent", delivery.message_id)}
     assert Alert.objects.get(settled_at=None).details["count"] == 1
 
     Message.objects.update(status="delivered")
@@ -69,7 +69,7 @@ def test_a_message_that_nothing_carries_is_shown(channel: ApiChannel) -> None:
 def test_a_message_counted_as_sent_whose_delivery_died_is_shown(channel: ApiChannel) -> None:
     delivery = DeliveryFactory(message=ours(channel, ago=timedelta(hours=1), status="sent"), state="dead")
 
-    assert found() == {("said_sent", delivery.message_id)}
+    assert found() == {("marked_sent", delivery.message_id)}
 
 
 @pytest.mark.parametrize("state", ["dead", "unknown"])

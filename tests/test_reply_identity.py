@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from bridge.helpdesk import reply_identity
 from bridge.maintenance import housekeeping
-from bridge.models import Conversation, HelpdeskBurst, HelpdeskReply
+from bridge.models import Conversation, HelpdeskDuplicateWindow, HelpdeskReply
 from channels_setup.providers.base.helpdesk import CommentAdded, MessageSent, TicketState
 from tests.factories import ConversationFactory
 
@@ -42,7 +42,7 @@ def relayed(
 ) -> Counter[str]:
     """What goes out when these events come at these seconds, in the order of their coming."""
     HelpdeskReply.objects.all().delete()
-    HelpdeskBurst.objects.all().delete()
+    HelpdeskDuplicateWindow.objects.all().delete()
     out: Counter[str] = Counter()
     for at, event in sorted(arrivals, key=lambda arrival: arrival[0]):
         moment = NOON + timedelta(seconds=at)
@@ -127,4 +127,4 @@ def test_identities_are_kept_as_long_as_raw_events(conversation: Conversation) -
 
     housekeeping.prune_expired_rows()
 
-    assert HelpdeskReply.objects.count() == HelpdeskBurst.objects.count() == 1
+    assert HelpdeskReply.objects.count() == HelpdeskDuplicateWindow.objects.count() == 1

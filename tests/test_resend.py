@@ -9,7 +9,7 @@ from django.db.models import F
 from django.utils import timezone, translation
 
 from bridge.channel_health import circuit_breaker
-from bridge.models import Attempt, Breaker, BulkAction, Delivery, DeliveryDecision, Message, ServiceWindow
+from bridge.models import Attempt, BulkAction, CircuitBreaker, Delivery, DeliveryDecision, Message, ServiceWindow
 from bridge.outbox import bulk_resend, dispatcher, resend
 from bridge.outbox.bulk_resend import DeadLetterFilter
 from channels_setup.models import ApiChannel
@@ -77,7 +77,7 @@ def test_an_unknown_outcome_and_a_paused_channel_are_foretold(dead: Delivery, ap
 
 
 def test_a_destination_that_is_down_is_foretold_as_waiting(dead: Delivery, api_channel: ApiChannel) -> None:
-    Breaker.objects.create(api_channel=api_channel, is_open=True)
+    CircuitBreaker.objects.create(api_channel=api_channel, is_open=True)
 
     assert foretold(dead) == "breaker_open"
     assert resend.preview_resend([dead])[0].goes_out

@@ -391,10 +391,10 @@ def test_unrouted_events_that_are_dealt_with_end_the_alert(client: Client, first
 def test_housekeeping_ends_an_alert_whose_events_are_gone(client: Client, first: ApiChannel) -> None:
     post(client, first, text("x", number=UNKNOWN))
     processing.process_inbox()
-    tasks.watch()
+    tasks.check_health()
     assert alert()
     WebhookEvent.objects.all().delete()
-    tasks.watch()
+    tasks.check_health()
     assert not Alert.objects.filter(settled_at=None).exists()
 
 
@@ -523,7 +523,7 @@ def test_the_alert_of_groups_is_raised_once_and_ends_by_itself(client: Client, f
     assert Alert.objects.get().details == {"count": 3}
 
     Alert.objects.update(raised_at=timezone.now() - timedelta(days=4))
-    tasks.watch()
+    tasks.check_health()
     post(client, first, change(field, value, number=PHONE_NUMBER_ID))
     processing.process_inbox()
     assert not Alert.objects.filter(settled_at=None).exists()

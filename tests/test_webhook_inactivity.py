@@ -49,7 +49,7 @@ def test_the_alert_stands_until_the_next_event(channel: Any) -> None:
         rhythm={**channel.provider_status["rhythm"], "quiets": {"1": 3600, "2": 3600, "3": 7200}}
     )
     webhook_inactivity.check_webhook_inactivity()
-    assert alerts_standing() == ["silent"]
+    assert alerts_standing() == ["webhook_inactivity"]
 
     event_came(channel, now)
     assert alerts_standing() == []

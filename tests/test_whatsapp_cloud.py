@@ -444,7 +444,7 @@ def test_an_event_that_is_all_news_that_we_do_not_use_says_so(client: Client) ->
         processing.process_inbox()
 
     event = WebhookEvent.objects.get()
-    assert event.state == "processed" and event.error.startswith("Nothing in it concerns this channel")
+    assert event.state == "processed" and event.error.startswith("Nothing in this event concerns this channel")
     channel.refresh_from_db()
     assert channel.first_inbound_at is None
 

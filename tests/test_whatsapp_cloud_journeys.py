@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from bridge.models import Attachment, Conversation, Delivery, Message, RateLimit, ServiceWindow, WebhookEvent
 from bridge.relay import reply_submission
-from bridge.tasks import drain_outbox
+from bridge.tasks import send_due_deliveries
 from channels_setup.models import ApiChannel
 from channels_setup.provisioning import add_api_channel
 from templates_registry.models import Status, Template
@@ -79,7 +79,7 @@ class Shop:
     def try_again(self) -> None:
         """What waits for its next try is due now."""
         Delivery.objects.filter(state="pending").update(next_attempt_at=timezone.now())
-        drain_outbox.delay()
+        send_due_deliveries.delay()
 
     def settle(self) -> None:
         self.meta.quiet()
@@ -471,7 +471,7 @@ def test_a_picture_is_fetched_with_the_token_and_shown(shop: Shop) -> None:
     wamid = shop.anna.sends_image(picture, caption="Вот такие")
 
     attachment = once(
-        lambda: Attachment.objects.filter(message__external_id=wamid, state=Attachment.State.HERE).first()
+        lambda: Attachment.objects.filter(message__external_id=wamid, state=Attachment.State.AVAILABLE).first()
     )
     assert attachment.file.read() == picture
     assert (attachment.mime, attachment.message.text) == ("image/jpeg", "Вот такие")

@@ -163,7 +163,7 @@ PARSERS = {
     "words found": Parser(
         lambda text: search_excerpts.excerpt_around(text, "a b ж ( * 1"), 65_536, (*SPACES, *WORDS, *MARKS)
     ),
-    "words searched": Parser(search._words, 100_000, (*SPACES, *WORDS)),
+    "words searched": Parser(search._split_words, 100_000, (*SPACES, *WORDS)),
     "name of a variable": Parser(
         lambda text: [
             prefill.NAME_WORDS.search(text),

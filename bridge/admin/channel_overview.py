@@ -15,7 +15,7 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
 
-from bridge.models import Breaker, Delivery, Message
+from bridge.models import CircuitBreaker, Delivery, Message
 from channels_setup.models import ApiChannel, ChannelState
 
 from . import channel_stats, start_page
@@ -58,7 +58,7 @@ def channel_overviews() -> list[ChannelOverview]:
     waiting = _waiting_deliveries(ids)
     troubled = Delivery.objects.filter(state__in=channel_stats.TROUBLE_STATES, api_channel__in=ids).order_by()
     dead = dict(troubled.values_list("api_channel").annotate(Count("pk")))
-    shut = set(Breaker.objects.filter(api_channel__in=ids, is_open=True).values_list("api_channel", flat=True))
+    shut = set(CircuitBreaker.objects.filter(api_channel__in=ids, is_open=True).values_list("api_channel", flat=True))
     found = []
     for channel in channels:
         inbound = _rotate_hours(begin, messages[channel.pk][Message.Direction.INBOUND])

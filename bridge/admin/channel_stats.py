@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from bridge import outcomes
 from bridge.channel_health import alerts, circuit_breaker
-from bridge.models import Alert, Attempt, Breaker, Delivery, Message, WebhookEvent
+from bridge.models import Alert, Attempt, CircuitBreaker, Delivery, Message, WebhookEvent
 from channels_setup.models import ApiChannel, ChannelState
 from channels_setup.providers.base import ACCEPTED
 
@@ -91,7 +91,7 @@ def collect_channel_stats(channel: ApiChannel) -> ChannelStats:
 
 def _next_try(channel: ApiChannel, *, now: datetime) -> datetime | None:
     """While the breaker is open nothing but its probe goes out."""
-    if opened := Breaker.objects.filter(api_channel=channel, is_open=True).first():
+    if opened := CircuitBreaker.objects.filter(api_channel=channel, is_open=True).first():
         return opened.probe_at
     first = circuit_breaker.find_waiting_deliveries(channel.pk, now=now).first()
     return first.next_attempt_at if first else None

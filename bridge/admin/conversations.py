@@ -261,7 +261,7 @@ class ServiceWindowAdmin(ReadOnlyAdmin):
     opened = column("opened_at", pgettext_lazy("window", "opened"))
     expires = column("expires_at", _("expires"))
     replied = column("first_reply_at", _("first reply"))
-    warned = column("warned_at", _("warned"))
+    warned = column("reminded_at", _("warned"))
 
     @admin.display(description=_("chat"))
     def chat(self, window: ServiceWindow) -> SafeString:
@@ -400,7 +400,7 @@ class HeldReplyAdmin(ReadOnlyAdmin):
 
     @admin.display(description=_("template that went out"))
     def went_out(self, reply: HeldReply) -> SafeString | str:
-        return link_to(reply.opener)
+        return link_to(reply.opening_template)
 
     @admin.display(description=_("message it became"))
     def became(self, reply: HeldReply) -> SafeString | str:

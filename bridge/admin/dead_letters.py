@@ -398,9 +398,11 @@ class MismatchAdmin(ReadOnlyAdmin):
 
 
 ADVICE = {
-    Mismatch.Kind.NOT_OUT: _("Look at its delivery: what the destination answered, and when the next try is."),
+    Mismatch.Kind.NOT_SENT: _("Look at its delivery: what the destination answered, and when the next try is."),
     Mismatch.Kind.NO_DELIVERY: _("It was written down but nothing sends it. Ask the operator to write it once more."),
-    Mismatch.Kind.SAID_SENT: _("The operator sees it as sent. Look at the delivery and send it again if it is needed."),
+    Mismatch.Kind.MARKED_SENT: _(
+        "The operator sees it as sent. Look at the delivery and send it again if it is needed."
+    ),
     Mismatch.Kind.UNCONFIRMED: _("Ask the provider by its id of the message whether it arrived."),
     Mismatch.Kind.STRAY: _("Another program may be sending from the same number: ask the provider by its id."),
 }

@@ -86,10 +86,10 @@ def filter_contacts_by_phone(rows: QuerySet[Contact], phone: str) -> QuerySet[Co
 
 def search_contacts(rows: QuerySet[Contact], query: str) -> QuerySet[Contact]:
     """The beginnings of the name's words, or digits of the phone."""
-    asked = search.person(query)
+    asked = search.build_contact_query(query)
     if asked is None:
         return rows.none()
-    found = Contact.objects.annotate(words=search.contact_words()).filter(words=asked)
+    found = Contact.objects.annotate(words=search.build_contact_vector()).filter(words=asked)
     return rows.filter(Q(pk__in=found.values("pk")) | Q(pk__in=found.values("merged_into")))
 
 

@@ -15,7 +15,7 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from bridge import outcomes, service_window
-from bridge.models import Alert, Breaker, Delivery
+from bridge.models import Alert, CircuitBreaker, Delivery
 from channels_setup.failing_items import FailingItems
 from channels_setup.models import ChannelState
 
@@ -34,7 +34,7 @@ SENTENCES: Mapping[str, Promise] = {
     Kind.SWITCHED_OFF: _(
         "“%(channel)s” was paused by the portal: %(why)s Nothing is lost; resume it when it is mended."
     ),
-    Kind.SILENT: _(
+    Kind.WEBHOOK_INACTIVITY: _(
         "No webhook has come to “%(channel)s” for %(hours)s hours, more than twice its longest quiet of late. "
         "Look whether the provider still knows our address."
     ),
@@ -90,9 +90,11 @@ def _review_failing_channels() -> None:
     A channel that is paused does not fail: when it is resumed the five days begin anew.
     """
     now = service_window.database_now()
-    Breaker.objects.filter(api_channel__state=ChannelState.PAUSED, failing_since__lt=now).update(failing_since=now)
+    CircuitBreaker.objects.filter(api_channel__state=ChannelState.PAUSED, failing_since__lt=now).update(
+        failing_since=now
+    )
     earliest = SWITCHED_OFF_AFTER * min(ALERT_PERCENTAGES) / 100
-    troubled = Breaker.objects.filter(failing_since__lte=now - earliest).select_related("api_channel")
+    troubled = CircuitBreaker.objects.filter(failing_since__lte=now - earliest).select_related("api_channel")
     failing = set()
     for row in troubled:
         failing.add(row.pk)
@@ -107,12 +109,12 @@ def _review_failing_channels() -> None:
         settle_alert(Kind.SWITCHED_OFF, api_channel_id=alert.api_channel_id)
 
 
-def _review_failing_channel(row: Breaker, *, now: datetime) -> bool:
+def _review_failing_channel(row: CircuitBreaker, *, now: datetime) -> bool:
     """Note or switch off a channel that fails for days; return whether it goes on failing."""
     assert row.failing_since is not None
     lasting = now - row.failing_since
     if _was_resumed_by_admin(row):
-        Breaker.objects.filter(pk=row.pk).update(failing_since=now)
+        CircuitBreaker.objects.filter(pk=row.pk).update(failing_since=now)
         return False
     if lasting >= SWITCHED_OFF_AFTER:
         _switch_off(row, now=now)
@@ -122,16 +124,16 @@ def _review_failing_channel(row: Breaker, *, now: datetime) -> bool:
     return True
 
 
-def _was_resumed_by_admin(row: Breaker) -> bool:
+def _was_resumed_by_admin(row: CircuitBreaker) -> bool:
     """We paused it, and an admin has resumed it since: the alert still stands, the pause does not."""
     paused_by_us = _get_open_alerts(Kind.SWITCHED_OFF, api_channel_id=row.pk, delivery_id=None).exists()
     return paused_by_us and row.api_channel.state != ChannelState.PAUSED
 
 
 @transaction.atomic
-def _switch_off(row: Breaker, *, now: datetime) -> None:
+def _switch_off(row: CircuitBreaker, *, now: datetime) -> None:
     row.api_channel.pause()
-    Breaker.objects.filter(pk=row.pk).update(failing_since=now)
+    CircuitBreaker.objects.filter(pk=row.pk).update(failing_since=now)
     raise_alert(Kind.SWITCHED_OFF, api_channel_id=row.pk, why_code="failing_for_days")
 
 

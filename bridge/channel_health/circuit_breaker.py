@@ -15,7 +15,7 @@ from django.db import connection, transaction
 from django.db.models import QuerySet
 
 from bridge import outcomes, service_window
-from bridge.models import Alert, Breaker, Delivery
+from bridge.models import Alert, CircuitBreaker, Delivery
 
 from . import alerts
 
@@ -32,16 +32,16 @@ PROBE_SECONDS = 60  # a probe whose worker died is given up after this: as long 
 # deadlock.
 PROBE_SQL = """
     WITH ripe AS MATERIALIZED (
-        SELECT api_channel_id FROM bridge_breaker b
+        SELECT api_channel_id FROM bridge_circuitbreaker b
         WHERE is_open AND %(probes)s AND probe_at <= clock_timestamp() AND clock_timestamp() >= (
             SELECT min(d.next_attempt_at) FROM bridge_delivery d
             WHERE d.api_channel_id = b.api_channel_id AND d.chat_channel_id IS NULL
               AND d.state IN ('pending', 'sending'))
         FOR NO KEY UPDATE OF b SKIP LOCKED)
-    UPDATE bridge_breaker
+    UPDATE bridge_circuitbreaker
     SET is_probing = TRUE, probe_at = clock_timestamp() + make_interval(secs => %(probe_seconds)s)
-    FROM ripe WHERE bridge_breaker.api_channel_id = ripe.api_channel_id
-    RETURNING bridge_breaker.api_channel_id
+    FROM ripe WHERE bridge_circuitbreaker.api_channel_id = ripe.api_channel_id
+    RETURNING bridge_circuitbreaker.api_channel_id
 """
 
 
@@ -63,7 +63,7 @@ def record_outcomes(results: Iterable[tuple[int, bool]]) -> set[int]:
         if row is None:
             if all(worked_list):
                 continue
-            Breaker.objects.bulk_create([Breaker(api_channel_id=channel_id)], ignore_conflicts=True)
+            CircuitBreaker.objects.bulk_create([CircuitBreaker(api_channel_id=channel_id)], ignore_conflicts=True)
             (row,) = lock_breakers([channel_id])  # ours, or another worker's of the same moment
         if not row.is_troubled and all(worked_list):
             continue
@@ -78,20 +78,22 @@ def record_outcomes(results: Iterable[tuple[int, bool]]) -> set[int]:
 
 def _any_known(channel_ids: Iterable[int]) -> bool:
     with connection.cursor() as cursor:  # plain SQL as in ``service_window``: asked after every success
-        cursor.execute("SELECT 1 FROM bridge_breaker WHERE api_channel_id = ANY(%s) LIMIT 1", [list(channel_ids)])
+        cursor.execute(
+            "SELECT 1 FROM bridge_circuitbreaker WHERE api_channel_id = ANY(%s) LIMIT 1", [list(channel_ids)]
+        )
         return cursor.fetchone() is not None
 
 
-def lock_breakers(channel_ids: Iterable[int]) -> list[Breaker]:
+def lock_breakers(channel_ids: Iterable[int]) -> list[CircuitBreaker]:
     """These channels' rows until the transaction ends. In one order for all, so that no two wait for each other."""
-    rows = Breaker.objects.select_for_update(no_key=True).filter(api_channel__in=set(channel_ids))
+    rows = CircuitBreaker.objects.select_for_update(no_key=True).filter(api_channel__in=set(channel_ids))
     return list(rows.order_by("pk"))
 
 
 def pause_destination(channel_id: int, *, seconds: float) -> None:
     """The other side asked for quiet on the whole channel: nothing goes out for so long."""
     until = service_window.database_now() + timedelta(seconds=seconds)
-    Breaker.objects.update_or_create(api_channel_id=channel_id, defaults={"paused_until": until})
+    CircuitBreaker.objects.update_or_create(api_channel_id=channel_id, defaults={"paused_until": until})
 
 
 def find_waiting_deliveries(channel_id: int, *, now: datetime) -> QuerySet[Delivery]:
@@ -112,11 +114,11 @@ def retry_waiting_now(channel_id: int) -> int:
         later = find_waiting_deliveries(channel_id, now=now)[:MAX_RETRIED_NOW]
         ids = list(later.select_for_update(skip_locked=True, no_key=True).values_list("pk", flat=True))
         Delivery.objects.filter(pk__in=ids).update(next_attempt_at=now)
-    opened = Breaker.objects.filter(api_channel=channel_id, is_open=True, is_probing=False).update(probe_at=now)
+    opened = CircuitBreaker.objects.filter(api_channel=channel_id, is_open=True, is_probing=False).update(probe_at=now)
     return max(len(ids), opened)
 
 
-def _count_outcome(row: Breaker, worked: bool, *, now: datetime) -> None:
+def _count_outcome(row: CircuitBreaker, worked: bool, *, now: datetime) -> None:
     row.recent = [[at, good] for at, good in row.recent if now.timestamp() - at < SAMPLE_INTERVAL.total_seconds()][
         -200:
     ]
@@ -139,11 +141,11 @@ def _count_outcome(row: Breaker, worked: bool, *, now: datetime) -> None:
         alerts.raise_alert(Alert.Kind.BREAKER, api_channel_id=row.api_channel_id)
 
 
-def _mostly_failing(row: Breaker) -> bool:
+def _mostly_failing(row: CircuitBreaker) -> bool:
     failed = sum(1 for _at, worked in row.recent if not worked)
     return len(row.recent) >= MIN_SAMPLES and failed >= FAILURE_SHARE * len(row.recent)
 
 
-def _open_breaker(row: Breaker, seconds: int, *, now: datetime) -> None:
+def _open_breaker(row: CircuitBreaker, seconds: int, *, now: datetime) -> None:
     row.is_open, row.is_probing, row.pause_seconds = True, False, seconds
     row.probe_at = now + timedelta(seconds=seconds)

@@ -36,9 +36,9 @@ def _check_channel(channel: ApiChannel, *, now: datetime) -> None:
     rhythm = _update_rhythm(channel, now=now)
     if is_inactive(rhythm, now=now) and channel.state != ChannelState.PAUSED:
         hours = round((now - datetime.fromisoformat(rhythm["last"])) / timedelta(hours=1))
-        alerts.raise_alert(alerts.Kind.SILENT, api_channel_id=channel.pk, hours=hours)
+        alerts.raise_alert(alerts.Kind.WEBHOOK_INACTIVITY, api_channel_id=channel.pk, hours=hours)
     else:
-        alerts.settle_alert(alerts.Kind.SILENT, api_channel_id=channel.pk)
+        alerts.settle_alert(alerts.Kind.WEBHOOK_INACTIVITY, api_channel_id=channel.pk)
 
 
 def _update_rhythm(channel: ApiChannel, *, now: datetime) -> dict[str, Any]:

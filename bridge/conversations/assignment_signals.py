@@ -1,4 +1,4 @@
-"""Signals after which somebody may no longer be able to answer their chats."""
+"""Signal handlers that release assignments when users lose access."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def on_user_saved(created: bool, update_fields: Iterable[str] | None, raw: bool 
 
 
 def on_user_deleted(instance: Any, **_: Any) -> None:
-    """Before the database empties the assignee: afterwards nobody would know which chats to tell of."""
+    """Release the user's chats before the foreign keys are set to NULL."""
     assignments.release_user_assignments(instance)
 
 

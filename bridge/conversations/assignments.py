@@ -1,4 +1,4 @@
-"""Chats and requests of people who can no longer answer: deactivated, deleted, without their role or chat channel.
+"""Release assignments of users who can no longer answer: deactivated, deleted, without role or chat channel.
 
 Changes of users, groups and operators call ``release_lost_assignments`` at once. Beat calls it every minute, for
 changes that bypass signals (bulk updates, SQL).
@@ -12,7 +12,7 @@ from django.db import connection, transaction
 from django.db.models import Q
 
 from bridge import wakeups
-from bridge.models import Conversation, ServiceWindow, Ticket, WindowWarning
+from bridge.models import ClosingReminder, Conversation, ServiceWindow, Ticket
 from bridge.notices import create_notice
 from channels_setup.failing_items import FailingItems
 
@@ -41,8 +41,7 @@ def can_answer_condition(person: str) -> str:
 
 ASSIGNEE_CAN_ANSWER_CONDITION = can_answer_condition("c.assignee_id")
 
-# The assignees by a walk over the index that begins with them; then, of each who may not see all, the chats of
-# channels that are not theirs.
+# Walk the distinct assignees over their index. For each who may not see all channels, find chats of other channels.
 LOST_CHATS_SQL = f"""
 WITH RECURSIVE people AS (
     SELECT min(assignee_id) AS id FROM bridge_conversation WHERE assignee_id IS NOT NULL
@@ -79,7 +78,7 @@ LIMIT {RELEASE_BATCH}
 
 
 def release_lost_assignments() -> int:
-    """Unassign every chat and live request whose assignee can no longer answer there; how many chats."""
+    """Unassign every chat and open request whose assignee can no longer answer there. Return the number of chats."""
     released = 0
     while found := _find_lost_chats():
         done = 0
@@ -88,7 +87,7 @@ def release_lost_assignments() -> int:
                 done += release_chat(pk)
         released += done
         failed = sum(map(RELEASING.is_in_backoff, found))
-        if done + failed < len(found):  # somebody else is at it, or gave one back meanwhile
+        if done + failed < len(found):  # another worker is processing them, or they changed meanwhile
             return released
     return released
 
@@ -104,9 +103,9 @@ def _find_lost_chats() -> list[int]:
 
 @transaction.atomic
 def release_chat(conversation_id: int, *, leaving: Any = None) -> bool:
-    """Unassign one chat and its live requests from everybody who cannot answer, or is ``leaving``.
+    """Unassign one chat and its open requests from users who cannot answer, or from ``leaving``.
 
-    Requests of others stay theirs. A live request says so in the thread.
+    Requests of other users stay assigned. A notice in the thread reports each unassigned request.
     """
     conversation = receiving.lock_conversation(conversation_id)
     live = Ticket.objects.filter(conversation=conversation).exclude(status__in=Ticket.ENDED)
@@ -119,13 +118,13 @@ def release_chat(conversation_id: int, *, leaving: Any = None) -> bool:
     for request in requests:
         if request.assignee_id in lost:
             tickets.assign_ticket(request.pk, user_id=None)
-    told_of_chat = False
+    has_chat_notice = False
     if before is not None and before in lost:
-        told_of_chat = tickets.assign_chat(conversation_id, user_id=None).assignee_id is None and bool(requests)
+        has_chat_notice = tickets.assign_chat(conversation_id, user_id=None).assignee_id is None and bool(requests)
         _reset_reminders(conversation)
-        if told_of_chat:
+        if has_chat_notice:
             create_notice(conversation, "assignee_left", name=_name_of(lost[before]))
-    for request in requests[1:] if told_of_chat else requests:
+    for request in requests[1:] if has_chat_notice else requests:
         if request.assignee_id is not None and request.assignee_id in lost:
             name = _name_of(lost[request.assignee_id])
             create_notice(conversation, "request_assignee_left", name=name, number=request.pk)
@@ -133,15 +132,15 @@ def release_chat(conversation_id: int, *, leaving: Any = None) -> bool:
 
 
 def _reset_reminders(conversation: Conversation) -> None:
-    """Give the chat's closing warnings again, to all operators of the channel: they were for the assignee alone."""
+    """Delete the chat's closing reminders, so that all operators of the channel get them."""
     warned = ServiceWindow.objects.filter(conversation=conversation, state=ServiceWindow.State.OPEN)
-    warned = warned.exclude(warned_mark=None)
-    WindowWarning.objects.filter(window__in=warned.values("pk")).delete()
-    warned.update(warned_mark=None, warned_at=None)
+    warned = warned.exclude(reminded_lead_minutes=None)
+    ClosingReminder.objects.filter(window__in=warned.values("pk")).delete()
+    warned.update(reminded_lead_minutes=None, reminded_at=None)
 
 
 def release_user_assignments(user: Any) -> int:
-    """Unassign all chats and live requests of a user who is about to be deleted."""
+    """Unassign all chats and open requests of a user who is about to be deleted."""
     live = Ticket.objects.filter(assignee=user).exclude(status__in=Ticket.ENDED)
     chats = Conversation.objects.filter(Q(assignee=user) | Q(pk__in=live.values("conversation")))
     return sum(release_chat(pk, leaving=user) for pk in list(chats.order_by("pk").values_list("pk", flat=True)))
@@ -162,5 +161,5 @@ def _name_of(user: Any) -> str:
 
 
 def schedule_release() -> None:
-    """Have ``release_lost_assignments`` run after the commit. Beat does it within a minute if the call is lost."""
+    """Run ``release_lost_assignments`` after the commit. If the task is lost, beat runs it within a minute."""
     wakeups.enqueue_after_commit("release_assignments")

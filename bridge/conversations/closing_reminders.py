@@ -1,13 +1,13 @@
-"""Windows that will soon close on a client's unanswered words: operators are told, once for each mark.
+"""Closing reminders: warn operators before a window closes on an unanswered message, once per lead time.
 
-Beat rings; the work is one statement for each mark, claimed row by row (a row that another beat has is skipped, and
-the table takes a window, its end and a mark only once). The nearest mark goes first and silences the wider ones, so
-that after an hour of standing still a window with ten minutes left is spoken of once, and not three times.
+Each lead time is one SQL statement. Rows locked by another worker are skipped, and a unique constraint allows one
+reminder per window, expiry and lead time. The shortest lead time runs first and suppresses the longer ones, so that
+after an outage a window with ten minutes left gets one reminder and not three.
 
-A warning is for the assignee if they can answer now, else for all operators of the channel.
+A reminder is for the assignee if they can answer now, else for all operators of the channel.
 
-Out of working hours nobody is there to be told. So a mark that would fall behind the end of the day is taken
-before it: in the last half an hour all are due that would become so until the next morning.
+No reminders are sent outside working hours. In the last half hour of the working day, all reminders are sent that would
+become due before the next working day starts.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from django.db.models import F, Q
 
 from bridge import service_window
 from bridge.fanout import operator_notes
-from bridge.models import ServiceWindow, WindowWarning
+from bridge.models import ClosingReminder, ServiceWindow
 from channels_setup.failing_items import FailingItems
 from channels_setup.models import ChatChannel
 from channels_setup.providers import messengers
@@ -47,34 +47,34 @@ WITH due AS (
     WHERE w.state = 'open' AND w.expires_at > %(now)s AND w.expires_at <= %(until)s
       AND c.chat_channel_id = ANY(%(channels)s) AND {service_window.MISSED_CONDITION}
       AND NOT a.kind = ANY(%(free)s::text[])
-      AND (w.warned_mark IS NULL OR w.warned_mark > %(mark)s)
+      AND (w.reminded_lead_minutes IS NULL OR w.reminded_lead_minutes > %(lead_minutes)s)
     ORDER BY w.expires_at LIMIT {REMINDER_BATCH} FOR NO KEY UPDATE OF w SKIP LOCKED
-), told AS (
-    INSERT INTO bridge_windowwarning (window_id, expires_at, mark, chat_channel_id, assignee_id)
-    SELECT id, expires_at, %(mark)s, chat_channel_id, assignee_id FROM due
+), reminded AS (
+    INSERT INTO bridge_closingreminder (window_id, expires_at, lead_minutes, chat_channel_id, assignee_id)
+    SELECT id, expires_at, %(lead_minutes)s, chat_channel_id, assignee_id FROM due
     ON CONFLICT DO NOTHING RETURNING window_id
 )
-UPDATE bridge_servicewindow w SET warned_at = clock_timestamp(), warned_mark = %(mark)s
-FROM told WHERE w.id = told.window_id RETURNING w.id
+UPDATE bridge_servicewindow w SET reminded_at = clock_timestamp(), reminded_lead_minutes = %(lead_minutes)s
+FROM reminded WHERE w.id = reminded.window_id RETURNING w.id
 """
 
 
 @dataclass(frozen=True, kw_only=True)
 class PendingReminders:
-    """Warnings that still hold, the newest first, and the number of the newest one there is."""
+    """Reminders that still apply, newest first, and the ID of the newest reminder."""
 
     last: int
-    warnings: list[WindowWarning]
+    reminders: list[ClosingReminder]
 
 
 def send_reminders(*, now: datetime | None = None) -> int:
-    """Warn of every window that has reached a mark; how many warnings there were."""
+    """Create a reminder for every window that has reached a lead time. Return their number."""
     now = now or service_window.database_now()
     free = [kind for kind, provider in messengers().items() if not provider.service_window]
     warned = 0
     for minutes in sorted(minutes for minutes in settings.WINDOW_WARNING_MINUTES if minutes > 0):
         for until, channels in _find_due_channels(minutes, now=now).items():
-            values = {"now": now, "until": until, "channels": channels, "mark": minutes, "free": free}
+            values = {"now": now, "until": until, "channels": channels, "lead_minutes": minutes, "free": free}
             with CLAIMS.isolate((minutes, *channels)):
                 warned += _claim_all_reminders(values)
     return warned
@@ -89,30 +89,30 @@ def _claim_all_reminders(values: dict[str, Any]) -> int:
     return warned
 
 
-def get_reminder_horizon(hours: WorkingHours | None, mark: timedelta, *, now: datetime) -> datetime | None:
-    """Windows that end until then are due at this mark now; None: nobody is there to be told."""
+def get_reminder_horizon(hours: WorkingHours | None, lead_time: timedelta, *, now: datetime) -> datetime | None:
+    """Return the latest expiry this reminder covers, or None outside working hours."""
     if hours is None:
-        return now + mark
+        return now + lead_time
     if not hours.is_at_work(now):
         return None
     if now >= hours.end_of_day(now) - END_OF_DAY_MARGIN:
-        return hours.next_start(now) + mark
-    return now + mark
+        return hours.next_start(now) + lead_time
+    return now + lead_time
 
 
 def find_pending_reminders(user: Any, channels: Sequence[int], *, after: int) -> PendingReminders:
-    """What this user is to be told that came after the warning ``after``, where it is still so."""
+    """Return the reminders for this user that are newer than ID ``after`` and still apply."""
     own = Q(assignee=user.pk) | Q(assignee=None, chat_channel__in=list(channels))
-    fresh = WindowWarning.objects.filter(own, pk__gt=after)
+    fresh = ClosingReminder.objects.filter(own, pk__gt=after)
     holds = Q(window__state=ServiceWindow.State.OPEN, window__expires_at=F("expires_at"))
     holds &= Q(window__conversation__last_direction="inbound", window__conversation__chat_channel__in=list(channels))
     rows = fresh.filter(holds).select_related("window__conversation__contact").order_by("-pk")
     last = fresh.order_by("-pk").values_list("pk", flat=True).first()
-    return PendingReminders(last=last or after, warnings=list(rows[:REMINDER_BATCH]))
+    return PendingReminders(last=last or after, reminders=list(rows[:REMINDER_BATCH]))
 
 
 def _find_due_channels(minutes: int, *, now: datetime) -> dict[datetime, list[int]]:
-    """Until when windows are due at this mark, and in which channels."""
+    """Return chat channel IDs by the latest expiry that this lead time covers."""
     found: dict[datetime, list[int]] = defaultdict(list)
     for channel in ChatChannel.objects.all():
         with CHANNELS.isolate(channel.pk):

@@ -1,7 +1,7 @@
-"""Edit what is known of a contact: name, phone, e-mail and notes, each change on record.
+"""Contact editing: name, phone, email and notes, with a history of changes.
 
-What the provider reaches the contact by never changes here. Where that is the phone itself, the provider's id is set
-to the phone that was in use, and the new phone is for the record.
+Editing never changes the address that messages are sent to. If that is the phone itself, the provider's ID is set to
+the old phone before the new one is stored.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ validate_email = EmailValidator()
 
 
 class InvalidContactData(Exception):
-    """Values that cannot be stored: a sentence for each field."""
+    """Some values are not valid. ``fields``: field name -> sentence for the user."""
 
     def __init__(self, fields: Mapping[str, str]) -> None:
         super().__init__(" ".join(fields.values()))
@@ -40,7 +40,7 @@ class InvalidContactData(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Editor:
-    """Who makes a change: a person, or a program of an API channel."""
+    """Author of a change: a user, or a program of an API channel."""
 
     source: str
     user: Any = None
@@ -66,17 +66,17 @@ class Editor:
 def edit_contact(
     contact_id: int, values: Mapping[str, str], *, by: Editor, shown: Mapping[str, str] | None = None
 ) -> list[str]:
-    """Change the given fields; the names of those that changed. Raises ``InvalidContactData``.
+    """Change the given fields. Return the names of those that changed. Raises InvalidContactData.
 
-    ``shown``: the values that the person saw. A field that somebody else has changed meanwhile is not overwritten.
+    ``shown``: the values on the user's screen. A field that another user has changed meanwhile is not overwritten.
     """
-    told = validate_card(values)
+    new_values = validate_card(values)
     contact = Contact.objects.select_for_update(no_key=True).get(pk=contact_id)
     if contact.erased_at:
         raise InvalidContactData({"": _("This person has been erased.")})
-    changed = {name: value for name, value in told.items() if not _is_same(name, getattr(contact, name), value)}
+    changed = {name: value for name, value in new_values.items() if not _is_same(name, getattr(contact, name), value)}
     overtaken = {
-        name: _("Somebody has changed this meanwhile: it is now “%(value)s”.") % {"value": getattr(contact, name)}
+        name: _("Another user has changed this to “%(value)s”.") % {"value": getattr(contact, name)}
         for name in changed
         if shown is not None and name in shown and shown[name] != getattr(contact, name)
     }
@@ -94,7 +94,7 @@ def get_card(contact: Contact) -> dict[str, str]:
 
 
 def record_program_changes(contact: Contact, before: Mapping[str, str], *, api_channel: ApiChannel) -> None:
-    """Put on record what a program of an API channel has just written on a card."""
+    """Record the changes that a program of an API channel has just made to a contact."""
     by = Editor(source=ContactChange.Source.PROGRAM, api_channel=api_channel)
     changed = {name: value for name, value in get_card(contact).items() if value != before[name]}
     for name, value in changed.items():
@@ -117,13 +117,13 @@ def _save_card(contact: Contact, changed: Mapping[str, str]) -> None:
         contact.name_source = Contact.NameSource.PERSON if contact.name else Contact.NameSource.PROFILE
         fields.append("name_source")
     contact.save(update_fields=fields)
-    told = Conversation.objects.filter(contact=contact, helpdesk_chat__isnull=False).order_by("pk")
-    for pk in told.values_list("pk", flat=True):
+    chats = Conversation.objects.filter(contact=contact, helpdesk_chat__isnull=False).order_by("pk")
+    for pk in chats.values_list("pk", flat=True):
         helpdesk_messages.queue_changed_card(receiving.lock_conversation(pk))
 
 
 def _derive_address(contact: Contact) -> str:
-    """The phone as the provider's id, where the contact has been written to or has written by the phone alone."""
+    """Return the phone as provider ID, if messages were exchanged with the contact by phone alone; else ""."""
     if contact.external_id or contact.user_id or not contact.phone:
         return ""
     address = format_wire_phone(contact.phone)[:190]
@@ -132,32 +132,32 @@ def _derive_address(contact: Contact) -> str:
     return address if Message.objects.filter(conversation__contact=contact).exists() else ""
 
 
-def _is_same(name: str, stored: str, told: str) -> bool:
-    """A phone in another spelling is the same phone."""
-    if name == "phone" and stored and told:
-        return phone_key(stored) == phone_key(told)
-    return stored == told
+def _is_same(name: str, stored: str, new: str) -> bool:
+    """Return whether two values are equal. A phone in another spelling is equal."""
+    if name == "phone" and stored and new:
+        return phone_key(stored) == phone_key(new)
+    return stored == new
 
 
 def validate_card(values: Mapping[str, str]) -> dict[str, str]:
-    """The values as they are stored. Raises ``InvalidContactData`` with a sentence for each field that cannot be."""
-    told, wrong = {}, {}
+    """Return the values in the form in which they are stored. Raises InvalidContactData."""
+    valid, wrong = {}, {}
     for name, read in FIELD_PARSERS.items():
         if name not in values:
             continue
         try:
-            told[name] = read(values[name])
+            valid[name] = read(values[name])
         except ValueError as problem:
             wrong[name] = str(problem)
     if wrong:
         raise InvalidContactData(wrong)
-    return told
+    return valid
 
 
 def _parse_name(text: str) -> str:
     name = visible_name(text, limit=len(text))
     if text.strip() and not name:
-        raise ValueError(_("This name would not show on a screen. Give it visible characters."))
+        raise ValueError(_("This name has no visible characters. Enter another name."))
     if len(name) > LONGEST_NAME:
         raise ValueError(_("The name may have at most %(count)d characters.") % {"count": LONGEST_NAME})
     return name
@@ -167,13 +167,13 @@ def _parse_phone(text: str) -> str:
     text = text.strip()
     if not text:
         return ""
-    sentence = _("This is not a phone number. Give it with the country code, such as +7 921 555-01-04.")
+    sentence = _("This is not a phone number. Enter it with the country code, such as +7 921 555-01-04.")
     if len(text) > 40 or any(sign.isalpha() for sign in text):
         raise ValueError(sentence)
     key = phone_key(text)
     if key and not key.startswith(UNVERIFIED):
         return f"+{format_wire_phone(text)}"
-    # Numbering plans are changed more often than they are read: with its plus a possible number will do.
+    # Our numbering plans may be outdated: with a plus, a possible number is accepted.
     try:
         number = phonenumbers.parse(text)
     except phonenumbers.NumberParseException:
@@ -200,7 +200,7 @@ FIELD_PARSERS: dict[str, Callable[[str], str]] = {"name": _parse_name, "phone": 
 
 
 def differs_from_address(contact: Contact) -> bool:
-    """Whether messages go to another number than the phone on the card."""
+    """Return whether messages go to another number than the phone on the card."""
     return bool(contact.address_key and contact.phone_key and contact.address_key != contact.phone_key)
 
 
@@ -208,10 +208,10 @@ def differs_from_address(contact: Contact) -> bool:
 
 
 def validate_note_text(text: str) -> str:
-    """A note as it is stored. Raises ``InvalidContactData``."""
+    """Return the note in the form in which it is stored. Raises InvalidContactData."""
     text = text.replace("\r\n", "\n").replace("\0", "").strip()
     if not text:
-        raise InvalidContactData({"text": _("A note needs words.")})
+        raise InvalidContactData({"text": _("A note cannot be empty.")})
     if len(text) > LONGEST_NOTE:
         raise InvalidContactData({"text": _("A note may have at most %(count)d characters.") % {"count": LONGEST_NOTE}})
     return text
@@ -219,19 +219,19 @@ def validate_note_text(text: str) -> str:
 
 @transaction.atomic
 def edit_note(note_id: int, text: str, *, contact_ids: list[int], by: Editor) -> ContactNote:
-    """Change one's own note. Raises ``InvalidContactData`` where it is somebody else's or gone."""
-    words = validate_note_text(text)
+    """Change the editor's own note. Raises InvalidContactData if it has another author or was deleted."""
+    new_text = validate_note_text(text)
     note = _own_note(note_id, contact_ids=contact_ids, by=by)
-    if note.text != words:
-        by.record(note.contact, ContactChange.Field.NOTE, note.text, words, note)
-        note.text, note.edited_at = words, service_window.database_now()
+    if note.text != new_text:
+        by.record(note.contact, ContactChange.Field.NOTE, note.text, new_text, note)
+        note.text, note.edited_at = new_text, service_window.database_now()
         note.save(update_fields=["text", "edited_at"])
     return note
 
 
 @transaction.atomic
 def delete_note(note_id: int, *, contact_ids: list[int], by: Editor) -> None:
-    """Delete one's own note. Its words stay in the history."""
+    """Delete the editor's own note. Its text stays in the history."""
     note = _own_note(note_id, contact_ids=contact_ids, by=by)
     by.record(note.contact, ContactChange.Field.NOTE, note.text, "")
     note.delete()
@@ -241,5 +241,5 @@ def _own_note(note_id: int, *, contact_ids: list[int], by: Editor) -> ContactNot
     rows = ContactNote.objects.select_for_update(no_key=True, of=("self",)).select_related("contact")
     note = rows.filter(pk=note_id, contact__in=contact_ids, contact__erased_at=None, author=by.user).first()
     if note is None or by.user is None:
-        raise InvalidContactData({"text": _("Only its author can change a note.")})
+        raise InvalidContactData({"text": _("Only the author can change a note.")})
     return note

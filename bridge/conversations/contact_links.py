@@ -1,8 +1,8 @@
-"""Changes of a contact's identity: a new number, a number of somebody else's, another contact of the same person.
+"""Identity changes of contacts: a new number, a reassigned number, a move to another contact.
 
-Nothing is merged here. An id goes to the contact that the provider names now; the contact that loses it remembers
-until when it was theirs, and points at the one under which the person writes now. Each change is told by a notice in
-the chats of both.
+Contacts are not merged here. An ID moves to the contact that the provider names now. The former contact keeps the ID
+with its end date (FormerId) and points at the contact under which the person writes now (``moved_to``). Notices in the
+chats of both announce each change.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from bridge.notices import create_notice
 from channels_setup.codecs.phone_numbers import phone_key
 
 EXTERNAL_ID, USER_ID = FormerId.Kind.EXTERNAL_ID, FormerId.Kind.USER_ID
-MAX_MOVES = 8  # moves of one person that are followed
+MAX_MOVES = 8  # followed at most, against cycles
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,12 +29,12 @@ class IdentityChange:
     contact: Contact
     reason: str
     details: dict[str, Any] = field(default_factory=dict)
-    other: Contact | None = None  # whose chat the notice names
+    other: Contact | None = None  # contact whose chat the notice names
     event_id: str = ""
 
 
 def display_id(contact: Contact) -> str:
-    """What people know a contact by: the phone, else an id."""
+    """Return the contact's phone, or an ID."""
     return contact.phone or contact.external_id or contact.user_id
 
 
@@ -48,13 +48,13 @@ def follow_moves(contact: Contact) -> Contact:
 
 
 def find_recipient(contact: Contact, conversation: Conversation) -> Contact | None:
-    """The contact that an answer meant for this one goes to, in the same chat; None where the person has left it."""
+    """Return the contact that receives replies to this one in the chat. None if the person moved to another chat."""
     present = follow_moves(contact)
     return present if present.pk == contact.pk or present.owner_id == conversation.contact_id else None
 
 
 def find_new_contact(conversation: Conversation) -> Contact | None:
-    """The contact under which the person writes now, in another chat; None while answers reach them here."""
+    """Return the contact in another chat under which the person writes now. None if replies here reach them."""
     contact = conversation.contact
     if (merged := service_window.get_addressee_id(conversation)) is not None:
         contact = Contact.objects.select_related("moved_to").get(pk=merged)
@@ -66,14 +66,14 @@ def find_new_contact(conversation: Conversation) -> Contact | None:
 def change_number(
     contact: Contact, external_id: str, *, at: datetime, user_id: str = "", event_id: str = "", reason: str = ""
 ) -> list[IdentityChange]:
-    """Give a contact another number or user id that nobody has; what it had before is remembered."""
+    """Give a contact a new number or user ID that no contact has. The old one is stored as a former ID."""
     before = display_id(contact)
     changed: dict[str, Any] = {}
     if external_id and external_id != contact.external_id:
         old_key = contact.address_key
         release_id(contact, EXTERNAL_ID, until=at)
         changed["external_id"] = external_id
-        if not contact.phone or phone_key(contact.phone) == old_key:  # else a person put another phone on the card
+        if not contact.phone or phone_key(contact.phone) == old_key:  # otherwise a person entered another phone
             changed["phone"] = f"+{external_id}" if phone_key(external_id) else contact.phone
     if user_id and user_id != contact.user_id:
         release_id(contact, USER_ID, until=at)
@@ -88,7 +88,7 @@ def change_number(
 
 
 def move_contact(old: Contact, new: Contact, *, at: datetime, event_id: str = "") -> list[IdentityChange]:
-    """Note that a person who wrote as ``old`` now writes as ``new``. The old contact keeps its chats and no address."""
+    """Record that a person moved from contact ``old`` to ``new``. The old one keeps its chats, but no IDs."""
     if old.pk == new.pk:
         return []
     details = {"before": display_id(old), "after": display_id(new)}
@@ -109,7 +109,7 @@ def move_contact(old: Contact, new: Contact, *, at: datetime, event_id: str = ""
 def transfer_number(
     loser: Contact, external_id: str, taker: Contact, *, at: datetime, event_id: str = ""
 ) -> list[IdentityChange]:
-    """Give a number to the person whose user id came with it; somebody else had it before."""
+    """Move a number from contact ``loser`` to the contact whose user ID came with it."""
     details = {"number": display_id(loser)}
     release_id(loser, EXTERNAL_ID, until=at)
     changes = change_number(taker, external_id, at=at, event_id=event_id)
@@ -120,7 +120,7 @@ def transfer_number(
 
 
 def release_id(contact: Contact, kind: FormerId.Kind, *, until: datetime) -> None:
-    """Take an id from a contact, remembering that it was theirs until then."""
+    """Remove an ID from a contact and store it as a former ID."""
     value = getattr(contact, kind)
     if value:
         FormerId.objects.create(
@@ -136,28 +136,28 @@ def _save(contact: Contact, **values: Any) -> None:
 
 
 def announce_changes(changes: Sequence[IdentityChange]) -> None:
-    """Write each change into the chats of its contact, once however often the news come."""
+    """Write a notice of each change into the contact's chats, once per provider event."""
     for change in changes:
         change = _as_same_chat(change)
         if change.reason == "contact_moved_here" and change.other is None:
             continue
         chats = Conversation.objects.filter(contact=change.contact.owner_id)
         for chat in chats.select_related("contact", "chat_channel").order_by("pk"):
-            told = Message.objects.filter(conversation=chat, direction=Message.Direction.NOTICE)
-            if change.event_id and told.filter(reason=change.reason, details__event_id=change.event_id).exists():
+            notices = Message.objects.filter(conversation=chat, direction=Message.Direction.NOTICE)
+            if change.event_id and notices.filter(reason=change.reason, details__event_id=change.event_id).exists():
                 continue
             details = dict(change.details)
             if change.other is not None:
                 visible = visible_chat_ids(change.other, like=chat)
                 details["chat"] = visible[0] if visible else "—"
             create_notice(chat, change.reason, **details, event_id=change.event_id)
-        outside = chats.filter(helpdesk_chat__isnull=False).order_by("pk")
-        for chat in outside.select_for_update(of=("self",), no_key=True).select_related("contact", "chat_channel"):
+        mirrored = chats.filter(helpdesk_chat__isnull=False).order_by("pk")
+        for chat in mirrored.select_for_update(of=("self",), no_key=True).select_related("contact", "chat_channel"):
             helpdesk_messages.queue_changed_card(chat)
 
 
 def _as_same_chat(change: IdentityChange) -> IdentityChange:
-    """Contacts that were merged share a chat: there a move is told once, as a new number."""
+    """Turn a move between merged contacts, who share a chat, into one change of number."""
     if change.other is None or change.other.owner_id != change.contact.owner_id:
         return change
     reason = "contact_changed" if change.reason == "contact_moved_away" else change.reason
@@ -165,6 +165,6 @@ def _as_same_chat(change: IdentityChange) -> IdentityChange:
 
 
 def visible_chat_ids(contact: Contact, *, like: Conversation) -> list[int]:
-    """Chats of a contact in the same chat channel: those that whoever sees the other chat may see."""
+    """Return the ID of the contact's newest chat in the same chat channel as ``like`` (same access)."""
     found = Conversation.objects.filter(contact=contact.owner_id, chat_channel=like.chat_channel_id)
     return list(found.order_by("-last_message_at").values_list("pk", flat=True)[:1])

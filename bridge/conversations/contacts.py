@@ -1,8 +1,8 @@
-"""Resolution of contacts: to whom an incoming message, an echo or a call of a program belongs.
+"""Contact resolution: find or create the contact of a message, an echo or an API call.
 
-Ids are compared within their namespace only: the provider's two ids, the id in a program's own system, and phone
-numbers by their key. A contact that nobody knows is made under a lock, so that two spellings of one number that come
-at once make one contact. ``contact_links`` has what follows where the ids point at two contacts.
+IDs are compared within their namespace only: the provider's two IDs, the ID in a program's own system, and phone
+numbers by their key. New contacts are created under a lock, so that two spellings of one number that arrive at once
+become one contact. ``contact_links`` handles IDs that point at two contacts.
 """
 
 from __future__ import annotations
@@ -36,29 +36,29 @@ MAX_LENGTHS = {
     "username": 100,
 }
 ID_FIELDS = ("external_id", "user_id", "caller_id")
-LOCK_BUCKETS = 64  # locks that one transaction can hold at most, however many contacts it makes
+LOCK_BUCKETS = 64  # upper limit of locks in one transaction
 
 
 @dataclass(frozen=True, kw_only=True)
 class ContactData:
-    """What was told of one person. ``contact``: where the caller knows it already."""
+    """Data about one person from one message. ``contact``: set if the caller has already found it."""
 
     info: ContactInfo
     contact: Contact | None = None
     at: datetime | None = None  # the provider's time of the message
-    by_contact: bool = True  # they wrote it, so the number is theirs in the form that the provider uses
+    by_contact: bool = True  # the contact wrote it, so the number is in the provider's spelling
 
 
 @dataclass(kw_only=True)
 class ResolvedContacts:
-    """The contacts in the order asked for, and the changes to announce once their chats exist."""
+    """Resolved contacts in the order of the input, and the changes to announce once their chats exist."""
 
     contacts: list[Contact]
     changes: list[IdentityChange] = field(default_factory=list)
 
 
 def resolve_contacts(api_channel: ApiChannel, told: Sequence[ContactData]) -> ResolvedContacts:
-    """Find or make the contact of each, and store what is new of it."""
+    """Find or create the contact of each item, and save its new data."""
     unknown = [one for one in told if one.contact is None]
     book = _ContactIndex(api_channel, unknown)
     if any(book.misses(one) for one in unknown):
@@ -75,7 +75,7 @@ def resolve_contacts(api_channel: ApiChannel, told: Sequence[ContactData]) -> Re
 
 
 def find_contact(api_channel: ApiChannel, info: ContactInfo) -> Contact | None:
-    """The contact with these ids or this number, None where there is none; nobody else makes it meanwhile."""
+    """Return the contact with these IDs or this number, or None. Locked against concurrent creation."""
     told = [ContactData(info=info)]
     _lock_contact_keys(api_channel, told)
     book = _ContactIndex(api_channel, told, widely=True)
@@ -83,7 +83,7 @@ def find_contact(api_channel: ApiChannel, info: ContactInfo) -> Contact | None:
 
 
 def find_by_caller_id(api_channel: ApiChannel, caller_id: str) -> Contact | None:
-    """The contact that programs know by this id of their own."""
+    """Return the contact with this ID in the caller's system, or None."""
     mine = Q(caller_id=caller_id)
     if not api_channel.provider.ids_are_phone_numbers:
         mine |= Q(external_id=caller_id)
@@ -91,7 +91,7 @@ def find_by_caller_id(api_channel: ApiChannel, caller_id: str) -> Contact | None
 
 
 def _lock_contact_keys(api_channel: ApiChannel, told: Sequence[ContactData]) -> None:
-    """Wait for others who may be making the same contacts. One order for all, until the transaction ends."""
+    """Take advisory locks on the IDs and numbers, in one order, until the transaction ends."""
     words = {word for one in told for word in (get_number_key(api_channel, one.info), *_ids(one.info)) if word}
     buckets = sorted({zlib.crc32(f"{api_channel.pk} {word}".encode()) % LOCK_BUCKETS for word in words})
     with connection.cursor() as cursor:
@@ -106,9 +106,9 @@ def _ids(info: ContactInfo) -> tuple[str, ...]:
 
 
 def get_number_key(api_channel: ApiChannel, told: ContactInfo | Contact) -> str:
-    """Return the key of the number that a person is reached at, or "" where none is known.
+    """Return the key of the number at which a person is reached, or "" if unknown.
 
-    Where the provider's ids are phone numbers, the id decides: the phone on the card may be another one.
+    If the provider's IDs are phone numbers, the ID decides: the phone on the card may be another one.
     """
     if told.external_id and api_channel.provider.ids_are_phone_numbers:
         return id_key(told.external_id)
@@ -116,7 +116,7 @@ def get_number_key(api_channel: ApiChannel, told: ContactInfo | Contact) -> str:
 
 
 class _ContactIndex:
-    """The contacts that these words may come from. ``widely``: by phone numbers and former ids, too."""
+    """Index of the contacts that may match. ``widely``: also by phone number and former ID."""
 
     def __init__(self, api_channel: ApiChannel, told: Sequence[ContactData], *, widely: bool = False) -> None:
         self.api_channel = api_channel
@@ -152,15 +152,15 @@ class _ContactIndex:
         for row in rows.select_related("contact__moved_to").order_by("until"):
             self.former.setdefault((row.kind, row.value), []).append(row)
 
-    # --- looking, without changing anything ---
+    # --- look-ups without changes ---
 
     def exactly(self, info: ContactInfo) -> Contact | None:
-        """By the id at the provider, or by the caller's."""
+        """Return the contact with the provider's ID or the caller's ID."""
         external_id, _user_id, caller_id = _ids(info)
         return self.by_id.get(("external_id", external_id)) or self.by_id.get(("caller_id", caller_id))
 
     def by_user(self, info: ContactInfo) -> Contact | None:
-        """By the id with this business, which is never given to anybody else."""
+        """Return the contact with this business-scoped user ID. Meta never reassigns one."""
         user_id = info.user_id[: MAX_LENGTHS["user_id"]]
         if not user_id:
             return None
@@ -168,7 +168,7 @@ class _ContactIndex:
         return self.by_id.get(("user_id", user_id)) or (self._same(former[-1].contact) if former else None)
 
     def before(self, one: ContactData) -> Contact | None:
-        """Whoever had the number when this was written, where it has passed on since."""
+        """Return the contact that had the number when the message was written, if the number has moved since."""
         rows = self.former.get((FormerId.Kind.EXTERNAL_ID, one.info.external_id[: MAX_LENGTHS["external_id"]]), ())
         for row in rows:
             if one.at is not None and one.at <= row.until:
@@ -176,47 +176,47 @@ class _ContactIndex:
         return None
 
     def returned(self, info: ContactInfo) -> Contact | None:
-        """Whoever lost this number when their user id changed, and is known by no other number since."""
+        """Return the contact that lost this number with a user ID change and has no other number since."""
         rows = self.former.get((FormerId.Kind.EXTERNAL_ID, info.external_id[: MAX_LENGTHS["external_id"]]))
         contact = self._same(rows[-1].contact) if rows and not info.user_id else None
         return contact if contact is not None and contact.user_id and not contact.external_id else None
 
     def _same(self, contact: Contact) -> Contact:
-        """The object of this book for a contact that was read beside it."""
+        """Return this index's object for a contact that was loaded separately."""
         contact = contact_links.follow_moves(contact)
         known = [one for one in self.by_id.values() if one.pk == contact.pk]
         return known[0] if known else contact
 
     def by_number(self, info: ContactInfo) -> Contact | None:
-        """By the phone number in any of its spellings."""
+        """Return the contact with this phone number in any spelling."""
         key = get_number_key(self.api_channel, info)
         fitting = [contact for contact in self.by_key.get(key, ()) if self._may_be(contact, info, key)]
         return min(fitting, key=lambda one: (one.address_key != key, bool(one.external_id), one.pk or 0), default=None)
 
     def _may_be(self, contact: Contact, info: ContactInfo, key: str) -> bool:
-        """Tell whether a contact with the same number can be the person meant: no other id speaks against it."""
+        """Return whether a contact with the same number can be this person: no other ID contradicts it."""
         if contact.moved_to_id is not None:
             return False
         if contact.user_id and not contact.external_id and info.external_id and not info.user_id:
-            return False  # known by user id alone: the phone was typed by somebody, who may have erred
+            return False  # known by user ID alone: the phone was typed by a person and may be wrong
         external_id, _user_id, caller_id = _ids(info)
-        if external_id and id_key(external_id) != key:  # an opaque id
+        if external_id and id_key(external_id) != key:  # an opaque ID
             if not contact.external_id:
                 return True
             return contact.address_key == key and caller_id == external_id and not contact.caller_id
         return not caller_id or id_key(caller_id) == key or contact.caller_id in ("", caller_id)
 
     def misses(self, one: ContactData) -> bool:
-        """Tell whether the exact ids are not enough to know who this is."""
+        """Return whether the exact IDs are not enough to identify the contact."""
         info = one.info
         has_number = bool(info.external_id or info.caller_id or info.phone)
         unknown_number = has_number and self.exactly(info) is None
         return unknown_number or bool(info.user_id and self.by_user(info) is None)
 
     def missing(self, told: Sequence[ContactData]) -> list[Contact]:
-        """Return unsaved contacts for those who are not here and can be told apart. Spoils the book for ``find``."""
+        """Return unsaved contacts for unknown people. The index cannot be used for ``find`` afterwards."""
         made = []
-        # Words with more ids first: they tell that the ids of others belong together.
+        # Items with more IDs first: they connect the IDs of other items.
         for one in sorted(told, key=lambda one: -sum(map(bool, _ids(one.info)))):
             info = one.info
             found = self.exactly(info) or self.before(one) or self.returned(info)
@@ -232,7 +232,7 @@ class _ContactIndex:
         return made
 
     def reused(self, made: Sequence[Contact]) -> list[IdentityChange]:
-        """What to say of new contacts whose number was somebody else's before."""
+        """Return the changes of new contacts whose number belonged to another contact before."""
         changes = []
         for contact in made:
             if rows := self.former.get((FormerId.Kind.EXTERNAL_ID, contact.external_id)):
@@ -246,10 +246,10 @@ class _ContactIndex:
                 )
         return changes
 
-    # --- finding, with what follows from it ---
+    # --- look-ups with changes ---
 
     def find(self, one: ContactData) -> Contact:
-        """The contact meant; its ids are linked, and changes of theirs are noted."""
+        """Return the contact of one item. Links its IDs and collects changes."""
         info, at = one.info, one.at or timezone.now()
         exact, former = self.exactly(info), None
         if exact is None and self.widely:
@@ -262,7 +262,7 @@ class _ContactIndex:
             contact = build_contact(self.api_channel, info)
             contact.save()
         elif former is not None:
-            contact = former  # an old message: who has the ids now is known better since
+            contact = former  # an old message: newer data on the IDs is already stored
         else:
             contact = self._reconcile(one, by_number, by_user, at=at)
             self._link(contact, one)
@@ -272,7 +272,7 @@ class _ContactIndex:
     def _reconcile(
         self, one: ContactData, by_number: Contact | None, by_user: Contact | None, *, at: datetime
     ) -> Contact:
-        """One contact for both ids of the provider."""
+        """Return one contact for both provider IDs."""
         external_id, user_id, _caller_id = _ids(one.info)
         if by_number is None or by_user is None or by_number is by_user:
             contact = by_number or by_user
@@ -294,7 +294,7 @@ class _ContactIndex:
         return by_user
 
     def _link(self, contact: Contact, one: ContactData) -> None:
-        """Put ids on a contact that has none of that kind yet."""
+        """Add IDs to a contact that has none of that kind yet."""
         external_id, user_id, caller_id = _ids(one.info)
         before = _ids_of(contact)
         if external_id and external_id != contact.external_id:
@@ -316,10 +316,10 @@ def _ids_of(contact: Contact) -> tuple[str, ...]:
 
 
 def learn_recipient_ids(told: Mapping[int, ContactInfo]) -> None:
-    """Learn by which ids the provider knows whom we have just written to, by conversation.
+    """Save the provider's IDs of recipients from send responses. ``told``: conversation ID -> IDs.
 
-    It may have rewritten the number, and will name the contact by its own when they answer. An id that is another
-    contact's already stays there.
+    The provider may spell a number differently and will use its own spelling in the contact's replies. An ID that
+    belongs to another contact stays there.
     """
     told = {pk: info for pk, info in told.items() if info.external_id or info.user_id}
     if not told:
@@ -339,12 +339,12 @@ def _set_id_if_free(contact: Contact, name: str, value: str) -> None:
         with transaction.atomic():
             if not taken.exists():
                 Contact.objects.filter(pk=contact.pk).update(**{name: value})
-    except IntegrityError:  # somebody else's of the same moment
+    except IntegrityError:  # another transaction took the ID
         return
 
 
 def build_contact(api_channel: ApiChannel, info: ContactInfo) -> Contact:
-    """An unsaved contact with all that is told of it."""
+    """Return an unsaved contact with this data."""
     values = {name: getattr(info, name)[:limit] for name, limit in MAX_LENGTHS.items()}
     if values["caller_id"] == values["external_id"]:
         values["caller_id"] = ""
@@ -355,17 +355,17 @@ def build_contact(api_channel: ApiChannel, info: ContactInfo) -> Contact:
 
 
 def resolve_profile_name(contact: Contact, told: str) -> str:
-    """Return the name that a contact has after its profile said this one."""
+    """Return the contact's name after it sent this profile name."""
     name = visible_name(told, MAX_LENGTHS["name"])
     if not name or contact.name_source == Contact.NameSource.PERSON:
         return contact.name
     if is_phone_number(name) and (contact.shown_name or phone_key(name) in (contact.phone_key, contact.address_key)):
-        return contact.name  # a number never replaces a name, and one's own number is none
+        return contact.name  # a number never replaces a name, and the contact's own number is no name
     return name
 
 
 def _update_contacts(told: Iterable[tuple[Contact, ContactData]], *, linked: set[int]) -> None:
-    """A contact may tell more of itself later: fill what is empty, follow a new profile name."""
+    """Save new data of contacts: fill empty fields, follow a new profile name."""
     changed: dict[int, Contact] = {}
     for contact, one in told:
         before = (contact.name, contact.phone, contact.email, contact.username)

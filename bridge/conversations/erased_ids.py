@@ -1,4 +1,4 @@
-"""What is remembered of erased messages: a fingerprint each, so that a late redelivery does not bring a person back."""
+"""Fingerprints of erased messages, so that a late webhook does not restore an erased person."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from channels_setup.providers.base import Fact
 
 
 def fingerprint_erased(external_id: str) -> bytes:
-    """An id may hold the phone within it (WhatsApp's do), so it is not kept as it is."""
+    """Return a hash of the ID. WhatsApp message IDs contain the phone number, so the ID itself is not kept."""
     return hashlib.sha256(f"okno.erased {external_id}".encode()).digest()
 
 
@@ -23,7 +23,7 @@ def remember_erased(api_channel_id: int, external_ids: Iterable[str]) -> None:
 
 
 def drop_erased(api_channel: ApiChannel, facts: Sequence[Fact]) -> Sequence[Fact]:
-    """The facts without those of erased messages, or about them."""
+    """Return the facts without those about erased messages."""
     prints = {
         fingerprint_erased(external_id): external_id
         for fact in facts
@@ -32,7 +32,7 @@ def drop_erased(api_channel: ApiChannel, facts: Sequence[Fact]) -> Sequence[Fact
     }
     if not prints:
         return facts
-    with connection.cursor() as cursor:  # plain SQL for the reason given in ``service_window``: asked of every batch
+    with connection.cursor() as cursor:  # plain SQL, as in ``service_window``: runs for every batch
         cursor.execute(
             "SELECT fingerprint FROM bridge_erasedmessage WHERE api_channel_id = %s AND fingerprint = ANY(%s)",
             [api_channel.pk, list(prints)],

@@ -1,4 +1,4 @@
-"""News of a contact that nobody wrote: another number, user id or phone; a wish about marketing."""
+"""Identity changes reported by the provider: new number, user ID or phone; marketing preferences."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from .contact_links import IdentityChange
 
 @transaction.atomic
 def apply_identity_change(api_channel: ApiChannel, fact: ContactChanged) -> Contact | None:
-    """Give the contact its new ids, or point at the contact that has them; tell the operators in all chats concerned.
+    """Give the contact its new IDs, or link it to the contact that has them. Notify operators in all its chats.
 
-    Returns the contact under which the person writes now, None where nobody here is meant.
+    Returns the contact under which the person writes now, or None if no contact is known.
     """
     before = _find_contact_for_update(api_channel, fact.contact)
     if not (fact.now.external_id or fact.now.user_id):
@@ -34,7 +34,7 @@ def apply_identity_change(api_channel: ApiChannel, fact: ContactChanged) -> Cont
 
 
 def _apply_card_change(contact: Contact, fact: ContactChanged) -> IdentityChange:
-    """News that leave the ids as they are: another phone on the card, another device, a wish about marketing."""
+    """Return the change for an event that keeps the IDs: another phone, another device, marketing preferences."""
     before = contact_links.display_id(contact)
     if fact.now.phone:
         contact.phone = fact.now.phone[: contacts.MAX_LENGTHS["phone"]]
@@ -63,11 +63,11 @@ def _reconcile_ids(
         changes += contact_links.move_contact(by_user, contact, at=at, event_id=event_id)
         contact.refresh_from_db()
     own = _set_new_ids(contact, fact, at=at)
-    return contact, changes or own  # a move that was told already says it all
+    return contact, changes or own  # a move already announces the new ID
 
 
 def _set_new_ids(contact: Contact, fact: ContactChanged, *, at: datetime) -> list[IdentityChange]:
-    """Put the new ids on a contact. An id that the news does not repeat has changed with the other one."""
+    """Set the new IDs of a contact. An ID that the event does not repeat is no longer valid."""
     external_id = fact.now.external_id[: contacts.MAX_LENGTHS["external_id"]]
     user_id = fact.now.user_id[: contacts.MAX_LENGTHS["user_id"]]
     before = contact_links.display_id(contact)
@@ -83,7 +83,7 @@ def _set_new_ids(contact: Contact, fact: ContactChanged, *, at: datetime) -> lis
 
 
 def _find_contact_for_update(api_channel: ApiChannel, info: ContactInfo) -> Contact | None:
-    """The contact with one of these ids, its row locked; the number counts in any of its spellings."""
+    """Lock and return the contact with one of these IDs. The number matches in any spelling."""
     mine = Contact.objects.select_for_update(no_key=True).filter(api_channel=api_channel)
     found = mine.filter(external_id=info.external_id).first() if info.external_id else None
     if found is None and info.external_id and (key := contacts.get_number_key(api_channel, info)):

@@ -1,4 +1,4 @@
-"""Where the words of a merged contact belong: its owner, and the conversation that holds its messages now."""
+"""Look up merged contacts: the owner of their chats, and the conversation that holds their messages now."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from bridge.models import Contact, Conversation, MergedConversation
 
 
 def get_owners(contacts: Iterable[Contact]) -> dict[int, Contact]:
-    """The contacts that have the conversations of these, by id. Asks the database only where one was merged."""
+    """Return the owners of the contacts' conversations by ID. Runs a query only if a contact was merged."""
     given = list(contacts)
     found = {contact.pk: contact for contact in given if contact.merged_into_id is None}
     missing = {contact.owner_id for contact in given} - found.keys()
@@ -22,22 +22,22 @@ def get_owner(contact: Contact) -> Contact:
 
 
 def list_people(contact: Contact) -> list[Contact]:
-    """The contact with all that were merged into it, the oldest first after itself."""
+    """Return the contact, then the contacts merged into it, oldest first."""
     merged = Contact.objects.filter(merged_into=contact.pk).order_by("pk") if contact.has_merged else ()
     return [contact, *merged]
 
 
 def find_current_conversation(former_id: int) -> int | None:
-    """The conversation that holds the messages of one that was merged; None where there was none of this number."""
+    """Return the ID of the conversation into which this one was merged, or None."""
     rows = MergedConversation.objects.filter(old_id=former_id)
     return rows.values_list("conversation_id", flat=True).first()
 
 
 def is_any_merged(contact_ids: Iterable[int]) -> bool:
-    """Whether one of these contacts has been merged by now.
+    """Return whether one of these contacts has been merged by now.
 
-    Asked after a conversation was created for them: the rows are locked, so that a merge which has not yet committed is
-    waited for, and one that comes later finds the new conversation.
+    Called after a conversation was created for them. Locks the contacts: it waits for a merge in progress, and a later
+    merge finds the new conversation.
     """
     ids = sorted(set(contact_ids))
     with connection.cursor() as cursor:
@@ -48,7 +48,7 @@ def is_any_merged(contact_ids: Iterable[int]) -> bool:
 
 
 def delete_empty_conversations(pairs: Collection[tuple[int, int]]) -> None:
-    """Delete the conversations that were just created for contacts who turned out to be merged."""
+    """Delete conversations just created for contacts that turned out to be merged."""
     for contact_id, chat_channel_id in pairs:
         Conversation.objects.filter(
             contact=contact_id, chat_channel=chat_channel_id, contact__merged_into__isnull=False, messages=None

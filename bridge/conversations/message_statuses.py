@@ -1,6 +1,6 @@
-"""What became of our messages, as the provider reports it: ticks that only move forward.
+"""Message statuses from the provider: sent, delivered, read, failed. They only move forward.
 
-Part of station 3. A status that comes before its message waits, and is joined when the message is known.
+A status that arrives before its message is stored as a StrayStatus and applied when the message is known.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from channels_setup.providers.base import StatusChanged
 
 @transaction.atomic
 def apply_statuses(api_channel: ApiChannel, facts: Sequence[StatusChanged]) -> None:
-    """Move ticks forward. A status whose message is not known yet waits in StrayStatus."""
+    """Apply statuses to messages. A status of an unknown message is stored as a StrayStatus."""
     keyed = _match_delivery_keys(api_channel, [fact for fact in facts if fact.key])
     ids = {fact.message_id for fact in facts if fact.message_id is not None} | set(keyed.values())
     external_ids = {fact.external_id for fact in facts if fact.external_id}
@@ -54,9 +54,9 @@ def apply_statuses(api_channel: ApiChannel, facts: Sequence[StatusChanged]) -> N
 
 
 def _match_delivery_keys(api_channel: ApiChannel, facts: Sequence[StatusChanged]) -> dict[str, int]:
-    """Message ids by the key that went out with them, where the provider's id is not known to us yet.
+    """Return message IDs by delivery key, for statuses whose provider ID is not known yet.
 
-    That such a message is known there settles a delivery whose outcome nobody knew: it is not made again.
+    Such a status proves that the message arrived. A delivery with an unknown outcome is settled and not repeated.
     """
     if not facts:
         return {}
@@ -70,7 +70,7 @@ def _match_delivery_keys(api_channel: ApiChannel, facts: Sequence[StatusChanged]
     if not keys:
         return {}
     mine = Delivery.objects.filter(key__in=keys, api_channel=api_channel, kind=Delivery.Kind.MESSAGE)
-    # Locked whatever their state: one that is being settled as unknown at this moment is waited for, and then seen.
+    # Locked in any state, to wait for a delivery that another transaction is setting to unknown.
     rows = list(mine.select_for_update(no_key=True).order_by("pk").only("key", "message_id", "state", "attempts"))
     unsure = (Delivery.State.UNKNOWN, Delivery.State.PENDING)
     arrived = [row.pk for row in rows if row.state in unsure and row.attempts > 0]
@@ -82,7 +82,7 @@ def _match_delivery_keys(api_channel: ApiChannel, facts: Sequence[StatusChanged]
 
 
 def advance_status(message: Message, fact: StatusChanged) -> bool:
-    """Apply one status to an unsaved message if it is further on; say whether it was."""
+    """Apply one status to an unsaved message if it is a step forward. Return whether it was."""
     if fact.external_id and not message.external_id:
         message.external_id = fact.external_id
     if Message.RANK[fact.status] <= Message.RANK[message.status]:
@@ -91,15 +91,15 @@ def advance_status(message: Message, fact: StatusChanged) -> bool:
     message.status_at = fact.at or timezone.now()
     if fact.status == Message.Status.FAILED:
         message.reason = fact.reason or "provider_failed"
-        told = {"code": fact.code, "title": fact.title, "details": fact.details}
-        message.details = message.details | {name: value for name, value in told.items() if value or name != "details"}
+        given = {"code": fact.code, "title": fact.title, "details": fact.details}
+        message.details = message.details | {name: value for name, value in given.items() if value or name != "details"}
     else:
         message.reason = ""
     return True
 
 
 def _handle_failures(api_channel: ApiChannel, failed: Sequence[Message]) -> None:
-    """What a report of failure means beyond its message, and the word to operators elsewhere."""
+    """Apply the side effects of failures and notify operators of outside helpdesks."""
     operator_notes.note_failed_messages(message for message in failed if message.status == Message.Status.FAILED)
     for message in failed:
         forget_upload = outcomes.get_effects(message.reason).forget_upload
@@ -111,7 +111,8 @@ def _handle_failures(api_channel: ApiChannel, failed: Sequence[Message]) -> None
 def _build_stray(api_channel: ApiChannel, fact: StatusChanged) -> StrayStatus:
     return StrayStatus(
         api_channel=api_channel,
-        external_id=fact.external_id or f"message_id {fact.message_id}",  # one that we never gave: for an admin to see
+        external_id=fact.external_id
+        or f"message_id {fact.message_id}",  # an ID that we never issued, shown to an admin
         status=fact.status,
         at=fact.at,
         code=fact.code,
@@ -122,7 +123,7 @@ def _build_stray(api_channel: ApiChannel, fact: StatusChanged) -> StrayStatus:
 
 
 def apply_stray_statuses(api_channel: ApiChannel, messages: Iterable[Message]) -> None:
-    """Apply the statuses that came before their messages. The messages' rows are locked by the caller."""
+    """Apply statuses that arrived before their messages. The caller holds the messages' row locks."""
     by_external = {message.external_id: message for message in messages if message.external_id}
     strays = list(
         StrayStatus.objects.select_for_update(skip_locked=True, no_key=True).filter(

@@ -1,6 +1,6 @@
-"""The client sees that their words were read (two blue ticks), where the provider tells it.
+"""Read receipts: show the client that a message was read (two blue ticks), if the provider supports it.
 
-A courtesy: it is asked for when an operator has the chat before their eyes, tried once, and never stands in the way.
+Best effort: requested when an operator opens the chat, tried once, errors are only logged.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ logger = logging.getLogger(__name__)
 
 
 def request_read_receipt(conversation: Conversation) -> None:
-    """An operator has read what stood unread here."""
+    """Request a read receipt after an operator has read the chat."""
     if conversation.api_channel.provider.sends_read_receipts:
-        wakeups.enqueue_after_commit("mark_read", conversation.pk)
+        wakeups.enqueue_after_commit("send_read_receipt", conversation.pk)
 
 
 def send_read_receipt(conversation_id: int) -> bool:
-    """Mark the newest message of the client's, and with it all before; whether the provider took it."""
+    """Mark the client's newest message, and with it all earlier ones, as read. Return whether it was accepted."""
     conversation = Conversation.objects.select_related("api_channel").get(pk=conversation_id)
     provider = conversation.api_channel.provider
-    said = Message.objects.filter(conversation=conversation_id, direction=Message.Direction.INBOUND)
-    external_id = said.exclude(external_id="").order_by("-pk").values_list("external_id", flat=True).first()
+    inbound = Message.objects.filter(conversation=conversation_id, direction=Message.Direction.INBOUND)
+    external_id = inbound.exclude(external_id="").order_by("-pk").values_list("external_id", flat=True).first()
     if not external_id or not provider.sends_read_receipts:
         return False
     try:
         answer = http_client.send(provider.build_read_receipt_request(external_id, conversation.api_channel.account()))
     except (http_client.ForbiddenAddress, http_client.ConnectionFailed, http_client.NoResponse) as problem:
-        logger.info("not marked as read", extra={"chat": conversation_id, "error": type(problem).__name__})
+        logger.info("read receipt not sent", extra={"chat": conversation_id, "error": type(problem).__name__})
         return False
     return provider.judge_response(answer).verdict == ACCEPTED

@@ -1,7 +1,7 @@
-"""Station 3: contact, conversation, request, message; the service window opens or is prolonged.
+"""Step 3, receiving: store contacts' messages with contact, conversation and request; extend the service window.
 
-``receive_messages`` takes many messages of one API channel at once and asks the database a fixed number of questions,
-however many they are. The same message (by the provider's id) is stored once, ever.
+``receive_messages`` stores a batch of one API channel with a fixed number of queries. A message (by the provider's ID)
+is stored once.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from channels_setup.providers.base import MessageReceived
 
 from . import contact_links, contacts, merge_lookup
 
-# Fields of a conversation that go together.
+# Fields of a conversation that are saved together.
 LAST_MESSAGE_FIELDS = ("last_message_at", "last_text", "last_direction", "last_written_at")
 UNREAD_FIELDS = ("unread", "change_after_answer")
 
-MAX_CLOCK_SKEW = timedelta(days=30)  # a provider's stamp further off than this is shown as odd
+MAX_CLOCK_SKEW = timedelta(days=30)  # a provider's timestamp further off is not trusted
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReceivedMessage:
-    """What became of one message: its row, and whether it was new (a repeat gives the row of the first time)."""
+    """Result for one message. A repeat returns the stored row with ``is_new`` False."""
 
     message: Message
     conversation: Conversation
@@ -43,9 +43,9 @@ class ReceivedMessage:
 
 @dataclass(frozen=True, kw_only=True)
 class IncomingMessage:
-    """A contact's message with the chat channel it lands in; ``contact`` where the caller has already found it.
+    """A contact's message and its chat channel. ``contact``: set if the caller has already found it.
 
-    ``ticket_id``: a live request of the chat that it belongs to, where it is not the current one.
+    ``ticket_id``: an open request of the chat to put the message into, if it is not the current one.
     """
 
     fact: MessageReceived
@@ -57,10 +57,10 @@ class IncomingMessage:
 
 @transaction.atomic(savepoint=False)
 def receive_messages(api_channel: ApiChannel, incoming: Sequence[IncomingMessage]) -> list[ReceivedMessage]:
-    """Store contacts' messages, keep their windows, queue the events. One result for each, in their order."""
+    """Store contacts' messages, extend their windows, queue the events. Return results in the same order."""
     now = service_window.database_now()
-    told = [contacts.ContactData(info=item.fact.contact, contact=item.contact, at=item.fact.at) for item in incoming]
-    resolved = contacts.resolve_contacts(api_channel, told)
+    data = [contacts.ContactData(info=item.fact.contact, contact=item.contact, at=item.fact.at) for item in incoming]
+    resolved = contacts.resolve_contacts(api_channel, data)
     writers = resolved.contacts
     places = [(writer, item.chat_channel) for writer, item in zip(writers, incoming, strict=True)]
     conversations, opened = get_or_create_conversations(api_channel, places)
@@ -102,7 +102,7 @@ def receive_messages(api_channel: ApiChannel, incoming: Sequence[IncomingMessage
 
 
 def _opened_chat(message: Message) -> bool:
-    """A repeat of the message that opened the chat gets the answer of the first time."""
+    """Return whether a stored message is the first of its chat, so that a repeat gets the same response."""
     return not Message.objects.filter(conversation=message.conversation_id, pk__lt=message.pk).exists()
 
 
@@ -112,9 +112,9 @@ def _opened_chat(message: Message) -> bool:
 def get_or_create_conversations(
     api_channel: ApiChannel, places: Iterable[tuple[Contact, ChatChannel]]
 ) -> tuple[dict[tuple[int, int], Conversation], set[int]]:
-    """Locked conversations by (contact, chat channel), and the ids of those that this call opened.
+    """Lock or create conversations. Return them by (contact ID, chat channel ID), and the IDs of new ones.
 
-    A contact that was merged into another is in the conversation of that one.
+    A merged contact's conversation is that of the contact it was merged into.
     """
     places = list(places)
     owners = merge_lookup.get_owners(contact for contact, _chat_channel in places)
@@ -140,19 +140,19 @@ def get_or_create_conversations(
                 api_channel, [(fresh[contact.pk], channel) for contact, channel in places]
             )
         found = _lock_conversations(known.keys())
-        # Ours or somebody else's of the same moment? The one with no message yet is new to whoever holds its lock.
+        # Another transaction may have inserted it. The one that locks it while it has no messages reports it as new.
         candidates = [found[pair].pk for pair in missing]
         begun = Message.objects.filter(conversation__in=candidates).values_list("conversation_id", flat=True)
         opened = set(candidates) - set(begun)
     if any(contact.merged_into_id for contact, _chat_channel in places):
-        # Undone while we waited for the lock? From here on it waits for us.
+        # A merge may have been undone while we waited for the lock. From here on, an undo waits for us.
         fresh = Contact.objects.in_bulk({contact.pk for contact, _chat_channel in places})
         if any(fresh[contact.pk].owner_id != contact.owner_id for contact, _chat_channel in places):
             return get_or_create_conversations(
                 api_channel, [(fresh[contact.pk], channel) for contact, channel in places]
             )
     for pair, conversation in found.items():
-        # At hand already: joining them costs more than the look-up itself.
+        # Already loaded: a join costs more than the query itself.
         if pair in known:
             conversation.contact, conversation.chat_channel = known[pair]
             conversation.api_channel = api_channel
@@ -163,15 +163,15 @@ def _lock_conversations(pairs: Collection[tuple[int, int]]) -> dict[tuple[int, i
     rows = (
         Conversation.objects.select_for_update(no_key=True)
         .filter(contact__in={pair[0] for pair in pairs}, chat_channel__in={pair[1] for pair in pairs})
-        .order_by("pk")  # one order for all, so that two batches never wait for each other
+        .order_by("pk")  # the same order everywhere, against deadlocks
     )
     return {(row.contact_id, row.chat_channel_id): row for row in rows}
 
 
 def lock_conversation(conversation_id: int) -> Conversation:
-    """One conversation, locked until the transaction ends: the first of the locks.
+    """Lock a conversation until the transaction ends. It is the first lock in the lock order.
 
-    One that was merged into another meanwhile gives that one.
+    If the conversation was merged into another one, that one is locked and returned.
     """
     rows = Conversation.objects.select_for_update(of=("self",), no_key=True).select_related(
         "contact", "chat_channel", "api_channel"
@@ -184,11 +184,11 @@ def lock_conversation(conversation_id: int) -> Conversation:
 
 
 def find_by_external_id(api_channel: ApiChannel, external_ids: Iterable[str]) -> dict[str, Message]:
-    """Messages that were stored before, by the provider's id."""
+    """Return stored messages by the provider's ID."""
     ids = set(external_ids) - {""}
     if not ids:
         return {}
-    with connection.cursor() as cursor:  # nearly always there is none: found out before the rows are asked for
+    with connection.cursor() as cursor:  # usually there are none: a cheap check before loading rows
         cursor.execute(
             "SELECT id FROM bridge_message WHERE api_channel_id = %s AND external_id = ANY(%s) AND external_id <> ''",
             [api_channel.pk, list(ids)],
@@ -259,7 +259,7 @@ def _store_messages(
 def _resolve_tickets(
     fresh: Sequence[tuple[IncomingMessage, Conversation]], *, opened: set[int]
 ) -> tuple[dict[int, Ticket], dict[int, str], set[int]]:
-    """The live ticket of each conversation; what the first event says of the chat; conversations with a new ticket."""
+    """Return each chat's open request, its state for events (new, reopened), and the chats with a new request."""
     first_texts: dict[int, str] = {}
     conversations: dict[int, Conversation] = {}
     for item, conversation in fresh:
@@ -267,7 +267,7 @@ def _resolve_tickets(
         conversations[conversation.pk] = conversation
     named = {item.ticket_id for item, _conversation in fresh if item.ticket_id is not None}
     live = Ticket.objects.filter(conversation__in=conversations).exclude(status__in=Ticket.ENDED).order_by("pk")
-    tickets = {ticket.conversation_id: ticket for ticket in live}  # the newest is the current one
+    tickets = {ticket.conversation_id: ticket for ticket in live}  # the newest one is current
     tickets |= {ticket.conversation_id: ticket for ticket in live if ticket.pk in named}
     reopened = [ticket for ticket in tickets.values() if ticket.status == Ticket.Status.SOLVED]
     for ticket in reopened:
@@ -293,7 +293,7 @@ def _resolve_tickets(
 
 
 def link_quotes(api_channel: ApiChannel, answers: Sequence[tuple[Message, str]]) -> None:
-    """Which message each of these stored ones answers, where we have that one."""
+    """Link stored messages to the messages that they quote, if those are stored."""
     quoted = find_by_external_id(api_channel, (external_id for _message, external_id in answers))
     linked = []
     for message, external_id in answers:
@@ -318,7 +318,7 @@ def _attach_files(pairs: Sequence[tuple[Message, IncomingMessage]]) -> dict[int,
 def _newest_activity(
     pairs: Sequence[tuple[Message, IncomingMessage]], *, now: datetime
 ) -> list[service_window.ContactActivity]:
-    """The newest message of each contact in each conversation."""
+    """Return the newest message of each contact in each conversation."""
     newest: dict[service_window.WindowKey, service_window.ContactActivity] = {}
     for message, item in pairs:
         if not item.fact.opens_window:
@@ -344,7 +344,7 @@ def _save_last_messages(messages: Sequence[Message], *, now: datetime) -> None:
         unread[conversation.pk] += 1
         touched[conversation.pk] = conversation
     rows = [touched[pk] for pk in sorted(touched)]
-    with connection.cursor() as cursor:  # plain SQL for the reason given in ``service_window``
+    with connection.cursor() as cursor:  # plain SQL, as in ``service_window``
         cursor.execute(
             """
             UPDATE bridge_conversation c

@@ -1,7 +1,7 @@
-"""Requests inside a chat, and who is responsible: changed by people and programs, told to those who track it.
+"""Requests of a chat and their assignees: changes by users and programs, with events for subscribers.
 
-A chat may have several live requests (see ``Ticket``). The newest live one is the current one: messages go into it,
-and the chat's assignee is its assignee.
+A chat may have several open requests (see ``Ticket``). The newest open one is current: messages go into it, and its
+assignee is the chat's assignee.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from .receiving import lock_conversation
 
 @transaction.atomic
 def assign_chat(conversation_id: int, *, user_id: int | None, by: int | None = None) -> Conversation:
-    """Make somebody responsible for a chat and its current request.
+    """Assign a chat and its current request to a user; None unassigns them.
 
-    Unassigning a chat leaves a current request of another person alone: the chat becomes theirs.
+    If the current request belongs to another user, unassigning the chat keeps the request and gives them the chat.
     """
     conversation = lock_conversation(conversation_id)
     ticket = get_current_ticket(conversation)
@@ -37,10 +37,10 @@ def assign_chat(conversation_id: int, *, user_id: int | None, by: int | None = N
 def assign_ticket(
     ticket_id: int, *, user_id: int | None, to_group: bool | None = None, by: int | None = None
 ) -> Ticket:
-    """Make somebody, or all operators of the chat channel, responsible for one request.
+    """Assign one request to a user, or to all operators of the chat channel.
 
-    The chat's assignee follows where this is the current request, or where none is live. ``to_group``: None leaves
-    it as it is.
+    The chat's assignee follows if this is the current request or no request is open. ``to_group``: None keeps the
+    group assignment.
     """
     ticket = _get_ticket(ticket_id)
     conversation = lock_conversation(ticket.conversation_id)
@@ -62,11 +62,10 @@ def assign_ticket(
 
 @transaction.atomic
 def set_ticket_status(ticket_id: int, *, status: int, by: int | None = None, allow_parallel: bool = False) -> Ticket:
-    """Change a request's status; a closed one makes the contact's next message a new request.
+    """Change a request's status. After closing, the contact's next message opens a new request.
 
-    The chat's assignee becomes that of the request that is current afterwards. A request that comes to life alone
-    goes to the chat's assignee, like a new one. Raises ValueError when it would come to life beside another live
-    one, unless ``allow_parallel`` is set.
+    The chat's assignee becomes that of the request that is current afterwards. A reopened request goes to the chat's
+    assignee, like a new one. Raises ValueError if another request is open, unless ``allow_parallel`` is set.
     """
     ticket = _get_ticket(ticket_id)
     conversation = lock_conversation(ticket.conversation_id)
@@ -75,12 +74,12 @@ def set_ticket_status(ticket_id: int, *, status: int, by: int | None = None, all
     if before == status:
         return ticket
     changes = [_describe_change("status_id", status, before)]
-    revives = before in Ticket.ENDED and status not in Ticket.ENDED
-    if revives and get_current_ticket(conversation) is not None:
+    reopens = before in Ticket.ENDED and status not in Ticket.ENDED
+    if reopens and get_current_ticket(conversation) is not None:
         if not allow_parallel:
-            raise ValueError("another request of this chat is live")
+            raise ValueError("another request of this chat is open")
         ticket.parallel = True
-    elif revives and not allow_parallel and ticket.assignee_id != conversation.assignee_id:
+    elif reopens and not allow_parallel and ticket.assignee_id != conversation.assignee_id:
         changes.append(_describe_change("assignee_id", conversation.assignee_id, ticket.assignee_id))
         ticket.assignee_id, ticket.assigned_to_group = conversation.assignee_id, False
     ticket.status = status
@@ -96,7 +95,7 @@ def set_ticket_status(ticket_id: int, *, status: int, by: int | None = None, all
 
 @transaction.atomic
 def set_ticket_properties(ticket_id: int, wanted: Mapping[str, Any], *, by: int | None = None) -> Ticket:
-    """Change what programs may set of a request (see ``ticket_properties``): one event for all that changed."""
+    """Change request properties (see ``ticket_properties``). Publishes one event for all changes."""
     ticket = _get_ticket(ticket_id)
     lock_conversation(ticket.conversation_id)
     ticket.refresh_from_db(fields=ticket_properties.COLUMNS)
@@ -116,7 +115,7 @@ def open_ticket(
     assignee_id: int | None,
     to_group: bool = False,
 ) -> Ticket:
-    """Open another request in a chat, beside a live one if there is one. The caller holds the chat's lock."""
+    """Open another request in a chat, also if one is open. The caller holds the chat's lock."""
     status = Ticket.Status.NEW if status is None else status
     ticket = Ticket(
         conversation=conversation,
@@ -138,7 +137,7 @@ def open_ticket(
 
 
 def _set_chat_assignee(conversation: Conversation, user_id: int | None) -> Conversation:
-    """Make the assignee of the current request the chat's. The caller holds the chat's lock."""
+    """Set the chat's assignee to that of its current request. The caller holds the chat's lock."""
     if conversation.assignee_id != user_id:
         conversation.assignee_id = user_id
         conversation.save(update_fields=["assignee"])
@@ -146,17 +145,17 @@ def _set_chat_assignee(conversation: Conversation, user_id: int | None) -> Conve
 
 
 def save_request_status(conversation_id: int, status: int) -> None:
-    """Where the chat's request stands now, kept at the chat for the lists. The caller holds the chat's lock."""
+    """Copy the request's status to the chat, for chat lists. The caller holds the chat's lock."""
     Conversation.objects.filter(pk=conversation_id).update(request_status=status)
 
 
 def get_current_ticket(conversation: Conversation) -> Ticket | None:
-    """Return the current request: the newest live one."""
+    """Return the current request (the newest open one), or None."""
     return Ticket.objects.filter(conversation=conversation).exclude(status__in=Ticket.ENDED).order_by("-pk").first()
 
 
 def get_group_id(ticket: Ticket) -> int | None:
-    """Return the group a request is assigned to. The operators of a chat channel are a group, under its number."""
+    """Return the group of a request, or None. A chat channel's operators are a group with its ID."""
     return ticket.conversation.chat_channel_id if ticket.assigned_to_group else None
 
 

@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import pgettext
 
 from bridge.models import Conversation
-from bridge.models.contacts import letters
+from bridge.models.contacts import get_initials
 from bridge.service_window import WINDOW_LENGTH, WindowState, is_open
 from channels_setup.codecs.visible_names import is_visible
 
@@ -180,7 +180,7 @@ def contact_name(contact: NamedContact) -> str:
 
 
 def contact_initials(contact: NamedContact) -> str:
-    return letters(contact.name, contact.phone)
+    return get_initials(contact.name, contact.phone)
 
 
 def format_phone(phone: str) -> str:

@@ -41,7 +41,7 @@ def create_attachments(given: Iterable[tuple[Message, Sequence[FileInfo]]]) -> l
                 size=file.size,
                 external_id=file.external_id[:190],
                 sha256=file.sha256[:64],
-                state=Attachment.State.WAITING if file.external_id else Attachment.State.HERE,
+                state=Attachment.State.WAITING if file.external_id else Attachment.State.AVAILABLE,
                 due_at=now if file.external_id else None,
             )
             for message, files in given

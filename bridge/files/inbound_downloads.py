@@ -210,7 +210,7 @@ def _store_file(row: Attachment, fetched: DownloadedFile) -> None:
         file=row.file.name,
         size=fetched.size,
         mime=fetched.mime[:100],
-        state=Attachment.State.HERE,
+        state=Attachment.State.AVAILABLE,
         error="",
         due_at=None,
     )

@@ -19,7 +19,7 @@ from django.db.models import QuerySet
 from channels_setup.codecs.html_text import html_to_visible_text
 from channels_setup.providers.base.helpdesk import CommentAdded, MessageSent
 
-from ..models import Conversation, HelpdeskBurst, HelpdeskReply
+from ..models import Conversation, HelpdeskDuplicateWindow, HelpdeskReply
 
 DUPLICATE_INTERVAL = timedelta(
     seconds=2
@@ -50,30 +50,30 @@ def register_chat_reply(
 
     The caller holds the conversation's lock. ``at``: when the event reached us.
     """
-    content = hash_event(said)
+    event_hash = hash_event(said)
     if said.event_id or said.state:
         number = 1
     else:
-        burst = _count_duplicate(conversation, content, at=at, is_stamped=bool(said.ticket.updated))
+        burst = _count_duplicate(conversation, event_hash, at=at, is_stamped=bool(said.ticket.updated))
         if burst is None:
             return None
         number = burst.count
-        content = content if said.ticket.updated else _salt_hash(content, burst.began_at)
-    known = HelpdeskReply.objects.filter(conversation=conversation, content=content, ordinal=number).first()
+        event_hash = event_hash if said.ticket.updated else _salt_hash(event_hash, burst.began_at)
+    known = HelpdeskReply.objects.filter(conversation=conversation, event_hash=event_hash, ordinal=number).first()
     if known is not None:
-        if said.event_id or said.ticket.updated or at - known.came_at <= UNSTAMPED_INTERVAL:
+        if said.event_id or said.ticket.updated or at - known.received_at <= UNSTAMPED_INTERVAL:
             return None
-        content = _salt_hash(content, at)
+        event_hash = _salt_hash(event_hash, at)
     if number > 1 and comments_come:
         return None  # and nothing is tied to it: a doubling would take another reply's comment
-    words = hash_text(said.text)
-    from_comment = _find_unpaired(conversation, words, at=at).filter(content="").first()
+    text_hash = hash_text(said.text)
+    from_comment = _find_unpaired(conversation, text_hash, at=at).filter(event_hash="").first()
     if from_comment is not None:
-        from_comment.content, from_comment.ordinal = content, number
-        from_comment.save(update_fields=["content", "ordinal"])
+        from_comment.event_hash, from_comment.ordinal = event_hash, number
+        from_comment.save(update_fields=["event_hash", "ordinal"])
         return None
     return HelpdeskReply.objects.create(
-        conversation=conversation, content=content, ordinal=number, words=words, came_at=at
+        conversation=conversation, event_hash=event_hash, ordinal=number, text_hash=text_hash, received_at=at
     )
 
 
@@ -81,28 +81,30 @@ def register_comment_reply(conversation: Conversation, comment: CommentAdded, *,
     """The same for a comment, whose id decides."""
     if HelpdeskReply.objects.filter(conversation=conversation, comment_id=comment.comment_id).exists():
         return None
-    words = hash_text(comment.visible or comment.text)
-    from_chat = _find_unpaired(conversation, words, at=at).filter(comment_id="").exclude(content="").first()
+    text_hash = hash_text(comment.visible or comment.text)
+    from_chat = _find_unpaired(conversation, text_hash, at=at).filter(comment_id="").exclude(event_hash="").first()
     if from_chat is not None:
         from_chat.comment_id = comment.comment_id
         from_chat.save(update_fields=["comment_id"])
         return None
     return HelpdeskReply.objects.create(
-        conversation=conversation, comment_id=comment.comment_id, words=words, came_at=at
+        conversation=conversation, comment_id=comment.comment_id, text_hash=text_hash, received_at=at
     )
 
 
-def _find_unpaired(conversation: Conversation, words: str, *, at: datetime) -> QuerySet[HelpdeskReply]:
-    rows = HelpdeskReply.objects.filter(conversation=conversation, words=words, came_at__gte=at - PAIRING_INTERVAL)
-    return rows.order_by("came_at", "pk")
+def _find_unpaired(conversation: Conversation, text_hash: str, *, at: datetime) -> QuerySet[HelpdeskReply]:
+    rows = HelpdeskReply.objects.filter(
+        conversation=conversation, text_hash=text_hash, received_at__gte=at - PAIRING_INTERVAL
+    )
+    return rows.order_by("received_at", "pk")
 
 
 def _count_duplicate(
-    conversation: Conversation, content: str, *, at: datetime, is_stamped: bool
-) -> HelpdeskBurst | None:
+    conversation: Conversation, event_hash: str, *, at: datetime, is_stamped: bool
+) -> HelpdeskDuplicateWindow | None:
     """The burst that this event belongs to, itself counted; None where it came too late to be an honest repeat."""
-    burst, _made = HelpdeskBurst.objects.get_or_create(
-        conversation=conversation, content=content, defaults={"began_at": at}
+    burst, _made = HelpdeskDuplicateWindow.objects.get_or_create(
+        conversation=conversation, event_hash=event_hash, defaults={"began_at": at}
     )
     if at - burst.began_at > DUPLICATE_INTERVAL:
         if is_stamped or at - burst.began_at <= UNSTAMPED_INTERVAL:
@@ -113,5 +115,5 @@ def _count_duplicate(
     return burst
 
 
-def _salt_hash(content: str, at: datetime) -> str:
-    return hashlib.sha256(f"{content} {at.isoformat()}".encode()).hexdigest()
+def _salt_hash(event_hash: str, at: datetime) -> str:
+    return hashlib.sha256(f"{event_hash} {at.isoformat()}".encode()).hexdigest()

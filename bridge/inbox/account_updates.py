@@ -1,4 +1,4 @@
-"""What the provider says of the account and its number, between two checks: kept for the channel's page."""
+"""Account updates: webhooks about the account or number, stored for the channel's page."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from django.utils import timezone
 from channels_setup.models import ApiChannel
 from channels_setup.providers.base import AccountUpdate
 
-MAX_KEPT_UPDATES = 20  # the newest news; the raw events have them all
+MAX_KEPT_UPDATES = 20  # older ones remain in the raw events only
 
 
 def record_account_update(api_channel: ApiChannel, fact: AccountUpdate) -> None:
-    """The newest first. The same news twice (all subscribers are told again when one fails) is one."""
+    """Store an account update, newest first. A repeat of the newest one replaces it (Meta repeats webhooks)."""
     at = fact.at or timezone.now()
     news = {"what": fact.what, "details": fact.details, "level": fact.level, "at": at.isoformat()}
     before = [row for row in api_channel.provider_status.get("updates", []) if isinstance(row, dict)]

@@ -1,7 +1,7 @@
-"""Reactions, edits and deletions applied to the message that they are about.
+"""Corrections: apply reactions, edits and deletions to stored messages.
 
-They may come twice, late or out of order, from the client or from our own phone app. Nothing of ours counts as the
-client's. A client's correction after our answer makes the chat unread with a mark.
+Corrections may arrive twice, late or out of order, from the client or from the account's own phone app. A client's
+correction after our reply marks the chat as unread and as changed after the answer.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ from channels_setup.providers.base import Correction, MessageEdited, MessageRevo
 
 logger = logging.getLogger(__name__)
 
-MAX_FORMER_TEXTS = 20  # texts of a message that is edited again and again
-MAX_CORRECTION_IDS = 20  # corrections of one message whose repeats are recognized
+MAX_FORMER_TEXTS = 20  # former texts kept per message
+MAX_CORRECTION_IDS = 20  # IDs kept per message to recognize repeats
 
 
 @dataclass(frozen=True, kw_only=True)
 class CorrectionEffect:
-    """What a correction changed. ``kind`` is empty where nobody needs to look at the chat again."""
+    """What a correction changed. ``kind``: a ChangeAfterAnswer, empty if operators need not be alerted."""
 
     kind: str = ""
     before: str = ""  # the text before an edit
 
 
 def lock_target_message(api_channel: ApiChannel, external_id: str) -> tuple[Message, Conversation] | None:
-    """Lock the message with this provider's id, its conversation first; None if it is not here."""
+    """Lock the conversation and the message with this provider's ID. None if it is not stored."""
     if not external_id:
         return None
     rows = Message.objects.filter(api_channel=api_channel, external_id=external_id)
@@ -50,10 +50,10 @@ def lock_target_message(api_channel: ApiChannel, external_id: str) -> tuple[Mess
 
 
 def apply_correction(fact: Correction, message: Message, conversation: Conversation) -> None:
-    """Apply one correction to a locked message, once; tell operators where it matters."""
+    """Apply one correction to a locked message, once. Notify operators if it matters to them."""
     is_ours = message.direction == Message.Direction.OUTBOUND
     if not isinstance(fact, ReactionChanged) and is_ours != fact.by_us:
-        logger.warning("correction of somebody else's message ignored", extra={"message_id": message.pk})
+        logger.warning("correction of a message by another author ignored", extra={"message_id": message.pk})
         return
     known = message.shown.get("corrections", [])
     if fact.external_id and fact.external_id in known:
@@ -73,7 +73,7 @@ def apply_correction(fact: Correction, message: Message, conversation: Conversat
 
 @singledispatch
 def _apply_to_message(fact: Correction, message: Message, conversation: Conversation) -> CorrectionEffect | None:
-    """Change the unsaved message; None if it is as the correction wants it, or knows a later one."""
+    """Change the unsaved message. None if nothing changes or a newer correction was applied before."""
     raise TypeError(type(fact))
 
 
@@ -109,7 +109,7 @@ def _(fact: MessageEdited, message: Message, conversation: Conversation) -> Corr
 
 @_apply_to_message.register
 def _(fact: MessageRevoked, message: Message, conversation: Conversation) -> CorrectionEffect | None:
-    """The words stay on record, marked as deleted: they may have been answered already."""
+    """Mark the message as deleted. Its text stays: an operator may have answered it."""
     if "revoked_at" in message.shown:
         return None
     message.shown = message.shown | {"revoked_at": format_stamp(fact.at)}
@@ -119,7 +119,7 @@ def _(fact: MessageRevoked, message: Message, conversation: Conversation) -> Cor
 def extend_window(
     conversation: Conversation, at: datetime | None, *, message: Message | None, merged_contact_id: int | None
 ) -> None:
-    """Open or prolong the window for a client's reaction: it is something that the client did. Send what was held."""
+    """Open or extend the window for a client's reaction, and send held replies."""
     now = service_window.database_now()
     written = service_window.ContactActivity(
         conversation_id=conversation.pk,
@@ -128,7 +128,7 @@ def extend_window(
         merged_contact_id=merged_contact_id,
     )
     service_window.extend_windows([written], now=now)
-    # The lists look for open windows among the chats of the last day.
+    # Chat lists look for open windows only among chats of the last day.
     Conversation.objects.filter(pk=conversation.pk, last_message_at__lt=now - service_window.WINDOW_LENGTH / 2).update(
         last_message_at=now
     )
@@ -136,7 +136,7 @@ def extend_window(
 
 
 def _is_answered(message: Message, conversation: Conversation) -> bool:
-    """Whether something of ours went out after this message; it did if the message itself is ours."""
+    """Return whether we sent a message after this one. True if the message itself is ours."""
     if message.direction == Message.Direction.OUTBOUND:
         return True
     later = Message.objects.filter(conversation=conversation, pk__gt=message.pk)

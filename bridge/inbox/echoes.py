@@ -1,7 +1,7 @@
-"""Answers written in the account's own phone app, shown in the chat as ours.
+"""Echoes: replies written in the account's own phone app, stored as outbound messages.
 
-An echo opens no window and is sent to nobody: it has been sent. It is a reply all the same, so the window is no longer
-a missed one and nothing stays unread, unless the client has written since.
+An echo has already been delivered, so the portal sends nothing, and it opens no window. It counts as a reply: it marks
+the chat as read and the window as answered, unless the client has written since.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from bridge.models import Conversation, Message
 from channels_setup.models import ApiChannel, ChatChannel
 from channels_setup.providers.base import EchoSeen
 
-ORIGINAL_MISSING = "missing"  # ``shown["original"]`` of a message that an edit stands in for
+ORIGINAL_MISSING = "missing"  # ``shown["original"]`` of a message of which only an edit is known
 
 
 @transaction.atomic
 def store_echo(api_channel: ApiChannel, fact: EchoSeen, *, chat_channel: ChatChannel) -> Message:
-    """Store one echo; return its message, which may be known: sent from here, or seen before."""
+    """Store one echo and return its message, which may already exist (sent by the portal, or a repeat)."""
     resolved = contacts.resolve_contacts(
         api_channel, [contacts.ContactData(info=fact.contact, at=fact.at, by_contact=False)]
     )
@@ -62,7 +62,7 @@ def store_echo(api_channel: ApiChannel, fact: EchoSeen, *, chat_channel: ChatCha
 
 
 def _record_as_reply(conversation: Conversation, message: Message, *, at: datetime | None) -> None:
-    """Note the chat as answered, unless the client wrote after this."""
+    """Mark the chat as answered, unless the client wrote after this echo."""
     inbound = Message.objects.filter(conversation=conversation, direction=Message.Direction.INBOUND)
     if at is not None and inbound.filter(provider_time__gt=at).exists():
         return

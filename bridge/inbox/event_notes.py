@@ -1,4 +1,4 @@
-"""What an admin reads beside a processed webhook event: what was not ours, not readable, not supported, or a test."""
+"""Remarks on processed webhook events: items for other channels, unreadable or unsupported items, tests."""
 
 from __future__ import annotations
 
@@ -14,10 +14,12 @@ Note = WebhookEvent.Note
 
 
 def write_event_notes(processed: Sequence[tuple[WebhookEvent, list[Fact]]]) -> None:
-    """Write the remarks of these events. One without remarks costs no query."""
+    """Save the remarks of these events. An event without remarks costs no query."""
     nothing = [event.pk for event, facts in processed if not facts and event.body and event.note != Note.ROUTED]
     if nothing:
-        remark = _("Nothing in it concerns this channel: another number or account, or news that we do not use.")
+        remark = _(
+            "Nothing in this event concerns this channel: it is about another number or account, or of an unused type."
+        )
         WebhookEvent.objects.filter(pk__in=nothing).update(error=remark)
     for event, facts in processed:
         remarks = [event.error] if event.note == Note.ROUTED else []

@@ -1,7 +1,7 @@
-"""Corrections whose message is not here yet.
+"""Pending corrections: reactions, edits and deletions that arrived before their message.
 
-An edit stands in for its message at once, because it holds the words themselves; when the original comes, the two
-become one message. Reactions and deletions wait for their message. One that waits for long is shown as what it is.
+An edit contains the whole text, so it is stored as the message at once; the original is merged into it when it arrives.
+Reactions and deletions wait for their message. After SHOW_AFTER a waiting correction is shown by itself.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ FAILING = FailingItems("pending_corrections")
 
 @transaction.atomic
 def apply_or_keep_correction(api_channel: ApiChannel, fact: Correction) -> list[MessageReceived | EchoSeen]:
-    """Correct the message meant, or keep the correction for it. Return what to store as a message instead."""
+    """Apply a correction, or keep it until its message arrives. Return facts to store as messages instead."""
     target = corrections.lock_target_message(api_channel, fact.target_id)
     if target is not None:
         corrections.apply_correction(fact, *target)
@@ -59,7 +59,7 @@ def apply_or_keep_correction(api_channel: ApiChannel, fact: Correction) -> list[
 
 
 def _build_stand_in(fact: MessageEdited) -> MessageReceived | EchoSeen:
-    """Let an edit stand for the message that it changed, under that message's id."""
+    """Return the edit as a message with the ID of the message that it changed."""
     made = EchoSeen if fact.by_us else MessageReceived
     return made(
         contact=fact.contact,
@@ -71,7 +71,7 @@ def _build_stand_in(fact: MessageEdited) -> MessageReceived | EchoSeen:
 
 
 def _may_be_unconfirmed(api_channel: ApiChannel, fact: Correction) -> bool:
-    """Whether the message meant may be one of ours whose id the provider has not told us yet."""
+    """Return whether the correction may be about an outbound message whose provider ID is not known yet."""
     conversation, _merged_id = _lock_conversation_of(api_channel, fact.contact)
     unsettled = (Message.Status.PENDING, Message.Status.SENDING, Message.Status.UNKNOWN)
     rows = Message.objects.filter(conversation=conversation, direction=Message.Direction.OUTBOUND, external_id="")
@@ -119,11 +119,11 @@ def _restore_fact(row: PendingCorrection) -> Correction:
     )
 
 
-# --- the message comes -----------------------------------------------------------------------------------
+# --- the message arrives ---------------------------------------------------------------------------------
 
 
 def merge_late_original(api_channel: ApiChannel, fact: MessageReceived | EchoSeen, message: Message) -> None:
-    """A stored message's original words came: they become the former text of the edit that stood in for it."""
+    """Merge a late original into the message that was stored from its edit. Its text becomes the former text."""
     if fact.shown.get("original") == echoes.ORIGINAL_MISSING or message.external_id != fact.external_id:
         return
     if message.shown.get("original") != echoes.ORIGINAL_MISSING:
@@ -143,7 +143,7 @@ def merge_late_original(api_channel: ApiChannel, fact: MessageReceived | EchoSee
 
 
 def apply_pending_corrections(api_channel: ApiChannel, external_ids: Iterable[str]) -> None:
-    """Apply what has waited for messages that have just been stored."""
+    """Apply the pending corrections of messages that have just been stored."""
     ids = set(external_ids) - {""}
     rows = PendingCorrection.objects.filter(api_channel=api_channel, target_id__in=ids)
     for row in list(rows.order_by("at", "pk")) if ids else ():
@@ -151,23 +151,23 @@ def apply_pending_corrections(api_channel: ApiChannel, external_ids: Iterable[st
 
 
 def _apply_pending(row: PendingCorrection) -> bool:
-    """Apply one waiting correction if its message is here. In the caller's transaction."""
+    """Apply one pending correction if its message is stored. Runs in the caller's transaction."""
     target = corrections.lock_target_message(row.api_channel, row.target_id)
     waiting = PendingCorrection.objects.select_for_update(no_key=True, of=("self",)).filter(pk=row.pk).first()
     if target is None or waiting is None:
         return False
     corrections.apply_correction(_restore_fact(waiting), *target)
-    if waiting.line_id is not None:  # shown by itself meanwhile
-        Message.objects.filter(pk=waiting.line_id).delete()
+    if waiting.shown_message_id is not None:  # it was shown by itself
+        Message.objects.filter(pk=waiting.shown_message_id).delete()
     waiting.delete()
     return True
 
 
-# --- the message does not come ---------------------------------------------------------------------------
+# --- the message does not arrive -------------------------------------------------------------------------
 
 
 def process_pending_corrections() -> int:
-    """Apply corrections whose message is here by now, show those that have waited long, forget the old ones."""
+    """Apply corrections whose message has arrived, show those that waited long, delete old ones. Return the count."""
     now = service_window.database_now()
     PendingCorrection.objects.filter(received_at__lt=now - KEEP_FOR).delete()
     done = 0
@@ -179,7 +179,7 @@ def process_pending_corrections() -> int:
     here = Message.objects.filter(api_channel=OuterRef("api_channel"), external_id=OuterRef("target_id"))
     is_here = Q(Exists(here.exclude(external_id="")))
     to_show = rows.filter(is_here | Q(received_at__lt=now - SHOW_AFTER), is_shown=False)
-    arrived = rows.filter(is_here, is_shown=True)  # our own message, told its id late
+    arrived = rows.filter(is_here, is_shown=True)  # an outbound message whose ID came late
     for row in [*to_show[:PENDING_BATCH], *arrived[:PENDING_BATCH]]:
         with FAILING.isolate(row.pk):
             done += _process_pending_correction(row, now)
@@ -194,7 +194,7 @@ def _process_pending_correction(row: PendingCorrection, now: datetime) -> bool:
 
 
 def _show_unmatched(row: PendingCorrection) -> bool:
-    """Show a correction as what it is: a line in the chat, no request, nothing unread."""
+    """Show a correction by itself in the chat. It opens no request and marks nothing as unread."""
     fact = _restore_fact(row)
     is_reaction = isinstance(fact, ReactionChanged) and bool(fact.emoji)
     conversation, merged_id = _lock_conversation_of(row.api_channel, fact.contact, begin=is_reaction and not fact.by_us)
@@ -202,9 +202,9 @@ def _show_unmatched(row: PendingCorrection) -> bool:
     if waiting is None or waiting.is_shown:
         return False
     if conversation is not None and is_reaction:
-        waiting.line = _create_reaction_message(row, conversation, merged_id)
+        waiting.shown_message = _create_reaction_message(row, conversation, merged_id)
         if not row.by_us:
-            corrections.extend_window(conversation, row.at, message=waiting.line, merged_contact_id=merged_id)
+            corrections.extend_window(conversation, row.at, message=waiting.shown_message, merged_contact_id=merged_id)
         correction_notes.note_stray_reaction(fact, conversation)
     elif conversation is not None and isinstance(fact, MessageRevoked):
         if row.by_us:
@@ -223,7 +223,7 @@ def _show_unmatched(row: PendingCorrection) -> bool:
         waiting.delete()
         return True
     waiting.is_shown = True
-    waiting.save(update_fields=["line", "is_shown"])
+    waiting.save(update_fields=["shown_message", "is_shown"])
     return True
 
 
@@ -247,9 +247,9 @@ def _create_reaction_message(
 def _lock_conversation_of(
     api_channel: ApiChannel, info: ContactInfo, *, begin: bool = False
 ) -> tuple[Conversation | None, int | None]:
-    """Lock the contact's newest conversation on this channel; ``begin``: begin one if there is none.
+    """Lock the contact's newest conversation on this channel. ``begin``: create one if there is none.
 
-    The second value is the contact's id if the conversation is that of another contact, into whom it was merged.
+    The second value is the contact's ID if it was merged into the conversation's contact.
     """
     contact = contacts.find_contact(api_channel, info)
     if contact is not None:

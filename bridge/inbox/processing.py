@@ -1,8 +1,8 @@
-"""Station 2: stored events become facts, in batches, exactly once.
+"""Step 2, processing: turn stored events into facts, in batches, exactly once.
 
-One drainer at a time works on an API channel (an advisory lock of the database), so that its events are taken in
-the order they came. The try is counted before the work begins: an event that kills its worker every time ends as
-failed instead of going round for ever. One bad event never takes the good ones with it.
+One worker at a time processes a channel (advisory lock), so that its events keep their order. Attempts are counted
+before the work begins, so that an event that crashes its worker every time ends as failed. A bad event never blocks
+good ones.
 """
 
 from __future__ import annotations
@@ -47,26 +47,26 @@ from . import account_updates, echoes, event_notes, pending_corrections, routing
 logger = logging.getLogger(__name__)
 
 EVENT_BATCH = 200
-RUN_SECONDS = 20.0  # a task longer than its time limit would be killed in the middle of a batch
+RUN_SECONDS = 20.0  # well below the task's time limit
 MAX_EVENT_ATTEMPTS = 5
-# PostgreSQL's classes of errors that pass: deadlock, no room, lock held, shut down.
+# SQLSTATE classes of transient errors: rollback and deadlock, insufficient resources, object in use, shutdown.
 TRANSIENT_ERROR_CLASSES = ("40", "53", "55", "57")
 
 
 def process_inbox() -> int:
-    """Process until nothing waits or the time is up; how many events were taken.
+    """Process events until none is waiting or RUN_SECONDS are over. Return the number of events.
 
-    A batch of each channel in turn, so that a flood on one holds up no other. The doorbell is answered only before
-    the last look: what is stored while somebody is at it need not call another, who would find the lock taken.
+    Takes a batch of each channel in turn, so that a flood on one channel does not delay others. The wake-up is cleared
+    only before the last look for work: an event stored earlier needs no second worker, which would find the lock held.
     """
     until = time.monotonic() + RUN_SECONDS
     taken, has_answered = 0, False
-    resting: set[tuple[str, int]] = set()  # where it came to nothing: once more in the next run
+    resting: set[tuple[str, int]] = set()  # failed channels: try again in the next run
     while time.monotonic() < until:
         before, is_elsewhere = taken, False
         waiting = [channel for channel in _find_channels_with_events() if channel not in resting]
         if len(waiting) > 1:
-            wakeups.clear_notification(wakeups.INBOUND)  # there is work for another
+            wakeups.clear_notification(wakeups.INBOUND)  # several channels: let another worker help
         for source, channel_id in waiting:
             with exclusive(EVENT_SOURCES[source].lock, channel_id) as mine:
                 is_elsewhere |= not mine
@@ -74,7 +74,7 @@ def process_inbox() -> int:
                     if not _try_processing(source, channel_id, events):
                         resting.add((source, channel_id))
                     taken += len(events)
-        # Once more after the lock is free: who was called for an event of the last moment found it taken and left.
+        # Look once more after releasing the lock: a worker notified meanwhile found it held and stopped.
         if taken > before:
             has_answered = False
         elif is_elsewhere or has_answered:
@@ -83,23 +83,23 @@ def process_inbox() -> int:
             wakeups.clear_notification(wakeups.INBOUND)
             has_answered = True
     wakeups.clear_notification(wakeups.INBOUND)
-    wakeups.notify_workers(wakeups.INBOUND)  # whoever comes next goes on
+    wakeups.notify_workers(wakeups.INBOUND)  # the next task continues
     return taken
 
 
 def _try_processing(source: str, channel_id: int, events: Sequence[WebhookEvent]) -> bool:
-    """False where the channel's turn ended before its events did: no other channel suffers for it, and nobody passes.
+    """Process one batch. Return False if processing stopped early; the remaining events keep their order.
 
-    Where it was no event's fault the tries are given back: nothing fails because a disk was full for a minute.
+    If no event caused the error, their attempts are not counted: nothing fails because a disk was full for a minute.
     """
     try:
         EVENT_SOURCES[source].process(channel_id, events)
         return True
     except (OperationalError, InterfaceError) as problem:
-        logger.exception("events left for the next run", extra={source: channel_id})
+        logger.exception("events deferred to the next run", extra={source: channel_id})
         blameless = str(getattr(problem.__cause__, "pgcode", None) or "").startswith(TRANSIENT_ERROR_CLASSES)
-    except Exception:  # the events' own are caught one by one: this is about the channel, perhaps its keys
-        logger.exception("channel's events not worked off", extra={source: channel_id})
+    except Exception:  # errors of single events are caught below: this one is about the channel, perhaps its keys
+        logger.exception("events of a channel not processed", extra={source: channel_id})
         blameless = True
     if blameless:
         waiting = WebhookEvent.objects.filter(pk__in=[event.pk for event in events], state=WebhookEvent.State.NEW)
@@ -107,8 +107,8 @@ def _try_processing(source: str, channel_id: int, events: Sequence[WebhookEvent]
     return False
 
 
-# Whose event has waited longest comes first. One look into an index for each channel, however much waits; plain SQL,
-# because it is asked three times a run, and building it anew cost more than all the rest of a run that finds nothing.
+# Channels by their oldest waiting event: one index lookup per channel. Plain SQL, because it runs three times per task
+# and building it with the ORM cost more than the rest of an idle run.
 CHANNELS_WITH_EVENTS_SQL = """
 SELECT source, id FROM (
     SELECT 'api_channel' AS source, c.id,
@@ -129,16 +129,16 @@ def _find_channels_with_events() -> list[tuple[str, int]]:
 
 
 def claim_events(channel_id: int, *, source: str = "api_channel") -> list[WebhookEvent]:
-    """The next events of a channel in their order, their try already counted."""
+    """Return the next events of a channel in order, and count their attempt."""
     waiting = WebhookEvent.objects.filter(**{source: channel_id}, state=WebhookEvent.State.NEW).order_by("id")
     events = list(waiting[:EVENT_BATCH])
-    worn_out = [event for event in events if event.attempts >= MAX_EVENT_ATTEMPTS]
-    for event in worn_out:
-        mark_event_failed(event, _("Processing broke off %(count)d times.") % {"count": event.attempts})
+    exhausted = [event for event in events if event.attempts >= MAX_EVENT_ATTEMPTS]
+    for event in exhausted:
+        mark_event_failed(event, _("Processing was interrupted %(count)d times.") % {"count": event.attempts})
     events = [event for event in events if event.attempts < MAX_EVENT_ATTEMPTS]
-    if worn_out and not events:
+    if exhausted and not events:
         return claim_events(channel_id, source=source)
-    # An event that broke off before is tried alone, so that it cannot take others with it again.
+    # An event that was interrupted before is processed alone, so that it cannot interrupt others.
     if any(event.attempts for event in events):
         events = events[:1]
     WebhookEvent.objects.filter(pk__in=[event.pk for event in events]).update(attempts=F("attempts") + 1)
@@ -146,7 +146,7 @@ def claim_events(channel_id: int, *, source: str = "api_channel") -> list[Webhoo
 
 
 def process_events(channel_id: int, events: Sequence[WebhookEvent]) -> None:
-    """Parse each event and apply all facts in one transaction; where that fails, one event at a time."""
+    """Parse events and apply their facts in one transaction. If that fails, process one event at a time."""
     api_channel = ApiChannel.objects.prefetch_related("secrets").get(pk=channel_id)
     account = api_channel.account()
     readable: list[tuple[WebhookEvent, list[Fact]]] = []
@@ -168,7 +168,7 @@ def process_events(channel_id: int, events: Sequence[WebhookEvent]) -> None:
     except (OperationalError, InterfaceError):
         raise
     except Exception:
-        logger.warning("batch failed, taking its events one at a time", extra={"channel": channel_id})
+        logger.warning("batch failed, processing its events one at a time", extra={"channel": channel_id})
         for event, facts in readable:
             _apply_one(api_channel, event, facts)
 
@@ -186,7 +186,7 @@ def _apply_one(api_channel: ApiChannel, event: WebhookEvent, facts: list[Fact]) 
     try:
         _apply_all(api_channel, [(event, facts)])
     except (OperationalError, InterfaceError):
-        raise  # those behind it do not pass
+        raise  # the events after it keep waiting, so that the order is kept
     except BadBody as problem:
         mark_event_failed(event, str(problem))
     except Exception as problem:
@@ -194,7 +194,7 @@ def _apply_one(api_channel: ApiChannel, event: WebhookEvent, facts: list[Fact]) 
 
 
 def apply_facts(api_channel: ApiChannel, facts: Sequence[Fact]) -> None:
-    """Facts in their order; neighbours of one kind are handed on together."""
+    """Apply facts in order. Consecutive messages or statuses are stored together."""
     facts = erased_ids.drop_erased(api_channel, facts)
     lands_in = api_channel.default_chat_channel
     messages: list[receiving.IncomingMessage] = []
@@ -229,7 +229,7 @@ def apply_facts(api_channel: ApiChannel, facts: Sequence[Fact]) -> None:
             hand_on()
             take_echo(fact)
         elif isinstance(fact, Correction):
-            hand_on()  # what it is about may be among them
+            hand_on()  # its message may be among them
             for stand_in in pending_corrections.apply_or_keep_correction(api_channel, fact):
                 if isinstance(stand_in, EchoSeen):
                     take_echo(stand_in)
@@ -255,21 +255,23 @@ def apply_facts(api_channel: ApiChannel, facts: Sequence[Fact]) -> None:
 
 def _require_chat_channel(lands_in: ChatChannel | None) -> ChatChannel:
     if lands_in is None:
-        raise BadBody(_("The API channel watches no chat channel, so there is nowhere for the message to land."))
+        raise BadBody(
+            _("The message cannot be stored, because this API channel has no chat channel. Choose one on its page.")
+        )
     return lands_in
 
 
 def reprocess_events(event_ids: Sequence[int]) -> int:
-    """Put failed and unrouted events back in line; how many.
+    """Queue failed and unrouted webhook events again. Return their number.
 
-    A call that was answered with an error is not ours to make again.
+    API calls are excluded: their caller got an error response and decides about a retry.
     """
     stuck = WebhookEvent.objects.filter(pk__in=event_ids, state__in=WebhookEvent.STUCK, endpoint="webhook")
     return stuck.update(state=WebhookEvent.State.NEW, attempts=0, error="", traceback="")
 
 
 def dismiss_events(event_ids: Sequence[int]) -> int:
-    """Stop warning of events that nobody can or need make good. They are kept with their error as long as others."""
+    """Dismiss failed events that cannot be reprocessed: no more warnings, same retention. Return their number."""
     stuck = WebhookEvent.objects.filter(pk__in=event_ids, state__in=WebhookEvent.STUCK)
     channels = list(stuck.filter(state=WebhookEvent.State.UNROUTED).values_list("api_channel", flat=True).distinct())
     count = stuck.update(state=WebhookEvent.State.PROCESSED, processed_at=timezone.now())
@@ -279,7 +281,7 @@ def dismiss_events(event_ids: Sequence[int]) -> int:
 
 @dataclass(frozen=True)
 class EventSource:
-    """Where events come from: who works them off, and the lock under which they are."""
+    """Kind of event source: the function that processes its events, and the lock space."""
 
     process: Callable[[int, Sequence[WebhookEvent]], None]
     lock: LockSpace

@@ -1,12 +1,12 @@
-"""Routing of webhook items to the API channel they concern, whichever channel's address they came to.
+"""Routing of webhook items to the API channel of their number or account.
 
-One callback address may serve all numbers of an app. An item for another number or account becomes an event of that
-number's channel, so that its inbox has one drainer and one order. It is handed over only to a channel that holds the
-very credential with which the request was proven. What nobody can be found for is put aside as unrouted events, one
-for each number, which raise an alert and can be processed again, in their order, once the channel is there.
+One callback address may serve all numbers of a Meta app. An item for another number becomes an event of that number's
+channel, so that each channel keeps one order. The target channel must hold the credential that authenticated the
+request. Items without a channel are stored as unrouted events, one per number. They raise an alert and can be processed
+again, in order, once the channel exists.
 
-Runs under the inbox lock of the channel whose address it was. ``routed_at`` is claimed and the new events are made in
-one transaction, so that each item is handed over exactly once.
+Runs under the inbox lock of the channel that received the event. ``routed_at`` is set and the new events are created in
+one transaction, so that each item is routed exactly once.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ ACTIVE_STATES = (ChannelState.LIVE, ChannelState.FAILING)
 
 @dataclass
 class _SortedItems:
-    """The items of one event by where they go: channel by channel, and by ID those that go nowhere yet."""
+    """Items of one event by target: per channel ID, and per number or account if no channel was found."""
 
     channels: dict[int, ApiChannel] = field(default_factory=dict)
     items: dict[int, list[MisroutedItem]] = field(default_factory=dict)
@@ -40,12 +40,12 @@ class _SortedItems:
 
 
 def route_items(api_channel: ApiChannel, event: WebhookEvent, account: Account) -> bool:
-    """Hand the event's items for other channels over. Return whether the event itself is still to be processed."""
+    """Route the event's items for other channels. Return whether the event itself must still be processed."""
     provider = api_channel.provider
     if not provider.shares_webhook_address or event.routed_at is not None:
         return True
     items = provider.misrouted_items(restore_request(event), account)
-    if event.routed_from is not None:  # what concerns all was given to all already
+    if event.routed_from is not None:  # items for all channels were routed with the original event
         items = [item for item in items if not item.is_optional]
     if not items:
         return True
@@ -78,7 +78,7 @@ def _sort_items(api_channel: ApiChannel, event: WebhookEvent, items: Sequence[Mi
 
 
 def _find_targets(api_channel: ApiChannel, event: WebhookEvent, item: MisroutedItem) -> tuple[list[ApiChannel], str]:
-    """The channels that an item concerns and that may have it; else why there is none."""
+    """Return the channels that may receive an item, or the code of the reason why there is none."""
     asked = {f"options__{name}": value for name, value in item.address.items()}
     rows = list(ApiChannel.objects.filter(kind=api_channel.kind, **asked).exclude(pk=api_channel.pk).order_by("pk"))
     if item.number and any(row.number == item.number for row in rows):
@@ -98,7 +98,7 @@ def _find_targets(api_channel: ApiChannel, event: WebhookEvent, item: MisroutedI
 
 
 def _find_credential_holders(rows: Sequence[ApiChannel], event: WebhookEvent) -> list[ApiChannel]:
-    """Those that hold the credential which proved the event, or held it when it came."""
+    """Return the channels that held the event's credential when the event was received."""
     given = bytes(event.proof or b"")
     ids = {
         row.api_channel_id
@@ -113,7 +113,7 @@ def _hand_over(api_channel: ApiChannel, event: WebhookEvent, found: _SortedItems
     waiting = WebhookEvent.objects.filter(pk=event.pk, state=WebhookEvent.State.NEW, routed_at=None)
     now = timezone.now()
     if not waiting.update(routed_at=now):
-        return  # handed over by another, whose lock we have now
+        return  # another worker routed it before we got the lock
     event.routed_at = now
     pack = api_channel.provider.pack_items
     made = [_build_child_event(event, channel_id, pack(items)) for channel_id, items in found.items.items()]
@@ -132,18 +132,18 @@ def _hand_over(api_channel: ApiChannel, event: WebhookEvent, found: _SortedItems
 
 
 def _describe_routing(found: _SortedItems) -> str:
-    said = []
+    sentences = []
     if found.items:
         names = ", ".join(_("“%(name)s”") % {"name": found.channels[pk].name} for pk in found.items)
-        said.append(_("Items for other channels were handed over to: %(names)s.") % {"names": names})
+        sentences.append(_("Items for other channels were moved to: %(names)s.") % {"names": names})
     if found.unrouted:
         ids = ", ".join(found.unrouted)
-        said.append(_("Items for an unknown number or account were put aside: %(ids)s.") % {"ids": ids})
-    return " ".join(said)
+        sentences.append(_("Items for an unknown number or account were set aside: %(ids)s.") % {"ids": ids})
+    return " ".join(sentences)
 
 
 def _build_child_event(event: WebhookEvent, api_channel_id: int, body: bytes) -> WebhookEvent:
-    """Items of an event as an event of their own, received and proven when the whole was."""
+    """Return an unsaved event with some items of another one. It keeps receipt time and credential."""
     return WebhookEvent(
         api_channel_id=api_channel_id,
         endpoint=event.endpoint,
@@ -160,7 +160,7 @@ def _build_child_event(event: WebhookEvent, api_channel_id: int, body: bytes) ->
 
 @transaction.atomic
 def _keep_unrouted(api_channel: ApiChannel, event: WebhookEvent, found: _SortedItems) -> None:
-    """An event that was put aside is tried again in vain: it keeps its place in the order."""
+    """Set a retried event aside again. It keeps its position in the order."""
     why = " ".join(_explain_unrouted(found, wanted) for wanted in found.unrouted)[:2000]
     WebhookEvent.objects.filter(pk=event.pk, state=WebhookEvent.State.NEW).update(
         state=WebhookEvent.State.UNROUTED, error=why
@@ -187,9 +187,9 @@ def _raise_alert(api_channel: ApiChannel, found: _SortedItems) -> None:
 
 
 def settle_unrouted_alerts(api_channel_ids: Iterable[int | None] | None = None) -> None:
-    """End the alerts of channels that have no unrouted events left: of these channels, or of all."""
-    standing = Alert.objects.filter(kind=Alert.Kind.UNROUTED, settled_at=None)
+    """Settle alerts of channels without unrouted events. ``api_channel_ids``: None checks all channels."""
+    open_alerts = Alert.objects.filter(kind=Alert.Kind.UNROUTED, settled_at=None)
     if api_channel_ids is not None:
-        standing = standing.filter(api_channel__in=list(api_channel_ids))
+        open_alerts = open_alerts.filter(api_channel__in=list(api_channel_ids))
     waiting = WebhookEvent.objects.filter(state=WebhookEvent.State.UNROUTED).values("api_channel")
-    standing.exclude(api_channel__in=waiting).update(settled_at=timezone.now())
+    open_alerts.exclude(api_channel__in=waiting).update(settled_at=timezone.now())

@@ -1,4 +1,4 @@
-"""What comes in and is no private message: WhatsApp groups, and test webhooks from the provider's own page."""
+"""Unsupported events: WhatsApp groups, and test webhooks from the provider's own page."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from channels_setup.models import ApiChannel
 from channels_setup.providers.base import Fact, GroupActivity, SampleReceived
 
 ALERT_DURATION = timedelta(days=3)
-ALERT_REPEAT_AFTER = timedelta(days=30)  # an admin who has a group knows it; so often it is said anew
+ALERT_REPEAT_AFTER = timedelta(days=30)  # remind the admin of groups this often
 
 
 def record_unsupported(api_channel: ApiChannel, facts: Sequence[Fact]) -> None:
-    """Remember groups and tests for the channel's page, and raise an alert for the first group activity."""
+    """Record groups and tests for the channel's page. Raise an alert for the first group activity."""
     now = timezone.now()
     if samples := [fact.what for fact in facts if isinstance(fact, SampleReceived)]:
         api_channel.update_provider_status(sample_at=now.isoformat(), sample=samples[-1])
@@ -35,7 +35,7 @@ def record_unsupported(api_channel: ApiChannel, facts: Sequence[Fact]) -> None:
 
 
 def settle_group_alerts() -> None:
-    """End alerts of groups that have been shown long enough: the channel's page goes on saying so."""
+    """Settle group alerts after ALERT_DURATION. The channel's page keeps showing the groups."""
     now = timezone.now()
     shown = Alert.objects.filter(kind=Alert.Kind.GROUPS, settled_at=None, raised_at__lt=now - ALERT_DURATION)
     shown.update(settled_at=now)

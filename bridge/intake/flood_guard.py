@@ -1,8 +1,8 @@
-"""Webhook addresses that are nobody's, refused for next to nothing.
+"""Flood guard: reject unknown webhook tokens cheaply under load.
 
-The first few of a second are looked up like any other. In a flood only addresses that may be somebody's are: those that
-carry this portal's mark, and those of before the mark, from a list that is read once a second. The rest is answered
-without database, place or body. A new address carries the mark, so every process knows it at once.
+Up to MAX_LOOKUPS_PER_SECOND unknown tokens are looked up in the database. Above that, a token is looked up only if it
+carries this portal's mark (``encryption.is_marked``) or is in the list of valid unmarked tokens, read once a second.
+All others get a 404 without a database query, a worker slot or a read of the body. New tokens are always marked.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from channels_setup import encryption
 from channels_setup.models import WebhookAddress
 
 WEBHOOK_PREFIX = "/webhooks/"
-MAX_LOOKUPS_PER_SECOND = 20  # in a second and process: looked up one by one
+MAX_LOOKUPS_PER_SECOND = 20  # unknown tokens per process
 REFRESH_SECONDS = 1.0
 
 
 class UnknownTokenGuard:
-    """What one web process has seen of them. Its threads may count past each other: no figure here is exact."""
+    """State of one web process. Threads share it without a lock, so the counts are approximate."""
 
     def __init__(self) -> None:
         self.second, self.seen = 0, 0
@@ -29,7 +29,7 @@ class UnknownTokenGuard:
         self.read_at = self.probed_at = float("-inf")
 
     def is_refused(self, path: str) -> bool:
-        """Whether this is surely nobody's webhook. Where it may be somebody's it must be looked up."""
+        """Return True if the path certainly is no webhook address. False: it must be looked up."""
         if not path.startswith(WEBHOOK_PREFIX) or self.addresses is None or not self._is_flood():
             return False
         kind, _slash, token = path.removeprefix(WEBHOOK_PREFIX).rstrip("/").partition("/")
@@ -38,11 +38,11 @@ class UnknownTokenGuard:
         now = time.monotonic()
         if now - max(self.read_at, self.probed_at) > REFRESH_SECONDS:
             self.probed_at = now
-            return False  # it goes the whole way, and count_unknown() reads the list again
+            return False  # this one is looked up, and count_unknown() refreshes the list
         return True
 
     def count_unknown(self) -> None:
-        """An address was looked up and is nobody's."""
+        """Count an address that was looked up and not found."""
         now = time.monotonic()
         if self.second != int(now):
             self.second, self.seen = int(now), 0
@@ -58,7 +58,7 @@ unknown_token_guard = UnknownTokenGuard()
 
 
 def _read_valid_addresses() -> frozenset[tuple[str, bytes]]:
-    """Return kind and fingerprint of every address in force."""
+    """Return (kind, token fingerprint) of every valid address."""
     rows = WebhookAddress.objects.all().valid(timezone.now())
     found = rows.values_list(Coalesce("api_channel__kind", "chat_channel__kind"), "digest")
     return frozenset((kind, bytes(digest)) for kind, digest in found)

@@ -1,8 +1,8 @@
-"""Raw events of many callers, committed together.
+"""Group commit of raw events.
 
-While one commit is on its way to the disk, the callers that come meanwhile gather and share the next: one statement,
-one commit and one ring of the doorbell for all of them. Each waits until its own row is committed, and learns of a
-failure; a row that spoils the statement spoils it for nobody else.
+Callers that arrive while a commit is running share the next one: one INSERT, one commit, one wake-up. Each caller
+waits until its own row is committed or the write failed. If one row makes the shared INSERT fail, every caller retries
+its own row alone.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from bridge.models import WebhookEvent
 
 
 class PendingWrite:
-    """A caller's place in the line."""
+    """One caller's event, waiting to be committed."""
 
     def __init__(self, event: WebhookEvent) -> None:
         self.event = event
         self.done = Event()
-        self.is_leader = self.is_stored = False  # who leads commits for all that wait
+        self.is_leader = self.is_stored = False  # the leader commits for all waiting callers
         self.error: Exception | None = None
 
 
 class GroupCommitter:
-    """The line of one process."""
+    """Group commit of one process."""
 
     def __init__(self) -> None:
         self.lock = Lock()
@@ -34,7 +34,7 @@ class GroupCommitter:
         self.is_committing = False
 
     def store(self, event: WebhookEvent) -> None:
-        """Return when the event is committed and the workers are called. Raises DatabaseError where it is not."""
+        """Store the event. Returns after the commit and the wake-up. Raises DatabaseError if the write failed."""
         pending = PendingWrite(event)
         with self.lock:
             self.waiting.append(pending)
@@ -45,7 +45,7 @@ class GroupCommitter:
             self._commit()
         if isinstance(pending.error, OperationalError | InterfaceError):  # the database itself
             raise pending.error
-        if not pending.is_stored:  # some row of the company was at fault: whose, each finds out by itself
+        if not pending.is_stored:  # one row in the batch was rejected: every caller retries its own
             _insert_events([event])
 
     def _commit(self) -> None:
@@ -70,7 +70,7 @@ class GroupCommitter:
 
 def _insert_events(events: list[WebhookEvent]) -> None:
     if len(events) == 1:
-        events[0].save(force_insert=True)  # one statement: it commits by itself
+        events[0].save(force_insert=True)  # a single statement commits by itself
     else:
         WebhookEvent.objects.bulk_create(events)
     wakeups.notify_after_commit(wakeups.INBOUND)

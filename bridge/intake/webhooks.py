@@ -1,7 +1,7 @@
-"""Station 1: authenticate on raw bytes, store the raw event, answer. Nothing else happens while the caller waits.
+"""Step 1, webhooks: authenticate the raw bytes, store the raw event, answer.
 
-A 2xx means committed. A wrong token or signature is refused and leaves no row; a commit that fails is a 503, so
-that the provider tries again. What the body says is read later, by the inbox.
+A 2xx means committed. A wrong token or signature is rejected and stores nothing. A failed commit is a 503, so that the
+provider retries. The inbox parses the body later.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ from .group_commit import group_committer
 logger = logging.getLogger(__name__)
 CachedChannel = TypeVar("CachedChannel")
 
-CHANNEL_CACHE_SECONDS = 2.0  # so long a change of a channel's keys takes to reach every web process
+CHANNEL_CACHE_SECONDS = 2.0  # delay until every web process sees a channel's new keys
 
 
 class ProviderWebhook(APIView):
-    """``/webhooks/<kind>/<token>/``: a provider's own events, for one API channel."""
+    """``/webhooks/<kind>/<token>/``: a provider's webhooks for one API channel."""
 
     authentication_classes: tuple[type, ...] = ()
     permission_classes: tuple[type, ...] = ()
@@ -54,14 +54,14 @@ class ProviderWebhook(APIView):
 
 
 def receive_from_training_phone(request: HttpRequest, api_channel: ApiChannel) -> HttpResponse:
-    """Store one event of a training phone, whose page is open to this user only: the session proves it."""
+    """Store one event of a training phone. The caller has checked the user's session and access."""
     return respond_to_errors(
         lambda: _store_event(build_event(read_raw_request(request), api_channel=api_channel, endpoint="webhook"))
     )
 
 
 def respond_to_errors(receive: Callable[[], HttpResponse]) -> HttpResponse:
-    """Receive one event and turn what stands against it into its answer."""
+    """Call ``receive`` and turn its exceptions into error responses."""
     try:
         return receive()
     except BodyTooLarge:
@@ -74,7 +74,7 @@ def respond_to_errors(receive: Callable[[], HttpResponse]) -> HttpResponse:
 
 
 def receive_webhook(request: HttpRequest, *, kind: str, token: str) -> HttpResponse:
-    """Store one event of the channel whose path this is, and answer 200. Raises TooLarge, Refused."""
+    """Store one event of the channel with this token and answer 200. Raises BodyTooLarge, RequestRejected."""
     if kind in helpdesks():
         return receive_helpdesk_webhook(request, kind=kind, token=token)
     known = _api_channels.get(kind, token) if kind in messengers() else None
@@ -85,7 +85,7 @@ def receive_webhook(request: HttpRequest, *, kind: str, token: str) -> HttpRespo
     try:
         return _authenticate_and_store(raw, address, api_channel, account)
     except RequestRejected:
-        # An account whose secret or verify token was copied wrongly would seem silent.
+        # Record the rejection: a mistyped secret or verify token would look like an account without messages.
         if api_channel.authenticates_webhooks:
             api_channel.record_refusal("handshake_refused_at" if raw.method == "GET" else "refused_at")
         raise
@@ -96,7 +96,7 @@ def _authenticate_and_store(
 ) -> HttpResponse:
     provider = api_channel.provider
     if raw.method == "GET":
-        # Plain text, whatever it is: it was given by whoever asks, and must never be read as a page.
+        # Plain text: the challenge comes from the caller and must not be rendered as HTML.
         answer = HttpResponse(provider.answer_handshake(raw, account), content_type="text/plain; charset=utf-8")
         answer["X-Content-Type-Options"] = "nosniff"
         api_channel.record_handshake()
@@ -110,9 +110,9 @@ def _authenticate_and_store(
 
 
 class ChannelCache(Generic[CachedChannel]):
-    """What stands behind each address, as it was REMEMBERED_SECONDS ago at most.
+    """Per-process cache of webhook token -> channel, at most CHANNEL_CACHE_SECONDS old.
 
-    Hundreds of events a second are posted to one address: what stands behind it is not read anew for each.
+    One address may get hundreds of events a second; without the cache each would read the channel.
     """
 
     def __init__(self, read: Callable[[str, str], CachedChannel | None]) -> None:
@@ -143,7 +143,7 @@ def _read_api_channel(kind: str, token: str) -> tuple[WebhookAddress, ApiChannel
 
 
 def _read_chat_channel(kind: str, token: str) -> tuple[WebhookAddress, ChatChannel, HelpdeskAccount] | None:
-    """An outside helpdesk's."""
+    """Return the address, channel and account of an outside helpdesk."""
     address = WebhookAddress.objects.all().by_token(kind, token)
     channel = address.chat_channel if address else None
     if address is None or channel is None or channel.provider.built_in:
@@ -156,7 +156,7 @@ _chat_channels = ChannelCache(_read_chat_channel)
 
 
 def receive_helpdesk_webhook(request: HttpRequest, *, kind: str, token: str) -> HttpResponse:
-    """Store one event of the outside helpdesk whose path this is. Whatever is authentic or harmless gets its 200."""
+    """Store one event of the outside helpdesk with this token. Raises BodyTooLarge, RequestRejected."""
     known = _chat_channels.get(kind, token)
     if known is None:
         return _reject_unknown_address()
@@ -164,7 +164,7 @@ def receive_helpdesk_webhook(request: HttpRequest, *, kind: str, token: str) -> 
     try:
         try:
             chat_channel.provider.authenticate(raw, account)
-        except RequestRejected:  # it comes once: perhaps the key has been changed since we remembered it
+        except RequestRejected:  # a helpdesk does not retry: the cached key may be outdated, so read it again
             _chat_channels.discard(kind, token)
             address, chat_channel, account = _chat_channels.get(kind, token) or known
             chat_channel.provider.authenticate(raw, account)
@@ -172,7 +172,7 @@ def receive_helpdesk_webhook(request: HttpRequest, *, kind: str, token: str) -> 
         incoming.record_refused_event(chat_channel)
         raise
     address.record_use(timezone.now())
-    # Older versions of a helpdesk send the key itself along.
+    # Older helpdesk versions include the key in the request.
     return _store_event(build_event(raw, chat_channel=chat_channel, endpoint="webhook", secrets=[account.secret]))
 
 

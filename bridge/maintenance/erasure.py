@@ -37,8 +37,8 @@ from bridge.models import (
     Erasure,
     FormerId,
     HeldReply,
-    HelpdeskBurst,
     HelpdeskChat,
+    HelpdeskDuplicateWindow,
     HelpdeskReply,
     IdempotencyKey,
     MergedConversation,
@@ -118,7 +118,7 @@ def _erase_contact(contact_id: int, *, by: Any) -> Erasure | None:
         subject="", first_text="", additional_id="", tags=[], custom_fields={}
     )
     chats.update(last_text="", unread=0, change_after_answer="")
-    for in_helpdesk in (HelpdeskChat, HelpdeskReply, HelpdeskBurst, TemplateLink):
+    for in_helpdesk in (HelpdeskChat, HelpdeskReply, HelpdeskDuplicateWindow, TemplateLink):
         in_helpdesk.objects.filter(conversation__in=chats).delete()
     _erase_idempotency_keys(chats)
     _erase_merges(contact)

@@ -65,11 +65,11 @@ def _build_mismatch_queries(now: datetime) -> dict[str, QuerySet[Message]]:
     not_out = ours.filter(status__in=[Status.PENDING, Status.SENDING])
     return {
         # A paused channel holds its messages because somebody said so.
-        Kind.NOT_OUT: not_out.filter(Exists(carried), created_at__lte=now - patience).exclude(
+        Kind.NOT_SENT: not_out.filter(Exists(carried), created_at__lte=now - patience).exclude(
             api_channel__state=ChannelState.PAUSED
         ),
         Kind.NO_DELIVERY: not_out.filter(~Exists(carried), created_at__lte=now - SETTLING_TIME),
-        Kind.SAID_SENT: ours.filter(
+        Kind.MARKED_SENT: ours.filter(
             Exists(carried.filter(state__in=[Delivery.State.DEAD, Delivery.State.CANCELLED])),
             status=Status.SENT,
         ),

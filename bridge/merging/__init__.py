@@ -1,1 +1,1 @@
-"""Two contacts that are one person: merged by a person, with a preview, and undone within a day."""
+"""Merging two contacts of one person, with a preview and an undo within 24 hours."""

@@ -1,11 +1,11 @@
 """Merge one contact into another.
 
-The merged contact keeps its ids and leads to the other (``Contact.merged_into``), which has the chats from now on: what
-its number writes lands there, and an answer goes to the number that wrote last. In each chat channel the rows of the
-merged contact's conversation move to the other's and the emptied conversation is deleted; ``MergedConversation`` leads
-callers from its number, and holds what the undo needs.
+The source contact keeps its IDs and points at the target (``Contact.merged_into``), which owns the chats from now on.
+Messages from either number arrive in the target's chats; replies go to the number that wrote last. In each chat
+channel, the rows of the source's conversation move to the target's conversation, and the empty one is deleted.
+``MergedConversation`` maps its ID to the remaining conversation and stores the data for the undo.
 
-Locks: contacts, conversations, windows, requests, deliveries, messages, as everywhere.
+Lock order: contacts, conversations, windows, requests, deliveries, messages.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from bridge import service_window
 from bridge.conversations import tickets
 
 from ..models import (
-    AT_WORK,
+    ACTIVE_STATUSES,
     Contact,
     ContactMerge,
     Conversation,
@@ -34,13 +34,13 @@ from ..models import (
 )
 from . import rows, rules
 
-# What a list shows of a conversation, and who answers: put together on a merge, restored on its undo.
+# Fields that chat lists show, and the assignee: combined by a merge, restored by its undo.
 SHOWN_FIELDS = ("assignee_id", "request_status", "last_message_at", "last_text", "last_direction", "unread")
 
 
 @transaction.atomic
 def merge_contacts(source_id: int, target_id: int, *, by: Any) -> ContactMerge:
-    """Merge ``source`` into ``target``. Raises ``rules.MergeRefused`` with a sentence."""
+    """Merge contact ``source`` into ``target``. Raises rules.MergeRefused."""
     contacts = lock_contacts(source_id, target_id)
     source, target = contacts[source_id], contacts[target_id]
     if problem := rules.find_merge_problem(source, target):
@@ -72,7 +72,7 @@ def merge_contacts(source_id: int, target_id: int, *, by: Any) -> ContactMerge:
 
 
 def lock_contacts(*pks: int) -> dict[int, Contact]:
-    """The contacts, locked in one order for all, ahead of their conversations."""
+    """Lock contacts in ID order, before their conversations. Raises rules.MergeRefused if one is missing."""
     rows_of = Contact.objects.select_for_update(no_key=True).filter(pk__in=pks).order_by("pk")
     found = {contact.pk: contact for contact in rows_of}
     if len(found) < len(set(pks)):
@@ -81,15 +81,13 @@ def lock_contacts(*pks: int) -> dict[int, Contact]:
 
 
 def lock_conversations(pks: Collection[int]) -> list[Conversation]:
-    """The conversations, locked against everything, with nothing of them on its way at this moment."""
+    """Lock conversations. Raises rules.MergeRefused if one of their messages is being sent."""
     chats = list(Conversation.objects.select_for_update().filter(pk__in=list(pks)).order_by("pk"))
     waiting = Delivery.objects.select_for_update(no_key=True).filter(
         conversation__in=chats, state__in=Delivery.UNFINISHED
     )
     if any(state == Delivery.State.SENDING for state in waiting.order_by("pk").values_list("state", flat=True)):
-        raise rules.MergeRefused(
-            _("A message of this client is being sent at this moment. Try again in a few seconds.")
-        )
+        raise rules.MergeRefused(_("A message to this client is being sent. Try again in a few seconds."))
     return chats
 
 
@@ -116,7 +114,7 @@ def _merge_conversation(
     target: Contact,
     now: datetime,
 ) -> None:
-    """Move everything of a conversation into the other contact's, and delete it."""
+    """Move all rows of a conversation to the target contact's conversation, and delete it."""
     before: dict[str, Any] = {"made": into is None}
     if into is None:
         into = Conversation.objects.create(
@@ -144,19 +142,19 @@ def _merge_conversation(
 
 
 def _end_one_request(old: Conversation, into: Conversation, *, by: Any) -> list[dict[str, Any]]:
-    """A conversation has one live request: of two the one at work goes on, the other is marked as merged."""
+    """Keep one open request: the one that is new or open. Mark the other one as merged."""
     live = {chat.pk: tickets.get_current_ticket(chat) for chat in (old, into)}
     mine, theirs = live[into.pk], live[old.pk]
     if mine is None or theirs is None:
         return []
-    ends = mine if theirs.status in AT_WORK and mine.status not in AT_WORK else theirs
+    ends = mine if theirs.status in ACTIVE_STATUSES and mine.status not in ACTIVE_STATUSES else theirs
     stored = rows.row_to_json(ends)
     tickets.set_ticket_status(ends.pk, status=Ticket.Status.MERGED, by=getattr(by, "pk", None))
     return [{name: stored[name] for name in ("id", "conversation_id", "status", "closed_at")}]
 
 
 def _mark_parallel_requests(old: Conversation, into: Conversation) -> list[int]:
-    """Keep live what programs opened besides in either chat. Return the requests that are marked for it."""
+    """Keep further open requests of both chats as parallel. Return the IDs of those marked now."""
     live = Ticket.objects.filter(parallel=False).exclude(status__in=Ticket.ENDED)
     if not live.filter(conversation=into).exists():
         return []
@@ -166,7 +164,7 @@ def _mark_parallel_requests(old: Conversation, into: Conversation) -> list[int]:
 
 
 def _merge_drafts(old: Conversation, into: Conversation) -> list[dict[str, Any]]:
-    """An operator has one draft in a conversation: two texts become one, none is lost."""
+    """Combine an operator's drafts in both conversations into one text."""
     stored = []
     own = {draft.user_id: draft for draft in Draft.objects.select_for_update().filter(conversation=into)}
     for draft in Draft.objects.select_for_update().filter(conversation=old).order_by("pk"):
@@ -184,9 +182,9 @@ def _merge_drafts(old: Conversation, into: Conversation) -> list[dict[str, Any]]
 
 
 def _merge_helpdesk_chat(old: Conversation, into: Conversation) -> tuple[dict[str, Any], int | None]:
-    """The chat in an outside helpdesk: the one of the conversation that stays, else the other's.
+    """Keep one chat in the outside helpdesk: that of the remaining conversation, else the other one.
 
-    What is stored of the other's, and its number, under which its operators' replies still find their way.
+    Return the stored row of the other chat for the undo, and its chat ID. Replies to that chat still arrive.
     """
     link = HelpdeskChat.objects.filter(conversation=old).first()
     if link is None:
@@ -200,7 +198,7 @@ def _merge_helpdesk_chat(old: Conversation, into: Conversation) -> tuple[dict[st
 
 
 def _merge_shown_fields(into: Conversation, old: Conversation) -> list[list[Any]]:
-    """What lists show of the two together. Requests that changed hands for it: number, before, after."""
+    """Combine the fields that chat lists show. Return reassigned requests: [ID, old assignee, new assignee]."""
     changed: list[list[Any]] = []
     if old.last_message_at > into.last_message_at or not into.last_direction:
         into.last_message_at = old.last_message_at
@@ -220,5 +218,5 @@ def _merge_shown_fields(into: Conversation, old: Conversation) -> list[list[Any]
 
 
 def find_newest_message(chat: Conversation) -> Message | None:
-    said = Message.objects.filter(conversation=chat).exclude(direction=Message.Direction.NOTICE)
-    return said.order_by("-pk").first()
+    messages = Message.objects.filter(conversation=chat).exclude(direction=Message.Direction.NOTICE)
+    return messages.order_by("-pk").first()

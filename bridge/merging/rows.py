@@ -1,7 +1,7 @@
-"""Rows that hang on a conversation: moved to another conversation, and back by the ids that were written down.
+"""Move the rows of a conversation to another conversation, and back by recorded IDs.
 
-Everything that has a foreign key to a conversation moves, tables of later versions too. What stands under a unique
-constraint per conversation, or carries a merged contact, is moved by a rule of its own (``SPECIAL_MODELS``).
+All models with a foreign key to Conversation are found automatically. Models with a unique constraint per conversation
+or a merged contact have their own rules (SPECIAL_MODELS).
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from django.db.models.functions import Coalesce
 from ..models import (
     Conversation,
     Draft,
-    HelpdeskBurst,
     HelpdeskChat,
+    HelpdeskDuplicateWindow,
     HelpdeskReply,
     Message,
     ServiceWindow,
@@ -26,13 +26,13 @@ from ..models import (
 
 Model = type[models.Model]
 
-SPECIAL_MODELS = (Message, ServiceWindow, Draft, HelpdeskChat, HelpdeskReply, HelpdeskBurst)
-MERGED_CONTACT_MODELS: tuple[Model, ...] = (ServiceWindow, Message)  # carry the merged contact
+SPECIAL_MODELS = (Message, ServiceWindow, Draft, HelpdeskChat, HelpdeskReply, HelpdeskDuplicateWindow)
+MERGED_CONTACT_MODELS: tuple[Model, ...] = (ServiceWindow, Message)  # have a merged_contact column
 RowIds = dict[str, list[int]]
 
 
 def list_plain_tables() -> Iterator[tuple[Model, str]]:
-    """Models with a foreign key to a conversation, and its name; those with a rule of their own left out."""
+    """Yield models with a foreign key to Conversation and the key's name, without SPECIAL_MODELS."""
     for field in Conversation._meta.get_fields(include_hidden=True):
         if not field.auto_created or field.concrete or not (field.one_to_many or field.one_to_one):
             continue
@@ -42,7 +42,10 @@ def list_plain_tables() -> Iterator[tuple[Model, str]]:
 
 
 def move_rows(source: int, target: int, *, contact_id: int) -> RowIds:
-    """Move all but drafts and the helpdesk's chat from one conversation to another; the ids of the unmarked ones."""
+    """Move rows to another conversation, except drafts and the helpdesk chat. Return the moved IDs by table.
+
+    Rows of MERGED_CONTACT_MODELS are not listed: their ``merged_contact`` identifies them.
+    """
     for model in MERGED_CONTACT_MODELS:
         rows: Any = model._default_manager.filter(conversation=source)
         rows.update(conversation=target, merged_contact=Coalesce(F("merged_contact"), Value(contact_id)))
@@ -53,16 +56,16 @@ def move_rows(source: int, target: int, *, contact_id: int) -> RowIds:
             moved[_table_key(model, name)] = ids
             table.update(**{name: target})
     moved[_table_key(HelpdeskReply, "conversation")] = _move_replies(source, target)
-    HelpdeskBurst.objects.filter(conversation=source).delete()  # counts equal events of two seconds
+    HelpdeskDuplicateWindow.objects.filter(conversation=source).delete()  # counts duplicates of the last seconds only
     return moved
 
 
 def _move_replies(source: int, target: int) -> list[int]:
-    """Replies are known by their content or comment: one that the other conversation knows, too, is not moved."""
+    """Move helpdesk replies. A reply that the target has too (same hash or comment ID) is not moved."""
     known = HelpdeskReply.objects.filter(conversation=target)
     rows = (
         HelpdeskReply.objects.filter(conversation=source)
-        .exclude(~Q(content=""), content__in=known.exclude(content="").values("content"))
+        .exclude(~Q(event_hash=""), event_hash__in=known.exclude(event_hash="").values("event_hash"))
         .exclude(~Q(comment_id=""), comment_id__in=known.exclude(comment_id="").values("comment_id"))
     )
     ids = list(rows.values_list("pk", flat=True))
@@ -71,7 +74,7 @@ def _move_replies(source: int, target: int) -> list[int]:
 
 
 def move_rows_back(source: int, target: int, moved: RowIds, *, contact_ids: list[int]) -> None:
-    """Move from ``source`` to ``target`` what was moved from there, and what these contacts wrote or got since."""
+    """Move back the recorded rows, and the messages of these contacts since then with their related rows."""
     for model in MERGED_CONTACT_MODELS:
         rows: Any = model._default_manager.filter(conversation=source, merged_contact__in=contact_ids)
         rows.update(conversation=target)
@@ -88,7 +91,7 @@ def move_rows_back(source: int, target: int, moved: RowIds, *, contact_ids: list
 
 
 def copy_form_keys(source: int, target: int) -> None:
-    """A form that was posted in one conversation and is posted again in the other is still a repeat."""
+    """Copy idempotency keys, so that a form posted to both conversations counts as a repeat."""
     with connection.cursor() as cursor:
         cursor.execute(
             """
@@ -101,19 +104,19 @@ def copy_form_keys(source: int, target: int) -> None:
 
 
 def row_to_json(row: models.Model) -> dict[str, Any]:
-    """A row's columns, to be stored."""
+    """Return a row's columns as JSON values."""
     found = {field.attname: field.value_from_object(row) for field in row._meta.concrete_fields}
     return {name: value.isoformat() if isinstance(value, datetime) else value for name, value in found.items()}
 
 
 def json_to_row(model: Model, stored: dict[str, Any]) -> dict[str, Any]:
-    """The columns as the model has them now; one that is gone since is left out."""
+    """Return column values for the model. Columns that no longer exist are skipped."""
     fields = {field.attname: field for field in model._meta.concrete_fields}
     return {name: fields[name].to_python(value) for name, value in stored.items() if name in fields}
 
 
 def restore_row(model: Model, stored: dict[str, Any]) -> Any:
-    """Put a stored row back under its old number, times included."""
+    """Insert a stored row with its old ID and times."""
     values = json_to_row(model, stored)
     made: Any = model(**values)
     made.save(force_insert=True)

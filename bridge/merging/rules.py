@@ -1,4 +1,4 @@
-"""Whether two contacts can be merged, and what a merge would move."""
+"""Merge rules: whether two contacts can be merged, and a preview of the merge."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ MERGE_PERMISSION = "bridge.merge_contact"
 
 
 class MergeRefused(Exception):
-    """The merge or its undo cannot be done. The text is a sentence for the person who asked."""
+    """The merge or its undo is not possible. The text is a sentence for the user."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ChatMergePreview:
-    """What one chat channel has of the contact that is merged."""
+    """Data of the source contact in one chat channel."""
 
     chat: Conversation
-    into: Conversation | None  # None: the other has no chat there yet
+    into: Conversation | None  # None: the target has no chat there yet
     messages: int
     requests: int
     windows: int
@@ -49,7 +49,7 @@ class ChatMergePreview:
 
 @dataclass(frozen=True, kw_only=True)
 class MergePreview:
-    """Shown before a merge. ``problem``: why it cannot be done."""
+    """Preview of a merge. ``problem``: why it is not possible, or empty."""
 
     source: Contact
     target: Contact
@@ -61,16 +61,16 @@ class MergePreview:
 
 
 def find_merge_problem(source: Contact, target: Contact) -> str:
-    """Why these two cannot be merged, in a sentence; empty where they can."""
+    """Return a sentence why the contacts cannot be merged, or an empty string."""
     if source.pk == target.pk:
         return _("This is the same client. Choose another one.")
     if source.erased_at or target.erased_at:
-        return _("One of the two has been erased.")
+        return _("One of the two clients has been erased.")
     if source.merged_into_id or target.merged_into_id:
-        return _("One of the two has been merged already.")
+        return _("One of the two clients has already been merged.")
     if source.api_channel_id != target.api_channel_id:
         return _(
-            "These two write on different API channels. A chat belongs to one channel, so they cannot share a chat."
+            "These clients use different API channels. A chat belongs to one API channel, so they cannot share a chat."
         )
     return ""
 
@@ -102,14 +102,14 @@ def choose_fields(source: Contact, target: Contact) -> dict[str, str]:
 
 
 def _preview_chat(chat: Conversation, into: Conversation | None) -> ChatMergePreview:
-    said = Message.objects.filter(conversation=chat).exclude(direction=Message.Direction.NOTICE)
+    messages = Message.objects.filter(conversation=chat).exclude(direction=Message.Direction.NOTICE)
     counts = Ticket.objects.filter(conversation=chat).aggregate(
         all=Count("pk"), live=Count("pk", filter=~Q(status__in=Ticket.ENDED))
     )
     return ChatMergePreview(
         chat=chat,
         into=into,
-        messages=said.count(),
+        messages=messages.count(),
         requests=counts["all"],
         windows=ServiceWindow.objects.filter(conversation=chat).count(),
         deliveries=Delivery.objects.filter(conversation=chat, state__in=Delivery.UNFINISHED).count(),
@@ -122,14 +122,14 @@ def _preview_chat(chat: Conversation, into: Conversation | None) -> ChatMergePre
 def _describe_clashes(chat: Conversation, into: Conversation, *, has_live: bool) -> Any:
     now = service_window.database_now()
     if has_live and Ticket.objects.filter(conversation=into).exclude(status__in=Ticket.ENDED).exists():
-        yield _("Both have a request at work. One goes on, the other is marked as merged.")
+        yield _("Both have an open request. One stays open, the other is marked as merged.")
     if len(_find_open_windows(chat, now=now)) + len(_find_open_windows(into, now=now)) > 1:
-        yield _("Both windows are open. Answers go to the number that wrote last.")
+        yield _("Both windows are open. Replies go to the number that wrote last.")
     authors = Draft.objects.filter(conversation=into).values("user")
     if Draft.objects.filter(conversation=chat, user__in=authors).exists():
-        yield _("Both have a draft of the same operator. The two texts are put together.")
+        yield _("Both have a draft of the same operator. The two texts are combined.")
     if HelpdeskChat.objects.filter(conversation__in=[chat, into], chat_id__isnull=False).count() > 1:
-        yield _("Both have a chat in the outside helpdesk. What the client writes goes on in the one that stays.")
+        yield _("Both have a chat in the outside helpdesk. New messages continue in the remaining one.")
 
 
 def _find_open_windows(chat: Conversation, *, now: Any) -> list[int]:

@@ -1,7 +1,7 @@
-"""Undo a merge within a day.
+"""Undo a merge within 24 hours.
 
-What moved moves back by the ids that were written down. What came since goes where it belongs: a message by the number
-that it came from or went to, with everything that hangs on it.
+Moved rows move back by their recorded IDs. Messages since the merge go to the contact whose number sent or received
+them, together with their related rows.
 """
 
 from __future__ import annotations
@@ -36,21 +36,21 @@ UNDO_WITHIN = timedelta(hours=24)
 
 
 def find_undo_problem(made: ContactMerge, *, now: datetime) -> str:
-    """Why this merge cannot be undone, in a sentence; empty where it can."""
+    """Return a sentence why the merge cannot be undone, or an empty string."""
     if made.undone_at:
-        return _("This merge has been undone already.")
+        return _("This merge has already been undone.")
     if now - made.at > UNDO_WITHIN:
-        return _("A merge can be undone for 24 hours. This one is older.")
+        return _("A merge can be undone within 24 hours. This one is older.")
     if made.source.erased_at or made.target.erased_at:
-        return _("This person has been erased since, so there is nothing to undo.")
+        return _("This person has been erased since the merge, so it cannot be undone.")
     if made.target.merged_into_id:
-        return _("This client has been merged into another one since. Undo that merge first.")
+        return _("This client has since been merged into another one. Undo that merge first.")
     return ""
 
 
 @transaction.atomic
 def undo_merge(merge_id: int, *, by: Any) -> ContactMerge:
-    """Make two contacts of one again. Raises ``rules.MergeRefused`` with a sentence."""
+    """Separate two merged contacts. Raises rules.MergeRefused."""
     found = ContactMerge.objects.get(pk=merge_id)
     merge.lock_contacts(found.source_id, found.target_id)
     made = ContactMerge.objects.select_for_update(of=("self",)).select_related("source", "target").get(pk=merge_id)
@@ -70,13 +70,13 @@ def undo_merge(merge_id: int, *, by: Any) -> ContactMerge:
 
 
 def delete_old_undo_data() -> int:
-    """Delete what merges keep for their undo, once they cannot be undone any more; how many conversations."""
+    """Delete the undo data of merges older than UNDO_WITHIN. Return the number of conversations."""
     over = MergedConversation.objects.filter(merge__at__lt=service_window.database_now() - UNDO_WITHIN).exclude(row={})
     return over.update(row={}, rows={}, before={})
 
 
 def _restore_conversation(part: MergedConversation, *, people: list[int], now: datetime) -> None:
-    """Bring back one conversation from the one that it was merged into."""
+    """Restore one conversation from the one into which it was merged."""
     into = part.conversation
     old: Conversation = rows.restore_row(Conversation, part.row)
     _move_back_rows(into, old, part.rows, people=people, now=now)
@@ -97,13 +97,13 @@ def _restore_conversation(part: MergedConversation, *, people: list[int], now: d
 
 
 def _find_chats_begun_since(target: Contact, people: list[int]) -> QuerySet[Conversation]:
-    """Chats that the merged number began after the merge, where neither of the two had one."""
+    """Return chats that the merged number started after the merge."""
     begun = Message.objects.filter(conversation__contact=target, merged_contact__in=people).values("conversation")
     return Conversation.objects.filter(pk__in=begun).order_by("pk")
 
 
 def _split_chat(chat: Conversation, source: Contact, *, people: list[int], now: datetime) -> None:
-    """Give the merged contact a chat of its own for what came from its number since."""
+    """Give the source contact its own chat with the messages of its number since the merge."""
     others = Message.objects.filter(conversation=chat).exclude(direction=Message.Direction.NOTICE)
     if not others.exclude(merged_contact__in=people).exists():
         Conversation.objects.filter(pk=chat.pk).update(contact=source)
@@ -134,21 +134,21 @@ def _move_back_rows(
 
 
 def _restore_requests(stored: list[dict[str, Any]]) -> None:
-    """A request that the merge ended lives again, unless somebody has changed it since."""
+    """Reopen requests that the merge ended, unless they changed since."""
     for was in stored:
         ticket = Ticket.objects.select_related("conversation").filter(pk=was["id"]).first()
         if ticket is None or ticket.status != Ticket.Status.MERGED:
             continue
         live = tickets.get_current_ticket(ticket.conversation)
         if live is not None and live.pk > ticket.pk:
-            continue  # a newer one; an older one was live beside it before the merge
+            continue  # a newer request is open
         tickets.set_ticket_status(ticket.pk, status=was["status"], allow_parallel=True)
         closed_at = parse_datetime(was["closed_at"]) if was["closed_at"] else None
         Ticket.objects.filter(pk=ticket.pk).update(closed_at=closed_at)
 
 
 def _restore_parallel(stored: list[int]) -> None:
-    """Requests that the merge marked as standing beside another one: as they were, where nothing came in between."""
+    """Unmark requests that the merge marked as parallel, unless another open request prevents it."""
     for ticket in Ticket.objects.filter(pk__in=stored, parallel=True):
         own = Ticket.objects.filter(conversation=ticket.conversation_id, parallel=False)
         if not own.exclude(status__in=Ticket.ENDED).exists():
@@ -156,7 +156,7 @@ def _restore_parallel(stored: list[int]) -> None:
 
 
 def ensure_requests(*chats: Conversation) -> None:
-    """A message stands in a request of its own conversation: in the live one, or in a new one."""
+    """Put messages whose request belongs to another chat into their chat's open request, or into a new one."""
     for chat in chats:
         strays = Message.objects.filter(conversation=chat, ticket__isnull=False).exclude(ticket__conversation=chat)
         first = strays.order_by("pk").first()
@@ -176,7 +176,7 @@ def ensure_requests(*chats: Conversation) -> None:
 
 
 def _restore_drafts(stored: list[dict[str, Any]], old: Conversation, into: Conversation) -> None:
-    """A draft that nobody has touched since is divided again. One that was written on or sent stays as it is."""
+    """Split combined drafts again, unless they changed since the merge."""
     for entry in stored:
         was = entry["draft"]
         here = Draft.objects.filter(conversation=into, user=was["user_id"]).first()
@@ -202,7 +202,7 @@ def _restore_helpdesk(stored: dict[str, Any], old: Conversation, into: Conversat
 
 
 def _restore_shown_fields(part: MergedConversation, old: Conversation, into: Conversation) -> None:
-    """As it was, where nothing has happened since; else counted anew."""
+    """Restore the fields that chat lists show; recompute them if the chat changed since the merge."""
     into.refresh_from_db()
     after = {name: rows.row_to_json(into)[name] for name in merge.SHOWN_FIELDS}
     live = {chat.pk: tickets.get_current_ticket(chat) for chat in (old, into)}
@@ -216,21 +216,21 @@ def _restore_shown_fields(part: MergedConversation, old: Conversation, into: Con
 
 
 def _find_unread_ids(chat: Conversation, *, and_moved_to: Conversation | None = None) -> list[int]:
-    """The messages that are unread: so many of the newest from the client."""
+    """Return the IDs of unread messages: the newest ``chat.unread`` inbound ones."""
     chats = [chat, and_moved_to] if and_moved_to else [chat]
-    said = Message.objects.filter(conversation__in=chats, direction=Message.Direction.INBOUND)
-    return list(said.order_by("-pk").values_list("pk", flat=True)[: max(chat.unread, 0)])
+    inbound = Message.objects.filter(conversation__in=chats, direction=Message.Direction.INBOUND)
+    return list(inbound.order_by("-pk").values_list("pk", flat=True)[: max(chat.unread, 0)])
 
 
 def _recount(chat: Conversation, *, unread: list[int], live: Ticket | None = None) -> None:
     changed: dict[str, Any] = {
         "unread": Message.objects.filter(conversation=chat, pk__in=unread).count(),
     }
-    if (word := merge.find_newest_message(chat)) is not None:
+    if (newest := merge.find_newest_message(chat)) is not None:
         changed |= {
-            "last_message_at": word.created_at,
-            "last_text": build_preview(word.text, word.shown)[:200],
-            "last_direction": word.direction,
+            "last_message_at": newest.created_at,
+            "last_text": build_preview(newest.text, newest.shown)[:200],
+            "last_direction": newest.direction,
         }
     live = live or tickets.get_current_ticket(chat)
     last = live or Ticket.objects.filter(conversation=chat).order_by("-pk").first()
@@ -239,7 +239,7 @@ def _recount(chat: Conversation, *, unread: list[int], live: Ticket | None = Non
 
 
 def _is_empty(chat: Conversation) -> bool:
-    """Whether a conversation that the merge had to begin has nothing in it."""
+    """Return whether a conversation that the merge created is empty."""
     tables: Any = (Message, Ticket, Delivery, Upload)
     return not any(model.objects.filter(conversation=chat).exists() for model in tables)
 
@@ -248,7 +248,7 @@ def _is_empty(chat: Conversation) -> bool:
 
 
 def _restore_contacts(made: ContactMerge, people: list[int]) -> None:
-    """Name, e-mail and tags as they were, where nobody has changed them since."""
+    """Restore name, email and tags, unless they changed since the merge."""
     followers = people[1:]
     Contact.objects.filter(pk=made.source_id).update(
         merged_into=None, has_merged=made.before.get("source_had_merged", bool(followers))

@@ -26,7 +26,7 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.CreateModel(
-            name='Breaker',
+            name='CircuitBreaker',
             fields=[
                 ('api_channel', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, primary_key=True, related_name='breaker', serialize=False, to='channels_setup.apichannel')),
                 ('is_open', models.BooleanField(default=False, verbose_name='open')),
@@ -39,8 +39,8 @@ class Migration(migrations.Migration):
                 ('paused_until', models.DateTimeField(null=True, verbose_name='paused until')),
             ],
             options={
-                'verbose_name': 'breaker',
-                'verbose_name_plural': 'breakers',
+                'verbose_name': 'circuit breaker',
+                'verbose_name_plural': 'circuit breakers',
             },
         ),
         migrations.CreateModel(
@@ -286,7 +286,7 @@ class Migration(migrations.Migration):
             name='Alert',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('kind', models.CharField(choices=[('breaker', 'destination down'), ('stuck', 'message not getting through'), ('failing_long', 'destination down for days'), ('switched_off', 'channel paused by the portal'), ('unconfirmed', 'messages without a status'), ('mismatch', 'the two sides disagree'), ('silent', 'no webhooks'), ('unrouted', 'webhooks for an unknown number'), ('groups', 'messages from groups')], max_length=20, verbose_name='kind')),
+                ('kind', models.CharField(choices=[('breaker', 'destination down'), ('stuck', 'message not getting through'), ('failing_long', 'destination down for days'), ('switched_off', 'channel paused by the portal'), ('unconfirmed', 'messages without a status'), ('mismatch', 'the two sides disagree'), ('webhook_inactivity', 'no webhooks'), ('unrouted', 'webhooks for an unknown number'), ('groups', 'messages from groups')], max_length=20, verbose_name='kind')),
                 ('details', models.JSONField(default=dict)),
                 ('raised_at', models.DateTimeField(auto_now_add=True, verbose_name='since')),
                 ('settled_at', models.DateTimeField(null=True, verbose_name='over')),
@@ -386,10 +386,10 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
-            name='HelpdeskBurst',
+            name='HelpdeskDuplicateWindow',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('content', models.CharField(max_length=64)),
+                ('event_hash', models.CharField(max_length=64)),
                 ('began_at', models.DateTimeField()),
                 ('count', models.IntegerField(default=0)),
                 ('conversation', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to='bridge.conversation')),
@@ -463,11 +463,11 @@ class Migration(migrations.Migration):
             name='HelpdeskReply',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('content', models.CharField(blank=True, max_length=64)),
+                ('event_hash', models.CharField(blank=True, max_length=64)),
                 ('ordinal', models.IntegerField(default=0)),
                 ('comment_id', models.CharField(blank=True, max_length=60)),
-                ('words', models.CharField(max_length=64)),
-                ('came_at', models.DateTimeField()),
+                ('text_hash', models.CharField(max_length=64)),
+                ('received_at', models.DateTimeField()),
                 ('conversation', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to='bridge.conversation')),
                 ('message', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='bridge.message')),
             ],
@@ -488,7 +488,7 @@ class Migration(migrations.Migration):
                 ('author', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL, verbose_name='author')),
                 ('conversation', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='held_replies', to='bridge.conversation')),
                 ('message', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='bridge.message')),
-                ('opener', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='bridge.message')),
+                ('opening_template', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='bridge.message')),
                 ('quoted', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='bridge.message')),
             ],
             options={
@@ -506,13 +506,13 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('url', models.CharField(blank=True, max_length=2000)),
-                ('file', models.FileField(blank=True, upload_to=bridge.models.file_names.inbound)),
+                ('file', models.FileField(blank=True, upload_to=bridge.models.file_names.build_inbound_path)),
                 ('name', models.CharField(blank=True, max_length=200)),
                 ('mime', models.CharField(blank=True, max_length=100)),
                 ('size', models.BigIntegerField(null=True)),
                 ('external_id', models.CharField(blank=True, max_length=190, verbose_name="provider's id")),
                 ('sha256', models.CharField(blank=True, max_length=64)),
-                ('state', models.CharField(choices=[('here', 'here'), ('waiting', 'being fetched'), ('failed', 'could not be fetched')], default='here', max_length=10, verbose_name='state')),
+                ('state', models.CharField(choices=[('available', 'available'), ('waiting', 'being fetched'), ('failed', 'could not be fetched')], default='available', max_length=10, verbose_name='state')),
                 ('error', models.CharField(blank=True, max_length=40, verbose_name='error')),
                 ('tries', models.SmallIntegerField(default=0)),
                 ('due_at', models.DateTimeField(null=True)),
@@ -527,7 +527,7 @@ class Migration(migrations.Migration):
             name='Mismatch',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('kind', models.CharField(choices=[('not_out', 'accepted, not gone out'), ('no_delivery', 'accepted, nothing carries it'), ('said_sent', 'counted as sent, its delivery did not get through'), ('unconfirmed', 'sent, no status came back'), ('stray', 'a status whose message nobody knows')], max_length=20, verbose_name='kind')),
+                ('kind', models.CharField(choices=[('not_sent', 'accepted, not sent'), ('no_delivery', 'accepted, no delivery created'), ('marked_sent', 'marked as sent, but its delivery failed'), ('unconfirmed', 'sent, no status came back'), ('stray', 'a status whose message nobody knows')], max_length=20, verbose_name='kind')),
                 ('stray', models.BigIntegerField(null=True)),
                 ('external_id', models.CharField(blank=True, max_length=190, verbose_name="provider's id")),
                 ('since', models.DateTimeField(verbose_name='since')),
@@ -556,7 +556,7 @@ class Migration(migrations.Migration):
                 ('received_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), verbose_name='received')),
                 ('is_shown', models.BooleanField(db_default=False, default=False)),
                 ('api_channel', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to='channels_setup.apichannel')),
-                ('line', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='bridge.message')),
+                ('shown_message', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='bridge.message')),
             ],
             options={
                 'verbose_name': 'correction without a message',
@@ -637,8 +637,8 @@ class Migration(migrations.Migration):
                 ('expires_at', models.DateTimeField(verbose_name='expires')),
                 ('state', models.CharField(choices=[('open', 'open'), ('closed', 'closed')], default='open', max_length=10, verbose_name='state')),
                 ('first_reply_at', models.DateTimeField(null=True, verbose_name='first reply')),
-                ('warned_at', models.DateTimeField(null=True, verbose_name='warned')),
-                ('warned_mark', models.IntegerField(editable=False, null=True)),
+                ('reminded_at', models.DateTimeField(null=True, verbose_name='reminded')),
+                ('reminded_lead_minutes', models.IntegerField(editable=False, null=True)),
                 ('missed', models.BooleanField(null=True, verbose_name='missed')),
                 ('assignee', models.ForeignKey(db_index=False, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
                 ('conversation', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='windows', to='bridge.conversation')),
@@ -738,7 +738,7 @@ class Migration(migrations.Migration):
             name='Upload',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('file', models.FileField(upload_to=bridge.models.file_names.outbound)),
+                ('file', models.FileField(upload_to=bridge.models.file_names.build_outbound_path)),
                 ('name', models.CharField(max_length=200)),
                 ('mime', models.CharField(max_length=100)),
                 ('size', models.BigIntegerField()),
@@ -752,8 +752,8 @@ class Migration(migrations.Migration):
                 ('message', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='bridge.message')),
             ],
             options={
-                'verbose_name': 'given file',
-                'verbose_name_plural': 'given files',
+                'verbose_name': 'uploaded file',
+                'verbose_name_plural': 'uploaded files',
             },
         ),
         migrations.CreateModel(
@@ -785,19 +785,19 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
-            name='WindowWarning',
+            name='ClosingReminder',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('expires_at', models.DateTimeField()),
-                ('mark', models.IntegerField()),
+                ('lead_minutes', models.IntegerField()),
                 ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
                 ('assignee', models.ForeignKey(db_index=False, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
                 ('chat_channel', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='channels_setup.chatchannel')),
-                ('window', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='warnings', to='bridge.servicewindow')),
+                ('window', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='reminders', to='bridge.servicewindow')),
             ],
             options={
-                'verbose_name': 'window warning',
-                'verbose_name_plural': 'window warnings',
+                'verbose_name': 'closing reminder',
+                'verbose_name_plural': 'closing reminders',
             },
         ),
         migrations.AddIndex(
@@ -906,12 +906,12 @@ class Migration(migrations.Migration):
             constraint=models.UniqueConstraint(fields=('api_channel', 'sha256', 'mime'), name='one_upload_per_file'),
         ),
         migrations.AddIndex(
-            model_name='helpdeskburst',
-            index=models.Index(fields=['began_at'], name='bursts_by_age'),
+            model_name='helpdeskduplicatewindow',
+            index=models.Index(fields=['began_at'], name='duplicate_windows_by_age'),
         ),
         migrations.AddConstraint(
-            model_name='helpdeskburst',
-            constraint=models.UniqueConstraint(fields=('conversation', 'content'), name='one_burst_at_a_time'),
+            model_name='helpdeskduplicatewindow',
+            constraint=models.UniqueConstraint(fields=('conversation', 'event_hash'), name='one_duplicate_window_per_event'),
         ),
         migrations.AddIndex(
             model_name='mergedconversation',
@@ -919,15 +919,15 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='helpdeskreply',
-            index=models.Index(fields=['conversation', 'words', 'came_at'], name='replies_by_words'),
+            index=models.Index(fields=['conversation', 'text_hash', 'received_at'], name='replies_by_text_hash'),
         ),
         migrations.AddIndex(
             model_name='helpdeskreply',
-            index=models.Index(fields=['came_at'], name='replies_by_age'),
+            index=models.Index(fields=['received_at'], name='replies_by_age'),
         ),
         migrations.AddConstraint(
             model_name='helpdeskreply',
-            constraint=models.UniqueConstraint(condition=models.Q(('content', ''), _negated=True), fields=('conversation', 'content', 'ordinal'), name='one_reply_per_event'),
+            constraint=models.UniqueConstraint(condition=models.Q(('event_hash', ''), _negated=True), fields=('conversation', 'event_hash', 'ordinal'), name='one_reply_per_event'),
         ),
         migrations.AddConstraint(
             model_name='helpdeskreply',
@@ -1122,12 +1122,12 @@ class Migration(migrations.Migration):
             index=models.Index(condition=models.Q(('note', 'group')), fields=['-id'], name='events_of_groups'),
         ),
         migrations.AddIndex(
-            model_name='windowwarning',
-            index=models.Index(fields=['created_at'], name='warnings_by_age'),
+            model_name='closingreminder',
+            index=models.Index(fields=['created_at'], name='reminders_by_age'),
         ),
         migrations.AddConstraint(
-            model_name='windowwarning',
-            constraint=models.UniqueConstraint(fields=('window', 'expires_at', 'mark'), name='one_warning_for_window_and_mark'),
+            model_name='closingreminder',
+            constraint=models.UniqueConstraint(fields=('window', 'expires_at', 'lead_minutes'), name='one_reminder_per_window_and_lead_time'),
         ),
         migrations.AddIndex(
             model_name='helpdeskchat',

@@ -1,31 +1,32 @@
-"""What the stations write down, by theme. The constraints here are the promises; the code only keeps them pleasant.
+"""Models of conversations, messages and deliveries. Import them from this package.
 
-Locks are always taken in this order: conversation, window, ticket, delivery, message. Everybody imports from here.
+Database constraints guarantee the invariants. Lock order: conversation, window, ticket, delivery, message.
 """
 
 from .contact_changes import ContactChange
 from .contacts import Contact, ContactQuerySet, FormerId
-from .conversations import AT_WORK, ChangeAfterAnswer, Conversation, ConversationQuerySet, Ticket
+from .conversations import ACTIVE_STATUSES, ChangeAfterAnswer, Conversation, ConversationQuerySet, Ticket
 from .deliveries import Attempt, BulkAction, DeadLetter, Delivery, DeliveryDecision, new_delivery_key
 from .desk import CannedResponse, ContactNote, Draft, ErasedMessage, Erasure, ProviderUpload, Upload
-from .destinations import Alert, Breaker, Mismatch, RateLimit
+from .destinations import Alert, CircuitBreaker, Mismatch, RateLimit
 from .events import Heartbeat, IdempotencyKey, WebhookEvent, WriteProbe
-from .helpdesk import HelpdeskBurst, HelpdeskChat, HelpdeskConnection, HelpdeskReply, TemplateLink
+from .helpdesk import HelpdeskChat, HelpdeskConnection, HelpdeskDuplicateWindow, HelpdeskReply, TemplateLink
 from .merges import ContactMerge, MergedConversation
 from .messages import Attachment, HeldReply, Message, PendingCorrection, StrayStatus
 from .template_tests import TemplateTest
 from .ticket_fields import TicketField, TicketTag
-from .windows import ServiceWindow, WindowWarning
+from .windows import ClosingReminder, ServiceWindow
 
 __all__ = [
-    "AT_WORK",
+    "ACTIVE_STATUSES",
     "Alert",
     "Attachment",
     "Attempt",
-    "Breaker",
     "BulkAction",
     "CannedResponse",
     "ChangeAfterAnswer",
+    "CircuitBreaker",
+    "ClosingReminder",
     "Contact",
     "ContactChange",
     "ContactMerge",
@@ -42,9 +43,9 @@ __all__ = [
     "FormerId",
     "Heartbeat",
     "HeldReply",
-    "HelpdeskBurst",
     "HelpdeskChat",
     "HelpdeskConnection",
+    "HelpdeskDuplicateWindow",
     "HelpdeskReply",
     "IdempotencyKey",
     "MergedConversation",
@@ -62,7 +63,6 @@ __all__ = [
     "TicketTag",
     "Upload",
     "WebhookEvent",
-    "WindowWarning",
     "WriteProbe",
     "new_delivery_key",
 ]

@@ -1,4 +1,4 @@
-"""Changes that people and programs made to what is known of a contact."""
+"""History of changes to contacts by users and programs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .desk import ContactNote
 
 
 class ContactChange(models.Model):
-    """One field of a contact, or one of its notes, as it was and as it became."""
+    """A change of one field or note of a contact: old and new value."""
 
     class Field(models.TextChoices):
         NAME = "name", pgettext_lazy("person", "name")

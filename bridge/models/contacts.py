@@ -1,4 +1,4 @@
-"""Who writes: one contact at one API channel."""
+"""Contacts and their former IDs."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from channels_setup.codecs.phone_numbers import KEY_LENGTH, id_key, phone_key
 from channels_setup.codecs.visible_names import is_visible
 from channels_setup.models import ApiChannel
 
-from .search import contact_words
+from .search import build_contact_vector
 
-KEYS = {"phone": "phone_key", "external_id": "address_key"}  # field → the key that follows from it
+KEY_FIELDS = {"phone": "phone_key", "external_id": "address_key"}  # field -> derived key field
 
 
-def with_keys(fields: Iterable[str]) -> list[str]:
-    """Add the key fields that change together with these fields."""
+def add_key_fields(fields: Iterable[str]) -> list[str]:
+    """Return the fields with the key fields derived from them."""
     fields = list(fields)
-    return [*fields, *(key for field, key in KEYS.items() if field in fields and key not in fields)]
+    return [*fields, *(key for field, key in KEY_FIELDS.items() if field in fields and key not in fields)]
 
 
 class ContactQuerySet(models.QuerySet["Contact"]):
-    """Keeps the phone keys up to date where rows are written in bulk."""
+    """QuerySet that updates the phone keys in bulk operations."""
 
     def bulk_create(self, objs: Iterable[Any], *args: Any, **kwargs: Any) -> Any:
         made = list(objs)
@@ -39,7 +39,7 @@ class ContactQuerySet(models.QuerySet["Contact"]):
         changed = list(objs)
         for contact in changed:
             contact.set_keys()
-        return super().bulk_update(changed, with_keys(fields), *args, **kwargs)
+        return super().bulk_update(changed, add_key_fields(fields), *args, **kwargs)
 
     def update(self, **values: Any) -> int:
         for field, key, read in (("phone", "phone_key", phone_key), ("external_id", "address_key", id_key)):
@@ -48,15 +48,15 @@ class ContactQuerySet(models.QuerySet["Contact"]):
         return super().update(**values)
 
     def with_phone(self, keys: Iterable[str]) -> ContactQuerySet:
-        """Those whose phone, or whose address at the provider, is one of these numbers."""
+        """Return contacts whose phone or provider address has one of these keys."""
         keys = [key for key in keys if key]
         return self.filter(Q(phone_key__in=keys) | Q(address_key__in=keys)) if keys else self.none()
 
 
 class Contact(models.Model):
-    """A customer, as one API channel knows them. A phone may be absent.
+    """A customer on one API channel. The phone may be unknown.
 
-    IDs of different systems stand in different fields and are never compared with each other: ``external_id`` and
+    IDs of different systems are in different fields and are never compared with each other: ``external_id`` and
     ``user_id`` are the provider's, ``caller_id`` belongs to programs that call ``/uapi``, ``pk`` is ours.
     """
 
@@ -71,10 +71,10 @@ class Contact(models.Model):
     email = models.CharField(_("email"), max_length=200, blank=True)
     user_id = models.CharField(_("id with this business"), max_length=160, blank=True)
     created_at = models.DateTimeField(_("first seen"), auto_now_add=True)
-    tags = models.JSONField(_("tags"), default=list, blank=True)  # words that operators put on this person
+    tags = models.JSONField(_("tags"), default=list, blank=True)  # set by operators
     card = models.JSONField(default=dict, blank=True, db_default=Value({}, output_field=models.JSONField()))
     erased_at = models.DateTimeField(_("erased"), null=True)
-    # Merged by a person (``bridge.merging``): this contact keeps its ids and leads to the other, which has the chats.
+    # Set by a merge (``bridge.merging``): this contact keeps its IDs, the other one owns the chats.
     merged_into = models.ForeignKey(
         "self",
         verbose_name=_("merged into"),
@@ -83,21 +83,21 @@ class Contact(models.Model):
         related_name="merged",
         db_index=False,
     )
-    has_merged = models.BooleanField(db_default=False, default=False)  # other contacts lead to this one
+    has_merged = models.BooleanField(db_default=False, default=False)  # other contacts were merged into this one
 
     username = models.CharField(_("user name"), max_length=100, blank=True, db_default="")  # at the provider
-    # A name that a person set is never replaced by a profile name.
+    # A name set by a user is never replaced by a profile name.
     name_source = models.CharField(
         _("source of the name"), max_length=10, choices=NameSource, default=NameSource.PROFILE, db_default="profile"
     )
-    # The id in the system of a program that calls /uapi, where that is not how the provider reaches the contact.
+    # ID in the system of a program that calls /uapi, if it differs from the provider's ID.
     caller_id = models.CharField(_("id in the caller's system"), max_length=190, blank=True, db_default="")
-    # create/client gave our number to a program, which may name the client by it.
+    # create/client returned our ID to a program, which may refer to the client by it.
     number_issued = models.BooleanField(default=False, db_default=False)
-    # All spellings of one phone number have one key; ``save`` and ``QuerySet.bulk_create`` keep both up to date.
+    # All spellings of a phone number have the same key. ``save`` and the QuerySet keep both up to date.
     phone_key = models.CharField(max_length=KEY_LENGTH, blank=True, default="", db_default="", editable=False)
     address_key = models.CharField(max_length=KEY_LENGTH, blank=True, default="", db_default="", editable=False)
-    # The same person writes under another contact since then: nothing is sent to this one unasked.
+    # The person now writes as another contact: replies are not sent to this one without asking.
     moved_to = models.ForeignKey(
         "self",
         verbose_name=_("now writes as"),
@@ -139,7 +139,7 @@ class Contact(models.Model):
             ),
             models.Index(fields=["moved_to"], condition=Q(moved_to__isnull=False), name="contacts_moved"),
             models.Index(fields=["merged_into"], condition=Q(merged_into__isnull=False), name="contacts_merged"),
-            GinIndex(contact_words(), name="contacts_by_words"),
+            GinIndex(build_contact_vector(), name="contacts_by_words"),
         ]
 
     def __str__(self) -> str:
@@ -149,30 +149,30 @@ class Contact(models.Model):
         self.set_keys()
         fields = kwargs.get("update_fields")
         if fields is not None:
-            kwargs["update_fields"] = with_keys(fields)
+            kwargs["update_fields"] = add_key_fields(fields)
         super().save(*args, **kwargs)
 
     def set_keys(self) -> None:
-        """Bring the keys in line with the phone and the provider's id."""
+        """Compute the keys from the phone and the provider's ID."""
         self.phone_key, self.address_key = phone_key(self.phone), id_key(self.external_id)
 
     @property
     def shown_name(self) -> str:
-        """The name, unless it would leave the screen empty."""
+        """Return the name, or "" if it has no visible characters."""
         return self.name if is_visible(self.name) else ""
 
     @property
     def owner_id(self) -> int:
-        """The contact that has the chats: this one, or the one it was merged into."""
+        """Return the ID of the contact that owns the chats: this one, or the one it was merged into."""
         return self.merged_into_id or self.pk
 
     @property
     def initials(self) -> str:
-        return letters(self.name, self.phone)
+        return get_initials(self.name, self.phone)
 
 
 class FormerId(models.Model):
-    """An id at the provider that a contact had until a time. What was written before that time is still theirs."""
+    """A provider ID that a contact had until a time. Earlier messages from this ID are still theirs."""
 
     class Kind(models.TextChoices):
         EXTERNAL_ID = "external_id", _("provider's id")
@@ -193,7 +193,7 @@ class FormerId(models.Model):
         return f"{self.value} ({self.until:%Y-%m-%d %H:%M})"
 
 
-def letters(name: str, phone: str) -> str:
-    """What stands in a client's round picture."""
+def get_initials(name: str, phone: str) -> str:
+    """Return the letters of a client's avatar."""
     words = [word for word in name.split() if word[0].isalnum() and is_visible(word[0])]
     return "".join(word[0] for word in words[:2]).upper() or phone[-2:] or "·"

@@ -1,4 +1,4 @@
-"""A contact's chat in one chat channel, and the requests in it."""
+"""Conversations (chats) and their requests."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from channels_setup.models import ApiChannel, ChatChannel
 
 from .contacts import Contact
 
-OVER = [chat_events.CLOSED, chat_events.DELETED, chat_events.SPAM, chat_events.MERGED]  # ``Ticket.ENDED``
+ENDED_STATUSES = [chat_events.CLOSED, chat_events.DELETED, chat_events.SPAM, chat_events.MERGED]  # ``Ticket.ENDED``
 NO_TAGS = Value([], output_field=ArrayField(models.CharField(max_length=255)))
 NO_FIELDS = Value({}, output_field=models.JSONField())
-AT_WORK = (chat_events.OPEN, chat_events.NEW)  # statuses of a request that somebody must do something about
+ACTIVE_STATUSES = (chat_events.OPEN, chat_events.NEW)  # statuses of requests that need an operator
 
 
 class ConversationQuerySet(models.QuerySet["Conversation"]):
     def visible_to(self, user: Any) -> ConversationQuerySet:
-        """Those this user may see: admins all, operators the ones in their chat channels."""
+        """Return conversations that the user may see: admins all, operators those of their chat channels."""
         return self.filter(chat_channel__in=ChatChannel.objects.all().visible_to(user))
 
 
 class ChangeAfterAnswer(models.TextChoices):
-    """What a client did to an earlier message after our answer."""
+    """What a client changed on an earlier message after our reply."""
 
     EDITED = "edited", _("Edited after your answer")
     DELETED = "deleted", _("Deleted after your answer")
@@ -39,10 +39,10 @@ class ChangeAfterAnswer(models.TextChoices):
 
 
 class Conversation(models.Model):
-    """One contact on one API channel in one chat channel. It lives for ever; requests come and go inside it."""
+    """One contact on one API channel in one chat channel. It is permanent and contains requests."""
 
     api_channel = models.ForeignKey(ApiChannel, on_delete=models.PROTECT, related_name="conversations")
-    # Neither needs an index of its own: conversations_newest and the uniqueness below begin with them.
+    # No indexes of their own: conversations_newest and the unique constraint begin with these columns.
     chat_channel = models.ForeignKey(
         ChatChannel, on_delete=models.PROTECT, related_name="conversations", db_index=False
     )
@@ -57,17 +57,17 @@ class Conversation(models.Model):
         db_index=False,  # conversations_of_assignee begins with it
     )
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
-    # The last words and where the request stands, kept here so that a list of a million chats needs no join:
-    # the live request's status (``Ticket.Status``), else that of the one that ended last.
+    # Copies of the last message and the request's status, so that chat lists need no join.
+    # Status (``Ticket.Status``) of the open request, else of the one that ended last.
     request_status = models.SmallIntegerField(null=True, editable=False)
     last_message_at = models.DateTimeField(_("last message"), db_default=Now())
     last_text = models.CharField(max_length=200, blank=True)
     event_stamp = models.DateTimeField(null=True, editable=False)  # ``last_updated_at`` of the last event
     last_direction = models.CharField(max_length=10, blank=True)
-    # When the last message was written, where it was received late; null otherwise.
+    # Provider's time of the last message if it was received late, else null.
     last_written_at = models.DateTimeField(null=True, editable=False)
     unread = models.IntegerField(_("unread"), default=0)
-    # What the client did to an earlier message after we had answered; empty once the chat has been read.
+    # Client's change to an earlier message after our reply; cleared when the chat is read.
     change_after_answer = models.CharField(
         max_length=10, choices=ChangeAfterAnswer.choices, blank=True, default="", db_default="", editable=False
     )
@@ -83,15 +83,15 @@ class Conversation(models.Model):
         indexes = [
             models.Index(fields=["chat_channel", "-last_message_at", "-id"], name="conversations_newest"),
             models.Index(fields=["-last_message_at", "-id"], name="conversations_newest_of_all"),
-            # The lists of the desk, each a short index of its own (see ``desk.listing``).
+            # One partial index for each list of the desk (see ``desk.chat_list``).
             models.Index(
                 fields=["chat_channel", "-last_message_at", "-id"],
-                condition=Q(last_direction="inbound", request_status__in=AT_WORK),
+                condition=Q(last_direction="inbound", request_status__in=ACTIVE_STATUSES),
                 name="conversations_waiting",
             ),
             models.Index(
                 fields=["chat_channel", "-last_message_at", "-id"],
-                condition=Q(assignee=None, request_status__in=AT_WORK),
+                condition=Q(assignee=None, request_status__in=ACTIVE_STATUSES),
                 name="conversations_unassigned",
             ),
             models.Index(
@@ -110,10 +110,10 @@ class Conversation(models.Model):
 
 
 class Ticket(models.Model):
-    """One case inside a conversation (запрос). A closed one and a new message make the next.
+    """Request: one case inside a conversation. A message after closing opens a new request.
 
-    Messages make one live request a chat. Programs may ask for more: then the newest live one is the current one,
-    into which messages go, and the others wait in the list of requests until they are current or closed.
+    Messages open one request per chat at a time. Programs may open more. The newest open request is current: messages
+    go into it. The others stay in the list of requests until they become current or are closed.
     """
 
     class Status(models.IntegerChoices):
@@ -140,13 +140,13 @@ class Ticket(models.Model):
         PROBLEM = "problem", _("problem")
         INCIDENT = "incident", _("incident")
 
-    # A message after one of these makes a new ticket; a solved one is opened again.
+    # A message after one of these opens a new request; a message after SOLVED reopens the request.
     ENDED = (Status.CLOSED, Status.DELETED, Status.SPAM, Status.MERGED)
 
     conversation = models.ForeignKey(Conversation, on_delete=models.PROTECT, related_name="tickets")
     status = models.SmallIntegerField(_("status"), choices=Status.choices, default=Status.NEW)
     subject = models.CharField(_("subject"), max_length=255, blank=True)
-    first_text = models.TextField(blank=True)  # the first message: what ``ticket.message`` carries in events
+    first_text = models.TextField(blank=True)  # text of the first message; ``ticket.message`` in events
     assignee = models.ForeignKey(
         settings.AUTH_USER_MODEL,
         verbose_name=_("assignee"),
@@ -156,8 +156,8 @@ class Ticket(models.Model):
         related_name="+",
         db_index=False,  # tickets_of_assignee begins with it
     )
-    external_id = models.BigIntegerField(_("number in the helpdesk"), null=True)  # of an outside one
-    # What programs set through the public API; see docs/decisions.md, 2026-11-28.
+    external_id = models.BigIntegerField(_("number in the helpdesk"), null=True)  # outside helpdesk
+    # Properties that programs set through the API; see docs/decisions.md, 2026-11-28.
     additional_id = models.CharField(_("additional id"), max_length=255, blank=True, default="", db_default="")
     priority = models.CharField(
         _("priority"), max_length=10, choices=Priority.choices, default=Priority.MEDIUM, db_default=Priority.MEDIUM
@@ -172,7 +172,7 @@ class Ticket(models.Model):
     assigned_to_group = models.BooleanField(default=False, db_default=False)  # to all operators of the chat channel
     parallel = models.BooleanField(
         default=False, db_default=False
-    )  # made on request while another one of the chat was live
+    )  # opened by a program while another request of the chat was open
     opened_at = models.DateTimeField(_("opened"), auto_now_add=True)
     updated_at = models.DateTimeField(_("changed"), auto_now=True)
     first_answer_at = models.DateTimeField(_("first answer"), null=True, blank=True)
@@ -184,7 +184,7 @@ class Ticket(models.Model):
         constraints = [
             models.UniqueConstraint(
                 fields=["conversation"],
-                condition=~Q(status__in=OVER) & Q(parallel=False),
+                condition=~Q(status__in=ENDED_STATUSES) & Q(parallel=False),
                 name="one_live_ticket_of_messages_per_chat",
             )
         ]
@@ -193,11 +193,13 @@ class Ticket(models.Model):
             models.Index(fields=["status", "-opened_at", "-id"], name="tickets_by_status"),
             models.Index(
                 fields=["-opened_at", "-id"],
-                condition=~Q(status__in=OVER),
+                condition=~Q(status__in=ENDED_STATUSES),
                 name="tickets_live",
             ),
             models.Index(
-                fields=["conversation", "-id"], condition=~Q(status__in=OVER), name="tickets_live_of_conversation"
+                fields=["conversation", "-id"],
+                condition=~Q(status__in=ENDED_STATUSES),
+                name="tickets_live_of_conversation",
             ),
             GinIndex(fields=["tags"], condition=~Q(tags=[]), name="tickets_by_tag"),
             models.Index(
@@ -207,7 +209,7 @@ class Ticket(models.Model):
             ),
             models.Index(
                 fields=["assignee"],
-                condition=Q(assignee__isnull=False) & ~Q(status__in=OVER),
+                condition=Q(assignee__isnull=False) & ~Q(status__in=ENDED_STATUSES),
                 name="tickets_live_of_assignee",
             ),
             models.Index(fields=["external_id"], condition=Q(external_id__isnull=False), name="tickets_by_external_id"),
@@ -217,14 +219,14 @@ class Ticket(models.Model):
         return f"№ {self.pk}"
 
     @property
-    def marks(self) -> list[str]:
-        """What programs set and operators should see: another priority or type than usual, and the tags."""
-        marks = [] if self.priority == self.Priority.MEDIUM else [str(self.Priority(self.priority).label)]
+    def labels(self) -> list[str]:
+        """Return labels for operators: a non-default priority or type, and the tags."""
+        labels = [] if self.priority == self.Priority.MEDIUM else [str(self.Priority(self.priority).label)]
         if self.type != self.Type.QUESTION:
-            marks.append(str(self.Type(self.type).label))
-        return [*marks, *self.tags]
+            labels.append(str(self.Type(self.type).label))
+        return [*labels, *self.tags]
 
     @property
-    def status_words(self) -> str:
-        """``get_status_display``, which puts all the choices together anew at each call."""
+    def status_label(self) -> str:
+        """Return the status label. Faster than ``get_status_display``, which rebuilds all choices."""
         return str(self.Status(self.status).label)

@@ -1,4 +1,4 @@
-"""What goes out: one row for each thing handed to one destination, its tries, and what people decided about it."""
+"""Deliveries, their attempts, dead letters, and users' decisions about them."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ def new_delivery_key() -> str:
 
 
 class Delivery(models.Model):
-    """One thing to hand to one destination. Same key and same content at every try.
+    """One payload for one destination. All attempts use the same key and content.
 
-    ``next_attempt_at`` is when it is due; while it is being sent it is the end of the lease, so that a claim whose
-    worker died becomes due by itself. ``lease_token`` fences: only who holds it may write the result.
+    ``next_attempt_at``: due time; while sending, the end of the lease, so that a delivery whose worker died becomes due
+    again. ``lease_token``: fencing token; a result is saved only under the current token.
     """
 
     class Kind(models.TextChoices):
@@ -52,15 +52,15 @@ class Delivery(models.Model):
     api_channel = models.ForeignKey(
         ApiChannel, verbose_name=_("destination"), on_delete=models.PROTECT, related_name="deliveries"
     )
-    # The helpdesk it goes to, where it goes to one; ``api_channel`` is then the conversation's.
+    # Target helpdesk, if any; ``api_channel`` is then the conversation's.
     chat_channel = models.ForeignKey(ChatChannel, null=True, on_delete=models.PROTECT, related_name="deliveries")
-    track = models.CharField(_("event"), max_length=60, blank=True)  # which tracked kinds it answers to
+    track = models.CharField(_("event"), max_length=60, blank=True)  # event type that the destination subscribes to
     key = models.CharField(_("key"), max_length=40, unique=True, default=new_delivery_key, editable=False)
     payload = models.JSONField(_("content"))
-    free_text = models.BooleanField(default=False)  # may go out only while the window is open
+    free_text = models.BooleanField(default=False)  # may be sent only while the window is open
     state = models.CharField(_("state"), max_length=10, choices=State.choices, default=State.PENDING)
     attempts = models.IntegerField(_("attempts"), default=0)
-    attempts_before = models.IntegerField(default=0)  # made before it was last sent again: the timetable starts anew
+    attempts_before = models.IntegerField(default=0)  # before the last resend; the retry schedule starts again
     next_attempt_at = models.DateTimeField(_("next attempt"), db_default=Now())
     lease_token = models.UUIDField(null=True, editable=False)
     reason = models.CharField(_("reason"), max_length=40, blank=True)
@@ -100,13 +100,13 @@ class Delivery(models.Model):
 
     @property
     def template(self) -> dict[str, Any]:
-        """The template that it hands to a contact; empty for everything else."""
+        """Return the template of a message delivery, else an empty dict."""
         message = self.message if self.kind == self.Kind.MESSAGE else None
         return (message.template or {}) if message else {}
 
 
 class DeadLetter(Delivery):
-    """A delivery that did not get through, with a page of its own: given up, unknown or cancelled."""
+    """A delivery that failed: dead, unknown or canceled. Proxy model with its own admin page."""
 
     STATES = (Delivery.State.DEAD, Delivery.State.UNKNOWN, Delivery.State.CANCELLED)
 
@@ -117,22 +117,22 @@ class DeadLetter(Delivery):
 
 
 class BulkAction(models.Model):
-    """Many dead letters sent again or put aside at one word, in batches by a task; see ``bulk_resend``."""
+    """Bulk resend or discard of dead letters, run in batches by a task; see ``bulk_resend``."""
 
     class What(models.TextChoices):
         RESEND = "resend", _("send again")
         DISCARD = "discard", _("put aside")
 
     what = models.CharField(_("what"), max_length=10, choices=What.choices)
-    chosen = models.JSONField(_("chosen"))  # the filter, as ``bulk_resend.Chosen`` reads it
+    chosen = models.JSONField(_("chosen"))  # the filter: ``bulk_resend.DeadLetterFilter``
     by = models.ForeignKey(
         settings.AUTH_USER_MODEL, verbose_name=_("by"), null=True, on_delete=models.SET_NULL, related_name="+"
     )
     total = models.IntegerField(_("of"))
     done = models.IntegerField(_("done"), default=0)
-    skipped = models.JSONField(_("skipped"), default=dict)  # code of the forecast -> how many
-    reached = models.BigIntegerField(default=0)  # deliveries up to this id have had their turn
-    last = models.BigIntegerField()  # the newest delivery that was there when it began
+    skipped = models.JSONField(_("skipped"), default=dict)  # reason code -> count
+    reached = models.BigIntegerField(default=0)  # highest delivery ID processed so far
+    last = models.BigIntegerField()  # newest delivery ID at the start
     created_at = models.DateTimeField(_("begun"), auto_now_add=True)
     finished_at = models.DateTimeField(_("finished"), null=True)
 
@@ -146,7 +146,7 @@ class BulkAction(models.Model):
 
 
 class DeliveryDecision(models.Model):
-    """What a person decided about a delivery in trouble. Its tries up to ``attempts`` belong to the life before."""
+    """A user's decision about a failed delivery. ``attempts``: number of attempts before the decision."""
 
     class What(models.TextChoices):
         RESEND = "resend", _("sent again")
@@ -174,7 +174,7 @@ class DeliveryDecision(models.Model):
 
 
 class Attempt(models.Model):
-    """One try of a delivery: when, how long, what came back (cut and redacted)."""
+    """One attempt of a delivery: time, duration, response excerpt (truncated and redacted)."""
 
     delivery = models.ForeignKey(Delivery, on_delete=models.CASCADE, related_name="tries")
     number = models.IntegerField(_("number"))

@@ -1,4 +1,4 @@
-"""What operators keep at the desk: drafts, notes, canned responses, files; and who was erased."""
+"""Records of the desk: drafts, notes, canned responses, uploads, erasures."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from .messages import Message
 
 
 class Draft(models.Model):
-    """What an operator wrote and has not sent, or could not send (then ``reason`` says why)."""
+    """An operator's unsent text. ``reason``: why it could not be sent, if it was refused."""
 
     conversation = models.ForeignKey(Conversation, on_delete=models.CASCADE, related_name="drafts")
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
     text = models.TextField()
     reason = models.CharField(max_length=40, blank=True)
-    details = models.JSONField(default=dict, blank=True)  # what the reason's sentence needs
+    details = models.JSONField(default=dict, blank=True)  # values of the reason's sentence
     key = models.CharField(max_length=64, blank=True, default="", db_default="")  # becomes ``Message.form_key``
-    written_at = models.DateTimeField(null=True)  # when the browser saw the last keystroke; newer text wins
+    written_at = models.DateTimeField(null=True)  # browser's time of the last keystroke; the newer text wins
     updated_at = models.DateTimeField(auto_now=True)
 
     class Meta:
@@ -38,7 +38,7 @@ class Draft(models.Model):
 
     @property
     def form_key(self) -> str:
-        """The key under which this draft is sent. Drafts that the portal wrote itself get a derived one."""
+        """Return the key under which this draft is sent. Drafts created by the portal get a derived key."""
         return self.key or f"draft-{self.pk}-{int(self.updated_at.timestamp() * 1000)}"
 
     @property
@@ -47,7 +47,7 @@ class Draft(models.Model):
 
 
 class ContactNote(models.Model):
-    """What operators tell each other of a person; the person never sees it."""
+    """An internal note about a contact. The contact never sees it."""
 
     contact = models.ForeignKey(Contact, on_delete=models.CASCADE, related_name="notes")
     author = models.ForeignKey(
@@ -92,15 +92,15 @@ class CannedResponse(models.Model):
 
 
 class Upload(models.Model):
-    """A file that an operator gave (``uploads``): sent as a file, or handed out by a link that expires."""
+    """A file uploaded by an operator: sent as a file, or shared by a link that expires."""
 
     conversation = models.ForeignKey(Conversation, on_delete=models.PROTECT, related_name="uploads")
     author = models.ForeignKey(
         settings.AUTH_USER_MODEL, verbose_name=_("author"), null=True, on_delete=models.SET_NULL, related_name="+"
     )
-    # The message with which it went as a file; one that is handed out by its link has none.
+    # The message that contains the file; null for a shared link.
     message = models.ForeignKey(Message, null=True, on_delete=models.SET_NULL, related_name="+")
-    file = models.FileField(upload_to=file_names.outbound)
+    file = models.FileField(upload_to=file_names.build_outbound_path)
     name = models.CharField(max_length=200)
     mime = models.CharField(max_length=100)
     size = models.BigIntegerField()
@@ -111,8 +111,8 @@ class Upload(models.Model):
     downloaded_at = models.DateTimeField(_("last download"), null=True)
 
     class Meta:
-        verbose_name = _("given file")
-        verbose_name_plural = _("given files")
+        verbose_name = _("uploaded file")
+        verbose_name_plural = _("uploaded files")
         indexes = [
             models.Index(fields=["conversation", "-id"], name="uploads_of_conversation"),
             models.Index(fields=["expires_at"], condition=Q(message=None), name="uploads_due"),
@@ -141,7 +141,7 @@ class ProviderUpload(models.Model):
 
 
 class Erasure(models.Model):
-    """The receipt of an erasure (``erasure``): who, when, and how many rows of what; nothing of the person."""
+    """Record of an erasure: who, when, and row counts. Contains no personal data."""
 
     contact = models.ForeignKey(Contact, on_delete=models.PROTECT, related_name="erasures")
     by = models.ForeignKey(
@@ -159,7 +159,7 @@ class Erasure(models.Model):
 
 
 class ErasedMessage(models.Model):
-    """That a provider's message was erased: its fingerprint, so that a late redelivery does not bring it back."""
+    """Fingerprint of an erased message, so that a late webhook does not restore it."""
 
     api_channel = models.ForeignKey(ApiChannel, on_delete=models.CASCADE, related_name="+")
     fingerprint = models.BinaryField(max_length=32)

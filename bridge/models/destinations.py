@@ -1,4 +1,4 @@
-"""How destinations are doing: down, at their limit, at odds with us, and what people are told of it."""
+"""State of destinations: circuit breakers, rate limits, mismatches, alerts."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from .deliveries import Delivery
 from .messages import Message
 
 
-class Breaker(models.Model):
-    """Whether a destination is down; see ``circuit_breaker``. A channel that never failed has no row."""
+class CircuitBreaker(models.Model):
+    """Circuit breaker of a destination; see ``circuit_breaker``. A channel that never failed has no row."""
 
     api_channel = models.OneToOneField(ApiChannel, primary_key=True, on_delete=models.CASCADE, related_name="breaker")
     is_open = models.BooleanField(_("open"), default=False)
@@ -25,11 +25,11 @@ class Breaker(models.Model):
     consecutive_failures = models.IntegerField(_("failures in a row"), default=0)
     failing_since = models.DateTimeField(_("failing since"), null=True)
     recent = models.JSONField(default=list)  # [[unix time, worked], ...] of the last minutes
-    paused_until = models.DateTimeField(_("paused until"), null=True)  # the other side asked for it, for all messages
+    paused_until = models.DateTimeField(_("paused until"), null=True)  # requested by the destination for all messages
 
     class Meta:
-        verbose_name = _("breaker")
-        verbose_name_plural = _("breakers")
+        verbose_name = _("circuit breaker")
+        verbose_name_plural = _("circuit breakers")
 
     def __str__(self) -> str:
         return f"{self.api_channel_id}: {'open' if self.is_open else 'closed'}"
@@ -40,14 +40,14 @@ class Breaker(models.Model):
 
 
 class RateLimit(models.Model):
-    """How far a limit of a channel is used up; see ``rate_limits``. The account's, or one contact's."""
+    """Usage of one rate limit of a channel; see ``rate_limits``. The limit is per account or per contact."""
 
     api_channel = models.ForeignKey(ApiChannel, on_delete=models.CASCADE, related_name="rate_limits")
     key = models.CharField(max_length=200)
-    every = models.FloatField()  # seconds from call to call
+    every = models.FloatField()  # seconds between calls
     burst = models.IntegerField()
     whole_channel = models.BooleanField()
-    met_at = models.DateTimeField()  # when the calls made so far will have kept to the limit
+    met_at = models.DateTimeField()  # theoretical arrival time (GCRA)
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["api_channel", "key"], name="one_bucket_per_limit")]
@@ -58,12 +58,12 @@ class RateLimit(models.Model):
 
 
 class Mismatch(models.Model):
-    """A message on which the two sides disagree, until they agree again; see ``reconciliation``."""
+    """A message whose status differs between the portal and the provider; see ``reconciliation``."""
 
     class Kind(models.TextChoices):
-        NOT_OUT = "not_out", _("accepted, not gone out")
-        NO_DELIVERY = "no_delivery", _("accepted, nothing carries it")
-        SAID_SENT = "said_sent", _("counted as sent, its delivery did not get through")
+        NOT_SENT = "not_sent", _("accepted, not sent")
+        NO_DELIVERY = "no_delivery", _("accepted, no delivery created")
+        MARKED_SENT = "marked_sent", _("marked as sent, but its delivery failed")
         UNCONFIRMED = "unconfirmed", _("sent, no status came back")
         STRAY = "stray", _("a status whose message nobody knows")
 
@@ -73,7 +73,7 @@ class Mismatch(models.Model):
     )
     conversation = models.ForeignKey(Conversation, null=True, on_delete=models.CASCADE, related_name="+")
     message = models.ForeignKey(Message, null=True, on_delete=models.CASCADE, related_name="+")
-    stray = models.BigIntegerField(null=True)  # the id of the status, which may be joined or pruned away
+    stray = models.BigIntegerField(null=True)  # StrayStatus ID; that row may be deleted
     external_id = models.CharField(_("provider's id"), max_length=190, blank=True)
     since = models.DateTimeField(_("since"))
     found_at = models.DateTimeField(_("found"), auto_now_add=True)
@@ -97,7 +97,7 @@ class Mismatch(models.Model):
 
 
 class Alert(models.Model):
-    """Something an admin should know, until it is over. At most one of a kind stands open for one thing."""
+    """A problem that an admin should know about. At most one open alert per kind, channel and delivery."""
 
     class Kind(models.TextChoices):
         BREAKER = "breaker", _("destination down")
@@ -106,7 +106,7 @@ class Alert(models.Model):
         SWITCHED_OFF = "switched_off", _("channel paused by the portal")
         UNCONFIRMED = "unconfirmed", _("messages without a status")
         MISMATCH = "mismatch", _("the two sides disagree")
-        SILENT = "silent", _("no webhooks")
+        WEBHOOK_INACTIVITY = "webhook_inactivity", _("no webhooks")
         UNROUTED = "unrouted", _("webhooks for an unknown number")
         GROUPS = "groups", _("messages from groups")
 

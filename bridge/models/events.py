@@ -1,4 +1,4 @@
-"""What came in, as it came, and signs of life."""
+"""Webhook events, idempotency keys, heartbeats."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from channels_setup.models.redacted_fields import RedactedTextField
 
 
 class WebhookEvent(models.Model):
-    """A raw request, as received, with secrets overwritten (see ``raw_requests``).
+    """A raw request as received, with secrets redacted (see ``raw_requests``).
 
-    Or the items of one that were for another channel than its address says: then ``routed_from`` has its number.
+    Also items of another event that were routed to this channel; ``routed_from`` is the ID of that event.
     """
 
     class State(models.TextChoices):
@@ -25,7 +25,7 @@ class WebhookEvent(models.Model):
         UNROUTED = "unrouted", _("not routed")
 
     class Note(models.TextChoices):
-        """What an admin may look for among events that were processed."""
+        """Filter value for admins among processed events."""
 
         NONE = "", ""
         GROUP = "group", _("WhatsApp group, not supported")
@@ -35,7 +35,7 @@ class WebhookEvent(models.Model):
     api_channel = models.ForeignKey(
         ApiChannel, verbose_name=_("API channel"), null=True, on_delete=models.PROTECT, related_name="webhook_events"
     )
-    chat_channel = models.ForeignKey(  # where the helpdesk sent it
+    chat_channel = models.ForeignKey(  # of an outside helpdesk's event
         ChatChannel, verbose_name=_("chat channel"), null=True, on_delete=models.PROTECT, related_name="webhook_events"
     )
     endpoint = models.CharField(_("endpoint"), max_length=60)
@@ -51,9 +51,9 @@ class WebhookEvent(models.Model):
     traceback = RedactedTextField(blank=True)
     processed_at = models.DateTimeField(_("processed"), null=True)
     note = models.CharField(_("note"), max_length=10, choices=Note.choices, blank=True, default="", db_default="")
-    proof = models.BinaryField(null=True)  # fingerprint of the credential that proved it: see ``routing``
-    routed_at = models.DateTimeField(null=True)  # its items for other channels were handed over, or put aside
-    routed_from = models.BigIntegerField(null=True)  # the event in which the items came
+    proof = models.BinaryField(null=True)  # fingerprint of the credential that authenticated it, see ``routing``
+    routed_at = models.DateTimeField(null=True)  # when its items for other channels were routed or set aside
+    routed_from = models.BigIntegerField(null=True)  # ID of the event that contained the items
 
     class Meta:
         verbose_name = _("webhook event")
@@ -67,18 +67,18 @@ class WebhookEvent(models.Model):
             models.Index(fields=["-id"], condition=Q(note="group"), name="events_of_groups"),
         ]
 
-    STUCK = (State.FAILED, State.UNROUTED)  # until somebody has them processed again, or marks them as dealt with
+    STUCK = (State.FAILED, State.UNROUTED)  # until an admin reprocesses or dismisses them
 
     def __str__(self) -> str:
         return f"{self.pk}"
 
 
 class IdempotencyKey(models.Model):
-    """A caller's Idempotency-Key with the answer it got, so that a repeat gets the same one."""
+    """A caller's Idempotency-Key with the stored response for repeats."""
 
     owner = models.CharField(max_length=60)
     key = models.CharField(max_length=200)
-    fingerprint = models.BinaryField()  # of the request: the same key with another request is an error
+    fingerprint = models.BinaryField()  # of the request; the same key with another request is an error
     status = models.IntegerField(null=True)
     answer = models.JSONField(null=True)
     created_at = models.DateTimeField(auto_now_add=True)
@@ -94,7 +94,7 @@ class IdempotencyKey(models.Model):
 
 
 class Heartbeat(models.Model):
-    """When a part last showed that it works: written by the work itself, not by the process being there."""
+    """Last sign of activity of a component. Written by its work, not by the process itself."""
 
     name = models.CharField(max_length=40, primary_key=True)
     at = models.DateTimeField()
@@ -108,7 +108,7 @@ class Heartbeat(models.Model):
 
 
 class WriteProbe(models.Model):
-    """Rows that /health/ready writes to see whether the database takes any (``write_probe``). Nobody reads them."""
+    """Row that /health/ready writes to test whether the database accepts writes (``write_probe``)."""
 
     at = models.DateTimeField(db_default=Now())
     filler = models.TextField()

@@ -1,4 +1,4 @@
-"""Names of stored files on disk: ours alone. What a sender calls a file is kept in the database."""
+"""Paths of stored files. They are random; the sender's file name is stored in the database."""
 
 from uuid import uuid4
 
@@ -6,13 +6,13 @@ from django.db import models
 from django.utils import timezone
 
 
-def inbound(_instance: models.Model, _name: str) -> str:
-    return _name_in("inbound")
+def build_inbound_path(_instance: models.Model, _name: str) -> str:
+    return _build_path("inbound")
 
 
-def outbound(_instance: models.Model, _name: str) -> str:
-    return _name_in("outbound")
+def build_outbound_path(_instance: models.Model, _name: str) -> str:
+    return _build_path("outbound")
 
 
-def _name_in(folder: str) -> str:
+def _build_path(folder: str) -> str:
     return f"{folder}/{timezone.now():%Y/%m/%d}/{uuid4().hex}"

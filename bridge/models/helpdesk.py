@@ -1,4 +1,4 @@
-"""What is known of chats in an outside helpdesk."""
+"""Outside helpdesks: chats, replies, connections, template links."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .messages import Message
 
 
 class HelpdeskChat(models.Model):
-    """A conversation as an outside helpdesk knows it: its numbers there, learned from answers and events."""
+    """IDs of a conversation in an outside helpdesk, from its responses and events."""
 
     conversation = models.OneToOneField(
         Conversation, primary_key=True, on_delete=models.CASCADE, related_name="helpdesk_chat"
@@ -23,10 +23,10 @@ class HelpdeskChat(models.Model):
     chat_channel = models.ForeignKey(ChatChannel, on_delete=models.PROTECT, related_name="+")
     chat_id = models.BigIntegerField(null=True)
     client_id = models.BigIntegerField(null=True)
-    ticket_id = models.BigIntegerField(null=True)  # the newest one's
+    ticket_id = models.BigIntegerField(null=True)  # of the newest request
     assignee = models.CharField(_("assignee there"), max_length=40, blank=True)
-    updated = models.CharField(max_length=40, blank=True)  # the helpdesk's stamp of what we last followed
-    card = models.JSONField(default=dict)  # what it was last told of the client
+    updated = models.CharField(max_length=40, blank=True)  # the helpdesk's timestamp of the last state that was applied
+    card = models.JSONField(default=dict)  # contact data last sent to the helpdesk
 
     class Meta:
         verbose_name = _("chat in the helpdesk")
@@ -48,50 +48,54 @@ class HelpdeskChat(models.Model):
 
 
 class HelpdeskReply(models.Model):
-    """An operator's reply as it came from an outside helpdesk, by its identity there: see ``helpdesk.identity``.
+    """An operator's reply from an outside helpdesk, with its identity there; see ``helpdesk.identity``.
 
-    The same reply may come as a chat event (``content``, ``ordinal``) and as a comment (``comment_id``).
+    The same reply may arrive as a chat event (``event_hash``, ``ordinal``) and as a comment (``comment_id``).
     """
 
     conversation = models.ForeignKey(Conversation, on_delete=models.CASCADE, related_name="+")
-    content = models.CharField(max_length=64, blank=True)  # a digest of all that its chat event says
-    ordinal = models.IntegerField(default=0)  # the how-manieth equal event of its burst
+    event_hash = models.CharField(max_length=64, blank=True)  # hash of the chat event
+    ordinal = models.IntegerField(default=0)  # 1-based position among identical events in the same burst
     comment_id = models.CharField(max_length=60, blank=True)
-    words = models.CharField(max_length=64)  # a digest of the text alone: what ties event and comment together
+    text_hash = models.CharField(max_length=64)  # hash of the text, to match event and comment
     message = models.ForeignKey(Message, null=True, on_delete=models.SET_NULL, related_name="+")
-    came_at = models.DateTimeField()
+    received_at = models.DateTimeField()
 
     class Meta:
         verbose_name = _("reply from the helpdesk")
         verbose_name_plural = _("replies from the helpdesk")
         constraints = [
             models.UniqueConstraint(
-                fields=["conversation", "content", "ordinal"], condition=~Q(content=""), name="one_reply_per_event"
+                fields=["conversation", "event_hash", "ordinal"],
+                condition=~Q(event_hash=""),
+                name="one_reply_per_event",
             ),
             models.UniqueConstraint(
                 fields=["conversation", "comment_id"], condition=~Q(comment_id=""), name="one_reply_per_comment"
             ),
         ]
         indexes = [
-            models.Index(fields=["conversation", "words", "came_at"], name="replies_by_words"),
-            models.Index(fields=["came_at"], name="replies_by_age"),
+            models.Index(fields=["conversation", "text_hash", "received_at"], name="replies_by_text_hash"),
+            models.Index(fields=["received_at"], name="replies_by_age"),
         ]
 
     def __str__(self) -> str:
         return f"{self.pk}"
 
 
-class HelpdeskBurst(models.Model):
-    """Equal events that came close together: how many so far, to number them by."""
+class HelpdeskDuplicateWindow(models.Model):
+    """Count of identical events within a short time, to number them."""
 
     conversation = models.ForeignKey(Conversation, on_delete=models.CASCADE, related_name="+")
-    content = models.CharField(max_length=64)
+    event_hash = models.CharField(max_length=64)
     began_at = models.DateTimeField()
     count = models.IntegerField(default=0)
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["conversation", "content"], name="one_burst_at_a_time")]
-        indexes = [models.Index(fields=["began_at"], name="bursts_by_age")]
+        constraints = [
+            models.UniqueConstraint(fields=["conversation", "event_hash"], name="one_duplicate_window_per_event")
+        ]
+        indexes = [models.Index(fields=["began_at"], name="duplicate_windows_by_age")]
 
     def __str__(self) -> str:
         return f"{self.conversation_id} {self.count}"
@@ -103,7 +107,7 @@ class HelpdeskConnection(models.Model):
     chat_channel = models.OneToOneField(
         ChatChannel, primary_key=True, on_delete=models.CASCADE, related_name="helpdesk_connection"
     )
-    seen = models.JSONField(default=dict)  # kind of event -> when the first of it came
+    seen = models.JSONField(default=dict)  # event type -> time of the first event
     check_state = models.JSONField(default=dict)  # the dry-run: its token, whether its event came back, its chat
     last_event_at = models.DateTimeField(_("last event"), null=True)
     last_accepted_at = models.DateTimeField(_("last accepted by the helpdesk"), null=True)
@@ -123,9 +127,9 @@ class HelpdeskConnection(models.Model):
 
 
 class TemplateLink(models.Model):
-    """A link in a note to an outside helpdesk: choose one template, fill it in and send it in one chat, once.
+    """A one-time link in a helpdesk note: choose a template, fill it in and send it in one chat.
 
-    ``choices``: [{"template": id, "values": {key: value}}], what its note is about; empty: any template of the channel.
+    ``choices``: [{"template": id, "values": {key: value}}], those of its note; empty: any template.
     """
 
     conversation = models.ForeignKey(Conversation, on_delete=models.CASCADE, related_name="+")
@@ -135,7 +139,7 @@ class TemplateLink(models.Model):
     expires_at = models.DateTimeField(db_index=True)
     used_at = models.DateTimeField(null=True)
     message = models.ForeignKey(Message, null=True, on_delete=models.SET_NULL, related_name="+")
-    calls = models.IntegerField(default=0)  # since ``calls_since``, for the limit
+    calls = models.IntegerField(default=0)  # page views since ``calls_since``, for the limit
     calls_since = models.DateTimeField(null=True)
 
     class Meta:

@@ -1,4 +1,4 @@
-"""Merges of two contacts: who merged whom, what moved, and how to move it back."""
+"""Merges of contacts, with the data for their undo."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .conversations import Conversation
 
 
 class ContactMerge(models.Model):
-    """One contact merged into another by a person. ``before`` restores both contacts when the merge is undone."""
+    """A merge of two contacts by a user. ``before``: data to restore both contacts."""
 
     source = models.ForeignKey(
         Contact, verbose_name=_("merged contact"), on_delete=models.PROTECT, related_name="merges_away"
@@ -44,9 +44,9 @@ class ContactMerge(models.Model):
 
 
 class MergedConversation(models.Model):
-    """A conversation whose rows moved into another one. Its own row is gone; callers who know its number are led on.
+    """A deleted conversation whose rows moved to another one. Maps its ID to the remaining conversation.
 
-    ``row`` is the conversation as it was, ``rows`` the ids of what moved, ``before`` what else the undo needs.
+    ``row``: the deleted row; ``rows``: IDs of the moved rows; ``before``: other data for the undo.
     """
 
     merge = models.ForeignKey(ContactMerge, on_delete=models.CASCADE, related_name="conversations")
@@ -55,7 +55,7 @@ class MergedConversation(models.Model):
     row = models.JSONField(default=dict)
     rows = models.JSONField(default=dict)
     before = models.JSONField(default=dict)
-    # The chat in an outside helpdesk, where both conversations had one there: its events still find their way.
+    # Chat ID in the outside helpdesk, if both conversations had one: its events go to ``conversation``.
     helpdesk_chat_id = models.BigIntegerField(null=True)
 
     class Meta:

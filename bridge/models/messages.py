@@ -1,4 +1,4 @@
-"""What was said, in either direction, and what becomes of it."""
+"""Messages in both directions, their files, statuses and corrections, and held replies."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from bridge import outcomes
 from channels_setup.codecs.message_extras import compose_text as localized_words
@@ -20,13 +21,13 @@ from channels_setup.models.redacted_fields import KeyRedactedJSONField, Redacted
 from . import file_names
 from .contacts import Contact
 from .conversations import Conversation, Ticket
-from .search import message_words
+from .search import build_message_vector
 
-RECEIVED_LATE = timedelta(minutes=3)  # a message that reached us so long after it was written says so
+RECEIVED_LATE = timedelta(minutes=3)  # show the provider's time if a message arrived this late
 
 
 class Message(models.Model):
-    """What was said. Notices are our own word to the operator; they never leave the portal."""
+    """A message from or to a contact, or a notice. Notices are the portal's messages to operators."""
 
     class Direction(models.TextChoices):
         INBOUND = "inbound", _("from the client")
@@ -40,7 +41,7 @@ class Message(models.Model):
         NOTICE = "notice", _("notice")
 
     class Status(models.TextChoices):
-        """Forward only, in the order of RANK; ``failed`` gives way to a later proof of delivery alone."""
+        """Statuses move forward only, in the order of RANK. ``failed`` changes only to delivered or read."""
 
         RECEIVED = "received", _("received")
         PENDING = "pending", _("waiting to be sent")
@@ -55,7 +56,7 @@ class Message(models.Model):
 
     conversation = models.ForeignKey(Conversation, on_delete=models.PROTECT, related_name="messages")
     api_channel = models.ForeignKey(ApiChannel, on_delete=models.PROTECT, related_name="+")
-    # The merged contact that it came from or goes to; null: the conversation's own contact.
+    # Merged contact that sent or receives the message; null: the conversation's own contact.
     merged_contact = models.ForeignKey(
         Contact, null=True, on_delete=models.PROTECT, related_name="+", db_index=False, editable=False
     )
@@ -71,13 +72,13 @@ class Message(models.Model):
     status = models.CharField(_("status"), max_length=10, choices=Status.choices)
     status_at = models.DateTimeField(_("status since"), null=True)
     reason = models.CharField(_("reason"), max_length=40, blank=True)  # a code of ``outcomes``
-    details = KeyRedactedJSONField(default=dict, blank=True)  # what the reason's sentence needs; why it was decided so
-    quoted = models.ForeignKey(  # the message it answers, where we have it; its index is the partial one below
+    details = KeyRedactedJSONField(default=dict, blank=True)  # values of the reason's sentence; the decision's ground
+    quoted = models.ForeignKey(  # quoted message, if stored; uses the partial index below
         "self", null=True, on_delete=models.SET_NULL, related_name="+", db_index=False
     )
     reactions = models.JSONField(default=list, blank=True)  # [{"by": "client" or "us", "emoji": "👍"}]
     shown = models.JSONField(default=dict, blank=True)  # what is more than text: see ``providers.base.MessageExtras``
-    # The key of the desk's draft or form that became this message. A draft is sent once, from however many tabs.
+    # Key of the desk's draft or form, so that a draft open in several tabs is sent once.
     form_key = models.CharField(max_length=64, blank=True, default="", db_default="")
 
     class Meta:
@@ -96,7 +97,7 @@ class Message(models.Model):
         indexes = [
             models.Index(fields=["conversation", "id"], name="messages_of_conversation"),
             BrinIndex(fields=["created_at"], name="messages_by_time", autosummarize=True),
-            GinIndex(message_words(), name="messages_by_words"),
+            GinIndex(build_message_vector(), name="messages_by_words"),
             models.Index(
                 fields=["api_channel", "status", "id"],
                 condition=Q(status__in=["pending", "sending", "unknown", "failed"]),
@@ -110,39 +111,39 @@ class Message(models.Model):
 
     @property
     def is_received_late(self) -> bool:
-        """Whether it reached us so long after it was written that readers must be told.
+        """Return whether the message arrived RECEIVED_LATE or more after it was written.
 
-        A stamp too odd to be believed does not count.
+        An implausible timestamp (``odd_clock``) does not count.
         """
         at = self.provider_time
         return at is not None and not self.details.get("odd_clock") and self.created_at - at >= RECEIVED_LATE
 
     @property
     def written_at(self) -> datetime:
-        """The time to show: the provider's for a message that was received late, else that of receipt."""
+        """Return the time to show: the provider's time for a late message, else the time of receipt."""
         return self.provider_time if self.provider_time is not None and self.is_received_late else self.created_at
 
     @property
     def localized_text(self) -> str:
-        """All that was said, in the reader's language: the text, and what ``shown`` adds in codes."""
+        """Return the text and the content of ``shown`` in the active language."""
         return localized_words(self.text, self.shown) if isinstance(self.shown, dict) else self.text
 
     @property
     def reason_values(self) -> dict[str, Any]:
-        """What the sentence of its reason, or of its delivery's, may need."""
+        """Return the values for the sentence of the message's or its delivery's reason."""
         return {"name": (self.template or {}).get("name", ""), **self.details}
 
     @property
     def sentence(self) -> str:
-        """The notice or the failure in words, in the reader's language."""
+        """Return the sentence of the notice or failure in the active language."""
         if not self.reason:
             return ""
-        said = outcomes.render_sentence(self.reason, self.reason_values)
-        return f"{said} {self.provider_words}".strip()
+        sentence = outcomes.render_sentence(self.reason, self.reason_values)
+        return f"{sentence} {self.provider_error}".strip()
 
     @property
-    def provider_words(self) -> str:
-        """Code and title of a failure as the provider put them, where our sentence does not hold them."""
+    def provider_error(self) -> str:
+        """Return the provider's code and title of a failure, unless the sentence already contains them."""
         code = str(self.details.get("code") or "")
         if not code or self.reason == "provider_failed" or self.status != self.Status.FAILED:
             return ""
@@ -151,25 +152,25 @@ class Message(models.Model):
 
 
 class Attachment(models.Model):
-    """A file of a message: by link, stored here, or still to be fetched from the provider (``inbound_downloads``)."""
+    """A file of a message: a link, a stored file, or waiting for its download (``inbound_downloads``)."""
 
     class State(models.TextChoices):
-        HERE = "here", _("here")
+        AVAILABLE = "available", pgettext_lazy("file", "available")
         WAITING = "waiting", _("being fetched")
         FAILED = "failed", _("could not be fetched")
 
     message = models.ForeignKey(Message, on_delete=models.CASCADE, related_name="attachments")
     url = models.CharField(max_length=2000, blank=True)
-    file = models.FileField(upload_to=file_names.inbound, blank=True)
+    file = models.FileField(upload_to=file_names.build_inbound_path, blank=True)
     name = models.CharField(max_length=200, blank=True)
     mime = models.CharField(max_length=100, blank=True)
     size = models.BigIntegerField(null=True)
     external_id = models.CharField(_("provider's id"), max_length=190, blank=True)
-    sha256 = models.CharField(max_length=64, blank=True)  # hex: of a client's, as the provider says it
-    state = models.CharField(_("state"), max_length=10, choices=State.choices, default=State.HERE)
+    sha256 = models.CharField(max_length=64, blank=True)  # hex; of a client's file: as stated by the provider
+    state = models.CharField(_("state"), max_length=10, choices=State.choices, default=State.AVAILABLE)
     error = models.CharField(_("error"), max_length=40, blank=True)  # a code of ``outcomes``
     tries = models.SmallIntegerField(default=0)
-    due_at = models.DateTimeField(null=True)  # of one that waits: when it is fetched next
+    due_at = models.DateTimeField(null=True)  # next download attempt, while waiting
 
     class Meta:
         verbose_name = _("file")
@@ -181,7 +182,7 @@ class Attachment(models.Model):
 
 
 class StrayStatus(models.Model):
-    """A status whose message is not known yet: it waits to be joined, and is reported when it stays alone."""
+    """A status whose message is not known yet. It is applied when the message is stored; else it is reported."""
 
     api_channel = models.ForeignKey(ApiChannel, on_delete=models.CASCADE, related_name="+")
     external_id = models.CharField(max_length=190)
@@ -203,9 +204,9 @@ class StrayStatus(models.Model):
 
 
 class PendingCorrection(models.Model):
-    """A reaction, edit or deletion whose message is not here yet: it waits, and is applied when the message comes.
+    """A reaction, edit or deletion whose message is not stored yet. It is applied when the message arrives.
 
-    One that waits for long is shown as what it is (``line``); it is still applied if the message comes after all.
+    After a minute it is shown by itself (``shown_message``). It is still applied if the message arrives later.
     """
 
     class Kind(models.TextChoices):
@@ -222,8 +223,8 @@ class PendingCorrection(models.Model):
     external_id = models.CharField(max_length=190, blank=True)  # of the correction itself
     at = models.DateTimeField(_("provider's time"), null=True)
     received_at = models.DateTimeField(_("received"), db_default=Now())
-    is_shown = models.BooleanField(default=False, db_default=False)  # nothing more to show while it waits
-    line = models.ForeignKey(Message, null=True, on_delete=models.SET_NULL, related_name="+")
+    is_shown = models.BooleanField(default=False, db_default=False)  # already shown by itself
+    shown_message = models.ForeignKey(Message, null=True, on_delete=models.SET_NULL, related_name="+")
 
     class Meta:
         verbose_name = _("correction without a message")
@@ -240,7 +241,7 @@ class PendingCorrection(models.Model):
 
 
 class HeldReply(models.Model):
-    """A reply that no template can say: it waits until the contact writes and the window is open again."""
+    """A reply that waits until the contact writes and the window is open again."""
 
     class State(models.TextChoices):
         HELD = "held", _("held")
@@ -252,10 +253,10 @@ class HeldReply(models.Model):
         settings.AUTH_USER_MODEL, verbose_name=_("author"), null=True, on_delete=models.SET_NULL, related_name="+"
     )
     text = models.TextField(_("text"))
-    # The message that it quotes.
+    # Quoted message.
     quoted = models.ForeignKey(Message, null=True, on_delete=models.SET_NULL, related_name="+")
-    # The template that went out meanwhile («you have an answer»), and what the held text became in the end.
-    opener = models.ForeignKey(Message, null=True, on_delete=models.SET_NULL, related_name="+")
+    # The template message that was sent meanwhile, and the message that the held text became.
+    opening_template = models.ForeignKey(Message, null=True, on_delete=models.SET_NULL, related_name="+")
     message = models.ForeignKey(Message, null=True, on_delete=models.SET_NULL, related_name="+")
     state = models.CharField(_("state"), max_length=10, choices=State.choices, default=State.HELD)
     created_at = models.DateTimeField(_("held since"), auto_now_add=True)

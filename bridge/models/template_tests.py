@@ -1,4 +1,4 @@
-"""Test messages of templates: who sent which template to try it out."""
+"""Test messages of templates."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .messages import Message
 
 
 class TemplateTest(models.Model):
-    """One test message. The number is not kept here: erasing the person leaves nothing of it."""
+    """One test message. It does not store the number, so that erasing the person removes all of it."""
 
     template = models.ForeignKey("templates_registry.Template", on_delete=models.CASCADE, related_name="+")
     message = models.OneToOneField(Message, on_delete=models.CASCADE, related_name="+")

@@ -1,4 +1,4 @@
-"""What a request carries besides its words: tags, and additional fields that an admin defines."""
+"""Tags and additional fields of requests."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from django.utils.translation import pgettext_lazy
 
 
 class TicketTag(models.Model):
-    """A tag that some request has had. Requests hold the names themselves; this row gives the name a number."""
+    """A tag that has been used. Requests store tag names; this row gives a name its ID for the API."""
 
     name = models.CharField(pgettext_lazy("thing", "name"), max_length=255, unique=True)
 
@@ -21,10 +21,10 @@ class TicketTag(models.Model):
 
 
 class TicketField(models.Model):
-    """An additional field of requests. Programs write it by its number (``field_id``)."""
+    """An additional field of requests. Programs refer to it by ID (``field_id``)."""
 
     class Kind(models.IntegerChoices):
-        """Numbered as the helpdesk's public API numbers them."""
+        """Numbers of Usedesk's public API."""
 
         TEXT = 1, _("text")
         CHECKBOX = 3, _("checkbox")

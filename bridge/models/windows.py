@@ -1,4 +1,4 @@
-"""The 24 hours in which free text may go out, and the warnings before they end."""
+"""Service windows and closing reminders."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from .conversations import Conversation
 
 
 class ServiceWindow(models.Model):
-    """The time in which free text may go out. Each is a row, so that missed windows are a query."""
+    """A period in which free text may be sent. One row per window, so that reports can query missed windows."""
 
     class State(models.TextChoices):
         OPEN = "open", pgettext_lazy("window", "open")
         CLOSED = "closed", pgettext_lazy("window", "closed")
 
     conversation = models.ForeignKey(Conversation, on_delete=models.CASCADE, related_name="windows")
-    # A window belongs to one number: that of a merged contact, or null for the conversation's own contact. Of several
-    # the one that ends last is open, and answers go to its contact; the others are closed, whatever they still have.
+    # A window belongs to one number: that of a merged contact, or null for the conversation's own contact. Only the
+    # window that ends last is open; replies go to its contact.
     merged_contact = models.ForeignKey(
         Contact, null=True, on_delete=models.PROTECT, related_name="+", db_index=False, editable=False
     )
@@ -33,9 +33,9 @@ class ServiceWindow(models.Model):
     state = models.CharField(_("state"), max_length=10, choices=State.choices, default=State.OPEN)
     opened_by = models.ForeignKey("Message", null=True, on_delete=models.SET_NULL, related_name="+")
     first_reply_at = models.DateTimeField(_("first reply"), null=True)
-    warned_at = models.DateTimeField(_("warned"), null=True)
-    warned_mark = models.IntegerField(null=True, editable=False)  # minutes; the nearest that was warned of
-    # Written when it shuts, for the report: did the client's last words stay unanswered, and whose chat was it then?
+    reminded_at = models.DateTimeField(_("reminded"), null=True)
+    reminded_lead_minutes = models.IntegerField(null=True, editable=False)  # shortest lead time of a reminder so far
+    # Set on closing, for the report: was the client's last message unanswered, and who was the assignee?
     missed = models.BooleanField(_("missed"), null=True)
     assignee = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+", db_index=False
@@ -61,26 +61,28 @@ class ServiceWindow(models.Model):
         return f"{self.opened_at:%Y-%m-%d %H:%M}–{self.expires_at:%Y-%m-%d %H:%M}"
 
 
-class WindowWarning(models.Model):
-    """Operators were told that a window closes soon. Once for a mark; a window that was prolonged begins anew."""
+class ClosingReminder(models.Model):
+    """A reminder that a window closes soon. One per lead time; an extended window gets new reminders."""
 
-    window = models.ForeignKey(ServiceWindow, on_delete=models.CASCADE, related_name="warnings", db_index=False)
-    expires_at = models.DateTimeField()  # as it stood: another time is another warning
-    mark = models.IntegerField()  # minutes
+    window = models.ForeignKey(ServiceWindow, on_delete=models.CASCADE, related_name="reminders", db_index=False)
+    expires_at = models.DateTimeField()  # the window's expiry at that time: an extended window gets new reminders
+    lead_minutes = models.IntegerField()  # lead time
     chat_channel = models.ForeignKey(ChatChannel, on_delete=models.CASCADE, related_name="+", db_index=False)
-    # Whom it is for; nobody: for all who answer in the channel.
+    # Recipient; null: all operators of the chat channel.
     assignee = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+", db_index=False
     )
     created_at = models.DateTimeField(db_default=Now())
 
     class Meta:
-        verbose_name = _("window warning")
-        verbose_name_plural = _("window warnings")
+        verbose_name = _("closing reminder")
+        verbose_name_plural = _("closing reminders")
         constraints = [
-            models.UniqueConstraint(fields=["window", "expires_at", "mark"], name="one_warning_for_window_and_mark")
+            models.UniqueConstraint(
+                fields=["window", "expires_at", "lead_minutes"], name="one_reminder_per_window_and_lead_time"
+            )
         ]
-        indexes = [models.Index(fields=["created_at"], name="warnings_by_age")]
+        indexes = [models.Index(fields=["created_at"], name="reminders_by_age")]
 
     def __str__(self) -> str:
-        return f"{self.window_id} {self.mark}"
+        return f"{self.window_id} {self.lead_minutes}"

@@ -42,7 +42,7 @@ WITH probe AS ({circuit_breaker.PROBE_SQL}), destination AS (
          FROM bridge_ratelimit r
          WHERE r.api_channel_id = c.id AND r.whole_channel
            AND r.met_at > clock_timestamp() - make_interval(secs => %(forgotten)s))) AS free
-    FROM channels_setup_apichannel c LEFT JOIN bridge_breaker b ON b.api_channel_id = c.id
+    FROM channels_setup_apichannel c LEFT JOIN bridge_circuitbreaker b ON b.api_channel_id = c.id
     WHERE c.state <> 'paused' AND clock_timestamp() >= (
         SELECT min(d.next_attempt_at) FROM bridge_delivery d
         WHERE d.api_channel_id = c.id AND d.chat_channel_id IS NULL AND d.state IN ('pending', 'sending'))

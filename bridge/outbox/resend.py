@@ -15,7 +15,7 @@ from django.db.models import F
 from django.utils import timezone
 
 from bridge import outcomes, service_window, wakeups
-from bridge.models import Breaker, BulkAction, DeadLetter, Delivery, DeliveryDecision, Message
+from bridge.models import BulkAction, CircuitBreaker, DeadLetter, Delivery, DeliveryDecision, Message
 from bridge.relay import template_decisions
 from channels_setup.models import ChannelState
 
@@ -56,7 +56,7 @@ def preview_resend(deliveries: Sequence[Delivery]) -> list[ResendPreview]:
     shut = service_window.find_closed_windows(texts, now=now) if texts else set()
     templates = {delivery.pk: template for delivery in deliveries if (template := delivery.template)}
     asleep = template_decisions.find_unsendable_templates(templates.values())
-    breakers = Breaker.objects.in_bulk({delivery.api_channel_id for delivery in deliveries})
+    breakers = CircuitBreaker.objects.in_bulk({delivery.api_channel_id for delivery in deliveries})
     found = []
     for delivery in deliveries:
         template = templates.get(delivery.pk) or {}

@@ -55,7 +55,7 @@ def hold_reply(
         author=author,
         text=text,
         quoted_id=replies_to,
-        opener=handed.message,
+        opening_template=handed.message,
         drop_at=service_window.database_now() + timedelta(days=settings.HELD_REPLY_DAYS),
     )
     return held, handed

@@ -172,10 +172,10 @@ class TicketFields(ReadOnlyView):
 
 def _search_messages(query: str) -> QuerySet[Any, Any]:
     """Return the numbers of requests in which somebody wrote these words."""
-    asked = search.said(query)
+    asked = search.build_message_query(query)
     if asked is None:
         return Message.objects.none().values("ticket")
-    said = Message.objects.alias(words=search.message_words()).filter(words=asked, ticket__isnull=False)
+    said = Message.objects.alias(words=search.build_message_vector()).filter(words=asked, ticket__isnull=False)
     return said.values("ticket")[:MAX_SEARCHED_MESSAGES]
 
 

@@ -23,7 +23,7 @@ from django.utils import timezone
 
 from bridge import service_window
 from bridge.channel_health import alerts
-from bridge.models import Alert, Attempt, Breaker, Delivery
+from bridge.models import Alert, Attempt, CircuitBreaker, Delivery
 from bridge.outbox import dispatcher
 from channels_setup import http_client
 from channels_setup.http_client import sending
@@ -116,7 +116,9 @@ def test_a_destination_that_is_down_is_left_alone_and_caught_up(
     )
     driving.start()
     opened = eventually(
-        lambda: stack.rows("SELECT probe_at FROM bridge_breaker WHERE api_channel_id = %s AND is_open", [shop.poster]),
+        lambda: stack.rows(
+            "SELECT probe_at FROM bridge_circuitbreaker WHERE api_channel_id = %s AND is_open", [shop.poster]
+        ),
         seconds=40,
     )
     after = time.time()
@@ -127,8 +129,8 @@ def test_a_destination_that_is_down_is_left_alone_and_caught_up(
     stack.receiver.behave(shop.path)
     up = time.monotonic()
     if not FULL:
-        stack.rows("UPDATE bridge_breaker SET probe_at = now() WHERE api_channel_id = %s", [shop.poster])
-        eventually(lambda: not stack.rows("SELECT 1 FROM bridge_breaker WHERE is_open"), seconds=30)
+        stack.rows("UPDATE bridge_circuitbreaker SET probe_at = now() WHERE api_channel_id = %s", [shop.poster])
+        eventually(lambda: not stack.rows("SELECT 1 FROM bridge_circuitbreaker WHERE is_open"), seconds=30)
         stack.rows("UPDATE bridge_delivery SET next_attempt_at = now() WHERE state = 'pending'")
     stack.quiesce(shop, seconds=1_000)
     drained = time.monotonic() - up
@@ -164,7 +166,7 @@ def test_a_destination_that_never_answers_holds_up_nobody_else(
     if FULL:
         for kind in ("drip_headers", "drip_body"):
             stack.receiver.behave(shop.path, kind)
-            stack.rows("UPDATE bridge_breaker SET probe_at = now() WHERE is_open")
+            stack.rows("UPDATE bridge_circuitbreaker SET probe_at = now() WHERE is_open")
             time.sleep(22)
     hold(stack, shop)
     longest = (
@@ -322,7 +324,7 @@ def test_each_answer_lands_in_its_class(api_channel: ApiChannel, receiver: Recei
             wrong.append((status, headers, found, waits))
         Delivery.objects.filter(state="pending").update(state="cancelled")
         api_channel.resume()
-        Breaker.objects.all().delete()
+        CircuitBreaker.objects.all().delete()
 
     measured(f"{len(ANSWERS)} answers, {len(wrong)} in another class; {len(receiver.requests)} calls, none elsewhere")
     assert wrong == []
@@ -459,14 +461,14 @@ def test_five_days_of_failure(api_channel: ApiChannel, receiver: Receiver, measu
     stuck = Alert.objects.filter(kind=Alert.Kind.STUCK).count()
     seen = []
     for days in (2.4, 2.5, 3.5, 4.5, 5.0, 5.1):
-        Breaker.objects.update(failing_since=service_window.database_now() - timedelta(days=days, seconds=1))
+        CircuitBreaker.objects.update(failing_since=service_window.database_now() - timedelta(days=days, seconds=1))
         alerts.review_alerts()
         api_channel.refresh_from_db()
         seen.append((Alert.objects.filter(kind=Alert.Kind.FAILING_LONG).count(), api_channel.state))
     off = Alert.objects.filter(kind=Alert.Kind.SWITCHED_OFF).count()
     receiver.answer("/hook", status=200)
     api_channel.resume()
-    Breaker.objects.all().delete()
+    CircuitBreaker.objects.all().delete()
     Delivery.objects.update(next_attempt_at=timezone.now() - timedelta(seconds=1))
     dispatcher.send_due_deliveries()
 

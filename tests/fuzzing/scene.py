@@ -123,7 +123,7 @@ def _rows(conversation: Conversation, operator: Any) -> dict[str, int]:
     event = WebhookEvent.objects.create(
         api_channel=channel, endpoint="webhook", method="POST", body=b"{}", state="failed"
     )
-    Mismatch.objects.create(api_channel=channel, kind=Mismatch.Kind.NOT_OUT, since=timezone.now() - timedelta(hours=1))
+    Mismatch.objects.create(api_channel=channel, kind=Mismatch.Kind.NOT_SENT, since=timezone.now() - timedelta(hours=1))
     return {
         "message_id": sent.pk,
         "delivery": delivery.pk,

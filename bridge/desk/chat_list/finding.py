@@ -17,7 +17,7 @@ from django.db.models import QuerySet
 from django.db.models.functions import Coalesce
 
 from bridge.desk.live import versions
-from bridge.models import AT_WORK, Contact, Message, Ticket, search
+from bridge.models import ACTIVE_STATUSES, Contact, Message, Ticket, search
 from bridge.service_window import WINDOW_LENGTH
 from channels_setup.codecs.phone_numbers import search_keys
 from channels_setup.models import ApiChannel
@@ -27,7 +27,7 @@ MAX_HITS = 1_000  # chats that a search goes on with: the newest ones
 RECENT_MESSAGES = 200_000
 ENOUGH_HITS = 100
 
-AT_WORK_SQL = f"c.request_status IN {AT_WORK}"
+AT_WORK_SQL = f"c.request_status IN {ACTIVE_STATUSES}"
 WAITING_SQL = f"c.last_direction = 'inbound' AND {AT_WORK_SQL}"
 UNASSIGNED_SQL = f"c.assignee_id IS NULL AND {AT_WORK_SQL}"
 MINE_SQL = "c.assignee_id = %(me)s"
@@ -70,7 +70,7 @@ COUNT_MINE_SQL = f"""
 
 SUMMARY_SQL = f"""
 SELECT clock_timestamp(), coalesce({versions.LIST_VERSION_SQL}, 'none'),
-    (SELECT coalesce(max(id), 0) FROM bridge_windowwarning),
+    (SELECT coalesce(max(id), 0) FROM bridge_closingreminder),
     {COUNT_BY_CHANNEL_SQL.format(WAITING_SQL)}, {COUNT_MINE_SQL}, {COUNT_BY_CHANNEL_SQL.format(UNASSIGNED_SQL)}
 FROM (SELECT %(channels)s::bigint[] AS ids) mine
 """
@@ -88,12 +88,12 @@ ROW_DATA_SQL = """
 SELECT c.id, c.unread, c.change_after_answer, c.last_direction, c.last_text, c.last_message_at,
        c.last_written_at, a.kind, p.id, p.name, p.phone, p.external_id, p.user_id, p.erased_at,
        coalesce(nullif(u.display_name, ''), nullif(trim(concat(u.first_name, ' ', u.last_name)), ''), u.username, ''),
-       w.expires_at, w.warned_at
+       w.expires_at, w.reminded_at
 FROM bridge_conversation c
 JOIN bridge_contact p ON p.id = c.contact_id
 JOIN channels_setup_apichannel a ON a.id = c.api_channel_id
 LEFT JOIN accounts_user u ON u.id = c.assignee_id
-LEFT JOIN LATERAL (SELECT expires_at, warned_at FROM bridge_servicewindow WHERE conversation_id = c.id
+LEFT JOIN LATERAL (SELECT expires_at, reminded_at FROM bridge_servicewindow WHERE conversation_id = c.id
                    ORDER BY expires_at DESC LIMIT 1) w ON TRUE
 WHERE c.id = ANY(%s)
 """
@@ -120,7 +120,7 @@ class ChatRowData(NamedTuple):
     erased_at: datetime | None
     assignee: str
     expires_at: datetime | None
-    warned_at: datetime | None
+    reminded_at: datetime | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -221,9 +221,9 @@ def find_people(query: str, *, api_channels: Sequence[int]) -> list[QuerySet[Con
     if keys := search_keys(query):
         mine = Contact.objects.filter(api_channel__in=list(api_channels))
         found += [mine.filter(phone_key__in=keys), mine.filter(address_key__in=keys)]
-    asked = search.person(query)
+    asked = search.build_contact_query(query)
     if asked is not None:
-        found.append(Contact.objects.annotate(words=search.contact_words()).filter(words=asked))
+        found.append(Contact.objects.annotate(words=search.build_contact_vector()).filter(words=asked))
     return found
 
 
@@ -237,10 +237,10 @@ def search_chats(channels: Sequence[int], query: str) -> tuple[set[int], dict[in
     named: set[int] = set()
     for found in find_people(query, api_channels=list(ApiChannel.objects.values_list("pk", flat=True))):
         named.update(pk for pk, _moment in _chats_among(chat_owners(found), CHATS_OF_CONTACTS_SQL, channels))
-    asked = search.said(query)
+    asked = search.build_message_query(query)
     if asked is None:
         return named, {}
-    messages = Message.objects.annotate(words=search.message_words()).filter(words=asked).order_by()
+    messages = Message.objects.annotate(words=search.build_message_vector()).filter(words=asked).order_by()
     newest_id = Message.objects.order_by("-pk").values_list("pk", flat=True).first() or 0
     said = _chats_among(
         messages.filter(pk__gt=newest_id - RECENT_MESSAGES).values("id", "conversation_id"),

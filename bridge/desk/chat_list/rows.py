@@ -75,7 +75,7 @@ class ChatRow:
 
     @property
     def is_warned(self) -> bool:
-        return self.is_open and self.shown.warned_at is not None
+        return self.is_open and self.shown.reminded_at is not None
 
     @property
     def version(self) -> str:

@@ -12,18 +12,18 @@ from django.utils.translation import ngettext
 from bridge.conversations import closing_reminders
 from bridge.desk import presentation
 from bridge.message_text import render_preview
-from bridge.models import WindowWarning
+from bridge.models import ClosingReminder
 
 MAX_SHOWN = 4  # more at once nobody reads; the rest is a number
 
 
 def warnings_json(standing: closing_reminders.PendingReminders, *, now: datetime) -> dict[str, Any]:
-    shown, more = standing.warnings[:MAX_SHOWN], len(standing.warnings) - MAX_SHOWN
+    shown, more = standing.reminders[:MAX_SHOWN], len(standing.reminders) - MAX_SHOWN
     rest = ngettext("%d more window closes soon.", "%d more windows close soon.", more) % more if more > 0 else ""
     return {"last": standing.last, "items": [_warning_json(warning, now=now) for warning in shown], "rest": rest}
 
 
-def _warning_json(warning: WindowWarning, *, now: datetime) -> dict[str, Any]:
+def _warning_json(warning: ClosingReminder, *, now: datetime) -> dict[str, Any]:
     conversation = warning.window.conversation
     name = presentation.contact_name(conversation.contact)
     left = presentation.format_duration(warning.expires_at - now)

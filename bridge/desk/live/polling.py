@@ -31,7 +31,7 @@ TOKEN_SECONDS = 90  # seconds; the list's version changes by the minute, and wit
 UNCHANGED_SQL = f"""
 SELECT EXISTS (SELECT FROM django_session WHERE session_key = %(session)s AND expire_date > clock_timestamp())
    AND coalesce({versions.LIST_VERSION_SQL}, 'none') = %(list)s
-   AND NOT EXISTS (SELECT FROM bridge_windowwarning WHERE id > %(warned)s AND (assignee_id = %(user)s
+   AND NOT EXISTS (SELECT FROM bridge_closingreminder WHERE id > %(warned)s AND (assignee_id = %(user)s
                    OR (assignee_id IS NULL AND chat_channel_id = ANY(%(channels)s))))
 """
 # An unread message in the open chat is something to say until the page reads it.

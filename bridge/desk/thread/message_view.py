@@ -152,7 +152,7 @@ class MessageView:
             parts += ("empty",)  # erased, perhaps while somebody looks at it
         if message.shown or message.reactions:
             parts += (zlib.crc32(repr((message.shown, message.reactions, message.text)).encode()),)
-        parts += tuple(one.state for one in self.attachments if one.state != Attachment.State.HERE)
+        parts += tuple(one.state for one in self.attachments if one.state != Attachment.State.AVAILABLE)
         if delivery is not None:
             parts += (delivery.state, delivery.attempts, delivery.reason, self.may_write)
         return " ".join(map(str, parts))

@@ -269,7 +269,7 @@ class _ThreadBuilder:
             return
         words = _("Request № %(number)d: %(status)s") % {
             "number": ticket.pk,
-            "status": ticket.status_words,
+            "status": ticket.status_label,
         }
         if ticket.closed_at:
             words += f" · {presentation.format_moment(ticket.closed_at, now=self.now)}"

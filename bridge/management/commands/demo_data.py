@@ -14,7 +14,7 @@ from django.core.management import BaseCommand, CommandError, CommandParser
 from django.db import connection, models, transaction
 
 from bridge.channel_health import alerts
-from bridge.models import Alert, Breaker, Contact, Conversation, Delivery, Message, ServiceWindow, Ticket
+from bridge.models import Alert, CircuitBreaker, Contact, Conversation, Delivery, Message, ServiceWindow, Ticket
 from channels_setup.models import ApiChannel, ChannelState, ChatChannel
 from channels_setup.providers import messengers
 from channels_setup.provisioning import add_api_channel
@@ -211,7 +211,7 @@ class Command(BaseCommand):
         apis = [add_api_channel(chat_channel=each, kind=kind, name=f"WhatsApp · {each.name}") for each in chat_channels]
         operators = [self.operator(number, name, chat_channels) for number, name in enumerate(OPERATORS, 1)]
         ApiChannel.objects.filter(pk=apis[-1].pk).update(state=ChannelState.FAILING, last_error="cannot_connect")
-        Breaker.objects.create(api_channel=apis[-1], is_open=True, consecutive_failures=12, pause_seconds=300)
+        CircuitBreaker.objects.create(api_channel=apis[-1], is_open=True, consecutive_failures=12, pause_seconds=300)
         alerts.raise_alert(Alert.Kind.BREAKER, api_channel_id=apis[-1].pk)
         return {
             "chats": [each.pk for each in chat_channels],
