@@ -141,7 +141,7 @@ def test_logging_in_asks_nothing(shop: ChatChannel, calls: list[str]) -> None:
     assert calls == []
 
 
-def test_those_who_track_changes_are_told(shop: ChatChannel, calls: list[str]) -> None:
+def test_subscribers_get_the_change(shop: ChatChannel, calls: list[str]) -> None:
     ApiChannelFactory(
         kind="acebot",
         redirect_url="http://127.0.0.1:9/",
@@ -246,9 +246,7 @@ def test_a_request_of_somebody_who_can_answer_stays_theirs(
     assert Message.objects.filter(direction="notice").count() == (2 if left == "both" else 1)
 
 
-def test_a_chat_that_shows_somebody_else_than_its_request_follows_the_request(
-    shop: ChatChannel, calls: list[str], zoya: Any
-) -> None:
+def test_a_chat_with_another_assignee_follows_its_request(shop: ChatChannel, calls: list[str], zoya: Any) -> None:
     """Rows as earlier versions left them."""
     user = boris(shop)
     chat = chat_of(shop, user)
@@ -291,9 +289,7 @@ def test_a_request_that_is_reopened_goes_to_the_chats_assignee(shop: ChatChannel
     assert chat.assignee == ticket.assignee == zoya
 
 
-def test_the_table_of_requests_assigns_the_chosen_request_and_not_the_current_one(
-    shop: ChatChannel, calls: list[str], zoya: Any
-) -> None:
+def test_the_request_table_assigns_the_selected_request(shop: ChatChannel, calls: list[str], zoya: Any) -> None:
     user = boris(shop)
     chat = chat_of(shop, user)
     earlier, current = Ticket.objects.get(), open_another(chat, zoya)
@@ -330,7 +326,7 @@ def told(user: Any, shop: ChatChannel) -> int:
 
 
 @pytest.mark.parametrize("state", ["can answer", "deactivated", "lost the channel"])
-def test_a_closing_window_is_told_to_the_assignee_or_to_all(shop: ChatChannel, state: str) -> None:
+def test_closing_reminders_go_to_the_assignee_or_to_all(shop: ChatChannel, state: str) -> None:
     user, colleague = boris(shop), UserFactory(username="zoya")
     assign_role(colleague, role=Role.OPERATOR, chat_channels=[shop])
     chat_of(shop, user)
@@ -345,7 +341,7 @@ def test_a_closing_window_is_told_to_the_assignee_or_to_all(shop: ChatChannel, s
     assert told(colleague, shop) == (0 if state == "can answer" else 1)
 
 
-def test_a_warning_that_only_the_one_who_left_has_seen_is_given_to_all(shop: ChatChannel, calls: list[str]) -> None:
+def test_reminders_of_a_released_assignee_go_to_all_operators(shop: ChatChannel, calls: list[str]) -> None:
     user, colleague = boris(shop), UserFactory(username="zoya")
     assign_role(colleague, role=Role.OPERATOR, chat_channels=[shop])
     chat_of(shop, user)

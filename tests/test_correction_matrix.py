@@ -178,7 +178,7 @@ def test_an_answer_from_the_phone_reaches_the_helpdesk_once(helpdesk: str) -> No
     assert list(notes) == (["Answered in the phone app:\n\n> Есть!"] if helpdesk == "usedesk" else [])
 
 
-def test_corrections_and_phone_answers_stand_in_usedesk_as_private_comments(simulator: UsedeskSimulator) -> None:
+def test_corrections_and_phone_replies_become_private_usedesk_comments(simulator: UsedeskSimulator) -> None:
     shop = Shop.of(simulator)
     shop.begin("Две пары")
     channel = shop.channel
@@ -202,7 +202,7 @@ def test_corrections_and_phone_answers_stand_in_usedesk_as_private_comments(simu
     assert simulator.texts() == ["Две пары"] and shop.at_annas() == ["Ответ с телефона"]
 
 
-def test_a_note_that_had_no_request_is_told_when_there_is_one(simulator: UsedeskSimulator) -> None:
+def test_a_note_without_a_request_is_sent_once_there_is_one(simulator: UsedeskSimulator) -> None:
     shop = Shop.of(simulator)
     posts(shop.channel, text("wamid.a", "Мы первые", timezone.now()), by_us=True)
     Contact.objects.update(external_id="anna")
@@ -253,7 +253,7 @@ def test_a_reaction_to_a_message_that_is_not_here_opens_no_request(channel: ApiC
     assert Message.objects.get(text=EMOJI).ticket is None
 
 
-def test_a_stranger_s_reaction_is_seen_and_can_be_answered(channel: ApiChannel, client: Client) -> None:
+def test_a_reaction_of_an_unknown_contact_opens_a_chat(channel: ApiChannel, client: Client) -> None:
     posts(channel, correction("reaction", "wamid.old", timezone.now()))
     assert not Conversation.objects.exists()
     PendingCorrection.objects.update(received_at=timezone.now() - 2 * MINUTE)
@@ -265,7 +265,7 @@ def test_a_stranger_s_reaction_is_seen_and_can_be_answered(channel: ApiChannel, 
     assert "Reaction to a message not found here" in page
 
 
-def test_a_reaction_shown_by_itself_moves_to_its_message_when_that_comes_after_all(channel: ApiChannel) -> None:
+def test_a_shown_reaction_moves_to_its_message_when_it_arrives(channel: ApiChannel) -> None:
     posts(channel, text("wamid.0", "Здравствуйте", timezone.now()))
     posts(channel, correction("reaction", "wamid.t", timezone.now()))
     PendingCorrection.objects.update(received_at=timezone.now() - 2 * MINUTE)
@@ -376,7 +376,7 @@ def test_neither_shown_corrections_nor_a_broken_one_hold_up_new_ones(
     assert new.get().is_shown and not broken.get().is_shown
 
 
-def test_a_channel_that_watches_nothing_still_takes_corrections_of_what_it_has(channel: ApiChannel) -> None:
+def test_a_channel_without_chat_channel_applies_corrections(channel: ApiChannel) -> None:
     posts(channel, text("wamid.t", WAS, timezone.now()))
     channel.watched.clear()
     posts(ApiChannel.objects.get(), correction("edit", "wamid.t", timezone.now()))

@@ -76,7 +76,7 @@ def test_a_reaction_is_put_changed_and_taken_away(channel: ApiChannel) -> None:
     assert Message.objects.get().reactions == []
 
 
-def test_our_reaction_stands_beside_the_clients(channel: ApiChannel) -> None:
+def test_our_reaction_and_the_clients_are_both_shown(channel: ApiChannel) -> None:
     apply(channel, wrote())
     apply(channel, ReactionChanged(contact=ANNA, target_id="wamid.1", emoji="❤️", at=now()))
     apply(channel, ReactionChanged(contact=ANNA, target_id="wamid.1", emoji="👍", at=now(), by_us=True))
@@ -93,7 +93,7 @@ def test_a_reaction_prolongs_the_window_and_its_removal_does_not(channel: ApiCha
     assert ServiceWindow.objects.get().expires_at == put + timedelta(hours=24)
 
 
-def test_a_reaction_that_opens_the_window_lets_out_what_waited_for_the_client(channel: ApiChannel) -> None:
+def test_a_reaction_that_opens_the_window_sends_held_replies(channel: ApiChannel) -> None:
     apply(channel, wrote("wamid.1"))
     chat = Conversation.objects.get()
     ServiceWindow.objects.update(
@@ -109,7 +109,7 @@ def test_a_reaction_that_opens_the_window_lets_out_what_waited_for_the_client(ch
     assert HeldReply.objects.get().state == "released"
 
 
-def test_a_reaction_of_the_day_before_yesterday_lets_nothing_out(channel: ApiChannel) -> None:
+def test_an_old_reaction_sends_no_held_reply(channel: ApiChannel) -> None:
     apply(channel, wrote("wamid.1"))
     chat = Conversation.objects.get()
     ServiceWindow.objects.update(
@@ -134,7 +134,7 @@ def test_an_edit_changes_the_text_and_keeps_the_former(channel: ApiChannel) -> N
     assert Conversation.objects.get().last_text == "Сапоги 39"
 
 
-def test_a_message_taken_back_says_so_once(channel: ApiChannel) -> None:
+def test_a_deleted_message_is_marked_once(channel: ApiChannel) -> None:
     apply(channel, wrote())
     first, second = now(), now() + timedelta(minutes=1)
     apply(channel, MessageRevoked(target_id="wamid.1", at=first), MessageRevoked(target_id="wamid.1", at=second))
@@ -211,7 +211,7 @@ def test_ids_that_point_at_two_contacts_are_never_merged(channel: ApiChannel) ->
     assert Message.objects.get(external_id="wamid.3").conversation.contact.external_id == "79210000000"
 
 
-def test_a_user_id_with_another_number_is_the_same_person_with_a_new_number(channel: ApiChannel) -> None:
+def test_a_known_user_id_with_another_number_is_a_new_number(channel: ApiChannel) -> None:
     apply(channel, wrote("wamid.1", contact=ContactInfo(external_id="1", user_id=ANNAS_USER_ID)))
     apply(channel, wrote("wamid.2", contact=ContactInfo(external_id="2", user_id=ANNAS_USER_ID)))
 
@@ -219,7 +219,7 @@ def test_a_user_id_with_another_number_is_the_same_person_with_a_new_number(chan
     assert Message.objects.get(direction="notice").reason == "contact_changed"
 
 
-def test_a_changed_number_moves_the_contact_and_is_told_once(channel: ApiChannel) -> None:
+def test_a_changed_number_moves_the_contact_with_one_notice(channel: ApiChannel) -> None:
     apply(channel, wrote())
     fact = ContactChanged(
         contact=ANNA, now=ContactInfo(external_id="79219999999", phone="+79219999999"), external_id="wamid.s"
@@ -233,7 +233,7 @@ def test_a_changed_number_moves_the_contact_and_is_told_once(channel: ApiChannel
     assert "+79210000000" in notice.sentence and "+79219999999" in notice.sentence
 
 
-def test_a_number_that_another_contact_has_stays_theirs_and_both_chats_say_so(channel: ApiChannel) -> None:
+def test_a_number_of_another_contact_stays_with_notices_in_both_chats(channel: ApiChannel) -> None:
     apply(channel, wrote("wamid.1"), wrote("wamid.2", contact=ContactInfo(external_id="79219999999")))
     apply(channel, ContactChanged(contact=ANNA, now=ContactInfo(external_id="79219999999")))
 
@@ -268,7 +268,7 @@ def test_a_status_with_our_key_stops_further_tries(channel: ApiChannel) -> None:
     assert delivery.state == Delivery.State.DELIVERED
 
 
-def test_another_channels_key_is_nobodys(channel: ApiChannel) -> None:
+def test_a_key_of_another_channel_matches_no_message(channel: ApiChannel) -> None:
     delivery = DeliveryFactory(state=Delivery.State.UNKNOWN, attempts=1)
     message_statuses.apply_statuses(channel, [StatusChanged(status="read", external_id="wamid.x", key=delivery.key)])
 

@@ -83,7 +83,7 @@ def bodies() -> set[str]:
     return {bytes(body).decode() for body in WebhookEvent.objects.values_list("body", flat=True)}
 
 
-def test_those_that_come_during_a_commit_share_the_next(api_channel: ApiChannel, held: Any) -> None:
+def test_callers_during_a_commit_share_the_next_one(api_channel: ApiChannel, held: Any) -> None:
     go, sizes = held
     callers = Callers(group_commit.GroupCommitter())
     for name in ("first", "a", "b", "c"):
@@ -97,7 +97,7 @@ def test_those_that_come_during_a_commit_share_the_next(api_channel: ApiChannel,
     assert bodies() == {"first", "a", "b", "c"}
 
 
-def test_one_bad_row_spoils_it_for_nobody_else(api_channel: ApiChannel, held: Any) -> None:
+def test_one_bad_row_fails_alone(api_channel: ApiChannel, held: Any) -> None:
     go, sizes = held
     callers = Callers(group_commit.GroupCommitter())
     callers.call(event(api_channel.pk, "first"))
@@ -113,7 +113,7 @@ def test_one_bad_row_spoils_it_for_nobody_else(api_channel: ApiChannel, held: An
     assert sorted(sizes) == [1, 1, 1, 1, 3]
 
 
-def test_when_the_database_is_away_each_learns_of_it_and_the_next_is_stored(
+def test_a_database_outage_fails_each_caller_and_later_writes_work(
     api_channel: ApiChannel, held: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     go, _sizes = held

@@ -110,7 +110,7 @@ def test_a_channel_named_by_odd_digits_is_not_found(name: str) -> None:
         ("", True),
     ],
 )
-def test_a_content_type_is_let_in_only_with_a_charset_that_can_always_be_read(header: str, is_read: bool) -> None:
+def test_only_content_types_with_a_known_charset_are_accepted(header: str, is_read: bool) -> None:
     assert is_readable_content_type(header) == is_read
 
 

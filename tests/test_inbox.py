@@ -51,7 +51,7 @@ def test_the_account_behind_an_address_is_read_once_in_two_seconds(
         assert client.post(path, b"{}", content_type="application/json").status_code == 200
 
 
-def test_an_event_is_stored_as_it_came_answered_and_worked_off_later(client: Client, phone: ApiChannel) -> None:
+def test_an_event_is_stored_raw_and_processed_later(client: Client, phone: ApiChannel) -> None:
     raw = '{"type": "message",  "id":"1", "from":{"id":"anna"}, "text":"\\u041f\\u0440ивет"}'.encode()
 
     response = post(client, phone, raw)
@@ -153,7 +153,7 @@ def test_one_bad_event_never_takes_the_good_ones_with_it(client: Client, phone: 
     assert WebhookEvent.objects.filter(state="failed").count() == 1
 
 
-def test_an_event_that_breaks_the_database_work_is_found_out_alone(
+def test_an_event_that_fails_in_the_database_fails_alone(
     client: Client, phone: ApiChannel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     receive = receiving.receive_messages
@@ -192,7 +192,9 @@ def test_an_event_that_kills_its_worker_every_time_ends_as_failed(client: Client
     assert WebhookEvent.objects.filter(state="failed").count() == 1
 
 
-def test_channels_take_turns_and_a_long_run_is_handed_on(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_channels_alternate_and_a_long_run_continues_in_another_task(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(processing, "EVENT_BATCH", 1)
     rung: list[str] = []
     phones = [ApiChannelFactory(), ApiChannelFactory()]
@@ -212,7 +214,7 @@ def test_channels_take_turns_and_a_long_run_is_handed_on(client: Client, monkeyp
     assert [row.api_channel_id for row in Message.objects.order_by("pk")] == [first.pk, second.pk] * 3
 
 
-def test_what_is_stored_while_a_worker_is_at_it_calls_no_other(
+def test_events_stored_during_processing_notify_no_second_worker(
     client: Client, phone: ApiChannel, called: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Ten webhooks in a busy moment called ten tasks, nine of which found the channel taken."""
@@ -236,7 +238,7 @@ def test_what_is_stored_while_a_worker_is_at_it_calls_no_other(
     assert len(called) == 2
 
 
-def test_whose_event_waits_longest_is_first_and_a_long_queue_is_not_read_for_it(phone: ApiChannel) -> None:
+def test_channels_are_ordered_by_their_oldest_event(phone: ApiChannel) -> None:
     other, outside = ApiChannelFactory(), ChatChannelFactory()
     WebhookEvent.objects.bulk_create(WebhookEvent(api_channel=other, body=b"{}") for _number in range(3_000))
     WebhookEvent.objects.create(chat_channel=outside, body=b"{}")

@@ -276,7 +276,7 @@ def test_provider_down_then_up_gets_everything_once_and_in_order(
     assert list(fresh.values()) == ["один", "два", "три"]
 
 
-def test_a_closed_request_and_a_new_message_make_a_new_request_in_the_same_chat(shop: Shop, receiver: Receiver) -> None:
+def test_a_message_after_closing_opens_a_new_request_in_the_same_chat(shop: Shop, receiver: Receiver) -> None:
     from bridge.conversations import tickets
 
     first = shop.anna_writes("раз")

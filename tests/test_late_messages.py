@@ -51,7 +51,7 @@ def clock(moment: datetime) -> str:
     [(timedelta(0), False), (2 * MINUTE, False), (4 * MINUTE, True), (3 * HOUR, True), (6 * DAY, True)],
     ids=["now", "two minutes", "four minutes", "hours", "days"],
 )
-def test_a_late_message_shows_when_it_was_written_and_that_it_was_received_late(
+def test_a_late_message_shows_its_time_and_that_it_was_late(
     channel: ApiChannel, client: Client, late: timedelta, is_late: bool
 ) -> None:
     chat = comes(channel, late)
@@ -94,7 +94,7 @@ def test_an_echo_that_comes_late_says_so_too(channel: ApiChannel) -> None:
         ((2 * timedelta(seconds=1), 5 * timedelta(seconds=1)), "ba"),
     ],
 )
-def test_what_nothing_of_ours_stands_between_is_read_in_the_order_it_was_written(
+def test_messages_without_a_reply_between_are_ordered_by_writing_time(
     channel: ApiChannel, late: tuple[timedelta, ...], order: str
 ) -> None:
     chat = comes(channel, *late)
@@ -105,7 +105,7 @@ def test_what_nothing_of_ours_stands_between_is_read_in_the_order_it_was_written
     assert "".join(item.message.message.text for item in page.items if item.message) == order
 
 
-def test_a_late_message_stays_below_the_answer_that_was_given_without_it(channel: ApiChannel) -> None:
+def test_a_late_message_stays_below_a_reply_sent_without_it(channel: ApiChannel) -> None:
     chat = comes(channel, timedelta(0))
     processing.apply_facts(channel, [EchoSeen(contact=ANNA, text="!", external_id="wamid.e", at=timezone.now())])
     comes(channel, 2 * DAY, texts="b")
@@ -149,9 +149,7 @@ def test_the_window_is_closed_in_the_api_and_for_a_reply(too_late: Conversation)
 @pytest.mark.parametrize(
     "address", ["/chats/{pk}/", "/chats/?window=closed", "/chats/", "/windows/", "/admin/bridge/conversation/"]
 )
-def test_every_screen_says_closed_and_none_that_the_client_has_not_written(
-    too_late: Conversation, client: Client, address: str
-) -> None:
+def test_every_screen_says_closed_and_not_never_written(too_late: Conversation, client: Client, address: str) -> None:
     page = html(signed_in(client, vera()), address.format(pk=too_late.pk))
 
     assert "closed" in page.lower()
@@ -167,7 +165,7 @@ def test_the_list_shows_when_the_words_were_written(channel: ApiChannel, client:
     assert Conversation.objects.get().last_written_at is None
 
 
-def test_it_is_a_missed_window(too_late: Conversation) -> None:
+def test_a_late_message_counts_as_a_missed_window(too_late: Conversation) -> None:
     window = ServiceWindow.objects.get()
 
     assert (window.state, window.missed, window.conversation) == ("closed", True, too_late)

@@ -196,7 +196,7 @@ def test_an_answer_goes_to_the_number_that_wrote_last(channel: ApiChannel, state
     assert ServiceWindow.objects.filter(conversation=chat, state="open").count() == 1
 
 
-def test_words_that_come_late_do_not_turn_answers_to_another_number(channel: ApiChannel) -> None:
+def test_late_messages_do_not_redirect_replies(channel: ApiChannel) -> None:
     writes(channel, ANNA, "Сейчас", hours=1)
     writes(channel, ANYA, "Давно", hours=40)
     merge_contacts(contact(ANYA).pk, contact(ANNA).pk, by=vera())
@@ -207,7 +207,7 @@ def test_words_that_come_late_do_not_turn_answers_to_another_number(channel: Api
     assert recipients() == [ANNA]
 
 
-def test_what_waits_for_a_number_goes_out_within_that_number_s_window(channel: ApiChannel) -> None:
+def test_queued_messages_use_their_own_numbers_window(channel: ApiChannel) -> None:
     """The window of the other number lets nothing through to this one."""
     writes(channel, ANYA, "Первое", hours=23)
     answers(chat_of(ANYA), "Ответ на старый номер")
@@ -222,7 +222,7 @@ def test_what_waits_for_a_number_goes_out_within_that_number_s_window(channel: A
 
 
 @pytest.mark.parametrize("last", [ANNA, ANYA])
-def test_what_came_after_a_merge_goes_where_it_belongs_when_it_is_undone(channel: ApiChannel, last: str) -> None:
+def test_undo_sorts_messages_since_the_merge_by_number(channel: ApiChannel, last: str) -> None:
     writes(channel, ANNA, "Первое Анны", hours=4)
     writes(channel, ANYA, "Первое второй", hours=3)
     old = chat_of(ANYA).pk
@@ -312,7 +312,7 @@ def test_three_become_one_and_are_made_three_again_from_the_last(channel: ApiCha
 # --- what is refused -------------------------------------------------------------------------------------
 
 
-def test_who_cannot_be_merged_is_told_why(channel: ApiChannel) -> None:
+def test_a_refused_merge_states_the_reason(channel: ApiChannel) -> None:
     writes(channel, ANNA, "Раз")
     writes(channel, ANYA, "Два")
     elsewhere = writes(ApiChannelFactory(), "79990001122", "Три").conversation.contact
@@ -368,7 +368,7 @@ def test_a_draft_that_was_written_on_is_not_divided(channel: ApiChannel) -> None
     assert [(row.conversation, row.text) for row in Draft.objects.all()] == [(chat_of(ANNA), "Новый текст")]
 
 
-def test_every_table_with_a_unique_rule_on_conversations_has_a_rule_for_merging() -> None:
+def test_tables_unique_per_conversation_have_merge_rules() -> None:
     """A table that comes later is moved by itself, unless two conversations' rows could clash in it."""
     for model, name in rows.list_plain_tables():
         unique = [one for one in model._meta.total_unique_constraints if name in one.fields]
@@ -390,7 +390,7 @@ def test_a_name_set_since_the_merge_stays_when_it_is_undone(channel: ApiChannel)
     assert (contact(ANYA).tags, contact(ANYA).email) == (["опт"], "anya@example.com")
 
 
-def test_requests_beside_each_other_survive_a_merge_and_its_undo(channel: ApiChannel) -> None:
+def test_parallel_requests_survive_a_merge_and_its_undo(channel: ApiChannel) -> None:
     chats = [writes(channel, who, "?").conversation for who in (ANNA, ANYA)]
     for chat in chats:
         tickets.open_ticket(receiving.lock_conversation(chat.pk), text="Второй", wanted={}, assignee_id=None)

@@ -73,7 +73,7 @@ def alert() -> Alert:
 # --- to the right channel --------------------------------------------------------------------------------
 
 
-def test_a_message_for_another_number_of_the_app_lands_in_that_numbers_channel(
+def test_a_message_for_another_number_goes_to_its_channel(
     client: Client, first: ApiChannel, second: ApiChannel
 ) -> None:
     post(client, first, text("Привет", number=B_NUMBER))
@@ -92,7 +92,7 @@ def test_a_message_for_another_number_of_the_app_lands_in_that_numbers_channel(
     assert not Alert.objects.exists()
 
 
-def test_a_mixed_batch_is_taken_apart_item_by_item_and_each_channel_keeps_its_order(
+def test_a_mixed_batch_is_split_and_each_channel_keeps_its_order(
     client: Client, first: ApiChannel, second: ApiChannel
 ) -> None:
     mixed = [text(f"{n}", number=(PHONE_NUMBER_ID, B_NUMBER, UNKNOWN)[n % 3]) for n in range(9)]
@@ -105,7 +105,7 @@ def test_a_mixed_batch_is_taken_apart_item_by_item_and_each_channel_keeps_its_or
     assert bytes(unrouted().body).count(b'"from"') == 3
 
 
-def test_items_of_several_unknown_numbers_are_put_aside_number_by_number(client: Client, first: ApiChannel) -> None:
+def test_items_of_unknown_numbers_are_set_aside_per_number(client: Client, first: ApiChannel) -> None:
     post(client, first, *[text(f"{n}", number=(B_NUMBER, UNKNOWN)[n % 2]) for n in range(6)])
     processing.process_inbox()
 
@@ -210,7 +210,7 @@ def test_news_of_a_number_reach_the_channel_with_this_number(
     assert (first.provider_status.get("quality"), second.provider_status.get("quality")) == (None, "RED")
 
 
-def test_a_child_event_is_not_handed_round(client: Client, first: ApiChannel, second: ApiChannel) -> None:
+def test_a_routed_event_is_not_routed_again(client: Client, first: ApiChannel, second: ApiChannel) -> None:
     post(client, first, change("account_update", {"event": "ACCOUNT_VIOLATION"}))
     for _round in range(3):
         processing.process_inbox()
@@ -218,7 +218,7 @@ def test_a_child_event_is_not_handed_round(client: Client, first: ApiChannel, se
     assert WebhookEvent.objects.count() == 2
 
 
-def test_a_paused_number_takes_what_is_routed_to_it_as_what_comes_to_its_own_address(
+def test_a_paused_channel_stores_routed_events_like_its_own(
     client: Client, first: ApiChannel, second: ApiChannel
 ) -> None:
     second.pause()
@@ -229,7 +229,7 @@ def test_a_paused_number_takes_what_is_routed_to_it_as_what_comes_to_its_own_add
     assert ApiChannel.objects.get(pk=second.pk).state == ChannelState.PAUSED
 
 
-def test_of_two_channels_with_one_number_the_one_at_work_gets_the_message(client: Client, first: ApiChannel) -> None:
+def test_of_two_channels_with_one_number_the_live_one_is_chosen(client: Client, first: ApiChannel) -> None:
     cloud_channel(name="Draft", state=ChannelState.DRAFT, settings={"phone_number_id": B_NUMBER})
     live = cloud_channel(name="Live", settings={"phone_number_id": B_NUMBER})
     post(client, first, text("Привет", number=B_NUMBER))
@@ -242,9 +242,7 @@ def test_of_two_channels_with_one_number_the_one_at_work_gets_the_message(client
 # --- what cannot be routed -------------------------------------------------------------------------------
 
 
-def test_a_number_that_nobody_has_raises_one_alert_is_listed_and_routed_once_the_channel_is_there(
-    client: Client, first: ApiChannel
-) -> None:
+def test_an_unknown_number_raises_one_alert_until_its_channel_exists(client: Client, first: ApiChannel) -> None:
     post(client, first, text("раз", number=B_NUMBER), text("своё", number=PHONE_NUMBER_ID))
     post(client, first, text("два", number=B_NUMBER))
     processing.process_inbox()
@@ -269,9 +267,7 @@ def test_a_number_that_nobody_has_raises_one_alert_is_listed_and_routed_once_the
     assert not Alert.objects.filter(kind=Alert.Kind.UNROUTED, settled_at=None).exists()
 
 
-def test_of_two_unknown_numbers_the_one_that_is_found_goes_and_the_other_stays(
-    client: Client, first: ApiChannel
-) -> None:
+def test_of_two_unknown_numbers_only_the_known_one_is_routed_later(client: Client, first: ApiChannel) -> None:
     post(client, first, text("a", number=B_NUMBER), text("b", number=UNKNOWN))
     processing.process_inbox()
     second = cloud_channel(name="Second", settings={"phone_number_id": B_NUMBER})
@@ -284,7 +280,7 @@ def test_of_two_unknown_numbers_the_one_that_is_found_goes_and_the_other_stays(
 
 
 @pytest.mark.parametrize("secret", [OTHER_SECRET, None])
-def test_a_channel_that_does_not_share_the_app_secret_gets_nothing_until_it_does(
+def test_a_channel_without_the_app_secret_gets_no_routed_items(
     client: Client, first: ApiChannel, secret: str | None
 ) -> None:
     second = ApiChannelFactory(kind=first.kind, name="Second", secret=True)
@@ -323,7 +319,7 @@ def test_a_rotated_app_secret_proves_what_came_before_the_rotation(
     assert unrouted()
 
 
-def test_an_event_of_before_the_upgrade_is_routed_nowhere(
+def test_an_event_without_credential_fingerprint_is_not_routed(
     client: Client, first: ApiChannel, second: ApiChannel
 ) -> None:
     post(client, first, text("x", number=B_NUMBER))
@@ -335,9 +331,7 @@ def test_an_event_of_before_the_upgrade_is_routed_nowhere(
     assert alert().details["why_code"] == "unrouted_unproven"
 
 
-def test_a_number_without_a_chat_channel_fails_in_its_own_line_and_takes_nobody_with_it(
-    client: Client, first: ApiChannel, second: ApiChannel
-) -> None:
+def test_a_number_without_a_chat_channel_fails_alone(client: Client, first: ApiChannel, second: ApiChannel) -> None:
     second.watched.clear()
     post(client, first, text("ей", number=B_NUMBER), text("мне", number=PHONE_NUMBER_ID))
     processing.process_inbox()
@@ -350,9 +344,7 @@ def test_a_number_without_a_chat_channel_fails_in_its_own_line_and_takes_nobody_
     assert texts(second) == ["ей"]
 
 
-def test_the_others_items_do_not_wait_for_a_channel_that_cannot_take_its_own(
-    client: Client, first: ApiChannel, second: ApiChannel
-) -> None:
+def test_routed_items_do_not_wait_for_a_failing_channel(client: Client, first: ApiChannel, second: ApiChannel) -> None:
     chat_channel = first.default_chat_channel
     first.watched.clear()
     post(client, first, text("ей", number=B_NUMBER), text("мне", number=PHONE_NUMBER_ID))
@@ -365,7 +357,7 @@ def test_the_others_items_do_not_wait_for_a_channel_that_cannot_take_its_own(
     assert (texts(second), texts(first)) == (["ей"], ["мне"])
 
 
-def test_what_nobody_reads_is_missed_by_nobody(client: Client, first: ApiChannel) -> None:
+def test_unused_optional_items_raise_no_alert(client: Client, first: ApiChannel) -> None:
     post(
         client,
         first,
@@ -404,7 +396,7 @@ def test_housekeeping_ends_an_alert_whose_events_are_gone(client: Client, first:
 @pytest.mark.parametrize(
     "broken", ["bridge.inbox.processing._apply_all", "bridge.inbox.routing.wakeups.notify_after_commit"]
 )
-def test_a_crash_before_or_after_the_hand_over_doubles_nothing(
+def test_a_crash_around_routing_duplicates_nothing(
     client: Client, first: ApiChannel, second: ApiChannel, monkeypatch: pytest.MonkeyPatch, broken: str
 ) -> None:
     class Killed(BaseException):
@@ -483,9 +475,7 @@ GROUP_CHANGES = {
 
 @pytest.mark.parametrize("routed", [False, True], ids=["own", "routed"])
 @pytest.mark.parametrize("shape", GROUP_CHANGES)
-def test_what_happens_in_a_group_is_shown_as_not_supported_and_opens_nothing(
-    client: Client, shape: str, routed: bool
-) -> None:
+def test_group_activity_is_reported_as_unsupported_and_opens_no_chat(client: Client, shape: str, routed: bool) -> None:
     channel = cloud_channel(state=ChannelState.WAITING)
     field, value = GROUP_CHANGES[shape]
     number = PHONE_NUMBER_ID
@@ -506,7 +496,7 @@ def test_what_happens_in_a_group_is_shown_as_not_supported_and_opens_nothing(
     assert (raised.kind, raised.api_channel, raised.details) == ("groups", channel, {"count": 1})
 
 
-def test_private_messages_beside_a_group_message_are_taken(client: Client, first: ApiChannel) -> None:
+def test_private_messages_in_a_batch_with_group_messages_are_stored(client: Client, first: ApiChannel) -> None:
     private = {"from": ANNA, "id": "wamid.p", "timestamp": now(), "type": "text", "text": {"body": "лично"}}
     both = [item("text", {"body": "всем"}), private, private | {"id": "wamid.q", "group_id": ""}]
     post(client, first, change("messages", {"messages": both}, number=PHONE_NUMBER_ID))

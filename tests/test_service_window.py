@@ -242,7 +242,7 @@ def _windows_that_ran_out(api_channel: ApiChannel, chat_channel: ChatChannel, co
         copies(window, more, conversation_id=f"{chats} + n")
 
 
-def test_beat_shuts_what_is_due_and_nothing_else(api_channel: ApiChannel, chat_channel: ChatChannel) -> None:
+def test_beat_closes_only_expired_windows(api_channel: ApiChannel, chat_channel: ChatChannel) -> None:
     _windows_that_ran_out(api_channel, chat_channel, 3)
     _client_writes(api_channel, chat_channel, 1, service_window.database_now())
 
@@ -260,7 +260,7 @@ def test_a_beat_that_was_down_for_days_catches_up(api_channel: ApiChannel, chat_
 
 
 @pytest.mark.django_db(transaction=True)
-def test_two_beats_at_once_shut_ten_thousand_windows_once_each() -> None:
+def test_concurrent_beats_close_each_window_once() -> None:
     from threading import Thread
 
     chat_channel = ChatChannel.objects.create(name="Shop")
@@ -284,7 +284,7 @@ def test_two_beats_at_once_shut_ten_thousand_windows_once_each() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_expiry_is_quick_also_where_the_statistics_say_that_there_is_nothing() -> None:
+def test_expiry_is_fast_with_wrong_table_statistics() -> None:
     """Analyzed between two clearings: no rows on many pages, and PostgreSQL expects one row however many come."""
     tables = ", ".join(model._meta.db_table for model in (ServiceWindow, Conversation, Contact))
     chat_channel, api_channel = ChatChannelFactory(), ApiChannelFactory()
@@ -305,7 +305,7 @@ def test_expiry_is_quick_also_where_the_statistics_say_that_there_is_nothing() -
             cursor.execute(f"ANALYZE {tables}")
 
 
-def test_expiry_reads_what_is_due_and_not_all_that_is_open(api_channel: ApiChannel, chat_channel: ChatChannel) -> None:
+def test_expiry_reads_only_expired_windows(api_channel: ApiChannel, chat_channel: ChatChannel) -> None:
     """At a million open windows of which none is due, each tick of beat would read the whole index otherwise."""
     _windows_that_ran_out(api_channel, chat_channel, 1)
     with CaptureQueriesContext(connection) as captured:
@@ -321,7 +321,7 @@ def test_expiry_reads_what_is_due_and_not_all_that_is_open(api_channel: ApiChann
     assert re.search(r"Index Scan using windows_due .*\n\s+Index Cond: \(expires_at <= ", plan), plan
 
 
-def test_the_machine_s_clock_is_not_asked(api_channel: ApiChannel, chat_channel: ChatChannel) -> None:
+def test_only_the_database_clock_is_used(api_channel: ApiChannel, chat_channel: ChatChannel) -> None:
     """A web server ten minutes ahead and a worker ten behind decide alike: both ask the database."""
     truth = service_window.database_now()
     with time_machine.travel(truth + timedelta(hours=30), tick=False):

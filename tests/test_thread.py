@@ -132,7 +132,7 @@ def test_a_clients_message_says_what_it_did_to_the_window(channel: ApiChannel) -
     assert "it did not open a window" in said(late)
 
 
-def test_who_watches_is_told_and_the_line_says_how_it_went(channel: ApiChannel) -> None:
+def test_subscribers_get_events_and_the_timeline_shows_delivery(channel: ApiChannel) -> None:
     watcher = ApiChannelFactory(
         name="CRM", kind="acebot", watched=channel.default_chat_channel, redirect_url="https://crm.example/hook"
     )
@@ -230,7 +230,7 @@ def test_a_place_cards_an_order_and_what_was_taken_back(desk: Client, channel: A
         {"ad": "x", "forwarded": [], "what": ["location"]},
     ],
 )
-def test_what_nobody_expected_breaks_no_page(desk: Client, channel: ApiChannel, shown: dict[str, Any]) -> None:
+def test_unexpected_data_breaks_no_page(desk: Client, channel: ApiChannel, shown: dict[str, Any]) -> None:
     message = anna_writes(channel, "Слова")
     Message.objects.filter(pk=message.pk).update(shown=shown, reactions=[1, {"emoji": {"a": 1}}])
 

@@ -1,7 +1,7 @@
 """The chain of two portals with faults between them: every message once and in order, in both directions.
 
-The way is that of ``tests/test_chain.py``; what is broken here is the line: calls that never arrive, calls that arrive
-and whose answer is lost, calls that arrive twice, and answers of HTTP 500 in both directions.
+The setup is that of ``tests/test_portal_chain.py``. The connection is broken: calls that never arrive, calls whose
+response is lost, calls that arrive twice, and HTTP 500 responses in both directions.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from bridge.relay import reply_submission
 from channels_setup import http_client
 from channels_setup.providers.base import ApiRequest, ApiResponse
 from tests.faults.conftest import SEED
-from tests.test_chain import Chain
+from tests.test_portal_chain import Chain
 
 CONTACTS = 10
 STATIONS = (processing.process_inbox, sending.send_due_commands, dispatcher.send_due_deliveries)

@@ -168,7 +168,7 @@ def test_each_client_sees_their_own_messages_alone(client: Client, channel: ApiC
         assert texts(feed(client, channel, **{"from": nobody})) == []
 
 
-def test_after_gives_what_came_later(client: Client, channel: ApiChannel, chat: Conversation) -> None:
+def test_the_after_parameter_returns_newer_messages(client: Client, channel: ApiChannel, chat: Conversation) -> None:
     first = Message.objects.get()
     writes(channel, "anna", "Ау")
 
@@ -196,7 +196,7 @@ def test_what_the_phone_posts_is_what_the_portal_understands(client: Client, cha
     assert found["window"]["state"] == "closed"
 
 
-def test_the_phone_is_told_of_its_window(client: Client, channel: ApiChannel, chat: Conversation) -> None:
+def test_the_phone_shows_its_window(client: Client, channel: ApiChannel, chat: Conversation) -> None:
     window = feed(client, channel, **{"from": "anna"})["window"]
 
     assert window["state"] == "open"

@@ -116,7 +116,7 @@ def test_numbers_of_two_persons_are_two_chats(pair: str, kind: str) -> None:
     assert (Contact.objects.count(), chats()) == (2, 2)
 
 
-def test_a_variant_that_the_provider_puts_in_place_of_ours_is_found_again(channel: ApiChannel) -> None:
+def test_the_providers_spelling_of_our_number_finds_the_contact(channel: ApiChannel) -> None:
     """We wrote to the one, the client answers from the other, and the shop's phone goes on with the first."""
     ConversationFactory(api_channel=channel, contact__phone="+5531988887777", contact__external_id="")
 
@@ -236,7 +236,7 @@ def test_one_chat_in_the_end_in_whatever_order_ids_come(channel: ApiChannel, ord
     assert len(notices()) in (0, 2)  # told once in both chats, where there are two
 
 
-def test_a_chat_that_was_left_takes_no_answer_and_says_where_to_go(channel: ApiChannel) -> None:
+def test_a_chat_that_the_client_left_points_to_the_new_chat(channel: ApiChannel) -> None:
     apply(channel, wrote(N1), wrote(user_id=U1))
     left, live = Conversation.objects.order_by("-contact__user_id")
     queued = reply_submission.submit_reply(conversation_id=left.pk, text="Да", author=boris()).message
@@ -254,7 +254,7 @@ def test_a_chat_that_was_left_takes_no_answer_and_says_where_to_go(channel: ApiC
     assert reply_submission.submit_reply(conversation_id=live.pk, text="Да", author=boris()).decision.goes_out
 
 
-def test_a_number_that_came_with_another_persons_user_id_goes_to_that_person(channel: ApiChannel) -> None:
+def test_a_number_with_another_users_id_moves_to_that_user(channel: ApiChannel) -> None:
     """Anna gave her number up; Igor, whom we know, has it now."""
     apply(channel, wrote(N1, U1, name="Анна"), wrote(N2, U2, name="Игорь"))
 
@@ -402,7 +402,7 @@ def test_the_user_id_webhook_keeps_the_chat(channel: ApiChannel, update: dict[st
         system("user_identity_changed", {"identity": "hash"}, from_user_id=U1),
     ],
 )
-def test_another_device_is_told_and_changes_nothing(channel: ApiChannel, item: dict[str, Any]) -> None:
+def test_a_device_change_makes_a_notice_and_changes_no_ids(channel: ApiChannel, item: dict[str, Any]) -> None:
     apply(channel, wrote(N1, U1))
     apply(channel, *facts_of(item))
 
@@ -491,7 +491,7 @@ PERSON, PROFILE = Contact.NameSource.PERSON, Contact.NameSource.PROFILE
         (PERSON, "ООО «Ромашка»", "79215550104", "ООО «Ромашка»"),
     ],
 )
-def test_whose_name_counts(source: str, before: str, told: str, after: str) -> None:
+def test_a_name_set_by_a_person_outranks_profile_names(source: str, before: str, told: str, after: str) -> None:
     channel = ApiChannelFactory()
     ContactFactory(
         api_channel=channel, external_id="79215550104", phone="+79215550104", name=before, name_source=source

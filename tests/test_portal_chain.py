@@ -120,7 +120,7 @@ def test_equal_answers_stay_as_many_and_a_phone_is_on_the_card(chain: Chain) -> 
     assert HelpdeskChat.objects.get().client_id == contact.pk
 
 
-def test_what_is_delivered_twice_is_taken_once_on_both_sides(chain: Chain, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_duplicate_deliveries_are_stored_once_on_both_sides(chain: Chain, monkeypatch: pytest.MonkeyPatch) -> None:
     from channels_setup import http_client
 
     honest = http_client.send
@@ -140,7 +140,7 @@ def test_what_is_delivered_twice_is_taken_once_on_both_sides(chain: Chain, monke
     assert chain.seen(chain.at_b(), "outbound") == ["три"]
 
 
-def test_a_lost_answer_makes_no_second_message(chain: Chain, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lost_response_makes_no_second_message(chain: Chain, monkeypatch: pytest.MonkeyPatch) -> None:
     from channels_setup import http_client
 
     honest, lost = http_client.send, []
@@ -161,7 +161,7 @@ def test_a_lost_answer_makes_no_second_message(chain: Chain, monkeypatch: pytest
     assert chain.seen(chain.at_a(), "inbound") == ["раз", "два", "три"]
 
 
-def test_a_request_closed_at_a_is_closed_at_b_and_a_shut_window_at_b_is_told_at_a(chain: Chain) -> None:
+def test_closing_passes_to_b_and_a_closed_window_is_reported_to_a(chain: Chain) -> None:
     TemplateFactory(api_channel=chain.b, name="order_ready")
     chain.anna_writes("?")
     chain.settle()

@@ -47,7 +47,7 @@ def marks() -> list[int]:
 # --- once ------------------------------------------------------------------------------------------------
 
 
-def test_each_mark_warns_once(channel: ApiChannel) -> None:
+def test_each_lead_time_reminds_once(channel: ApiChannel) -> None:
     chat = writes(channel, left=timedelta(hours=3))
     now = timezone.now()
 
@@ -59,7 +59,7 @@ def test_each_mark_warns_once(channel: ApiChannel) -> None:
     assert chat.windows.get().reminded_at is not None
 
 
-def test_after_standing_still_only_the_nearest_mark_is_told(channel: ApiChannel) -> None:
+def test_after_an_outage_only_the_shortest_lead_time_reminds(channel: ApiChannel) -> None:
     writes(channel, left=timedelta(minutes=10))
 
     closing_reminders.send_reminders()
@@ -68,7 +68,7 @@ def test_after_standing_still_only_the_nearest_mark_is_told(channel: ApiChannel)
     assert marks() == [15]
 
 
-def test_a_window_that_was_prolonged_begins_anew(channel: ApiChannel) -> None:
+def test_an_extended_window_gets_new_reminders(channel: ApiChannel) -> None:
     writes(channel, left=timedelta(minutes=10))
     closing_reminders.send_reminders()
 
@@ -80,7 +80,7 @@ def test_a_window_that_was_prolonged_begins_anew(channel: ApiChannel) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_two_beats_at_once_warn_once(channel: ApiChannel) -> None:
+def test_concurrent_workers_remind_once(channel: ApiChannel) -> None:
     for number in range(30):
         writes(channel, f"К{number}", left=timedelta(minutes=5 + number * 5))
     begin = threading.Barrier(4)
@@ -104,7 +104,7 @@ def test_two_beats_at_once_warn_once(channel: ApiChannel) -> None:
 # --- only when it matters --------------------------------------------------------------------------------
 
 
-def test_who_has_been_answered_or_closed_is_not_warned_of(channel: ApiChannel) -> None:
+def test_answered_and_closed_chats_get_no_reminder(channel: ApiChannel) -> None:
     answered = writes(channel, "Отвеченная")
     reply_submission.submit_reply(conversation_id=answered.pk, text="Едет", author=boris(channel.default_chat_channel))
     for name, status in (("Закрытая", Ticket.Status.CLOSED), ("Решённая", Ticket.Status.SOLVED)):
@@ -115,7 +115,7 @@ def test_who_has_been_answered_or_closed_is_not_warned_of(channel: ApiChannel) -
     assert closing_reminders.send_reminders() == 0
 
 
-def test_the_marks_are_a_setting(channel: ApiChannel, settings: Any) -> None:
+def test_lead_times_are_a_setting(channel: ApiChannel, settings: Any) -> None:
     writes(channel, left=timedelta(minutes=50))
 
     settings.WINDOW_WARNING_MINUTES = [30, 0]
@@ -145,7 +145,7 @@ def at(day: int, hour: int, minute: int = 0) -> datetime:
         (at(28, 12), None),  # Saturday
     ],
 )
-def test_a_mark_out_of_hours_is_taken_before_the_day_ends(now: datetime, until: datetime | None) -> None:
+def test_reminders_due_overnight_are_sent_before_the_day_ends(now: datetime, until: datetime | None) -> None:
     assert closing_reminders.get_reminder_horizon(OFFICE, MARK, now=now) == until
     assert closing_reminders.get_reminder_horizon(None, MARK, now=now) == now + MARK
 
@@ -195,7 +195,7 @@ def told(user: Any, *, after: int = 0) -> list[str]:
     return [item["title"].replace("\u00a0", " ") for item in news.get("warnings", {}).get("items", [])]
 
 
-def test_the_assignee_is_told_and_without_one_all_who_answer_there(channel: ApiChannel) -> None:
+def test_reminders_go_to_the_assignee_or_to_all_operators(channel: ApiChannel) -> None:
     assert channel.default_chat_channel
     lena = UserFactory(username="lena")
     channel.default_chat_channel.operators.add(lena)
@@ -212,7 +212,7 @@ def test_the_assignee_is_told_and_without_one_all_who_answer_there(channel: ApiC
     assert told(operator, after=ClosingReminder.objects.latest("pk").pk) == []
 
 
-def test_what_was_answered_meanwhile_is_not_told_any_more(channel: ApiChannel) -> None:
+def test_answered_chats_drop_their_reminders(channel: ApiChannel) -> None:
     chat = writes(channel)
     closing_reminders.send_reminders()
     reply_submission.submit_reply(conversation_id=chat.pk, text="Едет", author=boris(channel.default_chat_channel))
@@ -225,7 +225,7 @@ def test_what_was_answered_meanwhile_is_not_told_any_more(channel: ApiChannel) -
     assert news["warnings"]["last"] == ClosingReminder.objects.get().pk
 
 
-def test_a_warning_wakes_the_idle_poll_of_those_it_is_for(channel: ApiChannel) -> None:
+def test_a_reminder_wakes_its_recipients_idle_poll(channel: ApiChannel) -> None:
     client = Client()
     client.force_login(boris(channel.default_chat_channel))
     writes(channel)
@@ -239,7 +239,7 @@ def test_a_warning_wakes_the_idle_poll_of_those_it_is_for(channel: ApiChannel) -
     assert client.get(address, headers=headers).json()["warnings"]["items"][0]["text"] == "Ау?"
 
 
-def test_the_list_marks_what_was_warned_of(channel: ApiChannel) -> None:
+def test_the_chat_list_marks_reminded_windows(channel: ApiChannel) -> None:
     writes(channel)
     client = Client()
     client.force_login(boris(channel.default_chat_channel))

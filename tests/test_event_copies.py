@@ -64,9 +64,7 @@ def is_reply(event: dict[str, Any]) -> bool:
 @pytest.mark.parametrize("track", TRACKS)
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("copies", [False, True], ids=["", "copies"])
-def test_only_the_owner_gets_messages_to_deliver_and_every_event_says_what_it_is(
-    kind: str, track: str, copies: bool
-) -> None:
+def test_only_the_owner_delivers_and_events_are_marked_as_copies(kind: str, track: str, copies: bool) -> None:
     chat_channel = ChatChannelFactory()
     owner = watching(kind, chat_channel, tracks=[track], copy_replies=copies)
     watcher = watching(kind, chat_channel, tracks=[track], copy_replies=copies)
@@ -102,7 +100,7 @@ def test_where_messages_come_to_the_redirect_url_a_copy_is_kept_back() -> None:
 
 
 @pytest.mark.parametrize("as_json", [True, False], ids=["json", "form"])
-def test_the_marks_go_over_the_wire(receiver: Receiver, as_json: bool) -> None:
+def test_copy_markers_are_in_the_payload(receiver: Receiver, as_json: bool) -> None:
     chat_channel = ChatChannelFactory()
     owner = watching("acebot", chat_channel, tracks=[], send_json=as_json)
     watcher = watching("acebot", chat_channel, tracks=["message"], send_json=as_json, copy_replies=True)
@@ -166,7 +164,7 @@ def ticked(values: dict[str, Any]) -> list[str]:
     return [name for name in values if name.startswith("track_") and values[name]]
 
 
-def test_a_newcomer_finds_the_only_chat_channel_and_the_usual_events_chosen(admin: Client) -> None:
+def test_a_new_channel_preselects_the_only_chat_channel_and_events(admin: Client) -> None:
     only = ChatChannelFactory()
 
     values = initial(admin)

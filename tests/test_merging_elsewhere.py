@@ -49,7 +49,7 @@ def merged(channel: ApiChannel) -> ContactMerge:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_what_comes_while_two_are_merged_lands_in_the_chat_that_stays() -> None:
+def test_messages_during_a_merge_reach_the_remaining_chat() -> None:
     vera()
     for number in range(ROUNDS):
         channel = ApiChannelFactory()
@@ -235,7 +235,7 @@ def simulator() -> Iterator[UsedeskSimulator]:
 
 
 @pytest.mark.django_db
-def test_an_operator_of_a_helpdesk_answers_a_merged_client_from_either_chat(simulator: UsedeskSimulator) -> None:
+def test_helpdesk_operators_reply_from_either_merged_chat(simulator: UsedeskSimulator) -> None:
     shop = Shop.of(simulator)
     for who, phone in (("anna", "+79211234567"), ("anya", "+4915112345678")):
         shop.anna_writes(f"Пишет {who}", who=who, **{"from": {"id": who, "name": who, "phone": phone}})
