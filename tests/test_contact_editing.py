@@ -14,7 +14,7 @@ from bridge.models import Contact, ContactChange, ContactNote, Conversation, Del
 from channels_setup.models import ApiChannel
 from tests.factories import ContactFactory, ConversationFactory, boris, gleb, token_of, vera
 from tests.pages import signed_in
-from tests.test_merging import writes
+from tests.scenarios.merging import writes
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("in_english")]
 SCRIPT = {"HX-Request": "true"}

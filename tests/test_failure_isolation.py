@@ -28,9 +28,9 @@ from channels_setup.providers.base import ACCEPTED, ApiResponse, CallRate, Outco
 from config.monitoring.log_format import build_formatter
 from tests.factories import ApiChannelFactory, ContactFactory, MessageFactory, waits
 from tests.receiver import Receiver
+from tests.scenarios.inbox import post, says
 from tests.scenarios.sending import anna_writes, boris_answers, create_channel_to
 from tests.simulators.usedesk import UsedeskSimulator
-from tests.test_inbox import post, says
 from tests.usedesk_shop import Shop
 
 pytestmark = pytest.mark.django_db

@@ -20,6 +20,7 @@ from channels_setup.models import ApiChannel, known_secrets
 from channels_setup.providers.base import ContactInfo, MessageReceived, StatusChanged
 from tests.factories import ApiChannelFactory, ChatChannelFactory, ConversationFactory, MessageFactory
 from tests.scenarios.concurrency import run_together
+from tests.scenarios.inbox import post, says
 
 pytestmark = pytest.mark.django_db
 
@@ -27,15 +28,6 @@ pytestmark = pytest.mark.django_db
 @pytest.fixture
 def phone() -> ApiChannel:
     return ApiChannelFactory()
-
-
-def post(client: Client, channel: ApiChannel, body: Any, **more: Any) -> Any:
-    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return client.post(channel.webhook_path, raw, content_type=more.pop("content_type", "application/json"), **more)
-
-
-def says(text: str, *, number: int = 0, who: str = "anna", **more: Any) -> dict[str, Any]:
-    return {"type": "message", "id": f"{who}-{number}", "from": {"id": who, "name": who.title()}, "text": text} | more
 
 
 def test_the_account_behind_an_address_is_read_once_in_two_seconds(

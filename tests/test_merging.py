@@ -29,13 +29,11 @@ from bridge.models import (
     Ticket,
 )
 from bridge.outbox import dispatcher
-from bridge.relay import held_replies, reply_submission
-from channels_setup.models import ApiChannel, ChatChannel
-from channels_setup.providers.base import ContactInfo, MessageReceived
+from bridge.relay import reply_submission
+from channels_setup.models import ApiChannel
 from tests.factories import ApiChannelFactory, ChatChannelFactory, boris, vera
+from tests.scenarios.merging import ANNA, ANYA, chat_of, contact, recipients, writes
 
-ANNA, ANYA = "79215550104", "4915112345678"
-NAMES = {ANNA: "Анна", ANYA: "Anna S."}
 STATUS = Ticket.Status
 
 
@@ -44,39 +42,8 @@ def channel(db: None) -> ApiChannel:
     return ApiChannelFactory()
 
 
-def writes(
-    channel: ApiChannel, who: str, text: str, *, hours: float = 0, chat_channel: ChatChannel | None = None
-) -> Message:
-    """A client's message that was written so many hours ago, and came at once."""
-    fact = MessageReceived(
-        contact=ContactInfo(external_id=who, phone=f"+{who}", name=NAMES.get(who, who)),
-        text=text,
-        external_id=f"{who} {text}",
-        at=timezone.now() - timedelta(hours=hours),
-    )
-    place = chat_channel or channel.default_chat_channel
-    assert place is not None
-    received = receiving.receive_messages(channel, [receiving.IncomingMessage(fact=fact, chat_channel=place)])[0]
-    held_replies.release_held_replies([received.conversation.pk])
-    return received.message
-
-
-def contact(who: str) -> Contact:
-    return Contact.objects.get(external_id=who)
-
-
-def chat_of(who: str) -> Conversation:
-    return Conversation.objects.get(contact__external_id=who)
-
-
 def answers(chat: Conversation, text: str) -> reply_submission.SubmitResult:
     return reply_submission.submit_reply(conversation_id=chat.pk, text=text, author=boris(chat.chat_channel))
-
-
-def recipients() -> list[str]:
-    """Whom the queued messages would go to, in their order."""
-    waiting = Delivery.objects.filter(kind=Delivery.Kind.MESSAGE, state=Delivery.State.PENDING).order_by("pk")
-    return [row.payload["contact"]["external_id"] for row in waiting]
 
 
 # What a merge and its undo leave behind, and stamps that may move.

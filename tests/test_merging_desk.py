@@ -22,7 +22,7 @@ from tests.factories import (
     vera,
 )
 from tests.pages import signed_in
-from tests.test_merging import ANNA, ANYA, chat_of, contact, writes
+from tests.scenarios.merging import ANNA, ANYA, chat_of, contact, writes
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("in_english")]
 SCRIPT = {"HX-Request": "true"}

@@ -32,8 +32,8 @@ from tests.factories import ApiChannelFactory, boris, token_of, vera
 from tests.pages import signed_in
 from tests.scenarios.concurrency import run_together
 from tests.scenarios.database_dump import dump_all_rows
+from tests.scenarios.merging import ANNA, ANYA, chat_of, contact, writes
 from tests.simulators.usedesk import UsedeskSimulator
-from tests.test_merging import ANNA, ANYA, chat_of, contact, writes
 from tests.usedesk_shop import Shop
 
 ROUNDS = 6

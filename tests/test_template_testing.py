@@ -25,7 +25,7 @@ from tests.factories import (
     vera,
 )
 from tests.pages import signed_in
-from tests.test_merging import recipients, writes
+from tests.scenarios.merging import recipients, writes
 
 pytestmark = pytest.mark.django_db
 

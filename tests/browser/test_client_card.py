@@ -11,7 +11,7 @@ from bridge.models import Contact, ContactMerge, Conversation
 from channels_setup.models import ApiChannel
 from tests.browser.test_desk import sign_in
 from tests.factories import ApiChannelFactory, boris
-from tests.test_merging import ANNA, ANYA, writes
+from tests.scenarios.merging import ANNA, ANYA, writes
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -26,7 +26,7 @@ from bridge.relay import reply_submission
 from channels_setup import http_client
 from channels_setup.providers.base import ApiRequest, ApiResponse
 from tests.faults.conftest import SEED
-from tests.test_portal_chain import Chain
+from tests.scenarios.portal_chain import Chain
 
 CONTACTS = 10
 STATIONS = (processing.process_inbox, sending.send_due_commands, dispatcher.send_due_deliveries)
