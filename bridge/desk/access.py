@@ -1,4 +1,4 @@
-"""Who may see what on the pages for people: every conversation is looked up among those its reader may see."""
+"""Access rules of the desk: look up conversations, messages and channels among those the user may see."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from channels_setup.models import ChatChannel
 
 
 def visible_conversations(request: HttpRequest) -> QuerySet[Conversation]:
+    """Return the conversations that the user may see."""
     return Conversation.objects.all().visible_to(request.user)
 
 
 def visible_channels(request: HttpRequest) -> list[ChatChannel]:
-    """The chat channels whose chats this reader sees."""
+    """List the chat channels whose chats the user may see."""
     return list(ChatChannel.objects.all().visible_to(request.user))
 
 
@@ -27,9 +28,9 @@ def visible_channel_ids(request: HttpRequest) -> list[int]:
 
 
 def get_conversation_or_404(request: HttpRequest, pk: int) -> Conversation:
-    """The conversation with all that a page shows of it; somebody else's is as unknown as a missing one.
+    """Return the conversation with the relations that a page shows. Raise Http404 without access.
 
-    A conversation that was merged gives the one that it was merged into.
+    The ID of a merged conversation returns the conversation that it was merged into.
     """
     rows = visible_conversations(request).select_related(
         "contact", "api_channel", "chat_channel", "assignee", "helpdesk_chat"
@@ -41,7 +42,7 @@ def get_conversation_or_404(request: HttpRequest, pk: int) -> Conversation:
 
 
 def get_message_or_404(conversation: Conversation, message_id: int) -> Message:
-    """What either side said in this conversation; our notices are no messages."""
+    """Return a message of either side of the conversation. Notices raise Http404."""
     message = (
         Message.objects.filter(pk=message_id, conversation=conversation)
         .exclude(direction=Message.Direction.NOTICE)
@@ -54,6 +55,6 @@ def get_message_or_404(conversation: Conversation, message_id: int) -> Message:
 
 
 def assignable_users(conversation: Conversation, user: Any) -> QuerySet[Any]:
-    """Those to whom a chat may be given: the operators of its channel, and whoever is looking."""
+    """Return the users that the chat can be assigned to: operators of its channel, and the current user."""
     people = get_user_model()._default_manager.filter(is_active=True)
     return people.filter(Q(chat_channels=conversation.chat_channel_id) | Q(pk=user.pk)).distinct().order_by("pk")

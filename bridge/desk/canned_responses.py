@@ -1,6 +1,6 @@
-"""Quick answers: texts that are said often, with variables that the chat fills in.
+"""Canned responses (UI: quick replies): frequent texts with variables that are filled in from the chat.
 
-A variable stands in single braces, under its English or its Russian name: «Здравствуйте, {имя}!».
+A variable is written in single braces, in English or Russian: «Здравствуйте, {имя}!».
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from bridge.models import CannedResponse, Conversation
 
 MAX_LISTED = 40  # in one list
 
-# What a variable may be called -> what it means.
+# Accepted variable name -> variable key.
 VARIABLE_KEYS: Mapping[str, str] = {
     "first name": "first_name",
     "имя": "first_name",
@@ -34,8 +34,8 @@ VARIABLE_KEYS: Mapping[str, str] = {
     "канал": "channel",
 }
 VARIABLE = re.compile(r"(?<!\{)\{([^{}\n]{1,40})\}(?!\})")
-# A value that is not known goes with its comma: «Здравствуйте, {имя}!» is then «Здравствуйте!», and
-# «{имя}, добрый день!» is «Добрый день!». A text from the database holds no NUL.
+# A missing value is removed with its comma: «Здравствуйте, {имя}!» becomes «Здравствуйте!», and
+# «{имя}, добрый день!» becomes «Добрый день!». NUL is a safe marker: PostgreSQL text cannot contain it.
 MISSING = "\0"
 MISSING_FIRST = re.compile(rf"(^|[.!?…\n][ \u00a0]*){MISSING}[,:;]?[ \u00a0]*(\w?)")
 MISSING_LATER = re.compile(rf",?[ \u00a0]?{MISSING}")
@@ -46,7 +46,7 @@ def unknown_variables(text: str) -> list[str]:
 
 
 def describe_problem(text: str) -> str:
-    """What is wrong with a quick answer's text, in a sentence; empty where nothing is."""
+    """Return a sentence about the first unknown variable, or an empty string if the text is valid."""
     unknown = unknown_variables(text)
     if not unknown:
         return ""
@@ -57,7 +57,7 @@ def describe_problem(text: str) -> str:
 
 
 def search_responses(conversation: Conversation, query: str = "") -> QuerySet[CannedResponse]:
-    """Those of this chat's channel and those of all; every word stands in the name or in the text."""
+    """Search the responses of the chat's channel and of all channels. Every word must match the name or text."""
     rows = CannedResponse.objects.filter(
         Q(chat_channels=conversation.chat_channel_id) | Q(chat_channels=None), is_used=True
     )
@@ -67,7 +67,7 @@ def search_responses(conversation: Conversation, query: str = "") -> QuerySet[Ca
 
 
 def variable_values(conversation: Conversation, *, user: Any) -> dict[str, str]:
-    """What the variables stand for in this chat."""
+    """Return the variables' values in this chat, by variable key."""
     name = " ".join(conversation.contact.shown_name.split())
     ticket = tickets.get_current_ticket(conversation)
     return {
@@ -80,7 +80,7 @@ def variable_values(conversation: Conversation, *, user: Any) -> dict[str, str]:
 
 
 def fill_variables(text: str, values: Mapping[str, str]) -> str:
-    """The text with its variables filled in; a value is never looked at for variables again."""
+    """Return the text with its variables filled in. Variables inside a value are not expanded."""
 
     def value(match: re.Match[str]) -> str:
         meaning = _variable_key(match[1])
@@ -91,7 +91,7 @@ def fill_variables(text: str, values: Mapping[str, str]) -> str:
 
 
 def missing_variables(text: str, values: Mapping[str, str]) -> list[str]:
-    """The variables of this text that the chat has no value for, as they are written."""
+    """List the variables of the text without a value in this chat, as written."""
     names = dict.fromkeys(VARIABLE.findall(text))
     return [name for name in names if (meaning := _variable_key(name)) is not None and not values.get(meaning)]
 

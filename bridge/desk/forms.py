@@ -1,4 +1,4 @@
-"""Forms of a chat: which chat and which user they were made for, and the key under which they are sent once."""
+"""Safety of chat forms: each form names its chat and user, and its key makes a submission idempotent."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from .parameters import parse_int
 
 FOR_CHAT, FOR_USER = "for_chat", "for_user"  # hidden fields of every form of a chat
 OTHER_CHAT, OTHER_USER, DRAFT_SENT, OLD_PAGE = "other_chat", "other_user", "draft_sent", "old_page"  # reasons of a 409
-MAX_TEXT_SHOWN = 10_000  # characters of the words that an old page posted
+MAX_TEXT_SHOWN = 10_000  # characters of the posted text that the conflict page shows
 FORM_KEY = re.compile(r"[\w-]{8,64}", re.ASCII)
 
 View = Callable[..., HttpResponseBase]
@@ -35,8 +35,8 @@ View = Callable[..., HttpResponseBase]
 def require_chat_form(view: View) -> View:
     """Guard a view that changes something in a chat.
 
-    Requires a signed-in user and POST. Refuses a form that was made for another user or another chat: a tab may be
-    older than the session, and a slow tab may still show the chat before.
+    Requires a signed-in user and POST. Rejects a form that was made for another user or another chat: a tab may be
+    older than the session, and a slow tab may still show the previous chat.
     """
 
     @wraps(view)
@@ -47,9 +47,9 @@ def require_chat_form(view: View) -> View:
 
 
 def reject_stale_form(request: HttpRequest, *, chat: int | None = None) -> HttpResponse | None:
-    """Return a 409 where the form was made for somebody else, for another chat, or before forms said which.
+    """Return a 409 response if the form belongs to another user, another chat, or an outdated page.
 
-    A form of a chat that says nothing comes from a page that was open during an update.
+    A chat form without these fields comes from a page that was open during an upgrade.
     """
     values = request.POST if request.method == "POST" else request.GET
     if FOR_USER in values and parse_int(values[FOR_USER]) != request.user.pk:
@@ -76,7 +76,7 @@ def other_user_sentence(request: HttpRequest) -> str:
 
 
 def _conflict_response(request: HttpRequest, reason: str, sentence: str, *, words: str = "") -> HttpResponse:
-    """``words``: the posted text, to be copied. Never for another user's form: another person may sit here now."""
+    """Build the 409. ``words``: posted text to copy; never passed for another user's form, who must not see it."""
     if "HX-Request" in request.headers:
         return JsonResponse({"reason": reason, "sentence": sentence}, status=409)
     context = {"sentence": sentence, "words": words[:MAX_TEXT_SHOWN]}
@@ -87,7 +87,7 @@ def _conflict_response(request: HttpRequest, reason: str, sentence: str, *, word
 @require_GET
 @never_cache
 def show_session(request: HttpRequest) -> HttpResponse:
-    """Say who is signed in, and hand out a CSRF token that fits. For pages that are older than the session."""
+    """Return the signed-in user and a valid CSRF token as JSON, for pages older than the session."""
     return JsonResponse(
         {"user": request.user.pk, "name": presentation.person_name(request.user), "token": get_token(request)}
     )
@@ -99,11 +99,11 @@ def submit_once(
     *content: Any,
     work: Callable[[str], reply_submission.SubmitResult],
 ) -> dict[str, Any]:
-    """Submit a form once. A repeated POST under its key gets the first answer.
+    """Submit a form once. A repeated POST under the same key gets the first answer.
 
-    A script posts ``submit_once``, the key of the draft: whoever sends that draft, from whichever tab, it becomes one
-    message, and other text under its key is refused. A plain form posts ``key``: the same key with other text is
-    another message, because somebody went back in the browser and wrote on. Refused text leaves its key unused.
+    Scripts post ``once``, the key of the draft: the draft becomes one message from any tab, and different text under
+    its key is refused. Plain forms post ``key``: the same key with different text is a new message, because the
+    operator went back in the browser and continued to write. Refused text does not use up its key.
     """
     posted = json.dumps(content, ensure_ascii=False).encode()
     draft_key = posted_key(request, "once")
@@ -133,7 +133,7 @@ def posted_key(request: HttpRequest, name: str) -> str:
 
 
 def is_draft_sent(conversation: Conversation, key: str) -> bool:
-    """Whether the draft with this key has become a message."""
+    """Return whether the draft with this key has become a message."""
     return bool(key) and Message.objects.filter(conversation=conversation, form_key=key).exists()
 
 

@@ -1,4 +1,4 @@
-"""HTML that is put together in Python: what a page has forty or fifty of."""
+"""Fast HTML formatting for elements that a page repeats many times."""
 
 from __future__ import annotations
 
@@ -10,17 +10,16 @@ from django.utils.safestring import SafeString
 
 
 def fast_format_html(pattern: str, /, **values: object) -> SafeString:
-    """A pattern of ours with values in it, each escaped that is not marked safe: Django's ``format_html``, in a fifth
-    of its time."""
+    """Format like Django's ``format_html``, about five times faster. Values not marked safe are escaped."""
     safe = {key: value if isinstance(value, SafeString) else escape(str(value)) for key, value in values.items()}
     return SafeString(pattern.format_map(safe))
 
 
 @cache
 def render_icon(name: str, css: str = "") -> SafeString:
-    """A symbol of static/icons.svg, in the colour of the text around it; the words beside it carry the meaning.
+    """Render a symbol of static/icons.svg in the current text color. Hidden from screen readers.
 
-    Kept: a page has a hundred of them, of forty kinds, all written in our own pages.
+    Cached: a page has about a hundred icons of forty kinds.
     """
     address = static("icons.svg")
     return fast_format_html(

@@ -1,4 +1,4 @@
-"""Numbers out of addresses and forms, which may hold anything."""
+"""Parsing of numbers from URLs and forms."""
 
 from __future__ import annotations
 
@@ -6,4 +6,5 @@ from channels_setup.codecs.values import parse_whole_number
 
 
 def parse_int(text: str | None) -> int | None:
+    """Return the number, or None where the text is not a whole number."""
     return parse_whole_number(text)

@@ -1,4 +1,4 @@
-"""How windows, times and people are shown. Words beside every colour; nothing is decided here."""
+"""Formatting of windows, times and people for the desk. Holds no business rules."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NBSP = "\u00a0"
 
 
 class NamedContact(Protocol):
-    """A contact, or as much of one as a name needs."""
+    """The fields of a contact that its displayed name needs."""
 
     @property
     def pk(self) -> int: ...
@@ -42,7 +42,7 @@ class NamedContact(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class WindowView:
-    """A service window as it is shown: ``state`` is that of ``service_window.WindowState``."""
+    """A service window for display. ``state`` is one of ``service_window.WindowState.state``."""
 
     state: str
     expires_at: datetime | None = None
@@ -56,7 +56,7 @@ class WindowView:
 
     @cached_property
     def level(self) -> str:
-        """The colour's name: ok, warning, critical, or the state where the window is not open."""
+        """Return ok, warning or critical for an open window, otherwise its state. Used as a CSS class."""
         if self.state != "open":
             return "ok" if self.state == "unrestricted" else self.state
         if self.left < CRITICAL_BELOW:
@@ -65,14 +65,14 @@ class WindowView:
 
     @cached_property
     def percent(self) -> int:
-        """What is left of the 24 hours, for the ring."""
+        """Return the percentage of the 24 hours that is left, for the ring."""
         if self.state == "unrestricted":
             return 100
         return round(100 * min(self.left / WINDOW_LENGTH, 1))
 
     @cached_property
     def words(self) -> str:
-        """``3 h 12 min``, ``20 h``; or why there is no such time."""
+        """Return the time left (``3 h 12 min``, ``20 h``), or the state in words."""
         if self.state == "open":
             return format_duration(self.left)
         return {
@@ -87,7 +87,7 @@ class WindowView:
 
     @property
     def clock(self) -> str:
-        """To the second; the script beside goes on counting."""
+        """Return the time left as ``h:mm:ss``; countdown.js continues from it."""
         if self.state != "open":
             return self.words
         seconds = int(self.left.total_seconds())
@@ -108,7 +108,7 @@ def window_from_expiry(expires_at: datetime | None, *, is_unrestricted: bool, no
 
 
 def countdown_texts() -> dict[str, str]:
-    """The same words for the script that goes on counting (static/countdown.js)."""
+    """Return the texts that static/countdown.js shows."""
     return {
         "hours": pgettext("short for hours", "h"),
         "minutes": pgettext("short for minutes", "min"),
@@ -122,7 +122,7 @@ def countdown_texts() -> dict[str, str]:
 
 
 def format_duration(span: timedelta) -> str:
-    """``20 h``; below four hours with minutes; below one hour minutes alone; below a minute seconds."""
+    """Format a time span: ``20 h``, below 4 hours ``3 h 12 min``, below an hour ``12 min``, below a minute ``5 s``."""
     seconds = int(span.total_seconds())
     hours, minutes = seconds // 3600, seconds % 3600 // 60
     if not hours and not minutes:
@@ -133,12 +133,12 @@ def format_duration(span: timedelta) -> str:
 
 
 def format_seconds(milliseconds: int) -> str:
-    """How long a call took: ``1.2 s``, with the language's decimal sign."""
+    """Format milliseconds as ``1.2 s``, with the locale's decimal separator."""
     return f"{formats.number_format(milliseconds / 1000, 1)}{NBSP}{pgettext('short for seconds', 's')}"
 
 
 def format_day(moment: datetime, *, now: datetime) -> str:
-    """``today``, ``yesterday``, ``tomorrow``, or the date; with the year where it is another."""
+    """Format a day: ``today``, ``yesterday``, ``tomorrow``, or the date, with the year if it is not this year."""
     day, today = timezone.localtime(moment).date(), timezone.localtime(now).date()
     if day == today:
         return _("today")
@@ -150,19 +150,19 @@ def format_day(moment: datetime, *, now: datetime) -> str:
 
 
 def format_short_moment(moment: datetime, *, now: datetime) -> str:
-    """The clock for today, else the day: what fits at the end of a row."""
+    """Format the time for today, otherwise the day. Fits at the end of a row."""
     if timezone.localtime(moment).date() == timezone.localtime(now).date():
         return format_clock(moment)
     return format_day(moment, now=now)
 
 
 def format_moment(moment: datetime, *, now: datetime) -> str:
-    """``today, 14:02``."""
+    """Format as ``today, 14:02``."""
     return f"{format_day(moment, now=now)}, {format_clock(moment)}"
 
 
 def format_exact_moment(moment: datetime, *, now: datetime) -> str:
-    """``today, 14:02:07``."""
+    """Format as ``today, 14:02:07``."""
     return f"{format_day(moment, now=now)}, {timezone.localtime(moment).strftime('%H:%M:%S')}"
 
 
@@ -171,7 +171,7 @@ def format_clock(moment: datetime) -> str:
 
 
 def contact_name(contact: NamedContact) -> str:
-    """The name, else the phone as one reads it, else an ID. A name that would leave the screen empty is none."""
+    """Return the name, or the formatted phone, or an ID. Invisible names are ignored."""
     if contact.erased_at:
         return pgettext("client", "Erased")
     name = contact.name if is_visible(contact.name) else ""
@@ -184,7 +184,7 @@ def contact_initials(contact: NamedContact) -> str:
 
 
 def format_phone(phone: str) -> str:
-    """``+7 905 123-18-04``; as it came where it is no number that anybody could dial."""
+    """Format as ``+7 905 123-18-04``. Return the input unchanged if it is not a possible phone number."""
     if not phone:
         return ""
     try:
@@ -197,12 +197,12 @@ def format_phone(phone: str) -> str:
 
 
 def person_name(user: Any) -> str:
-    """An operator's name, else the login."""
+    """Return the user's full name, or the login."""
     return user.get_full_name() or user.get_username() if user else ""
 
 
 def assignee_name(user: Any, conversation: Conversation) -> str:
-    """Who answers: one of ours, else the operator of an outside helpdesk by name, or by number until that is known."""
+    """Return the assignee's name. An external helpdesk's operator without a known name is shown by number."""
     there = getattr(conversation, "helpdesk_chat", None)
     if user is not None or there is None or not there.assignee:
         return person_name(user)

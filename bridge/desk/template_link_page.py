@@ -1,6 +1,6 @@
-"""The page behind a link in a note: choose a template, fill it in, send it. No sign-in; the link is the key.
+"""Page behind a one-time link in a helpdesk note: choose a template, fill it in, send it. No sign-in.
 
-Values come by POST, so that no log ever holds them.
+Values come by POST, so that they never appear in logs.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from templates_registry.preview import build_preview, values_from_form
 
 from .composer import prefill
 
-SEARCH_ABOVE = 8  # with more templates than this the page has a search field
+SEARCH_ABOVE = 8  # show a search field above this number of templates
 MAX_QUERY_LENGTH = 80
 
 
@@ -112,9 +112,9 @@ def _show_form(
 
 @transaction.atomic
 def _send_once(link: TemplateLink, choice: template_links.TemplateChoice, values: Mapping[str, str]) -> str:
-    """Send the template, once however often it is asked for; a sentence where it did not go out.
+    """Send the template at most once. Return an error sentence, or an empty string.
 
-    The conversation is locked before the link, as a merge and an erasure do; another order could deadlock with them.
+    Locks the conversation before the link, in the same order as merging and erasure, to avoid deadlocks.
     """
     try:
         conversation: Conversation | None = receiving.lock_conversation(link.conversation_id)
@@ -141,7 +141,7 @@ def _send_once(link: TemplateLink, choice: template_links.TemplateChoice, values
 
 
 def _show_sent(request: HttpRequest, link: TemplateLink) -> HttpResponse:
-    """Say that the template was sent, with its text until the link expires."""
+    """Confirm the sending. Shows the text until the link expires."""
     text = link.message.text if link.message and not template_links.is_link_expired(link) else ""
     sentence = _("The template is on its way to the client. This link cannot be used again.")
     return _show_message(request, {"heading": _("Sent"), "sentence": sentence, "text": text, "is_good": True})

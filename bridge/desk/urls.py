@@ -1,4 +1,4 @@
-"""Addresses that a page has many of."""
+"""Fast URL building for pages with many links of one kind."""
 
 from __future__ import annotations
 
@@ -8,6 +8,6 @@ from django.urls import reverse
 
 
 def url_factory(name: str, *before: int) -> Callable[[int], str]:
-    """Addresses that differ in their last number alone: Django is asked for one of them, which takes its time."""
+    """Return a function from a number to the URL ``name``. Calls Django's slow ``reverse`` once."""
     head, _zero, tail = reverse(name, args=[*before, 0]).rpartition("0")
     return lambda number: f"{head}{number}{tail}"

@@ -1,4 +1,4 @@
-"""What the pages for people need in their HTML: icons, doors that may not be there, text as WhatsApp shows it."""
+"""Template tags and filters of the desk: icons, thread items, optional URLs, WhatsApp markup."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ register.simple_tag(line_attributes)
 
 @register.simple_tag(takes_context=True)
 def render_message(context: template.RequestContext, item: ThreadItem) -> SafeString:
-    """A message of the thread that the context is about."""
+    """Render a message of the thread."""
     if "bubbles" not in context.render_context:
         conversation = context["conversation"]
         address = reverse("chat", args=[conversation.pk])
@@ -53,7 +53,7 @@ def _template_renderer(context: template.RequestContext) -> TemplateRenderer:
 
 @register.simple_tag
 def find_moved_contact(conversation: Conversation) -> dict[str, Any] | None:
-    """Under which number the client writes now, and in which chat; None while this contact is in use."""
+    """Return the client's current number and chat after a number change; None while this contact is in use."""
     present = contact_links.find_new_contact(conversation)
     if present is None:
         return None
@@ -64,7 +64,7 @@ def find_moved_contact(conversation: Conversation) -> dict[str, Any] | None:
 
 @register.simple_tag
 def url_or_empty(name: str) -> str:
-    """The address of a page by its URL name; empty where that page is not part of this portal."""
+    """Return the URL of a named route, or an empty string if the route does not exist."""
     try:
         return reverse(name)
     except NoReverseMatch:
@@ -76,13 +76,13 @@ register.filter("person_name", person_name)
 
 @register.filter(name="initials")
 def person_initials(person: Any) -> str:
-    """The letters in somebody's round picture."""
+    """Return the initials for a person's avatar."""
     return name_initials(person if isinstance(person, str) else person_name(person))
 
 
 @register.filter
 def ticket_level(ticket: Ticket) -> str:
-    """A request's colour: green where somebody is at work, amber where it waits, grey where it is over."""
+    """Return the CSS class of a request: ok (new, open), warning (pending, on hold), or none (closed)."""
     if ticket.status in (Ticket.Status.NEW, Ticket.Status.OPEN):
         return "ok"
     return "warning" if ticket.status in (Ticket.Status.PENDING, Ticket.Status.ON_HOLD) else ""

@@ -1,8 +1,8 @@
-"""Which chats a list shows, in their order: ids only, each group by an index that already has that order.
+"""Queries of the chat list: IDs in order, row data, counts and search.
 
-Plain SQL, because the shape matters: for each channel (and status) the newest few are taken from their own index and
-then merged, so that a quiet channel beside a busy one, or the last page of a million, costs what the first one does.
-Every value goes in as a parameter; what is pasted together are the fixed pieces below.
+Plain SQL, because the query shape matters: for each channel (and status) the newest rows are read from their own index
+and then merged, so that a quiet channel next to a busy one, or the last page of a million rows, costs as much as the
+first page. Values are always parameters; only the constant fragments below are interpolated.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from bridge.service_window import WINDOW_LENGTH
 from channels_setup.codecs.phone_numbers import search_keys
 from channels_setup.models import ApiChannel
 
-MAX_HITS = 1_000  # chats that a search goes on with: the newest ones
-# Words that everybody says are looked for among so many of the newest messages, and in all where that gives too few.
+MAX_HITS = 1_000  # at most this many newest chats per search
+# A search reads this many newest messages first, and all messages only if it finds too few.
 RECENT_MESSAGES = 200_000
 ENOUGH_HITS = 100
 
@@ -35,7 +35,7 @@ LIVE_STATUSES = tuple(status for status in Ticket.Status.values if status not in
 
 OPEN_WINDOW_SQL = "SELECT FROM bridge_servicewindow w WHERE w.conversation_id = c.id AND w.state = 'open'"
 UNRESTRICTED_SQL = "c.api_channel_id IN (SELECT id FROM channels_setup_apichannel WHERE kind = ANY(%(unrestricted)s))"
-# A window is open at most so long after the client's last word: what is older need not be looked at.
+# A window is open for at most 24 hours after the client's last message, so older chats can be skipped.
 RECENT_SQL = "c.last_message_at > %(now)s - %(length)s"
 EXPIRING_SQL = f"({RECENT_SQL} AND EXISTS ({OPEN_WINDOW_SQL} AND w.expires_at > %(now)s AND w.expires_at < %(soon)s))"
 STAYS_OPEN_SQL = f"({RECENT_SQL} AND EXISTS ({OPEN_WINDOW_SQL} AND w.expires_at >= %(soon)s))"
@@ -102,7 +102,7 @@ FoundChats = list[tuple[int, datetime]]
 
 
 class ChatRowData(NamedTuple):
-    """What a row shows of a chat, as the database brings it; from ``pk`` to ``erased_at`` it is the contact's."""
+    """Database values of one row. ``pk`` to ``erased_at`` belong to the contact."""
 
     chat: int
     unread: int
@@ -110,7 +110,7 @@ class ChatRowData(NamedTuple):
     last_direction: str
     last_text: str
     last_message_at: datetime
-    last_written_at: datetime | None  # of one that was received late
+    last_written_at: datetime | None  # of a message that was received late
     kind: str  # of the API channel
     pk: int
     name: str
@@ -125,16 +125,16 @@ class ChatRowData(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class ListScope:
-    """Which chats at all: whoever looks, and what they have chosen."""
+    """The user and the filters that limit the list."""
 
     channels: list[int]
     me: int
     now: datetime
     soon: datetime
-    unrestricted: list[str]  # kinds that know no window
+    unrestricted: list[str]  # provider kinds without the 24-hour rule
     conditions: list[str] = field(default_factory=list)
-    statuses: list[int] = field(default_factory=list)  # of the request; empty: any
-    hits: list[int] | None = None  # what a search found; None: nothing was searched
+    statuses: list[int] = field(default_factory=list)  # ticket statuses; empty: any
+    hits: list[int] | None = None  # IDs found by a search; None without a search
 
     def values(self, **more: Any) -> dict[str, Any]:
         return {
@@ -151,7 +151,7 @@ class ListScope:
 
 
 def find_newest(scope: ListScope, *conditions: str, after: tuple[datetime, int] | None, limit: int) -> FoundChats:
-    """By the last word, the newest first."""
+    """Find chats by last message, newest first."""
     chosen = [*scope.conditions, *conditions]
     if after is not None:
         chosen.append("(c.last_message_at, c.id) < (%(moment)s, %(last)s)")
@@ -173,7 +173,7 @@ def find_newest(scope: ListScope, *conditions: str, after: tuple[datetime, int] 
 def find_closing_first(
     scope: ListScope, *, since: datetime, until: datetime | None, after: tuple[datetime, int] | None, limit: int
 ) -> FoundChats:
-    """By the window's end, the nearest first; those whose end lies in ``[since, until)``."""
+    """Find chats whose window closes in ``[since, until)``, soonest first."""
     chosen = [*scope.conditions, "w.expires_at >= %(since)s"]
     if until is not None:
         chosen.append("w.expires_at < %(until)s")
@@ -189,7 +189,7 @@ def find_closing_first(
 
 
 def load_row_data(chats: Sequence[int]) -> list[ChatRowData]:
-    """What rows show of these chats, in no order; one query."""
+    """Load the row data of the chats with one query, unordered."""
     with connection.cursor() as cursor:
         cursor.execute(ROW_DATA_SQL, [list(chats)])
         return [ChatRowData(*row) for row in cursor.fetchall()]
@@ -204,8 +204,8 @@ def closed_condition(scope: ListScope) -> str:
 
 
 def load_summary(channels: Sequence[int], *, me: int, most: int) -> tuple[Any, ...]:
-    """The clock, the list's version, the last warning's number; then how many wait for us, are mine, are unassigned,
-    each counted to ``most`` and no further."""
+    """Return the database time, the list version, the last reminder's ID, and three counts, each capped at ``most``:
+    chats that need a reply, assigned to me, and unassigned."""
     with connection.cursor() as cursor:
         cursor.execute(SUMMARY_SQL, {"channels": list(channels), "me": me, "most": most})
         row: tuple[Any, ...] = cursor.fetchone()
@@ -213,9 +213,9 @@ def load_summary(channels: Sequence[int], *, me: int, most: int) -> tuple[Any, .
 
 
 def find_people(query: str, *, api_channels: Sequence[int]) -> list[QuerySet[Contact]]:
-    """People by the beginnings of their names' words or digits of the phone, by the provider's id, by a whole number.
+    """Find contacts by name prefix, phone digits, provider ID or whole phone number.
 
-    Several questions and not one, because each has an index and "or" between them would have none.
+    Returns several querysets, because each can use an index and their OR could not.
     """
     found: list[QuerySet[Contact]] = [Contact.objects.filter(api_channel__in=list(api_channels), external_id=query)]
     if keys := search_keys(query):
@@ -228,12 +228,12 @@ def find_people(query: str, *, api_channels: Sequence[int]) -> list[QuerySet[Con
 
 
 def chat_owners(found: QuerySet[Contact]) -> QuerySet[Any, Any]:
-    """The contacts that have the chats of these: a merged one is found in the chats of the other, as ``owner``."""
+    """Return the contacts that own the chats. A merged contact's chats belong to the merge target (``owner``)."""
     return found.order_by().annotate(owner=Coalesce("merged_into", "pk")).values("owner")
 
 
 def search_chats(channels: Sequence[int], query: str) -> tuple[set[int], dict[int, int]]:
-    """The chats a search finds: by the person, and by what was said (chat -> its newest such message)."""
+    """Search chats. Return chat IDs found by contact, and chat ID -> newest matching message ID."""
     named: set[int] = set()
     for found in find_people(query, api_channels=list(ApiChannel.objects.values_list("pk", flat=True))):
         named.update(pk for pk, _moment in _chats_among(chat_owners(found), CHATS_OF_CONTACTS_SQL, channels))
@@ -253,8 +253,8 @@ def search_chats(channels: Sequence[int], query: str) -> tuple[set[int], dict[in
 
 
 def _chats_among(found: QuerySet[Any], of_chats: str, channels: Sequence[int]) -> list[tuple[int, Any]]:
-    """What was found, as chats of these channels. Found first and on its own: PostgreSQL would else walk through all
-    chats from the newest and look at the words of each."""
+    """Return the chats of the found rows. MATERIALIZED keeps PostgreSQL from walking all chats, newest first, to match
+    their text one by one."""
     sql, params = found.query.sql_with_params()
     with connection.cursor() as cursor:
         cursor.execute(f"WITH found AS MATERIALIZED ({sql}) {of_chats}", [*params, list(channels), MAX_HITS])

@@ -1,7 +1,7 @@
-"""The list of chats: what its address asks for, in groups by what the window allows, a page at a time.
+"""Chat list: parameters from the query string, groups by window state, one page at a time.
 
-Pages go by keyset: the cursor names the last row's group, sort value and id, so that the thousandth page costs
-what the first one does. At most one query for each group, and a few for all rows together.
+Keyset pagination: the cursor names the last row's group, sort value and ID, so that every page costs the same. At most
+one query per group, and a few for all rows together.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from . import finding
 from .rows import ChatRow
 
 PAGE = 40
-MAX_COUNTED = 99  # a number beside a tab is not worth counting further
+MAX_COUNTED = 99  # counts above this are shown as 99+
 
 CLOSING, OPEN, CLOSED, NEWEST = "closing", "open", "closed", "newest"
 GROUPS: dict[str, Promise] = {
@@ -49,12 +49,12 @@ SORTS: dict[str, Promise] = {
     TIME_LEFT: gettext_lazy("Least time left first"),
     NEWEST: gettext_lazy("Newest first"),
 }
-LIVE = "live"  # a status of its own: all that is not over
+LIVE = "live"  # pseudo-status: not closed
 
 
 @dataclass(frozen=True, kw_only=True)
 class ChatListParams:
-    """What the list shows, as its address says."""
+    """Filters, order and cursor of the list, from the query string."""
 
     tab: str = ALL
     query: str = ""
@@ -63,7 +63,7 @@ class ChatListParams:
     window: str = ""
     sort: str = CLOSING
     cursor: tuple[str, datetime, int] | None = None  # group, sort value, id of the last row of the page before
-    current: int | None = None  # the chat that is open beside it
+    current: int | None = None  # the open chat
 
     @classmethod
     def from_request(cls, request: HttpRequest, *, current: int | None = None) -> ChatListParams:
@@ -82,7 +82,7 @@ class ChatListParams:
 
     @property
     def kept(self) -> dict[str, str]:
-        """What every link of the desk carries along; nothing where it is as usual."""
+        """Return the parameters that differ from the defaults. Every link of the desk keeps them."""
         said = {
             "tab": "" if self.tab == ALL else self.tab,
             "q": self.query,
@@ -95,7 +95,7 @@ class ChatListParams:
 
     @property
     def filters(self) -> int:
-        """How many of the filters are set, beside the tab and the search."""
+        """Count the filters that are set, without tab and search."""
         return sum(key in self.kept for key in ("channel", "status", "window", "sort"))
 
     @property
@@ -110,7 +110,7 @@ class ChatGroup:
     key: str
     title: Promise | str
     rows: list[ChatRow]
-    has_title: bool  # not on a page that goes on with the group of the page before
+    has_title: bool  # False if the page continues the previous page's group
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,7 +124,7 @@ class ChatPage:
 
 
 def build_list_page(wanted: ChatListParams, *, channels: Sequence[int], user: Any, now: datetime) -> ChatPage:
-    """One page of the list."""
+    """Build one page of the list."""
     people, said = finding.search_chats(channels, wanted.query) if wanted.query else (set(), {})
     scope = _build_scope(wanted, channels=channels, user=user, now=now, hits=[*people | said.keys()])
     names = _group_names(wanted)
@@ -155,16 +155,16 @@ def build_list_page(wanted: ChatListParams, *, channels: Sequence[int], user: An
 
 @dataclass(frozen=True, kw_only=True)
 class ListSummary:
-    """What a list says besides its rows."""
+    """Data of the list besides its rows."""
 
     now: datetime
     version: str
-    last_warning: int  # a page that opens now is told only of what comes after
-    counts: dict[str, int]  # beside the tabs, counted to MOST_COUNTED + 1 and no further
+    last_warning: int  # a new page shows only later reminders
+    counts: dict[str, int]  # by tab, capped at MAX_COUNTED + 1
 
 
 def load_list_summary(channels: Sequence[int], *, user: Any) -> ListSummary:
-    """One query."""
+    """Load the summary with one query."""
     now, version, last, *counts = finding.load_summary(channels, me=user.pk, most=MAX_COUNTED + 1)
     return ListSummary(
         now=now,
@@ -175,7 +175,7 @@ def load_list_summary(channels: Sequence[int], *, user: Any) -> ListSummary:
 
 
 def _group_names(wanted: ChatListParams) -> list[str]:
-    """The groups of this list in their order; a search and "the newest first" have but one."""
+    """List the groups in order. A search and "newest first" have a single group."""
     if wanted.query or wanted.sort == NEWEST:
         return [NEWEST]
     return [name for name in GROUPS if wanted.window in ("", name)]
@@ -218,7 +218,7 @@ def _find_group(
 def _build_rows(
     found: list[tuple[str, finding.FoundChats]], wanted: ChatListParams, *, said: dict[int, int], now: datetime
 ) -> dict[int, ChatRow]:
-    """What is shown of these chats, by id: one query, and one for what a search found in them."""
+    """Build rows by chat ID: one query, and one more for search hits."""
     ids = [pk for _name, rows in found for pk, _value in rows]
     messages = {}
     if wanted.query:
@@ -255,7 +255,7 @@ def _build_row(
 
 
 def list_query_string(kept: dict[str, str]) -> str:
-    """The list's filter as the end of an address; nothing where it is as usual."""
+    """Return the parameters as a query string with ``?``, or an empty string."""
     said = {key: value for key, value in kept.items() if (key, value) != ("tab", ALL)}
     return f"?{urlencode(said)}" if said else ""
 
@@ -267,7 +267,7 @@ def _next_cursor(found: list[tuple[str, finding.FoundChats]]) -> str:
 
 
 def _parse_cursor(text: str) -> tuple[str, datetime, int] | None:
-    """The cursor in an address; None (the first page) where it is none of ours."""
+    """Parse a cursor. Return None (first page) for an invalid one."""
     group, _tilde, rest = text.partition("~")
     value, _tilde, pk = rest.rpartition("~")
     at, number = parse_iso_time(value), parse_int(pk)

@@ -1,7 +1,7 @@
-"""A line of the list of chats, and its HTML.
+"""One row of the chat list and its HTML.
 
-The HTML is one format string and not a page: forty of them stand in every list, and drawn by Django's pages they took
-more of the processor than all questions to the database together.
+The HTML is a format string instead of a template: a list has forty rows, and rendering them with Django templates took
+more CPU than all database queries together.
 """
 
 from __future__ import annotations
@@ -58,11 +58,11 @@ UNREAD = '<span class="badge" aria-label="{label}">{number}</span>'
 class ChatRow:
     shown: ChatRowData
     window: presentation.WindowView
-    moment: str  # of the last word, where no time that is left is shown in its place
-    received: str = ""  # when a last word reached us that was received late
+    moment: str  # of the last message; empty if the time left is shown
+    received: str = ""  # when a late message was received
     address: str
     is_current: bool
-    said: Message | None = None  # what a search found in it
+    said: Message | None = None  # search hit
     query: str = ""
 
     @cached_property
@@ -79,7 +79,7 @@ class ChatRow:
 
     @property
     def version(self) -> str:
-        """Changes when the row must be drawn anew."""
+        """Return a text that changes when the row must be redrawn."""
         shown, window = self.shown, self.window
         parts = (shown.last_message_at, shown.unread, shown.assignee, self.name, self.moment, self.is_warned)
         return " ".join(map(str, (*parts, shown.change_after_answer, window.expires_at, window.level, self.is_current)))
@@ -103,7 +103,7 @@ class ChatRow:
 
     @property
     def _ring(self) -> SafeString:
-        """The window's ring round the client's letters."""
+        """Render the window ring around the client's initials."""
         return fast_format_html(
             RING,
             level=self.window.level,
@@ -114,7 +114,7 @@ class ChatRow:
 
     @property
     def _words(self) -> SafeString | str:
-        """The last words of the chat, or those that a search found."""
+        """Render the last message, or the search hit."""
         if self.said is not None:
             return fast_format_html(FOUND_TEXT, title=_("Found:"), words=excerpt_around(self.said.text, self.query))
         if self.shown.change_after_answer and self.shown.unread:
@@ -126,7 +126,7 @@ class ChatRow:
 
     @property
     def _ends(self) -> SafeString:
-        """What is left of the window, else when the last word was said."""
+        """Render the time left in the window, or the time of the last message."""
         if not self.is_open:
             received = _("received late, %(at)s") % {"at": self.received} if self.received else ""
             return fast_format_html(
@@ -149,7 +149,7 @@ class ChatRow:
 
     @property
     def _mark(self) -> SafeString | str:
-        """How much is unread, else who answers."""
+        """Render the unread count, or the assignee."""
         unread, assignee = self.shown.unread, self.shown.assignee
         if unread:
             label = ngettext("%d unread", "%d unread", unread) % unread

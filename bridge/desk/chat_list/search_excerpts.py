@@ -1,4 +1,4 @@
-"""The words around what a search found."""
+"""Excerpts around search hits."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ WORD = re.compile(r"\w+")
 
 
 def excerpt_around(text: str, query: str) -> SafeString:
-    """The few words around the first that a search asked for, that one marked; it may stand there in another form."""
+    """Return the text around the first match, with the match in ``<mark>``. Matches other word forms by prefix."""
     plain = " ".join(text.split())
     beginnings = [word[: max(3, min(len(word) - 1, 6))] for word in WORD.findall(query.replace("ё", "е"))]
     found = None

@@ -1,4 +1,4 @@
-"""The client beside the chat: what the pane shows besides the contact itself."""
+"""Template context of the client pane."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class LinkedFile:
 
 
 def build_client_context(request: HttpRequest, conversation: Conversation, *, now: datetime) -> dict[str, Any]:
-    """For the pane's page; a fixed number of queries."""
+    """Build the context of the client pane with a fixed number of queries."""
     user: Any = request.user
     contact = conversation.contact
     people = merge_lookup.list_people(contact)
@@ -86,7 +86,7 @@ def build_client_context(request: HttpRequest, conversation: Conversation, *, no
 
 
 def last_template_values(conversation: Conversation) -> dict[str, str]:
-    """What the last template messages said for their variables, under the titles of these; the newest counts."""
+    """Return the values of recent template messages by variable title; newer values win."""
     sent = Message.objects.filter(conversation=conversation, kind=Message.Kind.TEMPLATE, template__isnull=False)
     rows: list[Any] = list(sent.order_by("-pk").values_list("template", flat=True)[:5])
     known = Template.objects.in_bulk({row["id"] for row in rows if row.get("id")}) if rows else {}

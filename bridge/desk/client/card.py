@@ -1,4 +1,4 @@
-"""What the client's pane shows for editing: the form, the number that messages go to, and the history."""
+"""Client card: the edit form, the delivery number, and the change history."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ MAX_CHANGES = 20
 
 @dataclass(frozen=True, kw_only=True)
 class CardField:
-    """One field of the form, with its label, what it holds and what is wrong with it."""
+    """One field of the edit form."""
 
     name: str
     label: str
     kind: str
     value: str
-    shown: str  # as the person saw it when the form was opened
+    shown: str  # the value when the form was opened, to detect concurrent edits
     complete: str
     limit: int
     error: str = ""
@@ -32,7 +32,7 @@ class CardField:
 
 @dataclass(frozen=True, kw_only=True)
 class CardChange:
-    """A line of the history."""
+    """One entry of the change history."""
 
     title: str
     old: str
@@ -67,7 +67,7 @@ def card_fields(
 
 
 def list_changes(conversation: Conversation, contact_ids: list[int], *, now: datetime) -> list[CardChange]:
-    """The last changes, the newest first."""
+    """List the latest changes, newest first."""
     rows = ContactChange.objects.filter(contact__in=contact_ids).select_related("by", "api_channel")
     return [
         CardChange(
@@ -82,6 +82,6 @@ def list_changes(conversation: Conversation, contact_ids: list[int], *, now: dat
 
 
 def delivery_number(conversation: Conversation) -> str:
-    """The number that messages go to, where it is not the phone on the card."""
+    """Return the number that messages go to if it differs from the phone on the card, else an empty string."""
     contact = conversation.contact
     return presentation.format_phone(contact.external_id) if contact_editing.differs_from_address(contact) else ""

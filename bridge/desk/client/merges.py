@@ -1,4 +1,4 @@
-"""Merged clients as the desk shows them: who they are, and to which number an answer goes."""
+"""Merged clients: the list for the client pane, and the number that replies go to."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from bridge.models import Contact, ContactMerge, Conversation
 
 @dataclass(frozen=True, kw_only=True)
 class MergedClient:
-    """A client that was merged into the one beside the chat."""
+    """A client that was merged into the client of this chat."""
 
     name: str
     number: str
-    merge: int | None  # that can still be undone
+    merge: int | None  # ID of the merge if it can still be undone
     who: str
     at: str
 
 
 def list_merged_clients(conversation: Conversation, *, user: Any, now: datetime) -> list[MergedClient]:
-    """The clients that were merged into this one; for the pane."""
+    """List the clients that were merged into the client of this chat."""
     contact = conversation.contact
     if not contact.has_merged:
         return []
@@ -49,7 +49,7 @@ def list_merged_clients(conversation: Conversation, *, user: Any, now: datetime)
 
 
 def reply_number(conversation: Conversation) -> str:
-    """The number to which an answer goes now, where several clients were merged."""
+    """Return the number that replies go to if clients were merged, else an empty string."""
     if not conversation.contact.has_merged:
         return ""
     merged = service_window.get_addressee_id(conversation)

@@ -1,4 +1,4 @@
-"""The panel over the box one writes in: what the registry says of the text, or the template that was picked."""
+"""Template panel of the composer: recognition results, the picker, or a template with its fields."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from templates_registry.preview import MAX_VALUE_LENGTH, TemplatePreview, build_
 from . import prefill
 
 PICKER_ROWS = 40
-MAX_OFFERS = 3  # templates that a shut window offers at once, before anybody asks for the list
-MIN_TEXT_LENGTH = 4  # characters; shorter text is not worth asking about while somebody types
+MAX_OFFERS = 3  # templates suggested at once when the window is closed
+MIN_TEXT_LENGTH = 4  # characters; shorter text is not matched while typing
 
 # RECOGNIZED: the box holds the template's text, and the two follow each other. PICKED: the box keeps its own text.
 RECOGNIZED, PICKED, HOLD = "recognized", "picked", "hold"
@@ -33,7 +33,7 @@ PICKER, NEAR_MISS, AMBIGUOUS, NOTICE = "picker", "near", "ambiguous", "says"
 
 @dataclass(frozen=True, kw_only=True)
 class TemplateChoice:
-    """A template to choose with the values already told, as JSON for its button."""
+    """One of several possible templates. ``values``: its values as JSON for the button."""
 
     template: Template
     words: str
@@ -52,7 +52,7 @@ class TemplatePanel:
     groups: list[selection.TemplateGroup] = field(default_factory=list)
     query: str = ""
     may_hold: bool = False
-    is_hold: bool = False  # of a picker: the template is for holding the text
+    is_hold: bool = False  # picker mode: the template announces a held text
 
     @property
     def css(self) -> str:
@@ -62,18 +62,18 @@ class TemplatePanel:
 
     @property
     def text(self) -> str:
-        """What the box holds while it follows the fields."""
+        """Return the text that the composer shows while it follows the fields."""
         return self.filling.rendering.text if self.filling and self.kind == RECOGNIZED else ""
 
 
 def sendable_templates(request: HttpRequest, conversation: Conversation) -> TemplateQuerySet:
-    """What this operator may send in this chat."""
+    """Find the templates that the user may send in this chat."""
     rows = Template.objects.all().visible_to(request.user).sendable().filter(api_channel=conversation.api_channel)
     return rows if conversation.api_channel.provider.sends_templates else rows.none()
 
 
 def can_recognize(conversation: Conversation, window: service_window.WindowState) -> bool:
-    """Whether text of this chat may go out as a template, so that it is worth asking the registry."""
+    """Return whether text of this chat may be sent as a template."""
     channel = conversation.api_channel
     return channel.provider.sends_templates and (not window.is_open or channel.template_in_window)
 
@@ -87,7 +87,7 @@ def build_picker(request: HttpRequest, conversation: Conversation, *, query: str
 def suggest_templates(
     request: HttpRequest, conversation: Conversation, window: service_window.WindowState
 ) -> list[selection.TemplateListItem]:
-    """Where only a template may go out: the first ones that this operator would look for."""
+    """Suggest the user's first templates if the window is closed."""
     if window.is_open:
         return []
     rows: Any = selection.order_for_user(sendable_templates(request, conversation), user=request.user)[:MAX_OFFERS]
@@ -97,7 +97,7 @@ def suggest_templates(
 def build_template_panel(
     conversation: Conversation, template: Template, values: Mapping[str, str], *, kind: str
 ) -> TemplatePanel:
-    """A template with its fields. Known values are put in by whoever opens it, once."""
+    """Build the panel of a template with its fields. Does not prefill values."""
     filled = build_preview(template, values)
     if filled is None:
         return TemplatePanel(kind=NOTICE, say=_("This template cannot be shown. Ask an admin to check it."))
@@ -105,7 +105,7 @@ def build_template_panel(
 
 
 def initial_values(conversation: Conversation, template: Template, told: Mapping[str, str]) -> dict[str, str]:
-    """What is known of the chat, and over it what has been told already."""
+    """Return values known from the chat, overridden by the given ones."""
     filled = build_preview(template, told)
     if filled is None:
         return {}
@@ -117,12 +117,12 @@ def initial_values(conversation: Conversation, template: Template, told: Mapping
 def recognize_text(
     conversation: Conversation, text: str, *, user: Any, window: service_window.WindowState, was_sent: bool
 ) -> TemplatePanel | None:
-    """What the registry says of this text; None where there is nothing to say. ``was_sent``: it came back refused."""
+    """Match the text with the templates and build the panel, or return None. ``was_sent``: it was refused."""
     if not can_recognize(conversation, window) or len(text.strip()) < MIN_TEXT_LENGTH:
         return None
     found = index_cache.recognize_template(conversation.api_channel, text)
     if window.is_open and found.outcome != MatchOutcome.TEMPLATE:
-        return None  # it goes out as plain text, whatever it is like
+        return None  # sent as plain text
     if found.outcome == MatchOutcome.NONE:
         if not was_sent:
             return None
@@ -149,7 +149,7 @@ def recognize_text(
 
 
 def _recognized(conversation: Conversation, template: Template, found: MatchResult) -> TemplatePanel:
-    """Exactly one template; where values are missing, with what is known of the chat."""
+    """Build the panel of the one matching template; prefill missing values."""
     if found.outcome == MatchOutcome.TEMPLATE:
         return build_template_panel(conversation, template, found.parameters, kind=RECOGNIZED)
     values = initial_values(conversation, template, found.parameters)
@@ -178,7 +178,7 @@ def _build_choice(template: Template, entry: IndexEntry, values: dict[str, str])
 
 
 def parse_choice(choice: str) -> dict[str, str]:
-    """The values of a ``TemplateChoice``'s button, back from the form."""
+    """Parse the values posted by a ``TemplateChoice`` button. Invalid input returns no values."""
     try:
         told = json.loads(choice) if len(choice) < 8 * MAX_VALUE_LENGTH else {}
     except ValueError:
@@ -189,7 +189,7 @@ def parse_choice(choice: str) -> dict[str, str]:
 
 
 def _find_template(entry: IndexEntry | None, *, user: Any) -> Template | None:
-    """The row, if this operator may see it."""
+    """Return the template if the user may see it."""
     if entry is None or not isinstance(entry.ident, int):
         return None
     return Template.objects.all().visible_to(user).select_related("api_channel").filter(pk=entry.ident).first()

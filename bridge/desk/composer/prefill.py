@@ -1,4 +1,4 @@
-"""What a chat already knows of a template's variables: the client's name, the request's number."""
+"""Prefilled values of template variables from the chat: the client's name, the request number."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NOT_A_PERSON_WORDS = re.compile(
     re.IGNORECASE,
 )
 REQUEST_WORDS = re.compile(r"\b(?:запрос|обращени|тикет|ticket|request|case_?(?:id|number))", re.IGNORECASE)
-# Where nobody labelled a variable its example speaks, if it is one of the names that examples use.
+# Without a label, an example that is a common first name marks a name variable.
 EXAMPLE_NAMES = frozenset(
     "анна иван мария пётр петр ольга елена сергей алексей дмитрий наталья екатерина игорь "
     "anna john jane maria peter alex pablo kate mary ivan".split()
@@ -26,7 +26,7 @@ EXAMPLE_NAMES = frozenset(
 
 
 def prefill_values(conversation: Conversation, pattern: TemplateDefinition) -> dict[str, str]:
-    """By the variables' keys; only what is known for certain to be meant."""
+    """Return values by variable key, only for variables whose meaning is clear."""
     ticket = tickets.get_current_ticket(conversation)
     found = {}
     for variable in pattern.variables:
@@ -49,13 +49,13 @@ def is_person_name(variable: Variable) -> bool:
 
 
 def shorten_name(name: str, example: str) -> str:
-    """As many words of the name as the example has: «Анна» for «Анна Соколова» where the example is «Мария»."""
+    """Return as many words of the name as the example has: «Анна» of «Анна Соколова» for the example «Мария»."""
     words = " ".join(name.split()).split(" ")
     wanted = len(example.split()) or len(words)
     return " ".join(words[:wanted])
 
 
 def _description(variable: Variable) -> str:
-    """What is said of a variable; a number says nothing."""
+    """Join the variable's name, label and hint. A numeric name is ignored."""
     name = "" if variable.name.isdigit() else variable.name
     return " ".join(filter(None, (name, variable.label, variable.hint)))

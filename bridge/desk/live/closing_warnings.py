@@ -1,4 +1,4 @@
-"""Warnings of closing windows, as the open desk shows them: at its edge, and as the browser's own notices."""
+"""Warnings about closing windows for the open desk: toasts and browser notifications."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from bridge.desk import presentation
 from bridge.message_text import render_preview
 from bridge.models import ClosingReminder
 
-MAX_SHOWN = 4  # more at once nobody reads; the rest is a number
+MAX_SHOWN = 4  # the rest is shown as a number
 
 
 def warnings_json(standing: closing_reminders.PendingReminders, *, now: datetime) -> dict[str, Any]:

@@ -1,10 +1,9 @@
-"""The idle poll, answered before anything else is done: one query, an empty answer.
+"""Fast path for idle polls: one query and an empty response.
 
-A desk asks every second and a half whether something changed, and nearly always nothing did. Whoever may look has a
-pass: signed by us, bound to the session, good for a minute and a half. It says who asks and which channels they see,
-so that the question needs neither session nor user nor permissions: one query tells whether the session still
-stands and whether the versions are those that the page shows. Everything else, and every change, is for the view
-(``chats.news``), which looks at all of it anew; so a pass opens nothing but the answer "nothing new".
+An open desk polls every 1.5 seconds, and almost always nothing has changed. Each page holds a poll token: signed, bound
+to the session, valid for 90 seconds. It names the user and their channels, so that the fast path loads neither session
+nor user nor permissions: one query checks that the session exists and that the page's versions are current. The view
+(``chats.poll_updates``) handles every change and checks everything again; the token alone gives no data.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ from . import presence, versions
 
 PATH = "/chats/updates/"
 SALT = "bridge.desk.live.polling"
-TOKEN_SECONDS = 90  # seconds; the list's version changes by the minute, and with each change comes a new pass
+TOKEN_SECONDS = 90  # the list's version changes every minute, and each change brings a new token
 
 UNCHANGED_SQL = f"""
 SELECT EXISTS (SELECT FROM django_session WHERE session_key = %(session)s AND expire_date > clock_timestamp())
@@ -34,7 +33,7 @@ SELECT EXISTS (SELECT FROM django_session WHERE session_key = %(session)s AND ex
    AND NOT EXISTS (SELECT FROM bridge_closingreminder WHERE id > %(warned)s AND (assignee_id = %(user)s
                    OR (assignee_id IS NULL AND chat_channel_id = ANY(%(channels)s))))
 """
-# An unread message in the open chat is something to say until the page reads it.
+# An unread message in the open chat is reported until the page marks it as seen.
 UNCHANGED_CHAT_SQL = f"""
    AND (SELECT unread = 0 FROM bridge_conversation WHERE id = %(chat)s AND chat_channel_id = ANY(%(channels)s))
    AND {versions.THREAD_VERSION_SQL} = %(thread)s
@@ -43,7 +42,7 @@ UNCHANGED_CHAT_SQL = f"""
 
 @dataclass(frozen=True)
 class PollingUser:
-    """As much of a user as the mark in an open chat needs."""
+    """The fields of a user that the presence mark needs."""
 
     pk: int
     name: str
@@ -53,7 +52,7 @@ class PollingUser:
 
 
 def fast_poll_middleware(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
-    """Middleware, in front of nearly all others."""
+    """Answer idle polls with 204. Middleware that runs before nearly all others."""
 
     def middleware(request: HttpRequest) -> HttpResponse:
         if request.path_info == PATH and request.method == "GET" and is_up_to_date(request):
@@ -64,7 +63,7 @@ def fast_poll_middleware(get_response: Callable[[HttpRequest], HttpResponse]) ->
 
 
 def issue_poll_token(request: HttpRequest, channels: Sequence[int]) -> str:
-    """A pass for who is signed in here."""
+    """Issue a poll token for the current user and session."""
     return signing.dumps(
         {
             "user": request.user.pk,
@@ -81,7 +80,7 @@ def has_poll_token(request: HttpRequest) -> bool:
 
 
 def is_up_to_date(request: HttpRequest) -> bool:
-    """Whether the page shows what there is. False also where that cannot be told from here."""
+    """Return whether the page is current. False also if the fast path cannot decide."""
     known = _read_poll_token(request)
     shown = request.GET
     chat = parse_int(shown.get("chat"))
@@ -106,7 +105,7 @@ def is_up_to_date(request: HttpRequest) -> bool:
 
 
 def _presence_version(request: HttpRequest, chat: int, reader: PollingUser) -> str:
-    """Leaves the mark that the view would leave, and sees whether the others' have changed."""
+    """Record the heartbeat like the view, and return the version of the others' presence."""
     is_here, writes = "away" not in request.GET, "writes" in request.GET
     return presence.record_heartbeat(chat, user=reader, writes=writes, is_here=is_here).version
 

@@ -1,7 +1,7 @@
-"""Who else has a chat open, and who is writing in it: short-lived marks in Valkey, left and read by the poll itself.
+"""Presence in open chats: who else is viewing or writing. Short-lived marks in Valkey, updated by each poll.
 
-Nothing depends on them: whatever the store does, the desk works on and merely shows nobody. They cost the database
-nothing, and are gone by themselves when a page is shut, a laptop sleeps or a network breaks.
+The desk works without them: if Valkey fails, it shows nobody. Marks expire when a page is closed, a laptop sleeps
+or the network breaks.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from bridge.desk import presentation
 
 logger = logging.getLogger(__name__)
 
-PRESENT_SECONDS = 8.0  # a desk in sight asks every second and a half; a slow one is not gone at once
+PRESENT_SECONDS = 8.0  # a visible desk polls every 1.5 s; allows for slow polls
 KEY_SECONDS = 60
 QUIET_SECONDS = 5.0  # how long a store in trouble is left alone
 
@@ -32,7 +32,7 @@ _quiet_until = 0.0
 
 @dataclass(frozen=True, kw_only=True)
 class Presence:
-    """Everybody but the reader: those who write, and those who only look."""
+    """Other users in the chat: those who write, and those who only view it."""
 
     writing: list[str]
     looking: list[str]
@@ -62,7 +62,7 @@ NO_PRESENCE = Presence(writing=[], looking=[])
 
 
 def record_heartbeat(conversation_id: int, *, user: Any, writes: bool, is_here: bool) -> Presence:
-    """Leave the reader's own mark where they are before the page, and say who else has left one lately."""
+    """Record the user's presence if the page is visible, and return the presence of others."""
     global _quiet_until
     if time.monotonic() < _quiet_until:
         return NO_PRESENCE

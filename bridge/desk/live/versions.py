@@ -1,9 +1,8 @@
-"""What the open pages poll: one short text for the list and one for the thread; another one means "draw anew".
+"""Versions of the chat list and of a thread: short hashes that change when an open page must update.
 
-Why polling and not server-sent events: a poll that finds nothing new costs one indexed query and an empty answer
-(see ``polling``), needs no held connection (our web threads are few, and a proxy, a sleeping laptop or a change of
-network breaks streams in ways one only sees later), and survives a restart of anything without a word. At one
-request in a second and a half, words are on the screen well within two seconds.
+Why polling instead of server-sent events: an idle poll costs one indexed query and an empty response (see
+``polling``), holds no connection (web threads are few, and proxies, sleeping laptops and network changes break
+streams unnoticed), and survives restarts. With a poll every 1.5 seconds, new messages appear within two seconds.
 """
 
 from __future__ import annotations
@@ -16,8 +15,8 @@ from django.db import connection
 NEWEST_CHATS = 60
 NEWEST_MESSAGES = 60
 
-# The newest chats of these channels, each by the index that the list itself goes by. What changes further down shows
-# within the minute: the version changes by the minute too, because rows say how much time is left.
+# The newest chats of the channels, read through the list's own indexes. Changes further down appear within a minute,
+# because the version also changes every minute to refresh the time left.
 LIST_VERSION_SQL = f"""(
 SELECT left(md5(string_agg(concat_ws(',', id, last_message_at, unread, assignee_id, request_status), ';'
                            ORDER BY last_message_at DESC, id DESC)), 12)
@@ -28,7 +27,7 @@ FROM (SELECT c.* FROM unnest(%(channels)s::bigint[]) AS channel(id) CROSS JOIN L
       ORDER BY last_message_at DESC, id DESC LIMIT {NEWEST_CHATS}) newest
 )"""
 
-# Messages and their ticks, the tries of those not settled, the window, the requests, what is held, who it is.
+# Messages and statuses, deliveries of unsettled messages, window, requests, held replies, uploads, contact.
 THREAD_VERSION_SQL = f"""(
 WITH recent AS (
     SELECT id, status, reason, created_at, reactions, shown FROM bridge_message

@@ -1,7 +1,7 @@
-"""A message of the thread as HTML.
+"""HTML of the messages in a thread.
 
-What every message has is a format string and not a page: a thread has fifty of them. What few have (a quote, files,
-reactions, what went wrong) are pages that are drawn only where they are needed.
+Common parts are format strings instead of templates for speed: a thread has fifty messages. Rare parts (quotes, files,
+reactions, problems) are templates that are rendered only where needed.
 """
 
 from __future__ import annotations
@@ -39,18 +39,18 @@ META = (
 REPLY = '<a class="reply" href="{href}" data-reply="{pk}" title="{words}" aria-label="{words}">{icon}</a>'
 TICKS = '<span class="ticks {status}" title="{words}">{icon}<span class="unseen">{words}</span></span>'
 LINE = 'data-key="{key}" data-version="{version}"{of}{hidden}'
-FORM = ' data-form="{key}"'  # the draft that it was: every tab that still shows that draft learns of it
+FORM = ' data-form="{key}"'  # key of its draft, so that other tabs with that draft notice the sending
 FOLD_OF, HIDDEN = ' data-of="{ticket}"', SafeString(" hidden")
 AUTHOR, UNSEEN = '<span class="cut">{words}</span>', '<span class="unseen">{words}</span>'
 RECEIVED = ' title="{words}"'
 LATE = '<span class="late" title="{words}">{says}</span><span class="unseen">{words}</span>'
 TEXT = '<div class="text{css}" dir="auto">{html}</div>'
 
-TemplateRenderer = Callable[..., SafeString]  # a page by its name, with what it needs besides the thread's own context
+TemplateRenderer = Callable[..., SafeString]  # renders a template by name, with extra context
 
 
 def line_attributes(item: ThreadItem) -> SafeString:
-    """What the script that keeps a thread fresh must know of each of its lines."""
+    """Render the data attributes that live.js needs on each thread item."""
     of = fast_format_html(FOLD_OF, ticket=item.of) if item.of else ""
     hidden = HIDDEN if item.of and item.is_folded else ""
     return fast_format_html(LINE, key=item.key, version=item.version, of=of, hidden=hidden)
@@ -58,13 +58,13 @@ def line_attributes(item: ThreadItem) -> SafeString:
 
 @dataclass(frozen=True, kw_only=True)
 class BubbleRenderer:
-    """Draws the messages of one chat."""
+    """Renders the messages of one chat."""
 
-    client: str  # by name
-    why: Callable[[int], str]  # the address of a message's why line
-    reply: Callable[[int], str] | None  # the address of a reply that quotes a message, where the provider shows quotes
+    client: str  # name
+    why: Callable[[int], str]  # URL of a message's delivery trail
+    reply: Callable[[int], str] | None  # URL of a reply that quotes a message; None if unsupported
     piece: TemplateRenderer
-    is_erased: bool = False  # the words of both sides went with the person
+    is_erased: bool = False  # the client's data was erased
 
     def html(self, item: ThreadItem) -> SafeString:
         view: Any = item.message
@@ -114,7 +114,7 @@ class BubbleRenderer:
         )
 
     def _meta(self, view: MessageView, *, moment: str) -> SafeString:
-        """Who wrote it and when, how it went; a click tells all of that."""
+        """Render author, time and status, linked to the delivery trail."""
         pk, how = view.message.pk, _("Delivery details")
         received = _("Received %(at)s") % {"at": view.received_at} if view.received_at else ""
         return fast_format_html(

@@ -1,4 +1,4 @@
-"""The why line: the stations a message passed, on what ground, and where it stands now. In words."""
+"""Delivery trail of a message: steps, reasons, attempts, outcome and subscribers, in words."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Status = Message.Status
 
 @dataclass(frozen=True, kw_only=True)
 class AttemptLine:
-    """One attempt, in a sentence; ``answer`` is what the other side said, cut and redacted."""
+    """One attempt as a sentence. ``answer``: the response, truncated and redacted."""
 
     sentence: str
     answer: str
@@ -35,7 +35,7 @@ class AttemptLine:
 
 @dataclass(frozen=True, kw_only=True)
 class SubscriberLine:
-    """A watcher and how its event went."""
+    """A subscriber and the delivery of its event."""
 
     name: str
     sentence: str
@@ -52,7 +52,7 @@ class DeliveryTrail:
 
 
 def build_trail(message: Message, *, now: datetime) -> DeliveryTrail:
-    """The why line of one message of either side: what was known of it, each try, and who else was told."""
+    """Build the delivery trail of an inbound or outbound message."""
     deliveries = list(Delivery.objects.filter(message=message).select_related("api_channel").order_by("pk"))
     tries = _attempt_lines([delivery.pk for delivery in deliveries])
     own = [one for one in deliveries if one.kind == Delivery.Kind.MESSAGE]
@@ -109,7 +109,7 @@ def _describe_decision(decision: DeliveryDecision) -> AttemptLine:
 
 
 def _subscriber_line(event: Delivery, tries: list[AttemptLine], *, now: datetime) -> SubscriberLine:
-    """What became of the event for one watcher."""
+    """Describe the delivery of the event to one subscriber."""
     if event.state == Delivery.State.DELIVERED and event.finished_at:
         said = _("delivered, %(at)s") % {"at": presentation.format_exact_moment(event.finished_at, now=now)}
     elif event.state in Delivery.UNFINISHED and event.attempts:
@@ -139,19 +139,19 @@ def _trail_steps(message: Message, delivery: Delivery | None) -> Iterator[TrailS
 
 
 def _last_steps(message: Message) -> tuple[str, str]:
-    """How the attempt and the arrival stand, from the message's status."""
+    """Return the states of the attempt and arrival steps."""
     if message.status in (Status.DELIVERED, Status.READ):
         return PASSED, PASSED
     if message.status == Status.SENT:
         return PASSED, CURRENT
     if message.status == Status.FAILED:
-        # The provider took it and could not deliver it, or it never got that far.
+        # The provider accepted but could not deliver the message, or sending failed.
         return (PASSED, STOPPED) if message.reason == "provider_failed" else (STOPPED, AHEAD)
     return CURRENT, AHEAD
 
 
 def _reasons(message: Message, *, now: datetime) -> Iterator[str]:
-    """Why it went the way it went: what was known of the window when it was handed in."""
+    """Explain the route: author, template and the window at the time of submission."""
     author = presentation.person_name(message.author)
     handed_in = {"at": presentation.format_exact_moment(message.created_at, now=now), "author": author}
     yield (_("%(author)s, %(at)s.") if author else _("Submitted through the API, %(at)s.")) % handed_in
@@ -172,7 +172,7 @@ def _reasons(message: Message, *, now: datetime) -> Iterator[str]:
 
 
 def _template_reasons(message: Message) -> Iterator[str]:
-    """Which template it is, how it was found, and with which values."""
+    """Name the template, how it was chosen, and its values."""
     template = message.template
     if not template:
         return

@@ -1,6 +1,6 @@
-"""What a message is besides its text: a quote, reactions, a place, cards, an order, that it was edited or taken back.
+"""Parts of a message besides its text: quote, reactions, location, contact cards, order, edits, deletion.
 
-``Message.shown`` comes from outside: every value is taken as text, and an address is a link only if it is a web one.
+``Message.shown`` is external data: every value is treated as text, and only http(s) URLs become links.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class ContactCard:
 
 @dataclass(frozen=True, kw_only=True)
 class MessageExtras:
-    """Ready to be shown; every part may be empty."""
+    """Parts ready for display; each may be empty."""
 
     tags: Sequence[str] = ()
     quoted: QuotedMessage | None = None
@@ -53,12 +53,12 @@ class MessageExtras:
     advert_body: str = ""
     former: Sequence[str] = ()
     is_revoked: bool = False
-    says_it_all: bool = False  # the parts above say what the text says in words
-    reactions: Sequence[tuple[str, bool]] = ()  # emoji, whether it is ours
+    says_it_all: bool = False  # the parts repeat the text, so the text is hidden
+    reactions: Sequence[tuple[str, bool]] = ()  # (emoji, is_ours)
 
     @property
     def has_parts(self) -> bool:
-        """Whether there is something besides text, tags and a quote."""
+        """Return whether there are parts besides text, tags and a quote."""
         return bool(self.place or self.map or self.cards or self.pairs or self.advert or self.advert_title)
 
 
@@ -98,7 +98,7 @@ def build_extras(message: Message, *, now: datetime) -> MessageExtras:
 
 
 def _number_tags(message: Message) -> Iterable[str]:
-    """The number of a merged client that it came from or went to; the chat's own number needs no words."""
+    """Yield the number of a merged client that the message came from or went to."""
     if message.merged_contact is not None:
         number = merges.contact_number(message.merged_contact)
         is_ours = message.direction == Message.Direction.OUTBOUND
@@ -106,7 +106,7 @@ def _number_tags(message: Message) -> Iterable[str]:
 
 
 def _message_tags(what: str, shown: Mapping[str, Any], *, now: datetime) -> Iterable[str]:
-    """The small words over a message."""
+    """Yield the tags above a message."""
     if shown.get("forwarded"):
         yield (
             _("Forwarded many times")
@@ -136,7 +136,7 @@ def _message_tags(what: str, shown: Mapping[str, Any], *, now: datetime) -> Iter
 
 
 def _table_rows(what: str, shown: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
-    """A table of two columns: an order's lines, a form's answers."""
+    """Yield the rows of a two-column table: order lines or form answers."""
     if what == "order":
         yield from describe_order_lines(shown)
     elif what == "flow":
@@ -165,7 +165,7 @@ def _format_birthday(text: str) -> str:
 
 
 def build_quote(message: Message | None) -> QuotedMessage | None:
-    """A message as it is shown above one that answers it."""
+    """Build the quote of a message, shown above its reply."""
     if message is None:
         return None
     words = " ".join(message.localized_text.split()) or _("file")
@@ -179,7 +179,7 @@ def build_quote(message: Message | None) -> QuotedMessage | None:
 
 
 def scalar_text(value: Any) -> str:
-    """A scalar from outside as text; nothing else is shown."""
+    """Return an external scalar as text, at most 1,000 characters; an empty string for other types."""
     return str(value)[:1000] if isinstance(value, str | int | float) and not isinstance(value, bool) else ""
 
 

@@ -1,4 +1,4 @@
-"""One message as the thread shows it: who said it, when, with which files, and how it went."""
+"""View model of one message in the thread: author, time, files, status and possible actions."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from . import extras
 
 Status = Message.Status
 UNSETTLED = (Status.PENDING, Status.SENDING, Status.UNKNOWN, Status.FAILED)
-ACCEPT_UNKNOWN = "leave"  # of what may have been sent: that is good enough
+ACCEPT_UNKNOWN = "leave"  # action: accept an unknown outcome
 RESENDABLE = (Delivery.State.DEAD, Delivery.State.UNKNOWN, Delivery.State.CANCELLED)
 TICK_ICONS = {
     Status.PENDING: "clock",
@@ -39,13 +39,13 @@ class FileView:
     name: str
     href: str
     is_picture: bool
-    says: str = ""  # in place of a file that is not here
-    again: int | None = None  # one that did not come: it can be asked for once more
+    says: str = ""  # shown in place of a missing file
+    again: int | None = None  # attachment ID if the download can be retried
 
 
 @dataclass(frozen=True, kw_only=True)
 class HeldReplyView:
-    """A reply that waits for the client to write."""
+    """A reply held until the client writes."""
 
     reply: HeldReply
     now: datetime
@@ -63,9 +63,9 @@ class HeldReplyView:
 class MessageView:
     message: Message
     attachments: Sequence[Attachment] = ()
-    held_since: str = ""  # of a text that had been held until the client wrote
-    delivery: Delivery | None  # of a message that is not settled
-    may_write: bool  # free text may go out now
+    held_since: str = ""  # set if the text was held until the client wrote
+    delivery: Delivery | None  # set if the message is not settled
+    may_write: bool  # free text is allowed now
     now: datetime
 
     @property
@@ -90,7 +90,7 @@ class MessageView:
 
     @property
     def at(self) -> str:
-        """When it was written; with the day where it reached us on another one."""
+        """Return the time of writing, with the day if the message was received on another day."""
         at, received = self.message.written_at, self.message.created_at
         if timezone.localtime(at).date() == timezone.localtime(received).date():
             return presentation.format_clock(at)
@@ -98,7 +98,7 @@ class MessageView:
 
     @property
     def received_at(self) -> str:
-        """When a message reached us that was received late; the window goes by the time when it was written."""
+        """Return the time of receipt of a late message. The window counts from the time of writing."""
         return (
             presentation.format_moment(self.message.created_at, now=self.now) if self.message.is_received_late else ""
         )
@@ -109,7 +109,7 @@ class MessageView:
 
     @property
     def trouble(self) -> str:
-        """The sentence under a message that is not where it should be."""
+        """Return the sentence about a failed, unknown or delayed message, or an empty string."""
         if self.message.status in (Status.FAILED, Status.UNKNOWN):
             return self.message.sentence
         if self.delivery is not None and self.delivery.reason and self.delivery.state == Delivery.State.PENDING:
@@ -149,7 +149,7 @@ class MessageView:
         message, delivery = self.message, self.delivery
         parts: tuple[object, ...] = (message.status, message.reason, message.created_at.timestamp())
         if not message.text and not self.attachments:
-            parts += ("empty",)  # erased, perhaps while somebody looks at it
+            parts += ("empty",)  # erased, possibly while the chat is open
         if message.shown or message.reactions:
             parts += (zlib.crc32(repr((message.shown, message.reactions, message.text)).encode()),)
         parts += tuple(one.state for one in self.attachments if one.state != Attachment.State.AVAILABLE)
@@ -159,7 +159,7 @@ class MessageView:
 
 
 def _build_file_view(attachment: Attachment) -> FileView:
-    """A stored file is ours to show; a foreign address is only ever a link, and only a web one."""
+    """Build the view of a file. External URLs are only linked, and only if http(s)."""
     name = attachment.name or attachment.url.rsplit("/", 1)[-1][:80] or _("file")
     if attachment.file:
         return FileView(name=name, href=f"/files/{attachment.pk}/", is_picture=attachment.mime in INLINE_TYPES)

@@ -1,4 +1,4 @@
-"""One chat as it is read: days divided, requests marked where one ends and the next begins, earlier ones folded."""
+"""One page of a thread: messages with day separators, request marks, and folded earlier requests."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from bridge.models import Attachment, Conversation, Delivery, Draft, HeldReply, 
 from .message_view import UNSETTLED, HeldReplyView, MessageView
 
 PAGE = 50  # messages at a time
-MESSAGES_AFTER = 20  # messages below the one that a page was opened at
-MAX_REQUESTS = 20  # earlier requests beside the thread
+MESSAGES_AFTER = 20  # messages shown below the requested one
+MAX_REQUESTS = 20  # requests listed in the client pane
 
-# Plain SQL where Django would take longer to put the question together than PostgreSQL to answer it.
+# Plain SQL, because Django takes longer to build these queries than PostgreSQL to answer them.
 TICKETS_SQL = "SELECT * FROM bridge_ticket WHERE conversation_id = %s ORDER BY id DESC LIMIT %s"
 MESSAGES_SQL = """
 SELECT * FROM bridge_message WHERE conversation_id = %(chat)s AND (%(before)s::bigint IS NULL OR id < %(before)s)
@@ -38,15 +38,15 @@ WHERE conversation_id = %(chat)s AND (state = 'held' OR message_id = ANY(%(ours)
 
 @dataclass(frozen=True, kw_only=True)
 class ThreadItem:
-    """One line of the thread: a day, a mark between requests, a fold, or a message."""
+    """One item of the thread: a day, a mark between requests, a fold, or a message."""
 
-    key: str  # the same line at every drawing
-    version: str = ""  # another one: draw it anew
+    key: str  # stable across updates
+    version: str = ""  # the item is redrawn when it changes
     words: str = ""  # of a day, a mark or a fold
     message: MessageView | None = None
     held: HeldReplyView | None = None
-    fold: Ticket | None = None  # this line opens and shuts an earlier request
-    of: int | None = None  # the earlier request to whose fold this line belongs
+    fold: Ticket | None = None  # this item expands or collapses an earlier request
+    of: int | None = None  # the earlier request whose fold contains this item
     is_folded: bool = False
 
     @property
@@ -57,9 +57,9 @@ class ThreadItem:
 @dataclass(frozen=True, kw_only=True)
 class ThreadPage:
     items: list[ThreadItem]
-    earlier: int | None  # messages before this id are on the page before; None: this is the beginning
+    earlier: int | None  # ID where the previous page ends; None at the beginning
     is_newest: bool
-    at: int | None = None  # the message at which it was opened
+    at: int | None = None  # the requested message
 
 
 def build_thread_page(
@@ -71,7 +71,7 @@ def build_thread_page(
     now: datetime,
     at: int | None = None,
 ) -> ThreadPage:
-    """The newest messages, those before an id, or those around the message ``at``; a fixed number of queries."""
+    """Build the page of the newest messages, those before an ID, or those around ``at``. Fixed number of queries."""
     if at is not None:
         before = _end_of_page_at(conversation, at)
     values = {"chat": conversation.pk, "before": before, "limit": PAGE + 1}
@@ -97,9 +97,9 @@ def build_thread_page(
 
 
 def _in_written_order(messages: Sequence[Message]) -> list[Message]:
-    """Put a client's messages that nothing of ours stands between into the order in which they were written.
+    """Sort each run of consecutive inbound messages by time of writing.
 
-    A message that reached us late stays below the answers that were given without it.
+    A late message stays below the replies that were sent before it arrived.
     """
     ordered: list[Message] = []
     for _group, run in groupby(messages, key=lambda one: (one.direction, one.ticket_id)):
@@ -110,13 +110,13 @@ def _in_written_order(messages: Sequence[Message]) -> list[Message]:
 
 
 def _written_at(message: Message) -> datetime:
-    """By the provider's clock to the second, also where a message was not late enough to be marked."""
+    """Return the time of writing by the provider's clock; the time of receipt if that clock is wrong."""
     at = message.provider_time
     return message.created_at if at is None or message.details.get("odd_clock") else min(at, message.created_at)
 
 
 def find_message_id(conversation: Conversation, asked: str) -> int | None:
-    """The message that an address means: its id, or ``r12`` for where the request № 12 begins."""
+    """Return the message ID for a URL value: a message ID, or ``r12`` for the first message of request № 12."""
     rows = Message.objects.filter(conversation=conversation)
     number = asked.removeprefix("r")
     if parse_int(number) is None:
@@ -126,14 +126,14 @@ def find_message_id(conversation: Conversation, asked: str) -> int | None:
 
 
 def _end_of_page_at(conversation: Conversation, at: int) -> int | None:
-    """The id before which the page ends that shows ``at`` with some of what follows; None: the newest page does."""
+    """Return the end ID of the page that shows ``at`` and some later messages; None for the newest page."""
     following = Message.objects.filter(conversation=conversation, pk__gt=at).order_by("pk").values_list("pk", flat=True)
     ids = list(following[: MESSAGES_AFTER + 1])
     return ids[-1] if len(ids) > MESSAGES_AFTER else None
 
 
 def list_requests(conversation: Conversation) -> list[Ticket]:
-    """The chat's requests, the newest first."""
+    """List the chat's requests, newest first."""
     return list(Ticket.objects.raw(TICKETS_SQL, [conversation.pk, MAX_REQUESTS]))
 
 
@@ -142,7 +142,7 @@ def find_live_ticket(tickets: Sequence[Ticket]) -> Ticket | None:
 
 
 def find_draft(conversation: Conversation, user: Any) -> Draft | None:
-    """What this operator has not sent. A copy that a slow tab stored after it was sent does not count."""
+    """Return the user's draft. Ignores a copy that a slow tab saved after the draft was sent."""
     draft = Draft.objects.filter(conversation=conversation, user=user).first()
     if draft and draft.key and Message.objects.filter(conversation=conversation, form_key=draft.key).exists():
         return None
@@ -150,7 +150,7 @@ def find_draft(conversation: Conversation, user: Any) -> Draft | None:
 
 
 def _held_replies(conversation: Conversation, shown: Sequence[Message]) -> list[HeldReply]:
-    """Those that wait, and those that became one of these messages."""
+    """List pending held replies, and those that became one of the messages."""
     ours = [message.pk for message in shown if message.direction == Message.Direction.OUTBOUND]
     held = list(HeldReply.objects.raw(HELD_SQL, {"chat": conversation.pk, "ours": ours}))
     prefetch_related_objects(held, "author")
@@ -182,12 +182,12 @@ def _build_views(
 
 @dataclass(kw_only=True)
 class _ThreadBuilder:
-    """Messages with what stands between them. Requests that are over are folded, but for the newest one."""
+    """Builds thread items from messages. Closed requests are folded, except the newest one."""
 
     tickets: Sequence[Ticket]
     unfolded: set[int | None]
     now: datetime
-    current: int | None = None  # the request of the line before
+    current: int | None = None  # the request of the previous item
     day: Any = None
     by_id: dict[int, Ticket] = field(init=False)
     keys: set[str] = field(default_factory=set)
@@ -211,14 +211,14 @@ class _ThreadBuilder:
             yield from self._ended()
 
     def _with_own_key(self, item: ThreadItem, view: MessageView) -> ThreadItem:
-        """The messages of two live requests may alternate: then each begins, and ends, more than once."""
+        """Make the key unique: messages of two live requests may alternate, so a mark can occur more than once."""
         if item.key in self.keys:
             item = replace(item, key=f"{item.key}-{view.message.pk}")
         self.keys.add(item.key)
         return item
 
     def _before(self, view: MessageView) -> Iterator[ThreadItem]:
-        """The end of the request before, the beginning of the next one, a new day."""
+        """Yield the marks before a message: end of a request, begin of the next, new day."""
         message = view.message
         is_next = message.ticket_id is not None and message.ticket_id != self.current
         was = self.current
@@ -230,7 +230,7 @@ class _ThreadBuilder:
                 yield self._fold(self.by_id[message.ticket_id or 0])
                 self.day = None
             elif self._folds(was):
-                self.day = None  # the day's line may lie in the fold
+                self.day = None  # the day separator may be inside the fold
         local = timezone.localtime(message.created_at).date()
         if local != self.day:
             self.day = local
@@ -249,7 +249,7 @@ class _ThreadBuilder:
             yield ThreadItem(key=f"begun-{message.ticket_id}", words=begun)
 
     def _folds(self, ticket_id: int | None) -> bool:
-        """Whether a request may be folded: it is over, and there is a newer one."""
+        """Return whether a request can be folded: closed, and not the newest."""
         ticket = self.by_id.get(ticket_id or 0)
         return ticket is not None and ticket.status in Ticket.ENDED and ticket.pk != self.tickets[0].pk
 
@@ -263,7 +263,7 @@ class _ThreadBuilder:
         )
 
     def _ended(self) -> Iterator[ThreadItem]:
-        """The mark where a request was closed, solved…; nothing while it lives."""
+        """Yield the mark where a request was closed or solved."""
         ticket = self.by_id.get(self.current or 0)
         if ticket is None or (ticket.status not in Ticket.ENDED and ticket.status != Ticket.Status.SOLVED):
             return

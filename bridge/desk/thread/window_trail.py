@@ -1,4 +1,4 @@
-"""The why line of what a client wrote: when, by whose clock, and what it did to the window."""
+"""Delivery trail of an inbound message: times, and its effect on the service window."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class TrailStep:
 
 @dataclass(frozen=True, kw_only=True)
 class WindowEffect:
-    """What a client's message did to the window, and until when it held it open."""
+    """Effect of an inbound message on the window. ``until``: the resulting expiry."""
 
     what: str
     until: datetime | None = None

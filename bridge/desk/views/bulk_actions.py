@@ -1,7 +1,7 @@
-"""Many requests at once: given to somebody, closed, moved to a status; and taken back again.
+"""Bulk actions on requests: assign, change the status, undo.
 
-Each request changes in its own short transaction, by the same functions as a single one, so that those who track
-changes hear of every one. What was changed travels in a signed note in the address: it is what "undo" works from.
+Each request changes in its own short transaction and through the same functions as a single change, so that
+subscribers get every event. A signed token in the URL lists the changes; undo reads it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from bridge.desk import access, presentation
 from bridge.desk.parameters import parse_int
 from bridge.models import Ticket
 
-MAX_REQUESTS = 200  # as many as a page may ever hold
+MAX_REQUESTS = 200  # at most this many at once
 SALT = "bridge.desk.views.bulk_actions"
 UNDO_SECONDS = 15 * 60  # seconds
 STATUS, ASSIGNEE = "status", "assignee"
@@ -43,7 +43,7 @@ STATUS_ACTIONS = (
 
 @dataclass(frozen=True, kw_only=True)
 class BulkResult:
-    """What was done last, in a sentence; ``note`` undoes it, unless it is empty."""
+    """Result of the last bulk action. ``note``: token that undoes it; empty if nothing can be undone."""
 
     sentence: str
     note: str = ""
@@ -52,12 +52,12 @@ class BulkResult:
 @login_required
 @require_POST
 def change_requests(request: HttpRequest) -> HttpResponse:
-    """The chosen requests: ``assignee`` or ``status`` for all of them."""
+    """Assign the selected requests, or change their status."""
     chosen = [pk for text in request.POST.getlist("ticket")[:MAX_REQUESTS] if (pk := parse_int(text)) is not None]
     found = list(_visible_tickets(request).filter(pk__in=chosen).order_by("pk"))
     if "assign" in request.POST:
         given = request.POST.get("assignee", "")
-        field, value = ASSIGNEE, (parse_int(given) or 0) if given else None  # 0 is nobody's number
+        field, value = ASSIGNEE, (parse_int(given) or 0) if given else None  # 0 matches no user
         already = sum(ticket.assignee_id == value for ticket in found)
         changed = _assign_tickets(request, found, wanted=value)
     else:
@@ -72,7 +72,7 @@ def change_requests(request: HttpRequest) -> HttpResponse:
 @login_required
 @require_POST
 def undo_change(request: HttpRequest) -> HttpResponse:
-    """Back to what it was, where nobody has changed it again since."""
+    """Undo a bulk action for requests that have not changed since."""
     note = _load_undo_token(request, request.POST.get("note", ""))
     changed: list[tuple[int, int | None]] = []
     if note is not None:
@@ -85,7 +85,7 @@ def undo_change(request: HttpRequest) -> HttpResponse:
 
 
 def list_channel_assignees(user: Any, channels: list[int]) -> list[dict[str, Any]]:
-    """Those to whom requests of these channels may be given, oneself first."""
+    """List the users that requests of these channels can be assigned to, the current user first."""
     found = get_user_model()._default_manager.filter(is_active=True)
     found = found.filter(Q(chat_channels__in=channels) | Q(pk=user.pk)).distinct().order_by("pk")
     named = [{"pk": each.pk, "name": presentation.person_name(each), "is_me": each.pk == user.pk} for each in found]
@@ -93,7 +93,7 @@ def list_channel_assignees(user: Any, channels: list[int]) -> list[dict[str, Any
 
 
 def read_bulk_result(request: HttpRequest) -> BulkResult | None:
-    """What the change that led here did."""
+    """Return the result of the bulk action that redirected here, or None."""
     text = request.GET.get("done", "")
     note = _load_undo_token(request, text)
     if note is None:
@@ -105,7 +105,7 @@ def read_bulk_result(request: HttpRequest) -> BulkResult | None:
 
 
 def _result_sentences(note: dict[str, Any], *, count: int) -> list[str]:
-    """What came of it; why some stayed as they are."""
+    """Describe how many requests changed, and why the others did not."""
     already = note.get("already", 0)
     left = note["chosen"] - count - already
     sentences = [ngettext("%d request changed.", "%d requests changed.", count) % count] if count else []
@@ -140,7 +140,7 @@ def _visible_tickets(request: HttpRequest) -> Any:
 
 
 def _assign_tickets(request: HttpRequest, found: list[Ticket], *, wanted: int | None) -> list[tuple[int, int | None]]:
-    """Live requests only, and only to somebody who answers in their channel."""
+    """Assign live requests. Skips those whose channel the assignee does not serve."""
     changed = []
     for ticket in found:
         if ticket.status in Ticket.ENDED or ticket.assignee_id == wanted:
@@ -168,7 +168,7 @@ def _change_statuses(request: HttpRequest, found: list[Ticket], *, wanted: int |
 
 
 def _apply_change(ticket: Ticket, field: str, value: int | None, *, by: int | None) -> bool:
-    """Whether it could be: a request cannot come to life beside another one of its chat."""
+    """Apply one change. Return False where the chat already has another live request."""
     if field == ASSIGNEE:
         tickets.assign_ticket(ticket.pk, user_id=value, to_group=False, by=by)
         return True
@@ -188,10 +188,10 @@ def _redirect_with_result(
     chosen: int,
     already: int,
 ) -> HttpResponse:
-    """To the page of the table one came from, with what was done."""
+    """Redirect to the same page of the table, with the result token."""
     note = {"user": request.user.pk, "field": field, "value": value, "changed": changed}
     note |= {"chosen": chosen, "already": already}
-    address = QueryDict(request.POST.get("back", "")[:500], mutable=True)  # its own page reads it with due mistrust
+    address = QueryDict(request.POST.get("back", "")[:500], mutable=True)  # user input: the page validates it
     address["done"] = signing.dumps(note, salt=SALT, compress=True)
     return redirect(f"{reverse('requests')}?{address.urlencode()}")
 

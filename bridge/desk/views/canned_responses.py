@@ -1,4 +1,4 @@
-"""Quick answers where one writes: `/` opens them, words narrow them, Enter puts one into the box."""
+"""List of canned responses in the composer."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MAX_QUERY_LENGTH = 80
 @require_GET
 @never_cache
 def show_canned_responses(request: HttpRequest, pk: int) -> HttpResponse:
-    """The list with its texts as they would be said here. ``take``: without a script, one goes into the box."""
+    """List the responses with variables filled in. ``take``: insert one into the composer without scripts."""
     conversation = access.get_conversation_or_404(request, pk)
     query = request.GET.get("find", "").replace("\0", "").strip()[:MAX_QUERY_LENGTH]
     values = canned_responses.variable_values(conversation, user=request.user)

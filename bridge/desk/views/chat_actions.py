@@ -1,4 +1,4 @@
-"""What an operator does in a chat. Every one is a POST; a script gets a short answer, a plain form goes back."""
+"""Actions of an operator in a chat, all by POST. Scripts get a short response, plain forms a redirect."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from bridge.relay import reply_submission
 
 from . import chats, file_uploads
 
-MAX_DRAFT_LENGTH = 20_000  # characters of a draft; far beyond what may be sent, so that nothing typed is lost
+MAX_DRAFT_LENGTH = 20_000  # characters of a draft; well above the message limit, so that no typed text is lost
 
 
 @forms.require_chat_form
 def send_reply(request: HttpRequest, pk: int) -> HttpResponse:
-    """Hand a reply in. The relay decides; a refusal comes back here and now, with the text."""
+    """Submit a reply. A refusal by the relay is shown at once, and the text is kept."""
     conversation = access.get_conversation_or_404(request, pk)
     text = posted_text(request)
     replies_to = chats.posted_quote_id(request)
@@ -68,7 +68,7 @@ def send_reply(request: HttpRequest, pk: int) -> HttpResponse:
 
 @forms.require_chat_form
 def save_draft(request: HttpRequest, pk: int) -> HttpResponse:
-    """Keep what is in the box, for this operator in this chat. 409 where the draft has been sent meanwhile."""
+    """Save the operator's draft in this chat. Return 409 if the draft has been sent meanwhile."""
     conversation = access.get_conversation_or_404(request, pk)
     key = forms.posted_key(request, "once")
     if forms.is_draft_sent(conversation, key):
@@ -84,7 +84,7 @@ def save_draft(request: HttpRequest, pk: int) -> HttpResponse:
 
 
 def _posted_time(request: HttpRequest) -> datetime | None:
-    """When the browser saw the last keystroke, by the database's clock; never in the future."""
+    """Return the posted time of the last keystroke, capped at the database's current time."""
     said = parse_int(request.POST.get("written_at"))
     now = service_window.database_now()
     return min(now, datetime.fromtimestamp(said / 1000, UTC)) if said and said < 10**14 else None
@@ -92,14 +92,14 @@ def _posted_time(request: HttpRequest) -> datetime | None:
 
 @forms.require_chat_form
 def mark_chat_seen(request: HttpRequest, pk: int) -> HttpResponse:
-    """The chat is open before somebody's eyes: what just came in is read."""
+    """Mark the chat as seen by an operator."""
     chats.mark_seen(access.get_conversation_or_404(request, pk))
     return HttpResponse(status=204)
 
 
 @forms.require_chat_form
 def assign_chat(request: HttpRequest, pk: int) -> HttpResponse:
-    """Give the chat to somebody who may answer it, or to nobody."""
+    """Assign the chat to an eligible user, or unassign it."""
     conversation = access.get_conversation_or_404(request, pk)
     wanted = request.POST.get("user", "")
     user_id = None
@@ -114,7 +114,7 @@ def assign_chat(request: HttpRequest, pk: int) -> HttpResponse:
 
 @forms.require_chat_form
 def change_ticket_status(request: HttpRequest, pk: int) -> HttpResponse:
-    """Close, solve, reopen… a request of this chat."""
+    """Change the status of a request of this chat."""
     conversation = access.get_conversation_or_404(request, pk)
     ticket = Ticket.objects.filter(conversation=conversation, pk=parse_int(request.POST.get("ticket")) or 0).first()
     status = parse_int(request.POST.get("status"))
@@ -133,7 +133,7 @@ def change_ticket_status(request: HttpRequest, pk: int) -> HttpResponse:
 
 @forms.require_chat_form
 def resend_message(request: HttpRequest, pk: int, message_id: int) -> HttpResponse:
-    """Queue a message that did not go out, or may not have, once more; the window is looked at again."""
+    """Resend a failed message or one with an unknown outcome. The window is checked again."""
     conversation = access.get_conversation_or_404(request, pk)
     message = access.get_message_or_404(conversation, message_id)
     delivery = (
@@ -148,7 +148,7 @@ def resend_message(request: HttpRequest, pk: int, message_id: int) -> HttpRespon
 
 @forms.require_chat_form
 def accept_unknown_outcome(request: HttpRequest, pk: int, message_id: int) -> HttpResponse:
-    """A message that may have been sent is left as it is: nobody is asked again."""
+    """Accept the unknown outcome of a message: do not resend it and stop asking."""
     conversation = access.get_conversation_or_404(request, pk)
     message = access.get_message_or_404(conversation, message_id)
     unknown = Delivery.objects.filter(
@@ -161,7 +161,7 @@ def accept_unknown_outcome(request: HttpRequest, pk: int, message_id: int) -> Ht
 
 @forms.require_chat_form
 def refetch_file(request: HttpRequest, pk: int, file_id: int) -> HttpResponse:
-    """Ask the provider once more for a client's file that did not come."""
+    """Retry the download of a client's file from the provider."""
     conversation = access.get_conversation_or_404(request, pk)
     if not inbound_downloads.retry_download(file_id, conversation_id=conversation.pk):
         return refusal_response(request, conversation, _("This file is already being downloaded."))
@@ -169,7 +169,7 @@ def refetch_file(request: HttpRequest, pk: int, file_id: int) -> HttpResponse:
 
 
 def posted_text(request: HttpRequest) -> str:
-    """What was typed. A form posts CRLF for every line's end, and PostgreSQL takes no NUL."""
+    """Return the posted text with LF line ends (forms post CRLF) and without NUL (PostgreSQL rejects it)."""
     return request.POST.get("text", "").replace("\r\n", "\n").replace("\0", "\ufffd")
 
 

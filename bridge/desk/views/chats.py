@@ -1,4 +1,4 @@
-"""The page Chats: the list, one thread, its client; and the poll that keeps them fresh."""
+"""Chats page: the chat list, one thread with its client pane, and the poll that updates them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from bridge.relay import reply_submission
 from channels_setup.models import ApiChannel, ChatChannel
 from channels_setup.providers import messengers
 
-MAX_PHONES = 4  # beside an empty thread; the rest are found in the admin
+MAX_PHONES = 4  # training phones offered when no chat is open
 
 
 @login_required
@@ -41,7 +41,7 @@ MAX_PHONES = 4  # beside an empty thread; the rest are found in the admin
 @never_cache
 @vary_on_headers("HX-Request")
 def show_chats(request: HttpRequest) -> HttpResponse:
-    """The desk without a chat: the list, and beside it what to do first."""
+    """Show the desk without an open chat."""
     context = build_list_context(request, current=None)
     if request.headers.get("HX-Target") == "list":
         return render(request, "bridge/list.html", context)
@@ -53,9 +53,9 @@ def show_chats(request: HttpRequest) -> HttpResponse:
 @never_cache
 @vary_on_headers("HX-Request")
 def show_chat(request: HttpRequest, pk: int) -> HttpResponse:
-    """The desk with one chat. A page that opens is read.
+    """Show the desk with one chat. A full page marks the chat as seen.
 
-    A part that a script asked for is not: another click may overtake it. The script says ``seen`` when it is shown.
+    A fragment does not, because another click may replace it: the script posts ``seen`` once it is shown.
     """
     conversation = access.get_conversation_or_404(request, pk)
     is_part = request.headers.get("HX-Target") == "chat"
@@ -72,7 +72,7 @@ def show_chat(request: HttpRequest, pk: int) -> HttpResponse:
 @require_GET
 @never_cache
 def poll_updates(request: HttpRequest) -> HttpResponse:
-    """What changed since the versions in the address; 204 where nothing did (see ``versions``)."""
+    """Return what changed since the versions in the query string, or 204 (see ``versions``)."""
     if refusal := forms.reject_stale_form(request):
         return refusal
     now = service_window.database_now()
@@ -86,7 +86,7 @@ def poll_updates(request: HttpRequest) -> HttpResponse:
         told = closing_reminders.find_pending_reminders(request.user, channels, after=known)
         if told.last > known:
             answer["warnings"] = closing_warnings.warnings_json(told, now=now)
-    if request.GET.get("list") != listed or "warnings" in answer:  # the list marks what was warned of
+    if request.GET.get("list") != listed or "warnings" in answer:  # the list marks chats with a reminder
         answer["pass"] = polling.issue_poll_token(request, channels)
         context = build_list_context(request, current=current, now=now)
         answer["list"] = {
@@ -98,7 +98,7 @@ def poll_updates(request: HttpRequest) -> HttpResponse:
     if current is not None:
         conversation = access.get_conversation_or_404(request, current)
         if conversation.unread:
-            # Said at every poll until it is read: what came just now, or while the page was out of sight.
+            # Repeated at every poll until the page marks the chat as seen.
             answer["unread"] = conversation.unread
         others = presence.record_heartbeat(
             conversation.pk, user=request.user, writes="writes" in request.GET, is_here="away" not in request.GET
@@ -129,7 +129,7 @@ def poll_updates(request: HttpRequest) -> HttpResponse:
 @require_GET
 @never_cache
 def show_delivery_trail(request: HttpRequest, pk: int, message_id: int) -> HttpResponse:
-    """How one message went, as a piece of the thread or as a page of its own."""
+    """Show the delivery trail of a message, as a fragment of the thread or as a page."""
     conversation = access.get_conversation_or_404(request, pk)
     message = access.get_message_or_404(conversation, message_id)
     context = {
@@ -149,11 +149,11 @@ def mark_seen(conversation: Conversation) -> None:
 
 
 def build_list_context(request: HttpRequest, *, current: int | None, now: datetime | None = None) -> dict[str, Any]:
-    """What the list of chats needs."""
+    """Build the template context of the chat list."""
     wanted = listing.ChatListParams.from_request(request, current=current)
     seen = access.visible_channels(request)
     channels = [channel.pk for channel in seen]
-    # Asked before the rows: what changes while we read is then drawn again, never missed.
+    # Read before the rows, so that a change in between causes another update instead of being missed.
     standing = listing.load_list_summary(channels, user=request.user)
     now = now or standing.now
     return {
@@ -190,8 +190,8 @@ def build_chat_context(
     refusal: str = "",
     text: str | None = None,
 ) -> dict[str, Any]:
-    """What one chat needs. ``refusal`` and ``text``: a reply that was not taken, to be shown again."""
-    # The version is taken first: what changes while we read is then drawn again, never missed.
+    """Build the template context of one chat. ``refusal`` and ``text``: a refused reply, to show again."""
+    # Read first, so that a change in between causes another update instead of being missed.
     version = version or versions.thread_version(conversation.pk)
     tickets = messages.list_requests(conversation)
     live = messages.find_live_ticket(tickets)
@@ -241,16 +241,16 @@ def build_chat_context(
 
 
 def posted_quote_id(request: HttpRequest) -> int | None:
-    """The message over the box that the words are meant to quote, posted or, without a script, chosen by the address.
+    """Return the ID of the message that the reply quotes, from the form or the query string; None without a quote.
 
-    What is no number quotes nothing that there is.
+    An invalid number returns 0, which matches no message.
     """
     said = request.POST.get("replies_to") or request.GET.get("replies_to")
     return (parse_int(said) or 0) if said else None
 
 
 def list_assignees(conversation: Conversation, user: Any) -> list[dict[str, Any]]:
-    """Those to whom the chat may be given, oneself first."""
+    """List the users that the chat can be assigned to, the current user first."""
     found = sorted(access.assignable_users(conversation, user), key=lambda person: person.pk != user.pk)
     return [
         {
@@ -264,7 +264,7 @@ def list_assignees(conversation: Conversation, user: Any) -> list[dict[str, Any]
 
 
 def ticket_actions(ticket: Ticket | None) -> list[tuple[int, str]]:
-    """What one may do with a request, as its status number and the words of the button."""
+    """List the status changes of a request as (status, button text)."""
     if ticket is None:
         return []
     Status = Ticket.Status
@@ -283,7 +283,7 @@ def ticket_actions(ticket: Ticket | None) -> list[tuple[int, str]]:
 
 
 def _list_filters(wanted: listing.ChatListParams, channels: Sequence[ChatChannel]) -> list[dict[str, Any]]:
-    """The list's filters, each a field with what may be chosen in it."""
+    """Build the filter fields of the list with their options."""
     statuses: list[tuple[str, Any]] = [("", _("Any status")), (listing.LIVE, _("Not closed"))]
     statuses += [(str(value), label) for value, label in Ticket.Status.choices]
     found = [
@@ -300,7 +300,7 @@ def _list_filters(wanted: listing.ChatListParams, channels: Sequence[ChatChannel
 
 
 def _training_phones(request: HttpRequest) -> list[ApiChannel]:
-    """Training phones, for those who set channels up: the demo is two windows side by side."""
+    """List training phones for users who may set up channels."""
     kinds = [kind for kind, provider in messengers().items() if provider.has_training_phone]
     if not request.user.has_perm("channels_setup.change_apichannel"):
         return []
@@ -308,15 +308,15 @@ def _training_phones(request: HttpRequest) -> list[ApiChannel]:
 
 
 def _list_query(request: HttpRequest) -> dict[str, str]:
-    """The list's filter, carried along by every link of the desk."""
+    """Return the list's filter as a query string, which every link of the desk keeps."""
     return {"kept": listing.list_query_string(listing.ChatListParams.from_request(request).kept)}
 
 
 def _clock_context(now: datetime) -> dict[str, Any]:
-    """For the script that counts windows down: the database's time, and the words."""
+    """Return the database time and texts for countdown.js."""
     return {"now": now, "now_ms": int(now.timestamp() * 1000), "units": presentation.countdown_texts()}
 
 
 def chat_url(conversation: Conversation, request: HttpRequest) -> str:
-    """The chat's own page, the list beside it filtered as before."""
+    """Return the chat's URL with the current list filter."""
     return reverse("chat", args=[conversation.pk]) + _list_query(request)["kept"]

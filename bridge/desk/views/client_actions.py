@@ -1,4 +1,4 @@
-"""What operators do about the client beside the chat: tags, and erasing a person altogether."""
+"""Actions on the client of a chat: edit tags, erase all data."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MAX_TAGS, MAX_TAG_LENGTH = 20, 40
 
 @forms.require_chat_form
 def edit_tags(request: HttpRequest, pk: int) -> HttpResponse:
-    """Put a tag on the person (``add``), or take one off (``drop``)."""
+    """Add a tag to the client (``add``), or remove one (``drop``)."""
     conversation = access.get_conversation_or_404(request, pk)
     added = " ".join(request.POST.get("add", "").replace("\0", "").split())[:MAX_TAG_LENGTH]
     dropped = request.POST.get("drop", "")
@@ -38,7 +38,7 @@ def edit_tags(request: HttpRequest, pk: int) -> HttpResponse:
 @require_http_methods(["GET", "POST"])
 @never_cache
 def erase_client(request: HttpRequest, pk: int) -> HttpResponse:
-    """Look once more at who and where; then erase. There is no way back."""
+    """Show whose data will be erased, then erase it after confirmation. Cannot be undone."""
     if refusal := forms.reject_stale_form(request, chat=pk):
         return refusal
     conversation = access.get_conversation_or_404(request, pk)

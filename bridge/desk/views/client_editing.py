@@ -1,4 +1,4 @@
-"""The client's card and notes, edited beside the chat."""
+"""Editing of the client's card and notes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from . import chat_actions
 @require_http_methods(["GET", "POST"])
 @never_cache
 def edit_client(request: HttpRequest, pk: int) -> HttpResponse:
-    """Name, phone and e-mail. Without a script the form is a page of its own."""
+    """Edit name, phone and e-mail. Without scripts the form is a separate page."""
     if refusal := forms.reject_stale_form(request, chat=pk):
         return refusal
     conversation = access.get_conversation_or_404(request, pk)
@@ -47,7 +47,7 @@ def edit_client(request: HttpRequest, pk: int) -> HttpResponse:
 @require_http_methods(["GET", "POST"])
 @never_cache
 def edit_note(request: HttpRequest, pk: int, note_id: int) -> HttpResponse:
-    """One's own note, in other words."""
+    """Edit a note of the current user."""
     if refusal := forms.reject_stale_form(request, chat=pk):
         return refusal
     conversation = access.get_conversation_or_404(request, pk)
@@ -82,7 +82,7 @@ def add_note(request: HttpRequest, pk: int) -> HttpResponse:
 
 @forms.require_chat_form
 def delete_note(request: HttpRequest, pk: int, note_id: int) -> HttpResponse:
-    """One's own; somebody else's word stays."""
+    """Delete a note of the current user."""
     conversation = access.get_conversation_or_404(request, pk)
     people = [person.pk for person in merge_lookup.list_people(conversation.contact)]
     try:

@@ -1,4 +1,4 @@
-"""Merging two clients from the desk: whom, with what consequences, and back again."""
+"""Merging two clients from the desk: choose, preview, merge, undo."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ MAX_QUERY_LENGTH = 80
 
 @dataclass(frozen=True, kw_only=True)
 class MergeCandidate:
-    """A client to choose from."""
+    """A client that can be chosen for merging."""
 
     pk: int
     name: str
@@ -43,7 +43,7 @@ class MergeCandidate:
 @require_http_methods(["GET", "POST"])
 @never_cache
 def merge_clients(request: HttpRequest, pk: int) -> HttpResponse:
-    """Choose the other client, look at what would move, and merge."""
+    """Choose the other client, preview the changes, and merge."""
     if refusal := forms.reject_stale_form(request, chat=pk):
         return refusal
     conversation = access.get_conversation_or_404(request, pk)
@@ -63,7 +63,7 @@ def merge_clients(request: HttpRequest, pk: int) -> HttpResponse:
                 return _redirect_to_merged(request, target, conversation)
             except rules.MergeRefused as refused:
                 problem = str(refused)
-            except OperationalError:  # the database broke a deadlock at our cost; nothing was done
+            except OperationalError:  # rolled back by the database to resolve a deadlock
                 problem = _("Somebody is working with one of these clients. Try again.")
         else:
             problem = _("Select the checkbox first.")
@@ -72,7 +72,7 @@ def merge_clients(request: HttpRequest, pk: int) -> HttpResponse:
 
 @forms.require_chat_form
 def undo_client_merge(request: HttpRequest, pk: int, merge_id: int) -> HttpResponse:
-    """Make two clients of one again."""
+    """Undo a merge."""
     conversation = access.get_conversation_or_404(request, pk)
     if not request.user.has_perm(rules.MERGE_PERMISSION):
         return chat_actions.refusal_response(request, conversation, _("You do not have permission to merge contacts."))
@@ -95,7 +95,7 @@ def undo_client_merge(request: HttpRequest, pk: int, merge_id: int) -> HttpRespo
 
 
 def _mergeable_contacts(request: HttpRequest) -> Any:
-    """Clients with a chat that this person sees."""
+    """Find contacts with a chat that the user may see."""
     rows = Contact.objects.filter(merged_into=None, erased_at=None)
     return rows.filter(pk__in=access.visible_conversations(request).values("contact"))
 
@@ -137,7 +137,7 @@ def _preview_merge(
 ) -> HttpResponse:
     if _sees_all(request, source, target):
         preview = rules.preview_merge(source, target)
-    else:  # it would name the channels and count the chats that this person does not see
+    else:  # a preview would reveal channels and chats that the user may not see
         preview = rules.MergePreview(source=source, target=target, problem=_hidden_chats_sentence())
     context = {
         "conversation": conversation,
@@ -156,7 +156,7 @@ def _preview_merge(
 
 
 def _sees_all(request: HttpRequest, *contacts: Contact) -> bool:
-    """A merge moves every chat of the two, so who merges must see them all."""
+    """Return whether the user may see all chats of the contacts. Merging moves all of them."""
     visible = access.visible_conversations(request).values("pk")
     return not rules.find_chats(*contacts).exclude(pk__in=visible).exists()
 
@@ -166,7 +166,7 @@ def _hidden_chats_sentence() -> str:
 
 
 def _redirect_to_merged(request: HttpRequest, contact: Contact, before: Conversation) -> HttpResponse:
-    """The merged client's chat in the channel where one was."""
+    """Redirect to the merged client's chat, preferably in the same channel."""
     chat = Conversation.objects.filter(contact=contact, chat_channel=before.chat_channel_id).first() or _first_chat(
         contact
     )

@@ -1,4 +1,4 @@
-"""Files beside the box: taken one at a time with their progress shown, dropped again, gone with what is sent."""
+"""Files of the composer: upload, delete, and store files of plain forms."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from bridge.desk import access, forms
 from bridge.files import uploads
 from bridge.models import Conversation, Upload
 
-MAX_FILES = 10  # beside one reply
+MAX_FILES = 10  # files of one reply
 
 
 @forms.require_chat_form
 def upload_file(request: HttpRequest, pk: int) -> HttpResponse:
-    """Take one file. Where the route carries files it stands beside the box; elsewhere its link goes into the text."""
+    """Store one file. Return its chip, or its link for the text if the provider cannot send files."""
     conversation = access.get_conversation_or_404(request, pk)
     given = request.FILES.get("file")
     if given is None:
@@ -38,7 +38,7 @@ def upload_file(request: HttpRequest, pk: int) -> HttpResponse:
 
 @forms.require_chat_form
 def delete_upload(request: HttpRequest, pk: int, upload_id: int) -> HttpResponse:
-    """Take a file that has not been sent away again; the operator's own alone."""
+    """Delete an unsent file of the current user."""
     conversation = access.get_conversation_or_404(request, pk)
     user: Any = request.user
     mine = Upload.objects.filter(pk=upload_id, conversation=conversation, author=user, message=None).first()
@@ -48,12 +48,12 @@ def delete_upload(request: HttpRequest, pk: int, upload_id: int) -> HttpResponse
 
 
 def link_line(kept: Upload) -> str:
-    """What stands in the text for a file."""
+    """Return the line of text that replaces a file."""
     return f"{kept.name}: {uploads.build_share_link(kept)}"
 
 
 def store_form_files(request: HttpRequest, conversation: Conversation) -> list[str]:
-    """A form that came without a script may bring files: they are kept; the lines that stand for them in the text."""
+    """Store the files of a plain form. Return link lines for the text if the provider cannot send files."""
     lines = []
     for given in request.FILES.getlist("files")[:MAX_FILES]:
         kept = uploads.save_upload(conversation, given, author=request.user)

@@ -1,4 +1,4 @@
-"""Missed windows: those that closed on a client's unanswered words. By channel, by operator, by the hour of the day."""
+"""Report of missed windows (closed with the client's last message unanswered): by channel, operator and hour."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ CHART_WIDTH, CHART_HEIGHT, CHART_BASE = 744, 190, 160
 
 @dataclass(frozen=True, kw_only=True)
 class MissedCount:
-    """One row of a table: a channel, or an operator."""
+    """Missed windows of one channel or operator."""
 
     name: str
     missed: int
@@ -47,7 +47,7 @@ class MissedCount:
 
 @dataclass(frozen=True, kw_only=True)
 class HourBar:
-    """One hour of the chart, in its own units."""
+    """One hour of the chart, in SVG units."""
 
     hour: int
     count: int
@@ -125,7 +125,7 @@ def show_missed_windows(request: HttpRequest) -> HttpResponse:
 @require_GET
 @never_cache
 def download_missed_windows(request: HttpRequest) -> StreamingHttpResponse:
-    """One line for each missed window, as many as there are: written while it is read."""
+    """Stream one CSV line per missed window."""
     wanted = ReportParams.from_request(request)
     response = StreamingHttpResponse(_generate_csv_lines(wanted, request), content_type="text/csv; charset=utf-8")
     response["Content-Disposition"] = f'attachment; filename="missed-windows-{wanted.days}d.csv"'
@@ -133,7 +133,7 @@ def download_missed_windows(request: HttpRequest) -> StreamingHttpResponse:
 
 
 def _count_by_channel(wanted: ReportParams) -> list[MissedCount]:
-    """The channel with the most missed first."""
+    """Count by channel, most missed first."""
 
     def counted(rows: QuerySet[ServiceWindow]) -> dict[int, int]:
         return dict(rows.values_list("conversation__chat_channel").annotate(Count("pk")).order_by())
@@ -155,7 +155,7 @@ def _count_by_operator(wanted: ReportParams) -> list[MissedCount]:
 
 
 def _worst_hour(by_hour: dict[int, int]) -> int | None:
-    """The hour that stands out; none where two are as bad."""
+    """Return the hour with the most missed windows; None for a tie."""
     most = max(by_hour.values(), default=0)
     worst = [hour for hour, count in by_hour.items() if count == most]
     return worst[0] if len(worst) == 1 else None
@@ -172,14 +172,14 @@ def _hour_bars(by_hour: dict[int, int]) -> list[HourBar]:
 
 
 class _Echo:
-    """A file that hands back what is written to it."""
+    """File-like object whose ``write`` returns its argument, for csv.writer."""
 
     def write(self, line: str) -> str:
         return line
 
 
 def _generate_csv_lines(wanted: ReportParams, request: HttpRequest) -> Iterator[str]:
-    # Excel takes the separator from the computer's language: a semicolon where the comma belongs to the fractions.
+    # Excel takes the separator from the locale: a semicolon where the comma is the decimal separator.
     separator = ";" if formats.get_format("DECIMAL_SEPARATOR") == "," else ","
     writer = csv.writer(_Echo(), delimiter=separator, lineterminator="\r\n")
     titles = (
@@ -192,7 +192,7 @@ def _generate_csv_lines(wanted: ReportParams, request: HttpRequest) -> Iterator[
         _("Hour"),
         _("Chat"),
     )
-    yield "\ufeff" + writer.writerow(titles)  # the mark by which Excel knows UTF-8
+    yield "\ufeff" + writer.writerow(titles)  # BOM: Excel needs it to detect UTF-8
     rows = wanted.rows().select_related("assignee", "conversation__contact", "conversation__chat_channel")
     for window in rows.order_by("expires_at", "pk").iterator(chunk_size=1000):
         conversation = window.conversation

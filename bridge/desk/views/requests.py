@@ -1,4 +1,4 @@
-"""The page Requests: every case in a table; a row opens its chat at its place. ``bulk_actions`` changes many."""
+"""Requests page: a filterable table whose rows open the chat at the request. See also ``bulk_actions``."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from channels_setup.providers import messengers
 from . import bulk_actions
 
 PAGE = 50
-LIVE = "live"  # a status of its own: all that is not over
+LIVE = "live"  # pseudo-status: not closed
 ME, NOBODY = "me", "none"
 NEWEST, OLDEST, WINDOW = "newest", "oldest", "window"  # orders; the last one shows open windows only
 SORTS = (NEWEST, OLDEST, WINDOW)
@@ -34,7 +34,7 @@ SORTS = (NEWEST, OLDEST, WINDOW)
 
 @dataclass(frozen=True, kw_only=True)
 class RequestTableParams:
-    """What the table shows, as its address says."""
+    """Filters, order and cursor of the table, from the query string."""
 
     status: str = ""
     channel: int | None = None
@@ -65,7 +65,7 @@ class RequestTableParams:
 
     @property
     def address(self) -> str:
-        """This very page of the table, to come back to."""
+        """Return the query string of this page of the table."""
         after = {"after": f"{self.cursor[0].isoformat()}~{self.cursor[1]}"} if self.cursor else {}
         return urlencode(self.kept | after)
 
@@ -114,7 +114,7 @@ def show_requests(request: HttpRequest) -> HttpResponse:
 def _find_tickets(
     wanted: RequestTableParams, *, channels: list[ChatChannel], user: Any, now: datetime
 ) -> QuerySet[Ticket]:
-    """Those asked for, in their order. The channels go in as numbers: PostgreSQL plans by how common they are."""
+    """Find the tickets in order. Channel IDs are passed as numbers, so that PostgreSQL can plan by their frequency."""
     chosen = [channel.pk for channel in channels if wanted.channel in (None, channel.pk)]
     found = Ticket.objects.filter(conversation__chat_channel__in=chosen)
     if wanted.status == LIVE:
@@ -125,7 +125,7 @@ def _find_tickets(
         found = found.filter(assignee=None)
     elif wanted.assignee:
         found = found.filter(assignee=user.pk if wanted.assignee == ME else int(wanted.assignee))
-    # Of those that are few for all rows each is made once; joined, each row would have its own.
+    # Prefetched, because few distinct objects serve all rows; a join would build one per row.
     found = found.select_related("conversation__contact", "conversation__helpdesk_chat").prefetch_related(
         "assignee", "conversation__api_channel", "conversation__chat_channel__helpdesk_connection"
     )
@@ -133,7 +133,7 @@ def _find_tickets(
         return _order_by_window(found, wanted, now=now)
     if wanted.cursor:
         moment, pk = wanted.cursor
-        # The first bound is what lets the index begin at the right place; the second settles equal times.
+        # The first bound lets the index start at the right place; the second resolves equal times.
         if wanted.sort == NEWEST:
             found = found.filter(opened_at__lte=moment).filter(Q(opened_at__lt=moment) | Q(pk__lt=pk))
         else:
@@ -142,7 +142,7 @@ def _find_tickets(
 
 
 def _order_by_window(found: QuerySet[Ticket], wanted: RequestTableParams, *, now: datetime) -> QuerySet[Ticket]:
-    """Live requests whose window is open, the one that closes first on top."""
+    """Order live requests with an open window by closing time."""
     unrestricted = [kind for kind, provider in messengers().items() if not provider.service_window]
     found = found.exclude(status__in=Ticket.ENDED).exclude(conversation__api_channel__kind__in=unrestricted)
     found = found.filter(
@@ -157,7 +157,7 @@ def _order_by_window(found: QuerySet[Ticket], wanted: RequestTableParams, *, now
 def _table_filters(
     wanted: RequestTableParams, channels: list[ChatChannel], people: list[dict[str, Any]]
 ) -> list[dict[str, Any]]:
-    """The filters, each a field with what may be chosen in it."""
+    """Build the filter fields with their options."""
     statuses: list[tuple[str, Any]] = [("", _("Any status")), (LIVE, _("Not closed"))]
     statuses += [(str(value), label) for value, label in Ticket.Status.choices]
     assignees = [("", _("Any assignee")), (ME, _("Mine")), (NOBODY, _("No assignee"))]
@@ -173,7 +173,7 @@ def _table_filters(
 
 
 def _sortable_columns(wanted: RequestTableParams) -> dict[str, dict[str, str]]:
-    """The two columns that sort: where a click leads, and how they stand now."""
+    """Return the link and ``aria-sort`` value of the two sortable columns."""
     opened = OLDEST if wanted.sort == NEWEST else NEWEST
     order = {NEWEST: "descending", OLDEST: "ascending"}.get(wanted.sort, "none")
     return {
@@ -188,7 +188,7 @@ def _build_rows(tickets: list[Ticket], *, now: datetime) -> list[RequestRow]:
 
 
 def _window_expiries(conversation_ids: list[int]) -> dict[int, Any]:
-    """When each conversation's latest window closes or closed: one query for the page."""
+    """Return the latest window expiry by conversation ID, in one query."""
     latest = ServiceWindow.objects.filter(conversation__in=conversation_ids).order_by()
     return dict(latest.values_list("conversation").annotate(Max("expires_at")))
 
@@ -207,7 +207,7 @@ def _build_row(ticket: Ticket, expires_at: datetime | None, *, now: datetime) ->
 
 
 def _parse_cursor(text: str) -> tuple[datetime, int] | None:
-    """The last row of the page before; None (the first page) where it is none of ours."""
+    """Parse ``<time>~<id>`` of the previous page's last row. Return None for an invalid cursor."""
     moment_text, _tilde, number = text.rpartition("~")
     pk = parse_int(number)
     at = parse_iso_time(moment_text)

@@ -1,4 +1,4 @@
-"""«Send in chat…»: from a template to one of the chats of its channel. Find the chat, look once more, send."""
+"""Send a template from its page to a chat of its channel: choose the chat, check, send."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ MAX_CHATS = 12
 @require_http_methods(["GET", "POST"])
 @never_cache
 def send_template_to_chat(request: HttpRequest, pk: int) -> HttpResponse:
-    """Three steps on one address, all by POST because of the values: ``find``, then ``chat``, then ``go``."""
+    """Handle the three steps: ``find``, ``chat``, ``go``. All use POST to keep values out of logs."""
     template = (
         Template.objects.all().visible_to(request.user).sendable().filter(pk=pk).select_related("api_channel").first()
     )

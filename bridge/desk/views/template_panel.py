@@ -1,7 +1,7 @@
-"""Templates where one writes: recognized while one types, picked, filled in, sent; or the text is held.
+"""Template panel of the composer: recognition, picker, fields, sending, holding a text.
 
-Values and texts come by POST, so that no log ever holds them. A script gets the panel alone; without one the whole
-page comes back with the panel in it.
+Values and texts come by POST, so that they never appear in logs. Scripts get the panel as a fragment, plain forms the
+whole page.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from . import chat_actions, chats
 
 @forms.require_chat_form
 def recognize(request: HttpRequest, pk: int) -> HttpResponse:
-    """What the registry says of the text in the box; 204 where there is nothing to say."""
+    """Match the text in the composer with the templates. Return the panel, or 204 without a result."""
     conversation = access.get_conversation_or_404(request, pk)
     window = service_window.get_window_state(conversation, now=service_window.database_now())
     was_sent = request.POST.get("sent") == "1"
@@ -44,7 +44,7 @@ def recognize(request: HttpRequest, pk: int) -> HttpResponse:
 @require_GET
 @never_cache
 def show_template_picker(request: HttpRequest, pk: int) -> HttpResponse:
-    """The templates that may be sent in this chat, those one likes and used lately first."""
+    """List the templates that can be sent in this chat, favorites and recently used ones first."""
     conversation = access.get_conversation_or_404(request, pk)
     query = request.GET.get("find", "").replace("\0", "").strip()[: selection.MAX_QUERY_LENGTH]
     found = panels.build_picker(request, conversation, query=query, is_hold=request.GET.get("hold") == "1")
@@ -53,7 +53,7 @@ def show_template_picker(request: HttpRequest, pk: int) -> HttpResponse:
 
 @forms.require_chat_form
 def show_template_panel(request: HttpRequest, pk: int, template_id: int) -> HttpResponse:
-    """One template with its fields and its preview. ``open``: it has just been chosen, so known values go in."""
+    """Show a template with its fields and preview. ``open``: just chosen, so prefill known values."""
     conversation = access.get_conversation_or_404(request, pk)
     template = _get_template_or_404(request, conversation, template_id)
     values = values_from_form(request.POST) | panels.parse_choice(request.POST.get("choice", ""))
@@ -69,7 +69,7 @@ def show_template_panel(request: HttpRequest, pk: int, template_id: int) -> Http
 
 @forms.require_chat_form
 def send_template(request: HttpRequest, pk: int, template_id: int) -> HttpResponse:
-    """Send the template with these values. Other text in the box stays a draft."""
+    """Send the template with the posted values. Other text in the composer is kept as a draft."""
     conversation = access.get_conversation_or_404(request, pk)
     template = _get_template_or_404(request, conversation, template_id)
     values, replies_to = _posted_values(request, template), chats.posted_quote_id(request)
@@ -98,7 +98,7 @@ def send_template(request: HttpRequest, pk: int, template_id: int) -> HttpRespon
 
 @forms.require_chat_form
 def hold_text(request: HttpRequest, pk: int, template_id: int) -> HttpResponse:
-    """Send the template in place of the text, and the text when the client writes."""
+    """Send the template now, and hold the text until the client writes."""
     conversation = access.get_conversation_or_404(request, pk)
     template = _get_template_or_404(request, conversation, template_id)
     text, values = chat_actions.posted_text(request), _posted_values(request, template)
@@ -121,7 +121,7 @@ def hold_text(request: HttpRequest, pk: int, template_id: int) -> HttpResponse:
 
 @forms.require_chat_form
 def unhold_reply(request: HttpRequest, pk: int, held_id: int) -> HttpResponse:
-    """Do not send a held text after all; it becomes a draft again."""
+    """Cancel a held text and turn it back into a draft."""
     conversation = access.get_conversation_or_404(request, pk)
     if not held_replies.cancel_held_reply(held_id, conversations_seen=[conversation.pk]):
         return chat_actions.refusal_response(
@@ -131,7 +131,7 @@ def unhold_reply(request: HttpRequest, pk: int, held_id: int) -> HttpResponse:
 
 
 def _posted_values(request: HttpRequest, template: Template) -> dict[str, str]:
-    """By key; what belongs to no variable is left aside, and an empty field is no value."""
+    """Return the posted values by variable key, without empty and unknown ones."""
     keys = {variable.key for variable in template.pattern.variables}
     return {key: value for key, value in values_from_form(request.POST).items() if key in keys and value}
 

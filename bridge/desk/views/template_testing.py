@@ -1,4 +1,4 @@
-"""A template's test message: fill it in, name a number of one's own, confirm, and see what became of it."""
+"""Test message of a template: fill in, enter one's own number, confirm, see the outcome."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MAX_NUMBER_LENGTH = 40
 @require_http_methods(["GET", "POST"])
 @never_cache
 def show_template_test(request: HttpRequest, pk: int) -> HttpResponse:
-    """Three steps on one address: the form, ``check`` asks for confirmation, ``go`` sends."""
+    """Handle the three steps: form, ``check`` (confirmation), ``go`` (send)."""
     template = get_object_or_404(Template.objects.all().visible_to(request.user).select_related("api_channel"), pk=pk)
     if refused := forms.reject_stale_form(request):
         return refused
@@ -53,7 +53,7 @@ def show_template_test(request: HttpRequest, pk: int) -> HttpResponse:
 
 
 def _confirm_test(request: HttpRequest, template: Template, number: str, values: dict[str, str]) -> HttpResponse:
-    """Show what would be sent to whom. Raises NotSent."""
+    """Show the message and its recipient for confirmation. Raises NotSent."""
     to = template_tests.read_recipient(template, number)
     template_tests.check_values(template, values)
     context = _build_context(template, to.number, values) | {
@@ -67,7 +67,7 @@ def _confirm_test(request: HttpRequest, template: Template, number: str, values:
 
 
 def _send_once(request: HttpRequest, template: Template, number: str, values: dict[str, str]) -> None:
-    """Send it, once however often the form is posted. Raises NotSent."""
+    """Send the message at most once per form. Raises NotSent."""
 
     def work() -> idempotency.StoredResponse:
         seen = parse_int(request.POST.get("contact"))

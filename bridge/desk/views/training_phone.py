@@ -1,7 +1,7 @@
-"""Training phone: a page that plays the client, for users who may see the channel's chats.
+"""Training phone: a page that simulates the client, for users who may see the channel's chats.
 
-What it types is stored as if it had come to the channel's webhook address. The address itself is a secret of admins and
-never on this page. Only a provider made for training has a phone.
+Messages are stored as if the provider had posted them to the channel's webhook. The webhook address is an admin secret
+and not on this page. Only training providers have a phone.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ VISIBLE_STATUSES = (Message.Status.SENT, Message.Status.DELIVERED, Message.Statu
 @never_cache
 @login_required
 def show_phone(request: HttpRequest, pk: int) -> HttpResponse:
-    """The page itself; everything on it is fetched and posted by its script."""
+    """Show the page. Its script loads and posts everything."""
     channel = _get_channel_or_404(request, pk)
     context = {
         "channel": channel,
@@ -57,10 +57,10 @@ def show_phone(request: HttpRequest, pk: int) -> HttpResponse:
 @require_GET
 @never_cache
 def list_phone_messages(request: HttpRequest, pk: int) -> HttpResponse:
-    """What is on the phone of the client ``from``: their own words, and what was handed over to them.
+    """Return the messages on the phone of the client ``from``: inbound ones, and outbound ones that were sent.
 
-    ``after``: only messages with a greater id. The page itself asks without it, since a message that was long on
-    its way may come after younger ones.
+    ``after``: only messages with a greater ID. The page does not use it, because a delayed message may arrive after
+    newer ones.
     """
     channel = _get_channel_or_404(request, pk)
     sender = request.GET.get("from", "")[:190].replace("\0", "")
@@ -77,7 +77,7 @@ def list_phone_messages(request: HttpRequest, pk: int) -> HttpResponse:
     now = service_window.database_now()
     answer: dict[str, Any] = {"now": int(now.timestamp() * 1000), "messages": [], "window": {"state": "none"}}
     if client is not None and conversation is not None:
-        line = client.pk if client.merged_into_id else None  # of a merged client, only what is this number's
+        line = client.pk if client.merged_into_id else None  # for a merged client, only messages of this number
         window = service_window.get_merged_window_state(conversation, line, now=now)
         answer["window"] = {
             "state": window.state,
@@ -90,7 +90,7 @@ def list_phone_messages(request: HttpRequest, pk: int) -> HttpResponse:
 @require_POST
 @never_cache
 def post_phone_event(request: HttpRequest, pk: int) -> HttpResponse:
-    """Store what the page's client does, as the provider's webhook does."""
+    """Store an event of the simulated client like the provider's webhook."""
     return webhooks.receive_from_training_phone(request, _get_channel_or_404(request, pk))
 
 
