@@ -1,4 +1,4 @@
-// The client's card and notes are edited beside the chat: what is wrong is said under its field, and nothing typed is lost.
+// Editing of the client's card and notes: errors are shown under their fields, and typed text is kept.
 (() => {
   const showErrors = (form, fields) => {
     for (const place of form.querySelectorAll("[data-wrong]")) {

@@ -8,10 +8,10 @@
   const shown = () => place()?.querySelector(".tp");
   const kind = () => shown()?.dataset.kind || "";
   const go = () => place()?.querySelector("[data-go]");
-  // The operator chose these: what one types meanwhile does not take them away.
+  // Chosen by the operator: typing does not close these panels.
   const stays = () => ["picker", "picked", "hold", "canned"].includes(kind());
-  let closed = null; // the text for which the panel was shut by hand
-  let read = null; // the text that the panel speaks of
+  let closed = null; // the text for which the panel was closed by hand
+  let read = null; // the text that the panel is about
 
   const speak = () => {
     const words = place().querySelector(".tp-head p")?.textContent.trim();
@@ -53,7 +53,7 @@
     okno.composer.say("");
   });
 
-  // Who typed on and sends before the panel has caught up means the words in the box, not those that the panel read.
+  // If the operator typed on and sends before the panel is updated, send the composer's text, not the panel's.
   const typedOn = () => kind() === "recognized" && box().value !== read;
   const catchUp = async () => {
     await recognizing.now();
@@ -68,7 +68,7 @@
     else if (event.target.matches('#template_panel textarea[name^="v."]')) filling.soon();
   });
 
-  // A reply that came back: the panel says the same as the notice, with the buttons that help.
+  // A refused reply: the panel explains it and offers actions.
   const cameBack = () => { closed = null; wasSent = true; recognizing.now(); };
   addEventListener("okno:unsent", cameBack);
 
@@ -141,7 +141,7 @@
     shut();
   };
 
-  // A template that was refused: its fields come back as they were.
+  // Restore the fields of a refused template.
   const reopen = async (panel, values, was) => {
     const isHere = stillHere();
     const answer = await okno.tell(panel, { ...values, kind: was });
@@ -153,7 +153,7 @@
     if (!typedOn()) { send(button); return; }
     const isHere = stillHere();
     const isRead = await catchUp();
-    if (!isHere()) return; // the words stay the draft of the chat they were written in
+    if (!isHere()) return; // the text remains the draft of its chat
     if (isRead) send(go());
     else otherwise();
   };
@@ -182,7 +182,7 @@
     okno.insert(words);
   };
 
-  // `/` where a line begins opens them: there it begins no word.
+  // `/` at the beginning of a line opens the canned responses.
   document.addEventListener("keydown", (event) => {
     if (event.key !== "/" || event.target !== box() || event.ctrlKey || event.metaKey || event.altKey) return;
     const { selectionStart: from, selectionEnd: to, value } = event.target;
@@ -203,7 +203,7 @@
     if (isBox) sendWhatIsRead(go(), () => byId("composer").requestSubmit());
     else if (go() && !event.target.matches("[data-find]")) sendFilled();
   };
-  // The keys may be faster than the server, which says whether every field is right.
+  // The operator may be faster than the server's validation.
   const sendFilled = async () => {
     const panel = shown();
     if (go().disabled) await filling.now();
@@ -228,7 +228,7 @@
     (rows[next] || (next < 0 ? place().querySelector("[data-find]") : null))?.focus();
   };
 
-  // --- another chat, another state of the window ---------------------------------------------------------------------
+  // --- chat or window state changed ---------------------------------------------------------------------
   let chat = null, asks = null;
   const opened = () => {
     if (byId("chat") === chat) return;

@@ -1,14 +1,14 @@
-// The box one writes in: Ctrl+Enter, a draft that survives anything, and a refusal that comes back at once.
+// Composer: Ctrl+Enter, drafts, and refused replies.
 (() => {
   const KEEP_AFTER = 700; // milliseconds after the last key
-  const WRITES = 4000; // milliseconds after the last key: so long others see that one is writing
-  const AGAIN = 1500; // milliseconds: a second press of the keys that have just sent the words says nothing
+  const WRITES = 4000; // milliseconds after the last key: others see "is writing" this long
+  const AGAIN = 1500; // milliseconds: ignore a repeated send shortcut on an empty composer
   const byId = (id) => document.getElementById(id);
   const composer = () => byId("composer");
   const box = () => byId("text");
   const chatOf = (form) => form.elements.for_chat.value;
-  let form = null; // the one that the following is about
-  let key = ""; // under which its draft is sent, once, from whichever tab
+  let form = null; // the current composer form
+  let key = ""; // idempotency key of the draft, shared by all tabs
   let isTouched = false, isUnkept = false, writtenAt = 0;
   let timer, keeping = Promise.resolve(), typedAt = -WRITES, sentAt = -AGAIN;
 
@@ -20,7 +20,7 @@
   };
 
   // --- the draft ---------------------------------------------------------------------------------------------
-  // A chat was opened: its text is the server's, or this browser's copy where that is newer.
+  // A chat was opened: use the server's draft, or this browser's copy if it is newer.
   const adopt = () => {
     if (form === composer()) return;
     clearTimeout(timer);
@@ -42,7 +42,7 @@
     keepSoon();
   };
 
-  // Near the longest text that may be sent, how long this one is.
+  // Show the length near the maximum.
   const count = () => {
     const place = byId("count"), most = Number(place.dataset.most), { length } = [...box().value];
     place.hidden = length < most * 0.9;
@@ -55,7 +55,7 @@
     clearTimeout(timer);
     timer = setTimeout(keep, KEEP_AFTER);
   };
-  // Give the draft to the server, one request after another. What did not arrive is sent when the line is back.
+  // Save the draft on the server, one request at a time. Failed saves are retried when the connection is back.
   const keep = () => {
     clearTimeout(timer);
     if (!isUnkept || !form) return keeping;
@@ -76,7 +76,7 @@
     okno.kept.write("draft", chatOf(form), { text: box().value, key, at: writtenAt });
   };
 
-  // For everything that puts words into the box, keys among it.
+  // Call after every change of the text.
   const changed = () => {
     isTouched = isUnkept = true;
     count();
@@ -86,7 +86,7 @@
   document.addEventListener("input", (event) => {
     if (event.target.id !== "text") return;
     typedAt = performance.now();
-    say(""); // it was about other words
+    say(""); // the refusal was about the previous text
     changed();
   });
   addEventListener("okno:connected", () => { if (performance.now() - typedAt > KEEP_AFTER) keep(); });
@@ -100,7 +100,7 @@
   });
 
   // --- the same draft elsewhere ------------------------------------------------------------------------------
-  // A draft that was sent from another tab or device leaves this box, unless somebody has written on here.
+  // Clear a draft that was sent from another tab or device, unless it was changed here.
   const plain = (words) => words.replace(/[\s*_~`]+/g, "");
   const sentBubble = () => byId("messages")?.querySelector(`[data-form="${CSS.escape(key)}"]`);
   const noticeSent = () => { if (form && key && sentBubble()) sentElsewhere(); };
@@ -126,7 +126,7 @@
     dispatchEvent(new Event("okno:emptied"));
   };
 
-  // Words that did not get out came back as a draft on the server: show them where they were written.
+  // A failed message became a draft on the server: show it in the composer.
   addEventListener("okno:draft", ({ detail: { draft, draft_key: itsKey, draft_at: at, refusal } }) => {
     if (!form || form !== composer()) return;
     noticeSent();
@@ -157,7 +157,7 @@
     send({ address: form.getAttribute("action"), values, text, files, box: text });
   });
 
-  // Post words under the draft's key; the box is free for the next ones at once. `key`: of words that are no draft.
+  // Post text under the draft's key and empty the composer at once. `key`: for text that is not the draft.
   const send = (what, { returns, key: ownKey } = {}) => {
     const [sendsDraft, sendsFiles] = [!ownKey, what.files?.length];
     const record = {
@@ -176,7 +176,7 @@
     return done;
   };
 
-  // Words that were refused, or that somebody wants to change, go before what has been written since.
+  // Put refused or edited text back, before newer text.
   const takeBack = (record, { reason, sentence = "" }) => {
     const words = record.box || "", isHere = form && record.chat === chatOf(form);
     if (!isHere) {
@@ -189,7 +189,7 @@
     const bubble = byId("messages")?.querySelector(`[data-form="${CSS.escape(record.key)}"] .text`);
     if (reason === "draft_sent" && bubble && plain(bubble.textContent) === plain(words)) return;
     if (words) {
-      // Under their own key: where they went out after all, they do not go out once more with what was added.
+      // Keep the record's key: if it was sent after all, it is not sent again.
       key = reason === "draft_sent" ? okno.newKey() : record.key;
       box().value = [words, box().value].filter((one) => one.trim()).join("\n");
       changed();
@@ -202,7 +202,7 @@
   window.okno = Object.assign(window.okno || {}, { composer: { say, changed, keep, leave, send, takeBack, writes } });
   adopt();
 
-  // A message that may only go out as a template leads to the composer's own picker.
+  // "Choose a template" of a failed message opens the composer's picker.
   document.addEventListener("click", (event) => {
     const picker = event.target.closest?.("[data-choose-template]") && document.querySelector("#composer .pick-template");
     if (!picker || event.ctrlKey || event.metaKey) return;
@@ -213,7 +213,7 @@
   document.addEventListener("click", (event) => {
     const button = event.target.closest("[data-to-box]");
     if (!button || !box()) return;
-    // The same failed message taken up by two people goes out once more, not twice.
+    // If two operators resend the same failed message, it is sent once.
     if (!box().value.trim() && button.dataset.key) key = button.dataset.key;
     okno.insert(button.dataset.toBox, { atEnd: true, apart: "\n" });
   });

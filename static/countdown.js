@@ -1,5 +1,5 @@
-// Counts service windows down. Every element with data-expires-at shows what is left, by the database's clock:
-// a circle .left (its length), [data-words] (the words, or h:mm:ss where data-shows="clock"), and the colour's class.
+// Countdown of service windows. Every element with data-expires-at shows the time left by the database's clock:
+// a circle .left (its length), [data-words] (text, or h:mm:ss if data-shows="clock"), and the level's CSS class.
 (() => {
   const HOUR = 3600e3;
   const LEVELS = ["ok", "warning", "critical", "closed"];
@@ -8,8 +8,8 @@
   let offset = null; // the database's clock minus this computer's
   let units = {};
 
-  // `arrived`: when the answer came that said so. An answer is always late, so the largest difference is the best one;
-  // not after this computer's clock was set.
+  // `arrived`: when the response came. Responses are always late, so the largest difference is the most accurate,
+  // unless this computer's clock was changed.
   const setNow = (milliseconds, arrived = Date.now()) => {
     const found = milliseconds - arrived;
     if (offset === null || found > offset || offset - found > MINUTE) offset = found;
@@ -48,7 +48,7 @@
     }
   };
 
-  // For those who listen instead of looking: at the marks, not each second.
+  // Screen readers: announce at the marks, not every second.
   const announce = (element, left) => {
     const before = Number(element.dataset.leftBefore || left);
     element.dataset.leftBefore = left;

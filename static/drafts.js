@@ -1,10 +1,10 @@
-// What was typed and not yet sent, kept in this browser for each user and chat: over F5, a crash, a sign-out.
+// Unsent text, stored in this browser per user and chat. Survives reloads, crashes and sign-outs.
 (() => {
   const desk = document.getElementById("desk");
   if (!desk) return;
   const KEPT_FOR = 30 * 24 * 3600e3; // milliseconds
   const PREFIX = "okno.kept.";
-  const memory = new Map(); // where the browser stores nothing for us
+  const memory = new Map(); // fallback if localStorage is unavailable
 
   const nameOf = (kind, chat) => `${PREFIX}${desk.dataset.user}.${kind}.${chat}`;
   const read = (kind, chat) => {
@@ -32,7 +32,7 @@
   const newKey = () =>
     Array.from(crypto.getRandomValues(new Uint8Array(12)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 
-  // What nobody came back for, whoever it was.
+  // Remove expired entries of all users.
   try {
     for (const name of Object.keys(localStorage).filter((one) => one.startsWith(PREFIX))) {
       const kept = JSON.parse(localStorage.getItem(name));

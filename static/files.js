@@ -1,5 +1,5 @@
-// Files beside the box: dropped on the chat, pasted or chosen; one after another, with their progress. Where the route
-// carries files they stand as chips until they are sent; elsewhere the link that the portal makes goes into the text.
+// File uploads: dropped, pasted or chosen; one at a time, with progress. If the provider sends files, they are chips until
+// sent; otherwise the file's link is inserted into the text.
 (() => {
   const byId = (id) => document.getElementById(id);
   const composer = () => byId("composer");
@@ -9,7 +9,7 @@
   let line = Promise.resolve();
 
   const names = () => chips().map((chip) => chip.querySelector("b").textContent);
-  // What goes with words that are being sent leaves the box, and comes back where they are refused.
+  // Remove the chips of a message being sent; restore them if it is refused.
   const takeAway = () => chips().map((chip) => { chip.remove(); return chip; });
   const give = (back) => { byId("uploads")?.prepend(...back); };
 
@@ -63,7 +63,7 @@
   };
 
   const intoText = (words) => {
-    byId("text").selectionStart = byId("text").selectionEnd; // a link takes no selected words away
+    byId("text").selectionStart = byId("text").selectionEnd; // do not replace selected text
     okno.insert(words, { apart: "\n" });
   };
 
@@ -88,7 +88,7 @@
     event.preventDefault();
     offer(true);
     clearTimeout(over);
-    over = setTimeout(() => offer(false), 400); // a drag that leaves the window says nothing
+    over = setTimeout(() => offer(false), 400); // leaving the window fires no event
   });
   addEventListener("drop", (event) => {
     if (!carriesFiles(event)) return;

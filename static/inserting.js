@@ -1,4 +1,4 @@
-// Words that a button puts into the box: set apart from the words around them, and taken out again by Ctrl+Z.
+// Insert text into the composer, separated from the text around it. Ctrl+Z undoes it.
 (() => {
   const box = () => document.getElementById("text");
 

@@ -1,9 +1,9 @@
-// The open desk keeps itself fresh: it asks what changed since the versions it shows and draws only that.
+// Live updates of the desk: polls for changes since the displayed versions and redraws only what changed.
 (() => {
   const desk = document.getElementById("desk");
   if (!desk) return;
   const EVERY = 1500, EVERY_HIDDEN = 5000; // milliseconds
-  const NEAR_THE_END = 80; // pixels: whoever is this close to the newest message wants to see the next
+  const NEAR_THE_END = 80; // pixels: this close to the end, the thread follows new messages
   const byId = (id) => document.getElementById(id);
   let timer, busy = false, again = false, failures = 0;
 
@@ -58,7 +58,7 @@
     const news = await answer.json();
     okno.setNow(news.now);
     if (news.pass) byId("list").dataset.pass = news.pass;
-    // While we asked, a search or another chat may have been opened: then this answer is about something gone.
+    // A search or another chat may have been opened meanwhile: ignore answers about replaced elements.
     if (news.list && list === byId("list")) drawList(list, news.list);
     if (news.thread && chat === byId("chat")) drawThread(chat, news.thread);
     if (news.unread && chat === byId("chat") && !chat.inert && !document.hidden) read(chat);
@@ -74,9 +74,8 @@
     return [...holder.content.children];
   };
 
-  // Bring a list of keyed children to what the server has; untouched ones stay the very same nodes, so that
-  // scroll, focus and open details stay too. Left alone are those marked data-later and, unless `fresh` is all
-  // there is, those before the first that is known.
+  // Update keyed children to match the server. Unchanged nodes are kept, and with them scroll, focus and open
+  // details. Nodes marked data-later are kept, and unless `isAll`, also nodes before the first known one.
   const patch = (container, fresh, { isAll }) => {
     const shown = new Map([...container.children].map((node) => [node.dataset.key, node]));
     const keys = new Set(fresh.map((node) => node.dataset.key));
@@ -128,11 +127,11 @@
     list.dataset.waiting = news.waiting;
     const rows = byId("rows");
     let fresh = pieces(news.rows);
-    // Older pages were fetched below: their "older" link is the one that leads on.
+    // Older pages were loaded below: keep their "older" link.
     const later = rows.querySelector("[data-later]");
     if (later) {
       fresh = fresh.filter((node) => node.dataset.key !== "more");
-      // Rows that a new one pushed off the first page belong to the pages below now.
+      // Rows that left the first page now belong to the pages below.
       const keys = new Set(fresh.map((node) => node.dataset.key));
       for (let row = later.previousElementSibling; row && !keys.has(row.dataset.key); row = row.previousElementSibling) {
         row.dataset.later = "";
@@ -162,7 +161,7 @@
     dispatchEvent(new CustomEvent("okno:draft", { detail: news }));
   };
 
-  // Who else is in this chat. Said again only when it is somebody else's turn, not at each key.
+  // Presence of others. The text changes only if the people change, so screen readers do not repeat it.
   const drawOthers = ({ version, sentence, writing }) => {
     const place = byId("others"), words = place.querySelector("span");
     place.dataset.version = version;
@@ -174,7 +173,7 @@
   const drawMessages = (messages, fresh, earlier) => {
     const scroll = byId("scroll");
     const wasAtEnd = isAtEnd(scroll);
-    // Above the server's newest page there may be earlier messages that were fetched, of the same day perhaps.
+    // Earlier messages may have been loaded above the newest page, possibly of the same day.
     const isMessage = (node) => node.dataset.key.startsWith("m");
     const oldest = fresh.find(isMessage), first = [...messages.children].find(isMessage);
     const isAll = !first || oldest?.dataset.key === first.dataset.key || !has(messages, oldest?.dataset.key);
@@ -187,7 +186,7 @@
     else if (added.some((node) => node.dataset.side === "inbound")) byId("newer").hidden = false;
   };
 
-  // --- earlier requests lie folded until somebody opens them ------------------------------------------------
+  // --- earlier requests are folded until opened ------------------------------------------------
   const foldOf = (id) => byId("messages").querySelector(`[data-fold="${id}"]`);
   const foldIn = (node) => {
     const link = node.querySelector?.("[data-fold]");
@@ -207,7 +206,7 @@
   };
   const has = (container, key) => Boolean(key && container.querySelector(`:scope > [data-key="${CSS.escape(key)}"]`));
 
-  // A part is drawn anew unless somebody has just opened something in it; then when it is shut again.
+  // Redraw a part. If a <details> in it is open, wait until it is closed.
   const waiting = new Map();
   const swap = (id, html) => {
     const part = byId(id);
@@ -236,7 +235,7 @@
     if (number) document.title = `(${number > 99 ? "99+" : number}) ${document.title}`;
   };
 
-  // --- why lines: a click on a message's time opens how it went -------------------------------------------
+  // --- delivery trail: a click on a message's time opens it -------------------------------------------
   const openWhy = async (link, place) => {
     const answer = await fetch(link.href, { headers: { "HX-Request": "true" } });
     const html = await answer.text();
@@ -257,7 +256,7 @@
 
   const read = (chat) => okno.tell(chat.dataset.seen, { for_chat: chat.dataset.chat }).catch(() => {});
 
-  // --- what people do -------------------------------------------------------------------------------------
+  // --- user actions -------------------------------------------------------------------------------------
   document.addEventListener("click", async (event) => {
     const why = event.target.closest("[data-why]");
     if (why && !event.ctrlKey && !event.metaKey) {
@@ -279,7 +278,7 @@
     if (quoted && show(quoted.dataset.at)) event.preventDefault();
   });
 
-  // The list goes on by itself as one comes near its end; the link is for the keyboard and for no scripts.
+  // Load older chats when the end of the list comes near. The link is for the keyboard and for no scripts.
   const nearEnd = new IntersectionObserver((seen) => {
     for (const { isIntersecting, target } of seen) if (isIntersecting) olderChats(target);
   }, { rootMargin: "400px" });
@@ -322,7 +321,7 @@
     const messages = byId("messages"), scroll = byId("scroll");
     const found = await page(link.href);
     const older = found.getElementById("messages");
-    if (!older || messages !== byId("messages")) return; // signed out, or another chat is open by now
+    if (!older || messages !== byId("messages")) return; // signed out, or another chat was opened
     const fresh = [...older.children];
     const below = scroll.scrollHeight - scroll.scrollTop;
     const heads = new Set(fresh.filter((node) => node.matches(".day, .fold")).map((node) => node.dataset.key));
@@ -331,7 +330,7 @@
     messages.prepend(...fresh);
     fresh.forEach((node) => window.htmx?.process(node));
     leadTo(found.getElementById("earlier").getAttribute("href"));
-    scroll.scrollTop = scroll.scrollHeight - below; // what one was reading stays where it was
+    scroll.scrollTop = scroll.scrollHeight - below; // keep the reading position
   };
 
   document.addEventListener("keydown", (event) => {
@@ -364,7 +363,7 @@
     }
   };
 
-  // Who works by keyboard goes on from the menu's own button, not from the top of the page.
+  // Return keyboard focus to the menu's button.
   const shutMenu = (menu) => {
     const hasFocus = menu.contains(document.activeElement);
     menu.open = false;
@@ -383,7 +382,7 @@
     }
   });
 
-  // Bring one message before one's eyes and mark it for a moment; false where it is not on this page.
+  // Scroll to a message and highlight it. Returns false if it is not on this page.
   const show = (id) => {
     const message = id && byId(id);
     if (!message) return false;
@@ -417,7 +416,7 @@
     place(scroll);
     stayAtEnd(scroll);
   };
-  // Pictures load after the text, and the box below grows as one types: who was at the thread's end stays there.
+  // Stay at the end of the thread while pictures load and the composer grows.
   const stayAtEnd = (scroll) => {
     let atEnd = isAtEnd(scroll);
     scroll.addEventListener("scroll", () => {

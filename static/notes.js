@@ -1,10 +1,10 @@
-// A note about the client that is being written: kept in this browser until it is saved.
+// Unsaved client note, stored in this browser.
 (() => {
   const byId = (id) => document.getElementById(id);
   const field = () => byId("client")?.querySelector("textarea[name=note]");
   const chat = () => byId("chat").dataset.chat;
 
-  // The pane is drawn anew while it is shut; an unsaved note opens it.
+  // The pane is redrawn while closed; an unsaved note reopens it.
   const restore = () => {
     const note = field(), kept = note && okno.kept.read("note", chat());
     if (!kept || note.value) return;

@@ -1,18 +1,18 @@
-// Opening another chat: highlight, address, head, thread and box change together when the chat has come, or not at
-// all. Meanwhile the old chat is inert and the new one's name stands over an empty thread.
+// Opening another chat: highlight, URL, head, thread and composer change together once the chat is loaded, or not at
+// all. Meanwhile the old chat is inert, and a skeleton shows the new chat's name.
 (() => {
   const desk = document.getElementById("desk");
   if (!desk) return;
   const PATIENCE = 30_000; // milliseconds
-  const SHOWN_FOR = 12_000; // milliseconds: the sentence about what went wrong with another chat
+  const SHOWN_FOR = 12_000; // milliseconds: how long an error about another chat is shown
   const byId = (id) => document.getElementById(id);
   const list = () => byId("list");
-  let attempt = null; // the opening under way: {chat, abort, hadFocus}
-  let address = location.pathname + location.search; // of the chat that is shown
+  let attempt = null; // the current opening: {chat, abort, hadFocus}
+  let address = location.pathname + location.search; // URL of the displayed chat
   let place = history.state?.okno ?? 0; // its number in this tab's history
   let isGoingBack = false, timer;
 
-  // The highlight belongs to the chat that is shown, whatever the server thought when it drew the list.
+  // Highlight the displayed chat, even if the server rendered the list with another one.
   const highlight = () => {
     const shown = byId("chat").dataset.chat;
     for (const row of document.querySelectorAll(".row[data-chat]")) {
@@ -46,7 +46,7 @@
     abort.abort();
     end();
     if (hadFocus) byId("text")?.focus({ preventScroll: true });
-    // After Back or Forward the browser shows the address of the chat that did not come.
+    // After Back or Forward the browser already shows the URL of the chat that failed to load.
     const number = history.state?.okno ?? place;
     if (location.pathname + location.search === address || number === place) return;
     isGoingBack = true;
@@ -71,7 +71,7 @@
     return { chat: document.adoptNode(chat), title: page.title };
   };
 
-  // A later call makes an earlier one do nothing more.
+  // A later call cancels an earlier one.
   const open = async (href, { chat = "", name = "", pushes = true }) => {
     attempt?.abort.abort();
     const hadFocus = attempt ? attempt.hadFocus : document.activeElement === byId("text");
@@ -86,7 +86,7 @@
     try {
       const found = await fetchChat(href, mine.abort.signal);
       if (attempt !== mine) return;
-      if (found.chat.dataset.user !== okno.user) { // the poll says who it is now, and locks this page
+      if (found.chat.dataset.user !== okno.user) { // another user: the poll locks this page
         giveUp(mine);
         dispatchEvent(new Event("okno:ask"));
       } else show(found, href, pushes);
@@ -101,7 +101,7 @@
   };
 
   const show = ({ chat, title }, href, pushes) => {
-    const wanted = document.activeElement; // somebody may be typing a search by now
+    const wanted = document.activeElement; // the operator may be typing a search
     const mayFocus = !wanted || wanted === document.body || wanted.matches(".row") || byId("chat").contains(wanted);
     place = history.state?.okno ?? place;
     if (pushes) {
@@ -131,7 +131,7 @@
   });
 
   // --- back and forward ---------------------------------------------------------------------------------------------
-  // The browser has changed the address already: where the chat does not come, the address goes back.
+  // The browser has already changed the URL; restore it if the chat fails to load.
   addEventListener("popstate", (event) => {
     if (isGoingBack) { isGoingBack = false; return; }
     const to = location.pathname + location.search;

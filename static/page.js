@@ -1,4 +1,4 @@
-// Every page: menus made of <details> close when one clicks elsewhere or presses Escape.
+// All pages: close <details> menus on outside clicks and Escape.
 addEventListener("click", (event) => {
   for (const menu of document.querySelectorAll("details.menu[open]")) {
     if (!menu.contains(event.target)) menu.open = false;

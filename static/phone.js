@@ -1,4 +1,4 @@
-// The training phone: posts what the client types, shows what was handed over to them.
+// Training phone: posts the client's messages and shows those sent to them.
 (() => {
   const phone = document.getElementById("phone");
   if (!phone) return;
@@ -69,7 +69,7 @@
   const from = () => ({ id: client().id, name: client().name, phone: client().phone });
   const problem = (sentence) => { byId("problem").textContent = sentence; byId("problem").hidden = !sentence; };
 
-  const unsent = []; // typed, not yet back from the portal
+  const unsent = []; // posted, not yet returned by the server
   const write = async (text) => {
     const message = { id: `${random(8)}-${random(8)}-${random(8)}`, text, time: clockNow(), posted: false };
     unsent.push(message);
@@ -112,7 +112,7 @@
     timer = setTimeout(look, document.hidden ? EVERY_HIDDEN : EVERY);
   };
 
-  // Shown is delivered; shown while somebody looks at the phone is read.
+  // A displayed message is delivered; displayed in a focused window, it is read.
   const report = async (messages) => {
     const looking = !document.hidden && document.hasFocus();
     const events = [];
@@ -211,7 +211,7 @@
     okno.tick();
   };
 
-  // --- what people do --------------------------------------------------------------------------------------------------
+  // --- user actions --------------------------------------------------------------------------------------------------
   byId("write").addEventListener("submit", (event) => {
     event.preventDefault();
     const box = byId("words"), text = box.value.trim();

@@ -1,4 +1,4 @@
-// A reply to one message: the message stands over the box as it will stand over the reply.
+// Reply with a quote: the quoted message is shown above the composer.
 (() => {
   const MOST = 120; // characters of the quoted text
   const byId = (id) => document.getElementById(id);
@@ -12,7 +12,7 @@
     strip().hidden = true;
   };
 
-  // Take the quote away with words that are being sent. Returns what brings it back where they are refused.
+  // Remove the quote while its reply is being sent. Returns a function that restores it.
   const take = () => {
     const was = strip(), value = field()?.value, quoted = was?.querySelector(".quoted").cloneNode(true);
     end();

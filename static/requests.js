@@ -1,4 +1,4 @@
-// Filters that need no button, and requests chosen many at once. Without this script all the buttons are there.
+// Requests table: filters apply at once, bulk selection. Without scripts the buttons remain.
 (() => {
   const form = document.getElementById("bulk"), bar = document.getElementById("bulk-bar");
   const filters = document.getElementById("filters");

@@ -1,5 +1,5 @@
-// What is on its way: a bubble with a clock at once, until the server's own bubble stands in the thread. Every message
-// has a key, so that it goes out once however often it is posted; what failed stays, with "Try again".
+// Messages being sent: shown at once with a clock until the server's bubble appears. A key makes each message
+// idempotent; failed ones stay with "Try again".
 (() => {
   const desk = document.getElementById("desk");
   if (!desk) return;

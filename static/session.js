@@ -1,4 +1,4 @@
-// Whom this page was made for, and requests that survive a new session: a page may be older than its sign-in.
+// User of this page, and requests that survive a new session: a page may be older than the current sign-in.
 (() => {
   const desk = document.getElementById("desk");
   if (!desk) return;
@@ -13,7 +13,7 @@
     return tokens.find(Boolean) || handedOut || document.querySelector("[name=csrfmiddlewaretoken]").value;
   };
 
-  // Another user signed in in this browser: nothing of this page may be seen or sent any more.
+  // Another user signed in: hide this page and send nothing from it.
   const lockOut = (sentence) => {
     if (isLocked()) return;
     dispatchEvent(new Event("okno:locked")); // what was typed goes into its author's local copy
@@ -77,7 +77,7 @@
     if (xhr.status !== 403) { repeated.delete(elt); return; }
     if (repeated.has(elt)) return;
     repeated.add(elt);
-    event.stopImmediatePropagation(); // nobody else hears of it unless it fails again
+    event.stopImmediatePropagation(); // other handlers run only if it fails again
     if (await renew()) elt.requestSubmit(requestConfig.triggeringEvent?.submitter);
     else dispatchEvent(new CustomEvent("okno:refused", { detail: byId("composer")?.dataset.failed || "" }));
   });

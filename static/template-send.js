@@ -1,4 +1,4 @@
-// «Send in chat…»: the list of chats follows what one types.
+// "Send to a chat…": search chats as you type.
 (() => {
   const form = document.getElementById("to-chat"), find = form.querySelector("[name=find]");
   const asked = okno.asker(async (isLast) => {

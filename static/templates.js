@@ -1,4 +1,4 @@
-// The page Templates: the list follows what one types, a star is put without leaving.
+// Templates page: search as you type, toggle favorites in place.
 (() => {
   const byId = (id) => document.getElementById(id);
   const search = byId("template-search");

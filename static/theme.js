@@ -1,4 +1,4 @@
-// Before the first paint: the theme this browser was told to keep. Nothing kept: as the system has it.
+// Apply the stored theme before the first paint. Default: the system's theme.
 (() => {
   const KEY = "okno-theme";
   const root = document.documentElement;

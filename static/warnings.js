@@ -1,4 +1,4 @@
-// Warnings of closing windows: shown at the desk's edge, and as the browser's own notices where one allowed it.
+// Warnings about closing windows: toasts, and browser notifications if allowed.
 (() => {
   const desk = document.getElementById("desk");
   const toasts = document.getElementById("toasts");
