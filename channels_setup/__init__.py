@@ -1,1 +1,1 @@
-"""Who the portal talks to: chat channels, API channels, their secrets, and the providers behind them."""
+"""Channels: chat channels, API channels, their secrets, and the providers that they connect to."""

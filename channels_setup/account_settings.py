@@ -1,7 +1,7 @@
-"""What an outside service has to be told of an account: read from a form or the command line, checked, kept.
+"""Settings of a provider account: form fields, validation and storage.
 
-Each kind says what it needs (``provider.settings``); messengers' channels and helpdesks' are alike in this. Plain
-values stand in ``options``, secret ones are encrypted, and nobody sees more of them than the last digits again.
+Each provider declares its settings (``provider.settings``); API channels and chat channels work alike. Plain values
+are stored in ``channel.options``. Secret values are encrypted, and only their last characters are ever shown again.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from .http_client import ForbiddenAddress, unresolved_warning
 from .models import ApiChannel, ChannelState, ChatChannel
 from .providers.base import CHOICE, DECIMAL, NUMBER, SECRET, SWITCH, URL, AccountSetting
 
-FIELD_PREFIX = "account_"  # of the form's fields
+FIELD_PREFIX = "account_"  # of form field names
 MAX_LENGTH = 2_000
 EMPTY_VALUES = ("", None)
 REFUSAL_KEYS = ("refused_at", "handshake_refused_at")
@@ -36,11 +36,11 @@ REFUSAL_KEYS = ("refused_at", "handshake_refused_at")
 Channel = ApiChannel | ChatChannel
 
 
-# --- the fields ------------------------------------------------------------------------------------------
+# --- form fields ------------------------------------------------------------------------------------------
 
 
 def form_fields(channel: Channel) -> dict[str, forms.Field]:
-    """A field for each setting. A secret one is empty, whatever is kept; left empty it stays."""
+    """Return a form field for each setting. A stored secret is not shown; an empty field keeps it."""
     tails = channel.secret_tails()
     return {FIELD_PREFIX + setting.name: _field(setting, channel, tails) for setting in channel.provider.settings}
 
@@ -49,7 +49,7 @@ def _field(setting: AccountSetting, channel: Channel, tails: Mapping[str, str]) 
     common: dict[str, Any] = {"label": setting.label, "help_text": setting.help, "required": setting.required}
     if setting.kind == SECRET:
         tail = tails.get(setting.name, "")
-        kept = _("Kept: •••• %(tail)s. Leave it empty to keep it.") if tail else _("Kept. Leave it empty to keep it.")
+        kept = _("Saved: •••• %(tail)s. Leave empty to keep it.") if tail else _("Saved. Leave empty to keep it.")
         hint = kept % {"tail": tail} if setting.name in tails else ""
         attrs = {"autocomplete": "new-password", "placeholder": hint}
         widget = UnfoldAdminPasswordWidget(attrs=attrs, render_value=False)
@@ -72,7 +72,7 @@ def _field(setting: AccountSetting, channel: Channel, tails: Mapping[str, str]) 
 
 
 class _SwitchField(forms.BooleanField):
-    """On and off in the words of a command line, too."""
+    """A Boolean field that also reads the values of a command line: 1, on, true, yes."""
 
     def to_python(self, value: Any) -> bool:
         return value.strip().lower() in ("1", "on", "true", "yes") if isinstance(value, str) else bool(value)
@@ -80,12 +80,12 @@ class _SwitchField(forms.BooleanField):
 
 def _check_printable(value: str) -> None:
     if len(value) > MAX_LENGTH or not value.isprintable():
-        raise ValidationError(_("This cannot be right: check that it was copied whole, and nothing else with it."))
+        raise ValidationError(_("This value is not valid. Check that you copied all of it and nothing else."))
 
 
 def _check_ascii(value: str) -> None:
     if not value.isascii():
-        raise ValidationError(_("This cannot be right: check that it was copied whole, and nothing else with it."))
+        raise ValidationError(_("This value is not valid. Check that you copied all of it and nothing else."))
 
 
 def _check_callable(value: str) -> None:
@@ -95,15 +95,19 @@ def _check_callable(value: str) -> None:
         raise ValidationError(str(problem)) from problem
 
 
-# --- what was given --------------------------------------------------------------------------------------
+# --- values --------------------------------------------------------------------------------------
 
 
 def values_from_form(cleaned: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the account settings of a form's cleaned data by setting name."""
     return {name.removeprefix(FIELD_PREFIX): value for name, value in cleaned.items() if name.startswith(FIELD_PREFIX)}
 
 
 def clean_values(channel: Channel, given: Mapping[str, str], *, complete: bool = False) -> dict[str, Any]:
-    """The given texts, cleaned. Raises ValidationError by name. ``complete``: what is required must be there."""
+    """Validate texts and return their values by setting name.
+
+    Raises ValidationError with messages by setting name. With ``complete``, a required setting must not be missing.
+    """
     own = {setting.name: setting for setting in channel.provider.settings}
     if unknown := sorted(given.keys() - own.keys()):
         raise ValidationError(f"Unknown settings: {', '.join(unknown)}. Known: {', '.join(own)}.")
@@ -126,17 +130,20 @@ def clean_values(channel: Channel, given: Mapping[str, str], *, complete: bool =
 
 
 def unresolved_address_warnings(channel: Channel) -> list[str]:
-    """Return a sentence for each saved address that cannot be called now because its name is not found."""
+    """Return a warning for each saved URL whose host name does not resolve now."""
     addresses = [str(channel.options.get(each.name) or "") for each in channel.provider.settings if each.kind == URL]
     found: list[str] = []
     for address in [getattr(channel, "redirect_url", ""), *addresses]:
-        with suppress(ForbiddenAddress):  # refused when it is saved, and at every call
+        with suppress(ForbiddenAddress):  # a forbidden address is refused on saving and at every call
             found.append(unresolved_warning(address) if address else "")
     return [sentence for sentence in dict.fromkeys(found) if sentence]
 
 
 def save_values(channel: Channel, values: Mapping[str, Any]) -> list[str]:
-    """Keep checked values; the names of those that changed. An emptied one goes back to its default, a secret stays."""
+    """Save validated values and return the names of the settings that changed.
+
+    An empty plain value resets the setting to its default; an empty secret keeps the stored one.
+    """
     changed: list[AccountSetting] = []
     for setting in channel.provider.settings:
         value = values.get(setting.name)
@@ -155,13 +162,13 @@ def save_values(channel: Channel, values: Mapping[str, Any]) -> list[str]:
         if changed and any(channel.provider_status.get(name) for name in REFUSAL_KEYS):
             channel.update_provider_status(
                 **dict.fromkeys(REFUSAL_KEYS, "")
-            )  # what comes next shows whether it is mended
+            )  # the next webhook shows whether the change helped
         _advance_state(channel, mended={reason for setting in changed for reason in setting.resolves})
     return [setting.name for setting in changed]
 
 
 def _advance_state(channel: ApiChannel, *, mended: set[str]) -> None:
-    """What was mended resumes a paused channel; one that has all it needs is no draft any more."""
+    """Resume a channel whose problem the change resolves; move a complete draft to the next state."""
     if channel.state == ChannelState.PAUSED and channel.last_error in mended:
         channel.resume()
     if channel.state == ChannelState.DRAFT and not missing_settings(channel):
@@ -170,21 +177,21 @@ def _advance_state(channel: ApiChannel, *, mended: set[str]) -> None:
 
 
 def generate_secrets(channel: ApiChannel, *, given: Mapping[str, str]) -> None:
-    """Make what we are to make ourselves, where nobody gave one."""
+    """Generate the secrets that the portal creates itself, except for those in ``given``."""
     for setting in channel.provider.settings:
         if setting.generated and not given.get(setting.name):
             channel.save_credential(setting.name, encryption.new_path_token())
 
 
 def generated_secrets(channel: ApiChannel) -> dict[str, str]:
-    """What we made, in clear: to be shown once, for the provider's own form."""
+    """Return the secrets that the portal generated, in clear, to show once for the provider's form."""
     names = [setting.name for setting in channel.provider.settings if setting.generated]
     rows = channel.credentials.filter(name__in=names, expires_at=None)
     return {row.name: row.reveal() for row in rows}
 
 
 def issue_webhook_secret(channel: ApiChannel) -> str:
-    """Make the secret that the provider is to show in its header; the former one works for a day."""
+    """Issue the secret that the provider sends in its webhook header. The previous one works for 24 more hours."""
     value = encryption.new_path_token()
     channel.save_credential(channel.provider.webhook_secret, value)
     if channel.provider_status.get("refused_at"):
@@ -194,7 +201,10 @@ def issue_webhook_secret(channel: ApiChannel) -> str:
 
 
 def missing_settings(channel: Channel, *, given: Container[str] = ()) -> list[AccountSetting]:
-    """What is required and neither kept nor ``given``. Of settings of which one is enough: a setting named for all."""
+    """Return the required settings that are neither saved nor in ``given``.
+
+    For a group of settings of which one is enough (``any_of``), one setting is returned, labeled with all of them.
+    """
     needed = [setting for setting in channel.provider.settings if setting.required or setting.required_group]
     kept = {name for name, value in channel.options.items() if value}
     if any(setting.kind == SECRET for setting in needed):

@@ -1,7 +1,7 @@
-"""The admin's history of a row, readable in the language of whoever reads it.
+"""Base admin class whose change history can be translated.
 
-Django keeps the labels of changed fields untranslated and translates them when they are read: by the whole label, whose
-first letter a form has made a capital, so that none of ours is found. Here the model's own label is kept.
+Django stores the labels of changed fields untranslated and translates them on display. It stores the form's label,
+whose first letter is a capital, so our translations are not found. This class stores the model's own label.
 """
 
 from __future__ import annotations
@@ -16,12 +16,14 @@ from unfold.admin import ModelAdmin
 
 
 class HistoryModelAdmin(ModelAdmin):
+    """Model admin that logs the model's labels of changed fields."""
+
     def construct_change_message(self, request: HttpRequest, form: Any, formsets: Any, add: bool = False) -> Any:
         message = super().construct_change_message(request, form, formsets, add)
         fields = [field for field in self.model._meta.get_fields() if isinstance(field, Field)]
-        with translation.override(None):  # the labels as the sources have them
+        with translation.override(None):  # untranslated labels
             own = {capfirst(str(field.verbose_name)): str(field.verbose_name) for field in fields}
         for change in message if isinstance(message, list) else ():
-            if "fields" in (told := change.get("changed", {})):
-                told["fields"] = [own.get(label, label) for label in told["fields"]]
+            if "fields" in (changed := change.get("changed", {})):
+                changed["fields"] = [own.get(label, label) for label in changed["fields"]]
         return message

@@ -1,4 +1,4 @@
-"""One at a time: advisory locks of PostgreSQL, which a session holds. A process that dies gives them back."""
+"""PostgreSQL advisory locks. The database session holds them, so a process that dies releases its locks."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from django.db import connection
 
 @unique
 class LockSpace(IntEnum):
-    """The first half of each lock's number, all in one place so that no two uses share one."""
+    """First key of each lock. All uses are listed here, so that no two share a key."""
 
-    INBOX = 7_201  # an API channel's events
-    OUTBOX = 7_202  # a place at a worker
-    HELPDESK = 7_203  # an account at an outside helpdesk
-    HELPDESK_INBOX = 7_204  # a chat channel's events
-    TEMPLATES = 7_205  # an API channel's list of templates
-    CONTACTS = 7_206  # contacts that are being made on an API channel
+    INBOX = 7_201  # second key: API channel
+    OUTBOX = 7_202  # second key: worker slot
+    HELPDESK = 7_203  # second key: account at an outside helpdesk
+    HELPDESK_INBOX = 7_204  # second key: chat channel
+    TEMPLATES = 7_205  # second key: API channel
+    CONTACTS = 7_206  # second key: API channel
 
 
 def try_acquire(space: LockSpace, number: int) -> bool:
-    """Whether the lock is ours now: nobody waits for it."""
+    """Acquire the lock if it is free and return whether it was. Does not wait."""
     return _call("pg_try_advisory_lock", space, number)
 
 
@@ -32,7 +32,7 @@ def release(space: LockSpace, number: int) -> None:
 
 @contextmanager
 def exclusive(space: LockSpace, number: int) -> Iterator[bool]:
-    """Hold the lock if nobody else does."""
+    """Hold the lock during the block if it is free; yield whether it was. Does not wait."""
     mine = try_acquire(space, number)
     try:
         yield mine

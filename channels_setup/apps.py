@@ -15,7 +15,7 @@ class ChannelsSetupConfig(AppConfig):
             Credential,
             Secret,
             WebhookAddress,
-            known_secrets,  # checks: registers the system checks
+            known_secrets,
         )
 
         for signal in (post_save, post_delete):

@@ -1,4 +1,4 @@
-"""What can be checked before a client is affected: the settings at every start, and one channel at a button's press."""
+"""System checks of the settings, and the connection check of one channel (button "Check the connection")."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ from . import account_settings, encryption, http_client
 from .models import ApiChannel, ChannelState
 from .providers.base import ACCEPTED, ApiRequest, ApiResponse, DeliveryRequest
 
-# --- the settings: `manage.py check` ---------------------------------------------------------------------
+# --- system checks: `manage.py check` ---------------------------------------------------------------------
 
 
 @register(Tags.security)
 def check_field_keys(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
-    """Fail closed: without a usable key no secret can be stored or read."""
+    """Require usable FIELD_KEYS: without them no secret can be stored or read."""
     if not settings.FIELD_KEYS:
         return [Error("FIELD_KEYS is empty: secrets cannot be stored.", hint=_KEY_HINT, id="okno.E001")]
     found: list[CheckMessage] = []
-    for place, key in enumerate(settings.FIELD_KEYS, start=1):
+    for position, key in enumerate(settings.FIELD_KEYS, start=1):
         try:
             Fernet(key)
         except ValueError:
-            found.append(Error(f"FIELD_KEYS: key {place} is no Fernet key.", hint=_KEY_HINT, id="okno.E002"))
+            found.append(Error(f"FIELD_KEYS: key {position} is not a Fernet key.", hint=_KEY_HINT, id="okno.E002"))
     return found
 
 
-_KEY_HINT = "python -c 'from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())' makes one."
+_KEY_HINT = "Generate a key: python -c 'from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())'"
 
 
 @register(Tags.security)
@@ -45,7 +45,7 @@ def check_private_networks(app_configs: Any, **kwargs: Any) -> list[CheckMessage
         try:
             ipaddress.ip_network(text, strict=False)
         except ValueError:
-            found.append(Error(f"RELAY_ALLOWED_PRIVATE_CIDRS: {text!r} is no network.", id="okno.E003"))
+            found.append(Error(f"RELAY_ALLOWED_PRIVATE_CIDRS: {text!r} is not a network.", id="okno.E003"))
     return found
 
 
@@ -57,7 +57,7 @@ def warn_of_private_networks(app_configs: Any, **kwargs: Any) -> list[CheckMessa
     return [
         Warning(
             f"A Redirect URL may point into {listed}, without TLS and on any port.",
-            hint="Leave RELAY_ALLOWED_PRIVATE_CIDRS empty unless a receiver of your own stands there.",
+            hint="Leave RELAY_ALLOWED_PRIVATE_CIDRS empty unless one of your own receivers is there.",
             id="okno.W001",
         )
     ]
@@ -76,19 +76,19 @@ def warn_of_plain_public_url(app_configs: Any, **kwargs: Any) -> list[CheckMessa
     ]
 
 
-# --- one channel: the button "Check the connection" ------------------------------------------------------
+# --- connection check of one channel ------------------------------------------------------
 
 
 @dataclass(frozen=True, kw_only=True)
 class CheckResult:
-    """``level`` is ok, warning or error; the sentence is for the admin."""
+    """One result. ``level`` is ok, warning or error; ``sentence`` is for the admin."""
 
     level: str
     sentence: str
 
 
 def check_connection(channel: ApiChannel) -> list[CheckResult]:
-    """Look at everything a first message will need, and knock at the Redirect URL. No client is touched."""
+    """Check everything that a first message needs. Calls the Redirect URL and the provider, but no client."""
     return [*_check_setup(channel), *_ping_redirect_url(channel), *_check_account(channel)]
 
 
@@ -98,35 +98,35 @@ def _check_setup(channel: ApiChannel) -> Sequence[CheckResult]:
         found.append(CheckResult(level="error", sentence=_("The channel has no secret key.")))
     if not channel.watched.exists():
         found.append(
-            CheckResult(level="error", sentence=_("It watches no chat channel: messages have nowhere to land."))
+            CheckResult(level="error", sentence=_("The channel watches no chat channel, so messages cannot be stored."))
         )
     elif not channel.watched.filter(operators__is_active=True).exists():
         found.append(
             CheckResult(
                 level="warning",
-                sentence=_("No operator works in the watched chat channels: only admins see the chats."),
+                sentence=_("The watched chat channels have no operators. Only admins see the chats."),
             )
         )
     if not channel.track_message and channel.redirect_url:
         found.append(
             CheckResult(
-                level="warning", sentence=_("“All chat messages” is not ticked: others' messages raise no event.")
+                level="warning", sentence=_("“All chat messages” is off: messages from other sources send no event.")
             )
         )
     if channel.state == ChannelState.PAUSED:
-        found.append(CheckResult(level="warning", sentence=_("The channel is paused: nothing goes out.")))
+        found.append(CheckResult(level="warning", sentence=_("The channel is paused. Nothing is sent.")))
     if not found:
         found.append(CheckResult(level="ok", sentence=_("The settings are complete.")))
     return found
 
 
 def _check_account(channel: ApiChannel) -> Sequence[CheckResult]:
-    """What the provider says of the account: who it is, how it stands, whether our webhooks are wanted there."""
+    """Ask the provider about the account: its identity, its status and its webhook subscription."""
     if not channel.provider.settings:
         return []
     if gaps := account_settings.missing_settings(channel):
         names = ", ".join(str(setting.label) for setting in gaps)
-        return [CheckResult(level="error", sentence=_("The account's data are missing: %(names)s") % {"names": names})]
+        return [CheckResult(level="error", sentence=_("Missing account settings: %(names)s") % {"names": names})]
     account = channel.account()
     answers: dict[str, ApiResponse | None] = {}
     for name, request in channel.provider.build_check_requests(account).items():
@@ -137,29 +137,30 @@ def _check_account(channel: ApiChannel) -> Sequence[CheckResult]:
         except (http_client.ConnectionFailed, http_client.NoResponse):
             answers[name] = None
     found = channel.provider.read_check_findings(answers, account)
-    told = {name: value for finding in found for name, value in finding.facts.items()}
-    if told:
-        channel.update_provider_status(**told, checked_at=timezone.now().isoformat())
-    # One cause, such as a wrong token, is said once, however many questions failed by it.
-    said = dict.fromkeys((finding.level, str(finding.sentence)) for finding in found)
-    return [*(CheckResult(level=level, sentence=sentence) for level, sentence in said), *_check_webhooks(channel)]
+    facts = {name: value for finding in found for name, value in finding.facts.items()}
+    if facts:
+        channel.update_provider_status(**facts, checked_at=timezone.now().isoformat())
+    # One cause, such as a wrong token, is reported once, however many requests failed because of it.
+    distinct = dict.fromkeys((finding.level, str(finding.sentence)) for finding in found)
+    return [*(CheckResult(level=level, sentence=sentence) for level, sentence in distinct), *_check_webhooks(channel)]
 
 
 def _check_webhooks(channel: ApiChannel) -> Sequence[CheckResult]:
-    """What our own address has seen of the provider; the account's answers know nothing of it."""
-    told = channel.provider_status
-    if told.get("refused_at"):
+    """Report whether the provider's webhooks reach us and are accepted."""
+    status = channel.provider_status
+    if status.get("refused_at"):
         sentence = _(
-            "Webhooks come, but their signature does not fit: the app secret is not that of the app that sends them."
+            "Webhooks are refused because their signature is wrong. Check the app secret: it must be that of the app "
+            "that sends the webhooks."
         )
         return [CheckResult(level="error", sentence=sentence)]
-    if told.get("handshake_at") or channel.first_inbound_at:
+    if status.get("handshake_at") or channel.first_inbound_at:
         return [CheckResult(level="ok", sentence=_("The provider has verified the webhook address."))]
-    if told.get("handshake_refused_at"):
-        sentence = _("The provider asked for the webhook address with another verify token: copy ours into its form.")
+    if status.get("handshake_refused_at"):
+        sentence = _("The provider used a different verify token. Copy ours into the provider's webhook form.")
         return [CheckResult(level="error", sentence=sentence)]
     sentence = _(
-        "The webhook address has not been verified yet: write it and the verify token into the provider's webhook form."
+        "The webhook address has not been verified yet. Enter it and the verify token in the provider's webhook form."
     )
     return [CheckResult(level="warning", sentence=sentence)]
 
@@ -169,7 +170,9 @@ def _ping_redirect_url(channel: ApiChannel) -> Sequence[CheckResult]:
     if not channel.redirect_url:
         if channel.provider.needs_redirect_url:
             return [
-                CheckResult(level="error", sentence=_("There is no Redirect URL: operators' answers cannot go out."))
+                CheckResult(
+                    level="error", sentence=_("There is no Redirect URL, so operators' replies cannot be sent.")
+                )
             ]
         return []
     started = time.monotonic()
@@ -180,13 +183,17 @@ def _ping_redirect_url(channel: ApiChannel) -> Sequence[CheckResult]:
     except http_client.ConnectionFailed:
         return [CheckResult(level="error", sentence=_("The Redirect URL cannot be reached."))]
     except http_client.NoResponse:
-        return [CheckResult(level="error", sentence=_("The Redirect URL took the call and did not answer in time."))]
+        return [
+            CheckResult(
+                level="error", sentence=_("The Redirect URL accepted the connection but did not respond in time.")
+            )
+        ]
     took = int((time.monotonic() - started) * 1000)
     return [_ping_result(channel, answer, took)]
 
 
 def ping_request(channel: ApiChannel) -> ApiRequest:
-    """The call that ``check_connection`` makes: in the channel's own encoding, signed like an event."""
+    """Build the ping request, encoded and signed like an event of this channel."""
     event = {"ping": "ping"}
     knock = DeliveryRequest(key=f"ping_{encryption.new_path_token()}", attempt=1, at=timezone.now(), event=event)
     return channel.provider.build_event_request(knock, channel.account())
@@ -198,5 +205,5 @@ def _ping_result(channel: ApiChannel, answer: ApiResponse, took: int) -> CheckRe
         return CheckResult(level="ok", sentence=_("The Redirect URL answered %(status)d in %(ms)d ms.") % values)
     return CheckResult(
         level="error",
-        sentence=_("The Redirect URL answered %(status)d in %(ms)d ms: it must answer 200 to 299.") % values,
+        sentence=_("The Redirect URL answered %(status)d in %(ms)d ms. It must answer with 200 to 299.") % values,
     )

@@ -1,6 +1,6 @@
-"""Secrets at rest: encrypted with the first of FIELD_KEYS, readable with any of them.
+"""Encryption of stored secrets: the first of FIELD_KEYS encrypts, any of them decrypts.
 
-Rotate by putting a new key in front and running ``manage.py rotate_field_keys``; afterwards the old one may go.
+To rotate, put a new key in front and run ``manage.py rotate_field_keys``. Then remove the old key.
 """
 
 from __future__ import annotations
@@ -29,41 +29,44 @@ def encrypt(text: str) -> bytes:
 
 
 def decrypt(token: bytes | memoryview) -> str:
-    """Raises ImproperlyConfigured where no key fits: a wrong FIELD_KEYS must be loud, not look like an empty secret."""
+    """Decrypt a stored secret. Raises ImproperlyConfigured if no key fits, so that the error is not overlooked."""
     try:
         return _fernet().decrypt(bytes(token)).decode()
     except InvalidToken:
-        raise ImproperlyConfigured("None of FIELD_KEYS opens a stored secret. Was a key removed too early?") from None
+        raise ImproperlyConfigured(
+            "None of FIELD_KEYS decrypts a stored secret. Was a key removed too early?"
+        ) from None
 
 
 def re_encrypt(token: bytes | memoryview) -> bytes:
-    """The same secret under the first key."""
+    """Return the same secret encrypted with the first key."""
     return _fernet().rotate(bytes(token))
 
 
 def new_secret_key() -> str:
-    """40 lower-case hex digits, as the helpdesk's own API keys look."""
+    """Return 40 lower-case hex digits, the format of Usedesk's API keys."""
     return random.token_hex(20)
 
 
 def new_path_token() -> str:
-    """An unguessable part of a URL."""
+    """Return an unguessable URL segment."""
     return random.token_urlsafe(24)
 
 
 def new_webhook_token() -> str:
-    """An unguessable part of a webhook address that proves by itself that this portal made it."""
+    """Return an unguessable webhook token with a signature, which shows that this portal issued it."""
     random_part = new_path_token()
     return random_part + _sign(random_part)
 
 
 def has_valid_signature(token: str) -> bool:
-    """Whether this portal made a webhook token, without asking the database. Older tokens carry no mark.
+    """Return whether this portal issued a webhook token, without a query.
 
-    For turning a flood of made-up addresses away cheaply; whether the address is in force only the database knows.
+    This rejects floods of invented tokens cheaply. Only the database knows whether the token is still valid. Tokens
+    issued by early versions have no signature.
     """
-    random_part, mark = token[:-SIGNATURE_LENGTH], token[-SIGNATURE_LENGTH:]
-    return token.isascii() and random.compare_digest(mark, _sign(random_part))
+    random_part, signature = token[:-SIGNATURE_LENGTH], token[-SIGNATURE_LENGTH:]
+    return token.isascii() and random.compare_digest(signature, _sign(random_part))
 
 
 def _sign(random_part: str) -> str:
@@ -72,10 +75,10 @@ def _sign(random_part: str) -> str:
 
 
 def fingerprint(secret: str) -> bytes:
-    """What a secret is looked up by. The secrets are 160 random bits, so an unsalted hash gives nothing away."""
+    """Return the hash by which a secret is looked up. Secrets have 160 random bits, so it needs no salt."""
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).digest()
 
 
 def visible_tail(secret: str) -> str:
-    """So much of a key as may be shown to tell it from others."""
+    """Return the last four characters, which may be shown to tell keys apart; empty for a short secret."""
     return secret[-4:] if len(secret) > 12 else ""

@@ -1,4 +1,4 @@
-"""Failure isolation for loops over rows: a failing item is logged, backs off, and never stops the others."""
+"""Failure isolation for loops over rows: a failing item is logged and backs off, and the loop continues."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ MAX_REMEMBERED = 10_000
 
 
 class FailingItems:
-    """Items of one loop that failed in this process, each left out until its back-off is over.
+    """Items of one loop that failed in this process. The loop leaves each out until its back-off ends.
 
-    A sweep takes the first N rows that are due. Rows that fail stay due, so without a back-off N failing rows would
-    be all that it ever takes. The memory is per process: after a restart each failing item is tried once more.
+    A sweep processes the first N rows that are due. Failing rows stay due, so without a back-off N failing rows would
+    block all others. The list is per process: after a restart each failing item is tried once more.
     """
 
     def __init__(self, loop: str) -> None:
@@ -29,7 +29,7 @@ class FailingItems:
         self._failures: dict[Any, tuple[int, float]] = {}  # item -> number of failures, time of the next try
 
     def items_in_backoff(self) -> list[Any]:
-        """Return the items that must not be tried yet."""
+        """Return the items whose back-off has not ended."""
         now = time.monotonic()
         return [item for item, (_failures, again_at) in self._failures.items() if again_at > now]
 
@@ -40,8 +40,8 @@ class FailingItems:
     def isolate(self, item: Hashable) -> Iterator[None]:
         """Log a failure of the block and let the item back off; do not raise it.
 
-        Raise only what concerns all items: the connection to the database is lost, the memory is used up, or the
-        task's time is up. Inside a transaction the block needs a savepoint of its own.
+        Raises only errors that concern all items: a lost database connection, no memory, or the task's time limit.
+        Inside a transaction, the block needs its own savepoint.
         """
         try:
             yield
@@ -62,7 +62,7 @@ class FailingItems:
     def _note_failure(self, item: Hashable) -> None:
         failures = self._failures.pop(item, (0, 0.0))[0] + 1
         wait = BACKOFF_SECONDS[min(failures, len(BACKOFF_SECONDS)) - 1]
-        self._failures[item] = failures, time.monotonic() + wait  # at the end: the oldest are forgotten first
+        self._failures[item] = failures, time.monotonic() + wait  # appended: the oldest entries are dropped first
         while len(self._failures) > MAX_REMEMBERED:
             del self._failures[next(iter(self._failures))]
         logger.exception("item failed", extra={"loop": self.loop, "item": item, "failures": failures})

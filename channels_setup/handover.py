@@ -1,4 +1,4 @@
-"""What the provider's staff need to set their side up: the hand-over sheet, with examples from the real codec."""
+"""Data of the hand-over sheet for the provider's staff, with examples from the real codec."""
 
 from __future__ import annotations
 
@@ -20,23 +20,27 @@ EXAMPLE_TIME = datetime(2026, 11, 20, 9, 14, 5, tzinfo=UTC)
 
 @dataclass(frozen=True, kw_only=True)
 class HandoverSheet:
-    """``secret_key`` is empty where the key was changed after the page was opened: it was not meant for this reader."""
+    """Contents of a hand-over page.
+
+    ``secret_key`` is empty if the key was changed after the page was opened: this reader must not see the new one.
+    """
 
     channel: ApiChannel
     chat_channels: list[ChatChannel]
     secret_key: str
     add_message_url: str
     event: str  # the example event, indented for reading
-    sent: str  # the same as it is sent: headers and body, byte for byte
+    sent: str  # the same event as sent: headers and body, byte for byte
     template: str
-    status: str  # the example status; empty where this provider reports none in our shape
-    call: str  # the example addMessage body
+    status: str  # example status; empty if the provider has its own format for statuses
+    call: str  # example body of an addMessage call
     curl: str
     answer: str
     verify: str
 
 
 def build_sheet(handover: Handover) -> HandoverSheet:
+    """Collect the contents of a hand-over page."""
     channel = handover.api_channel
     chat_channels = list(channel.watched.order_by("id"))
     first = chat_channels[0] if chat_channels else ChatChannel(pk=0, company_id=settings.COMPANY_ID)
@@ -67,7 +71,7 @@ def _secret_key(handover: Handover) -> str:
 
 
 def example_event(channel: ApiChannel, chat_channel: ChatChannel) -> dict[str, Any]:
-    """An operator's answer, as it will come to the Redirect URL."""
+    """Return an example event: an operator's reply, as it is sent to the Redirect URL."""
     text = "Здравствуйте, Анна! Заказ готов: 12 & 14 ноября с 10 до 20."
     event = chat_events.build_chat_event(
         app_id=str(channel.app_id),
@@ -98,7 +102,7 @@ def example_event(channel: ApiChannel, chat_channel: ChatChannel) -> dict[str, A
 
 
 def example_request(channel: ApiChannel, event: dict[str, Any]) -> ApiRequest:
-    """The very request, signed with the channel's keys: a test case for the other side's programmer."""
+    """Return the signed request of an example event: a test case for the receiver's developer."""
     outgoing = DeliveryRequest(key="msg_0000000000000000000000000000example", attempt=1, at=EXAMPLE_TIME, event=event)
     return channel.provider.build_event_request(outgoing, channel.account())
 

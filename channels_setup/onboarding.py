@@ -1,4 +1,4 @@
-"""How far an API channel is connected: the way from draft to live as steps, each with what was seen of it."""
+"""Onboarding steps of an API channel, from draft to live, each with its state and time."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from django.utils.translation import gettext as _
 from . import account_settings
 from .models import ApiChannel, ChannelState, Handover
 
-DONE, CURRENT, PENDING, PROBLEM = "done", "now", "later", "trouble"
+DONE, CURRENT, PENDING, PROBLEM = "done", "now", "later", "trouble"  # CSS classes, too
 
 
 @dataclass(frozen=True, kw_only=True)
 class OnboardingStep:
-    """One step. Of those that are not done the first is what to do ``now``."""
+    """One step. The first pending step becomes the current one."""
 
     title: str | Promise
     note: str | Promise = ""
@@ -26,7 +26,7 @@ class OnboardingStep:
 
 
 def list_steps(channel: ApiChannel) -> list[OnboardingStep]:
-    """The channel's way in its order, by facts. Two queries."""
+    """Return the steps of a channel in their order. Two queries."""
     found = [_watching_step(channel)]
     if channel.provider.needs_verification:
         found.append(_verification_step(channel))
@@ -34,7 +34,7 @@ def list_steps(channel: ApiChannel) -> list[OnboardingStep]:
         found.append(
             OnboardingStep(
                 title=_("The Redirect URL is missing"),
-                note=_("The provider's staff give it to you after the verification: write it into the form below."),
+                note=_("The provider gives it to you after the verification. Enter it in the form below."),
             )
         )
     handover = channel.handovers.first()
@@ -47,8 +47,8 @@ def list_steps(channel: ApiChannel) -> list[OnboardingStep]:
     if sample_at := channel.provider_status.get("sample_at"):
         found.append(
             OnboardingStep(
-                title=_("A test webhook came in: %(name)s") % {"name": channel.provider_status.get("sample", "")},
-                note=_("Sent by the button “Test” on the provider's page. It opens no chat."),
+                title=_("Test webhook received: %(name)s") % {"name": channel.provider_status.get("sample", "")},
+                note=_("Sent with the “Test” button on the provider's page. It does not open a chat."),
                 at=datetime.fromisoformat(sample_at),
                 state=DONE,
             )
@@ -56,19 +56,19 @@ def list_steps(channel: ApiChannel) -> list[OnboardingStep]:
     found.append(
         _fact_step(
             channel.first_inbound_at,
-            _("First message from a client came in"),
-            _("No message from a client has come in yet"),
-            note=_("Write to the WhatsApp number: the message must appear in Chats."),
+            _("First message from a client received"),
+            _("No message from a client received yet"),
+            note=_("Write to the WhatsApp number. The message appears in Chats."),
         )
     )
     found.append(
         _fact_step(
             channel.first_outbound_at,
-            _("First answer went out"),
-            _("No answer has gone out yet"),
-            note=_("Answer in Chats: the provider takes the message at its address.")
+            _("First reply sent"),
+            _("No reply sent yet"),
+            note=_("Reply in Chats. The reply goes to the provider's Redirect URL.")
             if channel.provider.needs_redirect_url
-            else _("Answer in Chats."),
+            else _("Reply in Chats."),
         )
     )
     return _mark_current(found)
@@ -87,7 +87,7 @@ def _watching_step(channel: ApiChannel) -> OnboardingStep:
     if not watched:
         return OnboardingStep(
             title=_("Watches no chat channel"),
-            note=_("Messages have nowhere to land: choose a chat channel below."),
+            note=_("Incoming messages cannot be stored. Choose a chat channel below."),
             state=PROBLEM,
         )
     return OnboardingStep(
@@ -106,56 +106,58 @@ def _verification_step(channel: ApiChannel) -> OnboardingStep:
     state = channel.paused_from if channel.state == ChannelState.PAUSED else channel.state
     if state == ChannelState.DRAFT:
         return OnboardingStep(
-            title=_("The company has not been sent for verification"),
-            note=_("It takes about 2–3 weeks. Say so here once the papers are with the provider."),
+            title=_("The company has not been submitted for verification"),
+            note=_(
+                "Verification takes about 2–3 weeks. Press the button when you have sent the documents to the provider."
+            ),
         )
     if state == ChannelState.VERIFYING and channel.verifying_since:
         days = (timezone.now() - channel.verifying_since).days
         return OnboardingStep(
             title=_("Waiting for verification"),
-            note=_("Day %(day)d; it usually takes 2–3 weeks.") % {"day": days + 1},
+            note=_("Day %(day)d. Verification usually takes 2–3 weeks.") % {"day": days + 1},
             at=channel.verifying_since,
             state=CURRENT,
         )
-    return OnboardingStep(title=_("Verification is through"), state=DONE)
+    return OnboardingStep(title=_("Verification complete"), state=DONE)
 
 
 def _account_steps(channel: ApiChannel) -> list[OnboardingStep]:
-    """Of a provider that is told nothing by hand: what it has to be told of, and whether it knows our address."""
+    """Return the steps of a provider with account settings: settings, connection check and webhook address."""
     missing = account_settings.missing_settings(channel)
     names = ", ".join(str(setting.label) for setting in missing)
-    told = OnboardingStep(
-        title=_("The account's data are missing: %(names)s") % {"names": names},
-        note=_("Write them into the form below; then check the account."),
+    incomplete = OnboardingStep(
+        title=_("Missing account settings: %(names)s") % {"names": names},
+        note=_("Enter them in the form below, then check the connection."),
     )
     checked_at, handshake_at = (channel.provider_status.get(name) for name in ("checked_at", "handshake_at"))
     number = " · ".join(filter(None, (channel.provider_status.get(name) for name in ("number", "name"))))
     return [
-        told if missing else OnboardingStep(title=_("The account's data are complete"), state=DONE),
+        incomplete if missing else OnboardingStep(title=_("The account settings are complete"), state=DONE),
         _fact_step(
             datetime.fromisoformat(checked_at) if checked_at else None,
-            _("The account answers: %(number)s") % {"number": number} if number else _("The account was checked"),
-            _("The account has not been checked yet"),
-            note=_("The button “Check the connection” asks the account who it is, and says what is missing."),
+            _("Account connected: %(number)s") % {"number": number} if number else _("Account checked"),
+            _("Account not checked yet"),
+            note=_("Press “Check the connection” to read the account's data and see what is missing."),
         ),
         _refusal_step(channel)
         or _fact_step(
             datetime.fromisoformat(handshake_at) if handshake_at else channel.first_inbound_at,
             _("The provider has verified the webhook address"),
             _("The webhook address has not been verified yet"),
-            note=_("Write the address and the verify token, or the secret header, into the provider's webhook form."),
+            note=_("Enter the address and the verify token, or the secret header, in the provider's webhook form."),
         ),
     ]
 
 
 def _refusal_step(channel: ApiChannel) -> OnboardingStep | None:
-    """Where the provider calls our address and is not let in: what was copied wrongly."""
+    """Return a step that says why the provider's calls are refused: the value that was copied wrongly."""
     if at := channel.provider_status.get("refused_at"):
         return OnboardingStep(
-            title=_("Webhooks come, but are refused: their signature does not fit"),
+            title=_("Webhooks are refused: wrong signature"),
             note=_(
-                "The app secret in the form below is not that of the app that sends them, or the provider shows "
-                "another webhook secret."
+                "The app secret in the form below is not that of the app that sends the webhooks, or the provider "
+                "sends a different webhook secret."
             ),
             at=datetime.fromisoformat(at),
             state=PROBLEM,
@@ -163,8 +165,8 @@ def _refusal_step(channel: ApiChannel) -> OnboardingStep | None:
     at = channel.provider_status.get("handshake_refused_at")
     if at and not channel.provider_status.get("handshake_at") and not channel.first_inbound_at:
         return OnboardingStep(
-            title=_("The provider asked for the webhook address with another verify token"),
-            note=_("Copy ours into its webhook form; a new one can be made at any time."),
+            title=_("The provider used a different verify token"),
+            note=_("Copy ours into the provider's webhook form. You can issue a new one at any time."),
             at=datetime.fromisoformat(at),
             state=PROBLEM,
         )
@@ -172,14 +174,14 @@ def _refusal_step(channel: ApiChannel) -> OnboardingStep | None:
 
 
 def _missing_key_step(channel: ApiChannel) -> OnboardingStep | None:
-    """Where calls must carry the secret key and the last ones did not: else a status would be missed in silence."""
+    """Return a step that says that calls without the required secret key were refused, so statuses are missing."""
     at = channel.provider_status.get("refused_at")
     if not at or not channel.needs_key:
         return None
     return OnboardingStep(
-        title=_("Statuses come, but are refused: they do not carry the secret key"),
+        title=_("Statuses are refused: they do not contain the secret key"),
         note=_(
-            "Ask the provider to send “Authorization: Bearer” with the key, or switch off “Statuses need the secret "
+            "Ask the provider to send “Authorization: Bearer” with the key, or turn off “Statuses need the secret "
             "key” in the form below."
         ),
         at=datetime.fromisoformat(at),
@@ -191,20 +193,22 @@ def _handover_steps(channel: ApiChannel, handover: Handover | None) -> list[Onbo
     if handover is None:
         if channel.first_inbound_at:
             return [
-                OnboardingStep(title=_("Key and chat id reached the provider without a hand-over link"), state=DONE)
+                OnboardingStep(
+                    title=_("The provider has the key and the chat ID; no hand-over link was needed"), state=DONE
+                )
             ]
         return [
             OnboardingStep(
-                title=_("Nothing has been handed over to the provider yet"),
-                note=_("Prepare the one-time link and send it to the provider's staff."),
+                title=_("Nothing handed over to the provider yet"),
+                note=_("Create the one-time link and send it to the provider's staff."),
             )
         ]
-    found = [OnboardingStep(title=_("Hand-over link prepared"), at=handover.created_at, state=DONE)]
+    found = [OnboardingStep(title=_("Hand-over link created"), at=handover.created_at, state=DONE)]
     if handover.opened_at is None and handover.expires_at <= timezone.now():
         found.append(
             OnboardingStep(
-                title=_("The link ran out before anybody opened it"),
-                note=_("Prepare a new one."),
+                title=_("The link expired before it was opened"),
+                note=_("Create a new link."),
                 at=handover.expires_at,
                 state=PROBLEM,
             )
@@ -215,26 +219,26 @@ def _handover_steps(channel: ApiChannel, handover: Handover | None) -> list[Onbo
             handover.opened_at,
             _("Hand-over page opened"),
             _("The hand-over page has not been opened yet"),
-            note=_("The link works until it is opened or runs out."),
-            done_note=_("By one browser, once. If that was not the provider, change the key."),
+            note=_("The link works until it is opened or expires."),
+            done_note=_("Opened once, in one browser. If that was not the provider, issue a new key."),
         )
     )
     found.append(
         _fact_step(
             handover.confirmed_at,
-            _("The provider says that its side is set up"),
+            _("The provider has confirmed its set-up"),
             _("The provider has not confirmed yet"),
-            note=_("Its staff press a button on the hand-over page when they are ready."),
+            note=_("The provider's staff confirm on the hand-over page when they are ready."),
         )
     )
     return found
 
 
 def _mark_current(found: list[OnboardingStep]) -> list[OnboardingStep]:
-    """Mark what to do now: the first step that waits, unless one is already marked."""
+    """Mark the first pending step as current, unless a step is already current or has a problem."""
     if any(step.state in (CURRENT, PROBLEM) for step in found):
         return found
-    for place, step in enumerate(found):
+    for index, step in enumerate(found):
         if step.state == PENDING:
-            return [*found[:place], replace(step, state=CURRENT), *found[place + 1 :]]
+            return [*found[:index], replace(step, state=CURRENT), *found[index + 1 :]]
     return found

@@ -1,4 +1,4 @@
-"""Setting a channel up in one go, as the command line and the demo do it."""
+"""Create a complete channel in one step, for the command line and the demo."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ ModelT = TypeVar("ModelT", bound=models.Model)
 
 
 class AmbiguousName(LookupError):
-    """Several rows have this name. Its text is a sentence."""
+    """Several rows have this name. The text is a sentence for the user."""
 
 
 def find_by_number_or_name(rows: models.QuerySet[ModelT], text: str) -> ModelT | None:
-    """The row with this number or this name."""
+    """Return the row with this number or name, or None. Raises AmbiguousName."""
     if (number := parse_whole_number(text)) is not None:
         return rows.filter(pk=number).first()
     found = list(rows.filter(name=text)[:2])
     if len(found) > 1:
-        raise AmbiguousName(_("Several are named “%(name)s”: give the number.") % {"name": text})
+        raise AmbiguousName(_("Several entries are named “%(name)s”. Use the number instead.") % {"name": text})
     return found[0] if found else None
 
 
@@ -46,11 +46,10 @@ def add_api_channel(
     settings: Mapping[str, str] | None = None,
     **fields: Any,
 ) -> ApiChannel:
-    """An API channel that watches this chat channel, complete and checked, with its first secret key.
+    """Create and validate an API channel that watches a chat channel, with its first secret key.
 
-    ``tracks``: the kinds of event to follow, or None for the usual ones. ``settings``: what the provider has to be
-    told of the account; None leaves them for later. Raises ValidationError, and then leaves
-    nothing behind.
+    ``tracks``: the kinds of event to follow; None for the defaults. ``settings``: texts of the account settings; None
+    leaves them for later. Raises ValidationError and then saves nothing.
     """
     api_channel = ApiChannel(**fields)
     if tracks is not None:
@@ -71,7 +70,7 @@ def add_api_channel(
 
 
 def _initial_state(api_channel: ApiChannel) -> ChannelState:
-    """A training phone is ready at once: there is nobody to hand the keys to."""
+    """Return the first state. A training phone is live at once because it needs no hand-over."""
     if api_channel.provider.has_training_phone:
         return ChannelState.LIVE
     is_complete = api_channel.redirect_url or not api_channel.provider.needs_redirect_url

@@ -1,6 +1,6 @@
-"""The two roles, as Django groups: Admin sets the portal up, Operator answers chats.
+"""The two roles as Django groups: Admin configures the portal, Operator answers chats.
 
-What an operator sees of the chats is decided by ``ChatChannel.operators``; the groups say what may be done at all.
+The groups hold the permissions. ``ChatChannel.operators`` decides which chats an operator sees.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ OPERATOR_VIEWS = ("contact", "conversation", "delivery", "message", "servicewind
 
 
 class Role(models.TextChoices):
-    """The groups' names; ``manage.py user add --role`` takes the values."""
+    """Roles. The labels are the groups' names; ``manage.py user add --role`` accepts the values."""
 
     ADMIN = "admin", "Admin"
     OPERATOR = "operator", "Operator"
 
 
 def ensure_groups() -> dict[Role, Group]:
-    """Both groups with the permissions they are meant to have. Safe to repeat; extra permissions stay."""
+    """Create both groups with their permissions and return them. Can be repeated; extra permissions stay."""
     groups = {role: Group.objects.get_or_create(name=role.label)[0] for role in Role}
     groups[Role.ADMIN].permissions.add(*Permission.objects.filter(content_type__app_label__in=ADMIN_APPS))
     views = Q(codename__in=[f"view_{model}" for model in OPERATOR_VIEWS], content_type__app_label="bridge")
@@ -35,9 +35,9 @@ def ensure_groups() -> dict[Role, Group]:
 
 
 def assign_role(user: Any, *, role: Role, chat_channels: Iterable[ChatChannel] = ()) -> None:
-    """Put a user into a role's group, and an operator to work in these chat channels.
+    """Put a user into a role's group and add the user to the operators of these chat channels.
 
-    Only admins are staff: the desk is all an operator needs, and what is not reachable cannot leak.
+    Only admins are staff: operators need only the desk, so the admin site stays closed to them.
     """
     groups = {Role(group.name.lower()): group for group in Group.objects.filter(name__in=Role.labels)}
     if len(groups) < len(Role):

@@ -1,6 +1,6 @@
-"""Secrets for management commands: from the environment, a file, stdin or a prompt rather than the command line.
+"""Secrets for management commands from the environment, a file, stdin or a prompt.
 
-Whoever may list the processes of a machine reads their command lines, and the shell keeps them in its history.
+Other users of the machine can read command lines in the process list, and the shell keeps them in its history.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ MAX_SECRET_LENGTH = 4_096  # characters
 
 
 def option_flag(name: str) -> str:
+    """Return the command-line flag of an option, for example ``--access-token``."""
     return f"--{name.replace('_', '-')}"
 
 
@@ -27,21 +28,24 @@ def add_secret_option(parser: CommandParser, name: str, *, variable: str, help_t
         option_flag(name),
         dest=name,
         metavar="VALUE",
-        help=f"{help_text} Others see it here: better {variable} or a file.",
+        help=f"{help_text} Visible to other users of the machine: prefer {variable} or a file.",
     )
     parser.add_argument(
         option_flag(f"{name}_file"),
         dest=f"{name}_file",
         metavar="FILE",
-        help=f"A file with it; - reads a line from stdin, or asks. In the environment: {variable}.",
+        help=f"File that contains the secret; - reads a line from stdin or prompts. Environment variable: {variable}.",
     )
 
 
 def read_secret_option(command: BaseCommand, options: Mapping[str, Any], name: str, *, variable: str) -> str:
-    """Return the secret, wherever it was given; empty where it was not. Warns if it was on the command line."""
+    """Return the secret from the option, the file or the environment; empty if there is none.
+
+    Warns if the secret was on the command line. Raises CommandError if it was given twice or cannot be read.
+    """
     value, file = options.get(name), options.get(f"{name}_file")
     if value is not None and file is not None:
-        raise CommandError(f"Give either {option_flag(name)} or {option_flag(f'{name}_file')}, not both.")
+        raise CommandError(f"Use either {option_flag(name)} or {option_flag(f'{name}_file')}, not both.")
     if value:
         command.stderr.write(
             command.style.WARNING(
@@ -56,7 +60,7 @@ def read_secret_option(command: BaseCommand, options: Mapping[str, Any], name: s
 
 
 def _read_line(file: str, name: str) -> str:
-    """Return the first line of a file or of stdin; on a terminal, ask."""
+    """Return the first line of a file or of stdin; prompt on a terminal."""
     try:
         if file == "-":
             text = (
@@ -67,7 +71,7 @@ def _read_line(file: str, name: str) -> str:
         else:
             with Path(file).open(encoding="utf-8-sig") as stream:
                 text = stream.readline(MAX_SECRET_LENGTH + 1)
-    except UnicodeError:  # quoted in its own text: the secret must not come into a log
+    except UnicodeError:  # its text quotes the secret, which must not be logged
         raise CommandError(f"{option_flag(f'{name}_file')}: a secret in UTF-8 is expected.") from None
     except OSError as problem:
         raise CommandError(f"{option_flag(f'{name}_file')}: the file cannot be read.") from problem

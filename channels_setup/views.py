@@ -1,4 +1,4 @@
-"""The hand-over page: a one-time link that needs no login. Programs that preview links must not use it up."""
+"""Hand-over page: a one-time link without sign-in. Programs that preview links must not use up the link."""
 
 from __future__ import annotations
 
@@ -22,15 +22,18 @@ SALT = "okno.handover"
 @never_cache
 @require_http_methods(["GET", "HEAD", "POST"])
 def handover(request: HttpRequest, token: str) -> HttpResponse:
-    """GET shows a button, because mail programs and messengers fetch links to preview them. POST opens, exactly once.
+    """Show a button on GET; open the page on POST, exactly once.
 
-    The browser that opened it keeps a signed cookie and may read the page until the link runs out.
+    Mail programs and messengers fetch links to preview them, so GET opens nothing. The browser that opened the page
+    keeps a signed cookie and can read the page until the link expires.
     """
     found = Handover.by_token(token)
     language = _language(request, found)
     with translation.override(language):
         if found is None:
-            return _render_page(request, "gone", language, status=404, sentence=_("There is no such hand-over link."))
+            return _render_page(
+                request, "gone", language, status=404, sentence=_("This hand-over link does not exist.")
+            )
         response = _respond(request, found, token, language)
     response["X-Robots-Tag"] = "noindex"
     return response
@@ -38,8 +41,8 @@ def handover(request: HttpRequest, token: str) -> HttpResponse:
 
 def _respond(request: HttpRequest, found: Handover, token: str, language: str) -> HttpResponse:
     mine = _opened_here(request, found)
-    deed = request.POST.get("do") if request.method == "POST" else ""
-    if deed == "open" and found.open():
+    action = request.POST.get("do") if request.method == "POST" else ""
+    if action == "open" and found.open():
         response = redirect(f"{request.path}?lang={language}")
         left = found.expires_at - timezone.now()
         response.set_signed_cookie(
@@ -53,12 +56,12 @@ def _respond(request: HttpRequest, found: Handover, token: str, language: str) -
             samesite="Lax",
         )
         return response
-    if deed == "open":
+    if action == "open":
         found.refresh_from_db()
     if found.expires_at <= timezone.now():
         return _render_page(request, "gone", language, status=410, sentence=_expired_sentence(found))
     if mine:
-        if deed == "confirm":
+        if action == "confirm":
             found.confirm()
             return redirect(f"{request.path}?lang={language}#confirm")
         return _render_page(request, "sheet", language, handover=found, sheet=build_sheet(found))
@@ -70,13 +73,13 @@ def _respond(request: HttpRequest, found: Handover, token: str, language: str) -
 def _opened_sentence(found: Handover) -> str:
     assert found.opened_at is not None
     return _(
-        "This link was already opened at %(at)s. It opens only once. If that was not you or a colleague, tell whoever "
-        "sent it: the key must be changed."
+        "This link was opened at %(at)s and works only once. If it was not you or a colleague, contact the sender: "
+        "the key must be changed."
     ) % {"at": _format_time(found.opened_at)}
 
 
 def _expired_sentence(found: Handover) -> str:
-    return _("This link ran out at %(at)s. Ask whoever sent it for a new one.") % {"at": _format_time(found.expires_at)}
+    return _("This link expired at %(at)s. Ask the sender for a new one.") % {"at": _format_time(found.expires_at)}
 
 
 def _format_time(at: datetime) -> str:
@@ -91,7 +94,7 @@ def _render_page(
 
 
 def _language(request: HttpRequest, found: Handover | None) -> str:
-    """As asked by the switch, else as prepared: the admin knows who will read it."""
+    """Return the language that the reader chose, else the one that the admin created the link in."""
     asked = request.GET.get("lang", "")
     known = dict(settings.LANGUAGES)
     if asked in known:

@@ -1,4 +1,4 @@
-"""When people answer: a channel's working hours, in the portal's time zone."""
+"""Working hours of a chat channel, in the portal's time zone."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ SATURDAY = 5
 
 @dataclass(frozen=True, kw_only=True)
 class WorkingHours:
-    """From ``start`` to ``end`` on the same day, on weekends too or not."""
+    """Hours from ``start`` to ``end`` of the same day. ``weekends``: they apply on weekends, too."""
 
     start: time
     end: time
@@ -25,7 +25,7 @@ class WorkingHours:
         return self._at(moment.astimezone(self.zone), self.end)
 
     def next_start(self, moment: datetime) -> datetime:
-        """The first beginning of a working day after ``moment``."""
+        """Return the first start of a working day after ``moment``."""
         day = moment.astimezone(self.zone)
         begins = self._at(day, self.start)
         while begins <= moment or not self._is_day(begins):

@@ -178,7 +178,7 @@ def test_a_new_key_overlaps_with_the_old_until_that_is_stopped(browser_of_vera: 
 
     assert new in page and old not in page
     assert both == [channel, channel]
-    assert "Two keys are valid already" in again and key_of(channel) == new
+    assert "Two keys are valid." in again and key_of(channel) == new
     assert ApiChannel.objects.all().by_secret(old) is None
 
 
@@ -751,7 +751,7 @@ def test_a_history_is_read_in_the_language_of_the_reader(browser_of_vera: Client
 
     assert answered.status_code == 302
     with translation.override("en"):
-        assert "when an outcome is unknown" in entry.get_change_message()
+        assert "if the outcome is unknown" in entry.get_change_message()
     with translation.override("ru"):
         assert "исход неизвестен" in entry.get_change_message().lower()
 

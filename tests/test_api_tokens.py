@@ -59,10 +59,10 @@ def test_only_the_hash_is_stored_and_several_tokens_work(client: Client) -> None
 STATES: dict[str, tuple[Any, str]] = {
     "revoked": (lambda token: ApiToken.objects.filter(pk=token.pk).revoke(), "revoked"),
     "expired": (lambda token: ApiToken.objects.filter(pk=token.pk).update(expires_at=timezone.now()), "expired"),
-    "user switched off by query": (lambda token: people(token).update(is_active=False), "switched off"),
-    "user switched off by save": (lambda token: switch(token.user, on=False), "switched off"),
-    "user deleted": (lambda token: people(token).delete(), "not known"),
-    "token deleted": (lambda token: token.delete(), "not known"),
+    "user switched off by query": (lambda token: people(token).update(is_active=False), "deactivated"),
+    "user switched off by save": (lambda token: switch(token.user, on=False), "deactivated"),
+    "user deleted": (lambda token: people(token).delete(), "Unknown"),
+    "token deleted": (lambda token: token.delete(), "Unknown"),
 }
 
 

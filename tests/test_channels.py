@@ -95,7 +95,7 @@ def test_an_empty_watch_list_is_a_sentence_at_the_field() -> None:
     filled = form(watched=[])
 
     assert not filled.is_valid()
-    assert "watches no chat channel" in filled.errors["watched"][0]
+    assert "Without a chat channel" in filled.errors["watched"][0]
 
 
 def test_the_redirect_url_may_come_after_the_verification() -> None:
@@ -202,7 +202,7 @@ def test_the_steps_follow_the_hand_over() -> None:
     channel.record_inbound()
     handover.refresh_from_db()
 
-    assert prepared["Hand-over link prepared"] == "done"
+    assert prepared["Hand-over link created"] == "done"
     assert prepared["The hand-over page has not been opened yet"] == "now"
     assert [state for state, _title in told(channel)] == ["done"] * 6 + ["now"]
     assert handover.first_event_at is not None
@@ -213,7 +213,7 @@ def test_a_link_that_ran_out_unopened_is_said() -> None:
     handover, _token = Handover.prepare(channel)
     Handover.objects.filter(pk=handover.pk).update(expires_at=timezone.now())
 
-    assert ("trouble", "The link ran out before anybody opened it") in told(channel)
+    assert ("trouble", "The link expired before it was opened") in told(channel)
 
 
 def test_a_phone_on_a_web_page_needs_no_hand_over() -> None:

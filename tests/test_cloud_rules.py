@@ -220,7 +220,7 @@ def test_news_of_a_restriction_are_shown_in_words() -> None:
     with translation.override("en"):
         card = account_status.get_account_status(channel)
         assert card is not None
-        shown = " ".join(str(word) for word in card.updates[0].words)
+        shown = " ".join(str(word) for word in card.updates[0].sentences)
         rows = {str(name): str(value) for name, value in card.rows}
         standard = str(THROUGHPUT["STANDARD"])
 
@@ -257,15 +257,15 @@ def test_the_page_says_what_goes_into_metas_webhook_form_and_what_does_not(page:
 
     assert "/webhooks/whatsapp_cloud/" in page[form:own]
     assert all(name in page[form:own] for name in PROVIDER.webhook_fields)
-    assert "the provider needs neither" in page[own:]
+    assert "The provider does not need them" in page[own:]
     assert "Chat id for the provider" not in page
 
 
 @pytest.mark.django_db
 def test_the_form_asks_for_nothing_that_would_change_nothing(page: str) -> None:
     assert 'name="on_unknown"' not in page
-    assert "Messages need none." in page
-    assert "Kept. Leave it empty to keep it." in page
+    assert "Messages do not need it." in page
+    assert "Saved. Leave empty to keep it." in page
     assert "••••." not in page and "•••• ." not in page
 
 

@@ -77,7 +77,7 @@ def test_it_opens_once_and_stays_readable_in_that_browser_alone(client: Client, 
     assert key_of(channel) in again.content.decode()
     for answer in (looked, tried):
         assert answer.status_code == 410
-        assert "already opened" in answer.content.decode() and key_of(channel) not in answer.content.decode()
+        assert "was opened at" in answer.content.decode() and key_of(channel) not in answer.content.decode()
 
 
 def test_a_forged_cookie_opens_nothing(client: Client, channel: ApiChannel) -> None:
@@ -108,7 +108,7 @@ def test_a_link_that_ran_out_opens_no_more_not_even_where_it_was_open(client: Cl
 
     answer = client.get(address)
 
-    assert answer.status_code == 410 and "ran out" in answer.content.decode()
+    assert answer.status_code == 410 and "expired" in answer.content.decode()
     assert key_of(channel) not in answer.content.decode()
 
 

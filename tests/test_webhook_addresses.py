@@ -224,7 +224,7 @@ def test_an_admin_sees_that_statuses_without_the_key_are_refused(client: Client)
             steps = onboarding.list_steps(ApiChannel.objects.get(pk=channel.pk))
         return [str(step.title) for step in steps if step.state == onboarding.PROBLEM]
 
-    assert troubles() == ["Statuses come, but are refused: they do not carry the secret key"]
+    assert troubles() == ["Statuses are refused: they do not contain the secret key"]
     assert troubles(authorization=f"Bearer {channel.current_secret().reveal()}") == []
 
 

@@ -92,7 +92,7 @@ def test_a_flood_is_one_line_in_the_log(client: Client, caplog: pytest.LogCaptur
         wrong_form(client)
 
     assert [record.getMessage() for record in caplog.records] == [
-        "many wrong tokens from 127.0.0.1: further ones get 429"
+        "too many wrong tokens from 127.0.0.1: further ones get 429"
     ]
 
 

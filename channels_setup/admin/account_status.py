@@ -1,4 +1,4 @@
-"""How the account stands at the provider, for the channel's page: by the last check and by what came since."""
+"""Account status for the channel's page: values of the last check, and updates received since."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from django.utils.translation import pgettext_lazy
 
 from channels_setup.models import ApiChannel
 
-MAX_UPDATES = 5  # news
-STALE_AFTER = timedelta(days=7)  # of so long ago are the news that are no news any more
-RESOLVED_BY = {"UNFLAGGED": "FLAGGED"}  # good news -> the bad ones that they end
+MAX_UPDATES = 5
+STALE_AFTER = timedelta(days=7)  # older account problems are hidden
+RESOLVED_BY = {"UNFLAGGED": "FLAGGED"}  # update -> the problem that it resolves
 RESOLVES_ALL = ("REINSTATE", "ACCOUNT_RECONNECTED")
 LABELS: tuple[tuple[str, str | Promise], ...] = (
     ("number", _("Number")),
@@ -32,63 +32,67 @@ LABELS: tuple[tuple[str, str | Promise], ...] = (
 
 @dataclass(frozen=True, kw_only=True)
 class AccountUpdate:
+    """One account update, as the provider reported it."""
+
     what: str
     details: str
     is_bad: bool
     at: datetime
-    terms: Mapping[str, str | Promise]  # the provider's codes of events in our words
+    terms: Mapping[str, str | Promise]  # provider's event code -> our sentence
 
     @property
-    def said(self) -> dict[str, None]:
+    def codes(self) -> dict[str, None]:
         return dict.fromkeys([self.what, *self.details.split(" · ")])
 
     @property
-    def words(self) -> list[str | Promise]:
-        """What we have a sentence for; beside it the page shows what was said."""
-        return [self.terms[word] for word in self.said if word in self.terms]
+    def sentences(self) -> list[str | Promise]:
+        """Return our sentences for the provider's codes; the page shows the codes, too."""
+        return [self.terms[word] for word in self.codes if word in self.terms]
 
     @property
     def sentence(self) -> str:
-        """Ours, else what was said."""
-        return " ".join(map(str, self.words)) or " · ".join(filter(None, self.said))
+        """Return our sentences, or the provider's own text if we have none."""
+        return " ".join(map(str, self.sentences)) or " · ".join(filter(None, self.codes))
 
 
 @dataclass(frozen=True, kw_only=True)
 class AccountStatus:
+    """Account status as shown: labeled values, updates and the time of the last check."""
+
     rows: list[tuple[str | Promise, str | Promise]]
     updates: list[AccountUpdate]
     checked_at: datetime | None
 
 
 def get_account_status(channel: ApiChannel) -> AccountStatus | None:
-    """None where nothing is known, or the provider has no account to speak of."""
-    told = channel.provider_status
-    words = channel.provider.account_labels
-    rows = [(label, words.get(name, {}).get(told[name], told[name])) for name, label in LABELS if told.get(name)]
+    """Return the account status of a channel; None if nothing is known."""
+    status = channel.provider_status
+    terms = channel.provider.account_labels
+    rows = [(label, terms.get(name, {}).get(status[name], status[name])) for name, label in LABELS if status.get(name)]
     updates = _updates(channel)[:MAX_UPDATES]
     if not rows and not updates:
         return None
     return AccountStatus(
-        rows=rows, updates=updates, checked_at=_parse_time(told["checked_at"]) if told.get("checked_at") else None
+        rows=rows, updates=updates, checked_at=_parse_time(status["checked_at"]) if status.get("checked_at") else None
     )
 
 
 def latest_problem(channel: ApiChannel) -> AccountUpdate | None:
-    """The newest bad news of late which no good news has ended, and after which nobody has asked the account."""
+    """Return the latest unresolved account problem reported since the last connection check."""
     checked_at = channel.provider_status.get("checked_at")
     since = max(timezone.now() - STALE_AFTER, _parse_time(checked_at)) if checked_at else timezone.now() - STALE_AFTER
-    over: set[str] = set()
-    for news in _updates(channel):
-        if not news.said.keys().isdisjoint(RESOLVES_ALL):
+    resolved: set[str] = set()
+    for update in _updates(channel):
+        if not update.codes.keys().isdisjoint(RESOLVES_ALL):
             return None
-        over |= {RESOLVED_BY[word] for word in news.said if word in RESOLVED_BY}
-        if news.is_bad and news.at > since and over.isdisjoint(news.said):
-            return news
+        resolved |= {RESOLVED_BY[word] for word in update.codes if word in RESOLVED_BY}
+        if update.is_bad and update.at > since and resolved.isdisjoint(update.codes):
+            return update
     return None
 
 
 def _updates(channel: ApiChannel) -> list[AccountUpdate]:
-    """The newest first."""
+    """Return the updates, newest first."""
     terms = channel.provider.account_labels.get("event", {})
     return [
         AccountUpdate(

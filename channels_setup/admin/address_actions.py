@@ -1,4 +1,4 @@
-"""Admin buttons for a channel's webhook address: show it, issue another one, end the former one.
+"""Admin buttons for a channel's webhook address: show it, issue a new one, end the old one.
 
 Used on the pages of API channels and of chat channels with an outside helpdesk.
 """
@@ -17,13 +17,13 @@ from channels_setup.models import ADDRESS_OVERLAP
 
 from .shown_once import render_once
 
-NEW_ADDRESS_KEY = "fresh_address_of"  # session: the number of the chat channel, never its address
+NEW_ADDRESS_KEY = "fresh_address_of"  # session key: number of the chat channel, never its address
 
 AddressAction = Callable[[Any, HttpRequest, Any], HttpResponse | None]
 
 
 def address_context(channel: Any) -> dict[str, Any]:
-    """Return what ``webhook_addresses.html`` needs."""
+    """Return the context of ``webhook_addresses.html``."""
     addresses = channel.valid_addresses()
     return {
         "addresses": addresses,
@@ -35,12 +35,12 @@ def address_context(channel: Any) -> dict[str, Any]:
 
 
 def show_address_next(request: HttpRequest, channel: Any) -> None:
-    """Let the admin who has just made a channel see its address once, on the page that comes next."""
+    """Show the address of a new channel once, to the admin who created it, on the next page."""
     request.session[NEW_ADDRESS_KEY] = channel.pk
 
 
 def pop_new_address(request: HttpRequest, channel: Any) -> str:
-    """Return the address of a channel that this admin has just made: once."""
+    """Return the address of a channel that this admin has just created; empty after the first call."""
     if request.method != "GET" or request.session.get(NEW_ADDRESS_KEY) != channel.pk:
         return ""
     del request.session[NEW_ADDRESS_KEY]
@@ -54,8 +54,8 @@ def show_address(admin: Any, request: HttpRequest, channel: Any) -> HttpResponse
         return None
     admin.log_change(request, channel, _("Webhook address …%(tail)s shown.") % {"tail": current.tail})
     notes = [
-        _("Whoever has this address can post to it. Give it to the provider only."),
-        _("That you looked at it stands in this channel's history."),
+        _("Anyone with this address can send data to it. Give it to the provider only."),
+        _("The history of this channel records that you viewed it."),
     ]
     return render_once(admin, request, channel, title=_("Webhook address"), value=channel.webhook_url, notes=notes)
 
@@ -64,11 +64,11 @@ def show_address(admin: Any, request: HttpRequest, channel: Any) -> HttpResponse
 def issue_address(admin: Any, request: HttpRequest, channel: Any) -> HttpResponse | None:
     made = channel.issue_address()
     if made is None:
-        messages.error(request, _("Two addresses work already. End the old one first, or wait until it runs out."))
+        messages.error(request, _("Two addresses are valid. End the old one first, or wait until it expires."))
         return None
     admin.log_change(request, channel, _("Webhook address …%(tail)s issued.") % {"tail": made.tail})
     notes = [
-        _("Enter it at the provider in place of the old one."),
+        _("Replace the old address with it at the provider."),
         _("The old address works for %(days)d more days. The channel's page shows when each was last used.")
         % {"days": ADDRESS_OVERLAP.days},
     ]
@@ -78,7 +78,7 @@ def issue_address(admin: Any, request: HttpRequest, channel: Any) -> HttpRespons
 @transaction.atomic
 def end_old_address(admin: Any, request: HttpRequest, channel: Any) -> None:
     if channel.end_old_address():
-        admin.log_change(request, channel, _("The old webhook address was ended."))
+        admin.log_change(request, channel, _("Old webhook address ended."))
         messages.success(request, _("The old address no longer works. It may take two seconds to reach every process."))
 
 

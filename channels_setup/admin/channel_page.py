@@ -1,7 +1,7 @@
-"""The buttons on an API channel's admin page: each a POST that does one thing, logs who did it, and says so.
+"""Buttons of an API channel's admin page. Each is a POST that performs one action, logs it and shows a message.
 
-What is shown once (a key, a hand-over link) is answered to the POST itself or claimed by one GET; it is never put
-into a session, a message or the log.
+Secrets that are shown once (a key, a hand-over link) are in the response of the POST or of one GET. They are never in
+a session, a message or a log.
 """
 
 from __future__ import annotations
@@ -29,15 +29,13 @@ if TYPE_CHECKING:
     from .channels import ApiChannelAdmin
 
 KEY_OVERLAP = timedelta(hours=24)
-NEW_KEY_SESSION_KEY = (
-    "fresh_key_of"  # session: the API channel whose new key this admin is about to see; never the key itself
-)
+NEW_KEY_SESSION_KEY = "fresh_key_of"  # session key: number of the channel whose new key is shown next, never the key
 
 ChannelAction = Callable[["ApiChannelAdmin", HttpRequest, ApiChannel], HttpResponse | None]
 
 
 def page_context(request: HttpRequest, channel: ApiChannel) -> dict[str, Any]:
-    """What the page shows above the form."""
+    """Return the context of the page above the form."""
     now = timezone.now()
     secrets = [secret for secret in channel.secrets.order_by("-id") if secret.is_valid(now)]
     fresh_key = pop_new_key(request, channel)
@@ -61,12 +59,12 @@ def page_context(request: HttpRequest, channel: ApiChannel) -> dict[str, Any]:
 
 
 def pop_new_key(request: HttpRequest, channel: ApiChannel) -> str:
-    """The new key in full: once, and only to the admin who has just made it."""
+    """Return a new key in full, once, and only to the admin who created it."""
     if request.method != "GET" or request.session.get(NEW_KEY_SESSION_KEY) != channel.pk:
         return ""
     del request.session[NEW_KEY_SESSION_KEY]
     secret = channel.current_secret()
-    # The conditional update is the claim: of two tabs one shows the key.
+    # The conditional update decides which of two tabs shows the key.
     claimed = secret and Secret.objects.filter(pk=secret.pk, shown_at=None).update(shown_at=timezone.now())
     return secret.reveal() if secret and claimed else ""
 
@@ -77,15 +75,15 @@ def pop_new_key(request: HttpRequest, channel: ApiChannel) -> str:
 @transaction.atomic
 def start_verification(admin: ApiChannelAdmin, request: HttpRequest, channel: ApiChannel) -> None:
     if channel.start_verification():
-        admin.log_change(request, channel, _("Sent for verification."))
-        messages.success(request, _("Noted. The provider's verification usually takes 2–3 weeks."))
+        admin.log_change(request, channel, _("Submitted for verification."))
+        messages.success(request, _("Saved. The provider's verification usually takes 2–3 weeks."))
 
 
 @transaction.atomic
 def finish_verification(admin: ApiChannelAdmin, request: HttpRequest, channel: ApiChannel) -> None:
     if channel.finish_verification():
-        admin.log_change(request, channel, _("Verification is through."))
-        messages.success(request, _("Noted. Next: hand the key and the chat id over to the provider."))
+        admin.log_change(request, channel, _("Verification complete."))
+        messages.success(request, _("Saved. Next, hand over the key and the chat ID to the provider."))
 
 
 @transaction.atomic
@@ -95,8 +93,8 @@ def pause(admin: ApiChannelAdmin, request: HttpRequest, channel: ApiChannel) -> 
     messages.success(
         request,
         _(
-            "Paused. What comes in is stored, what goes out waits. Windows run on: a reply whose window closes "
-            "meanwhile comes back to its operator as a draft."
+            "Paused. Incoming messages are stored; outgoing messages wait. Windows keep running: if a window closes "
+            "before the reply is sent, the operator gets the reply back as a draft."
         ),
     )
 
@@ -105,7 +103,7 @@ def pause(admin: ApiChannelAdmin, request: HttpRequest, channel: ApiChannel) -> 
 def resume(admin: ApiChannelAdmin, request: HttpRequest, channel: ApiChannel) -> None:
     channel.resume()
     admin.log_change(request, channel, _("Resumed."))
-    messages.success(request, _("Resumed. What was waiting goes out now, in its order."))
+    messages.success(request, _("Resumed. Waiting messages are sent now, in order."))
 
 
 @transaction.atomic
@@ -122,14 +120,14 @@ def show_key(admin: ApiChannelAdmin, request: HttpRequest, channel: ApiChannel) 
         channel,
         title=_("Secret key"),
         value=secret.reveal(),
-        notes=[_("That you looked at it stands in this channel's history.")],
+        notes=[_("The history of this channel records that you viewed it.")],
     )
 
 
 @transaction.atomic
 def issue_key(admin: ApiChannelAdmin, request: HttpRequest, channel: ApiChannel) -> None:
     if any(secret.expires_at for secret in channel.secrets.all() if secret.is_valid(timezone.now())):
-        messages.error(request, _("Two keys are valid already. Stop the old one first, or wait until it runs out."))
+        messages.error(request, _("Two keys are valid. Stop the old one first, or wait until it expires."))
         return
     secret = channel.issue_secret(overlap=KEY_OVERLAP)
     request.session[NEW_KEY_SESSION_KEY] = channel.pk
@@ -140,17 +138,19 @@ def issue_key(admin: ApiChannelAdmin, request: HttpRequest, channel: ApiChannel)
 def stop_old_key(admin: ApiChannelAdmin, request: HttpRequest, channel: ApiChannel) -> None:
     now = timezone.now()
     if channel.secrets.filter(expires_at__gt=now).update(expires_at=now):
-        admin.log_change(request, channel, _("The old secret key was stopped."))
+        admin.log_change(request, channel, _("Old secret key stopped."))
         messages.success(request, _("The old key no longer works. Calls with it are refused from now on."))
 
 
 @transaction.atomic
 def prepare_handover(admin: ApiChannelAdmin, request: HttpRequest, channel: ApiChannel) -> HttpResponse | None:
     if channel.current_secret() is None or not channel.watched.exists():
-        messages.error(request, _("There is nothing to hand over yet: a key and a watched chat channel are needed."))
+        messages.error(
+            request, _("Nothing to hand over yet. The channel needs a secret key and a watched chat channel.")
+        )
         return None
     handover, token = Handover.prepare(channel, user=request.user, language=(get_language() or "ru")[:2])
-    admin.log_change(request, channel, _("Hand-over link prepared."))
+    admin.log_change(request, channel, _("Hand-over link created."))
     return render_once(
         admin,
         request,
@@ -158,10 +158,10 @@ def prepare_handover(admin: ApiChannelAdmin, request: HttpRequest, channel: ApiC
         title=_("Link for the provider's staff"),
         value=settings.PUBLIC_URL + reverse("handover", args=[token]),
         notes=[
-            _("It opens exactly once and works until %(until)s. Nobody can look it up again, not even you.")
+            _("It opens exactly once and works until %(until)s. It cannot be shown again.")
             % {"until": timezone.localtime(handover.expires_at).strftime("%d.%m.%Y %H:%M")},
-            _("The page holds the secret key: send the link to the provider's staff only."),
-            _("Links prepared earlier and not opened no longer work."),
+            _("The page contains the secret key. Send the link to the provider's staff only."),
+            _("Earlier unopened links no longer work."),
         ],
     )
 
@@ -174,33 +174,34 @@ def check_connection(admin: ApiChannelAdmin, request: HttpRequest, channel: ApiC
 
 @transaction.atomic
 def issue_verify_token(admin: ApiChannelAdmin, request: HttpRequest, channel: ApiChannel) -> HttpResponse | None:
-    """Make anew what we make for the provider's form, and show it once; the former one works for a day."""
+    """Issue a verify token and show it once. The previous one works for 24 more hours."""
     account_settings.generate_secrets(channel, given={})
-    made = account_settings.generated_secrets(channel)
-    if not made:
+    generated = account_settings.generated_secrets(channel)
+    if not generated:
         return None
-    admin.log_change(request, channel, _("Verify token made anew."))
+    admin.log_change(request, channel, _("New verify token issued."))
     return render_once(
         admin,
         request,
         channel,
         title=_("Verify token"),
-        value=next(iter(made.values())),
+        value=next(iter(generated.values())),
         notes=[
-            _("Write it into the provider's webhook form, beside this address: %(url)s") % {"url": channel.webhook_url},
-            _("It is not shown again; a new one can be made at any time."),
+            _("Enter it in the provider's webhook form together with this address: %(url)s")
+            % {"url": channel.webhook_url},
+            _("It is not shown again. You can issue a new one at any time."),
         ],
     )
 
 
 @transaction.atomic
 def issue_webhook_secret(admin: ApiChannelAdmin, request: HttpRequest, channel: ApiChannel) -> HttpResponse | None:
-    """Make the secret for the header of unsigned webhooks, and show it once; the former one works for a day."""
+    """Issue the secret for unsigned webhooks and show it once. The previous one works for 24 more hours."""
     header = channel.provider.webhook_header
     if not header:
         return None
     value = account_settings.issue_webhook_secret(channel)
-    admin.log_change(request, channel, _("Webhook secret made."))
+    admin.log_change(request, channel, _("Webhook secret issued."))
     return render_once(
         admin,
         request,
@@ -209,9 +210,9 @@ def issue_webhook_secret(admin: ApiChannelAdmin, request: HttpRequest, channel: 
         value=value,
         notes=[
             _("Header: %(header)s") % {"header": header},
-            _("Enter header and secret in the provider's webhook settings, beside this address: %(url)s")
+            _("Enter the header and the secret in the provider's webhook settings together with this address: %(url)s")
             % {"url": channel.webhook_url},
-            _("It is not shown again. A former one works for 24 more hours."),
+            _("It is not shown again. The previous one works for 24 more hours."),
         ],
     )
 

@@ -1,4 +1,4 @@
-"""Admin of chat channels and API channels: the four blocks of the set-up guide, and evidence above them."""
+"""Admin pages of chat channels and API channels: the four blocks of the set-up guide, with status above the form."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ COPY_BUTTON = '<button type="button" class="copy" data-copy="{value}" data-done=
 
 
 def copyable_html(value: object, *, big: bool = False) -> SafeString:
-    """A value with a copy button beside it (static/buttons.js)."""
+    """Return a value with a copy button (static/buttons.js)."""
     return format_html(
         '<span class="copyable"><code class="{kind}">{value}</code>' + COPY_BUTTON + "</span>",
         kind="big" if big else "",
@@ -40,7 +40,7 @@ def copyable_html(value: object, *, big: bool = False) -> SafeString:
 
 
 def two_column_field(parent: Any, db_field: Any, request: HttpRequest, things: Any, **kwargs: Any) -> Any:
-    """Django's two columns, headed by what is moved, without the hint on the Control key that they do not need."""
+    """Return Django's two-column selection without its hint about the Control key."""
     field = parent.formfield_for_manytomany(
         db_field, request, widget=FilteredSelectMultiple(things, is_stacked=False), **kwargs
     )
@@ -49,7 +49,7 @@ def two_column_field(parent: Any, db_field: Any, request: HttpRequest, things: A
 
 
 def user_label(user: Any) -> str:
-    """A person as colleagues know them, and their login."""
+    """Return a user's name and login."""
     name = user.get_full_name()
     return f"{name} ({user.username})" if name else str(user.username)
 
@@ -57,7 +57,7 @@ def user_label(user: Any) -> str:
 def run_action(
     page: HistoryModelAdmin, actions: Mapping[str, Any], request: HttpRequest, pk: int, what: str
 ) -> HttpResponse:
-    """Do what a button of a channel's page says. A GET (a reload of what was shown once) leads back to the page."""
+    """Run the action of a button. A GET (a reload of a page that was shown once) redirects to the channel."""
     channel, action = page.get_object(request, str(pk)), actions.get(what)
     if channel is None or action is None:
         raise Http404
@@ -96,7 +96,7 @@ class ChatChannelAdmin(HistoryModelAdmin):
         )
 
     def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> Any:
-        """Chats that are under way belong to the helpdesk they began in."""
+        """Fix the helpdesk after creation: existing chats belong to it."""
         return (*self.readonly_fields, "kind") if obj else self.readonly_fields
 
     def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
@@ -105,10 +105,10 @@ class ChatChannelAdmin(HistoryModelAdmin):
         return field
 
     def response_add(self, request: HttpRequest, obj: Any, post_url_continue: str | None = None) -> HttpResponse:
-        """To the page with the number: it is what the provider needs."""
+        """Redirect to the channel's page, which shows the chat ID that the provider needs."""
         if "_addanother" in request.POST or "_popup" in request.POST:
             return super().response_add(request, obj, post_url_continue)
-        self.message_user(request, _("Saved. Its chat id is %(id)d: the provider needs it.") % {"id": obj.pk})
+        self.message_user(request, _("Saved. Give the chat ID %(id)d to the provider.") % {"id": obj.pk})
         self.warn(request, obj)
         return redirect("admin:channels_setup_chatchannel_change", obj.pk)
 
@@ -117,7 +117,7 @@ class ChatChannelAdmin(HistoryModelAdmin):
         return super().response_change(request, obj)
 
     def get_urls(self) -> list[URLPattern]:
-        """Add the buttons for the webhook address, which outside helpdesks call."""
+        """Add the actions for the webhook address, which outside helpdesks call."""
         do = partial(run_action, self, address_actions.ACTIONS)
         action = path("<int:pk>/do/<slug:what>/", self.admin_site.admin_view(do), name="channels_setup_chatchannel_do")
         return [action, *super().get_urls()]
@@ -159,8 +159,7 @@ class ApiChannelForm(forms.ModelForm):
         if "watched" in self.fields:
             self.fields["watched"].required = True
             self.fields["watched"].error_messages["required"] = _(
-                "This API channel watches no chat channel, so messages would have nowhere to land. "
-                "Move at least one to the right."
+                "Without a chat channel, incoming messages cannot be stored. Move at least one to the right."
             )
 
     def clean_redirect_url(self) -> str:
@@ -174,7 +173,7 @@ def _without(fieldset: Any, name: str) -> Any:
 
 @admin.register(ApiChannel)
 class ApiChannelAdmin(HistoryModelAdmin):
-    """The bridge adds what it has seen of a channel (``bridge.admin.conversations``)."""
+    """Admin of API channels. ``bridge.admin.conversations`` adds the channel's activity."""
 
     form = ApiChannelForm
     list_display = ("name", "kind", "state_shown", "watches", "first_inbound_at", "first_outbound_at")
@@ -194,7 +193,7 @@ class ApiChannelAdmin(HistoryModelAdmin):
             _("Watch channels"),
             {
                 "fields": ("watched",),
-                "description": _("Left: ignored. Right: watched. Events come from the right only."),
+                "description": _("Left: ignored. Right: watched. Only watched channels send events."),
             },
         ),
         (
@@ -207,7 +206,7 @@ class ApiChannelAdmin(HistoryModelAdmin):
             {
                 "classes": ("collapse",),
                 "fields": ("send_multipart", "first_message_in_ticket", "exact_updated_at"),
-                "description": _("Only for receivers that need it: their programmer says so."),
+                "description": _("Change these only if the receiver's developers ask for it."),
             },
         ),
     )
@@ -219,18 +218,18 @@ class ApiChannelAdmin(HistoryModelAdmin):
         return super().get_queryset(request).prefetch_related("watched")
 
     def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> Any:
-        """The provider is chosen once: its addresses and its clients' ids mean nothing to another."""
+        """Fix the provider after creation: its addresses and client IDs are not valid at another provider."""
         return ("kind",) if obj else ()
 
     def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
-        """The newcomer's only chat channel is the one they mean; where there is a choice, nothing is chosen."""
+        """Preselect the only chat channel if no API channel watches it; otherwise preselect nothing."""
         found = list(ChatChannel.objects.all()[:2])
         only = found[0] if len(found) == 1 and not found[0].watchers.exists() else None
         chosen = {"watched": [only.pk]} if only else {f"track_{kind}": False for kind in ApiChannel.EVENT_KINDS}
         return {**chosen, **super().get_changeform_initial_data(request)}
 
     def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
-        """Each chat channel with the API channels that watch it already, before it is chosen a second time."""
+        """Label each chat channel with the API channels that already watch it."""
         kwargs["queryset"] = ChatChannel.objects.prefetch_related("watchers")
         field = two_column_field(super(), db_field, request, _("chat channels"), **kwargs)
         match = request.resolver_match
@@ -244,23 +243,23 @@ class ApiChannelAdmin(HistoryModelAdmin):
         return super().formfield_for_choice_field(db_field, request, **kwargs)
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
-        """With a field for each thing that the provider has to be told of the account."""
+        """Return the form with a field for each account setting."""
         if obj is not None and obj.provider.settings:
             kwargs["form"] = type("ApiChannelForm", (ApiChannelForm,), account_settings.form_fields(obj))
         made = super().get_form(request, obj, change, **kwargs)
         if obj is not None and not obj.provider.needs_redirect_url and "redirect_url" in made.base_fields:
             made.base_fields["redirect_url"].help_text = _(
-                "Only for a program of your own that is to be told of events. Messages need none."
+                "Only if your own program should receive events. Messages do not need it."
             )
         return made
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         found = list(super().get_fieldsets(request, obj))
-        if obj is None or not obj.provider.delivers_copies:  # nothing is kept back from its watchers
+        if obj is None or not obj.provider.delivers_copies:  # its watchers get all events anyway
             found = [_without(fieldset, "copy_replies") for fieldset in found]
-        if obj is None or not obj.provider.can_send_key:  # a new channel's provider cannot send it yet
+        if obj is None or not obj.provider.can_send_key:  # the provider of a new channel does not have the key yet
             found = [_without(fieldset, "webhook_needs_key") for fieldset in found]
-        if obj is not None and not obj.provider.retries_are_idempotent:  # there is nothing to choose
+        if obj is not None and not obj.provider.retries_are_idempotent:  # the setting has no effect
             found = [_without(fieldset, "on_unknown") for fieldset in found]
         if obj is None or not obj.provider.settings or not self.has_change_permission(request, obj):
             return found
@@ -289,12 +288,12 @@ class ApiChannelAdmin(HistoryModelAdmin):
         )
 
     def evidence(self, channel: ApiChannel) -> dict[str, Any]:
-        """What an upper floor has seen of the channel; for its ``evidence_template``."""
+        """Return context for ``evidence_template``. A subclass in ``bridge`` adds the channel's activity."""
         return {"evidence_template": self.evidence_template}
 
     def save_model(self, request: HttpRequest, obj: ApiChannel, form: Any, change: bool) -> None:
         if not change and obj.provider.has_training_phone:
-            obj.state = ChannelState.LIVE  # there is nobody to wait for
+            obj.state = ChannelState.LIVE  # no hand-over needed
         super().save_model(request, obj, form, change)
         if not change:
             obj.issue_secret()
@@ -306,7 +305,7 @@ class ApiChannelAdmin(HistoryModelAdmin):
             self.message_user(request, sentence, messages.WARNING)
 
     def response_add(self, request: HttpRequest, obj: Any, post_url_continue: str | None = None) -> HttpResponse:
-        """To the page with the app ID and the key, whichever button was pressed: it is shown once."""
+        """Redirect to the channel's page, which shows the new key once, whichever button was pressed."""
         made = account_settings.generated_secrets(obj)
         self.message_user(
             request, _("Saved. Copy the verify token now.") if made else _("Saved. Copy the secret key now.")

@@ -1,4 +1,4 @@
-"""The answer that shows a secret once: to the very POST that asked for it, so that it is in no session or log."""
+"""Response that shows a secret once. It answers the POST itself, so that the secret is in no session or log."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from django.utils.translation import gettext as _
 def render_once(
     admin: Any, request: HttpRequest, channel: Any, *, title: str, value: str, notes: list[str]
 ) -> HttpResponse:
+    """Render the page that shows a secret with notes and a copy button."""
     opts = admin.model._meta
     page = {
         **admin.admin_site.each_context(request),

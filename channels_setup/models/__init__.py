@@ -1,4 +1,4 @@
-"""Chat channels, API channels, their keys, and the hand-over to the provider. Everybody imports from here."""
+"""Models of chat channels, API channels, their keys and hand-overs. Other packages import from here."""
 
 from .api_channels import (
     CREDENTIAL_OVERLAP,

@@ -1,4 +1,4 @@
-"""One messenger account at one provider: its settings, its state, its keys."""
+"""API channels: settings, state and keys of one WhatsApp account at one provider."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class UnknownPolicy(models.TextChoices):
 
 class ApiChannelQuerySet(models.QuerySet["ApiChannel"]):
     def by_secret(self, secret: str) -> ApiChannel | None:
-        """The API channel whose valid secret key this is, or None. Constant time by construction: a hash look-up."""
+        """Return the API channel of a valid secret key, or None. Looks up a hash, so timing reveals nothing."""
         if not secret:
             return None
         found = Secret.objects.filter(digest=encryption.fingerprint(secret)).select_related("api_channel").first()
@@ -55,43 +55,45 @@ class ApiChannelQuerySet(models.QuerySet["ApiChannel"]):
 
 
 class ApiChannel(WebhookAddressed):
-    """One messenger account at one provider, as set up in the four blocks of the set-up guide."""
+    """One WhatsApp account at one provider. The fields follow the four blocks of the set-up guide."""
 
     # The channel itself
-    name = models.CharField(_("channel name"), max_length=200, help_text=_("As listed under Channels."))
+    name = models.CharField(_("channel name"), max_length=200, help_text=_("The name in the list of channels."))
     kind = models.CharField(_("provider"), max_length=40, choices=messenger_choices)
     redirect_url = models.CharField(
         _("Redirect URL"),
         max_length=1000,
         blank=True,
-        help_text=_("The provider's webhook: where events go. The provider's staff give it to you."),
+        help_text=_("The provider's webhook, which receives the events. The provider gives you the address."),
     )
     send_json = models.BooleanField(
-        _("JSON request"), default=True, help_text=_("Send the body as JSON. Off: as a form.")
+        _("JSON request"), default=True, help_text=_("Send the body as JSON. If off, send a form.")
     )
     send_utf8 = models.BooleanField(
-        _("Send in UTF-8"), default=True, help_text=_("Send text as it is. Off: characters are converted.")
+        _("Send in UTF-8"), default=True, help_text=_("Send text unchanged. If off, characters are converted.")
     )
     send_multipart = models.BooleanField(
         _("Form as multipart"),
         default=False,
         db_default=False,
-        help_text=_("With “JSON request” off: send the form as multipart/form-data. Off: URL-encoded."),
+        help_text=_("If “JSON request” is off, send the form as multipart/form-data instead of URL-encoded."),
     )
-    # Compatibility: what the helpdesk's documentation leaves open; see docs/decisions.md, 2026-11-28.
+    # Compatibility: details that Usedesk's documentation leaves open; see docs/decisions.md, 2026-11-28.
     first_message_in_ticket = models.BooleanField(
         _("ticket.message holds the request's first message"),
         default=False,
         db_default=False,
-        help_text=_("Off: ticket.message and ticket.files hold the current text and files, as most receivers expect."),
+        help_text=_(
+            "If off, ticket.message and ticket.files contain the current text and files, as most receivers expect."
+        ),
     )
     exact_updated_at = models.BooleanField(
         _("last_updated_at is the exact time"),
         default=False,
         db_default=False,
         help_text=_(
-            "Off: it grows by at least a second with each event of a chat, so that two equal messages in one second "
-            "are not taken for one."
+            "If off, the time grows by at least a second with each event of a chat, so that receivers do not treat two "
+            "identical messages in the same second as one."
         ),
     )
     # Watch channels
@@ -100,7 +102,7 @@ class ApiChannel(WebhookAddressed):
         verbose_name=_("Watch channels"),
         related_name="watchers",
         blank=True,
-        help_text=_("Move to the right the chat channels whose events this API channel should follow."),
+        help_text=_("Move the chat channels whose events this API channel should follow to the right."),
     )
     # Tracking requests
     track_new_ticket = models.BooleanField(_("New request"), default=False)
@@ -109,7 +111,7 @@ class ApiChannel(WebhookAddressed):
     track_rating = models.BooleanField(
         _("Rating"),
         default=False,
-        help_text=_("The built-in desk asks for no ratings, so it never raises this event."),
+        help_text=_("The built-in desk does not ask for ratings, so it never sends this event."),
     )
     # Tracking chats
     track_new_chat = models.BooleanField(_("New chat"), default=True)
@@ -121,54 +123,58 @@ class ApiChannel(WebhookAddressed):
         default=False,
         db_default=False,
         help_text=_(
-            "In chats of other API channels that this one only watches. For a program that follows chats, such as a "
-            "CRM. Leave it off if the Redirect URL delivers messages to clients: it might send each reply a second "
-            "time."
+            "Also send operators' replies in chats of other API channels that this one only watches. For programs "
+            "that follow chats, such as a CRM. Leave it off if the Redirect URL delivers messages to clients: each "
+            "reply might be sent twice."
         ),
     )
     template_in_window = models.BooleanField(
         _("Recognize templates in an open window"),
         default=False,
-        help_text=_("Send pasted template text as the template even while free text is allowed. Off: as plain text."),
+        help_text=_(
+            "Send pasted template text as a template even while free text is allowed. If off, send plain text."
+        ),
     )
     webhook_needs_key = models.BooleanField(
         _("Statuses need the secret key"),
         default=False,
         db_default=False,
         help_text=_(
-            "The provider sends “Authorization: Bearer” with the secret key to the webhook address; calls without it "
-            "are refused. Off: the address alone is enough. Switch it on once the provider sends the key."
+            "Calls to the webhook address must contain “Authorization: Bearer” with the secret key. If off, the "
+            "address alone is enough. Turn it on when the provider sends the key."
         ),
     )
     app_id = models.BigIntegerField(_("app ID"), unique=True, editable=False)
     options = models.JSONField(_("options"), default=dict, blank=True, editable=False)  # by ``provider.settings``
     provider_status = RedactedJSONField(
         default=dict, blank=True, editable=False
-    )  # what the provider said of the account
+    )  # account status as reported by the provider, and times of webhook checks
     state = models.CharField(
         _("state"), max_length=20, choices=ChannelState.choices, default=ChannelState.DRAFT, editable=False
     )
     paused_from = models.CharField(max_length=20, blank=True, editable=False)  # the state to return to
-    resumed_at = models.DateTimeField(null=True, editable=False)  # failures of the time before say nothing new
+    resumed_at = models.DateTimeField(null=True, editable=False)  # earlier failures are ignored
     verifying_since = models.DateTimeField(_("sent for verification"), null=True, editable=False)
     on_unknown = models.CharField(
-        _("when an outcome is unknown"),
+        _("if the outcome is unknown"),
         max_length=10,
         choices=UnknownPolicy.choices,
         default=UnknownPolicy.RESEND,
-        help_text=_("A call timed out after the message went out: it may have arrived, or not."),
+        help_text=_("After a call that timed out, the message may or may not have arrived."),
     )
     calls_per_second = models.FloatField(
-        _("calls a second at most"),
+        _("maximum calls per second"),
         null=True,
         blank=True,
         validators=[MinValueValidator(0.01), MaxValueValidator(1000)],
-        help_text=_("Everything sent over this channel, all workers together. Empty: no limit but the provider's own."),
+        help_text=_("For all calls of this channel. Leave empty for the provider's own limit."),
     )
-    last_error = models.CharField(_("last error"), max_length=40, blank=True, editable=False)  # a code of the catalogue
+    last_error = models.CharField(
+        _("last error"), max_length=40, blank=True, editable=False
+    )  # a code of ``bridge.outcomes``
     last_error_at = models.DateTimeField(_("last error at"), null=True, editable=False)
-    first_inbound_at = models.DateTimeField(_("first event in"), null=True, editable=False)
-    first_outbound_at = models.DateTimeField(_("first answer out"), null=True, editable=False)
+    first_inbound_at = models.DateTimeField(_("first event received"), null=True, editable=False)
+    first_outbound_at = models.DateTimeField(_("first reply sent"), null=True, editable=False)
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
 
     objects = ApiChannelQuerySet.as_manager()
@@ -194,17 +200,17 @@ class ApiChannel(WebhookAddressed):
 
     @property
     def tracked(self) -> list[str]:
-        """The kinds of event that are ticked."""
+        """Return the kinds of event that are on."""
         return [kind for kind in self.EVENT_KINDS if getattr(self, f"track_{kind}")]
 
     @property
     def needs_key(self) -> bool:
-        """Whether calls to the webhook address must carry the secret key: only kinds that can send it are asked."""
+        """Return whether webhook calls must contain the secret key. Applies only to providers that can send it."""
         return self.webhook_needs_key and self.provider.can_send_key
 
     @property
     def authenticates_webhooks(self) -> bool:
-        """Whether something besides the webhook address shows that a request is the provider's."""
+        """Return whether webhooks are authenticated by more than the address: a signature or the secret key."""
         return self.provider.signs_requests or self.needs_key
 
     @property
@@ -213,16 +219,16 @@ class ApiChannel(WebhookAddressed):
 
     @property
     def number(self) -> str:
-        """The phone number that the provider showed at the last check, digits only; empty before."""
+        """Return the phone number from the last connection check, digits only; empty before the first check."""
         return "".join(digit for digit in str(self.provider_status.get("number") or "") if digit in "0123456789")
 
     @property
     def default_chat_channel(self) -> ChatChannel | None:
-        """The chat channel for messages whose provider does not name one: the first watched."""
+        """Return the chat channel for messages that name none: the first watched one."""
         return self.watched.order_by("id").first()
 
     def account(self) -> Account:
-        """What a provider sees of this channel, secrets in clear."""
+        """Return the account that provider code works with, secrets in clear."""
         now = timezone.now()
         secrets = tuple(secret.reveal() for secret in self.secrets.all() if secret.is_valid(now))
         credentials: dict[str, tuple[str, ...]] = {}
@@ -233,7 +239,7 @@ class ApiChannel(WebhookAddressed):
         return replace(self.account_without_secrets(), secrets=secrets, credentials=credentials)
 
     def account_without_secrets(self) -> Account:
-        """The account without its secrets: no query, nothing to decrypt."""
+        """Return the account without its secrets. Needs no query and no decryption."""
         return Account(
             id=self.pk,
             name=self.name,
@@ -256,9 +262,9 @@ class ApiChannel(WebhookAddressed):
             except ForbiddenAddress as problem:
                 errors["redirect_url"] = str(problem)
         elif self._is_at_work() and self.provider.needs_redirect_url:
-            # Before that it may be missing: the provider gives it when the verification is through.
+            # A channel that is not live yet may lack it: the provider gives it after the verification.
             errors["redirect_url"] = _(
-                "This provider takes messages at its Redirect URL: ask its staff for the address."
+                "This provider receives messages at its Redirect URL. Ask the provider for the address."
             )
         if errors:
             raise ValidationError(errors)
@@ -267,10 +273,10 @@ class ApiChannel(WebhookAddressed):
         state = self.paused_from if self.state == ChannelState.PAUSED else self.state
         return self.kind in messengers() and state in (ChannelState.LIVE, ChannelState.FAILING)
 
-    # --- state, by facts and by the admin's word where there is no fact to see ---
+    # --- state: changed by events, or by the admin where there is no event ---
 
     def start_verification(self) -> bool:
-        """The company's papers are with the provider. False where the channel is past that."""
+        """Mark the company as submitted for verification. Returns False if the channel is no draft."""
         return bool(
             ApiChannel.objects.filter(pk=self.pk, state=ChannelState.DRAFT).update(
                 state=ChannelState.VERIFYING, verifying_since=timezone.now()
@@ -278,38 +284,38 @@ class ApiChannel(WebhookAddressed):
         )
 
     def finish_verification(self) -> bool:
-        """The provider said yes; now it sets the account up. False where nothing was waiting for that."""
+        """Mark the verification as complete. Returns False if the channel was not waiting for it."""
         return bool(
             ApiChannel.objects.filter(pk=self.pk, state=ChannelState.VERIFYING).update(state=ChannelState.WAITING)
         )
 
     def record_handshake(self) -> None:
-        """The provider has made sure that the webhook address is ours."""
+        """Record that the provider has verified the webhook address."""
         self.update_provider_status(handshake_at=timezone.now().isoformat(), handshake_refused_at="")
 
     def record_refusal(self, name: str) -> None:
-        """Somebody who knows the address could not prove themselves: ``refused_at`` or ``handshake_refused_at``.
+        """Record a refused call under ``refused_at`` or ``handshake_refused_at``.
 
-        Written once a minute at most: the address may be called as often as anybody likes.
+        Writes at most once a minute, because callers can repeat refused calls at any rate.
         """
         now, last = timezone.now(), self.provider_status.get(name)
         if not last or now - datetime.fromisoformat(last) > REFUSALS_RECORDED_EVERY:
             self.update_provider_status(**{name: now.isoformat()})
 
     def clear_refusal(self) -> None:
-        """A signature fits (again): former refusals are over."""
+        """Clear earlier refusals after a valid signature."""
         if self.provider_status.get("refused_at"):
             self.update_provider_status(refused_at="")
 
     def update_provider_status(self, **values: Any) -> None:
-        """What the provider said of the account, for the channel's page."""
+        """Merge values into ``provider_status`` under a row lock."""
         with transaction.atomic():
             row = ApiChannel.objects.select_for_update(no_key=True).only("provider_status").get(pk=self.pk)
             self.provider_status = {**row.provider_status, **values}
             ApiChannel.objects.filter(pk=self.pk).update(provider_status=self.provider_status)
 
     def record_inbound(self) -> None:
-        """An authentic event came in: the first one makes a waiting channel live."""
+        """Record an authentic event. The first one makes a waiting channel live."""
         if self.first_inbound_at is not None:
             return
         now = timezone.now()
@@ -324,25 +330,26 @@ class ApiChannel(WebhookAddressed):
             self.handovers.filter(first_event_at=None).update(first_event_at=now)
 
     def pause(self) -> None:
-        """Hold everything that goes out; what comes in is still stored, and windows run on."""
+        """Pause sending. Incoming events are still stored, and service windows keep running."""
         ApiChannel.objects.filter(pk=self.pk).exclude(state=ChannelState.PAUSED).update(
             paused_from=models.F("state"), state=ChannelState.PAUSED
         )
         self.refresh_from_db()
 
     def resume(self) -> None:
+        """Return a paused channel to its former state."""
         ApiChannel.objects.filter(pk=self.pk, state=ChannelState.PAUSED).update(
             state=models.F("paused_from"), paused_from="", resumed_at=timezone.now()
         )
         self.refresh_from_db()
 
     def record_failure(self, reason: str) -> None:
-        """The destination refuses or cannot be reached: shown on the channel until a call succeeds."""
+        """Record a failed call. The channel shows it until a call succeeds."""
         ApiChannel.objects.filter(pk=self.pk).update(last_error=reason[:40], last_error_at=timezone.now())
         ApiChannel.objects.filter(pk=self.pk, state=ChannelState.LIVE).update(state=ChannelState.FAILING)
 
     def record_success(self, *, with_answer: bool) -> None:
-        """A call was taken. ``with_answer``: it bore an operator's words, not only news of a chat."""
+        """Record a successful call. ``with_answer``: it contained an operator's reply, not only an event."""
         if with_answer:
             ApiChannel.objects.filter(pk=self.pk, first_outbound_at=None).update(first_outbound_at=timezone.now())
         ApiChannel.objects.filter(pk=self.pk).update(last_error="")
@@ -351,13 +358,13 @@ class ApiChannel(WebhookAddressed):
     # --- secrets ---
 
     def issue_secret(self, *, overlap: timedelta = timedelta(0)) -> Secret:
-        """A new secret key. The ones before it stay valid for ``overlap`` (a rotation) and then never again."""
+        """Issue a secret key. Earlier keys stay valid for ``overlap``, then expire."""
         until = timezone.now() + overlap
         self.secrets.filter(expires_at=None).update(expires_at=until)
         return Secret.create_for(self)
 
     def save_credential(self, name: str, value: str, *, overlap: timedelta = CREDENTIAL_OVERLAP) -> Credential:
-        """Another key of the provider's; the one before it stays valid for a while, as webhooks are on their way."""
+        """Save a provider key. The previous one stays valid for ``overlap``, for webhooks that are still in transit."""
         current = self.credentials.filter(name=name, expires_at=None).first()
         if current is not None and current.reveal() == value:
             return current
@@ -367,11 +374,11 @@ class ApiChannel(WebhookAddressed):
         )
 
     def secret_tails(self) -> dict[str, str]:
-        """Name -> the last digits of the newest."""
+        """Return the last characters of each current credential by name."""
         return {row.name: row.tail for row in self.credentials.filter(expires_at=None)}
 
     def save_secret(self, name: str, value: str) -> bool:
-        """Keep another key; whether it is another."""
+        """Save a provider key and return whether it changed."""
         before = self.credentials.filter(name=name, expires_at=None).first()
         return self.save_credential(name, value) != before
 

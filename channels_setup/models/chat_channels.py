@@ -1,4 +1,4 @@
-"""Where chats land: a channel of the built-in desk, or of an outside helpdesk."""
+"""Chat channels: where conversations are shown, in the built-in desk or in an outside helpdesk."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ def default_company_id() -> int:
 
 class ChatChannelQuerySet(models.QuerySet["ChatChannel"]):
     def visible_to(self, user: Any) -> ChatChannelQuerySet:
-        """Those whose chats this user may see: admins all, operators the ones they were given."""
+        """Return the channels whose chats a user may see: all for admins, assigned ones for operators."""
         if user.is_superuser or user.has_perm("channels_setup.change_apichannel"):
             return self
         return self.filter(operators=user)
 
 
 class ChatChannel(WebhookAddressed):
-    """Where chats land. Its number is the «id чата» that is handed to the provider."""
+    """A channel that receives conversations. Its number is the chat ID («id чата») that the provider needs."""
 
     name = models.CharField(_("name"), max_length=200)
     kind = models.CharField(_("helpdesk"), max_length=40, choices=helpdesk_choices, default=default_helpdesk)
@@ -47,15 +47,17 @@ class ChatChannel(WebhookAddressed):
         verbose_name=_("operators"),
         blank=True,
         related_name="chat_channels",
-        help_text=_("Who sees and answers the chats of this channel. Admins see all."),
+        help_text=_("They see and answer the chats of this channel. Admins see all chats."),
     )
-    # Both or neither: without them somebody is always there.
+    # Both or neither. Without them the channel is always staffed.
     work_from = models.TimeField(_("working hours from"), null=True, blank=True)
     work_until = models.TimeField(
         _("until"),
         null=True,
         blank=True,
-        help_text=_("Of windows that would close out of hours, operators are warned before the working day ends."),
+        help_text=_(
+            "If a window would close outside working hours, operators get the reminder before the working day ends."
+        ),
     )
     work_weekends = models.BooleanField(_("on weekends too"), default=True)
     options = models.JSONField(_("options"), default=dict, blank=True, editable=False)  # by ``provider.settings``
@@ -78,7 +80,7 @@ class ChatChannel(WebhookAddressed):
 
     @property
     def working_hours(self) -> WorkingHours | None:
-        """None: somebody is always there."""
+        """Return the working hours; None if the channel is always staffed."""
         if self.work_from is None or self.work_until is None:
             return None
         return WorkingHours(
@@ -90,12 +92,12 @@ class ChatChannel(WebhookAddressed):
 
     def clean(self) -> None:
         if (self.work_from is None) != (self.work_until is None):
-            raise ValidationError({"work_until": _("Give both ends of the working hours, or neither.")})
+            raise ValidationError({"work_until": _("Enter both times of the working hours, or neither.")})
         if self.work_from and self.work_until and self.work_until <= self.work_from:
-            raise ValidationError({"work_until": _("The working day must end after it begins.")})
+            raise ValidationError({"work_until": _("The working day must end after it starts.")})
 
     def helpdesk_account(self) -> HelpdeskAccount:
-        """What an outside helpdesk's provider sees of this channel, its key in clear."""
+        """Return the account that helpdesk code works with, its key in clear."""
         return HelpdeskAccount(
             id=self.pk,
             name=self.name,
@@ -105,18 +107,18 @@ class ChatChannel(WebhookAddressed):
         )
 
     def set_secret(self, value: str) -> None:
-        """Keep the helpdesk's key, encrypted; empty forgets it. Not saved."""
+        """Set the helpdesk's key, encrypted; an empty value removes it. Does not save the row."""
         self.secret = encryption.encrypt(value) if value else None
 
     def secret_tails(self) -> dict[str, str]:
-        """Name -> the last digits: an outside helpdesk has one key."""
+        """Return the last characters of the helpdesk's key by setting name."""
         if not self.secret:
             return {}
         tail = encryption.visible_tail(encryption.decrypt(self.secret))
         return {setting.name: tail for setting in self.provider.settings if setting.kind == SECRET}
 
     def save_secret(self, name: str, value: str) -> bool:
-        """Keep another key; whether it is another."""
+        """Save the helpdesk's key and return whether it changed."""
         is_new = value != self.helpdesk_account().secret
         self.set_secret(value)
         ChatChannel.objects.filter(pk=self.pk).update(secret=self.secret)

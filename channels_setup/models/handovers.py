@@ -1,4 +1,4 @@
-"""The hand-over of a channel to the provider's staff."""
+"""Hand-overs of an API channel to the provider's staff."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Handover(models.Model):
 
     @classmethod
     def prepare(cls, api_channel: ApiChannel, *, user: Any = None, language: str = "ru") -> tuple[Handover, str]:
-        """The hand-over and the token for its link; the token is kept nowhere. Earlier links that nobody opened end."""
+        """Create a hand-over and return it with its link token, which is not stored. Expires earlier unopened links."""
         now = timezone.now()
         api_channel.handovers.filter(opened_at=None, expires_at__gt=now).update(expires_at=now)
         token = encryption.new_path_token()
@@ -57,18 +57,18 @@ class Handover(models.Model):
         return handover, token
 
     def open(self) -> bool:
-        """Use the link up. False where it was used or has expired: exactly one visitor wins."""
+        """Open the link once. Returns False if it was opened before or has expired; exactly one visitor succeeds."""
         now = timezone.now()
         return bool(Handover.objects.filter(pk=self.pk, opened_at=None, expires_at__gt=now).update(opened_at=now))
 
     def confirm(self) -> bool:
-        """The provider's staff say that their side is set up. False where they said so before, or never looked."""
+        """Record that the provider's set-up is complete. Returns False if confirmed before or never opened."""
         rows = Handover.objects.filter(pk=self.pk, confirmed_at=None, opened_at__isnull=False)
         return bool(rows.update(confirmed_at=timezone.now()))
 
     @classmethod
     def by_token(cls, token: str) -> Handover | None:
-        """The hand-over that a link leads to. Constant time by construction: a hash look-up."""
+        """Return the hand-over of a link, or None. Looks up a hash, so timing reveals nothing."""
         return cls.objects.select_related("api_channel").filter(digest=encryption.fingerprint(token)).first()
 
     @property

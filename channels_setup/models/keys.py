@@ -1,4 +1,4 @@
-"""Keys, encrypted: those by which a provider is known to us, and those by which we are known to it."""
+"""Encrypted keys: ours that authenticate the provider, and the provider's that authenticate us."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ USE_RECORDED_EVERY = timedelta(minutes=1)
 
 
 class EncryptedKey(models.Model):
-    """What both sorts have: the key itself, encrypted, and how long it is one."""
+    """Base of encrypted keys with an expiry."""
 
     token = models.BinaryField(editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
@@ -36,7 +36,7 @@ class EncryptedKey(models.Model):
 
 
 class UsageTracked(models.Model):
-    """A credential that knows when it was last used."""
+    """Base of credentials that record their last use."""
 
     last_used_at = models.DateTimeField(_("last use"), null=True, editable=False)
 
@@ -44,7 +44,7 @@ class UsageTracked(models.Model):
         abstract = True
 
     def record_use(self, now: datetime) -> None:
-        """Record the time of use, at most once a minute. A request never waits for another one that does the same."""
+        """Record the time of use, at most once a minute. Does not wait for concurrent requests that do the same."""
         if self.last_used_at is not None and now - self.last_used_at < USE_RECORDED_EVERY:
             return
         stale = Q(last_used_at=None) | Q(last_used_at__lte=now - USE_RECORDED_EVERY)
@@ -56,12 +56,12 @@ class UsageTracked(models.Model):
 
 
 class Secret(EncryptedKey):
-    """A secret key of an API channel. Encrypted; found by its hash; two are valid during a rotation."""
+    """Secret key of an API channel. Encrypted, found by its hash; two are valid during a rotation."""
 
     api_channel = models.ForeignKey("ApiChannel", on_delete=models.CASCADE, related_name="secrets")
     digest = models.BinaryField(editable=False, unique=True)
     tail = models.CharField(max_length=4, editable=False)  # the last four digits, to tell keys apart
-    shown_at = models.DateTimeField(null=True)  # shown in full right after it was made; afterwards only by "show"
+    shown_at = models.DateTimeField(null=True)  # when the key was shown in full after its creation
 
     class Meta:
         verbose_name = _("secret key")
@@ -85,7 +85,7 @@ class Secret(EncryptedKey):
 
 
 class Credential(EncryptedKey):
-    """A key that the provider gave us, or that we gave it, by its name among ``provider.settings``. Encrypted."""
+    """Secret account setting of a provider, by its name in ``provider.settings``. Encrypted."""
 
     api_channel = models.ForeignKey("ApiChannel", on_delete=models.CASCADE, related_name="credentials")
     name = models.CharField(max_length=60)

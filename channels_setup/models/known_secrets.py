@@ -19,7 +19,7 @@ from channels_setup import encryption
 from channels_setup.codecs.redaction import redact_json, redact_text
 from channels_setup.codecs.secret_search import MIN_LENGTH, is_distinctive
 
-TTL_SECONDS = 30.0  # how long a key made in another process stays unknown; its own channel's calls know it at once
+TTL_SECONDS = 30.0  # delay until a key that another process created is known here
 
 _WORD = re.compile(rf"[A-Za-z0-9_-]{{{MIN_LENGTH},}}\Z")
 API_CHANNEL, CHAT_CHANNEL = "api", "chat"
@@ -27,12 +27,14 @@ API_CHANNEL, CHAT_CHANNEL = "api", "chat"
 
 @dataclass(frozen=True)
 class KnownSecrets:
+    """All secrets of the installation, in the forms that the search needs."""
+
     tokens: frozenset[bytes] = frozenset()  # lower case, as ``secret_search.spans`` takes tokens
-    other_values: tuple[str, ...] = ()  # those with other characters in them
+    other_values: tuple[str, ...] = ()  # secrets with characters that tokens cannot have
     by_channel: dict[tuple[str, int], tuple[str, ...]] = field(default_factory=dict)
 
     def for_channel(self, *, api_channel: int | None = None, chat_channel: int | None = None) -> Collection[str]:
-        """Return what has to be found in any spelling: the channel's own secrets, and those that are no words."""
+        """Return the secrets to find in any encoding: those of the channel, and those that are no tokens."""
         own = self.by_channel.get((API_CHANNEL, api_channel or 0), ())
         return {*self.other_values, *own, *self.by_channel.get((CHAT_CHANNEL, chat_channel or 0), ())}
 
@@ -42,7 +44,9 @@ class _Cache:
         self.lock = Lock()
         self.known = KnownSecrets()
         self.read_at = -1e9
-        self.opened: dict[bytes, str] = {}  # decrypting each key anew would cost more than the query
+        self.opened: dict[
+            bytes, str
+        ] = {}  # encrypted -> clear; decrypting every key each time costs more than the query
 
     def current(self) -> KnownSecrets:
         if time.monotonic() - self.read_at > TTL_SECONDS:
@@ -54,7 +58,7 @@ class _Cache:
     def _read(self) -> None:
         try:
             rows = _secret_rows()
-        except Error:  # a broken transaction, or no database: what was known has to do
+        except Error:  # broken transaction or no database: use the last known secrets
             return
         opened: dict[bytes, str] = {}
         by_channel: dict[tuple[str, int], tuple[str, ...]] = {}
@@ -62,7 +66,7 @@ class _Cache:
             token = bytes(encrypted)
             try:
                 value = self.opened.get(token) or encryption.decrypt(token)
-            except ImproperlyConfigured:  # ``manage.py check`` says so; redaction is no place to fail
+            except ImproperlyConfigured:  # ``manage.py check`` reports it; redaction must not fail
                 continue
             opened[token] = value
             if is_distinctive(value):
@@ -76,7 +80,7 @@ class _Cache:
         self.opened, self.read_at = opened, time.monotonic()
 
     def forget(self, **kwargs: Any) -> None:
-        """Read the keys again, and once more after the commit: another thread may have read them before it."""
+        """Read the keys again, also after the commit, because another thread may read them before the commit."""
         self._expire()
         if transaction.get_connection().in_atomic_block:
             transaction.on_commit(self._expire)
@@ -86,7 +90,7 @@ class _Cache:
 
 
 def _settings_secrets() -> list[str]:
-    """The portal's own keys and passwords: an error of the database or the broker may quote its address."""
+    """Return the portal's own keys and passwords: database and broker errors may quote them."""
     password = str(settings.DATABASES["default"].get("PASSWORD") or "")
     return [settings.SECRET_KEY, *settings.FIELD_KEYS, password, urlsplit(settings.REDIS_URL).password or ""]
 
@@ -112,12 +116,12 @@ current, invalidate = _cache.current, _cache.forget
 
 
 def cached() -> KnownSecrets:
-    """Return what is known without asking the database: for log lines."""
+    """Return the cached secrets without a query, for log lines."""
     return _cache.known
 
 
 def redact(text: str, *, api_channel: int | None = None, chat_channel: int | None = None) -> str:
-    """Redact words of a provider, helpdesk or receiver before they are stored or shown."""
+    """Redact text from a provider, helpdesk or receiver before it is stored or shown."""
     if not text:
         return text
     known = current()
@@ -125,7 +129,7 @@ def redact(text: str, *, api_channel: int | None = None, chat_channel: int | Non
 
 
 def redact_tree(value: Any, *, by_name: bool = True) -> Any:
-    """Redact every text in a JSON value. Without ``by_name`` only keys of this installation."""
+    """Redact every text in a JSON value. Without ``by_name``, redact only this installation's secrets."""
     if not value:
         return value
     known = current()

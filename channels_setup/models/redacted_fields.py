@@ -1,4 +1,4 @@
-"""Model fields for words of providers, helpdesks and receivers: redacted on every way into the database."""
+"""Model fields for text from providers, helpdesks and receivers, redacted whenever it is saved."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from . import known_secrets
 
 
 class _RedactedField:
-    """Mixin. Migrations see the plain field: the column is the same."""
+    """Mixin of redacted fields. Migrations see the plain field, because the column is the same."""
 
     plain: type[models.Field[Any, Any]]
 
@@ -46,6 +46,6 @@ class RedactedJSONField(_RedactedField, models.JSONField):
 
 
 class KeyRedactedJSONField(RedactedJSONField):
-    """Provider words next to those of clients and operators: only known keys are masked."""
+    """JSON that mixes text of providers with that of clients and operators: only known secrets are masked."""
 
     by_name = False

@@ -18,7 +18,7 @@ from .keys import EncryptedKey, UsageTracked
 if TYPE_CHECKING:
     from django.db.models.fields.related_descriptors import RelatedManager
 
-ADDRESS_OVERLAP = timedelta(days=7)  # a person enters the new address at the provider: give them a working week
+ADDRESS_OVERLAP = timedelta(days=7)  # a person has to enter the new address at the provider: allow a week
 
 
 class WebhookAddressQuerySet(models.QuerySet["WebhookAddress"]):
@@ -26,14 +26,14 @@ class WebhookAddressQuerySet(models.QuerySet["WebhookAddress"]):
         return self.filter(Q(expires_at=None) | Q(expires_at__gt=now))
 
     def by_token(self, kind: str, token: str) -> WebhookAddress | None:
-        """Find the valid address ``/webhooks/<kind>/<token>/``. Constant time by construction: a look-up by hash."""
+        """Return the valid address of ``/webhooks/<kind>/<token>/``. Looks up a hash: timing reveals nothing."""
         owner = Q(api_channel__kind=kind) | Q(chat_channel__kind=kind)
         rows = self.valid(timezone.now()).select_related("api_channel", "chat_channel")
         return rows.filter(owner, digest=encryption.fingerprint(token)).first()
 
 
 class WebhookAddress(EncryptedKey, UsageTracked):
-    """One address of one channel. A channel has one current address, and a former one while it is being replaced."""
+    """Webhook address of a channel. During a rotation, a channel has a current and an old address."""
 
     api_channel = models.ForeignKey("ApiChannel", null=True, on_delete=models.CASCADE, related_name="addresses")
     chat_channel = models.ForeignKey("ChatChannel", null=True, on_delete=models.CASCADE, related_name="addresses")
@@ -62,7 +62,7 @@ class WebhookAddress(EncryptedKey, UsageTracked):
 
 
 class WebhookAddressed(models.Model):
-    """A channel that is called at ``/webhooks/<kind>/<token>/``."""
+    """Base of channels that providers call at ``/webhooks/<kind>/<token>/``."""
 
     kind: str
     addresses: RelatedManager[WebhookAddress]
@@ -71,7 +71,7 @@ class WebhookAddressed(models.Model):
         abstract = True
 
     def save(self, *args: Any, **kwargs: Any) -> None:
-        """Save, and give a new channel its address."""
+        """Save the channel and issue an address if it is new."""
         is_new = self._state.adding
         with transaction.atomic():
             super().save(*args, **kwargs)
@@ -86,7 +86,7 @@ class WebhookAddressed(models.Model):
 
     @transaction.atomic
     def issue_address(self, *, overlap: timedelta = ADDRESS_OVERLAP) -> WebhookAddress | None:
-        """Issue another address; the one before works for ``overlap`` longer. None while a former one still works."""
+        """Issue a new address; the current one works for ``overlap`` longer. Returns None if an old one still works."""
         type(self)._default_manager.select_for_update(no_key=True).get(pk=self.pk)  # one rotation at a time
         now = timezone.now()
         if self.addresses.filter(expires_at__gt=now).exists():
@@ -95,7 +95,7 @@ class WebhookAddressed(models.Model):
         return self._add_address()
 
     def end_old_address(self) -> bool:
-        """Refuse the former address from now on. False where there is none."""
+        """Expire the old address now. Returns False if there is none."""
         now = timezone.now()
         return bool(self.addresses.filter(expires_at__gt=now).update(expires_at=now))
 
@@ -105,7 +105,7 @@ class WebhookAddressed(models.Model):
 
     @property
     def path_token(self) -> str:
-        """The current address's token in clear: for audited pages and commands only."""
+        """Return the current token in clear. Only for audited pages and commands."""
         current = self.addresses.filter(expires_at=None).first()
         return current.reveal() if current else ""
 
@@ -115,5 +115,5 @@ class WebhookAddressed(models.Model):
 
     @property
     def webhook_url(self) -> str:
-        """The address in clear, as the provider calls it: for audited pages and commands only."""
+        """Return the address in clear. Only for audited pages and commands."""
         return settings.PUBLIC_URL.rstrip("/") + self.webhook_path

@@ -1,4 +1,4 @@
-"""Devices on which a user has signed in before: no stranger's failed attempts count against them."""
+"""Known devices: browsers on which a user has signed in before. Failed attempts of others do not lock them out."""
 
 import secrets
 
@@ -12,7 +12,7 @@ SALT = "okno.known_device"
 
 
 def set_device_cookie(request: HttpRequest, response: HttpResponse, *, username: str) -> None:
-    """Give the browser the proof that this user signed in on it. It opens nothing by itself."""
+    """Set the cookie that proves that this user signed in on this browser. It grants no access."""
     device = device_id(request.COOKIES.get(settings.KNOWN_DEVICE_COOKIE_NAME, "")) or secrets.token_hex(16)
     response.set_cookie(
         settings.KNOWN_DEVICE_COOKIE_NAME,
@@ -35,7 +35,7 @@ def device_id(cookie: str) -> str:
 
 
 def has_device_cookie(cookie_header: str) -> bool:
-    """Return whether the header of a request holds the proof, of whichever user."""
+    """Return whether a Cookie header contains a valid device cookie of any user."""
     name = settings.KNOWN_DEVICE_COOKIE_NAME
     return name in cookie_header and bool(device_id(parse_cookie(cookie_header).get(name, "")))
 

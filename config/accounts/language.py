@@ -1,4 +1,4 @@
-"""Choose the interface language: kept in a cookie, and with the user, whose next sign-in restores it."""
+"""Interface language: stored in a cookie and on the user, so that the next sign-in restores it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from django.views.i18n import set_language as set_language_cookie
 
 @require_POST
 def set_language(request: HttpRequest) -> HttpResponse:
-    """Django's own view; the choice of a signed-in user is stored as well."""
+    """Set the language cookie (Django's view) and store the choice of a signed-in user."""
     language = request.POST.get("language", "")
     if request.user.is_authenticated and language in dict(settings.LANGUAGES):
         get_user_model().objects.filter(pk=request.user.pk).update(language=language)
@@ -19,7 +19,7 @@ def set_language(request: HttpRequest) -> HttpResponse:
 
 
 def restore_language(request: HttpRequest, response: HttpResponse) -> None:
-    """Set the language cookie to the choice of the user who has just signed in."""
+    """Set the language cookie to the stored choice of a user who has just signed in."""
     language = getattr(request.user, "language", "")
     if language:
         response.set_cookie(

@@ -1,4 +1,4 @@
-"""Sign in: Django's own view with our page. django-axes locks a name at an address; here a flood is kept small."""
+"""Sign-in: Django's view with limits per address and per device. django-axes locks a user name at an address."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from config.web.attempt_limits import AttemptLimit
 
 from . import known_device, language
 
-# Of one address and web process. An office behind one address mistypes now and then; a flood is over at once.
+# Per address and web process. High enough for the typing errors of an office that shares one address.
 ADDRESS_FAILURES = AttemptLimit(max_attempts=30, seconds=300)
-DEVICE_FAILURES = AttemptLimit(max_attempts=5, seconds=900)  # of one known device, as django-axes has it for an address
-# Checking a password costs a third of a second of a processor. So many requests of a web process do that or wait for
-# it; the other places stay free for webhooks. `config.serving.body_buffer` has them wait before they take a place.
+DEVICE_FAILURES = AttemptLimit(max_attempts=5, seconds=900)  # per known device, as django-axes does per address
+# Checking a password takes a third of a second of CPU time. This limits how many requests of a web process check or
+# wait at once; other worker slots stay free for webhooks. `config.serving.body_buffer` queues them before that.
 CHECK_SLOTS = threading.BoundedSemaphore(2)
 HASH_LOCK = threading.Lock()
 BUSY_SECONDS = 2
@@ -48,7 +48,7 @@ class Login(LoginView):
         if response.status_code != 302:
             limit.record_failure(key)
         elif request.user.is_authenticated:
-            if device:  # as django-axes does; an address is not forgiven, for it may be an attacker's with an account
+            if device:  # as django-axes does; an address is not reset, because an attacker there may have an account
                 DEVICE_FAILURES.reset(device)
             known_device.set_device_cookie(request, response, username=request.user.get_username())
             language.restore_language(request, response)
@@ -56,14 +56,14 @@ class Login(LoginView):
 
 
 class AdminLogin(Login):
-    """The same page at the admin's door, which an operator's password does not open."""
+    """Sign-in page of the admin site, which refuses operators."""
 
     authentication_form = AdminAuthenticationForm
-    redirect_authenticated_user = False  # an operator sent here by the admin would go round in circles
+    redirect_authenticated_user = False  # would redirect operators in a loop
 
 
 def is_known_device(request: HttpRequest, _credentials: dict[str, Any] | None = None) -> bool:
-    """Return whether django-axes lets the attempt pass: what others at the same address did does not count for it."""
+    """Return whether django-axes must ignore failures of others at the same address (AXES_WHITELIST_CALLABLE)."""
     return getattr(request, "is_known_device", False)
 
 

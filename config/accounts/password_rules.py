@@ -1,4 +1,4 @@
-"""Password rules besides Django's own. Names, length and well-known passwords are checked by those."""
+"""Password validators in addition to Django's, which check similarity, length and common passwords."""
 
 import re
 
@@ -9,7 +9,7 @@ REPEATED_TEXT = re.compile(r"(.{1,6}?)\1+.{0,2}", re.DOTALL)
 
 
 class LetterRequiredValidator:
-    """Refuse digits and signs alone: dates and phone numbers are guessed first, however they are written."""
+    """Require a letter: dates and phone numbers are guessed first, in any notation."""
 
     def validate(self, password: str, user: object = None) -> None:
         if not any(character.isalpha() for character in password):
@@ -20,11 +20,11 @@ class LetterRequiredValidator:
 
 
 class RepeatedTextValidator:
-    """Refuse one short word or sign over and over, which is as weak as the word itself."""
+    """Refuse repetitions of a short text, which are as weak as the text itself."""
 
     def validate(self, password: str, user: object = None) -> None:
         if REPEATED_TEXT.fullmatch(password[:128].casefold()):
             raise ValidationError(self.get_help_text(), code="password_repeats")
 
     def get_help_text(self) -> str:
-        return _("The password must not repeat the same characters over and over.")
+        return _("The password must not consist of the same repeated characters.")

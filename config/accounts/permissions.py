@@ -1,4 +1,4 @@
-"""Who may do what: Django's own users, groups and permissions."""
+"""Authentication backend that reads all permissions of a user in one query."""
 
 from __future__ import annotations
 
@@ -17,13 +17,12 @@ WHERE p.id IN (SELECT permission_id FROM accounts_user_user_permissions WHERE us
 
 
 class SingleQueryBackend(ModelBackend):
-    """Django asks for a user's own permissions and for those of the groups in two questions; every page of the desk
-    needs them, so here they are one."""
+    """Django's backend with one query instead of two, because every page of the desk needs the permissions."""
 
     def get_all_permissions(self, user_obj: Any, obj: Any = None) -> set[str]:
         if obj is not None or user_obj.is_anonymous or user_obj.is_superuser or not user_obj.is_active:
             return set(super().get_all_permissions(user_obj, obj))
-        if not hasattr(user_obj, "_perm_cache"):  # where Django's own keeps them, for this one request
+        if not hasattr(user_obj, "_perm_cache"):  # Django's own cache attribute, for this request
             with connection.cursor() as cursor:
                 cursor.execute(PERMISSIONS_SQL, {"user": user_obj.pk})
                 user_obj._perm_cache = {permission for (permission,) in cursor.fetchall()}

@@ -1,6 +1,6 @@
-"""Limit of wrong API tokens and keys by client address: a flood of guesses gets 429.
+"""Rate limit of wrong API tokens and keys per client address: further guesses get 429.
 
-Only the refusals count, and only they are refused: a right key from the same address (an office, a NAT) goes on.
+Only refused calls count, and only they get 429: calls with a valid key from the same address (an office, a NAT) pass.
 """
 
 import logging
@@ -16,12 +16,12 @@ logger = logging.getLogger(__name__)
 
 Handler = Callable[[HttpRequest], HttpResponse]
 
-MAX_FAILURES = 30  # in a minute, of one address and web process
+MAX_FAILURES = 30  # per minute, address and web process
 WRONG_TOKENS = AttemptLimit(max_attempts=MAX_FAILURES, seconds=60)
 
 
 def limit_wrong_tokens(get_response: Handler) -> Handler:
-    """Middleware: count the refusals of an address, and answer 429 in their place when there are too many."""
+    """Middleware: count refused calls per address and replace further ones with 429 above the limit."""
 
     def middleware(request: HttpRequest) -> HttpResponse:
         response = get_response(request)
@@ -32,14 +32,14 @@ def limit_wrong_tokens(get_response: Handler) -> Handler:
             return too_many_response(wait)
         WRONG_TOKENS.record_failure(address)
         if WRONG_TOKENS.wait_seconds(address):
-            logger.warning("many wrong tokens from %s: further ones get 429", address)
+            logger.warning("too many wrong tokens from %s: further ones get 429", address)
         return response
 
     return middleware
 
 
 def is_refusal(request: HttpRequest, response: HttpResponse) -> bool:
-    """Return whether a key or token was given and is nobody's. `/uapi` says so with status 200, so it leaves a mark."""
+    """Return whether a call had an unknown key or token. `/uapi` responds with 200 and sets ``is_token_refused``."""
     if request.path_info.startswith("/api/"):
         return response.status_code == 401 and "HTTP_AUTHORIZATION" in request.META
     return bool(getattr(response, "is_token_refused", False))
@@ -50,5 +50,5 @@ def too_many_response(wait: int) -> JsonResponse:
     body = {"error": sentence, "reason": "too_many_wrong_tokens", "code": 429}
     headers = {"Retry-After": str(wait)}
     response = JsonResponse(body, status=429, headers=headers, json_dumps_params={"ensure_ascii": False})
-    response._has_been_logged = True  # type: ignore[attr-defined]  # Django would write a line for each of a flood
+    response._has_been_logged = True  # type: ignore[attr-defined]  # prevents one Django log line per call
     return response

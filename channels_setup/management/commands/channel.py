@@ -1,4 +1,4 @@
-"""Channels from the command line, so that a set-up can be scripted."""
+"""Manage channels from the command line."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from channels_setup.provisioning import AmbiguousName, ModelT, add_api_channel, 
 from channels_setup.secret_options import add_secret_option, option_flag, read_secret_option
 
 ADDRESS_ACTIONS = {
-    "new-address": "Issue another webhook address and print it. The one before works for seven more days.",
-    "end-old-address": "Refuse calls to the former webhook address from now on.",
+    "new-address": "Issue a new webhook address and print it. The old one works for seven more days.",
+    "end-old-address": "End the old webhook address. Calls to it are refused.",
 }
 SUMMARY_FIELDS = ("chat_channel_id", "last_used_at", "expires_at")
 
@@ -31,8 +31,8 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         actions = parser.add_subparsers(dest="action", required=True)
-        self._add_arguments(actions.add_parser("add", help="Make an API channel and, where needed, its chat channel."))
-        actions.add_parser("list", help="All API channels.")
+        self._add_arguments(actions.add_parser("add", help="Create an API channel and, if needed, its chat channel."))
+        actions.add_parser("list", help="List all API channels.")
         for word in ("show", "pause", "resume", *ADDRESS_ACTIONS):
             made = actions.add_parser(word, help=ADDRESS_ACTIONS.get(word))
             made.add_argument("channel", help="The API channel's number or name.")
@@ -41,11 +41,11 @@ class Command(BaseCommand):
 
     def _add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--kind", required=True, choices=list(messengers()), help="The provider.")
-        parser.add_argument("--name", required=True, help="As listed under Channels.")
+        parser.add_argument("--name", required=True, help="Name in the list of channels.")
         parser.add_argument(
-            "--chat-channel", required=True, help="The name of a new one; number or name of an old one."
+            "--chat-channel", required=True, help="Name of a new chat channel, or number or name of an existing one."
         )
-        parser.add_argument("--company-id", type=int, help="Of a new chat channel.")
+        parser.add_argument("--company-id", type=int, help="Company ID of a new chat channel.")
         parser.add_argument("--redirect-url", default="", help="The provider's webhook.")
         parser.add_argument("--form", action="store_true", help="Send the body as a form instead of JSON.")
         parser.add_argument("--multipart", action="store_true", help="Send the body as multipart/form-data.")
@@ -53,9 +53,9 @@ class Command(BaseCommand):
         parser.add_argument(
             "--copy-replies", action="store_true", help="Also copy operators' replies in chats of other API channels."
         )
-        parser.add_argument("--calls-per-second", type=float, help="At most so many calls a second.")
+        parser.add_argument("--calls-per-second", type=float, help="Maximum calls per second.")
         for setting in {setting.name: setting for each in messengers().values() for setting in each.settings}.values():
-            with translation.override("en"):  # as the rest of the help is
+            with translation.override("en"):  # the language of the other help texts
                 label = str(setting.label)
             if setting.kind == SECRET:
                 add_secret_option(
@@ -63,7 +63,7 @@ class Command(BaseCommand):
                 )
             else:
                 parser.add_argument(option_flag(setting.name), dest=setting.name, help=label)
-        parser.add_argument("--track", help=f"Events to follow, by commas, of {','.join(ApiChannel.EVENT_KINDS)}.")
+        parser.add_argument("--track", help=f"Comma-separated events to follow: {','.join(ApiChannel.EVENT_KINDS)}.")
 
     def handle(self, *args: Any, action: str, output: str, **options: Any) -> None:
         answer = getattr(self, f"do_{action.replace('-', '_')}")(options)
@@ -113,19 +113,21 @@ class Command(BaseCommand):
         }
 
     def _settings(self, options: dict[str, Any]) -> dict[str, str] | None:
-        """What this kind has to be told, of what was given. What belongs to another kind is a mistake."""
+        """Return the given account settings of this kind. Raises CommandError for settings of other kinds."""
         own = {setting.name: setting for setting in messengers()[options["kind"]].settings}
         others = {setting.name for each in messengers().values() for setting in each.settings} - own.keys()
         options_of_others = {*others, *(f"{name}_file" for name in others)}
-        if strangers := sorted(name for name in options_of_others if options.get(name) is not None):
-            raise CommandError(f"Not for {options['kind']}: {', '.join(option_flag(name) for name in strangers)}")
+        if foreign := sorted(name for name in options_of_others if options.get(name) is not None):
+            raise CommandError(
+                f"Not available for {options['kind']}: {', '.join(option_flag(name) for name in foreign)}"
+            )
         for name, setting in own.items():
             if setting.kind == SECRET:
                 options[name] = read_secret_option(self, options, name, variable=environment_variable(name)) or None
         return {name: options[name] for name in own if options.get(name) is not None} if own else None
 
     def _chat_channel(self, text: str, *, company_id: int | None) -> ChatChannel:
-        """An existing chat channel, or a new one of that name."""
+        """Return an existing chat channel, or create one with this name."""
         chat_channel = find_channel(ChatChannel.objects.all(), text)
         if chat_channel is None:
             if text.isdigit():
@@ -152,7 +154,7 @@ class Command(BaseCommand):
 
     def do_resume(self, options: dict[str, Any]) -> dict[str, Any]:
         api_channel = self._api_channel(options)
-        api_channel.resume()  # what was held goes out at beat's next sweep
+        api_channel.resume()  # held messages are sent at the next periodic run
         return channel_row(api_channel)
 
     def do_new_address(self, options: dict[str, Any]) -> dict[str, Any]:
@@ -169,20 +171,20 @@ class Command(BaseCommand):
 
 
 def issue_address(channel: ApiChannel | ChatChannel) -> dict[str, Any]:
-    """Issue another webhook address and return it in clear, with the time until which the old one works."""
+    """Issue a new webhook address and return it in clear, with the expiry of the old one."""
     if channel.issue_address() is None:
-        raise CommandError("Two addresses work already. End the old one first: end-old-address.")
+        raise CommandError("Two addresses are valid. End the old one first: end-old-address.")
     return {"webhook_url": channel.webhook_url, "addresses": address_rows(channel)}
 
 
 def end_old_address(channel: ApiChannel | ChatChannel) -> dict[str, Any]:
     if not channel.end_old_address():
-        raise CommandError("There is no old address that still works.")
+        raise CommandError("There is no old address that is still valid.")
     return {"addresses": address_rows(channel)}
 
 
 def address_rows(channel: ApiChannel | ChatChannel) -> list[dict[str, Any]]:
-    """Describe the webhook addresses that work by what may be shown of them."""
+    """Return the valid webhook addresses, masked."""
     return [
         {
             "name": f"/webhooks/{channel.kind}/••••{row.tail}/",
@@ -206,7 +208,7 @@ def find_channel(rows: models.QuerySet[ModelT], text: str) -> ModelT | None:
 
 
 def error_text(problem: ValidationError, *, named: Callable[[str], str] = option_flag) -> str:
-    """What is wrong with what, a sentence each."""
+    """Join the messages of a validation error, each with the flag of its option."""
     if not hasattr(problem, "error_dict"):
         return " ".join(problem.messages)
     options = {name: f"{named(name)}: " for name in problem.message_dict if name != "__all__"}
@@ -214,7 +216,7 @@ def error_text(problem: ValidationError, *, named: Callable[[str], str] = option
 
 
 def channel_row(api_channel: ApiChannel) -> dict[str, Any]:
-    """What may be shown of an API channel at any time. Webhook addresses are secrets too: their ends are here."""
+    """Return the fields of an API channel that may be shown. Webhook addresses are secrets, so they are masked."""
     times = {name: getattr(api_channel, name) for name in ("first_inbound_at", "first_outbound_at", "last_error_at")}
     return {
         "api_channel": api_channel.pk,

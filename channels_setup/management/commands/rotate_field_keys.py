@@ -1,4 +1,4 @@
-"""The second step of a rotation of FIELD_KEYS: everything under the first key."""
+"""Re-encrypt all stored secrets with the first of FIELD_KEYS: step two of a key rotation."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ BATCH = 200
 
 
 class Command(BaseCommand):
-    help = "Encrypt every stored secret with the first of FIELD_KEYS. When it says so, the other keys may go."
+    help = "Encrypt every stored secret with the first of FIELD_KEYS. On success, the other keys can be removed."
 
     def handle(self, *args: Any, **options: Any) -> None:
         done, stuck = 0, []
@@ -30,9 +30,9 @@ class Command(BaseCommand):
         if stuck:
             numbers = ", ".join(stuck)
             raise CommandError(
-                f"None of FIELD_KEYS opens these secrets: {numbers}. Put the key they were made with back."
+                f"None of FIELD_KEYS decrypts these secrets: {numbers}. Restore the key that encrypted them."
             )
-        self.stdout.write(f"{done} secrets are encrypted with the first of FIELD_KEYS; the others may go.")
+        self.stdout.write(f"{done} secrets are encrypted with the first of FIELD_KEYS; the other keys can be removed.")
 
     @transaction.atomic
     def _rotate(self, model: type[Secret] | type[Credential] | type[WebhookAddress], batch: list[int]) -> list[str]:

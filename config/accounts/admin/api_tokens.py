@@ -26,7 +26,7 @@ STATES = {
     "active": ("live", _("active")),
     "expired": ("paused", _("expired")),
     "revoked": ("draft", _("revoked")),
-    "off": ("draft", _("user switched off")),
+    "off": ("draft", _("user deactivated")),
 }
 
 
@@ -38,13 +38,13 @@ class ApiTokenForm(forms.ModelForm):
     def clean_expires_at(self) -> Any:
         expires_at = self.cleaned_data["expires_at"]
         if expires_at is not None and expires_at <= timezone.now():
-            raise ValidationError(_("This time has passed: the token would never work."))
+            raise ValidationError(_("This time is in the past. Choose a later time."))
         return expires_at
 
 
 @admin.register(ApiToken)
 class ApiTokenAdmin(HistoryModelAdmin):
-    """The token's text is in the answer to the form that creates it, and nowhere else."""
+    """Admin of API tokens. A token's text is only in the response to the form that creates it."""
 
     form = ApiTokenForm
     list_display = ("name", "beginning", "user", "state_shown", "created_at", "last_used_at", "expires_at")
@@ -60,14 +60,14 @@ class ApiTokenAdmin(HistoryModelAdmin):
     change_form_outer_before_template = "channels_setup/api_token.html"
     actions = ("revoke_selected",)
 
-    # --- who may do what ---
+    # --- permissions ---
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Nothing of a token can be edited; revoking has its own button."""
+        """Forbid editing. Revoking has its own button."""
         return False
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Tokens go with their user only: a revoked one stays as evidence."""
+        """Delete tokens only together with their user; revoked tokens stay as evidence."""
         match = request.resolver_match
         if match and (match.url_name or "").startswith("accounts_apitoken"):
             return False
@@ -77,13 +77,13 @@ class ApiTokenAdmin(HistoryModelAdmin):
         return bool(request.user.has_perm("accounts.change_apitoken"))
 
     def may_revoke(self, request: HttpRequest, token: ApiToken) -> bool:
-        """An admin who is no superuser cannot touch a superuser's tokens."""
+        """Return whether a user may revoke a token. Only superusers may revoke a superuser's tokens."""
         return self.has_revoke_permission(request) and (request.user.is_superuser or not token.user.is_superuser)
 
     def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         if db_field.name == "user":
             people = db_field.remote_field.model.objects.filter(is_active=True).order_by("username")
-            # A superuser's token would make any admin a superuser.
+            # With a superuser's token, any admin would have a superuser's permissions.
             kwargs["queryset"] = people if request.user.is_superuser else people.filter(is_superuser=False)
         return super().formfield_for_foreignkey(db_field, request, **kwargs)
 
@@ -98,11 +98,11 @@ class ApiTokenAdmin(HistoryModelAdmin):
         form.token_text = text
 
     def save_form(self, request: HttpRequest, form: Any, change: bool) -> Any:
-        request.api_token_form = form  # type: ignore[attr-defined]  # for the answer to this very request
+        request.api_token_form = form  # type: ignore[attr-defined]  # for the response to this request
         return super().save_form(request, form, change)
 
     def response_add(self, request: HttpRequest, obj: ApiToken, post_url_continue: str | None = None) -> HttpResponse:
-        """Show the text, in the answer to the POST: it is in no session, message or log."""
+        """Show the token in the response to the POST, so that it is in no session, message or log."""
         page = {
             **self.admin_site.each_context(request),
             "opts": self.opts,
@@ -111,9 +111,9 @@ class ApiTokenAdmin(HistoryModelAdmin):
             "subject": obj.name,
             "value": request.api_token_form.token_text,  # type: ignore[attr-defined]
             "notes": [
-                gettext("Copy it now: it is not shown again, not even to you."),
+                gettext("Copy it now. It is not shown again."),
                 gettext("The program sends it in this header: Authorization: Token …"),
-                gettext("It may do everything that the user “%(user)s” may.") % {"user": obj.user.get_username()},
+                gettext("It has all permissions of the user “%(user)s”.") % {"user": obj.user.get_username()},
             ],
             "back": reverse("admin:accounts_apitoken_changelist"),
             "back_label": gettext("Back to the list"),

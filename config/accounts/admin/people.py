@@ -1,4 +1,4 @@
-"""People in the admin, in Unfold's dress; and what does not belong there."""
+"""Admin pages of users and groups, in Unfold's design."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ for model in (Group,):
 
 
 class RoleForm(forms.Form):
-    """What somebody may do, in one choice; it is kept as a group, and for operators as the channels they work in."""
+    """Fields for a user's role and chat channels. The role is stored as a group."""
 
     role = forms.ChoiceField(
         label=_("Role"),
@@ -48,7 +48,7 @@ class RoleForm(forms.Form):
         label=_("Chat channels"),
         required=False,
         widget=FilteredSelectMultiple(_("chat channels"), is_stacked=False),
-        help_text=_("An operator sees and answers the chats of these channels, and no others."),
+        help_text=_("An operator sees and answers only the chats of these channels."),
     )
 
 
@@ -58,13 +58,13 @@ class UserForm(RoleForm, UserChangeForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        if "role" in self.fields and self.instance.pk:  # who may only look has no such fields
+        if "role" in self.fields and self.instance.pk:  # view-only admins have no such fields
             self.fields["role"].initial = _role_of(self.instance)
             self.fields["chat_channels"].initial = ChatChannel.objects.filter(operators=self.instance)
 
 
 class NewUserForm(RoleForm, UserCreationForm):
-    usable_password = None  # there is no other way in
+    usable_password = None  # there is no other way to sign in
 
     class Meta(UserCreationForm.Meta):
         model = User
@@ -72,7 +72,7 @@ class NewUserForm(RoleForm, UserCreationForm):
 
 @admin.register(User)
 class PortalUserAdmin(UserAdmin, HistoryModelAdmin):
-    """An admin who is no superuser can neither become one here nor touch one."""
+    """Admin of users. An admin who is no superuser can neither become one nor edit one."""
 
     form = UserForm
     add_form = NewUserForm
@@ -81,31 +81,31 @@ class PortalUserAdmin(UserAdmin, HistoryModelAdmin):
     list_filter = ("is_active", "is_staff")
     fieldsets = (
         (None, {"fields": ("username", "password")}),
-        (_("Who it is"), {"fields": ("first_name", "last_name", "display_name", "email")}),
+        (_("Personal info"), {"fields": ("first_name", "last_name", "display_name", "email")}),
         (_("Preferences"), {"fields": ("language", "time_zone")}),
-        (_("What they may do"), {"fields": ("role", "chat_channels", "is_active")}),
+        (_("Permissions"), {"fields": ("role", "chat_channels", "is_active")}),
     )
     add_fieldsets = (
         (None, {"fields": ("username", "password1", "password2")}),
-        (_("Who it is"), {"fields": ("first_name", "last_name", "display_name", "email")}),
-        (_("What they may do"), {"fields": ("role", "chat_channels")}),
+        (_("Personal info"), {"fields": ("first_name", "last_name", "display_name", "email")}),
+        (_("Permissions"), {"fields": ("role", "chat_channels")}),
     )
-    rare_fieldset = (_("Beyond the role"), {"fields": ("is_superuser", "groups", "user_permissions")})
+    rare_fieldset = (_("Additional permissions"), {"fields": ("is_superuser", "groups", "user_permissions")})
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
         return super().get_queryset(request).prefetch_related("groups", "chat_channels")
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
-        """One who may only look at this person sees no form, so only what the person's row itself says."""
+        """Show plain values instead of form fields to admins who may only view this user."""
         found = super().get_fieldsets(request, obj)
         if obj is None:
             return found
         if not self.has_change_permission(request, obj):
-            return [*found[:2], (_("What they may do"), {"fields": ("role", "works_in", "is_active")})]
+            return [*found[:2], (_("Permissions"), {"fields": ("role", "works_in", "is_active")})]
         return [*found, self.rare_fieldset] if request.user.is_superuser else found
 
     def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
-        if db_field.name == "groups":  # the roles' own are given by the choice above
+        if db_field.name == "groups":  # the role field assigns the roles' groups
             kwargs["queryset"] = Group.objects.exclude(name__in=Role.labels)
         return super().formfield_for_manytomany(db_field, request, **kwargs)
 
@@ -148,7 +148,7 @@ def _may_edit(request: HttpRequest, obj: Any) -> bool:
 
 @admin.register(Group)
 class PortalGroupAdmin(GroupAdmin, ModelAdmin):
-    """What a role may do. Only a superuser changes that."""
+    """Admin of groups. Only superusers may change them."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return bool(request.user.is_superuser)

@@ -35,8 +35,8 @@ class Migration(migrations.Migration):
                 ('is_active', models.BooleanField(default=True, help_text='Designates whether this user should be treated as active. Unselect this instead of deleting accounts.', verbose_name='active')),
                 ('date_joined', models.DateTimeField(default=django.utils.timezone.now, verbose_name='date joined')),
                 ('display_name', models.CharField(blank=True, db_default='', help_text='Shown to colleagues and clients instead of first and last name.', max_length=100, verbose_name='display name')),
-                ('language', models.CharField(blank=True, choices=[('ru', 'Russian'), ('en', 'English')], db_default='', help_text='Empty: the language of the browser.', max_length=10, verbose_name='language')),
-                ('time_zone', models.CharField(blank=True, db_default='', help_text="Times are shown in this zone, for example Europe/Moscow. Empty: the portal's time zone.", max_length=64, validators=[config.accounts.models.users.validate_time_zone], verbose_name='time zone')),
+                ('language', models.CharField(blank=True, choices=[('ru', 'Russian'), ('en', 'English')], db_default='', help_text='If empty, the language of the browser is used.', max_length=10, verbose_name='language')),
+                ('time_zone', models.CharField(blank=True, db_default='', help_text="Times are shown in this zone, for example Europe/Moscow. If empty, the portal's time zone is used.", max_length=64, validators=[config.accounts.models.users.validate_time_zone], verbose_name='time zone')),
                 ('groups', models.ManyToManyField(blank=True, help_text='The groups this user belongs to. A user will get all permissions granted to each of their groups.', related_name='user_set', related_query_name='user', to='auth.group', verbose_name='groups')),
                 ('user_permissions', models.ManyToManyField(blank=True, help_text='Specific permissions for this user.', related_name='user_set', related_query_name='user', to='auth.permission', verbose_name='user permissions')),
             ],
@@ -58,7 +58,7 @@ class Migration(migrations.Migration):
                 ('prefix', models.CharField(editable=False, max_length=16, verbose_name='begins with')),
                 ('digest', models.BinaryField(unique=True)),
                 ('created_at', models.DateTimeField(default=django.utils.timezone.now, editable=False, verbose_name='created')),
-                ('expires_at', models.DateTimeField(blank=True, help_text='Leave empty for a token without an end date.', null=True, verbose_name='valid until')),
+                ('expires_at', models.DateTimeField(blank=True, help_text='Leave empty for a token that does not expire.', null=True, verbose_name='valid until')),
                 ('revoked_at', models.DateTimeField(editable=False, null=True, verbose_name='revoked')),
                 ('user', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='api_tokens', to=settings.AUTH_USER_MODEL, verbose_name='user')),
             ],
@@ -70,6 +70,6 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='user',
-            constraint=models.UniqueConstraint(django.db.models.functions.text.Lower('email'), condition=models.Q(('email', ''), _negated=True), name='unique_email_where_given', violation_error_message='Another user has this e-mail address.'),
+            constraint=models.UniqueConstraint(django.db.models.functions.text.Lower('email'), condition=models.Q(('email', ''), _negated=True), name='unique_email_where_given', violation_error_message='Another user has this email address.'),
         ),
     ]

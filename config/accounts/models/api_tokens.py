@@ -1,4 +1,4 @@
-"""API tokens: credentials of programs that call ``/api/v1/`` in a user's name."""
+"""API tokens: credentials of programs that call ``/api/v1/`` as a user."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ PREFIX_LENGTH = len(TOKEN_PREFIX) + 6
 
 class ApiTokenQuerySet(models.QuerySet["ApiToken"]):
     def active(self, now: datetime) -> ApiTokenQuerySet:
-        """Return tokens that are neither revoked nor expired. Whether their user is active is not asked."""
+        """Return tokens that are neither revoked nor expired. Does not check whether their users are active."""
         return self.filter(Q(expires_at=None) | Q(expires_at__gt=now), revoked_at=None)
 
     def by_token(self, token: str) -> ApiToken | None:
-        """Find the row of a token, valid or not. Constant time by construction: a look-up by hash."""
+        """Return the row of a token, valid or not, or None. Looks up a hash, so timing reveals nothing."""
         return self.filter(digest=encryption.fingerprint(token)).select_related("user").first()
 
     def revoke(self) -> int:
-        """Revoke these tokens for good and return how many were still in force."""
+        """Revoke these tokens permanently and return how many were not revoked before."""
         return self.filter(revoked_at=None).update(revoked_at=timezone.now())
 
 
 class ApiToken(UsageTracked):
-    """A program's credential. Only its hash is stored, so that a stolen dump of the database opens nothing."""
+    """Credential of a program. Only its hash is stored, so that a stolen database dump grants no access."""
 
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL, verbose_name=_("user"), on_delete=models.CASCADE, related_name="api_tokens"
@@ -46,7 +46,7 @@ class ApiToken(UsageTracked):
     digest = models.BinaryField(unique=True, editable=False)
     created_at = models.DateTimeField(_("created"), default=timezone.now, editable=False)
     expires_at = models.DateTimeField(
-        _("valid until"), null=True, blank=True, help_text=_("Leave empty for a token without an end date.")
+        _("valid until"), null=True, blank=True, help_text=_("Leave empty for a token that does not expire.")
     )
     revoked_at = models.DateTimeField(_("revoked"), null=True, editable=False)
 
@@ -62,7 +62,7 @@ class ApiToken(UsageTracked):
 
     @classmethod
     def issue(cls, user: Any, *, name: str, expires_at: datetime | None = None) -> tuple[ApiToken, str]:
-        """Create a token and return it with its text. The text is stored nowhere: show it now or never."""
+        """Create a token and return it with its text, which is not stored."""
         text = f"{TOKEN_PREFIX}{secrets.token_hex(24)}"
         row = cls.objects.create(
             user=user,
@@ -75,7 +75,7 @@ class ApiToken(UsageTracked):
 
     @property
     def state(self) -> str:
-        """Return active, expired, revoked or off (its user is switched off)."""
+        """Return active, expired, revoked or off (the user is deactivated)."""
         if self.revoked_at is not None:
             return "revoked"
         if not self.user.is_active:
@@ -87,5 +87,5 @@ class ApiToken(UsageTracked):
 
 
 def visible_prefix(token: str) -> str:
-    """Return the shown beginning of a token: enough to recognize it, too little to guess the rest."""
+    """Return the first characters of a token, which lists show to identify it."""
     return token[:PREFIX_LENGTH]

@@ -17,7 +17,7 @@ from django.utils.translation import gettext_lazy as _
 def validate_time_zone(name: str) -> None:
     """Raise ``ValidationError`` if the IANA database does not have this time zone."""
     if name not in _time_zones():
-        raise ValidationError(_("There is no time zone “%(name)s”. Example: Europe/Moscow."), params={"name": name})
+        raise ValidationError(_("Unknown time zone “%(name)s”. Example: Europe/Moscow."), params={"name": name})
 
 
 @cache
@@ -41,7 +41,7 @@ class User(AbstractUser):
         blank=True,
         db_default="",
         choices=settings.LANGUAGES,
-        help_text=_("Empty: the language of the browser."),
+        help_text=_("If empty, the language of the browser is used."),
     )
     time_zone = models.CharField(
         _("time zone"),
@@ -49,7 +49,9 @@ class User(AbstractUser):
         blank=True,
         db_default="",
         validators=[validate_time_zone],
-        help_text=_("Times are shown in this zone, for example Europe/Moscow. Empty: the portal's time zone."),
+        help_text=_(
+            "Times are shown in this zone, for example Europe/Moscow. If empty, the portal's time zone is used."
+        ),
     )
 
     class Meta(AbstractUser.Meta):
@@ -58,10 +60,10 @@ class User(AbstractUser):
                 Lower("email"),
                 condition=~Q(email=""),
                 name="unique_email_where_given",
-                violation_error_message=_("Another user has this e-mail address."),
+                violation_error_message=_("Another user has this email address."),
             )
         ]
 
     def get_full_name(self) -> str:
-        """The display name, or else first and last name; empty if there is none."""
+        """Return the display name, or else first and last name; empty if there is none."""
         return self.display_name or super().get_full_name()

@@ -1,4 +1,4 @@
-"""API tokens from the command line."""
+"""Manage API tokens from the command line."""
 
 from __future__ import annotations
 
@@ -16,18 +16,20 @@ MAX_DAYS = 3650
 
 
 class Command(BaseCommand):
-    help = "Create, list and revoke API tokens. A program with a token may do what its user may."
+    help = "Create, list and revoke API tokens. A program with a token has the permissions of its user."
 
     def add_arguments(self, parser: CommandParser) -> None:
         actions = parser.add_subparsers(dest="action", required=True)
-        create = actions.add_parser("create", help="Create a token and print it. It is shown only this once.")
-        create.add_argument("user", help="The user in whose name the program calls.")
+        create = actions.add_parser("create", help="Create a token and print it. It is shown only once.")
+        create.add_argument("user", help="User name of the token's owner.")
         create.add_argument("--name", default="API", help="What the token is for, as lists show it.")
-        create.add_argument("--days", type=int, help="Days until the token expires. Without it the token has no end.")
+        create.add_argument(
+            "--days", type=int, help="Days until the token expires. Without it the token does not expire."
+        )
         show = actions.add_parser("list", help="List tokens, newest first; never their text.")
-        show.add_argument("user", nargs="?", help="Only this user's.")
+        show.add_argument("user", nargs="?", help="List only the tokens of this user.")
         show.add_argument("--output", choices=["text", "json"], default="text")
-        revoke = actions.add_parser("revoke", help="End a token at once and for good.")
+        revoke = actions.add_parser("revoke", help="Revoke tokens permanently.")
         revoke.add_argument("which", help="The token's number or beginning as listed, or a user for all of theirs.")
 
     def handle(self, *args: Any, action: str, **options: Any) -> None:
@@ -36,7 +38,7 @@ class Command(BaseCommand):
     def do_create(self, options: dict[str, Any]) -> None:
         user = self._user(options["user"])
         if not user.is_active:
-            raise CommandError(f"The user “{user.get_username()}” is switched off.")
+            raise CommandError(f"The user “{user.get_username()}” is deactivated.")
         name, days = options["name"].strip(), options["days"]
         if not name.isprintable() or not 0 < len(name) <= 100:
             raise CommandError("The name must have 1 to 100 printable characters.")
@@ -66,7 +68,7 @@ class Command(BaseCommand):
             return
         token = self._token(which)
         if not ApiToken.objects.filter(pk=token.pk).revoke():
-            raise CommandError(f"The token {token} was revoked before.")
+            raise CommandError(f"The token {token} is already revoked.")
         self.stdout.write(f"The token {token} is revoked.")
 
     def _user(self, name: str) -> Any:
@@ -81,14 +83,14 @@ class Command(BaseCommand):
             rows = ApiToken.objects.filter(pk=int(which))
         found = list(rows[:2])
         if len(found) > 1:
-            raise CommandError(f"Several tokens begin with “{which}”: give the number. See: manage.py token list")
+            raise CommandError(f"Several tokens begin with “{which}”: use the number. See: manage.py token list")
         if not found:
             raise CommandError(f"There is no user and no token “{which}”. See: manage.py token list")
         return found[0]
 
 
 def token_row(token: ApiToken) -> dict[str, Any]:
-    """Describe a token by everything that may be shown of it."""
+    """Return the fields of a token that may be shown."""
     times = {name: getattr(token, f"{name}_at") for name in ("created", "last_used", "expires", "revoked")}
     return {
         "id": token.pk,

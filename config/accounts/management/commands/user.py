@@ -1,4 +1,4 @@
-"""Users from the command line, so that a set-up can be scripted."""
+"""Manage users from the command line."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ PASSWORD_VARIABLE = "USER_PASSWORD"
 
 
 class Command(BaseCommand):
-    help = "Add users in their role. A password that was made up is printed, once."
+    help = "Add users with a role. A generated password is printed once."
 
     def add_arguments(self, parser: CommandParser) -> None:
         actions = parser.add_subparsers(dest="action", required=True)
-        add = actions.add_parser("add", help="Make a user.")
+        add = actions.add_parser("add", help="Create a user.")
         add.add_argument("name")
         add.add_argument("--role", required=True, choices=Role.values)
         add.add_argument(
@@ -34,7 +34,7 @@ class Command(BaseCommand):
             default=[],
             help="Number or name of a chat channel whose chats an operator answers. May be given several times.",
         )
-        add_secret_option(add, "password", variable=PASSWORD_VARIABLE, help_text="Made up where not given.")
+        add_secret_option(add, "password", variable=PASSWORD_VARIABLE, help_text="Generated if not set.")
         add.add_argument("--output", choices=["text", "json"], default="text")
 
     @transaction.atomic
@@ -45,7 +45,7 @@ class Command(BaseCommand):
         user = self._user(options["name"], password=password)
         assign_role(user, role=Role(options["role"]), chat_channels=chat_channels)
         if options["role"] == Role.OPERATOR and not chat_channels:
-            self.stderr.write("This operator sees no chats yet: no --chat-channel was given.")
+            self.stderr.write("This operator sees no chats yet. Use --chat-channel to assign chat channels.")
         if output == "json":
             self.stdout.write(json.dumps({"user_id": user.pk} | ({} if given else {"password": password})))
         else:
@@ -68,5 +68,5 @@ class Command(BaseCommand):
         except AmbiguousName as problem:
             raise CommandError(str(problem)) from problem
         if chat_channel is None:
-            raise CommandError(f"There is no chat channel “{text}”. Make one with: manage.py channel add")
+            raise CommandError(f"There is no chat channel “{text}”. Create one with: manage.py channel add")
         return chat_channel
