@@ -563,7 +563,7 @@ def test_what_workers_died_over_twice_is_tried_alone(api_channel: ApiChannel, re
         Delivery.objects.update(next_attempt_at=timezone.now() - timedelta(seconds=1))
 
     assert dispatcher.claim_deliveries(uuid.uuid4(), limit=5) == []
-    assert len(dispatcher.claim_deliveries(uuid.uuid4(), limit=1, suspects=True)) == 1
+    assert len(dispatcher.claim_deliveries(uuid.uuid4(), limit=1, poison=True)) == 1
     assert dispatcher.send_due_deliveries() == 1
     assert [request.headers["okno-attempt"] for request in receiver.requests] == ["3"]
 
@@ -573,8 +573,8 @@ def test_a_message_that_kills_every_worker_is_given_up_and_the_operator_told(
 ) -> None:
     reply = boris_answers(anna_writes(api_channel))
     for tries in range(1, len(results.MESSAGE_RETRY_DELAYS) + 2):
-        is_suspect = tries > claims.MAX_WORKER_CRASHES
-        assert len(dispatcher.claim_deliveries(uuid.uuid4(), limit=1, suspects=is_suspect)) == 1, tries
+        is_poison = tries > claims.MAX_WORKER_CRASHES
+        assert len(dispatcher.claim_deliveries(uuid.uuid4(), limit=1, poison=is_poison)) == 1, tries
         Delivery.objects.update(next_attempt_at=timezone.now() - timedelta(seconds=1))
 
     dispatcher.send_due_deliveries()
@@ -635,7 +635,7 @@ def test_what_waits_for_its_next_try_is_not_read_by_every_claim(api_channel: Api
     )
     with CaptureQueriesContext(connection) as captured:
         rate_limits.get_seconds_until_free()
-        claims.claim_deliveries(uuid.uuid4(), limit=5, suspects=True)
+        claims.claim_deliveries(uuid.uuid4(), limit=5, poison=True)
         claims.claim_deliveries(uuid.uuid4(), limit=5)
     asked = [query["sql"] for query in captured.captured_queries if "next_attempt_at" in query["sql"]]
 

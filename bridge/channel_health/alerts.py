@@ -1,4 +1,4 @@
-"""Alerts: what an admin should know, raised once and settled by the fact that ends it."""
+"""Alerts for admins: raised once, settled when the cause is gone."""
 
 from __future__ import annotations
 
@@ -50,25 +50,26 @@ SENTENCES: Mapping[str, Promise] = {
     Kind.UNCONFIRMED: _("Messages on “%(channel)s” were taken but have had no status for %(hours)s hours: %(count)s."),
 }
 
-# Where the reason itself says what makes the channel go on.
+# For reasons that say themselves how the channel resumes.
 RESUMES_BY_ITSELF = _("“%(channel)s” was paused by the portal: %(why)s Nothing is lost.")
 
 STUCK_AFTER_FAILURES = 4  # failures of one message
 SWITCHED_OFF_AFTER = timedelta(days=5)
-ALERT_PERCENTAGES = (90, 70, 50)  # percent of SWITCHED_OFF_AFTER: each is an alert of its own
+ALERT_PERCENTAGES = (90, 70, 50)  # percent of SWITCHED_OFF_AFTER; each raises its own alert
 
 
 def raise_alert(kind: str, *, api_channel_id: int, delivery_id: int | None = None, **details: object) -> None:
-    """Raise an alert unless it stands already; then only its details are brought up to date."""
+    """Raise an alert, or update the details of an open one."""
     standing = _get_open_alerts(kind, api_channel_id=api_channel_id, delivery_id=delivery_id)
     if standing.update(details=details):
         return
     alert = Alert(kind=kind, api_channel_id=api_channel_id, delivery_id=delivery_id, details=details)
-    Alert.objects.bulk_create([alert], ignore_conflicts=True)  # two workers at once: one of them raises it
+    Alert.objects.bulk_create([alert], ignore_conflicts=True)  # of two concurrent workers, one raises it
     logger.warning("alert raised", extra={"kind": kind, "channel": api_channel_id, "delivery": delivery_id})
 
 
 def settle_alert(kind: str, *, api_channel_id: int, delivery_id: int | None = None) -> None:
+    """Settle the open alert of this kind, if any."""
     _get_open_alerts(kind, api_channel_id=api_channel_id, delivery_id=delivery_id).update(settled_at=timezone.now())
 
 
@@ -78,16 +79,16 @@ def _get_open_alerts(kind: str, *, api_channel_id: int, delivery_id: int | None)
 
 
 def review_alerts() -> int:
-    """Housekeeping: destinations that fail for days, alerts whose cause is gone; how many alerts stand."""
+    """Alert about destinations that fail for days, and settle alerts whose cause is gone. Return the open alerts."""
     _review_failing_channels()
     _settle_stuck_alerts()
     return Alert.objects.filter(settled_at=None).count()
 
 
 def _review_failing_channels() -> None:
-    """At 50, 70 and 90 % of five days an alert; then the channel is paused, once, and everything is kept.
+    """Alert at 50, 70 and 90 % of five days of failure; then pause the channel once and keep everything.
 
-    A channel that is paused does not fail: when it is resumed the five days begin anew.
+    A paused channel is not failing: the five days start over when it is resumed.
     """
     now = service_window.database_now()
     CircuitBreaker.objects.filter(api_channel__state=ChannelState.PAUSED, failing_since__lt=now).update(
@@ -110,7 +111,7 @@ def _review_failing_channels() -> None:
 
 
 def _review_failing_channel(row: CircuitBreaker, *, now: datetime) -> bool:
-    """Note or switch off a channel that fails for days; return whether it goes on failing."""
+    """Raise an alert for a failing channel, or pause it. Return whether it is still failing."""
     assert row.failing_since is not None
     lasting = now - row.failing_since
     if _was_resumed_by_admin(row):
@@ -125,7 +126,7 @@ def _review_failing_channel(row: CircuitBreaker, *, now: datetime) -> bool:
 
 
 def _was_resumed_by_admin(row: CircuitBreaker) -> bool:
-    """We paused it, and an admin has resumed it since: the alert still stands, the pause does not."""
+    """Return whether an admin resumed the channel after our pause: the alert is open, the pause is over."""
     paused_by_us = _get_open_alerts(Kind.SWITCHED_OFF, api_channel_id=row.pk, delivery_id=None).exists()
     return paused_by_us and row.api_channel.state != ChannelState.PAUSED
 
@@ -138,31 +139,31 @@ def _switch_off(row: CircuitBreaker, *, now: datetime) -> None:
 
 
 def _raise_failing_alert(channel_id: int, *, percent: int, days: float) -> None:
-    """A stage that is reached ends the alert of the one before and raises its own."""
+    """Settle the alert of an earlier stage and raise the one of this stage."""
     standing = _get_open_alerts(Kind.FAILING_LONG, api_channel_id=channel_id, delivery_id=None)
     standing.exclude(details__percent=percent).update(settled_at=timezone.now())
     raise_alert(Kind.FAILING_LONG, api_channel_id=channel_id, percent=percent, days=days)
 
 
 def _settle_stuck_alerts() -> None:
-    """A message that was given up, taken back or put aside is a dead letter, and no longer stuck."""
+    """Settle alerts of messages that were given up, canceled or discarded: dead letters are not stuck."""
     Alert.objects.filter(kind=Kind.STUCK, settled_at=None).exclude(delivery__state__in=Delivery.UNFINISHED).update(
         settled_at=timezone.now()
     )
 
 
 def build_events_url(alert: Alert) -> str:
-    """Where the events are listed of which the alert tells."""
+    """Return the admin URL of the events that an alert is about."""
     which = "unrouted" if alert.kind == Kind.UNROUTED else "groups"
     page = reverse("admin:bridge_webhookevent_changelist")
     return f"{page}?state={which}&api_channel__id__exact={alert.api_channel_id}"
 
 
 def describe_alert(alert: Alert) -> str:
-    """The alert in words, in the reader's language."""
+    """Return the alert as a sentence in the reader's language."""
     details = dict(alert.details)
     code = str(details.pop("why_code", ""))
-    if alert.kind == Kind.BREAKER and alert.settled_at is None:  # it opened for many tries; the last one says why
+    if alert.kind == Kind.BREAKER and alert.settled_at is None:  # opened after many failures; show the last one
         code = alert.api_channel.last_error
     why = outcomes.render_sentence(code, details, for_admin=True) if code else ""
     text = SENTENCES[alert.kind]

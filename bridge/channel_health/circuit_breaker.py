@@ -1,9 +1,9 @@
-"""The breaker of a destination: while it is down, messages wait instead of being burned through their attempts.
+"""Circuit breaker per destination: while it is open, messages wait instead of using up their attempts.
 
-A row per API channel in PostgreSQL, shared by all workers. It opens after 10 failures in a row, or when 70 % of at
-least 10 tries within 5 minutes failed; 30 seconds later one probe goes out. A probe that fails doubles the pause, to
-10 minutes at most; one that succeeds shuts the breaker. What counts is a failure of the destination (no connection,
-5xx, no answer), never its opinion of one message.
+One row per API channel in PostgreSQL, shared by all workers. It opens after 10 consecutive failures, or when 70 % of at
+least 10 attempts within 5 minutes failed. After 30 seconds one probe is sent. A failed probe doubles the pause, up to
+10 minutes; a successful one closes the breaker. Only failures of the destination count (no connection, 5xx, no answer),
+not rejected messages.
 """
 
 from __future__ import annotations
@@ -22,14 +22,12 @@ from . import alerts
 FAILURES_TO_OPEN = 10
 FAILURE_SHARE, MIN_SAMPLES, SAMPLE_INTERVAL = 0.7, 10, timedelta(minutes=5)
 FIRST_PAUSE, LONGEST_PAUSE = 30, 600  # seconds
-MAX_RETRIED_NOW = 10_000  # of a longer queue the rest follows by its own timetable
-PROBE_SECONDS = 60  # a probe whose worker died is given up after this: as long as a lease
+MAX_RETRIED_NOW = 10_000  # the rest of a longer queue follows its retry schedule
+PROBE_SECONDS = 60  # a probe is given up after this if its worker died; equals the lease
 
 
-# API channels whose open breaker lets one waiting delivery through now, each to exactly one claim (``dispatcher``), of
-# which this is the first part. Nobody's where ``probes`` is false. A row at which somebody else is, a claim or results
-# that are being written down, is passed over and never waited for: it is locked before its turn, and that ends in a
-# deadlock.
+# First part of the claim (`claims`): channels whose open breaker lets one delivery through now, each in exactly one
+# claim; none if `probes` is false. Locked rows are skipped: waiting for them would break the lock order and deadlock.
 PROBE_SQL = """
     WITH ripe AS MATERIALIZED (
         SELECT api_channel_id FROM bridge_circuitbreaker b
@@ -47,9 +45,9 @@ PROBE_SQL = """
 
 @transaction.atomic(savepoint=False)
 def record_outcomes(results: Iterable[tuple[int, bool]]) -> set[int]:
-    """Tries came back: (API channel, did the destination work?). Writes only where something is wrong or was.
+    """Record (API channel ID, did the destination work?) pairs. Return the channels whose breaker opened.
 
-    The channels whose breaker opened with these.
+    Writes only if something is or was wrong.
     """
     by_channel: dict[int, list[bool]] = {}
     for channel_id, worked in results:
@@ -85,19 +83,19 @@ def _any_known(channel_ids: Iterable[int]) -> bool:
 
 
 def lock_breakers(channel_ids: Iterable[int]) -> list[CircuitBreaker]:
-    """These channels' rows until the transaction ends. In one order for all, so that no two wait for each other."""
+    """Lock these channels' rows until the transaction ends, in one order for all workers, to avoid deadlocks."""
     rows = CircuitBreaker.objects.select_for_update(no_key=True).filter(api_channel__in=set(channel_ids))
     return list(rows.order_by("pk"))
 
 
 def pause_destination(channel_id: int, *, seconds: float) -> None:
-    """The other side asked for quiet on the whole channel: nothing goes out for so long."""
+    """Pause all sending to a channel, because the provider asked for it."""
     until = service_window.database_now() + timedelta(seconds=seconds)
     CircuitBreaker.objects.update_or_create(api_channel_id=channel_id, defaults={"paused_until": until})
 
 
 def find_waiting_deliveries(channel_id: int, *, now: datetime) -> QuerySet[Delivery]:
-    """What waits for another try because the destination failed, the soonest first."""
+    """Return deliveries waiting for a retry because the destination failed, soonest first."""
     failed = Delivery.objects.filter(
         api_channel=channel_id, chat_channel=None, state=Delivery.State.PENDING, reason__in=outcomes.RETRYABLE_CODES
     )
@@ -105,9 +103,10 @@ def find_waiting_deliveries(channel_id: int, *, now: datetime) -> QuerySet[Deliv
 
 
 def retry_waiting_now(channel_id: int) -> int:
-    """Somebody says that the destination is mended: its next tries, or the probe of an open breaker, are due now.
+    """Make waiting retries, or the probe of an open breaker, due now. Return how many were waiting.
 
-    How many were waiting. Those that wait for their contact or their number keep their time.
+    Called when an admin says that the destination works again. Deliveries waiting for their contact or number keep
+    their time.
     """
     now = service_window.database_now()
     with transaction.atomic():
@@ -133,7 +132,7 @@ def _count_outcome(row: CircuitBreaker, worked: bool, *, now: datetime) -> None:
     row.consecutive_failures += 1
     row.failing_since = row.failing_since or now
     if row.is_open:
-        # Calls that were under way when it opened come back one by one: only a probe doubles the pause.
+        # Calls that ran when it opened still return: only a probe doubles the pause.
         if row.is_probing:
             _open_breaker(row, min(row.pause_seconds * 2, LONGEST_PAUSE), now=now)
     elif row.consecutive_failures >= FAILURES_TO_OPEN or _mostly_failing(row):

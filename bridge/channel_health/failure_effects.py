@@ -1,7 +1,7 @@
-"""What a failure means beyond its own message: the channel pauses, or the template waits.
+"""Effects of a failure beyond its own message: the channel is paused, or the template's status changes.
 
-A code comes with the answer to a call, or alone with a status, perhaps hours later. What follows is the same both ways;
-but what a status says of the time before an admin mended it, or before the template was approved again, is no news.
+A failure code comes with a response, or later with a status. The effects are the same, but a status from before the
+channel was resumed or the template was approved again is ignored.
 """
 
 from __future__ import annotations
@@ -26,7 +26,9 @@ STATUS_BY_EFFECT = {TemplateEffect.PAUSED: Status.PAUSED, TemplateEffect.DISABLE
 def apply_failure(
     channel: ApiChannel, reason: str, *, template: Mapping[str, Any] | None, at: datetime | None = None
 ) -> None:
-    """A message failed for ``reason``; ``at``: when the provider says so, None for an answer of this moment."""
+    """Apply the effects of `reason`. `at`: the time that the provider reports, or None for a response of this
+    moment.
+    """
     found = outcomes.find_reason(reason)
     if found is not None and found.outcome_class is OutcomeClass.PAUSE:
         pause_channel(channel, reason, at=at)
@@ -35,7 +37,7 @@ def apply_failure(
 
 
 def pause_channel(channel: ApiChannel, reason: str, *, at: datetime | None = None) -> None:
-    """Nobody can be reached this way until an admin mends it: everything is kept, and somebody is told."""
+    """Pause a channel that cannot send until an admin acts, keep everything, and raise an alert."""
     if not _is_current(at, since=channel.resumed_at):
         return
     channel.record_failure(reason)
@@ -44,7 +46,7 @@ def pause_channel(channel: ApiChannel, reason: str, *, at: datetime | None = Non
 
 
 def _is_current(at: datetime | None, *, since: datetime | None) -> bool:
-    """Providers tell whole seconds: one of the same second counts."""
+    """Return whether a report is newer than `since`. Providers report whole seconds; the same second counts."""
     return at is None or since is None or at >= since.replace(microsecond=0)
 
 

@@ -1,8 +1,8 @@
-"""Limits obeyed before the other side complains: buckets in PostgreSQL, shared by all workers.
+"""Rate limits: token buckets in PostgreSQL, shared by all workers, so that providers need not reject calls.
 
-The generic cell rate algorithm (ITU-T I.371): a bucket is one time, at which its limit would be met exactly. A call
-may go while that time is at most ``burst - 1`` calls ahead of the clock, and moves it on by ``every``. A delivery that
-must wait is put back without having used up a try.
+The generic cell rate algorithm (ITU-T I.371): a bucket is one time, at which its limit would be exactly met. A call is
+allowed while that time is at most `burst - 1` calls ahead of the clock, and advances it by `every`. A delivery that
+must wait is postponed without using up an attempt.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from bridge import service_window
 from bridge.models import Delivery, RateLimit
 from channels_setup.providers.base import CallRate
 
-BUCKET_IDLE_SECONDS = 60  # seconds without a call after which a bucket holds nobody back
+BUCKET_IDLE_SECONDS = 60  # seconds without a call after which a bucket limits nothing
 
 
 @dataclass(frozen=True, kw_only=True)
 class RateRequest:
-    """A delivery that would go out now, and the limits under which it stands."""
+    """A delivery to be sent now, and the limits that apply to it."""
 
     delivery: Delivery
     rates: tuple[CallRate, ...]
 
 
 def postpone_limited(asked: Sequence[RateRequest], token: uuid.UUID) -> set[int]:
-    """Draw for each what it needs, all or nothing; the deliveries that may not go yet are put back. Their ids."""
+    """Take a token of each limit for each delivery, all or none. Postpone those that must wait and return their IDs."""
     if not any(item.rates for item in asked):
         return set()
     with transaction.atomic(), connection.cursor() as cursor:
@@ -79,7 +79,7 @@ def postpone_limited(asked: Sequence[RateRequest], token: uuid.UUID) -> set[int]
 
 
 def exhaust_limits(channel_id: int, limits: Sequence[CallRate], *, seconds: float) -> None:
-    """The other side says that these are used up: the next call under one goes in ``seconds``, and then one by one."""
+    """Mark limits as exhausted: the next call is allowed in `seconds`, then one by one."""
     now = service_window.database_now()
     for rate in sorted(limits, key=lambda rate: rate.key):
         met_at = now + timedelta(seconds=seconds + (rate.burst - 1) * rate.every)
@@ -88,11 +88,11 @@ def exhaust_limits(channel_id: int, limits: Sequence[CallRate], *, seconds: floa
 
 
 def _get_lock_order(bucket: tuple[int, CallRate]) -> tuple[int, str]:
-    return bucket[0], bucket[1].key  # one order of locks for all workers
+    return bucket[0], bucket[1].key  # one lock order for all workers
 
 
 def _compute_waits(asked: Sequence[RateRequest], ahead: dict[tuple[int, str], float]) -> dict[int, float]:
-    """Seconds to wait for those that may not go; ``ahead`` moves on for those that may."""
+    """Return the seconds to wait by delivery ID; advance `ahead` for those that may go."""
     waits = {}
     for item in asked:
         channel_id = item.delivery.api_channel_id
@@ -109,14 +109,14 @@ def _compute_waits(asked: Sequence[RateRequest], ahead: dict[tuple[int, str], fl
 
 
 def get_seconds_until_free() -> float | None:
-    """Seconds until the first channel that waits for its own limit may call again; None where none waits."""
+    """Return seconds until the first channel at its own limit may call again, or None."""
     with connection.cursor() as cursor:
         cursor.execute(
             """
             SELECT extract(epoch FROM min(r.met_at - make_interval(secs => (r.burst - 1) * r.every))
                                       - clock_timestamp())::float8
             FROM bridge_ratelimit r
-            -- One that came free a moment ago counts: the claim may have looked the moment before.
+            -- Include limits that became free a moment ago: the claim may have run just before.
             WHERE r.whole_channel AND r.met_at > clock_timestamp() - interval '1 second'
               AND clock_timestamp() + interval '1 second' >= (
                 SELECT min(d.next_attempt_at) FROM bridge_delivery d
@@ -128,11 +128,11 @@ def get_seconds_until_free() -> float | None:
 
 
 def find_limited_channels(*, now: datetime) -> QuerySet[RateLimit, int]:
-    """API channels that were at their limit a moment ago: what waits there is not overdue."""
+    """Return API channels that were at their limit a moment ago: their deliveries are not overdue."""
     recent = now - timedelta(seconds=BUCKET_IDLE_SECONDS)
     return RateLimit.objects.filter(whole_channel=True, met_at__gt=recent).values_list("api_channel_id", flat=True)
 
 
 def prune_buckets(*, now: datetime) -> int:
-    """Drop buckets that nobody has drawn from for an hour: one of a contact that wrote once is of no more use."""
+    """Delete buckets unused for an hour. Return how many."""
     return RateLimit.objects.filter(met_at__lt=now - timedelta(hours=1)).delete()[0]

@@ -1,7 +1,7 @@
-"""Webhooks that have stopped coming, by the channel's own rhythm: nobody can ask the provider for those it kept back.
+"""Webhook inactivity: alert when a channel gets no webhooks for much longer than usual.
 
-Looked at every few minutes: when the newest event came, and how long the longest quiet of each of the last days was.
-A quiet more than twice as long as any of them is worth an admin's look.
+Runs every few minutes. Keeps the time of the newest event and the longest gap of each recent day. A gap more than twice
+the longest one raises an alert: the portal cannot ask the provider for webhooks that were not sent.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from channels_setup.models import ApiChannel, ChannelState
 
 from . import alerts
 
-RHYTHM_DAYS = 14  # of the rhythm
-MIN_RHYTHM_DAYS = 3  # before that there is no rhythm to speak of
-MIN_GAP = timedelta(hours=1)  # a quiet shorter than twice this is none
+RHYTHM_DAYS = 14  # days of gaps that are kept
+MIN_RHYTHM_DAYS = 3  # with fewer days nothing is judged
+MIN_GAP = timedelta(hours=1)  # gaps shorter than twice this never alert
 CHECKED_CHANNELS = FailingItems("webhook inactivity")
 RHYTHM_KEY = "rhythm"  # in ``ApiChannel.provider_status``: {"last": time, "quiets": {day: seconds}}
 
@@ -42,7 +42,7 @@ def _check_channel(channel: ApiChannel, *, now: datetime) -> None:
 
 
 def _update_rhythm(channel: ApiChannel, *, now: datetime) -> dict[str, Any]:
-    """Bring the rhythm up to date: one look at the newest event."""
+    """Update the stored rhythm from the newest event."""
     newest = (
         WebhookEvent.objects.filter(api_channel=channel).order_by("-pk").values_list("received_at", flat=True).first()
     )
@@ -61,7 +61,7 @@ def _update_rhythm(channel: ApiChannel, *, now: datetime) -> dict[str, Any]:
 
 
 def is_inactive(rhythm: dict[str, Any], *, now: datetime) -> bool:
-    """Has it been quiet for more than twice as long as ever in the days we know?"""
+    """Return whether the current gap is more than twice the longest known one."""
     if not rhythm["last"] or len(rhythm["quiets"]) < MIN_RHYTHM_DAYS:
         return False
     longest = max(timedelta(seconds=max(rhythm["quiets"].values())), MIN_GAP)

@@ -1,7 +1,7 @@
-"""Notes for the operators of an outside helpdesk: corrections, and answers written in our phone app.
+"""Notes for operators of an external helpdesk: corrections, and replies written in the phone app.
 
-Private comments in their request, in their language, once each. A comment that is not private would come back as an
-operator's reply.
+Private comments in their request, in their language, once each. A public comment would come back as an operator's
+reply.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from .operator_notes import join_parts, quote_text, use_operator_language
 
 
 def note_correction(fact: Correction, message: Message, conversation: Conversation, *, before: str) -> None:
-    """A message was edited, deleted or reacted to. ``before``: its earlier text, or the reaction taken away."""
+    """Queue a note about an edited, deleted or reacted-to message. `before`: its earlier text or reaction."""
     if conversation.chat_channel.provider.built_in:
         return
     with use_operator_language(conversation):
@@ -56,7 +56,7 @@ def _describe_correction(fact: Correction, message: Message, before: str) -> Seq
 
 
 def note_stray_reaction(fact: Correction, conversation: Conversation) -> None:
-    """A reaction to a message that is not here and has not come."""
+    """Queue a note about a reaction to a message that is not stored here."""
     if conversation.chat_channel.provider.built_in or not isinstance(fact, ReactionChanged):
         return
     with use_operator_language(conversation):
@@ -69,7 +69,7 @@ def note_stray_reaction(fact: Correction, conversation: Conversation) -> None:
 
 
 def note_echo(message: Message, links: Sequence[str]) -> None:
-    """An answer was written in our phone app, or an earlier one edited there that is not here."""
+    """Queue a note about a reply written in the phone app, or about an edit of one that is not stored here."""
     conversation = message.conversation
     if conversation.chat_channel.provider.built_in:
         return
@@ -82,7 +82,7 @@ def note_echo(message: Message, links: Sequence[str]) -> None:
 
 
 def note_late_files(message: Message, links: Sequence[str]) -> None:
-    """The files of a message whose text came first."""
+    """Queue a note with the files of a message whose text came first."""
     conversation = message.conversation
     if conversation.chat_channel.provider.built_in:
         return

@@ -1,7 +1,6 @@
-"""What an outside helpdesk is to be told, queued: a client's card once, then every message; notes for operators.
+"""Queue what an external helpdesk receives: the client's card once, every client message, and notes for operators.
 
-The content is written down once; the helpdesk's own numbers are looked up at every try, because they are learned
-on the way.
+The content is stored once. The helpdesk's IDs are looked up at every attempt, because they are learned over time.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from .subscribers import MessageContext
 
 
 def build_helpdesk_deliveries(spoken: Sequence[MessageContext]) -> list[Delivery]:
-    """Unsaved deliveries to the helpdesk for clients' messages, in their order. None where the desk is our own."""
+    """Build unsaved deliveries of clients' messages to external helpdesks, in order."""
     outside = [
         item
         for item in spoken
@@ -44,7 +43,7 @@ def build_helpdesk_deliveries(spoken: Sequence[MessageContext]) -> list[Delivery
 
 
 def queue_changed_card(conversation: Conversation) -> None:
-    """The client's card is another now, and nobody has said anything. The conversation's lock is held."""
+    """Queue a changed client card when there is no message. The caller holds the conversation's lock."""
     link = HelpdeskChat.objects.filter(conversation=conversation).first()
     if link is None or link.card == _build_client_card(conversation):
         return
@@ -55,7 +54,7 @@ def queue_changed_card(conversation: Conversation) -> None:
 
 
 def _get_or_create_chats(conversations: dict[int, Conversation]) -> dict[int, HelpdeskChat]:
-    """These conversations as the helpdesk knows them, the new ones begun. Their locks are held."""
+    """Return the helpdesk chats of these conversations, creating missing ones. Their locks are held."""
     known = {link.pk: link for link in HelpdeskChat.objects.filter(conversation__in=conversations)}
     for pk in sorted(conversations.keys() - known.keys()):
         link = HelpdeskChat(conversation_id=pk, chat_channel_id=conversations[pk].chat_channel_id)
@@ -89,7 +88,7 @@ def _build_message_delivery(item: MessageContext) -> Delivery:
 
 
 def _localize_text(item: MessageContext) -> str:
-    """The message in the language of the channel's operators, with the advertisement that it came from."""
+    """Return the text in the operators' language, with the advertisement that the message came from."""
     message, options = item.message, item.conversation.chat_channel.options
     with translation.override(options.get("language") or settings.LANGUAGE_CODE):
         is_said = message.shown.get("what") == "welcome"
@@ -99,7 +98,7 @@ def _localize_text(item: MessageContext) -> str:
 
 
 def queue_note(conversation: Conversation, text: str, *, message: Message | None = None) -> Delivery:
-    """Tell the operators, and them alone. One line of its own, so that it holds up no client's message."""
+    """Queue a note that only operators see. Notes have their own queue and delay no client message."""
     delivery = _build_delivery(conversation, Delivery.Kind.NOTE, contract.NOTE, message=message, text=text)
     delivery.save(force_insert=True)
     wakeups.notify_after_commit(wakeups.HELPDESK)

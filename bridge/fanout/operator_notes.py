@@ -1,6 +1,6 @@
-"""Words for the operators of an outside helpdesk: private comments in their request, in their language, once each.
+"""Notes for operators of an external helpdesk: private comments in their request, in their language, once each.
 
-Never a message: that would come back as an operator's reply and go to the client.
+Never a public message: it would come back as an operator's reply and be sent to the client.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ MAX_QUOTE_LENGTH = 1_000
 
 
 def note_refused_reply(conversation: Conversation, decision: Decision, text: str) -> None:
-    """A reply did not go out: why, what it said, and what can go out instead."""
+    """Queue a note about a refused reply: the reason, its text, and what can be sent instead."""
     with use_operator_language(conversation):
         parts = [_("Not sent to the client. %(why)s") % {"why": decision.sentence}, quote_text(text)]
         if _needs_template(decision.reason):
@@ -35,7 +35,7 @@ def note_refused_reply(conversation: Conversation, decision: Decision, text: str
 
 
 def note_sent_as_template(conversation: Conversation, decision: Decision) -> None:
-    """The window is closed and the pasted text was a template's: what went out, and with which values."""
+    """Queue a note that the pasted text was sent as a template, with its values."""
     if decision.template is None:
         return
     with use_operator_language(conversation):
@@ -55,6 +55,7 @@ def _needs_template(reason: str) -> bool:
 
 
 def note_unsent_files(conversation: Conversation, files: Sequence[str]) -> None:
+    """Queue a note that files were not sent to the client."""
     with use_operator_language(conversation):
         count = len(files)
         parts = [
@@ -68,14 +69,14 @@ def note_unsent_files(conversation: Conversation, files: Sequence[str]) -> None:
 
 
 def is_link_known(conversation: Conversation, link: str) -> bool:
-    """Whether a file's link has been named in a note, or has gone out to the client."""
+    """Return whether a file's link was in a note or was sent to the client."""
     told = Delivery.objects.filter(conversation=conversation, kind=Delivery.Kind.NOTE, payload__text__icontains=link)
     sent = Message.objects.filter(conversation=conversation, direction="outbound", text__contains=link)
     return told.exists() or sent.exists()
 
 
 def forward_notice(notice: Message) -> None:
-    """The portal's word in a chat, for those who read it elsewhere."""
+    """Queue the portal's notice for operators who read the chat in an external helpdesk."""
     conversation = notice.conversation
     if conversation.chat_channel.provider.built_in or notice.reason == "note":
         return
@@ -91,7 +92,7 @@ def forward_notice(notice: Message) -> None:
 
 
 def note_failed_messages(messages: Iterable[Message]) -> None:
-    """The provider reported that these did not reach the client."""
+    """Queue notes about messages that the provider reports as failed."""
     for message in messages:
         conversation = Conversation.objects.select_related("chat_channel", "contact").get(pk=message.conversation_id)
         if conversation.chat_channel.provider.built_in:
@@ -106,7 +107,7 @@ def note_failed_messages(messages: Iterable[Message]) -> None:
 
 
 def note_closing_windows(window_ids: Sequence[int]) -> None:
-    """Windows that will soon shut on a client's unanswered words; called once for each mark (``closing_reminders``)."""
+    """Queue notes about windows that close soon on an unanswered client. Called once per closing reminder."""
     rows = ServiceWindow.objects.filter(pk__in=window_ids, conversation__helpdesk_chat__isnull=False)
     now = service_window.database_now()
     for window in rows.select_related("conversation__chat_channel", "conversation__contact").order_by("expires_at"):
@@ -130,7 +131,7 @@ def _queue_note_with_offers(
     text: str = "",
     message: Message | None = None,
 ) -> None:
-    """A note that says what can go out instead."""
+    """Queue a note with the templates that can be sent instead."""
     offered = template_offers.build_template_offers(conversation, decision, text)
     note = helpdesk_messages.queue_note(conversation, join_parts([*parts, *offered.lines]), message=message)
     template_links.attach_note(offered.links, note)

@@ -1,10 +1,9 @@
-"""Who is told of what: the events that API channels track, and the content of each delivery.
+"""Deliveries of each message and event: to the contact, and to the API channels that track it.
 
-A conversation belongs to one API channel, which gets the operator's *messages*. Every API channel that watches the
-chat channel gets *events* of the kinds it tracks, as the helpdesk's public documentation describes them. The wire says
-which is which (``chat_events.marked``), and a kind whose receivers would deliver a copy gets none of operators' replies
-unless the channel asks for them. The content is written down once, when the delivery is made: every try carries the
-same.
+A conversation belongs to one API channel, which gets the operator's *messages*. Every API channel that watches the chat
+channel gets *events* of the kinds that it tracks, as the helpdesk's public documentation describes them.
+`chat_events.marked` marks which is which. Channels whose receivers would deliver a copy to the client get operators'
+replies only on request. The content is stored when the delivery is created, so every attempt carries the same.
 """
 
 from __future__ import annotations
@@ -28,9 +27,9 @@ PLATFORM = "whatsapp"
 
 @dataclass(frozen=True, kw_only=True)
 class MessageContext:
-    """A message with what its events need to know. ``state``: None, "new" or "reopened".
+    """A message with what its events need. `state`: None, "new" or "reopened".
 
-    ``stamp``: ``last_updated_at`` of its events; see ``advance_event_stamp``.
+    `stamp`: `last_updated_at` of its events; see `advance_event_stamp`.
     """
 
     message: Message
@@ -44,7 +43,7 @@ class MessageContext:
 
     @property
     def contact(self) -> Contact:
-        """Whose ids it came from or goes to: a merged contact's, or the conversation's own."""
+        """The contact whose IDs are used: a merged contact, or the conversation's own."""
         return self.message.merged_contact or self.conversation.contact
 
     @property
@@ -53,7 +52,7 @@ class MessageContext:
 
     @property
     def kinds(self) -> set[str]:
-        """The tracked kinds this message answers to: one event serves them all."""
+        """The tracked kinds that one event of this message serves."""
         kinds = {"message"}
         if self.state == "new":
             kinds.add("new_chat")
@@ -63,10 +62,10 @@ class MessageContext:
 
 
 def advance_event_stamp(conversation: Conversation, *, now: datetime) -> datetime:
-    """Return ``last_updated_at`` for the next event of a chat: now, but a second after the one before at least.
+    """Return `last_updated_at` for a chat's next event: now, but at least one second after the previous event.
 
-    Receivers take events for one and the same whose content and stamp are equal, and the stamp has whole seconds.
-    The caller holds the chat's lock and saves ``event_stamp``.
+    Receivers treat events with equal content and stamp as duplicates, and the stamp has whole seconds. The caller holds
+    the chat's lock and saves `event_stamp`.
     """
     stamp = now.replace(microsecond=0)
     if conversation.event_stamp is not None:
@@ -76,7 +75,7 @@ def advance_event_stamp(conversation: Conversation, *, now: datetime) -> datetim
 
 
 def find_watchers(chat_channel_ids: Iterable[int]) -> dict[int, list[ApiChannel]]:
-    """Chat channel id -> the API channels that watch it."""
+    """Return chat channel ID → the API channels that watch it."""
     found: dict[int, list[ApiChannel]] = {}
     links = ApiChannel.watched.through.objects.filter(chatchannel__in=set(chat_channel_ids)).select_related(
         "apichannel"
@@ -87,7 +86,7 @@ def find_watchers(chat_channel_ids: Iterable[int]) -> dict[int, list[ApiChannel]
 
 
 def build_deliveries(spoken: Sequence[MessageContext]) -> list[Delivery]:
-    """Unsaved deliveries for these messages, in their order: to the contact, and to all who watch."""
+    """Build unsaved deliveries for these messages, in order: to the contact and to all watchers."""
     watchers = find_watchers(item.conversation.chat_channel_id for item in spoken)
     made: list[Delivery] = []
     for item in spoken:
@@ -97,7 +96,7 @@ def build_deliveries(spoken: Sequence[MessageContext]) -> list[Delivery]:
 
 
 def _add_owner(watching: list[ApiChannel], item: MessageContext) -> list[ApiChannel]:
-    """The owner of the conversation gets its messages even if it no longer watches the chat channel."""
+    """Add the conversation's own API channel, which gets its messages even if it no longer watches the chat channel."""
     owner = item.conversation.api_channel
     return watching if any(channel.pk == owner.pk for channel in watching) else [owner, *watching]
 
@@ -150,7 +149,7 @@ def _build_for_channel(item: MessageContext, channel: ApiChannel) -> Iterable[De
 
 
 def _may_see_replies(channel: ApiChannel, conversation: Conversation) -> bool:
-    """A watcher whose program would hand a copy to its own client sees operators' replies only if it asked for them."""
+    """Return whether a watcher gets operators' replies. One that would deliver copies must have asked for them."""
     is_owner = channel.pk == conversation.api_channel_id
     return is_owner or channel.copy_replies or not channel.provider.delivers_copies
 
@@ -162,7 +161,7 @@ def _mark_event(
 
 
 def build_comment(message: Message, ticket: Ticket, *, is_first: bool, files: Sequence[str] = ()) -> dict[str, Any]:
-    """A message or a note as a comment of its request: in events, and in answers of the public API."""
+    """Build the comment object of a message or note, for events and the public API."""
     is_client = message.direction == Message.Direction.INBOUND
     is_note = message.direction == Message.Direction.NOTICE
     sender = "client" if is_client else message.details.get("from") or "user"
@@ -183,7 +182,7 @@ def build_comment(message: Message, ticket: Ticket, *, is_first: bool, files: Se
 
 
 def build_comment_deliveries(message: Message, ticket: Ticket) -> list[Delivery]:
-    """Unsaved deliveries of a "new comment" event for everybody who tracks it: of a note among operators."""
+    """Build unsaved "new comment" deliveries of an operators' note, for every channel that tracks comments."""
     is_first = not Message.objects.filter(ticket=ticket, pk__lt=message.pk).exists()
     links = [build_file_link(file) for file in message.attachments.order_by("pk")]
     comment = build_comment(message, ticket, is_first=is_first, files=links)
@@ -233,7 +232,7 @@ def _build_new_ticket_event(
 
 
 def _build_file_object(attachment: Attachment) -> dict[str, str]:
-    """By its link; and where it lies with us, for a provider that is given the file itself."""
+    """Describe a file by its link, and by its storage path for providers that need an upload."""
     shown = {"url": build_file_link(attachment), "name": attachment.name, "mime": attachment.mime}
     return shown | ({"stored": str(attachment.file.name), "sha256": attachment.sha256} if attachment.file else {})
 
@@ -250,7 +249,7 @@ def _common_fields(item: MessageContext, channel: ApiChannel, track: str) -> dic
 def queue_ticket_change(
     ticket: Ticket, *, changes: list[dict[str, Any]], user_id: int | None, change_id: int
 ) -> list[Delivery]:
-    """Saved deliveries of a "request changed" event for everybody who tracks it."""
+    """Save "request changed" deliveries for every channel that tracks changes."""
     conversation = ticket.conversation
     channels = [
         channel
@@ -286,7 +285,7 @@ def queue_ticket_change(
 
 
 def build_new_ticket_deliveries(ticket: Ticket) -> list[Delivery]:
-    """Unsaved deliveries of a "new request" event for everybody who tracks it: one that no message opened."""
+    """Build unsaved "new request" deliveries for a request that no message opened."""
     conversation = ticket.conversation
     return [
         Delivery(
@@ -319,12 +318,12 @@ def _build_chat_event(item: MessageContext, channel: ApiChannel) -> dict[str, An
 
 
 def _build_template_extension(message: Message) -> dict[str, Any] | None:
-    """The template of a message as events carry it: our extension ``template``."""
+    """Return the template of a message in the form of our event extension `template`."""
     return {key: message.template[key] for key in ("name", "language", "parameters")} if message.template else None
 
 
 def _build_client_object(conversation: Conversation, *, about: Contact | None = None) -> dict[str, Any]:
-    """One client for all that were merged. ``about``: the one whose numbers these are, where a message says it."""
+    """Build one client for all merged contacts. `about`: the contact whose numbers are used."""
     contact = conversation.contact
     about = about or contact
     return chat_events.build_client(
@@ -338,8 +337,7 @@ def _build_client_object(conversation: Conversation, *, about: Contact | None = 
 
 
 def _build_message_ticket_object(item: MessageContext, channel: ApiChannel) -> dict[str, Any]:
-    """The request as a chat event carries it: with this message's words and files, unless the channel asks for the
-    request's first ones."""
+    """Build the request of a chat event, with this message's text and files unless the channel wants the first ones."""
     stamp = None if channel.exact_updated_at else item.stamp
     ticket = _build_ticket_object(item.ticket, item.conversation, stamp=stamp)
     return ticket if channel.first_message_in_ticket else ticket | {"message": item.message.text, "files": item.links}
@@ -370,5 +368,5 @@ def _build_ticket_object(
 
 
 def build_file_link(attachment: Attachment) -> str:
-    """Where a file can be fetched from outside: its own link, or a signed one of ours."""
+    """Return the public link of a file: its own, or a signed one of ours."""
     return attachment.url or settings.PUBLIC_URL.rstrip("/") + build_signed_link(attachment)

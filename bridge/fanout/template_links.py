@@ -1,6 +1,6 @@
-"""Links in notes to an outside helpdesk, behind which one template is chosen, filled in and sent.
+"""Links in notes to an external helpdesk: choose one template, fill it in, send it.
 
-Signed like the links to files; bound to one chat and to what its note is about; good for a day and for one message.
+Signed like file links, bound to one chat and to the subject of the note, valid for a day and for one message.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from bridge.models import Conversation, Delivery, TemplateLink
 from templates_registry.models import Template
 
 LIFETIME = timedelta(hours=24)
-MAX_CALLS_PER_MINUTE = 120  # of one link: a person who fills in a form stays far below
+MAX_CALLS_PER_MINUTE = 120  # per link; a person filling in a form stays far below
 MAX_LISTED_TEMPLATES = 200
 
 _signer = Signer(salt="okno.template-links")
@@ -28,7 +28,7 @@ _signer = Signer(salt="okno.template-links")
 
 @dataclass(frozen=True, kw_only=True)
 class TemplateChoice:
-    """``key`` names it in the page's address; ``values`` are those that are known already."""
+    """A template behind a link. `key` identifies it in the page's URL; `values` are those already known."""
 
     key: str
     template: Template
@@ -36,7 +36,7 @@ class TemplateChoice:
 
 
 def create_template_link(conversation: Conversation, choices: Sequence[Mapping[str, Any]] = ()) -> TemplateLink:
-    """A new link; its note is set when that is written."""
+    """Create a link. Its note is set when that is created."""
     expires_at = service_window.database_now() + LIFETIME
     return TemplateLink.objects.create(conversation=conversation, choices=list(choices), expires_at=expires_at)
 
@@ -63,7 +63,7 @@ def is_link_expired(link: TemplateLink) -> bool:
 
 
 def count_link_call(link: TemplateLink) -> bool:
-    """Count a call; whether it stays within the limit."""
+    """Count a call. Return whether it is within the limit."""
     with connection.cursor() as cursor:
         cursor.execute(
             """UPDATE bridge_templatelink
@@ -77,7 +77,7 @@ def count_link_call(link: TemplateLink) -> bool:
 
 
 def list_template_choices(link: TemplateLink) -> list[TemplateChoice]:
-    """What may be sent by this link now."""
+    """Return the templates that this link may send now."""
     rows = Template.objects.sendable().filter(api_channel=link.conversation.api_channel).select_related("api_channel")
     if not link.choices:
         listed = rows.order_by("name", "language", "pk")[:MAX_LISTED_TEMPLATES]

@@ -1,7 +1,7 @@
-"""What an outside helpdesk's operator is told to send in place of a text that could not go out.
+"""Templates offered to an external helpdesk's operator in place of a text that could not be sent.
 
-Only what can be done from there: a text to paste is one that will be recognized, and where more is needed (a file, the
-end of a link, a choice between languages) the note has a link to a page where that is given.
+Offered texts are ones that will be recognized when pasted. If more is needed (a file, the end of a link, a choice
+between languages), the note links to a page.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from templates_registry.pasteable import is_pasteable, text_to_paste
 
 from . import template_links
 
-MAX_OFFERS = 3  # texts in one note
-MAX_CANDIDATES = 40  # templates looked at for them
+MAX_OFFERS = 3  # texts per note
+MAX_CANDIDATES = 40  # templates considered
 
 
 class TemplateOffers:
-    """The lines of a note, and the links in them."""
+    """The lines of a note, and its links."""
 
     def __init__(self, conversation: Conversation) -> None:
         self.conversation = conversation
@@ -41,7 +41,7 @@ class TemplateOffers:
 
 
 def build_template_offers(conversation: Conversation, decision: Decision | None, text: str) -> TemplateOffers:
-    """The fitting template, ready to paste or to be filled in behind a link; else some that may be pasted."""
+    """Offer the matching template, to paste or to fill in behind a link; otherwise some that can be pasted."""
     made = TemplateOffers(conversation)
     found = (
         index_cache.recognize_template(conversation.api_channel, text) if decision and decision.recognition else None
@@ -62,7 +62,7 @@ def build_template_offers(conversation: Conversation, decision: Decision | None,
 
 
 def _offer_choice(made: TemplateOffers, found: MatchResult, text: str) -> bool:
-    """The text fits several templates, or one in several ways: which one is meant is said behind a link."""
+    """Link to a choice if the text fits several templates, or one in several ways. Return whether it was offered."""
     choices = []
     for entry in found.candidates:
         if isinstance(entry.ident, int):

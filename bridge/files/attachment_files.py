@@ -1,7 +1,7 @@
-"""Files of messages: stored out of the web's reach, handed out as downloads only, to those who may see the chat.
+"""Files of messages: stored outside the web root, served as downloads only to users who may see the chat.
 
-Destinations get a signed link that expires; nobody's file is ever shown inline on our own origin, whatever type
-its sender claims, except for the few picture types that browsers cannot be tricked with.
+Destinations get a signed link that expires. Only a few safe image types are shown inline; everything else is a
+download, whatever type its sender claims.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _signer = TimestampSigner(salt="okno.files")
 
 
 def create_attachments(given: Iterable[tuple[Message, Sequence[FileInfo]]]) -> list[Attachment]:
-    """Files that came with saved messages: by link, or waiting to be fetched from the provider by their id there."""
+    """Create attachments of saved messages: with their link, or waiting to be downloaded by the provider's file ID."""
     now = timezone.now()
     attachments = Attachment.objects.bulk_create(
         [
@@ -54,7 +54,7 @@ def create_attachments(given: Iterable[tuple[Message, Sequence[FileInfo]]]) -> l
 
 
 def store_attachments(message: Message, files: Sequence[UploadedFile]) -> list[Attachment]:
-    """Store uploaded files as attachments of a saved message. Raises file_room.NoRoom."""
+    """Store uploaded files as attachments of a saved message. Raises storage_limits.DiskAlmostFull."""
     stored = []
     storage_limits.check_disk(sum(upload.size or 0 for upload in files))
     for upload in files:
@@ -71,12 +71,12 @@ def store_attachments(message: Message, files: Sequence[UploadedFile]) -> list[A
 
 
 def build_signed_link(attachment: Attachment) -> str:
-    """A path that needs no login and works for LINK_LIFE_SECONDS."""
+    """Return a path that works without a login for SIGNED_LINK_SECONDS."""
     return reverse("signed-file", args=[_signer.sign(str(attachment.pk))])
 
 
 def serve_signed_file(request: HttpRequest, signature: str) -> HttpResponseBase:
-    """View: a stored file by its signed link."""
+    """Serve a stored file by its signed link."""
     try:
         pk = int(_signer.unsign(signature, max_age=SIGNED_LINK_SECONDS))
     except (BadSignature, ValueError):
@@ -85,7 +85,7 @@ def serve_signed_file(request: HttpRequest, signature: str) -> HttpResponseBase:
 
 
 def serve_chat_file(request: HttpRequest, pk: int) -> HttpResponseBase:
-    """View: a stored file for those who may see its chat."""
+    """Serve a stored file to users who may see its chat."""
     user: Any = request.user
     if not user.is_authenticated:
         raise Http404
@@ -95,7 +95,7 @@ def serve_chat_file(request: HttpRequest, pk: int) -> HttpResponseBase:
 
 def _build_file_response(attachment: Attachment | None) -> HttpResponseBase:
     if attachment is not None and attachment.state == Attachment.State.WAITING:
-        return HttpResponse(status=503, headers={"Retry-After": "10"})  # on its way: a watcher may ask again
+        return HttpResponse(status=503, headers={"Retry-After": "10"})  # still downloading: the receiver may try again
     if attachment is None or not attachment.file:
         raise Http404
     inline = attachment.mime in INLINE_TYPES
@@ -103,7 +103,7 @@ def _build_file_response(attachment: Attachment | None) -> HttpResponseBase:
         attachment.file.open("rb"),
         as_attachment=not inline,
         filename=attachment.name or "file",
-        # Not what its sender claims, but a type that no browser runs: some receivers go by it.
+        # The sender's type only if no browser executes it: some receivers rely on it.
         content_type=attachment.mime if inline or attachment.mime in MIME_TYPES else "application/octet-stream",
     )
     response["X-Content-Type-Options"] = "nosniff"

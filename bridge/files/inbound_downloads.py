@@ -1,9 +1,9 @@
-"""Clients' files that the provider keeps: fetched by a worker, checked, stored here.
+"""Clients' files that the provider stores: downloaded by a worker, verified, stored here.
 
-The provider gives an address for a few minutes, and keeps the file for some days: so each try asks anew, and the tries
-go on for hours. Rows are claimed like deliveries, and a failure that comes after its lease changes nothing; the calls
-are made outside any transaction, by a few threads. The operator sees a placeholder until the file is here, and where
-it does not come, why, with a button to try again.
+The provider's download address lives a few minutes and the file a few days, so each attempt asks for a new address, and
+attempts continue for hours. Rows are claimed like deliveries: a failure that arrives after its lease changes nothing.
+Calls are made outside any transaction by a few threads. Operators see a placeholder, or the failure and a button to try
+again.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ from . import storage_limits
 logger = logging.getLogger(__name__)
 
 MAX_CONCURRENT_DOWNLOADS = 4  # calls of one run
-RUN_SECONDS = 8.0  # after this a run claims no more: the call under way may take FILE_SECONDS still
+RUN_SECONDS = 8.0  # a run stops claiming after this; a running call may take FILE_SECONDS more
 FILE_SECONDS = 35.0  # for one file
 DOWNLOAD_LEASE = timedelta(seconds=120)
-RETRY_DELAYS = (5, 30, 120, 600, 1_800, 3_600, 7_200, 14_400, 28_800, 43_200)  # seconds after each failed try
-NO_SPACE_SECONDS = 60  # between looks whether the disk has space for a file
-MAX_EXPIRED_ADDRESSES = 4  # that may have run out one after the other
-MAX_BYTES_IN_MEMORY = 1024 * 1024  # what is larger goes to a temporary file
+RETRY_DELAYS = (5, 30, 120, 600, 1_800, 3_600, 7_200, 14_400, 28_800, 43_200)  # seconds after each failed attempt
+NO_SPACE_SECONDS = 60  # between checks for disk space
+MAX_EXPIRED_ADDRESSES = 4  # expired download addresses in a row
+MAX_BYTES_IN_MEMORY = 1024 * 1024  # larger files go to a temporary file
 
 
 class DownloadFailed(Exception):
-    """A try came to nothing. ``for_good``: there is no sense in another."""
+    """An attempt failed. `for_good`: another attempt is pointless."""
 
     def __init__(self, reason: str, *, for_good: bool = False) -> None:
         super().__init__(reason)
@@ -60,7 +60,7 @@ class DownloadedFile:
 
 
 def download_due_files() -> int:
-    """Fetch what waits, until nothing is due or the time is up; how many came."""
+    """Download until nothing is due or the time is over. Return how many files were stored."""
     until, came = time.monotonic() + RUN_SECONDS, 0
     with ThreadPoolExecutor(max_workers=MAX_CONCURRENT_DOWNLOADS, thread_name_prefix="media") as pool:
         while time.monotonic() < until and (claimed := _claim_attachments()):
@@ -72,7 +72,7 @@ def download_due_files() -> int:
 
 
 def _pair_with_accounts(claimed: Sequence[Attachment]) -> Iterator[tuple[Attachment, Account]]:
-    """With each file what its channel needs. One whose keys cannot be read keeps the others' files from nothing."""
+    """Pair each file with its channel's account. Unreadable credentials must not block other channels' downloads."""
     for row in claimed:
         try:
             account = row.message.api_channel.account()
@@ -89,7 +89,7 @@ def _pair_with_accounts(claimed: Sequence[Attachment]) -> Iterator[tuple[Attachm
 def _claim_attachments() -> Sequence[Attachment]:
     now = service_window.database_now()
     waiting = Attachment.objects.filter(state=Attachment.State.WAITING, due_at__lte=now)
-    # Tried more often than a failure is: workers died over it each time.
+    # More attempts than failures are allowed: each one crashed its worker.
     worn_out = waiting.filter(tries__gt=len(RETRY_DELAYS))
     worn_out.update(state=Attachment.State.FAILED, error="internal_error", due_at=None)
     due = waiting.order_by("due_at")
@@ -98,18 +98,18 @@ def _claim_attachments() -> Sequence[Attachment]:
             :MAX_CONCURRENT_DOWNLOADS
         ]
     )
-    # Tried before, and no word of what became of it: a worker died over it, or over one beside it. It goes alone, so
-    # that it uses up nobody's tries but its own.
-    suspects = [row for row in rows if row.tries and not row.error]
-    rows = suspects[:1] or rows
+    # Attempted without a result: a worker crashed over it or over one in the same batch. Download it alone, so that
+    # it uses up only its own attempts.
+    poison = [row for row in rows if row.tries and not row.error]
+    rows = poison[:1] or rows
     for row in rows:
-        row.due_at = now + DOWNLOAD_LEASE  # the end of the lease is also whose it is: no two claims have the same
+        row.due_at = now + DOWNLOAD_LEASE  # the lease's end also identifies the claim
     claimed = Attachment.objects.filter(pk__in=[row.pk for row in rows])
     claimed.update(due_at=now + DOWNLOAD_LEASE, tries=F("tries") + 1, error="")
     return rows
 
-
-# --- one try: in a thread, no database --------------------------------------------------------------------
+    # Attempted without a result: a worker crashed over it or over one in the same batch. Download it alone, so
+    # that it uses up only its own attempts.
 
 
 def _try_download(row: Attachment, account: Account) -> DownloadedFile | DownloadFailed:
@@ -145,11 +145,11 @@ def _download_file(row: Attachment, account: Account, provider: Messenger) -> Do
     limit = settings.CLIENT_FILE_LIMIT_MB * 1024 * 1024
     if (place.size or 0) > limit:
         raise DownloadFailed("file_too_large", for_good=True)
-    content: IO[bytes] = SpooledTemporaryFile(max_size=MAX_BYTES_IN_MEMORY)  # noqa: SIM115  # closed when it is stored
+    content: IO[bytes] = SpooledTemporaryFile(max_size=MAX_BYTES_IN_MEMORY)  # noqa: SIM115  # closed after storing
     got = http_client.send(request, max_bytes=limit + 1, into=content, seconds=FILE_SECONDS)
     if got.status != 200:
         content.close()
-        if got.status == 404:  # the address had run out; one that is always gone means that the file is
+        if got.status == 404:  # the address expired; several in a row mean that the file is gone
             raise DownloadFailed("file_gone", for_good=row.tries >= MAX_EXPIRED_ADDRESSES)
         raise DownloadFailed("unauthorized" if got.status in (401, 403) else "destination_error")
     size = content.tell()
@@ -169,11 +169,11 @@ def _verify_content(content: IO[bytes], size: int, *, announced: int | None, dig
         raise DownloadFailed("file_corrupted")
 
 
-# --- what became of it ------------------------------------------------------------------------------------
+# --- result ------------------------------------------------------------------------------------
 
 
 def _save_result_safely(row: Attachment, result: DownloadedFile | DownloadFailed) -> bool:
-    """Record one result. A file that cannot be stored fails by itself and must not end the run of the others."""
+    """Save one result. A file that cannot be stored fails alone and does not end the run."""
     try:
         return _save_result(row, result)
     except DatabaseError:
@@ -189,7 +189,7 @@ def _save_result(row: Attachment, result: DownloadedFile | DownloadFailed) -> bo
         return True
     tries = row.tries + 1
     channel = row.message.api_channel
-    if result.reason == "no_disk_space":  # no try was made, and the file has to come soon after there is space again
+    if result.reason == "no_disk_space":  # not an attempt: download soon after there is space again
         soon = service_window.database_now() + timedelta(seconds=NO_SPACE_SECONDS)
         changed: dict[str, object] = {"error": result.reason, "due_at": soon, "tries": row.tries}
     elif result.for_good or tries > len(RETRY_DELAYS):
@@ -214,12 +214,12 @@ def _store_file(row: Attachment, fetched: DownloadedFile) -> None:
         error="",
         due_at=None,
     )
-    if not stored:  # somebody else was faster: their copy is the one
+    if not stored:  # another worker stored its copy first
         row.file.delete(save=False)
 
 
 def retry_download(attachment_id: int, *, conversation_id: int) -> bool:
-    """An operator asks for a file that did not come."""
+    """Download a failed file again at an operator's request. Return whether it was queued."""
     changed = Attachment.objects.filter(
         pk=attachment_id, message__conversation=conversation_id, state=Attachment.State.FAILED
     ).update(state=Attachment.State.WAITING, tries=0, due_at=service_window.database_now(), error="")

@@ -1,8 +1,8 @@
-"""Files of ours given to the provider before the message that carries them, and sent by the id it calls them by.
+"""Our files uploaded to the provider before the message that carries them, and sent by the provider's ID.
 
-Only where the provider takes uploads and the channel wants it so; else it fetches the file by its link. An id serves
-every message with the same content for as long as the provider keeps it: a try that is made again, and a price list
-sent to a hundred clients, give the file once. A call that came to nothing here has sent nothing, whatever it was.
+Only if the provider accepts uploads and the channel is configured so; otherwise the provider downloads the file by its
+link. An ID serves every message with the same content as long as the provider keeps it, so retries and broadcasts
+upload a file once. A failed upload sends nothing to the client.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from channels_setup.codecs.bodies import BadBody
 from channels_setup.codecs.values import FileInfo
 from channels_setup.providers.base import ACCEPTED, RETRY, UNKNOWN, Account, Messenger, OutboundFile, Outcome
 
-UPLOAD_TIMEOUT_SECONDS = 30.0  # for one file; with the message's own call still within the lease
+UPLOAD_TIMEOUT_SECONDS = 30.0  # for one file; together with the message's call within the lease
 
 
 @dataclass(frozen=True, kw_only=True)
 class CachedUpload:
-    """A file that the provider has now: what to remember."""
+    """An uploaded file, to be remembered."""
 
     sha256: str
     mime: str
@@ -34,7 +34,7 @@ class CachedUpload:
 
 
 def find_cached_uploads(deliveries: Iterable[Delivery]) -> Mapping[int, str]:
-    """The provider's ids of files that it still has, by delivery."""
+    """Return delivery ID → the provider's ID of a file that it still has."""
     wanted = {
         row.pk: (row.api_channel_id, file["sha256"], file["mime"])
         for row in deliveries
@@ -52,7 +52,7 @@ def find_cached_uploads(deliveries: Iterable[Delivery]) -> Mapping[int, str]:
 
 
 def _get_uploadable_file(delivery: Delivery) -> Mapping[str, str] | None:
-    """The file that lies with us, where the provider might be given it."""
+    """Return the delivery's stored file if the provider accepts uploads."""
     if delivery.kind != Delivery.Kind.MESSAGE or not delivery.api_channel.provider.accepts_uploads:
         return None
     first: Mapping[str, str] = next(iter(delivery.payload.get("files") or ()), {})
@@ -60,7 +60,7 @@ def _get_uploadable_file(delivery: Delivery) -> Mapping[str, str] | None:
 
 
 def upload_file(file: FileInfo, provider: Messenger, account: Account) -> CachedUpload | Outcome | None:
-    """In a thread, without the database: the file is there, or why not; None where it goes by its link."""
+    """Upload a file, in a thread without the database. Return the upload, the failure, or None to send the link."""
     with default_storage.open(file.stored, "rb") as opened:
         request = provider.build_upload_request(
             OutboundFile(name=file.name, mime=file.mime, content=opened.read()), account
@@ -89,7 +89,7 @@ def cache_upload(channel_id: int, given: CachedUpload) -> None:
 
 
 def forget_rejected_upload(delivery: Delivery, reason: str) -> None:
-    """A message with the file was refused for its sake: the next try gives it anew."""
+    """Forget an upload after the provider rejected a message because of it: the next attempt uploads it again."""
     if outcomes.get_effects(reason).forget_upload and (file := _get_uploadable_file(delivery)):
         ProviderUpload.objects.filter(api_channel=delivery.api_channel_id, sha256=file["sha256"]).delete()
 

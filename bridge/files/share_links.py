@@ -1,6 +1,6 @@
-"""The page behind a file's link, for whoever was sent it: name, size, and one button. No login; the link is the key.
+"""Page behind a shared file's link: name, size and one button. No login; the signed link is the key.
 
-Messengers fetch links to preview them, so the page itself is no download; only the button's address is counted.
+Messengers fetch links to preview them, so the page itself is not the download; only the button's URL is counted.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Room for files: quotas of operators and chats, and a part of the disk that stays free."""
+"""Storage limits: quotas per operator and chat, and disk space that stays free."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ DAY = timedelta(hours=24)
 
 
 class DiskAlmostFull(OSError):
-    """The disk is too full for this file. Its text is a sentence."""
+    """The disk is too full for this file. Its text is a sentence for the user."""
 
 
 class QuotaExceeded(Exception):
-    """So many files were given in the last 24 hours. Its text is a sentence."""
+    """The quota of the last 24 hours is used up. Its text is a sentence for the user."""
 
 
 def get_free_bytes() -> int:
-    """Return what is free on the disk of the files for an ordinary user."""
+    """Return the bytes available to an ordinary user on the disk of the files."""
     return shutil.disk_usage(_find_existing_folder(Path(settings.MEDIA_ROOT))).free
 
 
@@ -39,7 +39,7 @@ def is_disk_low(size: int = 0) -> bool:
 
 
 def check_disk(size: int) -> None:
-    """Raise NoRoom where a file of this size would use up what has to stay free."""
+    """Raise DiskAlmostFull if a file of this size would use space that must stay free."""
     if is_disk_low(size):
         raise DiskAlmostFull(
             _("The portal's disk is almost full, so no files are taken. Tell an admin and try again later.")
@@ -47,9 +47,9 @@ def check_disk(size: int) -> None:
 
 
 def check_quota(conversation: Conversation, size: int, *, author: Any) -> None:
-    """Raise QuotaUsedUp where this file would exceed the day's quota of its operator or chat.
+    """Raise QuotaExceeded if this file would exceed the daily quota of its operator or chat.
 
-    Files that come in at the same moment do not see each other: the excess is at most one file per web thread.
+    Concurrent uploads do not see each other: the excess is at most one file per web thread.
     """
     day = Upload.objects.filter(created_at__gt=service_window.database_now() - DAY)
     if author is not None and _exceeds(day.filter(author=author), size, settings.UPLOAD_OPERATOR_DAY_MB):
@@ -69,7 +69,7 @@ def _exceeds(rows: Any, size: int, megabytes: int) -> bool:
 
 
 def _find_existing_folder(folder: Path) -> Path:
-    """Return the folder, or the nearest above it that is there: media is made with the first file."""
+    """Return the folder, or its nearest existing parent: the media folder is created with the first file."""
     while not os.path.isdir(folder) and folder != folder.parent:
         folder = folder.parent
     return folder

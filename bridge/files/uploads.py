@@ -1,8 +1,7 @@
-"""Files that operators give: looked at, kept, and sent as files or handed out on a page of their own.
+"""Files that operators attach: checked, stored, and sent as files or shared by a link.
 
-A route that carries no files gets a link in the text instead. Behind it lies a page with the file's name and size; the
-link is signed, expires, and each download is counted. Nothing that could run in a browser is taken or handed out as
-what it is.
+If the route cannot carry files, the text gets a link to a page with the file's name and size. The link is signed and
+expires, and downloads are counted. Files that could run in a browser are refused.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ from channels_setup.failing_items import FailingItems
 
 from . import storage_limits
 
-SIGNATURE_BYTES = 4_096  # bytes that are looked at
+SIGNATURE_BYTES = 4_096  # first bytes that are checked
 PRUNE_BATCH = 200
 PRUNING = FailingItems("prune uploads")
 
@@ -36,7 +35,7 @@ _ZIP, _OLE, _FTYP = b"PK\x03\x04", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", b"ftyp"
 _OFFICE = "application/vnd.openxmlformats-officedocument"
 _OPEN = "application/vnd.oasis.opendocument"
 
-# Ending -> type, and what such a file begins with (offset, one of these); without marks: text, so no zero byte.
+# Extension → MIME type, offset, possible signatures there. Without signatures: text, so no zero byte.
 FILE_TYPES: Mapping[str, tuple[str, int, tuple[bytes, ...]]] = {
     "jpg": ("image/jpeg", 0, (b"\xff\xd8\xff",)),
     "jpeg": ("image/jpeg", 0, (b"\xff\xd8\xff",)),
@@ -64,11 +63,11 @@ MIME_TYPES = frozenset(mime for mime, _offset, _marks in FILE_TYPES.values())
 
 
 class UploadRefused(Exception):
-    """This file is not taken. Its text is a sentence for whoever chose it."""
+    """This file is refused. Its text is a sentence for the user."""
 
 
 def save_upload(conversation: Conversation, given: UploadedFile, *, author: Any) -> Upload:
-    """Look at a file and keep it for this chat."""
+    """Check a file and store it for this chat. Raises UploadRefused."""
     name = clean_name(given.name or "")
     mime = detect_type(given, name)
     try:
@@ -91,14 +90,14 @@ def save_upload(conversation: Conversation, given: UploadedFile, *, author: Any)
 
 
 def clean_name(name: str) -> str:
-    """What remains of a name after everything that no file system or screen should meet; its ending stays."""
+    """Return a file name without directories and unprintable characters, shortened; its extension is kept."""
     shown = "".join(character for character in name.replace("\\", "/").rsplit("/", 1)[-1] if character.isprintable())
     stem, dot, ending = shown.strip().rpartition(".")
     return f"{stem[:150]}{dot}{ending[:10]}" if dot else shown.strip()[:150]
 
 
 def detect_type(given: UploadedFile, name: str) -> str:
-    """The file's type by its ending, if its first bytes agree. Raises NotTaken."""
+    """Return the MIME type by the extension, if the first bytes match it. Raises UploadRefused."""
     limit = settings.UPLOAD_LIMIT_MB * 1024 * 1024
     if not given.size:
         raise UploadRefused(_("“%(name)s” is empty.") % {"name": name})
@@ -122,7 +121,7 @@ def detect_type(given: UploadedFile, name: str) -> str:
 
 
 def build_share_link(upload: Upload) -> str:
-    """The page's address for the outside; it works until the upload expires."""
+    """Return the public URL of the file's page. It works until the upload expires."""
     return settings.PUBLIC_URL.rstrip("/") + reverse("shared", args=[_signer.sign(str(upload.pk))])
 
 
@@ -135,7 +134,7 @@ def find_upload(signature: str) -> Upload | None:
 
 
 def list_unsent_uploads(conversation: Conversation, *, author: Any) -> list[Upload]:
-    """What this operator has put beside the box and not sent yet, where files go as files."""
+    """Return the files that this operator attached and has not sent."""
     if not conversation.api_channel.provider.sends_files:
         return []
     return list(Upload.objects.filter(conversation=conversation, author=author, message=None).order_by("pk"))
@@ -156,7 +155,7 @@ def prune_uploads() -> int:
     while rows := list(expired.exclude(pk__in=PRUNING.items_in_backoff())[:PRUNE_BATCH]):
         for upload in rows:
             with PRUNING.isolate(upload.pk):
-                upload.file.storage.delete(str(upload.file.name))  # first: without the row nobody would try again
+                upload.file.storage.delete(str(upload.file.name))  # before the row, which is needed to try again
                 delete_upload(upload)
                 gone += 1
     return gone

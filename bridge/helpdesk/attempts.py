@@ -1,4 +1,4 @@
-"""One try towards an outside helpdesk: look whether an earlier one arrived, where that is open, and make the call."""
+"""One attempt to send to an external helpdesk: look up an earlier attempt of unknown outcome, then call."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ from ..models import Attachment, Delivery, HelpdeskChat
 
 logger = logging.getLogger(__name__)
 
-MAX_REPEATS = 50  # equal messages in a row that are told apart
-MAX_LOOKUPS = 5  # tries after which a look that shows nothing, one way or the other, is given up
+MAX_REPEATS = 50  # longest run of equal messages that is told apart
+MAX_LOOKUPS = 5  # attempts after which inconclusive lookups are given up
 MAX_UPLOAD_BYTES = 20 * 1024 * 1024
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClaimedCommand:
-    """A claimed delivery with all that its thread needs. ``unsure``: an earlier try may have arrived."""
+    """A claimed delivery with everything that its thread needs. `unsure`: an earlier attempt may have arrived."""
 
     delivery: Delivery
     provider: Helpdesk
@@ -58,7 +58,7 @@ class ClaimedCommand:
 class CommandResult:
     item: ClaimedCommand
     answered: HelpdeskResult
-    unsure: bool  # it, or a try before it, may have arrived
+    unsure: bool  # this or an earlier attempt may have arrived
     started_at: datetime
     duration_ms: int
     http_status: int | None = None
@@ -66,6 +66,7 @@ class CommandResult:
 
 
 def build_command(delivery: Delivery, account: HelpdeskAccount, *, repeats: int = 0) -> HelpdeskCommand:
+    """Build the command of a delivery, with the helpdesk's IDs that are known by now."""
     payload = delivery.payload
     link = HelpdeskChat.objects.filter(conversation=delivery.conversation_id).first()
     at = payload.get("at")
@@ -86,7 +87,7 @@ def build_command(delivery: Delivery, account: HelpdeskAccount, *, repeats: int 
 
 
 def _read_uploads(delivery: Delivery) -> Iterator[contract.AttachedFile]:
-    """The files themselves, where all of them are stored here and small enough; else they go by link."""
+    """Yield the files themselves if all are stored here and small enough; otherwise they are sent as links."""
     if delivery.message_id is None or not delivery.payload.get("files"):
         return
     attachments = list(Attachment.objects.filter(message=delivery.message_id).order_by("pk"))
@@ -98,7 +99,7 @@ def _read_uploads(delivery: Delivery) -> Iterator[contract.AttachedFile]:
 
 
 def count_repeats(delivery: Delivery) -> int:
-    """How often what it says was said right before, so that a look can tell them apart by their number."""
+    """Count equal deliveries right before this one, so that a lookup can tell them apart."""
     before = Delivery.objects.filter(
         conversation=delivery.conversation_id, kind=delivery.kind, track=delivery.track, pk__lt=delivery.pk
     ).order_by("-pk")
@@ -107,11 +108,11 @@ def count_repeats(delivery: Delivery) -> int:
     return next((place for place, said in enumerate(words) if said != own), len(words))
 
 
-# --- the try ---------------------------------------------------------------------------------------------
+# --- attempt ---------------------------------------------------------------------------------------------
 
 
 def attempt_command(item: ClaimedCommand, acquire: Callable[[], None]) -> CommandResult:
-    """Look if need be, and make the call, in a thread: no database here, and nothing raised."""
+    """Look up an earlier attempt if needed, and call, in a thread without the database. Never raises."""
     started_at, started = timezone.now(), time.monotonic()
     answer: ApiResponse | None = None
     note, unsure = "", item.unsure
@@ -151,7 +152,7 @@ def _count_attempts(item: ClaimedCommand) -> int:
 
 
 def _find_existing(item: ClaimedCommand, acquire: Callable[[], None]) -> LookupResult | None:
-    """Did a try before this one arrive? None where there is no way to look."""
+    """Return whether an earlier attempt arrived, or None if the helpdesk offers no lookup."""
     request, seen = item.provider.build_lookup_request(item.telling, item.account), None
     while request is not None:
         acquire()
@@ -174,7 +175,7 @@ def _send_command(
     answer = http_client.send(request)
     try:
         answered = item.provider.read_response(item.telling, answer)
-    except Exception:  # it went out: what they did with it is to be looked for
+    except Exception:  # the request was sent: look it up later
         logger.exception("answer not read", extra={"delivery": item.delivery.pk})
         raise http_client.NoResponse from None
     if may_be_twice and answered.outcome.verdict == ACCEPTED:

@@ -1,4 +1,6 @@
-"""The chat channel's admin page where its helpdesk is an outside one: form, address to copy, evidence, dry-run."""
+"""Admin page of a chat channel with an external helpdesk: settings, webhook address, events so far, connection
+check.
+"""
 
 from __future__ import annotations
 
@@ -25,14 +27,14 @@ from channels_setup.models import ChatChannel
 from ..models import Delivery, HelpdeskConnection, WebhookEvent
 from . import connection_check, connections
 
-CHECK_SESSION_KEY = "helpdesk_checked"  # in the session: what the last dry-run has shown
+CHECK_SESSION_KEY = "helpdesk_checked"  # session key of the last connection check
 
 admin.site.unregister(ChatChannel)
 
 
 @admin.register(ChatChannel)
 class HelpdeskChatChannelAdmin(ChatChannelAdmin):
-    """The lower floor's page, with the settings that the helpdesk's kind asks for and what was seen of it."""
+    """The chat channel's page, with its helpdesk's settings and connection."""
 
     change_form_outer_before_template = "bridge/helpdesk_page.html"
 
@@ -85,7 +87,7 @@ class HelpdeskChatChannelAdmin(ChatChannelAdmin):
         return [check, *super().get_urls()]
 
     def check_connection(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """The dry-run at a button's press; a GET (a reload) leads back to the page."""
+        """Run the connection check. A GET (a reload) redirects to the page."""
         chat_channel = self.get_object(request, str(pk))
         if chat_channel is None or chat_channel.provider.built_in:
             raise Http404
@@ -103,7 +105,7 @@ class HelpdeskChatChannelAdmin(ChatChannelAdmin):
 
 
 def _get_last_check(request: HttpRequest, chat_channel: ChatChannel) -> dict[str, Any]:
-    """What this admin's last dry-run has shown, and when."""
+    """Return the result and time of this admin's last connection check."""
     last = request.session.get(CHECK_SESSION_KEY) or {}
     if last.get("of") != chat_channel.pk:
         return {}
@@ -111,7 +113,7 @@ def _get_last_check(request: HttpRequest, chat_channel: ChatChannel) -> dict[str
 
 
 def build_page_context(chat_channel: ChatChannel) -> dict[str, Any]:
-    """What the page shows above the form; nothing where the desk is our own."""
+    """Return the part of the page above the form; empty for the built-in desk."""
     if chat_channel.provider.built_in:
         return {}
     connection = HelpdeskConnection.objects.filter(chat_channel=chat_channel).first()

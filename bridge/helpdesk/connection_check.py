@@ -1,4 +1,4 @@
-"""The dry-run of both legs to an outside helpdesk, without a client; and what its events have shown so far."""
+"""Connection check of an external helpdesk in both directions, without a client; and which events have come so far."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ from channels_setup.providers.base.helpdesk import (
 
 from ..models import HelpdeskConnection, WebhookEvent
 
-WAIT_SECONDS = 8.0  # for the test message's event to come back
+WAIT_SECONDS = 8.0  # to wait for the test message's event
 POLL_SECONDS = 0.1
-MIN_EVENTS = 5  # after which a box that has raised none is evidently not ticked
+MIN_EVENTS = 5  # after so many events, a checkbox without any is not ticked
 
 OK, WARNING, ERROR = "ok", "warning", "error"
 
 
 def run_connection_check(chat_channel: ChatChannel, *, wait: float = WAIT_SECONDS) -> list[HelpdeskFinding]:
-    """Both legs, step by step; a step that fails ends it. A marked test chat appears in the helpdesk."""
+    """Check both directions step by step; stop at the first error. A marked test chat appears in the helpdesk."""
     if missing := account_settings.missing_settings(chat_channel):
         what = ", ".join(str(setting.label) for setting in missing)
         return [HelpdeskFinding(level=ERROR, sentence=_("Not filled in: %(what)s.") % {"what": what})]
@@ -48,7 +48,7 @@ def run_connection_check(chat_channel: ChatChannel, *, wait: float = WAIT_SECOND
         **{name: connection.check_state.get(name) for name in ("chat_id", "client_id")},
     }
     connection.save(update_fields=["check_state"])
-    begun = timezone.now()  # its event may be here before the call is answered
+    begun = timezone.now()  # the event may arrive before the response
     told = _send_test_message(chat_channel, account, connection, token)
     found.append(told)
     if told.level == OK:
@@ -109,7 +109,7 @@ def _send_test_message(
 
 
 def _wait_for_test_event(chat_channel: ChatChannel, token: str, *, told_at: datetime, wait: float) -> HelpdeskFinding:
-    """Seen in the stored events themselves, so that it does not matter how busy the workers are."""
+    """Wait for the test message's event among the stored events, however busy the workers are."""
     begun = monotonic()
     rows = WebhookEvent.objects.filter(chat_channel=chat_channel)
     before = rows.order_by("-pk").values_list("pk", flat=True).first() or 0
@@ -157,7 +157,9 @@ def _find_unticked_boxes(chat_channel: ChatChannel) -> list[HelpdeskFinding]:
 
 @dataclass(frozen=True, kw_only=True)
 class EventBoxStatus:
-    """One box: when its first event came; ``is_missed``: what came shows that it is not ticked."""
+    """The first event of one checkbox of the helpdesk's settings. `is_missed`: other events show that it is not
+    ticked.
+    """
 
     box: EventCheckbox
     first_at: datetime | None
@@ -182,7 +184,7 @@ def list_event_boxes(chat_channel: ChatChannel) -> list[EventBoxStatus]:
     for box in chat_channel.provider.event_checkboxes:
         first = seen.get(box.track)
         at = datetime.fromisoformat(first) if first else None
-        # A request that was ended or given to somebody should have raised its own event.
+        # A closed or reassigned request should have raised its own event.
         missed = {"message": many, "change": "moved" in seen}.get(box.track, False)
         found.append(EventBoxStatus(box=box, first_at=at, is_missed=box.needed and at is None and missed))
     return found

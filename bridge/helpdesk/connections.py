@@ -1,4 +1,4 @@
-"""An outside helpdesk's accounts: who speaks with one just now, at what rate, and whether it rests after failures."""
+"""Accounts at external helpdesks: which worker uses one, at what rate, and pauses after failures."""
 
 from __future__ import annotations
 
@@ -27,31 +27,32 @@ from .attempts import CommandResult
 logger = logging.getLogger(__name__)
 
 FAILURES_BEFORE_PAUSE, FIRST_PAUSE, LONGEST_PAUSE = 3, 5, 300
-SETTINGS_PAUSE_SECONDS = 600  # nothing is taken until an admin has been there; saving the settings ends it
-LAST_ACCEPTED_PRECISION = timedelta(seconds=1)  # of «last taken» on the channel's page
+SETTINGS_PAUSE_SECONDS = 600  # the helpdesk refuses us until an admin acts; saving the settings ends it
+LAST_ACCEPTED_PRECISION = timedelta(seconds=1)  # of "last message accepted" on the channel's page
 CONNECTION_FAILURES = ("helpdesk_unreachable", "rate_limited", "outcome_unknown")
 
 
 class CallPacer:
-    """One call each ``every`` seconds, whichever thread makes it."""
+    """Allow one call per `every` seconds, across threads."""
 
     def __init__(self, every: float) -> None:
         self.every, self.next_at, self.lock = every, 0.0, threading.Lock()
 
     def acquire(self) -> None:
+        """Wait until the next call is allowed."""
         with self.lock:
             at = max(self.next_at, time.monotonic())
             self.next_at = at + self.every
         time.sleep(max(0.0, at - time.monotonic()))
 
     def wait_out(self) -> None:
-        """Whoever speaks with the account next keeps to the rate, too."""
+        """Wait out the current interval, so that the account's next user keeps the rate."""
         time.sleep(max(0.0, min(self.next_at - time.monotonic(), self.every)))
 
 
 @dataclass
 class AccountConnection:
-    """One account: the chat channels that speak through it, and what is under way."""
+    """One account: the chat channels that use it, and its running calls."""
 
     channels: dict[int, tuple[Helpdesk, HelpdeskAccount]]
     pacer: CallPacer
@@ -60,14 +61,14 @@ class AccountConnection:
 
 @contextmanager
 def open_connections() -> Iterator[list[AccountConnection]]:
-    """The accounts with something due that nobody else is speaking with."""
+    """Yield the accounts that have something due and that no other worker uses."""
     accounts: dict[int, list[ChatChannel]] = {}
     for chat_channel in _find_due_channels():
         try:
             account = chat_channel.helpdesk_account()
         except DatabaseError:
             raise
-        except Exception:  # its keys cannot be read: it waits, and keeps no other from speaking
+        except Exception:  # unreadable credentials must not block other channels
             logger.exception("settings not read", extra={"chat_channel": chat_channel.pk})
             continue
         spoken_to = f"{sorted(account.options.get(name, '') for name in ('base_url',))} {account.secret}"
@@ -102,7 +103,7 @@ def _find_due_channels() -> list[ChatChannel]:
 
 
 def record_connection_outcome(chat_channel_id: int, outcome: Outcome) -> None:
-    """A line that fails as a whole rests, longer each time; the first success ends it."""
+    """Record an outcome. Connection failures pause the connection, longer each time; a success ends the pause."""
     now = service_window.database_now()
     if outcome.verdict == ACCEPTED and _is_healthy(chat_channel_id, now=now):
         return
@@ -130,7 +131,7 @@ def record_connection_outcome(chat_channel_id: int, outcome: Outcome) -> None:
 
 
 def _is_healthy(chat_channel_id: int, *, now: datetime) -> bool:
-    """Nothing to write of a line that was well, and was seen to be a moment ago."""
+    """Return whether the connection was healthy a moment ago, so that nothing needs to be stored."""
     return HelpdeskConnection.objects.filter(
         chat_channel=chat_channel_id,
         consecutive_failures=0,
@@ -150,7 +151,7 @@ def _compute_pause_end(connection: HelpdeskConnection, outcome: Outcome, *, now:
 
 
 def resume_channels(chat_channel_ids: Sequence[int]) -> None:
-    """The settings were mended: what waits is tried at once."""
+    """End the pauses of these chat channels after a change of settings."""
     HelpdeskConnection.objects.filter(chat_channel__in=chat_channel_ids).update(
         paused_until=None, consecutive_failures=0
     )

@@ -1,7 +1,7 @@
-"""An outside helpdesk's stored events become replies and changes, in the order they came, each exactly once.
+"""Process an external helpdesk's stored events into replies and changes, in order, each exactly once.
 
-Called by the inbox under the chat channel's lock. Each event is a transaction of its own: one that cannot be worked
-off takes no other with it, and none that was worked off is worked off again.
+Called by the inbox under the chat channel's lock. Each event is a transaction of its own, so a failing event affects no
+other.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ logger = logging.getLogger(__name__)
 
 @dataclass
 class EventBatch:
-    """Events of one chat channel, and what of its line is known: read once, what they show is written once."""
+    """Events of one chat channel, with its connection. The connection is read once and saved once."""
 
     chat_channel: ChatChannel
     connection: HelpdeskConnection
-    came: dict[str, datetime] = field(default_factory=dict)  # kind of event -> the first of these
+    came: dict[str, datetime] = field(default_factory=dict)  # kind of event → time of its first event
 
     def saw(self, track: str, at: datetime) -> None:
         self.came.setdefault(track, at)
@@ -57,10 +57,12 @@ class EventBatch:
 
     @property
     def comments_come(self) -> bool:
+        """Return whether this helpdesk sends comment events."""
         return "comment" in self.connection.seen or "comment" in self.came
 
 
 def process_helpdesk_events(chat_channel_id: int, events: Sequence[WebhookEvent]) -> None:
+    """Process stored events of one chat channel. Raise after a database error; later events keep their order."""
     chat_channel = ChatChannel.objects.get(pk=chat_channel_id)
     account = chat_channel.helpdesk_account()
     connection, _made = HelpdeskConnection.objects.get_or_create(chat_channel=chat_channel)
@@ -75,7 +77,7 @@ def process_helpdesk_events(chat_channel_id: int, events: Sequence[WebhookEvent]
                     state=WebhookEvent.State.PROCESSED, processed_at=timezone.now(), error=remark, traceback=""
                 )
         except (OperationalError, InterfaceError) as problem:
-            broken = problem  # those behind it do not pass
+            broken = problem  # later events must not overtake it
             break
         except BadBody as problem:
             batch.saw("unknown", event.received_at)
@@ -88,7 +90,7 @@ def process_helpdesk_events(chat_channel_id: int, events: Sequence[WebhookEvent]
 
 
 def _apply_fact(batch: EventBatch, fact: HelpdeskFact, event: WebhookEvent) -> str:
-    """One fact; a remark for whoever looks at the event where nothing came of it."""
+    """Apply one fact. Return a remark for the event's page if it had no effect."""
     if isinstance(fact, EventSeen):
         batch.saw(fact.track, event.received_at)
         return ""
@@ -116,7 +118,7 @@ def _save_seen_events(batch: EventBatch, *, at: datetime) -> None:
 
 @transaction.atomic
 def record_refused_event(chat_channel: ChatChannel) -> None:
-    """Somebody who knows the path lacks the secret: the dry-run can say so. Nothing of the body is kept."""
+    """Record that an event had the right path but not the secret, for the connection check. Its body is not kept."""
     connection = _lock_connection(chat_channel)
     connection.seen["refused"] = timezone.now().isoformat()
     connection.save(update_fields=["seen"])
@@ -154,9 +156,9 @@ def _handle_message(batch: EventBatch, said: MessageSent, event: WebhookEvent) -
 
 
 def _handle_merged_chat_message(batch: EventBatch, said: MessageSent, event: WebhookEvent) -> str:
-    """An operator answers in the helpdesk's chat of a client who was merged into another: the words go to the client.
+    """Relay a reply written in the helpdesk's chat of a client who was merged into another.
 
-    The request that goes on is that of the other chat, so this one's status and numbers are not followed.
+    The request of the other chat continues, so this one's status and numbers are not followed.
     """
     merged = MergedConversation.objects.filter(
         conversation__chat_channel=batch.chat_channel, helpdesk_chat_id=said.chat_id, helpdesk_chat_id__isnull=False
@@ -177,17 +179,17 @@ def _handle_merged_chat_message(batch: EventBatch, said: MessageSent, event: Web
 
 def _follow_request(batch: EventBatch, link: HelpdeskChat, said: MessageSent, event: WebhookEvent) -> None:
     if mirroring.follow_request(link, said.ticket):
-        batch.saw("moved", event.received_at)  # without a change event that is evidence of a box not ticked
+        batch.saw("moved", event.received_at)  # without a change event, its checkbox is not ticked
 
 
 def _is_check_message(connection: HelpdeskConnection, said: MessageSent) -> bool:
-    """The dry-run's own message came back: it looks for it itself, and nothing else comes of it."""
+    """Return whether this is the connection check's own message, which needs no processing."""
     token, chat_id = connection.check_state.get("token"), connection.check_state.get("chat_id")
     return bool(token and token in said.text) or (said.chat_id is not None and said.chat_id == chat_id)
 
 
 def _find_by_chat(chat_channel: ChatChannel, said: MessageSent) -> HelpdeskChat | None:
-    """By the chat's number; where our first message's answer was lost, by the client's."""
+    """Find the chat by its ID, or by the client's ID if the response to our first message was lost."""
     rows = HelpdeskChat.objects.filter(chat_channel=chat_channel)
     found = rows.filter(chat_id=said.chat_id).first() if said.chat_id else None
     if found is None and said.client_id:
@@ -198,7 +200,7 @@ def _find_by_chat(chat_channel: ChatChannel, said: MessageSent) -> HelpdeskChat 
 
 
 def _confirm_delivery(conversation: Conversation, said: MessageSent) -> None:
-    """Our own message came back: a try whose answer we have not seen did arrive."""
+    """Mark a delivery as arrived when our own message comes back as an event."""
     head = (
         Delivery.objects.select_for_update(no_key=True)
         .filter(conversation=conversation, kind=Delivery.Kind.HELPDESK, state__in=Delivery.UNFINISHED, attempts__gt=0)
@@ -216,7 +218,7 @@ def _confirm_delivery(conversation: Conversation, said: MessageSent) -> None:
 
 
 def _get_sent_text(delivery: Delivery) -> str:
-    """A message's words with the links to its files: as the helpdesk was told them, but for white space."""
+    """Return a message's text with the links to its files, as it was sent to the helpdesk except for white space."""
     return "\n".join([str(delivery.payload.get("text", "")), *delivery.payload.get("files", [])])
 
 
@@ -255,7 +257,7 @@ def _find_by_ticket(chat_channel: ChatChannel, number: int | None) -> HelpdeskCh
 
 
 def _relay_reply(reply: HelpdeskReply, *, text: str, files: Sequence[str], by: str) -> None:
-    """The operator's words on their way to the client, or back to the operator with the reason."""
+    """Submit the operator's reply to the client. A refusal goes back to the operator with the reason."""
     conversation = reply.conversation
     message = _submit_text(conversation, _add_file_links(conversation, text, files), by=by)
     if message is not None:
@@ -263,14 +265,14 @@ def _relay_reply(reply: HelpdeskReply, *, text: str, files: Sequence[str], by: s
 
 
 def _relay_new_files(conversation: Conversation, files: Sequence[str], *, by: str) -> None:
-    """Files of a reply that is known already: its chat event may have come without them."""
+    """Relay files of a known reply: its chat event may have come without them."""
     fresh = [link for link in files if not operator_notes.is_link_known(conversation, link)]
     if fresh:
         _submit_text(conversation, _add_file_links(conversation, "", fresh), by=by)
 
 
 def _add_file_links(conversation: Conversation, text: str, files: Sequence[str]) -> str:
-    """The text with the links, where the channel sends them; else the operator learns that the files stay behind."""
+    """Return the text with file links if the channel sends them; otherwise note that the files were not sent."""
     if files and conversation.chat_channel.options.get("links_for_files"):
         return "\n".join([*([text] if text.strip() else []), *files])
     if files:
@@ -281,7 +283,7 @@ def _add_file_links(conversation: Conversation, text: str, files: Sequence[str])
 def _submit_text(conversation: Conversation, text: str, *, by: str) -> Message | None:
     if not text.strip():
         return None
-    with operator_notes.use_operator_language(conversation):  # the reason is told to them
+    with operator_notes.use_operator_language(conversation):  # the refusal's reason is for them
         handed = reply_submission.submit_reply(conversation_id=conversation.pk, text=text, author=None)
     if handed.message is None:
         operator_notes.note_refused_reply(conversation, handed.decision, text)

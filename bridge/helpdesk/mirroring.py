@@ -1,4 +1,4 @@
-"""Requests of an outside helpdesk, followed here: number, status, assignee, closing and reopening."""
+"""Requests of an external helpdesk, mirrored here: number, status, assignee, closing and reopening."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from ..models import Conversation, Delivery, HelpdeskChat, Ticket
 
 
 def has_new_ids(link: HelpdeskChat, known: RemoteIds) -> bool:
+    """Return whether the helpdesk reports IDs that we do not have."""
     told = {name: getattr(known, name) for name in ("chat_id", "client_id", "ticket_id")}
     return any(value and value != getattr(link, name) for name, value in told.items())
 
 
 def save_remote_ids(link: HelpdeskChat, known: RemoteIds) -> None:
-    """Numbers that an answer or an event told us. What is known stays where nothing new was said."""
+    """Store IDs from a response or an event. IDs that it does not mention are kept."""
     changed = [
         name for name in ("chat_id", "client_id") if (value := getattr(known, name)) and value != getattr(link, name)
     ]
@@ -29,9 +30,9 @@ def save_remote_ids(link: HelpdeskChat, known: RemoteIds) -> None:
 
 
 def follow_request(link: HelpdeskChat, seen: TicketState) -> bool:
-    """What an event says of a request, unless we have followed a later word already.
+    """Apply what an event says about a request, unless a later event was already applied.
 
-    Whether a request that we had followed before was ended, reopened or given to somebody without our knowing.
+    Return whether a followed request was closed, reopened or reassigned without our knowing.
     """
     if seen.id is None:
         return False
@@ -52,11 +53,11 @@ def follow_request(link: HelpdeskChat, seen: TicketState) -> bool:
 
 
 def _follow_request_number(link: HelpdeskChat, number: int, *, status: int | None) -> None:
-    """A request's number there belongs to our live one; a higher number is the next request of the chat."""
+    """Link a request number to our current request; a higher number is the chat's next request."""
     if link.ticket_id is not None and number <= link.ticket_id:
         return
     if Ticket.objects.filter(conversation=link.conversation_id, external_id=number).exists():
-        return  # a request that came with a merged client: the one that goes on is the other chat's
+        return  # a request of a merged client; the other chat's request continues
     conversation = Conversation.objects.select_related("contact", "chat_channel").get(pk=link.conversation_id)
     live = tickets.get_current_ticket(conversation)
     if live is not None and live.external_id is not None:
@@ -70,7 +71,7 @@ def _follow_request_number(link: HelpdeskChat, number: int, *, status: int | Non
     link.ticket_id = number
     link.assignee, link.updated = "", ""
     link.save(update_fields=["ticket_id", "assignee", "updated"])
-    # Notes that had no request to stand in can be told now.
+    # Notes that waited for a request can be sent now.
     Delivery.objects.filter(
         conversation=conversation,
         kind=Delivery.Kind.NOTE,
@@ -83,4 +84,4 @@ def _change_ticket_status(ticket: Ticket, status: int) -> None:
     try:
         tickets.set_ticket_status(ticket.pk, status=status)
     except ValueError:
-        return  # an old request reopened there beside a live one: the live one is what we follow
+        return  # an old request was reopened next to a current one: follow the current one

@@ -1,7 +1,6 @@
-"""The names of an outside helpdesk's operators: its events tell numbers only.
+"""Names of an external helpdesk's operators: its events have only their IDs.
 
-Asked for when a number comes that has no name yet, and seldom. A courtesy, tried once: until it is known, the number
-is shown.
+Names are fetched rarely, when an unknown ID appears, without retries. Until then the ID is shown.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ FETCH_INTERVAL = timedelta(minutes=10)
 
 
 def request_operator_names(connection: HelpdeskConnection, number: str) -> None:
-    """Somebody answers there. Whoever is not known by name is asked for, unless everybody was a moment ago."""
+    """Fetch operators' names after the commit if this one is unknown and the last fetch is old enough."""
     is_due = (
         connection.operators_fetched_at is None or timezone.now() - connection.operators_fetched_at >= FETCH_INTERVAL
     )
@@ -33,7 +32,7 @@ def request_operator_names(connection: HelpdeskConnection, number: str) -> None:
 
 
 def fetch_operator_names(chat_channel_id: int) -> int:
-    """Ask for all of them; how many names are known now."""
+    """Fetch the names of all operators. Return how many are known."""
     now = timezone.now()
     connection = HelpdeskConnection.objects.filter(pk=chat_channel_id)
     if not connection.filter(Q(operators_fetched_at=None) | Q(operators_fetched_at__lte=now - FETCH_INTERVAL)).update(

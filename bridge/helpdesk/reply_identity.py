@@ -1,10 +1,10 @@
-"""Which of a helpdesk's events are one and the same reply: the rule for events that have no id.
+"""Deduplication of an external helpdesk's events that have no ID.
 
-The rule is written down in docs/decisions.md («Replies without an id»). In short: what an event says, with the
-helpdesk's time stamp, is its *content*; equal contents that come within BURST of the first are numbered 1, 2, 3…, and
-each is a reply of its own; whatever of that content comes later is a redelivery. The event that opens or resumes a
-chat is always number 1, because two boxes may raise it. Where comments come too, which have ids, they decide:
-only the first of a burst is taken from the chat event, every further one from its comment.
+The rule is in docs/decisions.md ("Replies without an ID"). In short: what an event says, with the helpdesk's timestamp,
+is its content hash. Equal events within DUPLICATE_INTERVAL of the first are numbered 1, 2, 3…, and each is a reply of
+its own; a later equal event is a redelivery. The event that opens or resumes a chat is always number 1, because two
+checkboxes may raise it. Comments have IDs: if they come too, only the first reply of a run is taken from the chat
+event, the others from their comments.
 """
 
 from __future__ import annotations
@@ -21,14 +21,13 @@ from channels_setup.providers.base.helpdesk import CommentAdded, MessageSent
 
 from ..models import Conversation, HelpdeskDuplicateWindow, HelpdeskReply
 
-DUPLICATE_INTERVAL = timedelta(
-    seconds=2
-)  # honest equal replies of one second come within this; a redelivery comes later
-PAIRING_INTERVAL = timedelta(minutes=10)  # a chat event and the comment of the same reply
-UNSTAMPED_INTERVAL = timedelta(minutes=1)  # without the helpdesk's stamp an equal reply later than this is a new one
+DUPLICATE_INTERVAL = timedelta(seconds=2)  # repeated replies come within this; redeliveries come later
+PAIRING_INTERVAL = timedelta(minutes=10)  # between a chat event and the comment of the same reply
+UNSTAMPED_INTERVAL = timedelta(minutes=1)  # an equal reply without a timestamp is new after this
 
 
 def hash_event(said: MessageSent) -> str:
+    """Return the hash of everything that an event says, or its ID."""
     if said.event_id:
         return f"id {said.event_id}"
     told = [said.chat_id, said.text, said.files, said.ticket.updated, said.state]
@@ -36,9 +35,9 @@ def hash_event(said: MessageSent) -> str:
 
 
 def hash_text(text: str) -> str:
-    """A digest that a reply's text has as a chat event and as a comment.
+    """Return a hash of a reply's text that is equal for the chat event and the comment.
 
-    They differ in white space, in formatting, and in what looks like markup where a comment's HTML did not escape it.
+    They differ in white space, in formatting, and in unescaped markup.
     """
     return hashlib.sha256(re.sub(r"[\s*_~`]+", "", html_to_visible_text(text)).encode()).hexdigest()
 
@@ -46,9 +45,9 @@ def hash_text(text: str) -> str:
 def register_chat_reply(
     conversation: Conversation, said: MessageSent, *, at: datetime, comments_come: bool
 ) -> HelpdeskReply | None:
-    """The row of a reply that is to be relayed; None for a redelivery, or where a comment stands or will stand for it.
+    """Store and return a new reply; return None for a redelivery, or if its comment is relayed instead.
 
-    The caller holds the conversation's lock. ``at``: when the event reached us.
+    The caller holds the conversation's lock. `at`: when the event reached us.
     """
     event_hash = hash_event(said)
     if said.event_id or said.state:
@@ -65,7 +64,7 @@ def register_chat_reply(
             return None
         event_hash = _salt_hash(event_hash, at)
     if number > 1 and comments_come:
-        return None  # and nothing is tied to it: a doubling would take another reply's comment
+        return None  # do not pair it: a duplicate would take another reply's comment
     text_hash = hash_text(said.text)
     from_comment = _find_unpaired(conversation, text_hash, at=at).filter(event_hash="").first()
     if from_comment is not None:
@@ -78,7 +77,7 @@ def register_chat_reply(
 
 
 def register_comment_reply(conversation: Conversation, comment: CommentAdded, *, at: datetime) -> HelpdeskReply | None:
-    """The same for a comment, whose id decides."""
+    """Store and return a new reply from a comment, by the comment's ID; return None for a known one."""
     if HelpdeskReply.objects.filter(conversation=conversation, comment_id=comment.comment_id).exists():
         return None
     text_hash = hash_text(comment.visible or comment.text)
@@ -102,7 +101,7 @@ def _find_unpaired(conversation: Conversation, text_hash: str, *, at: datetime) 
 def _count_duplicate(
     conversation: Conversation, event_hash: str, *, at: datetime, is_stamped: bool
 ) -> HelpdeskDuplicateWindow | None:
-    """The burst that this event belongs to, itself counted; None where it came too late to be an honest repeat."""
+    """Count this event in its duplicate window; return None if it came too late to be a repeat."""
     burst, _made = HelpdeskDuplicateWindow.objects.get_or_create(
         conversation=conversation, event_hash=event_hash, defaults={"began_at": at}
     )

@@ -1,9 +1,9 @@
-"""Station 5 towards an outside helpdesk: claim, tell, judge, write down, plan the next try.
+"""Sending to external helpdesks: claim, call, save the result, plan the next attempt.
 
-A helpdesk is a destination like any other, with the rules of ``outbox.dispatcher``: order per conversation and kind,
-a lease with a fencing token, calls outside of any transaction. What differs is its account: one drainer at a time
-speaks with it (an advisory lock), which keeps its rate without a bucket; a line that fails as a whole rests; tries go
-on for days; and a try of unknown outcome is looked for before it is made again.
+The rules of `outbox.dispatcher` apply: order per conversation and kind, a lease with a fencing token, calls outside of
+any transaction. The differences: one worker at a time uses an account (an advisory lock), which keeps its rate without
+a bucket; a failing connection is paused; attempts continue for days; and an attempt of unknown outcome is looked up
+before it is repeated.
 """
 
 from __future__ import annotations
@@ -35,24 +35,24 @@ from .connections import AccountConnection
 logger = logging.getLogger(__name__)
 
 LEASE_SECONDS = 60
-IN_FLIGHT = 8  # calls to one account at once
+IN_FLIGHT = 8  # concurrent calls to one account
 RUN_SECONDS = 20.0
 TICK_SECONDS = 0.25
-LOOKUP_DELAY_SECONDS = 30  # seconds for our own message to come back before anybody looks
+LOOKUP_DELAY_SECONDS = 30  # seconds for our own message to come back as an event before a lookup
 
-# Seconds after each failed try: five days in all. A helpdesk that is away over a weekend loses nothing.
+# Seconds after each failed attempt: five days in total, so that an outage over a weekend loses nothing.
 RETRY_DELAYS = (5, 15, 60, 300, 900, 3_600, 7_200, 14_400, 28_800, 43_200, 86_400, 86_400, 86_400, 86_400)
-MAX_REFUSALS = 6  # tries of something that the helpdesk itself refuses, for reasons it does not make clear
+MAX_REFUSALS = 6  # attempts of a command that the helpdesk rejects without a clear reason
 JITTER = 0.2
 
 
 def send_due_commands() -> int:
-    """Tell until nothing is due or the time is up; how many tries were made."""
+    """Send until nothing is due or the time is over. Return the number of attempts."""
     token, until, made = uuid.uuid4(), time.monotonic() + RUN_SECONDS, 0
     with connections.open_connections() as open_accounts:
         if not open_accounts:
             return 0
-        broken: Exception | None = None  # nothing more can be claimed: what is under way is written down first
+        broken: Exception | None = None  # claiming failed: save running calls first
         with ThreadPoolExecutor(max_workers=IN_FLIGHT * len(open_accounts), thread_name_prefix="helpdesk") as pool:
             while True:
                 try:
@@ -86,7 +86,7 @@ def send_due_commands() -> int:
 
 # --- claim -----------------------------------------------------------------------------------------------
 
-# The first of a line is asked for as in ``claims``, for the reason given there.
+# The head of a queue is found as in `claims`, for the same reason.
 CLAIM_COMMANDS_SQL = """
 WITH due AS (
     SELECT d.id, d.state AS was FROM bridge_delivery d
@@ -109,7 +109,7 @@ FROM due WHERE d.id = due.id RETURNING d.id, due.was
 
 
 def claim_commands(account_connection: AccountConnection, token: uuid.UUID, *, limit: int) -> list[ClaimedCommand]:
-    """Lease up to ``limit`` due deliveries to this account. Committed before it returns."""
+    """Lease up to `limit` due deliveries to this account. Commits before it returns."""
     if limit <= 0:
         return []
     with transaction.atomic(), connection.cursor() as cursor:
@@ -134,8 +134,8 @@ def claim_commands(account_connection: AccountConnection, token: uuid.UUID, *, l
             items.append(replace(item, telling=telling))
         except Error:
             raise
-        except Exception:  # a file that is not on the disk any more: a failed try, and no other's
-            logger.exception("not ready to be told", extra={"delivery": row.pk})
+        except Exception:  # for example a file missing on disk: fails this delivery only
+            logger.exception("command not prepared", extra={"delivery": row.pk})
             _save_result(_build_preparation_failure(item), token)
     return items
 
@@ -151,7 +151,7 @@ def _build_preparation_failure(item: ClaimedCommand) -> CommandResult:
     )
 
 
-# --- what became of it -----------------------------------------------------------------------------------
+# --- result -----------------------------------------------------------------------------------
 
 
 def _save_result(tried: CommandResult, token: uuid.UUID) -> None:
@@ -159,19 +159,19 @@ def _save_result(tried: CommandResult, token: uuid.UUID) -> None:
     try:
         results.retry_db_errors(lambda: record_command_result(tried, token))
     except (OperationalError, InterfaceError):
-        raise  # the lease will tell
+        raise  # the delivery is claimed again when its lease expires
     except Exception:
-        logger.exception("result not written", extra={"delivery": tried.item.delivery.pk})
+        logger.exception("result not saved", extra={"delivery": tried.item.delivery.pk})
 
 
 @transaction.atomic
 def record_command_result(tried: CommandResult, token: uuid.UUID) -> None:
-    """Write down one try, under the lease alone, with its consequences for the connection."""
+    """Record one attempt and its effects on the connection, if the lease is still ours."""
     given = tried.item.delivery
     outcome = tried.answered.outcome
     link = HelpdeskChat.objects.filter(conversation=given.conversation_id).first()
     if link is not None and outcome.verdict == ACCEPTED and mirroring.has_new_ids(link, tried.answered.remote_ids):
-        receiving.lock_conversation(given.conversation_id)  # the first of the locks
+        receiving.lock_conversation(given.conversation_id)  # first in the lock order
         link.refresh_from_db()
         mirroring.save_remote_ids(link, tried.answered.remote_ids)
     delivery = (
@@ -214,7 +214,7 @@ def _settle_delivery(delivery: Delivery, outcome: Outcome, *, link: HelpdeskChat
         seconds = max(seconds, min(outcome.retry_after or 0.0, 3_600.0))
         delivery.state, delivery.next_attempt_at = Delivery.State.PENDING, now + timedelta(seconds=seconds)
     if outcome.reason == "helpdesk_refused" and link is not None and link.chat_id and tries >= 2:
-        # Perhaps they no longer know the chat or the client that we name: the next try names none.
+        # The chat or client may no longer exist there: the next attempt names none.
         link.chat_id, link.client_id = None, None
         link.save(update_fields=["chat_id", "client_id"])
     delivery.save(

@@ -1,8 +1,8 @@
-"""Erase a person: everything known of them goes, in all tables and on the disk; what was queued for them is not sent.
+"""Erasure of a person: all their data, in all tables and on disk; queued messages are not sent.
 
-Rows stay where something else stands on them (requests in a report, ticks in a count), with nothing of the person in
-them. What the provider still holds back must be processed first, or it would tell of them again; what it delivers
-once more later is known by its fingerprint (``erased_ids``). The receipt says who, when and how much, and nothing else.
+Rows that others depend on (requests in a report, statistics) stay, without personal data. Stored webhooks are processed
+first, or they would bring the person back; later redeliveries are recognized by their hash (`erased_ids`). The receipt
+says who, when and how much, and nothing else.
 """
 
 from __future__ import annotations
@@ -58,13 +58,14 @@ from channels_setup.failing_items import FailingItems
 logger = logging.getLogger(__name__)
 ERASED_FILES = FailingItems("files of erased contacts")
 
-MIN_UNQUOTED_LENGTH = 6  # an id shorter than this is looked for in quotes, or it would be found everywhere
+MIN_UNQUOTED_LENGTH = 6  # shorter IDs are searched with quotes, to avoid false matches
 ERASE_PERMISSION = "bridge.erase_contact"
 
 
 def find_same_person(contact: Contact) -> list[Contact]:
-    """The contact with all that were merged with it, those of other API channels with the same phone, and those under
-    which the person wrote before."""
+    """Return the contact with all contacts merged with it, with the same phone on other channels, and with former
+    IDs.
+    """
     found = {one.pk: one for one in merge_lookup.list_people(merge_lookup.get_owner(contact))}
     before: set[int] = set()
     while found.keys() - before:
@@ -82,7 +83,7 @@ def find_same_person(contact: Contact) -> list[Contact]:
 
 
 def erase_person(contact_id: int, *, by: Any) -> list[Erasure]:
-    """Erase a person wherever they are known; a receipt for each contact. A second time there is nothing to do."""
+    """Erase a person wherever they are known. Return a receipt per contact; none if already erased."""
     processing.process_inbox()
     contact = Contact.objects.get(pk=contact_id)
     receipts = [_erase_contact(one.pk, by=by) for one in find_same_person(contact)]
@@ -92,7 +93,7 @@ def erase_person(contact_id: int, *, by: Any) -> list[Erasure]:
 @transaction.atomic
 def _erase_contact(contact_id: int, *, by: Any) -> Erasure | None:
     chats = Conversation.objects.filter(contact=contact_id)
-    # A message that comes in takes the contact first, then the chat; in another order the two would end in a deadlock.
+    # Lock the contact before the chat, as inbound messages do, to avoid a deadlock.
     contact = Contact.objects.select_for_update(no_key=True).get(pk=contact_id)
     if contact.erased_at:
         return None
@@ -146,20 +147,20 @@ def _erase_contact(contact_id: int, *, by: Any) -> Erasure | None:
 
 
 def _match_corrections(contact: Contact) -> Q:
-    """Corrections that wait for a message name their contact as the provider does."""
+    """Match pending corrections by the contact's IDs at the provider."""
     ids = {"external_id": contact.external_id, "user_id": contact.user_id}
     return reduce(or_, (Q(**{f"contact__{name}": value}) for name, value in ids.items() if value), Q(pk__in=[]))
 
 
 def _erase_merges(contact: Contact) -> None:
-    """What a merge kept for its undo names the person; an erased one is not divided any more."""
+    """Erase what merges keep for undoing them. An erased person's merge can no longer be undone."""
     merges = ContactMerge.objects.filter(Q(source=contact) | Q(target=contact))
     MergedConversation.objects.filter(merge__in=merges).update(row={}, rows={}, before={}, helpdesk_chat_id=None)
     merges.update(before={})
 
 
 def _close_conversations(chats: QuerySet[Conversation], *, by: Any) -> None:
-    """Nobody can be answered any more: no window counts down, none is missed, no request waits for us."""
+    """Close windows and requests: nobody can be answered any more."""
     now = service_window.database_now()
     unexpired = Q(state=ServiceWindow.State.OPEN) | Q(expires_at__gt=now)
     ServiceWindow.objects.filter(unexpired, conversation__in=chats, opened_at__lt=now).update(
@@ -171,7 +172,7 @@ def _close_conversations(chats: QuerySet[Conversation], *, by: Any) -> None:
 
 
 def list_identifiers(contact: Contact) -> list[str]:
-    """By what a person is found in what came from outside."""
+    """Return the strings that identify a person in data from outside."""
     return [
         trace
         for trace in (
@@ -183,7 +184,7 @@ def list_identifiers(contact: Contact) -> list[str]:
 
 
 def _erase_deliveries(chats: QuerySet[Conversation]) -> int:
-    """What was queued is not sent; what a call under way brings back is written down nowhere: its lease is gone."""
+    """Cancel queued deliveries and clear contents. Clearing the lease discards results of running calls."""
     deliveries = Delivery.objects.filter(conversation__in=chats)
     Attempt.objects.filter(delivery__in=deliveries).exclude(answer="").update(answer="")
     deliveries.filter(state__in=[*Delivery.UNFINISHED, Delivery.State.DEAD, Delivery.State.UNKNOWN]).update(
@@ -227,7 +228,7 @@ def _delete_from_disk(paths: Iterable[str], *, chat_id: int) -> None:
 
 
 def _leave_to_pruning(path: str, *, chat_id: int) -> None:
-    """Keep the path of a file that could not be deleted as an expired upload: pruning tries again."""
+    """Keep the path of a file that could not be deleted as an expired upload, so that pruning tries again."""
     name, now = PurePosixPath(path).name, service_window.database_now()
     Upload.objects.create(conversation_id=chat_id, file=path, name=name, mime="", size=0, expires_at=now)
 
@@ -241,7 +242,7 @@ def _erase_held_replies(chats: QuerySet[Conversation]) -> int:
 
 
 def _erase_raw_requests(contact: Contact, chats: QuerySet[Conversation]) -> int:
-    """Stored requests that name the person are emptied. Others named in the same request were processed long ago."""
+    """Empty stored requests that name the person."""
     needles = sorted({needle for trace in list_identifiers(contact) for needle in _list_encodings(trace)})
     if not needles:
         return 0
@@ -257,7 +258,7 @@ def _erase_raw_requests(contact: Contact, chats: QuerySet[Conversation]) -> int:
 
 
 def _erase_helpdesk_requests(chats: QuerySet[Conversation]) -> int:
-    """An outside helpdesk names a chat by its own numbers, and the person often not at all."""
+    """Empty stored helpdesk requests: they name a chat by the helpdesk's IDs, and often not the person."""
     links = HelpdeskChat.objects.filter(conversation__in=chats)
     rows = links.values_list("chat_id", "client_id", "ticket_id")
     numbers = Ticket.objects.filter(conversation__in=chats).values_list("external_id", flat=True)
@@ -278,7 +279,7 @@ def _erase_helpdesk_requests(chats: QuerySet[Conversation]) -> int:
 
 
 def _list_encodings(trace: str) -> list[bytes]:
-    """As it stands in JSON, in escaped JSON and in a form."""
+    """Return an identifier as it appears in JSON, in escaped JSON and in a form."""
     plain = [json.dumps(trace, ensure_ascii=False), json.dumps(trace)]
     if len(trace) < MIN_UNQUOTED_LENGTH:
         return [spelling.encode() for spelling in plain]
@@ -286,7 +287,7 @@ def _list_encodings(trace: str) -> list[bytes]:
 
 
 def _erase_idempotency_keys(chats: QuerySet[Conversation]) -> None:
-    """Kept answers to calls about these chats."""
+    """Delete stored API responses about these chats."""
     for pk in chats.values_list("pk", flat=True):
         IdempotencyKey.objects.filter(owner__startswith=f"chat {pk}/").delete()
         with connection.cursor() as cursor:
@@ -297,7 +298,7 @@ def _erase_idempotency_keys(chats: QuerySet[Conversation]) -> None:
 
 
 def _erase_admin_log(contact: Contact, chats: QuerySet[Conversation]) -> None:
-    """The admin's own log names what was changed by its name."""
+    """Remove the person from the admin log, which contains object names."""
     LogEntry.objects.filter(
         content_type__app_label="bridge", content_type__model="contact", object_id=contact.pk
     ).update(object_repr=f"№ {contact.pk}", change_message="")

@@ -1,6 +1,6 @@
-"""What beat calls for: windows that run out, heartbeats, and rows that have been kept long enough.
+"""Periodic jobs: expiring windows, heartbeats, and deletion of rows past their retention.
 
-Everything here may run twice at once and at any time: the work is claimed row by row in the database.
+All of these may run concurrently: work is claimed row by row in the database.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from channels_setup.failing_items import FailingItems
 PRUNE_BATCH = 1_000
 PRUNED_TABLES = FailingItems("prune")
 
-# Table, its age column, what may go, the setting with its days.
+# Table, age column, condition, setting with the days.
 RETENTION = (
     ("axes_accessattempt", "attempt_time", "TRUE", "EVENT_RETENTION_DAYS"),
     ("axes_accessfailurelog", "attempt_time", "TRUE", "EVENT_RETENTION_DAYS"),
@@ -48,24 +48,27 @@ RETENTION = (
 
 
 def expire_windows() -> int:
-    """Shut every window that is due, batch after batch, and take back what waited for them."""
-    shut = 0
+    """Close all expired windows in batches, and cancel their pending replies. Return how many."""
+    closed = 0
     while batch := _expire_batch():
-        shut += batch
-    return shut
+        closed += batch
+    return closed
 
 
 @transaction.atomic
 def _expire_batch() -> int:
-    """Both or neither: no kill between them keeps an operator from the word, and no client's new message comes between
-    them to have taken back what may go out again."""
+    """Expire windows and cancel their pending replies in one transaction.
+
+    A crash in between would skip the operator's notice, and a new client message could cancel a reply that may be sent
+    again.
+    """
     conversation_ids = service_window.expire_batch()
     results.cancel_after_windows_closed(conversation_ids)
     return len(conversation_ids)
 
 
 def record_heartbeat(name: str) -> None:
-    """Write down that the part ``name`` works: it got as far as this line."""
+    """Record that the component `name` works."""
     with connection.cursor() as cursor:
         cursor.execute(
             """INSERT INTO bridge_heartbeat (name, at) VALUES (%s, clock_timestamp())
@@ -78,7 +81,7 @@ _last_heartbeats: dict[str, float] = {}
 
 
 def record_heartbeat_throttled(name: str, *, every: float = 10.0) -> None:
-    """``record_heartbeat``, but not at every turn of a busy task."""
+    """Record a heartbeat at most once per `every` seconds."""
     now = time.monotonic()
     if now - _last_heartbeats.get(name, -every) >= every:
         _last_heartbeats[name] = now
@@ -86,13 +89,13 @@ def record_heartbeat_throttled(name: str, *, every: float = 10.0) -> None:
 
 
 def get_heartbeat_ages() -> dict[str, float]:
-    """Part -> seconds since it last showed that it works, by the database's clock."""
+    """Return component → seconds since its last heartbeat, by the database's clock."""
     now = service_window.database_now()
     return {row.name: (now - row.at).total_seconds() for row in Heartbeat.objects.all()}
 
 
 def prune_expired_rows() -> int:
-    """Delete what is past its retention, in small batches by age; how many rows went."""
+    """Delete rows past their retention in small batches. Return how many."""
     gone = 0
     for table, column, condition, setting in RETENTION:
         with PRUNED_TABLES.isolate(table):

@@ -1,8 +1,8 @@
-"""Reconciliation: messages on which the two sides disagree are found, shown, and settled when they agree again.
+"""Reconciliation: find, show and settle messages on which the two sides disagree.
 
-What the operator sees (the message) and what went over the wire (the delivery, the provider's statuses) are written
-down by different stations at different times. Each kind of disagreement is one question to the database; what answers
-it and is not known yet becomes a ``Mismatch``, and a known one that no longer answers it is over.
+A message's status (what the operator sees) and its delivery and provider statuses are recorded by different steps at
+different times. Each kind of mismatch is one query; new matches become a `Mismatch`, and one that no longer matches is
+settled.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from bridge.models import Delivery, Message, Mismatch, StrayStatus
 from channels_setup.failing_items import FailingItems
 from channels_setup.models import ApiChannel, ChannelState
 
-SEARCH_INTERVAL = timedelta(days=8)  # new disagreements are looked for among messages no older than this
-MAX_MISMATCH_AGE = timedelta(days=30)  # one that stands for so long is history
-SETTLING_TIME = timedelta(minutes=10)  # what one transaction writes must be seen whole by then
+SEARCH_INTERVAL = timedelta(days=8)  # age of messages that are searched for mismatches
+MAX_MISMATCH_AGE = timedelta(days=30)  # older mismatches are settled
+SETTLING_TIME = timedelta(minutes=10)  # time for running transactions to finish
 STRAY_AGE = timedelta(days=7)
-MAX_NEW_MISMATCHES = 1_000  # new ones of a kind in one run; the next run goes on
+MAX_NEW_MISMATCHES = 1_000  # new mismatches per kind and run
 
 RECONCILIATION_STEPS = FailingItems("reconcile")
 Kind = Mismatch.Kind
@@ -34,7 +34,7 @@ ARRIVED = (Status.DELIVERED, Status.READ)
 
 
 def reconcile_messages() -> int:
-    """Look at both sides, settle what agrees, note what does not; how many mismatches stand."""
+    """Find new mismatches and settle resolved ones. Return how many are open."""
     now = service_window.database_now()
     with RECONCILIATION_STEPS.isolate("proof"):
         _apply_proof()
@@ -49,7 +49,7 @@ def reconcile_messages() -> int:
 
 
 def _apply_proof() -> None:
-    """The provider says that it arrived: then the delivery that we gave up, or doubted, was made."""
+    """Mark dead or unknown deliveries as delivered if the provider reports that the message arrived."""
     proven = Delivery.objects.filter(
         state__in=[Delivery.State.DEAD, Delivery.State.UNKNOWN],
         kind=Delivery.Kind.MESSAGE,
@@ -64,7 +64,7 @@ def _build_mismatch_queries(now: datetime) -> dict[str, QuerySet[Message]]:
     carried = Delivery.objects.filter(message=OuterRef("pk"), kind=Delivery.Kind.MESSAGE)
     not_out = ours.filter(status__in=[Status.PENDING, Status.SENDING])
     return {
-        # A paused channel holds its messages because somebody said so.
+        # A paused channel holds its messages on purpose.
         Kind.NOT_SENT: not_out.filter(Exists(carried), created_at__lte=now - patience).exclude(
             api_channel__state=ChannelState.PAUSED
         ),
@@ -80,7 +80,7 @@ def _build_mismatch_queries(now: datetime) -> dict[str, QuerySet[Message]]:
 
 
 def _find_reporting_channels(ours: QuerySet[Message], *, now: datetime) -> list[int]:
-    """Channels whose provider reports statuses and has been seen to: silence says something only there."""
+    """Return channels whose provider reports statuses and has done so: only there is a missing status meaningful."""
     able = [channel for channel in ApiChannel.objects.all() if channel.provider.reports_status]
     seen = ours.filter(status__in=ARRIVED, created_at__gte=now - SEARCH_INTERVAL)
     return [channel.pk for channel in able if seen.filter(api_channel=channel).exists()]
@@ -109,7 +109,7 @@ def _record_mismatched_messages(kind: str, found: QuerySet[Message]) -> None:
 
 
 def _reconcile_strays(now: datetime) -> None:
-    """Statuses that waited a week for their message."""
+    """Record statuses that have waited a week for their message."""
     old = StrayStatus.objects.filter(received_at__lte=now - STRAY_AGE)
     standing = Mismatch.objects.filter(kind=Kind.STRAY, settled_at=None)
     standing.exclude(stray__in=old.values("pk")).update(settled_at=timezone.now())
@@ -128,11 +128,11 @@ def _reconcile_strays(now: datetime) -> None:
 
 @transaction.atomic
 def _save_mismatches(rows: Iterable[Mismatch]) -> None:
-    Mismatch.objects.bulk_create(rows, ignore_conflicts=True)  # two at once: one of them notes it
+    Mismatch.objects.bulk_create(rows, ignore_conflicts=True)  # of two concurrent runs, one records it
 
 
 def _update_alerts() -> None:
-    """An alert for each channel: one for silence, one for all the rest, settled with the last mismatch."""
+    """Raise or settle two alerts per channel: missing statuses, and all other mismatches."""
     silent = Q(kind=Kind.UNCONFIRMED)
     for alert, which in ((alerts.Kind.UNCONFIRMED, silent), (alerts.Kind.MISMATCH, ~silent)):
         rows = Mismatch.objects.filter(which, settled_at=None).order_by()

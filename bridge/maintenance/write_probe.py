@@ -1,8 +1,8 @@
-"""A probe of whether the database takes messages: asked by /health/ready.
+"""Write probe for /health/ready: does the database accept messages?
 
-Reading may work while writing does not: a full disk, a read-only server, a missing table, a lost right. So a row is
-written. It fills a page of its own and no row is updated or deleted, so each probe needs new space, as messages do.
-The table is emptied when it has grown to a few megabytes.
+Reading may work while writing does not: a full disk, a read-only server, a missing table or privilege. The probe
+inserts a row that fills a page of its own, and never updates or deletes one, so each probe needs new space, as messages
+do. The table is emptied when it has grown to a few megabytes.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from django.db import DatabaseError, connection, transaction
 
 from bridge.models import WriteProbe
 
-PROBE_INTERVAL = 5.0  # seconds; asking more often costs nothing
+PROBE_INTERVAL = 5.0  # seconds between probes
 LOCK_TIMEOUT = "2s"
 MAX_TABLE_BYTES = 4 * 1024 * 1024
 ROW_BYTES = 7_500  # of a page's 8,192, and stored plainly: no two rows share a page
@@ -24,7 +24,7 @@ MISSING_TABLES_SQL = """
 SELECT name FROM unnest(%s::text[]) AS name
 WHERE to_regclass(quote_ident(name)) IS NULL OR NOT has_table_privilege(to_regclass(quote_ident(name)), 'INSERT')
 """
-# Sessions that stand already go on writing; whatever connects from now on cannot.
+# Open sessions can still write; new connections cannot.
 READ_ONLY_SQL = """
 SELECT EXISTS (
     SELECT FROM pg_db_role_setting s
@@ -45,7 +45,7 @@ _problem = ""
 
 
 def check_writable() -> None:
-    """Raise CannotWrite if messages would be refused. Asks the database every few seconds at most."""
+    """Raise CannotWrite if messages would be refused. Probes the database at most every PROBE_INTERVAL seconds."""
     global _probed_at, _problem
     with _lock:
         if time.monotonic() - _probed_at >= PROBE_INTERVAL:
@@ -56,13 +56,13 @@ def check_writable() -> None:
 
 
 def reset_write_check() -> None:
-    """Ask the database again at the next check."""
+    """Probe the database again at the next check."""
     global _probed_at
     _probed_at = float("-inf")
 
 
 def _probe_database() -> str:
-    """Write a row; return what went wrong."""
+    """Write a row. Return what went wrong, or ""."""
     try:
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute("SELECT set_config('lock_timeout', %s, true)", [LOCK_TIMEOUT])
@@ -80,7 +80,7 @@ def _probe_database() -> str:
 
 
 def _list_written_tables() -> list[str]:
-    """The tables that a message is written to on its way, in either direction."""
+    """Return the tables that must be writable."""
     return sorted({model._meta.db_table for model in apps.get_app_config("bridge").get_models()})
 
 

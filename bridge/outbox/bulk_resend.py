@@ -1,9 +1,9 @@
-"""Many dead letters at one word: all of a filter, since a time. Counted before, done in batches, each with its lineage.
+"""Bulk resend or discard of dead letters that match a filter.
 
-Only what would get on is sent again: what would come back (the window has closed since, the template sleeps) is left
-where it is and counted; what may have been sent already goes only where that was ticked. Judged batch by batch, at
-the moment it is done. A batch is one transaction with the bulk action's row locked: two workers share no batch, and a
-worker that dies leaves nothing half done.
+Shows counts first, runs in batches, records every decision. Only deliveries that can succeed now are resent; those with
+a closed window or a paused template are skipped and counted. Deliveries that may have been sent are included only if
+the admin ticked that. A batch is one transaction with the bulk action's row locked, so two workers never share a batch
+and a crash leaves nothing half done.
 """
 
 from __future__ import annotations
@@ -25,14 +25,16 @@ from channels_setup.failing_items import FailingItems
 from . import resend
 
 BATCH = 200
-PREVIEW_LIMIT = 10_000  # a forecast looks at no more: beyond that it says so
+PREVIEW_LIMIT = 10_000  # a preview counts no more rows than this, and says so
 RUN_SECONDS = 20.0
 BULK_JOBS = FailingItems("bulk resend")
 
 
 @dataclass(frozen=True, kw_only=True)
 class DeadLetterFilter:
-    """Which dead letters are meant. ``since`` is an ISO time: made then or later. ``ids`` where they were ticked."""
+    """Which dead letters to act on. `since` and `until` are ISO times of creation; `ids` are the ticked rows, or
+    None.
+    """
 
     states: tuple[str, ...] = resend.UNRESOLVED_STATES
     api_channel: int | None = None
@@ -64,17 +66,18 @@ class DeadLetterFilter:
 
 @dataclass(frozen=True, kw_only=True)
 class BulkPreview:
-    """What a word would come to now: code of the catalogue (empty: goes out) -> how many."""
+    """What a bulk action would do now: outcome code (empty: it would be sent) → count."""
 
     counts: Mapping[str, int]
     looked_at: int
-    is_all: bool  # else there are more than were looked at
+    is_all: bool  # False if there are more rows than were counted
 
     def goes(self, *, unknown_too: bool) -> int:
         return sum(count for code, count in self.counts.items() if _will_be_resent(code, unknown_too=unknown_too))
 
 
 def preview_bulk_action(chosen: DeadLetterFilter) -> BulkPreview:
+    """Count what resending the matching dead letters would do, up to PREVIEW_LIMIT rows."""
     counts: Counter[str] = Counter()
     looked_at, is_all = 0, True
     for batch in _iterate_batches(chosen.rows()):
@@ -98,7 +101,7 @@ def _will_be_resent(code: str, *, unknown_too: bool) -> bool:
 
 
 def start_bulk_action(chosen: DeadLetterFilter, *, what: str, by: Any) -> BulkAction:
-    """Write the word down. What comes into trouble later is not meant."""
+    """Store a bulk action. Deliveries that fail later are not included."""
     newest = chosen.rows().order_by("-pk").values_list("pk", flat=True).first() or 0
     return BulkAction.objects.create(
         what=what, chosen=asdict(chosen), by=by, total=chosen.rows().order_by().count(), last=newest
@@ -106,7 +109,7 @@ def start_bulk_action(chosen: DeadLetterFilter, *, what: str, by: Any) -> BulkAc
 
 
 def run_bulk_actions(*, seconds: float = RUN_SECONDS, only: int | None = None) -> int:
-    """Batch after batch until nothing is left or the time is up; how many deliveries had their turn."""
+    """Run batches until nothing is left or the time is over. Return how many deliveries were handled."""
     until, done = time.monotonic() + seconds, 0
     while time.monotonic() < until:
         had = _run_batch(only) if only is not None else _run_next_batch()
@@ -128,7 +131,7 @@ def _run_next_batch() -> int | None:
 
 @transaction.atomic
 def _run_batch(job_id: int) -> int | None:
-    """One batch of this bulk action; None where it is finished or somebody else is at it."""
+    """Run one batch of this bulk action. Return None if it is finished or another worker holds it."""
     waiting = BulkAction.objects.select_for_update(skip_locked=True, no_key=True).filter(finished_at=None)
     job = waiting.filter(pk=job_id).first()
     if job is None:

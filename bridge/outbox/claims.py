@@ -1,8 +1,8 @@
-"""Which deliveries are due: claimed in one statement, under a lease.
+"""Claiming of due deliveries in one statement, under a lease.
 
-Of each conversation, destination and kind only the oldest unfinished delivery is due; a destination has at most so many
-calls in flight, and none while it rests, is at its own limit, or is down and has its probe; rows that somebody else is
-claiming are skipped.
+Only the oldest unfinished delivery of each conversation, destination and kind is due. A destination has a limited
+number of running calls; none while it is paused or at its rate limit, and one probe while its circuit breaker is open.
+Rows that another worker is claiming are skipped.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from channels_setup.models import ApiChannel
 
 from .results import ClaimedDelivery
 
-LEASE_SECONDS = 60  # longer than any call may last (outgoing.DEADLINE_SECONDS)
-IN_FLIGHT = 64  # calls to one destination at once, all workers together
-MAX_WORKER_CRASHES = 2  # tries that were cut off before a delivery is a suspect
+LEASE_SECONDS = 60  # longer than any call may take
+IN_FLIGHT = 64  # concurrent calls to one destination, all workers together
+MAX_WORKER_CRASHES = 2  # interrupted attempts after which a delivery is a poison message
 
-# Destination by destination, so that a long queue before one never hides what is due for another; each gives at most
-# its fair share of the places asked for, and one probe at a time while its breaker is open. The first of a line is the
-# minimum, not the one with "no older one": that is one look into the index, whatever the planner believes of a table
-# that has grown since it was last analysed (an anti-join read the whole backlog for each row). The clock is asked once,
-# in a SELECT of its own: an index takes no bound that may change while it is read, and all that waits for its next try
-# hours from now would be read instead. Whether a destination has anything due its earliest row says, which is one look;
-# an EXISTS is sought in the table itself where it is believed to be common, and reads all of it when it is not.
+# Each destination is claimed separately, so that a long queue for one never hides another's. Each gives at most
+# its fair share of `limit`, and one probe at a time while its circuit breaker is open. The head of a queue is the
+# minimum ID, not the row without an older one: one index lookup, whatever the planner estimates for a table
+# that has grown since its last ANALYZE (an anti-join read the whole backlog for each row). The clock is read once,
+# in a SELECT of its own: a volatile bound cannot be used in an index scan, and every delivery waiting for a retry
+# hours from now would be read. The earliest row shows whether a destination has anything due: one index lookup,
+# while an EXISTS may scan the whole table when the planner expects many matches.
 CLAIM_SQL = f"""
 WITH probe AS ({circuit_breaker.PROBE_SQL}), destination AS (
     SELECT c.id, least(
@@ -51,7 +51,7 @@ WITH probe AS ({circuit_breaker.PROBE_SQL}), destination AS (
         SELECT d.id, d.state AS was FROM bridge_delivery d
         WHERE d.api_channel_id = destination.id AND d.chat_channel_id IS NULL
           AND d.state IN ('pending', 'sending') AND d.next_attempt_at <= (SELECT clock_timestamp())
-          AND (d.state = 'sending' AND d.attempts - d.attempts_before >= %(deaths)s) = %(suspects)s
+          AND (d.state = 'sending' AND d.attempts - d.attempts_before >= %(deaths)s) = %(poison)s
           AND d.id = (
               SELECT min(line.id) FROM bridge_delivery line
               WHERE line.api_channel_id = d.api_channel_id AND line.conversation_id = d.conversation_id
@@ -69,7 +69,7 @@ RETURNING d.*, due.was
 """
 
 
-# Asked first: to plan the claim costs PostgreSQL ten times what these do, and most looks find nothing.
+# Checked first: planning the claim costs ten times as much, and most runs find nothing due.
 ANY_DUE_SQL = """
 SELECT EXISTS (SELECT 1 FROM channels_setup_apichannel c WHERE c.state <> 'paused' AND clock_timestamp() >= (
     SELECT min(d.next_attempt_at) FROM bridge_delivery d
@@ -82,9 +82,9 @@ SELECT EXISTS (SELECT 1 FROM bridge_delivery
 """
 
 
-def claim_deliveries(token: uuid.UUID, *, limit: int, suspects: bool = False) -> list[ClaimedDelivery]:
-    """Lease up to ``limit`` due deliveries under ``token``: suspects, or all others. Committed before it returns."""
-    if limit <= 0 or not _has_any(ANY_POISON_SQL if suspects else ANY_DUE_SQL):
+def claim_deliveries(token: uuid.UUID, *, limit: int, poison: bool = False) -> list[ClaimedDelivery]:
+    """Lease up to `limit` due deliveries under `token`: poison messages, or all others. Commits before it returns."""
+    if limit <= 0 or not _has_any(ANY_POISON_SQL if poison else ANY_DUE_SQL):
         return []
     values: dict[str, Any] = {"in_flight": IN_FLIGHT, "limit": limit, "token": token, "lease": LEASE_SECONDS}
     values |= {
@@ -92,11 +92,11 @@ def claim_deliveries(token: uuid.UUID, *, limit: int, suspects: bool = False) ->
         "forgotten": rate_limits.BUCKET_IDLE_SECONDS,
         "probe_seconds": circuit_breaker.PROBE_SECONDS,
     }
-    # A suspect is no probe: its failure would say nothing of the destination.
-    values |= {"suspects": suspects, "probes": not suspects}
+    # A poison message is no probe: its failure says nothing about the destination.
+    values |= {"poison": poison, "probes": not poison}
     rows: list[Any] = sorted(
         Delivery.objects.raw(CLAIM_SQL, values), key=lambda row: row.pk
-    )  # each with its state before
+    )  # each with its previous state
     channels = ApiChannel.objects.in_bulk({row.api_channel_id for row in rows})
     sent = {row.message_id for row in rows if row.kind == Delivery.Kind.MESSAGE and row.message_id}
     messages = Message.objects.in_bulk(sent) if sent else {}

@@ -1,9 +1,9 @@
-"""Station 5: hand due deliveries over, record the attempt, plan the retry.
+"""Sending of due deliveries: claim, check again, call, save the result.
 
-What is due is claimed under a lease (``claims``); the calls are made outside of any transaction, by threads; results
-are written back only under one's own lease token (``results``). A worker that dies leaves its rows to the lease, and
-beat to the sweep. A row over which workers died twice is a suspect: it is tried alone, so that it takes no others with
-it, and given up after its timetable.
+`claims` claims deliveries under a lease. Threads make the calls outside of any transaction, and `results` saves each
+result only while its lease is still valid. If a worker dies, the lease expires and the periodic task claims the
+delivery again. A delivery over which workers crashed twice is a poison message: it is sent alone, and given up after
+its last attempt.
 """
 
 from __future__ import annotations
@@ -54,20 +54,20 @@ from .results import AttemptResult, ClaimedDelivery
 
 logger = logging.getLogger(__name__)
 
-THREADS = 96  # calls at once of one worker process: more than one destination may have
-RUN_SECONDS = 20.0  # a task stops claiming after this and leaves the rest to the next
-RESULT_BATCH_SECONDS = 0.004  # results that come in so close together are written down in one transaction
-POLL_SECONDS = 0.05  # a call that takes longer is slow: while only such are under way, look so often for others' work
-LONGEST_LIMIT_WAIT = 1.5  # a limit that frees a call so soon is waited for; else beat's sweep comes as soon
-POISON_SECONDS = 5.0  # of a run, at most so long for suspects (and the call that is under way then)
+THREADS = 96  # concurrent calls of one worker process; more than one destination may use
+RUN_SECONDS = 20.0  # a run stops claiming after this; the next run continues
+RESULT_BATCH_SECONDS = 0.004  # results that arrive within this time are saved in one transaction
+POLL_SECONDS = 0.05  # while only slow calls run, look for new deliveries this often
+LONGEST_LIMIT_WAIT = 1.5  # wait for a rate limit at most this long; the periodic task covers longer waits
+POISON_SECONDS = 5.0  # longest share of a run for poison messages, plus the last call
 
 
 @contextmanager
 def acquire_run_slot(worker: str) -> Iterator[bool]:
-    """Whether one more run may start at this worker: at most all of its processes but one hand over at a time.
+    """Yield whether this worker may start one more run. All of its processes but one may send at a time.
 
-    So what comes in is worked off even while every call that goes out hangs until its deadline. The place is a lock
-    of the database's session: a process that dies gives it back.
+    The remaining process handles incoming events even while every outgoing call hangs. The slot is a session lock in
+    PostgreSQL, so a process that dies releases it.
     """
     number = next((number for number in _slot_numbers(worker) if try_acquire(LockSpace.OUTBOX, number)), None)
     try:
@@ -82,18 +82,18 @@ def _slot_numbers(worker: str) -> list[int]:
     return [first + number for number in range(max(settings.WORKER_CONCURRENCY - 1, 1))]
 
 
-# As read in this run, with the time of the channel's last failure then: after a failure they are read anew, so that
-# what an admin has mended (a token that ran out) is not tried with the old settings once more.
+# Channel ID → (time of the channel's last failure, settings). Settings are read again after a failure, so that a new
+# access token takes effect at once.
 AccountCache = dict[int, tuple[datetime | None, Account]]
-PreparedDelivery = tuple[ClaimedDelivery, Account, str]  # with the provider's id of a file that it has
+PreparedDelivery = tuple[ClaimedDelivery, Account, str]  # the last item: the provider's ID of an uploaded file, or ""
 
 
 def send_due_deliveries() -> int:
-    """Hand over until nothing is due or the time is up; how many tries were made.
+    """Send until nothing is due or RUN_SECONDS are over. Return the number of attempts.
 
-    A slow destination keeps its own calls waiting and nobody else's: as each call ends, more is claimed. Where no more
-    can be claimed, the calls under way are waited for and written down before anybody hears of it. The doorbell is
-    answered only before one idles or leaves: what is committed while somebody is at it need not call another.
+    New deliveries are claimed as each call ends, so a slow destination delays only its own. If claiming fails, running
+    calls are finished and saved before the error is raised. The wake-up flag is cleared only before the run waits or
+    ends: a commit during a busy run needs no other worker.
     """
     token = uuid.uuid4()
     until = time.monotonic() + RUN_SECONDS
@@ -114,14 +114,14 @@ def send_due_deliveries() -> int:
             if not running:
                 if broken is not None:
                     raise broken
-                if not has_answered:  # once more: what came meanwhile has called nobody
+                if not has_answered:  # look once more: commits since the last look woke no worker
                     wakeups.clear_notification(wakeups.OUTBOUND)
                     has_answered = True
                     continue
                 if _wait_for_rate_limit(until):
                     continue
                 if time.monotonic() >= until:
-                    wakeups.notify_workers(wakeups.OUTBOUND)  # whoever comes next goes on
+                    wakeups.notify_workers(wakeups.OUTBOUND)  # the next run continues
                 return made
             done, running = wait(running, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
             if done and running:
@@ -129,7 +129,7 @@ def send_due_deliveries() -> int:
                 done |= more
             if done:
                 results.save_results([future.result() for future in done], token)
-            elif not is_slow:  # whoever comes now need not wait for these; and no result waits for the broker
+            elif not is_slow:  # let new work wake another worker; off-thread, so a slow broker delays no result
                 _get_thread_pool().submit(wakeups.clear_notification, wakeups.OUTBOUND)
                 is_slow = True
             made += len(done)
@@ -139,12 +139,12 @@ def send_due_deliveries() -> int:
 
 @cache
 def _get_thread_pool() -> ThreadPoolExecutor:
-    """This process's, for good: starting them anew for each run cost more than the calls."""
-    return ThreadPoolExecutor(max_workers=THREADS + 1, thread_name_prefix="outbox")  # and one for the doorbell
+    """Return the process-wide thread pool. Starting threads for each run costs more than the calls."""
+    return ThreadPoolExecutor(max_workers=THREADS + 1, thread_name_prefix="outbox")  # and one for clearing the wake-up
 
 
 def _claim_prepared(token: uuid.UUID, accounts: AccountCache, *, limit: int) -> list[PreparedDelivery]:
-    """Claimed, admitted, and with all that the call needs."""
+    """Claim deliveries, check them, and load what their calls need."""
     claimed = claim_deliveries(token, limit=limit)
     try:
         try:
@@ -152,7 +152,9 @@ def _claim_prepared(token: uuid.UUID, accounts: AccountCache, *, limit: int) -> 
         except Error:
             raise
         except Exception:
-            logger.warning("claim not prepared together, each by itself", extra={"count": len(claimed)})
+            logger.warning(
+                "claim not prepared as a batch, preparing each delivery alone", extra={"count": len(claimed)}
+            )
         return [ready for item in claimed for ready in _prepare_one(item, token, accounts)]
     except Exception:
         _release_claims(claimed, token)
@@ -166,9 +168,9 @@ def _prepare(claimed: Sequence[ClaimedDelivery], token: uuid.UUID, accounts: Acc
 
 
 def _prepare_one(item: ClaimedDelivery, token: uuid.UUID, accounts: AccountCache) -> list[PreparedDelivery]:
-    """Prepare one delivery; one that cannot be prepared is a failed try, and no other's."""
+    """Prepare one delivery. A failure counts as a failed attempt of this delivery only."""
     ours = Delivery.objects.filter(pk=item.delivery.pk, lease_token=token, state=Delivery.State.SENDING)
-    if not ours.exists():  # settled, or put back, before another one of the claim failed
+    if not ours.exists():  # already settled or released before another delivery failed
         return []
     try:
         return _prepare([item], token, accounts)
@@ -183,14 +185,14 @@ def _save_preparation_failure(item: ClaimedDelivery, token: uuid.UUID) -> None:
     logger.exception("delivery not prepared", extra={"delivery": item.delivery.pk})
     why, outcome = traceback.format_exc(limit=-3), Outcome(verdict=RETRY, reason="internal_error")
     if item.interrupted and not results.can_retry_unknown(item.delivery):
-        outcome = Outcome(verdict=UNKNOWN, reason="outcome_unknown")  # the try before may have sent it
+        outcome = Outcome(verdict=UNKNOWN, reason="outcome_unknown")  # the interrupted attempt may have sent it
     results.save_results(
         [AttemptResult(claimed=item, outcome=outcome, started_at=timezone.now(), duration_ms=0, answer=why)], token
     )
 
 
 def _release_claims(claimed: Sequence[ClaimedDelivery], token: uuid.UUID) -> None:
-    """Nothing was called for these: left to their lease, they would look as if it had been."""
+    """Release deliveries whose call was not made, so that they do not look like interrupted attempts."""
     untried = [item.delivery.pk for item in claimed if not item.interrupted]
     ours = Delivery.objects.filter(pk__in=untried, lease_token=token, state=Delivery.State.SENDING)
 
@@ -201,11 +203,11 @@ def _release_claims(claimed: Sequence[ClaimedDelivery], token: uuid.UUID) -> Non
     try:
         results.retry_db_errors(give_back)
     except Error:
-        logger.warning("claim not given back", extra={"count": len(untried)})
+        logger.warning("claim not released", extra={"count": len(untried)})
 
 
 def _wait_for_rate_limit(until: float) -> bool:
-    """Sleep until a channel that keeps to its own limit may go on, where that is soon. False where none is."""
+    """Sleep until a rate-limited channel may send again. Return False if none is free soon."""
     seconds = rate_limits.get_seconds_until_free()
     if seconds is None or seconds > LONGEST_LIMIT_WAIT or time.monotonic() + seconds >= until:
         return False
@@ -214,9 +216,9 @@ def _wait_for_rate_limit(until: float) -> bool:
 
 
 def _send_poison_messages(token: uuid.UUID, accounts: AccountCache) -> int:
-    """One after another, with nothing else under way in this process that could die with it."""
+    """Send poison messages one at a time, with no other call running in this process."""
     until, made = time.monotonic() + POISON_SECONDS, 0
-    while time.monotonic() < until and (claimed := claim_deliveries(token, limit=1, suspects=True)):
+    while time.monotonic() < until and (claimed := claim_deliveries(token, limit=1, poison=True)):
         for item, account, file_id in [each for one in claimed for each in _prepare_one(one, token, accounts)]:
             results.save_results([attempt_delivery(item, account, file_id=file_id)], token)
             made += 1
@@ -224,7 +226,7 @@ def _send_poison_messages(token: uuid.UUID, accounts: AccountCache) -> int:
 
 
 def _get_account(accounts: AccountCache, delivery: Delivery) -> Account:
-    """Channel settings are read once a run: a change takes effect within RUN_SECONDS."""
+    """Return the channel's settings, read once per run. A change takes effect within RUN_SECONDS."""
     channel = delivery.api_channel
     failed_at, account = accounts.get(channel.pk, (None, None))
     if account is None or failed_at != channel.last_error_at:
@@ -237,10 +239,9 @@ def _get_account(accounts: AccountCache, delivery: Delivery) -> Account:
 
 
 def _admit(claimed: Sequence[ClaimedDelivery], token: uuid.UUID, accounts: AccountCache) -> list[ClaimedDelivery]:
-    """Those that may go out now.
+    """Return the claimed deliveries that may be sent now.
 
-    The second look at the window, at the contact's number, at the template, at tries that were cut off, and last at
-    the channel's limits.
+    Checks the window, the contact's address, the template, interrupted attempts, and finally the rate limits.
     """
     if not claimed:
         return []
@@ -256,7 +257,7 @@ def _admit(claimed: Sequence[ClaimedDelivery], token: uuid.UUID, accounts: Accou
         not_sendable = templates.get(delivery.pk, {}).get("id") in asleep
         has_moved = delivery.pk in moved
         if item.interrupted and (too_late or not_sendable or has_moved or not results.can_retry_unknown(delivery)):
-            results.mark_delivery_unknown(delivery, token)  # what may have been sent is not taken back
+            results.mark_delivery_unknown(delivery, token)  # it may have been sent, so it cannot be canceled
         elif too_late:
             results.cancel_delivery(delivery.pk, token=token, reason="window_closed_before_sending")
         elif has_moved:
@@ -281,7 +282,7 @@ def _admit(claimed: Sequence[ClaimedDelivery], token: uuid.UUID, accounts: Accou
 def _collect_rate_requests(
     admitted: Sequence[ClaimedDelivery], token: uuid.UUID, accounts: AccountCache
 ) -> list[rate_limits.RateRequest]:
-    """With each the limits under which it stands. One whose settings cannot be read is a failed try, and no other's."""
+    """Pair each delivery with its rate limits. Unreadable channel settings fail that delivery only."""
     asked = []
     for item in admitted:
         try:
@@ -304,7 +305,9 @@ def _get_rates(delivery: Delivery, accounts: AccountCache) -> tuple[CallRate, ..
 
 
 def attempt_delivery(claimed: ClaimedDelivery, account: Account, *, file_id: str = "") -> AttemptResult:
-    """Make one call, in a thread: no database here, and nothing raised. ``file_id``: of a file that they have."""
+    """Make one call in a thread, without the database. Never raises. `file_id` is the provider's ID of an uploaded
+    file.
+    """
     started_at, started = timezone.now(), time.monotonic()
     answer: ApiResponse | None = None
     note = ""
@@ -336,7 +339,7 @@ def attempt_delivery(claimed: ClaimedDelivery, account: Account, *, file_id: str
 
 
 def _get_contact_rates(delivery: Delivery, account: Account) -> tuple[CallRate, ...]:
-    """The limits of this contact alone."""
+    """Return the rate limits of this contact only."""
     limits = delivery.api_channel.provider.call_rates(_build_request(delivery), account)
     return tuple(rate for rate in limits if not rate.whole_channel)
 
@@ -344,7 +347,9 @@ def _get_contact_rates(delivery: Delivery, account: Account) -> tuple[CallRate, 
 def _upload_file(
     delivery: Delivery, handed: DeliveryRequest, account: Account
 ) -> tuple[Outcome | None, DeliveryRequest, CachedUpload | None]:
-    """The file is given to the provider first, where it wants it so: why not, or what goes out then."""
+    """Upload the file to the provider if it wants files that way. Return a failure, or the request to send and the
+    upload.
+    """
     provider = delivery.api_channel.provider
     file = next(iter(handed.files), None)
     if delivery.kind == Delivery.Kind.EVENT or not provider.accepts_uploads or file is None:
@@ -373,7 +378,7 @@ def _call_destination(
     judge = provider.judge_event_response if delivery.kind == Delivery.Kind.EVENT else provider.judge_message_response
     try:
         return judge(answer), answer
-    except Exception:  # it went out: what they did with it is what nobody knows
+    except Exception:  # the request was sent, so the outcome is unknown
         logger.exception("answer not judged", extra={"delivery": delivery.pk})
         return Outcome(verdict=UNKNOWN, reason="outcome_unknown"), answer
 
@@ -403,9 +408,9 @@ def _build_request(delivery: Delivery, *, file_id: str = "") -> DeliveryRequest:
 
 
 def get_oldest_due_age(*, now: datetime) -> float:
-    """Seconds that the oldest due delivery has been waiting; 0 where none is.
+    """Return how many seconds the oldest due delivery has waited, or 0.
 
-    One that stands behind an older one of its conversation is not due, however long the older one takes.
+    A delivery behind an older one of the same conversation is not due.
     """
     ahead = Delivery.objects.filter(
         api_channel=OuterRef("api_channel"),

@@ -1,4 +1,4 @@
-"""Addresses of contacts at the moment of sending: a number may have changed since a message was queued."""
+"""Contacts' addresses at the moment of sending: a number may have changed since a message was queued."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from django.db import connection
 from bridge.conversations import contact_links
 from bridge.models import Contact, Conversation, Delivery
 
-# Plain SQL because every claim asks it.
+# Plain SQL, because it runs for every claim.
 ADDRESSES_SQL = "SELECT id, external_id, user_id, phone, moved_to_id IS NOT NULL FROM bridge_contact WHERE id = ANY(%s)"
 
 
 def refresh_addresses(deliveries: Sequence[Delivery]) -> set[int]:
-    """Put the contacts' present ids into claimed messages; return those whose contact has no address any more.
+    """Put the contacts' current IDs into claimed messages. Return the deliveries whose contact has no address any
+    more.
 
-    Such a contact writes from another number now. Its former number may belong to a stranger, so nothing is sent there.
+    Such a contact now writes from another number, and the old number may belong to someone else.
     """
     wanted: dict[int, list[Delivery]] = {}
     for delivery in deliveries:
@@ -39,7 +40,7 @@ def refresh_addresses(deliveries: Sequence[Delivery]) -> set[int]:
 
 
 def _follow_moved_contact(delivery: Delivery, contact_id: int) -> bool:
-    """Address a message to where the person writes now, if that is in the same chat. False where it is not."""
+    """Address a message to the contact's new number if it is in the same chat. Return whether it is."""
     contact = Contact.objects.select_related("moved_to").get(pk=contact_id)
     present = contact_links.find_recipient(contact, Conversation.objects.get(pk=delivery.conversation_id))
     if present is None:

@@ -1,7 +1,7 @@
-"""Sending again with judgement: what would happen now, before it is done; and who decided what.
+"""Resending and discarding of dead letters, with a preview of what would happen.
 
-Same key, same content, and the outbox looks at the window and the template as ever. Every decision is a row
-(``DeliveryDecision``), so that a delivery's lives can be told apart.
+A resent delivery keeps its key and content, and the window and the template are checked as usual. Every decision is
+stored as a `DeliveryDecision`, which separates the attempts before and after it.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ DELAYED_CODES = (
     "channel_paused",
     "breaker_open",
     "destination_paused",
-)  # it would go into line and stay there for a while
+)  # it would be queued and wait
 
 
 @dataclass(frozen=True, kw_only=True)
 class ResendPreview:
-    """What sending a delivery again would come to now. ``code`` is of the catalogue, empty where it would go out."""
+    """What resending a delivery would do now. `code` is an outcome code, or empty if it would be sent."""
 
     delivery: Delivery
     code: str = ""
-    name: str = ""  # of the template, where the sentence needs it
+    name: str = ""  # the template's name, if the sentence needs it
 
     @property
     def goes_out(self) -> bool:
@@ -47,9 +47,9 @@ class ResendPreview:
 
 
 def preview_resend(deliveries: Sequence[Delivery]) -> list[ResendPreview]:
-    """One judgement each, by the same questions that the outbox asks; four queries however many they are.
+    """Preview resending with the checks that the dispatcher makes. Runs four queries for any number of deliveries.
 
-    The deliveries come with ``message`` and ``api_channel`` selected.
+    The deliveries must have `message` and `api_channel` selected.
     """
     texts = {results.get_window_key(delivery) for delivery in deliveries if delivery.free_text}
     now = service_window.database_now()
@@ -79,7 +79,7 @@ def preview_resend(deliveries: Sequence[Delivery]) -> list[ResendPreview]:
 
 
 def _may_have_been_sent(delivery: Delivery) -> bool:
-    """Also one that was put aside or left as it was: what its message says has not changed by that."""
+    """Return whether the message may have been sent, including messages whose delivery was discarded since."""
     if delivery.state == Delivery.State.UNKNOWN:
         return True
     message = delivery.message if delivery.kind == Delivery.Kind.MESSAGE else None
@@ -93,7 +93,7 @@ DISCARDED, LEFT = "discarded", "left_as_is"
 
 @transaction.atomic
 def resend_deliveries(*pks: int, by: Any = None, many: BulkAction | None = None) -> int:
-    """Queue what was given up, cancelled or is unknown once more; how many. The timetable starts anew."""
+    """Queue given-up, canceled or unknown deliveries again. Their retry schedule starts over. Return how many."""
     rows = _lock_deliveries(pks, states=DeadLetter.STATES)
     if not rows:
         return 0
@@ -112,7 +112,7 @@ def resend_deliveries(*pks: int, by: Any = None, many: BulkAction | None = None)
 
 @transaction.atomic
 def discard_deliveries(*pks: int, by: Any = None, many: BulkAction | None = None) -> int:
-    """Put aside what is in trouble; how many. The operator reads it under the message."""
+    """Discard dead or unknown deliveries. The operator sees it under the message. Return how many."""
     rows = _lock_deliveries(pks, states=UNRESOLVED_STATES)
     _cancel_deliveries(rows, DeliveryDecision.What.DISCARD, reason=DISCARDED, by=by, many=many)
     _get_unsent_messages(rows).update(reason=DISCARDED)
@@ -121,7 +121,7 @@ def discard_deliveries(*pks: int, by: Any = None, many: BulkAction | None = None
 
 @transaction.atomic
 def accept_unknown_deliveries(*pks: int, by: Any) -> int:
-    """They may have been sent, and that is good enough: nobody is asked again. How many."""
+    """Accept unknown outcomes as they are, so that nobody is asked again. Return how many."""
     rows = _lock_deliveries(pks, states=(Delivery.State.UNKNOWN,))
     _cancel_deliveries(rows, DeliveryDecision.What.LEAVE, reason=LEFT, by=by, many=None)
     _get_unsent_messages(rows).update(reason=LEFT)
@@ -156,6 +156,6 @@ def _record_decisions(rows: Sequence[Delivery], what: str, *, by: Any, many: Bul
 
 
 def _get_unsent_messages(rows: Sequence[Delivery]) -> Any:
-    """The messages that these deliveries carry to a contact, where they have not got there by now."""
+    """Return the failed or unknown messages that these deliveries carry."""
     carried = [row.message_id for row in rows if row.kind == Delivery.Kind.MESSAGE and row.message_id]
     return Message.objects.filter(pk__in=carried, status__in=[Message.Status.FAILED, Message.Status.UNKNOWN])

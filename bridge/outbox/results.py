@@ -1,8 +1,8 @@
-"""What became of a try: written down, under the lease alone, with its consequences.
+"""Saving of attempt results, and planning of the next attempt.
 
-An accepted message gets its tick. A failed one is tried again by the timetable, or given up with a notice to the
-operator; one whose outcome nobody knows is repeated or put before the operator, as the channel says. A destination
-that lets nobody in is paused with everything kept.
+An accepted message becomes sent. A failed one is retried by its schedule, or given up with a notice to the operator. An
+unknown outcome is retried or shown to the operator, by the channel's policy. A destination that rejects our credentials
+is paused; its messages are kept.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from channels_setup.providers.base import ACCEPTED, PAUSE, PERMANENT, UNKNOWN, C
 logger = logging.getLogger(__name__)
 CANCELING = FailingItems("cancel after the window closed")
 
-# Seconds after each failed try. A contact's message is given up after the last, and never outlives its window.
+# Seconds after each failed attempt. A message is given up after the last, or when its window closes.
 MESSAGE_RETRY_DELAYS = (5, 15, 60, 180, 600, 1_800, 3_600, 7_200, 14_400)
 EVENT_RETRY_DELAYS = (5, 30, 120, 600, 1_800, 7_200, 18_000, 36_000, 50_400, 86_400)
 JITTER = 0.2  # ±20 %
@@ -41,7 +41,7 @@ MAX_RETRY_AFTER = 3_600.0
 MIN_DELAY_WHEN_OVERLOADED = 60.0  # 429, 502, 503, 504
 
 
-# So long after the database refused a result it is asked once more; all of it well within the lease.
+# Seconds between attempts to save a result; in total well within the lease.
 DB_RETRY_DELAYS = (0.1, 0.5, 2.0, 5.0)
 
 NO_DETAILS: Mapping[str, str] = {}
@@ -49,7 +49,7 @@ NO_DETAILS: Mapping[str, str] = {}
 
 @dataclass(frozen=True, kw_only=True)
 class ClaimedDelivery:
-    """A claimed delivery. ``interrupted``: a worker died over an earlier try, whose outcome nobody knows."""
+    """A claimed delivery. `interrupted`: a worker died during an earlier attempt, so its outcome is unknown."""
 
     delivery: Delivery
     interrupted: bool
@@ -57,7 +57,7 @@ class ClaimedDelivery:
 
 @dataclass(frozen=True, kw_only=True)
 class AttemptResult:
-    """One try, made: what to write down."""
+    """The result of one attempt."""
 
     claimed: ClaimedDelivery
     outcome: Outcome
@@ -65,27 +65,28 @@ class AttemptResult:
     duration_ms: int
     http_status: int | None = None
     answer: str = ""
-    given: CachedUpload | None = None  # a file that the provider has now
-    pair: tuple[CallRate, ...] = ()  # the limits of this contact, where the outcome says that they are used up
+    given: CachedUpload | None = None  # a file that was uploaded to the provider
+    pair: tuple[CallRate, ...] = ()  # this contact's limits, if the outcome says they are exhausted
 
 
 def save_results(tried: Sequence[AttemptResult], token: uuid.UUID) -> None:
     """Save results, retrying transient database errors: a lost result would leave the message's outcome unknown.
 
-    A database that is away for a moment, or broke a deadlock at our cost, is asked again. What it never takes (an id
-    that another message has already) is written without the other side's words, and takes no other result with it.
+    If the database rejects a batch, each result is saved alone; if it rejects one (for example, a duplicate message
+    ID), that result is saved without the provider's texts and IDs.
     """
     try:
         retry_db_errors(lambda: record_attempts(tried, token))
     except (OperationalError, InterfaceError):
-        raise  # the lease will tell
+        raise  # the delivery is claimed again when its lease expires
     except Exception:
-        logger.warning("results not written together, each by itself", extra={"count": len(tried)})
+        logger.warning("results not saved as a batch, saving each alone", extra={"count": len(tried)})
         for item in tried:
             _save_one_result(item, token)
 
 
 def _save_one_result(item: AttemptResult, token: uuid.UUID) -> None:
+    """Save one result; if the database rejects it, save it without the provider's texts and IDs."""
     bare = replace(item, answer="", given=None, outcome=replace(item.outcome, external_id="", title="", details=""))
     for result in (item, bare):
         try:
@@ -93,16 +94,16 @@ def _save_one_result(item: AttemptResult, token: uuid.UUID) -> None:
         except (OperationalError, InterfaceError):
             raise
         except Exception:
-            logger.exception("result not written", extra={"delivery": item.claimed.delivery.pk})
+            logger.exception("result not saved", extra={"delivery": item.claimed.delivery.pk})
 
 
 def retry_db_errors(write: Callable[[], None]) -> None:
-    """Again, where the database is away for a moment or broke a deadlock at our cost."""
+    """Call `write`, retrying when the database is unreachable or chose this transaction as a deadlock victim."""
     for seconds in DB_RETRY_DELAYS:
         try:
             return write()
         except (OperationalError, InterfaceError) as problem:
-            logger.warning("results not written yet", extra={"error": type(problem).__name__})
+            logger.warning("results not saved yet", extra={"error": type(problem).__name__})
             if not connection.in_atomic_block:
                 connection.close_if_unusable_or_obsolete()
             time.sleep(seconds)
@@ -111,8 +112,8 @@ def retry_db_errors(write: Callable[[], None]) -> None:
 
 @transaction.atomic
 def record_attempts(tried: Sequence[AttemptResult], token: uuid.UUID) -> None:
-    """Write down what became of these tries: only where the lease is still ours."""
-    tried = sorted(tried, key=lambda item: item.claimed.delivery.api_channel_id)  # the order in which rows are locked
+    """Record attempts and their effects, for deliveries whose lease is still ours."""
+    tried = sorted(tried, key=lambda item: item.claimed.delivery.api_channel_id)  # lock order of breakers
     accepted = [item for item in tried if item.outcome.verdict == ACCEPTED]
     others = [item for item in tried if item.outcome.verdict != ACCEPTED]
     delivered = _mark_delivered([item.claimed.delivery.pk for item in accepted], token) if accepted else set()
@@ -129,7 +130,7 @@ def record_attempts(tried: Sequence[AttemptResult], token: uuid.UUID) -> None:
     if others:
         circuit_breaker.lock_breakers(
             item.claimed.delivery.api_channel_id for item in tried
-        )  # before one of them is told to rest
+        )  # before one of them is paused
     for item in others:
         if item.claimed.delivery.pk in ours:
             _settle_failed(item, token)
@@ -143,7 +144,7 @@ def record_attempts(tried: Sequence[AttemptResult], token: uuid.UUID) -> None:
 
 
 def _mark_delivered(ids: Sequence[int], token: uuid.UUID) -> set[int]:
-    """Those of the deliveries that were still ours, now delivered: one statement, in the one order of locks."""
+    """Mark accepted deliveries that we still lease as delivered. Return their IDs."""
     with connection.cursor() as cursor:
         cursor.execute(
             """
@@ -160,17 +161,18 @@ def _mark_delivered(ids: Sequence[int], token: uuid.UUID) -> set[int]:
 
 
 def _lock_leased(ids: Sequence[int], token: uuid.UUID) -> set[int]:
+    """Lock the deliveries that we still lease. Return their IDs."""
     mine = Delivery.objects.filter(pk__in=ids, lease_token=token, state=Delivery.State.SENDING)
     return set(mine.select_for_update(no_key=True).order_by("pk").values_list("pk", flat=True))
 
 
 def _find_erased_meanwhile(ids: Sequence[int]) -> set[int]:
-    """Deliveries whose person was erased while the call was under way: what came back may name them."""
+    """Return deliveries of people who were erased during the call: the response may name them."""
     return set(Delivery.objects.filter(pk__in=ids, reason="person_erased").values_list("pk", flat=True))
 
 
 def _is_destination_ok(outcome: Outcome) -> bool:
-    """A refusal of one message is an opinion; only a destination that cannot answer sensibly is down."""
+    """Return whether the destination works. A rejected message does not mean that the destination is down."""
     if outcome.code:  # it answered in its own words, and they are about us
         return not outcomes.get_effects(outcome.reason).destination_down
     return outcome.verdict in (ACCEPTED, PERMANENT) or outcome.reason in ("rate_limited", "internal_error")
@@ -190,6 +192,7 @@ def _build_attempt(item: AttemptResult, *, has_answer: bool = True) -> Attempt:
 
 
 def _settle_accepted(items: Sequence[AttemptResult]) -> None:
+    """Mark accepted messages as sent and reset the failures of their channels."""
     if not items:
         return
     now = timezone.now()
@@ -213,7 +216,7 @@ def _settle_accepted(items: Sequence[AttemptResult]) -> None:
             message.status, message.status_at, message.reason = outcome.status, now, ""
     if messages:
         Message.objects.bulk_update(messages, ["status", "status_at", "external_id", "reason"])
-        # A merged contact has written, so its ids are known; those of the chat's own contact are another person's.
+        # Only the conversation's own contact: the IDs of a merged contact are known from its own messages.
         own = [message for message in messages if message.merged_contact_id is None]
         _learn_contact_ids({message.conversation_id: by_message[message.pk] for message in own})
     channels = {item.claimed.delivery.api_channel_id: item.claimed.delivery.api_channel for item in items}
@@ -226,7 +229,9 @@ def _settle_accepted(items: Sequence[AttemptResult]) -> None:
 
 
 def _learn_contact_ids(by_conversation: Mapping[int, AttemptResult]) -> None:
-    """Where the provider names the contact otherwise than we did. After the commit: no contact is locked under it."""
+    """Store contact IDs that the provider reports differently. Runs after the commit, because contacts are not
+    locked here.
+    """
     told = {}
     for pk, item in by_conversation.items():
         contact, ours = item.outcome.contact, item.claimed.delivery.payload.get("contact") or {}
@@ -237,6 +242,7 @@ def _learn_contact_ids(by_conversation: Mapping[int, AttemptResult]) -> None:
 
 
 def _settle_failed(item: AttemptResult, token: uuid.UUID) -> None:
+    """Retry, pause, give up or mark as unknown, by the verdict."""
     delivery, outcome = item.claimed.delivery, item.outcome
     if outcome.verdict == UNKNOWN and not can_retry_unknown(delivery):
         mark_delivery_unknown(delivery, token)
@@ -274,7 +280,7 @@ def _settle_failed(item: AttemptResult, token: uuid.UUID) -> None:
 
 
 def _pause_channel(delivery: Delivery, token: uuid.UUID, *, reason: str) -> None:
-    """Nobody can be reached this way until an admin mends it: hold everything, burn no attempts, say so."""
+    """Keep the delivery without using up an attempt, and pause the channel until an admin resumes it."""
     Delivery.objects.filter(pk=delivery.pk, lease_token=token).update(
         state=Delivery.State.PENDING,
         attempts=delivery.attempts - 1,
@@ -290,12 +296,14 @@ def _get_retry_delays(delivery: Delivery) -> tuple[int, ...]:
 
 
 def has_exhausted_attempts(delivery: Delivery) -> bool:
-    """Has a claimed delivery used up its tries? One that kills its worker never comes to an outcome of its own."""
+    """Return whether a claimed delivery has used up its attempts. One that crashes its worker never reports an
+    outcome.
+    """
     return delivery.attempts - delivery.attempts_before > len(_get_retry_delays(delivery)) + 1
 
 
 def compute_retry_delay(delivery: Delivery, outcome: Outcome, *, http_status: int | None) -> float | None:
-    """Seconds until the next try, or None when the timetable is through."""
+    """Return the seconds until the next attempt, or None after the last one."""
     timetable = _get_retry_delays(delivery)
     tries = delivery.attempts - delivery.attempts_before
     if tries > len(timetable):
@@ -309,7 +317,7 @@ def compute_retry_delay(delivery: Delivery, outcome: Outcome, *, http_status: in
 
 
 def _compute_backoff(delivery: Delivery, outcome: Outcome) -> float:
-    """1, 4, 16, 64 … seconds for a base of 4: the try of this moment is written down already."""
+    """Return the backoff in seconds: 1, 4, 16, 64 … for base 4. The current attempt is already stored."""
     before = Attempt.objects.filter(delivery=delivery, reason=outcome.reason, number__gt=delivery.attempts_before)
     times = max(before.count() - 1, 0)
     seconds = max((outcome.contact_backoff_base or 1.0) ** min(times, 20), outcome.retry_after or 0.0)
@@ -317,7 +325,7 @@ def _compute_backoff(delivery: Delivery, outcome: Outcome) -> float:
 
 
 def _describe_provider_error(outcome: Outcome) -> dict[str, str]:
-    """The provider's own words for a failure, to be shown beside our sentence."""
+    """Return the provider's error code and texts, to show next to our sentence."""
     told = {"code": outcome.code, "title": outcome.title, "details": outcome.details}
     return {name: value for name, value in told.items() if value}
 
@@ -325,7 +333,7 @@ def _describe_provider_error(outcome: Outcome) -> dict[str, str]:
 def give_up_delivery(
     delivery: Delivery, token: uuid.UUID, *, reason: str, told: Mapping[str, str] = NO_DETAILS
 ) -> None:
-    """The delivery is dead. The operator learns it in the chat; the row stays, to be sent again."""
+    """Give up a delivery and tell the operator in the chat. The row is kept and can be resent."""
     changed = Delivery.objects.filter(pk=delivery.pk, lease_token=token).update(
         state=Delivery.State.DEAD, reason=reason, finished_at=timezone.now(), lease_token=None
     )
@@ -336,7 +344,7 @@ def give_up_delivery(
 
 @transaction.atomic
 def mark_delivery_unknown(delivery: Delivery, token: uuid.UUID) -> None:
-    """Nobody knows what became of a try, unless a status told it meanwhile: one may come before the call is over."""
+    """Mark the outcome as unknown, unless a status has already confirmed it: one may arrive during the call."""
     Delivery.objects.filter(pk=delivery.pk, lease_token=token).update(
         state=Delivery.State.UNKNOWN, reason="outcome_unknown", finished_at=timezone.now(), lease_token=None
     )
@@ -357,7 +365,9 @@ def mark_delivery_unknown(delivery: Delivery, token: uuid.UUID) -> None:
 
 @transaction.atomic
 def cancel_delivery(delivery_id: int, *, reason: str, token: uuid.UUID | None = None) -> bool:
-    """Take back a delivery that may no longer go out; the operator's words become a draft again."""
+    """Cancel a delivery that may no longer be sent. The operator's text becomes a draft again. Return whether it was
+    canceled.
+    """
     rows = Delivery.objects.filter(pk=delivery_id)
     rows = rows.filter(lease_token=token) if token else rows.filter(state=Delivery.State.PENDING)
     if not rows.update(state=Delivery.State.CANCELLED, reason=reason, finished_at=timezone.now(), lease_token=None):
@@ -397,22 +407,24 @@ def _fail_message(message: Message, reason: str, told: Mapping[str, str] = NO_DE
 
 
 def cancel_after_windows_closed(conversation_ids: Iterable[int]) -> None:
-    """Windows expired: free text still waiting for these contacts is taken back at once, and the operator told."""
+    """Cancel pending free text in conversations whose window has closed, and tell the operators."""
     waiting = Delivery.objects.filter(
         conversation__in=list(conversation_ids), free_text=True, state=Delivery.State.PENDING
     )
     for pk in waiting.order_by("pk").values_list("pk", flat=True):
-        with CANCELING.isolate(pk), transaction.atomic():  # one that fails is looked at again before it is sent
+        with CANCELING.isolate(pk), transaction.atomic():  # the window is checked again before sending
             cancel_delivery(pk, reason="window_closed_before_sending")
 
 
 def get_window_key(delivery: Delivery) -> service_window.WindowKey:
-    """To which number a message goes: a conversation of merged contacts has one for each."""
+    """Return which service window applies: a conversation of merged contacts has one for each."""
     return delivery.conversation_id, delivery.message.merged_contact_id if delivery.message else None
 
 
 def can_retry_unknown(delivery: Delivery) -> bool:
-    """May a try whose outcome nobody knows be made again? Events always: receivers know them by their key."""
+    """Return whether an attempt with an unknown outcome may be repeated. Events may: receivers deduplicate them by
+    key.
+    """
     if delivery.kind == Delivery.Kind.EVENT:
         return True
     channel = delivery.api_channel

@@ -1,7 +1,7 @@
-"""Held replies: what no template can say waits for the client to write.
+"""Held replies: text that waits for the client to write, because no template fits it.
 
-The operator's text is kept, a template («you have an answer») goes out in its place, and the moment the client
-writes the text follows, in order. After HELD_REPLY_DAYS it is dropped with a notice, and becomes a draft again.
+The operator's text is kept and an opening template is sent instead. When the client writes, the text follows, in order.
+After HELD_REPLY_DAYS it is dropped with a notice and becomes a draft again.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def hold_reply(
     replies_to: int | None = None,
     form_key: str = "",
 ) -> tuple[HeldReply | None, reply_submission.SubmitResult]:
-    """Send the template and keep the text. Where it cannot go out nothing is held; the decision says why."""
+    """Send the template and hold the text. If the template cannot be sent, nothing is held; the decision says why."""
     if (decision := _refuse_to_hold(conversation_id, text, replies_to)) is not None:
         return None, reply_submission.SubmitResult(decision=decision)
     handed = reply_submission.submit_template_reply(
@@ -62,7 +62,7 @@ def hold_reply(
 
 
 def _refuse_to_hold(conversation_id: int, text: str, replies_to: int | None) -> Decision | None:
-    """Why there is no sense in holding this text: it could not go out later, or it can go out now."""
+    """Return why this text cannot be held (it could never be sent, or can be sent now), or None."""
     conversation = receiving.lock_conversation(conversation_id)
     if not text.strip():
         return Decision(outcome=REFUSE, reason="empty")
@@ -76,13 +76,13 @@ def _refuse_to_hold(conversation_id: int, text: str, replies_to: int | None) -> 
 
 
 def release_held_replies(conversation_ids: Iterable[int]) -> int:
-    """Contacts wrote: hand in what was held for them, the oldest first. In the caller's transaction; how many.
+    """Submit held replies of contacts who wrote, oldest first, in the caller's transaction. Return how many.
 
-    No lease is needed here: a held reply is claimed by its row's lock and settled in the same transaction, and
-    nothing is called outside. Whoever comes second finds it settled.
+    No lease is needed: the row lock claims a held reply, it is settled in the same transaction, and no external call is
+    made.
     """
     ids = set(conversation_ids)
-    with connection.cursor() as cursor:  # asked of every batch that comes in, and nearly always there is none
+    with connection.cursor() as cursor:  # runs for every inbound batch; nearly always there is none
         cursor.execute(
             "SELECT 1 FROM bridge_heldreply WHERE conversation_id = ANY(%s) AND state = 'held' LIMIT 1", [list(ids)]
         )
@@ -99,7 +99,7 @@ def release_held_replies(conversation_ids: Iterable[int]) -> int:
             replies_to=held.quoted_id,
         )
         if handed.message is None:
-            continue  # the client's message was too old to open the window: it waits on
+            continue  # the client's message was too old to open the window
         held.message, held.state, held.finished_at = handed.message, HeldReply.State.RELEASED, timezone.now()
         held.save(update_fields=["message", "state", "finished_at"])
         released += 1
@@ -108,7 +108,7 @@ def release_held_replies(conversation_ids: Iterable[int]) -> int:
 
 @transaction.atomic
 def cancel_held_reply(held_id: int, *, conversations_seen: Any) -> bool:
-    """The operator thinks better of it: the text becomes a draft again."""
+    """Cancel a held reply at the operator's request. Its text becomes a draft again. Return whether it was held."""
     held = (
         HeldReply.objects.select_for_update(no_key=True)
         .filter(pk=held_id, state=HeldReply.State.HELD, conversation__in=conversations_seen)
@@ -121,7 +121,7 @@ def cancel_held_reply(held_id: int, *, conversations_seen: Any) -> bool:
 
 
 def drop_expired_replies() -> int:
-    """Drop what has waited too long, a batch at a time, each with a notice in its chat."""
+    """Drop held replies that have expired, in batches, each with a notice in its chat. Return how many."""
     dropped = 0
     while batch := _drop_expired_batch():
         dropped += batch
@@ -152,7 +152,7 @@ def _drop_with_notice(held: HeldReply) -> None:
 
 
 def _drop_reply(held: HeldReply) -> bool:
-    """Whether the text is a draft now: the author may be at another one, which must not be written over."""
+    """Drop a held reply. Return whether its text is now a draft: an existing draft must not be overwritten."""
     held.state, held.finished_at = HeldReply.State.DROPPED, timezone.now()
     held.save(update_fields=["state", "finished_at"])
     if not held.author_id:

@@ -1,7 +1,7 @@
-"""Station 4: what becomes of an operator's words. Decide, write down why, queue or refuse.
+"""Step 4: decide what happens to an operator's reply, store the decision, then queue or refuse it.
 
-The desk, ``sendMessage`` and helpdesk webhooks all hand in here; whoever wrote the words gets the decision back.
-The window is decided here and once more right before the call (``dispatcher``), both times by ``service_window``.
+The desk, `sendMessage` and helpdesk webhooks all submit here and get the decision back. The service window is checked
+here and again right before the call (`dispatcher`), both times by `service_window`.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from templates_registry import lifecycle
 
 from . import template_decisions
 
-RECOGNIZED, CHOSEN = "recognized", "chosen"  # how a template came about, for the why line
-MAX_CAPTION_LENGTH = 1024  # characters under a file; longer words go before it
+RECOGNIZED, CHOSEN = "recognized", "chosen"  # how the template was selected; shown with the message
+MAX_CAPTION_LENGTH = 1024  # characters; longer text is sent before the file
 MAX_TEXT_LENGTH = 4096  # characters; WhatsApp's limit for a text message
 
 
 @dataclass(frozen=True, kw_only=True)
 class SubmitResult:
-    """The decision, and the message where there is one."""
+    """The decision, and the message if one was created."""
 
     decision: Decision
     message: Message | None = None
@@ -40,7 +40,7 @@ class SubmitResult:
 def decide_reply(
     conversation: Conversation, text: str, *, window: service_window.WindowState, files: Sequence[Any] = ()
 ) -> Decision:
-    """The decision alone, from what is stored; nothing is written. See ``submit_reply``."""
+    """Return the decision for a text without storing anything. See `submit_reply`."""
     if (unreachable := _refuse_unreachable(conversation)) is not None:
         return unreachable
     if not text.strip() and not files:
@@ -60,7 +60,7 @@ def decide_reply(
 
 
 def _refuse_unreachable(conversation: Conversation) -> Decision | None:
-    """Refuse where nobody is at the other end: an erased person, or a number that its owner gave up."""
+    """Refuse if the person was erased or has given up the number. Return None otherwise."""
     contact = conversation.contact
     if contact.erased_at:
         return Decision(outcome=REFUSE, reason="person_erased")
@@ -77,7 +77,7 @@ def _describe_window(window: service_window.WindowState) -> dict[str, Any]:
 
 
 def get_quotable_message(conversation: Conversation, message_id: int | None) -> Message | None:
-    """The message of this chat that a reply may quote: one that the provider knows, where it shows quotes."""
+    """Return the message of this chat that a reply may quote, if the provider supports quotes and knows the message."""
     if message_id is None or not conversation.api_channel.provider.supports_quotes:
         return None
     return Message.objects.filter(pk=message_id, conversation=conversation).exclude(external_id="").first()
@@ -97,14 +97,16 @@ def submit_reply(
     ticket: Ticket | None = None,
     marks: Mapping[str, Any] | None = None,
 ) -> SubmitResult:
-    """An operator's reply. Goes out as text or template, or is refused with the reason and kept as a draft.
+    """Send an operator's reply as text or template, or refuse it with the reason and keep it as a draft.
 
-    ``ends_draft``: the words are those that the author was at; not so where they were written long ago.
-    One file a message: the words go with the first one, or before it where they are too long for that.
-    ``replies_to``: the message that the first of ours quotes. ``form_key``: the key of the draft that this is; the
-    message keeps it, and a newer draft of the author stays as it is.
-    ``ticket``: the request it belongs to, where it is not the current one. ``marks`` are kept with it.
-    Takes the conversation's lock, so that replies of two operators get one order.
+    Each file is a message of its own. The text is the first file's caption, or a separate message before it if it is
+    too long for a caption.
+
+    `ends_draft`: delete the author's draft; False for text that was written long ago. `replies_to`: the message that
+    the first new message quotes. `form_key`: the key of the submitted draft; a newer draft of the author is kept.
+    `ticket`: the request to use instead of the current one. `marks`: extra context stored with the decision.
+
+    Locks the conversation, so that replies of two operators get one order.
     """
     conversation = receiving.lock_conversation(conversation_id)
     now = service_window.database_now()
@@ -154,7 +156,7 @@ def submit_reply(
 def _apply_quote(
     conversation: Conversation, decision: Decision, replies_to: int | None
 ) -> tuple[Decision, Message | None]:
-    """Words that were meant as an answer to one message do not go out as an answer to none."""
+    """Refuse the reply if the message that it quotes cannot be quoted. Return the decision and the quoted message."""
     if not decision.goes_out or replies_to is None:
         return decision, None
     quoted = get_quotable_message(conversation, replies_to)
@@ -171,9 +173,9 @@ def submit_template_reply(
     replies_to: int | None = None,
     form_key: str = "",
 ) -> SubmitResult:
-    """A template that was chosen with its values, whatever the window: the same way out as a recognized one.
+    """Send a template that was chosen with its values, whether the window is open or closed.
 
-    ``parameters``: a list for numbered variables, an object for named ones, or an object by the variables' keys.
+    `parameters`: a list for numbered variables, an object for named ones, or an object by variable keys.
     """
     conversation = receiving.lock_conversation(conversation_id)
     now = service_window.database_now()
@@ -246,7 +248,7 @@ def _create_message(
 
 
 def _attach_upload(message: Message, upload: Upload) -> Attachment:
-    """The file of a message: the very bytes that were uploaded."""
+    """Attach the uploaded file, unchanged, to the message."""
     upload.message = message
     upload.save(update_fields=["message"])
     return Attachment.objects.create(
@@ -291,9 +293,9 @@ def save_draft(
     key: str = "",
     written_at: datetime | None = None,
 ) -> bool:
-    """Keep an operator's unsent text in a chat, with the reason where it was refused. Empty text deletes the draft.
+    """Keep an operator's unsent text in a chat, with the reason if it was refused. Empty text deletes the draft.
 
-    Returns False where the stored draft is newer than ``written_at``: a late request of another tab changes nothing.
+    Return False if the stored draft is newer than `written_at`: a late request of another tab changes nothing.
     """
     rows = Draft.objects.filter(conversation=conversation_id, user=author)
     if not text:
@@ -316,7 +318,7 @@ def save_draft(
 
 
 def _save_refused_draft(conversation_id: int, *, author: Any, text: str, decision: Decision, key: str) -> None:
-    """Make refused text a draft again, before what its author has begun to write since."""
+    """Make refused text a draft again, before any newer text of its author."""
     newer = Draft.objects.filter(conversation=conversation_id, user=author).exclude(key__in=["", key]).first()
     if key and newer is not None:
         text = f"{text}\n{newer.text}"
@@ -324,6 +326,6 @@ def _save_refused_draft(conversation_id: int, *, author: Any, text: str, decisio
 
 
 def _get_sent_drafts(conversation_id: int, author: Any, key: str) -> QuerySet[Draft]:
-    """The draft that was just sent. With a key, a draft with another key is a newer one and is left out."""
+    """Return the draft that was just sent. With a key, a draft with another key is newer and is left out."""
     rows = Draft.objects.filter(conversation=conversation_id, user=author)
     return rows.filter(key__in=["", key]) if key else rows

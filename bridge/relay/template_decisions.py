@@ -1,4 +1,4 @@
-"""The relay's questions to the template registry: is this pasted text a template, and may this one be sent?"""
+"""Decisions that need the template registry: which template a text matches, and whether it may be sent."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ REASONS = {
 
 
 def decide_in_closed_window(conversation: Conversation, text: str) -> Decision | None:
-    """What the registry says of a text that may only go out as a template; None where nothing fits at all."""
+    """Return the decision for a text that may only be sent as a template, or None if no template is similar."""
     if not conversation.api_channel.provider.sends_templates:
         return None
     found = index_cache.recognize_template(conversation.api_channel, text)
@@ -34,9 +34,9 @@ def decide_in_closed_window(conversation: Conversation, text: str) -> Decision |
 
 
 def decide_in_open_window(conversation: Conversation, text: str) -> Decision | None:
-    """Where the channel wants it so, template text goes out as the template though free text would do.
+    """Send a template's text as the template if the channel is configured so. Return None to send it as text.
 
-    A template's text with a place still to be filled in goes out as nothing at all.
+    A template's text with an unfilled placeholder is refused.
     """
     channel = conversation.api_channel
     may_hold_places = bool(OPENING.intersection(text))
@@ -61,7 +61,7 @@ def _refuse_match(found: MatchResult) -> Decision:
 
 
 def decide_chosen_template(conversation: Conversation, *, template_id: int, parameters: Any) -> Decision:
-    """A template that somebody picked, with the values they gave."""
+    """Return the decision for a template that was chosen with its values."""
     channel = conversation.api_channel
     if not channel.provider.sends_templates:
         return Decision(outcome=REFUSE, reason="templates_not_supported")
@@ -84,9 +84,9 @@ def decide_chosen_template(conversation: Conversation, *, template_id: int, para
 def decide_filled_template(
     template_id: int, pattern: TemplateDefinition, parameters: Any, *, text_only: bool
 ) -> Decision:
-    """A template with values, ready to go out or refused with what is missing or too long, in words.
+    """Return the decision for a template with values: send it, or refuse it with what is missing or too long.
 
-    ``text_only``: the provider adds media and what buttons need by itself, so they need not be given.
+    `text_only`: the provider adds media and button parameters itself, so they need not be given.
     """
     rendering = render(pattern, parameters, text_only=text_only)
     if not rendering.ready:
@@ -114,7 +114,7 @@ def _decide_match(found: MatchResult) -> Decision:
 
 
 def find_unsendable_templates(templates: Iterable[Mapping[str, Any]]) -> set[int]:
-    """Of these templates of messages, the ids of those that may not be sent any more."""
+    """Return the IDs of these messages' templates that may no longer be sent."""
     wanted = {template["id"] for template in templates if template.get("id")}
     if not wanted:
         return set()

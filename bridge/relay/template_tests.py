@@ -1,4 +1,4 @@
-"""Test messages of templates: an admin sends one to a number of their own, through the ordinary outbox."""
+"""Template test messages: an admin sends one to their own number through the regular outbox."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from templates_registry.models import Status, Template
 
 from . import reply_submission, template_decisions
 
-MAX_TESTS_PER_HOUR = 10  # test messages of one admin: each may cost money
+MAX_TESTS_PER_HOUR = 10  # per admin; each message may cost money
 SHOWN_TESTS = 5
 
 
 class TemplateTestRefused(Exception):
-    """Its text is a sentence for the admin."""
+    """The test message cannot be sent. Its text is a sentence for the admin."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +40,7 @@ class TemplateTestRecipient:
 
 
 def explain_refusal(template: Template) -> str:
-    """Why no test message can be sent with this template now; "" where one can."""
+    """Return why no test message of this template can be sent now, or ""."""
     channel = template.api_channel
     if not channel.provider.sends_templates:
         return _("The provider of this channel takes no templates.")
@@ -62,7 +62,7 @@ def explain_refusal(template: Template) -> str:
 
 @transaction.atomic
 def read_recipient(template: Template, number: str) -> TemplateTestRecipient:
-    """Read the number that an admin typed. Raises NotSent."""
+    """Parse the number that an admin typed. Raises TemplateTestRefused."""
     digits = format_wire_phone(number)
     if not (is_phone_number(number) and digits.isascii() and digits.isdigit() and 10 <= len(digits) <= 15):
         raise TemplateTestRefused(_("Enter the number with its country code, such as +7 921 123-45-67."))
@@ -73,7 +73,7 @@ def read_recipient(template: Template, number: str) -> TemplateTestRecipient:
 
 
 def _get_reached_contact_id(template: Template, contact: Contact) -> int:
-    """Return the contact whose number messages to this one's chat go to: of merged contacts, only one's."""
+    """Return the contact that messages to this contact's chat reach: of merged contacts, only one."""
     chats = Conversation.objects.filter(
         contact=contact.owner_id, chat_channel=template.api_channel.default_chat_channel
     )
@@ -83,7 +83,7 @@ def _get_reached_contact_id(template: Template, contact: Contact) -> int:
 
 
 def check_values(template: Template, values: Mapping[str, str]) -> None:
-    """Raise NotSent where the template cannot go out with these values."""
+    """Raise TemplateTestRefused if the template cannot be sent with these values."""
     given = {key: value for key, value in values.items() if value}
     text_only = not template.api_channel.provider.sends_template_values
     try:
@@ -98,8 +98,10 @@ def check_values(template: Template, values: Mapping[str, str]) -> None:
 def send_template_test(
     template: Template, number: str, values: Mapping[str, str], *, user: Any, seen: int | None
 ) -> Message:
-    """Send the template to a number. ``seen``: the contact whom the admin confirmed. Raises NotSent."""
-    get_user_model()._default_manager.select_for_update(no_key=True).get(pk=user.pk)  # one at a time, for the limit
+    """Send the template to a number. `seen`: the contact that the admin confirmed. Raises TemplateTestRefused."""
+    get_user_model()._default_manager.select_for_update(no_key=True).get(
+        pk=user.pk
+    )  # serialize, so that the limit holds
     if sentence := explain_refusal(template):
         raise TemplateTestRefused(sentence)
     lately = service_window.database_now() - timedelta(hours=1)
@@ -122,7 +124,7 @@ def send_template_test(
     )
     if handed.message is None or handed.ticket is None:
         raise TemplateTestRefused(handed.decision.sentence)
-    if not had_request:  # nobody has to work on it
+    if not had_request:  # a test needs no operator
         tickets.set_ticket_status(handed.ticket.pk, status=Ticket.Status.CLOSED, by=user.pk)
     TemplateTest.objects.create(template=template, message=handed.message, author=user)
     words = _("Test message sent, ending in …%(end)s") % {"end": to.number[-2:]}
@@ -131,7 +133,7 @@ def send_template_test(
 
 
 def list_latest_tests(template: Template) -> list[TemplateTest]:
-    """The newest test messages of a template, for the page that sends them."""
+    """Return the newest test messages of a template."""
     rows = TemplateTest.objects.filter(template=template).order_by("-pk")
     return list(rows.select_related("author", "message__conversation__contact")[:SHOWN_TESTS])
 
@@ -152,7 +154,5 @@ def _get_or_create_conversation(template: Template, to: TemplateTestRecipient) -
         contact=contact, chat_channel=place, defaults={"api_channel": template.api_channel}
     )[0]
     conversation = receiving.lock_conversation(made.pk)
-    read_recipient(
-        template, to.number
-    )  # once more: until the chat was locked, a client could write from another number
+    read_recipient(template, to.number)  # check again under the lock: the client may have changed numbers
     return conversation
