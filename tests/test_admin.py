@@ -125,7 +125,7 @@ def test_bad_input_is_answered_at_its_field_and_nothing_is_saved(browser_of_vera
 
     page = browser_of_vera.post(reverse("admin:channels_setup_apichannel_add"), bad).content.decode()
 
-    assert "The address is private" in page and "watches no chat channel" in page
+    assert "The address is private" in page and "Without a chat channel" in page
     assert not ApiChannel.objects.exists()
 
 

@@ -190,7 +190,7 @@ def test_a_wrong_header_is_seen_on_the_page(client: Client) -> None:
     channel.refresh_from_db()
     with translation.override("en"):
         notes = [str(step.note) for step in onboarding.list_steps(channel)]
-    assert any("another webhook secret" in note for note in notes)
+    assert any("different webhook secret" in note for note in notes)
 
 
 # --- its own paths ---------------------------------------------------------------------------------------

@@ -336,7 +336,7 @@ def test_another_verify_token_is_told_until_the_address_is_verified(client: Clie
     channel.refresh_from_db()
     with translation.override("en"):
         (step,) = [step for step in onboarding.list_steps(channel) if step.state == "trouble"]
-    assert "another verify token" in str(step.title)
+    assert "different verify token" in str(step.title)
     client.get(channel.webhook_path, asked | {"hub.verify_token": VERIFY_TOKEN})
     channel.refresh_from_db()
     assert [step.title for step in onboarding.list_steps(channel) if step.state == "trouble"] == []
