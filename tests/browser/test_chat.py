@@ -255,7 +255,7 @@ def test_where_files_go_as_files_they_wait_beside_the_box_even_over_a_reload(
     expect(desk.locator("#uploads [data-upload]")).to_have_count(2, timeout=2 * SOON)
 
     with desk.expect_response("**/delete/"):
-        desk.get_by_role("button", name="Take away второй.pdf").click()
+        desk.get_by_role("button", name="Remove второй.pdf").click()
     desk.reload()
     expect(desk.locator("#uploads [data-upload]")).to_have_count(1)
     desk.get_by_role("button", name="Send", exact=True).click()

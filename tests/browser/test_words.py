@@ -256,7 +256,7 @@ def test_a_note_survives_until_it_is_saved(desk: Page, chat: Conversation, chann
 
     fails(desk, "**/client/notes/")
     note.press("Control+Enter")
-    expect(desk.locator("#refusal")).to_contain_text("did not answer")
+    expect(desk.locator("#refusal")).to_contain_text("reach the server")
     expect(note).to_have_value("Звонить после шести")
     desk.unroute("**/client/notes/")
     note.press("Control+Enter")
