@@ -13,7 +13,7 @@ from .matching.text_diff import DiffPiece, diff_texts, template_text
 from .models import Category, Quality, Status, Template, TemplateEvent, TemplateVersion
 
 MAX_ENTRIES = 40
-CATEGORY_EVENTS = ("category", "category_soon")  # the ``what`` of events that change a price
+CATEGORY_EVENTS = ("category", "category_planned")  # the ``what`` of events that change a price
 PROVIDER_SOURCES = (TemplateEvent.Source.PROVIDER, TemplateEvent.Source.SYNC)
 
 
@@ -84,7 +84,7 @@ def _event_sentence(event: TemplateEvent) -> str:
         return _("Category: %(change)s. The price of a message goes by the category, so it changes too.") % {
             "change": _localize_change(event.reason, Category)
         }
-    if event.what == "category_soon":
+    if event.what == "category_planned":
         return _("The provider will change the category, and with it the price: %(change)s") % {
             "change": _localize_change(event.reason, Category)
         }

@@ -46,7 +46,7 @@ def create_many(templates: Sequence[Template], *, by: ChangeAuthor, reason: str 
     """The same for a whole list in a handful of statements: an account may bring thousands."""
     now = timezone.now()
     for template in templates:
-        template.note_missing_parts()
+        template.update_missing_parts()
         if template.status == Status.PENDING:
             template.submitted_at = template.submitted_at or now
         if template.status == Status.APPROVED:
@@ -56,7 +56,7 @@ def create_many(templates: Sequence[Template], *, by: ChangeAuthor, reason: str 
     events = (_build_event(one, by=by, what="status", to_status=one.status, reason=reason) for one in made)
     TemplateEvent.objects.bulk_create(events, batch_size=BATCH_SIZE)
     for api_channel_id in {one.api_channel_id for one in made}:
-        Registry.touch(api_channel_id)
+        Registry.bump_version(api_channel_id)
     return made
 
 
@@ -72,17 +72,17 @@ def change_text(
     locked = Template.objects.select_for_update().get(pk=template.pk)
     text_changed = is_reworded(locked, pattern)
     if text_changed:
-        locked.take(pattern)
+        locked.set_definition(pattern)
     else:
         locked.variables = variables_to_rows(pattern.variables)
     locked.save(update_fields=["components", "parameter_format", "variables", "updated_at"])
     if text_changed:
         _save_version(locked, by=by)
         record_event(locked, by=by, what="text", from_status=locked.status, to_status=locked.status)
-        again = by.source in (Source.HAND, Source.IMPORT) if approve_again is None else approve_again
+        again = by.source in (Source.MANUAL, Source.IMPORT) if approve_again is None else approve_again
         if again and locked.status in REVIEWED_STATUSES:
             change_status(locked, Status.DRAFT, by=by)
-    Registry.touch(locked.api_channel_id)
+    Registry.bump_version(locked.api_channel_id)
     template.refresh_from_db()
     template.__dict__.pop("pattern", None)
     return text_changed
@@ -113,7 +113,7 @@ def change_status(template: Template, status: str, *, by: ChangeAuthor, reason: 
             TemplateVersion.objects.filter(pk=newest.pk).update(was_approved=True)
     locked.save(update_fields=["status", "reject_reason", "submitted_at", "approved_at", "updated_at"])
     record_event(locked, by=by, what="status", from_status=before, to_status=status, reason=reason)
-    Registry.touch(locked.api_channel_id)
+    Registry.bump_version(locked.api_channel_id)
     template.refresh_from_db()
     return True
 
@@ -134,9 +134,9 @@ def announce_category(template: Template, category: str, *, at: datetime | None,
     """The provider will move the template to another category: said beforehand, once, since its price will change."""
     when = f" ({timezone.localtime(at):%Y-%m-%d %H:%M})" if at else ""
     reason = f"{template.category} → {category}{when}"
-    if template.category == category or template.events.filter(what="category_soon", reason=reason).exists():
+    if template.category == category or template.events.filter(what="category_planned", reason=reason).exists():
         return False
-    record_event(template, by=by, what="category_soon", to_status=template.status, reason=reason)
+    record_event(template, by=by, what="category_planned", to_status=template.status, reason=reason)
     return True
 
 
@@ -159,8 +159,8 @@ def record_use(template_id: int, *, user: Any) -> None:
         TemplateUse.objects.update_or_create(user=user, template_id=template_id, defaults={"last_used_at": now})
 
 
-def set_favorite(template_id: int, *, user: Any, is_favourite: bool) -> None:
-    TemplateUse.objects.update_or_create(user=user, template_id=template_id, defaults={"is_favourite": is_favourite})
+def set_favorite(template_id: int, *, user: Any, is_favorite: bool) -> None:
+    TemplateUse.objects.update_or_create(user=user, template_id=template_id, defaults={"is_favorite": is_favorite})
 
 
 def _save_version(template: Template, *, by: ChangeAuthor) -> None:

@@ -47,7 +47,7 @@ def lint_registry(templates: Sequence[TemplateDefinition]) -> dict[Key, list[Pro
 
 
 def _lint_own_text(template: TemplateDefinition) -> Iterator[Problem]:
-    asked, category = template.asked_category, template.category
+    asked, category = template.requested_category, template.category
     if asked and category and asked != category:
         yield _warning("category", "category_drift", asked=asked.lower(), category=category.lower())
     for field, text in (("header", template.header_text), ("body", template.body)):

@@ -1,4 +1,4 @@
-"""Which templates somebody may choose from, and in which order: favourites, those used lately, the rest by name."""
+"""Which templates somebody may choose from, and in which order: favorites, those used lately, the rest by name."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ RECENT_PERIOD = timedelta(days=14)
 MAX_QUERY_LENGTH = 80
 EXCERPT_LENGTH = 200  # characters of a text in a list
 
-FAVORITE, RECENT, OTHER = "favourite", "recent", "other"
+FAVORITE, RECENT, OTHER = "favorite", "recent", "other"
 GROUPS: Mapping[str, Promise] = {
-    FAVORITE: pgettext_lazy("templates", "Favourites"),
+    FAVORITE: pgettext_lazy("templates", "Favorites"),
     RECENT: pgettext_lazy("templates", "Used lately"),
     OTHER: pgettext_lazy("templates", "Others"),
 }
@@ -102,21 +102,21 @@ def search_templates(rows: QuerySet[Template], query: str) -> QuerySet[Template]
 
 
 def order_for_user(rows: QuerySet[Template], *, user: Any) -> QuerySet[Template]:
-    """Sorted for this person, each with ``is_favourite`` and ``used_by_me``."""
+    """Sorted for this person, each with ``is_favorite`` and ``used_by_me``."""
     mine = TemplateUse.objects.filter(user=user, template=OuterRef("pk"))
     lately = mine.filter(last_used_at__gte=timezone.now() - RECENT_PERIOD)
-    sendable = _is_true(Q(status=Status.APPROVED))
+    approved = _is_true(Q(status=Status.APPROVED))
     own_language = _is_true(Q(language__startswith=(get_language() or "")[:2]))
     return (
         rows.annotate(
-            is_favourite=Exists(mine.filter(is_favourite=True)),
+            is_favorite=Exists(mine.filter(is_favorite=True)),
             used_by_me=Subquery(lately.values("last_used_at")[:1]),
-            is_sendable=sendable,
+            is_approved=approved,
             is_own_language=own_language,
         )
         .select_related("api_channel")
         .order_by(
-            "-is_favourite", F("used_by_me").desc(nulls_last=True), "-is_sendable", "name", "-is_own_language", "pk"
+            "-is_favorite", F("used_by_me").desc(nulls_last=True), "-is_approved", "name", "-is_own_language", "pk"
         )
     )
 
@@ -128,7 +128,7 @@ def _is_true(condition: Q) -> Case:
 @dataclass(frozen=True, kw_only=True)
 class TemplateListItem:
     template: Template
-    is_favourite: bool
+    is_favorite: bool
 
     @property
     def level(self) -> str:
@@ -163,6 +163,6 @@ def group_templates(rows: Iterable[Any]) -> Iterator[TemplateGroup]:
     """Rows ``order_for_user`` under their headings."""
     groups: dict[str, list[TemplateListItem]] = {key: [] for key in GROUPS}
     for row in rows:
-        key = FAVORITE if row.is_favourite else RECENT if row.used_by_me else OTHER
-        groups[key].append(TemplateListItem(template=row, is_favourite=row.is_favourite))
+        key = FAVORITE if row.is_favorite else RECENT if row.used_by_me else OTHER
+        groups[key].append(TemplateListItem(template=row, is_favorite=row.is_favorite))
     return (TemplateGroup(key=key, title=GROUPS[key], rows=found) for key, found in groups.items() if found)

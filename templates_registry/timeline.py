@@ -97,7 +97,7 @@ def _event_level(event: TemplateEvent) -> str:
 def _author_name(event: TemplateEvent) -> str:
     if event.author is not None:
         return event.author.get_full_name() or event.author.get_username()
-    return "" if event.source == TemplateEvent.Source.HAND else event.get_source_display()
+    return "" if event.source == TemplateEvent.Source.MANUAL else event.get_source_display()
 
 
 def format_span(span: timedelta) -> str:

@@ -49,9 +49,9 @@ def show_template(request: HttpRequest, pk: int) -> HttpResponse:
 @login_required
 @require_POST
 def set_favorite(request: HttpRequest, pk: int) -> HttpResponse:
-    """Put a template among one's favourites, or take it out."""
+    """Put a template among one's favorites, or take it out."""
     found = get_template_or_404(request, pk)
-    lifecycle.set_favorite(found.pk, user=request.user, is_favourite=request.POST.get("on") == "1")
+    lifecycle.set_favorite(found.pk, user=request.user, is_favorite=request.POST.get("on") == "1")
     if "HX-Request" in request.headers:
         return HttpResponse(status=204)
     return redirect(reverse("template", args=[found.pk]) + _filter_query(request))

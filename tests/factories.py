@@ -184,7 +184,7 @@ class TemplateFactory(factory.django.DjangoModelFactory):
 
     @classmethod
     def _create(cls, model_class: type[Template], *args: Any, **kwargs: Any) -> Template:
-        return lifecycle.create(model_class(*args, **kwargs), by=lifecycle.ChangeAuthor(source=lifecycle.Source.HAND))
+        return lifecycle.create(model_class(*args, **kwargs), by=lifecycle.ChangeAuthor(source=lifecycle.Source.MANUAL))
 
 
 def _components(made: Any) -> list[dict[str, Any]]:

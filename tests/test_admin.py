@@ -697,7 +697,7 @@ def test_the_start_page_tells_what_the_provider_says_of_the_account_until_somebo
 
 
 def test_the_start_page_tells_of_prices_that_the_provider_changes(browser_of_vera: Client) -> None:
-    provider, hand = ChangeAuthor(source=Source.PROVIDER), ChangeAuthor(source=Source.HAND)
+    provider, hand = ChangeAuthor(source=Source.PROVIDER), ChangeAuthor(source=Source.MANUAL)
     moved, soon, back, ours = (TemplateFactory(name=name, category="UTILITY") for name in ("one", "two", "back", "own"))
     lifecycle.change_category(moved, "MARKETING", by=provider)
     lifecycle.announce_category(soon, "MARKETING", at=None, by=provider)

@@ -202,7 +202,7 @@ def test_what_an_operators_tags_hide_is_not_shown(desk: Client, chat: Conversati
 def test_the_picker_offers_what_can_be_sent_here(desk: Client, chat: Conversation, template: Template) -> None:
     more = {"api_channel": template.api_channel}
     liked = TemplateFactory(name="z_liked", body="Ждём вас, {{1}}!", **more)
-    lifecycle.set_favorite(liked.pk, user=boris(), is_favourite=True)
+    lifecycle.set_favorite(liked.pk, user=boris(), is_favorite=True)
     TemplateFactory(name="paused", status=Status.PAUSED, **more)
     TemplateFactory(name="elsewhere")
 
@@ -417,7 +417,7 @@ def test_as_much_of_the_name_as_the_example_has(name: str, example: str, said: s
 def test_a_shut_window_offers_the_first_templates_at_once(desk: Client, chat: Conversation, template: Template) -> None:
     for number in range(4):
         TemplateFactory(api_channel=template.api_channel, name=f"b_{number}", body=f"Текст {number}")
-    lifecycle.set_favorite(template.pk, user=boris(), is_favourite=True)
+    lifecycle.set_favorite(template.pk, user=boris(), is_favorite=True)
 
     page = desk.get(f"/chats/{chat.pk}/").content.decode()
 

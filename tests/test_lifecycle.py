@@ -20,7 +20,7 @@ from tests.factories import ConversationFactory, TemplateFactory, boris, vera
 
 pytestmark = pytest.mark.django_db
 
-HAND = ChangeAuthor(source=Source.HAND)
+HAND = ChangeAuthor(source=Source.MANUAL)
 
 
 def events(template: Template) -> list[tuple[str, str, str]]:
@@ -39,7 +39,7 @@ def test_a_new_template_begins_with_an_event_and_a_version() -> None:
 
 def test_a_status_changes_once_and_says_who_and_why() -> None:
     template = TemplateFactory(status="pending")
-    by = ChangeAuthor(source=Source.HAND, user=vera())
+    by = ChangeAuthor(source=Source.MANUAL, user=vera())
 
     moved = lifecycle.change_status(template, Status.REJECTED, by=by, reason="Реклама")
     again = lifecycle.change_status(template, Status.REJECTED, by=by, reason="Реклама")

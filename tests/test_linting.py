@@ -28,7 +28,7 @@ def test_variables_with_no_word_between_are_named() -> None:
 
 
 def test_a_category_that_the_provider_changed_is_told_with_both_names() -> None:
-    [problem] = lint_template(template(asked_category="UTILITY", category="MARKETING"))
+    [problem] = lint_template(template(requested_category="UTILITY", category="MARKETING"))
 
     assert problem.code == "category_drift"
     with translation.override("ru"):

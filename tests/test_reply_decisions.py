@@ -23,7 +23,7 @@ from tests.receiver import Receiver
 pytestmark = pytest.mark.django_db
 
 BODY = "Здравствуйте, {{1}}! Ваш заказ {{2}} готов к выдаче."
-HAND = ChangeAuthor(source="hand")
+HAND = ChangeAuthor(source="manual")
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ from tests.factories import ApiChannelFactory, TemplateFactory
 
 pytestmark = pytest.mark.django_db
 
-HAND = ChangeAuthor(source=Source.HAND)
+HAND = ChangeAuthor(source=Source.MANUAL)
 
 
 def row(name: str = "order_ready", body: str = "Ваш заказ {{1}} готов.", **more: Any) -> dict[str, Any]:
@@ -190,9 +190,9 @@ def test_status_category_quality_and_reason_are_events(channel: ApiChannel, list
 
     template = Template.objects.get()
     assert (template.status, template.reject_reason) == ("rejected", "PROMOTIONAL")
-    assert (template.category, template.asked_category, template.quality) == ("MARKETING", "UTILITY", "RED")
+    assert (template.category, template.requested_category, template.quality) == ("MARKETING", "UTILITY", "RED")
     assert {event.what for event in template.events.filter(source="sync")} == {"status", "category", "quality"}
-    assert template.pattern.asked_category == "UTILITY"
+    assert template.pattern.requested_category == "UTILITY"
 
 
 @pytest.mark.parametrize(("word", "status"), [("in_appeal", "in_appeal"), ("SOMETHING_NEW", "unknown")])
@@ -311,7 +311,7 @@ def test_whatever_a_provider_answers_is_a_sentence(
     result = provider_sync.sync_channel(channel)
 
     assert result.error.endswith(".")
-    assert Registry.objects.get().why_failed == result.error
+    assert Registry.objects.get().sync_error_text == result.error
 
 
 def test_why_a_fetch_failed_is_said_in_the_readers_language(
@@ -326,9 +326,9 @@ def test_why_a_fetch_failed_is_said_in_the_readers_language(
             provider_sync.sync_channel(channel)
         registry = Registry.objects.get()
         with translation.override("en"):
-            assert registry.why_failed == "The provider cannot be reached."
+            assert registry.sync_error_text == "The provider cannot be reached."
         with translation.override("ru"):
-            assert "Провайдер" in registry.why_failed
+            assert "Провайдер" in registry.sync_error_text
 
 
 # --- when ------------------------------------------------------------------------------------------------

@@ -429,7 +429,7 @@ def test_a_template_of_which_only_the_name_is_known_cannot_be_sent(channel: ApiC
 def test_a_provider_that_takes_the_text_needs_only_that(db: None) -> None:
     template = stored(ApiChannelFactory(), "button", UNFILLABLE["button"][0])
 
-    assert template.may_be_sent and list(Template.objects.all().sendable()) == [template]
+    assert template.is_sendable and list(Template.objects.all().sendable()) == [template]
 
 
 def test_a_new_text_from_the_provider_settles_what_is_missing(channel: ApiChannel) -> None:

@@ -97,7 +97,7 @@ def approved(meta: MetaSimulator, channel: ApiChannel, **more: Any) -> Template:
 
 
 def reword(template: Template, body: str = NEW_BODY) -> None:
-    lifecycle.change_text(template, replace(template.pattern, body=body), by=ChangeAuthor(source=Source.HAND))
+    lifecycle.change_text(template, replace(template.pattern, body=body), by=ChangeAuthor(source=Source.MANUAL))
 
 
 # --- handed in -------------------------------------------------------------------------------------------
@@ -338,7 +338,7 @@ def test_a_month_has_ten_of_them(meta: MetaSimulator, channel: ApiChannel, admin
     template = approved(meta, channel)
     for days in range(2, 12):
         lifecycle.record_event(
-            template, by=ChangeAuthor(source=Source.HAND), what=TemplateEvent.EDITED, to_status=Status.PENDING
+            template, by=ChangeAuthor(source=Source.MANUAL), what=TemplateEvent.EDITED, to_status=Status.PENDING
         )
         newest = template.events.first()
         TemplateEvent.objects.filter(pk=newest.pk).update(at=timezone.now() - timedelta(days=days))
@@ -352,9 +352,9 @@ def test_the_category_of_an_approved_one_stays(meta: MetaSimulator, channel: Api
     template = approved(meta, channel)
     reword(template)
     template.refresh_from_db()
-    lifecycle.change_category(template, "MARKETING", by=ChangeAuthor(source=Source.HAND))
+    lifecycle.change_category(template, "MARKETING", by=ChangeAuthor(source=Source.MANUAL))
     refused = press(admin, "submit", template)
-    lifecycle.change_category(template, "UTILITY", by=ChangeAuthor(source=Source.HAND))
+    lifecycle.change_category(template, "UTILITY", by=ChangeAuthor(source=Source.MANUAL))
     press(admin, "submit", template)
 
     assert "category" in refused and len(calls(meta)) == 1
@@ -431,7 +431,7 @@ def test_a_deletion_without_an_answer_is_settled_by_their_list(
     template = approved(meta, channel)
     meta.behave(manage=how, times=1)
     said = press(admin, "delete-at-provider", template)
-    meanwhile = template.may_be_sent
+    meanwhile = template.is_sendable
     provider_sync.sync_channel(channel)
     template.refresh_from_db()
 

@@ -177,12 +177,16 @@ def test_a_new_template_is_a_draft_with_all_that_was_written(admin: Client, chan
     template = Template.objects.get()
     pattern = template.pattern
     assert response.redirect_chain[-1][0] == page_of(template)
-    assert (template.status, template.tags, template.asked_category) == ("draft", ["магазин", "доставка"], "UTILITY")
+    assert (template.status, template.tags, template.requested_category) == (
+        "draft",
+        ["магазин", "доставка"],
+        "UTILITY",
+    )
     assert pattern.body == "Здравствуйте, {{1}}!\nВаш заказ {{2}} готов к выдаче."
     assert [button.text for button in pattern.buttons] == ["Отложить", "Где это"]
     assert (pattern.title_of("1"), pattern.variable("button.1").example) == ("Имя клиента", "42")
     event = template.events.get()
-    assert (event.to_status, event.author.username, event.source) == ("draft", "vera", "hand")
+    assert (event.to_status, event.author.username, event.source) == ("draft", "vera", "manual")
 
 
 def test_named_variables_make_it_a_named_template(admin: Client, channel: ApiChannel) -> None:

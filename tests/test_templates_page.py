@@ -22,7 +22,7 @@ from templates_registry.timeline import format_span
 from tests.factories import ApiChannelFactory, ConversationFactory, TemplateFactory, TicketFactory, boris, gleb, vera
 
 pytestmark = pytest.mark.django_db
-HAND = ChangeAuthor(source=Source.HAND)
+HAND = ChangeAuthor(source=Source.MANUAL)
 
 
 @pytest.fixture
@@ -74,7 +74,7 @@ def test_others_templates_are_as_unknown_as_missing_ones(client: Client, templat
 
     assert listed(client.get("/templates/")) == []
     assert client.get(f"/templates/{template.pk}/").status_code == 404
-    assert client.post(f"/templates/{template.pk}/favourite/", {"on": "1"}).status_code == 404
+    assert client.post(f"/templates/{template.pk}/favorite/", {"on": "1"}).status_code == 404
     assert client.post(f"/templates/{template.pk}/send/").status_code == 404
     client.force_login(vera())
     assert listed(client.get("/templates/")) == ["order_ready"]
@@ -87,18 +87,18 @@ def test_the_rail_leads_here(desk: Client) -> None:
 # --- the list --------------------------------------------------------------------------------------------
 
 
-def test_favourites_stand_first_then_those_used_lately(desk: Client, template: Template) -> None:
+def test_favorites_stand_first_then_those_used_lately(desk: Client, template: Template) -> None:
     channel, user = template.api_channel, boris()
     used, liked = (TemplateFactory(api_channel=channel, name=name) for name in ("z_used", "y_liked"))
     TemplateFactory(api_channel=channel, name="a_paused", status=Status.PAUSED)
     lifecycle.record_use(used.pk, user=user)
-    desk.post(f"/templates/{liked.pk}/favourite/", {"on": "1"})
+    desk.post(f"/templates/{liked.pk}/favorite/", {"on": "1"})
 
     page = desk.get("/templates/")
 
     assert listed(page) == ["y_liked", "z_used", "order_ready", "a_paused"]
-    assert re.findall(r'<h2 class="group">(.*?)</h2>', html(page)) == ["Favourites", "Used lately", "Others"]
-    desk.post(f"/templates/{liked.pk}/favourite/", {"on": "0"})
+    assert re.findall(r'<h2 class="group">(.*?)</h2>', html(page)) == ["Favorites", "Used lately", "Others"]
+    desk.post(f"/templates/{liked.pk}/favorite/", {"on": "0"})
     assert listed(desk.get("/templates/"))[0] == "z_used"
 
 
@@ -207,7 +207,7 @@ def test_no_inline_script_or_style_stands_on_the_page(desk: Client, template: Te
 
 def test_what_happened_is_told_in_words(desk: Client, template: Template) -> None:
     lifecycle.change_text(template, _said(template, "Здравствуйте, {{1}}! Ваш заказ {{2}} собран."), by=HAND)
-    lifecycle.change_status(template, Status.PENDING, by=ChangeAuthor(source=Source.HAND, user=vera()))
+    lifecycle.change_status(template, Status.PENDING, by=ChangeAuthor(source=Source.MANUAL, user=vera()))
     TemplateEvent.objects.filter(to_status="pending").update(at=timezone.now() - timedelta(days=1, hours=4))
     lifecycle.change_status(template, Status.APPROVED, by=ChangeAuthor(source=Source.PROVIDER))
     lifecycle.change_category(template, "MARKETING", by=ChangeAuthor(source=Source.PROVIDER))

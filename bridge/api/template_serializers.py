@@ -43,7 +43,7 @@ class TemplateSerializer(serializers.ModelSerializer[Template]):
     channel = serializers.IntegerField(source="api_channel_id", read_only=True)
     variables = serializers.SerializerMethodField(help_text=gettext_lazy("In the order in which values are listed."))
     sendable = serializers.BooleanField(
-        source="may_be_sent",
+        source="is_sendable",
         read_only=True,
         help_text=gettext_lazy("Approved, and with no part that cannot be filled."),
     )

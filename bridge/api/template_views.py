@@ -77,7 +77,7 @@ class TemplateViewSet(ReadOnlyViewSet):
         asked.is_valid(raise_exception=True)
         text_only = not template.api_channel.provider.sends_template_values
         if template.missing:
-            raise ApiError(status_code=422, reason="template_not_fillable", sentence=str(template.cannot_be_sent))
+            raise ApiError(status_code=422, reason="template_not_fillable", sentence=str(template.unsendable_reason))
         try:
             rendering = render(template.pattern, asked.validated_data.get("parameters", []), text_only=text_only)
         except InvalidTemplate as problem:

@@ -48,8 +48,8 @@ def explain_refusal(template: Template) -> str:
         return _("Only an approved template can be sent. This one is: %(status)s.") % {
             "status": template.get_status_display()
         }
-    if template.cannot_be_sent:
-        return str(template.cannot_be_sent)
+    if template.unsendable_reason:
+        return str(template.unsendable_reason)
     if channel.state not in (ChannelState.LIVE, ChannelState.FAILING):
         return _("The channel “%(name)s” sends nothing now. Its state is: %(state)s.") % {
             "name": channel.name,

@@ -124,7 +124,7 @@ ROUTES: dict[str, Audience] = {
     "windows/missed.csv": A.USERS,
     "templates/": A.USERS,
     "templates/<int:pk>/": A.USERS,
-    "templates/<int:pk>/favourite/": A.USERS,
+    "templates/<int:pk>/favorite/": A.USERS,
     "templates/<int:pk>/send/": A.USERS,
     "templates/<int:pk>/test/": A.PERMITTED,
     "phone/<int:pk>/": A.USERS,  # of a provider made for training

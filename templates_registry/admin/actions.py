@@ -177,7 +177,7 @@ def perform_action(
             _call_provider(action.provider_call, template, result, user=user)
         else:
             to = action.target_status or _previous_status(template)
-            lifecycle.change_status(template, to, by=ChangeAuthor(source=Source.HAND, user=user), reason=reason)
+            lifecycle.change_status(template, to, by=ChangeAuthor(source=Source.MANUAL, user=user), reason=reason)
             result.changed.append(template)
     return result
 

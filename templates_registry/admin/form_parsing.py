@@ -45,7 +45,7 @@ def parse_definition(data: Mapping[str, Any], *, kept: TemplateDefinition | None
         buttons=tuple(buttons[:BUTTONS_LIMIT]),
         format=ParameterFormat.NAMED if any(not is_numbered(name) for name in names) else ParameterFormat.NUMBERED,
         described=tuple(variables.values()),
-        asked_category=kept.asked_category if kept and told["category"] in ("", kept.category) else "",
+        requested_category=kept.requested_category if kept and told["category"] in ("", kept.category) else "",
         **_stored_parts(kept, footer=told["footer"].strip()),
     )
 

@@ -95,8 +95,8 @@ class TemplateAdmin(HistoryModelAdmin):
             words = Truncator(template.pattern.body).chars(70)
         except InvalidTemplate as problem:
             words = str(problem.sentence)
-        if template.cannot_be_sent:
-            words = str(template.cannot_be_sent)
+        if template.unsendable_reason:
+            words = str(template.unsendable_reason)
         return format_html('<span class="template-name">{}</span><small class="words">{}</small>', template.name, words)
 
     @admin.display(description=_("status"), ordering="status")
@@ -147,18 +147,18 @@ class TemplateAdmin(HistoryModelAdmin):
         return super().change_view(request, object_id, form_url, {**extra, **(extra_context or {})})
 
     def save_model(self, request: HttpRequest, obj: Template, form: Any, change: bool) -> None:
-        by = ChangeAuthor(source=Source.HAND, user=request.user)
+        by = ChangeAuthor(source=Source.MANUAL, user=request.user)
         pattern, category = form.pattern, obj.category
         obj.language, obj.tags = form.cleaned_data["language"], form.cleaned_data["tags"]
         if not change:
-            obj.asked_category = category
-            obj.take(pattern)
+            obj.requested_category = category
+            obj.set_definition(pattern)
             lifecycle.create(obj, by=by)
         else:
             obj.save(update_fields=["api_channel", "name", "language", "tags", "updated_at"])
             obj.refresh_from_db(fields=["category"])
             if lifecycle.change_category(obj, category, by=by):
-                Template.objects.filter(pk=obj.pk).update(asked_category=category)
+                Template.objects.filter(pk=obj.pk).update(requested_category=category)
             was = obj.status
             if lifecycle.change_text(obj, pattern, by=by) and was != obj.status:
                 messages.warning(request, _("The text is another one now, so it has to be approved again."))

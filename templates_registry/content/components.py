@@ -164,7 +164,7 @@ class TemplateDefinition:
     buttons: tuple[Button, ...] = ()
     format: ParameterFormat = ParameterFormat.NUMBERED
     described: tuple[Variable, ...] = field(default=(), repr=False)
-    asked_category: str = ""  # the requested category, if the provider chose another
+    requested_category: str = ""  # the requested category, if the provider chose another
     others: tuple[str, ...] = field(default=(), repr=False)  # unknown components, as JSON, preserved unchanged
     offer: Offer | None = None
     cards: tuple[TemplateDefinition, ...] = ()  # of a carousel; each has only header, body and buttons

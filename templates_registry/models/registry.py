@@ -32,12 +32,12 @@ class Registry(models.Model):
         return f"{self.api_channel}"
 
     @property
-    def why_failed(self) -> str:
+    def sync_error_text(self) -> str:
         """In the reader's language, where it is a sentence of ours and not the provider's own words."""
         return gettext(self.sync_error) if self.sync_error else ""
 
     @classmethod
-    def touch(cls, api_channel_id: int) -> None:
+    def bump_version(cls, api_channel_id: int) -> None:
         """Say that something changed. Call in the transaction of the change."""
         made, is_new = cls.objects.get_or_create(api_channel_id=api_channel_id)
         if not is_new:

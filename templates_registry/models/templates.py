@@ -94,7 +94,7 @@ class Template(models.Model):
     name = models.CharField(_("name"), max_length=512)
     language = models.CharField(_("language"), max_length=20, help_text=_("The provider's code, as it is: ru, en_US."))
     category = models.CharField(_("category"), max_length=40, choices=Category.choices, default=Category.UTILITY)
-    asked_category = models.CharField(_("category asked for"), max_length=40, blank=True)
+    requested_category = models.CharField(_("category asked for"), max_length=40, blank=True)
     status = models.CharField(_("status"), max_length=20, choices=Status.choices, default=Status.DRAFT)
     quality = models.CharField(_("quality"), max_length=10, choices=Quality.choices, default=Quality.UNKNOWN)
     parameter_format = models.CharField(max_length=20, default="POSITIONAL")
@@ -143,7 +143,7 @@ class Template(models.Model):
     def save(self, *args: Any, **kwargs: Any) -> None:
         fields = kwargs.get("update_fields")
         if fields is None or "components" in fields:
-            self.note_missing_parts()
+            self.update_missing_parts()
             if fields is not None:
                 kwargs["update_fields"] = {*fields, "missing_parts"}
         super().save(*args, **kwargs)
@@ -152,7 +152,7 @@ class Template(models.Model):
     def pattern(self) -> TemplateDefinition:
         """The text with its variables, as the pure modules see it. Raises InvalidTemplate on broken components."""
         read = graph_format.parse_template(self.as_graph(), described=variables_from_rows(self.variables))
-        return replace(read, asked_category=self.asked_category)
+        return replace(read, requested_category=self.requested_category)
 
     def as_graph(self) -> dict[str, Any]:
         """The row in the shape of the Graph API's list."""
@@ -166,11 +166,11 @@ class Template(models.Model):
             "components": self.components,
         }
 
-    def note_missing_parts(self) -> None:
+    def update_missing_parts(self) -> None:
         """Follow the components. ``save`` does it; whoever writes rows in bulk has to call it."""
         self.missing_parts = sendability.serialize_missing_parts(self.as_graph())
 
-    def take(self, pattern: TemplateDefinition) -> None:
+    def set_definition(self, pattern: TemplateDefinition) -> None:
         """Set the text from a pattern; not saved. Whoever saves asks ``lifecycle`` to keep the former one."""
         written = graph_format.serialize_template(pattern)
         self.components = written["components"]
@@ -179,7 +179,7 @@ class Template(models.Model):
         self.__dict__.pop("pattern", None)
 
     @property
-    def former_there(self) -> str:
+    def former_text_status(self) -> str:
         """How its former text stands at the provider, where ours is a newer one."""
         word = self.provider_status if self.status == Status.DRAFT else ""
         return str(Status(word).label) if word in Status.values else ""
@@ -193,12 +193,12 @@ class Template(models.Model):
         return [part for part in found if part.code in sendability.NEEDED_AS_TEXT]
 
     @property
-    def cannot_be_sent(self) -> StrOrPromise:
+    def unsendable_reason(self) -> StrOrPromise:
         """“Cannot be sent from Okno: …”; empty where nothing is missing."""
         return sendability.describe_missing_parts(self.missing)
 
     @property
-    def may_be_sent(self) -> bool:
+    def is_sendable(self) -> bool:
         return self.status == Status.APPROVED and self.api_channel.provider.sends_templates and not self.missing
 
 

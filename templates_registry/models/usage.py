@@ -10,11 +10,11 @@ from .templates import Template
 
 
 class TemplateUse(models.Model):
-    """An operator's own relation to a template: a favourite, or used lately."""
+    """An operator's own relation to a template: a favorite, or used lately."""
 
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
     template = models.ForeignKey(Template, on_delete=models.CASCADE, related_name="uses")
-    is_favourite = models.BooleanField(default=False)
+    is_favorite = models.BooleanField(default=False)
     last_used_at = models.DateTimeField(null=True)
 
     class Meta:

@@ -44,7 +44,7 @@ class TemplateEvent(models.Model):
     """Something that happened to a template: when, from what to what, why, and who or what did it."""
 
     class Source(models.TextChoices):
-        HAND = "hand", _("by hand")
+        MANUAL = "manual", _("by hand")
         PROVIDER = "provider", _("the provider")
         SYNC = "sync", _("synchronisation")
         IMPORT = "import", _("import")

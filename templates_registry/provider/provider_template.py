@@ -103,7 +103,7 @@ def build_template(listed: ProviderTemplate, *, api_channel_id: int, external_id
         name=listed.pattern.name,
         language=listed.pattern.language,
         category=listed.category or Category.UTILITY,
-        asked_category=listed.category,
+        requested_category=listed.category,
         status=listed.status or Status.DRAFT,
         quality=listed.quality or Quality.UNKNOWN,
         reject_reason=listed.reason if listed.status == Status.REJECTED else "",
@@ -111,7 +111,7 @@ def build_template(listed: ProviderTemplate, *, api_channel_id: int, external_id
         provider_status=listed.status if external_id else "",
         tags=listed.tags or [],
     )
-    template.take(listed.pattern)
+    template.set_definition(listed.pattern)
     return template
 
 

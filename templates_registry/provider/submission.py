@@ -84,7 +84,7 @@ def exists_at_provider(template: Template) -> bool:
 
 def submit_template(template: Template, *, user: Any) -> str:
     """Hand it in, or hand in its new text; what there is to say beyond that it was done. Raises Refused."""
-    by = ChangeAuthor(source=Source.HAND, user=user)
+    by = ChangeAuthor(source=Source.MANUAL, user=user)
     begun = _mark_and_snapshot(template, Status.PENDING, by=by, check=_check_can_submit)
     with _rollback_on_error(template, begun):
         try:
@@ -98,7 +98,7 @@ def submit_template(template: Template, *, user: Any) -> str:
 
 def delete_template(template: Template, *, user: Any) -> str:
     """Delete this one, in this one language, at the provider; as ``submit_template``."""
-    by = ChangeAuthor(source=Source.HAND, user=user)
+    by = ChangeAuthor(source=Source.MANUAL, user=user)
     begun = _mark_and_snapshot(template, Status.PENDING_DELETION, by=by, check=_check_can_delete)
     channel = template.api_channel
     with _rollback_on_error(template, begun):
@@ -188,7 +188,7 @@ def _category_changed(template: Template) -> bool:
     approved = template.events.filter(what="status", to_status=Status.APPROVED).order_by("-pk").first()
     there = ""
     for event in template.events.filter(what="category", pk__gt=approved.pk if approved else 0).order_by("pk"):
-        by_hand = event.source == Source.HAND
+        by_hand = event.source == Source.MANUAL
         there = (there or event.reason.partition(" → ")[0]) if by_hand else ""
     return bool(there) and there != template.category
 

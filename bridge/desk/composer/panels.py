@@ -91,7 +91,7 @@ def suggest_templates(
     if window.is_open:
         return []
     rows: Any = selection.order_for_user(sendable_templates(request, conversation), user=request.user)[:MAX_OFFERS]
-    return [selection.TemplateListItem(template=row, is_favourite=row.is_favourite) for row in rows]
+    return [selection.TemplateListItem(template=row, is_favorite=row.is_favorite) for row in rows]
 
 
 def build_template_panel(
@@ -143,7 +143,7 @@ def recognize_text(
             difference=found.difference,
             may_hold=not found.retired,
         )
-    if not template.may_be_sent:
+    if not template.is_sendable:
         return TemplatePanel(kind=NOTICE, say=str(found.sentence), may_hold=True)
     return _recognized(conversation, template, found)
 
