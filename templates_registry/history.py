@@ -1,4 +1,4 @@
-"""What happened to a template, for its page: events with who and why, and each change of text word by word."""
+"""History of a template for its admin page: events with author and reason, and text changes word by word."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ class HistoryEntry:
 
 
 def template_history(template: Template) -> list[HistoryEntry]:
-    """The newest first."""
+    """Return the latest entries of a template's history, newest first."""
     events = list(template.events.select_related("author")[: MAX_ENTRIES + 1])
     versions = list(template.versions.select_related("template")[: MAX_ENTRIES + 1])
-    # Both are written together: the newest event of a text belongs to the newest version, and so on.
+    # A text event and its version are written together, so the newest event belongs to the newest version, and so on.
     newer = iter(range(len(versions)))
     found = []
     for event in events[:MAX_ENTRIES]:
@@ -43,9 +43,10 @@ def template_history(template: Template) -> list[HistoryEntry]:
 
 
 def category_moves(events: Iterable[TemplateEvent]) -> dict[Template, str]:
-    """Templates that the provider has moved to another category, or will: what it says last of each, the newest first.
+    """Return templates that the provider moves to another category, each with a sentence; newest first.
 
-    Not those that the admins have moved back or deleted since.
+    Only the last event of a template counts, so that a template which an admin moved back is left out. Deleted
+    templates are left out, too.
     """
     last: dict[Template, TemplateEvent] = {}
     for event in sorted(events, key=lambda event: -event.pk):
@@ -58,10 +59,10 @@ def category_moves(events: Iterable[TemplateEvent]) -> dict[Template, str]:
 
 
 def _category_move_sentence(event: TemplateEvent) -> str:
-    told = {"template": event.template, "change": _localize_change(event.reason, Category)}
+    values = {"template": event.template, "change": _localize_change(event.reason, Category)}
     if event.what == "category":
-        return _("The provider has put “%(template)s” in another category, which changes its price: %(change)s.") % told
-    return _("The provider will put “%(template)s” in another category, which changes its price: %(change)s.") % told
+        return _("The provider has put “%(template)s” in another category, which changes its price: %(change)s.") % values
+    return _("The provider will put “%(template)s” in another category, which changes its price: %(change)s.") % values
 
 
 def _text_difference(old: TemplateVersion | None, new: TemplateVersion) -> tuple[DiffPiece, ...]:

@@ -1,7 +1,7 @@
-"""The texts of an account as one index, kept in each process and never out of date.
+"""Per-process cache of each account's match index.
 
-The index is built once for a version of the registry; before each use the version is compared with the database's
-(one row by its primary key).
+An index is built once per registry version. Before each use the version is compared with the database (one row by
+primary key), so that the index is never stale.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# Why a template that is not approved cannot be sent now: shown with the template's name before it.
+# Why a template that is not approved cannot be sent now. Shown after the template's name.
 UNSENDABLE_REASONS = {
     Status.DRAFT: _("it has not been sent for approval yet"),
     Status.PENDING: _("it is still waiting for approval"),
@@ -66,21 +66,21 @@ def get_index(api_channel: ApiChannel) -> MatchIndex:
 
 
 def _unsendable_reason(template: Template) -> StrOrPromise:
-    """Why it cannot be sent now; empty if it can."""
+    """Return why a template cannot be sent now, or an empty string."""
     if template.status != Status.APPROVED:
         return UNSENDABLE_REASONS.get(Status(template.status), "")
     return sendability.list_missing_parts(template.missing) if template.missing else ""
 
 
 def _build_entries(api_channel: ApiChannel) -> Iterator[IndexEntry]:
-    # What buttons and pictures need cannot be pasted. A provider that takes a template's text alone adds them itself.
+    # Values of buttons and media cannot be pasted. Providers that accept the text alone add them themselves.
     text_only = not api_channel.provider.sends_template_values
     templates = Template.objects.filter(api_channel=api_channel).exclude(status=Status.DELETED)
     templates = templates.select_related("api_channel")
     for template in templates.iterator():
         try:
             if not template.pattern.body:
-                continue  # the provider spoke of it before we knew its text
+                continue  # reported by the provider before its text was synchronized
             yield IndexEntry(
                 template.pattern,
                 ident=template.pk,

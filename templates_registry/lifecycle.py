@@ -1,4 +1,4 @@
-"""What happens to a template, and its record: every change of status or text is an event, every text a version."""
+"""Changes of a template, with their record: each change of status or text is an event, each text a version."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from .matching.text_diff import content_key
 from .models import Registry, Status, Template, TemplateEvent, TemplateUse, TemplateVersion, variables_to_rows
 
 Source = TemplateEvent.Source
-BATCH_SIZE = 500  # rows a statement
+BATCH_SIZE = 500  # rows per statement
 
-# A text that people change here is another text than the one the provider judged, wherever that had got to.
+# Statuses that the provider assigned to the submitted text. A text changed here has to be approved again.
 REVIEWED_STATUSES = (
     *(Status.PENDING, Status.APPROVED, Status.REJECTED, Status.PAUSED, Status.DISABLED, Status.IN_APPEAL),
     *(Status.LIMIT_EXCEEDED, Status.UNKNOWN),
@@ -30,7 +30,7 @@ REVIEWED_STATUSES = (
 
 @dataclass(frozen=True, kw_only=True)
 class ChangeAuthor:
-    """Who or what changes something."""
+    """Who or what makes a change: a ``TemplateEvent.Source`` and, for manual changes, the user."""
 
     source: str
     user: Any = None
@@ -43,7 +43,7 @@ def create(template: Template, *, by: ChangeAuthor, reason: str = "") -> Templat
 
 @transaction.atomic
 def create_many(templates: Sequence[Template], *, by: ChangeAuthor, reason: str = "") -> list[Template]:
-    """The same for a whole list in a handful of statements: an account may bring thousands."""
+    """Save many new templates in a few statements: an account may have thousands."""
     now = timezone.now()
     for template in templates:
         template.update_missing_parts()
@@ -64,10 +64,10 @@ def create_many(templates: Sequence[Template], *, by: ChangeAuthor, reason: str 
 def change_text(
     template: Template, pattern: TemplateDefinition, *, by: ChangeAuthor, approve_again: bool | None = None
 ) -> bool:
-    """Give a template a new text. The former one stays as a version; whether the wording changed.
+    """Replace a template's text and keep the previous one as a version. Return whether the wording changed.
 
-    An approved text that people change has to be approved again, unless it is the provider that says so, or
-    ``approve_again`` does. Labels, examples, hints and defaults change freely.
+    A manual or imported change of a reviewed text makes it a draft again; ``approve_again`` overrides this. Labels,
+    examples, hints and defaults can change without a new approval.
     """
     locked = Template.objects.select_for_update().get(pk=template.pk)
     text_changed = is_reworded(locked, pattern)
@@ -89,6 +89,7 @@ def change_text(
 
 
 def is_reworded(template: Template, pattern: TemplateDefinition) -> bool:
+    """Return whether the wording differs from the stored one; True if the stored components are broken."""
     try:
         return content_key(template.pattern) != content_key(pattern)
     except InvalidTemplate:
@@ -97,8 +98,12 @@ def is_reworded(template: Template, pattern: TemplateDefinition) -> bool:
 
 @transaction.atomic
 def change_status(template: Template, status: str, *, by: ChangeAuthor, reason: str = "") -> bool:
-    """Move a template through its life; whether it moved. ``reason``: the provider's words, or a person's."""
-    reason = known_secrets.redact(str(reason))  # as it is stored: or every sync would find another reason
+    """Set the status and record the event. Return whether anything changed.
+
+    ``reason`` is the provider's or the user's text.
+    """
+    # Compare the text as it is stored, that is redacted. Otherwise every sync would see another reason.
+    reason = known_secrets.redact(str(reason))
     locked = Template.objects.select_for_update().get(pk=template.pk)
     if locked.status == status and locked.reject_reason == (reason if status == Status.REJECTED else ""):
         return False
@@ -120,7 +125,7 @@ def change_status(template: Template, status: str, *, by: ChangeAuthor, reason: 
 
 @transaction.atomic
 def change_category(template: Template, category: str, *, by: ChangeAuthor) -> bool:
-    """The provider moved the template to another category, which changes its price: worth an event of its own."""
+    """Set the category and record the event, since a category changes the price. Return whether it changed."""
     if template.category == category:
         return False
     before, template.category = template.category, category
@@ -142,7 +147,7 @@ def announce_category(template: Template, category: str, *, at: datetime | None,
 
 @transaction.atomic
 def change_quality(template: Template, quality: str, *, by: ChangeAuthor) -> bool:
-    """How clients take to the template, as the provider sees it: what is poor for long is paused next."""
+    """Set the provider's quality rating and record the event. Meta pauses templates that are rated poor for long."""
     if template.quality == quality:
         return False
     before, template.quality = template.quality, quality
@@ -152,7 +157,7 @@ def change_quality(template: Template, quality: str, *, by: ChangeAuthor) -> boo
 
 
 def record_use(template_id: int, *, user: Any) -> None:
-    """A template went out: counted for the list, and remembered among the operator's recent ones."""
+    """Count a use of a template, and remember it among the operator's recent ones."""
     now = timezone.now()
     Template.objects.filter(pk=template_id).update(times_used=F("times_used") + 1, last_used_at=now)
     if user is not None:

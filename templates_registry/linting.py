@@ -22,7 +22,7 @@ Key = tuple[str, str]
 
 
 def lint_template(template: TemplateDefinition, *, others: Sequence[TemplateDefinition] = ()) -> list[Problem]:
-    """All that is wrong or unwise with one template. ``others``: the rest of its account's."""
+    """Return errors and warnings of one template. ``others`` are the other templates of its account."""
     found = [*validate(template), *_lint_own_text(template)]
     if others:
         found += _collision_warnings(template, find_collisions([template, *others], only=0))
@@ -30,7 +30,7 @@ def lint_template(template: TemplateDefinition, *, others: Sequence[TemplateDefi
 
 
 def lint_registry(templates: Sequence[TemplateDefinition]) -> dict[Key, list[Problem]]:
-    """The same for all templates of one account; those with nothing to say are left out."""
+    """Return errors and warnings of all templates of one account. Templates without any are left out."""
     met: dict[Key, list[Collision]] = defaultdict(list)
     for collision in find_collisions(templates):
         met[collision.first.key].append(collision)
@@ -59,7 +59,7 @@ def _lint_own_text(template: TemplateDefinition) -> Iterator[Problem]:
 
 
 def _ambiguous_variables(field: str, text: str) -> Iterator[Problem]:
-    """Variables with no letter or digit between them on one line: values often hold spaces, commas and dashes."""
+    """Find variables with no letter or digit between them: values often contain spaces, commas and dashes."""
     pieces = split_placeholders(text)
     for index in range(1, len(pieces) - 2, 2):
         first, between, second = pieces[index : index + 3]

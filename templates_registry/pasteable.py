@@ -1,7 +1,7 @@
-"""Which templates can be sent by pasting their text, and the text to paste.
+"""Templates that can be sent by pasting their text, and the text to paste.
 
-What an outside helpdesk's operators are told to paste has to go out when they do: so a text is tried on the very index
-that will read it.
+Operators of an outside helpdesk are offered such texts. Each text is tried on the index that will match the paste, so
+that an offered text is always recognized.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from .models import Template
 
 
 def is_pasteable(template: Template) -> bool:
-    """Whether its text alone, filled in, is recognized as this template and has all that it needs."""
+    """Return whether the filled-in text alone is recognized as this template and can be sent."""
     try:
         pattern = template.pattern
     except InvalidTemplate:
@@ -35,7 +35,7 @@ def is_pasteable(template: Template) -> bool:
 
 
 def text_to_paste(pattern: TemplateDefinition) -> str:
-    """Header, body and footer, with labels where the values belong."""
+    """Return header, body and footer with labels in place of the values."""
     texts = (
         (VariablePlace.HEADER, pattern.header_text),
         (VariablePlace.BODY, pattern.body),
@@ -56,4 +56,4 @@ def _render_piece(pattern: TemplateDefinition, piece: str | Placeholder, place: 
 def _sample_value(variable: Variable) -> str:
     if variable.kind is ValueKind.CODE:
         return "482913"
-    return f"Образец{variable.key.replace('.', '')}"  # a word that no template holds
+    return f"Образец{variable.key.replace('.', '')}"  # a word that no template contains

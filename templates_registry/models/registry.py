@@ -12,10 +12,10 @@ from channels_setup.models.redacted_fields import RedactedTextField
 
 
 class Registry(models.Model):
-    """The templates of one API channel as a whole. ``version`` grows with every change to them.
+    """State of one API channel's templates. ``version`` grows with every change to them.
 
-    Each process keeps an index of the texts and compares this number before it uses it, so that a change is
-    followed at once everywhere.
+    Each process caches an index of the texts and compares this number before every use, so that a change takes
+    effect everywhere at once.
     """
 
     api_channel = models.OneToOneField(ApiChannel, primary_key=True, on_delete=models.CASCADE, related_name="registry")
@@ -33,12 +33,12 @@ class Registry(models.Model):
 
     @property
     def sync_error_text(self) -> str:
-        """In the reader's language, where it is a sentence of ours and not the provider's own words."""
+        """Return the error in the reader's language if it is one of our sentences, else the provider's words."""
         return gettext(self.sync_error) if self.sync_error else ""
 
     @classmethod
     def bump_version(cls, api_channel_id: int) -> None:
-        """Say that something changed. Call in the transaction of the change."""
+        """Increment the version. Call in the transaction of the change."""
         made, is_new = cls.objects.get_or_create(api_channel_id=api_channel_id)
         if not is_new:
             cls.objects.filter(pk=made.pk).update(version=F("version") + 1)

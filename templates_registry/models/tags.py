@@ -1,4 +1,4 @@
-"""Which tags an operator works with."""
+"""Template tags assigned to operators."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from django.utils.translation import gettext_lazy as _
 
 
 class TemplateTags(models.Model):
-    """Which tags an operator works with. None given: all templates of their channels."""
+    """Tags that limit an operator's templates. An empty list means all templates of their channels."""
 
     user = models.OneToOneField(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="template_tags")
     tags = ArrayField(models.CharField(max_length=40), default=list, blank=True)

@@ -1,7 +1,7 @@
-"""The registry's rows: a template, its former texts, what happened to it, and who likes to use it.
+"""The template model: a text of one account in one language, with its status at the provider.
 
-What a text means (variables, rules, rendering, recognition) is said by the pure modules beside this one; a row holds
-the components in the shape of the Graph API and gives them as ``pattern``.
+A row stores the components as the Graph API lists them. ``pattern`` parses them for the pure packages ``content`` and
+``matching``, which know the rules, render messages and recognize pasted text.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class Status(models.TextChoices):
-    """The provider's words, and one of ours: a draft has not been sent for approval yet."""
+    """Statuses of Meta's template API, and DRAFT: written here and not yet submitted."""
 
     DRAFT = "draft", _("draft")
     PENDING = "pending", _("waiting for approval")
@@ -60,11 +60,11 @@ class Quality(models.TextChoices):
 
 class TemplateQuerySet(models.QuerySet["Template"]):
     def sendable(self) -> TemplateQuerySet:
-        """Approved ones that Okno can fill; those alone are offered and go out."""
+        """Return approved templates that Okno can fill. Only these are offered and sent."""
         return self.filter(status=Status.APPROVED).fillable()
 
     def fillable(self) -> TemplateQuerySet:
-        """Those with no part that cannot be filled; a provider that takes the text alone needs only that."""
+        """Return templates that Okno can fill. Providers that accept the text alone need no other part."""
         kinds = [kind for kind, provider in messengers().items() if not provider.sends_template_values]
         lacks_text = Q()
         for code in sendability.NEEDED_AS_TEXT:
@@ -72,11 +72,15 @@ class TemplateQuerySet(models.QuerySet["Template"]):
         return self.filter(Q(missing_parts=[]) | (Q(api_channel__kind__in=kinds) & ~lacks_text))
 
     def standing(self) -> TemplateQuerySet:
-        """Those that still exist at the provider or may come to."""
+        """Return templates that are neither deleted nor archived."""
         return self.exclude(status__in=[Status.DELETED, Status.ARCHIVED])
 
     def visible_to(self, user: Any) -> TemplateQuerySet:
-        """Admins all; operators those of the API channels that watch their chat channels, within their tags if any."""
+        """Return the templates that a user may see.
+
+        Admins see all. Operators see those of the API channels connected to their chat channels, limited to their
+        tags if they have any.
+        """
         if user.is_superuser or user.has_perm("channels_setup.change_apichannel"):
             return self
         channels = ApiChannel.objects.filter(watched__in=ChatChannel.objects.all().visible_to(user))
@@ -86,7 +90,7 @@ class TemplateQuerySet(models.QuerySet["Template"]):
 
 
 class Template(models.Model):
-    """One approved text (or one that is to become it) of one account, in one language."""
+    """One template of one account in one language."""
 
     api_channel = models.ForeignKey(
         ApiChannel, verbose_name=_("API channel"), on_delete=models.PROTECT, related_name="templates"
@@ -100,11 +104,11 @@ class Template(models.Model):
     parameter_format = models.CharField(max_length=20, default="POSITIONAL")
     components = models.JSONField(_("components"), default=list)  # as in the Graph API
     variables = models.JSONField(_("variables"), default=list, blank=True)  # [{key, label, example, hint, default}]
-    # Parts of the components that Okno cannot fill, as ``sendability`` names them. Kept, so that lists leave them out.
+    # Parts that Okno cannot fill, as ``sendability`` names them. Stored, so that lists can filter by them.
     missing_parts = models.JSONField(default=list, db_default=[], blank=True, editable=False)
     reject_reason = RedactedTextField(_("reason of the refusal"), blank=True)
     external_id = models.CharField(_("provider's id"), max_length=190, blank=True)
-    # How what the provider has stands there, by its last word: a draft here may be approved there, in its former text.
+    # Last status that the provider reported. A draft here may still be approved there, with its previous text.
     provider_status = models.CharField(max_length=20, blank=True, editable=False)
     tags = ArrayField(
         models.CharField(max_length=40),
@@ -155,7 +159,7 @@ class Template(models.Model):
         return replace(read, requested_category=self.requested_category)
 
     def as_graph(self) -> dict[str, Any]:
-        """The row in the shape of the Graph API's list."""
+        """Return the row as the Graph API lists templates."""
         return {
             "id": self.external_id,
             "name": self.name,
@@ -167,11 +171,11 @@ class Template(models.Model):
         }
 
     def update_missing_parts(self) -> None:
-        """Follow the components. ``save`` does it; whoever writes rows in bulk has to call it."""
+        """Recompute ``missing_parts`` from the components. Call before bulk writes; ``save`` calls it itself."""
         self.missing_parts = sendability.serialize_missing_parts(self.as_graph())
 
     def set_definition(self, pattern: TemplateDefinition) -> None:
-        """Set the text from a pattern; not saved. Whoever saves asks ``lifecycle`` to keep the former one."""
+        """Set components and variables without saving. ``lifecycle.change_text`` also keeps the previous version."""
         written = graph_format.serialize_template(pattern)
         self.components = written["components"]
         self.parameter_format = written.get("parameter_format", "POSITIONAL")
@@ -180,13 +184,13 @@ class Template(models.Model):
 
     @property
     def former_text_status(self) -> str:
-        """How its former text stands at the provider, where ours is a newer one."""
+        """Return the provider's status of the previous text while a newer draft exists here; else an empty string."""
         word = self.provider_status if self.status == Status.DRAFT else ""
         return str(Status(word).label) if word in Status.values else ""
 
     @property
     def missing(self) -> list[Problem]:
-        """The parts for want of which it cannot be sent over its channel."""
+        """Return the parts that block sending over this template's channel."""
         found = sendability.load_missing_parts(self.missing_parts)
         if self.api_channel.provider.sends_template_values:
             return found
@@ -194,7 +198,7 @@ class Template(models.Model):
 
     @property
     def unsendable_reason(self) -> StrOrPromise:
-        """“Cannot be sent from Okno: …”; empty where nothing is missing."""
+        """Return "Cannot be sent from Okno: …", or an empty string if nothing blocks sending."""
         return sendability.describe_missing_parts(self.missing)
 
     @property
@@ -203,7 +207,7 @@ class Template(models.Model):
 
 
 def variables_from_rows(rows: Iterable[dict[str, Any]]) -> list[Variable]:
-    """Stored labels, examples, hints and defaults as the pure modules take them."""
+    """Convert stored rows (key, label, example, hint, default) to variables. Skip rows without a key."""
 
     def said(row: dict[str, Any], name: str) -> str:
         return str(row.get(name) or "")
@@ -222,7 +226,7 @@ def variables_from_rows(rows: Iterable[dict[str, Any]]) -> list[Variable]:
 
 
 def variables_to_rows(variables: Sequence[Variable]) -> list[dict[str, str]]:
-    """What we say of variables; the rest follows from the components."""
+    """Convert variables to rows for storage. Their other properties follow from the components."""
     names = ("key", "label", "example", "hint", "default")
     return [{name: getattr(variable, name) for name in names} for variable in variables]
 

@@ -10,7 +10,7 @@ from .templates import Template
 
 
 class TemplateUse(models.Model):
-    """An operator's own relation to a template: a favorite, or used lately."""
+    """An operator's favorite flag and last use of one template."""
 
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
     template = models.ForeignKey(Template, on_delete=models.CASCADE, related_name="uses")

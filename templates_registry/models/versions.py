@@ -1,4 +1,4 @@
-"""Former and present texts of a template, and the events of its life."""
+"""Versions of a template's text, and events: changes of status, text, category and quality."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class TemplateVersion(models.Model):
 
 
 class TemplateEvent(models.Model):
-    """Something that happened to a template: when, from what to what, why, and who or what did it."""
+    """One change of a template: its kind, old and new status, reason, and who or what made it."""
 
     class Source(models.TextChoices):
         MANUAL = "manual", _("by hand")
@@ -49,7 +49,7 @@ class TemplateEvent(models.Model):
         SYNC = "sync", _("synchronisation")
         IMPORT = "import", _("import")
 
-    EDITED = "edited"  # a ``what``: the provider was given another text for one that it had approved
+    EDITED = "edited"  # a value of ``what``: a new text was submitted for an approved template
 
     template = models.ForeignKey(Template, on_delete=models.CASCADE, related_name="events")
     at = models.DateTimeField(_("when"), auto_now_add=True)
