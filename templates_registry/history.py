@@ -61,8 +61,8 @@ def category_moves(events: Iterable[TemplateEvent]) -> dict[Template, str]:
 def _category_move_sentence(event: TemplateEvent) -> str:
     values = {"template": event.template, "change": _localize_change(event.reason, Category)}
     if event.what == "category":
-        return _("The provider has put “%(template)s” in another category, which changes its price: %(change)s.") % values
-    return _("The provider will put “%(template)s” in another category, which changes its price: %(change)s.") % values
+        return _("The provider moved “%(template)s” to another category, which changes its price: %(change)s.") % values
+    return _("The provider will move “%(template)s” to another category, which changes its price: %(change)s.") % values
 
 
 def _text_difference(old: TemplateVersion | None, new: TemplateVersion) -> tuple[DiffPiece, ...]:
@@ -80,20 +80,20 @@ def _event_sentence(event: TemplateEvent) -> str:
     if event.what == "text":
         return _("New text")
     if event.what == TemplateEvent.EDITED:
-        return _("The provider was given the new text for the one that it had approved")
+        return _("New text submitted to replace the approved one")
     if event.what == "category":
-        return _("Category: %(change)s. The price of a message goes by the category, so it changes too.") % {
+        return _("Category: %(change)s. The price depends on the category, so it changes, too.") % {
             "change": _localize_change(event.reason, Category)
         }
     if event.what == "category_planned":
-        return _("The provider will change the category, and with it the price: %(change)s") % {
+        return _("The provider will change the category and the price: %(change)s") % {
             "change": _localize_change(event.reason, Category)
         }
     if event.what == "quality":
         return _("Quality: %(change)s") % {"change": _localize_change(event.reason, Quality)}
     status = str(Status(event.to_status).label)
     if not event.from_status:
-        return _("Came into the registry: %(status)s") % {"status": status}
+        return _("Added with status: %(status)s") % {"status": status}
     return status[:1].upper() + status[1:]
 
 

@@ -37,8 +37,8 @@ UNSENDABLE_REASONS = {
     Status.IN_APPEAL: _("its rejection is being appealed"),
     Status.ARCHIVED: _("it is archived"),
     Status.PENDING_DELETION: _("it is being deleted"),
-    Status.LIMIT_EXCEEDED: _("the provider's limit of templates is reached"),
-    Status.UNKNOWN: _("its status at the provider is unknown to us"),
+    Status.LIMIT_EXCEEDED: _("the provider's template limit is reached"),
+    Status.UNKNOWN: _("its status at the provider is unknown"),
 }
 
 _indexes: dict[int, tuple[int, MatchIndex]] = {}

@@ -18,26 +18,26 @@ if TYPE_CHECKING:
 SENTENCES: Mapping[str, StrOrPromise] = {
     # not a template at all
     "not_a_template": _("This is not a template: a list of components is expected."),
-    "values_shape": _("The values of a template are texts: a list of them, or one for each variable by its name."),
-    "component_twice": _("The template has the component “%(component)s” twice."),
+    "values_shape": _("Template values must be strings: a list, or an object with one string per variable name."),
+    "component_twice": _("The template contains the component “%(component)s” more than once."),
     # name, language, category
-    "name_missing": _("Give the template a name."),
+    "name_missing": _("Enter a template name."),
     "name_too_long": _("The name has %(length)s characters; at most %(limit)s are allowed."),
-    "name_characters": _("The name may hold only small Latin letters, digits and underscores."),
-    "language_missing": _("Say which language the template is in, with the provider's code, such as “ru” or “en_US”."),
-    "language_unknown": _("“%(language)s” is not among the languages that WhatsApp lists. Check the code."),
+    "name_characters": _("The name can contain only lowercase Latin letters, digits and underscores."),
+    "language_missing": _("Enter the template's language code, such as “ru” or “en_US”."),
+    "language_unknown": _("WhatsApp does not list the language “%(language)s”. Check the code."),
     "category_unknown": _("“%(category)s” is not a known category: utility, marketing or authentication."),
     "category_drift": _(
         "You asked for the category “%(asked)s”; the provider has put the template in “%(category)s”. "
         "The price and the rules of consent follow the provider's category."
     ),
     # variables
-    "braces": _("Every {{ needs its }}, with a number or a name between them."),
+    "braces": _("Each {{ needs a matching }}, with a number or a name between them."),
     "variable_name": _(
         "A variable is called “%(name)s”. Use numbers, or names of small Latin letters, digits and underscores."
     ),
-    "mixed_variables": _("Numbered and named variables are mixed. Use one kind or the other."),
-    "not_sequential": _("Variables are numbered from 1 without gaps: %(missing)s is missing."),
+    "mixed_variables": _("Numbered and named variables are mixed. Use only one kind."),
+    "not_sequential": _("Number the variables from 1 without gaps: %(missing)s is missing."),
     "starts_with_variable": _("The text begins with a variable; WhatsApp usually rejects that. Put a word before it."),
     "ends_with_variable": _("The text ends with a variable; WhatsApp usually rejects that. Put a word after it."),
     "adjacent_variables": _(
@@ -49,38 +49,38 @@ SENTENCES: Mapping[str, StrOrPromise] = {
         "can be read in two ways and will not be recognized. Put a word between them."
     ),
     "too_many_variables": _("There are many variables for so short a text; WhatsApp may reject it. Add words."),
-    "too_wide": _("So few words are fixed that almost any message will be taken for this template. Add words to it."),
-    "example_missing": _("Give an example for “%(title)s”: WhatsApp wants one for every variable."),
+    "too_wide": _("The text has so few fixed words that almost any message matches this template. Add words."),
+    "example_missing": _("Enter an example for “%(title)s”: WhatsApp requires one for each variable."),
     "sample_too_long": _("With its examples the text has %(length)s characters; at most %(limit)s can be sent."),
     # header, body, footer
     "too_long": _("The text has %(length)s characters; at most %(limit)s are allowed."),
-    "header_missing": _("Write the header's text, or take the header away."),
-    "header_kind": _("“%(kind)s” is not a kind of header that we know."),
-    "header_many_variables": _("A header may hold one variable only."),
-    "header_markup": _("A header is not formatted: *, _, ~ and ` will be shown as they are, or rejected."),
-    "header_lines": _("A header has one line only."),
-    "header_location": _("A header with a place is only for utility and marketing templates."),
-    "body_missing": _("Write the text of the template."),
-    "footer_variable": _("A footer cannot hold variables."),
-    "footer_same": _("The footer repeats the text; WhatsApp usually rejects that."),
+    "header_missing": _("Enter the header text or remove the header."),
+    "header_kind": _("Unknown header type: “%(kind)s”."),
+    "header_many_variables": _("A header can contain only one variable."),
+    "header_markup": _("Headers have no formatting: *, _, ~ and ` are shown as they are or rejected."),
+    "header_lines": _("A header can have only one line."),
+    "header_location": _("Location headers are allowed only in utility and marketing templates."),
+    "body_missing": _("Enter the template text."),
+    "footer_variable": _("A footer cannot contain variables."),
+    "footer_same": _("The footer repeats the body; WhatsApp usually rejects that."),
     # buttons
     "buttons_too_many": _("There are %(count)s buttons; at most %(limit)s are allowed."),
-    "buttons_of_kind": _("There are %(count)s buttons of the kind %(kind)s; at most %(limit)s are allowed."),
-    "button_text_missing": _("Write what stands on the button."),
-    "button_variable": _("What stands on a button cannot hold variables."),
-    "quick_replies_apart": _("Quick replies stand together: all before or all after the other buttons."),
-    "url_missing": _("Give the button its link."),
-    "url_variable": _("A link may hold one variable only, {{1}}, at its very end."),
-    "phone_missing": _("Give the button its phone number."),
+    "buttons_of_kind": _("There are %(count)s buttons of type %(kind)s; at most %(limit)s are allowed."),
+    "button_text_missing": _("Enter the button text."),
+    "button_variable": _("Button text cannot contain variables."),
+    "quick_replies_apart": _("Place all quick replies together, before or after the other buttons."),
+    "url_missing": _("Enter the button's link."),
+    "url_variable": _("A link can contain only one variable, {{1}}, at its end."),
+    "phone_missing": _("Enter the button's phone number."),
     # values
     "missing": _("“%(title)s” is not filled in."),
     "empty": _("“%(title)s” is empty."),
-    "newline": _("“%(title)s” holds a line break, which WhatsApp does not let through. Write it in one line."),
-    "tab": _("“%(title)s” holds a tab, which WhatsApp does not let through. Put a space in its place."),
-    "spaces": _("“%(title)s” holds more than four spaces in a row, which WhatsApp does not let through."),
+    "newline": _("“%(title)s” contains a line break, which WhatsApp does not allow. Use one line."),
+    "tab": _("“%(title)s” contains a tab, which WhatsApp does not allow. Use a space instead."),
+    "spaces": _("“%(title)s” contains more than four spaces in a row, which WhatsApp does not allow."),
     "unknown_value": _("The template has no variable for the value “%(value)s”."),
-    "placeholder": _("“%(title)s” is not filled in: %(placeholder)s still stands in the text."),
-    "values_differ": _("“%(title)s” stands in the text more than once, and not with the same value."),
+    "placeholder": _("“%(title)s” is not filled in: the text still contains %(placeholder)s."),
+    "values_differ": _("“%(title)s” occurs more than once, with different values."),
     "rendered_too_long": _("With these values it has %(length)s characters; at most %(limit)s can be sent."),
     "card_too_long": _(
         "With these values the text of card %(card)s has %(length)s characters; at most %(limit)s can be sent."
@@ -92,15 +92,17 @@ SENTENCES: Mapping[str, StrOrPromise] = {
         "“%(title)s” is neither a link nor a media ID. Give a link that begins with https://, or the number under "
         "which WhatsApp has the file."
     ),
-    "filename_value": _("“%(title)s” cannot hold slashes. Give only the file's name, such as “Invoice 5.pdf”."),
-    "filename_missing": _("Fill in “%(title)s”: the link does not say it, and the phone would show “Untitled”."),
+    "filename_value": _("“%(title)s” cannot contain slashes. Enter only the file name, such as “Invoice 5.pdf”."),
+    "filename_missing": _(
+        "Enter “%(title)s”: the link does not contain a file name, and the phone would show “Untitled”."
+    ),
     "latitude_value": _("“%(title)s” is a number from −90 to 90 with a point, such as 59.9343."),
     "longitude_value": _("“%(title)s” is a number from −180 to 180 with a point, such as 30.3351."),
-    "code_value": _("“%(title)s” cannot hold spaces."),
-    "product_value": _("“%(title)s” is the product's ID in the catalog and cannot hold spaces."),
+    "code_value": _("“%(title)s” cannot contain spaces."),
+    "product_value": _("“%(title)s” is the product ID in the catalog and cannot contain spaces."),
     "catalog_value": _("“%(title)s” is the catalog's number at Meta: digits only."),
-    "sections_value": _("Write “%(title)s” one section a line, such as “Boots: SKU-1, SKU-2”."),
-    "sections_many": _("“%(title)s” may hold at most %(sections)s sections and %(products)s products."),
+    "sections_value": _("Enter “%(title)s” with one section per line, such as “Boots: SKU-1, SKU-2”."),
+    "sections_many": _("“%(title)s” can contain at most %(sections)s sections and %(products)s products."),
     "sections_title": _("“%(title)s”: with several sections each needs a title, such as “Boots: SKU-1, SKU-2”."),
     "sections_title_long": _("“%(title)s”: a section's title has at most %(limit)s characters, this one %(length)s."),
     "moment_value": _("“%(title)s” is a date and time, such as 2026-12-31 18:00."),
@@ -123,7 +125,7 @@ SENTENCES: Mapping[str, StrOrPromise] = {
         "This is the template “%(name)s” (%(language)s), but its values can be told apart in more than one way. "
         "Open it and fill in each value by itself."
     ),
-    "too_intricate": _("Too many templates are like this text to tell them apart. Choose the template from the list."),
+    "too_intricate": _("Too many templates resemble this text. Choose the template from the list."),
     "not_sendable": _("This is the template “%(name)s” (%(language)s), which cannot be sent now: %(why)s."),
     "previous_text": _(
         "This is the previous text of the template “%(name)s” (%(language)s). A new one has been approved since."
@@ -141,9 +143,9 @@ SENTENCES: Mapping[str, StrOrPromise] = {
     ),
     "nothing_fits": _("No approved template fits this text."),
     "no_text": _("There is no text."),
-    "longer_than_any": _("The text is longer than WhatsApp takes (%(limit)s characters), so no template fits it."),
+    "longer_than_any": _("The text exceeds WhatsApp's limit (%(limit)s characters), so no template matches it."),
     # collisions
-    "collision": _("“%(other)s” and this template can be meant by the same text, such as “%(text)s”."),
+    "collision": _("The same text can match “%(other)s” and this template, for example “%(text)s”."),
     "distant_collision": _(
         "With unusual values the same text could be meant by this template and by %(count)s more, among them %(names)s."
     ),

@@ -43,11 +43,11 @@ FIELD_PREFIX = "v."  # of a field's name in a form, before the variable's key
 MAX_VALUE_LENGTH = 4096
 
 VALUE_HINTS: Mapping[ValueKind, StrOrPromise] = {
-    ValueKind.MEDIA: _("A link to the file, beginning with https://"),
-    ValueKind.FILENAME: _("The name that the phone shows, such as “Invoice 5.pdf”"),
+    ValueKind.MEDIA: _("Link to the file, starting with https://"),
+    ValueKind.FILENAME: _("File name shown on the phone, such as “Invoice 5.pdf”"),
     ValueKind.LATITUDE: _("A number from −90 to 90, such as 59.9343"),
     ValueKind.LONGITUDE: _("A number from −180 to 180, such as 30.3351"),
-    ValueKind.SECTIONS: _("A section a line: “Boots: SKU-1, SKU-2”"),
+    ValueKind.SECTIONS: _("One section per line: “Boots: SKU-1, SKU-2”"),
     ValueKind.MOMENT: _("Date and time, such as 2026-12-31 18:00"),
     ValueKind.CATALOG: _("The catalog's number at Meta"),
 }

@@ -39,8 +39,8 @@ EXCERPT_LENGTH = 200  # characters of a text in a list
 FAVORITE, RECENT, OTHER = "favorite", "recent", "other"
 GROUPS: Mapping[str, Promise] = {
     FAVORITE: pgettext_lazy("templates", "Favorites"),
-    RECENT: pgettext_lazy("templates", "Used lately"),
-    OTHER: pgettext_lazy("templates", "Others"),
+    RECENT: pgettext_lazy("templates", "Recently used"),
+    OTHER: pgettext_lazy("templates", "Other"),
 }
 
 

@@ -57,8 +57,8 @@ def template_timeline(template: Template) -> list[TimelineEntry]:
 def _event_text(one: history.HistoryEntry, *, sent: datetime | None) -> str:
     event = one.event
     if event.what == "text":
-        change = _describe_text_change(one.text) or _("other words")
-        return _("New text: %(change)s. A pasted former text is recognized, and the new one is offered.") % {
+        change = _describe_text_change(one.text) or _("changed wording")
+        return _("New text: %(change)s. If an operator pastes the previous text, the new one is offered.") % {
             "change": change
         }
     if event.what != "status":
@@ -75,9 +75,9 @@ def _describe_text_change(pieces: Sequence[DiffPiece]) -> str:
     """«готов» in place of «собран»: the first words that changed."""
     for piece, following in zip(pieces, [*pieces[1:], None], strict=True):
         if piece.kind == REMOVED and following is not None and following.kind == ADDED:
-            return _("“%(new)s” in place of “%(gone)s”") % {"new": _quote(following.text), "gone": _quote(piece.text)}
+            return _("“%(gone)s” replaced by “%(new)s”") % {"new": _quote(following.text), "gone": _quote(piece.text)}
         if piece.kind == REMOVED:
-            return _("“%(gone)s” taken out") % {"gone": _quote(piece.text)}
+            return _("“%(gone)s” removed") % {"gone": _quote(piece.text)}
         if piece.kind == ADDED:
             return _("“%(new)s” added") % {"new": _quote(piece.text)}
     return ""

@@ -297,7 +297,7 @@ def test_a_dead_delivery_is_sent_again_from_its_page(browser_of_vera: Client, hi
     page = browser_of_vera.post(reverse("admin:bridge_delivery_do", args=[delivery.pk, "send-again"]), follow=True)
 
     delivery.refresh_from_db()
-    assert delivery.state == "pending" and "in line again" in page.content.decode()
+    assert delivery.state == "pending" and "queued again" in page.content.decode()
     assert Message.objects.get(pk=delivery.message_id).status == "pending"
 
 
@@ -315,7 +315,7 @@ def test_what_was_delivered_is_not_sent_again(browser_of_vera: Client) -> None:
     page = browser_of_vera.post(reverse("admin:bridge_delivery_do", args=[delivery.pk, "send-again"]), follow=True)
 
     delivery.refresh_from_db()
-    assert delivery.state == "delivered" and "Only what was given up" in page.content.decode()
+    assert delivery.state == "delivered" and "Only failed, canceled or unknown" in page.content.decode()
 
 
 def test_a_failed_event_is_processed_again_and_an_api_call_is_not(
@@ -345,8 +345,8 @@ def test_a_failed_event_that_nobody_can_make_good_is_left_with_its_error_and_war
     answered = browser_of_vera.post(reverse("admin:bridge_webhookevent_changelist"), chosen, follow=True)
     call.refresh_from_db()
 
-    assert "Mark as dealt with" in page and "Process again" not in page
-    assert "2 events are marked as dealt with." in answered.content.decode()
+    assert "Mark as resolved" in page and "Process again" not in page
+    assert "2 events are marked as resolved." in answered.content.decode()
     assert (call.state, call.error) == ("processed", "No such channel.") and call.processed_at is not None
     assert not any("could not be read" in sentence for sentence in warned(browser_of_vera))
 
@@ -632,7 +632,7 @@ def test_the_start_page_says_what_is_wrong(browser_of_vera: Client, history: Con
     page = browser_of_vera.get("/").content.decode()
 
     assert "takes no messages" in warned and "did not let us in" in page
-    assert "1 delivery was given up" in page and "1 event could not be read" in page
+    assert "1 delivery failed" in page and "1 event could not be read" in page
     assert "127.0.0.0/8" in page
     assert "Celery beat" not in page
 
@@ -710,8 +710,8 @@ def test_the_start_page_tells_of_prices_that_the_provider_changes(browser_of_ver
     later = warned(browser_of_vera)
 
     assert [warning["sentence"].split(",")[0] for warning in told] == [
-        "The provider will put “two · ru” in another category",
-        "The provider has put “one · ru” in another category",
+        "The provider will move “two · ru” to another category",
+        "The provider moved “one · ru” to another category",
     ]
     assert all("utility → marketing" in warning["sentence"] for warning in told)
     assert browser_of_vera.get(told[0]["url"]).status_code == 200
@@ -724,7 +724,7 @@ def test_many_changed_prices_are_one_line(browser_of_vera: Client) -> None:
 
     told = [sentence for sentence in warned(browser_of_vera) if "category" in sentence]
 
-    assert told == ["The provider has put 4 templates in another category, or will, which changes their price."]
+    assert told == ["The provider has moved or will move 4 templates to another category, which changes their price."]
 
 
 def test_what_waits_for_another_try_is_tried_at_the_press_of_a_button(browser_of_vera: Client) -> None:
@@ -740,7 +740,7 @@ def test_what_waits_for_another_try_is_tried_at_the_press_of_a_button(browser_of
 
     assert "After the failures, the next try is at" in page and f"{page_of(channel)[:-7]}do/try-now/" in page
     assert letter.next_attempt_at <= timezone.now() and letter.attempts == 7
-    assert "Nothing waits for another try" in answered and "do/try-now/" not in answered
+    assert "No deliveries are waiting for a retry" in answered and "do/try-now/" not in answered
 
 
 def test_a_history_is_read_in_the_language_of_the_reader(browser_of_vera: Client) -> None:

@@ -123,12 +123,12 @@ def test_nothing_is_done_before_the_forecast_was_shown_and_said_yes_to(
     goes, stays = dead(channel), dead(channel, is_open=False)
 
     shown = html(admin_client, AGAIN, api_channel__id__exact=channel.pk)
-    assert "Send 1 again" in shown and "Stays where it is" in shown
+    assert "Send 1 again" in shown and "Will not be resent" in shown
     assert set(Delivery.objects.values_list("state", flat=True)) == {"dead"}
 
     response = admin_client.post(f"{AGAIN}?api_channel__id__exact={channel.pk}", follow=True)
 
-    assert "in line again" in response.content.decode()
+    assert "queued again" in response.content.decode()
     goes.refresh_from_db(), stays.refresh_from_db()
     assert (goes.state, stays.state) == ("pending", "dead")
     decision = DeliveryDecision.objects.get()
@@ -183,7 +183,7 @@ def test_a_long_one_shows_how_far_it_is_and_goes_on_by_itself(
 
     response = admin_client.post(AGAIN, follow=True)
     shown = response.content.decode()
-    assert 'http-equiv="refresh"' in shown and "of 2; it goes on by itself" in shown
+    assert 'http-equiv="refresh"' in shown and "of 2. Processing continues" in shown
     assert "0 of 2 done" in html(admin_client, LIST)
     bulk_resend.run_bulk_actions()
 
@@ -240,7 +240,7 @@ def test_mismatches_are_listed_with_what_helps_and_lead_from_the_start_page(
     assert "stand differently on the two sides" in start
     assert f"/admin/bridge/mismatch/?api_channel__id__exact={channel.pk}" in start
     assert "marked as sent" in html(admin_client, "/admin/bridge/mismatch/", api_channel__id__exact=channel.pk)
-    assert "send it again" in html(admin_client, f"/admin/bridge/mismatch/{mismatch.pk}/change/")
+    assert "resend it" in html(admin_client, f"/admin/bridge/mismatch/{mismatch.pk}/change/")
 
 
 def test_the_channel_page_and_the_alert_have_the_button_that_helps(admin_client: Client, channel: ApiChannel) -> None:

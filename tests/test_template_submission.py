@@ -146,7 +146,7 @@ def test_a_draft_is_handed_in_with_all_its_parts_and_their_verdict_comes_by_itse
             },
         ],
     }
-    assert waiting == (Status.PENDING, Status.PENDING) and "verdict" in said
+    assert waiting == (Status.PENDING, Status.PENDING) and "will appear automatically" in said
     assert template.external_id in meta.templates.rows
     assert (template.status, template.provider_status) == (Status.APPROVED, Status.APPROVED)
 
@@ -193,7 +193,7 @@ def test_a_sample_that_cannot_be_fetched_stops_it_before_anything_is_handed_in(
     Template.objects.update(variables=[*template.variables, {"key": "header.media", "example": f"{meta.url}/nothing"}])
     gone = press(admin, "submit", template)
 
-    assert "a link to a sample" in without and "could not be fetched" in gone
+    assert "a link to a sample" in without and "could not be downloaded" in gone
     assert template.status == Status.DRAFT and calls(meta) == []
 
 
@@ -280,8 +280,8 @@ def test_without_an_answer_their_list_says_what_came_of_it(
     provider_sync.sync_channel(channel)
     template.refresh_from_db()
 
-    assert "may have been handed in or not" in said and unsure == Status.PENDING
-    assert "makes no sense" in again
+    assert "may or may not have been submitted" in said and unsure == Status.PENDING
+    assert "not available while the template is" in again
     assert after_a_moment in (Status.PENDING, Status.APPROVED)
     assert template.status == status
     assert bool(template.external_id) == (how == "cut")
@@ -291,7 +291,7 @@ def test_a_provider_that_takes_no_templates_is_asked_nothing(admin: Client) -> N
     template = TemplateFactory(api_channel=ApiChannelFactory(), status=Status.DRAFT)
 
     assert "delete-at-provider" not in buttons(admin, template) and "approve" in buttons(admin, template)
-    assert "Hand the text to the provider" in press(admin, "submit", template)
+    assert "Give the text to the provider" in press(admin, "submit", template)
     assert template.status == Status.PENDING
 
 
@@ -372,7 +372,7 @@ def test_what_they_are_still_looking_at_is_not_changed(meta: MetaSimulator, chan
     meanwhile = (template.status, template.provider_status)
     press(admin, "submit", template)
 
-    assert "cannot be given a new text" in said
+    assert "cannot be changed in this status" in said
     assert meanwhile == (Status.DRAFT, Status.APPROVED)  # their word is about the former text
     assert theirs_of(meta, template).component("BODY")["text"] == NEW_BODY
 
@@ -435,7 +435,7 @@ def test_a_deletion_without_an_answer_is_settled_by_their_list(
     provider_sync.sync_channel(channel)
     template.refresh_from_db()
 
-    assert "may be deleted or not" in said and not meanwhile
+    assert "may or may not be deleted" in said and not meanwhile
     assert template.status == status
 
 

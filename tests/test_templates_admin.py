@@ -200,7 +200,7 @@ def test_named_variables_make_it_a_named_template(admin: Client, channel: ApiCha
     ("wrong", "said"),
     [
         ({"name": "Заказ готов"}, "name"),
-        ({"body": ""}, "text of the template"),
+        ({"body": ""}, "template text"),
         ({"body": "Раз {{1}} и {{3}} вот так вот."}, "{{2}}"),
         ({"header_text": "x" * 61}, "61"),
         ({"footer": "с {{1}}"}, "footer"),
@@ -237,7 +237,7 @@ def test_what_is_unwise_is_said_with_a_link_after_saving(admin: Client, channel:
     page = admin.post(ADD, filled(channel, header_kind="", footer=""), follow=True).content.decode()
 
     assert Template.objects.count() == 2
-    assert page_of(other) in page and "the same text" in page
+    assert page_of(other) in page and "The same text can match" in page
 
 
 def test_saving_without_a_change_leaves_an_approved_template_as_it_is(admin: Client, channel: ApiChannel) -> None:
@@ -390,7 +390,7 @@ def test_an_action_of_the_list_does_what_it_can_and_says_the_rest(admin: Client,
     refused = admin.post(f"{LIST}?which=deleted", everything, follow=True).content.decode()
 
     assert "Done for 2 templates" in page
-    assert "makes no sense" in refused
+    assert "not available while the template is" in refused
     assert Template.objects.filter(status="approved").count() == 2
 
 
@@ -462,7 +462,7 @@ def test_what_changed_between_showing_and_writing_is_shown_again(admin: Client, 
 
     again = admin.post(IMPORT, {"rows": carried(shown)}).content.decode()
 
-    assert "changed meanwhile" in again
+    assert "changed in the meantime" in again
     assert Template.objects.get().versions.count() == 1
 
     admin.post(IMPORT, {"rows": carried(again)})

@@ -64,14 +64,14 @@ def collect_channel_stats(channel: ApiChannel) -> ChannelStats:
     inbound, outbound = hours[Message.Direction.INBOUND], hours[Message.Direction.OUTBOUND]
     attempts = attempts_since([channel.pk], midnight)
     firsts = attempts.filter(number=1, delivery__kind=Delivery.Kind.MESSAGE).aggregate(
-        all=Count("pk"), taken=Count("pk", filter=Q(verdict=ACCEPTED))
+        all=Count("pk"), accepted=Count("pk", filter=Q(verdict=ACCEPTED))
     )
     unfinished = Delivery.objects.filter(api_channel=channel, state__in=Delivery.UNFINISHED)
     error, told = last_error(channel), [alerts.describe_alert(a) for a in open_alerts().filter(api_channel=channel)]
     return ChannelStats(
         inbound=sum(inbound),
         outbound=sum(outbound),
-        first_try_share=100 * firsts["taken"] / firsts["all"] if firsts["all"] else None,
+        first_try_share=100 * firsts["accepted"] / firsts["all"] if firsts["all"] else None,
         waiting=unfinished[:COUNT_LIMIT].count(),
         waiting_since=unfinished.aggregate(since=Min("created_at"))["since"],
         next_try=_next_try(channel, now=now),

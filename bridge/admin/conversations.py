@@ -52,11 +52,11 @@ __all__ = ["helpdesk_page"]  # registers the chat channel's page
 def retry_now(admin: ApiChannelAdmin, request: HttpRequest, channel: ApiChannel) -> None:
     count = circuit_breaker.retry_waiting_now(channel.pk)
     if not count:
-        messages.info(request, gettext("Nothing waits for another try."))
+        messages.info(request, gettext("No deliveries are waiting for a retry."))
         return
-    admin.log_change(request, channel, gettext("Another try was asked for at once."))
+    admin.log_change(request, channel, gettext("Immediate retry requested."))
     wakeups.notify_after_commit(wakeups.OUTBOUND)
-    messages.success(request, gettext("What waited is tried now, in its order. This page shows what comes of it."))
+    messages.success(request, gettext("Waiting deliveries are being retried in order. This page shows the results."))
 
 
 @admin.register(ApiChannel)
@@ -88,7 +88,7 @@ class ContactAdmin(ReadOnlyAdmin):
         search_by_text("user_id"),
         search_by_phone(),
     )
-    search_help_text = _("A whole phone, provider's id or number")
+    search_help_text = _("Full phone number, provider ID or contact number")
     fields = readonly_fields = (
         *("called", "name_source", "phone", "email", "external_id", "user_id", "username", "caller_id"),
         *("channel", "since", "moved_to", "merged_into", "elsewhere"),
@@ -101,14 +101,14 @@ class ContactAdmin(ReadOnlyAdmin):
     def get_actions(self, request: HttpRequest) -> dict[str, Any]:
         if not request.user.has_perm(merge_rules.MERGE_PERMISSION):
             return {}
-        return {"merge_two": (type(self).merge_two, "merge_two", gettext("Merge the two chosen contacts…"))}
+        return {"merge_two": (type(self).merge_two, "merge_two", gettext("Merge the two selected contacts…"))}
 
     def merge_two(self, request: HttpRequest, rows: QuerySet[Contact]) -> HttpResponse | None:
         """On to the preview in the desk."""
         chosen = list(rows.order_by("pk")[:3])
         chat = Conversation.objects.filter(contact=chosen[0]).order_by("pk").first() if len(chosen) == 2 else None
         if chat is None:
-            sentence = gettext("Choose two contacts, each with a chat.")
+            sentence = gettext("Select two contacts that have a chat.")
             self.message_user(request, sentence, messages.ERROR)
             return None
         return redirect(f"{reverse('chat-client-merge', args=[chat.pk])}?with={chosen[1].pk}")
@@ -158,7 +158,7 @@ class ConversationAdmin(ReadOnlyAdmin):
     list_filter = ("chat_channel", "api_channel")
     ordering = ("-last_message_at", "-id")
     searches = (search_by_id("contact_id"), search_by_contact)
-    search_help_text = _("A chat's number, or a client's whole phone or provider's id")
+    search_help_text = _("Chat number, or the client's full phone number or provider ID")
     chat_channel_path = "chat_channel"
     fields = ("who", "channel", "lands_in", "assignee", "since", "last_at", "unread", "elsewhere")
     readonly_fields = fields
@@ -167,7 +167,7 @@ class ConversationAdmin(ReadOnlyAdmin):
     who = column("contact", _("client"))
     channel = column("api_channel", _("API channel"))
     lands_in = column("chat_channel", _("chat channel"))
-    words = column("last_text", _("last words"))
+    words = column("last_text", _("last message text"))
     last_at = column("last_message_at", _("last message"))
     since = column("created_at", _("created"))
 
@@ -197,7 +197,7 @@ class ConversationAdmin(ReadOnlyAdmin):
 class OpenTicketFilter(ChoiceFilter):
     title = _("which")
     parameter_name = "live"
-    questions = {"yes": (_("Only live requests"), lambda rows: rows.exclude(status__in=Ticket.ENDED))}
+    questions = {"yes": (_("Open requests only"), lambda rows: rows.exclude(status__in=Ticket.ENDED))}
 
 
 @admin.register(Ticket)
@@ -208,7 +208,7 @@ class TicketAdmin(ReadOnlyAdmin):
     list_filter = (OpenTicketFilter,)
     ordering = ("-opened_at", "-id")
     searches = (search_by_id("conversation_id"),)
-    search_help_text = _("A request's or a chat's number")
+    search_help_text = _("Request or chat number")
     chat_channel_path = "conversation__chat_channel"
     fields = readonly_fields = (
         *("chat", "status", "subject", "assignee", "priority", "type", "tags", "additional_id", "additional_fields"),
@@ -234,7 +234,7 @@ class ServiceWindowFilter(ChoiceFilter):
     title = _("which")
     parameter_name = "window"
     questions = {
-        "open": (_("Open now, the next to close first"), lambda rows: rows.filter(state="open").order_by("expires_at")),
+        "open": (_("Open, closing soonest first"), lambda rows: rows.filter(state="open").order_by("expires_at")),
         "missed": (
             _("Missed in the last 7 days"),
             lambda rows: rows.filter(
@@ -254,7 +254,7 @@ class ServiceWindowAdmin(ReadOnlyAdmin):
     list_select_related = ("conversation__contact",)
     list_filter = (ServiceWindowFilter,)
     searches = (search_by_id("conversation_id"),)
-    search_help_text = _("A chat's number")
+    search_help_text = _("Chat number")
     chat_channel_path = "conversation__chat_channel"
     fields = readonly_fields = ("chat", "opened", "expires", "state_shown", "replied", "warned")
 
@@ -279,7 +279,7 @@ class MessageStatusFilter(ChoiceFilter):
     parameter_name = "which"
     questions = {
         "failed": (_("Not delivered"), lambda rows: rows.filter(status="failed")),
-        "waiting": (_("Not out yet"), lambda rows: rows.filter(status__in=["pending", "sending"])),
+        "waiting": (_("Not sent yet"), lambda rows: rows.filter(status__in=["pending", "sending"])),
         "unknown": (_("May have been sent"), lambda rows: rows.filter(status="unknown")),
     }
 
@@ -312,7 +312,7 @@ class MessageAdmin(ReadOnlyAdmin):
     list_select_related = ("api_channel", "conversation__contact")
     list_filter = (MessageStatusFilter, "api_channel")
     searches = (search_by_id("conversation_id"), search_by_text("external_id"))
-    search_help_text = _("A message's or a chat's number, or the provider's whole id")
+    search_help_text = _("Message or chat number, or the full provider ID")
     chat_channel_path = "conversation__chat_channel"
     fields = (
         *("chat", "direction", "kind", "words_shown", "template_shown", "status_shown", "changed", "why"),
@@ -364,7 +364,7 @@ class HeldReplyStateFilter(ChoiceFilter):
     parameter_name = "state"
     questions = {
         "held": (_("Waiting"), lambda rows: rows.filter(state=HeldReply.State.HELD)),
-        "released": (_("Sent after all"), lambda rows: rows.filter(state=HeldReply.State.RELEASED)),
+        "released": (_("Sent"), lambda rows: rows.filter(state=HeldReply.State.RELEASED)),
         "dropped": (_("Dropped"), lambda rows: rows.filter(state=HeldReply.State.DROPPED)),
     }
 
@@ -376,13 +376,13 @@ class HeldReplyAdmin(ReadOnlyAdmin):
     list_select_related = ("author", "conversation__contact")
     list_filter = (HeldReplyStateFilter,)
     searches = (search_by_id("conversation_id"),)
-    search_help_text = _("A held reply's or a chat's number")
+    search_help_text = _("Held reply or chat number")
     chat_channel_path = "conversation__chat_channel"
     fields = ("chat", "writer", "text", "state_shown", "since", "until", "finished", "went_out", "became")
     readonly_fields = fields
 
     since = column("created_at", _("held since"))
-    until = column("drop_at", _("dropped at the latest"))
+    until = column("drop_at", _("drop deadline"))
     finished = column("finished_at", _("finished"))
     writer = column("author", _("author"))
 
@@ -398,10 +398,10 @@ class HeldReplyAdmin(ReadOnlyAdmin):
     def chat(self, reply: HeldReply) -> SafeString:
         return link_to_chat(reply.conversation)
 
-    @admin.display(description=_("template that went out"))
+    @admin.display(description=_("template sent"))
     def went_out(self, reply: HeldReply) -> SafeString | str:
         return link_to(reply.opening_template)
 
-    @admin.display(description=_("message it became"))
+    @admin.display(description=_("resulting message"))
     def became(self, reply: HeldReply) -> SafeString | str:
         return link_to(reply.message)

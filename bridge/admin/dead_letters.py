@@ -109,7 +109,7 @@ class DeadLetterAdmin(ReadOnlyAdmin):
     list_select_related = ("api_channel", "message", "conversation__contact")
     list_filter = (DeadLetterStateFilter, DeadLetterReasonFilter, DeadLetterAgeFilter, "api_channel")
     list_before_template = "bridge/dead_top.html"
-    search_help_text = _("The number of a delivery, chat or message, or a whole key (webhook-id)")
+    search_help_text = _("Delivery, chat or message number, or a full key (webhook-id)")
 
     channel = column("api_channel", _("destination"))
 
@@ -172,7 +172,7 @@ class DeadLetterAdmin(ReadOnlyAdmin):
             "<span class='words'>{} {}</span>", sentence, link_to_help(letter.reason, letter.api_channel) or ""
         )
 
-    @admin.display(description=_("sent again now"))
+    @admin.display(description=_("if resent now"))
     def would(self, letter: Any) -> SafeString:
         judged: resend.ResendPreview = letter.judged
         css = "good" if not judged.code else "wait" if judged.goes_out else "back"
@@ -341,12 +341,12 @@ def _parse_stored_time(text: str) -> Any:
 
 class MismatchStateFilter(ChoiceFilter):
     title = _("which")
-    parameter_name = "over"
-    questions = {"yes": (_("Over"), lambda rows: rows.exclude(settled_at=None))}
+    parameter_name = "resolved"
+    questions = {"yes": (_("Resolved"), lambda rows: rows.exclude(settled_at=None))}
 
     def choices(self, changelist: Any) -> Iterator[Any]:
         first, *others = super().choices(changelist)
-        yield {**first, "display": _("Standing")}
+        yield {**first, "display": _("Unresolved")}
         yield from others
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
@@ -366,25 +366,25 @@ class MismatchKindFilter(ChoiceFilter):
 
 @admin.register(Mismatch)
 class MismatchAdmin(ReadOnlyAdmin):
-    list_display = ("id", "began", "words", "channel", "chat", "message_shown", "wire_id", "over")
+    list_display = ("id", "began", "words", "channel", "chat", "message_shown", "wire_id", "resolved")
     list_select_related = ("api_channel", "conversation__contact", "message")
     list_filter = (MismatchStateFilter, MismatchKindFilter, "api_channel")
     search_fields = ()
-    fields = ("began", "words", "what_helps", "channel", "chat", "message_shown", "wire_id", "found", "over")
+    fields = ("began", "words", "what_helps", "channel", "chat", "message_shown", "wire_id", "found", "resolved")
     readonly_fields = fields
 
     channel = column("api_channel", _("API channel"))
     began = column("since", _("since"))
     found = column("found_at", _("found"))
-    over = column("settled_at", _("over"))
+    resolved = column("settled_at", _("resolved"))
     wire_id = column("external_id", _("provider's id"))
 
-    @admin.display(description=_("what disagrees"))
+    @admin.display(description=_("mismatch"))
     def words(self, mismatch: Mismatch) -> SafeString:
         css = "sent" if mismatch.settled_at else "unknown"
         return render_pill(css, mismatch.get_kind_display())
 
-    @admin.display(description=_("what helps"))
+    @admin.display(description=_("what to do"))
     def what_helps(self, mismatch: Mismatch) -> str:
         return str(ADVICE[Mismatch.Kind(mismatch.kind)])
 
@@ -398,11 +398,9 @@ class MismatchAdmin(ReadOnlyAdmin):
 
 
 ADVICE = {
-    Mismatch.Kind.NOT_SENT: _("Look at its delivery: what the destination answered, and when the next try is."),
-    Mismatch.Kind.NO_DELIVERY: _("It was written down but nothing sends it. Ask the operator to write it once more."),
-    Mismatch.Kind.MARKED_SENT: _(
-        "The operator sees it as sent. Look at the delivery and send it again if it is needed."
-    ),
-    Mismatch.Kind.UNCONFIRMED: _("Ask the provider by its id of the message whether it arrived."),
-    Mismatch.Kind.STRAY: _("Another program may be sending from the same number: ask the provider by its id."),
+    Mismatch.Kind.NOT_SENT: _("Open its delivery to see the response and the time of the next attempt."),
+    Mismatch.Kind.NO_DELIVERY: _("The message was saved, but no delivery exists. Ask the operator to write it again."),
+    Mismatch.Kind.MARKED_SENT: _("The operator sees it as sent. Check the delivery and resend it if necessary."),
+    Mismatch.Kind.UNCONFIRMED: _("Ask the provider whether the message with this provider ID arrived."),
+    Mismatch.Kind.STRAY: _("Another program may be sending from this number. Ask the provider about this ID."),
 }

@@ -86,8 +86,8 @@ class DeliveryStateFilter(ChoiceFilter):
 
 # What a provider's class made of the answer, in words.
 VERDICTS = {
-    ACCEPTED: _("taken"),
-    RETRY: _("not taken, will be tried again"),
+    ACCEPTED: _("accepted"),
+    RETRY: _("not accepted, will be retried"),
     PERMANENT: _("refused"),
     PAUSE: _("refused, channel paused"),
     UNKNOWN: _("outcome unknown"),
@@ -118,7 +118,7 @@ class RulingInline(ReadOnlyInline):
     when = column("at", _("when"))
     who = column("by", _("by"))
 
-    @admin.display(description=_("it was"))
+    @admin.display(description=_("before"))
     def was(self, decision: DeliveryDecision) -> SafeString:
         why = outcomes.render_sentence(decision.previous_reason, for_admin=True)
         return format_html("{} {}", render_pill(decision.previous_state, decision.get_previous_state_display()), why)
@@ -131,7 +131,7 @@ class DeliveryAdmin(ReadOnlyAdmin):
     list_select_related = ("api_channel", "message", "conversation__contact")
     list_filter = (DeliveryStateFilter, "api_channel")
     searches = (search_by_id("conversation_id", "message_id"), lambda term: Q(key=term))
-    search_help_text = _("The number of a delivery, chat or message, or a whole key (webhook-id)")
+    search_help_text = _("Delivery, chat or message number, or a full key (webhook-id)")
     chat_channel_path = "conversation__chat_channel"
     fields = (
         *("chat", "message_shown", "kind", "tracked", "api_channel", "state_shown", "why", "would", "attempts"),
@@ -163,18 +163,18 @@ class DeliveryAdmin(ReadOnlyAdmin):
         stuck = rows.filter(state__in=(*channel_stats.TROUBLE_STATES, Delivery.State.CANCELLED)).order_by("pk")
         count = resend.resend_deliveries(*stuck.values_list("pk", flat=True)[:MAX_ROWS_PER_ACTION], by=request.user)
         if not count:
-            return messages.WARNING, gettext("Only what was given up, cancelled or is unknown can be sent again.")
-        sentence = ngettext("%d delivery is in line again.", "%d deliveries are in line again.", count)
+            return messages.WARNING, gettext("Only failed, canceled or unknown deliveries can be resent.")
+        sentence = ngettext("%d delivery is queued again.", "%d deliveries are queued again.", count)
         return messages.SUCCESS, sentence % count
 
     def discard(self, request: HttpRequest, rows: QuerySet[Delivery]) -> tuple[int, str]:
         stuck = rows.filter(state__in=resend.UNRESOLVED_STATES).order_by("pk")
         count = resend.discard_deliveries(*stuck.values_list("pk", flat=True)[:MAX_ROWS_PER_ACTION], by=request.user)
         if not count:
-            return messages.WARNING, gettext("Only what was given up or is unknown can be put aside.")
-        return messages.SUCCESS, ngettext("%d delivery put aside.", "%d deliveries put aside.", count) % count
+            return messages.WARNING, gettext("Only failed or unknown deliveries can be discarded.")
+        return messages.SUCCESS, ngettext("%d delivery discarded.", "%d deliveries discarded.", count) % count
 
-    @admin.display(description=_("sent again now"))
+    @admin.display(description=_("if resent now"))
     def would(self, delivery: Delivery) -> str:
         return resend.preview_resend([delivery])[0].sentence if delivery.state in DeadLetter.STATES else "–"
 
@@ -228,7 +228,7 @@ class WebhookEventAdmin(ReadOnlyAdmin):
     list_display_links = ("id", "received")
     list_select_related = ("api_channel", "chat_channel")
     list_filter = (WebhookEventFilter, "api_channel", "chat_channel")
-    search_help_text = _("An event's number")
+    search_help_text = _("Event number")
     fields = (
         *("channel", "endpoint", "received", "state_shown", "note_shown", "error", "attempts", "processed"),
         *("came_in", "request_line", "header_lines", "body_shown", "trace"),
@@ -236,7 +236,7 @@ class WebhookEventAdmin(ReadOnlyAdmin):
     readonly_fields = fields
     buttons = {
         "process-again": (_("Process again"), "process_again"),
-        "leave": (_("Mark as dealt with"), "leave"),
+        "leave": (_("Mark as resolved"), "leave"),
     }
 
     received = column("received_at", _("received"))
@@ -264,14 +264,14 @@ class WebhookEventAdmin(ReadOnlyAdmin):
                 "their callers."
             )
         wakeups.notify_after_commit(wakeups.INBOUND)
-        return messages.SUCCESS, ngettext("%d event is in line again.", "%d events are in line again.", count) % count
+        return messages.SUCCESS, ngettext("%d event is queued again.", "%d events are queued again.", count) % count
 
     def leave(self, request: HttpRequest, rows: QuerySet[WebhookEvent]) -> tuple[int, str]:
         failed = rows.filter(state__in=WebhookEvent.STUCK).order_by("pk")
         count = processing.dismiss_events(list(failed.values_list("pk", flat=True)[:MAX_ROWS_PER_ACTION]))
         if not count:
-            return messages.WARNING, gettext("Only failed or unrouted events can be marked as dealt with.")
-        sentence = ngettext("%d event is marked as dealt with.", "%d events are marked as dealt with.", count)
+            return messages.WARNING, gettext("Only failed or unrouted events can be marked as resolved.")
+        sentence = ngettext("%d event is marked as resolved.", "%d events are marked as resolved.", count)
         return messages.SUCCESS, sentence % count
 
     @admin.display(description=_("state"))
@@ -282,7 +282,7 @@ class WebhookEventAdmin(ReadOnlyAdmin):
     def note_shown(self, event: WebhookEvent) -> str:
         return event.get_note_display() or "–"
 
-    @admin.display(description=_("came in"))
+    @admin.display(description=_("received in"))
     def came_in(self, event: WebhookEvent) -> SafeString | str:
         """The event whose items these are, while it is kept."""
         whole = WebhookEvent.objects.filter(pk=event.routed_from).first() if event.routed_from else None
@@ -315,7 +315,7 @@ class StrayStatusAdmin(ReadOnlyAdmin):
     list_display = ("id", "received", "channel", "wire_id", "word", "provider_code", "provider_title")
     list_select_related = ("api_channel",)
     searches = (search_by_id(), search_by_text("external_id"))
-    search_help_text = _("The provider's whole id of a message")
+    search_help_text = _("Full provider message ID")
     fields = readonly_fields = ("received", "channel", "wire_id", "word", "provider_code", "provider_title")
 
     received = column("received_at", _("received"))
@@ -323,24 +323,24 @@ class StrayStatusAdmin(ReadOnlyAdmin):
     wire_id = column("external_id", _("provider's id"))
     word = column("get_status_display", _("status"))
     provider_code = column("code", _("code"))
-    provider_title = column("title", _("in the provider's words"))
+    provider_title = column("title", _("provider's description"))
 
 
 @admin.register(Alert)
 class AlertAdmin(ReadOnlyAdmin):
-    list_display = ("id", "since", "words", "over")
+    list_display = ("id", "since", "words", "resolved")
     list_select_related = ("api_channel",)
     search_fields = ()
-    fields = readonly_fields = ("since", "words", "api_channel", "what_helps", "delivery_shown", "over")
+    fields = readonly_fields = ("since", "words", "api_channel", "what_helps", "delivery_shown", "resolved")
 
     since = column("raised_at", _("since"))
-    over = column("settled_at", _("over"))
+    resolved = column("settled_at", _("resolved"))
 
     @admin.display(description=_("alert"))
     def words(self, alert: Alert) -> str:
         return alerts.describe_alert(alert)
 
-    @admin.display(description=_("what helps"))
+    @admin.display(description=_("what to do"))
     def what_helps(self, alert: Alert) -> SafeString | str:
         helps = outcomes.suggest_action(str(alert.details.get("why_code", "")), for_admin=True)
         if helps == SuggestedAction.RESEND and alert.delivery:
@@ -374,7 +374,7 @@ class HeartbeatAdmin(ReadOnlyAdmin):
     fields = readonly_fields = ("part", "seen", "age")
 
     part = column("name", _("part"))
-    seen = column("at", _("last seen at work"))
+    seen = column("at", _("last heartbeat"))
 
     @admin.display(description=_("seconds ago"))
     def age(self, heartbeat: Heartbeat) -> int:

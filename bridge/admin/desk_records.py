@@ -47,7 +47,7 @@ class ErasureAdmin(ReadOnlyAdmin):
     list_display = ("id", "at", "by", "contact_number", "what")
     list_select_related = ("by",)
     searches = (search_by_id("contact_id"),)
-    search_help_text = _("A receipt's or a contact's number")
+    search_help_text = _("Erasure or contact number")
     fields = readonly_fields = ("when", "by", "contact_number", "what")
 
     when = column("at", _("at"))
@@ -56,7 +56,7 @@ class ErasureAdmin(ReadOnlyAdmin):
     def contact_number(self, erasure: Erasure) -> str:
         return f"№ {erasure.contact_id}"
 
-    @admin.display(description=_("what went"))
+    @admin.display(description=_("erased data"))
     def what(self, erasure: Erasure) -> str:
         counts: dict[str, Any] = erasure.counts
         return ", ".join(f"{name}: {count}" for name, count in counts.items())
@@ -67,7 +67,7 @@ class ContactMergeAdmin(ReadOnlyAdmin):
     list_display = ("id", "when", "by", "who", "into", "what", "undone", "undone_by")
     list_select_related = ("by", "undone_by", "source", "target")
     searches = (search_by_id("source_id", "target_id"),)
-    search_help_text = _("A merge's or a contact's number")
+    search_help_text = _("Merge or contact number")
     fields = readonly_fields = ("when", "by", "who", "into", "what", "undone", "undone_by")
 
     when = column("at", _("at"))
@@ -81,6 +81,6 @@ class ContactMergeAdmin(ReadOnlyAdmin):
     def into(self, merge: ContactMerge) -> str:
         return f"№ {merge.target_id}: {merge.target}"
 
-    @admin.display(description=_("what moved"))
+    @admin.display(description=_("moved data"))
     def what(self, merge: ContactMerge) -> str:
         return ", ".join(f"{name}: {count}" for name, count in merge.counts.items() if count)

@@ -81,13 +81,13 @@ def _chat_channels_item() -> ChecklistItem:
     found = list(ChatChannel.objects.order_by("id"))
     if not found:
         return ChecklistItem(
-            title=_("Make a chat channel"),
-            note=_("Where chats land. Its number is the chat id that the provider needs."),
+            title=_("Create a chat channel"),
+            note=_("Chats arrive here. Its number is the chat ID that the provider needs."),
             url=reverse("admin:channels_setup_chatchannel_add"),
         )
     return ChecklistItem(
         title=ngettext("%d chat channel", "%d chat channels", len(found)) % len(found),
-        note=_join_names([_("“%(name)s”, chat id %(id)d") % {"name": each.name, "id": each.pk} for each in found]),
+        note=_join_names([_("“%(name)s”, chat ID %(id)d") % {"name": each.name, "id": each.pk} for each in found]),
         url=_list_or_one("channels_setup_chatchannel", found),
         at=found[0].created_at,
         state=DONE,
@@ -114,13 +114,13 @@ def _handover_item(channels: list[ApiChannel]) -> ChecklistItem:
     missing = [channel for channel in channels if not _is_handed_over(channel)]
     if missing:
         return ChecklistItem(
-            title=_("Hand key and chat id over to the provider"),
+            title=_("Give the key and the chat ID to the provider"),
             note=_join_names([_quote_name(channel) for channel in missing]),
             url=_list_or_one("channels_setup_apichannel", missing),
         )
     times = [h.opened_at for channel in channels for h in channel.handovers.all() if h.opened_at]
     return ChecklistItem(
-        title=_("Key and chat id are with the provider"),
+        title=_("The provider has the key and the chat ID"),
         url=_list_or_one("channels_setup_apichannel", channels),
         at=min(times, default=None),
         state=DONE,
@@ -145,8 +145,8 @@ def _first_reply_item(channels: list[ApiChannel]) -> ChecklistItem:
     times = [channel.first_outbound_at for channel in channels if channel.first_outbound_at]
     deliveries = reverse("admin:bridge_delivery_changelist")
     if not times:
-        return ChecklistItem(title=_("No answer to a client yet"), note=_("Answer in Chats."), url=deliveries)
-    return ChecklistItem(title=_("First answer to a client"), url=deliveries, at=min(times), state=DONE)
+        return ChecklistItem(title=_("No reply to a client yet"), note=_("Reply in Chats."), url=deliveries)
+    return ChecklistItem(title=_("First reply to a client"), url=deliveries, at=min(times), state=DONE)
 
 
 def _operators_item() -> ChecklistItem:
@@ -155,17 +155,17 @@ def _operators_item() -> ChecklistItem:
     empty = [channel for channel in staffed if not channel.staff]
     if empty or not staffed:
         return ChecklistItem(
-            title=_("Give the chat channels their operators"),
-            note=_("Nobody but admins sees the chats of: %(names)s.")
+            title=_("Assign operators to the chat channels"),
+            note=_("Only admins can see the chats of: %(names)s.")
             % {"names": _join_names([_quote_name(c) for c in empty])}
             if empty
-            else _("Operators see the chats of the channels that they were given."),
+            else _("Operators see the chats of their channels."),
             url=_list_or_one("channels_setup_chatchannel", empty),
         )
     count = ChatChannel.operators.through.objects.values("user").distinct().count()
     return ChecklistItem(
         title=ngettext("%d operator", "%d operators", count) % count,
-        note=_("Every chat channel has somebody who answers."),
+        note=_("Every chat channel has an operator."),
         url=reverse("admin:accounts_user_changelist"),
         state=DONE,
     )
@@ -220,7 +220,7 @@ def admin_warnings(channels: list[ApiChannel]) -> list[dict[str, str]]:
     found += [*_account_warnings(channels), *_category_warnings()]
     dead = Delivery.objects.filter(state=Delivery.State.DEAD)[: channel_stats.COUNT_LIMIT].count()
     if dead:
-        sentence = ngettext("%d delivery was given up.", "%d deliveries were given up.", dead) % dead
+        sentence = ngettext("%d delivery failed.", "%d deliveries failed.", dead) % dead
         found.append({"sentence": sentence, "url": reverse("admin:bridge_deadletter_changelist") + "?which=dead"})
     failed = WebhookEvent.objects.filter(state=WebhookEvent.State.FAILED)[: channel_stats.COUNT_LIMIT].count()
     if failed:
@@ -230,7 +230,7 @@ def admin_warnings(channels: list[ApiChannel]) -> list[dict[str, str]]:
     if beats.get("beat", STALE_SECONDS + 1) > STALE_SECONDS:
         found.append(
             {
-                "sentence": _("The clock (Celery beat) does not run: windows do not close and retries wait."),
+                "sentence": _("The scheduler (Celery beat) is not running: windows do not close and retries wait."),
                 "url": reverse("admin:bridge_heartbeat_changelist"),
             }
         )
@@ -238,7 +238,7 @@ def admin_warnings(channels: list[ApiChannel]) -> list[dict[str, str]]:
         listed = ", ".join(settings.RELAY_ALLOWED_PRIVATE_CIDRS)
         sentence = _(
             "A Redirect URL may point to private addresses: %(networks)s. "
-            "Right on your own machine, wrong in production."
+            "This is fine on your own machine but unsafe in production."
         )
         found.append({"sentence": sentence % {"networks": listed}, "url": ""})
     return found
@@ -247,7 +247,7 @@ def admin_warnings(channels: list[ApiChannel]) -> list[dict[str, str]]:
 def _account_warnings(channels: list[ApiChannel]) -> list[dict[str, str]]:
     """What providers say of the accounts and their numbers, until somebody has looked."""
     told = [(channel, news) for channel in channels if (news := account_status.latest_problem(channel))]
-    sentence = _("“%(name)s”: %(news)s Press “Check the connection” to see how the account stands.")
+    sentence = _("“%(name)s”: %(news)s Press “Check the connection” to see the account status.")
     return [
         {"sentence": sentence % {"name": channel.name, "news": news.sentence}, "url": _channel_url(channel.pk)}
         for channel, news in told
@@ -264,8 +264,8 @@ def _category_warnings() -> list[dict[str, str]]:
     moved = history.category_moves(events.select_related("template"))
     if len(moved) > MAX_NAMES:
         sentence = ngettext(
-            "The provider has put %d template in another category, or will, which changes its price.",
-            "The provider has put %d templates in another category, or will, which changes their price.",
+            "The provider has moved or will move %d template to another category, which changes its price.",
+            "The provider has moved or will move %d templates to another category, which changes their price.",
             len(moved),
         )
         return [{"sentence": sentence % len(moved), "url": reverse("admin:templates_registry_template_changelist")}]

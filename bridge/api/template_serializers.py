@@ -184,7 +184,10 @@ class RecognitionSerializer(serializers.Serializer[Any]):
 class HeldReplySerializer(serializers.ModelSerializer[HeldReply]):
     chat_id = serializers.IntegerField(source="conversation_id", read_only=True)
     opener_id = serializers.IntegerField(
-        read_only=True, allow_null=True, help_text=gettext_lazy("The template's message that went out meanwhile.")
+        source="opening_template_id",
+        read_only=True,
+        allow_null=True,
+        help_text=gettext_lazy("The template's message that went out meanwhile."),
     )
     message_id = serializers.IntegerField(
         read_only=True, allow_null=True, help_text=gettext_lazy("The message that the text became.")

@@ -55,7 +55,9 @@ ACTIONS = {
             label=gettext_lazy("Send for approval"),
             target_status=Status.PENDING,
             allowed_statuses=(Status.DRAFT, Status.REJECTED),
-            success_text=gettext_lazy("Noted. Hand the text to the provider; approval usually takes 1–2 days."),
+            success_text=gettext_lazy(
+                "Marked as sent. Give the text to the provider; approval usually takes 1–2 days."
+            ),
             is_primary=True,
             provider_call=submission.submit_template,
         ),
@@ -64,7 +66,7 @@ ACTIONS = {
             label=gettext_lazy("Mark as approved"),
             target_status=Status.APPROVED,
             allowed_statuses=(Status.DRAFT, Status.PENDING, Status.REJECTED, Status.IN_APPEAL, Status.UNKNOWN),
-            success_text=gettext_lazy("Operators can send it from now on."),
+            success_text=gettext_lazy("Operators can now send this template."),
             is_primary=True,
         ),
         TemplateAction(
@@ -73,7 +75,7 @@ ACTIONS = {
             target_status=Status.REJECTED,
             allowed_statuses=(Status.PENDING, Status.IN_APPEAL, Status.UNKNOWN),
             confirm_text=gettext_lazy(
-                "What did the provider write? Operators and admins will read it beside the template."
+                "Enter the provider's reason. Operators and admins will see it with the template."
             ),
             needs_reason=True,
         ),
@@ -82,14 +84,16 @@ ACTIONS = {
             label=gettext_lazy("Pause"),
             target_status=Status.PAUSED,
             allowed_statuses=(Status.APPROVED,),
-            success_text=gettext_lazy("It leaves the pickers. What waits to be sent with it stops and says why."),
+            success_text=gettext_lazy(
+                "Operators can no longer choose this template. Pending messages with it fail with an explanation."
+            ),
         ),
         TemplateAction(
             slug="resume",
             label=gettext_lazy("Resume"),
             target_status=Status.APPROVED,
             allowed_statuses=(Status.PAUSED,),
-            success_text=gettext_lazy("Operators can send it from now on."),
+            success_text=gettext_lazy("Operators can now send this template."),
             is_primary=True,
         ),
         TemplateAction(
@@ -97,10 +101,10 @@ ACTIONS = {
         ),
         TemplateAction(
             slug="restore",
-            label=gettext_lazy("Bring back"),
+            label=gettext_lazy("Restore"),
             target_status="",
             allowed_statuses=REMOVED,
-            success_text=gettext_lazy("It has the status that it had before."),
+            success_text=gettext_lazy("The previous status is restored."),
             is_primary=True,
         ),
         TemplateAction(
@@ -109,8 +113,8 @@ ACTIONS = {
             target_status=Status.DELETED,
             allowed_statuses=tuple(status for status in Status if status not in submission.DELETED_STATUSES),
             confirm_text=gettext_lazy(
-                "The provider deletes it in this language, and nobody can send it any more. If it was approved, its "
-                "name cannot be used again for 30 days. Its texts and its history are kept here."
+                "The provider deletes this language version, and it can no longer be sent. If it was approved, its "
+                "name cannot be reused for 30 days. The texts and the history are kept in Okno."
             ),
             provider_call=submission.delete_template,
         ),
@@ -120,8 +124,8 @@ ACTIONS = {
             target_status=Status.DELETED,
             allowed_statuses=tuple(status for status in Status if status != Status.DELETED),
             confirm_text=gettext_lazy(
-                "It leaves every list and can no longer be sent. Its texts and its history are kept, and it can be "
-                "brought back."
+                "The template is removed from all lists and can no longer be sent. Texts and history are kept, and it "
+                "can be restored."
             ),
         ),
     )
@@ -184,7 +188,9 @@ def perform_action(
 
 def _call_provider(call: Callable[..., str], template: Template, result: ActionResult, *, user: Any) -> None:
     if len(result.sent_to_provider) + len(result.refused) >= MAX_PROVIDER_CALLS:
-        result.refused.append((template, _("%d at a time can be dealt with at the provider.") % MAX_PROVIDER_CALLS))
+        result.refused.append(
+            (template, _("The provider accepts at most %d templates at a time.") % MAX_PROVIDER_CALLS)
+        )
         return
     try:
         remark = call(template, user=user)
@@ -212,9 +218,11 @@ def review_warnings(action: TemplateAction, templates: Iterable[Template]) -> li
 
 def _why_not_allowed(action: TemplateAction, template: Template) -> str:
     if template.status not in action.allowed_statuses:
-        return _("It is %(status)s, so this makes no sense.") % {"status": template.get_status_display()}
+        return _("This action is not available while the template is %(status)s.") % {
+            "status": template.get_status_display()
+        }
     if not _applies_to(action, template):
-        return _("This is not the way for a template of %(channel)s.") % {"channel": template.api_channel}
+        return _("This action is not available for templates on %(channel)s.") % {"channel": template.api_channel}
     if action.target_status not in (Status.PENDING, Status.APPROVED):
         return ""
     try:

@@ -47,7 +47,7 @@ HEADER_KINDS = (
     ("IMAGE", gettext_lazy("picture")),
     ("VIDEO", gettext_lazy("video")),
     ("DOCUMENT", gettext_lazy("document")),
-    (LOCATION, gettext_lazy("place on the map")),
+    (LOCATION, gettext_lazy("location")),
 )
 OTHER_HEADERS = {"PRODUCT": gettext_lazy("product"), "GIF": gettext_lazy("animated picture (GIF)")}
 BUTTON_KINDS = (
@@ -98,14 +98,14 @@ class TemplateForm(forms.ModelForm):
         required=False,
         widget=UnfoldAdminTextInputWidget,
         help_text=gettext_lazy(
-            "With commas between. Operators who were given tags see templates with one of them, and those without any."
+            "Separate tags with commas. Operators with tags see templates that have one of their tags or none."
         ),
     )
     header_kind = forms.ChoiceField(
         label=capfirst(gettext_lazy("header")), choices=HEADER_KINDS, required=False, widget=UnfoldAdminSelectWidget
     )
     header_text = forms.CharField(
-        label=capfirst(gettext_lazy("text of the header")),
+        label=capfirst(gettext_lazy("header text")),
         required=False,
         widget=UnfoldAdminTextInputWidget,
         help_text=gettext_lazy("One line, at most 60 characters, at most one variable."),
@@ -116,7 +116,7 @@ class TemplateForm(forms.ModelForm):
         strip=False,
         widget=UnfoldAdminTextareaWidget(attrs={"rows": 7}),
         help_text=gettext_lazy(
-            "{{1}}, {{2}} … or {{client_name}} are places for values. *bold*, _italic_, ~struck~, ```monospaced```."
+            "Use {{1}}, {{2}} … or {{client_name}} for values. *bold*, _italic_, ~strikethrough~, ```monospace```."
         ),
     )
     footer = forms.CharField(

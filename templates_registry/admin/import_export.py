@@ -46,12 +46,12 @@ class ImportFileForm(forms.Form):
         queryset=ApiChannel.objects.all(),
         widget=UnfoldAdminSelectWidget,
         required=False,
-        empty_label=capfirst(gettext_lazy("as the file says")),
+        empty_label=capfirst(gettext_lazy("as specified in the file")),
     )
     file = forms.FileField(
         label=capfirst(gettext_lazy("file")),
         widget=UnfoldAdminFileFieldWidget,
-        help_text=gettext_lazy("JSON as the Graph API lists templates, or a table: CSV or XLSX, as our export has it."),
+        help_text=gettext_lazy("JSON in the Graph API format, or CSV or XLSX in the format of the export."),
     )
 
 
@@ -94,7 +94,9 @@ def _read_upload(data: bytes) -> list[FileRow]:
 
 
 def _file_too_large() -> InvalidTemplateData:
-    return InvalidTemplateData(_("The file is too large for a page. Use the command line: manage.py templates import."))
+    return InvalidTemplateData(
+        _("The file is too large to import in the browser. Use the command line: manage.py templates import.")
+    )
 
 
 def _show_plan(
@@ -120,7 +122,7 @@ def _apply_confirmed(admin: TemplateAdmin, request: HttpRequest) -> HttpResponse
     try:
         told: dict[str, Any] = signing.loads(request.POST["rows"], salt=SALT, max_age=CONFIRM_SECONDS)
     except signing.BadSignature:
-        messages.error(request, _("That page is too old. Choose the file once more."))
+        messages.error(request, _("This page has expired. Choose the file again."))
         return redirect("admin:templates_registry_template_import")
     if told["by"] != request.user.pk:
         raise PermissionDenied
@@ -128,12 +130,12 @@ def _apply_confirmed(admin: TemplateAdmin, request: HttpRequest) -> HttpResponse
     channel = ApiChannel.objects.filter(pk=told["channel"]).first() if told["channel"] else None
     plan = import_plan.build_plan(rows, api_channel=channel)
     if plan.fingerprint != told["plan"]:
-        messages.warning(request, _("The registry has changed meanwhile, so this is what the file would change now."))
+        messages.warning(request, _("The templates have changed in the meantime. These are the current changes."))
         return _show_plan(admin, request, rows, channel)
     done = import_plan.apply_plan(plan, by=ChangeAuthor(source=Source.IMPORT, user=request.user))
     messages.success(request, _("Imported: %(new)s new, %(changed)s changed.") % done.counts)
     if done.counts["refused"]:
-        messages.warning(request, _("Refused and left out: %(refused)s.") % done.counts)
+        messages.warning(request, _("Rejected and skipped: %(refused)s.") % done.counts)
     return redirect("admin:templates_registry_template_changelist")
 
 

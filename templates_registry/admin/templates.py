@@ -46,7 +46,7 @@ class TemplateStateFilter(admin.SimpleListFilter):
     parameter_name = "which"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        return [("deleted", _("Deleted")), ("unused", _("Not used for three months")), ("poor", _("In trouble"))]
+        return [("deleted", _("Deleted")), ("unused", _("Not used for three months")), ("poor", _("With problems"))]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Template]) -> QuerySet[Template]:
         if self.value() == "deleted":
@@ -74,7 +74,7 @@ class TemplateAdmin(HistoryModelAdmin):
     list_per_page = 50
     show_facets = admin.ShowFacets.NEVER
     search_fields = ("name",)
-    search_help_text = _("A part of the name")
+    search_help_text = _("Part of the name")
     ordering = ("name", "language")
     list_before_template = "templates_registry/list_top.html"
     change_form_template = "templates_registry/template_form.html"
@@ -161,7 +161,7 @@ class TemplateAdmin(HistoryModelAdmin):
                 Template.objects.filter(pk=obj.pk).update(requested_category=category)
             was = obj.status
             if lifecycle.change_text(obj, pattern, by=by) and was != obj.status:
-                messages.warning(request, _("The text is another one now, so it has to be approved again."))
+                messages.warning(request, _("The text has changed, so it has to be approved again."))
         self.warn(request, obj, stays=not change or "_continue" in request.POST)
 
     def warn(self, request: HttpRequest, template: Template, *, stays: bool) -> None:
@@ -273,7 +273,9 @@ class TemplateAdmin(HistoryModelAdmin):
         for template in result.changed:
             self.log_change(request, template, f"{action.label} {reason}".strip())
         if result.changed:
-            told = _("The provider has it; its verdict comes by itself.") if action.slug == "submit" else ""
+            told = (
+                _("Submitted to the provider. The result will appear automatically.") if action.slug == "submit" else ""
+            )
             self.message_user(
                 request,
                 f"{result.sentence} {told if result.sent_to_provider else action.success_text}".strip(),
@@ -319,7 +321,7 @@ class TemplateTagsForm(forms.ModelForm):
         forms.CharField(max_length=MAX_TAG_LENGTH),
         label=capfirst(_("tags")),
         widget=UnfoldAdminTextInputWidget,
-        help_text=_("With commas between. This operator sees templates with one of them, and those without any."),
+        help_text=_("Separate tags with commas. This operator sees templates that have one of these tags or none."),
     )
 
     class Meta:

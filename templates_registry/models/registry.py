@@ -20,9 +20,11 @@ class Registry(models.Model):
 
     api_channel = models.OneToOneField(ApiChannel, primary_key=True, on_delete=models.CASCADE, related_name="registry")
     version = models.BigIntegerField(default=1)
-    synced_at = models.DateTimeField(_("last synchronised"), null=True)
-    next_sync_at = models.DateTimeField(_("next synchronisation"), null=True)
-    sync_error = RedactedTextField(_("why the last one failed"), blank=True)  # as the sources have it, where it is ours
+    synced_at = models.DateTimeField(_("last synchronized"), null=True)
+    next_sync_at = models.DateTimeField(_("next synchronization"), null=True)
+    sync_error = RedactedTextField(
+        _("last synchronization error"), blank=True
+    )  # as the sources have it, where it is ours
 
     class Meta:
         verbose_name = _("registry")

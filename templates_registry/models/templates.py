@@ -42,7 +42,7 @@ class Status(models.TextChoices):
     PENDING_DELETION = "pending_deletion", _("being deleted")
     LIMIT_EXCEEDED = "limit_exceeded", _("over the provider's limit")
     DELETED = "deleted", _("deleted")
-    UNKNOWN = "unknown", _("unknown to us")
+    UNKNOWN = "unknown", _("unknown")
 
 
 class Category(models.TextChoices):
@@ -54,7 +54,7 @@ class Category(models.TextChoices):
 class Quality(models.TextChoices):
     UNKNOWN = "UNKNOWN", _("not rated")
     GREEN = "GREEN", _("good")
-    YELLOW = "YELLOW", _("middling")
+    YELLOW = "YELLOW", _("medium")
     RED = "RED", _("poor")
 
 
@@ -96,9 +96,11 @@ class Template(models.Model):
         ApiChannel, verbose_name=_("API channel"), on_delete=models.PROTECT, related_name="templates"
     )
     name = models.CharField(_("name"), max_length=512)
-    language = models.CharField(_("language"), max_length=20, help_text=_("The provider's code, as it is: ru, en_US."))
+    language = models.CharField(
+        _("language"), max_length=20, help_text=_("Provider's language code, such as ru or en_US.")
+    )
     category = models.CharField(_("category"), max_length=40, choices=Category.choices, default=Category.UTILITY)
-    requested_category = models.CharField(_("category asked for"), max_length=40, blank=True)
+    requested_category = models.CharField(_("requested category"), max_length=40, blank=True)
     status = models.CharField(_("status"), max_length=20, choices=Status.choices, default=Status.DRAFT)
     quality = models.CharField(_("quality"), max_length=10, choices=Quality.choices, default=Quality.UNKNOWN)
     parameter_format = models.CharField(max_length=20, default="POSITIONAL")
@@ -106,7 +108,7 @@ class Template(models.Model):
     variables = models.JSONField(_("variables"), default=list, blank=True)  # [{key, label, example, hint, default}]
     # Parts that Okno cannot fill, as ``sendability`` names them. Stored, so that lists can filter by them.
     missing_parts = models.JSONField(default=list, db_default=[], blank=True, editable=False)
-    reject_reason = RedactedTextField(_("reason of the refusal"), blank=True)
+    reject_reason = RedactedTextField(_("rejection reason"), blank=True)
     external_id = models.CharField(_("provider's id"), max_length=190, blank=True)
     # Last status that the provider reported. A draft here may still be approved there, with its previous text.
     provider_status = models.CharField(max_length=20, blank=True, editable=False)
@@ -115,7 +117,7 @@ class Template(models.Model):
         verbose_name=_("tags"),
         default=list,
         blank=True,
-        help_text=_("Operators who were given tags see templates with one of them, and those without any."),
+        help_text=_("Operators with tags see templates that have one of their tags or none."),
     )
     submitted_at = models.DateTimeField(_("sent for approval"), null=True, blank=True)
     approved_at = models.DateTimeField(_("approved"), null=True, blank=True)

@@ -46,7 +46,7 @@ class TemplateEvent(models.Model):
     class Source(models.TextChoices):
         MANUAL = "manual", _("by hand")
         PROVIDER = "provider", _("the provider")
-        SYNC = "sync", _("synchronisation")
+        SYNC = "sync", _("synchronization")
         IMPORT = "import", _("import")
 
     EDITED = "edited"  # a value of ``what``: a new text was submitted for an approved template

@@ -52,9 +52,9 @@ MAX_PAGES, MAX_TEMPLATES = 400, 10_000
 MAX_PAGE_BYTES = 8 * 1024 * 1024
 
 FAILURES = {
-    "unauthorized": gettext_lazy("The provider did not let us in. Check the key."),
-    "rate_limited": gettext_lazy("The provider asks us to slow down."),
-    "destination_error": gettext_lazy("The provider answered with an error of its own."),
+    "unauthorized": gettext_lazy("The provider denied access. Check the key."),
+    "rate_limited": gettext_lazy("The provider's rate limit is reached."),
+    "destination_error": gettext_lazy("The provider responded with a server error."),
     "name_not_found": gettext_lazy("The provider's address cannot be found."),
     "cannot_connect": gettext_lazy("The provider cannot be reached."),
     "tls": gettext_lazy("The provider's certificate is not valid."),
@@ -86,13 +86,13 @@ class SyncResult:
     @property
     def sentence(self) -> str:
         if self.error:
-            return _("The templates could not be fetched, so everything stays as it was. %(why)s") % {"why": self.error}
+            return _("The templates could not be fetched, so nothing was changed. %(why)s") % {"why": self.error}
         parts = [
             ngettext("%d template is listed", "%d templates are listed", self.listed) % self.listed,
             _("%d new") % self.new if self.new else "",
             _("%d changed") % self.changed if self.changed else "",
             _("%d no longer listed") % self.gone if self.gone else "",
-            _("%d of ours are newer and were left alone") % self.kept if self.kept else "",
+            _("%d newer here and left unchanged") % self.kept if self.kept else "",
             _("%d could not be read") % len(self.unreadable) if self.unreadable else "",
         ]
         if not (self.new or self.changed or self.gone):
@@ -108,11 +108,11 @@ def sync_channel(api_channel: ApiChannel) -> SyncResult:
     """Fetch and take over. Never raises for what the provider does; the result says what happened."""
     with exclusive(LockSpace.TEMPLATES, api_channel.pk) as mine:
         if not mine:
-            return SyncResult(error=_("They are being fetched already."))
+            return SyncResult(error=_("A synchronization is already running."))
         try:
             result = apply_list(api_channel, fetch_list(api_channel))
         except IntegrityError:
-            return SyncResult(error=_("Somebody is making the same template by hand. Try again."))
+            return SyncResult(error=_("Another user is creating the same template. Try again."))
         except FetchFailed as problem:
             _save_sync_state(api_channel, error=problem.kept)
             return SyncResult(error=problem.sentence)
@@ -157,7 +157,7 @@ def fetch_list(api_channel: ApiChannel) -> list[Json]:
         if after in seen or len(rows) > MAX_TEMPLATES:
             break
         seen.add(after)
-    raise FetchFailed(gettext_lazy("The provider's list has no end."))
+    raise FetchFailed(gettext_lazy("The provider's list is too long or does not end."))
 
 
 def _fetch_page(api_channel: ApiChannel, request: ApiRequest) -> TemplatePage:
@@ -233,7 +233,7 @@ def _mark_unlisted(template: Template) -> bool:
             template, Status.DELETED, by=BY_SYNC, reason=_("The provider no longer lists it.")
         )
     if _submission_was_lost(template):
-        lifecycle.change_status(template, Status.DRAFT, by=BY_SYNC, reason=_("The provider did not take it."))
+        lifecycle.change_status(template, Status.DRAFT, by=BY_SYNC, reason=_("The provider did not accept it."))
     return False
 
 
@@ -252,7 +252,7 @@ def _apply_row(template: Template, one: ProviderTemplate, result: SyncResult) ->
         Template.objects.filter(pk=template.pk).update(provider_status=one.status)
     if _is_ours_newer(template, one):
         if one.status != Status.PENDING and _submission_was_lost(template):
-            lifecycle.change_status(template, Status.DRAFT, by=BY_SYNC, reason=_("The provider did not take it."))
+            lifecycle.change_status(template, Status.DRAFT, by=BY_SYNC, reason=_("The provider did not accept it."))
         result.kept += 1
         return
     changed = lifecycle.is_reworded(template, one.pattern)
@@ -315,7 +315,7 @@ def apply_provider_change(api_channel: ApiChannel, fact: TemplateChanged) -> Non
     )
     try:
         with transaction.atomic():
-            why = _("The provider says “%(status)s”, but the registry does not know the text yet.")
+            why = _("The provider reports “%(status)s”, but the text has not been synchronized yet.")
             lifecycle.create(noted, by=by, reason=why % {"status": Status(status or Status.UNKNOWN).label})
     except IntegrityError:  # somebody else has just made it
         apply_provider_change(api_channel, fact)

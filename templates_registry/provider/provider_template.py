@@ -55,7 +55,7 @@ def parse_row(row: object) -> ProviderTemplate:
     if not isinstance(row, dict):
         raise InvalidTemplateData(_("This is not a template: an object is expected."))
     if len(json.dumps(row)) > MAX_ROW_CHARACTERS:
-        raise InvalidTemplateData(_("This template is longer than any template can be."))
+        raise InvalidTemplateData(_("The template exceeds the size limit."))
     try:
         said = row.get("variables")
         labels = [each for each in said if isinstance(each, dict)] if isinstance(said, list) else []
@@ -164,5 +164,5 @@ def _parse_tags(row: dict[str, Any]) -> list[str] | None:
         return None
     tags = list(dict.fromkeys(as_text(tag).strip() for tag in said))
     if len(tags) > MAX_TAGS or any(len(tag) > MAX_TAG_LENGTH for tag in tags):
-        raise InvalidTemplateData(_("A tag has at most %(limit)s characters.") % {"limit": MAX_TAG_LENGTH})
+        raise InvalidTemplateData(_("A tag can have at most %(limit)s characters.") % {"limit": MAX_TAG_LENGTH})
     return [tag for tag in tags if tag]

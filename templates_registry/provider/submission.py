@@ -92,7 +92,10 @@ def submit_template(template: Template, *, user: Any) -> str:
         except SubmissionOutcomeUnknown:
             _record_edit(template, begun, by=by)
             provider_sync.schedule_sync(template.api_channel_id)
-            return _("No answer came, so it may have been handed in or not: the next synchronisation will show it.")
+            return _(
+                "The provider did not respond, so the template may or may not have been submitted. "
+                "The next synchronization will show it."
+            )
     return _record_submission(template, begun, standing, by=by)
 
 
@@ -106,7 +109,10 @@ def delete_template(template: Template, *, user: Any) -> str:
             _send_request(channel.provider, channel.provider.build_template_deletion(begun.row, channel.account()))
         except SubmissionOutcomeUnknown:
             provider_sync.schedule_sync(template.api_channel_id)
-            return _("No answer came, so it may be deleted or not: the next synchronisation will show it.")
+            return _(
+                "The provider did not respond, so the template may or may not be deleted. "
+                "The next synchronization will show it."
+            )
     with transaction.atomic():
         # Gone from there for good: brought back, it is a draft of ours.
         Template.objects.filter(pk=template.pk).update(external_id="", provider_status="")
@@ -140,14 +146,15 @@ def _mark_and_snapshot(
 def _check_can_submit(template: Template) -> None:
     if template.status not in (Status.DRAFT, Status.REJECTED):
         raise SubmissionRefused(
-            _("It is %(status)s, so this makes no sense.") % {"status": template.get_status_display()}
+            _("This action is not available while the template is %(status)s.")
+            % {"status": template.get_status_display()}
         )
     pattern = template.pattern
     problems = validate(pattern)
     wrong = [str(one.sentence) for one in problems if one.level is Level.ERROR or one.code == "example_missing"]
     for variable in pattern.variables:
         if variable.kind is ValueKind.MEDIA and not (variable.example or variable.default):
-            sentence = _("Give “%(title)s” an example: a link to a sample, which the reviewers will look at.")
+            sentence = _("Enter an example for “%(title)s”: a link to a sample file for the reviewers.")
             wrong.append(sentence % {"title": variable_title(pattern, variable)})
     if wrong:
         raise SubmissionRefused(" ".join(wrong))
@@ -163,12 +170,12 @@ def _check_can_edit(template: Template) -> None:
         word = template.provider_status
         told = {"status": Status(word).label if word in Status.values else word}
         raise SubmissionRefused(
-            _("At the provider it is %(status)s, and such a template cannot be given a new text.") % told
+            _("The provider's status is %(status)s. The text cannot be changed in this status.") % told
         )
     if there != "APPROVED":
         return
-    a_day = _("The limit for new texts of an approved template is reached: %(most)d in 24 hours.")
-    a_month = _("The limit for new texts of an approved template is reached: %(most)d in 30 days.")
+    a_day = _("The limit for edits of an approved template is reached: %(most)d in 24 hours.")
+    a_month = _("The limit for edits of an approved template is reached: %(most)d in 30 days.")
     for most, days, sentence in (
         (rules.approved_edits_per_day, 1, a_day),
         (rules.approved_edits_per_month, 30, a_month),
@@ -179,7 +186,7 @@ def _check_can_edit(template: Template) -> None:
             raise SubmissionRefused(sentence % {"most": most})
     if rules.keeps_category_when_approved and _category_changed(template):
         raise SubmissionRefused(
-            _("The category of an approved template cannot be changed. Set it back, or make a new template.")
+            _("The category of an approved template cannot be changed. Restore the category or create a new template.")
         )
 
 
@@ -198,7 +205,8 @@ def _check_can_delete(template: Template) -> None:
         raise SubmissionRefused(_("The provider does not have this template."))
     if template.status in DELETED_STATUSES:
         raise SubmissionRefused(
-            _("It is %(status)s, so this makes no sense.") % {"status": template.get_status_display()}
+            _("This action is not available while the template is %(status)s.")
+            % {"status": template.get_status_display()}
         )
 
 
@@ -232,18 +240,18 @@ def _upload_sample(provider: Messenger, account: Account, link: str) -> str:
 
 
 def _download_sample(link: str) -> OutboundFile:
-    failed = _("The sample of the header's file could not be fetched from its link: %(why)s")
+    failed = _("The sample file of the header could not be downloaded: %(why)s")
     request = ApiRequest(method="GET", url=link, headers={}, body=b"")
     try:
         answer = http_client.send(request, max_bytes=MAX_SAMPLE_BYTES + 1, seconds=SAMPLE_TIMEOUT)
     except http_client.ForbiddenAddress as problem:
         raise SubmissionRefused(failed % {"why": problem}) from problem
     except (http_client.ConnectionFailed, http_client.NoResponse) as problem:
-        raise SubmissionRefused(failed % {"why": _("it does not answer.")}) from problem
+        raise SubmissionRefused(failed % {"why": _("the server does not respond.")}) from problem
     if answer.status != 200 or not answer.body:
         raise SubmissionRefused(failed % {"why": f"HTTP {answer.status}"})
     if len(answer.body) > MAX_SAMPLE_BYTES:
-        raise SubmissionRefused(failed % {"why": _("it is larger than 16 MB.")})
+        raise SubmissionRefused(failed % {"why": _("the file is larger than 16 MB.")})
     name = unquote(urlsplit(link).path).rsplit("/", 1)[-1][:100] or "sample"
     told = answer.headers.get("content-type", "").split(";")[0].strip().lower()
     mime = told if "/" in told and told != "application/octet-stream" else mimetypes.guess_type(name)[0]
@@ -278,7 +286,7 @@ def _rollback_on_error(template: Template, begun: _Snapshot) -> Any:
     try:
         yield
     except BaseException as problem:
-        words = problem.sentence if isinstance(problem, SubmissionRefused) else _("It broke off before it was done.")
+        words = problem.sentence if isinstance(problem, SubmissionRefused) else _("The operation was interrupted.")
         with transaction.atomic():
             locked = Template.objects.select_for_update(of=("self",)).get(pk=template.pk)
             if locked.status == marked:
@@ -307,7 +315,10 @@ def _record_submission(template: Template, begun: _Snapshot, standing: Submitted
     if not moved:
         return ""
     told = {"asked": asked, "category": standing.category}
-    return _("The provider put it into %(category)s instead of %(asked)s. The price goes by the category.") % told
+    return (
+        _("The provider assigned the category %(category)s instead of %(asked)s. The price depends on the category.")
+        % told
+    )
 
 
 def _record_edit(template: Template, begun: _Snapshot, *, by: ChangeAuthor) -> None:

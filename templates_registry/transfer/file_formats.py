@@ -216,7 +216,7 @@ def _read_json(data: bytes, *, most_rows: int) -> list[FileRow]:
     exports = (messenger.exported_templates(body) for messenger in messengers().values())
     listed = next((rows for rows in exports if rows is not None), body.get("data"))
     if not isinstance(listed, list):
-        sentence = _("A list of templates is expected under “data”, as the Graph API gives it, or “waba_templates”.")
+        sentence = _("A list of templates is expected in “data” (Graph API format) or in “waba_templates”.")
         raise InvalidTemplateData(sentence)
     return [
         FileRow(number, data=row) if isinstance(row, dict) else FileRow(number, problem=_("This is not a template."))
@@ -282,7 +282,7 @@ def _row_from_components(number: int, cells: dict[str, str], said: str) -> FileR
             number, data=_row_data(cells, []), problem=_("The column “components” is not a list of components.")
         )
     if any(cells[name] != _clean_cell(escape_cell(worded[name])) for name in TEXT_COLUMNS if name in cells):
-        problem = _("The texts differ from the column “components”. Change such a template in a JSON file.")
+        problem = _("The texts differ from the column “components”. Edit this template in a JSON file.")
         return FileRow(number, data=data, problem=problem)
     return FileRow(number, data=data, cells=cells)
 

@@ -155,7 +155,7 @@ class _Planner:
                 raise InvalidTemplateData(
                     _("There is no API channel “%(name)s”.") % {"name": text}
                     if text
-                    else _("It is not said for which API channel the template is.")
+                    else _("The template's API channel is not specified.")
                 )
             self._named[text] = found
         return self._named[text]
@@ -163,7 +163,9 @@ class _Planner:
     def _once(self, channel: ApiChannel, one: ProviderTemplate) -> None:
         key = (channel.pk, one.key)
         if key in self._seen:
-            raise InvalidTemplateData(_("The same name and language stand in the file before. The first is taken."))
+            raise InvalidTemplateData(
+                _("The file contains this name and language more than once. The first row is used.")
+            )
         self._seen.add(key)
 
     def _of(self, channel: ApiChannel) -> dict[tuple[str, str], Template]:
@@ -267,7 +269,7 @@ def _write_or_refuse(item: PlanItem, by: ChangeAuthor, write: Callable[[PlanItem
             write(item, by)
     except DatabaseError:
         item.kind, item.template = ChangeKind.REFUSED, None
-        item.sentences = [_("It could not be written: somebody is changing it now.")]
+        item.sentences = [_("The template could not be saved because another change is in progress.")]
 
 
 def _write_new(items: Sequence[PlanItem], by: ChangeAuthor) -> None:

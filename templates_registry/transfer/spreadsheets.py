@@ -60,14 +60,14 @@ def read_rows(data: bytes, *, most_rows: int) -> list[list[str]]:
         *(zipfile.BadZipFile, zlib.error, expat.ExpatError, struct.error, OSError, EOFError),
         *(LookupError, ValueError, RuntimeError, NotImplementedError, OverflowError, lzma.LZMAError),
     ) as problem:
-        raise InvalidTemplateData(_("The file is not a table that we can read.")) from problem
+        raise InvalidTemplateData(_("The table format is not supported.")) from problem
 
 
 def _check_directory(data: bytes) -> None:
     """Refuse a zip whose list of parts alone would take long to read."""
     at = data.rfind(_END, max(0, len(data) - 65_600))
     if at < 0 or data[max(0, at - 20) : at].startswith(_END_64):
-        raise InvalidTemplateData(_("The file is not a table that we can read."))
+        raise InvalidTemplateData(_("The table format is not supported."))
     (size,) = struct.unpack_from("<I", data, at + 12)
     if size > MAX_DIRECTORY_BYTES:
         raise _too_large()
@@ -119,7 +119,7 @@ def _find_parts(package: _Package) -> tuple[str, str]:
     strings = next((target for _id, kind, target in related if kind == "sharedStrings"), "")
     first = next((by_id[one] for one in ids if one in by_id), "")
     if not first:
-        raise InvalidTemplateData(_("The file is not a table that we can read."))
+        raise InvalidTemplateData(_("The table format is not supported."))
     return first, strings
 
 
@@ -161,7 +161,7 @@ class _XmlPart:
             return
 
     def _refuse(self, *_declaration: object) -> None:
-        raise InvalidTemplateData(_("The file is not a table that we can read."))
+        raise InvalidTemplateData(_("The table format is not supported."))
 
     def start(self, name: str, attributes: Attributes) -> None: ...
 
