@@ -52,7 +52,7 @@ GOOD = [
     ("email", "", ""),
 ]
 BAD = [
-    ("name", "\u3164\u2800", "would not show"),
+    ("name", "\u3164\u2800", "no visible characters"),
     ("name", "я" * 201, "at most 200"),
     ("phone", "9215550104", "country code"),
     ("phone", "12", "country code"),

@@ -191,12 +191,12 @@ def test_the_form_says_who_watches_a_chat_channel_already(admin: Client) -> None
     chat_channel = ChatChannelFactory(name="Магазин")
     first = ApiChannelFactory(name="Первый", watched=chat_channel)
 
-    assert "watched by “Первый” already" in admin.get(reverse(ADD)).content.decode()
+    assert "already watched by “Первый”" in admin.get(reverse(ADD)).content.decode()
     own_page = admin.get(reverse("admin:channels_setup_apichannel_change", args=[first.pk])).content.decode()
-    assert "already" not in own_page
+    assert "already watched" not in own_page
     ApiChannelFactory(name="Второй", watched=chat_channel)
     own_page = admin.get(reverse("admin:channels_setup_apichannel_change", args=[first.pk])).content.decode()
-    assert "watched by “Второй” already" in own_page
+    assert "already watched by “Второй”" in own_page
 
 
 def filled(chat_channel: ChatChannel, **changed: Any) -> dict[str, Any]:
@@ -210,12 +210,12 @@ def test_saving_warns_of_a_chat_channel_with_another_api_channel(admin: Client) 
 
     page = admin.post(reverse(ADD), filled(chat_channel), follow=True).content.decode()
 
-    assert "“Магазин” is watched by “Первый” as well." in page
+    assert "“Магазин” is also watched by “Первый”." in page
     second = ApiChannel.objects.get(name="Второй")
     assert second.tracked == []
     change = reverse("admin:channels_setup_apichannel_change", args=[second.pk])
     again = admin.post(change, filled(chat_channel) | {"copy_replies": "on"}, follow=True).content.decode()
-    assert "“Магазин” is watched by “Первый” as well." in again
+    assert "“Магазин” is also watched by “Первый”." in again
     second.refresh_from_db()
     assert second.copy_replies is True
 

@@ -60,7 +60,7 @@ def test_two_clients_are_found_looked_at_merged_and_made_two_again(client: Clien
 
     assert "Possible duplicates" in choice and f"?with={other.pk}" in choice
     assert f"?with={other.pk}" in found
-    for words in ("Both have a request at work", "Both windows are open", "1 message", "опт"):
+    for words in ("Both have an open request", "Both windows are open", "1 message", "опт"):
         assert words in preview, words
     assert unsure.status_code == 422 and "Select the checkbox first" in unsure.content.decode()
     assert merged.status_code == 302 and merged["Location"].startswith(f"/chats/{chat.pk}/")
