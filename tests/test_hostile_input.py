@@ -356,7 +356,7 @@ def test_no_template_form_fails_on_odd_values(client: Client) -> None:
 @pytest.mark.django_db
 def test_no_action_fails_on_odd_numbers(client: Client) -> None:
     root = signed_in(client, UserFactory(is_staff=True, is_superuser=True))
-    pause = reverse("admin:templates_registry_template_deed", args=["pause"])
+    pause = reverse("admin:templates_registry_template_action", args=["pause"])
     for text in ("²", DIGITS, "\0", "9" * 19):
         assert root.post(pause, {"template": text, "reason": text}).status_code < 500
 
