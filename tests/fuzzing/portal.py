@@ -60,7 +60,7 @@ class Portal:
         from config.wsgi import django
 
         self.django = django
-        self.gate = BodyBuffer(django, places=0, is_refused=lambda _path: False)
+        self.gate = BodyBuffer(django, slots=0, is_refused=lambda _path: False)
         for signal in (request_started, request_finished):  # they would close the test's connection
             signal.disconnect(close_old_connections)
         self.errors = Errors()
@@ -110,7 +110,7 @@ class Portal:
         try:
             if not is_readable_content_type(request.headers.get("CONTENT_TYPE", request.content_type)):
                 return Answer(400, {}, json.dumps({"error": BAD_CONTENT_TYPE.sentence}).encode())
-            environ["wsgi.input"] = self.gate.whole_body(environ)
+            environ["wsgi.input"] = self.gate.read_body(environ)
             response = self.django(environ, lambda status, headers, *more: said.append((status, headers)))
             body = b"".join(response)
             response.close()
