@@ -8,7 +8,7 @@ RUNTIME := requirements.txt
 SERVERS := config/devstack/requirements.txt
 TESTS := tests/requirements.txt
 
-.PHONY: up install install-tests test test-fast faults check audit demo-data messages requirements
+.PHONY: up install install-tests test faults check audit demo-data messages requirements
 .DEFAULT_GOAL := up
 
 up: install

@@ -35,7 +35,7 @@ class ChannelOverview:
     waiting_since: datetime | None
     dead: int
     error: str
-    is_shut: bool  # nothing is sent but a probe now and then
+    is_breaker_open: bool  # only a probe is sent from time to time
     plot: channel_stats.HourlyChart
 
 
@@ -58,7 +58,8 @@ def channel_overviews() -> list[ChannelOverview]:
     waiting = _waiting_deliveries(ids)
     troubled = Delivery.objects.filter(state__in=channel_stats.TROUBLE_STATES, api_channel__in=ids).order_by()
     dead = dict(troubled.values_list("api_channel").annotate(Count("pk")))
-    shut = set(CircuitBreaker.objects.filter(api_channel__in=ids, is_open=True).values_list("api_channel", flat=True))
+    open_breakers = CircuitBreaker.objects.filter(api_channel__in=ids, is_open=True)
+    stopped = set(open_breakers.values_list("api_channel", flat=True))
     found = []
     for channel in channels:
         inbound = _rotate_hours(begin, messages[channel.pk][Message.Direction.INBOUND])
@@ -74,7 +75,7 @@ def channel_overviews() -> list[ChannelOverview]:
                 waiting_since=since,
                 dead=dead.get(channel.pk, 0),
                 error=channel_stats.last_error(channel),
-                is_shut=channel.pk in shut,
+                is_breaker_open=channel.pk in stopped,
                 plot=channel_stats.draw_hourly_chart(
                     inbound, outbound, _rotate_hours(begin, failures[channel.pk]), until=channel_stats.HOURS - 1
                 ),

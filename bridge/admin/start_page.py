@@ -29,7 +29,7 @@ from . import channel_stats
 
 STALE_SECONDS = 60  # a part that has not shown itself for so long is not at work
 MAX_ALERTS = 5
-CATEGORY_WARNING_PERIOD = timedelta(days=7)  # so long a change of a template's category is told of
+CATEGORY_WARNING_PERIOD = timedelta(days=7)  # how long a category change stays on the start page
 MAX_NAMES = 3  # as many names a line says; the rest as a number
 
 

@@ -315,18 +315,18 @@ def _ids_of(contact: Contact) -> tuple[str, ...]:
     return tuple(getattr(contact, name) for name in ID_FIELDS)
 
 
-def learn_recipient_ids(told: Mapping[int, ContactInfo]) -> None:
-    """Save the provider's IDs of recipients from send responses. ``told``: conversation ID -> IDs.
+def learn_recipient_ids(ids_by_chat: Mapping[int, ContactInfo]) -> None:
+    """Save the provider's IDs of recipients from send responses. Keys are conversation IDs.
 
     The provider may spell a number differently and will use its own spelling in the contact's replies. An ID that
     belongs to another contact stays there.
     """
-    told = {pk: info for pk, info in told.items() if info.external_id or info.user_id}
-    if not told:
+    ids_by_chat = {pk: info for pk, info in ids_by_chat.items() if info.external_id or info.user_id}
+    if not ids_by_chat:
         return
-    rows = Contact.objects.filter(conversations__in=told).annotate(conversation_pk=F("conversations__pk"))
-    for contact in rows.filter(conversations__in=told).order_by("pk"):
-        info = told[contact.conversation_pk]
+    rows = Contact.objects.filter(conversations__in=ids_by_chat).annotate(conversation_pk=F("conversations__pk"))
+    for contact in rows.filter(conversations__in=ids_by_chat).order_by("pk"):
+        info = ids_by_chat[contact.conversation_pk]
         for name in ("external_id", "user_id"):
             value = getattr(info, name)[: MAX_LENGTHS[name]]
             if value and value != getattr(contact, name) and (name == "external_id" or not contact.user_id):

@@ -38,7 +38,7 @@ from ..models import Attachment, Delivery, HelpdeskChat
 
 logger = logging.getLogger(__name__)
 
-MAX_REPEATS = 50  # longest run of equal messages that is told apart
+MAX_REPEATS = 50  # longest run of equal messages that can be told apart
 MAX_LOOKUPS = 5  # attempts after which inconclusive lookups are given up
 MAX_UPLOAD_BYTES = 20 * 1024 * 1024
 

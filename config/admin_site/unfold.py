@@ -52,7 +52,7 @@ def _is_never_active(request: HttpRequest) -> bool:
 
 
 def _model_link(title: Any, icon: str, model: str) -> dict[str, Any]:
-    """A list of a model, for whoever may view it."""
+    """Link to the list of a model, shown to users with the right to view it."""
     app, name = model.split(".")
     return {
         "title": title,
