@@ -84,7 +84,7 @@ def _build_entries(api_channel: ApiChannel) -> Iterator[IndexEntry]:
             yield IndexEntry(
                 template.pattern,
                 ident=template.pk,
-                asleep=_unsendable_reason(template),
+                unsendable_reason=_unsendable_reason(template),
                 text_only=text_only,
             )
         except InvalidTemplate:

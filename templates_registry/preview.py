@@ -210,7 +210,7 @@ class TemplatePreview:
             if isinstance(piece, Placeholder):
                 key = variable_key(piece.name, VariablePlace(place)) if place else piece.name
                 value = self.given.get(key, "")
-                yield SourcePiece(text=value or self.pattern.title_of(key), key=key, is_filled=bool(value))
+                yield SourcePiece(text=value or self.pattern.variable_title(key), key=key, is_filled=bool(value))
             elif piece:
                 yield SourcePiece(text=piece)
 

@@ -1,4 +1,4 @@
-"""Bodies in four encodings come to one object, and hostile ones to a sentence."""
+"""Request bodies: four encodings decode to one object, invalid ones raise a sentence, events encode exactly."""
 
 import contextlib
 import html
@@ -23,7 +23,7 @@ EVENT = {
 }
 
 
-def test_json_and_php_form_and_multipart_and_query_say_the_same() -> None:
+def test_all_four_encodings_decode_to_the_same_object() -> None:
     wanted = {"api_token": "k", "channel_id": "870", "message": {"text": "Да", "from": {"name": "Анна"}}}
     form = "api_token=k&channel_id=870&message[text]=%D0%94%D0%B0&message%5Bfrom%5D[name]=%D0%90%D0%BD%D0%BD%D0%B0"
     parts = [("api_token", "k"), ("channel_id", "870"), ("message[text]", "Да"), ("message[from][name]", "Анна")]
@@ -63,26 +63,26 @@ def test_json_and_php_form_and_multipart_and_query_say_the_same() -> None:
         (b"", "multipart/form-data; boundary=" + "x" * 300),
     ],
 )
-def test_a_hostile_body_gets_a_sentence(body: bytes, content_type: str) -> None:
+def test_an_invalid_body_raises_a_sentence(body: bytes, content_type: str) -> None:
     with pytest.raises(BadBody) as problem:
         decode_body(body=body, content_type=content_type)
 
     assert str(problem.value).endswith(".")
 
 
-def test_nul_and_lone_surrogates_become_storable() -> None:
+def test_nul_and_lone_surrogates_are_replaced() -> None:
     decoded = decode_body(body=rb'{"text": "a\u0000b\ud800c\ud83d\ude4c"}', content_type="application/json")
 
     assert decoded.values == {"text": "a\ufffdb\ufffdc🙌"}
 
 
 @pytest.mark.parametrize("body", [b"=x", b"0=x", b"0=x&1=y"])
-def test_a_form_is_an_object_whatever_its_names(body: bytes) -> None:
+def test_a_form_with_numbered_names_is_an_object(body: bytes) -> None:
     assert "x" in str(decode_body(body=body, content_type="application/x-www-form-urlencoded").values)
 
 
 @given(st.binary(max_size=300), st.sampled_from(["application/json", "application/x-www-form-urlencoded", "text/x"]))
-def test_no_body_does_worse_than_a_sentence(body: bytes, content_type: str) -> None:
+def test_any_bytes_decode_or_raise_bad_body(body: bytes, content_type: str) -> None:
     try:
         decode_body(body=body, content_type=content_type)
     except BadBody as problem:
@@ -97,7 +97,7 @@ json_values = st.recursive(
 
 
 @given(st.dictionaries(st.text(), json_values, max_size=3))
-def test_what_decode_gives_can_be_stored_and_sent_on(values: dict[str, object]) -> None:
+def test_decoded_values_can_be_stored_and_encoded_again(values: dict[str, object]) -> None:
     try:
         decoded = decode_body(body=json.dumps(values).encode(), content_type="application/json").values
     except BadBody:
@@ -109,10 +109,10 @@ def test_what_decode_gives_can_be_stored_and_sent_on(values: dict[str, object]) 
             encode_event(decoded, as_json=as_json, utf8=utf8)[1].decode("utf-8" if utf8 else "ascii")
 
 
-# --- out, byte for byte ----------------------------------------------------------------------------------
+# --- encoding --------------------------------------------------------------------------------------------
 
 
-def test_json_in_utf8_is_text_as_it_is() -> None:
+def test_json_in_utf8_is_not_escaped() -> None:
     content_type, body = encode_event(EVENT, as_json=True, utf8=True)
 
     assert content_type == "application/json; charset=utf-8"
@@ -120,7 +120,7 @@ def test_json_in_utf8_is_text_as_it_is() -> None:
     assert json.loads(body) == EVENT
 
 
-def test_json_without_utf8_is_plain_ascii() -> None:
+def test_json_without_utf8_is_ascii() -> None:
     content_type, body = encode_event(EVENT, as_json=True, utf8=False)
 
     assert content_type == "application/json"
@@ -143,7 +143,7 @@ def test_form_in_utf8_has_php_names_and_text_values() -> None:
     ]
 
 
-def test_form_without_utf8_has_entities() -> None:
+def test_form_without_utf8_has_html_entities() -> None:
     content_type, body = encode_event(EVENT, as_json=False, utf8=False)
 
     pairs = dict(parse_qsl(body.decode("ascii"), keep_blank_values=True))
@@ -153,7 +153,7 @@ def test_form_without_utf8_has_entities() -> None:
 
 
 @given(st.text(max_size=200))
-def test_any_text_survives_all_four_ways(text: str) -> None:
+def test_any_text_survives_all_four_encodings(text: str) -> None:
     text = text.replace("\0", "").replace("\r", "")
     try:
         text.encode()
@@ -167,7 +167,7 @@ def test_any_text_survives_all_four_ways(text: str) -> None:
     assert "&" not in form["t"].replace("&amp;", "").replace("&#", "")
 
 
-def test_flat_pairs_leave_out_an_empty_list() -> None:
+def test_flatten_pairs_leaves_out_an_empty_list() -> None:
     assert list(flatten_pairs({"files": [], "a": False})) == [("a", "0")]
 
 
@@ -193,7 +193,7 @@ def test_flat_pairs_leave_out_an_empty_list() -> None:
         ('{"a": ', "9", "}"),
     ],
 )
-def test_json_of_the_largest_body_is_read_or_refused_in_bounded_work(begin: str, unit: str, end: str) -> None:
+def test_json_of_maximum_size_takes_bounded_work(begin: str, unit: str, end: str) -> None:
     size = 4 * 1024 * 1024 // len(unit.encode())
     body = (begin + unit * size + end).encode()
     few = begin + unit * min(size, bodies.MAX_VALUES // max(1, unit.count(",") + unit.count("{") + unit.count("[")))
@@ -207,8 +207,8 @@ def test_json_of_the_largest_body_is_read_or_refused_in_bounded_work(begin: str,
     assert cost(lambda: read(few.encode()), enough=30) <= 30
 
 
-def test_commas_in_texts_are_no_values() -> None:
-    """One client's commas must not make a batch with messages of others unreadable."""
+def test_commas_in_strings_do_not_count_as_values() -> None:
+    """Many commas in one client's text must not make a batch unreadable."""
     messages = [{"text": ',[{\\",' * 600}] * 200 + [{"text": "Hello"}]
 
     assert bodies.parse_json_object(json.dumps({"messages": messages}).encode())["messages"] == messages
@@ -218,15 +218,15 @@ def test_commas_in_texts_are_no_values() -> None:
         )
 
 
-def test_json_with_more_values_than_any_caller_needs_is_refused() -> None:
+def test_json_with_too_many_values_is_refused() -> None:
     with pytest.raises(BadBody):
         bodies.parse_json_object(b'{"a": [' + b"0," * bodies.MAX_VALUES + b"0]}")
     assert len(bodies.parse_json_object(b'{"a": [' + b"0," * (bodies.MAX_VALUES // 2) + b"0]}")["a"]) > 1_000
 
 
 @pytest.mark.parametrize("depth", [1, 30, 31, 32, 33, 100, 100_000])
-def test_nesting_is_counted_to_the_limit(depth: int) -> None:
-    """The object, its lists, and the number in the innermost: 32 levels below the object."""
+def test_nesting_is_accepted_up_to_the_limit(depth: int) -> None:
+    """The object, its nested lists and the innermost number: 32 levels below the object."""
     body = b'{"a": ' + b"[" * (depth - 1) + b"0" + b"]" * (depth - 1) + b"}"
     if depth <= bodies.MAX_DEPTH:
         bodies.parse_json_object(body)

@@ -1,4 +1,4 @@
-"""Events as public receivers read them: which key says what it is, which fields are there, in which encoding."""
+"""Usedesk-compatible events: kinds, fields and encodings, as public receivers parse them."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def everything(client: Client, channel: ApiChannel) -> None:
     call(client, "create/ticket", {"api_token": key, "client_id": chat.contact_id, "message": "Второй запрос"})
 
 
-def test_each_event_is_of_one_kind_and_has_its_fields(client: Client, channel: ApiChannel) -> None:
+def test_each_event_has_one_kind_and_its_fields(client: Client, channel: ApiChannel) -> None:
     everything(client, channel)
 
     told = events()
@@ -115,7 +115,7 @@ def test_each_event_is_of_one_kind_and_has_its_fields(client: Client, channel: A
     assert {kind for body in told for kind, is_it in GUARDS.items() if is_it(body)} == GUARDS.keys() - {"rating"}
 
 
-def test_comments_are_the_clients_words_replies_and_notes(client: Client, channel: ApiChannel) -> None:
+def test_comments_are_client_messages_replies_and_notes(client: Client, channel: ApiChannel) -> None:
     everything(client, channel)
 
     told = [body["comment"] for body in events(of="comment")]
@@ -132,7 +132,7 @@ def test_comments_are_the_clients_words_replies_and_notes(client: Client, channe
     assert all(each["published_at"] and each["file"] is None for each in told)
 
 
-def test_a_notes_files_are_in_its_event(client: Client, channel: ApiChannel) -> None:
+def test_an_event_of_a_note_lists_its_files(client: Client, channel: ApiChannel) -> None:
     anna_writes(channel)
     own = {"api_token": channel.current_secret().reveal(), "ticket_id": Ticket.objects.get().pk, "message": "Чек"}
 
@@ -142,7 +142,7 @@ def test_a_notes_files_are_in_its_event(client: Client, channel: ApiChannel) -> 
     assert link.startswith("http")
 
 
-def test_a_change_tells_all_that_one_call_changed(client: Client, channel: ApiChannel) -> None:
+def test_a_change_event_lists_all_changes_of_one_call(client: Client, channel: ApiChannel) -> None:
     everything(client, channel)
 
     properties, assigned, solved = (body["trigger"] for body in events(of="change"))
@@ -164,7 +164,7 @@ def test_a_change_tells_all_that_one_call_changed(client: Client, channel: ApiCh
     ]
 
 
-def test_nothing_changed_is_no_event(client: Client, channel: ApiChannel) -> None:
+def test_an_unchanged_request_creates_no_event(client: Client, channel: ApiChannel) -> None:
     anna_writes(channel)
     own = {"api_token": channel.current_secret().reveal(), "ticket_id": Ticket.objects.get().pk}
 
@@ -173,7 +173,7 @@ def test_nothing_changed_is_no_event(client: Client, channel: ApiChannel) -> Non
     assert events(of="change") == []
 
 
-def test_a_new_request_names_its_client_and_fields_in_both_places(client: Client, channel: ApiChannel) -> None:
+def test_a_new_request_has_its_fields_in_both_places(client: Client, channel: ApiChannel) -> None:
     field = TicketField.objects.create(name="Номер заказа")
     own = {"api_token": channel.current_secret().reveal(), "client_phone": "79210000001", "message": "?"}
 
@@ -192,13 +192,11 @@ def test_phones_are_digits(channel: ApiChannel) -> None:
     assert {body["client"]["phones"][0]["phone"] for body in events()} == {"79211234567"}
 
 
-# --- what ticket.message and last_updated_at hold --------------------------------------------------------
+# --- ticket.message and last_updated_at ------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("is_first", [False, True])
-def test_the_ticket_holds_the_current_message_or_the_first_as_the_channel_is_set(
-    channel: ApiChannel, is_first: bool
-) -> None:
+def test_ticket_message_is_current_or_first_by_channel_setting(channel: ApiChannel, is_first: bool) -> None:
     ApiChannel.objects.update(first_message_in_ticket=is_first)
     chat = anna_writes(channel, "раз")
     anna_writes(channel, "два", files=(FileInfo(url=LINK),))
@@ -210,13 +208,13 @@ def test_the_ticket_holds_the_current_message_or_the_first_as_the_channel_is_set
 
 
 def key_of(body: Any) -> tuple[Any, ...]:
-    """What a public bridge takes for the identity of an event."""
+    """Return the fields by which a public bridge identifies an event."""
     names = ("chat_id", "from", "text", "state")
     return (*(body[name] for name in names), tuple(body["ticket"]["files"]), body["ticket"]["last_updated_at"])
 
 
 @pytest.mark.parametrize("is_exact", [False, True])
-def test_equal_messages_of_one_second_differ_in_their_stamp(
+def test_equal_messages_in_one_second_have_distinct_timestamps(
     channel: ApiChannel, monkeypatch: pytest.MonkeyPatch, is_exact: bool
 ) -> None:
     ApiChannel.objects.update(exact_updated_at=is_exact)
@@ -234,7 +232,7 @@ def test_equal_messages_of_one_second_differ_in_their_stamp(
     assert stamps == sorted(stamps)
 
 
-def test_a_batch_of_one_chat_has_a_stamp_each(channel: ApiChannel) -> None:
+def test_messages_of_one_batch_have_distinct_timestamps(channel: ApiChannel) -> None:
     contact = ContactInfo(external_id="anna")
     batch = [
         receiving.IncomingMessage(
@@ -250,7 +248,7 @@ def test_a_batch_of_one_chat_has_a_stamp_each(channel: ApiChannel) -> None:
     assert subscribers.chat_events.format_time(Conversation.objects.get().event_stamp) == stamps[-1]
 
 
-def test_a_stamp_comes_back_to_the_clock_after_a_rush() -> None:
+def test_timestamps_return_to_the_clock_after_a_burst() -> None:
     chat = Conversation(event_stamp=datetime(2026, 11, 28, 12, 0, 9, tzinfo=UTC))
     rush, later = datetime(2026, 11, 28, 12, 0, 3, 5, tzinfo=UTC), datetime(2026, 11, 28, 12, 1, 0, 7, tzinfo=UTC)
 
@@ -270,7 +268,7 @@ EVENT = {
 }
 
 
-def test_a_multipart_event_byte_by_byte() -> None:
+def test_multipart_event_has_exact_bytes() -> None:
     content_type, body = encode_event(EVENT, as_json=False, utf8=True, multipart=True)
 
     boundary = re.fullmatch(r"multipart/form-data; boundary=(okno-[0-9a-f]{40})", content_type)
@@ -293,7 +291,7 @@ def test_a_multipart_event_byte_by_byte() -> None:
 
 @pytest.mark.parametrize("utf8", [True, False])
 @pytest.mark.parametrize("multipart", [True, False])
-def test_another_portal_reads_what_a_form_says(multipart: bool, utf8: bool) -> None:
+def test_another_portal_decodes_a_form_event(multipart: bool, utf8: bool) -> None:
     content_type, body = encode_event(EVENT, as_json=False, utf8=utf8, multipart=multipart)
     read = decode_body(body=body, content_type=content_type).values
     read = restore_characters(read) if has_converted_characters(content_type) else read
@@ -304,21 +302,21 @@ def test_another_portal_reads_what_a_form_says(multipart: bool, utf8: bool) -> N
 
 
 @pytest.mark.parametrize("text", ["", "--okno", "\r\n--x--\r\n", '"; name="b', "a\0b", "я" * 5000])
-def test_no_text_breaks_out_of_its_part(text: str) -> None:
+def test_no_text_breaks_out_of_its_multipart_part(text: str) -> None:
     content_type, body = encode_event({"text": text, "b": "2"}, as_json=False, utf8=True, multipart=True)
 
     read = decode_body(body=body, content_type=content_type).values
     assert (read["text"], read["b"]) == (text.replace("\0", "\ufffd"), "2")
 
 
-def test_json_wins_over_multipart() -> None:
+def test_json_takes_precedence_over_multipart() -> None:
     assert encode_event(EVENT, as_json=True, utf8=True, multipart=True)[0] == "application/json; charset=utf-8"
 
 
-# --- our own reader --------------------------------------------------------------------------------------
+# --- parsing by the Usedesk provider ----------------------------------------------------------------------
 
 
-def test_our_own_reader_understands_every_event(client: Client, channel: ApiChannel) -> None:
+def test_usedesk_provider_parses_every_event(client: Client, channel: ApiChannel) -> None:
     everything(client, channel)
     chat_channel = channel.default_chat_channel
 
@@ -338,7 +336,7 @@ def test_our_own_reader_understands_every_event(client: Client, channel: ApiChan
     assert 2 in [each.status for each in moved]
 
 
-def test_a_rules_comment_reads_as_a_rules(client: Client, channel: ApiChannel) -> None:
+def test_a_comment_of_a_rule_is_parsed_as_such(client: Client, channel: ApiChannel) -> None:
     anna_writes(channel)
     own = {"api_token": channel.current_secret().reveal(), "ticket_id": Ticket.objects.get().pk}
 
@@ -353,7 +351,7 @@ def test_a_rules_comment_reads_as_a_rules(client: Client, channel: ApiChannel) -
     assert (rule.by_rule, rule.text) == (True, "Утром")
 
 
-def test_a_closed_request_is_told_with_its_former_status(channel: ApiChannel) -> None:
+def test_an_event_of_a_closed_request_has_its_former_status(channel: ApiChannel) -> None:
     anna_writes(channel)
     tickets.set_ticket_status(Ticket.objects.get().pk, status=3)
 

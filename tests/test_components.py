@@ -1,4 +1,4 @@
-"""A template as the provider knows it: the Graph API's shape and its variables."""
+"""Template definitions: parsing and serialization of the Graph API's format, and variables."""
 
 from __future__ import annotations
 
@@ -66,11 +66,11 @@ NAMED: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("row", [ORDER_READY, NAMED], ids=["numbered", "named"])
-def test_what_is_read_is_written_back_the_same(row: dict[str, object]) -> None:
+def test_parsed_template_serializes_to_the_same_json(row: dict[str, object]) -> None:
     assert graph_format.serialize_template(graph_format.parse_template(row)) == row
 
 
-def test_numbered_variables_of_header_and_body_are_different_ones() -> None:
+def test_numbered_variables_of_header_and_body_are_distinct() -> None:
     found = graph_format.parse_template(ORDER_READY)
 
     assert [variable.key for variable in found.variables] == ["header.1", "1", "2", "button.0"]
@@ -83,46 +83,46 @@ def test_numbered_variables_of_header_and_body_are_different_ones() -> None:
     assert [variable.example for variable in found.variables] == ["№ 42", "Анна", "№ 42", "o/42"]
 
 
-def test_a_named_variable_is_one_wherever_it_stands() -> None:
+def test_a_named_variable_is_the_same_in_header_and_body() -> None:
     found = TemplateDefinition("t", "ru", "Заказ {{order}} готов", header=Header(text="Заказ {{order}}"))
 
     assert [variable.key for variable in found.variables] == ["order"]
 
 
-def test_numbered_values_are_listed_by_number_and_not_by_place() -> None:
+def test_numbered_values_are_ordered_by_number_not_position() -> None:
     found = TemplateDefinition("t", "ru", "Заказ {{2}} для {{1}} готов")
 
-    assert found.arrange({"2": "42", "1": "Анна"}) == ["Анна", "42"]
-    assert found.keyed(["Анна", "42"]) == {"1": "Анна", "2": "42"}
+    assert found.arrange_values({"2": "42", "1": "Анна"}) == ["Анна", "42"]
+    assert found.map_values(["Анна", "42"]) == {"1": "Анна", "2": "42"}
 
 
-def test_named_values_travel_by_name() -> None:
+def test_named_values_are_arranged_by_name() -> None:
     found = graph_format.parse_template(NAMED)
 
     assert found.format is ParameterFormat.NAMED
-    assert found.arrange({"order_id": "42", "first_name": "Anna"}) == {"first_name": "Anna", "order_id": "42"}
+    assert found.arrange_values({"order_id": "42", "first_name": "Anna"}) == {"first_name": "Anna", "order_id": "42"}
 
 
-def test_numbers_become_text_and_other_things_are_refused_as_values() -> None:
+def test_number_values_become_text_and_other_types_are_refused() -> None:
     found = TemplateDefinition("t", "ru", "Заказ {{1}} для {{2}} готов")
 
-    assert found.keyed([42, None]) == {"1": "42"}
+    assert found.map_values([42, None]) == {"1": "42"}
     shapes: list[object] = ["42", 42, [["42"]], {"1": {}}, [True]]
     for wrong in shapes:
         with pytest.raises(InvalidTemplate):
-            found.keyed(wrong)
+            found.map_values(wrong)
 
 
-def test_labels_and_hints_of_ours_outlive_a_new_text_from_the_provider() -> None:
+def test_labels_and_hints_survive_an_updated_text() -> None:
     ours = Variable("1", label="Имя клиента", hint="Как обращаемся в чате")
 
     found = graph_format.parse_template(ORDER_READY, described=[ours])
 
-    assert found.title_of("1") == "Имя клиента"
+    assert found.variable_title("1") == "Имя клиента"
     assert found.variable("1") == replace(ours, example="Анна")
 
 
-def test_what_we_do_not_know_is_kept_and_given_back() -> None:
+def test_unknown_components_and_fields_are_preserved() -> None:
     carousel = {"type": "CAROUSEL", "cards": [{"components": []}]}
     flow = {"type": "FLOW", "text": "Заполнить", "flow_id": "77", "navigate_screen": "ONE"}
     row = NAMED | {"components": [*NAMED["components"], {"type": "BUTTONS", "buttons": [flow]}, carousel]}
@@ -142,7 +142,7 @@ def test_what_we_do_not_know_is_kept_and_given_back() -> None:
         {"components": [{"type": "BUTTONS", "buttons": ["x"]}]},
     ],
 )
-def test_what_is_no_template_is_said_to_be_none(broken: object) -> None:
+def test_invalid_template_data_raises_invalid_template(broken: object) -> None:
     with pytest.raises(InvalidTemplate) as caught:
         graph_format.parse_template(broken)
 
@@ -172,7 +172,7 @@ component = st.fixed_dictionaries(
 
 
 @given(st.fixed_dictionaries({"components": st.lists(component, max_size=4)}) | json_values)
-def test_nothing_that_comes_in_is_more_than_refused(row: object) -> None:
+def test_any_json_parses_or_raises_invalid_template(row: object) -> None:
     try:
         found = graph_format.parse_template(row)
     except InvalidTemplate:
@@ -182,7 +182,7 @@ def test_nothing_that_comes_in_is_more_than_refused(row: object) -> None:
     assert graph_format.parse_template(graph_format.serialize_template(found)).variables == found.variables
 
 
-def test_a_text_is_split_into_fixed_parts_and_holes() -> None:
+def test_a_text_is_split_into_fixed_parts_and_placeholders() -> None:
     assert split_placeholders("{{1}}, заказ {{ 2 }}{{name}}{") == (
         "",
         Placeholder("1"),

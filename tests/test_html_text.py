@@ -1,4 +1,4 @@
-"""HTML of comments as WhatsApp text and back: every word survives, in time that grows with the length alone."""
+"""Conversion of comment HTML to WhatsApp text and back: no word is lost, and time is linear."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from tests.work import cost
         ("<p>не&nbsp;разрывать</p>", "не разрывать"),
         ("<p>&nbsp;&nbsp;отступ</p>", "отступ"),
         ("<p>раз</p><p>&nbsp;&nbsp;отступ</p>", "раз\n  отступ"),
-        # entities and what is no tag
+        # entities and texts that are not tags
         ("Да &amp; нет", "Да & нет"),
         ("&amp;lt;b&amp;gt; <i></i>", "&lt;b&gt;"),
         ("5 < 6 и 7 > 3", "5 < 6 и 7 > 3"),
@@ -85,7 +85,7 @@ from tests.work import cost
         ('<p>Да</p><img src="data:image/png;base64,AAAA" alt="фото">', "Да\nфото"),
     ],
 )
-def test_what_a_reader_sees(html: str, text: str) -> None:
+def test_html_converts_to_visible_text(html: str, text: str) -> None:
     assert html_to_text(html) == text
 
 
@@ -102,12 +102,12 @@ def test_what_a_reader_sees(html: str, text: str) -> None:
         "a  b\n  c",
     ],
 )
-def test_there_and_back(text: str) -> None:
+def test_text_survives_conversion_to_html_and_back(text: str) -> None:
     assert html_to_text(text_to_html(text)) == text
 
 
 @given(st.text(alphabet="абв *_~`<>&\"'/\n\t•.->1\xa0=;", max_size=60))
-def test_a_clients_words_and_lines_come_back(text: str) -> None:
+def test_any_text_keeps_its_words_and_lines_in_html(text: str) -> None:
     back = html_to_text(text_to_html(text))
 
     assert re.sub(r"[\s*_~`]", "", back) == re.sub(r"[\s*_~`]", "", text)
@@ -133,7 +133,7 @@ HTML = st.recursive(
 
 
 @given(HTML)
-def test_no_word_of_a_comment_is_lost_or_formatted_by_accident(html: str) -> None:
+def test_no_word_of_html_is_lost_or_wrongly_formatted(html: str) -> None:
     words = re.findall(r"[абв]", re.sub(r"<[^>]*>", " ", html))
     text = html_to_text(html)
 
@@ -143,7 +143,7 @@ def test_no_word_of_a_comment_is_lost_or_formatted_by_accident(html: str) -> Non
         assert all(not signs for line in text.split("\n") for _words, signs in parse_runs(line))
 
 
-def test_words_to_compare_have_none_of_our_signs() -> None:
+def test_visible_text_has_no_formatting_marks() -> None:
     html = '<p><b>Важно</b></p><ol><li><a href="https://x.example">тут</a></li></ol>'
 
     assert html_to_visible_text(html) == "Важно\nтут"
@@ -161,9 +161,7 @@ def test_words_to_compare_have_none_of_our_signs() -> None:
         ("a href", "video src", "audio src", "iframe src"),
     ],
 )
-def test_links_that_are_never_closed_do_not_read_all_lines_each(
-    tags: tuple[str, ...], title: str, address: str
-) -> None:
+def test_unclosed_links_take_linear_work(tags: tuple[str, ...], title: str, address: str) -> None:
     links = "".join(f"<{tag}={address}{title}>" for tag in tags)
     half = MAX_LENGTH // 2
     html = links * (half // len(links)) + "x<br>" * (half // 5)
@@ -180,7 +178,7 @@ def test_a_link_within_a_video_keeps_both_addresses() -> None:
 @pytest.mark.parametrize("end", ["<>", ">", "", "'>", '">', "<b>"])
 @pytest.mark.parametrize("name", ["a", "/a", "x", "o:p"])
 @pytest.mark.parametrize("quotes", ["\"'", "'\""])
-def test_a_tag_with_tags_in_its_quotes_is_not_read_again_from_each(quotes: str, name: str, end: str) -> None:
+def test_tags_inside_quotes_take_linear_work(quotes: str, name: str, end: str) -> None:
     outer, inner = quotes
     unit = f"={outer}<{name}={inner}{outer}{inner}"
     html = f"<{name}{unit * (MAX_LENGTH // len(unit) - 2)}{end}"
@@ -188,7 +186,7 @@ def test_a_tag_with_tags_in_its_quotes_is_not_read_again_from_each(quotes: str, 
     assert cost(lambda: html_to_text(html), enough=40) <= 40
 
 
-def test_tags_after_one_that_never_ends_are_read() -> None:
+def test_tags_after_an_unfinished_tag_are_parsed() -> None:
     assert html_to_text('<a href="<b>" <b>жирно</b>') == '<a href="*" жирно*'
     assert (
         html_to_text('<x y="<z>"> <a href="https://x.example/?a>b">тут</a>')
@@ -196,12 +194,12 @@ def test_tags_after_one_that_never_ends_are_read() -> None:
     )
 
 
-def test_more_than_the_limit_is_cut_and_pictures_do_not_count() -> None:
+def test_long_html_is_cut_after_dropping_embedded_pictures() -> None:
     picture = f'<img src="data:image/png;base64,{"A" * 2 * MAX_LENGTH}">'
 
     assert html_to_text(f"<p>до</p>{picture}<p>после</p>") == "до\nпосле"
     assert len(html_to_text("<p>слово</p>" * MAX_LENGTH)) < MAX_LENGTH
 
 
-def test_a_number_of_thousands_of_digits_is_no_character() -> None:
+def test_an_overlong_numeric_entity_becomes_a_replacement_character() -> None:
     assert html_to_text(f"<p>&#{'9' * 6000};</p>") == "\ufffd"

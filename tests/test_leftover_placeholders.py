@@ -1,4 +1,4 @@
-"""A label left where a value belongs never reaches a client: each kind of leftover, at each way in."""
+"""Unfilled placeholders never reach a client: each kind, for each channel of input."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def codes(pattern: TemplateDefinition, values: dict[str, str]) -> list[tuple[str
 
 
 @pytest.mark.parametrize("value", LEFT)
-def test_what_stands_for_a_value_is_no_value(value: str) -> None:
+def test_leftover_placeholders_are_found(value: str) -> None:
     rendering = render(ORDER, FILLED | {"1": value})
 
     assert [(one.field, one.code) for one in rendering.problems] == [("variables.1", "placeholder")]
@@ -72,7 +72,7 @@ def test_what_stands_for_a_value_is_no_value(value: str) -> None:
 
 
 @pytest.mark.parametrize("value", FINE)
-def test_other_words_in_brackets_are_a_value(value: str) -> None:
+def test_other_words_in_brackets_are_values(value: str) -> None:
     assert codes(ORDER, FILLED | {"1": value}) == []
 
 
@@ -92,12 +92,12 @@ def test_a_named_variables_name_is_a_label(value: str) -> None:
         ("header.media", "[File above the text]"),
     ],
 )
-def test_titles_of_our_own_count_in_both_languages(key: str, value: str) -> None:
+def test_standard_titles_count_in_both_languages(key: str, value: str) -> None:
     assert (f"variables.{key}", "placeholder") in codes(ORDER, FILLED | {key: value})
 
 
 @pytest.mark.parametrize("value", [one for one in LEFT if one != "[1]"])
-def test_a_paste_with_a_label_in_it_is_recognized_and_not_ready(value: str) -> None:
+def test_pasted_text_with_a_label_is_recognized_but_not_ready(value: str) -> None:
     pattern = TemplateDefinition("order", "ru", ORDER.body, described=ORDER.described)
 
     found = MatchIndex([IndexEntry(pattern)]).recognize(f"По заказу {value} нам не хватает адреса, Анна.")
@@ -106,7 +106,7 @@ def test_a_paste_with_a_label_in_it_is_recognized_and_not_ready(value: str) -> N
     assert found.parameters.get("1") is None
 
 
-# --- every way in ----------------------------------------------------------------------------------------
+# --- channels of input -----------------------------------------------------------------------------------
 
 PASTE = "По заказу {} нам не хватает адреса, Анна."
 Sent = Callable[[str], tuple[int, str]]  # a value -> HTTP status, what was said
@@ -173,7 +173,7 @@ WAYS = ("desk form", "desk paste", "page of templates", "api values", "api paste
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("way", WAYS)
-def test_no_way_in_lets_a_label_out(client: Client, chat: Conversation, template: Template, way: str) -> None:
+def test_no_channel_of_input_sends_a_label(client: Client, chat: Conversation, template: Template, way: str) -> None:
     send = ways_in(client, chat, template)[way]
 
     for value in ("[Номер заказа]", "Номер заказа", "{{1}}", "№ [Имя клиента]"):
@@ -187,7 +187,7 @@ def test_no_way_in_lets_a_label_out(client: Client, chat: Conversation, template
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("text", [PASTE.format("[Номер заказа]"), "По заказу {{1}} нам не хватает адресов, Анна."])
-def test_in_an_open_window_a_templates_text_with_a_label_is_no_free_text(
+def test_template_text_with_a_label_is_refused_in_an_open_window(
     channel: ApiChannel, template: Template, text: str
 ) -> None:
     chat = anna_writes(channel)

@@ -1,4 +1,4 @@
-"""What is allowed but will hurt: ambiguous variables, drifted categories, templates that one text fits both."""
+"""Linting of templates: adjacent variables, changed categories, collisions."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from templates_registry.matching.collisions import find_collisions
 
 
 def template(body: str = "Ваш заказ {{1}} готов к выдаче.", **fields: Any) -> TemplateDefinition:
-    """A sound template but for what the test says."""
+    """Return a valid template, except for the given fields."""
     made = TemplateDefinition(
         **({"name": "order_ready", "language": "ru", "category": "UTILITY", "body": body} | fields)
     )
     return merge_descriptions(made, [Variable(variable.key, example="42") for variable in made.variables])
 
 
-def test_variables_with_no_word_between_are_named() -> None:
+def test_adjacent_variables_are_reported() -> None:
     [problem] = lint_template(template("Вас ждёт заказ {{1}}, {{2}} на складе"))
 
     assert problem.code == "ambiguous_variables"
     assert problem.details == {"first": "{{1}}", "second": "{{2}}", "between": ", "}
 
 
-def test_a_category_that_the_provider_changed_is_told_with_both_names() -> None:
+def test_a_changed_category_is_reported_with_both_names() -> None:
     [problem] = lint_template(template(requested_category="UTILITY", category="MARKETING"))
 
     assert problem.code == "category_drift"
@@ -38,7 +38,7 @@ def test_a_category_that_the_provider_changed_is_told_with_both_names() -> None:
         assert "marketing" in str(problem.sentence)
 
 
-def test_a_template_of_hardly_any_words_is_said_to_catch_everything() -> None:
+def test_a_template_with_few_fixed_words_is_reported() -> None:
     assert "too_wide" in {problem.code for problem in lint_template(template("Да: {{1}}!"))}
 
 
@@ -54,7 +54,7 @@ def test_a_template_of_hardly_any_words_is_said_to_catch_everything() -> None:
         ("Заказ {{1}} и {{1}} готов", "Заказ {{1}} и {{2}} готов"),
     ],
 )
-def test_templates_that_one_text_fits_both_are_named_to_each_other(one: str, other: str) -> None:
+def test_colliding_templates_name_each_other(one: str, other: str) -> None:
     first, second = template(one, name="first"), template(other, name="second")
 
     found = lint_registry([first, second])
@@ -75,11 +75,11 @@ def test_templates_that_one_text_fits_both_are_named_to_each_other(one: str, oth
         ("Здравствуйте, {{1}}!\nЗаказ {{2}} готов", "Здравствуйте, {{1}}!\nОплата {{2}} готов"),
     ],
 )
-def test_templates_that_no_text_fits_both_do_not_collide(one: str, other: str) -> None:
+def test_templates_without_a_common_text_do_not_collide(one: str, other: str) -> None:
     assert list(find_collisions([template(one, name="first"), template(other, name="second")])) == []
 
 
-def test_a_collision_that_takes_a_contrived_text_is_told_in_one_line() -> None:
+def test_unlikely_collisions_are_summarized_in_one_line() -> None:
     greeting, ending = "Здравствуйте, {{1}}! ", " {{3}}. Ждём вас в магазине!"
     one = template(f"{greeting}Ваш заказ {{{{2}}}} уже готов и лежит на складе до{ending}", name="first")
     other = template(f"{greeting}Оплата {{{{2}}}} получена полностью, чек придёт на почту{ending}", name="second")
@@ -90,7 +90,7 @@ def test_a_collision_that_takes_a_contrived_text_is_told_in_one_line() -> None:
     assert "second (ru)" in str(problem.sentence)
 
 
-def test_a_header_or_footer_can_make_a_template_collide_with_the_body_of_another() -> None:
+def test_header_or_footer_can_cause_a_collision_with_another_body() -> None:
     whole = template("Ваш заказ {{1}} готов", name="first", footer="Ждём вас")
     body = template("Ваш заказ {{1}} готов\nЖдём вас", name="second")
 

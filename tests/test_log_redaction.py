@@ -30,7 +30,7 @@ BOTH = f"{WORDS} {PHONE} {CANARY}"
 
 @pytest.fixture(params=["text", "json"])
 def log(request: pytest.FixtureRequest) -> Iterator[io.StringIO]:
-    """What the console handler of the settings writes."""
+    """The output of the settings' console handler."""
     stream = io.StringIO()
     handler = logging.StreamHandler(stream)
     handler.setFormatter(build_formatter(request.param))
@@ -154,7 +154,7 @@ def test_a_suspicious_request_is_logged_by_its_kind(log: io.StringIO) -> None:
     assert WORDS not in log.getvalue()
 
 
-def test_times_ids_and_ports_stay(log: io.StringIO) -> None:
+def test_times_ids_and_ports_are_kept(log: io.StringIO) -> None:
     line = "task 0198f1c2-1111-7000-8000-123456789012 at 2026-11-29T01:02:03.123456 on 127.0.0.1:54321 pid 4194304"
 
     logging.getLogger("x").warning(line)
@@ -162,7 +162,7 @@ def test_times_ids_and_ports_stay(log: io.StringIO) -> None:
     assert line in log.getvalue()
 
 
-def test_the_settings_keep_sql_and_addresses_out_at_every_level() -> None:
+def test_log_settings_exclude_sql_and_urls_at_every_level() -> None:
     from django.conf import settings
 
     loggers = settings.LOGGING["loggers"]
@@ -172,11 +172,11 @@ def test_the_settings_keep_sql_and_addresses_out_at_every_level() -> None:
 
 
 @override_settings(DEBUG=True)
-def test_a_developer_sees_the_text() -> None:
+def test_debug_mode_shows_the_full_text() -> None:
     assert describe_exception(ValueError("why")) == "ValueError: why"
 
 
-def test_exceptions_of_the_machine_keep_their_text() -> None:
+def test_operating_system_errors_keep_their_text() -> None:
     try:
         raise ConnectionRefusedError(111, "Connection refused")
     except OSError:
@@ -187,7 +187,7 @@ def test_exceptions_of_the_machine_keep_their_text() -> None:
 
 
 def test_a_lost_worker_is_logged_by_its_name(log: io.StringIO) -> None:
-    """Celery logs exceptions of its child processes inside a wrapper of billiard's."""
+    """Celery wraps exceptions of its child processes in a class of billiard."""
     try:
         raise WorkerLostError(f"Worker exited prematurely: signal 9 (SIGKILL) {BOTH}")
     except WorkerLostError:

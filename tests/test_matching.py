@@ -1,4 +1,4 @@
-"""Recognition, the inverse of rendering: what a pasted text is, with which values, or why not."""
+"""Matching of pasted text: template and values, or the reason for none."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_pasted_text_is_recognized_with_its_values() -> None:
         lambda text: text.replace("заказ", "за\u00adказ"),
     ],
 )
-def test_what_means_nothing_does_not_matter(noise: Callable[[str], str]) -> None:
+def test_meaningless_differences_are_ignored(noise: Callable[[str], str]) -> None:
     found = recognize(noise(PASTED), ORDER, *OTHERS)
 
     assert found.outcome is MatchOutcome.TEMPLATE
@@ -96,7 +96,7 @@ def test_what_means_nothing_does_not_matter(noise: Callable[[str], str]) -> None
         "a\u200bb",
     ],
 )
-def test_a_value_comes_back_as_the_operator_wrote_it(value: str) -> None:
+def test_a_value_keeps_the_operators_characters(value: str) -> None:
     text = "  " + PASTED.replace("Анна", value).replace(" готов", "\u00a0готов").replace("\n", "\r\n")
 
     found = recognize(text, ORDER, *OTHERS)
@@ -117,7 +117,7 @@ def test_fixed_parts_are_exact_and_anchored_at_both_ends() -> None:
         assert found.outcome is MatchOutcome.NEAR_MISS, text
 
 
-def test_language_is_chosen_by_the_text() -> None:
+def test_the_text_decides_the_language() -> None:
     found = recognize("Hello Anna, your order 42 is ready.", ORDER, *OTHERS)
 
     assert found.entry is not None
@@ -131,7 +131,7 @@ def test_a_text_without_variables_is_recognized_as_it_is() -> None:
     assert recognize(text, ORDER, *OTHERS).outcome is MatchOutcome.TEMPLATE
 
 
-def test_a_variable_that_stands_twice_has_one_value() -> None:
+def test_a_repeated_variable_has_one_value() -> None:
     twice = template("{{1}}, заказ {{2}} ваш. Спасибо, {{1}}!")
 
     assert recognize("Анна, заказ 42 ваш. Спасибо, Анна!", twice).parameters == {"1": "Анна", "2": "42"}
@@ -140,7 +140,7 @@ def test_a_variable_that_stands_twice_has_one_value() -> None:
     assert differing.code == "values_differ"
 
 
-def test_one_value_in_two_places_settles_what_would_be_ambiguous() -> None:
+def test_a_repeated_variable_can_resolve_an_ambiguity() -> None:
     found = recognize("а и б и в и а и б", template("{{1}} и {{2}} и {{1}}"))
 
     assert found.parameters == {"1": "а и б", "2": "в"}
@@ -158,7 +158,7 @@ def test_header_and_footer_may_be_pasted_or_not() -> None:
     assert recognize("Ваш заказ 42 готов.", filled).parameters == {"header.1": "на Лиговском", "1": "42"}
 
 
-def test_what_a_paste_cannot_carry_is_asked_for_unless_the_provider_adds_it() -> None:
+def test_values_outside_the_text_are_required_unless_provider_adds_them() -> None:
     link = Button("URL", "Открыть", url="https://shop.example/{{1}}")
     rich = template("Ваш заказ {{1}} готов.", header=Header("IMAGE"), buttons=(link,))
 
@@ -173,7 +173,7 @@ def test_what_a_paste_cannot_carry_is_asked_for_unless_the_provider_adds_it() ->
 # ambiguous
 
 
-def test_two_templates_that_fit_are_both_named_and_none_is_chosen() -> None:
+def test_two_matching_templates_are_ambiguous() -> None:
     one, other = template("Ваш заказ {{1}} готов", "one"), template("Ваш {{1}} готов", "other")
 
     found = recognize("Ваш заказ 42 готов", one, other)
@@ -194,7 +194,7 @@ def test_two_templates_that_fit_are_both_named_and_none_is_chosen() -> None:
         ("Код {{1}}-{{2}}", "Код 1—2–3"),
     ],
 )
-def test_values_that_can_be_told_apart_in_two_ways_are_not_guessed(body: str, text: str) -> None:
+def test_two_readings_of_values_are_ambiguous(body: str, text: str) -> None:
     found = recognize(text, template(body))
 
     assert (found.outcome, found.code) == (MatchOutcome.AMBIGUOUS, "several_readings")
@@ -205,7 +205,7 @@ def test_values_that_can_be_told_apart_in_two_ways_are_not_guessed(body: str, te
         assert fold_text(render(template(body), reading).body) == fold_text(text)
 
 
-def test_what_only_looks_ambiguous_is_settled_by_what_a_value_may_hold() -> None:
+def test_illegal_values_resolve_seeming_ambiguity() -> None:
     lines = template("Заказ {{1}}\nдля {{2}}")
 
     assert recognize("Заказ 42\nдля Анны", lines).outcome is MatchOutcome.TEMPLATE
@@ -232,7 +232,7 @@ def test_what_only_looks_ambiguous_is_settled_by_what_a_value_may_hold() -> None
         (("№ 42", " "), "empty", "{{2}}"),
     ],
 )
-def test_a_value_that_may_not_go_out_is_named(change: tuple[str, str], code: str, variable: str) -> None:
+def test_an_illegal_value_is_named(change: tuple[str, str], code: str, variable: str) -> None:
     found = recognize(PASTED.replace(*change), ORDER, *OTHERS)
 
     assert (found.outcome, found.code) == (MatchOutcome.NOT_READY, code)
@@ -241,33 +241,33 @@ def test_a_value_that_may_not_go_out_is_named(change: tuple[str, str], code: str
     assert variable in str(found.sentence)
 
 
-def test_a_text_that_nobody_edited_is_not_ready_and_carries_no_values() -> None:
+def test_an_unedited_template_text_is_not_ready_and_has_no_values() -> None:
     found = recognize(ORDER.body, ORDER, *OTHERS)
 
     assert (found.outcome, found.code, found.parameters) == (MatchOutcome.NOT_READY, "placeholder", {})
 
 
 @pytest.mark.parametrize("text", ["Вас ждёт {{1}}{{2}}", "Вас ждёт {{1}}Боря", "Вас ждёт {{ 1 }}Боря"])
-def test_a_placeholder_is_never_cut_in_two(text: str) -> None:
+def test_a_placeholder_is_never_split(text: str) -> None:
     found = recognize(text, template("Вас ждёт {{1}}{{2}}"))
 
     assert found.outcome is not MatchOutcome.TEMPLATE
 
 
-def test_a_placeholder_with_spaces_is_not_taken_for_two_values() -> None:
+def test_a_placeholder_with_spaces_is_not_two_values() -> None:
     found = recognize("Вас ждёт {{ 1 }} Боря", template("Вас ждёт {{1}} {{2}}"))
 
     assert (found.outcome, found.code) == (MatchOutcome.NOT_READY, "placeholder")
 
 
-def test_too_long_with_its_values_is_not_ready() -> None:
+def test_a_text_too_long_with_its_values_is_not_ready() -> None:
     found = recognize("Заказ " + "я" * 1020 + " готов", template("Заказ {{1}} готов"))
 
     assert (found.outcome, found.code) == (MatchOutcome.NOT_READY, "rendered_too_long")
 
 
-def test_a_template_that_is_paused_is_recognized_and_not_sent() -> None:
-    paused = IndexEntry(ORDER, asleep="WhatsApp has paused it")
+def test_a_paused_template_is_recognized_but_not_ready() -> None:
+    paused = IndexEntry(ORDER, unsendable_reason="WhatsApp has paused it")
 
     found = recognize(PASTED, paused, *OTHERS)
 
@@ -276,10 +276,10 @@ def test_a_template_that_is_paused_is_recognized_and_not_sent() -> None:
     assert recognize(PASTED, paused, IndexEntry(template(ORDER.body, "again"))).outcome is MatchOutcome.TEMPLATE
 
 
-# the previous text
+# previous texts
 
 
-def test_the_previous_text_is_known_as_such_and_the_new_one_is_offered() -> None:
+def test_a_previous_text_offers_the_present_one() -> None:
     new, old = template("Ваш заказ {{1}} готов к выдаче."), template("Ваш заказ {{1}} собран к выдаче.")
     entries = [IndexEntry(new, ident=7), IndexEntry(old, ident=7, previous=True)]
 
@@ -292,7 +292,7 @@ def test_the_previous_text_is_known_as_such_and_the_new_one_is_offered() -> None
     assert found.difference == (WordDifference("готов", "собран"),)
 
 
-def test_the_previous_text_with_a_value_missing_or_unclear_leads_to_the_present_one_too() -> None:
+def test_a_previous_text_with_unclear_values_offers_the_present_one() -> None:
     new, old = template("Вас, {{1}}, ждёт ваш заказ {{2}}."), template("{{1}} {{2}}, вас ждёт ваш заказ.")
     entries = [IndexEntry(new, ident=7), IndexEntry(old, ident=7, previous=True)]
 
@@ -310,7 +310,7 @@ def test_the_previous_text_with_a_value_missing_or_unclear_leads_to_the_present_
         assert found.entry is entries[0]
 
 
-def test_the_present_text_of_one_template_wins_over_a_previous_one_of_another() -> None:
+def test_a_present_text_takes_precedence_over_a_previous_one() -> None:
     now, once = template("Ваш заказ {{1}} готов.", "now"), template("Ваш заказ {{1}} готов.", "once")
 
     found = recognize(
@@ -322,7 +322,7 @@ def test_the_present_text_of_one_template_wins_over_a_previous_one_of_another() 
     assert found.entry.template is now
 
 
-def test_the_previous_text_of_a_template_that_is_gone_is_not_sent() -> None:
+def test_a_previous_text_of_a_deleted_template_is_not_ready() -> None:
     found = recognize("Ваш заказ 42 готов.", IndexEntry(template("Ваш заказ {{1}} готов."), ident=1, previous=True))
 
     assert (found.outcome, found.code, found.retired) == (MatchOutcome.NOT_READY, "withdrawn_text", True)
@@ -344,7 +344,7 @@ def test_the_previous_text_of_a_template_that_is_gone_is_not_sent() -> None:
         (("до 21:00.", "до 21:00. Спасибо!"), [("", "Спасибо!")]),
     ],
 )
-def test_a_near_miss_names_the_closest_template_and_the_words_that_differ(
+def test_a_near_miss_names_the_template_and_differing_words(
     change: tuple[str, str], difference: list[tuple[str, str]] | None
 ) -> None:
     found = recognize(PASTED.replace(*change), ORDER, *OTHERS)
@@ -357,14 +357,14 @@ def test_a_near_miss_names_the_closest_template_and_the_words_that_differ(
         assert [(one.approved, one.yours) for one in found.difference] == difference
 
 
-def test_a_word_at_the_edge_of_a_value_is_told_from_the_value() -> None:
+def test_a_changed_word_next_to_a_value_is_not_part_of_it() -> None:
     found = recognize("Ваш заказ 42 готово к выдаче", template("Ваш заказ {{1}} готов к выдаче"))
 
     assert found.parameters == {"1": "42"}
     assert found.difference == (WordDifference("готов", "готово"),)
 
 
-def test_where_only_the_spaces_differ_this_is_shown() -> None:
+def test_a_difference_of_spaces_only_is_shown() -> None:
     found = recognize("Ваш заказ№42 готов.", template("Ваш заказ №{{1}} готов."))
 
     assert found.outcome is MatchOutcome.NEAR_MISS
@@ -382,17 +382,17 @@ def test_where_only_the_spaces_differ_this_is_shown() -> None:
         "Здравствуйте, Анна! К сожалению, на складе сегодня пусто, давайте подберём замену и оформим завтра.",
     ],
 )
-def test_an_ordinary_reply_is_no_template(text: str) -> None:
+def test_an_ordinary_reply_matches_nothing(text: str) -> None:
     assert recognize(text, ORDER, *OTHERS).outcome is MatchOutcome.NONE
 
 
-def test_nothing_and_too_much_are_said_to_be_so() -> None:
+def test_empty_and_overlong_texts_have_their_own_codes() -> None:
     assert recognize(" \u200b\n", ORDER).code == "no_text"
     assert recognize("а" * 4097, ORDER).code == "longer_than_any"
     assert recognize("Привет").outcome is MatchOutcome.NONE
 
 
-def test_the_answer_of_the_api_is_plain_data() -> None:
+def test_a_match_result_is_serializable() -> None:
     named = recognize("Hello Anna, your order 42 is ready.", *OTHERS).as_json()
     near = recognize(PASTED.replace("готов", "готово"), ORDER, *OTHERS).as_json()
 

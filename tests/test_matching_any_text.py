@@ -1,4 +1,4 @@
-"""Recognition of whatever text, by whatever templates: compared with trying everything."""
+"""Matching of generated texts and templates, compared with a brute-force implementation."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def pieces(text: str, place: VariablePlace) -> tuple[list[str], list[str]]:
 
 
 def compositions(one: TemplateDefinition) -> Iterator[tuple[list[str], list[str]]]:
-    """The texts under which a template may be pasted, written down a second time, plainly."""
+    """Return the texts that can be pasted for a template: a simple second implementation."""
     for header, footer in itertools.product({"", one.header_text}, {"", one.footer}):
         whole, keys = pieces(one.body, VariablePlace.BODY)
         if header:
@@ -51,7 +51,7 @@ def compositions(one: TemplateDefinition) -> Iterator[tuple[list[str], list[str]
 def ways(
     parts: list[str], keys: list[str], text: NormalizedText, at: int, values: dict[str, str]
 ) -> Iterator[dict[str, str]]:
-    """Every reading of the text from ``at`` on, found by trying everything."""
+    """Yield every reading of the text from ``at`` on, by brute force."""
     if not text.text.startswith(parts[0], at):
         return
     at += len(parts[0])
@@ -123,7 +123,7 @@ NOISE: list[tuple[str, str]] = [
 
 @settings(max_examples=4 * settings().max_examples)
 @given(templates_and_values(), st.sampled_from(NOISE), st.sampled_from(["", " ", "\n\u200b", "\ufeff"]))
-def test_what_is_rendered_and_roughened_comes_back_or_is_truly_ambiguous(
+def test_rendered_texts_match_or_are_truly_ambiguous(
     made: tuple[list[TemplateDefinition], TemplateDefinition, dict[str, str], bool], noise: tuple[str, str], edge: str
 ) -> None:
     found, chosen, values, whole = made
@@ -160,7 +160,7 @@ def test_what_is_rendered_and_roughened_comes_back_or_is_truly_ambiguous(
 @settings(max_examples=4 * settings().max_examples)
 @given(templates_and_values(), st.lists(st.sampled_from([*"аб 1,-.«\n\t{}", "     ", "аб"]), max_size=14).map("".join))
 @example(([TemplateDefinition("t_0", "ru", "{{1}}а{{1}}")], TemplateDefinition("t_1", "ru", "а"), {}, True), "бабаа")
-def test_any_text_at_all_is_read_exactly_as_trying_everything_reads_it(
+def test_any_text_matches_exactly_as_brute_force(
     made: tuple[list[TemplateDefinition], TemplateDefinition, dict[str, str], bool], text: str
 ) -> None:
     found = made[0]
@@ -183,7 +183,7 @@ def test_any_text_at_all_is_read_exactly_as_trying_everything_reads_it(
 
 @settings(max_examples=3 * settings().max_examples)
 @given(st.text(max_size=60), st.data())
-def test_folding_keeps_every_place_of_the_original(raw: str, data: st.DataObject) -> None:
+def test_normalization_maps_every_position_to_the_original(raw: str, data: st.DataObject) -> None:
     text = normalize_text(raw)
 
     assert normalize_text(text.text).text == text.text or unicodedata.normalize("NFC", raw) != raw
@@ -199,7 +199,7 @@ def test_folding_keeps_every_place_of_the_original(raw: str, data: st.DataObject
 @given(
     st.lists(st.sampled_from(["Ваш", "заказ", "{{1}}", "готов", ",", "№", "{{2}}", "!", "\n"]), max_size=9), st.text()
 )
-def test_whatever_is_pasted_the_answer_can_be_shown(words: list[str], text: str) -> None:
+def test_any_text_has_a_serializable_result(words: list[str], text: str) -> None:
     made = TemplateDefinition("t", "ru", "Заказ: " + " ".join(words), footer="Ждём")
     index = MatchIndex([IndexEntry(made), IndexEntry(TemplateDefinition("u", "ru", "Ваш {{1}} готов"), previous=True)])
 

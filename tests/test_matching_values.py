@@ -1,4 +1,4 @@
-"""Near misses keep values whole: every value × template × slip, and a value that cannot be told is left empty."""
+"""Values of near misses: whole, or empty if uncertain, for every value × template × typing error."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def filled(body: str, values: dict[str, str]) -> str:
 
 
 def slipped(body: str, slip: str) -> str:
-    """The fixed words with one slip; variables stay."""
+    """Return the body with one typing error in its fixed words."""
     changed = SLIPS[slip](body.split(" "))
     return " ".join(changed)
 
@@ -59,10 +59,10 @@ def slipped(body: str, slip: str) -> str:
     [
         (body, slip)
         for body, slip in itertools.product(TEMPLATES, SLIPS)
-        if not (slip == "last letter" and body.endswith("}}."))  # that would be a slip in the value
+        if not (slip == "last letter" and body.endswith("}}."))  # the error would be in the value
     ],
 )
-def test_a_value_is_whole_or_empty_never_cut(body: str, slip: str) -> None:
+def test_near_miss_values_are_whole_or_empty(body: str, slip: str) -> None:
     made = TemplateDefinition("t", "ru", body)
     index = MatchIndex([IndexEntry(made)])
     kept = total = 0

@@ -1,4 +1,4 @@
-"""How much work recognition takes: counted, not timed (see load/bench_matching.py for milliseconds)."""
+"""Work of matching, counted in function calls (see load/bench_matching.py for milliseconds)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def thousands() -> tuple[list[TemplateDefinition], MatchIndex]:
     return templates, MatchIndex(IndexEntry(one) for one in templates)
 
 
-def test_every_template_of_thousands_is_found_among_the_others(
+def test_every_template_among_thousands_is_found(
     thousands: tuple[list[TemplateDefinition], MatchIndex],
 ) -> None:
     templates, index = thousands
@@ -39,10 +39,10 @@ def test_every_template_of_thousands_is_found_among_the_others(
             assert answer.outcome is MatchOutcome.TEMPLATE or len(answer.candidates) > 1
 
 
-EVERYDAY, WORST = 6_000, 30_000  # calls; 10,000 take some 2 ms
+EVERYDAY, WORST = 6_000, 30_000  # calls; 10,000 take about 2 ms
 
 
-def test_an_everyday_paste_among_thousands_takes_few_steps(
+def test_a_typical_text_among_thousands_takes_few_calls(
     thousands: tuple[list[TemplateDefinition], MatchIndex],
 ) -> None:
     templates, index = thousands
@@ -52,7 +52,7 @@ def test_an_everyday_paste_among_thousands_takes_few_steps(
         assert counted[len(counted) // 2] < EVERYDAY, kind
 
 
-def test_the_worst_text_among_thousands_takes_bounded_steps(
+def test_the_worst_text_among_thousands_takes_bounded_calls(
     thousands: tuple[list[TemplateDefinition], MatchIndex],
 ) -> None:
     templates, index = thousands
@@ -62,19 +62,19 @@ def test_the_worst_text_among_thousands_takes_bounded_steps(
             assert calls(partial(index.recognize, text)) < WORST, kind
 
 
-def test_a_registry_made_to_be_intricate_is_given_up_in_time() -> None:
+def test_an_intricate_registry_exceeds_the_budget_in_time() -> None:
     for kind, (templates, texts) in adversarial_registries(2000).items():
         index = MatchIndex(IndexEntry(one) for one in templates)
         for text in texts:
-            meter = WorkBudget(WORK_LIMIT)
-            assert calls(partial(index.recognize, text, meter=meter)) < WORST, kind
-            assert meter.spent < 2 * WORK_LIMIT
+            budget = WorkBudget(WORK_LIMIT)
+            assert calls(partial(index.recognize, text, budget=budget)) < WORST, kind
+            assert budget.spent < 2 * WORK_LIMIT
 
 
 @pytest.mark.parametrize(
     "unit", ["а", " а", "а б ", "{{1}}", "Здравствуйте, ", "Ваш заказ 1 готов. ", "\n", "а\n", "- "]
 )
-def test_a_text_twice_as_long_takes_at_most_about_twice_the_steps(
+def test_twice_the_length_takes_at_most_about_twice_the_calls(
     thousands: tuple[list[TemplateDefinition], MatchIndex], unit: str
 ) -> None:
     _, index = thousands
@@ -88,7 +88,7 @@ def test_a_text_twice_as_long_takes_at_most_about_twice_the_steps(
         assert cost(one, 4000) < 2.5 * cost(one, 2000) + 3_000
 
 
-def test_a_template_of_forty_variables_is_read_without_trying_everything() -> None:
+def test_forty_variables_are_read_without_brute_force() -> None:
     holes = [f"{{{{{number}}}}}" for number in range(1, 41)]
     index = MatchIndex([_entry("а " + " а ".join(holes) + " б")])
     fits = "а " + " а ".join("значение" for _ in holes) + " б"

@@ -1,4 +1,4 @@
-"""The portal's own words are codes and values: every reader gets them in their language, and no value is cut."""
+"""Message extras: sentences in the reader's language, and values without loss."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ SHOWN: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("shown", SHOWN, ids=lambda shown: "-".join(map(str, shown.values()))[:40])
-def test_every_code_is_a_sentence_in_both_languages(shown: dict[str, Any]) -> None:
+def test_every_code_has_a_sentence_in_both_languages(shown: dict[str, Any]) -> None:
     with translation.override("en"):
         english, first = compose_text("", shown), message_text.render_preview(message_text.build_preview("", shown))
     with translation.override("ru"):
@@ -81,12 +81,12 @@ def test_an_unknown_type_is_named_and_the_providers_words_are_kept() -> None:
         ("ru", "4500", "", "4\xa0500"),
     ],
 )
-def test_amounts_are_written_as_the_reader_writes_them(language: str, price: str, currency: str, shown: str) -> None:
+def test_amounts_are_formatted_in_the_readers_language(language: str, price: str, currency: str, shown: str) -> None:
     with translation.override(language):
         assert format_amount(price, currency) == shown
 
 
-def test_an_order_has_a_total_where_it_can() -> None:
+def test_an_order_has_a_total_if_it_can_be_computed() -> None:
     lines = [
         {"product": "A", "quantity": "2", "price": "4500", "currency": "RUB"},
         {"product": "B", "quantity": 1, "price": 1, "currency": "RUB"},
@@ -101,7 +101,7 @@ def test_an_order_has_a_total_where_it_can() -> None:
         )
 
 
-def test_messages_that_were_stored_before_keep_their_words() -> None:
+def test_messages_without_own_text_keep_their_words() -> None:
     old = {"what": "order", "lines": [{"product": "A", "quantity": "2", "price": "5", "currency": "RUB"}]}
 
     assert compose_text("Заказ\nA × 2 · 5 RUB", old) == "Заказ\nA × 2 · 5 RUB"
@@ -112,7 +112,7 @@ def test_messages_that_were_stored_before_keep_their_words() -> None:
         ) == ("The client sent a GIF that WhatsApp does not pass on.")
 
 
-def test_an_edited_message_says_what_it_says_now() -> None:
+def test_an_edited_message_shows_its_present_text() -> None:
     assert (
         compose_text("теперь", {"own": "раньше", "product": {"product": "X"}, "edited_at": "2026-11-28T10:00:00Z"})
         == "теперь"
@@ -158,7 +158,7 @@ def _contacts(**card: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(("place", "line_end"), list(itertools.product(PLACES, BREAKS)))
-def test_a_line_end_in_a_value_glues_no_words(place: str, line_end: str) -> None:
+def test_line_ends_in_values_still_separate_words(place: str, line_end: str) -> None:
     text = read_content(PLACES[place](f"Лесная 5{line_end}12 этаж")).text
 
     assert re.search(r"Лесная 5\s+12 этаж", text)
@@ -176,7 +176,7 @@ def test_a_line_end_in_a_value_glues_no_words(place: str, line_end: str) -> None
         ("a  b", "a  b", "a  b"),
     ],
 )
-def test_controls_go_and_line_ends_stay_apart(value: str, one: str, several: str) -> None:
+def test_control_characters_are_removed_and_line_ends_kept(value: str, one: str, several: str) -> None:
     assert one_line(value, 100) == one
     assert several_lines(value, 100) == several
 
@@ -201,7 +201,7 @@ def test_a_contact_card_keeps_every_field() -> None:
     assert read_content({"type": "contacts", "contacts": [{"birthday": "1990-05-12"}, {}]}).text == "1990-05-12"
 
 
-# --- where they are read ---------------------------------------------------------------------------------
+# --- display ---------------------------------------------------------------------------------------------
 
 
 def receive(channel: ApiChannel, item: dict[str, Any], **fields: Any) -> Message:
@@ -221,9 +221,7 @@ WELCOME = {
 
 
 @pytest.mark.django_db
-def test_a_chat_that_was_only_opened_has_no_window_and_shows_its_advertisement(
-    channel: ApiChannel, desk: Client
-) -> None:
+def test_an_opened_chat_has_no_window_and_shows_its_ad(channel: ApiChannel, desk: Client) -> None:
     message = receive(channel, WELCOME, opens_window=False)
 
     assert not ServiceWindow.objects.exists()
@@ -260,7 +258,7 @@ def test_thread_list_admin_and_api_speak_the_readers_language(
 
 
 @pytest.mark.django_db
-def test_an_order_is_told_once_in_the_thread_and_found_by_its_product(channel: ApiChannel, desk: Client) -> None:
+def test_an_order_is_shown_once_and_found_by_its_product(channel: ApiChannel, desk: Client) -> None:
     items = [{"product_retailer_id": "KROSS77", "quantity": 2, "item_price": 4500, "currency": "RUB"}]
     message = receive(channel, {"type": "order", "order": {"text": "Побыстрее", "product_items": items}})
 

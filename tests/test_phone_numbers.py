@@ -1,4 +1,4 @@
-"""Spellings of one phone number meet under one key; numbers of two persons never do. Names that show nothing."""
+"""Phone keys (one per number, never shared by two numbers), and visible names."""
 
 import pytest
 
@@ -14,7 +14,7 @@ SPELLINGS = {
     "543513456789": ["5493513456789", "543513456789", "54 351 15 345 6789"],
     "2290197123456": ["22997123456", "+229 01 97 12 34 56"],
     "77011234567": ["+7 701 123 45 67", "87011234567"],
-    "?15551234567": ["15551234567", "+1 (555) 123-4567"],  # Meta's samples: no valid number
+    "?15551234567": ["15551234567", "+1 (555) 123-4567"],  # Meta's sample, not a valid number
 }
 
 
@@ -29,26 +29,26 @@ def test_all_spellings_of_a_number_have_one_key(key: str, text: str) -> None:
     [
         ("553132217777", "5531932217777"),  # a landline in Belo Horizonte, and a mobile that ends like it
         ("551141234567", "5511941234567"),  # the same in São Paulo
-        ("84951234567", "74951234567"),  # Vietnam, and Moscow without its trunk prefix apart
+        ("84951234567", "74951234567"),  # Vietnam, and Moscow with an unseparated trunk prefix
         ("79215550104", "9215550104"),
         ("5215512345678", "5215512345679"),
         ("390612345678", "39612345678"),  # Italy's zero belongs to the number
         ("15551234567", "15551234568"),
     ],
 )
-def test_numbers_of_two_persons_have_two_keys(one: str, other: str) -> None:
+def test_numbers_of_different_people_have_different_keys(one: str, other: str) -> None:
     assert phone_key(one) != phone_key(other)
 
 
 @pytest.mark.parametrize(
     "text", ["", "client-42", "crm-79215550104", "anna@shop.example", "42", "41000001", "7921" * 9]
 )
-def test_an_opaque_id_is_no_phone(text: str) -> None:
+def test_an_opaque_id_has_no_phone_key(text: str) -> None:
     assert id_key(text) == ""
 
 
 @pytest.mark.parametrize("text", ["", "42", "client-1", "79215550104x", "звонить после 18:00"])
-def test_what_is_no_phone_has_no_key(text: str) -> None:
+def test_other_texts_have_no_phone_key(text: str) -> None:
     assert phone_key(text) == ""
 
 
@@ -90,7 +90,7 @@ def test_the_public_api_shows_digits(phone: str, shown: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["", " ", "\u3164", "\u2800\u2800", "\u200b\u200d", "\u0301\u0308", "\n\t", "\xa0"])
-def test_a_name_that_renders_empty_is_no_name(name: str) -> None:
+def test_an_invisible_name_is_empty(name: str) -> None:
     assert not is_visible(name)
     assert visible_name(name) == ""
     assert not is_proper_name(name)
@@ -113,7 +113,7 @@ def test_a_name_is_shown_on_one_line(name: str, shown: str) -> None:
     assert is_proper_name(shown)
 
 
-def test_a_number_is_no_proper_name() -> None:
+def test_a_number_is_not_a_proper_name() -> None:
     assert is_phone_number("+7 921 555-01-04")
     assert not is_proper_name("79215550104")
     assert is_proper_name("Анна 2")

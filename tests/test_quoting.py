@@ -1,4 +1,4 @@
-"""A reply to one message shows that message above itself, where the provider shows quotes."""
+"""Replies that quote a message, for providers with quotes."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def sends(desk: Client, chat: Conversation, text: str, **more: Any) -> dict[str,
     return dict(desk.post(f"/chats/{chat.pk}/send/", {"text": text, **more}, headers=SCRIPT).json())
 
 
-def test_a_reply_quotes_the_message_it_was_meant_for(desk: Client, asked: Message) -> None:
+def test_a_reply_quotes_the_chosen_message(desk: Client, asked: Message) -> None:
     said = sends(desk, asked.conversation, "4 500 рублей", replies_to=asked.pk)
 
     answer = Message.objects.get(direction="outbound")
@@ -57,7 +57,7 @@ def test_a_reply_quotes_the_message_it_was_meant_for(desk: Client, asked: Messag
     assert f'data-at="m{asked.pk}"' in desk.get(f"/chats/{asked.conversation_id}/").content.decode()
 
 
-def test_only_what_can_be_quoted_has_the_button(desk: Client, asked: Message) -> None:
+def test_only_quotable_messages_have_the_button(desk: Client, asked: Message) -> None:
     page = desk.get(f"/chats/{asked.conversation_id}/").content.decode()
 
     assert re.findall(r'data-reply="(\d+)"', page) == [str(asked.pk)]
@@ -65,7 +65,7 @@ def test_only_what_can_be_quoted_has_the_button(desk: Client, asked: Message) ->
     assert "data-reply=" not in desk.get(f"/chats/{asked.conversation_id}/").content.decode()
 
 
-def test_without_a_script_the_address_holds_the_quote_and_a_refusal_keeps_it(desk: Client, asked: Message) -> None:
+def test_without_javascript_the_url_keeps_the_quote(desk: Client, asked: Message) -> None:
     address = f"/chats/{asked.conversation_id}/"
     field = f'name="replies_to" value="{asked.pk}"'
 
@@ -78,7 +78,7 @@ def test_without_a_script_the_address_holds_the_quote_and_a_refusal_keeps_it(des
 
 
 @pytest.mark.parametrize("how", ["another chat's", "unknown to the provider", "no quotes there", "no such message"])
-def test_a_reply_that_cannot_quote_goes_nowhere_and_says_so(desk: Client, asked: Message, how: str) -> None:
+def test_a_reply_with_an_impossible_quote_is_refused(desk: Client, asked: Message, how: str) -> None:
     chat, replies_to = asked.conversation, asked.pk
     if how == "another chat's":
         other = writes(chat.api_channel, "Игорь", "Чужое")
@@ -98,7 +98,7 @@ def test_a_reply_that_cannot_quote_goes_nowhere_and_says_so(desk: Client, asked:
     assert Draft.objects.get().text == "4 500 рублей"
 
 
-def test_a_template_quotes_too_and_a_held_text_does_when_it_goes(desk: Client, asked: Message) -> None:
+def test_templates_and_held_replies_quote_when_sent(desk: Client, asked: Message) -> None:
     chat = asked.conversation
     a_day_later()
     opener = TemplateFactory(api_channel=chat.api_channel, name="we_answered", body="Мы ответили. Напишите нам.")
@@ -117,7 +117,7 @@ def test_a_template_quotes_too_and_a_held_text_does_when_it_goes(desk: Client, a
     assert Message.objects.get(text="4 500 рублей").quoted == asked
 
 
-def test_nothing_is_held_that_could_not_quote(asked: Message) -> None:
+def test_a_reply_with_an_impossible_quote_is_not_held(asked: Message) -> None:
     chat = asked.conversation
     a_day_later()
     opener = TemplateFactory(api_channel=chat.api_channel, name="we_answered", body="Мы ответили. Напишите нам.")
@@ -134,7 +134,7 @@ def test_nothing_is_held_that_could_not_quote(asked: Message) -> None:
     assert (reply, handed.message, handed.decision.reason) == (None, None, "nothing_to_quote")
 
 
-def test_of_several_files_the_first_one_quotes(asked: Message, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_first_of_several_files_has_the_quote(asked: Message, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(type(asked.conversation.api_channel.provider), "sends_files", True)
     uploads = [
         Upload.objects.create(
@@ -158,7 +158,7 @@ def test_of_several_files_the_first_one_quotes(asked: Message, monkeypatch: pyte
     ]
 
 
-def test_programs_quote_by_the_messages_number(api: Api, asked: Message) -> None:
+def test_api_clients_quote_by_message_id(api: Api, asked: Message) -> None:
     path = f"conversations/{asked.conversation_id}/messages"
 
     answer = api.post(path, {"text": "4 500 рублей", "replies_to": asked.pk})
@@ -168,7 +168,7 @@ def test_programs_quote_by_the_messages_number(api: Api, asked: Message) -> None
     assert api.post(path, {"text": "?", "replies_to": "первое"}).status_code == 400
 
 
-def test_the_phone_shows_what_is_answered(client: Client, asked: Message) -> None:
+def test_the_simulated_phone_shows_the_quoted_message(client: Client, asked: Message) -> None:
     answer = reply_submission.submit_reply(
         conversation_id=asked.conversation_id, text="4 500", author=boris(), replies_to=asked.pk
     ).message
@@ -182,7 +182,7 @@ def test_the_phone_shows_what_is_answered(client: Client, asked: Message) -> Non
     assert [(one["text"], one["quoted"]) for one in shown["messages"]][-1] == ("4 500", "Сколько стоят сапоги?")
 
 
-def test_a_kind_without_quotes_shows_no_button(client: Client) -> None:
+def test_a_provider_without_quotes_shows_no_button(client: Client) -> None:
     channel = ApiChannelFactory(kind="acebot")
     chat = writes(channel, "Анна", "Где?")
     Message.objects.update(external_id="a-1")

@@ -1,4 +1,4 @@
-"""Secrets in what others say and send: found in every spelling, by value and by name, and nothing else changed."""
+"""Redaction of foreign texts and raw requests: secrets in every spelling, and nothing else."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_another_channels_secret_is_masked_as_a_word(spelling: str) -> None:
     assert redact_text(f"x={SPELLINGS[spelling](SECRETS[0])};", tokens=tokens) == f"x={MASK};"
 
 
-def test_a_secret_cut_off_by_the_end_is_masked() -> None:
+def test_a_secret_cut_off_at_the_end_is_masked() -> None:
     assert redact_text(f"Error: {SECRETS[0][:20]}", [SECRETS[0]]) == f"Error: {MASK}"
 
 
@@ -94,7 +94,7 @@ NAMED = [
 
 
 @pytest.mark.parametrize(("said", "secret"), NAMED)
-def test_a_named_secret_that_nobody_knows_is_masked(said: str, secret: str) -> None:
+def test_an_unknown_secret_is_masked_by_its_name(said: str, secret: str) -> None:
     clean = redact_text(said)
 
     assert secret not in clean
@@ -115,7 +115,7 @@ def test_a_named_secret_that_nobody_knows_is_masked(said: str, secret: str) -> N
         "100 % \\u0441 %D1%81 &amp; &laquo;ёлки&raquo;",
     ],
 )
-def test_ordinary_words_of_a_provider_stay(said: str) -> None:
+def test_ordinary_words_of_a_provider_are_kept(said: str) -> None:
     assert redact_text(said, [SECRETS[0]]) == said
 
 
@@ -141,7 +141,7 @@ TEXT = "My password: qwerty, the api_token=… and “Authorization: Bearer x1�
 WORDS = {"text": TEXT, "n": 12.50, "e": "é😀"}
 
 
-def test_json_fields_are_redacted_by_name_at_any_depth_and_can_still_be_read() -> None:
+def test_json_fields_are_redacted_by_name_and_stay_parsable() -> None:
     inner = json.dumps({"app_secret": "deep1", "list": [json.dumps({"verify_token": "deeper2"})]})
     body = json.dumps(
         {
@@ -189,7 +189,7 @@ FIELDS = {
 
 
 @pytest.mark.parametrize("encoding", ["form", "multipart", "query"])
-def test_form_fields_are_redacted_by_name_and_can_still_be_read(encoding: str) -> None:
+def test_form_fields_are_redacted_by_name_and_stay_parsable(encoding: str) -> None:
     if encoding == "multipart":
         content_type = 'multipart/form-data; boundary="b1"'
         clean = redact_body(multipart(FIELDS), content_type, [])
@@ -207,7 +207,7 @@ def test_form_fields_are_redacted_by_name_and_can_still_be_read(encoding: str) -
 
 
 @pytest.mark.parametrize("name", ["text", "body", "caption"])
-def test_a_text_of_a_person_stays_though_it_is_json(name: str) -> None:
+def test_a_persons_text_is_kept_even_if_it_is_json(name: str) -> None:
     written = json.dumps({"password": "qwerty", "api_token": ["x1y2z3"]})
     bodies = {
         "application/json": json.dumps({"message": {name: written}, "api_token": "plain1"}).encode(),
@@ -224,7 +224,7 @@ def test_a_text_of_a_person_stays_though_it_is_json(name: str) -> None:
     assert parse_form(query)["message"][name] == written
 
 
-def test_what_a_client_filled_in_stays() -> None:
+def test_a_clients_form_answers_are_kept() -> None:
     answers = json.dumps({"flow_token": "f1", "wifi_password": "qwerty 123"})
     raw = (PAYLOADS / "whatsapp_cloud" / "flow_reply.json").read_text()
     read = json.loads(raw)
@@ -236,7 +236,7 @@ def test_what_a_client_filled_in_stays() -> None:
 
 
 @pytest.mark.parametrize("kind", [kind for kind, provider in all_providers().items() if (PAYLOADS / kind).exists()])
-def test_every_recording_says_the_same_after_redaction(kind: str) -> None:
+def test_every_recorded_payload_parses_the_same_after_redaction(kind: str) -> None:
     provider: Any = all_providers()[kind]
     is_helpdesk = kind in helpdesks()
     account: Any = HELPDESK_ACCOUNT if is_helpdesk else account_of(kind)
@@ -256,7 +256,7 @@ def test_every_recording_says_the_same_after_redaction(kind: str) -> None:
 
 
 @pytest.mark.parametrize("before", ["\\n", "\\t", "\\u00ab", "\\u043a", "%0A", "%D0%BA", "\\\\n"])
-def test_another_channels_secret_is_found_right_behind_an_escape(before: str) -> None:
+def test_another_channels_secret_is_found_after_an_escape(before: str) -> None:
     body = f'{{"note": "{before}{SECRETS[0]}\\u00bb"}}'.encode()
 
     clean = redact_body(body, "application/json", [], tokens={SECRETS[0].encode()})
@@ -264,7 +264,7 @@ def test_another_channels_secret_is_found_right_behind_an_escape(before: str) ->
     assert clean == body.replace(SECRETS[0].encode(), b"*" * len(SECRETS[0]))
 
 
-def test_a_body_of_very_many_parts_is_split_no_further_than_it_can_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_multipart_body_is_split_up_to_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[bytes] = []
     redact_part = request_redaction._redact_part
     monkeypatch.setattr(
@@ -276,7 +276,7 @@ def test_a_body_of_very_many_parts_is_split_no_further_than_it_can_be_read(monke
     assert len(seen) == request_redaction.MAX_PARTS + 1
 
 
-def test_names_in_other_spellings_are_names() -> None:
+def test_escaped_names_of_secrets_are_recognized() -> None:
     assert redact_query("api%5Ftoken=abc&x=1", []) == "api%5Ftoken=***&x=1"
     assert b"abc" not in redact_body(b'{"api\\u005ftoken": "abc"}', "text/plain", [])
     assert b"abc" not in redact_body(b"api_token=abc", "application/json", [])
@@ -329,7 +329,7 @@ def test_a_known_secret_is_overwritten_in_any_field(encoding: str, spelling: str
         assert clean.partition(b"=")[2].strip(b"*") in (b"", b"%3D%3D", b"%3D")
 
 
-def test_a_request_without_secrets_stays_as_it_is() -> None:
+def test_a_request_without_secrets_is_unchanged() -> None:
     bodies = [json.dumps(WORDS).encode(), json.dumps(WORDS, ensure_ascii=False).encode(), form(text=TEXT)]
     for body in bodies:
         assert redact_body(body, "application/json", [SECRETS[0]], tokens={b"0123456789abcdef"}) is body or (
@@ -337,14 +337,14 @@ def test_a_request_without_secrets_stays_as_it_is() -> None:
         )
 
 
-def test_file_contents_stay() -> None:
+def test_file_contents_are_unchanged() -> None:
     content = bytes(range(256)) * 300
     body = b'--b1\r\nContent-Disposition: form-data; name="f"; filename="a.bin"\r\n\r\n' + content + b"\r\n--b1--\r\n"
 
     assert redact_body(body, "multipart/form-data; boundary=b1", SECRETS, tokens={b"abcdef"}) == body
 
 
-# --- answers that repeat the request ---------------------------------------------------------------------
+# --- responses that repeat the request -------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -366,19 +366,19 @@ def test_an_echo_of_the_request_loses_its_credentials(url: str, headers: dict[st
     assert clean.endswith(b': Hello"}')
 
 
-def test_a_number_in_the_request_is_no_credential() -> None:
-    """An event bears the app ID as its ``secret``: an answer with an ID that holds these digits must stay readable."""
+def test_a_number_in_the_request_is_not_a_credential() -> None:
+    """Events have the app ID as ``secret``; responses with an ID that contains these digits must remain readable."""
     answer = b'{"id": 1730451299, "status": "ok"}'
 
     assert redact_echo(answer, url="https://x/", headers={}, sent=b'{"secret": "7304512", "chat_id": 5}') == answer
 
 
 @pytest.mark.parametrize("secret", ["109000000000802", "+7 (916) 123-45-67", "whatsapp_business", "phone_number_id"])
-def test_numbers_and_words_of_the_formats_are_no_secrets_to_look_for(secret: str) -> None:
+def test_numbers_and_format_words_are_not_searched_as_secrets(secret: str) -> None:
     assert not is_distinctive(secret)
 
 
-def test_plain_words_are_no_secrets_to_look_for() -> None:
+def test_plain_words_are_not_searched_as_secrets() -> None:
     assert not is_distinctive("hello")
     assert not is_distinctive("password")
     assert is_distinctive("hunter2")
@@ -416,8 +416,8 @@ def cpu_seconds() -> Callable[[Callable[[], object]], float]:
 @pytest.mark.parametrize(
     "unit", [b'"a":"[{",', b'"\\u0061":"x",', b'"password":"x",', b'"a":"{\\"k\\":1}",', b"[", b"1,"]
 )
-def test_json_is_read_by_name_up_to_a_limit(unit: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Both bodies are beyond the limits, so the second one, eight times as long, takes no more calls than the first."""
+def test_json_is_searched_by_name_up_to_a_limit(unit: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both bodies exceed the limits, so the second one, eight times as long, takes no more calls."""
     monkeypatch.setattr(request_redaction, "MAX_TOKENS", 2_000)
     monkeypatch.setattr(request_redaction, "MAX_NESTED", 50)
     short, long = (b'{"token_1":1,' + unit * times for times in (3_000, 24_000))

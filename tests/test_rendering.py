@@ -1,4 +1,4 @@
-"""Template + values -> what the phone shows, what is wrong with the values, and the provider's parameter lists."""
+"""Rendering: visible message, problems with values, and the provider's parameters."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_values_may_come_as_a_list_in_the_order_of_the_variables() -> None:
     assert render(GREETING, list(VALUES.values())) == render(GREETING, VALUES)
 
 
-def test_a_value_is_never_substituted_again() -> None:
+def test_placeholders_inside_values_are_not_substituted() -> None:
     template = TemplateDefinition("t", "ru", "{{1}}, заказ {{2}} и снова {{1}} {готов}")
 
     found = render(template, ["{{2}}", "{{1}} {x} {0} %s \\1"])
@@ -60,13 +60,13 @@ def test_a_value_is_never_substituted_again() -> None:
 
 
 @given(st.lists(st.text(min_size=1, max_size=8), min_size=2, max_size=2))
-def test_any_value_stands_in_the_text_as_it_is(values: list[str]) -> None:
+def test_any_value_is_inserted_unchanged(values: list[str]) -> None:
     template = TemplateDefinition("t", "ru", "а{{1}}б{{2}}в{{1}}")
 
     assert render(template, values).body == f"а{values[0]}б{values[1]}в{values[0]}"
 
 
-def test_a_missing_value_leaves_its_place_and_is_named_by_its_label() -> None:
+def test_a_missing_value_keeps_its_placeholder_and_is_named() -> None:
     found = render(GREETING, VALUES | {"2": ""})
 
     assert not found.ready
@@ -91,12 +91,12 @@ def test_a_missing_value_leaves_its_place_and_is_named_by_its_label() -> None:
         (" {{2}} ", "placeholder"),
     ],
 )
-def test_what_the_provider_would_refuse_in_a_value_is_said_before_it_goes_out(value: str, code: str) -> None:
+def test_values_that_the_provider_refuses_are_reported(value: str, code: str) -> None:
     assert problems(GREETING, VALUES | {"2": value}) == ([("variables.2", code)] if code else [])
 
 
 @given(st.text(alphabet="a \t\n\u00a0\u200b", min_size=1, max_size=9))
-def test_rules_for_values_are_the_same_when_a_value_is_written_and_when_it_is_read(value: str) -> None:
+def test_value_rules_are_the_same_in_rendering_and_matching(value: str) -> None:
     folded = normalize_text(f"(){value}()")
     inner = (1 << (len(folded.text) - 2)) - 4
     blank = len(folded.text) == 4 or (len(folded.text) == 5 and folded.text[2] in " \n")
@@ -104,14 +104,14 @@ def test_rules_for_values_are_the_same_when_a_value_is_written_and_when_it_is_re
     assert bool(check_text_value(value)) == (blank or bool(folded.barred & inner))
 
 
-def test_a_value_that_nobody_asked_for_is_named() -> None:
+def test_an_unknown_value_is_reported() -> None:
     assert problems(GREETING, VALUES | {"7": "лишнее"}) == [("variables.7", "unknown_value")]
     assert problems(TemplateDefinition("t", "ru", "Заказ {{1}} готов"), ["42", "43"]) == [
         ("variables.+1", "unknown_value")
     ]
 
 
-def test_too_long_is_counted_after_the_values_are_in() -> None:
+def test_length_is_checked_after_inserting_values() -> None:
     template = TemplateDefinition("t", "ru", "а" * 1000 + "{{1}}", header=Header(text="Заказ {{1}}"))
 
     assert problems(template, {"1": "б" * 24, "header.1": "1" * 54}) == []
@@ -123,7 +123,7 @@ def test_too_long_is_counted_after_the_values_are_in() -> None:
     assert problems(GREETING, VALUES | {"button.1": "ж" * 400}) == [("variables.button.1", "link_too_long")]
 
 
-def test_a_default_stands_in_where_nobody_gives_a_value() -> None:
+def test_a_default_replaces_a_missing_value() -> None:
     picture = TemplateDefinition(
         "t",
         "ru",
@@ -139,14 +139,14 @@ def test_a_default_stands_in_where_nobody_gives_a_value() -> None:
     ]
 
 
-def test_a_provider_that_adds_media_and_buttons_by_itself_lacks_only_what_the_text_needs() -> None:
+def test_text_only_rendering_requires_only_values_of_the_text() -> None:
     picture = TemplateDefinition("t", "ru", "Заказ {{1}} готов", header=Header("IMAGE"), buttons=GREETING.buttons)
 
     assert render(picture, {"1": "42"}, text_only=True).ready
     assert not render(picture, {}, text_only=True).ready
 
 
-def test_values_of_another_shape_are_refused_in_words() -> None:
+def test_values_of_another_shape_raise_a_sentence() -> None:
     with pytest.raises(InvalidTemplate) as caught:
         render(GREETING, [["Анна"]])
 
@@ -156,7 +156,7 @@ def test_values_of_another_shape_are_refused_in_words() -> None:
 # for the provider
 
 
-def test_the_provider_gets_numbered_values_in_order_and_every_button_by_its_place() -> None:
+def test_provider_parameters_of_numbered_values_and_buttons() -> None:
     assert build_provider_components(GREETING, VALUES) == [
         {"type": "header", "parameters": [{"type": "text", "text": "№ 42"}]},
         {"type": "body", "parameters": [{"type": "text", "text": "Анна"}, {"type": "text", "text": "42"}]},
@@ -175,7 +175,7 @@ def test_the_provider_gets_numbered_values_in_order_and_every_button_by_its_plac
     ]
 
 
-def test_the_provider_gets_named_values_with_their_names() -> None:
+def test_provider_parameters_of_named_values() -> None:
     named = TemplateDefinition("t", "en", "Hello {{first_name}}, bye", format=ParameterFormat.NAMED)
 
     assert build_provider_components(named, {"first_name": "Anna"}) == [
@@ -186,7 +186,7 @@ def test_the_provider_gets_named_values_with_their_names() -> None:
     ]
 
 
-def test_a_part_without_values_is_left_out() -> None:
+def test_a_component_without_values_is_left_out() -> None:
     assert build_provider_components(TemplateDefinition("t", "ru", "Заказ готов", footer="Ждём"), {}) == []
 
 
@@ -219,13 +219,15 @@ def test_a_part_without_values_is_left_out() -> None:
         ),
     ],
 )
-def test_headers_of_media_and_places_are_sent_as_such(kind: str, values: dict[str, str], parameter: object) -> None:
+def test_provider_parameters_of_media_and_location_headers(
+    kind: str, values: dict[str, str], parameter: object
+) -> None:
     template = TemplateDefinition("t", "ru", "Заказ готов", header=Header(kind))
 
     assert build_provider_components(template, values) == [{"type": "header", "parameters": [parameter]}]
 
 
-def test_a_quick_reply_may_carry_a_payload_of_ours() -> None:
+def test_a_quick_reply_can_have_a_payload() -> None:
     values = VALUES | {"button.0": "later:42"}
 
     assert render(GREETING, values).ready

@@ -77,7 +77,7 @@ def test_the_sandbox_lists_templates_that_can_be_recognized_at_once(channel: Api
         channel, "Заказ готов\nЗдравствуйте, Анна! Ваш заказ № 42 готов к выдаче.\nЕжедневно с 9 до 21"
     )
     assert (found.outcome, found.parameters) == ("template", {"1": "Анна", "2": "№ 42"})
-    assert Template.objects.get(name="order_ready", language="ru").pattern.title_of("1") == "Имя клиента"
+    assert Template.objects.get(name="order_ready", language="ru").pattern.variable_title("1") == "Имя клиента"
     assert "new" in result.sentence or "нов" in result.sentence
 
 
@@ -175,7 +175,7 @@ def test_a_changed_text_is_a_version_and_stays_approved_with_our_labels(channel:
 
     template = Template.objects.get()
     assert (result.changed, template.status, template.versions.count()) == (1, "approved", 2)
-    assert template.pattern.title_of("1") == "Номер заказа"
+    assert template.pattern.variable_title("1") == "Номер заказа"
     assert [event.what for event in template.events.all()] == ["text", "status"]
     assert recognize_template(channel, "Ваш заказ № 5 собран.").retired
 

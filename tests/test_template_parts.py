@@ -71,7 +71,7 @@ def test_all_that_is_needed_is_asked_for(name: str) -> None:
 
     assert find_missing_parts(pattern) == []
     assert {v.key for v in pattern.variables if v.is_required} == set(shape.values)
-    accepted = {v.key for v in (*pattern.variables, *pattern.unasked) if not v.is_required}
+    accepted = {v.key for v in (*pattern.variables, *pattern.defaulted_variables) if not v.is_required}
     assert set(shape.optional) <= accepted
     assert pattern.body.strip()
 
@@ -199,7 +199,7 @@ def test_names_may_be_given_in_small_letters() -> None:
 
 
 @every_shape
-def test_what_is_read_is_written_back_the_same(name: str) -> None:
+def test_parsed_template_serializes_to_the_same_json(name: str) -> None:
     row = SHAPES[name].row("t")
 
     assert graph_format.serialize_template(graph_format.parse_template(row)) == row

@@ -265,7 +265,7 @@ def test_only_labels_changing_leaves_an_approved_template_approved(channel: ApiC
 
     template = Template.objects.get()
     assert plan.counts["changed"] == 1
-    assert (template.status, template.versions.count(), template.pattern.title_of("1")) == (
+    assert (template.status, template.versions.count(), template.pattern.variable_title("1")) == (
         "approved",
         1,
         "Имя клиента",

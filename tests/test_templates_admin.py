@@ -184,7 +184,7 @@ def test_a_new_template_is_a_draft_with_all_that_was_written(admin: Client, chan
     )
     assert pattern.body == "Здравствуйте, {{1}}!\nВаш заказ {{2}} готов к выдаче."
     assert [button.text for button in pattern.buttons] == ["Отложить", "Где это"]
-    assert (pattern.title_of("1"), pattern.variable("button.1").example) == ("Имя клиента", "42")
+    assert (pattern.variable_title("1"), pattern.variable("button.1").example) == ("Имя клиента", "42")
     event = template.events.get()
     assert (event.to_status, event.author.username, event.source) == ("draft", "vera", "manual")
 

@@ -1,4 +1,4 @@
-"""What is wrong with a template, as sentences at the field."""
+"""Validation of templates: problems at their fields."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LINK = Button("URL", "Открыть", url="https://shop.example/")
 
 
 def template(body: str = "Ваш заказ {{1}} готов к выдаче.", **fields: Any) -> TemplateDefinition:
-    """A sound template but for what the test says."""
+    """Return a valid template, except for the given fields."""
     made = TemplateDefinition(
         **({"name": "order_ready", "language": "ru", "category": "UTILITY", "body": body} | fields)
     )
@@ -33,7 +33,7 @@ def codes(found: TemplateDefinition) -> set[str]:
     return {problem.code for problem in validate(found)}
 
 
-def test_a_sound_template_has_no_problems() -> None:
+def test_a_valid_template_has_no_problems() -> None:
     named = template("Hello {{first_name}}, your order {{order}} is ready.", language="en_US", footer="Bye")
 
     assert validate(template(header=Header(text="Заказ {{1}}"), buttons=(BUTTON, LINK))) == []
@@ -85,7 +85,7 @@ def test_a_sound_template_has_no_problems() -> None:
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_each_rule_is_a_sentence_at_its_field(made: TemplateDefinition, field: str, code: str) -> None:
+def test_each_rule_has_a_sentence_at_its_field(made: TemplateDefinition, field: str, code: str) -> None:
     found = {(problem.field, problem.code): problem for problem in validate(made)}
 
     assert (field, code) in found
@@ -94,20 +94,20 @@ def test_each_rule_is_a_sentence_at_its_field(made: TemplateDefinition, field: s
     assert "%(" not in sentence
 
 
-def test_a_template_whose_own_examples_do_not_fit_is_told_so() -> None:
+def test_examples_that_make_the_text_too_long_are_reported() -> None:
     long = merge_descriptions(template("Заказ {{1}} " + "а" * 900), [Variable("1", example="б" * 200)])
 
     assert "sample_too_long" in codes(long)
 
 
-def test_what_reviewers_usually_reject_is_a_warning_and_no_refusal() -> None:
+def test_texts_that_reviewers_reject_are_warnings() -> None:
     found = validate(template("{{1}}{{2}}"))
 
     assert {problem.code for problem in found} <= REVIEWERS_REJECT
     assert all(problem.level is Level.WARNING for problem in found)
 
 
-def test_the_variable_of_a_link_stays_numbered_in_a_template_with_names() -> None:
+def test_a_link_variable_stays_numbered_among_named_ones() -> None:
     link = Button("URL", "Открыть", url="https://shop.example/{{1}}")
 
     assert codes(template("Заказ {{order}} готов к выдаче", buttons=(link,))) == set()

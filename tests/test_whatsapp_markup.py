@@ -1,4 +1,4 @@
-"""WhatsApp's formatting as HTML: shown as on the phone, safe and linear for any text."""
+"""WhatsApp markup as HTML: as in WhatsApp, safe, and in linear time."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ from channels_setup.codecs.whatsapp_markup import render_html
         ("https://", None),
     ],
 )
-def test_formatting_is_shown_as_on_the_phone(text: str, html: str | None) -> None:
+def test_formatting_renders_as_in_whatsapp(text: str, html: str | None) -> None:
     assert render_html(text) == (text if html is None else html)
 
 
@@ -60,7 +60,7 @@ def test_formatting_is_shown_as_on_the_phone(text: str, html: str | None) -> Non
         ("«https://shop.example/»", "https://shop.example/", "»"),
     ],
 )
-def test_a_link_ends_where_the_sentence_goes_on(text: str, address: str, after: str) -> None:
+def test_a_link_ends_before_the_sentences_punctuation(text: str, address: str, after: str) -> None:
     found = re.search(
         r'<a href="([^"]*)" target="_blank" rel="noopener noreferrer nofollow">([^<]*)</a>(.*)', render_html(text)
     )
@@ -87,7 +87,7 @@ NASTY = st.text(alphabet="*_~`<>&\"'/ \nаb1:.-@+()", max_size=60) | st.lists(
 
 
 @given(NASTY)
-def test_nothing_but_our_own_elements_comes_out_and_they_nest(text: str) -> None:
+def test_output_has_only_known_elements_properly_nested(text: str) -> None:
     html = render_html(text)
     opened: list[str] = []
     for close, name in re.findall(r"<(/?)(strong|em|s|code|a|ul|ol|li|blockquote)\b", html):
@@ -101,7 +101,7 @@ def test_nothing_but_our_own_elements_comes_out_and_they_nest(text: str) -> None
 
 
 @given(st.text(alphabet="*_~`аб .,\n->1", max_size=40))
-def test_no_word_is_lost(text: str) -> None:
+def test_markup_keeps_every_word(text: str) -> None:
     shown = unescape(re.sub(r"<(?!br)[^>]*>", "", render_html(text)).replace("<br>", " "))
 
     assert re.findall(r"[аб]", shown) == re.findall(r"[аб]", text)

@@ -41,7 +41,7 @@ from templates_registry.content import authentication, leftover_placeholders, no
 from tests.work import cost, lines
 
 MEGABYTE = 1024 * 1024
-ENOUGH = 100.0  # units of work: five times the 200 ms that a reader may take; a quadratic one takes thousands
+ENOUGH = 100.0  # units of work: five times the 200 ms allowed for a parser; a quadratic one takes thousands
 SPACES = (" ", "\t", "\n", "\r", "\v", "\xa0", "\u2028", "\u200b", "a ", " \n", "\n ")
 MARKS = ("*", "_", "~", "`", "```", "*a ", "_*~", "> ", "- ", "1. ", "*a* ", "`a", "> \n")
 BRACKETS = ("{", "{{", "{{ ", "{{1}}", "[", "]", "[[", "<", "<a", "(", "{a} ", "{a},", "【")
@@ -70,7 +70,7 @@ HTML = (
 
 class Parser(NamedTuple):
     read: Callable[[str], object]
-    size: int  # characters: as many as it is ever given
+    size: int  # characters: the longest possible input
     units: tuple[str, ...]
 
 
@@ -135,7 +135,7 @@ PARSERS = {
     "file name": Parser(lambda text: webhook(document(text)), 100_000, (*SPACES, *WORDS, "/", "\\", ".", "a.")),
     "code link": Parser(
         lambda text: [graph_templates.CODE_LINK.search(text), authentication.CODE_LINK.search(text)],
-        2_000,  # of a button's address
+        2_000,  # of a button's URL
         ("whatsapp.com/otp/", "whatsapp.com/otp/?", "whatsapp.com/otp/&otp_type=", "https://"),
     ),
     "number changed": Parser(
@@ -182,7 +182,7 @@ PARSERS = {
 
 
 @pytest.mark.parametrize("parser", PARSERS.values(), ids=PARSERS)
-def test_no_text_takes_a_parser_long(parser: Parser) -> None:
+def test_every_parser_takes_bounded_work_for_any_text(parser: Parser) -> None:
     for unit in parser.units:
         text = (unit * (parser.size // len(unit) + 1))[: parser.size]
 
@@ -205,7 +205,7 @@ LOOPS = (
 
 
 @pytest.mark.parametrize("name", LOOPS)
-def test_twice_the_text_takes_twice_the_lines(name: str) -> None:
+def test_html_parsing_is_linear_in_the_text(name: str) -> None:
     parser = PARSERS[name]
     for unit in parser.units:
 
@@ -216,13 +216,13 @@ def test_twice_the_text_takes_twice_the_lines(name: str) -> None:
 
             return lines(read)
 
-        count(1_600)  # what is read or compiled once
+        count(1_600)  # warm up caches
         assert count(1_600) < 2.5 * count(800) + 500, repr(unit)
 
 
-def test_twice_the_list_items_under_twice_the_elements_takes_twice_the_lines() -> None:
+def test_html_lists_are_linear_in_items_and_elements() -> None:
     def count(size: int) -> int:
         return lines(lambda: html_text.html_to_text("<ul>" + "<b>" * size + "<li></li>" * size))
 
-    count(200)  # what is read or compiled once
+    count(200)  # warm up caches
     assert count(200) < 2.5 * count(100) + 500

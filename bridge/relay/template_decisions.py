@@ -93,7 +93,7 @@ def decide_filled_template(
         why = " ".join(str(problem.sentence) for problem in rendering.problems)
         details = {"why": why, "template_id": template_id}
         return Decision(outcome=REFUSE, reason="template_values", details=details)
-    values = pattern.keyed(parameters)
+    values = pattern.map_values(parameters)
     return Decision(
         outcome=TEMPLATE,
         text=rendering.text,
@@ -101,7 +101,7 @@ def decide_filled_template(
             id=template_id,
             name=pattern.name,
             language=pattern.language,
-            parameters=pattern.arrange(values),
+            parameters=pattern.arrange_values(values),
             components=build_provider_components(pattern, values),
         ),
     )

@@ -199,7 +199,7 @@ class TemplateDefinition:
         )
 
     @cached_property
-    def unasked(self) -> tuple[Variable, ...]:
+    def defaulted_variables(self) -> tuple[Variable, ...]:
         """Variables with a default of their own, which no form asks for: a button's payload, a flow's token."""
         slots = list_defaulted_slots(self)
         return tuple(Variable(slot.key, slot.place, kind=slot.kind, is_required=False) for slot in slots)
@@ -215,17 +215,17 @@ class TemplateDefinition:
     def variable(self, key: str) -> Variable | None:
         return next((variable for variable in self.variables if variable.key == key), None)
 
-    def title_of(self, key: str) -> str:
+    def variable_title(self, key: str) -> str:
         variable = self.variable(key)
         return variable.title if variable else key
 
-    def arrange(self, parameters: Mapping[str, str]) -> list[str] | dict[str, str]:
+    def arrange_values(self, parameters: Mapping[str, str]) -> list[str] | dict[str, str]:
         """Return values in the API's shape: a list for numbered variables, a mapping for named ones."""
         given = {v.key: parameters[v.key] for v in self.variables if v.key in parameters}
         return list(given.values()) if self.format is ParameterFormat.NUMBERED else given
 
-    def keyed(self, parameters: object) -> dict[str, str]:
-        """Return values by key: the reverse of ``arrange``. Numbers become text, None values are dropped.
+    def map_values(self, parameters: object) -> dict[str, str]:
+        """Return values by key: the reverse of ``arrange_values``. Numbers become text, None values are dropped.
 
         A value beyond the last variable gets a key that no variable has. Raises InvalidTemplate for any other shape.
         """

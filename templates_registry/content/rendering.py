@@ -147,8 +147,8 @@ def _filename(values: Mapping[str, str]) -> str:
 
 def apply_defaults(template: TemplateDefinition, parameters: object) -> dict[str, str]:
     """Return values by key, with defaults for missing ones. Values other than texts are stripped of outer spaces."""
-    given = template.keyed(parameters)
-    for variable in (*template.variables, *template.unasked):
+    given = template.map_values(parameters)
+    for variable in (*template.variables, *template.defaulted_variables):
         value = given.get(variable.key) or variable.default
         if value or variable.key in given:
             given[variable.key] = value if variable.kind in VERBATIM else value.strip()
@@ -249,7 +249,7 @@ def _button(template: TemplateDefinition, index: int, values: Mapping[str, str])
 
 
 def _value_problems(template: TemplateDefinition, values: Mapping[str, str], *, text_only: bool) -> Iterator[Problem]:
-    for variable in (*template.variables, *template.unasked):
+    for variable in (*template.variables, *template.defaulted_variables):
         value = values.get(variable.key)
         if not value and (not variable.is_required or (text_only and not variable.in_text)):
             if variable.kind is ValueKind.FILENAME and not text_only:
@@ -259,7 +259,7 @@ def _value_problems(template: TemplateDefinition, values: Mapping[str, str], *, 
             code, details = found
             title = variable_title(template, variable)
             yield Problem(f"variables.{variable.key}", code, details={"title": title, **details})
-    keys = {variable.key for variable in (*template.variables, *template.unasked)}
+    keys = {variable.key for variable in (*template.variables, *template.defaulted_variables)}
     for key, value in values.items():
         if key not in keys:
             yield Problem(f"variables.{key}", "unknown_value", details={"value": value[:60]})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -39,7 +39,7 @@ OF_BUTTON: Mapping[ValueKind, StrOrPromise] = {
 }
 IN_CARD = _("Card %(card)s: %(title)s")
 
-_with = lazy(lambda text, words: str(text) % words, str)
+_format_lazily: Callable[..., StrOrPromise] = lazy(lambda text, words: str(text) % words, str)
 
 
 def variable_title(template: TemplateDefinition, variable: Variable) -> StrOrPromise:
@@ -49,7 +49,7 @@ def variable_title(template: TemplateDefinition, variable: Variable) -> StrOrPro
     card, key = split_card_key(variable.key)
     if card is not None:
         inner = template.cards[card].variable(key) or replace(variable, key=key, place=VariablePlace.BUTTON)
-        return _with(IN_CARD, {"card": card + 1, "title": variable_title(template.cards[card], inner)})
+        return _format_lazily(IN_CARD, {"card": card + 1, "title": variable_title(template.cards[card], inner)})
     if variable.kind is ValueKind.CODE:
         return CODE_TITLE
     if variable.in_text:
@@ -62,8 +62,8 @@ def variable_title(template: TemplateDefinition, variable: Variable) -> StrOrPro
 def _title_for_button(template: TemplateDefinition, variable: Variable) -> StrOrPromise:
     words = template.buttons[int(variable.key.split(".")[1])].text
     if variable.kind in OF_BUTTON:
-        return _with(OF_BUTTON[variable.kind], {"button": words})
-    return _with(FOR_BUTTON, {"button": words}) if words else COUPON
+        return _format_lazily(OF_BUTTON[variable.kind], {"button": words})
+    return _format_lazily(FOR_BUTTON, {"button": words}) if words else COUPON
 
 
 def translated_titles(template: TemplateDefinition, variable: Variable) -> Iterator[str]:

@@ -1,1 +1,1 @@
-"""Pasted text to template and values, without a database."""
+"""Matching of pasted text to a template and its values. Pure: no database."""

@@ -1,10 +1,10 @@
-"""Templates that one and the same text could be: found before an operator pastes it.
+"""Collisions: pairs of templates that a single pasted text could match, found before an operator pastes one.
 
-No value holds a line end, so two texts meet only if they have as many lines and meet line by line. Two lines with
-variables always meet if their beginnings and their ends agree, for the first variable of one can take all that the
-other has in the middle. Such a text is often a contrived one, so a collision is ``likely`` only if an ordinary
-text of one (its values holding nothing of the other) is also one of the other, or if hardly a word of one must be
-taken for a value by the other.
+Values have no line ends, so two templates collide only if they have equally many lines that collide in pairs. Two lines
+with variables collide whenever their beginnings and ends agree, because the first variable of one can take the whole
+middle of the other. Such texts are often contrived. A collision is therefore ``likely`` only if an ordinary text of one
+template (with values unrelated to the other) also matches the other, or if one template takes at most a few fixed words
+of the other as values.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from .patterns import MatchPattern, WorkBudget, WorkBudgetExceeded, compile_patt
 
 ANY_VALUE = "…"
 MAX_SWALLOWED_WORDS = 2
-MAX_LENGTH = 1200  # characters: what no template renders to need not be feared
+MAX_LENGTH = 1200  # characters; templates do not render to longer texts
 WORK_LIMIT = 5_000
 WORD = re.compile(r"\w+")
 
-LineParts = tuple[str, ...]  # fixed parts; a variable between each two
+LineParts = tuple[str, ...]  # fixed parts of one line, with a variable between each two
 
 
 @dataclass(frozen=True, slots=True)
 class Collision:
-    """``text`` is one that both templates fit."""
+    """Two templates, and a text that matches both."""
 
     first: TemplateDefinition
     second: TemplateDefinition
@@ -53,7 +53,7 @@ class _Text:
 
 
 def find_collisions(templates: Sequence[TemplateDefinition], *, only: int | None = None) -> Iterator[Collision]:
-    """All pairs of one account's templates that meet; or those alone with the template at one place."""
+    """Yield all colliding pairs of one account's templates, or only those with the template at index ``only``."""
     found: dict[tuple[int, int], tuple[str, bool]] = {}
     for one, other in _candidates(templates, only):
         pair = min(one.owner, other.owner), max(one.owner, other.owner)
@@ -67,7 +67,7 @@ def find_collisions(templates: Sequence[TemplateDefinition], *, only: int | None
 
 
 def _candidates(templates: Sequence[TemplateDefinition], only: int | None) -> Iterator[tuple[_Text, _Text]]:
-    """Pairs with as many lines whose beginnings agree: sorted by beginning, such stand together."""
+    """Yield pairs with equally many lines whose beginnings agree. Sorting by beginning makes such pairs neighbors."""
     by_lines: dict[int, list[_Text]] = defaultdict(list)
     for owner, template in enumerate(templates):
         for pattern in compile_patterns(template):
@@ -100,7 +100,7 @@ def _lines_of(pattern: MatchPattern) -> tuple[LineParts, ...]:
 
 
 def _meeting(one: _Text, other: _Text) -> tuple[str, bool] | None:
-    """A text that both are, and whether it is likely to be written."""
+    """Return a text that matches both, and whether it is likely in practice; None if there is none."""
     for first, second in zip(one.lines, other.lines, strict=True):
         if not _agree(first, second):
             return None
@@ -112,7 +112,7 @@ def _meeting(one: _Text, other: _Text) -> tuple[str, bool] | None:
         sum(_swallowed(first, second) for first, second in pairs),
         sum(_swallowed(second, first) for first, second in pairs),
     )
-    plain = not one.pattern.repeats and not other.pattern.repeats  # then a text made for both is one of both
+    plain = not one.pattern.repeats and not other.pattern.repeats  # then a text constructed for both matches both
     for turned in (False, True):
         text = "\n".join(_together(second, first) if turned else _together(first, second) for first, second in pairs)
         if len(text) <= MAX_LENGTH and (plain or all(_is_text_of(each.pattern, text) for each in (one, other))):
@@ -121,7 +121,7 @@ def _meeting(one: _Text, other: _Text) -> tuple[str, bool] | None:
 
 
 def _agree(one: LineParts, other: LineParts) -> bool:
-    """Whether some line is both. With variables in both, beginnings and ends decide."""
+    """Tell whether some line matches both. With variables in both, beginnings and ends decide."""
     if len(one) == 1:
         return find_leftmost(other, one[0]) is not None
     if len(other) == 1:
@@ -131,7 +131,7 @@ def _agree(one: LineParts, other: LineParts) -> bool:
 
 
 def _together(one: LineParts, other: LineParts) -> str:
-    """A line that both are: the middle of one, then the middle of the other."""
+    """Construct a line that matches both: the middle of one, then the middle of the other."""
     if len(one) == 1 or len(other) == 1:
         return one[0] if len(one) == 1 else other[0]
     longer_begin, longer_end = max(one[0], other[0], key=len), max(one[-1], other[-1], key=len)
@@ -139,7 +139,7 @@ def _together(one: LineParts, other: LineParts) -> str:
 
 
 def _swallowed(one: LineParts, other: LineParts) -> int:
-    """How many words of one line the other has to take for values."""
+    """Count the fixed words of one line that the other line takes as values."""
     if len(one) == 1 or len(other) == 1:
         return 0
     beginning, end = one[0][len(other[0]) :], one[-1][: max(0, len(one[-1]) - len(other[-1]))]

@@ -1,12 +1,12 @@
-"""The inverse of rendering: a pasted text -> the template and its values, or why not. Never a guess.
+"""Matching of pasted text: the template and its values, or the reason why there is none. Never a guess.
 
-    index = Index([Entry(template), …])         once per account and version of its registry; never changed after
-    index.recognize(text).outcome               template | ambiguous | near_miss | not_ready | none
+    index = MatchIndex([IndexEntry(template), …])    built once per account and registry version; immutable
+    index.recognize(text).outcome                    template | ambiguous | near_miss | not_ready | none
 
-The whole text must fit: fixed parts exactly, once both are normalized; a variable that stands twice has one value;
-header, body and footer in one paste, or the body without either. If two templates fit, or one in two ways, the
-answer is "ambiguous", with the candidates. If a template fits but a value may not go out as it is, "not ready". If
-none fits, the closest is named with the words that differ. Work is bounded for any text (``Meter``).
+The whole text must match: fixed parts exactly after normalization, one value for a variable that occurs twice, and
+header, body and footer together or the body without either. The outcome is "ambiguous" if two templates match, or one
+in two ways; "not_ready" if a template matches but a value cannot be sent; "near_miss", with the differing words, if
+only a similar template exists. ``WorkBudget`` bounds the work for any text. The inverse is ``content.rendering``.
 """
 
 from __future__ import annotations
@@ -32,25 +32,25 @@ from .word_comparison import compare_words, tokenize_text
 if TYPE_CHECKING:
     from .result import Details
 
-MAX_LENGTH = 4096  # characters of a paste; WhatsApp takes no longer text, and no template renders to as much
-WORK_LIMIT = 40_000  # of work for one text, some 10 ms: see tests/load/bench_matching.py
-READING_COST = 24  # steps for reading one pattern, and as much again for each of its variables
-MAX_CANDIDATES = 10  # named at most
-MIN_FIXED_SHARE = 0.2  # with less fixed text than this share, a pattern is no explanation for a text it does not fit
+MAX_LENGTH = 4096  # characters; WhatsApp accepts no longer text, and no template renders to as many
+WORK_LIMIT = 40_000  # budget steps for one text, about 10 ms: see tests/load/bench_matching.py
+READING_COST = 24  # budget steps for reading one pattern, and again for each of its variables
+MAX_CANDIDATES = 10  # listed in an ambiguous result
+MIN_FIXED_SHARE = 0.2  # of the text; a pattern with less fixed text does not explain an illegal value
 
 Values = dict[str, str]
 
 
 @dataclass
 class _Match:
-    """One entry that fits the text, and two at most of the ways to read its values."""
+    """An entry that matches the text, with at most two readings of its values."""
 
     entry: IndexEntry
     readings: list[Values]
 
 
 class MatchIndex:
-    """All texts of one account. Immutable: build a new one when the registry changes."""
+    """Index of all template texts of one account. Immutable: build a new one when the registry changes."""
 
     def __init__(self, entries: Iterable[IndexEntry]) -> None:
         self.entries = tuple(entries)
@@ -59,12 +59,13 @@ class MatchIndex:
             for pattern in compile_patterns(entry.template):
                 owners[pattern].append(entry)
         self._owners = dict(owners)
-        self._shelves: dict[int, LineCountIndex] = build_line_count_indexes(self._owners)
+        self._line_count_indexes: dict[int, LineCountIndex] = build_line_count_indexes(self._owners)
         self._present = {entry.identity: entry for entry in self.entries if not entry.previous}
         self._sendable = [entry for entry in self.entries if entry.rank is EntryRank.CURRENT]
         self._words = WordIndex([compile_patterns(entry.template) for entry in self._sendable])
 
-    def recognize(self, raw: str, *, meter: WorkBudget | None = None) -> MatchResult:
+    def recognize(self, raw: str, *, budget: WorkBudget | None = None) -> MatchResult:
+        """Match a text as the operator pasted it."""
         if len(raw) > MAX_LENGTH:
             return MatchResult(MatchOutcome.NONE, "longer_than_any", {"limit": MAX_LENGTH})
         text = normalize_text(raw)
@@ -72,29 +73,29 @@ class MatchIndex:
             return MatchResult(MatchOutcome.NONE, "no_text")
         probe = TextProbe(text.text)
         try:
-            matches, broken = self._read(text, probe, meter or WorkBudget(WORK_LIMIT))
+            matches, illegal = self._read(text, probe, budget or WorkBudget(WORK_LIMIT))
         except WorkBudgetExceeded:
             return MatchResult(MatchOutcome.AMBIGUOUS, "too_intricate")
         if matches:
-            return self._decide(matches, text)
-        broken = broken or self._read_over_lines(text, probe)
-        return broken or self._nearly(text)
+            return self._answer_matches(matches, text)
+        illegal = illegal or self._read_with_line_ends(text, probe)
+        return illegal or self._find_near_miss(text)
 
     def _read(
-        self, text: NormalizedText, probe: TextProbe, meter: WorkBudget
+        self, text: NormalizedText, probe: TextProbe, budget: WorkBudget
     ) -> tuple[list[_Match], MatchResult | None]:
-        """All that the text can be; failing that, what it would be if its values were legal."""
+        """Return all matches, or else the result for a template that matches except for illegal values."""
         matches: dict[EntryRank, dict[Hashable, _Match]] = {rank: {} for rank in EntryRank}
-        broken: list[tuple[MatchPattern, ValueSpans]] = []
-        shelf = self._shelves.get(text.newlines)
-        for pattern, cuts in shelf.search(probe, meter) if shelf else ():
-            meter.spend(READING_COST * (1 + len(pattern.keys)))
-            readings = [_values(pattern, one, text) for one in islice(pattern.readings(text, meter), 2)]
+        illegal: list[tuple[MatchPattern, ValueSpans]] = []
+        line_index = self._line_count_indexes.get(text.newlines)
+        for pattern, spans in line_index.search(probe, budget) if line_index else ():
+            budget.spend(READING_COST * (1 + len(pattern.keys)))
+            readings = [_cut_values(pattern, one, text) for one in islice(pattern.readings(text, budget), 2)]
             if not readings:
-                broken.append((pattern, cuts))
+                illegal.append((pattern, spans))
             for entry in self._owners[pattern] if readings else ():
                 if len(matches[entry.rank]) > MAX_CANDIDATES:
-                    break  # owners are sorted by rank, so the rest adds nothing
+                    break  # owners are sorted by rank: further ones would not be listed
                 match = matches[entry.rank].setdefault(entry.identity, _Match(entry, []))
                 match.readings += [one for one in readings if one not in match.readings]
             if len(matches[EntryRank.CURRENT]) > MAX_CANDIDATES:
@@ -102,61 +103,63 @@ class MatchIndex:
         for rank in EntryRank:
             if matches[rank]:
                 return list(matches[rank].values()), None
-        return [], self._not_ready(broken, text)
+        return [], self._answer_illegal(illegal, text)
 
-    def _read_over_lines(self, text: NormalizedText, probe: TextProbe) -> MatchResult | None:
-        """The text has more line ends than a template: are they in its values?"""
-        broken: list[tuple[MatchPattern, ValueSpans]] = []
-        meter = WorkBudget(WORK_LIMIT // 4)
+    def _read_with_line_ends(self, text: NormalizedText, probe: TextProbe) -> MatchResult | None:
+        """Look for a template with fewer line ends than the text, whose values then have line ends."""
+        illegal: list[tuple[MatchPattern, ValueSpans]] = []
+        budget = WorkBudget(WORK_LIMIT // 4)
         try:
-            for newlines, shelf in self._shelves.items():
+            for newlines, line_index in self._line_count_indexes.items():
                 if newlines < text.newlines:
-                    broken += shelf.search(probe, meter)
+                    illegal += line_index.search(probe, budget)
         except WorkBudgetExceeded:
-            pass  # enough of them are found to name the best
-        return self._not_ready(broken, text)
+            pass  # the patterns found so far suffice
+        return self._answer_illegal(illegal, text)
 
-    def _not_ready(self, broken: list[tuple[MatchPattern, ValueSpans]], text: NormalizedText) -> MatchResult | None:
-        """Of the patterns that fit but for their values, the one with the most fixed text explains the text best."""
+    def _answer_illegal(
+        self, illegal: list[tuple[MatchPattern, ValueSpans]], text: NormalizedText
+    ) -> MatchResult | None:
+        """Return the result for the pattern with the most fixed text among those that match except for values."""
         found = [
-            (self._owners[pattern][0].rank, -pattern.fixed_length, number, pattern, cuts)
-            for number, (pattern, cuts) in enumerate(broken)
+            (self._owners[pattern][0].rank, -pattern.fixed_length, number, pattern, spans)
+            for number, (pattern, spans) in enumerate(illegal)
             if pattern.fixed_length >= MIN_FIXED_SHARE * len(text.text)
         ]
         if not found:
             return None
-        *_, pattern, cuts = min(found)
+        *_, pattern, spans = min(found)
         entry = self._owners[pattern][0]
-        code, details = _why_broken(entry, pattern, cuts, text)
-        values = _taken_over(entry.template, _values(pattern, cuts, text))
+        code, details = _explain_illegal_value(entry, pattern, spans, text)
+        values = _keep_filled(entry.template, _cut_values(pattern, spans, text))
         present = self._present.get(entry.identity, entry)
         return build_result(MatchOutcome.NOT_READY, code, present, details, parameters=values, retired=entry.previous)
 
-    def _decide(self, matches: list[_Match], text: NormalizedText) -> MatchResult:
+    def _answer_matches(self, matches: list[_Match], text: NormalizedText) -> MatchResult:
         if len(matches) > 1:
             entries = tuple(match.entry for match in matches[:MAX_CANDIDATES])
             names = ", ".join(f"{entry.template.name} ({entry.template.language})" for entry in entries)
             return MatchResult(MatchOutcome.AMBIGUOUS, "several_templates", {"names": names}, candidates=entries)
         entry, readings = matches[0].entry, matches[0].readings
         if entry.previous:
-            return self._retired(entry, readings[0] if len(readings) == 1 else {}, text)
+            return self._answer_previous(entry, readings[0] if len(readings) == 1 else {}, text)
         if len(readings) > 1:
             return build_result(MatchOutcome.AMBIGUOUS, "several_readings", entry, readings=tuple(readings[:2]))
-        if entry.asleep:
-            return _asleep(entry, readings[0])
-        return _ready(entry, readings[0])
+        if entry.unsendable_reason:
+            return _answer_unsendable(entry, readings[0])
+        return _answer_ready(entry, readings[0])
 
-    def _retired(self, previous: IndexEntry, values: Values, text: NormalizedText) -> MatchResult:
-        """The text is an earlier one: name the present one, and take over the values that it has too."""
+    def _answer_previous(self, previous: IndexEntry, values: Values, text: NormalizedText) -> MatchResult:
+        """Answer for an earlier version of a template: offer the present text with the values that it shares."""
         entry = self._present.get(previous.identity)
         if entry is None:
             return build_result(MatchOutcome.NOT_READY, "withdrawn_text", previous, parameters=values, retired=True)
         kept = {v.key: values[v.key] for v in entry.template.variables if v.key in values}
-        if entry.asleep:
-            return _asleep(entry, kept, retired=True)
+        if entry.unsendable_reason:
+            return _answer_unsendable(entry, kept, retired=True)
         tokens = tokenize_text(text.text)
-        laid = [compare_words(0, pattern, text, tokens) for pattern in compile_patterns(entry.template)]
-        closest = max(laid, key=lambda one: one.closeness)
+        compared = [compare_words(0, pattern, text, tokens) for pattern in compile_patterns(entry.template)]
+        closest = max(compared, key=lambda one: one.closeness)
         return build_result(
             MatchOutcome.NEAR_MISS,
             "previous_text",
@@ -166,25 +169,25 @@ class MatchIndex:
             retired=True,
         )
 
-    def _nearly(self, text: NormalizedText) -> MatchResult:
-        near = self._words.closest(text)
-        if near is None:
+    def _find_near_miss(self, text: NormalizedText) -> MatchResult:
+        nearest = self._words.closest(text)
+        if nearest is None:
             return MatchResult(MatchOutcome.NONE, "nothing_fits")
-        entry = self._sendable[near.owner]
-        values = _taken_over(entry.template, near.values)
-        if not near.differences:
-            title = entry.template.title_of(near.empty[0])
+        entry = self._sendable[nearest.owner]
+        values = _keep_filled(entry.template, nearest.values)
+        if not nearest.differences:
+            title = entry.template.variable_title(nearest.empty[0])
             return build_result(MatchOutcome.NOT_READY, "empty", entry, {"title": title}, parameters=values)
-        first, count = near.differences[0], len(near.differences)
+        first, count = nearest.differences[0], len(nearest.differences)
         details: Details = {"approved": first.approved, "yours": first.yours, "count": count}
         code = "one_difference" if count == 1 else "differences"
         return build_result(
-            MatchOutcome.NEAR_MISS, code, entry, details, parameters=values, difference=near.differences
+            MatchOutcome.NEAR_MISS, code, entry, details, parameters=values, difference=nearest.differences
         )
 
 
-def _ready(entry: IndexEntry, values: Values) -> MatchResult:
-    """Exactly one template, exactly one reading: may it go out as it is?"""
+def _answer_ready(entry: IndexEntry, values: Values) -> MatchResult:
+    """Answer for exactly one template with one reading: ready, or the first problem with it."""
     template = entry.template
     full = apply_defaults(template, values)
     for variable in template.variables:
@@ -193,42 +196,42 @@ def _ready(entry: IndexEntry, values: Values) -> MatchResult:
             return build_result(MatchOutcome.NOT_READY, "not_carried", entry, details, parameters=full)
     for problem in render(template, full, text_only=entry.text_only).problems:
         if problem.level is Level.ERROR:
-            kept = _taken_over(template, full)
+            kept = _keep_filled(template, full)
             return build_result(MatchOutcome.NOT_READY, problem.code, entry, dict(problem.details), parameters=kept)
     return build_result(MatchOutcome.TEMPLATE, "recognized", entry, parameters=full)
 
 
-def _asleep(entry: IndexEntry, values: Values, *, retired: bool = False) -> MatchResult:
-    details: Details = {"why": entry.asleep}
+def _answer_unsendable(entry: IndexEntry, values: Values, *, retired: bool = False) -> MatchResult:
+    details: Details = {"why": entry.unsendable_reason}
     return build_result(MatchOutcome.NOT_READY, "not_sendable", entry, details, parameters=values, retired=retired)
 
 
-def _why_broken(
-    entry: IndexEntry, pattern: MatchPattern, cuts: ValueSpans, text: NormalizedText
+def _explain_illegal_value(
+    entry: IndexEntry, pattern: MatchPattern, spans: ValueSpans, text: NormalizedText
 ) -> tuple[str, Details]:
-    """Why the first of the values that may not go out may not."""
+    """Return the code and details of the first illegal value."""
     seen: dict[str, str] = {}
     details: Details = {}
-    for key, (begin, end) in zip(pattern.keys, cuts, strict=True):
-        details = {"title": entry.template.title_of(key), "placeholder": add_braces(placeholder_name(key))}
+    for key, (begin, end) in zip(pattern.keys, spans, strict=True):
+        details = {"title": entry.template.variable_title(key), "placeholder": add_braces(placeholder_name(key))}
         if any(name == placeholder_name(key) and begin <= at < end for name, at, _ in text.unfilled):
             return "placeholder", details
         if code := check_text_value(text.value(begin, end)):
             return code, details
         if seen.setdefault(key, text.text[begin:end]) != text.text[begin:end]:
             return "values_differ", details
-    return "placeholder", details  # one of them ends within a {{…}}
+    return "placeholder", details  # a value ends inside a {{…}}
 
 
-def _values(pattern: MatchPattern, cuts: ValueSpans, text: NormalizedText) -> Values:
+def _cut_values(pattern: MatchPattern, spans: ValueSpans, text: NormalizedText) -> Values:
     values: Values = {}
-    for key, (begin, end) in zip(pattern.keys, cuts, strict=True):
+    for key, (begin, end) in zip(pattern.keys, spans, strict=True):
         values.setdefault(key, text.value(begin, end))
     return values
 
 
-def _taken_over(template: TemplateDefinition, values: Values) -> Values:
-    """What is worth keeping when the operator goes on in the form."""
+def _keep_filled(template: TemplateDefinition, values: Values) -> Values:
+    """Return the values worth keeping in the form: neither blank nor unfilled placeholders."""
     return {key: value for key, value in values.items() if value.strip() and not _is_unfilled(template, key, value)}
 
 

@@ -1,14 +1,13 @@
-"""One text of a template, as fixed parts and variables in turn, and every way a paste can be read as it.
+"""Compiled template texts (fixed parts and variables), and all readings of a pasted text by them.
 
-A pattern with parts P0…Pn and variables V1…Vn reads a text as  P0 V1 P1 V2 … Vn Pn,  from its first character to
-its last. A value is legal if it is not blank and holds no line end, tab or row of five spaces; a variable that
-stands twice has one value. ``fits`` looks for any reading at all (fast, legal or not); ``readings`` yields the legal
-ones, so that two of them prove the text ambiguous.
+A pattern with parts P0…Pn and variables V1…Vn reads a whole text as P0 V1 P1 V2 … Vn Pn. A value is legal if it is not
+blank and has no line end, tab or run of five spaces. A variable that occurs twice has one value. ``fits`` quickly finds
+any reading, legal or not; ``readings`` yields the legal ones. Two of them prove the text ambiguous.
 
-A set of positions in the text is one integer, a bit for each position: all places that a value can reach are
-found by one addition, whose carry runs along the allowed characters and stops at the first one barred. So the
-work for one pattern is a few operations per part, however the text is made, and nothing is tried over and over.
-Only where a variable stands twice do readings have to be tried one by one; the ``WorkBudget`` bounds that.
+A set of positions in the text is an integer with one bit per position. A single addition finds all positions that a
+value can reach: its carry runs along the allowed characters and stops at the first barred one. A pattern thus costs a
+few operations per part for any text, without backtracking. Only variables that occur twice need readings tried one by
+one, which ``WorkBudget`` bounds.
 """
 
 from __future__ import annotations
@@ -26,18 +25,18 @@ from templates_registry.content.components import (
 )
 from templates_registry.content.normalization import EDGE_BLANKS, NormalizedText, fold_text
 
-ATTEMPT_COST = 15  # what one attempt costs, in the Meter's measure
+ATTEMPT_COST = 15  # budget steps of one attempt
 
 ValueSpans = tuple[tuple[int, int], ...]  # begin and end of each value, in order
 ComponentParts = tuple[tuple[str, ...], tuple[str, ...]]  # parts and keys of one component
 
 
 class WorkBudgetExceeded(Exception):
-    """The text would take more work than one paste may."""
+    """The text would need more work than is allowed for one paste."""
 
 
 class WorkBudget:
-    """Counts the work done for one text, and ends it at ``limit``."""
+    """Limit of work for one text. ``spend`` raises WorkBudgetExceeded beyond ``limit`` steps."""
 
     __slots__ = ("limit", "spent")
 
@@ -53,7 +52,9 @@ class WorkBudget:
 
 @dataclass(frozen=True)
 class MatchPattern:
-    parts: tuple[str, ...]  # folded; one more than there are variables
+    """One text of a template, compiled for matching."""
+
+    parts: tuple[str, ...]  # normalized; one more than there are variables
     keys: tuple[str, ...]  # the variables' keys, in order of appearance
 
     def __hash__(self) -> int:
@@ -69,7 +70,7 @@ class MatchPattern:
 
     @cached_property
     def repeats(self) -> bool:
-        """Whether a variable stands twice."""
+        """Whether a variable occurs twice."""
         return len(set(self.keys)) < len(self.keys)
 
     @cached_property
@@ -81,18 +82,18 @@ class MatchPattern:
         return sum(len(part) for part in self.parts)
 
     def fits(self, text: str) -> ValueSpans | None:
-        """The leftmost reading, its values not judged and maybe unequal; None if there is no reading at all."""
+        """Return the leftmost reading without checking its values; None if there is no reading."""
         return find_leftmost(self.parts, text)
 
-    def readings(self, text: NormalizedText, meter: WorkBudget) -> Iterator[ValueSpans]:
-        """Every legal reading of a text that ``fits``. Take two: a second one means that the first is a guess."""
+    def readings(self, text: NormalizedText, budget: WorkBudget) -> Iterator[ValueSpans]:
+        """Yield every legal reading of a text that ``fits``. A second reading makes the text ambiguous."""
         begins = self._reachable(text)
         if begins is None:
             return
         barred = [self._barred(key, text) for key in self.keys]
         last = len(self.keys) - 1
         end = len(text.text) - len(self.parts[-1])
-        # What is left to try: variable, where its value ends, where it may begin, what has been read behind it.
+        # Open choices: variable, end of its value, possible begins, values already read to its right.
         stack: list[tuple[int, int, int, ValueSpans]] = []
         index = last
         tail: ValueSpans = ()
@@ -100,7 +101,7 @@ class MatchPattern:
             if index < 0:
                 yield tail
             else:
-                meter.spend(ATTEMPT_COST)
+                budget.spend(ATTEMPT_COST)
                 choice = begins[index] & _reaching(text, end, barred[index])
                 if self.repeats and choice:
                     choice &= self._equal(index, end, tail, text)
@@ -117,7 +118,7 @@ class MatchPattern:
             index -= 1
 
     def _reachable(self, text: NormalizedText) -> list[int] | None:
-        """Where each value can begin, going by what stands before it. None: the end cannot be reached."""
+        """Return where each value can begin, reading from the left; None if the end cannot be reached."""
         size = len(text.text)
         everywhere = (2 << size) - 1
         inside = self._inside_unfilled(text)
@@ -133,7 +134,7 @@ class MatchPattern:
         return begins
 
     def _barred(self, key: str, text: NormalizedText) -> int:
-        """The characters that no value of this variable may hold; its own unfilled ``{{…}}`` among them."""
+        """Return the positions that no value of this variable may include, such as its own unfilled ``{{…}}``."""
         barred = text.barred
         for name, begin, end in text.unfilled:
             if name == placeholder_name(key):
@@ -141,7 +142,7 @@ class MatchPattern:
         return barred
 
     def _inside_unfilled(self, text: NormalizedText) -> int:
-        """Positions where nothing is cut: within a ``{{…}}`` that names one of our variables."""
+        """Return the positions inside a ``{{…}}`` of this pattern's variables, where no value begins or ends."""
         inside = 0
         for name, begin, end in text.unfilled:
             if name in self.names:
@@ -149,7 +150,7 @@ class MatchPattern:
         return inside
 
     def _equal(self, index: int, end: int, tail: ValueSpans, text: NormalizedText) -> int:
-        """Where the value must begin if its variable has been read further on; anywhere if not."""
+        """Return where the value can begin: at one position if its variable was read further right, else anywhere."""
         for other, (begin, stop) in enumerate(tail, index + 1):
             if self.keys[other] == self.keys[index]:
                 start = end - (stop - begin)
@@ -159,38 +160,39 @@ class MatchPattern:
 
 
 def find_leftmost(parts: Sequence[str], text: str) -> ValueSpans | None:
+    """Return the leftmost non-empty values between the parts; None if the text does not match."""
     if len(parts) == 1:
         return () if text == parts[0] else None
     end = len(text) - len(parts[-1])
     begin = len(parts[0])
     if begin >= end or not text.startswith(parts[0]) or not text.endswith(parts[-1]):
         return None
-    cuts = []
+    spans = []
     for part in parts[1:-1]:
         at = text.find(part, begin + 1, end - 1)
         if at < 0:
             return None
-        cuts.append((begin, at))
+        spans.append((begin, at))
         begin = at + len(part)
-    cuts.append((begin, end))
-    return tuple(cuts)
+    spans.append((begin, end))
+    return tuple(spans)
 
 
 def placeholder_name(key: str) -> str:
-    """What stands between the braces."""
+    """Return the name between the braces."""
     return key.removeprefix("header.")
 
 
 def _flood(starts: int, allowed: int, blanks: int) -> int:
-    """All characters that a value from one of ``starts`` can have as its last one."""
+    """Return all positions that can be the last character of a value beginning at one of ``starts``."""
     begun = starts & allowed
-    on_blank = begun & blanks  # a blank alone is no value: there the next character counts as the first
+    on_blank = begun & blanks  # a value is not a single blank: start at the next character
     begun = (begun ^ on_blank) | ((on_blank << 1) & allowed)
     return (allowed & ~(allowed + begun)) | begun
 
 
 def _reaching(text: NormalizedText, end: int, barred: int) -> int:
-    """Where a value that ends before ``end`` can begin."""
+    """Return where a value that ends before ``end`` can begin."""
     below = (1 << end) - 1
     first = (barred & below).bit_length()
     reaching = below >> first << first
@@ -201,7 +203,7 @@ def _reaching(text: NormalizedText, end: int, barred: int) -> int:
 
 @lru_cache(maxsize=50_000)
 def compile_patterns(template: TemplateDefinition) -> tuple[MatchPattern, ...]:
-    """The texts under which a template can be pasted: the body alone, with its header, its footer, or both."""
+    """Return the texts that can be pasted for a template: the body alone, with header, with footer, with both."""
     header, body, footer = (
         _pieces(template.header_text, VariablePlace.HEADER),
         _pieces(template.body, VariablePlace.BODY),

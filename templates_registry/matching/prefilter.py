@@ -1,10 +1,9 @@
-"""Finds, among the patterns of thousands of templates, the few that a text is worth reading as.
+"""Prefilter index: selects the few patterns among thousands that are worth reading for a text.
 
-A shelf holds the patterns with one number of line ends: a legal value has none, so a text with three is looked
-for on the shelf of three. There they stand by first part, then by last part: both are looked up, by length, as
-the text's own beginning and end. Where many share both («Здравствуйте, …», «… Спасибо!»), each stands under the
-rarest five letters of its inner parts, which the text must contain somewhere. What is left is tried with
-``Pattern.fits``. Nothing here depends on the order in which templates came.
+Three levels. Values have no line ends, so ``LineCountIndex`` groups patterns by number of line ends. Within a group,
+first and last parts are looked up as prefix and suffix of the text, by length (``EndingIndex``). Where many patterns
+share both («Здравствуйте, …», «… Спасибо!»), ``GramIndex`` files each under the rarest five letters of its inner parts,
+which the text must contain. ``MatchPattern.fits`` checks the rest. Results do not depend on the order of templates.
 """
 
 from __future__ import annotations
@@ -17,11 +16,11 @@ from itertools import chain
 from .patterns import MatchPattern, ValueSpans, WorkBudget
 
 GRAM_LENGTH = 5
-MAX_UNINDEXED = 8  # so few are tried one by one
+MAX_UNINDEXED = 8  # up to this many patterns are checked one by one
 
 
 class TextProbe:
-    """A folded text being looked for."""
+    """A normalized text to look up, with its grams."""
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -33,11 +32,11 @@ class TextProbe:
 
 
 class LineCountIndex:
-    """The patterns with one number of line ends."""
+    """Patterns with equally many line ends, by first part."""
 
     def __init__(self, patterns: Iterable[MatchPattern], rarest: Mapping[MatchPattern, str]) -> None:
         sorted_out: dict[str, dict[str, list[MatchPattern]]] = defaultdict(lambda: defaultdict(list))
-        self._whole: dict[str, list[MatchPattern]] = defaultdict(list)  # no variable at all
+        self._whole: dict[str, list[MatchPattern]] = defaultdict(list)  # patterns without variables
         for pattern in patterns:
             if pattern.keys:
                 sorted_out[pattern.parts[0]][pattern.parts[-1]].append(pattern)
@@ -49,8 +48,8 @@ class LineCountIndex:
         }
         self._first_lengths = sorted({len(first) for first in self._by_first})
 
-    def search(self, probe: TextProbe, meter: WorkBudget) -> Iterator[tuple[MatchPattern, ValueSpans]]:
-        """Each pattern that fits, with its leftmost reading."""
+    def search(self, probe: TextProbe, budget: WorkBudget) -> Iterator[tuple[MatchPattern, ValueSpans]]:
+        """Yield each pattern that fits, with its leftmost reading."""
         text = probe.text
         for pattern in self._whole.get(text, ()):
             yield pattern, ()
@@ -59,29 +58,29 @@ class LineCountIndex:
                 break
             endings = self._by_first.get(text[:length])
             if endings is not None:
-                yield from endings.search(probe, meter)
+                yield from endings.search(probe, budget)
 
 
 class EndingIndex:
-    """The patterns that begin alike, by their last part."""
+    """Patterns with the same first part, by last part."""
 
     def __init__(self, rows: dict[str, GramIndex]) -> None:
         self._rows = rows
         self._lengths = sorted({len(last) for last in rows})
 
-    def search(self, probe: TextProbe, meter: WorkBudget) -> Iterator[tuple[MatchPattern, ValueSpans]]:
+    def search(self, probe: TextProbe, budget: WorkBudget) -> Iterator[tuple[MatchPattern, ValueSpans]]:
         text = probe.text
-        meter.spend(len(self._lengths))
+        budget.spend(len(self._lengths))
         for length in self._lengths:
             if length >= len(text):
                 return
             row = self._rows.get(text[len(text) - length :])
             if row is not None:
-                yield from row.search(probe, meter)
+                yield from row.search(probe, budget)
 
 
 class GramIndex:
-    """The patterns that begin and end alike."""
+    """Patterns with the same first and last part, by their rarest gram."""
 
     def __init__(self, patterns: list[MatchPattern], rarest: Mapping[MatchPattern, str]) -> None:
         self._always: list[MatchPattern] = []
@@ -90,15 +89,15 @@ class GramIndex:
             gram = rarest[pattern] if len(patterns) > MAX_UNINDEXED else ""
             (self._by_gram[gram] if gram else self._always).append(pattern)
 
-    def search(self, probe: TextProbe, meter: WorkBudget) -> Iterator[tuple[MatchPattern, ValueSpans]]:
-        yield from _fitting(self._always, probe, meter)
+    def search(self, probe: TextProbe, budget: WorkBudget) -> Iterator[tuple[MatchPattern, ValueSpans]]:
+        yield from _fitting(self._always, probe, budget)
         if self._by_gram:
             for gram in sorted(self._by_gram.keys() & probe.grams):
-                yield from _fitting(self._by_gram[gram], probe, meter)
+                yield from _fitting(self._by_gram[gram], probe, budget)
 
 
 def build_line_count_indexes(patterns: Iterable[MatchPattern]) -> dict[int, LineCountIndex]:
-    """All patterns, by their number of line ends."""
+    """Index all patterns by their number of line ends."""
     by_newlines: dict[int, list[MatchPattern]] = defaultdict(list)
     grams: dict[MatchPattern, set[str]] = {}
     for pattern in patterns:
@@ -110,7 +109,7 @@ def build_line_count_indexes(patterns: Iterable[MatchPattern]) -> dict[int, Line
 
 
 def collect_grams(pattern: MatchPattern) -> set[str]:
-    """Five letters from the beginning of each word of the inner parts; where words are too short, any five."""
+    """Return five letters from the beginning of each word of the inner parts, or any five if words are too short."""
     found: set[str] = set()
     for part in pattern.parts[1:-1]:
         at = part.find(" ") + 1
@@ -124,10 +123,10 @@ def collect_grams(pattern: MatchPattern) -> set[str]:
 
 
 def _fitting(
-    patterns: list[MatchPattern], probe: TextProbe, meter: WorkBudget
+    patterns: list[MatchPattern], probe: TextProbe, budget: WorkBudget
 ) -> Iterator[tuple[MatchPattern, ValueSpans]]:
     for pattern in patterns:
-        meter.spend(len(pattern.keys))
-        cuts = pattern.fits(probe.text)
-        if cuts is not None:
-            yield pattern, cuts
+        budget.spend(len(pattern.keys))
+        spans = pattern.fits(probe.text)
+        if spans is not None:
+            yield pattern, spans

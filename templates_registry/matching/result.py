@@ -1,4 +1,4 @@
-"""What the index knows (``IndexEntry``) and what it answers (``MatchResult``)."""
+"""Input and result of matching: ``IndexEntry`` and ``MatchResult``."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 
 class MatchOutcome(StrEnum):
+    """Kind of a result; also ``outcome`` in the API."""
+
     TEMPLATE = "template"
     AMBIGUOUS = "ambiguous"
     NEAR_MISS = "near_miss"
@@ -27,32 +29,33 @@ class MatchOutcome(StrEnum):
 
 
 class EntryRank(IntEnum):
-    """Which entries are asked first; those of the next rank only if none of this one fits."""
+    """Priority of an entry. Entries of the next rank count only if none of this rank matches."""
 
     CURRENT = 0
-    ASLEEP = 1  # not to be sent now: paused, not yet approved…
-    PREVIOUS = 2  # an earlier approved text
+    UNSENDABLE = 1  # cannot be sent now: paused, not approved yet…
+    PREVIOUS = 2  # an earlier approved version
 
 
 @dataclass(frozen=True)
 class IndexEntry:
-    """A text that the index knows. ``ident`` is the caller's own (a primary key), shared by all texts of a template.
+    """A template text in the index.
 
-    ``asleep`` says why it cannot be sent now, where that is so. ``text_only``: the provider adds media and what
-    buttons need by itself, so a paste lacks nothing without them.
+    ``ident`` is the caller's ID (a primary key), shared by all versions of a template. ``unsendable_reason`` says why
+    the template cannot be sent now; it is empty if it can. ``text_only``: the provider adds values for media and
+    buttons itself, so pasted text is complete without them.
     """
 
     template: TemplateDefinition
     ident: Hashable = None
     previous: bool = False
-    asleep: StrOrPromise = field(default="", compare=False)
+    unsendable_reason: StrOrPromise = field(default="", compare=False)
     text_only: bool = False
 
     @property
     def rank(self) -> EntryRank:
         if self.previous:
             return EntryRank.PREVIOUS
-        return EntryRank.ASLEEP if self.asleep else EntryRank.CURRENT
+        return EntryRank.UNSENDABLE if self.unsendable_reason else EntryRank.CURRENT
 
     @property
     def identity(self) -> Hashable:
@@ -61,10 +64,11 @@ class IndexEntry:
 
 @dataclass(frozen=True)
 class MatchResult:
-    """``parameters`` are by key; with any outcome but "template" only as far as they could be told.
+    """Result of matching one text.
 
-    ``readings`` are two of the ways to read the values of one template, where these are ambiguous. ``retired``: the
-    text is an earlier one of ``entry``, whose present text is to be offered; ``difference`` is between the two.
+    ``parameters`` are values by key, incomplete for outcomes other than "template". ``readings`` are two possible
+    readings of one template, if these make the text ambiguous. ``retired``: the text is an earlier version of
+    ``entry``; ``difference`` is between that version and the present one.
     """
 
     outcome: MatchOutcome
@@ -82,13 +86,13 @@ class MatchResult:
         return message_catalog.render_sentence(self.code, self.details)
 
     def as_json(self) -> dict[str, Any]:
-        """The answer of the API."""
+        """Return the result in the API's format."""
         template = self.entry.template if self.entry else None
         return {
             "outcome": self.outcome.value,
-            "template": _identity(template) if template else None,
-            "parameters": template.arrange(self.parameters) if template else [],
-            "candidates": [_identity(candidate.template) for candidate in self.candidates],
+            "template": _name_and_language(template) if template else None,
+            "parameters": template.arrange_values(self.parameters) if template else [],
+            "candidates": [_name_and_language(candidate.template) for candidate in self.candidates],
             "difference": [{"approved": one.approved, "yours": one.yours} for one in self.difference],
             "retired": self.retired,
             "code": self.code,
@@ -99,10 +103,10 @@ class MatchResult:
 def build_result(
     outcome: MatchOutcome, code: str, entry: IndexEntry, details: Details | None = None, **fields: Any
 ) -> MatchResult:
-    """An answer about one template."""
+    """Return a result about one template."""
     named: Details = {"name": entry.template.name, "language": entry.template.language}
     return MatchResult(outcome, code, named | (details or {}), entry, candidates=(entry,), **fields)
 
 
-def _identity(template: TemplateDefinition) -> dict[str, str]:
+def _name_and_language(template: TemplateDefinition) -> dict[str, str]:
     return {"name": template.name, "language": template.language}

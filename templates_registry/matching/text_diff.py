@@ -1,7 +1,6 @@
-"""What a template says, apart from everything said about it; and how two wordings differ, word by word.
+"""Comparison of template texts: equality of content, and word-by-word differences.
 
-Examples, labels and the provider's temporary links are no part of the wording: a template whose examples change
-says the same as before and stays approved.
+Examples, labels and the provider's temporary links are not content: a template whose examples change remains approved.
 """
 
 from __future__ import annotations
@@ -19,22 +18,22 @@ from templates_registry.content.components import TEXT, Button, TemplateDefiniti
 from .word_comparison import find_common_words
 
 TOKEN = re.compile(r"\w+|\s|[^\w\s]")
-MAX_TOKENS = 4_000  # beyond, old and new are shown whole
-MAX_PAIRS = 10_000  # of equal tokens; beyond, SequenceMatcher would take seconds
+MAX_TOKENS = 4_000  # beyond, both texts are shown whole
+MAX_PAIRS = 10_000  # of equal tokens; SequenceMatcher would take seconds beyond
 
 SAME, REMOVED, ADDED = "same", "gone", "new"
 
 
 @dataclass(frozen=True, slots=True)
 class DiffPiece:
-    """Words in a row that stayed (same), are gone, or are new."""
+    """Consecutive words that are equal, removed or added. ``kind`` is "same", "gone" or "new"."""
 
     kind: str
     text: str
 
 
 def content_key(template: TemplateDefinition) -> Hashable:
-    """Equal for two templates that say the same."""
+    """Return a key that is equal for templates with equal content."""
     header = template.header
     return (
         (header.kind, template.header_text) if header else None,
@@ -50,7 +49,7 @@ def content_key(template: TemplateDefinition) -> Hashable:
 
 
 def template_text(template: TemplateDefinition) -> str:
-    """All that stands in it, a component a line: to be compared and shown, not to be sent."""
+    """Return all texts of a template, one component per line, for comparison and display."""
     lines = []
     if template.header:
         lines.append(template.header_text if template.header.kind == TEXT else f"[{template.header.kind}]")
@@ -62,7 +61,7 @@ def template_text(template: TemplateDefinition) -> str:
 
 
 def diff_texts(old: str, new: str) -> tuple[DiffPiece, ...]:
-    """The way from one text to the other; a single "same" piece where there is none."""
+    """Return the differences between two texts; a single "same" piece if they are equal."""
     before, after = TOKEN.findall(old), TOKEN.findall(new)
     if len(before) + len(after) > MAX_TOKENS:
         return diff_whole_texts(old, new)
@@ -75,15 +74,15 @@ def diff_texts(old: str, new: str) -> tuple[DiffPiece, ...]:
 
 
 def diff_whole_texts(old: str, new: str) -> tuple[DiffPiece, ...]:
-    """Return both texts whole."""
+    """Return both texts whole, as one removed and one added piece."""
     return tuple(_pieces(((REMOVED, old), (ADDED, new)) if old != new else ((SAME, old),)))
 
 
 def _equal_blocks(before: Sequence[str], after: Sequence[str]) -> list[tuple[int, int, int]]:
-    """Return where equal tokens stand in a row, and how many; at last both ends with none.
+    """Return blocks of equal tokens as (position before, position after, length); the last block is empty.
 
-    Long blocks read best. Finding them takes a time that grows with the cube of equal tokens, so where there are too
-    many of these the longest common subsequence has to do.
+    Long blocks read best, but finding them takes cubic time in the number of equal tokens. Beyond MAX_PAIRS the longest
+    common subsequence is used.
     """
     shorter = min(len(before), len(after))
     head = next((at for at in range(shorter) if before[at] != after[at]), shorter)
@@ -99,7 +98,7 @@ def _equal_blocks(before: Sequence[str], after: Sequence[str]) -> list[tuple[int
 
 
 def _joined(steps: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    """A lone space that stayed between two changes goes with them: «old word» instead of «old» «word»."""
+    """Join changes that only a space separates: «old word» instead of «old» «word»."""
     joined: list[tuple[str, str]] = []
     gone = new = ""
     for index, (kind, text) in enumerate(steps):
@@ -124,7 +123,7 @@ def _button(button: Button) -> Hashable:
 
 
 def _without_examples(text: str) -> str:
-    """JSON without its samples, which for media are links that change with every look."""
+    """Return JSON without its examples: for media these are links that change with every request."""
     return json.dumps(_stripped(json.loads(text)), sort_keys=True) if text else ""
 
 

@@ -1,8 +1,8 @@
-"""Word alignment: which words of a text belong to which words and variables of a template.
+"""Word alignment: assigns the words of a text to the words and variables of a template.
 
-The cheapest alignment wins; the search visits only states that are about as cheap as it (Dijkstra with buckets), so a
-text that is close to a template costs little however long it is. A variable gets a value only where every alignment
-that costs about as little gives it the same words: a value is never cut, it is left empty instead.
+The cheapest alignment wins. Dijkstra's algorithm with buckets visits only states of similar cost, so a text close to
+its template is cheap at any length. A variable gets a value only if every alignment of similar cost gives it the same
+words: a value is left empty rather than guessed.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-# Costs, in twentieths of a fixed word that is missing.
+# Costs, in twentieths of a missing fixed word.
 MISSING_WORD, MISSING_SIGN, MISSING_PAIRED = 20, 12, 28
 EXTRA_WORD, EXTRA_SIGN, EXTRA_PAIRED, EXTRA_GLUED = 20, 15, 20, 10
 OTHER_WORD, OTHER_SIGN = 20, 20
@@ -19,10 +19,10 @@ SPACE_DIFFERS = 3
 NO_VALUE = 16
 VALUE_WORD, VALUE_SIGN, VALUE_PAIRED = 2, 1, 4
 NEW_LINE_IN_VALUE = 14
-SENTENCE_IN_VALUE = 45  # a value seldom holds the end of one sentence and the beginning of the next…
-ENDING_COSTS = dict.fromkeys("!?…", 16) | dict.fromkeys(".,;:", 8)  # …or ends with a sign
-CLOSING_SIGN_FIRST = 10  # …or begins with a sign that closes something
-COST_MARGIN = 13  # alignments that cost at most this much more count as possible, too
+SENTENCE_IN_VALUE = 45  # a value rarely spans the end of a sentence…
+ENDING_COSTS = dict.fromkeys("!?…", 16) | dict.fromkeys(".,;:", 8)  # …or ends with punctuation
+CLOSING_SIGN_FIRST = 10  # …or begins with closing punctuation
+COST_MARGIN = 13  # alignments up to this much above the cheapest count as possible
 
 SIGN_CLASSES = (".,;:!?…", "\"'«»“”„‘’`", "()[]{}<>", "-–—", "*_~")
 CLOSING_SIGNS = frozenset(".,;:!?…»”’)]}>")
@@ -31,7 +31,7 @@ LONGEST_ABBREVIATION = 5
 
 
 class WordToken(NamedTuple):
-    """A word or sign; or, where ``key`` is given, a variable. ``glued``: no space before it."""
+    """A word or punctuation sign, or a variable if ``key`` is set. ``glued``: no space before it."""
 
     word: str
     begin: int = 0
@@ -42,23 +42,23 @@ class WordToken(NamedTuple):
 
 
 class AlignmentStep(NamedTuple):
-    """Tokens ``row:row_end`` of the template stand for words ``column:column_end`` of the text."""
+    """Tokens ``row:row_end`` of the template correspond to words ``column:column_end`` of the text."""
 
     row: int
     row_end: int
     column: int
     column_end: int
-    is_certain: bool = True  # of a value: every other possible alignment gives the same words
+    is_certain: bool = True  # of a value: every possible alignment gives the same words
 
 
-State = int  # (row * width + column) * 2, plus one inside a value
+State = int  # (row * width + column) * 2, plus 1 inside a value
 Edge = tuple[State, int]
 
 
 def align_words(
     own: Sequence[WordToken], words: Sequence[WordToken], *, most_states: int, costs: TextCosts | None = None
 ) -> list[AlignmentStep] | None:
-    """The cheapest alignment from left to right; None if it is not found within ``most_states``."""
+    """Return the steps of the cheapest alignment, or None if the search needs more than ``most_states`` states."""
     return _Search(own, words, costs or TextCosts(words)).run(most_states)
 
 
@@ -80,12 +80,12 @@ class _Search:
         return list(self._steps(rest, spans))
 
     def _visit(self, most_states: int) -> bool:
-        """Visit every state that may lie on a possible alignment, cheapest first; whether the end was found."""
+        """Visit every state of possible alignments, cheapest first. Return whether the end was reached."""
         buckets: dict[int, list[State]] = {0: [0]}
         cost, limit = 0, 1 << 30
         while buckets and cost <= limit:
             level = buckets.pop(cost) if cost in buckets else []
-            for state in level:  # grows meanwhile: some edges cost nothing
+            for state in level:  # grows during the loop: some edges cost nothing
                 if state in self.done:
                     continue
                 most_states -= 1
@@ -140,7 +140,7 @@ class _Search:
         return rest
 
     def _possible_values(self, rest: dict[State, int]) -> dict[int, set[tuple[str, int]]]:
-        """Where the value of each variable may begin and end, in all possible alignments."""
+        """Return where the value of each variable begins and ends in all possible alignments."""
         limit = self.done[self.goal] + COST_MARGIN
         found: dict[int, set[tuple[str, int]]] = {}
         for state, edges in self.edges.items():
@@ -183,7 +183,7 @@ def _missing_cost(token: WordToken) -> int:
 
 @lru_cache(maxsize=10_000)
 def _other_cost(word: str, other: str) -> int:
-    """What it costs that one word stands for another; 0 where it cannot."""
+    """Return the cost of one word in place of another; 0 if that is not allowed."""
     if word.isalnum() != other.isalnum():
         return 0
     if word.isalnum():
@@ -195,7 +195,7 @@ def _other_cost(word: str, other: str) -> int:
 
 
 class TextCosts:
-    """What it costs that a word of the text is extra, or that a value begins, goes on or ends with it."""
+    """Costs of each word of the text: as an extra word, or as the first, next or last word of a value."""
 
     def __init__(self, words: Sequence[WordToken]) -> None:
         self.extra: list[int] = []
@@ -205,7 +205,7 @@ class TextCosts:
         for at, token in enumerate(words):
             word = token.word
             is_word = word.isalnum()
-            # A word right behind a sign, as in 01.02, is seldom one that somebody added.
+            # A word directly after a sign, as in 01.02, is rarely an added one.
             sign = EXTRA_PAIRED if word in PAIRED else EXTRA_SIGN
             self.extra += (EXTRA_WORD + EXTRA_GLUED * token.glued if is_word else sign,)
             cost = VALUE_WORD if is_word else VALUE_PAIRED if word in PAIRED else VALUE_SIGN
@@ -218,14 +218,14 @@ class TextCosts:
 
 
 def _ends_sentence(before: str, sign: str, after: str) -> bool:
-    """Whether a sentence ends between two words, as far as one can tell: "ул. Лесная" and "А. Б. Котов" do not."""
+    """Guess whether a sentence ends between two words. Not in "ул. Лесная" or "А. Б. Котов"."""
     if sign not in ".!?" or not after[0].isupper():
         return False
     return sign != "." or (len(after) > 1 and (before.isdigit() or len(before) > LONGEST_ABBREVIATION))
 
 
 def word_similarity(one: str, other: str) -> float:
-    """From 0 to 1, by how much two words in one case begin and end alike."""
+    """Return from 0 to 1 how much two lowercase words share at their beginnings and ends."""
     one, other = one[:40], other[:40]
     shorter, longer = sorted((len(one), len(other)))
     head = tail = 0

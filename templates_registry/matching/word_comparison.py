@@ -1,6 +1,6 @@
-"""A pattern laid beside a text, word by word: so that one can say «утверждено: готов, у вас: готово».
+"""Comparison of a pattern with a text, word by word: «утверждено: готов, у вас: готово».
 
-The words are aligned first (``word_alignment``): the variables take the words that are theirs, what remains differs.
+``word_alignment`` assigns words of the text to fixed words and variables; the remaining words are the differences.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from .word_alignment import AlignmentStep, TextCosts, WordToken, align_words
 
 TOKEN = re.compile(r"\w+|[^\w\s]")
 MAX_TOKENS = 700
-BASE_STATES, STATES_PER_TOKEN, MAX_STATES = 400, 30, 8_000  # to visit for one alignment
+BASE_STATES, STATES_PER_TOKEN, MAX_STATES = 400, 30, 8_000  # limits of the search for one alignment
 
-SIGN_WEIGHT = 0.25  # of a word
+SIGN_WEIGHT = 0.25  # a punctuation sign counts as this part of a word
 
 
 @dataclass(frozen=True, slots=True)
 class WordDifference:
-    """What is approved here and what stands in the text; either may be empty."""
+    """Approved words and the pasted text's words in their place; either may be empty."""
 
     approved: str
     yours: str
@@ -35,7 +35,10 @@ class WordDifference:
 
 @dataclass(frozen=True, slots=True)
 class WordComparison:
-    """``values`` by key, as far as they can be told; ``empty`` are variables for which the text has nothing."""
+    """Result of comparing a text with one pattern.
+
+    ``closeness`` is from 0 to 1. ``values`` are the certain ones, by key; ``empty`` are variables without a value.
+    """
 
     owner: int
     closeness: float
@@ -45,7 +48,7 @@ class WordComparison:
 
 
 def tokenize_text(text: str) -> list[WordToken]:
-    """Words and signs; of a text longer than any template, the beginning."""
+    """Return the words and punctuation signs of a text, at most MAX_TOKENS."""
     return [
         WordToken(
             match[0],
@@ -60,7 +63,7 @@ def tokenize_text(text: str) -> list[WordToken]:
 
 @lru_cache(maxsize=20_000)
 def list_pattern_words(pattern: MatchPattern) -> tuple[str, ...]:
-    """The pattern's words and signs in order; an empty one where a variable stands."""
+    """Return the pattern's words and signs in order, with "" for each variable."""
     words: list[str] = []
     for index, part in enumerate(pattern.parts):
         words += [""] if index else []
@@ -71,29 +74,30 @@ def list_pattern_words(pattern: MatchPattern) -> tuple[str, ...]:
 def compare_words(
     owner: int, pattern: MatchPattern, text: NormalizedText, tokens: Sequence[WordToken], costs: TextCosts | None = None
 ) -> WordComparison:
+    """Compare a text with one pattern of a template. ``owner`` is the caller's index of that template."""
     own = _pattern_tokens(pattern)
     most_states = min(BASE_STATES + STATES_PER_TOKEN * len(own), MAX_STATES)
     steps = align_words(own, tokens, most_states=most_states, costs=costs)
-    layer = _Layer(text, own, tokens)
-    for step in _by_common_words(pattern, own, tokens) if steps is None else steps:
-        layer.take(step)
-    layer.close()
-    if not layer.differences and not layer.empty:
-        layer.differences.append(WordDifference(_spelt(own), text.raw.strip()))  # it is only the spaces
+    builder = _ComparisonBuilder(text, own, tokens)
+    for step in _align_roughly(pattern, own, tokens) if steps is None else steps:
+        builder.add_step(step)
+    builder.finish_difference()
+    if not builder.differences and not builder.empty:
+        builder.differences.append(WordDifference(_join_tokens(own), text.raw.strip()))  # only spaces differ
     fixed = sum(word_weight(token.word) for token in own if not token.key) or 1
     return WordComparison(
         owner=owner,
-        closeness=layer.common / (fixed + layer.too_much / 2),
-        values={key: value for key, value in layer.values.items() if key not in layer.uncertain},
-        empty=tuple(layer.empty),
-        differences=tuple(layer.differences),
+        closeness=builder.common_weight / (fixed + builder.extra_weight / 2),
+        values={key: value for key, value in builder.values.items() if key not in builder.uncertain},
+        empty=tuple(builder.empty),
+        differences=tuple(builder.differences),
     )
 
 
-def _by_common_words(
+def _align_roughly(
     pattern: MatchPattern, own: Sequence[WordToken], tokens: Sequence[WordToken]
 ) -> Iterator[AlignmentStep]:
-    """A rough alignment by the longest common subsequence, for texts too unlike their template; it tells no values."""
+    """Align roughly by the longest common subsequence, for texts too unlike their template. No value is certain."""
     row = column = 0
     for row_end, column_end in [
         *find_common_words(list_pattern_words(pattern), [token.word for token in tokens]),
@@ -111,10 +115,11 @@ def _by_common_words(
 
 
 def word_weight(word: str) -> float:
+    """Return the weight of a word or sign in the closeness."""
     return 1.0 if word.isalnum() else SIGN_WEIGHT
 
 
-class _Layer:
+class _ComparisonBuilder:
     """Collects values and differences from left to right."""
 
     def __init__(self, text: NormalizedText, own: Sequence[WordToken], tokens: Sequence[WordToken]) -> None:
@@ -123,40 +128,40 @@ class _Layer:
         self.uncertain: set[str] = set()
         self.empty: list[str] = []
         self.differences: list[WordDifference] = []
-        self.common = self.too_much = 0.0
+        self.common_weight = self.extra_weight = 0.0
         self._approved: list[WordToken] = []
         self._yours: list[WordToken] = []
-        self._before: tuple[int, int] | None = None  # the pair of equal words just passed
+        self._before: tuple[int, int] | None = None  # the last pair of equal words
 
-    def take(self, step: AlignmentStep) -> None:
+    def add_step(self, step: AlignmentStep) -> None:
         own, words = self.own[step.row : step.row_end], self.tokens[step.column : step.column_end]
         if own and own[0].key:
-            self.close()
-            self._value(own[0].key, words, is_certain=step.is_certain)
+            self.finish_difference()
+            self._add_value(own[0].key, words, is_certain=step.is_certain)
         elif own and words and own[0].word == words[0].word:
-            self.common += word_weight(own[0].word)
-            self._same(step.row, step.column)
+            self.common_weight += word_weight(own[0].word)
+            self._add_equal(step.row, step.column)
         else:
             self._approved += own
             self._yours += words
-            self.too_much += 0 if own else sum(word_weight(word.word) for word in words)
+            self.extra_weight += 0 if own else sum(word_weight(word.word) for word in words)
 
-    def _same(self, row: int, column: int) -> None:
-        self.close()
+    def _add_equal(self, row: int, column: int) -> None:
+        self.finish_difference()
         if self._before == (row - 1, column - 1) and self.own[row].glued != self.tokens[column].glued:
-            # The words agree and the space between them does not.
+            # The words are equal, but the space between them differs.
             self._approved += self.own[row - 1 : row + 1]
             self._yours += self.tokens[column - 1 : column + 1]
-            self.close()
+            self.finish_difference()
         self._before = (row, column)
 
-    def close(self) -> None:
-        """The difference collected so far is complete."""
+    def finish_difference(self) -> None:
+        """Finish the difference collected so far."""
         if self._approved or self._yours:
-            self.differences.append(WordDifference(_spelt(self._approved), self._cut_out(self._yours)))
+            self.differences.append(WordDifference(_join_tokens(self._approved), self._cut_out(self._yours)))
         self._approved, self._yours = [], []
 
-    def _value(self, key: str, words: Sequence[WordToken], *, is_certain: bool) -> None:
+    def _add_value(self, key: str, words: Sequence[WordToken], *, is_certain: bool) -> None:
         if words:
             value = self._cut_out(words)
             if not is_certain or self.values.setdefault(key, value) != value:
@@ -183,7 +188,7 @@ def _pattern_tokens(pattern: MatchPattern) -> list[WordToken]:
     return found
 
 
-def _spelt(tokens: Sequence[WordToken]) -> str:
+def _join_tokens(tokens: Sequence[WordToken]) -> str:
     words = [add_braces(placeholder_name(token.key)) if token.key else token.word for token in tokens]
     return "".join(
         word if index == 0 or token.glued else " " + word
@@ -192,7 +197,7 @@ def _spelt(tokens: Sequence[WordToken]) -> str:
 
 
 def index_word_positions(words: Sequence[str]) -> dict[str, int]:
-    """Where each word stands, a bit a place."""
+    """Return the positions of each word, as one bit per position."""
     found: dict[str, int] = defaultdict(int)
     for index, word in enumerate(words):
         found[word] |= 1 << index
@@ -200,7 +205,10 @@ def index_word_positions(words: Sequence[str]) -> dict[str, int]:
 
 
 def build_subsequence_table(words: Sequence[str], size: int, places: Mapping[str, int]) -> list[int]:
-    """The table of the common subsequences (Hyyrö 2004): a row a word, a bit a column, 0 where the length grows."""
+    """Return the bit-parallel table of longest common subsequences (Hyyrö 2004).
+
+    One row per word, one bit per column; a bit is 0 where the length grows.
+    """
     everything = (1 << size) - 1
     row = everything
     table = []
@@ -212,7 +220,7 @@ def build_subsequence_table(words: Sequence[str], size: int, places: Mapping[str
 
 
 def find_common_words(words: Sequence[str], others: Sequence[str]) -> list[tuple[int, int]]:
-    """Equal words in equal order, as many as can be: pairs of places in the two."""
+    """Return a longest common subsequence, as pairs of positions in the two lists."""
     table = build_subsequence_table(words, len(others), index_word_positions(others))
     pairs = []
     row, column = len(table), len(others)

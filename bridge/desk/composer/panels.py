@@ -171,7 +171,7 @@ def _ambiguous_panel(found: MatchResult, text: str, *, user: Any) -> TemplatePan
 def _build_choice(template: Template, entry: IndexEntry, values: dict[str, str]) -> TemplateChoice:
     words = ", ".join(
         pgettext("a variable and its value", "%(title)s: %(value)s")
-        % {"title": entry.template.title_of(key), "value": value}
+        % {"title": entry.template.variable_title(key), "value": value}
         for key, value in values.items()
     )
     return TemplateChoice(template=template, words=words, values=json.dumps(values, ensure_ascii=False))
