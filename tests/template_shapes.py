@@ -18,7 +18,7 @@ LATE = "2030-12-31 18:00"
 
 @dataclass(frozen=True, kw_only=True)
 class Shape:
-    """``wrong``: values that no send may carry, by key, each with the code of what is said of it."""
+    """A kind of template with valid values. ``wrong``: invalid values by key, each with its problem's code."""
 
     components: list[Json]
     values: dict[str, str]

@@ -103,8 +103,8 @@ def everything(client: Client, channel: ApiChannel) -> None:
 def test_each_event_has_one_kind_and_its_fields(client: Client, channel: ApiChannel) -> None:
     everything(client, channel)
 
-    told = events()
-    for body in told:
+    received = events()
+    for body in received:
         kinds = [kind for kind, is_it in GUARDS.items() if is_it(body)]
         assert len(kinds) == 1, body
         assert FIELDS[kinds[0]] <= body.keys()
@@ -112,24 +112,26 @@ def test_each_event_has_one_kind_and_its_fields(client: Client, channel: ApiChan
         assert body.get("ticket", dict.fromkeys(TICKET)).keys() >= TICKET
         assert body.get("comment", dict.fromkeys(COMMENT)).keys() == COMMENT
         assert body.get("trigger", dict.fromkeys(TRIGGER)).keys() == TRIGGER
-    assert {kind for body in told for kind, is_it in GUARDS.items() if is_it(body)} == GUARDS.keys() - {"rating"}
+    assert {kind for body in received for kind, is_it in GUARDS.items() if is_it(body)} == GUARDS.keys() - {"rating"}
 
 
 def test_comments_are_client_messages_replies_and_notes(client: Client, channel: ApiChannel) -> None:
     everything(client, channel)
 
-    told = [body["comment"] for body in events(of="comment")]
+    received = [body["comment"] for body in events(of="comment")]
     operator = boris(channel.default_chat_channel)
     contact = Conversation.objects.get().contact_id
-    assert [(each["from"], each["type"], each["user_id"], each["client_id"], each["is_first"]) for each in told] == [
+    assert [
+        (each["from"], each["type"], each["user_id"], each["client_id"], each["is_first"]) for each in received
+    ] == [
         ("client", "public", None, contact, 1),
         ("user", "public", operator.pk, None, 0),
         ("user", "private", None, None, 0),
         ("client", "public", None, contact, 1),
     ]
-    assert [each["message"] for each in told[:3]] == ["<p>Где заказ?</p>", "<p>Да</p>", "<p>Между нами</p>"]
-    assert [each["files"] for each in told[:2]] == [[LINK], []]
-    assert all(each["published_at"] and each["file"] is None for each in told)
+    assert [each["message"] for each in received[:3]] == ["<p>Где заказ?</p>", "<p>Да</p>", "<p>Между нами</p>"]
+    assert [each["files"] for each in received[:2]] == [[LINK], []]
+    assert all(each["published_at"] and each["file"] is None for each in received)
 
 
 def test_an_event_of_a_note_lists_its_files(client: Client, channel: ApiChannel) -> None:
@@ -252,9 +254,9 @@ def test_timestamps_return_to_the_clock_after_a_burst() -> None:
     chat = Conversation(event_stamp=datetime(2026, 11, 28, 12, 0, 9, tzinfo=UTC))
     rush, later = datetime(2026, 11, 28, 12, 0, 3, 5, tzinfo=UTC), datetime(2026, 11, 28, 12, 1, 0, 7, tzinfo=UTC)
 
-    told = [subscribers.advance_event_stamp(chat, now=now) for now in (rush, rush, later)]
+    received = [subscribers.advance_event_stamp(chat, now=now) for now in (rush, rush, later)]
 
-    assert [stamp.strftime("%M:%S.%f") for stamp in told] == ["00:10.000000", "00:11.000000", "01:00.000000"]
+    assert [stamp.strftime("%M:%S.%f") for stamp in received] == ["00:10.000000", "00:11.000000", "01:00.000000"]
 
 
 # --- encodings -------------------------------------------------------------------------------------------

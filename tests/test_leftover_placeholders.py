@@ -109,7 +109,7 @@ def test_pasted_text_with_a_label_is_recognized_but_not_ready(value: str) -> Non
 # --- channels of input -----------------------------------------------------------------------------------
 
 PASTE = "По заказу {} нам не хватает адреса, Анна."
-Sent = Callable[[str], tuple[int, str]]  # a value -> HTTP status, what was said
+Sent = Callable[[str], tuple[int, str]]  # a value -> HTTP status, what was answer_text
 
 
 @pytest.fixture
@@ -132,7 +132,7 @@ def ways_in(client: Client, chat: Conversation, template: Template) -> dict[str,
     desk = signed_in(client, operator)
     script = {"HX-Request": "true", "Accept": "application/json"}
 
-    def told(answer: Any) -> tuple[int, str]:
+    def outcome_of(answer: Any) -> tuple[int, str]:
         is_json = answer["Content-Type"].startswith("application/json")
         return answer.status_code, str(answer.json()) if is_json else answer.content.decode()
 
@@ -150,19 +150,19 @@ def ways_in(client: Client, chat: Conversation, template: Template) -> dict[str,
 
     by_desk, messages = f"/chats/{chat.pk}/templates/{template.pk}/send/", f"conversations/{chat.pk}/messages"
     return {
-        "desk form": lambda value: told(
+        "desk form": lambda value: outcome_of(
             desk.post(by_desk, {"v.1": value, "v.2": "Анна", "key": value[:20]}, headers=script)
         ),
-        "desk paste": lambda value: told(
+        "desk paste": lambda value: outcome_of(
             desk.post(f"/chats/{chat.pk}/send/", {"text": PASTE.format(value), "key": value[:20]}, headers=script)
         ),
-        "page of templates": lambda value: told(
+        "page of templates": lambda value: outcome_of(
             desk.post(f"/templates/{template.pk}/send/", {"chat": chat.pk, "go": "1", "v.1": value, "v.2": "Анна"})
         ),
-        "api values": lambda value: told(
+        "api values": lambda value: outcome_of(
             api.post(messages, {"template": {"id": template.pk, "parameters": [value, "Анна"]}})
         ),
-        "api paste": lambda value: told(api.post(messages, {"text": PASTE.format(value)})),
+        "api paste": lambda value: outcome_of(api.post(messages, {"text": PASTE.format(value)})),
         "uapi": by_uapi,
         "helpdesk": by_helpdesk,
     }
@@ -177,8 +177,8 @@ def test_no_channel_of_input_sends_a_label(client: Client, chat: Conversation, t
     send = ways_in(client, chat, template)[way]
 
     for value in ("[Номер заказа]", "Номер заказа", "{{1}}", "№ [Имя клиента]"):
-        _status, said = send(value)
-        assert "Номер заказа" in said, (value, said)
+        _status, answer_text = send(value)
+        assert "Номер заказа" in answer_text, (value, answer_text)
     assert not Message.objects.filter(direction="outbound").exists()
 
     send("№ 42 [срочно]")

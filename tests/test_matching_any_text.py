@@ -145,8 +145,8 @@ def test_rendered_texts_match_or_are_truly_ambiguous(
     answer = MatchIndex(IndexEntry(one) for one in found).recognize(text)
     readings = all_readings(found, text)
 
-    told = frozenset((key, fold_text(value)) for key, value in values.items())
-    assert (chosen.name, told) in readings
+    given = frozenset((key, fold_text(value)) for key, value in values.items())
+    assert (chosen.name, given) in readings
     if len(readings) > 1:
         assert answer.outcome is MatchOutcome.AMBIGUOUS
         assert {entry.template.name for entry in answer.candidates} == {name for name, _ in readings}
@@ -172,11 +172,11 @@ def test_any_text_matches_exactly_as_brute_force(
     if len(readings) > 1:
         assert answer.outcome is MatchOutcome.AMBIGUOUS
     elif readings:
-        [(name, told)] = readings
+        [(name, given)] = readings
         assert answer.outcome is MatchOutcome.TEMPLATE
         assert answer.entry is not None
         assert answer.entry.template.name == name
-        assert {(key, fold_text(value)) for key, value in answer.parameters.items()} == told
+        assert {(key, fold_text(value)) for key, value in answer.parameters.items()} == given
     else:
         assert answer.outcome in (MatchOutcome.NONE, MatchOutcome.NEAR_MISS, MatchOutcome.NOT_READY)
 

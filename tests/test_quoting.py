@@ -48,10 +48,10 @@ def sends(desk: Client, chat: Conversation, text: str, **more: Any) -> dict[str,
 
 
 def test_a_reply_quotes_the_chosen_message(desk: Client, asked: Message) -> None:
-    said = sends(desk, asked.conversation, "4 500 рублей", replies_to=asked.pk)
+    response = sends(desk, asked.conversation, "4 500 рублей", replies_to=asked.pk)
 
     answer = Message.objects.get(direction="outbound")
-    assert said["sent"]
+    assert response["sent"]
     assert answer.quoted == asked
     assert Delivery.objects.get(message=answer, kind="message").payload["quoted_id"] == "wamid.1"
     assert f'data-at="m{asked.pk}"' in desk.get(f"/chats/{asked.conversation_id}/").content.decode()
@@ -91,9 +91,9 @@ def test_a_reply_with_an_impossible_quote_is_refused(desk: Client, asked: Messag
     else:
         replies_to = 2**62
 
-    said = sends(desk, chat, "4 500 рублей", replies_to=replies_to)
+    response = sends(desk, chat, "4 500 рублей", replies_to=replies_to)
 
-    assert not said["sent"] and "cannot be quoted" in said["sentence"]
+    assert not response["sent"] and "cannot be quoted" in response["sentence"]
     assert not Message.objects.filter(direction="outbound").exists()
     assert Draft.objects.get().text == "4 500 рублей"
 

@@ -93,16 +93,16 @@ NAMED = [
 ]
 
 
-@pytest.mark.parametrize(("said", "secret"), NAMED)
-def test_an_unknown_secret_is_masked_by_its_name(said: str, secret: str) -> None:
-    clean = redact_text(said)
+@pytest.mark.parametrize(("text", "secret"), NAMED)
+def test_an_unknown_secret_is_masked_by_its_name(text: str, secret: str) -> None:
+    clean = redact_text(text)
 
     assert secret not in clean
     assert MASK in clean
 
 
 @pytest.mark.parametrize(
-    "said",
+    "text",
     [
         "Password: must be longer",
         "The access token is not valid or has run out: make a new one.",
@@ -115,8 +115,8 @@ def test_an_unknown_secret_is_masked_by_its_name(said: str, secret: str) -> None
         "100 % \\u0441 %D1%81 &amp; &laquo;ёлки&raquo;",
     ],
 )
-def test_ordinary_words_of_a_provider_are_kept(said: str) -> None:
-    assert redact_text(said, [SECRETS[0]]) == said
+def test_ordinary_words_of_a_provider_are_kept(text: str) -> None:
+    assert redact_text(text, [SECRETS[0]]) == text
 
 
 def test_a_json_tree_is_redacted_by_name_and_by_value() -> None:

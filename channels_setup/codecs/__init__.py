@@ -1,1 +1,1 @@
-"""Wire shapes shared by several providers and by our own public endpoints. Pure: no models, no network."""
+"""Formats shared by several providers and Okno's own public endpoints. Pure: no models, no network."""

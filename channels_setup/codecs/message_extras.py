@@ -88,9 +88,9 @@ def compose_own_text(text: str, shown: MessageExtras) -> str:
 def describe_ad(shown: MessageExtras) -> str:
     """Describe in one line the ad that a message came from; empty if there is none."""
     ad = _inner(shown, "ad")
-    said = " — ".join(dict.fromkeys(filter(None, (as_text(ad.get(part)) for part in ("headline", "body")))))
-    said = said or as_text(ad.get("url"))
-    return gettext("From the advertisement: %(ad)s") % {"ad": said} if said else ""
+    description = " — ".join(dict.fromkeys(filter(None, (as_text(ad.get(part)) for part in ("headline", "body")))))
+    description = description or as_text(ad.get("url"))
+    return gettext("From the advertisement: %(ad)s") % {"ad": description} if description else ""
 
 
 def _sentences(what: str, shown: MessageExtras) -> Iterator[str]:
@@ -120,10 +120,10 @@ def _sentences(what: str, shown: MessageExtras) -> Iterator[str]:
 def _provider_words(shown: MessageExtras, *, is_known: bool) -> str:
     """Return the provider's own description, if it adds anything to the sentence."""
     code = as_text(shown.get("code"))
-    said = as_text(shown.get("details")) or as_text(shown.get("title"))
-    if not said or code in NO_DETAILS:
+    description = as_text(shown.get("details")) or as_text(shown.get("title"))
+    if not description or code in NO_DETAILS:
         return ""
-    return "" if is_known and not code else f"{said} ({code})" if code else said
+    return "" if is_known and not code else f"{description} ({code})" if code else description
 
 
 # --- orders and forms ------------------------------------------------------------------------------------

@@ -27,7 +27,7 @@ _SCHEME = re.compile(
 _SHAPES = (
     re.compile(rb"(?<![A-Za-z0-9])(EAA[A-Za-z0-9]{16,2000})"),  # Meta's access tokens
     re.compile(rb"(?<![A-Za-z0-9])(eyJ[A-Za-z0-9_\-]{8,2000}\.[A-Za-z0-9_\-]{4,4000}\.?[A-Za-z0-9_\-]{0,2000})"),  # JWT
-    re.compile(rb"(?<![A-Za-z0-9])(okno_[0-9a-f]{40,64})"),  # our own API tokens
+    re.compile(rb"(?<![A-Za-z0-9])(okno_[0-9a-f]{40,64})"),  # Okno's API tokens
     re.compile(rb"://[^\s/:@?#]{0,200}:([^\s/@?#]{1,200})@"),  # user:password@host
 )
 _ORDINARY = frozenset((b"true", b"false", b"null", b"none", b"undefined", b"missing", b"required", b"invalid"))

@@ -126,7 +126,7 @@ def _mark_token(line: str, at: int, opened: list[tuple[str, int, int]], found: l
 
 
 def _close(mark: str, opened: list[tuple[str, int, int]], found: list[MarkupToken]) -> None:
-    """Turn the opening mark of this closing one into a token, and forget unclosed marks between the two."""
+    """Make the opening mark of this closing one a token, and forget unclosed marks between the two."""
     number = next(number for number, (other, _, _) in enumerate(opened) if other == mark)
     found[opened[number][1]] = MarkupToken("open", mark)
     del opened[number:]
