@@ -631,7 +631,7 @@ def test_the_start_page_says_what_is_wrong(browser_of_vera: Client, history: Con
     alerts.settle_alert(Alert.Kind.BREAKER, api_channel_id=history.api_channel_id)
     page = browser_of_vera.get("/").content.decode()
 
-    assert "takes no messages" in warned and "did not let us in" in page
+    assert "takes no messages" in warned and "rejected our key" in page
     assert "1 delivery failed" in page and "1 event could not be read" in page
     assert "127.0.0.0/8" in page
     assert "Celery beat" not in page
@@ -653,9 +653,9 @@ def test_the_start_page_says_one_cause_once_and_why(browser_of_vera: Client) -> 
     down = warned(browser_of_vera)
 
     assert [sentence for sentence in stuck if "Shop" in sentence] == [
-        "A message on “Shop” has failed four times. The provider answered with an error of its own. We will try again."
+        "A message on “Shop” has failed four times. The provider has an internal error. We will try again."
     ]
-    assert [sentence.endswith("error of its own. We will try again.") for sentence in down if "Shop" in sentence] == [
+    assert [sentence.endswith("internal error. We will try again.") for sentence in down if "Shop" in sentence] == [
         True
     ]
 
@@ -668,7 +668,7 @@ def test_an_ended_pause_is_not_warned_of_until_housekeeping_comes_by(browser_of_
     paused = warned(browser_of_vera)
     channel.resume()
 
-    assert "resume it when" not in paused[0] and "resumes by itself" in paused[0]
+    assert "resume it when" not in paused[0] and "resumes automatically" in paused[0]
     assert not any("Shop" in sentence for sentence in warned(browser_of_vera))
 
 

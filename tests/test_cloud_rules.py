@@ -224,7 +224,7 @@ def test_news_of_a_restriction_are_shown_in_words() -> None:
         rows = {str(name): str(value) for name, value in card.rows}
         standard = str(THROUGHPUT["STANDARD"])
 
-    assert "not even answers" in shown
+    assert "not even replies" in shown
     assert rows["Throughput"] == standard == "80 messages a second"
 
 

@@ -71,19 +71,19 @@ def test_the_list_says_why_and_what_sending_again_would_come_to_now(admin_client
 
     shown = html(admin_client, LIST)
 
-    for sentence in ("It would go out now.", "The window has closed since", "It may have been sent already"):
+    for sentence in ("It would be sent now.", "The window has closed since", "The message may have been sent already"):
         assert shown.count(sentence) == 1
-    assert "An admin put it aside" not in listed(shown)
-    assert "An admin put it aside" in listed(html(admin_client, LIST, which="cancelled"))
+    assert "An admin discarded this message" not in listed(shown)
+    assert "An admin discarded this message" in listed(html(admin_client, LIST, which="cancelled"))
 
 
 def test_the_forecast_knows_the_pause_and_the_breaker(admin_client: Client, channel: ApiChannel) -> None:
     dead(channel)
     CircuitBreaker.objects.create(api_channel=channel, is_open=True)
-    assert "does not answer just now" in html(admin_client, LIST)
+    assert "is not responding" in html(admin_client, LIST)
 
     channel.pause()
-    assert "The channel is paused: it would wait" in html(admin_client, LIST)
+    assert "The channel is paused. The message would wait" in html(admin_client, LIST)
 
 
 def test_filters_narrow_by_reason_age_and_channel(admin_client: Client, channel: ApiChannel) -> None:
@@ -194,7 +194,7 @@ def test_a_long_one_shows_how_far_it_is_and_goes_on_by_itself(
 def test_one_delivery_has_its_forecast_its_lives_and_both_buttons(admin_client: Client, channel: ApiChannel) -> None:
     letter = dead(channel)
     page, do = f"/admin/bridge/delivery/{letter.pk}/change/", f"/admin/bridge/delivery/{letter.pk}/do/"
-    assert "It would go out now." in html(admin_client, page)
+    assert "It would be sent now." in html(admin_client, page)
     assert admin_client.get(f"{LIST}{letter.pk}/change/")["Location"] == page
 
     admin_client.post(f"{do}send-again/")

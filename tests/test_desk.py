@@ -420,7 +420,7 @@ def test_a_refused_answer_says_why_and_keeps_the_text(desk: Client, chat: Conver
 def test_an_empty_answer_is_refused_with_a_sentence(desk: Client, chat: Conversation) -> None:
     response = desk.post(f"/chats/{chat.pk}/send/", {"text": "  "})
 
-    assert response.status_code == 422 and "There is nothing to send" in response.content.decode()
+    assert response.status_code == 422 and "The text is empty" in response.content.decode()
 
 
 def test_a_draft_is_kept_for_each_operator_apart(desk: Client, chat: Conversation) -> None:
@@ -500,7 +500,7 @@ def test_a_failed_message_offers_to_be_sent_again_and_is(desk: Client, chat: Con
     html = desk.get(f"/chats/{chat.pk}/").content.decode()
     response = desk.post(f"/chats/{chat.pk}/messages/{message.pk}/resend/", headers=SCRIPT)
 
-    assert "We tried many times without success" in html and "Send again" in html
+    assert "All attempts failed" in html and "Send again" in html
     assert response.status_code == 204
     message.refresh_from_db()
     assert message.status == Message.Status.PENDING and Delivery.objects.get().state == Delivery.State.PENDING

@@ -226,14 +226,14 @@ BLOCKED = {
     ("status", "answer", "level", "words"),
     [
         (200, health(**NUMBER), "ok", "+44 7700 900802"),
-        (200, health(), "ok", "knows the account"),
-        (200, {"health_status": {"can_send_message": "AVAILABLE", "entities": []}}, "ok", "knows the account"),
+        (200, health(), "ok", "confirms the account"),
+        (200, {"health_status": {"can_send_message": "AVAILABLE", "entities": []}}, "ok", "confirms the account"),
         (200, health(health_status=BLOCKED), "error", "No payment method. Add one."),
         (200, health(health_status={"can_send_message": "LIMITED"}), "warning", "limited"),
         (200, health(id="109000000000999"), "error", "109000000000999"),
         (401, {"meta": {"success": False, "http_code": 401}}, "error", "access token is not valid"),
-        (404, {"meta": {"success": False}}, "warning", "does not show how the number stands"),
-        (200, {"health_status": "?", "id": [1]}, "ok", "knows the account"),
+        (404, {"meta": {"success": False}}, "warning", "does not report the number's status"),
+        (200, {"health_status": "?", "id": [1]}, "ok", "confirms the account"),
     ],
 )
 def test_a_sound_account_is_found_by_the_key(

@@ -98,7 +98,7 @@ def test_a_dry_run_changes_nothing_and_all_leaves_the_unknown_alone(dead: Delive
     said = StringIO()
     with translation.override("en"):
         call_command("dead", "retry", "--all", "--dry-run", stdout=said)
-    assert "It would go out now." in said.getvalue()
+    assert "It would be sent now." in said.getvalue()
     assert Delivery.objects.get().state == "dead"
 
     Delivery.objects.update(state="unknown")

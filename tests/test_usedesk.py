@@ -427,7 +427,7 @@ def test_a_near_miss_is_told_with_the_approved_text(shop: Shop, simulator: Usede
     shop.settle()
 
     [note] = simulator.notes()
-    assert "almost one" in note and "готово" in note
+    assert "does not quite match" in note and "готово" in note
     assert "готов к выдаче" in note and "Совсем другое" not in note
 
 

@@ -10,17 +10,17 @@ from channels_setup.providers.base import FailureEffects, OutcomeClass, Reason, 
 
 DELIVERY_REASONS: Mapping[str, Reason] = {
     "rate_limited": Reason(
-        outcome_class=OutcomeClass.RETRYABLE, sentence=_("The provider asks us to slow down. We will try again.")
+        outcome_class=OutcomeClass.RETRYABLE, sentence=_("The provider limits our rate of messages. We will try again.")
     ),
     "destination_error": Reason(
         outcome_class=OutcomeClass.RETRYABLE,
-        sentence=_("The provider answered with an error of its own. We will try again."),
+        sentence=_("The provider has an internal error. We will try again."),
         admin_action=SuggestedAction.CHANNEL,
     ),
     "name_not_found": Reason(
         outcome_class=OutcomeClass.RETRYABLE,
-        sentence=_("The provider's address cannot be found. We will try again; an admin should look at it."),
-        admin_sentence=_("The provider's address cannot be found. Check the Redirect URL."),
+        sentence=_("The provider's address was not found. We will try again. An admin should check the address."),
+        admin_sentence=_("The provider's address was not found. Check the Redirect URL."),
         admin_action=SuggestedAction.CHANNEL,
     ),
     "cannot_connect": Reason(
@@ -30,48 +30,48 @@ DELIVERY_REASONS: Mapping[str, Reason] = {
     ),
     "tls": Reason(
         outcome_class=OutcomeClass.RETRYABLE,
-        sentence=_("The provider's certificate is not valid. We do not send past that; the provider must mend it."),
+        sentence=_("The provider's TLS certificate is not valid, so nothing is sent. The provider must fix it."),
         admin_action=SuggestedAction.CHANNEL,
     ),
     "forbidden": Reason(
         outcome_class=OutcomeClass.RETRYABLE,
-        sentence=_("The Redirect URL leads to a place that we may not call. An admin must check it."),
-        admin_sentence=_("The Redirect URL leads to a private or forbidden address: correct it, or allow the network."),
+        sentence=_("The Redirect URL is not allowed. An admin must check it."),
+        admin_sentence=_("The Redirect URL leads to a private or forbidden address. Correct it, or allow the network."),
         admin_action=SuggestedAction.CHANNEL,
     ),
     "redirected": Reason(
         outcome_class=OutcomeClass.PERMANENT,
-        sentence=_("The provider's address has moved, so the message was not taken. An admin must check the address."),
-        admin_sentence=_(
-            "The Redirect URL answers with a redirect, and redirects are not followed. Check the address."
+        sentence=_(
+            "The provider's address has changed, so the message was not accepted. An admin must check the address."
         ),
+        admin_sentence=_("The Redirect URL answers with a redirect. Redirects are not followed: check the address."),
         action=SuggestedAction.RESEND,
         admin_action=SuggestedAction.CHANNEL,
     ),
     "unauthorized": Reason(
         outcome_class=OutcomeClass.PAUSE,
-        sentence=_("The provider did not let us in. The key may have changed: an admin must check it."),
+        sentence=_("The provider rejected our key. It may have changed: an admin must check it."),
         admin_sentence=_(
-            "The provider did not let us in. Compare the secret key with the provider's, then resume the channel."
+            "The provider rejected our key. Compare the secret key with the provider's, then resume the channel."
         ),
         admin_action=SuggestedAction.RESUME,
         effects=FailureEffects(credentials_rejected=True),
     ),
     "gone": Reason(
         outcome_class=OutcomeClass.PAUSE,
-        sentence=_("The provider no longer uses the address that we have. An admin must ask for the new one."),
+        sentence=_("The provider no longer uses this address. An admin must ask for the new one."),
         admin_sentence=_("The provider says that this address is no longer used. Ask for the new Redirect URL."),
         admin_action=SuggestedAction.RESUME,
     ),
     "failing_for_days": Reason(
         outcome_class=OutcomeClass.PAUSE,
-        sentence=_("its destination has failed for five days."),
+        sentence=_("Its destination has failed for five days."),
         admin_action=SuggestedAction.RESUME,
     ),
     "rejected": Reason(
         outcome_class=OutcomeClass.PERMANENT,
-        sentence=_("The provider refused the message."),
-        admin_sentence=_("The provider refused the message; its answer stands with the attempt."),
+        sentence=_("The provider rejected the message."),
+        admin_sentence=_("The provider rejected the message. See its response with the attempt."),
         action=SuggestedAction.RESEND,
         admin_action=SuggestedAction.RESEND,
     ),
@@ -83,7 +83,7 @@ DELIVERY_REASONS: Mapping[str, Reason] = {
     ),
     "retries_exhausted": Reason(
         outcome_class=OutcomeClass.PERMANENT,
-        sentence=_("We tried many times without success and gave up. You can send it again."),
+        sentence=_("All attempts failed, so we stopped trying. You can resend the message."),
         action=SuggestedAction.RESEND,
         admin_action=SuggestedAction.RESEND,
     ),
@@ -95,14 +95,14 @@ DELIVERY_REASONS: Mapping[str, Reason] = {
     ),
     "no_redirect_url": Reason(
         outcome_class=OutcomeClass.PERMANENT,
-        sentence=_("The API channel has no Redirect URL, so there is nowhere to send to."),
+        sentence=_("The API channel has no Redirect URL, so the message cannot be sent."),
         action=SuggestedAction.RESEND,
         admin_action=SuggestedAction.CHANNEL,
     ),
     "internal_error": Reason(
         outcome_class=OutcomeClass.RETRYABLE,
-        sentence=_("Something went wrong on our side. We will try again; an admin can see what it was."),
-        admin_sentence=_("Something went wrong on our side; what it was stands with the attempt. We will try again."),
+        sentence=_("An internal error occurred. We will try again. An admin can see the details."),
+        admin_sentence=_("An internal error occurred. We will try again. See the details with the attempt."),
     ),
     "file_gone": Reason(
         outcome_class=OutcomeClass.PERMANENT,
@@ -111,59 +111,61 @@ DELIVERY_REASONS: Mapping[str, Reason] = {
     ),
     "file_too_large": Reason(
         outcome_class=OutcomeClass.PERMANENT,
-        sentence=_("The file is larger than we take. Ask the client for a smaller one."),
+        sentence=_("The file is too large. Ask the client for a smaller one."),
         action=SuggestedAction.RESEND,
     ),
     "file_corrupted": Reason(
         outcome_class=OutcomeClass.RETRYABLE,
-        sentence=_("The file came damaged: it is not what the provider announced."),
+        sentence=_("The file is corrupted: it does not match the provider's checksum."),
     ),
     "file_host_not_allowed": Reason(
         outcome_class=OutcomeClass.RETRYABLE,
-        sentence=_("The file lies in a place that is not the provider's, so we did not fetch it."),
+        sentence=_("The file is not on the provider's server, so it was not downloaded."),
     ),
     "no_disk_space": Reason(
         outcome_class=OutcomeClass.RETRYABLE,
-        sentence=_("The portal's disk is almost full, so the file was not fetched. An admin has to make room."),
+        sentence=_("The portal's disk is almost full, so the file was not downloaded. An admin must free up space."),
     ),
     "discarded": Reason(
         outcome_class=OutcomeClass.SETTLED,
-        sentence=_("An admin put it aside. It will not be sent."),
+        sentence=_("An admin discarded this message. It will not be sent."),
         action=SuggestedAction.RESEND,
     ),
     "left_as_is": Reason(
         outcome_class=OutcomeClass.SETTLED,
-        sentence=_("It may have been sent, and was left as it is. It will not be sent again by itself."),
+        sentence=_("The message may have been sent. It was left as it is and will not be resent automatically."),
         action=SuggestedAction.RESEND,
     ),
     "would_be_sent": Reason(
-        outcome_class=OutcomeClass.FORECAST, sentence=_("It would go out now."), action=SuggestedAction.RESEND
+        outcome_class=OutcomeClass.FORECAST, sentence=_("It would be sent now."), action=SuggestedAction.RESEND
     ),
     "window_closed_since": Reason(
         outcome_class=OutcomeClass.FORECAST,
-        sentence=_("The window has closed since: it would come back. Choose a template instead."),
+        sentence=_("The window has closed since then, so it would be rejected. Choose a template instead."),
         action=SuggestedAction.TEMPLATE,
     ),
     "possible_duplicate": Reason(
         outcome_class=OutcomeClass.FORECAST,
-        sentence=_("It may have been sent already: the client might get it twice. Send it only if you are sure."),
+        sentence=_(
+            "The message may have been sent already, so the client might get it twice. Send it only if you are sure."
+        ),
         action=SuggestedAction.DECIDE,
     ),
     "channel_paused": Reason(
         outcome_class=OutcomeClass.FORECAST,
-        sentence=_("The channel is paused: it would wait until the channel is resumed."),
+        sentence=_("The channel is paused. The message would wait until the channel is resumed."),
         action=SuggestedAction.RESEND,
         admin_action=SuggestedAction.RESUME,
     ),
     "breaker_open": Reason(
         outcome_class=OutcomeClass.FORECAST,
-        sentence=_("The destination does not answer just now: it would wait in line until it does."),
+        sentence=_("The destination is not responding. The message would wait in the queue until it does."),
         action=SuggestedAction.RESEND,
         admin_action=SuggestedAction.CHANNEL,
     ),
     "destination_paused": Reason(
         outcome_class=OutcomeClass.FORECAST,
-        sentence=_("The destination asked for a pause: it would wait in line until the pause is over."),
+        sentence=_("The destination asked for a pause. The message would wait in the queue until the pause is over."),
         action=SuggestedAction.RESEND,
     ),
 }

@@ -11,33 +11,32 @@ from channels_setup.providers.base import OutcomeClass, Reason
 HELPDESK_REASONS: Mapping[str, Reason] = {
     "helpdesk_unreachable": Reason(
         outcome_class=OutcomeClass.RETRYABLE,
-        sentence=_("The helpdesk cannot be reached or does not answer sensibly. We will try again."),
+        sentence=_("The helpdesk is unreachable, or its response is not valid. We will try again."),
     ),
     "helpdesk_possible_duplicate": Reason(
         outcome_class=OutcomeClass.SETTLED,
-        sentence=_(
-            "The answer to an earlier attempt was lost, and there was no way to see whether it arrived: "
-            "it may stand in the helpdesk twice."
-        ),
+        sentence=_("The response to an earlier attempt was lost, so the message may be in the helpdesk twice."),
     ),
     "helpdesk_refused": Reason(
         outcome_class=OutcomeClass.RETRYABLE,
-        sentence=_("The helpdesk did not take it; what it said stands with the attempt. We will try a few more times."),
+        sentence=_(
+            "The helpdesk rejected the message. See its response with the attempt. We will try a few more times."
+        ),
     ),
     "helpdesk_unauthorized": Reason(
         outcome_class=OutcomeClass.RETRYABLE,
-        sentence=_("The helpdesk does not accept the secret key. Everything waits until an admin has mended it."),
+        sentence=_("The helpdesk does not accept the secret key. Messages wait until an admin corrects it."),
     ),
     "helpdesk_wrong_address": Reason(
         outcome_class=OutcomeClass.RETRYABLE,
-        sentence=_("The helpdesk's API address is wrong. Everything waits until an admin has mended it."),
+        sentence=_("The helpdesk's API address is wrong. Messages wait until an admin corrects it."),
     ),
     "helpdesk_wrong_channel": Reason(
         outcome_class=OutcomeClass.RETRYABLE,
-        sentence=_("The helpdesk has no such chat channel. Everything waits until an admin has mended it."),
+        sentence=_("The helpdesk has no such chat channel. Messages wait until an admin corrects the settings."),
     ),
     "request_unknown": Reason(
         outcome_class=OutcomeClass.RETRYABLE,
-        sentence=_("The helpdesk has not told us the request's number yet. We will try again."),
+        sentence=_("The helpdesk has not sent the request's number yet. We will try again."),
     ),
 }

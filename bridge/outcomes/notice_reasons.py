@@ -50,7 +50,7 @@ NOTICE_REASONS: Mapping[str, Reason] = {
     ),
     "contact_device_changed": Reason(
         outcome_class=OutcomeClass.NOTICE,
-        sentence=_("The client has registered WhatsApp anew, perhaps on another phone."),
+        sentence=_("The client has registered WhatsApp again, perhaps on another phone."),
     ),
     "marketing_stopped": Reason(
         outcome_class=OutcomeClass.NOTICE, sentence=_("The client wants no more marketing messages from the business.")
@@ -76,8 +76,8 @@ NOTICE_REASONS: Mapping[str, Reason] = {
     "not_delivered": Reason(outcome_class=OutcomeClass.NOTICE, sentence=_("A message was not delivered. %(why)s")),
     "api_reply_refused": Reason(
         outcome_class=OutcomeClass.NOTICE,
-        sentence=_("A program's message was not sent to the client: “%(text)s”. %(why)s"),
-        without_values=_("A program's message was not sent to the client."),
+        sentence=_("A message from the API was not sent to the client: “%(text)s”. %(why)s"),
+        without_values=_("A message from the API was not sent to the client."),
     ),
     "note": Reason(outcome_class=OutcomeClass.NOTICE, sentence=_("A note for operators. %(text)s")),
     "unrouted_unknown": Reason(

@@ -11,27 +11,24 @@ from channels_setup.providers.base import OutcomeClass, Reason, SuggestedAction
 REPLY_REASONS: Mapping[str, Reason] = {
     "window_closed": Reason(
         outcome_class=OutcomeClass.REFUSAL,
-        sentence=_("The 24-hour window is closed: only an approved template may go out now."),
+        sentence=_("The 24-hour window is closed. Only an approved template can be sent now."),
         action=SuggestedAction.TEMPLATE,
     ),
     "window_closed_before_sending": Reason(
         outcome_class=OutcomeClass.PERMANENT,
-        sentence=_(
-            "The 24-hour window closed before the message could be sent. "
-            "It did not go out; its text is kept as a draft."
-        ),
+        sentence=_("The 24-hour window closed before the message could be sent. The text is saved as a draft."),
         action=SuggestedAction.TEMPLATE,
     ),
     "contact_never_wrote": Reason(
         outcome_class=OutcomeClass.REFUSAL,
-        sentence=_("The client has not written yet: only an approved template may go out."),
+        sentence=_("The client has not written yet. Only an approved template can be sent."),
         action=SuggestedAction.TEMPLATE,
     ),
     "nothing_to_quote": Reason(
         outcome_class=OutcomeClass.REFUSAL,
         sentence=_("The message that this one replies to cannot be quoted here. Send the reply without the quote."),
     ),
-    "empty": Reason(outcome_class=OutcomeClass.REFUSAL, sentence=_("There is nothing to send: the text is empty.")),
+    "empty": Reason(outcome_class=OutcomeClass.REFUSAL, sentence=_("The text is empty.")),
     "contact_moved": Reason(
         outcome_class=OutcomeClass.REFUSAL,
         sentence=_("Not sent: the client now writes as %(after)s. Continue in their other chat (No. %(chat)s)."),
@@ -42,42 +39,42 @@ REPLY_REASONS: Mapping[str, Reason] = {
     "contact_moved_before_sending": Reason(
         outcome_class=OutcomeClass.PERMANENT,
         sentence=_(
-            "The client moved to another number or account before the message could be sent. It did not go out; "
-            "its text is kept as a draft. Continue in the client's other chat."
+            "The client moved to another number or account before the message could be sent. The text is saved "
+            "as a draft. Continue in the client's other chat."
         ),
         action=SuggestedAction.EDIT,
     ),
     "person_erased": Reason(
         outcome_class=OutcomeClass.SETTLED,
-        sentence=_("All that was known of this person has been erased: nothing goes out to them."),
+        sentence=_("This person's data has been erased. Nothing is sent to them."),
     ),
     "too_long": Reason(
         outcome_class=OutcomeClass.REFUSAL,
-        sentence=_("The text is longer than WhatsApp takes (4,096 characters). Please shorten it."),
+        sentence=_("The text is longer than WhatsApp allows (4,096 characters). Shorten it."),
     ),
     "files_not_supported": Reason(
         outcome_class=OutcomeClass.REFUSAL,
-        sentence=_("This route carries no files. Put a link to the file in the text."),
+        sentence=_("This channel cannot send files. Put a link to the file in the text."),
     ),
     "template_ambiguous": Reason(
         outcome_class=OutcomeClass.REFUSAL,
-        sentence=_("Only a template may go out now, and the text fits more than one. %(why)s"),
+        sentence=_("Only a template can be sent now, and the text matches more than one. %(why)s"),
         action=SuggestedAction.TEMPLATE,
     ),
     "template_near_miss": Reason(
         outcome_class=OutcomeClass.REFUSAL,
-        sentence=_("Only a template may go out now, and the text is almost one, but not quite. %(why)s"),
+        sentence=_("Only a template can be sent now, and the text does not quite match one. %(why)s"),
         action=SuggestedAction.TEMPLATE,
     ),
     "template_not_ready": Reason(
         outcome_class=OutcomeClass.REFUSAL,
-        sentence=_("Only a template may go out now, and this one is not ready. %(why)s"),
+        sentence=_("Only a template can be sent now, and this one is not ready. %(why)s"),
         action=SuggestedAction.TEMPLATE,
     ),
     "template_not_sendable": Reason(
         outcome_class=OutcomeClass.PERMANENT,
-        sentence=_("The template “%(name)s” may not be sent now: it is no longer approved."),
-        without_values=_("The template may not be sent now: it is no longer approved."),
+        sentence=_("The template “%(name)s” cannot be sent: it is no longer approved."),
+        without_values=_("The template cannot be sent: it is no longer approved."),
         action=SuggestedAction.TEMPLATE,
     ),
     "template_not_fillable": Reason(
@@ -93,25 +90,28 @@ REPLY_REASONS: Mapping[str, Reason] = {
     ),
     "template_values": Reason(
         outcome_class=OutcomeClass.REFUSAL,
-        sentence=_("The template's values need another look. %(why)s"),
+        sentence=_("Check the template's values. %(why)s"),
         action=SuggestedAction.TEMPLATE,
     ),
     "templates_not_supported": Reason(
-        outcome_class=OutcomeClass.REFUSAL, sentence=_("This provider sends no templates.")
+        outcome_class=OutcomeClass.REFUSAL, sentence=_("This provider cannot send templates.")
     ),
     "hold_not_needed": Reason(
         outcome_class=OutcomeClass.REFUSAL,
-        sentence=_("The window is open: the text can go out at once, there is no need to hold it."),
+        sentence=_("The window is open, so the text can be sent at once."),
     ),
     "held_reply_dropped": Reason(
         outcome_class=OutcomeClass.NOTICE,
-        sentence=_("A held reply was dropped: the client has not written. Its text is kept as a draft."),
+        sentence=_("A held reply was canceled because the client has not written. The text is saved as a draft."),
         action=SuggestedAction.TEMPLATE,
     ),
     "held_reply_dropped_text": Reason(
         outcome_class=OutcomeClass.NOTICE,
-        sentence=_("A held reply was dropped: the client has not written. It said “%(text)s”; you are at another."),
-        without_values=_("A held reply was dropped: the client has not written."),
+        sentence=_(
+            "A held reply was canceled because the client has not written: “%(text)s”. Your draft contains "
+            "another text."
+        ),
+        without_values=_("A held reply was canceled because the client has not written."),
         action=SuggestedAction.TEMPLATE,
     ),
 }

@@ -113,7 +113,7 @@ class Messenger(Provider):
 
     def parse(self, request: RawRequest, account: Account) -> list[Fact]:
         """Return the facts of a stored request, in their order. Raises BadBody if none can be read."""
-        raise BadBody(_("This provider sends no events of its own."))
+        raise BadBody(_("This provider sends no webhooks."))
 
     # --- messages ---
 

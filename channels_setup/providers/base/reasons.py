@@ -29,17 +29,17 @@ class LabeledEnum(StrEnum):
 class OutcomeClass(LabeledEnum):
     """What happens next without anybody's action."""
 
-    REFUSAL = "refusal", _("refused at once: the words stay with whoever wrote them")
-    RETRYABLE = "retryable", _("tried again by the timetable")
-    CONTACT = "contact", _("this contact alone waits, then it is tried again")
-    NUMBER = "number", _("everything on the number waits, then it goes on by itself")
-    PAUSE = "pause", _("the channel is paused with everything kept, until an admin resumes it")
-    TEMPLATE = "template", _("not tried again, and the template waits until the provider lets it go on")
-    PERMANENT = "permanent", _("not tried again by itself")
-    UNKNOWN = "unknown", _("may have been sent: repeated or asked about, as the channel says")
-    SETTLED = "settled", _("somebody decided: nothing more happens")
-    FORECAST = "forecast", _("what sending again would come to now")
-    NOTICE = "notice", _("a word of the portal to the operator")
+    REFUSAL = "refusal", _("rejected at once; the author keeps the text")
+    RETRYABLE = "retryable", _("retried on a schedule")
+    CONTACT = "contact", _("only this contact waits, then it is retried")
+    NUMBER = "number", _("everything on the number waits, then sending resumes automatically")
+    PAUSE = "pause", _("the channel is paused until an admin resumes it; nothing is lost")
+    TEMPLATE = "template", _("not retried; the template is unusable until the provider allows it again")
+    PERMANENT = "permanent", _("not retried automatically")
+    UNKNOWN = "unknown", _("may have been sent; retried or left to a person, by the channel's setting")
+    SETTLED = "settled", _("decided by a person; nothing more happens")
+    FORECAST = "forecast", _("forecast of a resend")
+    NOTICE = "notice", _("notice to the operator")
 
 
 class SuggestedAction(LabeledEnum):

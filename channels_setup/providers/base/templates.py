@@ -58,5 +58,5 @@ def read_template_list(body: bytes) -> TemplatePage:
     cursors = paging.get("cursors")
     after = as_text(cursors.get("after")) if isinstance(cursors, dict) else ""
     if not after:
-        raise BadBody(_("The provider's list of templates goes on, but does not say where."))
+        raise BadBody(_("The provider's list of templates has another page, but no cursor for it."))
     return TemplatePage(rows=tuple(rows), after=after)

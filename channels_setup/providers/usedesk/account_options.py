@@ -36,14 +36,14 @@ SETTINGS: tuple[AccountSetting, ...] = (
         name="app_id",
         label=_("app ID of the API channel"),
         required=True,
-        help=_("Shown beside the secret key; Usedesk signs its events with it."),
+        help=_("Shown next to the secret key. Usedesk's events contain it."),
     ),
     AccountSetting(
         name="calls_per_second",
-        label=_("Calls a second"),
+        label=_("Calls per second"),
         kind=DECIMAL,
         default=CALLS_PER_SECOND,
-        help=_("Usedesk documents no limit; five are safe."),
+        help=_("Usedesk documents no limit; 5 is safe."),
     ),
     AccountSetting(
         name="language",
@@ -64,24 +64,29 @@ SETTINGS: tuple[AccountSetting, ...] = (
         label=_("Send the client links to operators' files"),
         kind=SWITCH,
         default=False,
-        help=_("WhatsApp gets no files from Usedesk. Off: the operator is told so. On: the link goes out as text."),
+        help=_(
+            "Files from Usedesk cannot be sent to WhatsApp. Off: the operator gets a notice. On: the link is "
+            "sent as text."
+        ),
     ),
     AccountSetting(
         name="relay_rules",
         label=_("Relay messages of rules and bots"),
         kind=SWITCH,
         default=False,
-        help=_("Usedesk's own automatic answers. They need the box “Ticket change”."),
+        help=_("Usedesk's automatic replies. They need the checkbox “Ticket change”."),
     ),
 )
 
 EVENT_CHECKBOXES: tuple[EventCheckbox, ...] = (
-    EventCheckbox(track="message", label=_("All chat messages"), purpose=_("operators' answers come by it")),
+    EventCheckbox(track="message", label=_("All chat messages"), purpose=_("carries operators' replies")),
     EventCheckbox(track="new_chat", label=_("New chat"), purpose=_("shows that a first message arrived")),
     EventCheckbox(track="resumed", label=_("Chat resumed"), purpose=_("shows that a chat was opened again")),
-    EventCheckbox(track="change", label=_("Ticket change"), purpose=_("status and assignee follow it here")),
+    EventCheckbox(track="change", label=_("Ticket change"), purpose=_("keeps status and assignee in sync")),
     EventCheckbox(
-        track="comment", label=_("New comment"), purpose=_("answers written in Tickets; tells equal answers apart")
+        track="comment",
+        label=_("New comment"),
+        purpose=_("carries replies written in Tickets; distinguishes identical replies"),
     ),
     EventCheckbox(track="new_ticket", label=_("New ticket"), purpose=_("not needed"), needed=False),
     EventCheckbox(track="rating", label=_("Rating"), purpose=_("not needed"), needed=False),

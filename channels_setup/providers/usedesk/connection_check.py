@@ -21,12 +21,12 @@ SKEW_NOTICED, SKEW_WRONG = 30, 300  # seconds between their clock and ours
 def read_findings(response: ApiResponse, account: HelpdeskAccount) -> list[HelpdeskFinding]:
     found = [_compare_clocks(response)]
     if response.status in (301, 302, 303, 307, 308, 404, 405):
-        sentence = _("The API address answers %(status)d: it is not the address of Usedesk's API.")
+        sentence = _("The API address responds with HTTP %(status)d. It is not the address of Usedesk's API.")
         return [*found, HelpdeskFinding(level="error", sentence=str(sentence) % {"status": response.status})]
     try:
         listed = json.loads(response.body)
     except (ValueError, RecursionError):
-        sentence = _("What answers at the API address is not Usedesk's API (HTTP %(status)d).")
+        sentence = _("The API address does not belong to Usedesk's API (HTTP %(status)d).")
         return [*found, HelpdeskFinding(level="error", sentence=str(sentence) % {"status": response.status})]
     if isinstance(listed, dict):
         listed = listed.get("channels", listed)
@@ -43,7 +43,7 @@ def _compare_clocks(response: ApiResponse) -> HelpdeskFinding:
         theirs = None
     if theirs is None:
         return HelpdeskFinding(
-            level="warning", sentence=_("Usedesk's server does not tell its time: clocks cannot be compared.")
+            level="warning", sentence=_("Usedesk's server sends no date, so the clocks cannot be compared.")
         )
     apart = abs((timezone.now() - (theirs if theirs.tzinfo else theirs.replace(tzinfo=UTC))).total_seconds())
     if apart < SKEW_NOTICED:

@@ -59,7 +59,7 @@ SETTINGS: tuple[AccountSetting, ...] = (
     AccountSetting(
         name="verify_token",
         label=_("Verify token"),
-        help=_("For Meta's webhook form, beside the callback URL. Left empty, we make one."),
+        help=_("For Meta's webhook form, together with the callback URL. Leave empty to generate one."),
         kind=SECRET,
         generated=True,
     ),
@@ -93,13 +93,15 @@ SETTINGS: tuple[AccountSetting, ...] = (
     ),
     AccountSetting(
         name="messages_per_second",
-        label=_("Messages a second"),
-        help=_("What the number may send: 80; 20 where it is on a phone as well; 1000 once the provider raised it."),
+        label=_("Messages per second"),
+        help=_(
+            "The number's limit: 80; 20 if it is also used in the phone app; 1000 after the provider has raised it."
+        ),
         default="80",
     ),
     AccountSetting(
         name="files_go",
-        label=_("Files to clients go"),
+        label=_("Send files to clients"),
         help=_(
             "By upload: we give WhatsApp the file itself. By link: WhatsApp fetches it from this portal, whose "
             "address must then be open to the internet."
@@ -110,8 +112,8 @@ SETTINGS: tuple[AccountSetting, ...] = (
     ),
     AccountSetting(
         name="media_hosts",
-        label=_("Where files may lie"),
-        help=_("Host names, by commas, or whole origins (https://…). The access token is sent to no other."),
+        label=_("Allowed file hosts"),
+        help=_("Host names or origins (https://…), separated by commas. The access token is sent to no other host."),
         default=DEFAULT_MEDIA_HOSTS,
     ),
 )

@@ -52,7 +52,7 @@ def read_health(body: Mapping[str, Any], *, number_id: str, account_id: str) -> 
     if body.get("display_phone_number"):
         yield from read_number_findings(body)
     else:
-        yield CheckResult(level="ok", sentence=_("The provider knows the account."), facts={"health": word or "?"})
+        yield CheckResult(level="ok", sentence=_("The provider confirms the account."), facts={"health": word or "?"})
     their_number, their_account = as_text(body.get("id")) or ids.get("PHONE_NUMBER", ""), ids.get("WABA", "")
     if their_number and number_id and their_number != number_id:
         sentence = _("The key belongs to the number with phone number ID %(id)s: correct it in the settings.")
@@ -114,7 +114,7 @@ def next_offset(body: Mapping[str, Any]) -> str:
         return ""
     begin = as_text(body.get("offset") or 0)
     if not (begin.isascii() and begin.isdigit() and len(begin) < 10):
-        raise BadBody(_("The provider's list of templates goes on, but does not say where."))
+        raise BadBody(_("The provider's list of templates has another page, but no cursor for it."))
     end = int(begin) + count
     return str(end) if end < total else ""
 

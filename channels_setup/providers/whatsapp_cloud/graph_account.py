@@ -39,16 +39,16 @@ STATUS: Mapping[str, str | Promise] = {"CONNECTED": _("connected"), "ONLINE": _(
 # The provider's words of what has befallen the account, as an admin reads them. Others are shown as they are.
 EVENT_LABELS: Mapping[str, str | Promise] = {
     "ACCOUNT_DELETED": _("The account was deleted."),
-    "ACCOUNT_OFFBOARDED": _("The account was taken off the Cloud API."),
+    "ACCOUNT_OFFBOARDED": _("The account was removed from the Cloud API."),
     "ACCOUNT_RECONNECTED": _("The account is connected again."),
     "ACCOUNT_RESTRICTION": _("WhatsApp has restricted the account."),
     "ACCOUNT_VIOLATION": _("WhatsApp says that the account has broken its rules."),
-    "DISABLE": _("The account is switched off."),
-    "SCHEDULE_FOR_DISABLE": _("The account will be switched off."),
-    "REINSTATE": _("The account may be used again."),
-    "RESTRICTED_BIZ_INITIATED_MESSAGING": _("No templates may be sent; answers within the window may."),
-    "RESTRICTED_CUSTOMER_INITIATED_MESSAGING": _("Nothing may be sent, not even answers within the window."),
-    "RESTRICTED_ADD_PHONE_NUMBER_ACTION": _("No number may be added."),
+    "DISABLE": _("The account is disabled."),
+    "SCHEDULE_FOR_DISABLE": _("The account will be disabled."),
+    "REINSTATE": _("The account is enabled again."),
+    "RESTRICTED_BIZ_INITIATED_MESSAGING": _("Templates cannot be sent; replies within the window can."),
+    "RESTRICTED_CUSTOMER_INITIATED_MESSAGING": _("Nothing can be sent, not even replies within the window."),
+    "RESTRICTED_ADD_PHONE_NUMBER_ACTION": _("Phone numbers cannot be added."),
     "PARTNER_REMOVED": _("A partner has lost its access to the account."),
     "FLAGGED": _("The number's quality is low: it may be limited soon."),
     "UNFLAGGED": _("The number's quality is no longer low."),
@@ -102,7 +102,7 @@ def read_findings(
     }
     for name, answer in answers.items():
         if answer is None:
-            yield CheckResult(level="error", sentence=_("The provider cannot be reached, or did not answer in time."))
+            yield CheckResult(level="error", sentence=_("The provider is unreachable, or did not respond in time."))
             return
         status, raw = answer
         try:
@@ -125,11 +125,11 @@ def _refused(name: str, status: int, body: Mapping[str, Any]) -> Iterator[CheckR
     code, words = as_text(error.get("code")), one_line(error.get("message"), 300)
     reason = graph_errors.find_reason_code(code) if code else ""
     if reason == "wa_token" or status == 401:
-        sentence = _("The access token is not valid or has run out: make a new one and enter it. (%(words)s)")
+        sentence = _("The access token is not valid or has expired. Create a new one and enter it. (%(words)s)")
     elif reason == "wa_permission" or status == 403:
-        sentence = _("The access token may not see this account: it needs both WhatsApp permissions. (%(words)s)")
+        sentence = _("The access token has no access to this account. It needs both WhatsApp permissions. (%(words)s)")
     elif name not in (NUMBER, ACCOUNT, APPS) and status == 404:
-        told = _("The provider does not show how the number stands: ask its support. (%(words)s)")
+        told = _("The provider does not report the number's status. Ask its support. (%(words)s)")
         yield CheckResult(level="warning", sentence=str(told) % {"words": words or f"HTTP {status}"})
         return
     elif name == NUMBER:
@@ -137,7 +137,7 @@ def _refused(name: str, status: int, body: Mapping[str, Any]) -> Iterator[CheckR
     elif name == ACCOUNT:
         sentence = _("There is no such WhatsApp Business account for this access token. (%(words)s)")
     else:
-        sentence = _("Whether webhooks are subscribed could not be seen. (%(words)s)")
+        sentence = _("Could not read the webhook subscriptions. (%(words)s)")
     yield CheckResult(level="error", sentence=str(sentence) % {"words": words or f"HTTP {status}"})
 
 
@@ -168,7 +168,7 @@ def _number(body: Mapping[str, Any], *, per_second: float) -> Iterator[CheckResu
         yield CheckResult(level=level, sentence=_("Its quality is %(quality)s.") % {"quality": QUALITY[quality]})
     if limit:
         told = {"limit": LIMITS.get(limit, limit)}
-        yield CheckResult(level="ok", sentence=_("Clients written to first, in 24 hours, at most: %(limit)s.") % told)
+        yield CheckResult(level="ok", sentence=_("Limit of clients to write to first in 24 hours: %(limit)s.") % told)
     yield from _speed(speed.upper(), per_second=per_second)
     if status and status not in ("CONNECTED", "ONLINE"):
         yield CheckResult(

@@ -129,11 +129,11 @@ def _message(item: Mapping[str, Any], cards: ContactCards) -> Fact | None:
     contact = cards.person([item.get("from")], [item.get("from_user_id")])
     external_id, at, kind = as_text(item.get("id"))[:190], _read_time(item), as_text(item.get("type"))
     if not external_id:
-        return ItemUnreadable(why=_("A message without an id."))
+        return ItemUnreadable(why=_("A message without an ID."))
     if kind == "system" and (change := read_contact_change(item, cards, at=at)) is not None:
         return change
     if not contact.external_id and not contact.user_id:
-        return ItemUnreadable(why=_("A message that does not say who wrote it."))
+        return ItemUnreadable(why=_("A message without a sender."))
     if kind == "system":
         return None
     if kind in CORRECTIONS:
@@ -214,7 +214,7 @@ def _status(item: Mapping[str, Any]) -> Fact | None:
     if status is None:
         return None
     if not external_id:
-        return ItemUnreadable(why=_("A status that does not say of which message."))
+        return ItemUnreadable(why=_("A status without a message ID."))
     error = read_first_error(item) if status == "failed" else {}
     return StatusChanged(
         status=status,
@@ -247,7 +247,7 @@ def _echo(item: Mapping[str, Any], cards: ContactCards) -> Fact | None:
     contact = cards.person([item.get("to")], [item.get("to_user_id"), item.get("recipient_user_id")])
     external_id, kind = as_text(item.get("id"))[:190], as_text(item.get("type"))
     if not external_id or not (contact.external_id or contact.user_id):
-        return ItemUnreadable(why=_("A message from the phone's app that does not say to whom."))
+        return ItemUnreadable(why=_("A message from the phone app without a recipient."))
     if kind in CORRECTIONS:
         return CORRECTIONS[kind](item, contact, True)
     said = read_content(item)

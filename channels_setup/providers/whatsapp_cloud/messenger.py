@@ -262,7 +262,7 @@ class WhatsAppCloud(Messenger):
     def read_upload_id(self, response: ApiResponse) -> str:
         external_id = as_text(parse_json_object(response.body).get("id"))[:190]
         if not external_id:
-            raise BadBody(_("The provider does not say what it calls the file."))
+            raise BadBody(_("The provider's response contains no file ID."))
         return external_id
 
     def build_file_location_request(self, file_id: str, account: Account) -> ApiRequest:
@@ -275,7 +275,7 @@ class WhatsAppCloud(Messenger):
         url = as_text(body.get("url"))
         size = as_text(body.get("file_size"))
         if not url:
-            raise BadBody(_("The provider does not say where the file lies."))
+            raise BadBody(_("The provider's response contains no address of the file."))
         return FileLocation(
             url=url,
             mime=as_text(body.get("mime_type")).split(";")[0].strip().lower()[:100],
@@ -291,7 +291,7 @@ class WhatsAppCloud(Messenger):
         origin = f"{url.scheme}://{url.netloc}".lower()
         is_base = origin == f"{base.scheme}://{base.netloc}".lower() or origin in hosts
         if not is_base and (url.scheme != "https" or (url.hostname or "") not in hosts or url.port not in (None, 443)):
-            raise BadBody(_("The file lies in a place that is not the provider's."))
+            raise BadBody(_("The file is not on one of the provider's hosts."))
         return ApiRequest(method="GET", url=place.url, headers=build_headers(account), body=b"")
 
     # --- the account ---
@@ -353,7 +353,7 @@ class WhatsAppCloud(Messenger):
         place = build_path(account, "app/uploads") + "?" + urlencode(told)
         session = as_text(parse_json_object((yield build_post(account, place, {})).body).get("id"))
         if not session:
-            raise BadBody(_("The provider does not say where to put the sample file."))
+            raise BadBody(_("The provider's response contains no upload session for the sample file."))
         request = ApiRequest(
             method="POST",
             url=f"{get_base_url(account)}/{build_path(account, quote(session, safe=':?=&'))}",
@@ -362,7 +362,7 @@ class WhatsAppCloud(Messenger):
         )
         handle = as_text(parse_json_object((yield request).body).get("h"))
         if not handle:
-            raise BadBody(_("The provider does not say what it calls the sample file."))
+            raise BadBody(_("The provider's response contains no handle of the sample file."))
         return handle
 
     def fetch_templates(self, account: Account, *, after: str = "") -> ApiRequest | TemplatePage:
