@@ -57,29 +57,29 @@ class ResolvedContacts:
     changes: list[IdentityChange] = field(default_factory=list)
 
 
-def resolve_contacts(api_channel: ApiChannel, told: Sequence[ContactData]) -> ResolvedContacts:
+def resolve_contacts(api_channel: ApiChannel, data: Sequence[ContactData]) -> ResolvedContacts:
     """Find or create the contact of each item, and save its new data."""
-    unknown = [one for one in told if one.contact is None]
-    book = _ContactIndex(api_channel, unknown)
-    if any(book.misses(one) for one in unknown):
+    unknown = [one for one in data if one.contact is None]
+    index = _ContactIndex(api_channel, unknown)
+    if any(index.misses(one) for one in unknown):
         _lock_contact_keys(api_channel, unknown)
-        book = _ContactIndex(api_channel, unknown, widely=True)
-        missing = book.missing(unknown)
+        index = _ContactIndex(api_channel, unknown, widely=True)
+        missing = index.missing(unknown)
         Contact.objects.bulk_create(missing, ignore_conflicts=True)
-        book = _ContactIndex(api_channel, unknown, widely=True)
-        book.changes += book.reused(missing)
-    found = iter([book.find(one) for one in unknown])
-    contacts = [one.contact or next(found) for one in told]
-    _update_contacts(zip(contacts, told, strict=True), linked=book.linked)
-    return ResolvedContacts(contacts=contacts, changes=book.changes)
+        index = _ContactIndex(api_channel, unknown, widely=True)
+        index.changes += index.reused(missing)
+    found = iter([index.find(one) for one in unknown])
+    contacts = [one.contact or next(found) for one in data]
+    _update_contacts(zip(contacts, data, strict=True), linked=index.linked)
+    return ResolvedContacts(contacts=contacts, changes=index.changes)
 
 
 def find_contact(api_channel: ApiChannel, info: ContactInfo) -> Contact | None:
     """Return the contact with these IDs or this number, or None. Locked against concurrent creation."""
-    told = [ContactData(info=info)]
-    _lock_contact_keys(api_channel, told)
-    book = _ContactIndex(api_channel, told, widely=True)
-    return book.exactly(info) or book.by_number(info) or book.by_user(info)
+    data = [ContactData(info=info)]
+    _lock_contact_keys(api_channel, data)
+    index = _ContactIndex(api_channel, data, widely=True)
+    return index.exactly(info) or index.by_number(info) or index.by_user(info)
 
 
 def find_by_caller_id(api_channel: ApiChannel, caller_id: str) -> Contact | None:
@@ -90,9 +90,9 @@ def find_by_caller_id(api_channel: ApiChannel, caller_id: str) -> Contact | None
     return Contact.objects.filter(mine, api_channel=api_channel).order_by("pk").first()
 
 
-def _lock_contact_keys(api_channel: ApiChannel, told: Sequence[ContactData]) -> None:
+def _lock_contact_keys(api_channel: ApiChannel, data: Sequence[ContactData]) -> None:
     """Take advisory locks on the IDs and numbers, in one order, until the transaction ends."""
-    words = {word for one in told for word in (get_number_key(api_channel, one.info), *_ids(one.info)) if word}
+    words = {word for one in data for word in (get_number_key(api_channel, one.info), *_ids(one.info)) if word}
     buckets = sorted({zlib.crc32(f"{api_channel.pk} {word}".encode()) % LOCK_BUCKETS for word in words})
     with connection.cursor() as cursor:
         cursor.execute(
@@ -105,20 +105,20 @@ def _ids(info: ContactInfo) -> tuple[str, ...]:
     return tuple(getattr(info, name)[: MAX_LENGTHS[name]] for name in ID_FIELDS)
 
 
-def get_number_key(api_channel: ApiChannel, told: ContactInfo | Contact) -> str:
+def get_number_key(api_channel: ApiChannel, info: ContactInfo | Contact) -> str:
     """Return the key of the number at which a person is reached, or "" if unknown.
 
     If the provider's IDs are phone numbers, the ID decides: the phone on the card may be another one.
     """
-    if told.external_id and api_channel.provider.ids_are_phone_numbers:
-        return id_key(told.external_id)
-    return phone_key(told.phone) or id_key(told.external_id) or id_key(told.caller_id)
+    if info.external_id and api_channel.provider.ids_are_phone_numbers:
+        return id_key(info.external_id)
+    return phone_key(info.phone) or id_key(info.external_id) or id_key(info.caller_id)
 
 
 class _ContactIndex:
     """Index of the contacts that may match. ``widely``: also by phone number and former ID."""
 
-    def __init__(self, api_channel: ApiChannel, told: Sequence[ContactData], *, widely: bool = False) -> None:
+    def __init__(self, api_channel: ApiChannel, data: Sequence[ContactData], *, widely: bool = False) -> None:
         self.api_channel = api_channel
         self.widely = widely
         self.linked: set[int] = set()
@@ -126,7 +126,7 @@ class _ContactIndex:
         self.by_id: dict[tuple[str, str], Contact] = {}
         self.by_key: dict[str, list[Contact]] = {}
         self.former: dict[tuple[str, str], list[FormerId]] = {}
-        infos = [one.info for one in told]
+        infos = [one.info for one in data]
         wanted = Q()
         for name in ID_FIELDS:
             if values := {getattr(info, name)[: MAX_LENGTHS[name]] for info in infos} - {""}:
@@ -213,11 +213,11 @@ class _ContactIndex:
         unknown_number = has_number and self.exactly(info) is None
         return unknown_number or bool(info.user_id and self.by_user(info) is None)
 
-    def missing(self, told: Sequence[ContactData]) -> list[Contact]:
+    def missing(self, data: Sequence[ContactData]) -> list[Contact]:
         """Return unsaved contacts for unknown people. The index cannot be used for ``find`` afterwards."""
         made = []
         # Items with more IDs first: they connect the IDs of other items.
-        for one in sorted(told, key=lambda one: -sum(map(bool, _ids(one.info)))):
+        for one in sorted(data, key=lambda one: -sum(map(bool, _ids(one.info)))):
             info = one.info
             found = self.exactly(info) or self.before(one) or self.returned(info)
             found = found or self.by_number(info) or self.by_user(info)
@@ -354,9 +354,9 @@ def build_contact(api_channel: ApiChannel, info: ContactInfo) -> Contact:
     return contact
 
 
-def resolve_profile_name(contact: Contact, told: str) -> str:
+def resolve_profile_name(contact: Contact, profile_name: str) -> str:
     """Return the contact's name after it sent this profile name."""
-    name = visible_name(told, MAX_LENGTHS["name"])
+    name = visible_name(profile_name, MAX_LENGTHS["name"])
     if not name or contact.name_source == Contact.NameSource.PERSON:
         return contact.name
     if is_phone_number(name) and (contact.shown_name or phone_key(name) in (contact.phone_key, contact.address_key)):
@@ -364,10 +364,10 @@ def resolve_profile_name(contact: Contact, told: str) -> str:
     return name
 
 
-def _update_contacts(told: Iterable[tuple[Contact, ContactData]], *, linked: set[int]) -> None:
+def _update_contacts(data: Iterable[tuple[Contact, ContactData]], *, linked: set[int]) -> None:
     """Save new data of contacts: fill empty fields, follow a new profile name."""
     changed: dict[int, Contact] = {}
-    for contact, one in told:
+    for contact, one in data:
         before = (contact.name, contact.phone, contact.email, contact.username)
         contact.name = resolve_profile_name(contact, one.info.name)
         contact.username = one.info.username[: MAX_LENGTHS["username"]] or contact.username

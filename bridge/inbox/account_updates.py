@@ -15,7 +15,7 @@ def record_account_update(api_channel: ApiChannel, fact: AccountUpdate) -> None:
     at = fact.at or timezone.now()
     news = {"what": fact.what, "details": fact.details, "level": fact.level, "at": at.isoformat()}
     before = [row for row in api_channel.provider_status.get("updates", []) if isinstance(row, dict)]
-    told = {name: value for name, value in (("quality", fact.quality), ("limit", fact.limit)) if value}
+    values = {name: value for name, value in (("quality", fact.quality), ("limit", fact.limit)) if value}
     if any((row.get("what"), row.get("details")) == (fact.what, fact.details) for row in before[:1]):
         before = before[1:]
-    api_channel.update_provider_status(updates=[news, *before][:MAX_KEPT_UPDATES], **told)
+    api_channel.update_provider_status(updates=[news, *before][:MAX_KEPT_UPDATES], **values)

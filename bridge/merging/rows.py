@@ -82,11 +82,11 @@ def move_rows_back(source: int, target: int, moved: RowIds, *, contact_ids: list
         mine.update(merged_contact=None)
     tables: list[tuple[Model, str]] = [*list_plain_tables(), (HelpdeskReply, "conversation")]
     for model, name in tables:
-        meant = Q(pk__in=moved.get(_table_key(model, name), []))
+        selected = Q(pk__in=moved.get(_table_key(model, name), []))
         for field in model._meta.concrete_fields:
             if field.related_model is Message:
-                meant |= Q(**{f"{field.name}__conversation": target})
-        table: Any = model._default_manager.filter(meant, **{name: source})
+                selected |= Q(**{f"{field.name}__conversation": target})
+        table: Any = model._default_manager.filter(selected, **{name: source})
         table.update(**{name: target})
 
 

@@ -66,7 +66,7 @@ class ContactNote(models.Model):
 
 
 class CannedResponse(models.Model):
-    """A text that is said often; see ``canned_responses`` for its variables."""
+    """A canned response; see ``canned_responses`` for its variables."""
 
     name = models.CharField(pgettext_lazy("thing", "name"), max_length=80)
     text = models.TextField(

@@ -102,7 +102,7 @@ class HelpdeskDuplicateWindow(models.Model):
 
 
 class HelpdeskConnection(models.Model):
-    """How the line to an outside helpdesk stands: what was seen of it, and whether it rests after failures."""
+    """State of the connection to an outside helpdesk: events seen, pauses after failures."""
 
     chat_channel = models.OneToOneField(
         ChatChannel, primary_key=True, on_delete=models.CASCADE, related_name="helpdesk_connection"
