@@ -1,4 +1,4 @@
-"""The user model: names, unique addresses, language and time zone; and databases of before the first release."""
+"""User accounts: names, unique email addresses, language, time zone, and unsupported old databases."""
 
 from datetime import UTC, datetime
 
@@ -50,7 +50,7 @@ def test_the_display_name_is_shown_before_first_and_last_name() -> None:
     assert user.get_full_name() == "Борис, доставка"
 
 
-def test_the_chosen_language_comes_back_with_the_next_sign_in(client: Client) -> None:
+def test_the_chosen_language_is_restored_at_the_next_sign_in(client: Client) -> None:
     client.force_login(UserFactory(username="boris"))
     client.post(reverse("set_language"), {"language": "en", "next": "/"})
     client.post(reverse("set_language"), {"language": "xx", "next": "/"})
@@ -86,7 +86,7 @@ def test_times_are_shown_in_the_users_own_zone(client: Client, zone: str, shown:
     assert shown in client.get(reverse("chat", args=[chat.conversation_id])).content.decode()
 
 
-def test_a_database_of_an_unreleased_version_is_refused_with_a_sentence() -> None:
+def test_a_database_of_an_unreleased_version_is_refused() -> None:
     with connection.cursor() as cursor:
         cursor.execute("INSERT INTO django_migrations (app, name, applied) VALUES (%s, %s, now())", migrate.OBSOLETE)
 

@@ -1,4 +1,4 @@
-"""The admin and the start page: who gets in, what can be pressed, what is shown once, and that lists stay quick."""
+"""The admin and the start page: access, actions, one-time secrets, and the cost of lists."""
 
 import html
 import json
@@ -60,8 +60,8 @@ def page_of(channel: ApiChannel) -> str:
     return reverse("admin:channels_setup_apichannel_change", args=[channel.pk])
 
 
-def press(client: Client, channel: ApiChannel, what: str) -> Any:
-    return client.post(reverse("admin:channels_setup_apichannel_do", args=[channel.pk, what]), follow=True)
+def press(client: Client, channel: ApiChannel, action: str) -> Any:
+    return client.post(reverse("admin:channels_setup_apichannel_do", args=[channel.pk, action]), follow=True)
 
 
 def key_of(channel: ApiChannel) -> str:
@@ -87,7 +87,7 @@ def filled(**changed: Any) -> dict[str, Any]:
 # --- channels ---------------------------------------------------------------------------------------------
 
 
-def test_the_form_has_the_four_blocks_of_the_guide(browser_of_vera: Client) -> None:
+def test_the_channel_form_has_the_four_blocks_of_the_guide(browser_of_vera: Client) -> None:
     add = reverse("admin:channels_setup_apichannel_add")
 
     page = browser_of_vera.get(add).content.decode()
@@ -96,7 +96,7 @@ def test_the_form_has_the_four_blocks_of_the_guide(browser_of_vera: Client) -> N
         assert words in page
 
 
-def test_a_saved_channel_shows_its_key_once_and_masked_ever_after(browser_of_vera: Client) -> None:
+def test_a_saved_channel_shows_its_key_once_and_masks_it_later(browser_of_vera: Client) -> None:
     add = reverse("admin:channels_setup_apichannel_add")
 
     first = browser_of_vera.post(add, filled(), follow=True).content.decode()
@@ -109,7 +109,7 @@ def test_a_saved_channel_shows_its_key_once_and_masked_ever_after(browser_of_ver
     assert channel.current_secret().shown_at is not None  # type: ignore[union-attr]  # it was issued
 
 
-def test_the_fresh_key_is_for_whoever_made_it(browser_of_vera: Client) -> None:
+def test_only_the_admin_who_made_the_channel_sees_the_fresh_key(browser_of_vera: Client) -> None:
     browser_of_vera.post(reverse("admin:channels_setup_apichannel_add"), filled())
     channel = ApiChannel.objects.get()
     colleague = Client()
@@ -120,7 +120,7 @@ def test_the_fresh_key_is_for_whoever_made_it(browser_of_vera: Client) -> None:
     assert key_of(channel) not in page
 
 
-def test_bad_input_is_answered_at_its_field_and_nothing_is_saved(browser_of_vera: Client) -> None:
+def test_invalid_input_is_reported_at_its_field_and_nothing_is_saved(browser_of_vera: Client) -> None:
     bad = filled(redirect_url="https://10.0.0.1/", watched=[])
 
     page = browser_of_vera.post(reverse("admin:channels_setup_apichannel_add"), bad).content.decode()
@@ -129,7 +129,7 @@ def test_bad_input_is_answered_at_its_field_and_nothing_is_saved(browser_of_vera
     assert not ApiChannel.objects.exists()
 
 
-def test_the_provider_does_not_change_after_the_channel_was_made(browser_of_vera: Client) -> None:
+def test_the_provider_of_an_existing_channel_cannot_be_changed(browser_of_vera: Client) -> None:
     channel = ApiChannelFactory(kind="acebot", secret=True, state=ChannelState.WAITING)
 
     browser_of_vera.post(page_of(channel), filled(kind="sandbox", name="Renamed"))
@@ -138,7 +138,7 @@ def test_the_provider_does_not_change_after_the_channel_was_made(browser_of_vera
     assert (channel.name, channel.kind) == ("Renamed", "acebot")
 
 
-def test_looking_at_the_key_is_written_down_without_the_key(browser_of_vera: Client) -> None:
+def test_viewing_the_key_is_recorded_without_the_key(browser_of_vera: Client) -> None:
     channel = ApiChannelFactory(secret=True)
 
     page = press(browser_of_vera, channel, "show-key").content.decode()
@@ -150,7 +150,7 @@ def test_looking_at_the_key_is_written_down_without_the_key(browser_of_vera: Cli
     assert "no-store" in browser_of_vera.get(page_of(channel))["Cache-Control"]
 
 
-def test_no_page_holds_the_key_unasked(browser_of_vera: Client) -> None:
+def test_no_page_shows_the_key_unless_asked(browser_of_vera: Client) -> None:
     channel = ApiChannelFactory(kind="acebot", secret=True)
     key = key_of(channel)
     pages = [
@@ -166,7 +166,7 @@ def test_no_page_holds_the_key_unasked(browser_of_vera: Client) -> None:
         assert key not in browser_of_vera.get(address).content.decode(), address
 
 
-def test_a_new_key_overlaps_with_the_old_until_that_is_stopped(browser_of_vera: Client) -> None:
+def test_a_new_key_overlaps_with_the_old_one_until_the_old_one_is_revoked(browser_of_vera: Client) -> None:
     channel = ApiChannelFactory(secret=True)
     old = key_of(channel)
 
@@ -182,7 +182,7 @@ def test_a_new_key_overlaps_with_the_old_until_that_is_stopped(browser_of_vera: 
     assert ApiChannel.objects.all().by_secret(old) is None
 
 
-def test_buttons_answer_to_posts_alone(browser_of_vera: Client) -> None:
+def test_actions_require_post(browser_of_vera: Client) -> None:
     channel = ApiChannelFactory(secret=True)
 
     answer = browser_of_vera.get(reverse("admin:channels_setup_apichannel_do", args=[channel.pk, "show-key"]))
@@ -191,7 +191,7 @@ def test_buttons_answer_to_posts_alone(browser_of_vera: Client) -> None:
     assert browser_of_vera.post(f"{page_of(channel)[:-7]}do/nonsense/").status_code == 404
 
 
-def test_buttons_want_the_csrf_token() -> None:
+def test_actions_require_the_csrf_token() -> None:
     client = Client(enforce_csrf_checks=True)
     client.force_login(vera())
     channel = ApiChannelFactory(secret=True)
@@ -202,19 +202,19 @@ def test_buttons_want_the_csrf_token() -> None:
     assert channel.state == ChannelState.LIVE
 
 
-def test_the_states_are_changed_by_buttons_where_no_fact_can_be_seen(browser_of_vera: Client) -> None:
+def test_buttons_change_the_channel_state(browser_of_vera: Client) -> None:
     channel = ApiChannelFactory(kind="acebot", state=ChannelState.DRAFT, secret=True)
-    seen = []
+    states = []
 
-    for what in ("sent-for-verification", "verified", "pause", "resume"):
-        press(browser_of_vera, channel, what)
+    for action in ("sent-for-verification", "verified", "pause", "resume"):
+        press(browser_of_vera, channel, action)
         channel.refresh_from_db()
-        seen.append(channel.state)
+        states.append(channel.state)
 
-    assert seen == ["verifying", "waiting", "paused", "waiting"]
+    assert states == ["verifying", "waiting", "paused", "waiting"]
 
 
-def test_the_hand_over_link_is_shown_once_and_kept_nowhere(browser_of_vera: Client) -> None:
+def test_the_handover_link_is_shown_once_and_not_stored(browser_of_vera: Client) -> None:
     channel = ApiChannelFactory(kind="acebot", state=ChannelState.DRAFT, secret=True)
 
     page = press(browser_of_vera, channel, "hand-over").content.decode()
@@ -226,7 +226,7 @@ def test_the_hand_over_link_is_shown_once_and_kept_nowhere(browser_of_vera: Clie
     assert token not in json.dumps(dict(browser_of_vera.session))
 
 
-def test_the_page_shows_what_was_seen(browser_of_vera: Client) -> None:
+def test_the_channel_page_shows_recent_failures_and_traffic(browser_of_vera: Client) -> None:
     channel = ApiChannelFactory(kind="acebot", redirect_url="http://127.0.0.1:8080/", secret=True)
     chat = ConversationFactory(api_channel=channel)
     MessageFactory(conversation=chat)
@@ -242,7 +242,7 @@ def test_the_page_shows_what_was_seen(browser_of_vera: Client) -> None:
     assert "was not delivered" in page and "210 ms" in page and "<svg" in page
 
 
-def test_a_new_chat_channel_leads_to_its_number(browser_of_vera: Client) -> None:
+def test_a_new_chat_channel_redirects_to_the_page_with_its_number(browser_of_vera: Client) -> None:
     answer = browser_of_vera.post(
         reverse("admin:channels_setup_chatchannel_add"),
         {"name": "Shop", "kind": "desk", "company_id": "1"},
@@ -258,7 +258,7 @@ def test_a_new_chat_channel_leads_to_its_number(browser_of_vera: Client) -> None
 
 @pytest.fixture
 def history() -> Conversation:
-    """One row of everything."""
+    """Create one row of every history model."""
     chat: Conversation = ConversationFactory(api_channel__kind="acebot")
     ServiceWindowFactory(conversation=chat)
     TicketFactory(conversation=chat)
@@ -277,7 +277,7 @@ def history() -> Conversation:
 
 
 @pytest.mark.parametrize("model", HISTORY)
-def test_history_is_looked_at_and_not_edited(browser_of_vera: Client, history: Conversation, model: str) -> None:
+def test_history_can_be_viewed_but_not_edited(browser_of_vera: Client, history: Conversation, model: str) -> None:
     rows = browser_of_vera.get(reverse(f"admin:bridge_{model}_changelist"))
     first = next(m for m in admin.site._registry if m._meta.label_lower == f"bridge.{model}").objects.first()
 
@@ -291,7 +291,7 @@ def test_history_is_looked_at_and_not_edited(browser_of_vera: Client, history: C
         assert browser_of_vera.post(reverse(f"admin:bridge_{model}_delete", args=[first.pk])).status_code == 403
 
 
-def test_a_dead_delivery_is_sent_again_from_its_page(browser_of_vera: Client, history: Conversation) -> None:
+def test_a_dead_delivery_is_resent_from_its_page(browser_of_vera: Client, history: Conversation) -> None:
     delivery = Delivery.objects.get()
 
     page = browser_of_vera.post(reverse("admin:bridge_delivery_do", args=[delivery.pk, "send-again"]), follow=True)
@@ -301,7 +301,7 @@ def test_a_dead_delivery_is_sent_again_from_its_page(browser_of_vera: Client, hi
     assert Message.objects.get(pk=delivery.message_id).status == "pending"
 
 
-def test_dead_deliveries_are_sent_again_from_the_list(browser_of_vera: Client, history: Conversation) -> None:
+def test_dead_deliveries_are_resent_from_the_list(browser_of_vera: Client, history: Conversation) -> None:
     chosen = {"action": "send-again", "_selected_action": [Delivery.objects.get().pk]}
 
     browser_of_vera.post(reverse("admin:bridge_delivery_changelist"), chosen)
@@ -309,7 +309,7 @@ def test_dead_deliveries_are_sent_again_from_the_list(browser_of_vera: Client, h
     assert Delivery.objects.get().state == "pending"
 
 
-def test_what_was_delivered_is_not_sent_again(browser_of_vera: Client) -> None:
+def test_a_delivered_message_is_not_resent(browser_of_vera: Client) -> None:
     delivery = DeliveryFactory(state="delivered")
 
     page = browser_of_vera.post(reverse("admin:bridge_delivery_do", args=[delivery.pk, "send-again"]), follow=True)
@@ -318,7 +318,7 @@ def test_what_was_delivered_is_not_sent_again(browser_of_vera: Client) -> None:
     assert delivery.state == "delivered" and "Only failed, canceled or unknown" in page.content.decode()
 
 
-def test_a_failed_event_is_processed_again_and_an_api_call_is_not(
+def test_a_failed_event_is_reprocessed_but_a_failed_api_call_is_not(
     browser_of_vera: Client, history: Conversation
 ) -> None:
     event = WebhookEvent.objects.get()
@@ -333,7 +333,7 @@ def test_a_failed_event_is_processed_again_and_an_api_call_is_not(
     assert states == {event.pk: "new", call.pk: "failed"}
 
 
-def test_a_failed_event_that_nobody_can_make_good_is_left_with_its_error_and_warned_of_no_more(
+def test_a_resolved_failed_event_keeps_its_error_and_ends_its_warning(
     browser_of_vera: Client, history: Conversation
 ) -> None:
     call = WebhookEvent.objects.create(
@@ -348,10 +348,10 @@ def test_a_failed_event_that_nobody_can_make_good_is_left_with_its_error_and_war
     assert "Mark as resolved" in page and "Process again" not in page
     assert "2 events are marked as resolved." in answered.content.decode()
     assert (call.state, call.error) == ("processed", "No such channel.") and call.processed_at is not None
-    assert not any("could not be read" in sentence for sentence in warned(browser_of_vera))
+    assert not any("could not be read" in sentence for sentence in warning_sentences(browser_of_vera))
 
 
-def test_an_outside_helpdesks_event_names_its_chat_channel(browser_of_vera: Client) -> None:
+def test_a_helpdesk_event_names_its_chat_channel(browser_of_vera: Client) -> None:
     chat_channel = ChatChannelFactory(name="Usedesk на Лиговском")
     event = WebhookEvent.objects.create(chat_channel=chat_channel, body=b"{}")
 
@@ -374,7 +374,7 @@ def test_any_raw_body_can_be_shown(browser_of_vera: Client, history: Conversatio
 
 
 @pytest.mark.parametrize("model", HISTORY)
-def test_operators_do_not_enter_the_admin(history: Conversation, model: str) -> None:
+def test_operators_cannot_enter_the_admin(history: Conversation, model: str) -> None:
     client = Client()
     client.force_login(boris(history.chat_channel))
 
@@ -382,7 +382,7 @@ def test_operators_do_not_enter_the_admin(history: Conversation, model: str) -> 
 
 
 @pytest.mark.parametrize("model", ["contact", "conversation", "ticket", "servicewindow", "message", "delivery"])
-def test_an_operator_who_is_staff_sees_their_chat_channels_alone(history: Conversation, model: str) -> None:
+def test_an_operator_with_staff_status_sees_only_their_chat_channels(history: Conversation, model: str) -> None:
     client = Client(headers={"accept-language": "en"})
     mine, other = boris(history.chat_channel), gleb()
     User.objects.filter(pk__in=[mine.pk, other.pk]).update(is_staff=True)
@@ -396,7 +396,7 @@ def test_an_operator_who_is_staff_sees_their_chat_channels_alone(history: Conver
     assert seen == {"boris": 1, "gleb": 0}
 
 
-def test_an_operator_who_is_staff_presses_nothing_and_sees_no_channel_settings(history: Conversation) -> None:
+def test_an_operator_with_staff_status_cannot_act_or_see_channels(history: Conversation) -> None:
     client = Client()
     operator = boris(history.chat_channel)
     User.objects.filter(pk=operator.pk).update(is_staff=True)
@@ -417,7 +417,7 @@ def test_an_operator_who_is_staff_presses_nothing_and_sees_no_channel_settings(h
     assert page.status_code == 200 and "field-content" not in page.content.decode()
 
 
-def test_an_admin_cannot_become_a_superuser_nor_touch_one(browser_of_vera: Client) -> None:
+def test_an_admin_can_neither_become_nor_edit_a_superuser(browser_of_vera: Client) -> None:
     chief = UserFactory(username="chief", is_superuser=True, is_staff=True)
     me = User.objects.get(username="vera")
 
@@ -429,7 +429,7 @@ def test_an_admin_cannot_become_a_superuser_nor_touch_one(browser_of_vera: Clien
     assert touched.status_code == 403 and password.status_code == 403
 
 
-def test_vera_adds_an_operator_with_their_channels_on_one_page_and_gives_others_later(browser_of_vera: Client) -> None:
+def test_an_admin_adds_an_operator_with_channels_and_changes_them_later(browser_of_vera: Client) -> None:
     shop, wholesale = ChatChannelFactory(), ChatChannelFactory()
     words = {"username": "olga", "password1": "a-long-Word-17", "password2": "a-long-Word-17", "first_name": "Ольга"}
 
@@ -442,16 +442,18 @@ def test_vera_adds_an_operator_with_their_channels_on_one_page_and_gives_others_
     assert (olga.is_staff, [group.name for group in olga.groups.all()]) == (False, ["Operator"])
     assert list(olga.chat_channels.all()) == [shop] and olga.check_password("a-long-Word-17")
     page = reverse("admin:accounts_user_change", args=[olga.pk])
-    told = {"username": "olga", "first_name": "Ольга", "is_active": "on", "chat_channels": [wholesale.pk]}
-    assert browser_of_vera.post(page, told | {"role": "operator"}).status_code == 302
+    form_values = {"username": "olga", "first_name": "Ольга", "is_active": "on", "chat_channels": [wholesale.pk]}
+    assert browser_of_vera.post(page, form_values | {"role": "operator"}).status_code == 302
     assert list(olga.chat_channels.all()) == [wholesale]
-    assert browser_of_vera.post(page, told | {"role": "admin"}).status_code == 302
+    assert browser_of_vera.post(page, form_values | {"role": "admin"}).status_code == 302
     olga.refresh_from_db()
     assert (olga.is_staff, [group.name for group in olga.groups.all()]) == (True, ["Admin"])
     assert "is_superuser" not in browser_of_vera.get(page).content.decode()
 
 
-def test_vera_may_look_at_a_superuser_and_a_superuser_at_everybody(client: Client, browser_of_vera: Client) -> None:
+def test_an_admin_may_view_a_superuser_and_a_superuser_may_view_everybody(
+    client: Client, browser_of_vera: Client
+) -> None:
     chief = UserFactory(username="chief", is_superuser=True, is_staff=True)
     page = reverse("admin:accounts_user_change", args=[chief.pk])
     assert browser_of_vera.get(page).status_code == 200
@@ -467,14 +469,12 @@ def test_vera_may_look_at_a_superuser_and_a_superuser_at_everybody(client: Clien
 
 
 def queries_of(client: Client, address: str) -> list[str]:
-    client.get(address)  # sessions, content types and permissions are warm afterwards
+    client.get(address)  # warms the caches of sessions, content types and permissions
     return questions(client, address)
 
 
 @pytest.mark.parametrize("model", HISTORY)
-def test_lists_do_not_count_and_do_not_ask_row_by_row(
-    browser_of_vera: Client, history: Conversation, model: str
-) -> None:
+def test_lists_run_no_count_and_no_query_per_row(browser_of_vera: Client, history: Conversation, model: str) -> None:
     address = reverse(f"admin:bridge_{model}_changelist")
     before = queries_of(browser_of_vera, address)
     for _more in range(3):
@@ -513,7 +513,7 @@ MANY = 20_000
 
 @pytest.fixture
 def many(history: Conversation) -> None:
-    """Enough rows that PostgreSQL would rather use an index where there is one."""
+    """Create enough rows that PostgreSQL prefers an index where one exists."""
     contact = copies(history.contact, MANY, external_id="'many-' || n", phone="'+7' || n")
     chat = copies(history, MANY, contact_id=f"{contact} + n", last_message_at="now() - n * interval '1 second'")
     there = f"{chat} + n"
@@ -537,9 +537,9 @@ def many(history: Conversation) -> None:
         cursor.execute("ANALYZE")
 
 
-def test_lists_filters_and_searches_read_indexes(browser_of_vera: Client, many: None) -> None:
+def test_list_filters_and_searches_use_indexes(browser_of_vera: Client, many: None) -> None:
     slow = []
-    few = ("straystatus", "alert", "heartbeat")  # pruned, or a handful
+    few = ("straystatus", "alert", "heartbeat")  # pruned, or only a few rows
     addresses = [(model, "") for model in HISTORY if model not in few] + SEARCHES
 
     for model, query in addresses:
@@ -555,7 +555,7 @@ def test_lists_filters_and_searches_read_indexes(browser_of_vera: Client, many: 
     assert slow == [], "\n\n".join(slow)
 
 
-def test_today_is_found_by_halving_the_ids(history: Conversation) -> None:
+def test_todays_messages_are_found_by_bisecting_the_ids(history: Conversation) -> None:
     copies(Message.objects.get(), 2_000, external_id="'many-' || n")
     midnight = timezone.now() - timedelta(hours=1)
     ids = list(Message.objects.order_by("pk").values_list("pk", flat=True))
@@ -574,11 +574,11 @@ def test_today_is_found_by_halving_the_ids(history: Conversation) -> None:
 # --- the start page ---------------------------------------------------------------------------------------
 
 
-def test_nobody_sees_the_start_page_without_a_login() -> None:
+def test_the_start_page_requires_a_login() -> None:
     assert Client().get("/").status_code == 302
 
 
-def test_operators_are_led_to_the_desk() -> None:
+def test_operators_are_redirected_to_the_desk() -> None:
     client = Client()
     client.force_login(boris())
 
@@ -590,19 +590,19 @@ def lines(client: Client) -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("where", ["apichannel", "chatchannel"])
-def test_a_channel_is_added_by_the_button_that_the_guide_names(browser_of_vera: Client, where: str) -> None:
-    """«Перейдите в раздел «Каналы» и нажмите кнопку «Добавить канал». Выберите «API»»."""
+def test_a_channel_is_added_by_the_button_named_in_the_guide(browser_of_vera: Client, where: str) -> None:
+    """The guide: «Перейдите в раздел «Каналы» и нажмите кнопку «Добавить канал». Выберите «API»»."""
     page = browser_of_vera.get(f"/admin/channels_setup/{where}/", headers={"accept-language": "ru"}).content.decode()
     begin = page.index("add-channel")
 
     assert page.index("/admin/channels_setup/apichannel/add/", begin) < page.index(">API<", begin)
 
 
-def test_the_check_list_begins_with_the_chat_channel(browser_of_vera: Client) -> None:
+def test_the_checklist_begins_with_the_chat_channel(browser_of_vera: Client) -> None:
     assert lines(browser_of_vera)[0] == ("now", reverse("admin:channels_setup_chatchannel_add"))
 
 
-def test_the_check_list_is_done_by_evidence(browser_of_vera: Client) -> None:
+def test_the_checklist_is_completed_by_recorded_facts(browser_of_vera: Client) -> None:
     channel = ApiChannelFactory(kind="acebot", secret=True, state=ChannelState.WAITING)
     channel.watched.get().operators.add(boris())
     before = [state for state, _url in lines(browser_of_vera)]
@@ -624,33 +624,33 @@ def test_a_day_without_messages_has_no_busiest_hour(browser_of_vera: Client, in_
     assert "busiest hour: 1" in browser_of_vera.get(busy).content.decode()
 
 
-def test_the_start_page_says_what_is_wrong(browser_of_vera: Client, history: Conversation) -> None:
+def test_the_start_page_lists_current_problems(browser_of_vera: Client, history: Conversation) -> None:
     history.api_channel.record_failure("unauthorized")
 
-    warned = browser_of_vera.get("/").content.decode()
+    warning_sentences = browser_of_vera.get("/").content.decode()
     alerts.settle_alert(Alert.Kind.BREAKER, api_channel_id=history.api_channel_id)
     page = browser_of_vera.get("/").content.decode()
 
-    assert "takes no messages" in warned and "rejected our key" in page
+    assert "takes no messages" in warning_sentences and "rejected our key" in page
     assert "1 delivery failed" in page and "1 event could not be read" in page
     assert "127.0.0.0/8" in page
     assert "Celery beat" not in page
 
 
-def warned(client: Client) -> list[str]:
+def warning_sentences(client: Client) -> list[str]:
     return [warning["sentence"] for warning in client.get("/").context["warnings"]]
 
 
-def test_the_start_page_says_one_cause_once_and_why(browser_of_vera: Client) -> None:
+def test_the_start_page_reports_one_cause_once_with_its_reason(browser_of_vera: Client) -> None:
     channel = ApiChannelFactory(name="Shop", state=ChannelState.LIVE)
     letter = DeliveryFactory(message=MessageFactory(conversation=ConversationFactory(api_channel=channel)))
     channel.record_failure("destination_error")
     alerts.raise_alert("stuck", api_channel_id=channel.pk, delivery_id=letter.pk, why_code="destination_error")
 
-    stuck = warned(browser_of_vera)
+    stuck = warning_sentences(browser_of_vera)
     alerts.settle_alert("stuck", api_channel_id=channel.pk, delivery_id=letter.pk)
     alerts.raise_alert("breaker", api_channel_id=channel.pk)
-    down = warned(browser_of_vera)
+    down = warning_sentences(browser_of_vera)
 
     assert [sentence for sentence in stuck if "Shop" in sentence] == [
         "A message on “Shop” has failed four times. The provider has an internal error. We will try again."
@@ -660,43 +660,43 @@ def test_the_start_page_says_one_cause_once_and_why(browser_of_vera: Client) -> 
     ]
 
 
-def test_an_ended_pause_is_not_warned_of_until_housekeeping_comes_by(browser_of_vera: Client) -> None:
+def test_an_expired_pause_is_not_reported_before_housekeeping_runs(browser_of_vera: Client) -> None:
     channel = ApiChannelFactory(name="Shop", state=ChannelState.LIVE)
     channel.pause()
     alerts.raise_alert("switched_off", api_channel_id=channel.pk, why_code="wa_token")
 
-    paused = warned(browser_of_vera)
+    paused = warning_sentences(browser_of_vera)
     channel.resume()
 
     assert "resume it when" not in paused[0] and "resumes automatically" in paused[0]
-    assert not any("Shop" in sentence for sentence in warned(browser_of_vera))
+    assert not any("Shop" in sentence for sentence in warning_sentences(browser_of_vera))
 
 
-def test_the_start_page_tells_what_the_provider_says_of_the_account_until_somebody_looks(
+def test_the_start_page_shows_account_problems_until_the_next_check(
     browser_of_vera: Client,
 ) -> None:
     channel = ApiChannelFactory(kind="whatsapp_cloud", name="Shop", state=ChannelState.LIVE)
     now = timezone.now()
 
-    def news(*kinds: str, hours: float = 1) -> list[str]:
+    def warnings_after(*kinds: str, hours: float = 1) -> list[str]:
         at = (now - timedelta(hours=hours)).isoformat()
         bad = ("FLAGGED", "ACCOUNT_VIOLATION")
-        told = [{"what": k, "details": "", "level": "error" if k in bad else "ok", "at": at} for k in kinds]
-        channel.update_provider_status(updates=told, checked_at="")
-        return [sentence for sentence in warned(browser_of_vera) if "Shop" in sentence]
+        updates = [{"what": k, "details": "", "level": "error" if k in bad else "ok", "at": at} for k in kinds]
+        channel.update_provider_status(updates=updates, checked_at="")
+        return [sentence for sentence in warning_sentences(browser_of_vera) if "Shop" in sentence]
 
-    assert ["quality is low" in sentence for sentence in news("FLAGGED")] == [True]
-    assert news("UNFLAGGED", "FLAGGED") == []
-    assert ["broken its rules" in sentence for sentence in news("UNFLAGGED", "ACCOUNT_VIOLATION")] == [True]
-    assert news("REINSTATE", "ACCOUNT_VIOLATION") == []
-    assert news("FLAGGED", hours=24 * 8) == []
+    assert ["quality is low" in sentence for sentence in warnings_after("FLAGGED")] == [True]
+    assert warnings_after("UNFLAGGED", "FLAGGED") == []
+    assert ["broken its rules" in sentence for sentence in warnings_after("UNFLAGGED", "ACCOUNT_VIOLATION")] == [True]
+    assert warnings_after("REINSTATE", "ACCOUNT_VIOLATION") == []
+    assert warnings_after("FLAGGED", hours=24 * 8) == []
 
-    assert news("FLAGGED")
+    assert warnings_after("FLAGGED")
     channel.update_provider_status(checked_at=now.isoformat())
-    assert not any("Shop" in sentence for sentence in warned(browser_of_vera))
+    assert not any("Shop" in sentence for sentence in warning_sentences(browser_of_vera))
 
 
-def test_the_start_page_tells_of_prices_that_the_provider_changes(browser_of_vera: Client) -> None:
+def test_the_start_page_reports_template_price_changes(browser_of_vera: Client) -> None:
     provider, hand = ChangeAuthor(source=Source.PROVIDER), ChangeAuthor(source=Source.MANUAL)
     moved, soon, back, ours = (TemplateFactory(name=name, category="UTILITY") for name in ("one", "two", "back", "own"))
     lifecycle.change_category(moved, "MARKETING", by=provider)
@@ -705,29 +705,31 @@ def test_the_start_page_tells_of_prices_that_the_provider_changes(browser_of_ver
     lifecycle.change_category(back, "UTILITY", by=hand)
     lifecycle.change_category(ours, "MARKETING", by=hand)
 
-    told = [warning for warning in browser_of_vera.get("/").context["warnings"] if "template" in warning["url"]]
+    warnings = [warning for warning in browser_of_vera.get("/").context["warnings"] if "template" in warning["url"]]
     TemplateEvent.objects.update(at=timezone.now() - timedelta(days=8))
-    later = warned(browser_of_vera)
+    later = warning_sentences(browser_of_vera)
 
-    assert [warning["sentence"].split(",")[0] for warning in told] == [
+    assert [warning["sentence"].split(",")[0] for warning in warnings] == [
         "The provider will move “two · ru” to another category",
         "The provider moved “one · ru” to another category",
     ]
-    assert all("utility → marketing" in warning["sentence"] for warning in told)
-    assert browser_of_vera.get(told[0]["url"]).status_code == 200
+    assert all("utility → marketing" in warning["sentence"] for warning in warnings)
+    assert browser_of_vera.get(warnings[0]["url"]).status_code == 200
     assert not any("category" in sentence for sentence in later)
 
 
-def test_many_changed_prices_are_one_line(browser_of_vera: Client) -> None:
+def test_many_price_changes_are_one_warning(browser_of_vera: Client) -> None:
     for template in TemplateFactory.create_batch(4, category="UTILITY"):
         lifecycle.change_category(template, "MARKETING", by=ChangeAuthor(source=Source.PROVIDER))
 
-    told = [sentence for sentence in warned(browser_of_vera) if "category" in sentence]
+    warnings = [sentence for sentence in warning_sentences(browser_of_vera) if "category" in sentence]
 
-    assert told == ["The provider has moved or will move 4 templates to another category, which changes their price."]
+    assert warnings == [
+        "The provider has moved or will move 4 templates to another category, which changes their price."
+    ]
 
 
-def test_what_waits_for_another_try_is_tried_at_the_press_of_a_button(browser_of_vera: Client) -> None:
+def test_waiting_deliveries_are_retried_by_a_button(browser_of_vera: Client) -> None:
     channel = ApiChannelFactory(state=ChannelState.LIVE)
     letter = DeliveryFactory(message=MessageFactory(conversation=ConversationFactory(api_channel=channel)))
     later = timezone.now() + timedelta(hours=2)
@@ -743,7 +745,7 @@ def test_what_waits_for_another_try_is_tried_at_the_press_of_a_button(browser_of
     assert "No deliveries are waiting for a retry" in answered and "do/try-now/" not in answered
 
 
-def test_a_history_is_read_in_the_language_of_the_reader(browser_of_vera: Client) -> None:
+def test_a_history_is_shown_in_the_readers_language(browser_of_vera: Client) -> None:
     channel = ApiChannelFactory(kind="acebot", state=ChannelState.LIVE)
 
     answered = browser_of_vera.post(page_of(channel), filled(on_unknown="ask", calls_per_second="5"))
@@ -756,13 +758,13 @@ def test_a_history_is_read_in_the_language_of_the_reader(browser_of_vera: Client
         assert "исход неизвестен" in entry.get_change_message().lower()
 
 
-def test_the_phone_is_one_click_away(browser_of_vera: Client) -> None:
+def test_the_start_page_links_to_the_training_phone(browser_of_vera: Client) -> None:
     channel = ApiChannelFactory(kind="sandbox")
 
     assert channel.phone_page_path in browser_of_vera.get("/").content.decode()
 
 
-def test_contacts_of_the_cast_are_found_by_their_whole_phone(browser_of_vera: Client) -> None:
+def test_contacts_are_found_by_their_whole_phone_number(browser_of_vera: Client) -> None:
     anna = ContactFactory(phone="+79211234567")
     address = reverse("admin:bridge_contact_changelist")
 
@@ -773,7 +775,7 @@ def test_contacts_of_the_cast_are_found_by_their_whole_phone(browser_of_vera: Cl
     assert [list(rows) for rows in found] == [[anna], []]
 
 
-def test_the_first_page_shows_every_channel_at_a_glance_what_fails_first(
+def test_the_start_page_shows_every_channel_with_failing_ones_first(
     browser_of_vera: Client,
 ) -> None:
     healthy = ApiChannelFactory.create(state=ChannelState.LIVE, name="Quiet one")
@@ -786,18 +788,18 @@ def test_the_first_page_shows_every_channel_at_a_glance_what_fails_first(
     assert page.count('class="plot"') == ApiChannel.objects.count()
 
 
-def test_the_first_page_asks_as_few_questions_for_ten_channels_as_for_one(browser_of_vera: Client) -> None:
-    def asked() -> int:
+def test_the_start_page_runs_as_few_queries_for_ten_channels_as_for_one(browser_of_vera: Client) -> None:
+    def query_count() -> int:
         return len(questions(browser_of_vera, reverse("admin:index")))
 
     ApiChannelFactory.create()
-    before = asked()
+    before = query_count()
     ApiChannelFactory.create_batch(9)
 
-    assert asked() == before
+    assert query_count() == before
 
 
-def test_the_first_page_shows_no_channels_to_those_who_may_not_see_them(client: Client) -> None:
+def test_the_start_page_hides_channels_from_users_without_access(client: Client) -> None:
     ApiChannelFactory.create(name="Not for everybody")
     client.force_login(UserFactory.create(is_staff=True))
 

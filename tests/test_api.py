@@ -42,7 +42,7 @@ API = "/api/v1"
 
 
 class Api:
-    """One user's program."""
+    """API client with one user's token."""
 
     def __init__(self, user: Any = None) -> None:
         self.client = Client()
@@ -67,7 +67,7 @@ class Api:
 
 @pytest.fixture
 def chat() -> Conversation:
-    """Anna's chat with an open window, a request, a message of hers and one on its way to her."""
+    """Create Anna's chat with an open window, a request, her message, and a message on its way to her."""
     chat = ConversationFactory()
     ticket = TicketFactory(conversation=chat)
     MessageFactory(conversation=chat, ticket=ticket)
@@ -93,7 +93,7 @@ LISTS = ("conversations", "messages", "deliveries", "channels", "chat-channels")
 
 
 @pytest.mark.parametrize("path", [*LISTS, "webhook-events"])
-def test_an_anonymous_caller_learns_nothing(chat: Conversation, path: str) -> None:
+def test_an_anonymous_caller_is_refused_without_details(chat: Conversation, path: str) -> None:
     answer = Api().get(path)
 
     assert answer.status_code == 401
@@ -102,7 +102,7 @@ def test_an_anonymous_caller_learns_nothing(chat: Conversation, path: str) -> No
 
 
 @pytest.mark.parametrize("path", LISTS)
-def test_gleb_whom_nobody_gave_a_channel_sees_empty_lists_and_no_row_by_its_id(chat: Conversation, path: str) -> None:
+def test_a_user_without_channels_sees_empty_lists_and_no_row_by_id(chat: Conversation, path: str) -> None:
     one = Api(vera()).ids(path)[0]
 
     assert Api(gleb()).rows(path) == []
@@ -110,7 +110,7 @@ def test_gleb_whom_nobody_gave_a_channel_sees_empty_lists_and_no_row_by_its_id(c
 
 
 @pytest.mark.parametrize("path", LISTS)
-def test_boris_sees_his_channels_and_nothing_of_others(chat: Conversation, path: str) -> None:
+def test_an_operator_sees_only_rows_of_their_own_channels(chat: Conversation, path: str) -> None:
     foreign = DeliveryFactory().conversation
     api = Api(boris(chat.chat_channel))
 
@@ -123,7 +123,7 @@ def test_boris_sees_his_channels_and_nothing_of_others(chat: Conversation, path:
 
 
 @pytest.mark.parametrize(("who", "status"), [(gleb, 403), (boris, 403), (vera, 200)])
-def test_raw_events_are_for_admins(event: WebhookEvent, who: Any, status: int) -> None:
+def test_raw_events_are_visible_only_to_admins(event: WebhookEvent, who: Any, status: int) -> None:
     assert Api(who()).get("webhook-events").status_code == status
     assert Api(who()).get(f"webhook-events/{event.pk}").status_code == status
 
@@ -132,7 +132,7 @@ def test_raw_events_are_for_admins(event: WebhookEvent, who: Any, status: int) -
     "call", ["conversations/{chat}/messages", "conversations/{chat}/assign", "deliveries/{delivery}/retry"]
 )
 @pytest.mark.parametrize(("who", "status"), [(None, 401), (gleb, 404)])
-def test_who_does_not_see_a_chat_cannot_write_to_it(chat: Conversation, call: str, who: Any, status: int) -> None:
+def test_a_user_who_cannot_see_a_chat_cannot_write_to_it(chat: Conversation, call: str, who: Any, status: int) -> None:
     delivery = Delivery.objects.get()
     Delivery.objects.update(state="dead")
     path = call.format(chat=chat.pk, delivery=delivery.pk)
@@ -144,7 +144,7 @@ def test_who_does_not_see_a_chat_cannot_write_to_it(chat: Conversation, call: st
     assert delivery.state == "dead" and Message.objects.count() == 2
 
 
-def test_a_session_may_read_but_needs_its_csrf_token_to_write(chat: Conversation) -> None:
+def test_a_session_can_read_but_needs_its_csrf_token_to_write(chat: Conversation) -> None:
     client = Client(enforce_csrf_checks=True)
     client.force_login(vera())
 
@@ -153,7 +153,7 @@ def test_a_session_may_read_but_needs_its_csrf_token_to_write(chat: Conversation
     assert answer.status_code == 403 and answer.json()["reason"] == "permission_denied"
 
 
-def test_a_token_of_somebody_who_was_let_go_opens_nothing(chat: Conversation) -> None:
+def test_a_deactivated_users_token_is_refused(chat: Conversation) -> None:
     user = boris(chat.chat_channel)
     api = Api(user)
     user.is_active = False
@@ -164,16 +164,16 @@ def test_a_token_of_somebody_who_was_let_go_opens_nothing(chat: Conversation) ->
 
 @pytest.mark.parametrize("path", ["channels", "chat-channels", "conversations", "messages", "deliveries"])
 @pytest.mark.parametrize("who", [boris, vera])
-def test_no_list_holds_a_secret(chat: Conversation, path: str, who: Any) -> None:
+def test_no_list_contains_a_secret(chat: Conversation, path: str, who: Any) -> None:
     key = chat.api_channel.issue_secret().reveal()
     user = who(chat.chat_channel) if who is boris else who()
 
-    told = Api(user).get(path).content.decode() + Api(user).get(f"{path}/{Api(user).ids(path)[0]}").content.decode()
+    body = Api(user).get(path).content.decode() + Api(user).get(f"{path}/{Api(user).ids(path)[0]}").content.decode()
 
-    assert key not in told and chat.api_channel.path_token not in told
+    assert key not in body and chat.api_channel.path_token not in body
 
 
-def test_the_redirect_url_is_told_to_admins_alone(chat: Conversation) -> None:
+def test_only_admins_see_the_redirect_url(chat: Conversation) -> None:
     chat.api_channel.redirect_url = "https://hook.example/?key=tayna"
     chat.api_channel.save()
 
@@ -184,7 +184,7 @@ def test_the_redirect_url_is_told_to_admins_alone(chat: Conversation) -> None:
 # --- what a row says -------------------------------------------------------------------------------------
 
 
-def test_a_conversation_says_who_where_and_until_when(chat: Conversation) -> None:
+def test_a_conversation_has_its_contact_channel_and_window_expiry(chat: Conversation) -> None:
     row = Api(vera()).get(f"conversations/{chat.pk}").json()
 
     window = chat.windows.get()
@@ -206,7 +206,7 @@ def test_a_conversation_says_who_where_and_until_when(chat: Conversation) -> Non
     assert (row["assignee"], row["unread"]) == (None, 0)
 
 
-def test_a_closed_request_is_not_the_live_one(chat: Conversation) -> None:
+def test_a_closed_request_is_not_the_current_one(chat: Conversation) -> None:
     chat.tickets.update(status=Ticket.Status.CLOSED)
 
     row = Api(vera()).get(f"conversations/{chat.pk}").json()
@@ -218,10 +218,10 @@ def test_a_closed_request_is_not_the_live_one(chat: Conversation) -> None:
     ("left", "state"),
     [(timedelta(hours=1), "open"), (timedelta(seconds=-1), "closed"), (None, "none")],
 )
-def test_the_windows_state_is_told_by_the_clock_and_filtered_by(left: timedelta | None, state: str) -> None:
+def test_the_window_state_and_its_filter_follow_the_clock(left: timedelta | None, state: str) -> None:
     chat = ConversationFactory()
     if left is not None:
-        ServiceWindowFactory(conversation=chat, left=left)  # beat has not been there yet: its row still says open
+        ServiceWindowFactory(conversation=chat, left=left)  # housekeeping has not run yet: the row still says open
     api = Api(vera())
 
     assert api.rows("conversations")[0]["window"]["state"] == state
@@ -231,7 +231,7 @@ def test_the_windows_state_is_told_by_the_clock_and_filtered_by(left: timedelta 
     assert api.ids("conversations", window="open,closed,none") == [chat.pk]
 
 
-def test_a_provider_without_the_24_hour_rule_has_a_free_window(chat: Conversation, monkeypatch: Any) -> None:
+def test_a_provider_without_the_24_hour_rule_has_an_unrestricted_window(chat: Conversation, monkeypatch: Any) -> None:
     monkeypatch.setattr(type(chat.api_channel.provider), "service_window", False)
     api = Api(vera())
 
@@ -242,7 +242,7 @@ def test_a_provider_without_the_24_hour_rule_has_a_free_window(chat: Conversatio
     assert api.ids("conversations", window="open,closed,none") == []
 
 
-def test_a_message_says_what_became_of_it(chat: Conversation) -> None:
+def test_a_message_has_its_delivery_status_and_reason(chat: Conversation) -> None:
     message = chat.messages.get(direction="outbound")
     message.status, message.reason = "failed", "rejected"
     message.author = boris()
@@ -258,7 +258,7 @@ def test_a_message_says_what_became_of_it(chat: Conversation) -> None:
     assert [(file["name"], file["url"]) for file in row["files"]] == [("a.pdf", "https://files.example/a.pdf")]
 
 
-def test_a_notice_is_a_sentence_in_the_readers_language(chat: Conversation) -> None:
+def test_a_notice_is_shown_in_the_readers_language(chat: Conversation) -> None:
     create_notice(chat, "not_delivered", why_code="retries_exhausted")
 
     english = Api(vera()).client.get(
@@ -268,7 +268,7 @@ def test_a_notice_is_a_sentence_in_the_readers_language(chat: Conversation) -> N
     assert "was not delivered. We tried many times" in english.json()["results"][0]["text"]
 
 
-def test_a_delivery_tells_its_tries_one_by_one(chat: Conversation) -> None:
+def test_a_delivery_lists_its_attempts(chat: Conversation) -> None:
     delivery = Delivery.objects.get()
     Attempt.objects.create(
         delivery=delivery,
@@ -291,7 +291,7 @@ def test_a_delivery_tells_its_tries_one_by_one(chat: Conversation) -> None:
     assert (tried["verdict"], tried["reason"], tried["answer"]) == ("retry", "destination_error", "busy")
 
 
-def test_a_raw_event_is_told_in_a_list_by_its_beginning_and_alone_by_its_bytes(event: WebhookEvent) -> None:
+def test_a_raw_event_is_shortened_in_the_list_and_complete_on_its_own(event: WebhookEvent) -> None:
     WebhookEvent.objects.filter(pk=event.pk).update(body=b"\xff\0" + "я".encode() * 5_000)
 
     listed, whole = Api(vera()).rows("webhook-events")[0], Api(vera()).get(f"webhook-events/{event.pk}").json()
@@ -302,7 +302,7 @@ def test_a_raw_event_is_told_in_a_list_by_its_beginning_and_alone_by_its_bytes(e
     assert whole["headers"] == {"user-agent": "x"}
 
 
-def test_a_channel_tells_its_chat_channels_but_to_an_operator_only_his() -> None:
+def test_an_operator_sees_only_their_own_chat_channels_of_a_channel() -> None:
     mine, other = ChatChannelFactory(), ChatChannelFactory()
     channel = ApiChannelFactory(watched=[mine, other], state=ChannelState.FAILING)
 
@@ -317,7 +317,7 @@ def test_a_channel_tells_its_chat_channels_but_to_an_operator_only_his() -> None
 # --- filters and pages -----------------------------------------------------------------------------------
 
 
-def test_each_filter_finds_its_rows_and_leaves_the_others(chat: Conversation) -> None:
+def test_each_filter_returns_only_matching_rows(chat: Conversation) -> None:
     DeliveryFactory(event=True, state="dead")
     api = Api(vera())
     delivery = Delivery.objects.get(kind="message")
@@ -339,16 +339,17 @@ def test_each_filter_finds_its_rows_and_leaves_the_others(chat: Conversation) ->
     assert api.ids("conversations", chat_id=99999) == []
 
 
-def test_since_and_until_take_iso_times_and_unix_seconds(chat: Conversation) -> None:
+def test_since_and_until_accept_iso_times_and_unix_seconds(chat: Conversation) -> None:
     api = Api(vera())
     old = chat.messages.earliest("id")
     Message.objects.filter(pk=old.pk).update(created_at=timezone.now() - timedelta(days=3))
     border = timezone.now() - timedelta(days=1)
 
-    for told in (border.isoformat(), str(int(border.timestamp())), border.date().isoformat()):
-        assert api.ids("messages", until=told) == [old.pk]
-        assert old.pk not in api.ids("messages", since=told)
-    unescaped = Client().get(f"{API}/messages?until={border.isoformat()}", headers=token_of(vera()))  # + is a space
+    for value in (border.isoformat(), str(int(border.timestamp())), border.date().isoformat()):
+        assert api.ids("messages", until=value) == [old.pk]
+        assert old.pk not in api.ids("messages", since=value)
+    # A plus sign in a query string is a space.
+    unescaped = Client().get(f"{API}/messages?until={border.isoformat()}", headers=token_of(vera()))
     assert [row["id"] for row in unescaped.json()["results"]] == [old.pk]
 
 
@@ -369,7 +370,7 @@ def test_since_and_until_take_iso_times_and_unix_seconds(chat: Conversation) -> 
         {"chat_id": "0"},
     ],
 )
-def test_a_value_that_cannot_be_read_is_a_400_with_a_sentence(query: dict[str, str]) -> None:
+def test_an_unreadable_filter_value_is_a_400_with_an_explanation(query: dict[str, str]) -> None:
     answer = Api(vera()).get("messages", **query)
 
     assert answer.status_code == 400, answer.content
@@ -378,7 +379,7 @@ def test_a_value_that_cannot_be_read_is_a_400_with_a_sentence(query: dict[str, s
     assert next(iter(query)) in answer.json()["error"]
 
 
-def test_pages_are_newest_first_and_miss_nothing_while_rows_are_added() -> None:
+def test_pages_are_newest_first_and_complete_while_rows_are_added() -> None:
     chat = ConversationFactory()
     messages = MessageFactory.create_batch(7, conversation=chat)
     api = Api(vera())
@@ -389,12 +390,12 @@ def test_pages_are_newest_first_and_miss_nothing_while_rows_are_added() -> None:
     third = Client().get(second["next"], headers=token_of(vera())).json()
 
     assert set(first) == {"next", "results"}
-    seen = [row["id"] for page in (first, second, third) for row in page["results"]]
-    assert seen == [message.pk for message in reversed(messages)]
+    ids = [row["id"] for page in (first, second, third) for row in page["results"]]
+    assert ids == [message.pk for message in reversed(messages)]
     assert third["next"] is None
 
 
-def test_pages_run_from_the_oldest_and_count_where_asked() -> None:
+def test_pages_can_run_from_the_oldest_with_a_count() -> None:
     messages = MessageFactory.create_batch(3)
 
     page = Api(vera()).get("messages", ordering="id", count=1, page_size=2).json()
@@ -414,7 +415,7 @@ def test_a_page_has_at_most_200_rows() -> None:
 @pytest.mark.parametrize(
     ("who", "path"), [*((who, path) for who in (boris, vera) for path in LISTS), (vera, "webhook-events")]
 )
-def test_a_page_costs_the_same_number_of_queries_however_long(
+def test_a_page_runs_the_same_number_of_queries_for_any_length(
     django_assert_max_num_queries: Any, path: str, who: Any
 ) -> None:
     def more(number: int) -> None:
@@ -435,7 +436,7 @@ def test_a_page_costs_the_same_number_of_queries_however_long(
         assert len(api.rows(path)) == 10
 
 
-def test_both_spellings_of_an_address_are_taken(chat: Conversation) -> None:
+def test_urls_work_with_and_without_a_trailing_slash(chat: Conversation) -> None:
     api = Api(vera())
 
     assert api.get("conversations").json() == api.get("conversations/").json()
@@ -447,7 +448,7 @@ def test_both_spellings_of_an_address_are_taken(chat: Conversation) -> None:
 # --- writing ---------------------------------------------------------------------------------------------
 
 
-def test_an_answer_goes_out_in_the_name_of_the_tokens_owner(chat: Conversation) -> None:
+def test_a_reply_is_sent_in_the_name_of_the_tokens_owner(chat: Conversation) -> None:
     user = boris(chat.chat_channel)
 
     answer = Api(user).post(f"conversations/{chat.pk}/messages", {"text": "Есть 38-й 👢"})
@@ -459,7 +460,7 @@ def test_an_answer_goes_out_in_the_name_of_the_tokens_owner(chat: Conversation) 
     assert Delivery.objects.filter(message=message).count() == 1
 
 
-def test_an_answer_repeated_under_its_key_goes_out_once(chat: Conversation) -> None:
+def test_a_reply_repeated_under_its_key_is_sent_once(chat: Conversation) -> None:
     api = Api(boris(chat.chat_channel))
     path = f"conversations/{chat.pk}/messages"
 
@@ -482,7 +483,7 @@ def test_an_answer_repeated_under_its_key_goes_out_once(chat: Conversation) -> N
         (timedelta(hours=1), "я" * 4_097, 422, "too_long"),
     ],
 )
-def test_a_refused_answer_says_why_and_nothing_goes_out(
+def test_a_refused_reply_has_a_reason_and_sends_nothing(
     left: timedelta | None, text: str, status: int, reason: str
 ) -> None:
     chat = ConversationFactory()
@@ -497,7 +498,7 @@ def test_a_refused_answer_says_why_and_nothing_goes_out(
     assert list(Draft.objects.values_list("text", flat=True)) == ([text] if text.strip() else [])
 
 
-def test_a_refusal_is_not_kept_under_the_key(chat: Conversation) -> None:
+def test_a_refusal_is_not_stored_under_the_idempotency_key(chat: Conversation) -> None:
     api = Api(boris(chat.chat_channel))
     chat.windows.update(expires_at=timezone.now() - timedelta(minutes=1))
     refused = api.post(f"conversations/{chat.pk}/messages", {"text": "Есть!"}, key="k")
@@ -517,7 +518,7 @@ def test_a_refusal_is_not_kept_under_the_key(chat: Conversation) -> None:
         b'{"text": ' + b'{"a":' * 5_000 + b"1" + b"}" * 5_001,
     ],
 )
-def test_a_hostile_body_is_a_400_with_a_sentence(chat: Conversation, body: bytes) -> None:
+def test_a_hostile_body_is_a_400_with_an_explanation(chat: Conversation, body: bytes) -> None:
     answer = Api(vera()).post(f"conversations/{chat.pk}/messages", body)
 
     assert answer.status_code == 400, answer.content
@@ -525,19 +526,19 @@ def test_a_hostile_body_is_a_400_with_a_sentence(chat: Conversation, body: bytes
     assert Message.objects.count() == 2
 
 
-def test_text_that_the_database_cannot_hold_goes_out_with_replacements(chat: Conversation) -> None:
+def test_characters_that_the_database_cannot_store_are_replaced(chat: Conversation) -> None:
     answer = Api(vera()).post(f"conversations/{chat.pk}/messages", rb'{"text": "a\u0000b\ud800c"}')
 
     assert (answer.status_code, answer.json()["text"]) == (201, "a�b�c")
 
 
-def test_too_large_a_body_is_a_413(chat: Conversation) -> None:
+def test_an_oversized_body_is_a_413(chat: Conversation) -> None:
     body = json.dumps({"text": "x" * 5_000_000}).encode()
 
     assert Api(vera()).post(f"conversations/{chat.pk}/messages", body).status_code == 413
 
 
-def test_another_encoding_than_json_is_a_415_that_says_what_to_send(chat: Conversation) -> None:
+def test_a_content_type_other_than_json_is_a_415_with_an_explanation(chat: Conversation) -> None:
     answer = Client().post(f"{API}/conversations/{chat.pk}/messages", {"text": "x"}, headers=token_of(vera()))
 
     assert answer.status_code == 415 and "Content-Type: application/json" in answer.json()["error"]
@@ -545,47 +546,47 @@ def test_another_encoding_than_json_is_a_415_that_says_what_to_send(chat: Conver
 
 @pytest.mark.parametrize("path", ["/api/v1/", "/api/v1/nonsense", "/api/v1/messages/abc", "/api/v2/messages"])
 @pytest.mark.parametrize("method", ["get", "post"])
-def test_an_address_that_is_none_is_a_sentence_and_no_page(client: Client, path: str, method: str) -> None:
+def test_an_unknown_url_is_a_json_404(client: Client, path: str, method: str) -> None:
     answer = getattr(client, method)(path)
 
     assert answer.status_code == 404
     assert answer.json()["reason"] == "not_found" and "/api/docs/" in answer.json()["error"]
 
 
-def test_a_row_that_is_none_is_told_in_plain_words(chat: Conversation) -> None:
+def test_a_missing_row_is_a_404_in_plain_language(chat: Conversation) -> None:
     answer = Api(vera()).get("messages/999999999").json()
 
     assert answer["reason"] == "not_found" and "Message" not in answer["error"]
 
 
-def test_a_key_that_cannot_be_one_is_a_400(chat: Conversation) -> None:
+def test_an_overlong_idempotency_key_is_a_400(chat: Conversation) -> None:
     answer = Api(vera()).post(f"conversations/{chat.pk}/messages", {"text": "Да"}, key="k" * 201)
 
     assert (answer.status_code, answer.json()["reason"]) == (400, "invalid")
     assert "Idempotency-Key" in answer.json()["error"]
 
 
-def test_what_is_wrong_with_the_whole_names_no_field(chat: Conversation) -> None:
-    asked = {"text": "Да", "template": {"id": 1}}
+def test_an_error_of_the_whole_body_names_no_field(chat: Conversation) -> None:
+    body = {"text": "Да", "template": {"id": 1}}
 
-    answer = Api(vera()).post(f"conversations/{chat.pk}/messages", asked, **{"accept-language": "en"})
+    answer = Api(vera()).post(f"conversations/{chat.pk}/messages", body, **{"accept-language": "en"})
 
     assert answer.json()["error"] == "Give a text or a template, not both."
 
 
-def test_a_chat_is_given_to_somebody_and_taken_from_him_again(chat: Conversation) -> None:
+def test_a_chat_can_be_assigned_and_unassigned(chat: Conversation) -> None:
     user = boris(chat.chat_channel)
     api = Api(vera())
 
-    given = api.post(f"conversations/{chat.pk}/assign", {"user_id": user.pk}, key="k")
-    taken = api.post(f"conversations/{chat.pk}/assign", {"user_id": None})
+    assigned = api.post(f"conversations/{chat.pk}/assign", {"user_id": user.pk}, key="k")
+    unassigned = api.post(f"conversations/{chat.pk}/assign", {"user_id": None})
 
-    assert given.json()["assignee"] == user.pk and given.json()["window"]["state"] == "open"
-    assert taken.json()["assignee"] is None
+    assert assigned.json()["assignee"] == user.pk and assigned.json()["window"]["state"] == "open"
+    assert unassigned.json()["assignee"] is None
 
 
 @pytest.mark.parametrize("who", ["stranger", "sleeper", 10**30, "x", True, {}, None])
-def test_a_chat_is_given_to_nobody_who_does_not_see_it(chat: Conversation, who: Any) -> None:
+def test_a_chat_is_not_assigned_to_a_user_who_cannot_see_it(chat: Conversation, who: Any) -> None:
     people = {"stranger": gleb().pk, "sleeper": UserFactory(is_active=False).pk}
     body = {"user_id": people.get(who, who) if isinstance(who, str) else who} if who is not None else {}
 
@@ -596,7 +597,7 @@ def test_a_chat_is_given_to_nobody_who_does_not_see_it(chat: Conversation, who: 
     assert Conversation.objects.get().assignee is None
 
 
-def test_a_dead_delivery_is_sent_again_and_one_under_way_is_not(chat: Conversation) -> None:
+def test_a_dead_delivery_is_resent_but_a_pending_one_is_not(chat: Conversation) -> None:
     delivery = Delivery.objects.get()
     api = Api(boris(chat.chat_channel))
 
@@ -612,28 +613,26 @@ def test_a_dead_delivery_is_sent_again_and_one_under_way_is_not(chat: Conversati
 
 
 @pytest.mark.django_db(transaction=True)
-def test_an_answer_by_the_api_reaches_the_provider_and_its_way_can_be_followed(
-    worker: Worker, receiver: Receiver
-) -> None:
+def test_a_reply_by_the_api_reaches_the_provider_and_can_be_followed(worker: Worker, receiver: Receiver) -> None:
     channel = ApiChannelFactory(kind="acebot", redirect_url=receiver.url("/hook"))
     chat = ConversationFactory(api_channel=channel)
     ServiceWindowFactory(conversation=chat)
     api = Api(boris(chat.chat_channel))
 
-    said = api.post(f"conversations/{chat.pk}/messages", {"text": "Есть 38-й 👢"}).json()
+    reply = api.post(f"conversations/{chat.pk}/messages", {"text": "Есть 38-й 👢"}).json()
 
     sent = receiver.wait_for(1)[0]
     worker.settle()
-    delivery = api.rows("deliveries", message_id=said["id"])[0]
+    delivery = api.rows("deliveries", message_id=reply["id"])[0]
     tries = api.get(f"deliveries/{delivery['id']}").json()["tries"]
     assert sent.json["text"] == "Есть 38-й 👢" and sent.headers["webhook-id"] == delivery["key"]
     assert (delivery["state"], delivery["attempts"], delivery["next_attempt_at"]) == ("delivered", 1, None)
     assert [(row["number"], row["http_status"], row["verdict"]) for row in tries] == [(1, 200, "accepted")]
-    assert api.get(f"messages/{said['id']}").json()["status"] == "sent"
+    assert api.get(f"messages/{reply['id']}").json()["status"] == "sent"
 
 
 @pytest.mark.django_db(transaction=True)
-def test_two_calls_at_one_moment_under_one_key_send_one_answer(chat: Conversation) -> None:
+def test_two_concurrent_calls_with_one_key_send_one_reply(chat: Conversation) -> None:
     user = boris(chat.chat_channel)
 
     def call(_: int) -> Any:
@@ -647,12 +646,12 @@ def test_two_calls_at_one_moment_under_one_key_send_one_answer(chat: Conversatio
 
     assert {answer.status_code for answer in answers} == {201}
     assert len({answer.json()["id"] for answer in answers}) == 1
-    assert chat.messages.filter(direction="outbound").count() == 2  # one was there before
+    assert chat.messages.filter(direction="outbound").count() == 2  # one existed before
 
 
 @pytest.mark.parametrize("method", ["put", "patch", "delete"])
 @pytest.mark.parametrize("path", LISTS)
-def test_history_cannot_be_edited(chat: Conversation, path: str, method: str) -> None:
+def test_history_is_read_only(chat: Conversation, path: str, method: str) -> None:
     pk = Api(vera()).ids(path)[0]
 
     answer = getattr(Client(), method)(f"{API}/{path}/{pk}", headers=token_of(vera()))
@@ -663,36 +662,36 @@ def test_history_cannot_be_edited(chat: Conversation, path: str, method: str) ->
 # --- the schema ------------------------------------------------------------------------------------------
 
 
-def test_the_schema_describes_every_call_without_a_warning(capsys: Any) -> None:
+def test_the_schema_is_generated_without_warnings(capsys: Any) -> None:
     schema = SchemaGenerator().get_schema(request=None, public=True)
 
     validate_schema(schema)
-    said = capsys.readouterr()
-    assert "Warning" not in said.err + said.out and "Error" not in said.err + said.out
+    output = capsys.readouterr()
+    assert "Warning" not in output.err + output.out and "Error" not in output.err + output.out
     assert len(schema["paths"]) == 26
     assert schema["components"]["schemas"]["PaginatedMessageList"]["required"] == ["next", "results"]
 
 
-def test_the_schema_tells_every_refusal_and_the_range_of_every_number() -> None:
+def test_the_schema_lists_every_refusal_and_every_number_range() -> None:
     schema = SchemaGenerator().get_schema(request=None, public=True)
 
     for path, calls in schema["paths"].items():
         for method, call in calls.items():
-            wanted = {"401"} | ({"400"} if method == "get" else set()) | ({"404"} if "{" in path else set())
-            assert wanted <= call["responses"].keys() | ({"404"} if method != "get" else set()), (method, path)
+            expected = {"401"} | ({"400"} if method == "get" else set()) | ({"404"} if "{" in path else set())
+            assert expected <= call["responses"].keys() | ({"404"} if method != "get" else set()), (method, path)
             for parameter in call.get("parameters", []):
                 if parameter["schema"].get("type") == "integer":
                     assert "minimum" in parameter["schema"] or "enum" in parameter["schema"], (path, parameter)
 
 
-def test_the_schema_says_nothing_of_how_the_code_is_made() -> None:
+def test_the_schema_reveals_no_implementation_details() -> None:
     schema = SchemaGenerator().get_schema(request=None, public=True)
     described = [call["description"] for path in schema["paths"].values() for call in path.values()]
 
     assert not [text for text in described if "``" in text]
 
 
-def test_the_schema_and_its_viewer_are_served_from_here(client: Client) -> None:
+def test_the_schema_and_its_viewer_are_served_locally(client: Client) -> None:
     assert client.get("/api/schema/").status_code == 200
 
     page = client.get("/api/docs/").content.decode()

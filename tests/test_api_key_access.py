@@ -43,8 +43,8 @@ def is_refused(response: Any) -> bool:
     return isinstance(answer, dict) and answer.get("code") == BAD_TOKEN
 
 
-def asked_of(a: World) -> list[dict[str, Any]]:
-    """Parameters that name the channel's rows, in every way that some method knows."""
+def parameters_naming_rows(a: World) -> list[dict[str, Any]]:
+    """Return parameters that name the channel's rows, in every form that some method reads."""
     conversation, contact, ticket = a["conversation"].pk, a["contact"].pk, a["ticket"].pk
     return [
         {"chat_id": conversation, "user_id": a.operator.pk, "text": WORD},
@@ -68,14 +68,14 @@ def asked_of(a: World) -> list[dict[str, Any]]:
     ]
 
 
-def test_nothing_but_a_channels_key_opens_a_method(client: Client, a: World) -> None:
+def test_only_a_channels_key_opens_a_method(client: Client, a: World) -> None:
     a.chat_channel.set_secret(HELPDESK_KEY)
     a.chat_channel.save()
     keys = keys_that_open_nothing(a)
     before, problems = Snapshot(), []
     for name, key in keys.items():
         for method in METHODS:
-            response = post(client, method, asked_of(a)[0] | ({"api_token": key} if key else {}))
+            response = post(client, method, parameters_naming_rows(a)[0] | ({"api_token": key} if key else {}))
             if response.status_code != 405 and not is_refused(response):
                 problems.append(f"{name}: {method} → {response.content[:200]!r}")
 
@@ -90,13 +90,13 @@ def test_another_channels_key_reads_and_changes_nothing(client: Client, a: World
         b.chat_channel.kind = next(kind for kind in helpdesks() if kind != a.chat_channel.kind)
         b.chat_channel.save()
     for method in METHODS:
-        for asked in asked_of(a):
-            response = post(client, method, asked | {"api_token": b.secrets["api_key"]})
+        for parameters in parameters_naming_rows(a):
+            response = post(client, method, parameters | {"api_token": b.secrets["api_key"]})
             content = response.content.decode()
             if response.status_code >= 500:
-                problems.append(f"{method} {asked} → {response.status_code}")
-            if CANARY in content:  # the phone they gave themselves, so it is theirs to see again
-                problems.append(f"{method} {asked} holds words of another channel: {content[:300]}")
+                problems.append(f"{method} {parameters} → {response.status_code}")
+            if CANARY in content:  # The phone number is the caller's own value, so the response may repeat it.
+                problems.append(f"{method} {parameters} holds words of another channel: {content[:300]}")
 
     assert not problems, "\n".join(problems)
     assert before.changes() == []
@@ -106,7 +106,7 @@ def test_a_channels_own_key_opens_every_method(client: Client, a: World) -> None
     refused = [
         method
         for method in METHODS
-        if is_refused(post(client, method, asked_of(a)[0] | {"api_token": a.secrets["api_key"]}))
+        if is_refused(post(client, method, parameters_naming_rows(a)[0] | {"api_token": a.secrets["api_key"]}))
     ]
 
     assert refused == []

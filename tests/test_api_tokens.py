@@ -1,4 +1,4 @@
-"""API tokens: hashed, shown once, several per user, ended with their user, revoked and expired; old ones go on."""
+"""API tokens: hashed, shown once, several per user, invalid once expired, revoked or the user is deactivated."""
 
 import hashlib
 import json
@@ -42,7 +42,7 @@ def run(*words: str) -> str:
 # --- what lets in ----------------------------------------------------------------------------------------
 
 
-def test_only_the_hash_is_stored_and_several_tokens_work(client: Client) -> None:
+def test_only_the_hash_is_stored_and_a_user_can_have_several_tokens(client: Client) -> None:
     first, text = ApiToken.issue(vera(), name="CRM")
     _second, other = ApiToken.issue(vera(), name="CRM")
 
@@ -76,7 +76,7 @@ def switch(user: Any, *, on: bool) -> None:
 
 
 @pytest.mark.parametrize("state", STATES)
-def test_a_token_that_ended_is_refused_with_its_reason(client: Client, state: str) -> None:
+def test_an_ended_token_is_refused_with_its_reason(client: Client, state: str) -> None:
     token, text = ApiToken.issue(UserFactory(), name="CRM")
     assert call(client, text).status_code == 200
 
@@ -86,7 +86,7 @@ def test_a_token_that_ended_is_refused_with_its_reason(client: Client, state: st
     assert answer.status_code == 401 and STATES[state][1] in answer.json()["error"]
 
 
-def test_switching_a_user_on_again_brings_no_token_back(client: Client) -> None:
+def test_reactivating_a_user_restores_no_token(client: Client) -> None:
     user = UserFactory()
     _token, text = ApiToken.issue(user, name="CRM")
 
@@ -98,15 +98,15 @@ def test_switching_a_user_on_again_brings_no_token_back(client: Client) -> None:
 
 
 @pytest.mark.parametrize("form", ["", "{0} {0}", "{0}x", "{1}", "{2}", "\x00", "\ud800", "я", "x" * 7000])
-def test_what_is_no_token_is_refused(client: Client, form: str) -> None:
+def test_a_malformed_token_is_refused(client: Client, form: str) -> None:
     token, text = ApiToken.issue(vera(), name="CRM")
-    given = form.format(text, token.prefix, bytes(token.digest).hex())
-    header = f"Token {given}".encode("utf-8", "surrogatepass").decode("latin-1")
+    header = form.format(text, token.prefix, bytes(token.digest).hex())
+    header = f"Token {header}".encode("utf-8", "surrogatepass").decode("latin-1")
 
     assert client.get("/api/v1/messages/", HTTP_AUTHORIZATION=header).status_code == 401
 
 
-def test_use_is_noted_once_a_minute(client: Client) -> None:
+def test_last_use_is_updated_at_most_once_a_minute(client: Client) -> None:
     token, text = ApiToken.issue(vera(), name="CRM")
     assert token.last_used_at is None
     call(client, text)
@@ -125,7 +125,7 @@ def test_use_is_noted_once_a_minute(client: Client) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_noting_use_waits_for_no_lock(client: Client) -> None:
+def test_updating_last_use_waits_for_no_lock(client: Client) -> None:
     token, text = ApiToken.issue(vera(), name="CRM")
     known = connection.get_connection_params()
     other = psycopg2.connect(**{name: known[name] for name in known if name not in ("cursor_factory", "options")})
@@ -143,7 +143,7 @@ def test_noting_use_waits_for_no_lock(client: Client) -> None:
     assert token.last_used_at is None
 
 
-def test_programs_read_on_while_the_database_takes_no_writes(client: Client) -> None:
+def test_tokens_can_read_while_the_database_is_read_only(client: Client) -> None:
     token, text = ApiToken.issue(vera(), name="Prometheus")
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SET TRANSACTION READ ONLY")  # until the end of the block
@@ -161,7 +161,7 @@ def test_programs_read_on_while_the_database_takes_no_writes(client: Client) -> 
 # --- command line ----------------------------------------------------------------------------------------
 
 
-def test_the_commands_create_list_and_revoke(client: Client) -> None:
+def test_commands_create_list_and_revoke_tokens(client: Client) -> None:
     vera(), boris()
     text, other = run("create", "vera", "--name", "Prometheus", "--days", "90"), run("create", "boris")
     token = ApiToken.objects.get(name="Prometheus")
@@ -197,7 +197,7 @@ def test_the_commands_create_list_and_revoke(client: Client) -> None:
         ("revoke", "9" * 30),
     ],
 )
-def test_a_wrong_command_is_a_sentence(words: tuple[str, ...]) -> None:
+def test_an_invalid_command_prints_an_explanation(words: tuple[str, ...]) -> None:
     vera()
 
     with pytest.raises(CommandError, match=r"\.$|list$"):
@@ -213,7 +213,7 @@ def create_in_admin(client: Client, person: Any, **more: str) -> Any:
     return client.post(reverse("admin:accounts_apitoken_add"), {"user": person.pk, "name": "CRM", **more})
 
 
-def test_the_admin_shows_a_new_token_once_and_nowhere_else(browser_of_vera: Client, client: Client) -> None:
+def test_the_admin_shows_a_new_token_only_once(browser_of_vera: Client, client: Client) -> None:
     answer = create_in_admin(browser_of_vera, boris())
 
     token = ApiToken.objects.get()
@@ -229,18 +229,18 @@ def test_the_admin_shows_a_new_token_once_and_nowhere_else(browser_of_vera: Clie
         reverse("admin:accounts_user_delete", args=[token.user_id]),
         reverse("admin:index"),
     ]
-    shown = {page: browser_of_vera.get(page) for page in pages}
-    assert {page: found.status_code for page, found in shown.items()} == dict.fromkeys(pages, 200)
+    responses = {page: browser_of_vera.get(page) for page in pages}
+    assert {page: found.status_code for page, found in responses.items()} == dict.fromkeys(pages, 200)
     bulk = {"action": "delete_selected", "_selected_action": [token.user_id]}
     deletion = browser_of_vera.post(reverse("admin:accounts_user_changelist"), bulk)
-    for found in (*shown.values(), deletion):
+    for found in (*responses.values(), deletion):
         assert secret not in found.content.decode() and bytes(token.digest).hex() not in found.content.decode()
     assert token.prefix in deletion.content.decode()
     assert secret not in str([(row.object_repr, row.change_message) for row in LogEntry.objects.all()])
     assert secret not in json.dumps(dict(browser_of_vera.session.items()), default=str)
 
 
-def test_the_admin_revokes_one_token_and_several(browser_of_vera: Client, client: Client) -> None:
+def test_the_admin_revokes_one_or_several_tokens(browser_of_vera: Client, client: Client) -> None:
     made = [ApiToken.issue(boris(), name=f"CRM {number}") for number in range(3)]
     page = reverse("admin:accounts_apitoken_revoke", args=[made[0][0].pk])
 
@@ -274,14 +274,14 @@ def test_a_user_with_tokens_can_be_deleted_in_the_admin(browser_of_vera: Client,
         {"expires_at_0": "9" * 4400, "expires_at_1": "²"},
     ],
 )
-def test_a_wrong_form_makes_no_token(browser_of_vera: Client, more: dict[str, str]) -> None:
+def test_an_invalid_form_creates_no_token(browser_of_vera: Client, more: dict[str, str]) -> None:
     answer = create_in_admin(browser_of_vera, boris(), **more)
 
     assert answer.status_code == 200 and answer.context["errors"]
     assert not ApiToken.objects.exists()
 
 
-def test_an_admin_gets_no_superusers_token(browser_of_vera: Client) -> None:
+def test_an_admin_cannot_create_a_superusers_token(browser_of_vera: Client) -> None:
     root = UserFactory(username="root", is_staff=True, is_superuser=True)
     roots, _text = ApiToken.issue(root, name="backup")
 
@@ -294,7 +294,7 @@ def test_an_admin_gets_no_superusers_token(browser_of_vera: Client) -> None:
     assert list(ApiToken.objects.active(timezone.now())) == [roots]
 
 
-def test_who_is_no_admin_sees_no_tokens() -> None:
+def test_a_user_who_is_no_admin_sees_no_tokens() -> None:
     token, _text = ApiToken.issue(vera(), name="CRM")
     client = Client()
     client.force_login(boris())

@@ -1,4 +1,4 @@
-"""Whoever can no longer answer loses their chats, by whatever path; warnings go to somebody who can act."""
+"""A user who can no longer answer loses their chats, and reminders go to users who can act."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -27,7 +27,7 @@ User = get_user_model()
 
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The tasks that were called after a commit; a call of ours is made at once."""
+    """Return the names of tasks enqueued after a commit; our own tasks run immediately."""
     made: list[str] = []
 
     def call(task: str, *arguments: int) -> None:
@@ -46,7 +46,7 @@ def shop() -> ChatChannel:
 
 
 def chat_of(shop: ChatChannel, user: Any, name: str = "anna") -> Conversation:
-    """A client who wrote 23 hours and 50 minutes ago; their chat is ``user``'s."""
+    """Create a chat assigned to ``user``, whose client wrote 23 hours and 50 minutes ago."""
     channel = ApiChannel.objects.get(watched=shop)
     fact = MessageReceived(contact=ContactInfo(external_id=name), text="?", external_id=name)
     chat = receiving.receive_messages(channel, [receiving.IncomingMessage(fact=fact, chat_channel=shop)])[
@@ -87,13 +87,13 @@ PATHS: dict[str, Callable[[Any, ChatChannel], Any]] = {
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_who_can_no_longer_answer_loses_the_chat(path: str, shop: ChatChannel, calls: list[str]) -> None:
+def test_a_user_who_can_no_longer_answer_loses_the_chat(path: str, shop: ChatChannel, calls: list[str]) -> None:
     user, other = boris(shop), UserFactory(username="zoya")
     assign_role(other, role=Role.OPERATOR, chat_channels=[])
     mine, theirs = chat_of(shop, user), chat_of(shop, vera(), name="gleb")
 
     PATHS[path](user, shop)
-    assignments.release_lost_assignments()  # beat, for what no signal tells
+    assignments.release_lost_assignments()  # the periodic task covers changes that send no signal
 
     mine.refresh_from_db()
     theirs.refresh_from_db()
@@ -121,7 +121,7 @@ def test_an_admin_who_loses_the_role_loses_chats_of_other_channels(
         admin.groups.clear()
     elif path == "group deleted":
         Group.objects.get(name=Role.ADMIN.label).delete()
-        assignments.release_lost_assignments()  # the signal comes before the deletion
+        assignments.release_lost_assignments()  # the signal arrives before the deletion
     elif path == "demoted":
         assign_role(admin, role=Role.OPERATOR, chat_channels=[])
     else:
@@ -132,7 +132,7 @@ def test_an_admin_who_loses_the_role_loses_chats_of_other_channels(
     assert chat.assignee is None and "release_assignments" in calls
 
 
-def test_logging_in_asks_nothing(shop: ChatChannel, calls: list[str]) -> None:
+def test_logging_in_runs_no_assignment_queries(shop: ChatChannel, calls: list[str]) -> None:
     user = boris(shop)
     calls.clear()
     user.last_login = timezone.now()
@@ -141,7 +141,7 @@ def test_logging_in_asks_nothing(shop: ChatChannel, calls: list[str]) -> None:
     assert calls == []
 
 
-def test_subscribers_get_the_change(shop: ChatChannel, calls: list[str]) -> None:
+def test_subscribers_receive_the_unassignment(shop: ChatChannel, calls: list[str]) -> None:
     ApiChannelFactory(
         kind="acebot",
         redirect_url="http://127.0.0.1:9/",
@@ -164,7 +164,7 @@ def test_subscribers_get_the_change(shop: ChatChannel, calls: list[str]) -> None
     assert event["trigger"]["data"] == [{"target": "assignee_id", "value": None, "old_value": user.pk}]
 
 
-def test_a_chat_without_a_live_request_is_unassigned_without_a_line(shop: ChatChannel, calls: list[str]) -> None:
+def test_a_chat_without_a_live_request_is_unassigned_without_a_thread_line(shop: ChatChannel, calls: list[str]) -> None:
     user = boris(shop)
     chat = chat_of(shop, user)
     tickets.set_ticket_status(Ticket.objects.get().pk, status=Ticket.Status.CLOSED)
@@ -172,26 +172,26 @@ def test_a_chat_without_a_live_request_is_unassigned_without_a_line(shop: ChatCh
 
     chat.refresh_from_db()
     assert chat.assignee is None and not Message.objects.filter(direction="notice").exists()
-    assert Ticket.objects.get().assignee == user  # who answered it stays on record
+    assert Ticket.objects.get().assignee == user  # the operator who answered stays on record
 
 
-def test_an_operator_keeps_the_chats_of_channels_that_are_left(shop: ChatChannel, calls: list[str]) -> None:
+def test_an_operator_keeps_chats_of_their_remaining_channels(shop: ChatChannel, calls: list[str]) -> None:
     other: ChatChannel = ApiChannelFactory().watched.get()
     user = boris(shop)
     other.operators.add(user)
-    lost, kept = chat_of(shop, user), chat_of(other, user)
+    lost_chat, kept_chat = chat_of(shop, user), chat_of(other, user)
     shop.operators.remove(user)
 
-    lost.refresh_from_db()
-    kept.refresh_from_db()
-    assert (lost.assignee, kept.assignee) == (None, user)
+    lost_chat.refresh_from_db()
+    kept_chat.refresh_from_db()
+    assert (lost_chat.assignee, kept_chat.assignee) == (None, user)
 
 
 # --- several live requests in a chat -------------------------------------------------------------------------
 
 
 def open_another(chat: Conversation, user: Any) -> Ticket:
-    """A program opens a newer request in the chat, which is the current one from now on."""
+    """Open a newer request in the chat through the API; it becomes the current one."""
     with transaction.atomic():
         return tickets.open_ticket(
             receiving.lock_conversation(chat.pk), text="!", wanted={}, assignee_id=user and user.pk
@@ -207,7 +207,7 @@ def zoya(shop: ChatChannel) -> Any:
 
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("whose_chat", ["an admin", "nobody"])
-def test_every_live_request_of_somebody_who_left_is_unassigned(
+def test_every_live_request_of_a_deactivated_user_is_unassigned(
     path: str, whose_chat: str, shop: ChatChannel, calls: list[str]
 ) -> None:
     user, other = boris(shop), vera() if whose_chat == "an admin" else None
@@ -228,9 +228,7 @@ def test_every_live_request_of_somebody_who_left_is_unassigned(
 
 
 @pytest.mark.parametrize("left", ["earlier", "current", "both"])
-def test_a_request_of_somebody_who_can_answer_stays_theirs(
-    left: str, shop: ChatChannel, calls: list[str], zoya: Any
-) -> None:
+def test_a_request_of_an_active_user_stays_assigned(left: str, shop: ChatChannel, calls: list[str], zoya: Any) -> None:
     user = boris(shop)
     owners = {name: user if left in (name, "both") else zoya for name in ("earlier", "current")}
     chat = chat_of(shop, owners["earlier"])
@@ -246,8 +244,10 @@ def test_a_request_of_somebody_who_can_answer_stays_theirs(
     assert Message.objects.filter(direction="notice").count() == (2 if left == "both" else 1)
 
 
-def test_a_chat_with_another_assignee_follows_its_request(shop: ChatChannel, calls: list[str], zoya: Any) -> None:
-    """Rows as earlier versions left them."""
+def test_a_chat_and_its_request_with_different_assignees_are_aligned(
+    shop: ChatChannel, calls: list[str], zoya: Any
+) -> None:
+    """Earlier versions could leave such rows."""
     user = boris(shop)
     chat = chat_of(shop, user)
     Ticket.objects.update(assignee=zoya)
@@ -260,7 +260,7 @@ def test_a_chat_with_another_assignee_follows_its_request(shop: ChatChannel, cal
 
 
 @pytest.mark.parametrize("ended", Ticket.ENDED)
-def test_the_chat_goes_to_the_assignee_of_the_request_that_is_current_next(
+def test_after_closing_the_chat_goes_to_the_next_requests_assignee(
     ended: int, shop: ChatChannel, calls: list[str], zoya: Any
 ) -> None:
     user = boris(shop)
@@ -275,7 +275,7 @@ def test_the_chat_goes_to_the_assignee_of_the_request_that_is_current_next(
     assert chat.assignee == user and chat.request_status == Ticket.Status.NEW
 
 
-def test_a_request_that_is_reopened_goes_to_the_chats_assignee(shop: ChatChannel, calls: list[str], zoya: Any) -> None:
+def test_a_reopened_request_goes_to_the_chats_assignee(shop: ChatChannel, calls: list[str], zoya: Any) -> None:
     user = boris(shop)
     chat = chat_of(shop, user)
     ticket = Ticket.objects.get()
@@ -307,7 +307,7 @@ def test_the_request_table_assigns_the_selected_request(shop: ChatChannel, calls
 
 
 @pytest.mark.parametrize("nobody", ["0", "x", "-1", "9" * 30, "²"])
-def test_an_assignee_that_is_no_number_changes_nothing(nobody: str, shop: ChatChannel, calls: list[str]) -> None:
+def test_a_non_numeric_assignee_changes_nothing(nobody: str, shop: ChatChannel, calls: list[str]) -> None:
     user = boris(shop)
     chat_of(shop, user)
 
@@ -321,12 +321,12 @@ def test_an_assignee_that_is_no_number_changes_nothing(nobody: str, shop: ChatCh
 # --- warnings of closing windows -----------------------------------------------------------------------------
 
 
-def told(user: Any, shop: ChatChannel) -> int:
+def reminder_count(user: Any, shop: ChatChannel) -> int:
     return len(closing_reminders.find_pending_reminders(user, [shop.pk], after=0).reminders)
 
 
 @pytest.mark.parametrize("state", ["can answer", "deactivated", "lost the channel"])
-def test_closing_reminders_go_to_the_assignee_or_to_all(shop: ChatChannel, state: str) -> None:
+def test_closing_reminders_go_to_the_assignee_or_to_all_operators(shop: ChatChannel, state: str) -> None:
     user, colleague = boris(shop), UserFactory(username="zoya")
     assign_role(colleague, role=Role.OPERATOR, chat_channels=[shop])
     chat_of(shop, user)
@@ -338,7 +338,7 @@ def test_closing_reminders_go_to_the_assignee_or_to_all(shop: ChatChannel, state
     assert closing_reminders.send_reminders() == 1
 
     assert ClosingReminder.objects.get().assignee == (user if state == "can answer" else None)
-    assert told(colleague, shop) == (0 if state == "can answer" else 1)
+    assert reminder_count(colleague, shop) == (0 if state == "can answer" else 1)
 
 
 def test_reminders_of_a_released_assignee_go_to_all_operators(shop: ChatChannel, calls: list[str]) -> None:
@@ -346,16 +346,16 @@ def test_reminders_of_a_released_assignee_go_to_all_operators(shop: ChatChannel,
     assign_role(colleague, role=Role.OPERATOR, chat_channels=[shop])
     chat_of(shop, user)
     closing_reminders.send_reminders()
-    assert told(colleague, shop) == 0
+    assert reminder_count(colleague, shop) == 0
 
     user.is_active = False
     user.save()
     closing_reminders.send_reminders()
 
-    assert told(colleague, shop) == 1
+    assert reminder_count(colleague, shop) == 1
 
 
-def test_the_command_that_makes_users_releases_nobody(shop: ChatChannel, calls: list[str]) -> None:
+def test_the_user_add_command_releases_no_chats(shop: ChatChannel, calls: list[str]) -> None:
     chat = chat_of(shop, boris(shop))
     call_command("user", "add", "nina", "--role", "operator", "--chat-channel", str(shop.pk))
 

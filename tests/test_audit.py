@@ -1,4 +1,4 @@
-"""The audit's own logic: what it finds, what it accepts, and what it says where it could not look."""
+"""The audit tool: what it finds, what it accepts, and what it prints where it could not look."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ RANDOM = "q7Zx2Lm9Vt4Rb8Yn3Kd6Wp1"
         (f'API_KEY = "{RANDOM}"', True),
         (f"{{'app_secret': '{RANDOM}'}}", True),
         (f"password={RANDOM}", True),
-        (f"name = '{RANDOM}'", False),  # nothing says that it is a secret
+        (f"name = '{RANDOM}'", False),  # nothing marks this as a secret
         ('token = "the-token-of-a-channel-in-words"', False),
         ("secret = settings.SECRET_KEY_OF_THE_PORTAL_2", False),
         ("token = make_token(length=40, alphabet=LETTERS)", False),
     ],
 )
-def test_secrets_are_told_from_names(line: str, is_secret: bool) -> None:
+def test_secrets_are_distinguished_from_names(line: str, is_secret: bool) -> None:
     assert bool(list(secret_scan.secrets_in(line))) == is_secret
 
 
@@ -63,11 +63,11 @@ def test_a_secret_that_was_committed_and_removed_is_found(tmp_path: Path) -> Non
         ("", False),
     ],
 )
-def test_licenses_are_judged_by_what_they_declare(declared: str, allowed: bool) -> None:
+def test_licenses_are_judged_by_their_declared_metadata(declared: str, allowed: bool) -> None:
     assert licenses.is_allowed(declared) is allowed
 
 
-def test_every_pinned_package_has_a_license_that_is_allowed_or_explained() -> None:
+def test_every_pinned_package_has_an_allowed_or_explained_license() -> None:
     found = licenses.findings(licenses.pinned(audit.SHIPPED, audit.EMBEDDED_SERVERS, audit.TESTS))
 
     assert Exceptions.read().not_accepted(found) == []
@@ -82,24 +82,26 @@ def test_an_exception_without_a_date_or_a_reason_is_refused(entry: str, tmp_path
         Exceptions.read(path)
 
 
-def test_an_accepted_finding_does_not_count_and_an_unused_exception_does(capsys: pytest.CaptureFixture[str]) -> None:
+def test_accepted_findings_do_not_count_and_unused_exceptions_do(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     report = audit.Report(Exceptions({("code", "S1 a.py"): {}, ("code", "S2 a.py"): {}, ("other", "x"): {}}))
     report.check("code", "Rules", lambda: [Finding(check="code", about="S1 a.py", where="a.py:1", message="S1")])
 
     assert report.finish() == 1
-    assert "Rules: clean, 1 accepted" in (told := capsys.readouterr().out)
-    assert "S2 a.py" in told and "other" not in told
+    assert "Rules: clean, 1 accepted" in (output := capsys.readouterr().out)
+    assert "S2 a.py" in output and "other" not in output
 
 
-def test_advisories_that_cannot_be_reached_are_not_called_clean(
+def test_unreachable_advisories_are_not_reported_as_clean(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """The index answers, but knows of no vulnerability even where there are many."""
+    """The index answers, but reports no vulnerability even where there are many."""
     monkeypatch.setattr(packages, "_vulnerable", lambda *_arguments: [])
     report = audit.Report(Exceptions({}))
     report.check(packages.CHECK, "Known vulnerabilities", lambda: packages.advisories(tmp_path, tmp_path, []))
 
     assert report.finish() == 0
-    told = capsys.readouterr().out
-    assert "COULD NOT BE REACHED" in told and "NOT CHECKED: Known vulnerabilities" in told
-    assert "clean" not in told
+    output = capsys.readouterr().out
+    assert "COULD NOT BE REACHED" in output and "NOT CHECKED: Known vulnerabilities" in output
+    assert "clean" not in output

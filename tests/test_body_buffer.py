@@ -1,4 +1,4 @@
-"""The gate before Django: who waits for bytes takes no place, and nobody's webhook costs nothing."""
+"""The request buffer before Django: unfinished bodies take no worker slot, and unknown webhook tokens cost nothing."""
 
 from __future__ import annotations
 
@@ -47,26 +47,26 @@ def gate() -> Iterator[Callable[..., BodyBuffer]]:
 
 
 def in_a_thread(work: Callable[[], Any]) -> Any:
-    """As the web server calls: the gate changes the thread's database connection."""
+    """Run in a thread of its own, as the web server does: the buffer changes the thread's database connection."""
     with ThreadPoolExecutor(1) as thread:
         return thread.submit(work).result(PATIENCE)
 
 
 def post(gate: BodyBuffer, body: Any, *, length: int | None = None, **environ: str) -> tuple[str, bytes]:
-    said: list[str] = []
+    statuses: list[str] = []
     source = BytesIO(body) if isinstance(body, bytes) else body
     declared = len(body) if length is None else length
     environ = {"PATH_INFO": "/uapi/", "CONTENT_LENGTH": str(declared)} | environ
 
     def call() -> bytes:
-        return b"".join(gate({**environ, "wsgi.input": source}, lambda status, headers: said.append(status)))
+        return b"".join(gate({**environ, "wsgi.input": source}, lambda status, headers: statuses.append(status)))
 
     answer = in_a_thread(call)
-    return said[0][:3], answer
+    return statuses[0][:3], answer
 
 
-class Dripping:
-    """A body whose end is let go by the test."""
+class SlowBody:
+    """A body that ends when the test sets ``end``."""
 
     def __init__(self) -> None:
         self.asked, self.end = threading.Event(), threading.Event()
@@ -79,9 +79,9 @@ class Dripping:
         return self.parts.pop(0) if self.parts else b""
 
 
-def test_whoever_does_not_finish_his_request_holds_up_nobody(gate: Callable[..., BodyBuffer]) -> None:
+def test_an_unfinished_request_does_not_block_others(gate: Callable[..., BodyBuffer]) -> None:
     one_slot = gate(lambda environ: HttpResponse(environ["wsgi.input"].read()), slots=1)
-    slow, answers = Dripping(), []
+    slow, answers = SlowBody(), []
     waiting = threading.Thread(target=lambda: answers.append(post(one_slot, slow, length=2)))
     waiting.start()
     assert slow.asked.wait(PATIENCE)
@@ -95,7 +95,7 @@ def test_whoever_does_not_finish_his_request_holds_up_nobody(gate: Callable[...,
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_place_takes_its_database_connection_from_thread_to_thread(gate: Callable[..., BodyBuffer]) -> None:
+def test_a_slot_keeps_its_database_connection_across_threads(gate: Callable[..., BodyBuffer]) -> None:
     def backend(_environ: Any) -> HttpResponse:
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_backend_pid()")
@@ -113,7 +113,7 @@ def test_a_place_takes_its_database_connection_from_thread_to_thread(gate: Calla
     assert len(set(answers)) == 1
 
 
-def test_a_failing_view_gives_its_place_back(gate: Callable[..., BodyBuffer]) -> None:
+def test_a_failing_view_releases_its_slot(gate: Callable[..., BodyBuffer]) -> None:
     def fails(_environ: Any) -> HttpResponse:
         raise RuntimeError
 
@@ -126,7 +126,7 @@ def test_a_failing_view_gives_its_place_back(gate: Callable[..., BodyBuffer]) ->
     assert one_slot.slots.qsize() == 1
 
 
-def test_who_reads_a_long_answer_slowly_takes_no_place(gate: Callable[..., BodyBuffer]) -> None:
+def test_a_slow_reader_of_a_long_response_holds_no_slot(gate: Callable[..., BodyBuffer]) -> None:
     one_slot = gate(lambda environ: StreamingHttpResponse(iter([b"a", b"b"])))
 
     answer = in_a_thread(lambda: one_slot({"PATH_INFO": "/", "wsgi.input": BytesIO()}, lambda *_: None))
@@ -135,7 +135,7 @@ def test_who_reads_a_long_answer_slowly_takes_no_place(gate: Callable[..., BodyB
     assert first == b"a"
     assert one_slot.slots.qsize() == 1
     assert post(one_slot, b"") == ("200", b"ab")
-    in_a_thread(answer.close)  # as the server does: let go here, it would ask for the connection of the tests before
+    in_a_thread(answer.close)  # as the server does; closed here, it would ask for the connection of earlier tests
 
 
 @pytest.fixture
@@ -146,7 +146,7 @@ def behind_proxy(settings: Any) -> None:
 @pytest.mark.usefixtures("behind_proxy")
 @pytest.mark.parametrize("size", [0, 2, MAX_IN_MEMORY, MAX_IN_MEMORY + 1, 3 * MAX_IN_MEMORY])
 @pytest.mark.parametrize("chunked", [False, True])
-def test_the_body_is_handed_on_whole(gate: Callable[..., BodyBuffer], size: int, chunked: bool) -> None:
+def test_the_body_reaches_the_view_whole(gate: Callable[..., BodyBuffer], size: int, chunked: bool) -> None:
     echo, body = gate(lambda environ: HttpResponse(environ["wsgi.input"].read())), b"[]" + b" " * (size - 2)
     body = body if size or chunked else b""
     how = {"HTTP_TRANSFER_ENCODING": "chunked", "CONTENT_LENGTH": ""} if chunked else {}
@@ -155,14 +155,14 @@ def test_the_body_is_handed_on_whole(gate: Callable[..., BodyBuffer], size: int,
 
 
 @pytest.mark.usefixtures("behind_proxy")
-def test_a_body_that_is_larger_than_any_we_take_is_not_read_to_its_end(gate: Callable[..., BodyBuffer]) -> None:
+def test_an_oversized_body_is_not_read_to_its_end(gate: Callable[..., BodyBuffer]) -> None:
     echo = gate(lambda environ: HttpResponse(environ["wsgi.input"].read()))
     echo.max_bytes = 100_000
 
-    said = post(echo, b"", length=100_001)
+    response = post(echo, b"", length=100_001)
     counted = post(echo, b"x" * 200_000, HTTP_TRANSFER_ENCODING="chunked", CONTENT_LENGTH="")
 
-    assert said[0] == counted[0] == "413"
+    assert response[0] == counted[0] == "413"
 
 
 FORM, PARTS = "application/x-www-form-urlencoded", "multipart/form-data; boundary=XX"
@@ -189,7 +189,7 @@ WHOLE_PARTS = b'--XX\r\nContent-Disposition: form-data; name="text"\r\n\r\nwords
         (FORM + "; charset=utf-8", b"text=words", "411"),
     ],
 )
-def test_a_chunked_body_is_taken_only_where_it_shows_its_end(
+def test_a_chunked_body_is_accepted_only_if_its_end_is_visible(
     gate: Callable[..., BodyBuffer], content_type: str, body: bytes, status: str
 ) -> None:
     views: list[bytes] = []
@@ -205,7 +205,7 @@ def test_a_chunked_body_is_taken_only_where_it_shows_its_end(
 @pytest.mark.parametrize(
     ("content_type", "body"), [("application/json", b"{}"), ("", b"[]"), (FORM, b"a=1"), (PARTS, WHOLE_PARTS)]
 )
-def test_without_a_proxy_no_chunked_body_is_taken(
+def test_without_a_proxy_a_chunked_body_is_refused(
     gate: Callable[..., BodyBuffer], content_type: str, body: bytes
 ) -> None:
     assert post(gate(echo), body, CONTENT_TYPE=content_type, **CHUNKED)[0] == "411"
@@ -218,9 +218,11 @@ def test_a_body_shorter_than_declared_reaches_no_view(
 ) -> None:
     body = b'{"a": 1}'
 
-    said = post(gate(lambda environ: HttpResponse("seen")), body, length=len(body) + missing, CONTENT_TYPE=content_type)
+    response = post(
+        gate(lambda environ: HttpResponse("seen")), body, length=len(body) + missing, CONTENT_TYPE=content_type
+    )
 
-    assert (said[0], b"incomplete_body" in said[1]) == ("400", True)
+    assert (response[0], b"incomplete_body" in response[1]) == ("400", True)
 
 
 @pytest.mark.parametrize(
@@ -256,12 +258,12 @@ def echo(environ: Any) -> HttpResponse:
     return HttpResponse(environ["wsgi.input"].read())
 
 
-def test_unfinished_bodies_of_one_address_leave_room_for_others(
+def test_unfinished_bodies_of_one_address_leave_slots_for_others(
     gate: Callable[..., BodyBuffer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("config.serving.arrival_limits.MAX_BODIES_PER_ADDRESS", 1)
     one = gate(echo)
-    slow, answers = Dripping(), []
+    slow, answers = SlowBody(), []
     waiting = threading.Thread(target=lambda: answers.append(post(one, slow, length=2, REMOTE_ADDR="203.0.113.7")))
     waiting.start()
     assert slow.asked.wait(PATIENCE)
@@ -276,14 +278,16 @@ def test_unfinished_bodies_of_one_address_leave_room_for_others(
     assert (one.arrivals.unfinished, one.arrivals.bytes_in_all, one.arrivals.bodies) == (set(), 0, {})
 
 
-def test_unfinished_bodies_are_limited_in_all(gate: Callable[..., BodyBuffer], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unfinished_bodies_are_limited_in_total(
+    gate: Callable[..., BodyBuffer], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("config.serving.arrival_limits.MAX_BODIES", 0)
     monkeypatch.setattr("config.serving.arrival_limits.RESERVED_BODIES", 0)
     assert post(gate(echo), b"{}")[0] == "503"
     assert post(gate(echo), b"")[0] == "200"
 
 
-def test_an_address_with_few_unfinished_bodies_gets_in_when_all_room_is_taken(
+def test_the_reserve_admits_addresses_with_few_unfinished_bodies(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for name, value in {
@@ -304,7 +308,7 @@ def test_an_address_with_few_unfinished_bodies_gets_in_when_all_room_is_taken(
     assert (arrivals.unfinished, arrivals.bodies) == (set(), {})
 
 
-def test_a_body_has_less_time_in_a_crowd(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_body_deadline_is_shorter_under_load(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [1_000.0]
     monkeypatch.setattr("config.serving.arrival_limits.time.monotonic", lambda: now[0])
     monkeypatch.setattr("config.serving.arrival_limits.CROWDED_BODIES", 2)
@@ -327,7 +331,7 @@ def test_a_body_has_less_time_in_a_crowd(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 @pytest.mark.parametrize("limit", ["MAX_BYTES", "MAX_BYTES_PER_ADDRESS"])
-def test_bytes_that_have_arrived_are_limited(
+def test_buffered_bytes_are_limited(
     gate: Callable[..., BodyBuffer], monkeypatch: pytest.MonkeyPatch, limit: str
 ) -> None:
     monkeypatch.setattr(f"config.serving.arrival_limits.{limit}", 10)
@@ -336,13 +340,13 @@ def test_bytes_that_have_arrived_are_limited(
     assert [post(one, b"x" * size)[0] for size in (10, 11, 10)] == ["200", "503", "200"]
 
 
-def test_a_body_that_drips_has_a_deadline(gate: Callable[..., BodyBuffer], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slow_body_has_a_deadline(gate: Callable[..., BodyBuffer], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("config.serving.arrival_limits.BODY_TIMEOUT", -1)
     assert post(gate(echo), b"{}")[0] == "408"
 
 
-def test_the_connections_of_late_bodies_end_and_no_others() -> None:
-    """`seconds=0`: none has had an answer for so long."""
+def test_only_connections_of_late_bodies_are_closed() -> None:
+    """With `seconds=0`, no connection counts as recently answered."""
     with ExitStack() as stack:
         listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
         other = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
@@ -368,13 +372,13 @@ def test_the_connections_of_late_bodies_end_and_no_others() -> None:
 
         assert ended == [0, 1]
         assert late.recv(1) == b""
-        for kept in (of_another, of_our_own_call):
+        for remaining in (of_another, of_our_own_call):
             with pytest.raises(BlockingIOError):
-                kept.recv(1)
+                remaining.recv(1)
 
 
-def test_a_request_on_a_connection_that_was_idle_keeps_its_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A proxy's connections are one peer: where one body is late, others may carry a request that is at work."""
+def test_a_request_on_a_reused_connection_keeps_its_response(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Connections of a proxy share one peer: where one body is late, others may carry a running request."""
     now, suspects = [1_000.0], {}
     monkeypatch.setattr(late_bodies.time, "monotonic", lambda: now[0])
     monkeypatch.setattr(late_bodies, "_milliseconds_since_answer", lambda _connection: 61_000)
@@ -402,7 +406,7 @@ def test_a_request_on_a_connection_that_was_idle_keeps_its_answer(monkeypatch: p
         assert check() == 1
 
 
-def test_the_watch_of_late_bodies_outlives_a_lack_of_descriptors(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_deadline_thread_survives_a_lack_of_file_descriptors(monkeypatch: pytest.MonkeyPatch) -> None:
     def none_left(_path: str) -> list[str]:
         raise OSError(24, "Too many open files")
 
@@ -428,7 +432,7 @@ def test_one_ipv6_network_counts_as_one_caller(
 
 
 @pytest.mark.parametrize("megabytes", [0, 1, 25])
-def test_a_small_limit_for_operators_files_refuses_no_batch_of_a_provider(
+def test_a_low_upload_limit_does_not_limit_webhooks(
     gate: Callable[..., BodyBuffer], settings: Any, megabytes: int
 ) -> None:
     settings.UPLOAD_LIMIT_MB = megabytes
@@ -439,7 +443,7 @@ def test_a_small_limit_for_operators_files_refuses_no_batch_of_a_provider(
     assert one.max_bytes >= MAX_BYTES_WITH_FILES + 1024 * 1024
 
 
-def test_a_webhook_brings_no_files_so_its_limit_is_lower(gate: Callable[..., BodyBuffer], settings: Any) -> None:
+def test_the_webhook_body_limit_is_lower_than_the_upload_limit(gate: Callable[..., BodyBuffer], settings: Any) -> None:
     settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 10
     one, path = gate(echo), {"PATH_INFO": "/webhooks/x/y/"}
 
@@ -460,7 +464,7 @@ def test_a_webhook_brings_no_files_so_its_limit_is_lower(gate: Callable[..., Bod
         ("/webhooks/acebot/x/", {}, "200"),
     ],
 )
-def test_a_large_body_before_the_login_is_refused(
+def test_a_large_body_is_refused_before_login(
     gate: Callable[..., BodyBuffer], path: str, headers: dict[str, str], status: str
 ) -> None:
     assert post(gate(echo), b"x" * (MAX_ANONYMOUS_BYTES + 1), PATH_INFO=path, **headers)[0] == status
@@ -468,34 +472,34 @@ def test_a_large_body_before_the_login_is_refused(
 
 
 @pytest.mark.django_db
-def test_a_flood_of_strangers_is_refused_without_the_database(
+def test_a_flood_of_unknown_tokens_is_refused_without_a_query(
     client: Any, monkeypatch: pytest.MonkeyPatch, django_assert_num_queries: Any
 ) -> None:
-    phone, seen = ApiChannelFactory(), UnknownTokenGuard()
+    phone, guard = ApiChannelFactory(), UnknownTokenGuard()
     own = phone.webhook_path
-    monkeypatch.setattr("bridge.intake.webhooks.unknown_token_guard", seen)
+    monkeypatch.setattr("bridge.intake.webhooks.unknown_token_guard", guard)
     monkeypatch.setattr(module.time, "monotonic", lambda: 1_000.5)
     path = "/webhooks/sandbox/nobody/"
 
-    assert not seen.is_refused(path)
+    assert not guard.is_refused(path)
     for _ in range(MAX_LOOKUPS_PER_SECOND + 1):
         assert client.post(path, b"{}", content_type="application/json").status_code == 404
 
     with django_assert_num_queries(0):
-        assert seen.is_refused(path)
-        assert seen.is_refused("/webhooks/sandbox/")
-        assert not seen.is_refused(own)
-        assert not seen.is_refused(own.rstrip("/"))
-        assert not seen.is_refused("/health/live")
+        assert guard.is_refused(path)
+        assert guard.is_refused("/webhooks/sandbox/")
+        assert not guard.is_refused(own)
+        assert not guard.is_refused(own.rstrip("/"))
+        assert not guard.is_refused("/health/live")
 
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("make", [ApiChannelFactory, lambda: ChatChannelFactory(kind="usedesk")], ids=["api", "chat"])
-def test_a_channel_that_is_made_in_a_flood_is_known_at_once(
+def test_a_channel_created_during_a_flood_is_known_immediately(
     client: Any, monkeypatch: pytest.MonkeyPatch, make: Any, django_assert_num_queries: Any
 ) -> None:
-    seen = UnknownTokenGuard()
-    monkeypatch.setattr("bridge.intake.webhooks.unknown_token_guard", seen)
+    guard = UnknownTokenGuard()
+    monkeypatch.setattr("bridge.intake.webhooks.unknown_token_guard", guard)
     monkeypatch.setattr(module.time, "monotonic", lambda: 1_000.5)
     for _ in range(MAX_LOOKUPS_PER_SECOND + 1):
         client.post("/webhooks/sandbox/nobody/", b"{}", content_type="application/json")
@@ -506,46 +510,48 @@ def test_a_channel_that_is_made_in_a_flood_is_known_at_once(
     paths = [first, channel.webhook_path, channel.webhook_path.rstrip("/")]
 
     with django_assert_num_queries(0):
-        assert [seen.is_refused(path) for path in paths] == [False] * 3
-        assert seen.is_refused(first[:-3] + "xx/")
+        assert [guard.is_refused(path) for path in paths] == [False] * 3
+        assert guard.is_refused(first[:-3] + "xx/")
 
 
 @pytest.mark.django_db
-def test_an_address_of_before_the_mark_is_known_a_second_later(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    now, seen = [1_000.5], UnknownTokenGuard()
-    monkeypatch.setattr("bridge.intake.webhooks.unknown_token_guard", seen)
+def test_an_address_stored_without_notification_is_known_a_second_later(
+    client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, guard = [1_000.5], UnknownTokenGuard()
+    monkeypatch.setattr("bridge.intake.webhooks.unknown_token_guard", guard)
     monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
     path = "/webhooks/sandbox/nobody/"
     for _ in range(MAX_LOOKUPS_PER_SECOND + 1):
         client.post(path, b"{}", content_type="application/json")
     phone, token = ApiChannelFactory(), encryption.new_path_token()
     phone.addresses.update(token=encryption.encrypt(token), digest=encryption.fingerprint(token))
-    assert seen.is_refused(phone.webhook_path)
+    assert guard.is_refused(phone.webhook_path)
 
     now[0] += 1.1
 
-    assert not seen.is_refused(path)  # one goes the whole way
+    assert not guard.is_refused(path)  # one request gets the full lookup
     for _ in range(MAX_LOOKUPS_PER_SECOND + 1):
         client.post(path, b"{}", content_type="application/json")
-    assert seen.is_refused(path)
-    assert not seen.is_refused(phone.webhook_path)
-    assert seen.is_refused(phone.webhook_path.replace("sandbox", "acebot"))
+    assert guard.is_refused(path)
+    assert not guard.is_refused(phone.webhook_path)
+    assert guard.is_refused(phone.webhook_path.replace("sandbox", "acebot"))
 
 
 @pytest.mark.django_db
-def test_a_few_strangers_are_looked_up_one_by_one(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen = UnknownTokenGuard()
-    monkeypatch.setattr("bridge.intake.webhooks.unknown_token_guard", seen)
+def test_a_few_unknown_tokens_are_looked_up_one_by_one(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    guard = UnknownTokenGuard()
+    monkeypatch.setattr("bridge.intake.webhooks.unknown_token_guard", guard)
     for _ in range(MAX_LOOKUPS_PER_SECOND):
         client.post("/webhooks/sandbox/nobody/", b"{}", content_type="application/json")
 
     phone = ApiChannelFactory()
 
-    assert not seen.is_refused(phone.webhook_path)
+    assert not guard.is_refused(phone.webhook_path)
     assert client.post(phone.webhook_path, b"{}", content_type="application/json").status_code == 200
 
 
-def test_a_refused_path_waits_for_no_body(gate: Callable[..., BodyBuffer]) -> None:
+def test_a_refused_path_is_answered_without_reading_the_body(gate: Callable[..., BodyBuffer]) -> None:
     refusing = gate(lambda environ: HttpResponse(), is_refused=lambda path: path == "/webhooks/x/y/")
 
     assert post(refusing, object(), length=1_000, PATH_INFO="/webhooks/x/y/")[0] == "404"

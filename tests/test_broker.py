@@ -1,12 +1,12 @@
-"""What the worker takes from the broker, and gives back."""
+"""The broker patch: how the worker acknowledges messages."""
 
 import pytest
 import redis
 from celery import current_app
 
 
-def test_a_place_is_given_back_though_the_broker_hangs_at_the_ack(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each ack that came to nothing cost the worker a place, until it took no messages at all."""
+def test_a_prefetch_slot_is_released_when_the_ack_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the patch, each failed ack cost one slot, until the worker took no messages."""
     with current_app.connection_for_read() as connection:
         channel = connection.default_channel
         channel.basic_qos(0, 2, False)

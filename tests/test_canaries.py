@@ -1,4 +1,4 @@
-"""Canaries: secrets come in by every door, and none is found in clear on any page, in the API, the log or a dump."""
+"""Canaries: secrets sent through every endpoint are found in clear text on no page, in no API response, log or dump."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ from tests.test_redaction_stored import dump, key_of, post
 pytestmark = pytest.mark.django_db
 
 MOST_PAGES = 110
-# Secrets of somebody else, which the portal can only know by the name they come under.
+# Secrets of other parties, which the portal can recognize only by the parameter's name.
 UNKNOWN = [f"zq81-canary-{number}-{number * 7919}" for number in range(8)]
 
 
@@ -67,7 +67,7 @@ def log() -> Iterator[io.StringIO]:
 
 
 def seed() -> dict[str, str]:
-    """Make everything that has a secret; name -> the secret."""
+    """Create every object that has a secret. Return the secrets by name."""
     secrets: dict[str, str] = {f"unknown {number}": value for number, value in enumerate(UNKNOWN)}
     secrets |= {"access token": ACCESS_TOKEN, "app secret": APP_SECRET, "verify token": VERIFY_TOKEN}
     secrets["password"] = PASSWORD
@@ -95,8 +95,8 @@ def seed() -> dict[str, str]:
     return {name: value for name, value in secrets.items() if len(value) >= 6}
 
 
-def every_door(secrets: dict[str, str]) -> None:
-    """Send each secret in by every way in."""
+def send_through_every_endpoint(secrets: dict[str, str]) -> None:
+    """Send each secret through every endpoint."""
     acebot, cloud = ApiChannel.objects.get(kind="acebot"), ApiChannel.objects.get(kind="whatsapp_cloud")
     chat_channel, key = acebot.watched.get(), key_of(acebot)
     theirs = [value for name, value in secrets.items() if may_be_known_to_a_provider(name)]
@@ -125,19 +125,20 @@ def every_door(secrets: dict[str, str]) -> None:
     raw = json.dumps({"object": "whatsapp_business_account", "entry": [entry]}).encode()
     post(cloud.webhook_path, raw, **proof(raw))
     processing.process_inbox()
-    say(words, cloud=cloud, acebot=acebot)
+    store_provider_texts(words, cloud=cloud, acebot=acebot)
 
 
 def may_be_known_to_a_provider(name: str) -> bool:
-    """Tokens that we hash (API tokens, hand-over links) and passwords cannot be found by value; no provider has them.
+    """Return whether a provider could know this secret.
 
-    They come in by their own doors: headers, paths and forms.
+    No provider knows passwords and tokens that we store hashed (API tokens, handover links), and we cannot find them by
+    value. They arrive through their own headers, paths and forms.
     """
     return not name.startswith(("unknown", "API token", "password")) and not name.endswith("handover")
 
 
-def say(words: str, *, cloud: ApiChannel, acebot: ApiChannel) -> None:
-    """What a provider says, in every place that keeps it."""
+def store_provider_texts(words: str, *, cloud: ApiChannel, acebot: ApiChannel) -> None:
+    """Store a provider's text in every place that keeps one."""
     account_updates.record_account_update(
         cloud, AccountUpdate(what="ACCOUNT_RESTRICTION", details=words, level="error")
     )
@@ -148,8 +149,8 @@ def say(words: str, *, cloud: ApiChannel, acebot: ApiChannel) -> None:
         cloud, TemplateChanged(status="REJECTED", external_id=template.external_id, reason=words)
     )
     delivery: Delivery = DeliveryFactory(api_channel=acebot, state=Delivery.State.DEAD, reason="retries_exhausted")
-    told = {"started_at": timezone.now(), "duration_ms": 1, "verdict": "retry", "answer": words}
-    Attempt.objects.bulk_create([Attempt(delivery=delivery, number=1, **told)])
+    attempt_values = {"started_at": timezone.now(), "duration_ms": 1, "verdict": "retry", "answer": words}
+    Attempt.objects.bulk_create([Attempt(delivery=delivery, number=1, **attempt_values)])
     Alert.objects.create(kind=Alert.Kind.BREAKER, api_channel=acebot, details={"why": words})
     message_statuses.apply_statuses(cloud, [StatusChanged(status="failed", external_id="x", title=words[:300])])
     event = acebot.webhook_events.first()
@@ -158,8 +159,8 @@ def say(words: str, *, cloud: ApiChannel, acebot: ApiChannel) -> None:
     logging.getLogger("bridge.x").error("said: %s", words)
 
 
-def found_in(data: bytes | str, secrets: dict[str, str]) -> list[str]:
-    """Return the names of the secrets that stand there, in whichever spelling."""
+def secrets_in(data: bytes | str, secrets: dict[str, str]) -> list[str]:
+    """Return the names of the secrets that the data contains, in any encoding."""
     raw = data if isinstance(data, bytes) else data.encode("utf-8", "surrogatepass")
     return (
         [name for name, value in secrets.items() if find_secrets(raw, [value])]
@@ -170,28 +171,28 @@ def found_in(data: bytes | str, secrets: dict[str, str]) -> list[str]:
 
 def command_lines() -> Iterator[bytes]:
     for file in Path("/proc").glob("[0-9]*/cmdline"):
-        with suppress(OSError):  # it has just ended
+        with suppress(OSError):  # the process has just ended
             yield file.read_bytes()
 
 
 def crawl(
     client: Client, starts: list[str], secrets: dict[str, str], *, most: int = MOST_PAGES
 ) -> tuple[int, dict[str, list[str]]]:
-    """Read pages and follow their links; how many, and what was found where."""
-    waiting, seen, leaks = list(starts), set(starts), {}
+    """Read pages and follow their links. Return the number of pages and the leaks by page."""
+    waiting, known_links, leaks = list(starts), set(starts), {}
     number = 0
     while waiting and number < most:
         path = waiting.pop(0)
         response = client.get(path)
         number += 1
         content = b"".join(response) if response.streaming else response.content
-        if names := found_in(content + str(response.headers).encode(), secrets):
+        if names := secrets_in(content + str(response.headers).encode(), secrets):
             leaks[path] = names
         for link in re.findall(rb'href="(/[^"#]*)"', content):
             address = link.decode().replace("&amp;", "&")
             kind = re.sub(r"\d+", "1", address.partition("?")[0])  # one page of each kind
-            if kind not in seen and not re.search(r"logout|/static/|/media/|/files/|/phone/", address):
-                seen.add(kind)
+            if kind not in known_links and not re.search(r"logout|/static/|/media/|/files/|/phone/", address):
+                known_links.add(kind)
                 waiting.append(address)
     return number, leaks
 
@@ -199,7 +200,7 @@ def crawl(
 def test_no_canary_is_found_anywhere(log: io.StringIO) -> None:
     secrets = seed()
     assert len(secrets) >= 27
-    every_door(secrets)
+    send_through_every_endpoint(secrets)
     assert Conversation.objects.exists()
 
     leaks: dict[str, Any] = {}
@@ -214,26 +215,26 @@ def test_no_canary_is_found_anywhere(log: io.StringIO) -> None:
         token = {"authorization": f"Token {secrets[f'API token of {name}']}"}
         for path in [path for path in routes.paths() if path.startswith("/api/")]:
             response = client.get(path, headers=token)
-            if names := found_in(response.content, secrets):
+            if names := secrets_in(response.content, secrets):
                 leaks[f"{name} API {path}"] = names
-    if names := found_in(log.getvalue(), secrets):
+    if names := secrets_in(log.getvalue(), secrets):
         leaks["log"] = names
-    if names := found_in(dump(), secrets):
+    if names := secrets_in(dump(), secrets):
         leaks["dump"] = names
     own = {name: secrets[name] for name in ("SECRET_KEY", "FIELD_KEYS", "database password") if name in secrets}
-    if names := found_in(b"\n".join(command_lines()), own):
+    if names := secrets_in(b"\n".join(command_lines()), own):
         leaks["process list"] = names
 
     assert leaks == {}
 
 
-def test_a_canary_in_clear_is_found() -> None:
-    """The search itself: it must not be blind."""
+def test_a_canary_in_clear_text_is_found() -> None:
+    """Check the search itself."""
     secrets = seed()
     with connection.cursor() as cursor:
         cursor.execute("UPDATE channels_setup_apichannel SET name = %s", [secrets["acebot key"]])
     client = Client()
     client.force_login(ApiToken.objects.get(user__username="vera").user)
 
-    assert "acebot key" in found_in(dump(), secrets)
+    assert "acebot key" in secrets_in(dump(), secrets)
     assert crawl(client, ["/admin/channels_setup/apichannel/"], secrets, most=1)[1] != {}

@@ -1,4 +1,4 @@
-"""Quick answers: texts with variables, found where one writes."""
+"""Canned responses: texts with variables, searched in the composer."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ def test_variables_are_filled_in_from_the_chat(desk: Client, chat: Conversation)
 
     html = listed(desk, chat)
 
-    said = f"Здравствуйте, Анна! Это boris, канал {chat.chat_channel.name}, запрос № {ticket.pk}. {{{{1}}}}"
-    assert f'data-canned-response="{said}"' in html
+    expected = f"Здравствуйте, Анна! Это boris, канал {chat.chat_channel.name}, запрос № {ticket.pk}. {{{{1}}}}"
+    assert f'data-canned-response="{expected}"' in html
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "expected"),
     [
         ("Здравствуйте, {имя}!", "Здравствуйте!"),
         ("{имя}, здравствуйте!", "Здравствуйте!"),
@@ -55,11 +55,11 @@ def test_variables_are_filled_in_from_the_chat(desk: Client, chat: Conversation)
         ("{{имя}}", "{{имя}}"),
     ],
 )
-def test_what_is_not_known_is_left_out_with_its_comma(text: str, said: str) -> None:
-    assert canned_responses.fill_variables(text, {"first_name": "", "request": ""}) == said
+def test_an_unknown_value_is_left_out_with_its_comma(text: str, expected: str) -> None:
+    assert canned_responses.fill_variables(text, {"first_name": "", "request": ""}) == expected
 
 
-def test_a_value_is_never_looked_at_for_variables() -> None:
+def test_a_value_is_not_searched_for_variables() -> None:
     assert canned_responses.fill_variables("{клиент}", {"client": "{operator}", "operator": "boris"}) == "{operator}"
 
 
@@ -76,29 +76,29 @@ def test_search_and_channels_narrow_the_list(desk: Client, chat: Conversation) -
     assert "No quick replies match" in listed(desk, chat, "ничего")
 
 
-def test_without_a_script_one_is_put_into_the_box(desk: Client, chat: Conversation) -> None:
+def test_without_javascript_a_response_is_put_into_the_composer(desk: Client, chat: Conversation) -> None:
     answer = CannedResponse.objects.create(name="адрес", text="Лиговский, 50")
 
     page = desk.get(f"/chats/{chat.pk}/canned-responses/").content.decode()
-    taken = desk.get(f"/chats/{chat.pk}/canned-responses/?take={answer.pk}").content.decode()
+    page = desk.get(f"/chats/{chat.pk}/canned-responses/?take={answer.pk}").content.decode()
 
     assert f"?take={answer.pk}" in page
-    assert ">Лиговский, 50</textarea>" in taken
+    assert ">Лиговский, 50</textarea>" in page
 
 
-def test_gleb_sees_none_of_anothers_chat(chat: Conversation, client: Client) -> None:
+def test_an_operator_sees_no_responses_in_another_operators_chat(chat: Conversation, client: Client) -> None:
     client.force_login(gleb())
 
     assert client.get(f"/chats/{chat.pk}/canned-responses/").status_code == 404
 
 
-def test_an_admin_is_told_of_a_variable_that_does_not_exist(client: Client) -> None:
+def test_an_unknown_variable_is_refused_in_the_admin(client: Client) -> None:
     client.force_login(vera())
     client.defaults["HTTP_ACCEPT_LANGUAGE"] = "en"
     form = {"name": "привет", "text": "Здравствуйте, {имяклиента}!", "is_used": "on"}
 
     refused = client.post("/admin/bridge/cannedresponse/add/", form)
-    taken = client.post("/admin/bridge/cannedresponse/add/", form | {"text": "Здравствуйте, {имя клиента}!"})
+    response = client.post("/admin/bridge/cannedresponse/add/", form | {"text": "Здравствуйте, {имя клиента}!"})
 
     assert "There is no variable {имяклиента}" in refused.content.decode()
-    assert taken.status_code == 302 and CannedResponse.objects.get().name == "привет"
+    assert response.status_code == 302 and CannedResponse.objects.get().name == "привет"

@@ -1,4 +1,4 @@
-"""Channels: what may be saved, the states they pass through, their keys, and how far they are connected."""
+"""Channels: validation, states, keys, and connection steps."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -20,13 +20,13 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture(autouse=True)
 def in_english() -> Iterator[None]:
-    """The sentences are compared in the language they are written in."""
+    """Activate English, the language of the compared sentences."""
     with translation.override("en"):
         yield
 
 
 def form(**changed: Any) -> ApiChannelForm:
-    """The four blocks, filled in as the set-up guide says."""
+    """Fill in the four blocks as the setup guide says."""
     filled = {
         "name": "WhatsApp",
         "kind": "acebot",
@@ -43,7 +43,7 @@ def form(**changed: Any) -> ApiChannelForm:
 # --- the form ---------------------------------------------------------------------------------------------
 
 
-def test_a_complete_form_is_saved_as_it_was_ticked() -> None:
+def test_a_complete_form_is_saved_as_filled_in() -> None:
     filled = form(send_json="", track_message="", track_resumed="on")
 
     assert filled.is_valid(), filled.errors
@@ -67,7 +67,7 @@ def test_a_complete_form_is_saved_as_it_was_ticked() -> None:
         ("https://exa mple/", "spaces"),
     ],
 )
-def test_a_redirect_url_that_may_not_be_called_is_refused_at_its_field(url: str, words: str) -> None:
+def test_a_forbidden_redirect_url_is_refused_at_its_field(url: str, words: str) -> None:
     filled = form(redirect_url=url)
 
     assert not filled.is_valid()
@@ -75,7 +75,7 @@ def test_a_redirect_url_that_may_not_be_called_is_refused_at_its_field(url: str,
 
 
 @override_settings(RELAY_ALLOWED_PRIVATE_CIDRS=[])
-def test_loopback_is_private_too_unless_it_is_listed() -> None:
+def test_loopback_is_private_unless_allowed() -> None:
     filled = form()
 
     assert not filled.is_valid()
@@ -91,20 +91,20 @@ def test_plain_http_to_a_public_address_is_refused(monkeypatch: pytest.MonkeyPat
     assert "https://" in filled.errors["redirect_url"][0]
 
 
-def test_an_empty_watch_list_is_a_sentence_at_the_field() -> None:
+def test_an_empty_event_list_is_refused_at_its_field() -> None:
     filled = form(watched=[])
 
     assert not filled.is_valid()
     assert "Without a chat channel" in filled.errors["watched"][0]
 
 
-def test_the_redirect_url_may_come_after_the_verification() -> None:
+def test_the_redirect_url_may_be_set_after_the_verification() -> None:
     filled = form(redirect_url="")
 
     assert filled.is_valid(), filled.errors
 
 
-def test_a_channel_at_work_keeps_its_redirect_url() -> None:
+def test_a_live_channel_cannot_lose_its_redirect_url() -> None:
     channel = ApiChannelFactory(kind="acebot", redirect_url="http://127.0.0.1:8080/hook", state=ChannelState.LIVE)
     channel.redirect_url = ""
 
@@ -117,20 +117,20 @@ def test_a_channel_at_work_keeps_its_redirect_url() -> None:
 # --- states -----------------------------------------------------------------------------------------------
 
 
-def test_a_channel_goes_from_draft_through_verification_to_waiting_and_by_facts_to_live() -> None:
+def test_a_channel_moves_from_draft_to_live() -> None:
     channel = ApiChannelFactory(kind="acebot", state=ChannelState.DRAFT)
-    seen = [channel.state]
+    states = [channel.state]
 
     for step in (channel.start_verification, channel.finish_verification, channel.record_inbound):
         step()
         channel.refresh_from_db()
-        seen.append(channel.state)
+        states.append(channel.state)
 
-    assert seen == ["draft", "verifying", "waiting", "live"]
+    assert states == ["draft", "verifying", "waiting", "live"]
     assert channel.verifying_since is not None and channel.first_inbound_at is not None
 
 
-def test_a_live_channel_is_not_sent_back_to_verification() -> None:
+def test_a_live_channel_does_not_return_to_verification() -> None:
     channel = ApiChannelFactory(kind="acebot", state=ChannelState.LIVE)
 
     assert not channel.start_verification()
@@ -140,7 +140,7 @@ def test_a_live_channel_is_not_sent_back_to_verification() -> None:
     assert channel.state == ChannelState.LIVE
 
 
-def test_resuming_leads_back_to_the_state_before_the_pause() -> None:
+def test_resuming_restores_the_state_before_the_pause() -> None:
     channel = ApiChannelFactory(kind="acebot", state=ChannelState.WAITING)
 
     channel.pause()
@@ -165,7 +165,7 @@ def test_two_keys_are_valid_during_a_rotation_and_one_afterwards() -> None:
     assert channels.by_secret(old) is None and channels.by_secret(new) == channel
 
 
-def test_a_key_is_forty_hex_digits_and_stands_nowhere_in_clear() -> None:
+def test_a_key_is_forty_hex_digits_and_never_stored_in_clear_text() -> None:
     secret = ApiChannelFactory(secret=True).current_secret()
 
     key = secret.reveal()
@@ -174,29 +174,29 @@ def test_a_key_is_forty_hex_digits_and_stands_nowhere_in_clear() -> None:
     assert key.encode() not in bytes(secret.token) and key not in str(secret)
 
 
-# --- how far it is connected ------------------------------------------------------------------------------
+# --- connection steps -----------------------------------------------------------------------------------
 
 
-def told(channel: ApiChannel) -> list[tuple[str, str]]:
+def steps(channel: ApiChannel) -> list[tuple[str, str]]:
     channel.refresh_from_db()
     return [(step.state, str(step.title)) for step in onboarding.list_steps(channel)]
 
 
-def test_the_steps_say_what_to_do_now() -> None:
+def test_the_steps_show_what_to_do_now() -> None:
     channel = ApiChannelFactory(kind="acebot", state=ChannelState.DRAFT, secret=True)
 
-    states = [state for state, _title in told(channel)]
+    states = [state for state, _title in steps(channel)]
 
     assert states == ["done", "now", "later", "later", "later", "later"]
 
 
-def test_the_steps_follow_the_hand_over() -> None:
+def test_the_steps_follow_the_handover() -> None:
     channel = ApiChannelFactory(
         kind="acebot", redirect_url="http://127.0.0.1:8080/", state=ChannelState.WAITING, secret=True
     )
 
     handover, _token = Handover.prepare(channel)
-    prepared = {title: state for state, title in told(channel)}
+    prepared = {title: state for state, title in steps(channel)}
     handover.open()
     handover.confirm()
     channel.record_inbound()
@@ -204,28 +204,28 @@ def test_the_steps_follow_the_hand_over() -> None:
 
     assert prepared["Hand-over link created"] == "done"
     assert prepared["The hand-over page has not been opened yet"] == "now"
-    assert [state for state, _title in told(channel)] == ["done"] * 6 + ["now"]
+    assert [state for state, _title in steps(channel)] == ["done"] * 6 + ["now"]
     assert handover.first_event_at is not None
 
 
-def test_a_link_that_ran_out_unopened_is_said() -> None:
+def test_an_expired_unopened_link_is_reported() -> None:
     channel = ApiChannelFactory(kind="acebot", state=ChannelState.WAITING, secret=True)
     handover, _token = Handover.prepare(channel)
     Handover.objects.filter(pk=handover.pk).update(expires_at=timezone.now())
 
-    assert ("trouble", "The link expired before it was opened") in told(channel)
+    assert ("trouble", "The link expired before it was opened") in steps(channel)
 
 
-def test_a_phone_on_a_web_page_needs_no_hand_over() -> None:
-    titles = [title for _state, title in told(ApiChannelFactory(kind="sandbox"))]
+def test_a_training_phone_needs_no_handover() -> None:
+    titles = [title for _state, title in steps(ApiChannelFactory(kind="sandbox"))]
 
     assert len(titles) == 3
 
 
-# --- checking before a client is affected -----------------------------------------------------------------
+# --- dry run --------------------------------------------------------------------------------------------
 
 
-def test_the_dry_run_knocks_at_the_redirect_url_with_a_signed_ping(receiver: Receiver) -> None:
+def test_the_dry_run_posts_a_signed_ping_to_the_redirect_url(receiver: Receiver) -> None:
     shop = ChatChannelFactory()
     shop.operators.add(boris())
     channel = ApiChannelFactory(kind="acebot", redirect_url=receiver.url("/hook"), watched=shop, secret=True)
@@ -237,7 +237,7 @@ def test_the_dry_run_knocks_at_the_redirect_url_with_a_signed_ping(receiver: Rec
     assert request.headers["webhook-signature"].startswith("v1,") and b"ping" in request.body
 
 
-def test_the_dry_run_says_what_a_first_message_would_miss(receiver: Receiver) -> None:
+def test_the_dry_run_lists_what_is_missing_for_a_first_message(receiver: Receiver) -> None:
     receiver.answer("/hook", status=404)
     channel = ApiChannelFactory(kind="acebot", redirect_url=receiver.url("/hook"), watched=[])
 
@@ -248,7 +248,7 @@ def test_the_dry_run_says_what_a_first_message_would_miss(receiver: Receiver) ->
     assert "no secret key" in sentences and "watches no chat channel" in sentences and "404" in sentences
 
 
-def test_the_settings_are_checked_at_the_start() -> None:
+def test_settings_are_checked_at_startup() -> None:
     with override_settings(FIELD_KEYS=[]):
         assert [message.id for message in checks.check_field_keys(None)] == ["okno.E001"]
     with override_settings(FIELD_KEYS=["short"]):

@@ -1,4 +1,4 @@
-"""Who is locked out: the user name at the address that the shipped proxy saw."""
+"""Login lockout by user name and client address, as the shipped proxy reports the address."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from config.web import client_address
 from tests.factories import UserFactory
 
 PROXY = "172.18.0.5"
-# As recorded from Caddy 2.6.2 with the shipped Caddyfile (tests/test_proxy.py runs the real one where it is installed):
-# X-Forwarded-For and X-Forwarded-Proto of the client are replaced, names with underscores are gone, Forwarded is not.
+# As recorded from Caddy 2.6.2 with the shipped Caddyfile (tests/test_proxy.py runs the real one if installed):
+# X-Forwarded-For and X-Forwarded-Proto of the client are replaced, names with underscores are removed, Forwarded is
+# not.
 CADDY = {"HTTP_X_FORWARDED_PROTO": "https", "HTTP_X_FORWARDED_HOST": "okno.example", "REMOTE_ADDR": PROXY}
 
 
@@ -41,7 +42,7 @@ def test_address(settings: object, behind_proxy: bool, forwarded: str, address: 
     assert client_address.address_from_meta({"REMOTE_ADDR": PROXY, "HTTP_X_FORWARDED_FOR": forwarded}) == address
 
 
-def test_a_socket_for_both_kinds_names_ipv4_callers_as_ipv4() -> None:
+def test_a_dual_stack_socket_reports_ipv4_callers_as_ipv4() -> None:
     assert client_address.address_from_meta({"REMOTE_ADDR": "::ffff:203.0.113.7"}) == "203.0.113.7"
 
 
@@ -56,12 +57,12 @@ def test_a_socket_for_both_kinds_names_ipv4_callers_as_ipv4() -> None:
         ("a:device", "a:device"),
     ],
 )
-def test_limits_count_a_network_of_ipv6_and_each_address_of_ipv4(address: str, network: str) -> None:
+def test_limits_count_ipv6_by_network_and_ipv4_by_address(address: str, network: str) -> None:
     assert client_address.rate_limit_network(address) == network
 
 
 @pytest.mark.django_db
-def test_a_stranger_cannot_lock_a_person_out(client: Client, settings: object) -> None:
+def test_a_stranger_cannot_lock_out_a_user(client: Client, settings: object) -> None:
     settings.BEHIND_PROXY = True  # type: ignore[attr-defined]
     UserFactory(username="sam", password="right and long")
     stranger = CADDY | {"HTTP_X_FORWARDED_FOR": "203.0.113.7"}
@@ -74,8 +75,8 @@ def test_a_stranger_cannot_lock_a_person_out(client: Client, settings: object) -
     assert client.post("/login/", {"username": "sam", "password": "right and long"}, **sam).status_code == 302
 
 
-def test_the_shipped_proxy() -> None:
-    """It drops names with underscores, and neither tries again nor shuts a web process out (docs/decisions.md)."""
+def test_the_shipped_proxy_configuration() -> None:
+    """It drops names with underscores, never retries, and never excludes a web process (docs/decisions.md)."""
     lines = [line.split("#")[0].strip() for line in (Path(settings.BASE_DIR) / "config/proxy/Caddyfile").open()]
     words = {line.split()[0] for line in lines if line}
 

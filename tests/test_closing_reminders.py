@@ -1,4 +1,4 @@
-"""Windows that close on unanswered words: who is told, when, and only once."""
+"""Closing reminders: who is reminded of an unanswered chat, when, and only once."""
 
 import threading
 from datetime import UTC, datetime, time, timedelta
@@ -27,7 +27,7 @@ MARK = timedelta(hours=1)
 
 
 def writes(channel: ApiChannel, name: str = "Анна", *, left: timedelta = timedelta(minutes=50)) -> Conversation:
-    """Somebody wrote so long ago that this much is left of the window."""
+    """Create a chat whose window closes after ``left``."""
     assert channel.default_chat_channel
     fact = MessageReceived(contact=ContactInfo(external_id=name, name=name), text="Ау?")
     chat = receiving.receive_messages(
@@ -128,17 +128,17 @@ def test_lead_times_are_a_setting(channel: ApiChannel, settings: Any) -> None:
 
 
 def at(day: int, hour: int, minute: int = 0) -> datetime:
-    """In November 2026, where the 23rd is a Monday; Moscow's time."""
+    """Return a time in November 2026 in Moscow, where the 23rd is a Monday."""
     return datetime(2026, 11, day, hour, minute, tzinfo=MOSCOW).astimezone(UTC)
 
 
 @pytest.mark.parametrize(
     ("now", "until"),
     [
-        (at(23, 12), at(23, 13)),  # in the middle of the day: the mark itself
+        (at(23, 12), at(23, 13)),  # in the middle of the day: the lead time itself
         (at(23, 17, 29), at(23, 18, 29)),
-        (at(23, 17, 31), at(24, 10)),  # before the day ends: all that would come up until the morning
-        (at(23, 18), None),  # nobody is there
+        (at(23, 17, 31), at(24, 10)),  # before the day ends: every reminder due before the morning
+        (at(23, 18), None),  # outside working hours
         (at(24, 8, 59), None),
         (at(24, 9), at(24, 10)),
         (at(27, 17, 45), at(30, 10)),  # Friday: until Monday
@@ -150,14 +150,14 @@ def test_reminders_due_overnight_are_sent_before_the_day_ends(now: datetime, unt
     assert closing_reminders.get_reminder_horizon(None, MARK, now=now) == now + MARK
 
 
-def test_weekends_may_be_working_days() -> None:
+def test_weekends_can_be_working_days() -> None:
     always = WorkingHours(start=time(9), end=time(18), weekends=True, zone=MOSCOW)
 
     assert closing_reminders.get_reminder_horizon(always, MARK, now=at(28, 12)) == at(28, 13)
     assert closing_reminders.get_reminder_horizon(always, MARK, now=at(27, 17, 45)) == at(28, 10)
 
 
-def test_a_channel_keeps_its_own_hours(channel: ApiChannel) -> None:
+def test_a_channel_keeps_its_own_working_hours(channel: ApiChannel) -> None:
     other = ApiChannelFactory()
     assert channel.default_chat_channel and other.default_chat_channel
     ChatChannel.objects.filter(pk=channel.default_chat_channel.pk).update(
@@ -177,17 +177,17 @@ def test_a_channel_keeps_its_own_hours(channel: ApiChannel) -> None:
 @pytest.mark.parametrize(
     ("begins", "ends"), [(time(9), None), (None, time(18)), (time(18), time(9)), (time(9), time(9))]
 )
-def test_half_a_working_day_is_refused(begins: time | None, ends: time | None) -> None:
+def test_an_incomplete_working_day_is_refused(begins: time | None, ends: time | None) -> None:
     with pytest.raises(ValidationError) as refused:
         ChatChannel(name="Магазин", work_from=begins, work_until=ends).full_clean()
 
     assert "work_until" in refused.value.message_dict
 
 
-# --- who is told -----------------------------------------------------------------------------------------
+# --- recipients -----------------------------------------------------------------------------------------
 
 
-def told(user: Any, *, after: int = 0) -> list[str]:
+def reminders_for(user: Any, *, after: int = 0) -> list[str]:
     client = Client()
     client.force_login(user)
     client.defaults["HTTP_ACCEPT_LANGUAGE"] = "en"
@@ -206,13 +206,13 @@ def test_reminders_go_to_the_assignee_or_to_all_operators(channel: ApiChannel) -
 
     closing_reminders.send_reminders()
 
-    assert set(told(operator)) == {"Моя: the window closes in 49 min", "Ничья: the window closes in 40 min"}
-    assert told(lena) == ["Ничья: the window closes in 40 min"]
-    assert told(gleb()) == []
-    assert told(operator, after=ClosingReminder.objects.latest("pk").pk) == []
+    assert set(reminders_for(operator)) == {"Моя: the window closes in 49 min", "Ничья: the window closes in 40 min"}
+    assert reminders_for(lena) == ["Ничья: the window closes in 40 min"]
+    assert reminders_for(gleb()) == []
+    assert reminders_for(operator, after=ClosingReminder.objects.latest("pk").pk) == []
 
 
-def test_answered_chats_drop_their_reminders(channel: ApiChannel) -> None:
+def test_answered_chats_lose_their_reminders(channel: ApiChannel) -> None:
     chat = writes(channel)
     closing_reminders.send_reminders()
     reply_submission.submit_reply(conversation_id=chat.pk, text="Едет", author=boris(channel.default_chat_channel))

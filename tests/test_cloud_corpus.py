@@ -1,4 +1,4 @@
-"""The corpus itself: complete, its expectations are about its bodies, and nobody real is in it."""
+"""Checks of the recorded Cloud API payloads: complete, consistent with their expectations, and free of real data."""
 
 import json
 import re
@@ -47,12 +47,12 @@ def items(body: Any, name: str) -> list[dict[str, Any]]:
     return [item for item in found if isinstance(item, dict)]
 
 
-def test_there_is_a_body_for_every_expectation_and_the_other_way_round() -> None:
+def test_every_recording_has_an_expectation_and_vice_versa() -> None:
     assert len(corpus()) >= 120
     assert {path.name for path in FOLDER.glob("*.json")} == {path.name for path in (FOLDER / "expected").iterdir()}
 
 
-def test_every_type_status_and_field_of_the_facts_is_there() -> None:
+def test_every_type_status_and_field_of_the_facts_is_recorded() -> None:
     types = {str(item.get("type")) for each in corpus() for item in items(each.json, "messages")}
     fields = {change.get("field") for each in corpus() for change in changes(each.json)}
     statuses = {item.get("status") for each in corpus() for item in items(each.json, "statuses")}
@@ -63,7 +63,7 @@ def test_every_type_status_and_field_of_the_facts_is_there() -> None:
 
 
 @pytest.mark.parametrize("recording", corpus(), ids=by_name)
-def test_an_expectation_is_about_its_body(recording: Recording) -> None:
+def test_every_expectation_matches_its_recording(recording: Recording) -> None:
     content = json.dumps(recording.json, ensure_ascii=False)
 
     assert recording.says
@@ -77,7 +77,7 @@ def test_an_expectation_is_about_its_body(recording: Recording) -> None:
             assert inner in content or json.dumps(inner, ensure_ascii=False)[1:-1] in content
 
 
-def test_phones_are_of_ranges_kept_for_fiction() -> None:
+def test_phone_numbers_are_reserved_for_fiction() -> None:
     for recording in corpus():
         people = [fact[word] for fact in recording.facts for word in ("wa_id", "new_wa_id") if fact.get(word)]
         people += [card["wa_id"] for card in items(recording.json, "contacts") if "wa_id" in card]
@@ -85,14 +85,14 @@ def test_phones_are_of_ranges_kept_for_fiction() -> None:
 
 
 def test_a_message_id_belongs_to_one_recording() -> None:
-    seen: dict[str, str] = {}
+    owners: dict[str, str] = {}
     for recording in corpus():
         for fact in recording.of("message", "reaction", "edit", "revoke", "echo"):
-            assert seen.setdefault(fact["id"], recording.name) == recording.name
+            assert owners.setdefault(fact["id"], recording.name) == recording.name
 
 
 @pytest.mark.parametrize("recording", corpus(), ids=by_name)
-def test_the_ways_to_send_it_do_what_they_say(recording: Recording) -> None:
+def test_altered_copies_differ_as_described(recording: Recording) -> None:
     body = recording.body
 
     assert tampered(body) != body
@@ -102,7 +102,7 @@ def test_the_ways_to_send_it_do_what_they_say(recording: Recording) -> None:
     assert len(json.loads(beside_a_broken_one(body))["entry"]) == len(recording.json["entry"]) + 2
 
 
-def test_bytes_and_signature_are_as_meta_makes_them() -> None:
+def test_bytes_and_signature_are_encoded_as_meta_does() -> None:
     body = as_sent({"text": "ё/<@50%", "n": [1, None]})
 
     assert body == b'{"text":"\\u0451\\/\\u003C\\u004050\\u0025","n":[1,null]}'

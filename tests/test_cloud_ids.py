@@ -1,4 +1,4 @@
-"""By which ids Meta knows whom we write to, and answers of its that are none; over the simulator."""
+"""IDs by which Meta knows a contact, and responses of Meta that confirm nothing, over the simulator."""
 
 import pytest
 
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def written_first(channel: ApiChannel, *, phone: str, external_id: str = "") -> Conversation:
-    """A chat that somebody of ours began: the client has not written, so a template opens it."""
+    """Start a chat from our side: the client has not written, so a template opens it."""
     contact = Contact.objects.create(api_channel=channel, phone=phone, external_id=external_id, name="Ana")
     return Conversation.objects.create(
         contact=contact, api_channel=channel, chat_channel=channel.watched.get(), last_text="", unread=0
@@ -25,7 +25,7 @@ def written_first(channel: ApiChannel, *, phone: str, external_id: str = "") -> 
 
 
 @pytest.mark.parametrize("external_id", ["", "5511987654321"])
-def test_who_is_known_there_by_another_number_answers_in_the_same_chat(
+def test_a_client_known_under_another_number_answers_in_the_same_chat(
     meta: MetaSimulator, channel: ApiChannel, external_id: str
 ) -> None:
     """Brazil's ninth digit: we write to one number, and the answer comes from another."""
@@ -47,7 +47,7 @@ def test_who_is_known_there_by_another_number_answers_in_the_same_chat(
     assert (contact.external_id, contact.user_id, contact.phone) == ("551187654321", ana.user_id, "+5511987654321")
 
 
-def test_an_id_that_is_another_clients_stays_there(meta: MetaSimulator, channel: ApiChannel) -> None:
+def test_an_id_of_another_client_stays_with_that_client(meta: MetaSimulator, channel: ApiChannel) -> None:
     ana = meta.phone("551187654321", name="Ana")
     ana.writes("Oi")
     work(meta)
@@ -65,7 +65,7 @@ def test_an_id_that_is_another_clients_stays_there(meta: MetaSimulator, channel:
     ]
 
 
-def test_a_template_that_is_held_back_says_so_with_its_attempt(meta: MetaSimulator, channel: ApiChannel) -> None:
+def test_a_held_template_records_the_reason_with_its_attempt(meta: MetaSimulator, channel: ApiChannel) -> None:
     meta.phone("447700900101").writes("?")
     work(meta)
     meta.add_template("hello", body="Ваш заказ готов, приходите.", language="ru")
@@ -83,7 +83,7 @@ def test_a_template_that_is_held_back_says_so_with_its_attempt(meta: MetaSimulat
     assert (attempt.verdict, attempt.reason) == ("accepted", "wa_held_for_quality")
 
 
-def test_a_proxys_200_is_no_tick_and_the_operator_is_asked(meta: MetaSimulator, channel: ApiChannel) -> None:
+def test_a_proxys_200_leaves_the_outcome_unknown_for_the_operator(meta: MetaSimulator, channel: ApiChannel) -> None:
     anna = meta.phone("447700900101")
     anna.writes("?")
     work(meta)

@@ -1,4 +1,4 @@
-"""Journeys over the simulator of Meta: the account is real HTTP on both sides, the workers' turns are taken by hand."""
+"""Journeys over the Meta simulator: HTTP on both sides is real, and the test runs the workers' tasks itself."""
 
 import json
 import time
@@ -64,7 +64,7 @@ def channel(meta: MetaSimulator, live_server: LiveServer) -> ApiChannel:
 
 
 def work(meta: MetaSimulator) -> None:
-    """All that the workers would do now."""
+    """Run every task that the workers would run now."""
     meta.quiet()
     processing.process_inbox()
     dispatcher.send_due_deliveries()
@@ -80,7 +80,7 @@ def answer(text: str, **more: Any) -> Message:
     return handed.message
 
 
-def test_anna_writes_boris_answers_and_the_ticks_come(meta: MetaSimulator, channel: ApiChannel) -> None:
+def test_a_message_and_its_reply_pass_with_statuses(meta: MetaSimulator, channel: ApiChannel) -> None:
     anna = meta.phone("447700900101", name="Анна")
     anna.writes("Здравствуйте! Сапоги есть?")
     work(meta)
@@ -96,7 +96,9 @@ def test_anna_writes_boris_answers_and_the_ticks_come(meta: MetaSimulator, chann
     assert ServiceWindow.objects.count() == 1
 
 
-def test_doubled_batched_and_shuffled_webhooks_make_each_message_once(meta: MetaSimulator, channel: ApiChannel) -> None:
+def test_duplicated_batched_and_shuffled_webhooks_store_each_message_once(
+    meta: MetaSimulator, channel: ApiChannel
+) -> None:
     meta.behave(batch=20, double=1.0, reorder=5)
     anna = meta.phone("447700900101")
     for number in range(20):
@@ -107,7 +109,7 @@ def test_doubled_batched_and_shuffled_webhooks_make_each_message_once(meta: Meta
     assert sorted(texts) == sorted(f"строка {number}" for number in range(20))
 
 
-def test_a_status_that_comes_before_the_answer_finds_its_message(meta: MetaSimulator, channel: ApiChannel) -> None:
+def test_a_status_that_precedes_the_response_finds_its_message(meta: MetaSimulator, channel: ApiChannel) -> None:
     meta.behave(statuses_first=True)
     meta.phone("447700900101").writes("?")
     work(meta)
@@ -137,7 +139,7 @@ def test_an_unknown_outcome_is_settled_by_its_status_and_not_sent_twice(
     assert len(anna.received) == 1
 
 
-def test_a_refusal_is_told_with_code_and_our_sentence(meta: MetaSimulator, channel: ApiChannel) -> None:
+def test_a_refusal_is_shown_with_its_code_and_our_sentence(meta: MetaSimulator, channel: ApiChannel) -> None:
     meta.phone("447700900101").writes("?")
     work(meta)
     meta.behave(reject=131026, tell="answer", times=1)
@@ -149,7 +151,7 @@ def test_a_refusal_is_told_with_code_and_our_sentence(meta: MetaSimulator, chann
     assert "131026" in message.sentence
 
 
-def test_a_failure_by_status_is_told_the_same_way(meta: MetaSimulator, channel: ApiChannel) -> None:
+def test_a_failure_by_status_is_shown_the_same_way(meta: MetaSimulator, channel: ApiChannel) -> None:
     meta.phone("447700900101").writes("?")
     work(meta)
     meta.behave(fail=131047, times=1)
@@ -160,7 +162,7 @@ def test_a_failure_by_status_is_told_the_same_way(meta: MetaSimulator, channel: 
     assert (message.status, message.reason) == ("failed", "wa_window_closed")
 
 
-def test_a_dead_token_pauses_with_all_held_and_a_new_one_resumes(meta: MetaSimulator, channel: ApiChannel) -> None:
+def test_an_invalid_token_pauses_the_channel_and_a_new_one_resumes_it(meta: MetaSimulator, channel: ApiChannel) -> None:
     anna = meta.phone("447700900101")
     anna.writes("?")
     work(meta)
@@ -178,7 +180,7 @@ def test_a_dead_token_pauses_with_all_held_and_a_new_one_resumes(meta: MetaSimul
     assert message.status == "delivered" and len(anna.received) == 1
 
 
-def test_a_lock_told_by_a_status_alone_pauses_until_it_is_mended(meta: MetaSimulator, channel: ApiChannel) -> None:
+def test_a_locked_account_pauses_the_channel_until_it_is_resumed(meta: MetaSimulator, channel: ApiChannel) -> None:
     anna = meta.phone("447700900101")
     anna.writes("?")
     work(meta)
@@ -192,7 +194,7 @@ def test_a_lock_told_by_a_status_alone_pauses_until_it_is_mended(meta: MetaSimul
     held = list(Delivery.objects.filter(message=second).values_list("state", "attempts"))
 
     channel.resume()
-    # What happened before that says nothing new, however late it comes.
+    # A late status from before the resumption must not pause the channel again.
     late = StatusChanged(
         status="failed",
         key=Delivery.objects.get(message=second).key,
@@ -208,33 +210,33 @@ def test_a_lock_told_by_a_status_alone_pauses_until_it_is_mended(meta: MetaSimul
     assert Alert.objects.filter(kind=Alert.Kind.SWITCHED_OFF, details={"why_code": "wa_account_setup"}).exists()
 
 
-@pytest.mark.parametrize("told", ["answer", "status"])
+@pytest.mark.parametrize("reported_by", ["answer", "status"])
 @pytest.mark.parametrize(("code", "becomes"), [(132015, Status.PAUSED), (132016, Status.DISABLED)])
-def test_a_template_that_meta_stopped_waits_however_it_is_told(
-    meta: MetaSimulator, channel: ApiChannel, told: str, code: int, becomes: str
+def test_a_template_stopped_by_meta_gets_its_status_from_any_report(
+    meta: MetaSimulator, channel: ApiChannel, reported_by: str, code: int, becomes: str
 ) -> None:
     meta.phone("447700900101").writes("?")
     work(meta)
     meta.add_template("order_ready", language="ru")
     provider_sync.sync_channel(channel)
-    meta.behave(fail=code, tell=told, times=1)
+    meta.behave(fail=code, tell=reported_by, times=1)
     template = Template.objects.get()
-    handed = reply_submission.submit_template_reply(
+    submitted = reply_submission.submit_template_reply(
         conversation_id=Conversation.objects.get().pk, template_id=template.pk, parameters=["Анна", "42"], author=vera()
     )
     work(meta)
 
-    assert handed.message is not None
-    handed.message.refresh_from_db()
+    assert submitted.message is not None
+    submitted.message.refresh_from_db()
     template.refresh_from_db()
     channel.refresh_from_db()
-    assert (handed.message.status, handed.message.details["code"]) == ("failed", str(code))
-    assert handed.message.external_id if told == "status" else not handed.message.external_id
+    assert (submitted.message.status, submitted.message.details["code"]) == ("failed", str(code))
+    assert submitted.message.external_id if reported_by == "status" else not submitted.message.external_id
     assert template.status == becomes and channel.state != ChannelState.PAUSED
     assert template.events.first().source == "provider"
 
 
-def test_one_clients_pair_limit_holds_up_nobody_else(meta: MetaSimulator, channel: ApiChannel) -> None:
+def test_one_clients_pair_limit_does_not_delay_others(meta: MetaSimulator, channel: ApiChannel) -> None:
     anna, oleg = meta.phone("447700900101"), meta.phone("447700900102", name="Олег")
     anna.writes("?")
     oleg.writes("?")
@@ -244,7 +246,7 @@ def test_one_clients_pair_limit_holds_up_nobody_else(meta: MetaSimulator, channe
         reply_submission.submit_reply(conversation_id=conversation.pk, text="Да", author=vera())
     work(meta)
 
-    # On a machine out of breath the rest of one second may be over before the other's message has gone.
+    # On a slow machine the rest of the second may be over before the other client's message is sent.
     assert [one for one in (anna, oleg) if one.received]
     refused = Attempt.objects.get(reason="wa_pair_limit").delivery
     (other,) = Delivery.objects.filter(kind=Delivery.Kind.MESSAGE).exclude(pk=refused.pk)
@@ -252,7 +254,7 @@ def test_one_clients_pair_limit_holds_up_nobody_else(meta: MetaSimulator, channe
     assert refused.attempts > 1 or refused.reason == "wa_pair_limit"
 
 
-def test_a_picture_is_fetched_checked_and_shown(meta: MetaSimulator, channel: ApiChannel, client: Client) -> None:
+def test_a_picture_is_downloaded_checked_and_shown(meta: MetaSimulator, channel: ApiChannel, client: Client) -> None:
     anna = meta.phone("447700900101")
     anna.sends_image(b"\xff\xd8\xff picture", caption="Вот такие")
     work(meta)
@@ -276,7 +278,7 @@ def test_a_picture_is_fetched_checked_and_shown(meta: MetaSimulator, channel: Ap
         ("stranger", "waiting", "file_host_not_allowed"),
     ],
 )
-def test_a_file_that_does_not_come_leaves_a_placeholder(
+def test_a_failed_download_leaves_a_placeholder(
     meta: MetaSimulator, channel: ApiChannel, client: Client, behaviour: str, state: str, error: str
 ) -> None:
     meta.behave(media=behaviour)
@@ -298,7 +300,7 @@ def test_a_file_that_does_not_come_leaves_a_placeholder(
     assert inbound_downloads.download_due_files() == 1
 
 
-def test_the_check_says_who_the_account_is_and_what_is_missing(meta: MetaSimulator, channel: ApiChannel) -> None:
+def test_the_connection_check_names_the_account_and_missing_settings(meta: MetaSimulator, channel: ApiChannel) -> None:
     found = {finding.level: finding.sentence for finding in checks.check_connection(channel)}
     assert "error" not in found
     channel.refresh_from_db()
@@ -310,7 +312,7 @@ def test_the_check_says_who_the_account_is_and_what_is_missing(meta: MetaSimulat
     assert len(wrong) == 1, "one cause is said once, however many questions fail by it"
 
 
-def test_a_wrong_app_secret_is_named_by_the_check_and_on_the_page_until_an_event_fits(
+def test_a_wrong_app_secret_is_reported_until_an_event_is_accepted(
     meta: MetaSimulator, channel: ApiChannel, client: Client
 ) -> None:
     client.force_login(vera())
@@ -322,10 +324,9 @@ def test_a_wrong_app_secret_is_named_by_the_check_and_on_the_page_until_an_event
         time.sleep(0.05)
 
     channel.refresh_from_db()
-    said = "signature is wrong"
     with translation.override("en"):
         wrong = [finding.sentence for finding in checks.check_connection(channel) if finding.level == "error"]
-    assert len(wrong) == 1 and said in wrong[0]
+    assert len(wrong) == 1 and "signature is wrong" in wrong[0]
     assert "wrong signature" in client.get(page, headers={"accept-language": "en"}).content.decode()
 
     meta.postman.app_secret = APP_SECRET
@@ -334,10 +335,10 @@ def test_a_wrong_app_secret_is_named_by_the_check_and_on_the_page_until_an_event
 
     channel.refresh_from_db()
     assert "error" not in [finding.level for finding in checks.check_connection(channel)]
-    assert said not in client.get(page, headers={"accept-language": "en"}).content.decode()
+    assert "wrong signature" not in client.get(page, headers={"accept-language": "en"}).content.decode()
 
 
-def test_templates_are_followed_from_the_list_and_by_webhooks(meta: MetaSimulator, channel: ApiChannel) -> None:
+def test_templates_are_synced_from_the_list_and_by_webhooks(meta: MetaSimulator, channel: ApiChannel) -> None:
     theirs = meta.add_template("order_ready", language="ru")
     assert provider_sync.sync_channel(channel).new == 1
     template = Template.objects.get()
@@ -351,7 +352,7 @@ def test_templates_are_followed_from_the_list_and_by_webhooks(meta: MetaSimulato
     assert template.external_id == theirs.id
 
 
-def test_a_template_goes_out_with_its_values_after_the_window(meta: MetaSimulator, channel: ApiChannel) -> None:
+def test_a_template_is_sent_with_its_values_after_the_window_closes(meta: MetaSimulator, channel: ApiChannel) -> None:
     anna = meta.phone("447700900101")
     anna.writes("?")
     work(meta)
@@ -373,7 +374,7 @@ def test_a_template_goes_out_with_its_values_after_the_window(meta: MetaSimulato
     assert anna.received[0].text == "Здравствуйте, Анна! Заказ № 42 готов к выдаче."
 
 
-def test_anna_quotes_reacts_edits_takes_back_and_changes_her_number(meta: MetaSimulator, channel: ApiChannel) -> None:
+def test_a_client_quotes_reacts_edits_deletes_and_changes_the_number(meta: MetaSimulator, channel: ApiChannel) -> None:
     anna = meta.phone("447700900101")
     first = anna.writes("Сапоги есть?")
     work(meta)
@@ -398,7 +399,7 @@ def test_anna_quotes_reacts_edits_takes_back_and_changes_her_number(meta: MetaSi
     assert Message.objects.filter(direction="notice", reason="contact_changed").count() == 1
 
 
-def test_what_the_phone_says_is_ours(meta: MetaSimulator, channel: ApiChannel) -> None:
+def test_a_message_from_our_phone_is_outbound(meta: MetaSimulator, channel: ApiChannel) -> None:
     anna = meta.phone("447700900101")
     anna.writes("Сапоги есть?")
     work(meta)
@@ -410,7 +411,7 @@ def test_what_the_phone_says_is_ours(meta: MetaSimulator, channel: ApiChannel) -
     assert not Delivery.objects.exists()
 
 
-def test_the_command_line_makes_a_channel_that_works(
+def test_the_command_line_creates_a_working_channel(
     meta: MetaSimulator, live_server: LiveServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     call_command(
@@ -431,7 +432,7 @@ def test_the_command_line_makes_a_channel_that_works(
     assert ApiChannel.objects.get().state == ChannelState.LIVE
 
 
-def test_anna_sees_that_her_words_were_read(meta: MetaSimulator, channel: ApiChannel, client: Client) -> None:
+def test_a_client_sees_read_receipts(meta: MetaSimulator, channel: ApiChannel, client: Client) -> None:
     first = meta.phone("447700900101").writes("Здравствуйте")
     work(meta)
 
@@ -439,7 +440,7 @@ def test_anna_sees_that_her_words_were_read(meta: MetaSimulator, channel: ApiCha
     assert meta.marked_read == [first]
 
 
-def test_news_of_the_account_stand_on_the_channels_page(
+def test_account_updates_are_shown_on_the_channels_page(
     meta: MetaSimulator, channel: ApiChannel, client: Client
 ) -> None:
     meta.tell_account("phone_number_quality_update", {"event": "FLAGGED", "current_limit": "TIER_2K"})
@@ -456,19 +457,19 @@ def test_news_of_the_account_stand_on_the_channels_page(
         assert secret not in text
 
 
-def test_the_form_keeps_what_is_left_empty_and_replaces_what_is_given(
+def test_the_form_keeps_empty_secrets_and_replaces_given_ones(
     meta: MetaSimulator, channel: ApiChannel, client: Client
 ) -> None:
     client.force_login(vera())
     url = f"/admin/channels_setup/apichannel/{channel.pk}/change/"
     form = client.get(url).context["adminform"].form
-    given = {name: form.get_initial_for_field(field, name) for name, field in form.fields.items()}
-    posted = {name: value for name, value in given.items() if value not in (None, False)}
+    initial = {name: form.get_initial_for_field(field, name) for name, field in form.fields.items()}
+    posted = {name: value for name, value in initial.items() if value not in (None, False)}
     posted |= {"watched": [channel.default_chat_channel.pk], "account_access_token": "EAAreplaced-0000000000"}  # type: ignore[union-attr]  # it watches one
-    answered = client.post(url, posted)
+    response = client.post(url, posted)
 
-    assert answered.status_code == 302, answered.context["errors"]
-    assert "Access token" in LogEntry.objects.get().change_message  # once, and no setting by its inner name
+    assert response.status_code == 302, response.context["errors"]
+    assert "Access token" in LogEntry.objects.get().change_message  # once, and no setting by its internal name
     account = ApiChannel.objects.get(pk=channel.pk).account()
     assert account.credential("access_token") == "EAAreplaced-0000000000"
     assert account.credentials["app_secret"] == (APP_SECRET,)
@@ -476,7 +477,7 @@ def test_the_form_keeps_what_is_left_empty_and_replaces_what_is_given(
 
 
 @pytest.mark.parametrize("count", [1, 1000])
-def test_however_many_are_in_a_body_it_is_stored_in_the_same_few_statements(
+def test_a_webhook_is_stored_in_the_same_number_of_statements_for_any_size(
     meta: MetaSimulator, channel: ApiChannel, client: Client, count: int
 ) -> None:
     items = [
@@ -493,33 +494,33 @@ def test_however_many_are_in_a_body_it_is_stored_in_the_same_few_statements(
     body = as_sent({"entry": [{"id": meta.waba_id, "changes": [{"field": "messages", "value": value}]}]})
     headers = {"x-hub-signature-256": signature(body, APP_SECRET)}
     path = channel.webhook_path
-    with CaptureQueriesContext(connection) as asked:
-        answered = client.post(path, body, content_type="application/json", headers=headers)
+    with CaptureQueriesContext(connection) as queries:
+        response = client.post(path, body, content_type="application/json", headers=headers)
     processing.process_inbox()
 
-    assert answered.status_code == 200
-    assert len(asked) == 4, [row["sql"][:80] for row in asked]  # it is stored, whatever is in it
+    assert response.status_code == 200
+    assert len(queries) == 4, [row["sql"][:80] for row in queries]  # including the statement that stores the event
     assert Message.objects.count() == count
 
 
-def test_a_thousand_are_worked_off_in_hardly_more_statements_than_a_hundred(
+def test_a_thousand_messages_take_few_more_statements_than_a_hundred(
     meta: MetaSimulator, channel: ApiChannel, client: Client
 ) -> None:
-    def worked_off(count: int, first: int) -> int:
+    def statements_for(count: int, first: int) -> int:
         each = {"from": "447700900101", "timestamp": "1795334407", "type": "text", "text": {"body": "?"}}
         items = [each | {"id": f"wamid.{first + number}"} for number in range(count)]
         ticks = [{"id": f"wamid.out{item['id']}", "status": "read", "timestamp": "1795334407"} for item in items]
         value = {"metadata": {"phone_number_id": meta.phone_number_id}, "messages": items, "statuses": ticks}
         body = as_sent({"entry": [{"id": meta.waba_id, "changes": [{"field": "messages", "value": value}]}]})
         headers = {"x-hub-signature-256": signature(body, APP_SECRET)}
-        answered = client.post(channel.webhook_path, body, content_type="application/json", headers=headers)
-        assert answered.status_code == 200
-        with CaptureQueriesContext(connection) as asked:
+        response = client.post(channel.webhook_path, body, content_type="application/json", headers=headers)
+        assert response.status_code == 200
+        with CaptureQueriesContext(connection) as queries:
             processing.process_inbox()
-        return len(asked)
+        return len(queries)
 
-    worked_off(1, first=0)  # the chat is there
-    hundred, thousand = worked_off(100, first=1), worked_off(1000, first=101)
+    statements_for(1, first=0)  # creates the chat
+    hundred, thousand = statements_for(100, first=1), statements_for(1000, first=101)
 
     assert Message.objects.count() == 1101
     assert thousand <= hundred + 20, (hundred, thousand)
@@ -530,14 +531,14 @@ def test_a_thousand_are_worked_off_in_hardly_more_statements_than_a_hundred(
 JPEG = b"\xff\xd8\xff boots"
 
 
-def given_file(channel: ApiChannel, name: str = "boots.jpg", content: bytes = JPEG) -> Upload:
+def our_upload(channel: ApiChannel, name: str = "boots.jpg", content: bytes = JPEG) -> Upload:
     conversation = Conversation.objects.get()
     return uploads.save_upload(
         conversation, SimpleUploadedFile(name, content), author=boris(channel.default_chat_channel)
     )
 
 
-def uploaded(meta: MetaSimulator) -> int:
+def upload_count(meta: MetaSimulator) -> int:
     return len([called for called in meta.called if called.path.endswith("/media")])
 
 
@@ -547,11 +548,11 @@ def sent_as(meta: MetaSimulator, kind: str) -> dict[str, Any]:
     return found
 
 
-def test_a_file_is_given_to_meta_and_sent_by_its_id(meta: MetaSimulator, channel: ApiChannel) -> None:
+def test_a_file_is_uploaded_to_meta_and_sent_by_its_id(meta: MetaSimulator, channel: ApiChannel) -> None:
     anna = meta.phone("447700900101")
     anna.writes("?")
     work(meta)
-    message = answer("Вот такие", uploads=[given_file(channel)])
+    message = answer("Вот такие", uploads=[our_upload(channel)])
     work(meta)
 
     message.refresh_from_db()
@@ -561,51 +562,49 @@ def test_a_file_is_given_to_meta_and_sent_by_its_id(meta: MetaSimulator, channel
     assert (medium.data, medium.mime, medium.name) == (JPEG, "image/jpeg", "boots.jpg")
 
 
-def test_the_same_file_is_given_once_for_as_long_as_meta_keeps_it(meta: MetaSimulator, channel: ApiChannel) -> None:
+def test_a_file_is_uploaded_once_while_meta_keeps_it(meta: MetaSimulator, channel: ApiChannel) -> None:
     anna = meta.phone("447700900101")
     anna.writes("?")
     work(meta)
     for _ in range(2):
-        answer("", uploads=[given_file(channel)])
+        answer("", uploads=[our_upload(channel)])
         work(meta)
-    once = uploaded(meta)
+    once = upload_count(meta)
     ProviderUpload.objects.update(expires_at=timezone.now())
-    answer("", uploads=[given_file(channel)])
+    answer("", uploads=[our_upload(channel)])
     work(meta)
 
-    assert (once, uploaded(meta)) == (1, 2)
+    assert (once, upload_count(meta)) == (1, 2)
     assert [sent.kind for sent in anna.received] == ["image"] * 3
     assert ProviderUpload.objects.get().expires_at > timezone.now() + timedelta(days=28)
 
 
-def test_by_link_meta_is_given_nothing(meta: MetaSimulator, channel: ApiChannel) -> None:
+def test_with_links_nothing_is_uploaded_to_meta(meta: MetaSimulator, channel: ApiChannel) -> None:
     account_settings.save_values(channel, {"files_go": "link"})
     anna = meta.phone("447700900101")
     anna.writes("?")
     work(meta)
-    answer("", uploads=[given_file(channel)])
+    answer("", uploads=[our_upload(channel)])
     work(meta)
 
-    assert uploaded(meta) == 0 and set(sent_as(meta, "image")) == {"link"}
+    assert upload_count(meta) == 0 and set(sent_as(meta, "image")) == {"link"}
 
 
-def test_a_message_that_failed_after_its_file_was_given_does_not_give_it_again(
-    meta: MetaSimulator, channel: ApiChannel
-) -> None:
+def test_a_message_that_failed_after_its_upload_does_not_upload_again(meta: MetaSimulator, channel: ApiChannel) -> None:
     anna = meta.phone("447700900101")
     anna.writes("?")
     work(meta)
     meta.behave(reject=131016, times=1)
-    answer("", uploads=[given_file(channel)])
+    answer("", uploads=[our_upload(channel)])
     work(meta)
     waits = Delivery.objects.get().state
     Delivery.objects.update(next_attempt_at=timezone.now())
     work(meta)
 
-    assert (waits, uploaded(meta), len(anna.received)) == ("pending", 1, 1)
+    assert (waits, upload_count(meta), len(anna.received)) == ("pending", 1, 1)
 
 
-def test_an_upload_that_breaks_off_has_sent_nothing_and_is_made_again(
+def test_an_interrupted_upload_sends_nothing_and_is_repeated(
     meta: MetaSimulator, channel: ApiChannel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     anna = meta.phone("447700900101")
@@ -622,7 +621,7 @@ def test_an_upload_that_breaks_off_has_sent_nothing_and_is_made_again(
         return answered
 
     monkeypatch.setattr(http_client, "send", breaks_off)
-    message = answer("", uploads=[given_file(channel)])
+    message = answer("", uploads=[our_upload(channel)])
     work(meta)
     message.refresh_from_db()
     before = (Delivery.objects.get().state, Delivery.objects.get().reason)
@@ -634,27 +633,27 @@ def test_an_upload_that_breaks_off_has_sent_nothing_and_is_made_again(
     assert (message.status, len(anna.received)) == ("delivered", 1)
 
 
-def test_a_file_that_meta_refuses_fails_in_its_words_and_is_given_anew_the_next_time(
+def test_a_file_that_meta_rejects_fails_and_is_uploaded_again_on_resend(
     meta: MetaSimulator, channel: ApiChannel
 ) -> None:
     anna = meta.phone("447700900101")
     anna.writes("?")
     work(meta)
     meta.behave(fail=131053, tell="status", times=1)
-    message = answer("", uploads=[given_file(channel)])
+    message = answer("", uploads=[our_upload(channel)])
     work(meta)
-    answer("", uploads=[given_file(channel)])
+    answer("", uploads=[our_upload(channel)])
     work(meta)
 
     message.refresh_from_db()
     assert (message.status, message.reason) == ("failed", "wa_file_rejected")
-    assert uploaded(meta) == 2
+    assert upload_count(meta) == 2
 
 
-def test_what_meta_takes_no_upload_of_goes_by_its_link(meta: MetaSimulator, channel: ApiChannel) -> None:
+def test_a_file_type_that_meta_does_not_accept_is_sent_by_link(meta: MetaSimulator, channel: ApiChannel) -> None:
     meta.phone("447700900101").writes("?")
     work(meta)
-    answer("", uploads=[given_file(channel, "price.csv", b"a;b")])
+    answer("", uploads=[our_upload(channel, "price.csv", b"a;b")])
     work(meta)
 
-    assert uploaded(meta) == 0 and "link" in sent_as(meta, "document")
+    assert upload_count(meta) == 0 and "link" in sent_as(meta, "document")

@@ -1,4 +1,4 @@
-"""Small rules of WhatsApp Cloud's wire that no recording shows: each was once broken."""
+"""Rules of the Cloud API format that no recording shows. Each one was once broken."""
 
 import json
 from typing import Any
@@ -46,7 +46,7 @@ def answered(status: int, body: Any) -> Outcome:
     return outcome
 
 
-# --- what comes in ---------------------------------------------------------------------------------------
+# --- webhooks -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -60,14 +60,14 @@ def answered(status: int, body: Any) -> Outcome:
         ("account_review_update", {"decision": "APPROVED"}, "ok"),
     ],
 )
-def test_good_news_of_the_account_are_not_shown_as_trouble(field: str, value: dict[str, Any], level: str) -> None:
-    [news] = facts_of(field, value)
+def test_good_account_updates_are_not_shown_as_problems(field: str, value: dict[str, Any], level: str) -> None:
+    [update] = facts_of(field, value)
 
-    assert isinstance(news, AccountUpdate)
-    assert news.level == level
+    assert isinstance(update, AccountUpdate)
+    assert update.level == level
 
 
-def test_news_hold_no_empty_words_and_none_twice() -> None:
+def test_account_updates_contain_no_empty_and_no_repeated_words() -> None:
     alert = {
         "alert_type": "LIMIT_FAILED",
         "alert_severity": "CRITICAL",
@@ -75,10 +75,10 @@ def test_news_hold_no_empty_words_and_none_twice() -> None:
         "alert_description": "",
     }
 
-    [news] = facts_of("account_alerts", {"entity_type": "WABA", "alert_info": alert})
+    [update] = facts_of("account_alerts", {"entity_type": "WABA", "alert_info": alert})
 
-    assert isinstance(news, AccountUpdate)
-    assert (news.what, news.details) == ("LIMIT_FAILED", "CRITICAL · ACTIVE")
+    assert isinstance(update, AccountUpdate)
+    assert (update.what, update.details) == ("LIMIT_FAILED", "CRITICAL · ACTIVE")
 
 
 def messages_value(**more: Any) -> dict[str, Any]:
@@ -86,56 +86,56 @@ def messages_value(**more: Any) -> dict[str, Any]:
     return {"messaging_product": "whatsapp", "metadata": metadata, **more}
 
 
-def test_errors_that_stand_beside_statuses_are_told_too() -> None:
+def test_errors_next_to_statuses_become_account_updates() -> None:
     error = {"code": 131031, "title": "Account locked", "error_data": {"details": "Your account has been locked."}}
     status = {"id": "wamid.1", "status": "sent", "timestamp": "1790000000", "recipient_id": "447700900101"}
 
-    told = facts_of("messages", messages_value(statuses=[status], errors=[error]))
+    facts = facts_of("messages", messages_value(statuses=[status], errors=[error]))
 
-    assert [type(fact) for fact in told] == [StatusChanged, AccountUpdate]
-    assert "Your account has been locked." in told[1].details  # type: ignore[union-attr]  # as just seen
+    assert [type(fact) for fact in facts] == [StatusChanged, AccountUpdate]
+    assert "Your account has been locked." in facts[1].details  # type: ignore[union-attr]  # as just seen
 
 
-def test_a_failed_status_without_a_reason_of_its_own_takes_the_one_beside_it() -> None:
+def test_a_failed_status_without_a_reason_takes_the_error_next_to_it() -> None:
     error = {"code": 131026, "title": "Message undeliverable"}
     status = {"id": "wamid.1", "status": "failed", "timestamp": "1790000000", "recipient_id": "447700900101"}
 
-    [told] = facts_of("messages", messages_value(statuses=[status], errors=[error]))
+    [fact] = facts_of("messages", messages_value(statuses=[status], errors=[error]))
 
-    assert isinstance(told, StatusChanged)
-    assert (told.code, told.reason) == ("131026", "wa_undeliverable")
+    assert isinstance(fact, StatusChanged)
+    assert (fact.code, fact.reason) == ("131026", "wa_undeliverable")
 
 
-def test_who_wrote_is_read_from_the_only_card_where_the_message_does_not_say() -> None:
+def test_the_sender_is_read_from_the_only_contact_if_the_message_has_none() -> None:
     item = {"id": "wamid.1", "timestamp": "1790000000", "type": "text", "text": {"body": "Да"}}
     card = {"profile": {"name": "Анна"}, "user_id": "GB.1234567890"}
 
-    [told] = facts_of("messages", messages_value(contacts=[card], messages=[item]))
+    [fact] = facts_of("messages", messages_value(contacts=[card], messages=[item]))
 
-    assert told.contact == ContactInfo(user_id="GB.1234567890", name="Анна")  # type: ignore[union-attr]  # a message
+    assert fact.contact == ContactInfo(user_id="GB.1234567890", name="Анна")  # type: ignore[union-attr]  # a message
 
 
-def test_when_a_template_will_be_switched_off_is_told() -> None:
+def test_the_date_when_a_template_is_disabled_is_part_of_the_reason() -> None:
     known = {"message_template_id": 1, "message_template_name": "order", "message_template_language": "ru"}
-    [told] = facts_of(
+    [fact] = facts_of(
         "message_template_status_update",
         known | {"event": "DISABLED", "reason": "NONE", "disable_info": {"disable_date": 1790000000}},
     )
 
-    assert "2026-09-21" in told.reason  # type: ignore[union-attr]  # a template's news
+    assert "2026-09-21" in fact.reason  # type: ignore[union-attr]  # a template's news
 
 
-# --- what answers mean -----------------------------------------------------------------------------------
+# --- responses ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     "body", [b"", b"<html>Welcome to the hotel</html>", b'{"messages":[{"id":"wam', {}, {"messages": []}]
 )
-def test_a_200_without_the_messages_id_is_no_tick(body: Any) -> None:
+def test_a_200_without_a_message_id_is_no_success(body: Any) -> None:
     assert answered(200, body).verdict == "unknown"
 
 
-def test_the_answer_says_by_which_ids_the_contact_is_known() -> None:
+def test_the_response_has_the_ids_of_the_contact() -> None:
     who = {"input": "+5511987654321", "wa_id": "551187654321", "user_id": "BR.1234567890"}
 
     outcome = answered(200, {"contacts": [who], "messages": [{"id": "wamid.1"}]})
@@ -147,17 +147,17 @@ def test_the_answer_says_by_which_ids_the_contact_is_known() -> None:
     ("word", "reason"),
     [("accepted", ""), ("held_for_quality_assessment", "wa_held_for_quality"), ("paused", "wa_held_for_quality")],
 )
-def test_a_message_that_they_hold_back_is_marked_as_such(word: str, reason: str) -> None:
+def test_a_held_message_is_marked_as_held(word: str, reason: str) -> None:
     outcome = answered(200, {"messages": [{"id": "wamid.1", "message_status": word}]})
 
     assert (outcome.verdict, outcome.external_id, outcome.reason) == ("accepted", "wamid.1", reason)
 
 
-# --- files of a shape simulator -------------------------------------------------------------------------------
+# --- files of a simulator with another host -----------------------------------------------------------------
 
 
-def test_a_simulator_serves_files_itself_and_its_key_goes_to_nobody_else() -> None:
-    """360dialog names Meta's address; the file is fetched from the simulator's own, with the same path and query."""
+def test_a_simulator_serves_files_itself_and_receives_the_key() -> None:
+    """360dialog returns Meta's URL; we request its path and query from the simulator's own host."""
     place = FileLocation(url="https://lookaside.fbsbx.com/whatsapp_business/attachments/?mid=1&ext=2&hash=x%2Fy")
 
     request = PROVIDER.build_file_download_request(place, cloud_account(**SIMULATOR))
@@ -166,7 +166,7 @@ def test_a_simulator_serves_files_itself_and_its_key_goes_to_nobody_else() -> No
     assert "d360-api-key" in request.headers
 
 
-def test_at_meta_files_are_fetched_from_where_they_lie() -> None:
+def test_with_meta_files_are_downloaded_from_their_urls() -> None:
     url = "https://lookaside.fbsbx.com/whatsapp_business/attachments/?mid=1"
 
     assert PROVIDER.build_file_download_request(FileLocation(url=url), cloud_account()).url == url
@@ -175,7 +175,7 @@ def test_at_meta_files_are_fetched_from_where_they_lie() -> None:
 # --- the account -----------------------------------------------------------------------------------------
 
 
-def checked(number: dict[str, Any], numbers: list[str] | None = None, **options: str) -> list[Any]:
+def check_findings(number: dict[str, Any], numbers: list[str] | None = None, **options: str) -> list[Any]:
     answers: dict[str, Any] = {"number": {"display_phone_number": "+1 555-010-0801", **number}}
     if numbers is not None:
         answers["numbers"] = {"data": [{"id": one} for one in numbers]}
@@ -186,49 +186,49 @@ def checked(number: dict[str, Any], numbers: list[str] | None = None, **options:
         ]
 
 
-def test_a_limit_above_what_the_number_may_send_is_named() -> None:
-    told = checked({"throughput": {"level": "STANDARD"}}, messages_per_second="1000")
+def test_a_rate_limit_above_the_numbers_throughput_is_reported() -> None:
+    findings = check_findings({"throughput": {"level": "STANDARD"}}, messages_per_second="1000")
 
-    assert any(level == "warning" and "80" in words and "1000" in words for level, words in told)
-
-
-def test_a_number_that_was_raised_may_be_used_so() -> None:
-    told = checked({"throughput": {"level": "HIGH"}})
-
-    assert any(level == "ok" and "1000" in words and "80" in words for level, words in told)
-    assert not any("a second" in words for _level, words in checked({"throughput": {"level": "STANDARD"}}))
+    assert any(level == "warning" and "80" in words and "1000" in words for level, words in findings)
 
 
-def test_a_number_of_another_account_is_named() -> None:
-    asked = PROVIDER.build_check_requests(cloud_account())
-    assert asked["numbers"].url.startswith(f"https://graph.facebook.com/v25.0/{WABA_ID}/phone_numbers?")
+def test_a_number_with_high_throughput_may_use_it() -> None:
+    findings = check_findings({"throughput": {"level": "HIGH"}})
 
-    told = checked({}, ["777"])
+    assert any(level == "ok" and "1000" in words and "80" in words for level, words in findings)
+    assert not any("a second" in words for _level, words in check_findings({"throughput": {"level": "STANDARD"}}))
 
-    assert any(level == "error" and "belongs to another account" in words for level, words in told)
-    assert not any("another account" in words for _level, words in checked({}, ["777", PHONE_NUMBER_ID]))
+
+def test_a_number_of_another_account_is_reported() -> None:
+    requests = PROVIDER.build_check_requests(cloud_account())
+    assert requests["numbers"].url.startswith(f"https://graph.facebook.com/v25.0/{WABA_ID}/phone_numbers?")
+
+    findings = check_findings({}, ["777"])
+
+    assert any(level == "error" and "belongs to another account" in words for level, words in findings)
+    assert not any("another account" in words for _level, words in check_findings({}, ["777", PHONE_NUMBER_ID]))
 
 
 @pytest.mark.django_db
-def test_news_of_a_restriction_are_shown_in_words() -> None:
+def test_a_restriction_is_shown_in_words() -> None:
     channel = cloud_channel()
     raw = [{"restriction_type": "RESTRICTED_CUSTOMER_INITIATED_MESSAGING", "expiration": 1790000000}]
-    [news] = facts_of("account_update", {"event": "ACCOUNT_RESTRICTION", "restriction_info": raw})
-    told = {"what": news.what, "details": news.details, "level": news.level, "at": "2026-09-21T10:00:00+00:00"}  # type: ignore[union-attr]  # news
-    channel.update_provider_status(updates=[told], throughput="STANDARD", quality="RED")
+    [update] = facts_of("account_update", {"event": "ACCOUNT_RESTRICTION", "restriction_info": raw})
+    stored = {"what": update.what, "details": update.details, "level": update.level, "at": "2026-09-21T10:00:00+00:00"}  # type: ignore[union-attr]  # news
+    channel.update_provider_status(updates=[stored], throughput="STANDARD", quality="RED")
 
     with translation.override("en"):
         card = account_status.get_account_status(channel)
         assert card is not None
-        shown = " ".join(str(word) for word in card.updates[0].sentences)
+        sentences = " ".join(str(word) for word in card.updates[0].sentences)
         rows = {str(name): str(value) for name, value in card.rows}
         standard = str(THROUGHPUT["STANDARD"])
 
-    assert "not even replies" in shown
+    assert "not even replies" in sentences
     assert rows["Throughput"] == standard == "80 messages a second"
 
 
-def test_what_may_be_chosen_is_chosen_from_a_list() -> None:
+def test_settings_with_choices_are_selected_from_a_list() -> None:
     for setting in PROVIDER.settings:
         assert (setting.kind == CHOICE) is bool(setting.choices), setting.name
 
@@ -252,7 +252,7 @@ def admin(client: Client) -> Client:
 
 
 @pytest.mark.django_db
-def test_the_page_says_what_goes_into_metas_webhook_form_and_what_does_not(page: str) -> None:
+def test_the_page_separates_values_for_metas_webhook_form_from_secrets(page: str) -> None:
     form, own = page.index("For the provider's webhook form"), page.index("For your own programs")
 
     assert "/webhooks/whatsapp_cloud/" in page[form:own]
@@ -262,7 +262,7 @@ def test_the_page_says_what_goes_into_metas_webhook_form_and_what_does_not(page:
 
 
 @pytest.mark.django_db
-def test_the_form_asks_for_nothing_that_would_change_nothing(page: str) -> None:
+def test_the_form_has_no_fields_without_effect(page: str) -> None:
     assert 'name="on_unknown"' not in page
     assert "Messages do not need it." in page
     assert "Saved. Leave empty to keep it." in page
@@ -270,5 +270,5 @@ def test_the_form_asks_for_nothing_that_would_change_nothing(page: str) -> None:
 
 
 @pytest.mark.django_db
-def test_the_numbers_state_is_said_in_words(page: str) -> None:
+def test_the_numbers_state_is_shown_in_words(page: str) -> None:
     assert "CONNECTED" not in page and "connected" in page

@@ -1,4 +1,4 @@
-"""manage.py's commands: what they print, what they leave, and the sentences they refuse with."""
+"""manage.py commands: output, effects, and error messages."""
 
 import json
 import re
@@ -26,7 +26,7 @@ HOOK = "http://127.0.0.1:9/hook"
 
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str]) -> Any:
-    """Run a command; what it printed on stdout."""
+    """Return a function that runs a command and returns what it printed on stdout."""
 
     def runner(*words: Any) -> str:
         call_command(*map(str, words))
@@ -43,7 +43,7 @@ def run_json(run: Any) -> Any:
 # --- channel ---------------------------------------------------------------------------------------------
 
 
-def test_channel_add_makes_both_channels_and_prints_one_json_object(run_json: Any) -> None:
+def test_channel_add_creates_both_channels_and_prints_one_json_object(run_json: Any) -> None:
     made = run_json(
         *("channel", "add", "--kind", "acebot", "--name", "WhatsApp", "--chat-channel", "Магазин"),
         *("--redirect-url", HOOK, "--form", "--no-utf8", "--track", "new_chat, change", "--company-id", 77),
@@ -79,7 +79,7 @@ def test_a_secret_printed_by_channel_add_counts_as_shown(run_json: Any) -> None:
         ("sandbox", [], ChannelState.LIVE),
     ],
 )
-def test_a_complete_channel_waits_for_its_provider_unless_it_is_a_phone_page(
+def test_a_complete_channel_waits_for_its_provider_unless_it_is_a_phone(
     run_json: Any, kind: str, more: list[str], state: str
 ) -> None:
     run_json("channel", "add", "--kind", kind, "--name", "К", "--chat-channel", "Магазин", *more)
@@ -88,7 +88,7 @@ def test_a_complete_channel_waits_for_its_provider_unless_it_is_a_phone_page(
 
 
 @pytest.mark.parametrize("by", ["pk", "name"])
-def test_channel_add_takes_an_existing_chat_channel_by_number_or_name(run_json: Any, by: str) -> None:
+def test_channel_add_accepts_an_existing_chat_channel_by_number_or_name(run_json: Any, by: str) -> None:
     old = ChatChannelFactory(name="Магазин")
 
     made = run_json("channel", "add", "--kind", "sandbox", "--name", "К", "--chat-channel", getattr(old, by))
@@ -111,7 +111,7 @@ def test_channel_add_takes_an_existing_chat_channel_by_number_or_name(run_json: 
         (["--kind", "sandbox", "--name", "К", "--chat-channel", "Двойник"], "«Двойник»"),
     ],
 )
-def test_a_refused_channel_leaves_nothing_behind_and_says_why(run: Any, words: list[str], sentence: str) -> None:
+def test_a_refused_channel_leaves_nothing_behind_and_explains_why(run: Any, words: list[str], sentence: str) -> None:
     ChatChannelFactory.create_batch(2, name="Двойник")
 
     with pytest.raises(CommandError, match=sentence) as refusal:
@@ -122,20 +122,20 @@ def test_a_refused_channel_leaves_nothing_behind_and_says_why(run: Any, words: l
     assert ChatChannel.objects.count() == 2
 
 
-def test_channel_list_and_show_tell_everything_but_secrets(run: Any, run_json: Any) -> None:
+def test_channel_list_and_show_print_everything_but_secrets(run: Any, run_json: Any) -> None:
     channel = ApiChannelFactory(name="WhatsApp", secret=True)
 
     printed = "".join(run("channel", *words) for words in (["list"], ["show", channel.pk], ["show", "WhatsApp"]))
-    shown = run_json("channel", "show", channel.pk)
+    details = run_json("channel", "show", channel.pk)
 
-    assert "WhatsApp" in printed and shown["name"] == "WhatsApp"
-    assert shown["chat_channels"][0]["chat_channel_id"] == channel.default_chat_channel.pk
-    assert run_json("channel", "list") == [shown]
+    assert "WhatsApp" in printed and details["name"] == "WhatsApp"
+    assert details["chat_channels"][0]["chat_channel_id"] == channel.default_chat_channel.pk
+    assert run_json("channel", "list") == [details]
     for secret in (channel.current_secret().reveal(), channel.path_token):
-        assert secret not in printed + json.dumps(shown)
+        assert secret not in printed + json.dumps(details)
 
 
-def test_channel_pause_holds_a_channel_and_resume_gives_its_state_back(run_json: Any) -> None:
+def test_channel_pause_pauses_a_channel_and_resume_restores_its_state(run_json: Any) -> None:
     channel = ApiChannelFactory(name="WhatsApp", state=ChannelState.WAITING)
 
     assert run_json("channel", "pause", "WhatsApp")["state"] == "paused"
@@ -143,7 +143,7 @@ def test_channel_pause_holds_a_channel_and_resume_gives_its_state_back(run_json:
     assert run_json("channel", "resume", channel.pk)["state"] == "waiting"
 
 
-def test_an_unknown_channel_is_a_sentence(run: Any) -> None:
+def test_an_unknown_channel_is_an_error_message(run: Any) -> None:
     with pytest.raises(CommandError, match="no API channel “7”"):
         run("channel", "show", "7")
 
@@ -151,7 +151,7 @@ def test_an_unknown_channel_is_a_sentence(run: Any) -> None:
 # --- user ------------------------------------------------------------------------------------------------
 
 
-def test_user_add_makes_an_operator_of_the_given_chat_channels(run_json: Any) -> None:
+def test_user_add_creates_an_operator_of_the_given_chat_channels(run_json: Any) -> None:
     by_number, by_name = ChatChannelFactory(), ChatChannelFactory(name="Склад")
     ChatChannelFactory()
 
@@ -168,7 +168,7 @@ def test_user_add_makes_an_operator_of_the_given_chat_channels(run_json: Any) ->
     assert user.has_perm("bridge.view_conversation") and not user.has_perm("channels_setup.view_apichannel")
 
 
-def test_user_add_makes_an_admin_who_sees_all_chat_channels(run_json: Any) -> None:
+def test_user_add_creates_an_admin_who_sees_all_chat_channels(run_json: Any) -> None:
     ChatChannelFactory()
 
     made = run_json("user", "add", "vera", "--role", "admin", "--password", "korabl-i-more-7")
@@ -190,7 +190,7 @@ def test_user_add_makes_an_admin_who_sees_all_chat_channels(run_json: Any) -> No
         (["boris", "--role", "operator", "--password", "1234"], "."),
     ],
 )
-def test_a_refused_user_leaves_nothing_behind_and_says_why(run: Any, words: list[str], sentence: str) -> None:
+def test_a_refused_user_leaves_nothing_behind_and_explains_why(run: Any, words: list[str], sentence: str) -> None:
     UserFactory(username="vera")
 
     with pytest.raises(CommandError, match=sentence):
@@ -202,7 +202,7 @@ def test_a_refused_user_leaves_nothing_behind_and_says_why(run: Any, words: list
 # --- token -----------------------------------------------------------------------------------------------
 
 
-def test_token_create_prints_the_token_alone_and_another_one_each_time(run: Any) -> None:
+def test_token_create_prints_a_new_token_each_time(run: Any) -> None:
     vera()
 
     first, second = run("token", "create", "vera"), run("token", "create", "vera")
@@ -210,7 +210,7 @@ def test_token_create_prints_the_token_alone_and_another_one_each_time(run: Any)
     assert first != second and len(first.strip().split()) == 1
 
 
-def test_token_revoke_makes_the_token_worthless(run: Any) -> None:
+def test_token_revoke_invalidates_the_token(run: Any) -> None:
     boris()
     first = run("token", "create", "boris")
 
@@ -224,7 +224,7 @@ def test_token_revoke_makes_the_token_worthless(run: Any) -> None:
 # --- keys ------------------------------------------------------------------------------------------------
 
 
-def test_after_rotate_field_keys_the_old_key_may_go(run: Any, settings: Any) -> None:
+def test_after_rotate_field_keys_the_old_key_is_not_needed(run: Any, settings: Any) -> None:
     old, new = Fernet.generate_key().decode(), Fernet.generate_key().decode()
     settings.FIELD_KEYS = [old]
     key = ApiChannelFactory(secret=True).current_secret().reveal()
@@ -236,7 +236,7 @@ def test_after_rotate_field_keys_the_old_key_may_go(run: Any, settings: Any) -> 
     assert Secret.objects.get().reveal() == key
 
 
-def test_rotate_field_keys_names_the_secrets_that_no_key_opens(run: Any, settings: Any) -> None:
+def test_rotate_field_keys_names_secrets_that_no_key_decrypts(run: Any, settings: Any) -> None:
     secret = ApiChannelFactory(secret=True).current_secret()
     settings.FIELD_KEYS = [Fernet.generate_key().decode()]
 
@@ -247,7 +247,7 @@ def test_rotate_field_keys_names_the_secrets_that_no_key_opens(run: Any, setting
 # --- deliveries in trouble and failed events -------------------------------------------------------------
 
 
-def test_dead_list_shows_what_is_in_trouble_and_why(run: Any, run_json: Any) -> None:
+def test_dead_list_shows_dead_letters_and_their_reasons(run: Any, run_json: Any) -> None:
     dead = DeliveryFactory(state="dead", reason="retries_exhausted")
     unknown = DeliveryFactory(state="unknown", reason="outcome_unknown")
     DeliveryFactory(state="delivered")
@@ -258,7 +258,7 @@ def test_dead_list_shows_what_is_in_trouble_and_why(run: Any, run_json: Any) -> 
     assert str(dead.pk) in run("dead", "list")
 
 
-def test_dead_retry_queues_again_what_was_given_up(run: Any) -> None:
+def test_dead_retry_queues_dead_letters_again(run: Any) -> None:
     dead, other = DeliveryFactory.create_batch(2, state="dead", reason="retries_exhausted", attempts=9)
 
     run("dead", "retry", dead.pk)
@@ -267,7 +267,7 @@ def test_dead_retry_queues_again_what_was_given_up(run: Any) -> None:
     assert (dead.state, dead.attempts_before, other.state) == ("pending", 9, "dead")
 
 
-def test_dead_discard_puts_everything_of_a_channel_aside(run: Any) -> None:
+def test_dead_discard_discards_all_dead_letters_of_a_channel(run: Any) -> None:
     dead, other = DeliveryFactory.create_batch(2, state="dead")
 
     run("dead", "discard", "--all", "--channel", dead.api_channel_id)
@@ -276,7 +276,7 @@ def test_dead_discard_puts_everything_of_a_channel_aside(run: Any) -> None:
     assert (dead.state, dead.reason, other.state) == ("cancelled", "discarded", "dead")
 
 
-def test_dead_retry_wants_numbers_or_all_and_names_what_it_could_not_do(run: Any) -> None:
+def test_dead_retry_requires_ids_or_all_and_names_what_it_skipped(run: Any) -> None:
     done = DeliveryFactory(state="delivered")
 
     with pytest.raises(CommandError, match="--all"):
@@ -298,7 +298,7 @@ def test_failed_events_are_listed_and_processed_again(run: Any, run_json: Any) -
     assert run_json("events", "list", "--state", "new")[0]["id"] == event.pk
 
 
-def test_a_call_that_was_answered_with_an_error_is_not_made_again(run: Any) -> None:
+def test_a_failed_api_call_is_not_processed_again(run: Any) -> None:
     event = WebhookEvent.objects.create(
         api_channel=ApiChannelFactory(), endpoint="addMessage", body=b"", state="failed", error="ой"
     )
@@ -319,9 +319,7 @@ def demo_passwords(settings: Any) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_demo_shows_chats_in_every_state_and_takes_the_way_that_real_words_take(
-    run: Any, demo_passwords: None
-) -> None:
+def test_the_demo_shows_chats_in_every_state_through_the_real_code_path(run: Any, demo_passwords: None) -> None:
     started = time.process_time()
 
     run("demo")
@@ -350,7 +348,7 @@ def left(chat: Conversation) -> timedelta:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_demo_may_be_loaded_twice(run: Any, demo_passwords: None) -> None:
+def test_the_demo_can_be_loaded_twice(run: Any, demo_passwords: None) -> None:
     run("demo")
     before = Message.objects.count(), Delivery.objects.count(), ApiChannel.objects.count(), ChatChannel.objects.count()
 
@@ -373,7 +371,7 @@ def test_a_demo_without_passwords_is_refused(run: Any, settings: Any) -> None:
 # --- roles -----------------------------------------------------------------------------------------------
 
 
-def test_migrating_makes_both_groups_with_their_permissions() -> None:
+def test_migrating_creates_both_groups_with_their_permissions() -> None:
     permissions = {
         name: set(Group.objects.get(name=name).permissions.values_list("codename", flat=True))
         for name in ("Admin", "Operator")

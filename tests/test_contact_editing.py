@@ -1,4 +1,4 @@
-"""The client's card: edited by people and programs, each change on record."""
+"""The client's card: edited by people and programs, with every change recorded."""
 
 from __future__ import annotations
 
@@ -67,11 +67,11 @@ BAD = [
 ]
 
 
-@pytest.mark.parametrize(("field", "told", "stored"), [row for row in GOOD if row[2] is not None])
-def test_what_is_told_is_stored_in_one_form(chat: Conversation, field: str, told: str, stored: str) -> None:
+@pytest.mark.parametrize(("field", "value", "stored"), [row for row in GOOD if row[2] is not None])
+def test_values_are_stored_in_one_form(chat: Conversation, field: str, value: str, stored: str) -> None:
     Contact.objects.filter(pk=chat.contact_id).update(email="old@example.com", name="Прежнее")
 
-    contact = edited(chat, **{field: told})
+    contact = edited(chat, **{field: value})
 
     assert getattr(contact, field) == stored
     change = ContactChange.objects.get()
@@ -79,12 +79,12 @@ def test_what_is_told_is_stored_in_one_form(chat: Conversation, field: str, told
     assert change.old in ("old@example.com", "Прежнее", f"+{ANNA}")
 
 
-@pytest.mark.parametrize(("field", "told", "words"), BAD)
-def test_what_cannot_be_stored_is_refused_with_a_sentence(
-    chat: Conversation, field: str, told: str, words: str
+@pytest.mark.parametrize(("field", "value", "words"), BAD)
+def test_an_invalid_value_is_refused_with_an_explanation(
+    chat: Conversation, field: str, value: str, words: str
 ) -> None:
     with pytest.raises(InvalidContactData, match=words) as refused:
-        edited(chat, **{field: told})
+        edited(chat, **{field: value})
 
     assert list(refused.value.fields) == [field]
     assert not ContactChange.objects.exists()
@@ -97,7 +97,7 @@ def test_another_spelling_of_the_same_phone_is_no_change(chat: Conversation, spe
     assert not ContactChange.objects.exists()
 
 
-def test_a_name_that_a_person_set_stays_when_the_client_writes_again(channel: ApiChannel, chat: Conversation) -> None:
+def test_a_name_set_by_a_person_stays_when_the_client_writes_again(channel: ApiChannel, chat: Conversation) -> None:
     edited(chat, name="Анна, опт")
 
     writes(channel, ANNA, "Ещё вопрос")
@@ -107,7 +107,7 @@ def test_a_name_that_a_person_set_stays_when_the_client_writes_again(channel: Ap
 
 
 @pytest.mark.parametrize("by_phone_alone", [True, False])
-def test_an_edited_phone_never_turns_messages_to_another_number(
+def test_an_edited_phone_never_redirects_messages_to_another_number(
     channel: ApiChannel, chat: Conversation, by_phone_alone: bool
 ) -> None:
     from bridge.relay import reply_submission
@@ -118,8 +118,8 @@ def test_an_edited_phone_never_turns_messages_to_another_number(
     edited(chat, phone="+7 999 888-77-66")
     reply_submission.submit_reply(conversation_id=chat.pk, text="Ответ", author=boris(chat.chat_channel))
 
-    told = Delivery.objects.get(kind="message").payload["contact"]
-    assert told["external_id"] == ANNA
+    contact = Delivery.objects.get(kind="message").payload["contact"]
+    assert contact["external_id"] == ANNA
     assert writes(channel, ANNA, "Снова я").conversation == chat
 
 
@@ -145,7 +145,7 @@ def test_the_pane_has_the_form_and_the_history(desk: Client, chat: Conversation)
     assert ContactChange.objects.count() == 3
 
 
-def test_wrong_values_come_back_with_their_sentences(desk: Client, chat: Conversation) -> None:
+def test_invalid_values_are_shown_again_with_their_errors(desk: Client, chat: Conversation) -> None:
     address = f"/chats/{chat.pk}/client/edit/"
     Contact.objects.filter(pk=chat.contact_id).update(name="Анна")
 
@@ -159,7 +159,7 @@ def test_wrong_values_come_back_with_their_sentences(desk: Client, chat: Convers
     assert desk.get(address).status_code == 200
 
 
-def test_what_somebody_else_changed_meanwhile_is_not_overwritten(desk: Client, chat: Conversation) -> None:
+def test_a_concurrent_change_by_somebody_else_is_not_overwritten(desk: Client, chat: Conversation) -> None:
     Contact.objects.filter(pk=chat.contact_id).update(name="Имя коллеги")
 
     answer = desk.post(f"/chats/{chat.pk}/client/edit/", card(name="Моё имя"), headers=SCRIPT)
@@ -168,7 +168,7 @@ def test_what_somebody_else_changed_meanwhile_is_not_overwritten(desk: Client, c
     assert Contact.objects.get(pk=chat.contact_id).name == "Имя коллеги"
 
 
-def test_a_note_is_edited_by_its_author_and_its_former_words_stay(desk: Client, chat: Conversation) -> None:
+def test_only_its_author_edits_a_note_and_its_former_text_stays(desk: Client, chat: Conversation) -> None:
     mine = ContactNote.objects.create(contact=chat.contact, author=boris(), text="Забирает сама")
     hers = ContactNote.objects.create(contact=chat.contact, author=vera(), text="Её")
     address = f"/chats/{chat.pk}/client/notes/%d/edit/"
@@ -190,7 +190,7 @@ def test_a_note_is_edited_by_its_author_and_its_former_words_stay(desk: Client, 
     ]
 
 
-def test_who_does_not_see_the_chat_edits_nothing(chat: Conversation, client: Client) -> None:
+def test_a_user_who_does_not_see_the_chat_cannot_edit(chat: Conversation, client: Client) -> None:
     note = ContactNote.objects.create(contact=chat.contact, author=gleb(), text="Чужой канал")
     client.force_login(gleb())
 
@@ -233,7 +233,7 @@ def test_programs_read_and_change_contacts_by_the_api(client: Client, chat: Conv
     ]
 
 
-def test_programs_keep_notes_by_the_api(client: Client, chat: Conversation) -> None:
+def test_programs_add_notes_by_the_api(client: Client, chat: Conversation) -> None:
     boris(chat.chat_channel)
 
     made = call(client, "POST", f"{chat.contact_id}/notes/", {"text": "Постоянная"})
@@ -246,9 +246,7 @@ def test_programs_keep_notes_by_the_api(client: Client, chat: Conversation) -> N
     assert call(client, "PATCH", f"{chat.contact_id}/notes/{note + 1}/", {"text": "x"}).status_code == 404
 
 
-def test_a_program_of_the_channel_writes_the_same_history(
-    channel: ApiChannel, client: Client, chat: Conversation
-) -> None:
+def test_the_channels_api_writes_the_same_history(channel: ApiChannel, client: Client, chat: Conversation) -> None:
     key = channel.issue_secret().reveal()
     body = {"api_token": key, "client_id": chat.contact_id, "name": "Анна С.", "phone": "79998887766"}
 

@@ -1,4 +1,4 @@
-"""The client beside the chat, and erasing a person altogether."""
+"""The client pane next to the chat, and erasing a person completely."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def channel() -> ApiChannel:
 
 
 def anna_writes(client: Client, channel: ApiChannel, number: int = 1, text: str = WORDS) -> None:
-    """Through the door: a raw request, worked off."""
+    """Post a webhook and process it."""
     event = {
         "type": "message",
         "id": f"wamid.{number}",
@@ -78,10 +78,10 @@ def desk(chat: Conversation, client: Client) -> Client:
     return signed_in(client, boris(chat.chat_channel))
 
 
-# --- beside the chat -------------------------------------------------------------------------------------
+# --- next to the chat ----------------------------------------------------------------------------------------
 
 
-def test_notes_and_tags_are_put_on_the_person_and_come_with_the_news(desk: Client, chat: Conversation) -> None:
+def test_notes_and_tags_belong_to_the_person_and_reach_open_pages(desk: Client, chat: Conversation) -> None:
     known = desk.get(f"/chats/updates/?chat={chat.pk}").json()["thread"]["version"]
 
     desk.post(f"/chats/{chat.pk}/client/notes/", {"note": "Забирает сама, по утрам"}, headers=SCRIPT)
@@ -97,7 +97,7 @@ def test_notes_and_tags_are_put_on_the_person_and_come_with_the_news(desk: Clien
     assert chat.contact.tags == ["само вывоз"]
 
 
-def test_only_ones_own_note_is_taken_away(desk: Client, chat: Conversation) -> None:
+def test_only_the_author_can_delete_a_note(desk: Client, chat: Conversation) -> None:
     mine = ContactNote.objects.create(contact=chat.contact, author=boris(), text="моё")
     hers = ContactNote.objects.create(contact=chat.contact, author=vera(), text="её")
 
@@ -107,7 +107,7 @@ def test_only_ones_own_note_is_taken_away(desk: Client, chat: Conversation) -> N
     assert list(ContactNote.objects.all()) == [hers]
 
 
-def test_the_pane_shows_the_values_said_in_templates(desk: Client, chat: Conversation) -> None:
+def test_the_pane_shows_values_used_in_templates(desk: Client, chat: Conversation) -> None:
     variables = [{"key": "1", "label": "Имя клиента"}, {"key": "2", "label": "Номер заказа"}]
     template = TemplateFactory(api_channel=chat.api_channel, variables=variables)
     for number in ("№ 42", "№ 43"):
@@ -120,7 +120,7 @@ def test_the_pane_shows_the_values_said_in_templates(desk: Client, chat: Convers
     assert "<dt>Номер заказа</dt><dd>№ 43</dd>" in pane and "№ 42</dd>" not in pane
 
 
-def test_gleb_can_do_none_of_it(chat: Conversation, client: Client) -> None:
+def test_an_operator_of_another_channel_can_do_none_of_it(chat: Conversation, client: Client) -> None:
     client.force_login(gleb())
 
     for path in ("notes/", "tags/", "notes/1/delete/", "erase/"):
@@ -128,12 +128,12 @@ def test_gleb_can_do_none_of_it(chat: Conversation, client: Client) -> None:
     assert not ContactNote.objects.exists()
 
 
-# --- erased ----------------------------------------------------------------------------------------------
+# --- erasure -------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def full(chat: Conversation, client: Client, tmp_path: Path, settings: Any) -> Conversation:
-    """Anna in every place that knows of her."""
+    """Store Anna's data in every place that can hold it."""
     settings.MEDIA_ROOT = tmp_path
     author = boris(chat.chat_channel)
     sent = reply_submission.submit_reply(conversation_id=chat.pk, text=f"Едем на {WORDS}", author=author).message
@@ -169,7 +169,7 @@ def erased(chat: Conversation) -> list[Erasure]:
         return erasure.erase_person(chat.contact_id, by=vera())
 
 
-def test_nothing_of_an_erased_person_is_left_anywhere(full: Conversation, tmp_path: Path) -> None:
+def test_no_data_of_an_erased_person_is_left(full: Conversation, tmp_path: Path) -> None:
     for trace in (PHONE, NAME, "Лиговский", "anna@example.com", "wamid.1"):
         assert trace in dump_all_rows(), trace
 
@@ -181,7 +181,7 @@ def test_nothing_of_an_erased_person_is_left_anywhere(full: Conversation, tmp_pa
     assert receipt.by == vera() and receipt.counts["messages"] == 4 and receipt.counts["files"] == 2
 
 
-def test_what_was_queued_for_an_erased_person_is_not_sent(full: Conversation) -> None:
+def test_queued_messages_to_an_erased_person_are_not_sent(full: Conversation) -> None:
     erased(full)
 
     assert dispatcher.send_due_deliveries() == 0
@@ -190,7 +190,7 @@ def test_what_was_queued_for_an_erased_person_is_not_sent(full: Conversation) ->
     assert again.decision.reason == "person_erased" and again.message is None
 
 
-def test_a_call_under_way_writes_nothing_of_them_back(full: Conversation) -> None:
+def test_a_running_call_does_not_restore_erased_data(full: Conversation) -> None:
     Delivery.objects.update(next_attempt_at=timezone.now())
     claimed = dispatcher.claim_deliveries(token := uuid.uuid4(), limit=5)
     assert claimed
@@ -214,7 +214,7 @@ def test_a_call_under_way_writes_nothing_of_them_back(full: Conversation) -> Non
     assert PHONE not in dump_all_rows()
 
 
-def test_an_erased_person_is_nobody_s_work_any_more(full: Conversation, client: Client) -> None:
+def test_an_erased_person_needs_no_more_work(full: Conversation, client: Client) -> None:
     ServiceWindow.objects.update(expires_at=timezone.now() + timedelta(minutes=10))
     tickets.set_ticket_status(Ticket.objects.get().pk, status=Ticket.Status.NEW)
     Conversation.objects.update(last_direction="inbound", unread=3)
@@ -230,7 +230,7 @@ def test_an_erased_person_is_nobody_s_work_any_more(full: Conversation, client: 
     html = client.get(f"/chats/{full.pk}/").content.decode()
     assert "you cannot write here" in html and 'id="add-note"' not in html
     assert '<div class="text erased" dir="auto">The text was erased</div>' in html
-    versions = re.compile(r'<li class="msg[^>]* data-version="([^"]+)"')  # the open page draws each of them anew
+    versions = re.compile(r'<li class="msg[^>]* data-version="([^"]+)"')  # the open page redraws every message
     assert not set(versions.findall(open_page)) & set(versions.findall(html)) and versions.findall(html)
 
 
@@ -243,7 +243,7 @@ def test_a_second_erasure_does_nothing(full: Conversation) -> None:
     assert dump_all_rows() == before
 
 
-def test_what_the_provider_delivers_again_brings_nobody_back(
+def test_a_repeated_webhook_does_not_restore_an_erased_person(
     full: Conversation, client: Client, channel: ApiChannel
 ) -> None:
     erased(full)
@@ -257,7 +257,7 @@ def test_what_the_provider_delivers_again_brings_nobody_back(
     assert WebhookEvent.objects.filter(state="failed").count() == 0
 
 
-def test_a_program_that_repeats_an_erased_message_brings_nobody_back(
+def test_a_repeated_api_call_does_not_restore_an_erased_person(
     full: Conversation, client: Client, channel: ApiChannel
 ) -> None:
     call = {
@@ -278,7 +278,7 @@ def test_a_program_that_repeats_an_erased_message_brings_nobody_back(
     assert Message.objects.get(pk=fresh["message_id"]).conversation_id != full.pk
 
 
-def test_others_in_the_same_channel_keep_everything(full: Conversation, client: Client, channel: ApiChannel) -> None:
+def test_other_contacts_of_the_channel_keep_everything(full: Conversation, client: Client, channel: ApiChannel) -> None:
     event = {"type": "message", "id": "igor.1", "from": {"id": "79210000001", "name": "Игорь"}, "text": "Счёт?"}
     client.post(channel.webhook_path, json.dumps(event), content_type="application/json")
     processing.process_inbox()
@@ -298,7 +298,7 @@ def test_the_same_phone_is_erased_on_every_channel(full: Conversation, client: C
     assert PHONE not in dump_all_rows()
 
 
-def test_only_who_may_erases_and_only_when_sure(full: Conversation, client: Client) -> None:
+def test_erasure_requires_permission_and_confirmation(full: Conversation, client: Client) -> None:
     address = f"/chats/{full.pk}/client/erase/"
     client.defaults["HTTP_ACCEPT_LANGUAGE"] = "en"
     client.force_login(boris())
@@ -317,7 +317,7 @@ def test_only_who_may_erases_and_only_when_sure(full: Conversation, client: Clie
     assert Erasure.objects.get().by == vera()
 
 
-def test_the_command_says_first_whom_it_would_erase(full: Conversation) -> None:
+def test_the_command_shows_first_whom_it_would_erase(full: Conversation) -> None:
     out = StringIO()
     call_command("erase", str(full.contact_id), stdout=out)
     assert "would erase contact" in out.getvalue() and not Erasure.objects.exists()

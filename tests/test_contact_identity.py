@@ -1,4 +1,4 @@
-"""One person, one chat; two persons, two chats: numbers, user ids and names, whoever tells of them in what order."""
+"""One chat per person: numbers, user IDs and names, from any source and in any order."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ STRANGERS = {
 
 @pytest.fixture
 def channel() -> Any:
-    """Where the provider's ids are phone numbers."""
+    """Create a channel whose external IDs are phone numbers."""
     return ApiChannelFactory(kind="whatsapp_cloud")
 
 
@@ -91,7 +91,7 @@ def test_national_variants_of_a_number_are_one_chat(
 
     assert (Contact.objects.count(), chats()) == (1, 1)
     assert Message.objects.count() == 2
-    last = other if second is wrote else one  # the provider's own form, once they have written
+    last = other if second is wrote else one  # the provider's own spelling, once the client has written
     assert Contact.objects.get().external_id == last
 
 
@@ -117,7 +117,7 @@ def test_numbers_of_two_persons_are_two_chats(pair: str, kind: str) -> None:
 
 
 def test_the_providers_spelling_of_our_number_finds_the_contact(channel: ApiChannel) -> None:
-    """We wrote to the one, the client answers from the other, and the shop's phone goes on with the first."""
+    """We wrote to one spelling, the client answers from the other, and our phone continues with the first."""
     ConversationFactory(api_channel=channel, contact__phone="+5531988887777", contact__external_id="")
 
     apply(channel, wrote("553188887777"), answered("5531988887777"))
@@ -135,7 +135,7 @@ def test_a_number_with_and_without_its_plus_is_one_chat() -> None:
 
 
 @pytest.mark.parametrize("number", ["15551234567", "client-1", "42"])
-def test_a_test_number_that_is_none_still_works(number: str) -> None:
+def test_an_invalid_test_number_still_works(number: str) -> None:
     channel = ApiChannelFactory(kind="sandbox")
 
     apply(channel, wrote(number), wrote(number), wrote(f"{number}0"))
@@ -144,7 +144,7 @@ def test_a_test_number_that_is_none_still_works(number: str) -> None:
 
 
 def test_opaque_ids_with_one_phone_are_two_persons() -> None:
-    """A family: the provider tells them apart, so do we."""
+    """A family may share a phone: the provider distinguishes them, so do we."""
     channel = ApiChannelFactory(kind="sandbox")
     anna, igor = (ContactInfo(external_id=name, phone="+79215550104") for name in ("anna", "igor"))
 
@@ -154,8 +154,8 @@ def test_opaque_ids_with_one_phone_are_two_persons() -> None:
     assert chats() == 2
 
 
-def test_a_phone_that_somebody_typed_does_not_catch_its_owners_messages(channel: ApiChannel) -> None:
-    """Anna's card has Boris's number by mistake: his words do not land in her chat."""
+def test_a_typed_in_phone_does_not_attract_its_owners_messages(channel: ApiChannel) -> None:
+    """Anna's card has Boris's number by mistake. His messages must not land in her chat."""
     apply(channel, wrote(N1))
     apply(channel, wrote(user_id=U1))
     Contact.objects.get(external_id=N1).save()
@@ -169,7 +169,7 @@ def test_a_phone_that_somebody_typed_does_not_catch_its_owners_messages(channel:
 
 
 @pytest.mark.parametrize("phone", ["+7 921 555-01-04", "8 (921) 555-01-04", "79215550104"])
-def test_a_client_with_a_phone_only_is_found_by_their_first_message(channel: ApiChannel, phone: str) -> None:
+def test_a_client_with_only_a_phone_is_found_by_their_first_message(channel: ApiChannel, phone: str) -> None:
     chat = ConversationFactory(api_channel=channel, contact__phone=phone, contact__external_id="")
 
     apply(channel, wrote("79215550104"))
@@ -199,11 +199,11 @@ def test_a_search_finds_every_spelling(stored: str, query: str) -> None:
     named, _said = finding.search_chats([chat.chat_channel_id, by_address.chat_channel_id], query)
 
     assert chat.pk in named
-    if not query.startswith(("8921", "555")):  # a part of a number is looked for on the card alone
+    if not query.startswith(("8921", "555")):  # a part of a number is searched on the card only
         assert by_address.pk in named
 
 
-def test_known_writers_are_found_by_their_ids_alone(channel: ApiChannel, django_assert_max_num_queries: Any) -> None:
+def test_known_writers_are_found_by_ids_without_a_lock(channel: ApiChannel, django_assert_max_num_queries: Any) -> None:
     apply(channel, wrote(N1, U1), wrote(N2))
     with connection.execute_wrapper(_no_advisory_lock):
         apply(channel, wrote(N1, U1), wrote(N2), wrote(N1), wrote(user_id=U1))
@@ -220,7 +220,7 @@ def _no_advisory_lock(execute: Any, sql: str, params: Any, many: bool, context: 
 
 
 @pytest.mark.parametrize("order", list(itertools.permutations(["number", "user id", "both"])))
-def test_one_chat_in_the_end_in_whatever_order_ids_come(channel: ApiChannel, order: tuple[str, ...]) -> None:
+def test_ids_in_any_order_end_in_one_chat(channel: ApiChannel, order: tuple[str, ...]) -> None:
     facts = {"number": (N1, ""), "user id": ("", U1), "both": (N1, U1)}
     for what in order:
         apply(channel, wrote(*facts[what]))
@@ -233,10 +233,10 @@ def test_one_chat_in_the_end_in_whatever_order_ids_come(channel: ApiChannel, ord
     after = Message.objects.filter(direction="inbound").order_by("-pk")[:6]
     assert {message.conversation_id for message in after} == {chat}
     assert chats() == Contact.objects.count() <= 2
-    assert len(notices()) in (0, 2)  # told once in both chats, where there are two
+    assert len(notices()) in (0, 2)  # one notice in each chat, where there are two
 
 
-def test_a_chat_that_the_client_left_points_to_the_new_chat(channel: ApiChannel) -> None:
+def test_a_chat_that_the_client_left_links_to_the_new_chat(channel: ApiChannel) -> None:
     apply(channel, wrote(N1), wrote(user_id=U1))
     left, live = Conversation.objects.order_by("-contact__user_id")
     queued = reply_submission.submit_reply(conversation_id=left.pk, text="Да", author=boris()).message
@@ -255,7 +255,7 @@ def test_a_chat_that_the_client_left_points_to_the_new_chat(channel: ApiChannel)
 
 
 def test_a_number_with_another_users_id_moves_to_that_user(channel: ApiChannel) -> None:
-    """Anna gave her number up; Igor, whom we know, has it now."""
+    """Anna gave up her number, and Igor, an existing contact, has it now."""
     apply(channel, wrote(N1, U1, name="Анна"), wrote(N2, U2, name="Игорь"))
 
     apply(channel, wrote(N1, U2, name="Игорь"))
@@ -273,7 +273,7 @@ def test_another_user_id_under_a_known_number_is_marked(channel: ApiChannel) -> 
     assert notices() == ["contact_user_id_changed"]
 
 
-# --- changes that the provider tells ---------------------------------------------------------------------
+# --- changes reported by the provider -----------------------------------------------------------------------
 
 
 def system(kind: str, body: dict[str, Any], **item: Any) -> dict[str, Any]:
@@ -331,7 +331,7 @@ def test_a_new_number_keeps_the_chat(channel: ApiChannel, shape: str) -> None:
 
 
 @pytest.mark.parametrize("shape", NUMBER_CHANGES)
-def test_a_new_number_that_is_a_contact_already_is_marked_in_both_chats(channel: ApiChannel, shape: str) -> None:
+def test_a_new_number_of_an_existing_contact_is_marked_in_both_chats(channel: ApiChannel, shape: str) -> None:
     apply(channel, wrote(N1, U1), wrote(N2))
     left, live = Conversation.objects.order_by("pk")
     for _twice in range(2):
@@ -352,7 +352,7 @@ def test_a_new_user_id_keeps_the_chat(channel: ApiChannel, shape: str, known: st
     apply(channel, wrote(N1 if known == "both" else "", U1))
     apply(channel, *facts_of(USER_ID_CHANGES[shape]))
     if known == "user id" and after == "number":
-        return  # nobody said whose number that is
+        return  # the webhook does not say whose number this is
 
     apply(channel, wrote({"user id": "", "both": N1, "number": N1}[after], "" if after == "number" else U2))
 
@@ -361,7 +361,7 @@ def test_a_new_user_id_keeps_the_chat(channel: ApiChannel, shape: str, known: st
 
 
 @pytest.mark.parametrize("shape", USER_ID_CHANGES)
-def test_news_of_a_user_id_that_wrote_already_link_both_chats(channel: ApiChannel, shape: str) -> None:
+def test_a_new_user_id_that_wrote_already_links_both_chats(channel: ApiChannel, shape: str) -> None:
     apply(channel, wrote(user_id=U1), wrote(user_id=U2))
     apply(channel, *facts_of(USER_ID_CHANGES[shape]))
     apply(channel, wrote(user_id=U2), wrote(user_id=U1))
@@ -402,7 +402,7 @@ def test_the_user_id_webhook_keeps_the_chat(channel: ApiChannel, update: dict[st
         system("user_identity_changed", {"identity": "hash"}, from_user_id=U1),
     ],
 )
-def test_a_device_change_makes_a_notice_and_changes_no_ids(channel: ApiChannel, item: dict[str, Any]) -> None:
+def test_a_device_change_adds_a_notice_and_changes_no_ids(channel: ApiChannel, item: dict[str, Any]) -> None:
     apply(channel, wrote(N1, U1))
     apply(channel, *facts_of(item))
 
@@ -410,8 +410,8 @@ def test_a_device_change_makes_a_notice_and_changes_no_ids(channel: ApiChannel, 
     assert list(Contact.objects.values_list("external_id", "user_id")) == [(N1, U1)]
 
 
-def test_a_number_that_was_given_up_is_not_written_to(channel: ApiChannel) -> None:
-    """Only the user id is known after the change: an answer goes there, although the card still has the phone."""
+def test_a_former_number_is_not_written_to(channel: ApiChannel) -> None:
+    """After the change only the user ID is known: replies go there, although the card still has the phone."""
     apply(channel, wrote(N1, U1))
     chat = Conversation.objects.get()
     queued = reply_submission.submit_reply(conversation_id=chat.pk, text="Да", author=boris()).message
@@ -424,7 +424,7 @@ def test_a_number_that_was_given_up_is_not_written_to(channel: ApiChannel) -> No
     assert (contact["external_id"], contact["user_id"]) == ("", U2)
 
 
-def test_what_was_queued_goes_to_the_new_number(channel: ApiChannel) -> None:
+def test_queued_messages_go_to_the_new_number(channel: ApiChannel) -> None:
     apply(channel, wrote(N1))
     reply_submission.submit_reply(conversation_id=Conversation.objects.get().pk, text="Да", author=boris())
     apply(channel, *facts_of(NUMBER_CHANGES["today"]))
@@ -434,7 +434,7 @@ def test_what_was_queued_goes_to_the_new_number(channel: ApiChannel) -> None:
     assert item.delivery.payload["contact"]["external_id"] == N2
 
 
-def test_late_words_from_a_number_that_was_given_up_join_the_chat(channel: ApiChannel) -> None:
+def test_late_messages_from_a_former_number_join_the_chat(channel: ApiChannel) -> None:
     before = timezone.now() - timedelta(hours=1)
     apply(channel, wrote(N1))
     apply(channel, ContactChanged(contact=who(N1), now=who(N2), at=timezone.now()))
@@ -445,7 +445,7 @@ def test_late_words_from_a_number_that_was_given_up_join_the_chat(channel: ApiCh
     assert Contact.objects.get().external_id == N2
 
 
-def test_whoever_has_a_number_that_was_given_up_is_somebody_else(channel: ApiChannel) -> None:
+def test_a_new_owner_of_a_former_number_is_another_contact(channel: ApiChannel) -> None:
     apply(channel, wrote(N1))
     apply(channel, ContactChanged(contact=who(N1), now=who(N2), at=timezone.now() - timedelta(days=90)))
 
@@ -455,7 +455,7 @@ def test_whoever_has_a_number_that_was_given_up_is_somebody_else(channel: ApiCha
     assert notices() == ["contact_changed", "contact_number_reused"]
 
 
-def test_a_person_who_goes_back_to_the_old_contact_is_followed(channel: ApiChannel) -> None:
+def test_a_person_who_returns_to_the_old_contact_is_followed(channel: ApiChannel) -> None:
     apply(channel, wrote(N1), wrote(N2))
     apply(channel, ContactChanged(contact=who(N1), now=who(N2)))
     apply(channel, ContactChanged(contact=who(N2), now=who(N3)))
@@ -472,7 +472,7 @@ PERSON, PROFILE = Contact.NameSource.PERSON, Contact.NameSource.PROFILE
 
 
 @pytest.mark.parametrize(
-    ("source", "before", "told", "after"),
+    ("source", "before", "profile_name", "after"),
     [
         (PROFILE, "", "Анна", "Анна"),
         (PROFILE, "Анна", "Аня", "Аня"),
@@ -491,19 +491,19 @@ PERSON, PROFILE = Contact.NameSource.PERSON, Contact.NameSource.PROFILE
         (PERSON, "ООО «Ромашка»", "79215550104", "ООО «Ромашка»"),
     ],
 )
-def test_a_name_set_by_a_person_outranks_profile_names(source: str, before: str, told: str, after: str) -> None:
+def test_a_name_set_by_a_person_outranks_profile_names(source: str, before: str, profile_name: str, after: str) -> None:
     channel = ApiChannelFactory()
     ContactFactory(
         api_channel=channel, external_id="79215550104", phone="+79215550104", name=before, name_source=source
     )
 
-    apply(channel, wrote("79215550104", name=told))
+    apply(channel, wrote("79215550104", name=profile_name))
 
     assert Contact.objects.get().name == after
 
 
 @pytest.mark.parametrize("name", ["", "\u3164", "\u2800", "\u200b\u200d", "\u0301", " \t"])
-def test_a_name_that_shows_nothing_is_the_number_on_screen(name: str) -> None:
+def test_a_name_without_visible_characters_is_shown_as_the_number(name: str) -> None:
     contact = ContactFactory(name=name, phone="+79215550104")
 
     assert presentation.contact_name(contact) == "+7 921 555-01-04"
@@ -511,7 +511,7 @@ def test_a_name_that_shows_nothing_is_the_number_on_screen(name: str) -> None:
     assert presentation.contact_initials(contact) == "04"
 
 
-def test_a_profile_without_a_visible_name_goes_by_its_user_name() -> None:
+def test_a_profile_without_a_visible_name_is_shown_by_its_user_name() -> None:
     card = {"wa_id": N1, "profile": {"name": "\u3164", "username": "anna.p"}}
     value = {"contacts": [card], "messages": [{"from": N1, "id": "wamid.x", "type": "text", "text": {"body": "?"}}]}
     (fact,) = graph_webhooks.read_facts(
@@ -522,7 +522,7 @@ def test_a_profile_without_a_visible_name_goes_by_its_user_name() -> None:
     assert (fact.contact.name, fact.contact.username) == ("anna.p", "anna.p")
 
 
-# --- rows from before ------------------------------------------------------------------------------------
+# --- rows of earlier versions -------------------------------------------------------------------------------
 
 
 class SchemaEditor:

@@ -1,7 +1,7 @@
-"""Edit, deletion and reaction, in every order that the world knows.
+"""Edits, deletions and reactions in every order.
 
-By the client or from our phone app; before, after or without the original; before or after our answer; with the
-built-in desk or an outside helpdesk. Webhooks as Meta posts them, each of them twice.
+From the client or from our phone app; before, after or without the original; before or after our answer; with the
+built-in desk or an outside helpdesk. Webhooks have Meta's format, and each is posted twice.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ MINUTE = timedelta(minutes=1)
 
 
 def body(item: dict[str, Any], *, by_us: bool) -> dict[str, Any]:
-    """A webhook of the Graph API with one message, or one echo of the phone app."""
+    """Build a Graph API webhook with one message, or one echo of the phone app."""
     sides = {"from": SHOP, "to": ANNA} if by_us else {"from": ANNA}
     field, name = ("smb_message_echoes", "message_echoes") if by_us else ("messages", "messages")
     value = {
@@ -55,15 +55,15 @@ def stamp(at: datetime) -> str:
     return str(int(at.timestamp()))
 
 
-def text(external_id: str, said: str, at: datetime) -> dict[str, Any]:
-    return {"id": external_id, "timestamp": stamp(at), "type": "text", "text": {"body": said}}
+def text(external_id: str, words: str, at: datetime) -> dict[str, Any]:
+    return {"id": external_id, "timestamp": stamp(at), "type": "text", "text": {"body": words}}
 
 
-def correction(kind: str, target: str, at: datetime, *, said: str = NOW, number: str = "1") -> dict[str, Any]:
+def correction(kind: str, target: str, at: datetime, *, words: str = NOW, number: str = "1") -> dict[str, Any]:
     inner: dict[str, Any] = {
-        "edit": {"original_message_id": target, "message": {"type": "text", "text": {"body": said}}},
+        "edit": {"original_message_id": target, "message": {"type": "text", "text": {"body": words}}},
         "revoke": {"original_message_id": target},
-        "reaction": {"message_id": target, "emoji": said if kind == "reaction" and said != NOW else EMOJI},
+        "reaction": {"message_id": target, "emoji": words if kind == "reaction" and words != NOW else EMOJI},
     }[kind]
     return {"id": f"wamid.{kind}{number}", "timestamp": stamp(at), "type": kind, kind: inner}
 
@@ -82,13 +82,13 @@ def simulator() -> Iterator[UsedeskSimulator]:
 
 
 def channel_at(helpdesk: str) -> ApiChannel:
-    """A channel whose chats land in our own desk, or in a helpdesk that nobody calls here."""
+    """Create a channel whose chats land in the built-in desk, or in a helpdesk that is never called."""
     nowhere: Any = SimpleNamespace(url="http://127.0.0.1:9/uapi/", app_id="1", key="k")
     return ApiChannelFactory(watched=outside_channel(nowhere)) if helpdesk == "usedesk" else ApiChannelFactory()
 
 
-def told(kind: str) -> list[str]:
-    """What an outside helpdesk is told of the correction: messages and private comments."""
+def helpdesk_deliveries(kind: str) -> list[str]:
+    """Return what an outside helpdesk receives about the correction: messages and private comments."""
     marks = {"edit": NOW, "revoke": "deleted", "reaction": EMOJI}
     texts = Delivery.objects.filter(kind__in=["helpdesk", "note"]).values_list("payload__text", flat=True)
     return [words for words in texts if words and marks[kind] in words]
@@ -99,7 +99,7 @@ def told(kind: str) -> list[str]:
 @pytest.mark.parametrize("original", ["after", "before", "without"])
 @pytest.mark.parametrize("by_us", [False, True], ids=["client", "phone"])
 @pytest.mark.parametrize("kind", ["edit", "revoke", "reaction"])
-def test_a_correction(kind: str, by_us: bool, original: str, answer: str, helpdesk: str) -> None:
+def test_a_correction_in_any_order(kind: str, by_us: bool, original: str, answer: str, helpdesk: str) -> None:
     channel = channel_at(helpdesk)
     began = timezone.now() - 10 * MINUTE
     posts(channel, text("wamid.0", "Здравствуйте", began))
@@ -119,7 +119,7 @@ def test_a_correction(kind: str, by_us: bool, original: str, answer: str, helpde
     posts(channel, change, by_us=by_us)
     if original == "before":
         posts(channel, target, by_us=by_us)
-    seen = Conversation.objects.get()
+    conversation = Conversation.objects.get()
     if answer == "answered after":
         posts(channel, {**ours, "timestamp": stamp(began + 4 * MINUTE)}, by_us=True)
     with time_machine.travel(timezone.now() + 2 * MINUTE):
@@ -127,7 +127,7 @@ def test_a_correction(kind: str, by_us: bool, original: str, answer: str, helpde
         pending_corrections.process_pending_corrections()
         pending_corrections.process_pending_corrections()
 
-    # One message with what the correction made of it, on the right side.
+    # One message with the correction applied, in the right direction.
     side = "outbound" if by_us else "inbound"
     message = Message.objects.filter(external_id="wamid.t").first()
     if original == "without":
@@ -149,27 +149,27 @@ def test_a_correction(kind: str, by_us: bool, original: str, answer: str, helpde
         assert Message.objects.filter(text__in=[WAS, NOW, EMOJI]).count() == 1
         assert not PendingCorrection.objects.exists()
 
-    # Nothing of ours is the client's; no correction opens a request.
+    # Our messages are never shown as the client's, and no correction opens a request.
     assert Ticket.objects.count() == 1
     if by_us:
-        assert seen.unread <= unread_before and not seen.change_after_answer
+        assert conversation.unread <= unread_before and not conversation.change_after_answer
         assert ServiceWindow.objects.get().expires_at == ends_before
 
-    # After our answer the chat is unread, with a mark; else it is not marked.
+    # A correction after our answer marks the chat unread; otherwise the chat is not marked.
     comes_after_answer = not by_us and original == "after" and answer == "answered before"
     kinds = {"edit": "edited", "revoke": "deleted", "reaction": "reacted"}
-    assert seen.change_after_answer == (kinds[kind] if comes_after_answer else "")
+    assert conversation.change_after_answer == (kinds[kind] if comes_after_answer else "")
     if comes_after_answer:
-        assert seen.unread == 1
+        assert conversation.unread == 1
         assert message and message.shown.get("after_answer", False) is (kind != "reaction")
     assert service_window.get_window_state(chat).is_open
 
-    # An outside helpdesk hears of it once.
-    assert len(told(kind)) == (1 if helpdesk == "usedesk" else 0), told(kind)
+    # An outside helpdesk receives it once.
+    assert len(helpdesk_deliveries(kind)) == (1 if helpdesk == "usedesk" else 0), helpdesk_deliveries(kind)
 
 
 @pytest.mark.parametrize("helpdesk", ["desk", "usedesk"])
-def test_an_answer_from_the_phone_reaches_the_helpdesk_once(helpdesk: str) -> None:
+def test_a_reply_from_our_phone_reaches_the_helpdesk_once(helpdesk: str) -> None:
     channel = channel_at(helpdesk)
     posts(channel, text("wamid.0", "Здравствуйте", timezone.now()))
     posts(channel, text("wamid.a", "Есть!", timezone.now()), by_us=True)
@@ -202,7 +202,7 @@ def test_corrections_and_phone_replies_become_private_usedesk_comments(simulator
     assert simulator.texts() == ["Две пары"] and shop.at_annas() == ["Ответ с телефона"]
 
 
-def test_a_note_without_a_request_is_sent_once_there_is_one(simulator: UsedeskSimulator) -> None:
+def test_a_note_without_a_request_is_sent_once_a_request_exists(simulator: UsedeskSimulator) -> None:
     shop = Shop.of(simulator)
     posts(shop.channel, text("wamid.a", "Мы первые", timezone.now()), by_us=True)
     Contact.objects.update(external_id="anna")
@@ -215,7 +215,7 @@ def test_a_note_without_a_request_is_sent_once_there_is_one(simulator: UsedeskSi
     assert len(simulator.notes()) == 1 and "Мы первые" in simulator.notes()[0]
 
 
-# --- what more can come in between ---------------------------------------------------------------------------
+# --- other events in between ---------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -225,8 +225,8 @@ def channel() -> ApiChannel:
 
 def test_several_edits_before_their_message_end_with_the_newest(channel: ApiChannel) -> None:
     at = timezone.now() - 10 * MINUTE
-    posts(channel, correction("edit", "wamid.t", at + 2 * MINUTE, said="третий", number="2"))
-    posts(channel, correction("edit", "wamid.t", at + MINUTE, said="второй", number="1"))
+    posts(channel, correction("edit", "wamid.t", at + 2 * MINUTE, words="третий", number="2"))
+    posts(channel, correction("edit", "wamid.t", at + MINUTE, words="второй", number="1"))
     posts(channel, text("wamid.t", "первый", at))
 
     message = Message.objects.get()
@@ -237,7 +237,7 @@ def test_several_edits_before_their_message_end_with_the_newest(channel: ApiChan
     )
 
 
-def test_a_reaction_to_a_message_that_is_not_here_opens_no_request(channel: ApiChannel) -> None:
+def test_a_reaction_to_an_unknown_message_opens_no_request(channel: ApiChannel) -> None:
     posts(channel, text("wamid.0", "Здравствуйте", timezone.now()))
     chat, ticket = Conversation.objects.get(), Ticket.objects.get()
     tickets.set_ticket_status(ticket.pk, status=Ticket.Status.CLOSED)
@@ -276,7 +276,7 @@ def test_a_shown_reaction_moves_to_its_message_when_it_arrives(channel: ApiChann
     assert Message.objects.get(text=WAS).reactions == [{"by": "client", "emoji": EMOJI}]
 
 
-def test_a_reaction_to_our_message_whose_id_comes_later_waits_for_it(channel: ApiChannel) -> None:
+def test_a_reaction_waits_for_the_id_of_our_message(channel: ApiChannel) -> None:
     posts(channel, text("wamid.0", "Здравствуйте", timezone.now()))
     chat = Conversation.objects.get()
     ours = Message.objects.create(
@@ -294,7 +294,7 @@ def test_a_reaction_to_our_message_whose_id_comes_later_waits_for_it(channel: Ap
 
 
 @pytest.mark.parametrize("by_us", [False, True])
-def test_nobody_edits_or_deletes_the_other_side_s_message(channel: ApiChannel, by_us: bool) -> None:
+def test_nobody_edits_or_deletes_the_other_sides_message(channel: ApiChannel, by_us: bool) -> None:
     posts(channel, text("wamid.t", WAS, timezone.now()), by_us=not by_us)
     for kind in ("edit", "revoke"):
         posts(channel, correction(kind, "wamid.t", timezone.now()), by_us=by_us)
@@ -303,7 +303,7 @@ def test_nobody_edits_or_deletes_the_other_side_s_message(channel: ApiChannel, b
     assert message.text == WAS and "revoked_at" not in message.shown
 
 
-def test_an_echo_older_than_the_client_s_newest_words_answers_nothing(channel: ApiChannel) -> None:
+def test_an_old_echo_does_not_answer_newer_messages(channel: ApiChannel) -> None:
     posts(channel, text("wamid.1", "Ещё вопрос", timezone.now()))
     posts(channel, text("wamid.a", "Да", timezone.now() - MINUTE), by_us=True)
 
@@ -312,7 +312,7 @@ def test_an_echo_older_than_the_client_s_newest_words_answers_nothing(channel: A
     assert ServiceWindow.objects.get().first_reply_at is None
 
 
-def test_a_chat_whose_window_a_reaction_opened_is_among_the_open_ones(channel: ApiChannel, client: Client) -> None:
+def test_a_chat_with_a_window_opened_by_a_reaction_is_listed_as_open(channel: ApiChannel, client: Client) -> None:
     long_ago = timezone.now() - timedelta(days=3)
     posts(channel, text("wamid.t", WAS, long_ago))
     Conversation.objects.update(last_message_at=long_ago)
@@ -323,7 +323,7 @@ def test_a_chat_whose_window_a_reaction_opened_is_among_the_open_ones(channel: A
     assert f'data-chat="{chat.pk}"' in page
 
 
-def test_the_list_and_the_thread_mark_what_came_after_our_answer(channel: ApiChannel, client: Client) -> None:
+def test_the_list_and_the_thread_mark_corrections_after_our_answer(channel: ApiChannel, client: Client) -> None:
     posts(channel, text("wamid.t", WAS, timezone.now() - 3 * MINUTE))
     posts(channel, text("wamid.a", "Хорошо", timezone.now() - 2 * MINUTE), by_us=True)
     posts(channel, correction("edit", "wamid.t", timezone.now()))
@@ -340,7 +340,7 @@ def test_the_list_and_the_thread_mark_what_came_after_our_answer(channel: ApiCha
     assert [bool(row["edited_at"]) for row in rows if row["text"] == NOW] == [True]
 
 
-def test_an_erased_person_s_corrections_wait_for_nothing(channel: ApiChannel) -> None:
+def test_an_erased_persons_pending_corrections_are_deleted(channel: ApiChannel) -> None:
     posts(channel, text("wamid.0", "Здравствуйте", timezone.now()))
     posts(channel, correction("revoke", "wamid.later", timezone.now()))
     erasure.erase_person(Contact.objects.get().pk, by=vera())
@@ -348,7 +348,7 @@ def test_an_erased_person_s_corrections_wait_for_nothing(channel: ApiChannel) ->
     assert not PendingCorrection.objects.exists()
 
 
-def test_corrections_that_nothing_came_for_are_forgotten(channel: ApiChannel) -> None:
+def test_pending_corrections_without_a_message_expire(channel: ApiChannel) -> None:
     posts(channel, text("wamid.0", "Здравствуйте", timezone.now()))
     posts(channel, correction("revoke", "wamid.later", timezone.now()))
     PendingCorrection.objects.update(received_at=timezone.now() - timedelta(days=9))
@@ -357,7 +357,7 @@ def test_corrections_that_nothing_came_for_are_forgotten(channel: ApiChannel) ->
     assert not PendingCorrection.objects.exists()
 
 
-def test_neither_shown_corrections_nor_a_broken_one_hold_up_new_ones(
+def test_shown_and_broken_corrections_do_not_delay_new_ones(
     channel: ApiChannel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pending_corrections, "PENDING_BATCH", 2)
@@ -376,7 +376,7 @@ def test_neither_shown_corrections_nor_a_broken_one_hold_up_new_ones(
     assert new.get().is_shown and not broken.get().is_shown
 
 
-def test_a_channel_without_chat_channel_applies_corrections(channel: ApiChannel) -> None:
+def test_a_channel_without_a_chat_channel_applies_corrections(channel: ApiChannel) -> None:
     posts(channel, text("wamid.t", WAS, timezone.now()))
     channel.watched.clear()
     posts(ApiChannel.objects.get(), correction("edit", "wamid.t", timezone.now()))
@@ -385,7 +385,7 @@ def test_a_channel_without_chat_channel_applies_corrections(channel: ApiChannel)
     assert ChatChannel.objects.exists()
 
 
-def test_the_training_phone_carries_corrections_and_echoes_too(channel: ApiChannel) -> None:
+def test_the_training_phone_sends_corrections_and_echoes(channel: ApiChannel) -> None:
     def posted(*events: dict[str, Any]) -> None:
         answer = Client().post(channel.webhook_path, {"events": list(events)}, content_type="application/json")
         assert answer.status_code == 200

@@ -1,4 +1,4 @@
-"""What is said afterwards: quotes, reactions, edits, messages taken back, echoes, changed contacts."""
+"""Later changes to messages: quotes, reactions, edits, deletions, echoes, changed contacts."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -47,7 +47,7 @@ def apply(channel: ApiChannel, *facts: Fact) -> None:
     processing.apply_facts(channel, facts)
 
 
-def test_an_answer_points_at_what_it_answers_also_within_one_batch(channel: ApiChannel) -> None:
+def test_a_reply_refers_to_its_message_even_within_one_batch(channel: ApiChannel) -> None:
     apply(channel, wrote("wamid.1"))
     apply(channel, wrote("wamid.2", quoted_id="wamid.1"), wrote("wamid.3", quoted_id="wamid.2"))
     apply(channel, wrote("wamid.4", quoted_id="wamid.nowhere"))
@@ -56,23 +56,23 @@ def test_an_answer_points_at_what_it_answers_also_within_one_batch(channel: ApiC
     assert quoted == {"wamid.1": None, "wamid.2": "wamid.1", "wamid.3": "wamid.2", "wamid.4": None}
 
 
-def test_nobody_quotes_a_message_of_another_chat(channel: ApiChannel) -> None:
+def test_a_quote_of_another_chats_message_is_ignored(channel: ApiChannel) -> None:
     apply(channel, wrote("wamid.1"))
     apply(channel, wrote("wamid.2", quoted_id="wamid.1", contact=ContactInfo(external_id="gleb")))
 
     assert Message.objects.get(external_id="wamid.2").quoted is None
 
 
-def test_a_reaction_is_put_changed_and_taken_away(channel: ApiChannel) -> None:
+def test_a_reaction_is_added_changed_and_removed(channel: ApiChannel) -> None:
     apply(channel, wrote())
-    seen = []
+    reactions = []
     for emoji, seconds in (("👍", 1), ("🎉", 2), ("", 3)):
         at = now() + timedelta(seconds=seconds)
         apply(channel, ReactionChanged(contact=ANNA, target_id="wamid.1", emoji=emoji, at=at))
-        seen.append(Message.objects.get().reactions)
-    apply(channel, ReactionChanged(contact=ANNA, target_id="wamid.1", emoji="👍", at=now()))  # doubled, late
+        reactions.append(Message.objects.get().reactions)
+    apply(channel, ReactionChanged(contact=ANNA, target_id="wamid.1", emoji="👍", at=now()))  # duplicated and late
 
-    assert seen == [[{"by": "client", "emoji": "👍"}], [{"by": "client", "emoji": "🎉"}], []]
+    assert reactions == [[{"by": "client", "emoji": "👍"}], [{"by": "client", "emoji": "🎉"}], []]
     assert Message.objects.get().reactions == []
 
 
@@ -84,13 +84,13 @@ def test_our_reaction_and_the_clients_are_both_shown(channel: ApiChannel) -> Non
     assert Message.objects.get().reactions == [{"by": "client", "emoji": "❤️"}, {"by": "us", "emoji": "👍"}]
 
 
-def test_a_reaction_prolongs_the_window_and_its_removal_does_not(channel: ApiChannel) -> None:
+def test_a_reaction_extends_the_window_and_its_removal_does_not(channel: ApiChannel) -> None:
     apply(channel, wrote(at=now() - timedelta(hours=5)))
-    put, taken = now() - timedelta(hours=3), now()
-    apply(channel, ReactionChanged(contact=ANNA, target_id="wamid.1", emoji="👍", at=put))
-    apply(channel, ReactionChanged(contact=ANNA, target_id="wamid.1", emoji="", at=taken))
+    added_at, removed_at = now() - timedelta(hours=3), now()
+    apply(channel, ReactionChanged(contact=ANNA, target_id="wamid.1", emoji="👍", at=added_at))
+    apply(channel, ReactionChanged(contact=ANNA, target_id="wamid.1", emoji="", at=removed_at))
 
-    assert ServiceWindow.objects.get().expires_at == put + timedelta(hours=24)
+    assert ServiceWindow.objects.get().expires_at == added_at + timedelta(hours=24)
 
 
 def test_a_reaction_that_opens_the_window_sends_held_replies(channel: ApiChannel) -> None:
@@ -123,7 +123,7 @@ def test_an_old_reaction_sends_no_held_reply(channel: ApiChannel) -> None:
     assert HeldReply.objects.get().state == "held"
 
 
-def test_an_edit_changes_the_text_and_keeps_the_former(channel: ApiChannel) -> None:
+def test_an_edit_changes_the_text_and_keeps_the_former_text(channel: ApiChannel) -> None:
     apply(channel, wrote(text="Сапоги 38"))
     edit = MessageEdited(contact=ANNA, target_id="wamid.1", text="Сапоги 39", external_id="wamid.2", at=now())
     apply(channel, edit)
@@ -143,7 +143,7 @@ def test_a_deleted_message_is_marked_once(channel: ApiChannel) -> None:
     assert Message.objects.get().shown["revoked_at"] == first.isoformat()
 
 
-def test_an_echo_is_ours_opens_no_window_and_goes_nowhere(channel: ApiChannel) -> None:
+def test_an_echo_is_outbound_opens_no_window_and_is_not_sent(channel: ApiChannel) -> None:
     echo = EchoSeen(contact=ANNA, text="Пишу с телефона", external_id="wamid.e", at=now())
     apply(channel, echo)
     apply(channel, echo)
@@ -163,7 +163,7 @@ def test_an_echo_answers_the_window(channel: ApiChannel) -> None:
     assert Conversation.objects.get().unread == 0
 
 
-def test_an_echo_of_what_went_out_from_here_is_no_second_message(channel: ApiChannel) -> None:
+def test_an_echo_of_our_own_message_adds_no_second_message(channel: ApiChannel) -> None:
     apply(channel, wrote())
     conversation = Conversation.objects.get()
     MessageFactory(conversation=conversation, outbound=True, external_id="wamid.ours")
@@ -172,7 +172,7 @@ def test_an_echo_of_what_went_out_from_here_is_no_second_message(channel: ApiCha
     assert Message.objects.filter(direction="outbound").count() == 1
 
 
-def test_a_file_that_the_provider_keeps_waits_to_be_fetched(channel: ApiChannel) -> None:
+def test_a_file_kept_by_the_provider_waits_for_its_download(channel: ApiChannel) -> None:
     apply(channel, wrote(text="", files=(FileInfo(external_id="1602", mime="image/jpeg", sha256="ab", size=10),)))
 
     attachment = Attachment.objects.get()
@@ -180,7 +180,7 @@ def test_a_file_that_the_provider_keeps_waits_to_be_fetched(channel: ApiChannel)
     assert attachment.due_at is not None
 
 
-# --- who it is -------------------------------------------------------------------------------------------
+# --- identity -------------------------------------------------------------------------------------------
 
 
 def test_two_ids_of_one_contact_are_linked_when_both_appear(channel: ApiChannel) -> None:
@@ -202,7 +202,7 @@ def test_ids_are_linked_within_one_batch_too(channel: ApiChannel) -> None:
     assert Contact.objects.count() == 1
 
 
-def test_ids_that_point_at_two_contacts_are_never_merged(channel: ApiChannel) -> None:
+def test_ids_of_two_contacts_are_never_merged(channel: ApiChannel) -> None:
     apply(channel, wrote("wamid.1"))
     apply(channel, wrote("wamid.2", contact=ContactInfo(user_id=ANNAS_USER_ID, name="Кто-то")))
     apply(channel, wrote("wamid.3", contact=ContactInfo(external_id="79210000000", user_id=ANNAS_USER_ID)))
@@ -243,7 +243,7 @@ def test_a_number_of_another_contact_stays_with_notices_in_both_chats(channel: A
     assert [notice.reason for notice in notices] == ["contact_moved_away", "contact_moved_here"]
 
 
-# --- statuses by the key that went out -------------------------------------------------------------------
+# --- statuses with our own key --------------------------------------------------------------------------
 
 
 def test_a_status_with_our_key_settles_an_unknown_outcome(channel: ApiChannel) -> None:
@@ -259,7 +259,7 @@ def test_a_status_with_our_key_settles_an_unknown_outcome(channel: ApiChannel) -
     assert not StrayStatus.objects.exists()
 
 
-def test_a_status_with_our_key_stops_further_tries(channel: ApiChannel) -> None:
+def test_a_status_with_our_key_stops_further_attempts(channel: ApiChannel) -> None:
     message = MessageFactory(outbound=True, conversation__api_channel=channel, status=Message.Status.SENDING)
     delivery = DeliveryFactory(message=message, state=Delivery.State.PENDING, attempts=1)
     message_statuses.apply_statuses(channel, [StatusChanged(status="sent", external_id="wamid.x", key=delivery.key)])

@@ -1,4 +1,4 @@
-"""Browsers' reports of a broken content security policy: both shapes, few, small, and nothing secret in the log."""
+"""Browsers' CSP violation reports: both formats, rate limited, small, without secrets in the log."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def send(client: Client) -> Any:
         ("application/reports+json", [{"type": "deprecation", "body": {}}, {"type": "csp-violation", "body": NEW}]),
     ],
 )
-def test_each_shape_is_logged_by_its_route_alone(
+def test_each_format_is_logged_with_its_route_only(
     send: Any, caplog: pytest.LogCaptureFixture, kind: str, content: Any
 ) -> None:
     with caplog.at_level(logging.WARNING, logger="config.web.csp_reports"):
@@ -55,7 +55,7 @@ def test_each_shape_is_logged_by_its_route_alone(
 
 
 @pytest.mark.parametrize(
-    ("blocked", "shown"),
+    ("blocked", "logged"),
     [
         ("eval", "eval"),
         ("https://evil.example:8443/a?token=secret", "https://evil.example:8443"),
@@ -68,17 +68,17 @@ def test_each_shape_is_logged_by_its_route_alone(
         (None, "(unknown)"),
     ],
 )
-def test_what_was_blocked_is_named_without_path_and_words(blocked: Any, shown: str) -> None:
-    assert csp_reports.summarize_report({**NEW, "blockedURL": blocked})[2] == shown
+def test_the_blocked_source_is_logged_without_path_and_query(blocked: Any, logged: str) -> None:
+    assert csp_reports.summarize_report({**NEW, "blockedURL": blocked})[2] == logged
 
 
 @pytest.mark.parametrize("page", ["https://[x", "", "/no/such/page/", 7, ["/"], "x" * 9000, f"/chats/{'9' * 4400}/"])
-def test_a_page_that_is_none_has_no_route(page: Any) -> None:
+def test_an_invalid_page_url_has_no_route(page: Any) -> None:
     assert csp_reports.summarize_report({**NEW, "documentURL": page})[1] in ("(no such route)", "/")
 
 
 @pytest.mark.parametrize("directive", ["script-src\nfaked", "X" * 300, 7, ""])
-def test_a_directive_that_is_none_is_not_logged(directive: Any) -> None:
+def test_an_invalid_directive_is_not_logged(directive: Any) -> None:
     assert csp_reports.summarize_report({**NEW, "effectiveDirective": directive})[0] == "(unknown)"
 
 
@@ -86,14 +86,14 @@ def test_a_directive_that_is_none_is_not_logged(directive: Any) -> None:
     "content",
     [b"", b"{", b"[" * 9000, b"7", b"null", b'"x"', b'{"csp-report": 7}', b"[7]", b"\xff\xfe", b"1" * 5000],
 )
-def test_other_content_is_a_400(send: Any, content: bytes) -> None:
+def test_another_content_type_is_a_400(send: Any, content: bytes) -> None:
     answer = send(content)
 
     assert answer.status_code == 400 and answer.json()["reason"] == "invalid"
 
 
 @pytest.mark.parametrize("content", [b"[]", b'[{"type": 7}]', b'[{"type": "csp-violation", "body": 7}]'])
-def test_a_list_without_such_a_report_is_taken_and_logs_nothing(
+def test_a_list_without_csp_reports_is_accepted_and_logs_nothing(
     send: Any, caplog: pytest.LogCaptureFixture, content: bytes
 ) -> None:
     assert send(content).status_code == 204
@@ -110,7 +110,7 @@ def test_a_large_report_is_refused(send: Any) -> None:
     assert send(b" " * (csp_reports.MAX_REPORT_BYTES + 1)).status_code == 413
 
 
-def test_an_address_may_send_few(send: Any) -> None:
+def test_reports_are_limited_per_address(send: Any) -> None:
     statuses = [send({"csp-report": OLD}).status_code for _ in range(5)]
     other = send({"csp-report": OLD}, REMOTE_ADDR="203.0.113.9").status_code
 
@@ -118,13 +118,13 @@ def test_an_address_may_send_few(send: Any) -> None:
     assert int(send({"csp-report": OLD})["Retry-After"]) > 0
 
 
-def test_it_takes_reports_by_post_only_and_asks_no_database(client: Client) -> None:
+def test_reports_are_accepted_by_post_without_queries(client: Client) -> None:
     assert client.get("/csp-report/").status_code == 405
 
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("with_https", [False, True])
-def test_every_page_says_where_to_report(client: Client, settings: Any, with_https: bool) -> None:
+def test_every_page_names_the_report_url(client: Client, settings: Any, with_https: bool) -> None:
     directives = settings.CONTENT_SECURITY_POLICY["DIRECTIVES"] | ({"report-to": "csp"} if with_https else {})
     settings.CONTENT_SECURITY_POLICY = {"DIRECTIVES": directives}
     signed_in(client, vera())
@@ -135,11 +135,11 @@ def test_every_page_says_where_to_report(client: Client, settings: Any, with_htt
         assert answer.get("Reporting-Endpoints") == ('csp="/csp-report/"' if with_https else None), path
 
 
-def test_production_has_the_newer_way_besides() -> None:
+def test_production_also_sends_the_reporting_endpoints_header() -> None:
     assert in_production("s.CONTENT_SECURITY_POLICY['DIRECTIVES']['report-to']") == "csp"
 
 
-def test_a_session_cookie_allows_no_larger_report() -> None:
+def test_a_session_cookie_does_not_allow_a_larger_report() -> None:
     scope = {"PATH_INFO": csp_reports.REPORT_PATH, "HTTP_COOKIE": "sessionid=x", "HTTP_AUTHORIZATION": "Token x"}
 
     assert not body_buffer.is_known_caller(scope)

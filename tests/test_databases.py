@@ -1,4 +1,4 @@
-"""What a test has committed is gone before the next one begins."""
+"""Rows committed by one test are gone before the next one begins."""
 
 import threading
 import time
@@ -15,8 +15,8 @@ IS_WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_data
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_request_that_outlives_its_test_does_not_keep_the_tables_full() -> None:
-    """A page that is closed sends what was typed last: its row and the emptying want each other's tables."""
+def test_a_request_that_outlives_its_test_does_not_block_the_cleanup() -> None:
+    """A closing page sends the last typed text; that row and the truncation lock each other's tables."""
     author, chat = UserFactory(), ConversationFactory()
     has_written = threading.Event()
 

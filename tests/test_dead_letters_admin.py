@@ -1,4 +1,4 @@
-"""Dead letters in the admin: the forecast before the word, one, some or all of them, and who may say it."""
+"""Dead letters in the admin: a preview before one, some or all of them are resent or discarded, and permissions."""
 
 from datetime import timedelta
 from typing import Any
@@ -58,26 +58,28 @@ def html(client: Client, address: str, **query: Any) -> str:
 
 
 def listed(page: str) -> str:
-    """The table alone: filters name reasons too."""
+    """Return only the table: filters name reasons too."""
     return page.split('id="result_list"')[1].split("</table>")[0]
 
 
-def test_the_list_says_why_and_what_sending_again_would_come_to_now(admin_client: Client, channel: ApiChannel) -> None:
+def test_the_list_shows_the_reason_and_the_expected_result_of_a_resend(
+    admin_client: Client, channel: ApiChannel
+) -> None:
     dead(channel)
     dead(channel, is_open=False)
     dead(channel, state="unknown", reason="outcome_unknown", status="unknown")
     dead(channel, state="cancelled", reason="discarded")
     DeliveryFactory(state="delivered")
 
-    shown = html(admin_client, LIST)
+    page = html(admin_client, LIST)
 
     for sentence in ("It would be sent now.", "The window has closed since", "The message may have been sent already"):
-        assert shown.count(sentence) == 1
-    assert "An admin discarded this message" not in listed(shown)
+        assert page.count(sentence) == 1
+    assert "An admin discarded this message" not in listed(page)
     assert "An admin discarded this message" in listed(html(admin_client, LIST, which="cancelled"))
 
 
-def test_the_forecast_knows_the_pause_and_the_breaker(admin_client: Client, channel: ApiChannel) -> None:
+def test_the_preview_respects_the_pause_and_the_circuit_breaker(admin_client: Client, channel: ApiChannel) -> None:
     dead(channel)
     CircuitBreaker.objects.create(api_channel=channel, is_open=True)
     assert "is not responding" in html(admin_client, LIST)
@@ -92,9 +94,9 @@ def test_filters_narrow_by_reason_age_and_channel(admin_client: Client, channel:
     Delivery.objects.filter(pk=old.pk).update(created_at=timezone.now() - timedelta(days=8))
 
     def found(**query: Any) -> set[int]:
-        shown = html(admin_client, LIST, **query)
+        page = html(admin_client, LIST, **query)
         every = (old, rejected, elsewhere)
-        return {each.pk for each in every if f'/delivery/{each.pk}/change/">{each.pk}<' in shown}
+        return {each.pk for each in every if f'/delivery/{each.pk}/change/">{each.pk}<' in page}
 
     assert found() == {old.pk, rejected.pk, elsewhere.pk}
     assert found(reason="rejected") == {rejected.pk}
@@ -102,7 +104,7 @@ def test_filters_narrow_by_reason_age_and_channel(admin_client: Client, channel:
     assert found(age="day", api_channel__id__exact=channel.pk) == {rejected.pk}
 
 
-def test_the_list_costs_as_many_queries_for_fifty_as_for_one(admin_client: Client, channel: ApiChannel) -> None:
+def test_the_list_runs_as_many_queries_for_fifty_as_for_one(admin_client: Client, channel: ApiChannel) -> None:
     def queries() -> int:
         with CaptureQueriesContext(connection) as captured:
             html(admin_client, LIST)
@@ -117,13 +119,11 @@ def test_the_list_costs_as_many_queries_for_fifty_as_for_one(admin_client: Clien
     assert queries() <= for_one
 
 
-def test_nothing_is_done_before_the_forecast_was_shown_and_said_yes_to(
-    admin_client: Client, channel: ApiChannel
-) -> None:
+def test_nothing_is_resent_before_the_preview_is_confirmed(admin_client: Client, channel: ApiChannel) -> None:
     goes, stays = dead(channel), dead(channel, is_open=False)
 
-    shown = html(admin_client, AGAIN, api_channel__id__exact=channel.pk)
-    assert "Send 1 again" in shown and "Will not be resent" in shown
+    preview = html(admin_client, AGAIN, api_channel__id__exact=channel.pk)
+    assert "Send 1 again" in preview and "Will not be resent" in preview
     assert set(Delivery.objects.values_list("state", flat=True)) == {"dead"}
 
     response = admin_client.post(f"{AGAIN}?api_channel__id__exact={channel.pk}", follow=True)
@@ -135,7 +135,7 @@ def test_nothing_is_done_before_the_forecast_was_shown_and_said_yes_to(
     assert (decision.what, decision.by.username, decision.bulk_action) == ("resend", "vera", BulkAction.objects.get())
 
 
-def test_what_was_ticked_is_what_is_meant(admin_client: Client, channel: ApiChannel) -> None:
+def test_an_action_applies_to_the_selected_deliveries_only(admin_client: Client, channel: ApiChannel) -> None:
     ticked, other = dead(channel), dead(channel)
 
     to = admin_client.post(LIST, {"action": "discard", "_selected_action": [ticked.pk]})
@@ -146,7 +146,7 @@ def test_what_was_ticked_is_what_is_meant(admin_client: Client, channel: ApiChan
     assert (ticked.state, ticked.reason, other.state) == ("cancelled", "discarded", "dead")
 
 
-def test_an_empty_choice_means_nothing_and_not_everything(admin_client: Client, channel: ApiChannel) -> None:
+def test_an_empty_selection_selects_nothing(admin_client: Client, channel: ApiChannel) -> None:
     dead(channel)
 
     admin_client.post(f"{DISCARD}?ids=")
@@ -154,7 +154,7 @@ def test_an_empty_choice_means_nothing_and_not_everything(admin_client: Client, 
     assert Delivery.objects.get().state == "dead"
 
 
-def test_all_since_a_time_in_the_zone_of_the_pages(admin_client: Client, channel: ApiChannel) -> None:
+def test_all_since_a_time_uses_the_time_zone_of_the_pages(admin_client: Client, channel: ApiChannel) -> None:
     before, after = dead(channel), dead(channel)
     edge = timezone.now() - timedelta(hours=1)
     Delivery.objects.filter(pk=before.pk).update(created_at=edge - timedelta(minutes=2))
@@ -167,14 +167,14 @@ def test_all_since_a_time_in_the_zone_of_the_pages(admin_client: Client, channel
     assert (before.state, after.state) == ("dead", "pending")
 
 
-def test_what_may_have_been_sent_needs_its_own_yes(admin_client: Client, channel: ApiChannel) -> None:
+def test_deliveries_with_unknown_outcome_need_their_own_confirmation(admin_client: Client, channel: ApiChannel) -> None:
     dead(channel, state="unknown", reason="outcome_unknown", status="unknown")
 
     assert "There is nothing to do." in html(admin_client, AGAIN)
     assert "Send 1 again" in html(admin_client, AGAIN, unknown_too="yes")
 
 
-def test_a_long_one_shows_how_far_it_is_and_goes_on_by_itself(
+def test_a_long_bulk_resend_shows_its_progress_and_continues_by_itself(
     admin_client: Client, channel: ApiChannel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("bridge.admin.dead_letters.INLINE_SECONDS", 0.0)
@@ -182,16 +182,16 @@ def test_a_long_one_shows_how_far_it_is_and_goes_on_by_itself(
     dead(channel), dead(channel)
 
     response = admin_client.post(AGAIN, follow=True)
-    shown = response.content.decode()
-    assert 'http-equiv="refresh"' in shown and "of 2. Processing continues" in shown
+    page = response.content.decode()
+    assert 'http-equiv="refresh"' in page and "of 2. Processing continues" in page
     assert "0 of 2 done" in html(admin_client, LIST)
     bulk_resend.run_bulk_actions()
 
-    shown = html(admin_client, f"{LIST}bulk-actions/{BulkAction.objects.get().pk}/")
-    assert 'http-equiv="refresh"' not in shown and "<b>2</b>" in shown
+    page = html(admin_client, f"{LIST}bulk-actions/{BulkAction.objects.get().pk}/")
+    assert 'http-equiv="refresh"' not in page and "<b>2</b>" in page
 
 
-def test_one_delivery_has_its_forecast_its_lives_and_both_buttons(admin_client: Client, channel: ApiChannel) -> None:
+def test_a_delivery_page_has_its_preview_lineage_and_both_buttons(admin_client: Client, channel: ApiChannel) -> None:
     letter = dead(channel)
     page, do = f"/admin/bridge/delivery/{letter.pk}/change/", f"/admin/bridge/delivery/{letter.pk}/do/"
     assert "It would be sent now." in html(admin_client, page)
@@ -202,14 +202,14 @@ def test_one_delivery_has_its_forecast_its_lives_and_both_buttons(admin_client: 
     ServiceWindow.objects.all().delete()
     admin_client.post(f"{do}discard/")
 
-    shown = html(admin_client, page)
-    assert "The window has closed since" in shown
-    assert shown.index("sent again") < shown.rindex("put aside")
+    content = html(admin_client, page)
+    assert "The window has closed since" in content
+    assert content.index("sent again") < content.rindex("put aside")
     assert [decision.attempts for decision in DeliveryDecision.objects.order_by("pk")] == [0, 3]
 
 
 @pytest.mark.parametrize("address", [LIST, AGAIN, DISCARD, f"{LIST}bulk-actions/1/", "/admin/bridge/mismatch/"])
-def test_dead_letters_are_for_admins(client: Client, channel: ApiChannel, address: str) -> None:
+def test_dead_letters_are_visible_only_to_admins(client: Client, channel: ApiChannel, address: str) -> None:
     dead(channel)
     for user in (boris(channel.default_chat_channel), UserFactory(username="half", is_staff=True)):  # type: ignore[arg-type]  # it has one
         client.force_login(user)
@@ -219,7 +219,7 @@ def test_dead_letters_are_for_admins(client: Client, channel: ApiChannel, addres
     assert Delivery.objects.get().state == "dead"
 
 
-def test_a_made_up_address_is_no_server_error(admin_client: Client) -> None:
+def test_an_unknown_url_is_no_server_error(admin_client: Client) -> None:
     wrong = {"since": "nonsense", "which": "x", "api_channel__id__exact": "9" * 30, "ids": "a,1", "age": "x"}
 
     assert admin_client.get(AGAIN, wrong).status_code == 200
@@ -228,9 +228,7 @@ def test_a_made_up_address_is_no_server_error(admin_client: Client) -> None:
     assert admin_client.get(AGAIN, {"since": "2026-02-31T10:00"}).status_code == 200
 
 
-def test_mismatches_are_listed_with_what_helps_and_lead_from_the_start_page(
-    admin_client: Client, channel: ApiChannel
-) -> None:
+def test_mismatches_are_listed_with_the_suggested_action(admin_client: Client, channel: ApiChannel) -> None:
     message = MessageFactory(conversation=ConversationFactory(api_channel=channel), outbound=True, status="sent")
     DeliveryFactory(message=message, state="dead")
     reconciliation.reconcile_messages()
@@ -243,7 +241,7 @@ def test_mismatches_are_listed_with_what_helps_and_lead_from_the_start_page(
     assert "resend it" in html(admin_client, f"/admin/bridge/mismatch/{mismatch.pk}/change/")
 
 
-def test_the_channel_page_and_the_alert_have_the_button_that_helps(admin_client: Client, channel: ApiChannel) -> None:
+def test_the_channel_page_and_the_alert_have_the_suggested_button(admin_client: Client, channel: ApiChannel) -> None:
     letter = dead(channel)
     channel.record_failure("unauthorized")
     channel.pause()
@@ -254,5 +252,5 @@ def test_the_channel_page_and_the_alert_have_the_button_that_helps(admin_client:
     assert "Compare the secret key" in page
     assert page.count(f'action="/admin/channels_setup/apichannel/{channel.pk}/do/resume/"') == 2
     for alert, label in zip(Alert.objects.order_by("pk"), ("Resume the channel", "Open the channel"), strict=True):
-        shown = html(admin_client, f"/admin/bridge/alert/{alert.pk}/change/")
-        assert f'href="/admin/channels_setup/apichannel/{channel.pk}/change/">{label}<' in shown
+        content = html(admin_client, f"/admin/bridge/alert/{alert.pk}/change/")
+        assert f'href="/admin/channels_setup/apichannel/{channel.pk}/change/">{label}<' in content

@@ -1,4 +1,4 @@
-"""360dialog for direct customers: webhooks proven by a header of ours, its own paths for health and templates."""
+"""360dialog for direct customers: webhooks with a secret header, and its own URLs for health and templates."""
 
 import json
 from datetime import timedelta
@@ -61,12 +61,12 @@ def post(client: Client, channel: ApiChannel, headers: dict[str, str], body: byt
     return client.post(channel.webhook_path, body, content_type="application/json", headers=headers).status_code
 
 
-# --- the door --------------------------------------------------------------------------------------------
+# --- webhooks ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.django_db
 @pytest.mark.parametrize(
-    ("kept", "shown", "status"),
+    ("stored", "sent", "status"),
     [
         ({"webhook_secret": SECRET}, SECRET, 200),
         ({"webhook_secret": SECRET}, SECRET[:-1], 403),
@@ -82,17 +82,17 @@ def post(client: Client, channel: ApiChannel, headers: dict[str, str], body: byt
         ({"webhook_secret": SECRET, "app_secret": APP_SECRET}, SECRET, 200),
     ],
 )
-def test_the_secret_header_lets_in_and_nothing_that_is_like_it(
-    client: Client, kept: dict[str, str], shown: str | None, status: int
+def test_only_the_exact_secret_header_is_accepted(
+    client: Client, stored: dict[str, str], sent: str | None, status: int
 ) -> None:
-    channel = d360(**kept)
+    channel = d360(**stored)
 
-    assert post(client, channel, {} if shown is None else {HEADER: shown}) == status
+    assert post(client, channel, {} if sent is None else {HEADER: sent}) == status
     assert WebhookEvent.objects.count() == (status == 200)
 
 
 @pytest.mark.django_db
-def test_a_signature_is_enough_where_both_are_kept(client: Client) -> None:
+def test_a_signature_is_enough_if_both_secrets_are_stored(client: Client) -> None:
     channel = d360(webhook_secret=SECRET, app_secret=APP_SECRET, signature_header="x-hub-signature-256")
     body = text("Привет")
 
@@ -101,7 +101,7 @@ def test_a_signature_is_enough_where_both_are_kept(client: Client) -> None:
 
 
 @pytest.mark.django_db
-def test_the_secret_is_kept_nowhere_with_the_event(client: Client) -> None:
+def test_the_secret_header_is_not_stored_with_the_event(client: Client) -> None:
     channel = d360(webhook_secret=SECRET)
     assert post(client, channel, {HEADER: SECRET}) == 200
     processing.process_inbox()
@@ -118,7 +118,7 @@ def test_the_secret_is_kept_nowhere_with_the_event(client: Client) -> None:
 
 
 @pytest.mark.django_db
-def test_numbers_that_share_the_header_share_the_address(client: Client) -> None:
+def test_numbers_with_the_same_header_share_the_address(client: Client) -> None:
     first, second = d360(webhook_secret=SECRET), d360(webhook_secret=SECRET, phone_number_id="109000000000803")
     stranger = d360(webhook_secret=SECRET + "!", phone_number_id="109000000000804")
     for number in ("109000000000803", "109000000000804"):
@@ -133,11 +133,11 @@ def test_numbers_that_share_the_header_share_the_address(client: Client) -> None
     assert Message.objects.get(api_channel=stranger).text == "109000000000804"
 
 
-# --- the page that gives it ------------------------------------------------------------------------------
+# --- the channel page -------------------------------------------------------------------------------------
 
 
 @pytest.mark.django_db
-def test_the_page_gives_header_and_secret_once_and_a_new_one_replaces_the_old_within_a_day(client: Client) -> None:
+def test_the_secret_is_shown_once_and_a_new_one_replaces_it_after_a_day(client: Client) -> None:
     channel = d360()
     assert [setting.name for setting in account_settings.missing_settings(channel)] == ["app_secret"]
     admin = signed_in(Client(), vera())
@@ -145,9 +145,9 @@ def test_the_page_gives_header_and_secret_once_and_a_new_one_replaces_the_old_wi
     press = reverse("admin:channels_setup_apichannel_do", args=[channel.pk, "new-webhook-secret"])
     assert HEADER in admin.get(page).content.decode()
 
-    shown = admin.post(press).content.decode()
+    page = admin.post(press).content.decode()
     first = channel.account().credential("webhook_secret")
-    assert first in shown and HEADER in shown and channel.webhook_url in shown and len(first) >= 32
+    assert first in page and HEADER in page and channel.webhook_url in page and len(first) >= 32
     after = admin.get(page).content.decode()
     assert first not in after and f"••••{first[-4:]}" in after
     channel.refresh_from_db()
@@ -162,7 +162,7 @@ def test_the_page_gives_header_and_secret_once_and_a_new_one_replaces_the_old_wi
 
 
 @pytest.mark.django_db
-def test_the_secret_may_be_ones_own_if_it_is_long(client: Client) -> None:
+def test_an_own_secret_is_accepted_if_it_is_long_enough(client: Client) -> None:
     channel = d360()
     form = account_settings.form_fields(channel)["account_webhook_secret"]
 
@@ -172,9 +172,9 @@ def test_the_secret_may_be_ones_own_if_it_is_long(client: Client) -> None:
 
 
 @pytest.mark.django_db
-def test_the_command_line_wants_one_of_both(capsys: pytest.CaptureFixture[str]) -> None:
-    told = ("--phone-number-id", PHONE_NUMBER_ID, "--waba-id", WABA_ID, "--access-token", "D360-key-0000000000")
-    common = ("channel", "add", "--kind", KIND, "--name", "360", "--chat-channel", "Магазин", *told)
+def test_the_command_line_requires_exactly_one_secret(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ("--phone-number-id", PHONE_NUMBER_ID, "--waba-id", WABA_ID, "--access-token", "D360-key-0000000000")
+    common = ("channel", "add", "--kind", KIND, "--name", "360", "--chat-channel", "Магазин", *arguments)
 
     with pytest.raises(CommandError, match="App secret / Webhook secret"):
         call_command(*common)
@@ -183,7 +183,7 @@ def test_the_command_line_wants_one_of_both(capsys: pytest.CaptureFixture[str]) 
 
 
 @pytest.mark.django_db
-def test_a_wrong_header_is_seen_on_the_page(client: Client) -> None:
+def test_a_wrong_header_is_reported_on_the_page(client: Client) -> None:
     channel = d360(webhook_secret=SECRET)
     assert post(client, channel, {HEADER: "another"}) == 403
 
@@ -193,7 +193,7 @@ def test_a_wrong_header_is_seen_on_the_page(client: Client) -> None:
     assert any("different webhook secret" in note for note in notes)
 
 
-# --- its own paths ---------------------------------------------------------------------------------------
+# --- its own URLs ------------------------------------------------------------------------------------------
 
 
 def health(**changed: Any) -> dict[str, Any]:
@@ -236,7 +236,7 @@ BLOCKED = {
         (200, {"health_status": "?", "id": [1]}, "ok", "confirms the account"),
     ],
 )
-def test_a_sound_account_is_found_by_the_key(
+def test_a_healthy_account_is_found_by_the_key(
     receiver: Receiver, status: int, answer: dict[str, Any], level: str, words: str
 ) -> None:
     receiver.answer("/v1/configs/webhook", status=404)
@@ -249,8 +249,8 @@ def test_a_sound_account_is_found_by_the_key(
     assert not [one for one in found if "no such" in one[1]]
     if level == "ok":
         assert not [one for one in found if one[0] == "error"], found
-    asked = {request.path.split("?")[0] for request in receiver.requests}
-    assert asked == {"/health_status", "/v1/configs/webhook"}
+    paths = {request.path.split("?")[0] for request in receiver.requests}
+    assert paths == {"/health_status", "/v1/configs/webhook"}
     assert all(request.headers["d360-api-key"] == PLAIN["access_token"] for request in receiver.requests)
     channel.refresh_from_db()
     assert bool(channel.provider_status.get("checked_at")) is (status == 200)
@@ -261,7 +261,7 @@ def test_a_sound_account_is_found_by_the_key(
     ("answer", "level"),
     [({"url": "https://okno.example/webhooks/x/", "headers": {HEADER: "…"}}, "ok"), ({"url": ""}, "error")],
 )
-def test_the_check_says_where_webhooks_go(receiver: Receiver, answer: dict[str, Any], level: str) -> None:
+def test_the_check_reports_the_webhook_url(receiver: Receiver, answer: dict[str, Any], level: str) -> None:
     receiver.answer("/v1/configs/webhook", body=answer)
     receiver.answer("/health_status", body=health(**NUMBER))
     channel = d360(receiver.url(""), webhook_secret=SECRET)
@@ -288,7 +288,7 @@ def row(number: int, **changed: Any) -> dict[str, Any]:
 
 
 @pytest.mark.django_db
-def test_its_list_of_templates_is_followed_page_by_page(receiver: Receiver) -> None:
+def test_its_template_list_is_read_page_by_page(receiver: Receiver) -> None:
     rows = [row(number) for number in range(5)]
     for offset in (0, 2, 4):
         body = {"count": 2, "total": 5, "limit": 2, "offset": offset, "waba_templates": rows[offset : offset + 2]}
@@ -315,7 +315,7 @@ def test_its_list_of_templates_is_followed_page_by_page(receiver: Receiver) -> N
         ({"data": [row(1)]}, 1, ""),
     ],
 )
-def test_both_shapes_of_a_list_are_read(body: dict[str, Any], rows: int, after: str) -> None:
+def test_both_formats_of_a_list_are_read(body: dict[str, Any], rows: int, after: str) -> None:
     page = PROVIDER.read_templates(ApiResponse(status=200, headers={}, body=json.dumps(body).encode()))
 
     assert (len(page.rows), page.after) == (rows, after)
@@ -332,7 +332,7 @@ def test_its_export_is_imported() -> None:
     assert sorted(Template.objects.values_list("name", "status")) == [("order_1", "approved"), ("order_2", "rejected")]
 
 
-def test_a_template_is_handed_in_at_its_address() -> None:
+def test_a_template_is_submitted_to_its_url() -> None:
     account = cloud_account(base_url="https://waba-v2.360dialog.io", auth_header="D360-API-KEY", id_in_path="no")
     made = PROVIDER.build_template_request(
         {"name": "a", "language": "ru", "category": "UTILITY", "components": [{"type": "BODY", "text": "Да"}]},
@@ -348,7 +348,7 @@ def test_a_template_is_handed_in_at_its_address() -> None:
 
 
 @pytest.mark.django_db
-def test_the_page_lists_every_field_that_is_read() -> None:
+def test_the_page_lists_every_webhook_field_that_is_read() -> None:
     assert set(PROVIDER.webhook_fields) == set(FIELD_READERS)
     channel = d360(webhook_secret=SECRET)
     page = signed_in(Client(), vera()).get(reverse("admin:channels_setup_apichannel_change", args=[channel.pk]))

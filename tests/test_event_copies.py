@@ -1,4 +1,4 @@
-"""Who gets a message to deliver, who gets a copy, and how the wire tells them apart."""
+"""Which API channel delivers a message, which gets a copy, and how the payload marks copies."""
 
 import json
 from typing import Any
@@ -37,16 +37,16 @@ def watching(kind: str, chat_channel: ChatChannel, *, tracks: list[str], **more:
 
 
 def a_whole_story(owner: ApiChannel, chat_channel: ChatChannel) -> None:
-    """A client writes, is answered, the request is closed, the client comes back and is answered again."""
+    """Create a story: a client writes, is answered, the request is closed, and the same happens again."""
     anna = ContactInfo(external_id="anna", name="Анна")
     for number, words in enumerate(("Здравствуйте", "Вы тут?")):
         fact = MessageReceived(contact=anna, text=words, external_id=f"m{number}")
         incoming = receiving.IncomingMessage(fact=fact, chat_channel=chat_channel)
         [received] = receiving.receive_messages(owner, [incoming])
-        said = reply_submission.submit_reply(
+        result = reply_submission.submit_reply(
             conversation_id=received.conversation.pk, text=f"Ответ {number}", author=vera()
         )
-        assert said.message is not None
+        assert result.message is not None
         ticket = tickets.get_current_ticket(received.conversation)
         assert ticket is not None
         tickets.set_ticket_status(ticket.pk, status=Ticket.Status.CLOSED)
@@ -64,7 +64,7 @@ def is_reply(event: dict[str, Any]) -> bool:
 @pytest.mark.parametrize("track", TRACKS)
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("copies", [False, True], ids=["", "copies"])
-def test_only_the_owner_delivers_and_events_are_marked_as_copies(kind: str, track: str, copies: bool) -> None:
+def test_only_the_owner_delivers_and_other_events_are_marked_as_copies(kind: str, track: str, copies: bool) -> None:
     chat_channel = ChatChannelFactory()
     owner = watching(kind, chat_channel, tracks=[track], copy_replies=copies)
     watcher = watching(kind, chat_channel, tracks=[track], copy_replies=copies)
@@ -93,8 +93,8 @@ def test_only_the_owner_delivers_and_events_are_marked_as_copies(kind: str, trac
     }.get(track, 0)
 
 
-def test_where_messages_come_to_the_redirect_url_a_copy_is_kept_back() -> None:
-    """A kind whose receiver gets messages and events at one address says so, whatever its name."""
+def test_a_channel_with_messages_at_the_redirect_url_gets_no_copy() -> None:
+    """Such a provider receives messages and events at one URL; it declares so itself."""
     for kind, provider in messengers().items():
         assert provider.delivers_copies is provider.needs_redirect_url, kind
 
@@ -110,19 +110,19 @@ def test_copy_markers_are_in_the_payload(receiver: Receiver, as_json: bool) -> N
     while dispatcher.send_due_deliveries():
         pass
 
-    seen: dict[tuple[str, str], set[tuple[Any, Any]]] = {}
+    markers: dict[tuple[str, str], set[tuple[Any, Any]]] = {}
     for request in receiver.requests:
         body = request.json if as_json else {k: v[0] for k, v in parse_qs(request.body.decode()).items()}
-        seen.setdefault((request.path, body["from"]), set()).add((body["delivery"], body["copy"]))
+        markers.setdefault((request.path, body["from"]), set()).add((body["delivery"], body["copy"]))
     yes, no = (True, False) if as_json else ("1", "0")
-    assert seen == {
+    assert markers == {
         ("/owner", "user"): {(yes, no)},
         ("/watcher", "client"): {(no, yes)},
         ("/watcher", "user"): {(no, yes)},
     }
 
 
-def test_a_request_that_no_message_opened_is_marked_too() -> None:
+def test_a_request_without_an_opening_message_is_marked_too() -> None:
     chat_channel = ChatChannelFactory()
     owner = watching("acebot", chat_channel, tracks=["new_ticket"])
     watcher = watching("acebot", chat_channel, tracks=["new_ticket"])
@@ -136,7 +136,7 @@ def test_a_request_that_no_message_opened_is_marked_too() -> None:
     }
 
 
-def test_the_hand_over_page_shows_a_message_to_deliver(channel: ApiChannel) -> None:
+def test_the_handover_page_shows_a_message_to_deliver(channel: ApiChannel) -> None:
     chat_channel = channel.default_chat_channel
     assert chat_channel is not None
     event = example_event(channel, chat_channel)
@@ -173,10 +173,10 @@ def test_a_new_channel_preselects_the_only_chat_channel_and_events(admin: Client
     assert ticked(values) == ["track_new_chat", "track_message", "track_resumed"]
 
 
-@pytest.mark.parametrize("taken", [False, True], ids=["two", "one that is taken"])
-def test_where_there_is_a_choice_nothing_is_chosen(admin: Client, taken: bool) -> None:
+@pytest.mark.parametrize("is_taken", [False, True], ids=["two", "one that is taken"])
+def test_with_several_chat_channels_nothing_is_preselected(admin: Client, is_taken: bool) -> None:
     chat_channel = ChatChannelFactory(name="Магазин")
-    if taken:
+    if is_taken:
         ApiChannelFactory(name="Первый", watched=chat_channel)
     else:
         ChatChannelFactory(kind="usedesk")
@@ -187,7 +187,7 @@ def test_where_there_is_a_choice_nothing_is_chosen(admin: Client, taken: bool) -
     assert ticked(values) == []
 
 
-def test_the_form_says_who_watches_a_chat_channel_already(admin: Client) -> None:
+def test_the_form_names_channels_that_already_watch_a_chat_channel(admin: Client) -> None:
     chat_channel = ChatChannelFactory(name="Магазин")
     first = ApiChannelFactory(name="Первый", watched=chat_channel)
 
@@ -200,11 +200,11 @@ def test_the_form_says_who_watches_a_chat_channel_already(admin: Client) -> None
 
 
 def filled(chat_channel: ChatChannel, **changed: Any) -> dict[str, Any]:
-    given = {"name": "Второй", "kind": "acebot", "redirect_url": "", "send_json": "on", "send_utf8": "on"}
-    return given | {"on_unknown": "resend", "watched": [chat_channel.pk]} | changed
+    values = {"name": "Второй", "kind": "acebot", "redirect_url": "", "send_json": "on", "send_utf8": "on"}
+    return values | {"on_unknown": "resend", "watched": [chat_channel.pk]} | changed
 
 
-def test_saving_warns_of_a_chat_channel_with_another_api_channel(admin: Client) -> None:
+def test_saving_warns_about_a_chat_channel_with_another_api_channel(admin: Client) -> None:
     chat_channel = ChatChannelFactory(name="Магазин")
     ApiChannelFactory(name="Первый", watched=chat_channel)
 
@@ -220,18 +220,18 @@ def test_saving_warns_of_a_chat_channel_with_another_api_channel(admin: Client) 
     assert second.copy_replies is True
 
 
-def test_saving_warns_of_a_name_that_is_there_already(admin: Client) -> None:
+def test_saving_warns_about_a_name_in_use(admin: Client) -> None:
     first: Any = ApiChannelFactory(name="WhatsApp")
     page = admin.post(reverse(ADD), filled(ChatChannelFactory(), name="whatsapp"), follow=True).content.decode()
     assert f"(number {first.pk})" in page
 
     shop: Any = ChatChannelFactory(name="Магазин")
-    given = {"name": "Магазин", "kind": "desk", "company_id": "1"}
-    page = admin.post(reverse("admin:channels_setup_chatchannel_add"), given, follow=True).content.decode()
+    values = {"name": "Магазин", "kind": "desk", "company_id": "1"}
+    page = admin.post(reverse("admin:channels_setup_chatchannel_add"), values, follow=True).content.decode()
     assert f"(number {shop.pk})" in page
 
 
-def test_a_lone_channel_is_warned_of_nothing(channel: ApiChannel) -> None:
+def test_a_single_channel_gets_no_warning(channel: ApiChannel) -> None:
     chat_channel = channel.default_chat_channel
     assert chat_channel is not None
 
@@ -239,7 +239,7 @@ def test_a_lone_channel_is_warned_of_nothing(channel: ApiChannel) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_setting_is_shown_where_copies_are_kept_back(admin: Client, kind: str) -> None:
+def test_the_setting_is_shown_where_copies_are_suppressed(admin: Client, kind: str) -> None:
     channel: Any = ApiChannelFactory(kind=kind)
 
     page = admin.get(reverse("admin:channels_setup_apichannel_change", args=[channel.pk])).content.decode()
@@ -248,7 +248,7 @@ def test_the_setting_is_shown_where_copies_are_kept_back(admin: Client, kind: st
     assert 'name="copy_replies"' not in admin.get(reverse(ADD)).content.decode()
 
 
-def test_boris_answers_over_the_channel_that_the_client_wrote_to() -> None:
+def test_a_reply_goes_through_the_channel_that_the_client_wrote_to() -> None:
     chat_channel = ChatChannelFactory()
     first, second = (watching("acebot", chat_channel, tracks=["message"]) for _n in range(2))
     boris(chat_channel)

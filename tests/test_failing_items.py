@@ -1,4 +1,4 @@
-"""One bad row, file, channel or event never stops the others, in any loop over them."""
+"""One failing row, file, channel or event never stops the others, in any loop."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ EARLIER = timedelta(minutes=5)
 
 
 class Loop(NamedTuple):
-    make: Callable[[], object]  # two items that are due
+    make: Callable[[], object]  # creates two due items
     run: Callable[[], object]
     step: tuple[Any, str]  # the module and the function that handles one item
     item: Callable[..., object] | None = None  # the item among the step's arguments; None: each call is one
@@ -181,17 +181,17 @@ LOOPS = {
 @pytest.mark.django_db
 @pytest.mark.parametrize("loop", LOOPS.values(), ids=LOOPS)
 @pytest.mark.parametrize("breaks", ["in Python", "in the database"])
-def test_an_item_that_fails_stops_no_other_and_is_not_tried_first_again(
+def test_a_failing_item_stops_no_other_and_is_not_retried_first(
     loop: Loop, breaks: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     loop.make()
     owner, name = loop.step
-    step, calls, seen, done = getattr(owner, name), count(), [], []
+    step, calls, items, done = getattr(owner, name), count(), [], []
 
     def breaks_at_the_first(*args: Any, **kwargs: Any) -> Any:
         item = loop.item(*args, **kwargs) if loop.item else next(calls)
-        seen.append(item)
-        if item != seen[0]:
+        items.append(item)
+        if item != items[0]:
             done.append(item)
             return step(*args, **kwargs)
         if breaks == "in Python":
@@ -206,15 +206,15 @@ def test_an_item_that_fails_stops_no_other_and_is_not_tried_first_again(
         loop.run()
         loop.run()
 
-    if name != "watch":  # there is one of a kind
-        assert set(done) - {seen[0]}
+    if name != "watch":  # only one item of this kind
+        assert set(done) - {items[0]}
     assert [record.message for record in caplog.records].count("item failed") >= 1
     if loop.backs_off:
-        assert seen.count(seen[0]) == 1
+        assert items.count(items[0]) == 1
 
 
 @pytest.mark.django_db
-def test_the_other_watches_are_kept_when_one_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_checks_run_when_one_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     watched: list[str] = []
 
     def fails() -> int:
@@ -228,29 +228,29 @@ def test_the_other_watches_are_kept_when_one_fails(monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.django_db
-def test_a_file_that_cannot_be_deleted_leaves_no_other_on_the_disk_and_is_tried_again(
+def test_an_undeletable_file_stops_no_other_and_is_retried(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    stuck, gone = ["one"], []
+    stuck, deleted = ["one"], []
 
     def delete(path: str) -> None:
         if path in stuck:
             raise PermissionError
-        gone.append(path)
+        deleted.append(path)
 
     monkeypatch.setattr(erasure.default_storage, "delete", delete)
     erasure._delete_from_disk(["one", "two"], chat_id=ConversationFactory().pk)
     uploads.prune_uploads()
-    assert gone == ["two"] and Upload.objects.get().file.name == "one"
+    assert deleted == ["two"] and Upload.objects.get().file.name == "one"
 
     stuck.clear()
     monkeypatch.setattr(uploads, "PRUNING", FailingItems("after the back-off"))
     uploads.prune_uploads()
 
-    assert gone == ["two", "one"] and not Upload.objects.exists()
+    assert deleted == ["two", "one"] and not Upload.objects.exists()
 
 
-def test_a_change_of_a_webhook_that_breaks_our_code_takes_no_other_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_webhook_change_that_breaks_our_code_affects_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
     def breaks(field: str, value: Any) -> Any:
         raise KeyError(field)
 
@@ -273,7 +273,7 @@ def test_a_change_of_a_webhook_that_breaks_our_code_takes_no_other_with_it(monke
     [(recipient_addresses, "refresh_addresses"), (provider_uploads, "find_cached_uploads")],
     ids=["addresses", "files"],
 )
-def test_a_delivery_that_cannot_be_prepared_is_a_failed_try_and_no_others(
+def test_a_delivery_that_cannot_be_prepared_is_a_failed_attempt(
     step: tuple[Any, str], interrupted: bool, channel: ApiChannel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ApiChannel.objects.update(on_unknown=UnknownPolicy.ASK)
@@ -287,8 +287,8 @@ def test_a_delivery_that_cannot_be_prepared_is_a_failed_try_and_no_others(
         Delivery.objects.filter(pk=broken).update(state="sending", attempts=1)
     prepare = getattr(*step)
 
-    def breaks(given: Any) -> Any:
-        rows = [getattr(item, "delivery", item) for item in given]
+    def breaks(item: Any) -> Any:
+        rows = [getattr(item, "delivery", item) for item in item]
         if any(row.pk == broken for row in rows):
             raise KeyError("field")
         return prepare(rows)
@@ -299,7 +299,7 @@ def test_a_delivery_that_cannot_be_prepared_is_a_failed_try_and_no_others(
     row = Delivery.objects.get(pk=broken)
     good = Delivery.objects.exclude(pk=broken)
     assert {one.state for one in good} == {"delivered"} and {one.attempts for one in good} == {1}
-    if interrupted:  # the try before may have sent it
+    if interrupted:  # the previous attempt may have sent it
         assert (row.state, row.reason) == ("unknown", "outcome_unknown")
         assert Message.objects.get(pk=row.message_id).status == "unknown"
     else:
@@ -307,10 +307,10 @@ def test_a_delivery_that_cannot_be_prepared_is_a_failed_try_and_no_others(
         assert row.next_attempt_at is not None and row.next_attempt_at > timezone.now()
 
 
-# --- the back-off itself ---------------------------------------------------------------------------------
+# --- the backoff itself -----------------------------------------------------------------------------------
 
 
-def test_each_failure_waits_longer_and_a_success_forgets_them(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_failure_waits_longer_and_a_success_clears_them(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 1_000.0
     monkeypatch.setattr(failing_items.time, "monotonic", lambda: now)
     failing = FailingItems("test")
@@ -333,7 +333,7 @@ def test_each_failure_waits_longer_and_a_success_forgets_them(monkeypatch: pytes
     assert failing.items_in_backoff() == []
 
 
-def test_only_so_many_failures_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_remembered_failures_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(failing_items, "MAX_REMEMBERED", 3)
     failing = FailingItems("test")
     for item in range(5):
@@ -345,7 +345,7 @@ def test_only_so_many_failures_are_remembered(monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("problem", [MemoryError(), SoftTimeLimitExceeded(), OperationalError("gone")])
-def test_what_concerns_all_items_ends_the_loop(problem: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_that_concerns_all_items_ends_the_loop(problem: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection, "is_usable", lambda: False)
 
     with pytest.raises(type(problem)), FailingItems("test").isolate(7):

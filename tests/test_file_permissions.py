@@ -1,4 +1,4 @@
-"""The data folder is its owner's alone, also one that an earlier version made."""
+"""The data folder is accessible only to its owner, including folders of earlier versions."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def open_to_others(folder: Path) -> list[str]:
 
 @pytest.fixture
 def old(tmp_path: Path) -> Path:
-    """A data folder as an earlier version left it."""
+    """Create a data folder as an earlier version left it."""
     folder = tmp_path / "var"
     for name in OLD_FILES:
         path = folder / name
@@ -44,14 +44,14 @@ def test_an_older_folder_is_corrected(old: Path) -> None:
     assert mode(old / "media/inbound/1/photo.jpg") == 0o600 and mode(old / "media/inbound") == 0o700
 
 
-def test_a_correct_folder_is_not_walked_again(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_correct_folder_is_not_scanned_again(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     restrict_permissions(old)
     monkeypatch.setattr(file_permissions, "_restrict_tree", lambda _folder: pytest.fail("walked"))
 
     restrict_permissions(old)
 
 
-def test_a_correction_that_was_cut_off_is_done_again(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_correction_is_repeated(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as broken, pytest.raises(KeyboardInterrupt):
         broken.setattr(file_permissions, "_restrict_tree", lambda _folder: (_ for _ in ()).throw(KeyboardInterrupt))
         restrict_permissions(old)
@@ -61,8 +61,8 @@ def test_a_correction_that_was_cut_off_is_done_again(old: Path, monkeypatch: pyt
     assert open_to_others(old) == []
 
 
-def test_folders_that_are_closed_already_are_not_walked(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the data folder itself has to stay open, each command would walk a million files."""
+def test_the_contents_of_closed_folders_are_not_scanned(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the data folder itself has to stay open, each command would scan a million files."""
     old.chmod(0o1777)
     restrict_permissions(old)
     monkeypatch.setattr(file_permissions, "_restrict_tree", lambda _folder: pytest.fail("walked"))
@@ -70,15 +70,15 @@ def test_folders_that_are_closed_already_are_not_walked(old: Path, monkeypatch: 
     restrict_permissions(old)
 
 
-def test_a_folder_of_somebody_else_is_not_walked(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A mounted folder of another user stays open whatever we do."""
+def test_another_users_folder_is_not_scanned(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mounted folder of another user stays open in any case."""
     monkeypatch.setattr(file_permissions.os, "geteuid", lambda: os.getuid() + 12_345)
     monkeypatch.setattr(file_permissions, "_restrict_tree", lambda folder: pytest.fail(f"walked {folder}"))
 
     restrict_permissions(old)
 
 
-def test_a_folder_is_closed_after_what_is_in_it(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_is_closed_after_its_contents(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     closed: list[str] = []
     monkeypatch.setattr(file_permissions.os, "chmod", lambda path, _mode: closed.append(os.fspath(path)))
 
@@ -89,7 +89,7 @@ def test_a_folder_is_closed_after_what_is_in_it(old: Path, monkeypatch: pytest.M
     assert closed[-1] == str(old)
 
 
-def test_a_folder_that_serves_others_too_stays_open_and_what_is_ours_in_it_does_not(old: Path) -> None:
+def test_a_shared_folder_stays_open_and_our_files_in_it_do_not(old: Path) -> None:
     old.chmod(0o1777)
     (old / "theirs.txt").write_text("x")
     (old / "theirs.txt").chmod(0o644)
@@ -100,7 +100,7 @@ def test_a_folder_that_serves_others_too_stays_open_and_what_is_ours_in_it_does_
     assert mode(old) == 0o1777
 
 
-def test_links_lead_nowhere(old: Path, tmp_path: Path) -> None:
+def test_links_are_not_followed(old: Path, tmp_path: Path) -> None:
     outside = tmp_path / "outside.txt"
     outside.write_text("x")
     outside.chmod(0o644)
@@ -112,7 +112,7 @@ def test_links_lead_nowhere(old: Path, tmp_path: Path) -> None:
     assert mode(outside) == 0o644
 
 
-def test_the_databases_own_files_are_its_own_business(old: Path) -> None:
+def test_the_databases_own_files_are_left_alone(old: Path) -> None:
     data = old / "postgres" / "data-18" / "base"
     data.mkdir(parents=True)
     data.chmod(0o750)
@@ -123,7 +123,7 @@ def test_the_databases_own_files_are_its_own_business(old: Path) -> None:
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root may give files away")
-def test_a_server_that_runs_as_nobody_still_reaches_its_folder(old: Path) -> None:
+def test_a_server_running_as_nobody_can_still_reach_its_folder(old: Path) -> None:
     os.chown(old / "postgres", 65534, 65534)
 
     restrict_permissions(old)
@@ -131,12 +131,12 @@ def test_a_server_that_runs_as_nobody_still_reaches_its_folder(old: Path) -> Non
     assert mode(old) == 0o711
 
 
-def test_no_folder_yet_is_no_trouble(tmp_path: Path) -> None:
+def test_a_missing_folder_is_no_error(tmp_path: Path) -> None:
     restrict_permissions(tmp_path / "none")
 
 
-def test_a_command_writes_for_its_owner_alone(tmp_path: Path) -> None:
-    """The real thing: secrets, state files, embedded servers' folders and an export, under the usual umask."""
+def test_commands_create_files_only_for_their_owner(tmp_path: Path) -> None:
+    """With real processes: secrets, state files, embedded servers' folders and an export, under the usual umask."""
     program = (
         "import os, sys; os.umask(0o022); from pathlib import Path; from config.devstack import environment_setup;"
         "environment_setup.attach_servers = lambda **_: sys.exit(0) if Path('export.json').write_text('x') else None;"
@@ -151,7 +151,7 @@ def test_a_command_writes_for_its_owner_alone(tmp_path: Path) -> None:
     assert open_to_others(tmp_path / "var") == [] and mode(tmp_path / "export.json") == 0o600
 
 
-def test_the_suites_own_servers_keep_their_folders_closed() -> None:
+def test_the_test_servers_keep_their_folders_closed() -> None:
     folder = Path(os.environ["DATA_DIR"])
 
     found = [path for name in ("postgres", "valkey") for path in open_to_others(folder / name) if "data-18" not in path]

@@ -1,4 +1,4 @@
-"""A request that is cut off reaches no view, whatever its address and encoding. On the wire: tests/faults."""
+"""A truncated request reaches no view, for any URL and encoding. Tests on real sockets: tests/faults."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def paths() -> list[str]:
     return routes.paths()
 
 
-def test_the_paths_are_of_all_routes(paths: list[str]) -> None:
+def test_the_paths_cover_all_routes(paths: list[str]) -> None:
     names = {"/login/", "/uapi/chat/addMessage/", "/webhooks/sandbox/1/", "/chats/1/send/", "/api/v1/contacts/1/"}
 
     assert names < set(paths)
@@ -45,7 +45,7 @@ def test_the_paths_are_of_all_routes(paths: list[str]) -> None:
 
 
 @pytest.mark.parametrize("is_behind_proxy", [False, True])
-def test_no_view_sees_a_body_that_is_cut_off(
+def test_no_view_sees_a_truncated_body(
     gate: BodyBuffer, settings: Any, paths: list[str], is_behind_proxy: bool
 ) -> None:
     settings.BEHIND_PROXY = is_behind_proxy

@@ -1,4 +1,4 @@
-"""Events of many callers in one commit: all or nothing for nobody, and nobody waits for ever."""
+"""Group commit: events of many callers share a transaction; a failure affects only its own caller."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -21,7 +21,7 @@ def event(api_channel_id: int, body: str) -> WebhookEvent:
 
 
 class Callers:
-    """The first one's commit is held until ``let_go``; those that come meanwhile gather behind it."""
+    """Concurrent callers: the first one's commit is held until ``let_go``; the others queue up behind it."""
 
     def __init__(self, committer: group_commit.GroupCommitter) -> None:
         self.committer = committer
@@ -46,7 +46,7 @@ class Callers:
             time.sleep(0.001)
 
     def _is_in_line(self, behind: int, *, is_first: bool) -> bool:
-        """Behind the others; the first one is at its commit, which nobody shares any more."""
+        """Return whether the call is queued; the first one is at its commit, which no other call can join."""
         if is_first:
             return self.committer.is_committing and not self.committer.waiting
         return len(self.committer.waiting) >= behind
@@ -59,7 +59,7 @@ class Callers:
 
 @pytest.fixture
 def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Event, list[int]]]:
-    """Opens the way for the first commit; and how many rows each statement had."""
+    """Yield an event that releases the first commit, and the list of row counts of each statement."""
     go, sizes = Event(), []
     insert: Callable[[list[WebhookEvent]], None] = group_commit._insert_events
 
@@ -139,12 +139,12 @@ def _no_connection(*_rows: object) -> None:
     raise OperationalError("server closed the connection unexpectedly")
 
 
-def test_many_callers_at_once_are_all_stored(api_channel: ApiChannel) -> None:
+def test_many_concurrent_callers_are_all_stored(api_channel: ApiChannel) -> None:
     committer = group_commit.GroupCommitter()
 
     def call(number: int) -> None:
-        for turn in range(10):
-            committer.store(event(api_channel.pk, f"{number}-{turn}"))
+        for round_number in range(10):
+            committer.store(event(api_channel.pk, f"{number}-{round_number}"))
         connection.close()
 
     threads = [Thread(target=call, args=(number,)) for number in range(8)]

@@ -1,4 +1,4 @@
-"""The hand-over page: opened exactly once, readable for one browser, gone with its time."""
+"""The handover page: opened exactly once, readable in one browser, gone when it expires."""
 
 import base64
 import hashlib
@@ -46,7 +46,7 @@ def opened(client: Client, address: str) -> str:
     return answer.content.decode()
 
 
-def test_looking_at_the_link_does_not_use_it_up(client: Client, channel: ApiChannel) -> None:
+def test_viewing_the_link_does_not_use_it_up(client: Client, channel: ApiChannel) -> None:
     address = link(channel)
 
     pages = [client.get(address).content.decode() for _look in range(3)]
@@ -56,7 +56,7 @@ def test_looking_at_the_link_does_not_use_it_up(client: Client, channel: ApiChan
     assert key_of(channel) in opened(client, address)
 
 
-def test_the_page_holds_exactly_what_the_provider_needs(client: Client, channel: ApiChannel) -> None:
+def test_the_page_shows_exactly_what_the_provider_needs(client: Client, channel: ApiChannel) -> None:
     page = opened(client, link(channel))
 
     shop = channel.watched.get()
@@ -65,7 +65,7 @@ def test_the_page_holds_exactly_what_the_provider_needs(client: Client, channel:
     assert "webhook-signature" in page and "message_id" in page
 
 
-def test_it_opens_once_and_stays_readable_in_that_browser_alone(client: Client, channel: ApiChannel) -> None:
+def test_the_page_opens_once_and_stays_readable_only_in_that_browser(client: Client, channel: ApiChannel) -> None:
     address = link(channel)
     opened(client, address)
     gleb = Client()
@@ -91,7 +91,7 @@ def test_a_forged_cookie_opens_nothing(client: Client, channel: ApiChannel) -> N
     assert answer.status_code == 410 and key_of(channel) not in answer.content.decode()
 
 
-def test_the_cookie_of_one_hand_over_does_not_open_another(client: Client, channel: ApiChannel) -> None:
+def test_the_cookie_of_one_handover_does_not_open_another(client: Client, channel: ApiChannel) -> None:
     other = ApiChannelFactory(kind="acebot", secret=True)
     opened(client, link(channel))
     address = link(other)
@@ -101,7 +101,7 @@ def test_the_cookie_of_one_hand_over_does_not_open_another(client: Client, chann
     assert key_of(other) not in answer.content.decode() and "Open" in answer.content.decode()
 
 
-def test_a_link_that_ran_out_opens_no_more_not_even_where_it_was_open(client: Client, channel: ApiChannel) -> None:
+def test_an_expired_link_shows_nothing_even_where_it_was_open(client: Client, channel: ApiChannel) -> None:
     address = link(channel)
     opened(client, address)
     Handover.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
@@ -117,7 +117,7 @@ def test_a_wrong_link_is_not_found(client: Client) -> None:
     assert client.post(reverse("handover", args=["x" * 32]), {"do": "open"}).status_code == 404
 
 
-def test_a_new_link_ends_the_unopened_one_before(client: Client, channel: ApiChannel) -> None:
+def test_a_new_link_ends_the_unopened_one(client: Client, channel: ApiChannel) -> None:
     first, second = link(channel), link(channel)
 
     answer = client.post(first, {"do": "open"})
@@ -126,7 +126,7 @@ def test_a_new_link_ends_the_unopened_one_before(client: Client, channel: ApiCha
     assert key_of(channel) in opened(client, second)
 
 
-def test_a_key_made_after_the_opening_is_not_shown_to_the_old_reader(client: Client, channel: ApiChannel) -> None:
+def test_a_key_created_after_the_opening_is_not_shown_to_the_old_reader(client: Client, channel: ApiChannel) -> None:
     address = link(channel)
     opened(client, address)
     new = channel.issue_secret(overlap=timedelta(hours=24)).reveal()
@@ -152,7 +152,7 @@ def test_the_stages_go_from_prepared_to_the_first_event(client: Client, channel:
     assert channel.state == ChannelState.LIVE
 
 
-def test_nobody_confirms_what_they_have_not_opened(client: Client, channel: ApiChannel) -> None:
+def test_an_unopened_handover_cannot_be_confirmed(client: Client, channel: ApiChannel) -> None:
     address = link(channel)
     client.post(address, {"do": "confirm"})
     opened(Client(), address)
@@ -162,7 +162,7 @@ def test_nobody_confirms_what_they_have_not_opened(client: Client, channel: ApiC
 
 
 @pytest.mark.parametrize(("language", "word"), [("ru", 'lang="ru"'), ("en", 'lang="en"')])
-def test_the_page_speaks_the_language_it_was_prepared_in(
+def test_the_page_is_shown_in_the_language_chosen_for_it(
     client: Client, channel: ApiChannel, language: str, word: str
 ) -> None:
     address = link(channel, language)
@@ -172,7 +172,7 @@ def test_the_page_speaks_the_language_it_was_prepared_in(
     assert f'lang="{other}"' in client.get(f"{address}?lang={other}").content.decode()
 
 
-def test_the_page_is_kept_in_no_cache_and_asks_for_nothing_elsewhere(client: Client, channel: ApiChannel) -> None:
+def test_the_page_is_not_cached_and_loads_nothing_from_elsewhere(client: Client, channel: ApiChannel) -> None:
     address = link(channel)
     opened(client, address)
 
@@ -183,7 +183,7 @@ def test_the_page_is_kept_in_no_cache_and_asks_for_nothing_elsewhere(client: Cli
     assert not re.search(r"<script>|style=|onclick", answer.content.decode())
 
 
-def test_the_cookie_goes_with_this_page_alone(client: Client, channel: ApiChannel) -> None:
+def test_the_cookie_is_sent_only_to_this_page(client: Client, channel: ApiChannel) -> None:
     address = link(channel)
     answer = client.post(address, {"do": "open"})
 
@@ -193,7 +193,7 @@ def test_the_cookie_goes_with_this_page_alone(client: Client, channel: ApiChanne
     assert 0 < int(cookie["max-age"]) <= 24 * 3600
 
 
-def test_the_example_event_is_signed_as_the_page_tells_to_verify(channel: ApiChannel) -> None:
+def test_the_example_event_is_signed_as_the_page_describes(channel: ApiChannel) -> None:
     request = paper.example_request(channel, paper.example_event(channel, channel.watched.get()))
     space: dict[str, object] = {}
     exec(paper.VERIFY_EXAMPLE, space)
@@ -209,7 +209,7 @@ def test_the_example_event_is_signed_as_the_page_tells_to_verify(channel: ApiCha
 
 
 @pytest.mark.parametrize("kind", ["acebot", "sandbox"])
-def test_the_printed_status_is_one_that_the_provider_understands(kind: str) -> None:
+def test_the_example_status_is_accepted(kind: str) -> None:
     channel = ApiChannelFactory(kind=kind)
     body = json.dumps(dict(channel.provider.status_example)).encode()
 
@@ -221,7 +221,7 @@ def test_the_printed_status_is_one_that_the_provider_understands(kind: str) -> N
     assert fact.message_id == paper.EXAMPLE_MESSAGE
 
 
-def test_the_printed_call_is_answered_with_a_chat(client: Client, channel: ApiChannel) -> None:
+def test_the_example_call_is_answered_with_a_chat(client: Client, channel: ApiChannel) -> None:
     call = json.loads(paper.build_sheet(Handover.prepare(channel)[0]).call) | {"api_token": key_of(channel)}
 
     answer = client.post(reverse("uapi-chat/addMessage"), call, content_type="application/json").json()
@@ -229,5 +229,5 @@ def test_the_printed_call_is_answered_with_a_chat(client: Client, channel: ApiCh
     assert answer["chat_id"] and answer["channel_id"] == channel.watched.get().pk
 
 
-def test_the_address_on_the_page_is_the_public_one(channel: ApiChannel) -> None:
+def test_the_page_shows_the_public_url(channel: ApiChannel) -> None:
     assert paper.build_sheet(Handover.prepare(channel)[0]).add_message_url.startswith(settings.PUBLIC_URL)

@@ -1,4 +1,4 @@
-"""/health/live, /health/ready and /metrics: who asks what, and when it is red."""
+"""/health/live, /health/ready and /metrics: what each checks, who may ask, and when it fails."""
 
 from __future__ import annotations
 
@@ -57,26 +57,28 @@ def silent_for(part: str, seconds: float) -> None:
     Heartbeat.objects.filter(name=part).update(at=timezone.now() - timedelta(seconds=seconds))
 
 
-def test_live_asks_nobody(client: Any, django_assert_num_queries: Any) -> None:
+def test_live_runs_no_checks(client: Any, django_assert_num_queries: Any) -> None:
     with django_assert_num_queries(0):
         assert client.get("/health/live").json() == {"status": "ok"}
 
 
-def test_the_version_is_a_detail_for_those_who_may_see_details(all_is_well: None, client: Any) -> None:
+def test_the_version_is_shown_only_to_callers_who_may_see_details(all_is_well: None, client: Any) -> None:
     assert client.get("/health/ready").json()["version"] == VERSION
     assert "version" not in client.get("/health/ready", REMOTE_ADDR="203.0.113.9").json()
 
 
-def test_ready_is_green_when_every_part_works(all_is_well: None, ready: Any) -> None:
+def test_ready_succeeds_when_every_component_works(all_is_well: None, ready: Any) -> None:
     assert ready() == (200, set())
 
 
-def test_ready_is_red_until_every_part_has_shown_itself(ready: Any) -> None:
+def test_ready_fails_until_every_component_has_reported(ready: Any) -> None:
     assert ready() == (503, set(PARTS))
 
 
 @pytest.mark.parametrize(("part", "seconds"), [("beat", 31), ("inbound", 61), ("outbound", 61)])
-def test_a_part_that_is_silent_for_too_long_is_red(all_is_well: None, ready: Any, part: str, seconds: int) -> None:
+def test_a_component_that_is_silent_for_too_long_fails_the_check(
+    all_is_well: None, ready: Any, part: str, seconds: int
+) -> None:
     silent_for(part, seconds / 2)
     assert ready() == (200, set())
 
@@ -85,13 +87,13 @@ def test_a_part_that_is_silent_for_too_long_is_red(all_is_well: None, ready: Any
     assert ready() == (503, {part})
 
 
-def test_a_delivery_that_waits_too_long_is_red(all_is_well: None, ready: Any) -> None:
+def test_an_overdue_delivery_fails_the_check(all_is_well: None, ready: Any) -> None:
     DeliveryFactory(next_attempt_at=timezone.now() - timedelta(minutes=10))
 
     assert ready() == (503, {"oldest_due_delivery"})
 
 
-def test_a_delivery_that_may_wait_is_not_red(all_is_well: None, ready: Any) -> None:
+def test_a_delivery_within_its_schedule_does_not_fail_the_check(all_is_well: None, ready: Any) -> None:
     long_ago = timezone.now() - timedelta(hours=2)
     later = timezone.now() + timedelta(hours=1)
     DeliveryFactory(next_attempt_at=long_ago, api_channel=ApiChannelFactory(state=ChannelState.PAUSED))
@@ -104,13 +106,13 @@ def test_a_delivery_that_may_wait_is_not_red(all_is_well: None, ready: Any) -> N
     assert ready() == (200, set())
 
 
-def test_a_broker_that_is_gone_is_red_at_once(all_is_well: None, ready: Any, settings: Any) -> None:
+def test_an_unreachable_broker_fails_the_check_immediately(all_is_well: None, ready: Any, settings: Any) -> None:
     settings.REDIS_URL = "redis://127.0.0.1:1/0"
 
     assert ready() == (503, {"broker"})
 
 
-def test_a_broker_that_is_full_is_red_though_it_answers(all_is_well: None, ready: Any, monkeypatch: Any) -> None:
+def test_a_full_broker_fails_the_check_although_it_answers(all_is_well: None, ready: Any, monkeypatch: Any) -> None:
     def full(*_: Any, **__: Any) -> None:
         raise redis.exceptions.OutOfMemoryError("command not allowed when used memory > 'maxmemory'")
 
@@ -119,7 +121,7 @@ def test_a_broker_that_is_full_is_red_though_it_answers(all_is_well: None, ready
     assert ready() == (503, {"broker"})
 
 
-def test_a_database_that_is_gone_is_red_and_its_error_tells_no_secret(client: Any, monkeypatch: Any) -> None:
+def test_an_unreachable_database_fails_the_check_without_revealing_secrets(client: Any, monkeypatch: Any) -> None:
     def gone() -> None:
         raise OperationalError("password authentication failed for user okno at 10.0.0.7")
 
@@ -135,14 +137,14 @@ def test_a_database_that_is_gone_is_red_and_its_error_tells_no_secret(client: An
 # --- metrics ---------------------------------------------------------------------------------------------
 
 
-def test_metrics_tell_a_scraper_on_this_machine_what_to_alarm_on(client: Any, all_is_well: None) -> None:
+def test_metrics_for_a_local_scraper_cover_every_alarm(client: Any, all_is_well: None) -> None:
     DeliveryFactory(state="dead")
     DeliveryFactory(next_attempt_at=timezone.now() - timedelta(seconds=90))
     ServiceWindowFactory()
 
-    told = client.get("/metrics").content.decode()
+    metrics = client.get("/metrics").content.decode()
 
-    values = dict(line.rsplit(" ", 1) for line in told.splitlines() if not line.startswith("#"))
+    values = dict(line.rsplit(" ", 1) for line in metrics.splitlines() if not line.startswith("#"))
     assert values['okno_deliveries{state="dead"}'] == values['okno_deliveries{state="pending"}'] == "1.0"
     assert values["okno_open_windows"] == "1.0"
     assert float(values["okno_oldest_due_delivery_seconds"]) >= 90
@@ -171,7 +173,7 @@ def test_metrics_are_for_this_machine_and_for_admins_tokens(
     assert client.get("/metrics", headers=headers, **extra).status_code == status
 
 
-def test_a_wrong_token_opens_no_metrics(client: Any) -> None:
+def test_a_wrong_token_gets_no_metrics(client: Any) -> None:
     answer = client.get("/metrics", headers={"authorization": "Token nonsense"}, REMOTE_ADDR="203.0.113.7")
 
     assert answer.status_code == 403

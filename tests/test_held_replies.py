@@ -1,4 +1,4 @@
-"""Held replies are settled once, whoever comes at the same time: released, taken back or dropped."""
+"""Concurrent changes of a held reply: it is released, taken back or dropped exactly once."""
 
 from datetime import timedelta
 from typing import Any
@@ -18,7 +18,7 @@ ROUNDS = 15
 
 
 def held_reply(text: str = "Сапоги пришли") -> HeldReply:
-    """Boris's held reply in a chat whose window Anna has just opened."""
+    """Create Boris's held reply in a chat whose window Anna has just opened."""
     chat = ConversationFactory()
     MessageFactory(conversation=chat)
     ServiceWindowFactory(conversation=chat)
@@ -66,7 +66,7 @@ def test_a_reply_is_sent_or_becomes_a_draft_and_never_both(rival: str) -> None:
         )
 
 
-def test_a_release_leaves_the_words_that_the_operator_is_writing_now() -> None:
+def test_a_release_leaves_the_draft_that_the_operator_is_writing() -> None:
     reply = held_reply()
     Draft.objects.create(conversation=reply.conversation, user=reply.author, text="И ещё одно")
 

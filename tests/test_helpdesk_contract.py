@@ -1,4 +1,4 @@
-"""The helpdesk's half of the contract: every outside kind × every recorded payload."""
+"""Contract of helpdesk providers: every external kind with every recorded payload."""
 
 import json
 from datetime import UTC, datetime
@@ -36,22 +36,32 @@ def request(body: bytes, content_type: str = "application/json") -> RawRequest:
     return RawRequest(method="POST", query_string="", content_type=content_type, headers={}, body=body)
 
 
-def telling(what: str, **more: object) -> HelpdeskCommand:
+def command(kind_of_command: str, **more: object) -> HelpdeskCommand:
     contact = ContactInfo(external_id="79210000000", phone="+79210000000", name="Анна")
     at = datetime(2026, 1, 1, tzinfo=UTC)
     known = RemoteIds(chat_id=7, client_id=8, ticket_id=9)
     return HelpdeskCommand(
-        **({"kind": what, "key": "msg_1", "text": "Да 🙌", "contact": contact, "at": at, "remote_ids": known} | more)
+        **(
+            {
+                "kind": kind_of_command,
+                "key": "msg_1",
+                "text": "Да 🙌",
+                "contact": contact,
+                "at": at,
+                "remote_ids": known,
+            }
+            | more
+        )
     )
 
 
-def test_there_is_an_outside_helpdesk_with_recordings() -> None:
+def test_an_external_helpdesk_with_recordings_exists() -> None:
     assert OUTSIDE
     assert all(list((PAYLOADS / kind).glob("*.json")) for kind in OUTSIDE)
 
 
 @pytest.mark.parametrize(("kind", "path"), RECORDED)
-def test_a_recording_is_taken_as_json_and_as_a_form_alike(kind: str, path: Path) -> None:
+def test_a_recording_is_read_the_same_as_json_and_as_a_form(kind: str, path: Path) -> None:
     provider, body = helpdesks()[kind], json.loads(path.read_bytes())
     content_type, form = encode_event(body, as_json=False, utf8=True)
 
@@ -64,7 +74,7 @@ def test_a_recording_is_taken_as_json_and_as_a_form_alike(kind: str, path: Path)
 
 
 @pytest.mark.parametrize(("kind", "path"), RECORDED)
-def test_a_recording_is_let_in_with_its_secret_and_refused_with_another(kind: str, path: Path) -> None:
+def test_a_recording_is_accepted_only_with_its_secret(kind: str, path: Path) -> None:
     provider, body = helpdesks()[kind], json.loads(path.read_bytes())
 
     provider.authenticate(request(path.read_bytes()), ACCOUNT)
@@ -83,7 +93,7 @@ def test_a_recording_is_let_in_with_its_secret_and_refused_with_another(kind: st
     "body", [b"", b"<html>", b"\xff\x00", b"[" * 5000, b'{"ticket": 5}', b'{"chat_id": {}, "from": []}', b"9" * 5000,
              b'{"trigger": {"data": 5}}', b'{"comment": []}', b'{"secret": "51423", "ticket": {"id": "x"}}']
 )  # fmt: skip
-def test_whatever_comes_is_read_or_gets_a_sentence(kind: str, body: bytes) -> None:
+def test_any_payload_is_read_or_refused_with_an_explanation(kind: str, body: bytes) -> None:
     try:
         facts = helpdesks()[kind].parse(request(body), ACCOUNT)
     except BadBody as problem:
@@ -93,36 +103,36 @@ def test_whatever_comes_is_read_or_gets_a_sentence(kind: str, body: bytes) -> No
 
 
 @pytest.mark.parametrize("kind", OUTSIDE)
-@pytest.mark.parametrize("what", [contract.CLIENT, contract.MESSAGE, contract.NOTE])
-def test_telling_makes_the_same_bytes_and_shows_no_key(kind: str, what: str) -> None:
-    made, again = (helpdesks()[kind].build_request(telling(what), ACCOUNT) for _ in range(2))
+@pytest.mark.parametrize("command_kind", [contract.CLIENT, contract.MESSAGE, contract.NOTE])
+def test_a_command_builds_the_same_bytes_and_shows_no_key(kind: str, command_kind: str) -> None:
+    made, again = (helpdesks()[kind].build_request(command(command_kind), ACCOUNT) for _ in range(2))
 
     assert isinstance(made, ApiRequest) and made == again
     assert made.url.startswith(OPTIONS["base_url"])
     assert SECRET not in made.url + repr(made) + repr(ACCOUNT)
-    assert ("Да 🙌" in made.body.decode()) == (what != contract.CLIENT)
+    assert ("Да 🙌" in made.body.decode()) == (command_kind != contract.CLIENT)
 
 
 @pytest.mark.parametrize("kind", OUTSIDE)
 def test_a_note_is_private_and_waits_for_its_request(kind: str) -> None:
-    made = helpdesks()[kind].build_request(telling(contract.NOTE), ACCOUNT)
-    early = helpdesks()[kind].build_request(telling(contract.NOTE, remote_ids=RemoteIds()), ACCOUNT)
+    made = helpdesks()[kind].build_request(command(contract.NOTE), ACCOUNT)
+    early = helpdesks()[kind].build_request(command(contract.NOTE, remote_ids=RemoteIds()), ACCOUNT)
 
     assert isinstance(made, ApiRequest) and b'"private"' in made.body
     assert isinstance(early, Outcome) and early.verdict == "retry"
 
 
 @pytest.mark.parametrize("kind", OUTSIDE)
-def test_a_file_goes_along_where_the_request_is_known(kind: str) -> None:
+def test_a_file_is_attached_if_the_request_is_known(kind: str) -> None:
     upload = contract.AttachedFile(name="чек.png", mime="image/png", content=b"\x89PNG")
 
-    made = helpdesks()[kind].build_request(telling(contract.MESSAGE, uploads=(upload,)), ACCOUNT)
+    made = helpdesks()[kind].build_request(command(contract.MESSAGE, uploads=(upload,)), ACCOUNT)
 
     assert isinstance(made, ApiRequest) and b"\x89PNG" in made.body
 
 
 @pytest.mark.parametrize("kind", OUTSIDE)
-@pytest.mark.parametrize("what", [contract.CLIENT, contract.MESSAGE, contract.NOTE])
+@pytest.mark.parametrize("command_kind", [contract.CLIENT, contract.MESSAGE, contract.NOTE])
 @pytest.mark.parametrize(
     "body",
     [
@@ -136,8 +146,8 @@ def test_a_file_goes_along_where_the_request_is_known(kind: str) -> None:
         b'{"error": "no"}',
     ],
 )
-def test_a_200_without_success_is_none(kind: str, what: str, body: bytes) -> None:
-    answered = helpdesks()[kind].read_response(telling(what), ApiResponse(status=200, headers={}, body=body))
+def test_a_200_without_success_is_no_success(kind: str, command_kind: str, body: bytes) -> None:
+    answered = helpdesks()[kind].read_response(command(command_kind), ApiResponse(status=200, headers={}, body=body))
 
     assert answered.outcome.verdict != "accepted"
     assert answered.outcome.reason
@@ -159,10 +169,10 @@ def test_a_200_without_success_is_none(kind: str, what: str, body: bytes) -> Non
         (503, {}, "retry"),
     ],
 )
-def test_answers_to_a_message(kind: str, status: int, body: dict[str, object], verdict: str) -> None:
+def test_responses_to_a_message_are_classified(kind: str, status: int, body: dict[str, object], verdict: str) -> None:
     answer = ApiResponse(status=status, headers={}, body=json.dumps(body).encode())
 
-    answered = helpdesks()[kind].read_response(telling(contract.MESSAGE), answer)
+    answered = helpdesks()[kind].read_response(command(contract.MESSAGE), answer)
 
     assert answered.outcome.verdict == verdict
     if verdict == "accepted":

@@ -1,4 +1,4 @@
-"""Setting an outside helpdesk up: the form, the evidence, the dry-run of both legs, the command."""
+"""Setup of an outside helpdesk: the form, the dry run in both directions, recorded events, the command."""
 
 import io
 import json
@@ -35,10 +35,10 @@ def shop(simulator: UsedeskSimulator) -> Shop:
 
 
 def checked(shop: Shop, monkeypatch: pytest.MonkeyPatch, *, wait: float = 15.0) -> dict[str, str]:
-    """The dry-run, the simulator's events coming in while it waits; each level with all its sentences."""
+    """Run the dry run while the simulator's events arrive. Return the sentences by level."""
 
     def look_and_pump(_seconds: float) -> None:
-        with translation.override("en"):  # the webhooks' requests leave a language of their own behind
+        with translation.override("en"):  # the webhook requests change the active language
             shop.simulator.pump()
 
     monkeypatch.setattr(connection_check, "sleep", look_and_pump)
@@ -53,7 +53,7 @@ def checked(shop: Shop, monkeypatch: pytest.MonkeyPatch, *, wait: float = 15.0) 
 # --- the dry-run -----------------------------------------------------------------------------------------
 
 
-def test_all_is_well_is_said_with_the_evidence(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_correct_setup_passes_with_its_evidence(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     found = checked(shop, monkeypatch)
 
     assert found["error"] == found["warning"] == ""
@@ -67,7 +67,7 @@ def test_all_is_well_is_said_with_the_evidence(shop: Shop, monkeypatch: pytest.M
         assert words in found["ok"]
 
 
-def test_the_test_chat_is_used_again_and_no_client_is_made_here(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_test_chat_is_reused_and_no_client_is_created_here(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     for _ in range(2):
         checked(shop, monkeypatch)
         shop.settle()
@@ -76,7 +76,7 @@ def test_the_test_chat_is_used_again_and_no_client_is_made_here(shop: Shop, monk
     assert not Conversation.objects.exists()
 
 
-def test_a_wrong_key_is_named(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_key_is_reported(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     shop.simulator.key = "b2" * 20
 
     found = checked(shop, monkeypatch)
@@ -85,7 +85,7 @@ def test_a_wrong_key_is_named(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> No
     assert shop.simulator.chats == {}
 
 
-def test_a_channel_that_is_not_there_is_named_with_those_that_are(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_channel_is_reported_with_the_existing_ones(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     shop.chat_channel.options["channel_id"] = 999
     shop.chat_channel.save()
 
@@ -94,7 +94,7 @@ def test_a_channel_that_is_not_there_is_named_with_those_that_are(shop: Shop, mo
     )
 
 
-def test_a_channel_that_is_no_chat_channel_is_named(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_channel_that_is_no_chat_channel_is_reported(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     shop.chat_channel.options["channel_id"] = 871
     shop.chat_channel.save()
 
@@ -109,14 +109,14 @@ def test_a_channel_that_is_no_chat_channel_is_named(shop: Shop, monkeypatch: pyt
         ("http://127.0.0.2.nip.invalid/uapi/", "cannot be found"),
     ],
 )
-def test_a_wrong_address_is_named(shop: Shop, monkeypatch: pytest.MonkeyPatch, address: str, words: str) -> None:
+def test_a_wrong_url_is_reported(shop: Shop, monkeypatch: pytest.MonkeyPatch, address: str, words: str) -> None:
     shop.chat_channel.options["base_url"] = address.format(root=shop.simulator.url.removesuffix("/uapi/"))
     shop.chat_channel.save()
 
     assert words in checked(shop, monkeypatch)["error"]
 
 
-def test_no_event_at_all_leads_to_the_redirect_url(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_event_suggests_the_redirect_url(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     shop.simulator.faults.share_dropped = 1.0
 
     found = checked(shop, monkeypatch, wait=0.2)
@@ -125,7 +125,7 @@ def test_no_event_at_all_leads_to_the_redirect_url(shop: Shop, monkeypatch: pyte
     assert "test message was taken" in found["ok"]
 
 
-def test_a_ping_and_no_chat_events_leads_to_the_boxes(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_ping_without_chat_events_suggests_the_event_checkboxes(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     shop.simulator.ping()
     shop.settle()
     shop.simulator.boxes = set()
@@ -133,7 +133,7 @@ def test_a_ping_and_no_chat_events_leads_to_the_boxes(shop: Shop, monkeypatch: p
     assert "All chat messages" in checked(shop, monkeypatch, wait=0.2)["error"]
 
 
-def test_a_wrong_app_id_is_named(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_app_id_is_reported(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     shop.simulator.secret_in_events = "999"
 
     found = checked(shop, monkeypatch, wait=2)
@@ -142,15 +142,15 @@ def test_a_wrong_app_id_is_named(shop: Shop, monkeypatch: pytest.MonkeyPatch) ->
     assert not WebhookEvent.objects.exists()
 
 
-def test_a_wrong_app_id_is_named_however_quick_the_event_is(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The event may be here, and refused, before the call that raised it is answered."""
+def test_a_wrong_app_id_is_reported_even_if_the_event_comes_first(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The event may arrive and be refused before the response to the call that caused it."""
     honest = connection_check._send_test_message
 
-    def told_and_refused(chat_channel: Any, *given: Any) -> Any:
+    def deliver_and_refuse(chat_channel: Any, *arguments: Any) -> Any:
         incoming.record_refused_event(chat_channel)
-        return honest(chat_channel, *given)
+        return honest(chat_channel, *arguments)
 
-    monkeypatch.setattr(connection_check, "_send_test_message", told_and_refused)
+    monkeypatch.setattr(connection_check, "_send_test_message", deliver_and_refuse)
 
     found = checked(shop, monkeypatch, wait=0)
 
@@ -158,7 +158,7 @@ def test_a_wrong_app_id_is_named_however_quick_the_event_is(shop: Shop, monkeypa
 
 
 @pytest.mark.parametrize(("off", "level"), [(60, "warning"), (-4000, "error")])
-def test_clocks_that_differ_are_named_and_stop_nothing(
+def test_differing_clocks_are_reported_without_failing_the_check(
     shop: Shop, monkeypatch: pytest.MonkeyPatch, off: float, level: str
 ) -> None:
     shop.simulator.clock_off = off
@@ -169,7 +169,7 @@ def test_clocks_that_differ_are_named_and_stop_nothing(
     assert "came back" in found["ok"]
 
 
-def test_a_box_that_is_evidently_not_ticked_is_named(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_evidently_missing_checkbox_is_reported(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     shop.simulator.boxes = {"new_chat", "message"}
     chat_id = shop.begin()
     shop.simulator.assign(chat_id, 27)
@@ -179,7 +179,9 @@ def test_a_box_that_is_evidently_not_ticked_is_named(shop: Shop, monkeypatch: py
     assert "Ticket change" in checked(shop, monkeypatch)["warning"]
 
 
-def test_chats_in_which_no_request_changed_say_nothing_of_the_box(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_chats_without_changed_requests_prove_nothing_about_the_checkbox(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
     chat_id = shop.begin()
     for number in range(4):
         shop.anna_writes(str(number))
@@ -196,7 +198,7 @@ def page_of(chat_channel: ChatChannel) -> str:
     return f"/admin/channels_setup/chatchannel/{chat_channel.pk}/change/"
 
 
-def test_vera_makes_the_channel_and_is_led_to_the_connection(client: Client) -> None:
+def test_an_admin_creates_the_channel_and_is_led_to_the_connection(client: Client) -> None:
     client.force_login(vera())
 
     made = client.post(
@@ -210,7 +212,7 @@ def test_vera_makes_the_channel_and_is_led_to_the_connection(client: Client) -> 
     text = made.content.decode()
     assert chat_channel.webhook_url in text
     page = f"/admin/channels_setup/chatchannel/{chat_channel.pk}/change/"
-    assert chat_channel.path_token not in client.get(page).content.decode()  # from now on only where it is asked for
+    assert chat_channel.path_token not in client.get(page).content.decode()  # from now on only on demand
     assert 'name="account_base_url"' in text and 'name="account_secret_key"' in text
 
 
@@ -228,18 +230,18 @@ def form(simulator: UsedeskSimulator, **more: Any) -> dict[str, Any]:
     } | more
 
 
-def test_the_key_is_kept_encrypted_and_never_shown(client: Client, simulator: UsedeskSimulator) -> None:
+def test_the_key_is_stored_encrypted_and_never_shown(client: Client, simulator: UsedeskSimulator) -> None:
     client.force_login(vera())
     chat_channel = ChatChannel.objects.create(name="Юздеск", kind="usedesk")
 
     client.post(page_of(chat_channel), form(simulator))
-    shown = client.get(page_of(chat_channel)).content.decode()
+    page = client.get(page_of(chat_channel)).content.decode()
     client.post(page_of(chat_channel), form(simulator, account_secret_key="", account_relay_rules="on"))
 
     chat_channel.refresh_from_db()
     assert chat_channel.helpdesk_account().secret == simulator.key
     assert chat_channel.options["relay_rules"] is True and chat_channel.options["calls_per_second"] == 3
-    assert simulator.key not in shown
+    assert simulator.key not in page
     assert simulator.key.encode() not in bytes(chat_channel.secret)
 
 
@@ -252,7 +254,7 @@ def test_the_key_is_kept_encrypted_and_never_shown(client: Client, simulator: Us
         ("account_app_id", ""),
     ],
 )
-def test_a_wrong_field_comes_back(client: Client, simulator: UsedeskSimulator, field: str, value: str) -> None:
+def test_a_wrong_field_is_shown_again(client: Client, simulator: UsedeskSimulator, field: str, value: str) -> None:
     client.force_login(vera())
     chat_channel = ChatChannel.objects.create(name="Юздеск", kind="usedesk")
 
@@ -263,7 +265,7 @@ def test_a_wrong_field_comes_back(client: Client, simulator: UsedeskSimulator, f
     assert chat_channel.options == {}
 
 
-def test_the_page_shows_what_came_and_the_button_runs_the_check(
+def test_the_page_shows_received_events_and_the_button_runs_the_check(
     client: Client, shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shop.begin()
@@ -271,22 +273,22 @@ def test_the_page_shows_what_came_and_the_button_runs_the_check(
     monkeypatch.setattr(connection_check, "WAIT_SECONDS", 0.2)
     monkeypatch.setattr(connection_check, "sleep", lambda _seconds: shop.simulator.pump())
 
-    shown = client.get(page_of(shop.chat_channel), headers=ENGLISH).content.decode()
+    page = client.get(page_of(shop.chat_channel), headers=ENGLISH).content.decode()
     check = f"/admin/channels_setup/chatchannel/{shop.chat_channel.pk}/check/"
     checked = client.post(check, follow=True, headers=ENGLISH)
 
     assert set(HelpdeskConnection.objects.get().seen) == {"new_chat"}
-    assert "All chat messages" in shown
+    assert "All chat messages" in page
     assert "Chat channel 870 exists." in checked.content.decode()
 
 
-def test_the_page_of_the_built_in_desk_is_as_before(client: Client) -> None:
+def test_the_page_of_the_built_in_desk_has_no_connection(client: Client) -> None:
     client.force_login(vera())
     chat_channel = ChatChannel.objects.create(name="Магазин")
 
-    shown = client.get(page_of(chat_channel)).content.decode()
+    page = client.get(page_of(chat_channel)).content.decode()
 
-    assert "account_base_url" not in shown and "Redirect URL" not in shown
+    assert "account_base_url" not in page and "Redirect URL" not in page
 
 
 # --- the command -----------------------------------------------------------------------------------------
@@ -298,11 +300,13 @@ def run(*words: str) -> Any:
     return json.loads(out.getvalue())
 
 
-def test_a_channel_is_made_and_changed_by_command(simulator: UsedeskSimulator, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_channel_is_created_and_changed_by_command(
+    simulator: UsedeskSimulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("HELPDESK_SECRET_KEY", simulator.key)
-    given = ["--set", f"base_url={simulator.url}", "--set", "channel_id=870", "--set", f"app_id={simulator.app_id}"]
+    options = ["--set", f"base_url={simulator.url}", "--set", "channel_id=870", "--set", f"app_id={simulator.app_id}"]
 
-    made = run("add", "--kind", "usedesk", "--name", "Юздеск", "--company-id", str(COMPANY), *given)
+    made = run("add", "--kind", "usedesk", "--name", "Юздеск", "--company-id", str(COMPANY), *options)
     changed = run("change", "Юздеск", "--set", "links_for_files=on")
 
     chat_channel = ChatChannel.objects.get()
@@ -315,14 +319,14 @@ def test_a_channel_is_made_and_changed_by_command(simulator: UsedeskSimulator, m
 @pytest.mark.parametrize("wrong", ["base_url=nonsense", "colour=red", "files=pigeon"])
 def test_a_wrong_setting_is_refused_with_its_name(simulator: UsedeskSimulator, wrong: str) -> None:
     with pytest.raises(CommandError) as problem:
-        given = ["--set", f"base_url={simulator.url}", "--set", "channel_id=1", "--set", "app_id=1", "--set", wrong]
-        run("add", "--kind", "usedesk", "--name", "Юздеск", "--company-id", "1", "--secret-key", "a", *given)
+        options = ["--set", f"base_url={simulator.url}", "--set", "channel_id=1", "--set", "app_id=1", "--set", wrong]
+        run("add", "--kind", "usedesk", "--name", "Юздеск", "--company-id", "1", "--secret-key", "a", *options)
 
     assert wrong.split("=")[0] in str(problem.value)
     assert not ChatChannel.objects.exists()
 
 
-def test_the_check_ends_with_one_where_something_is_wrong(shop: Shop) -> None:
+def test_the_check_exits_with_one_on_errors(shop: Shop) -> None:
     shop.simulator.key = "b2" * 20
 
     with pytest.raises(SystemExit) as ended:
@@ -334,7 +338,7 @@ def test_the_check_ends_with_one_where_something_is_wrong(shop: Shop) -> None:
 # --- the simulator itself -------------------------------------------------------------------------------------
 
 
-def test_the_simulator_posts_its_events_itself_as_a_program_would() -> None:
+def test_the_simulator_posts_events_like_a_program() -> None:
     got: list[bytes] = []
     arrived = threading.Event()
     with UsedeskSimulator() as receiver, UsedeskSimulator(webhook=f"{receiver.url}hook") as simulator:
@@ -346,7 +350,7 @@ def test_the_simulator_posts_its_events_itself_as_a_program_would() -> None:
     assert got == [b'{"ping": "ping"}']
 
 
-def test_the_simulator_answers_in_the_documented_shapes(simulator: UsedeskSimulator) -> None:
+def test_the_simulator_answers_in_the_documented_format(simulator: UsedeskSimulator) -> None:
     message = {"text": "?", "from": {"name": "Анна"}}
     call = {"api_token": simulator.key, "company_id": COMPANY, "channel_id": 870, "message": message}
 

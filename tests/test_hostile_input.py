@@ -1,6 +1,6 @@
-"""Input that once ended in a 5xx, or would have: every value of a kind at every place that reads the kind.
+"""Inputs that once ended in a 5xx, or would have: every such value at every place that reads its kind.
 
-The fuzzer (tests/faults/test_input.py) finds such values; each one found becomes a row here.
+The fuzzer (tests/faults/test_input.py) finds such values; each finding becomes a row here.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def test_a_number_is_read_or_refused(text: str | None) -> None:
 
 
 @pytest.mark.parametrize("zone", [UTC, ZoneInfo("Pacific/Kiritimati"), ZoneInfo("Pacific/Niue"), None], ids=str)
-def test_a_moment_is_read_or_refused_and_every_zone_can_show_it(zone: Any) -> None:
+def test_a_time_is_read_or_refused_and_every_time_zone_can_show_it(zone: Any) -> None:
     for text in (*TIMES, *NUMBERS, *TEXTS, None):
         at = values.parse_iso_time(text, zone=zone)
         if at is not None:
@@ -67,14 +67,14 @@ def test_a_moment_is_read_or_refused_and_every_zone_can_show_it(zone: Any) -> No
         ("9999-12-31T23:59:59-23:59", None),
     ],
 )
-def test_moments_that_people_write(text: str, expected: datetime | None) -> None:
+def test_times_as_people_write_them(text: str, expected: datetime | None) -> None:
     assert values.parse_iso_time(text, zone=UTC) == expected
 
 
 @pytest.mark.parametrize(
     "seconds", [values.LATEST.timestamp() + 1, 253402300799, "9" * 400, "²", -1, float("nan"), True]
 )
-def test_unix_time_that_no_zone_can_show_is_refused(seconds: Any) -> None:
+def test_unix_time_outside_every_time_zones_range_is_refused(seconds: Any) -> None:
     with pytest.raises(BadBody):
         values.parse_unix_time(seconds)
 
@@ -82,17 +82,17 @@ def test_unix_time_that_no_zone_can_show_is_refused(seconds: Any) -> None:
 @pytest.mark.parametrize(
     "date", ["Mon, 01 Jan 9999 00:00:00 -2359", "x" * 9000, "²", "99999999999999999999999999", DIGITS]
 )
-def test_a_retry_after_of_a_provider_is_read_or_ignored(date: str) -> None:
+def test_a_providers_retry_after_is_read_or_ignored(date: str) -> None:
     retry_after_seconds(ApiResponse(status=429, headers={"retry-after": date}, body=b""))
 
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("name", [DIGITS, "²", "9" * 19, "9" * 30])
-def test_a_channel_named_by_odd_digits_is_not_found(name: str) -> None:
+def test_a_channel_named_by_unusual_digits_is_not_found(name: str) -> None:
     assert provisioning.find_by_number_or_name(ApiChannel.objects.all(), name) is None
 
 
-# --- heads of requests and of parts ----------------------------------------------------------------------
+# --- headers of requests and of parts ----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -135,7 +135,7 @@ PART_HEADS = {
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("head", PART_HEADS.values(), ids=PART_HEADS)
-def test_an_odd_part_of_a_call_is_stored_or_refused(head: str) -> None:
+def test_an_unusual_part_of_an_api_call_is_stored_or_refused(head: str) -> None:
     channel = ApiChannelFactory(secret=True)
     conversation = ConversationFactory(api_channel=channel)
     query = f"channel_id={conversation.chat_channel_id}&message[text]=Da&message[from][phone]=%2B79215550101"
@@ -150,7 +150,7 @@ def test_an_odd_part_of_a_call_is_stored_or_refused(head: str) -> None:
 
 
 @pytest.mark.parametrize("head", PART_HEADS.values(), ids=PART_HEADS)
-def test_an_odd_part_of_a_form_is_read_or_is_a_400(head: str) -> None:
+def test_an_unusual_part_of_a_form_is_read_or_is_a_400(head: str) -> None:
     body = body_with(head)
     environ = {
         "REQUEST_METHOD": "POST",
@@ -159,12 +159,12 @@ def test_an_odd_part_of_a_form_is_read_or_is_a_400(head: str) -> None:
     }
     request = TolerantRequest({**environ, "CONTENT_LENGTH": str(len(body))})
 
-    with suppress(MultiPartParserError):  # which Django answers with 400
+    with suppress(MultiPartParserError):  # Django answers these with 400
         assert request.POST is not None
 
 
 @pytest.mark.parametrize("escape", ["\\000", "\\000" * 40])
-def test_a_cookie_with_an_escaped_nul_is_none(escape: str) -> None:
+def test_a_cookie_with_an_escaped_nul_is_ignored(escape: str) -> None:
     request = TolerantRequest(
         {"REQUEST_METHOD": "GET", "wsgi.input": io.BytesIO(), "HTTP_COOKIE": f'sessionid="{escape}"; a=b'}
     )
@@ -173,7 +173,7 @@ def test_a_cookie_with_an_escaped_nul_is_none(escape: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["/uapi/channels", "/api/v1/conversations/"])
-def test_a_request_that_is_refused_before_any_view_is_answered_in_json(path: str) -> None:
+def test_a_request_refused_before_any_view_is_answered_in_json(path: str) -> None:
     answer = Client().get(path, headers={"host": "[::1"})
 
     assert answer.status_code == 400
@@ -193,8 +193,8 @@ FORM = "application/x-www-form-urlencoded"
     ],
 )
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1:²"])
-def test_a_form_that_cannot_be_read_is_refused(path: str, content_type: str, body: bytes, host: str) -> None:
-    """Django's pages of errors read the form, too: for its CSRF token."""
+def test_an_unreadable_form_is_refused(path: str, content_type: str, body: bytes, host: str) -> None:
+    """Django's error pages read the form, too, for its CSRF token."""
     environ = {"REQUEST_METHOD": "POST", "PATH_INFO": path, "CONTENT_TYPE": content_type, "SERVER_NAME": "localhost"}
     environ |= {
         "SERVER_PORT": "80",
@@ -202,15 +202,15 @@ def test_a_form_that_cannot_be_read_is_refused(path: str, content_type: str, bod
         "CONTENT_LENGTH": str(len(body)),
         "wsgi.input": io.BytesIO(body),
     }
-    said: list[str] = []
+    statuses: list[str] = []
 
-    wsgi.django({**environ, "wsgi.url_scheme": "http"}, lambda status, _headers: said.append(status))
+    wsgi.django({**environ, "wsgi.url_scheme": "http"}, lambda status, _headers: statuses.append(status))
 
-    assert said[0].startswith(("400", "403", "404"))
+    assert statuses[0].startswith(("400", "403", "404"))
 
 
 @pytest.mark.parametrize("accept", ["application/json; x*=nosuch''y", ";", "*/*;q=²", "/"])
-def test_an_accept_header_that_cannot_be_read_accepts_nothing_or_all(accept: str) -> None:
+def test_an_unreadable_accept_header_accepts_nothing_or_everything(accept: str) -> None:
     request = TolerantRequest({"REQUEST_METHOD": "GET", "wsgi.input": io.BytesIO(), "HTTP_ACCEPT": accept})
 
     assert request.accepts("text/html") in (True, False)
@@ -227,7 +227,7 @@ def test_a_form_in_any_spelling_of_utf_8_is_read(name: str) -> None:
 
 
 @pytest.mark.django_db
-def test_uapi_answers_odd_times_and_texts_with_an_error_of_its_shape(channel: ApiChannel) -> None:
+def test_uapi_answers_unusual_times_and_texts_with_its_error_format(channel: ApiChannel) -> None:
     key = channel.issue_secret().reveal()
     for method, name in (("tickets", "created_after"), ("tickets", "updated_before"), ("clients", "created_after")):
         for text in TIMES:
@@ -238,7 +238,7 @@ def test_uapi_answers_odd_times_and_texts_with_an_error_of_its_shape(channel: Ap
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("text", ["<b><![", "<![CDATA[", "<!", "</", "&#x110000;", f"&#{DIGITS};", "\0", "\ud800"])
-def test_uapi_takes_or_refuses_odd_texts(text: str) -> None:
+def test_uapi_accepts_or_refuses_unusual_texts(text: str) -> None:
     channel = ApiChannelFactory(secret=True)
     conversation = ConversationFactory(api_channel=channel)
     key = channel.current_secret().reveal()
@@ -261,10 +261,10 @@ def test_uapi_takes_or_refuses_odd_texts(text: str) -> None:
 
 
 @pytest.mark.django_db
-def test_a_value_that_the_database_refuses_is_the_callers_error(
+def test_a_value_that_the_database_rejects_is_the_callers_error(
     channel: ApiChannel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever reader is forgotten: "try again" would be wrong, for the same call fails again."""
+    """This covers readers without validation: \"try again\" would be wrong, because the same call fails again."""
     from django.db import DataError
 
     from bridge.uapi.base import Channels
@@ -324,7 +324,7 @@ PLACES = {
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("kind", PLACES)
-def test_no_page_fails_on_an_odd_value_in_its_address(kind: str, client: Client) -> None:
+def test_no_page_fails_on_an_unusual_value_in_its_url(kind: str, client: Client) -> None:
     conversation = ConversationFactory()
     TemplateFactory(api_channel=conversation.api_channel)
     root = signed_in(client, UserFactory(is_staff=True, is_superuser=True))
@@ -338,23 +338,29 @@ def test_no_page_fails_on_an_odd_value_in_its_address(kind: str, client: Client)
 
 
 @pytest.mark.django_db
-def test_no_template_form_fails_on_odd_values(client: Client) -> None:
+def test_no_template_form_fails_on_unusual_values(client: Client) -> None:
     template = TemplateFactory(buttons=[{"type": "QUICK_REPLY", "text": "Да"}])
     root = signed_in(client, UserFactory(is_staff=True, is_superuser=True))
-    shown = {"api_channel": template.api_channel_id, "name": "x", "language": "ru", "category": "UTILITY", "body": "Да"}
+    fields = {
+        "api_channel": template.api_channel_id,
+        "name": "x",
+        "language": "ru",
+        "category": "UTILITY",
+        "body": "Да",
+    }
     buttons = {"buttons-0-kind": "QUICK_REPLY", "buttons-0-text": "Да", "buttons-0-origin": "0"}
-    shown |= {**buttons, "header_kind": "", "header_text": "", "footer": "", "variables-0-key": "1", "tags": ""}
+    fields |= {**buttons, "header_kind": "", "header_text": "", "footer": "", "variables-0-key": "1", "tags": ""}
     change = reverse("admin:templates_registry_template_change", args=[template.pk])
     preview = reverse("admin:templates_registry_template_preview") + f"?of={template.pk}"
-    for name in shown:
-        assert root.post(change, {**shown, name: "\0"}).status_code < 500, name
+    for name in fields:
+        assert root.post(change, {**fields, name: "\0"}).status_code < 500, name
     for text in ("²", DIGITS):
         for name in ("buttons-0-origin", "variables-0-key", "api_channel"):
-            assert root.post(preview, {**shown, name: text}).status_code < 500, name
+            assert root.post(preview, {**fields, name: text}).status_code < 500, name
 
 
 @pytest.mark.django_db
-def test_no_action_fails_on_odd_numbers(client: Client) -> None:
+def test_no_action_fails_on_unusual_numbers(client: Client) -> None:
     root = signed_in(client, UserFactory(is_staff=True, is_superuser=True))
     pause = reverse("admin:templates_registry_template_action", args=["pause"])
     for text in ("²", DIGITS, "\0", "9" * 19):
@@ -362,8 +368,8 @@ def test_no_action_fails_on_odd_numbers(client: Client) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_look_up_that_the_database_refuses_is_a_400(client: Client) -> None:
-    """The lists of the admin take any look-up of a field of theirs."""
+def test_a_lookup_that_the_database_rejects_is_a_400(client: Client) -> None:
+    """The admin's lists accept any lookup of their own fields."""
     root = signed_in(client, UserFactory(is_staff=True, is_superuser=True))
 
     for query in ("since=0001-01-01T00:00:00%2B23:59", "since__year=9999999999999", "kind__regex=("):
@@ -381,7 +387,7 @@ def test_an_empty_to_field_is_a_400(client: Client) -> None:
 
 
 def with_bytes(data: bytes, at: bytes, offset: int, value: bytes) -> bytes:
-    """The archive with bytes replaced after each occurrence of a signature."""
+    """Return the archive with bytes replaced after each occurrence of a signature."""
     changed, place = bytearray(data), -1
     while (place := data.find(at, place + 1)) >= 0:
         changed[place + offset : place + offset + len(value)] = value
@@ -409,7 +415,7 @@ def broken_tables() -> dict[str, bytes]:
     with zipfile.ZipFile(io.BytesIO(TABLE)) as archive:
         parts = {name: archive.read(name) for name in archive.namelist()}
     for name in parts:
-        for what, text in (
+        for name, text in (
             ("empty", b""),
             ("no XML", b"<a"),
             ("other XML", "<a xmlns='b'><c r='²'/></a>".encode()),
@@ -419,21 +425,21 @@ def broken_tables() -> dict[str, bytes]:
             with zipfile.ZipFile(written, "w") as archive:
                 for other, data in parts.items():
                     archive.writestr(other, text if other == name else data)
-            found[f"{name} {what}"] = written.getvalue()
+            found[f"{name} {name}"] = written.getvalue()
     return found
 
 
 @pytest.mark.parametrize("form", ["damaged", "flipped"])
-def test_a_damaged_table_is_read_or_refused_with_a_sentence(form: str) -> None:
+def test_a_damaged_table_is_read_or_refused_with_an_explanation(form: str) -> None:
     flipped = {
         str(place): TABLE[:place] + bytes([TABLE[place] ^ 0xFF]) + TABLE[place + 1 :]
         for place in range(0, len(TABLE), 61)
     }
-    for what, data in (broken_tables() if form == "damaged" else flipped).items():
+    for name, data in (broken_tables() if form == "damaged" else flipped).items():
         try:
             file_formats.read_file(data)
         except InvalidTemplateData as problem:
-            assert str(problem.sentence), what
+            assert str(problem.sentence), name
 
 
 ADDRESSES = (
@@ -449,7 +455,7 @@ ADDRESSES = (
 
 
 @pytest.mark.parametrize("url", ADDRESSES)
-def test_an_odd_address_is_refused_with_a_sentence(url: str) -> None:
+def test_an_unusual_url_is_refused_with_an_explanation(url: str) -> None:
     with pytest.raises(http_client.ForbiddenAddress) as refused:
         http_client.check_url(url)
     assert str(refused.value)

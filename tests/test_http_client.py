@@ -1,4 +1,4 @@
-"""The one door to the outside: where it leads, and how long it stays open."""
+"""The guarded HTTP client: which addresses it may call, and its deadlines."""
 
 import gzip
 import socket
@@ -43,7 +43,7 @@ def resolves_to(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
 @pytest.fixture
 def tried_addresses(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
-    """Every address a connection was tried to; none is made."""
+    """Record every address to which a connection is attempted; no connection is made."""
     tried: list[tuple[str, int]] = []
 
     def refuse(address: tuple[str, int], timeout: float | None = None) -> socket.socket:
@@ -59,7 +59,7 @@ def post(url: str) -> ApiRequest:
 
 
 @pytest.mark.parametrize("address", HOSTILE)
-def test_an_address_inside_is_refused_at_save_and_at_every_send(
+def test_an_internal_address_is_refused_on_save_and_at_every_call(
     address: str, resolves_to: Callable[..., None], tried_addresses: list[tuple[str, int]]
 ) -> None:
     resolves_to(address)
@@ -72,7 +72,7 @@ def test_an_address_inside_is_refused_at_save_and_at_every_send(
 
 
 @pytest.mark.parametrize("address", PUBLIC)
-def test_a_public_address_is_called_and_exactly_that_one(
+def test_a_public_address_is_called_exactly_as_resolved(
     address: str, resolves_to: Callable[..., None], tried_addresses: list[tuple[str, int]]
 ) -> None:
     resolves_to(address)
@@ -83,7 +83,7 @@ def test_a_public_address_is_called_and_exactly_that_one(
     assert tried_addresses == [(address, 443)]
 
 
-def test_a_name_with_one_bad_address_among_good_ones_is_refused(
+def test_a_name_with_one_forbidden_address_is_refused(
     resolves_to: Callable[..., None], tried_addresses: list[tuple[str, int]]
 ) -> None:
     resolves_to("93.184.216.34", "127.0.0.1")
@@ -93,7 +93,7 @@ def test_a_name_with_one_bad_address_among_good_ones_is_refused(
     assert tried_addresses == []
 
 
-def test_a_name_that_changes_between_check_and_connection_gains_nothing(
+def test_a_name_that_changes_after_the_check_gains_nothing(
     monkeypatch: pytest.MonkeyPatch, tried_addresses: list[tuple[str, int]]
 ) -> None:
     answers = iter(["93.184.216.34", "127.0.0.1"] * 20)
@@ -126,7 +126,7 @@ def test_a_name_that_changes_between_check_and_connection_gains_nothing(
         "javascript:alert(1)",
     ],
 )
-def test_an_address_that_is_no_safe_web_address_gets_a_sentence(
+def test_an_unsafe_url_is_refused_with_an_explanation(
     url: str, resolves_to: Callable[..., None], tried_addresses: list[tuple[str, int]]
 ) -> None:
     resolves_to("93.184.216.34")
@@ -140,12 +140,12 @@ def test_an_address_that_is_no_safe_web_address_gets_a_sentence(
 
 
 @pytest.mark.parametrize("text", ["127.1", "2130706433", "0x7f.1", "0177.0.0.1", "localhost", "[::ffff:127.0.0.1]"])
-def test_other_spellings_of_loopback_are_judged_by_where_they_lead(text: str) -> None:
+def test_other_spellings_of_loopback_are_judged_by_their_address(text: str) -> None:
     with pytest.raises(http_client.ForbiddenAddress):
         http_client.check_url(f"https://{text}/")
 
 
-def test_the_list_of_allowed_ranges_lets_in_exactly_those(settings: Any, resolves_to: Callable[..., None]) -> None:
+def test_allowed_ranges_open_exactly_those_addresses(settings: Any, resolves_to: Callable[..., None]) -> None:
     settings.RELAY_ALLOWED_PRIVATE_CIDRS = ["10.1.0.0/16", "169.254.0.0/16"]
 
     resolves_to("10.1.2.3")
@@ -162,14 +162,14 @@ def test_the_list_of_allowed_ranges_lets_in_exactly_those(settings: Any, resolve
     " 64:ff9b::a9fe:a9fe 64:ff9b:1::a9fe:a9fe 2002:a9fe:a9fe:: 2002:a83f:8110::1 fd00:ec2::254 ::"
     " 2001:0:a9fe:a9fe:0:0:0:0".split(),
 )
-def test_metadata_is_out_of_reach_whatever_is_allowed(settings: Any, address: str) -> None:
+def test_the_metadata_address_is_forbidden_in_any_case(settings: Any, address: str) -> None:
     settings.RELAY_ALLOWED_PRIVATE_CIDRS = ["0.0.0.0/0", "::/0"]
     assert not addresses.judge_address(address).allowed
 
 
 @pytest.mark.parametrize("host", ["a" * 64 + ".example", "a..b", ".example", "xn--" + "a" * 80, "ü" * 64, "a" * 300])
-def test_a_name_that_is_none_is_not_found(host: str) -> None:
-    """The resolver is the real one: these names fail before anything is asked."""
+def test_an_invalid_name_is_not_found(host: str) -> None:
+    """With the real resolver: these names fail before any query."""
     with pytest.raises((http_client.ForbiddenAddress, http_client.ConnectionFailed)):
         http_client.check_url(f"https://{host}/")
     with pytest.raises((http_client.ForbiddenAddress, http_client.ConnectionFailed)):
@@ -185,7 +185,7 @@ def open_loopback(settings: Any) -> None:
 
 
 @pytest.mark.usefixtures("open_loopback")
-def test_a_redirect_is_an_answer_and_not_an_order(receiver: Receiver) -> None:
+def test_a_redirect_is_returned_and_not_followed(receiver: Receiver) -> None:
     receiver.answer("/a", status=307, headers={"Location": receiver.url("/secret")})
 
     answer = http_client.send(post(receiver.url("/a")))
@@ -195,7 +195,7 @@ def test_a_redirect_is_an_answer_and_not_an_order(receiver: Receiver) -> None:
 
 
 @pytest.mark.usefixtures("open_loopback")
-def test_the_environment_s_proxies_are_not_used(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_proxies_of_the_environment_are_not_used(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
 
@@ -203,7 +203,7 @@ def test_the_environment_s_proxies_are_not_used(receiver: Receiver, monkeypatch:
 
 
 @pytest.mark.usefixtures("open_loopback")
-def test_an_answer_is_cut_and_never_unpacked(receiver: Receiver) -> None:
+def test_a_response_is_cut_and_never_decompressed(receiver: Receiver) -> None:
     bomb = gzip.compress(b"\0" * 50_000_000)
     receiver.answer("/bomb", body=bomb, headers={"Content-Encoding": "gzip"})
     receiver.answer("/fat", body=b"x" * 5_000_000)
@@ -214,7 +214,7 @@ def test_an_answer_is_cut_and_never_unpacked(receiver: Receiver) -> None:
 
 
 @pytest.mark.usefixtures("open_loopback")
-def test_a_connection_is_used_again(receiver: Receiver) -> None:
+def test_a_connection_is_reused(receiver: Receiver) -> None:
     for _ in range(5):
         http_client.send(post(receiver.url("/a")))
 
@@ -224,7 +224,10 @@ def test_a_connection_is_used_again(receiver: Receiver) -> None:
 
 @pytest.fixture
 def drip(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[bytes, bytes], str]]:
-    """A server that sends ``first`` at once and then ``again`` every 50 ms for ever; its URL."""
+    """Yield a function that starts a server:
+
+    it sends ``first`` at once, then ``again`` every 50 ms, and returns its URL.
+    """
     monkeypatch.setattr(sending, "DEADLINE_SECONDS", 2.0)
     stop = threading.Event()
     listeners: list[socket.socket] = []
@@ -264,7 +267,7 @@ def drip(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[bytes, bytes], s
     ],
     ids=["silence", "headers drip", "100 for ever"],
 )
-def test_an_answer_that_never_comes_is_cut_at_the_deadline(
+def test_a_response_that_never_comes_is_cut_at_the_deadline(
     drip: Callable[[bytes, bytes], str], first: bytes, again: bytes
 ) -> None:
     url = drip(first, again)
@@ -277,9 +280,7 @@ def test_an_answer_that_never_comes_is_cut_at_the_deadline(
 
 
 @pytest.mark.usefixtures("open_loopback")
-def test_a_name_that_is_found_only_when_the_time_is_up_is_not_called(
-    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_name_resolved_after_the_deadline_is_not_called(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
     def found_late(_host: str, _port: int) -> list[str]:
         until = time.monotonic() + 30
         while not connections.current_call.state.get("cut"):
@@ -295,10 +296,10 @@ def test_a_name_that_is_found_only_when_the_time_is_up_is_not_called(
     assert receiver.requests == []
 
 
-def test_authorities_are_read_once_by_threads_that_call_for_the_first_time_together(
+def test_concurrent_first_calls_read_the_certificate_authorities_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A worker that has just started has twenty calls to make at once: each read them, longer than a lease lasts."""
+    """A fresh worker starts twenty calls at once. Reading the file in each took longer than a lease."""
     together, read = threading.Barrier(8), []
     real = ssl.create_default_context
 
@@ -322,7 +323,7 @@ def test_authorities_are_read_once_by_threads_that_call_for_the_first_time_toget
     assert len(read) == 1
 
 
-def test_certificates_are_checked_though_the_machine_keeps_none_of_the_authorities(
+def test_certificates_are_checked_even_without_system_authorities(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", "/nonexistent")
@@ -340,7 +341,7 @@ def test_certificates_are_checked_though_the_machine_keeps_none_of_the_authoriti
 
 
 @pytest.mark.usefixtures("open_loopback")
-def test_a_body_that_drips_is_cut_and_the_status_counts(drip: Callable[[bytes, bytes], str]) -> None:
+def test_a_slow_body_is_cut_and_the_status_counts(drip: Callable[[bytes, bytes], str]) -> None:
     url = drip(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n", b"x")
 
     answer = http_client.send(post(url))
@@ -354,13 +355,13 @@ def test_a_body_that_drips_is_cut_and_the_status_counts(drip: Callable[[bytes, b
     "garbage",
     [b"HTTP/1.1 103 Early Hints\r\n\r\n", b"nonsense\r\n\r\n", b"HTTP/1.1 999999 X\r\n\r\n", b"\x16\x03\x01" * 50],
 )
-def test_garbage_is_an_unknown_outcome_and_no_crash(drip: Callable[[bytes, bytes], str], garbage: bytes) -> None:
+def test_an_unreadable_response_is_an_unknown_outcome(drip: Callable[[bytes, bytes], str], garbage: bytes) -> None:
     with pytest.raises(http_client.NoResponse):
         http_client.send(post(drip(garbage, b"")))
 
 
 @pytest.mark.usefixtures("open_loopback")
-def test_our_own_servers_are_no_destination(settings: Any) -> None:
+def test_our_own_servers_cannot_be_called(settings: Any) -> None:
     redis = settings.REDIS_URL.rpartition(":")[2].partition("/")[0]
     for port in (settings.DATABASES["default"]["PORT"], redis):
         with pytest.raises(http_client.ForbiddenAddress):

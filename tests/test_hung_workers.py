@@ -1,4 +1,4 @@
-"""A worker that runs but hears nothing is started again."""
+"""A running worker that receives no tasks is restarted."""
 
 import sys
 import time
@@ -25,18 +25,22 @@ def worker(tmp_path: Path) -> Iterator[ManagedProcess]:
     managed.wait(time.monotonic() + 5)
 
 
-def supervisor(worker: ManagedProcess, tmp_path: Path, *, are_workers_hung: bool, said: list[str]) -> Supervisor:
+def supervisor(worker: ManagedProcess, tmp_path: Path, *, are_workers_hung: bool, messages: list[str]) -> Supervisor:
     return Supervisor(
-        data_dir=tmp_path, processes=[worker], servers=None, say=said.append, are_workers_hung=lambda: are_workers_hung
+        data_dir=tmp_path,
+        processes=[worker],
+        servers=None,
+        say=messages.append,
+        are_workers_hung=lambda: are_workers_hung,
     )
 
 
-def test_a_deaf_worker_is_started_again_and_it_is_said(worker: ManagedProcess, tmp_path: Path) -> None:
-    said: list[str] = []
+def test_a_hung_worker_is_restarted_and_logged(worker: ManagedProcess, tmp_path: Path) -> None:
+    messages: list[str] = []
     assert worker.process
     first = worker.process.pid
     worker.started_at -= HUNG_SECONDS + 1
-    watch = supervisor(worker, tmp_path, are_workers_hung=True, said=said)
+    watch = supervisor(worker, tmp_path, are_workers_hung=True, messages=messages)
 
     watch.restart_hung()
     assert worker.process
@@ -46,25 +50,25 @@ def test_a_deaf_worker_is_started_again_and_it_is_said(worker: ManagedProcess, t
     watch.restart_dead()
 
     assert worker.process and worker.process.pid != first
-    assert "two minutes" in said[0]
+    assert "two minutes" in messages[0]
 
 
 @pytest.mark.parametrize(("are_workers_hung", "age"), [(False, HUNG_SECONDS + 1), (True, 1)])
-def test_one_that_hears_or_has_just_begun_is_left_alone(
+def test_a_responsive_or_new_worker_is_not_restarted(
     worker: ManagedProcess, tmp_path: Path, are_workers_hung: bool, age: float
 ) -> None:
-    said: list[str] = []
+    messages: list[str] = []
     worker.started_at -= age
 
-    supervisor(worker, tmp_path, are_workers_hung=are_workers_hung, said=said).restart_hung()
+    supervisor(worker, tmp_path, are_workers_hung=are_workers_hung, messages=messages).restart_hung()
 
     assert worker.process and worker.process.poll() is None
-    assert said == []
+    assert messages == []
 
 
 @pytest.mark.django_db
 @pytest.mark.parametrize(("silent_for", "deaf"), [(10, False), (HUNG_SECONDS + 5, True)])
-def test_heartbeats_tell_who_is_deaf(silent_for: int, deaf: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_heartbeats_show_which_worker_is_hung(silent_for: int, deaf: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(type(health.connection), "close", lambda self: None, raising=False)
     for name in ("inbound", "outbound"):
         Heartbeat.objects.create(name=name, at=timezone.now() - timedelta(seconds=silent_for))
@@ -73,7 +77,7 @@ def test_heartbeats_tell_who_is_deaf(silent_for: int, deaf: bool, monkeypatch: p
 
 
 @pytest.mark.django_db
-def test_without_a_broker_nobody_is_called_deaf(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_broker_no_worker_counts_as_hung(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(type(health.connection), "close", lambda self: None, raising=False)
     Heartbeat.objects.create(name="inbound", at=timezone.now() - timedelta(days=1))
     Heartbeat.objects.create(name="outbound", at=timezone.now() - timedelta(days=1))

@@ -1,4 +1,4 @@
-"""Fetching clients' files: whose claim has run out changes nothing. The fetching itself: test_cloud_journeys."""
+"""Downloads of clients' files: an expired claim changes nothing. For the download itself see test_cloud_journeys."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def lease_ran_out(attachment: Attachment) -> None:
     Attachment.objects.filter(pk=attachment.pk).update(due_at=timezone.now() - timedelta(seconds=1))
 
 
-def test_a_late_failure_does_not_end_the_try_of_the_next(waiting: Attachment) -> None:
+def test_a_late_failure_does_not_end_the_next_attempt(waiting: Attachment) -> None:
     (stale,) = inbound_downloads._claim_attachments()
     lease_ran_out(waiting)
     (current,) = inbound_downloads._claim_attachments()
@@ -42,7 +42,7 @@ def test_a_late_failure_does_not_end_the_try_of_the_next(waiting: Attachment) ->
     assert not ApiChannel.objects.filter(state=ChannelState.FAILING).exists()
 
 
-def test_a_late_failure_does_not_end_what_an_operator_asked_for_since(waiting: Attachment) -> None:
+def test_a_late_failure_does_not_end_an_operators_later_request(waiting: Attachment) -> None:
     (stale,) = inbound_downloads._claim_attachments()
     Attachment.objects.update(state="failed")
     assert inbound_downloads.retry_download(waiting.pk, conversation_id=waiting.message.conversation_id)
@@ -53,7 +53,7 @@ def test_a_late_failure_does_not_end_what_an_operator_asked_for_since(waiting: A
     assert (waiting.state, waiting.tries) == ("waiting", 0)
 
 
-def test_the_holders_own_failure_is_written_and_the_next_try_planned(waiting: Attachment) -> None:
+def test_the_claim_holders_failure_plans_the_next_attempt(waiting: Attachment) -> None:
     (held,) = inbound_downloads._claim_attachments()
 
     inbound_downloads._save_result(held, inbound_downloads.DownloadFailed("destination_error"))
@@ -81,7 +81,7 @@ NAMES = [
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_senders_name_never_reaches_the_disk(waiting: Attachment, name: str, media_root: Path) -> None:
+def test_a_senders_file_name_never_reaches_the_disk(waiting: Attachment, name: str, media_root: Path) -> None:
     waiting.name = name.replace("\0", "")
     content = BytesIO(b"words")
 

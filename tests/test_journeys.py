@@ -1,6 +1,6 @@
-"""The main job, end to end: over real HTTP, with a real worker and somebody's real server at the other end.
+"""The main task end to end: real HTTP, a real worker, and a real receiving server.
 
-Anna writes, Boris answers. Read this first: each test is one promise of the portal.
+Anna writes, Boris answers. Read this file first: each test is one promise of the portal.
 """
 
 import time
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @dataclass
 class Shop:
-    """A company with one WhatsApp account, seen from outside: by its provider and by its operator."""
+    """A company with one WhatsApp account, as its provider and its operator see it."""
 
     address: str
     channel: ApiChannel
@@ -47,15 +47,15 @@ class Shop:
         }
         answer = requests.post(f"{self.address}/uapi/chat/addMessage", json=body, timeout=10)
         assert answer.status_code == 200
-        told: dict[str, Any] = answer.json()
-        return told
+        message: dict[str, Any] = answer.json()
+        return message
 
     def boris_answers(self, chat_id: int, text: str) -> dict[str, Any]:
         secret = self.channel.current_secret()
         assert secret
         body = {"api_token": secret.reveal(), "chat_id": chat_id, "user_id": self.operator.pk, "text": text}
-        told: dict[str, Any] = requests.post(f"{self.address}/uapi/chat/sendMessage", json=body, timeout=10).json()
-        return told
+        reply: dict[str, Any] = requests.post(f"{self.address}/uapi/chat/sendMessage", json=body, timeout=10).json()
+        return reply
 
     def provider_reports(self, **status: Any) -> int:
         return requests.post(self.address + self.channel.webhook_path, json=status, timeout=10).status_code
@@ -68,9 +68,9 @@ def shop(live_server: Any, receiver: Receiver, worker: Worker) -> Shop:
 
 
 def answers(receiver: Receiver, count: int) -> list[str]:
-    """The texts of the operator's messages that reached the provider, once there are so many."""
-    came = receiver.wait_for(count, where=lambda request: request.json.get("from") == "user")
-    return [request.json["text"] for request in came]
+    """Wait for ``count`` operator messages to reach the provider. Return their texts."""
+    requests = receiver.wait_for(count, where=lambda request: request.json.get("from") == "user")
+    return [request.json["text"] for request in requests]
 
 
 def eventually(question: Callable[[], Any], *, seconds: float = 60) -> None:
@@ -91,29 +91,29 @@ def a_day_later(chat_id: int) -> None:
     )
 
 
-def test_anna_writes_and_boris_sees_it_in_chats_and_in_requests(shop: Shop, client: Any) -> None:
-    told = shop.anna_writes("Здравствуйте! Заказ 42 приехал?")
+def test_a_clients_message_appears_in_chats_and_in_requests(shop: Shop, client: Any) -> None:
+    message = shop.anna_writes("Здравствуйте! Заказ 42 приехал?")
 
     client.force_login(shop.operator)
     chats, thread, tickets = (
-        client.get(path).content.decode() for path in ("/chats/", f"/chats/{told['chat_id']}/", "/requests/")
+        client.get(path).content.decode() for path in ("/chats/", f"/chats/{message['chat_id']}/", "/requests/")
     )
     assert "Заказ 42 приехал?" in chats
     assert "Заказ 42 приехал?" in thread
     assert "Заказ 42 приехал?" in tickets
 
 
-def test_boris_answers_in_the_window_and_anna_gets_it(shop: Shop, receiver: Receiver) -> None:
+def test_a_reply_in_the_window_reaches_the_client(shop: Shop, receiver: Receiver) -> None:
     chat_id = shop.anna_writes("Заказ приехал?")["chat_id"]
 
-    told = shop.boris_answers(chat_id, "Да, приезжайте 🙌")
+    reply = shop.boris_answers(chat_id, "Да, приезжайте 🙌")
 
-    assert told["status"] == "success"
+    assert reply["status"] == "success"
     assert answers(receiver, 1) == ["Да, приезжайте 🙌"]
-    eventually(lambda: status_of(told["message_id"]) == "sent")
+    eventually(lambda: status_of(reply["message_id"]) == "sent")
 
 
-def test_the_ticks_move_as_the_provider_reports(shop: Shop, receiver: Receiver) -> None:
+def test_statuses_follow_the_providers_reports(shop: Shop, receiver: Receiver) -> None:
     chat_id = shop.anna_writes("?")["chat_id"]
     message_id = shop.boris_answers(chat_id, "!")["message_id"]
     answers(receiver, 1)
@@ -125,7 +125,7 @@ def test_the_ticks_move_as_the_provider_reports(shop: Shop, receiver: Receiver) 
     eventually(lambda: status_of(message_id) == "read")
 
 
-def test_read_before_delivered_stays_read(shop: Shop, receiver: Receiver, worker: Worker) -> None:
+def test_delivered_after_read_stays_read(shop: Shop, receiver: Receiver, worker: Worker) -> None:
     chat_id = shop.anna_writes("?")["chat_id"]
     message_id = shop.boris_answers(chat_id, "!")["message_id"]
     answers(receiver, 1)
@@ -138,15 +138,17 @@ def test_read_before_delivered_stays_read(shop: Shop, receiver: Receiver, worker
     assert status_of(message_id) == "read"
 
 
-def test_after_the_window_free_text_comes_back_with_the_reason(shop: Shop, receiver: Receiver, worker: Worker) -> None:
+def test_after_the_window_a_free_text_is_refused_with_the_reason(
+    shop: Shop, receiver: Receiver, worker: Worker
+) -> None:
     chat_id = shop.anna_writes("?")["chat_id"]
     receiver.wait_for(1)
     a_day_later(chat_id)
 
-    told = shop.boris_answers(chat_id, "Простите, что так долго")
+    reply = shop.boris_answers(chat_id, "Простите, что так долго")
 
-    assert told["reason"] == "window_closed"
-    assert told["error"]
+    assert reply["reason"] == "window_closed"
+    assert reply["error"]
     worker.settle()
     assert all(request.json["from"] == "client" for request in receiver.requests)
 
@@ -169,20 +171,20 @@ TEMPLATE_TEXT = "Здравствуйте, Анна! Ваш заказ № 42 г
 TEMPLATE_EVENT = {"name": "order_ready", "language": "ru", "parameters": ["Анна", "№ 42"]}
 
 
-def test_pasted_template_text_goes_out_as_that_template_from_a_program(shop: Shop, receiver: Receiver) -> None:
+def test_a_pasted_template_text_from_a_program_is_sent_as_the_template(shop: Shop, receiver: Receiver) -> None:
     TemplateFactory(api_channel=shop.channel, name="order_ready")
     chat_id = shop.anna_writes("?")["chat_id"]
     a_day_later(chat_id)
 
-    told = shop.boris_answers(chat_id, f"  {TEMPLATE_TEXT}\r\n")
+    reply = shop.boris_answers(chat_id, f"  {TEMPLATE_TEXT}\r\n")
 
-    assert told["status"] == "success"
+    assert reply["status"] == "success"
     assert answers(receiver, 1) == [TEMPLATE_TEXT]
     assert receiver.requests[-1].json["template"] == TEMPLATE_EVENT
-    eventually(lambda: status_of(told["message_id"]) == "sent")
+    eventually(lambda: status_of(reply["message_id"]) == "sent")
 
 
-def test_pasted_template_text_goes_out_as_that_template_from_the_desk(
+def test_a_pasted_template_text_from_the_desk_is_sent_as_the_template(
     shop: Shop, receiver: Receiver, client: Any
 ) -> None:
     template = TemplateFactory(api_channel=shop.channel, name="order_ready")
@@ -199,9 +201,7 @@ def test_pasted_template_text_goes_out_as_that_template_from_the_desk(
     assert "order_ready" in client.get(f"/chats/{chat_id}/").content.decode()
 
 
-def test_almost_a_template_comes_back_to_the_program_with_the_reason(
-    shop: Shop, receiver: Receiver, worker: Worker
-) -> None:
+def test_an_inexact_template_text_is_refused_with_the_reason(shop: Shop, receiver: Receiver, worker: Worker) -> None:
     TemplateFactory(api_channel=shop.channel, name="order_ready")
     chat_id = shop.anna_writes("?")["chat_id"]
     receiver.wait_for(1)
@@ -217,7 +217,7 @@ def test_almost_a_template_comes_back_to_the_program_with_the_reason(
     assert all(request.json["from"] == "client" for request in receiver.requests)
 
 
-def test_a_held_reply_reaches_anna_when_she_writes(shop: Shop, receiver: Receiver, client: Any) -> None:
+def test_a_held_reply_is_sent_when_the_client_writes(shop: Shop, receiver: Receiver, client: Any) -> None:
     opener = TemplateFactory(api_channel=shop.channel, name="we_answered", body="Мы ответили. Напишите нам.")
     chat_id = shop.anna_writes("?")["chat_id"]
     a_day_later(chat_id)
@@ -230,7 +230,7 @@ def test_a_held_reply_reaches_anna_when_she_writes(shop: Shop, receiver: Receive
     assert answers(receiver, 2) == ["Мы ответили. Напишите нам.", "Сапоги есть, отложили"]
 
 
-def test_when_anna_writes_again_the_window_is_open_again(shop: Shop, receiver: Receiver) -> None:
+def test_a_new_client_message_reopens_the_window(shop: Shop, receiver: Receiver) -> None:
     chat_id = shop.anna_writes("?")["chat_id"]
     a_day_later(chat_id)
     assert "error" in shop.boris_answers(chat_id, "Поздно")
@@ -241,16 +241,16 @@ def test_when_anna_writes_again_the_window_is_open_again(shop: Shop, receiver: R
     assert answers(receiver, 1) == ["Мы здесь"]
 
 
-def test_the_same_message_ten_times_is_one(shop: Shop, receiver: Receiver) -> None:
-    told = [shop.anna_writes("раз", id="wamid.1") for _ in range(10)]
+def test_the_same_message_ten_times_is_stored_once(shop: Shop, receiver: Receiver) -> None:
+    responses = [shop.anna_writes("раз", id="wamid.1") for _ in range(10)]
 
-    assert all(each == told[0] for each in told)
+    assert all(each == responses[0] for each in responses)
     assert Message.objects.count() == 1
     receiver.wait_for(1)
     assert Delivery.objects.count() == 1
 
 
-def test_provider_down_then_up_gets_everything_once_and_in_order(
+def test_after_an_outage_the_provider_gets_every_message_once_in_order(
     shop: Shop, receiver: Receiver, worker: Worker
 ) -> None:
     receiver.answer("/hook", status=503)
@@ -266,8 +266,8 @@ def test_provider_down_then_up_gets_everything_once_and_in_order(
         send_due_deliveries.delay()
         worker.settle()
 
-    taken = [status_of(pk) for pk in sent]
-    assert taken == ["sent"] * 3
+    statuses = [status_of(pk) for pk in sent]
+    assert statuses == ["sent"] * 3
     fresh = {
         request.headers["webhook-id"]: request.json["text"]
         for request in receiver.requests
@@ -291,7 +291,7 @@ def test_a_message_after_closing_opens_a_new_request_in_the_same_chat(shop: Shop
     assert states == ["new", "reopened"]
 
 
-def test_only_the_owner_delivers_and_the_other_gets_a_copy(shop: Shop, receiver: Receiver) -> None:
+def test_only_the_owner_delivers_and_the_other_channel_gets_a_copy(shop: Shop, receiver: Receiver) -> None:
     ApiChannelFactory(
         kind="acebot",
         redirect_url=receiver.url("/crm"),
@@ -312,7 +312,7 @@ def test_only_the_owner_delivers_and_the_other_gets_a_copy(shop: Shop, receiver:
         assert {body["copy"] for body in bodies} == {path == "/crm"}
 
 
-def test_from_the_phone_page_to_the_desk_and_back(live_server: Any, worker: Worker) -> None:
+def test_messages_pass_from_the_phone_page_to_the_desk_and_back(live_server: Any, worker: Worker) -> None:
     phone = ApiChannelFactory()
     operator = boris(*phone.watched.all())
     webhook = live_server.url + phone.webhook_path

@@ -1,4 +1,4 @@
-"""Webhooks that come late: the time when the client wrote, the word "closed", and the same on every screen."""
+"""Late webhooks: the time when the client wrote, and a closed window, are the same on every page."""
 
 from datetime import datetime, timedelta
 
@@ -27,7 +27,7 @@ def channel() -> ApiChannel:
 
 
 def comes(channel: ApiChannel, *late: timedelta, texts: str = "abcdef") -> Conversation:
-    """Anna's messages come now, each written so long ago."""
+    """Deliver Anna's messages now, each written at its given age."""
     facts = [
         MessageReceived(contact=ANNA, text=text, external_id=f"wamid.{text}", at=timezone.now() - ago)
         for text, ago in zip(texts, late, strict=False)
@@ -61,15 +61,15 @@ def test_a_late_message_shows_its_time_and_that_it_was_late(
     page = html(signed_in(client, boris(chat.chat_channel)), f"/chats/{chat.pk}/")
 
     assert api["received_late"] is is_late
-    shown = message.provider_time if is_late else message.created_at
-    assert datetime.fromisoformat(api["written_at"]) == shown
+    expected = message.provider_time if is_late else message.created_at
+    assert datetime.fromisoformat(api["written_at"]) == expected
     assert ("received late" in page) is is_late
-    assert f'<time datetime="{timezone.localtime(shown).isoformat()}"' in page
+    assert f'<time datetime="{timezone.localtime(expected).isoformat()}"' in page
     if is_late:
         assert f"Received today, {clock(message.created_at)}" in page
 
 
-def test_an_impossible_stamp_is_no_time_to_show(channel: ApiChannel, client: Client) -> None:
+def test_an_impossible_timestamp_is_not_shown(channel: ApiChannel, client: Client) -> None:
     chat = comes(channel, 3650 * DAY)
     page = html(signed_in(client, boris(chat.chat_channel)), f"/chats/{chat.pk}/")
 
@@ -77,7 +77,7 @@ def test_an_impossible_stamp_is_no_time_to_show(channel: ApiChannel, client: Cli
     assert "received late" not in page
 
 
-def test_an_echo_that_comes_late_says_so_too(channel: ApiChannel) -> None:
+def test_a_late_echo_is_marked_as_late(channel: ApiChannel) -> None:
     comes(channel, timedelta(0))
     processing.apply_facts(
         channel, [EchoSeen(contact=ANNA, text="Да", external_id="wamid.e", at=timezone.now() - HOUR)]
@@ -94,7 +94,7 @@ def test_an_echo_that_comes_late_says_so_too(channel: ApiChannel) -> None:
         ((2 * timedelta(seconds=1), 5 * timedelta(seconds=1)), "ba"),
     ],
 )
-def test_messages_without_a_reply_between_are_ordered_by_writing_time(
+def test_messages_without_a_reply_between_them_are_ordered_by_writing_time(
     channel: ApiChannel, late: tuple[timedelta, ...], order: str
 ) -> None:
     chat = comes(channel, *late)
@@ -149,14 +149,14 @@ def test_the_window_is_closed_in_the_api_and_for_a_reply(too_late: Conversation)
 @pytest.mark.parametrize(
     "address", ["/chats/{pk}/", "/chats/?window=closed", "/chats/", "/windows/", "/admin/bridge/conversation/"]
 )
-def test_every_screen_says_closed_and_not_never_written(too_late: Conversation, client: Client, address: str) -> None:
+def test_every_page_says_closed_rather_than_never_written(too_late: Conversation, client: Client, address: str) -> None:
     page = html(signed_in(client, vera()), address.format(pk=too_late.pk))
 
     assert "closed" in page.lower()
     assert "has not written yet" not in page and "not open yet" not in page
 
 
-def test_the_list_shows_when_the_words_were_written(channel: ApiChannel, client: Client) -> None:
+def test_the_list_shows_when_the_message_was_written(channel: ApiChannel, client: Client) -> None:
     chat = comes(channel, 3 * DAY)
     page = html(signed_in(client, boris(chat.chat_channel)), "/chats/")
 
@@ -171,7 +171,7 @@ def test_a_late_message_counts_as_a_missed_window(too_late: Conversation) -> Non
     assert (window.state, window.missed, window.conversation) == ("closed", True, too_late)
 
 
-def test_the_training_phone_says_closed_too(channel: ApiChannel, client: Client) -> None:
+def test_the_training_phone_shows_a_closed_window_too(channel: ApiChannel, client: Client) -> None:
     comes(channel, 2 * DAY)
     client.force_login(vera())
     found = client.get(f"{channel.phone_page_path}messages", {"from": ANNA.external_id}).json()
@@ -181,7 +181,7 @@ def test_the_training_phone_says_closed_too(channel: ApiChannel, client: Client)
     assert written_at and found["messages"][0]["time"] == clock(written_at)
 
 
-def test_a_late_reaction_or_edit_records_a_closed_window_as_well(channel: ApiChannel) -> None:
+def test_a_late_reaction_or_edit_records_a_closed_window(channel: ApiChannel) -> None:
     at = timezone.now() - 3 * DAY
     for fact in (
         MessageEdited(contact=ANNA, target_id="wamid.x", text="?", external_id="wamid.1", at=at),

@@ -17,8 +17,8 @@ from channels_setup.providers import all_providers
 
 ROOT = Path(__file__).resolve().parent.parent
 APPS = ("channels_setup", "templates_registry", "bridge", "config")
-# From the bottom up. A package or module may import from itself and from what stands above it in its list.
-# The longest matching name decides, so `channels_setup.providers` is a layer of its own.
+# Listed from the bottom up: a package or module may import from itself and from the entries above it in its list. The
+# longest matching name decides, so `channels_setup.providers` is a layer of its own.
 LAYERS = {
     "": [
         "channels_setup.codecs",

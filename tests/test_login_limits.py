@@ -1,4 +1,4 @@
-"""A flood of log-ins ends early, keeps the other places free, and locks nobody else out."""
+"""A flood of logins is refused early, leaves slots for other requests, and locks out nobody else."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_many_names_from_one_address_are_stopped_and_others_are_not() -> None:
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("path", ["/login/", "/admin/login/"])
-def test_the_lane_holds_two_and_refuses_the_third_at_once(path: str) -> None:
+def test_concurrent_logins_are_limited(path: str) -> None:
     held = [login.CHECK_SLOTS.acquire(blocking=False) for _ in range(2)]
     try:
         answer = Client().post(path, {"username": "sam", "password": "x"}, REMOTE_ADDR="198.51.100.9")
@@ -58,7 +58,7 @@ def test_the_lane_holds_two_and_refuses_the_third_at_once(path: str) -> None:
 
 
 @pytest.mark.django_db
-def test_a_login_that_breaks_leaves_the_lane(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failing_login_releases_its_slot(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("config.accounts.login.LoginView.post", lambda *_args, **_more: 1 / 0)
     for _ in range(3):
         with pytest.raises(ZeroDivisionError):
@@ -70,7 +70,7 @@ def clock() -> Iterator[list[float]]:
     yield [1_000.0]
 
 
-def test_a_window_ends_and_addresses_are_forgotten(clock: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_window_expires_and_its_addresses_are_forgotten(clock: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(attempt_limits, "MAX_ADDRESSES", 2)
     limit = AttemptLimit(max_attempts=2, seconds=60, clock=lambda: clock[0])
 
@@ -85,7 +85,7 @@ def test_a_window_ends_and_addresses_are_forgotten(clock: list[float], monkeypat
     assert (waits, later, list(limit.windows)) == ([61, 0], 0, ["c", "d"])
 
 
-def test_failures_of_threads_are_all_counted() -> None:
+def test_failures_in_parallel_threads_are_all_counted() -> None:
     limit = AttemptLimit(max_attempts=1_000, seconds=60)
     threads = [threading.Thread(target=lambda: [limit.record_failure("a") for _ in range(125)]) for _ in range(8)]
     for thread in threads:
@@ -96,7 +96,7 @@ def test_failures_of_threads_are_all_counted() -> None:
     assert limit.wait_seconds("a")
 
 
-# --- a device on which the person has signed in before ---
+# --- a device on which the user has signed in before ---
 
 
 NAT = "203.0.113.7"
@@ -104,7 +104,7 @@ NAT = "203.0.113.7"
 
 @pytest.fixture
 def sams_browser(db: None, monkeypatch: pytest.MonkeyPatch) -> Client:
-    """Sam has signed in on it. Then a stranger behind the same address has locked Sam's name and the address."""
+    """Return Sam's browser after one login; then a stranger at the same address locks Sam's name and address."""
     monkeypatch.setattr(login, "DEVICE_FAILURES", AttemptLimit(max_attempts=5, seconds=900))
     UserFactory(username="sam")
     browser = Client(REMOTE_ADDR=NAT)
@@ -118,7 +118,7 @@ def sams_browser(db: None, monkeypatch: pytest.MonkeyPatch) -> Client:
 
 @pytest.mark.parametrize("path", ["/login/", "/admin/login/"])
 def test_a_stranger_at_the_same_address_locks_no_known_device(sams_browser: Client, path: str) -> None:
-    """The admin's door does not open to an operator, but it must check the password."""
+    """The admin refuses an operator, but it must check the password first."""
     answer = sams_browser.post(path, {"username": "sam", "password": PASSWORD})
 
     assert answer.status_code == (302 if path == "/login/" else 200)
@@ -132,8 +132,8 @@ def test_a_known_device_has_five_failures_of_its_own(sams_browser: Client) -> No
     assert right.status_code == 429
 
 
-def test_a_right_password_forgives_the_failures_of_its_device(sams_browser: Client) -> None:
-    """Three typing errors, in, out, and three more within a quarter of an hour are no attack."""
+def test_a_correct_password_clears_the_failures_of_its_device(sams_browser: Client) -> None:
+    """Three typing errors, a login, a logout and three more errors within 15 minutes are no attack."""
     for _ in range(2):
         wrong = [sams_browser.post("/login/", {"username": "sam", "password": "wrong"}).status_code for _ in range(3)]
         right = sams_browser.post("/login/", {"username": "sam", "password": PASSWORD})
@@ -142,14 +142,14 @@ def test_a_right_password_forgives_the_failures_of_its_device(sams_browser: Clie
 
 
 @pytest.mark.parametrize("before", ["", 'a={"x": 1}; ', "a b=c d; ", "=; "])
-def test_odd_cookies_of_others_hide_no_known_device(before: str) -> None:
+def test_foreign_cookies_do_not_hide_a_known_device(before: str) -> None:
     proof = signing.dumps(["d", "f"], salt=known_device.SALT)
 
     assert known_device.has_device_cookie(f"{before}{settings.KNOWN_DEVICE_COOKIE_NAME}={proof}; b=c")
 
 
 @pytest.mark.parametrize("change", ["another user", "forged", "nonsense", "not a pair"])
-def test_the_proof_of_another_device_opens_no_lock(sams_browser: Client, change: str) -> None:
+def test_the_cookie_of_another_device_opens_no_lock(sams_browser: Client, change: str) -> None:
     name = "sam"
     if change == "another user":
         UserFactory(username="eve")
@@ -166,17 +166,17 @@ def test_the_proof_of_another_device_opens_no_lock(sams_browser: Client, change:
     assert sams_browser.post("/login/", {"username": name, "password": PASSWORD}).status_code == 429
 
 
-def test_the_proof_is_for_the_server_alone(sams_browser: Client) -> None:
+def test_the_device_cookie_is_readable_only_by_the_server(sams_browser: Client) -> None:
     cookie = sams_browser.cookies[settings.KNOWN_DEVICE_COOKIE_NAME]
 
     assert (cookie["httponly"], cookie["samesite"]) == (True, "Lax")
     assert "sam" not in cookie.value
 
 
-# --- the lane in which log-ins wait ---
+# --- the login queue ---
 
 
-def test_a_lane_has_turns_and_an_end() -> None:
+def test_the_login_queue_has_an_order_and_a_limit() -> None:
     lane = ConcurrencyLimit(max_active=1, max_waiting=1)
     with lane.slot():
         waiting = threading.Thread(target=lambda: lane.slot().__enter__())
@@ -200,14 +200,16 @@ def test_a_lane_has_turns_and_an_end() -> None:
         ("POST", "/webhooks/acebot/x/", False, None),
     ],
 )
-def test_log_ins_wait_before_they_take_a_place(method: str, path: str, has_cookie: bool, lane: str | None) -> None:
+def test_logins_queue_before_they_take_a_worker_slot(
+    method: str, path: str, has_cookie: bool, lane: str | None
+) -> None:
     def application(_environ: Any, start: Any) -> Any:
-        seen.append([name for name in ("logins", "known_device_logins") if not getattr(gate, name).active._value])
+        waiting.append([name for name in ("logins", "known_device_logins") if not getattr(gate, name).active._value])
         response = HttpResponse()
         start("200 OK", [])
         return response
 
-    seen: list[list[str]] = []
+    waiting: list[list[str]] = []
     gate = BodyBuffer(application, slots=1, is_refused=lambda _path: False)
     cookie = (
         f"{settings.KNOWN_DEVICE_COOKIE_NAME}={signing.dumps(['d', 'f'], salt=known_device.SALT)}"
@@ -216,7 +218,7 @@ def test_log_ins_wait_before_they_take_a_place(method: str, path: str, has_cooki
     )
     scope = {"REQUEST_METHOD": method, "PATH_INFO": path, "HTTP_COOKIE": cookie, "wsgi.input": BytesIO()}
 
-    with ThreadPoolExecutor(1) as thread:  # the gate changes the thread's database connection
+    with ThreadPoolExecutor(1) as thread:  # the buffer changes the thread's database connection
         thread.submit(lambda: gate(scope, lambda *_: None)).result(20)
     for name in ("logins", "known_device_logins"):
         monopolized = getattr(gate, name)
@@ -227,5 +229,5 @@ def test_log_ins_wait_before_they_take_a_place(method: str, path: str, has_cooki
         thread.submit(lambda: gate(scope, lambda status, _headers: statuses.append(status))).result(20)
     gate.slots.get().close()
 
-    assert seen[0] == ([lane] if lane else [])
+    assert waiting[0] == ([lane] if lane else [])
     assert statuses[0][:3] == ("503" if lane else "200")

@@ -1,4 +1,4 @@
-"""Two contacts that are one person: merged, written to, and made two again."""
+"""Merging two contacts of one person, writing to the merged contact, and undoing the merge."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def answers(chat: Conversation, text: str) -> reply_submission.SubmitResult:
     return reply_submission.submit_reply(conversation_id=chat.pk, text=text, author=boris(chat.chat_channel))
 
 
-# What a merge and its undo leave behind, and stamps that may move.
+# A merge and its undo leave these tables behind and may change these timestamps.
 LEAVES = {"bridge_contactmerge", "bridge_mergedconversation", "bridge_idempotencykey"}
 STAMPS = "#- '{updated_at}'"
 
@@ -67,7 +67,7 @@ REQUESTS = {"none": None, "live": STATUS.OPEN, "solved": STATUS.SOLVED, "closed"
 
 
 def person(channel: ApiChannel, who: str, *, request: str, window: str, queued: bool, desk: str) -> None:
-    """A client with a history: words of both sides, a request, a window, what waits to be sent."""
+    """Create a client with a history: messages in both directions, a request, a window, queued messages."""
     hours = 1.0 if window == "open" else 30.0
     writes(channel, who, "Здравствуйте", hours=hours + 2)
     writes(channel, who, "Есть вопрос", hours=hours)
@@ -144,14 +144,14 @@ def test_a_merge_keeps_everything_in_order_and_its_undo_restores_it(
 
 @pytest.mark.parametrize("last", [ANNA, ANYA])
 @pytest.mark.parametrize("states", [("open", "open"), ("open", "closed"), ("closed", "open")])
-def test_an_answer_goes_to_the_number_that_wrote_last(channel: ApiChannel, states: tuple[str, str], last: str) -> None:
+def test_a_reply_goes_to_the_number_that_wrote_last(channel: ApiChannel, states: tuple[str, str], last: str) -> None:
     for who, window in zip((ANNA, ANYA), states, strict=True):
         writes(channel, who, "Первое", hours=3 if window == "open" else 30)
     merge_contacts(contact(ANYA).pk, contact(ANNA).pk, by=vera())
 
-    said = writes(channel, last, "Последнее", hours=0.5)
+    message = writes(channel, last, "Последнее", hours=0.5)
     chat = Conversation.objects.get()
-    assert said.conversation == chat and service_window.get_window_state(chat).is_open
+    assert message.conversation == chat and service_window.get_window_state(chat).is_open
     sent = answers(chat, "Ответ").message
 
     assert recipients() == [last]
@@ -175,7 +175,7 @@ def test_late_messages_do_not_redirect_replies(channel: ApiChannel) -> None:
 
 
 def test_queued_messages_use_their_own_numbers_window(channel: ApiChannel) -> None:
-    """The window of the other number lets nothing through to this one."""
+    """An open window of the other number does not allow messages to this one."""
     writes(channel, ANYA, "Первое", hours=23)
     answers(chat_of(ANYA), "Ответ на старый номер")
     writes(channel, ANNA, "Второе", hours=1)
@@ -189,7 +189,7 @@ def test_queued_messages_use_their_own_numbers_window(channel: ApiChannel) -> No
 
 
 @pytest.mark.parametrize("last", [ANNA, ANYA])
-def test_undo_sorts_messages_since_the_merge_by_number(channel: ApiChannel, last: str) -> None:
+def test_undo_distributes_messages_since_the_merge_by_number(channel: ApiChannel, last: str) -> None:
     writes(channel, ANNA, "Первое Анны", hours=4)
     writes(channel, ANYA, "Первое второй", hours=3)
     old = chat_of(ANYA).pk
@@ -202,13 +202,13 @@ def test_undo_sorts_messages_since_the_merge_by_number(channel: ApiChannel, last
 
     first, second = chat_of(ANNA), chat_of(ANYA)
     assert second.pk == old
-    said = {
+    texts = {
         chat: list(Message.objects.filter(conversation=chat).order_by("pk").values_list("text", flat=True))
         for chat in (first, second)
     }
     mine = first if last == ANNA else second
-    assert said[mine][-2:] == ["Последнее", "Ответ"]
-    assert said[first][0] == "Первое Анны" and said[second][:2] == ["Первое второй", "Второе второй"]
+    assert texts[mine][-2:] == ["Последнее", "Ответ"]
+    assert texts[first][0] == "Первое Анны" and texts[second][:2] == ["Первое второй", "Второе второй"]
     for chat in (first, second):
         assert not Message.objects.filter(conversation=chat).exclude(ticket__conversation=chat).exists()
         assert not Delivery.objects.filter(conversation=chat).exclude(message__conversation=chat).exists()
@@ -218,7 +218,7 @@ def test_undo_sorts_messages_since_the_merge_by_number(channel: ApiChannel, last
     assert writes(channel, ANYA, "Снова", hours=0).conversation == second
 
 
-def test_chats_in_other_channels_move_too_and_new_ones_are_divided(channel: ApiChannel) -> None:
+def test_chats_in_other_channels_move_too_and_new_ones_are_distributed(channel: ApiChannel) -> None:
     second, third = ChatChannelFactory(), ChatChannelFactory()
     channel.watched.add(second, third)
     writes(channel, ANNA, "В первом", hours=2)
@@ -236,13 +236,13 @@ def test_chats_in_other_channels_move_too_and_new_ones_are_divided(channel: ApiC
     writes(channel, ANNA, "И во втором", chat_channel=second)
     writes(channel, ANYA, "И в первом", chat_channel=channel.default_chat_channel)
     undo_merge(made.pk, by=vera())
-    told = {
+    owners = {
         (row.conversation.contact.external_id, row.conversation.chat_channel_id): row.text
         for row in Message.objects.select_related("conversation__contact").order_by("pk")
     }
     first = channel.default_chat_channel
     assert first is not None
-    assert told == {
+    assert owners == {
         (ANNA, first.pk): "В первом",
         (ANYA, second.pk): "Во втором",
         (ANYA, third.pk): "В третьем",
@@ -251,7 +251,7 @@ def test_chats_in_other_channels_move_too_and_new_ones_are_divided(channel: ApiC
     }
 
 
-def test_three_become_one_and_are_made_three_again_from_the_last(channel: ApiChannel) -> None:
+def test_three_merged_contacts_are_separated_from_the_last_merge_on(channel: ApiChannel) -> None:
     third = "15550001111"
     for who in (ANNA, ANYA, third):
         writes(channel, who, f"Пишет {who}", hours=2)
@@ -294,7 +294,7 @@ def test_a_refused_merge_states_the_reason(channel: ApiChannel) -> None:
     assert ContactMerge.objects.count() == 1
 
 
-def test_nothing_is_merged_while_a_message_is_being_sent(channel: ApiChannel) -> None:
+def test_a_merge_is_refused_while_a_message_is_being_sent(channel: ApiChannel) -> None:
     writes(channel, ANNA, "Раз")
     writes(channel, ANYA, "Два")
     answers(chat_of(ANYA), "Ответ")
@@ -322,7 +322,7 @@ def test_a_merge_is_undone_once_and_within_a_day(channel: ApiChannel, late: bool
     assert Conversation.objects.count() == (1 if late else 2)
 
 
-def test_a_draft_that_was_written_on_is_not_divided(channel: ApiChannel) -> None:
+def test_a_changed_draft_is_not_split(channel: ApiChannel) -> None:
     for who in (ANNA, ANYA):
         writes(channel, who, "Раз")
         Draft.objects.create(conversation=chat_of(who), user=boris(), text=f"Для {who}")
@@ -336,14 +336,14 @@ def test_a_draft_that_was_written_on_is_not_divided(channel: ApiChannel) -> None
 
 
 def test_tables_unique_per_conversation_have_merge_rules() -> None:
-    """A table that comes later is moved by itself, unless two conversations' rows could clash in it."""
+    """A table added later is moved automatically, unless rows of two conversations could collide in it."""
     for model, name in rows.list_plain_tables():
         unique = [one for one in model._meta.total_unique_constraints if name in one.fields]
         field: Any = model._meta.get_field(name)
         assert not unique and not field.unique, model
 
 
-def test_a_name_set_since_the_merge_stays_when_it_is_undone(channel: ApiChannel) -> None:
+def test_a_name_set_since_the_merge_stays_after_the_undo(channel: ApiChannel) -> None:
     writes(channel, ANNA, "Раз")
     writes(channel, ANYA, "Два")
     Contact.objects.filter(external_id=ANYA).update(tags=["опт"], email="anya@example.com")

@@ -1,4 +1,4 @@
-"""Merging clients in the desk: who may, what is shown before, and the way back."""
+"""Merging clients in the desk: permissions, the preview, and the undo."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def address(chat: Conversation) -> str:
     return f"/chats/{chat.pk}/client/merge/"
 
 
-def test_two_clients_are_found_looked_at_merged_and_made_two_again(client: Client, chat: Conversation) -> None:
+def test_two_clients_are_found_previewed_merged_and_separated_again(client: Client, chat: Conversation) -> None:
     desk = signed_in(client, may_merge(chat.chat_channel))
     Contact.objects.filter(external_id=ANYA).update(email="anna@example.com", tags=["опт"])
     Contact.objects.filter(external_id=ANNA).update(email="Anna@example.com")
@@ -64,7 +64,7 @@ def test_two_clients_are_found_looked_at_merged_and_made_two_again(client: Clien
         assert words in preview, words
     assert unsure.status_code == 422 and "Select the checkbox first" in unsure.content.decode()
     assert merged.status_code == 302 and merged["Location"].startswith(f"/chats/{chat.pk}/")
-    html = desk.get(f"/chats/{old}/").content.decode()  # the old address leads on
+    html = desk.get(f"/chats/{old}/").content.decode()  # the old URL redirects
     for words in ("Hallo", "Здравствуйте", "From +49 1511 2345678", "Replies go to +7 921 555-01-04", "Undo the merge"):
         assert words in html, words
 
@@ -75,7 +75,7 @@ def test_two_clients_are_found_looked_at_merged_and_made_two_again(client: Clien
     assert desk.get(f"/chats/{old}/").status_code == 200
 
 
-def test_the_other_client_may_be_the_one_that_stays(client: Client, chat: Conversation) -> None:
+def test_the_other_client_can_be_the_one_that_stays(client: Client, chat: Conversation) -> None:
     desk = signed_in(client, may_merge(chat.chat_channel))
     other = contact(ANYA)
 
@@ -85,7 +85,7 @@ def test_the_other_client_may_be_the_one_that_stays(client: Client, chat: Conver
     assert Conversation.objects.get().contact == other
 
 
-def test_who_lacks_the_right_or_the_sight_merges_nothing(client: Client, chat: Conversation) -> None:
+def test_a_user_without_the_permission_or_access_cannot_merge(client: Client, chat: Conversation) -> None:
     other = contact(ANYA)
     client.force_login(boris(chat.chat_channel))
     assert client.get(address(chat)).status_code == 403
@@ -112,8 +112,8 @@ def test_who_lacks_the_right_or_the_sight_merges_nothing(client: Client, chat: C
     assert plain is client
 
 
-def test_an_open_page_of_the_merged_chat_goes_on_working(client: Client, chat: Conversation) -> None:
-    """Words typed in the old tab go to the same person, in the chat that is left."""
+def test_an_open_page_of_the_merged_chat_keeps_working(client: Client, chat: Conversation) -> None:
+    """Text typed in the old tab goes to the same person, in the remaining chat."""
     old = chat_of(ANYA)
     desk = signed_in(client, boris(chat.chat_channel))
     merge_contacts(contact(ANYA).pk, chat.contact_id, by=vera())
@@ -127,7 +127,7 @@ def test_an_open_page_of_the_merged_chat_goes_on_working(client: Client, chat: C
     assert news.status_code == 200 and "Hallo" in news.json()["thread"]["messages"]
 
 
-def test_a_merged_chat_costs_no_queries_for_each_of_its_messages(
+def test_a_merged_chat_runs_no_query_per_message(
     client: Client, chat: Conversation, django_assert_max_num_queries: Any
 ) -> None:
     desk = signed_in(client, boris(chat.chat_channel))
@@ -154,7 +154,7 @@ def test_a_merged_chat_costs_no_queries_for_each_of_its_messages(
         ({"email": ""}, {"email": ""}, False),
     ],
 )
-def test_who_looks_like_the_same_person_is_suggested(
+def test_a_likely_duplicate_is_suggested(
     chat: Conversation, one: dict[str, str], other: dict[str, str], is_suggested: bool
 ) -> None:
     anna, anya = contact(ANNA), contact(ANYA)
@@ -167,7 +167,7 @@ def test_who_looks_like_the_same_person_is_suggested(
     assert found == ([anya] if is_suggested else [])
 
 
-def test_where_a_client_moved_to_is_suggested_both_ways(chat: Conversation) -> None:
+def test_the_new_number_of_a_client_is_suggested_in_both_chats(chat: Conversation) -> None:
     anna, anya = contact(ANNA), contact(ANYA)
     Contact.objects.filter(pk=anya.pk).update(moved_to=anna)
     anya.refresh_from_db()
@@ -176,7 +176,7 @@ def test_where_a_client_moved_to_is_suggested_both_ways(chat: Conversation) -> N
     assert rules.suggest_matches(anya, seen=Conversation.objects.all()) == [anna]
 
 
-def test_the_preview_says_nothing_of_chats_out_of_sight(client: Client, chat: Conversation) -> None:
+def test_the_preview_reveals_nothing_about_hidden_chats(client: Client, chat: Conversation) -> None:
     desk = signed_in(client, may_merge(chat.chat_channel))
     other, hidden = contact(ANYA), ChatChannelFactory(name="Hidden shop")
     out_of_sight = ConversationFactory(contact=other, api_channel=other.api_channel, chat_channel=hidden)

@@ -1,4 +1,4 @@
-"""A merged person elsewhere: at the same moment, erased, searched, in an outside helpdesk, on the training phone."""
+"""Merged contacts in other parts: concurrency, erasure, search, the admin, APIs, outside helpdesks, training phone."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def merged(channel: ApiChannel) -> ContactMerge:
     return merge_contacts(contact(ANYA).pk, contact(ANNA).pk, by=vera())
 
 
-# --- at the same moment ----------------------------------------------------------------------------------
+# --- concurrency --------------------------------------------------------------------------------------------
 
 
 @pytest.mark.django_db(transaction=True)
@@ -72,7 +72,7 @@ def test_messages_during_a_merge_reach_the_remaining_chat() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_of_two_merges_at_once_one_is_done() -> None:
+def test_one_of_two_concurrent_merges_succeeds() -> None:
     channel = ApiChannelFactory()
     for who in (ANNA, ANYA):
         writes(channel, who, "Раз")
@@ -85,14 +85,14 @@ def test_of_two_merges_at_once_one_is_done() -> None:
             return "refused"
 
     one, other = contact(ANNA).pk, contact(ANYA).pk
-    told = run_together(lambda: attempt(one, other), lambda: attempt(other, one), lambda: attempt(one, other))
+    results = run_together(lambda: attempt(one, other), lambda: attempt(other, one), lambda: attempt(one, other))
 
-    assert sorted(told) == ["done", "refused", "refused"]
+    assert sorted(results) == ["done", "refused", "refused"]
     assert ContactMerge.objects.count() == 1 and Conversation.objects.count() == 1
 
 
 @pytest.mark.django_db(transaction=True)
-def test_what_comes_while_a_merge_is_undone_belongs_to_its_number() -> None:
+def test_messages_during_an_undo_belong_to_their_number() -> None:
     for _ in range(ROUNDS):
         channel = ApiChannelFactory()
         writes(channel, ANNA, "Раз")
@@ -108,17 +108,17 @@ def test_what_comes_while_a_merge_is_undone_belongs_to_its_number() -> None:
         )
 
         for who, texts in ((mine, ["Раз", "И это"]), (theirs, ["Два", "Во время отмены"])):
-            said = Message.objects.filter(conversation__contact=who).order_by("pk")
-            assert list(said.values_list("text", flat=True)) == texts
-            assert not said.exclude(ticket__conversation__contact=who).exists()
+            messages = Message.objects.filter(conversation__contact=who).order_by("pk")
+            assert list(messages.values_list("text", flat=True)) == texts
+            assert not messages.exclude(ticket__conversation__contact=who).exists()
 
 
-# --- erased, pruned --------------------------------------------------------------------------------------
+# --- erasure and pruning ------------------------------------------------------------------------------------
 
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("by_merged", [True, False])
-def test_erasing_a_merged_person_erases_both(channel: ApiChannel, by_merged: bool) -> None:
+def test_erasing_a_merged_person_erases_both_contacts(channel: ApiChannel, by_merged: bool) -> None:
     made = merged(channel)
     reply_submission.submit_reply(conversation_id=chat_of(ANNA).pk, text="Секретный ответ", author=boris())
     ContactNote.objects.create(contact=contact(ANYA), author=boris(), text="Секретная заметка")
@@ -134,7 +134,7 @@ def test_erasing_a_merged_person_erases_both(channel: ApiChannel, by_merged: boo
 
 
 @pytest.mark.django_db
-def test_what_the_undo_needs_is_kept_for_a_day(channel: ApiChannel) -> None:
+def test_undo_data_is_kept_for_a_day(channel: ApiChannel) -> None:
     made = merged(channel)
     housekeeping.prune_expired_rows()
     assert MergedConversation.objects.get().row
@@ -146,7 +146,7 @@ def test_what_the_undo_needs_is_kept_for_a_day(channel: ApiChannel) -> None:
     assert receiving.lock_conversation(MergedConversation.objects.get().old_id).contact == contact(ANNA)
 
 
-# --- found and seen --------------------------------------------------------------------------------------
+# --- search and display -------------------------------------------------------------------------------------
 
 
 @pytest.mark.django_db
@@ -167,18 +167,18 @@ def test_the_chat_is_found_by_either_number_and_its_former_number(channel: ApiCh
 
 
 @pytest.mark.django_db
-def test_each_phone_shows_what_was_said_to_its_number(channel: ApiChannel, client: Client) -> None:
+def test_each_training_phone_shows_its_own_numbers_messages(channel: ApiChannel, client: Client) -> None:
     merged(channel)
     path = reverse("phone-messages", args=[channel.pk])
     client.force_login(vera())
 
-    seen = {who: client.get(path, {"from": who}).json() for who in (ANNA, ANYA)}
+    pages = {who: client.get(path, {"from": who}).json() for who in (ANNA, ANYA)}
 
-    assert {who: [one["text"] for one in told["messages"]] for who, told in seen.items()} == {
+    assert {who: [one["text"] for one in page["messages"]] for who, page in pages.items()} == {
         ANNA: ["Здравствуйте"],
         ANYA: ["Hallo"],
     }
-    assert all(told["window"]["state"] == "open" for told in seen.values())
+    assert all(page["window"]["state"] == "open" for page in pages.values())
 
 
 @pytest.mark.django_db
@@ -200,7 +200,7 @@ def test_two_contacts_are_merged_from_the_admin(channel: ApiChannel, client: Cli
 
 
 @pytest.mark.django_db
-def test_a_program_that_knows_the_former_numbers_reaches_the_person(channel: ApiChannel, client: Client) -> None:
+def test_a_program_reaches_the_person_by_the_former_ids(channel: ApiChannel, client: Client) -> None:
     made = merged(channel)
     chat, old = chat_of(ANNA), MergedConversation.objects.get().old_id
     key = channel.issue_secret().reveal()
@@ -211,7 +211,7 @@ def test_a_program_that_knows_the_former_numbers_reaches_the_person(channel: Api
         return client.post(f"/uapi/{method}", body, content_type="application/json").json()
 
     sent = call("chat/sendMessage", chat_id=old, user_id=user.pk, text="Ответ")
-    said = call(
+    response = call(
         "chat/addMessage",
         channel_id=chat.chat_channel_id,
         chat_id=old,
@@ -221,7 +221,7 @@ def test_a_program_that_knows_the_former_numbers_reaches_the_person(channel: Api
     card = call("client", client_id=made.source_id)
     listed = call("clients")
 
-    assert sent["chat_id"] == said["chat_id"] == chat.pk, (sent, said)
+    assert sent["chat_id"] == response["chat_id"] == chat.pk, (sent, response)
     assert Ticket.objects.get(pk=ticket["ticket_id"]).conversation == chat
     assert card["client"]["id"] == made.target_id
     assert [one["id"] for one in listed] == [made.target_id]
@@ -252,8 +252,8 @@ def test_helpdesk_operators_reply_from_either_merged_chat(simulator: UsedeskSimu
     shop.settle()
 
     assert shop.at_annas() == ["Ответ из второго чата", "Ответ из первого чата"]
-    told = Delivery.objects.filter(kind="message").order_by("pk")
-    assert [row.payload["contact"]["external_id"] for row in told][-1] == "anya"
+    deliveries = Delivery.objects.filter(kind="message").order_by("pk")
+    assert [row.payload["contact"]["external_id"] for row in deliveries][-1] == "anya"
     undo_merge(made.pk, by=None)
     simulator.say(second, "После отмены")
     shop.settle()

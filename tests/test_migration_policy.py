@@ -1,4 +1,4 @@
-"""Migrations keep to the policy in CONTRIBUTING.md. `make check` lints the real ones."""
+"""The migration linter enforces the policy in CONTRIBUTING.md. `make check` lints the real migrations."""
 
 import pytest
 from django_migration_linter.sql_analyser import PostgresqlAnalyser, analyse_sql_statements
@@ -13,7 +13,7 @@ from django_migration_linter.sql_analyser import PostgresqlAnalyser, analyse_sql
         'CREATE INDEX "message_kind" ON "bridge_message" ("kind")',
     ],
 )
-def test_the_linter_finds_changes_that_stop_traffic(statement: str) -> None:
+def test_the_linter_finds_changes_that_interrupt_traffic(statement: str) -> None:
     errors, _ignored, warnings = analyse_sql_statements(PostgresqlAnalyser, [statement])
 
     assert errors or warnings
@@ -26,7 +26,7 @@ def test_the_linter_finds_changes_that_stop_traffic(statement: str) -> None:
         'CREATE INDEX CONCURRENTLY "message_kind" ON "bridge_message" ("kind")',
     ],
 )
-def test_the_linter_accepts_changes_under_traffic(statement: str) -> None:
+def test_the_linter_accepts_changes_that_are_safe_under_traffic(statement: str) -> None:
     errors, _ignored, warnings = analyse_sql_statements(PostgresqlAnalyser, [statement])
 
     assert not errors and not warnings

@@ -1,4 +1,4 @@
-"""Passwords that are guessed first are refused wherever one is set."""
+"""Commonly guessed passwords are refused wherever one is set."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ GUESSED = (
 
 
 @pytest.mark.parametrize("password", GUESSED)
-def test_it_is_refused_with_a_sentence(password: str) -> None:
+def test_a_weak_password_is_refused_with_an_explanation(password: str) -> None:
     with pytest.raises(ValidationError) as refused:
         validate_password(password, User(username="boris"))
 
@@ -36,5 +36,5 @@ def test_it_is_refused_with_a_sentence(password: str) -> None:
 @pytest.mark.parametrize(
     "password", ["korabl-i-more-7", "a-long-Word-17", "correct horse battery", "банкабанкрот", "x9" * 4 + "Qw7z"]
 )
-def test_it_is_taken(password: str) -> None:
+def test_a_strong_password_is_accepted(password: str) -> None:
     validate_password(password, User(username="boris"))

@@ -1,4 +1,4 @@
-"""A user's permissions: all of them in one question, and the same ones that Django finds."""
+"""Permissions of a user: read in one query, and equal to Django's own result."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def vera() -> Any:
-    """Has one permission of her own, one by a group, and one by both."""
+    """Create a user with one own permission, one from a group, and one from both."""
     own, grouped, both = Permission.objects.order_by("pk")[:3]
     group = Group.objects.create(name="Admins")
     group.permissions.set([grouped, both])
@@ -28,19 +28,19 @@ def again(person: Any) -> Any:
     return get_user_model()._default_manager.get(pk=person.pk)
 
 
-def test_one_finds_what_django_finds(vera: Any) -> None:
+def test_each_permission_equals_djangos(vera: Any) -> None:
     assert len(SingleQueryBackend().get_all_permissions(again(vera))) == 3
     assert SingleQueryBackend().get_all_permissions(again(vera)) == ModelBackend().get_all_permissions(again(vera))
 
 
 @pytest.mark.parametrize("change", [{"is_active": False}, {"is_superuser": True}])
-def test_those_who_may_nothing_or_everything_are_as_django_has_them(vera: Any, change: dict[str, bool]) -> None:
+def test_users_with_no_or_all_permissions_equal_djangos(vera: Any, change: dict[str, bool]) -> None:
     type(vera).objects.filter(pk=vera.pk).update(**change)
 
     assert SingleQueryBackend().get_all_permissions(again(vera)) == ModelBackend().get_all_permissions(again(vera))
 
 
-def test_all_permissions_are_one_question(vera: Any, django_assert_num_queries: Any) -> None:
+def test_all_permissions_are_one_query(vera: Any, django_assert_num_queries: Any) -> None:
     person = again(vera)
 
     with django_assert_num_queries(1):

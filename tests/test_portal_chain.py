@@ -1,7 +1,7 @@
-"""The chain: portal A with the built-in desk, portal B with A as its Usedesk, a sandbox phone at the end.
+"""Two chained portals: A with the built-in desk, B with A as its Usedesk, and a training phone at the end.
 
-Both speak over real HTTP, each with the other's public face: B calls A's ``/uapi/``, A posts its events to B's webhook.
-They share this process and database and nothing else: A's channels know nothing of B's.
+Both communicate over real HTTP through public interfaces only: B calls A's ``/uapi/``, and A posts its events to B's
+webhook. They share this process and database, but A's channels know nothing of B's.
 """
 
 from typing import Any
@@ -40,7 +40,7 @@ def test_messages_pass_both_ways_once_and_in_order(chain: Chain) -> None:
     assert not WebhookEvent.objects.filter(state="failed").exists()
 
 
-def test_equal_answers_stay_as_many_and_a_phone_is_on_the_card(chain: Chain) -> None:
+def test_equal_replies_are_not_merged_and_the_card_has_a_phone(chain: Chain) -> None:
     chain.anna_writes("?")
     chain.settle()
     for _ in range(3):
@@ -73,7 +73,7 @@ def test_duplicate_deliveries_are_stored_once_on_both_sides(chain: Chain, monkey
     assert chain.seen(chain.at_b(), "outbound") == ["три"]
 
 
-def test_a_lost_response_makes_no_second_message(chain: Chain, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lost_response_creates_no_second_message(chain: Chain, monkeypatch: pytest.MonkeyPatch) -> None:
     from channels_setup import http_client
 
     honest, lost = http_client.send, []
@@ -115,7 +115,7 @@ def test_closing_passes_to_b_and_a_closed_window_is_reported_to_a(chain: Chain) 
 
 
 @pytest.mark.parametrize(("multipart", "utf8"), [(True, False), (True, True), (False, False)])
-def test_forms_pass_like_json(chain: Chain, multipart: bool, utf8: bool) -> None:
+def test_forms_are_forwarded_like_json(chain: Chain, multipart: bool, utf8: bool) -> None:
     ApiChannel.objects.filter(pk=chain.a.pk).update(
         send_json=False, send_multipart=multipart, send_utf8=utf8, track_comment=True
     )

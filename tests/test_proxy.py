@@ -1,6 +1,6 @@
-"""Behind the shipped proxy: who is locked out, and what one bad request may do to others. Skipped without Caddy.
+"""Behind the shipped proxy: login lockout, and the effect of one bad request on others. Skipped without Caddy.
 
-What Caddy sends is recorded in tests/test_client_address.py, so the lock-out itself is tested everywhere.
+What Caddy sends is recorded in tests/test_client_address.py, so the lockout itself is tested everywhere.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ FORM = "application/x-www-form-urlencoded"
 
 @pytest.fixture
 def port(tmp_path: Path, db: None) -> Iterator[int]:
-    """Caddy's port; behind it the web on the database of the test."""
+    """Yield the port of a Caddy in front of a web process on the test database."""
     web = open_listening_sockets(host="127.0.0.1", port=free_port(), count=1)[0]
     number = web.getsockname()[1]
     database = f"{os.environ['DATABASE_URL'].rpartition('/')[0]}/{connection.settings_dict['NAME']}"
@@ -75,7 +75,7 @@ def sign_in(port: int, name: str, password: str, address: str, **headers: str) -
     return status
 
 
-def test_a_stranger_locks_out_only_the_own_address(port: int) -> None:
+def test_a_stranger_locks_out_only_their_own_address(port: int) -> None:
     UserFactory(username="sam")
 
     spoofed = [
@@ -89,7 +89,7 @@ def test_a_stranger_locks_out_only_the_own_address(port: int) -> None:
     assert (stranger, sam) == (429, 302)
 
 
-def test_a_request_that_is_cut_off_troubles_nobody_else(port: int) -> None:
+def test_a_truncated_request_affects_no_other(port: int) -> None:
     cut_off, others = {}, {}
     for form in truncation.FORMS:
         request = truncation.Request(path="/uapi/chat/addMessage", content_type=FORM, body=b"text=words")

@@ -1,4 +1,4 @@
-"""Rate limits: kept by all workers together, without burning tries, and without holding up anybody else."""
+"""Rate limits: shared by all workers, without using up attempts, and without delaying other destinations."""
 
 import time
 import uuid
@@ -62,12 +62,12 @@ def limit(api_channel: ApiChannel, calls_per_second: float) -> None:
     ApiChannel.objects.filter(pk=api_channel.pk).update(calls_per_second=calls_per_second)
 
 
-def test_a_channel_keeps_to_its_calls_a_second(api_channel: ApiChannel, receiver: Receiver) -> None:
+def test_a_channel_keeps_to_its_calls_per_second(api_channel: ApiChannel, receiver: Receiver) -> None:
     limit(api_channel, 20)
     for number in range(12):
         answers(chat_of(api_channel, f"client {number}"))
 
-    while Delivery.objects.filter(state="pending").exists():  # a run has its time, however slow the machine is
+    while Delivery.objects.filter(state="pending").exists():  # one run gets enough time, however slow the machine is
         dispatcher.send_due_deliveries()
 
     times = [request.at for request in receiver.requests]
@@ -99,7 +99,7 @@ def test_two_workers_share_one_limit(receiver: Receiver) -> None:
     assert times[-1] - times[0] >= 11 / 20 * 0.9
 
 
-def test_who_waits_for_a_limit_holds_up_nobody_else(api_channel: ApiChannel, receiver: Receiver) -> None:
+def test_a_rate_limited_channel_delays_no_other(api_channel: ApiChannel, receiver: Receiver) -> None:
     limit(api_channel, 0.1)
     other = channel_to(receiver, "/other")
     for number in range(3):
@@ -119,7 +119,7 @@ def test_who_waits_for_a_limit_holds_up_nobody_else(api_channel: ApiChannel, rec
     assert dispatcher.get_oldest_due_age(now=timezone.now() + timedelta(seconds=20)) == 0
 
 
-def test_a_limit_of_one_contact_leaves_the_others_alone(
+def test_a_limit_of_one_contact_does_not_affect_others(
     api_channel: ApiChannel, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def by_contact(_self: Messenger, outgoing: DeliveryRequest, _account: Account) -> tuple[CallRate, ...]:
@@ -137,7 +137,7 @@ def test_a_limit_of_one_contact_leaves_the_others_alone(
     assert Delivery.objects.filter(state="pending").count() == 2
 
 
-def test_one_who_was_sent_too_much_waits_four_times_as_long_at_each_refusal(
+def test_each_refusal_of_one_contact_waits_four_times_longer(
     api_channel: ApiChannel, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     provider = type(api_channel.provider)
@@ -159,16 +159,16 @@ def test_one_who_was_sent_too_much_waits_four_times_as_long_at_each_refusal(
     assert all(due <= got <= due + 10 for got, due in zip(waited, (1, 4, 16, 64, 256), strict=True)), waited
 
 
-def test_what_must_go_together_is_drawn_together() -> None:
+def test_a_delivery_takes_from_all_its_limits_or_from_none() -> None:
     api_channel = ApiChannelFactory()
     delivery = Delivery(pk=1, api_channel=api_channel)
     narrow, wide = CallRate(key="narrow", every=10), CallRate(key="wide", every=10, burst=5)
-    asked = [rate_limits.RateRequest(delivery=delivery, rates=(narrow, wide))]
+    requests = [rate_limits.RateRequest(delivery=delivery, rates=(narrow, wide))]
 
-    assert rate_limits.postpone_limited(asked, uuid.uuid4()) == set()
-    assert rate_limits.postpone_limited(asked, uuid.uuid4()) == {1}
+    assert rate_limits.postpone_limited(requests, uuid.uuid4()) == set()
+    assert rate_limits.postpone_limited(requests, uuid.uuid4()) == {1}
 
-    # The second one drew from neither.
+    # The second request took from neither.
     assert (
         rate_limits.postpone_limited([rate_limits.RateRequest(delivery=delivery, rates=(wide,))], uuid.uuid4()) == set()
     )
@@ -184,9 +184,7 @@ def asks_for_quiet(api_channel: ApiChannel, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.usefixtures("asks_for_quiet")
-def test_a_provider_that_asks_for_quiet_gets_it_on_the_whole_channel(
-    api_channel: ApiChannel, receiver: Receiver
-) -> None:
+def test_a_providers_retry_after_applies_to_the_whole_channel(api_channel: ApiChannel, receiver: Receiver) -> None:
     answers(chat_of(api_channel, "anna"))
     dispatcher.send_due_deliveries()
     answers(chat_of(api_channel, "ivan"))
@@ -198,10 +196,10 @@ def test_a_provider_that_asks_for_quiet_gets_it_on_the_whole_channel(
     assert dispatcher.get_oldest_due_age(now=timezone.now() + timedelta(seconds=30)) == 0
     CircuitBreaker.objects.update(paused_until=timezone.now())
     dispatcher.send_due_deliveries()
-    assert len(receiver.requests) == 2  # Ivan's: Anna's keeps to its own timetable
+    assert len(receiver.requests) == 2  # Ivan's; Anna's delivery keeps its own schedule
 
 
-def test_buckets_nobody_uses_are_dropped(api_channel: ApiChannel) -> None:
+def test_unused_buckets_are_deleted(api_channel: ApiChannel) -> None:
     now = timezone.now()
     for key, age in (("old", 2), ("new", 0)):
         RateLimit.objects.create(

@@ -1,4 +1,4 @@
-"""A sentence never has a blank where a value should be, and a notice carries its values."""
+"""Sentences of reasons never have a blank in place of a value, and notices carry their values."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ def subsets(names: list[str]) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("code", CATALOG)
 @pytest.mark.parametrize("language", ["en", "ru"])
-def test_no_sentence_has_a_blank_whatever_is_known(code: str, language: str) -> None:
+def test_no_sentence_has_a_blank_for_any_known_values(code: str, language: str) -> None:
     names = PLACEHOLDER.findall(f"{CATALOG[code].sentence}{CATALOG[code].admin_sentence or ''}")
     known = ["code", "title"] if "said" in names else names
     for details, for_admin in itertools.product([None, *subsets(known)], [True, False]):
         with translation.override(language):
-            said = outcomes.render_sentence(code, details, for_admin=for_admin)
+            sentence = outcomes.render_sentence(code, details, for_admin=for_admin)
             blank = outcomes.render_sentence(code, dict.fromkeys(details or (), " "), for_admin=for_admin)
-        assert said and not BLANK.search(said), said
+        assert sentence and not BLANK.search(sentence), sentence
         assert blank and not BLANK.search(blank), blank
 
 
 @pytest.mark.parametrize(
-    ("details", "said"),
+    ("details", "expected"),
     [
         ({"code": "400", "title": "This version is not supported."}, "This version is not supported. (400)"),
         ({"code": "131999", "title": "(#131999) Something"}, "Something (131999)"),
@@ -51,24 +51,28 @@ def test_no_sentence_has_a_blank_whatever_is_known(code: str, language: str) -> 
         ({"code": "1", "details": "Only details"}, "Only details (1)"),
     ],
 )
-def test_a_failure_of_an_unknown_code_is_told_in_the_providers_words(details: dict[str, str], said: str) -> None:
+def test_a_failure_with_an_unknown_code_uses_the_providers_text(details: dict[str, str], expected: str) -> None:
     with translation.override("en"):
-        assert outcomes.render_sentence("provider_failed", details) == f"WhatsApp could not deliver the message: {said}"
         assert (
-            outcomes.render_sentence("a_code_of_tomorrow", details) == f"WhatsApp could not deliver the message: {said}"
+            outcomes.render_sentence("provider_failed", details)
+            == f"WhatsApp could not deliver the message: {expected}"
+        )
+        assert (
+            outcomes.render_sentence("a_code_of_tomorrow", details)
+            == f"WhatsApp could not deliver the message: {expected}"
         )
         assert outcomes.render_sentence("a_code_of_tomorrow") == "a_code_of_tomorrow"
 
 
 @pytest.mark.django_db
-def test_the_notice_of_every_failure_says_what_the_message_says() -> None:
+def test_every_failures_notice_has_the_messages_sentence() -> None:
     conversation = ConversationFactory()
-    told = {"code": "131999", "title": "Something went wrong", "details": "More"}
+    details = {"code": "131999", "title": "Something went wrong", "details": "More"}
     for code, reason in CATALOG.items():
         if reason.outcome_class is OutcomeClass.NOTICE:
             continue
         message = MessageFactory(conversation=conversation, direction="outbound", status="pending")
-        results._fail_message(message, code, told)
+        results._fail_message(message, code, details)
         notice = Message.objects.filter(reason="not_delivered").latest("pk")
         message.refresh_from_db()
         with translation.override("en"):
@@ -82,7 +86,7 @@ def test_the_notice_of_every_failure_says_what_the_message_says() -> None:
 @pytest.mark.parametrize(
     "code", [code for code, reason in CATALOG.items() if reason.outcome_class is OutcomeClass.NOTICE]
 )
-def test_every_notice_without_its_values_is_a_whole_sentence(code: str) -> None:
+def test_every_notice_without_values_is_a_complete_sentence(code: str) -> None:
     made = create_notice(ConversationFactory(), code)
 
     with translation.override("en"):

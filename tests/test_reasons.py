@@ -1,4 +1,4 @@
-"""The catalogue of outcomes is closed: what the code says stands in it, and what stands in it is said somewhere."""
+"""The catalog of outcomes is complete: the code uses only listed reasons, and every listed reason is used."""
 
 import ast
 from collections.abc import Iterator
@@ -13,9 +13,9 @@ from bridge.outcomes import CATALOG, OutcomeClass, SuggestedAction
 
 ROOT = Path(__file__).resolve().parent.parent
 CATALOG_FILES = ("bridge/outcomes/*.py", "channels_setup/providers/*/reasons.py")
-# Calls whose ``reason`` is another kind of word: an API error, the provider's own words, Django's HTTP reason.
+# Calls whose ``reason`` is something else: an API error, the provider's text, Django's HTTP reason.
 OTHER_REASONS = {"ApiError", "TemplateChanged", "By"}
-# Calls that take a code by its place: function -> which argument.
+# Calls that take a code by position: function -> index of the argument.
 BY_PLACE = {"notice": 1, "NotSent": 0, "failed": 0}
 
 
@@ -31,7 +31,7 @@ def called(node: ast.Call) -> str:
 
 
 def texts(node: ast.AST) -> Iterator[str]:
-    """Plain strings that an expression may come to: also both sides of a condition."""
+    """Return the plain strings that an expression may evaluate to, including both sides of a condition."""
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
         yield node.value
     elif isinstance(node, ast.IfExp):
@@ -39,8 +39,8 @@ def texts(node: ast.AST) -> Iterator[str]:
         yield from texts(node.orelse)
 
 
-def codes_said(path: Path) -> Iterator[tuple[str, str]]:
-    """(code, where) for every reason that a source file writes down."""
+def used_codes(path: Path) -> Iterator[tuple[str, str]]:
+    """Yield (code, where) for every reason in a source file."""
     for node in ast.walk(ast.parse(path.read_text())):
         found: list[str] = []
         if isinstance(node, ast.Call) and called(node) not in OTHER_REASONS:
@@ -58,14 +58,14 @@ def codes_said(path: Path) -> Iterator[tuple[str, str]]:
         yield from ((code, f"{path.relative_to(ROOT)}: {code}") for code in found if code)
 
 
-def test_every_reason_that_the_code_writes_down_stands_in_the_catalogue() -> None:
-    said = [pair for path in sources() for pair in codes_said(path)]
+def test_every_reason_in_the_code_is_in_the_catalog() -> None:
+    uses = [pair for path in sources() for pair in used_codes(path)]
 
-    assert len(said) > 30
-    assert [where for code, where in said if code not in CATALOG] == []
+    assert len(uses) > 30
+    assert [where for code, where in uses if code not in CATALOG] == []
 
 
-def test_every_reason_of_the_catalogue_is_written_down_somewhere() -> None:
+def test_every_reason_of_the_catalog_is_used() -> None:
     strings = {
         node.value
         for path in sources()
@@ -77,7 +77,7 @@ def test_every_reason_of_the_catalogue_is_written_down_somewhere() -> None:
 
 
 @pytest.mark.parametrize("code", CATALOG)
-def test_every_reason_has_its_class_a_sentence_and_a_button_where_somebody_can_help(code: str) -> None:
+def test_every_reason_has_a_class_a_sentence_and_an_action_if_possible(code: str) -> None:
     reason = CATALOG[code]
 
     with translation.override("en"):
@@ -92,9 +92,9 @@ def test_an_admin_reads_what_an_admin_can_do() -> None:
     with translation.override("en"):
         assert "Redirect URL" not in outcomes.render_sentence("gone")
         assert "Redirect URL" in outcomes.render_sentence("gone", for_admin=True)
-        told = outcomes.render_sentence("not_delivered", {"why_code": "gone"}, for_admin=True)
-    assert "Redirect URL" in told
+        sentence = outcomes.render_sentence("not_delivered", {"why_code": "gone"}, for_admin=True)
+    assert "Redirect URL" in sentence
 
 
-def test_the_page_of_outcomes_is_the_catalogue() -> None:
+def test_the_page_of_outcomes_matches_the_catalog() -> None:
     assert outcomes_page.PAGE.read_text() == outcomes_page.page()

@@ -1,4 +1,4 @@
-"""Whatever door a secret comes in by, no row holds it in clear, and what was stored can still be processed."""
+"""Stored rows contain no secret in clear text, whatever its source, and can still be processed."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from tests.test_redaction import SPELLINGS
 
 pytestmark = pytest.mark.django_db
 
-STRANGE = "Bearer zq81-unknown-to-us-4417"  # of somebody else: known by its name alone
+STRANGE = "Bearer zq81-unknown-to-us-4417"  # another party's secret: recognizable only by its name
 
 
 @pytest.fixture
@@ -50,12 +50,12 @@ def key_of(channel: ApiChannel) -> str:
 
 
 def dump() -> str:
-    """Every row of every table as text, bytes as what they spell."""
+    """Return every row of every table as text, bytes decoded."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace")
         texts = []
         for (table,) in cursor.fetchall():
-            cursor.execute(f'SELECT * FROM "{table}"')  # a name from the catalogue
+            cursor.execute(f'SELECT * FROM "{table}"')  # a name from the catalog
             for row in cursor.fetchall():
                 texts += [as_text(cell) for cell in row]
     return "\n".join(texts)
@@ -74,7 +74,7 @@ def post(path: str, body: Any, content_type: str = "application/json", query: st
 # --- raw events ------------------------------------------------------------------------------------------
 
 
-def test_addmessage_stores_no_key_however_it_was_written(acebot: ApiChannel) -> None:
+def test_addmessage_stores_no_key_in_any_format(acebot: ApiChannel) -> None:
     key, other = key_of(acebot), key_of(ApiChannelFactory(secret=True))
     chat_channel = acebot.watched.get()
     escaped = "".join(f"\\u{ord(character):04x}" for character in key)
@@ -102,7 +102,7 @@ def test_addmessage_stores_no_key_however_it_was_written(acebot: ApiChannel) -> 
     assert [each for each in SPELLINGS if SPELLINGS[each](key).lower() in stored] == []
 
 
-def test_a_repeat_with_an_idempotency_key_is_known_after_a_rotation(acebot: ApiChannel) -> None:
+def test_a_repeat_with_an_idempotency_key_is_recognized_after_a_rotation(acebot: ApiChannel) -> None:
     old = key_of(acebot)
     body = {"api_token": old, "channel_id": acebot.watched.get().pk, "message": {"text": "Hi"}}
     assert post("/uapi/chat/addMessage", body, idempotency_key="k1") == 200
@@ -113,7 +113,7 @@ def test_a_repeat_with_an_idempotency_key_is_known_after_a_rotation(acebot: ApiC
     assert Message.objects.count() == 1
 
 
-def test_a_call_that_went_to_the_wrong_address_is_stored_without_its_key(acebot: ApiChannel) -> None:
+def test_a_call_to_the_wrong_url_is_stored_without_its_key(acebot: ApiChannel) -> None:
     key, address = key_of(ApiChannelFactory(secret=True)), acebot.webhook_url
     body = {
         "seen_at": address,
@@ -131,7 +131,7 @@ def test_a_call_that_went_to_the_wrong_address_is_stored_without_its_key(acebot:
         assert secret not in stored
 
 
-def test_a_provider_that_sends_our_secrets_along(acebot: ApiChannel) -> None:
+def test_a_provider_that_repeats_our_secrets_leaves_none_in_the_rows(acebot: ApiChannel) -> None:
     cloud_channel()
     body = {"chat_id": 5, "text": f"see {ACCESS_TOKEN}", "client": {"note": json.dumps({"x": APP_SECRET})}}
 
@@ -143,7 +143,7 @@ def test_a_provider_that_sends_our_secrets_along(acebot: ApiChannel) -> None:
 
 def test_a_signed_webhook_with_secrets_in_it_is_processed() -> None:
     channel = cloud_channel()
-    said = f"authorization: {STRANGE}; token {ACCESS_TOKEN}"
+    text = f"authorization: {STRANGE}; token {ACCESS_TOKEN}"
     value = {
         "messaging_product": "whatsapp",
         "metadata": {"phone_number_id": channel.options["phone_number_id"]},
@@ -160,7 +160,7 @@ def test_a_signed_webhook_with_secrets_in_it_is_processed() -> None:
         "access_token": "sent-along-1",
     }
     status = {"id": "wamid.9", "status": "failed", "recipient_id": "1", "timestamp": "1780000000"} | {
-        "errors": [{"code": 131000, "title": "Error", "error_data": {"details": said}}]
+        "errors": [{"code": 131000, "title": "Error", "error_data": {"details": text}}]
     }
     changes = [{"field": "messages", "value": value | {"statuses": [status]}}]
     entry = {"id": channel.options["waba_id"], "changes": changes}
@@ -177,7 +177,7 @@ def test_a_signed_webhook_with_secrets_in_it_is_processed() -> None:
 
 
 @pytest.mark.parametrize("verify_token", ["whatsapp_business", "447700900101447", "messaging_product"])
-def test_a_verify_token_that_is_a_word_or_a_number_of_the_body_garbles_nothing(verify_token: str) -> None:
+def test_a_verify_token_that_is_part_of_the_body_garbles_nothing(verify_token: str) -> None:
     channel = cloud_channel()
     channel.save_credential("verify_token", verify_token)
     value = {
@@ -198,10 +198,10 @@ def test_a_verify_token_that_is_a_word_or_a_number_of_the_body_garbles_nothing(v
     assert message.conversation.contact.external_id == "447700900101447"
 
 
-# --- what others say -------------------------------------------------------------------------------------
+# --- texts of other parties ---------------------------------------------------------------------------------
 
 
-def test_every_place_that_keeps_words_of_others_masks_secrets(acebot: ApiChannel) -> None:
+def test_every_stored_text_of_another_party_is_masked(acebot: ApiChannel) -> None:
     key = key_of(acebot)
     channel = cloud_channel()
     words = f"Bad request: authorization: {STRANGE} and {key} and https://x/?access_token=short-1"
@@ -229,7 +229,7 @@ def test_every_place_that_keeps_words_of_others_masks_secrets(acebot: ApiChannel
     assert "Bad request" in stored
 
 
-def test_a_refusal_that_quotes_a_secret_is_news_once() -> None:
+def test_a_refusal_that_quotes_a_secret_is_recorded_once() -> None:
     channel = cloud_channel()
     template: Template = TemplateFactory(api_channel=channel, external_id="t1")
     fact = TemplateChanged(status="REJECTED", external_id="t1", reason=f"We do not like {VERIFY_TOKEN}")
@@ -240,14 +240,14 @@ def test_a_refusal_that_quotes_a_secret_is_news_once() -> None:
     assert template.events.filter(what="status", to_status=Status.REJECTED).count() == 1
 
 
-def test_outcomes_hold_no_secret_from_the_moment_they_are_made() -> None:
+def test_outcomes_are_redacted_when_created() -> None:
     outcome = Outcome(verdict="retry", title=f"authorization: {STRANGE}", details="access_token=short-1")
 
     assert STRANGE.split()[1] not in repr(outcome)
     assert "short-1" not in repr(outcome)
 
 
-def test_an_answer_that_repeats_the_request_is_read_without_its_key(receiver: Receiver) -> None:
+def test_a_response_that_repeats_the_request_is_read_without_its_key(receiver: Receiver) -> None:
     receiver.answer("/hook", status=400, body=b'{"error": "authorization: Bearer hidden\\u002d1"}')
     headers = {"authorization": "Bearer hidden-1"}
 
@@ -287,7 +287,7 @@ def test_known_secrets_follow_changes() -> None:
     assert new.encode() not in known_secrets.current().tokens
 
 
-def test_a_key_is_known_after_its_commit_though_the_keys_were_read_before_it(
+def test_a_new_key_is_known_after_its_commit(
     django_capture_on_commit_callbacks: Any,
 ) -> None:
     channel = ApiChannelFactory(secret=True)

@@ -1,4 +1,4 @@
-"""No token, key, phone or word of a request reaches the log."""
+"""The request log contains no token, key, phone number or text of a request."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ ADDRESSES = [
 
 @pytest.fixture
 def log(request: pytest.FixtureRequest) -> Any:
-    """What the console handler of the settings would write, in the given style."""
+    """Capture what the console handler from the settings would write, in the given style."""
     stream = io.StringIO()
     handler = logging.StreamHandler(stream)
     handler.setFormatter(build_formatter(request.param))
@@ -48,7 +48,7 @@ def log(request: pytest.FixtureRequest) -> Any:
 @pytest.mark.django_db
 @pytest.mark.parametrize("log", ["text", "json"], indirect=True)
 @pytest.mark.parametrize(("method", "address"), ADDRESSES)
-def test_no_secret_of_an_address_is_logged(log: io.StringIO, method: str, address: str) -> None:
+def test_no_secret_in_a_url_is_logged(log: io.StringIO, method: str, address: str) -> None:
     client = Client(raise_request_exception=False, enforce_csrf_checks=True)
 
     getattr(client, method)(address)
@@ -82,7 +82,7 @@ def test_headers_of_the_client_do_not_change_the_logged_address(
         (f"/{SECRET}", "(no such route)"),
     ],
 )
-def test_route_pattern(path: str, route: str) -> None:
+def test_route_patterns_are_readable(path: str, route: str) -> None:
     assert route_pattern(path) == route
 
 
@@ -97,7 +97,7 @@ def test_the_development_server_logs_routes() -> None:
     assert record.getMessage() == '"GET /login/" 200 5'
 
 
-def test_records_of_others_are_left_alone() -> None:
+def test_records_of_other_loggers_are_not_changed() -> None:
     record = logging.LogRecord("x", logging.INFO, "", 0, "%(a)s", ({"a": 1},), None)
     record.request = HttpRequest()  # type: ignore[attr-defined]
     assert RouteFilter().filter(record)

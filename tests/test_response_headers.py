@@ -1,4 +1,4 @@
-"""What every response says besides its body: not to be stored, which features pages use, and nothing of the server."""
+"""Headers of every response: no storage, page permissions, and nothing about the server."""
 
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ ADMINS = ("/admin/", "/admin/jsi18n/", "/admin/accounts/user/", "/admin/template
 
 
 @pytest.mark.parametrize("path", ANYBODYS)
-def test_nothing_of_a_stranger_is_stored(client: Client, path: str) -> None:
+def test_a_public_page_is_not_cached(client: Client, path: str) -> None:
     assert_headers(client.get(path))
 
 
-def test_nothing_of_a_person_is_stored(client: Client) -> None:
+def test_a_signed_in_users_page_is_not_cached(client: Client) -> None:
     signed_in(client, vera())
 
     for path in (*PEOPLES, *ADMINS):
@@ -56,7 +56,7 @@ def test_nothing_of_a_person_is_stored(client: Client) -> None:
         assert_headers(answer)
 
 
-def test_nothing_of_a_program_is_stored(client: Client) -> None:
+def test_an_api_response_is_not_cached(client: Client) -> None:
     assert_headers(client.get("/api/v1/conversations/", headers=token_of(boris())))
 
 
@@ -65,20 +65,20 @@ def assert_headers(answer: Any) -> None:
     assert answer["Permissions-Policy"] == response_headers.PERMISSIONS_POLICY
 
 
-def test_static_files_may_be_kept(client: Client) -> None:
+def test_static_files_can_be_cached(client: Client) -> None:
     assert "no-store" not in client.get("/static/okno.css")["Cache-Control"]
 
 
-def test_cookies_belong_to_this_host_alone_with_https(settings: Any) -> None:
+def test_cookies_are_limited_to_this_host_with_https(settings: Any) -> None:
     names = in_production("[getattr(s, name) for name in dir(s) if name.endswith('COOKIE_NAME')]")
 
     assert len(names) == 4 and all(name.startswith("__Host-") for name in names)
     assert in_production("[s.SESSION_COOKIE_SECURE, s.CSRF_COOKIE_SECURE, s.LANGUAGE_COOKIE_SECURE]") == [True] * 3
-    for name in ("SESSION", "CSRF", "LANGUAGE"):  # or a browser takes no cookie with such a name
+    for name in ("SESSION", "CSRF", "LANGUAGE"):  # otherwise a browser rejects a cookie with such a name
         assert (getattr(settings, f"{name}_COOKIE_DOMAIN"), getattr(settings, f"{name}_COOKIE_PATH")) == (None, "/")
 
 
-def test_production_answers_to_its_own_name_only_and_to_monitoring_by_any(client: Client, settings: Any) -> None:
+def test_production_accepts_only_its_own_name_except_for_monitoring(client: Client, settings: Any) -> None:
     assert in_production("s.ALLOWED_HOSTS") == ["okno.example"]
     settings.ALLOWED_HOSTS = ["okno.example"]
 

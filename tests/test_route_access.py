@@ -1,4 +1,4 @@
-"""Every route as every role: who gets in, who is refused, and that no other channel's row is read or changed."""
+"""Every route with every role: who is let in, who is refused, and that no other channel's row is read or changed."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ ADMINS = ["admin", "admin token", "superuser", "superuser token"]
 TOKENS = {"bad token", "staff token", "foreign token", "own token", "admin token", "superuser token"}
 SIGNED_IN = {"foreign", "neighbor", "own", "admin", "superuser", "staff"}
 
-# Who gets in where, for rows that they may see. ``staff`` has no permission and no chat channel.
+# Roles that each route lets in, for rows that they may see. ``staff`` has no permission and no chat channel.
 ALLOWED: dict[Audience, set[str]] = {
     A.ANYONE: {*STRANGERS, *FOREIGN, *OWN, *ADMINS},
     A.LINK: {*STRANGERS, *FOREIGN, *OWN, *ADMINS},
@@ -53,27 +53,27 @@ ALLOWED: dict[Audience, set[str]] = {
     A.ADMINS: {"admin", "superuser"},
     A.SUPERUSERS: {"superuser"},
 }
-# Whose path names a row of channel A. Those who do not see the channel get the answer for a row that does not exist.
+# Routes whose path names a row of channel A. Without access the answer is the same as for a missing row.
 SCOPED = {A.API_USERS, A.USERS, A.PERMITTED}
 METHODS = ("POST", "GET")
 READING, WRITING = ("GET",), ("POST", "PATCH", "DELETE")
-# Pages of people that read ids or words from the query.
+# Pages for people that read ids or texts from the query.
 SEARCHED = {
     *("", "chats/", "chats/updates/", "requests/", "windows/", "windows/missed.csv", "templates/"),
     *("chats/<int:pk>/", "chats/<int:pk>/canned-responses/", "chats/<int:pk>/templates/"),
     "chats/<int:pk>/client/merge/",
 }
 API_METHODS = ("POST", "PATCH", "PUT", "DELETE", "GET")
-# Nobody gets anywhere: no such address, or back to the sign-in.
+# Routes that nobody enters: they do not exist or redirect to the login.
 NOWHERE = {"^api/", "uapi/<path:name>", "admin/(?P<url>.*)$", "admin/r/<path:content_type_id>/<path:object_id>/"}
 NOWHERE |= {"logout/", "admin/logout/"}
-# What all operators of one API channel share.
+# Rows shared by all operators of one API channel.
 SHARED = ("api/v1/^channels", "api/v1/^templates", "templates/", "phone/")
 # Refused with a sentence in the chat.
 REFUSED_IN_CHAT = {"chats/<int:pk>/client/merges/<int:merge_id>/undo/"}
-# Pages that the admin closes for models whose rows nobody adds, deletes or edits by hand.
+# Admin pages of models whose rows cannot be added, deleted or edited by hand.
 MAY_BE_CLOSED = ("/add/", "/delete/", "/history/", "admin/autocomplete/", "/check/")
-NO_BUTTON = "nothing"  # the model's rows have none to press
+NO_BUTTON = "nothing"  # the model's rows have none
 
 ROW_OF_PARAMETER = {
     "note_id": "contactnote",
@@ -115,7 +115,7 @@ PARAMETER = re.compile(r"\(\?P<(\w+)>[^)]*\)|<(?:\w+:)?(\w+)>")
 
 @dataclass(frozen=True, kw_only=True)
 class Route:
-    """One route of the resolver with its declared audience."""
+    """A route of the resolver with its declared audience."""
 
     route: str
     audience: Audience
@@ -135,7 +135,7 @@ class Route:
 
     @property
     def is_page_of_django(self) -> bool:
-        """One of the six pages that Django makes for each model of the admin."""
+        """Return whether this is one of the six pages that Django creates for each admin model."""
         page = "/".join(self.route.split("/")[3:])
         return self.route.startswith("admin/") and page in route_access.MODEL_PAGES
 
@@ -144,7 +144,7 @@ class Route:
         return API_METHODS if self.is_api else METHODS
 
     def path(self, world: World, *, inner: World | None = None) -> str:
-        """The address of the world's rows; ``inner``: those after the first are another world's."""
+        """Return the URL for the world's rows; with ``inner``, ids after the first belong to that other world."""
         first = iter([world])
         filled = PARAMETER.sub(lambda found: self._value(found[1] or found[2], next(first, inner or world)), self.route)
         return "/" + filled.replace("/?$", "/").replace("^", "").replace("$", "")
@@ -199,12 +199,12 @@ def test_a_route_without_a_declaration_is_an_error(settings: Any) -> None:
     assert [error.id for error in route_access.check_routes_declared(None)] == ["okno.E001"]
 
 
-# --- the worlds and those who ask --------------------------------------------------------------------------
+# --- test data and roles -----------------------------------------------------------------------------------
 
 
 @dataclass
 class Stage:
-    """Channel A, which all ask for; the foreign operator's own channel; and what A looked like before."""
+    """Channel A, which every role requests; the other operator's own channel; and a snapshot of A."""
 
     a: World
     b: World
@@ -236,17 +236,17 @@ def _shared_rows(a: World) -> dict[str, Any]:
 
 
 class Asker:
-    """One role's client, and the headers of its token."""
+    """One role's client and the headers of its token."""
 
     def __init__(self, role: str, stage: Stage) -> None:
         self.role = role
-        # A foreign address, so that /metrics does not take it for a program on this machine.
+        # Not loopback: /metrics trusts programs on this machine.
         self.client = Client(raise_request_exception=False, REMOTE_ADDR="198.51.100.9", HTTP_ACCEPT_LANGUAGE="en")
         self.user = self._user(stage)
         if role in SIGNED_IN:
             self.client.force_login(self.user)
         headers = token_of(self.user) if self.user and role.endswith("token") else {}
-        if role == "neighbor":  # as the script of the desk asks: parts of pages
+        if role == "neighbor":  # as the desk's script requests parts of pages
             headers = {"hx-request": "true"}
         self.headers = {"authorization": "Token " + "0" * 40} if role == "bad token" else headers
 
@@ -271,7 +271,7 @@ class Asker:
         return getattr(self.client, method.lower())(path, data, headers=self.headers, **kind)
 
     def methods_for(self, route: Route) -> tuple[str, ...]:
-        """Fewer where the first method shows what the second would: rights are looked at before the method."""
+        """Return the methods to try: fewer where permissions are checked before the method."""
         if self.role in TOKENS and not route.is_api and route.audience not in (A.ANYONE, A.API_KEY, A.LINK):
             return READING
         return READING if route.is_page_of_django else route.methods
@@ -287,7 +287,7 @@ def is_refused(response: Any) -> bool:
 
 
 def leads_elsewhere(response: Any) -> bool:
-    """The admin leads from a row that it does not show to its index, or to the page that refuses."""
+    """Return whether the admin redirected to its index or login, as it does for rows that it does not show."""
     leads_to = response.headers.get("Location", "")
     return leads_to == "/admin/" or leads_to.endswith("/change/")
 
@@ -296,7 +296,7 @@ def leads_elsewhere(response: Any) -> bool:
 
 
 def form_of(a: World) -> dict[str, Any]:
-    """Every field that a form of the desk or the admin has, with the ids of channel A."""
+    """Return every field of the desk's and admin's forms, with the ids of channel A."""
     return {
         "text": WORD,
         "upload": [a["upload"].pk],
@@ -340,7 +340,7 @@ def json_bodies(a: World) -> list[dict[str, Any]]:
 
 
 def queries(route: Route, a: World) -> Iterator[dict[str, Any]]:
-    """Every parameter that a list takes, with channel A's value; one at a time, since they narrow each other."""
+    """Return each list parameter with channel A's value, one at a time because they narrow each other."""
     rows = {
         **dict.fromkeys(("chat", "chat_id"), a["conversation"].pk),
         **dict.fromkeys(("channel", "chat_channel"), a.chat_channel.pk),
@@ -356,7 +356,7 @@ def queries(route: Route, a: World) -> Iterator[dict[str, Any]]:
         "list": "none",
     }
     known = getattr(getattr(route.view, "cls", None), "filters", None)
-    if known is None:  # a page of people: what narrows it goes alone, ids that only point go together
+    if known is None:  # pages for people: a filter is sent alone, ids that only select are sent together
         alone = ({name: rows[name] for name in names} for names in (("q", "find"), ("channel",), ("assignee",)))
         yield from (
             *alone,
@@ -377,12 +377,12 @@ def bodies(route: Route, a: World) -> list[Any]:
     return [form_of(a), *bulk]
 
 
-ROUTES = sorted(all_routes(), key=lambda route: "logout" in route.route)  # the session ends there
+ROUTES = sorted(all_routes(), key=lambda route: "logout" in route.route)  # this ends the session
 
 
 @pytest.fixture(autouse=True)
 def without_limits_and_log(settings: Any) -> Iterator[None]:
-    """Thousands of refusals are expected; writing each of them down costs as much as asking."""
+    """Thousands of refusals are expected, and logging each would take as long as the request."""
     settings.API_CALLS_PER_MINUTE = 0
     logging.disable(logging.CRITICAL)
     yield
@@ -391,32 +391,32 @@ def without_limits_and_log(settings: Any) -> Iterator[None]:
 
 @pytest.fixture
 def rendering_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Admins see everything, so the pages of the admin need not be drawn to see whether they get in."""
+    """Skip rendering: admins see everything, so only the status of the admin's pages matters."""
     monkeypatch.setattr(SimpleTemplateResponse, "rendered_content", "")
 
 
 def judge(route: Route, role: str, method: str, path: str, response: Any) -> list[str]:
-    """Say what is wrong with one answer."""
-    asked = f"{role}: {method} {path} → {response.status_code}"
+    """Return the problems of one response."""
+    label = f"{role}: {method} {path} → {response.status_code}"
     problems = []
     if response.status_code >= 500 and route.route != "health/ready":
-        problems.append(f"{asked}: an error of ours")
+        problems.append(f"{label}: server error")
     if role in (*STRANGERS, *FOREIGN) and any(canary in text_of(response) for canary in CANARIES):
-        problems.append(f"{asked}: holds words of another channel")
+        problems.append(f"{label}: contains texts of another channel")
     if route.audience is A.API_KEY:
         refused = response.status_code == 405 or response.json().get("code") in (400, 401)
-        return problems if refused else [*problems, f"{asked}: no key was asked for"]
-    is_told = response.status_code == 422 and route.route in REFUSED_IN_CHAT
-    is_out = is_refused(response) or is_told or (response.status_code == 302 and leads_elsewhere(response))
+        return problems if refused else [*problems, f"{label}: no key was required"]
+    is_explained = response.status_code == 422 and route.route in REFUSED_IN_CHAT
+    is_out = is_refused(response) or is_explained or (response.status_code == 302 and leads_elsewhere(response))
     if role not in ALLOWED[route.audience] and not is_out:
-        problems.append(f"{asked}: must be refused")
+        problems.append(f"{label}: must be refused")
     return problems
 
 
 def ask_all(
     asker: Asker, route: Route, path: str, world: World, *, methods: tuple[str, ...] = ()
 ) -> tuple[list[str], bool]:
-    """Ask with every method and body. Return what is wrong, and whether any method let the asker in."""
+    """Send every method and body. Return what is wrong, and whether any method let the role in."""
     problems, is_in = [], False
     for method in methods or asker.methods_for(route):
         for body in bodies(route, world) if method in ("POST", "PATCH") else [None]:
@@ -429,7 +429,7 @@ def ask_all(
 
 
 def ask_until_in(asker: Asker, route: Route, world: World) -> tuple[list[str], bool]:
-    """Ask with one method and body after another until one lets the asker in. Nothing that is done stays."""
+    """Send one method and body after another until one is let in. All changes are rolled back."""
     problems, path = [], route.path(world)
     for method in reversed(asker.methods_for(route)):
         for body in bodies(route, world) if method in ("POST", "PATCH") else [None]:
@@ -443,14 +443,15 @@ def ask_until_in(asker: Asker, route: Route, world: World) -> tuple[list[str], b
 
 
 @pytest.mark.parametrize("role", STRANGERS)
-def test_strangers_are_refused_everywhere_but_in_public(role: str, stage: Stage) -> None:
+def test_anonymous_callers_are_refused_except_on_public_routes(role: str, stage: Stage) -> None:
     asker, problems = Asker(role, stage), []
     for route in ROUTES:
         if route.audience is A.LINK or (role in TOKENS and route.is_page_of_django):
-            continue  # a token is nobody on the admin's pages, which the anonymous role asks for
+            continue  # for the admin's pages a token counts as anonymous, which is its own role
         found, is_in = ask_all(asker, route, route.path(stage.a), stage.a)
         problems += found
-        is_wrong = role == "bad token" and route.route.startswith("api/")  # a wrong token is worse than none
+        # A wrong token is refused where no token is accepted.
+        is_wrong = role == "bad token" and route.route.startswith("api/")
         if route.audience is A.ANYONE and not is_in and route.route not in NOWHERE and not is_wrong:
             problems.append(f"{role}: {route.route} is for anyone")
         if route.audience in SCOPED and route.names_a_row and is_in:
@@ -461,7 +462,7 @@ def test_strangers_are_refused_everywhere_but_in_public(role: str, stage: Stage)
 
 
 @pytest.mark.parametrize("role", ["foreign", "foreign token"])
-def test_an_operator_of_another_channel_finds_and_changes_nothing(role: str, stage: Stage) -> None:
+def test_an_operator_of_another_channel_reads_and_changes_nothing(role: str, stage: Stage) -> None:
     routes = [route for route in ROUTES if route.audience is not A.LINK and "logout" not in route.route]
     routes = [route for route in routes if role not in TOKENS or not route.is_page_of_django]
     problems = ask_as_another(Asker(role, stage), routes, stage)
@@ -470,7 +471,7 @@ def test_an_operator_of_another_channel_finds_and_changes_nothing(role: str, sta
     assert stage.before.changes() == []
 
 
-def test_an_operator_of_another_chat_channel_of_the_same_number_finds_and_changes_nothing() -> None:
+def test_an_operator_of_another_chat_channel_reads_and_changes_nothing() -> None:
     a = make_world("a", text=TEXT, phone=PHONE, shared_text="shared")
     before = Snapshot(shared=(ApiChannel, Template))
     stage = Stage(a=a, b=make_world("neighbor", api_channel=a.api_channel), before=before)
@@ -489,9 +490,9 @@ def ask_as_another(asker: Asker, routes: list[Route], stage: Stage) -> list[str]
         problems += found
         if route.audience in SCOPED and route.names_a_row and is_in:
             problems.append(f"{role}: {route.route} answers for a row of another channel")
-        is_asked_by_token = route.is_api and role in SIGNED_IN  # the same rows by the same views
+        is_asked_by_token = route.is_api and role in SIGNED_IN  # the same rows through the same views
         if route.names_a_row and role in ALLOWED[route.audience] and not is_asked_by_token:
-            # Their own row in the path, and channel A's ids in the body, or behind the first id of the path.
+            # Their own row in the path, and channel A's ids in the body or after the first id of the path.
             paths = {route.path(stage.b), route.path(stage.b, inner=stage.a)}
             for path in paths:
                 problems += ask_all(asker, route, path, stage.a, methods=WRITING)[0]
@@ -508,11 +509,11 @@ def ask_as_another(asker: Asker, routes: list[Route], stage: Stage) -> list[str]
 
 
 @pytest.mark.parametrize("role", [*OWN, *ADMINS])
-def test_those_for_whom_a_route_is_get_in(role: str, stage: Stage, rendering_skipped: None) -> None:
+def test_every_route_lets_its_audience_in(role: str, stage: Stage, rendering_skipped: None) -> None:
     asker, problems = Asker(role, stage), []
     for route in ROUTES:
         if route.is_page_of_django and role not in ("admin", "own") and route.audience is not A.SUPERUSERS:
-            continue  # Django's own pages: there a superuser is an admin, and a token is nobody
+            continue  # on Django's own pages a superuser is an admin, and a token is anonymous
         found, is_in = ask_until_in(asker, route, stage.a)
         problems += found
         may_be_closed = route.route in NOWHERE or any(end in route.route for end in MAY_BE_CLOSED)
@@ -523,7 +524,7 @@ def test_those_for_whom_a_route_is_get_in(role: str, stage: Stage, rendering_ski
     assert not problems, "\n".join(problems)
 
 
-def test_a_link_without_its_secret_leads_nowhere(stage: Stage) -> None:
+def test_a_link_without_its_secret_is_not_found(stage: Stage) -> None:
     asker, problems = Asker("anonymous", stage), []
     for route in ROUTES:
         if route.audience is A.LINK:

@@ -1,4 +1,4 @@
-"""Webhooks that came to another channel's address than their number's: routed, put aside, processed again."""
+"""Webhooks posted to another channel's address than their number's: routed, set aside, or processed later."""
 
 import json
 from datetime import timedelta
@@ -82,10 +82,15 @@ def test_a_message_for_another_number_goes_to_its_channel(
     message = Message.objects.get()
     assert (message.api_channel, message.text) == (second, "Привет")
     assert message.conversation.chat_channel == second.default_chat_channel
-    came, routed = WebhookEvent.objects.order_by("pk")
-    assert (came.state, came.note, routed.state, routed.api_channel) == ("processed", "routed", "processed", second)
-    assert "Second" in came.error
-    assert (routed.routed_from, routed.received_at) == (came.pk, came.received_at)
+    received, routed = WebhookEvent.objects.order_by("pk")
+    assert (received.state, received.note, routed.state, routed.api_channel) == (
+        "processed",
+        "routed",
+        "processed",
+        second,
+    )
+    assert "Second" in received.error
+    assert (routed.routed_from, routed.received_at) == (received.pk, received.received_at)
     second.refresh_from_db()
     first.refresh_from_db()
     assert second.first_inbound_at and not first.first_inbound_at
@@ -127,7 +132,7 @@ def _echo(wamid: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("field", "value", "seen"),
+    ("field", "value", "expected"),
     [
         ("messages", _status("wamid.s"), lambda channel: StrayStatus.objects.get().api_channel == channel),
         ("smb_message_echoes", _echo("wamid.e"), lambda channel: texts(channel) == ["Да"]),
@@ -144,20 +149,20 @@ def _echo(wamid: str) -> dict[str, Any]:
     ],
     ids=["status", "echo", "call", "trouble"],
 )
-def test_every_field_with_a_number_goes_by_it(
-    client: Client, first: ApiChannel, second: ApiChannel, field: str, value: dict[str, Any], seen: Any
+def test_every_field_with_a_number_is_routed_by_it(
+    client: Client, first: ApiChannel, second: ApiChannel, field: str, value: dict[str, Any], expected: Any
 ) -> None:
     post(client, first, change(field, value, number=B_NUMBER))
     processing.process_inbox()
 
     second.refresh_from_db()
-    assert seen(second)
+    assert expected(second)
     first.refresh_from_db()
     assert "updates" not in first.provider_status
 
 
 @pytest.mark.parametrize("posted_to", [0, 1])
-def test_news_of_an_account_reach_all_its_numbers_once(
+def test_account_updates_reach_all_numbers_of_the_account_once(
     client: Client, first: ApiChannel, second: ApiChannel, posted_to: int
 ) -> None:
     elsewhere = cloud_channel(name="Elsewhere", settings={"phone_number_id": "1", "waba_id": B_WABA})
@@ -186,7 +191,7 @@ def test_news_of_an_account_reach_all_its_numbers_once(
     assert not Alert.objects.filter(kind=Alert.Kind.UNROUTED).exists()
 
 
-def test_news_of_another_account_reach_that_account_alone(client: Client, first: ApiChannel) -> None:
+def test_updates_of_another_account_reach_only_that_account(client: Client, first: ApiChannel) -> None:
     elsewhere = cloud_channel(name="Elsewhere", settings={"phone_number_id": "1", "waba_id": B_WABA})
     post(client, first, change("account_update", {"event": "ACCOUNT_VIOLATION"}, account=B_WABA))
     processing.process_inbox()
@@ -196,13 +201,13 @@ def test_news_of_another_account_reach_that_account_alone(client: Client, first:
     assert (len(first.provider_status.get("updates", [])), len(elsewhere.provider_status["updates"])) == (0, 1)
 
 
-@pytest.mark.parametrize("shown", ["15550100803", "+1 555-010-0803"])
-def test_news_of_a_number_reach_the_channel_with_this_number(
-    client: Client, first: ApiChannel, second: ApiChannel, shown: str
+@pytest.mark.parametrize("displayed", ["15550100803", "+1 555-010-0803"])
+def test_number_updates_reach_the_channel_with_this_number(
+    client: Client, first: ApiChannel, second: ApiChannel, displayed: str
 ) -> None:
     first.update_provider_status(number="+1 555-010-0802")
     second.update_provider_status(number="+1 555-010-0803")
-    post(client, first, change("phone_number_quality_update", {"display_phone_number": shown, "event": "FLAGGED"}))
+    post(client, first, change("phone_number_quality_update", {"display_phone_number": displayed, "event": "FLAGGED"}))
     processing.process_inbox()
 
     first.refresh_from_db()
@@ -239,7 +244,7 @@ def test_of_two_channels_with_one_number_the_live_one_is_chosen(client: Client, 
     assert Message.objects.count() == 1
 
 
-# --- what cannot be routed -------------------------------------------------------------------------------
+# --- unroutable events -----------------------------------------------------------------------------------------
 
 
 def test_an_unknown_number_raises_one_alert_until_its_channel_exists(client: Client, first: ApiChannel) -> None:
@@ -298,7 +303,7 @@ def test_a_channel_without_the_app_secret_gets_no_routed_items(
     assert texts(second) == ["чужое?"]
 
 
-def test_a_rotated_app_secret_proves_what_came_before_the_rotation(
+def test_a_rotated_app_secret_authenticates_events_before_the_rotation(
     client: Client, first: ApiChannel, second: ApiChannel
 ) -> None:
     second.pause()
@@ -372,7 +377,7 @@ def test_unused_optional_items_raise_no_alert(client: Client, first: ApiChannel)
     assert not Alert.objects.exists()
 
 
-def test_unrouted_events_that_are_dealt_with_end_the_alert(client: Client, first: ApiChannel) -> None:
+def test_resolved_unrouted_events_end_the_alert(client: Client, first: ApiChannel) -> None:
     post(client, first, text("x", number=UNKNOWN))
     processing.process_inbox()
 
@@ -380,7 +385,7 @@ def test_unrouted_events_that_are_dealt_with_end_the_alert(client: Client, first
     assert not Alert.objects.filter(settled_at=None).exists()
 
 
-def test_housekeeping_ends_an_alert_whose_events_are_gone(client: Client, first: ApiChannel) -> None:
+def test_housekeeping_ends_an_alert_without_remaining_events(client: Client, first: ApiChannel) -> None:
     post(client, first, text("x", number=UNKNOWN))
     processing.process_inbox()
     tasks.check_health()
@@ -416,7 +421,7 @@ def test_a_crash_around_routing_duplicates_nothing(
     assert WebhookEvent.objects.filter(api_channel=second).count() == 1
 
 
-def test_metas_repeat_to_both_addresses_makes_one_message(
+def test_a_webhook_repeated_to_both_addresses_makes_one_message(
     client: Client, first: ApiChannel, second: ApiChannel
 ) -> None:
     for channel in (first, second, first):
@@ -427,7 +432,7 @@ def test_metas_repeat_to_both_addresses_makes_one_message(
     assert Conversation.objects.count() == 1
 
 
-# --- no private messages: groups and tests ---------------------------------------------------------------
+# --- events without private messages: groups and tests ---------------------------------------------------------
 
 GROUP = "Y2FwaV9ncm91cDoxOTUwNTU1MDA3OToxMjAzNjM"
 
@@ -505,7 +510,7 @@ def test_private_messages_in_a_batch_with_group_messages_are_stored(client: Clie
     assert texts(first) == ["лично", "лично"]
 
 
-def test_the_alert_of_groups_is_raised_once_and_ends_by_itself(client: Client, first: ApiChannel) -> None:
+def test_the_group_alert_is_raised_once_and_ends_by_itself(client: Client, first: ApiChannel) -> None:
     field, value = GROUP_CHANGES["text"]
     for _time in range(3):
         post(client, first, change(field, value, number=PHONE_NUMBER_ID))
@@ -554,7 +559,7 @@ SAMPLE = {"metadata": {"display_phone_number": "16505551111", "phone_number_id":
         ("field_of_tomorrow", {}, "0"),
     ],
 )
-def test_a_sample_from_the_dashboard_is_a_test_and_nothing_else(
+def test_a_sample_from_metas_dashboard_is_recorded_as_a_test(
     client: Client, second: ApiChannel, field: str, value: dict[str, Any], account: str
 ) -> None:
     channel = cloud_channel(state=ChannelState.WAITING)

@@ -1,4 +1,4 @@
-"""Searches take any query: a bounded number of statements, none of them long, whatever is asked."""
+"""Searches with any query: a limited number of statements, none of them long."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ API = (
 )
 
 
-def asked(client: Client, address: str, query: str, headers: dict[str, str] | None = None) -> int:
+def search(client: Client, address: str, query: str, headers: dict[str, str] | None = None) -> int:
     path, _mark, name = address.partition("?")
     name = name.removesuffix("={}")
     with CaptureQueriesContext(connection) as captured:
@@ -66,21 +66,21 @@ def lists() -> list[str]:
     return [name for name, one in zip(names, admin.site._registry.values(), strict=True) if one.search_fields]
 
 
-def test_lists_of_the_admin(client: Client, chat: int) -> None:
+def test_admin_lists_limit_searches(client: Client, chat: int) -> None:
     signed_in(client, vera())
     assert len(lists()) > 5
     for name in lists():
         for query in QUERIES[:3]:
-            asked(client, f"{reverse(name)}?q={{}}", query)
+            search(client, f"{reverse(name)}?q={{}}", query)
 
 
-def test_a_query_that_is_too_long_for_a_list_gets_a_sentence(client: Client) -> None:
+def test_an_overlong_query_of_a_list_is_refused_with_an_explanation(client: Client) -> None:
     page = signed_in(client, vera()).get(reverse("admin:accounts_user_changelist"), {"q": "a " * 51})
 
     assert "at most 100 characters" in page.content.decode()
 
 
-def test_autocompletion_of_the_admin(client: Client, chat: int) -> None:
+def test_admin_autocompletion_limits_searches(client: Client, chat: int) -> None:
     signed_in(client, vera())
     names = {"app_label": "channels_setup", "model_name": "apichannel", "field_name": "watched"}
     with CaptureQueriesContext(connection) as captured:
@@ -90,19 +90,19 @@ def test_autocompletion_of_the_admin(client: Client, chat: int) -> None:
 
 
 @pytest.mark.parametrize("address", DESK)
-def test_the_desk(desk: Client, chat: int, address: str) -> None:
+def test_the_desk_limits_searches(desk: Client, chat: int, address: str) -> None:
     for query in QUERIES:
-        assert asked(desk, address.replace("{chat}", str(chat)), query) in (200, 404)
+        assert search(desk, address.replace("{chat}", str(chat)), query) in (200, 404)
 
 
 @pytest.mark.parametrize("address", API)
-def test_the_api(client: Client, chat: int, address: str) -> None:
+def test_the_api_limits_searches(client: Client, chat: int, address: str) -> None:
     for query in QUERIES:
-        asked(client, address, query, headers=token_of(vera()))
+        search(client, address, query, headers=token_of(vera()))
 
 
 @pytest.mark.parametrize("method", ["users", "clients", "tickets", "tags"])
-def test_the_public_api_refuses_a_query_that_is_too_long(client: Client, method: str) -> None:
+def test_the_public_api_refuses_an_overlong_query(client: Client, method: str) -> None:
     channel = ApiChannel.objects.create(name="Desk", kind="acebot")
     key = channel.issue_secret()
     key = getattr(key, "reveal", lambda: key)()

@@ -1,4 +1,4 @@
-"""Secrets for commands: environment, file, stdin; on the command line only with a warning."""
+"""Secrets for commands: from the environment, a file or stdin; on the command line only with a warning."""
 
 from __future__ import annotations
 
@@ -27,35 +27,37 @@ def run(*words: str) -> tuple[str, str]:
     return out.getvalue(), err.getvalue()
 
 
-def test_bytes_that_are_no_text_are_refused_with_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bytes_that_are_no_text_are_refused_with_an_explanation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     file = tmp_path / "password"
     file.write_bytes(b"korabl\xff\n")
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(file.read_bytes()), encoding="utf-8"))
 
-    for given in ("-", str(file)):
+    for source in ("-", str(file)):
         with pytest.raises(CommandError, match="UTF-8") as refused:
-            run("user", "add", "by-bytes", "--role", "admin", "--password-file", given)
+            run("user", "add", "by-bytes", "--role", "admin", "--password-file", source)
         assert refused.value.__suppress_context__ and "korabl" not in str(refused.value)
 
 
-def test_a_password_may_come_by_every_safe_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_password_is_accepted_from_every_safe_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "password"
     file.write_text(f"{PASSWORD}\r\nsecond line\n")
     monkeypatch.setattr("sys.stdin", io.StringIO(f"{PASSWORD}\n"))
-    said = [
+    outputs = [
         run("user", "add", "by-file", "--role", "admin", "--password-file", str(file)),
         run("user", "add", "by-stdin", "--role", "admin", "--password-file", "-"),
     ]
     monkeypatch.setenv("USER_PASSWORD", PASSWORD)
-    said.append(run("user", "add", "by-variable", "--role", "admin"))
+    outputs.append(run("user", "add", "by-variable", "--role", "admin"))
 
     assert all(user.check_password(PASSWORD) for user in get_user_model().objects.filter(username__startswith="by-"))
     assert get_user_model().objects.filter(username__startswith="by-").count() == 3
-    assert [err for _out, err in said] == ["", "", ""]
-    assert PASSWORD not in json.dumps(said)
+    assert [err for _out, err in outputs] == ["", "", ""]
+    assert PASSWORD not in json.dumps(outputs)
 
 
-def test_a_password_on_the_command_line_is_warned_of() -> None:
+def test_a_password_on_the_command_line_causes_a_warning() -> None:
     _out, err = run("user", "add", "vera2", "--role", "admin", "--password", PASSWORD)
 
     assert "--password-file" in err
@@ -63,11 +65,11 @@ def test_a_password_on_the_command_line_is_warned_of() -> None:
     assert PASSWORD not in err
 
 
-def test_a_prompt_asks_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_terminal_prompts_for_the_password(monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = io.StringIO()
     monkeypatch.setattr(terminal, "isatty", lambda: True)
     monkeypatch.setattr("sys.stdin", terminal)
-    monkeypatch.setattr("channels_setup.secret_options.getpass", lambda asked: PASSWORD)
+    monkeypatch.setattr("channels_setup.secret_options.getpass", lambda prompt: PASSWORD)
 
     run("user", "add", "asked", "--role", "admin", "--password-file", "-")
 
@@ -75,7 +77,7 @@ def test_a_prompt_asks_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("content", ["", "\n", "x" * 5_000, None, b"\xff\xfe"])
-def test_a_bad_file_is_refused_with_a_sentence(tmp_path: Path, content: Any) -> None:
+def test_an_unreadable_file_is_refused_with_an_explanation(tmp_path: Path, content: Any) -> None:
     file = tmp_path / "password"
     if content is not None:
         file.write_bytes(content if isinstance(content, bytes) else content.encode())
@@ -84,7 +86,7 @@ def test_a_bad_file_is_refused_with_a_sentence(tmp_path: Path, content: Any) -> 
         run("user", "add", "vera2", "--role", "admin", "--password-file", str(file))
 
 
-def test_both_ways_at_once_are_refused(tmp_path: Path) -> None:
+def test_two_sources_at_once_are_refused(tmp_path: Path) -> None:
     with pytest.raises(CommandError, match="not both"):
         run("user", "add", "vera2", "--role", "admin", "--password", PASSWORD, "--password-file", "-")
 
@@ -95,7 +97,9 @@ def channel_add(*more: str) -> tuple[str, str]:
     return run("channel", "add", *common, *plain, *more)
 
 
-def test_a_channels_keys_come_from_files_and_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_channels_keys_are_read_from_files_and_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     file = tmp_path / "token"
     file.write_text(ACCESS_TOKEN)
     monkeypatch.setenv("CHANNEL_APP_SECRET", APP_SECRET)
@@ -109,7 +113,7 @@ def test_a_channels_keys_come_from_files_and_the_environment(tmp_path: Path, mon
     assert "--access-token" not in err
 
 
-def test_a_channels_keys_on_the_command_line_are_warned_of() -> None:
+def test_a_channels_keys_on_the_command_line_cause_a_warning() -> None:
     _out, err = channel_add("--access-token", ACCESS_TOKEN, "--app-secret", APP_SECRET)
 
     assert "--access-token-file" in err
@@ -117,7 +121,7 @@ def test_a_channels_keys_on_the_command_line_are_warned_of() -> None:
     assert ACCESS_TOKEN not in err
 
 
-def test_a_key_of_another_kind_is_a_mistake_by_file_too(tmp_path: Path) -> None:
+def test_a_key_of_another_provider_is_an_error_from_a_file_too(tmp_path: Path) -> None:
     file = tmp_path / "token"
     file.write_text(ACCESS_TOKEN)
 
@@ -136,7 +140,7 @@ def test_a_key_of_another_kind_is_a_mistake_by_file_too(tmp_path: Path) -> None:
         )
 
 
-def test_a_helpdesks_key_is_not_taken_as_a_plain_setting() -> None:
+def test_a_helpdesks_key_is_not_accepted_as_a_plain_setting() -> None:
     with pytest.raises(CommandError, match="--secret-key-file"):
         run("helpdesk", "add", "--kind", "usedesk", "--name", "X", "--company-id", "1", "--set", "secret_key=abc")
 
@@ -144,7 +148,7 @@ def test_a_helpdesks_key_is_not_taken_as_a_plain_setting() -> None:
 # --- compose ---------------------------------------------------------------------------------------------
 
 
-def test_compose_gives_no_container_more_than_it_needs() -> None:
+def test_compose_gives_each_container_only_the_secrets_that_it_needs() -> None:
     compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 
     for name, service in compose["services"].items():

@@ -1,4 +1,4 @@
-"""The 24-hour rule, to the second. Each row of the table is one story of a chat and how it ends."""
+"""The 24-hour rule, to the second. Each row of the table is one chat's history and its expected window."""
 
 import re
 from datetime import datetime, timedelta
@@ -19,8 +19,8 @@ from tests.factories import ApiChannelFactory, ChatChannelFactory, copies
 H, M, S = 3600, 60, 1
 DAY = 24 * H
 
-# A story: what happens, in seconds from the start. ("client", when it was written[, when it arrived]),
-# ("ours", when), ("status", when), ("look", when) -> expected state, expected moment of shutting.
+# A history: events in seconds from the start. ("client", written_at[, arrived_at]), ("ours", at), ("status", at),
+# ("look", at) -> expected state, expected expiry.
 STORIES: list[tuple[str, list[tuple[str, int] | tuple[str, int, int]], int, str, int | None]] = [
     ("nobody wrote", [], 0, "none", None),
     ("just written", [("client", 0)], 0, "open", DAY),
@@ -93,7 +93,7 @@ def api_channel(chat_channel: ChatChannel) -> ApiChannel:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> "Clock":
-    """The database's clock, moved by the test: the one seam through which every window rule asks for the time."""
+    """Control the database clock, which every window rule reads."""
     clock = Clock()
     monkeypatch.setattr(service_window, "database_now", lambda: clock.now)
     return clock
@@ -110,7 +110,7 @@ class Clock:
 
 
 @pytest.mark.parametrize(("story", "steps", "look", "state", "shuts"), STORIES, ids=[row[0] for row in STORIES])
-def test_the_window_follows_the_contact_alone(
+def test_only_contact_messages_open_the_window(
     story: str,
     steps: list[tuple[str, int]],
     look: int,
@@ -134,9 +134,9 @@ def test_the_window_follows_the_contact_alone(
             message_statuses.apply_statuses(api_channel, [status])
 
     clock.now = clock.at(look)
-    seen = service_window.get_window_state(conversation)
-    assert seen.state == state
-    assert seen.expires_at == (clock.at(shuts) if shuts is not None else None)
+    window_state = service_window.get_window_state(conversation)
+    assert window_state.state == state
+    assert window_state.expires_at == (clock.at(shuts) if shuts is not None else None)
     assert (
         (conversation.pk, None) in service_window.find_closed_windows([(conversation.pk, None)], now=clock.now)
     ) is (state != "open")
@@ -158,7 +158,7 @@ def _we_write(conversation: Conversation, number: int) -> None:
     )
 
 
-def test_one_batch_with_old_and_new_messages_goes_by_the_newest(
+def test_the_newest_message_of_a_batch_decides(
     api_channel: ApiChannel, chat_channel: ChatChannel, clock: Clock
 ) -> None:
     texts = [("a", 3 * H), ("b", H), ("c", 2 * H)]
@@ -181,7 +181,7 @@ def test_one_batch_with_old_and_new_messages_goes_by_the_newest(
     assert window.expires_at == clock.at(3 * H + DAY)
 
 
-def test_each_window_is_a_row_of_its_own(api_channel: ApiChannel, chat_channel: ChatChannel, clock: Clock) -> None:
+def test_each_window_has_its_own_row(api_channel: ApiChannel, chat_channel: ChatChannel, clock: Clock) -> None:
     for number, day in enumerate((0, 2, 4)):
         clock.now = clock.at(day * DAY)
         _client_writes(api_channel, chat_channel, number, clock.now)
@@ -201,7 +201,7 @@ def test_each_window_is_a_row_of_its_own(api_channel: ApiChannel, chat_channel: 
         ([3 * DAY, 0], [(0, DAY), (3 * DAY, 4 * DAY)]),
     ],
 )
-def test_messages_that_came_too_late_are_on_record_as_missed_windows(
+def test_messages_that_arrived_too_late_are_recorded_as_missed_windows(
     api_channel: ApiChannel, chat_channel: ChatChannel, clock: Clock, written: list[int], rows: list[tuple[int, int]]
 ) -> None:
     clock.now = clock.at(9 * DAY)
@@ -226,7 +226,7 @@ def test_a_provider_without_the_rule_is_always_open(
     assert service_window.get_window_state(conversation).state == "unrestricted"
 
 
-# --- expiry by beat --------------------------------------------------------------------------------------
+# --- expiry by the periodic task ---------------------------------------------------------------------------
 
 
 def _windows_that_ran_out(api_channel: ApiChannel, chat_channel: ChatChannel, count: int) -> None:
@@ -242,25 +242,25 @@ def _windows_that_ran_out(api_channel: ApiChannel, chat_channel: ChatChannel, co
         copies(window, more, conversation_id=f"{chats} + n")
 
 
-def test_beat_closes_only_expired_windows(api_channel: ApiChannel, chat_channel: ChatChannel) -> None:
+def test_the_periodic_task_closes_only_expired_windows(api_channel: ApiChannel, chat_channel: ChatChannel) -> None:
     _windows_that_ran_out(api_channel, chat_channel, 3)
     _client_writes(api_channel, chat_channel, 1, service_window.database_now())
 
-    shut = housekeeping.expire_windows()
+    closed = housekeeping.expire_windows()
 
-    assert shut == 3
+    assert closed == 3
     assert ServiceWindow.objects.filter(state="open").count() == 1
     assert housekeeping.expire_windows() == 0
 
 
-def test_a_beat_that_was_down_for_days_catches_up(api_channel: ApiChannel, chat_channel: ChatChannel) -> None:
+def test_a_task_that_did_not_run_for_days_catches_up(api_channel: ApiChannel, chat_channel: ChatChannel) -> None:
     _windows_that_ran_out(api_channel, chat_channel, service_window.EXPIRE_BATCH + 20)
 
     assert housekeeping.expire_windows() == service_window.EXPIRE_BATCH + 20
 
 
 @pytest.mark.django_db(transaction=True)
-def test_concurrent_beats_close_each_window_once() -> None:
+def test_concurrent_tasks_close_each_window_once() -> None:
     from threading import Thread
 
     chat_channel = ChatChannel.objects.create(name="Shop")
@@ -285,7 +285,7 @@ def test_concurrent_beats_close_each_window_once() -> None:
 
 @pytest.mark.django_db(transaction=True)
 def test_expiry_is_fast_with_wrong_table_statistics() -> None:
-    """Analyzed between two clearings: no rows on many pages, and PostgreSQL expects one row however many come."""
+    """The table is analyzed while empty but with many pages: PostgreSQL expects one row, however many are added."""
     tables = ", ".join(model._meta.db_table for model in (ServiceWindow, Conversation, Contact))
     chat_channel, api_channel = ChatChannelFactory(), ApiChannelFactory()
     _windows_that_ran_out(api_channel, chat_channel, 3_000)
@@ -306,14 +306,14 @@ def test_expiry_is_fast_with_wrong_table_statistics() -> None:
 
 
 def test_expiry_reads_only_expired_windows(api_channel: ApiChannel, chat_channel: ChatChannel) -> None:
-    """At a million open windows of which none is due, each tick of beat would read the whole index otherwise."""
+    """With a million open windows and none due, each run would otherwise read the whole index."""
     _windows_that_ran_out(api_channel, chat_channel, 1)
     with CaptureQueriesContext(connection) as captured:
         service_window.expire_batch()
     (statement,) = [query["sql"] for query in captured.captured_queries if "SKIP LOCKED" in query["sql"]]
 
     with connection.cursor() as cursor:
-        # Among a handful of rows the planner may take any way; these leave it the index, if the index fits at all.
+        # With a handful of rows the planner may choose any plan; these settings force the index, if it fits.
         cursor.execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off; SET LOCAL enable_sort = off")
         cursor.execute(f"EXPLAIN {statement}")
         plan = "\n".join(row[0] for row in cursor.fetchall())
@@ -322,7 +322,7 @@ def test_expiry_reads_only_expired_windows(api_channel: ApiChannel, chat_channel
 
 
 def test_only_the_database_clock_is_used(api_channel: ApiChannel, chat_channel: ChatChannel) -> None:
-    """A web server ten minutes ahead and a worker ten behind decide alike: both ask the database."""
+    """A web server ten minutes ahead and a worker ten behind agree: both use the database's clock."""
     truth = service_window.database_now()
     with time_machine.travel(truth + timedelta(hours=30), tick=False):
         _client_writes(api_channel, chat_channel, 1, truth - timedelta(hours=1))

@@ -1,4 +1,4 @@
-"""Settings: one table, one page, loud mistakes, safe defaults."""
+"""Settings: one table, a generated page, clear errors, safe defaults."""
 
 import json
 import os
@@ -29,7 +29,7 @@ PRODUCTION = fresh_secrets() | {
 
 
 def in_production(code: str, **environment: str) -> Any:
-    """What an expression on the settings gives in a process with production's environment and nothing else."""
+    """Evaluate an expression on the settings in a process with only production's environment."""
     program = f"import json; from config import settings as s; print(json.dumps({code}))"
     done = subprocess.run(
         [sys.executable, "-c", program],
@@ -42,7 +42,7 @@ def in_production(code: str, **environment: str) -> Any:
     return json.loads(done.stdout)
 
 
-def test_the_page_of_settings_is_what_the_table_says() -> None:
+def test_the_settings_page_matches_the_table() -> None:
     assert settings_page.PAGE.read_text() == settings_page.page(), "run: manage.py settings_page"
 
 
@@ -50,9 +50,7 @@ def test_the_page_of_settings_is_what_the_table_says() -> None:
     ("name", "text"),
     [("PORT", "many"), ("DEBUG", "perhaps"), ("RELAY_ALLOWED_PRIVATE_CIDRS", "10.0.0.0/99"), ("COMPANY_ID", "1.5")],
 )
-def test_a_value_of_the_wrong_kind_stops_the_start_with_its_name(
-    monkeypatch: pytest.MonkeyPatch, name: str, text: str
-) -> None:
+def test_an_invalid_value_stops_the_start_with_its_name(monkeypatch: pytest.MonkeyPatch, name: str, text: str) -> None:
     monkeypatch.setenv(name, text)
 
     with pytest.raises(ImproperlyConfigured, match=name):
@@ -66,7 +64,7 @@ def test_a_missing_secret_stops_the_start(monkeypatch: pytest.MonkeyPatch) -> No
         environment.read_setting("SECRET_KEY")
 
 
-def test_a_setting_may_come_from_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_setting_can_be_read_from_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("from-a-file\n")
     monkeypatch.delenv("SECRET_KEY")
     monkeypatch.setenv("SECRET_KEY_FILE", str(tmp_path / "secret"))
@@ -74,15 +72,15 @@ def test_a_setting_may_come_from_a_file(monkeypatch: pytest.MonkeyPatch, tmp_pat
     assert environment.read_setting("SECRET_KEY") == "from-a-file"
 
 
-def test_every_setting_read_is_declared() -> None:
-    """Reading the environment past the table would make a setting nobody can find."""
+def test_every_setting_that_is_read_is_declared() -> None:
+    """A setting that bypasses the table would be undocumented."""
     reading = re.compile(r"environ(\[|\.get)")
     readers = {path.name for path in (settings.BASE_DIR / "config").rglob("*.py") if reading.search(path.read_text())}
 
     assert readers == {"environment.py", "environment_setup.py"}
 
 
-def test_production_is_https_only_with_secure_cookies_and_no_private_targets() -> None:
+def test_production_is_https_only_with_secure_cookies() -> None:
     found = in_production(
         "[s.DEBUG, s.SECURE_SSL_REDIRECT, s.SESSION_COOKIE_SECURE, s.CSRF_COOKIE_SECURE,"
         " s.SECURE_HSTS_SECONDS > 0, s.RELAY_ALLOWED_PRIVATE_CIDRS, '*' in s.ALLOWED_HOSTS]"
@@ -91,7 +89,7 @@ def test_production_is_https_only_with_secure_cookies_and_no_private_targets() -
     assert found == [False, True, True, True, True, [], False]
 
 
-def test_django_finds_nothing_to_warn_of_in_production() -> None:
+def test_djangos_deployment_check_is_clean_in_production() -> None:
     checked = subprocess.run(
         [sys.executable, "manage.py", "check", "--deploy", "--fail-level", "WARNING"],
         cwd=settings.BASE_DIR,
@@ -113,7 +111,7 @@ def test_our_pages_run_no_inline_script_and_the_admin_has_its_own_policy(client:
     assert "unsafe-eval" in admins and "object-src 'none'" in admins
 
 
-def test_headers_keep_a_page_out_of_frames_and_types_from_being_guessed(client: Client) -> None:
+def test_headers_forbid_framing_and_content_type_sniffing(client: Client) -> None:
     answer = client.get("/login/")
 
     assert answer["X-Frame-Options"] == "DENY"
@@ -121,7 +119,7 @@ def test_headers_keep_a_page_out_of_frames_and_types_from_being_guessed(client: 
 
 
 @pytest.mark.django_db
-def test_a_sixth_wrong_password_locks_this_address_alone(client: Client, django_user_model: Any) -> None:
+def test_the_sixth_wrong_password_locks_only_this_address(client: Client, django_user_model: Any) -> None:
     django_user_model.objects.create_superuser("vera", password="right horse")
     wrong, right = ({"username": "vera", "password": word} for word in ("wrong", "right horse"))
 
@@ -135,7 +133,7 @@ def test_a_sixth_wrong_password_locks_this_address_alone(client: Client, django_
 
 
 @pytest.mark.django_db
-def test_the_admin_has_the_page_of_coming_in_that_all_have_and_lets_no_operator_in(client: Client) -> None:
+def test_the_admin_uses_the_common_login_page_and_refuses_operators(client: Client) -> None:
     user = boris()
     user.set_password("right horse")
     user.save()
@@ -148,7 +146,7 @@ def test_the_admin_has_the_page_of_coming_in_that_all_have_and_lets_no_operator_
 
 
 @pytest.mark.django_db
-def test_a_body_past_the_limit_is_413_in_json(client: Client) -> None:
+def test_a_body_over_the_limit_is_a_413_in_json(client: Client) -> None:
     body = b"x=" + b"a" * settings.DATA_UPLOAD_MAX_MEMORY_SIZE
 
     answer = client.post("/admin/login/", body, content_type="application/x-www-form-urlencoded")
@@ -157,16 +155,18 @@ def test_a_body_past_the_limit_is_413_in_json(client: Client) -> None:
     assert answer.json()["error"]
 
 
-@pytest.mark.parametrize(("asked", "given"), [("en-US,en", "en"), ("ru", "ru"), ("de-DE,fr;q=0.5", "ru"), ("", "ru")])
-def test_the_language_follows_the_browser_and_is_russian_where_it_names_neither(
-    client: Client, asked: str, given: str
+@pytest.mark.parametrize(
+    ("requested", "language"), [("en-US,en", "en"), ("ru", "ru"), ("de-DE,fr;q=0.5", "ru"), ("", "ru")]
+)
+def test_the_language_follows_the_browser_with_russian_as_default(
+    client: Client, requested: str, language: str
 ) -> None:
-    answer = client.get("/health/live", headers={"Accept-Language": asked} if asked else {})
+    answer = client.get("/health/live", headers={"Accept-Language": requested} if requested else {})
 
-    assert answer["Content-Language"] == given
+    assert answer["Content-Language"] == language
 
 
-def test_no_test_leaves_loopback_or_asks_a_name_server() -> None:
+def test_tests_cannot_leave_loopback_or_query_a_name_server() -> None:
     with pytest.raises(LeftLoopback):
         socket.create_connection(("192.0.2.1", 80), timeout=1)
     with pytest.raises(socket.gaierror):

@@ -1,4 +1,4 @@
-"""XLSX files from anywhere: what people's programs write is read, what would take long is refused before it does."""
+"""XLSX files from any program are read; files that would take long are refused early."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def relations(*rows: tuple[str, str, str]) -> str:
 
 
 def book(sheet: str, *, strings: str = "", parts: dict[str, str | bytes] | None = None) -> bytes:
-    """An XLSX with this content of its first sheet's ``sheetData``."""
+    """Build an XLSX file with this content in its first sheet's ``sheetData``."""
     related = [("rId1", "worksheet", "worksheets/sheet1.xml"), ("rId2", "sharedStrings", "sharedStrings.xml")]
     content: dict[str, str | bytes] = {
         "_rels/.rels": relations(("rId1", "officeDocument", "xl/workbook.xml")),
@@ -73,13 +73,13 @@ def read(data: bytes) -> list[list[str]]:
         ("", "", []),
     ],
 )
-def test_what_programs_write_is_read(sheet: str, strings: str, rows: list[list[str]] | None) -> None:
+def test_files_of_common_programs_are_read(sheet: str, strings: str, rows: list[list[str]] | None) -> None:
     found = read(book(sheet, strings=strings))
 
     assert found == rows if rows is not None else found
 
 
-def test_parts_are_found_wherever_they_are() -> None:
+def test_parts_are_found_in_any_place() -> None:
     parts: dict[str, str | bytes] = {
         "_rels/.rels": relations(("r1", "officeDocument", "/book/main.xml")),
         "book/main.xml": f"<workbook xmlns:r='{OFFICE}'><sheet r:id='r2'/><sheet r:id='r1'/></workbook>",
@@ -91,7 +91,7 @@ def test_parts_are_found_wherever_they_are() -> None:
     assert read(book("<row><c><v>1</v></c></row>", parts=parts)) == [["1"]]
 
 
-def test_a_sheet_may_lie_in_any_folder() -> None:
+def test_a_sheet_can_be_in_any_folder() -> None:
     parts: dict[str, str | bytes] = {
         "xl/_rels/workbook.xml.rels": relations(("rId1", "worksheet", "first.xml")),
         "xl/first.xml": "<worksheet><sheetData><row><c><v>1</v></c></row></sheetData></worksheet>",
@@ -106,7 +106,7 @@ def _flipped(data: bytes) -> bytes:
 
 
 def _marked(offset: int, value: int) -> Callable[[bytes], bytes]:
-    """Change a byte of each part's local header and of its entry in the list of parts."""
+    """Change a byte of each part's local header and of its entry in the archive's directory."""
 
     def mark(data: bytes) -> bytes:
         changed = bytearray(data)
@@ -140,19 +140,19 @@ MALFORMED = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
-def test_a_damaged_file_gets_a_sentence(damage: Callable[[bytes], bytes]) -> None:
+def test_a_damaged_file_is_refused_with_an_explanation(damage: Callable[[bytes], bytes]) -> None:
     with pytest.raises(InvalidTemplateData):
         read(damage(book(ROW)))
 
 
 @pytest.mark.parametrize("parts", MALFORMED.values(), ids=MALFORMED)
-def test_a_malformed_part_gets_a_sentence(parts: dict[str, str | bytes]) -> None:
+def test_a_malformed_part_is_refused_with_an_explanation(parts: dict[str, str | bytes]) -> None:
     with pytest.raises(InvalidTemplateData):
         read(book(ROW, parts=parts))
 
 
 @pytest.mark.parametrize("index", ["1", "-1", "x", "9" * 5_000, "²"])
-def test_a_shared_string_that_is_not_there_gets_a_sentence(index: str) -> None:
+def test_a_missing_shared_string_is_refused_with_an_explanation(index: str) -> None:
     with pytest.raises(InvalidTemplateData):
         read(book(f"<row><c t='s'><v>{index}</v></c></row>", strings="<si><t>a</t></si>"))
 
@@ -172,7 +172,7 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
 
 
 @pytest.mark.parametrize("made", HOSTILE.values(), ids=HOSTILE)
-def test_a_file_that_would_take_long_is_refused_after_bounded_work(made: Callable[[], bytes]) -> None:
+def test_an_expensive_file_is_refused_after_bounded_work(made: Callable[[], bytes]) -> None:
     data = made()
 
     def attempt() -> None:

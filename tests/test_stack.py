@@ -1,6 +1,6 @@
-"""The processes of the portal as a newcomer meets them: `manage.py up`, commands beside it and alone, containers.
+"""The processes of the portal: `manage.py up`, commands next to it and alone, containers.
 
-These start the real thing on a data folder of their own; they share one running stack, in the order written.
+These tests start real processes on a data folder of their own. They share one running stack, in file order.
 """
 
 import json
@@ -28,7 +28,7 @@ from tests.databases import migrated_copy
 from tests.servers_for_tests import own_valkey_database
 
 PROJECT = settings.BASE_DIR
-# Of the run's own surroundings, a stack of its own must not see these.
+# Variables of the test run that a stack under test must not see.
 SURROUNDINGS = ("DATABASE_URL", "REDIS_URL", "DATA_DIR", "DJANGO_SETTINGS_MODULE", "SECRET_KEY", "FIELD_KEYS")
 
 
@@ -48,7 +48,7 @@ def free_port() -> int:
 
 
 def is_alive(pid: int) -> bool:
-    """A dead child that nobody has buried yet counts as dead."""
+    """Return whether the process runs; a zombie counts as dead."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
@@ -117,12 +117,12 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         stack.stop()
 
 
-def test_up_says_in_one_line_that_it_is_ready_and_where(stack: Stack) -> None:
+def test_up_prints_one_line_when_it_is_ready(stack: Stack) -> None:
     lines = stack.words().splitlines()
 
     assert len(lines) == 1
     assert lines[0].startswith(f"ready http://127.0.0.1:{stack.port} ")
-    assert "user add" in lines[0]  # no demo, so no logins: it says how to make one
+    assert "user add" in lines[0]  # without demo data there are no logins: the line says how to create one
     assert stack.is_live()
 
 
@@ -135,7 +135,7 @@ def test_stack_json_lists_every_process_with_its_pid_and_port(stack: Stack) -> N
     assert processes["web"]["port"] == stack.port
 
 
-def test_a_second_up_on_the_same_folder_refuses_with_a_sentence(stack: Stack) -> None:
+def test_a_second_up_on_the_same_folder_is_refused_with_an_explanation(stack: Stack) -> None:
     second = stack.manage("up")
 
     assert second.returncode == 1
@@ -143,7 +143,7 @@ def test_a_second_up_on_the_same_folder_refuses_with_a_sentence(stack: Stack) ->
     assert stack.is_live()
 
 
-def test_a_port_in_use_is_a_sentence(stack: Stack, tmp_path: Path) -> None:
+def test_a_port_in_use_is_an_error_message(stack: Stack, tmp_path: Path) -> None:
     other = Stack(tmp_path / "var", PORT=str(stack.port))
 
     refused = other.manage("up")
@@ -152,22 +152,22 @@ def test_a_port_in_use_is_a_sentence(stack: Stack, tmp_path: Path) -> None:
     assert f"Port {stack.port} is taken" in refused.stderr and "Traceback" not in refused.stderr
 
 
-def test_a_command_beside_it_finds_its_servers_and_its_address(stack: Stack) -> None:
+def test_a_command_finds_the_servers_of_a_running_stack(stack: Stack) -> None:
     code = "from django.conf import settings as s; print(s.DATABASES['default']['PORT'], s.PUBLIC_URL)"
 
-    shown = stack.manage("shell", "-v", "0", "-c", code)
+    result = stack.manage("shell", "-v", "0", "-c", code)
 
-    assert shown.stdout.split() == [str(stack.processes()["postgres"]["port"]), f"http://127.0.0.1:{stack.port}"]
+    assert result.stdout.split() == [str(stack.processes()["postgres"]["port"]), f"http://127.0.0.1:{stack.port}"]
     assert stack.is_live()
 
 
-def test_ready_turns_green_when_beat_and_the_workers_have_shown_themselves(stack: Stack) -> None:
+def test_ready_succeeds_when_beat_and_the_workers_have_reported(stack: Stack) -> None:
     eventually(lambda: stack.answers("/health/ready"), seconds=60)
     assert stack.manage("health").returncode == 0
 
 
 @pytest.mark.parametrize("name", ["web", "worker", "beat", "postgres", "valkey"])
-def test_a_killed_part_is_started_again_and_said_so(stack: Stack, name: str) -> None:
+def test_a_killed_process_is_restarted_and_logged(stack: Stack, name: str) -> None:
     before = stack.pid(name)
 
     os.kill(before, signal.SIGKILL)
@@ -178,7 +178,7 @@ def test_a_killed_part_is_started_again_and_said_so(stack: Stack, name: str) -> 
     eventually(stack.is_live)
 
 
-def test_secrets_are_for_the_owner_alone_and_on_no_command_line(stack: Stack) -> None:
+def test_secrets_are_readable_only_by_the_owner_and_on_no_command_line(stack: Stack) -> None:
     path = stack.folder / "secrets.json"
     secrets = json.loads(path.read_text())
     lines = [Path(f"/proc/{one['pid']}/cmdline").read_text() for one in stack.processes().values()]
@@ -187,7 +187,7 @@ def test_secrets_are_for_the_owner_alone_and_on_no_command_line(stack: Stack) ->
     assert not [line for line in lines for secret in secrets.values() if secret in line]
 
 
-def test_a_stranger_without_the_password_gets_into_neither_server(stack: Stack) -> None:
+def test_both_servers_require_the_password(stack: Stack) -> None:
     import psycopg2
     import redis
 
@@ -211,12 +211,12 @@ def test_sigterm_stops_every_process_quickly_and_cleanly(stack: Stack) -> None:
     assert not (stack.folder / "stack.json").exists()
 
 
-def test_a_lone_command_starts_the_servers_and_stops_them_after_itself(stack: Stack) -> None:
-    shown = stack.manage(
+def test_a_lone_command_starts_the_servers_and_stops_them_afterwards(stack: Stack) -> None:
+    result = stack.manage(
         "shell", "-v", "0", "-c", "from config.accounts.models import User; print(User.objects.count())"
     )
 
-    assert shown.stdout.strip().isdigit(), shown.stderr
+    assert result.stdout.strip().isdigit(), result.stderr
     states = [json.loads((stack.folder / kind / "state.json").read_text()) for kind in ("postgres", "valkey")]
     assert [state["pid"] for state in states] == [None, None]
     assert not [state for state in states if is_alive(state["daemon"])]
@@ -234,10 +234,11 @@ def test_kill_9_of_up_leaves_nothing_behind_and_the_next_start_works(stack: Stac
     assert stack.stop(signal.SIGINT) == 0
 
 
-def test_given_servers_are_used_and_none_is_started(tmp_path: Path) -> None:
-    # The run's own servers, seen as somebody's: a database beside the tests' one, and a far Valkey database.
-    given = connection.settings_dict
-    url = f"postgres://{given['USER']}:{given['PASSWORD']}@{given['HOST']}:{given['PORT']}/{migrated_copy('given')}"
+def test_external_servers_are_used_and_none_is_started(tmp_path: Path) -> None:
+    # The servers of the test run, as external ones: another database next to the tests', and a high Valkey database
+    # number.
+    server = connection.settings_dict
+    url = f"postgres://{server['USER']}:{server['PASSWORD']}@{server['HOST']}:{server['PORT']}/{migrated_copy('given')}"
     broker = own_valkey_database(settings.REDIS_URL).rpartition("/")[0] + "/60"
     stack = Stack(tmp_path / "var", DATABASE_URL=url, REDIS_URL=broker, WORKERS="2")
 
@@ -250,9 +251,9 @@ def test_given_servers_are_used_and_none_is_started(tmp_path: Path) -> None:
         assert stack.stop() == 0
 
 
-def test_a_caller_that_was_told_to_stop_is_noticed_by_its_lost_handler() -> None:
-    """make keeps a SIGINT that was sent to it alone to itself; see supervisor.follow_parent."""
-    program = "import signal, sys; signal.signal(2, signal.default_int_handler);"  # a shell's background has it ignored
+def test_a_stopped_caller_is_noticed_by_its_lost_signal_handler() -> None:
+    """make does not forward a SIGINT that was sent only to it; see supervisor.follow_parent."""
+    program = "import signal, sys; signal.signal(2, signal.default_int_handler);"  # background processes ignore it
     program += "print(flush=True); sys.stdin.read(1); signal.signal(2, signal.SIG_DFL);"
     program += "print(flush=True); sys.stdin.read(1)"
     caller = subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
@@ -303,15 +304,15 @@ def test_each_container_runs_a_command_that_up_runs_too(services: dict[str, Any]
     assert json.dumps(expected["web"]) in (PROJECT / "Dockerfile").read_text()
 
 
-def test_the_containers_workers_listen_to_every_queue(services: dict[str, Any]) -> None:
+def test_the_containers_workers_consume_every_queue(services: dict[str, Any]) -> None:
     commands = [service["command"] for name, service in services.items() if name.startswith("worker-")]
 
-    heard = {queue for command in commands for queue in command[command.index("--queues") + 1].split(",")}
+    consumed = {queue for command in commands for queue in command[command.index("--queues") + 1].split(",")}
 
-    assert heard == set(QUEUES) == {queue for queue, _ in SCHEDULE.values()}
+    assert consumed == set(QUEUES) == {queue for queue, _ in SCHEDULE.values()}
 
 
-def test_two_webs_one_beat_health_checks_and_no_secret_in_the_file(services: dict[str, Any]) -> None:
+def test_compose_has_two_webs_one_beat_health_checks_and_no_secrets(services: dict[str, Any]) -> None:
     text = (PROJECT / "docker-compose.yml").read_text()
 
     assert services["web"]["deploy"]["replicas"] == 2
@@ -336,17 +337,17 @@ def test_the_image_does_not_run_as_root() -> None:
 )
 def test_docker_compose_accepts_the_file() -> None:
     names = ("SECRET_KEY", "FIELD_KEYS", "POSTGRES_PASSWORD", "REDIS_PASSWORD", "PUBLIC_URL")
-    given = os.environ | dict.fromkeys(names, "given")
+    environment = os.environ | dict.fromkeys(names, "given")
 
-    checked = subprocess.run(["docker", "compose", "config", "-q"], cwd=PROJECT, env=given, capture_output=True)
+    checked = subprocess.run(["docker", "compose", "config", "-q"], cwd=PROJECT, env=environment, capture_output=True)
 
     assert checked.returncode == 0, checked.stderr.decode()
 
 
-# --- celery: what pitfalls of years have taught --------------------------------------------------------------
+# --- celery settings -----------------------------------------------------------------------------------------
 
 
-def test_the_visibility_timeout_is_one_and_the_same_in_all_three_places_and_longer_than_any_task() -> None:
+def test_the_visibility_timeout_is_the_same_in_three_places() -> None:
     assert app.conf.broker_transport_options["visibility_timeout"] == VISIBILITY_TIMEOUT
     assert app.conf.result_backend_transport_options["visibility_timeout"] == VISIBILITY_TIMEOUT
     assert app.conf.visibility_timeout == VISIBILITY_TIMEOUT
@@ -355,14 +356,14 @@ def test_the_visibility_timeout_is_one_and_the_same_in_all_three_places_and_long
         assert broker.default_channel.visibility_timeout == VISIBILITY_TIMEOUT
 
 
-def test_a_killed_worker_gives_its_task_back_and_takes_one_at_a_time() -> None:
+def test_a_killed_worker_returns_its_task_and_prefetches_one() -> None:
     assert app.conf.task_acks_late and app.conf.task_reject_on_worker_lost
     assert app.conf.worker_prefetch_multiplier == 1
     assert not app.conf.worker_cancel_long_running_tasks_on_connection_loss
     assert app.conf.task_ignore_result and app.conf.result_backend is None
 
 
-def test_every_ring_of_beat_names_a_task_that_exists_on_a_queue_that_is_heard() -> None:
+def test_every_scheduled_task_exists_on_a_consumed_queue() -> None:
     app.loader.import_default_modules()
 
     for entry in app.conf.beat_schedule.values():

@@ -1,4 +1,4 @@
-"""Files never fill the disk: quotas of operators and chats, and room that stays free."""
+"""Files never fill the disk: quotas per operator and per chat, and reserved free space."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def own_folder(settings: Any, tmp_path: Path) -> None:
 
 @pytest.fixture
 def free(monkeypatch: pytest.MonkeyPatch, settings: Any) -> Any:
-    """Sets how many megabytes are free; ten have to stay so."""
+    """Return a function that sets the free megabytes; ten of them are reserved."""
     settings.DISK_FLOOR_MB = 10
 
     def megabytes(number: float) -> None:
@@ -69,7 +69,7 @@ def test_a_chat_has_a_quota_over_all_operators(in_english: None, tmp_path: Path)
     uploads.save_upload(chat, text_file(0.5), author=vera())  # exactly the rest
 
 
-def test_the_quota_is_of_a_day_and_of_what_is_there() -> None:
+def test_the_quota_counts_stored_files_of_one_day() -> None:
     chat = ConversationFactory()
     old = uploads.save_upload(chat, text_file(1.5), author=boris())
     Upload.objects.filter(pk=old.pk).update(created_at=timezone.now() - timedelta(hours=25))
@@ -79,13 +79,13 @@ def test_the_quota_is_of_a_day_and_of_what_is_there() -> None:
     uploads.save_upload(chat, text_file(2), author=boris())
 
 
-def test_no_quota_where_the_setting_is_0(settings: Any) -> None:
+def test_a_setting_of_0_disables_the_quota(settings: Any) -> None:
     settings.UPLOAD_OPERATOR_DAY_MB = settings.UPLOAD_CHAT_DAY_MB = 0
 
     uploads.save_upload(ConversationFactory(), text_file(4), author=boris())
 
 
-def test_the_desk_says_so(desk: Client, channel: Any, in_english: None) -> None:
+def test_the_desk_shows_the_refusal(desk: Client, channel: Any, in_english: None) -> None:
     chat = ConversationFactory(api_channel=channel, chat_channel=channel.default_chat_channel)
 
     answers = [desk.post(f"/chats/{chat.pk}/files/", {"file": text_file(1.5)}) for _ in range(2)]
@@ -95,7 +95,7 @@ def test_the_desk_says_so(desk: Client, channel: Any, in_english: None) -> None:
 
 
 @pytest.mark.parametrize(("megabytes", "is_taken"), [(11.1, True), (10.9, False), (9, False), (0, False)])
-def test_what_has_to_stay_free_stays_free(free: Any, tmp_path: Path, megabytes: float, is_taken: bool) -> None:
+def test_reserved_space_stays_free(free: Any, tmp_path: Path, megabytes: float, is_taken: bool) -> None:
     free(megabytes)
     chat = ConversationFactory()
     with suppress(uploads.UploadRefused):
@@ -104,7 +104,7 @@ def test_what_has_to_stay_free_stays_free(free: Any, tmp_path: Path, megabytes: 
     assert stored(tmp_path) == Upload.objects.count() == is_taken
 
 
-def test_files_of_programs_are_refused_with_a_sentence_and_a_time(client: Client, free: Any, tmp_path: Path) -> None:
+def test_a_programs_file_is_refused_with_a_reason_and_a_retry_time(client: Client, free: Any, tmp_path: Path) -> None:
     channel = ApiChannelFactory(secret=True)
     free(10)
     flat = {
@@ -135,8 +135,8 @@ def test_a_clients_file_waits_at_the_provider(free: Any, monkeypatch: pytest.Mon
     assert (row.state, row.error) == (Attachment.State.WAITING, "no_disk_space")
 
 
-def test_a_disk_that_is_full_for_long_costs_no_file(free: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No try is used up, and the file comes a minute after there is space again."""
+def test_a_long_full_disk_loses_no_file(free: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No attempt is used up, and the download runs a minute after there is space again."""
     free(9)
     row = Attachment.objects.create(
         message=MessageFactory(), name="a.jpg", external_id="77", state=Attachment.State.WAITING, tries=2
@@ -150,14 +150,14 @@ def test_a_disk_that_is_full_for_long_costs_no_file(free: Any, monkeypatch: pyte
     assert row.due_at - timezone.now() <= timedelta(seconds=60)
 
 
-def test_health_is_red_before_the_disk_is_full(client: Client, free: Any) -> None:
+def test_health_fails_before_the_disk_is_full(client: Client, free: Any) -> None:
     free(9)
     assert client.get("/health/ready").json()["components"]["disk"] == {"state": "red", "free_mb": 9}
     free(11)
     assert client.get("/health/ready").json()["components"]["disk"] == {"state": "ok", "free_mb": 11}
 
 
-def test_a_folder_that_is_not_there_yet_is_measured_by_the_one_above(settings: Any, tmp_path: Path) -> None:
+def test_a_missing_folder_is_measured_by_its_parent(settings: Any, tmp_path: Path) -> None:
     settings.MEDIA_ROOT = tmp_path / "not" / "yet"
 
     assert storage_limits.get_free_bytes() > 0

@@ -1,4 +1,4 @@
-"""Restart of processes that end: at once after a clean exit, with growing pauses after crashes."""
+"""Restart of processes that end: immediately after a clean exit, with growing pauses after crashes."""
 
 import os
 import signal
@@ -14,7 +14,7 @@ from config.devstack.supervisor import ManagedProcess, Supervisor
 
 @pytest.fixture
 def ended(tmp_path: Path) -> Callable[..., ManagedProcess]:
-    """Build a process that has ended with this code, this many seconds after its start."""
+    """Build a process that ended with this code, this many seconds after its start."""
 
     def make(code: int, *, lived: float, managed: ManagedProcess | None = None) -> ManagedProcess:
         managed = managed or ManagedProcess(name="web", command=["python", "-c", ""], log=tmp_path / "web.log")
@@ -29,7 +29,7 @@ def ended(tmp_path: Path) -> Callable[..., ManagedProcess]:
     return make
 
 
-def test_what_keeps_dying_is_started_later_and_later(ended: Callable[..., ManagedProcess]) -> None:
+def test_a_crashing_process_is_restarted_with_growing_pauses(ended: Callable[..., ManagedProcess]) -> None:
     managed = ended(3, lived=2)
     first = managed.pause
     managed = ended(3, lived=2, managed=managed)
@@ -37,22 +37,24 @@ def test_what_keeps_dying_is_started_later_and_later(ended: Callable[..., Manage
     assert (first, managed.pause) == (1, 2)
 
 
-def test_what_somebody_ended_is_started_again_at_once(ended: Callable[..., ManagedProcess]) -> None:
+def test_a_stopped_process_is_restarted_immediately(ended: Callable[..., ManagedProcess]) -> None:
     managed = ended(3, lived=2)
     managed = ended(0, lived=2, managed=managed)
 
     assert managed.pause == 0
 
 
-def test_what_ends_as_soon_as_it_is_started_is_not_started_in_a_circle(ended: Callable[..., ManagedProcess]) -> None:
+def test_a_process_that_ends_at_once_is_not_restarted_in_a_loop(
+    ended: Callable[..., ManagedProcess],
+) -> None:
     assert ended(0, lived=0.1).pause == 1
 
 
 def test_a_stopped_web_parent_is_replaced(tmp_path: Path) -> None:
     command = ["python", "-c", "import time; time.sleep(600)"]
     web = ManagedProcess(name="web", command=command, log=tmp_path / "web.log", port=1)
-    said: list[str] = []
-    supervisor = Supervisor(data_dir=tmp_path, processes=[web], servers=None, say=said.append)
+    messages: list[str] = []
+    supervisor = Supervisor(data_dir=tmp_path, processes=[web], servers=None, say=messages.append)
     web.start()
     assert web.process is not None
     supervisor.replace_stopped_web()
@@ -61,8 +63,8 @@ def test_a_stopped_web_parent_is_replaced(tmp_path: Path) -> None:
         time.sleep(0.01)
 
     supervisor.replace_stopped_web()
-    assert not said
+    assert not messages
     supervisor.replace_stopped_web()
 
     assert web.process.wait(20) == -signal.SIGKILL
-    assert said == ["web is stopped; replacing it."]
+    assert messages == ["web is stopped; replacing it."]

@@ -1,4 +1,4 @@
-"""A provider is one file: a toy one is put beside the others, and everything else finds it by itself."""
+"""A new provider is one file: a toy provider is added, and everything else discovers it."""
 
 import json
 import shutil
@@ -67,7 +67,7 @@ provider = Pigeons()
 
 @pytest.fixture
 def pigeons(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A copy of the house under git with one file more, and that file's folder searched as well."""
+    """Create a git copy of the project with one more file, and add that file's folder to the search path."""
     house = tmp_path / "house"
     for app in ("channels_setup", "templates_registry", "bridge", "config"):
         shutil.copytree(settings.BASE_DIR / app, house / app, ignore=shutil.ignore_patterns("__pycache__"))
@@ -75,10 +75,10 @@ def pigeons(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     git(house, "add", "-A")
     git(house, "-c", "user.name=t", "-c", "user.email=t@example.com", "commit", "-q", "-m", "before")
     (house / "channels_setup" / "providers" / "pigeons.py").write_text(TOY)
-    beside = tmp_path / "beside"
-    beside.mkdir()
-    shutil.copy(house / "channels_setup" / "providers" / "pigeons.py", beside)
-    monkeypatch.setattr(providers, "__path__", [*providers.__path__, str(beside)])
+    folder = tmp_path / "beside"
+    folder.mkdir()
+    shutil.copy(house / "channels_setup" / "providers" / "pigeons.py", folder)
+    monkeypatch.setattr(providers, "__path__", [*providers.__path__, str(folder)])
     providers.all_providers.cache_clear()
     yield house
     monkeypatch.undo()
@@ -125,7 +125,7 @@ def test_one_new_file_is_a_provider(
 
 @pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed here")
 @pytest.mark.django_db
-def test_its_pages_are_there_too(pigeons: Path, client: Client) -> None:
+def test_its_pages_exist_too(pigeons: Path, client: Client) -> None:
     channel = ApiChannel.objects.create(name="Голуби", kind="pigeons")
     client.force_login(vera())
     page = client.get(f"/admin/channels_setup/apichannel/{channel.pk}/change/").content.decode()

@@ -1,4 +1,4 @@
-"""The training phone: what was handed over, to users who may see the channel's chats, and nothing else."""
+"""The training phone: shows delivered messages, only to users who may see the channel's chats."""
 
 import json
 from datetime import timedelta
@@ -54,9 +54,9 @@ def answers(chat: Conversation, text: str) -> Message:
     return message
 
 
-def feed(client: Client, channel: ApiChannel, **asked: Any) -> dict[str, Any]:
+def feed(client: Client, channel: ApiChannel, **parameters: Any) -> dict[str, Any]:
     client.force_login(boris(channel.default_chat_channel))
-    answer = client.get(f"{channel.phone_page_path}messages", asked)
+    answer = client.get(f"{channel.phone_page_path}messages", parameters)
     assert answer.status_code == 200
     found: dict[str, Any] = answer.json()
     return found
@@ -67,7 +67,7 @@ def texts(found: dict[str, Any]) -> list[str]:
 
 
 @pytest.mark.parametrize(("who", "status"), [("vera", 200), ("boris", 200), ("gleb", 404), ("nobody", 403)])
-def test_the_phone_is_for_those_who_see_the_channels_chats(
+def test_the_phone_requires_access_to_the_channels_chats(
     client: Client, channel: ApiChannel, who: str, status: int
 ) -> None:
     path, other = channel.phone_page_path, ApiChannelFactory()
@@ -89,7 +89,7 @@ def test_the_phone_is_for_those_who_see_the_channels_chats(
 
 
 @pytest.mark.parametrize("pk", ["wrong", "0", "9" * 30, "9" * 4400])
-def test_there_is_no_phone_elsewhere(client: Client, pk: str) -> None:
+def test_other_channels_have_no_phone(client: Client, pk: str) -> None:
     client.force_login(vera())
 
     for path in (f"/phone/{pk}/", f"/phone/{pk}/messages?from=anna"):
@@ -97,7 +97,7 @@ def test_there_is_no_phone_elsewhere(client: Client, pk: str) -> None:
     assert client.post(f"/phone/{pk}/post", b"{}", content_type="application/json").status_code == 404
 
 
-def test_the_webhook_address_is_on_no_page_of_operators(client: Client, channel: ApiChannel) -> None:
+def test_the_webhook_address_is_on_no_page_for_operators(client: Client, channel: ApiChannel) -> None:
     client.force_login(boris(channel.default_chat_channel))
 
     page = client.get(channel.phone_page_path).content.decode()
@@ -133,7 +133,7 @@ def test_only_a_provider_with_a_phone_has_one(client: Client) -> None:
     assert client.get(f"/phone/{other.pk}/messages?from=anna").status_code == 404
 
 
-def test_an_answer_is_on_the_phone_once_it_was_handed_over(
+def test_a_reply_appears_on_the_phone_after_its_delivery(
     client: Client, channel: ApiChannel, chat: Conversation
 ) -> None:
     answers(chat, "Добрый день!")
@@ -158,7 +158,7 @@ def test_a_failed_message_and_a_notice_are_not_on_the_phone(
     assert texts(feed(client, channel, **{"from": "anna"})) == ["Здравствуйте"]
 
 
-def test_each_client_sees_their_own_messages_alone(client: Client, channel: ApiChannel, chat: Conversation) -> None:
+def test_each_client_sees_only_their_own_messages(client: Client, channel: ApiChannel, chat: Conversation) -> None:
     writes(channel, "igor", "Счёт?")
     writes(ApiChannelFactory(), "anna", "На другом телефоне")
 
@@ -176,8 +176,8 @@ def test_the_after_parameter_returns_newer_messages(client: Client, channel: Api
     assert texts(feed(client, channel, **{"from": "anna", "after": "x"})) == ["Здравствуйте", "Ау"]
 
 
-def test_what_the_phone_posts_is_what_the_portal_understands(client: Client, channel: ApiChannel) -> None:
-    """The events as static/phone.js writes them, through the address it posts them to."""
+def test_the_portal_understands_every_event_of_the_phone(client: Client, channel: ApiChannel) -> None:
+    """The events are written as static/phone.js does, and posted to the same URL."""
     sender = {"id": "phone-1", "name": "Анна", "phone": "79000001234"}
     now = int(timezone.now().timestamp())
     post(client, channel, {"type": "message", "id": "a-b-c", "from": sender, "text": "Добрый день", "timestamp": now})
@@ -213,7 +213,7 @@ def post(client: Client, channel: ApiChannel, *events: dict[str, Any]) -> None:
     processing.process_inbox()
 
 
-def test_the_phone_shows_no_chat_of_a_channel_that_its_user_does_not_see(client: Client, channel: ApiChannel) -> None:
+def test_the_phone_hides_chats_that_its_user_may_not_see(client: Client, channel: ApiChannel) -> None:
     """Two chat channels may share one API channel."""
     other = ChatChannelFactory()
     other.watchers.add(channel)

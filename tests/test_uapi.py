@@ -1,4 +1,4 @@
-"""The helpdesk's public API: four encodings, its own error shape, nothing stored twice."""
+"""The helpdesk's public API: four encodings, its own error format, nothing stored twice."""
 
 import json
 from datetime import timedelta
@@ -73,7 +73,7 @@ def test_the_first_message_opens_a_chat_with_a_request_and_a_window(
     assert conversation.unread == 1
 
 
-def test_the_second_message_lands_in_the_same_chat_and_names_its_request(
+def test_the_second_message_joins_the_same_chat_and_request(
     client: Client, key: str, chat_channel: ChatChannel
 ) -> None:
     first = call(client, "chat/addMessage", message(key, chat_channel))
@@ -89,7 +89,7 @@ ENCODINGS = ["json", "form", "multipart", "query"]
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
-def test_every_encoding_is_taken(client: Client, key: str, chat_channel: ChatChannel, encoding: str) -> None:
+def test_every_encoding_is_accepted(client: Client, key: str, chat_channel: ChatChannel, encoding: str) -> None:
     flat = {
         "api_token": key,
         "company_id": str(chat_channel.company_id),
@@ -116,7 +116,9 @@ def test_every_encoding_is_taken(client: Client, key: str, chat_channel: ChatCha
     assert stored.conversation.contact.external_id == "42"
 
 
-def test_the_same_message_id_is_one_message_and_one_answer(client: Client, key: str, chat_channel: ChatChannel) -> None:
+def test_the_same_message_id_is_one_message_with_one_response(
+    client: Client, key: str, chat_channel: ChatChannel
+) -> None:
     answers = [call(client, "chat/addMessage", message(key, chat_channel, id="wamid.7")) for _ in range(10)]
 
     assert Message.objects.count() == 1
@@ -146,7 +148,7 @@ def test_an_idempotency_key_makes_a_call_safe_to_repeat(client: Client, key: str
     assert other["code"] == 409
 
 
-def test_the_window_goes_by_the_senders_clock(client: Client, key: str, chat_channel: ChatChannel) -> None:
+def test_the_window_follows_the_senders_clock(client: Client, key: str, chat_channel: ChatChannel) -> None:
     written = timezone.now() - timedelta(hours=5)
 
     call(client, "chat/addMessage", message(key, chat_channel, timestamp=str(int(written.timestamp()))))
@@ -155,7 +157,7 @@ def test_the_window_goes_by_the_senders_clock(client: Client, key: str, chat_cha
     assert abs(window.expires_at - (written + timedelta(hours=24))) < timedelta(seconds=2)
 
 
-def test_a_contact_is_known_by_our_id_by_theirs_and_by_phone(
+def test_a_contact_is_found_by_our_id_by_the_callers_id_and_by_phone(
     client: Client, key: str, chat_channel: ChatChannel
 ) -> None:
     first = call(
@@ -171,7 +173,7 @@ def test_a_contact_is_known_by_our_id_by_theirs_and_by_phone(
     assert new["client_id"] != first["client_id"]
 
 
-def test_files_by_link_and_by_upload_are_kept(client: Client, key: str, chat_channel: ChatChannel) -> None:
+def test_files_by_link_and_by_upload_are_stored(client: Client, key: str, chat_channel: ChatChannel) -> None:
     link = {"url": "https://files.example/receipt.pdf", "name": "receipt.pdf", "mime": "application/pdf"}
     call(client, "chat/addMessage", message(key, chat_channel, "", files=[link]))
     flat = {"api_token": key, "channel_id": chat_channel.pk, "message[text]": "", "message[from][client_id]": "1"}
@@ -192,7 +194,7 @@ def test_a_link_that_is_no_web_link_is_refused(client: Client, key: str, chat_ch
     assert not Message.objects.exists()
 
 
-def test_the_raw_request_is_kept_without_the_key(client: Client, key: str, chat_channel: ChatChannel) -> None:
+def test_the_raw_request_is_stored_without_the_key(client: Client, key: str, chat_channel: ChatChannel) -> None:
     call(client, "chat/addMessage", message(key, chat_channel))
     client.post(f"/uapi/chat/addMessage?api_token={key}&channel_id={chat_channel.pk}&message[text]=hi")
 
@@ -203,7 +205,7 @@ def test_the_raw_request_is_kept_without_the_key(client: Client, key: str, chat_
 
 
 @pytest.mark.parametrize("token", ["", "0" * 40, "é", None, 5, ["x"], "\ud800"])
-def test_a_wrong_token_leaves_no_row(client: Client, chat_channel: ChatChannel, token: Any) -> None:
+def test_a_wrong_token_stores_no_row(client: Client, chat_channel: ChatChannel, token: Any) -> None:
     answer = call(client, "chat/addMessage", message("", chat_channel) | {"api_token": token})
 
     assert answer["code"] == 401
@@ -211,7 +213,7 @@ def test_a_wrong_token_leaves_no_row(client: Client, chat_channel: ChatChannel, 
     assert not WebhookEvent.objects.exists()
 
 
-def test_a_chat_channel_that_is_none_says_status_false(client: Client, key: str, chat_channel: ChatChannel) -> None:
+def test_an_unknown_chat_channel_returns_status_false(client: Client, key: str, chat_channel: ChatChannel) -> None:
     answer = call(client, "chat/addMessage", message(key, chat_channel) | {"channel_id": 999_999})
 
     assert answer["status"] is False
@@ -226,13 +228,13 @@ def test_company_id_may_be_missing_but_not_wrong(client: Client, key: str, chat_
     assert "chat_id" in call(client, "chat/addMessage", body)
 
 
-def test_a_channel_that_is_not_watched_is_refused(client: Client, key: str) -> None:
+def test_an_unwatched_channel_is_refused(client: Client, key: str) -> None:
     other = ChatChannelFactory()
 
     assert call(client, "chat/addMessage", message(key, other))["code"] == 403
 
 
-def test_somebody_elses_chat_id_is_refused(client: Client, key: str, chat_channel: ChatChannel) -> None:
+def test_another_channels_chat_id_is_refused(client: Client, key: str, chat_channel: ChatChannel) -> None:
     stranger = ApiChannelFactory(kind="acebot", watched=chat_channel, secret=True)
     theirs = call(client, "chat/addMessage", message(stranger.current_secret().reveal(), chat_channel))
 
@@ -261,7 +263,7 @@ BAD = [
 
 
 @pytest.mark.parametrize("wrong", BAD, ids=[json.dumps(row)[:40] for row in BAD])
-def test_an_authentic_but_wrong_call_gets_a_sentence_and_is_shown_to_the_admin(
+def test_an_authentic_but_invalid_call_is_explained_and_shown_to_the_admin(
     client: Client, key: str, chat_channel: ChatChannel, wrong: dict[str, Any]
 ) -> None:
     answer = call(client, "chat/addMessage", message(key, chat_channel) | wrong)
@@ -289,14 +291,14 @@ def test_a_body_over_the_limit_is_413(client: Client, key: str) -> None:
     assert response.json()["code"] == 413
 
 
-def test_a_get_is_refused_in_the_callers_shape(client: Client) -> None:
+def test_a_get_is_refused_in_the_callers_format(client: Client) -> None:
     response = client.get("/uapi/chat/addMessage")
 
     assert response.status_code == 405
     assert response.json()["error"]
 
 
-def test_a_commit_that_fails_is_503(
+def test_a_failing_commit_is_a_503(
     client: Client, key: str, chat_channel: ChatChannel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from django.db import OperationalError
@@ -341,7 +343,7 @@ def test_both_keys_work_during_a_rotation_and_the_old_one_never_again(
     assert "chat_id" in call(client, "chat/addMessage", message(new, chat_channel))
 
 
-def test_the_key_lies_encrypted_in_the_database(key: str) -> None:
+def test_the_key_is_encrypted_in_the_database(key: str) -> None:
     assert len(key) == 40
     with connection.cursor() as cursor:
         cursor.execute("SELECT string_agg(t::text, '') FROM channels_setup_secret t")
@@ -377,7 +379,7 @@ def test_an_operators_reply_is_queued_as_text(client: Client, key: str, chat: Co
     assert delivery.free_text
 
 
-def test_after_the_window_the_caller_learns_why(client: Client, key: str, chat: Conversation) -> None:
+def test_after_the_window_the_caller_gets_the_reason(client: Client, key: str, chat: Conversation) -> None:
     ServiceWindow.objects.update(opened_at=timezone.now() - timedelta(hours=25), expires_at=timezone.now())
     body = {"api_token": key, "chat_id": chat.pk, "user_id": boris(chat.chat_channel).pk, "text": "Да"}
 
@@ -388,7 +390,7 @@ def test_after_the_window_the_caller_learns_why(client: Client, key: str, chat: 
     assert not Message.objects.filter(direction="outbound").exists()
 
 
-def test_repeating_send_message_under_one_key_sends_once(client: Client, key: str, chat: Conversation) -> None:
+def test_a_repeated_send_message_with_one_key_sends_once(client: Client, key: str, chat: Conversation) -> None:
     body = {"api_token": key, "chat_id": chat.pk, "user_id": boris(chat.chat_channel).pk, "text": "Да"}
 
     answers = [call(client, "chat/sendMessage", body, **{"idempotency-key": "k"}) for _ in range(3)]
@@ -406,7 +408,7 @@ def test_only_an_operator_of_the_channel_may_be_named(client: Client, key: str, 
 
 
 @pytest.mark.parametrize(("text", "reason"), [("", "empty"), ("  \n", "empty"), ("ы" * 4097, "too_long")])
-def test_a_text_that_cannot_go_out_says_why(
+def test_an_unsendable_text_is_refused_with_the_reason(
     client: Client, key: str, chat: Conversation, text: str, reason: str
 ) -> None:
     body = {"api_token": key, "chat_id": chat.pk, "user_id": boris(chat.chat_channel).pk, "text": text}
@@ -414,7 +416,7 @@ def test_a_text_that_cannot_go_out_says_why(
     assert call(client, "chat/sendMessage", body)["reason"] == reason
 
 
-def test_assigning_a_chat_answers_in_strings(client: Client, key: str, chat: Conversation) -> None:
+def test_the_response_to_assigning_a_chat_uses_strings(client: Client, key: str, chat: Conversation) -> None:
     user = boris(chat.chat_channel)
 
     answer = call(client, "chat/changeAssignee", {"api_token": key, "chat_id": str(chat.pk), "user_id": user.pk})
@@ -437,7 +439,7 @@ def test_channels_lists_the_watched_chat_channels(client: Client, key: str, chat
     assert client.get("/uapi/channels?api_token=nonsense").json()["code"] == 401
 
 
-def test_a_method_that_is_none_is_refused_in_the_callers_shape(client: Client) -> None:
+def test_an_unknown_method_is_refused_in_the_callers_format(client: Client) -> None:
     answer = call(client, "create/tag", {"api_token": "x"}, **{"accept-language": "en"})
 
     assert answer == {"error": "There is no method “create/tag” here.", "code": 404}

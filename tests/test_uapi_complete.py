@@ -1,4 +1,4 @@
-"""The rest of the helpdesk's public API: comments, clients, requests, operators, in the documented shapes."""
+"""The other methods of the helpdesk's public API: comments, clients, requests, operators, in the documented format."""
 
 import json
 from typing import Any
@@ -46,8 +46,8 @@ def key(api_channel: ApiChannel) -> str:
 
 
 @pytest.fixture
-def told(client: Client, key: str, chat_channel: ChatChannel) -> dict[str, Any]:
-    """Anna has written: a chat with a request and an open window."""
+def first_message(client: Client, key: str, chat_channel: ChatChannel) -> dict[str, Any]:
+    """Send Anna's first message, which creates a chat with a request and an open window."""
     sender = {"client_id": "79211234567", "name": "Анна"}
     body = {"channel_id": chat_channel.pk, "message": {"text": "Здравствуйте!", "from": sender}}
     answer = call(client, "chat/addMessage", key, **body)
@@ -61,7 +61,7 @@ def call(client: Client, method: str, key: str, **body: Any) -> Any:
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_every_method_refuses_a_wrong_token_in_the_helpdesks_shape(client: Client, method: str) -> None:
+def test_every_method_refuses_a_wrong_token_in_the_helpdesks_format(client: Client, method: str) -> None:
     answer = call(client, method, "0" * 40, ticket_id=1, client_id=1, message="?")
 
     assert answer["code"] == 401 and answer["error"]
@@ -71,36 +71,40 @@ def test_every_method_refuses_a_wrong_token_in_the_helpdesks_shape(client: Clien
 # --- comments --------------------------------------------------------------------------------------------
 
 
-def test_a_comment_is_private_unless_it_says_otherwise_and_goes_nowhere(
-    client: Client, key: str, told: dict[str, Any]
+def test_a_comment_is_private_by_default_and_is_not_sent(
+    client: Client, key: str, first_message: dict[str, Any]
 ) -> None:
     before = Delivery.objects.count()
 
-    answer = call(client, "create/comment", key, ticket_id=told["ticket_id"], message="<p>Анна &amp; <b>Ко</b></p>")
+    answer = call(
+        client, "create/comment", key, ticket_id=first_message["ticket_id"], message="<p>Анна &amp; <b>Ко</b></p>"
+    )
 
     note = Message.objects.get(pk=answer["comment_id"])
     assert answer == {"status": "success", "comment_id": note.pk}
-    assert (note.direction, note.text, note.ticket_id) == ("notice", "Анна & *Ко*", told["ticket_id"])
+    assert (note.direction, note.text, note.ticket_id) == ("notice", "Анна & *Ко*", first_message["ticket_id"])
     assert "Анна & *Ко*" in note.sentence
     assert Delivery.objects.count() == before
 
 
-def test_a_private_comment_is_seen_in_the_chat(client: Client, key: str, told: dict[str, Any]) -> None:
-    call(client, "create/comment", key, ticket_id=told["ticket_id"], message="Позвонить до шести")
+def test_a_private_comment_is_shown_in_the_chat(client: Client, key: str, first_message: dict[str, Any]) -> None:
+    call(client, "create/comment", key, ticket_id=first_message["ticket_id"], message="Позвонить до шести")
 
     client.force_login(boris(ChatChannel.objects.get()))
 
-    assert "Позвонить до шести" in client.get(f"/chats/{told['chat_id']}/").content.decode()
+    assert "Позвонить до шести" in client.get(f"/chats/{first_message['chat_id']}/").content.decode()
 
 
-def test_a_public_comment_from_an_operator_goes_to_the_client(client: Client, key: str, told: dict[str, Any]) -> None:
+def test_a_public_comment_from_an_operator_goes_to_the_client(
+    client: Client, key: str, first_message: dict[str, Any]
+) -> None:
     operator = boris(ChatChannel.objects.get())
 
     answer = call(
         client,
         "create/comment",
         key,
-        ticket_id=str(told["ticket_id"]),
+        ticket_id=str(first_message["ticket_id"]),
         message="<div>Да</div><div>Приезжайте</div>",
         type="public",
         user_id=operator.pk,
@@ -111,20 +115,20 @@ def test_a_public_comment_from_an_operator_goes_to_the_client(client: Client, ke
     assert Delivery.objects.get(message=message, kind="message")
 
 
-def test_a_public_comment_obeys_the_window(client: Client, key: str, told: dict[str, Any]) -> None:
+def test_a_public_comment_obeys_the_window(client: Client, key: str, first_message: dict[str, Any]) -> None:
     ServiceWindow.objects.update(opened_at=timezone.now() - timezone.timedelta(hours=30), expires_at=timezone.now())
 
-    answer = call(client, "create/comment", key, ticket_id=told["ticket_id"], message="Поздно", type="public")
+    answer = call(client, "create/comment", key, ticket_id=first_message["ticket_id"], message="Поздно", type="public")
 
     assert (answer["code"], answer["reason"]) == (422, "window_closed")
     assert not Message.objects.filter(direction="outbound").exists()
 
 
-def test_an_operators_file_goes_to_the_client_where_the_route_carries_files(
-    client: Client, key: str, chat_channel: ChatChannel, told: dict[str, Any]
+def test_an_operators_file_goes_to_the_client_if_the_route_supports_files(
+    client: Client, key: str, chat_channel: ChatChannel, first_message: dict[str, Any]
 ) -> None:
     chat = Conversation.objects.get()
-    form = {"api_token": key, "ticket_id": told["ticket_id"], "message": "Вот счёт", "type": "public"}
+    form = {"api_token": key, "ticket_id": first_message["ticket_id"], "message": "Вот счёт", "type": "public"}
 
     def answered(name: str, content: bytes) -> Any:
         upload = SimpleUploadedFile(name, content)
@@ -140,10 +144,16 @@ def test_an_operators_file_goes_to_the_client_where_the_route_carries_files(
     assert Delivery.objects.get(message=message, kind="message").payload["files"][0]["name"] == "счёт.pdf"
 
 
-def test_a_public_comment_from_the_client_is_the_clients_message_with_its_files(
-    client: Client, key: str, told: dict[str, Any]
+def test_a_clients_public_comment_is_a_client_message_with_its_files(
+    client: Client, key: str, first_message: dict[str, Any]
 ) -> None:
-    form = {"api_token": key, "ticket_id": told["ticket_id"], "message": "Вот чек", "type": "public", "from": "client"}
+    form = {
+        "api_token": key,
+        "ticket_id": first_message["ticket_id"],
+        "message": "Вот чек",
+        "type": "public",
+        "from": "client",
+    }
     upload = SimpleUploadedFile("check.png", b"\x89PNG", "image/png")
 
     answer = client.post("/uapi/create/comment", {**form, "files[0]": upload}).json()
@@ -153,10 +163,14 @@ def test_a_public_comment_from_the_client_is_the_clients_message_with_its_files(
     assert Attachment.objects.get(message=message).name == "check.png"
 
 
-def test_a_comment_in_a_strangers_request_is_refused(client: Client, key: str, told: dict[str, Any]) -> None:
+def test_a_comment_in_another_channels_request_is_refused(
+    client: Client, key: str, first_message: dict[str, Any]
+) -> None:
     other = ApiChannelFactory(kind="acebot", redirect_url="http://127.0.0.1:9/x", secret=True)
 
-    answer = call(client, "create/comment", other.current_secret().reveal(), ticket_id=told["ticket_id"], message="?")
+    answer = call(
+        client, "create/comment", other.current_secret().reveal(), ticket_id=first_message["ticket_id"], message="?"
+    )
 
     assert answer["code"] == 404
 
@@ -164,10 +178,10 @@ def test_a_comment_in_a_strangers_request_is_refused(client: Client, key: str, t
 @pytest.mark.parametrize(
     "wrong", [{"type": "secret"}, {"from": "cat"}, {"message": ""}, {"message": "я" * 40_000}, {"ticket_id": "x"}]
 )
-def test_a_comment_with_a_wrong_field_gets_a_sentence(
-    client: Client, key: str, told: dict[str, Any], wrong: dict[str, Any]
+def test_a_comment_with_a_wrong_field_is_refused_with_an_explanation(
+    client: Client, key: str, first_message: dict[str, Any], wrong: dict[str, Any]
 ) -> None:
-    answer = call(client, "create/comment", key, **({"ticket_id": told["ticket_id"], "message": "Да"} | wrong))
+    answer = call(client, "create/comment", key, **({"ticket_id": first_message["ticket_id"], "message": "Да"} | wrong))
 
     assert answer["code"] == 400 and answer["error"]
 
@@ -187,51 +201,59 @@ def test_a_client_is_created_once_with_phone_and_messenger(
 
     first, again = (call(client, "create/client", key, **body) for _ in range(2))
     message = {"text": "?", "from": {"client_id": first["client_id"]}}
-    told = call(client, "chat/addMessage", key, channel_id=chat_channel.pk, message=message)
+    first_message = call(client, "chat/addMessage", key, channel_id=chat_channel.pk, message=message)
 
     contact = Contact.objects.get()
     assert first == again == {"client_id": contact.pk, "status": True}
     assert (contact.phone, contact.external_id, contact.email) == ("79211234567", "79211234567", "a@shop.example")
-    assert told["client_id"] == contact.pk
+    assert first_message["client_id"] == contact.pk
 
 
 @pytest.mark.parametrize("phone", ["+7 921 123-45-67", "12345", "7" * 16, "phone"])
-def test_a_phone_is_ten_to_fifteen_digits(client: Client, key: str, phone: str) -> None:
+def test_a_phone_has_ten_to_fifteen_digits(client: Client, key: str, phone: str) -> None:
     assert call(client, "create/client", key, name="Анна", phone=phone)["code"] == 400
 
 
-def test_a_client_is_updated_in_what_was_given(client: Client, key: str, told: dict[str, Any]) -> None:
-    answer = call(client, "update/client", key, client_id=str(told["client_id"]), phone="79990000000")
+def test_an_update_changes_only_given_fields_of_a_client(
+    client: Client, key: str, first_message: dict[str, Any]
+) -> None:
+    answer = call(client, "update/client", key, client_id=str(first_message["client_id"]), phone="79990000000")
 
     contact = Contact.objects.get()
     assert answer == {"client_id": contact.pk, "status": True}
     assert (contact.name, contact.phone, contact.external_id) == ("Анна", "79990000000", "79211234567")
 
 
-def test_clients_are_found_by_words_and_none_of_others_is_shown(client: Client, key: str, told: dict[str, Any]) -> None:
+def test_a_search_finds_only_clients_of_the_channel(client: Client, key: str, first_message: dict[str, Any]) -> None:
     ContactFactory(name="Анна Чужая")
 
     found = call(client, "clients", key, query="анн")
     exactly = call(client, "clients", key, query="анн", search_type="full_match")
 
     assert found == [
-        {"id": told["client_id"], "name": "Анна", "emails": None, "phone": None, "tickets": [told["ticket_id"]]}
+        {
+            "id": first_message["client_id"],
+            "name": "Анна",
+            "emails": None,
+            "phone": None,
+            "tickets": [first_message["ticket_id"]],
+        }
     ]
     assert exactly == []
 
 
-def test_a_clients_requests_in_channels_that_are_not_watched_are_nowhere_named(
-    client: Client, key: str, told: dict[str, Any], api_channel: ApiChannel
+def test_requests_in_unwatched_channels_are_never_named(
+    client: Client, key: str, first_message: dict[str, Any], api_channel: ApiChannel
 ) -> None:
     elsewhere = Conversation.objects.create(
-        contact_id=told["client_id"], api_channel=api_channel, chat_channel=ChatChannelFactory()
+        contact_id=first_message["client_id"], api_channel=api_channel, chat_channel=ChatChannelFactory()
     )
     Ticket.objects.create(conversation=elsewhere)
 
     (listed,) = call(client, "clients", key, query="анн")
-    shown = call(client, "client", key, client_id=told["client_id"])
+    response = call(client, "client", key, client_id=first_message["client_id"])
 
-    assert listed["tickets"] == shown["client"]["tickets"] == [told["ticket_id"]]
+    assert listed["tickets"] == response["client"]["tickets"] == [first_message["ticket_id"]]
 
 
 def test_users_are_the_operators_of_the_channel_and_admins(client: Client, key: str, chat_channel: ChatChannel) -> None:
@@ -247,37 +269,37 @@ def test_users_are_the_operators_of_the_channel_and_admins(client: Client, key: 
 # --- requests --------------------------------------------------------------------------------------------
 
 
-def test_a_ticket_is_shown_with_its_comments(client: Client, key: str, told: dict[str, Any]) -> None:
-    call(client, "create/comment", key, ticket_id=told["ticket_id"], message="Между нами")
-    call(client, "create/comment", key, ticket_id=told["ticket_id"], message="Да", type="public")
+def test_a_ticket_is_shown_with_its_comments(client: Client, key: str, first_message: dict[str, Any]) -> None:
+    call(client, "create/comment", key, ticket_id=first_message["ticket_id"], message="Между нами")
+    call(client, "create/comment", key, ticket_id=first_message["ticket_id"], message="Да", type="public")
 
-    shown = call(client, "ticket", key, ticket_id=told["ticket_id"])
+    ticket = call(client, "ticket", key, ticket_id=first_message["ticket_id"])
 
-    assert {key: shown["ticket"][key] for key in ("id", "status_id", "client_id", "assignee_id")} == {
-        "id": told["ticket_id"],
+    assert {key: ticket["ticket"][key] for key in ("id", "status_id", "client_id", "assignee_id")} == {
+        "id": first_message["ticket_id"],
         "status_id": 1,
-        "client_id": told["client_id"],
+        "client_id": first_message["client_id"],
         "assignee_id": None,
     }
-    said = [(comment["from"], comment["type"], comment["message"]) for comment in shown["comments"]]
-    assert said == [
+    comments = [(comment["from"], comment["type"], comment["message"]) for comment in ticket["comments"]]
+    assert comments == [
         ("client", "public", "<p>Здравствуйте!</p>"),
         ("user", "private", "<p>Между нами</p>"),
         ("user", "public", "<p>Да</p>"),
     ]
 
 
-def test_tickets_are_filtered_and_the_newest_comes_first(client: Client, key: str, told: dict[str, Any]) -> None:
+def test_tickets_are_filtered_and_sorted_newest_first(client: Client, key: str, first_message: dict[str, Any]) -> None:
     other = call(client, "create/ticket", key, subject="Возврат", message="Позвонил", client_name="Ольга", status=6)
 
     every = call(client, "tickets", key)
     waiting = call(client, "tickets", key, fstatus="6,5")
 
-    assert [ticket["id"] for ticket in every] == [other["ticket_id"], told["ticket_id"]]
+    assert [ticket["id"] for ticket in every] == [other["ticket_id"], first_message["ticket_id"]]
     assert [(ticket["id"], ticket["last_comment"]) for ticket in waiting] == [(other["ticket_id"], "Позвонил")]
 
 
-def test_a_ticket_made_by_a_script_opens_no_window_and_says_nothing_to_the_client(client: Client, key: str) -> None:
+def test_a_ticket_created_by_a_script_opens_no_window_and_sends_nothing(client: Client, key: str) -> None:
     answer = call(client, "create/ticket", key, subject="Возврат", message="Позвонил", client_phone="79990000000")
 
     ticket = Ticket.objects.get(pk=answer["ticket_id"])
@@ -290,22 +312,27 @@ def test_a_ticket_made_by_a_script_opens_no_window_and_says_nothing_to_the_clien
     assert not ServiceWindow.objects.exists() and not Delivery.objects.exists()
 
 
-def test_every_call_makes_a_ticket_of_its_own_in_the_one_chat(client: Client, key: str, told: dict[str, Any]) -> None:
-    asked = [
-        call(client, "create/ticket", key, message=text, client_id=told["client_id"]) for text in ("раз", "два", "три")
+def test_every_call_creates_another_ticket_in_the_same_chat(
+    client: Client, key: str, first_message: dict[str, Any]
+) -> None:
+    responses = [
+        call(client, "create/ticket", key, message=text, client_id=first_message["client_id"])
+        for text in ("раз", "два", "три")
     ]
 
-    numbers = [answer["ticket_id"] for answer in asked]
-    assert len({*numbers, told["ticket_id"]}) == 4
+    numbers = [answer["ticket_id"] for answer in responses]
+    assert len({*numbers, first_message["ticket_id"]}) == 4
     assert Conversation.objects.count() == 1
-    assert {answer["message_status"] for answer in asked} == {"delivered"}
+    assert {answer["message_status"] for answer in responses} == {"delivered"}
 
 
-def test_a_ticket_is_closed_and_given_to_an_operator(client: Client, key: str, told: dict[str, Any]) -> None:
+def test_a_ticket_is_closed_and_assigned(client: Client, key: str, first_message: dict[str, Any]) -> None:
     operator = boris(ChatChannel.objects.get())
 
-    answer = call(client, "update/ticket", key, ticket_id=told["ticket_id"], status="3", assignee_id=operator.pk)
-    nobody = call(client, "update/ticket", key, ticket_id=told["ticket_id"], status=77)
+    answer = call(
+        client, "update/ticket", key, ticket_id=first_message["ticket_id"], status="3", assignee_id=operator.pk
+    )
+    nobody = call(client, "update/ticket", key, ticket_id=first_message["ticket_id"], status=77)
 
     ticket = Ticket.objects.get()
     assert answer == {"status": "success"}
@@ -314,7 +341,7 @@ def test_a_ticket_is_closed_and_given_to_an_operator(client: Client, key: str, t
     assert nobody["code"] == 400
 
 
-def test_a_new_ticket_is_told_to_those_who_track_it(client: Client, key: str, api_channel: ApiChannel) -> None:
+def test_a_new_ticket_is_sent_to_subscribers(client: Client, key: str, api_channel: ApiChannel) -> None:
     ApiChannel.objects.update(track_new_ticket=True)
 
     answer = call(client, "create/ticket", key, subject="Возврат", client_phone="79990000000")
@@ -323,7 +350,7 @@ def test_a_new_ticket_is_told_to_those_who_track_it(client: Client, key: str, ap
     assert (event.track, event.payload["event"]["ticket"]["id"]) == ("new_ticket", answer["ticket_id"])
 
 
-# --- every method, in every encoding, in the documented shape --------------------------------------------
+# --- every method, in every encoding, in the documented format -------------------------------------------
 
 STRINGS, SUCCESS = {"chat_id": str, "user_id": str, "url": str}, {"status": "success"}
 TICKET_ROW = {"id": int, "status_id": int, "subject": str, "client_id": int, "channel_id": int, "status": int}
@@ -332,7 +359,7 @@ CREATED = {**SUCCESS, "ticket_id": int, "message_status": "delivered"}
 REFUSED = {"error": str, "code": 403}
 MESSENGERS = {"messengers[0][type]": "whatsapp", "messengers[0][identity]": "79995550011"}
 
-# What is sent, flat as a form has it, and the shape of the answer: a type, a value, a part, or one such in a list.
+# Parameters, flat as in a form, and the format of the response: a type, a value, a part, or a list of one.
 CALLS: dict[str, tuple[dict[str, Any], Any]] = {
     "chat/addMessage": (
         {"channel_id": "{channel}", "company_id": "{company}", "message[text]": "Да", "message[from][name]": "Ольга"},
@@ -363,7 +390,7 @@ CALLS: dict[str, tuple[dict[str, Any], Any]] = {
 READING = [method for method in CALLS if "/" not in method or method == "ticket/fields"]
 
 
-def test_every_method_has_its_shape_written_down_here() -> None:
+def test_every_method_has_its_format_listed_here() -> None:
     assert CALLS.keys() == METHODS.keys()
 
 
@@ -379,15 +406,23 @@ def fits(answer: Any, shape: Any) -> bool:
 
 @pytest.mark.parametrize("encoding", ["json", "multipart", "form", "query", "get"])
 @pytest.mark.parametrize("method", CALLS)
-def test_every_method_takes_every_encoding_and_answers_in_its_shape(
-    client: Client, key: str, chat_channel: ChatChannel, told: dict[str, Any], method: str, encoding: str
+def test_every_method_accepts_every_encoding_and_answers_in_its_format(
+    client: Client, key: str, chat_channel: ChatChannel, first_message: dict[str, Any], method: str, encoding: str
 ) -> None:
     if encoding == "get" and method not in READING:
         pytest.skip("only reading methods take a GET")
-    names = {"channel": told["channel_id"], "company": chat_channel.company_id, "chat": told["chat_id"]}
+    names = {
+        "channel": first_message["channel_id"],
+        "company": chat_channel.company_id,
+        "chat": first_message["chat_id"],
+    }
     TicketField.objects.create(name="Номер заказа")
-    call(client, "update/ticket", key, ticket_id=told["ticket_id"], tag="возврат")
-    names |= {"user": boris(chat_channel).pk, "ticket": told["ticket_id"], "client": told["client_id"]}
+    call(client, "update/ticket", key, ticket_id=first_message["ticket_id"], tag="возврат")
+    names |= {
+        "user": boris(chat_channel).pk,
+        "ticket": first_message["ticket_id"],
+        "client": first_message["client_id"],
+    }
     flat, shape = CALLS[method]
     sent = {"api_token": key} | {name: str(value).format(**names) for name, value in flat.items()}
     url = f"/uapi/{method}"
@@ -405,21 +440,21 @@ def test_every_method_takes_every_encoding_and_answers_in_its_shape(
     assert fits(response.json(), shape), response.json()
 
 
-def test_one_client_is_shown_with_everything_and_nobody_elses(client: Client, key: str, told: dict[str, Any]) -> None:
+def test_a_client_is_shown_completely_and_alone(client: Client, key: str, first_message: dict[str, Any]) -> None:
     Contact.objects.update(email="a@shop.example", phone="79211234567")
     other = ContactFactory(name="Анна Чужая")
 
-    shown = call(client, "client", key, client_id=str(told["client_id"]))
+    response = call(client, "client", key, client_id=str(first_message["client_id"]))
     refused = call(client, "client", key, client_id=other.pk)
 
-    assert shown == {
+    assert response == {
         "client": {
-            "id": told["client_id"],
+            "id": first_message["client_id"],
             "name": "Анна",
             "emails": ["a@shop.example"],
             "phones": [{"phone": "79211234567", "type": "mobile"}],
             "messengers": [{"type": "whatsapp", "identity": "79211234567"}],
-            "tickets": [told["ticket_id"]],
+            "tickets": [first_message["ticket_id"]],
             "note": "",
             "position": "",
             "company_name": "",
@@ -433,11 +468,11 @@ def test_one_client_is_shown_with_everything_and_nobody_elses(client: Client, ke
 
 
 @pytest.mark.parametrize("method", ["channels", "tickets", "clients", "users"])
-def test_reading_methods_take_the_token_in_the_query(client: Client, key: str, method: str) -> None:
+def test_read_methods_accept_the_token_in_the_query(client: Client, key: str, method: str) -> None:
     assert isinstance(client.get(f"/uapi/{method}", {"api_token": key}).json(), list)
 
 
-# --- changes between reading and writing -----------------------------------------------------------------
+# --- concurrent changes between reading and writing --------------------------------------------------------
 
 
 def _change_after_reading(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> None:
@@ -459,7 +494,7 @@ def _change_after_reading(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> No
         ("create/ticket", {"client_phone": "79215550104", "company_name": "Okno", "message": "?"}),
     ],
 )
-def test_a_merge_of_the_same_moment_is_kept_and_the_card_goes_to_the_owner(
+def test_a_concurrent_merge_is_kept_and_the_card_goes_to_the_owner(
     monkeypatch: pytest.MonkeyPatch, client: Client, key: str, api_channel: ApiChannel, method: str, body: Any
 ) -> None:
     merged = ContactFactory(api_channel=api_channel, external_id="79215550104", phone="79215550104")
@@ -481,7 +516,7 @@ def test_a_merge_of_the_same_moment_is_kept_and_the_card_goes_to_the_owner(
         ("create/ticket", {"client_phone": "79215550104", "company_name": "Okno", "message": "?"}),
     ],
 )
-def test_an_erasure_of_the_same_moment_refuses_the_call(
+def test_a_concurrent_erasure_refuses_the_call(
     monkeypatch: pytest.MonkeyPatch, client: Client, key: str, api_channel: ApiChannel, method: str, body: Any
 ) -> None:
     ContactFactory(api_channel=api_channel, external_id="79215550104", phone="79215550104")
@@ -490,7 +525,7 @@ def test_an_erasure_of_the_same_moment_refuses_the_call(
     assert call(client, method, key, **body)["code"] == 410
 
 
-def test_a_phone_on_the_card_of_a_client_with_another_number_is_not_that_client(
+def test_a_phone_on_another_numbers_card_does_not_identify_the_client(
     client: Client, chat_channel: ChatChannel
 ) -> None:
     api_channel = ApiChannelFactory(kind="whatsapp_cloud", watched=chat_channel, secret=True)
@@ -503,7 +538,7 @@ def test_a_phone_on_the_card_of_a_client_with_another_number_is_not_that_client(
     assert contact != other and contact.phone == "79215550104"
 
 
-def test_create_client_records_what_it_changes_and_leaves_a_persons_name(
+def test_create_client_records_its_changes_and_keeps_a_persons_name(
     client: Client, key: str, api_channel: ApiChannel
 ) -> None:
     contact = ContactFactory(

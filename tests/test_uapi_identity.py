@@ -1,4 +1,4 @@
-"""Whom a call of the public API means: its ids, our numbers and phones never stand for each other by chance."""
+"""Whom a call of the public API addresses: its IDs, our IDs and phone numbers are never confused."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Caller:
         return call(self.client, method, self.key, **values)
 
     def says(self, text: str = "?", *, chat_id: int | None = None, **sender: Any) -> dict[str, Any]:
-        """Add a message; the whole answer, an error included."""
+        """Add a message. Return the whole response, including errors."""
         more = {"chat_id": chat_id} if chat_id else {}
         body = {"channel_id": self.chat_channel.pk, "message": {"text": text, "from": sender}, **more}
         answer: dict[str, Any] = self("chat/addMessage", **body)
@@ -68,7 +68,7 @@ SAME_NUMBER = [
 
 
 @pytest.mark.parametrize("first", SAME_NUMBER, ids=str)
-def test_one_number_is_one_client_however_it_is_given(program: Caller, first: dict[str, Any]) -> None:
+def test_one_number_is_one_client_in_any_spelling(program: Caller, first: dict[str, Any]) -> None:
     known = program.client_of(**first)
 
     assert {program.client_of(**sender) for sender in SAME_NUMBER} == {known}
@@ -86,7 +86,7 @@ def test_national_variants_are_one_client(program: Caller, one: str, other: str)
     assert program("ticket", ticket_id=ticket)["ticket"]["client_id"] == known
 
 
-def test_a_number_that_writes_by_whatsapp_is_the_client_that_the_program_made(client: Client) -> None:
+def test_a_number_that_writes_by_whatsapp_joins_the_programs_client(client: Client) -> None:
     program = Caller(client, ApiChannelFactory(kind="whatsapp_cloud", secret=True))
     made = program("create/client", name="Ольга", phone="553188887777")["client_id"]
 
@@ -97,7 +97,7 @@ def test_a_number_that_writes_by_whatsapp_is_the_client_that_the_program_made(cl
     assert Contact.objects.get().name == "Ольга"
 
 
-# --- numbers of two worlds -------------------------------------------------------------------------------
+# --- IDs of two systems --------------------------------------------------------------------------------------
 
 ANNAS = {
     "with an id of the caller's": {"client_id": "crm-anna", "name": "Анна"},
@@ -117,7 +117,7 @@ BORISES = {
 
 @pytest.mark.parametrize("anna", ANNAS)
 @pytest.mark.parametrize("boris", BORISES)
-def test_an_id_of_the_callers_that_equals_our_number_is_another_client(program: Caller, anna: str, boris: str) -> None:
+def test_a_callers_id_equal_to_our_id_is_another_client(program: Caller, anna: str, boris: str) -> None:
     annas = program.client_of(**ANNAS[anna])
 
     boriss = program.client_of(client_id=annas, **BORISES[boris])
@@ -130,13 +130,13 @@ def test_an_id_of_the_callers_that_equals_our_number_is_another_client(program: 
 
 
 @pytest.mark.parametrize("boris", BORISES)
-def test_nor_is_it_one_that_create_client_gave_out(program: Caller, boris: str) -> None:
+def test_a_callers_id_equal_to_a_created_clients_id_is_another_client(program: Caller, boris: str) -> None:
     annas = program("create/client", name="Анна", phone=ANNA, emails=["anna@shop.example"])["client_id"]
 
     assert program.client_of(client_id=annas, **BORISES[boris]) != annas
 
 
-def test_digits_that_are_not_our_number_as_we_write_it_are_the_callers_own(program: Caller) -> None:
+def test_digits_in_another_spelling_than_our_id_are_the_callers_own(program: Caller) -> None:
     made = program("create/client", name="Анна")["client_id"]
 
     for client_id in (f"00{made}", f"{made:019}5"):
@@ -144,7 +144,7 @@ def test_digits_that_are_not_our_number_as_we_write_it_are_the_callers_own(progr
     assert program.client_of(client_id=made, name="") == made
 
 
-def test_our_number_with_neither_name_nor_phone_is_not_taken_from_a_client_that_writes_by_whatsapp(
+def test_our_id_without_name_or_phone_does_not_take_over_a_whatsapp_client(
     client: Client,
 ) -> None:
     program = Caller(client, ApiChannelFactory(kind="whatsapp_cloud", secret=True))
@@ -155,8 +155,8 @@ def test_our_number_with_neither_name_nor_phone_is_not_taken_from_a_client_that_
     assert program.client_of(client_id=annas) != annas
 
 
-def test_an_id_of_the_callers_is_never_a_number_at_whatsapp(client: Client) -> None:
-    """A program's client 42 is not reached at +42."""
+def test_a_callers_id_is_never_a_whatsapp_number(client: Client) -> None:
+    """A program's client 42 is not reachable at +42."""
     program = Caller(client, ApiChannelFactory(kind="whatsapp_cloud", secret=True))
 
     contact = Contact.objects.get(pk=program.client_of(client_id="42", name="Борис"))
@@ -178,59 +178,59 @@ def test_another_programs_client_is_not_ours(client: Client) -> None:
         assert other(method, client_id=annas, message="?", name="x")["code"] == 404
 
 
-# --- the ways in which our number counts -----------------------------------------------------------------
+# --- when our ID counts --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("anna", ANNAS)
-def test_our_number_counts_where_it_is_named_as_ours(program: Caller, anna: str) -> None:
+def test_our_id_counts_where_it_is_named_as_ours(program: Caller, anna: str) -> None:
     annas = program.client_of(**ANNAS[anna])
-    program.client_of(client_id=annas, name="Борис")  # a namesake of the number
+    program.client_of(client_id=annas, name="Борис")  # another client whose own ID has these digits
 
     assert program.client_of(okno_client_id=annas) == annas
     assert program.client_of(okno_client_id=str(annas), name="Анна Петрова") == annas
 
 
 @pytest.mark.parametrize("anna", ["with id and phone", "with a phone", "with a number as her id"])
-def test_our_number_counts_with_the_clients_phone(program: Caller, anna: str) -> None:
+def test_our_id_counts_with_the_clients_phone(program: Caller, anna: str) -> None:
     annas = program.client_of(**ANNAS[anna])
     program.client_of(client_id=annas, name="Борис")
 
     assert program.client_of(client_id=annas, phone="8 921 555-01-04", name="Аня") == annas
 
 
-def test_our_number_counts_with_the_clients_email(program: Caller) -> None:
+def test_our_id_counts_with_the_clients_email(program: Caller) -> None:
     annas = program.client_of(email="anna@shop.example", client_id="crm-anna")
 
     assert program.client_of(client_id=annas, email="Anna@Shop.example") == annas
 
 
-def test_the_number_that_create_client_gave_counts(program: Caller) -> None:
+def test_the_id_returned_by_create_client_counts(program: Caller) -> None:
     made = program("create/client", name="Анна")["client_id"]
 
-    told = program.says(client_id=made)
-    assert told["client_id"] == made
+    response = program.says(client_id=made)
+    assert response["client_id"] == made
     assert program.client_of(client_id=str(made), name="Анна Петрова") == made
-    assert program.client_of(client_id=made, phone=ANNA) != made  # a phone that nobody knows of her
+    assert program.client_of(client_id=made, phone=ANNA) != made  # a phone that the client's card does not have
 
 
-def test_the_number_in_our_answer_counts_where_the_caller_has_no_other(program: Caller) -> None:
+def test_our_id_counts_if_the_caller_has_no_other(program: Caller) -> None:
     annas = program.client_of(name="Анна")
 
     assert program.client_of(client_id=annas) == program.client_of(client_id=annas, name="Анна") == annas
     known = program.says(okno_client_id=annas, client_id="crm-anna")["client_id"]
     assert program.client_of(client_id="crm-anna") == known == annas
-    assert program.client_of(client_id=annas) != annas  # the caller has ids of its own now
+    assert program.client_of(client_id=annas) != annas  # the caller has its own IDs now
 
 
 def test_a_chat_id_decides(program: Caller) -> None:
-    told = program.says(client_id="crm-anna", name="Анна")
+    response = program.says(client_id="crm-anna", name="Анна")
 
-    again = program.says(chat_id=told["chat_id"], client_id="crm-boris")
+    again = program.says(chat_id=response["chat_id"], client_id="crm-boris")
 
-    assert (again["chat_id"], again["client_id"]) == (told["chat_id"], told["client_id"])
+    assert (again["chat_id"], again["client_id"]) == (response["chat_id"], response["client_id"])
 
 
-def test_two_numbers_that_mean_two_clients_are_refused(program: Caller) -> None:
+def test_two_ids_of_two_clients_are_refused(program: Caller) -> None:
     annas = program.client_of(client_id="crm-anna")
     program.client_of(client_id="crm-boris")
 
@@ -241,7 +241,7 @@ def test_two_numbers_that_mean_two_clients_are_refused(program: Caller) -> None:
     assert program.says(okno_client_id="x")["code"] == 400
 
 
-def test_where_our_number_is_documented_it_is_taken(program: Caller) -> None:
+def test_our_id_is_accepted_where_it_is_documented(program: Caller) -> None:
     annas = program.client_of(client_id="crm-anna", name="Анна")
 
     assert program("client", client_id=annas)["client"]["id"] == annas
@@ -253,7 +253,7 @@ def test_where_our_number_is_documented_it_is_taken(program: Caller) -> None:
 # --- cards -----------------------------------------------------------------------------------------------
 
 
-def test_a_name_that_staff_set_stays(program: Caller) -> None:
+def test_a_name_set_by_staff_stays(program: Caller) -> None:
     annas = program.client_of(client_id="crm-anna", name="🌸Lёlik🌸")
     program("update/client", client_id=annas, name="Ольга Петрова, ООО «Ромашка»")
 
@@ -263,7 +263,7 @@ def test_a_name_that_staff_set_stays(program: Caller) -> None:
     assert program("client", client_id=annas)["client"]["name"] == "Ольга Петрова, ООО «Ромашка»"
 
 
-def test_create_client_makes_no_second_client_of_one_number_and_none_of_a_family(program: Caller) -> None:
+def test_create_client_never_duplicates_a_number_and_never_joins_a_family(program: Caller) -> None:
     anna = program("create/client", name="Анна", phone=ANNA)["client_id"]
 
     assert program("create/client", name="Анна", phone=ANNA)["client_id"] == anna
@@ -314,12 +314,12 @@ def test_names_of_one_person_agree(one: str, other: str, agree: bool) -> None:
     assert are_names_compatible(one, other) is are_names_compatible(other, one) is agree
 
 
-# --- at once ---------------------------------------------------------------------------------------------
+# --- concurrency ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("kind", ["acebot", "whatsapp_cloud"])
-def test_two_spellings_at_once_make_one_client(client: Client, kind: str) -> None:
+def test_two_concurrent_spellings_make_one_client(client: Client, kind: str) -> None:
     program = Caller(client, ApiChannelFactory(kind=kind, redirect_url="http://127.0.0.1:9/", secret=True))
     spellings = ["553188887777", "5531988887777", "+55 31 98888-7777", "+553188887777"]
 

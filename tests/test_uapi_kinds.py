@@ -1,4 +1,4 @@
-"""No value of the public API is silently dropped, cut or read as something else: every parameter × every wrong kind."""
+"""Every parameter of the public API with every wrong kind of value: none is silently dropped or changed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ OTHER_WORDS = {"custom_fields": ["поля"], "field_id": ["поля"], "files":
 
 
 def enough(method: str, shop: Shop) -> dict[str, Any]:
-    """Parameters with which the method succeeds."""
+    """Return parameters with which the method succeeds."""
     sender = {"client_id": "79211234567"}
     found: dict[str, dict[str, Any]] = {
         "chat/addMessage": {"channel_id": shop.chat_channel.pk, "message": {"text": "?", "from": sender}},
@@ -42,11 +42,11 @@ def enough(method: str, shop: Shop) -> dict[str, Any]:
 
 
 def partner(name: str, shop: Shop) -> dict[str, Any]:
-    """A parameter without which this one says nothing."""
+    """Return a parameter that the named one requires."""
     return {"field_value": {"field_id": shop.order.pk}, "field_id": {"field_value": "1"}}.get(name, {})
 
 
-# One method of those that share their parameters.
+# One method of each group that shares its parameters.
 CALLED = {id(parameters_of(method)): method for method in METHODS if parameters_of(method).used}
 
 
@@ -114,17 +114,17 @@ REFUSED: list[tuple[str, dict[str, Any]]] = [
 ]
 
 
-def test_what_cannot_be_kept_as_it_is_is_refused(shop: Shop) -> None:
+def test_an_unstorable_value_is_refused(shop: Shop) -> None:
     messages, people = Message.objects.count(), list(Contact.objects.values())
 
-    for method, asked in REFUSED:
-        answer = shop(method, **enough(method, shop) | asked)
+    for method, parameters in REFUSED:
+        answer = shop(method, **enough(method, shop) | parameters)
 
-        assert isinstance(answer, dict) and answer.get("code") in (400, 404), (method, asked, answer)
+        assert isinstance(answer, dict) and answer.get("code") in (400, 404), (method, parameters, answer)
     assert Message.objects.count() == messages and list(Contact.objects.values()) == people
 
 
-def test_two_messages_whose_long_ids_begin_alike_are_two(shop: Shop) -> None:
+def test_two_long_message_ids_with_the_same_beginning_are_two_messages(shop: Shop) -> None:
     for end in "ab":
         shop(
             "chat/addMessage",
@@ -135,7 +135,7 @@ def test_two_messages_whose_long_ids_begin_alike_are_two(shop: Shop) -> None:
     assert Message.objects.filter(direction="inbound").count() == 3
 
 
-def test_a_senders_phone_that_is_none_is_named_and_the_words_are_kept(shop: Shop) -> None:
+def test_a_senders_invalid_phone_is_reported_and_the_message_stored(shop: Shop) -> None:
     for number, phone in enumerate(["не указан", "8 921 123-45-67 доб. 12345", "٧٩٢١"]):
         message = {"text": phone, "from": {"client_id": f"crm-{number}", "phone": phone}}
 
@@ -145,7 +145,7 @@ def test_a_senders_phone_that_is_none_is_named_and_the_words_are_kept(shop: Shop
         assert Contact.objects.get(pk=answer["client_id"]).phone == "" and Message.objects.filter(text=phone).exists()
 
 
-def test_a_long_name_or_email_of_a_sender_is_named_and_the_words_are_kept(shop: Shop) -> None:
+def test_a_senders_overlong_name_or_email_is_reported(shop: Shop) -> None:
     sender = {"client_id": "crm-1", "name": "я" * 201, "email": "x" * 201}
 
     answer = shop("chat/addMessage", channel_id=shop.chat_channel.pk, message={"text": "Добрый день", "from": sender})
@@ -155,7 +155,7 @@ def test_a_long_name_or_email_of_a_sender_is_named_and_the_words_are_kept(shop: 
     assert (contact.name, contact.email) == ("я" * 200, "")
 
 
-def test_create_client_for_no_number_makes_a_client(shop: Shop) -> None:
+def test_create_client_without_any_identity_creates_a_client(shop: Shop) -> None:
     nobody = (0, "0", None, "null", "", False)
     answers = [shop("create/client", client_id=number, name="Ольга") for number in nobody]
 
@@ -163,13 +163,13 @@ def test_create_client_for_no_number_makes_a_client(shop: Shop) -> None:
 
 
 @pytest.mark.parametrize("nobody", [None, "", " ", "null", "false", False, [], {}])
-def test_a_sender_that_says_nothing_is_none(shop: Shop, nobody: Any) -> None:
+def test_an_empty_sender_counts_as_no_sender(shop: Shop, nobody: Any) -> None:
     answer = shop("chat/addMessage", channel_id=shop.chat_channel.pk, message={"text": "?", "from": nobody})
 
     assert answer.get("message_id") and "ignored" not in answer, answer
 
 
-def test_a_file_comes_with_any_empty_text(shop: Shop) -> None:
+def test_a_file_may_come_with_an_empty_text(shop: Shop) -> None:
     for text in ("", None, False):
         message = {"text": text, "from": FROM, "files": [{"url": "http://127.0.0.1:9/a.png"}]}
 
@@ -177,7 +177,7 @@ def test_a_file_comes_with_any_empty_text(shop: Shop) -> None:
 
 
 @pytest.mark.parametrize("empty", ["", " ", None, False])
-def test_messengers_without_an_identity_are_none(shop: Shop, empty: Any) -> None:
+def test_messengers_without_an_identity_are_ignored(shop: Shop, empty: Any) -> None:
     rows = [{"type": "telegram", "identity": empty}, {"type": "whatsapp", "identity": "79990001122"}]
 
     answer = shop("create/client", name="Ольга", messengers=rows)
@@ -185,7 +185,7 @@ def test_messengers_without_an_identity_are_none(shop: Shop, empty: Any) -> None
     assert shop("client", client_id=answer["client_id"])["client"]["messengers"] == rows[1:]
 
 
-def test_a_text_that_reads_as_nothing_elsewhere_is_kept(shop: Shop) -> None:
+def test_a_text_that_looks_like_another_kind_is_stored(shop: Shop) -> None:
     shop("update/client", client_id=shop.client_id, company_name="Null", position=0, note="false", sites=["0"])
 
     card = shop("client", client_id=shop.client_id)["client"]
@@ -197,7 +197,7 @@ def test_a_text_that_reads_as_nothing_elsewhere_is_kept(shop: Shop) -> None:
     }
 
 
-def test_one_messenger_alone_and_lists_in_json_text_are_taken(shop: Shop) -> None:
+def test_one_messenger_and_lists_in_json_text_are_accepted(shop: Shop) -> None:
     answer = shop(
         "create/client",
         encoding="form",
@@ -211,32 +211,30 @@ def test_one_messenger_alone_and_lists_in_json_text_are_taken(shop: Shop) -> Non
 
 @pytest.mark.parametrize("encoding", ["json", "form"])
 def test_a_php_array_with_gaps_is_a_list(shop: Shop, encoding: str) -> None:
-    given = {"emails[1]": "o@shop.example", "emails[3]": "p@shop.example"}
+    emails = {"emails[1]": "o@shop.example", "emails[3]": "p@shop.example"}
 
-    answer = shop("create/client", encoding=encoding, name="Ольга", **given)
+    answer = shop("create/client", encoding=encoding, name="Ольга", **emails)
 
     card = shop("client", client_id=answer["client_id"])["client"]
     assert card["emails"] == ["o@shop.example", "p@shop.example"]
 
 
-def test_a_name_that_is_not_taken_is_named(shop: Shop) -> None:
-    told = {"phone": "79995550011"}
-    shop("create/client", **told, name="Ольга")
+def test_an_unused_name_is_reported(shop: Shop) -> None:
+    client = {"phone": "79995550011"}
+    shop("create/client", **client, name="Ольга")
     Contact.objects.filter(phone="79995550011").update(external_id="79995550011")
 
-    answer = shop("create/client", **told, name="+7 999 555-00-11", messengers=[{"identity": "79995550011"}])
+    answer = shop("create/client", **client, name="+7 999 555-00-11", messengers=[{"identity": "79995550011"}])
 
     assert answer["ignored"] == ["name"] and Contact.objects.get(pk=answer["client_id"]).name == "Ольга"
 
 
-def test_taking_the_group_off_leaves_who_was_made_responsible_meanwhile(
-    shop: Shop, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_removing_the_group_keeps_a_concurrently_set_assignee(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     shop("update/ticket", ticket_id=shop.ticket_id, group_id=shop.chat_channel.pk)
     lock = receiving.lock_conversation
 
     def wait(chat_id: int) -> Any:
-        """Somebody takes the request while the call waits for the lock."""
+        """Assign the request while the call waits for the lock."""
         Ticket.objects.update(assignee=shop.operator)
         return lock(chat_id)
 

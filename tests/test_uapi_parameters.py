@@ -1,4 +1,4 @@
-"""No parameter of the public API is taken with "success" and dropped: acted on, given back, or refused."""
+"""Every parameter of the public API is applied, returned, or refused; none is silently dropped."""
 
 from __future__ import annotations
 
@@ -33,17 +33,19 @@ class Shop:
         self.order = TicketField.objects.create(name="Номер заказа")
         self.paid = TicketField.objects.create(name="Оплачен", kind=TicketField.Kind.CHECKBOX)
         sender = {"client_id": "79211234567", "name": "Анна"}
-        told = self("chat/addMessage", channel_id=self.chat_channel.pk, message={"text": "Где заказ?", "from": sender})
-        self.client_id, self.chat_id = told["client_id"], told["chat_id"]
+        response = self(
+            "chat/addMessage", channel_id=self.chat_channel.pk, message={"text": "Где заказ?", "from": sender}
+        )
+        self.client_id, self.chat_id = response["client_id"], response["chat_id"]
         self.ticket_id = Ticket.objects.get().pk
 
     def __call__(self, method: str, *, encoding: str = "json", **body: Any) -> Any:
         return call(self.client, method, {"api_token": self.key, **body}, encoding)
 
     def ticket(self, ticket_id: int) -> Any:
-        shown = self("ticket", ticket_id=ticket_id)
+        ticket = self("ticket", ticket_id=ticket_id)
         [listed] = [row for row in self("tickets") if row["id"] == ticket_id]
-        return shown, listed
+        return ticket, listed
 
 
 @pytest.fixture
@@ -56,7 +58,7 @@ def parameters_of(method: str) -> MethodParameters:
     return found
 
 
-# What the helpdesk documents for each method, and what public client libraries send besides.
+# Parameters that the helpdesk documents for each method, and those that public client libraries also send.
 DOCUMENTED = {
     "create/ticket": "subject message client_name client_email client_id company_name private_comment additional_id "
     "type priority status tag assignee_id group_id client_phone channel_id files field_id field_value from user_id "
@@ -83,7 +85,7 @@ DOCUMENTED = {
 
 
 @pytest.mark.parametrize("method", DOCUMENTED)
-def test_what_becomes_of_each_documented_parameter_is_decided(method: str) -> None:
+def test_every_documented_parameter_has_a_decision(method: str) -> None:
     assert parameters_of(method).ignored(dict.fromkeys(DOCUMENTED[method].split(), "1")) == []
 
 
@@ -104,21 +106,21 @@ def properties(shop: Shop) -> dict[str, Any]:
 
 
 def which_request(shop: Shop, method: str) -> dict[str, Any]:
-    """A new one of Anna's, or the one she has."""
+    """Return parameters that create a request of Anna's, or name her existing one."""
     is_new = method == "create/ticket"
     return {"client_id": shop.client_id, "message": "?"} if is_new else {"ticket_id": shop.ticket_id}
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
 @pytest.mark.parametrize("method", ["create/ticket", "update/ticket"])
-def test_properties_are_stored_and_given_back(shop: Shop, method: str, encoding: str) -> None:
+def test_properties_are_stored_and_returned(shop: Shop, method: str, encoding: str) -> None:
     which = which_request(shop, method)
 
     answer = shop(method, encoding=encoding, **which, **properties(shop))
 
     assert answer["status"] == "success", answer
-    shown, listed = shop.ticket(answer.get("ticket_id", shop.ticket_id))
-    for row in (shown["ticket"], listed):
+    ticket, listed = shop.ticket(answer.get("ticket_id", shop.ticket_id))
+    for row in (ticket["ticket"], listed):
         assert {name: row[name] for name in ("subject", "additional_id", "priority", "type", "group")} == {
             "subject": "Возврат",
             "additional_id": "CRM-17",
@@ -126,9 +128,9 @@ def test_properties_are_stored_and_given_back(shop: Shop, method: str, encoding:
             "type": "problem",
             "group": shop.chat_channel.pk,
         }
-    assert shown["tags"] == ["возврат", "vip"] and listed["tags"] == [{"name": "возврат"}, {"name": "vip"}]
+    assert ticket["tags"] == ["возврат", "vip"] and listed["tags"] == [{"name": "возврат"}, {"name": "vip"}]
     fields = {shop.order.pk: "А-17", shop.paid.pk: "true"}
-    assert {field["ticket_field_id"]: field["value"] for field in shown["custom_fields"]} == fields
+    assert {field["ticket_field_id"]: field["value"] for field in ticket["custom_fields"]} == fields
     assert {field["id"]: field["value"] for field in listed["ticket_fields"]} == fields
     assert {tag["name"]: tag["ticket_count"] for tag in shop("tags")} == {"возврат": 1, "vip": 1}
 
@@ -167,9 +169,7 @@ def test_properties_are_stored_and_given_back(shop: Shop, method: str, encoding:
     ],
     ids=str,
 )
-def test_a_value_that_cannot_be_kept_is_refused_and_nothing_is_written(
-    shop: Shop, method: str, wrong: dict[str, Any]
-) -> None:
+def test_an_unstorable_value_is_refused_and_nothing_is_written(shop: Shop, method: str, wrong: dict[str, Any]) -> None:
     which = which_request(shop, method)
     before = Ticket.objects.values().get()
 
@@ -179,7 +179,7 @@ def test_a_value_that_cannot_be_kept_is_refused_and_nothing_is_written(
     assert Ticket.objects.values().get() == before
 
 
-def test_a_value_of_a_field_fits_its_kind(shop: Shop) -> None:
+def test_a_value_of_a_field_must_match_its_kind(shop: Shop) -> None:
     def set_to(field: TicketField, value: Any) -> Any:
         shop("update/ticket", ticket_id=shop.ticket_id, field_id=field.pk, field_value=value)
         return Ticket.objects.get().custom_fields.get(str(field.pk))
@@ -191,7 +191,7 @@ def test_a_value_of_a_field_fits_its_kind(shop: Shop) -> None:
 
 
 @pytest.mark.parametrize(
-    "asked",
+    "parameters",
     [
         {"custom_fields": {"Номер заказа": "А-17"}},
         {"custom_fields": json.dumps({"Номер заказа": "А-17"})},
@@ -199,15 +199,15 @@ def test_a_value_of_a_field_fits_its_kind(shop: Shop) -> None:
     ],
     ids=str,
 )
-def test_custom_fields_come_as_an_object_a_list_or_json_text(shop: Shop, asked: dict[str, Any]) -> None:
-    shop("update/ticket", ticket_id=shop.ticket_id, **asked)
+def test_custom_fields_may_be_an_object_a_list_or_json_text(shop: Shop, parameters: dict[str, Any]) -> None:
+    shop("update/ticket", ticket_id=shop.ticket_id, **parameters)
 
     assert Ticket.objects.get().custom_fields == {str(shop.order.pk): "А-17"}
 
 
 def test_tag_adds_and_tags_replaces(shop: Shop) -> None:
-    def tags(**asked: Any) -> list[str]:
-        assert shop("update/ticket", ticket_id=shop.ticket_id, **asked) == {"status": "success"}
+    def tags(**parameters: Any) -> list[str]:
+        assert shop("update/ticket", ticket_id=shop.ticket_id, **parameters) == {"status": "success"}
         return Ticket.objects.get().tags
 
     assert tags(tag="a, b") == ["a", "b"]
@@ -215,33 +215,33 @@ def test_tag_adds_and_tags_replaces(shop: Shop) -> None:
     assert tags(tag="") == tags(tags="") == tags(tag=None) == ["a", "b", "c"]
     assert tags(tags='["d"]', tag="e") == ["d", "e"]
     assert tags(tags=[]) == []
-    assert Contact.objects.get().tags == []  # those are the operators' words on the person
+    assert Contact.objects.get().tags == []  # those are the operators' tags of the person
 
 
-# --- documented words in place of numbers ----------------------------------------------------------------
+# --- documented words in place of numbers --------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
-def test_new_client_makes_one(shop: Shop, encoding: str) -> None:
-    asked = {"client_id": "new_client", "client_name": "Ольга", "client_phone": "79995550011", "message": "?"}
+def test_new_client_creates_a_client(shop: Shop, encoding: str) -> None:
+    parameters = {"client_id": "new_client", "client_name": "Ольга", "client_phone": "79995550011", "message": "?"}
 
-    answer = shop("create/ticket", encoding=encoding, **asked)
+    answer = shop("create/ticket", encoding=encoding, **parameters)
 
     contact = Ticket.objects.get(pk=answer["ticket_id"]).conversation.contact
     assert (contact.name, contact.phone, contact.pk != shop.client_id) == ("Ольга", "79995550011", True)
 
 
 def test_new_client_with_a_known_phone_is_that_client(shop: Shop) -> None:
-    asked = {"client_id": "new_client", "client_phone": "79995550011", "message": "?"}
+    parameters = {"client_id": "new_client", "client_phone": "79995550011", "message": "?"}
 
-    numbers = {shop("create/ticket", **asked)["ticket_id"] for _ in range(2)}
+    numbers = {shop("create/ticket", **parameters)["ticket_id"] for _ in range(2)}
 
     assert len(numbers) == 2 and Contact.objects.filter(phone="79995550011").count() == 1
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
 @pytest.mark.parametrize("nobody", ["null", "NULL", "0"])
-def test_null_takes_the_assignee_off(shop: Shop, nobody: str, encoding: str) -> None:
+def test_null_removes_the_assignee(shop: Shop, nobody: str, encoding: str) -> None:
     shop("update/ticket", ticket_id=shop.ticket_id, assignee_id=shop.operator.pk)
 
     assert shop("update/ticket", ticket_id=shop.ticket_id, assignee_id=nobody, encoding=encoding)["status"] == "success"
@@ -250,14 +250,15 @@ def test_null_takes_the_assignee_off(shop: Shop, nobody: str, encoding: str) -> 
 
 
 @pytest.mark.parametrize(
-    ("asked", "is_kept"), [({"assignee_id": None}, False), ({"assignee_id": 0}, False), ({"assignee_id": ""}, True)]
+    ("parameters", "is_kept"),
+    [({"assignee_id": None}, False), ({"assignee_id": 0}, False), ({"assignee_id": ""}, True)],
 )
-def test_json_null_takes_the_assignee_off_and_an_empty_field_does_not(
-    shop: Shop, asked: dict[str, Any], is_kept: bool
+def test_json_null_removes_the_assignee_and_an_empty_field_does_not(
+    shop: Shop, parameters: dict[str, Any], is_kept: bool
 ) -> None:
     shop("update/ticket", ticket_id=shop.ticket_id, assignee_id=str(shop.operator.pk))
 
-    shop("update/ticket", ticket_id=shop.ticket_id, **asked)
+    shop("update/ticket", ticket_id=shop.ticket_id, **parameters)
 
     assert bool(Ticket.objects.get().assignee) is is_kept
 
@@ -273,51 +274,51 @@ def test_a_group_is_the_operators_of_the_chat_channel(shop: Shop) -> None:
     shop("update/ticket", ticket_id=shop.ticket_id, group_id="null", assignee_id="null")
     nobodys = shop.ticket(shop.ticket_id)[1]
 
-    told = [(row["group"], row["assignee_id"]) for row in (handed_over, inside, nobodys)]
-    assert told == [(own, None), (own, shop.operator.pk), (None, None)]
+    assignments = [(row["group"], row["assignee_id"]) for row in (handed_over, inside, nobodys)]
+    assert assignments == [(own, None), (own, shop.operator.pk), (None, None)]
     [group] = shop("groups")
     assert (group["id"], [user["id"] for user in group["users"]]) == (own, [shop.operator.pk])
     assert [user["id"] for user in shop("users", group_id=own)] == [shop.operator.pk]
 
 
 @pytest.mark.parametrize("name", ["status", "status_id"])
-def test_a_status_is_taken_under_both_names(shop: Shop, name: str) -> None:
+def test_a_status_is_accepted_under_both_names(shop: Shop, name: str) -> None:
     shop("update/ticket", ticket_id=shop.ticket_id, **{name: "6"})
 
     assert Ticket.objects.get().status == 6
 
 
-# --- what is not supported, not documented, or not asked for ---------------------------------------------
+# --- unsupported, undocumented or empty parameters -----------------------------------------------------------
 
 REFUSED = [(method, name) for method in METHODS for name in parameters_of(method).refused]
 
 
 @pytest.mark.parametrize(("method", "name"), REFUSED)
-def test_a_documented_parameter_that_is_not_supported_is_refused_by_name(shop: Shop, method: str, name: str) -> None:
+def test_an_unsupported_documented_parameter_is_refused_by_name(shop: Shop, method: str, name: str) -> None:
     answer = shop(method, ticket_id=shop.ticket_id, message="?", **{"name": "Ольга", name: "1"})
 
     assert answer["code"] == 400 and name in answer["error"]
 
 
 @pytest.mark.parametrize("empty", ["", None, "null", "false", [], {}])
-def test_an_empty_one_asks_for_nothing(shop: Shop, empty: Any) -> None:
-    asked = dict.fromkeys(("cc", "bcc", "lists", "company_name", "tag", "priority", "type", "field_id"), empty)
+def test_an_empty_unsupported_parameter_is_ignored(shop: Shop, empty: Any) -> None:
+    parameters = dict.fromkeys(("cc", "bcc", "lists", "company_name", "tag", "priority", "type", "field_id"), empty)
 
-    assert shop("create/ticket", client_id=shop.client_id, message="?", **asked)["status"] == "success"
+    assert shop("create/ticket", client_id=shop.client_id, message="?", **parameters)["status"] == "success"
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
-def test_an_unknown_parameter_breaks_nothing_and_is_named(shop: Shop, encoding: str) -> None:
-    asked = {"api_token": shop.key, "ticket_id": shop.ticket_id, "message": "?", "category_lid": "5", "цвет": "1"}
+def test_an_unknown_parameter_is_reported_and_breaks_nothing(shop: Shop, encoding: str) -> None:
+    parameters = {"api_token": shop.key, "ticket_id": shop.ticket_id, "message": "?", "category_lid": "5", "цвет": "1"}
 
-    response = post(shop.client, "create/comment", asked, encoding)
+    response = post(shop.client, "create/comment", parameters, encoding)
 
     assert response.json()["status"] == "success"
     assert response.json()["ignored"] == ["category_lid", "цвет"]
     assert response.headers["Okno-Ignored"].startswith("category_lid, %")
 
 
-def test_a_list_names_unknown_filters_in_a_header(shop: Shop) -> None:
+def test_a_list_reports_unknown_filters_in_a_header(shop: Shop) -> None:
     response = post(shop.client, "tickets", {"api_token": shop.key, "fstatuss": "1"})
 
     assert isinstance(response.json(), list)
@@ -331,7 +332,7 @@ def test_a_method_without_files_refuses_them(shop: Shop, method: str) -> None:
     assert shop.client.post(f"/uapi/{method}", body).json()["code"] == 400
 
 
-def test_files_of_a_new_request_are_kept_with_its_message(shop: Shop) -> None:
+def test_files_of_a_new_request_are_stored_with_its_message(shop: Shop) -> None:
     body = {"api_token": shop.key, "client_id": shop.client_id, "message": "Вот чек"}
 
     answer = shop.client.post(
@@ -359,7 +360,7 @@ def test_an_operator_who_may_not_see_the_chat_changes_nothing(shop: Shop) -> Non
     assert shop("update/ticket", ticket_id=shop.ticket_id, assignee_id=stranger.pk)["code"] == 404
 
 
-# --- whose words they are --------------------------------------------------------------------------------
+# --- authors -------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("sender", [None, "client"])
@@ -379,9 +380,9 @@ def test_a_request_from_the_client_is_a_note_and_opens_no_window(
 
 @pytest.mark.parametrize("sender", ["user", "trigger"])
 def test_a_request_from_an_operator_or_a_rule_writes_to_the_client(shop: Shop, sender: str) -> None:
-    asked = {"client_id": shop.client_id, "message": "<p>Ваш заказ готов</p>", "from": sender, "trigger_id": 5}
+    parameters = {"client_id": shop.client_id, "message": "<p>Ваш заказ готов</p>", "from": sender, "trigger_id": 5}
 
-    answer = shop("create/ticket", **asked, user_id=shop.operator.pk)
+    answer = shop("create/ticket", **parameters, user_id=shop.operator.pk)
 
     message = Message.objects.get(direction="outbound")
     assert answer["message_status"] == "delivered"
@@ -395,7 +396,7 @@ def test_a_request_from_an_operator_or_a_rule_writes_to_the_client(shop: Shop, s
     assert (comment["from"], comment["type"]) == (sender, "public")
 
 
-def test_words_that_may_not_go_out_are_said_to_be_not_delivered_and_shown_to_operators(shop: Shop) -> None:
+def test_an_undeliverable_message_is_reported_and_shown_to_operators(shop: Shop) -> None:
     answer = shop("create/ticket", client_phone="79995550011", message="Заказ готов", **{"from": "user"})
 
     assert (answer["status"], answer["message_status"]) == ("success", "not delivered")
@@ -404,7 +405,7 @@ def test_words_that_may_not_go_out_are_said_to_be_not_delivered_and_shown_to_ope
     assert "Заказ готов" in notice.sentence and answer["message_error"] in notice.sentence
 
 
-def test_a_private_comment_of_an_operator_goes_nowhere(shop: Shop) -> None:
+def test_a_private_comment_of_an_operator_is_not_sent(shop: Shop) -> None:
     before = Delivery.objects.count()
 
     answer = shop("create/ticket", client_id=shop.client_id, message="?", **{"from": "user", "private_comment": "true"})
@@ -414,10 +415,10 @@ def test_a_private_comment_of_an_operator_goes_nowhere(shop: Shop) -> None:
 
 
 @pytest.mark.parametrize(("kind", "direction"), [("public", "outbound"), ("private", "notice")])
-def test_a_rules_comment_is_told_as_a_rules(shop: Shop, kind: str, direction: str) -> None:
-    asked = {"ticket_id": shop.ticket_id, "message": "Мы ответим утром", "type": kind, "trigger_id": 5}
+def test_a_rules_comment_has_the_rule_as_author(shop: Shop, kind: str, direction: str) -> None:
+    parameters = {"ticket_id": shop.ticket_id, "message": "Мы ответим утром", "type": kind, "trigger_id": 5}
 
-    answer = shop("create/comment", **asked, **{"from": "trigger"})
+    answer = shop("create/comment", **parameters, **{"from": "trigger"})
 
     message = Message.objects.get(pk=answer["comment_id"])
     assert (message.direction, message.details["from"], message.details["trigger_id"]) == (direction, "trigger", 5)
@@ -425,7 +426,7 @@ def test_a_rules_comment_is_told_as_a_rules(shop: Shop, kind: str, direction: st
     assert (comment["from"], comment["type"]) == ("trigger", kind)
 
 
-def test_private_comment_wins_over_a_public_type(shop: Shop) -> None:
+def test_private_comment_outranks_a_public_type(shop: Shop) -> None:
     shop("create/comment", ticket_id=shop.ticket_id, message="?", type="public", private_comment=True)
 
     assert not Message.objects.filter(direction="outbound").exists()
@@ -453,7 +454,7 @@ def test_the_newest_live_request_is_the_current_one(shop: Shop) -> None:
     assert Conversation.objects.get().request_status == Ticket.objects.get(pk=landed[3]).status
 
 
-def test_a_comment_belongs_to_the_request_that_it_names(shop: Shop) -> None:
+def test_a_comment_belongs_to_the_named_request(shop: Shop) -> None:
     newer = shop("create/ticket", client_id=shop.client_id, message="?", status=6)["ticket_id"]
 
     for sender in ("user", "client"):
@@ -464,7 +465,7 @@ def test_a_comment_belongs_to_the_request_that_it_names(shop: Shop) -> None:
     assert Conversation.objects.get().request_status == 6  # the current one's
 
 
-def test_an_assignee_of_another_request_is_not_the_chats(shop: Shop) -> None:
+def test_the_assignee_of_another_request_is_not_the_chats(shop: Shop) -> None:
     newer = shop("create/ticket", client_id=shop.client_id, message="?")["ticket_id"]
 
     shop("update/ticket", ticket_id=shop.ticket_id, assignee_id=shop.operator.pk)
@@ -474,7 +475,7 @@ def test_an_assignee_of_another_request_is_not_the_chats(shop: Shop) -> None:
     assert Conversation.objects.get().assignee == shop.operator
 
 
-def test_all_live_requests_are_on_screen(shop: Shop) -> None:
+def test_all_live_requests_are_shown(shop: Shop) -> None:
     newer = shop("create/ticket", client_id=shop.client_id, subject="Возврат", message="?")["ticket_id"]
     shop("create/comment", ticket_id=shop.ticket_id, message="Первый", type="public")
     shop("create/comment", ticket_id=newer, message="Второй", type="public")
@@ -493,7 +494,7 @@ def test_all_live_requests_are_on_screen(shop: Shop) -> None:
 
 @pytest.fixture
 def three(shop: Shop) -> tuple[Shop, dict[int, str]]:
-    """Anna's request, and two more with properties."""
+    """Create two more requests with properties, besides Anna's."""
     shop("update/ticket", ticket_id=shop.ticket_id, assignee_id=shop.operator.pk)
     own = {"client_name": "Ольга", "message": "?"}
     urgent = shop("create/ticket", **own, subject="a", priority="urgent", tag="vip, долг", status=6, type="task")
@@ -506,7 +507,7 @@ def three(shop: Shop) -> tuple[Shop, dict[int, str]]:
 
 
 @pytest.mark.parametrize(
-    ("asked", "found"),
+    ("filters", "found"),
     [
         ({}, "grouped urgent anna"),
         ({"fpriority": "urgent"}, "urgent"),
@@ -541,11 +542,11 @@ def three(shop: Shop) -> tuple[Shop, dict[int, str]]:
     ],
     ids=str,
 )
-def test_requests_are_filtered(three: tuple[Shop, dict[int, str]], asked: dict[str, Any], found: str) -> None:
+def test_requests_are_filtered(three: tuple[Shop, dict[int, str]], filters: dict[str, Any], found: str) -> None:
     shop, names = three
     values = {"{user}": shop.operator.pk, "{group}": shop.chat_channel.pk}
     values |= {"{order}": shop.order.pk, "{client}": shop.client_id}
-    text = json.dumps(asked)
+    text = json.dumps(filters)
     for name, value in values.items():
         text = text.replace(name, str(value))
 
@@ -576,13 +577,13 @@ def test_requests_are_filtered(three: tuple[Shop, dict[int, str]], asked: dict[s
     ],
     ids=str,
 )
-def test_a_filter_that_cannot_be_read_is_refused(shop: Shop, method: str, wrong: dict[str, Any]) -> None:
+def test_an_unreadable_filter_is_refused(shop: Shop, method: str, wrong: dict[str, Any]) -> None:
     answer = shop(method, ticket_id=shop.ticket_id, **wrong)
 
     assert isinstance(answer, dict) and answer["code"] in (400, 404), answer
 
 
-def test_users_of_a_role_that_nobody_has_are_none(shop: Shop) -> None:
+def test_a_role_without_users_lists_no_users(shop: Shop) -> None:
     vera()
 
     assert shop("users", user_type="support") == []
@@ -593,8 +594,8 @@ def test_users_of_a_role_that_nobody_has_are_none(shop: Shop) -> None:
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
-def test_everything_told_of_a_client_is_given_back(shop: Shop, encoding: str) -> None:
-    told = {
+def test_every_client_field_is_returned(shop: Shop, encoding: str) -> None:
+    values = {
         "name": "Ольга",
         "phone": "79995550011",
         "position": "директор",
@@ -606,7 +607,7 @@ def test_everything_told_of_a_client_is_given_back(shop: Shop, encoding: str) ->
         "client_city": "Тверь",
     }
 
-    answer = shop("create/client", encoding=encoding, **told)
+    answer = shop("create/client", encoding=encoding, **values)
 
     card = shop("client", client_id=answer["client_id"])["client"]
     assert {name: card[name] for name in ("name", "position", "note", "company_name", "status", "emails", "sites")} == {
@@ -621,30 +622,30 @@ def test_everything_told_of_a_client_is_given_back(shop: Shop, encoding: str) ->
     assert card["addresses"] == [{"city": "Тверь"}]
 
 
-def test_a_second_email_is_not_lost(shop: Shop) -> None:
+def test_a_second_email_is_stored(shop: Shop) -> None:
     answer = shop("create/client", name="Ольга", emails=["a@shop.example", "b@shop.example"])
 
     assert shop("client", client_id=answer["client_id"])["client"]["emails"] == ["a@shop.example", "b@shop.example"]
 
 
 def test_a_note_is_replaced_or_added(shop: Shop) -> None:
-    asked = {"client_id": shop.client_id}
+    parameters = {"client_id": shop.client_id}
     ContactNote.objects.create(contact_id=shop.client_id, author=shop.operator, text="от Бориса")
 
     for note, is_new in (("раз", ""), ("два", "false"), ("три", "true")):
-        shop("update/client", **asked, note=note, is_new_note=is_new)
+        shop("update/client", **parameters, note=note, is_new_note=is_new)
 
     assert list(ContactNote.objects.order_by("pk").values_list("text", flat=True)) == ["от Бориса", "два", "три"]
 
 
-def test_create_client_with_a_number_updates_that_client(shop: Shop) -> None:
+def test_create_client_with_a_known_number_updates_that_client(shop: Shop) -> None:
     answer = shop("create/client", client_id=shop.client_id, position="директор")
 
     assert answer == {"client_id": shop.client_id, "status": True}
     assert Contact.objects.get().card["position"] == "директор"
 
 
-def test_operators_see_what_a_program_set(shop: Shop) -> None:
+def test_operators_see_values_set_by_a_program(shop: Shop) -> None:
     shop("update/ticket", ticket_id=shop.ticket_id, priority="urgent", type="problem", tag="<b>vip")
     shop.client.force_login(shop.operator)
 
@@ -658,7 +659,7 @@ def test_operators_see_what_a_program_set(shop: Shop) -> None:
     ]
 
 
-def test_what_a_call_says_of_a_known_client_is_kept_or_named(shop: Shop) -> None:
+def test_values_for_a_known_client_are_stored_or_reported(shop: Shop) -> None:
     first = shop("create/ticket", subject="1", message="x", client_phone="79215550177")
     filled = shop(
         "create/ticket",
@@ -681,9 +682,9 @@ def test_what_a_call_says_of_a_known_client_is_kept_or_named(shop: Shop) -> None
 @pytest.mark.parametrize("name", ["message", "subject", "client_name", "client_email", "client_phone"])
 @pytest.mark.parametrize("value", [["79215550177"], {"a": 1}, True])
 def test_a_text_of_another_kind_is_refused(shop: Shop, name: str, value: Any) -> None:
-    asked = {"subject": "s", "message": "m", "client_phone": "79215550177", name: value}
+    parameters = {"subject": "s", "message": "m", "client_phone": "79215550177", name: value}
 
-    answer = shop("create/ticket", **asked)
+    answer = shop("create/ticket", **parameters)
 
     assert (answer["code"], name in answer["error"]) == (400, True)
     assert not Contact.objects.filter(phone="79215550177").exists()

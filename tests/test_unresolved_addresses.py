@@ -1,4 +1,4 @@
-"""Addresses whose name is not found now: saved with a warning, refused at the call. Private ones stay refused."""
+"""URLs whose host name cannot be resolved now: saved with a warning, refused at the call. Private ones stay refused."""
 
 import json
 from io import StringIO
@@ -23,7 +23,7 @@ WARNING = "The name “hooks.acebot.example” cannot be found. It was saved"
 
 @pytest.fixture
 def names(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
-    """What the resolver knows; any other name is not found."""
+    """Define the names that the resolver knows; any other name is not found."""
     known: dict[str, list[str]] = {"127.0.0.1": ["127.0.0.1"], "10.0.0.1": ["10.0.0.1"]}
 
     def resolve(host: str, port: int) -> list[str]:
@@ -47,12 +47,12 @@ def fields(channel: ApiChannel, **changed: Any) -> dict[str, Any]:
 
 
 def saved(channel: ApiChannel, **changed: Any) -> str:
-    """The page after the form was saved by an admin."""
+    """Save the form as an admin. Return the resulting page."""
     address = f"/admin/channels_setup/apichannel/{channel.pk}/change/"
     return signed_in(Client(), vera()).post(address, fields(channel, **changed), follow=True).content.decode()
 
 
-def test_a_channel_is_edited_while_its_unchanged_address_is_not_found(names: dict[str, list[str]]) -> None:
+def test_a_channel_with_an_unresolvable_url_can_be_edited(names: dict[str, list[str]]) -> None:
     channel = ApiChannelFactory(kind="acebot", redirect_url=HOOK, state=ChannelState.LIVE, secret=True)
 
     page = saved(channel, name="Другое имя")
@@ -62,7 +62,7 @@ def test_a_channel_is_edited_while_its_unchanged_address_is_not_found(names: dic
     assert WARNING in page
 
 
-def test_a_new_address_that_is_not_found_is_saved_with_a_warning(names: dict[str, list[str]]) -> None:
+def test_a_new_unresolvable_url_is_saved_with_a_warning(names: dict[str, list[str]]) -> None:
     channel = ApiChannelFactory(kind="acebot", redirect_url="http://127.0.0.1:9/", secret=True)
 
     assert WARNING in saved(channel, redirect_url=HOOK)
@@ -81,7 +81,7 @@ def test_a_new_address_that_is_not_found_is_saved_with_a_warning(names: dict[str
         ("ftp://hooks.acebot.example/x", "The address must begin with https://."),
     ],
 )
-def test_an_address_that_may_never_be_called_is_refused(names: dict[str, list[str]], url: str, sentence: str) -> None:
+def test_a_forbidden_url_is_refused(names: dict[str, list[str]], url: str, sentence: str) -> None:
     names |= {"inside.example": ["10.0.0.5"]}
     channel = ApiChannelFactory(kind="acebot", redirect_url="http://127.0.0.1:9/", secret=True)
 
@@ -91,9 +91,7 @@ def test_an_address_that_may_never_be_called_is_refused(names: dict[str, list[st
 
 @override_settings(RELAY_ALLOWED_PRIVATE_CIDRS=[])
 @pytest.mark.parametrize("url", ["http://hooks.acebot.example/x", "https://hooks.acebot.example:9443/x"])
-def test_where_nothing_private_is_allowed_scheme_and_port_are_checked_without_the_name(
-    names: dict[str, list[str]], url: str
-) -> None:
+def test_scheme_and_port_are_checked_even_if_the_name_is_not_found(names: dict[str, list[str]], url: str) -> None:
     with pytest.raises(http_client.ForbiddenAddress) as problem:
         http_client.unresolved_warning(url)
     assert not isinstance(problem.value, http_client.HostNotFound)
@@ -104,7 +102,7 @@ def test_the_call_itself_fails(names: dict[str, list[str]]) -> None:
         http_client.send(ApiRequest(method="POST", url=HOOK, headers={}, body=b"{}"))
 
 
-def test_the_command_of_the_readme_works_and_warns(names: dict[str, list[str]]) -> None:
+def test_the_readmes_command_works_and_warns(names: dict[str, list[str]]) -> None:
     out, err = StringIO(), StringIO()
     arguments = ["--kind", "acebot", "--name", "WhatsApp", "--chat-channel", "Shop", "--redirect-url", HOOK]
     call_command("channel", "add", *arguments, "--output", "json", stdout=out, stderr=err)
@@ -115,7 +113,7 @@ def test_the_command_of_the_readme_works_and_warns(names: dict[str, list[str]]) 
         call_command("channel", "add", *arguments[:-1], "https://10.0.0.1/", stdout=out, stderr=err)
 
 
-def test_an_outside_helpdesk_is_edited_while_its_address_is_not_found(names: dict[str, list[str]]) -> None:
+def test_a_helpdesk_with_an_unresolvable_url_can_be_edited(names: dict[str, list[str]]) -> None:
     out, err = StringIO(), StringIO()
     arguments = ["--kind", "usedesk", "--name", "Юздеск", "--company-id", "1", "--secret-key", "k" * 40]
     for pair in ("channel_id=870", "app_id=1", "base_url=https://helpdesk.example/uapi/"):

@@ -1,4 +1,4 @@
-"""Files that operators give: looked at, handed out by a link, or sent as files where the route carries them."""
+"""Operators' uploads: validated, shared by link, or sent as files where the route supports files."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def carries_files(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sandbox.Sandbox, "sends_files", True)
 
 
-def give(desk: Client, chat: Conversation, name: str = "счёт.pdf", content: bytes = PDF) -> Any:
+def upload_file(desk: Client, chat: Conversation, name: str = "счёт.pdf", content: bytes = PDF) -> Any:
     return desk.post(f"/chats/{chat.pk}/files/", {"file": SimpleUploadedFile(name, content)}, headers=SCRIPT)
 
 
@@ -67,7 +67,7 @@ def link_in(answer: Any) -> str:
 
 
 def test_a_file_becomes_a_line_with_a_link_to_its_page(desk: Client, chat: Conversation) -> None:
-    answer = give(desk, chat)
+    answer = upload_file(desk, chat)
 
     assert answer.status_code == 201 and answer.json()["text"].startswith("счёт.pdf: http")
     page = Client(headers={"accept-language": "en"}).get(link_in(answer))
@@ -78,7 +78,7 @@ def test_a_file_becomes_a_line_with_a_link_to_its_page(desk: Client, chat: Conve
 
 
 def test_a_download_is_counted_and_never_shown_inline(desk: Client, chat: Conversation) -> None:
-    address = link_in(give(desk, chat)) + "file"
+    address = link_in(upload_file(desk, chat)) + "file"
 
     Client().head(address)
     file = Client().get(address)
@@ -91,8 +91,8 @@ def test_a_download_is_counted_and_never_shown_inline(desk: Client, chat: Conver
     assert upload.downloads == 1 and upload.downloaded_at is not None
 
 
-def test_an_expired_link_says_so_and_gives_nothing(desk: Client, chat: Conversation) -> None:
-    address = link_in(give(desk, chat))
+def test_an_expired_link_says_so_and_returns_no_file(desk: Client, chat: Conversation) -> None:
+    address = link_in(upload_file(desk, chat))
     Upload.objects.update(expires_at=timezone.now())
 
     for path in (address, f"{address}file"):
@@ -103,16 +103,16 @@ def test_an_expired_link_says_so_and_gives_nothing(desk: Client, chat: Conversat
 
 
 @pytest.mark.parametrize("made_up", ["1", "1:abc", "x", "1:" + "a" * 43])
-def test_a_link_that_nobody_signed_leads_nowhere(desk: Client, chat: Conversation, made_up: str) -> None:
-    give(desk, chat)
+def test_an_unsigned_link_is_not_found(desk: Client, chat: Conversation, made_up: str) -> None:
+    upload_file(desk, chat)
 
     page = Client(headers={"Accept-Language": "en"}).get(f"/shared/{made_up}/")
     assert page.status_code == 404 and "ask there for a new one" in page.content.decode()
     assert Client().get(f"/shared/{made_up}/file").status_code == 404
 
 
-def test_what_expired_is_taken_from_the_disk(desk: Client, chat: Conversation, own_folder: Path) -> None:
-    with_disk = give(desk, chat)
+def test_expired_files_are_deleted_from_the_disk(desk: Client, chat: Conversation, own_folder: Path) -> None:
+    with_disk = upload_file(desk, chat)
     assert with_disk.status_code == 201 and [path for path in own_folder.rglob("*") if path.is_file()]
     Upload.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
 
@@ -122,7 +122,7 @@ def test_what_expired_is_taken_from_the_disk(desk: Client, chat: Conversation, o
     assert not Upload.objects.exists() and not [path for path in own_folder.rglob("*") if path.is_file()]
 
 
-# --- looked at -------------------------------------------------------------------------------------------
+# --- validation ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -140,29 +140,29 @@ def test_what_expired_is_taken_from_the_disk(desk: Client, chat: Conversation, o
         ("../../etc/passwd", b"root", "are not handed out"),
     ],
 )
-def test_a_file_that_is_not_taken_says_why(
+def test_a_refused_file_has_a_reason(
     desk: Client, chat: Conversation, own_folder: Path, name: str, content: bytes, sentence: str
 ) -> None:
-    answer = give(desk, chat, name, content)
+    answer = upload_file(desk, chat, name, content)
 
     assert answer.status_code == 422 and sentence in answer.json()["sentence"]
     assert not Upload.objects.exists() and not [path for path in own_folder.rglob("*") if path.is_file()]
 
 
-def test_a_file_too_large_is_not_taken(desk: Client, chat: Conversation, settings: Any) -> None:
+def test_an_oversized_file_is_refused(desk: Client, chat: Conversation, settings: Any) -> None:
     settings.UPLOAD_LIMIT_MB = 0
 
-    assert "is too large" in give(desk, chat).json()["sentence"]
+    assert "is too large" in upload_file(desk, chat).json()["sentence"]
 
 
-def test_a_name_keeps_its_ending_and_nothing_that_harms() -> None:
+def test_a_file_name_keeps_its_extension_and_no_dangerous_characters() -> None:
     assert uploads.clean_name("C:\\Users\\Boris\\счёт.pdf") == "счёт.pdf"
     assert uploads.clean_name("a\u202etxt.pdf\n") == "atxt.pdf"
     assert uploads.clean_name("я" * 400 + ".pdf") == "я" * 150 + ".pdf"
 
 
-def test_gleb_can_neither_give_nor_take_away(desk: Client, chat: Conversation, carries_files: None) -> None:
-    give(desk, chat)
+def test_another_operator_can_neither_upload_nor_remove(desk: Client, chat: Conversation, carries_files: None) -> None:
+    upload_file(desk, chat)
     upload = Upload.objects.get()
     for stranger, status in ((gleb(), 404), (vera(), 204)):
         other = Client()
@@ -171,25 +171,25 @@ def test_gleb_can_neither_give_nor_take_away(desk: Client, chat: Conversation, c
     gleb_client = Client()
     gleb_client.force_login(gleb())
 
-    assert give(gleb_client, chat).status_code == 404
+    assert upload_file(gleb_client, chat).status_code == 404
     assert Upload.objects.get() == upload
 
 
 # --- as files --------------------------------------------------------------------------------------------
 
 
-def test_where_the_route_carries_files_they_go_as_files(
+def test_where_the_route_supports_files_they_are_sent_as_files(
     desk: Client, chat: Conversation, carries_files: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("счёт.pdf", "план.pdf"):
-        assert f">{name}<" in give(desk, chat, name).json()["chip"]
+        assert f">{name}<" in upload_file(desk, chat, name).json()["chip"]
     first, second = Upload.objects.order_by("pk")
     assert 'name="upload"' in desk.get(f"/chats/{chat.pk}/").content.decode()
 
     form = {"text": "Вот счёт и план", "upload": [first.pk, second.pk], "key": "abcdefgh1234"}
-    told = [desk.post(f"/chats/{chat.pk}/send/", form, headers=SCRIPT).json() for _ in "12"]
+    responses = [desk.post(f"/chats/{chat.pk}/send/", form, headers=SCRIPT).json() for _ in "12"]
 
-    assert told == [{"sent": True, "sentence": ""}] * 2
+    assert responses == [{"sent": True, "sentence": ""}] * 2
     with_words, alone = Message.objects.filter(direction="outbound").order_by("pk")
     assert (with_words.text, with_words.kind, alone.text, alone.kind) == ("Вот счёт и план", "text", "", "file")
     assert [message.attachments.get().name for message in (with_words, alone)] == ["счёт.pdf", "план.pdf"]
@@ -205,8 +205,10 @@ def test_where_the_route_carries_files_they_go_as_files(
     assert 'name="upload"' not in desk.get(f"/chats/{chat.pk}/").content.decode()
 
 
-def test_words_too_long_for_a_caption_go_before_the_file(desk: Client, chat: Conversation, carries_files: None) -> None:
-    give(desk, chat)
+def test_text_too_long_for_a_caption_is_sent_before_the_file(
+    desk: Client, chat: Conversation, carries_files: None
+) -> None:
+    upload_file(desk, chat)
     form = {"text": "я" * 1500, "upload": [Upload.objects.get().pk]}
 
     desk.post(f"/chats/{chat.pk}/send/", form, headers=SCRIPT)
@@ -215,30 +217,30 @@ def test_words_too_long_for_a_caption_go_before_the_file(desk: Client, chat: Con
     assert len(words.text) == 1500 and not words.attachments.exists() and file.attachments.exists()
 
 
-def test_a_shut_window_keeps_the_file_beside_the_box(desk: Client, chat: Conversation, carries_files: None) -> None:
-    give(desk, chat)
+def test_a_closed_window_keeps_the_file_in_the_composer(desk: Client, chat: Conversation, carries_files: None) -> None:
+    upload_file(desk, chat)
     day = timedelta(hours=25)
     ServiceWindow.objects.update(opened_at=F("opened_at") - day, expires_at=F("expires_at") - day)
 
-    told = desk.post(f"/chats/{chat.pk}/send/", {"text": "", "upload": [Upload.objects.get().pk]}, headers=SCRIPT)
+    response = desk.post(f"/chats/{chat.pk}/send/", {"text": "", "upload": [Upload.objects.get().pk]}, headers=SCRIPT)
 
-    assert not told.json()["sent"] and "window is closed" in told.json()["sentence"]
+    assert not response.json()["sent"] and "window is closed" in response.json()["sentence"]
     assert Upload.objects.get().message is None
 
 
-def test_somebody_elses_file_is_not_sent(desk: Client, chat: Conversation, carries_files: None) -> None:
+def test_another_users_file_is_not_sent(desk: Client, chat: Conversation, carries_files: None) -> None:
     admin = Client()
     admin.force_login(vera())
-    give(admin, chat)
+    upload_file(admin, chat)
 
     form = {"text": "Вот", "upload": [Upload.objects.get().pk]}
-    told = desk.post(f"/chats/{chat.pk}/send/", form, headers=SCRIPT).json()
+    response = desk.post(f"/chats/{chat.pk}/send/", form, headers=SCRIPT).json()
 
-    assert told["sent"] is False and "no longer available" in told["sentence"]
+    assert response["sent"] is False and "no longer available" in response["sentence"]
     assert not Message.objects.filter(text="Вот").exists()
 
 
-def test_a_plain_form_brings_its_files_along(desk: Client, chat: Conversation) -> None:
+def test_a_form_without_javascript_uploads_its_files(desk: Client, chat: Conversation) -> None:
     form = {"text": "Вот", "files": [SimpleUploadedFile("счёт.pdf", PDF)]}
 
     assert desk.post(f"/chats/{chat.pk}/send/", form).status_code == 302

@@ -1,4 +1,4 @@
-"""The web server by itself, on sockets that are ours: whoever reached it gets his answer, also while it ends."""
+"""The web server alone, on our own sockets: every accepted connection is answered, even during shutdown."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def start(sockets: list[socket.socket]) -> Iterator[Start]:
     started: list[subprocess.Popen[bytes]] = []
 
     def begin(first: str = "") -> subprocess.Popen[bytes]:
-        """Start it; `first` is Python that runs in the parent before."""
+        """Start the server; `first` is Python code that the parent process runs before."""
         numbers = [one.fileno() for one in sockets]
         module = (
             ["-c", f"import sys; {first}; from config.serving.server import main; main(sys.argv[1:])"]
@@ -63,7 +63,7 @@ def start(sockets: list[socket.socket]) -> Iterator[Start]:
 
     yield begin
     for process in started:
-        kill_process_group(process)  # its workers too: they would live on, and hold the run's output open
+        kill_process_group(process)  # its workers would otherwise live on and keep the output open
         process.wait()
 
 
@@ -77,11 +77,11 @@ def caller(sockets: list[socket.socket]) -> socket.socket:
 
 
 def answer(line: socket.socket) -> tuple[int, str | None]:
-    """The status, and what is said of the connection."""
-    said = http.client.HTTPResponse(line)
-    said.begin()
-    said.read()
-    return said.status, said.getheader("Connection")
+    """Return the status and the Connection header."""
+    response = http.client.HTTPResponse(line)
+    response.begin()
+    response.read()
+    return response.status, response.getheader("Connection")
 
 
 def ask(line: socket.socket) -> tuple[int, str | None]:
@@ -89,27 +89,28 @@ def ask(line: socket.socket) -> tuple[int, str | None]:
     return answer(line)
 
 
-def test_whoever_was_let_in_is_answered_by_a_server_that_ends(sockets: list[socket.socket], start: Start) -> None:
+def test_accepted_connections_are_answered_by_a_server_that_stops(sockets: list[socket.socket], start: Start) -> None:
     server = start()
     steady = caller(sockets)
-    assert ask(steady) == (200, None)  # connections are kept
-    slow = [caller(sockets) for _ in range(CALLERS)]  # let in, and their requests are still on their way
-    assert [ask(line) for line in slow[::2]] == [(200, None)] * (CALLERS // 2)  # so the others have been let in, too
+    assert ask(steady) == (200, None)  # keep-alive
+    slow = [caller(sockets) for _ in range(CALLERS)]  # accepted, with requests still on their way
+    # Every second connection is answered, so the others were accepted, too.
+    assert [ask(line) for line in slow[::2]] == [(200, None)] * (CALLERS // 2)
 
     server.terminate()
-    while ask(steady) == (200, None):  # until it is told that this was the last answer
+    while ask(steady) == (200, None):  # until the server announces its last response
         time.sleep(0.02)
     late = caller(sockets)
     late.sendall(ASK)
-    said = [ask(line)[0] for line in slow]
+    statuses = [ask(line)[0] for line in slow]
 
-    assert said == [200] * CALLERS
+    assert statuses == [200] * CALLERS
     assert server.wait(30) == 0
     start()
-    assert answer(late)[0] == 200  # whoever came too late has waited for the next one
+    assert answer(late)[0] == 200  # a connection that came too late has waited for the next server
 
 
-def test_cut_off_bodies_and_http2_are_refused(sockets: list[socket.socket], start: Start) -> None:
+def test_truncated_bodies_and_http2_are_refused(sockets: list[socket.socket], start: Start) -> None:
     start()
     bodies = {
         "application/json": b'{"a": 1}',
@@ -120,7 +121,7 @@ def test_cut_off_bodies_and_http2_are_refused(sockets: list[socket.socket], star
         kind: truncation.send(port(sockets), truncation.Request(path="/nothing/", content_type=kind, body=body))
         for kind, body in bodies.items()
     }
-    taken = {
+    statuses = {
         (form, kind): status
         for form in truncation.FORMS
         for kind, body in bodies.items()
@@ -134,26 +135,26 @@ def test_cut_off_bodies_and_http2_are_refused(sockets: list[socket.socket], star
     line = caller(sockets)
     line.sendall(h2c.PREFACE)
 
-    assert whole == dict.fromkeys(bodies, 404)  # an answer of Django
-    assert taken == {}
-    assert not line.recv(100).startswith(b"\0\0")  # no SETTINGS frame: HTTP/2 is not spoken
+    assert whole == dict.fromkeys(bodies, 404)  # a response of Django
+    assert statuses == {}
+    assert not line.recv(100).startswith(b"\0\0")  # no SETTINGS frame: the server does not speak HTTP/2
     assert ask(caller(sockets))[0] == 200
 
 
 HEAD = b"POST /webhooks/x/y/ HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 100\r\n"
-SLOW = {  # what comes with the head, what drips after it
+SLOW = {  # the bytes sent with the headers, and those sent slowly after them
     "silent": (b"\r\n{", b""),
     "drip": (b"\r\n{", b" "),
     "continue": (b"Expect: 100-continue\r\n\r\n", b""),
 }
 
 
-def test_a_sender_that_does_not_finish_is_ended(sockets: list[socket.socket], start: Start) -> None:
+def test_a_sender_that_does_not_finish_is_disconnected(sockets: list[socket.socket], start: Start) -> None:
     start("import config.serving.arrival_limits as a; a.BODY_TIMEOUT = 1.0")
     lines = {name: caller(sockets) for name in SLOW}
     for name, line in lines.items():
         line.sendall(HEAD + SLOW[name][0])
-    said = dict.fromkeys(lines, b"")
+    received = dict.fromkeys(lines, b"")
     open_lines = dict(lines)
     while open_lines:
         for name, line in list(open_lines.items()):
@@ -162,15 +163,15 @@ def test_a_sender_that_does_not_finish_is_ended(sockets: list[socket.socket], st
             line.settimeout(0.05)
             with suppress(TimeoutError):
                 part = line.recv(1_000)
-                said[name] += part
+                received[name] += part
                 if not part:
                     del open_lines[name]
 
-    assert {name: b" 408 " in words for name, words in said.items()} == dict.fromkeys(SLOW, True)
+    assert {name: b" 408 " in words for name, words in received.items()} == dict.fromkeys(SLOW, True)
 
 
 @pytest.mark.parametrize(
-    ("soft", "hard", "wanted"),
+    ("soft", "hard", "expected"),
     [
         (1_024, 524_288, (8_192, 524_288)),
         (1_024, 4_096, (4_096, 4_096)),
@@ -179,29 +180,29 @@ def test_a_sender_that_does_not_finish_is_ended(sockets: list[socket.socket], st
         (resource.RLIM_INFINITY, resource.RLIM_INFINITY, None),
     ],
 )
-def test_a_worker_may_open_as_many_files_as_it_takes_connections(
-    monkeypatch: pytest.MonkeyPatch, soft: int, hard: int, wanted: tuple[int, int] | None
+def test_a_worker_may_open_as_many_files_as_it_accepts_connections(
+    monkeypatch: pytest.MonkeyPatch, soft: int, hard: int, expected: tuple[int, int] | None
 ) -> None:
-    given: list[tuple[int, int]] = []
+    limits: list[tuple[int, int]] = []
     monkeypatch.setattr(web_server.resource, "getrlimit", lambda _which: (soft, hard))
-    monkeypatch.setattr(web_server.resource, "setrlimit", lambda _which, limits: given.append(limits))
+    monkeypatch.setattr(web_server.resource, "setrlimit", lambda _which, limits: limits.append(limits))
 
     web_server.raise_open_file_limit()
 
-    assert given == ([wanted] if wanted else [])
+    assert limits == ([expected] if expected else [])
 
 
 @pytest.mark.parametrize(
     ("last", "birth", "is_hung"),
     [(0.0, 0.0, False), (0.0, -31.0, False), (0.0, -61.0, False), (0.0, -91.0, True), (-29.0, -500.0, False)],
 )
-def test_a_worker_is_hung_when_nothing_reached_it_for_long(last: float, birth: float, is_hung: bool) -> None:
+def test_a_worker_without_requests_for_long_is_hung(last: float, birth: float, is_hung: bool) -> None:
     now = 1_000.0
     assert worker_watch.is_hung(last=last and now + last, birth=now + birth, now=now) is is_hung
 
 
 def test_a_stopped_worker_is_replaced(sockets: list[socket.socket], start: Start) -> None:
-    """By the parent's watch, hurried: what hangs is killed, and its socket's callers are answered by the next one."""
+    """The parent's check runs at a short interval: it kills hung workers, and the next one answers their callers."""
     server = start(
         "import config.serving.worker_watch as w; w.PROBE_INTERVAL, w.HUNG_SECONDS, w.GRACE_SECONDS = 0.2, 3.0, 60.0"
     )

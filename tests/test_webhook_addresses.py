@@ -1,4 +1,4 @@
-"""Webhook addresses: hashed, encrypted, shown on request, replaced with overlap, not enough where there is proof."""
+"""Webhook addresses: hashed, encrypted, shown on request, replaced with an overlap, and combined with other proof."""
 
 import json
 from datetime import timedelta
@@ -28,19 +28,19 @@ def api() -> Any:
     return ApiChannelFactory(secret=True)
 
 
-def outside() -> Any:
+def helpdesk() -> Any:
     made = ChatChannelFactory(kind="usedesk")
     made.set_secret("k" * 40)
     made.save()
     return made
 
 
-BOTH = pytest.mark.parametrize("make", [api, outside], ids=["api channel", "chat channel"])
+BOTH = pytest.mark.parametrize("make", [api, helpdesk], ids=["api channel", "chat channel"])
 
 
 @pytest.fixture(autouse=True)
-def nothing_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As if each look at an address came two seconds after the one before."""
+def no_cached_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let each lookup of an address come two seconds after the previous one."""
     monkeypatch.setattr(webhooks, "CHANNEL_CACHE_SECONDS", -1.0)
 
 
@@ -63,7 +63,7 @@ def page_of(channel: Any, name: str = "change", *more: str) -> str:
 
 
 @BOTH
-def test_no_address_is_in_clear_in_the_database(make: Any) -> None:
+def test_no_address_is_stored_in_clear_text(make: Any) -> None:
     channel = make()
     token = channel.path_token
 
@@ -75,7 +75,7 @@ def test_no_address_is_in_clear_in_the_database(make: Any) -> None:
     assert len(token) >= 32 and encryption.has_valid_signature(token)
 
 
-def test_a_made_up_token_has_no_mark() -> None:
+def test_a_made_up_token_has_no_valid_signature() -> None:
     real = encryption.new_webhook_token()
 
     for token in (real[:-1], real + "x", real.swapcase(), "é" * 40, "", "x", "\0", "\ud800" * 40, real[8:], "x" * 9999):
@@ -83,7 +83,7 @@ def test_a_made_up_token_has_no_mark() -> None:
 
 
 def test_an_address_belongs_to_exactly_one_channel() -> None:
-    both = {"api_channel": api(), "chat_channel": outside()}
+    both = {"api_channel": api(), "chat_channel": helpdesk()}
     for owners in ({}, both):
         with pytest.raises(IntegrityError), transaction.atomic():
             WebhookAddress.objects.create(token=b"", digest=b"x", tail="", **owners)
@@ -100,8 +100,8 @@ class _Rows:
         self.tokens = {(type(channel), channel.pk): token for channel, token in tokens.items()}
         self.model, self.objects = model, self
 
-    def filter(self, **asked: Any) -> "_Rows":
-        self.rows = self.model.objects.filter(**asked)
+    def filter(self, **conditions: Any) -> "_Rows":
+        self.rows = self.model.objects.filter(**conditions)
         return self
 
     def order_by(self, *names: str) -> "_Rows":
@@ -116,13 +116,13 @@ class _Rows:
 
 
 @BOTH
-def test_the_old_address_works_until_its_end_or_is_ended_now(client: Client, make: Any) -> None:
+def test_the_old_address_works_until_it_expires_or_is_revoked(client: Client, make: Any) -> None:
     channel = make()
     first = channel.webhook_path
     assert channel.issue_address() is not None
     second = channel.webhook_path
     assert first != second and [ping(client, path) for path in (first, second)] == [200, 200]
-    assert channel.issue_address() is None  # two are enough
+    assert channel.issue_address() is None  # two addresses at most
 
     later = timezone.now() + ADDRESS_OVERLAP
     old = channel.addresses.exclude(expires_at=None).get()
@@ -136,7 +136,7 @@ def test_the_old_address_works_until_its_end_or_is_ended_now(client: Client, mak
 
 
 @BOTH
-def test_each_address_knows_when_it_was_last_used(client: Client, make: Any) -> None:
+def test_each_address_records_its_last_use(client: Client, make: Any) -> None:
     channel = make()
     first = channel.webhook_path
     channel.issue_address()
@@ -158,7 +158,7 @@ def test_each_address_knows_when_it_was_last_used(client: Client, make: Any) -> 
 
 
 @pytest.mark.parametrize("kind", [kind for kind, provider in messengers().items() if provider.signs_requests])
-def test_a_call_that_proves_nothing_is_no_use(client: Client, kind: str) -> None:
+def test_an_unauthenticated_call_is_no_use_of_the_address(client: Client, kind: str) -> None:
     channel = ApiChannelFactory(kind=kind)
 
     assert client.post(channel.webhook_path, b"{}", content_type="application/json").status_code == 403
@@ -167,8 +167,8 @@ def test_a_call_that_proves_nothing_is_no_use(client: Client, kind: str) -> None
     assert channel.addresses.get().last_used_at is None and not WebhookEvent.objects.exists()
 
 
-def test_where_a_kind_can_prove_itself_the_address_is_not_enough(client: Client) -> None:
-    """A new kind must sign its requests or be named here, with the reason."""
+def test_the_address_is_not_enough_for_a_provider_with_other_proof(client: Client) -> None:
+    """A new provider must sign its requests or be listed here with the reason."""
     no_other_proof = {
         "sandbox": "for training: it has no account anywhere",
     }
@@ -177,7 +177,7 @@ def test_where_a_kind_can_prove_itself_the_address_is_not_enough(client: Client)
     event = b'{"trigger":"message","secret":"wrong","message":{"id":1,"chat_id":5,"text":"x","from":"user"}}'
     for kind in [kind for kind, provider in helpdesks().items() if not provider.built_in]:
         channel = ChatChannelFactory(kind=kind)
-        for secret in ("k" * 40, None):  # set, and not set at all
+        for secret in ("k" * 40, None):  # with a secret, and without
             channel.set_secret(secret or "")
             channel.save()
             for body in (event, event.replace(b"wrong", b""), event.replace(b'"secret":"wrong",', b"")):
@@ -187,7 +187,7 @@ def test_where_a_kind_can_prove_itself_the_address_is_not_enough(client: Client)
 
 
 @pytest.mark.parametrize("kind", [kind for kind, provider in messengers().items() if provider.can_send_key])
-def test_a_channel_may_ask_for_its_secret_key(client: Client, kind: str) -> None:
+def test_a_channel_can_require_its_secret_key(client: Client, kind: str) -> None:
     channel, other = ApiChannelFactory(kind=kind, secret=True), ApiChannelFactory(kind=kind, secret=True)
     path, body = channel.webhook_path, b'{"message_id": 1, "status": "read"}'
     old, foreign = channel.current_secret().reveal(), other.current_secret().reveal()
@@ -214,7 +214,7 @@ def test_a_channel_may_ask_for_its_secret_key(client: Client, kind: str) -> None
     assert all("authorization" not in event.headers for event in WebhookEvent.objects.all())
 
 
-def test_an_admin_sees_that_statuses_without_the_key_are_refused(client: Client) -> None:
+def test_an_admin_sees_refused_statuses_without_the_key(client: Client) -> None:
     channel = ApiChannelFactory(kind="acebot", secret=True, webhook_needs_key=True)
     status = {"message_id": 1, "status": "read"}
 
@@ -229,7 +229,7 @@ def test_an_admin_sees_that_statuses_without_the_key_are_refused(client: Client)
 
 
 @pytest.mark.parametrize("kind", messengers())
-def test_no_other_kind_is_asked_for_a_key_that_it_cannot_send(kind: str) -> None:
+def test_a_provider_that_cannot_send_a_key_is_not_asked_for_one(kind: str) -> None:
     channel = ApiChannelFactory(kind=kind, webhook_needs_key=True)
 
     assert channel.account().webhook_needs_key == channel.provider.can_send_key
@@ -239,14 +239,14 @@ def test_no_other_kind_is_asked_for_a_key_that_it_cannot_send(kind: str) -> None
 
 
 @BOTH
-def test_the_admin_shows_replaces_and_ends_an_address(browser_of_vera: Client, make: Any) -> None:
+def test_the_admin_shows_replaces_and_revokes_an_address(browser_of_vera: Client, make: Any) -> None:
     channel = make()
     token, page = channel.path_token, page_of(channel)
     before = browser_of_vera.get(page).content.decode()
     assert token not in before and f"••••{token[-4:]}" in before and "not used yet" in before
 
-    shown = browser_of_vera.post(page_of(channel, "do", "show-address"))
-    assert channel.webhook_url in shown.content.decode() and "no-store" in shown["Cache-Control"]
+    response = browser_of_vera.post(page_of(channel, "do", "show-address"))
+    assert channel.webhook_url in response.content.decode() and "no-store" in response["Cache-Control"]
 
     issued = browser_of_vera.post(page_of(channel, "do", "new-address"))
     assert channel.path_token != token and channel.webhook_url in issued.content.decode()
@@ -257,18 +257,18 @@ def test_the_admin_shows_replaces_and_ends_an_address(browser_of_vera: Client, m
 
     browser_of_vera.post(page_of(channel, "do", "end-old-address"))
     assert [row.pk for row in channel.valid_addresses()] == [channel.addresses.get(expires_at=None).pk]
-    told = [row.change_message for row in LogEntry.objects.order_by("id")]
-    assert [word for word in ("shown", "issued", "ended") if word in " ".join(told)] == ["shown", "issued", "ended"]
-    assert len(told) == 3 and channel.path_token not in str(told) and token not in str(told)
+    entries = [row.change_message for row in LogEntry.objects.order_by("id")]
+    assert [word for word in ("shown", "issued", "ended") if word in " ".join(entries)] == ["shown", "issued", "ended"]
+    assert len(entries) == 3 and channel.path_token not in str(entries) and token not in str(entries)
     history = browser_of_vera.get(page_of(channel, "history")).content.decode()
     assert token not in history and channel.path_token not in history
 
 
 @BOTH
-@pytest.mark.parametrize("what", ["show-address", "new-address", "end-old-address"])
-def test_only_an_admin_and_only_a_post_does_it(make: Any, what: str) -> None:
+@pytest.mark.parametrize("action", ["show-address", "new-address", "end-old-address"])
+def test_only_an_admins_post_changes_an_address(make: Any, action: str) -> None:
     channel = make()
-    path = page_of(channel, "do", what)
+    path = page_of(channel, "do", action)
     for who in (gleb(), boris()):
         client = Client()
         client.force_login(who)
@@ -279,7 +279,7 @@ def test_only_an_admin_and_only_a_post_does_it(make: Any, what: str) -> None:
     assert not LogEntry.objects.exists() and channel.addresses.count() == 1
 
 
-def test_the_address_is_shown_once_right_after_a_channel_was_made(browser_of_vera: Client) -> None:
+def test_the_address_is_shown_once_after_a_channel_is_created(browser_of_vera: Client) -> None:
     form = {"name": "WhatsApp", "kind": "acebot", "watched": ChatChannelFactory().pk, "send_json": "on"}
     answer = browser_of_vera.post(
         reverse("admin:channels_setup_apichannel_add"), {**form, "on_unknown": "resend", "track_message": "on"}
@@ -294,16 +294,16 @@ def test_the_address_is_shown_once_right_after_a_channel_was_made(browser_of_ver
     assert channel.path_token not in browser_of_vera.get(page_of(channel)).content.decode()
 
 
-@pytest.mark.parametrize(("make", "command"), [(api, "channel"), (outside, "helpdesk")])
-def test_the_commands_replace_and_end_an_address(client: Client, make: Any, command: str) -> None:
+@pytest.mark.parametrize(("make", "command"), [(api, "channel"), (helpdesk, "helpdesk")])
+def test_the_commands_replace_and_revoke_an_address(client: Client, make: Any, command: str) -> None:
     channel = make()
     first = channel.webhook_path
 
     made = run(command, "new-address", channel)
     assert made["webhook_url"] == channel.webhook_url and len(made["addresses"]) == 2
     assert ping(client, first) == ping(client, channel.webhook_path) == 200
-    shown = run(command, "show", channel)
-    assert channel.path_token not in str(shown) and all(row["last_used_at"] for row in shown["addresses"])
+    output = run(command, "show", channel)
+    assert channel.path_token not in str(output) and all(row["last_used_at"] for row in output["addresses"])
     with pytest.raises(CommandError, match="end-old-address"):
         run(command, "new-address", channel)
 

@@ -1,4 +1,4 @@
-"""Webhooks that stop coming: judged by the channel's own rhythm."""
+"""Webhook inactivity, judged by the channel's own rhythm."""
 
 from datetime import datetime, timedelta
 from typing import Any
@@ -18,22 +18,22 @@ def channel() -> Any:
     return ApiChannelFactory(kind="acebot", redirect_url="http://127.0.0.1:9/", first_inbound_at=timezone.now())
 
 
-def event_came(channel: Any, at: datetime) -> None:
+def receive_event(channel: Any, at: datetime) -> None:
     event = WebhookEvent.objects.create(api_channel=channel, endpoint="webhook", body=b"{}")
     WebhookEvent.objects.filter(pk=event.pk).update(received_at=at)
     channel.refresh_from_db()
     webhook_inactivity.check_webhook_inactivity()
 
 
-def alerts_standing() -> list[str]:
+def open_alerts() -> list[str]:
     return list(Alert.objects.filter(settled_at=None).values_list("kind", flat=True))
 
 
-def test_twice_the_longest_quiet_is_told_and_over_when_one_comes(channel: Any) -> None:
+def test_twice_the_longest_gap_raises_an_alert_until_the_next_event(channel: Any) -> None:
     now = timezone.now()
-    for hours in (80, 76, 56, 52, 32, 28, 9):  # every day a quiet of at most 20 hours
-        event_came(channel, now - timedelta(hours=hours))
-    assert alerts_standing() == []
+    for hours in (80, 76, 56, 52, 32, 28, 9):  # gaps of at most 20 hours every day
+        receive_event(channel, now - timedelta(hours=hours))
+    assert open_alerts() == []
 
     event_rhythm = channel.provider_status["rhythm"]
     late = datetime.fromisoformat(event_rhythm["last"]) + timedelta(hours=41)
@@ -41,27 +41,27 @@ def test_twice_the_longest_quiet_is_told_and_over_when_one_comes(channel: Any) -
     assert not webhook_inactivity.is_inactive(event_rhythm, now=late - timedelta(hours=2))
 
 
-def test_the_alert_stands_until_the_next_event(channel: Any) -> None:
+def test_the_alert_stays_open_until_the_next_event(channel: Any) -> None:
     now = timezone.now()
     for hours in (80, 79, 56, 55.5, 55, 32, 31, 30):
-        event_came(channel, now - timedelta(hours=hours))
+        receive_event(channel, now - timedelta(hours=hours))
     channel.update_provider_status(
         rhythm={**channel.provider_status["rhythm"], "quiets": {"1": 3600, "2": 3600, "3": 7200}}
     )
     webhook_inactivity.check_webhook_inactivity()
-    assert alerts_standing() == ["webhook_inactivity"]
+    assert open_alerts() == ["webhook_inactivity"]
 
-    event_came(channel, now)
-    assert alerts_standing() == []
-
-
-def test_a_young_channel_has_no_rhythm_yet(channel: Any) -> None:
-    event_came(channel, timezone.now() - timedelta(days=2))
-
-    assert alerts_standing() == []
+    receive_event(channel, now)
+    assert open_alerts() == []
 
 
-def test_a_busy_channels_short_quiet_is_nothing(channel: Any) -> None:
+def test_a_new_channel_has_no_rhythm_yet(channel: Any) -> None:
+    receive_event(channel, timezone.now() - timedelta(days=2))
+
+    assert open_alerts() == []
+
+
+def test_a_short_gap_of_a_busy_channel_raises_no_alert(channel: Any) -> None:
     rhythm = {"last": timezone.now().isoformat(), "quiets": {"1": 60, "2": 60, "3": 60}}
 
     assert not webhook_inactivity.is_inactive(rhythm, now=timezone.now() + timedelta(minutes=110))

@@ -1,4 +1,4 @@
-"""WhatsApp Cloud: every recording against what it means, the door, what goes out, and what answers mean."""
+"""WhatsApp Cloud: recordings and their expected facts, webhook authentication, requests, and responses."""
 
 import base64
 import json
@@ -70,19 +70,19 @@ def id_of(fact: Any) -> str:
     return str(getattr(fact, "external_id", ""))
 
 
-# --- every recording against what it means ---------------------------------------------------------------
+# --- recordings and their expected facts --------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("recording", CORPUS)
-def test_a_recording_means_what_it_means(recording: Recording) -> None:
+def test_a_recording_is_read_as_expected(recording: Recording) -> None:
     with translation.override("en"):
-        told = [fact for fact in facts_of(recording.body) if isinstance(fact, tuple(CLASSES.values()))]
+        facts = [fact for fact in facts_of(recording.body) if isinstance(fact, tuple(CLASSES.values()))]
     for kind in set(CLASSES) - {"call"}:
         named = [
             fact for fact in recording.facts if fact["kind"] == kind or (kind, fact["kind"]) == ("message", "call")
         ]
-        made = [fact for fact in told if isinstance(fact, CLASSES[kind])]
-        if kind == "revoke":  # one of ours, taken back in the phone's app, is the same fact
+        made = [fact for fact in facts if isinstance(fact, CLASSES[kind])]
+        if kind == "revoke":  # our own message, deleted in the phone app, is the same fact
             named += [fact for fact in recording.facts if fact["kind"] == "echo" and fact.get("optional")]
         must = [fact for fact in named if not fact.get("optional")]
         assert len(must) <= len(made) <= len(named), (kind, made)
@@ -142,30 +142,30 @@ def words(fact: Any) -> str:
 
 
 def check_message(fact: MessageReceived | EchoSeen, expected: dict[str, Any]) -> None:
-    shown = dict(fact.shown)
-    assert json.dumps(shown)
+    values = dict(fact.shown)
+    assert json.dumps(values)
     if "reply_to" in expected:
         assert fact.quoted_id == expected["reply_to"]
     if "forwarded" in expected:
-        assert shown["forwarded"] is True
+        assert values["forwarded"] is True
     if "ad" in expected:
-        assert shown["ad"]["headline"] == expected["ad"]
+        assert values["ad"]["headline"] == expected["ad"]
     if "place" in expected:
-        assert [shown["latitude"], shown["longitude"]] == expected["place"]
-        assert all(f"{number:.10g}" in shown["map"] for number in expected["place"])
+        assert [values["latitude"], values["longitude"]] == expected["place"]
+        assert all(f"{number:.10g}" in values["map"] for number in expected["place"])
     if "code" in expected:
-        assert (shown["what"], shown["code"]) == ("unsupported", str(expected["code"]))
+        assert (values["what"], values["code"]) == ("unsupported", str(expected["code"]))
     if "unsupported" in expected:
-        assert shown["kind"] == expected["unsupported"]
+        assert values["kind"] == expected["unsupported"]
     if "file" in expected:
-        file, meant = fact.files[0], expected["file"]
-        assert (file.external_id, file.url) == (meant["media_id"], "")
-        assert (file.mime, file.sha256) == (meant["mime"], base64.b64decode(meant["sha256"]).hex())
-        if "name" in meant:
-            assert file.name == meant["name"]
-        if meant.get("unsafe_name"):
+        file, expected_file = fact.files[0], expected["file"]
+        assert (file.external_id, file.url) == (expected_file["media_id"], "")
+        assert (file.mime, file.sha256) == (expected_file["mime"], base64.b64decode(expected_file["sha256"]).hex())
+        if "name" in expected_file:
+            assert file.name == expected_file["name"]
+        if expected_file.get("unsafe_name"):
             assert not set("/\\\r\n<>") & set(file.name) and not file.name.startswith(".")
-        assert (shown.get("what") == "voice") is bool(meant.get("voice"))
+        assert (values.get("what") == "voice") is bool(expected_file.get("voice"))
 
 
 def check_template(fact: TemplateChanged, expected: dict[str, Any]) -> None:
@@ -182,7 +182,7 @@ def check_template(fact: TemplateChanged, expected: dict[str, Any]) -> None:
     assert expected.get("reason", "") in fact.reason
 
 
-def test_what_is_not_ours_or_not_known_is_no_fact_and_no_error() -> None:
+def test_foreign_and_unknown_items_are_neither_facts_nor_errors() -> None:
     silent = [recording for recording in corpus() if not recording.facts]
 
     assert len(silent) > 15
@@ -192,15 +192,15 @@ def test_what_is_not_ours_or_not_known_is_no_fact_and_no_error() -> None:
 
 
 @pytest.mark.parametrize("recording", CORPUS)
-def test_a_broken_neighbour_takes_nothing_with_it(recording: Recording) -> None:
-    alone, beside = facts_of(recording.body), facts_of(beside_a_broken_one(recording.body))
+def test_a_broken_neighbor_does_not_affect_other_items(recording: Recording) -> None:
+    alone, next_to_a_broken_one = facts_of(recording.body), facts_of(beside_a_broken_one(recording.body))
 
-    assert [fact for fact in beside if not isinstance(fact, ItemUnreadable)] == [
+    assert [fact for fact in next_to_a_broken_one if not isinstance(fact, ItemUnreadable)] == [
         fact for fact in alone if not isinstance(fact, ItemUnreadable)
     ]
 
 
-# --- the door --------------------------------------------------------------------------------------------
+# --- authentication --------------------------------------------------------------------------------------------
 
 
 def lets_in(body: bytes, headers: dict[str, str], **options: str) -> bool:
@@ -212,7 +212,7 @@ def lets_in(body: bytes, headers: dict[str, str], **options: str) -> bool:
 
 
 @pytest.mark.parametrize("recording", CORPUS)
-def test_only_the_very_bytes_that_were_signed_come_in(recording: Recording) -> None:
+def test_only_the_signed_bytes_are_accepted(recording: Recording) -> None:
     body, headers = recording.body, signed(recording.body, APP_SECRET)
 
     assert lets_in(body, headers)
@@ -225,17 +225,17 @@ def test_only_the_very_bytes_that_were_signed_come_in(recording: Recording) -> N
 @pytest.mark.parametrize(
     "value", ["", "sha256=", "sha256=" + "0" * 64, "sha1=" + "0" * 40, "sha256=é" + "0" * 63, "x" * 5000, "SHA256=a"]
 )
-def test_a_signature_that_is_none_is_refused(value: str) -> None:
+def test_an_invalid_signature_is_refused(value: str) -> None:
     assert not lets_in(b"{}", {"x-hub-signature-256": value})
 
 
-def test_the_old_header_is_no_way_in() -> None:
+def test_the_old_signature_header_is_not_accepted() -> None:
     headers = signed(b"{}", APP_SECRET)
 
     assert not lets_in(b"{}", {"x-hub-signature": headers["X-Hub-Signature-256"]})
 
 
-def test_a_channel_without_a_secret_lets_nobody_in() -> None:
+def test_a_channel_without_a_secret_accepts_nothing() -> None:
     account = cloud_account()
     bare = type(account)(id=1, name="", app_id="", options=account.options, credentials={"app_secret": ("",)})
     for secret in ("", "None", APP_SECRET):
@@ -253,7 +253,7 @@ def test_a_simulators_signature_has_its_own_header() -> None:
 
 
 @pytest.mark.django_db
-def test_all_recordings_twice_through_the_door_are_stored_raw_and_processed_once(client: Client) -> None:
+def test_all_recordings_posted_twice_are_stored_raw_and_processed_once(client: Client) -> None:
     channel = cloud_channel()
     for _time in range(2):
         for recording in corpus():
@@ -262,9 +262,9 @@ def test_all_recordings_twice_through_the_door_are_stored_raw_and_processed_once
             assert answer.status_code == 200, recording.name
         processing.process_inbox()
 
-    came = WebhookEvent.objects.filter(routed_from=None)
-    assert came.count() == 2 * len(corpus())
-    failed = came.exclude(state="processed").values_list("error", flat=True)
+    received = WebhookEvent.objects.filter(routed_from=None)
+    assert received.count() == 2 * len(corpus())
+    failed = received.exclude(state="processed").values_list("error", flat=True)
     assert list(failed) == []
     assert not WebhookEvent.objects.exclude(routed_from=None).exclude(state="unrouted").exists()
     stored = Message.objects.filter(direction="inbound")
@@ -275,7 +275,7 @@ def test_all_recordings_twice_through_the_door_are_stored_raw_and_processed_once
 
 
 @pytest.mark.django_db
-def test_unsigned_tampered_and_reserialised_recordings_leave_no_row(client: Client) -> None:
+def test_unsigned_tampered_and_reserialized_recordings_leave_no_row(client: Client) -> None:
     channel = cloud_channel()
     for recording in corpus()[::10]:
         signature = signed(recording.body, APP_SECRET)["X-Hub-Signature-256"]
@@ -303,11 +303,11 @@ def test_two_app_secrets_are_valid_while_one_replaces_the_other(client: Client) 
 
 
 @pytest.mark.django_db
-def test_meta_makes_sure_of_the_address(client: Client) -> None:
+def test_meta_verifies_the_address(client: Client) -> None:
     channel = cloud_channel()
-    asked = {"hub.mode": "subscribe", "hub.challenge": "<b>1158201444", "hub.verify_token": VERIFY_TOKEN}
+    parameters = {"hub.mode": "subscribe", "hub.challenge": "<b>1158201444", "hub.verify_token": VERIFY_TOKEN}
 
-    answer = client.get(channel.webhook_path, asked)
+    answer = client.get(channel.webhook_path, parameters)
 
     assert (answer.status_code, answer.content) == (200, b"<b>1158201444")
     assert answer["content-type"].startswith("text/plain") and answer["x-content-type-options"] == "nosniff"
@@ -317,33 +317,35 @@ def test_meta_makes_sure_of_the_address(client: Client) -> None:
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("token", ["", "wrong", "отворись", VERIFY_TOKEN + "x", None])
-def test_who_does_not_know_the_verify_token_gets_no_challenge(client: Client, token: str | None) -> None:
+def test_without_the_verify_token_there_is_no_challenge(client: Client, token: str | None) -> None:
     channel = cloud_channel()
-    asked = {"hub.mode": "subscribe", "hub.challenge": "1"} | ({} if token is None else {"hub.verify_token": token})
+    parameters = {"hub.mode": "subscribe", "hub.challenge": "1"} | (
+        {} if token is None else {"hub.verify_token": token}
+    )
 
-    assert client.get(channel.webhook_path, asked).status_code == 403
-    assert client.get(channel.webhook_path, asked | {"hub.mode": ""}).status_code == 403
+    assert client.get(channel.webhook_path, parameters).status_code == 403
+    assert client.get(channel.webhook_path, parameters | {"hub.mode": ""}).status_code == 403
 
 
 @pytest.mark.django_db
-def test_another_verify_token_is_told_until_the_address_is_verified(client: Client) -> None:
+def test_a_wrong_verify_token_is_reported_until_the_address_is_verified(client: Client) -> None:
     channel = cloud_channel()
-    asked = {"hub.mode": "subscribe", "hub.challenge": "1", "hub.verify_token": "another"}
+    parameters = {"hub.mode": "subscribe", "hub.challenge": "1", "hub.verify_token": "another"}
     assert [step.title for step in onboarding.list_steps(channel) if step.state == "trouble"] == []
 
-    client.get(channel.webhook_path, asked)
+    client.get(channel.webhook_path, parameters)
 
     channel.refresh_from_db()
     with translation.override("en"):
         (step,) = [step for step in onboarding.list_steps(channel) if step.state == "trouble"]
     assert "different verify token" in str(step.title)
-    client.get(channel.webhook_path, asked | {"hub.verify_token": VERIFY_TOKEN})
+    client.get(channel.webhook_path, parameters | {"hub.verify_token": VERIFY_TOKEN})
     channel.refresh_from_db()
     assert [step.title for step in onboarding.list_steps(channel) if step.state == "trouble"] == []
 
 
 @pytest.mark.django_db
-def test_refusals_are_written_down_once_a_minute_and_forgotten_with_the_next_setting(client: Client) -> None:
+def test_refusals_are_recorded_once_a_minute_and_reset_by_new_settings(client: Client) -> None:
     channel = cloud_channel()
     for _time in range(3):
         assert client.post(channel.webhook_path, b"{}", content_type="application/json").status_code == 403
@@ -360,7 +362,7 @@ def test_refusals_are_written_down_once_a_minute_and_forgotten_with_the_next_set
 
 
 @pytest.mark.django_db
-def test_a_body_of_three_megabytes_is_taken(client: Client) -> None:
+def test_a_body_of_three_megabytes_is_accepted(client: Client) -> None:
     channel = cloud_channel()
     recording = next(recording for recording in corpus() if recording.name == "text_plain")
     body = recording.json
@@ -377,7 +379,7 @@ def test_a_body_of_three_megabytes_is_taken(client: Client) -> None:
 
 
 @pytest.mark.django_db
-def test_an_unreadable_item_is_told_with_its_event(client: Client) -> None:
+def test_an_unreadable_item_is_reported_with_its_event(client: Client) -> None:
     channel = cloud_channel()
     recording = next(recording for recording in corpus() if recording.name == "batch_broken_neighbours")
     headers = {"x-hub-signature-256": signed(recording.body, APP_SECRET)["X-Hub-Signature-256"]}
@@ -391,7 +393,7 @@ def test_an_unreadable_item_is_told_with_its_event(client: Client) -> None:
 
 
 def of_text_and_its_neighbour(neighbour: dict[str, Any]) -> bytes:
-    """A recorded text, and behind it in the same change another message."""
+    """Return a change with a recorded text and another message after it."""
     body = next(recording for recording in corpus() if recording.name == "text_plain").json
     messages = body["entry"][0]["changes"][0]["value"]["messages"]
     messages.append({**messages[0], "id": "wamid.neighbour", "type": "text", "text": None, **neighbour})
@@ -405,7 +407,7 @@ def post_signed(client: Client, body: bytes) -> None:
 
 
 @pytest.mark.django_db
-def test_a_form_nested_a_thousand_deep_is_a_message_and_takes_no_other_with_it(client: Client) -> None:
+def test_a_deeply_nested_form_is_a_message_and_affects_no_other(client: Client) -> None:
     nested = '{"a": ' + "[" * 900 + "]" * 900 + "}"
     form = {"type": "nfm_reply", "nfm_reply": {"name": "flow", "body": "Sent", "response_json": nested}}
 
@@ -416,9 +418,7 @@ def test_a_form_nested_a_thousand_deep_is_a_message_and_takes_no_other_with_it(c
 
 
 @pytest.mark.django_db
-def test_an_item_on_which_our_own_code_breaks_takes_no_other_with_it(
-    client: Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_item_that_breaks_our_own_code_affects_no_other(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     def breaks(item: Any) -> str:
         if item["id"] == "wamid.neighbour":
             raise KeyError("context")
@@ -434,7 +434,7 @@ def test_an_item_on_which_our_own_code_breaks_takes_no_other_with_it(
 
 
 @pytest.mark.django_db
-def test_an_event_that_is_all_news_that_we_do_not_use_says_so(client: Client) -> None:
+def test_an_event_of_only_unused_updates_says_so(client: Client) -> None:
     channel = cloud_channel()
     recording = next(recording for recording in corpus() if recording.name == "field_username")
     headers = {"x-hub-signature-256": signed(recording.body, APP_SECRET)["X-Hub-Signature-256"]}
@@ -449,7 +449,7 @@ def test_an_event_that_is_all_news_that_we_do_not_use_says_so(client: Client) ->
     assert channel.first_inbound_at is None
 
 
-# --- what goes out ---------------------------------------------------------------------------------------
+# --- requests --------------------------------------------------------------------------------------------------
 
 
 def sent(account: Any = None, **changes: Any) -> Any:
@@ -458,7 +458,7 @@ def sent(account: Any = None, **changes: Any) -> Any:
     return json.loads(made.body) if isinstance(made, ApiRequest) else made
 
 
-def test_a_text_goes_to_e164_with_our_key() -> None:
+def test_a_text_is_sent_to_e164_with_our_key() -> None:
     body = sent(contact=ContactInfo(external_id="447700900101", phone="+44 7700 900101"), quoted_id="wamid.q")
 
     assert body == {
@@ -472,17 +472,17 @@ def test_a_text_goes_to_e164_with_our_key() -> None:
     }
 
 
-def test_a_contact_without_a_phone_is_reached_by_their_id() -> None:
+def test_a_contact_without_a_phone_is_addressed_by_user_id() -> None:
     body = sent(contact=ContactInfo(user_id="US.33491208655302741920"))
 
     assert body["recipient"] == "US.33491208655302741920" and "to" not in body
 
 
-def test_a_contact_without_either_is_not_reached() -> None:
+def test_a_contact_without_phone_and_user_id_cannot_be_addressed() -> None:
     assert sent(contact=ContactInfo()) == Outcome(verdict="permanent", reason="wa_no_recipient")
 
 
-def test_a_template_goes_by_name_with_its_components() -> None:
+def test_a_template_is_sent_by_name_with_its_components() -> None:
     components = ({"type": "body", "parameters": [{"type": "text", "text": "Анна"}]},)
     template = {"name": "order_ready", "language": "ru", "parameters": ["Анна"]}
     body = sent(template=template, components=components)
@@ -506,19 +506,19 @@ def test_a_template_goes_by_name_with_its_components() -> None:
         (FileInfo(url="https://x/a.webp"), "document", {"link": "https://x/a.webp", "caption": "Да"}),
     ],
 )
-def test_a_file_goes_by_link_or_by_its_id(file: FileInfo, kind: str, content: dict[str, str]) -> None:
+def test_a_file_is_sent_by_link_or_by_id(file: FileInfo, kind: str, content: dict[str, str]) -> None:
     body = sent(text="Да", files=(file,))
 
     assert (body["type"], body[kind]) == (kind, content)
 
 
-def test_words_that_do_not_fit_beside_a_file_are_refused() -> None:
+def test_a_caption_that_does_not_fit_is_refused() -> None:
     assert sent(text="x" * 1025, files=(FileInfo(url="https://x/a.jpg"),)).reason == "wa_caption_not_allowed"
     assert sent(text="x", files=(FileInfo(url="https://x/a.ogg"),)).reason == "wa_caption_not_allowed"
     assert sent(text="", files=(FileInfo(url="https://x/a.ogg"),))["type"] == "audio"
 
 
-def test_the_call_is_addressed_and_proven_as_the_account_says() -> None:
+def test_the_call_uses_the_accounts_url_and_credentials() -> None:
     meta = PROVIDER.build_message_request(outgoing(), cloud_account())
     assert meta.url == "https://graph.facebook.com/v25.0/109000000000802/messages"
     assert meta.headers["authorization"] == f"Bearer {ACCESS_TOKEN}"
@@ -536,7 +536,7 @@ def test_a_message_is_marked_as_read() -> None:
     assert json.loads(made.body) == {"messaging_product": "whatsapp", "status": "read", "message_id": "wamid.1"}
 
 
-def test_the_numbers_limit_and_the_pairs_are_named() -> None:
+def test_the_limits_of_the_number_and_of_each_contact_are_named() -> None:
     number, pair = PROVIDER.call_rates(outgoing(), cloud_account())
 
     assert (number.every, number.burst, number.whole_channel) == (1 / 80, 80, True)
@@ -545,7 +545,7 @@ def test_the_numbers_limit_and_the_pairs_are_named() -> None:
     assert PROVIDER.call_rates(outgoing(), cloud_account(messages_per_second="много"))[0].every == 1 / 80
 
 
-# --- what answers mean -----------------------------------------------------------------------------------
+# --- responses -------------------------------------------------------------------------------------------------
 
 
 def judged(status: int, body: Any, headers: dict[str, str] | None = None) -> Outcome:
@@ -558,7 +558,7 @@ def error(code: Any, details: str = "", **more: Any) -> dict[str, Any]:
     return {"error": {"message": "(#1) Something", "code": code, "error_data": {"details": details}, **more}}
 
 
-def test_an_accepted_message_brings_its_id() -> None:
+def test_an_accepted_message_has_an_id() -> None:
     body = json.dumps({"messages": [{"id": "wamid.1", "message_status": "accepted"}]}).encode()
     outcome = PROVIDER.judge_message_response(ApiResponse(status=200, headers={}, body=body))
 
@@ -566,7 +566,7 @@ def test_an_accepted_message_brings_its_id() -> None:
 
 
 @pytest.mark.parametrize("code", graph_errors.CODES)
-def test_a_code_is_judged_by_the_catalogue_whatever_the_http_status(code: str) -> None:
+def test_an_error_code_is_classified_by_the_catalog_for_any_http_status(code: str) -> None:
     meaning = graph_errors.CODES[code]
     for status in (200, 400, 401, 403, 404, 429, 500, 503):
         outcome = judged(status, error(int(code), "why"))
@@ -574,25 +574,25 @@ def test_a_code_is_judged_by_the_catalogue_whatever_the_http_status(code: str) -
         assert (outcome.code, outcome.details) == (code, "why")
 
 
-def test_a_code_of_tomorrow_is_shown_as_it_is() -> None:
+def test_an_unknown_code_is_shown_as_it_is() -> None:
     assert judged(400, error(139999)).reason == "provider_failed"
     assert judged(503, error(139999)).verdict == "retry"
     assert judged(400, error(139999, is_transient=True)).verdict == "retry"
 
 
-def test_a_line_break_in_a_value_is_known_by_its_details() -> None:
+def test_a_line_break_in_a_value_is_recognized_by_its_details() -> None:
     details = "Param text cannot have new-line/tab characters or more than 4 consecutive spaces"
 
     assert judged(400, error(100, details)).reason == "wa_template_values"
     assert judged(400, error(100, "Invalid parameter")).reason == "wa_invalid_request"
 
 
-def test_what_the_whole_number_waits_for_and_what_one_contact() -> None:
+def test_errors_of_the_number_differ_from_errors_of_one_contact() -> None:
     assert (judged(429, error(130429)).whole_channel, judged(429, error(131056)).whole_channel) == (True, False)
     assert judged(429, error(130429), {"retry-after": "30"}).retry_after == 30
 
 
-def test_a_page_of_a_proxy_may_hide_an_accepted_message() -> None:
+def test_a_proxys_error_page_leaves_the_outcome_unknown() -> None:
     assert judged(502, b"<html>Bad gateway</html>").verdict == "unknown"
     assert judged(401, b"Unauthorized").reason == "unauthorized"
 
@@ -611,14 +611,14 @@ def test_a_page_of_a_proxy_may_hide_an_accepted_message() -> None:
         "//lookaside.fbsbx.com/x",
     ],
 )
-def test_the_token_is_sent_to_no_stranger(url: str) -> None:
+def test_the_token_is_not_sent_to_other_hosts(url: str) -> None:
     with pytest.raises(BadBody):
         PROVIDER.build_file_download_request(FileLocation(url=url), cloud_account())
 
 
-def test_a_file_is_asked_for_and_fetched_with_the_token() -> None:
-    asked = PROVIDER.build_file_location_request("16/02", cloud_account())
-    assert asked.url == "https://graph.facebook.com/v25.0/16%2F02?phone_number_id=109000000000802"
+def test_a_file_is_located_and_downloaded_with_the_token() -> None:
+    request = PROVIDER.build_file_location_request("16/02", cloud_account())
+    assert request.url == "https://graph.facebook.com/v25.0/16%2F02?phone_number_id=109000000000802"
     answer = {"url": "https://lookaside.fbsbx.com/x?mid=1", "mime_type": "image/jpeg", "file_size": "12", "sha256": "?"}
     place = PROVIDER.read_file_location(ApiResponse(status=200, headers={}, body=json.dumps(answer).encode()), None)
 

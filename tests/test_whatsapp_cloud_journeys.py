@@ -1,6 +1,6 @@
-"""The main job again, over WhatsApp Cloud: real HTTP, a real worker, and a simulator of Meta at the other end.
+"""The main task over WhatsApp Cloud: real HTTP, a real worker, and a Meta simulator at the other end.
 
-Anna writes on her phone, Boris answers at the desk. The simulator takes and refuses by Meta's rules, not by ours.
+Anna writes on her phone, Boris answers at the desk. The simulator follows Meta's rules, not ours.
 """
 
 import time
@@ -44,7 +44,7 @@ class Shop:
         return self.meta.phone(ANNA, name="Анна Петрова")
 
     def anna_writes(self, text: str, **more: Any) -> Message:
-        """Her message, once it is in the chat."""
+        """Write as Anna. Return the message once it is in the chat."""
         wamid = self.anna.writes(text, **more)
         return once(lambda: Message.objects.filter(external_id=wamid).first())
 
@@ -66,18 +66,18 @@ class Shop:
     def chat(self) -> Conversation:
         return Conversation.objects.get()
 
-    def shown(self, client: Any) -> str:
+    def page(self, client: Any) -> str:
         client.force_login(self.operator)
         return str(client.get(f"/chats/{self.chat.pk}/").content.decode())
 
     def a_day_later(self) -> None:
-        """For the simulator and for the portal."""
+        """Move the simulator and the portal one day ahead."""
         self.meta.later(hours=25)
         by = timedelta(hours=25)
         ServiceWindow.objects.update(opened_at=F("opened_at") - by, expires_at=F("expires_at") - by)
 
     def try_again(self) -> None:
-        """What waits for its next try is due now."""
+        """Make every waiting retry due now."""
         Delivery.objects.filter(state="pending").update(next_attempt_at=timezone.now())
         send_due_deliveries.delay()
 
@@ -91,7 +91,7 @@ def shop(live_server: Any, worker: Worker) -> Iterator[Shop]:
     with MetaSimulator(
         seed=1, own_media_host=False, behaviour=Behaviour(retry_seconds=0.1, gather_seconds=0.2)
     ) as meta:
-        told = {
+        values = {
             "phone_number_id": meta.phone_number_id,
             "waba_id": meta.waba_id,
             "access_token": meta.access_token,
@@ -101,14 +101,14 @@ def shop(live_server: Any, worker: Worker) -> Iterator[Shop]:
         }
         chat_channel = ChatChannelFactory()
         channel = add_api_channel(
-            kind="whatsapp_cloud", name="WhatsApp", chat_channel=chat_channel, settings=told, tracks=[]
+            kind="whatsapp_cloud", name="WhatsApp", chat_channel=chat_channel, settings=values, tracks=[]
         )
         assert meta.connect(live_server.url + channel.webhook_path)
         yield Shop(channel=channel, meta=meta, worker=worker, operator=boris(chat_channel))
 
 
 def once(question: Callable[[], Any], *, seconds: float = 60) -> Any:
-    """The answer, as soon as it is true."""
+    """Return the result as soon as it is true."""
     until = time.monotonic() + seconds
     while not (found := question()):
         assert time.monotonic() < until, "it did not come true"
@@ -117,14 +117,14 @@ def once(question: Callable[[], Any], *, seconds: float = 60) -> Any:
 
 
 def becomes(message: Message, *statuses: str) -> Message:
-    """The message, once it has one of these statuses."""
+    """Return the message once it has one of these statuses."""
     return once(lambda: Message.objects.filter(pk=message.pk, status__in=statuses).first())
 
 
-# --- to and fro ------------------------------------------------------------------------------------------
+# --- messages and replies --------------------------------------------------------------------------------------
 
 
-def test_anna_writes_boris_answers_and_the_ticks_move(shop: Shop, client: Any) -> None:
+def test_a_message_its_reply_and_the_statuses_pass(shop: Shop, client: Any) -> None:
     shop.anna_writes("Здравствуйте! Сапоги 38/39 есть? 👢")
 
     answer = shop.boris_answers("Есть, приезжайте 🙌")
@@ -133,12 +133,12 @@ def test_anna_writes_boris_answers_and_the_ticks_move(shop: Shop, client: Any) -
     assert [sent.text for sent in shop.anna.received] == ["Есть, приезжайте 🙌"]
     shop.anna.reads()
     becomes(answer, "read")
-    page = shop.shown(client)
+    page = shop.page(client)
     assert "Сапоги 38/39 есть? 👢" in page
     assert "Анна Петрова" in page
 
 
-def test_boris_answers_one_of_two_questions_and_anna_sees_which(shop: Shop) -> None:
+def test_a_reply_to_one_of_two_questions_quotes_it(shop: Shop) -> None:
     first = shop.anna_writes("Сколько стоят сапоги?")
     shop.anna_writes("И когда привезёте?")
 
@@ -151,7 +151,7 @@ def test_boris_answers_one_of_two_questions_and_anna_sees_which(shop: Shop) -> N
     assert [sent.body["context"] for sent in shop.anna.received] == [{"message_id": first.external_id}]
 
 
-def test_the_window_is_shut_and_a_template_goes_out_filled(shop: Shop) -> None:
+def test_after_the_window_a_template_is_sent_with_its_values(shop: Shop) -> None:
     shop.meta.add_template("order_ready", body="Здравствуйте, {{1}}! Ваш заказ {{2}} готов к выдаче.")
     provider_sync.sync_channel(shop.channel)
     shop.anna_writes("Когда?")
@@ -168,7 +168,7 @@ def test_the_window_is_shut_and_a_template_goes_out_filled(shop: Shop) -> None:
     assert shop.meta.sent[0].kind == "template"
 
 
-def test_buttons_and_header_of_a_template_are_filled_as_meta_wants_them(shop: Shop) -> None:
+def test_buttons_and_header_of_a_template_are_sent_in_metas_format(shop: Shop) -> None:
     components = [
         {"type": "HEADER", "format": "TEXT", "text": "Заказ {{1}}", "example": {"header_text": ["42"]}},
         {"type": "BODY", "text": "Готов, {{1}}, ждёт вас.", "example": {"body_text": [["Анна"]]}},
@@ -203,10 +203,10 @@ def test_buttons_and_header_of_a_template_are_filled_as_meta_wants_them(shop: Sh
     assert pressed.quoted == handed_in.message
 
 
-# --- what Meta refuses -----------------------------------------------------------------------------------
+# --- refusals by Meta -----------------------------------------------------------------------------------------
 
 
-def test_meta_says_the_window_is_shut_though_our_clock_says_open(shop: Shop, client: Any) -> None:
+def test_meta_reports_a_closed_window_that_our_clock_has_open(shop: Shop, client: Any) -> None:
     shop.anna_writes("?")
     shop.meta.later(hours=24)
 
@@ -214,12 +214,12 @@ def test_meta_says_the_window_is_shut_though_our_clock_says_open(shop: Shop, cli
 
     failed = becomes(answer, "failed")
     assert failed.details["code"] == "131047"
-    assert "131047" in shop.shown(client)
+    assert "131047" in shop.page(client)
     assert shop.anna.received == []
 
 
 @pytest.mark.parametrize("tell", ["answer", "status", "both"])
-def test_a_failure_shows_its_code_in_the_chat_however_it_is_told(shop: Shop, client: Any, tell: str) -> None:
+def test_a_failure_from_any_report_shows_its_code_in_the_chat(shop: Shop, client: Any, tell: str) -> None:
     shop.anna_writes("?")
     shop.meta.behave(fail=131026, tell=tell)
 
@@ -228,13 +228,13 @@ def test_a_failure_shows_its_code_in_the_chat_however_it_is_told(shop: Shop, cli
     failed = becomes(answer, "failed")
     shop.settle()
     assert failed.details["code"] == "131026"
-    page = shop.shown(client)
+    page = shop.page(client)
     assert "131026" in page
     assert "Message undeliverable" in page
     assert len([called for called in shop.meta.called if called.method == "POST"]) == 1
 
 
-def test_one_contacts_limit_holds_up_that_contact_alone(shop: Shop) -> None:
+def test_one_contacts_limit_delays_only_that_contact(shop: Shop) -> None:
     oleg = shop.meta.phone("447700900102", name="Олег")
     shop.anna_writes("?")
     annas = shop.chat
@@ -242,7 +242,7 @@ def test_one_contacts_limit_holds_up_that_contact_alone(shop: Shop) -> None:
     waits = reply_submission.submit_reply(conversation_id=annas.pk, text="Анне", author=shop.operator).message
     assert waits
     mine = Delivery.objects.filter(message=waits, attempts__gt=0, state="pending")
-    # It would go on in a second, and then in four: held here for as long as the test looks.
+    # It would be retried after one second, then after four; here it is held while the test looks.
     once(lambda: mine.update(next_attempt_at=timezone.now() + timedelta(hours=1)))
     shop.meta.behave(reject=0)
 
@@ -259,7 +259,7 @@ def test_one_contacts_limit_holds_up_that_contact_alone(shop: Shop) -> None:
     assert [sent.text for sent in shop.meta.sent] == ["Олегу", "Анне"]
 
 
-def test_a_token_that_ran_out_pauses_with_everything_kept_and_a_new_one_resumes(shop: Shop) -> None:
+def test_an_expired_token_pauses_the_channel_and_a_new_one_resumes_it(shop: Shop) -> None:
     from channels_setup import account_settings
 
     shop.anna_writes("?")
@@ -276,7 +276,7 @@ def test_a_token_that_ran_out_pauses_with_everything_kept_and_a_new_one_resumes(
     assert ApiChannel.objects.get().state == "live"
 
 
-# --- what nobody knows -----------------------------------------------------------------------------------
+# --- unknown outcomes -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("how", ["cut", "half", "html"])
@@ -296,7 +296,7 @@ def test_an_unknown_outcome_is_settled_by_its_status_and_never_sent_again(shop: 
     assert Message.objects.get(pk=answer.pk).external_id == shop.anna.received[0].id
 
 
-def test_a_status_that_overtakes_the_cut_settles_it_too(shop: Shop) -> None:
+def test_a_status_before_the_cut_connection_settles_it_too(shop: Shop) -> None:
     shop.anna_writes("?")
     shop.meta.behave(answer="cut", statuses_first=True, statuses="delivered", times=1)
 
@@ -309,7 +309,7 @@ def test_a_status_that_overtakes_the_cut_settles_it_too(shop: Shop) -> None:
     assert Delivery.objects.get(message=answer).state == "delivered"
 
 
-def test_what_surely_did_not_arrive_is_sent_again_and_arrives_once(shop: Shop) -> None:
+def test_a_message_that_surely_did_not_arrive_is_resent_once(shop: Shop) -> None:
     shop.anna_writes("?")
     shop.meta.behave(answer="500", times=1)
 
@@ -332,20 +332,20 @@ def test_a_status_that_comes_before_its_message_has_an_id_is_not_lost(shop: Shop
     assert Message.objects.get(pk=answer.pk).status == "delivered"
 
 
-# --- webhooks as they come -------------------------------------------------------------------------------
+# --- order and repetition of webhooks -------------------------------------------------------------------------
 
 
-def test_doubled_and_shuffled_webhooks_are_each_there_once_and_in_order(shop: Shop) -> None:
+def test_duplicated_and_shuffled_webhooks_are_stored_once_in_order(shop: Shop) -> None:
     shop.meta.behave(double=1, reorder=5, batch=2, gather_seconds=1)
     start = shop.meta.now() - 600
-    said = [f"строка {number}" for number in range(15)]
+    texts = [f"строка {number}" for number in range(15)]
 
-    for number, text in enumerate(said):
+    for number, text in enumerate(texts):
         shop.anna.writes(text, at=start + number)
     shop.settle()
 
     stored = Message.objects.order_by("provider_time", "pk").values_list("text", flat=True)
-    assert list(stored) == said
+    assert list(stored) == texts
     assert Conversation.objects.count() == 1
     window = ServiceWindow.objects.get()
     assert abs((window.expires_at - timedelta(hours=24)).timestamp() - (start + 14)) < 2
@@ -362,7 +362,7 @@ def test_statuses_in_any_order_end_at_the_furthest(shop: Shop) -> None:
     assert Message.objects.get(pk=answer.pk).status == "read"
 
 
-def test_a_forged_webhook_leaves_no_trace_and_the_right_one_comes_through(shop: Shop) -> None:
+def test_a_forged_webhook_is_ignored_and_the_real_one_accepted(shop: Shop) -> None:
     for how in ("wrong", "none", "sha1"):
         shop.meta.behave(sign=how, times=1)
         shop.anna_writes(f"подпись {how}")
@@ -373,7 +373,7 @@ def test_a_forged_webhook_leaves_no_trace_and_the_right_one_comes_through(shop: 
     assert Message.objects.count() == 3
 
 
-def test_a_batch_of_many_writers_is_each_in_their_own_chat(shop: Shop) -> None:
+def test_a_batch_of_many_senders_is_distributed_to_their_chats(shop: Shop) -> None:
     shop.meta.behave(batch=60, gather_seconds=5)
 
     for number in range(60):
@@ -388,10 +388,10 @@ def test_a_batch_of_many_writers_is_each_in_their_own_chat(shop: Shop) -> None:
         assert texts == sorted(texts) and len(texts) == 3
 
 
-# --- more than words -------------------------------------------------------------------------------------
+# --- other message types ---------------------------------------------------------------------------------------
 
 
-def test_a_reaction_an_edit_and_a_message_taken_back_stand_with_their_message(shop: Shop, client: Any) -> None:
+def test_a_reaction_an_edit_and_a_deletion_are_shown_with_their_message(shop: Shop, client: Any) -> None:
     first, second = shop.anna_writes("Сапоги красные?"), shop.anna_writes("Лишнее")
     answer = becomes(shop.boris_answers("Красные"), "delivered")
 
@@ -404,24 +404,24 @@ def test_a_reaction_an_edit_and_a_message_taken_back_stand_with_their_message(sh
     assert Message.objects.get(pk=first.pk).text == "Сапоги синие?"
     assert Message.objects.get(pk=second.pk).shown.get("revoked_at")
     assert Message.objects.count() == 3
-    assert "Сапоги синие?" in shop.shown(client)
+    assert "Сапоги синие?" in shop.page(client)
 
 
-def test_a_place_a_card_and_a_choice_can_be_read(shop: Shop, client: Any) -> None:
+def test_a_location_a_contact_card_and_a_choice_are_readable(shop: Shop, client: Any) -> None:
     shop.anna.sends_location(55.779491, 37.588823, name="Пункт выдачи")
     shop.anna.sends_card("Вера Белова", "+44 7700 900103")
     shop.anna.chooses("Завтра", of="wamid.unknown", kind="list_reply")
     shop.anna.sends_unsupported()
     shop.settle()
 
-    page = shop.shown(client)
+    page = shop.page(client)
     for piece in ("55.779491", "Пункт выдачи", "Вера Белова", "+44 7700 900103", "Завтра"):
         assert piece in page
     assert Message.objects.count() == 4
     assert ServiceWindow.objects.filter(state="open").count() == 1
 
 
-def test_an_answer_from_the_shops_own_phone_is_ours_and_opens_no_window(shop: Shop) -> None:
+def test_a_reply_from_our_own_phone_is_outbound_and_opens_no_window(shop: Shop) -> None:
     shop.anna_writes("?")
     shop.a_day_later()
 
@@ -436,7 +436,7 @@ def test_an_answer_from_the_shops_own_phone_is_ours_and_opens_no_window(shop: Sh
     assert refused.decision.reason == "window_closed"
 
 
-def test_who_hides_the_number_is_answered_by_the_user_id_and_stays_one_contact(shop: Shop) -> None:
+def test_a_client_with_a_hidden_number_is_answered_by_user_id(shop: Shop) -> None:
     mia = shop.meta.phone("12025550143", name="Mia", username="@mia", hides_number=True)
     mia.writes("Hi")
     once(lambda: Message.objects.exists())
@@ -452,7 +452,7 @@ def test_who_hides_the_number_is_answered_by_the_user_id_and_stays_one_contact(s
     assert Message.objects.filter(direction=Message.Direction.INBOUND, conversation=shop.chat).count() == 2
 
 
-def test_a_new_number_is_told_and_answers_go_there(shop: Shop) -> None:
+def test_a_new_number_is_reported_and_gets_the_replies(shop: Shop) -> None:
     shop.anna_writes("Меняю номер")
     chat = shop.chat
 
@@ -465,7 +465,7 @@ def test_a_new_number_is_told_and_answers_go_there(shop: Shop) -> None:
     assert anna.received[0].body["to"] == "+447700900111"
 
 
-def test_a_picture_is_fetched_with_the_token_and_shown(shop: Shop) -> None:
+def test_a_picture_is_downloaded_with_the_token_and_shown(shop: Shop) -> None:
     picture = b"\xff\xd8\xff\xe0" + bytes(range(256)) * 40
 
     wamid = shop.anna.sends_image(picture, caption="Вот такие")
@@ -480,7 +480,7 @@ def test_a_picture_is_fetched_with_the_token_and_shown(shop: Shop) -> None:
 # --- the account -----------------------------------------------------------------------------------------
 
 
-def test_templates_follow_metas_list_and_its_word(shop: Shop) -> None:
+def test_templates_follow_metas_list_and_webhooks(shop: Shop) -> None:
     row = shop.meta.add_template("autumn", body="Осень, {{1}}, пришла.")
     for number in range(3):
         shop.meta.add_template(f"other_{number}", body="Да.")
@@ -495,7 +495,7 @@ def test_templates_follow_metas_list_and_its_word(shop: Shop) -> None:
     assert Template.objects.get(name="autumn").status == Status.PAUSED
 
 
-def test_vera_checks_the_account(shop: Shop, client: Any) -> None:
+def test_an_admin_checks_the_connection(shop: Shop, client: Any) -> None:
     client.force_login(vera())
 
     page = client.get(f"/admin/channels_setup/apichannel/{shop.channel.pk}/change/").content.decode()
@@ -504,8 +504,8 @@ def test_vera_checks_the_account(shop: Shop, client: Any) -> None:
     assert shop.meta.postman.app_secret not in page
 
 
-def test_templates_of_every_kind_come_from_the_list_and_arrive_complete(shop: Shop) -> None:
-    listed = {name: shape for name, shape in SHAPES.items() if name != "otp as listed"}  # so are the other three
+def test_templates_of_every_kind_are_synced_and_sent_completely(shop: Shop) -> None:
+    listed = {name: shape for name, shape in SHAPES.items() if name != "otp as listed"}  # with the other three
     for name, shape in listed.items():
         row = shape.row(name.replace(" ", "_").replace("-", "_"))
         shop.meta.add_template(row.pop("name"), **row)

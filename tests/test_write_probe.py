@@ -1,4 +1,4 @@
-"""/health/ready is red while the database would refuse messages, says why, and recovers by itself."""
+"""/health/ready fails while the database would refuse messages, gives the reason, and recovers by itself."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def probed_again() -> Iterator[None]:
 
 
 def parts(client: Any) -> tuple[int, dict[str, str]]:
-    """The status of /health/ready, and the error of each red part."""
+    """Return the status of /health/ready and the errors by component."""
     write_probe.reset_write_check()
     answer = client.get("/health/ready")
     red = {name: part.get("error", "") for name, part in answer.json()["components"].items() if part["state"] == "red"}
@@ -87,7 +87,7 @@ REFUSALS = {
 
 
 @pytest.mark.parametrize("refusal", REFUSALS)
-def test_what_refuses_messages_is_red_and_green_again_after_it(client: Any, refusal: str) -> None:
+def test_a_database_that_refuses_messages_fails_the_check(client: Any, refusal: str) -> None:
     assert parts(client) == (200, {})
     statement, error = REFUSALS[refusal]
 
@@ -100,7 +100,7 @@ def test_what_refuses_messages_is_red_and_green_again_after_it(client: Any, refu
     assert parts(client) == (200, {})
 
 
-def test_a_probe_is_asked_for_every_few_seconds_only(
+def test_the_probe_runs_only_every_few_seconds(
     django_assert_num_queries: Callable[[int], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = [1000.0]
@@ -114,7 +114,7 @@ def test_a_probe_is_asked_for_every_few_seconds_only(
     assert WriteProbe.objects.count() == 2
 
 
-def test_each_probe_needs_space_of_its_own() -> None:
+def test_each_probe_needs_its_own_space() -> None:
     sizes = []
     for _ in range(3):
         write_probe.reset_write_check()
@@ -133,7 +133,7 @@ def test_the_probes_table_is_emptied_when_it_has_grown(monkeypatch: pytest.Monke
     assert WriteProbe.objects.count() <= 3
 
 
-def test_a_backup_that_reads_the_probes_table_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_probe_does_not_wait_for_a_backup(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(write_probe, "MAX_TABLE_BYTES", -1)
     backup = psycopg2.connect(**connection.get_connection_params() | {"cursor_factory": None})
     try:

@@ -1,4 +1,4 @@
-"""A flood of wrong tokens gets 429 with Retry-After; right ones from the same address go on."""
+"""A flood of wrong tokens gets a 429 with Retry-After; valid tokens from the same address are accepted."""
 
 from __future__ import annotations
 
@@ -71,17 +71,17 @@ CALLS = (
 
 
 @pytest.mark.parametrize("call", CALLS)
-def test_a_flood_is_told_to_wait(client: Client, call: Any) -> None:
+def test_a_flood_gets_a_retry_after(client: Client, call: Any) -> None:
     answers = [call(client) for _ in range(5)]
 
     assert [answer.status_code == 429 for answer in answers] == [False, False, False, True, True]
     assert 0 < int(answers[-1]["Retry-After"]) <= 60
     assert answers[-1].json()["code"] == 429 and answers[-1].json()["reason"] == "too_many_wrong_tokens"
-    assert call(client, REMOTE_ADDR="198.51.100.1").status_code != 429  # somebody else's first
+    assert call(client, REMOTE_ADDR="198.51.100.1").status_code != 429  # the first call of another address
 
 
-def test_without_the_database_no_token_is_wrong(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Monitoring goes on hearing that the portal is red."""
+def test_without_the_database_no_token_counts_as_wrong(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Monitoring must continue to see that the check fails."""
     monkeypatch.setattr(health, "check_components", lambda: {"database": {"state": "red"}})
 
     assert [wrong_health(client).status_code for _ in range(6)] == [503] * 6
@@ -96,14 +96,14 @@ def test_a_flood_is_one_line_in_the_log(client: Client, caplog: pytest.LogCaptur
     ]
 
 
-def test_guesses_of_one_ipv6_network_are_one_callers(client: Client) -> None:
+def test_one_ipv6_network_counts_as_one_caller(client: Client) -> None:
     statuses = [wrong_api(client, REMOTE_ADDR=f"2001:db8::{number}:1").status_code for number in range(1, 6)]
 
     assert statuses == [401, 401, 401, 429, 429]
     assert wrong_api(client, REMOTE_ADDR="2001:db8:0:1::1").status_code == 401
 
 
-def test_right_keys_from_the_same_address_go_on(client: Client) -> None:
+def test_valid_keys_from_the_same_address_are_accepted(client: Client) -> None:
     key = ApiChannelFactory(secret=True).current_secret().reveal()
     for call in (wrong_api, wrong_form) * 5:
         call(client)
@@ -114,7 +114,7 @@ def test_right_keys_from_the_same_address_go_on(client: Client) -> None:
     assert client.get("/login/").status_code == 200
 
 
-def test_a_programs_key_may_make_so_many_calls_in_a_minute(client: Client, settings: Any) -> None:
+def test_a_programs_key_has_a_limit_of_calls_per_minute(client: Client, settings: Any) -> None:
     settings.API_CALLS_PER_MINUTE = 2
     key, other = (ApiChannelFactory(secret=True).current_secret().reveal() for _ in range(2))
 
@@ -125,7 +125,7 @@ def test_a_programs_key_may_make_so_many_calls_in_a_minute(client: Client, setti
     assert post(client, "channels", {"api_token": other}).status_code == 200
 
 
-def test_a_key_may_make_so_many_calls_in_a_minute(
+def test_a_channels_key_has_a_limit_of_calls_per_minute(
     client: Client, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.API_CALLS_PER_MINUTE = 2
