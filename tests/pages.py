@@ -53,3 +53,10 @@ def static_files_listed_once(middleware: type[WhiteNoiseMiddleware]) -> Callable
         self.files.update(listed[kind])
 
     return add_files_from_finders
+
+
+def page_html(client: Client, path: str, data: dict[str, Any] | None = None, **options: Any) -> str:
+    """Return the HTML of a page. Fail if the answer is no page: an error or a redirect holds no text either."""
+    response = client.get(path, data, **options)
+    assert response.status_code == 200, (path, response.status_code)
+    return response.content.decode()

@@ -40,7 +40,7 @@ from tests.factories import (
     gleb,
     vera,
 )
-from tests.pages import questions
+from tests.pages import page_html, questions
 
 pytestmark = pytest.mark.django_db
 HISTORY = (
@@ -115,7 +115,7 @@ def test_only_the_admin_who_made_the_channel_sees_the_fresh_key(browser_of_vera:
     colleague = Client()
     colleague.force_login(UserFactory(username="olga", is_staff=True, is_superuser=True))
 
-    page = colleague.get(page_of(channel)).content.decode()
+    page = page_html(colleague, page_of(channel))
 
     assert key_of(channel) not in page
 
@@ -163,7 +163,7 @@ def test_no_page_shows_the_key_unless_asked(browser_of_vera: Client) -> None:
     press(browser_of_vera, channel, "show-key")
 
     for address in pages:
-        assert key not in browser_of_vera.get(address).content.decode(), address
+        assert key not in page_html(browser_of_vera, address), address
 
 
 def test_a_new_key_overlaps_with_the_old_one_until_the_old_one_is_revoked(browser_of_vera: Client) -> None:
@@ -221,7 +221,7 @@ def test_the_handover_link_is_shown_once_and_not_stored(browser_of_vera: Client)
 
     token = page.split("/handover/")[1].split("/")[0]
     assert Handover.by_token(token) == Handover.objects.get()
-    assert token not in browser_of_vera.get(page_of(channel)).content.decode()
+    assert token not in page_html(browser_of_vera, page_of(channel))
     assert token not in json.dumps(list(LogEntry.objects.values_list("change_message", flat=True)))
     assert token not in json.dumps(dict(browser_of_vera.session))
 
@@ -448,7 +448,7 @@ def test_an_admin_adds_an_operator_with_channels_and_changes_them_later(browser_
     assert browser_of_vera.post(page, form_values | {"role": "admin"}).status_code == 302
     olga.refresh_from_db()
     assert (olga.is_staff, [group.name for group in olga.groups.all()]) == (True, ["Admin"])
-    assert "is_superuser" not in browser_of_vera.get(page).content.decode()
+    assert "is_superuser" not in page_html(browser_of_vera, page)
 
 
 def test_an_admin_may_view_a_superuser_and_a_superuser_may_view_everybody(
@@ -620,7 +620,7 @@ def test_a_day_without_messages_has_no_busiest_hour(browser_of_vera: Client, in_
     page = reverse("admin:channels_setup_apichannel_change", args=[ApiChannelFactory().pk])
     busy = reverse("admin:channels_setup_apichannel_change", args=[MessageFactory().api_channel_id])
 
-    assert "busiest hour" not in browser_of_vera.get(page).content.decode()
+    assert "busiest hour" not in page_html(browser_of_vera, page)
     assert "busiest hour: 1" in browser_of_vera.get(busy).content.decode()
 
 
@@ -803,4 +803,4 @@ def test_the_start_page_hides_channels_from_users_without_access(client: Client)
     ApiChannelFactory.create(name="Not for everybody")
     client.force_login(UserFactory.create(is_staff=True))
 
-    assert "Not for everybody" not in client.get(reverse("admin:index")).content.decode()
+    assert "Not for everybody" not in page_html(client, reverse("admin:index"))

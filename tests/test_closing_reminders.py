@@ -18,6 +18,7 @@ from channels_setup.models import ApiChannel, ChatChannel
 from channels_setup.providers.base import ContactInfo, MessageReceived
 from channels_setup.working_hours import WorkingHours
 from tests.factories import ApiChannelFactory, UserFactory, boris, gleb
+from tests.pages import page_html
 
 pytestmark = pytest.mark.django_db
 
@@ -244,7 +245,7 @@ def test_the_chat_list_marks_reminded_windows(channel: ApiChannel) -> None:
     client = Client()
     client.force_login(boris(channel.default_chat_channel))
     client.defaults["HTTP_ACCEPT_LANGUAGE"] = "en"
-    assert "Reminder sent." not in client.get("/chats/").content.decode()
+    assert "Reminder sent." not in page_html(client, "/chats/")
 
     closing_reminders.send_reminders()
 

@@ -22,7 +22,7 @@ from templates_registry.content.components import Variable, VariablePlace
 from templates_registry.lifecycle import ChangeAuthor, Source
 from templates_registry.models import Status, Template, TemplateTags
 from tests.factories import ApiChannelFactory, TemplateFactory, boris, gleb, vera
-from tests.pages import signed_in
+from tests.pages import page_html, signed_in
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("in_english")]
 READY = "Здравствуйте, Анна! Ваш заказ № 42 готов к выдаче."
@@ -181,7 +181,7 @@ def test_in_an_open_window_only_where_the_channel_wants_it(
     chat = anna_writes(channel)
 
     assert typed(desk, chat, READY) == ""
-    assert "data-recognizes" not in desk.get(f"/chats/{chat.pk}/").content.decode()
+    assert "data-recognizes" not in page_html(desk, f"/chats/{chat.pk}/")
     ApiChannel.objects.update(template_in_window=True)
     assert kind(typed(desk, chat, READY)) == "recognized"
     assert typed(desk, chat, READY.replace("готов", "готово")) == ""
@@ -368,7 +368,7 @@ def test_admins_look_at_held_texts_and_change_none(desk: Client, chat: Conversat
     desk.force_login(vera())
 
     assert "Поменяем завтра" in desk.get("/admin/bridge/heldreply/?state=held").content.decode()
-    assert "Поменяем завтра" not in desk.get("/admin/bridge/heldreply/?state=dropped").content.decode()
+    assert "Поменяем завтра" not in page_html(desk, "/admin/bridge/heldreply/?state=dropped")
     assert "Поменяем завтра" in desk.get(f"/admin/bridge/heldreply/{number}/change/").content.decode()
     assert desk.post(f"/admin/bridge/heldreply/{number}/change/", {"text": "?"}).status_code == 403
 
@@ -429,7 +429,7 @@ def test_a_shut_window_offers_the_first_templates_at_once(desk: Client, chat: Co
 def test_an_open_window_offers_none(desk: Client, chat: Conversation, template: Template) -> None:
     anna_writes(template.api_channel, "Снова я")
 
-    assert 'class="offer"' not in desk.get(f"/chats/{chat.pk}/").content.decode()
+    assert 'class="offer"' not in page_html(desk, f"/chats/{chat.pk}/")
 
 
 def test_a_template_form_posted_twice_sends_once(desk: Client, chat: Conversation, template: Template) -> None:

@@ -32,7 +32,7 @@ from channels_setup.models import ApiChannel
 from config.urls import urlpatterns
 from templates_registry.models import Template
 from tests.factories import TemplateFactory, boris, vera
-from tests.pages import signed_in
+from tests.pages import page_html, signed_in
 from tests.test_desk import SCRIPT, writes
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("in_english")]
@@ -330,7 +330,7 @@ def test_a_draft_that_was_sent_is_kept_by_nobody(desk: Client, chat: Conversatio
 
     assert response.status_code == 409 and response.json()["reason"] == "draft_sent"
     Draft.objects.create(conversation=chat, user=boris(), text="Едет", key=KEY)  # stored in the same instant
-    assert "Едет</textarea>" not in desk.get(f"/chats/{chat.pk}/").content.decode()
+    assert "Едет</textarea>" not in page_html(desk, f"/chats/{chat.pk}/")
 
 
 def test_page_and_poll_say_the_drafts_key_and_the_key_of_what_was_sent(desk: Client, chat: Conversation) -> None:

@@ -20,7 +20,7 @@ from bridge.models import Conversation, Message, ServiceWindow, Ticket
 from bridge.relay import reply_submission
 from channels_setup.models import ApiChannel, ChatChannel
 from tests.factories import ApiChannelFactory, UserFactory, boris, gleb, vera
-from tests.pages import questions
+from tests.pages import page_html, questions
 from tests.test_desk_lists import writes
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("in_english")]
@@ -266,7 +266,7 @@ def test_the_ledger_shows_ones_own_channels(ledger: None, client: Client) -> Non
     client.force_login(gleb())
 
     for address in ("/windows/", "/windows/?channel=1&days=7"):
-        assert "Анна" not in client.get(address).content.decode()
+        assert "Анна" not in page_html(client, address)
     assert len(list(csv.reader(io.StringIO(b"".join(client.get("/windows/missed.csv")).decode())))) == 1
     assert Client().get("/windows/").status_code == 302
 

@@ -24,7 +24,7 @@ from templates_registry.transfer import file_formats, import_plan
 from tests.cloud_accounts import APP_SECRET, KIND, cloud_account, proof
 from tests.cloud_corpus import PHONE_NUMBER_ID, WABA_ID
 from tests.factories import ApiChannelFactory, vera
-from tests.pages import signed_in
+from tests.pages import page_html, signed_in
 from tests.receiver import Receiver
 
 pytestmark = pytest.mark.usefixtures("in_english")
@@ -114,7 +114,7 @@ def test_the_secret_header_is_not_stored_with_the_event(client: Client) -> None:
         reverse("admin:bridge_webhookevent_change", args=[event.pk]),
         reverse("admin:channels_setup_apichannel_change", args=[channel.pk]),
     ):
-        assert SECRET not in admin.get(page).content.decode()
+        assert SECRET not in page_html(admin, page)
 
 
 @pytest.mark.django_db

@@ -19,7 +19,7 @@ from channels_setup.models import ApiChannel, ChatChannel
 from channels_setup.providers import messengers
 from channels_setup.providers.base import ContactInfo, MessageReceived
 from tests.factories import ApiChannelFactory, ChatChannelFactory, boris, vera
-from tests.pages import signed_in
+from tests.pages import page_html, signed_in
 from tests.receiver import Receiver
 
 pytestmark = pytest.mark.django_db
@@ -245,7 +245,7 @@ def test_the_setting_is_shown_where_copies_are_suppressed(admin: Client, kind: s
     page = admin.get(reverse("admin:channels_setup_apichannel_change", args=[channel.pk])).content.decode()
 
     assert ('name="copy_replies"' in page) is messengers()[kind].delivers_copies
-    assert 'name="copy_replies"' not in admin.get(reverse(ADD)).content.decode()
+    assert 'name="copy_replies"' not in page_html(admin, reverse(ADD))
 
 
 def test_a_reply_goes_through_the_channel_that_the_client_wrote_to() -> None:

@@ -15,6 +15,7 @@ from bridge.helpdesk import connection_check, incoming
 from bridge.models import Conversation, HelpdeskConnection, WebhookEvent
 from channels_setup.models import ChatChannel
 from tests.factories import vera
+from tests.pages import page_html
 from tests.simulators.usedesk import COMPANY, UsedeskSimulator
 from tests.usedesk_shop import Shop
 
@@ -212,7 +213,7 @@ def test_an_admin_creates_the_channel_and_is_led_to_the_connection(client: Clien
     text = made.content.decode()
     assert chat_channel.webhook_url in text
     page = f"/admin/channels_setup/chatchannel/{chat_channel.pk}/change/"
-    assert chat_channel.path_token not in client.get(page).content.decode()  # from now on only on demand
+    assert chat_channel.path_token not in page_html(client, page)  # from now on only on demand
     assert 'name="account_base_url"' in text and 'name="account_secret_key"' in text
 
 

@@ -337,7 +337,9 @@ def test_a_changed_draft_is_not_split(channel: ApiChannel) -> None:
 
 def test_tables_unique_per_conversation_have_merge_rules() -> None:
     """A table added later is moved automatically, unless rows of two conversations could collide in it."""
-    for model, name in rows.list_plain_tables():
+    tables = list(rows.list_plain_tables())
+    assert tables
+    for model, name in tables:
         unique = [one for one in model._meta.total_unique_constraints if name in one.fields]
         field: Any = model._meta.get_field(name)
         assert not unique and not field.unique, model

@@ -21,7 +21,7 @@ from tests.factories import (
     boris,
     vera,
 )
-from tests.pages import signed_in
+from tests.pages import page_html, signed_in
 from tests.scenarios.merging import ANNA, ANYA, chat_of, contact, writes
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("in_english")]
@@ -89,7 +89,7 @@ def test_a_user_without_the_permission_or_access_cannot_merge(client: Client, ch
     other = contact(ANYA)
     client.force_login(boris(chat.chat_channel))
     assert client.get(address(chat)).status_code == 403
-    assert address(chat) not in client.get(f"/chats/{chat.pk}/").content.decode()
+    assert address(chat) not in page_html(client, f"/chats/{chat.pk}/")
 
     hidden = ChatChannelFactory()
     chat.api_channel.watched.add(hidden)

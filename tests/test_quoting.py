@@ -14,6 +14,7 @@ from bridge.models import Conversation, Delivery, Draft, HeldReply, Message, Ser
 from bridge.relay import held_replies, reply_submission
 from channels_setup.models import ApiChannel
 from tests.factories import ApiChannelFactory, TemplateFactory, boris, vera
+from tests.pages import page_html
 from tests.test_api_templates import Api
 from tests.test_desk import writes
 
@@ -62,7 +63,7 @@ def test_only_quotable_messages_have_the_button(desk: Client, asked: Message) ->
 
     assert re.findall(r'data-reply="(\d+)"', page) == [str(asked.pk)]
     Message.objects.filter(pk=asked.pk).update(shown={"revoked_at": "2026-11-23T10:00:00+00:00"})
-    assert "data-reply=" not in desk.get(f"/chats/{asked.conversation_id}/").content.decode()
+    assert "data-reply=" not in page_html(desk, f"/chats/{asked.conversation_id}/")
 
 
 def test_without_javascript_the_url_keeps_the_quote(desk: Client, asked: Message) -> None:
@@ -188,4 +189,4 @@ def test_a_provider_without_quotes_shows_no_button(client: Client) -> None:
     Message.objects.update(external_id="a-1")
     client.force_login(boris(chat.chat_channel))
 
-    assert "data-reply=" not in client.get(f"/chats/{chat.pk}/").content.decode()
+    assert "data-reply=" not in page_html(client, f"/chats/{chat.pk}/")

@@ -85,7 +85,9 @@ def test_a_registry_moves_to_another_channel_whole(channel: ApiChannel, form: st
     data = file_formats.export_templates(Template.objects.select_related("api_channel"), form=form)
     import_plan.apply_plan(import_plan.build_plan(file_formats.read_file(data), api_channel=other), by=FILE)
 
-    for moved in Template.objects.filter(api_channel=other):
+    copies = Template.objects.filter(api_channel=other)
+    assert len(copies) == Template.objects.filter(api_channel=channel).count() > 0
+    for moved in copies:
         first = Template.objects.get(api_channel=channel, name=moved.name, language=moved.language)
         assert moved.pattern == first.pattern
         assert (moved.status, moved.external_id) == (first.status, "")

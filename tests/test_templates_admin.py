@@ -242,7 +242,9 @@ def test_what_is_unwise_is_said_with_a_link_after_saving(admin: Client, channel:
 
 def test_saving_without_a_change_leaves_an_approved_template_as_it_is(admin: Client, channel: ApiChannel) -> None:
     provider_sync.sync_channel(channel)
-    for template in Template.objects.all():
+    templates = list(Template.objects.all())
+    assert templates
+    for template in templates:
         before = template.components, template.status, template.versions.count(), template.events.count()
 
         response = admin.post(page_of(template), as_filled(template))

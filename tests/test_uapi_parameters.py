@@ -427,8 +427,9 @@ def test_a_rules_comment_has_the_rule_as_author(shop: Shop, kind: str, direction
 
 
 def test_private_comment_outranks_a_public_type(shop: Shop) -> None:
-    shop("create/comment", ticket_id=shop.ticket_id, message="?", type="public", private_comment=True)
+    answer = shop("create/comment", ticket_id=shop.ticket_id, message="?", type="public", private_comment=True)
 
+    assert answer["status"] == "success", answer
     assert not Message.objects.filter(direction="outbound").exists()
 
 

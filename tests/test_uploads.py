@@ -21,7 +21,7 @@ from channels_setup.models import ApiChannel
 from channels_setup.providers.base import ContactInfo, MessageReceived
 from channels_setup.providers.sandbox import messenger as sandbox
 from tests.factories import boris, gleb, vera
-from tests.pages import signed_in
+from tests.pages import page_html, signed_in
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("in_english")]
 SCRIPT = {"HX-Request": "true"}
@@ -202,7 +202,7 @@ def test_where_the_route_supports_files_they_are_sent_as_files(
     ]
     fetched = Client().get("/" + outgoing[0].files[0].url.split("/", 3)[3])
     assert b"".join(fetched.streaming_content) == PDF and fetched["Content-Type"] == "application/pdf"
-    assert 'name="upload"' not in desk.get(f"/chats/{chat.pk}/").content.decode()
+    assert 'name="upload"' not in page_html(desk, f"/chats/{chat.pk}/")
 
 
 def test_text_too_long_for_a_caption_is_sent_before_the_file(

@@ -311,12 +311,11 @@ def test_a_receiver_in_a_typed_language_finds_numbers_where_it_expects_them(worl
     """A Go receiver: comment.ticket_id and trigger.ticket_id are numbers, trigger.new_status is one, too."""
     world.call("update/ticket", {"ticket_id": str(world.ticket_id), "status": "2"})
 
-    for event in world.events():
-        for part in ("comment", "trigger"):
-            if part in event:
-                assert type(event[part]["ticket_id"]) is int
-        if "trigger" in event:
-            assert type(event["trigger"]["new_status"]) is int
+    events = world.events()
+    parts = [event[part] for event in events for part in ("comment", "trigger") if part in event]
+    statuses = [event["trigger"]["new_status"] for event in events if "trigger" in event]
+    assert {type(part["ticket_id"]) for part in parts} == {int}
+    assert {type(status) for status in statuses} == {int}
 
 
 def test_a_script_finds_a_field_of_a_new_request_by_its_number(world: World) -> None:

@@ -20,6 +20,7 @@ from channels_setup import encryption, onboarding
 from channels_setup.models import ADDRESS_OVERLAP, ApiChannel, WebhookAddress
 from channels_setup.providers import helpdesks, messengers
 from tests.factories import ApiChannelFactory, ChatChannelFactory, boris, gleb, vera
+from tests.pages import page_html
 
 pytestmark = pytest.mark.django_db
 
@@ -288,10 +289,10 @@ def test_the_address_is_shown_once_after_a_channel_is_created(browser_of_vera: C
     channel = WebhookAddress.objects.filter(chat_channel=None).get().api_channel
     assert channel is not None and channel.webhook_url in first
 
-    assert channel.path_token not in browser_of_vera.get(answer["Location"]).content.decode()
+    assert channel.path_token not in page_html(browser_of_vera, answer["Location"])
     channel.issue_secret(overlap=timedelta(hours=1))
     browser_of_vera.post(page_of(channel, "do", "new-key"))
-    assert channel.path_token not in browser_of_vera.get(page_of(channel)).content.decode()
+    assert channel.path_token not in page_html(browser_of_vera, page_of(channel))
 
 
 @pytest.mark.parametrize(("make", "command"), [(api, "channel"), (helpdesk, "helpdesk")])
