@@ -6,11 +6,13 @@ import importlib
 import json
 import re
 import shlex
+import subprocess
 import time
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from functools import cache
 from pathlib import Path
+from textwrap import dedent
 from typing import Any
 
 import pytest
@@ -26,14 +28,77 @@ from config import environment
 from tests.factories import ApiChannelFactory
 
 PROJECT: Path = settings.BASE_DIR
-PAGES = [PROJECT / "README.md", PROJECT / "CHANGELOG.md", *sorted((PROJECT / "docs").glob("*.md"))]
+PAGES = [
+    PROJECT / "README.md",
+    PROJECT / "CHANGELOG.md",
+    PROJECT / "CONTRIBUTING.md",
+    *sorted((PROJECT / "docs").glob("*.md")),
+]
 PROVIDER_PAGES = [PROJECT / "docs" / f"provider.{language}.md" for language in ("ru", "en")]
-FENCED = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
-UNITS = {"": 1, "s": 1, "min": 60, "h": 3600, "d": 86_400, "KB": 1024, "MB": 1024 * 1024, "%": 0.01}
+FENCED = re.compile(r"^ *```(\w*)\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
+UNITS = {"": 1, "ms": 0.001, "s": 1, "min": 60, "h": 3600, "d": 86_400, "KB": 1024, "MB": 1024 * 1024, "%": 0.01}
+
+SETTING = "config.environment.SETTINGS_BY_NAME.{}.default"
+# Page, sentence with a figure, the figure, its place in the code.
+FIGURES = (
+    ("guide-operator.en.md", "amber below 4 hours", "4 h", "bridge.desk.presentation.WARNING_BELOW"),
+    ("guide-operator.en.md", "red below 1 hour", "1 h", "bridge.desk.presentation.CRITICAL_BELOW"),
+    ("guide-operator.en.md", "24 hours after the client's last message", "24 h", "bridge.service_window.WINDOW_LENGTH"),
+    ("guide-operator.en.md", "works for 14 days (`FILE_LINK_DAYS`)", "14", SETTING.format("FILE_LINK_DAYS")),
+    ("guide-operator.en.md", "up to 25 MB each (`UPLOAD_LIMIT_MB`)", "25", SETTING.format("UPLOAD_LIMIT_MB")),
+    ("guide-operator.en.md", "1,000 MB (`UPLOAD_OPERATOR_DAY_MB`)", "1,000", SETTING.format("UPLOAD_OPERATOR_DAY_MB")),
+    ("guide-operator.en.md", "500 MB (`UPLOAD_CHAT_DAY_MB`)", "500", SETTING.format("UPLOAD_CHAT_DAY_MB")),
+    ("guide-operator.en.md", "not written after 7 days", "7", SETTING.format("HELD_REPLY_DAYS")),
+    ("guide-operator.en.md", "4 hours, 1 hour and 15 minutes", "240, 60, 15", SETTING.format("WINDOW_WARNING_MINUTES")),
+    ("guide-operator.en.md", "last half hour", "30 min", "bridge.conversations.closing_reminders.END_OF_DAY_MARGIN"),
+    ("guide-operator.en.md", "takes it back, for 15 minutes", "15 min", "bridge.desk.views.bulk_actions.UNDO_SECONDS"),
+    ("guide-operator.en.md", "within 24 hours. New messages", "24 h", "bridge.merging.undo.UNDO_WITHIN"),
+    ("guide-operator.en.md", "more than 4,096 characters", "4,096", "bridge.relay.reply_submission.MAX_TEXT_LENGTH"),
+    ("guide-admin.en.md", "15 minutes after five wrong passwords", "0.25", "django.conf.settings.AXES_COOLOFF_TIME"),
+    ("guide-admin.en.md", "after five wrong passwords", "5", "django.conf.settings.AXES_FAILURE_LIMIT"),
+    ("guide-admin.en.md", "can send ten an hour", "10", "bridge.relay.template_tests.MAX_TESTS_PER_HOUR"),
+    ("guide-admin.en.md", "after five days of failures", "5 d", "bridge.channel_health.alerts.SWITCHED_OFF_AFTER"),
+    ("guide-admin.en.md", "at 50, 70 and 90 %", "90, 70, 50", "bridge.channel_health.alerts.ALERT_PERCENTAGES"),
+    ("guide-admin.en.md", "Both keys work for 24 hours", "24 h", "channels_setup.admin.channel_page.KEY_OVERLAP"),
+    (
+        "guide-admin.en.md",
+        "works for seven more days",
+        "7 d",
+        "channels_setup.models.webhook_addresses.ADDRESS_OVERLAP",
+    ),
+    (
+        "guide-admin.en.md",
+        "which works for 24 more hours",
+        "24 h",
+        "channels_setup.models.api_channels.CREDENTIAL_OVERLAP",
+    ),
+    ("guide-admin.en.md", "not sent for six hours", "6", SETTING.format("RECONCILE_HOURS")),
+    ("guide-admin.en.md", "for 24 hours and one message", "24 h", "bridge.fanout.template_links.LIFETIME"),
+    ("operations.md", "ends request headers after 10 s", "10,000", "config.serving.server.HEADER_TIMEOUT_MS"),
+    ("operations.md", "bodies after 60 s", "60 s", "config.serving.arrival_limits.BODY_TIMEOUT"),
+    ("operations.md", "128 per address", "128", "config.serving.arrival_limits.MAX_BODIES_PER_ADDRESS"),
+    ("operations.md", "over 300: deliveries", "300 s", "config.monitoring.health.MAX_DELIVERY_DELAY"),
+    ("scaling.md", "more than 64 calls in flight", "64", "bridge.outbox.claims.IN_FLIGHT"),
+    ("scaling.md", "up to 96 calls at once", "96", "bridge.outbox.dispatcher.THREADS"),
+    ("scaling.md", "more than 4 (`WEB_THREADS`)", "4", SETTING.format("WEB_THREADS")),
+    ("scaling.md", "in batches of 500", "500", "bridge.service_window.EXPIRE_BATCH"),
+    ("provider.en.md", "up to 20 MB here", "20 MB", "bridge.raw_requests.MAX_BYTES_WITH_FILES"),
+    ("provider.en.md", "up to 4 MB in other calls", "4 MB", "bridge.raw_requests.MAX_BYTES"),
+    ("provider.en.md", "at most 30 links", "30", "channels_setup.codecs.values.MAX_FILES"),
+    ("provider.en.md", "follow `Retry-After`, up to an hour", "1 h", "bridge.outbox.results.MAX_RETRY_AFTER"),
+    ("decisions.md", "A signed token of 90 seconds", "90 s", "bridge.desk.live.polling.TOKEN_SECONDS"),
+    ("decisions.md", "expires after eight seconds", "8 s", "bridge.desk.live.presence.PRESENT_SECONDS"),
+    ("decisions.md", "answers 120 calls a minute", "120", "bridge.fanout.template_links.MAX_CALLS_PER_MINUTE"),
+    ("decisions.md", "A signed cookie (180 days)", "180", "config.accounts.known_device.DAYS"),
+    ("decisions.md", "15 s to begin its response", "15 s", "channels_setup.http_client.sending.READ_SECONDS"),
+    ("decisions.md", "longest of fourteen days", "14", "bridge.channel_health.webhook_inactivity.RHYTHM_DAYS"),
+    ("decisions.md", "with at most 64 calls in flight", "64", "bridge.outbox.claims.IN_FLIGHT"),
+    ("decisions.md", "The attempt waits 30 s", "30 s", "bridge.helpdesk.sending.LOOKUP_DELAY_SECONDS"),
+)
 
 
 def blocks(page: Path, kind: str) -> list[str]:
-    return [text for language, text in FENCED.findall(page.read_text()) if language == kind]
+    return [dedent(text) for language, text in FENCED.findall(page.read_text()) if language == kind]
 
 
 def by_name(page: Path) -> str:
@@ -75,6 +140,28 @@ def read(cell: str) -> list[float]:
 @pytest.mark.parametrize(("what", "value", "place"), limits())
 def test_the_table_of_limits_is_what_the_code_does(what: str, value: str, place: str) -> None:
     assert read(value) == pytest.approx(plain(constant(place))), f"{what}: docs/operations.md says {value}"
+
+
+@pytest.mark.parametrize(("page", "sentence", "value", "place"), FIGURES)
+def test_figures_in_sentences_are_those_of_the_code(page: str, sentence: str, value: str, place: str) -> None:
+    assert sentence in " ".join((PROJECT / "docs" / page).read_text().split())
+    assert read(value) == pytest.approx(plain(constant(place))), f"docs/{page}: {sentence}"
+
+
+@pytest.mark.parametrize(
+    ("sentence", "place"),
+    [
+        ("a message 10 times over about 8 hours", "bridge.outbox.results.MESSAGE_RETRY_DELAYS"),
+        ("other events 11 times over more than two days", "bridge.outbox.results.EVENT_RETRY_DELAYS"),
+    ],
+)
+def test_the_provider_page_says_how_often_a_delivery_is_tried(sentence: str, place: str) -> None:
+    delays = plain(constant(place))
+
+    assert sentence in " ".join((PROJECT / "docs/provider.en.md").read_text().split())
+    assert f" {len(delays) + 1} times" in sentence
+    assert ("8 hours" in sentence) == (round(sum(delays) / 3600) == 8)
+    assert ("two days" in sentence) == (2 < sum(delays) / 86_400 < 3)
 
 
 # --- links -----------------------------------------------------------------------------------------------
@@ -123,7 +210,7 @@ def compose_services() -> set[str]:
 def check_make(words: list[str]) -> None:
     makefile = (PROJECT / "Makefile").read_text()
     targets = re.findall(r"^([\w-]+):", makefile, re.MULTILINE)
-    variables = {*environment.SETTINGS_BY_NAME, *re.findall(r"^(\w+) \?=", makefile, re.MULTILINE)}
+    variables = {*environment.SETTINGS_BY_NAME, "ARGS", *re.findall(r"^(\w+) \?=", makefile, re.MULTILINE)}
     for word in words:
         name, is_variable, _value = word.partition("=")
         assert name in (variables if is_variable else targets), f"make {word}"
@@ -301,8 +388,30 @@ def test_nowhere_is_it_said_that_answers_in_the_window_cost_nothing() -> None:
     assert [path.name for path in looked_at if said.search(path.read_text())] == []
 
 
-def test_the_security_page_names_tests_that_exist() -> None:
-    named = set(re.findall(r"`((?:tests|config)/[\w/.]+)`", (PROJECT / "docs/security.md").read_text()))
+PATH = re.compile(r"`([\w.-]*/?(?:[\w.-]+/)*[\w-]+\.(?:py|toml|yml|html|js|css|in|txt))`")
 
-    assert len(named) > 20
-    assert [path for path in sorted(named) if not (PROJECT / path).exists()] == []
+
+@cache
+def project_files() -> list[str]:
+    listed = subprocess.run(["git", "ls-files"], cwd=PROJECT, capture_output=True, text=True, check=True)
+    return listed.stdout.splitlines()
+
+
+@pytest.mark.parametrize("page", [*PAGES, PROJECT / "SECURITY.md"], ids=by_name)
+def test_every_file_named_in_the_docs_exists(page: Path) -> None:
+    """Named whole, or by the end of its path: ``codecs/facts.py``."""
+    named = sorted(set(PATH.findall(page.read_text())))
+
+    assert [name for name in named if not any(f"/{path}".endswith(f"/{name}") for path in project_files())] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=by_name)
+def test_every_package_named_in_the_docs_exists(page: Path) -> None:
+    apps = "tests|config|bridge|templates_registry|channels_setup|static|docs"
+    named = re.findall(rf"`((?:{apps})(?:/[\w-]+)+)/?`", page.read_text())
+
+    assert [name for name in named if not (PROJECT / name).exists()] == []
+
+
+def test_the_security_page_names_a_test_for_its_promises() -> None:
+    assert len(set(re.findall(r"`tests/[\w/.]+`", (PROJECT / "docs/security.md").read_text()))) > 20
