@@ -100,8 +100,8 @@ def test_reactivating_a_user_restores_no_token(client: Client) -> None:
 @pytest.mark.parametrize("form", ["", "{0} {0}", "{0}x", "{1}", "{2}", "\x00", "\ud800", "я", "x" * 7000])
 def test_a_malformed_token_is_refused(client: Client, form: str) -> None:
     token, text = ApiToken.issue(vera(), name="CRM")
-    header = form.format(text, token.prefix, bytes(token.digest).hex())
-    header = f"Token {header}".encode("utf-8", "surrogatepass").decode("latin-1")
+    malformed = form.format(text, token.prefix, bytes(token.digest).hex())
+    header = f"Token {malformed}".encode("utf-8", "surrogatepass").decode("latin-1")
 
     assert client.get("/api/v1/messages/", HTTP_AUTHORIZATION=header).status_code == 401
 

@@ -80,10 +80,10 @@ def test_without_javascript_a_response_is_put_into_the_composer(desk: Client, ch
     answer = CannedResponse.objects.create(name="адрес", text="Лиговский, 50")
 
     page = desk.get(f"/chats/{chat.pk}/canned-responses/").content.decode()
-    page = desk.get(f"/chats/{chat.pk}/canned-responses/?take={answer.pk}").content.decode()
+    composer = desk.get(f"/chats/{chat.pk}/canned-responses/?take={answer.pk}").content.decode()
 
     assert f"?take={answer.pk}" in page
-    assert ">Лиговский, 50</textarea>" in page
+    assert ">Лиговский, 50</textarea>" in composer
 
 
 def test_an_operator_sees_no_responses_in_another_operators_chat(chat: Conversation, client: Client) -> None:

@@ -287,8 +287,8 @@ def test_a_delivery_that_cannot_be_prepared_is_a_failed_attempt(
         Delivery.objects.filter(pk=broken).update(state="sending", attempts=1)
     prepare = getattr(*step)
 
-    def breaks(item: Any) -> Any:
-        rows = [getattr(item, "delivery", item) for item in item]
+    def breaks(items: Any) -> Any:
+        rows = [getattr(item, "delivery", item) for item in items]
         if any(row.pk == broken for row in rows):
             raise KeyError("field")
         return prepare(rows)

@@ -415,7 +415,7 @@ def broken_tables() -> dict[str, bytes]:
     with zipfile.ZipFile(io.BytesIO(TABLE)) as archive:
         parts = {name: archive.read(name) for name in archive.namelist()}
     for name in parts:
-        for name, text in (
+        for damage, text in (
             ("empty", b""),
             ("no XML", b"<a"),
             ("other XML", "<a xmlns='b'><c r='²'/></a>".encode()),
@@ -425,7 +425,7 @@ def broken_tables() -> dict[str, bytes]:
             with zipfile.ZipFile(written, "w") as archive:
                 for other, data in parts.items():
                     archive.writestr(other, text if other == name else data)
-            found[f"{name} {name}"] = written.getvalue()
+            found[f"{name} {damage}"] = written.getvalue()
     return found
 
 

@@ -201,12 +201,12 @@ def test_a_client_is_created_once_with_phone_and_messenger(
 
     first, again = (call(client, "create/client", key, **body) for _ in range(2))
     message = {"text": "?", "from": {"client_id": first["client_id"]}}
-    first_message = call(client, "chat/addMessage", key, channel_id=chat_channel.pk, message=message)
+    response = call(client, "chat/addMessage", key, channel_id=chat_channel.pk, message=message)
 
     contact = Contact.objects.get()
     assert first == again == {"client_id": contact.pk, "status": True}
     assert (contact.phone, contact.external_id, contact.email) == ("79211234567", "79211234567", "a@shop.example")
-    assert first_message["client_id"] == contact.pk
+    assert response["client_id"] == contact.pk
 
 
 @pytest.mark.parametrize("phone", ["+7 921 123-45-67", "12345", "7" * 16, "phone"])

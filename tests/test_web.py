@@ -185,7 +185,7 @@ def test_a_worker_may_open_as_many_files_as_it_accepts_connections(
 ) -> None:
     limits: list[tuple[int, int]] = []
     monkeypatch.setattr(web_server.resource, "getrlimit", lambda _which: (soft, hard))
-    monkeypatch.setattr(web_server.resource, "setrlimit", lambda _which, limits: limits.append(limits))
+    monkeypatch.setattr(web_server.resource, "setrlimit", lambda _which, pair: limits.append(pair))
 
     web_server.raise_open_file_limit()
 
