@@ -64,7 +64,7 @@ audit: install-tests
 # Much believable data, for measuring: SIZE chats of ten messages each. Into a data folder of its own, or an empty one.
 SIZE ?= 10000
 demo-data: install
-	@$(MANAGE) demo_data --size $(SIZE)
+	@$(MANAGE) generate_demo_data --size $(SIZE)
 
 messages: install
 	@$(MANAGE) messages

@@ -1,1 +1,1 @@
-"""The roof: settings, URLs, the Celery app, the embedded servers. Wires everything, decides nothing."""
+"""Project package: settings, URLs, Celery app, WSGI application, and the code around the apps."""

@@ -12,8 +12,7 @@ class Config(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        # Loads the Celery app in every process, so that a task's delay() finds the right broker.
-        # The checks register themselves.
+        # Every process needs the Celery app, so that delay() uses the right broker. route_access registers a check.
         from config import celery  # noqa: F401
         from config.admin_site.search_limit import limit_admin_searches
         from config.web import route_access  # noqa: F401
@@ -22,7 +21,7 @@ class Config(AppConfig):
 
         post_save.connect(revoke_tokens_of_inactive, sender=settings.AUTH_USER_MODEL, dispatch_uid="revoke_api_tokens")
         limit_admin_searches()
-        # After the last app of ours: by then every permission that the groups hold exists.
+        # After the migration of the last app, because the groups need the permissions of all apps.
         post_migrate.connect(make_groups, sender=apps.get_app_config("bridge"))
 
 

@@ -1,7 +1,7 @@
-"""The Celery app: a doorbell for the database's work, and the clock that rings it.
+"""The Celery app, its options and the beat schedule.
 
-PostgreSQL is the truth. A task carries ids or nothing, may run twice, and may be lost: beat rings again.
-The options are the lessons of docs/decisions.md; the figures belong together, change them together.
+Tasks are wake-ups for work that is stored in PostgreSQL. A task carries IDs or nothing, may run twice, and may be
+lost, because beat starts it again. docs/decisions.md explains the options. The timeouts depend on each other.
 """
 
 import os
@@ -13,11 +13,11 @@ from celery.signals import beat_init, celeryd_init, setup_logging, task_prerun
 from django.conf import settings
 
 from .file_permissions import restrict_permissions, set_umask
-from .serving import redis_transport  # noqa: F401  # puts the transport right
+from .serving import redis_transport  # noqa: F401  # patches Kombu
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
-# Longer than any task may run. The shortest among programs on one broker wins, so the broker is ours alone.
+# Longer than the longest task. The shortest value of all programs on a broker applies, so Okno needs its own broker.
 VISIBILITY_TIMEOUT = 300
 REDIS_OPTIONS = {
     "visibility_timeout": VISIBILITY_TIMEOUT,
@@ -28,7 +28,7 @@ REDIS_OPTIONS = {
     "retry_on_timeout": True,
 }
 QUEUES = ("inbound", "outbound", "housekeeping")
-# Name of the task (in bridge.tasks): its queue, and how often beat rings it, in seconds.
+# Task in bridge.tasks → its queue, and the interval of beat in seconds.
 SCHEDULE: dict[str, tuple[str, float]] = {
     "process_inbox": ("inbound", 2),
     "send_due_deliveries": ("outbound", 2),
@@ -59,7 +59,7 @@ app.conf.update(
     broker_connection_retry_on_startup=True,
     broker_connection_max_retries=None,
     broker_pool_limit=8,
-    # A doorbell rings once and never keeps the web waiting.
+    # A wake-up is sent once, without retries that would delay a web request.
     task_publish_retry=False,
     task_ignore_result=True,
     task_store_errors_even_if_ignored=False,
@@ -67,13 +67,13 @@ app.conf.update(
     accept_content=["json"],
     task_acks_late=True,
     task_reject_on_worker_lost=True,
-    # A call is over after 20 s; one that is not is ended in the middle, the row's attempt count stands.
+    # HTTP calls end after 20 s. A task that exceeds the limit is killed; its rows keep their attempt counts.
     task_soft_time_limit=50,
     task_time_limit=60,
     worker_prefetch_multiplier=1,
-    # A call that is cut off may be made once more. A task that the broker gives out again meanwhile does no harm.
+    # Canceling would repeat HTTP calls. A task that the broker delivers a second time does no harm.
     worker_cancel_long_running_tasks_on_connection_loss=False,
-    # For SIGQUIT. SIGTERM stays Celery's warm shutdown: this one sleeps its full time even when work is done.
+    # Used for SIGQUIT only. A soft shutdown always takes its full time, so SIGTERM keeps the warm shutdown.
     worker_soft_shutdown_timeout=20,
     worker_enable_soft_shutdown_on_idle=False,
     worker_max_tasks_per_child=100_000,
@@ -83,19 +83,19 @@ app.conf.update(
     task_routes={f"bridge.tasks.{name}": {"queue": queue} for name, (queue, _) in SCHEDULE.items()},
     enable_utc=True,
     timezone="UTC",
-    # In memory: beat's own file breaks where a SIGTERM comes while it is written, and all it would keep is when the
-    # hourly tasks last ran. They run at the start as well.
+    # In memory. Beat's schedule file breaks if SIGTERM arrives during a write, and it would only save the times of the
+    # last runs. All tasks run at the start anyway.
     beat_scheduler="celery.beat:Scheduler",
     beat_schedule={
         name: {
             "task": f"bridge.tasks.{name}",
             "schedule": seconds,
-            # A ring that nobody heard is of no use later.
+            # A late wake-up is useless, because the next one follows.
             "options": {"expires": max(seconds * 3, 30)},
         }
         for name, (_, seconds) in SCHEDULE.items()
     },
-    # Celery's Django support would close the database connection after each task: eighteen times slower.
+    # By default Celery closes the database connection after each task, which is 18 times slower.
     CELERY_DB_REUSE_MAX=1_000_000_000,
 )
 app.autodiscover_tasks(["bridge"])
@@ -103,22 +103,22 @@ app.autodiscover_tasks(["bridge"])
 
 @celeryd_init.connect
 def set_worker_umask(**_: Any) -> None:
-    """Before the worker forks: its processes inherit it."""
+    """Set the umask before the worker forks, so that its processes inherit it."""
     set_umask()
     restrict_permissions(settings.DATA_DIR)
 
 
 @beat_init.connect
 def run_schedule_now(**_: Any) -> None:
-    """Beat rings for the first time only after each interval; what waited while it was down need not wait longer."""
-    with suppress(Exception):  # a broker that is down will be rung later
+    """Start all tasks when beat starts. Beat itself would wait for the first interval of each task."""
+    with suppress(Exception):  # without the broker, the tasks start at their next interval
         for name in SCHEDULE:
             app.send_task(f"bridge.tasks.{name}", retry=False)
 
 
 @task_prerun.connect
 def close_dead_connections(**_: Any) -> None:
-    """What Django does before a request: a connection that PostgreSQL's restart broke is opened anew."""
+    """Replace database connections that a restart of PostgreSQL broke, as Django does before a request."""
     from django.db import close_old_connections
 
     close_old_connections()
@@ -126,4 +126,4 @@ def close_dead_connections(**_: Any) -> None:
 
 @setup_logging.connect
 def disable_celery_logging(**_: Any) -> None:
-    """Having a listener here keeps Celery from setting up logging of its own."""
+    """Keep Django's logging: with a receiver of this signal, Celery does not configure its own."""

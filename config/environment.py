@@ -1,7 +1,7 @@
-"""Every setting that comes from the environment, declared once: its name, kind, default and meaning.
+"""All settings that are read from the environment: name, kind, default and meaning.
 
-`manage.py settings_page` writes docs/settings.md from this table. NAME_FILE in place of NAME reads the value
-from a file (Docker secrets). A value that does not fit its kind stops the start with a sentence.
+`manage.py settings_page` writes docs/settings.md from this table. NAME_FILE instead of NAME reads the value from a
+file (Docker secrets). An invalid value stops the start with an error message.
 """
 
 import ipaddress
@@ -46,9 +46,9 @@ KIND_LABELS: dict[Callable[[str], Any], str] = {
     str: "text",
     int: "number",
     parse_bool: "yes or no",
-    parse_list: "list, by commas",
-    parse_int_list: "list of numbers, by commas",
-    parse_networks: "list of networks, by commas",
+    parse_list: "comma-separated list",
+    parse_int_list: "comma-separated list of numbers",
+    parse_networks: "comma-separated list of networks",
 }
 
 
@@ -66,20 +66,20 @@ SETTINGS = (
         "FIELD_KEYS",
         parse_list,
         REQUIRED,
-        "Fernet keys for the secrets in the database. The first encrypts, all decrypt: "
-        "to rotate, put a new one in front.",
+        "Fernet keys for the secrets in the database. The first key encrypts, all keys decrypt. "
+        "To rotate, insert a new key at the front.",
     ),
     EnvironmentSetting(
         "DATABASE_URL",
         str,
         REQUIRED,
-        "postgres://user:password@host:5432/name. Without it an embedded server is started.",
+        "postgres://user:password@host:5432/name. If it is missing, an embedded server is started.",
     ),
     EnvironmentSetting(
         "REDIS_URL",
         str,
         REQUIRED,
-        "redis://:password@host:6379/0, noeviction. Without it an embedded server is started.",
+        "redis://:password@host:6379/0, policy noeviction. If it is missing, an embedded server is started.",
     ),
     EnvironmentSetting("DATA_DIR", str, "var", "The data folder: embedded servers, received files, generated secrets."),
     EnvironmentSetting("HOST", str, "127.0.0.1", "The address `make up` listens on."),
@@ -88,94 +88,95 @@ SETTINGS = (
         "PUBLIC_URL",
         str,
         "",
-        "The portal's address for the outside, https://… in production. Empty: http://127.0.0.1:PORT.",
+        "Public URL of the portal, https://… in production. Empty: http://127.0.0.1:PORT.",
     ),
     EnvironmentSetting(
         "ALLOWED_HOSTS",
         parse_list,
         [],
-        "Host names to answer to, besides the one in PUBLIC_URL and, without https, this machine's.",
+        "Accepted host names, besides the one in PUBLIC_URL and, without https, those of this machine.",
     ),
     EnvironmentSetting(
         "BEHIND_PROXY",
         parse_bool,
         False,
-        "A proxy stands in front and sets X-Forwarded-Proto and X-Forwarded-For.",
+        "A proxy in front of the portal sets X-Forwarded-Proto and X-Forwarded-For.",
     ),
-    EnvironmentSetting("DEBUG", parse_bool, False, "Django's error pages. Never where others can reach the portal."),
+    EnvironmentSetting(
+        "DEBUG", parse_bool, False, "Show Django's error pages. Never use it where others can reach the portal."
+    ),
     EnvironmentSetting("DEMO", parse_bool, True, "Load the demo at the first start of `make up`."),
     EnvironmentSetting("DEMO_ADMIN_PASSWORD", str, "", "The demo administrator's password. Empty: generated."),
     EnvironmentSetting("DEMO_OPERATOR_PASSWORD", str, "", "The demo operator's password. Empty: generated."),
-    EnvironmentSetting("COMPANY_ID", int, 1, "The company id that goes out with every event."),
+    EnvironmentSetting("COMPANY_ID", int, 1, "Company ID that is sent with every event."),
     EnvironmentSetting(
         "RELAY_ALLOWED_PRIVATE_CIDRS",
         parse_networks,
         [],
-        "Private networks that a Redirect URL may point to, plain http and any port included. "
+        "Private networks that a Redirect URL may point to, also with plain http and any port. "
         "`make up` allows 127.0.0.0/8.",
     ),
     EnvironmentSetting(
-        "RELAY_ALLOWED_PORTS", parse_int_list, [80, 443, 8080, 8443], "Ports that a Redirect URL may name."
+        "RELAY_ALLOWED_PORTS", parse_int_list, [80, 443, 8080, 8443], "Ports that a Redirect URL may use."
     ),
     EnvironmentSetting(
-        "HELD_REPLY_DAYS", int, 7, "How long a held reply waits for the client to write before it is dropped."
+        "HELD_REPLY_DAYS", int, 7, "Days after which a held reply is dropped if the client has not written."
     ),
     EnvironmentSetting(
         "WINDOW_WARNING_MINUTES",
         parse_int_list,
         [240, 60, 15],
-        "How long before a window closes operators are warned of a client's unanswered words. 0: never.",
+        "Minutes before a window closes at which operators are reminded of an unanswered client. 0: never.",
     ),
     EnvironmentSetting(
         "RECONCILE_HOURS",
         int,
         6,
-        "How long a message may wait to go out, or be sent without a status, before it is shown as a mismatch.",
+        "Hours after which an unsent message, or a sent one without a status, is shown as a mismatch.",
     ),
-    EnvironmentSetting(
-        "UPLOAD_LIMIT_MB", int, 25, "The largest file that an operator may give to a client, in megabytes."
-    ),
+    EnvironmentSetting("UPLOAD_LIMIT_MB", int, 25, "Largest file that an operator may send to a client, in megabytes."),
     EnvironmentSetting(
         "CLIENT_FILE_LIMIT_MB",
         int,
         100,
-        "The largest file of a client that is fetched from the provider, in megabytes.",
+        "Largest client file that is downloaded from the provider, in megabytes.",
     ),
     EnvironmentSetting(
         "UPLOAD_OPERATOR_DAY_MB",
         int,
         1000,
-        "Megabytes of files that one operator may give to clients in 24 hours. 0: no limit.",
+        "Megabytes of files that one operator may send in 24 hours. 0: no limit.",
     ),
     EnvironmentSetting(
         "UPLOAD_CHAT_DAY_MB",
         int,
         500,
-        "Megabytes of files that operators may give in a chat in 24 hours. 0: no limit.",
+        "Megabytes of files that operators may send in one chat in 24 hours. 0: no limit.",
     ),
     EnvironmentSetting(
         "DISK_FLOOR_MB",
         int,
         1024,
-        "Megabytes that stay free on the disk of DATA_DIR: below that no files are taken or fetched, "
-        "and `/health/ready` is red. 0: no floor.",
+        "Free megabytes on the disk of DATA_DIR below which no files are accepted or downloaded "
+        "and `/health/ready` is red. 0: no limit.",
     ),
     EnvironmentSetting(
         "API_CALLS_PER_MINUTE",
         int,
         12000,
-        "Calls of `/uapi` and `/api/v1` that one key may make in a minute to each web process; more get 429. "
-        "0: no limit.",
+        "Calls of `/uapi` and `/api/v1` per key, minute and web process. Further calls get status 429. 0: no limit.",
     ),
-    EnvironmentSetting("FILE_LINK_DAYS", int, 14, "How long the link to a file that an operator gave works."),
-    EnvironmentSetting("EVENT_RETENTION_DAYS", int, 30, "How long processed raw events and attempts are kept."),
-    EnvironmentSetting("LANGUAGE", str, "ru", "The language where a browser asks for neither ru nor en."),
-    EnvironmentSetting("TIME_ZONE", str, "Europe/Moscow", "The time zone of the pages."),
-    EnvironmentSetting("WEB_PROCESSES", int, 2, "Web processes."),
+    EnvironmentSetting("FILE_LINK_DAYS", int, 14, "Days after which the link to an operator's file expires."),
     EnvironmentSetting(
-        "WEB_THREADS", int, 4, "Requests that each web process works on at once, each with a database connection."
+        "EVENT_RETENTION_DAYS", int, 30, "Days after which processed webhook events and attempts are deleted."
     ),
-    EnvironmentSetting("WORKERS", int, 1, "Celery workers that `make up` starts."),
+    EnvironmentSetting("LANGUAGE", str, "ru", "Language for browsers that request neither ru nor en."),
+    EnvironmentSetting("TIME_ZONE", str, "Europe/Moscow", "Time zone of the pages."),
+    EnvironmentSetting("WEB_PROCESSES", int, 2, "Number of web processes."),
+    EnvironmentSetting(
+        "WEB_THREADS", int, 4, "Requests that each web process handles at once, each with a database connection."
+    ),
+    EnvironmentSetting("WORKERS", int, 1, "Number of Celery workers that `make up` starts."),
     EnvironmentSetting("WORKER_CONCURRENCY", int, 4, "Processes in each Celery worker."),
     EnvironmentSetting("LOG_LEVEL", str, "INFO", "DEBUG, INFO, WARNING or ERROR."),
     EnvironmentSetting("LOG_FORMAT", str, "text", "text or json."),
@@ -184,7 +185,7 @@ SETTINGS_BY_NAME = {setting.name: setting for setting in SETTINGS}
 
 
 def read_setting(name: str) -> Any:
-    """The setting's value from NAME, from the file in NAME_FILE, or its default."""
+    """Return the value of NAME, of the file NAME_FILE, or the default. Raises ImproperlyConfigured."""
     setting = SETTINGS_BY_NAME[name]
     text = os.environ.get(name, "")
     if not text and (path := os.environ.get(f"{name}_FILE")):

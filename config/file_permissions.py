@@ -1,6 +1,6 @@
-"""Modes of what the portal writes: nobody but its own user may read the data folder.
+"""File permissions of the data folder: only the portal's user may read it.
 
-Standard library only: the keeper of the embedded servers never loads Django.
+Standard library only, because the daemons of the embedded servers do not load Django.
 """
 
 import os
@@ -8,26 +8,26 @@ import stat
 from contextlib import suppress
 from pathlib import Path
 
-# Folders of ours in the data folder. PostgreSQL looks after the modes of its data, and may run as another user.
+# Folders in the data folder. PostgreSQL manages the modes of its own data and can run as another user.
 MANAGED_FOLDERS = ("media", "logs", "postgres", "valkey")
-POSTGRES_DATA_PREFIX = "data-"  # …18: PostgreSQL's data
+POSTGRES_DATA_PREFIX = "data-"  # data-18 is PostgreSQL's data folder
 GROUP_AND_OTHERS = 0o077
 
 
 def set_umask() -> None:
-    """Have all new files and folders of this process and its children readable by their owner alone."""
+    """Make new files and folders of this process and its children accessible to their owner only."""
     os.umask(GROUP_AND_OTHERS)
 
 
 def private_opener(path: str, flags: int) -> int:
-    """For `open(…, opener=)`: a new file is its owner's alone, whatever the umask."""
+    """Create files with mode 0600 regardless of the umask. Pass it as the `opener` of `open`."""
     return os.open(path, flags, 0o600)
 
 
 def restrict_permissions(data_dir: Path) -> None:
-    """Correct a data folder of an earlier version. Costs a few looks where nothing is to be done.
+    """Restrict the modes of an existing data folder. It costs a few stat calls if nothing is to be done.
 
-    A folder is closed after all that is in it, so that a correction that was cut off is done again at the next start.
+    A folder is restricted after its contents, so that an interrupted run is completed at the next start.
     """
     try:
         is_shared = _is_shared_folder(data_dir)
@@ -46,7 +46,7 @@ def restrict_permissions(data_dir: Path) -> None:
 
 
 def _is_shared_folder(data_dir: Path) -> bool:
-    """Return whether the folder serves others, too: a home, /tmp, the project itself."""
+    """Return whether other programs use the folder, too: a home folder, /tmp, the project itself."""
     folder = data_dir.resolve()
     project = Path(__file__).resolve().parent.parent
     is_sticky = bool(folder.stat().st_mode & stat.S_ISVTX)
@@ -54,15 +54,16 @@ def _is_shared_folder(data_dir: Path) -> bool:
 
 
 def _has_server_of_another_user(data_dir: Path) -> bool:
-    """Return whether PostgreSQL runs as "nobody" here (see embedded_servers) and must reach its own folder."""
+    """Return whether PostgreSQL runs as "nobody" here (see embedded_servers) and must reach its data folder."""
     folder = data_dir / "postgres"
     return folder.is_dir() and folder.stat().st_uid != data_dir.stat().st_uid
 
 
 def _needs_restricting(folder: Path) -> bool:
-    """Return whether the folder is open and ours. Nobody reaches what lies in a closed one.
+    """Return whether others have access to the folder and this process may change that.
 
-    A folder of somebody else (a mount, say) stays open whatever we do, so it must not be walked at each start.
+    The contents of a restricted folder are out of reach anyway. A folder of another owner, such as a mount, cannot be
+    restricted, so it must not be walked at each start.
     """
     with suppress(FileNotFoundError, PermissionError):
         found = folder.stat()
@@ -71,7 +72,7 @@ def _needs_restricting(folder: Path) -> bool:
 
 
 def _restrict_tree(folder: Path) -> None:
-    """Close what is in the folder, then the folder. Media may hold a million files: one look at each."""
+    """Restrict the contents of the folder, then the folder. Media can have a million files: one stat for each."""
     with suppress(FileNotFoundError, PermissionError), os.scandir(folder) as entries:
         for entry in entries:
             if entry.is_symlink():
@@ -84,7 +85,7 @@ def _restrict_tree(folder: Path) -> None:
 
 
 def _restrict(path: Path | os.DirEntry[str], *, leave: int = 0) -> None:
-    """Take away what others may do, but `leave`. What vanishes meanwhile or belongs to others stays as it is."""
+    """Remove the permissions of group and others, except `leave`. Skip missing files and files of other owners."""
     with suppress(FileNotFoundError, PermissionError):
         mode = stat.S_IMODE(path.stat().st_mode)
         if (wanted := mode & ~GROUP_AND_OTHERS | leave) != mode:

@@ -1,4 +1,4 @@
-"""Django's settings. What differs between machines comes through config.environment and nowhere else."""
+"""Django settings. Values that differ between installations come from config.environment."""
 
 from pathlib import Path
 from typing import Any
@@ -13,20 +13,20 @@ from config.environment import read_setting
 BASE_DIR = Path(__file__).resolve().parent.parent
 DATA_DIR = BASE_DIR / read_setting("DATA_DIR")
 
-# --- who we are -------------------------------------------------------------------------------------------
+# --- identity ---------------------------------------------------------------------------------------------
 DEBUG: bool = read_setting("DEBUG")
 SECRET_KEY: str = read_setting("SECRET_KEY")
 FIELD_KEYS: list[str] = read_setting("FIELD_KEYS")
 PUBLIC_URL: str = (read_setting("PUBLIC_URL") or f"http://127.0.0.1:{read_setting('PORT')}").rstrip("/")
 PUBLIC_HOST = urlsplit(PUBLIC_URL).hostname or "127.0.0.1"
 IS_HTTPS = PUBLIC_URL.startswith("https://")
-# By its own address this machine is for trials. In production only the machine routes answer there, and those ask no
-# host (config.web.middleware.webhook_fast_path).
+# Loopback names serve trials. In production, only the routes of config.web.middleware.webhook_fast_path answer there,
+# and these skip the host check.
 LOOPBACK_HOSTS = () if IS_HTTPS and not DEBUG else ("127.0.0.1", "localhost", "[::1]")
 ALLOWED_HOSTS = [*read_setting("ALLOWED_HOSTS"), PUBLIC_HOST, *LOOPBACK_HOSTS]
 CSRF_TRUSTED_ORIGINS = [PUBLIC_URL]
 
-# --- what we may do ---------------------------------------------------------------------------------------
+# --- limits -----------------------------------------------------------------------------------------------
 COMPANY_ID: int = read_setting("COMPANY_ID")
 RELAY_ALLOWED_PRIVATE_CIDRS: list[str] = read_setting("RELAY_ALLOWED_PRIVATE_CIDRS")
 RELAY_ALLOWED_PORTS: list[int] = read_setting("RELAY_ALLOWED_PORTS")
@@ -44,7 +44,7 @@ API_CALLS_PER_MINUTE: int = read_setting("API_CALLS_PER_MINUTE")
 FILE_LINK_DAYS: int = read_setting("FILE_LINK_DAYS")
 DEMO_PASSWORDS = {"admin": read_setting("DEMO_ADMIN_PASSWORD"), "operator": read_setting("DEMO_OPERATOR_PASSWORD")}
 
-# --- the house --------------------------------------------------------------------------------------------
+# --- application ------------------------------------------------------------------------------------------
 INSTALLED_APPS = [
     "unfold",
     "unfold.contrib.filters",
@@ -110,12 +110,12 @@ TEMPLATES = [
     },
 ]
 
-# --- what we stand on -------------------------------------------------------------------------------------
+# --- servers ----------------------------------------------------------------------------------------------
 DATABASES: dict[str, dict[str, Any]] = {
     "default": {
         **environ.Env.db_url_config(read_setting("DATABASE_URL")),
-        # Kept open: a connection a request made the same view eight times slower. The check before first
-        # use in a request or task lets a restarted PostgreSQL be found anew.
+        # Persistent connections: one per request made the same view eight times slower. The health check before the
+        # first use in a request or task replaces connections that a restart of PostgreSQL broke.
         "CONN_MAX_AGE": None,
         "CONN_HEALTH_CHECKS": True,
     }
@@ -142,14 +142,14 @@ STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
 }
-# No collectstatic anywhere: the files are served from where they lie, listed once at the start.
+# No collectstatic: the files are served from their source folders, listed once at the start.
 WHITENOISE_USE_FINDERS = True
 WHITENOISE_AUTOREFRESH = DEBUG
-# A webhook with a thousand messages fits; what is larger is refused unread. Files are counted apart.
+# Enough for a webhook with a thousand messages. Larger bodies are rejected unread. Files have their own limits.
 DATA_UPLOAD_MAX_MEMORY_SIZE = 4 * 1024 * 1024
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 2000
 
-# --- who may come in --------------------------------------------------------------------------------------
+# --- authentication ---------------------------------------------------------------------------------------
 AUTH_USER_MODEL = "accounts.User"
 AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "config.accounts.permissions.SingleQueryBackend"]
 AUTH_PASSWORD_VALIDATORS = [
@@ -161,7 +161,7 @@ AUTH_PASSWORD_VALIDATORS = [
 LOGIN_URL = "/login/"
 LOGIN_REDIRECT_URL = "/"
 LOGOUT_REDIRECT_URL = "/login/"
-# The pair is locked, not the account: a stranger must not be able to lock Boris out.
+# Lock the pair of name and address, not the account: a stranger must not be able to lock out a user.
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_FAILURE_LIMIT = 5
 AXES_COOLOFF_TIME = 0.25  # hours
@@ -174,7 +174,7 @@ AXES_CLIENT_IP_CALLABLE = "config.web.client_address.address_from_request"
 
 SESSION_COOKIE_HTTPONLY = True
 KNOWN_DEVICE_COOKIE_NAME = "__Host-okno_device" if IS_HTTPS else "okno_device"
-if IS_HTTPS:  # a browser takes such a cookie only from this very host, never from a neighbor below the same domain
+if IS_HTTPS:  # a browser accepts __Host- cookies only from this host, not from other hosts of the domain
     SESSION_COOKIE_NAME, CSRF_COOKIE_NAME, LANGUAGE_COOKIE_NAME = (
         "__Host-sessionid",
         "__Host-csrftoken",
@@ -184,7 +184,7 @@ LANGUAGE_COOKIE_SECURE = IS_HTTPS
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = IS_HTTPS
 SECURE_HSTS_SECONDS = 31536000 if IS_HTTPS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = IS_HTTPS
-# The container's own health check and a scraper on this machine speak plain http.
+# The container's health check and a scraper on this machine use plain HTTP.
 SECURE_REDIRECT_EXEMPT = [r"^health/", r"^metrics$"]
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if BEHIND_PROXY else None
 SECURE_REFERRER_POLICY = "same-origin"
@@ -198,7 +198,7 @@ CONTENT_SECURITY_POLICY: dict[str, Any] = {
         "frame-ancestors": ["'none'"],
         "form-action": ["'self'"],
         "report-uri": "/csp-report/",
-        # Browsers that know it pass over report-uri, and use it on encrypted pages only.
+        # Browsers that support report-to ignore report-uri. They use it on HTTPS pages only.
         **({"report-to": "csp"} if IS_HTTPS else {}),
     }
 }
@@ -216,9 +216,9 @@ REST_FRAMEWORK: dict[str, Any] = {
 }
 SPECTACULAR_SETTINGS = {
     "TITLE": "Okno",
-    "DESCRIPTION": "What the portal knows, for programs. A token, made under API tokens in the admin or by "
-    "`manage.py token create USER`, goes into the header `Authorization: Token …`; a program may do what the token's "
-    "user may. Lists come newest first, `next` leads on. "
+    "DESCRIPTION": "Chats, messages, deliveries, templates and channels of the portal. Create a token under API tokens "
+    "in the admin or with `manage.py token create USER`, and send it in the header `Authorization: Token …`. A program "
+    "has the permissions of the token's user. Lists are newest first; follow `next` for the next page. "
     'Errors are `{"error": sentence, "reason": code}`.',
     "VERSION": "1",
     "SCHEMA_PATH_PREFIX": "/api/v1",
@@ -242,10 +242,10 @@ SPECTACULAR_SETTINGS = {
     },
 }
 
-# --- the look of the admin --------------------------------------------------------------------------------
+# --- admin site ------------------------------------------------------------------------------------------
 UNFOLD = unfold.UNFOLD
 
-# --- logs: ids, never text, full phones or secrets --------------------------------------------------------
+# --- logging: IDs, never message text, full phones or secrets --------------------------------------------------------
 LOG_LEVEL: str = read_setting("LOG_LEVEL")
 LOGGING = {
     "version": 1,
@@ -261,12 +261,12 @@ LOGGING = {
     "root": {"handlers": ["console"], "level": LOG_LEVEL},
     "loggers": {
         "django.server": {"handlers": [], "propagate": True},
-        # At DEBUG these write SQL with its values, addresses with their queries, and templates' variables.
+        # At DEBUG these loggers write SQL with values, URLs with query strings, and template variables.
         **{
             name: {"level": "INFO" if LOG_LEVEL == "DEBUG" else LOG_LEVEL}
             for name in ("django.db.backends", "django.template", "urllib3")
         },
-        # A line for each request and each ring of the doorbell is for whoever asks for DEBUG.
+        # One line per request or task is only wanted at DEBUG.
         **{
             name: {"level": "DEBUG" if LOG_LEVEL == "DEBUG" else "WARNING"}
             for name in ("django_structlog", "celery", "axes")

@@ -1,4 +1,4 @@
-"""The whole public surface on one screen."""
+"""All URLs of the portal. config/web/route_access.py declares who may use each of them."""
 
 from django.contrib import admin
 from django.contrib.auth.views import LogoutView
@@ -41,9 +41,9 @@ handler404 = "config.web.middleware.page_not_found"
 handler500 = "config.web.middleware.server_error"
 
 urlpatterns: list[URLPattern | URLResolver] = [
-    # machines
-    path("webhooks/<slug:kind>/<str:token>/", webhooks.ProviderWebhook.as_view(), name="webhook"),
-    path("webhooks/<slug:kind>/<str:token>", webhooks.ProviderWebhook.as_view()),  # a redirect would lose the body
+    # programs
+    path("webhooks/<slug:kind>/<str:token>/", webhooks.provider_webhook, name="webhook"),
+    path("webhooks/<slug:kind>/<str:token>", webhooks.provider_webhook),  # a redirect would lose the body
     *[re_path(rf"^uapi/{method}/?$", view, name=f"uapi-{method}") for method, view in methods.METHODS.items()],
     path("uapi/<path:name>", base.NoSuchMethod.as_view()),
     path("api/v1/", include(views.router.urls)),
@@ -63,7 +63,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("shared/<str:signature>/", share_links.show_shared_file, name="shared"),
     path("shared/<str:signature>/file", share_links.download_shared_file, name="shared-file"),
     path("send/<str:signature>/", template_link_page.show_template_link, name="template-link"),
-    # people: the desk
+    # the desk
     path("chats/", chats.show_chats, name="chats"),
     path("chats/updates/", chats.poll_updates, name="chats-updates"),
     path("chats/session/", forms.show_session, name="chats-session"),
@@ -115,10 +115,10 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("phone/<int:pk>/", training_phone.show_phone, name="phone"),
     path("phone/<int:pk>/messages", training_phone.list_phone_messages, name="phone-messages"),
     path("phone/<int:pk>/post", training_phone.post_phone_event, name="phone-post"),
-    # people: coming in
+    # signing in
     path("login/", login.Login.as_view(), name="login"),
     path("logout/", LogoutView.as_view(), name="logout"),
-    # people
+    # other pages
     path("", start_page.show_start_page, name="start"),
     path("handover/<str:token>/", handover, name="handover"),
     path("i18n/setlang/", set_language, name="set_language"),

@@ -1,4 +1,4 @@
-"""The web application, as config.serving.server loads it: Django behind a gate."""
+"""The WSGI application for config.serving.server: Django behind the request body buffer."""
 
 import os
 
@@ -13,13 +13,13 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 set_umask()
 framework.setup(set_prefix=False)
 
-from config.web.wsgi_handler import TolerantHandler  # noqa: E402  # settings, which Django must have loaded
+from config.web.wsgi_handler import TolerantHandler  # noqa: E402  # needs loaded settings
 
 django = TolerantHandler()
 
 from django.conf import settings  # noqa: E402
 
-from bridge.intake.flood_guard import unknown_token_guard  # noqa: E402  # models, which Django must have loaded
+from bridge.intake.flood_guard import unknown_token_guard  # noqa: E402  # needs loaded models
 
 restrict_permissions(settings.DATA_DIR)
 application = BodyBuffer(django, slots=read_setting("WEB_THREADS"), is_refused=unknown_token_guard.is_refused)

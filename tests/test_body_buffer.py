@@ -366,8 +366,8 @@ def test_only_connections_of_late_bodies_are_closed() -> None:
         )
 
         ended = [
-            late_bodies.end_unanswered_connections({"127.0.0.2"}, port=port, seconds=60, suspects={}),
-            late_bodies.end_unanswered_connections({"127.0.0.2"}, port=port, seconds=0, suspects={}),
+            late_bodies.end_unanswered_connections({"127.0.0.2"}, port=port, seconds=60, overdue={}),
+            late_bodies.end_unanswered_connections({"127.0.0.2"}, port=port, seconds=0, overdue={}),
         ]
 
         assert ended == [0, 1]
@@ -379,7 +379,7 @@ def test_only_connections_of_late_bodies_are_closed() -> None:
 
 def test_a_request_on_a_reused_connection_keeps_its_response(monkeypatch: pytest.MonkeyPatch) -> None:
     """Connections of a proxy share one peer: where one body is late, others may carry a running request."""
-    now, suspects = [1_000.0], {}
+    now, overdue = [1_000.0], {}
     monkeypatch.setattr(late_bodies.time, "monotonic", lambda: now[0])
     monkeypatch.setattr(late_bodies, "_milliseconds_since_answer", lambda _connection: 61_000)
     with ExitStack() as stack:
@@ -389,7 +389,7 @@ def test_a_request_on_a_reused_connection_keeps_its_response(monkeypatch: pytest
 
         def check() -> int:
             return late_bodies.end_unanswered_connections(
-                {"127.0.0.2"}, port=listener.getsockname()[1], seconds=60, suspects=suspects
+                {"127.0.0.2"}, port=listener.getsockname()[1], seconds=60, overdue=overdue
             )
 
         first = check()
@@ -397,7 +397,7 @@ def test_a_request_on_a_reused_connection_keeps_its_response(monkeypatch: pytest
         at_work = check()
         monkeypatch.setattr(late_bodies, "_milliseconds_since_answer", lambda _connection: 10)
         now[0] += 4
-        answered, remembered = check(), dict(suspects)
+        answered, remembered = check(), dict(overdue)
         monkeypatch.setattr(late_bodies, "_milliseconds_since_answer", lambda _connection: 61_000)
         check()
         now[0] += 5
@@ -415,7 +415,7 @@ def test_the_deadline_thread_survives_a_lack_of_file_descriptors(monkeypatch: py
     arrivals = Arrivals()
 
     with arrivals.arriving("a", peer="127.0.0.2") as arrival:
-        late_bodies.end_late_bodies(arrivals, port=1, suspects={})
+        late_bodies.end_late_bodies(arrivals, port=1, overdue={})
 
     assert arrival.is_late
 

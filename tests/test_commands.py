@@ -252,16 +252,16 @@ def test_dead_list_shows_dead_letters_and_their_reasons(run: Any, run_json: Any)
     unknown = DeliveryFactory(state="unknown", reason="outcome_unknown")
     DeliveryFactory(state="delivered")
 
-    assert [row["id"] for row in run_json("dead", "list")] == [unknown.pk, dead.pk]
-    assert [row["id"] for row in run_json("dead", "list", "--channel", dead.api_channel_id)] == [dead.pk]
-    assert run_json("dead", "list", "--limit", 1)[0]["reason"] == "outcome_unknown"
-    assert str(dead.pk) in run("dead", "list")
+    assert [row["id"] for row in run_json("dead_letters", "list")] == [unknown.pk, dead.pk]
+    assert [row["id"] for row in run_json("dead_letters", "list", "--channel", dead.api_channel_id)] == [dead.pk]
+    assert run_json("dead_letters", "list", "--limit", 1)[0]["reason"] == "outcome_unknown"
+    assert str(dead.pk) in run("dead_letters", "list")
 
 
 def test_dead_retry_queues_dead_letters_again(run: Any) -> None:
     dead, other = DeliveryFactory.create_batch(2, state="dead", reason="retries_exhausted", attempts=9)
 
-    run("dead", "retry", dead.pk)
+    run("dead_letters", "resend", dead.pk)
 
     dead.refresh_from_db(), other.refresh_from_db()
     assert (dead.state, dead.attempts_before, other.state) == ("pending", 9, "dead")
@@ -270,7 +270,7 @@ def test_dead_retry_queues_dead_letters_again(run: Any) -> None:
 def test_dead_discard_discards_all_dead_letters_of_a_channel(run: Any) -> None:
     dead, other = DeliveryFactory.create_batch(2, state="dead")
 
-    run("dead", "discard", "--all", "--channel", dead.api_channel_id)
+    run("dead_letters", "discard", "--all", "--channel", dead.api_channel_id)
 
     dead.refresh_from_db(), other.refresh_from_db()
     assert (dead.state, dead.reason, other.state) == ("cancelled", "discarded", "dead")
@@ -280,22 +280,22 @@ def test_dead_retry_requires_ids_or_all_and_names_what_it_skipped(run: Any) -> N
     done = DeliveryFactory(state="delivered")
 
     with pytest.raises(CommandError, match="--all"):
-        run("dead", "retry")
-    with pytest.raises(CommandError, match="not in trouble"):
-        run("dead", "discard", done.pk)
+        run("dead_letters", "resend")
+    with pytest.raises(CommandError, match="not dead letters"):
+        run("dead_letters", "discard", done.pk)
 
 
 def test_failed_events_are_listed_and_processed_again(run: Any, run_json: Any) -> None:
     channel = ApiChannelFactory()
     event = WebhookEvent.objects.create(api_channel=channel, endpoint="webhook", body=b"", state="failed", error="ой")
 
-    assert run_json("events", "list")[0]["error"] == "ой"
-    run("events", "reprocess", "--all")
+    assert run_json("webhook_events", "list")[0]["error"] == "ой"
+    run("webhook_events", "reprocess", "--all")
 
     event.refresh_from_db()
     assert (event.state, event.attempts) == ("new", 0)
-    assert run_json("events", "list") == []
-    assert run_json("events", "list", "--state", "new")[0]["id"] == event.pk
+    assert run_json("webhook_events", "list") == []
+    assert run_json("webhook_events", "list", "--state", "new")[0]["id"] == event.pk
 
 
 def test_a_failed_api_call_is_not_processed_again(run: Any) -> None:
@@ -303,8 +303,8 @@ def test_a_failed_api_call_is_not_processed_again(run: Any) -> None:
         api_channel=ApiChannelFactory(), endpoint="addMessage", body=b"", state="failed", error="ой"
     )
 
-    with pytest.raises(CommandError, match="caller has its answer"):
-        run("events", "reprocess", event.pk)
+    with pytest.raises(CommandError, match="are API calls"):
+        run("webhook_events", "reprocess", event.pk)
 
     event.refresh_from_db()
     assert event.state == "failed"
@@ -322,7 +322,7 @@ def demo_passwords(settings: Any) -> None:
 def test_the_demo_shows_chats_in_every_state_through_the_real_code_path(run: Any, demo_passwords: None) -> None:
     started = time.process_time()
 
-    run("demo")
+    run("load_demo")
 
     took = time.process_time() - started  # of this process: the machine may be busy
     boris = get_user_model().objects.get(username="boris")
@@ -349,10 +349,10 @@ def left(chat: Conversation) -> timedelta:
 
 @pytest.mark.django_db(transaction=True)
 def test_the_demo_can_be_loaded_twice(run: Any, demo_passwords: None) -> None:
-    run("demo")
+    run("load_demo")
     before = Message.objects.count(), Delivery.objects.count(), ApiChannel.objects.count(), ChatChannel.objects.count()
 
-    run("demo")
+    run("load_demo")
 
     after = Message.objects.count(), Delivery.objects.count(), ApiChannel.objects.count(), ChatChannel.objects.count()
     assert before == after
@@ -365,7 +365,7 @@ def test_a_demo_without_passwords_is_refused(run: Any, settings: Any) -> None:
     settings.DEMO_PASSWORDS = {"admin": "", "operator": ""}
 
     with pytest.raises(CommandError, match="DEMO_ADMIN_PASSWORD"):
-        run("demo")
+        run("load_demo")
 
 
 # --- roles -----------------------------------------------------------------------------------------------

@@ -319,11 +319,11 @@ def test_erasure_requires_permission_and_confirmation(full: Conversation, client
 
 def test_the_command_shows_first_whom_it_would_erase(full: Conversation) -> None:
     out = StringIO()
-    call_command("erase", str(full.contact_id), stdout=out)
-    assert "would erase contact" in out.getvalue() and not Erasure.objects.exists()
+    call_command("erase_contact", str(full.contact_id), stdout=out)
+    assert "Would erase contact" in out.getvalue() and not Erasure.objects.exists()
 
-    call_command("erase", str(full.contact_id), "--yes", stdout=out)
-    call_command("erase", str(full.contact_id), "--yes", stdout=out)
+    call_command("erase_contact", str(full.contact_id), "--yes", stdout=out)
+    call_command("erase_contact", str(full.contact_id), "--yes", stdout=out)
 
     assert Erasure.objects.count() == 1
-    assert "erased already" in out.getvalue() and NAME not in out.getvalue()
+    assert "already erased" in out.getvalue() and NAME not in out.getvalue()

@@ -50,7 +50,7 @@ def test_each_format_is_logged_with_its_route_only(
         assert send(content, kind).status_code == 204
 
     assert [record.getMessage() for record in caplog.records] == [
-        "content security policy broken: script-src-elem on /handover/<str:token>/, blocked inline"
+        "content security policy violated: script-src-elem on /handover/<str:token>/, blocked inline"
     ]
 
 

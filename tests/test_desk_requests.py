@@ -291,7 +291,7 @@ def test_the_report_costs_as_many_questions_however_much_was_missed(ledger: None
 
 @pytest.mark.django_db(transaction=True)
 def test_demo_data_is_what_real_words_would_have_left(client: Client, capsys: pytest.CaptureFixture[str]) -> None:
-    call_command("demo_data", size=400)
+    call_command("generate_demo_data", size=400)
 
     assert Conversation.objects.count() == 400
     assert 6 <= Message.objects.count() / 400 <= 14
@@ -307,4 +307,4 @@ def test_demo_data_is_what_real_words_would_have_left(client: Client, capsys: py
     for address in ("/chats/", "/chats/?q=Соколов", "/requests/", "/windows/"):
         assert client.get(address).status_code == 200
     with pytest.raises(CommandError, match="such data already"):
-        call_command("demo_data", size=1)
+        call_command("generate_demo_data", size=1)

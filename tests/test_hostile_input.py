@@ -267,7 +267,7 @@ def test_a_value_that_the_database_rejects_is_the_callers_error(
     """This covers readers without validation: \"try again\" would be wrong, because the same call fails again."""
     from django.db import DataError
 
-    from bridge.uapi.base import Channels
+    from bridge.uapi.chats import Channels
 
     def answer(_self: Any, _call: Any) -> Any:
         raise DataError

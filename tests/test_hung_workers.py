@@ -30,7 +30,7 @@ def supervisor(worker: ManagedProcess, tmp_path: Path, *, are_workers_hung: bool
         data_dir=tmp_path,
         processes=[worker],
         servers=None,
-        say=messages.append,
+        report=messages.append,
         are_workers_hung=lambda: are_workers_hung,
     )
 

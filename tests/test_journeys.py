@@ -18,7 +18,7 @@ from bridge.maintenance import housekeeping
 from bridge.models import Conversation, Delivery, Draft, Message, ServiceWindow, Ticket
 from bridge.relay import reply_submission
 from bridge.tasks import send_due_deliveries
-from bridge.uapi.base import NOT_SENT
+from bridge.uapi.errors import NOT_SENT
 from channels_setup.models import ApiChannel
 from tests.factories import ApiChannelFactory, TemplateFactory, boris
 from tests.receiver import Receiver

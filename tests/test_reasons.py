@@ -97,4 +97,4 @@ def test_an_admin_reads_what_an_admin_can_do() -> None:
 
 
 def test_the_page_of_outcomes_matches_the_catalog() -> None:
-    assert outcomes_page.PAGE.read_text() == outcomes_page.page()
+    assert outcomes_page.PAGE_PATH.read_text() == outcomes_page.render_page()

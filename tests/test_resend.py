@@ -97,25 +97,25 @@ def test_a_destination_that_asked_for_quiet_is_foretold_as_waiting_while_it_last
 def test_a_dry_run_changes_nothing_and_all_leaves_the_unknown_alone(dead: Delivery) -> None:
     said = StringIO()
     with translation.override("en"):
-        call_command("dead", "retry", "--all", "--dry-run", stdout=said)
+        call_command("dead_letters", "resend", "--all", "--dry-run", stdout=said)
     assert "It would be sent now." in said.getvalue()
     assert Delivery.objects.get().state == "dead"
 
     Delivery.objects.update(state="unknown")
-    call_command("dead", "retry", "--all", stdout=StringIO())
+    call_command("dead_letters", "resend", "--all", stdout=StringIO())
     assert Delivery.objects.get().state == "unknown"
-    call_command("dead", "retry", "--all", "--unknown-too", stdout=StringIO())
+    call_command("dead_letters", "resend", "--all", "--include-unknown", stdout=StringIO())
     assert Delivery.objects.get().state == "pending"
 
 
 def test_since_bounds_what_is_sent_again(dead: Delivery) -> None:
     later = (timezone.now() + timedelta(minutes=1)).isoformat()
 
-    call_command("dead", "retry", "--all", "--since", later, stdout=StringIO())
+    call_command("dead_letters", "resend", "--all", "--since", later, stdout=StringIO())
 
     assert Delivery.objects.get().state == "dead"
     with pytest.raises(CommandError):
-        call_command("dead", "retry", "--all", "--since", "yesterday")
+        call_command("dead_letters", "resend", "--all", "--since", "yesterday")
 
 
 def test_the_timetable_starts_anew(dead: Delivery, receiver: Receiver) -> None:

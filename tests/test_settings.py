@@ -43,7 +43,7 @@ def in_production(code: str, **environment: str) -> Any:
 
 
 def test_the_settings_page_matches_the_table() -> None:
-    assert settings_page.PAGE.read_text() == settings_page.page(), "run: manage.py settings_page"
+    assert settings_page.PAGE_PATH.read_text() == settings_page.render_page(), "run: manage.py settings_page"
 
 
 @pytest.mark.parametrize(

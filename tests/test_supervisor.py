@@ -54,7 +54,7 @@ def test_a_stopped_web_parent_is_replaced(tmp_path: Path) -> None:
     command = ["python", "-c", "import time; time.sleep(600)"]
     web = ManagedProcess(name="web", command=command, log=tmp_path / "web.log", port=1)
     messages: list[str] = []
-    supervisor = Supervisor(data_dir=tmp_path, processes=[web], servers=None, say=messages.append)
+    supervisor = Supervisor(data_dir=tmp_path, processes=[web], servers=None, report=messages.append)
     web.start()
     assert web.process is not None
     supervisor.replace_stopped_web()

@@ -442,4 +442,4 @@ def test_channels_lists_the_watched_chat_channels(client: Client, key: str, chat
 def test_an_unknown_method_is_refused_in_the_callers_format(client: Client) -> None:
     answer = call(client, "create/tag", {"api_token": "x"}, **{"accept-language": "en"})
 
-    assert answer == {"error": "There is no method “create/tag” here.", "code": 404}
+    assert answer == {"error": "Method “create/tag” does not exist.", "code": 404}

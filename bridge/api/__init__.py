@@ -1,1 +1,1 @@
-"""The portal's own API, ``/api/v1/``."""
+"""REST API of the portal, ``/api/v1/``."""

@@ -1,4 +1,4 @@
-"""What every call of ``/api/v1/`` has in common: errors as sentences, bodies read with care, safe repeats."""
+"""Shared parts of ``/api/v1/``: base view set, error responses, JSON parser, idempotency, schema decorators."""
 
 from __future__ import annotations
 
@@ -32,36 +32,36 @@ from .serializers import ErrorSerializer
 
 
 class ApiError(exceptions.APIException):
-    """A call that cannot be done, with its sentence and a stable code for programs."""
+    """Error response with a status code, a sentence for people and a stable reason code for programs."""
 
     def __init__(self, *, status_code: int, reason: str, sentence: str) -> None:
         super().__init__(sentence, reason)
         self.status_code = status_code
 
 
-# Where the framework's own words do not say what to do.
+# Error messages that replace DRF's, because these say what to do.
 CLEARER_MESSAGES = {
     exceptions.Throttled: gettext_lazy("Too many calls with this token. Try again later."),
     exceptions.UnsupportedMediaType: gettext_lazy(
-        "Send a JSON object, with the header Content-Type: application/json."
+        "Send a JSON object with the header “Content-Type: application/json”."
     ),
     exceptions.NotAuthenticated: gettext_lazy(
-        "A token is needed, in the header Authorization: Token … An admin makes one under API tokens."
+        "Send a token in the header “Authorization: Token …”. An admin creates tokens under API tokens."
     ),
 }
 
 
 def error_response(problem: Exception, context: dict[str, Any]) -> Response | None:
-    """DRF's errors in one shape: ``{"error": sentence, "reason": code}``, and ``fields`` where fields are wrong."""
+    """Exception handler of DRF: return ``{"error": sentence, "reason": code}``, with ``fields`` for invalid fields."""
     if isinstance(problem, OperationalError):
-        body = {"error": _("Not stored. Please try again."), "reason": "try_again"}
+        body = {"error": _("Not saved. Try again."), "reason": "try_again"}
         return Response(body, status=status.HTTP_503_SERVICE_UNAVAILABLE, headers={"Retry-After": "5"})
     response = exception_handler(problem, context)
     if response is None:
         return None
     if isinstance(problem, exceptions.ValidationError):
         fields = problem.detail if isinstance(problem.detail, dict) else {"": problem.detail}
-        whole = ("", api_settings.NON_FIELD_ERRORS_KEY)  # these sentences are about no single field
+        whole = ("", api_settings.NON_FIELD_ERRORS_KEY)  # keys of errors that concern no single field
         lines = [
             str(text) if name in whole else f"{name}: {text}"
             for name, texts in fields.items()
@@ -74,7 +74,7 @@ def error_response(problem: Exception, context: dict[str, Any]) -> Response | No
             "reason": str(problem.get_codes()),
         }
     elif isinstance(problem, Http404):
-        response.data = {"error": _("There is none with this number, or you may not see it."), "reason": "not_found"}
+        response.data = {"error": _("Not found, or you do not have access."), "reason": "not_found"}
     else:
         response.data = {"error": response.data["detail"], "reason": response.data["detail"].code}
     return response
@@ -87,7 +87,7 @@ def _flatten(texts: Any) -> Iterable[Any]:
 
 
 class SafeJSONParser(BaseParser):
-    """JSON objects, read with the same care as a webhook's: no digit bombs, no endless nesting, a limit in bytes."""
+    """Parse JSON objects with the limits of webhooks: number of bytes, length of numbers, depth of nesting."""
 
     media_type = "application/json"
 
@@ -105,17 +105,17 @@ class SafeJSONParser(BaseParser):
 # --- writing ---------------------------------------------------------------------------------------------
 
 
-def run_idempotent(request: Request, asked: Any, work: Callable[[], tuple[int, Any]]) -> Response:
-    """Do ``work`` once for each Idempotency-Key of this user and keep its answer. A refusal is not kept.
+def run_idempotent(request: Request, content: Any, work: Callable[[], tuple[int, Any]]) -> Response:
+    """Run ``work`` once for each Idempotency-Key of this user and store its response. Errors are not stored.
 
-    ``asked``: what the call says, for telling a repeat from another call under the same key.
+    ``content`` is the content of the call. It tells a repeated call from a different call with the same key.
     """
 
     def answer() -> StoredResponse:
         status_code, data = work()
         return StoredResponse(status=status_code, body=json.loads(JSONRenderer().render(data)))
 
-    fingerprint = f"{request.method} {request.path.rstrip('/')}\n{json.dumps(asked, sort_keys=True)}".encode()
+    fingerprint = f"{request.method} {request.path.rstrip('/')}\n{json.dumps(content, sort_keys=True)}".encode()
     try:
         given = run_once(
             owner=f"user:{request.user.pk}",
@@ -130,45 +130,47 @@ def run_idempotent(request: Request, asked: Any, work: Callable[[], tuple[int, A
     return Response(given.body, status=given.status)
 
 
-# --- views and their description -------------------------------------------------------------------------
+# --- views and their schema ------------------------------------------------------------------------------
 
 IDEMPOTENCY_KEY = OpenApiParameter(
-    "Idempotency-Key", location=OpenApiParameter.HEADER, description="Makes the call safe to repeat: it is done once."
+    "Idempotency-Key",
+    location=OpenApiParameter.HEADER,
+    description="Makes the call safe to repeat: it is executed once.",
 )
 
 
 def documented_write(
-    *, summary: str, answer: type[BaseSerializer[Any]], asked: Any = None, status: int = 200
+    *, summary: str, response: type[BaseSerializer[Any]], request: Any = None, status: int = 200
 ) -> Callable[[Any], Any]:
-    """How a writing call is described in the schema."""
-    refusals = {code: OpenApiResponse(ErrorSerializer) for code in (400, 404, 409, 422)}
+    """Describe a writing call in the OpenAPI schema."""
+    errors = {code: OpenApiResponse(ErrorSerializer) for code in (400, 404, 409, 422)}
     return extend_schema(
-        summary=summary, request=asked, responses={status: answer, **refusals}, parameters=[IDEMPOTENCY_KEY]
+        summary=summary, request=request, responses={status: response, **errors}, parameters=[IDEMPOTENCY_KEY]
     )
 
 
 READ_DESCRIPTIONS = {
-    "list": "A page at a time, the newest first; `next` is the address of the next page, null after the last.",
-    "retrieve": "By its number. 404 where there is none, or where you may not see it.",
+    "list": "Paged, newest first. `next` is the URL of the next page, or null on the last page.",
+    "retrieve": "Returns 404 if the object does not exist or you do not have access.",
 }
 
 
 def documented(**summaries: str) -> Callable[[Any], Any]:
-    """The reading calls' names in the schema."""
+    """Describe the list and retrieve calls in the OpenAPI schema."""
     return extend_schema_view(
         **{name: extend_schema(summary=text, description=READ_DESCRIPTIONS[name]) for name, text in summaries.items()}
     )
 
 
 class ReadOnlyViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet[Any]):
-    """One kind of row: a list with ``filters``, and single rows by id."""
+    """Base view set: a list with query filters, and single objects by ID."""
 
     filters: dict[str, QueryFilter] = {}
     lookup_value_regex = "[0-9]{1,19}"
     filter_backends = (QueryFilterBackend,)
     pagination_class = KeysetPagination
     parser_classes = (SafeJSONParser,)
-    detail_serializer_class: type[BaseSerializer[Any]] | None = None  # for a single row, where it tells more
+    detail_serializer_class: type[BaseSerializer[Any]] | None = None  # for a single object, if it has more fields
 
     def get_serializer_class(self) -> type[BaseSerializer[Any]]:
         if self.action == "retrieve" and self.detail_serializer_class:

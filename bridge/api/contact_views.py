@@ -1,4 +1,4 @@
-"""Contacts of ``/api/v1/``: found by phone or name, edited with a history, and the operators' notes on them."""
+"""Contacts of ``/api/v1/``: search, update with history, and notes of operators."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ ERROR_RESPONSES = {code: OpenApiResponse(ErrorSerializer) for code in (400, 404,
 
 
 class ContactDetailSerializer(serializers.ModelSerializer[Contact]):
-    """A contact with its chats. ``merged``: contacts that a person merged into this one, with their numbers."""
+    """A contact with its chats. ``merged`` lists the contacts that were merged into it."""
 
     chats = serializers.SerializerMethodField()
     merged = serializers.SerializerMethodField()
@@ -50,7 +50,7 @@ class ContactDetailSerializer(serializers.ModelSerializer[Contact]):
 
 
 class ContactUpdateSerializer(serializers.Serializer[Any]):
-    """What to change; what is left out stays. An empty text empties the field."""
+    """New values. Omitted fields keep their values; an empty text clears the field."""
 
     name = serializers.CharField(required=False, allow_blank=True, max_length=1_000)
     phone = serializers.CharField(required=False, allow_blank=True, max_length=100)
@@ -58,7 +58,7 @@ class ContactUpdateSerializer(serializers.Serializer[Any]):
 
 
 class ContactChangeSerializer(serializers.ModelSerializer[ContactChange]):
-    """One change. ``by``: the user; null where a program of the API channel made it."""
+    """One change of a contact. ``by`` is the user, or null if a program of the API channel made the change."""
 
     class Meta:
         model = ContactChange
@@ -78,14 +78,14 @@ class NoteSerializer(serializers.ModelSerializer[ContactNote]):
 
 
 def filter_contacts_by_phone(rows: QuerySet[Contact], phone: str) -> QuerySet[Contact]:
-    """In any spelling, also the merged contacts' numbers."""
+    """Filter by phone number in any format, including the numbers of merged contacts."""
     known: Any = Contact.objects
     found = known.with_phone(search_keys(phone)).values_list("pk", "merged_into")
     return rows.filter(pk__in={merged_into or pk for pk, merged_into in found})
 
 
 def search_contacts(rows: QuerySet[Contact], query: str) -> QuerySet[Contact]:
-    """The beginnings of the name's words, or digits of the phone."""
+    """Search by beginnings of words in the name, or by digits of the phone."""
     asked = search.build_contact_query(query)
     if asked is None:
         return rows.none()
@@ -99,10 +99,10 @@ class ContactViewSet(ReadOnlyViewSet):
     serializer_class = ContactDetailSerializer
     filters = {
         "api_channel": QueryFilter(read=parse_number, by="api_channel"),
-        "phone": QueryFilter(read=parse_text, by=filter_contacts_by_phone, help="In any spelling."),
-        "search": QueryFilter(read=parse_text, by=search_contacts, help="Words of the name, or digits of the phone."),
+        "phone": QueryFilter(read=parse_text, by=filter_contacts_by_phone, help="In any format."),
+        "search": QueryFilter(read=parse_text, by=search_contacts, help="Words of the name or digits of the phone."),
         "email": QueryFilter(read=parse_text, by="email__iexact"),
-        "external_id": QueryFilter(read=parse_text, by="external_id", help="The provider's id."),
+        "external_id": QueryFilter(read=parse_text, by="external_id", help="The provider's ID of the contact."),
         "since": SINCE,
         "until": UNTIL,
     }
@@ -115,17 +115,17 @@ class ContactViewSet(ReadOnlyViewSet):
         return rows.prefetch_related(shown, Prefetch("merged", Contact.objects.order_by("pk")))
 
     def get_object(self) -> Contact:
-        """A merged contact gives the one that it was merged into."""
+        """Return the contact. For a merged contact, return the contact that it was merged into."""
         merged = Contact.objects.filter(pk=int(self.kwargs["pk"][:18]), merged_into__isnull=False).first()
         if merged is not None:
             self.kwargs["pk"] = str(merged.owner_id)
         found: Contact = super().get_object()
         return found
 
-    @documented_write(summary="Change a contact", asked=ContactUpdateSerializer, answer=ContactDetailSerializer)
+    @documented_write(summary="Change a contact", request=ContactUpdateSerializer, response=ContactDetailSerializer)
     def partial_update(self, request: Request, pk: str) -> Response:
-        """Name, phone and e-mail, each change on record. The phone is normalized; messages still go to the provider's
-        id. A name that is set here is not replaced by the client's profile name."""
+        """Change name, phone and email. Every change is recorded. The phone is normalized. Messages are still sent to
+        the provider's ID of the contact. A name set here is not replaced by the WhatsApp profile name."""
         contact = self.get_object()
         asked = ContactUpdateSerializer(data=request.data)
         asked.is_valid(raise_exception=True)
@@ -139,7 +139,7 @@ class ContactViewSet(ReadOnlyViewSet):
 
     @extend_schema(
         summary="Changes of a contact",
-        description="The last 100, the newest first: what was changed, from what to what, by whom and when.",
+        description="The last 100 changes, newest first: field, old and new value, author and time.",
         responses=ContactChangeSerializer(many=True),
     )
     @action(detail=True, methods=["get"], filter_backends=[], pagination_class=None)
@@ -151,13 +151,13 @@ class ContactViewSet(ReadOnlyViewSet):
     @extend_schema(
         methods=["get"],
         summary="Notes on a contact",
-        description="What operators tell each other. The client never sees them.",
+        description="Internal notes of operators. They are never sent to the client.",
         responses=NoteSerializer(many=True),
     )
     @extend_schema(
         methods=["post"],
         summary="Add a note to a contact",
-        description="What operators tell each other. The client never sees it.",
+        description="Internal note for operators. It is never sent to the client.",
         request=NoteTextSerializer,
         responses={201: NoteSerializer, **ERROR_RESPONSES},
         parameters=[IDEMPOTENCY_KEY],
@@ -181,10 +181,10 @@ class ContactViewSet(ReadOnlyViewSet):
 
         return run_idempotent(request, asked, work)
 
-    @documented_write(summary="Change a note", asked=NoteTextSerializer, answer=NoteSerializer)
+    @documented_write(summary="Change a note", request=NoteTextSerializer, response=NoteSerializer)
     @action(detail=True, methods=["patch"], url_path=r"notes/(?P<note_id>[0-9]{1,18})")
     def note(self, request: Request, pk: str, note_id: str) -> Response:
-        """One's own note. Its former words stay in the changes of the contact."""
+        """Change your own note. The previous text is kept in the changes of the contact."""
         people = [one.pk for one in merge_lookup.list_people(self.get_object())]
         if not ContactNote.objects.filter(pk=note_id, contact__in=people).exists():
             raise NotFound

@@ -1,4 +1,4 @@
-"""Lists of ``/api/v1/``: filters with their names and kinds, and paging by key."""
+"""Query filters and keyset pagination of the lists in ``/api/v1/``."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ UNIX_SECONDS = re.compile(r"[0-9]{9,12}(\.[0-9]{1,9})?")  # since 1970
 
 
 class InvalidValue(ValueError):
-    """A query parameter that cannot be read. Its text is a sentence."""
+    """Invalid query parameter. The message completes a sentence that begins with the parameter's name."""
 
 
 def parse_number(text: str) -> int:
@@ -38,7 +38,7 @@ def parse_number(text: str) -> int:
         value = parse_id(text)
     except BadBody:
         value = None
-    if not value:  # no row has the number 0
+    if not value:  # IDs begin at 1
         raise InvalidValue(_("must be a whole number."))
     return value
 
@@ -50,23 +50,23 @@ def parse_text(value: str) -> str:
 
 
 def parse_moment(value: str) -> datetime:
-    """ISO 8601 (without an offset: the portal's time zone) or Unix seconds."""
+    """Parse ISO 8601 (without an offset: in the portal's time zone) or Unix seconds. Raises InvalidValue."""
     plain = value.strip()
     found = None
     if UNIX_SECONDS.fullmatch(plain):
         with suppress(BadBody):
             found = parse_unix_time(plain)
     else:
-        # A plus sign that was not escaped in the address arrives as a space.
+        # A plus sign that was not escaped in the URL arrives as a space.
         text = plain if "T" not in plain else plain.replace(" ", "+")
         found = values.parse_iso_time(text, zone=timezone.get_current_timezone())
     if found is None:
-        raise InvalidValue(_("must be a time such as 2026-01-31T12:00:00+03:00."))
+        raise InvalidValue(_("must be a time, for example 2026-01-31T12:00:00+03:00."))
     return found
 
 
 def parse_choices(*choices: str) -> Callable[[str], list[str]]:
-    """One of the choices, or several by commas."""
+    """Return a parser of one or more comma-separated choices. It raises InvalidValue."""
 
     def read(value: str) -> list[str]:
         wanted = [word.strip() for word in value.split(",")]
@@ -80,7 +80,7 @@ def parse_choices(*choices: str) -> Callable[[str], list[str]]:
 
 @dataclass(frozen=True, kw_only=True)
 class QueryFilter:
-    """A query parameter of a list: how it is read, and what it filters by: a look-up, or a function of its own."""
+    """A query parameter of a list: ``read`` parses the value, ``by`` is a lookup or a function that filters."""
 
     read: Callable[[str], Any]
     by: str | Callable[[QuerySet[Any], Any], QuerySet[Any]]
@@ -89,8 +89,8 @@ class QueryFilter:
     def apply(self, rows: QuerySet[Any], value: Any) -> QuerySet[Any]:
         return rows.filter(**{self.by: value}) if isinstance(self.by, str) else self.by(rows, value)
 
-    def described(self, name: str) -> dict[str, Any]:
-        """The parameter for the OpenAPI schema."""
+    def describe(self, name: str) -> dict[str, Any]:
+        """Return the parameter's description for the OpenAPI schema."""
         schema: dict[str, Any] = {"type": "string", "minLength": 1}
         if self.read is parse_number:
             schema = {"type": "integer"}
@@ -102,13 +102,12 @@ class QueryFilter:
         return described | ({"style": "form", "explode": False} if schema["type"] == "array" else {})
 
 
-SINCE = QueryFilter(read=parse_moment, by="created_at__gte", help="Stored at this time or later.")
-UNTIL = QueryFilter(read=parse_moment, by="created_at__lt", help="Stored before this time.")
+SINCE = QueryFilter(read=parse_moment, by="created_at__gte", help="Created at this time or later.")
+UNTIL = QueryFilter(read=parse_moment, by="created_at__lt", help="Created before this time.")
 
 
 class QueryFilterBackend(BaseFilterBackend):
-    """The ``filters`` of a view, by their names. What is not known is ignored; what cannot be read, or is empty, is
-    a 400."""
+    """Apply the ``filters`` of a view. Unknown parameters are ignored; empty and invalid ones are a 400."""
 
     def filter_queryset(self, request: Request, queryset: QuerySet[Any], view: Any) -> QuerySet[Any]:
         for name, filter_ in view.filters.items():
@@ -126,19 +125,19 @@ class QueryFilterBackend(BaseFilterBackend):
             raise exceptions.ValidationError({name: [str(problem)]}) from None
 
     def get_schema_operation_parameters(self, view: Any) -> list[dict[str, Any]]:
-        return [filter_.described(name) for name, filter_ in view.filters.items()]
+        return [filter_.describe(name) for name, filter_ in view.filters.items()]
 
 
 # --- paging ----------------------------------------------------------------------------------------------
 
 
 class KeysetPagination(CursorPagination):
-    """Newest first, by key: page one thousand costs what page one does, and nothing slips between two pages."""
+    """Keyset pagination, newest first. All pages cost the same, and new rows do not shift them."""
 
     page_size = 50
     max_page_size = 200
     page_size_query_param = "page_size"
-    page_size_query_description = "Rows a page, at most 200."
+    page_size_query_description = "Items per page, at most 200."
     ordering = "-id"
     orderings = ("-id", "id")
     count: int | None = None
@@ -163,7 +162,7 @@ class KeysetPagination(CursorPagination):
         return (given,)
 
     def decode_cursor(self, request: Request) -> Any:
-        """A cursor is what our own ``next`` held; whatever else somebody writes there is no server error."""
+        """Decode the cursor of a ``next`` link. Raises ValidationError for anything else."""
         encoded = request.query_params.get(self.cursor_query_param)
         if encoded is None:
             return None
@@ -173,7 +172,7 @@ class KeysetPagination(CursorPagination):
                 raise ValueError
             return super().decode_cursor(request)
         except (ValueError, exceptions.NotFound):
-            raise exceptions.ValidationError({"cursor": [_("must be taken from “next” as it is.")]}) from None
+            raise exceptions.ValidationError({"cursor": [_("must be copied unchanged from “next”.")]}) from None
 
     def get_paginated_response(self, data: Any) -> Response:
         body = {"next": self.get_next_link(), "results": data}
@@ -184,7 +183,7 @@ class KeysetPagination(CursorPagination):
             "type": "object",
             "required": ["next", "results"],
             "properties": {
-                "count": {"type": "integer", "description": "Only where asked for by count=1."},
+                "count": {"type": "integer", "description": "Total number of items; only with count=1."},
                 "next": {"type": "string", "nullable": True, "format": "uri"},
                 "results": schema,
             },
@@ -192,10 +191,10 @@ class KeysetPagination(CursorPagination):
 
     def get_schema_operation_parameters(self, view: Any) -> list[dict[str, Any]]:
         described = {
-            "cursor": ({"type": "string"}, "Where the page begins: taken from “next” as it is."),
-            "page_size": ({"type": "integer", "minimum": 1, "maximum": 200, "default": 50}, "Rows a page."),
-            "ordering": ({"type": "string", "enum": list(self.orderings), "default": self.ordering}, "The order."),
-            "count": ({"type": "integer", "enum": [1]}, "Count the rows as well; costs time."),
+            "cursor": ({"type": "string"}, "Start of the page, copied from “next”."),
+            "page_size": ({"type": "integer", "minimum": 1, "maximum": 200, "default": 50}, "Items per page."),
+            "ordering": ({"type": "string", "enum": list(self.orderings), "default": self.ordering}, "Sort order."),
+            "count": ({"type": "integer", "enum": [1]}, "Return the total count, too. Slow for long lists."),
         }
         return [
             {"name": name, "in": "query", "required": False, "description": help_, "schema": schema}

@@ -1,4 +1,4 @@
-"""What the API says of a row. Fields are added, never renamed: programs depend on them."""
+"""Serializers of ``/api/v1/``. Fields may be added, but never renamed: programs depend on them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MAX_BODY_BYTES = 64 * 1024
 
 
 class SentenceField(serializers.CharField):
-    """The sentence that belongs to the row's ``reason``, in the reader's language."""
+    """The sentence of the row's ``reason`` code, in the caller's language."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(read_only=True, source="*", **kwargs)
@@ -41,25 +41,28 @@ class ContactSerializer(serializers.ModelSerializer[Contact]):
 
 
 class WindowSerializer(serializers.Serializer[Any]):
-    """The service window: may free text go out now, and until when."""
+    """The service window: whether free text may be sent now, and until when."""
 
     state = serializers.ChoiceField(choices=["open", "closed", "none", "unrestricted"])
     expires_at = serializers.DateTimeField(allow_null=True)
 
 
 class ConversationSerializer(serializers.ModelSerializer[Conversation]):
-    """Needs the rows as ``api.views`` fetches them, and ``now`` in the context."""
+    """A chat. Needs the annotations of ``ConversationViewSet.get_queryset``, and ``now`` in the context."""
 
     chat_id = serializers.IntegerField(source="id", read_only=True)
     contact = ContactSerializer(read_only=True)
     assignee = serializers.IntegerField(source="assignee_id", read_only=True, allow_null=True)
-    ticket_id = serializers.IntegerField(read_only=True, allow_null=True, help_text=_("The live request."))
+    ticket_id = serializers.IntegerField(read_only=True, allow_null=True, help_text=_("ID of the current request."))
     status = serializers.IntegerField(
-        source="ticket_status", read_only=True, allow_null=True, help_text=_("The live request's status, by number.")
+        source="ticket_status",
+        read_only=True,
+        allow_null=True,
+        help_text=_("Status of the current request, as a number."),
     )
     change_after_answer = serializers.CharField(
         read_only=True,
-        help_text=_("What the client did to an earlier message after your answer: edited, deleted or reacted."),
+        help_text=_("What the client did to an earlier message after your reply: edited, deleted or reacted."),
     )
     window = serializers.SerializerMethodField()
 
@@ -82,7 +85,9 @@ class ConversationSerializer(serializers.ModelSerializer[Conversation]):
 
 
 class FileSerializer(serializers.ModelSerializer[Attachment]):
-    url = serializers.SerializerMethodField(help_text=_("Needs no login; ours expire after a week."))
+    url = serializers.SerializerMethodField(
+        help_text=_("No sign-in needed. Links to files stored in the portal expire after a week.")
+    )
 
     class Meta:
         model = Attachment
@@ -98,36 +103,42 @@ class ReactionSerializer(serializers.Serializer[Any]):
 
 
 class MessageSerializer(serializers.ModelSerializer[Message]):
-    """A notice's text is its sentence in the reader's language."""
+    """A message with its files and reactions. The text of a notice is a sentence in the caller's language."""
 
     chat_id = serializers.IntegerField(source="conversation_id", read_only=True)
     ticket_id = serializers.IntegerField(read_only=True, allow_null=True)
     text = serializers.SerializerMethodField(
-        help_text=_("The same whatever Accept-Language says; where the portal adds words, in its own language.")
+        help_text=_("Does not depend on Accept-Language. Words that the portal adds are in the portal's language.")
     )
     localized_text = serializers.CharField(
-        read_only=True, help_text=_("The text with the portal's words in your language.")
+        read_only=True, help_text=_("The text with words that the portal adds in your language.")
     )
-    html = serializers.SerializerMethodField(help_text=_("The words as WhatsApp shows them, as safe HTML."))
+    html = serializers.SerializerMethodField(help_text=_("The text with WhatsApp formatting, as safe HTML."))
     sentence = SentenceField()
     template = serializers.JSONField(read_only=True, allow_null=True)
     replies_to = serializers.IntegerField(
         source="quoted_id",
         read_only=True,
         allow_null=True,
-        help_text=_("The message that this one quotes."),
+        help_text=_("ID of the quoted message."),
     )
     written_at = serializers.DateTimeField(
         read_only=True,
-        help_text=_("When it was written: the provider's time where it was received late, else that of receipt."),
+        help_text=_(
+            "When the message was written: the provider's time if it was received late, otherwise the time of receipt."
+        ),
     )
     received_late = serializers.BooleanField(
         source="is_received_late",
         read_only=True,
-        help_text=_("It reached the portal minutes or days after it was written; created_at says when."),
+        help_text=_(
+            "The message was received minutes or days after it was written. created_at is the time of receipt."
+        ),
     )
     edited_at = serializers.SerializerMethodField()
-    deleted_at = serializers.SerializerMethodField(help_text=_("Its writer deleted it; the text stays on record."))
+    deleted_at = serializers.SerializerMethodField(
+        help_text=_("When the author deleted the message. The text is kept.")
+    )
     reactions = ReactionSerializer(many=True, read_only=True)
     files = FileSerializer(source="attachments", many=True, read_only=True)
 
@@ -167,7 +178,7 @@ class AttemptSerializer(serializers.ModelSerializer[Attempt]):
 class DeliverySerializer(serializers.ModelSerializer[Delivery]):
     chat_id = serializers.IntegerField(source="conversation_id", read_only=True)
     message_id = serializers.IntegerField(read_only=True, allow_null=True)
-    next_attempt_at = serializers.SerializerMethodField(help_text=_("Null where there will be none."))
+    next_attempt_at = serializers.SerializerMethodField(help_text=_("Null if there will be no further attempt."))
     sentence = SentenceField()
 
     class Meta:
@@ -194,10 +205,13 @@ class DeliveryDetailSerializer(DeliverySerializer):
 
 
 class WebhookEventSerializer(serializers.ModelSerializer[WebhookEvent]):
-    """Needs ``head`` and ``size`` annotated: a page of bodies could be hundreds of megabytes."""
+    """A webhook event with the beginning of its body. Needs the annotations ``head`` and ``size``.
 
-    preview = serializers.SerializerMethodField(help_text=_("The beginning of the body as text."))
-    size = serializers.IntegerField(read_only=True, help_text=_("Bytes of the body."))
+    Whole bodies are never loaded for a list: one page could be hundreds of megabytes.
+    """
+
+    preview = serializers.SerializerMethodField(help_text=_("The first part of the body as text."))
+    size = serializers.IntegerField(read_only=True, help_text=_("Size of the body in bytes."))
 
     class Meta:
         model = WebhookEvent
@@ -213,7 +227,7 @@ class WebhookEventSerializer(serializers.ModelSerializer[WebhookEvent]):
 
 class WebhookEventDetailSerializer(WebhookEventSerializer):
     headers = serializers.JSONField(read_only=True)
-    body_base64 = serializers.SerializerMethodField(help_text=_("The body's first 64 KB."))
+    body_base64 = serializers.SerializerMethodField(help_text=_("The first 64 KB of the body."))
 
     class Meta(WebhookEventSerializer.Meta):
         fields: tuple[str, ...] = (
@@ -237,11 +251,11 @@ class ChatChannelSerializer(serializers.ModelSerializer[ChatChannel]):
 
 
 class ApiChannelSerializer(serializers.ModelSerializer[ApiChannel]):
-    """An API channel without its secrets; the webhook's path and, for operators, the Redirect URL are such, too."""
+    """An API channel without its secrets. The webhook URL and, for operators, the Redirect URL count as secrets."""
 
     tracked = serializers.ListField(child=serializers.CharField(), read_only=True)
     chat_channels = ChatChannelSerializer(source="shown_chat_channels", many=True, read_only=True)
-    sentence = serializers.SerializerMethodField(help_text=_("The last error in words."))
+    sentence = serializers.SerializerMethodField(help_text=_("The last error as a sentence."))
 
     class Meta:
         model = ApiChannel
@@ -270,7 +284,7 @@ class ApiChannelDetailSerializer(ApiChannelSerializer):
         read_only_fields: tuple[str, ...] = fields
 
 
-# --- what callers say ------------------------------------------------------------------------------------
+# --- input -----------------------------------------------------------------------------------------------
 
 
 class AssignmentSerializer(serializers.Serializer[Any]):
@@ -278,14 +292,14 @@ class AssignmentSerializer(serializers.Serializer[Any]):
         queryset=get_user_model().objects.filter(is_active=True),
         allow_null=True,
         error_messages={
-            "does_not_exist": _("There is no such user."),
-            "incorrect_type": _("Give the user's number, or null for nobody."),
+            "does_not_exist": _("This user does not exist."),
+            "incorrect_type": _("Give a user ID, or null for nobody."),
         },
-        help_text=_("Who shall be responsible; null for nobody."),
+        help_text=_("User ID of the assignee; null to unassign."),
     )
 
 
 class ErrorSerializer(serializers.Serializer[Any]):
     error = serializers.CharField(help_text=_("A sentence in the caller's language."))
     reason = serializers.CharField(help_text=_("A stable code."))
-    fields = serializers.DictField(required=False, help_text=_("What is wrong with which field."))  # type: ignore[assignment]  # our word
+    fields = serializers.DictField(required=False, help_text=_("Errors by field."))  # type: ignore[assignment]  # a field named like DRF's attribute

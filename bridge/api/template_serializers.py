@@ -1,4 +1,4 @@
-"""What the API says of templates and held replies, and what callers say of them. Fields are added, never renamed."""
+"""Serializers of templates and held replies. Fields may be added, but never renamed: programs depend on them."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from .serializers import MessageSerializer
 
 class VariableSerializer(serializers.Serializer[Any]):
     key = serializers.CharField()
-    label = serializers.CharField()  # type: ignore[assignment]  # the operators' word for it
+    label = serializers.CharField()  # type: ignore[assignment]  # a field named like DRF's attribute
     example = serializers.CharField()
     hint = serializers.CharField()
-    default = serializers.CharField()  # what is taken where nobody gives a value
+    default = serializers.CharField()  # used if no value is given
     place = serializers.CharField(help_text=gettext_lazy("header, body, button, offer or card."))
-    title = serializers.CharField(help_text=gettext_lazy("How people see it, in the caller's language."))
-    kind = serializers.CharField(help_text=gettext_lazy("What the value must look like: text, media, moment…"))
-    required = serializers.BooleanField()  # type: ignore[assignment]  # as ``label`` above
+    title = serializers.CharField(help_text=gettext_lazy("Title for people, in the caller's language."))
+    kind = serializers.CharField(help_text=gettext_lazy("Type of the value: text, media, moment…"))
+    required = serializers.BooleanField()  # type: ignore[assignment]  # as above
 
 
 class MissingPartSerializer(serializers.Serializer[Any]):
@@ -38,17 +38,17 @@ class MissingPartSerializer(serializers.Serializer[Any]):
 
 
 class TemplateSerializer(serializers.ModelSerializer[Template]):
-    """A template in the provider's shape, with what we say of its variables."""
+    """A template in the provider's format, with descriptions of its variables."""
 
     channel = serializers.IntegerField(source="api_channel_id", read_only=True)
-    variables = serializers.SerializerMethodField(help_text=gettext_lazy("In the order in which values are listed."))
+    variables = serializers.SerializerMethodField(help_text=gettext_lazy("In the order of the values in a list."))
     sendable = serializers.BooleanField(
         source="is_sendable",
         read_only=True,
-        help_text=gettext_lazy("Approved, and with no part that cannot be filled."),
+        help_text=gettext_lazy("Approved, and Okno supports all its parts."),
     )
     missing = serializers.SerializerMethodField(
-        help_text=gettext_lazy("The parts that Okno cannot fill. A template with any of them is not sent.")
+        help_text=gettext_lazy("Parts that Okno does not support. A template with such parts cannot be sent.")
     )
 
     class Meta:
@@ -102,7 +102,7 @@ def _describe_variable(pattern: TemplateDefinition, variable: Variable) -> dict[
     }
 )
 class ParametersField(serializers.JSONField):
-    """A list for numbered variables, an object for named ones, or an object by the variables' keys."""
+    """Values: a list for numbered variables, an object for named ones, or an object by variable keys."""
 
 
 class ValuesSerializer(serializers.Serializer[Any]):
@@ -112,7 +112,7 @@ class ValuesSerializer(serializers.Serializer[Any]):
 class ButtonSerializer(serializers.Serializer[Any]):
     kind = serializers.CharField()
     text = serializers.CharField()
-    target = serializers.CharField(help_text=gettext_lazy("The link, the phone number or the coupon's code."))
+    target = serializers.CharField(help_text=gettext_lazy("The link, phone number or coupon code."))
 
 
 class ProblemSerializer(serializers.Serializer[Any]):
@@ -122,7 +122,7 @@ class ProblemSerializer(serializers.Serializer[Any]):
 
 
 class CardSerializer(serializers.Serializer[Any]):
-    media = serializers.CharField(help_text=gettext_lazy("The header's file or product, as it was given."))
+    media = serializers.CharField(help_text=gettext_lazy("File or product of the header, as given."))
     body = serializers.CharField()
     buttons = ButtonSerializer(many=True)
 
@@ -132,13 +132,13 @@ class PreviewSerializer(serializers.Serializer[Any]):
     header = serializers.CharField()
     body = serializers.CharField()
     footer = serializers.CharField()
-    media = serializers.CharField(help_text=gettext_lazy("The header's file or product, as it was given."))
-    filename = serializers.CharField(help_text=gettext_lazy("The name under which a document arrives."))
-    offer = serializers.CharField(help_text=gettext_lazy("The words of a limited-time offer, and until when."))
+    media = serializers.CharField(help_text=gettext_lazy("File or product of the header, as given."))
+    filename = serializers.CharField(help_text=gettext_lazy("File name that the recipient sees."))
+    offer = serializers.CharField(help_text=gettext_lazy("Text and end of a limited-time offer."))
     cards = CardSerializer(many=True)
     buttons = ButtonSerializer(many=True)
-    html = serializers.CharField(help_text=gettext_lazy("The body as the phone shows it; safe to put into a page."))
-    ready = serializers.BooleanField(help_text=gettext_lazy("Whether it may go out as it is."))
+    html = serializers.CharField(help_text=gettext_lazy("The body with WhatsApp formatting, as safe HTML."))
+    ready = serializers.BooleanField(help_text=gettext_lazy("Whether the message can be sent as it is."))
     problems = ProblemSerializer(many=True)
 
 
@@ -146,11 +146,11 @@ class PreviewSerializer(serializers.Serializer[Any]):
     {"oneOf": [{"type": "integer", "minimum": 1}, {"type": "string", "minLength": 1, "maxLength": 200}]}
 )
 class ChannelField(serializers.Field[Any, Any, Any, Any]):
-    """An API channel's number or name."""
+    """ID or name of an API channel."""
 
     def to_internal_value(self, data: Any) -> int | str:
         if isinstance(data, bool) or not isinstance(data, int | str) or data == "" or len(str(data)) > 200:
-            raise serializers.ValidationError(_("Give the API channel's number or its name."))
+            raise serializers.ValidationError(_("Give the ID or name of an API channel."))
         return data
 
     def to_representation(self, value: Any) -> Any:
@@ -175,7 +175,7 @@ class DifferenceSerializer(serializers.Serializer[Any]):
 class RecognitionSerializer(serializers.Serializer[Any]):
     outcome = serializers.ChoiceField(choices=[outcome.value for outcome in MatchOutcome])
     template = IdentitySerializer(allow_null=True)
-    parameters = ParametersField(help_text=gettext_lazy("Null stands for a value that could not be told."))
+    parameters = ParametersField(help_text=gettext_lazy("Null stands for a value that was not recognized."))
     candidates = IdentitySerializer(many=True)
     difference = DifferenceSerializer(many=True)
     reason = serializers.CharField(help_text=gettext_lazy("A sentence in the caller's language."))
@@ -187,10 +187,10 @@ class HeldReplySerializer(serializers.ModelSerializer[HeldReply]):
         source="opening_template_id",
         read_only=True,
         allow_null=True,
-        help_text=gettext_lazy("The template's message that went out meanwhile."),
+        help_text=gettext_lazy("ID of the template message that was sent first."),
     )
     message_id = serializers.IntegerField(
-        read_only=True, allow_null=True, help_text=gettext_lazy("The message that the text became.")
+        read_only=True, allow_null=True, help_text=gettext_lazy("ID of the message that was created from the text.")
     )
 
     class Meta:
@@ -203,7 +203,7 @@ class HeldReplySerializer(serializers.ModelSerializer[HeldReply]):
 
 
 class SentMessageSerializer(MessageSerializer):
-    """The message that goes out. Where a text is held, that is the template's."""
+    """The message that is sent. If the text is held, this is the template's message."""
 
     held_reply_id = serializers.SerializerMethodField()
 
@@ -221,11 +221,11 @@ class SentMessageSerializer(MessageSerializer):
         return fields
 
 
-# --- what callers say ------------------------------------------------------------------------------------
+# --- input -----------------------------------------------------------------------------------------------
 
 
 class TemplateToSendSerializer(serializers.Serializer[Any]):
-    """By ``id``, or by ``name`` and ``language``."""
+    """A template by ``id``, or by ``name`` and ``language``."""
 
     id = serializers.IntegerField(required=False, min_value=1, max_value=2**63 - 1)
     name = serializers.CharField(required=False, max_length=512)
@@ -234,18 +234,20 @@ class TemplateToSendSerializer(serializers.Serializer[Any]):
 
     def validate(self, asked: dict[str, Any]) -> dict[str, Any]:
         if "id" not in asked and not ("name" in asked and "language" in asked):
-            raise serializers.ValidationError(_("Say which template: its id, or its name and language."))
+            raise serializers.ValidationError(_("Give the template's ID, or its name and language."))
         return asked
 
 
 class HoldSerializer(serializers.Serializer[Any]):
-    template = TemplateToSendSerializer(help_text=gettext_lazy("What goes out while the text waits."))
+    template = TemplateToSendSerializer(
+        help_text=gettext_lazy("The template that is sent now. The text is sent when the client replies.")
+    )
 
 
 class NewMessageSerializer(serializers.Serializer[Any]):
-    """``text``; or ``template``; or ``text`` with ``hold``: kept until the client writes, a template goes out."""
+    """A ``text``; a ``template``; or a ``text`` with ``hold``: a template goes out now, the text after the reply."""
 
-    # An empty text is for the relay to refuse, with its own sentence.
+    # The relay rejects an empty text with its own message.
     text = serializers.CharField(required=False, allow_blank=True, trim_whitespace=False, max_length=100_000)
     template = TemplateToSendSerializer(required=False)
     hold = HoldSerializer(required=False)
@@ -253,7 +255,7 @@ class NewMessageSerializer(serializers.Serializer[Any]):
         required=False,
         min_value=1,
         max_value=2**63 - 1,
-        help_text=gettext_lazy("A message of this chat, to be quoted, where the provider shows quotes."),
+        help_text=gettext_lazy("ID of a message in this chat to quote, if the provider supports quotes."),
     )
 
     def validate(self, asked: dict[str, Any]) -> dict[str, Any]:

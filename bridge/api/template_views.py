@@ -1,4 +1,4 @@
-"""Templates and held replies of ``/api/v1/``. What is sent goes by the chat's messages, see ``submit_message``."""
+"""Templates and held replies of ``/api/v1/``, and the submission of a chat's messages."""
 
 from __future__ import annotations
 
@@ -48,9 +48,11 @@ class TemplateViewSet(ReadOnlyViewSet):
     queryset = Template.objects.all()
     serializer_class = TemplateSerializer
     filters = {
-        "channel": QueryFilter(read=parse_number, by="api_channel", help="The API channel's number."),
+        "channel": QueryFilter(read=parse_number, by="api_channel", help="ID of the API channel."),
         "status": QueryFilter(
-            read=parse_choices(*Status.values), by="status__in", help="Deleted ones only where asked for."
+            read=parse_choices(*Status.values),
+            by="status__in",
+            help="Deleted templates are listed only if you filter by this status.",
         ),
         "language": QueryFilter(read=parse_text, by="language"),
         "category": QueryFilter(read=parse_choices(*Category.values), by="category__in"),
@@ -67,11 +69,13 @@ class TemplateViewSet(ReadOnlyViewSet):
         return rows.exclude(status=Status.DELETED)
 
     @extend_schema(
-        summary="Fill a template in", request=ValuesSerializer, responses={200: PreviewSerializer, **ERROR_RESPONSES}
+        summary="Preview a template with values",
+        request=ValuesSerializer,
+        responses={200: PreviewSerializer, **ERROR_RESPONSES},
     )
     @action(detail=True, methods=["post"])
     def preview(self, request: Request, pk: str) -> Response:
-        """The message as it would go out, and what is missing or too long. Nothing is sent."""
+        """Return the message as it would be sent, with missing and invalid values. Nothing is sent."""
         template = self.get_object()
         asked = ValuesSerializer(data=request.data)
         asked.is_valid(raise_exception=True)
@@ -91,7 +95,7 @@ class TemplateViewSet(ReadOnlyViewSet):
     )
     @action(detail=False, methods=["post"])
     def recognize(self, request: Request) -> Response:
-        """Which template of the channel a text is, and with which values. Nothing is sent."""
+        """Find the template of the channel that a text was made from, and its values. Nothing is sent."""
         asked = TextToRecognizeSerializer(data=request.data)
         asked.is_valid(raise_exception=True)
         channel = find_channel(request.user, asked.validated_data["channel"])
@@ -99,7 +103,7 @@ class TemplateViewSet(ReadOnlyViewSet):
 
 
 def find_channel(user: Any, wanted: int | str) -> ApiChannel:
-    """An API channel by number or by name, among those this user's chats or rights reach."""
+    """Return an API channel that the user may see, by ID or name. Raises NotFound and ApiError."""
     rows = ApiChannel.objects.all()
     if not user.has_perm("channels_setup.change_apichannel"):
         rows = rows.filter(watched__in=ChatChannel.objects.all().visible_to(user)).distinct()
@@ -108,10 +112,10 @@ def find_channel(user: Any, wanted: int | str) -> ApiChannel:
         by = Q(pk=int(wanted)) if int(wanted) <= MAX_ID else Q(pk__in=[])
     found = list(rows.filter(by)[:2])
     if len(found) > 1:
-        sentence = _("More than one channel has this name: give its number.")
+        sentence = _("Several channels have this name. Give the channel's ID.")
         raise ApiError(status_code=422, reason="channel_ambiguous", sentence=sentence)
     if not found:
-        raise NotFound(_("There is no such API channel."))
+        raise NotFound(_("This API channel does not exist, or you do not have access."))
     return found[0]
 
 
@@ -143,13 +147,13 @@ def _serialize_buttons(rendering: Rendering) -> list[dict[str, str]]:
 def _serialize_recognition(found: MatchResult) -> dict[str, Any]:
     answer = found.as_json()
     names = ("outcome", "template", "parameters", "candidates", "difference", "reason")
-    told = {name: answer[name] for name in names}
+    body = {name: answer[name] for name in names}
     template = found.entry.template if found.entry else None
     if template is not None and template.format is ParameterFormat.NUMBERED and found.outcome != MatchOutcome.TEMPLATE:
-        # Each value in its place, though some could not be told.
+        # Keep the positions of numbered values, with null for values that were not recognized.
         values = [found.parameters.get(variable.key) for variable in template.variables]
-        told["parameters"] = values if any(value is not None for value in values) else []
-    return told
+        body["parameters"] = values if any(value is not None for value in values) else []
+    return body
 
 
 # --- sending ---------------------------------------------------------------------------------------------
@@ -158,7 +162,7 @@ def _serialize_recognition(found: MatchResult) -> dict[str, Any]:
 def submit_message(
     conversation: Conversation, asked: Mapping[str, Any], *, author: Any
 ) -> tuple[HeldReply | None, reply_submission.SubmitResult]:
-    """Hand in what a call to a chat's messages asks: a text, a template with values, or a text to be held."""
+    """Submit a text, a template with values, or a text to hold. Return the held reply, if any, and the result."""
     words = asked.get("text", "")
     wanted = asked["hold"]["template"] if "hold" in asked else asked.get("template")
     common = {"conversation_id": conversation.pk, "author": author, "replies_to": asked.get("replies_to")}
@@ -198,9 +202,9 @@ class HeldReplyViewSet(ReadOnlyViewSet):
         seen = list(ChatChannel.objects.all().visible_to(self.request.user).order_by().values_list("pk", flat=True))
         return HeldReply.objects.filter(conversation__chat_channel__in=seen)
 
-    @documented_write(summary="Take a held reply back", answer=HeldReplySerializer)
+    @documented_write(summary="Cancel a held reply", response=HeldReplySerializer)
     def destroy(self, request: Request, pk: str) -> Response:
-        """It will not be sent; its text becomes a draft of its author, unless they have one in that chat."""
+        """Cancel the reply. Its text becomes a draft of its author, unless the author has one in that chat."""
         reply = self.get_object()
 
         def work() -> tuple[int, Any]:

@@ -1,6 +1,7 @@
-"""``/api/v1/``: what the portal knows, for programs. ``Authorization: Token …``, or a session with its CSRF token.
+"""Views of ``/api/v1/``: chats, messages, deliveries, webhook events and channels.
 
-Every list is scoped to what its user may see, so a foreign id is a 404 like one that does not exist.
+Callers authenticate with ``Authorization: Token …``, or with a session and its CSRF token. Every list is limited to
+what the user may see, so an ID outside it is a 404, like an ID that does not exist.
 """
 
 from __future__ import annotations
@@ -46,13 +47,13 @@ from .base import ApiError, ReadOnlyViewSet, documented, documented_write, run_i
 from .filtering import SINCE, UNTIL, QueryFilter, parse_choices, parse_number, parse_text
 from .template_serializers import NewMessageSerializer, SentMessageSerializer
 
-MAX_CONTACTS_PER_PHONE = 1_000  # contacts with one number, on all channels together
-# Refused because of what was asked: 422. Everything else is refused because of how things stand now: 409.
+MAX_CONTACTS_PER_PHONE = 1_000  # contacts with the same number, in all channels
+# Reasons that lie in the call itself: 422. All other refusals depend on the current state: 409.
 UNPROCESSABLE_REASONS = ("empty", "too_long", "files_not_supported", "template_unknown", "template_values")
 
 
 class MessageNotSent(ApiError):
-    """The relay's refusal."""
+    """Refusal of the relay to send a message."""
 
     def __init__(self, decision: Decision) -> None:
         status_code = 422 if decision.reason in UNPROCESSABLE_REASONS else 409
@@ -64,16 +65,16 @@ class MessageNotSent(ApiError):
 
 
 def visible_chat_channels(user: Any) -> list[int]:
-    """The numbers of the chat channels whose chats this user may see.
+    """Return the IDs of the chat channels whose chats the user may see.
 
-    As numbers, and not as a query in the query: PostgreSQL plans a page by how common they are. For an operator with
-    a small channel beside a busy one that was ten times quicker.
+    IDs instead of a subquery let PostgreSQL plan by how common they are. For an operator with one small and one busy
+    channel that was ten times faster.
     """
     return list(ChatChannel.objects.all().visible_to(user).order_by().values_list("pk", flat=True))
 
 
 def filter_chats_by_phone(rows: QuerySet[Conversation], phone: str) -> QuerySet[Conversation]:
-    """In any spelling; a plus that was not escaped in the address is a space."""
+    """Filter by phone number in any format. A plus sign that was not escaped in the URL arrives as a space."""
     digits = phone.strip().removeprefix("+")
     found = Contact.objects.with_phone(search_keys(phone) or [phone_key(phone)]).order_by().values_list("pk", flat=True)
     return rows.filter(
@@ -82,7 +83,7 @@ def filter_chats_by_phone(rows: QuerySet[Conversation], phone: str) -> QuerySet[
 
 
 def filter_by_window(rows: QuerySet[Conversation], states: list[str]) -> QuerySet[Conversation]:
-    """Conversations whose window is in one of these states (``service_window.WindowState``) now."""
+    """Filter by the current state of the service window (``service_window.WindowState``)."""
     now = service_window.database_now()
     is_open = Exists(ServiceWindow.objects.filter(conversation=OuterRef("pk"), state="open", expires_at__gt=now))
     was_open = Exists(ServiceWindow.objects.filter(conversation=OuterRef("pk")))
@@ -108,8 +109,12 @@ class ConversationViewSet(ReadOnlyViewSet):
         "api_channel": QueryFilter(read=parse_number, by="api_channel"),
         "chat_channel": QueryFilter(read=parse_number, by="chat_channel"),
         "assignee": QueryFilter(read=parse_number, by="assignee"),
-        "external_id": QueryFilter(read=parse_text, by="contact__external_id", help="The contact's, at the provider."),
-        "phone": QueryFilter(read=parse_text, by=filter_chats_by_phone, help="The contact's, in any spelling."),
+        "external_id": QueryFilter(
+            read=parse_text, by="contact__external_id", help="The provider's ID of the contact."
+        ),
+        "phone": QueryFilter(
+            read=parse_text, by=filter_chats_by_phone, help="Phone number of the contact in any format."
+        ),
         "window": QueryFilter(read=parse_choices("open", "closed", "none", "unrestricted"), by=filter_by_window),
         "since": SINCE,
         "until": UNTIL,
@@ -129,7 +134,7 @@ class ConversationViewSet(ReadOnlyViewSet):
         )
 
     def get_object(self) -> Conversation:
-        """A conversation that was merged gives the one that it was merged into."""
+        """Return the conversation. For a merged one, return the conversation that it was merged into."""
         if (current := merge_lookup.find_current_conversation(int(self.kwargs["pk"][:18]))) is not None:
             self.kwargs["pk"] = str(current)
         found: Conversation = super().get_object()
@@ -139,15 +144,15 @@ class ConversationViewSet(ReadOnlyViewSet):
         return {**super().get_serializer_context(), "now": service_window.database_now()}
 
     @documented_write(
-        summary="Answer in a chat",
-        asked=NewMessageSerializer,
-        answer=SentMessageSerializer,
+        summary="Send a message in a chat",
+        request=NewMessageSerializer,
+        response=SentMessageSerializer,
         status=201,
     )
     @action(detail=True, methods=["post"])
     def messages(self, request: Request, pk: str) -> Response:
-        """Obeys the service window exactly as the desk does: a refusal says why, nothing goes out, and the text is kept
-        as the user's draft in this chat."""
+        """Send a message under the same window rules as in the desk. If it is refused, the response says why, nothing
+        is sent, and the text is saved as the user's draft in this chat."""
         conversation = self.get_object()
         asked = NewMessageSerializer(data=request.data)
         asked.is_valid(raise_exception=True)
@@ -155,33 +160,33 @@ class ConversationViewSet(ReadOnlyViewSet):
         words = said.get("text", "")
 
         def work() -> tuple[int, Any]:
-            reply, handed = template_views.submit_message(conversation, said, author=request.user)
-            if handed.message is None:
-                raise MessageNotSent(handed.decision)
-            return 201, SentMessageSerializer(handed.message, context={"held": reply}).data
+            reply, submitted = template_views.submit_message(conversation, said, author=request.user)
+            if submitted.message is None:
+                raise MessageNotSent(submitted.decision)
+            return 201, SentMessageSerializer(submitted.message, context={"held": reply}).data
 
         try:
             return run_idempotent(request, words if list(said) == ["text"] else said, work)
         except MessageNotSent as refusal:
-            # Here and not in the work, whose transaction the refusal has undone.
+            # Not in work(): the refusal rolls its transaction back.
             if words.strip():
                 reply_submission.save_draft(conversation.pk, author=request.user, text=words, decision=refusal.decision)
             raise
 
     @documented_write(
-        summary="Give a chat to somebody",
-        asked=serializers.AssignmentSerializer,
-        answer=serializers.ConversationSerializer,
+        summary="Assign a chat",
+        request=serializers.AssignmentSerializer,
+        response=serializers.ConversationSerializer,
     )
     @action(detail=True, methods=["post"])
     def assign(self, request: Request, pk: str) -> Response:
-        """Make somebody responsible for a chat and its live request, or nobody."""
+        """Assign a chat and its current request to a user, or to nobody."""
         conversation = self.get_object()
         asked = serializers.AssignmentSerializer(data=request.data)
         asked.is_valid(raise_exception=True)
         user = asked.validated_data["user_id"]
         if user is not None and not Conversation.objects.filter(pk=conversation.pk).visible_to(user).exists():
-            raise ValidationError({"user_id": [_("This operator does not see this chat.")]})
+            raise ValidationError({"user_id": [_("This operator does not have access to the chat.")]})
 
         def work() -> tuple[int, Any]:
             tickets.assign_chat(conversation.pk, user_id=user and user.pk, by=request.user.pk)
@@ -194,7 +199,7 @@ class ConversationViewSet(ReadOnlyViewSet):
 
 
 def filter_by_external_id(rows: QuerySet[Message], external_id: str) -> QuerySet[Message]:
-    """By the unique index, which begins with the API channel."""
+    """Filter by the provider's message ID. The API channels make the query use the unique index."""
     return rows.filter(api_channel__in=ApiChannel.objects.values("pk"), external_id=external_id)
 
 
@@ -210,7 +215,7 @@ class MessageViewSet(ReadOnlyViewSet):
         "direction": QueryFilter(read=parse_choices(*Message.Direction.values), by="direction__in"),
         "kind": QueryFilter(read=parse_choices(*Message.Kind.values), by="kind__in"),
         "status": QueryFilter(read=parse_choices(*Message.Status.values), by="status__in"),
-        "external_id": QueryFilter(read=parse_text, by=filter_by_external_id, help="The provider's id of the message."),
+        "external_id": QueryFilter(read=parse_text, by=filter_by_external_id, help="The provider's ID of the message."),
         "since": SINCE,
         "until": UNTIL,
     }
@@ -220,7 +225,7 @@ class MessageViewSet(ReadOnlyViewSet):
         return Message.objects.filter(conversation__chat_channel__in=seen).prefetch_related("attachments")
 
 
-@documented(list="Deliveries", retrieve="One delivery with its tries")
+@documented(list="Deliveries", retrieve="One delivery with its attempts")
 class DeliveryViewSet(ReadOnlyViewSet):
     queryset = Delivery.objects.all()
     serializer_class = serializers.DeliverySerializer
@@ -228,7 +233,7 @@ class DeliveryViewSet(ReadOnlyViewSet):
     filters = {
         "chat_id": QueryFilter(read=parse_number, by="conversation"),
         "message_id": QueryFilter(read=parse_number, by="message"),
-        "api_channel": QueryFilter(read=parse_number, by="api_channel", help="The destination."),
+        "api_channel": QueryFilter(read=parse_number, by="api_channel", help="ID of the destination."),
         "chat_channel": QueryFilter(read=parse_number, by="conversation__chat_channel"),
         "kind": QueryFilter(read=parse_choices(*Delivery.Kind.values), by="kind__in"),
         "state": QueryFilter(read=parse_choices(*Delivery.State.values), by="state__in"),
@@ -242,15 +247,15 @@ class DeliveryViewSet(ReadOnlyViewSet):
         rows = Delivery.objects.filter(conversation__chat_channel__in=seen).defer("payload")
         return rows.prefetch_related("tries") if self.action in ("retrieve", "retry") else rows
 
-    @documented_write(summary="Send again", answer=serializers.DeliveryDetailSerializer)
+    @documented_write(summary="Resend a delivery", response=serializers.DeliveryDetailSerializer)
     @action(detail=True, methods=["post"])
     def retry(self, request: Request, pk: str) -> Response:
-        """Send a delivery again that was given up, cancelled, or whose outcome is unknown: same key, same content."""
+        """Resend a failed or canceled delivery, or one with an unknown outcome, with the same key and content."""
         delivery = self.get_object()
 
         def work() -> tuple[int, Any]:
             if not resend.resend_deliveries(delivery.pk, by=request.user):
-                sentence = _("This delivery is under way or done, so there is nothing to send again.")
+                sentence = _("This delivery is in progress or finished, so it cannot be resent.")
                 raise ApiError(status_code=409, reason="not_to_be_sent_again", sentence=sentence)
             return 200, serializers.DeliveryDetailSerializer(self.get_queryset().get(pk=delivery.pk)).data
 
@@ -261,13 +266,13 @@ class DeliveryViewSet(ReadOnlyViewSet):
 
 
 class CanViewWebhookEvents(BasePermission):
-    """Raw events hold whatever anybody sent: for admins."""
+    """Allow admins only: raw events hold unfiltered content of all chats."""
 
     def has_permission(self, request: Request, view: Any) -> bool:
         return bool(request.user and request.user.has_perm("bridge.view_webhookevent"))
 
 
-@documented(list="Raw events, for admins", retrieve="One raw event")
+@documented(list="Webhook events (admins only)", retrieve="One webhook event")
 class WebhookEventViewSet(ReadOnlyViewSet):
     queryset = WebhookEvent.objects.all()
     serializer_class = serializers.WebhookEventSerializer
@@ -333,14 +338,14 @@ class ChatChannelViewSet(ReadOnlyViewSet):
 
 @csrf_exempt
 def api_not_found(request: HttpRequest) -> JsonResponse:
-    """Any other address under ``/api/``: programs get a sentence, and no page."""
-    sentence = _("There is nothing at this address. All calls are described at /api/docs/.")
+    """Answer unknown addresses under ``/api/`` with JSON instead of an HTML page."""
+    sentence = _("Not found. All calls are described at /api/docs/.")
     body = {"error": sentence, "reason": "not_found"}
     return JsonResponse(body, status=404, json_dumps_params={"ensure_ascii": False})
 
 
 router = SimpleRouter()
-router.trailing_slash = "/?"  # callers of the helpdesk's API are used to both
+router.trailing_slash = "/?"  # with and without a slash, as in the /uapi
 router.register("conversations", ConversationViewSet, "api-conversation")
 router.register("contacts", contact_views.ContactViewSet, "api-contact")
 router.register("messages", MessageViewSet, "api-message")

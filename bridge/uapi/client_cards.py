@@ -1,4 +1,4 @@
-"""What callers of the public API tell of a client beyond name, phone and e-mail: kept as told, given back as told."""
+"""Client data of the public API beyond name, phone and email. Stored and returned exactly as the caller sent it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LONGEST_TEXT, LONGEST_NOTE, MOST_ITEMS, LONGEST_ITEM = 255, 10_000, 50, 2_000
 
 
 def update_card(contact: Contact, call: UapiCall, *, names: tuple[str, ...]) -> None:
-    """Put what the caller told onto the card, unsaved. Raises BadBody."""
+    """Copy the caller's values to ``contact.card`` without saving. Raises BadBody."""
     card = dict(contact.card)
     for name in TEXT_FIELDS:
         if name in names and (text := _read_text(call, name)):
@@ -45,7 +45,7 @@ def update_card(contact: Contact, call: UapiCall, *, names: tuple[str, ...]) -> 
 
 
 def save_note(contact: Contact, call: UapiCall) -> None:
-    """``note`` replaces the last note that a program wrote; with ``is_new_note`` it is added to the others."""
+    """Replace the last note written through the API with ``note``; add another one if ``is_new_note`` is set."""
     text = _read_text(call, "note", longest=LONGEST_NOTE)
     if not text:
         return
@@ -61,7 +61,7 @@ def save_note(contact: Contact, call: UapiCall) -> None:
 
 
 def serialize_card(contact: Contact) -> dict[str, Any]:
-    """The card as ``client`` answers it, without the fields that have columns of their own."""
+    """Return the card fields of the ``client`` response that have no database column of their own."""
     notes = contact.notes.filter(author=None).order_by("-pk").values_list("text", flat=True)
     card = contact.card
     return {
@@ -78,11 +78,11 @@ def _read_text(call: UapiCall, name: str, *, longest: int = LONGEST_TEXT) -> str
 
 
 def read_items(call: UapiCall, name: str) -> list[Any]:
-    """Read a list of texts or flat objects; one alone is a list of one. Raises BadBody for what is neither."""
+    """Read a list of texts or flat objects. A single value counts as a list of one. Raises BadBody."""
     value = parse_embedded_json(call.values.get(name))
     if not is_given(value):
         return []
-    if isinstance(value, dict) and all(key.isdigit() for key in value):  # a PHP array with gaps
+    if isinstance(value, dict) and all(key.isdigit() for key in value):  # PHP encodes an array with gaps as an object
         value = list(value.values())
     found = [item for item in (value if isinstance(value, list) else [value]) if _is_filled_in(item, name)]
     if len(found) > MOST_ITEMS or any(len(str(item)) > LONGEST_ITEM for item in found):
@@ -91,7 +91,7 @@ def read_items(call: UapiCall, name: str) -> list[Any]:
 
 
 def _is_filled_in(item: Any, name: str) -> bool:
-    """Tell a value from an empty one. Forms with a fixed row for each messenger leave the identity empty."""
+    """Return whether a list item has a value. Forms with one row per messenger leave the identity empty."""
     if name == "messengers" and isinstance(item, dict):
         identities = [item[key] for key in ("identity", "uid") if key in item]
         return not identities or any(map(is_given, identities))
@@ -101,12 +101,12 @@ def _is_filled_in(item: Any, name: str) -> bool:
 def _validate_item(item: Any, name: str) -> Any:
     if name in TEXT_LIST_FIELDS:
         if isinstance(item, bool | dict | list):
-            raise BadBody(_("“%(name)s” must be a list of texts.") % {"name": name})
+            raise BadBody(_("“%(name)s” must be a list of strings.") % {"name": name})
         return read_text(item, name, longest=MAX_PERSON_LENGTH if name == "emails" else None)
     if name == "messengers":
         return _validate_messenger(item)
     if isinstance(item, bool | list) or (isinstance(item, dict) and not _is_flat(item)):
-        raise BadBody(_("“%(name)s” must be a list of texts or of objects with texts.") % {"name": name})
+        raise BadBody(_("“%(name)s” must be a list of strings or of objects with string values.") % {"name": name})
     return item
 
 
@@ -117,7 +117,7 @@ def _validate_messenger(item: Any) -> Any:
 
 
 def messenger_identity(messenger: dict[str, Any]) -> str:
-    """Return the id in a messenger; some callers write ``uid``. Raises BadBody for one that cannot be kept."""
+    """Return the ID of a messenger: ``identity``, or ``uid``, which some callers send. Raises BadBody."""
     name = "identity" if is_given(messenger.get("identity")) else "uid"
     return read_text(messenger.get(name), f"messengers.{name}", longest=MAX_ID_LENGTH)
 

@@ -1,4 +1,4 @@
-"""Clients of the public API: ``create/client``, ``update/client``, ``client``, ``clients``."""
+"""Client methods of the public API: ``create/client``, ``update/client``, ``client``, ``clients``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from channels_setup.codecs.visible_names import is_proper_name, visible_name
 from channels_setup.providers.base import ContactInfo
 
 from . import client_cards
-from .base import ERASED, NOT_FOUND, UapiCall, UapiError, UapiView
+from .base import UapiCall, UapiView
+from .errors import ERASED, NOT_FOUND, UapiError
 from .identity import are_names_compatible, normalize_id
 from .parameters import MERGING_NOT_SUPPORTED, PICTURES_NOT_SUPPORTED, define_parameters, is_given, is_null, read_choice
 from .reading import ReadOnlyView, filter_by_time, get_page
@@ -29,50 +30,50 @@ PARAMETERS = define_parameters(
 
 
 class CreateClient(UapiView):
-    """A client with phone and messenger identity. One whose identity is known keeps its number."""
+    """``create/client``: create a client, or update and return the client who has this phone or identity."""
 
     parameters = PARAMETERS
 
     def answer(self, call: UapiCall) -> dict[str, Any]:
         if is_given(call.values.get("client_id")) and not is_null(call.values["client_id"]):
-            return _update_client(call)  # a public client library updates by this method
-        told = _read_values(call)
-        if not any(told.values()):
+            return _update_client(call)  # a public client library uses this method for updates
+        given = _read_values(call)
+        if not any(given.values()):
             raise BadBody(_("A client needs a name, a phone, an email or a messenger."))
-        info = ContactInfo(external_id=told["external_id"], phone=told["phone"])
-        contact = contacts.find_contact(call.api_channel, info) if told["external_id"] or told["phone"] else None
-        if contact is not None and not told["external_id"] and _has_other_name(contact, told["name"]):
-            contact = None  # two persons with one phone, such as a family
+        info = ContactInfo(external_id=given["external_id"], phone=given["phone"])
+        contact = contacts.find_contact(call.api_channel, info) if given["external_id"] or given["phone"] else None
+        if contact is not None and not given["external_id"] and _has_other_name(contact, given["name"]):
+            contact = None  # two people can share a phone, for example in a family
         if contact is None:
             contact = Contact(api_channel=call.api_channel)
         else:
             found, contact = contact, lock_contact(contact)
-            if found.pk != contact.pk:  # the ids of a merged contact stay with it
-                is_theirs = phone_key(told["phone"]) in (found.phone_key, found.address_key)
-                told |= {"external_id": "", "phone": "" if is_theirs else told["phone"]}
+            if found.pk != contact.pk:  # a merged contact keeps its own IDs
+                is_theirs = phone_key(given["phone"]) in (found.phone_key, found.address_key)
+                given |= {"external_id": "", "phone": "" if is_theirs else given["phone"]}
         contact.number_issued = True
         unused = []
-        if _has_other_name(contact, told["name"]):
-            told["name"], unused = "", ["name"]  # a name that a person set stays
+        if _has_other_name(contact, given["name"]):
+            given["name"], unused = "", ["name"]  # a name set by a person is not replaced
         before = contact_editing.get_card(contact) if contact.pk else None
-        unused += _save_client(contact, told, call)
+        unused += _save_client(contact, given, call)
         if before is not None:
             contact_editing.record_program_changes(contact, before, api_channel=call.api_channel)
         return _build_answer(contact, unused)
 
 
 def _build_answer(contact: Contact, unused: list[str]) -> dict[str, Any]:
-    """The answer of both methods. ``ignored`` names what was given and not kept."""
+    """Build the response of ``create/client`` and ``update/client``. ``ignored`` lists values that were not saved."""
     return {"client_id": contact.pk, "status": True} | ({"ignored": unused} if unused else {})
 
 
 def _has_other_name(contact: Contact, name: str) -> bool:
-    """Tell whether a person named this contact otherwise."""
+    """Return whether a person has given this contact a name that does not fit ``name``."""
     return contact.name_source == Contact.NameSource.PERSON and not are_names_compatible(contact.name, name)
 
 
 class UpdateClient(UapiView):
-    """What is given is changed, everything else stays."""
+    """``update/client``: change the given fields and keep the others."""
 
     parameters = PARAMETERS
 
@@ -82,8 +83,8 @@ class UpdateClient(UapiView):
 
 def _update_client(call: UapiCall) -> dict[str, Any]:
     contact = _get_client(call)
-    told = _read_values(call)
-    identity = told["external_id"]
+    given = _read_values(call)
+    identity = given["external_id"]
     is_new = bool(identity) and identity != contact.external_id
     other = contacts.find_contact(contact.api_channel, ContactInfo(external_id=identity)) if is_new else None
     contact = lock_contact(contact)
@@ -93,7 +94,7 @@ def _update_client(call: UapiCall) -> dict[str, Any]:
         if other is not None and other.pk != contact.pk:
             raise BadBody(_("This messenger belongs to client %(id)s.") % {"id": other.pk})
     before = contact_editing.get_card(contact)
-    unused = _save_client(contact, told, call)
+    unused = _save_client(contact, given, call)
     contact_editing.record_program_changes(contact, before, api_channel=call.api_channel)
     return _build_answer(contact, unused)
 
@@ -115,23 +116,24 @@ def _read_values(call: UapiCall) -> dict[str, str]:
 def read_phone(text: str) -> str:
     digits = text.strip().removeprefix("+")
     if digits and not (digits.isascii() and digits.isdigit() and 10 <= len(digits) <= 15):
-        raise BadBody(_("“phone” must be 10 to 15 digits and nothing else."))
+        raise BadBody(_("“phone” must be 10 to 15 digits."))
     return digits
 
 
-def _save_client(contact: Contact, told: dict[str, str], call: UapiCall) -> list[str]:
-    """Put on the card what was given. The name counts as set by a person, so profile names no longer replace it.
+def _save_client(contact: Contact, given: dict[str, str], call: UapiCall) -> list[str]:
+    """Save the given values and return the names of parameters that were not saved.
 
-    A contact that exists must be locked. Returns the parameters that were not kept.
+    The name counts as set by a person, so WhatsApp profile names no longer replace it. The caller must hold the lock
+    of an existing contact.
     """
     fields = ["card", "number_issued", "name", "name_source"]
-    for field, text in told.items():
-        # where a client is reached never changes by a card
+    for field, text in given.items():
+        # An update never changes the ID that messages are sent to.
         if text and field != "name" and not (field == "external_id" and contact.external_id):
             setattr(contact, field, text)
             fields.append(field)
     contact.set_keys()
-    name = told["name"]
+    name = given["name"]
     own_number = is_phone_number(name) and phone_key(name) in (contact.phone_key, contact.address_key)
     if name and not own_number and (name != contact.name or is_proper_name(name)):
         contact.name, contact.name_source = name, Contact.NameSource.PERSON
@@ -143,21 +145,21 @@ def _save_client(contact: Contact, told: dict[str, str], call: UapiCall) -> list
 
 
 def lock_contact(contact: Contact) -> Contact:
-    """Return the contact as it is now, or the one it was merged into, locked until the transaction ends.
+    """Lock and return the contact, or the contact that it was merged into, until the transaction ends.
 
-    Raises UapiError for a person who was erased.
+    Raises UapiError (ERASED) for an erased person.
     """
     rows = Contact.objects.select_for_update(no_key=True)
     found = rows.get(pk=merge_lookup.get_owner(contact).pk)
-    while found.merged_into_id is not None:  # merged meanwhile
+    while found.merged_into_id is not None:  # merged since the first query
         found = rows.get(pk=found.merged_into_id)
     if found.erased_at:
-        raise UapiError(ERASED, _("This person was erased at their wish. Nothing can be kept of them again."))
+        raise UapiError(ERASED, _("This person was erased at their own request. No new data about them can be saved."))
     return found
 
 
 def visible_contacts(call: UapiCall) -> ContactQuerySet:
-    """The clients of this API channel, and those who write in the chat channels that it watches."""
+    """Return the clients of this API channel and of the chat channels that it watches."""
     watched = call.api_channel.watched.values_list("pk", flat=True)
     return Contact.objects.filter(
         Q(api_channel=call.api_channel) | Q(conversations__chat_channel__in=watched)
@@ -170,12 +172,12 @@ def _get_client(call: UapiCall) -> Contact:
         raise BadBody(_("“client_id” is missing."))
     contact = visible_contacts(call).filter(pk=client_id).first()
     if contact is None:
-        raise UapiError(NOT_FOUND, _("There is no client %(id)s on this API channel.") % {"id": client_id})
+        raise UapiError(NOT_FOUND, _("Client %(id)s does not exist on this API channel.") % {"id": client_id})
     return merge_lookup.get_owner(contact)
 
 
 class Clients(ReadOnlyView):
-    """By name, email or phone; a hundred at a time."""
+    """``clients``: search clients by name, email, phone or ID, 100 per page."""
 
     parameters = define_parameters("query", "search_type", "offset", "created_after", "created_before")
 
@@ -210,7 +212,7 @@ class Clients(ReadOnlyView):
 
 
 class ReadClient(ReadOnlyView):
-    """``client``: one card with everything on it."""
+    """``client``: return one client with all data and request IDs."""
 
     parameters = define_parameters("client_id")
 
@@ -234,5 +236,5 @@ class ReadClient(ReadOnlyView):
 
 
 def _merge_first(more: list[Any], first: Any) -> list[Any]:
-    """Return the one that we use, then the others that the caller told."""
+    """Return ``first``, the value in use, followed by the caller's other values."""
     return [*([first] if first else []), *(item for item in more if item != first)]

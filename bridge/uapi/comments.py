@@ -1,6 +1,6 @@
-"""``create/comment``: a note for the operators, a reply to the client, or the client's own words, by request.
+"""``create/comment``: add a note for operators, a reply to the client, or a client's message to a request.
 
-``from=trigger`` is a reply or a note that a rule or a bot wrote: like an operator's, without an author.
+``from=trigger`` marks a reply or note that a rule or a bot wrote. It is treated like an operator's, without an author.
 """
 
 from __future__ import annotations
@@ -21,15 +21,17 @@ from channels_setup.codecs.bodies import BadBody
 from channels_setup.codecs.html_text import html_to_text
 from channels_setup.providers.base import ContactInfo, MessageReceived
 
-from .base import NOT_FOUND, NOT_SENT, UapiCall, UapiError, UapiView, get_operator
+from .base import UapiCall, UapiView
+from .chats import get_operator
+from .errors import NOT_FOUND, NOT_SENT, UapiError
 from .parameters import COPIES_NOT_SUPPORTED, define_parameters, is_given, read_choice, read_flag
 
-MAX_MESSAGE_BYTES = 64 * 1024  # bytes of HTML, as the helpdesk documents
+MAX_MESSAGE_BYTES = 64 * 1024  # of HTML; the limit that Usedesk documents
 CLIENT, USER, TRIGGER = "client", "user", "trigger"
 
 
 class CreateComment(UapiView):
-    """Private unless it says otherwise. A public one from an operator obeys the window exactly as the desk does."""
+    """``create/comment``. A comment is private by default; a public reply follows the window rules of the desk."""
 
     limit = MAX_BYTES_WITH_FILES
     parameters = define_parameters(
@@ -48,17 +50,17 @@ class CreateComment(UapiView):
         sender = read_choice(call.values.get("from"), "from", [USER, CLIENT, TRIGGER]) or USER
         author = get_author(call, ticket.conversation)
         if kind == "private" or read_flag(call.values.get("private_comment"), "private_comment"):
-            made = create_note(ticket, text, author=author, sender=sender, trigger_id=read_trigger_id(call))
-            attach_files(made, call, links)
-            queue_comment_event(made, ticket)
+            message = create_note(ticket, text, author=author, sender=sender, trigger_id=read_trigger_id(call))
+            attach_files(message, call, links)
+            queue_comment_event(message, ticket)
         elif sender == CLIENT:
-            made = self._from_client(call, ticket, text, links)
+            message = self._from_client(call, ticket, text, links)
         else:
-            made = submit_reply_or_fail(call, ticket, text, author=author, by_rule=sender == TRIGGER)
-        return {"status": "success", "comment_id": made.pk}
+            message = submit_reply_or_fail(call, ticket, text, author=author, by_rule=sender == TRIGGER)
+        return {"status": "success", "comment_id": message.pk}
 
     def _from_client(self, call: UapiCall, ticket: Ticket, text: str, links: tuple[values.FileInfo, ...]) -> Message:
-        """A client's message like any other. A request that is over is not revived: it lands in the current one."""
+        """Store a client's message. A closed request is not reopened: the message goes to the chat's current one."""
         conversation = ticket.conversation
         contact = conversation.contact
         fact = MessageReceived(contact=ContactInfo(external_id=contact.external_id), text=text, files=links)
@@ -74,7 +76,7 @@ class CreateComment(UapiView):
 
 
 def submit_reply_or_fail(call: UapiCall, ticket: Ticket, text: str, *, author: Any, by_rule: bool = False) -> Message:
-    """Submit a reply to the client in this request. Raises UapiError with the reason where it does not go out."""
+    """Submit a reply to the client in this request. Raises UapiError (NOT_SENT) if the relay refuses it."""
     submitted = submit_reply(call, ticket, text, author=author, by_rule=by_rule)
     if submitted.message is None:
         raise UapiError(NOT_SENT, submitted.decision.sentence, reason=submitted.decision.reason)
@@ -84,24 +86,24 @@ def submit_reply_or_fail(call: UapiCall, ticket: Ticket, text: str, *, author: A
 def submit_reply(
     call: UapiCall, ticket: Ticket, text: str, *, author: Any, by_rule: bool
 ) -> reply_submission.SubmitResult:
-    """The same, with the relay's decision as it is. Files that cannot go out are refused at once."""
+    """Submit a reply and return the relay's decision. Raises UapiError or BadBody for files that cannot be sent."""
     conversation = ticket.conversation
     if call.files and not conversation.api_channel.provider.sends_files:
         raise UapiError(NOT_SENT, outcomes.render_sentence("files_not_supported"), reason="files_not_supported")
     if call.values.get("files") not in (None, "", []):
         raise BadBody(_("Files for the client must be sent as multipart/form-data, not as links."))
     try:
-        kept = [uploads.save_upload(conversation, file, author=author) for file in call.files]
+        stored = [uploads.save_upload(conversation, file, author=author) for file in call.files]
     except uploads.UploadRefused as problem:
         raise BadBody(str(problem)) from None
     marks = {"from": TRIGGER, "trigger_id": read_trigger_id(call)} if by_rule else None
     return reply_submission.submit_reply(
-        conversation_id=conversation.pk, text=text, author=author, uploads=kept, ticket=ticket, marks=marks
+        conversation_id=conversation.pk, text=text, author=author, uploads=stored, ticket=ticket, marks=marks
     )
 
 
 def read_message(call: UapiCall) -> str:
-    """Return the words of ``message``, which is HTML."""
+    """Return ``message``, which is HTML, as plain text. Raises BadBody."""
     given = call.values.get("message")
     if isinstance(given, bool | dict | list) and is_given(given):
         raise BadBody(_("“%(name)s” must be text.") % {"name": "message"})
@@ -112,22 +114,23 @@ def read_message(call: UapiCall) -> str:
 
 
 def get_author(call: UapiCall, conversation: Conversation) -> Any:
+    """Return the operator of ``user_id``, or None if it is empty."""
     return get_operator(call, conversation) if call.values.get("user_id") not in (None, "") else None
 
 
 def read_trigger_id(call: UapiCall) -> int | None:
-    """The number of the caller's rule, kept with what it wrote."""
+    """Return the ID of the caller's rule, which is stored with its message."""
     return values.parse_id(call.values.get("trigger_id"), "trigger_id")
 
 
 def create_note(
     ticket: Ticket, text: str, *, author: Any = None, sender: str = USER, public: bool = False, **more: Any
 ) -> Message:
-    """Write a word among operators, in the chat of this request. It never leaves the portal.
+    """Store a note for operators in the chat of this request. Notes are never sent to the client.
 
-    ``sender`` and ``public``: what a caller said of it, and gets back with the request.
+    ``sender`` and ``public`` are values of the caller, which the ``ticket`` method returns unchanged.
     """
-    told = {"from": sender, "type": "public" if public else "private", **more}
+    details = {"from": sender, "type": "public" if public else "private", **more}
     return Message.objects.create(
         conversation=ticket.conversation,
         api_channel_id=ticket.conversation.api_channel_id,
@@ -138,24 +141,24 @@ def create_note(
         author=author,
         text=text,
         reason="note",
-        details={"text": text, **{name: value for name, value in told.items() if value is not None}},
+        details={"text": text, **{name: value for name, value in details.items() if value is not None}},
     )
 
 
 def attach_files(message: Message, call: UapiCall, links: tuple[values.FileInfo, ...]) -> None:
-    """Keep the files of a note with it."""
+    """Store the uploaded files and the links of a note."""
     attachment_files.create_attachments([(message, links)])
     attachment_files.store_attachments(message, call.files)
 
 
 def queue_comment_event(message: Message, ticket: Ticket) -> None:
-    """Queue the comment events of a note."""
+    """Queue the ``comment`` events of a note for its subscribers."""
     if Delivery.objects.bulk_create(subscribers.build_comment_deliveries(message, ticket)):
         wakeups.notify_after_commit(wakeups.OUTBOUND)
 
 
 def get_ticket(call: UapiCall) -> Ticket:
-    """The request that ``ticket_id`` names, among those in the chat channels that this API channel watches."""
+    """Return the request of ``ticket_id`` in the watched chat channels. Raises BadBody and UapiError (NOT_FOUND)."""
     ticket_id = values.parse_id(call.values.get("ticket_id"), "ticket_id")
     if ticket_id is None:
         raise BadBody(_("“ticket_id” is missing."))
@@ -166,6 +169,6 @@ def get_ticket(call: UapiCall) -> Ticket:
     )
     if ticket is None:
         raise UapiError(
-            NOT_FOUND, _("There is no request %(id)s in the channels of this API channel.") % {"id": ticket_id}
+            NOT_FOUND, _("Request %(id)s does not exist in the channels of this API channel.") % {"id": ticket_id}
         )
     return ticket

@@ -1,10 +1,10 @@
-"""Errors of the public API, and the numbers that callers rely on."""
+"""Error class and stable error codes of the public API."""
 
 from __future__ import annotations
 
 from typing import Any
 
-# The numbers in "code". Stable; callers may rely on them.
+# Values of "code" in error responses. Callers rely on them, so they never change.
 BAD_FIELD, BAD_TOKEN, NOT_ALLOWED, NOT_FOUND, KEY_REUSED, ERASED, TOO_LARGE, NOT_SENT, TOO_MANY = (
     400,
     401,
@@ -19,7 +19,7 @@ BAD_FIELD, BAD_TOKEN, NOT_ALLOWED, NOT_FOUND, KEY_REUSED, ERASED, TOO_LARGE, NOT
 
 
 class UapiError(Exception):
-    """A sentence for the caller, with its number; ``extra`` is merged into the answer."""
+    """Rejection of a call: a code and a sentence for the caller. ``extra`` is merged into the response."""
 
     def __init__(self, code: int, sentence: str, **extra: Any) -> None:
         super().__init__(sentence)

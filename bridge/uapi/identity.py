@@ -1,8 +1,8 @@
-"""Whom a call of the public API means: by the caller's own id, by our number, by phone.
+"""Identification of the client in a call of the public API: by the caller's ID, by Okno's client ID, by phone.
 
-``message.from.client_id`` is an id in the caller's system. It may equal our number of somebody else, so our number is
-taken only where it cannot be an accident: as ``okno_client_id``, or where the call gives the client's phone or e-mail
-as well, or where we gave the number out for this client and nothing in the call speaks of another person.
+``message.from.client_id`` is an ID in the caller's system. It can equal the Okno ID of a different client. The value
+counts as an Okno ID only if that is no coincidence: as ``okno_client_id``; with the client's phone or email in the
+same call; or if Okno has returned this ID to the caller and the call does not point to another person.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ MAX_ID_LENGTH, MAX_PHONE_DIGITS = 190, 15
 def read_sender(api_channel: ApiChannel, sender: dict[str, Any]) -> ContactInfo:
     """Read ``message.from``.
 
-    Where the caller is the provider, its id is how the contact is reached; where WhatsApp numbers are, it is not.
+    The caller's client ID becomes the address of the contact, unless the provider addresses contacts by phone number.
     """
     client_id = normalize_id(read_text(sender.get("client_id"), "message.from.client_id", longest=MAX_ID_LENGTH))
     phone = normalize_phone(read_text(sender.get("phone"), "message.from.phone"))
@@ -46,36 +46,39 @@ def read_sender(api_channel: ApiChannel, sender: dict[str, Any]) -> ContactInfo:
 
 
 def list_unused(sender: dict[str, Any]) -> list[str]:
-    """Return the parameters of a sender that cannot be kept whole: a phone that is none, a long name or e-mail.
+    """Return the sender's parameters that are not saved: an invalid phone, or a name or email that is too long.
 
-    The client's words are worth more than these, so the call goes through and its answer names them.
+    They are reported in the response. The message is still accepted.
     """
-    told = {name: values.as_text(sender.get(name)).strip() for name in ("name", "email", "phone")}
-    unused = [f"message.from.{name}" for name in ("name", "email") if len(told.get(name, "")) > MAX_PERSON_LENGTH]
-    return unused + (["message.from.phone"] if told.get("phone") and not normalize_phone(told["phone"]) else [])
+    given = {name: values.as_text(sender.get(name)).strip() for name in ("name", "email", "phone")}
+    unused = [f"message.from.{name}" for name in ("name", "email") if len(given.get(name, "")) > MAX_PERSON_LENGTH]
+    return unused + (["message.from.phone"] if given.get("phone") and not normalize_phone(given["phone"]) else [])
 
 
 def normalize_id(text: str) -> str:
-    """An id as it is kept; a phone number is the same with and without its plus."""
+    """Return the ID as it is stored: trimmed, and a phone number without its plus sign."""
     text = text.strip()[:MAX_ID_LENGTH]
     return text[1:] if text.startswith("+") and text[1:].isdecimal() else text
 
 
 def normalize_phone(text: str) -> str:
-    """Digits only, with a plus where there was one: the same phone always looks the same. "" for more than 15."""
+    """Return the digits of a phone number, with a plus sign if it had one; "" for more than 15 digits."""
     digits = "".join(character for character in text if character.isascii() and character.isdigit())
     digits = digits if len(digits) <= MAX_PHONE_DIGITS else ""
     return f"+{digits}" if digits and text.strip().startswith("+") else digits
 
 
 def find_client(api_channel: ApiChannel, sender: dict[str, Any], info: ContactInfo) -> Contact | None:
-    """The contact that our number in the call means; None where the caller's id or the phone decides."""
+    """Return the contact whose Okno ID the call gives; None if the caller's own ID or the phone decides.
+
+    Raises UapiError.
+    """
     known = Contact.objects.filter(api_channel=api_channel, erased_at=None)
     number = values.parse_id(sender.get("okno_client_id"), "message.from.okno_client_id")
     if number is not None:
         contact = known.filter(pk=number).first()
         if contact is None:
-            raise UapiError(NOT_FOUND, _("There is no client %(id)s on this API channel.") % {"id": number})
+            raise UapiError(NOT_FOUND, _("Client %(id)s does not exist on this API channel.") % {"id": number})
         _save_caller_id(contact, info)
         return contact
     if not (info.caller_id.isascii() and info.caller_id.isdigit() and int(info.caller_id[:19]) <= values.MAX_ID):
@@ -90,7 +93,10 @@ def find_client(api_channel: ApiChannel, sender: dict[str, Any], info: ContactIn
 
 
 def _save_caller_id(contact: Contact, info: ContactInfo) -> None:
-    """Both numbers in one call: from now on the caller's own is enough."""
+    """Save the caller's ID of a contact named by its Okno ID, so that later calls need only the caller's ID.
+
+    Raises UapiError if the two IDs belong to different clients.
+    """
     if not info.caller_id or info.caller_id == str(contact.pk):
         return
     theirs = contacts.find_by_caller_id(contact.api_channel, info.caller_id)
@@ -98,25 +104,25 @@ def _save_caller_id(contact: Contact, info: ContactInfo) -> None:
         contact.caller_id = info.caller_id
         contact.save(update_fields=["caller_id"])
     elif theirs is not None and theirs.pk != contact.pk:
-        sentence = _("client_id %(theirs)s and okno_client_id %(ours)s mean two different clients.")
+        sentence = _("client_id %(theirs)s and okno_client_id %(ours)s belong to different clients.")
         raise UapiError(BAD_FIELD, sentence % {"theirs": info.caller_id, "ours": contact.pk})
 
 
 def _has_matching_contact_data(contact: Contact, info: ContactInfo) -> bool:
-    """Tell whether the call gives the client's own phone or e-mail."""
+    """Return whether the call gives the phone or email of this contact."""
     if key := phone_key(info.phone):
         return key in (contact.phone_key, contact.address_key)
     return bool(info.email) and info.email.casefold() == contact.email.casefold()
 
 
 def _is_portal_id(contact: Contact, info: ContactInfo) -> bool:
-    """Tell whether our number cannot be the caller's own id of somebody else."""
+    """Return whether the ID in the call is the Okno ID of this contact, and not the caller's ID of another client."""
     if info.phone or (info.email and contact.email):
         return _has_matching_contact_data(contact, info)
     return contact.number_issued and not contact.caller_id and are_names_compatible(contact.name, info.name)
 
 
 def are_names_compatible(one: str, other: str) -> bool:
-    """Tell whether two names can be one person's: one has all the words of the other, or is empty."""
+    """Return whether two names can belong to one person: the words of one include those of the other."""
     words, others = (set(visible_name(name).casefold().split()) for name in (one, other))
     return words <= others or others <= words

@@ -1,4 +1,4 @@
-"""Every method of the public API by its name. One module a subject; this is their list."""
+"""Method names of the public API and their views."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from django.http import HttpResponse
 
-from .base import AddMessage, ChangeAssignee, Channels, SendMessage
+from .chats import AddMessage, ChangeAssignee, Channels, SendMessage
 from .clients import Clients, CreateClient, ReadClient, UpdateClient
 from .comments import CreateComment
 from .operators import Groups, ManagedByAdmins, ReadUser, Users

@@ -1,4 +1,4 @@
-"""Operators and groups of the public API: ``users``, ``user``, ``groups``. Programs read them and change none."""
+"""Operators and groups of the public API: ``users``, ``user``, ``groups``. Both are read-only."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from channels_setup.codecs import values
 from channels_setup.codecs.bodies import BadBody
 from channels_setup.models import ChatChannel
 
-from .base import NOT_ALLOWED, NOT_FOUND, UapiCall, UapiError, UapiView
+from .base import UapiCall, UapiView
+from .errors import NOT_ALLOWED, NOT_FOUND, UapiError
 from .parameters import define_parameters, read_choice
 from .reading import ReadOnlyView
 
@@ -20,13 +21,13 @@ ROLES = ["admin", "employee", "support"]
 
 
 def visible_operators(call: UapiCall) -> QuerySet[Any]:
-    """The operators of the watched chat channels, and the admins."""
+    """Return the active operators of the watched chat channels, and the admins."""
     people = get_user_model()._default_manager.filter(is_active=True)
     return people.filter(Q(chat_channels__in=call.api_channel.watched.all()) | Q(is_staff=True)).distinct()
 
 
 class Users(ReadOnlyView):
-    """``users``: by role, group, words or number."""
+    """``users``: list operators by role, group, ID, or name and email."""
 
     parameters = define_parameters("user_type", "group_id", "query", "user_id")
 
@@ -54,7 +55,7 @@ class Users(ReadOnlyView):
 
 
 class ReadUser(Users):
-    """``user``: one of them by ``user_id``."""
+    """``user``: return one operator by ``user_id``."""
 
     parameters = define_parameters("user_id")
 
@@ -63,12 +64,12 @@ class ReadUser(Users):
             raise BadBody(_("“user_id” is missing."))
         found = super().answer(call)
         if not found:
-            raise UapiError(NOT_FOUND, _("There is no operator %(id)s.") % {"id": call.values["user_id"]})
+            raise UapiError(NOT_FOUND, _("Operator %(id)s does not exist.") % {"id": call.values["user_id"]})
         return {"user": found[0]}
 
 
 class Groups(ReadOnlyView):
-    """``groups``: the operators of each watched chat channel, under the channel's number."""
+    """``groups``: list the watched chat channels as groups, each with its operators."""
 
     def answer(self, call: UapiCall) -> list[dict[str, Any]]:
         watched = list(call.api_channel.watched.order_by("pk").prefetch_related("operators"))
@@ -86,12 +87,12 @@ class Groups(ReadOnlyView):
 
 
 class ManagedByAdmins(UapiView):
-    """``create/user``, ``update/user``, ``delete/user``: a channel's key gives no power over people."""
+    """``create/user``, ``update/user``, ``delete/user``: refuse, because a channel's key must not change accounts."""
 
     writes = False
 
     def answer(self, call: UapiCall) -> Any:
-        raise UapiError(NOT_ALLOWED, _("Operators are managed by an admin of the portal, not by programs."))
+        raise UapiError(NOT_ALLOWED, _("Operators are managed by an admin in the portal, not through the API."))
 
 
 def _serialize_user(user: Any, watched: list[ChatChannel]) -> dict[str, Any]:

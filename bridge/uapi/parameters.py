@@ -1,7 +1,7 @@
-"""Parameters of the public API: which ones a method acts on, and what becomes of the others.
+"""Parameters of the public API: declaration per method, validation, and readers of single values.
 
-A parameter that the helpdesk documents and this portal cannot act on is refused with a sentence, never dropped. One
-that nobody documents is passed over, as the helpdesk does, and named in the answer as ``ignored``.
+A parameter that Usedesk documents and Okno does not support is rejected with an error. An undocumented parameter is
+ignored, as in Usedesk, and listed in the response as ``ignored``.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from channels_setup.codecs.visible_names import visible_name
 
 MAX_NAME_LENGTH, MAX_NAMES = 60, 50
 
-COPIES_NOT_SUPPORTED = gettext_lazy("“%(name)s” is not supported: messages here go to WhatsApp, which has no copies.")
-LISTS_NOT_SUPPORTED = gettext_lazy(
-    "“%(name)s” is not supported: additional fields are texts or checkboxes here, without lists."
+COPIES_NOT_SUPPORTED = gettext_lazy("“%(name)s” is not supported: WhatsApp messages have no copies.")
+LISTS_NOT_SUPPORTED = gettext_lazy("“%(name)s” is not supported: additional fields are texts or checkboxes, not lists.")
+MERGING_NOT_SUPPORTED = gettext_lazy("“%(name)s” is not supported: clients are merged by an operator in the desk.")
+PICTURES_NOT_SUPPORTED = gettext_lazy("“%(name)s” is not supported: clients have no pictures.")
+CLIENT_NOT_CHANGEABLE = gettext_lazy(
+    "“%(name)s” cannot be changed: a request always belongs to the client of its chat."
 )
-MERGING_NOT_SUPPORTED = gettext_lazy("“%(name)s” is not supported: only a person may merge clients, in the desk.")
-PICTURES_NOT_SUPPORTED = gettext_lazy("“%(name)s” is not supported: clients have no pictures here.")
-CLIENT_NOT_CHANGEABLE = gettext_lazy("“%(name)s” cannot be changed: a request stays with the client of its chat.")
 
 
-MAX_PERSON_LENGTH = 200  # name, e-mail: as long as the columns
+MAX_PERSON_LENGTH = 200  # name and email; the length of the columns
 MAX_QUERY_LENGTH = 200
 
-# Parameters that are one text in every method that takes them, and how long it may be. None: judged by the method.
+# Parameters that are plain text in every method, with their maximum length. None: the method checks the value.
 TEXT_PARAMETERS: Mapping[str, int | None] = {
     **dict.fromkeys(("client_name", "client_email", "name"), MAX_PERSON_LENGTH),
     "query": MAX_QUERY_LENGTH,
@@ -48,7 +48,11 @@ ID_PARAMETERS = frozenset(
 
 @dataclass(frozen=True, kw_only=True)
 class MethodParameters:
-    """``used``: acted on. ``without_effect``: documented, and rightly without effect here. ``refused``: by name."""
+    """Parameters of one method.
+
+    ``used``: supported. ``without_effect``: documented by Usedesk, accepted, and meaningless here. ``refused``: name →
+    error message. ``files``: whether the method takes files.
+    """
 
     used: frozenset[str] = frozenset()
     without_effect: frozenset[str] = frozenset()
@@ -56,23 +60,23 @@ class MethodParameters:
     files: bool = False
 
     def check(self, given: Mapping[str, Any], *, has_files: bool) -> None:
-        """Raise BadBody for a parameter that cannot be acted on. An empty one asks for nothing."""
+        """Validate the given parameters. Empty values are skipped. Raises BadBody."""
         for name, sentence in self.refused.items():
             if is_given(given.get(name)):
                 raise BadBody(str(sentence) % {"name": name})
         for name in sorted(self.used & TEXT_PARAMETERS.keys()):
             text = read_text(given.get(name), name, longest=TEXT_PARAMETERS[name])
             if name in NAME_PARAMETERS and text and not visible_name(text):
-                raise BadBody(_("“%(name)s” has nothing that can be seen.") % {"name": name})
+                raise BadBody(_("“%(name)s” has no visible characters.") % {"name": name})
         for name in sorted(self.used & FLAG_PARAMETERS):
             read_flag(given.get(name), name)
         for name in sorted(self.used & ID_PARAMETERS):
             values.parse_id(given.get(name), name)
         if has_files and not self.files:
-            raise BadBody(_("This method takes no files."))
+            raise BadBody(_("This method does not accept files."))
 
     def ignored(self, given: Mapping[str, Any]) -> list[str]:
-        """Return the names that nobody documents."""
+        """Return the names of undocumented parameters, at most MAX_NAMES."""
         known = self.used | self.without_effect | self.refused.keys() | {"api_token"}
         names = sorted(name[:MAX_NAME_LENGTH] for name in given if name not in known)
         return names[:MAX_NAMES]
@@ -81,36 +85,36 @@ class MethodParameters:
 def define_parameters(
     *used: str, refused: Mapping[str, Promise] | None = None, no_effect: str = "", files: bool = False
 ) -> Any:
-    """Return the parameters of a method; ``no_effect``: names by spaces."""
+    """Declare the parameters of a method. ``no_effect`` holds names separated by spaces."""
     return MethodParameters(
         used=frozenset(used), without_effect=frozenset(no_effect.split()), refused=refused or {}, files=files
     )
 
 
 def is_given(value: Any) -> bool:
-    """Whether a parameter asks for something. Forms send empty texts, and “false” for an unticked box."""
+    """Return whether a parameter has a value. Forms send empty texts, and “false” for an unchecked box."""
     if isinstance(value, str):
         return value.strip().lower() not in ("", "null", "false")
     return not (value is None or value is False or value in ([], {}))  # 0 is a value, though it equals False
 
 
 def is_null(value: Any) -> bool:
-    """Whether a value says “nobody” or “nothing”: null, the text "null", zero."""
+    """Return whether a value means “nobody” or “nothing”: null, the text "null", or zero."""
     return value is None or (isinstance(value, str | int) and str(value).strip().lower() in ("null", "0"))
 
 
 def read_text(value: Any, name: str, *, longest: int | None = None) -> str:
-    """Read one text or number as text; "" where empty. Raises BadBody for another kind and for what is too long."""
+    """Read a text or a number as text; "" if empty. Raises BadBody for other types and if the text is too long."""
     if isinstance(value, bool | dict | list) and is_given(value):
         raise BadBody(_("“%(name)s” must be text.") % {"name": name})
     text = values.as_text(value).strip()
     if longest is not None and len(text) > longest:
-        raise BadBody(_("“%(name)s” must have at most %(most)d characters.") % {"name": name, "most": longest})
+        raise BadBody(_("“%(name)s” can have at most %(most)d characters.") % {"name": name, "most": longest})
     return text
 
 
 def read_flag(value: Any, name: str) -> bool:
-    """Read true or false as JSON and forms say it; absent is false. Raises BadBody."""
+    """Read a boolean as JSON and forms write it; a missing one is false. Raises BadBody."""
     if value is None or isinstance(value, bool):
         return bool(value)
     word = str(value).strip().lower() if isinstance(value, str | int) else "?"
@@ -122,7 +126,7 @@ def read_flag(value: Any, name: str) -> bool:
 
 
 def read_choice(value: Any, name: str, choices: list[str]) -> str | None:
-    """Read one of the choices, whatever its case; None where absent. Raises BadBody."""
+    """Read one of the choices, case-insensitively; None if missing. Raises BadBody."""
     if not is_given(value):
         return None
     word = value.strip().lower() if isinstance(value, str) else ""

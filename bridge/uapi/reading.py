@@ -1,4 +1,4 @@
-"""What the reading methods of the public API have in common: GET as well as POST, pages of a hundred, time filters."""
+"""Base view and helpers of read-only methods of the public API: paging, time filters, lists of IDs."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ ModelT = TypeVar("ModelT", bound=models.Model)
 
 
 class ReadOnlyView(UapiView):
-    """A method that changes nothing: no raw request is kept, and the token may stand in the query."""
+    """Read-only method. It accepts GET, with the token in the query string, and stores no raw request."""
 
     methods = ("GET", "POST")
     writes = False
 
 
 def get_page(call: UapiCall, rows: models.QuerySet[ModelT]) -> list[ModelT]:
-    """The hundred that ``offset`` names: 0 the first, 1 the next."""
+    """Return page number ``offset``, counted from 0, of PAGE_SIZE rows."""
     number = values.parse_id(call.values.get("offset"), "offset") or 0
     begin = min(number, MAX_PAGES) * PAGE_SIZE
     return list(rows[begin : begin + PAGE_SIZE])
 
 
 def filter_by_time(call: UapiCall, rows: models.QuerySet[ModelT], field: str, name: str) -> models.QuerySet[ModelT]:
-    """``<name>_after`` and ``<name>_before``, both inclusive, UTC."""
+    """Filter by ``<name>_after`` and ``<name>_before``. Both are inclusive and in UTC."""
     for suffix, lookup in (("after", "gte"), ("before", "lte")):
         if (at := _read_time(call.values.get(f"{name}_{suffix}"), f"{name}_{suffix}")) is not None:
             rows = rows.filter(**{f"{field}__{lookup}": at})
@@ -47,12 +47,12 @@ def _read_time(value: Any, name: str) -> datetime | None:
         return None
     at = values.parse_iso_time(text, zone=UTC)
     if at is None:
-        raise BadBody(_("“%(name)s” must be a time such as 2026-11-25 00:00.") % {"name": name})
+        raise BadBody(_("“%(name)s” must be a time, for example 2026-11-25 00:00.") % {"name": name})
     return at
 
 
 def read_ids(value: Any, name: str) -> list[int]:
-    """Ids by commas, as a list, or one alone."""
+    """Read IDs from a list, a comma-separated text or a single value. Raises BadBody."""
     if value is False or value == {}:
         return []
     items = value.split(",") if isinstance(value, str) else value if isinstance(value, list) else [value]

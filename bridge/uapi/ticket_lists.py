@@ -1,4 +1,4 @@
-"""Requests of the public API, read: ``ticket``, ``tickets``, ``tags``, ``ticket/fields``."""
+"""Read-only methods about requests in the public API: ``ticket``, ``tickets``, ``tags``, ``ticket/fields``."""
 
 from __future__ import annotations
 
@@ -17,15 +17,16 @@ from channels_setup.codecs import values
 from channels_setup.codecs.bodies import BadBody
 from channels_setup.codecs.chat_events import format_time
 
-from .base import NOT_FOUND, UapiCall, UapiError
+from .base import UapiCall
 from .comments import get_ticket
+from .errors import NOT_FOUND, UapiError
 from .parameters import define_parameters as takes_parameters
 from .parameters import is_given, read_choice, read_text
 from .reading import ReadOnlyView, filter_by_time, get_page, read_ids
 from .ticket_properties import parse_embedded_json
 from .ticket_properties import read_tags as read_tags
 
-# ``sort``: the helpdesk's names -> ours. The number keeps rows with equal values in one order.
+# Values of ``sort`` → fields to order by. The ID breaks ties, so that pages stay stable.
 SORT_FIELDS = {
     "id": "pk",
     "status_id": "status",
@@ -35,13 +36,13 @@ SORT_FIELDS = {
     "last_updated_at": "updated_at",
     "published_at": "opened_at",
 }
-UNASSIGNED = ("unassigned", "unassinged")  # the second stands in a public client library
-MAX_SEARCHED_MESSAGES = 5_000  # messages that a search looks into
+UNASSIGNED = ("unassigned", "unassinged")  # the misspelling comes from a public client library
+MAX_SEARCHED_MESSAGES = 5_000  # most messages that a search considers
 EMPTY, NOT_EMPTY = "empty", "not_empty"
 
 
 class ReadTicket(ReadOnlyView):
-    """``ticket``: one request with everything that was said in it."""
+    """``ticket``: return one request with its comments, tags and fields."""
 
     parameters = takes_parameters("ticket_id", "accessible_for_agent_id", no_effect="properties")
 
@@ -49,7 +50,7 @@ class ReadTicket(ReadOnlyView):
         ticket = get_ticket(call)
         agent = _get_agent(call)
         if agent is not None and not Conversation.objects.filter(pk=ticket.conversation_id).visible_to(agent).exists():
-            raise UapiError(NOT_FOUND, _("Operator %(id)d may not see this request.") % {"id": agent.pk})
+            raise UapiError(NOT_FOUND, _("Operator %(id)d does not have access to this request.") % {"id": agent.pk})
         files = Prefetch("attachments", queryset=Attachment.objects.order_by("pk"))
         rows = Message.objects.filter(ticket=ticket).order_by("pk").prefetch_related(files)
         contact = ticket.conversation.contact
@@ -77,7 +78,7 @@ class ReadTicket(ReadOnlyView):
 
 
 class Tickets(ReadOnlyView):
-    """``tickets``: by channel, status, responsibility, properties, words and time; a hundred at a time."""
+    """``tickets``: list requests by channel, status, assignee, properties, text and time, 100 per page."""
 
     parameters = takes_parameters(
         *("fchannel", "fassigned", "fgroup", "fstatus", "ftype", "fpriority", "accessible_for_agent_id", "offset"),
@@ -120,7 +121,7 @@ class Tickets(ReadOnlyView):
 
 
 class Tags(ReadOnlyView):
-    """``tags``: the tags of the requests that this API channel may see, with how many have each."""
+    """``tags``: list the tags of visible requests with the number of requests for each."""
 
     parameters = takes_parameters("offset", "query")
 
@@ -144,7 +145,7 @@ class Tags(ReadOnlyView):
 
 
 class TicketFields(ReadOnlyView):
-    """``ticket/fields``: the additional fields that an admin has defined."""
+    """``ticket/fields``: list the additional fields that an admin has defined."""
 
     def answer(self, call: UapiCall) -> list[dict[str, Any]]:
         companies = list(call.api_channel.watched.order_by("pk").values_list("company_id", flat=True)[:1])
@@ -171,7 +172,7 @@ class TicketFields(ReadOnlyView):
 
 
 def _search_messages(query: str) -> QuerySet[Any, Any]:
-    """Return the numbers of requests in which somebody wrote these words."""
+    """Return the IDs of requests with a message that contains these words."""
     asked = search.build_message_query(query)
     if asked is None:
         return Message.objects.none().values("ticket")
@@ -188,18 +189,18 @@ def _split_words(value: Any, name: str) -> list[str]:
 
 
 def _get_agent(call: UapiCall) -> Any:
-    """The operator of ``accessible_for_agent_id``, whose rights narrow the answer."""
+    """Return the operator of ``accessible_for_agent_id``, whose access limits the result. Raises UapiError."""
     user_id = values.parse_id(call.values.get("accessible_for_agent_id"), "accessible_for_agent_id")
     if user_id is None:
         return None
     user = get_user_model()._default_manager.filter(pk=user_id, is_active=True).first()
     if user is None:
-        raise UapiError(NOT_FOUND, _("There is no operator %(id)s.") % {"id": user_id})
+        raise UapiError(NOT_FOUND, _("Operator %(id)s does not exist.") % {"id": user_id})
     return user
 
 
 def _filter_by_assignee(call: UapiCall, rows: QuerySet[Ticket]) -> QuerySet[Ticket]:
-    """``fassigned``, in all its documented shapes, and ``fgroup``."""
+    """Filter by ``fassigned``, in all documented formats, and by ``fgroup``."""
     given = parse_embedded_json(call.values.get("fassigned"))
     if isinstance(given, str):
         given = given.split(",")
@@ -232,12 +233,12 @@ def _assignee_condition(item: Any) -> Q:
         else:
             asked &= Q(assigned_to_group=True, conversation__chat_channel=values.parse_id(wanted, name))
     if not asked:
-        raise BadBody(_("“fassigned” must name an operator, a group or “unassigned”."))
+        raise BadBody(_("“fassigned” must be an operator, a group or “unassigned”."))
     return asked
 
 
 def _filter_by_fields(call: UapiCall, rows: QuerySet[Ticket]) -> QuerySet[Ticket]:
-    """``fields``: a list of {id, value}; "empty" and "not_empty" ask whether there is a value."""
+    """Filter by ``fields``, a list of {id, value}. The values "empty" and "not_empty" test for presence."""
     given = parse_embedded_json(call.values.get("fields"))
     if not is_given(given):
         return rows
@@ -255,14 +256,14 @@ def _filter_by_fields(call: UapiCall, rows: QuerySet[Ticket]) -> QuerySet[Ticket
 
 
 def _sort_rows(call: UapiCall, rows: QuerySet[Any]) -> QuerySet[Any]:
-    """The newest first, unless ``sort`` and ``order`` say otherwise."""
+    """Order by ``sort`` and ``order``; by default the newest first."""
     sort = read_choice(call.values.get("sort"), "sort", list(SORT_FIELDS)) or "id"
     order = read_choice(call.values.get("order"), "order", ["asc", "desc"]) or "desc"
     sign = "-" if order == "desc" else ""
     return rows.order_by(f"{sign}{SORT_FIELDS[sort]}", f"{sign}pk")
 
 
-# --- answers ---------------------------------------------------------------------------------------------
+# --- responses -------------------------------------------------------------------------------------------
 
 
 def _serialize_common(ticket: Ticket) -> dict[str, Any]:

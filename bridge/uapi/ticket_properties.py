@@ -1,4 +1,4 @@
-"""Properties of a request as callers of the public API write them, and filters by them."""
+"""Readers of request properties in calls of the public API: subject, priority, tags, additional fields, group."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from bridge.ticket_properties import LONGEST_TAG
 from channels_setup.codecs import values
 from channels_setup.codecs.bodies import BadBody
 
-from .base import NOT_FOUND, UapiCall, UapiError
+from .base import UapiCall
+from .errors import NOT_FOUND, UapiError
 from .parameters import is_given, is_null, read_choice
 
-MAX_TEXT_LENGTH = 255  # as the helpdesk documents
+MAX_TEXT_LENGTH = 255  # the limit that Usedesk documents
 PROPERTY_PARAMETERS = (
     "subject",
     "additional_id",
@@ -30,7 +31,7 @@ PROPERTY_PARAMETERS = (
 
 
 def read_properties(call: UapiCall) -> dict[str, Any]:
-    """Return what ``ticket_properties.apply_properties`` takes: only what the caller gave. Raises BadBody or Error."""
+    """Return the given properties for ``bridge.ticket_properties``. Raises BadBody and UapiError."""
     found: dict[str, Any] = {}
     for name in ("subject", "additional_id"):
         if text := _read_text(call.values.get(name), name, longest=MAX_TEXT_LENGTH):
@@ -39,7 +40,7 @@ def read_properties(call: UapiCall) -> dict[str, Any]:
         if (choice := read_choice(call.values.get(name), name, choices)) is not None:
             found[name] = choice
     whole = parse_embedded_json(call.values.get("tags"))
-    if isinstance(whole, list) or is_given(whole):  # an empty list takes all tags off, an empty field does not
+    if isinstance(whole, list) or is_given(whole):  # an empty list removes all tags, an empty text does not
         found["tags"] = read_tags(whole, "tags")
     if added := read_tags(call.values.get("tag"), "tag"):
         found["add_tags"] = added
@@ -53,22 +54,22 @@ def _read_text(value: Any, name: str, *, longest: int | None = None) -> str:
         raise BadBody(_("“%(name)s” must be text.") % {"name": name})
     text = values.as_text(value).strip()
     if longest is not None and len(text) > longest:
-        raise BadBody(_("“%(name)s” must have at most %(most)d characters.") % {"name": name, "most": longest})
+        raise BadBody(_("“%(name)s” can have at most %(most)d characters.") % {"name": name, "most": longest})
     return text
 
 
 def read_tags(value: Any, name: str) -> list[str]:
-    """Read tags: by commas, as a list, or as a list in JSON text."""
+    """Read tags from a comma-separated text, a list, or a list as JSON text. Raises BadBody."""
     value = parse_embedded_json(value) if is_given(value) else None
     items = value if isinstance(value, list) else _read_text(value, name).split(",") if value is not None else []
     found = [" ".join(_read_text(item, name).split()) for item in items]
     if any(len(tag) > LONGEST_TAG for tag in found):
-        raise BadBody(_("“%(name)s” must have at most %(most)d characters.") % {"name": name, "most": LONGEST_TAG})
+        raise BadBody(_("“%(name)s” can have at most %(most)d characters.") % {"name": name, "most": LONGEST_TAG})
     return [tag for tag in found if tag]
 
 
 def parse_embedded_json(value: Any) -> Any:
-    """Forms cannot hold lists and objects: some callers put them there as JSON text."""
+    """Decode a list or object that a form call sends as JSON text; return other values unchanged."""
     if not isinstance(value, str) or value.strip()[:1] not in ("[", "{"):
         return value
     try:
@@ -91,14 +92,14 @@ def _read_fields(call: UapiCall) -> dict[int, str]:
         if name.isascii() and name.isdigit():
             field = known.get(int(name[:18]), field)
         if field is None:
-            sentence = _("There is no additional field “%(name)s”. An admin adds them under Additional fields.")
+            sentence = _("Additional field “%(name)s” does not exist. An admin adds fields under Additional fields.")
             raise UapiError(NOT_FOUND, sentence % {"name": name[:60]})
         found[field.pk] = _read_field_value(field, value)
     return found
 
 
 def _pair_numbered_fields(ids: Any, given: Any) -> list[tuple[Any, Any]]:
-    """``field_id`` and ``field_value``: numbers and values by semicolons, or two lists."""
+    """Pair ``field_id`` with ``field_value``: two lists, or two semicolon-separated texts. Raises BadBody."""
     if not is_given(ids):
         if is_given(given):
             raise BadBody(_("“field_id” is missing."))
@@ -107,16 +108,16 @@ def _pair_numbered_fields(ids: Any, given: Any) -> list[tuple[Any, Any]]:
     if isinstance(given, list):
         parts: list[Any] = given
     elif len(keys) == 1:
-        parts = [given]  # a text of its own may hold semicolons
+        parts = [given]  # the value of a single field may contain semicolons
     else:
         parts = values.as_text(given).split(";")
     if len(keys) != len(parts):
-        raise BadBody(_("“field_id” and “field_value” must name equally many fields and values."))
+        raise BadBody(_("“field_id” and “field_value” must have the same number of items."))
     return list(zip(keys, parts, strict=True))
 
 
 def _pair_named_fields(given: Any) -> list[tuple[Any, Any]]:
-    """``custom_fields``: an object by number or name, or a list of {id, value}."""
+    """Pair fields and values of ``custom_fields``: an object by ID or name, or a list of {id, value}."""
     if given in (None, "", [], {}):
         return []
     if isinstance(given, dict):
@@ -129,13 +130,13 @@ def _pair_named_fields(given: Any) -> list[tuple[Any, Any]]:
 
 
 def _read_field_value(field: TicketField, value: Any) -> str:
-    """Return the value as it is kept; an empty one clears the field."""
+    """Return the value as it is stored; "" clears the field. Raises BadBody."""
     if field.kind == TicketField.Kind.CHECKBOX:
         word = "true" if value is True else "false" if value is False else values.as_text(value).strip().lower()
         if word in ("", "null"):
             return ""
         if word not in ("true", "false", "1", "0"):
-            raise BadBody(_("Additional field %(id)d is a checkbox: true or false.") % {"id": field.pk})
+            raise BadBody(_("Additional field %(id)d is a checkbox: send true or false.") % {"id": field.pk})
         return "true" if word in ("true", "1") else "false"
     if value is None or (isinstance(value, str) and value.strip().lower() == "null"):
         return ""
@@ -143,9 +144,9 @@ def _read_field_value(field: TicketField, value: Any) -> str:
 
 
 def read_group(call: UapiCall, chat_channel_id: int, name: str = "group_id") -> bool | None:
-    """Whether the request is given to its group; None where nothing is said of it.
+    """Return whether to assign the request to its group; None if the parameter is missing. Raises UapiError.
 
-    A group is the operators of a chat channel, under the channel's number: a request cannot go to another's.
+    A group is the operators of one chat channel and has the channel's ID. A request can go only to its own group.
     """
     given = call.values.get(name, "")
     if given == "":
@@ -156,6 +157,6 @@ def read_group(call: UapiCall, chat_channel_id: int, name: str = "group_id") -> 
     if number == chat_channel_id:
         return True
     sentence = _(
-        "There is no group %(id)s for this request. The only group is %(own)s: the operators of its chat channel."
+        "Group %(id)s does not exist for this request. Its only group is %(own)s, the operators of its chat channel."
     )
     raise UapiError(NOT_FOUND, sentence % {"id": number, "own": chat_channel_id})

@@ -1,4 +1,4 @@
-"""Requests of the public API, written: ``create/ticket``, ``create/ticket/async``, ``update/ticket``."""
+"""Methods that create and change requests: ``create/ticket``, ``create/ticket/async``, ``update/ticket``."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from channels_setup.models import ChatChannel
 from channels_setup.providers.base import ContactInfo
 
 from . import client_cards, ticket_properties
-from .base import BAD_FIELD, NOT_ALLOWED, NOT_FOUND, UapiCall, UapiError, UapiView
+from .base import UapiCall, UapiView
 from .clients import lock_contact, read_phone, visible_contacts
 from .comments import (
     CLIENT,
@@ -34,6 +34,7 @@ from .comments import (
     read_trigger_id,
     submit_reply,
 )
+from .errors import BAD_FIELD, NOT_ALLOWED, NOT_FOUND, UapiError
 from .parameters import (
     CLIENT_NOT_CHANGEABLE,
     COPIES_NOT_SUPPORTED,
@@ -46,15 +47,16 @@ from .parameters import (
 )
 
 NEW_CLIENT = "new_client"
-DELIVERED, NOT_DELIVERED = "delivered", "not delivered"  # ``message_status``, as the helpdesk says it
+DELIVERED, NOT_DELIVERED = "delivered", "not delivered"  # Usedesk's values of ``message_status``
 UNCHANGED = object()
 
 
 class CreateTicket(UapiView):
-    """A request of its own in the client's chat, beside those that are live there.
+    """``create/ticket``: open another request in the client's chat.
 
-    ``from=user`` and ``from=trigger`` send the message to the client, if the window or a template allows; the answer
-    says in ``message_status`` whether. Otherwise it is a note: the client has not written, so no window opens.
+    With ``from=user`` and ``from=trigger`` the message is sent to the client if the window or a template allows it;
+    ``message_status`` in the response tells. Otherwise the message becomes a note: the client has not written, so no
+    service window opens.
     """
 
     limit = MAX_BYTES_WITH_FILES
@@ -84,7 +86,7 @@ class CreateTicket(UapiView):
         is_private = read_flag(call.values.get("private_comment"), "private_comment")
         to_group = ticket_properties.read_group(call, chat_channel.pk)
         contact, unused = _get_or_create_contact(call)
-        found, _made = Conversation.objects.get_or_create(
+        found, _created = Conversation.objects.get_or_create(
             contact=contact, chat_channel=chat_channel, defaults={"api_channel": contact.api_channel}
         )
         conversation = receiving.lock_conversation(found.pk)
@@ -109,10 +111,10 @@ class CreateTicket(UapiView):
         if sender != CLIENT and not is_private:
             return answer | self._to_client(call, ticket, text, author=author, by_rule=sender == TRIGGER)
         trigger_id = read_trigger_id(call)
-        made = create_note(ticket, text, author=author, sender=sender, public=not is_private, trigger_id=trigger_id)
-        attach_files(made, call, links)
-        queue_comment_event(made, ticket)
-        return answer | {"comment_id": made.pk}
+        note = create_note(ticket, text, author=author, sender=sender, public=not is_private, trigger_id=trigger_id)
+        attach_files(note, call, links)
+        queue_comment_event(note, ticket)
+        return answer | {"comment_id": note.pk}
 
     def _to_client(self, call: UapiCall, ticket: Ticket, text: str, *, author: Any, by_rule: bool) -> dict[str, Any]:
         submitted = submit_reply(call, ticket, text, author=author, by_rule=by_rule)
@@ -128,7 +130,7 @@ class CreateTicket(UapiView):
 
 
 def _get_chat_channel(call: UapiCall) -> ChatChannel:
-    """The one that ``channel_id`` names; without it, the first that this API channel watches."""
+    """Return the watched chat channel of ``channel_id``; the first one if it is missing. Raises UapiError."""
     channel_id = values.parse_id(call.values.get("channel_id"), "channel_id")
     watched = call.api_channel.watched.order_by("pk")
     channel = watched.first() if channel_id is None else watched.filter(pk=channel_id).first()
@@ -140,9 +142,9 @@ def _get_chat_channel(call: UapiCall) -> ChatChannel:
 
 
 def _get_or_create_contact(call: UapiCall) -> tuple[Contact, list[str]]:
-    """Return the client meant (by number, by phone, by e-mail, or a new one), and which parameters were not used.
+    """Return the client, found by ID, phone or email or created, and the names of unused parameters.
 
-    A phone that is a client's here means that client, also with ``new_client``: one WhatsApp number is one client.
+    A known phone selects its client even with ``new_client``, because one WhatsApp number is one client.
     """
     given = call.values.get("client_id")
     is_new = isinstance(given, str) and given.strip().lower() == NEW_CLIENT
@@ -150,22 +152,22 @@ def _get_or_create_contact(call: UapiCall) -> tuple[Contact, list[str]]:
     if client_id is not None:
         contact = visible_contacts(call).filter(pk=client_id).first()
         if contact is None:
-            raise UapiError(NOT_FOUND, _("There is no client %(id)s on this API channel.") % {"id": client_id})
+            raise UapiError(NOT_FOUND, _("Client %(id)s does not exist on this API channel.") % {"id": client_id})
     else:
         contact = _find_known_contact(call, is_new=is_new)
-    told = {
+    given = {
         "name": visible_name(values.as_text(call.values.get("client_name"))),
         "email": values.as_text(call.values.get("client_email")).strip()[:200],
         "phone": read_phone(values.as_text(call.values.get("client_phone"))),
     }
     if contact is None:
-        contact = Contact(api_channel=call.api_channel, number_issued=True, **told)
+        contact = Contact(api_channel=call.api_channel, number_issued=True, **given)
         client_cards.update_card(contact, call, names=client_cards.TICKET_PARAMETERS)
         contact.save()
         return contact, []
     contact = lock_contact(contact)
     before = contact_editing.get_card(contact)
-    filled, unused = _fill_empty_fields(contact, told)
+    filled, unused = _fill_empty_fields(contact, given)
     client_cards.update_card(contact, call, names=client_cards.TICKET_PARAMETERS)
     contact.save(update_fields=["card", *filled])
     if filled:
@@ -173,10 +175,10 @@ def _get_or_create_contact(call: UapiCall) -> tuple[Contact, list[str]]:
     return contact, unused
 
 
-def _fill_empty_fields(contact: Contact, told: dict[str, str]) -> tuple[list[str], list[str]]:
-    """Fill what the card lacks; return the fields filled, and the parameters that say something else than the card."""
+def _fill_empty_fields(contact: Contact, given: dict[str, str]) -> tuple[list[str], list[str]]:
+    """Fill empty fields of the contact. Return these fields, and the parameters that contradict the contact."""
     filled, unused = [], []
-    for field, text in told.items():
+    for field, text in given.items():
         known = getattr(contact, field)
         if text and not known:
             setattr(contact, field, text)
@@ -202,7 +204,7 @@ def _find_known_contact(call: UapiCall, *, is_new: bool) -> Contact | None:
         others = (
             visible_contacts(call).with_phone([key]).filter(moved_to=None).select_related("api_channel").order_by("pk")
         )
-        # a phone that only stands on the card is not where messages would go
+        # A phone that is only contact data is not the number that messages are sent to.
         return next((one for one in others if contacts.get_number_key(one.api_channel, one) == key), None)
     email = values.as_text(call.values.get("client_email")).strip()
     if email and not is_new:
@@ -211,13 +213,14 @@ def _find_known_contact(call: UapiCall, *, is_new: bool) -> Contact | None:
 
 
 class CreateTicketAsync(CreateTicket):
-    """The same, done at once: the answer holds the number at once, too."""
+    """``create/ticket/async``: same as ``create/ticket``. The response already contains the request ID."""
 
 
 class UpdateTicket(UapiView):
-    """Change what is given, leave everything else. ``tag`` adds tags; ``tags``, a list of ours, replaces them all.
+    """``update/ticket``: change the given properties and keep the others.
 
-    ``silent`` has nothing to switch off: an update never changes a status by itself here.
+    ``tag`` adds tags; ``tags``, an extension of Okno, replaces all tags. ``silent`` has no effect: an update never
+    changes the status by itself.
     """
 
     parameters = define_parameters(
@@ -239,9 +242,9 @@ class UpdateTicket(UapiView):
         by = getattr(get_author(call, ticket.conversation), "pk", None)
         assignee = _read_assignee(call, ticket.conversation)
         if assignee is UNCHANGED and to_group is True:
-            assignee = None  # the group is responsible, and nobody in it yet
+            assignee = None  # assigned to the group, to no operator yet
         if assignee is not UNCHANGED or to_group is not None:
-            ticket.refresh_from_db(fields=["assignee"])  # as it is under the lock
+            ticket.refresh_from_db(fields=["assignee"])  # the value under the lock
             user_id = ticket.assignee_id if assignee is UNCHANGED else assignee
             tickets.assign_ticket(ticket.pk, user_id=user_id, to_group=to_group, by=by)
         tickets.set_ticket_properties(ticket.pk, wanted, by=by)
@@ -249,13 +252,13 @@ class UpdateTicket(UapiView):
             try:
                 tickets.set_ticket_status(ticket.pk, status=status, by=by)
             except ValueError:
-                sentence = _("Another request of this chat is open: an earlier one cannot be reopened beside it.")
+                sentence = _("This chat has another open request, so an earlier request cannot be reopened.")
                 raise UapiError(BAD_FIELD, sentence) from None
         return {"status": "success"}
 
 
 def _read_status(call: UapiCall) -> int | None:
-    """``status``; some callers write ``status_id``, as answers and events do."""
+    """Read ``status``, or ``status_id``, which responses and events use. Raises BadBody."""
     given = call.values.get("status")
     name = "status" if given not in (None, "") else "status_id"
     status = values.parse_id(call.values.get(name), name)
@@ -265,7 +268,7 @@ def _read_status(call: UapiCall) -> int | None:
 
 
 def _read_assignee(call: UapiCall, conversation: Conversation) -> Any:
-    """The operator's number; None for nobody: "null", null or 0; KEEP where nothing is said."""
+    """Return the operator's ID; None for "null", null and 0; UNCHANGED if missing. Raises UapiError."""
     given = call.values.get("assignee_id", "")
     if given == "":
         return UNCHANGED
@@ -274,5 +277,7 @@ def _read_assignee(call: UapiCall, conversation: Conversation) -> Any:
     user_id = values.parse_id(given, "assignee_id") or 0
     user = get_user_model()._default_manager.filter(pk=user_id, is_active=True).first()
     if user is None or not Conversation.objects.filter(pk=conversation.pk).visible_to(user).exists():
-        raise UapiError(NOT_FOUND, _("There is no operator %(id)s for this chat.") % {"id": user_id})
+        raise UapiError(
+            NOT_FOUND, _("Operator %(id)s does not exist or does not have access to this chat.") % {"id": user_id}
+        )
     return user_id

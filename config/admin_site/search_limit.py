@@ -1,4 +1,4 @@
-"""Length limit of the admin's searches: each word of a query is one more condition on every searched field."""
+"""Length limit of searches in the admin. Each word of a query adds a condition on every searched field."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class LimitedSearchForm(ChangeListSearchForm):
 
 
 def limit_admin_searches() -> None:
-    """Limit the search field of all lists, with a message, and the term of autocompletion."""
+    """Limit the search field of all lists and the term of autocompletion."""
     ChangeList.search_form_class = LimitedSearchForm
     process_request = AutocompleteJsonView.process_request
 
@@ -27,4 +27,4 @@ def limit_admin_searches() -> None:
         term, *rest = process_request(self, request)
         return (term[:MAX_QUERY_LENGTH], *rest)
 
-    setattr(AutocompleteJsonView, "process_request", process_short_request)  # noqa: B010  # mypy refuses the assignment
+    setattr(AutocompleteJsonView, "process_request", process_short_request)  # noqa: B010  # mypy rejects an assignment

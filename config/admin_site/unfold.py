@@ -120,7 +120,7 @@ UNFOLD: dict[str, Any] = {
                 ],
             },
             {
-                "title": _("On the wire"),
+                "title": _("Message exchange"),
                 "items": [
                     _model_link(_("Deliveries"), "outbox", "bridge.delivery"),
                     {

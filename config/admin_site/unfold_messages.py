@@ -1,4 +1,4 @@
-"""Words of Unfold's own pages that it brings no Russian for: named here, so that they come into our catalogue."""
+"""Messages of Unfold's pages that Unfold does not translate into Russian. They are listed for makemessages."""
 
 from django.utils.translation import gettext_noop as _
 

@@ -1,1 +1,1 @@
-"""Embedded PostgreSQL and Valkey, and the supervisor behind `make up`. Not needed in production."""
+"""Embedded PostgreSQL and Valkey, and the supervisor of `make up`. Not used in production."""

@@ -1,7 +1,7 @@
-"""What manage.py does before Django: the data folder, its secrets, its servers.
+"""Environment of manage.py commands: data folder, generated secrets, embedded servers.
 
-So every command works beside a running `make up` (it finds the servers) and alone (it starts them while it
-runs). In production DATABASE_URL, REDIS_URL and the keys are set and nothing of this happens.
+A command uses the servers of a running `make up`, or starts its own until it ends. In production DATABASE_URL,
+REDIS_URL and the keys are set, and nothing is started or generated.
 """
 
 import atexit
@@ -15,7 +15,7 @@ from .local_secrets import fresh_secrets, local_secrets
 from .processes import file_lock, is_locked, read_json, write_json
 from .servers import PROJECT_DIR, EmbeddedServers, ServersFailedToStart, attach_servers
 
-# Commands that never touch the database: they start nothing and leave no data folder behind.
+# Commands that use no database. They start no servers and create no data folder.
 COMMANDS_WITHOUT_SERVERS = {
     "",
     "check",
@@ -27,9 +27,9 @@ COMMANDS_WITHOUT_SERVERS = {
     "settings_page",
     "version",
 }
-# Commands that write sources, which others may read.
+# Commands that write source files, which need not be private.
 SOURCE_WRITING_COMMANDS = {"makemigrations", "outcomes_page"}
-# Commands that have a word of their own on migrations.
+# Commands that handle migrations themselves, or must run without them.
 COMMANDS_WITHOUT_MIGRATION = {
     "up",
     "migrate",
@@ -55,14 +55,14 @@ def set_defaults(values: dict[str, str]) -> None:
 
 
 def resolve_data_dir() -> Path:
-    """A relative DATA_DIR is meant from the project's folder, whatever folder the command is called in."""
+    """Return DATA_DIR as an absolute path. A relative one starts at the project folder, not at the current folder."""
     folder = PROJECT_DIR / (os.environ.get("DATA_DIR") or "var")
     os.environ["DATA_DIR"] = str(folder)
     return folder
 
 
 def prepare_environment(arguments: list[str]) -> None:
-    """Complete the environment for one manage.py command."""
+    """Set missing environment variables of a manage.py command, and start or find the embedded servers."""
     global servers
     command = arguments[1] if len(arguments) > 1 else ""
     data_dir = resolve_data_dir()
@@ -74,7 +74,7 @@ def prepare_environment(arguments: list[str]) -> None:
         set_umask()
     restrict_permissions(data_dir)
     wanted = tuple(kind for name, kind in SERVER_BY_SETTING.items() if not is_set(name))
-    if wanted or command in {"up", "demo"} or not (is_set("SECRET_KEY") and is_set("FIELD_KEYS")):
+    if wanted or command in {"up", "load_demo"} or not (is_set("SECRET_KEY") and is_set("FIELD_KEYS")):
         known = local_secrets(data_dir)
         set_defaults({name: known[name] for name in ENVIRONMENT_SECRETS})
     share_up_settings(data_dir, is_up=command == "up")
@@ -90,20 +90,20 @@ def prepare_environment(arguments: list[str]) -> None:
 
 
 def share_up_settings(data_dir: Path, *, is_up: bool) -> None:
-    """What `make up` was started with (its port, say) holds for the commands beside it too."""
+    """Save the settings of `make up`, such as its port, or apply them to another command."""
     path = data_dir / "up.json"
     if not is_up:
         for name, text in read_json(path).items():
             os.environ.setdefault(name, text)
         return
-    # An empty list given by hand stays empty.
+    # An empty value set by the user stays empty.
     os.environ.setdefault("RELAY_ALLOWED_PRIVATE_CIDRS", "127.0.0.0/8")
     if not is_locked(data_dir / ".up.lock"):
         write_json(path, {name: os.environ[name] for name in SETTINGS_SHARED_BY_UP if name in os.environ})
 
 
 def migrate_empty_database(data_dir: Path) -> None:
-    """A lone command on a fresh folder finds its tables; an older folder is migrated by `make up` alone."""
+    """Create the tables of a new data folder. Only `make up` and `migrate` migrate an existing one."""
     import django
     from django.core.management import call_command
     from django.db import connection

@@ -1,6 +1,6 @@
-"""Keys and passwords made once for a data folder, so that a newcomer has none to invent.
+"""Generated keys and passwords of a data folder, stored in DATA_DIR/secrets.json.
 
-Kept in DATA_DIR/secrets.json, readable by the owner alone. The environment goes before this file.
+Only the owner can read the file. Environment variables take precedence.
 """
 
 import base64

@@ -1,6 +1,6 @@
-"""What the keeper, the servers' users and the supervisor share: locks, state files, sockets, child processes.
+"""Locks, state files, sockets and child processes of the devstack.
 
-Standard library only: the keeper is a small process that never loads Django.
+Standard library only, because the server daemons do not load Django.
 """
 
 import ctypes
@@ -20,19 +20,19 @@ from typing import Any
 PR_SET_PDEATHSIG = 1
 CLONE_NEWUSER = 0x10000000
 LEFTOVER_TIMEOUT = 20
-LISTEN_ON = "LISTEN_ON"  # to the web server: numbers of listening sockets, with commas
+LISTEN_ON = "LISTEN_ON"  # environment variable of the web server: comma-separated descriptors of listening sockets
 BACKLOG = 1024
 LIBC = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
 
 def die_with_parent(signal_number: int) -> None:
-    """Ask Linux to send this process a signal when its parent dies, so that kill -9 leaves nothing behind."""
+    """Let Linux send this process a signal when its parent dies, so that kill -9 leaves no processes behind."""
     if LIBC is not None:
         LIBC.prctl(PR_SET_PDEATHSIG, signal_number)
 
 
 def has_signal_handler(pid: int, signal_number: int) -> bool:
-    """Has the process a handler for the signal? (False also where /proc does not say.)"""
+    """Return whether the process has a handler for the signal; False without /proc."""
     with suppress(OSError):
         for line in Path(f"/proc/{pid}/status").read_text().splitlines():
             if line.startswith("SigCgt:"):
@@ -41,7 +41,7 @@ def has_signal_handler(pid: int, signal_number: int) -> bool:
 
 
 def is_stopped(pid: int) -> bool:
-    """Return whether the process was stopped by a signal (state T; False where /proc does not say)."""
+    """Return whether the process is stopped by a signal (state T); False without /proc."""
     with suppress(OSError):
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in ("T", "t")
     return False
@@ -54,13 +54,13 @@ def spawn_process(
     before_exec: Callable[[], None] | None = None,
     **popen_options: Any,
 ) -> subprocess.Popen[bytes]:
-    """Start a child in a process group of its own (so that its own children can be ended with it)."""
+    """Start a child in its own process group, so that its children can be killed with it."""
     parent = os.getpid()
 
     def prepare() -> None:
         if before_exec is not None:
             before_exec()
-        # After before_exec: a change of credentials makes the kernel forget this wish.
+        # After before_exec, because a change of credentials clears the setting.
         die_with_parent(on_parent_death)
         if os.getppid() != parent:
             os._exit(1)
@@ -69,14 +69,14 @@ def spawn_process(
 
 
 def kill_process_group(process: subprocess.Popen[bytes]) -> None:
-    """Kill what a finished or stuck child left of its process group."""
+    """Kill all remaining processes of a child's process group."""
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
 
 
 def open_listening_sockets(*, host: str, port: int, count: int) -> list[socket.socket]:
-    """Sockets on one port among which the kernel shares the callers; one for all where it would not."""
-    made = []
+    """Open listening sockets on one port. Linux distributes connections among them; elsewhere there is only one."""
+    sockets = []
     for _ in range(count if sys.platform == "linux" else 1):
         one = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
         one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -84,18 +84,18 @@ def open_listening_sockets(*, host: str, port: int, count: int) -> list[socket.s
         one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         one.bind((host, port))
         one.listen(BACKLOG)
-        made.append(one)
-    return made
+        sockets.append(one)
+    return sockets
 
 
 def write_json(path: Path, content: Any, *, mode: int = 0o600) -> None:
-    """Write a file so that a reader sees the old or the new content, never half of it."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+    """Write a JSON file atomically."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
     with os.fdopen(descriptor, "w") as file:
         json.dump(content, file, indent=1)
         file.write("\n")
-    os.replace(beside, path)
+    os.replace(temporary, path)
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -107,7 +107,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def acquire_lock(path: Path, *, shared: bool = False, wait: bool = True) -> int | None:
-    """Open and flock a file; None when it is taken and wait is False. Closing (or dying) lets it go."""
+    """Lock a file and return its descriptor; None if it is locked and `wait` is False. Closing it releases the lock."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
     try:
@@ -137,7 +137,7 @@ def is_locked(path: Path) -> bool:
 
 
 def stop_leftover_process(pid: int, *, marks: tuple[str, ...], stop_signal: signal.Signals) -> None:
-    """Stop a recorded process, if its command line shows that it still is the one we started."""
+    """Stop a recorded process if its command line contains all marks, so that it is still the same one."""
 
     deadline = time.monotonic() + LEFTOVER_TIMEOUT
     while all(mark in read_command_line(pid) for mark in marks):
@@ -148,7 +148,7 @@ def stop_leftover_process(pid: int, *, marks: tuple[str, ...], stop_signal: sign
 
 
 def read_command_line(pid: int) -> str:
-    """Empty for a process that is gone."""
+    """Return the command line of a process; "" if it has ended."""
     if LIBC is not None:
         with suppress(OSError):
             return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")

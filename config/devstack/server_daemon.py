@@ -1,12 +1,11 @@
-"""The keeper: one small process for each embedded server, which starts it, watches it and stops it.
+"""Daemon of one embedded server: it starts the server, restarts it after a crash, and stops it after the last user.
 
-`python -m config.devstack.server_daemon postgres|valkey FOLDER [NAME=VALUE…]` is started by
-config.devstack.servers, never by hand.
-Why a process of its own: `make up` and any number of `manage.py` commands share the servers, in any order of
-coming and going. Each holds a shared flock on FOLDER/users while it needs the server; the keeper waits for
-the exclusive one, which it gets when the last of them has left (also by kill -9), and then stops the server.
+`python -m config.devstack.server_daemon postgres|valkey FOLDER [NAME=VALUE…]` is started by config.devstack.servers,
+never by hand. `make up` and any number of `manage.py` commands share the server. Each user holds a shared flock on
+FOLDER/users. The daemon waits for the exclusive lock, which it gets when the last user has ended (also by kill -9),
+and then stops the server.
 
-Files in FOLDER: `users` and `keeper` (locks), `state.json` (what runs, where), `server.log`, the data.
+Files in FOLDER: `users` and `daemon` (locks), `state.json` (PIDs and port), `server.log`, and the data.
 """
 
 import os
@@ -23,7 +22,7 @@ from config.file_permissions import set_umask
 from .embedded_servers import HOST, PostgresServer, ValkeyServer
 from .processes import acquire_lock, kill_process_group, read_json, spawn_process, write_json
 
-START_TIMEOUT = 300  # after a crash the log of changes is read again first
+START_TIMEOUT = 300  # recovery after a crash can take minutes
 STOP_TIMEOUT = 20
 
 
@@ -38,7 +37,7 @@ def is_port_free(port: int) -> bool:
 
 
 def choose_port(kept: object) -> int:
-    """The port of the last time when it is free, so that a noted address stays good."""
+    """Return the previous port if it is free, so that known addresses stay valid; otherwise a free port."""
     if isinstance(kept, int) and is_port_free(kept):
         return kept
     with socket.socket() as probe:
@@ -48,12 +47,12 @@ def choose_port(kept: object) -> int:
 
 
 class ServerDaemon:
-    """Runs one server until its last user has left; starts it again when it dies before."""
+    """Run one server until its last user has ended. Restart it if it dies earlier."""
 
     def __init__(self, *, server: PostgresServer | ValkeyServer, folder: Path) -> None:
         self.server, self.folder = server, folder
         self.state_file = folder / "state.json"
-        self.stopping = threading.Event()  # no user is left
+        self.stopping = threading.Event()  # set when no user is left
         self.process: subprocess.Popen[bytes] | None = None
         self.port = 0
         self.started_at = 0.0
@@ -67,7 +66,7 @@ class ServerDaemon:
         pause = 0.1
         while not self.stopping.wait(0.1):
             if self.process is not None and self.process.poll() is not None:
-                # A server that keeps dying is started less and less often.
+                # Restart a server that keeps dying with growing pauses.
                 pause = 0.1 if time.monotonic() - self.started_at > 30 else min(pause * 2, 10)
                 kill_process_group(self.process)
                 self.record(pid=None)
@@ -76,7 +75,7 @@ class ServerDaemon:
                 self.start()
 
     def start(self) -> None:
-        """Start the server and wait until it answers; an address taken in between is given up for another."""
+        """Start the server and wait until it is ready. If its port has been taken, choose another one."""
         deadline = time.monotonic() + START_TIMEOUT
         while not self.stopping.is_set():
             with open(self.folder / "server.log", "ab") as log:
@@ -96,16 +95,16 @@ class ServerDaemon:
                     return
                 time.sleep(0.02)
             if time.monotonic() > deadline:
-                raise SystemExit(f"The server does not start; its words are in {self.folder / 'server.log'}.")
+                raise SystemExit(f"The server does not start; see {self.folder / 'server.log'}.")
             time.sleep(0.2)
-            if not self.started_at:  # an address once told stays: the users have it
+            if not self.started_at:  # users know the port of a server that was ready before
                 self.port = choose_port(self.port)
 
     def record(self, *, pid: int | None) -> None:
         write_json(self.state_file, {"daemon": os.getpid(), "pid": pid, "port": self.port})
 
     def wait_for_last_user(self) -> None:
-        # Kept until this process ends: whoever comes meanwhile waits, then starts a keeper of his own.
+        # Held until this process ends. New users wait for it and then start another daemon.
         acquire_lock(self.folder / "users")
         self.stopping.set()
 
@@ -124,7 +123,7 @@ class ServerDaemon:
 def main(arguments: list[str]) -> None:
     kind, folder = arguments[0], Path(arguments[1])
     if acquire_lock(folder / "daemon", wait=False) is None:
-        raise SystemExit(f"A keeper for {folder} runs already.")
+        raise SystemExit(f"A daemon for {folder} is already running.")
     set_umask()
     password = sys.stdin.readline().strip()
     server: PostgresServer | ValkeyServer
@@ -134,7 +133,7 @@ def main(arguments: list[str]) -> None:
         server = ValkeyServer(folder=folder, password=password)
     daemon = ServerDaemon(server=server, folder=folder)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # The last user leaving is the way to stop; a signal is for whoever shuts the machine down.
+    # The daemon normally stops after the last user. SIGTERM comes when the machine shuts down.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     try:
         daemon.run()

@@ -1,9 +1,9 @@
-"""The embedded PostgreSQL and Valkey, seen by those who use them.
+"""Access to the embedded PostgreSQL and Valkey of a data folder.
 
     servers = attach(data_dir=folder, kinds=("postgres", "valkey"))
     os.environ.update(servers.urls)
 
-Finds the servers of the folder or starts them. config.devstack.server_daemon stops them after the last user.
+The servers are started if they do not run. config.devstack.server_daemon stops them after the last user.
 """
 
 import os
@@ -20,16 +20,16 @@ from .local_secrets import local_secrets
 from .processes import acquire_lock, file_lock, is_locked, read_json
 
 PROJECT_DIR = Path(__file__).resolve().parents[2]
-START_TIMEOUT = 300  # a first start makes the database; after a crash PostgreSQL reads its log again
+START_TIMEOUT = 300  # the first start creates the database, and recovery after a crash takes time
 
 
 class ServersFailedToStart(Exception):
-    """A sentence for the person at the terminal."""
+    """Error message for the terminal."""
 
 
 @dataclass
 class EmbeddedServers:
-    """A holding on the servers of one data folder, until leave() or the end of the process."""
+    """The servers of one data folder, in use until release() or the end of the process."""
 
     data_dir: Path
     kinds: tuple[str, ...]
@@ -57,7 +57,7 @@ class EmbeddedServers:
         return urls
 
     def start(self) -> None:
-        """Have a keeper for each server and wait until it answers; also mends a keeper that was killed."""
+        """Start the daemons that do not run, and wait until all servers are ready."""
         started = {kind: self.start_daemon(kind) for kind in self.kinds}
         for kind, process in started.items():
             self.wait_until_ready(kind, process)
@@ -66,9 +66,9 @@ class EmbeddedServers:
         folder = self.folder(kind)
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if kind not in self.locks:
-            hold = acquire_lock(folder / "users", shared=True)
-            assert hold is not None
-            self.locks[kind] = hold
+            lock = acquire_lock(folder / "users", shared=True)
+            assert lock is not None
+            self.locks[kind] = lock
         with file_lock(folder / "start"):
             if is_locked(folder / "daemon"):
                 return None
@@ -97,29 +97,29 @@ class EmbeddedServers:
             if state.get("pid") and (process is None or state.get("daemon") == process.pid):
                 return
             if process is not None and process.poll() is not None:
-                words = (self.folder(kind) / "daemon.log").read_text(errors="replace").strip()
-                raise ServersFailedToStart(f"The embedded {kind} does not start: {words[-2000:]}")
+                log_text = (self.folder(kind) / "daemon.log").read_text(errors="replace").strip()
+                raise ServersFailedToStart(f"The embedded {kind} does not start: {log_text[-2000:]}")
             if time.monotonic() > deadline:
                 raise ServersFailedToStart(f"The embedded {kind} does not answer; see {self.folder(kind)}.")
             time.sleep(0.02)
 
     def restart_dead_daemons(self) -> None:
-        """Called now and then by a long user: a killed keeper takes its server with it, so start another."""
+        """Restart killed daemons, whose servers end with them. Long-running users call it regularly."""
         for process in self.daemons:
             process.poll()
         for kind in self.kinds:
             self.start_daemon(kind)
 
     def release(self) -> None:
-        """Let the servers go; the last user waits until they have stopped."""
-        for hold in self.locks.values():
-            os.close(hold)
+        """Stop using the servers. The last user waits until they have stopped."""
+        for lock in self.locks.values():
+            os.close(lock)
         kinds, self.locks = list(self.locks), {}
         for kind in kinds:
             self.wait_if_stopping(kind)
 
     def wait_if_stopping(self, kind: str) -> None:
-        # The keeper holds the users' lock alone while it stops; it takes a moment to wake up for that.
+        # The daemon holds the exclusive lock while it stops the server. It may take a moment to get it.
         for _ in range(3):
             probe = acquire_lock(self.folder(kind) / "users", shared=True, wait=False)
             if probe is None:

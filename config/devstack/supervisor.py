@@ -1,6 +1,6 @@
-"""`manage.py up`: starts the portal's processes, starts again what dies, stops all of them together.
+"""Supervisor of `manage.py up`: starts the portal's processes, restarts them, and stops them together.
 
-The command lines here are the ones docker-compose.yml uses (a test compares them).
+docker-compose.yml uses the same command lines. A test compares them.
 """
 
 import http.client
@@ -50,28 +50,28 @@ def beat_command() -> list[str]:
 
 
 class StackFailedToStart(Exception):
-    """A sentence for the person at the terminal."""
+    """Error message for the terminal."""
 
 
 @dataclass
 class ManagedProcess:
-    """One process of the portal; restarted when it ends, later and later when it keeps dying."""
+    """One process of the portal. It is restarted when it ends, with growing pauses when it keeps crashing."""
 
     name: str
     command: list[str]
     log: Path
     port: int | None = None
-    sockets: Sequence[socket.socket] = ()  # listening, and kept while the process is started again
+    sockets: Sequence[socket.socket] = ()  # listening sockets, which stay open while the process restarts
     process: subprocess.Popen[bytes] | None = None
     started_at: float = 0.0
     start_again_at: float = 0.0
     pause: float = 0.0
-    seen_stopped: int = 0  # times in a row
+    seen_stopped: int = 0  # consecutive checks that found it stopped
 
     def start(self) -> None:
         if self.log.exists() and self.log.stat().st_size > LOG_BYTES:
             self.log.rename(self.log.with_suffix(".log.1"))
-        numbers = [one.fileno() for one in self.sockets]
+        descriptors = [one.fileno() for one in self.sockets]
         with open(self.log, "ab") as log:
             self.process = spawn_process(
                 [sys.executable, *self.command[1:]],
@@ -80,8 +80,8 @@ class ManagedProcess:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                pass_fds=numbers,
-                env=os.environ | {LISTEN_ON: ",".join(map(str, numbers))},
+                pass_fds=descriptors,
+                env=os.environ | {LISTEN_ON: ",".join(map(str, descriptors))},
             )
         self.started_at = time.monotonic()
 
@@ -89,13 +89,13 @@ class ManagedProcess:
         return self.process is not None and self.process.poll() is not None
 
     def reap(self) -> str:
-        """Take the dead process's children along, plan the next start, and say how it died."""
+        """Kill the children of the dead process, schedule the next start, and return how it ended."""
         assert self.process is not None
         kill_process_group(self.process)
-        lived, code = time.monotonic() - self.started_at, self.process.returncode
-        was_told = code in (0, -signal.SIGTERM)  # somebody restarts it, and callers wait
-        died_young = lived < (1 if was_told else 10)
-        self.pause = min(max(self.pause * 2, 1.0), 15.0) if died_young else 0.0
+        uptime, code = time.monotonic() - self.started_at, self.process.returncode
+        was_asked = code in (0, -signal.SIGTERM)  # a requested restart, so callers wait for it
+        is_early = uptime < (1 if was_asked else 10)
+        self.pause = min(max(self.pause * 2, 1.0), 15.0) if is_early else 0.0
         self.start_again_at = time.monotonic() + self.pause
         self.process = None
         return f"signal {-code}" if code < 0 else f"exit code {code}"
@@ -119,13 +119,13 @@ class Supervisor:
         data_dir: Path,
         processes: list[ManagedProcess],
         servers: EmbeddedServers | None,
-        say: Callable[[str], None],
+        report: Callable[[str], None],
         should_stop: Callable[[], bool] = lambda: False,
         are_workers_hung: Callable[[], bool] = lambda: False,
     ) -> None:
-        self.data_dir, self.processes, self.servers, self.say = data_dir, processes, servers, say
-        self.should_stop = should_stop  # a reason to stop besides the signals
-        self.are_workers_hung = are_workers_hung  # the workers run, the broker answers, and yet no task gets done
+        self.data_dir, self.processes, self.servers, self.report = data_dir, processes, servers, report
+        self.should_stop = should_stop  # reason to stop besides signals
+        self.are_workers_hung = are_workers_hung  # whether the workers do nothing although the broker responds
         self.stack_file = data_dir / "stack.json"
         self.is_stopping = False
         self.server_pids: dict[str, int] = {}
@@ -167,7 +167,7 @@ class Supervisor:
             if is_web_live(web.port or 0):
                 return True
             if time.monotonic() > deadline:
-                raise StackFailedToStart(f"The web does not answer; its words are in {web.log}.")
+                raise StackFailedToStart(f"The web process does not respond; see {web.log}.")
             time.sleep(0.05)
         return False
 
@@ -176,38 +176,38 @@ class Supervisor:
             if managed.has_died():
                 how = managed.reap()
                 later = f" in {managed.pause:.0f} s" if managed.pause else ""
-                self.say(f"{managed.name} stopped ({how}); starting it again{later}. Its words: {managed.log}")
+                self.report(f"{managed.name} stopped ({how}); restarting it{later}. Log: {managed.log}")
                 self.write_stack_file()
             if managed.process is None and time.monotonic() >= managed.start_again_at:
                 managed.start()
                 self.write_stack_file()
 
     def restart_hung(self) -> None:
-        """A worker may stand with a broken connection and look alive: its heartbeat rows tell."""
+        """Restart running workers whose heartbeats are missing, for example because of a broken connection."""
         workers = [
             managed for managed in self.processes if managed.name.startswith("worker") and managed.process is not None
         ]
         if not workers or any(time.monotonic() - managed.started_at < HUNG_SECONDS for managed in workers):
             return
         if self.are_workers_hung():
-            self.say("The worker has done nothing for two minutes though the broker answers; starting it again.")
+            self.report("The worker has done nothing for two minutes although the broker responds; restarting it.")
             for managed in workers:
                 managed.stop()
                 managed.started_at = time.monotonic()
 
     def replace_stopped_web(self) -> None:
-        """Kill a web parent that is seen stopped (SIGSTOP) twice; `serving.worker_watch` looks after its workers."""
+        """Kill a web process that was found stopped (SIGSTOP) twice; `serving.worker_watch` watches its workers."""
         for managed in self.processes:
             if managed.port is None or managed.process is None:
                 continue
             managed.seen_stopped = managed.seen_stopped + 1 if is_stopped(managed.process.pid) else 0
             if managed.seen_stopped >= 2:
-                self.say(f"{managed.name} is stopped; replacing it.")
+                self.report(f"{managed.name} is stopped; replacing it.")
                 managed.seen_stopped = 0
                 kill_process_group(managed.process)
 
     def restart_servers(self) -> None:
-        """Their keepers start them again; here it is said and written down."""
+        """Restart dead server daemons, and report and record servers that have restarted."""
         if self.servers is None:
             return
         self.servers.restart_dead_daemons()
@@ -215,7 +215,7 @@ class Supervisor:
         self.refresh_server_pids()
         for name, pid in self.server_pids.items():
             if before.get(name) != pid:
-                self.say(f"{name} stopped and was started again, pid {pid}.")
+                self.report(f"{name} restarted with pid {pid}.")
                 self.write_stack_file()
 
     def refresh_server_pids(self) -> None:
@@ -246,19 +246,19 @@ class Supervisor:
 
 
 def watch_parent() -> Callable[[], bool]:
-    """Stop when the caller (make) dies, and when it was told to.
+    """Stop with the calling process (make). Return a function that tells whether make has received SIGINT.
 
-    make hands SIGTERM on to its children but not SIGINT, for which it waits: it relies on the terminal to have sent
-    it to all. All that shows of a SIGINT sent to make alone is that its handler is gone.
+    make forwards SIGTERM to its children, but not SIGINT, which a terminal sends to all of them. The only sign of a
+    SIGINT sent to make alone is that its handler is gone.
     """
     die_with_parent(signal.SIGTERM)
     parent = os.getppid()
-    could_be_told = has_signal_handler(parent, signal.SIGINT)
-    return lambda: could_be_told and not has_signal_handler(parent, signal.SIGINT)
+    had_handler = has_signal_handler(parent, signal.SIGINT)
+    return lambda: had_handler and not has_signal_handler(parent, signal.SIGINT)
 
 
 def stop_leftovers(processes: list[dict[str, object]]) -> None:
-    """After a kill -9 of `up` its parts are told to end by the kernel; see them gone before starting anew."""
+    """Wait for the end of processes of a killed `up`, which the kernel has signaled, and stop those that remain."""
     for process in processes:
         pid, name = process.get("pid"), str(process.get("name"))
         if isinstance(pid, int) and name not in ("postgres", "valkey"):

@@ -1,4 +1,4 @@
-"""One line a log record, as text for people or JSON for machines, with the request's or task's id on it."""
+"""Log format: one line per record, as text or JSON, with the ID of the request or task."""
 
 import logging
 from typing import TextIO
@@ -17,7 +17,7 @@ SHARED_PROCESSORS: list[Processor] = [
 
 
 def build_formatter(style: str) -> logging.Formatter:
-    """The Django LOGGING factory; also sets structlog up, which writes through the same handlers."""
+    """Return the formatter for Django's LOGGING, and configure structlog to write through the same handlers."""
     structlog.configure(
         processors=[*SHARED_PROCESSORS, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),

@@ -1,4 +1,4 @@
-"""Log lines without secrets, phones or words of clients, whichever logger wrote them."""
+"""Redaction of secrets, phones and message texts in log lines of all loggers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from structlog.typing import EventDict, ExcInfo
 
 PHONE = re.compile(r"(?<![\w.:/-])\+?\d(?:[ ()-]{0,2}\d){9,14}(?![\w.:-])")
 CELERY_DATA = ("args", "kwargs", "return_value")
-# Exceptions whose text comes from a machine, never from a request.
+# Exceptions whose message never contains request data.
 SAFE_EXCEPTIONS = (
     OSError,
     ImproperlyConfigured,
@@ -28,17 +28,17 @@ SAFE_EXCEPTIONS = (
 
 
 def describe_exception(error: BaseException) -> str:
-    """Return the type, and the text where it cannot hold words of clients: ``int("…")`` quotes its argument."""
+    """Return the type, and the message only if it cannot contain request data, as that of ``int("…")`` does."""
     error = unwrap_exception(error)
     name = type(error).__name__
     if settings.DEBUG:
         return f"{name}: {error}"
     diagnostic = getattr(error, "diag", None) or getattr(error.__cause__, "diag", None)
-    if diagnostic is not None:  # PostgreSQL: its sentence may quote the row
-        told = [diagnostic.sqlstate, diagnostic.constraint_name or diagnostic.table_name]
-        return f"{name}: {' '.join(filter(None, told)) or 'no connection'}"
+    if diagnostic is not None:  # PostgreSQL; its message can quote the row
+        details = [diagnostic.sqlstate, diagnostic.constraint_name or diagnostic.table_name]
+        return f"{name}: {' '.join(filter(None, details)) or 'no connection'}"
     if isinstance(error, OSError) and error.strerror:
-        return f"{name}: [Errno {error.errno}] {error.strerror}"  # not the file's name
+        return f"{name}: [Errno {error.errno}] {error.strerror}"  # without the file name
     if isinstance(error, UnicodeError):
         return f"{name}: {getattr(error, 'reason', '')}"
     if isinstance(error, SAFE_EXCEPTIONS):
@@ -47,12 +47,12 @@ def describe_exception(error: BaseException) -> str:
 
 
 def unwrap_exception(error: BaseException) -> BaseException:
-    """Return the exception inside the wrapper that Celery puts around exceptions of its child processes."""
+    """Return the original exception of a worker process, which Celery wraps."""
     return error.exc if isinstance(error, ExceptionWithTraceback) else error
 
 
 def render_traceback(exc_info: ExcInfo) -> str:
-    """Render a traceback: every frame, and of each exception in the chain what ``describe_exception`` lets through."""
+    """Render a traceback: all frames, and ``describe_exception`` of each exception in the chain."""
     return "\n".join(_format_chain(exc_info[1], frozenset())) + "\n"
 
 
@@ -70,7 +70,7 @@ def _format_chain(error: BaseException, seen: frozenset[int]) -> Iterator[str]:
 
 
 def redact_event(logger: Any, method: str, event: EventDict) -> EventDict:
-    """Mask secrets and phones in every text of a log line. Asks no database."""
+    """Mask secrets and phones in all texts of a log event. It runs no database query."""
     from channels_setup.codecs.redaction import redact_text
     from channels_setup.models.known_secrets import cached
 
@@ -82,10 +82,10 @@ def redact_event(logger: Any, method: str, event: EventDict) -> EventDict:
 
 
 class ArgumentRedactor(logging.Filter):
-    """Write types for exceptions and nothing for task data: their texts hold what was being worked on."""
+    """Replace exceptions with their description, and drop task arguments and results from log records."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        if record.name.startswith("django.security"):  # its text quotes the request
+        if record.name.startswith("django.security"):  # the message quotes the request
             record.msg, record.args = record.name.rpartition(".")[2], ()
         elif isinstance(record.args, Mapping):
             record.args = {name: _redact_argument(name, value) for name, value in record.args.items()}
@@ -97,7 +97,7 @@ class ArgumentRedactor(logging.Filter):
 def _redact_argument(name: str, value: Any) -> Any:
     if isinstance(value, BaseException):
         return describe_exception(value)
-    if name == "exc":  # Celery's: repr of the exception
+    if name == "exc":  # the repr of an exception, from Celery
         return str(value).partition("(")[0]
     if name == "traceback":
         return ""

@@ -1,4 +1,4 @@
-"""/metrics for Prometheus: gauges read from the database at each scrape, so they are true for all processes at once."""
+"""Prometheus metrics. The gauges are read from the database at each scrape, so they cover all processes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from config.web import client_address
 
 
 class PortalCollector(Collector):
-    """What to alarm on. Each count is over a partial index: of what is unfinished or wrong, never of all history."""
+    """Gauges for alerting. Counts use partial indexes on unfinished and failed rows, never the whole history."""
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         heartbeats = GaugeMetricFamily(
@@ -40,20 +40,22 @@ class PortalCollector(Collector):
             deliveries.add_metric([state], Delivery.objects.filter(state=state).count())
         yield deliveries
         age = dispatcher.get_oldest_due_age(now=service_window.database_now())
-        yield GaugeMetricFamily("okno_oldest_due_delivery_seconds", "How long the oldest due one waits.", value=age)
-        events = GaugeMetricFamily("okno_webhook_events", "Raw events by state.", labels=["state"])
+        yield GaugeMetricFamily("okno_oldest_due_delivery_seconds", "Age of the oldest due delivery.", value=age)
+        events = GaugeMetricFamily("okno_webhook_events", "Webhook events by state.", labels=["state"])
         for event_state in (WebhookEvent.State.NEW, *WebhookEvent.STUCK):
             events.add_metric([event_state], WebhookEvent.objects.filter(state=event_state).count())
         yield events
-        mismatches = GaugeMetricFamily("okno_mismatches", "Messages the two sides disagree on.", labels=["kind"])
-        standing = Mismatch.objects.filter(settled_at=None).order_by()
-        for mismatch_kind, number in standing.values_list("kind").annotate(Count("pk")):
+        mismatches = GaugeMetricFamily(
+            "okno_mismatches", "Messages whose status differs between the two sides.", labels=["kind"]
+        )
+        unsettled = Mismatch.objects.filter(settled_at=None).order_by()
+        for mismatch_kind, number in unsettled.values_list("kind").annotate(Count("pk")):
             mismatches.add_metric([mismatch_kind], number)
         yield mismatches
-        still_open = ServiceWindow.objects.filter(state=ServiceWindow.State.OPEN).count()
-        yield GaugeMetricFamily("okno_open_windows", "Service windows that are open.", value=still_open)
+        open_windows = ServiceWindow.objects.filter(state=ServiceWindow.State.OPEN).count()
+        yield GaugeMetricFamily("okno_open_windows", "Open service windows.", value=open_windows)
         yield GaugeMetricFamily(
-            "okno_disk_free_bytes", "On the disk of the files.", value=storage_limits.get_free_bytes()
+            "okno_disk_free_bytes", "Free bytes on the disk of the data folder.", value=storage_limits.get_free_bytes()
         )
         channels = GaugeMetricFamily("okno_api_channels", "API channels by state.", labels=["state"])
         for state, number in ApiChannel.objects.order_by().values_list("state").annotate(Count("pk")):
@@ -62,9 +64,9 @@ class PortalCollector(Collector):
 
 
 def export_metrics(request: HttpRequest) -> HttpResponse:
-    """View: for a scraper on this machine, or one with a staff user's API token."""
+    """View of /metrics, for a scraper on this machine or with the API token of a staff user."""
     if not (is_local_request(request) or has_staff_token(request)):
-        refused = HttpResponse("Only from this machine, or with an admin's API token.\n", status=403)
+        refused = HttpResponse("Only from this machine, or with the API token of an admin.\n", status=403)
         refused.is_token_refused = "HTTP_AUTHORIZATION" in request.META  # type: ignore[attr-defined]
         return refused
     registry = CollectorRegistry(auto_describe=False)
@@ -73,7 +75,7 @@ def export_metrics(request: HttpRequest) -> HttpResponse:
 
 
 def is_local_request(request: HttpRequest) -> bool:
-    """Behind a proxy on this machine everybody comes from here, so a forwarded request does not count."""
+    """Return whether the request comes from this machine. Requests that a local proxy forwards do not count."""
     if "HTTP_X_FORWARDED_FOR" in request.META or "HTTP_FORWARDED" in request.META:
         return False
     try:

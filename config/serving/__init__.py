@@ -1,1 +1,1 @@
-"""The web server process: start, request buffering, limits, worker watch."""
+"""Web server process: start, buffering of request bodies, limits, supervision of workers."""

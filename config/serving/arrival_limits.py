@@ -1,4 +1,4 @@
-"""Limits for request bodies that are still arriving: how many, how many bytes, how long."""
+"""Limits for request bodies that are still arriving: number, bytes and time."""
 
 import threading
 import time
@@ -7,27 +7,27 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 MEGABYTE = 1024 * 1024
-MAX_BODIES = 448  # bodies of one web process; each holds a reader thread
-GUARANTEED_PER_ADDRESS = 8  # bodies of one address that are admitted even then
-RESERVED_BODIES = 64  # bodies admitted beyond IN_ALL, of addresses that have only a few
-MAX_BODIES_PER_ADDRESS = 128  # of them from one client address
-MAX_BYTES = 512 * MEGABYTE  # of one web process, in memory and in temporary files
+MAX_BODIES = 448  # per web process; each body occupies a reader thread
+GUARANTEED_PER_ADDRESS = 8  # per address; admitted even when MAX_BODIES is reached
+RESERVED_BODIES = 64  # admitted beyond MAX_BODIES, for addresses with few bodies
+MAX_BODIES_PER_ADDRESS = 128  # per client address
+MAX_BYTES = 512 * MEGABYTE  # per web process, in memory and temporary files
 MAX_BYTES_PER_ADDRESS = 128 * MEGABYTE
-BODY_TIMEOUT = 60.0  # for one body; the proxy of docker-compose.yml allows as much
+BODY_TIMEOUT = 60.0  # seconds per body; the proxy of docker-compose.yml has the same limit
 CROWDED_BODIES = MAX_BODIES // 2  # from so many bodies on, a body has CROWDED_SECONDS
 CROWDED_TIMEOUT = 10.0
 
 
 class TooManyArrivals(Exception):
-    """No further body may arrive now, or no further bytes of this one."""
+    """Too many bodies or bytes are arriving."""
 
 
 class BodyTooSlow(Exception):
-    """The body has taken longer than it may."""
+    """The body has exceeded its time limit."""
 
 
 class Arrivals:
-    """Bodies of one process that have not arrived completely, by client address. Thread-safe."""
+    """Incomplete request bodies of one process by client address. Thread-safe."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
@@ -38,9 +38,9 @@ class Arrivals:
 
     @contextmanager
     def arriving(self, address: str, *, peer: str = "") -> Iterator["Arrival"]:
-        """Admit one body for the length of the block. Raises TooManyArrivals.
+        """Admit one body for the duration of the block. Raises TooManyArrivals.
 
-        `peer` is the other end of the connection: the proxy, where there is one.
+        `peer` is the other end of the connection, which can be a proxy.
         """
         with self.lock:
             if not self._has_room(address):
@@ -70,7 +70,7 @@ class Arrivals:
             del self.bodies[address], self.bytes[address]
 
     def expire(self) -> tuple[set[str], float]:
-        """Mark the bodies that have taken too long. Returns their peers, and the seconds a body has now."""
+        """Mark late bodies. Return their peers, and the current time limit in seconds."""
         if not self.unfinished:
             return set(), BODY_TIMEOUT
         now = time.monotonic()
@@ -83,7 +83,7 @@ class Arrivals:
 
 
 class Arrival:
-    """One body on its way."""
+    """One body that is arriving."""
 
     def __init__(self, arrivals: Arrivals, address: str, peer: str) -> None:
         self.arrivals, self.address, self.peer, self.total = arrivals, address, peer, 0
@@ -104,6 +104,6 @@ class Arrival:
         return self.total
 
     def check_deadline(self) -> None:
-        """Raise TooSlow if the body is late."""
+        """Raise BodyTooSlow if the body is late."""
         if self.is_late or time.monotonic() - self.started_at > BODY_TIMEOUT:
             raise BodyTooSlow

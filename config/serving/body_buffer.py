@@ -1,9 +1,9 @@
-"""Between the web server and Django: a request takes a place only when all of it has arrived.
+"""Buffering of request bodies: a request takes a worker slot only after its body has arrived completely.
 
-The web server gives each request a thread and has no limit of time for a body (docs/decisions.md), so a few hundred
-senders that never finish would leave nobody to work. Threads that wait for bytes are cheap and many; those that work
-are as many as there are places, and each place has a database connection, which goes from thread to thread with it.
-What is surely refused (``is_refused``) does not even wait for its body.
+Granian gives each request a thread and has no time limit for bodies (docs/decisions.md), so a few hundred slow senders
+would block all workers. Threads that wait for bytes are cheap and many. Slots are few, and each has a database
+connection, which is passed from thread to thread. Requests to unknown webhook URLs (``is_refused``) are answered
+without reading the body.
 """
 
 import codecs
@@ -29,22 +29,22 @@ from .concurrency_limit import ConcurrencyLimit, QueueFull
 
 Application = Callable[[dict[str, Any], Callable[..., Any]], Any]
 
-MAX_IN_MEMORY = 256 * 1024  # what is larger waits in a temporary file
+MAX_IN_MEMORY = 256 * 1024  # bytes; larger bodies go to a temporary file
 CHUNK_BYTES = 64 * 1024
 JSON_HEADERS = [("Content-Type", "application/json"), ("Cache-Control", "no-store")]
-NO_SERVER_HEADER = ("Server", "")  # else granian names itself
-MAX_ANONYMOUS_BYTES = 64 * 1024  # bytes of a body from somebody who shows no session and no token
-CSP_REPORT_PATH = "/csp-report/"  # small, though browsers send their cookies along
+NO_SERVER_HEADER = ("Server", "")  # otherwise granian names itself
+MAX_ANONYMOUS_BYTES = 64 * 1024  # of a body without session or token
+CSP_REPORT_PATH = "/csp-report/"  # always small, although browsers send cookies with it
 LONGEST_CONTENT_TYPE = 500  # characters
 LOGIN_PATHS = ("/login/", "/admin/login/")
-# What programs declare. Django would decode addresses and forms by any codec of Python, some of which always raise.
+# Accepted charsets. Django would use any codec of Python to decode URLs and forms, and some of them always raise.
 CHARSETS = frozenset({"utf-8", "utf-8-sig", "ascii", "iso8859-1", "iso8859-15", "cp1251", "cp1252", "koi8-r"})
-MAX_API_FILE_BYTES = 20 * 1024 * 1024  # files in calls of /uapi, however small those of operators have to be
-MAX_FORM_OVERHEAD = 1024 * 1024  # what a form has besides its file
+MAX_API_FILE_BYTES = 20 * 1024 * 1024  # files in calls of /uapi, even if UPLOAD_LIMIT_MB is smaller
+MAX_FORM_OVERHEAD = 1024 * 1024  # other fields of a form with a file
 
 
 class RejectedBody(Exception):
-    """The request has no body that can be taken; nothing of it reaches a view."""
+    """The request body is rejected before it reaches Django."""
 
     def __init__(self, status: str, reason: str, sentence: str, *headers: tuple[str, str]) -> None:
         self.status, self.reason, self.sentence, self.headers = status, reason, sentence, headers
@@ -74,14 +74,14 @@ class BodyBuffer:
     def __init__(self, application: Application, *, slots: int, is_refused: Callable[[str], bool]) -> None:
         self.application, self.is_refused = application, is_refused
         self.arrivals = Arrivals()
-        # Checking a password takes a third of a second of a processor. Most places stay free for webhooks, and people
-        # on devices known to us do not queue with a flood of strangers.
+        # Checking a password takes a third of a second of CPU time. The limits keep most slots free for webhooks. Users
+        # on known devices have their own limit, so they do not queue behind a flood.
         self.logins, self.known_device_logins = (
             ConcurrencyLimit(max_active=1, max_waiting=32),
             ConcurrencyLimit(max_active=1, max_waiting=32),
         )
         self.record_request: Callable[[], None] = lambda: None
-        self.is_draining = False  # each answer is then the last one on its connection
+        self.is_draining = False  # when set, each response closes its connection
         self.max_bytes = max(settings.UPLOAD_LIMIT_MB * 1024 * 1024, MAX_API_FILE_BYTES) + MAX_FORM_OVERHEAD
         self.slots: queue.SimpleQueue[Any] = queue.SimpleQueue()
         for _ in range(slots):
@@ -131,18 +131,18 @@ class BodyBuffer:
         return (self.known_device_logins if is_known else self.logins).slot()
 
     def read_body(self, scope: dict[str, Any]) -> IO[bytes]:
-        """Read the complete body. Raises BadFraming for one that is too large, cut off, or of unknown length.
+        """Read the complete body. Raises RejectedBody if it is too large, incomplete, late or of unknown length.
 
         The web server reports a broken connection or chunk as the end of the body, so completeness is checked here.
         """
         declared = scope.get("CONTENT_LENGTH") or "0"
         is_chunked = "chunked" in scope.get("HTTP_TRANSFER_ENCODING", "").lower()
         if is_chunked and not (settings.BEHIND_PROXY and _has_detectable_end(scope)):
-            raise LENGTH_REQUIRED  # whether the last chunk came cannot be known here; the proxy checks that
+            raise LENGTH_REQUIRED  # only a proxy can check whether the last chunk has arrived
         length = int(declared[:18]) if declared.isascii() and declared.isdigit() else 0
         most = self.max_bytes if is_known_caller(scope) else MAX_ANONYMOUS_BYTES
         if scope["PATH_INFO"].startswith("/webhooks/"):
-            most = min(most, settings.DATA_UPLOAD_MAX_MEMORY_SIZE)  # files come there as links
+            most = min(most, settings.DATA_UPLOAD_MAX_MEMORY_SIZE)  # webhooks contain links to files
         if length > most:
             raise TOO_LARGE
         if not is_chunked and not length:
@@ -175,7 +175,7 @@ def _reject(refused: RejectedBody, start_response: Callable[..., Any]) -> list[b
 
 
 def _copy_body(source: Any, body: IO[bytes], arrival: Arrival, *, most: int, length: int | None) -> int:
-    """Copy the body up to its declared length, or to its end, and return the number of bytes."""
+    """Copy the body up to its declared length or its end, and return the number of bytes."""
     total = 0
     while (length is None or total < length) and (part := source.read(CHUNK_BYTES)):
         arrival.check_deadline()
@@ -187,9 +187,9 @@ def _copy_body(source: Any, body: IO[bytes], arrival: Arrival, *, most: int, len
 
 
 def is_known_caller(scope: dict[str, Any]) -> bool:
-    """Return whether the request may belong to somebody who has logged in, or to a program.
+    """Return whether the request seems to come from a signed-in user or a program.
 
-    A guess from path and headers, before anything is verified: it only keeps large bodies off the log-in and the like.
+    This is a guess from path and headers. It only keeps large bodies away from public pages such as the login.
     """
     path = scope["PATH_INFO"]
     return path != CSP_REPORT_PATH and (
@@ -201,7 +201,7 @@ def is_known_caller(scope: dict[str, Any]) -> bool:
 
 @lru_cache(maxsize=256)
 def is_readable_content_type(header: str) -> bool:
-    """Return whether Django can read the header: it raises for some, outside of all handlers of errors."""
+    """Return whether Django can parse the header. Otherwise it raises outside of all error handlers."""
     if len(header) > LONGEST_CONTENT_TYPE:
         return False
     try:
@@ -213,12 +213,12 @@ def is_readable_content_type(header: str) -> bool:
 
 
 def _has_detectable_end(scope: dict[str, Any]) -> bool:
-    """Return whether a body of this type can show that it is whole: a form that was cut off is a shorter form."""
+    """Return whether a truncated body of this type is detectable. A truncated form is just a shorter form."""
     return not str(scope.get("CONTENT_TYPE", "")).lower().startswith("application/x-www-form-urlencoded")
 
 
 def _is_complete(scope: dict[str, Any], body: IO[bytes]) -> bool:
-    """Return whether a chunked body shows that it is whole: JSON, or multipart with its closing boundary."""
+    """Return whether a chunked body is complete: valid JSON, or multipart with its closing boundary."""
     media_type, parameters = parse_header_parameters(str(scope.get("CONTENT_TYPE", "")))
     if media_type == "multipart/form-data":
         closing = f"--{parameters.get('boundary', '')}--".encode()
@@ -230,7 +230,7 @@ def _is_complete(scope: dict[str, Any], body: IO[bytes]) -> bool:
         found = json.load(body)
     except (ValueError, RecursionError):
         return False
-    return not isinstance(found, int | float) or isinstance(found, bool)  # 12 may be the beginning of 123
+    return not isinstance(found, int | float) or isinstance(found, bool)  # 12 can be the beginning of 123
 
 
 def _add_headers(start_response: Callable[..., Any], *added: tuple[str, str]) -> Callable[..., Any]:
@@ -242,12 +242,12 @@ def _open_buffer(length: int) -> IO[bytes]:
 
 
 def _stream(response: HttpResponseBase) -> Iterator[bytes]:
-    """Read as fast as the other side takes it, so without a place; whoever asks the database here opens a connection
-    of his own, and shuts it."""
+    """Stream the response without a slot, at the speed of the client. Queries made meanwhile open their own
+    database connection, which is closed here."""
     try:
         yield from response
     finally:
         response.close()
         for connection in connections.all(initialized_only=True):
-            if not connection.allow_thread_sharing:  # no place's: this may run in any thread, wherever it is let go
+            if not connection.allow_thread_sharing:  # not a slot's connection: this code can run in any thread
                 connection.close()

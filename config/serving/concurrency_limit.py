@@ -1,4 +1,4 @@
-"""Lanes: requests of one kind that may take only some of a web process's places."""
+"""Limit of concurrent requests of one kind in a web process."""
 
 import threading
 from collections.abc import Iterator
@@ -6,11 +6,11 @@ from contextlib import contextmanager
 
 
 class QueueFull(Exception):
-    """So many requests of this kind are waiting that one more is refused."""
+    """The queue of waiting requests is full."""
 
 
 class ConcurrencyLimit:
-    """Let `width` requests work at once and `queue` more wait for them. Thread-safe."""
+    """Let `max_active` requests run at once and `max_waiting` more wait. Thread-safe."""
 
     def __init__(self, *, max_active: int, max_waiting: int) -> None:
         self.active = threading.BoundedSemaphore(max_active)
@@ -18,7 +18,7 @@ class ConcurrencyLimit:
 
     @contextmanager
     def slot(self) -> Iterator[None]:
-        """Wait for a turn and keep it for the length of the block. Raises LaneFull."""
+        """Wait for a slot and hold it for the duration of the block. Raises QueueFull."""
         if not self.admitted.acquire(blocking=False):
             raise QueueFull
         try:

@@ -1,9 +1,9 @@
-"""Kombu's Redis transport, with one thing put right: a place in line is given back even if the broker cannot be told.
+"""Patch of Kombu's Redis transport: release the prefetch slot even if the ack fails.
 
-The worker takes as many messages as it has processes (``worker_prefetch_multiplier`` 1), and kombu counts one as held
-until its ack has gone through. An ack that fails, because the broker hangs longer than ``socket_timeout`` just then, is
-logged and never made again: the worker has one place fewer for good, and after a few it takes nothing any more while
-its connection is well. Redis gives the message out again after the visibility timeout, which is a doorbell rung twice.
+A worker reserves as many messages as it has processes (``worker_prefetch_multiplier`` 1). Kombu frees a slot only after
+a successful ack. A failed ack, for example after a ``socket_timeout``, is logged and never repeated, so the worker
+loses the slot for good. After a few of these it receives no more messages although its connection works. With the patch
+Redis delivers the message again after the visibility timeout, which only causes a second wake-up.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from kombu.transport import redis, virtual
 
 
 class SlotReleasingQoS(redis.QoS):
+    """QoS that frees the slot of a message whose ack or reject fails."""
+
     def ack(self, delivery_tag: str) -> None:
         try:
             super().ack(delivery_tag)

@@ -1,12 +1,12 @@
-"""The web server: granian, over listening sockets that outlive its workers.
+"""The web server: granian with listening sockets that outlive its workers.
 
     python -m config.serving.server --host 127.0.0.1 --port 8000 --processes 2
 
-Granian's own workers open a socket each, and what waits in its queue when the worker ends is cut off. Here the sockets
-are the parent's, or those of whoever started it (`manage.py up` names them in LISTEN_ON): one for each worker, so that
-the kernel shares the callers out, handed on from a worker to the next. Nobody is turned away by a restart: SIGHUP
-starts new workers one after the other before the old ones end, and what came while nobody listened waits its turn.
-A worker that is told to end first accepts nobody more and answers whoever it has, and only then goes.
+Granian's workers open their own sockets, and connections that wait in the queue of an ending worker are lost. Here the
+parent process opens the sockets, or inherits them (`manage.py up` passes them in LISTEN_ON). Each worker has one, and
+passes it on to its successor; the kernel distributes connections among them. A restart loses no connection: SIGHUP
+starts new workers one after another before the old ones end, and new connections wait in the queue meanwhile. A worker
+that receives SIGTERM stops accepting connections, completes its requests, and then ends.
 """
 
 import argparse
@@ -35,14 +35,12 @@ from .body_buffer import BodyBuffer
 
 READER_THREADS = (
     MAX_BODIES + RESERVED_BODIES + 64
-)  # threads of a worker, most of which wait for bodies; config.serving.body_buffer says how many work
-MAX_CONNECTIONS = 2048  # of a worker, idle ones included
-MAX_OPEN_FILES = (
-    8192  # open ones of a worker: connections, and bodies in temporary files; many systems allow 1,024 at first
-)
+)  # threads per worker; most wait for bodies, and config.serving.body_buffer limits those that work
+MAX_CONNECTIONS = 2048  # per worker, including idle ones
+MAX_OPEN_FILES = 8192  # per worker, for connections and bodies; the default of many systems is 1,024
 HEADER_TIMEOUT_MS = 10_000
-RESPAWN_SECONDS = 10.0  # a new worker has loaded the portal by then; the old one works until then
-DRAIN_SECONDS = 1.0  # so long a worker that ends waits for the requests of those whom it has accepted
+RESPAWN_SECONDS = 10.0  # until a new worker has loaded the portal; the old one works until then
+DRAIN_SECONDS = 1.0  # time for requests on connections that an ending worker has accepted
 
 
 class WebServer(MPServer):
@@ -52,10 +50,10 @@ class WebServer(MPServer):
         self.last_requests = worker_watch.LastRequestTimes(self.workers)
 
     def _init_shared_socket(self) -> None:
-        """Nothing to open: they are open."""
+        """Do nothing, because the sockets are already open."""
 
     def _drop_shared_socket(self) -> None:
-        """They stay open until this process ends."""
+        """Keep the sockets open until this process ends."""
 
     def _spawn_worker(self, idx: int, target: Any, callback_loader: Any) -> Any:  # type: ignore[override]  # as MPServer
         self._sso = self.sockets[idx % len(self.sockets)]
@@ -67,35 +65,36 @@ class WebServer(MPServer):
 
 
 def _load_application(load: Callable[[], BodyBuffer], number: int, record_request: Callable[[], None]) -> BodyBuffer:
-    """In a worker, before it serves: the portal, and a thread that alone hears the signal to end."""
+    """Load the application in a new worker, and start the threads for late bodies and for SIGTERM."""
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-    gate, before = load(), signal.getsignal(signal.SIGINT)
-    gate.record_request = record_request
+    buffer, before = load(), signal.getsignal(signal.SIGINT)
+    buffer.record_request = record_request
     with socket.socket(fileno=os.dup(number)) as listener:
-        late_bodies.start_late_body_watch(gate.arrivals, port=listener.getsockname()[1])
-    threading.Thread(target=_drain_and_exit, args=(gate, number, before), daemon=True).start()
-    return gate
+        late_bodies.start_late_body_watch(buffer.arrivals, port=listener.getsockname()[1])
+    threading.Thread(target=_drain_and_exit, args=(buffer, number, before), daemon=True).start()
+    return buffer
 
 
-def _drain_and_exit(gate: BodyBuffer, number: int, before: object) -> None:
-    """Granian, when it ends, shuts the connections on which nothing was read yet: accepted, but the request still on
-    its way. So nobody more is accepted, and it is told to end when those requests have come.
+def _drain_and_exit(buffer: BodyBuffer, number: int, before: object) -> None:
+    """Wait for SIGTERM, stop accepting connections, and end granian after DRAIN_SECONDS.
+
+    Granian closes accepted connections whose request has not arrived yet. The delay lets these requests arrive.
     """
     signal.sigwait({signal.SIGTERM})
-    gate.is_draining = True
-    with socket.socket() as nobodys:
-        nobodys.bind(("127.0.0.1", 0))
-        nobodys.listen()
-        nobodys.setblocking(False)
-        os.dup2(nobodys.fileno(), number)  # the next worker has the socket that was here
+    buffer.is_draining = True
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        unused.listen()
+        unused.setblocking(False)
+        os.dup2(unused.fileno(), number)  # the listening socket now belongs to the next worker only
     time.sleep(DRAIN_SECONDS)
-    while signal.getsignal(signal.SIGINT) is before:  # told while it was being started: granian does not listen yet
+    while signal.getsignal(signal.SIGINT) is before:  # SIGTERM came during the start; granian has no handler yet
         time.sleep(0.02)
     signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
 
 
 def raise_open_file_limit() -> None:
-    """Raise this process's limit of open files, which its workers inherit, as far as the system lets it."""
+    """Raise the limit of open files, which workers inherit, up to the hard limit of the system."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = MAX_OPEN_FILES if hard == resource.RLIM_INFINITY else min(MAX_OPEN_FILES, hard)
     if soft != resource.RLIM_INFINITY and soft < most:

@@ -1,4 +1,4 @@
-"""Replace a web worker that no longer answers, whether it spins, is stopped, or has no thread left."""
+"""Replacement of web workers that no longer respond: busy loop, stopped process, or no free thread."""
 
 import http.client
 import logging
@@ -15,16 +15,16 @@ from typing import Any
 
 PROBE_INTERVAL = 5.0
 ANSWER_TIMEOUT = 3.0
-HUNG_SECONDS = 30.0  # without one request that reached the worker, though probes went out all the time
-GRACE_SECONDS = 60.0  # more for the first request: a new worker loads the portal before
-PROBES_PER_WORKER = 4  # per worker and round; the kernel shares them out, so no worker goes without one for long
+HUNG_SECONDS = 30.0  # without a request that reached the worker, although probes were sent
+GRACE_SECONDS = 60.0  # extra time until the first request, because a new worker loads the portal
+PROBES_PER_WORKER = 4  # per round; the kernel distributes them, so every worker gets some
 STAMP = struct.Struct("d")
 
 logger = logging.getLogger(__name__)
 
 
 class LastRequestTimes:
-    """When a request last reached each worker, in memory that the parent shares with its workers."""
+    """Time of the last request of each worker, in memory that the parent shares with its workers."""
 
     def __init__(self, workers: int) -> None:
         self.memory = mmap.mmap(-1, STAMP.size * workers)
@@ -33,14 +33,14 @@ class LastRequestTimes:
         STAMP.pack_into(self.memory, worker * STAMP.size, time.monotonic())
 
     def last_at(self, worker: int) -> float:
-        """Return a time of `time.monotonic`, which all processes of a machine share; 0 before the first request."""
+        """Return the time of the last request in `time.monotonic` seconds; 0 before the first request."""
         return float(STAMP.unpack_from(self.memory, worker * STAMP.size)[0])
 
 
 def start_worker_watch(
     *, workers: Callable[[], Sequence[Any]], last_requests: LastRequestTimes, host: str, port: int
 ) -> None:
-    """Watch granian's workers from a thread of their parent."""
+    """Watch granian's workers from a thread of their parent process."""
     threading.Thread(target=_watch_workers, args=(workers, last_requests, host, port), daemon=True).start()
 
 
@@ -53,7 +53,7 @@ def _watch_workers(workers: Callable[[], Sequence[Any]], last_requests: LastRequ
             for _ in range(len(current) * PROBES_PER_WORKER):
                 pool.submit(probe_worker, host, port)
         if time.monotonic() - started > 2 * ANSWER_TIMEOUT + PROBE_INTERVAL:
-            continue  # this machine was asleep or out of breath: its workers were, too
+            continue  # the whole machine was suspended or overloaded, so the workers are not to blame
         for number, worker in enumerate(current):
             if is_hung(last=last_requests.last_at(number), birth=worker.birth, now=time.monotonic()):
                 kill_worker(number, worker.inner.pid)
@@ -65,7 +65,7 @@ def is_hung(*, last: float, birth: float, now: float) -> bool:
 
 
 def kill_worker(number: int, pid: int) -> None:
-    """Kill the worker; granian starts the next one, which listens on the same socket."""
+    """Kill the worker. Granian starts another one on the same socket."""
     logger.error("web worker %s (pid %s) does not answer; replacing it", number + 1, pid)
     with suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""The client's IP address, decided in one place."""
+"""IP address of the client, for limits and logs."""
 
 import ipaddress
 from collections.abc import Mapping
@@ -9,10 +9,10 @@ from django.http import HttpRequest
 
 
 def address_from_meta(meta: Mapping[str, Any]) -> str:
-    """Return the address the request came from; behind the proxy, the one that the proxy itself saw.
+    """Return the address of the client; behind the proxy, the address that the proxy has seen.
 
-    Our proxy replaces or extends X-Forwarded-For, so only the last entry is its own (config/proxy/Caddyfile).
-    A header that holds no address there falls back to the peer, so a broken proxy never yields "no address".
+    The proxy replaces or extends X-Forwarded-For, so only the last entry comes from it (config/proxy/Caddyfile).
+    Without an address in the header, the peer's address is used, so the result is never empty.
     """
     peer = str(meta.get("REMOTE_ADDR", ""))
     if ":" in peer:
@@ -23,15 +23,15 @@ def address_from_meta(meta: Mapping[str, Any]) -> str:
 
 
 def rate_limit_network(address: str) -> str:
-    """Return the address as limits count it: of IPv6 its /64 network, all of which belongs to one subscriber."""
+    """Return the key for limits: an IPv4 address, or the /64 network of an IPv6 address, which is one subscriber's."""
     found = normalize_address(address) if ":" in address else address
     return str(ipaddress.IPv6Network((found, 64), strict=False)) if ":" in found else found or address
 
 
 def normalize_address(text: str) -> str:
-    """Return the address without brackets, port and zone, IPv4 as IPv4; "" where there is none.
+    """Return the address without brackets, port and zone, and mapped IPv4 as IPv4; "" if it is invalid.
 
-    Some proxies write the port, too, and a socket for both kinds names IPv4 callers ::ffff:203.0.113.7.
+    Some proxies add the port, and a dual-stack socket reports IPv4 peers as ::ffff:203.0.113.7.
     """
     text = text.strip()
     if text.startswith("["):
@@ -46,5 +46,5 @@ def normalize_address(text: str) -> str:
 
 
 def address_from_request(request: HttpRequest) -> str:
-    """Return `address_from_meta` of a request: what django-axes locks together with the user name."""
+    """Return the client's address of a request. django-axes locks it together with the user name."""
     return address_from_meta(request.META)

@@ -1,7 +1,7 @@
-"""Reports of browsers whose pages broke the content security policy, written to the log.
+"""Receiver of browsers' reports on violations of the content security policy. It writes them to the log.
 
-Anybody may send one, so a report is untrusted text: it is small, few are taken from an address, and only its route,
-directive and the kind or host of what was blocked reach the log. Paths may hold tokens.
+Anyone can send a report, so its content is untrusted. Its size and the number per address are limited. Only the route,
+the directive, and the kind or host of the blocked resource are logged, because paths can contain tokens.
 """
 
 import json
@@ -19,8 +19,8 @@ from config.web.request_log import route_pattern
 
 REPORT_PATH = "/csp-report/"
 MAX_REPORT_BYTES = 16 * 1024
-MAX_REPORTS_PER_CALL = 5  # of one call
-REPORT_CALLS = AttemptLimit(max_attempts=20, seconds=60)  # calls of one address and web process
+MAX_REPORTS_PER_CALL = 5  # in one request
+REPORT_CALLS = AttemptLimit(max_attempts=20, seconds=60)  # requests per address and web process
 
 DIRECTIVE = re.compile(r"[a-z-]{1,40}")
 KEYWORD = re.compile(r"[a-z-]{1,20}")  # inline, eval, data, …
@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 
 @csrf_exempt
 def receive_reports(request: HttpRequest) -> HttpResponse:
-    """View: reports of `report-uri` (one object) and of `report-to` (a list)."""
+    """View: log the reports of `report-uri` (one object) and of `report-to` (a list)."""
     if request.method != "POST":
         return _error_response(405, "method_not_allowed", "Use POST.", {"Allow": "POST"})
     address = client_address.address_from_request(request)
@@ -44,24 +44,24 @@ def receive_reports(request: HttpRequest) -> HttpResponse:
     try:
         reports = parse_reports(json.loads(body))
     except (ValueError, RecursionError):
-        return _error_response(400, "invalid", "This is not a report of a browser.")
+        return _error_response(400, "invalid", "This is not a CSP report.")
     for report in reports[:MAX_REPORTS_PER_CALL]:
-        logger.warning("content security policy broken: %s on %s, blocked %s", *summarize_report(report))
+        logger.warning("content security policy violated: %s on %s, blocked %s", *summarize_report(report))
     return HttpResponse(status=204)
 
 
 def parse_reports(content: Any) -> list[dict[str, Any]]:
-    """Return the reports of a policy broken, in whichever of the two shapes. Raises ValueError."""
+    """Return the violation reports of either format. Raises ValueError."""
     if isinstance(content, dict) and isinstance(report := content.get("csp-report"), dict):
         return [report]
     if not isinstance(content, list) or not all(isinstance(item, dict) for item in content):
-        raise ValueError("neither of the two shapes")
+        raise ValueError("not a CSP report")
     bodies = [item.get("body") for item in content if item.get("type") == "csp-violation"]
     return [body for body in bodies if isinstance(body, dict)]
 
 
 def summarize_report(report: dict[str, Any]) -> tuple[str, str, str]:
-    """Return the directive, the route of the page, and what was blocked: a keyword, or scheme and host."""
+    """Return the directive, the route of the page, and the blocked resource as a keyword or as scheme and host."""
     directive = _first_text(report, "effectiveDirective", "effective-directive", "violated-directive").partition(" ")[0]
     blocked = _first_text(report, "blockedURL", "blocked-uri")
     return (
@@ -94,5 +94,5 @@ def _blocked_origin(url: str) -> str:
 
 def _error_response(status: int, reason: str, sentence: str, headers: dict[str, str] | None = None) -> JsonResponse:
     response = JsonResponse({"error": sentence, "reason": reason}, status=status, headers=headers)
-    response._has_been_logged = True  # type: ignore[attr-defined]  # Django would write a line for each of a flood
+    response._has_been_logged = True  # type: ignore[attr-defined]  # keeps Django from logging each request of a flood
     return response

@@ -1,4 +1,4 @@
-"""Small things between the web server and the views."""
+"""Middleware and error handlers of the portal."""
 
 import inspect
 import logging
@@ -20,8 +20,8 @@ logger = logging.getLogger(__name__)
 
 GetResponse = Callable[[HttpRequest], HttpResponse]
 
-# Unfold's admin runs Alpine, which compiles the expressions in its attributes, and has style attributes. Inline
-# scripts it has none. Our own pages have nothing of all this, so the wider policy stays with the admin.
+# Unfold uses Alpine, which evaluates expressions in attributes, and style attributes. It has no inline scripts. Only
+# the admin gets this wider policy, because the portal's own pages need none of it.
 ADMIN_CSP = {
     "script-src": ["'self'", "'unsafe-eval'"],
     "style-src": ["'self'", "'unsafe-inline'"],
@@ -32,9 +32,9 @@ FAST_PATH_PREFIXES = ("/webhooks/", "/health/ready", "/metrics", "/csp-report/")
 
 
 def webhook_fast_path(get_response: GetResponse) -> GetResponse:
-    """Send machines straight to their views: sessions, languages, content policies and the like are for browsers.
+    """Call the views of webhooks and monitoring directly, without the middleware for browsers.
 
-    Monitoring calls by bare address, as the host's name is not its business (ALLOWED_HOSTS).
+    These routes skip the ALLOWED_HOSTS check, because monitoring calls them by IP address.
     """
 
     def middleware(request: HttpRequest) -> HttpResponse:
@@ -44,14 +44,14 @@ def webhook_fast_path(get_response: GetResponse) -> GetResponse:
             found = resolve(request.path_info)
         except Resolver404:
             return get_response(request)
-        translation.activate(settings.LANGUAGE_CODE)  # not that of whoever had this thread before
+        translation.activate(settings.LANGUAGE_CODE)  # the thread may still have the language of an earlier request
         return found.func(request, *found.args, **found.kwargs)
 
     return middleware
 
 
 def liveness(get_response: GetResponse) -> GetResponse:
-    """Answer /health/live before anything is asked: a balancer calls by bare address and asks only whether we run."""
+    """Answer /health/live before the host check: a load balancer calls it by IP address."""
 
     def middleware(request: HttpRequest) -> HttpResponse:
         if request.path_info == "/health/live":
@@ -62,7 +62,7 @@ def liveness(get_response: GetResponse) -> GetResponse:
 
 
 def reject_oversized_bodies(get_response: GetResponse) -> GetResponse:
-    """Django answers an oversized body with an HTML 400; programs understand 413 in JSON."""
+    """Answer an oversized body with a JSON 413 instead of Django's HTML 400."""
 
     def middleware(request: HttpRequest) -> HttpResponse:
         try:
@@ -73,7 +73,7 @@ def reject_oversized_bodies(get_response: GetResponse) -> GetResponse:
     def process_exception(request: HttpRequest, exception: Exception) -> HttpResponse | None:
         return oversized_body_response() if isinstance(exception, RequestDataTooBig) else None
 
-    middleware.process_exception = process_exception  # type: ignore[attr-defined]  # Django looks for it there
+    middleware.process_exception = process_exception  # type: ignore[attr-defined]  # where Django looks for it
     return middleware
 
 
@@ -82,9 +82,9 @@ def oversized_body_response() -> JsonResponse:
 
 
 def replace_nul_characters(get_response: GetResponse) -> GetResponse:
-    """Replace NUL in what pages read from addresses and forms: PostgreSQL stores none, and a search for one raises.
+    """Replace NUL characters in query strings and forms of pages, because PostgreSQL rejects them.
 
-    Programs' endpoints, which need no CSRF token, read exact bytes and have readers of their own.
+    Endpoints for programs are CSRF-exempt. They read the raw body and have their own parsers.
     """
 
     def process_view(request: HttpRequest, view: Any, args: Any, kwargs: Any) -> None:
@@ -96,7 +96,7 @@ def replace_nul_characters(get_response: GetResponse) -> GetResponse:
             request.POST = _replace_nul(request.POST)  # type: ignore[assignment]  # as above
 
     def process_exception(request: HttpRequest, exception: Exception) -> HttpResponse | None:
-        """The last resort: a value that PostgreSQL refuses. The admin's lists take any look-up of a field (__year)."""
+        """Answer 400 for values that PostgreSQL rejects, and for invalid lookups in URLs of the admin's lists."""
         of_admin = (OverflowError, FieldDoesNotExist) if request.path_info.startswith("/admin/") else ()
         if not isinstance(exception, (DataError, *of_admin)):
             return None
@@ -106,8 +106,8 @@ def replace_nul_characters(get_response: GetResponse) -> GetResponse:
     def middleware(request: HttpRequest) -> HttpResponse:
         return get_response(request)
 
-    middleware.process_exception = process_exception  # type: ignore[attr-defined]  # Django looks for it there
-    middleware.process_view = process_view  # type: ignore[attr-defined]  # Django looks for it there
+    middleware.process_exception = process_exception  # type: ignore[attr-defined]  # where Django looks for it
+    middleware.process_view = process_view  # type: ignore[attr-defined]  # where Django looks for it
     return middleware
 
 
@@ -120,7 +120,7 @@ def _replace_nul(given: QueryDict) -> QueryDict:
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """Answer what Django refuses before any view (host, framing of a form): in JSON where programs call."""
+    """Error handler for requests that Django rejects before the view. Programs get JSON."""
     if isinstance(exception, RequestDataTooBig):
         return oversized_body_response()
     if not request.path_info.startswith(("/api/", "/uapi/", "/webhooks/")):
@@ -130,7 +130,8 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     return JsonResponse({"error": sentence, **code}, status=400)
 
 
-# Django's own read the posted form for its CSRF token: one that cannot be read would turn their answer into a 500.
+# Django's error views read the form for the CSRF token. An unreadable form would turn their response into a 500, so
+# the undecorated functions are used.
 permission_denied, page_not_found, server_error = (
     inspect.unwrap(page) for page in (defaults.permission_denied, defaults.page_not_found, defaults.server_error)
 )
@@ -142,20 +143,20 @@ def apply_admin_csp(get_response: GetResponse) -> GetResponse:
     def middleware(request: HttpRequest) -> HttpResponse:
         response = get_response(request)
         if request.path.startswith("/admin/"):
-            response._csp_update = ADMIN_CSP  # type: ignore[attr-defined]  # as csp's decorator does
+            response._csp_update = ADMIN_CSP  # type: ignore[attr-defined]  # as the decorator of django-csp does
         return response
 
     return middleware
 
 
 def activate_user_time_zone(get_response: GetResponse) -> GetResponse:
-    """Show times in the signed-in user's own time zone, where one is set."""
+    """Show times in the time zone of the signed-in user, if one is set."""
 
     def middleware(request: HttpRequest) -> HttpResponse:
         name = request.user.time_zone if request.user.is_authenticated else ""
         try:
             zone = ZoneInfo(name) if name else None
-        except (ZoneInfoNotFoundError, ValueError):  # a zone that an update of the IANA database has removed
+        except (ZoneInfoNotFoundError, ValueError):  # removed by an update of the IANA database
             zone = None
         with timezone.override(zone):
             return get_response(request)

@@ -1,4 +1,4 @@
-"""Requests in the log: method and route pattern. Paths and query strings hold tokens, keys and phones."""
+"""Request log with route patterns instead of paths and query strings, which contain tokens, keys and phones."""
 
 import logging
 from typing import Any
@@ -12,7 +12,7 @@ from config.web import client_address
 
 
 class LazyRoute:
-    """The route of a request, found only when a log line is really written."""
+    """Route of a request, resolved only if the log line is written."""
 
     def __init__(self, request: HttpRequest, *, method: str = "") -> None:
         self.request, self.method = request, method
@@ -24,7 +24,7 @@ class LazyRoute:
 
 
 def route_pattern(path: str) -> str:
-    """Return the URL pattern that the path matches, e.g. /webhooks/<slug:kind>/<str:token>/."""
+    """Return the URL pattern of a path, for example /webhooks/<slug:kind>/<str:token>/."""
     try:
         return f"/{resolve(path).route}"
     except Resolver404:
@@ -34,7 +34,7 @@ def route_pattern(path: str) -> str:
 class RequestLogMiddleware(RequestMiddleware):
     @classmethod
     def bind_ip(cls, request: HttpRequest) -> None:
-        """Log the address that also decides about lock-out; headers of the client cannot change it."""
+        """Log the address that lockouts use. The client's headers cannot change it."""
         structlog.contextvars.bind_contextvars(ip=client_address.address_from_request(request))
 
     @staticmethod
@@ -43,7 +43,7 @@ class RequestLogMiddleware(RequestMiddleware):
 
 
 class RouteFilter(logging.Filter):
-    """Django's own loggers put the path into the text: write its route there instead."""
+    """Replace paths with routes in the messages of Django's loggers."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         request = getattr(record, "request", None)
@@ -56,6 +56,6 @@ class RouteFilter(logging.Filter):
 
 
 def _redact_request_line(text: str) -> str:
-    """Rewrite `GET /path?query HTTP/1.1` of the development server."""
+    """Replace the path in `GET /path?query HTTP/1.1`, which the development server logs."""
     method, _, rest = text.partition(" ")
     return f"{method} {route_pattern(rest.partition(' ')[0].partition('?')[0])}"

@@ -1,4 +1,4 @@
-"""Headers of every response: not stored unless a view says so, and no device features that no page uses."""
+"""Default response headers: no caching, and no access to device features that no page uses."""
 
 from collections.abc import Callable
 
@@ -16,7 +16,7 @@ PERMISSIONS_POLICY = ", ".join(f"{feature}=()" for feature in UNUSED_FEATURES)
 
 
 def add_default_headers(get_response: GetResponse) -> GetResponse:
-    """Middleware: the outermost one, so that errors and short cuts have these headers, too."""
+    """Add the default headers. This is the outermost middleware, so that all responses get them."""
 
     def middleware(request: HttpRequest) -> HttpResponse:
         response = get_response(request)

@@ -1,7 +1,7 @@
-"""Who may use each route, in one table.
+"""Audience of each route: who may use it.
 
-A route that is missing here is an error of ``manage.py check``. ``tests/test_route_access.py`` asks every route as
-every role and compares the answers with this table.
+``manage.py check`` reports every route that is missing here. ``tests/test_route_access.py`` calls every route as every
+role and compares the responses with this table.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from django.urls import get_resolver
 
 class Audience(StrEnum):
     ANYONE = "anyone"
-    LINK = "whoever has the secret or the signature in the address"
-    API_KEY = "programs with the secret key of an API channel, within that channel"
-    API_USERS = "signed-in users and API tokens, within their chat channels"
+    LINK = "anyone with the secret or signature in the URL"
+    API_KEY = "programs with an API channel's secret key, limited to this channel"
+    API_USERS = "signed-in users and API tokens, limited to their chat channels"
     API_ADMINS = "admins, with a session or an API token"
-    USERS = "signed-in users, within their chat channels"
-    PERMITTED = "signed-in users with a permission of its own, within their chat channels"
-    SCRAPERS = "programs on this machine, and API tokens of staff"
-    STAFF = "staff; the page shows nothing of any chat"
-    ADMINS = "staff with the permission for the model"
+    USERS = "signed-in users, limited to their chat channels"
+    PERMITTED = "signed-in users with a special permission, limited to their chat channels"
+    SCRAPERS = "programs on this machine, and API tokens of staff users"
+    STAFF = "staff; the page shows no chat data"
+    ADMINS = "staff with permission for the model"
     SUPERUSERS = "superusers"
 
 
 A = Audience
-APP_INDEX = "admin/^(?P<app_label>"  # the rest of this pattern lists the apps, in no fixed order
+APP_INDEX = "admin/^(?P<app_label>"  # the pattern continues with the apps, in no fixed order
 
 ROUTES: dict[str, Audience] = {
     # Webhooks, and the public API for programs
@@ -44,7 +44,7 @@ ROUTES: dict[str, Audience] = {
             *("ticket", "ticket/fields", "tickets", "tags", "client", "clients", "user", "users", "groups", "channels"),
         )
     },
-    "uapi/<path:name>": A.ANYONE,  # no such method
+    "uapi/<path:name>": A.ANYONE,  # unknown methods
     # The REST API
     "api/v1/^conversations/?$": A.API_USERS,
     "api/v1/^conversations/(?P<pk>[0-9]{1,19})/?$": A.API_USERS,
@@ -74,7 +74,7 @@ ROUTES: dict[str, Audience] = {
     "api/v1/^held-replies/(?P<pk>[0-9]{1,19})/?$": A.API_USERS,
     "api/schema/": A.ANYONE,
     "api/docs/": A.ANYONE,
-    "^api/": A.ANYONE,  # nothing at this address
+    "^api/": A.ANYONE,  # unknown addresses
     # Monitoring
     "health/ready": A.ANYONE,
     "metrics": A.SCRAPERS,
@@ -127,7 +127,7 @@ ROUTES: dict[str, Audience] = {
     "templates/<int:pk>/favorite/": A.USERS,
     "templates/<int:pk>/send/": A.USERS,
     "templates/<int:pk>/test/": A.PERMITTED,
-    "phone/<int:pk>/": A.USERS,  # of a provider made for training
+    "phone/<int:pk>/": A.USERS,  # only for providers with a training phone
     "phone/<int:pk>/messages": A.USERS,
     "phone/<int:pk>/post": A.USERS,
     "": A.USERS,
@@ -146,10 +146,10 @@ ROUTES: dict[str, Audience] = {
     "admin/jsi18n/": A.STAFF,
     "admin/r/<path:content_type_id>/<path:object_id>/": A.STAFF,
     APP_INDEX: A.ADMINS,
-    "admin/(?P<url>.*)$": A.STAFF,  # no such page
+    "admin/(?P<url>.*)$": A.STAFF,  # unknown pages
 }
 
-# The admin's pages of each model: the six that Django makes, and those of the portal.
+# Pages of each model in the admin: Django's six pages, and pages of the portal.
 MODEL_PAGES = ("", "add/", *(f"<path:object_id>/{page}" for page in ("history/", "delete/", "change/", "")))
 ACTION_PAGE = "<int:pk>/do/<slug:what>/"
 ADMIN_MODELS: dict[str, tuple[Audience, tuple[str, ...]]] = {
@@ -192,7 +192,7 @@ ROUTES |= {
 
 
 def route_key(route: str) -> str:
-    """Return the key in ROUTES of a route as the resolver writes it."""
+    """Return the key in ROUTES for a route of the resolver."""
     return APP_INDEX if route.startswith(APP_INDEX) else route
 
 
@@ -201,7 +201,7 @@ def audience_for(route: str) -> Audience | None:
 
 
 def list_routes(resolver: Any = None, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield every route of the resolver with its URL pattern."""
+    """Yield every route of the resolver with its URL pattern object."""
     for pattern in (resolver or get_resolver()).url_patterns:
         route = f"{prefix}{pattern.pattern}"
         if hasattr(pattern, "url_patterns"):
@@ -212,7 +212,7 @@ def list_routes(resolver: Any = None, prefix: str = "") -> Iterator[tuple[str, A
 
 @register("urls")
 def check_routes_declared(app_configs: Any, **_kwargs: Any) -> list[CheckMessage]:
-    """Report every route that does not declare who may use it."""
+    """System check: report routes without a declared audience."""
     hint = "Add it to ROUTES or ADMIN_MODELS in config/web/route_access.py."
     return [
         Error(f"The route “{route}” does not declare who may use it.", hint=hint, id="okno.E001")

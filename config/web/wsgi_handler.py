@@ -1,4 +1,4 @@
-"""Django's request and handler, with reading of cookies and multipart bodies that cannot fail on what was sent."""
+"""WSGI handler whose requests do not raise on malformed cookies, headers and forms."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from django.utils.functional import cached_property
 
 class TolerantRequest(WSGIRequest):
     @cached_property
-    def COOKIES(self) -> dict[str, str]:  # type: ignore[override]  # Django's is a property that can be set, too
-        """Cookies that the database can look up: an octal escape in a quoted value may be a NUL."""
+    def COOKIES(self) -> dict[str, str]:  # type: ignore[override]  # Django's property has a setter
+        """Cookies without NUL characters, which an octal escape can produce and PostgreSQL rejects."""
         cookies: dict[str, str] = super().COOKIES
         return {name: value for name, value in cookies.items() if "\0" not in value}
 
     def _set_content_type_params(self, meta: Any) -> None:
-        """Take every spelling of UTF-8 and ASCII for UTF-8: Django refuses a form with any other name than "utf-8"."""
+        """Treat every alias of UTF-8 and ASCII as UTF-8. Django rejects a form with any other name than "utf-8"."""
         super()._set_content_type_params(meta)  # type: ignore[misc]  # not in the stubs
         if self.encoding and codecs.lookup(self.encoding).name in ("utf-8", "ascii"):
             self.encoding = "utf-8"
 
     def _load_post_and_files(self) -> None:
-        """Read the form. After a refusal it is empty for whoever asks again, which Django does for multipart alone."""
+        """Read the form. After an error the form stays empty, as Django does it for multipart only."""
         try:
             super()._load_post_and_files()
         except (BadRequest, SuspiciousOperation):
@@ -35,14 +35,14 @@ class TolerantRequest(WSGIRequest):
 
     @cached_property
     def accepted_types(self) -> list[MediaType]:
-        """The media types of the Accept header; none where it cannot be read."""
+        """Media types of the Accept header; an empty list if the header is invalid."""
         try:
             return super().accepted_types
         except (ValueError, LookupError):
             return []
 
     def parse_file_upload(self, META: Any, post_data: Any) -> Any:
-        """Refuse a body whose part headers name an unknown charset or cannot be read, for which Django has a 500."""
+        """Reject a body with an invalid or unknown charset in a part, for which Django raises a 500."""
         try:
             return super().parse_file_upload(META, post_data)
         except (LookupError, UnicodeError, ValueError) as problem:

@@ -103,7 +103,7 @@ def of_size(wanted: str) -> dict[str, list[float]]:
     try:
         if wanted.isdigit():
             environment = os.environ | {"DATA_DIR": folder, "DEMO": "0"}
-            command = [sys.executable, "manage.py", "demo_data", "--size", wanted]
+            command = [sys.executable, "manage.py", "generate_demo_data", "--size", wanted]
             subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
         inner = [sys.executable, "-m", "tests.load.bench_desk", "--measure", folder]
         found = subprocess.run(inner, check=True, stdout=subprocess.PIPE, text=True).stdout

@@ -1,4 +1,4 @@
-"""Chat channels whose helpdesk is an outside one, from the command line."""
+"""Set up chat channels of an outside helpdesk from the command line."""
 
 from __future__ import annotations
 
@@ -29,23 +29,26 @@ KEY_VARIABLE = "HELPDESK_SECRET_KEY"
 
 
 class Command(BaseCommand):
-    help = "Add, change, show and check chat channels whose operators sit in another helpdesk. Prints no key, ever."
+    help = "Add, change, show and check chat channels of an outside helpdesk. Never prints a key."
 
     def add_arguments(self, parser: CommandParser) -> None:
         actions = parser.add_subparsers(dest="action", required=True)
-        add = actions.add_parser("add", help="Make a chat channel.")
+        add = actions.add_parser("add", help="Add a chat channel.")
         outside = [kind for kind, provider in helpdesks().items() if not provider.built_in]
         add.add_argument("--kind", required=True, choices=outside)
         add.add_argument("--name", required=True)
-        add.add_argument("--company-id", type=int, required=True, help="The account's number in the helpdesk.")
-        change = actions.add_parser("change", help="Change settings; those not named stay.")
-        check = actions.add_parser("check", help="The dry-run of both legs; ends with 1 where something is wrong.")
+        add.add_argument("--company-id", type=int, required=True, help="The account's ID in the helpdesk.")
+        change = actions.add_parser("change", help="Change the given settings and keep the others.")
+        check = actions.add_parser("check", help="Test both directions. The exit code is 1 if a check fails.")
         check.add_argument(
-            "--wait", type=float, default=connection_check.WAIT_SECONDS, help="Seconds for the event to come."
+            "--wait",
+            type=float,
+            default=connection_check.WAIT_SECONDS,
+            help="Seconds to wait for the event.",
         )
         more = [actions.add_parser(word, help=text) for word, text in ADDRESS_ACTIONS.items()]
-        for action in (change, check, actions.add_parser("show", help="Settings and evidence."), *more):
-            action.add_argument("channel", help="The chat channel's number or name.")
+        for action in (change, check, actions.add_parser("show", help="Show the settings and the last events."), *more):
+            action.add_argument("channel", help="ID or name of the chat channel.")
         for action in (add, change):
             action.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="A setting.")
             add_secret_option(action, "secret_key", variable=KEY_VARIABLE, help_text="The helpdesk's key.")
@@ -69,16 +72,16 @@ class Command(BaseCommand):
     def do_add(self, options: dict[str, Any]) -> dict[str, Any]:
         chat_channel = ChatChannel(kind=options["kind"], name=options["name"], company_id=options["company_id"])
         self._configure(chat_channel, options)
-        return {**as_row(chat_channel), "webhook_url": chat_channel.webhook_url}
+        return {**serialize_channel(chat_channel), "webhook_url": chat_channel.webhook_url}
 
     @transaction.atomic
     def do_change(self, options: dict[str, Any]) -> dict[str, Any]:
         chat_channel = self._chat_channel(options)
         self._configure(chat_channel, options)
-        return as_row(chat_channel)
+        return serialize_channel(chat_channel)
 
     def do_show(self, options: dict[str, Any]) -> dict[str, Any]:
-        return as_row(self._chat_channel(options))
+        return serialize_channel(self._chat_channel(options))
 
     def do_new_address(self, options: dict[str, Any]) -> dict[str, Any]:
         return issue_address(self._chat_channel(options))
@@ -94,7 +97,9 @@ class Command(BaseCommand):
         given = dict(pair.partition("=")[::2] for pair in options["set"])
         if secret_names := [each.name for each in chat_channel.provider.settings if each.kind == SECRET]:
             for name in given.keys() & set(secret_names):
-                raise CommandError(f"Not by --set: give {option_flag(name)}-file or the variable {KEY_VARIABLE}.")
+                raise CommandError(
+                    f"--set does not take secrets. Use {option_flag(name)}-file or the variable {KEY_VARIABLE}."
+                )
         secret = read_secret_option(self, options, "secret_key", variable=KEY_VARIABLE)
         try:
             chat_channel.full_clean()
@@ -112,12 +117,12 @@ class Command(BaseCommand):
     def _chat_channel(self, options: dict[str, Any]) -> ChatChannel:
         chat_channel = find_channel(ChatChannel.objects.all(), options["channel"])
         if chat_channel is None or chat_channel.provider.built_in:
-            raise CommandError(f"There is no chat channel “{options['channel']}” with an outside helpdesk.")
+            raise CommandError(f"There is no chat channel “{options['channel']}” of an outside helpdesk.")
         return chat_channel
 
 
-def as_row(chat_channel: ChatChannel) -> dict[str, Any]:
-    """What may be shown: neither the key nor the webhook's address."""
+def serialize_channel(chat_channel: ChatChannel) -> dict[str, Any]:
+    """Return the data that may be shown, without the key and the webhook address."""
     connection = HelpdeskConnection.objects.filter(chat_channel=chat_channel).first()
     return {
         "chat_channel_id": chat_channel.pk,

@@ -1,4 +1,4 @@
-"""The answer of /health/ready for a terminal or a container's health check."""
+"""Show the result of /health/ready in a terminal or for a container's health check."""
 
 import json
 from typing import Any
@@ -9,11 +9,11 @@ from config.monitoring.health import check_components
 
 
 class Command(BaseCommand):
-    help = "Show the state of the portal's components; exit code 1 when one of those asked for is red."
+    help = "Show the state of the portal's components. The exit code is 1 if one of the selected ones is red."
     requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("component", nargs="*", help="database, broker, beat, inbound, …; all when none is named")
+        parser.add_argument("component", nargs="*", help="database, broker, beat, inbound, …; all if omitted")
 
     def handle(self, *args: Any, **options: Any) -> None:
         components = check_components()

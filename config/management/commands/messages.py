@@ -1,4 +1,4 @@
-"""Gathers every text of the sources into config/locale and compiles it, the way the repository keeps it."""
+"""Collect the texts of the sources in config/locale, and compile the translations."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Django's migrate, which refuses databases made before the first release's migrations."""
+"""Django's migrate command, which rejects databases with migrations from before the first release."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from django.core.management import CommandError
 from django.core.management.commands import migrate
 from django.db import connections
 
-# Migrations were squashed into one per app before the first release. A database that has applied this one of the old
-# migrations cannot go on: its user table is another one.
+# Migrations were squashed into one per app before the first release. A database with this old migration cannot be
+# upgraded, because its user table is a different one.
 OBSOLETE = ("bridge", "0002_draft_details_heldreply")
 REFUSAL = (
-    "This database was made by an unreleased version of Okno, and this version cannot upgrade it. "
-    "With the code that made it, save what you need: `manage.py templates export` writes the templates; channels and "
-    "users are set up again with `manage.py channel add` and `manage.py user add`. "
-    "Then start with an empty database (with `make up`: another DATA_DIR, or an empty one)."
+    "This database was created by an unreleased version of Okno and cannot be upgraded. "
+    "With the old code, save what you need: `manage.py templates export` writes the templates; add channels and "
+    "users again with `manage.py channel add` and `manage.py user add`. "
+    "Then start with an empty database (with `make up`: another or an empty DATA_DIR)."
 )
 
 
@@ -27,7 +27,7 @@ class Command(migrate.Command):
 
 
 def has_obsolete_migrations(database: str) -> bool:
-    """Tell whether the database has a migration that was squashed before the first release."""
+    """Return whether the database has a migration from before the first release."""
     with connections[database].cursor() as cursor:
         cursor.execute("SELECT to_regclass('django_migrations') IS NOT NULL")
         if not cursor.fetchone()[0]:

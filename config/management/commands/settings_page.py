@@ -1,4 +1,4 @@
-"""Writes docs/settings.md from the one table of settings; a test compares the two."""
+"""Write docs/settings.md from the table of settings. A test compares the two."""
 
 from typing import Any
 
@@ -7,8 +7,8 @@ from django.core.management import BaseCommand
 
 from config.environment import KIND_LABELS, REQUIRED, SETTINGS, EnvironmentSetting
 
-PAGE = settings.BASE_DIR / "docs" / "settings.md"
-HEAD = """# Settings
+PAGE_PATH = settings.BASE_DIR / "docs" / "settings.md"
+PAGE_HEAD = """# Settings
 
 Read from the environment, by every process. `NAME_FILE` in place of `NAME` reads the value from a file.
 `make up` and a lone `manage.py` command need none of them: what has no default here is then generated once and
@@ -26,19 +26,19 @@ class Command(BaseCommand):
     requires_system_checks: list[str] = []
 
     def handle(self, *args: Any, **options: Any) -> None:
-        PAGE.parent.mkdir(exist_ok=True)
-        PAGE.write_text(page())
+        PAGE_PATH.parent.mkdir(exist_ok=True)
+        PAGE_PATH.write_text(render_page())
 
 
-def page() -> str:
-    return HEAD + "".join(row(setting) for setting in SETTINGS)
+def render_page() -> str:
+    return PAGE_HEAD + "".join(render_row(setting) for setting in SETTINGS)
 
 
-def row(setting: EnvironmentSetting) -> str:
-    return f"| `{setting.name}` | {KIND_LABELS[setting.kind]} | {default(setting.default)} | {setting.help} |\n"
+def render_row(setting: EnvironmentSetting) -> str:
+    return f"| `{setting.name}` | {KIND_LABELS[setting.kind]} | {format_default(setting.default)} | {setting.help} |\n"
 
 
-def default(value: Any) -> str:
+def format_default(value: Any) -> str:
     if value is REQUIRED:
         return "none"
     if isinstance(value, bool):

@@ -1,4 +1,4 @@
-"""The whole portal from one terminal, for newcomers and developers; production is docker-compose.yml."""
+"""Run the whole portal from one terminal, for trying out and development. Production uses docker-compose.yml."""
 
 import io
 from pathlib import Path
@@ -27,11 +27,11 @@ from config.monitoring.health import are_workers_hung
 
 
 class Command(BaseCommand):
-    help = "Start the portal: embedded servers where none are given, web, worker and beat."
+    help = "Start the portal: web, worker, beat, and embedded servers if no others are configured."
     requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--die-with-parent", action="store_true", help="Stop when the caller (make) dies.")
+        parser.add_argument("--die-with-parent", action="store_true", help="Stop when the calling process (make) ends.")
 
     def handle(self, *args: Any, **options: Any) -> None:
         should_stop = watch_parent() if options["die_with_parent"] else lambda: False
@@ -39,13 +39,13 @@ class Command(BaseCommand):
         data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         if acquire_lock(data_dir / ".up.lock", wait=False) is None:
             raise CommandError(
-                f"The portal runs already on {data_dir} (stack.json there lists its processes). "
+                f"The portal is already running on {data_dir} (stack.json there lists its processes). "
                 "Stop it first, or choose another folder: make up DATA_DIR=…"
             )
         stop_leftovers(read_json(data_dir / "stack.json").get("processes", []))
         host, port = read_setting("HOST"), read_setting("PORT")
         if is_port_taken(host=host, port=port):
-            raise CommandError(f"Port {port} is taken by another program. Choose another: make up PORT={port + 1}")
+            raise CommandError(f"Port {port} is in use. Choose another one: make up PORT={port + 1}")
         with file_lock(data_dir / ".migrate.lock"):
             call_command("migrate", verbosity=0, interactive=False)
         has_demo = self.load_demo(data_dir)
@@ -54,26 +54,26 @@ class Command(BaseCommand):
             data_dir=data_dir,
             processes=build_processes(data_dir),
             servers=environment_setup.servers,
-            say=self.say,
+            report=self.report,
             should_stop=should_stop,
             are_workers_hung=are_workers_hung,
         )
         try:
-            supervisor.run(when_ready=lambda: self.say(ready_line(host=host, port=port, has_demo=has_demo)))
+            supervisor.run(when_ready=lambda: self.report(ready_line(host=host, port=port, has_demo=has_demo)))
         except StackFailedToStart as error:
             raise CommandError(str(error)) from error
 
-    def say(self, sentence: str) -> None:
+    def report(self, sentence: str) -> None:
         self.stdout.write(sentence)
         self.stdout.flush()
 
     def load_demo(self, data_dir: Path) -> bool:
-        """At a folder's first start, or when DEMO=1 asks for it by name; once deleted it stays away."""
+        """Load the demo at the first start of a data folder, or if DEMO is set explicitly. Return whether it exists."""
         mark = data_dir / "first-start.json"
         known = read_json(mark)
         has_demo = bool(known.get("demo"))
         if not has_demo and read_setting("DEMO") and (not known or environment_setup.is_set("DEMO")):
-            call_command("demo", stdout=io.StringIO())
+            call_command("load_demo", stdout=io.StringIO())
             has_demo = True
         write_json(mark, {"demo": has_demo})
         return has_demo
@@ -83,7 +83,7 @@ def build_processes(data_dir: Path) -> list[ManagedProcess]:
     logs = data_dir / "logs"
     for folder in (logs, settings.MEDIA_ROOT):
         folder.mkdir(mode=0o700, exist_ok=True)
-        folder.chmod(0o700)  # clients' files, and what is said of them: nobody else on this machine reads them
+        folder.chmod(0o700)  # logs and clients' files are private
     workers: int = read_setting("WORKERS")
     names = ["worker"] if workers == 1 else [f"worker-{number}" for number in range(1, workers + 1)]
     port: int = read_setting("PORT")
@@ -115,6 +115,6 @@ def build_processes(data_dir: Path) -> list[ManagedProcess]:
 def ready_line(*, host: str, port: int, has_demo: bool) -> str:
     address = f"http://{'127.0.0.1' if host in ('0.0.0.0', '::') else host}:{port}"
     if not has_demo:
-        return f"ready {address}  make the first user: .venv/bin/python manage.py user add vera --role admin"
+        return f"ready {address}  create the first user: .venv/bin/python manage.py user add vera --role admin"
     admin, operator = settings.DEMO_PASSWORDS["admin"], settings.DEMO_PASSWORDS["operator"]
     return f"ready {address}  admin: vera / {admin}  operator: boris / {operator}"

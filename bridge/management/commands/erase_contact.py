@@ -1,4 +1,4 @@
-"""Erase a person by the contact's number."""
+"""Erase all data of a person, selected by a contact's ID."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from bridge.models import Contact
 
 
 class Command(BaseCommand):
-    help = "Erase a person: all that is known of them, wherever. There is no way back."
+    help = "Erase all data of a person in all channels. This cannot be undone."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("contact", type=int, help="The contact's number, as the admin shows it.")
-        parser.add_argument("--yes", action="store_true", help="Really erase; without it, say who it would be.")
+        parser.add_argument("contact", type=int, help="The contact's ID, as shown in the admin.")
+        parser.add_argument("--yes", action="store_true", help="Erase. Without it, only show who would be erased.")
 
     def handle(self, *args: Any, contact: int, yes: bool, **options: Any) -> None:
         found = Contact.objects.filter(pk=contact).first()
         if found is None:
-            raise CommandError(f"There is no contact № {contact}.")
+            raise CommandError(f"Contact {contact} does not exist.")
         people = [one for one in erasure.find_same_person(found) if not one.erased_at]
         if not people:
-            self.stdout.write(f"contact № {contact} is erased already")
+            self.stdout.write(f"Contact {contact} is already erased.")
             return
         if not yes:
             for one in people:
-                self.stdout.write(f"would erase contact № {one.pk} of {one.api_channel.name}; add --yes")
+                self.stdout.write(f"Would erase contact {one.pk} of {one.api_channel.name}. Add --yes to do so.")
             return
         for receipt in erasure.erase_person(contact, by=None):
             counts = ", ".join(f"{name}: {count}" for name, count in receipt.counts.items())
-            self.stdout.write(f"erased contact № {receipt.contact_id} ({counts})")
+            self.stdout.write(f"Erased contact {receipt.contact_id} ({counts}).")

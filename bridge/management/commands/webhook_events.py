@@ -1,4 +1,4 @@
-"""Raw events that providers and callers sent."""
+"""List webhook events, and process failed ones again."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from bridge.models import WebhookEvent
 
 
 class Command(BaseCommand):
-    help = "List raw events, and process failed ones again."
+    help = "List webhook events, and process failed ones again."
 
     def add_arguments(self, parser: CommandParser) -> None:
         actions = parser.add_subparsers(dest="action", required=True)
-        listing = actions.add_parser("list", help="The newest first.")
+        listing = actions.add_parser("list", help="List events, the newest first.")
         listing.add_argument("--state", choices=WebhookEvent.State.values, default=WebhookEvent.State.FAILED)
         listing.add_argument("--limit", type=int, default=100)
         listing.add_argument("--output", choices=["text", "json"], default="text")
-        reprocess = actions.add_parser("reprocess", help="Put failed and unrouted events back in line.")
+        reprocess = actions.add_parser("reprocess", help="Queue failed and unrouted events again.")
         reprocess.add_argument("id", nargs="*", type=int)
-        reprocess.add_argument("--all", action="store_true", help="Every failed and unrouted one (or of --channel).")
+        reprocess.add_argument("--all", action="store_true", help="All failed and unrouted events (of --channel).")
         for action in (listing, reprocess):
-            action.add_argument("--channel", type=int, help="Only of this API channel, by its number.")
+            action.add_argument("--channel", type=int, help="Only of the API channel with this ID.")
 
     def handle(self, *args: Any, action: str, **options: Any) -> None:
         rows = WebhookEvent.objects.order_by("-pk")
@@ -62,11 +62,11 @@ class Command(BaseCommand):
 
     def reprocess(self, rows: QuerySet[WebhookEvent], *, ids: list[int], everything: bool) -> None:
         if everything == bool(ids):
-            raise CommandError("Name the events by their numbers, or say --all.")
+            raise CommandError("Give event IDs or --all, not both.")
         if everything:
             ids = list(rows.filter(state__in=WebhookEvent.STUCK).values_list("pk", flat=True))
         done = processing.reprocess_events(ids)
         wakeups.notify_workers(wakeups.INBOUND)
-        self.stdout.write(f"{done} put back in line.")
+        self.stdout.write(f"{done} queued again.")
         if not everything and done < len(set(ids)):
-            raise CommandError("The others have not failed, do not exist, or were calls whose caller has its answer.")
+            raise CommandError("The other IDs do not exist, have not failed, or are API calls, which are not repeated.")

@@ -1,7 +1,7 @@
-"""Much believable data at once, to see and measure how the desk does with it. Never for a portal that people use.
+"""Generate a large, realistic data set for benchmarks of the desk. Never run it on a portal in use.
 
-Set by set in SQL, a batch of chats at a time: half a million messages a minute, where the way that real words take
-(see ``demo``) would need an hour. What is written is what that way would have left: last words, requests, windows.
+The rows are inserted by SQL in batches of chats, half a million messages per minute. The normal data flow (see
+``load_demo``) would take an hour. The result is the same: messages, requests, windows.
 """
 
 from __future__ import annotations
@@ -20,18 +20,22 @@ from channels_setup.providers import messengers
 from channels_setup.provisioning import add_api_channel
 from channels_setup.roles import Role, assign_role
 
-BATCH = 10_000
-# Name, and which share of the chats is in it. The last one's provider fails.
+BATCH_SIZE = 10_000
+# Name and percentage of all chats. The provider of the last channel fails.
 CHANNELS = (("Обувь: магазин", 60), ("Обувь: доставка", 30), ("Опт и партнёры", 8), ("Сервис и ремонт", 2))
 OPERATORS = ("Лена Громова", "Тимур Асадов", "Ольга Крылова", "Пётр Снегов", "Нина Бойко", "Артём Жук")
 
-WOMEN = "Анна Мария Елена Ольга Наталья Екатерина Ирина Татьяна Светлана Юлия Дарья Алёна Вера Полина Ксения".split()
-MEN = "Иван Алексей Дмитрий Сергей Андрей Михаил Пётр Николай Владимир Артём Павел Роман Игорь Кирилл Фёдор".split()
-FAMILIES = (
+WOMEN_NAMES = (
+    "Анна Мария Елена Ольга Наталья Екатерина Ирина Татьяна Светлана Юлия Дарья Алёна Вера Полина Ксения".split()
+)
+MEN_NAMES = (
+    "Иван Алексей Дмитрий Сергей Андрей Михаил Пётр Николай Владимир Артём Павел Роман Игорь Кирилл Фёдор".split()
+)
+FAMILY_NAMES = (
     "Соколов Панин Гусев Лапин Кравцов Белов Лебедев Орлов Зайцев Тихонов Воронин Фролов Комаров Ершов Киселёв "
     "Макаров Андреев Ковалёв Ильин Гущин Титов Кузьмин Кудрявцев Баранов Куликов Алексеев Степанов Яковлев Сорокин"
 ).split()
-ASKED = (
+CLIENT_TEXTS = (
     "Здравствуйте! Когда приедет мой заказ № {n}?|Добрый день, сапоги «Нева» 38-го размера ещё есть?|Спасибо большое!|"
     "Можно вернуть кроссовки, если коробку уже выбросили?|Пришёл не тот цвет: заказывал серый, а привезли синий|"
     "А до скольки вы сегодня работаете?|Счёт так и не пришёл, пришлите ещё раз|Можно оплатить картой курьеру?|"
@@ -39,7 +43,7 @@ ASKED = (
     "Молния разошлась через неделю, что делать?|Вы работаете в воскресенье?|Отлично, жду!|Курьер не позвонил|"
     "Hello, do you ship to Kazakhstan?|А подарочные сертификаты у вас есть?|Нужен чек за покупку № {n}|Ау, вы тут?"
 ).split("|")
-ANSWERED = (
+OPERATOR_TEXTS = (
     "Здравствуйте! Заказ № {n} уже в пути, курьер будет завтра с 14 до 18.|Да, остались две пары. Отложить для вас?|"
     "Можно, если сохранились бирки. Приходите с паспортом.|Извините за путаницу! Заберём и привезём верный цвет.|"
     "Сегодня работаем до 21:00.|Отправили счёт на вашу почту ещё раз.|Да, курьер принимает карты.|"
@@ -47,8 +51,8 @@ ANSWERED = (
     "Сейчас уточню и вернусь с ответом.|Пожалуйста! Хорошего дня!|Да, отправляем почтой, около двух недель."
 ).split("|")
 
-# A few chats of today, some of this week, most of long ago, as a desk has them after two years.
-PLAN = """
+# A few chats from today, some from this week, most of them older, as on a desk after two years.
+CREATE_PLAN = """
 CREATE TEMP TABLE plan ON COMMIT DROP AS
 SELECT n, abs(hashint4(n)) AS h, nextval(pg_get_serial_sequence('bridge_contact', 'id')) AS contact,
     nextval(pg_get_serial_sequence('bridge_conversation', 'id')) AS chat,
@@ -69,7 +73,7 @@ FROM (SELECT n, random() AS a, random() AS b, random() AS d, random() * 100 AS p
       FROM generate_series(%(begin)s, %(end)s) n) made
 CROSS JOIN LATERAL (SELECT CASE WHEN p < 60 THEN 1 WHEN p < 90 THEN 2 WHEN p < 98 THEN 3 ELSE 4 END AS place) c
 """
-CONTACTS = """
+SELECT_CONTACTS = """
 SELECT contact, api_channel, 'data-' || n,
     '7' || lpad((9000000000 + (n::bigint * 7919077) %% 999999999)::text, 10, '0'),
     CASE WHEN n %% 11 = 0 THEN '' WHEN h %% 2 = 0
@@ -78,14 +82,14 @@ SELECT contact, api_channel, 'data-' || n,
     last_at - pace * messages
 FROM plan CROSS JOIN LATERAL (SELECT (%(families)s)[1 + (h / 64) %% cardinality(%(families)s)] AS family) named
 """
-CHATS = """
+SELECT_CHATS = """
 SELECT p.chat, p.api_channel, p.chat_channel, p.contact, p.assignee, p.last_at - p.pace * p.messages, p.status,
     p.last_at, left(m.text, 200), p.direction,
     CASE WHEN p.direction = 'inbound' AND p.status IN (1, 8) THEN 1 + p.messages %% 3 ELSE 0 END
-FROM plan p JOIN said m ON m.n = p.n AND m.k = p.messages
+FROM plan p JOIN texts m ON m.n = p.n AND m.k = p.messages
 """
-SAID = """
-CREATE TEMP TABLE said ON COMMIT DROP AS
+CREATE_TEXTS = """
+CREATE TEMP TABLE texts ON COMMIT DROP AS
 SELECT n, k, direction, replace(
     CASE WHEN direction = 'inbound' THEN (%(asked)s)[1 + ((h / 8 + k * 7) %% cardinality(%(asked)s))]
          ELSE (%(answered)s)[1 + ((h / 16 + k * 5) %% cardinality(%(answered)s))] END,
@@ -94,14 +98,14 @@ FROM (SELECT n, h, k, CASE WHEN (p.messages - k) %% 2 = 0 THEN p.direction
                         WHEN p.direction = 'inbound' THEN 'outbound' ELSE 'inbound' END AS direction
       FROM plan p CROSS JOIN LATERAL generate_series(1, p.messages) k) x
 """
-TICKETS = """
+SELECT_TICKETS = """
 SELECT p.ticket, p.chat, p.status, left(m.text, 80), m.text, p.assignee,
     p.last_at - p.pace * (p.messages - 1), p.last_at,
     CASE WHEN p.messages > 1 THEN p.last_at - p.pace * (p.messages - 2) END,
     CASE WHEN p.status IN (2, 3, 7) THEN p.last_at END
-FROM plan p JOIN said m ON m.n = p.n AND m.k = 1
+FROM plan p JOIN texts m ON m.n = p.n AND m.k = 1
 """
-MESSAGES = """
+SELECT_MESSAGES = """
 SELECT p.chat, p.api_channel, p.ticket, m.direction, 'text', m.text,
     CASE WHEN m.direction = 'outbound' THEN p.assignee END,
     CASE WHEN m.direction = 'inbound' THEN 'data-' || p.n || '-' || m.k ELSE '' END,
@@ -112,9 +116,9 @@ SELECT p.chat, p.api_channel, p.ticket, m.direction, 'text', m.text,
          WHEN m.k %% 3 = 0 THEN 'delivered' ELSE 'read' END,
     CASE WHEN p.place = 4 AND m.direction = 'outbound' AND p.last_at > now() - interval '1 day' AND m.k = p.messages
          THEN 'rejected' ELSE '' END
-FROM plan p JOIN said m ON m.n = p.n ORDER BY p.last_at, p.n, m.k
+FROM plan p JOIN texts m ON m.n = p.n ORDER BY p.last_at, p.n, m.k
 """
-WINDOWS = """
+SELECT_WINDOWS = """
 SELECT win, chat, wrote_at, wrote_at + interval '1 day',
     CASE WHEN wrote_at > now() - interval '1 day' THEN 'open' ELSE 'closed' END,
     CASE WHEN direction = 'outbound' THEN last_at END,
@@ -122,7 +126,7 @@ SELECT win, chat, wrote_at, wrote_at + interval '1 day',
     CASE WHEN wrote_at <= now() - interval '1 day' THEN assignee END
 FROM (SELECT *, CASE WHEN direction = 'inbound' THEN last_at ELSE last_at - pace END AS wrote_at FROM plan) p
 """
-DEAD = """
+SELECT_DEAD_LETTERS = """
 SELECT 'message', m.conversation_id, m.id, m.api_channel_id, '', 'data_' || m.id, '{}'::jsonb, TRUE, 'dead', 8, 0,
     m.created_at, 'rejected', m.created_at, m.created_at
 FROM bridge_message m JOIN plan p ON p.chat = m.conversation_id WHERE m.status = 'failed'
@@ -130,15 +134,15 @@ FROM bridge_message m JOIN plan p ON p.chat = m.conversation_id WHERE m.status =
 
 
 @dataclass(frozen=True)
-class Filling:
-    """A table, its columns in the order of the SELECT that fills it."""
+class BulkInsert:
+    """Bulk insert into one table. ``columns`` are in the order of the ``select`` that fills them."""
 
     model: type[models.Model]
     columns: str
     select: str
 
     def statement(self) -> tuple[str, dict[str, Any]]:
-        """The INSERT. Columns that are not named here get what Django would have given them."""
+        """Return the INSERT statement and its parameters. Other columns get Django's default values."""
         columns = self.columns.split()
         rest = {
             str(each.column): each.get_db_prep_save(each.get_default(), connection)
@@ -151,65 +155,65 @@ class Filling:
         return f"INSERT INTO {table} ({names}) SELECT filled.*{values} FROM ({self.select}) filled", rest
 
 
-FILLINGS = (
-    Filling(Contact, "id api_channel_id external_id phone name created_at", CONTACTS),
-    Filling(
+BULK_INSERTS = (
+    BulkInsert(Contact, "id api_channel_id external_id phone name created_at", SELECT_CONTACTS),
+    BulkInsert(
         Conversation,
         "id api_channel_id chat_channel_id contact_id assignee_id created_at request_status "
         "last_message_at last_text last_direction unread",
-        CHATS,
+        SELECT_CHATS,
     ),
-    Filling(
+    BulkInsert(
         Ticket,
         "id conversation_id status subject first_text assignee_id opened_at updated_at first_answer_at closed_at",
-        TICKETS,
+        SELECT_TICKETS,
     ),
-    Filling(
+    BulkInsert(
         Message,
         "conversation_id api_channel_id ticket_id direction kind text author_id external_id "
         "provider_time created_at status reason",
-        MESSAGES,
+        SELECT_MESSAGES,
     ),
-    Filling(
+    BulkInsert(
         ServiceWindow,
         "id conversation_id opened_at expires_at state first_reply_at missed assignee_id",
-        WINDOWS,
+        SELECT_WINDOWS,
     ),
-    Filling(
+    BulkInsert(
         Delivery,
         "kind conversation_id message_id api_channel_id track key payload free_text state "
         "attempts attempts_before next_attempt_at reason created_at finished_at",
-        DEAD,
+        SELECT_DEAD_LETTERS,
     ),
 )
 
 
 class Command(BaseCommand):
-    help = "Fill the database with SIZE believable chats, about ten messages each. For measuring, never for real use."
+    help = "Fill the database with SIZE realistic chats, about ten messages each. For benchmarks only."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--size", type=int, default=10_000, help="Chats; 10 messages each.")
+        parser.add_argument("--size", type=int, default=10_000, help="Number of chats.")
 
     def handle(self, *args: Any, size: int, **options: Any) -> None:
         if not 1 <= size <= 5_000_000:
-            raise CommandError("--size must lie between 1 and 5000000.")
+            raise CommandError("--size must be between 1 and 5000000.")
         if ChatChannel.objects.filter(name=CHANNELS[0][0]).exists():
-            raise CommandError("There is such data already. Begin with an empty DATA_DIR to make it anew.")
-        values = self.scene()
-        for begin in range(1, size + 1, BATCH):
-            end = min(begin + BATCH - 1, size)
-            self.batch(values | {"begin": begin, "end": end})
-            self.stdout.write(f"{end} chats of {size}")
+            raise CommandError("The data set exists already. Use an empty DATA_DIR to generate another one.")
+        values = self.create_channels()
+        for begin in range(1, size + 1, BATCH_SIZE):
+            end = min(begin + BATCH_SIZE - 1, size)
+            self.insert_batch(values | {"begin": begin, "end": end})
+            self.stdout.write(f"{end} of {size} chats")
         with connection.cursor() as cursor:
-            for filling in FILLINGS:
-                cursor.execute(f"VACUUM ANALYZE {filling.model._meta.db_table}")
+            for insert in BULK_INSERTS:
+                cursor.execute(f"VACUUM ANALYZE {insert.model._meta.db_table}")
 
-    def scene(self) -> dict[str, Any]:
-        """Channels and people. Nobody knows their passwords: give one by `manage.py changepassword`."""
+    def create_channels(self) -> dict[str, Any]:
+        """Create channels and operators. Set an operator's password with `manage.py changepassword`."""
         chat_channels = [ChatChannel.objects.create(name=name) for name, _share in CHANNELS]
         kind = next(kind for kind, provider in messengers().items() if provider.has_training_phone)
         apis = [add_api_channel(chat_channel=each, kind=kind, name=f"WhatsApp · {each.name}") for each in chat_channels]
-        operators = [self.operator(number, name, chat_channels) for number, name in enumerate(OPERATORS, 1)]
+        operators = [self.create_operator(number, name, chat_channels) for number, name in enumerate(OPERATORS, 1)]
         ApiChannel.objects.filter(pk=apis[-1].pk).update(state=ChannelState.FAILING, last_error="cannot_connect")
         CircuitBreaker.objects.create(api_channel=apis[-1], is_open=True, consecutive_failures=12, pause_seconds=300)
         alerts.raise_alert(Alert.Kind.BREAKER, api_channel_id=apis[-1].pk)
@@ -217,24 +221,24 @@ class Command(BaseCommand):
             "chats": [each.pk for each in chat_channels],
             "apis": [each.pk for each in apis],
             "operators": operators,
-            "women": WOMEN,
-            "men": MEN,
-            "families": FAMILIES,
-            "asked": ASKED,
-            "answered": ANSWERED,
+            "women": WOMEN_NAMES,
+            "men": MEN_NAMES,
+            "families": FAMILY_NAMES,
+            "asked": CLIENT_TEXTS,
+            "answered": OPERATOR_TEXTS,
         }
 
-    def operator(self, number: int, name: str, chat_channels: list[ChatChannel]) -> int:
+    def create_operator(self, number: int, name: str, chat_channels: list[ChatChannel]) -> int:
         first, last = name.split()
         user = get_user_model().objects.create_user(f"operator{number}", first_name=first, last_name=last)
         assign_role(user, role=Role.OPERATOR, chat_channels=chat_channels)
         return int(user.pk)
 
     @transaction.atomic
-    def batch(self, values: dict[str, Any]) -> None:
+    def insert_batch(self, values: dict[str, Any]) -> None:
         with connection.cursor() as cursor:
-            cursor.execute(PLAN, values)
-            cursor.execute(SAID, values)
-            for filling in FILLINGS:
-                statement, rest = filling.statement()
+            cursor.execute(CREATE_PLAN, values)
+            cursor.execute(CREATE_TEXTS, values)
+            for insert in BULK_INSERTS:
+                statement, rest = insert.statement()
                 cursor.execute(statement, values | rest)
