@@ -90,5 +90,5 @@ def test_a_database_of_an_unreleased_version_is_refused() -> None:
     with connection.cursor() as cursor:
         cursor.execute("INSERT INTO django_migrations (app, name, applied) VALUES (%s, %s, now())", migrate.OBSOLETE)
 
-    with pytest.raises(CommandError, match="made by an unreleased version of Okno"):
+    with pytest.raises(CommandError, match="created by an unreleased version of Okno"):
         call_command("migrate", verbosity=0)

@@ -306,5 +306,5 @@ def test_demo_data_is_what_real_words_would_have_left(client: Client, capsys: py
     client.force_login(vera())
     for address in ("/chats/", "/chats/?q=Соколов", "/requests/", "/windows/"):
         assert client.get(address).status_code == 200
-    with pytest.raises(CommandError, match="such data already"):
+    with pytest.raises(CommandError, match="data set exists already"):
         call_command("generate_demo_data", size=1)
