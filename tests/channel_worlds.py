@@ -165,7 +165,9 @@ def _add_failures(world: World, text: str) -> None:
     world.rows |= {
         "delivery": delivery,
         "deadletter": delivery,
-        "bulk_action": BulkAction.objects.create(what=BulkAction.What.RESEND, chosen={}, total=1, last=0),
+        "bulk_action": BulkAction.objects.create(
+            action=BulkAction.Action.RESEND, selection={}, total=1, last_delivery_id=0
+        ),
         "alert": Alert.objects.create(kind="stuck", api_channel=api_channel, delivery=delivery, details={"text": text}),
         "mismatch": Mismatch.objects.create(
             kind="not_sent",

@@ -294,7 +294,7 @@ def test_history_can_be_viewed_but_not_edited(browser_of_vera: Client, history: 
 def test_a_dead_delivery_is_resent_from_its_page(browser_of_vera: Client, history: Conversation) -> None:
     delivery = Delivery.objects.get()
 
-    page = browser_of_vera.post(reverse("admin:bridge_delivery_do", args=[delivery.pk, "send-again"]), follow=True)
+    page = browser_of_vera.post(reverse("admin:bridge_delivery_do", args=[delivery.pk, "resend"]), follow=True)
 
     delivery.refresh_from_db()
     assert delivery.state == "pending" and "queued again" in page.content.decode()
@@ -302,7 +302,7 @@ def test_a_dead_delivery_is_resent_from_its_page(browser_of_vera: Client, histor
 
 
 def test_dead_deliveries_are_resent_from_the_list(browser_of_vera: Client, history: Conversation) -> None:
-    chosen = {"action": "send-again", "_selected_action": [Delivery.objects.get().pk]}
+    chosen = {"action": "resend", "_selected_action": [Delivery.objects.get().pk]}
 
     browser_of_vera.post(reverse("admin:bridge_delivery_changelist"), chosen)
 
@@ -312,7 +312,7 @@ def test_dead_deliveries_are_resent_from_the_list(browser_of_vera: Client, histo
 def test_a_delivered_message_is_not_resent(browser_of_vera: Client) -> None:
     delivery = DeliveryFactory(state="delivered")
 
-    page = browser_of_vera.post(reverse("admin:bridge_delivery_do", args=[delivery.pk, "send-again"]), follow=True)
+    page = browser_of_vera.post(reverse("admin:bridge_delivery_do", args=[delivery.pk, "resend"]), follow=True)
 
     delivery.refresh_from_db()
     assert delivery.state == "delivered" and "Only failed, canceled or unknown" in page.content.decode()
@@ -325,7 +325,7 @@ def test_a_failed_event_is_reprocessed_but_a_failed_api_call_is_not(
     call = WebhookEvent.objects.create(
         api_channel=history.api_channel, endpoint="addMessage", body=b"{}", state="failed", error="x"
     )
-    chosen = {"action": "process-again", "_selected_action": [event.pk, call.pk]}
+    chosen = {"action": "reprocess", "_selected_action": [event.pk, call.pk]}
 
     browser_of_vera.post(reverse("admin:bridge_webhookevent_changelist"), chosen)
 
@@ -341,7 +341,7 @@ def test_a_resolved_failed_event_keeps_its_error_and_ends_its_warning(
     )
     page = browser_of_vera.get(reverse("admin:bridge_webhookevent_change", args=[call.pk])).content.decode()
 
-    chosen = {"action": "leave", "_selected_action": list(WebhookEvent.objects.values_list("pk", flat=True))}
+    chosen = {"action": "dismiss", "_selected_action": list(WebhookEvent.objects.values_list("pk", flat=True))}
     answered = browser_of_vera.post(reverse("admin:bridge_webhookevent_changelist"), chosen, follow=True)
     call.refresh_from_db()
 
@@ -407,7 +407,7 @@ def test_an_operator_with_staff_status_cannot_act_or_see_channels(history: Conve
         client.get(page_of(channel)),
         press(client, channel, "show-key"),
         press(client, channel, "hand-over"),
-        client.post(reverse("admin:bridge_delivery_do", args=[delivery.pk, "send-again"])),
+        client.post(reverse("admin:bridge_delivery_do", args=[delivery.pk, "resend"])),
         client.get(reverse("admin:bridge_webhookevent_changelist")),
         client.get(reverse("admin:accounts_user_changelist")),
     ]
@@ -496,7 +496,7 @@ SEARCHES = [
     ("contact", "q=client-5"),
     ("message", "q=wamid.77"),
     ("message", "q=12"),
-    ("message", "which=failed"),
+    ("message", "status=failed"),
     ("delivery", "q=msg_abc"),
     ("delivery", "q=12"),
     ("delivery", "state=trouble"),
@@ -564,7 +564,7 @@ def test_todays_messages_are_found_by_bisecting_the_ids(history: Conversation) -
 
     original, channel_stats.SMALL_TABLE_IDS = channel_stats.SMALL_TABLE_IDS, 10
     try:
-        found = channel_stats.first_id_since(Message, "created_at", midnight)
+        found = channel_stats.find_first_id_since(Message, "created_at", midnight)
     finally:
         channel_stats.SMALL_TABLE_IDS = original
 
@@ -586,7 +586,7 @@ def test_operators_are_redirected_to_the_desk() -> None:
 
 
 def lines(client: Client) -> list[tuple[str, str]]:
-    return [(line.state, line.url) for line in client.get("/").context["lines"]]
+    return [(line.state, line.url) for line in client.get("/").context["items"]]
 
 
 @pytest.mark.parametrize("where", ["apichannel", "chatchannel"])

@@ -223,7 +223,7 @@ def test_a_resumed_channel_and_a_replay_since_the_outage_deliver_all(
 
     receiver.answer("/hook", status=200)
     api_channel.resume()
-    bulk_resend.start_bulk_action(bulk_resend.DeadLetterFilter(since=began), what="resend", by=None)
+    bulk_resend.start_bulk_action(bulk_resend.DeadLetterFilter(since=began), action="resend", by=None)
     bulk_resend.run_bulk_actions()
     probe_is_due()
     make_deliveries_due()

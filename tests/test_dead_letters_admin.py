@@ -28,7 +28,7 @@ from tests.factories import (
 pytestmark = pytest.mark.django_db
 
 LIST = "/admin/bridge/deadletter/"
-AGAIN, DISCARD = f"{LIST}many/resend/", f"{LIST}many/discard/"
+AGAIN, DISCARD = f"{LIST}bulk/resend/", f"{LIST}bulk/discard/"
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ def test_the_list_shows_the_reason_and_the_expected_result_of_a_resend(
     for sentence in ("It would be sent now.", "The window has closed since", "The message may have been sent already"):
         assert page.count(sentence) == 1
     assert "An admin discarded this message" not in listed(page)
-    assert "An admin discarded this message" in listed(html(admin_client, LIST, which="cancelled"))
+    assert "An admin discarded this message" in listed(html(admin_client, LIST, state="cancelled"))
 
 
 def test_the_preview_respects_the_pause_and_the_circuit_breaker(admin_client: Client, channel: ApiChannel) -> None:
@@ -132,7 +132,7 @@ def test_nothing_is_resent_before_the_preview_is_confirmed(admin_client: Client,
     goes.refresh_from_db(), stays.refresh_from_db()
     assert (goes.state, stays.state) == ("pending", "dead")
     decision = DeliveryDecision.objects.get()
-    assert (decision.what, decision.by.username, decision.bulk_action) == ("resend", "vera", BulkAction.objects.get())
+    assert (decision.action, decision.by.username, decision.bulk_action) == ("resend", "vera", BulkAction.objects.get())
 
 
 def test_an_action_applies_to_the_selected_deliveries_only(admin_client: Client, channel: ApiChannel) -> None:
@@ -171,7 +171,7 @@ def test_deliveries_with_unknown_outcome_need_their_own_confirmation(admin_clien
     dead(channel, state="unknown", reason="outcome_unknown", status="unknown")
 
     assert "There is nothing to do." in html(admin_client, AGAIN)
-    assert "Send 1 again" in html(admin_client, AGAIN, unknown_too="yes")
+    assert "Send 1 again" in html(admin_client, AGAIN, include_unknown="yes")
 
 
 def test_a_long_bulk_resend_shows_its_progress_and_continues_by_itself(
@@ -197,14 +197,14 @@ def test_a_delivery_page_has_its_preview_lineage_and_both_buttons(admin_client: 
     assert "It would be sent now." in html(admin_client, page)
     assert admin_client.get(f"{LIST}{letter.pk}/change/")["Location"] == page
 
-    admin_client.post(f"{do}send-again/")
+    admin_client.post(f"{do}resend/")
     Delivery.objects.update(state="dead", reason="rejected", attempts=3)
     ServiceWindow.objects.all().delete()
     admin_client.post(f"{do}discard/")
 
     content = html(admin_client, page)
     assert "The window has closed since" in content
-    assert content.index("sent again") < content.rindex("put aside")
+    assert content.index("resent") < content.rindex("discarded")
     assert [decision.attempts for decision in DeliveryDecision.objects.order_by("pk")] == [0, 3]
 
 
@@ -220,10 +220,10 @@ def test_dead_letters_are_visible_only_to_admins(client: Client, channel: ApiCha
 
 
 def test_an_unknown_url_is_no_server_error(admin_client: Client) -> None:
-    wrong = {"since": "nonsense", "which": "x", "api_channel__id__exact": "9" * 30, "ids": "a,1", "age": "x"}
+    wrong = {"since": "nonsense", "state": "x", "api_channel__id__exact": "9" * 30, "ids": "a,1", "age": "x"}
 
     assert admin_client.get(AGAIN, wrong).status_code == 200
-    assert admin_client.get(f"{LIST}many/explode/").status_code == 404
+    assert admin_client.get(f"{LIST}bulk/explode/").status_code == 404
     assert admin_client.get(f"{LIST}bulk-actions/999999999/").status_code == 404
     assert admin_client.get(AGAIN, {"since": "2026-02-31T10:00"}).status_code == 200
 

@@ -89,7 +89,7 @@ def two_uploads() -> None:
 def two_bulk_resends() -> None:
     for delivery in DeliveryFactory.create_batch(2, state="dead", reason="retries_exhausted"):
         bulk_resend.start_bulk_action(
-            bulk_resend.DeadLetterFilter(ids=(delivery.pk,)), what=BulkAction.What.DISCARD, by=None
+            bulk_resend.DeadLetterFilter(ids=(delivery.pk,)), action=BulkAction.Action.DISCARD, by=None
         )
 
 

@@ -310,8 +310,8 @@ PLACES = {
         "/chats/{pk}/canned-responses/?find={}&take={}",
     ),
     "dead": (
-        "/admin/bridge/deadletter/many/send_again/?since={}",
-        "/admin/bridge/deadletter/many/discard/?reason={}&ids={}",
+        "/admin/bridge/deadletter/bulk/resend/?since={}",
+        "/admin/bridge/deadletter/bulk/discard/?reason={}&ids={}",
     ),
     "admin": (
         "/admin/bridge/mismatch/?kind={}",

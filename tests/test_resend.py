@@ -80,7 +80,7 @@ def test_a_destination_that_is_down_is_foretold_as_waiting(dead: Delivery, api_c
     CircuitBreaker.objects.create(api_channel=api_channel, is_open=True)
 
     assert foretold(dead) == "breaker_open"
-    assert resend.preview_resend([dead])[0].goes_out
+    assert resend.preview_resend([dead])[0].will_send
 
 
 def test_a_destination_that_asked_for_quiet_is_foretold_as_waiting_while_it_lasts(
@@ -88,7 +88,7 @@ def test_a_destination_that_asked_for_quiet_is_foretold_as_waiting_while_it_last
 ) -> None:
     circuit_breaker.pause_destination(api_channel.pk, seconds=60)
     assert foretold(dead) == "destination_paused"
-    assert resend.preview_resend([dead])[0].goes_out
+    assert resend.preview_resend([dead])[0].will_send
 
     circuit_breaker.pause_destination(api_channel.pk, seconds=-1)
     assert foretold(dead) == ""
@@ -141,7 +141,7 @@ def test_each_decision_is_written_down_with_who_took_it_and_how_it_stood(dead: D
     resend.discard_deliveries(dead.pk, by=Vera)
 
     decisions = list(DeliveryDecision.objects.order_by("pk"))
-    assert [(r.what, r.by, r.previous_state, r.previous_reason, r.attempts) for r in decisions] == [
+    assert [(r.action, r.by, r.previous_state, r.previous_reason, r.attempts) for r in decisions] == [
         ("resend", Vera, "dead", "rejected", 1),
         ("discard", Vera, "dead", "rejected", 2),
     ]
@@ -195,9 +195,13 @@ def test_all_of_a_filter_is_counted_before_and_what_would_come_back_is_left_wher
 
     seen = bulk_resend.preview_bulk_action(DeadLetterFilter())
     assert seen.counts == {"": 5, "window_closed_since": 3, "possible_duplicate": 1}
-    assert (seen.goes(unknown_too=False), seen.goes(unknown_too=True), seen.is_all) == (5, 6, True)
+    assert (seen.count_resent(include_unknown=False), seen.count_resent(include_unknown=True), seen.is_all) == (
+        5,
+        6,
+        True,
+    )
 
-    job = bulk_resend.start_bulk_action(DeadLetterFilter(), what=BulkAction.What.RESEND, by=vera())
+    job = bulk_resend.start_bulk_action(DeadLetterFilter(), action=BulkAction.Action.RESEND, by=vera())
     assert bulk_resend.run_bulk_actions() == 9
 
     job.refresh_from_db()
@@ -210,7 +214,7 @@ def test_all_of_a_filter_is_counted_before_and_what_would_come_back_is_left_wher
 def test_what_may_have_been_sent_goes_only_where_that_was_ticked() -> None:
     made_dead(1, state="unknown", message__status="unknown")
 
-    bulk_resend.start_bulk_action(DeadLetterFilter(unknown_too=True), what=BulkAction.What.RESEND, by=None)
+    bulk_resend.start_bulk_action(DeadLetterFilter(include_unknown=True), action=BulkAction.Action.RESEND, by=None)
     bulk_resend.run_bulk_actions()
 
     assert states() == {"pending": 1}
@@ -225,7 +229,7 @@ def test_a_filter_means_its_channel_its_reason_and_its_time_and_nothing_that_fai
     since = (timezone.now() - timedelta(days=1)).isoformat()
 
     chosen = DeadLetterFilter(api_channel=meant.api_channel_id, reason="retries_exhausted", since=since)
-    job = bulk_resend.start_bulk_action(chosen, what=BulkAction.What.DISCARD, by=None)
+    job = bulk_resend.start_bulk_action(chosen, action=BulkAction.Action.DISCARD, by=None)
     later = made_dead(1)[0]
     Delivery.objects.filter(pk=later.pk).update(api_channel=meant.api_channel)
     bulk_resend.run_bulk_actions()
@@ -238,7 +242,7 @@ def test_a_filter_means_its_channel_its_reason_and_its_time_and_nothing_that_fai
 def test_a_worker_that_dies_in_a_batch_leaves_it_to_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bulk_resend, "BATCH", 2)
     made_dead(5)
-    job = bulk_resend.start_bulk_action(DeadLetterFilter(), what=BulkAction.What.RESEND, by=None)
+    job = bulk_resend.start_bulk_action(DeadLetterFilter(), action=BulkAction.Action.RESEND, by=None)
     bulk_resend.run_bulk_actions(seconds=0.0)
     send_again = resend.resend_deliveries
     calls: list[int] = []

@@ -154,7 +154,7 @@ class Route:
             return WORDS[name]
         if name in ("token", "signature"):
             return world.secrets[next(key for start, key in SECRET_OF_ROUTE.items() if self.route.startswith(start))]
-        if name == "what" or name == "slug":
+        if name in ("what", "action", "slug"):
             return next(iter(self._buttons()), NO_BUTTON)
         row = ROW_OF_PARAMETER.get(name) or next(
             (row for start, row in ROW_OF_ROUTE.items() if self.route.startswith(start)), self.route.split("/")[2:3][0]
@@ -162,7 +162,7 @@ class Route:
         return str(world[row].pk)
 
     def _buttons(self) -> Any:
-        if "/many/" in self.route:
+        if "/bulk/" in self.route:
             return ["resend"]
         if "/action/" in self.route:
             return ACTIONS

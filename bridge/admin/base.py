@@ -1,7 +1,7 @@
-"""Lists of rows that are looked at and never edited, and that stay quick when there are ten million of them.
+"""Base classes of read-only admin lists that stay fast with ten million rows.
 
-No list counts its rows. Search takes whole values only (an id, a phone, a key), each answered by an index; filters
-offer what an index holds together. A window into history, not a query tool.
+Lists do not count their rows. Search accepts whole values only (an ID, a phone number, a key). An index serves every
+search, filter and order.
 """
 
 from __future__ import annotations
@@ -30,16 +30,17 @@ SearchFunction = Callable[[str], Q]
 
 
 def sees_all(user: Any) -> bool:
+    """Return whether the user may see the rows of all channels."""
     return bool(user.is_superuser or user.has_perm("channels_setup.change_apichannel"))
 
 
 def parse_id(term: str) -> int | None:
-    """A search term as an id, or None."""
+    """Return the search term as an ID, or None."""
     return parse_whole_number(term)
 
 
 def search_by_id(*fields: str) -> SearchFunction:
-    """The term is an id of the row itself or of what these fields point to."""
+    """Return a search by the ID of the row itself, or of a row that one of these fields points to."""
 
     def search(term: str) -> Q:
         number = parse_id(term)
@@ -54,7 +55,7 @@ def search_by_id(*fields: str) -> SearchFunction:
 
 
 def search_by_text(field: str) -> SearchFunction:
-    """The term is the whole text of a field whose index begins with the API channel."""
+    """Return a search by the whole text of a field whose index begins with the API channel."""
 
     def search(term: str) -> Q:
         return Q(**{"api_channel__in": list(ApiChannel.objects.values_list("pk", flat=True)), field: term})
@@ -63,7 +64,7 @@ def search_by_text(field: str) -> SearchFunction:
 
 
 def search_by_phone(path: str = "") -> SearchFunction:
-    """The term is a phone number in any spelling."""
+    """Return a search by a phone number in any spelling."""
 
     def search(term: str) -> Q:
         keys = search_keys(term)
@@ -73,9 +74,10 @@ def search_by_phone(path: str = "") -> SearchFunction:
 
 
 class ReadOnlyAdmin(ModelAdmin):
-    """Rows that must not be edited.
+    """Read-only admin of a model, with buttons on the list and on the row's page.
 
-    ``buttons``: name -> (label, method); the method takes a queryset and says (level, sentence) what it did.
+    ``buttons``: name -> (label, method name). The method takes the request and a queryset, and returns the level and
+    the sentence of its result.
     """
 
     show_full_result_count = False
@@ -85,10 +87,10 @@ class ReadOnlyAdmin(ModelAdmin):
     list_per_page = 50
     list_max_show_all = 50
     ordering: tuple[str, ...] = ("-id",)
-    sortable_by = ()  # an order that no index gives would sort ten million rows
-    search_fields: tuple[str, ...] = ("id",)  # what is really searched is in ``searches``
+    sortable_by = ()  # an order without an index would sort ten million rows
+    search_fields: tuple[str, ...] = ("id",)  # shows the search box; ``searches`` does the search
     searches: ClassVar[tuple[SearchFunction, ...]] = (search_by_id(),)
-    chat_channel_path: ClassVar[str] = ""  # leads to the chat channel, for operators; empty: admins only
+    chat_channel_path: ClassVar[str] = ""  # lookup of the chat channel, for operators; empty: admins only
     buttons: ClassVar[dict[str, Any]] = {}
     change_form_outer_before_template = "bridge/history_buttons.html"
 
@@ -106,7 +108,7 @@ class ReadOnlyAdmin(ModelAdmin):
         return rows if sees_all(request.user) else self.visible_to(rows, request.user)
 
     def visible_to(self, rows: QuerySet[Any], user: Any) -> QuerySet[Any]:
-        """What an operator may look at: the rows of their chat channels."""
+        """Return the rows that an operator may see: those of their chat channels."""
         if not self.chat_channel_path:
             return rows.none()
         return rows.filter(**{f"{self.chat_channel_path}__in": ChatChannel.objects.all().visible_to(user)})
@@ -122,42 +124,42 @@ class ReadOnlyAdmin(ModelAdmin):
             found |= search(term)
         return queryset.filter(found), False
 
-    # --- buttons: on the list as actions, on the page as buttons ---
+    # --- buttons: actions on the list, buttons on the row's page ---
 
-    def may_press(self, request: HttpRequest) -> bool:
+    def may_use_buttons(self, request: HttpRequest) -> bool:
         return sees_all(request.user)
 
     def get_urls(self) -> list[URLPattern]:
         name = f"{self.opts.app_label}_{self.opts.model_name}_do"
         return [
-            path("<int:pk>/do/<slug:what>/", self.admin_site.admin_view(self.do), name=name),
+            path("<int:pk>/do/<slug:what>/", self.admin_site.admin_view(self.run_button), name=name),
             *super().get_urls(),
         ]
 
-    def do(self, request: HttpRequest, pk: int, what: str) -> HttpResponse:
+    def run_button(self, request: HttpRequest, pk: int, what: str) -> HttpResponse:
         row = self.get_object(request, str(pk))
         if row is None or what not in self.buttons:
             raise Http404
-        if not self.may_press(request):
+        if not self.may_use_buttons(request):
             raise PermissionDenied
         if request.method != "POST":
             return HttpResponseNotAllowed(["POST"])
-        self.press(request, what, self.get_queryset(request).filter(pk=pk))
+        self._run_button(request, what, self.get_queryset(request).filter(pk=pk))
         return redirect(reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_change", args=[pk]))
 
-    def press(self, request: HttpRequest, what: str, rows: QuerySet[Any]) -> None:
-        _label, method = self.buttons[what]
+    def _run_button(self, request: HttpRequest, name: str, rows: QuerySet[Any]) -> None:
+        _label, method = self.buttons[name]
         level, sentence = getattr(self, method)(request, rows)
         self.message_user(request, sentence, level)
 
     def get_actions(self, request: HttpRequest) -> dict[str, Any]:
-        if not self.may_press(request):
+        if not self.may_use_buttons(request):
             return {}
-        return {what: (self._action(what), what, label) for what, (label, _method) in self.buttons.items()}
+        return {name: (self._build_action(name), name, label) for name, (label, _method) in self.buttons.items()}
 
-    def _action(self, what: str) -> Callable[..., None]:
+    def _build_action(self, name: str) -> Callable[..., None]:
         def action(model_admin: ReadOnlyAdmin, request: HttpRequest, rows: QuerySet[Any]) -> None:
-            model_admin.press(request, what, rows)
+            model_admin._run_button(request, name, rows)
 
         return action
 
@@ -165,23 +167,25 @@ class ReadOnlyAdmin(ModelAdmin):
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         row = self.get_object(request, object_id)
-        extra: dict[str, Any] = {"show_history": False}  # nobody changes these rows here, so there is none to show
-        extra |= {"buttons": list(self._buttons_for(request, row)) if row else [], **(extra_context or {})}
+        extra: dict[str, Any] = {"show_history": False}  # the rows are not edited here
+        extra |= {"buttons": list(self._list_buttons(request, row)) if row else [], **(extra_context or {})}
         return super().change_view(request, object_id, form_url, extra)
 
-    def _buttons_for(self, request: HttpRequest, row: Any) -> Iterator[dict[str, Any]]:
-        for what, (label, _method) in self.buttons.items():
-            if self.may_press(request) and self.makes_sense(what, row):
+    def _list_buttons(self, request: HttpRequest, row: Any) -> Iterator[dict[str, Any]]:
+        for name, (label, _method) in self.buttons.items():
+            if self.may_use_buttons(request) and self.is_button_available(name, row):
                 yield {
                     "label": label,
-                    "url": reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_do", args=[row.pk, what]),
+                    "url": reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_do", args=[row.pk, name]),
                 }
 
-    def makes_sense(self, what: str, row: Any) -> bool:
+    def is_button_available(self, name: str, row: Any) -> bool:
         return True
 
 
 class ReadOnlyInline(TabularInline):
+    """Read-only table of related rows on a row's page."""
+
     extra = 0
     per_page = 20
     can_delete = False
@@ -195,23 +199,23 @@ class ReadOnlyInline(TabularInline):
 
 
 class ChoiceFilter(admin.SimpleListFilter):
-    """A filter of named questions: ``questions`` maps a slug to (label, function of a queryset)."""
+    """A list filter. ``options`` maps a slug to (label, function that filters a queryset)."""
 
-    questions: ClassVar[dict[str, tuple[Any, Callable[[QuerySet[Any]], QuerySet[Any]]]]] = {}
+    options: ClassVar[dict[str, tuple[Any, Callable[[QuerySet[Any]], QuerySet[Any]]]]] = {}
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        return [(slug, label) for slug, (label, _ask) in self.questions.items()]
+        return [(slug, label) for slug, (label, _apply) in self.options.items()]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        asked = self.questions.get(self.value() or "")
-        return asked[1](queryset) if asked else queryset
+        option = self.options.get(self.value() or "")
+        return option[1](queryset) if option else queryset
 
 
-def column(name: str, label: Any) -> Any:
-    """A field as a column or a line of a page, under a label of ours. ``a__b`` follows a relation."""
+def field_column(name: str, label: Any) -> Any:
+    """Return a display function for a field, with its own label. ``a__b`` follows a relation."""
 
     @admin.display(description=label)
-    def shown(model_admin: Any, row: Any) -> Any:
+    def display(model_admin: Any, row: Any) -> Any:
         value = row
         for part in name.split("__"):
             value = getattr(value, part) if value is not None else None
@@ -220,11 +224,11 @@ def column(name: str, label: Any) -> Any:
             return format_moment(value)
         return "–" if value in (None, "") else value
 
-    return shown
+    return display
 
 
 def format_moment(at: datetime) -> SafeString:
-    """To the second, short enough for a column."""
+    """Return a time to the second, short enough for a column."""
     local = timezone.localtime(at)
     return format_html('<time datetime="{}">{}</time>', local.isoformat(), f"{local:%d.%m.%Y %H:%M:%S}")
 
@@ -233,24 +237,24 @@ def render_pill(value: str, label: Any) -> SafeString:
     return format_html('<span class="pill {}">{}</span>', value, label)
 
 
-def link_to(row: Model | None, label: object = None) -> SafeString | str:
-    """A link to a row's admin page."""
+def render_link(row: Model | None, label: object = None) -> SafeString | str:
+    """Return a link to a row's admin page."""
     if row is None:
         return "–"
-    address = reverse(f"admin:{row._meta.app_label}_{row._meta.model_name}_change", args=[row.pk])
-    return format_html('<a class="to" href="{}">{}</a>', address, str(row) if label is None else label)
+    url = reverse(f"admin:{row._meta.app_label}_{row._meta.model_name}_change", args=[row.pk])
+    return format_html('<a class="to" href="{}">{}</a>', url, str(row) if label is None else label)
 
 
-def link_to_chat(conversation: Any) -> SafeString:
-    """The chat's number and whom it is with, as a link."""
-    return SafeString(link_to(conversation, f"{conversation.pk} · {conversation.contact}"))
+def render_chat_link(conversation: Any) -> SafeString:
+    """Return the chat's number and contact as a link."""
+    return SafeString(render_link(conversation, f"{conversation.pk} · {conversation.contact}"))
 
 
-def self_link(label: Any) -> Any:
-    """A row of an inline as a link to its own page."""
+def link_column(label: Any) -> Any:
+    """Return a display function that links a row of an inline to its own page."""
 
     @admin.display(description=label)
-    def shown(model_admin: Any, row: Any) -> Any:
-        return link_to(row, row.pk)
+    def display(model_admin: Any, row: Any) -> Any:
+        return render_link(row, row.pk)
 
-    return shown
+    return display

@@ -1,6 +1,6 @@
-"""The admin's first page: every API channel as a small picture of the last 24 hours, what is in trouble first.
+"""Admin index page: an overview of every API channel's last 24 hours, failing channels first.
 
-Few questions for all channels together, each answered by the last day's rows or by those that are unfinished.
+A fixed number of queries serves all channels. Each reads only the last day's rows or unfinished rows.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from channels_setup.models import ApiChannel, ChannelState
 
 from . import channel_stats, start_page
 
-MAX_CHANNELS = 24  # channels; a portal with more of them has a list
+MAX_CHANNELS = 24  # more channels are only in the list of API channels
 PERMISSION = "channels_setup.view_apichannel"
-STATE_ORDER: list[str] = [ChannelState.FAILING, ChannelState.PAUSED, ChannelState.LIVE]  # any other state comes after
+STATE_ORDER: list[str] = [ChannelState.FAILING, ChannelState.PAUSED, ChannelState.LIVE]  # other states follow
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,37 +35,38 @@ class ChannelOverview:
     waiting_since: datetime | None
     dead: int
     error: str
-    is_breaker_open: bool  # only a probe is sent from time to time
-    plot: channel_stats.HourlyChart
+    is_breaker_open: bool  # only probes are sent
+    chart: channel_stats.HourlyChart
 
 
 def add_channel_overviews(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
-    """What the page needs beside Django's own (Unfold's DASHBOARD_CALLBACK)."""
+    """Add the overviews to the context of the admin index (Unfold's DASHBOARD_CALLBACK)."""
     if request.user.has_perm(PERMISSION):
-        context["warnings"] = start_page.admin_warnings([])
-        context["glances"] = channel_overviews()
+        context["warnings"] = start_page.list_warnings([])
+        context["overviews"] = build_overviews()
         context["has_more"] = ApiChannel.objects.count() > MAX_CHANNELS
     return context
 
 
-def channel_overviews() -> list[ChannelOverview]:
+def build_overviews() -> list[ChannelOverview]:
+    """Return overviews of up to MAX_CHANNELS channels."""
     now = timezone.localtime()
-    begin = now.replace(minute=0, second=0, microsecond=0) - timedelta(hours=channel_stats.HOURS - 1)
+    start = now.replace(minute=0, second=0, microsecond=0) - timedelta(hours=channel_stats.HOURS - 1)
     channels = sorted(ApiChannel.objects.prefetch_related("watched").order_by("pk"), key=_state_position)[:MAX_CHANNELS]
     ids = [channel.pk for channel in channels]
-    messages = channel_stats.messages_by_hour(ids, begin)
-    failures = channel_stats.failures_by_hour(ids, channel_stats.attempts_since(ids, begin))
-    waiting = _waiting_deliveries(ids)
-    troubled = Delivery.objects.filter(state__in=channel_stats.TROUBLE_STATES, api_channel__in=ids).order_by()
-    dead = dict(troubled.values_list("api_channel").annotate(Count("pk")))
+    messages = channel_stats.count_messages_by_hour(ids, start)
+    failures = channel_stats.count_failures_by_hour(ids, channel_stats.find_attempts_since(ids, start))
+    waiting = _count_waiting_deliveries(ids)
+    undelivered = Delivery.objects.filter(state__in=channel_stats.TROUBLE_STATES, api_channel__in=ids).order_by()
+    dead = dict(undelivered.values_list("api_channel").annotate(Count("pk")))
     open_breakers = CircuitBreaker.objects.filter(api_channel__in=ids, is_open=True)
-    stopped = set(open_breakers.values_list("api_channel", flat=True))
-    found = []
+    blocked = set(open_breakers.values_list("api_channel", flat=True))
+    overviews = []
     for channel in channels:
-        inbound = _rotate_hours(begin, messages[channel.pk][Message.Direction.INBOUND])
-        outbound = _rotate_hours(begin, messages[channel.pk][Message.Direction.OUTBOUND])
+        inbound = _rotate_hours(start, messages[channel.pk][Message.Direction.INBOUND])
+        outbound = _rotate_hours(start, messages[channel.pk][Message.Direction.OUTBOUND])
         count, since = waiting.get(channel.pk, (0, None))
-        found.append(
+        overviews.append(
             ChannelOverview(
                 channel=channel,
                 url=reverse("admin:channels_setup_apichannel_change", args=[channel.pk]),
@@ -74,27 +75,27 @@ def channel_overviews() -> list[ChannelOverview]:
                 waiting=count,
                 waiting_since=since,
                 dead=dead.get(channel.pk, 0),
-                error=channel_stats.last_error(channel),
-                is_breaker_open=channel.pk in stopped,
-                plot=channel_stats.draw_hourly_chart(
-                    inbound, outbound, _rotate_hours(begin, failures[channel.pk]), until=channel_stats.HOURS - 1
+                error=channel_stats.describe_last_error(channel),
+                is_breaker_open=channel.pk in blocked,
+                chart=channel_stats.draw_hourly_chart(
+                    inbound, outbound, _rotate_hours(start, failures[channel.pk]), until=channel_stats.HOURS - 1
                 ),
             )
         )
-    return found
+    return overviews
 
 
-def _rotate_hours(begin: datetime, by_hour: list[int]) -> list[int]:
-    """Counts by the hour of the day, turned so that the first is that of ``begin``."""
-    return by_hour[begin.hour :] + by_hour[: begin.hour]
+def _rotate_hours(start: datetime, by_hour: list[int]) -> list[int]:
+    """Rotate counts by hour of the day, so that the hour of ``start`` is the first."""
+    return by_hour[start.hour :] + by_hour[: start.hour]
 
 
 def _state_position(channel: ApiChannel) -> int:
     return STATE_ORDER.index(channel.state) if channel.state in STATE_ORDER else len(STATE_ORDER)
 
 
-def _waiting_deliveries(ids: Sequence[int]) -> dict[int, tuple[int, datetime]]:
-    """How many deliveries are unfinished, and since when the oldest waits."""
+def _count_waiting_deliveries(ids: Sequence[int]) -> dict[int, tuple[int, datetime]]:
+    """Return channel ID -> number of unfinished deliveries, and the time of the oldest one."""
     rows = Delivery.objects.filter(state__in=Delivery.UNFINISHED, api_channel__in=ids).order_by().values("api_channel")
-    counted = rows.annotate(count=Count("pk"), since=Min("created_at"))
-    return {row["api_channel"]: (row["count"], row["since"]) for row in counted}
+    counts = rows.annotate(count=Count("pk"), since=Min("created_at"))
+    return {row["api_channel"]: (row["count"], row["since"]) for row in counts}

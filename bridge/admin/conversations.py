@@ -32,24 +32,25 @@ from .base import (
     ChoiceFilter,
     ReadOnlyAdmin,
     ReadOnlyInline,
-    column,
-    link_to,
-    link_to_chat,
+    field_column,
+    link_column,
+    render_chat_link,
+    render_link,
     render_pill,
     search_by_id,
     search_by_phone,
     search_by_text,
-    self_link,
 )
 from .dead_letters import DeadLetterAdmin  # noqa: F401  # registered by being imported
 from .deliveries import render_raw
 
 admin.site.unregister(ApiChannel)
 
-__all__ = ["helpdesk_page"]  # registers the chat channel's page
+__all__ = ["helpdesk_page"]  # importing it registers the chat channel's page
 
 
-def retry_now(admin: ApiChannelAdmin, request: HttpRequest, channel: ApiChannel) -> None:
+def retry_deliveries_now(admin: ApiChannelAdmin, request: HttpRequest, channel: ApiChannel) -> None:
+    """Channel action: retry waiting deliveries now."""
     count = circuit_breaker.retry_waiting_now(channel.pk)
     if not count:
         messages.info(request, gettext("No deliveries are waiting for a retry."))
@@ -61,24 +62,24 @@ def retry_now(admin: ApiChannelAdmin, request: HttpRequest, channel: ApiChannel)
 
 @admin.register(ApiChannel)
 class ApiChannelStatsAdmin(ApiChannelAdmin):
-    """The lower floor's page, with what the bridge has seen of the channel."""
+    """Admin of API channels with the channel's activity and statistics."""
 
     evidence_template = "bridge/channel_evidence.html"
-    deeds: ClassVar = channel_page.CHANNEL_ACTIONS | {"try-now": retry_now}
+    deeds: ClassVar = channel_page.CHANNEL_ACTIONS | {"try-now": retry_deliveries_now}
 
     def evidence(self, channel: ApiChannel) -> dict[str, Any]:
-        undelivered = reverse("admin:bridge_deadletter_changelist")
+        dead_letters_url = reverse("admin:bridge_deadletter_changelist")
         return {
             **super().evidence(channel),
-            "evidence": channel_stats.collect_channel_stats(channel),
-            "undelivered_url": f"{undelivered}?api_channel__id__exact={channel.pk}",
+            "stats": channel_stats.collect_channel_stats(channel),
+            "undelivered_url": f"{dead_letters_url}?api_channel__id__exact={channel.pk}",
         }
 
 
 @admin.register(Contact)
 class ContactAdmin(ReadOnlyAdmin):
-    list_display = ("id", "called", "phone", "external_id", "channel", "since")
-    list_display_links = ("id", "called")
+    list_display = ("id", "name_shown", "phone", "external_id", "channel", "first_seen")
+    list_display_links = ("id", "name_shown")
     list_select_related = ("api_channel",)
     list_filter = ("api_channel",)
     searches = (
@@ -90,43 +91,46 @@ class ContactAdmin(ReadOnlyAdmin):
     )
     search_help_text = _("Full phone number, provider ID or contact number")
     fields = readonly_fields = (
-        *("called", "name_source", "phone", "email", "external_id", "user_id", "username", "caller_id"),
-        *("channel", "since", "moved_to", "merged_into", "elsewhere"),
+        *("name_shown", "name_source", "phone", "email", "external_id", "user_id", "username", "caller_id"),
+        *("channel", "first_seen", "moved_to", "merged_into", "chat_links"),
     )
 
-    called = column("shown_name", pgettext_lazy("person", "name"))
-    channel = column("api_channel", _("API channel"))
-    since = column("created_at", _("first seen"))
+    name_shown = field_column("shown_name", pgettext_lazy("person", "name"))
+    channel = field_column("api_channel", _("API channel"))
+    first_seen = field_column("created_at", _("first seen"))
 
     def get_actions(self, request: HttpRequest) -> dict[str, Any]:
         if not request.user.has_perm(merge_rules.MERGE_PERMISSION):
             return {}
-        return {"merge_two": (type(self).merge_two, "merge_two", gettext("Merge the two selected contacts…"))}
+        return {"merge_two": (type(self).merge_selected, "merge_selected", gettext("Merge the two selected contacts…"))}
 
-    def merge_two(self, request: HttpRequest, rows: QuerySet[Contact]) -> HttpResponse | None:
-        """On to the preview in the desk."""
-        chosen = list(rows.order_by("pk")[:3])
-        chat = Conversation.objects.filter(contact=chosen[0]).order_by("pk").first() if len(chosen) == 2 else None
+    def merge_selected(self, request: HttpRequest, rows: QuerySet[Contact]) -> HttpResponse | None:
+        """List action: redirect to the merge preview in the desk."""
+        contacts = list(rows.order_by("pk")[:3])
+        chat = Conversation.objects.filter(contact=contacts[0]).order_by("pk").first() if len(contacts) == 2 else None
         if chat is None:
             sentence = gettext("Select two contacts that have a chat.")
             self.message_user(request, sentence, messages.ERROR)
             return None
-        return redirect(f"{reverse('chat-client-merge', args=[chat.pk])}?with={chosen[1].pk}")
+        return redirect(f"{reverse('chat-client-merge', args=[chat.pk])}?with={contacts[1].pk}")
 
     def visible_to(self, rows: QuerySet[Contact], user: Any) -> QuerySet[Contact]:
         return rows.filter(pk__in=Conversation.objects.all().visible_to(user).values("contact"))
 
     @admin.display(description=_("chats"))
-    def elsewhere(self, contact: Contact) -> SafeString:
-        return format_html_join(", ", "{}", ((link_to_chat(chat),) for chat in contact.conversations.all()[:20]))
+    def chat_links(self, contact: Contact) -> SafeString:
+        return format_html_join(", ", "{}", ((render_chat_link(chat),) for chat in contact.conversations.all()[:20]))
 
 
 def search_by_contact(term: str) -> Q:
-    """The term is a client's whole phone or provider's id. Asked for beforehand: an OR over a join has no index."""
-    known = Contact.objects.filter(
+    """Search by a client's whole phone number or provider ID.
+
+    The contacts are looked up first, because an OR across a join cannot use an index.
+    """
+    contacts = Contact.objects.filter(
         search_by_text("phone")(term) | search_by_text("external_id")(term) | search_by_phone()(term)
     )
-    return Q(contact__in=list(known.order_by().values_list("pk", flat=True)[:100]))
+    return Q(contact__in=list(contacts.order_by().values_list("pk", flat=True)[:100]))
 
 
 class WindowInline(ReadOnlyInline):
@@ -134,9 +138,9 @@ class WindowInline(ReadOnlyInline):
     fields = readonly_fields = ("opened", "expires", "state", "replied")
     ordering = ("-expires_at",)
 
-    opened = column("opened_at", pgettext_lazy("window", "opened"))
-    expires = column("expires_at", _("expires"))
-    replied = column("first_reply_at", _("first reply"))
+    opened = field_column("opened_at", pgettext_lazy("window", "opened"))
+    expires = field_column("expires_at", _("expires"))
+    replied = field_column("first_reply_at", _("first reply"))
 
 
 class TicketInline(ReadOnlyInline):
@@ -144,36 +148,46 @@ class TicketInline(ReadOnlyInline):
     fields = readonly_fields = ("number", "subject", "status", "assignee", "opened", "answered", "closed")
     ordering = ("-id",)
 
-    number = self_link(_("number"))
-    opened = column("opened_at", _("opened"))
-    answered = column("first_answer_at", _("first answer"))
-    closed = column("closed_at", _("closed"))
+    number = link_column(_("number"))
+    opened = field_column("opened_at", _("opened"))
+    answered = field_column("first_answer_at", _("first answer"))
+    closed = field_column("closed_at", _("closed"))
 
 
 @admin.register(Conversation)
 class ConversationAdmin(ReadOnlyAdmin):
-    list_display = ("id", "who", "channel", "lands_in", "window", "words", "last_at")
-    list_display_links = ("id", "who")
+    list_display = ("id", "client", "api_channel_shown", "chat_channel_shown", "window", "last_text_shown", "last_at")
+    list_display_links = ("id", "client")
     list_select_related = ("contact", "api_channel", "chat_channel")
     list_filter = ("chat_channel", "api_channel")
     ordering = ("-last_message_at", "-id")
     searches = (search_by_id("contact_id"), search_by_contact)
     search_help_text = _("Chat number, or the client's full phone number or provider ID")
     chat_channel_path = "chat_channel"
-    fields = ("who", "channel", "lands_in", "assignee", "since", "last_at", "unread", "elsewhere")
+    fields = (
+        "client",
+        "api_channel_shown",
+        "chat_channel_shown",
+        "assignee",
+        "created",
+        "last_at",
+        "unread",
+        "list_links",
+    )
     readonly_fields = fields
     inlines = (TicketInline, WindowInline)
 
-    who = column("contact", _("client"))
-    channel = column("api_channel", _("API channel"))
-    lands_in = column("chat_channel", _("chat channel"))
-    words = column("last_text", _("last message text"))
-    last_at = column("last_message_at", _("last message"))
-    since = column("created_at", _("created"))
+    client = field_column("contact", _("client"))
+    api_channel_shown = field_column("api_channel", _("API channel"))
+    chat_channel_shown = field_column("chat_channel", _("chat channel"))
+    last_text_shown = field_column("last_text", _("last message text"))
+    last_at = field_column("last_message_at", _("last message"))
+    created = field_column("created_at", _("created"))
 
     def get_queryset(self, request: Any) -> QuerySet[Conversation]:
         latest = ServiceWindow.objects.filter(conversation=OuterRef("pk")).order_by("-expires_at")
-        return super().get_queryset(request).annotate(window_until=Subquery(latest.values("expires_at")[:1]))
+        rows: QuerySet[Conversation] = super().get_queryset(request)
+        return rows.annotate(window_until=Subquery(latest.values("expires_at")[:1]))
 
     @admin.display(description=_("service window"))
     def window(self, conversation: Any) -> SafeString | str:
@@ -185,7 +199,7 @@ class ConversationAdmin(ReadOnlyAdmin):
         return render_pill("open", _("until %(time)s") % {"time": until})
 
     @admin.display(description=_("more"))
-    def elsewhere(self, conversation: Conversation) -> SafeString:
+    def list_links(self, conversation: Conversation) -> SafeString:
         lists = (("bridge_message", _("Messages")), ("bridge_delivery", _("Deliveries")))
         return format_html_join(
             " · ",
@@ -195,9 +209,9 @@ class ConversationAdmin(ReadOnlyAdmin):
 
 
 class OpenTicketFilter(ChoiceFilter):
-    title = _("which")
-    parameter_name = "live"
-    questions = {"yes": (_("Open requests only"), lambda rows: rows.exclude(status__in=Ticket.ENDED))}
+    title = _("status")
+    parameter_name = "open"
+    options = {"yes": (_("Open requests only"), lambda rows: rows.exclude(status__in=Ticket.ENDED))}
 
 
 @admin.register(Ticket)
@@ -215,14 +229,14 @@ class TicketAdmin(ReadOnlyAdmin):
         *("opened", "answered", "closed", "changed"),
     )
 
-    opened = column("opened_at", _("opened"))
-    answered = column("first_answer_at", _("first answer"))
-    closed = column("closed_at", _("closed"))
-    changed = column("updated_at", _("changed"))
+    opened = field_column("opened_at", _("opened"))
+    answered = field_column("first_answer_at", _("first answer"))
+    closed = field_column("closed_at", _("closed"))
+    changed = field_column("updated_at", _("changed"))
 
     @admin.display(description=_("chat"))
     def chat(self, ticket: Ticket) -> SafeString:
-        return link_to_chat(ticket.conversation)
+        return render_chat_link(ticket.conversation)
 
     @admin.display(description=_("additional fields"))
     def additional_fields(self, ticket: Ticket) -> str:
@@ -231,15 +245,17 @@ class TicketAdmin(ReadOnlyAdmin):
 
 
 class ServiceWindowFilter(ChoiceFilter):
-    title = _("which")
+    title = _("service window")
     parameter_name = "window"
-    questions = {
+    options = {
         "open": (_("Open, closing soonest first"), lambda rows: rows.filter(state="open").order_by("expires_at")),
         "missed": (
             _("Missed in the last 7 days"),
             lambda rows: rows.filter(
-                # The id keeps the question to the last days' rows; see ``channel_stats.first_id_since``.
-                pk__gte=channel_stats.first_id_since(ServiceWindow, "opened_at", timezone.now() - timedelta(days=8)),
+                # The ID limits the query to the last days' rows.
+                pk__gte=channel_stats.find_first_id_since(
+                    ServiceWindow, "opened_at", timezone.now() - timedelta(days=8)
+                ),
                 expires_at__gte=timezone.now() - timedelta(days=7),
                 state="closed",
                 first_reply_at=None,
@@ -256,16 +272,16 @@ class ServiceWindowAdmin(ReadOnlyAdmin):
     searches = (search_by_id("conversation_id"),)
     search_help_text = _("Chat number")
     chat_channel_path = "conversation__chat_channel"
-    fields = readonly_fields = ("chat", "opened", "expires", "state_shown", "replied", "warned")
+    fields = readonly_fields = ("chat", "opened", "expires", "state_shown", "replied", "reminded")
 
-    opened = column("opened_at", pgettext_lazy("window", "opened"))
-    expires = column("expires_at", _("expires"))
-    replied = column("first_reply_at", _("first reply"))
-    warned = column("reminded_at", _("warned"))
+    opened = field_column("opened_at", pgettext_lazy("window", "opened"))
+    expires = field_column("expires_at", _("expires"))
+    replied = field_column("first_reply_at", _("first reply"))
+    reminded = field_column("reminded_at", _("closing reminder"))
 
     @admin.display(description=_("chat"))
     def chat(self, window: ServiceWindow) -> SafeString:
-        return link_to_chat(window.conversation)
+        return render_chat_link(window.conversation)
 
     @admin.display(description=_("state"))
     def state_shown(self, window: ServiceWindow) -> SafeString:
@@ -275,9 +291,9 @@ class ServiceWindowAdmin(ReadOnlyAdmin):
 
 
 class MessageStatusFilter(ChoiceFilter):
-    title = _("which")
-    parameter_name = "which"
-    questions = {
+    title = _("status")
+    parameter_name = "status"
+    options = {
         "failed": (_("Not delivered"), lambda rows: rows.filter(status="failed")),
         "waiting": (_("Not sent yet"), lambda rows: rows.filter(status__in=["pending", "sending"])),
         "unknown": (_("May have been sent"), lambda rows: rows.filter(status="unknown")),
@@ -287,27 +303,27 @@ class MessageStatusFilter(ChoiceFilter):
 class AttachmentInline(ReadOnlyInline):
     model = Attachment
     ordering = ("id",)
-    fields = readonly_fields = ("called", "type", "bytes", "address")
+    fields = readonly_fields = ("name_shown", "type", "bytes", "address")
 
-    called = column("name", _("name"))
-    type = column("mime", _("type"))
-    bytes = column("size", _("bytes"))
-    address = column("url", _("address"))
+    name_shown = field_column("name", _("name"))
+    type = field_column("mime", _("type"))
+    bytes = field_column("size", _("bytes"))
+    address = field_column("url", _("address"))
 
 
 class DeliveryInline(ReadOnlyInline):
     model = Delivery
-    fields = readonly_fields = ("number", "kind", "api_channel", "state", "attempts", "since", "finished")
+    fields = readonly_fields = ("number", "kind", "api_channel", "state", "attempts", "created", "finished")
     ordering = ("id",)
 
-    number = self_link(_("number"))
-    since = column("created_at", _("created"))
-    finished = column("finished_at", _("finished"))
+    number = link_column(_("number"))
+    created = field_column("created_at", _("created"))
+    finished = field_column("finished_at", _("finished"))
 
 
 @admin.register(Message)
 class MessageAdmin(ReadOnlyAdmin):
-    list_display = ("id", "stored", "direction", "said", "status_shown", "channel", "chat")
+    list_display = ("id", "stored", "direction", "text_excerpt", "status_shown", "channel", "chat")
     list_display_links = ("id", "stored")
     list_select_related = ("api_channel", "conversation__contact")
     list_filter = (MessageStatusFilter, "api_channel")
@@ -315,31 +331,31 @@ class MessageAdmin(ReadOnlyAdmin):
     search_help_text = _("Message or chat number, or the full provider ID")
     chat_channel_path = "conversation__chat_channel"
     fields = (
-        *("chat", "direction", "kind", "words_shown", "template_shown", "status_shown", "changed", "why"),
-        *("writer", "channel", "request_shown", "external_id", "clock", "stored"),
+        *("chat", "direction", "kind", "text_shown", "template_shown", "status_shown", "status_since", "reason_shown"),
+        *("writer", "channel", "request_shown", "external_id", "sent_at", "stored"),
     )
     readonly_fields = fields
     inlines = (AttachmentInline, DeliveryInline)
 
-    stored = column("created_at", _("stored"))
-    clock = column("provider_time", _("provider's time"))
-    changed = column("status_at", _("status since"))
-    channel = column("api_channel", _("API channel"))
-    writer = column("author", _("author"))
-    request_shown = column("ticket", _("request"))
+    stored = field_column("created_at", _("stored"))
+    sent_at = field_column("provider_time", _("provider's time"))
+    status_since = field_column("status_at", _("status since"))
+    channel = field_column("api_channel", _("API channel"))
+    writer = field_column("author", _("author"))
+    request_shown = field_column("ticket", _("request"))
 
     @admin.display(description=_("template"))
     def template_shown(self, message: Message) -> SafeString | str:
         return render_raw(json.dumps(message.template, ensure_ascii=False, indent=2)) if message.template else "–"
 
     @admin.display(description=_("text"))
-    def said(self, message: Message) -> str:
+    def text_excerpt(self, message: Message) -> str:
         text = message.localized_text or message.sentence
         return text if len(text) <= 80 else f"{text[:79]}…"
 
     @admin.display(description=_("text"))
-    def words_shown(self, message: Message) -> SafeString | str:
-        """As the desk shows it."""
+    def text_shown(self, message: Message) -> SafeString | str:
+        """Return the text formatted as in the desk."""
         return (
             format_html('<div class="text" dir="auto">{}</div>', render_html(message.localized_text))
             if message.localized_text
@@ -350,19 +366,19 @@ class MessageAdmin(ReadOnlyAdmin):
     def status_shown(self, message: Message) -> SafeString:
         return render_pill(message.status, message.get_status_display())
 
-    @admin.display(description=_("why"))
-    def why(self, message: Message) -> str:
+    @admin.display(description=_("reason"))
+    def reason_shown(self, message: Message) -> str:
         return message.sentence or "–"
 
     @admin.display(description=_("chat"))
     def chat(self, message: Message) -> SafeString:
-        return link_to_chat(message.conversation)
+        return render_chat_link(message.conversation)
 
 
 class HeldReplyStateFilter(ChoiceFilter):
     title = _("state")
     parameter_name = "state"
-    questions = {
+    options = {
         "held": (_("Waiting"), lambda rows: rows.filter(state=HeldReply.State.HELD)),
         "released": (_("Sent"), lambda rows: rows.filter(state=HeldReply.State.RELEASED)),
         "dropped": (_("Dropped"), lambda rows: rows.filter(state=HeldReply.State.DROPPED)),
@@ -371,23 +387,26 @@ class HeldReplyStateFilter(ChoiceFilter):
 
 @admin.register(HeldReply)
 class HeldReplyAdmin(ReadOnlyAdmin):
-    list_display = ("id", "since", "said", "state_shown", "until", "writer", "chat")
-    list_display_links = ("id", "since")
+    list_display = ("id", "held_since", "text_excerpt", "state_shown", "drop_deadline", "writer", "chat")
+    list_display_links = ("id", "held_since")
     list_select_related = ("author", "conversation__contact")
     list_filter = (HeldReplyStateFilter,)
     searches = (search_by_id("conversation_id"),)
     search_help_text = _("Held reply or chat number")
     chat_channel_path = "conversation__chat_channel"
-    fields = ("chat", "writer", "text", "state_shown", "since", "until", "finished", "went_out", "became")
+    fields = (
+        *("chat", "writer", "text", "state_shown", "held_since", "drop_deadline", "finished"),
+        *("template_link", "message_link"),
+    )
     readonly_fields = fields
 
-    since = column("created_at", _("held since"))
-    until = column("drop_at", _("drop deadline"))
-    finished = column("finished_at", _("finished"))
-    writer = column("author", _("author"))
+    held_since = field_column("created_at", _("held since"))
+    drop_deadline = field_column("drop_at", _("drop deadline"))
+    finished = field_column("finished_at", _("finished"))
+    writer = field_column("author", _("author"))
 
     @admin.display(description=_("text"))
-    def said(self, reply: HeldReply) -> str:
+    def text_excerpt(self, reply: HeldReply) -> str:
         return reply.text if len(reply.text) <= 80 else f"{reply.text[:79]}…"
 
     @admin.display(description=_("state"))
@@ -396,12 +415,12 @@ class HeldReplyAdmin(ReadOnlyAdmin):
 
     @admin.display(description=_("chat"))
     def chat(self, reply: HeldReply) -> SafeString:
-        return link_to_chat(reply.conversation)
+        return render_chat_link(reply.conversation)
 
     @admin.display(description=_("template sent"))
-    def went_out(self, reply: HeldReply) -> SafeString | str:
-        return link_to(reply.opening_template)
+    def template_link(self, reply: HeldReply) -> SafeString | str:
+        return render_link(reply.opening_template)
 
     @admin.display(description=_("resulting message"))
-    def became(self, reply: HeldReply) -> SafeString | str:
-        return link_to(reply.message)
+    def message_link(self, reply: HeldReply) -> SafeString | str:
+        return render_link(reply.message)

@@ -1,4 +1,4 @@
-"""Additional fields of requests, defined by an admin."""
+"""Admin of the additional fields of requests."""
 
 from __future__ import annotations
 

@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from django.db import IntegrityError, connection, transaction
-from django.db.models import F, Q
+from django.db.models import Q
 from django.utils import timezone
 
-from bridge.models import Contact, FormerId
+from bridge.models import Contact, Conversation, FormerId
 from channels_setup.advisory_locks import LockSpace
 from channels_setup.codecs.phone_numbers import id_key, is_phone_number, phone_key
 from channels_setup.codecs.visible_names import visible_name
@@ -324,9 +324,9 @@ def learn_recipient_ids(ids_by_chat: Mapping[int, ContactInfo]) -> None:
     ids_by_chat = {pk: info for pk, info in ids_by_chat.items() if info.external_id or info.user_id}
     if not ids_by_chat:
         return
-    rows = Contact.objects.filter(conversations__in=ids_by_chat).annotate(conversation_pk=F("conversations__pk"))
-    for contact in rows.filter(conversations__in=ids_by_chat).order_by("pk"):
-        info = ids_by_chat[contact.conversation_pk]
+    chats = Conversation.objects.filter(pk__in=ids_by_chat).select_related("contact")
+    for chat in chats.order_by("contact_id"):
+        contact, info = chat.contact, ids_by_chat[chat.pk]
         for name in ("external_id", "user_id"):
             value = getattr(info, name)[: MAX_LENGTHS[name]]
             if value and value != getattr(contact, name) and (name == "external_id" or not contact.user_id):

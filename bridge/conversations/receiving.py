@@ -51,7 +51,7 @@ class IncomingMessage:
     fact: MessageReceived
     chat_channel: ChatChannel
     contact: Contact | None = None
-    uploads: tuple[UploadedFile, ...] = ()
+    uploads: tuple[UploadedFile[bytes], ...] = ()
     ticket_id: int | None = None
 
 

@@ -53,7 +53,7 @@ def create_attachments(given: Iterable[tuple[Message, Sequence[FileInfo]]]) -> l
     return attachments
 
 
-def store_attachments(message: Message, files: Sequence[UploadedFile]) -> list[Attachment]:
+def store_attachments(message: Message, files: Sequence[UploadedFile[bytes]]) -> list[Attachment]:
     """Store uploaded files as attachments of a saved message. Raises storage_limits.DiskAlmostFull."""
     stored = []
     storage_limits.check_disk(sum(upload.size or 0 for upload in files))

@@ -66,7 +66,7 @@ class UploadRefused(Exception):
     """This file is refused. Its text is a sentence for the user."""
 
 
-def save_upload(conversation: Conversation, given: UploadedFile, *, author: Any) -> Upload:
+def save_upload(conversation: Conversation, given: UploadedFile[bytes], *, author: Any) -> Upload:
     """Check a file and store it for this chat. Raises UploadRefused."""
     name = clean_name(given.name or "")
     mime = detect_type(given, name)
@@ -96,7 +96,7 @@ def clean_name(name: str) -> str:
     return f"{stem[:150]}{dot}{ending[:10]}" if dot else shown.strip()[:150]
 
 
-def detect_type(given: UploadedFile, name: str) -> str:
+def detect_type(given: UploadedFile[bytes], name: str) -> str:
     """Return the MIME type by the extension, if the first bytes match it. Raises UploadRefused."""
     limit = settings.UPLOAD_LIMIT_MB * 1024 * 1024
     if not given.size:

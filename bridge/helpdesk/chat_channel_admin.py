@@ -62,7 +62,8 @@ class HelpdeskChatChannelAdmin(ChatChannelAdmin):
 
     def response_add(self, request: HttpRequest, obj: Any, post_url_continue: str | None = None) -> HttpResponse:
         if obj.provider.built_in or "_popup" in request.POST:
-            return super().response_add(request, obj, post_url_continue)
+            response: HttpResponse = super().response_add(request, obj, post_url_continue)
+            return response
         self.message_user(request, _("Saved. Next: the connection to the helpdesk, below."))
         address_actions.show_address_next(request, obj)
         return redirect("admin:channels_setup_chatchannel_change", obj.pk)
@@ -80,7 +81,8 @@ class HelpdeskChatChannelAdmin(ChatChannelAdmin):
             }
             extra |= _get_last_check(request, chat_channel)
             extra |= {"fresh_address": address_actions.pop_new_address(request, chat_channel)}
-        return super().change_view(request, object_id, form_url, extra)
+        page: HttpResponse = super().change_view(request, object_id, form_url, extra)
+        return page
 
     def get_urls(self) -> list[URLPattern]:
         check = path("<int:pk>/check/", self.admin_site.admin_view(self.check_connection), name="helpdesk_check")

@@ -119,20 +119,20 @@ class DeadLetter(Delivery):
 class BulkAction(models.Model):
     """Bulk resend or discard of dead letters, run in batches by a task; see ``bulk_resend``."""
 
-    class What(models.TextChoices):
-        RESEND = "resend", _("send again")
-        DISCARD = "discard", _("put aside")
+    class Action(models.TextChoices):
+        RESEND = "resend", _("resend")
+        DISCARD = "discard", _("discard")
 
-    what = models.CharField(_("what"), max_length=10, choices=What.choices)
-    chosen = models.JSONField(_("chosen"))  # the filter: ``bulk_resend.DeadLetterFilter``
+    action = models.CharField(_("action"), max_length=10, choices=Action.choices)
+    selection = models.JSONField(_("selection"))  # the filter: ``bulk_resend.DeadLetterFilter``
     by = models.ForeignKey(
         settings.AUTH_USER_MODEL, verbose_name=_("by"), null=True, on_delete=models.SET_NULL, related_name="+"
     )
     total = models.IntegerField(_("of"))
     done = models.IntegerField(_("done"), default=0)
     skipped = models.JSONField(_("skipped"), default=dict)  # reason code -> count
-    reached = models.BigIntegerField(default=0)  # highest delivery ID processed so far
-    last = models.BigIntegerField()  # newest delivery ID at the start
+    processed_up_to_id = models.BigIntegerField(default=0)  # highest delivery ID processed so far
+    last_delivery_id = models.BigIntegerField()  # newest delivery ID at the start
     created_at = models.DateTimeField(_("begun"), auto_now_add=True)
     finished_at = models.DateTimeField(_("finished"), null=True)
 
@@ -148,20 +148,20 @@ class BulkAction(models.Model):
 class DeliveryDecision(models.Model):
     """A user's decision about a failed delivery. ``attempts``: number of attempts before the decision."""
 
-    class What(models.TextChoices):
-        RESEND = "resend", _("sent again")
-        DISCARD = "discard", _("put aside")
+    class Action(models.TextChoices):
+        RESEND = "resend", _("resent")
+        DISCARD = "discard", _("discarded")
         LEAVE = "leave", _("left as it is")
 
     delivery = models.ForeignKey(Delivery, on_delete=models.CASCADE, related_name="decisions")
-    what = models.CharField(_("what"), max_length=10, choices=What.choices)
+    action = models.CharField(_("action"), max_length=10, choices=Action.choices)
     by = models.ForeignKey(
         settings.AUTH_USER_MODEL, verbose_name=_("by"), null=True, on_delete=models.SET_NULL, related_name="+"
     )
     at = models.DateTimeField(_("when"), auto_now_add=True)
     previous_state = models.CharField(_("previous state"), max_length=10, choices=Delivery.State.choices)
     previous_reason = models.CharField(_("reason"), max_length=40, blank=True)
-    attempts = models.IntegerField(_("attempts until then"))
+    attempts = models.IntegerField(_("attempts before"))
     bulk_action = models.ForeignKey(BulkAction, null=True, on_delete=models.SET_NULL, related_name="decisions")
 
     class Meta:
@@ -170,7 +170,7 @@ class DeliveryDecision(models.Model):
         ordering = ["id"]
 
     def __str__(self) -> str:
-        return f"{self.delivery_id} {self.what}"
+        return f"{self.delivery_id} {self.action}"
 
 
 class Attempt(models.Model):

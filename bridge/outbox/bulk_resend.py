@@ -2,8 +2,8 @@
 
 Shows counts first, runs in batches, records every decision. Only deliveries that can succeed now are resent; those with
 a closed window or a paused template are skipped and counted. Deliveries that may have been sent are included only if
-the admin ticked that. A batch is one transaction with the bulk action's row locked, so two workers never share a batch
-and a crash leaves nothing half done.
+the admin selected that option. A batch is one transaction that locks the bulk action's row, so two workers never share
+a batch and a crash leaves nothing half done.
 """
 
 from __future__ import annotations
@@ -25,16 +25,14 @@ from channels_setup.failing_items import FailingItems
 from . import resend
 
 BATCH = 200
-PREVIEW_LIMIT = 10_000  # a preview counts no more rows than this, and says so
+PREVIEW_LIMIT = 10_000  # a preview counts at most this many rows
 RUN_SECONDS = 20.0
 BULK_JOBS = FailingItems("bulk resend")
 
 
 @dataclass(frozen=True, kw_only=True)
 class DeadLetterFilter:
-    """Which dead letters to act on. `since` and `until` are ISO times of creation; `ids` are the ticked rows, or
-    None.
-    """
+    """Selection of dead letters. `since` and `until`: ISO times of creation. `ids`: the selected rows, or None."""
 
     states: tuple[str, ...] = resend.UNRESOLVED_STATES
     api_channel: int | None = None
@@ -42,51 +40,56 @@ class DeadLetterFilter:
     since: str = ""
     until: str = ""
     ids: tuple[int, ...] | None = None
-    unknown_too: bool = False
+    include_unknown: bool = False
 
     @classmethod
-    def of(cls, stored: Mapping[str, Any]) -> DeadLetterFilter:
+    def from_json(cls, stored: Mapping[str, Any]) -> DeadLetterFilter:
+        """Return the filter stored with a bulk action."""
         lists = {name: tuple(stored[name]) for name in ("states", "ids") if stored.get(name) is not None}
         return cls(**{**stored, **lists})
 
-    def rows(self) -> QuerySet[Delivery]:
-        found = Delivery.objects.filter(state__in=[state for state in self.states if state in DeadLetter.STATES])
+    def find_deliveries(self) -> QuerySet[Delivery]:
+        """Return the matching deliveries in order of their IDs."""
+        rows = Delivery.objects.filter(state__in=[state for state in self.states if state in DeadLetter.STATES])
         if self.ids is not None:
-            found = found.filter(pk__in=self.ids)
+            rows = rows.filter(pk__in=self.ids)
         if self.api_channel is not None:
-            found = found.filter(api_channel=self.api_channel)
+            rows = rows.filter(api_channel=self.api_channel)
         if self.reason:
-            found = found.filter(reason=self.reason)
+            rows = rows.filter(reason=self.reason)
         if self.since:
-            found = found.filter(created_at__gte=parse_datetime(self.since))
+            rows = rows.filter(created_at__gte=parse_datetime(self.since))
         if self.until:
-            found = found.filter(created_at__lt=parse_datetime(self.until))
-        return found.order_by("pk").select_related("message", "api_channel").defer("payload")
+            rows = rows.filter(created_at__lt=parse_datetime(self.until))
+        return rows.order_by("pk").select_related("message", "api_channel").defer("payload")
 
 
 @dataclass(frozen=True, kw_only=True)
 class BulkPreview:
-    """What a bulk action would do now: outcome code (empty: it would be sent) → count."""
+    """Preview of a bulk action. `counts`: outcome code (empty: it would be sent) → number of deliveries."""
 
     counts: Mapping[str, int]
-    looked_at: int
+    checked: int
     is_all: bool  # False if there are more rows than were counted
 
-    def goes(self, *, unknown_too: bool) -> int:
-        return sum(count for code, count in self.counts.items() if _will_be_resent(code, unknown_too=unknown_too))
+    def count_resent(self, *, include_unknown: bool) -> int:
+        """Return how many deliveries a resend would queue."""
+        return sum(
+            count for code, count in self.counts.items() if _will_be_resent(code, include_unknown=include_unknown)
+        )
 
 
 def preview_bulk_action(chosen: DeadLetterFilter) -> BulkPreview:
     """Count what resending the matching dead letters would do, up to PREVIEW_LIMIT rows."""
     counts: Counter[str] = Counter()
-    looked_at, is_all = 0, True
-    for batch in _iterate_batches(chosen.rows()):
-        if looked_at >= PREVIEW_LIMIT:
+    checked, is_all = 0, True
+    for batch in _iterate_batches(chosen.find_deliveries()):
+        if checked >= PREVIEW_LIMIT:
             is_all = False
             break
-        counts.update(judged.code for judged in resend.preview_resend(batch))
-        looked_at += len(batch)
-    return BulkPreview(counts=dict(counts), looked_at=looked_at, is_all=is_all)
+        counts.update(preview.code for preview in resend.preview_resend(batch))
+        checked += len(batch)
+    return BulkPreview(counts=dict(counts), checked=checked, is_all=is_all)
 
 
 def _iterate_batches(rows: QuerySet[Delivery]) -> Iterator[list[Delivery]]:
@@ -96,27 +99,31 @@ def _iterate_batches(rows: QuerySet[Delivery]) -> Iterator[list[Delivery]]:
         last = batch[-1].pk
 
 
-def _will_be_resent(code: str, *, unknown_too: bool) -> bool:
-    return code in ("", *resend.DELAYED_CODES) or (code == "possible_duplicate" and unknown_too)
+def _will_be_resent(code: str, *, include_unknown: bool) -> bool:
+    return code in ("", *resend.DELAYED_CODES) or (code == "possible_duplicate" and include_unknown)
 
 
-def start_bulk_action(chosen: DeadLetterFilter, *, what: str, by: Any) -> BulkAction:
+def start_bulk_action(chosen: DeadLetterFilter, *, action: str, by: Any) -> BulkAction:
     """Store a bulk action. Deliveries that fail later are not included."""
-    newest = chosen.rows().order_by("-pk").values_list("pk", flat=True).first() or 0
+    newest = chosen.find_deliveries().order_by("-pk").values_list("pk", flat=True).first() or 0
     return BulkAction.objects.create(
-        what=what, chosen=asdict(chosen), by=by, total=chosen.rows().order_by().count(), last=newest
+        action=action,
+        selection=asdict(chosen),
+        by=by,
+        total=chosen.find_deliveries().order_by().count(),
+        last_delivery_id=newest,
     )
 
 
 def run_bulk_actions(*, seconds: float = RUN_SECONDS, only: int | None = None) -> int:
     """Run batches until nothing is left or the time is over. Return how many deliveries were handled."""
-    until, done = time.monotonic() + seconds, 0
+    until, total = time.monotonic() + seconds, 0
     while time.monotonic() < until:
-        had = _run_batch(only) if only is not None else _run_next_batch()
-        if had is None:
+        count = _run_batch(only) if only is not None else _run_next_batch()
+        if count is None:
             break
-        done += had
-    return done
+        total += count
+    return total
 
 
 def _run_next_batch() -> int | None:
@@ -124,8 +131,8 @@ def _run_next_batch() -> int | None:
     waiting = BulkAction.objects.filter(finished_at=None).exclude(pk__in=BULK_JOBS.items_in_backoff()).order_by("pk")
     for pk in list(waiting.values_list("pk", flat=True)):
         with BULK_JOBS.isolate(pk):
-            if (had := _run_batch(pk)) is not None:
-                return had
+            if (count := _run_batch(pk)) is not None:
+                return count
     return None
 
 
@@ -136,23 +143,23 @@ def _run_batch(job_id: int) -> int | None:
     job = waiting.filter(pk=job_id).first()
     if job is None:
         return None
-    chosen = DeadLetterFilter.of(job.chosen)
-    batch = list(chosen.rows().filter(pk__gt=job.reached, pk__lte=job.last)[:BATCH])
-    if job.what == BulkAction.What.DISCARD:
-        job.done += resend.discard_deliveries(*(row.pk for row in batch), by=job.by, many=job)
+    chosen = DeadLetterFilter.from_json(job.selection)
+    batch = list(chosen.find_deliveries().filter(pk__gt=job.processed_up_to_id, pk__lte=job.last_delivery_id)[:BATCH])
+    if job.action == BulkAction.Action.DISCARD:
+        job.done += resend.discard_deliveries(*(row.pk for row in batch), by=job.by, bulk_action=job)
     else:
-        _resend_batch(job, batch, unknown_too=chosen.unknown_too)
+        _resend_batch(job, batch, include_unknown=chosen.include_unknown)
     if len(batch) < BATCH:
         job.finished_at = timezone.now()
     else:
-        job.reached = batch[-1].pk
-    job.save(update_fields=["done", "skipped", "reached", "finished_at"])
+        job.processed_up_to_id = batch[-1].pk
+    job.save(update_fields=["done", "skipped", "processed_up_to_id", "finished_at"])
     return len(batch)
 
 
-def _resend_batch(job: BulkAction, batch: list[Delivery], *, unknown_too: bool) -> None:
-    judged = resend.preview_resend(batch)
-    gets_on = [item.delivery.pk for item in judged if _will_be_resent(item.code, unknown_too=unknown_too)]
-    kept = Counter(item.code for item in judged if not _will_be_resent(item.code, unknown_too=unknown_too))
-    job.done += resend.resend_deliveries(*gets_on, by=job.by, many=job)
-    job.skipped = dict(Counter(job.skipped) + kept)
+def _resend_batch(job: BulkAction, batch: list[Delivery], *, include_unknown: bool) -> None:
+    previews = resend.preview_resend(batch)
+    to_resend = [item.delivery.pk for item in previews if _will_be_resent(item.code, include_unknown=include_unknown)]
+    skipped = Counter(item.code for item in previews if not _will_be_resent(item.code, include_unknown=include_unknown))
+    job.done += resend.resend_deliveries(*to_resend, by=job.by, bulk_action=job)
+    job.skipped = dict(Counter(job.skipped) + skipped)

@@ -54,7 +54,7 @@ from .results import AttemptResult, ClaimedDelivery
 
 logger = logging.getLogger(__name__)
 
-THREADS = 96  # concurrent calls of one worker process; more than one destination may use
+THREADS = 96  # concurrent calls of one worker process, more than any one destination may use
 RUN_SECONDS = 20.0  # a run stops claiming after this; the next run continues
 RESULT_BATCH_SECONDS = 0.004  # results that arrive within this time are saved in one transaction
 POLL_SECONDS = 0.05  # while only slow calls run, look for new deliveries this often
@@ -85,7 +85,7 @@ def _slot_numbers(worker: str) -> list[int]:
 # Channel ID → (time of the channel's last failure, settings). Settings are read again after a failure, so that a new
 # access token takes effect at once.
 AccountCache = dict[int, tuple[datetime | None, Account]]
-PreparedDelivery = tuple[ClaimedDelivery, Account, str]  # the last item: the provider's ID of an uploaded file, or ""
+PreparedDelivery = tuple[ClaimedDelivery, Account, str]  # last: the provider's ID of an uploaded file, or ""
 
 
 def send_due_deliveries() -> int:
@@ -98,41 +98,41 @@ def send_due_deliveries() -> int:
     token = uuid.uuid4()
     until = time.monotonic() + RUN_SECONDS
     accounts: AccountCache = {}
-    made = _send_poison_messages(token, accounts)
+    attempts = _send_poison_messages(token, accounts)
     running: set[Future[AttemptResult]] = set()
-    broken: Exception | None = None
-    has_answered = is_slow = False
+    error: Exception | None = None
+    is_cleared = is_slow = False
     try:
         while True:
             try:
-                if broken is None and time.monotonic() < until:
+                if error is None and time.monotonic() < until:
                     for item, account, file_id in _claim_prepared(token, accounts, limit=THREADS - len(running)):
                         running.add(_get_thread_pool().submit(attempt_delivery, item, account, file_id=file_id))
-                        has_answered = is_slow = False
+                        is_cleared = is_slow = False
             except Exception as problem:
-                broken = problem
+                error = problem
             if not running:
-                if broken is not None:
-                    raise broken
-                if not has_answered:  # look once more: commits since the last look woke no worker
+                if error is not None:
+                    raise error
+                if not is_cleared:  # look once more: commits since the last look woke no worker
                     wakeups.clear_notification(wakeups.OUTBOUND)
-                    has_answered = True
+                    is_cleared = True
                     continue
                 if _wait_for_rate_limit(until):
                     continue
                 if time.monotonic() >= until:
                     wakeups.notify_workers(wakeups.OUTBOUND)  # the next run continues
-                return made
+                return attempts
             done, running = wait(running, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
             if done and running:
-                more, running = wait(running, timeout=RESULT_BATCH_SECONDS)
-                done |= more
+                also_done, running = wait(running, timeout=RESULT_BATCH_SECONDS)
+                done |= also_done
             if done:
                 results.save_results([future.result() for future in done], token)
             elif not is_slow:  # let new work wake another worker; off-thread, so a slow broker delays no result
                 _get_thread_pool().submit(wakeups.clear_notification, wakeups.OUTBOUND)
                 is_slow = True
-            made += len(done)
+            attempts += len(done)
     finally:
         wait(running)
 
@@ -155,7 +155,7 @@ def _claim_prepared(token: uuid.UUID, accounts: AccountCache, *, limit: int) -> 
             logger.warning(
                 "claim not prepared as a batch, preparing each delivery alone", extra={"count": len(claimed)}
             )
-        return [ready for item in claimed for ready in _prepare_one(item, token, accounts)]
+        return [prepared for item in claimed for prepared in _prepare_one(item, token, accounts)]
     except Exception:
         _release_claims(claimed, token)
         raise
@@ -163,8 +163,8 @@ def _claim_prepared(token: uuid.UUID, accounts: AccountCache, *, limit: int) -> 
 
 def _prepare(claimed: Sequence[ClaimedDelivery], token: uuid.UUID, accounts: AccountCache) -> list[PreparedDelivery]:
     admitted = _admit(claimed, token, accounts)
-    given = provider_uploads.find_cached_uploads(item.delivery for item in admitted)
-    return [(item, _get_account(accounts, item.delivery), given.get(item.delivery.pk, "")) for item in admitted]
+    file_ids = provider_uploads.find_cached_uploads(item.delivery for item in admitted)
+    return [(item, _get_account(accounts, item.delivery), file_ids.get(item.delivery.pk, "")) for item in admitted]
 
 
 def _prepare_one(item: ClaimedDelivery, token: uuid.UUID, accounts: AccountCache) -> list[PreparedDelivery]:
@@ -183,27 +183,28 @@ def _prepare_one(item: ClaimedDelivery, token: uuid.UUID, accounts: AccountCache
 
 def _save_preparation_failure(item: ClaimedDelivery, token: uuid.UUID) -> None:
     logger.exception("delivery not prepared", extra={"delivery": item.delivery.pk})
-    why, outcome = traceback.format_exc(limit=-3), Outcome(verdict=RETRY, reason="internal_error")
+    outcome = Outcome(verdict=RETRY, reason="internal_error")
     if item.interrupted and not results.can_retry_unknown(item.delivery):
         outcome = Outcome(verdict=UNKNOWN, reason="outcome_unknown")  # the interrupted attempt may have sent it
+    answer = traceback.format_exc(limit=-3)
     results.save_results(
-        [AttemptResult(claimed=item, outcome=outcome, started_at=timezone.now(), duration_ms=0, answer=why)], token
+        [AttemptResult(claimed=item, outcome=outcome, started_at=timezone.now(), duration_ms=0, answer=answer)], token
     )
 
 
 def _release_claims(claimed: Sequence[ClaimedDelivery], token: uuid.UUID) -> None:
     """Release deliveries whose call was not made, so that they do not look like interrupted attempts."""
-    untried = [item.delivery.pk for item in claimed if not item.interrupted]
-    ours = Delivery.objects.filter(pk__in=untried, lease_token=token, state=Delivery.State.SENDING)
+    not_attempted = [item.delivery.pk for item in claimed if not item.interrupted]
+    ours = Delivery.objects.filter(pk__in=not_attempted, lease_token=token, state=Delivery.State.SENDING)
 
-    def give_back() -> None:
+    def release() -> None:
         now, attempts = service_window.database_now(), F("attempts") - 1
         ours.update(state=Delivery.State.PENDING, attempts=attempts, lease_token=None, next_attempt_at=now)
 
     try:
-        results.retry_db_errors(give_back)
+        results.retry_db_errors(release)
     except Error:
-        logger.warning("claim not released", extra={"count": len(untried)})
+        logger.warning("claim not released", extra={"count": len(not_attempted)})
 
 
 def _wait_for_rate_limit(until: float) -> bool:
@@ -217,12 +218,12 @@ def _wait_for_rate_limit(until: float) -> bool:
 
 def _send_poison_messages(token: uuid.UUID, accounts: AccountCache) -> int:
     """Send poison messages one at a time, with no other call running in this process."""
-    until, made = time.monotonic() + POISON_SECONDS, 0
+    until, attempts = time.monotonic() + POISON_SECONDS, 0
     while time.monotonic() < until and (claimed := claim_deliveries(token, limit=1, poison=True)):
-        for item, account, file_id in [each for one in claimed for each in _prepare_one(one, token, accounts)]:
+        for item, account, file_id in [ready for each in claimed for ready in _prepare_one(each, token, accounts)]:
             results.save_results([attempt_delivery(item, account, file_id=file_id)], token)
-            made += 1
-    return made
+            attempts += 1
+    return attempts
 
 
 def _get_account(accounts: AccountCache, delivery: Delivery) -> Account:
@@ -235,7 +236,7 @@ def _get_account(accounts: AccountCache, delivery: Delivery) -> Account:
     return account
 
 
-# --- admit -------------------------------------------------------------------------------------------
+# --- admission -------------------------------------------------------------------------------------------
 
 
 def _admit(claimed: Sequence[ClaimedDelivery], token: uuid.UUID, accounts: AccountCache) -> list[ClaimedDelivery]:
@@ -246,36 +247,36 @@ def _admit(claimed: Sequence[ClaimedDelivery], token: uuid.UUID, accounts: Accou
     if not claimed:
         return []
     texts = {results.get_window_key(item.delivery) for item in claimed if item.delivery.free_text}
-    shut = service_window.find_closed_windows(texts, now=service_window.database_now()) if texts else set()
+    closed = service_window.find_closed_windows(texts, now=service_window.database_now()) if texts else set()
     templates = {item.delivery.pk: template for item in claimed if (template := item.delivery.template)}
-    asleep = template_decisions.find_unsendable_templates(templates.values())
-    moved = recipient_addresses.refresh_addresses([item.delivery for item in claimed])
+    unsendable = template_decisions.find_unsendable_templates(templates.values())
+    moved_ids = recipient_addresses.refresh_addresses([item.delivery for item in claimed])
     admitted = []
     for item in claimed:
         delivery = item.delivery
-        too_late = delivery.free_text and results.get_window_key(delivery) in shut
-        not_sendable = templates.get(delivery.pk, {}).get("id") in asleep
-        has_moved = delivery.pk in moved
-        if item.interrupted and (too_late or not_sendable or has_moved or not results.can_retry_unknown(delivery)):
+        is_closed = delivery.free_text and results.get_window_key(delivery) in closed
+        is_unsendable = templates.get(delivery.pk, {}).get("id") in unsendable
+        has_moved = delivery.pk in moved_ids
+        if item.interrupted and (is_closed or is_unsendable or has_moved or not results.can_retry_unknown(delivery)):
             results.mark_delivery_unknown(delivery, token)  # it may have been sent, so it cannot be canceled
-        elif too_late:
+        elif is_closed:
             results.cancel_delivery(delivery.pk, token=token, reason="window_closed_before_sending")
         elif has_moved:
             results.cancel_delivery(delivery.pk, token=token, reason="contact_moved_before_sending")
-        elif not_sendable:
+        elif is_unsendable:
             results.cancel_delivery(delivery.pk, token=token, reason="template_not_sendable")
         elif item.interrupted and results.has_exhausted_attempts(delivery):
             results.give_up_delivery(delivery, token, reason="retries_exhausted")
         else:
             admitted.append(item)
-    asked = _collect_rate_requests(admitted, token, accounts)
-    going = {item.delivery.pk for item in asked} - rate_limits.postpone_limited(asked, token)
-    admitted = [item for item in admitted if item.delivery.pk in going]
-    sending = [
+    requests = _collect_rate_requests(admitted, token, accounts)
+    admitted_ids = {item.delivery.pk for item in requests} - rate_limits.postpone_limited(requests, token)
+    admitted = [item for item in admitted if item.delivery.pk in admitted_ids]
+    message_ids = [
         pk for item in admitted if item.delivery.kind == Delivery.Kind.MESSAGE and (pk := item.delivery.message_id)
     ]
-    if sending:
-        Message.objects.filter(pk__in=sending, status=Message.Status.PENDING).update(status=Message.Status.SENDING)
+    if message_ids:
+        Message.objects.filter(pk__in=message_ids, status=Message.Status.PENDING).update(status=Message.Status.SENDING)
     return admitted
 
 
@@ -283,15 +284,15 @@ def _collect_rate_requests(
     admitted: Sequence[ClaimedDelivery], token: uuid.UUID, accounts: AccountCache
 ) -> list[rate_limits.RateRequest]:
     """Pair each delivery with its rate limits. Unreadable channel settings fail that delivery only."""
-    asked = []
+    requests = []
     for item in admitted:
         try:
-            asked.append(rate_limits.RateRequest(delivery=item.delivery, rates=_get_rates(item.delivery, accounts)))
+            requests.append(rate_limits.RateRequest(delivery=item.delivery, rates=_get_rates(item.delivery, accounts)))
         except DatabaseError:
             raise
         except Exception:
             _save_preparation_failure(item, token)
-    return asked
+    return requests
 
 
 def _get_rates(delivery: Delivery, accounts: AccountCache) -> tuple[CallRate, ...]:
@@ -305,17 +306,15 @@ def _get_rates(delivery: Delivery, accounts: AccountCache) -> tuple[CallRate, ..
 
 
 def attempt_delivery(claimed: ClaimedDelivery, account: Account, *, file_id: str = "") -> AttemptResult:
-    """Make one call in a thread, without the database. Never raises. `file_id` is the provider's ID of an uploaded
-    file.
-    """
+    """Make one call in a thread, without the database. Never raises. `file_id`: the provider's ID of the file."""
     started_at, started = timezone.now(), time.monotonic()
-    answer: ApiResponse | None = None
-    note = ""
-    given: CachedUpload | None = None
+    response: ApiResponse | None = None
+    trace = ""
+    upload: CachedUpload | None = None
     try:
-        handed = _build_request(claimed.delivery, file_id=file_id)
-        refused, handed, given = _upload_file(claimed.delivery, handed, account)
-        outcome, answer = (refused, None) if refused else _call_destination(claimed.delivery, handed, account)
+        request = _build_request(claimed.delivery, file_id=file_id)
+        failure, request, upload = _upload_file(claimed.delivery, request, account)
+        outcome, response = (failure, None) if failure else _call_destination(claimed.delivery, request, account)
     except http_client.ForbiddenAddress:
         outcome = Outcome(verdict=RETRY, reason="forbidden")
     except http_client.ConnectionFailed as problem:
@@ -325,16 +324,16 @@ def attempt_delivery(claimed: ClaimedDelivery, account: Account, *, file_id: str
     except Exception:
         logger.exception("attempt failed", extra={"delivery": claimed.delivery.pk})
         outcome = Outcome(verdict=RETRY, reason="internal_error")
-        note = traceback.format_exc(limit=-3)
+        trace = traceback.format_exc(limit=-3)
     return AttemptResult(
         claimed=claimed,
         outcome=outcome,
         started_at=started_at,
         duration_ms=int((time.monotonic() - started) * 1000),
-        http_status=answer.status if answer else None,
-        answer=excerpt_response(answer, account.all_secrets()) if answer else note,
-        given=given,
-        pair=_get_contact_rates(claimed.delivery, account) if outcome.contact_backoff_base is not None else (),
+        http_status=response.status if response else None,
+        answer=excerpt_response(response, account.all_secrets()) if response else trace,
+        upload=upload,
+        contact_rates=_get_contact_rates(claimed.delivery, account) if outcome.contact_backoff_base is not None else (),
     )
 
 
@@ -345,42 +344,44 @@ def _get_contact_rates(delivery: Delivery, account: Account) -> tuple[CallRate, 
 
 
 def _upload_file(
-    delivery: Delivery, handed: DeliveryRequest, account: Account
+    delivery: Delivery, request: DeliveryRequest, account: Account
 ) -> tuple[Outcome | None, DeliveryRequest, CachedUpload | None]:
-    """Upload the file to the provider if it wants files that way. Return a failure, or the request to send and the
-    upload.
+    """Upload the request's file if the provider accepts uploads.
+
+    Return the failure or None, the request to send, and the upload if one was made.
     """
     provider = delivery.api_channel.provider
-    file = next(iter(handed.files), None)
+    file = next(iter(request.files), None)
     if delivery.kind == Delivery.Kind.EVENT or not provider.accepts_uploads or file is None:
-        return None, handed, None
+        return None, request, None
     if not file.stored or file.external_id:
-        return None, handed, None
-    given = provider_uploads.upload_file(file, provider, account)
-    if not isinstance(given, CachedUpload):
-        return given, handed, None
-    return None, replace(handed, files=(replace(file, external_id=given.external_id), *handed.files[1:])), given
+        return None, request, None
+    result = provider_uploads.upload_file(file, provider, account)
+    if not isinstance(result, CachedUpload):
+        return result, request, None
+    files = (replace(file, external_id=result.external_id), *request.files[1:])
+    return None, replace(request, files=files), result
 
 
 def _call_destination(
-    delivery: Delivery, handed: DeliveryRequest, account: Account
+    delivery: Delivery, request: DeliveryRequest, account: Account
 ) -> tuple[Outcome, ApiResponse | None]:
     provider = delivery.api_channel.provider
     if delivery.kind == Delivery.Kind.EVENT:
-        request: object = provider.build_event_request(handed, account)
+        http_request: object = provider.build_event_request(request, account)
     else:
-        request = provider.build_message_request(handed, account)
-    if isinstance(request, Outcome):
-        return request, None
-    if not request.url:  # type: ignore[attr-defined]  # anything else is an HttpRequest
+        http_request = provider.build_message_request(request, account)
+    if isinstance(http_request, Outcome):
+        return http_request, None
+    if not http_request.url:  # type: ignore[attr-defined]  # anything else is an HttpRequest
         return Outcome(verdict=PERMANENT, reason="no_redirect_url"), None
-    answer = http_client.send(request)  # type: ignore[arg-type]  # as above
+    response = http_client.send(http_request)  # type: ignore[arg-type]  # as above
     judge = provider.judge_event_response if delivery.kind == Delivery.Kind.EVENT else provider.judge_message_response
     try:
-        return judge(answer), answer
+        return judge(response), response
     except Exception:  # the request was sent, so the outcome is unknown
-        logger.exception("answer not judged", extra={"delivery": delivery.pk})
-        return Outcome(verdict=UNKNOWN, reason="outcome_unknown"), answer
+        logger.exception("response not judged", extra={"delivery": delivery.pk})
+        return Outcome(verdict=UNKNOWN, reason="outcome_unknown"), response
 
 
 def _build_request(delivery: Delivery, *, file_id: str = "") -> DeliveryRequest:
@@ -412,7 +413,7 @@ def get_oldest_due_age(*, now: datetime) -> float:
 
     A delivery behind an older one of the same conversation is not due.
     """
-    ahead = Delivery.objects.filter(
+    older = Delivery.objects.filter(
         api_channel=OuterRef("api_channel"),
         conversation=OuterRef("conversation"),
         kind=OuterRef("kind"),
@@ -420,7 +421,7 @@ def get_oldest_due_age(*, now: datetime) -> float:
         state__in=Delivery.UNFINISHED,
     )
     oldest = (
-        Delivery.objects.filter(~Exists(ahead), state__in=Delivery.UNFINISHED, next_attempt_at__lte=now)
+        Delivery.objects.filter(~~Exists(older), state__in=Delivery.UNFINISHED, next_attempt_at__lte=now)
         .filter(chat_channel=None)
         .exclude(api_channel__state="paused")
         .exclude(api_channel__breaker__is_open=True)

@@ -1,4 +1,4 @@
-"""Resending and discarding of dead letters, with a preview of what would happen.
+"""Resending and discarding of dead letters, with a preview.
 
 A resent delivery keeps its key and content, and the window and the template are checked as usual. Every decision is
 stored as a `DeliveryDecision`, which separates the attempts before and after it.
@@ -22,23 +22,20 @@ from channels_setup.models import ChannelState
 from . import results
 
 UNRESOLVED_STATES = (Delivery.State.DEAD, Delivery.State.UNKNOWN)
-DELAYED_CODES = (
-    "channel_paused",
-    "breaker_open",
-    "destination_paused",
-)  # it would be queued and wait
+DELAYED_CODES = ("channel_paused", "breaker_open", "destination_paused")  # it would be queued and wait
 
 
 @dataclass(frozen=True, kw_only=True)
 class ResendPreview:
-    """What resending a delivery would do now. `code` is an outcome code, or empty if it would be sent."""
+    """Result of resending a delivery now. `code`: an outcome code, or empty if it would be sent at once."""
 
     delivery: Delivery
     code: str = ""
     name: str = ""  # the template's name, if the sentence needs it
 
     @property
-    def goes_out(self) -> bool:
+    def will_send(self) -> bool:
+        """Whether the delivery would be queued."""
         return self.code in ("", *DELAYED_CODES)
 
     @property
@@ -53,18 +50,18 @@ def preview_resend(deliveries: Sequence[Delivery]) -> list[ResendPreview]:
     """
     texts = {results.get_window_key(delivery) for delivery in deliveries if delivery.free_text}
     now = service_window.database_now()
-    shut = service_window.find_closed_windows(texts, now=now) if texts else set()
+    closed = service_window.find_closed_windows(texts, now=now) if texts else set()
     templates = {delivery.pk: template for delivery in deliveries if (template := delivery.template)}
-    asleep = template_decisions.find_unsendable_templates(templates.values())
+    unsendable = template_decisions.find_unsendable_templates(templates.values())
     breakers = CircuitBreaker.objects.in_bulk({delivery.api_channel_id for delivery in deliveries})
-    found = []
+    previews = []
     for delivery in deliveries:
         template = templates.get(delivery.pk) or {}
         destination = breakers.get(delivery.api_channel_id)
         code = ""
-        if delivery.free_text and results.get_window_key(delivery) in shut:
+        if delivery.free_text and results.get_window_key(delivery) in closed:
             code = "window_closed_since"
-        elif template.get("id") in asleep:
+        elif template.get("id") in unsendable:
             code = "template_not_sendable"
         elif _may_have_been_sent(delivery):
             code = "possible_duplicate"
@@ -74,8 +71,8 @@ def preview_resend(deliveries: Sequence[Delivery]) -> list[ResendPreview]:
             code = "breaker_open"
         elif destination and destination.paused_until and destination.paused_until > now:
             code = "destination_paused"
-        found.append(ResendPreview(delivery=delivery, code=code, name=template.get("name", "")))
-    return found
+        previews.append(ResendPreview(delivery=delivery, code=code, name=template.get("name", "")))
+    return previews
 
 
 def _may_have_been_sent(delivery: Delivery) -> bool:
@@ -92,12 +89,12 @@ DISCARDED, LEFT = "discarded", "left_as_is"
 
 
 @transaction.atomic
-def resend_deliveries(*pks: int, by: Any = None, many: BulkAction | None = None) -> int:
+def resend_deliveries(*pks: int, by: Any = None, bulk_action: BulkAction | None = None) -> int:
     """Queue given-up, canceled or unknown deliveries again. Their retry schedule starts over. Return how many."""
     rows = _lock_deliveries(pks, states=DeadLetter.STATES)
     if not rows:
         return 0
-    _record_decisions(rows, DeliveryDecision.What.RESEND, by=by, many=many)
+    _record_decisions(rows, DeliveryDecision.Action.RESEND, by=by, bulk_action=bulk_action)
     Delivery.objects.filter(pk__in=[row.pk for row in rows]).update(
         state=Delivery.State.PENDING,
         attempts_before=F("attempts"),
@@ -111,19 +108,19 @@ def resend_deliveries(*pks: int, by: Any = None, many: BulkAction | None = None)
 
 
 @transaction.atomic
-def discard_deliveries(*pks: int, by: Any = None, many: BulkAction | None = None) -> int:
+def discard_deliveries(*pks: int, by: Any = None, bulk_action: BulkAction | None = None) -> int:
     """Discard dead or unknown deliveries. The operator sees it under the message. Return how many."""
     rows = _lock_deliveries(pks, states=UNRESOLVED_STATES)
-    _cancel_deliveries(rows, DeliveryDecision.What.DISCARD, reason=DISCARDED, by=by, many=many)
+    _cancel_deliveries(rows, DeliveryDecision.Action.DISCARD, reason=DISCARDED, by=by, bulk_action=bulk_action)
     _get_unsent_messages(rows).update(reason=DISCARDED)
     return len(rows)
 
 
 @transaction.atomic
 def accept_unknown_deliveries(*pks: int, by: Any) -> int:
-    """Accept unknown outcomes as they are, so that nobody is asked again. Return how many."""
+    """Accept unknown outcomes as they are, so that operators are not asked again. Return how many."""
     rows = _lock_deliveries(pks, states=(Delivery.State.UNKNOWN,))
-    _cancel_deliveries(rows, DeliveryDecision.What.LEAVE, reason=LEFT, by=by, many=None)
+    _cancel_deliveries(rows, DeliveryDecision.Action.LEAVE, reason=LEFT, by=by, bulk_action=None)
     _get_unsent_messages(rows).update(reason=LEFT)
     return len(rows)
 
@@ -133,23 +130,25 @@ def _lock_deliveries(pks: Sequence[int], *, states: Sequence[str]) -> list[Deliv
     return list(rows.order_by("pk").defer("payload"))
 
 
-def _cancel_deliveries(rows: Sequence[Delivery], what: str, *, reason: str, by: Any, many: BulkAction | None) -> None:
-    _record_decisions(rows, what, by=by, many=many)
+def _cancel_deliveries(
+    rows: Sequence[Delivery], action: str, *, reason: str, by: Any, bulk_action: BulkAction | None
+) -> None:
+    _record_decisions(rows, action, by=by, bulk_action=bulk_action)
     Delivery.objects.filter(pk__in=[row.pk for row in rows]).update(
         state=Delivery.State.CANCELLED, reason=reason, finished_at=timezone.now(), lease_token=None
     )
 
 
-def _record_decisions(rows: Sequence[Delivery], what: str, *, by: Any, many: BulkAction | None) -> None:
+def _record_decisions(rows: Sequence[Delivery], action: str, *, by: Any, bulk_action: BulkAction | None) -> None:
     DeliveryDecision.objects.bulk_create(
         DeliveryDecision(
             delivery=row,
-            what=what,
+            action=action,
             by=by,
             previous_state=row.state,
             previous_reason=row.reason,
             attempts=row.attempts,
-            bulk_action=many,
+            bulk_action=bulk_action,
         )
         for row in rows
     )
@@ -157,5 +156,5 @@ def _record_decisions(rows: Sequence[Delivery], what: str, *, by: Any, many: Bul
 
 def _get_unsent_messages(rows: Sequence[Delivery]) -> Any:
     """Return the failed or unknown messages that these deliveries carry."""
-    carried = [row.message_id for row in rows if row.kind == Delivery.Kind.MESSAGE and row.message_id]
-    return Message.objects.filter(pk__in=carried, status__in=[Message.Status.FAILED, Message.Status.UNKNOWN])
+    message_ids = [row.message_id for row in rows if row.kind == Delivery.Kind.MESSAGE and row.message_id]
+    return Message.objects.filter(pk__in=message_ids, status__in=[Message.Status.FAILED, Message.Status.UNKNOWN])

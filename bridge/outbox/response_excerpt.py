@@ -1,4 +1,4 @@
-"""The part of a response that is kept with its attempt: the beginning, redacted."""
+"""Response excerpt: the redacted beginning of a response, stored with its attempt."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Iterable
 from channels_setup.codecs.redaction import redact_text
 from channels_setup.providers.base import ApiResponse
 
-MAX_CHARACTERS = 2_000  # characters
+MAX_CHARACTERS = 2_000
 
 
-def excerpt_response(answer: ApiResponse, secrets: Iterable[str]) -> str:
-    """Return the beginning of a response, redacted. Uses no database: other channels' keys are masked on saving."""
-    text = answer.body[: MAX_CHARACTERS * 4].decode("utf-8", "replace").replace("\0", "\ufffd")
+def excerpt_response(response: ApiResponse, secrets: Iterable[str]) -> str:
+    """Return the redacted beginning of a response, without the database. Saving masks the keys of other channels."""
+    text = response.body[: MAX_CHARACTERS * 4].decode("utf-8", "replace").replace("\0", "\ufffd")
     return redact_text(text, [secret for secret in secrets if secret])[:MAX_CHARACTERS]

@@ -40,7 +40,6 @@ JITTER = 0.2  # ±20 %
 MAX_RETRY_AFTER = 3_600.0
 MIN_DELAY_WHEN_OVERLOADED = 60.0  # 429, 502, 503, 504
 
-
 # Seconds between attempts to save a result; in total well within the lease.
 DB_RETRY_DELAYS = (0.1, 0.5, 2.0, 5.0)
 
@@ -65,29 +64,29 @@ class AttemptResult:
     duration_ms: int
     http_status: int | None = None
     answer: str = ""
-    given: CachedUpload | None = None  # a file that was uploaded to the provider
-    pair: tuple[CallRate, ...] = ()  # this contact's limits, if the outcome says they are exhausted
+    upload: CachedUpload | None = None  # the file that this attempt uploaded to the provider
+    contact_rates: tuple[CallRate, ...] = ()  # this contact's limits, if the outcome reports them as exhausted
 
 
-def save_results(tried: Sequence[AttemptResult], token: uuid.UUID) -> None:
+def save_results(attempts: Sequence[AttemptResult], token: uuid.UUID) -> None:
     """Save results, retrying transient database errors: a lost result would leave the message's outcome unknown.
 
     If the database rejects a batch, each result is saved alone; if it rejects one (for example, a duplicate message
     ID), that result is saved without the provider's texts and IDs.
     """
     try:
-        retry_db_errors(lambda: record_attempts(tried, token))
+        retry_db_errors(lambda: record_attempts(attempts, token))
     except (OperationalError, InterfaceError):
         raise  # the delivery is claimed again when its lease expires
     except Exception:
-        logger.warning("results not saved as a batch, saving each alone", extra={"count": len(tried)})
-        for item in tried:
+        logger.warning("results not saved as a batch, saving each alone", extra={"count": len(attempts)})
+        for item in attempts:
             _save_one_result(item, token)
 
 
 def _save_one_result(item: AttemptResult, token: uuid.UUID) -> None:
     """Save one result; if the database rejects it, save it without the provider's texts and IDs."""
-    bare = replace(item, answer="", given=None, outcome=replace(item.outcome, external_id="", title="", details=""))
+    bare = replace(item, answer="", upload=None, outcome=replace(item.outcome, external_id="", title="", details=""))
     for result in (item, bare):
         try:
             return retry_db_errors(partial(record_attempts, [result], token))
@@ -111,36 +110,36 @@ def retry_db_errors(write: Callable[[], None]) -> None:
 
 
 @transaction.atomic
-def record_attempts(tried: Sequence[AttemptResult], token: uuid.UUID) -> None:
+def record_attempts(attempts: Sequence[AttemptResult], token: uuid.UUID) -> None:
     """Record attempts and their effects, for deliveries whose lease is still ours."""
-    tried = sorted(tried, key=lambda item: item.claimed.delivery.api_channel_id)  # lock order of breakers
-    accepted = [item for item in tried if item.outcome.verdict == ACCEPTED]
-    others = [item for item in tried if item.outcome.verdict != ACCEPTED]
+    attempts = sorted(attempts, key=lambda item: item.claimed.delivery.api_channel_id)  # lock order of breakers
+    accepted = [item for item in attempts if item.outcome.verdict == ACCEPTED]
+    not_accepted = [item for item in attempts if item.outcome.verdict != ACCEPTED]
     delivered = _mark_delivered([item.claimed.delivery.pk for item in accepted], token) if accepted else set()
-    ours = _lock_leased([item.claimed.delivery.pk for item in others], token) if others else set()
-    lost = [item.claimed.delivery.pk for item in tried if item.claimed.delivery.pk not in delivered | ours]
-    erased = _find_erased_meanwhile(lost) if lost else set()
+    ours = _lock_leased([item.claimed.delivery.pk for item in not_accepted], token) if not_accepted else set()
+    lost_leases = [item.claimed.delivery.pk for item in attempts if item.claimed.delivery.pk not in delivered | ours]
+    erased = _find_erased_meanwhile(lost_leases) if lost_leases else set()
     Attempt.objects.bulk_create(
-        [_build_attempt(item, has_answer=item.claimed.delivery.pk not in erased) for item in tried]
+        [_build_attempt(item, has_answer=item.claimed.delivery.pk not in erased) for item in attempts]
     )
-    for item in tried:
-        if item.given is not None:
-            provider_uploads.cache_upload(item.claimed.delivery.api_channel_id, item.given)
+    for item in attempts:
+        if item.upload is not None:
+            provider_uploads.cache_upload(item.claimed.delivery.api_channel_id, item.upload)
     _settle_accepted([item for item in accepted if item.claimed.delivery.pk in delivered])
-    if others:
+    if not_accepted:
         circuit_breaker.lock_breakers(
-            item.claimed.delivery.api_channel_id for item in tried
+            item.claimed.delivery.api_channel_id for item in attempts
         )  # before one of them is paused
-    for item in others:
+    for item in not_accepted:
         if item.claimed.delivery.pk in ours:
             _settle_failed(item, token)
-    opened = circuit_breaker.record_outcomes(
-        (item.claimed.delivery.api_channel_id, _is_destination_ok(item.outcome)) for item in tried
+    opened_breakers = circuit_breaker.record_outcomes(
+        (item.claimed.delivery.api_channel_id, _is_destination_ok(item.outcome)) for item in attempts
     )
-    for item in reversed(tried):
-        if item.claimed.delivery.api_channel_id in opened and not _is_destination_ok(item.outcome):
+    for item in reversed(attempts):
+        if item.claimed.delivery.api_channel_id in opened_breakers and not _is_destination_ok(item.outcome):
             item.claimed.delivery.api_channel.record_failure(item.outcome.reason)
-            opened.remove(item.claimed.delivery.api_channel_id)
+            opened_breakers.remove(item.claimed.delivery.api_channel_id)
 
 
 def _mark_delivered(ids: Sequence[int], token: uuid.UUID) -> set[int]:
@@ -173,7 +172,7 @@ def _find_erased_meanwhile(ids: Sequence[int]) -> set[int]:
 
 def _is_destination_ok(outcome: Outcome) -> bool:
     """Return whether the destination works. A rejected message does not mean that the destination is down."""
-    if outcome.code:  # it answered in its own words, and they are about us
+    if outcome.code:  # the provider's API answered with an error of its own
         return not outcomes.get_effects(outcome.reason).destination_down
     return outcome.verdict in (ACCEPTED, PERMANENT) or outcome.reason in ("rate_limited", "internal_error")
 
@@ -229,16 +228,14 @@ def _settle_accepted(items: Sequence[AttemptResult]) -> None:
 
 
 def _learn_contact_ids(by_conversation: Mapping[int, AttemptResult]) -> None:
-    """Store contact IDs that the provider reports differently. Runs after the commit, because contacts are not
-    locked here.
-    """
-    told = {}
+    """Store the contact IDs that the provider's responses report, after the commit: contacts are not locked here."""
+    changed = {}
     for pk, item in by_conversation.items():
         contact, ours = item.outcome.contact, item.claimed.delivery.payload.get("contact") or {}
         if any(value and value != ours.get(name) for name, value in vars(contact).items()):
-            told[pk] = contact
-    if told:
-        transaction.on_commit(lambda: contacts.learn_recipient_ids(told), robust=True)
+            changed[pk] = contact
+    if changed:
+        transaction.on_commit(lambda: contacts.learn_recipient_ids(changed), robust=True)
 
 
 def _settle_failed(item: AttemptResult, token: uuid.UUID) -> None:
@@ -253,10 +250,10 @@ def _settle_failed(item: AttemptResult, token: uuid.UUID) -> None:
     seconds = compute_retry_delay(delivery, outcome, http_status=item.http_status)
     if seconds is not None and outcome.contact_backoff_base is not None:
         seconds = _compute_backoff(delivery, outcome)
-        rate_limits.exhaust_limits(delivery.api_channel_id, item.pair, seconds=seconds)
+        rate_limits.exhaust_limits(delivery.api_channel_id, item.contact_rates, seconds=seconds)
     if outcome.verdict == PERMANENT or seconds is None:
         reason = outcome.reason if outcome.verdict == PERMANENT else "retries_exhausted"
-        give_up_delivery(delivery, token, reason=reason, told=_describe_provider_error(outcome))
+        give_up_delivery(delivery, token, reason=reason, details=_describe_provider_error(outcome))
         provider_uploads.forget_rejected_upload(delivery, outcome.reason)
         delivery.api_channel.record_failure(outcome.reason)
         return
@@ -296,19 +293,17 @@ def _get_retry_delays(delivery: Delivery) -> tuple[int, ...]:
 
 
 def has_exhausted_attempts(delivery: Delivery) -> bool:
-    """Return whether a claimed delivery has used up its attempts. One that crashes its worker never reports an
-    outcome.
-    """
+    """Return whether a claimed delivery has used up its attempts. Attempts that crashed a worker count, too."""
     return delivery.attempts - delivery.attempts_before > len(_get_retry_delays(delivery)) + 1
 
 
 def compute_retry_delay(delivery: Delivery, outcome: Outcome, *, http_status: int | None) -> float | None:
     """Return the seconds until the next attempt, or None after the last one."""
-    timetable = _get_retry_delays(delivery)
-    tries = delivery.attempts - delivery.attempts_before
-    if tries > len(timetable):
+    delays = _get_retry_delays(delivery)
+    attempts = delivery.attempts - delivery.attempts_before
+    if attempts > len(delays):
         return None
-    seconds = timetable[tries - 1] * random.uniform(1 - JITTER, 1 + JITTER)
+    seconds = delays[attempts - 1] * random.uniform(1 - JITTER, 1 + JITTER)
     if outcome.retry_after is not None:
         return max(seconds, min(outcome.retry_after, MAX_RETRY_AFTER))
     if http_status in (429, 502, 503, 504):
@@ -318,27 +313,27 @@ def compute_retry_delay(delivery: Delivery, outcome: Outcome, *, http_status: in
 
 def _compute_backoff(delivery: Delivery, outcome: Outcome) -> float:
     """Return the backoff in seconds: 1, 4, 16, 64 … for base 4. The current attempt is already stored."""
-    before = Attempt.objects.filter(delivery=delivery, reason=outcome.reason, number__gt=delivery.attempts_before)
-    times = max(before.count() - 1, 0)
-    seconds = max((outcome.contact_backoff_base or 1.0) ** min(times, 20), outcome.retry_after or 0.0)
+    earlier = Attempt.objects.filter(delivery=delivery, reason=outcome.reason, number__gt=delivery.attempts_before)
+    repeats = max(earlier.count() - 1, 0)
+    seconds = max((outcome.contact_backoff_base or 1.0) ** min(repeats, 20), outcome.retry_after or 0.0)
     return float(min(seconds, MAX_RETRY_AFTER))
 
 
 def _describe_provider_error(outcome: Outcome) -> dict[str, str]:
     """Return the provider's error code and texts, to show next to our sentence."""
-    told = {"code": outcome.code, "title": outcome.title, "details": outcome.details}
-    return {name: value for name, value in told.items() if value}
+    error = {"code": outcome.code, "title": outcome.title, "details": outcome.details}
+    return {name: value for name, value in error.items() if value}
 
 
 def give_up_delivery(
-    delivery: Delivery, token: uuid.UUID, *, reason: str, told: Mapping[str, str] = NO_DETAILS
+    delivery: Delivery, token: uuid.UUID, *, reason: str, details: Mapping[str, str] = NO_DETAILS
 ) -> None:
-    """Give up a delivery and tell the operator in the chat. The row is kept and can be resent."""
+    """Give up a delivery and notify the operator in the chat. The row is kept and can be resent."""
     changed = Delivery.objects.filter(pk=delivery.pk, lease_token=token).update(
         state=Delivery.State.DEAD, reason=reason, finished_at=timezone.now(), lease_token=None
     )
     if changed and delivery.kind == Delivery.Kind.MESSAGE and delivery.message is not None:
-        _fail_message(delivery.message, reason, told)
+        _fail_message(delivery.message, reason, details)
         failure_effects.apply_failure(delivery.api_channel, reason, template=delivery.message.template)
 
 
@@ -351,8 +346,8 @@ def mark_delivery_unknown(delivery: Delivery, token: uuid.UUID) -> None:
     if delivery.message_id:
         message = Message.objects.select_for_update(no_key=True).get(pk=delivery.message_id)
         if Message.RANK[message.status] > Message.RANK[Message.Status.UNKNOWN]:
-            unsure = Delivery.objects.filter(pk=delivery.pk, state=Delivery.State.UNKNOWN)
-            unsure.update(state=Delivery.State.DELIVERED, reason="")
+            unknown = Delivery.objects.filter(pk=delivery.pk, state=Delivery.State.UNKNOWN)
+            unknown.update(state=Delivery.State.DELIVERED, reason="")
         elif Message.RANK[message.status] < Message.RANK[Message.Status.UNKNOWN]:
             message.status, message.status_at, message.reason = (
                 Message.Status.UNKNOWN,
@@ -365,8 +360,9 @@ def mark_delivery_unknown(delivery: Delivery, token: uuid.UUID) -> None:
 
 @transaction.atomic
 def cancel_delivery(delivery_id: int, *, reason: str, token: uuid.UUID | None = None) -> bool:
-    """Cancel a delivery that may no longer be sent. The operator's text becomes a draft again. Return whether it was
-    canceled.
+    """Cancel a delivery that may no longer be sent, and make the operator's text a draft again.
+
+    Return whether it was canceled. ``token``: cancel it only under this lease; None: only if it is pending.
     """
     rows = Delivery.objects.filter(pk=delivery_id)
     rows = rows.filter(lease_token=token) if token else rows.filter(state=Delivery.State.PENDING)
@@ -389,7 +385,7 @@ def cancel_delivery(delivery_id: int, *, reason: str, token: uuid.UUID | None = 
     return True
 
 
-def _fail_message(message: Message, reason: str, told: Mapping[str, str] = NO_DETAILS) -> None:
+def _fail_message(message: Message, reason: str, details: Mapping[str, str] = NO_DETAILS) -> None:
     failed = (
         Message.objects.filter(pk=message.pk)
         .exclude(status__in=[Message.Status.DELIVERED, Message.Status.READ, Message.Status.FAILED])
@@ -397,33 +393,34 @@ def _fail_message(message: Message, reason: str, told: Mapping[str, str] = NO_DE
             status=Message.Status.FAILED,
             status_at=timezone.now(),
             reason=reason,
-            details={**message.details, **told},
+            details={**message.details, **details},
         )
     )
     if failed:
         name = (message.template or {}).get("name", "")
-        values = {**told, "name": name, "message_id": message.pk}
+        values = {**details, "name": name, "message_id": message.pk}
         create_notice(message.conversation, "not_delivered", why_code=reason, **values)
 
 
 def cancel_after_windows_closed(conversation_ids: Iterable[int]) -> None:
-    """Cancel pending free text in conversations whose window has closed, and tell the operators."""
-    waiting = Delivery.objects.filter(
+    """Cancel pending free text in conversations whose window has closed, and notify the operators."""
+    pending = Delivery.objects.filter(
         conversation__in=list(conversation_ids), free_text=True, state=Delivery.State.PENDING
     )
-    for pk in waiting.order_by("pk").values_list("pk", flat=True):
+    for pk in pending.order_by("pk").values_list("pk", flat=True):
         with CANCELING.isolate(pk), transaction.atomic():  # the window is checked again before sending
             cancel_delivery(pk, reason="window_closed_before_sending")
 
 
 def get_window_key(delivery: Delivery) -> service_window.WindowKey:
-    """Return which service window applies: a conversation of merged contacts has one for each."""
+    """Return the key of the service window that applies: merged contacts of a conversation have one each."""
     return delivery.conversation_id, delivery.message.merged_contact_id if delivery.message else None
 
 
 def can_retry_unknown(delivery: Delivery) -> bool:
-    """Return whether an attempt with an unknown outcome may be repeated. Events may: receivers deduplicate them by
-    key.
+    """Return whether an attempt with an unknown outcome may be repeated.
+
+    Events may always be repeated: receivers deduplicate them by key.
     """
     if delivery.kind == Delivery.Kind.EVENT:
         return True

@@ -162,7 +162,7 @@ ADMIN_MODELS: dict[str, tuple[Audience, tuple[str, ...]]] = {
     "bridge/contact": (A.ADMINS, (ACTION_PAGE,)),
     "bridge/contactmerge": (A.ADMINS, (ACTION_PAGE,)),
     "bridge/conversation": (A.ADMINS, (ACTION_PAGE,)),
-    "bridge/deadletter": (A.ADMINS, (ACTION_PAGE, "many/<slug:what>/", "bulk-actions/<int:pk>/")),
+    "bridge/deadletter": (A.ADMINS, (ACTION_PAGE, "bulk/<slug:action>/", "bulk-actions/<int:pk>/")),
     "bridge/delivery": (A.ADMINS, (ACTION_PAGE,)),
     "bridge/erasure": (A.ADMINS, (ACTION_PAGE,)),
     "bridge/heartbeat": (A.ADMINS, (ACTION_PAGE,)),

@@ -108,7 +108,7 @@ def test_a_dead_delivery_is_sent_again_with_a_button(vera_page: Page) -> None:
     delivery = DeliveryFactory(state="dead", reason="rejected")
 
     vera_page.goto(f"/admin/bridge/delivery/{delivery.pk}/change/")
-    button(vera_page, "send-again")
+    button(vera_page, "resend")
 
     expect(vera_page.locator(".pill.pending")).to_be_visible()
 

@@ -69,12 +69,12 @@ def test_vera_sees_the_forecast_of_what_she_ticked_and_says_the_word(
     page.locator("select[name=action]").select_option("resend")
     page.locator("button[name=index], button[type=submit][title], .actions button").first.click()
 
-    expect(page.locator(".foretold li")).to_have_count(2)
-    expect(page.locator(".foretold .good b")).to_have_text("1")
+    expect(page.locator(".preview-counts li")).to_have_count(2)
+    expect(page.locator(".preview-counts .good b")).to_have_text("1")
     assert set(Delivery.objects.values_list("state", flat=True)) == {"dead"}
     page.locator("form.button-row button.main").click()
-    expect(page.locator(".foretold .good b")).to_have_text("1")
-    expect(page.locator(".foretold .back b")).to_have_text("1")
+    expect(page.locator(".preview-counts .good b")).to_have_text("1")
+    expect(page.locator(".preview-counts .back b")).to_have_text("1")
     found = dict(Delivery.objects.values_list("pk", "state"))
     assert (found[goes.pk], found[stays.pk], found[other.pk]) == ("pending", "dead", "dead")
 
@@ -93,7 +93,7 @@ def test_vera_sends_all_of_one_reason_again_from_its_line(context: BrowserContex
     page.locator(".dead-groups a.btn").first.click()
     page.locator("form.button-row button.main").click()
 
-    expect(page.locator(".foretold .good b")).to_have_text("3")
+    expect(page.locator(".preview-counts .good b")).to_have_text("3")
     assert sorted(Delivery.objects.values_list("state", flat=True)) == ["dead", "pending", "pending", "pending"]
 
 
@@ -133,6 +133,6 @@ def test_no_page_is_wider_than_the_screen(
     page.set_viewport_size({"width": width, "height": 900})
     page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]  # one of the two
 
-    for address in (LIST, f"{LIST}many/resend/", f"{LIST}many/discard/", "/admin/bridge/mismatch/"):
+    for address in (LIST, f"{LIST}bulk/resend/", f"{LIST}bulk/discard/", "/admin/bridge/mismatch/"):
         page.goto(address)
         assert not page.evaluate("document.documentElement.scrollWidth > innerWidth"), address

@@ -99,7 +99,7 @@ def _merge_decisions(attempts: list[Attempt], decisions: list[DeliveryDecision])
 
 def _describe_decision(decision: DeliveryDecision) -> AttemptLine:
     words = {
-        "what": decision.get_what_display(),
+        "what": decision.get_action_display(),
         "at": timezone.localtime(decision.at).strftime("%H:%M:%S"),
         "by": presentation.person_name(decision.by),
     }

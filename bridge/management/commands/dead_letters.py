@@ -48,35 +48,35 @@ class Command(BaseCommand):
             reason=options["reason"] or "",
             since=since.isoformat() if since else "",
             ids=tuple(options["id"]) if options.get("id") else None,
-            unknown_too=options.get("include_unknown", False),
+            include_unknown=options.get("include_unknown", False),
         )
         if action == "list":
-            self.show(chosen.rows().order_by("-pk")[: max(options["limit"], 0)], output=options["output"])
+            self.show(chosen.find_deliveries().order_by("-pk")[: max(options["limit"], 0)], output=options["output"])
             return
         if options["all"] == bool(options["id"]):
             raise CommandError("Give delivery IDs or --all, not both.")
         if action == "resend" and options["dry_run"]:
             self.show_preview(chosen)
         elif options["all"]:
-            self.run_bulk_action(chosen, what=BulkAction.What.RESEND if action == "resend" else BulkAction.What.DISCARD)
+            self.run_bulk_action(chosen, action=BulkAction.Action(action))
         else:
             self.run_action(chosen, action=action, asked=len(set(options["id"])))
 
-    def run_bulk_action(self, chosen: DeadLetterFilter, *, what: str) -> None:
+    def run_bulk_action(self, chosen: DeadLetterFilter, *, action: str) -> None:
         """Run a bulk action as in the admin. Deliveries that cannot succeed or may have been sent are skipped."""
-        job = bulk_resend.start_bulk_action(chosen, what=what, by=None)
+        job = bulk_resend.start_bulk_action(chosen, action=action, by=None)
         while not job.finished_at:
             bulk_resend.run_bulk_actions(only=job.pk)
             job.refresh_from_db()
-        self.stdout.write(f"{job.done} {'queued' if what == BulkAction.What.RESEND else 'discarded'}.")
+        self.stdout.write(f"{job.done} {'queued' if action == BulkAction.Action.RESEND else 'discarded'}.")
         for code, count in job.skipped.items():
             self.stdout.write(f"{count} skipped: {outcomes.render_sentence(code)}")
 
     def run_action(self, chosen: DeadLetterFilter, *, action: str, asked: int) -> None:
         """Resend or discard deliveries given by ID, without checking whether a resend can succeed."""
-        pks = list(chosen.rows().values_list("pk", flat=True))
+        pks = list(chosen.find_deliveries().values_list("pk", flat=True))
         done = resend.resend_deliveries(*pks) if action == "resend" else resend.discard_deliveries(*pks)
-        self.stdout.write(f"{done} {'queued' if action == 'retry' else 'discarded'}.")
+        self.stdout.write(f"{done} {'queued' if action == 'resend' else 'discarded'}.")
         if done < asked:
             raise CommandError("The other IDs do not exist or are not dead letters.")
 
@@ -105,5 +105,5 @@ class Command(BaseCommand):
             )
 
     def show_preview(self, chosen: DeadLetterFilter) -> None:
-        for judged in resend.preview_resend(list(chosen.rows())):
-            self.stdout.write(f"{judged.delivery.pk:>8}  {judged.sentence}")
+        for preview in resend.preview_resend(list(chosen.find_deliveries())):
+            self.stdout.write(f"{preview.delivery.pk:>8}  {preview.sentence}")
