@@ -8,7 +8,7 @@ RUNTIME := requirements.txt
 SERVERS := config/devstack/requirements.txt
 TESTS := tests/requirements.txt
 
-.PHONY: up install install-tests test faults check audit demo-data messages requirements
+.PHONY: up install install-tests test test-fast faults check audit demo-data messages requirements
 .DEFAULT_GOAL := up
 
 up: install
@@ -38,9 +38,13 @@ install-tests: install
 		echo "$$key" > $(VENV)/.stamp-tests; \
 	fi
 
-# Three processes on two cores: the tests on real processes mostly wait, and their files are the first to begin.
+# Three workers for two cores: tests on real processes mostly wait, and their files start first.
 test: install-tests
 	@$(RUN) -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
+
+# Without browser, processes, exhaustive tests and further cases of parametrized ones (see --fast in tests/conftest.py).
+test-fast: install-tests
+	@$(RUN) -m pytest -n 2 --dist loadfile --no-loadscope-reorder --fast $(ARGS)
 
 # Everything broken on purpose, at full length (hours); SHORT=1: the longest shortened, about three quarters of an hour.
 faults: install-tests

@@ -1,4 +1,4 @@
-"""The ground the tests stand on: real PostgreSQL and Valkey of their own, and nothing beyond loopback."""
+"""Settings, hooks and shared fixtures of all tests. The servers are real: see `tests.servers_for_tests`."""
 
 import importlib
 import os
@@ -19,19 +19,22 @@ from xdist.scheduler import LoadScopeScheduling
 
 from tests import databases, pages, servers_for_tests
 
-# Whoever has forbidden Python to keep what it has compiled would have every process of the suite, and there are
-# hundreds, compile the portal anew, and each of xdist's all the tests.
+# The suite starts hundreds of Python processes. Without cached bytecode each of them would compile the portal again.
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-# Before Django reads its settings; xdist's processes inherit the environment.
+# Must precede the reading of Django's settings. The xdist workers inherit the environment.
 servers_for_tests.set_environment()
 os.environ["DJANGO_SETTINGS_MODULE"] = "tests.settings"
-if servers_for_tests.held is not None:
+if servers_for_tests.attached_servers is not None:
     migrating = databases.start_migrating()
 django.setup()
-TransactionTestCase._fixture_teardown = databases.empty
-Client.post = pages.with_fields_of_the_desk(Client.post)  # type: ignore[method-assign]
-WhiteNoiseMiddleware.add_files_from_finders = pages.static_files_listed_once(WhiteNoiseMiddleware)
+# Three replacements in other people's classes, because none of them has a setting for it:
+# Django truncates every table after a transactional test, 0.25 s; deleting rows takes a few milliseconds.
+TransactionTestCase._fixture_teardown = databases.empty_tables
+# Every form of the desk carries the user and the chat it was rendered for, so every posted test form needs them.
+Client.post = pages.with_desk_fields(Client.post)  # type: ignore[method-assign]
+# WhiteNoise lists the static files once per middleware, and each test client builds its own middleware.
+WhiteNoiseMiddleware.add_files_from_finders = pages.cache_static_files(WhiteNoiseMiddleware)
 
 from bridge import wakeups  # noqa: E402
 from bridge.call_limits import CallCounter  # noqa: E402
@@ -45,21 +48,43 @@ from tests.simulators.meta import MetaSimulator  # noqa: E402
 from tests.simulators.phones import Phone  # noqa: E402
 from tests.worker import Worker  # noqa: E402  # reads Django's settings
 
+# --- collection -------------------------------------------------------------------------------------------
+
+PROCESS_FIXTURES = {"page", "context", "stack", "worker", "worker_process"}
+PROCESS_FILES = ("test_stack.py", "test_web.py", "test_proxy.py")  # these start their processes without a fixture
+PROCESS_FOLDERS = ("tests/browser", "tests/faults")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--fast",
+        action="store_true",
+        help="no browser, no processes, nothing marked exhaustive, and one case of each parametrized test",
+    )
+
+
+def pytest_ignore_collect(collection_path: Any, config: pytest.Config) -> bool | None:
+    is_slow = any(collection_path.match(folder) for folder in PROCESS_FOLDERS)
+    return True if is_slow and config.option.fast else None
+
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
-    node.workerinput["is_whole"] = not node.config.option.file_or_dir
+    node.workerinput["is_whole"] = not (node.config.option.file_or_dir or node.config.option.fast)
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """On a fresh clone each of xdist's processes would rewrite the asserts of every file: they share the files out."""
+    """Import this worker's share of the test files first.
+
+    On a fresh clone every xdist worker would rewrite the asserts of all files. This way each file is rewritten once.
+    """
     worker = getattr(config, "workerinput", {})
     if not worker.get("is_whole"):
         return
     root = config.rootpath
     number, count = int(worker["workerid"].removeprefix("gw")), worker["workercount"]
     for path in sorted((root / "tests").rglob("test_*.py"))[number::count]:
-        with suppress(Exception):  # the collection tells it, in its own words
+        with suppress(Exception):  # the collection reports import errors
             importlib.import_module(".".join(path.relative_to(root).with_suffix("").parts))
 
 
@@ -67,63 +92,88 @@ def pytest_unconfigure() -> None:
     servers_for_tests.release_servers()
 
 
-# `make faults` takes every property with many examples, `make test` with enough to notice a property that broke.
+# Properties get enough examples in `make test` to notice a regression, and many in `make faults`.
 hypothesis_settings.register_profile("short", max_examples=25, deadline=None)
 hypothesis_settings.register_profile("full", max_examples=500, deadline=None)
 hypothesis_settings.load_profile("full" if os.environ.get("FAULTS") == "full" else "short")
 
-REAL_PROCESSES = {"page", "context", "stack", "worker", "worker_process", "shop"}
-REAL_HTTP = {"live_server", "meta", "simulator", "receiver"}  # a server in a thread, and the clock runs on meanwhile
 
+def scheduling_scope(path: str) -> str:
+    """Return what one xdist worker runs as a whole: a file, or all fault tests that share one running portal.
 
-def unit(path: str) -> str:
-    """What one process takes as a whole: a file; and all the files of faults that break the same running portal.
-
-    Starting that portal is dear, and one that runs beside the other tests costs them a good part of a processor.
+    Starting that portal is expensive, and a second one would take processor time from all other tests.
     """
-    broken_on_purpose = path.startswith("tests/faults/") and not path.endswith(("races.py", "chain.py", "input.py"))
-    return "tests/faults" if broken_on_purpose else path
+    uses_portal = path.startswith("tests/faults/") and not path.endswith(("races.py", "chain.py", "input.py"))
+    return "tests/faults" if uses_portal else path
 
 
-class ByUnits(LoadScopeScheduling):
+class PortalScheduling(LoadScopeScheduling):
+    """`--dist loadfile` with our scopes. `_split_scope` is the method that xdist's own loadfile overrides."""
+
     def _split_scope(self, nodeid: str) -> str:
-        return unit(nodeid.split("::")[0])
+        return scheduling_scope(nodeid.split("::")[0])
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByUnits | None:
-    return ByUnits(config, log) if config.option.dist == "loadfile" else None
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> PortalScheduling | None:
+    return PortalScheduling(config, log) if config.option.dist == "loadfile" else None
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests on real processes, a browser or HTTP wait for others: once, on a machine out of breath, is no proof.
+def uses_processes(item: pytest.Item) -> bool:
+    return item.path.name in PROCESS_FILES or bool(PROCESS_FIXTURES & set(getattr(item, "fixturenames", ())))
 
-    They have a second try, and the summary says which took it and why. All others have one, and `make faults`, which
-    measures. And the files on real processes begin first: the longest at the end would leave the others idle.
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Select for `--fast`, retry tests on real processes once, and put the longest files first.
+
+    A browser or a child process can time out because the machine is busy, so one failure of such a test proves little.
+    The summary lists every retry. All other tests run once; so does everything in `make faults`, which measures. A long
+    file at the end would leave the other workers idle.
     """
-    slow: Counter[str] = Counter()
-    for item in items if os.environ.get("FAULTS") != "full" else ():
-        of_its_own = item.path.name in ("test_stack.py", "test_web.py", "test_proxy.py")
-        fixtures = set(getattr(item, "fixturenames", ()))
-        if of_its_own or (REAL_PROCESSES | REAL_HTTP) & fixtures:
-            item.add_marker(pytest.mark.flaky(reruns=1))
-        if of_its_own or REAL_PROCESSES & fixtures:
-            slow[unit(item.nodeid.split("::")[0])] += 1
-    items.sort(key=lambda item: -slow[unit(item.nodeid.split("::")[0])])
+    if config.option.fast:
+        deselect_slow_tests(config, items)
+    weights: Counter[str] = Counter()
+    for item in items:
+        scope = scheduling_scope(item.nodeid.split("::")[0])
+        if uses_processes(item):
+            weights[scope] += 1000
+            if os.environ.get("FAULTS") != "full":
+                item.add_marker(pytest.mark.flaky(reruns=1))
+        elif item.get_closest_marker("exhaustive"):
+            weights[scope] += 1
+    items.sort(key=lambda item: -weights[scheduling_scope(item.nodeid.split("::")[0])])
+
+
+def deselect_slow_tests(config: pytest.Config, items: list[pytest.Item]) -> None:
+    seen: set[str] = set()
+    selected, deselected = [], []
+    for item in items:
+        function = item.nodeid.split("[")[0]
+        is_slow = uses_processes(item) or item.get_closest_marker("exhaustive") or function in seen
+        (deselected if is_slow else selected).append(item)
+        seen.add(function)
+    items[:] = selected
+    config.hook.pytest_deselected(items=deselected)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """One line for each reason of skipping, however many tests it keeps from running."""
+    """List the retried tests with the reason of their first failure, and each reason for skipping with its count."""
+    retried = terminalreporter.stats.get("rerun", [])
+    if retried:
+        terminalreporter.line(f"{len(retried)} retried after a failure:")
+    for report in retried:
+        terminalreporter.line(f"  {report.nodeid} ({report.when}): {failure_message(report)}")
     skipped = terminalreporter.stats.get("skipped", [])
-    for report in terminalreporter.stats.get("rerun", []):
-        terminalreporter.line(f"needed a second try: {report.nodeid} ({report.when}): {why(report)}")
     for reason, count in Counter(report.longrepr[2] for report in skipped).items():
         terminalreporter.line(f"skipped {count}: {reason.removeprefix('Skipped: ')}")
 
 
-def why(report: pytest.TestReport) -> str:
+def failure_message(report: pytest.TestReport) -> str:
     crash = getattr(report.longrepr, "reprcrash", None)
     return " ".join(crash.message.split())[:400] if crash else str(report.longrepr)[-400:]
+
+
+# --- fixtures ---------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="session")
@@ -133,7 +183,7 @@ def django_db_modify_db_settings(django_db_modify_db_settings_parallel_suffix: N
 
 @pytest.fixture
 def receiver() -> Iterator[Receiver]:
-    """Somebody's server behind a Redirect URL, on loopback; it remembers all it was sent."""
+    """A server on loopback for a channel's Redirect URL. It records every request."""
     with Receiver() as receiver:
         yield receiver
 
@@ -148,7 +198,7 @@ def meta(receiver: Receiver) -> Iterator[MetaSimulator]:
 
 @pytest.fixture
 def anna(meta: MetaSimulator) -> Phone:
-    """A client's phone at that simulator. She has written, so the window is open."""
+    """Anna's phone at the simulator. She has written, so the window is open."""
     anna = meta.phone("447700900101", name="Анна")
     anna.wrote_at = meta.now()
     return anna
@@ -162,51 +212,40 @@ def in_english() -> Iterator[None]:
 
 @pytest.fixture
 def channel(db: None) -> ApiChannel:
-    """A live one whose chats land in a chat channel of its own."""
+    """A live API channel with a chat channel of its own."""
     return ApiChannelFactory()
 
 
 @pytest.fixture
 def desk(channel: ApiChannel, client: Client) -> Client:
-    """Boris, who answers the channel's chats, before his desk."""
+    """The test client of Boris, an operator of the channel."""
     return signed_in(client, boris(channel.default_chat_channel))
 
 
 @pytest.fixture(autouse=True)
-def webhooks_remember_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a test changes on a channel counts for the next webhook."""
+def fresh_process_state(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reset what the portal keeps per process: caches, rate limits and the active language.
+
+    Channels are not cached, so that a test's changes count for its next webhook. Wrong tokens are not limited, because
+    all tests of a process share one address.
+    """
     monkeypatch.setattr("bridge.intake.webhooks.CHANNEL_CACHE_SECONDS", -1.0)
-
-
-@pytest.fixture(autouse=True)
-def wrong_tokens_are_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    """All tests of a process come from one address, and many of them have wrong tokens."""
     monkeypatch.setattr("config.accounts.wrong_tokens.WRONG_TOKENS", AttemptLimit(max_attempts=1_000_000, seconds=60))
-
-
-@pytest.fixture(autouse=True)
-def limits_count_from_zero(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Limits per address and key are kept in the process, which many tests share."""
-    for place in ("accounts.login.ADDRESS_FAILURES", "accounts.login.DEVICE_FAILURES", "web.csp_reports.REPORT_CALLS"):
-        limit = import_string(f"config.{place}")
-        monkeypatch.setattr(f"config.{place}", AttemptLimit(max_attempts=limit.max_attempts, seconds=limit.seconds))
+    for name in ("accounts.login.ADDRESS_FAILURES", "accounts.login.DEVICE_FAILURES", "web.csp_reports.REPORT_CALLS"):
+        limit = import_string(f"config.{name}")
+        monkeypatch.setattr(f"config.{name}", AttemptLimit(max_attempts=limit.max_attempts, seconds=limit.seconds))
     monkeypatch.setattr("bridge.call_limits.call_counter", CallCounter())
-
-
-@pytest.fixture(autouse=True)
-def no_language_is_left_over() -> None:
-    """A request leaves its language active in the thread. Each test begins with the portal's own."""
     translation.deactivate()
 
 
 @pytest.fixture
 def called(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The tasks that doorbells call: none yet, and no call is ever taken for lost."""
+    """Names of the tasks enqueued by wake-ups during the test. Notification marks never expire meanwhile."""
     names: list[str] = []
     monkeypatch.setattr(wakeups, "NOTIFICATION_TTL_MS", 600_000)
-    monkeypatch.setattr(wakeups.current_app, "send_task", lambda name, *_more, **_options: names.append(name))
-    for bell in wakeups.TASKS:
-        wakeups.clear_notification(bell)
+    monkeypatch.setattr(wakeups.current_app, "send_task", lambda name, *_args, **_options: names.append(name))
+    for task in wakeups.TASKS:
+        wakeups.clear_notification(task)
     return names
 
 
@@ -214,11 +253,11 @@ workers: list[Worker] = []
 
 
 @pytest.fixture(autouse=True)
-def no_worker_uninvited(request: pytest.FixtureRequest) -> None:
-    """A worker left running by an earlier test would take the rows of one that plays the worker itself."""
+def stop_idle_worker(request: pytest.FixtureRequest) -> None:
+    """Stop a worker of earlier tests: it would process the rows of a test that plays the worker itself."""
     if "worker" not in request.fixturenames:
         for worker in workers:
-            if worker.process is not None and worker.process.poll() is None:
+            if worker.is_running:
                 worker.stop()
 
 
@@ -233,9 +272,9 @@ def worker_process(django_db_setup: None, tmp_path_factory: pytest.TempPathFacto
 
 @pytest.fixture
 def worker(worker_process: Worker, transactional_db: None) -> Iterator[Worker]:
-    """A running Celery worker (every queue, no beat: ring with .delay(), or commit what rings by itself).
+    """A running Celery worker on every queue, without beat. Rows are committed and deleted afterwards.
 
-    `worker.settle()` waits until all it was given is done. Rows are committed and truncated afterwards.
+    Call a task with `.delay()` or commit rows whose wake-up does. `worker.settle()` waits for all of it.
     """
     worker_process.start()
     yield worker_process

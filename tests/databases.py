@@ -1,7 +1,7 @@
-"""The tests' databases: migrated once a run, copied for each process, and emptied of what a test has committed.
+"""Test databases: one migrated template per run, a copy per process, and deletion of committed rows.
 
-Migrating takes as long as some hundred tests. So a child does it while the tests are being collected, and each
-process copies the result (TEST["TEMPLATE"] in tests.settings).
+Migrating takes as long as a hundred tests. A child process migrates the template during collection, and every pytest
+process copies it (TEST["TEMPLATE"] in tests.settings).
 """
 
 import gc
@@ -19,17 +19,23 @@ from django.db import OperationalError, connection, transaction
 
 from config.devstack.processes import file_lock, spawn_process
 
-MIGRATED = "migrated"
+TEMPLATE = "migrated"
 MIGRATE = [sys.executable, "-m", "tests.databases"]
-# What migrate itself has put there. No test that commits changes these.
-KEPT = ["django_migrations", "django_content_type", "auth_permission", "auth_group", "auth_group_permissions"]
-EMPTY = """
+# Rows that `migrate` creates. No transactional test changes them.
+PRESERVED_TABLES = [
+    "django_migrations",
+    "django_content_type",
+    "auth_permission",
+    "auth_group",
+    "auth_group_permissions",
+]
+DELETE_ROWS = """
 DO $$
 DECLARE name text;
 BEGIN
-    SET LOCAL session_replication_role = replica;  -- a foreign key is not looked up
+    SET LOCAL session_replication_role = replica;  -- skips the checks of foreign keys
     FOREACH name IN ARRAY ARRAY[{names}] LOOP
-        EXECUTE format('LOCK TABLE %I IN EXCLUSIVE MODE', name);  -- after whoever is still writing
+        EXECUTE format('LOCK TABLE %I IN EXCLUSIVE MODE', name);  -- waits for transactions that still write
         EXECUTE format('DELETE FROM %I', name);
     END LOOP;
 END $$
@@ -41,51 +47,51 @@ def start_migrating() -> subprocess.Popen[bytes]:
 
 
 def wait_until_migrated() -> None:
-    """Where the child has failed, it is done again, so that the reason is seen."""
+    """Wait for the child. If it failed, migrate again in this process, so that the error is shown."""
     folder = Path(os.environ["DATA_DIR"])
     with file_lock(folder / "migrating"):
-        is_done = (folder / MIGRATED).exists()
+        is_done = (folder / TEMPLATE).exists()
     if not is_done:
         subprocess.run(MIGRATE, check=True)
 
 
-def migrated_copy(name: str) -> str:
+def create_migrated_database(name: str) -> str:
     wait_until_migrated()
-    command(os.environ["DATABASE_URL"], f"CREATE DATABASE {name} TEMPLATE {MIGRATED}")
+    execute_statements(os.environ["DATABASE_URL"], f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
     return name
 
 
-def command(address: str, *statements: str) -> None:
-    line = psycopg2.connect(address)
-    line.autocommit = True
-    with line.cursor() as cursor:
+def execute_statements(url: str, *statements: str) -> None:
+    database = psycopg2.connect(url)
+    database.autocommit = True
+    with database.cursor() as cursor:
         for statement in statements:
             cursor.execute(statement)
-    line.close()
+    database.close()
 
 
 def migrate() -> None:
-    folder, address = Path(os.environ["DATA_DIR"]), os.environ["DATABASE_URL"]
+    folder, url = Path(os.environ["DATA_DIR"]), os.environ["DATABASE_URL"]
     with file_lock(folder / "migrating"):
-        if (folder / MIGRATED).exists():
+        if (folder / TEMPLATE).exists():
             return
-        command(address, f"DROP DATABASE IF EXISTS {MIGRATED}", f"CREATE DATABASE {MIGRATED}")
-        os.environ["DATABASE_URL"] = f"{address.rpartition('/')[0]}/{MIGRATED}"
+        execute_statements(url, f"DROP DATABASE IF EXISTS {TEMPLATE}", f"CREATE DATABASE {TEMPLATE}")
+        os.environ["DATABASE_URL"] = f"{url.rpartition('/')[0]}/{TEMPLATE}"
         django.setup()
         call_command("migrate", verbosity=0)
-        connection.close()  # or nobody could copy it
-        (folder / MIGRATED).touch()
+        connection.close()  # PostgreSQL copies only databases without connections
+        (folder / TEMPLATE).touch()
 
 
-def empty(*_: Any) -> None:
-    """Instead of Django's TRUNCATE of every table, which takes a quarter of a second, most of it for empty ones.
+def empty_tables(*_: Any) -> None:
+    """Delete all committed rows but those of `migrate`. Raises OperationalError after three deadlocks.
 
-    A browser that is closed sends what was typed last, and that request may want the tables in another order. Of two
-    in a deadlock PostgreSQL ends either: what was left behind would be found by the next test.
+    A closing browser may still send a draft, and that request may lock the tables in another order. PostgreSQL then
+    cancels one of the two transactions.
     """
     with connection.cursor() as cursor:
-        tables = set(connection.introspection.table_names(cursor)) - set(KEPT)
-    statement = EMPTY.format(names=", ".join(f"'{table}'" for table in sorted(tables)))
+        tables = set(connection.introspection.table_names(cursor)) - set(PRESERVED_TABLES)
+    statement = DELETE_ROWS.format(names=", ".join(f"'{table}'" for table in sorted(tables)))
     for tries_left in (2, 1, 0):
         try:
             with transaction.atomic(), connection.cursor() as cursor:
@@ -97,5 +103,5 @@ def empty(*_: Any) -> None:
 
 
 if __name__ == "__main__":
-    gc.disable()  # a quarter of the time would go into looking through models that are never looked at again
+    gc.disable()  # saves a quarter of the time: the many model states are never freed anyway
     migrate()

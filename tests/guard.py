@@ -1,6 +1,6 @@
-"""No test sends a byte beyond loopback: connecting elsewhere raises, and no name is asked of a name server.
+"""Guard against traffic beyond loopback: connecting elsewhere raises, and names are not resolved.
 
-Set up by tests.settings, so that the worker of the tests is guarded too; the browser has a guard of its own.
+tests.settings installs it, so the Celery worker of the tests is guarded too. The browser has its own resolver rule.
 """
 
 import ipaddress
@@ -9,10 +9,11 @@ from typing import Any
 
 
 class LeftLoopback(AssertionError):
-    """Not an OSError, so that no retry or fallback swallows it."""
+    """A test tried to leave loopback. No OSError, so no retry or fallback can swallow it."""
 
 
 def stay_on_loopback() -> None:
+    """Install the guard in this process. Calling it twice is harmless."""
     if getattr(socket.socket.connect, "is_guard", False):
         return
     for name in ("connect", "connect_ex"):
@@ -21,7 +22,7 @@ def stay_on_loopback() -> None:
 
 
 def without_name_servers(getaddrinfo: Any) -> Any:
-    """Numbers (also 127.1 and 0x7f.1, as glibc reads them) and localhost; any other name does not exist."""
+    """Resolve localhost and numeric addresses (127.1 and 0x7f.1 too, as glibc does). No other name exists."""
 
     def local_getaddrinfo(host: Any, port: Any, family: int = 0, type: int = 0, proto: int = 0, flags: int = 0) -> Any:
         numbers_only = 0 if host in (None, "", "localhost", b"localhost") else socket.AI_NUMERICHOST
@@ -36,7 +37,7 @@ def guarded(connect: Any) -> Any:
             raise LeftLoopback(f"A test tried to reach {address[0]}:{address[1]}.")
         return connect(self, address, *rest)
 
-    checked_connect.is_guard = True  # type: ignore[attr-defined]  # our own mark
+    checked_connect.is_guard = True  # type: ignore[attr-defined]  # read by stay_on_loopback
     return checked_connect
 
 

@@ -1,4 +1,4 @@
-"""Pages as tests ask for them."""
+"""Requests of signed-in users in tests: pages, posted forms and the queries of a page."""
 
 import re
 from collections.abc import Callable
@@ -14,43 +14,43 @@ CHAT = re.compile(r"/chats/(\d+)/")
 
 
 def signed_in(client: Client, user: Any) -> Client:
-    """Reads English, whatever language the portal is set to."""
+    """Sign the user in, with English as the browser's language."""
     client.force_login(user)
     client.defaults["HTTP_ACCEPT_LANGUAGE"] = "en"
     return client
 
 
-def with_fields_of_the_desk(post: Callable[..., Any]) -> Callable[..., Any]:
-    """A test client's ``post`` that fills in what every form of a chat carries. ``generic`` posts as it is told."""
+def with_desk_fields(post: Callable[..., Any]) -> Callable[..., Any]:
+    """Wrap `Client.post` to add the hidden fields of every chat form. `Client.generic` adds nothing."""
 
-    def filled(self: Client, path: str, data: Any = None, *args: Any, **kwargs: Any) -> Any:
+    def post_form(self: Client, path: str, data: Any = None, *args: Any, **kwargs: Any) -> Any:
         chat = CHAT.match(path)
         is_form = isinstance(data, dict | None) and not args and "content_type" not in kwargs
         if chat and is_form and settings.SESSION_COOKIE_NAME in self.cookies:
             data = {"for_chat": chat[1], "for_user": self.session.get("_auth_user_id", "")} | (data or {})
         return post(self, path, data, *args, **kwargs)
 
-    return filled
+    return post_form
 
 
-def questions(client: Client, address: str) -> list[str]:
-    """What a page asks of the database."""
+def list_queries(client: Client, address: str) -> list[str]:
+    """Return the SQL of all queries of a page."""
     with CaptureQueriesContext(connection) as captured:
         assert client.get(address).status_code == 200
     return [query["sql"] for query in captured.captured_queries]
 
 
-def static_files_listed_once(middleware: type[WhiteNoiseMiddleware]) -> Callable[[WhiteNoiseMiddleware], None]:
-    """Instead of whitenoise's own: a web process lists its files once, the tests make a client several times each."""
+def cache_static_files(middleware: type[WhiteNoiseMiddleware]) -> Callable[[WhiteNoiseMiddleware], None]:
+    """Wrap `add_files_from_finders` to list the files once per process, as a web process does."""
     list_files = middleware.add_files_from_finders
-    listed: dict[tuple[Any, ...], dict[str, Any]] = {}
+    files_by_options: dict[tuple[Any, ...], dict[str, Any]] = {}
 
     def add_files_from_finders(self: WhiteNoiseMiddleware) -> None:
-        kind = (self.static_prefix, self.max_age, self.allow_all_origins, self.charset, self.add_headers_function)
-        if kind not in listed:
+        options = (self.static_prefix, self.max_age, self.allow_all_origins, self.charset, self.add_headers_function)
+        if options not in files_by_options:
             list_files(self)
-            listed[kind] = dict(self.files)
-        self.files.update(listed[kind])
+            files_by_options[options] = dict(self.files)
+        self.files.update(files_by_options[options])
 
     return add_files_from_finders
 

@@ -1,4 +1,4 @@
-"""A real HTTP server on loopback that records every request and answers as it is told."""
+"""An HTTP server on loopback that records every request and gives the configured answers."""
 
 import json
 import threading
@@ -37,18 +37,19 @@ class Answer:
 
 
 class Receiver:
-    """
-    receiver.url("/hook")                       the address to give away
-    receiver.answer("/hook", status=500)        from now on
-    receiver.answer("/hook", status=503, times=2)   twice, then what was said before
-    receiver.wait_for(3)                        the first three requests, or a failed test
+    """A recording server. Unknown paths get `200 {}`.
+
+    receiver.url("/hook")                           the URL for a channel
+    receiver.answer("/hook", status=500)            every request from now on
+    receiver.answer("/hook", status=503, times=2)   the next two requests, then the lasting answer again
+    receiver.wait_for(3)                            return three requests, or fail the test
     """
 
     def __init__(self) -> None:
         self.requests: list[Request] = []
         self.arrived = threading.Condition()
-        self.always: dict[str, Answer] = {}
-        self.next: dict[str, deque[Answer]] = {}
+        self.lasting_answers: dict[str, Answer] = {}
+        self.next_answers: dict[str, deque[Answer]] = {}
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), handler_for(self))
         self.server.daemon_threads = True
         self.thread = threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True)
@@ -81,30 +82,31 @@ class Receiver:
         raw = body if isinstance(body, bytes) else json.dumps(body).encode()
         answer = Answer(status=status, body=raw, headers=headers or {}, delay=delay)
         if times is None:
-            self.always[path] = answer
+            self.lasting_answers[path] = answer
         else:
-            self.next.setdefault(path, deque()).extend([answer] * times)
+            self.next_answers.setdefault(path, deque()).extend([answer] * times)
 
-    def take(self, request: Request) -> Answer:
+    def record(self, request: Request) -> Answer:
+        """Store the request and return the answer to it."""
         with self.arrived:
             self.requests.append(request)
             self.arrived.notify_all()
             path = request.path.split("?")[0]
-            if waiting := self.next.get(path):
-                return waiting.popleft()
-            return self.always.get(path, Answer())
+            if answers := self.next_answers.get(path):
+                return answers.popleft()
+            return self.lasting_answers.get(path, Answer())
 
     def wait_for(
         self, count: int = 1, *, seconds: float = 60, where: Callable[[Request], bool] = lambda request: True
     ) -> list[Request]:
-        """The requests that match, once there are `count` of them."""
+        """Return all matching requests once there are at least `count`. Fail after `seconds`."""
 
         def matching() -> list[Request]:
             return [request for request in self.requests if where(request)]
 
         with self.arrived:
-            came = self.arrived.wait_for(lambda: len(matching()) >= count, timeout=seconds)
-            assert came, f"{len(matching())} of {count} requests came in {seconds} s: {self.requests}"
+            is_complete = self.arrived.wait_for(lambda: len(matching()) >= count, timeout=seconds)
+            assert is_complete, f"{len(matching())} of {count} requests arrived in {seconds} s: {self.requests}"
             return matching()
 
 
@@ -115,7 +117,7 @@ def handler_for(receiver: Receiver) -> type[BaseHTTPRequestHandler]:
         def handle_any(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             headers = {name.lower(): text for name, text in self.headers.items()}
-            answer = receiver.take(Request(method=self.command, path=self.path, headers=headers, body=body))
+            answer = receiver.record(Request(method=self.command, path=self.path, headers=headers, body=body))
             time.sleep(answer.delay)
             try:
                 self.send_response(answer.status)
@@ -125,11 +127,11 @@ def handler_for(receiver: Receiver) -> type[BaseHTTPRequestHandler]:
                 self.end_headers()
                 self.wfile.write(answer.body)
             except ConnectionError:
-                self.close_connection = True  # the caller did not wait
+                self.close_connection = True  # the caller has closed the connection
 
         do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do_HEAD = handle_any
 
         def log_message(self, format: str, *args: Any) -> None:
-            """Silent."""
+            """Log nothing."""
 
     return Handler

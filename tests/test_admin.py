@@ -40,7 +40,7 @@ from tests.factories import (
     gleb,
     vera,
 )
-from tests.pages import page_html, questions
+from tests.pages import list_queries, page_html
 
 pytestmark = pytest.mark.django_db
 HISTORY = (
@@ -470,7 +470,7 @@ def test_an_admin_may_view_a_superuser_and_a_superuser_may_view_everybody(
 
 def queries_of(client: Client, address: str) -> list[str]:
     client.get(address)  # warms the caches of sessions, content types and permissions
-    return questions(client, address)
+    return list_queries(client, address)
 
 
 @pytest.mark.parametrize("model", HISTORY)
@@ -790,7 +790,7 @@ def test_the_start_page_shows_every_channel_with_failing_ones_first(
 
 def test_the_start_page_runs_as_few_queries_for_ten_channels_as_for_one(browser_of_vera: Client) -> None:
     def query_count() -> int:
-        return len(questions(browser_of_vera, reverse("admin:index")))
+        return len(list_queries(browser_of_vera, reverse("admin:index")))
 
     ApiChannelFactory.create()
     before = query_count()

@@ -13,7 +13,7 @@ from tests.channel_worlds import CANARY, PHONE, TEXT, WORD, Snapshot, World, mak
 from tests.factories import token_of
 from tests.uapi_calls import post
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.exhaustive]
 BAD_TOKEN = 401
 HELPDESK_KEY = "c0ffee00c0ffee00c0ffee00c0ffee00c0ffee00"
 

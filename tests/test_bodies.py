@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from channels_setup.codecs import bodies
 from channels_setup.codecs.bodies import BadBody, decode_body, encode_event, flatten_pairs
-from tests.work import cost
+from tests.work import measure_cost
 
 EVENT = {
     "chat_id": 700100,
@@ -203,8 +203,8 @@ def test_json_of_maximum_size_takes_bounded_work(begin: str, unit: str, end: str
         with contextlib.suppress(BadBody):
             bodies.parse_json_object(data)
 
-    assert cost(lambda: read(body), enough=30) <= 30
-    assert cost(lambda: read(few.encode()), enough=30) <= 30
+    assert measure_cost(lambda: read(body), limit=30) <= 30
+    assert measure_cost(lambda: read(few.encode()), limit=30) <= 30
 
 
 def test_commas_in_strings_do_not_count_as_values() -> None:

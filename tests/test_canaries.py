@@ -44,7 +44,7 @@ from tests.factories import (
 )
 from tests.test_redaction_stored import dump, key_of, post
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.exhaustive]
 
 MOST_PAGES = 110
 # Secrets of other parties, which the portal can recognize only by the parameter's name.

@@ -8,7 +8,7 @@ from django.db import connection, transaction
 
 from bridge.models import Draft
 from config.accounts.models import User
-from tests.databases import empty
+from tests.databases import empty_tables
 from tests.factories import ConversationFactory, UserFactory
 
 IS_WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
@@ -38,7 +38,7 @@ def test_a_request_that_outlives_its_test_does_not_block_the_cleanup() -> None:
     late.start()
     has_written.wait(5)
 
-    empty()
+    empty_tables()
     late.join(5)
 
     assert not User.objects.exists()

@@ -20,7 +20,7 @@ from bridge.models import Conversation, Message, ServiceWindow, Ticket
 from bridge.relay import reply_submission
 from channels_setup.models import ApiChannel, ChatChannel
 from tests.factories import ApiChannelFactory, UserFactory, boris, gleb, vera
-from tests.pages import page_html, questions
+from tests.pages import list_queries, page_html
 from tests.test_desk_lists import writes
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("in_english")]
@@ -97,7 +97,7 @@ def test_the_table_costs_as_many_questions_however_long_it_is(desk: Client, chan
     addresses = ["/requests/", "/requests/?sort=window", "/requests/?status=live&assignee=me"]
 
     def asked() -> dict[str, int]:
-        return {address: len(questions(desk, address)) for address in addresses}
+        return {address: len(list_queries(desk, address)) for address in addresses}
 
     tickets.assign_chat(writes(channel, "К0").pk, user_id=boris().pk)
     few = asked()

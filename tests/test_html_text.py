@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from channels_setup.codecs.html_text import MAX_LENGTH, html_to_text, html_to_visible_text, text_to_html
 from channels_setup.codecs.whatsapp_markup import parse_runs
-from tests.work import cost
+from tests.work import measure_cost
 
 
 @pytest.mark.parametrize(
@@ -167,7 +167,7 @@ def test_unclosed_links_take_linear_work(tags: tuple[str, ...], title: str, addr
     html = links * (half // len(links)) + "x<br>" * (half // 5)
     once = f"{links}{'x<br>' * (MAX_LENGTH // 5 - 50)}"
 
-    assert cost(lambda: [html_to_text(html), html_to_text(once)], enough=80) <= 80
+    assert measure_cost(lambda: [html_to_text(html), html_to_text(once)], limit=80) <= 80
 
 
 def test_a_link_within_a_video_keeps_both_addresses() -> None:
@@ -183,7 +183,7 @@ def test_tags_inside_quotes_take_linear_work(quotes: str, name: str, end: str) -
     unit = f"={outer}<{name}={inner}{outer}{inner}"
     html = f"<{name}{unit * (MAX_LENGTH // len(unit) - 2)}{end}"
 
-    assert cost(lambda: html_to_text(html), enough=40) <= 40
+    assert measure_cost(lambda: html_to_text(html), limit=40) <= 40
 
 
 def test_tags_after_an_unfinished_tag_are_parsed() -> None:

@@ -12,7 +12,9 @@ from templates_registry.matching.matcher import WORK_LIMIT, MatchIndex
 from templates_registry.matching.patterns import WorkBudget
 from templates_registry.matching.result import IndexEntry, MatchOutcome
 from tests.load.bench_matching import adversarial_registries, everyday, registry, worst
-from tests.work import calls
+from tests.work import count_calls
+
+pytestmark = pytest.mark.exhaustive
 
 
 def _entry(body: str) -> IndexEntry:
@@ -48,7 +50,7 @@ def test_a_typical_text_among_thousands_takes_few_calls(
     templates, index = thousands
 
     for kind, texts in everyday(templates, size=60).items():
-        counted = sorted(calls(partial(index.recognize, text)) for text in texts)
+        counted = sorted(count_calls(partial(index.recognize, text)) for text in texts)
         assert counted[len(counted) // 2] < EVERYDAY, kind
 
 
@@ -59,7 +61,7 @@ def test_the_worst_text_among_thousands_takes_bounded_calls(
 
     for kind, texts in worst(templates).items():
         for text in texts:
-            assert calls(partial(index.recognize, text)) < WORST, kind
+            assert count_calls(partial(index.recognize, text)) < WORST, kind
 
 
 def test_an_intricate_registry_exceeds_the_budget_in_time() -> None:
@@ -67,7 +69,7 @@ def test_an_intricate_registry_exceeds_the_budget_in_time() -> None:
         index = MatchIndex(IndexEntry(one) for one in templates)
         for text in texts:
             budget = WorkBudget(WORK_LIMIT)
-            assert calls(partial(index.recognize, text, budget=budget)) < WORST, kind
+            assert count_calls(partial(index.recognize, text, budget=budget)) < WORST, kind
             assert budget.spent < 2 * WORK_LIMIT
 
 
@@ -82,7 +84,7 @@ def test_twice_the_length_takes_at_most_about_twice_the_calls(
     intricate = MatchIndex([_entry(f"а {holes}б"), _entry("{{1}} {{2}} {{1}} {{2}} конец")])
 
     def cost(one: MatchIndex, size: int) -> int:
-        return calls(partial(one.recognize, (unit * 4096)[:size]))
+        return count_calls(partial(one.recognize, (unit * 4096)[:size]))
 
     for one in (index, intricate):
         assert cost(one, 4000) < 2.5 * cost(one, 2000) + 3_000
@@ -97,4 +99,4 @@ def test_forty_variables_are_read_without_brute_force() -> None:
     assert index.recognize(fits).outcome is MatchOutcome.TEMPLATE
     assert index.recognize("а " * 200 + "б").outcome is MatchOutcome.AMBIGUOUS
     assert index.recognize(almost).outcome in (MatchOutcome.NONE, MatchOutcome.NEAR_MISS)
-    assert max(calls(partial(index.recognize, text)) for text in (fits, almost)) < WORST
+    assert max(count_calls(partial(index.recognize, text)) for text in (fits, almost)) < WORST

@@ -20,7 +20,7 @@ from channels_setup.codecs.secret_search import find_secrets, is_distinctive
 from channels_setup.providers import all_providers, helpdesks
 from tests.test_helpdesk_contract import ACCOUNT as HELPDESK_ACCOUNT
 from tests.test_providers import PAYLOADS, account_of, request
-from tests.work import calls
+from tests.work import count_calls
 
 SECRETS = ["9f86d081884c7d659a2feaa0c55ad015a3bf4f1b", "EAAGm0PX4ZCps", "p&ss/w=rd+§ 7", "Ab-c_9.f~x|Z"]
 
@@ -422,6 +422,6 @@ def test_json_is_searched_by_name_up_to_a_limit(unit: bytes, monkeypatch: pytest
     monkeypatch.setattr(request_redaction, "MAX_NESTED", 50)
     short, long = (b'{"token_1":1,' + unit * times for times in (3_000, 24_000))
 
-    few = calls(lambda: redact_body(short, "application/json", []))
+    few = count_calls(lambda: redact_body(short, "application/json", []))
 
-    assert calls(lambda: redact_body(long, "application/json", [])) < few + 100
+    assert count_calls(lambda: redact_body(long, "application/json", [])) < few + 100

@@ -29,7 +29,7 @@ from templates_registry.models import Template, TemplateTags
 from tests.channel_worlds import CANARIES, PHONE, TEXT, WORD, Snapshot, World, make_world
 from tests.factories import UserFactory, token_of, vera
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.exhaustive]
 
 A = Audience
 STRANGERS = ["anonymous", "bad token", "staff", "staff token"]

@@ -13,7 +13,7 @@ from channels_setup.models import ApiChannel
 from tests.factories import ConversationFactory, MessageFactory, TemplateFactory, token_of, vera
 from tests.pages import signed_in
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("in_english")]
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("in_english"), pytest.mark.exhaustive]
 
 QUERIES = (
     "a " * 5_000,

@@ -24,7 +24,7 @@ from django.db import connection
 from config.celery import QUEUES, SCHEDULE, VISIBILITY_TIMEOUT, app
 from config.devstack import supervisor
 from config.devstack.processes import has_signal_handler
-from tests.databases import migrated_copy
+from tests.databases import create_migrated_database
 from tests.servers_for_tests import own_valkey_database
 
 PROJECT = settings.BASE_DIR
@@ -238,7 +238,7 @@ def test_external_servers_are_used_and_none_is_started(tmp_path: Path) -> None:
     # The servers of the test run, as external ones: another database next to the tests', and a high Valkey database
     # number.
     server = connection.settings_dict
-    url = f"postgres://{server['USER']}:{server['PASSWORD']}@{server['HOST']}:{server['PORT']}/{migrated_copy('given')}"
+    url = f"postgres://{server['USER']}:{server['PASSWORD']}@{server['HOST']}:{server['PORT']}/{create_migrated_database('given')}"
     broker = own_valkey_database(settings.REDIS_URL).rpartition("/")[0] + "/60"
     stack = Stack(tmp_path / "var", DATABASE_URL=url, REDIS_URL=broker, WORKERS="2")
 

@@ -25,7 +25,7 @@ from templates_registry.transfer import file_formats, import_plan, spreadsheets
 from templates_registry.transfer.file_formats import FileRow
 from templates_registry.transfer.import_plan import ChangeKind, ImportPlan
 from tests.factories import ApiChannelFactory, TemplateFactory
-from tests.work import cost
+from tests.work import measure_cost
 
 FILE = ChangeAuthor(source=Source.IMPORT)
 FORMS = list(file_formats.CONTENT_TYPES)
@@ -439,14 +439,14 @@ def test_a_file_that_says_little_at_great_length_costs_little(made: Any) -> None
         with contextlib.suppress(InvalidTemplateData):
             file_formats.read_file(data, most_rows=1_000)
 
-    assert cost(read, enough=40) <= 40
+    assert measure_cost(read, limit=40) <= 40
 
 
 @pytest.mark.parametrize("unit", ["a ", "a b ", "a\n", "Ваш заказ готов. ", ". "])
 def test_two_texts_of_equal_words_are_compared_in_time_that_does_not_explode(unit: str) -> None:
     old, new = (unit * 2_000)[:1_000] + "x", "y" + (unit[::-1] * 2_000)[:1_000]
 
-    assert cost(lambda: diff_texts(old, new), enough=20) <= 20
+    assert measure_cost(lambda: diff_texts(old, new), limit=20) <= 20
     assert "".join(piece.text for piece in diff_texts(old, new) if piece.kind != "new") == old
     assert "".join(piece.text for piece in diff_texts(old, new) if piece.kind != "gone") == new
 

@@ -38,10 +38,10 @@ from channels_setup.providers.whatsapp_cloud import (
 )
 from templates_registry import linting, preview
 from templates_registry.content import authentication, leftover_placeholders, normalization, placeholders, value_checks
-from tests.work import cost, lines
+from tests.work import count_lines, measure_cost
 
 MEGABYTE = 1024 * 1024
-ENOUGH = 100.0  # units of work: five times the 200 ms allowed for a parser; a quadratic one takes thousands
+MAX_COST = 100.0  # units of work: five times the 200 ms allowed for a parser; a quadratic one takes thousands
 SPACES = (" ", "\t", "\n", "\r", "\v", "\xa0", "\u2028", "\u200b", "a ", " \n", "\n ")
 MARKS = ("*", "_", "~", "`", "```", "*a ", "_*~", "> ", "- ", "1. ", "*a* ", "`a", "> \n")
 BRACKETS = ("{", "{{", "{{ ", "{{1}}", "[", "]", "[[", "<", "<a", "(", "{a} ", "{a},", "【")
@@ -190,7 +190,7 @@ def test_every_parser_takes_bounded_work_for_any_text(parser: Parser) -> None:
             with contextlib.suppress(BadBody):
                 parser.read(worst)
 
-        assert cost(read, enough=ENOUGH) <= ENOUGH, repr(unit)
+        assert measure_cost(read, limit=MAX_COST) <= MAX_COST, repr(unit)
 
 
 LOOPS = (
@@ -214,7 +214,7 @@ def test_html_parsing_is_linear_in_the_text(name: str) -> None:
                 with contextlib.suppress(BadBody):
                     parser.read(unit * (size // len(unit)))
 
-            return lines(read)
+            return count_lines(read)
 
         count(1_600)  # warm up caches
         assert count(1_600) < 2.5 * count(800) + 500, repr(unit)
@@ -222,7 +222,7 @@ def test_html_parsing_is_linear_in_the_text(name: str) -> None:
 
 def test_html_lists_are_linear_in_items_and_elements() -> None:
     def count(size: int) -> int:
-        return lines(lambda: html_text.html_to_text("<ul>" + "<b>" * size + "<li></li>" * size))
+        return count_lines(lambda: html_text.html_to_text("<ul>" + "<b>" * size + "<li></li>" * size))
 
     count(200)  # warm up caches
     assert count(200) < 2.5 * count(100) + 500

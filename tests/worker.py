@@ -1,4 +1,4 @@
-"""A real Celery worker as a child process of the tests."""
+"""A Celery worker as a child process of the tests."""
 
 import os
 import signal
@@ -26,20 +26,24 @@ class Worker:
         self.process: subprocess.Popen[bytes] | None = None
         self.broker: Any = redis.Redis.from_url(settings.REDIS_URL)
 
+    @property
+    def is_running(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
     def start(self) -> None:
-        """Start it, unless it runs, and wait until it listens to its queues."""
-        if self.process is not None and self.process.poll() is None:
+        """Start the worker unless it is running, and wait until it consumes its queues."""
+        if self.is_running:
             return
         self.broker.flushdb()
         database = connection.settings_dict
-        place = f"{database['HOST']}:{database['PORT']}/{database['NAME']}"
+        address = f"{database['HOST']}:{database['PORT']}/{database['NAME']}"
         with open(self.log, "ab") as log:
             self.process = spawn_process(
                 [sys.executable, *worker_command(queues=QUEUES, concurrency=2)[1:]],
                 on_parent_death=signal.SIGKILL,
                 env=os.environ
                 | {
-                    "DATABASE_URL": f"postgres://{database['USER']}:{database['PASSWORD']}@{place}",
+                    "DATABASE_URL": f"postgres://{database['USER']}:{database['PASSWORD']}@{address}",
                     "PGAPPNAME": APPLICATION_NAME,
                 },
                 stdin=subprocess.DEVNULL,
@@ -47,24 +51,24 @@ class Worker:
                 stderr=log,
             )
         deadline = time.monotonic() + START_SECONDS
-        # The queues' names appear in the broker when the consumer has declared them.
-        while not self.broker.exists("_kombu.binding.outbound") or not self.is_waiting():
-            assert self.process.poll() is None and time.monotonic() < deadline, self.words()
+        # A queue has a binding in the broker once its consumer has declared it.
+        while not self.broker.exists("_kombu.binding.outbound") or not self.is_listening():
+            assert self.is_running and time.monotonic() < deadline, self.log_tail()
             time.sleep(0.05)
 
-    def is_waiting(self) -> bool:
+    def is_listening(self) -> bool:
         return any(client["cmd"] == "brpop" for client in self.broker.client_list())
 
-    def words(self) -> str:
+    def log_tail(self) -> str:
         return self.log.read_text(errors="replace")[-5000:]
 
     def settle(self, *, seconds: float = 90) -> None:
-        """Wait until no task is queued or running and no statement is under way."""
+        """Wait until no task is queued or running and the worker runs no SQL statement."""
         deadline = time.monotonic() + seconds
-        quiet = 0
-        while quiet < 2:
-            assert time.monotonic() < deadline, f"The worker does not come to rest:\n{self.words()}"
-            quiet = quiet + 1 if self.is_idle() else 0
+        idle_checks = 0
+        while idle_checks < 2:
+            assert time.monotonic() < deadline, f"The worker is still busy after {seconds} s:\n{self.log_tail()}"
+            idle_checks = idle_checks + 1 if self.is_idle() else 0
             time.sleep(0.02)
 
     def is_idle(self) -> bool:
@@ -79,7 +83,7 @@ class Worker:
             return cursor.fetchone() == (0,)
 
     def stop(self) -> None:
-        """At once, for it is at rest: a warm shutdown only takes its time."""
+        """Kill the worker. It is idle, so a warm shutdown would only cost time."""
         if self.process is not None:
             kill_process_group(self.process)
             self.process.wait()
