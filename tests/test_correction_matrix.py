@@ -175,7 +175,7 @@ def test_a_reply_from_our_phone_reaches_the_helpdesk_once(helpdesk: str) -> None
     posts(channel, text("wamid.a", "Есть!", timezone.now()), by_us=True)
 
     notes = Delivery.objects.filter(kind="note").values_list("payload__text", flat=True)
-    assert list(notes) == (["Answered in the phone app:\n\n> Есть!"] if helpdesk == "usedesk" else [])
+    assert list(notes) == (["Replied in the phone app:\n\n> Есть!"] if helpdesk == "usedesk" else [])
 
 
 def test_corrections_and_phone_replies_become_private_usedesk_comments(simulator: UsedeskSimulator) -> None:

@@ -188,7 +188,9 @@ def test_two_contacts_are_merged_from_the_admin(channel: ApiChannel, client: Cli
     chosen = sorted([contact(ANNA).pk, contact(ANYA).pk])
     client.force_login(vera())
 
-    go_on = client.post(reverse("admin:bridge_contact_changelist"), {"action": "merge_two", "_selected_action": chosen})
+    go_on = client.post(
+        reverse("admin:bridge_contact_changelist"), {"action": "merge_selected", "_selected_action": chosen}
+    )
 
     assert go_on.status_code == 302 and go_on["Location"].endswith(f"/client/merge/?with={chosen[1]}")
     assert client.get(go_on["Location"]).status_code == 200

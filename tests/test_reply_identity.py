@@ -47,7 +47,7 @@ def relayed(
     for at, event in sorted(arrivals, key=lambda arrival: arrival[0]):
         moment = NOON + timedelta(seconds=at)
         if isinstance(event, MessageSent):
-            new = reply_identity.register_chat_reply(conversation, event, at=moment, comments_come=comments)
+            new = reply_identity.register_chat_reply(conversation, event, at=moment, has_comment_events=comments)
         else:
             new = reply_identity.register_comment_reply(conversation, event, at=moment)
         out[event.text] += new is not None
@@ -123,7 +123,7 @@ def test_without_a_stamp_an_equal_answer_much_later_is_a_new_one(conversation: C
 def test_identities_are_kept_as_long_as_raw_events(conversation: Conversation) -> None:
     long_ago, lately = timezone.now() - timedelta(days=400), timezone.now()
     for number, at in enumerate((long_ago, lately)):
-        reply_identity.register_chat_reply(conversation, said(number, "да"), at=at, comments_come=False)
+        reply_identity.register_chat_reply(conversation, said(number, "да"), at=at, has_comment_events=False)
 
     housekeeping.prune_expired_rows()
 

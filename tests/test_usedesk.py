@@ -362,7 +362,7 @@ def test_whatever_is_harmless_gets_its_200_is_stored_and_noted(
 
     assert status == 200
     assert WebhookEvent.objects.get().state in ("processed", "failed")
-    assert list(HelpdeskConnection.objects.get().seen) == [track]
+    assert list(HelpdeskConnection.objects.get().first_events) == [track]
 
 
 @pytest.mark.parametrize("secret", [None, "", "0", "wrong"])

@@ -55,7 +55,7 @@ def test_a_first_message_that_is_not_there_is_told_again(shop: Shop, simulator: 
     from bridge.inbox import processing
 
     processing.process_inbox()
-    Delivery.objects.filter(track="message").update(attempts=1, payload={"text": "раз", "unsure": True})
+    Delivery.objects.filter(track="message").update(attempts=1, payload={"text": "раз", "may_have_arrived": True})
     shop.settle()
 
     assert simulator.texts() == ["раз"]
@@ -103,7 +103,7 @@ def test_equal_texts_are_told_apart_by_their_number(shop: Shop, simulator: Usede
 
         processing.process_inbox()
         last = Delivery.objects.filter(track="message").latest("pk")
-        Delivery.objects.filter(pk=last.pk).update(payload=last.payload | {"unsure": True})
+        Delivery.objects.filter(pk=last.pk).update(payload=last.payload | {"may_have_arrived": True})
     shop.settle()
     shop.hurry()
 
@@ -125,7 +125,7 @@ def test_a_look_that_fails_leaves_it_unsure(shop: Shop, simulator: UsedeskSimula
     shop.chat_channel.save()
     shop.hurry()
 
-    assert (between.reason, between.payload["unsure"]) == ("helpdesk_unreachable", True)
+    assert (between.reason, between.payload["may_have_arrived"]) == ("helpdesk_unreachable", True)
     assert simulator.texts() == ["раз", "два"]
 
 

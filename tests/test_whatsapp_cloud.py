@@ -444,7 +444,7 @@ def test_an_event_of_only_unused_updates_says_so(client: Client) -> None:
         processing.process_inbox()
 
     event = WebhookEvent.objects.get()
-    assert event.state == "processed" and event.error.startswith("Nothing in this event concerns this channel")
+    assert event.state == "processed" and event.error.startswith("This event has no item for this channel")
     channel.refresh_from_db()
     assert channel.first_inbound_at is None
 

@@ -102,7 +102,9 @@ class ContactAdmin(ReadOnlyAdmin):
     def get_actions(self, request: HttpRequest) -> dict[str, Any]:
         if not request.user.has_perm(merge_rules.MERGE_PERMISSION):
             return {}
-        return {"merge_two": (type(self).merge_selected, "merge_selected", gettext("Merge the two selected contacts…"))}
+        return {
+            "merge_selected": (type(self).merge_selected, "merge_selected", gettext("Merge the two selected contacts…"))
+        }
 
     def merge_selected(self, request: HttpRequest, rows: QuerySet[Contact]) -> HttpResponse | None:
         """List action: redirect to the merge preview in the desk."""

@@ -1,1 +1,1 @@
-"""Who is notified of an event: API channels that track it, and outside helpdesks."""
+"""Fan-out: deliveries of events to the API channels that track them and to external helpdesks."""

@@ -1,7 +1,7 @@
 """Notes for operators of an external helpdesk: corrections, and replies written in the phone app.
 
-Private comments in their request, in their language, once each. A public comment would come back as an operator's
-reply.
+Each note is one private comment in the request, in the operators' language. The helpdesk would report a public comment
+as an operator's reply.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from .operator_notes import join_parts, quote_text, use_operator_language
 
 
 def note_correction(fact: Correction, message: Message, conversation: Conversation, *, before: str) -> None:
-    """Queue a note about an edited, deleted or reacted-to message. `before`: its earlier text or reaction."""
+    """Queue a note about an edit, deletion or reaction. `before`: the earlier text or reaction."""
     if conversation.chat_channel.provider.built_in:
         return
     with use_operator_language(conversation):
@@ -28,31 +28,31 @@ def note_correction(fact: Correction, message: Message, conversation: Conversati
 
 
 def _describe_correction(fact: Correction, message: Message, before: str) -> Sequence[str]:
-    said = quote_text(message.localized_text or _("file"))
+    quote = quote_text(message.localized_text or _("file"))
     if isinstance(fact, MessageEdited):
-        head = (
-            _("A reply was edited in the phone app. It said:")
+        heading = (
+            _("A reply was edited in the phone app. Previous text:")
             if fact.by_us
-            else _("The client edited a message. It said:")
+            else _("The client edited a message. Previous text:")
         )
-        return [head, quote_text(before), _("Now it says:"), said]
+        return [heading, quote_text(before), _("New text:"), quote]
     if isinstance(fact, MessageRevoked):
-        head = _("A reply was deleted in the phone app:") if fact.by_us else _("The client deleted a message:")
-        return [head, said]
+        heading = _("A reply was deleted in the phone app:") if fact.by_us else _("The client deleted a message:")
+        return [heading, quote]
     values = {"emoji": fact.emoji or before}
     if fact.emoji:
-        head = (
+        heading = (
             _("We reacted with %(emoji)s in the phone app to:")
             if fact.by_us
             else _("The client reacted with %(emoji)s to:")
         )
     else:
-        head = (
+        heading = (
             _("Our reaction %(emoji)s was removed in the phone app from:")
             if fact.by_us
             else _("The client removed the reaction %(emoji)s from:")
         )
-    return [head % values, said]
+    return [heading % values, quote]
 
 
 def note_stray_reaction(fact: Correction, conversation: Conversation) -> None:
@@ -60,12 +60,12 @@ def note_stray_reaction(fact: Correction, conversation: Conversation) -> None:
     if conversation.chat_channel.provider.built_in or not isinstance(fact, ReactionChanged):
         return
     with use_operator_language(conversation):
-        head = (
+        heading = (
             _("We reacted with %(emoji)s in the phone app to a message that is not in the portal.")
             if fact.by_us
             else _("The client reacted with %(emoji)s to a message that is not in the portal.")
         )
-        helpdesk_messages.queue_note(conversation, head % {"emoji": fact.emoji})
+        helpdesk_messages.queue_note(conversation, heading % {"emoji": fact.emoji})
 
 
 def note_echo(message: Message, links: Sequence[str]) -> None:
@@ -75,9 +75,9 @@ def note_echo(message: Message, links: Sequence[str]) -> None:
         return
     with use_operator_language(conversation):
         is_edit = bool(message.shown.get("edited_at"))
-        head = _("A reply was edited in the phone app. Now it says:") if is_edit else _("Answered in the phone app:")
+        heading = _("A reply was edited in the phone app. New text:") if is_edit else _("Replied in the phone app:")
         helpdesk_messages.queue_note(
-            conversation, join_parts([head, quote_text(message.localized_text), *links]), message=message
+            conversation, join_parts([heading, quote_text(message.localized_text), *links]), message=message
         )
 
 
@@ -88,5 +88,5 @@ def note_late_files(message: Message, links: Sequence[str]) -> None:
         return
     with use_operator_language(conversation):
         helpdesk_messages.queue_note(
-            conversation, join_parts([_("The files of this message:"), quote_text(message.localized_text), *links])
+            conversation, join_parts([_("Files of this message:"), quote_text(message.localized_text), *links])
         )

@@ -1,6 +1,7 @@
-"""Queue what an external helpdesk receives: the client's card once, every client message, and notes for operators.
+"""Deliveries to an external helpdesk: the client's card, clients' messages, and notes for operators.
 
-The content is stored once. The helpdesk's IDs are looked up at every attempt, because they are learned over time.
+A delivery stores its content. The helpdesk's IDs are looked up at every attempt, because responses and events report
+them over time.
 """
 
 from __future__ import annotations
@@ -19,27 +20,27 @@ from channels_setup.providers.base import helpdesk as contract
 from .subscribers import MessageContext
 
 
-def build_helpdesk_deliveries(spoken: Sequence[MessageContext]) -> list[Delivery]:
+def build_helpdesk_deliveries(items: Sequence[MessageContext]) -> list[Delivery]:
     """Build unsaved deliveries of clients' messages to external helpdesks, in order."""
-    outside = [
+    inbound = [
         item
-        for item in spoken
+        for item in items
         if item.message.direction == Message.Direction.INBOUND and not item.conversation.chat_channel.provider.built_in
     ]
-    if not outside:
+    if not inbound:
         return []
-    links = _get_or_create_chats({item.conversation.pk: item.conversation for item in outside})
-    made: list[Delivery] = []
+    links = _get_or_create_chats({item.conversation.pk: item.conversation for item in inbound})
+    deliveries: list[Delivery] = []
     changed: set[int] = set()
-    for item in outside:
+    for item in inbound:
         pk = item.conversation.pk
         if (card := _build_client_card(item.conversation)) != links[pk].card:
             links[pk].card = card
             changed.add(pk)
-            made.append(_build_delivery(item.conversation, Delivery.Kind.HELPDESK, contract.CLIENT))
-        made.append(_build_message_delivery(item))
+            deliveries.append(_build_delivery(item.conversation, Delivery.Kind.HELPDESK, contract.CLIENT))
+        deliveries.append(_build_message_delivery(item))
     HelpdeskChat.objects.bulk_update([links[pk] for pk in sorted(changed)], ["card"])
-    return made
+    return deliveries
 
 
 def queue_changed_card(conversation: Conversation) -> None:
@@ -54,13 +55,13 @@ def queue_changed_card(conversation: Conversation) -> None:
 
 
 def _get_or_create_chats(conversations: dict[int, Conversation]) -> dict[int, HelpdeskChat]:
-    """Return the helpdesk chats of these conversations, creating missing ones. Their locks are held."""
-    known = {link.pk: link for link in HelpdeskChat.objects.filter(conversation__in=conversations)}
-    for pk in sorted(conversations.keys() - known.keys()):
+    """Return the helpdesk chats of these conversations, creating missing ones. The caller holds their locks."""
+    links = {link.pk: link for link in HelpdeskChat.objects.filter(conversation__in=conversations)}
+    for pk in sorted(conversations.keys() - links.keys()):
         link = HelpdeskChat(conversation_id=pk, chat_channel_id=conversations[pk].chat_channel_id)
         link.save(force_insert=True)
-        known[pk] = link
-    return known
+        links[pk] = link
+    return links
 
 
 def _build_client_card(conversation: Conversation) -> dict[str, str]:
@@ -88,12 +89,12 @@ def _build_message_delivery(item: MessageContext) -> Delivery:
 
 
 def _localize_text(item: MessageContext) -> str:
-    """Return the text in the operators' language, with the advertisement that the message came from."""
+    """Return the text in the operators' language, with the advertisement that led to the message."""
     message, options = item.message, item.conversation.chat_channel.options
     with translation.override(options.get("language") or settings.LANGUAGE_CODE):
-        is_said = message.shown.get("what") == "welcome"
+        has_ad = message.shown.get("what") == "welcome"  # its text already describes the advertisement
         return "\n".join(
-            filter(None, (message.localized_text, "" if is_said else message_extras.describe_ad(message.shown)))
+            filter(None, (message.localized_text, "" if has_ad else message_extras.describe_ad(message.shown)))
         )
 
 
@@ -106,7 +107,7 @@ def queue_note(conversation: Conversation, text: str, *, message: Message | None
 
 
 def _build_delivery(
-    conversation: Conversation, kind: Delivery.Kind, what: str, *, message: Message | None = None, **payload: Any
+    conversation: Conversation, kind: Delivery.Kind, track: str, *, message: Message | None = None, **payload: Any
 ) -> Delivery:
     return Delivery(
         kind=kind,
@@ -114,7 +115,7 @@ def _build_delivery(
         message=message,
         api_channel_id=conversation.api_channel_id,
         chat_channel_id=conversation.chat_channel_id,
-        track=what,
+        track=track,
         payload={
             "contact": _build_client_card(conversation),
             **payload,

@@ -1,6 +1,6 @@
-"""Notes for operators of an external helpdesk: private comments in their request, in their language, once each.
+"""Notes for operators of an external helpdesk: private comments in the request, in the operators' language.
 
-Never a public message: it would come back as an operator's reply and be sent to the client.
+A note is never a public message: the helpdesk would report it as an operator's reply, and the client would get it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ MAX_QUOTE_LENGTH = 1_000
 
 
 def note_refused_reply(conversation: Conversation, decision: Decision, text: str) -> None:
-    """Queue a note about a refused reply: the reason, its text, and what can be sent instead."""
+    """Queue a note about a refused reply: the reason, its text, and templates to send instead."""
     with use_operator_language(conversation):
         parts = [_("Not sent to the client. %(why)s") % {"why": decision.sentence}, quote_text(text)]
         if _needs_template(decision.reason):
@@ -41,12 +41,12 @@ def note_sent_as_template(conversation: Conversation, decision: Decision) -> Non
     with use_operator_language(conversation):
         values = decision.template.parameters
         named = values.items() if isinstance(values, dict) else enumerate(values, start=1)
-        head = _("Sent to the client as the template “%(name)s” (%(language)s).") % {
+        heading = _("Sent to the client as the template “%(name)s” (%(language)s).") % {
             "name": decision.template.name,
             "language": decision.template.language,
         }
         helpdesk_messages.queue_note(
-            conversation, join_parts([head, "\n".join(f"{name}: {value}" for name, value in named)])
+            conversation, join_parts([heading, "\n".join(f"{name}: {value}" for name, value in named)])
         )
 
 
@@ -59,10 +59,10 @@ def note_unsent_files(conversation: Conversation, files: Sequence[str]) -> None:
     with use_operator_language(conversation):
         count = len(files)
         parts = [
-            _("The file was not sent to the client: this route carries no files.")
+            _("The file was not sent to the client: this channel cannot relay files from the helpdesk.")
             if count == 1
-            else _("The files were not sent to the client: this route carries no files."),
-            _("Put a link to it into the text, for example:"),
+            else _("The files were not sent to the client: this channel cannot relay files from the helpdesk."),
+            _("Send a link instead, for example:"),
             *files,
         ]
         helpdesk_messages.queue_note(conversation, "\n".join(parts))
@@ -70,9 +70,9 @@ def note_unsent_files(conversation: Conversation, files: Sequence[str]) -> None:
 
 def is_link_known(conversation: Conversation, link: str) -> bool:
     """Return whether a file's link was in a note or was sent to the client."""
-    told = Delivery.objects.filter(conversation=conversation, kind=Delivery.Kind.NOTE, payload__text__icontains=link)
-    sent = Message.objects.filter(conversation=conversation, direction="outbound", text__contains=link)
-    return told.exists() or sent.exists()
+    notes = Delivery.objects.filter(conversation=conversation, kind=Delivery.Kind.NOTE, payload__text__icontains=link)
+    messages = Message.objects.filter(conversation=conversation, direction="outbound", text__contains=link)
+    return notes.exists() or messages.exists()
 
 
 def forward_notice(notice: Message) -> None:
@@ -82,9 +82,9 @@ def forward_notice(notice: Message) -> None:
         return
     with use_operator_language(conversation):
         parts = [notice.sentence]
-        about = Message.objects.filter(pk=notice.details.get("message_id") or 0, conversation=conversation).first()
-        if about is not None:
-            parts.append(quote_text(about.localized_text))
+        message = Message.objects.filter(pk=notice.details.get("message_id") or 0, conversation=conversation).first()
+        if message is not None:
+            parts.append(quote_text(message.localized_text))
         if _needs_template(str(notice.details.get("why_code", ""))):
             _queue_note_with_offers(conversation, parts, None, message=notice)
         else:
@@ -98,8 +98,8 @@ def note_failed_messages(messages: Iterable[Message]) -> None:
         if conversation.chat_channel.provider.built_in:
             continue
         with use_operator_language(conversation):
-            why = _("A message was not delivered. %(why)s") % {"why": message.sentence}
-            parts = [why, quote_text(message.localized_text)]
+            heading = _("A message was not delivered. %(why)s") % {"why": message.sentence}
+            parts = [heading, quote_text(message.localized_text)]
             if _needs_template(message.reason):
                 _queue_note_with_offers(conversation, parts, None, message=message)
             else:
@@ -115,13 +115,13 @@ def note_closing_windows(window_ids: Sequence[int]) -> None:
             minutes = max(1, round((window.expires_at - now).total_seconds() / 60))
             until = timezone.localtime(window.expires_at).strftime("%H:%M")
             sentence = _(
-                "The 24-hour window closes at %(until)s, in %(minutes)d min, and the client has not been answered. "
-                "After that only an approved template may go out."
+                "The 24-hour window closes at %(until)s, in %(minutes)d min, and the client is waiting for a reply. "
+                "After that, you can send only an approved template."
             )
             helpdesk_messages.queue_note(window.conversation, sentence % {"until": until, "minutes": minutes})
 
 
-# --- how a note is written -------------------------------------------------------------------------------
+# --- content of a note -----------------------------------------------------------------------------------
 
 
 def _queue_note_with_offers(
@@ -132,20 +132,23 @@ def _queue_note_with_offers(
     message: Message | None = None,
 ) -> None:
     """Queue a note with the templates that can be sent instead."""
-    offered = template_offers.build_template_offers(conversation, decision, text)
-    note = helpdesk_messages.queue_note(conversation, join_parts([*parts, *offered.lines]), message=message)
-    template_links.attach_note(offered.links, note)
+    offers = template_offers.build_template_offers(conversation, decision, text)
+    note = helpdesk_messages.queue_note(conversation, join_parts([*parts, *offers.lines]), message=message)
+    template_links.attach_note(offers.links, note)
 
 
 def quote_text(text: str) -> str:
-    shown = text if len(text) <= MAX_QUOTE_LENGTH else text[:MAX_QUOTE_LENGTH] + "…"
-    return "\n".join(f"> {line}" for line in shown.split("\n")) if shown.strip() else ""
+    """Return the text as a quote, shortened to MAX_QUOTE_LENGTH."""
+    excerpt = text if len(text) <= MAX_QUOTE_LENGTH else text[:MAX_QUOTE_LENGTH] + "…"
+    return "\n".join(f"> {line}" for line in excerpt.split("\n")) if excerpt.strip() else ""
 
 
 def join_parts(parts: Sequence[str]) -> str:
+    """Join the non-empty parts of a note with blank lines."""
     return "\n\n".join(part for part in parts if part)
 
 
 def use_operator_language(conversation: Conversation) -> translation.override:
+    """Return a context manager that activates the language of the helpdesk's operators."""
     language = conversation.chat_channel.options.get("language") or settings.LANGUAGE_CODE
     return translation.override(language)

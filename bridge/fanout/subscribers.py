@@ -39,7 +39,7 @@ class MessageContext:
     new_ticket: bool = False
     stamp: datetime | None = None
     files: Sequence[str] = ()
-    attachments: Sequence[Attachment] = ()  # of an operator's message: what is sent as a file
+    attachments: Sequence[Attachment] = ()  # an operator's files, sent as files
 
     @property
     def contact(self) -> Contact:
@@ -48,11 +48,12 @@ class MessageContext:
 
     @property
     def links(self) -> list[str]:
-        return [*self.files, *(build_file_link(one) for one in self.attachments)]
+        """Links to all files of the message."""
+        return [*self.files, *(build_file_link(attachment) for attachment in self.attachments)]
 
     @property
     def kinds(self) -> set[str]:
-        """The tracked kinds that one event of this message serves."""
+        """The event kinds that one event of this message covers."""
         kinds = {"message"}
         if self.state == "new":
             kinds.add("new_chat")
@@ -76,36 +77,36 @@ def advance_event_stamp(conversation: Conversation, *, now: datetime) -> datetim
 
 def find_watchers(chat_channel_ids: Iterable[int]) -> dict[int, list[ApiChannel]]:
     """Return chat channel ID → the API channels that watch it."""
-    found: dict[int, list[ApiChannel]] = {}
+    watchers: dict[int, list[ApiChannel]] = {}
     links = ApiChannel.watched.through.objects.filter(chatchannel__in=set(chat_channel_ids)).select_related(
         "apichannel"
     )
     for link in links.order_by("apichannel"):
-        found.setdefault(link.chatchannel_id, []).append(link.apichannel)
-    return found
+        watchers.setdefault(link.chatchannel_id, []).append(link.apichannel)
+    return watchers
 
 
-def build_deliveries(spoken: Sequence[MessageContext]) -> list[Delivery]:
+def build_deliveries(items: Sequence[MessageContext]) -> list[Delivery]:
     """Build unsaved deliveries for these messages, in order: to the contact and to all watchers."""
-    watchers = find_watchers(item.conversation.chat_channel_id for item in spoken)
-    made: list[Delivery] = []
-    for item in spoken:
+    watchers = find_watchers(item.conversation.chat_channel_id for item in items)
+    deliveries: list[Delivery] = []
+    for item in items:
         for channel in _add_owner(watchers.get(item.conversation.chat_channel_id, []), item):
-            made.extend(_build_for_channel(item, channel))
-    return made
+            deliveries.extend(_build_for_channel(item, channel))
+    return deliveries
 
 
-def _add_owner(watching: list[ApiChannel], item: MessageContext) -> list[ApiChannel]:
+def _add_owner(watchers: list[ApiChannel], item: MessageContext) -> list[ApiChannel]:
     """Add the conversation's own API channel, which gets its messages even if it no longer watches the chat channel."""
     owner = item.conversation.api_channel
-    return watching if any(channel.pk == owner.pk for channel in watching) else [owner, *watching]
+    return watchers if any(channel.pk == owner.pk for channel in watchers) else [owner, *watchers]
 
 
 def _build_for_channel(item: MessageContext, channel: ApiChannel) -> Iterable[Delivery]:
     message = item.message
-    outbound = message.direction == Message.Direction.OUTBOUND
-    may_see = not outbound or _may_see_replies(channel, item.conversation)
-    if outbound and channel.pk == item.conversation.api_channel_id:
+    is_outbound = message.direction == Message.Direction.OUTBOUND
+    may_see = not is_outbound or _may_see_replies(channel, item.conversation)
+    if is_outbound and channel.pk == item.conversation.api_channel_id:
         yield Delivery(
             kind=Delivery.Kind.MESSAGE,
             free_text=message.kind != Message.Kind.TEMPLATE and channel.provider.service_window,
@@ -121,7 +122,7 @@ def _build_for_channel(item: MessageContext, channel: ApiChannel) -> Iterable[De
                     "user_id": item.contact.user_id,
                 },
                 "quoted_id": message.quoted.external_id if message.quoted else "",
-                "files": [_build_file_object(one) for one in item.attachments],
+                "files": [_build_file_object(attachment) for attachment in item.attachments],
             },
             **_common_fields(item, channel, "message"),
         )
@@ -149,7 +150,7 @@ def _build_for_channel(item: MessageContext, channel: ApiChannel) -> Iterable[De
 
 
 def _may_see_replies(channel: ApiChannel, conversation: Conversation) -> bool:
-    """Return whether a watcher gets operators' replies. One that would deliver copies must have asked for them."""
+    """Return whether a watcher gets operators' replies. One that would deliver copies gets them only on request."""
     is_owner = channel.pk == conversation.api_channel_id
     return is_owner or channel.copy_replies or not channel.provider.delivers_copies
 
@@ -233,8 +234,8 @@ def _build_new_ticket_event(
 
 def _build_file_object(attachment: Attachment) -> dict[str, str]:
     """Describe a file by its link, and by its storage path for providers that need an upload."""
-    shown = {"url": build_file_link(attachment), "name": attachment.name, "mime": attachment.mime}
-    return shown | ({"stored": str(attachment.file.name), "sha256": attachment.sha256} if attachment.file else {})
+    described = {"url": build_file_link(attachment), "name": attachment.name, "mime": attachment.mime}
+    return described | ({"stored": str(attachment.file.name), "sha256": attachment.sha256} if attachment.file else {})
 
 
 def _common_fields(item: MessageContext, channel: ApiChannel, track: str) -> dict[str, Any]:
@@ -271,7 +272,7 @@ def queue_ticket_change(
         assignee_id=ticket.assignee_id,
         custom_fields=ticket_properties.load_custom_fields([ticket])[ticket.pk],
     )
-    made = [
+    deliveries = [
         Delivery(
             kind=Delivery.Kind.EVENT,
             conversation=conversation,
@@ -281,7 +282,7 @@ def queue_ticket_change(
         )
         for channel in channels
     ]
-    return Delivery.objects.bulk_create(made)
+    return Delivery.objects.bulk_create(deliveries)
 
 
 def build_new_ticket_deliveries(ticket: Ticket) -> list[Delivery]:

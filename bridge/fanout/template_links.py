@@ -1,6 +1,6 @@
-"""Links in notes to an external helpdesk: choose one template, fill it in, send it.
+"""Links in notes of an external helpdesk, to choose, fill in and send a template.
 
-Signed like file links, bound to one chat and to the subject of the note, valid for a day and for one message.
+A link is signed, belongs to one chat and to the templates of its note, and is valid for a day and for one message.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from bridge.models import Conversation, Delivery, TemplateLink
 from templates_registry.models import Template
 
 LIFETIME = timedelta(hours=24)
-MAX_CALLS_PER_MINUTE = 120  # per link; a person filling in a form stays far below
+MAX_CALLS_PER_MINUTE = 120  # per link, far more than a person needs
 MAX_LISTED_TEMPLATES = 200
 
 _signer = Signer(salt="okno.template-links")
@@ -28,7 +28,7 @@ _signer = Signer(salt="okno.template-links")
 
 @dataclass(frozen=True, kw_only=True)
 class TemplateChoice:
-    """A template behind a link. `key` identifies it in the page's URL; `values` are those already known."""
+    """A template of a link. `key` identifies it in the page's URL; `values`: the values that are already known."""
 
     key: str
     template: Template
@@ -36,20 +36,23 @@ class TemplateChoice:
 
 
 def create_template_link(conversation: Conversation, choices: Sequence[Mapping[str, Any]] = ()) -> TemplateLink:
-    """Create a link. Its note is set when that is created."""
+    """Create a link. `attach_note` sets its note."""
     expires_at = service_window.database_now() + LIFETIME
     return TemplateLink.objects.create(conversation=conversation, choices=list(choices), expires_at=expires_at)
 
 
 def build_link_url(link: TemplateLink) -> str:
+    """Return the public URL of a link."""
     return settings.PUBLIC_URL.rstrip("/") + reverse("template-link", args=[_signer.sign(str(link.pk))])
 
 
 def attach_note(links: Sequence[TemplateLink], note: Delivery) -> None:
+    """Store the note that contains these links."""
     TemplateLink.objects.filter(pk__in=[link.pk for link in links]).update(note=note)
 
 
 def find_template_link(signature: str) -> TemplateLink | None:
+    """Return the link of a signature, or None if the signature is not valid."""
     try:
         pk = int(_signer.unsign(signature))
     except (BadSignature, ValueError):
@@ -59,6 +62,7 @@ def find_template_link(signature: str) -> TemplateLink | None:
 
 
 def is_link_expired(link: TemplateLink) -> bool:
+    """Return whether a link has expired, by the database's clock."""
     return link.expires_at <= service_window.database_now()
 
 
@@ -80,11 +84,11 @@ def list_template_choices(link: TemplateLink) -> list[TemplateChoice]:
     """Return the templates that this link may send now."""
     rows = Template.objects.sendable().filter(api_channel=link.conversation.api_channel).select_related("api_channel")
     if not link.choices:
-        listed = rows.order_by("name", "language", "pk")[:MAX_LISTED_TEMPLATES]
-        return [TemplateChoice(key=str(row.pk), template=row, values={}) for row in listed]
-    known = {row.pk: row for row in rows.filter(pk__in=[one["template"] for one in link.choices])}
+        first = rows.order_by("name", "language", "pk")[:MAX_LISTED_TEMPLATES]
+        return [TemplateChoice(key=str(row.pk), template=row, values={}) for row in first]
+    templates = {row.pk: row for row in rows.filter(pk__in=[choice["template"] for choice in link.choices])}
     return [
-        TemplateChoice(key=str(number), template=known[one["template"]], values=one["values"])
-        for number, one in enumerate(link.choices)
-        if one["template"] in known
+        TemplateChoice(key=str(number), template=templates[choice["template"]], values=choice["values"])
+        for number, choice in enumerate(link.choices)
+        if choice["template"] in templates
     ]

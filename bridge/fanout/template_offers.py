@@ -1,7 +1,7 @@
-"""Templates offered to an external helpdesk's operator in place of a text that could not be sent.
+"""Templates offered to an external helpdesk's operators in place of a text that could not be sent.
 
-Offered texts are ones that will be recognized when pasted. If more is needed (a file, the end of a link, a choice
-between languages), the note links to a page.
+The matcher recognizes every offered text when it is pasted. A template that needs more than text (a file, the end of a
+link, a choice between languages) is offered as a link to a page.
 """
 
 from __future__ import annotations
@@ -22,75 +22,76 @@ from templates_registry.pasteable import is_pasteable, text_to_paste
 from . import template_links
 
 MAX_OFFERS = 3  # texts per note
-MAX_CANDIDATES = 40  # templates considered
+MAX_CANDIDATES = 40
 
 
 class TemplateOffers:
-    """The lines of a note, and its links."""
+    """Lines and links of a note that offers templates."""
 
     def __init__(self, conversation: Conversation) -> None:
         self.conversation = conversation
         self.lines: list[str] = []
         self.links: list[TemplateLink] = []
 
-    def link(self, sentence: str, choices: Iterable[tuple[int, dict[str, str]]] = ()) -> None:
-        listed = [{"template": pk, "values": values} for pk, values in choices]
-        made = template_links.create_template_link(self.conversation, listed)
-        self.links.append(made)
-        self.lines.append(f"{sentence}\n{template_links.build_link_url(made)}")
+    def add_link(self, sentence: str, choices: Iterable[tuple[int, dict[str, str]]] = ()) -> None:
+        """Create a link and add a line with it. `choices`: template IDs with values; empty: any template."""
+        stored = [{"template": pk, "values": values} for pk, values in choices]
+        link = template_links.create_template_link(self.conversation, stored)
+        self.links.append(link)
+        self.lines.append(f"{sentence}\n{template_links.build_link_url(link)}")
 
 
 def build_template_offers(conversation: Conversation, decision: Decision | None, text: str) -> TemplateOffers:
-    """Offer the matching template, to paste or to fill in behind a link; otherwise some that can be pasted."""
-    made = TemplateOffers(conversation)
-    found = (
+    """Offer the matching template to paste or to fill in on a page; if there is none, offer some to paste."""
+    offers = TemplateOffers(conversation)
+    match = (
         index_cache.recognize_template(conversation.api_channel, text) if decision and decision.recognition else None
     )
-    if found is not None and found.outcome is MatchOutcome.AMBIGUOUS and _offer_choice(made, found, text):
-        return made
+    if match is not None and match.outcome is MatchOutcome.AMBIGUOUS and _offer_choice(offers, match, text):
+        return offers
     sendable = Template.objects.sendable().filter(api_channel=conversation.api_channel_id)
     rows = sendable.select_related("api_channel").order_by("name", "pk")
-    meant = (decision.details.get("template_id") if decision else None) or 0
-    fitting = rows.filter(pk=meant).first()
-    if fitting is not None:
-        _offer_fitting_template(made, fitting, found)
+    template_id = (decision.details.get("template_id") if decision else None) or 0
+    template = rows.filter(pk=template_id).first()
+    if template is not None:
+        _offer_matching_template(offers, template, match)
     elif rows.exists():
-        _offer_some_templates(made, rows[:MAX_CANDIDATES])
+        _offer_some_templates(offers, rows[:MAX_CANDIDATES])
     else:
-        made.lines.append(_("There is no approved template on this channel yet."))
-    return made
+        offers.lines.append(_("There is no approved template on this channel yet."))
+    return offers
 
 
-def _offer_choice(made: TemplateOffers, found: MatchResult, text: str) -> bool:
-    """Link to a choice if the text fits several templates, or one in several ways. Return whether it was offered."""
+def _offer_choice(offers: TemplateOffers, match: MatchResult, text: str) -> bool:
+    """Offer a link if the text matches several templates, or one in several ways. Return whether it was offered."""
     choices = []
-    for entry in found.candidates:
+    for entry in match.candidates:
         if isinstance(entry.ident, int):
-            readings = found.readings or (MatchIndex([entry]).recognize(text).parameters,)
+            readings = match.readings or (MatchIndex([entry]).recognize(text).parameters,)
             choices += [(entry.ident, dict(values)) for values in readings]
     if choices:
-        made.link(_("Choose the one you mean and send it here (the link works for 24 hours and once):"), choices)
+        offers.add_link(_("Choose a template and send it here (one-time link, valid for 24 hours):"), choices)
     return bool(choices)
 
 
-def _offer_fitting_template(made: TemplateOffers, template: Template, found: MatchResult | None) -> None:
+def _offer_matching_template(offers: TemplateOffers, template: Template, match: MatchResult | None) -> None:
     if is_pasteable(template):
-        made.lines += [_("To paste, with the values filled in:"), _format_pasteable(template)]
+        offers.lines += [_("To send it, paste this text with the values filled in:"), _format_pasteable(template)]
         return
     keys = {variable.key for variable in template.pattern.variables}
-    values = {key: value for key, value in (found.parameters if found else {}).items() if key in keys}
-    made.link(
-        _("“%(name)s” needs more than its text. Fill it in and send it here (the link works for 24 hours and once):")
+    values = {key: value for key, value in (match.parameters if match else {}).items() if key in keys}
+    offers.add_link(
+        _("“%(name)s” cannot be pasted as text. Fill it in and send it here (one-time link, valid for 24 hours):")
         % {"name": template.name},
         [(template.pk, values)],
     )
 
 
-def _offer_some_templates(made: TemplateOffers, rows: Iterable[Template]) -> None:
-    pasted = list(islice((template for template in rows if is_pasteable(template)), MAX_OFFERS))
-    if pasted:
-        made.lines += [_("Templates that may go out, to paste and fill in:"), *map(_format_pasteable, pasted)]
-    made.link(_("Choose a template, fill it in and send it here (the link works for 24 hours and once):"))
+def _offer_some_templates(offers: TemplateOffers, rows: Iterable[Template]) -> None:
+    pasteable = list(islice((template for template in rows if is_pasteable(template)), MAX_OFFERS))
+    if pasteable:
+        offers.lines += [_("Templates that you can paste and fill in:"), *map(_format_pasteable, pasteable)]
+    offers.add_link(_("Choose a template, fill it in and send it here (one-time link, valid for 24 hours):"))
 
 
 def _format_pasteable(template: Template) -> str:

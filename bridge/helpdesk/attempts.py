@@ -38,27 +38,32 @@ from ..models import Attachment, Delivery, HelpdeskChat
 
 logger = logging.getLogger(__name__)
 
-MAX_REPEATS = 50  # longest run of equal messages that can be told apart
+MAX_REPEATS = 50  # longest run of equal messages in which a lookup can identify one
 MAX_LOOKUPS = 5  # attempts after which inconclusive lookups are given up
 MAX_UPLOAD_BYTES = 20 * 1024 * 1024
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClaimedCommand:
-    """A claimed delivery with everything that its thread needs. `unsure`: an earlier attempt may have arrived."""
+    """A claimed delivery with everything that its thread needs.
+
+    `may_have_arrived`: an earlier attempt may have reached the helpdesk.
+    """
 
     delivery: Delivery
     provider: Helpdesk
     account: HelpdeskAccount
-    telling: HelpdeskCommand
-    unsure: bool
+    command: HelpdeskCommand
+    may_have_arrived: bool
 
 
 @dataclass(frozen=True, kw_only=True)
 class CommandResult:
+    """The result of one attempt."""
+
     item: ClaimedCommand
-    answered: HelpdeskResult
-    unsure: bool  # this or an earlier attempt may have arrived
+    result: HelpdeskResult
+    may_have_arrived: bool  # this attempt or an earlier one
     started_at: datetime
     duration_ms: int
     http_status: int | None = None
@@ -103,9 +108,9 @@ def count_repeats(delivery: Delivery) -> int:
     before = Delivery.objects.filter(
         conversation=delivery.conversation_id, kind=delivery.kind, track=delivery.track, pk__lt=delivery.pk
     ).order_by("-pk")
-    words = [(row.payload.get("text"), row.payload.get("files")) for row in before.only("payload")[:MAX_REPEATS]]
+    contents = [(row.payload.get("text"), row.payload.get("files")) for row in before.only("payload")[:MAX_REPEATS]]
     own = (delivery.payload.get("text"), delivery.payload.get("files"))
-    return next((place for place, said in enumerate(words) if said != own), len(words))
+    return next((index for index, content in enumerate(contents) if content != own), len(contents))
 
 
 # --- attempt ---------------------------------------------------------------------------------------------
@@ -114,36 +119,39 @@ def count_repeats(delivery: Delivery) -> int:
 def attempt_command(item: ClaimedCommand, acquire: Callable[[], None]) -> CommandResult:
     """Look up an earlier attempt if needed, and call, in a thread without the database. Never raises."""
     started_at, started = timezone.now(), time.monotonic()
-    answer: ApiResponse | None = None
-    note, unsure = "", item.unsure
+    response: ApiResponse | None = None
+    trace, may_have_arrived = "", item.may_have_arrived
     try:
-        seen = _find_existing(item, acquire) if unsure else None
-        if seen is not None and seen.arrived:
-            answered, unsure = HelpdeskResult(outcome=Outcome(verdict=ACCEPTED), remote_ids=seen.remote_ids), False
-        elif seen is not None and seen.arrived is None and _count_attempts(item) < MAX_LOOKUPS:
-            answered = HelpdeskResult(outcome=Outcome(verdict=RETRY, reason="outcome_unknown"))
+        lookup = _find_existing(item, acquire) if may_have_arrived else None
+        if lookup is not None and lookup.arrived:
+            result, may_have_arrived = (
+                HelpdeskResult(outcome=Outcome(verdict=ACCEPTED), remote_ids=lookup.remote_ids),
+                False,
+            )
+        elif lookup is not None and lookup.arrived is None and _count_attempts(item) < MAX_LOOKUPS:
+            result = HelpdeskResult(outcome=Outcome(verdict=RETRY, reason="outcome_unknown"))
         else:
-            saw_nothing = seen is not None and seen.arrived is False
-            answered, answer = _send_command(item, acquire, may_be_twice=unsure and not saw_nothing)
-            unsure = False
+            is_missing = lookup is not None and lookup.arrived is False
+            result, response = _send_command(item, acquire, may_be_duplicate=may_have_arrived and not is_missing)
+            may_have_arrived = False
     except http_client.ForbiddenAddress:
-        answered = HelpdeskResult(outcome=Outcome(verdict=PAUSE, reason="helpdesk_wrong_address"))
+        result = HelpdeskResult(outcome=Outcome(verdict=PAUSE, reason="helpdesk_wrong_address"))
     except http_client.ConnectionFailed:
-        answered = HelpdeskResult(outcome=Outcome(verdict=RETRY, reason="helpdesk_unreachable"))
+        result = HelpdeskResult(outcome=Outcome(verdict=RETRY, reason="helpdesk_unreachable"))
     except http_client.NoResponse:
-        answered, unsure = HelpdeskResult(outcome=Outcome(verdict=UNKNOWN, reason="outcome_unknown")), True
+        result, may_have_arrived = HelpdeskResult(outcome=Outcome(verdict=UNKNOWN, reason="outcome_unknown")), True
     except Exception:
         logger.exception("attempt failed", extra={"delivery": item.delivery.pk})
-        answered = HelpdeskResult(outcome=Outcome(verdict=RETRY, reason="internal_error"))
-        note = traceback.format_exc(limit=-3)
+        result = HelpdeskResult(outcome=Outcome(verdict=RETRY, reason="internal_error"))
+        trace = traceback.format_exc(limit=-3)
     return CommandResult(
         item=item,
-        answered=answered,
-        unsure=unsure,
+        result=result,
+        may_have_arrived=may_have_arrived,
         started_at=started_at,
         duration_ms=int((time.monotonic() - started) * 1000),
-        http_status=answer.status if answer else None,
-        answer=excerpt_response(answer, [item.account.secret]) if answer else note,
+        http_status=response.status if response else None,
+        answer=excerpt_response(response, [item.account.secret]) if response else trace,
     )
 
 
@@ -153,31 +161,31 @@ def _count_attempts(item: ClaimedCommand) -> int:
 
 def _find_existing(item: ClaimedCommand, acquire: Callable[[], None]) -> LookupResult | None:
     """Return whether an earlier attempt arrived, or None if the helpdesk offers no lookup."""
-    request, seen = item.provider.build_lookup_request(item.telling, item.account), None
+    request, lookup = item.provider.build_lookup_request(item.command, item.account), None
     while request is not None:
         acquire()
         try:
-            answer = http_client.send(request, max_bytes=4 * 1024 * 1024)
+            response = http_client.send(request, max_bytes=4 * 1024 * 1024)
         except http_client.NoResponse:
             return LookupResult(arrived=None)
-        seen = item.provider.read_lookup(item.telling, answer, item.account)
-        request = seen.next_request
-    return seen
+        lookup = item.provider.read_lookup(item.command, response, item.account)
+        request = lookup.next_request
+    return lookup
 
 
 def _send_command(
-    item: ClaimedCommand, acquire: Callable[[], None], *, may_be_twice: bool
+    item: ClaimedCommand, acquire: Callable[[], None], *, may_be_duplicate: bool
 ) -> tuple[HelpdeskResult, ApiResponse | None]:
-    request = item.provider.build_request(item.telling, item.account)
+    request = item.provider.build_request(item.command, item.account)
     if not isinstance(request, ApiRequest):
         return HelpdeskResult(outcome=request), None
     acquire()
-    answer = http_client.send(request)
+    response = http_client.send(request)
     try:
-        answered = item.provider.read_response(item.telling, answer)
+        result = item.provider.read_response(item.command, response)
     except Exception:  # the request was sent: look it up later
-        logger.exception("answer not read", extra={"delivery": item.delivery.pk})
+        logger.exception("response not read", extra={"delivery": item.delivery.pk})
         raise http_client.NoResponse from None
-    if may_be_twice and answered.outcome.verdict == ACCEPTED:
-        answered = replace(answered, outcome=replace(answered.outcome, reason="helpdesk_possible_duplicate"))
-    return answered, answer
+    if may_be_duplicate and result.outcome.verdict == ACCEPTED:
+        result = replace(result, outcome=replace(result.outcome, reason="helpdesk_possible_duplicate"))
+    return result, response

@@ -1,6 +1,4 @@
-"""Admin page of a chat channel with an external helpdesk: settings, webhook address, events so far, connection
-check.
-"""
+"""Admin page of a chat channel with an external helpdesk: settings, webhook address, events, connection check."""
 
 from __future__ import annotations
 
@@ -34,7 +32,7 @@ admin.site.unregister(ChatChannel)
 
 @admin.register(ChatChannel)
 class HelpdeskChatChannelAdmin(ChatChannelAdmin):
-    """The chat channel's page, with its helpdesk's settings and connection."""
+    """Admin of chat channels, with the settings and the connection of an external helpdesk."""
 
     change_form_outer_before_template = "bridge/helpdesk_page.html"
 
@@ -64,7 +62,7 @@ class HelpdeskChatChannelAdmin(ChatChannelAdmin):
         if obj.provider.built_in or "_popup" in request.POST:
             response: HttpResponse = super().response_add(request, obj, post_url_continue)
             return response
-        self.message_user(request, _("Saved. Next: the connection to the helpdesk, below."))
+        self.message_user(request, _("Saved. Now set up the connection to the helpdesk below."))
         address_actions.show_address_next(request, obj)
         return redirect("admin:channels_setup_chatchannel_change", obj.pk)
 
@@ -96,11 +94,11 @@ class HelpdeskChatChannelAdmin(ChatChannelAdmin):
         if not self.has_change_permission(request, chat_channel):
             raise PermissionDenied
         if request.method == "POST":
-            found = [
+            findings = [
                 {"level": each.level, "sentence": str(each.sentence)}
                 for each in connection_check.run_connection_check(chat_channel)
             ]
-            request.session[CHECK_SESSION_KEY] = {"of": pk, "at": timezone.now().isoformat(), "found": found}
+            request.session[CHECK_SESSION_KEY] = {"pk": pk, "at": timezone.now().isoformat(), "findings": findings}
         elif request.method != "GET":
             return HttpResponseNotAllowed(["POST"])
         return redirect(reverse("admin:channels_setup_chatchannel_change", args=[pk]))
@@ -109,17 +107,17 @@ class HelpdeskChatChannelAdmin(ChatChannelAdmin):
 def _get_last_check(request: HttpRequest, chat_channel: ChatChannel) -> dict[str, Any]:
     """Return the result and time of this admin's last connection check."""
     last = request.session.get(CHECK_SESSION_KEY) or {}
-    if last.get("of") != chat_channel.pk:
+    if last.get("pk") != chat_channel.pk:
         return {}
-    return {"checked": last["found"], "checked_at": datetime.fromisoformat(last["at"])}
+    return {"findings": last["findings"], "checked_at": datetime.fromisoformat(last["at"])}
 
 
 def build_page_context(chat_channel: ChatChannel) -> dict[str, Any]:
-    """Return the part of the page above the form; empty for the built-in desk."""
+    """Return the context of the part above the form; empty for the built-in desk."""
     if chat_channel.provider.built_in:
         return {}
     connection = HelpdeskConnection.objects.filter(chat_channel=chat_channel).first()
-    seen = connection.seen if connection else {}
+    first_events = connection.first_events if connection else {}
     boxes = connection_check.list_event_boxes(chat_channel)
     deliveries = Delivery.objects.filter(chat_channel=chat_channel)
     events = list(WebhookEvent.objects.filter(chat_channel=chat_channel).order_by("-pk").defer("body")[:5])
@@ -130,13 +128,13 @@ def build_page_context(chat_channel: ChatChannel) -> dict[str, Any]:
         "connection_error": outcomes.render_sentence(connection.last_error, for_admin=True)
         if connection and connection.last_error
         else "",
-        "ping_at": seen.get("ping"),
-        "chat_seen": bool(seen.keys() & {"message", "new_chat", "resumed"}),
+        "ping_at": first_events.get("ping"),
+        "has_chat_events": bool(first_events.keys() & {"message", "new_chat", "resumed"}),
         "is_complete": not account_settings.missing_settings(chat_channel),
         "boxes": boxes,
         "boxes_done": all(each.first_at for each in boxes if each.box.needed),
         "waiting": deliveries.filter(state__in=Delivery.UNFINISHED)[:1000].count(),
-        "given_up": deliveries.filter(state=Delivery.State.DEAD)[:1000].count(),
+        "dead": deliveries.filter(state=Delivery.State.DEAD)[:1000].count(),
         "last_events": events,
-        "comes_as_json": any("json" in event.content_type for event in events[:1]),
+        "is_json": any("json" in event.content_type for event in events[:1]),
     }

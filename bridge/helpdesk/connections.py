@@ -1,4 +1,4 @@
-"""Accounts at external helpdesks: which worker uses one, at what rate, and pauses after failures."""
+"""Connections to helpdesk accounts: one worker per account, call rate, pauses after failures."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ CONNECTION_FAILURES = ("helpdesk_unreachable", "rate_limited", "outcome_unknown"
 
 
 class CallPacer:
-    """Allow one call per `every` seconds, across threads."""
+    """Allow one call per `every` seconds across threads."""
 
     def __init__(self, every: float) -> None:
         self.every, self.next_at, self.lock = every, 0.0, threading.Lock()
@@ -45,7 +45,7 @@ class CallPacer:
             self.next_at = at + self.every
         time.sleep(max(0.0, at - time.monotonic()))
 
-    def wait_out(self) -> None:
+    def wait_for_interval(self) -> None:
         """Wait out the current interval, so that the account's next user keeps the rate."""
         time.sleep(max(0.0, min(self.next_at - time.monotonic(), self.every)))
 
@@ -71,20 +71,20 @@ def open_connections() -> Iterator[list[AccountConnection]]:
         except Exception:  # unreadable credentials must not block other channels
             logger.exception("settings not read", extra={"chat_channel": chat_channel.pk})
             continue
-        spoken_to = f"{sorted(account.options.get(name, '') for name in ('base_url',))} {account.secret}"
-        accounts.setdefault(zlib.crc32(spoken_to.encode()) % 2**31, []).append(chat_channel)
-    held: list[int] = []
+        account_key = f"{sorted(account.options.get(name, '') for name in ('base_url',))} {account.secret}"
+        accounts.setdefault(zlib.crc32(account_key.encode()) % 2**31, []).append(chat_channel)
+    locked: list[int] = []
     try:
-        opened = []
+        accounts_in_use = []
         for number, chat_channels in sorted(accounts.items()):
             if try_acquire(LockSpace.HELPDESK, number):
-                held.append(number)
+                locked.append(number)
                 channels = {each.pk: (each.provider, each.helpdesk_account()) for each in chat_channels}
                 every = max(provider.call_rate(account).every for provider, account in channels.values())
-                opened.append(AccountConnection(channels=channels, pacer=CallPacer(every)))
-        yield opened
+                accounts_in_use.append(AccountConnection(channels=channels, pacer=CallPacer(every)))
+        yield accounts_in_use
     finally:
-        for number in held:
+        for number in locked:
             release(LockSpace.HELPDESK, number)
 
 
@@ -94,12 +94,12 @@ def _find_due_channels() -> list[ChatChannel]:
         chat_channel__isnull=False, state__in=Delivery.UNFINISHED, next_attempt_at__lte=now
     ).order_by()
     rows = ChatChannel.objects.filter(pk__in=due.values("chat_channel"))
-    awake = rows.filter(
+    not_paused = rows.filter(
         Q(helpdesk_connection=None)
         | Q(helpdesk_connection__paused_until=None)
         | Q(helpdesk_connection__paused_until__lte=now)
     )
-    return [each for each in awake if not each.provider.built_in]
+    return [each for each in not_paused if not each.provider.built_in]
 
 
 def record_connection_outcome(chat_channel_id: int, outcome: Outcome) -> None:

@@ -46,19 +46,20 @@ class EventBatch:
 
     chat_channel: ChatChannel
     connection: HelpdeskConnection
-    came: dict[str, datetime] = field(default_factory=dict)  # kind of event → time of its first event
+    first_events: dict[str, datetime] = field(default_factory=dict)  # event type → time of the first event
 
-    def saw(self, track: str, at: datetime) -> None:
-        self.came.setdefault(track, at)
+    def record_event(self, track: str, at: datetime) -> None:
+        """Record the time of the first event of each type."""
+        self.first_events.setdefault(track, at)
 
-    def name_of(self, assignee: str) -> str:
-        """Whose chat it is: as near to the author as an event tells."""
+    def get_operator_name(self, assignee: str) -> str:
+        """Return the name of the chat's assignee: events do not name the author of a reply."""
         return str(self.connection.operators.get(assignee, assignee))
 
     @property
-    def comments_come(self) -> bool:
-        """Return whether this helpdesk sends comment events."""
-        return "comment" in self.connection.seen or "comment" in self.came
+    def has_comment_events(self) -> bool:
+        """Whether this helpdesk sends comment events."""
+        return "comment" in self.connection.first_events or "comment" in self.first_events
 
 
 def process_helpdesk_events(chat_channel_id: int, events: Sequence[WebhookEvent]) -> None:
@@ -67,7 +68,7 @@ def process_helpdesk_events(chat_channel_id: int, events: Sequence[WebhookEvent]
     account = chat_channel.helpdesk_account()
     connection, _made = HelpdeskConnection.objects.get_or_create(chat_channel=chat_channel)
     batch = EventBatch(chat_channel, connection)
-    broken: Exception | None = None
+    error: Exception | None = None
     for event in events:
         try:
             with transaction.atomic():
@@ -77,22 +78,22 @@ def process_helpdesk_events(chat_channel_id: int, events: Sequence[WebhookEvent]
                     state=WebhookEvent.State.PROCESSED, processed_at=timezone.now(), error=remark, traceback=""
                 )
         except (OperationalError, InterfaceError) as problem:
-            broken = problem  # later events must not overtake it
+            error = problem  # later events must not overtake it
             break
         except BadBody as problem:
-            batch.saw("unknown", event.received_at)
+            batch.record_event("unknown", event.received_at)
             mark_event_failed(event, str(problem))
         except Exception as problem:
             mark_event_failed(event, f"{type(problem).__name__}: {problem}", trace=traceback.format_exc())
     _save_seen_events(batch, at=events[-1].received_at)
-    if broken is not None:
-        raise broken
+    if error is not None:
+        raise error
 
 
 def _apply_fact(batch: EventBatch, fact: HelpdeskFact, event: WebhookEvent) -> str:
     """Apply one fact. Return a remark for the event's page if it had no effect."""
     if isinstance(fact, EventSeen):
-        batch.saw(fact.track, event.received_at)
+        batch.record_event(fact.track, event.received_at)
         return ""
     if isinstance(fact, MessageSent):
         return _handle_message(batch, fact, event)
@@ -100,7 +101,7 @@ def _apply_fact(batch: EventBatch, fact: HelpdeskFact, event: WebhookEvent) -> s
         return _handle_comment(batch, fact, event)
     link = _find_by_ticket(batch.chat_channel, fact.ticket.id)
     if link is None:
-        return _("Not a request of ours.")
+        return _("This request does not belong to a chat in the portal.")
     receiving.lock_conversation(link.conversation_id)
     link.refresh_from_db()
     mirroring.follow_request(link, fact.ticket)
@@ -111,17 +112,18 @@ def _apply_fact(batch: EventBatch, fact: HelpdeskFact, event: WebhookEvent) -> s
 @transaction.atomic
 def _save_seen_events(batch: EventBatch, *, at: datetime) -> None:
     connection = _lock_connection(batch.chat_channel)
-    connection.seen = {track: first.isoformat() for track, first in batch.came.items()} | connection.seen
+    first_events = {track: first.isoformat() for track, first in batch.first_events.items()}
+    connection.first_events = first_events | connection.first_events
     connection.last_event_at = at
-    connection.save(update_fields=["seen", "last_event_at"])
+    connection.save(update_fields=["first_events", "last_event_at"])
 
 
 @transaction.atomic
 def record_refused_event(chat_channel: ChatChannel) -> None:
-    """Record that an event had the right path but not the secret, for the connection check. Its body is not kept."""
+    """Record that an event had the right path but a wrong secret. The connection check reports it."""
     connection = _lock_connection(chat_channel)
-    connection.seen["refused"] = timezone.now().isoformat()
-    connection.save(update_fields=["seen"])
+    connection.first_events["refused"] = timezone.now().isoformat()
+    connection.save(update_fields=["first_events"])
 
 
 def _lock_connection(chat_channel: ChatChannel) -> HelpdeskConnection:
@@ -131,75 +133,75 @@ def _lock_connection(chat_channel: ChatChannel) -> HelpdeskConnection:
 # --- chats -----------------------------------------------------------------------------------------------
 
 
-def _handle_message(batch: EventBatch, said: MessageSent, event: WebhookEvent) -> str:
-    if _is_check_message(batch.connection, said):
+def _handle_message(batch: EventBatch, fact: MessageSent, event: WebhookEvent) -> str:
+    if _is_check_message(batch.connection, fact):
         return ""
-    link = _find_by_chat(batch.chat_channel, said)
+    link = _find_by_chat(batch.chat_channel, fact)
     if link is None:
-        return _handle_merged_chat_message(batch, said, event)
+        return _handle_merged_chat_message(batch, fact, event)
     conversation = receiving.lock_conversation(link.conversation_id)
     link.refresh_from_db()
-    if not said.by_operator:
-        _confirm_delivery(conversation, said)
-        mirroring.save_remote_ids(link, RemoteIds(chat_id=said.chat_id, client_id=said.client_id))
-        _follow_request(batch, link, said, event)
+    if not fact.by_operator:
+        _confirm_delivery(conversation, fact)
+        mirroring.save_remote_ids(link, RemoteIds(chat_id=fact.chat_id, client_id=fact.client_id))
+        _follow_request(batch, link, fact, event)
         return ""
-    mirroring.save_remote_ids(link, RemoteIds(ticket_id=said.ticket.id))
+    mirroring.save_remote_ids(link, RemoteIds(ticket_id=fact.ticket.id))
     reply = reply_identity.register_chat_reply(
-        conversation, said, at=event.received_at, comments_come=batch.comments_come
+        conversation, fact, at=event.received_at, has_comment_events=batch.has_comment_events
     )
     if reply is not None:
-        _relay_reply(reply, text=said.text, files=said.files, by=batch.name_of(link.assignee))
-    _follow_request(batch, link, said, event)
+        _relay_reply(reply, text=fact.text, files=fact.files, by=batch.get_operator_name(link.assignee))
+    _follow_request(batch, link, fact, event)
     operators.request_operator_names(batch.connection, link.assignee)
-    return "" if reply is not None else _("Known already.")
+    return "" if reply is not None else _("Already processed.")
 
 
-def _handle_merged_chat_message(batch: EventBatch, said: MessageSent, event: WebhookEvent) -> str:
+def _handle_merged_chat_message(batch: EventBatch, fact: MessageSent, event: WebhookEvent) -> str:
     """Relay a reply written in the helpdesk's chat of a client who was merged into another.
 
     The request of the other chat continues, so this one's status and numbers are not followed.
     """
     merged = MergedConversation.objects.filter(
-        conversation__chat_channel=batch.chat_channel, helpdesk_chat_id=said.chat_id, helpdesk_chat_id__isnull=False
+        conversation__chat_channel=batch.chat_channel, helpdesk_chat_id=fact.chat_id, helpdesk_chat_id__isnull=False
     ).first()
     if merged is None:
-        return _("Not a chat of ours.")
-    if not said.by_operator:
+        return _("This chat does not belong to a client in the portal.")
+    if not fact.by_operator:
         return ""
     conversation = receiving.lock_conversation(merged.conversation_id)
     reply = reply_identity.register_chat_reply(
-        conversation, said, at=event.received_at, comments_come=batch.comments_come
+        conversation, fact, at=event.received_at, has_comment_events=batch.has_comment_events
     )
     if reply is None:
-        return _("Known already.")
-    _relay_reply(reply, text=said.text, files=said.files, by="")
+        return _("Already processed.")
+    _relay_reply(reply, text=fact.text, files=fact.files, by="")
     return ""
 
 
-def _follow_request(batch: EventBatch, link: HelpdeskChat, said: MessageSent, event: WebhookEvent) -> None:
-    if mirroring.follow_request(link, said.ticket):
-        batch.saw("moved", event.received_at)  # without a change event, its checkbox is not ticked
+def _follow_request(batch: EventBatch, link: HelpdeskChat, fact: MessageSent, event: WebhookEvent) -> None:
+    if mirroring.follow_request(link, fact.ticket):
+        batch.record_event("moved", event.received_at)  # without a change event, its checkbox is not ticked
 
 
-def _is_check_message(connection: HelpdeskConnection, said: MessageSent) -> bool:
+def _is_check_message(connection: HelpdeskConnection, fact: MessageSent) -> bool:
     """Return whether this is the connection check's own message, which needs no processing."""
     token, chat_id = connection.check_state.get("token"), connection.check_state.get("chat_id")
-    return bool(token and token in said.text) or (said.chat_id is not None and said.chat_id == chat_id)
+    return bool(token and token in fact.text) or (fact.chat_id is not None and fact.chat_id == chat_id)
 
 
-def _find_by_chat(chat_channel: ChatChannel, said: MessageSent) -> HelpdeskChat | None:
+def _find_by_chat(chat_channel: ChatChannel, fact: MessageSent) -> HelpdeskChat | None:
     """Find the chat by its ID, or by the client's ID if the response to our first message was lost."""
     rows = HelpdeskChat.objects.filter(chat_channel=chat_channel)
-    found = rows.filter(chat_id=said.chat_id).first() if said.chat_id else None
-    if found is None and said.client_id:
-        found = rows.filter(client_id=said.client_id, chat_id=None).order_by("pk").first()
+    found = rows.filter(chat_id=fact.chat_id).first() if fact.chat_id else None
+    if found is None and fact.client_id:
+        found = rows.filter(client_id=fact.client_id, chat_id=None).order_by("pk").first()
         if found is not None:
-            mirroring.save_remote_ids(found, RemoteIds(chat_id=said.chat_id))
+            mirroring.save_remote_ids(found, RemoteIds(chat_id=fact.chat_id))
     return found
 
 
-def _confirm_delivery(conversation: Conversation, said: MessageSent) -> None:
+def _confirm_delivery(conversation: Conversation, fact: MessageSent) -> None:
     """Mark a delivery as arrived when our own message comes back as an event."""
     head = (
         Delivery.objects.select_for_update(no_key=True)
@@ -207,13 +209,15 @@ def _confirm_delivery(conversation: Conversation, said: MessageSent) -> None:
         .order_by("pk")
         .first()
     )
-    if head is None or reply_identity.hash_text(_get_sent_text(head)) != reply_identity.hash_text(said.text):
+    if head is None or reply_identity.hash_text(_get_sent_text(head)) != reply_identity.hash_text(fact.text):
         return
-    if head.state == Delivery.State.PENDING and (head.payload.get("unsure") or head.reason == "outcome_unknown"):
+    if head.state == Delivery.State.PENDING and (
+        head.payload.get("may_have_arrived") or head.reason == "outcome_unknown"
+    ):
         head.state, head.finished_at, head.reason = Delivery.State.DELIVERED, timezone.now(), ""
         head.save(update_fields=["state", "finished_at", "reason"])
     elif head.state == Delivery.State.SENDING:
-        head.payload["came_back"] = True
+        head.payload["is_confirmed"] = True
         head.save(update_fields=["payload"])
 
 
@@ -227,17 +231,17 @@ def _get_sent_text(delivery: Delivery) -> str:
 
 def _handle_comment(batch: EventBatch, comment: CommentAdded, event: WebhookEvent) -> str:
     if comment.by_rule and not batch.chat_channel.options.get("relay_rules"):
-        return _("A rule's message: this channel does not relay them.")
+        return _("Sent by a rule. This channel does not relay rule messages.")
     link = _find_by_ticket(batch.chat_channel, comment.ticket_id)
     if link is None:
-        return _("Not a request of ours.")
+        return _("This request does not belong to a chat in the portal.")
     conversation = receiving.lock_conversation(link.conversation_id)
     link.refresh_from_db()
     reply = reply_identity.register_comment_reply(conversation, comment, at=event.received_at)
-    by = batch.name_of(link.assignee)
+    by = batch.get_operator_name(link.assignee)
     if reply is None:
         _relay_new_files(conversation, comment.files, by=by)
-        return _("Known already.")
+        return _("Already processed.")
     _relay_reply(reply, text=comment.text, files=comment.files, by=by)
     return ""
 
@@ -253,7 +257,7 @@ def _find_by_ticket(chat_channel: ChatChannel, number: int | None) -> HelpdeskCh
     return found
 
 
-# --- to the client ---------------------------------------------------------------------------------------
+# --- replies to the client ---------------------------------------------------------------------------------------
 
 
 def _relay_reply(reply: HelpdeskReply, *, text: str, files: Sequence[str], by: str) -> None:
@@ -266,9 +270,9 @@ def _relay_reply(reply: HelpdeskReply, *, text: str, files: Sequence[str], by: s
 
 def _relay_new_files(conversation: Conversation, files: Sequence[str], *, by: str) -> None:
     """Relay files of a known reply: its chat event may have come without them."""
-    fresh = [link for link in files if not operator_notes.is_link_known(conversation, link)]
-    if fresh:
-        _submit_text(conversation, _add_file_links(conversation, "", fresh), by=by)
+    new_links = [link for link in files if not operator_notes.is_link_known(conversation, link)]
+    if new_links:
+        _submit_text(conversation, _add_file_links(conversation, "", new_links), by=by)
 
 
 def _add_file_links(conversation: Conversation, text: str, files: Sequence[str]) -> str:
@@ -283,13 +287,13 @@ def _add_file_links(conversation: Conversation, text: str, files: Sequence[str])
 def _submit_text(conversation: Conversation, text: str, *, by: str) -> Message | None:
     if not text.strip():
         return None
-    with operator_notes.use_operator_language(conversation):  # the refusal's reason is for them
-        handed = reply_submission.submit_reply(conversation_id=conversation.pk, text=text, author=None)
-    if handed.message is None:
-        operator_notes.note_refused_reply(conversation, handed.decision, text)
+    with operator_notes.use_operator_language(conversation):  # for the reason of a refusal
+        result = reply_submission.submit_reply(conversation_id=conversation.pk, text=text, author=None)
+    if result.message is None:
+        operator_notes.note_refused_reply(conversation, result.decision, text)
         return None
-    operator_notes.note_sent_as_template(conversation, handed.decision)
+    operator_notes.note_sent_as_template(conversation, result.decision)
     if by:
-        details = handed.message.details | {"operator": by}
-        Message.objects.filter(pk=handed.message.pk).update(details=details)
-    return handed.message
+        details = result.message.details | {"operator": by}
+        Message.objects.filter(pk=result.message.pk).update(details=details)
+    return result.message

@@ -1,4 +1,4 @@
-"""Requests of an external helpdesk, mirrored here: number, status, assignee, closing and reopening."""
+"""Mirroring of an external helpdesk's requests: number, status, assignee."""
 
 from __future__ import annotations
 
@@ -10,44 +10,44 @@ from channels_setup.providers.base.helpdesk import RemoteIds, TicketState
 from ..models import Conversation, Delivery, HelpdeskChat, Ticket
 
 
-def has_new_ids(link: HelpdeskChat, known: RemoteIds) -> bool:
+def has_new_ids(link: HelpdeskChat, ids: RemoteIds) -> bool:
     """Return whether the helpdesk reports IDs that we do not have."""
-    told = {name: getattr(known, name) for name in ("chat_id", "client_id", "ticket_id")}
-    return any(value and value != getattr(link, name) for name, value in told.items())
+    names = ("chat_id", "client_id", "ticket_id")
+    return any((value := getattr(ids, name)) and value != getattr(link, name) for name in names)
 
 
-def save_remote_ids(link: HelpdeskChat, known: RemoteIds) -> None:
-    """Store IDs from a response or an event. IDs that it does not mention are kept."""
+def save_remote_ids(link: HelpdeskChat, ids: RemoteIds) -> None:
+    """Store IDs from a response or an event. Missing IDs do not overwrite stored ones."""
     changed = [
-        name for name in ("chat_id", "client_id") if (value := getattr(known, name)) and value != getattr(link, name)
+        name for name in ("chat_id", "client_id") if (value := getattr(ids, name)) and value != getattr(link, name)
     ]
     for name in changed:
-        setattr(link, name, getattr(known, name))
+        setattr(link, name, getattr(ids, name))
     if changed:
         link.save(update_fields=changed)
-    if known.ticket_id:
-        _follow_request_number(link, known.ticket_id, status=None)
+    if ids.ticket_id:
+        _follow_request_number(link, ids.ticket_id, status=None)
 
 
-def follow_request(link: HelpdeskChat, seen: TicketState) -> bool:
-    """Apply what an event says about a request, unless a later event was already applied.
+def follow_request(link: HelpdeskChat, state: TicketState) -> bool:
+    """Apply the state of a request from an event, unless a later event was already applied.
 
-    Return whether a followed request was closed, reopened or reassigned without our knowing.
+    Return whether a followed request was closed, reopened or reassigned in the helpdesk.
     """
-    if seen.id is None:
+    if state.id is None:
         return False
-    if seen.updated and link.updated and seen.updated < link.updated:
+    if state.updated and link.updated and state.updated < link.updated:
         return False
-    was_followed, assignee_before = seen.id == link.ticket_id and bool(link.updated), link.assignee
-    _follow_request_number(link, seen.id, status=seen.status)
-    ticket = Ticket.objects.filter(conversation=link.conversation_id, external_id=seen.id).first()
+    was_followed, assignee_before = state.id == link.ticket_id and bool(link.updated), link.assignee
+    _follow_request_number(link, state.id, status=state.status)
+    ticket = Ticket.objects.filter(conversation=link.conversation_id, external_id=state.id).first()
     is_moved = False
-    if ticket is not None and seen.status in Ticket.Status.values and seen.status != ticket.status:
-        is_moved = (seen.status in Ticket.ENDED) != (ticket.status in Ticket.ENDED)
-        _change_ticket_status(ticket, int(seen.status or 0))
-    if seen.id == link.ticket_id:
-        link.assignee = seen.assignee if seen.tells_assignee else link.assignee
-        link.updated = max(seen.updated, link.updated)
+    if ticket is not None and state.status in Ticket.Status.values and state.status != ticket.status:
+        is_moved = (state.status in Ticket.ENDED) != (ticket.status in Ticket.ENDED)
+        _change_ticket_status(ticket, int(state.status or 0))
+    if state.id == link.ticket_id:
+        link.assignee = state.assignee if state.tells_assignee else link.assignee
+        link.updated = max(state.updated, link.updated)
         link.save(update_fields=["assignee", "updated"])
     return was_followed and (is_moved or link.assignee != assignee_before)
 

@@ -32,7 +32,7 @@ def request_operator_names(connection: HelpdeskConnection, number: str) -> None:
 
 
 def fetch_operator_names(chat_channel_id: int) -> int:
-    """Fetch the names of all operators. Return how many are known."""
+    """Fetch the names of all operators. Return their number."""
     now = timezone.now()
     connection = HelpdeskConnection.objects.filter(pk=chat_channel_id)
     if not connection.filter(Q(operators_fetched_at=None) | Q(operators_fetched_at__lte=now - FETCH_INTERVAL)).update(
@@ -40,11 +40,11 @@ def fetch_operator_names(chat_channel_id: int) -> int:
     ):
         return 0
     chat_channel = ChatChannel.objects.get(pk=chat_channel_id)
-    answer = _fetch_response(chat_channel)
-    found = dict(chat_channel.provider.read_operators(answer)) if answer is not None else {}
-    if found:
-        connection.update(operators=found)
-    return len(found)
+    response = _fetch_response(chat_channel)
+    names = dict(chat_channel.provider.read_operators(response)) if response is not None else {}
+    if names:
+        connection.update(operators=names)
+    return len(names)
 
 
 def _fetch_response(chat_channel: ChatChannel) -> ApiResponse | None:
@@ -54,5 +54,5 @@ def _fetch_response(chat_channel: ChatChannel) -> ApiResponse | None:
     try:
         return http_client.send(request, max_bytes=1024 * 1024)
     except (http_client.ForbiddenAddress, http_client.ConnectionFailed, http_client.NoResponse) as problem:
-        logger.info("operators not learned", extra={"channel": chat_channel.pk, "error": type(problem).__name__})
+        logger.info("operator names not fetched", extra={"channel": chat_channel.pk, "error": type(problem).__name__})
         return None

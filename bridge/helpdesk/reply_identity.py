@@ -1,10 +1,10 @@
 """Deduplication of an external helpdesk's events that have no ID.
 
-The rule is in docs/decisions.md ("Replies without an ID"). In short: what an event says, with the helpdesk's timestamp,
-is its content hash. Equal events within DUPLICATE_INTERVAL of the first are numbered 1, 2, 3…, and each is a reply of
-its own; a later equal event is a redelivery. The event that opens or resumes a chat is always number 1, because two
-checkboxes may raise it. Comments have IDs: if they come too, only the first reply of a run is taken from the chat
-event, the others from their comments.
+The rule is in docs/decisions.md ("Replies without an ID"). In short: the event hash covers the content of an event and
+the helpdesk's timestamp. Equal events within DUPLICATE_INTERVAL of the first are numbered 1, 2, 3…, and each is a reply
+of its own; a later equal event is a redelivery. The event that opens or resumes a chat is always number 1, because two
+checkboxes may raise it. Comments have IDs. If the helpdesk sends comments, too, the first of several equal replies is
+taken from the chat event, the others from their comments.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from channels_setup.providers.base.helpdesk import CommentAdded, MessageSent
 
 from ..models import Conversation, HelpdeskDuplicateWindow, HelpdeskReply
 
-DUPLICATE_INTERVAL = timedelta(seconds=2)  # repeated replies come within this; redeliveries come later
+DUPLICATE_INTERVAL = timedelta(seconds=2)  # repeated replies arrive within this; redeliveries arrive later
 PAIRING_INTERVAL = timedelta(minutes=10)  # between a chat event and the comment of the same reply
 UNSTAMPED_INTERVAL = timedelta(minutes=1)  # an equal reply without a timestamp is new after this
 
 
-def hash_event(said: MessageSent) -> str:
-    """Return the hash of everything that an event says, or its ID."""
-    if said.event_id:
-        return f"id {said.event_id}"
-    told = [said.chat_id, said.text, said.files, said.ticket.updated, said.state]
-    return hashlib.sha256(json.dumps(told, ensure_ascii=False).encode()).hexdigest()
+def hash_event(fact: MessageSent) -> str:
+    """Return the hash of an event's content, or the event's ID if it has one."""
+    if fact.event_id:
+        return f"id {fact.event_id}"
+    content = [fact.chat_id, fact.text, fact.files, fact.ticket.updated, fact.state]
+    return hashlib.sha256(json.dumps(content, ensure_ascii=False).encode()).hexdigest()
 
 
 def hash_text(text: str) -> str:
@@ -43,29 +43,29 @@ def hash_text(text: str) -> str:
 
 
 def register_chat_reply(
-    conversation: Conversation, said: MessageSent, *, at: datetime, comments_come: bool
+    conversation: Conversation, fact: MessageSent, *, at: datetime, has_comment_events: bool
 ) -> HelpdeskReply | None:
     """Store and return a new reply; return None for a redelivery, or if its comment is relayed instead.
 
     The caller holds the conversation's lock. `at`: when the event reached us.
     """
-    event_hash = hash_event(said)
-    if said.event_id or said.state:
+    event_hash = hash_event(fact)
+    if fact.event_id or fact.state:
         number = 1
     else:
-        burst = _count_duplicate(conversation, event_hash, at=at, is_stamped=bool(said.ticket.updated))
-        if burst is None:
+        window = _count_duplicate(conversation, event_hash, at=at, is_stamped=bool(fact.ticket.updated))
+        if window is None:
             return None
-        number = burst.count
-        event_hash = event_hash if said.ticket.updated else _salt_hash(event_hash, burst.began_at)
+        number = window.count
+        event_hash = event_hash if fact.ticket.updated else _salt_hash(event_hash, window.began_at)
     known = HelpdeskReply.objects.filter(conversation=conversation, event_hash=event_hash, ordinal=number).first()
     if known is not None:
-        if said.event_id or said.ticket.updated or at - known.received_at <= UNSTAMPED_INTERVAL:
+        if fact.event_id or fact.ticket.updated or at - known.received_at <= UNSTAMPED_INTERVAL:
             return None
         event_hash = _salt_hash(event_hash, at)
-    if number > 1 and comments_come:
-        return None  # do not pair it: a duplicate would take another reply's comment
-    text_hash = hash_text(said.text)
+    if number > 1 and has_comment_events:
+        return None  # not paired: a duplicate would be paired with another reply's comment
+    text_hash = hash_text(fact.text)
     from_comment = _find_unpaired(conversation, text_hash, at=at).filter(event_hash="").first()
     if from_comment is not None:
         from_comment.event_hash, from_comment.ordinal = event_hash, number
@@ -102,16 +102,16 @@ def _count_duplicate(
     conversation: Conversation, event_hash: str, *, at: datetime, is_stamped: bool
 ) -> HelpdeskDuplicateWindow | None:
     """Count this event in its duplicate window; return None if it came too late to be a repeat."""
-    burst, _made = HelpdeskDuplicateWindow.objects.get_or_create(
+    window, _made = HelpdeskDuplicateWindow.objects.get_or_create(
         conversation=conversation, event_hash=event_hash, defaults={"began_at": at}
     )
-    if at - burst.began_at > DUPLICATE_INTERVAL:
-        if is_stamped or at - burst.began_at <= UNSTAMPED_INTERVAL:
+    if at - window.began_at > DUPLICATE_INTERVAL:
+        if is_stamped or at - window.began_at <= UNSTAMPED_INTERVAL:
             return None
-        burst.began_at, burst.count = at, 0
-    burst.count += 1
-    burst.save(update_fields=["began_at", "count"])
-    return burst
+        window.began_at, window.count = at, 0
+    window.count += 1
+    window.save(update_fields=["began_at", "count"])
+    return window
 
 
 def _salt_hash(event_hash: str, at: datetime) -> str:

@@ -30,7 +30,7 @@ MAX_CORRECTION_IDS = 20  # IDs kept per message to recognize repeats
 
 @dataclass(frozen=True, kw_only=True)
 class CorrectionEffect:
-    """What a correction changed. ``kind``: a ChangeAfterAnswer, empty if operators need not be alerted."""
+    """The effect of a correction. ``kind``: a ChangeAfterAnswer, or empty if operators need no alert."""
 
     kind: str = ""
     before: str = ""  # the text before an edit
@@ -55,14 +55,14 @@ def apply_correction(fact: Correction, message: Message, conversation: Conversat
     if not isinstance(fact, ReactionChanged) and is_ours != fact.by_us:
         logger.warning("correction of a message by another author ignored", extra={"message_id": message.pk})
         return
-    known = message.shown.get("corrections", [])
-    if fact.external_id and fact.external_id in known:
+    applied_ids = message.shown.get("corrections", [])
+    if fact.external_id and fact.external_id in applied_ids:
         return
     change = _apply_to_message(fact, message, conversation)
     if change is None:
         return
     if fact.external_id:
-        message.shown = message.shown | {"corrections": [*known, fact.external_id][-MAX_CORRECTION_IDS:]}
+        message.shown = message.shown | {"corrections": [*applied_ids, fact.external_id][-MAX_CORRECTION_IDS:]}
     if change.kind and not fact.by_us and _is_answered(message, conversation):
         _make_unread(conversation, change.kind)
         if change.kind != ChangeAfterAnswer.REACTED:
@@ -80,14 +80,14 @@ def _apply_to_message(fact: Correction, message: Message, conversation: Conversa
 @_apply_to_message.register
 def _(fact: ReactionChanged, message: Message, conversation: Conversation) -> CorrectionEffect | None:
     by = "us" if fact.by_us else "client"
-    seen = message.shown.get("reacted_at", {})
+    reacted_at = message.shown.get("reacted_at", {})
     emoji = fact.emoji[:40]
     before = "".join(reaction["emoji"] for reaction in message.reactions if reaction["by"] == by)
-    if emoji == before or not _is_newer(fact.at, seen.get(by)):
+    if emoji == before or not _is_newer(fact.at, reacted_at.get(by)):
         return None
     others = [reaction for reaction in message.reactions if reaction["by"] != by]
     message.reactions = [*others, {"by": by, "emoji": emoji}] if emoji else others
-    message.shown = message.shown | {"reacted_at": {**seen, by: format_stamp(fact.at)}}
+    message.shown = message.shown | {"reacted_at": {**reacted_at, by: format_stamp(fact.at)}}
     if not emoji or fact.by_us:
         return CorrectionEffect(before=before)
     extend_window(conversation, fact.at, message=message, merged_contact_id=message.merged_contact_id)
@@ -121,13 +121,13 @@ def extend_window(
 ) -> None:
     """Open or extend the window for a client's reaction, and send held replies."""
     now = service_window.database_now()
-    written = service_window.ContactActivity(
+    activity = service_window.ContactActivity(
         conversation_id=conversation.pk,
         at=at or now,
         message_id=message.pk if message else None,
         merged_contact_id=merged_contact_id,
     )
-    service_window.extend_windows([written], now=now)
+    service_window.extend_windows([activity], now=now)
     # Chat lists look for open windows only among chats of the last day.
     Conversation.objects.filter(pk=conversation.pk, last_message_at__lt=now - service_window.WINDOW_LENGTH / 2).update(
         last_message_at=now
@@ -153,6 +153,7 @@ def _make_unread(conversation: Conversation, kind: str) -> None:
 
 
 def format_stamp(at: datetime | None) -> str:
+    """Return the time, or now, in the format of ``Message.shown``."""
     return (at or timezone.now()).isoformat()
 
 

@@ -18,7 +18,7 @@ from bridge.models import Conversation, Message
 from channels_setup.models import ApiChannel, ChatChannel
 from channels_setup.providers.base import EchoSeen
 
-ORIGINAL_MISSING = "missing"  # ``shown["original"]`` of a message of which only an edit is known
+ORIGINAL_MISSING = "missing"  # ``shown["original"]`` of a message stored from its edit, before the original arrives
 
 
 @transaction.atomic
@@ -28,14 +28,14 @@ def store_echo(api_channel: ApiChannel, fact: EchoSeen, *, chat_channel: ChatCha
         api_channel, [contacts.ContactData(info=fact.contact, at=fact.at, by_contact=False)]
     )
     contact = resolved.contacts[0]
-    found, _opened = receiving.get_or_create_conversations(api_channel, [(contact, chat_channel)])
-    conversation = found[contact.pk, chat_channel.pk]
+    conversations, _new_ids = receiving.get_or_create_conversations(api_channel, [(contact, chat_channel)])
+    conversation = conversations[contact.pk, chat_channel.pk]
     contact_links.announce_changes(resolved.changes)
-    known = receiving.find_by_external_id(api_channel, [fact.external_id]).get(fact.external_id)
-    if known is not None:
-        if known.shown.get("original") == ORIGINAL_MISSING:
-            _record_as_reply(conversation, known, at=fact.at)
-        return known
+    existing = receiving.find_by_external_id(api_channel, [fact.external_id]).get(fact.external_id)
+    if existing is not None:
+        if existing.shown.get("original") == ORIGINAL_MISSING:
+            _record_as_reply(conversation, existing, at=fact.at)
+        return existing
     now = service_window.database_now()
     message = Message.objects.create(
         conversation=conversation,
@@ -57,7 +57,7 @@ def store_echo(api_channel: ApiChannel, fact: EchoSeen, *, chat_channel: ChatCha
     if fact.shown.get("original") != ORIGINAL_MISSING:
         _record_as_reply(conversation, message, at=fact.at)
     message_statuses.apply_stray_statuses(api_channel, [message])
-    correction_notes.note_echo(message, [subscribers.build_file_link(one) for one in attachments])
+    correction_notes.note_echo(message, [subscribers.build_file_link(attachment) for attachment in attachments])
     return message
 
 

@@ -15,12 +15,12 @@ Note = WebhookEvent.Note
 
 def write_event_notes(processed: Sequence[tuple[WebhookEvent, list[Fact]]]) -> None:
     """Save the remarks of these events. An event without remarks costs no query."""
-    nothing = [event.pk for event, facts in processed if not facts and event.body and event.note != Note.ROUTED]
-    if nothing:
+    irrelevant = [event.pk for event, facts in processed if not facts and event.body and event.note != Note.ROUTED]
+    if irrelevant:
         remark = _(
-            "Nothing in this event concerns this channel: it is about another number or account, or of an unused type."
+            "This event has no item for this channel: it is for another number or account, or its type is not used."
         )
-        WebhookEvent.objects.filter(pk__in=nothing).update(error=remark)
+        WebhookEvent.objects.filter(pk__in=irrelevant).update(error=remark)
     for event, facts in processed:
         remarks = [event.error] if event.note == Note.ROUTED else []
         remarks += _describe_facts(facts)
@@ -31,16 +31,16 @@ def write_event_notes(processed: Sequence[tuple[WebhookEvent, list[Fact]]]) -> N
 
 
 def _describe_facts(facts: Sequence[Fact]) -> Iterator[str]:
-    if lost := [fact.why for fact in facts if isinstance(fact, ItemUnreadable)]:
-        yield " ".join([_("%(count)d of its items could not be read.") % {"count": len(lost)}, *lost])
+    if reasons := [fact.why for fact in facts if isinstance(fact, ItemUnreadable)]:
+        yield " ".join([_("%(count)d items could not be read.") % {"count": len(reasons)}, *reasons])
     if count := sum(isinstance(fact, GroupActivity) for fact in facts):
         yield ngettext(
-            "%(count)d of its items is from a WhatsApp group. Groups are not supported: no chat was opened.",
-            "%(count)d of its items are from a WhatsApp group. Groups are not supported: no chat was opened.",
+            "%(count)d item is from a WhatsApp group. Groups are not supported, so no chat was opened.",
+            "%(count)d items are from WhatsApp groups. Groups are not supported, so no chat was opened.",
             count,
         ) % {"count": count}
     if samples := sorted({fact.what for fact in facts if isinstance(fact, SampleReceived)}):
-        yield _("A test from the provider's page: %(names)s.") % {"names": ", ".join(samples)}
+        yield _("Test webhooks from the provider's page: %(names)s.") % {"names": ", ".join(samples)}
 
 
 def _choose_note(facts: Sequence[Fact]) -> str:

@@ -1,7 +1,7 @@
 """Pending corrections: reactions, edits and deletions that arrived before their message.
 
 An edit contains the whole text, so it is stored as the message at once; the original is merged into it when it arrives.
-Reactions and deletions wait for their message. After SHOW_AFTER a waiting correction is shown by itself.
+Reactions and deletions wait for their message. After SHOW_AFTER a correction is shown without its message.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def apply_or_keep_correction(api_channel: ApiChannel, fact: Correction) -> list[
     if fact.target_id:
         _keep_correction(api_channel, fact)
     if isinstance(fact, ReactionChanged) and fact.emoji and not fact.by_us:
-        conversation, merged_id = _lock_conversation_of(api_channel, fact.contact)
+        conversation, merged_id = _lock_latest_conversation(api_channel, fact.contact)
         if conversation is not None:
             corrections.extend_window(conversation, fact.at, message=None, merged_contact_id=merged_id)
     return []
@@ -60,8 +60,8 @@ def apply_or_keep_correction(api_channel: ApiChannel, fact: Correction) -> list[
 
 def _build_stand_in(fact: MessageEdited) -> MessageReceived | EchoSeen:
     """Return the edit as a message with the ID of the message that it changed."""
-    made = EchoSeen if fact.by_us else MessageReceived
-    return made(
+    fact_class = EchoSeen if fact.by_us else MessageReceived
+    return fact_class(
         contact=fact.contact,
         text=fact.text,
         external_id=fact.target_id or fact.external_id,
@@ -72,10 +72,10 @@ def _build_stand_in(fact: MessageEdited) -> MessageReceived | EchoSeen:
 
 def _may_be_unconfirmed(api_channel: ApiChannel, fact: Correction) -> bool:
     """Return whether the correction may be about an outbound message whose provider ID is not known yet."""
-    conversation, _merged_id = _lock_conversation_of(api_channel, fact.contact)
-    unsettled = (Message.Status.PENDING, Message.Status.SENDING, Message.Status.UNKNOWN)
+    conversation, _merged_id = _lock_latest_conversation(api_channel, fact.contact)
+    unconfirmed = (Message.Status.PENDING, Message.Status.SENDING, Message.Status.UNKNOWN)
     rows = Message.objects.filter(conversation=conversation, direction=Message.Direction.OUTBOUND, external_id="")
-    return conversation is not None and rows.filter(status__in=unsettled).exists()
+    return conversation is not None and rows.filter(status__in=unconfirmed).exists()
 
 
 def _keep_correction(api_channel: ApiChannel, fact: Correction) -> None:
@@ -139,7 +139,9 @@ def merge_late_original(api_channel: ApiChannel, fact: MessageReceived | EchoSee
     if fact.quoted_id:
         receiving.link_quotes(api_channel, [(message, fact.quoted_id)])
     if attachments:
-        correction_notes.note_late_files(message, [subscribers.build_file_link(one) for one in attachments])
+        correction_notes.note_late_files(
+            message, [subscribers.build_file_link(attachment) for attachment in attachments]
+        )
 
 
 def apply_pending_corrections(api_channel: ApiChannel, external_ids: Iterable[str]) -> None:
@@ -153,13 +155,13 @@ def apply_pending_corrections(api_channel: ApiChannel, external_ids: Iterable[st
 def _apply_pending(row: PendingCorrection) -> bool:
     """Apply one pending correction if its message is stored. Runs in the caller's transaction."""
     target = corrections.lock_target_message(row.api_channel, row.target_id)
-    waiting = PendingCorrection.objects.select_for_update(no_key=True, of=("self",)).filter(pk=row.pk).first()
-    if target is None or waiting is None:
+    locked = PendingCorrection.objects.select_for_update(no_key=True, of=("self",)).filter(pk=row.pk).first()
+    if target is None or locked is None:
         return False
-    corrections.apply_correction(_restore_fact(waiting), *target)
-    if waiting.shown_message_id is not None:  # it was shown by itself
-        Message.objects.filter(pk=waiting.shown_message_id).delete()
-    waiting.delete()
+    corrections.apply_correction(_restore_fact(locked), *target)
+    if locked.shown_message_id is not None:  # it was shown without its message
+        Message.objects.filter(pk=locked.shown_message_id).delete()
+    locked.delete()
     return True
 
 
@@ -167,23 +169,23 @@ def _apply_pending(row: PendingCorrection) -> bool:
 
 
 def process_pending_corrections() -> int:
-    """Apply corrections whose message has arrived, show those that waited long, delete old ones. Return the count."""
+    """Apply corrections whose message has arrived, show overdue ones, delete old ones. Return their number."""
     now = service_window.database_now()
     PendingCorrection.objects.filter(received_at__lt=now - KEEP_FOR).delete()
-    done = 0
+    processed = 0
     rows = (
         PendingCorrection.objects.select_related("api_channel")
         .order_by("received_at")
         .exclude(pk__in=FAILING.items_in_backoff())
     )
-    here = Message.objects.filter(api_channel=OuterRef("api_channel"), external_id=OuterRef("target_id"))
-    is_here = Q(Exists(here.exclude(external_id="")))
-    to_show = rows.filter(is_here | Q(received_at__lt=now - SHOW_AFTER), is_shown=False)
-    arrived = rows.filter(is_here, is_shown=True)  # an outbound message whose ID came late
+    targets = Message.objects.filter(api_channel=OuterRef("api_channel"), external_id=OuterRef("target_id"))
+    has_arrived = Q(Exists(targets.exclude(external_id="")))
+    to_show = rows.filter(has_arrived | Q(received_at__lt=now - SHOW_AFTER), is_shown=False)
+    arrived = rows.filter(has_arrived, is_shown=True)  # an outbound message whose ID came late
     for row in [*to_show[:PENDING_BATCH], *arrived[:PENDING_BATCH]]:
         with FAILING.isolate(row.pk):
-            done += _process_pending_correction(row, now)
-    return done
+            processed += _process_pending_correction(row, now)
+    return processed
 
 
 @transaction.atomic
@@ -194,17 +196,19 @@ def _process_pending_correction(row: PendingCorrection, now: datetime) -> bool:
 
 
 def _show_unmatched(row: PendingCorrection) -> bool:
-    """Show a correction by itself in the chat. It opens no request and marks nothing as unread."""
+    """Show a correction in the chat without its message. It opens no request and marks nothing as unread."""
     fact = _restore_fact(row)
     is_reaction = isinstance(fact, ReactionChanged) and bool(fact.emoji)
-    conversation, merged_id = _lock_conversation_of(row.api_channel, fact.contact, begin=is_reaction and not fact.by_us)
-    waiting = PendingCorrection.objects.select_for_update(no_key=True, of=("self",)).filter(pk=row.pk).first()
-    if waiting is None or waiting.is_shown:
+    conversation, merged_id = _lock_latest_conversation(
+        row.api_channel, fact.contact, create=is_reaction and not fact.by_us
+    )
+    locked = PendingCorrection.objects.select_for_update(no_key=True, of=("self",)).filter(pk=row.pk).first()
+    if locked is None or locked.is_shown:
         return False
     if conversation is not None and is_reaction:
-        waiting.shown_message = _create_reaction_message(row, conversation, merged_id)
+        locked.shown_message = _create_reaction_message(row, conversation, merged_id)
         if not row.by_us:
-            corrections.extend_window(conversation, row.at, message=waiting.shown_message, merged_contact_id=merged_id)
+            corrections.extend_window(conversation, row.at, message=locked.shown_message, merged_contact_id=merged_id)
         correction_notes.note_stray_reaction(fact, conversation)
     elif conversation is not None and isinstance(fact, MessageRevoked):
         if row.by_us:
@@ -220,10 +224,10 @@ def _show_unmatched(row: PendingCorrection) -> bool:
         stand_in = _build_stand_in(fact)
         if isinstance(stand_in, EchoSeen):
             echoes.store_echo(row.api_channel, stand_in, chat_channel=row.api_channel.default_chat_channel)
-        waiting.delete()
+        locked.delete()
         return True
-    waiting.is_shown = True
-    waiting.save(update_fields=["shown_message", "is_shown"])
+    locked.is_shown = True
+    locked.save(update_fields=["shown_message", "is_shown"])
     return True
 
 
@@ -244,26 +248,26 @@ def _create_reaction_message(
     )
 
 
-def _lock_conversation_of(
-    api_channel: ApiChannel, info: ContactInfo, *, begin: bool = False
+def _lock_latest_conversation(
+    api_channel: ApiChannel, info: ContactInfo, *, create: bool = False
 ) -> tuple[Conversation | None, int | None]:
-    """Lock the contact's newest conversation on this channel. ``begin``: create one if there is none.
+    """Lock the contact's newest conversation on this channel. ``create``: create one if there is none.
 
     The second value is the contact's ID if it was merged into the conversation's contact.
     """
     contact = contacts.find_contact(api_channel, info)
     if contact is not None:
-        found = Conversation.objects.filter(contact=contact.owner_id, api_channel=api_channel)
-        pk = found.order_by("-last_message_at").values_list("pk", flat=True).first()
+        rows = Conversation.objects.filter(contact=contact.owner_id, api_channel=api_channel)
+        pk = rows.order_by("-last_message_at").values_list("pk", flat=True).first()
         if pk is not None:
-            return _with_merged(receiving.lock_conversation(pk), contact)
-    place = api_channel.default_chat_channel
-    if not begin or place is None or not (info.external_id or info.user_id):
+            return _pair_with_merged_id(receiving.lock_conversation(pk), contact)
+    chat_channel = api_channel.default_chat_channel
+    if not create or chat_channel is None or not (info.external_id or info.user_id):
         return None, None
-    [made] = contacts.resolve_contacts(api_channel, [contacts.ContactData(info=info)]).contacts
-    begun, _opened = receiving.get_or_create_conversations(api_channel, [(made, place)])
-    return _with_merged(begun[made.pk, place.pk], made)
+    [new_contact] = contacts.resolve_contacts(api_channel, [contacts.ContactData(info=info)]).contacts
+    chats, _new_ids = receiving.get_or_create_conversations(api_channel, [(new_contact, chat_channel)])
+    return _pair_with_merged_id(chats[new_contact.pk, chat_channel.pk], new_contact)
 
 
-def _with_merged(conversation: Conversation, contact: Contact) -> tuple[Conversation, int | None]:
+def _pair_with_merged_id(conversation: Conversation, contact: Contact) -> tuple[Conversation, int | None]:
     return conversation, contact.pk if contact.pk != conversation.contact_id else None

@@ -60,48 +60,48 @@ def process_inbox() -> int:
     only before the last look for work: an event stored earlier needs no second worker, which would find the lock held.
     """
     until = time.monotonic() + RUN_SECONDS
-    taken, has_answered = 0, False
-    resting: set[tuple[str, int]] = set()  # failed channels: try again in the next run
+    processed, is_cleared = 0, False
+    failed: set[tuple[str, int]] = set()  # channels to try again in the next run
     while time.monotonic() < until:
-        before, is_elsewhere = taken, False
-        waiting = [channel for channel in _find_channels_with_events() if channel not in resting]
+        before, is_locked = processed, False
+        waiting = [channel for channel in _find_channels_with_events() if channel not in failed]
         if len(waiting) > 1:
             wakeups.clear_notification(wakeups.INBOUND)  # several channels: let another worker help
         for source, channel_id in waiting:
-            with exclusive(EVENT_SOURCES[source].lock, channel_id) as mine:
-                is_elsewhere |= not mine
-                if mine and (events := claim_events(channel_id, source=source)):
+            with exclusive(EVENT_SOURCES[source].lock, channel_id) as has_lock:
+                is_locked |= not has_lock
+                if has_lock and (events := claim_events(channel_id, source=source)):
                     if not _try_processing(source, channel_id, events):
-                        resting.add((source, channel_id))
-                    taken += len(events)
+                        failed.add((source, channel_id))
+                    processed += len(events)
         # Look once more after releasing the lock: a worker notified meanwhile found it held and stopped.
-        if taken > before:
-            has_answered = False
-        elif is_elsewhere or has_answered:
-            return taken
+        if processed > before:
+            is_cleared = False
+        elif is_locked or is_cleared:
+            return processed
         else:
             wakeups.clear_notification(wakeups.INBOUND)
-            has_answered = True
+            is_cleared = True
     wakeups.clear_notification(wakeups.INBOUND)
     wakeups.notify_workers(wakeups.INBOUND)  # the next task continues
-    return taken
+    return processed
 
 
 def _try_processing(source: str, channel_id: int, events: Sequence[WebhookEvent]) -> bool:
     """Process one batch. Return False if processing stopped early; the remaining events keep their order.
 
-    If no event caused the error, their attempts are not counted: nothing fails because a disk was full for a minute.
+    If no event caused the error, the attempt is not counted: a full disk must not make events fail.
     """
     try:
         EVENT_SOURCES[source].process(channel_id, events)
         return True
     except (OperationalError, InterfaceError) as problem:
         logger.exception("events deferred to the next run", extra={source: channel_id})
-        blameless = str(getattr(problem.__cause__, "pgcode", None) or "").startswith(TRANSIENT_ERROR_CLASSES)
-    except Exception:  # errors of single events are caught below: this one is about the channel, perhaps its keys
+        is_external_cause = str(getattr(problem.__cause__, "pgcode", None) or "").startswith(TRANSIENT_ERROR_CLASSES)
+    except Exception:  # not an error of a single event: the channel's settings may be broken
         logger.exception("events of a channel not processed", extra={source: channel_id})
-        blameless = True
-    if blameless:
+        is_external_cause = True
+    if is_external_cause:
         waiting = WebhookEvent.objects.filter(pk__in=[event.pk for event in events], state=WebhookEvent.State.NEW)
         waiting.update(attempts=F("attempts") - 1)
     return False
@@ -186,7 +186,7 @@ def _apply_one(api_channel: ApiChannel, event: WebhookEvent, facts: list[Fact]) 
     try:
         _apply_all(api_channel, [(event, facts)])
     except (OperationalError, InterfaceError):
-        raise  # the events after it keep waiting, so that the order is kept
+        raise  # later events wait, so that their order is kept
     except BadBody as problem:
         mark_event_failed(event, str(problem))
     except Exception as problem:
@@ -196,11 +196,11 @@ def _apply_one(api_channel: ApiChannel, event: WebhookEvent, facts: list[Fact]) 
 def apply_facts(api_channel: ApiChannel, facts: Sequence[Fact]) -> None:
     """Apply facts in order. Consecutive messages or statuses are stored together."""
     facts = erased_ids.drop_erased(api_channel, facts)
-    lands_in = api_channel.default_chat_channel
+    chat_channel = api_channel.default_chat_channel
     messages: list[receiving.IncomingMessage] = []
-    ticks: list[StatusChanged] = []
+    statuses: list[StatusChanged] = []
 
-    def hand_on() -> None:
+    def store_collected() -> None:
         if messages:
             received = receiving.receive_messages(api_channel, messages)
             held_replies.release_held_replies(item.conversation.pk for item in received if item.is_new)
@@ -211,54 +211,54 @@ def apply_facts(api_channel: ApiChannel, facts: Sequence[Fact]) -> None:
                 api_channel, (stored.message.external_id for stored in received if stored.is_new)
             )
             messages.clear()
-        if ticks:
-            message_statuses.apply_statuses(api_channel, ticks)
-            ticks.clear()
+        if statuses:
+            message_statuses.apply_statuses(api_channel, statuses)
+            statuses.clear()
 
-    def take_echo(fact: EchoSeen) -> None:
-        echo = echoes.store_echo(api_channel, fact, chat_channel=_require_chat_channel(lands_in))
+    def store_echo(fact: EchoSeen) -> None:
+        echo = echoes.store_echo(api_channel, fact, chat_channel=_require_chat_channel(chat_channel))
         pending_corrections.merge_late_original(api_channel, fact, echo)
         pending_corrections.apply_pending_corrections(api_channel, [echo.external_id])
 
     for fact in facts:
         if isinstance(fact, MessageReceived):
-            messages.append(receiving.IncomingMessage(fact=fact, chat_channel=_require_chat_channel(lands_in)))
+            messages.append(receiving.IncomingMessage(fact=fact, chat_channel=_require_chat_channel(chat_channel)))
         elif isinstance(fact, StatusChanged):
-            ticks.append(fact)
+            statuses.append(fact)
         elif isinstance(fact, EchoSeen):
-            hand_on()
-            take_echo(fact)
+            store_collected()
+            store_echo(fact)
         elif isinstance(fact, Correction):
-            hand_on()  # its message may be among them
+            store_collected()  # its message may be among the collected ones
             for stand_in in pending_corrections.apply_or_keep_correction(api_channel, fact):
                 if isinstance(stand_in, EchoSeen):
-                    take_echo(stand_in)
+                    store_echo(stand_in)
                 else:
                     messages.append(
-                        receiving.IncomingMessage(fact=stand_in, chat_channel=_require_chat_channel(lands_in))
+                        receiving.IncomingMessage(fact=stand_in, chat_channel=_require_chat_channel(chat_channel))
                     )
         elif isinstance(fact, ContactChanged):
-            hand_on()
+            store_collected()
             identity_changes.apply_identity_change(api_channel, fact)
         elif isinstance(fact, TimePassed):
-            hand_on()
+            store_collected()
             sandbox_clock.advance_clock(api_channel, fact)
         elif isinstance(fact, TemplateChanged):
             provider_sync.apply_provider_change(api_channel, fact)
         elif isinstance(fact, AccountUpdate):
             account_updates.record_account_update(api_channel, fact)
-    hand_on()
+    store_collected()
     unsupported.record_unsupported(api_channel, facts)
     if any(not isinstance(fact, GroupActivity | SampleReceived) for fact in facts):
         api_channel.record_inbound()
 
 
-def _require_chat_channel(lands_in: ChatChannel | None) -> ChatChannel:
-    if lands_in is None:
+def _require_chat_channel(chat_channel: ChatChannel | None) -> ChatChannel:
+    if chat_channel is None:
         raise BadBody(
             _("The message cannot be stored, because this API channel has no chat channel. Choose one on its page.")
         )
-    return lands_in
+    return chat_channel
 
 
 def reprocess_events(event_ids: Sequence[int]) -> int:

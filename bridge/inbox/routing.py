@@ -31,7 +31,7 @@ ACTIVE_STATES = (ChannelState.LIVE, ChannelState.FAILING)
 
 @dataclass
 class _SortedItems:
-    """Items of one event by target: per channel ID, and per number or account if no channel was found."""
+    """Items of one event by target: per channel ID, and per number or account if there is no channel."""
 
     channels: dict[int, ApiChannel] = field(default_factory=dict)
     items: dict[int, list[MisroutedItem]] = field(default_factory=dict)
@@ -49,18 +49,18 @@ def route_items(api_channel: ApiChannel, event: WebhookEvent, account: Account) 
         items = [item for item in items if not item.is_optional]
     if not items:
         return True
-    found = _sort_items(api_channel, event, items)
-    if not found.items and not found.unrouted:
+    sorted_items = _sort_items(api_channel, event, items)
+    if not sorted_items.items and not sorted_items.unrouted:
         return True
-    if event.routed_from is not None and not found.items:
-        _keep_unrouted(api_channel, event, found)
+    if event.routed_from is not None and not sorted_items.items:
+        _keep_unrouted(api_channel, event, sorted_items)
         return False
-    _hand_over(api_channel, event, found)
+    _create_child_events(api_channel, event, sorted_items)
     return True
 
 
 def _sort_items(api_channel: ApiChannel, event: WebhookEvent, items: Sequence[MisroutedItem]) -> _SortedItems:
-    found = _SortedItems()
+    sorted_items = _SortedItems()
     known: dict[tuple[tuple[tuple[str, str], ...], str], tuple[list[ApiChannel], str]] = {}
     for item in items:
         key = (tuple(item.address.items()), item.number)
@@ -68,19 +68,19 @@ def _sort_items(api_channel: ApiChannel, event: WebhookEvent, items: Sequence[Mi
             known[key] = _find_targets(api_channel, event, item)
         channels, why_code = known[key]
         for channel in channels:
-            found.channels[channel.pk] = channel
-            found.items.setdefault(channel.pk, []).append(item)
+            sorted_items.channels[channel.pk] = channel
+            sorted_items.items.setdefault(channel.pk, []).append(item)
         if not channels and not item.is_optional:
-            wanted = " ".join(item.address.values())
-            found.unrouted.setdefault(wanted, []).append(item)
-            found.why_codes[wanted] = why_code
-    return found
+            address = " ".join(item.address.values())
+            sorted_items.unrouted.setdefault(address, []).append(item)
+            sorted_items.why_codes[address] = why_code
+    return sorted_items
 
 
 def _find_targets(api_channel: ApiChannel, event: WebhookEvent, item: MisroutedItem) -> tuple[list[ApiChannel], str]:
     """Return the channels that may receive an item, or the code of the reason why there is none."""
-    asked = {f"options__{name}": value for name, value in item.address.items()}
-    rows = list(ApiChannel.objects.filter(kind=api_channel.kind, **asked).exclude(pk=api_channel.pk).order_by("pk"))
+    address = {f"options__{name}": value for name, value in item.address.items()}
+    rows = list(ApiChannel.objects.filter(kind=api_channel.kind, **address).exclude(pk=api_channel.pk).order_by("pk"))
     if item.number and any(row.number == item.number for row in rows):
         rows = [row for row in rows if row.number == item.number]
     elif item.number:
@@ -99,45 +99,47 @@ def _find_targets(api_channel: ApiChannel, event: WebhookEvent, item: MisroutedI
 
 def _find_credential_holders(rows: Sequence[ApiChannel], event: WebhookEvent) -> list[ApiChannel]:
     """Return the channels that held the event's credential when the event was received."""
-    given = bytes(event.proof or b"")
+    proof = bytes(event.proof or b"")
     ids = {
         row.api_channel_id
         for row in Credential.objects.filter(api_channel__in=rows)
-        if row.is_valid(event.received_at) and encryption.fingerprint(credential_proof(row.name, row.reveal())) == given
+        if row.is_valid(event.received_at) and encryption.fingerprint(credential_proof(row.name, row.reveal())) == proof
     }
     return [row for row in rows if row.pk in ids]
 
 
 @transaction.atomic
-def _hand_over(api_channel: ApiChannel, event: WebhookEvent, found: _SortedItems) -> None:
-    waiting = WebhookEvent.objects.filter(pk=event.pk, state=WebhookEvent.State.NEW, routed_at=None)
+def _create_child_events(api_channel: ApiChannel, event: WebhookEvent, sorted_items: _SortedItems) -> None:
+    rows = WebhookEvent.objects.filter(pk=event.pk, state=WebhookEvent.State.NEW, routed_at=None)
     now = timezone.now()
-    if not waiting.update(routed_at=now):
+    if not rows.update(routed_at=now):
         return  # another worker routed it before we got the lock
     event.routed_at = now
-    pack = api_channel.provider.pack_items
-    made = [_build_child_event(event, channel_id, pack(items)) for channel_id, items in found.items.items()]
-    for wanted, items in found.unrouted.items():
-        aside = _build_child_event(event, api_channel.pk, pack(items))
-        aside.state, aside.error = WebhookEvent.State.UNROUTED, _explain_unrouted(found, wanted)
-        made.append(aside)
-    WebhookEvent.objects.bulk_create(made)
-    event.note, event.error = WebhookEvent.Note.ROUTED, _describe_routing(found)[:2000]
+    pack_items = api_channel.provider.pack_items
+    children = [
+        _build_child_event(event, channel_id, pack_items(items)) for channel_id, items in sorted_items.items.items()
+    ]
+    for address, items in sorted_items.unrouted.items():
+        child = _build_child_event(event, api_channel.pk, pack_items(items))
+        child.state, child.error = WebhookEvent.State.UNROUTED, _explain_unrouted(sorted_items, address)
+        children.append(child)
+    WebhookEvent.objects.bulk_create(children)
+    event.note, event.error = WebhookEvent.Note.ROUTED, _describe_routing(sorted_items)[:2000]
     WebhookEvent.objects.filter(pk=event.pk).update(note=event.note)
-    if found.unrouted:
-        _raise_alert(api_channel, found)
-    if found.items:
+    if sorted_items.unrouted:
+        _raise_alert(api_channel, sorted_items)
+    if sorted_items.items:
         wakeups.notify_after_commit(wakeups.INBOUND)
     settle_unrouted_alerts([api_channel.pk])
 
 
-def _describe_routing(found: _SortedItems) -> str:
+def _describe_routing(sorted_items: _SortedItems) -> str:
     sentences = []
-    if found.items:
-        names = ", ".join(_("“%(name)s”") % {"name": found.channels[pk].name} for pk in found.items)
+    if sorted_items.items:
+        names = ", ".join(_("“%(name)s”") % {"name": sorted_items.channels[pk].name} for pk in sorted_items.items)
         sentences.append(_("Items for other channels were moved to: %(names)s.") % {"names": names})
-    if found.unrouted:
-        ids = ", ".join(found.unrouted)
+    if sorted_items.unrouted:
+        ids = ", ".join(sorted_items.unrouted)
         sentences.append(_("Items for an unknown number or account were set aside: %(ids)s.") % {"ids": ids})
     return " ".join(sentences)
 
@@ -159,30 +161,30 @@ def _build_child_event(event: WebhookEvent, api_channel_id: int, body: bytes) ->
 
 
 @transaction.atomic
-def _keep_unrouted(api_channel: ApiChannel, event: WebhookEvent, found: _SortedItems) -> None:
+def _keep_unrouted(api_channel: ApiChannel, event: WebhookEvent, sorted_items: _SortedItems) -> None:
     """Set a retried event aside again. It keeps its position in the order."""
-    why = " ".join(_explain_unrouted(found, wanted) for wanted in found.unrouted)[:2000]
+    why = " ".join(_explain_unrouted(sorted_items, address) for address in sorted_items.unrouted)[:2000]
     WebhookEvent.objects.filter(pk=event.pk, state=WebhookEvent.State.NEW).update(
         state=WebhookEvent.State.UNROUTED, error=why
     )
-    _raise_alert(api_channel, found)
+    _raise_alert(api_channel, sorted_items)
 
 
-def _explain_unrouted(found: _SortedItems, wanted: str) -> str:
+def _explain_unrouted(sorted_items: _SortedItems, address: str) -> str:
     return _("For %(ids)s. %(why)s") % {
-        "ids": wanted,
-        "why": outcomes.render_sentence(found.why_codes[wanted], for_admin=True),
+        "ids": address,
+        "why": outcomes.render_sentence(sorted_items.why_codes[address], for_admin=True),
     }
 
 
-def _raise_alert(api_channel: ApiChannel, found: _SortedItems) -> None:
+def _raise_alert(api_channel: ApiChannel, sorted_items: _SortedItems) -> None:
     count = WebhookEvent.objects.filter(api_channel=api_channel, state=WebhookEvent.State.UNROUTED).count()
     alerts.raise_alert(
         Alert.Kind.UNROUTED,
         api_channel_id=api_channel.pk,
         count=count,
-        ids=", ".join(list(found.unrouted)[:5]),
-        why_code=next(iter(found.why_codes.values())),
+        ids=", ".join(list(sorted_items.unrouted)[:5]),
+        why_code=next(iter(sorted_items.why_codes.values())),
     )
 
 

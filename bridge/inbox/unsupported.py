@@ -24,18 +24,18 @@ def record_unsupported(api_channel: ApiChannel, facts: Sequence[Fact]) -> None:
     count = sum(isinstance(fact, GroupActivity) for fact in facts)
     if not count:
         return
-    before = api_channel.provider_status.get("groups") or {}
-    count += int(before.get("count", 0))
+    stored = api_channel.provider_status.get("groups") or {}
+    count += int(stored.get("count", 0))
     api_channel.update_provider_status(groups={"count": count, "at": now.isoformat()})
-    known = Alert.objects.filter(
+    recent = Alert.objects.filter(
         kind=Alert.Kind.GROUPS, api_channel=api_channel, raised_at__gt=now - ALERT_REPEAT_AFTER
     )
-    if not known.filter(settled_at__isnull=False).exists():
+    if not recent.filter(settled_at__isnull=False).exists():
         alerts.raise_alert(Alert.Kind.GROUPS, api_channel_id=api_channel.pk, count=count)
 
 
 def settle_group_alerts() -> None:
     """Settle group alerts after ALERT_DURATION. The channel's page keeps showing the groups."""
     now = timezone.now()
-    shown = Alert.objects.filter(kind=Alert.Kind.GROUPS, settled_at=None, raised_at__lt=now - ALERT_DURATION)
-    shown.update(settled_at=now)
+    expired = Alert.objects.filter(kind=Alert.Kind.GROUPS, settled_at=None, raised_at__lt=now - ALERT_DURATION)
+    expired.update(settled_at=now)

@@ -80,7 +80,7 @@ class Migration(migrations.Migration):
             name='HelpdeskConnection',
             fields=[
                 ('chat_channel', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, primary_key=True, related_name='helpdesk_connection', serialize=False, to='channels_setup.chatchannel')),
-                ('seen', models.JSONField(default=dict)),
+                ('first_events', models.JSONField(default=dict)),
                 ('check_state', models.JSONField(default=dict)),
                 ('last_event_at', models.DateTimeField(null=True, verbose_name='last event')),
                 ('last_accepted_at', models.DateTimeField(null=True, verbose_name='last accepted by the helpdesk')),

@@ -48,14 +48,14 @@ class HelpdeskChat(models.Model):
 
 
 class HelpdeskReply(models.Model):
-    """An operator's reply from an outside helpdesk, with its identity there; see ``helpdesk.identity``.
+    """An operator's reply from an outside helpdesk, with its identity there; see ``helpdesk.reply_identity``.
 
     The same reply may arrive as a chat event (``event_hash``, ``ordinal``) and as a comment (``comment_id``).
     """
 
     conversation = models.ForeignKey(Conversation, on_delete=models.CASCADE, related_name="+")
     event_hash = models.CharField(max_length=64, blank=True)  # hash of the chat event
-    ordinal = models.IntegerField(default=0)  # 1-based position among identical events in the same burst
+    ordinal = models.IntegerField(default=0)  # 1-based position among identical events in one window
     comment_id = models.CharField(max_length=60, blank=True)
     text_hash = models.CharField(max_length=64)  # hash of the text, to match event and comment
     message = models.ForeignKey(Message, null=True, on_delete=models.SET_NULL, related_name="+")
@@ -107,15 +107,15 @@ class HelpdeskConnection(models.Model):
     chat_channel = models.OneToOneField(
         ChatChannel, primary_key=True, on_delete=models.CASCADE, related_name="helpdesk_connection"
     )
-    seen = models.JSONField(default=dict)  # event type -> time of the first event
-    check_state = models.JSONField(default=dict)  # the dry-run: its token, whether its event came back, its chat
+    first_events = models.JSONField(default=dict)  # event type -> time of the first event
+    check_state = models.JSONField(default=dict)  # last connection check: its token and its test chat
     last_event_at = models.DateTimeField(_("last event"), null=True)
     last_accepted_at = models.DateTimeField(_("last accepted by the helpdesk"), null=True)
     paused_until = models.DateTimeField(_("paused until"), null=True)
     consecutive_failures = models.IntegerField(_("failures in a row"), default=0)
     last_error = models.CharField(_("last error"), max_length=40, blank=True)
     last_error_at = models.DateTimeField(_("last error at"), null=True)
-    operators = RedactedJSONField(default=dict)  # an operator's number there -> the name
+    operators = RedactedJSONField(default=dict)  # operator's ID in the helpdesk -> name
     operators_fetched_at = models.DateTimeField(null=True)
 
     class Meta:
@@ -129,7 +129,7 @@ class HelpdeskConnection(models.Model):
 class TemplateLink(models.Model):
     """A one-time link in a helpdesk note: choose a template, fill it in and send it in one chat.
 
-    ``choices``: [{"template": id, "values": {key: value}}], those of its note; empty: any template.
+    ``choices``: [{"template": id, "values": {key: value}}], the templates of the note; empty: any template.
     """
 
     conversation = models.ForeignKey(Conversation, on_delete=models.CASCADE, related_name="+")

@@ -421,7 +421,7 @@ def get_oldest_due_age(*, now: datetime) -> float:
         state__in=Delivery.UNFINISHED,
     )
     oldest = (
-        Delivery.objects.filter(~~Exists(older), state__in=Delivery.UNFINISHED, next_attempt_at__lte=now)
+        Delivery.objects.filter(~Exists(older), state__in=Delivery.UNFINISHED, next_attempt_at__lte=now)
         .filter(chat_channel=None)
         .exclude(api_channel__state="paused")
         .exclude(api_channel__breaker__is_open=True)

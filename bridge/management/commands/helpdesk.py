@@ -131,7 +131,7 @@ def serialize_channel(chat_channel: ChatChannel) -> dict[str, Any]:
         "company_id": chat_channel.company_id,
         "addresses": address_rows(chat_channel),
         **chat_channel.options,
-        "events_seen": sorted(connection.seen) if connection else [],
+        "events_seen": sorted(connection.first_events) if connection else [],
         "last_event_at": connection.last_event_at.isoformat() if connection and connection.last_event_at else None,
         "last_error": connection.last_error if connection else "",
     }
