@@ -9,13 +9,12 @@ stay fast.
 from __future__ import annotations
 
 import logging
-import time
-from functools import cache
 
 import redis
 from celery import current_app
-from django.conf import settings
 from django.db import transaction
+
+from .optional_redis import OptionalRedis
 
 logger = logging.getLogger(__name__)
 
@@ -29,9 +28,8 @@ TASKS = {
 QUEUES = {INBOUND: "inbound", OUTBOUND: "outbound", FILES: "housekeeping", HELPDESK: "outbound"}
 
 NOTIFICATION_TTL_MS = 2_000  # a lost wake-up blocks new ones this long; beat runs as often
-QUIET_SECONDS = 5.0  # pause after a broker error
 
-_quiet_until = 0.0
+broker = OptionalRedis(timeout=0.5)
 
 
 def notify_after_commit(channel: str) -> None:
@@ -41,14 +39,13 @@ def notify_after_commit(channel: str) -> None:
 
 def notify_workers(channel: str) -> None:
     """Notify the workers unless they were notified a moment ago. Never raises; waits 0.5 s at most."""
-    global _quiet_until
-    if time.monotonic() < _quiet_until:
+    if broker.is_paused:
         return
     try:
-        if _redis().set(_key(channel), 1, nx=True, px=NOTIFICATION_TTL_MS):
+        if broker.client.set(_key(channel), 1, nx=True, px=NOTIFICATION_TTL_MS):
             current_app.send_task(TASKS[channel], queue=QUEUES[channel], retry=False, ignore_result=True)
     except Exception as error:  # the row is committed: beat will find it
-        _quiet_until = time.monotonic() + QUIET_SECONDS
+        broker.pause()
         logger.warning("workers not notified", extra={"channel": channel, "error": type(error).__name__})
 
 
@@ -58,28 +55,22 @@ def enqueue_after_commit(task: str, *arguments: int) -> None:
 
 
 def _enqueue(task: str, arguments: tuple[int, ...]) -> None:
-    global _quiet_until
-    if time.monotonic() < _quiet_until:
+    if broker.is_paused:
         return
     try:
         current_app.send_task(f"bridge.tasks.{task}", arguments, retry=False, ignore_result=True)
     except Exception as error:
-        _quiet_until = time.monotonic() + QUIET_SECONDS
+        broker.pause()
         logger.warning("task not enqueued", extra={"task": task, "error": type(error).__name__})
 
 
 def clear_notification(channel: str) -> None:
     """Let the next commit notify the workers again. Call this right before looking for work."""
     try:
-        _redis().delete(_key(channel))
+        broker.client.delete(_key(channel))
     except redis.RedisError as error:
         logger.warning("notification not cleared", extra={"channel": channel, "error": type(error).__name__})
 
 
 def _key(channel: str) -> str:
     return f"okno:wakeup:{channel}"
-
-
-@cache
-def _redis() -> redis.Redis:
-    return redis.Redis.from_url(settings.REDIS_URL, socket_connect_timeout=0.5, socket_timeout=0.5)

@@ -34,6 +34,7 @@ LAYERS = {
         "decisions",
         "message_text",
         "models",
+        "optional_redis",
         "wakeups",
         "service_window",
         "idempotency",

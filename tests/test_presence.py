@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("in_english")]
 
 @pytest.fixture(autouse=True)
 def a_clean_store() -> None:
-    presence._redis().flushdb()
+    presence.store.client.flushdb()
 
 
 @pytest.fixture
@@ -81,8 +81,8 @@ def test_gleb_neither_sees_nor_is_seen(chat: Conversation) -> None:
 
 def test_without_the_store_the_desk_works_on(chat: Conversation, monkeypatch: pytest.MonkeyPatch) -> None:
     nowhere = presence.redis.Redis(host="127.0.0.1", port=1, socket_connect_timeout=0.2)
-    monkeypatch.setattr(presence, "_redis", lambda: nowhere)
-    monkeypatch.setattr(presence, "_quiet_until", 0.0)
+    monkeypatch.setattr(presence.store, "client", nowhere)
+    monkeypatch.setattr(presence.store, "paused_until", 0.0)
 
     answer = before(boris(chat.chat_channel)).get(f"/chats/updates/?chat={chat.pk}")
 

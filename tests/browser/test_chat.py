@@ -51,7 +51,7 @@ def complaints(context: BrowserContext) -> Iterator[list[str]]:
 @pytest.fixture
 def desk(context: BrowserContext, page: Page, chat: Conversation, complaints: list[str]) -> Page:
     """Boris's browser, signed in."""
-    presence._redis().flushdb()
+    presence.store.client.flushdb()
     sign_in(context, boris(chat.chat_channel))
     return page
 

@@ -29,7 +29,7 @@ def chat(channel: ApiChannel) -> Conversation:
 
 @pytest.fixture
 def desk(context: BrowserContext, page: Page, chat: Conversation) -> Page:
-    presence._redis().flushdb()
+    presence.store.client.flushdb()
     user = boris(chat.chat_channel)
     user.user_permissions.add(Permission.objects.get(codename="merge_contact"))
     sign_in(context, user)

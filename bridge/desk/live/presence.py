@@ -12,22 +12,20 @@ import time
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import redis
-from django.conf import settings
 from django.utils.translation import gettext as _
 
 from bridge.desk import presentation
+from bridge.optional_redis import OptionalRedis
 
 logger = logging.getLogger(__name__)
 
 PRESENT_SECONDS = 8.0  # a visible desk polls every 1.5 s; allows for slow polls
 KEY_SECONDS = 60
-QUIET_SECONDS = 5.0  # how long a store in trouble is left alone
 
-_quiet_until = 0.0
+store = OptionalRedis(timeout=0.2)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,13 +61,12 @@ NO_PRESENCE = Presence(writing=[], looking=[])
 
 def record_heartbeat(conversation_id: int, *, user: Any, writes: bool, is_here: bool) -> Presence:
     """Record the user's presence if the page is visible, and return the presence of others."""
-    global _quiet_until
-    if time.monotonic() < _quiet_until:
+    if store.is_paused:
         return NO_PRESENCE
     key = f"okno:here:{conversation_id}"
     now = time.time()
     try:
-        with _redis().pipeline(transaction=False) as pipe:
+        with store.client.pipeline(transaction=False) as pipe:
             if is_here:
                 mark = {"name": presentation.person_name(user), "writes": writes, "until": now + PRESENT_SECONDS}
                 pipe.hset(key, str(user.pk), json.dumps(mark))
@@ -77,8 +74,8 @@ def record_heartbeat(conversation_id: int, *, user: Any, writes: bool, is_here: 
             pipe.hgetall(key)
             found: Mapping[bytes, bytes] = pipe.execute()[-1]
     except redis.RedisError as error:
-        _quiet_until = time.monotonic() + QUIET_SECONDS
-        logger.warning("presence not known", extra={"error": type(error).__name__})
+        store.pause()
+        logger.warning("presence not available", extra={"error": type(error).__name__})
         return NO_PRESENCE
     return _parse_marks(found, own=str(user.pk).encode(), now=now)
 
@@ -91,8 +88,3 @@ def _parse_marks(found: Mapping[bytes, bytes], *, own: bytes, now: float) -> Pre
         if pk != own and mark["until"] > now:
             (writing if mark["writes"] else looking).append(str(mark["name"]))
     return Presence(writing=writing, looking=looking)
-
-
-@cache
-def _redis() -> redis.Redis:
-    return redis.Redis.from_url(settings.REDIS_URL, socket_connect_timeout=0.2, socket_timeout=0.2)
