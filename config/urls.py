@@ -30,7 +30,7 @@ from bridge.uapi import base, methods
 from channels_setup.views import handover
 from templates_registry import views as registry
 
-from .accounts import login
+from .accounts import login, preferences
 from .accounts.language import set_language
 from .monitoring import health, metrics
 from .web import csp_reports
@@ -118,6 +118,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     # signing in
     path("login/", login.Login.as_view(), name="login"),
     path("logout/", LogoutView.as_view(), name="logout"),
+    path("preferences/", preferences.edit_preferences, name="preferences"),
     # other pages
     path("", start_page.show_start_page, name="start"),
     path("handover/<str:token>/", handover, name="handover"),

@@ -27,6 +27,8 @@ VARIABLE_KEYS: Mapping[str, str] = {
     "имя клиента": "client",
     "operator": "operator",
     "оператор": "operator",
+    "signature": "signature",
+    "подпись": "signature",
     "request": "request",
     "запрос": "request",
     "номер запроса": "request",
@@ -74,6 +76,7 @@ def variable_values(conversation: Conversation, *, user: Any) -> dict[str, str]:
         "first_name": name.split(" ")[0],
         "client": name,
         "operator": user.get_full_name() or user.get_username(),
+        "signature": user.signature.strip(),
         "request": f"№ {ticket.pk}" if ticket else "",
         "channel": conversation.chat_channel.name,
     }

@@ -568,7 +568,7 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('name', models.CharField(max_length=80, verbose_name='name')),
-                ('text', models.TextField(help_text='Variables: {first name}, {client name}, {operator}, {request}, {channel}. What is not known is left out.', max_length=4096, verbose_name='text')),
+                ('text', models.TextField(help_text='Variables: {first name}, {client name}, {operator}, {signature}, {request}, {channel}. Variables without a value are left out.', max_length=4096, verbose_name='text')),
                 ('is_used', models.BooleanField(default=True, verbose_name='in use')),
                 ('updated_at', models.DateTimeField(auto_now=True, verbose_name='changed')),
                 ('chat_channels', models.ManyToManyField(blank=True, help_text='None: all of them.', related_name='+', to='channels_setup.chatchannel', verbose_name='chat channels')),

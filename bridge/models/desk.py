@@ -66,7 +66,7 @@ class ContactNote(models.Model):
 
 
 class CannedResponse(models.Model):
-    """A canned response; see ``canned_responses`` for its variables."""
+    """A frequent text of operators. ``bridge.desk.canned_responses`` lists its variables."""
 
     name = models.CharField(pgettext_lazy("thing", "name"), max_length=80)
     text = models.TextField(
@@ -74,7 +74,8 @@ class CannedResponse(models.Model):
         max_length=4096,
         help_text=_(
             # xgettext:no-python-brace-format
-            "Variables: {first name}, {client name}, {operator}, {request}, {channel}. What is not known is left out."
+            "Variables: {first name}, {client name}, {operator}, {signature}, {request}, {channel}. Variables without "
+            "a value are left out."
         ),
     )
     chat_channels = models.ManyToManyField(

@@ -82,7 +82,7 @@ class PortalUserAdmin(UserAdmin, HistoryModelAdmin):
     fieldsets = (
         (None, {"fields": ("username", "password")}),
         (_("Personal info"), {"fields": ("first_name", "last_name", "display_name", "email")}),
-        (_("Preferences"), {"fields": ("language", "time_zone")}),
+        (_("Preferences"), {"fields": ("language", "time_zone", "signature")}),
         (_("Permissions"), {"fields": ("role", "chat_channels", "is_active")}),
     )
     add_fieldsets = (

@@ -37,6 +37,7 @@ class Migration(migrations.Migration):
                 ('display_name', models.CharField(blank=True, db_default='', help_text='Shown to colleagues and clients instead of first and last name.', max_length=100, verbose_name='display name')),
                 ('language', models.CharField(blank=True, choices=[('ru', 'Russian'), ('en', 'English')], db_default='', help_text='If empty, the language of the browser is used.', max_length=10, verbose_name='language')),
                 ('time_zone', models.CharField(blank=True, db_default='', help_text="Times are shown in this zone, for example Europe/Moscow. If empty, the portal's time zone is used.", max_length=64, validators=[config.accounts.models.users.validate_time_zone], verbose_name='time zone')),
+                ('signature', models.TextField(blank=True, db_default='', help_text='Quick replies insert it for the variable {signature}.', max_length=500, verbose_name='signature')),
                 ('groups', models.ManyToManyField(blank=True, help_text='The groups this user belongs to. A user will get all permissions granted to each of their groups.', related_name='user_set', related_query_name='user', to='auth.group', verbose_name='groups')),
                 ('user_permissions', models.ManyToManyField(blank=True, help_text='Specific permissions for this user.', related_name='user_set', related_query_name='user', to='auth.permission', verbose_name='user permissions')),
             ],

@@ -53,6 +53,13 @@ class User(AbstractUser):
             "Times are shown in this zone, for example Europe/Moscow. If empty, the portal's time zone is used."
         ),
     )
+    signature = models.TextField(
+        _("signature"),
+        max_length=500,
+        blank=True,
+        db_default="",
+        help_text=_("Quick replies insert it for the variable {signature}."),
+    )
 
     class Meta(AbstractUser.Meta):
         constraints = [

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import secrets
+import sys
+from pathlib import Path
 from typing import Any
 
 from django.contrib.auth import get_user_model
@@ -16,12 +19,13 @@ from channels_setup.models import ChatChannel
 from channels_setup.provisioning import AmbiguousName, find_by_number_or_name
 from channels_setup.roles import Role, assign_role
 from channels_setup.secret_options import add_secret_option, read_secret_option
+from config.accounts import user_transfer
 
 PASSWORD_VARIABLE = "USER_PASSWORD"
 
 
 class Command(BaseCommand):
-    help = "Add users with a role. A generated password is printed once."
+    help = "Add, export and import users. A generated password is printed once."
 
     def add_arguments(self, parser: CommandParser) -> None:
         actions = parser.add_subparsers(dest="action", required=True)
@@ -36,9 +40,47 @@ class Command(BaseCommand):
         )
         add_secret_option(add, "password", variable=PASSWORD_VARIABLE, help_text="Generated if not set.")
         add.add_argument("--output", choices=["text", "json"], default="text")
+        export = actions.add_parser("export", help="Write all users and groups as JSON. API tokens are not exported.")
+        export.add_argument("file", nargs="?", default="-", help="- (or nothing) for stdout.")
+        export.add_argument(
+            "--include-password-hashes",
+            action="store_true",
+            help="Let users sign in with their old passwords after the import. Keep such a file secret.",
+        )
+        import_ = actions.add_parser("import", help="Create or update the users of an exported file. Can be repeated.")
+        import_.add_argument("file", help="- for stdin.")
+
+    def handle(self, *args: Any, action: str, **options: Any) -> None:
+        getattr(self, f"do_{action}")(options)
+
+    def do_export(self, options: dict[str, Any]) -> None:
+        data = user_transfer.export_users(include_password_hashes=options["include_password_hashes"])
+        text = json.dumps(data, ensure_ascii=False, indent=2)
+        if options["file"] == "-":
+            self.stdout.write(text)
+            return
+        try:
+            with open(options["file"], "w", encoding="utf-8", opener=_open_private) as file:
+                file.write(text + "\n")
+        except OSError as problem:
+            raise CommandError(f"The file cannot be written: {problem.strerror}.") from problem
+
+    def do_import(self, options: dict[str, Any]) -> None:
+        try:
+            data = sys.stdin.buffer.read() if options["file"] == "-" else Path(options["file"]).read_bytes()
+            report = user_transfer.import_users(json.loads(data))
+        except OSError as problem:
+            raise CommandError(f"The file cannot be read: {problem.strerror}.") from problem
+        except user_transfer.InvalidUserFile as problem:
+            raise CommandError(str(problem)) from problem
+        except ValueError as problem:
+            raise CommandError("The file is not JSON in UTF-8.") from problem
+        for sentence in dict.fromkeys(report.warnings):
+            self.stderr.write(self.style.WARNING(sentence))
+        self.stdout.write(f"{report.added} added, {report.updated} updated")
 
     @transaction.atomic
-    def handle(self, *args: Any, output: str, **options: Any) -> None:
+    def do_add(self, options: dict[str, Any]) -> None:
         chat_channels = [self._chat_channel(text) for text in options["chat_channel"]]
         given = read_secret_option(self, options, "password", variable=PASSWORD_VARIABLE)
         password = given or secrets.token_urlsafe(12)
@@ -46,7 +88,7 @@ class Command(BaseCommand):
         assign_role(user, role=Role(options["role"]), chat_channels=chat_channels)
         if options["role"] == Role.OPERATOR and not chat_channels:
             self.stderr.write("This operator sees no chats yet. Use --chat-channel to assign chat channels.")
-        if output == "json":
+        if options["output"] == "json":
             self.stdout.write(json.dumps({"user_id": user.pk} | ({} if given else {"password": password})))
         else:
             self.stdout.write(f"user_id   {user.pk}" + ("" if given else f"\npassword  {password}"))
@@ -70,3 +112,10 @@ class Command(BaseCommand):
         if chat_channel is None:
             raise CommandError(f"There is no chat channel “{text}”. Create one with: manage.py channel add")
         return chat_channel
+
+
+def _open_private(path: str, flags: int) -> int:
+    """Open a file that only its owner can read, because it may contain password hashes."""
+    file = os.open(path, flags, 0o600)
+    os.fchmod(file, 0o600)
+    return file

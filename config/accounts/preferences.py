@@ -1,0 +1,58 @@
+"""Preferences page: users change their own language, time zone and signature."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+from zoneinfo import available_timezones
+
+from django import forms
+from django.conf import settings
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils.translation import gettext_lazy as _
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_http_methods
+
+from . import language
+from .models import User
+
+
+class PreferencesForm(forms.Form):
+    language = forms.ChoiceField(label=_("Language"), required=False)
+    time_zone = forms.ChoiceField(label=_("Time zone"), required=False)
+    signature = forms.CharField(
+        label=_("Signature"), required=False, max_length=500, widget=forms.Textarea(attrs={"rows": 4})
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        language, time_zone = self.fields["language"], self.fields["time_zone"]
+        assert isinstance(language, forms.ChoiceField) and isinstance(time_zone, forms.ChoiceField)
+        language.choices = [("", _("Language of the browser")), *settings.LANGUAGES]
+        portal_zone = _("Time zone of the portal: %(name)s") % {"name": settings.TIME_ZONE}
+        time_zone.choices = [("", portal_zone), *((name, name) for name in sorted(available_timezones()))]
+        for field in self.fields.values():
+            field.widget.attrs["class"] = "input"
+
+
+@login_required
+@require_http_methods(["GET", "POST"])
+@never_cache
+def edit_preferences(request: HttpRequest) -> HttpResponse:
+    """Show and save the preferences of the signed-in user."""
+    user = cast(User, request.user)
+    initial = {"language": user.language, "time_zone": user.time_zone, "signature": user.signature}
+    form = PreferencesForm(request.POST if request.method == "POST" else None, initial=initial)
+    if not form.is_valid():
+        is_saved = request.method == "GET" and "saved" in request.GET
+        return render(request, "bridge/preferences.html", {"form": form, "is_saved": is_saved})
+    User.objects.filter(pk=user.pk).update(**form.cleaned_data)
+    user.language = form.cleaned_data["language"]
+    response = redirect(f"{reverse('preferences')}?saved=1")
+    if user.language:
+        language.restore_language(request, response)
+    else:
+        response.delete_cookie(settings.LANGUAGE_COOKIE_NAME, path=settings.LANGUAGE_COOKIE_PATH)
+    return response
