@@ -1,8 +1,13 @@
 """User accounts: names, unique email addresses, language, time zone, and unsupported old databases."""
 
+import json
 from datetime import UTC, datetime
+from io import StringIO
+from pathlib import Path
+from typing import Any
 
 import pytest
+from django.contrib.auth.models import Group, Permission
 from django.core.management import CommandError, call_command
 from django.db import IntegrityError, connection, transaction
 from django.test import Client
@@ -92,3 +97,143 @@ def test_a_database_of_an_unreleased_version_is_refused() -> None:
 
     with pytest.raises(CommandError, match="created by an unreleased version of Okno"):
         call_command("migrate", verbosity=0)
+
+
+# --- preferences -----------------------------------------------------------------------------------------
+
+
+def test_users_change_their_own_preferences(client: Client) -> None:
+    user = UserFactory(username="boris")
+    other = UserFactory(username="gleb")
+    client.force_login(user)
+
+    response = client.post(
+        reverse("preferences"), {"language": "en", "time_zone": "Asia/Vladivostok", "signature": "Борис,\nсклад"}
+    )
+
+    assert response.status_code == 302 and response.cookies["django_language"].value == "en"
+    user.refresh_from_db()
+    other.refresh_from_db()
+    assert (user.language, user.time_zone, user.signature) == ("en", "Asia/Vladivostok", "Борис,\nсклад")
+    assert (other.language, other.time_zone, other.signature) == ("", "", "")
+    page = client.get(response["Location"]).content.decode()
+    assert "Preferences saved." in page and "Борис,\nсклад</textarea>" in page
+
+
+def test_an_empty_language_follows_the_browser_again(client: Client) -> None:
+    user = UserFactory(language="en")
+    client.force_login(user)
+    client.cookies["django_language"] = "en"
+
+    response = client.post(reverse("preferences"), {"language": "", "time_zone": "", "signature": ""})
+
+    assert response.cookies["django_language"].value == ""
+    assert User.objects.get(pk=user.pk).language == ""
+
+
+@pytest.mark.parametrize("field", [{"time_zone": "Mars/Olympus"}, {"language": "xx"}, {"signature": "x" * 501}])
+def test_invalid_preferences_are_not_saved(client: Client, field: dict[str, str]) -> None:
+    user = UserFactory(signature="Борис")
+    client.force_login(user)
+
+    response = client.post(reverse("preferences"), {"language": "", "time_zone": "", "signature": ""} | field)
+
+    assert response.status_code == 200 and 'role="alert"' in response.content.decode()
+    assert User.objects.get(pk=user.pk).signature == "Борис"
+
+
+# --- export and import -----------------------------------------------------------------------------------
+
+
+def exported(*options: str) -> dict[str, Any]:
+    output = StringIO()
+    call_command("user", "export", *options, stdout=output)
+    return dict(json.loads(output.getvalue()))
+
+
+def imported(data: Any, tmp_path: Path) -> tuple[str, str]:
+    """Import the data and return what the command wrote to stdout and stderr."""
+    file, output, errors = tmp_path / "users.json", StringIO(), StringIO()
+    file.write_text(json.dumps(data))
+    call_command("user", "import", str(file), stdout=output, stderr=errors)
+    return output.getvalue().strip(), errors.getvalue().strip()
+
+
+def test_exported_users_can_be_imported_again_and_again(tmp_path: Path) -> None:
+    shop = ChatChannelFactory(name="Магазин")
+    operator = boris(shop)
+    User.objects.filter(pk=operator.pk).update(signature="Борис", language="en", email="boris@shop.example")
+    operator.user_permissions.add(Permission.objects.get(codename="erase_contact"))
+    operator.groups.add(Group.objects.create(name="Склад"))
+    vera()
+    data = exported("--include-password-hashes")
+    User.objects.all().delete()
+    Group.objects.all().delete()
+
+    assert imported(data, tmp_path) == ("2 added, 0 updated", "")
+    assert imported(data, tmp_path) == ("0 added, 2 updated", "")
+
+    copy = User.objects.get(username=operator.username)
+    assert copy.check_password(PASSWORD) and copy.signature == "Борис" and not copy.is_staff
+    assert copy.has_perm("bridge.erase_contact") and copy.has_perm("bridge.view_conversation")
+    assert [group.name for group in copy.groups.order_by("name")] == ["Operator", "Склад"]
+    assert list(copy.chat_channels.all()) == [shop]
+    assert exported("--include-password-hashes") == data
+
+
+def test_without_hashes_old_passwords_stay_and_new_users_have_none(tmp_path: Path) -> None:
+    operator = boris(ChatChannelFactory())
+    data = exported()
+    assert "pbkdf2" not in json.dumps(data) and "password" not in json.dumps(data["users"])
+
+    imported(data, tmp_path)
+    assert User.objects.get(pk=operator.pk).check_password(PASSWORD)
+    User.objects.all().delete()
+    imported(data, tmp_path)
+
+    assert not User.objects.get().has_usable_password()
+
+
+def test_an_import_reports_missing_channels_and_permissions(tmp_path: Path) -> None:
+    boris(ChatChannelFactory(name="Магазин"))
+    data = exported()
+    data["users"][0] |= {"chat_channels": ["Склад"], "permissions": ["bridge.fly"]}
+
+    summary, warnings = imported(data, tmp_path)
+
+    assert summary == "0 added, 1 updated"
+    assert "no chat channel “Склад”" in warnings and "no permission “bridge.fly”" in warnings
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"time_zone": "Mars/Olympus"}, "Mars/Olympus"),
+        ({"password_hash": "secret"}, "unknown format"),
+        ({"role": "king"}, "king"),
+        ({"email": None}, "boris"),
+        ({"groups": None}, "damaged"),
+    ],
+)
+def test_an_import_with_an_invalid_user_saves_nothing(tmp_path: Path, change: Any, sentence: str) -> None:
+    boris(ChatChannelFactory())
+    data = exported()
+    data["users"] = [data["users"][0] | {"username": "anna"}, data["users"][0] | change]
+
+    with pytest.raises(CommandError, match=sentence):
+        imported(data, tmp_path)
+
+    assert not User.objects.filter(username="anna").exists()
+
+
+def test_an_export_file_is_readable_only_by_its_owner(tmp_path: Path) -> None:
+    file = tmp_path / "users.json"
+
+    call_command("user", "export", str(file))
+
+    assert file.stat().st_mode & 0o777 == 0o600
+    with pytest.raises(CommandError, match="not a file of"):
+        imported({"version": 2}, tmp_path)
+    file.write_text("{")
+    with pytest.raises(CommandError, match="not JSON"):
+        call_command("user", "import", str(file))

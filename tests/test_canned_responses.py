@@ -43,6 +43,17 @@ def test_variables_are_filled_in_from_the_chat(desk: Client, chat: Conversation)
     assert f'data-canned-response="{expected}"' in html
 
 
+def test_the_signature_of_the_operator_is_a_variable(client: Client, chat: Conversation) -> None:
+    operator = boris(chat.chat_channel)
+    operator.signature = "Борис, склад\n"
+    operator.save()
+    CannedResponse.objects.create(name="подпись", text="Спасибо!\n{подпись}")
+
+    html = listed(signed_in(client, operator), chat)
+
+    assert 'data-canned-response="Спасибо!\nБорис, склад"' in html
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [

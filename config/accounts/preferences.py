@@ -23,7 +23,11 @@ class PreferencesForm(forms.Form):
     language = forms.ChoiceField(label=_("Language"), required=False)
     time_zone = forms.ChoiceField(label=_("Time zone"), required=False)
     signature = forms.CharField(
-        label=_("Signature"), required=False, max_length=500, widget=forms.Textarea(attrs={"rows": 4})
+        label=_("Signature"),
+        required=False,
+        max_length=500,
+        widget=forms.Textarea(attrs={"rows": 4}),
+        help_text=User._meta.get_field("signature").help_text,
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

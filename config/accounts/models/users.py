@@ -58,7 +58,10 @@ class User(AbstractUser):
         max_length=500,
         blank=True,
         db_default="",
-        help_text=_("Quick replies insert it for the variable {signature}."),
+        help_text=_(
+            # xgettext:no-python-brace-format
+            "Quick replies insert it for the variable {signature}."
+        ),
     )
 
     class Meta(AbstractUser.Meta):
