@@ -27,7 +27,8 @@ def main(arguments: list[str]) -> int:
         if portal and not meta.connect(portal):
             print(f"{portal} did not give the challenge back: no webhook will go there", file=sys.stderr)
         ready = {"base_url": meta.url, "media_url": meta.media_url, "control": f"{meta.url}/_simulator/"}
-        print(json.dumps({"ready": ready | {name: getattr(meta, name, "") for name in NAMES if name != "app_secret"}}))
+        ready |= {name: getattr(meta, name) for name in NAMES if name != "app_secret"}
+        print(json.dumps({"ready": ready | {"app_secret": meta.postman.app_secret}}))
         sys.stdout.flush()
         try:
             threading.Event().wait()
