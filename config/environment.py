@@ -73,15 +73,15 @@ SETTINGS = (
         "DATABASE_URL",
         str,
         REQUIRED,
-        "postgres://user:password@host:5432/name. If it is missing, an embedded server is started.",
+        "postgres://user:password@host:5432/name. If it is missing, a local server is started.",
     ),
     EnvironmentSetting(
         "REDIS_URL",
         str,
         REQUIRED,
-        "redis://:password@host:6379/0, policy noeviction. If it is missing, an embedded server is started.",
+        "redis://:password@host:6379/0, policy noeviction. If it is missing, a local server is started.",
     ),
-    EnvironmentSetting("DATA_DIR", str, "var", "The data folder: embedded servers, received files, generated secrets."),
+    EnvironmentSetting("DATA_DIR", str, "var", "The data folder: local servers, received files, generated secrets."),
     EnvironmentSetting("HOST", str, "127.0.0.1", "The address `make up` listens on."),
     EnvironmentSetting("PORT", int, 8000, "The port `make up` listens on."),
     EnvironmentSetting(

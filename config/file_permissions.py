@@ -1,6 +1,6 @@
 """File permissions of the data folder: only the portal's user may read it.
 
-Standard library only, because the daemons of the embedded servers do not load Django.
+Standard library only, because the daemons of the local servers do not load Django.
 """
 
 import os
@@ -54,7 +54,7 @@ def _is_shared_folder(data_dir: Path) -> bool:
 
 
 def _has_server_of_another_user(data_dir: Path) -> bool:
-    """Return whether PostgreSQL runs as "nobody" here (see embedded_servers) and must reach its data folder."""
+    """Return whether PostgreSQL runs as "nobody" here (see postgres_and_valkey) and must reach its data folder."""
     folder = data_dir / "postgres"
     return folder.is_dir() and folder.stat().st_uid != data_dir.stat().st_uid
 

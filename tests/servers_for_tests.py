@@ -14,7 +14,7 @@ from pathlib import Path
 
 from config.devstack.local_secrets import fresh_secrets
 from config.devstack.processes import is_locked
-from config.devstack.servers import EmbeddedServers, attach_servers
+from config.devstack.servers import LocalServers, attach_servers
 
 PREFIX = "okno-tests-"
 NO_DURABILITY = (
@@ -26,7 +26,7 @@ NO_DURABILITY = (
     "autovacuum=off",
 )
 IS_ATTACHED = "OKNO_TEST_SERVERS"  # in the environment of the xdist workers
-attached_servers: EmbeddedServers | None = None
+attached_servers: LocalServers | None = None
 
 
 def set_environment() -> None:

@@ -197,6 +197,45 @@ def test_imports_go_only_downwards(parent: str) -> None:
     assert upward == []
 
 
+DJANGO_NAMES = ("_meta", "_base_manager", "_default_manager")
+
+
+def private_names(path: Path) -> Iterator[str]:
+    """Yield each private name of another module that a file imports or reads as an attribute."""
+    tree = ast.parse(path.read_text())
+    package = dotted(path).split(".") if path.name == "__init__.py" else dotted(path).split(".")[:-1]
+    imported = set()
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.ImportFrom | ast.Import):
+            continue
+        base = ""
+        if isinstance(node, ast.ImportFrom):
+            parents = package[: len(package) - node.level + 1] if node.level else []
+            base = ".".join([*parents, *([node.module] if node.module else [])])
+        for alias in node.names:
+            name = f"{base}.{alias.name}" if base else alias.name
+            if name.partition(".")[0] in APPS:
+                imported.add(alias.asname or alias.name)
+                if is_private(alias.name):
+                    yield f"{dotted(path)}, line {node.lineno}: {name}"
+    for node in ast.walk(tree):
+        match node:
+            case ast.Attribute(value=ast.Name(id=name), attr=attribute) if name in imported and is_private(attribute):
+                yield f"{dotted(path)}, line {node.lineno}: {name}.{attribute}"
+
+
+def is_private(name: str) -> bool:
+    return (
+        name.startswith("_")
+        and not name.startswith("__")
+        and name not in ("_meta", "_base_manager", "_default_manager")
+    )
+
+
+def test_no_module_uses_private_names_of_another() -> None:
+    assert [name for path in modules() for name in private_names(path)] == []
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "channels_setup" / "providers").rglob("*.py")), ids=dotted)
 def test_providers_know_no_models_and_make_no_calls(path: Path) -> None:
     touched = [name for _line, name in imports(path) if re.search(r"\.models\b|django\.db|requests\b", name)]

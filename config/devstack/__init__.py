@@ -1,1 +1,1 @@
-"""Embedded PostgreSQL and Valkey, and the supervisor of `make up`. Not used in production."""
+"""Local PostgreSQL and Valkey, and the supervisor of `make up`. Not used in production."""

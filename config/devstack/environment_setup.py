@@ -1,4 +1,4 @@
-"""Environment of manage.py commands: data folder, generated secrets, embedded servers.
+"""Environment of manage.py commands: data folder, generated secrets, local servers.
 
 A command uses the servers of a running `make up`, or starts its own until it ends. In production DATABASE_URL,
 REDIS_URL and the keys are set, and nothing is started or generated.
@@ -13,7 +13,7 @@ from config.file_permissions import restrict_permissions, set_umask
 
 from .local_secrets import fresh_secrets, local_secrets
 from .processes import file_lock, is_locked, read_json, write_json
-from .servers import PROJECT_DIR, EmbeddedServers, ServersFailedToStart, attach_servers
+from .servers import PROJECT_DIR, LocalServers, ServersFailedToStart, attach_servers
 
 # Commands that use no database. They start no servers and create no data folder.
 COMMANDS_WITHOUT_SERVERS = {
@@ -43,7 +43,7 @@ ENVIRONMENT_SECRETS = ("SECRET_KEY", "FIELD_KEYS", "DEMO_ADMIN_PASSWORD", "DEMO_
 SETTINGS_SHARED_BY_UP = ("PORT", "PUBLIC_URL", "COMPANY_ID", "RELAY_ALLOWED_PRIVATE_CIDRS", "RELAY_ALLOWED_PORTS")
 SERVER_BY_SETTING = {"DATABASE_URL": "postgres", "REDIS_URL": "valkey"}
 
-servers: EmbeddedServers | None = None
+servers: LocalServers | None = None
 
 
 def is_set(name: str) -> bool:
@@ -62,7 +62,7 @@ def resolve_data_dir() -> Path:
 
 
 def prepare_environment(arguments: list[str]) -> None:
-    """Set missing environment variables of a manage.py command, and start or find the embedded servers."""
+    """Set missing environment variables of a manage.py command, and start or find the local servers."""
     global servers
     command = arguments[1] if len(arguments) > 1 else ""
     data_dir = resolve_data_dir()

@@ -1,4 +1,4 @@
-"""Daemon of one embedded server: it starts the server, restarts it after a crash, and stops it after the last user.
+"""Daemon of one local server: it starts the server, restarts it after a crash, and stops it after the last user.
 
 `python -m config.devstack.server_daemon postgres|valkey FOLDER [NAME=VALUE…]` is started by config.devstack.servers,
 never by hand. `make up` and any number of `manage.py` commands share the server. Each user holds a shared flock on
@@ -19,7 +19,7 @@ from pathlib import Path
 
 from config.file_permissions import set_umask
 
-from .embedded_servers import HOST, PostgresServer, ValkeyServer
+from .postgres_and_valkey import HOST, PostgresServer, ValkeyServer
 from .processes import acquire_lock, kill_process_group, read_json, spawn_process, write_json
 
 START_TIMEOUT = 300  # recovery after a crash can take minutes

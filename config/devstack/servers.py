@@ -1,4 +1,4 @@
-"""Access to the embedded PostgreSQL and Valkey of a data folder.
+"""Access to the local PostgreSQL and Valkey of a data folder.
 
     servers = attach(data_dir=folder, kinds=("postgres", "valkey"))
     os.environ.update(servers.urls)
@@ -15,8 +15,8 @@ from pathlib import Path
 
 from config.file_permissions import private_opener
 
-from .embedded_servers import HOST, PostgresServer
 from .local_secrets import local_secrets
+from .postgres_and_valkey import HOST, PostgresServer
 from .processes import acquire_lock, file_lock, is_locked, read_json
 
 PROJECT_DIR = Path(__file__).resolve().parents[2]
@@ -28,7 +28,7 @@ class ServersFailedToStart(Exception):
 
 
 @dataclass
-class EmbeddedServers:
+class LocalServers:
     """The servers of one data folder, in use until release() or the end of the process."""
 
     data_dir: Path
@@ -98,9 +98,9 @@ class EmbeddedServers:
                 return
             if process is not None and process.poll() is not None:
                 log_text = (self.folder(kind) / "daemon.log").read_text(errors="replace").strip()
-                raise ServersFailedToStart(f"The embedded {kind} does not start: {log_text[-2000:]}")
+                raise ServersFailedToStart(f"The local {kind} does not start: {log_text[-2000:]}")
             if time.monotonic() > deadline:
-                raise ServersFailedToStart(f"The embedded {kind} does not answer; see {self.folder(kind)}.")
+                raise ServersFailedToStart(f"The local {kind} does not answer; see {self.folder(kind)}.")
             time.sleep(0.02)
 
     def restart_dead_daemons(self) -> None:
@@ -131,10 +131,8 @@ class EmbeddedServers:
             time.sleep(0.02)
 
 
-def attach_servers(
-    *, data_dir: Path, kinds: tuple[str, ...], postgres_settings: tuple[str, ...] = ()
-) -> EmbeddedServers:
+def attach_servers(*, data_dir: Path, kinds: tuple[str, ...], postgres_settings: tuple[str, ...] = ()) -> LocalServers:
     data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    servers = EmbeddedServers(data_dir=data_dir, kinds=kinds, postgres_settings=postgres_settings)
+    servers = LocalServers(data_dir=data_dir, kinds=kinds, postgres_settings=postgres_settings)
     servers.start()
     return servers

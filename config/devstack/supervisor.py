@@ -25,7 +25,7 @@ from .processes import (
     stop_leftover_process,
     write_json,
 )
-from .servers import PROJECT_DIR, EmbeddedServers
+from .servers import PROJECT_DIR, LocalServers
 
 READY_TIMEOUT = 180
 HUNG_SECONDS = 120
@@ -118,7 +118,7 @@ class Supervisor:
         *,
         data_dir: Path,
         processes: list[ManagedProcess],
-        servers: EmbeddedServers | None,
+        servers: LocalServers | None,
         report: Callable[[str], None],
         should_stop: Callable[[], bool] = lambda: False,
         are_workers_hung: Callable[[], bool] = lambda: False,

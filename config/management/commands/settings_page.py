@@ -12,7 +12,7 @@ PAGE_HEAD = """# Settings
 
 Read from the environment, by every process. `NAME_FILE` in place of `NAME` reads the value from a file.
 `make up` and a lone `manage.py` command need none of them: what has no default here is then generated once and
-kept in `DATA_DIR/secrets.json`, and the two servers are embedded ones.
+kept in `DATA_DIR/secrets.json`, and the two servers are local ones.
 
 This page is written by `manage.py settings_page` from `config/environment.py`.
 

