@@ -123,13 +123,13 @@ SETTINGS = (
         "HELD_REPLY_DAYS", int, 7, "Days after which a held reply is dropped if the client has not written."
     ),
     EnvironmentSetting(
-        "WINDOW_WARNING_MINUTES",
+        "CLOSING_REMINDER_MINUTES",
         parse_int_list,
         [240, 60, 15],
         "Minutes before a window closes at which operators are reminded of an unanswered client. 0: never.",
     ),
     EnvironmentSetting(
-        "RECONCILE_HOURS",
+        "MISMATCH_AFTER_HOURS",
         int,
         6,
         "Hours after which an unsent message, or a sent one without a status, is shown as a mismatch.",
@@ -142,19 +142,19 @@ SETTINGS = (
         "Largest client file that is downloaded from the provider, in megabytes.",
     ),
     EnvironmentSetting(
-        "UPLOAD_OPERATOR_DAY_MB",
+        "UPLOAD_LIMIT_PER_OPERATOR_DAY_MB",
         int,
         1000,
         "Megabytes of files that one operator may send in 24 hours. 0: no limit.",
     ),
     EnvironmentSetting(
-        "UPLOAD_CHAT_DAY_MB",
+        "UPLOAD_LIMIT_PER_CHAT_DAY_MB",
         int,
         500,
         "Megabytes of files that operators may send in one chat in 24 hours. 0: no limit.",
     ),
     EnvironmentSetting(
-        "DISK_FLOOR_MB",
+        "MIN_FREE_DISK_MB",
         int,
         1024,
         "Free megabytes on the disk of DATA_DIR below which no files are accepted or downloaded "

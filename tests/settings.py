@@ -12,4 +12,4 @@ PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 RELAY_ALLOWED_PRIVATE_CIDRS = ["127.0.0.0/8"]
 EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
 DATABASES["default"]["TEST"] = {"TEMPLATE": TEMPLATE}  # noqa: F405
-DISK_FLOOR_MB = 0  # the suite must run on a nearly full disk too
+MIN_FREE_DISK_MB = 0  # the suite must run on a nearly full disk too

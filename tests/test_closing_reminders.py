@@ -119,9 +119,9 @@ def test_answered_and_closed_chats_get_no_reminder(channel: ApiChannel) -> None:
 def test_lead_times_are_a_setting(channel: ApiChannel, settings: Any) -> None:
     writes(channel, left=timedelta(minutes=50))
 
-    settings.WINDOW_WARNING_MINUTES = [30, 0]
+    settings.CLOSING_REMINDER_MINUTES = [30, 0]
     assert closing_reminders.send_reminders() == 0
-    settings.WINDOW_WARNING_MINUTES = [55]
+    settings.CLOSING_REMINDER_MINUTES = [55]
     assert closing_reminders.send_reminders() == 1
 
 

@@ -13,7 +13,7 @@ from tests.factories import ConversationFactory, DeliveryFactory, MessageFactory
 
 pytestmark = pytest.mark.django_db
 
-LONG = timedelta(hours=7)  # longer than RECONCILE_HOURS
+LONG = timedelta(hours=7)  # longer than MISMATCH_AFTER_HOURS
 
 
 def ours(channel: ApiChannel, *, ago: timedelta = LONG, **more: Any) -> Message:

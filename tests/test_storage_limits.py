@@ -25,13 +25,13 @@ MEGABYTE = storage_limits.MEGABYTE
 @pytest.fixture(autouse=True)
 def own_folder(settings: Any, tmp_path: Path) -> None:
     settings.MEDIA_ROOT = tmp_path
-    settings.UPLOAD_OPERATOR_DAY_MB, settings.UPLOAD_CHAT_DAY_MB = 3, 2
+    settings.UPLOAD_LIMIT_PER_OPERATOR_DAY_MB, settings.UPLOAD_LIMIT_PER_CHAT_DAY_MB = 3, 2
 
 
 @pytest.fixture
 def free(monkeypatch: pytest.MonkeyPatch, settings: Any) -> Any:
     """Return a function that sets the free megabytes; ten of them are reserved."""
-    settings.DISK_FLOOR_MB = 10
+    settings.MIN_FREE_DISK_MB = 10
 
     def megabytes(number: float) -> None:
         monkeypatch.setattr(storage_limits, "get_free_bytes", lambda: int(number * MEGABYTE))
@@ -80,7 +80,7 @@ def test_the_quota_counts_stored_files_of_one_day() -> None:
 
 
 def test_a_setting_of_0_disables_the_quota(settings: Any) -> None:
-    settings.UPLOAD_OPERATOR_DAY_MB = settings.UPLOAD_CHAT_DAY_MB = 0
+    settings.UPLOAD_LIMIT_PER_OPERATOR_DAY_MB = settings.UPLOAD_LIMIT_PER_CHAT_DAY_MB = 0
 
     uploads.save_upload(ConversationFactory(), text_file(4), author=boris())
 

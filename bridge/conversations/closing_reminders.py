@@ -72,7 +72,7 @@ def send_reminders(*, now: datetime | None = None) -> int:
     now = now or service_window.database_now()
     free = [kind for kind, provider in messengers().items() if not provider.service_window]
     warned = 0
-    for minutes in sorted(minutes for minutes in settings.WINDOW_WARNING_MINUTES if minutes > 0):
+    for minutes in sorted(minutes for minutes in settings.CLOSING_REMINDER_MINUTES if minutes > 0):
         for until, channels in _find_due_channels(minutes, now=now).items():
             values = {"now": now, "until": until, "channels": channels, "lead_minutes": minutes, "free": free}
             with CLAIMS.isolate((minutes, *channels)):

@@ -34,8 +34,8 @@ def get_free_bytes() -> int:
 
 
 def is_disk_low(size: int = 0) -> bool:
-    """Return whether the disk would have less than DISK_FLOOR_MB free with `size` more bytes."""
-    return get_free_bytes() - size < settings.DISK_FLOOR_MB * MEGABYTE
+    """Return whether the disk would have less than MIN_FREE_DISK_MB free with `size` more bytes."""
+    return get_free_bytes() - size < settings.MIN_FREE_DISK_MB * MEGABYTE
 
 
 def check_disk(size: int) -> None:
@@ -52,15 +52,15 @@ def check_quota(conversation: Conversation, size: int, *, author: Any) -> None:
     Concurrent uploads do not see each other: the excess is at most one file per web thread.
     """
     day = Upload.objects.filter(created_at__gt=service_window.database_now() - DAY)
-    if author is not None and _exceeds(day.filter(author=author), size, settings.UPLOAD_OPERATOR_DAY_MB):
+    if author is not None and _exceeds(day.filter(author=author), size, settings.UPLOAD_LIMIT_PER_OPERATOR_DAY_MB):
         raise QuotaExceeded(
             _("This file exceeds your limit of %(limit)s of attached files in 24 hours. Try again later.")
-            % {"limit": filesizeformat(settings.UPLOAD_OPERATOR_DAY_MB * MEGABYTE)}
+            % {"limit": filesizeformat(settings.UPLOAD_LIMIT_PER_OPERATOR_DAY_MB * MEGABYTE)}
         )
-    if _exceeds(day.filter(conversation=conversation), size, settings.UPLOAD_CHAT_DAY_MB):
+    if _exceeds(day.filter(conversation=conversation), size, settings.UPLOAD_LIMIT_PER_CHAT_DAY_MB):
         raise QuotaExceeded(
             _("This file exceeds the limit of %(limit)s of attached files in this chat in 24 hours. Try again later.")
-            % {"limit": filesizeformat(settings.UPLOAD_CHAT_DAY_MB * MEGABYTE)}
+            % {"limit": filesizeformat(settings.UPLOAD_LIMIT_PER_CHAT_DAY_MB * MEGABYTE)}
         )
 
 

@@ -59,7 +59,7 @@ def _apply_proof() -> None:
 
 
 def _build_mismatch_queries(now: datetime) -> dict[str, QuerySet[Message]]:
-    patience = timedelta(hours=settings.RECONCILE_HOURS)
+    patience = timedelta(hours=settings.MISMATCH_AFTER_HOURS)
     ours = Message.objects.filter(direction=Message.Direction.OUTBOUND)
     carried = Delivery.objects.filter(message=OuterRef("pk"), kind=Delivery.Kind.MESSAGE)
     not_out = ours.filter(status__in=[Status.PENDING, Status.SENDING])
@@ -140,6 +140,8 @@ def _update_alerts() -> None:
         for channel_id in ApiChannel.objects.values_list("pk", flat=True):
             with RECONCILIATION_STEPS.isolate((alert, channel_id)):
                 if count := counts.get(channel_id):
-                    alerts.raise_alert(alert, api_channel_id=channel_id, count=count, hours=settings.RECONCILE_HOURS)
+                    alerts.raise_alert(
+                        alert, api_channel_id=channel_id, count=count, hours=settings.MISMATCH_AFTER_HOURS
+                    )
                 else:
                     alerts.settle_alert(alert, api_channel_id=channel_id)

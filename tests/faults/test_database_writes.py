@@ -89,7 +89,7 @@ def test_a_full_disk_is_seen(monkeypatch: pytest.MonkeyPatch, measured: Say) -> 
         pytest.skip("only root can mount a small disk")
     with small_disk(600) as disk:
         monkeypatch.setattr(tempfile, "tempdir", str(disk))
-        stack = Stack(DISK_FLOOR_MB="0")  # the disk is small on purpose
+        stack = Stack(MIN_FREE_DISK_MB="0")  # the disk is small on purpose
         monkeypatch.undo()
         try:
             ballast: list[Path] = []
