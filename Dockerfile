@@ -4,7 +4,7 @@ FROM ${PYTHON_IMAGE}
 ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 PIP_NO_CACHE_DIR=1 DATA_DIR=/data
 WORKDIR /okno
 
-# The requirements first: a change of the code leaves this layer as it is. Their hashes are checked.
+# Requirements come first, so that a change of the code reuses this layer. pip checks their hashes.
 COPY requirements.txt .
 RUN pip install --disable-pip-version-check --require-hashes -r requirements.txt && python -m compileall -q /usr/local/lib/python3.11
 

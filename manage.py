@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Django's command line; see config/devstack/environment_setup.py for what is made ready first."""
+"""Django's command line. config/devstack/environment_setup.py prepares the environment first."""
 
 import os
 import sys
@@ -10,7 +10,7 @@ def main() -> None:
     try:
         from django.core.management import execute_from_command_line
     except ImportError:
-        sys.exit("Django is not in this Python: run `make install`, then `.venv/bin/python manage.py …`.")
+        sys.exit("Django is not installed in this Python. Run `make install`, then `.venv/bin/python manage.py …`.")
     from config.devstack.environment_setup import prepare_environment
 
     prepare_environment(sys.argv)

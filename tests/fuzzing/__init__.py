@@ -1,1 +1,1 @@
-"""A structured fuzzer: hostile requests to every route, in-process, judged by one rule: never a 5xx."""
+"""Structured fuzzer: send hostile requests to every route in-process. No response may be a 5xx."""

@@ -1,4 +1,4 @@
-"""Strategies of hostile requests: routes, forms, programs' calls, webhooks and headers."""
+"""Hypothesis strategies for hostile requests: routes, forms, API calls, webhooks and headers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.fuzzing.scene import CSRF, Scene
 ROLES = ("", "operator", "admin", "superuser")
 PAYLOADS = Path(__file__).parent.parent / "payloads"
 FORM = "application/x-www-form-urlencoded"
-# Parameters that pages or frameworks know and no link shows.
+# Parameters that pages or frameworks accept, but that no link contains.
 USUAL = (
     "q",
     "p",
@@ -53,7 +53,7 @@ def encoded(pairs: list[tuple[str, str]]) -> str:
 
 
 def known_path(scene: Scene, route: Route) -> str:
-    """The route's address with ids that exist."""
+    """Return the route's path with IDs of existing rows."""
     return route.text.format(**{name: known_id(scene, route, name) for name in route.names})
 
 
@@ -75,7 +75,7 @@ class Cases:
         ]
 
     def any(self) -> st.SearchStrategy[tuple[str, Request]]:
-        """(role, request)"""
+        """Draw a role and a request."""
         kinds = (
             self.route,
             self.page,
@@ -243,7 +243,7 @@ class Cases:
         return draw(values.values)
 
     def _usual_of(self, schema: dict[str, Any]) -> Any:
-        """A body that fits the schema."""
+        """Draw a body that matches the schema."""
         if "$ref" in schema:
             return self._usual_of(self.schema["components"]["schemas"][schema["$ref"].rpartition("/")[2]])
         for several in ("allOf", "oneOf", "anyOf"):
@@ -374,7 +374,7 @@ def _flat(value: Any, name: str) -> list[tuple[str, Any]]:
 
 
 def _spoil(draw: Any, body: Any) -> None:
-    """Replace one value somewhere inside."""
+    """Replace one value anywhere in the structure."""
     place = body
     while isinstance(place, dict | list) and place:
         keys = sorted(place) if isinstance(place, dict) else list(range(len(place)))

@@ -1,4 +1,4 @@
-"""Routes, forms and parameters as the portal itself shows them."""
+"""Routes, forms and parameters, collected from the portal's resolver and pages."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ASKED = re.compile(r"""(?:GET|POST|asked|shown|values|query_params)\.?(?:get|get
 
 @dataclass(frozen=True)
 class Route:
-    """One address of the resolver, with names in braces, and the parameters that its view's module asks for."""
+    """A route of the resolver, with names in braces, and the query parameters that its view's module reads."""
 
     text: str
     names: tuple[str, ...]
@@ -28,7 +28,7 @@ class Route:
 
 @dataclass
 class Form:
-    """A form of a page, as a browser would send it."""
+    """A form of a page, with the fields that a browser would send."""
 
     role: str
     path: str
@@ -54,7 +54,7 @@ def _routes(patterns: Any, before: str) -> Iterator[Route]:
 
 
 def _plain(pattern: Any) -> str:
-    """``chats/<int:pk>/`` and ``^conversations/(?P<pk>[0-9]+)/$`` as ``chats/{pk}/``."""
+    """Return a route pattern of either kind in the form ``chats/{pk}/``."""
     text = PARAMETER.sub(lambda found: "{" + (found[1] or found[2]) + "}", str(pattern))
     return (
         text
@@ -76,7 +76,7 @@ def _asked_by(callback: Any) -> tuple[str, ...]:
 
 
 class _Reader(HTMLParser):
-    """Finds links and forms."""
+    """Parser that collects links and forms."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -142,7 +142,7 @@ class Site:
 
 
 def walk(get: Any, role: str, roots: list[str], begin: list[str]) -> Site:
-    """Open the pages that the roots lead to, then these addresses: of each kind of page one, of a chat's two."""
+    """Open the pages that the roots link to, then the given paths: one page of each kind, two of chats."""
     opened: set[tuple[str, tuple[str, ...]]] = set()
     shapes: dict[tuple[str, tuple[str, ...]], int] = {}
     names_of: dict[str, set[str]] = {}

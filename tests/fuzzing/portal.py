@@ -1,4 +1,4 @@
-"""The portal in-process: the checks of config.serving.body_buffer, then Django, on the test's own connection."""
+"""The portal in-process: the checks of config.serving.body_buffer, then Django, on the test's database connection."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from config.serving.body_buffer import BAD_CONTENT_TYPE, BodyBuffer, RejectedBod
 
 @dataclass
 class Request:
-    """One request, as the web server hands it on."""
+    """A request as the web server passes it to the application."""
 
     method: str
     path: str  # decoded
@@ -26,7 +26,7 @@ class Request:
     body: bytes = b""
     content_type: str = ""
     headers: dict[str, str] = field(default_factory=dict)
-    origin: str = ""  # who made it, for the report
+    origin: str = ""  # role that sends it, for the report
 
     def __str__(self) -> str:
         body = self.body if len(self.body) < 1500 else self.body[:1500] + b"..."
@@ -44,7 +44,7 @@ class Answer:
 
 
 class Errors(logging.Handler):
-    """Keeps the traceback of what a view caught and logged."""
+    """Log handler that keeps the tracebacks of errors that a view caught and logged."""
 
     def __init__(self) -> None:
         super().__init__(logging.ERROR)
@@ -61,7 +61,7 @@ class Portal:
 
         self.django = django
         self.gate = BodyBuffer(django, slots=0, is_refused=lambda _path: False)
-        for signal in (request_started, request_finished):  # they would close the test's connection
+        for signal in (request_started, request_finished):  # the receivers would close the test's connection
             signal.disconnect(close_old_connections)
         self.errors = Errors()
         logging.getLogger().addHandler(self.errors)
@@ -77,7 +77,7 @@ class Portal:
         self.errors.traces.append(traceback.format_exc())
 
     def call(self, request: Request, *, cookies: str = "") -> Answer:
-        """Answer one request. Whatever it wrote is rolled back."""
+        """Answer one request and roll back its changes."""
         self.errors.traces.clear()
         with transaction.atomic():
             answer = self._call(request, cookies)

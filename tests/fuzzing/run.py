@@ -1,4 +1,4 @@
-"""Draws hostile requests, sends them, and collects the answers that break the rule."""
+"""Draw hostile requests, send them, and collect the responses that break the rule."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.fuzzing.portal import Answer, Portal, Request
 
 @dataclass
 class Found:
-    """What broke the rule: one request for each place in the code."""
+    """A violation of the rule: one request for each place in the code."""
 
     cases: int = 0
     statuses: Counter[int] = field(default_factory=Counter)
@@ -35,7 +35,7 @@ class Found:
 
 
 def problem_of(request: Request, answer: Answer) -> str:
-    """Return what is wrong with the answer, in words that are the same for the same fault; empty if nothing is."""
+    """Return a description of the violation, which is equal for equal faults; empty if there is none."""
     if answer.trace and not (answer.status == 400 and "Disallowed" in answer.trace):
         places = re.findall(r'File "([^"]+)", line (\d+), in (\w+)', answer.trace)
         ours = [place for place in places if "site-packages" not in place[0] and "/lib/python" not in place[0]]
@@ -51,7 +51,7 @@ def problem_of(request: Request, answer: Answer) -> str:
     return ""
 
 
-@override_settings(API_CALLS_PER_MINUTE=0)  # the 429s would hide what lies behind
+@override_settings(API_CALLS_PER_MINUTE=0)  # responses with 429 would hide errors of the views
 def run(count: int, *, number: int, is_repeatable: bool = True) -> Found:
     portal, found = Portal(), Found()
     try:

@@ -1,4 +1,4 @@
-"""The rows that hostile requests may name, and those who send the requests."""
+"""Rows that hostile requests can name, and the roles that send the requests."""
 
 from __future__ import annotations
 

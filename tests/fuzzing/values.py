@@ -1,4 +1,4 @@
-"""Hostile values by kind. A value found by fuzzing that has a new mechanism is added here."""
+"""Hostile values by kind. Add a value here when fuzzing finds a new kind of failure."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ texts = st.one_of(
     times,
 )
 
-# Values of JSON, as Python's json module writes them; lone surrogates and non-numbers too.
+# JSON values as Python's json module writes them, including lone surrogates and NaN.
 scalars = st.one_of(
     texts,
     st.none(),
@@ -323,7 +323,7 @@ FILE_NAMES = (
 def multipart(
     draw: Any, fields: dict[str, str], names: tuple[str, ...] = ("file", "files", "message[text]")
 ) -> tuple[str, bytes]:
-    """A multipart body: the form's fields, then one or two parts with odd headers."""
+    """Draw a multipart body: the form's fields, then one or two parts with odd headers."""
     parts = [
         f'Content-Disposition: form-data; name="{name}"\r\n\r\n{value}'.encode("utf-8", "replace")
         for name, value in fields.items()

@@ -1,11 +1,10 @@
-"""What the desk's pages cost, with few chats and with very many: processor time, the clock, questions to the database.
+"""Benchmark of the desk's pages at several sizes: CPU time, wall time and number of database queries.
 
-    python -m tests.load.bench_desk 1000 100000       sizes in chats; each is filled anew (about 20 min a million)
-    python -m tests.load.bench_desk 1000 /tmp/okno    or a DATA_DIR that `make demo-data` has filled
+    python -m tests.load.bench_desk 1000 100000       sizes in chats; each data set is generated (20 min per million)
+    python -m tests.load.bench_desk 1000 /tmp/okno    or a DATA_DIR filled by `make demo-data`
 
-Each size is measured in a process of its own, through Django's own handler with all its middleware: what a web process
-does for one page, without the network. The last column is the clock of the first size over the last one's: how much of
-its speed is left.
+Each size is measured in its own process, through Django's handler with all middleware and without the network. The last
+column is the wall time at the first size divided by the wall time at the last size.
 """
 
 from __future__ import annotations
@@ -21,11 +20,11 @@ import time
 from typing import Any
 
 TURNS = 15
-FIGURE = "≤ 50 ms"  # of the list and of one chat
+FIGURE = "≤ 50 ms"  # of the chat list and of one chat
 
 
 def measure(folder: str, *, profile: str = "") -> dict[str, list[float]]:
-    """Page -> median milliseconds by the clock, of the processor, and the number of questions."""
+    """Return for each page the median wall and CPU milliseconds, and the number of queries."""
     os.environ |= {"DATA_DIR": folder, "DEMO": "0", "DEBUG": "no", "DJANGO_SETTINGS_MODULE": "config.settings"}
     from config.devstack import environment_setup
 
@@ -98,7 +97,7 @@ def _page(client: Any, address: str, headers: dict[str, Any]) -> list[float]:
 
 
 def of_size(wanted: str) -> dict[str, list[float]]:
-    """In a process of its own: Django is set up for one database."""
+    """Measure one size in its own process, because Django is set up for one database."""
     folder = wanted if not wanted.isdigit() else tempfile.mkdtemp(prefix="okno-desk-")
     try:
         if wanted.isdigit():

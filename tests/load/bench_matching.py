@@ -1,8 +1,8 @@
-"""How long recognition takes among 6,000 templates: pasted texts as they come, and the worst that we could think of.
+"""Benchmark of recognition among 6,000 templates, with typical and worst-case texts.
 
     python -m tests.load.bench_matching [--templates 6000] [--seed 1]
 
-Prints a table of milliseconds. The figures to reach: median ≤ 2 ms, ≤ 20 ms for any text.
+Prints a table of milliseconds. Targets: median ≤ 2 ms, ≤ 20 ms for any text.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from templates_registry.matching.result import IndexEntry
 
 MEDIAN, WORST = 2.0, 20.0  # milliseconds
 
-# One phrase a line. {{N}} and {{M}} are numbered when a template is put together.
+# One phrase per line. {{N}} and {{M}} get their numbers when a template is built.
 GREETINGS = {
     "ru": """
         Здравствуйте, {{1}}!
@@ -168,7 +168,7 @@ def phrases(lines: Mapping[str, str], language: str) -> list[str]:
 
 
 def registry(size: int, seed: int = 1) -> list[TemplateDefinition]:
-    """Templates such as shops and clinics have: shared greetings and endings, two to six variables, two languages."""
+    """Return templates typical of shops and clinics: shared greetings and endings, 2 to 6 variables, two languages."""
     rng = random.Random(seed)
     combinations = {
         language: list(
@@ -227,7 +227,7 @@ def everyday(templates: list[TemplateDefinition], seed: int = 2, size: int = 100
 
 
 def worst(templates: list[TemplateDefinition], seed: int = 3) -> dict[str, list[str]]:
-    """Texts made to cost: as long as allowed, all fixed parts at once, repeated openings, everything almost fitting."""
+    """Return expensive texts: maximum length, all fixed parts at once, repeated openings, near matches."""
     rng = random.Random(seed)
     longest = 4096
     bodies = [filled(template, rng) for template in rng.sample(templates, 60)]
@@ -256,7 +256,7 @@ def worst(templates: list[TemplateDefinition], seed: int = 3) -> dict[str, list[
 
 
 def adversarial_registries(size: int) -> dict[str, tuple[list[TemplateDefinition], list[str]]]:
-    """Registries that nobody has, made so that no index can tell their templates apart early."""
+    """Return artificial registries whose templates no index can distinguish early."""
     letters = [TemplateDefinition(f"t_{n}", "ru", _holes("а", n % 30 + 2, end=f"б{n}")) for n in range(size)]
     words = [f"слово{n}" for n in range(20)]
     triples = list(itertools.islice(itertools.permutations(words, 3), size))
@@ -287,7 +287,7 @@ def _holes(between: str, count: int, *, end: str) -> str:
 
 
 def timed(action: Callable[[str], object], texts: Iterable[str], repeat: int = 1) -> list[float]:
-    """Milliseconds of CPU a text, the best of a few tries: other work on the machine is not to count."""
+    """Return CPU milliseconds per text: the best of several runs, to exclude other work on the machine."""
     found = []
     for text in texts:
         best = float("inf")

@@ -1,9 +1,9 @@
-"""How fast messages come in, go through and go out, beside the same thing done plainly, in one run.
+"""Benchmark of the message flow (intake, inbox, outbox), compared with a naive implementation in the same run.
 
     python -m tests.load.bench_relay [--size 3000]
 
-Servers, web, worker, the posting and the taking end all on this machine; every figure that matters is a ratio. The
-figures to reach stand beside it.
+Servers, web, worker, sender and receiver all run on this machine, so the results that matter are ratios. The table
+shows the targets.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class Bench:
                 processes.append(subprocess.Popen(command, cwd=PROJECT, env=environment, stdout=log, stderr=log))
             if self.web in commands:
                 until(self.is_up, seconds=60)
-            time.sleep(4)  # workers say nothing when they are ready
+            time.sleep(4)  # workers do not report when they are ready
             yield
         except Exception:
             print((self.folder / "processes.log").read_text()[-3000:])
@@ -115,11 +115,13 @@ def intake(bench: Bench, size: int) -> None:
         for turn in range(4):
             for name, path in (("bare", "/bare"), ("ours", bench.phone.webhook_path)):
                 result = bench.post(path, count=size)
-                if turn:  # the first warms up
+                if turn:  # the first run is a warm-up
                     rates[name].append(size / result["seconds"])
         many = bench.post(bench.phone.webhook_path, count=10, lines=1, batch=1_000)
         signed = bench.post(bench.cloud.webhook_path, count=10, lines=1, batch=1_000, secret=CLOUD["app_secret"])
-    WebhookEvent.objects.filter(api_channel=bench.cloud).delete()  # not for the inbox, which counts plain messages
+    WebhookEvent.objects.filter(
+        api_channel=bench.cloud
+    ).delete()  # the inbox counts plain messages
     bare, ours = (statistics.median(rates[name]) for name in ("bare", "ours"))
     say(
         "intake, one message a request",
@@ -133,7 +135,7 @@ def intake(bench: Bench, size: int) -> None:
 
 
 def inbox(bench: Bench) -> None:
-    """What the intake left behind, worked off by the workers."""
+    """Measure how fast the workers process the events that the intake stored."""
     from django.db import connection
 
     from bridge.models import Message, WebhookEvent

@@ -1,9 +1,9 @@
-"""What the clock costs when much is waiting: windows that run out, and deliveries that are not due yet.
+"""Benchmark of the periodic tasks with many rows: expiring windows, and deliveries that are not due yet.
 
     python -m tests.load.bench_waiting [--windows 1000000] [--deliveries 200000]
 
-Beat and the workers ask every few seconds what is due, and nearly always it is next to nothing of very much. The rows
-are made by the database itself; everything is measured through the functions that the tasks call.
+Beat and the workers look every few seconds for due rows, and usually few of very many rows are due. The database
+generates the rows. The benchmark measures the functions that the tasks call.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""The two ends of a benchmark, each in a process of its own: who posts, and who takes what comes out.
+"""Sender and receiver of a benchmark, each in its own process.
 
-Plain sockets and asyncio, so that they take little of the processors that the portal is measured on.
+They use plain sockets and asyncio, to leave the CPU to the portal.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def _length(head: bytes) -> int:
 
 
 class _Taker(asyncio.Protocol):
-    """``/slow`` is answered after 50 ms. Each arrival is noted with the ``sent`` stamp in its text, if there is one."""
+    """Protocol that records arrivals, with the ``sent`` stamp of the text if there is one. ``/slow`` takes 50 ms."""
 
     def __init__(self, arrived: list[tuple[float, float]]) -> None:
         self.arrived, self.buffer = arrived, b""
@@ -69,7 +69,7 @@ def _take(pipe: Connection) -> None:
 
 
 class Taker:
-    """A server in a process of its own that takes every POST."""
+    """Server in its own process that accepts every POST."""
 
     def __init__(self) -> None:
         self.pipe, theirs = multiprocessing.Pipe()
@@ -85,7 +85,7 @@ class Taker:
         return int(self.pipe.recv())
 
     def take(self) -> list[tuple[float, float]]:
-        """(arrived, sent) of everything so far, and forget it."""
+        """Return the times of arrival and of sending for all requests so far, and clear the list."""
         self.pipe.send("all")
         found: list[tuple[float, float]] = self.pipe.recv()
         return found
@@ -147,7 +147,7 @@ def _post_all(pipe: Connection, port: int, job: dict[str, Any]) -> None:
 
 
 def _body(number: int, job: dict[str, Any]) -> bytes:
-    """A client's message as the training phone sends it; ``batch`` of them in one body."""
+    """Return a body with ``batch`` messages in the training phone's format."""
     many = [
         {
             "type": "message",
@@ -162,7 +162,7 @@ def _body(number: int, job: dict[str, Any]) -> bytes:
 
 
 def _signed_body(number: int, job: dict[str, Any]) -> bytes:
-    """The same in the Graph API's shape: a third messages, the rest statuses, as a busy number gets them."""
+    """Return a body in the Graph API's format: one third messages, the rest statuses, as for a busy number."""
     now, name = str(int(time.time())), job["name"]
     each: dict[str, list[Any]] = {"messages": [], "statuses": []}
     for place in range(job["batch"]):
@@ -191,16 +191,16 @@ def _request(path: str, body: bytes, *, secret: str = "") -> bytes:
 def post_all(
     port: int, path: str, *, name: str, count: int, lines: int = 16, rate: float = 0, batch: int = 1, secret: str = ""
 ) -> dict[str, Any]:
-    """``count`` POSTs over ``lines`` kept connections, as fast as they are answered or at ``rate`` a second.
+    """Send ``count`` POSTs over ``lines`` persistent connections, as fast as possible or at ``rate`` per second.
 
-    With a ``secret`` in the Graph API's shape and signed.
+    With a ``secret``, the bodies have the Graph API's format and are signed.
     """
     mine, theirs = multiprocessing.Pipe()
     job = {"path": path, "name": name, "count": count, "lines": lines, "rate": rate, "batch": batch}
     job["secret"] = secret
     process = multiprocessing.get_context("spawn").Process(target=_post_all, args=(theirs, port, job), daemon=True)
     process.start()
-    theirs.close()  # so that a poster that dies ends the waiting
+    theirs.close()  # ends the wait if the sender dies
     if not mine.poll(300):
         process.kill()
         raise TimeoutError(f"{path}: not answered within five minutes")

@@ -1,4 +1,4 @@
-"""The portal as one would write it in an afternoon: a view that stores and calls a task, one task for each message.
+"""Naive implementation of the portal: a view that stores a message, and one task per message.
 
-What ``bench_relay`` compares with, on the same servers with the same number of processes.
+``bench_relay`` compares the portal with it, on the same servers and with the same number of processes.
 """

@@ -1,4 +1,4 @@
-"""The portal's settings with the naive one beside it."""
+"""The portal's settings, with the naive app added."""
 
 from config.settings import *  # noqa: F403
 from config.settings import INSTALLED_APPS as PORTAL

@@ -12,7 +12,7 @@ from tests.load.naive.tasks import relay
 
 @csrf_exempt
 def bare(request: HttpRequest) -> JsonResponse:
-    """One committed INSERT and nothing else."""
+    """Commit one INSERT and do nothing else."""
     Relayed.objects.create(body=request.body.decode())
     return JsonResponse({"status": "accepted"})
 
