@@ -211,7 +211,8 @@ def test_an_import_reports_missing_channels_and_permissions(tmp_path: Path) -> N
         ({"time_zone": "Mars/Olympus"}, "Mars/Olympus"),
         ({"password_hash": "secret"}, "unknown format"),
         ({"role": "king"}, "king"),
-        ({"email": None}, "boris"),
+        ({"email": None}, "“email” of user “boris”"),
+        ({"is_active": "yes"}, "wrong type"),
         ({"groups": None}, "damaged"),
     ],
 )

@@ -97,6 +97,8 @@ def _import_user(row: dict[str, Any], report: ImportReport) -> None:
     user = User.objects.filter(username=row["username"]).first() or User(username=row["username"])
     is_new = user.pk is None
     for name in (*TEXT_FIELDS, *FLAG_FIELDS):
+        if not isinstance(row[name], str if name in TEXT_FIELDS else bool):
+            raise TypeError(f"“{name}” of user “{user.username}” has the wrong type")
         setattr(user, name, row[name])
     _set_password_hash(user, row.get("password_hash"))
     try:

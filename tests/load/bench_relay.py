@@ -119,9 +119,7 @@ def intake(bench: Bench, size: int) -> None:
                     rates[name].append(size / result["seconds"])
         many = bench.post(bench.phone.webhook_path, count=10, lines=1, batch=1_000)
         signed = bench.post(bench.cloud.webhook_path, count=10, lines=1, batch=1_000, secret=CLOUD["app_secret"])
-    WebhookEvent.objects.filter(
-        api_channel=bench.cloud
-    ).delete()  # the inbox counts plain messages
+    WebhookEvent.objects.filter(api_channel=bench.cloud).delete()  # the inbox counts plain messages
     bare, ours = (statistics.median(rates[name]) for name in ("bare", "ours"))
     say(
         "intake, one message a request",
