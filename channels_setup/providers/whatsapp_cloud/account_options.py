@@ -33,7 +33,10 @@ SETTINGS: tuple[AccountSetting, ...] = (
     AccountSetting(
         name="access_token",
         label=_("Access token"),
-        help=_("Of a system user, without an end: whatsapp_business_messaging and whatsapp_business_management."),
+        help=_(
+            "A permanent token of a system user with the permissions whatsapp_business_messaging and "
+            "whatsapp_business_management."
+        ),
         kind=SECRET,
         required=True,
         resolves=("wa_token", "wa_permission", "unauthorized"),
@@ -49,8 +52,8 @@ SETTINGS: tuple[AccountSetting, ...] = (
         name="webhook_secret",
         label=_("Webhook secret"),
         help=_(
-            "In place of the app secret, if the provider does not sign webhooks, such as 360dialog for direct "
-            "customers. It sends this secret in the header X-Okno-Webhook-Secret. A button on this page makes one."
+            "Replaces the app secret if the provider does not sign webhooks, such as 360dialog for direct customers. "
+            "The provider sends this secret in the header X-Okno-Webhook-Secret. A button on this page generates one."
         ),
         kind=SECRET,
         required_group="proof",
@@ -67,14 +70,14 @@ SETTINGS: tuple[AccountSetting, ...] = (
     AccountSetting(
         name="base_url",
         label=_("Address of the API"),
-        help=_("Another only for a provider with the same API, such as 360dialog: https://waba-v2.360dialog.io"),
+        help=_("Change it only for a provider with the same API, such as 360dialog: https://waba-v2.360dialog.io"),
         default=DEFAULT_BASE_URL,
         kind=URL,
     ),
     AccountSetting(
         name="auth_header",
         label=_("Header of the access token"),
-        help=_("authorization: as Meta wants it. 360dialog: D360-API-KEY."),
+        help=_("Meta: authorization. 360dialog: D360-API-KEY."),
         default=BEARER_HEADER,
     ),
     AccountSetting(
@@ -86,7 +89,7 @@ SETTINGS: tuple[AccountSetting, ...] = (
     AccountSetting(
         name="id_in_path",
         label=_("IDs and version in the path"),
-        help=_("360dialog has none: /messages alone."),
+        help=_("No for 360dialog, whose paths are short: /messages."),
         kind=CHOICE,
         default="yes",
         choices=(("yes", _("yes")), ("no", _("no"))),
@@ -103,8 +106,8 @@ SETTINGS: tuple[AccountSetting, ...] = (
         name="files_go",
         label=_("Send files to clients"),
         help=_(
-            "By upload: we give WhatsApp the file itself. By link: WhatsApp fetches it from this portal, whose "
-            "address must then be open to the internet."
+            "By upload: the portal sends the file to WhatsApp. By link: WhatsApp downloads it from the portal, whose "
+            "address must then be reachable from the internet."
         ),
         kind=CHOICE,
         default=BY_UPLOAD,

@@ -25,13 +25,13 @@ def build_path(account: Account, path: str) -> str:
     return f"{version}/{path}" if has_ids_in_path(account) else path
 
 
-def build_number_path(account: Account, what: str) -> str:
-    return build_path(account, f"{get_number_id(account)}/{what}") if has_ids_in_path(account) else what
+def build_number_path(account: Account, path: str) -> str:
+    return build_path(account, f"{get_number_id(account)}/{path}") if has_ids_in_path(account) else path
 
 
-def build_account_path(account: Account, what: str) -> str:
+def build_account_path(account: Account, path: str) -> str:
     waba = get_option(account, "waba_id")
-    return build_path(account, f"{waba}/{what}") if has_ids_in_path(account) else what
+    return build_path(account, f"{waba}/{path}") if has_ids_in_path(account) else path
 
 
 def build_headers(account: Account) -> dict[str, str]:
@@ -49,22 +49,25 @@ def build_post(account: Account, path: str, body: Mapping[str, Any]) -> ApiReque
 
 
 def build_upload_headers(account: Account) -> dict[str, str]:
-    """Where bytes are put, Meta wants the token under another word."""
+    """Build the headers that upload raw bytes. Meta expects the scheme ``OAuth`` instead of ``Bearer`` there."""
     is_meta = get_option(account, "auth_header", BEARER_HEADER).lower() == BEARER_HEADER
     token = {BEARER_HEADER: f"OAuth {account.credential('access_token')}"} if is_meta else {}
     return {**token, "content-type": "application/octet-stream"}
 
 
-def build_get(account: Account, path: str, asked: Mapping[str, str]) -> ApiRequest:
-    query = urlencode({name: value for name, value in asked.items() if value})
+def build_get(account: Account, path: str, parameters: Mapping[str, str]) -> ApiRequest:
+    query = urlencode({name: value for name, value in parameters.items() if value})
     url = f"{get_base_url(account)}/{path}" + (f"?{query}" if query else "")
     return ApiRequest(method="GET", url=url, headers=build_headers(account), body=b"")
 
 
 def replace_media_host(url: str, account: Account) -> str:
-    """A BSP passes on an address of Meta, where the BSP key is not valid: the BSP serves the file on its own host."""
+    """Return the file's URL at the account's provider.
+
+    A BSP passes on Meta's URL, where its key is not valid, and serves the file under the same path on its own host.
+    """
     parts, base = urlsplit(url), urlsplit(get_base_url(account))
-    is_metas = parts.scheme == "https" and parts.netloc.lower() in META_MEDIA_HOSTS
-    if not is_metas or get_option(account, "auth_header", BEARER_HEADER).lower() == BEARER_HEADER:
+    is_at_meta = parts.scheme == "https" and parts.netloc.lower() in META_MEDIA_HOSTS
+    if not is_at_meta or get_option(account, "auth_header", BEARER_HEADER).lower() == BEARER_HEADER:
         return url
     return parts._replace(scheme=base.scheme, netloc=base.netloc).geturl()

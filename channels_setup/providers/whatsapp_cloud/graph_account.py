@@ -1,9 +1,8 @@
-"""What the Graph API says of an account when it is asked: who it is, how it stands, and what is missing."""
+"""Account check with the Graph API: queries, findings, and labels of the provider's codes."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from django.utils.functional import Promise
@@ -11,6 +10,7 @@ from django.utils.translation import gettext_lazy as _
 
 from channels_setup.codecs.bodies import BadBody, parse_json_object
 from channels_setup.codecs.values import as_text
+from channels_setup.providers.base import AccountFinding
 
 from . import graph_errors
 from .graph_contacts import one_line
@@ -30,13 +30,13 @@ LIMITS: Mapping[str, str | Promise] = {
     "TIER_UNLIMITED": _("no limit"),
     "UNLIMITED": _("no limit"),
 }
-SPEEDS = {"STANDARD": 80, "HIGH": 1000}  # messages a second, in and out
+MESSAGES_PER_SECOND = {"STANDARD": 80, "HIGH": 1000}  # inbound and outbound together
 THROUGHPUT: Mapping[str, str | Promise] = {
     "STANDARD": _("80 messages a second"),
     "HIGH": _("1000 messages a second"),
 }
 STATUS: Mapping[str, str | Promise] = {"CONNECTED": _("connected"), "ONLINE": _("connected")}
-# The provider's words of what has befallen the account, as an admin reads them. Others are shown as they are.
+# Account events by the provider's code. Codes that are missing here are shown as they are.
 EVENT_LABELS: Mapping[str, str | Promise] = {
     "ACCOUNT_DELETED": _("The account was deleted."),
     "ACCOUNT_OFFBOARDED": _("The account was removed from the Cloud API."),
@@ -57,54 +57,46 @@ EVENT_LABELS: Mapping[str, str | Promise] = {
 }
 
 
-@dataclass(frozen=True, kw_only=True)
-class CheckResult:
-    """``level`` is ok, warning or error; ``facts`` is what to remember."""
-
-    level: str
-    sentence: str | Promise
-    facts: Mapping[str, str] = field(default_factory=dict)
-
-
 def list_check_queries(*, number_id: str, account_id: str) -> dict[str, tuple[str, str]]:
-    """Name -> path and fields."""
-    asked = {}
+    """Return path and fields of each query by its name."""
+    queries = {}
     if number_id:
-        asked[NUMBER] = (number_id, NUMBER_FIELDS)
+        queries[NUMBER] = (number_id, NUMBER_FIELDS)
     if account_id:
-        asked[ACCOUNT] = (account_id, "id,name,currency,account_review_status")
-        asked[NUMBERS] = (f"{account_id}/phone_numbers", "id")
-        asked[APPS] = (f"{account_id}/subscribed_apps", "")
-    return asked
+        queries[ACCOUNT] = (account_id, "id,name,currency,account_review_status")
+        queries[NUMBERS] = (f"{account_id}/phone_numbers", "id")
+        queries[APPS] = (f"{account_id}/subscribed_apps", "")
+    return queries
 
 
-Reader = Callable[[Mapping[str, Any]], Iterator[CheckResult]]
+Reader = Callable[[Mapping[str, Any]], Iterator[AccountFinding]]
 
 
 def read_findings(
-    answers: Mapping[str, tuple[int, bytes] | None],
+    responses: Mapping[str, tuple[int, bytes] | None],
     *,
     number_id: str,
     per_second: float,
-    more: Mapping[str, Reader] | None = None,
+    extra_readers: Mapping[str, Reader] | None = None,
     optional: Container[str] = (),
-) -> Iterator[CheckResult]:
-    """``per_second``: what the channel's settings say that the number may send.
+) -> Iterator[AccountFinding]:
+    """Yield what the responses show. A response is status and body, or None if none came.
 
-    ``more``: readers of further answers. ``optional``: answers that a provider may not have, which is no trouble.
+    ``per_second`` is the rate in the channel's settings. Failures of ``optional`` queries are ignored, because not
+    every provider supports them.
     """
-    read: dict[str, Reader] = {
-        **(more or {}),
-        NUMBER: lambda body: _number(body, per_second=per_second),
-        ACCOUNT: _account,
-        NUMBERS: lambda body: _numbers(body, number_id=number_id),
-        APPS: _apps,
+    readers: dict[str, Reader] = {
+        **(extra_readers or {}),
+        NUMBER: lambda body: _read_number(body, per_second=per_second),
+        ACCOUNT: _read_account,
+        NUMBERS: lambda body: _read_numbers(body, number_id=number_id),
+        APPS: _read_apps,
     }
-    for name, answer in answers.items():
-        if answer is None:
-            yield CheckResult(level="error", sentence=_("The provider is unreachable, or did not respond in time."))
+    for name, response in responses.items():
+        if response is None:
+            yield AccountFinding(level="error", sentence=_("The provider is unreachable, or did not respond in time."))
             return
-        status, raw = answer
+        status, raw = response
         try:
             body = parse_json_object(raw)
         except BadBody:
@@ -112,14 +104,14 @@ def read_findings(
         if name in optional and (status >= 300 or not body):
             continue
         if status >= 300 or "error" in body or not body:
-            yield from _refused(name, status, body)
+            yield from _read_failure(name, status, body)
         else:
-            yield from read[name](body)
+            yield from readers[name](body)
 
 
-def _refused(name: str, status: int, body: Mapping[str, Any]) -> Iterator[CheckResult]:
+def _read_failure(name: str, status: int, body: Mapping[str, Any]) -> Iterator[AccountFinding]:
     if name == NUMBERS:
-        return  # the account's own answer has said what is wrong; a BSP may not list its numbers
+        return  # the account's own response shows the failure, and a BSP may not list its numbers
     error = body.get("error")
     error = error if isinstance(error, dict) else {}
     code, words = as_text(error.get("code")), one_line(error.get("message"), 300)
@@ -129,8 +121,8 @@ def _refused(name: str, status: int, body: Mapping[str, Any]) -> Iterator[CheckR
     elif reason == "wa_permission" or status == 403:
         sentence = _("The access token has no access to this account. It needs both WhatsApp permissions. (%(words)s)")
     elif name not in (NUMBER, ACCOUNT, APPS) and status == 404:
-        told = _("The provider does not report the number's status. Ask its support. (%(words)s)")
-        yield CheckResult(level="warning", sentence=str(told) % {"words": words or f"HTTP {status}"})
+        warning = _("The provider does not report the number's status. Ask its support. (%(words)s)")
+        yield AccountFinding(level="warning", sentence=str(warning) % {"words": words or f"HTTP {status}"})
         return
     elif name == NUMBER:
         sentence = _("There is no such phone number ID for this access token. (%(words)s)")
@@ -138,16 +130,16 @@ def _refused(name: str, status: int, body: Mapping[str, Any]) -> Iterator[CheckR
         sentence = _("There is no such WhatsApp Business account for this access token. (%(words)s)")
     else:
         sentence = _("Could not read the webhook subscriptions. (%(words)s)")
-    yield CheckResult(level="error", sentence=str(sentence) % {"words": words or f"HTTP {status}"})
+    yield AccountFinding(level="error", sentence=str(sentence) % {"words": words or f"HTTP {status}"})
 
 
-def read_number_findings(body: Mapping[str, Any]) -> Iterator[CheckResult]:
-    """What the answer about a number says of it, without its speed."""
-    yield from _number(body, per_second=0)
+def read_number_findings(body: Mapping[str, Any]) -> Iterator[AccountFinding]:
+    """Yield the findings about a number, without a comparison of its rate with the settings."""
+    yield from _read_number(body, per_second=0)
 
 
-def _number(body: Mapping[str, Any], *, per_second: float) -> Iterator[CheckResult]:
-    shown = one_line(body.get("display_phone_number"), 40)
+def _read_number(body: Mapping[str, Any], *, per_second: float) -> Iterator[AccountFinding]:
+    number = one_line(body.get("display_phone_number"), 40)
     name = one_line(body.get("verified_name"), 100)
     quality = one_line(body.get("quality_rating"), 20).upper()
     limit = one_line(
@@ -155,76 +147,76 @@ def _number(body: Mapping[str, Any], *, per_second: float) -> Iterator[CheckResu
     ).upper()
     status = one_line(body.get("status"), 40).upper()
     throughput = body.get("throughput")
-    speed = one_line(throughput.get("level") if isinstance(throughput, dict) else "", 40)
-    facts = {"number": shown, "name": name, "quality": quality, "limit": limit, "status": status, "throughput": speed}
-    yield CheckResult(
+    rate = one_line(throughput.get("level") if isinstance(throughput, dict) else "", 40)
+    facts = {"number": number, "name": name, "quality": quality, "limit": limit, "status": status, "throughput": rate}
+    yield AccountFinding(
         level="ok",
         sentence=_("The number is %(number)s, shown to clients as “%(name)s”.")
-        % {"number": shown, "name": name or "?"},
+        % {"number": number, "name": name or "?"},
         facts={key: value for key, value in facts.items() if value},
     )
     if quality in QUALITY:
         level = {"RED": "error", "YELLOW": "warning"}.get(quality, "ok")
-        yield CheckResult(level=level, sentence=_("Its quality is %(quality)s.") % {"quality": QUALITY[quality]})
+        yield AccountFinding(level=level, sentence=_("Its quality is %(quality)s.") % {"quality": QUALITY[quality]})
     if limit:
-        told = {"limit": LIMITS.get(limit, limit)}
-        yield CheckResult(level="ok", sentence=_("Limit of clients to write to first in 24 hours: %(limit)s.") % told)
-    yield from _speed(speed.upper(), per_second=per_second)
+        sentence = _("Limit of clients to write to first in 24 hours: %(limit)s.")
+        yield AccountFinding(level="ok", sentence=sentence % {"limit": LIMITS.get(limit, limit)})
+    yield from _compare_rate(rate.upper(), per_second=per_second)
     if status and status not in ("CONNECTED", "ONLINE"):
-        yield CheckResult(
+        yield AccountFinding(
             level="error",
             sentence=_("The number is not connected (%(status)s): register it in WhatsApp Manager.")
             % {"status": status},
         )
     if body.get("name_status") in ("DECLINED", "EXPIRED", "NONE"):
-        yield CheckResult(
+        yield AccountFinding(
             level="warning", sentence=_("The display name is not approved: clients see the number alone.")
         )
     if body.get("code_verification_status") not in (None, "", "VERIFIED"):
-        yield CheckResult(level="warning", sentence=_("The number's ownership has not been verified by code."))
+        yield AccountFinding(level="warning", sentence=_("The number's ownership has not been verified by code."))
 
 
-def _speed(level: str, *, per_second: float) -> Iterator[CheckResult]:
-    """Only where the setting and the provider's word differ."""
-    allowed = SPEEDS.get(level)
-    told = {"allowed": allowed, "set": f"{per_second:g}"}
+def _compare_rate(level: str, *, per_second: float) -> Iterator[AccountFinding]:
+    """Yield a finding if the rate in the settings differs from the provider's limit."""
+    allowed = MESSAGES_PER_SECOND.get(level)
+    values = {"allowed": allowed, "set": f"{per_second:g}"}
     if allowed is not None and per_second > allowed:
         sentence = _("The number may send %(allowed)d messages a second, and the settings say %(set)s: lower it.")
-        yield CheckResult(level="warning", sentence=sentence % told)
-    elif allowed == SPEEDS["HIGH"] and per_second <= SPEEDS["STANDARD"]:
+        yield AccountFinding(level="warning", sentence=sentence % values)
+    elif allowed == MESSAGES_PER_SECOND["HIGH"] and per_second <= MESSAGES_PER_SECOND["STANDARD"]:
         sentence = _("The number may send %(allowed)d messages a second; the settings say %(set)s.")
-        yield CheckResult(level="ok", sentence=sentence % told)
+        yield AccountFinding(level="ok", sentence=sentence % values)
 
 
-def _numbers(body: Mapping[str, Any], *, number_id: str) -> Iterator[CheckResult]:
-    """Else its templates would be another account's, and that account's news would be taken for ours."""
+def _read_numbers(body: Mapping[str, Any], *, number_id: str) -> Iterator[AccountFinding]:
+    """Yield an error if the account does not hold the number: templates and updates would be another account's."""
     rows, paging = body.get("data"), body.get("paging")
     ids = {as_text(row.get("id")) for row in rows if isinstance(row, dict)} if isinstance(rows, list) else set()
     is_all = not (isinstance(paging, dict) and paging.get("next"))
     if ids and is_all and number_id not in ids:
         sentence = _("The phone number ID belongs to another account than this WhatsApp Business account ID.")
-        yield CheckResult(level="error", sentence=sentence)
+        yield AccountFinding(level="error", sentence=sentence)
 
 
-def _account(body: Mapping[str, Any]) -> Iterator[CheckResult]:
+def _read_account(body: Mapping[str, Any]) -> Iterator[AccountFinding]:
     name = one_line(body.get("name"), 200)
-    yield CheckResult(level="ok", sentence=_("The account is “%(name)s”.") % {"name": name}, facts={"account": name})
+    yield AccountFinding(level="ok", sentence=_("The account is “%(name)s”.") % {"name": name}, facts={"account": name})
     review = one_line(body.get("account_review_status"), 40).upper()
     if review and review != "APPROVED":
-        yield CheckResult(
+        yield AccountFinding(
             level="error", sentence=_("WhatsApp has not approved the account (%(status)s).") % {"status": review}
         )
 
 
-def _apps(body: Mapping[str, Any]) -> Iterator[CheckResult]:
+def _read_apps(body: Mapping[str, Any]) -> Iterator[AccountFinding]:
     apps = body.get("data")
     names = [_app_name(app) for app in apps if isinstance(app, dict)] if isinstance(apps, list) else []
     if names:
-        told = {"names": ", ".join(filter(None, names)) or "?"}
-        facts = {"subscribed": told["names"]}
-        yield CheckResult(level="ok", sentence=_("Webhooks go to: %(names)s.") % told, facts=facts)
+        listed = ", ".join(filter(None, names)) or "?"
+        sentence = _("Webhooks go to: %(names)s.") % {"names": listed}
+        yield AccountFinding(level="ok", sentence=sentence, facts={"subscribed": listed})
         return
-    yield CheckResult(
+    yield AccountFinding(
         level="error",
         sentence=_(
             "No app is subscribed to the account, so no webhook will come: subscribe it in the app's dashboard."

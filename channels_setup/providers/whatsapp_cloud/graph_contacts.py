@@ -1,4 +1,4 @@
-"""Who is meant in a webhook of the Graph API's shape: a phone's id, an id with this business alone, or both."""
+"""Contacts in the Graph API's webhooks, identified by a WhatsApp ID (phone), a business-scoped user ID, or both."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from channels_setup.codecs.visible_names import visible_name
 
 USER_ID = re.compile(r"[A-Z]{2}\.(?:ENT\.)?[A-Za-z0-9]{1,128}", re.ASCII)
 WA_ID = re.compile(r"[0-9]{5,20}", re.ASCII)
-# Line ends and tabs become a space in one line; other controls, and marks that set the direction of what follows, go.
+# ``one_line`` replaces line breaks and tabs by a space, and removes other control and text direction characters.
 LINE_BREAKS = re.compile(r"[\t\n\v\f\r\x1c-\x1f\x85\u2028\u2029][\s\x1c-\x1f\x85]*+")
 INVISIBLE = re.compile("[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]")
 
 
 def read_wa_id(value: Any) -> str:
-    """A phone's id, without the plus; empty where it is none (some senders put the other id here)."""
+    """Return a WhatsApp ID without its plus; "" if the value is none (some senders put the user ID here)."""
     text = as_text(value).strip().removeprefix("+")
     return text if WA_ID.fullmatch(text) else ""
 
@@ -30,25 +30,25 @@ def read_user_id(value: Any) -> str:
 
 
 def one_line(value: Any, limit: int) -> str:
-    """The text in one line: where a line ended, a space stands."""
+    """Return the text as one line, with spaces for line breaks."""
     pieces = LINE_BREAKS.split(INVISIBLE.sub("", as_text(value)))
     before = [piece.rstrip(" \xa0") for piece in pieces[:-1]]
     return " ".join([*before, pieces[-1]]).strip()[:limit]
 
 
 def several_lines(value: Any, limit: int) -> str:
-    """The text with its line ends, all of one kind."""
+    """Return the text with uniform line breaks."""
     text = re.sub(r"\r\n?|[\v\f\x1c-\x1e\x85\u2028\u2029]", "\n", INVISIBLE.sub("", as_text(value)))
     return text.strip()[:limit]
 
 
 @dataclass(frozen=True)
 class ContactCards:
-    """The contacts that stand beside the messages: found by id, never by their place."""
+    """Contact objects of a webhook, found by ID. Their order says nothing about the messages."""
 
     by_wa_id: dict[str, dict[str, Any]] = field(default_factory=dict)
     by_user_id: dict[str, dict[str, Any]] = field(default_factory=dict)
-    only: dict[str, Any] = field(default_factory=dict)  # where there is one alone
+    only: dict[str, Any] = field(default_factory=dict)  # the contact, if the webhook has exactly one
 
     @classmethod
     def read(cls, contacts: Any) -> Self:
@@ -59,14 +59,14 @@ class ContactCards:
             only=cards[0] if len(cards) == 1 else {},
         )
 
-    def person(self, phones: Iterable[Any], user_ids: Iterable[Any]) -> ContactInfo:
-        """The one with these ids: what is said of them here, and on the card with the same id."""
-        told = [*phones, *user_ids]
-        phone_id = next(filter(None, map(read_wa_id, told)), "")
-        business_id = next(filter(None, map(read_user_id, told)), "")
+    def find_contact(self, phones: Iterable[Any], user_ids: Iterable[Any]) -> ContactInfo:
+        """Return the contact with these IDs and the data of the card with the same ID."""
+        ids = [*phones, *user_ids]
+        phone_id = next(filter(None, map(read_wa_id, ids)), "")
+        business_id = next(filter(None, map(read_user_id, ids)), "")
         card = self.by_wa_id.get(phone_id) or self.by_user_id.get(business_id) or {}
-        if not any(told):
-            card = self.only  # nobody is named, and there is one who could be meant
+        if not any(ids):
+            card = self.only  # the item has no ID, but only one contact is possible
         phone_id = phone_id or read_wa_id(card.get("wa_id"))
         business_id = business_id or read_user_id(card.get("user_id"))
         profile = card.get("profile")

@@ -1,6 +1,6 @@
-"""One message of the Graph API's webhooks, whatever its type, as text that reads well and what is more than text.
+"""Content of one message in the Graph API's webhooks: readable text, files and structured extras.
 
-A type that we do not know, or one whose content is missing, is a message all the same: the client wrote.
+An unknown type or missing content still yields a message, because the client wrote something.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from channels_setup.codecs.values import FileInfo, as_text
 from .graph_contacts import one_line, several_lines
 
 Item = Mapping[str, Any]
-MAX_CARDS, MAX_ORDER_LINES, MAX_FORM_FIELDS = 50, 100, 50
+MAX_CARDS, MAX_CARD_VALUES, MAX_ORDER_LINES, MAX_FORM_FIELDS = 50, 20, 100, 50
 MAX_TEXT_LENGTH = 16_000
 MEDIA = ("image", "video", "audio", "document", "sticker")
 FORBIDDEN_NAME_CHARACTERS = re.compile(r'[\x00-\x1f\x7f"<>:|?*\u202a-\u202e\u2066-\u2069]')
@@ -29,7 +29,7 @@ FORBIDDEN_NAME_CHARACTERS = re.compile(r'[\x00-\x1f\x7f"<>:|?*\u202a-\u202e\u206
 
 @dataclass(frozen=True, kw_only=True)
 class MessageContent:
-    """``text`` says all of it as well as words can, in the portal's language; ``shown`` is described in ``facts``."""
+    """``text`` describes the whole message in the portal's language. ``shown`` holds ``facts.MessageExtras``."""
 
     text: str = ""
     shown: dict[str, Any] = field(default_factory=dict)
@@ -37,53 +37,53 @@ class MessageContent:
 
 
 def read_content(item: Item) -> MessageContent:
-    """What a message says. Never raises for what a sender put into it."""
+    """Return the content of a message. Never raises because of what the message contains."""
     kind = as_text(item.get("type")) or next((kind for kind in CONTENT_READERS if kind in item), "")
     body = item.get(kind)
     read = CONTENT_READERS.get(kind)
-    found = read(body) if read is not None and _has_body(kind, body) else None
-    if found is None:
-        found = _unsupported(item, kind)
-    shown = {**found.shown, **_read_context(item)}
+    content = read(body) if read is not None and _has_body(kind, body) else None
+    if content is None:
+        content = _describe_unsupported(item, kind)
+    shown = {**content.shown, **_read_context(item)}
     if "product" in shown:
-        shown.setdefault("own", found.text)
+        shown.setdefault("own", content.text)
     return MessageContent(
-        text=compose_text(found.text, shown, plain_amounts=True)[:MAX_TEXT_LENGTH], shown=shown, files=found.files
+        text=compose_text(content.text, shown, plain_amounts=True)[:MAX_TEXT_LENGTH], shown=shown, files=content.files
     )
 
 
 def _has_body(kind: str, body: Any) -> bool:
     if kind == "request_welcome":
-        return True  # it has no body
+        return True  # this type has no body
     return isinstance(body, list) if kind == "contacts" else isinstance(body, dict)
 
 
 def read_quoted_id(item: Item) -> str:
-    """The id of the message it answers. A forwarded one has a context without an id."""
+    """Return the ID of the quoted message, or "". A forwarded message has a context without an ID."""
     context = item.get("context")
     return as_text(context.get("id"))[:190] if isinstance(context, dict) else ""
 
 
 def read_first_error(item: Item) -> dict[str, str]:
-    """Code, title and details of what the provider itself says is wrong; empty where nothing is."""
+    """Return code, title and details of the provider's first error; empty if there is none."""
     errors = item.get("errors")
     error = errors[0] if isinstance(errors, list) and errors else None
     if not isinstance(error, dict):
         return {}
     data = error.get("error_data")
-    told = {
+    values = {
         "code": as_text(error.get("code"))[:40],
         "title": as_text(error.get("title") or error.get("message"))[:300],
         "details": as_text(data.get("details") if isinstance(data, dict) else "")[:500],
     }
-    return {name: value for name, value in told.items() if value}
+    return {name: value for name, value in values.items() if value}
 
 
-def _with_lines(text: str, lines: Iterable[str]) -> str:
+def _append_lines(text: str, lines: Iterable[str]) -> str:
     return "\n".join(filter(None, [text, *lines]))[:MAX_TEXT_LENGTH]
 
 
-# --- what stands beside the content ----------------------------------------------------------------------
+# --- context of the message ------------------------------------------------------------------------------
 
 
 def _read_context(item: Item) -> dict[str, Any]:
@@ -100,20 +100,20 @@ def _read_context(item: Item) -> dict[str, Any]:
             found["product"] = {"product": name, "catalog": one_line(product.get("catalog_id"), 100)}
     if isinstance(referral, dict):
         names = {"headline": "headline", "body": "body", "url": "source_url", "source": "source_type"}
-        told = {ours: one_line(referral.get(theirs), 500) for ours, theirs in names.items()}
-        found["ad"] = {name: value for name, value in told.items() if value}
+        values = {name: one_line(referral.get(source), 500) for name, source in names.items()}
+        found["ad"] = {name: value for name, value in values.items() if value}
     return found
 
 
-# --- the types -------------------------------------------------------------------------------------------
+# --- content by message type -----------------------------------------------------------------------------
 
 
-def _text(body: Any) -> MessageContent | None:
+def _read_text(body: Any) -> MessageContent | None:
     text = as_text(body.get("body"))[:MAX_TEXT_LENGTH]
     return MessageContent(text=text) if text.strip() else None
 
 
-def _media(kind: str) -> Callable[[Any], MessageContent | None]:
+def _read_media(kind: str) -> Callable[[Any], MessageContent | None]:
     def read(body: Any) -> MessageContent | None:
         media_id = as_text(body.get("id"))[:190]
         if not media_id:
@@ -126,7 +126,7 @@ def _media(kind: str) -> Callable[[Any], MessageContent | None]:
         mime = as_text(body.get("mime_type")).split(";")[0].strip().lower()[:100]
         file = FileInfo(
             external_id=media_id,
-            name=clean_file_name(body.get("filename")) or (f"{kind}{_extension(mime)}"),
+            name=clean_file_name(body.get("filename")) or (f"{kind}{_guess_extension(mime)}"),
             mime=mime,
             sha256=normalize_sha256(body.get("sha256")),
         )
@@ -136,12 +136,12 @@ def _media(kind: str) -> Callable[[Any], MessageContent | None]:
 
 
 def clean_file_name(value: Any) -> str:
-    """A name without a path, controls or quotes: it is the sender's own word."""
+    """Return a file name without path, control characters and quotes, because the sender chose it."""
     last = re.split(r"[\\/]", as_text(value))[-1]
     return FORBIDDEN_NAME_CHARACTERS.sub("", one_line(last, 400)).strip(" .")[:200]
 
 
-def _extension(mime: str) -> str:
+def _guess_extension(mime: str) -> str:
     known = {"image/jpeg": ".jpg", "image/png": ".png", "image/webp": ".webp", "video/mp4": ".mp4"}
     known |= {"audio/ogg": ".ogg", "audio/mpeg": ".mp3", "audio/mp4": ".m4a", "audio/aac": ".aac", "audio/amr": ".amr"}
     known |= {"application/pdf": ".pdf", "text/plain": ".txt", "video/3gpp": ".3gp"}
@@ -149,7 +149,7 @@ def _extension(mime: str) -> str:
 
 
 def normalize_sha256(value: Any) -> str:
-    """A SHA-256 as hex; the webhooks give base64, the API has been seen to give either."""
+    """Return a SHA-256 as hex, or "". Webhooks give base64; the media API has been observed to give either."""
     text = as_text(value).strip()
     if re.fullmatch(r"[0-9a-fA-F]{64}", text):
         return text.lower()
@@ -160,7 +160,7 @@ def normalize_sha256(value: Any) -> str:
     return raw.hex() if len(raw) == 32 else ""
 
 
-def _number(value: Any) -> float | None:
+def _parse_number(value: Any) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:
@@ -170,12 +170,12 @@ def _number(value: Any) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def _location(body: Any) -> MessageContent | None:
-    latitude, longitude = _number(body.get("latitude")), _number(body.get("longitude"))
+def _read_location(body: Any) -> MessageContent | None:
+    latitude, longitude = _parse_number(body.get("latitude")), _parse_number(body.get("longitude"))
     if latitude is None or longitude is None or abs(latitude) > 90 or abs(longitude) > 180:
         return None
-    place = f"{latitude:.10g}", f"{longitude:.10g}"
-    link = f"https://www.openstreetmap.org/?mlat={place[0]}&mlon={place[1]}#map=17/{place[0]}/{place[1]}"
+    point = f"{latitude:.10g}", f"{longitude:.10g}"
+    link = f"https://www.openstreetmap.org/?mlat={point[0]}&mlon={point[1]}#map=17/{point[0]}/{point[1]}"
     name, address = one_line(body.get("name"), 200), one_line(body.get("address"), 300)
     url = as_text(body.get("url"))[:1000]
     shown = {
@@ -187,51 +187,52 @@ def _location(body: Any) -> MessageContent | None:
         "url": url if url.lower().startswith("https://") else "",
         "map": link,
     }
-    return MessageContent(text=_with_lines("", [name, address, link]), shown=shown)
+    return MessageContent(text=_append_lines("", [name, address, link]), shown=shown)
 
 
-def _cards(body: Any) -> MessageContent | None:
-    cards = [_card(card) for card in body[:MAX_CARDS] if isinstance(card, dict)]
+def _read_cards(body: Any) -> MessageContent | None:
+    cards = [_read_card(card) for card in body[:MAX_CARDS] if isinstance(card, dict)]
     if not cards:
         return None
     lines = [" · ".join(filter(None, (card["name"], *list_card_lines(card)))) for card in cards]
-    return MessageContent(text=_with_lines("", lines), shown={"what": "contacts", "cards": cards})
+    return MessageContent(text=_append_lines("", lines), shown={"what": "contacts", "cards": cards})
 
 
 def list_card_lines(card: Mapping[str, Any]) -> list[str]:
-    """All that a contact card holds besides its name, a line each."""
+    """Return the values of a contact card besides its name, one a line."""
     parts = ("phones", "emails", "addresses", "urls")
-    return [line for line in (card["org"], *(one for part in parts for one in card[part]), card["birthday"]) if line]
+    values = (value for part in parts for value in card[part])
+    return [line for line in (card["org"], *values, card["birthday"]) if line]
 
 
-def _card(card: dict[str, Any]) -> dict[str, Any]:
+def _read_card(card: dict[str, Any]) -> dict[str, Any]:
     name, org = card.get("name"), card.get("org")
     name = name if isinstance(name, dict) else {}
     org = org if isinstance(org, dict) else {}
     parts = [one_line(name.get(part), 100) for part in ("prefix", "first_name", "middle_name", "last_name", "suffix")]
     return {
         "name": one_line(name.get("formatted_name"), 200) or " ".join(filter(None, parts)),
-        "phones": [one_line(phone.get("phone") or phone.get("wa_id"), 40) for phone in _objects(card.get("phones"))],
-        "emails": [one_line(email.get("email"), 200) for email in _objects(card.get("emails"))],
+        "phones": [one_line(phone.get("phone") or phone.get("wa_id"), 40) for phone in _list_values(card, "phones")],
+        "emails": [one_line(email.get("email"), 200) for email in _list_values(card, "emails")],
         "org": " · ".join(filter(None, (one_line(org.get(part), 200) for part in ("company", "department", "title")))),
-        "addresses": [text for text in map(_address, _objects(card.get("addresses"))) if text],
-        "urls": [one_line(url.get("url"), 500) for url in _objects(card.get("urls"))],
+        "addresses": [text for text in map(_read_address, _list_values(card, "addresses")) if text],
+        "urls": [one_line(url.get("url"), 500) for url in _list_values(card, "urls")],
         "birthday": one_line(card.get("birthday"), 40),
     }
 
 
-def _address(address: dict[str, Any]) -> str:
+def _read_address(address: dict[str, Any]) -> str:
     country = "country" if as_text(address.get("country")) else "country_code"
     parts = (one_line(address.get(part), 200) for part in ("street", "city", "state", "zip", country))
     return ", ".join(filter(None, parts))
 
 
-def _objects(value: Any) -> list[dict[str, Any]]:
-    return [item for item in value if isinstance(item, dict)][:20] if isinstance(value, list) else []
+def _list_values(card: dict[str, Any], part: str) -> list[dict[str, Any]]:
+    return _list_objects(card.get(part))[:MAX_CARD_VALUES]
 
 
-def _order(body: Any) -> MessageContent | None:
-    lines = [_order_line(item) for item in _objects_of(body.get("product_items"))]
+def _read_order(body: Any) -> MessageContent | None:
+    lines = [_read_order_line(item) for item in _list_objects(body.get("product_items"))]
     own = as_text(body.get("text"))[:4096]
     shown = {
         "what": "order",
@@ -242,38 +243,42 @@ def _order(body: Any) -> MessageContent | None:
     return MessageContent(text=own, shown=shown)
 
 
-def _objects_of(value: Any) -> list[dict[str, Any]]:
+def _list_objects(value: Any) -> list[dict[str, Any]]:
     return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
 
-def _order_line(item: dict[str, Any]) -> dict[str, str]:
+def _read_order_line(item: dict[str, Any]) -> dict[str, str]:
     names = {"product": "product_retailer_id", "quantity": "quantity", "price": "item_price", "currency": "currency"}
-    return {ours: one_line(item.get(theirs), 100) for ours, theirs in names.items()}
+    return {name: one_line(item.get(source), 100) for name, source in names.items()}
 
 
-def _button(body: Any) -> MessageContent | None:
-    """A quick reply of a template. Payload or text may be missing."""
+def _read_button(body: Any) -> MessageContent | None:
+    """Read a quick reply button of a template. Payload or text may be missing."""
     title, payload = as_text(body.get("text"))[:1000], one_line(body.get("payload"), 300)
     if not title and not payload:
         return None
     return MessageContent(text=title or payload, shown={"what": "button", "title": title, "id": payload})
 
 
-def _interactive(body: Any) -> MessageContent | None:
+def _read_interactive(body: Any) -> MessageContent | None:
     kind = as_text(body.get("type"))
     reply = body.get(kind)
     if not isinstance(reply, dict):
         return None
     if kind in ("button_reply", "list_reply"):
         title, about = as_text(reply.get("title"))[:1000], as_text(reply.get("description"))[:1000]
-        what = kind.removesuffix("_reply")
-        shown = {"what": what, "title": title, "description": about, "id": one_line(reply.get("id"), 300)}
-        return MessageContent(text=_with_lines(title, [about]), shown=shown) if title or about else None
-    return _form(reply) if kind == "nfm_reply" else None
+        shown = {
+            "what": kind.removesuffix("_reply"),
+            "title": title,
+            "description": about,
+            "id": one_line(reply.get("id"), 300),
+        }
+        return MessageContent(text=_append_lines(title, [about]), shown=shown) if title or about else None
+    return _read_form(reply) if kind == "nfm_reply" else None
 
 
-def _form(reply: Any) -> MessageContent:
-    """A filled-in form (Flow). Its answers are JSON within a string, in the words of whoever made the form."""
+def _read_form(reply: Any) -> MessageContent:
+    """Read a submitted form (Flow). Its answers are JSON within a string; the form's author chose the keys."""
     try:
         answers = clean_value(
             json.loads(as_text(reply.get("response_json")) or "{}", parse_int=str, parse_constant=str)
@@ -281,36 +286,36 @@ def _form(reply: Any) -> MessageContent:
     except (ValueError, RecursionError):
         answers = {}
     answers = answers if isinstance(answers, dict) else {}
-    fields = [[name, value] for name, value in _flat(answers) if name != "flow_token"][:MAX_FORM_FIELDS]
+    fields = [[name, value] for name, value in _flatten_answers(answers) if name != "flow_token"][:MAX_FORM_FIELDS]
     title = as_text(reply.get("body"))[:1000]
     shown = {"what": "flow", "title": title, "id": one_line(reply.get("name"), 100), "fields": fields, "own": title}
     return MessageContent(text=title, shown=shown)
 
 
-def _flat(value: Any, name: str = "", depth: int = 0) -> Iterator[tuple[str, str]]:
+def _flatten_answers(value: Any, name: str = "", depth: int = 0) -> Iterator[tuple[str, str]]:
     if isinstance(value, dict) and depth < 6:
         for key, inner in value.items():
-            yield from _flat(inner, f"{name} · {key}" if name else one_line(key, 100), depth + 1)
+            yield from _flatten_answers(inner, f"{name} · {key}" if name else one_line(key, 100), depth + 1)
     elif isinstance(value, list) and depth < 6:
         for inner in value:
-            yield from _flat(inner, name, depth + 1)
+            yield from _flatten_answers(inner, name, depth + 1)
     elif value is not None and value != "":
         yield one_line(name, 300), several_lines(str(value), 1000)
 
 
-def _call(body: Any) -> MessageContent | None:
+def _read_call(body: Any) -> MessageContent | None:
     return MessageContent(shown={"what": "call"})
 
 
-def _welcome(body: Any) -> MessageContent | None:
-    """The client opened the chat for the first time: no word of theirs."""
+def _read_welcome(body: Any) -> MessageContent | None:
+    """Return the content of a first opening of the chat: the client has not written yet."""
     return MessageContent(shown={"what": "welcome"})
 
 
-def _unsupported(item: Item, kind: str) -> MessageContent:
-    """What the provider does not carry, or we do not know, or came without its content."""
-    told, error = item.get("unsupported"), read_first_error(item)
-    inner = as_text(told.get("type")) if isinstance(told, dict) else ""
+def _describe_unsupported(item: Item, kind: str) -> MessageContent:
+    """Return the content of a message that the provider does not pass on, or whose type or content is unreadable."""
+    unsupported, error = item.get("unsupported"), read_first_error(item)
+    inner = as_text(unsupported.get("type")) if isinstance(unsupported, dict) else ""
     name = one_line(inner or kind, 60)
     if error or kind in ("unsupported", "unknown") or kind not in CONTENT_READERS:
         return MessageContent(shown={"what": "unsupported", "kind": name, **error})
@@ -318,13 +323,13 @@ def _unsupported(item: Item, kind: str) -> MessageContent:
 
 
 CONTENT_READERS: Mapping[str, Callable[[Any], MessageContent | None]] = {
-    "text": _text,
-    **{kind: _media(kind) for kind in MEDIA},
-    "location": _location,
-    "contacts": _cards,
-    "interactive": _interactive,
-    "button": _button,
-    "order": _order,
-    "call": _call,
-    "request_welcome": _welcome,
+    "text": _read_text,
+    **{kind: _read_media(kind) for kind in MEDIA},
+    "location": _read_location,
+    "contacts": _read_cards,
+    "interactive": _read_interactive,
+    "button": _read_button,
+    "order": _read_order,
+    "call": _read_call,
+    "request_welcome": _read_welcome,
 }

@@ -1,4 +1,4 @@
-"""A message on its way out, as the Graph API takes it."""
+"""Outbound messages and uploads in the Graph API's format, and its response to them."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ _OFFICE = "application/vnd.openxmlformats-officedocument"
 IMAGE_TYPES = ("image/jpeg", "image/png")
 AUDIO_TYPES = ("audio/aac", "audio/amr", "audio/mpeg", "audio/mp4", "audio/ogg")
 VIDEO_TYPES = ("video/mp4", "video/3gpp")
+TYPES_BY_KIND = {"image": IMAGE_TYPES, "audio": AUDIO_TYPES, "video": VIDEO_TYPES}
 DOCUMENT_TYPES = (
     *("text/plain", "application/pdf", "application/msword", "application/vnd.ms-excel"),
     *("application/vnd.ms-powerpoint", f"{_OFFICE}.wordprocessingml.document", f"{_OFFICE}.spreadsheetml.sheet"),
@@ -34,7 +35,7 @@ TYPE_BY_EXTENSION = {
 
 
 class NotSendable(ValueError):
-    """There is no way to say this. ``reason`` is a code of ``bridge.outcomes``."""
+    """The Graph API has no way to send this message. ``reason`` is a code of ``bridge.outcomes``."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -51,29 +52,30 @@ def build_message_body(
     files: Sequence[FileInfo],
     quoted_id: str,
 ) -> dict[str, Any]:
-    """The body of one send call. ``key`` comes back with every status of the message. Raises NotSendable."""
+    """Build the body of one send call. Every status of the message returns ``key``. Raises NotSendable."""
     body: dict[str, Any] = {
         "messaging_product": "whatsapp",
         "recipient_type": "individual",
-        **_recipient(contact),
+        **_build_recipient(contact),
         "biz_opaque_callback_data": key,
     }
     if quoted_id:
         body["context"] = {"message_id": quoted_id}
     if template is not None:
-        chosen: dict[str, Any] = {"name": template["name"], "language": {"code": template["language"]}}
+        template_body: dict[str, Any] = {"name": template["name"], "language": {"code": template["language"]}}
         if components:
-            chosen["components"] = list(components)
-        return {**body, "type": "template", "template": chosen}
+            template_body["components"] = list(components)
+        return {**body, "type": "template", "template": template_body}
     if files:
-        return {**body, **_file(files[0], text)}
+        return {**body, **_build_file_message(files[0], text)}
     return {**body, "type": "text", "text": {"body": text, "preview_url": "https://" in text}}
 
 
-def _recipient(contact: ContactInfo) -> dict[str, str]:
-    """With a plus, always: without it the provider puts the country of our own number in front.
+def _build_recipient(contact: ContactInfo) -> dict[str, str]:
+    """Return the recipient's field. Raises NotSendable.
 
-    A phone that only stands on the card comes last: somebody else may have that number by now.
+    A number always has a plus: without it the provider prepends the country code of our own number. The phone on the
+    contact's card is the last choice, because that number may have a new owner.
     """
     if number := read_wa_id(contact.external_id):
         return {"to": f"+{number}"}
@@ -84,29 +86,21 @@ def _recipient(contact: ContactInfo) -> dict[str, str]:
     raise NotSendable("wa_no_recipient")
 
 
-def _file(file: FileInfo, text: str) -> dict[str, Any]:
+def _build_file_message(file: FileInfo, text: str) -> dict[str, Any]:
     mime = file.mime.split(";")[0].strip().lower() or _guess_mime(file)
-    kind = (
-        "image"
-        if mime in IMAGE_TYPES
-        else "audio"
-        if mime in AUDIO_TYPES
-        else "video"
-        if mime in VIDEO_TYPES
-        else "document"
-    )
+    kind = next((kind for kind, types in TYPES_BY_KIND.items() if mime in types), "document")
     if len(text) > MAX_CAPTION_LENGTH or (text and kind == "audio"):
         raise NotSendable("wa_caption_not_allowed")
-    sent: dict[str, str] = {"id": file.external_id} if file.external_id else {"link": file.url}
+    body: dict[str, str] = {"id": file.external_id} if file.external_id else {"link": file.url}
     if text:
-        sent["caption"] = text
+        body["caption"] = text
     if kind == "document" and file.name:
-        sent["filename"] = file.name
-    return {"type": kind, kind: sent}
+        body["filename"] = file.name
+    return {"type": kind, kind: body}
 
 
 def build_upload_form(name: str, mime: str, content: bytes) -> tuple[str, bytes]:
-    """A file as ``multipart/form-data``: the content type with its boundary, and the body."""
+    """Build an upload as ``multipart/form-data``. Return its content type with the boundary, and its body."""
     boundary = f"okno-{uuid.uuid4().hex}"
     quoted = re.sub(r'[\x00-\x1f"\\]', "_", name) or "file"
     fields = (("messaging_product", "whatsapp"), ("type", mime))
@@ -124,28 +118,32 @@ def _guess_mime(file: FileInfo) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class AcceptedMessage:
-    """What the provider says of a message that it took: not that it arrived."""
+    """Response to a message that the provider accepted but has not delivered yet."""
 
     external_id: str
     contact: ContactInfo
-    is_held: bool  # its template's quality is looked at first; it may fail yet
+    is_held: bool  # the provider checks the template's quality first, and may still reject the message
 
 
 def read_accepted_message(body: Mapping[str, Any]) -> AcceptedMessage | None:
-    """None where the answer names no message. The contact's ids may be others than those we wrote to."""
-    message, contact = _first(body.get("messages")), _first(body.get("contacts"))
+    """Return the accepted message, or None if the response contains no message ID.
+
+    The contact's IDs may differ from those that the message was sent to.
+    """
+    message, contact = _get_first(body.get("messages")), _get_first(body.get("contacts"))
     external_id = as_text(message.get("id"))[:190]
     if not external_id:
         return None
-    who = ContactInfo(external_id=read_wa_id(contact.get("wa_id")), user_id=read_user_id(contact.get("user_id")))
-    return AcceptedMessage(external_id=external_id, contact=who, is_held=message.get("message_status") in HELD_STATUSES)
+    recipient = ContactInfo(external_id=read_wa_id(contact.get("wa_id")), user_id=read_user_id(contact.get("user_id")))
+    is_held = message.get("message_status") in HELD_STATUSES
+    return AcceptedMessage(external_id=external_id, contact=recipient, is_held=is_held)
 
 
-def _first(items: Any) -> Mapping[str, Any]:
+def _get_first(items: Any) -> Mapping[str, Any]:
     first = items[0] if isinstance(items, list) and items else None
     return first if isinstance(first, dict) else {}
 
 
 def build_read_receipt_body(external_id: str) -> dict[str, str]:
-    """Tells the contact that their message, and all before it, was read."""
+    """Build the read receipt of a message and of all before it."""
     return {"messaging_product": "whatsapp", "status": "read", "message_id": external_id}

@@ -1,7 +1,7 @@
-"""A body of the Graph API's webhooks as facts: every entry, change, message and status read by itself.
+"""Facts of the Graph API's webhooks. Every entry, change, message and status is read on its own.
 
-One that cannot be read never takes another with it. What is for another number or account is nobody's here; a field
-or a type that we do not know is no error.
+An unreadable item never affects the others. Items for other numbers or accounts yield no facts (``graph_routing``
+passes them on), and unknown fields or types are no errors.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ from .graph_templates import read_template_update
 logger = logging.getLogger(__name__)
 
 STATUSES = {"sent": "sent", "delivered": "delivered", "read": "read", "played": "read", "failed": "failed"}
-FIRST_MILLISECOND_TIMESTAMP = 10**11  # a stamp above this is no number of seconds
+FIRST_MILLISECOND_TIMESTAMP = 10**11  # timestamps from this value on are in milliseconds
 
 
-def read_facts(body: Mapping[str, Any], place: RoutingTarget) -> list[Fact]:
-    """All facts of a body in their order: what was said first, then what is reported of it."""
+def read_facts(body: Mapping[str, Any], target: RoutingTarget) -> list[Fact]:
+    """Return the facts of a body in their order; of one change, messages before statuses."""
     entries = body.get("entry")
     if not isinstance(entries, list):
         return []
@@ -53,19 +53,19 @@ def read_facts(body: Mapping[str, Any], place: RoutingTarget) -> list[Fact]:
     for entry in entries:
         if isinstance(entry, dict) and isinstance(entry.get("changes"), list):
             for change in entry["changes"]:
-                found.extend(_change(entry, change, place))
+                found.extend(_read_change(entry, change, target))
     return found
 
 
-def _change(entry: Mapping[str, Any], change: Any, place: RoutingTarget) -> Iterator[Fact]:
+def _read_change(entry: Mapping[str, Any], change: Any, target: RoutingTarget) -> Iterator[Fact]:
     value = change.get("value") if isinstance(change, dict) else None
     if not isinstance(value, dict):
         return
     field = as_text(change.get("field"))
-    if is_sample(entry, value, place):
+    if is_sample(entry, value, target):
         yield SampleReceived(what=field[:60])
         return
-    if not is_for_target(entry, field, value, place):
+    if not is_for_target(entry, field, value, target):
         return
     read = FIELD_READERS.get(field)
     if read is None:
@@ -74,13 +74,13 @@ def _change(entry: Mapping[str, Any], change: Any, place: RoutingTarget) -> Iter
         yield from read(field, value)
     except BadBody as problem:
         yield ItemUnreadable(why=str(problem))
-    except Exception as problem:  # a fault of ours: the other changes of the body are not lost for it
-        logger.exception("change not read")
+    except Exception as problem:  # a bug of ours must not lose the other changes of the body
+        logger.exception("cannot read a change of a webhook")
         yield ItemUnreadable(why=f"{type(problem).__name__}: {problem}"[:300])
 
 
 def has_facts(field: str, value: Mapping[str, Any]) -> bool:
-    """Whether anything is read from a change, whoever it is for."""
+    """Return whether facts can be read from a change, no matter which channel it is for."""
     read = FIELD_READERS.get(field)
     try:
         return read is not None and any(True for _fact in read(field, value))
@@ -91,18 +91,18 @@ def has_facts(field: str, value: Mapping[str, Any]) -> bool:
 # --- messages and statuses -------------------------------------------------------------------------------
 
 
-def _messages(field: str, value: Mapping[str, Any]) -> Iterator[Fact]:
+def _read_messages(field: str, value: Mapping[str, Any]) -> Iterator[Fact]:
     cards = ContactCards.read(value.get("contacts"))
     for item in _get_items(value, "messages"):
-        yield from _read_item(item, lambda item: _message(item, cards))
-    beside = read_first_error(value)
-    used = False
+        yield from _read_item(item, lambda item: _read_message(item, cards))
+    error = read_first_error(value)
+    is_assigned = False
     for item in _get_items(value, "statuses"):
-        if beside and isinstance(item, dict) and item.get("status") == "failed" and not read_first_error(item):
-            item, used = {**item, "errors": value["errors"]}, True
-        yield from _read_item(item, _status)
-    if beside and not used:
-        yield _read_unassigned_error(beside)
+        if error and isinstance(item, dict) and item.get("status") == "failed" and not read_first_error(item):
+            item, is_assigned = {**item, "errors": value["errors"]}, True
+        yield from _read_item(item, _read_status)
+    if error and not is_assigned:
+        yield _read_unassigned_error(error)
 
 
 def _get_items(value: Mapping[str, Any], name: str) -> list[Any]:
@@ -118,15 +118,15 @@ def _read_item(item: Any, read: Callable[[Mapping[str, Any]], Fact | None]) -> I
         fact = read(item) if isinstance(item, dict) else ItemUnreadable(why=_("Not an object."))
     except BadBody as problem:
         fact = ItemUnreadable(why=str(problem))
-    except Exception as problem:  # a fault of ours: the others in its batch are not lost for it
-        logger.exception("item not read")
+    except Exception as problem:  # a bug of ours must not lose the other items
+        logger.exception("cannot read an item of a webhook")
         fact = ItemUnreadable(why=f"{type(problem).__name__}: {problem}"[:300])
     if fact is not None:
         yield fact
 
 
-def _message(item: Mapping[str, Any], cards: ContactCards) -> Fact | None:
-    contact = cards.person([item.get("from")], [item.get("from_user_id")])
+def _read_message(item: Mapping[str, Any], cards: ContactCards) -> Fact | None:
+    contact = cards.find_contact([item.get("from")], [item.get("from_user_id")])
     external_id, at, kind = as_text(item.get("id"))[:190], _read_time(item), as_text(item.get("type"))
     if not external_id:
         return ItemUnreadable(why=_("A message without an ID."))
@@ -138,21 +138,21 @@ def _message(item: Mapping[str, Any], cards: ContactCards) -> Fact | None:
         return None
     if kind in CORRECTIONS:
         return CORRECTIONS[kind](item, contact, False)
-    said = read_content(item)
+    content = read_content(item)
     return MessageReceived(
         contact=contact,
         external_id=external_id,
         at=at,
-        text=said.text,
-        files=said.files,
+        text=content.text,
+        files=content.files,
         quoted_id=read_quoted_id(item),
-        shown=said.shown,
-        opens_window=said.shown.get("what") != "welcome",
+        shown=content.shown,
+        opens_window=content.shown.get("what") != "welcome",
     )
 
 
 def _read_time(item: Mapping[str, Any]) -> datetime | None:
-    """The provider's time; None where it says none that could be one: then the time of receipt counts."""
+    """Return the provider's time, or None if it is missing or unreadable; then the time of receipt counts."""
     try:
         at = parse_unix_time(item.get("timestamp"))
     except BadBody:
@@ -160,7 +160,7 @@ def _read_time(item: Mapping[str, Any]) -> datetime | None:
     return at if at is None or at.timestamp() < FIRST_MILLISECOND_TIMESTAMP else parse_unix_time(at.timestamp() / 1000)
 
 
-def _reaction(item: Mapping[str, Any], contact: ContactInfo, by_us: bool) -> Fact | None:
+def _read_reaction(item: Mapping[str, Any], contact: ContactInfo, by_us: bool) -> Fact | None:
     body = _get_object(item, "reaction")
     return ReactionChanged(
         contact=contact,
@@ -172,21 +172,21 @@ def _reaction(item: Mapping[str, Any], contact: ContactInfo, by_us: bool) -> Fac
     )
 
 
-def _edit(item: Mapping[str, Any], contact: ContactInfo, by_us: bool) -> Fact | None:
+def _read_edit(item: Mapping[str, Any], contact: ContactInfo, by_us: bool) -> Fact | None:
     body = _get_object(item, "edit")
     inner = body.get("message")
-    said = read_content(inner) if isinstance(inner, dict) else MessageContent()
+    content = read_content(inner) if isinstance(inner, dict) else MessageContent()
     return MessageEdited(
         contact=contact,
         target_id=as_text(body.get("original_message_id"))[:190],
-        text=said.text,
+        text=content.text,
         external_id=as_text(item.get("id"))[:190],
         at=_read_time(item),
         by_us=by_us,
     )
 
 
-def _revoke(item: Mapping[str, Any], contact: ContactInfo, by_us: bool) -> Fact | None:
+def _read_revoke(item: Mapping[str, Any], contact: ContactInfo, by_us: bool) -> Fact | None:
     return MessageRevoked(
         contact=contact,
         target_id=as_text(_get_object(item, "revoke").get("original_message_id"))[:190],
@@ -197,9 +197,9 @@ def _revoke(item: Mapping[str, Any], contact: ContactInfo, by_us: bool) -> Fact 
 
 
 CORRECTIONS: Mapping[str, Callable[[Mapping[str, Any], ContactInfo, bool], Fact | None]] = {
-    "reaction": _reaction,
-    "edit": _edit,
-    "revoke": _revoke,
+    "reaction": _read_reaction,
+    "edit": _read_edit,
+    "revoke": _read_revoke,
 }
 
 
@@ -208,8 +208,8 @@ def _get_object(item: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     return body if isinstance(body, dict) else {}
 
 
-def _status(item: Mapping[str, Any]) -> Fact | None:
-    """A word that we do not know (and "deleted", "warning") says nothing of the delivery."""
+def _read_status(item: Mapping[str, Any]) -> Fact | None:
+    """Read a status. Unknown ones, "deleted" and "warning" say nothing about the delivery and yield None."""
     status, external_id = STATUSES.get(as_text(item.get("status")).lower()), as_text(item.get("id"))[:190]
     if status is None:
         return None
@@ -229,51 +229,51 @@ def _status(item: Mapping[str, Any]) -> Fact | None:
 
 
 def _read_unassigned_error(error: Mapping[str, str]) -> Fact:
-    """What stands beside messages and statuses, and belongs to none of them."""
-    words = " · ".join(filter(None, (error.get("title"), error.get("details"))))
-    return AccountUpdate(what=error.get("code", ""), details=words, level="error")
+    """Return the fact of an error that belongs to no message or status of its webhook."""
+    details = " · ".join(filter(None, (error.get("title"), error.get("details"))))
+    return AccountUpdate(what=error.get("code", ""), details=details, level="error")
 
 
-# --- echoes, calls, people -------------------------------------------------------------------------------
+# --- echoes, calls, contacts -----------------------------------------------------------------------------
 
 
-def _echoes(field: str, value: Mapping[str, Any]) -> Iterator[Fact]:
+def _read_echoes(field: str, value: Mapping[str, Any]) -> Iterator[Fact]:
     cards = ContactCards.read(value.get("contacts"))
     for item in _get_items(value, "message_echoes"):
-        yield from _read_item(item, lambda item: _echo(item, cards))
+        yield from _read_item(item, lambda item: _read_echo(item, cards))
 
 
-def _echo(item: Mapping[str, Any], cards: ContactCards) -> Fact | None:
-    contact = cards.person([item.get("to")], [item.get("to_user_id"), item.get("recipient_user_id")])
+def _read_echo(item: Mapping[str, Any], cards: ContactCards) -> Fact | None:
+    contact = cards.find_contact([item.get("to")], [item.get("to_user_id"), item.get("recipient_user_id")])
     external_id, kind = as_text(item.get("id"))[:190], as_text(item.get("type"))
     if not external_id or not (contact.external_id or contact.user_id):
         return ItemUnreadable(why=_("A message from the phone app without a recipient."))
     if kind in CORRECTIONS:
         return CORRECTIONS[kind](item, contact, True)
-    said = read_content(item)
+    content = read_content(item)
     return EchoSeen(
         contact=contact,
         external_id=external_id,
         at=_read_time(item),
-        text=said.text,
-        files=said.files,
+        text=content.text,
+        files=content.files,
         quoted_id=read_quoted_id(item),
-        shown=said.shown,
+        shown=content.shown,
     )
 
 
-def _calls(field: str, value: Mapping[str, Any]) -> Iterator[Fact]:
-    """The contact rings: that opens the window, as a word of theirs does."""
+def _read_calls(field: str, value: Mapping[str, Any]) -> Iterator[Fact]:
+    """Read calls from contacts. A call opens the service window like a message."""
     cards = ContactCards.read(value.get("contacts"))
     for item in _get_items(value, "calls"):
         if isinstance(item, dict) and item.get("direction") == "USER_INITIATED" and item.get("event") == "connect":
-            yield from _read_item({**item, "type": "call", "call": {}}, lambda item: _message(item, cards))
+            yield from _read_item({**item, "type": "call", "call": {}}, lambda item: _read_message(item, cards))
 
 
-def _user_ids(field: str, value: Mapping[str, Any]) -> Iterator[Fact]:
+def _read_user_ids(field: str, value: Mapping[str, Any]) -> Iterator[Fact]:
     for item in _get_items(value, "user_id_update"):
-        told = _get_object(item, "user_id") if isinstance(item, dict) else {}
-        before, after = read_user_id(told.get("previous")), read_user_id(told.get("current"))
+        ids = _get_object(item, "user_id") if isinstance(item, dict) else {}
+        before, after = read_user_id(ids.get("previous")), read_user_id(ids.get("current"))
         number = read_wa_id(item.get("wa_id")) if isinstance(item, dict) else ""
         if after and (before or number):
             contact = ContactInfo(external_id=number, user_id=before)
@@ -282,19 +282,19 @@ def _user_ids(field: str, value: Mapping[str, Any]) -> Iterator[Fact]:
             yield ContactChanged(contact=contact, now=now, at=_read_time(item))
 
 
-def _preferences(field: str, value: Mapping[str, Any]) -> Iterator[Fact]:
+def _read_preferences(field: str, value: Mapping[str, Any]) -> Iterator[Fact]:
     for item in _get_items(value, "user_preferences"):
         if not isinstance(item, dict) or item.get("category") != "marketing_messages":
             continue
         contact = ContactInfo(external_id=read_wa_id(item.get("wa_id")), user_id=read_user_id(item.get("user_id")))
         reason = {"stop": "marketing_stopped", "resume": "marketing_resumed"}.get(as_text(item.get("value")))
         if reason and (contact.external_id or contact.user_id):
-            news = f"{reason} {as_text(item.get('timestamp'))[:20]}"
-            yield ContactChanged(contact=contact, reason=reason, at=_read_time(item), external_id=news)
+            update_id = f"{reason} {as_text(item.get('timestamp'))[:20]}"
+            yield ContactChanged(contact=contact, reason=reason, at=_read_time(item), external_id=update_id)
 
 
-def _groups(field: str, value: Mapping[str, Any]) -> Iterator[Fact]:
-    """What happens to groups themselves: made, joined, renamed, suspended."""
+def _read_groups(field: str, value: Mapping[str, Any]) -> Iterator[Fact]:
+    """Read events of groups: created, joined, renamed, suspended."""
     items = [item for item in _get_items(value, "groups") if isinstance(item, dict)]
     for item in items or [{}]:
         yield GroupActivity(what=field, group_id=as_text(item.get("group_id"))[:190])
@@ -317,13 +317,13 @@ POSITIVE_EVENTS = ("UNFLAGGED", "REINSTATE")
 DETAIL_OBJECTS = ("alert_info", "ban_info", "violation_info", "disconnection_info", "volume_tier_info")
 
 
-def _account(field: str, value: Mapping[str, Any]) -> Iterator[Fact]:
+def _read_account(field: str, value: Mapping[str, Any]) -> Iterator[Fact]:
     alert = _get_object(value, "alert_info")
     what = one_line(value.get("event") or value.get("decision") or alert.get("alert_type") or field, 60)
-    said = dict.fromkeys(one_line(text, 300) for text in _account_update_texts(value))
-    words = [text for text in said if text and text != what]
-    shout = " ".join([what, *words]).upper()
-    is_bad = any(word in shout for word in NEGATIVE_EVENTS) and not any(word in shout for word in POSITIVE_EVENTS)
+    texts = dict.fromkeys(one_line(text, 300) for text in _list_account_update_texts(value))
+    details = [text for text in texts if text and text != what]
+    haystack = " ".join([what, *details]).upper()
+    is_bad = any(word in haystack for word in NEGATIVE_EVENTS) and not any(word in haystack for word in POSITIVE_EVENTS)
     limit = next(
         (
             one_line(value.get(name), 40)
@@ -334,7 +334,7 @@ def _account(field: str, value: Mapping[str, Any]) -> Iterator[Fact]:
     )
     yield AccountUpdate(
         what=what,
-        details=" · ".join(words)[:1000],
+        details=" · ".join(details)[:1000],
         level="error" if is_bad else "ok",
         limit=limit,
         quality={"FLAGGED": "RED", "UNFLAGGED": "GREEN"}.get(what, ""),
@@ -342,8 +342,8 @@ def _account(field: str, value: Mapping[str, Any]) -> Iterator[Fact]:
     )
 
 
-def _account_update_texts(value: Mapping[str, Any]) -> Iterator[str]:
-    """What an admin can read of the news: the scalars within, without the account's own ids."""
+def _list_account_update_texts(value: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the texts of an account update that an admin can read, without the account's IDs."""
     for name in DETAIL_OBJECTS:
         for text in _get_object(value, name).values():
             yield as_text(text)
@@ -365,12 +365,12 @@ TEMPLATE_FIELDS = (
     *("message_template_components_update", "template_correct_category_detection"),
 )
 FIELD_READERS: Mapping[str, Callable[[str, Mapping[str, Any]], Iterator[Fact]]] = {
-    "messages": _messages,
-    "smb_message_echoes": _echoes,
-    "calls": _calls,
-    "user_id_update": _user_ids,
-    "user_preferences": _preferences,
-    **dict.fromkeys(GROUP_FIELDS, _groups),
-    **dict.fromkeys(ACCOUNT_FIELDS, _account),
+    "messages": _read_messages,
+    "smb_message_echoes": _read_echoes,
+    "calls": _read_calls,
+    "user_id_update": _read_user_ids,
+    "user_preferences": _read_preferences,
+    **dict.fromkeys(GROUP_FIELDS, _read_groups),
+    **dict.fromkeys(ACCOUNT_FIELDS, _read_account),
     **dict.fromkeys(TEMPLATE_FIELDS, read_template_update),
 }

@@ -1,8 +1,8 @@
-"""WhatsApp Cloud API: straight to Meta, or to a provider whose API has the same shapes (360dialog, Gupshup V3).
+"""WhatsApp Cloud API at Meta, or at a provider with the same API (360dialog, Gupshup V3).
 
-The ``graph_*`` modules read and write what goes over the wire; here is what an account needs, how its webhooks are
-proven, and where its calls go. BSPs (360dialog, Gupshup) differ in settings alone: base address, header of the key,
-header of the signature, whether the number's id stands in the path, and where files may lie.
+The ``graph_*`` modules read and write the API's formats. This module authenticates webhooks and builds calls. BSPs
+(business solution providers) differ from Meta in settings only: base URL, headers of the key and of the signature,
+IDs in the path, hosts of files. ``dialog360`` holds the few calls that exist only at 360dialog.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ TEMPLATE_FIELDS = (
     "id,name,language,status,category,sub_category,previous_category,parameter_format,components,"
     "quality_score,rejected_reason"
 )
-# To one contact a message each six seconds on average; up to 45 may be borrowed from the time to come.
+# Meta's limit for one contact: a message every 6 seconds on average; a burst of up to 45 is allowed.
 PAIR_SECONDS, PAIR_BURST = 6.0, 45
 
 
@@ -118,10 +118,10 @@ class WhatsAppCloud(Messenger):
     ids_are_phone_numbers = True
     sends_files = True
     accepts_uploads = True
-    upload_ttl = timedelta(days=29)  # a day less than they say
+    upload_ttl = timedelta(days=29)  # Meta keeps uploads for 30 days
     serves_files_by_id = True
     sends_read_receipts = True
-    retries_are_idempotent = False  # there is no key by which a repeat would be known; the status webhook settles it
+    retries_are_idempotent = False  # the API has no idempotency key; a status webhook shows whether a message arrived
     account_labels: ClassVar[Mapping[str, Mapping[str, LazyText]]] = {
         "quality": graph_account.QUALITY,
         "limit": graph_account.LIMITS,
@@ -132,40 +132,39 @@ class WhatsAppCloud(Messenger):
     }
     settings = SETTINGS
 
-    # --- what comes in ---
-
-    def exported_templates(self, body: Mapping[str, Any]) -> list[Any] | None:
-        return dialog360.template_rows(body)
+    # --- webhooks ---
 
     def answer_handshake(self, request: RawRequest, account: Account) -> str:
-        """Meta's GET when the address is set: the challenge, for whoever knows the verify token."""
-        asked = {name: values[-1] for name, values in parse_qs(request.query_string, keep_blank_values=True).items()}
-        given = asked.get("hub.verify_token", "")
-        tokens = account.credentials.get("verify_token", ())
-        known = [
-            token for token in tokens if token and hmac.compare_digest(token.encode(), encode_for_comparison(given))
+        """Return the challenge of Meta's GET if it has the verify token. Raises RequestRejected."""
+        query = {name: values[-1] for name, values in parse_qs(request.query_string, keep_blank_values=True).items()}
+        token = query.get("hub.verify_token", "")
+        matching = [
+            known
+            for known in account.credentials.get("verify_token", ())
+            if known and hmac.compare_digest(known.encode(), encode_for_comparison(token))
         ]
-        if asked.get("hub.mode") != "subscribe" or not given or not known:
+        if query.get("hub.mode") != "subscribe" or not token or not matching:
             raise RequestRejected
-        return asked.get("hub.challenge", "")[:200]
+        return query.get("hub.challenge", "")[:200]
 
     def authenticate(self, request: RawRequest, account: Account) -> str:
-        """A secret of ours in its header, or HMAC-SHA256 over the very bytes, keyed with the app secret.
+        """Require the webhook secret in its header, or an HMAC-SHA256 of the raw body, keyed with the app secret.
 
-        Several of each may be valid while one replaces another.
+        During a rotation several secrets of each kind are valid. BSPs may send the signature without ``sha256=``.
         """
         if request.method != "POST":
             raise RequestRejected
-        shown = request.headers.get(WEBHOOK_HEADER, "")
+        presented = request.headers.get(WEBHOOK_HEADER, "")
         for secret in account.credentials.get("webhook_secret", ()):
-            if secret and hmac.compare_digest(secret.encode(), encode_for_comparison(shown)):
+            if secret and hmac.compare_digest(secret.encode(), encode_for_comparison(presented)):
                 return credential_proof("webhook_secret", secret)
         header = get_option(account, "signature_header", META_SIGNATURE_HEADER).lower()
-        given = request.headers.get(header, "").strip()
-        given = given if given.startswith("sha256=") or header == META_SIGNATURE_HEADER else f"sha256={given}"
+        signature = request.headers.get(header, "").strip()
+        has_prefix = signature.startswith("sha256=") or header == META_SIGNATURE_HEADER
+        signature = signature if has_prefix else f"sha256={signature}"
         for secret in account.credentials.get("app_secret", ()):
-            right = "sha256=" + hmac.new(secret.encode(), request.body, hashlib.sha256).hexdigest()
-            if secret and hmac.compare_digest(right.encode(), encode_for_comparison(given.lower())):
+            expected = "sha256=" + hmac.new(secret.encode(), request.body, hashlib.sha256).hexdigest()
+            if secret and hmac.compare_digest(expected.encode(), encode_for_comparison(signature.lower())):
                 return credential_proof("app_secret", secret)
         raise RequestRejected
 
@@ -182,14 +181,14 @@ class WhatsAppCloud(Messenger):
                 is_optional=item.is_optional,
             )
             for item in find_misrouted_changes(
-                json.loads(request.body.decode("utf-8-sig")), get_routing_target(account), matters=has_facts
+                json.loads(request.body.decode("utf-8-sig")), get_routing_target(account), is_relevant=has_facts
             )
         ]
 
     def pack_items(self, items: Sequence[MisroutedItem]) -> bytes:
         return pack_entries([item.content for item in items])
 
-    # --- what goes out ---
+    # --- messages ---
 
     def build_message_request(self, delivery: DeliveryRequest, account: Account) -> ApiRequest | Outcome:
         try:
@@ -213,12 +212,12 @@ class WhatsAppCloud(Messenger):
         contact = delivery.contact
         per_second = get_messages_per_second(account)
         number = CallRate(key="number", every=1 / per_second, burst=max(1, int(per_second)), whole_channel=True)
-        pair = contact.external_id or contact.user_id or contact.phone
-        to_one = (CallRate(key=f"to {pair}"[:100], every=PAIR_SECONDS, burst=PAIR_BURST),) if pair else ()
-        return (*channel_call_rate(account), number, *to_one)
+        recipient = contact.external_id or contact.user_id or contact.phone
+        pair = (CallRate(key=f"to {recipient}"[:100], every=PAIR_SECONDS, burst=PAIR_BURST),) if recipient else ()
+        return (*channel_call_rate(account), number, *pair)
 
     def judge_response(self, response: ApiResponse) -> Outcome:
-        """By the error's code and details; by HTTP alone where the body is none of the API's."""
+        """Judge by the error's code and details, or by HTTP status if the body is not from the API."""
         try:
             body = parse_json_object(response.body)
         except BadBody:
@@ -229,22 +228,22 @@ class WhatsAppCloud(Messenger):
         if 200 <= response.status < 300:
             return Outcome(verdict=ACCEPTED)
         if response.status >= 500:
-            return Outcome(verdict=UNKNOWN, reason="outcome_unknown")  # a page of a proxy: it may have been taken
+            return Outcome(verdict=UNKNOWN, reason="outcome_unknown")  # a proxy's page: the API may have the message
         return judge_http(response)
 
     def judge_message_response(self, response: ApiResponse) -> Outcome:
-        """A good answer names the message; one that does not (a hotel's page, half a body) proves nothing."""
+        """Judge the response to a message. Without a message ID (a captive portal, half a body) it proves nothing."""
         outcome = self.judge_response(response)
         if outcome.verdict != ACCEPTED:
             return outcome
         try:
-            taken = read_accepted_message(parse_json_object(response.body))
+            message = read_accepted_message(parse_json_object(response.body))
         except BadBody:
-            taken = None
-        if taken is None:
+            message = None
+        if message is None:
             return Outcome(verdict=UNKNOWN, reason="outcome_unknown")
-        reason = "wa_held_for_quality" if taken.is_held else ""
-        return replace(outcome, external_id=taken.external_id, contact=taken.contact, reason=reason)
+        reason = "wa_held_for_quality" if message.is_held else ""
+        return replace(outcome, external_id=message.external_id, contact=message.contact, reason=reason)
 
     # --- files ---
 
@@ -283,44 +282,46 @@ class WhatsAppCloud(Messenger):
             size=int(size) if size.isascii() and size.isdigit() and len(size) < 16 else None,
         )
 
-    def build_file_download_request(self, place: FileLocation, account: Account) -> ApiRequest:
-        """Only from the provider's own hosts: whoever is asked gets the access token to see."""
-        place = replace(place, url=replace_media_host(place.url, account))
-        url, base = urlsplit(place.url), urlsplit(get_base_url(account))
+    def build_file_download_request(self, location: FileLocation, account: Account) -> ApiRequest:
+        """Build the download. Raises BadBody for a host that is not the provider's: it would get the access token."""
+        location = replace(location, url=replace_media_host(location.url, account))
+        url, base = urlsplit(location.url), urlsplit(get_base_url(account))
         hosts = {host.strip().lower() for host in get_option(account, "media_hosts", DEFAULT_MEDIA_HOSTS).split(",")}
         origin = f"{url.scheme}://{url.netloc}".lower()
         is_base = origin == f"{base.scheme}://{base.netloc}".lower() or origin in hosts
         if not is_base and (url.scheme != "https" or (url.hostname or "") not in hosts or url.port not in (None, 443)):
             raise BadBody(_("The file is not on one of the provider's hosts."))
-        return ApiRequest(method="GET", url=place.url, headers=build_headers(account), body=b"")
+        return ApiRequest(method="GET", url=location.url, headers=build_headers(account), body=b"")
 
     # --- the account ---
 
     def build_check_requests(self, account: Account) -> Mapping[str, ApiRequest]:
-        paths = list_check_queries(number_id=get_number_id(account), account_id=get_option(account, "waba_id"))
+        queries = list_check_queries(number_id=get_number_id(account), account_id=get_option(account, "waba_id"))
         if not has_ids_in_path(account):
-            paths = dialog360.list_check_queries()
+            queries = dialog360.list_check_queries()
         return {
             name: build_get(account, build_path(account, path), {"fields": fields})
-            for name, (path, fields) in paths.items()
+            for name, (path, fields) in queries.items()
         }
 
     def read_check_findings(
         self, responses: Mapping[str, ApiResponse | None], account: Account
     ) -> list[AccountFinding]:
         number_id, account_id = get_number_id(account), get_option(account, "waba_id")
-        return [
-            AccountFinding(level=found.level, sentence=found.sentence, facts=found.facts)
-            for found in read_findings(
+        return list(
+            read_findings(
                 {name: (each.status, each.body) if each else None for name, each in responses.items()},
                 number_id=number_id,
                 per_second=get_messages_per_second(account),
-                more=dialog360.list_readers(number_id=number_id, account_id=account_id),
+                extra_readers=dialog360.list_readers(number_id=number_id, account_id=account_id),
                 optional=(dialog360.WEBHOOK,),
             )
-        ]
+        )
 
     # --- templates ---
+
+    def exported_templates(self, body: Mapping[str, Any]) -> list[Any] | None:
+        return dialog360.read_template_rows(body)
 
     def build_template_request(self, row: Json, account: Account, *, samples: Mapping[str, str]) -> ApiRequest:
         if row.get("id"):
@@ -333,25 +334,25 @@ class WhatsAppCloud(Messenger):
         return build_post(account, path, build_submission_body(row, samples=samples))
 
     def read_submitted_template(self, response: ApiResponse) -> SubmittedTemplate:
-        """A new one's id, status and category, which may be another than was asked for; of an edit nothing."""
+        """Return the new template's state; its category may differ from the requested one. An edit returns none."""
         body = parse_json_object(response.body)
         return SubmittedTemplate(
-            external_id=as_text(dialog360.template_row(body).get("id"))[:190],
+            external_id=as_text(dialog360.convert_template_row(body).get("id"))[:190],
             status=as_text(body.get("status")).upper()[:40],
             category=as_text(body.get("category")).upper()[:40],
         )
 
     def build_template_deletion(self, row: Json, account: Account) -> ApiRequest:
-        """By id *and* name: by its name alone all languages would go."""
-        asked = {"hsm_id": str(row["id"]), "name": str(row["name"])}
-        request = build_get(account, build_account_path(account, "message_templates"), asked)
+        """Build the deletion by ID and name: the name alone would delete all languages."""
+        parameters = {"hsm_id": str(row["id"]), "name": str(row["name"])}
+        request = build_get(account, build_account_path(account, "message_templates"), parameters)
         return replace(request, method="DELETE")
 
     def upload_template_sample(self, file: OutboundFile, account: Account) -> Generator[ApiRequest, ApiResponse, str]:
-        """A session for so many bytes, then the bytes: the Resumable Upload API of the app the token belongs to."""
-        told = {"file_name": file.name, "file_length": str(len(file.content)), "file_type": file.mime}
-        place = build_path(account, "app/uploads") + "?" + urlencode(told)
-        session = as_text(parse_json_object((yield build_post(account, place, {})).body).get("id"))
+        """Open an upload session, then send the bytes (Meta's Resumable Upload API of the token's app)."""
+        parameters = {"file_name": file.name, "file_length": str(len(file.content)), "file_type": file.mime}
+        path = build_path(account, "app/uploads") + "?" + urlencode(parameters)
+        session = as_text(parse_json_object((yield build_post(account, path, {})).body).get("id"))
         if not session:
             raise BadBody(_("The provider's response contains no upload session for the sample file."))
         request = ApiRequest(
@@ -369,16 +370,16 @@ class WhatsAppCloud(Messenger):
         if not has_ids_in_path(account):
             page = {"limit": str(dialog360.PAGE_SIZE), "offset": after or "0"}
             return build_get(account, dialog360.TEMPLATES_PATH, page)
-        asked = {"fields": TEMPLATE_FIELDS, "limit": "200", **({"after": after} if after else {})}
-        return build_get(account, build_account_path(account, "message_templates"), asked)
+        parameters = {"fields": TEMPLATE_FIELDS, "limit": "200", **({"after": after} if after else {})}
+        return build_get(account, build_account_path(account, "message_templates"), parameters)
 
     def read_templates(self, response: ApiResponse) -> TemplatePage:
-        """The Graph API's list, or 360dialog's."""
+        """Return the page of the Graph API's list, or of 360dialog's."""
         body = parse_json_object(response.body)
-        rows = dialog360.template_rows(body)
+        rows = dialog360.read_template_rows(body)
         if rows is None:
             return super().read_templates(response)
-        return TemplatePage(rows=tuple(rows), after=dialog360.next_offset(body))
+        return TemplatePage(rows=tuple(rows), after=dialog360.read_next_offset(body))
 
 
 def _judge_error(error: Mapping[str, Any], response: ApiResponse) -> Outcome:
@@ -389,12 +390,12 @@ def _judge_error(error: Mapping[str, Any], response: ApiResponse) -> Outcome:
     meaning = graph_errors.find_meaning(code, details)
     if code not in graph_errors.CODES and (error.get("is_transient") is True or response.status >= 500):
         meaning = graph_errors.CODES["2"]
-    waits = retry_after_seconds(response) if meaning.verdict == RETRY else None
+    retry_after = retry_after_seconds(response) if meaning.verdict == RETRY else None
     return Outcome(
         verdict=meaning.verdict,
         reason=meaning.reason,
-        retry_after=waits if waits is not None else meaning.seconds,
-        whole_channel=meaning.whole,
+        retry_after=retry_after if retry_after is not None else meaning.retry_after,
+        whole_channel=meaning.whole_channel,
         contact_backoff_base=meaning.contact_backoff_base,
         code=code,
         title=as_text(error.get("error_user_title") or error.get("message"))[:300],
@@ -403,7 +404,7 @@ def _judge_error(error: Mapping[str, Any], response: ApiResponse) -> Outcome:
 
 
 def encode_for_comparison(text: str) -> bytes:
-    """For a comparison in constant time, which takes no text beyond ASCII."""
+    """Encode untrusted text: ``hmac.compare_digest`` accepts only ASCII text, but any bytes."""
     return text.encode("utf-8", "surrogatepass")
 
 
