@@ -10,6 +10,7 @@ class ChannelsSetupConfig(AppConfig):
     def ready(self) -> None:
         from django.db.models.signals import post_delete, post_save
 
+        from . import checks  # noqa: F401  # importing registers the system checks
         from .models import (
             ChatChannel,
             Credential,

@@ -43,7 +43,7 @@ from config.web.attempt_limits import AttemptLimit  # noqa: E402
 from tests.factories import ApiChannelFactory, boris  # noqa: E402
 from tests.pages import signed_in  # noqa: E402
 from tests.receiver import Receiver  # noqa: E402
-from tests.simulators.behaviour import Behaviour  # noqa: E402
+from tests.simulators.behavior import Behavior  # noqa: E402
 from tests.simulators.meta import MetaSimulator  # noqa: E402
 from tests.simulators.phones import Phone  # noqa: E402
 from tests.worker import Worker  # noqa: E402  # reads Django's settings
@@ -191,7 +191,7 @@ def receiver() -> Iterator[Receiver]:
 @pytest.fixture
 def meta(receiver: Receiver) -> Iterator[MetaSimulator]:
     """A simulator of Meta that posts its webhooks to the receiver's /hook."""
-    behaviour = Behaviour(retry_seconds=0.02, gather_seconds=0.05)
+    behaviour = Behavior(retry_seconds=0.02, gather_seconds=0.05)
     with MetaSimulator(webhook_url=receiver.url("/hook"), seed=7, behaviour=behaviour) as meta:
         yield meta
 

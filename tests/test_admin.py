@@ -61,7 +61,7 @@ def page_of(channel: ApiChannel) -> str:
 
 
 def press(client: Client, channel: ApiChannel, action: str) -> Any:
-    return client.post(reverse("admin:channels_setup_apichannel_do", args=[channel.pk, action]), follow=True)
+    return client.post(reverse("admin:channels_setup_apichannel_action", args=[channel.pk, action]), follow=True)
 
 
 def key_of(channel: ApiChannel) -> str:
@@ -185,7 +185,7 @@ def test_a_new_key_overlaps_with_the_old_one_until_the_old_one_is_revoked(browse
 def test_actions_require_post(browser_of_vera: Client) -> None:
     channel = ApiChannelFactory(secret=True)
 
-    answer = browser_of_vera.get(reverse("admin:channels_setup_apichannel_do", args=[channel.pk, "show-key"]))
+    answer = browser_of_vera.get(reverse("admin:channels_setup_apichannel_action", args=[channel.pk, "show-key"]))
 
     assert answer.status_code == 302 and key_of(channel) not in answer.content.decode()
     assert browser_of_vera.post(f"{page_of(channel)[:-7]}do/nonsense/").status_code == 404
@@ -631,7 +631,7 @@ def test_the_start_page_lists_current_problems(browser_of_vera: Client, history:
     alerts.settle_alert(Alert.Kind.BREAKER, api_channel_id=history.api_channel_id)
     page = browser_of_vera.get("/").content.decode()
 
-    assert "takes no messages" in before and "rejected our key" in page
+    assert "is not accepting messages" in before and "rejected our key" in page
     assert "1 delivery failed" in page and "1 event could not be read" in page
     assert "127.0.0.0/8" in page
     assert "Celery beat" not in page
@@ -668,7 +668,7 @@ def test_an_expired_pause_is_not_reported_before_housekeeping_runs(browser_of_ve
     paused = warning_sentences(browser_of_vera)
     channel.resume()
 
-    assert "resume it when" not in paused[0] and "resumes automatically" in paused[0]
+    assert "Fix the cause" not in paused[0] and "resumes automatically" in paused[0]
     assert not any("Shop" in sentence for sentence in warning_sentences(browser_of_vera))
 
 
@@ -681,7 +681,7 @@ def test_the_start_page_shows_account_problems_until_the_next_check(
     def warnings_after(*kinds: str, hours: float = 1) -> list[str]:
         at = (now - timedelta(hours=hours)).isoformat()
         bad = ("FLAGGED", "ACCOUNT_VIOLATION")
-        updates = [{"what": k, "details": "", "level": "error" if k in bad else "ok", "at": at} for k in kinds]
+        updates = [{"event": k, "details": "", "level": "error" if k in bad else "ok", "at": at} for k in kinds]
         channel.update_provider_status(updates=updates, checked_at="")
         return [sentence for sentence in warning_sentences(browser_of_vera) if "Shop" in sentence]
 

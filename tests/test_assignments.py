@@ -101,7 +101,7 @@ def test_a_user_who_can_no_longer_answer_loses_the_chat(path: str, shop: ChatCha
     assert Ticket.objects.get(conversation=mine).assignee is None
     notice = Message.objects.get(direction="notice")
     assert notice.conversation == mine
-    assert notice.sentence == "boris can no longer answer in this chat. It is unassigned now."
+    assert notice.sentence == "boris can no longer answer in this chat. The chat is unassigned now."
     assert assignments.release_lost_assignments() == 0
     if path not in ("deactivated in bulk", "by SQL", "deleted"):
         assert "release_assignments" in calls
@@ -223,7 +223,7 @@ def test_every_live_request_of_a_deactivated_user_is_unassigned(
     assert earlier.assignee is None
     assert chat.assignee == current.assignee == other
     [notice] = Message.objects.filter(direction="notice")
-    assert notice.sentence == f"boris can no longer answer in this chat. Request № {earlier.pk} is unassigned now."
+    assert notice.sentence == f"boris can no longer answer in this chat. Request No. {earlier.pk} is unassigned now."
     assert assignments.release_lost_assignments() == 0
 
 

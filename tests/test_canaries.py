@@ -140,7 +140,7 @@ def may_be_known_to_a_provider(name: str) -> bool:
 def store_provider_texts(words: str, *, cloud: ApiChannel, acebot: ApiChannel) -> None:
     """Store a provider's text in every place that keeps one."""
     account_updates.record_account_update(
-        cloud, AccountUpdate(what="ACCOUNT_RESTRICTION", details=words, level="error")
+        cloud, AccountUpdate(event="ACCOUNT_RESTRICTION", details=words, level="error")
     )
     cloud.update_provider_status(name=words, subscribed=words, quality=words)
     provider_sync._save_sync_state(cloud, error=words)

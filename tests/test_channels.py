@@ -1,5 +1,7 @@
 """Channels: validation, states, keys, and connection steps."""
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
@@ -259,3 +261,15 @@ def test_settings_are_checked_at_startup() -> None:
         assert [message.id for message in checks.warn_of_private_networks(None)] == ["okno.W001"]
         assert [message.id for message in checks.warn_of_plain_public_url(None)] == ["okno.W002"]
     assert checks.check_field_keys(None) == []
+
+
+def test_the_app_registers_its_system_checks_without_the_admin() -> None:
+    program = (
+        "import django, django.contrib.admin as admin; admin.autodiscover = lambda: None; django.setup()\n"
+        "from django.core.checks.registry import registry\n"
+        "print(*(check.__name__ for check in registry.get_checks(include_deployment_checks=True)))"
+    )
+
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+
+    assert {"check_field_keys", "check_private_networks", "warn_of_private_networks"} <= set(result.stdout.split())

@@ -334,7 +334,7 @@ def test_usedesk_provider_parses_every_event(client: Client, channel: ApiChannel
     assert [fact.text for fact in facts if isinstance(fact, MessageSent)] == ["Где заказ?", "Да"]
     assert [fact.text for fact in facts if isinstance(fact, CommentAdded)] == ["Да"]
     moved = [fact.ticket for fact in facts if isinstance(fact, TicketChanged)]
-    assert [(each.status, each.assignee) for each in moved if each.tells_assignee][-1:] != []
+    assert [(each.status, each.assignee) for each in moved if each.includes_assignee][-1:] != []
     assert 2 in [each.status for each in moved]
 
 

@@ -86,7 +86,7 @@ def test_one_probe_goes_out_and_its_failure_doubles_the_pause(api_channel: ApiCh
         before = len(receiver.requests)
         dispatcher.send_due_deliveries()
         assert len(receiver.requests) == before + 1
-        pauses.append(CircuitBreaker.objects.get().pause_seconds)
+        pauses.append(CircuitBreaker.objects.get().backoff_seconds)
 
     assert pauses == [60, 120, 240, 480, 600, 600]
 
@@ -251,7 +251,7 @@ def test_a_channel_that_was_paused_by_hand_does_not_count_as_failing(
 def test_two_workers_get_one_probe_between_them(api_channel: ApiChannel) -> None:
     boris_answers(anna_writes(api_channel))
     CircuitBreaker.objects.create(
-        api_channel=api_channel, is_open=True, pause_seconds=30, probe_at=timezone.now() - timedelta(1)
+        api_channel=api_channel, is_open=True, backoff_seconds=30, probe_at=timezone.now() - timedelta(1)
     )
 
     boris_answers(anna_writes(api_channel, who="ivan"))

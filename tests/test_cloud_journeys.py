@@ -318,7 +318,7 @@ def test_a_wrong_app_secret_is_reported_until_an_event_is_accepted(
 ) -> None:
     client.force_login(vera())
     page = f"/admin/channels_setup/apichannel/{channel.pk}/change/"
-    meta.postman.app_secret = "of another app"
+    meta.webhook_sender.app_secret = "of another app"
     meta.phone("447700900101").writes("Есть кто?")
     until = time.monotonic() + 15
     while "refused_at" not in ApiChannel.objects.get().provider_status and time.monotonic() < until:
@@ -330,7 +330,7 @@ def test_a_wrong_app_secret_is_reported_until_an_event_is_accepted(
     assert len(wrong) == 1 and "signature is wrong" in wrong[0]
     assert "wrong signature" in client.get(page, headers={"accept-language": "en"}).content.decode()
 
-    meta.postman.app_secret = APP_SECRET
+    meta.webhook_sender.app_secret = APP_SECRET
     meta.phone("447700900101").writes("Есть кто?")
     meta.quiet()
 
@@ -345,7 +345,7 @@ def test_templates_are_synced_from_the_list_and_by_webhooks(meta: MetaSimulator,
     template = Template.objects.get()
     meta.review(theirs, "PAUSED", reason="NONE")
     meta.grade(theirs, "RED")
-    meta.recategorise(theirs, "MARKETING")
+    meta.recategorize(theirs, "MARKETING")
     work(meta)
 
     template.refresh_from_db()
@@ -445,8 +445,8 @@ def test_a_client_sees_read_receipts(meta: MetaSimulator, channel: ApiChannel, c
 def test_account_updates_are_shown_on_the_channels_page(
     meta: MetaSimulator, channel: ApiChannel, client: Client
 ) -> None:
-    meta.tell_account("phone_number_quality_update", {"event": "FLAGGED", "current_limit": "TIER_2K"})
-    meta.tell_account("account_update", {"event": "ACCOUNT_VIOLATION", "violation_info": {"violation_type": "ADULT"}})
+    meta.send_account_update("phone_number_quality_update", {"event": "FLAGGED", "current_limit": "TIER_2K"})
+    meta.send_account_update("account_update", {"event": "ACCOUNT_VIOLATION", "violation_info": {"violation_type": "ADULT"}})
     work(meta)
     checks.check_connection(channel)
     client.force_login(vera())
@@ -541,11 +541,11 @@ def our_upload(channel: ApiChannel, name: str = "boots.jpg", content: bytes = JP
 
 
 def upload_count(meta: MetaSimulator) -> int:
-    return len([called for called in meta.called if called.path.endswith("/media")])
+    return len([called for called in meta.api_calls if called.path.endswith("/media")])
 
 
 def sent_as(meta: MetaSimulator, kind: str) -> dict[str, Any]:
-    bodies = [called.json for called in meta.called if called.path.endswith("/messages")]
+    bodies = [called.json for called in meta.api_calls if called.path.endswith("/messages")]
     found: dict[str, Any] = next(body[kind] for body in bodies if body.get("type") == kind)
     return found
 

@@ -78,7 +78,7 @@ def test_account_updates_contain_no_empty_and_no_repeated_words() -> None:
     [update] = facts_of("account_alerts", {"entity_type": "WABA", "alert_info": alert})
 
     assert isinstance(update, AccountUpdate)
-    assert (update.what, update.details) == ("LIMIT_FAILED", "CRITICAL · ACTIVE")
+    assert (update.event, update.details) == ("LIMIT_FAILED", "CRITICAL · ACTIVE")
 
 
 def messages_value(**more: Any) -> dict[str, Any]:
@@ -214,7 +214,13 @@ def test_a_restriction_is_shown_in_words() -> None:
     channel = cloud_channel()
     raw = [{"restriction_type": "RESTRICTED_CUSTOMER_INITIATED_MESSAGING", "expiration": 1790000000}]
     [update] = facts_of("account_update", {"event": "ACCOUNT_RESTRICTION", "restriction_info": raw})
-    stored = {"what": update.what, "details": update.details, "level": update.level, "at": "2026-09-21T10:00:00+00:00"}  # type: ignore[union-attr]  # news
+    assert isinstance(update, AccountUpdate)
+    stored = {
+        "event": update.event,
+        "details": update.details,
+        "level": update.level,
+        "at": "2026-09-21T10:00:00+00:00",
+    }
     channel.update_provider_status(updates=[stored], throughput="STANDARD", quality="RED")
 
     with translation.override("en"):

@@ -235,7 +235,7 @@ def test_mismatches_are_listed_with_the_suggested_action(admin_client: Client, c
     mismatch = Mismatch.objects.get()
 
     start = html(admin_client, "/")
-    assert "stand differently on the two sides" in start
+    assert "Message status mismatches on" in start
     assert f"/admin/bridge/mismatch/?api_channel__id__exact={channel.pk}" in start
     assert "marked as sent" in html(admin_client, "/admin/bridge/mismatch/", api_channel__id__exact=channel.pk)
     assert "resend it" in html(admin_client, f"/admin/bridge/mismatch/{mismatch.pk}/change/")

@@ -142,7 +142,7 @@ def test_the_secret_is_shown_once_and_a_new_one_replaces_it_after_a_day(client: 
     assert [setting.name for setting in account_settings.missing_settings(channel)] == ["app_secret"]
     admin = signed_in(Client(), vera())
     page = reverse("admin:channels_setup_apichannel_change", args=[channel.pk])
-    press = reverse("admin:channels_setup_apichannel_do", args=[channel.pk, "new-webhook-secret"])
+    press = reverse("admin:channels_setup_apichannel_action", args=[channel.pk, "new-webhook-secret"])
     assert HEADER in admin.get(page).content.decode()
 
     shown_once = admin.post(press).content.decode()

@@ -267,6 +267,17 @@ def test_a_provider_is_named_only_in_its_own_package(kind: str) -> None:
     assert named == []
 
 
+# Companies that a provider's package serves besides its own kind: only its texts may name them.
+VENDORS = {"whatsapp_cloud": ("360dialog", "Gupshup")}
+
+
+@pytest.mark.parametrize("kind", VENDORS)
+def test_a_vendor_is_named_only_in_its_providers_package(kind: str) -> None:
+    vendor = re.compile("|".join(VENDORS[kind]), re.IGNORECASE)
+
+    assert [name for name, text in sources_outside(kind) if vendor.search(text)] == []
+
+
 WITH_REASONS = [kind for kind, provider in all_providers().items() if provider.reasons]
 
 

@@ -11,13 +11,13 @@ import pytest
 import requests
 
 from tests.receiver import Receiver
-from tests.simulators.behaviour import Behaviour
+from tests.simulators.behavior import Behavior
 from tests.simulators.calling import ANNA, HELLO, call, changes, code, get, send, values
 from tests.simulators.meta import MetaSimulator
 from tests.simulators.phones import Phone
 from tests.simulators.wire import signature
 
-QUICK = Behaviour(retry_seconds=0.02, gather_seconds=0.05)
+QUICK = Behavior(retry_seconds=0.02, gather_seconds=0.05)
 
 
 def test_a_clients_words_come_signed_over_the_very_bytes(meta: MetaSimulator, receiver: Receiver) -> None:
@@ -26,7 +26,7 @@ def test_a_clients_words_come_signed_over_the_very_bytes(meta: MetaSimulator, re
     (request,) = receiver.wait_for(1)
     value = request.json["entry"][0]["changes"][0]["value"]
     message = value["messages"][0]
-    assert request.headers["x-hub-signature-256"] == signature(request.body, meta.postman.app_secret)
+    assert request.headers["x-hub-signature-256"] == signature(request.body, meta.webhook_sender.app_secret)
     assert b"\\u0417\\u0434" in request.body and b"1\\/2" in request.body
     assert value["metadata"]["phone_number_id"] == meta.phone_number_id
     assert (message["id"], message["from"], message["type"]) == (wamid, ANNA, "text")
@@ -47,7 +47,7 @@ def test_what_is_not_answered_200_comes_again_byte_for_byte(
 
     bodies = [request.body for request in receiver.requests]
     assert bodies == [bodies[0]] * 3
-    assert [posted.status for posted in meta.postman.posted] == [status, status, 200]
+    assert [posted.status for posted in meta.webhook_sender.posted] == [status, status, 200]
 
 
 def test_one_that_waits_for_its_retry_holds_up_nobody(meta: MetaSimulator, receiver: Receiver) -> None:
@@ -65,7 +65,7 @@ def test_a_batch_holds_many_updates_and_everybodys_card(meta: MetaSimulator, rec
 
     for number in range(4):
         meta.phone(f"44770090010{number}", name=f"Клиент {number}").writes(str(number))
-    meta.tell_account("account_review_update", {"decision": "APPROVED"})
+    meta.send_account_update("account_review_update", {"decision": "APPROVED"})
     meta.quiet()
 
     assert len(receiver.requests) == 1
@@ -130,7 +130,7 @@ def test_signed_wrongly_when_told_and_rightly_at_the_retry(meta: MetaSimulator, 
     meta.quiet()
 
     first, second = (request.headers for request in receiver.requests)
-    right = signature(receiver.requests[0].body, meta.postman.app_secret)
+    right = signature(receiver.requests[0].body, meta.webhook_sender.app_secret)
     assert first.get("x-hub-signature-256") != right
     assert ("x-hub-signature" in first) == (how == "sha1")
     assert second["x-hub-signature-256"] == right
@@ -288,11 +288,11 @@ def test_everything_that_came_is_written_down(meta: MetaSimulator, anna: Phone) 
     send(meta)
     get(meta, meta.waba_id)
 
-    assert [(seen.method, seen.path, seen.version) for seen in meta.called] == [
+    assert [(seen.method, seen.path, seen.version) for seen in meta.api_calls] == [
         ("POST", f"{meta.phone_number_id}/messages", "v25.0"),
         ("GET", meta.waba_id, "v25.0"),
     ]
-    assert meta.called[0].json["text"] == HELLO["text"]
+    assert meta.api_calls[0].json["text"] == HELLO["text"]
 
 
 def test_it_serves_loopback_only() -> None:

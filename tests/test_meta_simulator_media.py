@@ -82,7 +82,7 @@ def test_an_address_may_be_on_a_strangers_host(meta: MetaSimulator) -> None:
 
     first, second = (get(meta, medium.id).json()["url"] for _ in range(2))
 
-    assert first.startswith(meta.server.strangers_url)
+    assert first.startswith(meta.server.foreign_url)
     assert second.startswith(meta.media_url)
 
 

@@ -50,7 +50,7 @@ def test_a_status_can_come_before_its_message_has_an_id(meta: MetaSimulator, rec
 
     assert receiver.requests[0].at < time.monotonic()
     assert [status["id"] for status in values(receiver, "statuses")] == [answer.json()["messages"][0]["id"]]
-    assert [posted.status for posted in meta.postman.posted] == [200]
+    assert [posted.status for posted in meta.webhook_sender.posted] == [200]
 
 
 def test_after_24_hours_free_words_fail_and_a_template_goes(
@@ -302,4 +302,4 @@ def test_a_shape_simulator_has_another_header_and_no_id_in_the_path(receiver: Re
 
         assert answer.status_code == 200
         (request,) = receiver.wait_for(1, where=lambda request: b'"messages":' in request.body)
-        assert request.headers["x-360dialog-signature"] == signature(request.body, meta.postman.app_secret)
+        assert request.headers["x-360dialog-signature"] == signature(request.body, meta.webhook_sender.app_secret)

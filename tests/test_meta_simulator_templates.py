@@ -205,8 +205,8 @@ def test_what_meta_does_to_a_template_is_told(meta: MetaSimulator, receiver: Rec
     row = meta.add_template()
 
     meta.review(row, "PAUSED", other_info={"title": "FIRST_PAUSE"})
-    meta.recategorise(row, "MARKETING", soon=True)
-    meta.recategorise(row, "MARKETING")
+    meta.recategorize(row, "MARKETING", soon=True)
+    meta.recategorize(row, "MARKETING")
     meta.rewrite(row, "Совсем другой текст.")
     meta.grade(row, "RED")
     unpaused = call(meta, f"{row.id}/unpause")

@@ -192,9 +192,9 @@ def test_a_providers_retry_after_applies_to_the_whole_channel(api_channel: ApiCh
     dispatcher.send_due_deliveries()
 
     assert len(receiver.requests) == 1
-    assert CircuitBreaker.objects.get().paused_until > timezone.now() + timedelta(seconds=45)
+    assert CircuitBreaker.objects.get().backoff_until > timezone.now() + timedelta(seconds=45)
     assert dispatcher.get_oldest_due_age(now=timezone.now() + timedelta(seconds=30)) == 0
-    CircuitBreaker.objects.update(paused_until=timezone.now())
+    CircuitBreaker.objects.update(backoff_until=timezone.now())
     dispatcher.send_due_deliveries()
     assert len(receiver.requests) == 2  # Ivan's; Anna's delivery keeps its own schedule
 

@@ -208,7 +208,7 @@ def test_every_stored_text_of_another_party_is_masked(acebot: ApiChannel) -> Non
     event = WebhookEvent.objects.create(api_channel=acebot, endpoint="webhook", body=b"{}")
     delivery: Delivery = DeliveryFactory(api_channel=acebot)
 
-    account_updates.record_account_update(channel, AccountUpdate(what="ACCOUNT_RESTRICTION", details=words))
+    account_updates.record_account_update(channel, AccountUpdate(event="ACCOUNT_RESTRICTION", details=words))
     channel.update_provider_status(name=words, authorization="short-1")
     provider_sync._save_sync_state(channel, error=words)
     template: Template = TemplateFactory(api_channel=channel, external_id="t1")

@@ -86,11 +86,11 @@ def test_a_destination_that_is_down_is_foretold_as_waiting(dead: Delivery, api_c
 def test_a_destination_that_asked_for_quiet_is_foretold_as_waiting_while_it_lasts(
     dead: Delivery, api_channel: ApiChannel
 ) -> None:
-    circuit_breaker.pause_destination(api_channel.pk, seconds=60)
-    assert foretold(dead) == "destination_paused"
+    circuit_breaker.start_backoff(api_channel.pk, seconds=60)
+    assert foretold(dead) == "destination_backoff"
     assert resend.preview_resend([dead])[0].will_send
 
-    circuit_breaker.pause_destination(api_channel.pk, seconds=-1)
+    circuit_breaker.start_backoff(api_channel.pk, seconds=-1)
     assert foretold(dead) == ""
 
 

@@ -144,7 +144,7 @@ def _echo(wamid: str) -> dict[str, Any]:
         (
             "messages",
             {"errors": [{"code": 131000, "title": "Something went wrong"}]},
-            lambda channel: channel.provider_status["updates"][0]["what"] == "131000",
+            lambda channel: channel.provider_status["updates"][0]["event"] == "131000",
         ),
     ],
     ids=["status", "echo", "call", "trouble"],

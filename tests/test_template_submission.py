@@ -82,7 +82,7 @@ def news(meta: MetaSimulator, *templates: Template) -> None:
 
 
 def calls(meta: MetaSimulator, method: str = "POST") -> list[str]:
-    return [f"{called.path}" for called in meta.called if called.method == method]
+    return [f"{called.path}" for called in meta.api_calls if called.method == method]
 
 
 def theirs_of(meta: MetaSimulator, template: Template) -> Theirs:
@@ -121,7 +121,7 @@ def test_a_draft_is_handed_in_with_all_its_parts_and_their_verdict_comes_by_itse
     waiting = (template.status, template.provider_status)
     news(meta, template)
 
-    [handed] = [called.json for called in meta.called if called.path.endswith("/message_templates")]
+    [handed] = [called.json for called in meta.api_calls if called.path.endswith("/message_templates")]
     assert handed == {
         "name": "order_ready",
         "language": "ru",
@@ -311,7 +311,7 @@ def test_a_new_text_goes_to_the_same_template_without_its_category(
 
     assert before == (Status.DRAFT, Status.APPROVED)
     assert "its former text at the provider: approved" in page.content.decode()
-    [called] = [called for called in meta.called if called.method == "POST"]
+    [called] = [called for called in meta.api_calls if called.method == "POST"]
     assert called.path == template.external_id and set(called.json) == {"components"}
     assert theirs_of(meta, template).component("BODY")["text"] == NEW_BODY
     assert template.status == Status.APPROVED and len(meta.templates.rows) == 1
@@ -389,7 +389,7 @@ def test_a_rejected_one_is_mended_and_handed_in_again(meta: MetaSimulator, chann
 
     assert rejected == (Status.REJECTED, "INCORRECT_CATEGORY")
     assert template.status == Status.APPROVED and len(meta.templates.rows) == 1
-    assert set(next(c.json for c in meta.called if c.path == template.external_id)) == {"components", "category"}
+    assert set(next(c.json for c in meta.api_calls if c.path == template.external_id)) == {"components", "category"}
 
 
 # --- deleted ---------------------------------------------------------------------------------------------

@@ -172,7 +172,7 @@ def test_a_wrong_key_holds_everything_and_burns_no_tries(shop: Shop, simulator: 
     shop.settle()
 
     line = HelpdeskConnection.objects.get()
-    assert line.last_error == "helpdesk_unauthorized" and line.paused_until > timezone.now()
+    assert line.last_error == "helpdesk_unauthorized" and line.backoff_until > timezone.now()
     assert set(Delivery.objects.values_list("state", "attempts")) == {("pending", 0)}
     shop.chat_channel.set_secret(simulator.key)
     shop.chat_channel.save()

@@ -132,7 +132,7 @@ def check(fact: Any, expected: dict[str, Any]) -> None:
     if isinstance(fact, TemplateChanged):
         check_template(fact, expected)
     if isinstance(fact, GroupActivity):
-        assert fact.what == expected["event"]
+        assert fact.event == expected["event"]
 
 
 def words(fact: Any) -> str:

@@ -21,7 +21,7 @@ from channels_setup.provisioning import add_api_channel
 from templates_registry.models import Status, Template
 from templates_registry.provider import provider_sync
 from tests.factories import ChatChannelFactory, boris, vera
-from tests.simulators.behaviour import Behaviour
+from tests.simulators.behavior import Behavior
 from tests.simulators.meta import MetaSimulator
 from tests.simulators.phones import Phone
 from tests.template_shapes import SHAPES
@@ -89,13 +89,13 @@ class Shop:
 @pytest.fixture
 def shop(live_server: Any, worker: Worker) -> Iterator[Shop]:
     with MetaSimulator(
-        seed=1, own_media_host=False, behaviour=Behaviour(retry_seconds=0.1, gather_seconds=0.2)
+        seed=1, own_media_host=False, behaviour=Behavior(retry_seconds=0.1, gather_seconds=0.2)
     ) as meta:
         values = {
             "phone_number_id": meta.phone_number_id,
             "waba_id": meta.waba_id,
             "access_token": meta.access_token,
-            "app_secret": meta.postman.app_secret,
+            "app_secret": meta.webhook_sender.app_secret,
             "verify_token": meta.verify_token,
             "base_url": meta.url,
         }
@@ -231,7 +231,7 @@ def test_a_failure_from_any_report_shows_its_code_in_the_chat(shop: Shop, client
     page = shop.page(client)
     assert "131026" in page
     assert "Message undeliverable" in page
-    assert len([called for called in shop.meta.called if called.method == "POST"]) == 1
+    assert len([called for called in shop.meta.api_calls if called.method == "POST"]) == 1
 
 
 def test_one_contacts_limit_delays_only_that_contact(shop: Shop) -> None:
@@ -368,7 +368,7 @@ def test_a_forged_webhook_is_ignored_and_the_real_one_accepted(shop: Shop) -> No
         shop.anna_writes(f"подпись {how}")
 
     shop.settle()
-    assert [posted.status for posted in shop.meta.postman.posted] == [403, 200] * 3
+    assert [posted.status for posted in shop.meta.webhook_sender.posted] == [403, 200] * 3
     assert WebhookEvent.objects.count() == 3
     assert Message.objects.count() == 3
 
@@ -380,7 +380,7 @@ def test_a_batch_of_many_senders_is_distributed_to_their_chats(shop: Shop) -> No
         shop.meta.phone(f"4477009002{number % 20:02}", name=f"Клиент {number % 20}").writes(f"{number}")
     shop.settle()
 
-    assert [posted.status for posted in shop.meta.postman.posted] == [200]
+    assert [posted.status for posted in shop.meta.webhook_sender.posted] == [200]
     assert Message.objects.count() == 60
     assert Conversation.objects.count() == 20
     for chat in Conversation.objects.all():
@@ -501,7 +501,7 @@ def test_an_admin_checks_the_connection(shop: Shop, client: Any) -> None:
     page = client.get(f"/admin/channels_setup/apichannel/{shop.channel.pk}/change/").content.decode()
 
     assert shop.meta.access_token not in page
-    assert shop.meta.postman.app_secret not in page
+    assert shop.meta.webhook_sender.app_secret not in page
 
 
 def test_templates_of_every_kind_are_synced_and_sent_completely(shop: Shop) -> None:

@@ -81,7 +81,7 @@ class Shop:
             ).filter(state__in=Delivery.UNFINISHED)
             due = Delivery.objects.filter(state__in=Delivery.UNFINISHED, next_attempt_at__lte=timezone.now())
             due = due.filter(~Exists(older))
-            resting = HelpdeskConnection.objects.filter(paused_until__gt=timezone.now()).exists()
+            resting = HelpdeskConnection.objects.filter(backoff_until__gt=timezone.now()).exists()
             if not waiting and self.simulator.is_quiet and (resting or not due.exists()):
                 return
             time.sleep(0.02)
@@ -89,7 +89,7 @@ class Shop:
 
     def hurry(self) -> None:
         """What waits for a later try is due now."""
-        HelpdeskConnection.objects.update(paused_until=None)
+        HelpdeskConnection.objects.update(backoff_until=None)
         Delivery.objects.filter(state__in=Delivery.UNFINISHED).update(next_attempt_at=timezone.now())
         self.settle()
 

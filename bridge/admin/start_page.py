@@ -250,7 +250,7 @@ def list_warnings(channels: list[ApiChannel]) -> list[dict[str, str]]:
 
 def _list_account_warnings(channels: list[ApiChannel]) -> list[dict[str, str]]:
     """Return warnings about problems that providers report, until an admin checks the connection."""
-    problems = [(channel, problem) for channel in channels if (problem := account_status.latest_problem(channel))]
+    problems = [(channel, problem) for channel in channels if (problem := account_status.find_latest_problem(channel))]
     sentence = _("“%(name)s”: %(news)s Press “Check the connection” to see the account status.")
     return [
         {"sentence": sentence % {"name": channel.name, "news": problem.sentence}, "url": _build_channel_url(channel.pk)}

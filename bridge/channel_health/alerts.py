@@ -25,33 +25,37 @@ Kind = Alert.Kind
 FAILING_BREAKERS = FailingItems("channels that fail for days")
 
 SENTENCES: Mapping[str, Promise] = {
-    Kind.BREAKER: _("“%(channel)s” takes no messages. They wait; we try again every few minutes. %(why)s"),
+    Kind.BREAKER: _(
+        "“%(channel)s” is not accepting messages. They wait in the queue, and we retry every few minutes. %(why)s"
+    ),
     Kind.STUCK: _("A message on “%(channel)s” has failed four times. %(why)s"),
     Kind.FAILING_LONG: _(
-        "“%(channel)s” has been failing for %(days)s days (%(percent)s %% of five). "
-        "Then it is paused, with everything kept."
+        "“%(channel)s” has been failing for %(days)s days (%(percent)s %% of five). After five days it is paused "
+        "automatically; no messages are lost."
     ),
     Kind.SWITCHED_OFF: _(
-        "“%(channel)s” was paused by the portal: %(why)s Nothing is lost; resume it when it is mended."
+        "“%(channel)s” was paused automatically. %(why)s No messages are lost. Fix the cause, then resume the channel."
     ),
     Kind.WEBHOOK_INACTIVITY: _(
-        "No webhook has come to “%(channel)s” for %(hours)s hours, more than twice its longest quiet of late. "
-        "Look whether the provider still knows our address."
+        "“%(channel)s” has received no webhooks for %(hours)s hours, more than twice the longest recent gap. "
+        "Check the webhook address at the provider."
     ),
-    Kind.MISMATCH: _("Messages on “%(channel)s” stand differently on the two sides: %(count)s."),
+    Kind.MISMATCH: _("Message status mismatches on “%(channel)s”: %(count)s."),
     Kind.UNROUTED: _(
-        "Webhooks that came to “%(channel)s” are for another number or account (%(ids)s) and could not be handed over: "
+        "“%(channel)s” has received webhooks for another number or account (%(ids)s) that could not be routed: "
         "%(count)s. %(why)s"
     ),
     Kind.GROUPS: _(
-        "Messages from WhatsApp groups come to “%(channel)s”: %(count)s so far. Groups are not supported: "
+        "“%(channel)s” has received messages from WhatsApp groups: %(count)s so far. Groups are not supported: "
         "these messages open no chat and no window."
     ),
-    Kind.UNCONFIRMED: _("Messages on “%(channel)s” were taken but have had no status for %(hours)s hours: %(count)s."),
+    Kind.UNCONFIRMED: _(
+        "Messages on “%(channel)s” were accepted but have had no status for %(hours)s hours: %(count)s."
+    ),
 }
 
-# For reasons that say themselves how the channel resumes.
-RESUMES_BY_ITSELF = _("“%(channel)s” was paused by the portal: %(why)s Nothing is lost.")
+# SWITCHED_OFF for reasons whose own sentence says how the channel resumes.
+SWITCHED_OFF_RESUMES = _("“%(channel)s” was paused automatically. %(why)s No messages are lost.")
 
 STUCK_AFTER_FAILURES = 4  # failures of one message
 SWITCHED_OFF_AFTER = timedelta(days=5)
@@ -60,8 +64,8 @@ ALERT_PERCENTAGES = (90, 70, 50)  # percent of SWITCHED_OFF_AFTER; each raises i
 
 def raise_alert(kind: str, *, api_channel_id: int, delivery_id: int | None = None, **details: object) -> None:
     """Raise an alert, or update the details of an open one."""
-    standing = _get_open_alerts(kind, api_channel_id=api_channel_id, delivery_id=delivery_id)
-    if standing.update(details=details):
+    open_alerts = _get_open_alerts(kind, api_channel_id=api_channel_id, delivery_id=delivery_id)
+    if open_alerts.update(details=details):
         return
     alert = Alert(kind=kind, api_channel_id=api_channel_id, delivery_id=delivery_id, details=details)
     Alert.objects.bulk_create([alert], ignore_conflicts=True)  # of two concurrent workers, one raises it
@@ -95,9 +99,9 @@ def _review_failing_channels() -> None:
         failing_since=now
     )
     earliest = SWITCHED_OFF_AFTER * min(ALERT_PERCENTAGES) / 100
-    troubled = CircuitBreaker.objects.filter(failing_since__lte=now - earliest).select_related("api_channel")
+    rows = CircuitBreaker.objects.filter(failing_since__lte=now - earliest).select_related("api_channel")
     failing = set()
-    for row in troubled:
+    for row in rows:
         failing.add(row.pk)
         with FAILING_BREAKERS.isolate(row.pk):
             if not _review_failing_channel(row, now=now):
@@ -113,15 +117,15 @@ def _review_failing_channels() -> None:
 def _review_failing_channel(row: CircuitBreaker, *, now: datetime) -> bool:
     """Raise an alert for a failing channel, or pause it. Return whether it is still failing."""
     assert row.failing_since is not None
-    lasting = now - row.failing_since
+    duration = now - row.failing_since
     if _was_resumed_by_admin(row):
         CircuitBreaker.objects.filter(pk=row.pk).update(failing_since=now)
         return False
-    if lasting >= SWITCHED_OFF_AFTER:
+    if duration >= SWITCHED_OFF_AFTER:
         _switch_off(row, now=now)
         return False
-    percent = next(each for each in ALERT_PERCENTAGES if lasting >= SWITCHED_OFF_AFTER * each / 100)
-    _raise_failing_alert(row.pk, percent=percent, days=round(lasting / timedelta(days=1), 1))
+    percent = next(each for each in ALERT_PERCENTAGES if duration >= SWITCHED_OFF_AFTER * each / 100)
+    _raise_failing_alert(row.pk, percent=percent, days=round(duration / timedelta(days=1), 1))
     return True
 
 
@@ -140,13 +144,13 @@ def _switch_off(row: CircuitBreaker, *, now: datetime) -> None:
 
 def _raise_failing_alert(channel_id: int, *, percent: int, days: float) -> None:
     """Settle the alert of an earlier stage and raise the one of this stage."""
-    standing = _get_open_alerts(Kind.FAILING_LONG, api_channel_id=channel_id, delivery_id=None)
-    standing.exclude(details__percent=percent).update(settled_at=timezone.now())
+    open_alerts = _get_open_alerts(Kind.FAILING_LONG, api_channel_id=channel_id, delivery_id=None)
+    open_alerts.exclude(details__percent=percent).update(settled_at=timezone.now())
     raise_alert(Kind.FAILING_LONG, api_channel_id=channel_id, percent=percent, days=days)
 
 
 def _settle_stuck_alerts() -> None:
-    """Settle alerts of messages that were given up, canceled or discarded: dead letters are not stuck."""
+    """Settle alerts of messages that were sent, given up, canceled or discarded: dead letters are not stuck."""
     Alert.objects.filter(kind=Kind.STUCK, settled_at=None).exclude(delivery__state__in=Delivery.UNFINISHED).update(
         settled_at=timezone.now()
     )
@@ -154,16 +158,16 @@ def _settle_stuck_alerts() -> None:
 
 def build_events_url(alert: Alert) -> str:
     """Return the admin URL of the events that an alert is about."""
-    which = "unrouted" if alert.kind == Kind.UNROUTED else "groups"
+    state = "unrouted" if alert.kind == Kind.UNROUTED else "groups"
     page = reverse("admin:bridge_webhookevent_changelist")
-    return f"{page}?state={which}&api_channel__id__exact={alert.api_channel_id}"
+    return f"{page}?state={state}&api_channel__id__exact={alert.api_channel_id}"
 
 
 def describe_alert(alert: Alert) -> str:
     """Return the alert as a sentence in the reader's language."""
     details = dict(alert.details)
     code = str(details.pop("why_code", ""))
-    if alert.kind == Kind.BREAKER and alert.settled_at is None:  # opened after many failures; show the last one
+    if alert.kind == Kind.BREAKER and alert.settled_at is None:  # show the newest failure, not the first
         code = alert.api_channel.last_error
     why = outcomes.render_sentence(code, details, for_admin=True) if code else ""
     text = SENTENCES[alert.kind]
@@ -171,6 +175,6 @@ def describe_alert(alert: Alert) -> str:
         alert.kind == Kind.SWITCHED_OFF
         and outcomes.suggest_action(code, for_admin=True) == outcomes.SuggestedAction.CHANNEL
     ):
-        text = RESUMES_BY_ITSELF
-    shown = {name: localize(value) for name, value in details.items()}
-    return (str(text) % outcomes.BlankMissing({"channel": alert.api_channel.name, "why": why, **shown})).strip()
+        text = SWITCHED_OFF_RESUMES
+    values = {name: localize(value) for name, value in details.items()}
+    return (str(text) % outcomes.BlankMissing({"channel": alert.api_channel.name, "why": why, **values})).strip()

@@ -1,9 +1,9 @@
 """Circuit breaker per destination: while it is open, messages wait instead of using up their attempts.
 
 One row per API channel in PostgreSQL, shared by all workers. It opens after 10 consecutive failures, or when 70 % of at
-least 10 attempts within 5 minutes failed. After 30 seconds one probe is sent. A failed probe doubles the pause, up to
-10 minutes; a successful one closes the breaker. Only failures of the destination count (no connection, 5xx, no answer),
-not rejected messages.
+least 10 attempts within 5 minutes failed. After 30 seconds one probe is sent. A failed probe doubles the time to the
+next one, up to 10 minutes; a successful one closes the breaker. Only failures of the destination count (no connection,
+5xx, no answer), not rejected messages.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from . import alerts
 
 FAILURES_TO_OPEN = 10
 FAILURE_SHARE, MIN_SAMPLES, SAMPLE_INTERVAL = 0.7, 10, timedelta(minutes=5)
-FIRST_PAUSE, LONGEST_PAUSE = 30, 600  # seconds
+FIRST_BACKOFF, MAX_BACKOFF = 30, 600  # seconds
 MAX_RETRIED_NOW = 10_000  # the rest of a longer queue follows its retry schedule
 PROBE_SECONDS = 60  # a probe is given up after this if its worker died; equals the lease
 
@@ -88,10 +88,10 @@ def lock_breakers(channel_ids: Iterable[int]) -> list[CircuitBreaker]:
     return list(rows.order_by("pk"))
 
 
-def pause_destination(channel_id: int, *, seconds: float) -> None:
-    """Pause all sending to a channel, because the provider asked for it."""
+def start_backoff(channel_id: int, *, seconds: float) -> None:
+    """Hold back all sending to a channel for some time, because the provider asked for it."""
     until = service_window.database_now() + timedelta(seconds=seconds)
-    CircuitBreaker.objects.update_or_create(api_channel_id=channel_id, defaults={"paused_until": until})
+    CircuitBreaker.objects.update_or_create(api_channel_id=channel_id, defaults={"backoff_until": until})
 
 
 def find_waiting_deliveries(channel_id: int, *, now: datetime) -> QuerySet[Delivery]:
@@ -126,17 +126,17 @@ def _count_outcome(row: CircuitBreaker, worked: bool, *, now: datetime) -> None:
         row.consecutive_failures = 0
         row.failing_since = None
         if row.is_open:
-            row.is_open, row.is_probing, row.pause_seconds, row.probe_at, row.recent = False, False, 0, None, []
+            row.is_open, row.is_probing, row.backoff_seconds, row.probe_at, row.recent = False, False, 0, None, []
             alerts.settle_alert(Alert.Kind.BREAKER, api_channel_id=row.api_channel_id)
         return
     row.consecutive_failures += 1
     row.failing_since = row.failing_since or now
     if row.is_open:
-        # Calls that ran when it opened still return: only a probe doubles the pause.
+        # Calls that were running when it opened still return: only a failed probe doubles the backoff.
         if row.is_probing:
-            _open_breaker(row, min(row.pause_seconds * 2, LONGEST_PAUSE), now=now)
+            _open_breaker(row, min(row.backoff_seconds * 2, MAX_BACKOFF), now=now)
     elif row.consecutive_failures >= FAILURES_TO_OPEN or _mostly_failing(row):
-        _open_breaker(row, FIRST_PAUSE, now=now)
+        _open_breaker(row, FIRST_BACKOFF, now=now)
         alerts.raise_alert(Alert.Kind.BREAKER, api_channel_id=row.api_channel_id)
 
 
@@ -146,5 +146,5 @@ def _mostly_failing(row: CircuitBreaker) -> bool:
 
 
 def _open_breaker(row: CircuitBreaker, seconds: int, *, now: datetime) -> None:
-    row.is_open, row.is_probing, row.pause_seconds = True, False, seconds
+    row.is_open, row.is_probing, row.backoff_seconds = True, False, seconds
     row.probe_at = now + timedelta(seconds=seconds)

@@ -56,7 +56,7 @@ class HelpdeskChatChannelAdmin(ChatChannelAdmin):
             account_settings.save_values(obj, account_settings.values_from_form(form.cleaned_data))
             for sentence in account_settings.unresolved_address_warnings(obj):
                 self.message_user(request, sentence, messages.WARNING)
-        connections.resume_channels([obj.pk])
+        connections.end_backoff([obj.pk])
 
     def response_add(self, request: HttpRequest, obj: Any, post_url_continue: str | None = None) -> HttpResponse:
         if obj.provider.built_in or "_popup" in request.POST:

@@ -39,7 +39,7 @@ def run_connection_check(chat_channel: ChatChannel, *, wait: float = WAIT_SECOND
         return [HelpdeskFinding(level=ERROR, sentence=_("Missing settings: %(names)s.") % {"names": names})]
     account = chat_channel.helpdesk_account()
     findings = _check_access(chat_channel, account)
-    if any(each.level == ERROR and each.stops for each in findings):
+    if any(each.level == ERROR and each.ends_check for each in findings):
         return findings
     connection, _made = HelpdeskConnection.objects.get_or_create(chat_channel=chat_channel)
     token = f"okno-check-{encryption.new_path_token()[:10]}"

@@ -26,8 +26,8 @@ from .attempts import CommandResult
 
 logger = logging.getLogger(__name__)
 
-FAILURES_BEFORE_PAUSE, FIRST_PAUSE, LONGEST_PAUSE = 3, 5, 300
-SETTINGS_PAUSE_SECONDS = 600  # the helpdesk refuses us until an admin acts; saving the settings ends it
+FAILURES_BEFORE_BACKOFF, FIRST_BACKOFF, MAX_BACKOFF = 3, 5, 300
+SETTINGS_BACKOFF_SECONDS = 600  # the helpdesk refuses us until an admin acts; saving the settings ends it
 LAST_ACCEPTED_PRECISION = timedelta(seconds=1)  # of "last message accepted" on the channel's page
 CONNECTION_FAILURES = ("helpdesk_unreachable", "rate_limited", "outcome_unknown")
 
@@ -96,14 +96,14 @@ def _find_due_channels() -> list[ChatChannel]:
     rows = ChatChannel.objects.filter(pk__in=due.values("chat_channel"))
     not_paused = rows.filter(
         Q(helpdesk_connection=None)
-        | Q(helpdesk_connection__paused_until=None)
-        | Q(helpdesk_connection__paused_until__lte=now)
+        | Q(helpdesk_connection__backoff_until=None)
+        | Q(helpdesk_connection__backoff_until__lte=now)
     )
     return [each for each in not_paused if not each.provider.built_in]
 
 
 def record_connection_outcome(chat_channel_id: int, outcome: Outcome) -> None:
-    """Record an outcome. Connection failures pause the connection, longer each time; a success ends the pause."""
+    """Record an outcome. Connection failures delay the next call, longer each time; a success ends the backoff."""
     now = service_window.database_now()
     if outcome.verdict == ACCEPTED and _is_healthy(chat_channel_id, now=now):
         return
@@ -111,22 +111,18 @@ def record_connection_outcome(chat_channel_id: int, outcome: Outcome) -> None:
         chat_channel_id=chat_channel_id
     )
     if outcome.verdict == ACCEPTED:
-        connection.consecutive_failures, connection.paused_until, connection.last_error, connection.last_accepted_at = (
-            0,
-            None,
-            "",
-            now,
-        )
+        connection.consecutive_failures, connection.backoff_until = 0, None
+        connection.last_error, connection.last_accepted_at = "", now
     else:
         if outcome.reason != "request_unknown":
             connection.last_error, connection.last_error_at = outcome.reason, now
         if outcome.verdict == PAUSE:
-            connection.paused_until = now + timedelta(seconds=SETTINGS_PAUSE_SECONDS)
+            connection.backoff_until = now + timedelta(seconds=SETTINGS_BACKOFF_SECONDS)
         elif outcome.reason in CONNECTION_FAILURES:
             connection.consecutive_failures += 1
-            connection.paused_until = _compute_pause_end(connection, outcome, now=now)
+            connection.backoff_until = _compute_backoff_end(connection, outcome, now=now)
     connection.save(
-        update_fields=["consecutive_failures", "paused_until", "last_error", "last_error_at", "last_accepted_at"]
+        update_fields=["consecutive_failures", "backoff_until", "last_error", "last_error_at", "last_accepted_at"]
     )
 
 
@@ -135,24 +131,24 @@ def _is_healthy(chat_channel_id: int, *, now: datetime) -> bool:
     return HelpdeskConnection.objects.filter(
         chat_channel=chat_channel_id,
         consecutive_failures=0,
-        paused_until=None,
+        backoff_until=None,
         last_error="",
         last_accepted_at__gt=now - LAST_ACCEPTED_PRECISION,
     ).exists()
 
 
-def _compute_pause_end(connection: HelpdeskConnection, outcome: Outcome, *, now: datetime) -> datetime | None:
+def _compute_backoff_end(connection: HelpdeskConnection, outcome: Outcome, *, now: datetime) -> datetime | None:
     if outcome.retry_after is not None and outcome.reason == "rate_limited":
         return now + timedelta(seconds=min(outcome.retry_after, 3_600.0))
-    if connection.consecutive_failures < FAILURES_BEFORE_PAUSE:
-        return connection.paused_until
-    doublings = min(connection.consecutive_failures - FAILURES_BEFORE_PAUSE, 8)
-    return now + timedelta(seconds=min(FIRST_PAUSE * 2**doublings, LONGEST_PAUSE))
+    if connection.consecutive_failures < FAILURES_BEFORE_BACKOFF:
+        return connection.backoff_until
+    doublings = min(connection.consecutive_failures - FAILURES_BEFORE_BACKOFF, 8)
+    return now + timedelta(seconds=min(FIRST_BACKOFF * 2**doublings, MAX_BACKOFF))
 
 
-def resume_channels(chat_channel_ids: Sequence[int]) -> None:
-    """End the pauses of these chat channels after a change of settings."""
+def end_backoff(chat_channel_ids: Sequence[int]) -> None:
+    """End the backoff of these chat channels after a change of settings."""
     HelpdeskConnection.objects.filter(chat_channel__in=chat_channel_ids).update(
-        paused_until=None, consecutive_failures=0
+        backoff_until=None, consecutive_failures=0
     )
     wakeups.notify_after_commit(wakeups.HELPDESK)

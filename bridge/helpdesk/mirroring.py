@@ -46,7 +46,7 @@ def follow_request(link: HelpdeskChat, state: TicketState) -> bool:
         is_moved = (state.status in Ticket.ENDED) != (ticket.status in Ticket.ENDED)
         _change_ticket_status(ticket, int(state.status or 0))
     if state.id == link.ticket_id:
-        link.assignee = state.assignee if state.tells_assignee else link.assignee
+        link.assignee = state.assignee if state.includes_assignee else link.assignee
         link.updated = max(state.updated, link.updated)
         link.save(update_fields=["assignee", "updated"])
     return was_followed and (is_moved or link.assignee != assignee_before)

@@ -80,7 +80,7 @@ def register_comment_reply(conversation: Conversation, comment: CommentAdded, *,
     """Store and return a new reply from a comment, by the comment's ID; return None for a known one."""
     if HelpdeskReply.objects.filter(conversation=conversation, comment_id=comment.comment_id).exists():
         return None
-    text_hash = hash_text(comment.visible or comment.text)
+    text_hash = hash_text(comment.visible_text or comment.text)
     from_chat = _find_unpaired(conversation, text_hash, at=at).filter(comment_id="").exclude(event_hash="").first()
     if from_chat is not None:
         from_chat.comment_id = comment.comment_id

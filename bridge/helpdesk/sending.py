@@ -93,7 +93,7 @@ WITH due AS (
     LEFT JOIN bridge_helpdeskconnection hc ON hc.chat_channel_id = d.chat_channel_id
     WHERE d.chat_channel_id = ANY(%(channels)s) AND d.state IN ('pending', 'sending')
       AND d.next_attempt_at <= (SELECT clock_timestamp())
-      AND (hc.paused_until IS NULL OR hc.paused_until <= clock_timestamp())
+      AND (hc.backoff_until IS NULL OR hc.backoff_until <= clock_timestamp())
       AND d.id = (
           SELECT min(queued.id) FROM bridge_delivery queued
           WHERE queued.api_channel_id = d.api_channel_id AND queued.conversation_id = d.conversation_id

@@ -31,7 +31,7 @@ def write_event_notes(processed: Sequence[tuple[WebhookEvent, list[Fact]]]) -> N
 
 
 def _describe_facts(facts: Sequence[Fact]) -> Iterator[str]:
-    if reasons := [fact.why for fact in facts if isinstance(fact, ItemUnreadable)]:
+    if reasons := [fact.problem for fact in facts if isinstance(fact, ItemUnreadable)]:
         yield " ".join([_("%(count)d items could not be read.") % {"count": len(reasons)}, *reasons])
     if count := sum(isinstance(fact, GroupActivity) for fact in facts):
         yield ngettext(
@@ -39,7 +39,7 @@ def _describe_facts(facts: Sequence[Fact]) -> Iterator[str]:
             "%(count)d items are from WhatsApp groups. Groups are not supported, so no chat was opened.",
             count,
         ) % {"count": count}
-    if samples := sorted({fact.what for fact in facts if isinstance(fact, SampleReceived)}):
+    if samples := sorted({fact.event for fact in facts if isinstance(fact, SampleReceived)}):
         yield _("Test webhooks from the provider's page: %(names)s.") % {"names": ", ".join(samples)}
 
 

@@ -19,7 +19,7 @@ ALERT_REPEAT_AFTER = timedelta(days=30)  # remind the admin of groups this often
 def record_unsupported(api_channel: ApiChannel, facts: Sequence[Fact]) -> None:
     """Record groups and tests for the channel's page. Raise an alert for the first group activity."""
     now = timezone.now()
-    if samples := [fact.what for fact in facts if isinstance(fact, SampleReceived)]:
+    if samples := [fact.event for fact in facts if isinstance(fact, SampleReceived)]:
         api_channel.update_provider_status(sample_at=now.isoformat(), sample=samples[-1])
     count = sum(isinstance(fact, GroupActivity) for fact in facts)
     if not count:

@@ -20,12 +20,12 @@ class CircuitBreaker(models.Model):
     api_channel = models.OneToOneField(ApiChannel, primary_key=True, on_delete=models.CASCADE, related_name="breaker")
     is_open = models.BooleanField(_("open"), default=False)
     is_probing = models.BooleanField(default=False)
-    pause_seconds = models.IntegerField(_("pause, s"), default=0)
+    backoff_seconds = models.IntegerField(_("seconds between probes"), default=0)
     probe_at = models.DateTimeField(_("next probe"), null=True)
     consecutive_failures = models.IntegerField(_("failures in a row"), default=0)
     failing_since = models.DateTimeField(_("failing since"), null=True)
     recent = models.JSONField(default=list)  # [[unix time, worked], ...] of the last minutes
-    paused_until = models.DateTimeField(_("paused until"), null=True)  # requested by the destination for all messages
+    backoff_until = models.DateTimeField(_("waiting until"), null=True)  # requested by the destination for all messages
 
     class Meta:
         verbose_name = _("circuit breaker")

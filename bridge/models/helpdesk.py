@@ -102,7 +102,7 @@ class HelpdeskDuplicateWindow(models.Model):
 
 
 class HelpdeskConnection(models.Model):
-    """State of the connection to an outside helpdesk: events seen, pauses after failures."""
+    """State of the connection to an outside helpdesk: events seen, backoff after failures."""
 
     chat_channel = models.OneToOneField(
         ChatChannel, primary_key=True, on_delete=models.CASCADE, related_name="helpdesk_connection"
@@ -111,7 +111,7 @@ class HelpdeskConnection(models.Model):
     check_state = models.JSONField(default=dict)  # last connection check: its token and its test chat
     last_event_at = models.DateTimeField(_("last event"), null=True)
     last_accepted_at = models.DateTimeField(_("last accepted by the helpdesk"), null=True)
-    paused_until = models.DateTimeField(_("paused until"), null=True)
+    backoff_until = models.DateTimeField(_("waiting until"), null=True)
     consecutive_failures = models.IntegerField(_("failures in a row"), default=0)
     last_error = models.CharField(_("last error"), max_length=40, blank=True)
     last_error_at = models.DateTimeField(_("last error at"), null=True)

@@ -36,7 +36,7 @@ WITH probe AS ({circuit_breaker.PROBE_SQL}), destination AS (
                          WHERE busy.api_channel_id = c.id AND busy.state = 'sending'
                            AND busy.chat_channel_id IS NULL AND busy.next_attempt_at > clock_timestamp()),
         ceil(%(limit)s::numeric / count(*) OVER ()),
-        CASE WHEN b.paused_until > clock_timestamp() THEN 0
+        CASE WHEN b.backoff_until > clock_timestamp() THEN 0
              WHEN b.is_open THEN (c.id IN (SELECT api_channel_id FROM probe))::int ELSE %(in_flight)s END,
         (SELECT min(least(r.burst, r.burst + floor(extract(epoch FROM clock_timestamp() - r.met_at) / r.every)))
          FROM bridge_ratelimit r

@@ -425,7 +425,7 @@ def get_oldest_due_age(*, now: datetime) -> float:
         .filter(chat_channel=None)
         .exclude(api_channel__state="paused")
         .exclude(api_channel__breaker__is_open=True)
-        .exclude(api_channel__breaker__paused_until__gt=now)
+        .exclude(api_channel__breaker__backoff_until__gt=now)
         .exclude(api_channel__in=rate_limits.find_limited_channels(now=now))
         .order_by("next_attempt_at")
         .values_list("next_attempt_at", flat=True)

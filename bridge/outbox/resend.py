@@ -22,7 +22,7 @@ from channels_setup.models import ChannelState
 from . import results
 
 UNRESOLVED_STATES = (Delivery.State.DEAD, Delivery.State.UNKNOWN)
-DELAYED_CODES = ("channel_paused", "breaker_open", "destination_paused")  # it would be queued and wait
+DELAYED_CODES = ("channel_paused", "breaker_open", "destination_backoff")  # it would be queued and wait
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,8 +69,8 @@ def preview_resend(deliveries: Sequence[Delivery]) -> list[ResendPreview]:
             code = "channel_paused"
         elif destination and destination.is_open:
             code = "breaker_open"
-        elif destination and destination.paused_until and destination.paused_until > now:
-            code = "destination_paused"
+        elif destination and destination.backoff_until and destination.backoff_until > now:
+            code = "destination_backoff"
         previews.append(ResendPreview(delivery=delivery, code=code, name=template.get("name", "")))
     return previews
 

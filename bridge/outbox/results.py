@@ -258,7 +258,7 @@ def _settle_failed(item: AttemptResult, token: uuid.UUID) -> None:
         delivery.api_channel.record_failure(outcome.reason)
         return
     if outcome.whole_channel:
-        circuit_breaker.pause_destination(delivery.api_channel_id, seconds=seconds)
+        circuit_breaker.start_backoff(delivery.api_channel_id, seconds=seconds)
     Delivery.objects.filter(pk=delivery.pk, lease_token=token).update(
         state=Delivery.State.PENDING,
         next_attempt_at=service_window.database_now() + timedelta(seconds=seconds),

@@ -20,7 +20,7 @@ CATALOG: Mapping[str, Reason] = {
     **NOTICE_REASONS,
 }
 
-# Codes of deliveries that wait only for their destination to work again.
+# Codes of failures that end without a person's action, once the destination works again.
 RETRYABLE_CODES = tuple(code for code, reason in CATALOG.items() if reason.outcome_class is OutcomeClass.RETRYABLE)
 
 

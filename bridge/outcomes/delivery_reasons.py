@@ -1,4 +1,4 @@
-"""Why a delivery or a download failed, and what an admin decided about it."""
+"""Reasons why a delivery or a download failed, decisions of admins, and forecasts of a resend."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ DELIVERY_REASONS: Mapping[str, Reason] = {
     ),
     "failing_for_days": Reason(
         outcome_class=OutcomeClass.PAUSE,
-        sentence=_("Its destination has failed for five days."),
+        sentence=_("The destination has been failing for five days."),
         admin_action=SuggestedAction.RESUME,
     ),
     "rejected": Reason(
@@ -89,7 +89,7 @@ DELIVERY_REASONS: Mapping[str, Reason] = {
     ),
     "provider_failed": Reason(
         outcome_class=OutcomeClass.PERMANENT,
-        sentence=_("WhatsApp could not deliver the message: %(said)s"),
+        sentence=_("WhatsApp could not deliver the message: %(provider_error)s"),
         without_values=_("WhatsApp could not deliver the message and gave no reason."),
         action=SuggestedAction.EDIT,
     ),
@@ -163,9 +163,9 @@ DELIVERY_REASONS: Mapping[str, Reason] = {
         action=SuggestedAction.RESEND,
         admin_action=SuggestedAction.CHANNEL,
     ),
-    "destination_paused": Reason(
+    "destination_backoff": Reason(
         outcome_class=OutcomeClass.FORECAST,
-        sentence=_("The destination asked for a pause. The message would wait in the queue until the pause is over."),
+        sentence=_("The destination asked us to wait. The message would stay in the queue until then."),
         action=SuggestedAction.RESEND,
     ),
 }

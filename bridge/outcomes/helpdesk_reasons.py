@@ -1,4 +1,4 @@
-"""Why a command to an outside helpdesk failed, whichever helpdesk it is."""
+"""Reasons why a command to an outside helpdesk failed, the same for every helpdesk."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Notices to operators and admins that are no failure of a delivery."""
+"""Notices to operators and admins that do not report a failed delivery."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ NOTICE_REASONS: Mapping[str, Reason] = {
     "contact_user_id_changed": Reason(
         outcome_class=OutcomeClass.NOTICE,
         sentence=_(
-            "WhatsApp now gives the number %(before)s another user ID (%(after)s). The number may belong to another "
-            "person now: make sure before you write about earlier matters."
+            "WhatsApp has assigned another user ID (%(after)s) to the number %(before)s. The number may belong to "
+            "another person now: make sure who it is before you write about earlier matters."
         ),
         without_values=_(
-            "WhatsApp gives the client's number another user ID. The number may belong to another person now."
+            "WhatsApp has assigned another user ID to the client's number. The number may belong to another person now."
         ),
     ),
     "contact_moved_away": Reason(
@@ -44,27 +44,28 @@ NOTICE_REASONS: Mapping[str, Reason] = {
     "contact_number_reused": Reason(
         outcome_class=OutcomeClass.NOTICE,
         sentence=_(
-            "The number %(number)s was another client's before (chat No. %(chat)s). It may be another person now."
+            "The number %(number)s belonged to another client before (chat No. %(chat)s). Its owner may be another "
+            "person now."
         ),
-        without_values=_("The number was another client's before. It may be another person now."),
+        without_values=_("The number belonged to another client before. Its owner may be another person now."),
     ),
     "contact_device_changed": Reason(
         outcome_class=OutcomeClass.NOTICE,
         sentence=_("The client has registered WhatsApp again, perhaps on another phone."),
     ),
     "marketing_stopped": Reason(
-        outcome_class=OutcomeClass.NOTICE, sentence=_("The client wants no more marketing messages from the business.")
+        outcome_class=OutcomeClass.NOTICE, sentence=_("The client has opted out of marketing messages.")
     ),
     "marketing_resumed": Reason(
-        outcome_class=OutcomeClass.NOTICE, sentence=_("The client wants marketing messages from the business again.")
+        outcome_class=OutcomeClass.NOTICE, sentence=_("The client has opted in to marketing messages again.")
     ),
     "assignee_left": Reason(
         outcome_class=OutcomeClass.NOTICE,
-        sentence=_("%(name)s can no longer answer in this chat. It is unassigned now."),
+        sentence=_("%(name)s can no longer answer in this chat. The chat is unassigned now."),
     ),
     "request_assignee_left": Reason(
         outcome_class=OutcomeClass.NOTICE,
-        sentence=_("%(name)s can no longer answer in this chat. Request № %(number)s is unassigned now."),
+        sentence=_("%(name)s can no longer answer in this chat. Request No. %(number)s is unassigned now."),
         without_values=_("A request is unassigned now: its assignee can no longer answer in this chat."),
     ),
     "unknown_message_deleted": Reason(
@@ -89,18 +90,18 @@ NOTICE_REASONS: Mapping[str, Reason] = {
     "unrouted_secret": Reason(
         outcome_class=OutcomeClass.NOTICE,
         sentence=_(
-            "The API channel with this number or account has another app secret than the webhook was signed with. "
-            "Enter the same one there and process the events again."
+            "The API channel with this number or account has a different app secret from the one that signed the "
+            "webhook. Enter that app secret there and process the events again."
         ),
     ),
     "unrouted_unproven": Reason(
         outcome_class=OutcomeClass.NOTICE,
-        sentence=_("It was received before this version, so it is not known which app secret it was signed with."),
+        sentence=_("An earlier version of Okno received the webhook and did not record which app secret signed it."),
     ),
     "may_have_been_sent": Reason(
         outcome_class=OutcomeClass.NOTICE,
         sentence=_(
-            "The provider did not answer in time: a message may have been sent, or not. "
+            "The provider did not answer in time, so a message may have been sent or not. "
             "Send it again, or leave it as it is."
         ),
     ),

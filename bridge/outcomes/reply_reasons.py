@@ -1,4 +1,4 @@
-"""Why a reply is refused or taken back before it is sent: the window, the contact, templates."""
+"""Reasons to refuse a reply, or to cancel it before it is sent: the window, the contact, templates."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ REPLY_REASONS: Mapping[str, Reason] = {
     ),
     "nothing_to_quote": Reason(
         outcome_class=OutcomeClass.REFUSAL,
-        sentence=_("The message that this one replies to cannot be quoted here. Send the reply without the quote."),
+        sentence=_("The quoted message cannot be quoted on this channel. Send the reply without the quote."),
     ),
     "empty": Reason(outcome_class=OutcomeClass.REFUSAL, sentence=_("The text is empty.")),
     "contact_moved": Reason(

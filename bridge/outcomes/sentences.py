@@ -19,10 +19,10 @@ def render_sentence(code: str, details: Mapping[str, Any] | None = None, *, for_
     outside the catalog is shown in the provider's own words, or as it is.
     """
     values = {name: value for name, value in (details or {}).items() if str(value).strip()}
-    values["said"] = format_provider_error(values)
+    values["provider_error"] = format_provider_error(values)
     reason = find_reason(code)
     if reason is None:
-        return render_sentence("provider_failed", values) if values["said"] else code
+        return render_sentence("provider_failed", values) if values["provider_error"] else code
     text = str(reason.admin_sentence if for_admin and reason.admin_sentence is not None else reason.sentence)
     if "why_code" in values:
         values["why"] = render_sentence(str(values.pop("why_code")), values, for_admin=for_admin)
@@ -38,8 +38,8 @@ def render_sentence(code: str, details: Mapping[str, Any] | None = None, *, for_
 def format_provider_error(details: Mapping[str, Any]) -> str:
     """Return the provider's own text and code of a failure, as far as known."""
     code = str(details.get("code") or "").strip()
-    words = REPEATED_ERROR_CODE.sub("", str(details.get("title") or details.get("details") or "")).strip()
-    return f"{words} ({code})" if words and code else words or code
+    text = REPEATED_ERROR_CODE.sub("", str(details.get("title") or details.get("details") or "")).strip()
+    return f"{text} ({code})" if text and code else text or code
 
 
 class BlankMissing(dict[str, Any]):

@@ -31,18 +31,18 @@ LABELS: tuple[tuple[str, str | Promise], ...] = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class AccountUpdate:
-    """One account update, as the provider reported it."""
+class ShownAccountUpdate:
+    """An account update (fact ``AccountUpdate``) as the channel's page shows it."""
 
-    what: str
+    event: str
     details: str
     is_bad: bool
     at: datetime
-    terms: Mapping[str, str | Promise]  # provider's event code -> our sentence
+    terms: Mapping[str, str | Promise]  # sentences by the provider's event code
 
     @property
     def codes(self) -> dict[str, None]:
-        return dict.fromkeys([self.what, *self.details.split(" · ")])
+        return dict.fromkeys([self.event, *self.details.split(" · ")])
 
     @property
     def sentences(self) -> list[str | Promise]:
@@ -60,7 +60,7 @@ class AccountStatus:
     """Account status as shown: labeled values, updates and the time of the last check."""
 
     rows: list[tuple[str | Promise, str | Promise]]
-    updates: list[AccountUpdate]
+    updates: list[ShownAccountUpdate]
     checked_at: datetime | None
 
 
@@ -69,7 +69,7 @@ def get_account_status(channel: ApiChannel) -> AccountStatus | None:
     status = channel.provider_status
     terms = channel.provider.account_labels
     rows = [(label, terms.get(name, {}).get(status[name], status[name])) for name, label in LABELS if status.get(name)]
-    updates = _updates(channel)[:MAX_UPDATES]
+    updates = _list_updates(channel)[:MAX_UPDATES]
     if not rows and not updates:
         return None
     return AccountStatus(
@@ -77,12 +77,12 @@ def get_account_status(channel: ApiChannel) -> AccountStatus | None:
     )
 
 
-def latest_problem(channel: ApiChannel) -> AccountUpdate | None:
+def find_latest_problem(channel: ApiChannel) -> ShownAccountUpdate | None:
     """Return the latest unresolved account problem reported since the last connection check."""
     checked_at = channel.provider_status.get("checked_at")
     since = max(timezone.now() - STALE_AFTER, _parse_time(checked_at)) if checked_at else timezone.now() - STALE_AFTER
     resolved: set[str] = set()
-    for update in _updates(channel):
+    for update in _list_updates(channel):
         if not update.codes.keys().isdisjoint(RESOLVES_ALL):
             return None
         resolved |= {RESOLVED_BY[word] for word in update.codes if word in RESOLVED_BY}
@@ -91,18 +91,18 @@ def latest_problem(channel: ApiChannel) -> AccountUpdate | None:
     return None
 
 
-def _updates(channel: ApiChannel) -> list[AccountUpdate]:
+def _list_updates(channel: ApiChannel) -> list[ShownAccountUpdate]:
     """Return the updates, newest first."""
     terms = channel.provider.account_labels.get("event", {})
     return [
-        AccountUpdate(
-            what=one["what"],
-            details=one["details"],
-            is_bad=one["level"] == "error",
-            at=_parse_time(one["at"]),
+        ShownAccountUpdate(
+            event=update["event"],
+            details=update["details"],
+            is_bad=update["level"] == "error",
+            at=_parse_time(update["at"]),
             terms=terms,
         )
-        for one in channel.provider_status.get("updates", [])
+        for update in channel.provider_status.get("updates", [])
     ]
 
 

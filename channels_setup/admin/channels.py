@@ -326,7 +326,7 @@ class ApiChannelAdmin(HistoryModelAdmin):
 
     def get_urls(self) -> list[URLPattern]:
         deed = path(
-            "<int:pk>/do/<slug:what>/", self.admin_site.admin_view(self.do), name="channels_setup_apichannel_do"
+            "<int:pk>/do/<slug:what>/", self.admin_site.admin_view(self.do), name="channels_setup_apichannel_action"
         )
         return [deed, *super().get_urls()]
 

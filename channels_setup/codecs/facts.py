@@ -124,10 +124,10 @@ class ContactChanged:
 class ItemUnreadable:
     """One item of an event could not be read and cannot be shown as a message. Other items are processed."""
 
-    why: str
+    problem: str
 
     def __post_init__(self) -> None:
-        redact_fields(self, "why")
+        redact_fields(self, "problem")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,10 +178,10 @@ class TemplateChanged:
 class AccountUpdate:
     """A report about the account or its number, for the channel's page.
 
-    ``what`` is the provider's own name of the update. ``level`` is ok, warning or error.
+    ``event`` is the provider's own name of the update. ``level`` is ok, warning or error.
     """
 
-    what: str
+    event: str
     details: str = ""
     level: str = "ok"
     quality: str = ""
@@ -189,7 +189,7 @@ class AccountUpdate:
     at: datetime | None = None
 
     def __post_init__(self) -> None:
-        redact_fields(self, "what", "details", "quality", "limit")
+        redact_fields(self, "event", "details", "quality", "limit")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -204,18 +204,18 @@ class TimePassed:
 class GroupActivity:
     """An event of a WhatsApp group, which an admin sees as received and not supported.
 
-    ``what`` is message, status, or the provider's own name of the update.
+    ``event`` is message, status, or the provider's own name of the update.
     """
 
-    what: str
+    event: str
     group_id: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SampleReceived:
-    """A sample webhook from the test button on the provider's pages. ``what`` is the provider's name of the update."""
+    """A sample webhook from the test button on the provider's pages. ``event`` is the provider's name of the update."""
 
-    what: str
+    event: str
 
 
 Correction = ReactionChanged | MessageEdited | MessageRevoked

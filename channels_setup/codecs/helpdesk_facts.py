@@ -12,7 +12,7 @@ class TicketState:
     id: int | None = None
     status: int | None = None
     assignee: str = ""
-    tells_assignee: bool = False
+    includes_assignee: bool = False  # an empty ``assignee`` means unassigned only if this is set
     updated: str = ""
 
 
@@ -27,7 +27,7 @@ class EventSeen:
 class MessageSent:
     """A message in a chat, of an operator or a client.
 
-    ``state`` is "", new, reopened or closed; ``event_id`` is empty where the helpdesk's events have no IDs.
+    ``state`` is "", new, reopened or closed; ``event_id`` is empty if the helpdesk's events have no IDs.
     """
 
     by_operator: bool
@@ -47,7 +47,7 @@ class CommentAdded:
     comment_id: str
     ticket_id: int
     text: str
-    visible: str = ""  # only the written words, to compare with the same reply as ``MessageSent``
+    visible_text: str = ""  # without markup, to compare with the same reply as ``MessageSent``
     files: tuple[str, ...] = ()
     by_rule: bool = False  # written by a rule or bot of the helpdesk: relayed only if the admin allows it
 

@@ -39,7 +39,7 @@ class Got:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Behaviour:
+class Behavior:
     """``kind``: answer, hang, reset, garbage, drip_headers, drip_body, bomb, fat. ``delay`` before the first byte."""
 
     kind: str = "answer"
@@ -51,7 +51,7 @@ class Behaviour:
 
 class HostileReceiver:
     def __init__(self, log: Path) -> None:
-        self.behaviours: dict[str, Behaviour] = {}
+        self.behaviours: dict[str, Behavior] = {}
         self.judges: dict[str, Callable[[Got], int]] = {}  # a status for each request, instead of a behaviour
         self.got: list[Got] = []
         self.arrived = threading.Condition()
@@ -67,7 +67,7 @@ class HostileReceiver:
         return f"http://127.0.0.1:{self.port}{path}"
 
     def behave(self, path: str, kind: str = "answer", **more: Any) -> None:
-        self.behaviours[path] = Behaviour(kind=kind, **more)
+        self.behaviours[path] = Behavior(kind=kind, **more)
 
     def note(self, got: Got) -> None:
         line = {"path": got.path, "key": got.key, "hash": got.digest, "at": got.at, "answered": got.answered}
@@ -112,7 +112,7 @@ def _handler(receiver: HostileReceiver) -> type[BaseHTTPRequestHandler]:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             with suppress(ValueError):
                 event = json.loads(body)
-            behaviour = receiver.behaviours.get(self.path, Behaviour())
+            behaviour = receiver.behaviours.get(self.path, Behavior())
             kind, status = behaviour.kind, behaviour.status
             heard: dict[str, Any] = {
                 "path": self.path,

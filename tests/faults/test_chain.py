@@ -76,7 +76,7 @@ class BusyChain(Chain):
             if not WebhookEvent.objects.filter(state="new").exists() and not unfinished.exists():
                 return
             assert time.monotonic() < until, "it does not come to rest"
-            HelpdeskConnection.objects.exclude(paused_until=None).update(paused_until=None)
+            HelpdeskConnection.objects.exclude(backoff_until=None).update(backoff_until=None)
             now = timezone.now()
             unfinished.filter(state="pending", next_attempt_at__gt=now).update(next_attempt_at=now)
             time.sleep(LOOK_SECONDS)

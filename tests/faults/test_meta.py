@@ -20,7 +20,7 @@ from django.conf import settings
 from tests.faults.conftest import LEASE, SEED
 from tests.faults.provider import call
 from tests.faults.stack import CANARY, Stack, eventually
-from tests.simulators.behaviour import Behaviour
+from tests.simulators.behavior import Behavior
 from tests.simulators.meta import MetaSimulator
 from tests.simulators.wire import as_sent, signature
 
@@ -74,7 +74,7 @@ class Account:
 
 @pytest.fixture
 def account(stack: Stack) -> Iterator[Account]:
-    with MetaSimulator(seed=SEED, own_media_host=False, behaviour=Behaviour(retry_seconds=0.3), senders=4) as meta:
+    with MetaSimulator(seed=SEED, own_media_host=False, behaviour=Behavior(retry_seconds=0.3), senders=4) as meta:
         options = {
             "kind": "whatsapp_cloud",
             "name": f"Meta {meta.server.graph.server_address[1]}",
@@ -82,7 +82,7 @@ def account(stack: Stack) -> Iterator[Account]:
             "phone-number-id": meta.phone_number_id,
             "waba-id": meta.waba_id,
             "access-token": meta.access_token,
-            "app-secret": meta.postman.app_secret,
+            "app-secret": meta.webhook_sender.app_secret,
             "verify-token": meta.verify_token,
             "base-url": meta.url,
             "output": "json",
@@ -104,9 +104,9 @@ def test_a_signature_is_over_exact_bytes(account: Account, measured: Say) -> Non
     anna = account.meta.phone("447700900101")
     anna.writes(f"{CANARY} 1")
     account.meta.quiet()
-    genuine = account.meta.postman.posted[-1].body
+    genuine = account.meta.webhook_sender.posted[-1].body
     body = as_sent(json.loads(genuine.replace(b"wamid.", b"wamid.2")))
-    right = signature(body, account.meta.postman.app_secret)
+    right = signature(body, account.meta.webhook_sender.app_secret)
     parsed = json.loads(body)
     changed = {
         "spaces": json.dumps(parsed).encode(),
@@ -161,7 +161,7 @@ def test_misbehaving_webhooks_are_each_there_once(account: Account, size: Size, 
         lines.setdefault(chat, []).append(text)
     said = [f"{CANARY} {number}" for number in range(each)]
     broken = [chat for chat, texts in lines.items() if texts != said]
-    posts, answers = len(account.meta.postman.posted), Counter(post.status for post in account.meta.postman.posted)
+    posts, answers = len(account.meta.webhook_sender.posted), Counter(post.status for post in account.meta.webhook_sender.posted)
     measured(
         f"{wanted} messages of {clients} clients in {posts} POSTs ({dict(answers)}), {account.stack.kills} kills so"
         f" far: {len(rows)} stored in {len(lines)} chats, {len(broken)} chats not as said"

@@ -69,7 +69,7 @@ class Chain:
         while time.monotonic() < until:
             processing.process_inbox(), sending.send_due_commands(), dispatcher.send_due_deliveries()
             # What waits for a later try is due now: the timetables have tests of their own.
-            HelpdeskConnection.objects.update(paused_until=None)
+            HelpdeskConnection.objects.update(backoff_until=None)
             unfinished = Delivery.objects.filter(state__in=Delivery.UNFINISHED)
             if not unfinished.exists() and not WebhookEvent.objects.filter(state="new").exists():
                 return

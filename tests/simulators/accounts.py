@@ -52,7 +52,7 @@ def number(meta: MetaSimulator) -> Json:
         "throughput": {"level": "STANDARD"},
         "health_status": health(),
         "is_official_business_account": False,
-        "webhook_configuration": {"application": meta.postman.url},
+        "webhook_configuration": {"application": meta.webhook_sender.url},
     }
 
 
@@ -105,15 +105,15 @@ def subscription(meta: MetaSimulator, called: Called) -> Json:
             "link": "https://www.facebook.com/games/?app_id=300000000000801",
         }
         row: Json = {"whatsapp_business_api_data": app}
-        if meta.postman.url:
-            row["override_callback_uri"] = meta.postman.url
+        if meta.webhook_sender.url:
+            row["override_callback_uri"] = meta.webhook_sender.url
         return {"data": [row] if meta.subscribed else []}
     if called.method == "POST" and called.body:
         told = called.json
         if url := told.get("override_callback_uri"):
-            before = meta.postman.url
+            before = meta.webhook_sender.url
             if not meta.connect(url, verify_token=str(told.get("verify_token") or "")):
-                meta.postman.url = before
+                meta.webhook_sender.url = before
                 raise GraphError(2200, "Callback verification failed: the challenge did not come back.")
     meta.subscribed = called.method == "POST"
     return {"success": True}

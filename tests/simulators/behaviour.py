@@ -8,7 +8,7 @@ from typing import Any
 
 
 @dataclass(frozen=True, kw_only=True)
-class Behaviour:
+class Behavior:
     """The defaults are Meta on a good day, only quicker. Each may be a flag (``--delay-statuses 2``)."""
 
     # webhooks to the portal
@@ -54,7 +54,7 @@ CHOICES = {
 class Switchboard:
     """``set(reject=131026, times=2)``: the next two; without ``times``: until said otherwise."""
 
-    def __init__(self, behaviour: Behaviour) -> None:
+    def __init__(self, behaviour: Behavior) -> None:
         self.lasting = behaviour
         self.passing: dict[str, tuple[Any, int]] = {}
         self.lock = threading.Lock()
@@ -91,7 +91,7 @@ class Switchboard:
 
 
 def check(name: str, value: Any) -> Any:
-    kinds: dict[str, Any] = {field.name: type(field.default) for field in fields(Behaviour)}
+    kinds: dict[str, Any] = {field.name: type(field.default) for field in fields(Behavior)}
     if name not in kinds:
         raise ValueError(f"There is no {name}; there are {', '.join(kinds)}.")
     if isinstance(value, bool) and kinds[name] is not bool:

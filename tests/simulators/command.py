@@ -9,7 +9,7 @@ import threading
 from dataclasses import fields
 from functools import partial
 
-from tests.simulators.behaviour import Behaviour, check
+from tests.simulators.behavior import Behavior, check
 from tests.simulators.meta import MetaSimulator
 
 NAMES = ("access_token", "app_secret", "verify_token", "phone_number_id", "waba_id", "display_number")
@@ -17,10 +17,10 @@ NAMES = ("access_token", "app_secret", "verify_token", "phone_number_id", "waba_
 
 def main(arguments: list[str]) -> int:
     options = vars(parser().parse_args(arguments))
-    behaviour = {field.name: options.pop(field.name) for field in fields(Behaviour)}
+    behaviour = {field.name: options.pop(field.name) for field in fields(Behavior)}
     portal, number = options.pop("portal_url"), options.pop("phone")
     told = {name: value for name, value in options.items() if value is not None}
-    told["behaviour"] = Behaviour(**{name: value for name, value in behaviour.items() if value is not None})
+    told["behaviour"] = Behavior(**{name: value for name, value in behaviour.items() if value is not None})
     with MetaSimulator(**told) as meta:
         meta.phone(number, name="Анна")
         meta.add_template()
@@ -48,7 +48,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--own-media-host", action="store_true", help="Files on the next port instead of this one.")
     for name in NAMES:
         made.add_argument(f"--{name.replace('_', '-')}")
-    for field in fields(Behaviour):
+    for field in fields(Behavior):
         flag = f"--{field.name.replace('_', '-')}"
         made.add_argument(flag, type=partial(check, field.name), metavar=str(field.default))
     return made

@@ -37,11 +37,11 @@ def state(meta: MetaSimulator) -> Json:
     return {
         "url": meta.url,
         "media_url": meta.media_url,
-        "webhook_url": meta.postman.url,
+        "webhook_url": meta.webhook_sender.url,
         "behaviour": meta.switches.as_json(),
         "phones": {phone.number: {"name": phone.name, "user_id": phone.user_id} for phone in meta.phones.values()},
         "clock_ahead_seconds": meta.ahead,
-        "webhooks": {"posted": len(meta.postman.posted), "waiting": len(meta.postman.waiting)},
+        "webhooks": {"posted": len(meta.webhook_sender.posted), "waiting": len(meta.webhook_sender.waiting)},
         "seed": meta.seed,
     }
 
@@ -57,7 +57,7 @@ def sent(meta: MetaSimulator) -> list[Json]:
 
 def calls(meta: MetaSimulator) -> list[Json]:
     """Every call of the portal; the token is not shown."""
-    shown = [*meta.called]
+    shown = [*meta.api_calls]
     return [
         {"method": each.method, "path": each.path, "query": each.query, "body": each.body.decode("utf-8", "replace")}
         for each in shown
@@ -67,7 +67,7 @@ def calls(meta: MetaSimulator) -> list[Json]:
 def posted(meta: MetaSimulator) -> list[Json]:
     return [
         {"status": each.status, "seconds": round(each.seconds, 3), "tries": each.tries, "body": each.body.decode()}
-        for each in list(meta.postman.posted)
+        for each in list(meta.webhook_sender.posted)
     ]
 
 
@@ -133,7 +133,7 @@ def review(meta: MetaSimulator, told: Json) -> Json:
 
 def account(meta: MetaSimulator, told: Json) -> Json:
     """``field``, ``value``: any account-level webhook."""
-    meta.tell_account(told["field"], told["value"])
+    meta.send_account_update(told["field"], told["value"])
     return {}
 
 

@@ -81,7 +81,7 @@ class GraphServer:
         return f"http://{self.files.server_address[0]!s}:{self.files.server_address[1]}"
 
     @property
-    def strangers_url(self) -> str:
+    def foreign_url(self) -> str:
         """A host that is not the provider's: nothing may be fetched there, least of all with the token."""
         return f"http://localhost:{self.files.server_address[1]}"
 
@@ -93,7 +93,7 @@ class GraphServer:
                 return reply_with(control.answer(self.meta, called))
             if called.path.startswith("whatsapp_business/") and not self.own_media_host:
                 return self.on_files(called)
-            self.meta.called.append(called)
+            self.meta.api_calls.append(called)
             self._let_in(called)
             return self._route(called)
         except GraphError as error:
@@ -157,7 +157,7 @@ class GraphServer:
         host = self.media_url
         if self.meta.switches.see("media") == "stranger":
             self.meta.switches.take("media")
-            host = self.strangers_url
+            host = self.foreign_url
         return {
             "messaging_product": "whatsapp",
             "url": self.meta.media.address(medium, host=host, now=self.meta.now()),
@@ -185,7 +185,7 @@ class GraphServer:
             case "html":
                 return Reply(body=b"<html>Log in</html>", headers={"Content-Type": "text/html"})
             case "redirect":
-                return Reply(status=302, body=b"", headers={"Location": f"{self.strangers_url}/stolen"})
+                return Reply(status=302, body=b"", headers={"Location": f"{self.foreign_url}/stolen"})
             case "slow":
                 time.sleep(self.meta.switches.see("slow_seconds"))
         data = bytes(byte ^ 1 for byte in medium.data) if how == "wrong_bytes" else medium.data

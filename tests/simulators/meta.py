@@ -24,7 +24,7 @@ import time
 from typing import Any, Self
 
 from tests.simulators import templates
-from tests.simulators.behaviour import Behaviour, Switchboard
+from tests.simulators.behavior import Behavior, Switchboard
 from tests.simulators.errors import GraphError
 from tests.simulators.graph import Called, GraphServer
 from tests.simulators.intake import Intake
@@ -53,14 +53,14 @@ class MetaSimulator:
         seed: int | None = None,
         senders: int = 1,
         own_media_host: bool = True,
-        behaviour: Behaviour | None = None,
+        behaviour: Behavior | None = None,
     ) -> None:
         assert ipaddress.ip_address(host).is_loopback, "The simulator serves loopback only."
         self.seed = secrets.randbelow(10**6) if seed is None else seed
         print(f"simulator of Meta: seed {self.seed}", file=sys.stderr)
         self.access_token, self.verify_token, self.auth_header = access_token, verify_token, auth_header
         self.phone_number_id, self.waba_id, self.display_number = phone_number_id, waba_id, display_number
-        self.switches = Switchboard(behaviour or Behaviour())
+        self.switches = Switchboard(behaviour or Behavior())
         self.postman = Postman(self.switches, compose=self.compose, seed=self.seed, senders=senders)
         self.postman.url, self.postman.app_secret = webhook_url, app_secret
         self.postman.signature_header = signature_header
@@ -98,7 +98,7 @@ class MetaSimulator:
     # --- what a test says ---
 
     def behave(self, *, times: int | None = None, **settings: Any) -> None:
-        """See ``Behaviour``; ``times``: for so many uses, then as before."""
+        """See ``Behavior``; ``times``: for so many uses, then as before."""
         self.switches.set(times=times, **settings)
 
     def now(self) -> float:
@@ -140,29 +140,29 @@ class MetaSimulator:
             template.status = event
         template.reason = reason
         told = {"event": event, "reason": reason, "message_template_category": template.category, **more}
-        self.tell_account("message_template_status_update", names_of(template) | told)
+        self.send_account_update("message_template_status_update", names_of(template) | told)
 
-    def recategorise(self, template: templates.Template, category: str, *, soon: bool = False) -> None:
+    def recategorize(self, template: templates.Template, category: str, *, soon: bool = False) -> None:
         told: Json = {"previous_category": template.category, "new_category": category}
         if soon:
             told = {"correct_category": category, "new_category": template.category}
             told["category_update_timestamp"] = int(self.now()) + 86_400
         else:
             template.category = category
-        self.tell_account("template_category_update", names_of(template) | told)
+        self.send_account_update("template_category_update", names_of(template) | told)
 
     def rewrite(self, template: templates.Template, body: str) -> None:
         """Meta changed a template's text by itself."""
         template.component("BODY")["text"] = body
         told = names_of(template) | {"message_template_element": body}
-        self.tell_account("message_template_components_update", told)
+        self.send_account_update("message_template_components_update", told)
 
     def grade(self, template: templates.Template, score: str) -> None:
         told = {"previous_quality_score": template.quality, "new_quality_score": score}
         template.quality = score
-        self.tell_account("message_template_quality_update", names_of(template) | told)
+        self.send_account_update("message_template_quality_update", names_of(template) | told)
 
-    def tell_account(self, field: str, value: Json) -> None:
+    def send_account_update(self, field: str, value: Json) -> None:
         """Any account-level field."""
         self.tell(Update(field=field, item=value, time=int(self.now())))
 

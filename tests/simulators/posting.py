@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
-from tests.simulators.behaviour import Switchboard
+from tests.simulators.behavior import Switchboard
 from tests.simulators.wire import as_sent, old_signature, signature
 
 PATIENCE_SECONDS = 10.0

@@ -215,7 +215,7 @@ class Command(BaseCommand):
         apis = [add_api_channel(chat_channel=each, kind=kind, name=f"WhatsApp · {each.name}") for each in chat_channels]
         operators = [self.create_operator(number, name, chat_channels) for number, name in enumerate(OPERATORS, 1)]
         ApiChannel.objects.filter(pk=apis[-1].pk).update(state=ChannelState.FAILING, last_error="cannot_connect")
-        CircuitBreaker.objects.create(api_channel=apis[-1], is_open=True, consecutive_failures=12, pause_seconds=300)
+        CircuitBreaker.objects.create(api_channel=apis[-1], is_open=True, consecutive_failures=12, backoff_seconds=300)
         alerts.raise_alert(Alert.Kind.BREAKER, api_channel_id=apis[-1].pk)
         return {
             "chats": [each.pk for each in chat_channels],

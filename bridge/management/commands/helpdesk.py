@@ -112,7 +112,7 @@ class Command(BaseCommand):
         account_settings.save_values(chat_channel, values)
         for sentence in account_settings.unresolved_address_warnings(chat_channel):
             self.stderr.write(self.style.WARNING(sentence))
-        connections.resume_channels([chat_channel.pk])
+        connections.end_backoff([chat_channel.pk])
 
     def _chat_channel(self, options: dict[str, Any]) -> ChatChannel:
         chat_channel = find_channel(ChatChannel.objects.all(), options["channel"])

@@ -61,7 +61,7 @@ class HelpdeskFinding:
 
     level: str
     sentence: LazyText
-    stops: bool = True  # an error after which further checks make no sense
+    ends_check: bool = True  # an error after which further checks make no sense
 
     def __post_init__(self) -> None:
         redact_fields(self, "sentence")

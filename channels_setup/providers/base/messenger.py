@@ -62,6 +62,7 @@ class Messenger(Provider):
     webhook_fields: ClassVar[tuple[str, ...]] = ()  # what to subscribe to in the provider's own webhook form
     webhook_secret: ClassVar[str] = ""  # name of the setting whose value the provider sends in ``webhook_header``
     webhook_header: ClassVar[str] = ""
+    webhook_header_help: ClassVar[LazyText] = ""  # when and how to use ``webhook_header``, for admins
     shares_webhook_address: ClassVar[bool] = False  # may receive other accounts' items: ``misrouted_items``
     retries_are_idempotent: ClassVar[bool] = True  # the receiver recognizes a repeated delivery by its key
 

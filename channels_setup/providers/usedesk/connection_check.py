@@ -15,7 +15,7 @@ from channels_setup.providers.base.helpdesk import HelpdeskAccount, HelpdeskFind
 
 from .responses import judge_response
 
-SKEW_NOTICED, SKEW_WRONG = 30, 300  # seconds between their clock and ours
+SKEW_WARNING, SKEW_ERROR = 30, 300  # seconds between Usedesk's clock and ours
 
 
 def read_findings(response: ApiResponse, account: HelpdeskAccount) -> list[HelpdeskFinding]:
@@ -24,33 +24,34 @@ def read_findings(response: ApiResponse, account: HelpdeskAccount) -> list[Helpd
         sentence = _("The API address responds with HTTP %(status)d. It is not the address of Usedesk's API.")
         return [*found, HelpdeskFinding(level="error", sentence=str(sentence) % {"status": response.status})]
     try:
-        listed = json.loads(response.body)
+        channels = json.loads(response.body)
     except (ValueError, RecursionError):
         sentence = _("The API address does not belong to Usedesk's API (HTTP %(status)d).")
         return [*found, HelpdeskFinding(level="error", sentence=str(sentence) % {"status": response.status})]
-    if isinstance(listed, dict):
-        listed = listed.get("channels", listed)
-    if not isinstance(listed, list):
+    if isinstance(channels, dict):
+        channels = channels.get("channels", channels)
+    if not isinstance(channels, list):
         return [*found, _explain_missing_list(response)]
     found.append(HelpdeskFinding(level="ok", sentence=_("The secret key is accepted.")))
-    return [*found, _find_own_channel([item for item in listed if isinstance(item, dict)], account)]
+    return [*found, _find_own_channel([item for item in channels if isinstance(item, dict)], account)]
 
 
 def _compare_clocks(response: ApiResponse) -> HelpdeskFinding:
     try:
-        theirs: datetime | None = parsedate_to_datetime(response.headers.get("date", ""))
+        remote_time: datetime | None = parsedate_to_datetime(response.headers.get("date", ""))
     except (TypeError, ValueError):
-        theirs = None
-    if theirs is None:
+        remote_time = None
+    if remote_time is None:
         return HelpdeskFinding(
             level="warning", sentence=_("Usedesk's server sends no date, so the clocks cannot be compared.")
         )
-    apart = abs((timezone.now() - (theirs if theirs.tzinfo else theirs.replace(tzinfo=UTC))).total_seconds())
-    if apart < SKEW_NOTICED:
+    remote_time = remote_time if remote_time.tzinfo else remote_time.replace(tzinfo=UTC)
+    skew = abs((timezone.now() - remote_time).total_seconds())
+    if skew < SKEW_WARNING:
         return HelpdeskFinding(level="ok", sentence=_("The clocks agree."))
-    level = "error" if apart >= SKEW_WRONG else "warning"
+    level = "error" if skew >= SKEW_ERROR else "warning"
     sentence = _("The clocks differ by %(seconds)d s: one of the two servers has the wrong time.")
-    return HelpdeskFinding(level=level, sentence=str(sentence) % {"seconds": round(apart)}, stops=False)
+    return HelpdeskFinding(level=level, sentence=str(sentence) % {"seconds": round(skew)}, ends_check=False)
 
 
 def _explain_missing_list(response: ApiResponse) -> HelpdeskFinding:
@@ -61,12 +62,12 @@ def _explain_missing_list(response: ApiResponse) -> HelpdeskFinding:
     return HelpdeskFinding(level="error", sentence=str(sentence) % {"status": response.status})
 
 
-def _find_own_channel(listed: list[Json], account: HelpdeskAccount) -> HelpdeskFinding:
-    wanted = parse_external_id(account.options.get("channel_id"))
-    own = next((item for item in listed if parse_external_id(item.get("channel_id")) == wanted), None)
-    values = {"id": wanted, "kind": as_text((own or {}).get("channel_type"))}
+def _find_own_channel(channels: list[Json], account: HelpdeskAccount) -> HelpdeskFinding:
+    channel_id = parse_external_id(account.options.get("channel_id"))
+    own = next((item for item in channels if parse_external_id(item.get("channel_id")) == channel_id), None)
+    values = {"id": channel_id, "kind": as_text((own or {}).get("channel_type"))}
     if own is None:
-        chats = [as_text(item.get("channel_id")) for item in listed if item.get("channel_type") == "chat"]
+        chats = [as_text(item.get("channel_id")) for item in channels if item.get("channel_type") == "chat"]
         sentence = _("There is no channel %(id)s in Usedesk. Chat channels there: %(chats)s.")
         return HelpdeskFinding(
             level="error", sentence=str(sentence) % (values | {"chats": ", ".join(chats[:10]) or "—"})

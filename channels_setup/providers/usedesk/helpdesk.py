@@ -60,15 +60,19 @@ class Usedesk(Helpdesk):
         if command.kind == contract.CLIENT:
             client_id = command.remote_ids.client_id
             method = "update/client" if client_id else "create/client"
-            return _call(account, method, payloads.build_client_card(command.contact, client_id=client_id))
+            return _build_call(account, method, payloads.build_client_card(command.contact, client_id=client_id))
         if command.kind == contract.NOTE:
             if command.remote_ids.ticket_id is None:
                 return Outcome(verdict=RETRY, reason="request_unknown")
-            note = {"ticket_id": command.remote_ids.ticket_id, "type": "private", "message": _marked(command)}
-            return _call(account, "create/comment", note)
+            note = {
+                "ticket_id": command.remote_ids.ticket_id,
+                "type": "private",
+                "message": _build_marked_text(command),
+            }
+            return _build_call(account, "create/comment", note)
         if command.uploads and command.remote_ids.ticket_id is not None:
-            return _comment_with_files(account, command)
-        return _call(account, "chat/addMessage", _message(command, account))
+            return _build_comment_with_files(account, command)
+        return _build_call(account, "chat/addMessage", _build_message(command, account))
 
     def read_response(self, command: HelpdeskCommand, response: ApiResponse) -> HelpdeskResult:
         failure, body = responses.judge_response(response)
@@ -85,8 +89,8 @@ class Usedesk(Helpdesk):
             client_id=parse_external_id(body.get("client_id")),
             ticket_id=parse_external_id(body.get("ticket_id")),
         )
-        needed = known.client_id if command.kind == contract.CLIENT else known.chat_id
-        if needed is None:
+        required_id = known.client_id if command.kind == contract.CLIENT else known.chat_id
+        if required_id is None:
             return HelpdeskResult(outcome=Outcome(verdict=RETRY, reason="helpdesk_refused"))
         return HelpdeskResult(outcome=Outcome(verdict=ACCEPTED), remote_ids=known)
 
@@ -97,35 +101,36 @@ class Usedesk(Helpdesk):
             phone = payloads.extract_digits(command.contact.phone)
             if known.client_id or not phone:
                 return None
-            return _call(account, "clients", {"query": phone, "search_type": "full_match"})
+            return _build_call(account, "clients", {"query": phone, "search_type": "full_match"})
         if command.kind == contract.MESSAGE and known.client_id:
-            return _call(account, "tickets", {"client_id": known.client_id})
-        return _call(account, "ticket", {"ticket_id": known.ticket_id}) if known.ticket_id else None
+            return _build_call(account, "tickets", {"client_id": known.client_id})
+        return _build_call(account, "ticket", {"ticket_id": known.ticket_id}) if known.ticket_id else None
 
     def read_lookup(self, command: HelpdeskCommand, response: ApiResponse, account: HelpdeskAccount) -> LookupResult:
         if command.kind == contract.CLIENT:
             rows = responses.read_rows(response.body, "clients") or []
             client_id = responses.find_client(rows, command.contact.phone)
             return LookupResult(arrived=client_id is not None, remote_ids=RemoteIds(client_id=client_id))
-        rows_of_tickets = responses.read_rows(response.body, "tickets")
-        if rows_of_tickets is not None:
-            can_be_told, ticket_id = responses.find_newest_ticket(rows_of_tickets, command.remote_ids.client_id)
-            then = _call(account, "ticket", {"ticket_id": ticket_id}) if ticket_id else None
-            return LookupResult(arrived=False if can_be_told and then is None else None, next_request=then)
+        ticket_rows = responses.read_rows(response.body, "tickets")
+        if ticket_rows is not None:
+            is_conclusive, ticket_id = responses.find_newest_ticket(ticket_rows, command.remote_ids.client_id)
+            next_request = _build_call(account, "ticket", {"ticket_id": ticket_id}) if ticket_id else None
+            arrived = False if is_conclusive and next_request is None else None
+            return LookupResult(arrived=arrived, next_request=next_request)
         failure, body = responses.judge_response(response)
         comments, ticket = body.get("comments"), body.get("ticket")
         if failure is not None or not isinstance(comments, list):
             return LookupResult(arrived=None)
         if command.kind == contract.NOTE:  # a note contains its own mark
-            shown = [as_text(item.get("message")) for item in comments if isinstance(item, dict)]
-            return LookupResult(arrived=any(_mark(command) in text for text in shown))
-        # A message has no mark: it arrived if one more identical text stands in a row than before this attempt.
-        times = responses.count_trailing_repeats(comments, payloads.append_links(command.text, command.files))
+            texts = [as_text(item.get("message")) for item in comments if isinstance(item, dict)]
+            return LookupResult(arrived=any(_build_mark(command) in text for text in texts))
+        # A message has no mark. It arrived if the client's latest comments repeat its text once more than before.
+        repeats = responses.count_trailing_repeats(comments, payloads.append_links(command.text, command.files))
         ticket_id = parse_external_id(ticket.get("id")) if isinstance(ticket, dict) else None
-        return LookupResult(arrived=times > command.repeats, remote_ids=RemoteIds(ticket_id=ticket_id))
+        return LookupResult(arrived=repeats > command.repeats, remote_ids=RemoteIds(ticket_id=ticket_id))
 
     def build_operators_request(self, account: HelpdeskAccount) -> ApiRequest:
-        return _call(account, "users", {})
+        return _build_call(account, "users", {})
 
     def read_operators(self, response: ApiResponse) -> dict[str, str]:
         return responses.read_operator_names(responses.read_rows(response.body, "users") or [])
@@ -144,9 +149,9 @@ class Usedesk(Helpdesk):
             return
         if not webhook_events.is_event(body):
             return
-        given = as_text(body.get("secret")).encode()
+        presented = as_text(body.get("secret")).encode()
         accepted = [as_text(account.options.get("app_id")).encode(), account.secret.encode()]
-        if not any(one and hmac.compare_digest(given, one) for one in accepted):
+        if not any(secret and hmac.compare_digest(presented, secret) for secret in accepted):
             raise RequestRejected
 
     def parse(self, request: RawRequest, account: HelpdeskAccount) -> list[HelpdeskFact]:
@@ -161,7 +166,7 @@ class Usedesk(Helpdesk):
 
     def build_check_request(self, account: HelpdeskAccount) -> ApiRequest:
         query = urlencode({"api_token": account.secret})
-        return ApiRequest(method="GET", url=f"{_address(account, 'channels')}?{query}", headers={}, body=b"")
+        return ApiRequest(method="GET", url=f"{_build_url(account, 'channels')}?{query}", headers={}, body=b"")
 
     def read_check_findings(self, response: ApiResponse, account: HelpdeskAccount) -> list[HelpdeskFinding]:
         return connection_check.read_findings(response, account)
@@ -170,21 +175,21 @@ class Usedesk(Helpdesk):
 # --- calls -----------------------------------------------------------------------------------------------
 
 
-def _address(account: HelpdeskAccount, method: str) -> str:
+def _build_url(account: HelpdeskAccount, method: str) -> str:
     return f"{as_text(account.options.get('base_url')).rstrip('/')}/{method}"
 
 
-def _call(account: HelpdeskAccount, method: str, values: Mapping[str, Any]) -> ApiRequest:
+def _build_call(account: HelpdeskAccount, method: str, values: Mapping[str, Any]) -> ApiRequest:
     body = {"api_token": account.secret, **{name: value for name, value in values.items() if value not in ("", None)}}
     return ApiRequest(
         method="POST",
-        url=_address(account, method),
+        url=_build_url(account, method),
         headers={"content-type": "application/json", "accept": "application/json"},
         body=json.dumps(body, ensure_ascii=False).encode(),
     )
 
 
-def _message(command: HelpdeskCommand, account: HelpdeskAccount) -> Json:
+def _build_message(command: HelpdeskCommand, account: HelpdeskAccount) -> Json:
     text = payloads.append_links(command.text, command.files)
     return {
         "company_id": account.company_id,
@@ -196,7 +201,7 @@ def _message(command: HelpdeskCommand, account: HelpdeskAccount) -> Json:
     }
 
 
-def _comment_with_files(account: HelpdeskAccount, command: HelpdeskCommand) -> ApiRequest:
+def _build_comment_with_files(account: HelpdeskAccount, command: HelpdeskCommand) -> ApiRequest:
     fields: list[tuple[str, Any]] = [
         ("api_token", account.secret),
         ("ticket_id", str(command.remote_ids.ticket_id)),
@@ -211,16 +216,16 @@ def _comment_with_files(account: HelpdeskAccount, command: HelpdeskCommand) -> A
     # The key is the boundary, so that a retry sends the same bytes.
     body, content_type = encode_multipart_formdata(fields, boundary=f"okno{command.key}")
     return ApiRequest(
-        method="POST", url=_address(account, "create/comment"), headers={"content-type": content_type}, body=body
+        method="POST", url=_build_url(account, "create/comment"), headers={"content-type": content_type}, body=body
     )
 
 
-def _mark(command: HelpdeskCommand) -> str:
+def _build_mark(command: HelpdeskCommand) -> str:
     return f"Okno {command.key[-8:]}"
 
 
-def _marked(command: HelpdeskCommand) -> str:
-    return f"{text_to_html(command.text)}<p><small>{_mark(command)}</small></p>"
+def _build_marked_text(command: HelpdeskCommand) -> str:
+    return f"{text_to_html(command.text)}<p><small>{_build_mark(command)}</small></p>"
 
 
 provider = Usedesk()

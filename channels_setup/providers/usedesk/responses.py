@@ -57,14 +57,14 @@ def find_client(rows: Iterable[Json], phone: str) -> int | None:
     """Return the ID of the oldest client with this phone; rows give phones as text or as lists of texts or objects."""
     digits = extract_digits(phone)
     return min(
-        (pk for row in rows if digits in _phones(row) and (pk := parse_external_id(row.get("id")))), default=None
+        (pk for row in rows if digits in _read_phones(row) and (pk := parse_external_id(row.get("id")))), default=None
     )
 
 
-def _phones(row: Json) -> set[str]:
-    several = row.get("phones")
-    given = [row.get("phone"), *(several if isinstance(several, list) else [])]
-    return {extract_digits(as_text(each.get("phone") if isinstance(each, dict) else each)) for each in given} - {""}
+def _read_phones(row: Json) -> set[str]:
+    more = row.get("phones")
+    phones = [row.get("phone"), *(more if isinstance(more, list) else [])]
+    return {extract_digits(as_text(each.get("phone") if isinstance(each, dict) else each)) for each in phones} - {""}
 
 
 def find_newest_ticket(rows: list[Json], client_id: int | None) -> tuple[bool, int | None]:
@@ -78,7 +78,7 @@ def find_newest_ticket(rows: list[Json], client_id: int | None) -> tuple[bool, i
 
 
 def count_trailing_repeats(comments: Iterable[Any], text: str) -> int:
-    """Count how many of the client's last comments in a row are this text."""
+    """Return how many of the client's latest comments are this text, without another one between them."""
     from_client = [row for row in comments if isinstance(row, dict) and row.get("from") == "client"]
     count, words = 0, html_to_visible_text(text_to_html(text))
     for row in sorted(from_client, key=lambda row: parse_external_id(row.get("id")) or 0, reverse=True):
@@ -116,11 +116,11 @@ def judge_response(response: ApiResponse) -> tuple[Outcome | None, Json]:
 
 def _judge_error(error: Any, code: Any, response: ApiResponse) -> Outcome:
     """Return the outcome of an error. Unclear errors are retried."""
-    about = classify_error(error, code)
-    if about == LIMIT_ERROR:
+    error_class = classify_error(error, code)
+    if error_class == LIMIT_ERROR:
         return Outcome(verdict=RETRY, reason="rate_limited", retry_after=retry_after_seconds(response))
     return {
         KEY_ERROR: Outcome(verdict=PAUSE, reason="helpdesk_unauthorized"),
         CHANNEL_ERROR: Outcome(verdict=PAUSE, reason="helpdesk_wrong_channel"),
         SERVER_ERROR: Outcome(verdict=RETRY, reason="helpdesk_unreachable"),
-    }.get(about, Outcome(verdict=RETRY, reason="helpdesk_refused"))
+    }.get(error_class, Outcome(verdict=RETRY, reason="helpdesk_refused"))

@@ -26,19 +26,19 @@ from channels_setup.codecs.values import as_text, parse_external_id
 Json = dict[str, Any]
 
 CHAT_STATES = ("new", "reopened", "closed")
-TRACKS = {"new": "new_chat", "reopened": "resumed"}
+TRACK_BY_STATE = {"new": "new_chat", "reopened": "resumed"}
 
 
-# With «Отправлять в UTF-8» off a form's characters come as entities. Only complete ones: "&copy=" in a link stays.
+# If «Отправлять в UTF-8» is off, forms contain HTML entities. Incomplete ones, such as "&copy=" in a link, stay.
 ENTITY = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|amp|lt|gt|quot);")
 
 
 def has_converted_characters(content_type: str) -> bool:
     """Return whether characters come as HTML entities: a form not declared as UTF-8, or multipart declared as ASCII."""
-    kind, _semicolon, more = content_type.lower().partition(";")
+    kind, _semicolon, parameters = content_type.lower().partition(";")
     if kind.strip() == "multipart/form-data":
-        return "us-ascii" in more
-    return kind.strip() == "application/x-www-form-urlencoded" and "utf" not in more
+        return "us-ascii" in parameters
+    return kind.strip() == "application/x-www-form-urlencoded" and "utf" not in parameters
 
 
 def restore_characters(value: Any) -> Any:
@@ -55,13 +55,13 @@ def read_facts(body: Json, *, channel_id: int | None) -> Iterator[HelpdeskFact]:
     if not is_event(body):
         yield EventSeen(track=classify_harmless(body))
     elif isinstance(body.get("comment"), dict):
-        yield from _comment_facts(body["comment"], body)
+        yield from _read_comment_facts(body["comment"], body)
     elif isinstance(body.get("trigger"), dict):
-        yield from _change_facts(body["trigger"], body)
+        yield from _read_change_facts(body["trigger"], body)
     elif "chat_id" in body and "from" in body:
-        yield from _chat_facts(body, channel_id)
+        yield from _read_chat_facts(body, channel_id)
     elif isinstance(body.get("ticket"), dict):
-        yield from (EventSeen(track="new_ticket"), TicketChanged(ticket=_ticket(body["ticket"])))
+        yield from (EventSeen(track="new_ticket"), TicketChanged(ticket=_read_ticket(body["ticket"])))
     else:
         yield EventSeen(track="rating" if "csi" in body else "unknown")
 
@@ -81,23 +81,23 @@ def classify_harmless(body: Json) -> str:
     return "ping" if "ping" in words else "unknown"
 
 
-def _object(value: Any) -> Json:
+def _get_object(value: Any) -> Json:
     return value if isinstance(value, dict) else {}
 
 
-def _ticket(given: Any) -> TicketState:
-    ticket = _object(given)
+def _read_ticket(value: Any) -> TicketState:
+    ticket = _get_object(value)
     assignee = as_text(ticket.get("assignee_id"))
     return TicketState(
         id=parse_external_id(ticket.get("id")),
         status=parse_external_id(ticket.get("status_id")),
         assignee="" if assignee == "0" else assignee[:40],
-        tells_assignee="assignee_id" in ticket,
+        includes_assignee="assignee_id" in ticket,
         updated=as_text(ticket.get("last_updated_at"))[:40],
     )
 
 
-def _links(files: Any) -> tuple[str, ...]:
+def _read_links(files: Any) -> tuple[str, ...]:
     """Return the URLs of files given as strings or as objects."""
     found = []
     for item in files if isinstance(files, list) else []:
@@ -113,10 +113,10 @@ def _links(files: Any) -> tuple[str, ...]:
     return tuple(found[:30])
 
 
-def _chat_facts(body: Json, channel_id: int | None) -> Iterator[HelpdeskFact]:
+def _read_chat_facts(body: Json, channel_id: int | None) -> Iterator[HelpdeskFact]:
     state = as_text(body.get("state")).lower()
-    yield EventSeen(track=TRACKS.get(state, "message"))
-    ticket = _object(body.get("ticket"))
+    yield EventSeen(track=TRACK_BY_STATE.get(state, "message"))
+    ticket = _get_object(body.get("ticket"))
     channel = parse_external_id(ticket.get("channel_id"))
     if channel is not None and channel != channel_id:
         return
@@ -124,9 +124,9 @@ def _chat_facts(body: Json, channel_id: int | None) -> Iterator[HelpdeskFact]:
     if sender not in ("user", "client"):
         return
     text = as_text(body.get("text"))
-    links = _links(body.get("files")) or (() if text.strip() else _links(ticket.get("files")))
+    links = _read_links(body.get("files")) or (() if text.strip() else _read_links(ticket.get("files")))
     message_id = as_text(body.get("message_id"))
-    client = _object(body.get("client"))
+    client = _get_object(body.get("client"))
     yield MessageSent(
         by_operator=sender == "user",
         text=text,
@@ -134,14 +134,14 @@ def _chat_facts(body: Json, channel_id: int | None) -> Iterator[HelpdeskFact]:
         client_id=parse_external_id(body.get("client_id")) or parse_external_id(client.get("id")),
         files=links,
         state=state if state in CHAT_STATES else "",
-        ticket=_ticket(ticket),
+        ticket=_read_ticket(ticket),
         event_id=message_id[:60],
     )
 
 
-def _comment_facts(comment: Json, body: Json) -> Iterator[HelpdeskFact]:
+def _read_comment_facts(comment: Json, body: Json) -> Iterator[HelpdeskFact]:
     yield EventSeen(track="comment")
-    ticket = _object(body.get("ticket"))
+    ticket = _get_object(body.get("ticket"))
     ticket_id, comment_id = (
         parse_external_id(comment.get("ticket_id")) or parse_external_id(ticket.get("id")),
         parse_external_id(comment.get("id")),
@@ -152,17 +152,17 @@ def _comment_facts(comment: Json, body: Json) -> Iterator[HelpdeskFact]:
             comment_id=str(comment_id),
             ticket_id=ticket_id,
             text=html_to_text(as_text(comment.get("message"))),
-            visible=html_to_visible_text(as_text(comment.get("message"))),
-            files=_links(comment.get("files")),
+            visible_text=html_to_visible_text(as_text(comment.get("message"))),
+            files=_read_links(comment.get("files")),
             by_rule=comment.get("from") == "trigger",
         )
     if ticket:
-        yield TicketChanged(ticket=_ticket(ticket))
+        yield TicketChanged(ticket=_read_ticket(ticket))
 
 
-def _change_facts(trigger: Json, body: Json) -> Iterator[HelpdeskFact]:
+def _read_change_facts(trigger: Json, body: Json) -> Iterator[HelpdeskFact]:
     yield EventSeen(track="change")
-    ticket = _object(body.get("ticket"))
+    ticket = _get_object(body.get("ticket"))
     ticket_id = parse_external_id(trigger.get("ticket_id")) or parse_external_id(ticket.get("id"))
     if ticket_id is None:
         return
@@ -177,16 +177,16 @@ def _change_facts(trigger: Json, body: Json) -> Iterator[HelpdeskFact]:
                 id=ticket_id,
                 status=status,
                 assignee="" if assignee == "0" else assignee[:40],
-                tells_assignee="assignee_id" in targets,
+                includes_assignee="assignee_id" in targets,
             )
         )
-    for place, item in enumerate(changes):
+    for position, item in enumerate(changes):
         if item.get("target") == "message_from_bot" and (text := html_to_text(as_text(item.get("value")))):
             number = as_text(trigger.get("id"))[:30]
             yield CommentAdded(
-                comment_id=f"rule-{number}-{place}",
+                comment_id=f"rule-{number}-{position}",
                 ticket_id=ticket_id,
                 text=text,
-                visible=html_to_visible_text(as_text(item.get("value"))),
+                visible_text=html_to_visible_text(as_text(item.get("value"))),
                 by_rule=True,
             )

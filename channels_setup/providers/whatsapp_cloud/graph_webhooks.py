@@ -63,7 +63,7 @@ def _read_change(entry: Mapping[str, Any], change: Any, target: RoutingTarget) -
         return
     field = as_text(change.get("field"))
     if is_sample(entry, value, target):
-        yield SampleReceived(what=field[:60])
+        yield SampleReceived(event=field[:60])
         return
     if not is_for_target(entry, field, value, target):
         return
@@ -73,10 +73,10 @@ def _read_change(entry: Mapping[str, Any], change: Any, target: RoutingTarget) -
     try:
         yield from read(field, value)
     except BadBody as problem:
-        yield ItemUnreadable(why=str(problem))
+        yield ItemUnreadable(problem=str(problem))
     except Exception as problem:  # a bug of ours must not lose the other changes of the body
         logger.exception("cannot read a change of a webhook")
-        yield ItemUnreadable(why=f"{type(problem).__name__}: {problem}"[:300])
+        yield ItemUnreadable(problem=f"{type(problem).__name__}: {problem}"[:300])
 
 
 def has_facts(field: str, value: Mapping[str, Any]) -> bool:
@@ -112,15 +112,15 @@ def _get_items(value: Mapping[str, Any], name: str) -> list[Any]:
 
 def _read_item(item: Any, read: Callable[[Mapping[str, Any]], Fact | None]) -> Iterator[Fact]:
     if isinstance(item, dict) and (group_id := read_group_id(item)):
-        yield GroupActivity(what="status" if "status" in item else "message", group_id=group_id)
+        yield GroupActivity(event="status" if "status" in item else "message", group_id=group_id)
         return
     try:
-        fact = read(item) if isinstance(item, dict) else ItemUnreadable(why=_("Not an object."))
+        fact = read(item) if isinstance(item, dict) else ItemUnreadable(problem=_("Not an object."))
     except BadBody as problem:
-        fact = ItemUnreadable(why=str(problem))
+        fact = ItemUnreadable(problem=str(problem))
     except Exception as problem:  # a bug of ours must not lose the other items
         logger.exception("cannot read an item of a webhook")
-        fact = ItemUnreadable(why=f"{type(problem).__name__}: {problem}"[:300])
+        fact = ItemUnreadable(problem=f"{type(problem).__name__}: {problem}"[:300])
     if fact is not None:
         yield fact
 
@@ -129,11 +129,11 @@ def _read_message(item: Mapping[str, Any], cards: ContactCards) -> Fact | None:
     contact = cards.find_contact([item.get("from")], [item.get("from_user_id")])
     external_id, at, kind = as_text(item.get("id"))[:190], _read_time(item), as_text(item.get("type"))
     if not external_id:
-        return ItemUnreadable(why=_("A message without an ID."))
+        return ItemUnreadable(problem=_("A message without an ID."))
     if kind == "system" and (change := read_contact_change(item, cards, at=at)) is not None:
         return change
     if not contact.external_id and not contact.user_id:
-        return ItemUnreadable(why=_("A message without a sender."))
+        return ItemUnreadable(problem=_("A message without a sender."))
     if kind == "system":
         return None
     if kind in CORRECTIONS:
@@ -214,7 +214,7 @@ def _read_status(item: Mapping[str, Any]) -> Fact | None:
     if status is None:
         return None
     if not external_id:
-        return ItemUnreadable(why=_("A status without a message ID."))
+        return ItemUnreadable(problem=_("A status without a message ID."))
     error = read_first_error(item) if status == "failed" else {}
     return StatusChanged(
         status=status,
@@ -231,7 +231,7 @@ def _read_status(item: Mapping[str, Any]) -> Fact | None:
 def _read_unassigned_error(error: Mapping[str, str]) -> Fact:
     """Return the fact of an error that belongs to no message or status of its webhook."""
     details = " · ".join(filter(None, (error.get("title"), error.get("details"))))
-    return AccountUpdate(what=error.get("code", ""), details=details, level="error")
+    return AccountUpdate(event=error.get("code", ""), details=details, level="error")
 
 
 # --- echoes, calls, contacts -----------------------------------------------------------------------------
@@ -247,7 +247,7 @@ def _read_echo(item: Mapping[str, Any], cards: ContactCards) -> Fact | None:
     contact = cards.find_contact([item.get("to")], [item.get("to_user_id"), item.get("recipient_user_id")])
     external_id, kind = as_text(item.get("id"))[:190], as_text(item.get("type"))
     if not external_id or not (contact.external_id or contact.user_id):
-        return ItemUnreadable(why=_("A message from the phone app without a recipient."))
+        return ItemUnreadable(problem=_("A message from the phone app without a recipient."))
     if kind in CORRECTIONS:
         return CORRECTIONS[kind](item, contact, True)
     content = read_content(item)
@@ -297,7 +297,7 @@ def _read_groups(field: str, value: Mapping[str, Any]) -> Iterator[Fact]:
     """Read events of groups: created, joined, renamed, suspended."""
     items = [item for item in _get_items(value, "groups") if isinstance(item, dict)]
     for item in items or [{}]:
-        yield GroupActivity(what=field, group_id=as_text(item.get("group_id"))[:190])
+        yield GroupActivity(event=field, group_id=as_text(item.get("group_id"))[:190])
 
 
 # --- the account -----------------------------------------------------------------------------------------
@@ -319,10 +319,10 @@ DETAIL_OBJECTS = ("alert_info", "ban_info", "violation_info", "disconnection_inf
 
 def _read_account(field: str, value: Mapping[str, Any]) -> Iterator[Fact]:
     alert = _get_object(value, "alert_info")
-    what = one_line(value.get("event") or value.get("decision") or alert.get("alert_type") or field, 60)
+    event = one_line(value.get("event") or value.get("decision") or alert.get("alert_type") or field, 60)
     texts = dict.fromkeys(one_line(text, 300) for text in _list_account_update_texts(value))
-    details = [text for text in texts if text and text != what]
-    haystack = " ".join([what, *details]).upper()
+    details = [text for text in texts if text and text != event]
+    haystack = " ".join([event, *details]).upper()
     is_bad = any(word in haystack for word in NEGATIVE_EVENTS) and not any(word in haystack for word in POSITIVE_EVENTS)
     limit = next(
         (
@@ -333,11 +333,11 @@ def _read_account(field: str, value: Mapping[str, Any]) -> Iterator[Fact]:
         "",
     )
     yield AccountUpdate(
-        what=what,
+        event=event,
         details=" · ".join(details)[:1000],
         level="error" if is_bad else "ok",
         limit=limit,
-        quality={"FLAGGED": "RED", "UNFLAGGED": "GREEN"}.get(what, ""),
+        quality={"FLAGGED": "RED", "UNFLAGGED": "GREEN"}.get(event, ""),
         at=_read_time(value),
     )
 

@@ -114,6 +114,9 @@ class WhatsAppCloud(Messenger):
     webhook_fields = tuple(FIELD_READERS)
     webhook_secret = "webhook_secret"
     webhook_header = WEBHOOK_HEADER
+    webhook_header_help = _(
+        "If the provider does not sign webhooks (360dialog for direct customers), have it send a secret in this header:"
+    )
     supports_quotes = True
     ids_are_phone_numbers = True
     sends_files = True
