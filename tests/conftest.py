@@ -191,8 +191,8 @@ def receiver() -> Iterator[Receiver]:
 @pytest.fixture
 def meta(receiver: Receiver) -> Iterator[MetaSimulator]:
     """A simulator of Meta that posts its webhooks to the receiver's /hook."""
-    behaviour = Behavior(retry_seconds=0.02, gather_seconds=0.05)
-    with MetaSimulator(webhook_url=receiver.url("/hook"), seed=7, behaviour=behaviour) as meta:
+    behavior = Behavior(retry_seconds=0.02, gather_seconds=0.05)
+    with MetaSimulator(webhook_url=receiver.url("/hook"), seed=7, behavior=behavior) as meta:
         yield meta
 
 

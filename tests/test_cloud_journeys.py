@@ -270,7 +270,7 @@ def test_a_picture_is_downloaded_checked_and_shown(meta: MetaSimulator, channel:
 
 
 @pytest.mark.parametrize(
-    ("behaviour", "state", "error"),
+    ("behavior", "state", "error"),
     [
         ("gone", "waiting", "file_gone"),
         ("wrong_bytes", "waiting", "file_corrupted"),
@@ -280,9 +280,9 @@ def test_a_picture_is_downloaded_checked_and_shown(meta: MetaSimulator, channel:
     ],
 )
 def test_a_failed_download_leaves_a_placeholder(
-    meta: MetaSimulator, channel: ApiChannel, client: Client, behaviour: str, state: str, error: str
+    meta: MetaSimulator, channel: ApiChannel, client: Client, behavior: str, state: str, error: str
 ) -> None:
-    meta.behave(media=behaviour)
+    meta.behave(media=behavior)
     meta.phone("447700900101").sends_image(b"\xff\xd8\xff picture")
     work(meta)
     inbound_downloads.download_due_files()
@@ -446,7 +446,8 @@ def test_account_updates_are_shown_on_the_channels_page(
     meta: MetaSimulator, channel: ApiChannel, client: Client
 ) -> None:
     meta.send_account_update("phone_number_quality_update", {"event": "FLAGGED", "current_limit": "TIER_2K"})
-    meta.send_account_update("account_update", {"event": "ACCOUNT_VIOLATION", "violation_info": {"violation_type": "ADULT"}})
+    violation = {"violation_type": "ADULT"}
+    meta.send_account_update("account_update", {"event": "ACCOUNT_VIOLATION", "violation_info": violation})
     work(meta)
     checks.check_connection(channel)
     client.force_login(vera())

@@ -1,4 +1,4 @@
-"""The simulator of Meta: what it posts, how it misbehaves when told to, the account, its desk."""
+"""Meta simulator: webhooks, faults, account calls, control API."""
 
 import json
 import subprocess
@@ -20,7 +20,7 @@ from tests.simulators.wire import signature
 QUICK = Behavior(retry_seconds=0.02, gather_seconds=0.05)
 
 
-def test_a_clients_words_come_signed_over_the_very_bytes(meta: MetaSimulator, receiver: Receiver) -> None:
+def test_a_clients_message_is_posted_with_a_signature_of_its_bytes(meta: MetaSimulator, receiver: Receiver) -> None:
     wamid = meta.phone(ANNA, name="Анна").writes("Здравствуйте! Счёт 1/2 👢", reply_to="wamid.ours")
 
     (request,) = receiver.wait_for(1)
@@ -37,7 +37,7 @@ def test_a_clients_words_come_signed_over_the_very_bytes(meta: MetaSimulator, re
 
 
 @pytest.mark.parametrize("status", [500, 503, 404, 201, 204, 302])
-def test_what_is_not_answered_200_comes_again_byte_for_byte(
+def test_a_post_without_a_200_is_repeated_with_the_same_bytes(
     meta: MetaSimulator, receiver: Receiver, status: int
 ) -> None:
     receiver.answer("/hook", status=status, body=b"", times=2)
@@ -50,7 +50,7 @@ def test_what_is_not_answered_200_comes_again_byte_for_byte(
     assert [posted.status for posted in meta.webhook_sender.posted] == [status, status, 200]
 
 
-def test_one_that_waits_for_its_retry_holds_up_nobody(meta: MetaSimulator, receiver: Receiver) -> None:
+def test_a_post_waiting_for_its_retry_does_not_delay_others(meta: MetaSimulator, receiver: Receiver) -> None:
     meta.behave(retry_seconds=1.5)
     receiver.answer("/hook", status=500, times=1)
 
@@ -60,7 +60,7 @@ def test_one_that_waits_for_its_retry_holds_up_nobody(meta: MetaSimulator, recei
     assert [message["id"] for message in values(receiver, "messages")] == [ids[0], ids[1], ids[0]]
 
 
-def test_a_batch_holds_many_updates_and_everybodys_card(meta: MetaSimulator, receiver: Receiver) -> None:
+def test_a_batch_contains_many_updates_and_all_contact_cards(meta: MetaSimulator, receiver: Receiver) -> None:
     meta.behave(batch=5, gather_seconds=10)
 
     for number in range(4):
@@ -86,7 +86,7 @@ def test_a_thousand_updates_fit_into_one_post(meta: MetaSimulator, receiver: Rec
     assert len(values(receiver, "messages")) == 1000
 
 
-def test_doubled_once_it_comes_twice(meta: MetaSimulator, receiver: Receiver) -> None:
+def test_a_doubled_post_arrives_twice(meta: MetaSimulator, receiver: Receiver) -> None:
     meta.behave(double=1, times=1)
 
     ids = [meta.phone(ANNA).writes(text) for text in ("раз", "два")]
@@ -95,11 +95,11 @@ def test_doubled_once_it_comes_twice(meta: MetaSimulator, receiver: Receiver) ->
     assert [message["id"] for message in values(receiver, "messages")] == [ids[0], ids[0], ids[1]]
 
 
-def test_reordered_the_same_way_by_the_same_seed(receiver: Receiver) -> None:
+def test_the_same_seed_reorders_updates_the_same_way(receiver: Receiver) -> None:
     orders = []
     for _ in range(2):
         receiver.requests.clear()
-        with MetaSimulator(webhook_url=receiver.url("/hook"), seed=42, behaviour=QUICK) as meta:
+        with MetaSimulator(webhook_url=receiver.url("/hook"), seed=42, behavior=QUICK) as meta:
             meta.behave(reorder=8, gather_seconds=10)
             for number in range(8):
                 meta.phone(ANNA).writes(str(number))
@@ -110,7 +110,7 @@ def test_reordered_the_same_way_by_the_same_seed(receiver: Receiver) -> None:
     assert sorted(orders[0]) == [str(number) for number in range(8)]
 
 
-def test_dropped_it_never_comes(meta: MetaSimulator, receiver: Receiver) -> None:
+def test_a_dropped_post_never_arrives(meta: MetaSimulator, receiver: Receiver) -> None:
     meta.behave(drop=1, times=1)
 
     meta.phone(ANNA).writes("потеряно")
@@ -122,7 +122,7 @@ def test_dropped_it_never_comes(meta: MetaSimulator, receiver: Receiver) -> None
 
 
 @pytest.mark.parametrize("how", ["wrong", "none", "sha1"])
-def test_signed_wrongly_when_told_and_rightly_at_the_retry(meta: MetaSimulator, receiver: Receiver, how: str) -> None:
+def test_a_wrong_signature_is_correct_on_the_retry(meta: MetaSimulator, receiver: Receiver, how: str) -> None:
     receiver.answer("/hook", status=403, times=1)
     meta.behave(sign=how, times=1)
 
@@ -136,19 +136,19 @@ def test_signed_wrongly_when_told_and_rightly_at_the_retry(meta: MetaSimulator, 
     assert second["x-hub-signature-256"] == right
 
 
-def test_the_callback_address_must_give_the_challenge_back(meta: MetaSimulator, receiver: Receiver) -> None:
+def test_the_callback_url_must_return_the_challenge(meta: MetaSimulator, receiver: Receiver) -> None:
     receiver.answer("/other", body=b"no")
 
     assert not meta.connect(receiver.url("/other"))
     meta.phone(ANNA).writes("в никуда")
 
-    asked = receiver.requests[0]
-    assert asked.method == "GET"
-    assert "hub.mode=subscribe" in asked.path and "hub.verify_token=verify-token" in asked.path
+    request = receiver.requests[0]
+    assert request.method == "GET"
+    assert "hub.mode=subscribe" in request.path and "hub.verify_token=verify-token" in request.path
     assert all(request.method == "GET" for request in receiver.requests)
 
 
-def test_an_account_that_is_not_subscribed_tells_nothing(meta: MetaSimulator, receiver: Receiver) -> None:
+def test_an_account_without_subscription_posts_no_webhooks(meta: MetaSimulator, receiver: Receiver) -> None:
     call(meta, f"{meta.waba_id}/subscribed_apps", method="DELETE")
     meta.phone(ANNA).writes("?")
     none = get(meta, f"{meta.waba_id}/subscribed_apps").json()
@@ -175,7 +175,7 @@ def test_an_account_that_is_not_subscribed_tells_nothing(meta: MetaSimulator, re
         (lambda anna: anna.sends_unsupported(), "unsupported"),
     ],
 )
-def test_whatever_she_does_comes_in_its_shape(
+def test_every_action_of_a_client_has_metas_webhook_format(
     meta: MetaSimulator, receiver: Receiver, does: Callable[[Phone], str], kind: str
 ) -> None:
     wamid = does(meta.phone(ANNA))
@@ -186,7 +186,7 @@ def test_whatever_she_does_comes_in_its_shape(
     assert kind in message
 
 
-def test_who_hides_her_number_is_known_by_her_user_id_alone(meta: MetaSimulator, receiver: Receiver) -> None:
+def test_a_client_with_a_hidden_number_has_only_a_user_id(meta: MetaSimulator, receiver: Receiver) -> None:
     mia = meta.phone("12025550143", name="Mia", username="@mia", hides_number=True)
 
     mia.writes("Hi")
@@ -199,7 +199,7 @@ def test_who_hides_her_number_is_known_by_her_user_id_alone(meta: MetaSimulator,
     assert all(b"12025550143" not in request.body for request in receiver.requests)
 
 
-def test_a_new_number_is_told_by_the_system_and_the_phone_answers_to_it(
+def test_a_number_change_is_a_system_message_and_the_phone_gets_replies(
     meta: MetaSimulator, receiver: Receiver
 ) -> None:
     anna = meta.phone(ANNA)
@@ -215,7 +215,7 @@ def test_a_new_number_is_told_by_the_system_and_the_phone_answers_to_it(
     assert meta.phone("447700900111") is anna
 
 
-def test_an_echo_is_no_message(meta: MetaSimulator, receiver: Receiver, anna: Phone) -> None:
+def test_an_echo_is_posted_as_an_echo_not_as_a_message(meta: MetaSimulator, receiver: Receiver, anna: Phone) -> None:
     meta.echo(anna, "С телефона магазина")
 
     meta.quiet()
@@ -223,7 +223,7 @@ def test_an_echo_is_no_message(meta: MetaSimulator, receiver: Receiver, anna: Ph
     assert values(receiver, "message_echoes")[0]["to"] == ANNA
 
 
-def test_the_account_says_who_it_is(meta: MetaSimulator) -> None:
+def test_the_account_calls_return_its_properties(meta: MetaSimulator) -> None:
     fields = "display_phone_number,verified_name,quality_rating,whatsapp_business_manager_messaging_limit,throughput"
 
     number = get(meta, meta.phone_number_id, fields=fields).json()
@@ -238,17 +238,17 @@ def test_the_account_says_who_it_is(meta: MetaSimulator) -> None:
     assert code(get(meta, "1")) == 100
 
 
-def simulator(meta: MetaSimulator, what: str, told: Any = None) -> Any:
-    if told is None:
-        return requests.get(f"{meta.url}/_simulator/{what}", timeout=5).json()
-    return requests.post(f"{meta.url}/_simulator/{what}", json=told, timeout=5).json()
+def simulator(meta: MetaSimulator, action: str, body: Any = None) -> Any:
+    if body is None:
+        return requests.get(f"{meta.url}/_simulator/{action}", timeout=5).json()
+    return requests.post(f"{meta.url}/_simulator/{action}", json=body, timeout=5).json()
 
 
-def test_the_desk_does_all_that_a_test_can(meta: MetaSimulator, receiver: Receiver) -> None:
+def test_the_control_api_offers_all_actions(meta: MetaSimulator, receiver: Receiver) -> None:
     ids = simulator(meta, "writes", {"from": ANNA, "name": "Анна", "text": "раз", "count": 3})["ids"]
     simulator(meta, "sends", {"from": ANNA, "type": "location", "content": {"latitude": 1, "longitude": 2}})
     simulator(meta, "reacts", {"from": ANNA, "to": ids[0], "emoji": "👍"})
-    behaviour = simulator(meta, "behave", {"reject": 131056, "times": 1})
+    behavior = simulator(meta, "behave", {"reject": 131056, "times": 1})
     refused, taken = send(meta), send(meta)
     meta.quiet()
     simulator(meta, "reads", {"from": ANNA})
@@ -259,7 +259,7 @@ def test_the_desk_does_all_that_a_test_can(meta: MetaSimulator, receiver: Receiv
     meta.quiet()
 
     assert [m["text"]["body"] for m in values(receiver, "messages")[:3]] == ["раз 1", "раз 2", "раз 3"]
-    assert behaviour["reject"] == {"value": 131056, "times": 1}
+    assert behavior["reject"] == {"value": 131056, "times": 1}
     assert (refused.status_code, taken.status_code) == (400, 200)
     (sent,) = simulator(meta, "sent")
     assert sent["statuses"] == ["sent", "delivered", "read"]
@@ -270,7 +270,7 @@ def test_the_desk_does_all_that_a_test_can(meta: MetaSimulator, receiver: Receiv
 
 
 @pytest.mark.parametrize(
-    ("what", "told"),
+    ("action", "body"),
     [
         ("behave", {"rejekt": 1}),
         ("behave", {"sign": "sideways"}),
@@ -280,11 +280,11 @@ def test_the_desk_does_all_that_a_test_can(meta: MetaSimulator, receiver: Receiv
         ("review", {"id": "1", "event": "PAUSED"}),
     ],
 )
-def test_a_mistake_at_the_desk_gets_a_sentence(meta: MetaSimulator, what: str, told: Any) -> None:
-    assert simulator(meta, what, told)["error"]["message"]
+def test_a_wrong_control_request_gets_an_explanation(meta: MetaSimulator, action: str, body: Any) -> None:
+    assert simulator(meta, action, body)["error"]["message"]
 
 
-def test_everything_that_came_is_written_down(meta: MetaSimulator, anna: Phone) -> None:
+def test_all_api_calls_are_recorded(meta: MetaSimulator, anna: Phone) -> None:
     send(meta)
     get(meta, meta.waba_id)
 
@@ -295,12 +295,12 @@ def test_everything_that_came_is_written_down(meta: MetaSimulator, anna: Phone) 
     assert meta.api_calls[0].json["text"] == HELLO["text"]
 
 
-def test_it_serves_loopback_only() -> None:
+def test_the_simulator_serves_loopback_only() -> None:
     with pytest.raises(AssertionError):
         MetaSimulator(host="0.0.0.0")
 
 
-def test_it_runs_by_itself_for_a_demo(receiver: Receiver) -> None:
+def test_the_simulator_runs_as_a_program(receiver: Receiver) -> None:
     command = [sys.executable, "-m", "tests.simulators.meta", "--port", "0", "--batch", "3", "--waba-id", "42"]
     process = subprocess.Popen(command, cwd=Path(__file__).parent.parent, stdout=subprocess.PIPE, text=True)
     try:
@@ -313,7 +313,7 @@ def test_it_runs_by_itself_for_a_demo(receiver: Receiver) -> None:
             timeout=5,
         ).json()["data"]
 
-        assert state["behaviour"]["batch"] == 3
+        assert state["behavior"]["batch"] == 3
         assert [row["name"] for row in rows] == ["order_ready"]
     finally:
         process.kill()

@@ -1,4 +1,4 @@
-"""The simulator of Meta: files in two steps, from a host of their own, and wrong when told to."""
+"""Meta simulator: uploads, downloads in two steps from another host, faults."""
 
 import base64
 import hashlib
@@ -19,26 +19,26 @@ def fetch(meta: MetaSimulator, media_id: str, **more: Any) -> Any:
     return requests.get(url, headers=headers, timeout=5, allow_redirects=False, **more)
 
 
-def test_a_file_is_fetched_in_two_steps_from_a_host_of_its_own(meta: MetaSimulator, receiver: Receiver) -> None:
+def test_a_file_is_downloaded_in_two_steps_from_another_host(meta: MetaSimulator, receiver: Receiver) -> None:
     data = bytes(range(256)) * 10
     meta.phone(ANNA).sends_file("document", data, "application/pdf", filename="счёт.pdf", caption="Вот")
     meta.quiet()
-    told = values(receiver, "messages")[0]["document"]
+    document = values(receiver, "messages")[0]["document"]
 
-    about = get(meta, told["id"]).json()
-    answer = fetch(meta, told["id"])
+    location = get(meta, document["id"]).json()
+    answer = fetch(meta, document["id"])
 
-    assert (told["filename"], told["caption"]) == ("счёт.pdf", "Вот")
+    assert (document["filename"], document["caption"]) == ("счёт.pdf", "Вот")
     assert answer.content == data
-    assert answer.headers["content-type"] == about["mime_type"] == "application/pdf"
-    assert about["file_size"] == 2560
-    assert about["sha256"] == hashlib.sha256(data).hexdigest()
-    assert base64.b64decode(told["sha256"]).hex() == about["sha256"]
-    assert about["url"].startswith(meta.media_url)
+    assert answer.headers["content-type"] == location["mime_type"] == "application/pdf"
+    assert location["file_size"] == 2560
+    assert location["sha256"] == hashlib.sha256(data).hexdigest()
+    assert base64.b64decode(document["sha256"]).hex() == location["sha256"]
+    assert location["url"].startswith(meta.media_url)
     assert meta.media_url != meta.url
 
 
-def test_files_may_lie_under_the_apis_own_address() -> None:
+def test_files_can_be_served_by_the_api_host() -> None:
     with MetaSimulator(own_media_host=False) as meta:
         medium = meta.media.keep(b"picture", mime="image/png", now=meta.now())
 
@@ -46,7 +46,7 @@ def test_files_may_lie_under_the_apis_own_address() -> None:
         assert fetch(meta, medium.id).content == b"picture"
 
 
-def test_an_address_lives_five_minutes_and_wants_the_token(meta: MetaSimulator) -> None:
+def test_a_file_url_expires_after_five_minutes_and_needs_the_token(meta: MetaSimulator) -> None:
     medium = meta.media.keep(b"x", mime="image/png", now=meta.now())
     url = get(meta, medium.id).json()["url"]
     headers = {"Authorization": f"Bearer {meta.access_token}"}
@@ -61,7 +61,7 @@ def test_an_address_lives_five_minutes_and_wants_the_token(meta: MetaSimulator) 
 
 
 @pytest.mark.parametrize("how", ["gone", "wrong_bytes", "short", "html", "500", "redirect"])
-def test_a_file_may_come_wrong_and_right_the_next_time(meta: MetaSimulator, how: str) -> None:
+def test_a_faulty_download_succeeds_the_next_time(meta: MetaSimulator, how: str) -> None:
     medium = meta.media.keep(b"picture", mime="image/png", now=meta.now())
     meta.behave(media=how, times=1)
 
@@ -76,7 +76,7 @@ def test_a_file_may_come_wrong_and_right_the_next_time(meta: MetaSimulator, how:
     assert fetch(meta, medium.id).content == b"picture"
 
 
-def test_an_address_may_be_on_a_strangers_host(meta: MetaSimulator) -> None:
+def test_a_file_url_can_point_to_a_foreign_host(meta: MetaSimulator) -> None:
     medium = meta.media.keep(b"picture", mime="image/png", now=meta.now())
     meta.behave(media="stranger", times=1)
 
@@ -96,7 +96,7 @@ def upload(meta: MetaSimulator, data: bytes, mime: str, *, product: str = "whats
     )
 
 
-def test_a_file_is_handed_in_and_sent_by_its_id(meta: MetaSimulator, anna: Phone) -> None:
+def test_an_uploaded_file_is_sent_by_its_id(meta: MetaSimulator, anna: Phone) -> None:
     data = b"\r\n--\r\nPNG\r\n"
 
     media_id = upload(meta, data, "image/png").json()["id"]
@@ -107,7 +107,7 @@ def test_a_file_is_handed_in_and_sent_by_its_id(meta: MetaSimulator, anna: Phone
     assert anna.received[0].text == "Вот"
 
 
-def test_a_file_that_meta_does_not_take_is_refused(meta: MetaSimulator, receiver: Receiver, anna: Phone) -> None:
+def test_a_file_that_meta_does_not_accept_is_rejected(meta: MetaSimulator, receiver: Receiver, anna: Phone) -> None:
     assert code(upload(meta, b"x", "image/gif")) == 100
     assert code(upload(meta, b"x", "image/png", product="")) == 100
     assert code(upload(meta, b"x" * 5_000_001, "image/png")) == 131053
@@ -120,7 +120,7 @@ def test_a_file_that_meta_does_not_take_is_refused(meta: MetaSimulator, receiver
     assert [status["errors"][0]["code"] for status in values(receiver, "statuses")] == [131053, 131053]
 
 
-def test_a_link_on_loopback_is_fetched_and_its_type_looked_at(
+def test_a_link_on_loopback_is_downloaded_and_its_type_checked(
     meta: MetaSimulator, receiver: Receiver, anna: Phone
 ) -> None:
     receiver.answer("/a.jpg", body=b"jpeg", headers={"Content-Type": "image/jpeg"})

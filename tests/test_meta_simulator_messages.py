@@ -1,4 +1,4 @@
-"""The simulator of Meta: a message of the portal is taken or refused as Meta would, and what becomes of it is told."""
+"""Meta simulator: acceptance and rejection of messages, statuses, limits."""
 
 import time
 from typing import Any
@@ -13,25 +13,23 @@ from tests.simulators.phones import Phone
 from tests.simulators.wire import signature
 
 
-def test_a_message_is_taken_then_sent_delivered_and_read_under_our_key(
-    meta: MetaSimulator, receiver: Receiver, anna: Phone
-) -> None:
+def test_statuses_of_an_accepted_message_contain_our_key(meta: MetaSimulator, receiver: Receiver, anna: Phone) -> None:
     answer = send(meta, biz_opaque_callback_data="msg_1", **HELLO)
     meta.quiet()
     anna.reads()
     meta.quiet()
 
-    told = values(receiver, "statuses")
+    statuses = values(receiver, "statuses")
     assert answer.status_code == 200
     assert answer.json()["contacts"] == [{"input": f"+{ANNA}", "wa_id": ANNA, "user_id": anna.user_id}]
-    assert {status["id"] for status in told} == {answer.json()["messages"][0]["id"]}
-    assert [status["status"] for status in told] == ["sent", "delivered", "read"]
-    assert {status["biz_opaque_callback_data"] for status in told} == {"msg_1"}
-    assert told[0]["pricing"]["category"] == "service"
+    assert {status["id"] for status in statuses} == {answer.json()["messages"][0]["id"]}
+    assert [status["status"] for status in statuses] == ["sent", "delivered", "read"]
+    assert {status["biz_opaque_callback_data"] for status in statuses} == {"msg_1"}
+    assert statuses[0]["pricing"]["category"] == "service"
     assert anna.received[0].text == "Здравствуйте"
 
 
-def test_statuses_can_be_late(meta: MetaSimulator, receiver: Receiver, anna: Phone) -> None:
+def test_statuses_can_be_delayed(meta: MetaSimulator, receiver: Receiver, anna: Phone) -> None:
     meta.behave(delay_statuses=0.3, statuses="delivered")
 
     started = time.monotonic()
@@ -42,7 +40,7 @@ def test_statuses_can_be_late(meta: MetaSimulator, receiver: Receiver, anna: Pho
     assert [status["status"] for status in values(receiver, "statuses")] == ["delivered"]
 
 
-def test_a_status_can_come_before_its_message_has_an_id(meta: MetaSimulator, receiver: Receiver, anna: Phone) -> None:
+def test_a_status_can_arrive_before_the_response(meta: MetaSimulator, receiver: Receiver, anna: Phone) -> None:
     receiver.answer("/hook", delay=0.2)
     meta.behave(statuses="sent", statuses_first=True)
 
@@ -53,7 +51,7 @@ def test_a_status_can_come_before_its_message_has_an_id(meta: MetaSimulator, rec
     assert [posted.status for posted in meta.webhook_sender.posted] == [200]
 
 
-def test_after_24_hours_free_words_fail_and_a_template_goes(
+def test_after_24_hours_text_fails_and_a_template_is_accepted(
     meta: MetaSimulator, receiver: Receiver, anna: Phone
 ) -> None:
     meta.add_template("hello", body="Мы ответили.")
@@ -72,7 +70,7 @@ def test_after_24_hours_free_words_fail_and_a_template_goes(
     assert len(anna.received) == 2
 
 
-def test_what_is_no_utterance_opens_no_window(meta: MetaSimulator) -> None:
+def test_reactions_edits_and_deletions_open_no_window(meta: MetaSimulator) -> None:
     anna = meta.phone(ANNA)
 
     anna.reacts("", to="wamid.1")
@@ -85,7 +83,7 @@ def test_what_is_no_utterance_opens_no_window(meta: MetaSimulator) -> None:
     assert send(meta).status_code == 200
 
 
-def test_a_code_is_told_in_the_answer_in_a_status_or_both(meta: MetaSimulator, receiver: Receiver, anna: Phone) -> None:
+def test_an_error_is_in_the_response_a_status_or_both(meta: MetaSimulator, receiver: Receiver, anna: Phone) -> None:
     meta.behave(tell="both", fail=131026, times=1)
     both = send(meta)
     meta.behave(tell="status", fail=131048, times=1)
@@ -102,7 +100,7 @@ def test_a_code_is_told_in_the_answer_in_a_status_or_both(meta: MetaSimulator, r
     assert refused[0].json()["error"].keys() >= {"message", "type", "code", "error_data", "fbtrace_id"}
 
 
-def test_a_refusal_may_come_under_any_http_status(meta: MetaSimulator, anna: Phone) -> None:
+def test_a_rejection_can_have_any_http_status(meta: MetaSimulator, anna: Phone) -> None:
     meta.behave(reject=131056, reject_status=200)
 
     answer = send(meta)
@@ -110,7 +108,7 @@ def test_a_refusal_may_come_under_any_http_status(meta: MetaSimulator, anna: Pho
     assert (answer.status_code, code(answer)) == (200, 131056)
 
 
-def test_too_quickly_to_one_contact(meta: MetaSimulator, anna: Phone) -> None:
+def test_the_rate_limit_of_one_contact(meta: MetaSimulator, anna: Phone) -> None:
     meta.behave(pair_burst=3, pair_seconds=600)
 
     first = [send(meta).status_code for _ in range(3)]
@@ -124,11 +122,11 @@ def test_too_quickly_to_one_contact(meta: MetaSimulator, anna: Phone) -> None:
     assert code(send(meta)) == 131056
 
 
-def test_too_quickly_altogether(meta: MetaSimulator, anna: Phone) -> None:
+def test_the_rate_limit_of_the_number(meta: MetaSimulator, anna: Phone) -> None:
     meta.behave(per_second=2)
 
     answers = [send(meta)]
-    while answers[-1].status_code == 200 and len(answers) < 30:  # a busy machine may need more than a second for three
+    while answers[-1].status_code == 200 and len(answers) < 30:  # a busy machine may be slow
         answers.append(send(meta))
 
     assert len(answers) > 2
@@ -139,7 +137,7 @@ def test_too_quickly_altogether(meta: MetaSimulator, anna: Phone) -> None:
     ("how", "status", "taken"),
     [("created", 201, 1), ("500", 500, 0), ("html", 502, 1), ("cut", None, 1), ("half", None, 1), ("lost", None, 0)],
 )
-def test_an_answer_may_be_anything(meta: MetaSimulator, anna: Phone, how: str, status: int | None, taken: int) -> None:
+def test_a_response_can_be_faulty(meta: MetaSimulator, anna: Phone, how: str, status: int | None, taken: int) -> None:
     meta.behave(answer=how, times=1)
 
     if status is None:
@@ -152,7 +150,7 @@ def test_an_answer_may_be_anything(meta: MetaSimulator, anna: Phone, how: str, s
     assert send(meta).status_code == 200
 
 
-def test_a_slow_answer_is_taken_at_once(meta: MetaSimulator, receiver: Receiver, anna: Phone) -> None:
+def test_a_slow_response_does_not_delay_the_acceptance(meta: MetaSimulator, receiver: Receiver, anna: Phone) -> None:
     meta.behave(slow_seconds=1.5)
     meta.behave(answer="slow", times=1)
 
@@ -169,12 +167,12 @@ def test_a_slow_answer_is_taken_at_once(meta: MetaSimulator, receiver: Receiver,
     [
         ("+44 7700 900-101", ANNA),
         ("+44 (7700) 900101", ANNA),
-        (ANNA, "1" + ANNA),  # without a plus the shop's own country comes before
+        (ANNA, "1" + ANNA),  # without a plus Meta prepends the sender's country code
         ("+5511912345678", "551112345678"),
         ("+5215512345678", "525512345678"),
     ],
 )
-def test_a_number_is_dialled_as_meta_dials_it(meta: MetaSimulator, written: str, wa_id: str) -> None:
+def test_a_number_is_normalized_as_meta_does(meta: MetaSimulator, written: str, wa_id: str) -> None:
     phone = meta.phone(wa_id)
     phone.wrote_at = meta.now()
 
@@ -184,7 +182,7 @@ def test_a_number_is_dialled_as_meta_dials_it(meta: MetaSimulator, written: str,
     assert len(phone.received) == 1
 
 
-def test_nobody_there(meta: MetaSimulator, receiver: Receiver, anna: Phone) -> None:
+def test_a_message_to_an_unknown_number_is_undeliverable(meta: MetaSimulator, receiver: Receiver, anna: Phone) -> None:
     anna.on_whatsapp = False
 
     answers = [send(meta), send(meta, to="+447700900199")]
@@ -195,7 +193,7 @@ def test_nobody_there(meta: MetaSimulator, receiver: Receiver, anna: Phone) -> N
     assert "contacts" not in changes(receiver)[0]["value"]
 
 
-def test_to_wins_over_recipient(meta: MetaSimulator, anna: Phone) -> None:
+def test_to_takes_precedence_over_recipient(meta: MetaSimulator, anna: Phone) -> None:
     other = meta.phone("447700900102")
     other.wrote_at = meta.now()
 
@@ -242,7 +240,7 @@ def buttons(*given: Any, text: str = "?") -> dict[str, Any]:
         ({"type": "template", "template": {"name": "x"}}, 100),
     ],
 )
-def test_a_malformed_message_is_refused(
+def test_a_malformed_message_is_rejected(
     meta: MetaSimulator, anna: Phone, content: dict[str, Any], expected: int
 ) -> None:
     answer = send(meta, **content)
@@ -265,12 +263,12 @@ def test_a_malformed_message_is_refused(
         buttons(REPLY),
     ],
 )
-def test_a_well_formed_message_is_taken(meta: MetaSimulator, anna: Phone, content: dict[str, Any]) -> None:
+def test_a_well_formed_message_is_accepted(meta: MetaSimulator, anna: Phone, content: dict[str, Any]) -> None:
     assert send(meta, **content).status_code == 200
     assert len(anna.received) == 1
 
 
-def test_read_receipts_are_for_messages_that_came(meta: MetaSimulator) -> None:
+def test_a_read_receipt_needs_a_known_message(meta: MetaSimulator) -> None:
     wamid = meta.phone(ANNA).writes("?")
     receipt = {"messaging_product": "whatsapp", "status": "read", "message_id": wamid}
 
@@ -282,7 +280,7 @@ def test_read_receipts_are_for_messages_that_came(meta: MetaSimulator) -> None:
     assert code(bad) == 131009
 
 
-def test_a_wrong_token_and_a_wrong_number_id(meta: MetaSimulator, anna: Phone) -> None:
+def test_a_wrong_token_or_number_id_is_rejected(meta: MetaSimulator, anna: Phone) -> None:
     meta.access_token = "another"
     refused = call(meta, f"{meta.phone_number_id}/messages", {}, token="Bearer EAAsimulator")
     lost = call(meta, "109000000000899/messages", {})
@@ -292,7 +290,7 @@ def test_a_wrong_token_and_a_wrong_number_id(meta: MetaSimulator, anna: Phone) -
     assert lost.json()["error"]["error_subcode"] == 33
 
 
-def test_a_shape_simulator_has_another_header_and_no_id_in_the_path(receiver: Receiver) -> None:
+def test_a_bsp_has_another_header_and_no_id_in_the_path(receiver: Receiver) -> None:
     headers: dict[str, Any] = {"auth_header": "D360-API-KEY", "signature_header": "X-360dialog-Signature"}
     with MetaSimulator(webhook_url=receiver.url("/hook"), access_token="key", **headers) as meta:
         meta.phone(ANNA).writes("?")

@@ -1,4 +1,4 @@
-"""The simulator of Meta: templates are filled, listed, handed in, reviewed and deleted by Meta's rules."""
+"""Meta simulator: rendering, listing, submission, review and deletion of templates."""
 
 from typing import Any
 
@@ -37,7 +37,7 @@ RICH = [
 PICTURE = {"type": "header", "parameters": [{"type": "image", "image": {"link": "https://x.example/a.jpg"}}]}
 
 
-def test_a_template_is_shown_filled_and_priced_by_its_category(
+def test_a_template_is_rendered_and_priced_by_its_category(
     meta: MetaSimulator, receiver: Receiver, anna: Phone
 ) -> None:
     meta.add_template("rich", components=RICH)
@@ -53,7 +53,7 @@ def test_a_template_is_shown_filled_and_priced_by_its_category(
     assert values(receiver, "statuses")[0]["pricing"]["category"] == "utility"
 
 
-def test_named_parameters_go_by_their_names(meta: MetaSimulator, anna: Phone) -> None:
+def test_named_parameters_are_matched_by_name(meta: MetaSimulator, anna: Phone) -> None:
     body = {"type": "BODY", "text": "Это {{name}}, {{order}}.", "example": {"body_text_named_params": []}}
     body["example"]["body_text_named_params"] = [{"param_name": "name", "example": "А"}]  # type: ignore[index]  # a dict it is
     meta.add_template("named", components=[body], parameter_format="NAMED")
@@ -91,7 +91,7 @@ def test_named_parameters_go_by_their_names(meta: MetaSimulator, anna: Phone) ->
         (template(PICTURE, body_of("42"), url_button(""), name="rich"), 132012),
     ],
 )
-def test_a_template_that_does_not_fit_is_refused(
+def test_a_template_with_wrong_parameters_is_rejected(
     meta: MetaSimulator, anna: Phone, sent: dict[str, Any], expected: int
 ) -> None:
     meta.add_template()
@@ -103,7 +103,7 @@ def test_a_template_that_does_not_fit_is_refused(
     assert anna.received == []
 
 
-def test_the_list_goes_on_until_there_is_no_next(meta: MetaSimulator) -> None:
+def test_the_list_has_pages_until_there_is_no_next(meta: MetaSimulator) -> None:
     for number in range(7):
         meta.add_template(f"template_{number}", status="PAUSED" if number == 6 else "APPROVED")
     path, seen = f"{meta.waba_id}/message_templates", []
@@ -141,11 +141,11 @@ def test_a_new_template_is_pending_and_then_reviewed(
     made = call(meta, f"{meta.waba_id}/message_templates", NEW).json()
     meta.quiet()
 
-    told = [change["value"] for change in changes(receiver)]
+    updates = [change["value"] for change in changes(receiver)]
     assert made == {"id": made["id"], "status": "PENDING", "category": "MARKETING"}
     assert get(meta, made["id"]).json()["status"] == status
-    assert [value["event"] for value in told] == ([] if verdict == "wait" else [status])
-    assert all(value["message_template_id"] == int(made["id"]) for value in told)
+    assert [value["event"] for value in updates] == ([] if verdict == "wait" else [status])
+    assert all(value["message_template_id"] == int(made["id"]) for value in updates)
     assert code(call(meta, f"{meta.waba_id}/message_templates", NEW)) == 100
 
 
@@ -164,7 +164,7 @@ def test_a_new_template_is_pending_and_then_reviewed(
         {"components": [*NEW["components"], {"type": "BUTTONS", "buttons": [{"type": "URL", "text": "ы" * 26}]}]},
     ],
 )
-def test_a_new_template_that_breaks_a_rule_is_refused(meta: MetaSimulator, change: dict[str, Any]) -> None:
+def test_a_new_template_that_breaks_a_rule_is_rejected(meta: MetaSimulator, change: dict[str, Any]) -> None:
     assert code(call(meta, f"{meta.waba_id}/message_templates", NEW | change)) == 100
     assert meta.templates.rows == {}
 
@@ -183,7 +183,7 @@ def test_an_approved_template_is_edited_once_a_day_and_keeps_its_category(meta: 
     assert row.component("BODY")["text"] == "Новое."
 
 
-def test_deleting_by_name_takes_every_language_and_by_id_one(meta: MetaSimulator) -> None:
+def test_deleting_by_name_removes_all_languages_and_by_id_one(meta: MetaSimulator) -> None:
     path = f"{meta.waba_id}/message_templates"
     rows = [meta.add_template("a", language=language) for language in ("ru", "en_US")]
     for language in ("ru", "en_US"):
@@ -201,7 +201,7 @@ def test_deleting_by_name_takes_every_language_and_by_id_one(meta: MetaSimulator
     assert call(meta, path, NEW | {"name": "b"}).status_code == 200
 
 
-def test_what_meta_does_to_a_template_is_told(meta: MetaSimulator, receiver: Receiver) -> None:
+def test_changes_of_a_template_by_meta_are_posted(meta: MetaSimulator, receiver: Receiver) -> None:
     row = meta.add_template()
 
     meta.review(row, "PAUSED", other_info={"title": "FIRST_PAUSE"})
@@ -212,22 +212,22 @@ def test_what_meta_does_to_a_template_is_told(meta: MetaSimulator, receiver: Rec
     unpaused = call(meta, f"{row.id}/unpause")
     meta.quiet()
 
-    told = {change["field"]: change["value"] for change in changes(receiver)}
+    updates = {change["field"]: change["value"] for change in changes(receiver)}
     assert unpaused.json() == {"success": True}
-    assert told["message_template_status_update"]["event"] == row.status == "APPROVED"
-    assert told["template_category_update"] == {
+    assert updates["message_template_status_update"]["event"] == row.status == "APPROVED"
+    assert updates["template_category_update"] == {
         "message_template_id": int(row.id),
         "message_template_name": "order_ready",
         "message_template_language": "ru",
         "previous_category": "UTILITY",
         "new_category": "MARKETING",
     }
-    assert told["message_template_components_update"]["message_template_element"] == "Совсем другой текст."
-    assert told["message_template_quality_update"]["new_quality_score"] == "RED"
+    assert updates["message_template_components_update"]["message_template_element"] == "Совсем другой текст."
+    assert updates["message_template_quality_update"]["new_quality_score"] == "RED"
     assert all(isinstance(request.json["entry"][0]["time"], int) for request in receiver.requests)
 
 
-# --- every component: what Meta refuses, and with which code ----------------------------------------------
+# --- rejected components and their codes ------------------------------------------------------------------
 
 LATER = 2_000_000_000_000
 CARD = [
@@ -357,7 +357,7 @@ LIST = {"thumbnail_product_retailer_id": "SKU-1", "sections": [SECTION]}
         ("cards", [cards([PHOTO], [PHOTO]), until(LATER)], 132018),
     ],
 )
-def test_each_component_wants_its_own(
+def test_each_component_has_its_own_rules(
     meta: MetaSimulator, anna: Phone, name: str, sent: list[dict[str, Any]], expected: int
 ) -> None:
     category, components = PARTS[name]
@@ -382,7 +382,7 @@ def test_each_component_wants_its_own(
         {"components": [{"type": "BODY", "text": "x"}, {"type": "POLL"}]},
     ],
 )
-def test_a_carousel_of_another_shape_is_not_taken_for_review(meta: MetaSimulator, change: dict[str, Any]) -> None:
+def test_a_carousel_with_different_cards_is_rejected(meta: MetaSimulator, change: dict[str, Any]) -> None:
     row = {"name": "cards", "language": "ru", "category": "MARKETING", "components": PARTS["cards"][1]}
 
     answer = call(meta, f"{meta.waba_id}/message_templates", row | change)

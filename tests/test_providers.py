@@ -1,6 +1,6 @@
-"""The contract: every provider × every recorded payload. A new provider gets these tests with its file.
+"""Contract tests: every provider with every recorded payload. A new provider gets them without further code.
 
-Recordings lie in tests/payloads/<kind>/*.json (a file may also be .form). A messenger without any fails here.
+Recordings are tests/payloads/<kind>/*.json (or .form). A messenger without recordings fails here.
 """
 
 import copy
@@ -42,14 +42,14 @@ from tests.factories import ApiChannelFactory
 PAYLOADS = Path(__file__).parent / "payloads"
 SECRET = "0123456789abcdef0123456789abcdef01234567"
 ACCOUNT = Account(id=1, name="Shop", app_id="12345", redirect_url="https://hooks.example/x", secrets=(SECRET,))
-# A kind whose recordings are of one account, or that wants its requests proven: the account, a channel, the proof.
-PROVEN = {cloud.KIND: cloud}
+# Modules with the account, the channel and the signatures of kinds whose recordings belong to one account.
+AUTHENTICATED = {cloud.KIND: cloud}
 RECORDED = [
     pytest.param(kind, path, id=f"{kind}-{path.stem}")
     for kind in messengers()
     for path in sorted((PAYLOADS / kind).glob("*.json"))
 ]
-MANY = 40  # recordings of a kind; of more than that each fourth is damaged in every way
+MANY = 40  # of a kind with more recordings, every fourth is used for the damage tests
 DAMAGED = [
     pytest.param(kind, path, id=f"{kind}-{path.stem}")
     for kind in messengers()
@@ -59,17 +59,17 @@ DAMAGED = [
 
 
 def account_of(kind: str) -> Account:
-    return PROVEN[kind].cloud_account() if kind in PROVEN else ACCOUNT
+    return AUTHENTICATED[kind].cloud_account() if kind in AUTHENTICATED else ACCOUNT
 
 
 def channel_of(kind: str) -> Any:
-    if kind in PROVEN:
-        return PROVEN[kind].cloud_channel()
+    if kind in AUTHENTICATED:
+        return AUTHENTICATED[kind].cloud_channel()
     return ApiChannelFactory(kind=kind, redirect_url="http://127.0.0.1:9/", secret=True)
 
 
 def proof(kind: str, body: bytes) -> dict[str, str]:
-    return PROVEN[kind].proof(body) if kind in PROVEN else {}
+    return AUTHENTICATED[kind].proof(body) if kind in AUTHENTICATED else {}
 
 
 def request(body: bytes, *, method: str = "POST") -> RawRequest:
@@ -107,7 +107,7 @@ def outgoing() -> DeliveryRequest:
     return DeliveryRequest(key="msg_1", attempt=1, at=at, event=event, text="Да 🙌", contact=contact)
 
 
-def test_a_kind_is_named_by_its_file() -> None:
+def test_a_kind_is_named_after_its_package() -> None:
     folder = Path(__file__).parent.parent / "channels_setup" / "providers"
     modules = {path.stem for path in folder.glob("*.py")} | {path.parent.name for path in folder.glob("*/__init__.py")}
 
@@ -115,7 +115,7 @@ def test_a_kind_is_named_by_its_file() -> None:
     assert all(provider.kind == kind for kind, provider in all_providers().items())
 
 
-def test_every_kind_is_on_one_side() -> None:
+def test_every_kind_is_a_messenger_or_a_helpdesk() -> None:
     assert set(messengers()) | set(helpdesks()) == set(all_providers())
     assert not set(messengers()) & set(helpdesks())
     assert all(str(provider.label) for provider in all_providers().values())
@@ -130,7 +130,7 @@ def test_every_messenger_has_recordings(kind: str) -> None:
 def test_a_recording_becomes_facts_with_ids(kind: str, path: Path) -> None:
     facts = messengers()[kind].parse(request(path.read_bytes()), account_of(kind))
 
-    assert facts or kind in PROVEN  # where the recordings' own expectations say which are silent
+    assert facts or kind in AUTHENTICATED  # their own tests say which recordings contain no facts
     for fact in facts:
         assert isinstance(fact, Fact)
         if isinstance(fact, MessageReceived):
@@ -145,7 +145,7 @@ def test_a_recording_becomes_facts_with_ids(kind: str, path: Path) -> None:
 
 
 @pytest.mark.parametrize(("kind", "path"), DAMAGED)
-def test_a_damaged_recording_gets_a_sentence(kind: str, path: Path) -> None:
+def test_a_damaged_recording_is_rejected_with_an_explanation(kind: str, path: Path) -> None:
     recorded = json.loads(path.read_text())
     provider = messengers()[kind]
 
@@ -157,7 +157,7 @@ def test_a_damaged_recording_gets_a_sentence(kind: str, path: Path) -> None:
 
 
 def mutations(recorded: Any) -> list[Any]:
-    """The recording with each value in turn taken away or replaced by something unfitting."""
+    """Yield the recording with each value in turn removed or replaced by one of a wrong type."""
     found = []
     for path in _paths(recorded):
         for wrong in (None, 5, -1.5, True, "", "\0", "x" * 5000, [], {}, [None], 10**40):
@@ -180,14 +180,14 @@ def _set(value: Any, path: tuple[Any, ...], wrong: Any) -> None:
 
 @pytest.mark.parametrize("kind", messengers())
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", ""])
-def test_only_a_post_is_an_event(kind: str, method: str) -> None:
+def test_only_a_post_is_accepted_as_a_webhook(kind: str, method: str) -> None:
     with pytest.raises(RequestRejected):
         messengers()[kind].authenticate(request(b"{}", method=method), account_of(kind))
 
 
 @pytest.mark.django_db
 @pytest.mark.parametrize(("kind", "path"), DAMAGED)
-def test_a_recording_through_the_door_is_stored_raw_and_processed(client: Client, kind: str, path: Path) -> None:
+def test_a_recorded_webhook_is_stored_raw_and_processed(client: Client, kind: str, path: Path) -> None:
     channel, body = channel_of(kind), path.read_bytes()
 
     response = client.post(channel.webhook_path, body, content_type="application/json", headers=proof(kind, body))
@@ -210,7 +210,7 @@ def facts_in(kind: str, body: bytes) -> list[Fact]:
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("kind", [kind for kind, provider in messengers().items() if provider.signs_requests])
-def test_what_is_not_proven_leaves_no_row(client: Client, kind: str) -> None:
+def test_an_unauthenticated_webhook_is_not_stored(client: Client, kind: str) -> None:
     channel = channel_of(kind)
     body = sorted((PAYLOADS / kind).glob("*.json"))[0].read_bytes()
     others = proof(kind, body + b" ")
@@ -223,7 +223,7 @@ def test_what_is_not_proven_leaves_no_row(client: Client, kind: str) -> None:
 
 @pytest.mark.django_db
 @pytest.mark.parametrize(("kind", "path"), DAMAGED)
-def test_another_channels_path_never_takes_it(client: Client, kind: str, path: Path) -> None:
+def test_a_webhook_is_rejected_at_another_channels_path(client: Client, kind: str, path: Path) -> None:
     channel, body = channel_of(kind), path.read_bytes()
     for token in (channel.path_token[:-1], channel.path_token.swapcase(), channel.path_token + "x"):
         headers = proof(kind, body)
@@ -234,7 +234,7 @@ def test_another_channels_path_never_takes_it(client: Client, kind: str, path: P
 
 
 @pytest.mark.parametrize("kind", messengers())
-def test_a_message_makes_a_request_or_an_outcome(kind: str) -> None:
+def test_a_message_yields_a_request_or_an_outcome(kind: str) -> None:
     made = messengers()[kind].build_message_request(outgoing(), account_of(kind))
 
     assert isinstance(made, ApiRequest | Outcome)
@@ -244,7 +244,7 @@ def test_a_message_makes_a_request_or_an_outcome(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", messengers())
-def test_the_same_delivery_makes_the_same_bytes(kind: str) -> None:
+def test_the_same_delivery_yields_the_same_bytes(kind: str) -> None:
     provider = messengers()[kind]
 
     assert provider.build_message_request(outgoing(), account_of(kind)) == provider.build_message_request(
@@ -253,7 +253,7 @@ def test_the_same_delivery_makes_the_same_bytes(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", messengers())
-def test_no_secret_is_shown_by_what_a_provider_returns(kind: str) -> None:
+def test_no_return_value_of_a_provider_shows_a_secret(kind: str) -> None:
     made = messengers()[kind].build_message_request(outgoing(), account_of(kind))
 
     secrets = list(account_of(kind).all_secrets())
@@ -266,7 +266,7 @@ def test_no_secret_is_shown_by_what_a_provider_returns(kind: str) -> None:
 LISTING = [kind for kind, provider in messengers().items() if provider.lists_templates]
 
 
-def test_a_kind_that_lists_no_templates_says_so_and_one_that_does_is_tested() -> None:
+def test_kinds_that_list_templates_are_declared_and_tested() -> None:
     assert LISTING
     for kind, provider in messengers().items():
         if kind not in LISTING:
@@ -275,7 +275,7 @@ def test_a_kind_that_lists_no_templates_says_so_and_one_that_does_is_tested() ->
 
 
 @pytest.mark.parametrize("kind", LISTING)
-def test_the_first_page_of_templates_is_there_or_asked_for(kind: str) -> None:
+def test_the_first_page_of_templates_is_returned_or_requested(kind: str) -> None:
     made = messengers()[kind].fetch_templates(account_of(kind))
 
     assert isinstance(made, ApiRequest | TemplatePage)
@@ -287,7 +287,7 @@ def test_the_first_page_of_templates_is_there_or_asked_for(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", LISTING)
-def test_pages_of_templates_lead_to_the_last_without_doubles(kind: str) -> None:
+def test_pages_of_templates_have_no_duplicates_and_end(kind: str) -> None:
     provider, after, ids = messengers()[kind], "", []
     for _number in range(100):
         page = provider.fetch_templates(account_of(kind), after=after)
@@ -306,7 +306,7 @@ def test_pages_of_templates_lead_to_the_last_without_doubles(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", LISTING)
 @pytest.mark.parametrize("body", [b"", b"<html>", b"\xff\x00", b"[]", b'{"data": 5}', b'{"data": [], "paging": 7}'])
-def test_an_answer_that_is_no_list_of_templates_gets_a_sentence(kind: str, body: bytes) -> None:
+def test_a_response_without_templates_is_rejected_with_an_explanation(kind: str, body: bytes) -> None:
     with pytest.raises(BadBody) as problem:
         messengers()[kind].read_templates(ApiResponse(status=200, headers={}, body=body))
 
@@ -315,7 +315,7 @@ def test_an_answer_that_is_no_list_of_templates_gets_a_sentence(kind: str, body:
 
 @pytest.mark.parametrize("kind", messengers())
 @pytest.mark.parametrize("body", [b"", b"<html>", b"\xff\x00", b"[" * 5000, b'{"error": 5}', b"9" * 5000])
-def test_any_answer_is_judged(kind: str, body: bytes) -> None:
+def test_any_response_is_judged(kind: str, body: bytes) -> None:
     for status in (200, 201, 204, 301, 400, 401, 404, 410, 429, 500, 503):
         outcome = messengers()[kind].judge_response(ApiResponse(status=status, headers={}, body=body))
         assert outcome.verdict in ("accepted", "retry", "permanent", "pause", "unknown")
@@ -323,7 +323,7 @@ def test_any_answer_is_judged(kind: str, body: bytes) -> None:
             assert status < 300
 
 
-def test_retry_after_is_read_as_seconds_or_date_and_never_trusted() -> None:
+def test_retry_after_is_read_as_seconds_or_date_within_limits() -> None:
     def waits(value: str) -> float | None:
         return judge_http(ApiResponse(status=429, headers={"retry-after": value}, body=b"")).retry_after
 

@@ -88,9 +88,7 @@ class Shop:
 
 @pytest.fixture
 def shop(live_server: Any, worker: Worker) -> Iterator[Shop]:
-    with MetaSimulator(
-        seed=1, own_media_host=False, behaviour=Behavior(retry_seconds=0.1, gather_seconds=0.2)
-    ) as meta:
+    with MetaSimulator(seed=1, own_media_host=False, behavior=Behavior(retry_seconds=0.1, gather_seconds=0.2)) as meta:
         values = {
             "phone_number_id": meta.phone_number_id,
             "waba_id": meta.waba_id,

@@ -1,4 +1,4 @@
-"""Somebody's server behind a Redirect URL: a behaviour per path, and every request written to the disk before it is
+"""Somebody's server behind a Redirect URL: a behavior per path, and every request written to the disk before it is
 answered."""
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Behavior:
 class HostileReceiver:
     def __init__(self, log: Path) -> None:
         self.behaviours: dict[str, Behavior] = {}
-        self.judges: dict[str, Callable[[Got], int]] = {}  # a status for each request, instead of a behaviour
+        self.judges: dict[str, Callable[[Got], int]] = {}  # a status for each request, instead of a behavior
         self.got: list[Got] = []
         self.arrived = threading.Condition()
         self.file = open(log, "ab")  # noqa: SIM115  # open as long as the server
@@ -112,8 +112,8 @@ def _handler(receiver: HostileReceiver) -> type[BaseHTTPRequestHandler]:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             with suppress(ValueError):
                 event = json.loads(body)
-            behaviour = receiver.behaviours.get(self.path, Behavior())
-            kind, status = behaviour.kind, behaviour.status
+            behavior = receiver.behaviours.get(self.path, Behavior())
+            kind, status = behavior.kind, behavior.status
             heard: dict[str, Any] = {
                 "path": self.path,
                 "key": self.headers.get("webhook-id", ""),
@@ -128,11 +128,11 @@ def _handler(receiver: HostileReceiver) -> type[BaseHTTPRequestHandler]:
                 status = judge(Got(answered=0, **heard))
             # What drips or is fat says 200 in its first line: that is an answer.
             receiver.note(Got(answered=0 if kind in ("hang", "reset", "garbage", "drip_headers") else status, **heard))
-            if behaviour.delay:
-                receiver.stopping.wait(behaviour.delay)
+            if behavior.delay:
+                receiver.stopping.wait(behavior.delay)
             with suppress(OSError):
                 if kind == "answer":
-                    self.answer(status, behaviour.headers, behaviour.body)
+                    self.answer(status, behavior.headers, behavior.body)
                 else:
                     self.close_connection = True
                     getattr(self, kind)()

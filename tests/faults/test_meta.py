@@ -74,7 +74,7 @@ class Account:
 
 @pytest.fixture
 def account(stack: Stack) -> Iterator[Account]:
-    with MetaSimulator(seed=SEED, own_media_host=False, behaviour=Behavior(retry_seconds=0.3), senders=4) as meta:
+    with MetaSimulator(seed=SEED, own_media_host=False, behavior=Behavior(retry_seconds=0.3), senders=4) as meta:
         options = {
             "kind": "whatsapp_cloud",
             "name": f"Meta {meta.server.graph.server_address[1]}",
@@ -161,7 +161,10 @@ def test_misbehaving_webhooks_are_each_there_once(account: Account, size: Size, 
         lines.setdefault(chat, []).append(text)
     said = [f"{CANARY} {number}" for number in range(each)]
     broken = [chat for chat, texts in lines.items() if texts != said]
-    posts, answers = len(account.meta.webhook_sender.posted), Counter(post.status for post in account.meta.webhook_sender.posted)
+    posts, answers = (
+        len(account.meta.webhook_sender.posted),
+        Counter(post.status for post in account.meta.webhook_sender.posted),
+    )
     measured(
         f"{wanted} messages of {clients} clients in {posts} POSTs ({dict(answers)}), {account.stack.kills} kills so"
         f" far: {len(rows)} stored in {len(lines)} chats, {len(broken)} chats not as said"

@@ -1,1 +1,1 @@
-"""Simulators of outside services: the same wire, on loopback, and they can be told to misbehave."""
+"""Simulators of outside services for tests, demos and training, on loopback only. They misbehave on demand."""

@@ -1,4 +1,4 @@
-"""The account in the Graph API: the number, the WABA, its subscription, its templates."""
+"""Account calls of the Graph API: number, WhatsApp Business account (WABA), webhook subscription, templates."""
 
 from __future__ import annotations
 
@@ -8,38 +8,38 @@ from tests.simulators.errors import GraphError
 from tests.simulators.templates import MEDIA_HEADERS, Template
 
 if TYPE_CHECKING:
-    from tests.simulators.graph import Called
+    from tests.simulators.graph import ApiCall
     from tests.simulators.meta import MetaSimulator
 
 Json = dict[str, Any]
 
 
-def answer(meta: MetaSimulator, called: Called) -> Json:
-    owner, _, edge = called.path.partition("/")
-    if owner == meta.phone_number_id and called.method == "GET" and not edge:
-        return chosen(number(meta), called, default=("verified_name", "display_phone_number", "quality_rating"))
+def answer(meta: MetaSimulator, call: ApiCall) -> Json:
+    owner, _, edge = call.path.partition("/")
+    if owner == meta.phone_number_id and call.method == "GET" and not edge:
+        return select_fields(number(meta), call, default=("verified_name", "display_phone_number", "quality_rating"))
     if owner == meta.waba_id:
-        return waba_edge(meta, called, edge)
+        return answer_waba(meta, call, edge)
     if template := meta.templates.rows.get(owner):
-        return on_template(meta, called, template, edge)
+        return answer_template(meta, call, template, edge)
     words = "does not exist, cannot be loaded due to missing permissions, or does not support this operation"
     raise GraphError(100, f"Unsupported request. Object with ID '{owner}' {words}", subcode=33)
 
 
-def chosen(node: Json, called: Called, *, default: tuple[str, ...]) -> Json:
-    """``?fields=``: those and the id, an unknown one refused as Graph does."""
-    wanted = [word.split("{")[0] for word in called.query.get("fields", "").split(",") if word] or list(default)
-    for word in wanted:
-        if word not in node:
-            raise GraphError(100, f"Tried accessing nonexisting field ({word})")
-    return {word: node[word] for word in dict.fromkeys((*wanted, "id"))}
+def select_fields(node: Json, call: ApiCall, *, default: tuple[str, ...]) -> Json:
+    """Return the ``?fields=`` of the call, and the ID. Raises GraphError for unknown fields, as Meta does."""
+    names = [word.split("{")[0] for word in call.query.get("fields", "").split(",") if word] or list(default)
+    for name in names:
+        if name not in node:
+            raise GraphError(100, f"Tried accessing nonexisting field ({name})")
+    return {name: node[name] for name in dict.fromkeys((*names, "id"))}
 
 
 def number(meta: MetaSimulator) -> Json:
-    shown = meta.display_number
+    digits = meta.display_number
     return {
         "id": meta.phone_number_id,
-        "display_phone_number": f"+{shown[0]} {shown[1:4]}-{shown[4:7]}-{shown[7:]}",
+        "display_phone_number": f"+{digits[0]} {digits[1:4]}-{digits[4:7]}-{digits[7:]}",
         "verified_name": meta.name,
         "quality_rating": meta.quality,
         "messaging_limit_tier": meta.tier,
@@ -77,28 +77,28 @@ def waba(meta: MetaSimulator) -> Json:
     }
 
 
-def waba_edge(meta: MetaSimulator, called: Called, edge: str) -> Json:
-    match called.method, edge:
+def answer_waba(meta: MetaSimulator, call: ApiCall, edge: str) -> Json:
+    match call.method, edge:
         case "GET", "":
-            return chosen(waba(meta), called, default=("name", "timezone_id", "message_template_namespace"))
+            return select_fields(waba(meta), call, default=("name", "timezone_id", "message_template_namespace"))
         case "GET", "phone_numbers":
             default = ("verified_name", "display_phone_number", "quality_rating")
-            return {"data": [chosen(number(meta), called, default=default)]}
+            return {"data": [select_fields(number(meta), call, default=default)]}
         case _, "subscribed_apps":
-            return subscription(meta, called)
+            return subscription(meta, call)
         case "GET", "message_templates":
-            return meta.templates.page(called.query, url=f"{meta.url}/{called.version or 'v25.0'}/{called.path}")
+            return meta.templates.page(call.query, url=f"{meta.url}/{call.version or 'v25.0'}/{call.path}")
         case "POST", "message_templates":
-            return create(meta, called)
+            return create(meta, call)
         case "DELETE", "message_templates":
-            query = called.query
+            query = call.query
             meta.templates.delete(name=query.get("name", ""), hsm_id=query.get("hsm_id", ""), now=meta.now())
             return {"success": True}
     raise GraphError(100, f"Unknown path components: /{edge}")
 
 
-def subscription(meta: MetaSimulator, called: Called) -> Json:
-    if called.method == "GET":
+def subscription(meta: MetaSimulator, call: ApiCall) -> Json:
+    if call.method == "GET":
         app = {
             "id": "300000000000801",
             "name": "Okno",
@@ -108,18 +108,18 @@ def subscription(meta: MetaSimulator, called: Called) -> Json:
         if meta.webhook_sender.url:
             row["override_callback_uri"] = meta.webhook_sender.url
         return {"data": [row] if meta.subscribed else []}
-    if called.method == "POST" and called.body:
-        told = called.json
-        if url := told.get("override_callback_uri"):
+    if call.method == "POST" and call.body:
+        body = call.json
+        if url := body.get("override_callback_uri"):
             before = meta.webhook_sender.url
-            if not meta.connect(url, verify_token=str(told.get("verify_token") or "")):
+            if not meta.connect(url, verify_token=str(body.get("verify_token") or "")):
                 meta.webhook_sender.url = before
                 raise GraphError(2200, "Callback verification failed: the challenge did not come back.")
-    meta.subscribed = called.method == "POST"
+    meta.subscribed = call.method == "POST"
     return {"success": True}
 
 
-def sample_is_known(meta: MetaSimulator, row: Json) -> None:
+def check_sample(meta: MetaSimulator, row: Json) -> None:
     for component in row.get("components") or []:
         if str(component.get("type")).upper() == "HEADER" and component.get("format") in MEDIA_HEADERS:
             handles = (component.get("example") or {}).get("header_handle") or [""]
@@ -127,9 +127,9 @@ def sample_is_known(meta: MetaSimulator, row: Json) -> None:
                 raise GraphError(100, "The header's example is no handle of an uploaded file.", subcode=2388273)
 
 
-def create(meta: MetaSimulator, called: Called) -> Json:
-    sample_is_known(meta, called.json)
-    template = meta.templates.add(called.json, status="PENDING", now=meta.now())
+def create(meta: MetaSimulator, call: ApiCall) -> Json:
+    check_sample(meta, call.json)
+    template = meta.templates.add(call.json, status="PENDING", now=meta.now())
     match meta.switches.take("review"):
         case "approve":
             meta.review(template, "APPROVED")
@@ -138,18 +138,18 @@ def create(meta: MetaSimulator, called: Called) -> Json:
     return {"id": template.id, "status": "PENDING", "category": template.category}
 
 
-def on_template(meta: MetaSimulator, called: Called, template: Template, edge: str) -> Json:
-    match called.method, edge:
+def answer_template(meta: MetaSimulator, call: ApiCall, template: Template, edge: str) -> Json:
+    match call.method, edge:
         case "GET", "":
-            return chosen(template.row(), called, default=tuple(template.row()))
+            return select_fields(template.row(), call, default=tuple(template.row()))
         case "POST", "unpause":
             if template.status != "PAUSED":
                 raise GraphError(100, "The template is not paused.")
             meta.review(template, "APPROVED", other_info={"title": "UNPAUSED", "description": "Unpaused."})
             return {"success": True}
         case "POST", "":
-            sample_is_known(meta, called.json)
-            meta.templates.edit(template, called.json, now=meta.now())
+            check_sample(meta, call.json)
+            meta.templates.edit(template, call.json, now=meta.now())
             if (verdict := meta.switches.take("review")) != "wait":
                 meta.review(template, "APPROVED" if verdict == "approve" else "REJECTED")
             return {"success": True}

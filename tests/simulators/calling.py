@@ -1,4 +1,4 @@
-"""How a portal calls the simulator, and what it finds in the bodies that the simulator posts."""
+"""Helpers for tests of the Meta simulator: calls of its API, and readers of its webhooks."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def code(answer: Any) -> int:
 
 
 def values(receiver: Receiver, part: str) -> list[dict[str, Any]]:
-    """The items of this list in all that was posted, in their order."""
+    """Return the items of one list (such as ``messages``) in all webhooks, in their order."""
     found: list[dict[str, Any]] = []
     for request in list(receiver.requests):
         for entry in request.json["entry"]:

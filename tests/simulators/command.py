@@ -1,4 +1,4 @@
-"""``python -m tests.simulators.meta``: the simulator by itself, for a demo, training, or a rig of processes."""
+"""Command line of the Meta simulator, for demos, training and process tests: ``python -m tests.simulators.meta``."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ NAMES = ("access_token", "app_secret", "verify_token", "phone_number_id", "waba_
 
 def main(arguments: list[str]) -> int:
     options = vars(parser().parse_args(arguments))
-    behaviour = {field.name: options.pop(field.name) for field in fields(Behavior)}
+    behavior = {field.name: options.pop(field.name) for field in fields(Behavior)}
     portal, number = options.pop("portal_url"), options.pop("phone")
-    told = {name: value for name, value in options.items() if value is not None}
-    told["behaviour"] = Behavior(**{name: value for name, value in behaviour.items() if value is not None})
-    with MetaSimulator(**told) as meta:
+    settings = {name: value for name, value in options.items() if value is not None}
+    settings["behavior"] = Behavior(**{name: value for name, value in behavior.items() if value is not None})
+    with MetaSimulator(**settings) as meta:
         meta.phone(number, name="Анна")
         meta.add_template()
         if portal and not meta.connect(portal):
-            print(f"{portal} did not give the challenge back: no webhook will go there", file=sys.stderr)
+            print(f"{portal} did not return the challenge, so it gets no webhooks", file=sys.stderr)
         ready = {"base_url": meta.url, "media_url": meta.media_url, "control": f"{meta.url}/_simulator/"}
         ready |= {name: getattr(meta, name) for name in NAMES if name != "app_secret"}
         print(json.dumps({"ready": ready | {"app_secret": meta.postman.app_secret}}))
@@ -39,13 +39,13 @@ def main(arguments: list[str]) -> int:
 
 def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(prog="python -m tests.simulators.meta", description=__doc__)
-    made.add_argument("--port", type=int, default=8163, help="The Graph API's.")
+    made.add_argument("--port", type=int, default=8163, help="Port of the Graph API.")
     made.add_argument("--portal-url", default="", help="The channel's webhook address in the portal.")
     made.add_argument("--phone", default="447700900101", help="Digits of a client's phone.")
-    made.add_argument("--auth-header", help="Another header with the bare token, as 360dialog's D360-API-KEY.")
-    made.add_argument("--signature-header", help="Another header with the signature.")
+    made.add_argument("--auth-header", help="Header for the bare token, such as D360-API-KEY.")
+    made.add_argument("--signature-header", help="Header with the signature instead of X-Hub-Signature-256.")
     made.add_argument("--seed", type=int)
-    made.add_argument("--own-media-host", action="store_true", help="Files on the next port instead of this one.")
+    made.add_argument("--own-media-host", action="store_true", help="Serve files on the next port.")
     for name in NAMES:
         made.add_argument(f"--{name.replace('_', '-')}")
     for field in fields(Behavior):

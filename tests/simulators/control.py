@@ -1,4 +1,4 @@
-"""The simulator's own desk, for whoever runs it as a process: ``/_simulator/<what>``, JSON in and out."""
+"""Control API of the Meta simulator: ``/_simulator/<action>``, JSON in and out."""
 
 from __future__ import annotations
 
@@ -8,29 +8,29 @@ from tests.simulators.errors import GraphError
 from tests.simulators.phones import Phone
 
 if TYPE_CHECKING:
-    from tests.simulators.graph import Called
+    from tests.simulators.graph import ApiCall
     from tests.simulators.meta import MetaSimulator
 
 Json = dict[str, Any]
 
 
-def answer(meta: MetaSimulator, called: Called) -> Any:
-    what = called.path.partition("/")[2]
-    if called.method == "GET":
-        if what not in LOOKS:
+def answer(meta: MetaSimulator, call: ApiCall) -> Any:
+    name = call.path.partition("/")[2]
+    if call.method == "GET":
+        if name not in VIEWS:
             raise GraphError(
-                100, f"GET /_simulator/ {', '.join(LOOKS)}; POST /_simulator/ {', '.join(DEEDS)}", status=404
+                100, f"GET /_simulator/ {', '.join(VIEWS)}; POST /_simulator/ {', '.join(ACTIONS)}", status=404
             )
-        return LOOKS[what](meta)
-    if what not in DEEDS:
-        raise GraphError(100, f"POST /_simulator/ {', '.join(DEEDS)}", status=404)
+        return VIEWS[name](meta)
+    if name not in ACTIONS:
+        raise GraphError(100, f"POST /_simulator/ {', '.join(ACTIONS)}", status=404)
     try:
-        return DEEDS[what](meta, dict(called.json))
+        return ACTIONS[name](meta, dict(call.json))
     except (KeyError, TypeError, ValueError, AttributeError) as problem:
         raise GraphError(100, f"{type(problem).__name__}: {problem}") from problem
 
 
-# --- to look at ---
+# --- views (GET) ---
 
 
 def state(meta: MetaSimulator) -> Json:
@@ -38,7 +38,7 @@ def state(meta: MetaSimulator) -> Json:
         "url": meta.url,
         "media_url": meta.media_url,
         "webhook_url": meta.webhook_sender.url,
-        "behaviour": meta.switches.as_json(),
+        "behavior": meta.switches.as_json(),
         "phones": {phone.number: {"name": phone.name, "user_id": phone.user_id} for phone in meta.phones.values()},
         "clock_ahead_seconds": meta.ahead,
         "webhooks": {"posted": len(meta.webhook_sender.posted), "waiting": len(meta.webhook_sender.waiting)},
@@ -47,7 +47,7 @@ def state(meta: MetaSimulator) -> Json:
 
 
 def sent(meta: MetaSimulator) -> list[Json]:
-    """What the portal sent and Meta took, with what became of it."""
+    """Return the messages that the simulator accepted, with their statuses."""
     return [
         {"id": each.id, "to": each.to.number, "kind": each.kind, "text": each.text, "key": each.key}
         | {"statuses": each.statuses, "body": each.body}
@@ -56,11 +56,10 @@ def sent(meta: MetaSimulator) -> list[Json]:
 
 
 def calls(meta: MetaSimulator) -> list[Json]:
-    """Every call of the portal; the token is not shown."""
-    shown = [*meta.api_calls]
+    """Return all calls of the portal, without headers, which hold the token."""
     return [
         {"method": each.method, "path": each.path, "query": each.query, "body": each.body.decode("utf-8", "replace")}
-        for each in shown
+        for each in list(meta.api_calls)
     ]
 
 
@@ -71,79 +70,79 @@ def posted(meta: MetaSimulator) -> list[Json]:
     ]
 
 
-LOOKS = {"": state, "sent": sent, "calls": calls, "posted": posted}
+VIEWS = {"": state, "sent": sent, "calls": calls, "posted": posted}
 
 
-# --- to do ---
+# --- actions (POST) ---
 
 
-def phone_of(meta: MetaSimulator, told: Json) -> Phone:
-    number = str(told.pop("from"))
-    name = told.pop("name", "Анна")
+def phone_of(meta: MetaSimulator, body: Json) -> Phone:
+    number = str(body.pop("from"))
+    name = body.pop("name", "Анна")
     return meta.phone(number, name=name)
 
 
-def behave(meta: MetaSimulator, told: Json) -> Json:
-    meta.behave(times=told.pop("times", None), **told)
+def behave(meta: MetaSimulator, body: Json) -> Json:
+    meta.behave(times=body.pop("times", None), **body)
     return meta.switches.as_json()
 
 
-def writes(meta: MetaSimulator, told: Json) -> Json:
-    """``from``, ``text``, and optionally ``name``, ``reply_to``, ``forwarded``, ``count`` (as many in a row)."""
-    phone, text, count = phone_of(meta, told), told.pop("text"), int(told.pop("count", 1))
-    ids = [phone.writes(text if count == 1 else f"{text} {number + 1}", **told) for number in range(count)]
+def writes(meta: MetaSimulator, body: Json) -> Json:
+    """Let a client write. Keys: ``from``, ``text``; optional ``name``, ``reply_to``, ``forwarded``, ``count``."""
+    phone, text, count = phone_of(meta, body), body.pop("text"), int(body.pop("count", 1))
+    ids = [phone.writes(text if count == 1 else f"{text} {number + 1}", **body) for number in range(count)]
     return {"ids": ids}
 
 
-def sends(meta: MetaSimulator, told: Json) -> Json:
-    """Any type: ``from``, ``type``, ``content`` as in Meta's webhook."""
-    phone = phone_of(meta, told)
-    return {"ids": [phone.sends(told.pop("type"), told.pop("content", None), **told)]}
+def sends(meta: MetaSimulator, body: Json) -> Json:
+    """Let a client send any message type. Keys: ``from``, ``type``, ``content`` as in Meta's webhook."""
+    phone = phone_of(meta, body)
+    return {"ids": [phone.sends(body.pop("type"), body.pop("content", None), **body)]}
 
 
-def reads(meta: MetaSimulator, told: Json) -> Json:
-    phone_of(meta, told).reads(told.get("id", ""))
+def reads(meta: MetaSimulator, body: Json) -> Json:
+    phone_of(meta, body).reads(body.get("id", ""))
     return {}
 
 
-def reacts(meta: MetaSimulator, told: Json) -> Json:
-    return {"ids": [phone_of(meta, told).reacts(told.get("emoji", ""), to=told["to"])]}
+def reacts(meta: MetaSimulator, body: Json) -> Json:
+    return {"ids": [phone_of(meta, body).reacts(body.get("emoji", ""), to=body["to"])]}
 
 
-def later(meta: MetaSimulator, told: Json) -> Json:
-    meta.later(hours=float(told.get("hours", 0)), seconds=float(told.get("seconds", 0)))
+def later(meta: MetaSimulator, body: Json) -> Json:
+    meta.later(hours=float(body.get("hours", 0)), seconds=float(body.get("seconds", 0)))
     return {"clock_ahead_seconds": meta.ahead}
 
 
-def connect(meta: MetaSimulator, told: Json) -> Json:
-    return {"verified": meta.connect(told["url"], verify_token=told.get("verify_token"))}
+def connect(meta: MetaSimulator, body: Json) -> Json:
+    return {"verified": meta.connect(body["url"], verify_token=body.get("verify_token"))}
 
 
-def template(meta: MetaSimulator, told: Json) -> Json:
-    """``name`` and optionally ``language``, ``body`` or ``components``, ``status``, ``category``."""
-    return meta.add_template(told.pop("name"), **told).row()
+def template(meta: MetaSimulator, body: Json) -> Json:
+    """Add a template. Keys: ``name``; optional ``language``, ``body`` or ``components``, ``status``, ``category``."""
+    return meta.add_template(body.pop("name"), **body).row()
 
 
-def review(meta: MetaSimulator, told: Json) -> Json:
-    """``id``, ``event`` and optionally ``reason``."""
-    found = meta.templates.rows[str(told.pop("id"))]
-    meta.review(found, told.pop("event"), **told)
+def review(meta: MetaSimulator, body: Json) -> Json:
+    """Change a template's status and post the webhook. Keys: ``id``, ``event``; optional ``reason``."""
+    found = meta.templates.rows[str(body.pop("id"))]
+    meta.review(found, body.pop("event"), **body)
     return found.row()
 
 
-def account(meta: MetaSimulator, told: Json) -> Json:
-    """``field``, ``value``: any account-level webhook."""
-    meta.send_account_update(told["field"], told["value"])
+def account(meta: MetaSimulator, body: Json) -> Json:
+    """Post any account-level webhook. Keys: ``field``, ``value``."""
+    meta.send_account_update(body["field"], body["value"])
     return {}
 
 
-def token(meta: MetaSimulator, told: Json) -> Json:
-    """Another ``access_token``: the one before is refused with 190."""
-    meta.access_token = str(told["access_token"])
+def token(meta: MetaSimulator, body: Json) -> Json:
+    """Replace the access token. Calls with the old one fail with code 190. Key: ``access_token``."""
+    meta.access_token = str(body["access_token"])
     return {}
 
 
-DEEDS = {
+ACTIONS = {
     each.__name__: each
     for each in (behave, writes, sends, reads, reacts, later, connect, template, review, account, token)
 }

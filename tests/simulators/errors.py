@@ -1,4 +1,4 @@
-"""The Graph API's errors, with the words of Meta's table of codes."""
+"""Errors of the Graph API, with the titles from Meta's documentation."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 HREF = "https://developers.facebook.com/docs/whatsapp/cloud-api/support/error-codes/"
 
-# code -> HTTP status, title. Logic is to be built on code and details, not on these.
+# Code -> HTTP status and title. Meta advises to rely on code and details only.
 CODES: dict[int, tuple[int, str]] = {
     0: (401, "AuthException"),
     1: (400, "API Unknown"),
@@ -59,8 +59,8 @@ CODES: dict[int, tuple[int, str]] = {
     133004: (503, "Server Temporarily Unavailable"),
     133010: (400, "Phone number Not Registered"),
 }
-# Meta takes the message and tells these in a failed status.
-TOLD_LATER = {130472, 131026, 131047, 131049, 131050, 131053}
+# For these codes Meta accepts the message first and reports the failure in a status webhook.
+ASYNCHRONOUS_CODES = {130472, 131026, 131047, 131049, 131050, 131053}
 
 
 class GraphError(Exception):
@@ -70,7 +70,7 @@ class GraphError(Exception):
         default, self.title = CODES.get(code, (400, "Something went wrong"))
         self.status = status or default
 
-    def as_answer(self) -> dict[str, Any]:
+    def build_response(self) -> dict[str, Any]:
         error: dict[str, Any] = {"message": f"(#{self.code}) {self.title}", "type": "OAuthException", "code": self.code}
         if self.code in (100, 131008) and self.details:
             error["message"] = f"(#{self.code}) {self.details}"
@@ -80,7 +80,7 @@ class GraphError(Exception):
             error["error_data"] = {"messaging_product": "whatsapp", "details": self.details}
         return {"error": error | {"fbtrace_id": "A" + secrets.token_urlsafe(16)}}
 
-    def as_status(self) -> dict[str, Any]:
-        """An element of ``errors`` in a webhook."""
+    def build_status_error(self) -> dict[str, Any]:
+        """Return the error as an element of ``errors`` in a webhook."""
         error = {"code": self.code, "title": self.title, "message": self.title}
         return error | {"error_data": {"details": self.details or self.title}, "href": HREF}

@@ -1,4 +1,4 @@
-"""The simulator's HTTP: the Graph API, the media host, and the desk where the simulator is told what to do."""
+"""HTTP servers of the Meta simulator: Graph API, media host and control API."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from tests.simulators import accounts, control
 from tests.simulators.errors import GraphError
-from tests.simulators.media import Medium, form_of
+from tests.simulators.media import Medium, parse_form
 
 if TYPE_CHECKING:
     from tests.simulators.meta import MetaSimulator
@@ -23,8 +23,8 @@ Json = dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Called:
-    """A request of the portal, as it came. Header names are lower case."""
+class ApiCall:
+    """A request of the portal. Header names are lower case."""
 
     method: str
     path: str  # without the version
@@ -47,7 +47,7 @@ class Reply:
     status: int = 200
     body: bytes = b"{}"
     headers: dict[str, str] = field(default_factory=dict)
-    cut_at: int | None = None  # so many bytes of the body, then the line is cut; -1: no answer at all
+    cut_at: int | None = None  # close the connection after this many bytes of the body; -1: before the response
 
 
 def reply_with(content: Any, *, status: int = 200) -> Reply:
@@ -57,9 +57,9 @@ def reply_with(content: Any, *, status: int = 200) -> Reply:
 class GraphServer:
     def __init__(self, meta: MetaSimulator, *, host: str, port: int, own_media_host: bool) -> None:
         self.meta, self.own_media_host = meta, own_media_host
-        self.graph = _server(self.on_graph, host, port)
-        self.files = _server(self.on_files, host, port + 1 if port else 0)
-        self.fetched: list[Called] = []  # what the media host was asked
+        self.graph = _server(self.answer_graph, host, port)
+        self.files = _server(self.answer_files, host, port + 1 if port else 0)
+        self.fetched: list[ApiCall] = []  # requests to the media host
 
     def start(self) -> None:
         for server in (self.graph, self.files):
@@ -82,54 +82,54 @@ class GraphServer:
 
     @property
     def foreign_url(self) -> str:
-        """A host that is not the provider's: nothing may be fetched there, least of all with the token."""
+        """Return the URL of a host that is not the provider's and must get no request, least of all with the token."""
         return f"http://localhost:{self.files.server_address[1]}"
 
     # --- the Graph API ---
 
-    def on_graph(self, called: Called) -> Reply:
+    def answer_graph(self, call: ApiCall) -> Reply:
         try:
-            if called.path.startswith("_simulator"):
-                return reply_with(control.answer(self.meta, called))
-            if called.path.startswith("whatsapp_business/") and not self.own_media_host:
-                return self.on_files(called)
-            self.meta.api_calls.append(called)
-            self._let_in(called)
-            return self._route(called)
+            if call.path.startswith("_simulator"):
+                return reply_with(control.answer(self.meta, call))
+            if call.path.startswith("whatsapp_business/") and not self.own_media_host:
+                return self.answer_files(call)
+            self.meta.api_calls.append(call)
+            self._check_token(call)
+            return self._route(call)
         except GraphError as error:
-            return reply_with(error.as_answer(), status=error.status)
+            return reply_with(error.build_response(), status=error.status)
 
-    def _let_in(self, called: Called) -> None:
-        given = called.headers.get(self.meta.auth_header.lower(), "")
-        wanted = self.meta.access_token
+    def _check_token(self, call: ApiCall) -> None:
+        presented = call.headers.get(self.meta.auth_header.lower(), "")
+        expected = self.meta.access_token
         if self.meta.auth_header == "Authorization":
-            wanted = f"{'OAuth' if called.path.startswith('upload:') else 'Bearer'} {wanted}"
-        if given != wanted:
+            expected = f"{'OAuth' if call.path.startswith('upload:') else 'Bearer'} {expected}"
+        if presented != expected:
             raise GraphError(190, "Error validating access token: the token is missing, expired or revoked.")
 
-    def _route(self, called: Called) -> Reply:
+    def _route(self, call: ApiCall) -> Reply:
         meta = self.meta
-        owner, _, edge = called.path.rpartition("/")
-        if edge in ("messages", "media") and called.method == "POST" and owner in ("", meta.phone_number_id):
-            return self._message(called) if edge == "messages" else self._upload(called)
-        if called.path == "app/uploads" and called.method == "POST":
-            return reply_with({"id": meta.media.open_session(called.query)})
-        if called.path.startswith("upload:") and called.method == "POST":
-            return reply_with({"h": meta.media.close_session(called)})
-        medium = meta.media.media.get(called.path)
-        if medium is not None and called.method == "GET":
+        owner, _, edge = call.path.rpartition("/")
+        if edge in ("messages", "media") and call.method == "POST" and owner in ("", meta.phone_number_id):
+            return self._message(call) if edge == "messages" else self._upload(call)
+        if call.path == "app/uploads" and call.method == "POST":
+            return reply_with({"id": meta.media.open_session(call.query)})
+        if call.path.startswith("upload:") and call.method == "POST":
+            return reply_with({"h": meta.media.close_session(call)})
+        medium = meta.media.media.get(call.path)
+        if medium is not None and call.method == "GET":
             return reply_with(self._address(meta.media.find(medium.id, now=meta.now())))
-        if medium is not None and called.method == "DELETE":
+        if medium is not None and call.method == "DELETE":
             del meta.media.media[medium.id]
             return reply_with({"success": True})
-        how = "right" if called.method == "GET" else meta.switches.take("manage")
+        how = "right" if call.method == "GET" else meta.switches.take("manage")
         if how == "lost":
             return Reply(cut_at=-1)
-        answer = reply_with(accounts.answer(meta, called))
+        answer = reply_with(accounts.answer(meta, call))
         answer.cut_at = -1 if how == "cut" else None
         return answer
 
-    def _message(self, called: Called) -> Reply:
+    def _message(self, call: ApiCall) -> Reply:
         how = self.meta.switches.take("answer")
         if how == "lost":
             return Reply(cut_at=-1)
@@ -137,7 +137,7 @@ class GraphServer:
             raise GraphError(2, "Service temporarily unavailable", status=500)
         if how == "page":
             return Reply(body=b"<html>Welcome to the hotel</html>", headers={"Content-Type": "text/html"})
-        answer = reply_with(self.meta.intake.take(called.json))
+        answer = reply_with(self.meta.intake.take(call.json))
         if how == "slow":
             time.sleep(self.meta.switches.see("slow_seconds"))
         if how == "created":
@@ -148,8 +148,8 @@ class GraphServer:
             answer.cut_at = -1 if how == "cut" else len(answer.body) // 2
         return answer
 
-    def _upload(self, called: Called) -> Reply:
-        form, mime, name = form_of(called.body, called.headers.get("content-type", ""))
+    def _upload(self, call: ApiCall) -> Reply:
+        form, mime, name = parse_form(call.body, call.headers.get("content-type", ""))
         medium = self.meta.media.take_upload(form, mime, name, now=self.meta.now())
         return reply_with({"id": medium.id})
 
@@ -169,13 +169,13 @@ class GraphServer:
 
     # --- the media host ---
 
-    def on_files(self, called: Called) -> Reply:
-        self.fetched.append(called)
-        medium = self.meta.media.behind(called.query.get("hash", ""), now=self.meta.now())
+    def answer_files(self, call: ApiCall) -> Reply:
+        self.fetched.append(call)
+        medium = self.meta.media.behind(call.query.get("hash", ""), now=self.meta.now())
         try:
-            self._let_in(called)
+            self._check_token(call)
         except GraphError as error:
-            return reply_with(error.as_answer(), status=401)
+            return reply_with(error.build_response(), status=401)
         how = self.meta.switches.take("media")
         if medium is None or how == "gone":
             return Reply(status=404, body=b"")
@@ -199,7 +199,7 @@ def _server(handle: Any, host: str, port: int) -> ThreadingHTTPServer:
         protocol_version = "HTTP/1.1"
 
         def any(self) -> None:
-            reply = handle(self.called())
+            reply = handle(self.read_call())
             with suppress(ConnectionError):
                 if reply.cut_at == -1:
                     self.close_connection = True
@@ -214,11 +214,11 @@ def _server(handle: Any, host: str, port: int) -> ThreadingHTTPServer:
 
         do_GET = do_POST = do_DELETE = any
 
-        def called(self) -> Called:
+        def read_call(self) -> ApiCall:
             parts = urlsplit(self.path)
             version, path = re.fullmatch(r"/?(v\d+\.\d+)?/*(.*?)/*", parts.path).groups()  # type: ignore[union-attr]  # it always fits
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            return Called(
+            return ApiCall(
                 method=self.command,
                 path=path,
                 version=version or "",

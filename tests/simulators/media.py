@@ -1,4 +1,4 @@
-"""Media in two steps: an id, its short-lived address on a host of its own, and the bytes behind it."""
+"""Media store: uploaded files, their short-lived download URLs on another host, and template samples."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from typing import Any
 
 from tests.simulators.errors import GraphError
 
-URL_LIVES_SECONDS = 300
-FROM_WEBHOOK_SECONDS = 7 * 86_400
-UPLOADED_SECONDS = 30 * 86_400
+URL_TTL_SECONDS = 300
+INBOUND_TTL_SECONDS = 7 * 86_400
+UPLOAD_TTL_SECONDS = 30 * 86_400
 MB = 1_000_000
 
-# What may be sent: media type -> the kinds of message, the most bytes.
-TAKEN: dict[str, tuple[str, int]] = {
+# Media types that can be sent -> kind of message and maximum size in bytes.
+ACCEPTED_TYPES: dict[str, tuple[str, int]] = {
     **dict.fromkeys(("image/jpeg", "image/png"), ("image", 5 * MB)),
     **dict.fromkeys(("audio/aac", "audio/amr", "audio/mpeg", "audio/mp4", "audio/ogg"), ("audio", 16 * MB)),
     **dict.fromkeys(("video/mp4", "video/3gpp"), ("video", 16 * MB)),
@@ -50,39 +50,41 @@ class Medium:
     def digest(self) -> bytes:
         return hashlib.sha256(self.data).digest()
 
-    def in_webhook(self) -> dict[str, Any]:
+    def build_webhook_file(self) -> dict[str, Any]:
         return {"id": self.id, "mime_type": self.mime, "sha256": base64.b64encode(self.digest).decode()}
 
 
 class MediaStore:
     def __init__(self) -> None:
         self.media: dict[str, Medium] = {}
-        self.addresses: dict[str, tuple[str, float]] = {}  # hash -> media id, until when
+        self.addresses: dict[str, tuple[str, float]] = {}  # hash -> media ID and expiry
         self.next_id = 1_013_859_600_000_000
-        self.sessions: dict[str, int] = {}  # of the Resumable Upload API: how many bytes were announced
-        self.samples: dict[str, bytes] = {}  # handle -> what was put there, for the headers of templates
+        self.sessions: dict[str, int] = {}  # sessions of the Resumable Upload API -> announced size in bytes
+        self.samples: dict[str, bytes] = {}  # handle -> content, for headers of templates
 
-    def keep(self, data: bytes, *, mime: str, now: float, name: str = "", lives: float = UPLOADED_SECONDS) -> Medium:
+    def keep(self, data: bytes, *, mime: str, now: float, name: str = "", lives: float = UPLOAD_TTL_SECONDS) -> Medium:
         self.next_id += 1
         medium = Medium(id=str(self.next_id), data=data, mime=mime, until=now + lives, name=name)
         self.media[medium.id] = medium
         return medium
 
     def take_upload(self, form: dict[str, bytes], mime: str, name: str, *, now: float) -> Medium:
-        """A file from the portal, checked as Meta checks it."""
+        """Check a file from the portal as Meta does, and store it. Raises GraphError."""
         if form.get("messaging_product") != b"whatsapp":
             raise GraphError(100, "The parameter messaging_product is required.")
         if "file" not in form:
             raise GraphError(100, "The parameter file is required.")
         plain = mime.split(";")[0].strip()
-        if plain not in TAKEN:
-            raise GraphError(100, f"Param file must be a file with one of the following types: {', '.join(TAKEN)}.")
-        if len(form["file"]) > TAKEN[plain][1]:
-            raise GraphError(131053, f"The file is larger than {TAKEN[plain][1]} bytes.")
+        if plain not in ACCEPTED_TYPES:
+            raise GraphError(
+                100, f"Param file must be a file with one of the following types: {', '.join(ACCEPTED_TYPES)}."
+            )
+        if len(form["file"]) > ACCEPTED_TYPES[plain][1]:
+            raise GraphError(131053, f"The file is larger than {ACCEPTED_TYPES[plain][1]} bytes.")
         return self.keep(form["file"], mime=plain, now=now, name=name)
 
     def open_session(self, query: dict[str, str]) -> str:
-        if query.get("file_type") not in (*TAKEN, "video/gif") or not query.get("file_length", "").isdigit():
+        if query.get("file_type") not in (*ACCEPTED_TYPES, "video/gif") or not query.get("file_length", "").isdigit():
             raise GraphError(100, "file_length and file_type are required, of a type that may stand in a header.")
         session = f"upload:MTphd{secrets.token_urlsafe(9)}"
         self.sessions[session] = int(query["file_length"])
@@ -106,16 +108,16 @@ class MediaStore:
 
     def address(self, medium: Medium, *, host: str, now: float) -> str:
         token = secrets.token_urlsafe(12)
-        self.addresses[token] = (medium.id, now + URL_LIVES_SECONDS)
-        return f"{host}/whatsapp_business/attachments/?mid={medium.id}&ext={int(now + URL_LIVES_SECONDS)}&hash={token}"
+        self.addresses[token] = (medium.id, now + URL_TTL_SECONDS)
+        return f"{host}/whatsapp_business/attachments/?mid={medium.id}&ext={int(now + URL_TTL_SECONDS)}&hash={token}"
 
     def behind(self, token: str, *, now: float) -> Medium | None:
         media_id, until = self.addresses.get(token, ("", 0.0))
         return self.media.get(media_id) if until >= now else None
 
 
-def form_of(body: bytes, content_type: str) -> tuple[dict[str, bytes], str, str]:
-    """multipart/form-data: the fields, the file's media type and its name. Written for well-formed bodies."""
+def parse_form(body: bytes, content_type: str) -> tuple[dict[str, bytes], str, str]:
+    """Return the fields of a well-formed multipart form, the file's media type and the file's name."""
     found = re.search(r'boundary="?([^";]+)"?', content_type)
     if not found:
         raise GraphError(100, "An upload is multipart/form-data.")
@@ -129,8 +131,8 @@ def form_of(body: bytes, content_type: str) -> tuple[dict[str, bytes], str, str]
             continue
         form[field[1]] = content.removesuffix(b"\r\n")
         if field[1] == "file":
-            told = re.search(r"(?im)^content-type: *(.+?)\s*$", words)
-            mime = told[1] if told else "application/octet-stream"
-            named = re.search(r'filename="([^"]*)"', words)
-            name = named[1] if named else ""
+            declared = re.search(r"(?im)^content-type: *(.+?)\s*$", words)
+            mime = declared[1] if declared else "application/octet-stream"
+            filename = re.search(r'filename="([^"]*)"', words)
+            name = filename[1] if filename else ""
     return form, form["type"].decode() if form.get("type") else mime, name

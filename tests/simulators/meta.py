@@ -1,16 +1,15 @@
-"""The simulator of Meta: one WhatsApp account of the Cloud API, on loopback, that can be told to misbehave.
+"""Simulator of Meta: one WhatsApp account of the Cloud API on loopback, which can misbehave on demand.
 
-    with Meta(webhook_url=…, app_secret="s") as meta:
+    with MetaSimulator(webhook_url=…, app_secret="s") as meta:
         anna = meta.phone("447700900101", name="Анна")
-        anna.writes("Здравствуйте!")               # a signed webhook is on its way
-        meta.quiet()                               # … and was answered 200
-        meta.behave(reject=131026, times=1)        # the next send is refused
-        meta.later(hours=25)                       # the simulator's clock; the window is closed
-        anna.received[-1].text                     # what the portal sent her
+        anna.writes("Здравствуйте!")               # posts a signed webhook
+        meta.quiet()                               # waits until it is answered with 200
+        meta.behave(reject=131026, times=1)        # the next send is rejected
+        meta.later(hours=25)                       # moves the simulator's clock; the window is closed
+        anna.received[-1].text                     # the last message from the portal
 
-The portal calls ``meta.url`` (the Graph API) and downloads files from ``meta.media_url``, another host. BSPs differ by
-``auth_header``, ``signature_header``, whether the number's id is in the path, and where files lie
-(``own_media_host``). By itself, for a demo:
+The portal calls ``meta.url`` (Graph API) and downloads files from ``meta.media_url``, another host. BSPs are simulated
+with ``auth_header``, ``signature_header``, paths without the number's ID, and ``own_media_host``. As a program:
 ``python -m tests.simulators.meta --help``.
 """
 
@@ -26,11 +25,11 @@ from typing import Any, Self
 from tests.simulators import templates
 from tests.simulators.behavior import Behavior, Switchboard
 from tests.simulators.errors import GraphError
-from tests.simulators.graph import Called, GraphServer
+from tests.simulators.graph import ApiCall, GraphServer
 from tests.simulators.intake import Intake
 from tests.simulators.media import MediaStore
 from tests.simulators.phones import Phone, Sent, new_id, new_user_id
-from tests.simulators.posting import Postman, Update
+from tests.simulators.posting import Update, WebhookSender
 
 Json = dict[str, Any]
 
@@ -53,24 +52,24 @@ class MetaSimulator:
         seed: int | None = None,
         senders: int = 1,
         own_media_host: bool = True,
-        behaviour: Behavior | None = None,
+        behavior: Behavior | None = None,
     ) -> None:
         assert ipaddress.ip_address(host).is_loopback, "The simulator serves loopback only."
         self.seed = secrets.randbelow(10**6) if seed is None else seed
         print(f"simulator of Meta: seed {self.seed}", file=sys.stderr)
         self.access_token, self.verify_token, self.auth_header = access_token, verify_token, auth_header
         self.phone_number_id, self.waba_id, self.display_number = phone_number_id, waba_id, display_number
-        self.switches = Switchboard(behaviour or Behavior())
-        self.postman = Postman(self.switches, compose=self.compose, seed=self.seed, senders=senders)
-        self.postman.url, self.postman.app_secret = webhook_url, app_secret
-        self.postman.signature_header = signature_header
+        self.switches = Switchboard(behavior or Behavior())
+        self.webhook_sender = WebhookSender(self.switches, compose=self.compose, seed=self.seed, senders=senders)
+        self.webhook_sender.url, self.webhook_sender.app_secret = webhook_url, app_secret
+        self.webhook_sender.signature_header = signature_header
         self.templates = templates.TemplateStore()
         self.media = MediaStore()
         self.phones: dict[str, Phone] = {}
-        self.known: dict[str, Phone] = {}  # message id -> who wrote or got it
+        self.known: dict[str, Phone] = {}  # message ID -> its sender or recipient
         self.sent: list[Sent] = []
         self.marked_read: list[str] = []
-        self.called: list[Called] = []
+        self.api_calls: list[ApiCall] = []
         self.quality, self.tier, self.name = "GREEN", "TIER_2K", "Магазин сапог"
         self.ahead = 0.0
         self.lock = threading.RLock()
@@ -80,11 +79,11 @@ class MetaSimulator:
 
     def __enter__(self) -> Self:
         self.server.start()
-        self.postman.start()
+        self.webhook_sender.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.postman.stop()
+        self.webhook_sender.stop()
         self.server.stop()
 
     @property
@@ -95,10 +94,10 @@ class MetaSimulator:
     def media_url(self) -> str:
         return self.server.media_url
 
-    # --- what a test says ---
+    # --- control ---
 
     def behave(self, *, times: int | None = None, **settings: Any) -> None:
-        """See ``Behavior``; ``times``: for so many uses, then as before."""
+        """Change settings (see ``Behavior``), permanently or for ``times`` uses."""
         self.switches.set(times=times, **settings)
 
     def now(self) -> float:
@@ -108,7 +107,7 @@ class MetaSimulator:
         self.ahead += hours * 3600 + seconds
 
     def phone(self, number: str, *, name: str = "Анна", **more: Any) -> Phone:
-        """The phone with this number (digits), made when it is new."""
+        """Return the phone with this number (digits). A new one is added."""
         with self.lock:
             if number not in self.phones:
                 user_id = more.pop("user_id", "") or new_user_id("GB")
@@ -116,58 +115,58 @@ class MetaSimulator:
             return self.phones[number]
 
     def quiet(self, *, seconds: float = 60) -> None:
-        self.postman.quiet(seconds=seconds)
+        self.webhook_sender.quiet(seconds=seconds)
 
     def connect(self, url: str, *, verify_token: str | None = None) -> bool:
-        """Set the callback URL: it must give the challenge back, else it gets nothing."""
+        """Set the callback URL if it returns the challenge. Return whether it does."""
         self.verify_token = self.verify_token if verify_token is None else verify_token
-        verified = self.postman.handshake(url, self.verify_token)
-        self.postman.url = url if verified else ""
+        verified = self.webhook_sender.handshake(url, self.verify_token)
+        self.webhook_sender.url = url if verified else ""
         return verified
 
     def add_template(self, name: str = "order_ready", *, language: str = "ru", **more: Any) -> templates.Template:
-        """``body=``, or ``components=`` whole; ``status=``, ``category=``, ``parameter_format=``."""
+        """Add a template with a ``body`` or complete ``components``, and optional fields such as ``status``."""
         body: Json = {"type": "BODY", "text": more.pop("body", "Здравствуйте, {{1}}! Заказ {{2}} готов к выдаче.")}
-        if templates.HOLE.search(body["text"]):
-            body["example"] = {"body_text": [["…"] * len(templates.HOLE.findall(body["text"]))]}
+        if templates.VARIABLE.search(body["text"]):
+            body["example"] = {"body_text": [["…"] * len(templates.VARIABLE.findall(body["text"]))]}
         status = more.pop("status", "APPROVED")
         row = {"name": name, "language": language, "category": "UTILITY", "components": [body]} | more
         return self.templates.add(row, status=status, now=self.now())
 
     def review(self, template: templates.Template, event: str, *, reason: str = "NONE", **more: Any) -> None:
-        """Meta's word on a template: stored, and told by webhook."""
+        """Change a template's status as Meta's review does, and post the webhook."""
         if event not in ("FLAGGED", "REINSTATED", "UNARCHIVED"):
             template.status = event
         template.reason = reason
-        told = {"event": event, "reason": reason, "message_template_category": template.category, **more}
-        self.send_account_update("message_template_status_update", names_of(template) | told)
+        value = {"event": event, "reason": reason, "message_template_category": template.category, **more}
+        self.send_account_update("message_template_status_update", template_names(template) | value)
 
     def recategorize(self, template: templates.Template, category: str, *, soon: bool = False) -> None:
-        told: Json = {"previous_category": template.category, "new_category": category}
+        value: Json = {"previous_category": template.category, "new_category": category}
         if soon:
-            told = {"correct_category": category, "new_category": template.category}
-            told["category_update_timestamp"] = int(self.now()) + 86_400
+            value = {"correct_category": category, "new_category": template.category}
+            value["category_update_timestamp"] = int(self.now()) + 86_400
         else:
             template.category = category
-        self.send_account_update("template_category_update", names_of(template) | told)
+        self.send_account_update("template_category_update", template_names(template) | value)
 
     def rewrite(self, template: templates.Template, body: str) -> None:
-        """Meta changed a template's text by itself."""
+        """Change a template's text as Meta does on its own, and post the webhook."""
         template.component("BODY")["text"] = body
-        told = names_of(template) | {"message_template_element": body}
-        self.send_account_update("message_template_components_update", told)
+        value = template_names(template) | {"message_template_element": body}
+        self.send_account_update("message_template_components_update", value)
 
     def grade(self, template: templates.Template, score: str) -> None:
-        told = {"previous_quality_score": template.quality, "new_quality_score": score}
+        value = {"previous_quality_score": template.quality, "new_quality_score": score}
         template.quality = score
-        self.send_account_update("message_template_quality_update", names_of(template) | told)
+        self.send_account_update("message_template_quality_update", template_names(template) | value)
 
     def send_account_update(self, field: str, value: Json) -> None:
-        """Any account-level field."""
+        """Post a webhook of any account-level field."""
         self.tell(Update(field=field, item=value, time=int(self.now())))
 
     def echo(self, phone: Phone, text: str) -> str:
-        """Somebody answered from the shop's own phone."""
+        """Post the webhook of a reply that was written in the business's WhatsApp app. Return its ID."""
         item = {"from": self.display_number, **phone.identity("to", "to_user_id"), "id": new_id()}
         item |= {"timestamp": str(int(self.now())), "type": "text", "text": {"body": text}}
         self.tell(Update(field="smb_message_echoes", part="message_echoes", item=item))
@@ -175,12 +174,12 @@ class MetaSimulator:
 
     def tell(self, update: Update, *, after: float = 0.0) -> None:
         if self.subscribed:
-            self.postman.post(update, after=after)
+            self.webhook_sender.post(update, after=after)
 
     # --- webhooks ---
 
     def compose(self, updates: list[Update]) -> Json:
-        """One body: an entry, a change for each field and list, the cards of all who are in it."""
+        """Build one webhook body: one entry, a change for each field and list, and the cards of all contacts."""
         changes: dict[Any, Json] = {}
         times = [update.time for update in updates if update.time is not None]
         for number, update in enumerate(updates):
@@ -206,7 +205,7 @@ class MetaSimulator:
             item["biz_opaque_callback_data"] = sent.key
         card: Json | None = sent.to.card()
         if error:
-            item |= {"errors": [error.as_status()]}
+            item |= {"errors": [error.build_status_error()]}
             card = None
         elif status in ("sent", "delivered"):
             category = "service" if sent.kind != "template" else self._category(sent)
@@ -221,7 +220,7 @@ class MetaSimulator:
         return template.category.lower() if template else "utility"
 
 
-def names_of(template: templates.Template) -> Json:
+def template_names(template: templates.Template) -> Json:
     return {
         "message_template_id": int(template.id),
         "message_template_name": template.name,

@@ -1,4 +1,4 @@
-"""A client's phone: writes, presses, reacts, reads; and what it was shown."""
+"""Phone of a client: sends messages, presses buttons, reacts, reads, and keeps what it received."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import secrets
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from tests.simulators.media import FROM_WEBHOOK_SECONDS
+from tests.simulators.media import INBOUND_TTL_SECONDS
 from tests.simulators.posting import Update
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ Json = dict[str, Any]
 
 @dataclass(kw_only=True)
 class Sent:
-    """A message that the portal sent and Meta took. ``text``: as the contact reads it."""
+    """A message from the portal that the simulator accepted. ``text`` is what the client reads."""
 
     id: str
     to: Phone
@@ -31,10 +31,10 @@ class Sent:
 
 @dataclass(kw_only=True)
 class Phone:
-    """``hides_number``: a user name is set, and webhooks carry the user id alone."""
+    """A client's phone. With ``hides_number`` (a username is set) webhooks contain only the user ID."""
 
     meta: MetaSimulator = field(repr=False)
-    number: str  # digits: the identity by phone
+    number: str  # digits
     name: str
     user_id: str
     username: str = ""
@@ -45,14 +45,14 @@ class Phone:
     received: list[Sent] = field(default_factory=list)
     wrote: list[str] = field(default_factory=list)
 
-    # --- what it writes; each answers with the message's id ---
+    # --- outbound; each method returns the message ID ---
 
     def writes(self, text: str, **more: Any) -> str:
-        """``reply_to=`` a message's id; ``forwarded=True``; ``referral={…}`` and whatever else a message may hold."""
+        """Send a text. Options: ``reply_to`` (message ID), ``forwarded``, and message keys such as ``referral``."""
         return self.sends("text", {"body": text}, **more)
 
     def sends(self, kind: str, content: Any = None, *, reply_to: str = "", forwarded: bool = False, **more: Any) -> str:
-        """Any type. ``at=`` another time stamp, ``id=`` another id than the next."""
+        """Send a message of any type. Options: ``at`` (timestamp) and ``id``."""
         message: Json = self.identity("from", "from_user_id")
         message["id"] = more.pop("id", "") or new_id()
         at = more.pop("at", self.meta.now())
@@ -72,10 +72,10 @@ class Phone:
         return str(message["id"])
 
     def sends_file(self, kind: str, data: bytes, mime: str, **more: Any) -> str:
-        """``caption=``, ``filename=``, ``voice=``, ``animated=`` go with the file; the rest with the message."""
-        medium = self.meta.media.keep(data, mime=mime, now=self.meta.now(), lives=FROM_WEBHOOK_SECONDS)
-        told = {name: more.pop(name) for name in ("caption", "filename", "voice", "animated") if name in more}
-        return self.sends(kind, medium.in_webhook() | told, **more)
+        """Send a file. ``caption``, ``filename``, ``voice`` and ``animated`` describe it; other options the message."""
+        medium = self.meta.media.keep(data, mime=mime, now=self.meta.now(), lives=INBOUND_TTL_SECONDS)
+        options = {name: more.pop(name) for name in ("caption", "filename", "voice", "animated") if name in more}
+        return self.sends(kind, medium.build_webhook_file() | options, **more)
 
     def sends_image(self, data: bytes, *, mime: str = "image/jpeg", **more: Any) -> str:
         return self.sends_file("image", data, mime, **more)
@@ -88,15 +88,15 @@ class Phone:
         return self.sends("contacts", [{"name": {"formatted_name": name, "first_name": name}, "phones": cards}])
 
     def presses(self, title: str, *, of: str, payload: str = "") -> str:
-        """A template's quick reply."""
+        """Press a template's quick reply button."""
         return self.sends("button", {"text": title, "payload": payload or title}, reply_to=of)
 
     def chooses(self, title: str, *, of: str, id: str = "1", kind: str = "button_reply") -> str:
-        """A reply button or, with ``kind="list_reply"``, a list's row."""
+        """Choose a reply button or, with ``kind="list_reply"``, a row of a list."""
         return self.sends("interactive", {"type": kind, kind: {"id": id, "title": title}}, reply_to=of)
 
     def reacts(self, emoji: str, *, to: str) -> str:
-        """An empty emoji takes it back."""
+        """React to a message. An empty emoji removes the reaction."""
         return self.sends("reaction", {"message_id": to, "emoji": emoji} if emoji else {"message_id": to})
 
     def edits(self, message_id: str, text: str) -> str:
@@ -112,20 +112,20 @@ class Phone:
         return self.sends("unsupported", {"type": kind}, errors=[error])
 
     def changes_number(self, number: str) -> None:
-        """A system message tells it; the user id is made anew."""
+        """Change the number and the user ID, and send the system message about it."""
         before, self.user_id = self.number, new_user_id(self.user_id[:2])
-        told = {"body": f"User {self.name} changed from {before} to {number}", "type": "user_changed_number"}
+        content = {"body": f"User {self.name} changed from {before} to {number}", "type": "user_changed_number"}
         message: Json = {"from": before, "id": new_id(), "timestamp": str(int(self.meta.now())), "type": "system"}
-        message["system"] = told | {"wa_id": number, "user_id": self.user_id}
+        message["system"] = content | {"wa_id": number, "user_id": self.user_id}
         del self.meta.phones[before]
         self.number = number
         self.meta.phones[number] = self
         self.meta.tell(Update(field="messages", part="messages", item=message))
 
-    # --- what becomes of what it was sent ---
+    # --- inbound ---
 
     def reads(self, message_id: str = "") -> None:
-        """One message, or all that it was sent."""
+        """Read one received message, or all."""
         for sent in self.received:
             if message_id in ("", sent.id) and "read" not in sent.statuses:
                 self.meta.report(sent, "read")
@@ -135,7 +135,7 @@ class Phone:
             if sent.id == message_id:
                 self.meta.report(sent, "played")
 
-    # --- who it is ---
+    # --- identity ---
 
     def identity(self, phone: str, user: str) -> Json:
         return ({} if self.hides_number else {phone: self.number}) | {user: self.user_id}

@@ -1,12 +1,12 @@
-"""What a send of a template must bring, component by component, and with which code Meta refuses one that does not.
+"""Meta's validation of a template send, component by component.
 
-Read from the wire notes and Meta's reference a second time, and without our own code.
+Written from Meta's reference, independently of the product's code, so that both check each other. Codes:
 
-    132000  another number of texts than the template has variables
-    132012  a parameter of another type than its component takes, or none where a file or card belongs
+    132000  the number of texts differs from the number of variables
+    132012  a parameter has the wrong type, or a file or card is missing
     131008  a required parameter is missing
-    131009  a value cannot be one: no link, no number on the map, no such moment
-    132018  anything else that does not fit the template: a component that it does not have, characters not allowed
+    131009  a value is not valid: a link, coordinates, a time
+    132018  anything else that does not fit the template: an unknown component, forbidden characters
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from tests.simulators.errors import GraphError
-from tests.simulators.templates import HOLE, MEDIA_HEADERS, Template
+from tests.simulators.templates import MEDIA_HEADERS, VARIABLE, Template
 
 Json = dict[str, Any]
 BAD_VALUE = re.compile(r"[\n\r\t]| {5}")
@@ -35,7 +35,7 @@ TAKES = {"URL": "text", "OTP": "text", "QUICK_REPLY": "payload", "COPY_CODE": "c
 
 
 def fill(template: Template, sent: Any, *, now: float) -> str:
-    """The text that the contact sees, header to cards; GraphError where the parameters do not fit."""
+    """Return the text that the contact sees, from header to cards. Raises GraphError if the parameters do not fit."""
     if template.status in ("PAUSED", "DISABLED"):
         raise GraphError(132015 if template.status == "PAUSED" else 132016, f"Template is {template.status.lower()}")
     if template.status != "APPROVED":
@@ -45,25 +45,25 @@ def fill(template: Template, sent: Any, *, now: float) -> str:
     body = lines[1]
     if len(body) > 1024:
         raise GraphError(132005, f"body: translated text too long: {len(body)} characters, the most is 1024")
-    parts = by_kind(sent)
+    parts = index_by_kind(sent)
     lines[1:1] = [offer(component(template.components, "LIMITED_TIME_OFFER"), parts.get("limited_time_offer"), now=now)]
     lines += carousel(component(template.components, "CAROUSEL"), parts.get("carousel"), named=named)
     return "\n".join(line for line in lines if line)
 
 
 def message(components: list[Json], sent: Any, *, named: bool, allowed: set[str] = frozenset()) -> list[str]:  # type: ignore[assignment]  # an empty set
-    parts = by_kind(sent)
+    parts = index_by_kind(sent)
     if unknown := set(parts) - {"header", "body"} - allowed:
         raise GraphError(132018, f"components: unexpected type {sorted(unknown)[0]}")
-    shown = [header(component(components, "HEADER"), parameters_of(parts.get("header")), named=named)]
-    shown.append(texts(component(components, "BODY"), parameters_of(parts.get("body")), "body", named=named))
+    shown = [header(component(components, "HEADER"), read_parameters(parts.get("header")), named=named)]
+    shown.append(texts(component(components, "BODY"), read_parameters(parts.get("body")), "body", named=named))
     shown.append(str(component(components, "FOOTER").get("text") or ""))
     given = [each for each in sent if str(each.get("type")).lower() == "button"]
-    code = next((str(one.get("text")) for one in parameters_of(parts.get("body"))), "")
+    code = next((str(one.get("text")) for one in read_parameters(parts.get("body"))), "")
     return shown + buttons(component(components, "BUTTONS").get("buttons") or [], given, code=code)
 
 
-def by_kind(sent: Any) -> dict[str, Json]:
+def index_by_kind(sent: Any) -> dict[str, Json]:
     if not isinstance(sent, list) or not all(isinstance(each, dict) for each in sent):
         raise GraphError(100, "Param template['components'] must be an array of objects.")
     found: dict[str, Json] = {}
@@ -81,7 +81,7 @@ def component(components: list[Json], kind: str) -> Json:
     return next((each for each in components if str(each.get("type")).upper() == kind), {})
 
 
-def parameters_of(part: Json | None) -> list[Json]:
+def read_parameters(part: Json | None) -> list[Json]:
     parameters = (part or {}).get("parameters") or []
     if not isinstance(parameters, list) or not all(isinstance(each, dict) for each in parameters):
         raise GraphError(100, "Param parameters must be an array of objects.")
@@ -119,8 +119,8 @@ def file(content: Json, kind: str) -> str:
     if media_id and not re.fullmatch(r"\d+", str(media_id)):
         raise GraphError(131009, f"header: {media_id} is not the id of a medium")
     parts = urlsplit(str(link or ""))
-    on_loopback = parts.scheme == "http" and parts.hostname in ("127.0.0.1", "localhost")
-    if link and not on_loopback and (parts.scheme != "https" or not parts.hostname or " " in link):
+    is_loopback = parts.scheme == "http" and parts.hostname in ("127.0.0.1", "localhost")
+    if link and not is_loopback and (parts.scheme != "https" or not parts.hostname or " " in link):
         raise GraphError(131009, "header: the link is not a valid URI.")
     return f"[DOCUMENT {content.get('filename') or 'Untitled'}]" if kind == "DOCUMENT" else f"[{kind}]"
 
@@ -146,7 +146,7 @@ def required(value: Any, name: str) -> Any:
 
 def texts(wanted: Json, parameters: list[Json], place: str, *, named: bool) -> str:
     text = str(wanted.get("text") or "")
-    names = list(dict.fromkeys(HOLE.findall(text)))
+    names = list(dict.fromkeys(VARIABLE.findall(text)))
     if len(parameters) != len(names):
         details = f"{place}: number of localizable_params ({len(parameters)}) does not match the expected number"
         raise GraphError(132000, f"{details} of params ({len(names)})")
@@ -155,13 +155,13 @@ def texts(wanted: Json, parameters: list[Json], place: str, *, named: bool) -> s
         name = parameter.get("parameter_name") if named else names[number]
         if name not in names:
             raise GraphError(132012, f"{place}: Parameter name is missing or unknown: {name}")
-        values[str(name)] = value_of(parameter, place)
+        values[str(name)] = read_value(parameter, place)
     if set(values) != set(names):
         raise GraphError(132012, f"{place}: a parameter is given twice")
-    return HOLE.sub(lambda hole: values[hole[1]], text)
+    return VARIABLE.sub(lambda hole: values[hole[1]], text)
 
 
-def value_of(parameter: Json, place: str) -> str:
+def read_value(parameter: Json, place: str) -> str:
     kind = parameter.get("type")
     if kind in ("currency", "date_time"):
         value = (parameter.get(kind) or {}).get("fallback_value")
@@ -195,7 +195,7 @@ def button(row: Json, sent: Json | None, index: int, *, code: str) -> str:
     kind = str(row.get("type")).upper()
     words = f"[{row.get('text') or kind}]"
     takes_code = kind == "OTP" or (kind == "URL" and str(row.get("url")).startswith(CODE_LINK))
-    needs = takes_code or kind in ("COPY_CODE", "MPM") or (kind == "URL" and bool(HOLE.search(row.get("url", ""))))
+    needs = takes_code or kind in ("COPY_CODE", "MPM") or (kind == "URL" and bool(VARIABLE.search(row.get("url", ""))))
     if sent is None:
         if kind == "FLOW":
             raise GraphError(131009, f"buttons: Button at index {index} of type Flow is missing from the call")
@@ -204,11 +204,11 @@ def button(row: Json, sent: Json | None, index: int, *, code: str) -> str:
         return words
     if str(sent.get("sub_type")).lower() != SUB_TYPES.get(kind):
         raise GraphError(132018, f"buttons: Button at index {index} is {kind}, not {sent.get('sub_type')}")
-    parameters = parameters_of(sent)
+    parameters = read_parameters(sent)
     if kind == "URL" and not needs:
         raise GraphError(132018, f"buttons: Button at index {index} of type Url takes no parameter")
     if kind == "CATALOG" and not parameters:
-        return words  # the first product of the catalog is shown
+        return words  # WhatsApp shows the first product of the catalog
     if len(parameters) != 1:
         raise GraphError(132018, f"buttons: Button at index {index} takes one parameter")
     wanted = TAKES.get(kind, "action")
@@ -224,7 +224,7 @@ def button(row: Json, sent: Json | None, index: int, *, code: str) -> str:
             raise GraphError(131009, f"buttons: {value} is too long for a code")
         return f"{words}({value})"
     if kind == "URL":
-        return f"{words}({HOLE.sub(lambda hole: str(value), row['url'])})"
+        return f"{words}({VARIABLE.sub(lambda hole: str(value), row['url'])})"
     return words
 
 
@@ -266,7 +266,7 @@ def offer(wanted: Json, sent: Json | None, *, now: float) -> str:
         if told.get("has_expiration"):
             raise GraphError(131008, "limited_time_offer: expiration_time_ms is required")
         return str(told.get("text") or "")
-    parameters = parameters_of(sent)
+    parameters = read_parameters(sent)
     if not wanted or len(parameters) != 1:
         raise GraphError(132018, "components: limited_time_offer does not fit the template")
     content = parameters[0].get("limited_time_offer")

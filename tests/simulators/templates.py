@@ -1,4 +1,4 @@
-"""The account's templates: list, create, edit, delete. What a send of one must bring: see ``template_sends``."""
+"""Templates of the account: list, create, edit, delete. ``template_sends`` validates sends."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any
 from tests.simulators.errors import GraphError
 
 Json = dict[str, Any]
-HOLE = re.compile(r"\{\{\s*([a-z0-9_]+)\s*\}\}")
+VARIABLE = re.compile(r"\{\{\s*([a-z0-9_]+)\s*\}\}")
 NAME = re.compile(r"[a-z0-9_]{1,512}")
 MEDIA_HEADERS = ("IMAGE", "VIDEO", "DOCUMENT", "GIF")
 CREATABLE = {"HEADER", "BODY", "FOOTER", "BUTTONS", "LIMITED_TIME_OFFER", "CAROUSEL", "CALL_PERMISSION_REQUEST"}
 EDITABLE = ("APPROVED", "REJECTED", "PAUSED")
-BLOCKED_SECONDS = 30 * 86_400
+NAME_BLOCK_SECONDS = 30 * 86_400
 
 
 @dataclass(kw_only=True)
@@ -50,7 +50,7 @@ class Template:
 class TemplateStore:
     def __init__(self) -> None:
         self.rows: dict[str, Template] = {}
-        self.blocked: dict[str, float] = {}  # name -> until when
+        self.blocked: dict[str, float] = {}  # name -> end of the block after a deletion
         self.next_id = 594425479261596
 
     def add(self, row: Json, *, status: str = "APPROVED", now: float = 0.0) -> Template:
@@ -66,7 +66,7 @@ class TemplateStore:
             name=row["name"],
             language=row["language"],
             category=row["category"],
-            components=as_listed(row),
+            components=convert_to_listed(row),
             parameter_format=str(row.get("parameter_format") or "POSITIONAL").upper(),
             status=status,
         )
@@ -86,7 +86,7 @@ class TemplateStore:
         check_new(template.row() | change)
         template.edits.append(now)
         if "components" in change:
-            template.components = as_listed(template.row() | change)
+            template.components = convert_to_listed(template.row() | change)
         template.category = change.get("category", template.category)
         template.status = "PENDING"
 
@@ -97,7 +97,7 @@ class TemplateStore:
         for each in gone:
             del self.rows[each.id]
             if each.status == "APPROVED":
-                self.blocked[name] = now + BLOCKED_SECONDS
+                self.blocked[name] = now + NAME_BLOCK_SECONDS
         return gone
 
     def find(self, name: str, language: str) -> Template | None:
@@ -130,11 +130,11 @@ def cursor(row: Json) -> str:
     return f"QVFI{row['id']}ZD"
 
 
-# --- a new one -------------------------------------------------------------------------------------------
+# --- submissions -----------------------------------------------------------------------------------------
 
 
 def check_new(row: Json) -> None:
-    """What is refused at once, before any review."""
+    """Raise GraphError for a submission that Meta rejects before the review."""
     for word in ("name", "language", "category", "components"):
         if not row.get(word):
             raise GraphError(100, f"The parameter {word} is required.")
@@ -142,7 +142,7 @@ def check_new(row: Json) -> None:
         raise GraphError(100, "Param name must be lower-case letters, digits and underscores")
     if row["category"] not in ("MARKETING", "UTILITY", "AUTHENTICATION"):
         raise GraphError(100, "Param category must be one of {MARKETING, UTILITY, AUTHENTICATION}")
-    kinds = [kind_of(each) for each in row["components"]]
+    kinds = [get_kind(each) for each in row["components"]]
     if kinds.count("BODY") != 1:
         raise GraphError(100, "A template has one BODY")
     if unknown := set(kinds) - CREATABLE:
@@ -150,27 +150,27 @@ def check_new(row: Json) -> None:
     named = str(row.get("parameter_format")).upper() == "NAMED"
     check_components(row["components"], named=named, body_limit=600 if "LIMITED_TIME_OFFER" in kinds else 1024)
     for component in row["components"]:
-        if kind_of(component) == "CAROUSEL":
+        if get_kind(component) == "CAROUSEL":
             check_cards(row, component, named=named)
-        if kind_of(component) == "LIMITED_TIME_OFFER":
+        if get_kind(component) == "LIMITED_TIME_OFFER":
             check_offer(row, component)
     check_codes(row)
 
 
 def check_components(components: list[Json], *, named: bool, body_limit: int) -> None:
     for component in components:
-        kind = kind_of(component)
+        kind = get_kind(component)
         if kind in ("HEADER", "BODY", "FOOTER") and component.get("text") is not None:
             most = {"HEADER": 60, "BODY": body_limit, "FOOTER": 60}[kind]
             check_text(component, kind, most=most, named=named)
-        if kind == "HEADER" and component.get("format") in MEDIA_HEADERS and not handle_of(component):
+        if kind == "HEADER" and component.get("format") in MEDIA_HEADERS and not get_handle(component):
             raise GraphError(100, "The HEADER component is missing its sample", subcode=2388273)
         if kind == "BUTTONS" and len(component.get("buttons") or []) > 10:
             raise GraphError(100, "At most 10 buttons")
         for button in component.get("buttons") or []:
             if len(str(button.get("text") or "")) > 25:
                 raise GraphError(100, "A button's text has at most 25 characters")
-            if HOLE.search(str(button.get("url") or "")) and not button.get("example"):
+            if VARIABLE.search(str(button.get("url") or "")) and not button.get("example"):
                 raise GraphError(100, "A button's link with a variable needs an example")
 
 
@@ -178,18 +178,18 @@ def check_cards(row: Json, carousel: Json, *, named: bool) -> None:
     cards = carousel.get("cards")
     if row["category"] != "MARKETING" or not isinstance(cards, list) or not 2 <= len(cards) <= 10:
         raise GraphError(100, "A carousel is for marketing and has from 2 to 10 cards", subcode=2388155)
-    shapes = {tuple(shape_of(card.get("components") or [])) for card in cards}
+    shapes = {tuple(describe_shape(card.get("components") or [])) for card in cards}
     if len(shapes) != 1 or not any(part.startswith("HEADER") for part in next(iter(shapes))):
         raise GraphError(100, "All cards must have the same components, a header among them", subcode=2388156)
     for card in cards:
         check_components(card["components"], named=named, body_limit=160)
 
 
-def shape_of(components: list[Json]) -> list[str]:
+def describe_shape(components: list[Json]) -> list[str]:
     found = []
     for each in components:
         buttons = ",".join(str(button.get("type")).upper() for button in each.get("buttons") or [])
-        found.append(f"{kind_of(each)} {str(each.get('format') or '').upper()} {buttons}")
+        found.append(f"{get_kind(each)} {str(each.get('format') or '').upper()} {buttons}")
     return sorted(found)
 
 
@@ -197,15 +197,15 @@ def check_offer(row: Json, component: Json) -> None:
     offer = component.get("limited_time_offer") or {}
     if row["category"] != "MARKETING" or not 0 < len(str(offer.get("text") or "")) <= 16:
         raise GraphError(100, "A limited-time offer is for marketing, and its text has at most 16 characters")
-    if "FOOTER" in [kind_of(each) for each in row["components"]]:
+    if "FOOTER" in [get_kind(each) for each in row["components"]]:
         raise GraphError(100, "A limited-time offer has no footer")
 
 
 def check_codes(row: Json) -> None:
-    """Codes go out by authentication templates alone, whose text is Meta's."""
+    """Raise GraphError unless code buttons and the authentication category go together. Meta sets the text."""
     buttons = [button for each in row["components"] for button in each.get("buttons") or []]
     is_for_codes = any(str(button.get("type")).upper() == "OTP" for button in buttons)
-    [body] = [each for each in row["components"] if kind_of(each) == "BODY"]
+    [body] = [each for each in row["components"] if get_kind(each) == "BODY"]
     if is_for_codes != (row["category"] == "AUTHENTICATION"):
         raise GraphError(100, "An authentication template has a button for its code, and no other has one")
     if is_for_codes and body.get("text"):
@@ -220,13 +220,13 @@ def check_codes(row: Json) -> None:
             raise GraphError(100, "The terms of zero-tap have to be accepted")
 
 
-def as_listed(row: Json) -> list[Json]:
-    """How the list shows what was handed in: of authentication templates Meta fills in text, footer and link."""
+def convert_to_listed(row: Json) -> list[Json]:
+    """Return the submitted components as the list shows them. Meta fills in text, footer and link for codes."""
     if row["category"] != "AUTHENTICATION":
         return list(row["components"])
     found = []
     for each in row["components"]:
-        kind, shown = kind_of(each), dict(each)
+        kind, shown = get_kind(each), dict(each)
         if kind == "BODY":
             advice = " For your security, do not share this code." if each.get("add_security_recommendation") else ""
             shown["text"] = f"*{{{{1}}}}* is your verification code.{advice}"
@@ -245,17 +245,17 @@ def code_button(button: Json) -> Json:
     return {"type": "URL", "text": words, "url": link, "example": [link.replace("{{1}}", "123456")]}
 
 
-def kind_of(component: Json) -> str:
+def get_kind(component: Json) -> str:
     return str(component.get("type")).upper()
 
 
-def handle_of(component: Json) -> str:
+def get_handle(component: Json) -> str:
     handles = (component.get("example") or {}).get("header_handle") or []
     return str(handles[0]) if handles else ""
 
 
 def check_text(component: Json, kind: str, *, most: int, named: bool) -> None:
-    text, names = component["text"], HOLE.findall(component["text"])
+    text, names = component["text"], VARIABLE.findall(component["text"])
     if len(text) > most:
         raise GraphError(100, f"{kind} has at most {most} characters", subcode=2388040)
     if kind == "BODY" and names and (text.startswith("{{") or text.endswith("}}")):

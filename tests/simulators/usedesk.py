@@ -1,7 +1,7 @@
-"""A simulator of Usedesk: answers its chat API as documented, posts its events, and misbehaves on demand.
+"""Simulator of Usedesk: answers its chat API as documented, posts its events, and misbehaves on demand.
 
     with UsedeskSimulator(webhook="http://127.0.0.1:8000/webhooks/usedesk/…/") as simulator:
-        simulator.url                               the API address to give away
+        simulator.url                               the API address for the chat channel's form
         simulator.say(chat_id, "Да")                an operator answers in Chats
         simulator.faults.error_200 = 2              the next two calls get HTTP 200 with an error
 
@@ -38,13 +38,13 @@ SCREEN = ("new_chat", "message", "resumed", "comment", "change", "new_ticket")
 
 @dataclass
 class Faults:
-    """Counters are used up call by call; shares are of one, drawn with the simulator's own random numbers."""
+    """Faults to simulate. Counters decrease with every call; shares are between 0 and 1."""
 
-    error_200: int = 0  # HTTP 200 with an error, nothing taken
+    error_200: int = 0  # HTTP 200 with an error; nothing is accepted
     fail_500: int = 0
     throttle: int = 0  # 429 with Retry-After: 1
-    lose_answer: int = 0  # taken, and the connection broken off before the answer
-    lose_method: str = "chat/addMessage"  # … of this method, too
+    lose_answer: int = 0  # accept the call and close the connection before the response
+    lose_method: str = "chat/addMessage"  # another method that ``lose_answer`` applies to
     hang_seconds: float = 0.0
     share_500: float = 0.0
     share_lost_answer: float = 0.0
@@ -53,7 +53,7 @@ class Faults:
     share_dropped: float = 0.0  # events never posted
     double_after: float = 3.0
     delay: float = 0.3
-    retries: int = 0  # of an event that was not answered with 200
+    retries: int = 0  # number of repeats of events that are not answered with 200
 
 
 @dataclass
@@ -76,9 +76,9 @@ class UsedeskSimulator:
         self.boxes = {"new_chat", "message", "resumed", "change"}
         self.secret_in_events = self.app_id  # older versions: the key
         self.encoding = "json"  # or form; entities: a form with “UTF-8” off
-        self.clock_off = 0.0  # seconds by which its clock is wrong
-        self.echoes = True  # clients' messages raise events, too
-        self.escapes = True  # chats' words in its comments' HTML
+        self.clock_off = 0.0  # seconds by which the simulator's clock is ahead
+        self.echoes = True  # clients' messages also cause events
+        self.escapes = True  # escape HTML characters of chat messages in comments
         self.ticket_id_null = True
         self.people = {27: "Борис Белов"}
         self.faults, self.random = Faults(), random.Random(seed)
@@ -89,12 +89,12 @@ class UsedeskSimulator:
         self.tickets: dict[int, Json] = {}
         self.comments: list[Json] = []
         self.calls: list[tuple[str, Json]] = []
-        self.answers: list[int] = []  # what our events were answered with
+        self.answers: list[int] = []  # HTTP statuses of the responses to events
         self.next_id = {"client": 41000000, "chat": 700100, "ticket": 3500000, "comment": 900000, "change": 1}
         self.queue: list[tuple[float, int, bytes, str]] = []
         self.posted = 0
         self.stopping = False
-        self.poster: Callable[[bytes, str], int] | None = None  # set: whoever owns the simulator posts, by ``pump``
+        self.poster: Callable[[bytes, str], int] | None = None  # ``pump`` posts with it in the caller's thread
         self.server = ThreadingHTTPServer(("127.0.0.1", port), _handler(self))
         self.server.daemon_threads = True
         self.threads = [
@@ -123,13 +123,13 @@ class UsedeskSimulator:
         return self.next_id[of]
 
     def wait_for(self, question: Any, *, seconds: float = 60) -> Any:
-        """Wait until the question about the simulator's own state is answered with something true."""
+        """Wait until the question about the simulator's state returns something true. Return the answer."""
         with self.changed:
-            assert self.changed.wait_for(lambda: bool(question()), timeout=seconds), "it did not come true"
+            assert self.changed.wait_for(lambda: bool(question()), timeout=seconds), "the condition never became true"
             return question()
 
     def texts(self, sender: str = "client") -> list[str]:
-        """All that was said by one side, chat by chat."""
+        """Return all texts of one side, chat by chat."""
         with self.lock:
             return [text for chat in self.chats.values() for who, text in chat.said if who == sender]
 
@@ -137,10 +137,10 @@ class UsedeskSimulator:
         with self.lock:
             return [comment["message"] for comment in self.comments if comment["type"] == "private"]
 
-    # --- what operators do -----------------------------------------------------------------------------------
+    # --- operators -------------------------------------------------------------------------------------------
 
     def say(self, chat_id: int, text: str, *, files: tuple[str, ...] = ()) -> None:
-        """An operator answers in Chats: a chat event, and a comment event where that box is ticked."""
+        """Let an operator answer in Chats: a chat event, and a comment event if that box is ticked."""
         with self.changed:
             chat = self.chats[chat_id]
             ticket = self.tickets[chat.ticket_id]
@@ -151,7 +151,7 @@ class UsedeskSimulator:
             self._comment(ticket, self._html(text), sender="user", kind="public")
 
     def rule_says(self, chat_id: int, text: str) -> None:
-        """A rule or bot answers: a ticket change, and no chat event."""
+        """Let a rule or bot answer: a ticket change and no chat event."""
         with self.changed:
             chat = self.chats[chat_id]
             chat.said.append(("user", text))
@@ -172,7 +172,7 @@ class UsedeskSimulator:
             self._change(ticket, "assignee_id", user_id, before)
 
     def ping(self) -> None:
-        """The settings were saved."""
+        """Send the ping of saved settings."""
         with self.changed:
             self._event({"ping": "ping"})
 
@@ -285,7 +285,7 @@ class UsedeskSimulator:
         return found
 
     def _send_message(self, body: Json) -> Json:
-        """From a program, and it comes back as an operator's: whoever tells operators things this way tells clients."""
+        """Send a program's message. It comes back as an operator's event, so it is relayed to the client."""
         self.say(int(body["chat_id"]), str(body["text"]))
         return {"status": "success"}
 
@@ -389,13 +389,13 @@ class UsedeskSimulator:
         self._event({"secret": self.secret_in_events, "trigger": trigger})
 
     def _event(self, event: Json) -> None:
-        """Queue an event with whatever the faults do to it."""
+        """Queue an event and apply the faults to it."""
         if not (self.webhook or self.poster) or self.random.random() < self.faults.share_dropped:
             return
         if self.encoding in ("form", "entities"):
-            pairs = list(_flat(event))
+            pairs = list(_flatten(event))
             if self.encoding == "entities":
-                pairs = [(name, _converted(text)) for name, text in pairs]
+                pairs = [(name, _to_entities(text)) for name, text in pairs]
             body, kind = urlencode(pairs).encode(), "application/x-www-form-urlencoded"
         else:
             body, kind = json.dumps(event, ensure_ascii=False).encode(), "application/json"
@@ -438,7 +438,7 @@ class UsedeskSimulator:
                 self.changed.notify_all()
 
     def pump(self) -> None:
-        """Post what is due, here and now, in the caller's thread."""
+        """Post due events in the caller's thread."""
         assert self.poster is not None
         while True:
             with self.changed:
@@ -459,14 +459,14 @@ class UsedeskSimulator:
             return 0
 
 
-def _flat(value: Any, name: str = "") -> Any:
-    """PHP bracket names, as with "JSON request" off: everything is a string, null is empty."""
+def _flatten(value: Any, name: str = "") -> Any:
+    """Yield form fields with PHP bracket names, as with "JSON request" off: all values are strings, null is empty."""
     if isinstance(value, dict):
         for key, item in value.items():
-            yield from _flat(item, f"{name}[{key}]" if name else str(key))
+            yield from _flatten(item, f"{name}[{key}]" if name else str(key))
     elif isinstance(value, list):
         for number, item in enumerate(value):
-            yield from _flat(item, f"{name}[{number}]")
+            yield from _flatten(item, f"{name}[{number}]")
     else:
         yield name, "" if value is None else str(value)
 
@@ -481,9 +481,9 @@ def _handler(simulator: UsedeskSimulator) -> type[BaseHTTPRequestHandler]:
         def do_any(self) -> None:
             raw = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             parts = urlsplit(self.path)
-            body = dict(parse_qsl(parts.query)) | _decoded(raw, self.headers.get("Content-Type", ""))
+            body = dict(parse_qsl(parts.query)) | _decode_body(raw, self.headers.get("Content-Type", ""))
             if parts.path.startswith("/_simulator/"):
-                self.give(200, _ordered(simulator, parts.path.removeprefix("/_simulator/"), body))
+                self.give(200, _run_action(simulator, parts.path.removeprefix("/_simulator/"), body))
                 return
             if not parts.path.startswith(simulator.prefix + "/"):
                 self.give(404, {"message": "Not Found"})
@@ -539,11 +539,11 @@ def _handler(simulator: UsedeskSimulator) -> type[BaseHTTPRequestHandler]:
     return Handler
 
 
-def _converted(text: str) -> str:
+def _to_entities(text: str) -> str:
     return text.replace("&", "&amp;").encode("ascii", "xmlcharrefreplace").decode()
 
 
-def _decoded(raw: bytes, content_type: str) -> Json:
+def _decode_body(raw: bytes, content_type: str) -> Json:
     if content_type.startswith("multipart/"):
         parts = message_from_bytes(b"Content-Type: " + content_type.encode() + b"\r\n\r\n" + raw).get_payload()
         found: Json = {"files": []}
@@ -564,16 +564,16 @@ def _decoded(raw: bytes, content_type: str) -> Json:
     return body if isinstance(body, dict) else {}
 
 
-def _ordered(simulator: UsedeskSimulator, what: str, body: Json) -> Json:
-    """Orders to the simulator itself, for whoever runs it as a program."""
-    if what == "say":
+def _run_action(simulator: UsedeskSimulator, action: str, body: Json) -> Json:
+    """Run an action of the control API and return the simulator's state."""
+    if action == "say":
         simulator.say(int(body["chat_id"]), str(body["text"]))
-    elif what == "close":
+    elif action == "close":
         simulator.set_status(int(body["chat_id"]), CLOSED)
-    elif what == "faults":
+    elif action == "faults":
         for name, value in body.items():
             setattr(simulator.faults, name, value)
-    elif what == "ping":
+    elif action == "ping":
         simulator.ping()
     with simulator.lock:
         chats = [asdict(chat) for chat in simulator.chats.values()]
@@ -586,22 +586,22 @@ def _ordered(simulator: UsedeskSimulator, what: str, body: Json) -> Json:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="A simulator of Usedesk.")
+    parser = argparse.ArgumentParser(description="Simulator of Usedesk.")
     parser.add_argument("--port", type=int, default=8170)
-    parser.add_argument("--webhook", default="", help="Where its events go: the chat channel's webhook URL.")
-    parser.add_argument("--box", action="append", choices=SCREEN, help="A ticked box; several times.")
-    given = parser.parse_args()
-    with UsedeskSimulator(port=given.port, webhook=given.webhook) as simulator:
-        if given.box:
-            simulator.boxes = set(given.box)
-        told = {
+    parser.add_argument("--webhook", default="", help="Webhook URL of the chat channel; events are posted there.")
+    parser.add_argument("--box", action="append", choices=SCREEN, help="Ticked box; can be repeated.")
+    options = parser.parse_args()
+    with UsedeskSimulator(port=options.port, webhook=options.webhook) as simulator:
+        if options.box:
+            simulator.boxes = set(options.box)
+        connection = {
             "api": simulator.url,
             "secret_key": simulator.key,
             "app_id": simulator.app_id,
             "company": COMPANY,
             "channel": CHANNEL,
         }
-        print(json.dumps(told), flush=True)
+        print(json.dumps(connection), flush=True)
         try:
             threading.Event().wait()
         except KeyboardInterrupt:

@@ -1,4 +1,4 @@
-"""Bytes and signatures as Meta writes them."""
+"""JSON bytes and signatures of webhooks, identical to Meta's."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import hmac
 import json
 from typing import Any
 
-# Beside \\uXXXX for all that is not ASCII, these are escaped too; it is these bytes that are signed.
+# Meta escapes these characters, too, besides everything that is not ASCII, and signs the escaped bytes.
 ESCAPED = {"/": "\\/", "<": "\\u003C", "%": "\\u0025", "@": "\\u0040"}
 
 
@@ -19,10 +19,10 @@ def as_sent(body: Any) -> bytes:
 
 
 def signature(body: bytes, secret: str) -> str:
-    """The value of X-Hub-Signature-256."""
+    """Return the value of X-Hub-Signature-256."""
     return "sha256=" + hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
 
 
 def old_signature(body: bytes, secret: str) -> str:
-    """The value of X-Hub-Signature: SHA-1, of old, and proves nothing."""
+    """Return the value of the outdated X-Hub-Signature (SHA-1), which the portal must not accept."""
     return "sha1=" + hmac.new(secret.encode(), body, hashlib.sha1).hexdigest()
