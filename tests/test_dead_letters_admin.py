@@ -250,7 +250,7 @@ def test_the_channel_page_and_the_alert_have_the_suggested_button(admin_client: 
 
     page = html(admin_client, f"/admin/channels_setup/apichannel/{channel.pk}/change/")
     assert "Compare the secret key" in page
-    assert page.count(f'action="/admin/channels_setup/apichannel/{channel.pk}/do/resume/"') == 2
+    assert page.count(f'action="/admin/channels_setup/apichannel/{channel.pk}/actions/resume/"') == 2
     for alert, label in zip(Alert.objects.order_by("pk"), ("Resume the channel", "Open the channel"), strict=True):
         content = html(admin_client, f"/admin/bridge/alert/{alert.pk}/change/")
         assert f'href="/admin/channels_setup/apichannel/{channel.pk}/change/">{label}<' in content

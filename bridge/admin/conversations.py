@@ -64,13 +64,13 @@ def retry_deliveries_now(admin: ApiChannelAdmin, request: HttpRequest, channel: 
 class ApiChannelStatsAdmin(ApiChannelAdmin):
     """Admin of API channels with the channel's activity and statistics."""
 
-    evidence_template = "bridge/channel_evidence.html"
-    deeds: ClassVar = channel_page.CHANNEL_ACTIONS | {"try-now": retry_deliveries_now}
+    activity_template = "bridge/channel_activity.html"
+    page_actions: ClassVar = channel_page.CHANNEL_ACTIONS | {"try-now": retry_deliveries_now}
 
-    def evidence(self, channel: ApiChannel) -> dict[str, Any]:
+    def activity_context(self, channel: ApiChannel) -> dict[str, Any]:
         dead_letters_url = reverse("admin:bridge_deadletter_changelist")
         return {
-            **super().evidence(channel),
+            **super().activity_context(channel),
             "stats": channel_stats.collect_channel_stats(channel),
             "undelivered_url": f"{dead_letters_url}?api_channel__id__exact={channel.pk}",
         }

@@ -29,7 +29,7 @@ def address_context(channel: Any) -> dict[str, Any]:
         "addresses": addresses,
         "two_addresses": len(addresses) > 1,
         "address_days": ADDRESS_OVERLAP.days,
-        "address_action": f"admin:{channel._meta.app_label}_{channel._meta.model_name}_do",
+        "address_action": f"admin:{channel._meta.app_label}_{channel._meta.model_name}_action",
         "address_channel": channel,
     }
 

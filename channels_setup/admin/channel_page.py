@@ -35,7 +35,7 @@ ChannelAction = Callable[["ApiChannelAdmin", HttpRequest, ApiChannel], HttpRespo
 
 
 def page_context(request: HttpRequest, channel: ApiChannel) -> dict[str, Any]:
-    """Return the context of the page above the form."""
+    """Return the context of the part above the form."""
     now = timezone.now()
     secrets = [secret for secret in channel.secrets.order_by("-id") if secret.is_valid(now)]
     fresh_key = pop_new_key(request, channel)

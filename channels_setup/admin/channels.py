@@ -55,11 +55,11 @@ def user_label(user: Any) -> str:
 
 
 def run_action(
-    page: HistoryModelAdmin, actions: Mapping[str, Any], request: HttpRequest, pk: int, what: str
+    page: HistoryModelAdmin, actions: Mapping[str, Any], request: HttpRequest, pk: int, action: str
 ) -> HttpResponse:
     """Run the action of a button. A GET (a reload of a page that was shown once) redirects to the channel."""
-    channel, action = page.get_object(request, str(pk)), actions.get(what)
-    if channel is None or action is None:
+    channel, handler = page.get_object(request, str(pk)), actions.get(action)
+    if channel is None or handler is None:
         raise Http404
     if not page.has_change_permission(request, channel):
         raise PermissionDenied
@@ -68,7 +68,7 @@ def run_action(
         return back
     if request.method != "POST":
         return HttpResponseNotAllowed(["POST"])
-    return action(page, request, channel) or back
+    return handler(page, request, channel) or back
 
 
 @admin.register(ChatChannel)
@@ -118,9 +118,9 @@ class ChatChannelAdmin(HistoryModelAdmin):
 
     def get_urls(self) -> list[URLPattern]:
         """Add the actions for the webhook address, which outside helpdesks call."""
-        do = partial(run_action, self, address_actions.ACTIONS)
-        action = path("<int:pk>/do/<slug:what>/", self.admin_site.admin_view(do), name="channels_setup_chatchannel_do")
-        return [action, *super().get_urls()]
+        view = self.admin_site.admin_view(partial(run_action, self, address_actions.ACTIONS))
+        route = path("<int:pk>/actions/<slug:action>/", view, name="channels_setup_chatchannel_action")
+        return [route, *super().get_urls()]
 
     def warn(self, request: HttpRequest, chat_channel: ChatChannel) -> None:
         for sentence in save_warnings.chat_channel_warnings(chat_channel):
@@ -211,8 +211,8 @@ class ApiChannelAdmin(HistoryModelAdmin):
         ),
     )
     change_form_outer_before_template = "channels_setup/channel_page.html"
-    evidence_template = ""
-    deeds: ClassVar[dict[str, channel_page.ChannelAction]] = channel_page.CHANNEL_ACTIONS
+    activity_template = ""
+    page_actions: ClassVar[dict[str, channel_page.ChannelAction]] = channel_page.CHANNEL_ACTIONS
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[ApiChannel]:
         return super().get_queryset(request).prefetch_related("watched")
@@ -275,7 +275,7 @@ class ApiChannelAdmin(HistoryModelAdmin):
         extra = {"show_save_and_add_another": False, **(extra_context or {})}
         if channel is not None and self.has_view_permission(request, channel):
             extra |= channel_page.page_context(request, channel)
-            extra |= {"may_change": self.has_change_permission(request, channel), **self.evidence(channel)}
+            extra |= {"may_change": self.has_change_permission(request, channel), **self.activity_context(channel)}
         return super().change_view(request, object_id, form_url, extra)
 
     def add_view(
@@ -287,9 +287,9 @@ class ApiChannelAdmin(HistoryModelAdmin):
             {"show_save_and_add_another": False, "show_save_and_continue": False, **(extra_context or {})},
         )
 
-    def evidence(self, channel: ApiChannel) -> dict[str, Any]:
-        """Return context for ``evidence_template``. A subclass in ``bridge`` adds the channel's activity."""
-        return {"evidence_template": self.evidence_template}
+    def activity_context(self, channel: ApiChannel) -> dict[str, Any]:
+        """Return context for ``activity_template``. A subclass in ``bridge`` adds the channel's activity."""
+        return {"activity_template": self.activity_template}
 
     def save_model(self, request: HttpRequest, obj: ApiChannel, form: Any, change: bool) -> None:
         if not change and obj.provider.has_training_phone:
@@ -325,14 +325,16 @@ class ApiChannelAdmin(HistoryModelAdmin):
     # --- the buttons ---
 
     def get_urls(self) -> list[URLPattern]:
-        deed = path(
-            "<int:pk>/do/<slug:what>/", self.admin_site.admin_view(self.do), name="channels_setup_apichannel_action"
+        route = path(
+            "<int:pk>/actions/<slug:action>/",
+            self.admin_site.admin_view(self.run_page_action),
+            name="channels_setup_apichannel_action",
         )
-        return [deed, *super().get_urls()]
+        return [route, *super().get_urls()]
 
-    def do(self, request: HttpRequest, pk: int, what: str) -> HttpResponse:
-        """View: one of ``deeds``."""
-        return run_action(self, self.deeds, request, pk, what)
+    def run_page_action(self, request: HttpRequest, pk: int, action: str) -> HttpResponse:
+        """Run one of ``page_actions``."""
+        return run_action(self, self.page_actions, request, pk, action)
 
     # --- the list ---
 

@@ -39,8 +39,8 @@ def vera_page(context: BrowserContext, live_server: object) -> Page:
     return context.new_page()
 
 
-def button(page: Page, what: str) -> None:
-    page.locator(f'form[action$="/do/{what}/"] button').click()
+def press_button(page: Page, action: str) -> None:
+    page.locator(f'form[action$="/{action}/"] button').click()
 
 
 def test_vera_sets_a_channel_up_in_the_order_of_the_guide(
@@ -85,7 +85,7 @@ def test_vera_sets_a_channel_up_in_the_order_of_the_guide(
     assert key not in page.content()
 
     # 5. the hand-over, opened by the provider in a browser of its own
-    button(page, "hand-over")
+    press_button(page, "hand-over")
     link = page.locator(".shown-once code").inner_text()
     stranger = browser.new_context(base_url=str(live_server), locale="en-GB")
     theirs = stranger.new_page()
@@ -108,7 +108,7 @@ def test_a_dead_delivery_is_sent_again_with_a_button(vera_page: Page) -> None:
     delivery = DeliveryFactory(state="dead", reason="rejected")
 
     vera_page.goto(f"/admin/bridge/delivery/{delivery.pk}/change/")
-    button(vera_page, "resend")
+    press_button(vera_page, "resend")
 
     expect(vera_page.locator(".pill.pending")).to_be_visible()
 
