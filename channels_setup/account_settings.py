@@ -49,8 +49,8 @@ def _field(setting: AccountSetting, channel: Channel, tails: Mapping[str, str]) 
     common: dict[str, Any] = {"label": setting.label, "help_text": setting.help, "required": setting.required}
     if setting.kind == SECRET:
         tail = tails.get(setting.name, "")
-        kept = _("Saved: •••• %(tail)s. Leave empty to keep it.") if tail else _("Saved. Leave empty to keep it.")
-        hint = kept % {"tail": tail} if setting.name in tails else ""
+        hint = _("Saved: •••• %(tail)s. Leave empty to keep it.") if tail else _("Saved. Leave empty to keep it.")
+        hint = hint % {"tail": tail} if setting.name in tails else ""
         attrs = {"autocomplete": "new-password", "placeholder": hint}
         widget = UnfoldAdminPasswordWidget(attrs=attrs, render_value=False)
         common |= {"required": False, "min_length": setting.min_length or None}
@@ -103,25 +103,25 @@ def values_from_form(cleaned: Mapping[str, Any]) -> dict[str, Any]:
     return {name.removeprefix(FIELD_PREFIX): value for name, value in cleaned.items() if name.startswith(FIELD_PREFIX)}
 
 
-def clean_values(channel: Channel, given: Mapping[str, str], *, complete: bool = False) -> dict[str, Any]:
+def clean_values(channel: Channel, provided: Mapping[str, str], *, complete: bool = False) -> dict[str, Any]:
     """Validate texts and return their values by setting name.
 
     Raises ValidationError with messages by setting name. With ``complete``, a required setting must not be missing.
     """
     own = {setting.name: setting for setting in channel.provider.settings}
-    if unknown := sorted(given.keys() - own.keys()):
+    if unknown := sorted(provided.keys() - own.keys()):
         raise ValidationError(f"Unknown settings: {', '.join(unknown)}. Known: {', '.join(own)}.")
     values: dict[str, Any] = {}
     errors: dict[str, Any] = {}
     for name, field in form_fields(channel).items():
         setting = own[name.removeprefix(FIELD_PREFIX)]
-        if text := str(given.get(setting.name) or "").strip():
+        if text := str(provided.get(setting.name) or "").strip():
             try:
                 values[setting.name] = field.clean(text)
             except ValidationError as problem:
                 errors[setting.name] = problem.messages
     if complete:
-        for setting in missing_settings(channel, given=values):
+        for setting in missing_settings(channel, provided=values):
             if setting.name not in errors:
                 errors[setting.name] = _("“%(name)s” is missing.") % {"name": setting.label}
     if errors:
@@ -176,10 +176,10 @@ def _advance_state(channel: ApiChannel, *, mended: set[str]) -> None:
         channel.refresh_from_db(fields=["state"])
 
 
-def generate_secrets(channel: ApiChannel, *, given: Mapping[str, str]) -> None:
-    """Generate the secrets that the portal creates itself, except for those in ``given``."""
+def generate_secrets(channel: ApiChannel, *, provided: Mapping[str, str]) -> None:
+    """Generate the secrets that the portal creates itself, except for those in ``provided``."""
     for setting in channel.provider.settings:
-        if setting.generated and not given.get(setting.name):
+        if setting.generated and not provided.get(setting.name):
             channel.save_credential(setting.name, encryption.new_path_token())
 
 
@@ -200,19 +200,19 @@ def issue_webhook_secret(channel: ApiChannel) -> str:
     return value
 
 
-def missing_settings(channel: Channel, *, given: Container[str] = ()) -> list[AccountSetting]:
-    """Return the required settings that are neither saved nor in ``given``.
+def missing_settings(channel: Channel, *, provided: Container[str] = ()) -> list[AccountSetting]:
+    """Return the required settings that are neither saved nor in ``provided``.
 
-    For a group of settings of which one is enough (``any_of``), one setting is returned, labeled with all of them.
+    Of a ``required_group``, in which one setting is enough, one setting is returned, labeled with all of them.
     """
     needed = [setting for setting in channel.provider.settings if setting.required or setting.required_group]
-    kept = {name for name, value in channel.options.items() if value}
+    saved = {name for name, value in channel.options.items() if value}
     if any(setting.kind == SECRET for setting in needed):
-        kept |= channel.secret_tails().keys()
-    is_there = {setting.name: setting.name in kept or setting.name in given for setting in needed}
-    found = [setting for setting in needed if setting.required and not is_there[setting.name]]
+        saved |= channel.secret_tails().keys()
+    is_complete = {setting.name: setting.name in saved or setting.name in provided for setting in needed}
+    found = [setting for setting in needed if setting.required and not is_complete[setting.name]]
     for group in dict.fromkeys(setting.required_group for setting in needed if setting.required_group):
         either = [setting for setting in needed if setting.required_group == group]
-        if not any(is_there[setting.name] for setting in either):
+        if not any(is_complete[setting.name] for setting in either):
             found.append(replace(either[0], label=" / ".join(str(setting.label) for setting in either)))
     return found

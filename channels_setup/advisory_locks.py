@@ -33,11 +33,11 @@ def release(space: LockSpace, number: int) -> None:
 @contextmanager
 def exclusive(space: LockSpace, number: int) -> Iterator[bool]:
     """Hold the lock during the block if it is free; yield whether it was. Does not wait."""
-    mine = try_acquire(space, number)
+    acquired = try_acquire(space, number)
     try:
-        yield mine
+        yield acquired
     finally:
-        if mine:
+        if acquired:
             release(space, number)
 
 

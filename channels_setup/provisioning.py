@@ -53,17 +53,17 @@ def add_api_channel(
     """
     api_channel = ApiChannel(**fields)
     if tracks is not None:
-        wanted = set(tracks)
-        if unknown := sorted(wanted - set(ApiChannel.EVENT_KINDS)):
+        tracked = set(tracks)
+        if unknown := sorted(tracked - set(ApiChannel.EVENT_KINDS)):
             raise ValidationError(f"Unknown events: {', '.join(unknown)}. Known: {', '.join(ApiChannel.EVENT_KINDS)}.")
         for kind in ApiChannel.EVENT_KINDS:
-            setattr(api_channel, f"track_{kind}", kind in wanted)
+            setattr(api_channel, f"track_{kind}", kind in tracked)
     api_channel.full_clean()
     api_channel.state = _initial_state(api_channel)
     api_channel.save()
     api_channel.watched.add(chat_channel)
     api_channel.issue_secret()
-    account_settings.generate_secrets(api_channel, given=settings or {})
+    account_settings.generate_secrets(api_channel, provided=settings or {})
     if settings is not None:
         account_settings.save_values(api_channel, account_settings.clean_values(api_channel, settings, complete=True))
     return api_channel

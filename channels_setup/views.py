@@ -27,27 +27,27 @@ def handover(request: HttpRequest, token: str) -> HttpResponse:
     Mail programs and messengers fetch links to preview them, so GET opens nothing. The browser that opened the page
     keeps a signed cookie and can read the page until the link expires.
     """
-    found = Handover.by_token(token)
-    language = _language(request, found)
+    page = Handover.by_token(token)
+    language = _language(request, page)
     with translation.override(language):
-        if found is None:
+        if page is None:
             return _render_page(
                 request, "gone", language, status=404, sentence=_("This hand-over link does not exist.")
             )
-        response = _respond(request, found, token, language)
+        response = _respond(request, page, token, language)
     response["X-Robots-Tag"] = "noindex"
     return response
 
 
-def _respond(request: HttpRequest, found: Handover, token: str, language: str) -> HttpResponse:
-    mine = _opened_here(request, found)
+def _respond(request: HttpRequest, page: Handover, token: str, language: str) -> HttpResponse:
+    is_opener = _opened_here(request, page)
     action = request.POST.get("do") if request.method == "POST" else ""
-    if action == "open" and found.open():
+    if action == "open" and page.open():
         response = redirect(f"{request.path}?lang={language}")
-        left = found.expires_at - timezone.now()
+        left = page.expires_at - timezone.now()
         response.set_signed_cookie(
-            _cookie_name(found),
-            str(found.pk),
+            _cookie_name(page),
+            str(page.pk),
             salt=SALT,
             max_age=max(1, int(left.total_seconds())),
             path=request.path,
@@ -57,29 +57,29 @@ def _respond(request: HttpRequest, found: Handover, token: str, language: str) -
         )
         return response
     if action == "open":
-        found.refresh_from_db()
-    if found.expires_at <= timezone.now():
-        return _render_page(request, "gone", language, status=410, sentence=_expired_sentence(found))
-    if mine:
+        page.refresh_from_db()
+    if page.expires_at <= timezone.now():
+        return _render_page(request, "gone", language, status=410, sentence=_expired_sentence(page))
+    if is_opener:
         if action == "confirm":
-            found.confirm()
+            page.confirm()
             return redirect(f"{request.path}?lang={language}#confirm")
-        return _render_page(request, "sheet", language, handover=found, sheet=build_sheet(found))
-    if found.opened_at is not None:
-        return _render_page(request, "gone", language, status=410, sentence=_opened_sentence(found))
-    return _render_page(request, "closed", language, handover=found)
+        return _render_page(request, "sheet", language, handover=page, sheet=build_sheet(page))
+    if page.opened_at is not None:
+        return _render_page(request, "gone", language, status=410, sentence=_opened_sentence(page))
+    return _render_page(request, "closed", language, handover=page)
 
 
-def _opened_sentence(found: Handover) -> str:
-    assert found.opened_at is not None
+def _opened_sentence(page: Handover) -> str:
+    assert page.opened_at is not None
     return _(
         "This link was opened at %(at)s and works only once. If it was not you or a colleague, contact the sender: "
         "the key must be changed."
-    ) % {"at": _format_time(found.opened_at)}
+    ) % {"at": _format_time(page.opened_at)}
 
 
-def _expired_sentence(found: Handover) -> str:
-    return _("This link expired at %(at)s. Ask the sender for a new one.") % {"at": _format_time(found.expires_at)}
+def _expired_sentence(page: Handover) -> str:
+    return _("This link expired at %(at)s. Ask the sender for a new one.") % {"at": _format_time(page.expires_at)}
 
 
 def _format_time(at: datetime) -> str:
@@ -93,21 +93,21 @@ def _render_page(
     return render(request, f"channels_setup/handover_{name}.html", context, status=status)
 
 
-def _language(request: HttpRequest, found: Handover | None) -> str:
+def _language(request: HttpRequest, page: Handover | None) -> str:
     """Return the language that the reader chose, else the one that the admin created the link in."""
-    asked = request.GET.get("lang", "")
-    known = dict(settings.LANGUAGES)
-    if asked in known:
-        return asked
-    return found.language if found is not None and found.language in known else settings.LANGUAGE_CODE
+    requested = request.GET.get("lang", "")
+    languages = dict(settings.LANGUAGES)
+    if requested in languages:
+        return requested
+    return page.language if page is not None and page.language in languages else settings.LANGUAGE_CODE
 
 
-def _cookie_name(found: Handover) -> str:
-    return f"handover_{found.pk}"
+def _cookie_name(page: Handover) -> str:
+    return f"handover_{page.pk}"
 
 
-def _opened_here(request: HttpRequest, found: Handover) -> bool:
+def _opened_here(request: HttpRequest, page: Handover) -> bool:
     try:
-        return request.get_signed_cookie(_cookie_name(found), salt=SALT) == str(found.pk)
+        return request.get_signed_cookie(_cookie_name(page), salt=SALT) == str(page.pk)
     except (KeyError, signing.BadSignature):
         return False

@@ -62,11 +62,11 @@ def show_address(admin: Any, request: HttpRequest, channel: Any) -> HttpResponse
 
 @transaction.atomic
 def issue_address(admin: Any, request: HttpRequest, channel: Any) -> HttpResponse | None:
-    made = channel.issue_address()
-    if made is None:
+    address = channel.issue_address()
+    if address is None:
         messages.error(request, _("Two addresses are valid. End the old one first, or wait until it expires."))
         return None
-    admin.log_change(request, channel, _("Webhook address …%(tail)s issued.") % {"tail": made.tail})
+    admin.log_change(request, channel, _("Webhook address …%(tail)s issued.") % {"tail": address.tail})
     notes = [
         _("Replace the old address with it at the provider."),
         _("The old address works for %(days)d more days. The channel's page shows when each was last used.")

@@ -175,7 +175,7 @@ def check_connection(admin: ApiChannelAdmin, request: HttpRequest, channel: ApiC
 @transaction.atomic
 def issue_verify_token(admin: ApiChannelAdmin, request: HttpRequest, channel: ApiChannel) -> HttpResponse | None:
     """Issue a verify token and show it once. The previous one works for 24 more hours."""
-    account_settings.generate_secrets(channel, given={})
+    account_settings.generate_secrets(channel, provided={})
     generated = account_settings.generated_secrets(channel)
     if not generated:
         return None

@@ -225,8 +225,8 @@ class ApiChannelAdmin(HistoryModelAdmin):
         """Preselect the only chat channel if no API channel watches it; otherwise preselect nothing."""
         found = list(ChatChannel.objects.all()[:2])
         only = found[0] if len(found) == 1 and not found[0].watchers.exists() else None
-        chosen = {"watched": [only.pk]} if only else {f"track_{kind}": False for kind in ApiChannel.EVENT_KINDS}
-        return {**chosen, **super().get_changeform_initial_data(request)}
+        preselected = {"watched": [only.pk]} if only else {f"track_{kind}": False for kind in ApiChannel.EVENT_KINDS}
+        return {**preselected, **super().get_changeform_initial_data(request)}
 
     def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         """Label each chat channel with the API channels that already watch it."""
@@ -246,12 +246,12 @@ class ApiChannelAdmin(HistoryModelAdmin):
         """Return the form with a field for each account setting."""
         if obj is not None and obj.provider.settings:
             kwargs["form"] = type("ApiChannelForm", (ApiChannelForm,), account_settings.form_fields(obj))
-        made = super().get_form(request, obj, change, **kwargs)
-        if obj is not None and not obj.provider.needs_redirect_url and "redirect_url" in made.base_fields:
-            made.base_fields["redirect_url"].help_text = _(
+        form = super().get_form(request, obj, change, **kwargs)
+        if obj is not None and not obj.provider.needs_redirect_url and "redirect_url" in form.base_fields:
+            form.base_fields["redirect_url"].help_text = _(
                 "Only if your own program should receive events. Messages do not need it."
             )
-        return made
+        return form
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         found = list(super().get_fieldsets(request, obj))
@@ -297,7 +297,7 @@ class ApiChannelAdmin(HistoryModelAdmin):
         super().save_model(request, obj, form, change)
         if not change:
             obj.issue_secret()
-            account_settings.generate_secrets(obj, given={})
+            account_settings.generate_secrets(obj, provided={})
             request.session[channel_page.NEW_KEY_SESSION_KEY] = obj.pk
         else:
             account_settings.save_values(obj, account_settings.values_from_form(form.cleaned_data))
@@ -306,9 +306,9 @@ class ApiChannelAdmin(HistoryModelAdmin):
 
     def response_add(self, request: HttpRequest, obj: Any, post_url_continue: str | None = None) -> HttpResponse:
         """Redirect to the channel's page, which shows the new key once, whichever button was pressed."""
-        made = account_settings.generated_secrets(obj)
+        generated = account_settings.generated_secrets(obj)
         self.message_user(
-            request, _("Saved. Copy the verify token now.") if made else _("Saved. Copy the secret key now.")
+            request, _("Saved. Copy the verify token now.") if generated else _("Saved. Copy the secret key now.")
         )
         self.warn(request, obj)
         return redirect("admin:channels_setup_apichannel_change", obj.pk)

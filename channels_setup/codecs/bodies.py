@@ -39,7 +39,7 @@ class DecodedBody:
     """Values of a request as one object, and its uploaded files."""
 
     values: dict[str, Any]
-    files: tuple[UploadedFile, ...] = field(default=())
+    files: tuple[UploadedFile[Any], ...] = field(default=())
 
 
 def decode_body(*, body: bytes, content_type: str, query_string: str = "") -> DecodedBody:
@@ -49,12 +49,12 @@ def decode_body(*, body: bytes, content_type: str, query_string: str = "") -> De
     """
     values = parse_form(query_string) if query_string else {}
     media_type = content_type.split(";")[0].strip().lower()
-    files: tuple[UploadedFile, ...] = ()
+    files: tuple[UploadedFile[Any], ...] = ()
     if media_type == "multipart/form-data":
-        pairs, files = _multipart(body, content_type)
-        values |= _nested(pairs)
+        pairs, files = _parse_multipart(body, content_type)
+        values |= _nest_fields(pairs)
     elif media_type == "application/x-www-form-urlencoded" and body.lstrip()[:1] not in (b"{", b"["):
-        values |= parse_form(_utf8(body))
+        values |= parse_form(_decode_utf8(body))
     elif body.strip():
         values |= parse_json_object(body)
     return DecodedBody(values=values, files=files)
@@ -73,9 +73,9 @@ def parse_json_object(body: bytes, *, most_values: int = MAX_VALUES) -> dict[str
     Texts in the result are such that PostgreSQL can store them.
     """
     # A client's text may hold many commas: count again without strings before refusing a whole batch.
-    if _values(body) > most_values and _values(_JSON_TEXT.sub(b"", body)) > most_values:
+    if _count_values(body) > most_values and _count_values(_JSON_TEXT.sub(b"", body)) > most_values:
         raise BadBody(_("The JSON has too many values."))
-    text = _utf8(body)
+    text = _decode_utf8(body)
     # A callback per number would dominate the parsing time: set only where a number may be too large.
     parse_int = _whole_number if _LONG_NUMBER.search(text) else None
     parse_float = _finite_number if _LARGE_FLOAT.search(text) else None
@@ -93,7 +93,7 @@ def parse_json_object(body: bytes, *, most_values: int = MAX_VALUES) -> dict[str
     return clean_value(value) if _UNSTORABLE.search(text) else value
 
 
-def _values(body: bytes) -> int:
+def _count_values(body: bytes) -> int:
     return body.count(b",") + body.count(b"[") + body.count(b"{")
 
 
@@ -115,7 +115,7 @@ def clean_text(text: str) -> str:
     return text.replace("\0", "\ufffd").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
-def _utf8(body: bytes) -> str:
+def _decode_utf8(body: bytes) -> str:
     try:
         return body.decode("utf-8-sig")
     except UnicodeDecodeError:
@@ -164,13 +164,13 @@ def parse_form(encoded: str) -> dict[str, Any]:
         raise BadBody(_("The form is not UTF-8 text.")) from None
     except ValueError:
         raise BadBody(_("The form has too many fields.")) from None
-    return _nested(pairs)
+    return _nest_fields(pairs)
 
 
 _BRACKETED = re.compile(r"\[([^\[\]]*)\]")
 
 
-def _nested(pairs: list[tuple[str, str]]) -> dict[str, Any]:
+def _nest_fields(pairs: list[tuple[str, str]]) -> dict[str, Any]:
     """Nest PHP bracket names such as ``message[from][name]=Anna``. Objects with keys 0, 1, … become lists."""
     result: dict[str, Any] = {}
     for name, value in pairs:
@@ -178,26 +178,27 @@ def _nested(pairs: list[tuple[str, str]]) -> dict[str, Any]:
         keys = [head, *_BRACKETED.findall(bracket + tail)] if bracket and tail.endswith("]") else [name]
         if len(keys) > MAX_DEPTH:
             raise BadBody(_("A field name is nested too deeply."))
-        place = result
+        target = result
         for key in keys[:-1]:
-            inner = place.setdefault(key or str(len(place)), {})
+            inner = target.setdefault(key or str(len(target)), {})
             if not isinstance(inner, dict):
                 raise BadBody(_("The field “%(name)s” is given twice with different shapes.") % {"name": keys[0][:60]})
-            place = inner
-        place[keys[-1] or str(len(place))] = value
-    return clean_value({key: _lists(item) for key, item in result.items()})  # the outermost value remains an object
+            target = inner
+        target[keys[-1] or str(len(target))] = value
+    # Not the outermost value: it stays an object even if its keys are 0, 1, …
+    return {clean_text(key): clean_value(_convert_lists(item)) for key, item in result.items()}
 
 
-def _lists(value: Any) -> Any:
+def _convert_lists(value: Any) -> Any:
     if not isinstance(value, dict):
         return value
-    inner = {key: _lists(item) for key, item in value.items()}
+    inner = {key: _convert_lists(item) for key, item in value.items()}
     if inner and list(inner) == [str(number) for number in range(len(inner))]:
         return list(inner.values())
     return inner
 
 
-def _multipart(body: bytes, content_type: str) -> tuple[list[tuple[str, str]], tuple[UploadedFile, ...]]:
+def _parse_multipart(body: bytes, content_type: str) -> tuple[list[tuple[str, str]], tuple[UploadedFile[Any], ...]]:
     meta = {"CONTENT_TYPE": content_type, "CONTENT_LENGTH": str(len(body))}
     handlers = [MemoryFileUploadHandler(), TemporaryFileUploadHandler()]
     try:
@@ -205,11 +206,11 @@ def _multipart(body: bytes, content_type: str) -> tuple[list[tuple[str, str]], t
     except (MultiPartParserError, SuspiciousOperation, LookupError, UnicodeError, ValueError):
         raise BadBody(_("The multipart body cannot be read.")) from None
     pairs = [(name, text) for name, values in posted.lists() for text in values]
-    files = tuple(_storable(file) for _name, many in uploaded.lists() for file in many)
+    files = tuple(_clean_file(file) for _name, many in uploaded.lists() for file in many)
     return pairs, files
 
 
-def _storable(file: UploadedFile) -> UploadedFile:
+def _clean_file(file: UploadedFile[Any]) -> UploadedFile[Any]:
     """Give the file a name and a type that PostgreSQL can store."""
     file.name = clean_text(file.name or "")
     file.content_type = clean_text(file.content_type or "")
@@ -228,7 +229,7 @@ def encode_event(event: Mapping[str, Any], *, as_json: bool, utf8: bool, multipa
     if as_json:
         text = json.dumps(event, ensure_ascii=not utf8, separators=(",", ":"))
         return "application/json; charset=utf-8" if utf8 else "application/json", text.encode()
-    pairs = [(name, value if utf8 else _entities(value)) for name, value in flatten_pairs(event)]
+    pairs = [(name, value if utf8 else _escape_entities(value)) for name, value in flatten_pairs(event)]
     if multipart:
         return _as_multipart(pairs, utf8=utf8)
     media_type = "application/x-www-form-urlencoded"
@@ -243,14 +244,14 @@ def _as_multipart(pairs: list[tuple[str, str]], *, utf8: bool) -> tuple[str, byt
     digest = hashlib.sha256(json.dumps(pairs, ensure_ascii=False).encode("utf-8", "surrogatepass")).hexdigest()
     boundary = f"okno-{digest[:40]}"
     parts = [
-        f'--{boundary}\r\nContent-Disposition: form-data; name="{_quoted(name)}"\r\n\r\n{value}\r\n'
+        f'--{boundary}\r\nContent-Disposition: form-data; name="{_quote_name(name)}"\r\n\r\n{value}\r\n'
         for name, value in pairs
     ]
     charset = "" if utf8 else "charset=us-ascii; "
     return f"multipart/form-data; {charset}boundary={boundary}", "".join([*parts, f"--{boundary}--\r\n"]).encode()
 
 
-def _quoted(name: str) -> str:
+def _quote_name(name: str) -> str:
     """Escape a field name for the header, as browsers do."""
     return name.replace('"', "%22").replace("\r", "%0D").replace("\n", "%0A")
 
@@ -271,6 +272,6 @@ def flatten_pairs(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
         yield name, str(value)
 
 
-def _entities(text: str) -> str:
+def _escape_entities(text: str) -> str:
     """Escape non-ASCII characters and ampersands as HTML entities; ``html.unescape`` restores the exact text."""
     return text.replace("&", "&amp;").encode("ascii", "xmlcharrefreplace").decode()

@@ -61,10 +61,10 @@ def _add_marks(runs: Sequence[Run]) -> str:
     words = "".join(text for text, _ in runs)
     every: frozenset[str] = frozenset().union(*(marks for _, marks in runs)) if runs else frozenset()
     choices = [every, frozenset(mark for mark in every if mark not in words), *(frozenset((mark,)) for mark in every)]
-    for kept in choices if every else ():
-        wanted = _join_equal_runs((text, marks & kept) for text, marks in runs)
-        written = _write_marks(wanted)
-        if parse_runs(written) == wanted:
+    for allowed in choices if every else ():
+        expected = _join_equal_runs((text, marks & allowed) for text, marks in runs)
+        written = _write_marks(expected)
+        if parse_runs(written) == expected:
             return written
     return words
 

@@ -77,13 +77,13 @@ class HtmlReader:
         self.keeps_lines = not any(isinstance(one, Tag) and (one.name == "br" or one.name in BLOCKS) for one in every)
         for token in every:
             if isinstance(token, str):
-                self._words(token)
+                self._add_words(token)
             elif token.is_end:
-                self._end(token.name)
+                self._end_element(token.name)
             else:
-                self._start(token)
+                self._start_element(token)
         while self.open:
-            self._pop()
+            self._pop_element()
 
     def text(self) -> str:
         """Return the lines as one text, with at most three empty lines in a row."""
@@ -92,7 +92,7 @@ class HtmlReader:
 
     # --- tokens ---------------------------------------------------------------------------------------------
 
-    def _words(self, text: str) -> None:
+    def _add_words(self, text: str) -> None:
         if self.hidden:
             return
         if self.pre or self.keeps_lines:
@@ -101,61 +101,61 @@ class HtmlReader:
                 if number:
                     self._new_line(always=True)
                 if line:
-                    self._add(resolve_entities(line))
+                    self._add_run(resolve_entities(line))
             return
         words = resolve_entities(BLANK.sub(" ", text))
         if words.startswith(" ") and (self.breaks_line or self._ends_with_blank()):
             words = words[1:]
         if words:
-            self._add(words)
+            self._add_run(words)
 
-    def _start(self, tag: Tag) -> None:
+    def _start_element(self, tag: Tag) -> None:
         name, attributes = tag.name, tag.attributes
         if self.hidden:
             if name not in VOID:
-                self._push(OpenElement(name, self.marks))
+                self._push_element(OpenElement(name, self.marks))
             return
         if name == "br":
             self._new_line(always=True)
         elif name == "hr":
-            self._break()
-            self._add("———")
-            self._break()
+            self._break_line()
+            self._add_run("———")
+            self._break_line()
         elif name == "img":
-            self._picture(attributes)
+            self._add_picture(attributes)
         elif name in ("td", "th"):
-            self._cell(name)
+            self._start_cell(name)
         elif name in BLOCKS:
-            self._block(name, attributes)
+            self._open_block(name, attributes)
         if name == "q":
-            self._add("“")
+            self._add_run("“")
         if name in VOID:
             return
         style = attributes.get("style", "")[:1000]
         opened = OpenElement(name, self.marks, is_hidden=name in HIDDEN or bool(style and HIDES.search(style)))
         if name in LINKS:
             # One open element of each of the four kinds at most: closing them reads each line four times at most.
-            self._end(name)
+            self._end_element(name)
             opened.address = attributes.get("href" if name == "a" else "src", "").strip()
             opened.title = attributes.get("title", "").strip()
             opened.begin = self._place()
-        self._push(opened)
+        self._push_element(opened)
         self.marks = self.marks | list_marks(name, style) if name in MARKS or style else self.marks
         self.marks -= list_marks_off(style) if style else frozenset()
 
-    def _end(self, name: str) -> None:
+    def _end_element(self, name: str) -> None:
         if name == "br":
             self._new_line(always=True)
         elif name == "p" and not self.counts["p"]:
-            self._break()
+            self._break_line()
         if not self.counts[name]:
             return
-        while self._pop() != name:
+        while self._pop_element() != name:
             pass
         if name == "q":
-            self._add("”")
+            self._add_run("”")
 
-    def _push(self, opened: OpenElement) -> None:
+    def _push_element(self, opened: OpenElement) -> None:
         self.open.append(opened)
         if opened.name == "li" or opened.name in LISTS:
             self.items_and_lists.append(opened.name)
@@ -163,7 +163,7 @@ class HtmlReader:
         self.hidden += opened.is_hidden
         self.pre += opened.name == "pre"
 
-    def _pop(self) -> str:
+    def _pop_element(self) -> str:
         last = self.open.pop()
         name = last.name
         self.counts[name] -= 1
@@ -176,27 +176,27 @@ class HtmlReader:
             self.marks = last.marks
             return name
         if last.address:
-            self._link(last)
+            self._end_link(last)
         self.marks = last.marks
         if name == "blockquote":
             self.quotes -= 1
         elif name in LISTS and self.lists:
             self.lists.pop()
         if name in BLOCKS and name not in ("html", "body"):
-            self._break()
+            self._break_line()
         return name
 
-    def _block(self, name: str, attributes: dict[str, str]) -> None:
+    def _open_block(self, name: str, attributes: dict[str, str]) -> None:
         if name == "li":
             if self.lists and self._is_open_item():
-                self._end("li")
-            self._item(attributes)
+                self._end_element("li")
+            self._start_item(attributes)
         else:
             if name == "p" and self.counts["p"]:
-                self._end("p")
+                self._end_element("p")
             is_in_empty_cell = name in ("p", "div") and self.is_cell_empty and self.counts["tr"]
             if not is_in_empty_cell:
-                self._break()
+                self._break_line()
         if name == "tr":
             self.is_first_cell = True
         elif name == "blockquote":
@@ -210,7 +210,7 @@ class HtmlReader:
     def _is_open_item(self) -> bool:
         return self.items_and_lists[-1:] == ["li"]
 
-    def _item(self, attributes: dict[str, str]) -> None:
+    def _start_item(self, attributes: dict[str, str]) -> None:
         self._new_line()
         within = self.lists[-1] if self.lists else OpenList("ul")
         mark = "• "
@@ -222,16 +222,16 @@ class HtmlReader:
         if not self.is_bare:
             self.lines[-1].prefix = INDENT * min(len(self.lists) - 1, MAX_INDENTS) + mark
 
-    def _cell(self, name: str) -> None:
+    def _start_cell(self, name: str) -> None:
         if self.counts["td"] + self.counts["th"] and self.open[-1].name in ("td", "th"):
-            self._pop()
+            self._pop_element()
         if not self.is_first_cell:
             self.breaks_line = False
-            self._add(" " if self.is_bare else " | ")
+            self._add_run(" " if self.is_bare else " | ")
         self.is_first_cell = False
         self.is_cell_empty = True
 
-    def _picture(self, attributes: dict[str, str]) -> None:
+    def _add_picture(self, attributes: dict[str, str]) -> None:
         alt, source = attributes.get("alt", "").strip(), attributes.get("src", "").strip()
         hint = " ".join((attributes.get("class", ""), source, " ".join(attributes))).lower()
         is_emoji = bool(alt) and ("emoji" in hint or "smil" in hint or not any(map(str.isalpha, alt)))
@@ -240,13 +240,13 @@ class HtmlReader:
         else:
             address = source if source.lower().startswith(("https://", "http://")) else ""
         if alt and not (attributes.get("width") == "1" and not is_emoji):
-            self._add(alt)
+            self._add_run(alt)
             if address and not self.is_bare and address not in alt:
-                self._add(f" ({address})")
+                self._add_run(f" ({address})")
         elif address:
-            self._add(address)
+            self._add_run(address)
 
-    def _link(self, link: OpenElement) -> None:
+    def _end_link(self, link: OpenElement) -> None:
         target, joint = read_link_target(link.address)
         if not link.title and (not target or self.is_bare):
             return
@@ -255,12 +255,12 @@ class HtmlReader:
         runs += chain.from_iterable(line.runs for line in self.lines[row + 1 :])
         shown = "".join(text for text, _ in runs).strip()
         if not shown and link.title:
-            self._add(link.title)
+            self._add_run(link.title)
             shown = link.title
         if not target or self.is_bare:
             return
         if not shown:
-            self._add(target)
+            self._add_run(target)
             return
         title = link.title if link.title and link.title not in (shown, target) else ""
         if repeats_target(shown, target):
@@ -268,7 +268,7 @@ class HtmlReader:
                 self.lines[row].runs[column:] = [(target, self.marks)]
             return
         target = f"{title}: {target}" if title else target
-        self._add(f" ({target})" if joint == "(" else f": {target}", marks=self.marks - {CODE})
+        self._add_run(f" ({target})" if joint == "(" else f": {target}", marks=self.marks - {CODE})
 
     # --- lines ----------------------------------------------------------------------------------------------
 
@@ -279,7 +279,7 @@ class HtmlReader:
         runs = self.lines[-1].runs
         return not runs or runs[-1][0].endswith(" ")
 
-    def _break(self) -> None:
+    def _break_line(self) -> None:
         """Let the next words begin a line."""
         if self.lines[-1].runs:
             self.breaks_line = True
@@ -299,7 +299,7 @@ class HtmlReader:
         in_item = bool(self.lists) and not self.is_bare and self.counts["li"] > 0
         return TextLine(prefix=" " * len(last.prefix) if in_item else "")
 
-    def _add(self, text: str, *, marks: frozenset[str] | None = None) -> None:
+    def _add_run(self, text: str, *, marks: frozenset[str] | None = None) -> None:
         if self.breaks_line:
             self._new_line()
         line = self.lines[-1]

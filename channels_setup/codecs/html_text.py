@@ -19,7 +19,7 @@ _DATA = re.compile(r"data:[\w/+.-]{1,80};base64,[A-Za-z0-9+/=\s%]*+", re.IGNOREC
 
 def html_to_text(html: str) -> str:
     """Return the HTML as WhatsApp text. In a text without tags only entities are resolved."""
-    html = _cut(html)
+    html = _limit_length(html)
     if not has_tags(html):
         return resolve_entities(html).strip()
     return HtmlReader(html).text()
@@ -27,7 +27,7 @@ def html_to_text(html: str) -> str:
 
 def html_to_visible_text(html: str) -> str:
     """Return only the words that a reader sees, without added marks and addresses, to compare texts."""
-    html = _cut(html)
+    html = _limit_length(html)
     if not has_tags(html):
         return resolve_entities(html).strip()
     return HtmlReader(html, is_bare=True).text()
@@ -41,7 +41,7 @@ def text_to_html(text: str) -> str:
     return "<p>" + html.replace("\xa0", "&nbsp;").replace("\n", "<br>") + "</p>"
 
 
-def _cut(html: str) -> str:
+def _limit_length(html: str) -> str:
     """Limit the HTML to ``MAX_LENGTH`` characters, dropping embedded pictures before cutting the end."""
     if len(html) > MAX_LENGTH:
         html = _DATA.sub("", html)

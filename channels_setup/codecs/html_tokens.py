@@ -46,10 +46,10 @@ class Tag(NamedTuple):
 
 def resolve_entities(text: str) -> str:
     """Replace complete entities with their characters. A query string keeps its "&copy=1"."""
-    return _ENTITY.sub(_resolved, text) if "&" in text else text
+    return _ENTITY.sub(_resolve_entity, text) if "&" in text else text
 
 
-def _resolved(entity: re.Match[str]) -> str:
+def _resolve_entity(entity: re.Match[str]) -> str:
     return unescape(entity[0]) if len(entity[0]) <= MAX_ENTITY else "\ufffd"
 
 
@@ -69,7 +69,7 @@ def tokenize_html(html: str) -> Iterator[Tag | str]:
             end = html.find("-->", at + 4) if at + 4 <= last_comment_end else -1
             if end < 0:
                 end = html.find(">", at) - 2
-            yield from _text(html[begin:at])
+            yield from _read_text(html[begin:at])
             at = begin = end + 3
             continue
         is_bogus = html[at + 1] in "!?"
@@ -77,26 +77,26 @@ def tokenize_html(html: str) -> Iterator[Tag | str]:
             at += 1
             continue
         match = (_BOGUS if is_bogus else tag_at).match(html, at)
-        if match is None and not is_bogus and tag_at is _QUOTED_TAG and _misleads(html, at):
+        if match is None and not is_bogus and tag_at is _QUOTED_TAG and _has_misleading_quotes(html, at):
             tag_at = _PLAIN_TAG
             continue
         if match is None:
             at += 1
             continue
-        yield from _text(html[begin:at])
+        yield from _read_text(html[begin:at])
         at = begin = match.end()
         if is_bogus:
             continue
         name = match[2].lower()
-        yield Tag(name, {} if match[1] else _attributes(match[3]), is_end=bool(match[1]))
+        yield Tag(name, {} if match[1] else _read_attributes(match[3]), is_end=bool(match[1]))
         if name in RAW_TEXT_ELEMENTS and not match[1] and not match[3].endswith("/"):
             at = _end_of_raw(html, name, begin)
-            yield from _text(html[begin:at])
+            yield from _read_text(html[begin:at])
             begin = at
-    yield from _text(html[begin:])
+    yield from _read_text(html[begin:])
 
 
-def _misleads(html: str, at: int) -> bool:
+def _has_misleading_quotes(html: str, at: int) -> bool:
     """Tell whether the quotes of an unfinished tag hide its ">" or the next "<"."""
     part = _QUOTED_PART.match(html, at)
     return bool(_PLAIN_TAG.match(html, at)) or (part is not None and 0 <= html.find("<", at + 1) < part.end())
@@ -106,7 +106,7 @@ def _is_element(name: str) -> bool:
     return name.lower() in HTML_ELEMENTS or ":" in name
 
 
-def _text(text: str) -> Iterator[str]:
+def _read_text(text: str) -> Iterator[str]:
     if text:
         yield text
 
@@ -116,7 +116,7 @@ def _end_of_raw(html: str, name: str, at: int) -> int:
     return end.start() if end else len(html)
 
 
-def _attributes(text: str) -> dict[str, str]:
+def _read_attributes(text: str) -> dict[str, str]:
     found: dict[str, str] = {}
     if "=" not in text:
         return found

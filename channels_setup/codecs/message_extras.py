@@ -56,7 +56,7 @@ def compose_text(text: str, shown: MessageExtras, *, plain_amounts: bool = False
     if "edited_at" in shown or not shown:
         return text
     if what in WITHOUT_WORDS:
-        return "\n".join(filter(None, _sentences(what, shown)))
+        return "\n".join(filter(None, _list_sentences(what, shown)))
     if "own" not in shown:
         return text
     own = as_text(shown["own"])
@@ -64,8 +64,8 @@ def compose_text(text: str, shown: MessageExtras, *, plain_amounts: bool = False
     if what == "order":
         lines = [own or gettext("Order"), *_order_words(shown, plain_amounts=plain_amounts)]
     elif what == "flow":
-        lines = [own or gettext("Form"), *(f"{name}: {value}" for name, value in _fields(shown))]
-    if product := as_text(_inner(shown, "product").get("product")):
+        lines = [own or gettext("Form"), *(f"{name}: {value}" for name, value in _list_fields(shown))]
+    if product := as_text(_get_object(shown, "product").get("product")):
         lines.append(gettext("About the product %(product)s") % {"product": product})
     return "\n".join(filter(None, lines))
 
@@ -80,20 +80,20 @@ def compose_own_text(text: str, shown: MessageExtras) -> str:
     if "own" in shown:
         return as_text(shown["own"])
     rows = len(
-        _lines(shown) if what == "order" else list(_fields(shown))
+        _get_lines(shown) if what == "order" else list(_list_fields(shown))
     )  # a message without "own": drop the lines of the table
     return "\n".join(text.split("\n")[:-rows]) if rows else text
 
 
 def describe_ad(shown: MessageExtras) -> str:
     """Describe in one line the ad that a message came from; empty if there is none."""
-    ad = _inner(shown, "ad")
+    ad = _get_object(shown, "ad")
     description = " — ".join(dict.fromkeys(filter(None, (as_text(ad.get(part)) for part in ("headline", "body")))))
     description = description or as_text(ad.get("url"))
     return gettext("From the advertisement: %(ad)s") % {"ad": description} if description else ""
 
 
-def _sentences(what: str, shown: MessageExtras) -> Iterator[str]:
+def _list_sentences(what: str, shown: MessageExtras) -> Iterator[str]:
     kind = as_text(shown.get("kind"))
     if what == "call":
         yield gettext("The client called")
@@ -133,7 +133,7 @@ def _order_words(shown: MessageExtras, *, plain_amounts: bool) -> Iterator[str]:
     if not plain_amounts:
         yield from (" · ".join(filter(None, pair)) for pair in describe_order_lines(shown))
         return
-    for line in _lines(shown):
+    for line in _get_lines(shown):
         price = " ".join(filter(None, (as_text(line.get("price")), as_text(line.get("currency")))))
         yield f"{as_text(line.get('product'))} × {as_text(line.get('quantity'))} · {price}".strip(" ·")
 
@@ -141,12 +141,12 @@ def _order_words(shown: MessageExtras, *, plain_amounts: bool) -> Iterator[str]:
 def describe_order_lines(shown: MessageExtras) -> Iterator[tuple[str, str]]:
     """Yield each product with its quantity and price, then the total."""
     total, currencies = Decimal(0), set[str]()
-    rows = _lines(shown)
+    rows = _get_lines(shown)
     for line in rows:
         quantity, price = as_text(line.get("quantity")), as_text(line.get("price"))
         currency = as_text(line.get("currency"))
         yield f"{as_text(line.get('product'))} × {quantity}", format_amount(price, currency)
-        costs = _decimal(price), _decimal(quantity)
+        costs = _parse_decimal(price), _parse_decimal(quantity)
         currencies.add("" if costs[0] is None or costs[1] is None else currency)
         total += (costs[0] or 0) * (costs[1] or 0)
     is_one_price = len(rows) == 1 and as_text(rows[0].get("quantity")) == "1"
@@ -156,7 +156,7 @@ def describe_order_lines(shown: MessageExtras) -> Iterator[tuple[str, str]]:
 
 def format_amount(price: str, currency: str) -> str:
     """Format a price in the active language: 4500 and RUB as 4 500 ₽."""
-    number = _decimal(price)
+    number = _parse_decimal(price)
     if number is None:
         return " ".join(filter(None, (price, currency)))
     shown = number_format(abs(number), 0 if number == number.to_integral_value() else 2, force_grouping=True)
@@ -167,7 +167,7 @@ def format_amount(price: str, currency: str) -> str:
     return f"{sign}{shown}\xa0{symbol}".strip("\xa0")
 
 
-def _decimal(text: str) -> Decimal | None:
+def _parse_decimal(text: str) -> Decimal | None:
     try:
         number = Decimal(text)
     except InvalidOperation:
@@ -175,18 +175,18 @@ def _decimal(text: str) -> Decimal | None:
     return number if number.is_finite() and abs(number) < 10**12 else None
 
 
-def _lines(shown: MessageExtras) -> list[Mapping[str, Any]]:
+def _get_lines(shown: MessageExtras) -> list[Mapping[str, Any]]:
     lines = shown.get("lines")
     return [line for line in lines if isinstance(line, Mapping)] if isinstance(lines, list) else []
 
 
-def _fields(shown: MessageExtras) -> Iterator[tuple[str, str]]:
+def _list_fields(shown: MessageExtras) -> Iterator[tuple[str, str]]:
     fields = shown.get("fields")
     for field in fields if isinstance(fields, list) else []:
         if isinstance(field, list | tuple) and len(field) == 2:
             yield as_text(field[0]), as_text(field[1])
 
 
-def _inner(shown: MessageExtras, key: str) -> Mapping[str, Any]:
+def _get_object(shown: MessageExtras, key: str) -> Mapping[str, Any]:
     value = shown.get(key)
     return value if isinstance(value, Mapping) else {}

@@ -42,7 +42,7 @@ def phone_key(text: str) -> str:
     number with and without its plus.
     """
     text = text.strip()[:60]
-    return "" if LETTER.search(text) else _key(text, SHORTEST_PHONE)
+    return "" if LETTER.search(text) else _build_key(text, SHORTEST_PHONE)
 
 
 def id_key(text: str) -> str:
@@ -50,23 +50,23 @@ def id_key(text: str) -> str:
     text = text.strip()
     if len(text) > 40 or not SEPARATORS.sub("", text).removeprefix("+").isdecimal():
         return ""
-    return _key(text, SHORTEST_PHONE if text.startswith("+") else SHORTEST_ID)
+    return _build_key(text, SHORTEST_PHONE if text.startswith("+") else SHORTEST_ID)
 
 
 def format_wire_phone(text: str) -> str:
     """Return a phone as the public API shows it: international, digits only. Other texts remain unchanged."""
     text = text.strip()
-    digits = _digits(text)
+    digits = _extract_digits(text)
     if not digits or len(digits) > MAX_DIGITS or LETTER.search(text):
         return text
-    number = _parse(text)
-    return _e164(number) if number is not None else digits
+    number = _parse_number(text)
+    return _format_e164(number) if number is not None else digits
 
 
 def search_keys(query: str) -> list[str]:
     """Return the keys that a number typed into a search field may mean, the likeliest first."""
     query = query.strip()[:60]
-    digits = _digits(query)
+    digits = _extract_digits(query)
     if len(digits) < SHORTEST_PHONE or len(digits) > MAX_DIGITS + 2 or LETTER.search(query):
         return []
     found = [phone_key(query)]
@@ -74,8 +74,8 @@ def search_keys(query: str) -> list[str]:
         if len(digits) == 11 and digits.startswith("8"):
             found.append(phone_key(f"+7{digits[1:]}"))
         for region in SEARCH_REGIONS:
-            if (number := _valid(query, region)) is not None:
-                found.append(_folded(_e164(number)))
+            if (number := _find_valid(query, region)) is not None:
+                found.append(_fold_variant(_format_e164(number)))
         if len(digits) == 10 and re.match(r"[1-9]\d[6-9]", digits):  # Brazil's old mobile form
             found.append(phone_key(f"+55{digits}"))
     return [key for key in dict.fromkeys(found) if key]
@@ -88,35 +88,35 @@ def is_phone_number(text: str) -> bool:
 
 
 @lru_cache(maxsize=4_096)
-def _key(text: str, shortest: int) -> str:
-    digits = _digits(text)
+def _build_key(text: str, shortest: int) -> str:
+    digits = _extract_digits(text)
     if len(digits) < shortest:
         return ""
-    number = _parse(text)
+    number = _parse_number(text)
     if number is not None:
-        return _folded(_e164(number))
-    folded = _folded(digits.removeprefix("00") if not text.startswith("+") else digits)
-    if _valid(f"+{folded}") is not None:
+        return _fold_variant(_format_e164(number))
+    folded = _fold_variant(digits.removeprefix("00") if not text.startswith("+") else digits)
+    if _find_valid(f"+{folded}") is not None:
         return folded
     return f"{UNVERIFIED}{digits}" if len(digits) <= MAX_DIGITS else ""
 
 
-def _parse(text: str) -> phonenumbers.PhoneNumber | None:
+def _parse_number(text: str) -> phonenumbers.PhoneNumber | None:
     """Parse an international number with or without its plus. A Russian 8 counts as +7 where it is unambiguous."""
-    digits = _digits(text)
+    digits = _extract_digits(text)
     if not digits or len(digits) > MAX_DIGITS + 2:
         return None
     is_russian = len(digits) == 11 and digits.startswith("8")
-    if is_russian and TRUNK_EIGHT.match(text) and (number := _valid(f"+7{digits[1:]}")) is not None:
+    if is_russian and TRUNK_EIGHT.match(text) and (number := _find_valid(f"+7{digits[1:]}")) is not None:
         return number
-    if (number := _valid(f"+{digits}")) is not None:
+    if (number := _find_valid(f"+{digits}")) is not None:
         return number
-    if not text.startswith("+") and digits.startswith("00") and (number := _valid(f"+{digits[2:]}")) is not None:
+    if not text.startswith("+") and digits.startswith("00") and (number := _find_valid(f"+{digits[2:]}")) is not None:
         return number
-    return _valid(f"+7{digits[1:]}") if is_russian else None
+    return _find_valid(f"+7{digits[1:]}") if is_russian else None
 
 
-def _valid(text: str, region: str | None = None) -> phonenumbers.PhoneNumber | None:
+def _find_valid(text: str, region: str | None = None) -> phonenumbers.PhoneNumber | None:
     try:
         number = phonenumbers.parse(text, region)
     except phonenumbers.NumberParseException:
@@ -124,18 +124,18 @@ def _valid(text: str, region: str | None = None) -> phonenumbers.PhoneNumber | N
     return number if phonenumbers.is_valid_number(number) else None
 
 
-def _e164(number: phonenumbers.PhoneNumber) -> str:
+def _format_e164(number: phonenumbers.PhoneNumber) -> str:
     return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164).removeprefix("+")
 
 
-def _folded(digits: str) -> str:
+def _fold_variant(digits: str) -> str:
     """Convert a national variant to the form of keys, unless the result would not be a valid number."""
     for pattern, form in MOBILE_FORMS:
         if pattern.fullmatch(digits):
             other = pattern.sub(form, digits)
-            return other if _valid(f"+{other}") is not None else digits
+            return other if _find_valid(f"+{other}") is not None else digits
     return ARGENTINA.sub(r"54\g<1>", digits) if ARGENTINA.fullmatch(digits) else digits
 
 
-def _digits(text: str) -> str:
+def _extract_digits(text: str) -> str:
     return "".join(sign for sign in text if sign.isascii() and sign.isdigit())

@@ -42,13 +42,13 @@ def redact_text(text: str, secrets: Iterable[str] = (), *, tokens: Collection[by
     if not text:
         return text
     data = text.encode("utf-8", "surrogatepass")
-    return _replaced(data, [*find_secrets(data, secrets, tokens=tokens), *find_named_secrets(data)], text)
+    return _replace_spans(data, [*find_secrets(data, secrets, tokens=tokens), *find_named_secrets(data)], text)
 
 
 def redact_known_secrets(text: str, secrets: Iterable[str] = (), *, tokens: Collection[bytes] = ()) -> str:
     """Mask only known secrets: for texts that may hold words of clients or operators."""
     data = text.encode("utf-8", "surrogatepass")
-    return _replaced(data, find_secrets(data, secrets, tokens=tokens), text)
+    return _replace_spans(data, find_secrets(data, secrets, tokens=tokens), text)
 
 
 def redact_json(
@@ -75,18 +75,18 @@ def redact_json(
     return value
 
 
-def _replaced(data: bytes, found: list[Span], text: str) -> str:
+def _replace_spans(data: bytes, found: list[Span], text: str) -> str:
     if not found:
         return text
-    pieces, done = [], 0
-    for start, end in _merged(found):
-        pieces.append(data[done:start])
+    pieces, position = [], 0
+    for start, end in _merge_spans(found):
+        pieces.append(data[position:start])
         pieces.append(MASK.encode())
-        done = end
-    return b"".join([*pieces, data[done:]]).decode("utf-8", "replace")
+        position = end
+    return b"".join([*pieces, data[position:]]).decode("utf-8", "replace")
 
 
-def _merged(found: Iterable[Span]) -> list[Span]:
+def _merge_spans(found: Iterable[Span]) -> list[Span]:
     merged: list[Span] = []
     for start, end in sorted(found):
         if merged and start <= merged[-1][1]:
@@ -103,9 +103,9 @@ def find_named_secrets(data: bytes) -> list[Span]:
 
 def _named_in(layer: EscapeLayer) -> Iterator[Span]:
     data = layer.data
-    done = 0
+    position = 0
     for name in _NAME.finditer(data):
-        if name.start() < done or not _is_name(name[1].decode()):
+        if name.start() < position or not _is_name(name[1].decode()):
             continue
         value = _VALUE.match(data, name.end())
         if value is None:
@@ -113,7 +113,7 @@ def _named_in(layer: EscapeLayer) -> Iterator[Span]:
         group = next(number for number in (1, 2, 3) if value[number])
         if _is_secret(name[1].decode(), name[2], value[group], is_quoted=group != 3):
             yield layer.original(*value.span(group))
-            done = value.end()
+            position = value.end()
     for match in _SCHEME.finditer(layer.data):
         if _is_credential(match[1].lower(), match[2]):
             yield layer.original(*match.span(2))

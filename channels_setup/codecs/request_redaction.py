@@ -47,7 +47,7 @@ _BOUNDARY = re.compile(r"boundary=\"?([^\";,]{1,200})", re.IGNORECASE)
 def redact_body(body: bytes, content_type: str, secrets: Collection[str], *, tokens: Collection[bytes] = ()) -> bytes:
     """Return the body with secrets overwritten, in JSON, form or multipart encoding."""
     media_type = content_type.split(";")[0].strip().lower()
-    boundary = _boundary(body, content_type) if media_type == "multipart/form-data" else b""
+    boundary = _find_boundary(body, content_type) if media_type == "multipart/form-data" else b""
     if boundary:
         parts = body.split(boundary, MAX_PARTS)
         return boundary.join(_redact_part(part, secrets, tokens) for part in parts)
@@ -56,7 +56,7 @@ def redact_body(body: bytes, content_type: str, secrets: Collection[str], *, tok
 
 def redact_query(query: str, secrets: Collection[str], *, tokens: Collection[bytes] = ()) -> str:
     data = query.encode("utf-8", "surrogatepass")
-    data = _applied(data, _form_edits(data))
+    data = _apply_edits(data, _form_edits(data))
     return mask_spans(data, find_secrets(data, secrets, tokens=tokens)).decode("utf-8", "replace")
 
 
@@ -71,9 +71,9 @@ def find_credentials(*, url: str, headers: Mapping[str, str], sent: bytes) -> se
     """Return the values in an outgoing request's headers, query and body that are named as secrets."""
     found = {_without_scheme(value) for name, value in headers.items() if _is_header_of_secret(name)}
     query = urlsplit(url).query.encode()
-    found |= {_unquoted(query[start:end]) for start, end, _new in _form_edits(query)}
+    found |= {_unquote(query[start:end]) for start, end, _new in _form_edits(query)}
     if len(sent) <= MAX_SEARCHED_FILE:  # files hold no credentials
-        found |= {_unquoted(sent[start:end]) for start, end, _new in _named_edits(sent)}
+        found |= {_unquote(sent[start:end]) for start, end, _new in _named_edits(sent)}
     return {secret for secret in found if secret and not is_phone_or_id(secret)}
 
 
@@ -85,12 +85,12 @@ def _without_scheme(value: str) -> str:
     return value.strip().rpartition(" ")[2]
 
 
-def _unquoted(value: bytes) -> str:
+def _unquote(value: bytes) -> str:
     return unquote_plus(value.decode("utf-8", "replace"))
 
 
 def _redact_piece(data: bytes, secrets: Collection[str], tokens: Collection[bytes]) -> bytes:
-    data = _applied(data, _named_edits(data))
+    data = _apply_edits(data, _named_edits(data))
     return mask_spans(data, find_secrets(data, secrets, tokens=tokens))
 
 
@@ -101,12 +101,12 @@ def _named_edits(data: bytes, depth: int = 0) -> Iterator[Edit]:
     return _form_edits(data, depth)
 
 
-def _applied(data: bytes, edits: Iterator[Edit]) -> bytes:
-    pieces, done = [], 0
+def _apply_edits(data: bytes, edits: Iterator[Edit]) -> bytes:
+    pieces, position = [], 0
     for start, end, new in edits:
-        pieces += [data[done:start], new]
-        done = end
-    return b"".join([*pieces, data[done:]]) if done else data
+        pieces += [data[position:start], new]
+        position = end
+    return b"".join([*pieces, data[position:]]) if position else data
 
 
 # --- JSON ------------------------------------------------------------------------------------------------
@@ -127,7 +127,7 @@ def _edits_by_name(data: bytes, depth: int, nested_left: list[int]) -> Iterator[
     for token in islice(_JSON.finditer(data), MAX_TOKENS):
         first = token.group()[:1]
         if first == b":" and last is not None:
-            name, last, is_value = _string(last.group()), None, True
+            name, last, is_value = _parse_string(last.group()), None, True
             continue
         if last is not None:
             yield from _value_edits(last, "", depth, nested_left, is_inside=secret_since is not None)
@@ -167,16 +167,16 @@ def _value_edits(
     elif (
         is_string and depth < MAX_DEPTH and _may_hold_json(name) and (b"{" in text or b"[" in text or b"\\u00" in text)
     ):
-        plain = _string(text)
+        plain = _parse_string(text)
         if nested_left[0] > 0 and plain.lstrip()[:1] in ("{", "["):
             nested_left[0] -= 1
             old = plain.encode("utf-8", "surrogatepass")
-            new = _applied(old, _edits_by_name(old, depth + 1, nested_left))
+            new = _apply_edits(old, _edits_by_name(old, depth + 1, nested_left))
             if new != old:
                 yield start, end, json.dumps(new.decode("utf-8", "surrogatepass")).encode()
 
 
-def _string(token: bytes) -> str:
+def _parse_string(token: bytes) -> str:
     """Return the text of a JSON string, or the token itself if it is not a valid string."""
     if b"\\" not in token:
         return token.strip(b'"').decode("utf-8", "replace")
@@ -222,7 +222,7 @@ def _form_edits(data: bytes, depth: int = 0) -> Iterator[Edit]:
             and pair[2].lstrip(b"+ ").upper().startswith((b"%7B", b"%5B", b"{", b"["))
         ):
             old = unquote_plus(pair[2].decode("utf-8", "replace")).encode("utf-8", "replace")
-            new = _applied(old, _json_edits(old, depth + 1))
+            new = _apply_edits(old, _json_edits(old, depth + 1))
             if new != old:
                 yield start, end, quote_plus(new).encode()
 
@@ -237,7 +237,7 @@ def _last_part(name: str) -> str:
     return name.rpartition("[")[2].rstrip("]").strip()
 
 
-def _boundary(body: bytes, content_type: str) -> bytes:
+def _find_boundary(body: bytes, content_type: str) -> bytes:
     declared = _BOUNDARY.search(content_type)
     boundary = b"--" + declared[1].strip().encode("latin-1", "replace") if declared else b""
     if boundary and boundary in body:
@@ -262,5 +262,5 @@ def _redact_part(part: bytes, secrets: Collection[str], tokens: Collection[bytes
         return head + separator + content
     # Not parsed as a form: a text may hold any ``name=value``.
     if _may_hold_json(_last_part(name)) and content.lstrip()[:1] in (b"{", b"["):
-        content = _applied(content, _json_edits(content))
+        content = _apply_edits(content, _json_edits(content))
     return head + separator + mask_spans(content, find_secrets(content, secrets, tokens=tokens))

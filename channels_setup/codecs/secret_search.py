@@ -84,44 +84,44 @@ def decode_layers(data: bytes, *, ascii_only: bool = True) -> Iterator[EscapeLay
     layer = EscapeLayer(data)
     yield layer
     for _depth in range(MAX_DEPTH):
-        decoded = _decoded(layer, _ESCAPE if ascii_only else _ANY_ESCAPE)
+        decoded = _decode_layer(layer, _ESCAPE if ascii_only else _ANY_ESCAPE)
         if decoded is None:
             return
         layer = decoded
         yield layer
 
 
-def _decoded(layer: EscapeLayer, escape: re.Pattern[bytes]) -> EscapeLayer | None:
+def _decode_layer(layer: EscapeLayer, escape: re.Pattern[bytes]) -> EscapeLayer | None:
     pieces: list[bytes] = []
-    made = EscapeLayer(b"", inner=layer)
-    size = done = 0
+    result = EscapeLayer(b"", inner=layer)
+    size = position = 0
     for match in islice(escape.finditer(layer.data), MAX_ESCAPES):
-        plain = _character(match)
+        plain = _decode_character(match)
         if plain is None:
             continue
         for piece, source, literal in (
-            (layer.data[done : match.start()], (done, match.start()), True),
+            (layer.data[position : match.start()], (position, match.start()), True),
             (plain, match.span(), False),
         ):
             if piece:
-                made.starts.append(size)
-                made.sources.append(source)
-                made.literal.append(literal)
+                result.starts.append(size)
+                result.sources.append(source)
+                result.literal.append(literal)
                 pieces.append(piece)
                 size += len(piece)
-        done = match.end()
-    if not done:
+        position = match.end()
+    if not position:
         return None
-    rest = layer.data[done:]
+    rest = layer.data[position:]
     if rest:
-        made.starts.append(size)
-        made.sources.append((done, len(layer.data)))
-        made.literal.append(True)
+        result.starts.append(size)
+        result.sources.append((position, len(layer.data)))
+        result.literal.append(True)
         pieces.append(rest)
-    return EscapeLayer(b"".join(pieces), layer, made.starts, made.sources, made.literal)
+    return EscapeLayer(b"".join(pieces), layer, result.starts, result.sources, result.literal)
 
 
-def _character(match: re.Match[bytes]) -> bytes | None:
+def _decode_character(match: re.Match[bytes]) -> bytes | None:
     if match[1]:
         return chr(int(match[1], 16)).encode("utf-8", "surrogatepass")
     if byte := match[2] or match[3]:
@@ -138,7 +138,7 @@ def find_secrets(data: bytes, secrets: Iterable[str], *, tokens: Collection[byte
     ``tokens`` are further secrets in lowercase, found only as whole words; there may be very many of them.
     """
     looked_for = list(secrets)
-    needles = [needle for secret in looked_for for needle in _needles(secret)]
+    needles = [needle for secret in looked_for for needle in _build_needles(secret)]
     if not needles and not tokens:
         return []
     found: list[Span] = []
@@ -147,11 +147,11 @@ def find_secrets(data: bytes, secrets: Iterable[str], *, tokens: Collection[byte
         for needle in needles:
             found += [layer.original(*span) for span in needle.find(lowered, layer.data)]
         if tokens:
-            found += [layer.original(*span) for span in _words(lowered, tokens)]
+            found += [layer.original(*span) for span in _find_words(lowered, tokens)]
     return found
 
 
-def _words(lowered: bytes, tokens: Collection[bytes]) -> Iterator[Span]:
+def _find_words(lowered: bytes, tokens: Collection[bytes]) -> Iterator[Span]:
     for run in _TOKEN.finditer(lowered):
         start, end = run.span()
         if run.group() in tokens:
@@ -177,7 +177,7 @@ class _Needle:
         at = lowered.find(self.text)
         while at >= 0:
             end = at + len(self.text)
-            yield _run(data, at, end) if self.is_base64 else (at, end)
+            yield _find_base64_run(data, at, end) if self.is_base64 else (at, end)
             at = lowered.find(self.text, end)
         if self.may_be_cut:
             for length in range(min(len(self.text) - 1, len(lowered)), 7, -1):
@@ -186,7 +186,7 @@ class _Needle:
                     break
 
 
-def _run(data: bytes, start: int, end: int) -> Span:
+def _find_base64_run(data: bytes, start: int, end: int) -> Span:
     """Return the whole base64 text around a match, up to 200 bytes on each side."""
     first, last = max(0, start - 200), min(len(data), end + 200)
     while start > first and data[start - 1] in _BASE64:
@@ -197,7 +197,7 @@ def _run(data: bytes, start: int, end: int) -> Span:
 
 
 @lru_cache(maxsize=2048)
-def _needles(secret: str) -> tuple[_Needle, ...]:
+def _build_needles(secret: str) -> tuple[_Needle, ...]:
     if len(secret) < MIN_LENGTH:
         return ()
     plain = secret.encode("utf-8", "surrogatepass")
@@ -212,9 +212,9 @@ def _needles(secret: str) -> tuple[_Needle, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def mask_spans(data: bytes, places: Iterable[Span], *, with_: bytes = b"*") -> bytes:
+def mask_spans(data: bytes, spans: Iterable[Span], *, with_: bytes = b"*") -> bytes:
     """Overwrite these spans; the length does not change."""
     changed = bytearray(data)
-    for start, end in places:
+    for start, end in spans:
         changed[start:end] = with_ * (end - start)
     return bytes(changed)

@@ -112,10 +112,10 @@ def parse_files(value: Any, name: str) -> tuple[FileInfo, ...]:
         return ()
     if not isinstance(value, list) or len(value) > MAX_FILES:
         raise BadBody(_("“%(name)s” must be a list of at most %(most)d files.") % {"name": name, "most": MAX_FILES})
-    return tuple(_file(item) for item in value)
+    return tuple(_parse_file(item) for item in value)
 
 
-def _file(item: Any) -> FileInfo:
+def _parse_file(item: Any) -> FileInfo:
     item = {"url": item} if isinstance(item, str) else item
     url = as_text(item.get("url")).strip() if isinstance(item, dict) else ""
     if not url.lower().startswith(("https://", "http://")) or len(url) > 2000:

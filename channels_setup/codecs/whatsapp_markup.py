@@ -41,7 +41,7 @@ class MarkupToken(NamedTuple):
 def render_html(text: str) -> SafeString:
     """Return the text as WhatsApp shows it on a phone."""
     html: list[str] = []
-    for is_mono, piece in _pieces(_with_plain_line_ends(text)):
+    for is_mono, piece in _split_code(_with_plain_line_ends(text)):
         if is_mono:
             html.append("<code>" + escape(piece).replace("\n", "<br>") + "</code>")
         else:
@@ -55,11 +55,11 @@ def render_inline_html(text: str, elements: Mapping[str, str]) -> str:
     Line breaks, links and lists remain as typed.
     """
     html: list[str] = []
-    for is_mono, piece in _pieces(_with_plain_line_ends(text)):
+    for is_mono, piece in _split_code(_with_plain_line_ends(text)):
         if is_mono:
             html.append(f"<{elements[MONO]}>{escape(piece, quote=False)}</{elements[MONO]}>")
             continue
-        for token in _tokens(piece.split("\n"), links=False):
+        for token in _render_tokens(piece.split("\n"), links=False):
             if token.kind in ("open", "close"):
                 html.append(f"<{'/' * (token.kind == 'close')}{elements[token.text]}>")
             elif token.kind == "code":
@@ -92,7 +92,7 @@ def tokenize_line(line: str, *, links: bool = True) -> list[MarkupToken]:
     last_code = line.rfind(CODE)
     while at < len(line):
         mark, token, end = line[at], None, at + 1
-        if at in addresses and (address := _address(addresses[at])) and (links or address.kind == "web"):
+        if at in addresses and (address := _match_address(addresses[at])) and (links or address.kind == "web"):
             token, end = address, at + len(address.text)
         elif mark == CODE and at < last_code and (close := line.find(CODE, at + 1)) > at + 1:
             if line[at + 1 : close].strip():
@@ -103,7 +103,7 @@ def tokenize_line(line: str, *, links: bool = True) -> list[MarkupToken]:
             if begin < at:
                 found.append(MarkupToken("text", line[begin:at]))
             if token.kind == "close":
-                _close(token.text, opened, found)
+                _close_mark(token.text, opened, found)
             elif token.kind == "open":
                 opened.append((mark, len(found), at))
                 token = MarkupToken("text", mark)  # remains text unless a later mark closes it
@@ -125,14 +125,14 @@ def _mark_token(line: str, at: int, opened: list[tuple[str, int, int]], found: l
     return MarkupToken("open", mark) if opens else None
 
 
-def _close(mark: str, opened: list[tuple[str, int, int]], found: list[MarkupToken]) -> None:
+def _close_mark(mark: str, opened: list[tuple[str, int, int]], found: list[MarkupToken]) -> None:
     """Make the opening mark of this closing one a token, and forget unclosed marks between the two."""
     number = next(number for number, (other, _, _) in enumerate(opened) if other == mark)
     found[opened[number][1]] = MarkupToken("open", mark)
     del opened[number:]
 
 
-def _address(match: re.Match[str]) -> MarkupToken | None:
+def _match_address(match: re.Match[str]) -> MarkupToken | None:
     kind = str(match.lastgroup)
     text = match[0]
     if kind == "web":
@@ -166,7 +166,7 @@ def _with_plain_line_ends(text: str) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
-def _pieces(text: str) -> Iterator[tuple[bool, str]]:
+def _split_code(text: str) -> Iterator[tuple[bool, str]]:
     """Yield (is inside ```, text) by turns. A ``` that is unclosed or holds nothing is text."""
     pieces = text.split(MONO)
     plain = [pieces[0]]
@@ -183,7 +183,7 @@ def _pieces(text: str) -> Iterator[tuple[bool, str]]:
     yield False, "".join(plain)
 
 
-def _tokens(lines: list[str], *, links: bool) -> Iterator[MarkupToken]:
+def _render_tokens(lines: list[str], *, links: bool) -> Iterator[MarkupToken]:
     for number, line in enumerate(lines):
         if number:
             yield MarkupToken("text", "\n")

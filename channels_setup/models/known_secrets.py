@@ -29,7 +29,7 @@ API_CHANNEL, CHAT_CHANNEL = "api", "chat"
 class KnownSecrets:
     """All secrets of the installation, in the forms that the search needs."""
 
-    tokens: frozenset[bytes] = frozenset()  # lower case, as ``secret_search.spans`` takes tokens
+    tokens: frozenset[bytes] = frozenset()  # lower case, as ``secret_search.find_secrets`` takes tokens
     other_values: tuple[str, ...] = ()  # secrets with characters that tokens cannot have
     by_channel: dict[tuple[str, int], tuple[str, ...]] = field(default_factory=dict)
 
@@ -80,7 +80,7 @@ class _Cache:
         self.opened, self.read_at = opened, time.monotonic()
 
     def forget(self, **kwargs: Any) -> None:
-        """Read the keys again, also after the commit, because another thread may read them before the commit."""
+        """Discard the cache, now and after the commit: another thread may read the old keys before the commit."""
         self._expire()
         if transaction.get_connection().in_atomic_block:
             transaction.on_commit(self._expire)

@@ -34,8 +34,8 @@ class Command(BaseCommand):
         self._add_arguments(actions.add_parser("add", help="Create an API channel and, if needed, its chat channel."))
         actions.add_parser("list", help="List all API channels.")
         for word in ("show", "pause", "resume", *ADDRESS_ACTIONS):
-            made = actions.add_parser(word, help=ADDRESS_ACTIONS.get(word))
-            made.add_argument("channel", help="The API channel's number or name.")
+            subparser = actions.add_parser(word, help=ADDRESS_ACTIONS.get(word))
+            subparser.add_argument("channel", help="The API channel's number or name.")
         for action in actions.choices.values():
             action.add_argument("--output", choices=["text", "json"], default="text")
 
@@ -101,7 +101,7 @@ class Command(BaseCommand):
         secret.save(update_fields=["shown_at"])
         for sentence in account_settings.unresolved_address_warnings(api_channel):
             self.stderr.write(self.style.WARNING(sentence))
-        made = account_settings.generated_secrets(api_channel) if not options.get("verify_token") else {}
+        generated = account_settings.generated_secrets(api_channel) if not options.get("verify_token") else {}
         return {
             "api_channel": api_channel.pk,
             "app_id": api_channel.app_id,
@@ -109,7 +109,7 @@ class Command(BaseCommand):
             "chat_channel_id": chat_channel.pk,
             "company_id": chat_channel.company_id,
             "webhook_url": api_channel.webhook_url,
-            **made,
+            **generated,
         }
 
     def _settings(self, options: dict[str, Any]) -> dict[str, str] | None:

@@ -18,21 +18,21 @@ class Command(BaseCommand):
     help = "Encrypt every stored secret with the first of FIELD_KEYS. On success, the other keys can be removed."
 
     def handle(self, *args: Any, **options: Any) -> None:
-        done, stuck = 0, []
+        count, stuck = 0, []
         for model in (Secret, Credential, WebhookAddress):
             last = 0
             while batch := list(model.objects.filter(pk__gt=last).order_by("pk").values_list("pk", flat=True)[:BATCH]):
                 stuck += self._rotate(model, batch)
-                done, last = done + len(batch), batch[-1]
+                count, last = count + len(batch), batch[-1]
         for chat_channel in ChatChannel.objects.exclude(secret=None):
             stuck += self._rotate_helpdesk(chat_channel.pk)
-            done += 1
+            count += 1
         if stuck:
             numbers = ", ".join(stuck)
             raise CommandError(
                 f"None of FIELD_KEYS decrypts these secrets: {numbers}. Restore the key that encrypted them."
             )
-        self.stdout.write(f"{done} secrets are encrypted with the first of FIELD_KEYS; the other keys can be removed.")
+        self.stdout.write(f"{count} secrets are encrypted with the first of FIELD_KEYS; the other keys can be removed.")
 
     @transaction.atomic
     def _rotate(self, model: type[Secret] | type[Credential] | type[WebhookAddress], batch: list[int]) -> list[str]:

@@ -94,9 +94,9 @@ class Messenger(Provider):
             raise RequestRejected
         if not account.webhook_needs_key:
             return ""
-        _scheme, _blank, given = request.headers.get("authorization", "").strip().partition(" ")
+        _scheme, _blank, presented = request.headers.get("authorization", "").strip().partition(" ")
         for secret in account.secrets:
-            if secret and hmac.compare_digest(secret.encode(), given.strip().encode("utf-8", "surrogatepass")):
+            if secret and hmac.compare_digest(secret.encode(), presented.strip().encode("utf-8", "surrogatepass")):
                 return ""
         raise RequestRejected
 
