@@ -169,7 +169,7 @@ class Route:
         if "/chatchannel/" in self.route:
             return address_actions.ACTIONS
         model_admin = next(one for model, one in admin.site._registry.items() if model._meta.label_lower == self._label)
-        return getattr(model_admin, "buttons", None) or getattr(model_admin, "deeds", ())
+        return getattr(model_admin, "buttons", None) or getattr(model_admin, "page_actions", ())
 
     @property
     def _label(self) -> str:
@@ -196,7 +196,7 @@ def test_every_route_declares_its_audience() -> None:
 def test_a_route_without_a_declaration_is_an_error(settings: Any) -> None:
     settings.ROOT_URLCONF = "tests.urls_undeclared"
 
-    assert [error.id for error in route_access.check_routes_declared(None)] == ["okno.E001"]
+    assert [error.id for error in route_access.check_routes_declared(None)] == ["okno.E004"]
 
 
 # --- test data and roles -----------------------------------------------------------------------------------

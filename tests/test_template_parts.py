@@ -51,7 +51,7 @@ def at_meta(shape: Shape, name: str) -> theirs.Template:
         name=name,
         language="ru",
         category=shape.category,
-        components=theirs.as_listed(row) if "otp" in name and name != "otp as listed" else row["components"],
+        components=theirs.convert_to_listed(row) if "otp" in name and name != "otp as listed" else row["components"],
         parameter_format=row["parameter_format"],
         status="APPROVED",
     )
@@ -232,16 +232,16 @@ def test_meta_takes_what_is_handed_in(name: str) -> None:
     body = graph_templates.build_submission_body(graph_format.serialize_template(pattern), samples=samples)
 
     theirs.check_new(body)
-    carousel = theirs.kind_of(body["components"][-1]) == "CAROUSEL"
+    carousel = theirs.get_kind(body["components"][-1]) == "CAROUSEL"
     if samples and carousel:
-        handles = [theirs.handle_of(each["components"][0]) for each in body["components"][-1]["cards"]]
+        handles = [theirs.get_handle(each["components"][0]) for each in body["components"][-1]["cards"]]
         assert handles == ["4::card.0.header.media", "4::card.1.header.media"]
 
 
 @pytest.mark.parametrize("kind", ["COPY_CODE", "ONE_TAP", "ZERO_TAP"])
 def test_a_listed_authentication_template_can_be_handed_in_again(kind: str) -> None:
     shape = SHAPES[f"otp {kind.lower().replace('_', ' ')}"]
-    listed_row = shape.row("otp") | {"components": theirs.as_listed(shape.row("otp"))}
+    listed_row = shape.row("otp") | {"components": theirs.convert_to_listed(shape.row("otp"))}
 
     body = graph_templates.build_submission_body(
         graph_format.serialize_template(graph_format.parse_template(listed_row)), samples={}
