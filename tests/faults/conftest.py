@@ -74,7 +74,7 @@ def gates_open(request: pytest.FixtureRequest) -> Iterator[None]:
         stack: Stack = request.getfixturevalue("stack")
         stack.database.open()
         stack.broker.open()
-        stack.receiver.behaviours.clear()
+        stack.receiver.behaviors.clear()
         stack.receiver.judges.clear()
 
 

@@ -51,7 +51,7 @@ class Behavior:
 
 class HostileReceiver:
     def __init__(self, log: Path) -> None:
-        self.behaviours: dict[str, Behavior] = {}
+        self.behaviors: dict[str, Behavior] = {}
         self.judges: dict[str, Callable[[Got], int]] = {}  # a status for each request, instead of a behavior
         self.got: list[Got] = []
         self.arrived = threading.Condition()
@@ -67,7 +67,7 @@ class HostileReceiver:
         return f"http://127.0.0.1:{self.port}{path}"
 
     def behave(self, path: str, kind: str = "answer", **more: Any) -> None:
-        self.behaviours[path] = Behavior(kind=kind, **more)
+        self.behaviors[path] = Behavior(kind=kind, **more)
 
     def note(self, got: Got) -> None:
         line = {"path": got.path, "key": got.key, "hash": got.digest, "at": got.at, "answered": got.answered}
@@ -112,7 +112,7 @@ def _handler(receiver: HostileReceiver) -> type[BaseHTTPRequestHandler]:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             with suppress(ValueError):
                 event = json.loads(body)
-            behavior = receiver.behaviours.get(self.path, Behavior())
+            behavior = receiver.behaviors.get(self.path, Behavior())
             kind, status = behavior.kind, behavior.status
             heard: dict[str, Any] = {
                 "path": self.path,
