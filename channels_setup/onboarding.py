@@ -95,7 +95,7 @@ def _watching_step(channel: ApiChannel) -> OnboardingStep:
         % {"names": ", ".join(_("“%(name)s”") % {"name": chat_channel.name} for chat_channel in watched)},
         note=""
         if channel.provider.settings
-        else _("Chat id for the provider: %(ids)s")
+        else _("Chat ID for the provider: %(ids)s")
         % {"ids": ", ".join(str(chat_channel.pk) for chat_channel in watched)},
         at=channel.created_at,
         state=DONE,

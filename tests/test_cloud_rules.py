@@ -264,7 +264,7 @@ def test_the_page_separates_values_for_metas_webhook_form_from_secrets(page: str
     assert "/webhooks/whatsapp_cloud/" in page[form:own]
     assert all(name in page[form:own] for name in PROVIDER.webhook_fields)
     assert "The provider does not need them" in page[own:]
-    assert "Chat id for the provider" not in page
+    assert "Chat ID for the provider" not in page
 
 
 @pytest.mark.django_db

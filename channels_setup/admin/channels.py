@@ -126,11 +126,11 @@ class ChatChannelAdmin(HistoryModelAdmin):
         for sentence in save_warnings.chat_channel_warnings(chat_channel):
             self.message_user(request, sentence, messages.WARNING)
 
-    @admin.display(description=_("chat id"), ordering="id")
+    @admin.display(description=_("chat ID"), ordering="id")
     def number(self, chat_channel: ChatChannel) -> int:
         return chat_channel.pk
 
-    @admin.display(description=_("chat id"))
+    @admin.display(description=_("chat ID"))
     def chat_id(self, chat_channel: ChatChannel) -> SafeString:
         return copyable_html(chat_channel.pk, big=True)
 

@@ -25,7 +25,7 @@ class Migration(migrations.Migration):
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('name', models.CharField(max_length=200, verbose_name='name')),
                 ('kind', models.CharField(choices=channels_setup.models.chat_channels.helpdesk_choices, default=channels_setup.providers.default_helpdesk, max_length=40, verbose_name='helpdesk')),
-                ('company_id', models.BigIntegerField(default=channels_setup.models.chat_channels.default_company_id, verbose_name='company id')),
+                ('company_id', models.BigIntegerField(default=channels_setup.models.chat_channels.default_company_id, verbose_name='company ID')),
                 ('work_from', models.TimeField(blank=True, null=True, verbose_name='working hours from')),
                 ('work_until', models.TimeField(blank=True, help_text='If a window would close outside working hours, operators get the reminder before the working day ends.', null=True, verbose_name='until')),
                 ('work_weekends', models.BooleanField(default=True, verbose_name='on weekends too')),

@@ -41,7 +41,7 @@ class ChatChannel(WebhookAddressed):
 
     name = models.CharField(_("name"), max_length=200)
     kind = models.CharField(_("helpdesk"), max_length=40, choices=helpdesk_choices, default=default_helpdesk)
-    company_id = models.BigIntegerField(_("company id"), default=default_company_id)
+    company_id = models.BigIntegerField(_("company ID"), default=default_company_id)
     operators = models.ManyToManyField(
         settings.AUTH_USER_MODEL,
         verbose_name=_("operators"),

@@ -138,7 +138,7 @@ class Command(BaseCommand):
             chat_channel.full_clean()
             chat_channel.save()
         elif company_id not in (None, chat_channel.company_id):
-            raise CommandError(f"Chat channel {chat_channel.pk} has the company id {chat_channel.company_id}.")
+            raise CommandError(f"Chat channel {chat_channel.pk} has the company ID {chat_channel.company_id}.")
         return chat_channel
 
     def do_list(self, options: dict[str, Any]) -> list[dict[str, Any]]:

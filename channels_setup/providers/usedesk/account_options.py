@@ -20,7 +20,7 @@ SETTINGS: tuple[AccountSetting, ...] = (
     ),
     AccountSetting(
         name="channel_id",
-        label=_("Chat channel's id in Usedesk"),
+        label=_("Chat channel's ID in Usedesk"),
         kind=NUMBER,
         required=True,
         help=_("From the settings of the chat channel there."),
