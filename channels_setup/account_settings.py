@@ -163,13 +163,13 @@ def save_values(channel: Channel, values: Mapping[str, Any]) -> list[str]:
             channel.update_provider_status(
                 **dict.fromkeys(REFUSAL_KEYS, "")
             )  # the next webhook shows whether the change helped
-        _advance_state(channel, mended={reason for setting in changed for reason in setting.resolves})
+        _advance_state(channel, resolved={reason for setting in changed for reason in setting.resolves})
     return [setting.name for setting in changed]
 
 
-def _advance_state(channel: ApiChannel, *, mended: set[str]) -> None:
+def _advance_state(channel: ApiChannel, *, resolved: set[str]) -> None:
     """Resume a channel whose problem the change resolves; move a complete draft to the next state."""
-    if channel.state == ChannelState.PAUSED and channel.last_error in mended:
+    if channel.state == ChannelState.PAUSED and channel.last_error in resolved:
         channel.resume()
     if channel.state == ChannelState.DRAFT and not missing_settings(channel):
         ApiChannel.objects.filter(pk=channel.pk, state=ChannelState.DRAFT).update(state=ChannelState.WAITING)
@@ -196,7 +196,7 @@ def issue_webhook_secret(channel: ApiChannel) -> str:
     channel.save_credential(channel.provider.webhook_secret, value)
     if channel.provider_status.get("refused_at"):
         channel.update_provider_status(refused_at="")
-    _advance_state(channel, mended=set())
+    _advance_state(channel, resolved=set())
     return value
 
 

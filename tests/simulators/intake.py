@@ -35,7 +35,7 @@ class Intake:
         if code := self.meta.switches.take("reject"):
             raise GraphError(code, "as set in the simulator", status=self.meta.switches.see("reject_status") or None)
         self._check_throughput()
-        kind = rules.message(body)
+        kind = rules.check_message(body)
         phone, asked = self._find_recipient(body)
         self._check_pair_limit(asked)
         text = self._template_text(body["template"]) if kind == "template" else rules.get_visible_text(body, kind)

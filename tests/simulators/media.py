@@ -85,7 +85,7 @@ class MediaStore:
 
     def open_session(self, query: dict[str, str]) -> str:
         if query.get("file_type") not in (*ACCEPTED_TYPES, "video/gif") or not query.get("file_length", "").isdigit():
-            raise GraphError(100, "file_length and file_type are required, of a type that may stand in a header.")
+            raise GraphError(100, "file_length and file_type are required, of a type that a header can have.")
         session = f"upload:MTphd{secrets.token_urlsafe(9)}"
         self.sessions[session] = int(query["file_length"])
         return f"{session}?sig=ARZ{secrets.token_urlsafe(6)}"

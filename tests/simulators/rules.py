@@ -55,7 +55,7 @@ def get_wa_id(digits: str) -> str:
     return digits
 
 
-def message(body: Json) -> str:
+def check_message(body: Json) -> str:
     """Return the type of a well-formed message. Raises GraphError. ``template_sends`` checks templates."""
     kind = body.get("type", "text")
     check_length(body.get("biz_opaque_callback_data"), MAX_CALLBACK_LENGTH, "biz_opaque_callback_data")
@@ -73,20 +73,20 @@ def message(body: Json) -> str:
         raise GraphError(100, f"Param type must be one of {{{', '.join((*FREE_TYPES, 'template'))}}}")
     content = require(body.get(kind), kind, (dict, list) if kind == "contacts" else dict)
     if kind in MEDIA:
-        media(content, kind)
+        check_media(content, kind)
     elif kind in CHECKS:
         CHECKS[kind](content)
     return str(kind)
 
 
-def text(content: Json) -> None:
+def check_text(content: Json) -> None:
     written = require(content.get("body"), "text['body']")
     if not written.strip():
         raise GraphError(100, "The parameter text['body'] is required.")
     check_length(written, 4096, "text['body']")
 
 
-def media(content: Json, kind: str) -> None:
+def check_media(content: Json, kind: str) -> None:
     if bool(content.get("id")) == bool(content.get("link")):
         raise GraphError(100, f"Param {kind} takes either id or link")
     allowed = {"id", "link", "caption"} if kind in CAPTIONED else {"id", "link"}
@@ -99,24 +99,24 @@ def media(content: Json, kind: str) -> None:
         raise GraphError(100, f"Param {kind}['link'] is not a valid URI.")
 
 
-def reaction(content: Json) -> None:
+def check_reaction(content: Json) -> None:
     require(content.get("message_id"), "reaction['message_id']")
     if not isinstance(content.get("emoji"), str):
         raise GraphError(100, "The parameter reaction['emoji'] is required.")
 
 
-def location(content: Json) -> None:
+def check_location(content: Json) -> None:
     for name in ("latitude", "longitude"):
         if not re.fullmatch(r"-?\d{1,3}(\.\d+)?", str(content.get(name))):
             raise GraphError(100, f"The parameter location['{name}'] is required.")
 
 
-def contacts(content: Any) -> None:
+def check_contacts(content: Any) -> None:
     for card in require(content, "contacts", list):
         require((card.get("name") or {}).get("formatted_name"), "contacts['name']['formatted_name']")
 
 
-def interactive(content: Json) -> None:
+def check_interactive(content: Json) -> None:
     kind = require(content.get("type"), "interactive['type']")
     check_length((content.get("body") or {}).get("text"), 1024, "interactive['body']['text']", code=131009)
     check_length((content.get("footer") or {}).get("text"), 60, "interactive['footer']['text']", code=131009)
@@ -141,11 +141,11 @@ def interactive(content: Json) -> None:
 
 
 CHECKS = {
-    "text": text,
-    "reaction": reaction,
-    "location": location,
-    "contacts": contacts,
-    "interactive": interactive,
+    "text": check_text,
+    "reaction": check_reaction,
+    "location": check_location,
+    "contacts": check_contacts,
+    "interactive": check_interactive,
 }
 
 

@@ -41,26 +41,28 @@ def fill(template: Template, sent: Any, *, now: float) -> str:
     if template.status != "APPROVED":
         raise GraphError(132001, f"template name ({template.name}) is {template.status} in {template.language}")
     named = template.parameter_format == "NAMED"
-    lines = message(template.components, sent, named=named, allowed={"limited_time_offer", "carousel"})
+    lines = fill_components(template.components, sent, named=named, allowed={"limited_time_offer", "carousel"})
     body = lines[1]
     if len(body) > 1024:
         raise GraphError(132005, f"body: translated text too long: {len(body)} characters, the most is 1024")
     parts = index_by_kind(sent)
-    lines[1:1] = [offer(component(template.components, "LIMITED_TIME_OFFER"), parts.get("limited_time_offer"), now=now)]
-    lines += carousel(component(template.components, "CAROUSEL"), parts.get("carousel"), named=named)
+    lines[1:1] = [
+        fill_offer(find_component(template.components, "LIMITED_TIME_OFFER"), parts.get("limited_time_offer"), now=now)
+    ]
+    lines += fill_carousel(find_component(template.components, "CAROUSEL"), parts.get("carousel"), named=named)
     return "\n".join(line for line in lines if line)
 
 
-def message(components: list[Json], sent: Any, *, named: bool, allowed: set[str] = frozenset()) -> list[str]:  # type: ignore[assignment]  # an empty set
+def fill_components(components: list[Json], sent: Any, *, named: bool, allowed: set[str] = frozenset()) -> list[str]:  # type: ignore[assignment]  # an empty set
     parts = index_by_kind(sent)
     if unknown := set(parts) - {"header", "body"} - allowed:
         raise GraphError(132018, f"components: unexpected type {sorted(unknown)[0]}")
-    shown = [header(component(components, "HEADER"), read_parameters(parts.get("header")), named=named)]
-    shown.append(texts(component(components, "BODY"), read_parameters(parts.get("body")), "body", named=named))
-    shown.append(str(component(components, "FOOTER").get("text") or ""))
+    shown = [fill_header(find_component(components, "HEADER"), read_parameters(parts.get("header")), named=named)]
+    shown.append(fill_text(find_component(components, "BODY"), read_parameters(parts.get("body")), "body", named=named))
+    shown.append(str(find_component(components, "FOOTER").get("text") or ""))
     given = [each for each in sent if str(each.get("type")).lower() == "button"]
     code = next((str(one.get("text")) for one in read_parameters(parts.get("body"))), "")
-    return shown + buttons(component(components, "BUTTONS").get("buttons") or [], given, code=code)
+    return shown + fill_buttons(find_component(components, "BUTTONS").get("buttons") or [], given, code=code)
 
 
 def index_by_kind(sent: Any) -> dict[str, Json]:
@@ -77,7 +79,7 @@ def index_by_kind(sent: Any) -> dict[str, Json]:
     return found
 
 
-def component(components: list[Json], kind: str) -> Json:
+def find_component(components: list[Json], kind: str) -> Json:
     return next((each for each in components if str(each.get("type")).upper() == kind), {})
 
 
@@ -91,26 +93,26 @@ def read_parameters(part: Json | None) -> list[Json]:
 # --- header ----------------------------------------------------------------------------------------------
 
 
-def header(wanted: Json, parameters: list[Json], *, named: bool) -> str:
+def fill_header(wanted: Json, parameters: list[Json], *, named: bool) -> str:
     kind = str(wanted.get("format") or "").upper()
     if kind not in (*MEDIA_HEADERS, "LOCATION", "PRODUCT"):
-        return texts(wanted, parameters, "header", named=named)
+        return fill_text(wanted, parameters, "header", named=named)
     if len(parameters) != 1:
         raise GraphError(132012, f"header: Format mismatch, expected {kind}, received UNKNOWN")
-    told = str(parameters[0].get("type")).upper()
-    content = parameters[0].get(told.lower())
-    if told != kind or not isinstance(content, dict):
-        raise GraphError(132012, f"header: Format mismatch, expected {kind}, received {told}")
+    given_type = str(parameters[0].get("type")).upper()
+    content = parameters[0].get(given_type.lower())
+    if given_type != kind or not isinstance(content, dict):
+        raise GraphError(132012, f"header: Format mismatch, expected {kind}, received {given_type}")
     if kind == "LOCATION":
-        return location(content)
+        return show_location(content)
     if kind == "PRODUCT":
         for name in ("product_retailer_id", "catalog_id"):
-            required(content.get(name), f"header: product['{name}']")
+            require_value(content.get(name), f"header: product['{name}']")
         return f"[PRODUCT {content['product_retailer_id']}]"
-    return file(content, kind)
+    return show_file(content, kind)
 
 
-def file(content: Json, kind: str) -> str:
+def show_file(content: Json, kind: str) -> str:
     if unexpected := set(content) - {"id", "link"} - ({"filename"} if kind == "DOCUMENT" else set()):
         raise GraphError(132018, f"header: unexpected key {sorted(unexpected)[0]} on {kind.lower()}")
     link, media_id = content.get("link"), content.get("id")
@@ -125,17 +127,17 @@ def file(content: Json, kind: str) -> str:
     return f"[DOCUMENT {content.get('filename') or 'Untitled'}]" if kind == "DOCUMENT" else f"[{kind}]"
 
 
-def location(content: Json) -> str:
+def show_location(content: Json) -> str:
     for name, most in (("latitude", 90), ("longitude", 180)):
-        value = str(required(content.get(name), f"header: location['{name}']"))
+        value = str(require_value(content.get(name), f"header: location['{name}']"))
         if not re.fullmatch(r"[+-]?\d+(\.\d+)?", value) or abs(float(value)) > most:
             raise GraphError(131009, f"header: location['{name}'] is not valid")
     for name in ("name", "address"):
-        required(content.get(name), f"header: location['{name}']")
+        require_value(content.get(name), f"header: location['{name}']")
     return "[LOCATION]"
 
 
-def required(value: Any, name: str) -> Any:
+def require_value(value: Any, name: str) -> Any:
     if value in (None, "", [], {}) or (isinstance(value, str) and not value.strip()):
         raise GraphError(131008, f"{name} is required")
     return value
@@ -144,7 +146,7 @@ def required(value: Any, name: str) -> Any:
 # --- texts -----------------------------------------------------------------------------------------------
 
 
-def texts(wanted: Json, parameters: list[Json], place: str, *, named: bool) -> str:
+def fill_text(wanted: Json, parameters: list[Json], place: str, *, named: bool) -> str:
     text = str(wanted.get("text") or "")
     names = list(dict.fromkeys(VARIABLE.findall(text)))
     if len(parameters) != len(names):
@@ -179,7 +181,7 @@ def read_value(parameter: Json, place: str) -> str:
 # --- buttons ---------------------------------------------------------------------------------------------
 
 
-def buttons(rows: list[Json], sent: list[Json], *, code: str) -> list[str]:
+def fill_buttons(rows: list[Json], sent: list[Json], *, code: str) -> list[str]:
     given: dict[int, Json] = {}
     for each in sent:
         index = each.get("index")
@@ -188,10 +190,10 @@ def buttons(rows: list[Json], sent: list[Json], *, code: str) -> list[str]:
         if int(index) in given:
             raise GraphError(132018, f"buttons: the button at index {index} is given twice")
         given[int(index)] = each
-    return [button(row, given.get(index), index, code=code) for index, row in enumerate(rows)]
+    return [fill_button(row, given.get(index), index, code=code) for index, row in enumerate(rows)]
 
 
-def button(row: Json, sent: Json | None, index: int, *, code: str) -> str:
+def fill_button(row: Json, sent: Json | None, index: int, *, code: str) -> str:
     kind = str(row.get("type")).upper()
     words = f"[{row.get('text') or kind}]"
     takes_code = kind == "OTP" or (kind == "URL" and str(row.get("url")).startswith(CODE_LINK))
@@ -216,7 +218,7 @@ def button(row: Json, sent: Json | None, index: int, *, code: str) -> str:
     if parameters[0].get("type") != wanted or not value:
         raise GraphError(132012, f"buttons: Button at index {index} wants a parameter of type {wanted}")
     if wanted == "action":
-        return words + action(kind, value)
+        return words + fill_action(kind, value)
     if takes_code and value != code:
         raise GraphError(132018, "buttons: the button's code is not the one in the text")
     if takes_code or kind == "COPY_CODE":
@@ -228,30 +230,30 @@ def button(row: Json, sent: Json | None, index: int, *, code: str) -> str:
     return words
 
 
-def action(kind: str, value: Any) -> str:
+def fill_action(kind: str, value: Any) -> str:
     if not isinstance(value, dict):
         raise GraphError(132012, "buttons: an action is an object")
     if kind == "FLOW":
-        required(value.get("flow_token"), "buttons: action['flow_token']")
+        require_value(value.get("flow_token"), "buttons: action['flow_token']")
         if not isinstance(value.get("flow_action_data", {}), dict):
             raise GraphError(131009, "buttons: action['flow_action_data'] is not an object")
         return ""
-    required(value.get("thumbnail_product_retailer_id"), "buttons: action['thumbnail_product_retailer_id']")
-    return "" if kind == "CATALOG" else f"({', '.join(products(value.get('sections')))})"
+    require_value(value.get("thumbnail_product_retailer_id"), "buttons: action['thumbnail_product_retailer_id']")
+    return "" if kind == "CATALOG" else f"({', '.join(list_products(value.get('sections')))})"
 
 
-def products(sections: Any) -> list[str]:
+def list_products(sections: Any) -> list[str]:
     found = []
-    rows = required(sections, "buttons: action['sections']")
+    rows = require_value(sections, "buttons: action['sections']")
     if not isinstance(rows, list) or len(rows) > 10:
         raise GraphError(131009, "buttons: there are from 1 to 10 sections")
     for row in rows:
         if len(rows) > 1:
-            required(row.get("title"), "buttons: section['title']")
+            require_value(row.get("title"), "buttons: section['title']")
         if len(str(row.get("title") or "")) > 24:
             raise GraphError(131009, "buttons: a section's title has at most 24 characters")
-        for item in required(row.get("product_items"), "buttons: section['product_items']"):
-            found.append(str(required(item.get("product_retailer_id"), "buttons: product_retailer_id")))
+        for item in require_value(row.get("product_items"), "buttons: section['product_items']"):
+            found.append(str(require_value(item.get("product_retailer_id"), "buttons: product_retailer_id")))
     if len(found) > 30:
         raise GraphError(131009, "buttons: there are at most 30 products")
     return found
@@ -260,25 +262,25 @@ def products(sections: Any) -> list[str]:
 # --- offers and cards ------------------------------------------------------------------------------------
 
 
-def offer(wanted: Json, sent: Json | None, *, now: float) -> str:
-    told = wanted.get("limited_time_offer") or {}
+def fill_offer(wanted: Json, sent: Json | None, *, now: float) -> str:
+    offer = wanted.get("limited_time_offer") or {}
     if sent is None:
-        if told.get("has_expiration"):
+        if offer.get("has_expiration"):
             raise GraphError(131008, "limited_time_offer: expiration_time_ms is required")
-        return str(told.get("text") or "")
+        return str(offer.get("text") or "")
     parameters = read_parameters(sent)
     if not wanted or len(parameters) != 1:
         raise GraphError(132018, "components: limited_time_offer does not fit the template")
     content = parameters[0].get("limited_time_offer")
     if parameters[0].get("type") != "limited_time_offer" or not isinstance(content, dict):
         raise GraphError(132012, "limited_time_offer: wants a parameter of type limited_time_offer")
-    ends = required(content.get("expiration_time_ms"), "limited_time_offer: expiration_time_ms")
+    ends = require_value(content.get("expiration_time_ms"), "limited_time_offer: expiration_time_ms")
     if not isinstance(ends, int) or ends < 10**12 or ends <= now * 1000:
         raise GraphError(131009, "limited_time_offer: expiration_time_ms is no moment to come")
-    return f"{told.get('text')} ({ends})"
+    return f"{offer.get('text')} ({ends})"
 
 
-def carousel(wanted: Json, sent: Json | None, *, named: bool) -> list[str]:
+def fill_carousel(wanted: Json, sent: Json | None, *, named: bool) -> list[str]:
     rows = wanted.get("cards") or []
     if sent is None:
         if rows:
@@ -291,6 +293,6 @@ def carousel(wanted: Json, sent: Json | None, *, named: bool) -> list[str]:
         raise GraphError(132018, "carousel: the cards are numbered from 0")
     shown = []
     for row, card in zip(rows, cards, strict=True):
-        lines = message(row["components"], card.get("components") or [], named=named)
+        lines = fill_components(row["components"], card.get("components") or [], named=named)
         shown.append(" | ".join(line for line in lines if line))
     return shown
