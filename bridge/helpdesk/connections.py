@@ -1,4 +1,4 @@
-"""Connections to helpdesk accounts: one worker per account, call rate, pauses after failures."""
+"""Connections to helpdesk accounts: one worker per account, call rate, backoff after failures."""
 
 from __future__ import annotations
 
