@@ -1,11 +1,11 @@
 // Editing of the client's card and notes: errors are shown under their fields, and typed text is kept.
 (() => {
   const showErrors = (form, fields) => {
-    for (const place of form.querySelectorAll("[data-wrong]")) {
-      const sentence = fields[place.dataset.wrong] || "";
-      place.textContent = sentence;
-      place.hidden = !sentence;
-      const input = form.querySelector(`[name="${place.dataset.wrong}"]`);
+    for (const message of form.querySelectorAll("[data-error-for]")) {
+      const sentence = fields[message.dataset.errorFor] || "";
+      message.textContent = sentence;
+      message.hidden = !sentence;
+      const input = form.querySelector(`[name="${message.dataset.errorFor}"]`);
       if (input) input.toggleAttribute("aria-invalid", Boolean(sentence));
     }
     form.querySelector("[aria-invalid]")?.focus();
@@ -15,14 +15,14 @@
     if ("busy" in form.dataset) return;
     form.dataset.busy = "";
     try {
-      const answer = await okno.tell(form.action, new URLSearchParams(new FormData(form)));
+      const answer = await okno.postAsUser(form.action, new URLSearchParams(new FormData(form)));
       if (answer.status === 422) { showErrors(form, (await answer.json()).fields); return; }
       if (!answer.ok || answer.redirected) throw new Error(String(answer.status));
       showErrors(form, {});
       const details = form.closest("details");
       details.open = false;
       details.querySelector("summary").focus({ preventScroll: true });
-      dispatchEvent(new Event("okno:ask"));
+      dispatchEvent(new Event("okno:poll"));
     } catch {
       showErrors(form, { "": form.dataset.failed || document.getElementById("composer")?.dataset.failed || "…" });
     } finally {

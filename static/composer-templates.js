@@ -1,161 +1,161 @@
 // Templates where one writes. Text that is a template is recognized while one types (or pastes) it, and its values
-// become fields that the text follows; or one picks a template. The server knows templates, this only asks it.
+// become fields that the text follows; or one picks a template. The server knows templates, this script only asks it.
 (() => {
   const PAUSE = 350; // milliseconds after the last key
   const byId = (id) => document.getElementById(id);
-  const place = () => byId("template_panel");
+  const panelArea = () => byId("template_panel");
   const box = () => byId("text");
-  const shown = () => place()?.querySelector(".tp");
-  const kind = () => shown()?.dataset.kind || "";
-  const go = () => place()?.querySelector("[data-go]");
+  const currentPanel = () => panelArea()?.querySelector(".tp");
+  const kind = () => currentPanel()?.dataset.kind || "";
+  const sendButton = () => panelArea()?.querySelector("[data-go]");
   // Chosen by the operator: typing does not close these panels.
-  const stays = () => ["picker", "picked", "hold", "canned"].includes(kind());
-  let closed = null; // the text for which the panel was closed by hand
-  let read = null; // the text that the panel is about
+  const isChosenByUser = () => ["picker", "picked", "hold", "canned"].includes(kind());
+  let dismissedText = null; // the text for which the panel was closed by the user
+  let panelText = null; // the text that the panel is about
 
-  const speak = () => {
-    const words = place().querySelector(".tp-head p")?.textContent.trim();
-    if (words) byId("spoken").textContent = words;
+  const announcePanel = () => {
+    const words = panelArea().querySelector(".tp-head p")?.textContent.trim();
+    if (words) byId("announcer").textContent = words;
   };
   const show = (html) => {
-    place().innerHTML = html;
-    speak();
+    panelArea().innerHTML = html;
+    announcePanel();
   };
-  const shut = () => { if (place()) place().replaceChildren(); };
-  const inBox = (text) => {
-    if (text) read = text;
+  const clearPanel = () => { if (panelArea()) panelArea().replaceChildren(); };
+  const setBoxText = (text) => {
+    if (text) panelText = text;
     if (!text || box().value === text) return;
     box().value = text;
-    okno.composer.changed();
+    okno.composer.onTextChange();
   };
-  const followed = () => inBox(place().querySelector('[data-part="text"]')?.textContent || "");
-  const ok = (answer) => answer.ok && !answer.redirected;
+  const followFields = () => setBoxText(panelArea().querySelector('[data-part="text"]')?.textContent || "");
+  const isOk = (answer) => answer.ok && !answer.redirected;
   // Whether the chat of now is still open and takes words: an answer may come when another one is shown.
-  const stillHere = () => {
+  const chatGuard = () => {
     const form = byId("composer");
     return () => Boolean(form) && form === byId("composer") && !form.closest("[inert]");
   };
 
   // --- what is being typed -------------------------------------------------------------------------------------
   let wasSent = false;
-  const recognizing = okno.asker(async (isLast) => {
+  const recognition = okno.latestOnly(async (isLast) => {
     const form = byId("composer"), sent = wasSent;
     wasSent = false;
-    if (!form || stays()) return;
+    if (!form || isChosenByUser()) return;
     const text = box().value;
-    if (!document.querySelector("[data-recognizes]") || !text.trim() || (text === closed && !sent)) { shut(); return; }
-    const answer = await okno.tell(form.dataset.recognize, { text, sent: sent ? "1" : "" });
+    if (!document.querySelector("[data-recognizes]") || !text.trim() || (text === dismissedText && !sent)) { clearPanel(); return; }
+    const answer = await okno.postAsUser(form.dataset.recognize, { text, sent: sent ? "1" : "" });
     const html = await answer.text();
-    if (!ok(answer) || !isLast() || form !== byId("composer") || stays() || box().value !== text) return;
-    if (answer.status === 204) { shut(); return; }
+    if (!isOk(answer) || !isLast() || form !== byId("composer") || isChosenByUser() || box().value !== text) return;
+    if (answer.status === 204) { clearPanel(); return; }
     show(html);
-    read = text;
-    okno.composer.say("");
+    panelText = text;
+    okno.composer.showRefusal("");
   });
 
   // If the operator typed on and sends before the panel is updated, send the composer's text, not the panel's.
-  const typedOn = () => kind() === "recognized" && box().value !== read;
+  const isPanelStale = () => kind() === "recognized" && box().value !== panelText;
   const catchUp = async () => {
-    await recognizing.now();
-    return kind() === "recognized" && !typedOn() && Boolean(go()) && !go().disabled;
+    await recognition.now();
+    return kind() === "recognized" && !isPanelStale() && Boolean(sendButton()) && !sendButton().disabled;
   };
 
   document.addEventListener("input", (event) => {
     if (event.target.id === "text") {
-      if (event.target.value !== closed) closed = null;
-      if (!stays()) recognizing.soon(PAUSE);
-    } else if (event.target.matches("[data-find]")) finding.soon(200);
-    else if (event.target.matches('#template_panel textarea[name^="v."]')) filling.soon();
+      if (event.target.value !== dismissedText) dismissedText = null;
+      if (!isChosenByUser()) recognition.schedule(PAUSE);
+    } else if (event.target.matches("[data-find]")) search.schedule(200);
+    else if (event.target.matches('#template_panel textarea[name^="v."]')) preview.schedule();
   });
 
   // A refused reply: the panel explains it and offers actions.
-  const cameBack = () => { closed = null; wasSent = true; recognizing.now(); };
-  addEventListener("okno:unsent", cameBack);
+  const onReplyRefused = () => { dismissedText = null; wasSent = true; recognition.now(); };
+  addEventListener("okno:reply-refused", onReplyRefused);
 
   // --- fields ----------------------------------------------------------------------------------------------------
-  const filling = okno.asker(async (isLast) => {
-    const address = place().querySelector("[data-panel]")?.dataset.panel;
+  const preview = okno.latestOnly(async (isLast) => {
+    const address = panelArea().querySelector("[data-panel]")?.dataset.panel;
     if (!address) return;
-    const panel = shown();
-    const answer = await okno.tell(address, { ...okno.valuesIn(place()), kind: kind() });
+    const panel = currentPanel();
+    const answer = await okno.postAsUser(address, { ...okno.valuesIn(panelArea()), kind: kind() });
     const html = await answer.text();
-    if (!ok(answer) || !isLast() || !panel || panel !== shown()) return;
-    okno.takeParts(place(), html);
-    shown().className = new DOMParser().parseFromString(html, "text/html").querySelector(".tp").className;
-    if (kind() === "recognized") followed();
+    if (!isOk(answer) || !isLast() || !panel || panel !== currentPanel()) return;
+    okno.updateParts(panelArea(), html);
+    currentPanel().className = new DOMParser().parseFromString(html, "text/html").querySelector(".tp").className;
+    if (kind() === "recognized") followFields();
   });
 
   // --- picking -----------------------------------------------------------------------------------------------------
-  const finding = okno.asker(async (isLast) => {
-    const find = place().querySelector("[data-find]");
+  const search = okno.latestOnly(async (isLast) => {
+    const find = panelArea().querySelector("[data-find]");
     if (!find) return;
-    const query = new URLSearchParams({ find: find.value, hold: place().querySelector("[name=hold]") ? "1" : "" });
-    const answer = await fetch(`${find.dataset.from || byId("composer").dataset.templates}?${query}`, { headers: { "HX-Request": "true" } });
+    const query = new URLSearchParams({ find: find.value, hold: panelArea().querySelector("[name=hold]") ? "1" : "" });
+    const answer = await fetch(`${find.dataset.searchUrl || byId("composer").dataset.templates}?${query}`, { headers: { "HX-Request": "true" } });
     const html = await answer.text();
-    if (ok(answer) && isLast() && find.isConnected) okno.takeParts(place(), html);
+    if (isOk(answer) && isLast() && find.isConnected) okno.updateParts(panelArea(), html);
   });
 
   const pick = async (link) => {
-    recognizing.forget();
-    const isHere = stillHere();
+    recognition.cancel();
+    const isHere = chatGuard();
     const answer = await fetch(link.href, { headers: { "HX-Request": "true" } });
     const html = await answer.text();
-    if (!ok(answer) || !isHere()) return;
+    if (!isOk(answer) || !isHere()) return;
     show(html);
-    okno.composer.say("");
-    place().querySelector("[data-find]")?.focus();
+    okno.composer.showRefusal("");
+    panelArea().querySelector("[data-find]")?.focus();
   };
 
   const open = async (button) => {
-    recognizing.forget();
+    recognition.cancel();
     const values = { open: "1", kind: button.dataset.open };
-    for (const field of place().querySelectorAll('input[name^="v."]')) values[field.name] = field.value;
+    for (const field of panelArea().querySelectorAll('input[name^="v."]')) values[field.name] = field.value;
     if (button.name === "choice") values.choice = button.value;
-    const isHere = stillHere();
-    const answer = await okno.tell(button.getAttribute("formaction"), values);
+    const isHere = chatGuard();
+    const answer = await okno.postAsUser(button.getAttribute("formaction"), values);
     const html = await answer.text();
-    if (!ok(answer) || !isHere()) return;
+    if (!isOk(answer) || !isHere()) return;
     show(html);
-    if (kind() === "recognized") followed();
-    const fields = [...place().querySelectorAll("textarea")];
-    (fields.find((field) => !field.value) || (go()?.disabled ? fields[0] : go()))?.focus();
+    if (kind() === "recognized") followFields();
+    const fields = [...panelArea().querySelectorAll("textarea")];
+    (fields.find((field) => !field.value) || (sendButton()?.disabled ? fields[0] : sendButton()))?.focus();
   };
 
   // --- sending -------------------------------------------------------------------------------------------------------
   const send = (button) => {
     if (button.disabled) return;
-    const was = kind(), text = box().value, values = okno.valuesIn(place());
-    const panel = place().querySelector("[data-panel]").dataset.panel;
-    const words = was === "recognized" ? text : place().querySelector(".wa-body")?.textContent.trim() || "";
-    const what = { address: button.getAttribute("formaction"), text: words };
-    recognizing.forget();
-    filling.forget();
-    if (was === "picked") { // the box keeps its own words
-      okno.composer.keep();
-      what.values = [...Object.entries(values), ["kind", was]];
-      okno.composer.send(what, { key: okno.newKey(), returns: () => reopen(panel, values, was) });
+    const panelKind = kind(), text = box().value, values = okno.valuesIn(panelArea());
+    const panelUrl = panelArea().querySelector("[data-panel]").dataset.panel;
+    const words = panelKind === "recognized" ? text : panelArea().querySelector(".wa-body")?.textContent.trim() || "";
+    const reply = { address: button.getAttribute("formaction"), text: words };
+    recognition.cancel();
+    preview.cancel();
+    if (panelKind === "picked") { // the box keeps its own words
+      okno.composer.saveDraft();
+      reply.values = [...Object.entries(values), ["kind", panelKind]];
+      okno.composer.send(reply, { key: okno.newKey(), onRefusal: () => reopen(panelUrl, values, panelKind) });
     } else {
-      what.values = [...Object.entries(values), ["kind", was], ["text", text]];
-      okno.composer.send({ ...what, box: text }, { returns: () => { if (was === "hold") reopen(panel, values, was); } });
+      reply.values = [...Object.entries(values), ["kind", panelKind], ["text", text]];
+      okno.composer.send({ ...reply, box: text }, { onRefusal: () => { if (panelKind === "hold") reopen(panelUrl, values, panelKind); } });
     }
-    shut();
+    clearPanel();
   };
 
   // Restore the fields of a refused template.
-  const reopen = async (panel, values, was) => {
-    const isHere = stillHere();
-    const answer = await okno.tell(panel, { ...values, kind: was });
+  const reopen = async (panelUrl, values, panelKind) => {
+    const isHere = chatGuard();
+    const answer = await okno.postAsUser(panelUrl, { ...values, kind: panelKind });
     const html = await answer.text();
-    if (ok(answer) && isHere()) show(html);
+    if (isOk(answer) && isHere()) show(html);
   };
 
-  const sendWhatIsRead = async (button, otherwise = () => {}) => {
-    if (!typedOn()) { send(button); return; }
-    const isHere = stillHere();
-    const isRead = await catchUp();
+  const sendCurrent = async (button, fallback = () => {}) => {
+    if (!isPanelStale()) { send(button); return; }
+    const isHere = chatGuard();
+    const isReady = await catchUp();
     if (!isHere()) return; // the text remains the draft of its chat
-    if (isRead) send(go());
-    else otherwise();
+    if (isReady) send(sendButton());
+    else fallback();
   };
 
   document.addEventListener("click", (event) => {
@@ -164,22 +164,22 @@
     event.preventDefault();
     if ("pick" in button.dataset) pick(button);
     else if ("open" in button.dataset) open(button);
-    else if ("go" in button.dataset) sendWhatIsRead(button);
-    else if ("cannedResponse" in button.dataset) say(button.dataset.cannedResponse);
+    else if ("go" in button.dataset) sendCurrent(button);
+    else if ("cannedResponse" in button.dataset) insertResponse(button.dataset.cannedResponse);
     else close();
   });
 
   const close = () => {
-    closed = box().value;
-    recognizing.forget();
-    shut();
+    dismissedText = box().value;
+    recognition.cancel();
+    clearPanel();
     box().focus();
   };
 
   // A canned response goes where the caret is.
-  const say = (words) => {
-    shut();
-    okno.insert(words);
+  const insertResponse = (text) => {
+    clearPanel();
+    okno.insert(text);
   };
 
   // `/` at the beginning of a line opens the canned responses.
@@ -195,59 +195,59 @@
   // where the panel says so; a template that was picked beside them is not meant.
   const ctrlEnter = (event, inPanel) => {
     const isField = inPanel && event.target.matches("textarea, select, input");
-    const isBox = event.target === box() && kind() === "recognized" && go();
+    const isBox = event.target === box() && kind() === "recognized" && sendButton();
     if (!isField && !isBox) return;
     event.preventDefault();
     event.stopPropagation();
     if (event.repeat || event.isComposing || event.target.closest("[inert]")) return;
-    if (isBox) sendWhatIsRead(go(), () => byId("composer").requestSubmit());
-    else if (go() && !event.target.matches("[data-find]")) sendFilled();
+    if (isBox) sendCurrent(sendButton(), () => byId("composer").requestSubmit());
+    else if (sendButton() && !event.target.matches("[data-find]")) sendFilled();
   };
   // The operator may be faster than the server's validation.
   const sendFilled = async () => {
-    const panel = shown();
-    if (go().disabled) await filling.now();
-    if (panel === shown() && go() && !go().disabled) sendWhatIsRead(go());
+    const panel = currentPanel();
+    if (sendButton().disabled) await preview.now();
+    if (panel === currentPanel() && sendButton() && !sendButton().disabled) sendCurrent(sendButton());
   };
 
   document.addEventListener("keydown", (event) => {
-    const inPanel = place()?.contains(event.target);
+    const inPanel = panelArea()?.contains(event.target);
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) ctrlEnter(event, inPanel);
     else if (event.key === "Escape" && inPanel) close();
     else if (event.key === "Enter" && event.target.matches?.("[data-find]")) {
       event.preventDefault();
-      place().querySelector(".tp-pick")?.click();
+      panelArea().querySelector(".tp-pick")?.click();
     } else if (inPanel && (event.key === "ArrowDown" || event.key === "ArrowUp")) move(event);
   }, true);
 
   const move = (event) => {
-    const rows = [...place().querySelectorAll(".tp-pick")], at = rows.indexOf(event.target);
+    const rows = [...panelArea().querySelectorAll(".tp-pick")], at = rows.indexOf(event.target);
     if (at < 0 && !event.target.matches("[data-find]")) return;
     event.preventDefault();
     const next = at + (event.key === "ArrowDown" ? 1 : -1);
-    (rows[next] || (next < 0 ? place().querySelector("[data-find]") : null))?.focus();
+    (rows[next] || (next < 0 ? panelArea().querySelector("[data-find]") : null))?.focus();
   };
 
   // --- chat or window state changed ---------------------------------------------------------------------
-  let chat = null, asks = null;
-  const opened = () => {
+  let chat = null, canRecognize = null;
+  const onChatOpened = () => {
     if (byId("chat") === chat) return;
     chat = byId("chat");
-    closed = null;
-    asks = Boolean(document.querySelector("[data-recognizes]"));
-    for (const asked of [recognizing, filling, finding]) asked.forget();
-    if (box()?.value.trim() && !shown()) { wasSent = !byId("refusal").hidden; recognizing.now(); }
+    dismissedText = null;
+    canRecognize = Boolean(document.querySelector("[data-recognizes]"));
+    for (const request of [recognition, preview, search]) request.cancel();
+    if (box()?.value.trim() && !currentPanel()) { wasSent = !byId("refusal").hidden; recognition.now(); }
   };
-  addEventListener("okno:opened", opened);
-  addEventListener("okno:emptied", () => {
-    recognizing.forget();
-    if (!stays()) shut();
+  addEventListener("okno:chat-opened", onChatOpened);
+  addEventListener("okno:draft-cleared", () => {
+    recognition.cancel();
+    if (!isChosenByUser()) clearPanel();
   });
-  addEventListener("okno:draft", () => {
-    const now = Boolean(document.querySelector("[data-recognizes]"));
-    if (now === asks) return;
-    asks = now;
-    if (!stays()) recognizing.now();
+  addEventListener("okno:draft-received", () => {
+    const canNow = Boolean(document.querySelector("[data-recognizes]"));
+    if (canNow === canRecognize) return;
+    canRecognize = canNow;
+    if (!isChosenByUser()) recognition.now();
   });
-  opened();
+  onChatOpened();
 })();

@@ -1,18 +1,18 @@
 // Composer: Ctrl+Enter, drafts, and refused replies.
 (() => {
-  const KEEP_AFTER = 700; // milliseconds after the last key
-  const WRITES = 4000; // milliseconds after the last key: others see "is writing" this long
-  const AGAIN = 1500; // milliseconds: ignore a repeated send shortcut on an empty composer
+  const SAVE_DELAY = 700; // milliseconds after the last key
+  const WRITING_TIME = 4000; // milliseconds after the last key: others see "is writing" this long
+  const REPEAT_TIME = 1500; // milliseconds: ignore a repeated send shortcut on an empty composer
   const byId = (id) => document.getElementById(id);
   const composer = () => byId("composer");
   const box = () => byId("text");
   const chatOf = (form) => form.elements.for_chat.value;
   let form = null; // the current composer form
   let key = ""; // idempotency key of the draft, shared by all tabs
-  let isTouched = false, isUnkept = false, writtenAt = 0;
-  let timer, keeping = Promise.resolve(), typedAt = -WRITES, sentAt = -AGAIN;
+  let isTouched = false, isUnsaved = false, writtenAt = 0;
+  let timer, saving = Promise.resolve(), typedAt = -WRITING_TIME, sentAt = -REPEAT_TIME;
 
-  const say = (sentence) => {
+  const showRefusal = (sentence) => {
     const place = byId("refusal");
     if (!place) return;
     place.querySelector("span").textContent = sentence;
@@ -21,78 +21,78 @@
 
   // --- the draft ---------------------------------------------------------------------------------------------
   // A chat was opened: use the server's draft, or this browser's copy if it is newer.
-  const adopt = () => {
+  const startForm = () => {
     if (form === composer()) return;
     clearTimeout(timer);
     form = composer();
-    isTouched = isUnkept = false;
-    typedAt = -WRITES;
+    isTouched = isUnsaved = false;
+    typedAt = -WRITING_TIME;
     if (!form) return;
     key = form.elements.key.value;
     writtenAt = Number(form.elements.key.dataset.at || 0);
-    count();
-    if (form.querySelector("[data-erased]")) for (const kind of ["draft", "note", "sending"]) okno.kept.remove(kind, chatOf(form));
-    const copy = okno.kept.read("draft", chatOf(form));
+    showLength();
+    if (form.querySelector("[data-erased]")) for (const kind of ["draft", "note", "sending"]) okno.localCopies.remove(kind, chatOf(form));
+    const copy = okno.localCopies.read("draft", chatOf(form));
     if (!copy) return;
-    if (copy.at < writtenAt) { okno.kept.remove("draft", chatOf(form)); return; }
+    if (copy.at < writtenAt) { okno.localCopies.remove("draft", chatOf(form)); return; }
     box().value = copy.text;
-    [key, writtenAt, isTouched, isUnkept] = [copy.key, copy.at, true, true];
-    count();
-    noticeSent();
-    keepSoon();
+    [key, writtenAt, isTouched, isUnsaved] = [copy.key, copy.at, true, true];
+    showLength();
+    checkSent();
+    scheduleSave();
   };
 
   // Show the length near the maximum.
-  const count = () => {
-    const place = byId("count"), most = Number(place.dataset.most), { length } = [...box().value];
-    place.hidden = length < most * 0.9;
-    place.classList.toggle("over", length > most);
+  const showLength = () => {
+    const label = byId("count"), max = Number(label.dataset.max), { length } = [...box().value];
+    label.hidden = length < max * 0.9;
+    label.classList.toggle("over", length > max);
     const number = (n) => n.toLocaleString(document.documentElement.lang);
-    place.textContent = length > most ? place.dataset.over.replace("{n}", number(length - most)) : `${number(length)} / ${number(most)}`;
+    label.textContent = length > max ? label.dataset.tooLong.replace("{n}", number(length - max)) : `${number(length)} / ${number(max)}`;
   };
 
-  const keepSoon = () => {
+  const scheduleSave = () => {
     clearTimeout(timer);
-    timer = setTimeout(keep, KEEP_AFTER);
+    timer = setTimeout(saveDraft, SAVE_DELAY);
   };
   // Save the draft on the server, one request at a time. Failed saves are retried when the connection is back.
-  const keep = () => {
+  const saveDraft = () => {
     clearTimeout(timer);
-    if (!isUnkept || !form) return keeping;
-    isUnkept = false;
-    const mine = form, at = writtenAt, chat = chatOf(form);
+    if (!isUnsaved || !form) return saving;
+    isUnsaved = false;
+    const ownForm = form, at = writtenAt, chat = chatOf(form);
     const values = { text: box().value, once: key, written_at: at, for_chat: chat };
-    keeping = keeping.then(async () => {
-      const answer = await okno.tell(mine.dataset.draft, values);
+    saving = saving.then(async () => {
+      const answer = await okno.postAsUser(ownForm.dataset.draft, values);
       if (answer.status === 409 && (await answer.json()).reason === "draft_sent") {
-        if (mine === form && key === values.once) sentElsewhere();
+        if (ownForm === form && key === values.once) onSentElsewhere();
       } else if (!answer.ok || answer.redirected) throw new Error(String(answer.status));
-      else if (okno.kept.read("draft", chat)?.at === at) okno.kept.remove("draft", chat);
-    }).catch(() => { if (mine === form) isUnkept = true; });
-    return keeping;
+      else if (okno.localCopies.read("draft", chat)?.at === at) okno.localCopies.remove("draft", chat);
+    }).catch(() => { if (ownForm === form) isUnsaved = true; });
+    return saving;
   };
-  const keepCopy = () => {
+  const saveCopy = () => {
     writtenAt = Math.round(Math.max(okno.now(), writtenAt + 1));
-    okno.kept.write("draft", chatOf(form), { text: box().value, key, at: writtenAt });
+    okno.localCopies.write("draft", chatOf(form), { text: box().value, key, at: writtenAt });
   };
 
   // Call after every change of the text.
-  const changed = () => {
-    isTouched = isUnkept = true;
-    count();
-    keepCopy();
-    keepSoon();
+  const onTextChange = () => {
+    isTouched = isUnsaved = true;
+    showLength();
+    saveCopy();
+    scheduleSave();
   };
   document.addEventListener("input", (event) => {
     if (event.target.id !== "text") return;
     typedAt = performance.now();
-    say(""); // the refusal was about the previous text
-    changed();
+    showRefusal(""); // the refusal was about the previous text
+    onTextChange();
   });
-  addEventListener("okno:connected", () => { if (performance.now() - typedAt > KEEP_AFTER) keep(); });
-  addEventListener("online", () => keep());
+  addEventListener("okno:connected", () => { if (performance.now() - typedAt > SAVE_DELAY) saveDraft(); });
+  addEventListener("online", () => saveDraft());
   addEventListener("pagehide", () => { // a beacon outlives the page
-    if (!isUnkept || !form || okno.isLocked()) return;
+    if (!isUnsaved || !form || okno.isLocked()) return;
     const body = new FormData();
     const values = { text: box().value, once: key, written_at: writtenAt, for_chat: chatOf(form), for_user: okno.user, csrfmiddlewaretoken: okno.token() };
     for (const [name, value] of Object.entries(values)) body.set(name, value);
@@ -101,44 +101,44 @@
 
   // --- the same draft elsewhere ------------------------------------------------------------------------------
   // Clear a draft that was sent from another tab or device, unless it was changed here.
-  const plain = (words) => words.replace(/[\s*_~`]+/g, "");
-  const sentBubble = () => byId("messages")?.querySelector(`[data-form="${CSS.escape(key)}"]`);
-  const noticeSent = () => { if (form && key && sentBubble()) sentElsewhere(); };
-  const sentElsewhere = () => {
+  const withoutMarkup = (words) => words.replace(/[\s*_~`]+/g, "");
+  const sentBubble = () => byId("messages")?.querySelector(`[data-draft-key="${CSS.escape(key)}"]`);
+  const checkSent = () => { if (form && key && sentBubble()) onSentElsewhere(); };
+  const onSentElsewhere = () => {
     const words = sentBubble()?.querySelector(".text")?.textContent;
-    const isSame = !isTouched || (words !== undefined && plain(words) === plain(box().value));
+    const isSame = !isTouched || (words !== undefined && withoutMarkup(words) === withoutMarkup(box().value));
     key = okno.newKey();
     if (!box().value.trim()) return;
     if (isSame) {
-      empty();
-      say("");
+      clearDraft();
+      showRefusal("");
     } else {
-      say(form.dataset.sentElsewhere);
-      changed();
+      showRefusal(form.dataset.sentElsewhere);
+      onTextChange();
     }
   };
-  const empty = () => {
+  const clearDraft = () => {
     clearTimeout(timer);
     box().value = "";
-    count();
-    isTouched = isUnkept = false;
-    okno.kept.remove("draft", chatOf(form));
-    dispatchEvent(new Event("okno:emptied"));
+    showLength();
+    isTouched = isUnsaved = false;
+    okno.localCopies.remove("draft", chatOf(form));
+    dispatchEvent(new Event("okno:draft-cleared"));
   };
 
   // A failed message became a draft on the server: show it in the composer.
-  addEventListener("okno:draft", ({ detail: { draft, draft_key: itsKey, draft_at: at, refusal } }) => {
+  addEventListener("okno:draft-received", ({ detail: { draft, draft_key: draftKey, draft_at: at, refusal } }) => {
     if (!form || form !== composer()) return;
-    noticeSent();
-    if (refusal) say(refusal);
-    if (!draft || box().value.trim() || isUnkept || at < writtenAt || okno.sending.has(itsKey)) return;
+    checkSent();
+    if (refusal) showRefusal(refusal);
+    if (!draft || box().value.trim() || isUnsaved || at < writtenAt || okno.sending.has(draftKey)) return;
     box().value = draft;
-    [key, writtenAt, isTouched] = [itsKey, at, false];
-    count();
+    [key, writtenAt, isTouched] = [draftKey, at, false];
+    showLength();
   });
-  addEventListener("okno:refused", (event) => say(event.detail));
-  addEventListener("okno:opened", adopt);
-  addEventListener("okno:locked", () => { clearTimeout(timer); isUnkept = false; });
+  addEventListener("okno:action-refused", (event) => showRefusal(event.detail));
+  addEventListener("okno:chat-opened", startForm);
+  addEventListener("okno:locked", () => { clearTimeout(timer); isUnsaved = false; });
 
   // --- sending --------------------------------------------------------------------------------------------------
   document.addEventListener("keydown", (event) => {
@@ -150,57 +150,57 @@
   document.addEventListener("submit", (event) => {
     if (event.target.id !== "composer") return;
     event.preventDefault();
-    if (event.target !== form || form.closest("[inert]") || okno.files.going()) return;
+    if (event.target !== form || form.closest("[inert]") || okno.files.isUploading()) return;
     const text = box().value, uploads = okno.files.ids();
-    if (!text.trim() && !uploads.length && performance.now() - sentAt < AGAIN) return;
+    if (!text.trim() && !uploads.length && performance.now() - sentAt < REPEAT_TIME) return;
     const files = okno.files.names(), values = [["text", text], ...uploads.map((id) => ["upload", id])];
     send({ address: form.getAttribute("action"), values, text, files, box: text });
   });
 
   // Post text under the draft's key and empty the composer at once. `key`: for text that is not the draft.
-  const send = (what, { returns, key: ownKey } = {}) => {
-    const [sendsDraft, sendsFiles] = [!ownKey, what.files?.length];
+  const send = (reply, { onRefusal, key: ownKey } = {}) => {
+    const [sendsDraft, sendsFiles] = [!ownKey, reply.files?.length];
     const record = {
-      files: [], ...what, key: ownKey || key, chat: chatOf(form), at: Math.round(okno.now()),
-      values: [...what.values, ...Object.entries(okno.replying.to()), ["once", ownKey || key], ["for_chat", chatOf(form)]],
+      files: [], ...reply, key: ownKey || key, chat: chatOf(form), at: Math.round(okno.now()),
+      values: [...reply.values, ...Object.entries(okno.quoting.fields()), ["once", ownKey || key], ["for_chat", chatOf(form)]],
     };
-    say("");
+    showRefusal("");
     sentAt = performance.now();
-    const quotes = okno.replying.take(), chips = sendsFiles ? okno.files.take() : [];
-    const done = okno.sending.send(record, { before: keeping, returns: (told) => { quotes(); okno.files.give(chips); returns?.(told); } });
+    const restoreQuote = okno.quoting.detach(), chips = sendsFiles ? okno.files.detachChips() : [];
+    const done = okno.sending.send(record, { before: saving, onRefusal: (result) => { restoreQuote(); okno.files.restoreChips(chips); onRefusal?.(result); } });
     if (sendsDraft) {
       key = okno.newKey();
-      empty();
+      clearDraft();
     }
     box().focus();
     return done;
   };
 
   // Put refused or edited text back, before newer text.
-  const takeBack = (record, { reason, sentence = "" }) => {
+  const restoreText = (record, { reason, sentence = "" }) => {
     const words = record.box || "", isHere = form && record.chat === chatOf(form);
     if (!isHere) {
-      const copy = okno.kept.read("draft", record.chat);
+      const copy = okno.localCopies.read("draft", record.chat);
       const text = [words, copy?.text].filter(Boolean).join("\n");
-      if (text) okno.kept.write("draft", record.chat, { text, key: okno.newKey(), at: Math.round(okno.now()) });
+      if (text) okno.localCopies.write("draft", record.chat, { text, key: okno.newKey(), at: Math.round(okno.now()) });
       return;
     }
-    say(sentence);
-    const bubble = byId("messages")?.querySelector(`[data-form="${CSS.escape(record.key)}"] .text`);
-    if (reason === "draft_sent" && bubble && plain(bubble.textContent) === plain(words)) return;
+    showRefusal(sentence);
+    const bubble = byId("messages")?.querySelector(`[data-draft-key="${CSS.escape(record.key)}"] .text`);
+    if (reason === "draft_sent" && bubble && withoutMarkup(bubble.textContent) === withoutMarkup(words)) return;
     if (words) {
       // Keep the record's key: if it was sent after all, it is not sent again.
       key = reason === "draft_sent" ? okno.newKey() : record.key;
       box().value = [words, box().value].filter((one) => one.trim()).join("\n");
-      changed();
+      onTextChange();
     }
-    if (sentence && !reason) dispatchEvent(new Event("okno:unsent"));
+    if (sentence && !reason) dispatchEvent(new Event("okno:reply-refused"));
   };
 
-  const writes = () => performance.now() - typedAt < WRITES && Boolean(box()?.value.trim());
-  const leave = () => { if (form) keep(); };
-  window.okno = Object.assign(window.okno || {}, { composer: { say, changed, keep, leave, send, takeBack, writes } });
-  adopt();
+  const isWriting = () => performance.now() - typedAt < WRITING_TIME && Boolean(box()?.value.trim());
+  const saveBeforeLeaving = () => { if (form) saveDraft(); };
+  window.okno = Object.assign(window.okno || {}, { composer: { showRefusal, onTextChange, saveDraft, saveBeforeLeaving, send, restoreText, isWriting } });
+  startForm();
 
   // "Choose a template" of a failed message opens the composer's picker.
   document.addEventListener("click", (event) => {
@@ -211,10 +211,10 @@
     picker.scrollIntoView({ block: "nearest" });
   });
   document.addEventListener("click", (event) => {
-    const button = event.target.closest("[data-to-box]");
+    const button = event.target.closest("[data-to-composer]");
     if (!button || !box()) return;
     // If two operators resend the same failed message, it is sent once.
     if (!box().value.trim() && button.dataset.key) key = button.dataset.key;
-    okno.insert(button.dataset.toBox, { atEnd: true, apart: "\n" });
+    okno.insert(button.dataset.toComposer, { atEnd: true, separator: "\n" });
   });
 })();

@@ -1,5 +1,5 @@
 // Countdown of service windows. Every element with data-expires-at shows the time left by the database's clock:
-// a circle .left (its length), [data-words] (text, or h:mm:ss if data-shows="clock"), and the level's CSS class.
+// a circle .left (its length), [data-words] (text, or h:mm:ss if data-format="clock"), and the level's CSS class.
 (() => {
   const HOUR = 3600e3;
   const LEVELS = ["ok", "warning", "critical", "closed"];
@@ -11,17 +11,17 @@
   // `arrived`: when the response came. Responses are always late, so the largest difference is the most accurate,
   // unless this computer's clock was changed.
   const setNow = (milliseconds, arrived = Date.now()) => {
-    const found = milliseconds - arrived;
-    if (offset === null || found > offset || offset - found > MINUTE) offset = found;
+    const difference = milliseconds - arrived;
+    if (offset === null || difference > offset || offset - difference > MINUTE) offset = difference;
   };
   const levelOf = (left) => (left <= 0 ? "closed" : left < HOUR ? "critical" : left < 4 * HOUR ? "warning" : "ok");
-  const two = (number) => String(number).padStart(2, "0");
+  const twoDigits = (number) => String(number).padStart(2, "0");
   const parts = (left) => {
     const seconds = Math.floor(left / 1000);
     return [Math.floor(seconds / 3600), Math.floor(seconds / 60) % 60, seconds % 60];
   };
-  const clock = (left) => { const [h, m, s] = parts(left); return `${h}:${two(m)}:${two(s)}`; };
-  const words = (left) => {
+  const clockText = (left) => { const [h, m, s] = parts(left); return `${h}:${twoDigits(m)}:${twoDigits(s)}`; };
+  const durationText = (left) => {
     const [h, m, s] = parts(left);
     if (h >= 4) return `${h}\u00a0${units.hours}`;
     if (h) return `${h}\u00a0${units.hours} ${m}\u00a0${units.minutes}`;
@@ -38,25 +38,25 @@
     const share = `${Math.round(Math.max(0, Math.min(1, left / (24 * HOUR))) * 100)} 100`;
     const ring = element.querySelector(".left");
     if (ring && ring.getAttribute("stroke-dasharray") !== share) ring.setAttribute("stroke-dasharray", share);
-    const place = element.querySelector("[data-words]");
-    const text = left <= 0 ? units.closed : element.dataset.shows === "clock" ? clock(left) : words(left);
-    if (place && place.textContent !== text) place.textContent = text;
-    if ("gate" in element.dataset) announce(element, left);
+    const label = element.querySelector("[data-words]");
+    const text = left <= 0 ? units.closed : element.dataset.format === "clock" ? clockText(left) : durationText(left);
+    if (label && label.textContent !== text) label.textContent = text;
+    if ("announce" in element.dataset) announceMarks(element, left);
     if (left <= 0) {
       element.removeAttribute("data-expires-at");
-      dispatchEvent(new CustomEvent("okno:closed", { detail: element }));
+      dispatchEvent(new CustomEvent("okno:window-closed", { detail: element }));
     }
   };
 
   // Screen readers: announce at the marks, not every second.
-  const announce = (element, left) => {
+  const announceMarks = (element, left) => {
     const before = Number(element.dataset.leftBefore || left);
     element.dataset.leftBefore = left;
     const mark = MARKS.findLast(([at]) => before > at && left <= at);
-    if (left <= 0) say("is_closed");
-    else if (mark) say(mark[1]);
+    if (left <= 0) announce("is_closed");
+    else if (mark) announce(mark[1]);
   };
-  const say = (key) => { document.getElementById("spoken").textContent = units[key]; };
+  const announce = (key) => { document.getElementById("announcer").textContent = units[key]; };
 
   const tick = () => { for (const element of document.querySelectorAll("[data-expires-at]")) show(element); };
 
@@ -66,5 +66,5 @@
   if (desk) setNow(Number(desk.dataset.now), performance.timeOrigin + (loaded?.responseStart || performance.now()));
   setInterval(tick, 1000);
   tick();
-  window.okno = Object.assign(window.okno || {}, { setNow, tick, say, now: () => Date.now() + offset });
+  window.okno = Object.assign(window.okno || {}, { setNow, tick, announce, now: () => Date.now() + offset });
 })();

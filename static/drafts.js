@@ -2,13 +2,13 @@
 (() => {
   const desk = document.getElementById("desk");
   if (!desk) return;
-  const KEPT_FOR = 30 * 24 * 3600e3; // milliseconds
-  const PREFIX = "okno.kept.";
+  const MAX_AGE = 30 * 24 * 3600e3; // milliseconds
+  const PREFIX = "okno.localCopies.";
   const memory = new Map(); // fallback if localStorage is unavailable
 
-  const nameOf = (kind, chat) => `${PREFIX}${desk.dataset.user}.${kind}.${chat}`;
+  const storageKey = (kind, chat) => `${PREFIX}${desk.dataset.user}.${kind}.${chat}`;
   const read = (kind, chat) => {
-    const name = nameOf(kind, chat);
+    const name = storageKey(kind, chat);
     try {
       return JSON.parse(localStorage.getItem(name)) ?? null;
     } catch {
@@ -16,7 +16,7 @@
     }
   };
   const write = (kind, chat, value) => {
-    const name = nameOf(kind, chat);
+    const name = storageKey(kind, chat);
     try {
       localStorage.setItem(name, JSON.stringify(value));
     } catch {
@@ -24,7 +24,7 @@
     }
   };
   const remove = (kind, chat) => {
-    const name = nameOf(kind, chat);
+    const name = storageKey(kind, chat);
     memory.delete(name);
     try { localStorage.removeItem(name); } catch { /* nothing is stored */ }
   };
@@ -35,11 +35,11 @@
   // Remove expired entries of all users.
   try {
     for (const name of Object.keys(localStorage).filter((one) => one.startsWith(PREFIX))) {
-      const kept = JSON.parse(localStorage.getItem(name));
-      const at = Array.isArray(kept) ? Math.max(0, ...kept.map((one) => one.at)) : kept?.at;
-      if (!(Date.now() - at < KEPT_FOR)) localStorage.removeItem(name);
+      const value = JSON.parse(localStorage.getItem(name));
+      const at = Array.isArray(value) ? Math.max(0, ...value.map((one) => one.at)) : value?.at;
+      if (!(Date.now() - at < MAX_AGE)) localStorage.removeItem(name);
     }
   } catch { /* not readable: nothing to tidy */ }
 
-  window.okno = Object.assign(window.okno || {}, { kept: { read, write, remove, nameOf }, newKey });
+  window.okno = Object.assign(window.okno || {}, { localCopies: { read, write, remove, storageKey }, newKey });
 })();

@@ -5,16 +5,16 @@
   const COOKIES = ["__Host-csrftoken=", "csrftoken="]; // with https; one without the prefix is then of an earlier version
   const user = desk.dataset.user;
   const byId = (id) => document.getElementById(id);
-  let handedOut = ""; // a token from the server, where the browser has no cookie
+  let renewedToken = ""; // a token from the server, where the browser has no cookie
 
   const token = () => {
     const found = document.cookie.split("; ");
     const tokens = COOKIES.map((name) => found.find((one) => one.startsWith(name))?.slice(name.length));
-    return tokens.find(Boolean) || handedOut || document.querySelector("[name=csrfmiddlewaretoken]").value;
+    return tokens.find(Boolean) || renewedToken || document.querySelector("[name=csrfmiddlewaretoken]").value;
   };
 
   // Another user signed in: hide this page and send nothing from it.
-  const lockOut = (sentence) => {
+  const lockPage = (sentence) => {
     if (isLocked()) return;
     dispatchEvent(new Event("okno:locked")); // what was typed goes into its author's local copy
     desk.inert = true;
@@ -27,11 +27,11 @@
   const isLocked = () => desk.inert;
 
   // After a 403 the token may be the one of an earlier sign-in. Returns whether the request may be repeated.
-  const renew = async () => {
+  const renewToken = async () => {
     try {
-      const answer = await fetch(desk.dataset.session, { headers: { "HX-Request": "true" } });
+      const answer = await fetch(desk.dataset.sessionUrl, { headers: { "HX-Request": "true" } });
       if (!answer.ok || answer.redirected) return false;
-      handedOut = (await answer.json()).token;
+      renewedToken = (await answer.json()).token;
       return true;
     } catch {
       return false;
@@ -39,24 +39,24 @@
   };
 
   // Lock the page where the answer says that it belongs to somebody else. Returns what a 409 says.
-  const conflict = (text) => {
-    let told = {};
-    try { told = JSON.parse(text); } catch { /* not one of ours */ }
-    if (told.reason === "other_user") lockOut(told.sentence);
-    return told;
+  const handleConflict = (text) => {
+    let response = {};
+    try { response = JSON.parse(text); } catch { /* not one of ours */ }
+    if (response.reason === "other_user") lockPage(response.sentence);
+    return response;
   };
 
   // POST as the user this page was made for, in the chat the words were typed in. A refused token is renewed and the
   // request repeated once: nothing was done under it.
-  const tell = async (address, values, { signal } = {}) => {
+  const postAsUser = async (address, values, { signal } = {}) => {
     const body = new URLSearchParams(values);
     body.set("for_user", user);
     if (!body.has("for_chat") && byId("chat").dataset.chat) body.set("for_chat", byId("chat").dataset.chat);
     for (let isRepeated = false; ; isRepeated = true) {
       body.set("csrfmiddlewaretoken", token());
       const answer = await fetch(address, { method: "POST", body, signal, headers: { "HX-Request": "true" } });
-      if (answer.status === 403 && !isRepeated && (await renew())) continue;
-      if (answer.status === 409) conflict(await answer.clone().text());
+      if (answer.status === 403 && !isRepeated && (await renewToken())) continue;
+      if (answer.status === 409) handleConflict(await answer.clone().text());
       return answer;
     }
   };
@@ -73,16 +73,16 @@
   document.addEventListener("htmx:afterRequest", async (event) => {
     const { xhr, elt, requestConfig } = event.detail;
     if (requestConfig.verb !== "post") return;
-    if (xhr.status === 409) conflict(xhr.responseText);
+    if (xhr.status === 409) handleConflict(xhr.responseText);
     if (xhr.status !== 403) { repeated.delete(elt); return; }
     if (repeated.has(elt)) return;
     repeated.add(elt);
     event.stopImmediatePropagation(); // other handlers run only if it fails again
-    if (await renew()) elt.requestSubmit(requestConfig.triggeringEvent?.submitter);
-    else dispatchEvent(new CustomEvent("okno:refused", { detail: byId("composer")?.dataset.failed || "" }));
+    if (await renewToken()) elt.requestSubmit(requestConfig.triggeringEvent?.submitter);
+    else dispatchEvent(new CustomEvent("okno:action-refused", { detail: byId("composer")?.dataset.failed || "" }));
   });
 
   document.addEventListener("click", (event) => { if (event.target.closest("[data-reload]")) location.reload(); });
 
-  window.okno = Object.assign(window.okno || {}, { user, token, renew, tell, lockOut, isLocked, conflict });
+  window.okno = Object.assign(window.okno || {}, { user, token, renewToken, postAsUser, isLocked, handleConflict });
 })();

@@ -2,10 +2,10 @@
 // Pieces carry data-region; one with data-shape is only replaced when its rows are other ones, so nothing jumps.
 "use strict";
 (() => {
-  const part = document.querySelector("[data-preview]");
-  const form = part?.closest("form");
+  const previewPart = document.querySelector("[data-preview]");
+  const form = previewPart?.closest("form");
   if (!form) return;
-  const WAIT = 250;
+  const PAUSE = 250;
   let timer;
   let running;
 
@@ -26,18 +26,18 @@
     const pieces = new DOMParser().parseFromString(html, "text/html").querySelectorAll("[data-region]");
     keepingFocus(() => {
       for (const piece of pieces) {
-        const present = region(piece.dataset.region);
-        if (!present || (piece.dataset.shape !== undefined && piece.dataset.shape === present.dataset.shape)) continue;
-        present.replaceWith(document.importNode(piece, true));
+        const current = region(piece.dataset.region);
+        if (!current || (piece.dataset.shape !== undefined && piece.dataset.shape === current.dataset.shape)) continue;
+        current.replaceWith(document.importNode(piece, true));
       }
     });
   };
 
-  const ask = async () => {
+  const render = async () => {
     running?.abort();
     running = new AbortController();
     try {
-      const answer = await fetch(part.dataset.preview, {
+      const answer = await fetch(previewPart.dataset.preview, {
         method: "POST", body: new FormData(form), signal: running.signal, credentials: "same-origin",
       });
       if (answer.ok) show(await answer.text());
@@ -46,18 +46,18 @@
     }
   };
 
-  const headerKind = () => {
+  const showHeaderFields = () => {
     const kind = form.elements.header_kind?.value;
     for (const field of form.querySelectorAll("[data-only-for]")) field.hidden = field.dataset.onlyFor !== kind;
   };
 
   form.addEventListener("input", () => {
     clearTimeout(timer);
-    timer = setTimeout(ask, WAIT);
+    timer = setTimeout(render, PAUSE);
   });
   form.addEventListener("change", (event) => {
-    headerKind();
-    if (event.target.tagName === "SELECT") ask();
+    showHeaderFields();
+    if (event.target.tagName === "SELECT") render();
   });
-  headerKind();
+  showHeaderFields();
 })();

@@ -3,7 +3,7 @@
   const byId = (id) => document.getElementById(id);
   const search = byId("template-search");
 
-  const asked = okno.asker(async (isLast) => {
+  const refresh = okno.latestOnly(async (isLast) => {
     const query = new URLSearchParams([...new FormData(search)].filter(([, value]) => value));
     const answer = await fetch(`${search.getAttribute("action")}?${query}`, { headers: { "HX-Request": "true" } });
     if (!answer.ok || answer.redirected || !isLast()) return;
@@ -16,9 +16,9 @@
     }
     history.replaceState(null, "", `${location.pathname}${query.size ? `?${query}` : ""}`);
   });
-  search.addEventListener("input", () => asked.soon(250));
-  if (byId("search-templates").value !== byId("search-templates").defaultValue) asked.now();
-  search.addEventListener("submit", (event) => { event.preventDefault(); asked.now(); });
+  search.addEventListener("input", () => refresh.schedule(250));
+  if (byId("search-templates").value !== byId("search-templates").defaultValue) refresh.now();
+  search.addEventListener("submit", (event) => { event.preventDefault(); refresh.now(); });
 
   document.addEventListener("click", async (event) => {
     const star = event.target.closest(".star");
@@ -29,7 +29,7 @@
     if (!answer.ok || answer.redirected) return;
     star.value = on === "1" ? "0" : "1";
     star.setAttribute("aria-pressed", String(on === "1"));
-    asked.now();
+    refresh.now();
   });
 
   document.addEventListener("keydown", (event) => {

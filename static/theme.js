@@ -2,7 +2,7 @@
 (() => {
   const KEY = "okno-theme";
   const root = document.documentElement;
-  const kept = () => {
+  const storedTheme = () => {
     try { return localStorage.getItem(KEY) || "system"; } catch { return "system"; }
   };
   const apply = (theme) => {
@@ -12,9 +12,9 @@
       button.setAttribute("aria-pressed", String(button.dataset.setTheme === theme));
     }
   };
-  apply(kept());
-  addEventListener("DOMContentLoaded", () => apply(kept()));
-  addEventListener("storage", (event) => { if (event.key === KEY) apply(kept()); });
+  apply(storedTheme());
+  addEventListener("DOMContentLoaded", () => apply(storedTheme()));
+  addEventListener("storage", (event) => { if (event.key === KEY) apply(storedTheme()); });
   addEventListener("click", (event) => {
     const button = event.target.closest?.("[data-set-theme]");
     if (!button) return;

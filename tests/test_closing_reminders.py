@@ -192,7 +192,7 @@ def reminders_for(user: Any, *, after: int = 0) -> list[str]:
     client = Client()
     client.force_login(user)
     client.defaults["HTTP_ACCEPT_LANGUAGE"] = "en"
-    news = client.get(f"/chats/updates/?warned={after}").json()
+    news = client.get(f"/chats/updates/?last_warning={after}").json()
     return [item["title"].replace("\u00a0", " ") for item in news.get("warnings", {}).get("items", [])]
 
 
@@ -220,7 +220,7 @@ def test_answered_chats_lose_their_reminders(channel: ApiChannel) -> None:
 
     client = Client()
     client.force_login(boris())
-    news = client.get("/chats/updates/?warned=0").json()
+    news = client.get("/chats/updates/?last_warning=0").json()
 
     assert news["warnings"]["items"] == []
     assert news["warnings"]["last"] == ClosingReminder.objects.get().pk
@@ -230,9 +230,9 @@ def test_a_reminder_wakes_its_recipients_idle_poll(channel: ApiChannel) -> None:
     client = Client()
     client.force_login(boris(channel.default_chat_channel))
     writes(channel)
-    first = client.get("/chats/updates/?warned=0").json()
-    address = f"/chats/updates/?warned=0&list={first['list']['version']}"
-    headers = {"Okno-Pass": first["pass"]}
+    first = client.get("/chats/updates/?last_warning=0").json()
+    address = f"/chats/updates/?last_warning=0&list={first['list']['version']}"
+    headers = {"Okno-Poll-Token": first["poll_token"]}
     assert client.get(address, headers=headers).status_code == 204
 
     closing_reminders.send_reminders()

@@ -164,7 +164,7 @@ def test_a_paused_template_says_so_and_offers_another_way(desk: Client, chat: Co
 
     panel = typed(desk, chat, READY)
 
-    assert kind(panel) == "says" and "paused" in panel and "Hold this text" in panel
+    assert kind(panel) == "notice" and "paused" in panel and "Hold this text" in panel
 
 
 def test_free_text_is_left_in_peace_until_it_is_sent(desk: Client, chat: Conversation, template: Template) -> None:
@@ -172,7 +172,7 @@ def test_free_text_is_left_in_peace_until_it_is_sent(desk: Client, chat: Convers
 
     panel = typed(desk, chat, "Поменяем завтра", sent="1")
 
-    assert kind(panel) == "says" and "Hold this text" in panel
+    assert kind(panel) == "notice" and "Hold this text" in panel
 
 
 def test_in_an_open_window_only_where_the_channel_wants_it(
@@ -264,7 +264,7 @@ def test_picker_and_panel_work_without_a_script(desk: Client, chat: Conversation
     picker = desk.get(f"/chats/{chat.pk}/templates/").content.decode()
     panel = desk.post(f"/chats/{chat.pk}/templates/{template.pk}/", {"open": "picked", "text": "Моё"}).content.decode()
 
-    assert 'id="chat_head"' in picker and kind(picker) == "picker"
+    assert 'id="chat_header"' in picker and kind(picker) == "picker"
     assert kind(panel) == "picked" and ">Моё</textarea>" in panel
 
 
@@ -316,7 +316,7 @@ def test_a_held_text_is_shown_and_follows_when_the_client_writes(
 ) -> None:
     assert holds(desk, chat, opener)["sent"] is True
     assert "Held until the client writes" in shown(desk, chat)
-    version = re.search(r'data-version="([^"]+)" data-seen', shown(desk, chat))
+    version = re.search(r'data-version="([^"]+)" data-seen-url', shown(desk, chat))
 
     anna_writes(channel, "Что у вас?")
     held_replies.release_held_replies([chat.pk])

@@ -12,7 +12,7 @@ from django.db import connection
 from django.utils import timezone
 
 from bridge.desk import presentation
-from bridge.desk.chat_list import finding
+from bridge.desk.chat_list import queries
 from bridge.inbox import processing
 from bridge.models import Contact, Conversation, Delivery, Draft, Message
 from bridge.outbox import dispatcher
@@ -196,11 +196,11 @@ def test_a_search_finds_every_spelling(stored: str, query: str) -> None:
     by_address = ConversationFactory(contact__phone="", contact__external_id=stored.lstrip("+"))
     ConversationFactory()
 
-    named, _said = finding.search_chats([chat.chat_channel_id, by_address.chat_channel_id], query)
+    contact_hits, _message_hits = queries.search_chats([chat.chat_channel_id, by_address.chat_channel_id], query)
 
-    assert chat.pk in named
+    assert chat.pk in contact_hits
     if not query.startswith(("8921", "555")):  # a part of a number is searched on the card only
-        assert by_address.pk in named
+        assert by_address.pk in contact_hits
 
 
 def test_known_writers_are_found_by_ids_without_a_lock(channel: ApiChannel, django_assert_max_num_queries: Any) -> None:

@@ -220,7 +220,7 @@ def test_idle_news_cost_few_queries_and_no_body(desk: Client, chat: Conversation
     address = f"/chats/updates/?chat={chat.pk}&list={first['list']['version']}&thread={first['thread']['version']}"
 
     with CaptureQueriesContext(connection) as captured:
-        answer = desk.get(address, headers={"Okno-Pass": first["pass"]})
+        answer = desk.get(address, headers={"Okno-Poll-Token": first["poll_token"]})
 
     assert answer.status_code == 204 and not answer.content
     assert len(captured) == 1
@@ -271,12 +271,12 @@ def test_news_say_unread_until_it_is_read_even_where_all_is_shown(
     writes(channel, "Анна Соколова", "Ау!")
     first = desk.get(f"/chats/updates/?chat={chat.pk}").json()
     known = f"/chats/updates/?chat={chat.pk}&list={first['list']['version']}&thread={first['thread']['version']}"
-    desk.defaults["HTTP_OKNO_PASS"] = first["pass"]
+    desk.defaults["HTTP_OKNO_POLL_TOKEN"] = first["poll_token"]
 
     assert desk.get(known).json()["unread"] == 2
     desk.post(f"/chats/{chat.pk}/seen/")
 
-    desk.defaults["HTTP_OKNO_PASS"] = ""
+    desk.defaults["HTTP_OKNO_POLL_TOKEN"] = ""
     assert "unread" not in desk.get(known).json()
 
 
@@ -303,8 +303,8 @@ def test_news_bring_the_shut_window(desk: Client, chat: Conversation) -> None:
 
     news = desk.get(f"/chats/updates/?chat={chat.pk}&thread={first['thread']['version']}").json()
 
-    assert "only an approved template may go out" in news["thread"]["composer_gate"]
-    assert 'class="pill closed"' in news["thread"]["chat_head"]
+    assert "only an approved template may go out" in news["thread"]["composer_notices"]
+    assert 'class="pill closed"' in news["thread"]["chat_header"]
 
 
 def test_a_closed_request_is_marked_where_the_next_begins(
@@ -318,7 +318,7 @@ def test_a_closed_request_is_marked_where_the_next_begins(
 
     ended, begun = (
         html.index(f"Request № {first.pk}: closed"),
-        html.index(f'data-key="begun-{Ticket.objects.last().pk}"'),
+        html.index(f'data-key="start-{Ticket.objects.last().pk}"'),
     )
     assert html.index("Где мой заказ?") < ended < begun < html.index("И ещё вопрос")
 

@@ -341,7 +341,7 @@ def test_page_and_poll_say_the_drafts_key_and_the_key_of_what_was_sent(desk: Cli
     send(desk, chat, "Недописа")
 
     news = desk.get(f"/chats/updates/?chat={chat.pk}").json()["thread"]
-    assert f'data-form="{KEY}"' in news["messages"] and news["draft"] == "" and news["draft_key"] != KEY
+    assert f'data-draft-key="{KEY}"' in news["messages"] and news["draft"] == "" and news["draft_key"] != KEY
 
 
 def test_a_quick_answer_without_a_script_keeps_the_draft(desk: Client, chat: Conversation) -> None:

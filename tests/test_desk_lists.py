@@ -286,7 +286,7 @@ def poll(desk: Client, chat: Conversation | None = None) -> tuple[str, dict[str,
     known = f"chat={chat.pk}&" if chat else ""
     first = desk.get(f"/chats/updates/?{known}").json()
     thread = f"&thread={first['thread']['version']}" if chat else ""
-    return f"/chats/updates/?{known}list={first['list']['version']}{thread}", {"Okno-Pass": first["pass"]}
+    return f"/chats/updates/?{known}list={first['list']['version']}{thread}", {"Okno-Poll-Token": first["poll_token"]}
 
 
 @pytest.mark.parametrize("with_chat", [False, True])
@@ -305,9 +305,9 @@ def test_without_its_pass_a_poll_is_told_a_new_one(desk: Client, channel: ApiCha
     writes(channel, "Анна")
     address, _headers = poll(desk)
 
-    for bad in ({}, {"Okno-Pass": "made:up"}):
+    for bad in ({}, {"Okno-Poll-Token": "made:up"}):
         answer = desk.get(address, headers=bad).json()
-        assert desk.get(address, headers={"Okno-Pass": answer["pass"]}).status_code == 204
+        assert desk.get(address, headers={"Okno-Poll-Token": answer["poll_token"]}).status_code == 204
 
 
 def test_a_pass_is_of_no_use_to_anybody_else(desk: Client, channel: ApiChannel) -> None:

@@ -119,10 +119,10 @@ def change(desk: Client, chosen: list[Ticket], **wanted: Any) -> str:
     return str(answer["Location"])
 
 
-def undo_note(html: str) -> str:
-    note = re.search(r'name="note" value="([^"]+)"', html)
-    assert note
-    return note.group(1)
+def undo_token(html: str) -> str:
+    found = re.search(r'name="undo_token" value="([^"]+)"', html)
+    assert found
+    return found.group(1)
 
 
 def test_many_are_closed_at_once_and_taken_back(desk: Client, channel: ApiChannel) -> None:
@@ -134,7 +134,7 @@ def test_many_are_closed_at_once_and_taken_back(desk: Client, channel: ApiChanne
     assert "status=live" in address
     html = desk.get(address).content.decode()
     assert "3 requests changed." in html
-    back = desk.post("/requests/undo/", {"note": undo_note(html), "back": "status=live"})
+    back = desk.post("/requests/undo/", {"undo_token": undo_token(html), "back": "status=live"})
 
     assert [Ticket.objects.get(pk=each.pk).status for each in chosen] == [Status.NEW, Status.NEW, Status.PENDING]
     assert "3 requests restored." in desk.get(back["Location"]).content.decode()
@@ -152,8 +152,8 @@ def test_many_are_given_to_somebody_who_answers_there(desk: Client, channel: Api
     assert [Ticket.objects.get(pk=each.pk).assignee for each in chosen] == [lena, lena, None]
     assert "2 requests changed. 1 not assigned: it is closed" in html
     again = desk.get(change(desk, chosen[:2], assign="1", assignee=lena.pk)).content.decode()
-    assert "Nothing to change." in again and 'name="note"' not in again
-    desk.post("/requests/undo/", {"note": undo_note(html)})
+    assert "Nothing to change." in again and 'name="undo_token"' not in again
+    desk.post("/requests/undo/", {"undo_token": undo_token(html)})
     assert not Conversation.objects.exclude(assignee=None).exists()
 
 
@@ -167,10 +167,10 @@ def test_nobody_is_given_what_they_may_not_answer(desk: Client, channel: ApiChan
 
 def test_what_was_changed_again_since_is_not_undone(desk: Client, channel: ApiChannel) -> None:
     chosen = [request_of(writes(channel, f"К{number}")) for number in range(2)]
-    note = undo_note(desk.get(change(desk, chosen, status=int(Status.SOLVED))).content.decode())
+    token = undo_token(desk.get(change(desk, chosen, status=int(Status.SOLVED))).content.decode())
     tickets.set_ticket_status(chosen[0].pk, status=Status.SPAM)
 
-    desk.post("/requests/undo/", {"note": note})
+    desk.post("/requests/undo/", {"undo_token": token})
 
     assert [Ticket.objects.get(pk=each.pk).status for each in chosen] == [Status.SPAM, Status.NEW]
 
@@ -183,20 +183,20 @@ def test_a_request_is_not_reopened_beside_a_live_one(desk: Client, channel: ApiC
 
     html = desk.get(change(desk, [first], status=int(Status.OPEN))).content.decode()
 
-    assert "1 not changed: its chat has a newer request." in html and 'name="note"' not in html
+    assert "1 not changed: its chat has a newer request." in html and 'name="undo_token"' not in html
 
 
 def test_strangers_requests_and_notes_are_left_alone(desk: Client, channel: ApiChannel) -> None:
     elsewhere = request_of(writes(ApiChannelFactory(), "Чужая"))
     mine = request_of(writes(channel, "Моя"))
-    note = undo_note(desk.get(change(desk, [mine], status=int(Status.CLOSED))).content.decode())
+    token = undo_token(desk.get(change(desk, [mine], status=int(Status.CLOSED))).content.decode())
     stranger = Client()
     stranger.force_login(vera())
 
     change(desk, [elsewhere], status=int(Status.CLOSED))
     change(desk, [elsewhere], status=77)
-    stranger.post("/requests/undo/", {"note": note})
-    desk.post("/requests/undo/", {"note": "made up"})
+    stranger.post("/requests/undo/", {"undo_token": token})
+    desk.post("/requests/undo/", {"undo_token": "made up"})
 
     elsewhere.refresh_from_db()
     mine.refresh_from_db()

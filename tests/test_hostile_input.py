@@ -300,7 +300,7 @@ PLACES = {
     "desk": (
         "/chats/?after={}",
         "/chats/?q={}&status={}&channel={}&chat={}",
-        "/chats/updates/?list={}&chat={}&warned={}",
+        "/chats/updates/?list={}&chat={}&last_warning={}",
     ),
     "requests": ("/requests/?after={}", "/requests/?status={}&channel={}&assignee={}&sort=oldest"),
     "windows": ("/windows/?days={}&channel={}", "/templates/?q={}&channel={}&language={}&category={}&shown={}"),

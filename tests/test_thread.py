@@ -66,7 +66,7 @@ def test_an_earlier_request_is_folded_and_the_last_one_is_not(channel: ApiChanne
         (f"m{first.pk}", True),
         (f"ended-{first.ticket_id}", True),
         (f"{day}-{second.ticket_id}", False),
-        (f"begun-{second.ticket_id}", False),
+        (f"start-{second.ticket_id}", False),
         (f"m{second.pk}", False),
     ]
     close_live_request()
@@ -93,7 +93,7 @@ def test_a_page_opens_at_a_message_far_above(desk: Client, channel: ApiChannel) 
     by_request = desk.get(f"/chats/{chat.pk}/?at=r{first.ticket_id}").content.decode()
 
     for html in (by_message, by_request):
-        assert f'data-at="m{first.pk}"' in html and f'id="m{first.pk}"' in html and "data-old" in html
+        assert f'data-at="m{first.pk}"' in html and f'id="m{first.pk}"' in html and "data-not-newest" in html
         assert "Ответ 18." in html and "Ответ 40." not in html
 
 
@@ -117,9 +117,9 @@ def test_a_message_of_another_chat_is_no_place_in_this_one(channel: ApiChannel) 
 # --- how a message went ----------------------------------------------------------------------------------
 
 
-def said(message: Message) -> str:
+def trail_text(message: Message) -> str:
     found = delivery_trail.build_trail(message, now=timezone.now())
-    return " ".join([*found.ground, *found.outcome, *(f"{one.name}: {one.sentence}" for one in found.told)])
+    return " ".join([*found.reasons, *found.outcome, *(f"{one.name}: {one.sentence}" for one in found.subscribers)])
 
 
 def test_a_clients_message_says_what_it_did_to_the_window(channel: ApiChannel) -> None:
@@ -127,9 +127,13 @@ def test_a_clients_message_says_what_it_did_to_the_window(channel: ApiChannel) -
     kept = anna_writes(channel, "И ещё")
     late = anna_writes(channel, "Поздно", written_ago=timedelta(hours=30))
 
-    assert "by the provider's clock" in said(opened) and "The message opened the window until tomorrow" in said(opened)
-    assert "did not say when it was written" in said(kept) and "The message extended the window until" in said(kept)
-    assert "it did not open a window" in said(late)
+    assert "by the provider's clock" in trail_text(
+        opened
+    ) and "The message opened the window until tomorrow" in trail_text(opened)
+    assert "did not say when it was written" in trail_text(
+        kept
+    ) and "The message extended the window until" in trail_text(kept)
+    assert "it did not open a window" in trail_text(late)
 
 
 def test_subscribers_get_events_and_the_timeline_shows_delivery(channel: ApiChannel) -> None:
@@ -138,18 +142,21 @@ def test_subscribers_get_events_and_the_timeline_shows_delivery(channel: ApiChan
     )
     message = anna_writes(channel)
     event = Delivery.objects.get(api_channel=watcher)
-    assert "CRM: waiting in the queue" in said(message)
+    assert "CRM: waiting in the queue" in trail_text(message)
 
     Attempt.objects.create(
         delivery=event, number=1, started_at=timezone.now(), duration_ms=1200, http_status=503, verdict="retry"
     )
     Delivery.objects.update(attempts=1, next_attempt_at=timezone.now() + timedelta(minutes=3, seconds=30))
-    assert "CRM: not delivered yet; next attempt in 3\u00a0min" in said(message)
+    assert "CRM: not delivered yet; next attempt in 3\u00a0min" in trail_text(message)
     Delivery.objects.update(state=Delivery.State.DELIVERED, finished_at=timezone.now())
 
-    line = delivery_trail.build_trail(message, now=timezone.now())
-    assert [station.state for station in line.stations] == ["passed"] * 4
-    assert "CRM: delivered, today" in said(message) and "response 503 in 1.2" in line.told[0].tries[0].sentence
+    trail = delivery_trail.build_trail(message, now=timezone.now())
+    assert [step.state for step in trail.steps] == ["passed"] * 4
+    assert (
+        "CRM: delivered, today" in trail_text(message)
+        and "response 503 in 1.2" in trail.subscribers[0].attempts[0].sentence
+    )
 
 
 def test_a_template_says_how_it_was_found_and_with_which_values(channel: ApiChannel) -> None:
@@ -163,8 +170,8 @@ def test_a_template_says_how_it_was_found_and_with_which_values(channel: ApiChan
         conversation_id=chat.pk, template_id=template.pk, parameters=["Анна", "№ 43"], author=boris()
     ).message
 
-    assert pasted and "recognized as the template “order_ready” (ru). Values: 1: Анна, 2: № 42." in said(pasted)
-    assert picked and "The template “order_ready” (ru) was chosen. Values: 1: Анна, 2: № 43." in said(picked)
+    assert pasted and "recognized as the template “order_ready” (ru). Values: 1: Анна, 2: № 42." in trail_text(pasted)
+    assert picked and "The template “order_ready” (ru) was chosen. Values: 1: Анна, 2: № 43." in trail_text(picked)
 
 
 def test_the_line_opens_for_both_sides_and_not_for_notices(desk: Client, channel: ApiChannel) -> None:

@@ -177,7 +177,7 @@ def test_the_after_parameter_returns_newer_messages(client: Client, channel: Api
 
 
 def test_the_portal_understands_every_event_of_the_phone(client: Client, channel: ApiChannel) -> None:
-    """The events are written as static/phone.js does, and posted to the same URL."""
+    """The events are written as static/training-phone.js does, and posted to the same URL."""
     sender = {"id": "phone-1", "name": "Анна", "phone": "79000001234"}
     now = int(timezone.now().timestamp())
     post(client, channel, {"type": "message", "id": "a-b-c", "from": sender, "text": "Добрый день", "timestamp": now})

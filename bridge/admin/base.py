@@ -92,7 +92,7 @@ class ReadOnlyAdmin(ModelAdmin):
     searches: ClassVar[tuple[SearchFunction, ...]] = (search_by_id(),)
     chat_channel_path: ClassVar[str] = ""  # lookup of the chat channel, for operators; empty: admins only
     buttons: ClassVar[dict[str, Any]] = {}
-    change_form_outer_before_template = "bridge/history_buttons.html"
+    change_form_outer_before_template = "bridge/history_actions.html"
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False

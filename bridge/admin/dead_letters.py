@@ -108,7 +108,7 @@ class DeadLetterAdmin(ReadOnlyAdmin):
     list_display_links = None
     list_select_related = ("api_channel", "message", "conversation__contact")
     list_filter = (DeadLetterStateFilter, DeadLetterReasonFilter, DeadLetterAgeFilter, "api_channel")
-    list_before_template = "bridge/dead_top.html"
+    list_before_template = "bridge/dead_letters_summary.html"
     search_help_text = _("Delivery, chat or message number, or a full key (webhook-id)")
 
     channel = field_column("api_channel", _("destination"))
@@ -230,7 +230,7 @@ class DeadLetterAdmin(ReadOnlyAdmin):
             "filter_parameters": _get_filter_parameters(request),
             "back_url": reverse("admin:bridge_deadletter_changelist"),
         }
-        return TemplateResponse(request, "bridge/dead_many.html", context)
+        return TemplateResponse(request, "bridge/dead_letters_bulk.html", context)
 
     def show_progress(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Show the progress of a bulk action."""
@@ -248,7 +248,7 @@ class DeadLetterAdmin(ReadOnlyAdmin):
             "handled": job.done + sum(job.skipped.values()),
             "back_url": reverse("admin:bridge_deadletter_changelist"),
         }
-        return TemplateResponse(request, "bridge/dead_progress.html", context)
+        return TemplateResponse(request, "bridge/dead_letters_progress.html", context)
 
 
 def _build_list_action(bulk_action: str) -> Callable[..., HttpResponse]:

@@ -86,8 +86,8 @@ def fill_variables(text: str, values: Mapping[str, str]) -> str:
     """Return the text with its variables filled in. Variables inside a value are not expanded."""
 
     def value(match: re.Match[str]) -> str:
-        meaning = _variable_key(match[1])
-        return match[0] if meaning is None else values.get(meaning) or MISSING
+        key = _variable_key(match[1])
+        return match[0] if key is None else values.get(key) or MISSING
 
     text = MISSING_FIRST.sub(lambda match: match[1] + match[2].upper(), VARIABLE.sub(value, text))
     return MISSING_LATER.sub("", text)
@@ -96,7 +96,7 @@ def fill_variables(text: str, values: Mapping[str, str]) -> str:
 def missing_variables(text: str, values: Mapping[str, str]) -> list[str]:
     """List the variables of the text without a value in this chat, as written."""
     names = dict.fromkeys(VARIABLE.findall(text))
-    return [name for name in names if (meaning := _variable_key(name)) is not None and not values.get(meaning)]
+    return [name for name in names if (key := _variable_key(name)) is not None and not values.get(key)]
 
 
 def _variable_key(name: str) -> str | None:

@@ -40,10 +40,10 @@ def require_chat_form(view: View) -> View:
     """
 
     @wraps(view)
-    def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+    def wrapper(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         return reject_stale_form(request, chat=kwargs.get("pk")) or view(request, *args, **kwargs)
 
-    return login_required(require_POST(guarded))
+    return login_required(require_POST(wrapper))
 
 
 def reject_stale_form(request: HttpRequest, *, chat: int | None = None) -> HttpResponse | None:
@@ -105,26 +105,26 @@ def submit_once(
     its key is refused. Plain forms post ``key``: the same key with different text is a new message, because the
     operator went back in the browser and continued to write. Refused text does not use up its key.
     """
-    posted = json.dumps(content, ensure_ascii=False).encode()
+    body = json.dumps(content, ensure_ascii=False).encode()
     draft_key = posted_key(request, "once")
 
-    def answer() -> idempotency.StoredResponse:
+    def submit() -> idempotency.StoredResponse:
         if draft_key and is_draft_sent(conversation, draft_key):
             return idempotency.StoredResponse(409, already_sent_result())
-        handed = work(draft_key)
-        sent = handed.message is not None
-        return idempotency.StoredResponse(200 if sent else 422, {"sent": sent, "sentence": handed.decision.sentence})
+        result = work(draft_key)
+        sent = result.message is not None
+        return idempotency.StoredResponse(200 if sent else 422, {"sent": sent, "sentence": result.decision.sentence})
 
     owner, key = f"chat {conversation.pk}/", draft_key
     if not key and (plain := posted_key(request, "key")):
-        owner, key = f"{owner}{request.user.pk}", f"{plain} {hashlib.sha256(posted).hexdigest()[:16]}"
+        owner, key = f"{owner}{request.user.pk}", f"{plain} {hashlib.sha256(body).hexdigest()[:16]}"
     try:
-        answered = idempotency.run_once(
-            owner=owner, key=key, request=posted, work=answer, should_store=lambda given: given.status == 200
+        response = idempotency.run_once(
+            owner=owner, key=key, request=body, work=submit, should_store=lambda response: response.status == 200
         )
     except idempotency.IdempotencyKeyReused:
         return already_sent_result()
-    return dict(answered.body)
+    return dict(response.body)
 
 
 def posted_key(request: HttpRequest, name: str) -> str:

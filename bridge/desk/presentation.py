@@ -203,14 +203,14 @@ def person_name(user: Any) -> str:
 
 def assignee_name(user: Any, conversation: Conversation) -> str:
     """Return the assignee's name. An external helpdesk's operator without a known name is shown by number."""
-    there = getattr(conversation, "helpdesk_chat", None)
-    if user is not None or there is None or not there.assignee:
+    helpdesk_chat = getattr(conversation, "helpdesk_chat", None)
+    if user is not None or helpdesk_chat is None or not helpdesk_chat.assignee:
         return person_name(user)
     helpdesk = str(conversation.chat_channel.provider.label)
     connection = getattr(conversation.chat_channel, "helpdesk_connection", None)
-    if connection is not None and (name := connection.operators.get(there.assignee)):
+    if connection is not None and (name := connection.operators.get(helpdesk_chat.assignee)):
         return f"{name} ({helpdesk})"
-    return _("%(helpdesk)s: operator %(number)s") % {"helpdesk": helpdesk, "number": there.assignee}
+    return _("%(helpdesk)s: operator %(number)s") % {"helpdesk": helpdesk, "number": helpdesk_chat.assignee}
 
 
 def name_initials(name: str) -> str:

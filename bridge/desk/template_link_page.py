@@ -35,8 +35,8 @@ def show_template_link(request: HttpRequest, signature: str) -> HttpResponse:
     if link is None:
         raise Http404
     if not template_links.count_link_call(link):
-        said = {"heading": _("Too many requests"), "sentence": _("Wait a minute and try again.")}
-        return _show_message(request, said, status=429)
+        context = {"heading": _("Too many requests"), "sentence": _("Wait a minute and try again.")}
+        return _show_message(request, context, status=429)
     if link.used_at is not None:
         return _show_sent(request, link)
     if template_links.is_link_expired(link):
@@ -48,17 +48,17 @@ def show_template_link(request: HttpRequest, signature: str) -> HttpResponse:
             "The templates offered by this link can no longer be sent. Send your text from the helpdesk again."
         )
         return _show_message(request, {"heading": _("There is no template to send"), "sentence": sentence}, status=410)
-    wanted = request.GET.get("choice", "")
-    only = choices[0] if len(choices) == 1 and not wanted else None
-    chosen = next((one for one in choices if one.key == wanted), only)
-    if chosen is None and wanted and request.method == "POST":
+    key = request.GET.get("choice", "")
+    only_choice = choices[0] if len(choices) == 1 and not key else None
+    choice = next((row for row in choices if row.key == key), only_choice)
+    if choice is None and key and request.method == "POST":
         sentence = _("Nothing was sent. Open the link from the helpdesk again and choose another template.")
         return _show_message(
             request, {"heading": _("This template is no longer available"), "sentence": sentence}, status=410
         )
-    if chosen is None:
-        return _show_choices(request, link, choices, is_gone=bool(wanted))
-    return _show_form(request, link, chosen, is_only=len(choices) == 1)
+    if choice is None:
+        return _show_choices(request, link, choices, is_gone=bool(key))
+    return _show_form(request, link, choice, is_only=len(choices) == 1)
 
 
 def _show_choices(
@@ -66,10 +66,10 @@ def _show_choices(
 ) -> HttpResponse:
     query = request.GET.get("q", "").strip()[:MAX_QUERY_LENGTH]
     rows = []
-    for one in choices:
-        filled = build_preview(one.template, one.values)
-        if filled and query.casefold() in f"{one.template.name} {filled.rendering.text}".casefold():
-            rows.append({"key": one.key, "template": one.template, "filling": filled})
+    for choice in choices:
+        preview = build_preview(choice.template, choice.values)
+        if preview and query.casefold() in f"{choice.template.name} {preview.rendering.text}".casefold():
+            rows.append({"key": choice.key, "template": choice.template, "filling": preview})
     context = {
         "link": link,
         "rows": rows,
@@ -94,14 +94,14 @@ def _show_form(
                 )
     else:
         values = prefill.prefill_values(link.conversation, choice.template.pattern) | values
-    filled = build_preview(choice.template, values)
-    if filled is None:
+    preview = build_preview(choice.template, values)
+    if preview is None:
         raise Http404
     context: dict[str, Any] = {
         "link": link,
         "template": choice.template,
         "choice": choice,
-        "filling": filled,
+        "filling": preview,
         "sentence": sentence,
         "is_only": is_only,
     }
@@ -127,16 +127,16 @@ def _send_once(link: TemplateLink, choice: template_links.TemplateChoice, values
         return ""
     if conversation is None or locked.conversation_id != conversation.pk:
         return _("This chat was just moved by a merge or its undo. Nothing was sent. Try again.")
-    handed = reply_submission.submit_template_reply(
+    result = reply_submission.submit_template_reply(
         conversation_id=conversation.pk,
         template_id=choice.template.pk,
         parameters={key: value for key, value in values.items() if value},
         author=None,
     )
-    if handed.message is None:
-        return handed.decision.sentence
-    TemplateLink.objects.filter(pk=locked.pk).update(used_at=service_window.database_now(), message=handed.message)
-    operator_notes.note_sent_as_template(handed.message.conversation, handed.decision)
+    if result.message is None:
+        return result.decision.sentence
+    TemplateLink.objects.filter(pk=locked.pk).update(used_at=service_window.database_now(), message=result.message)
+    operator_notes.note_sent_as_template(result.message.conversation, result.decision)
     return ""
 
 
@@ -147,8 +147,8 @@ def _show_sent(request: HttpRequest, link: TemplateLink) -> HttpResponse:
     return _show_message(request, {"heading": _("Sent"), "sentence": sentence, "text": text, "is_good": True})
 
 
-def _show_message(request: HttpRequest, said: dict[str, Any], *, status: int = 200) -> HttpResponse:
-    return _with_no_index(render(request, "bridge/template_link_said.html", said, status=status))
+def _show_message(request: HttpRequest, context: dict[str, Any], *, status: int = 200) -> HttpResponse:
+    return _with_no_index(render(request, "bridge/template_link_message.html", context, status=status))
 
 
 def _with_no_index(response: HttpResponse) -> HttpResponse:

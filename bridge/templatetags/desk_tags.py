@@ -11,7 +11,7 @@ from django.utils.safestring import SafeString
 from bridge.conversations import contact_links
 from bridge.desk.html import render_icon
 from bridge.desk.presentation import format_phone, name_initials, person_name
-from bridge.desk.thread.bubbles import BubbleRenderer, TemplateRenderer, line_attributes
+from bridge.desk.thread.bubbles import BubbleRenderer, TemplateRenderer, item_attributes
 from bridge.desk.thread.messages import ThreadItem
 from bridge.desk.urls import url_factory
 from bridge.models import Conversation, Ticket
@@ -20,7 +20,7 @@ from channels_setup.codecs.whatsapp_markup import render_html
 register = template.Library()
 register.filter("whatsapp", render_html)
 register.simple_tag(render_icon, name="icon")
-register.simple_tag(line_attributes)
+register.simple_tag(item_attributes)
 
 
 @register.simple_tag(takes_context=True)
@@ -31,9 +31,9 @@ def render_message(context: template.RequestContext, item: ThreadItem) -> SafeSt
         address = reverse("chat", args=[conversation.pk])
         context.render_context["bubbles"] = BubbleRenderer(
             client=context["name"],
-            why=url_factory("message-trail", conversation.pk),
-            reply=(lambda pk: f"{address}?replies_to={pk}") if context["quotes"] else None,
-            piece=_template_renderer(context),
+            trail_url=url_factory("message-trail", conversation.pk),
+            reply_url=(lambda pk: f"{address}?replies_to={pk}") if context["supports_quotes"] else None,
+            render_template=_template_renderer(context),
             is_erased=conversation.contact.erased_at is not None,
         )
     html: SafeString = context.render_context["bubbles"].html(item)
@@ -42,13 +42,13 @@ def render_message(context: template.RequestContext, item: ThreadItem) -> SafeSt
 
 def _template_renderer(context: template.RequestContext) -> TemplateRenderer:
     assert context.template is not None
-    pages = context.template.engine
+    engine = context.template.engine
 
-    def piece(name: str, **more: Any) -> SafeString:
-        with context.push(**more):
-            return pages.get_template(name).render(context)
+    def render_template(name: str, **extra: Any) -> SafeString:
+        with context.push(**extra):
+            return engine.get_template(name).render(context)
 
-    return piece
+    return render_template
 
 
 @register.simple_tag

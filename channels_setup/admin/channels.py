@@ -29,7 +29,7 @@ COPY_BUTTON = '<button type="button" class="copy" data-copy="{value}" data-done=
 
 
 def copyable_html(value: object, *, big: bool = False) -> SafeString:
-    """Return a value with a copy button (static/buttons.js)."""
+    """Return a value with a copy button (static/copy-buttons.js)."""
     return format_html(
         '<span class="copyable"><code class="{kind}">{value}</code>' + COPY_BUTTON + "</span>",
         kind="big" if big else "",

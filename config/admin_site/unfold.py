@@ -77,7 +77,7 @@ UNFOLD: dict[str, Any] = {
     "BORDER_RADIUS": "9px",
     "COLORS": {"primary": ACCENT_COLORS, "base": BASE_COLORS},
     "STYLES": [lambda request: static("admin.css")],
-    "SCRIPTS": [lambda request: static("buttons.js")],
+    "SCRIPTS": [lambda request: static("copy-buttons.js")],
     "SIDEBAR": {
         "show_search": False,
         "navigation": [

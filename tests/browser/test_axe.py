@@ -96,8 +96,8 @@ def _look_at_both(page: Page, what: str) -> None:
 
 def open_everything(page: Page) -> None:
     page.locator("[data-fold]").click()
-    page.locator(".out [data-why]").first.click()
-    expect(page.locator(".why .path").first).to_be_visible()
+    page.locator(".out [data-trail]").first.click()
+    expect(page.locator(".trail .path").first).to_be_visible()
     for summary in page.locator(".client details.adds > summary").all():
         summary.click()
 

@@ -65,14 +65,14 @@ def test_two_operators_in_one_chat_see_each_other_write(
     admin = elsewhere.new_page()
     open_chat(desk, chat)
     open_chat(admin, chat)
-    expect(desk.locator("#others")).to_have_text("vera has this chat open too.", timeout=2 * SOON)
+    expect(desk.locator("#presence")).to_have_text("vera has this chat open too.", timeout=2 * SOON)
 
     admin.locator("#text").press_sequentially("Здравствуйте, Анна")
 
-    expect(desk.locator("#others.writing")).to_have_text("vera is writing here.", timeout=SOON)
+    expect(desk.locator("#presence.writing")).to_have_text("vera is writing here.", timeout=SOON)
     admin.close()
     elsewhere.close()
-    expect(desk.locator("#others")).to_be_hidden(timeout=60_000)
+    expect(desk.locator("#presence")).to_be_hidden(timeout=60_000)
 
 
 def test_words_whose_answer_was_lost_have_gone_out_once(desk: Page, chat: Conversation) -> None:
@@ -124,7 +124,7 @@ def test_a_shut_window_is_told_briefly_and_each_offer_shows_its_language(
     open_chat(desk, chat)
 
     height = "box => box.getBoundingClientRect().height / parseFloat(getComputedStyle(box).lineHeight)"
-    assert desk.locator("#composer_gate .notice > span").evaluate(height) < most + 0.5
+    assert desk.locator("#composer_notices .notice > span").evaluate(height) < most + 0.5
     for language in desk.locator(".offer b > .faint").all():
         inside = "word => word.getBoundingClientRect().right <= word.closest('.offer').getBoundingClientRect().right"
         assert language.evaluate(inside)
@@ -185,10 +185,10 @@ def test_a_chat_opens_at_the_message_one_came_for(desk: Page, chat: Conversation
 def test_what_a_client_wrote_tells_how_it_came(desk: Page, chat: Conversation) -> None:
     open_chat(desk, chat)
 
-    desk.locator("[data-why]").click()
+    desk.locator("[data-trail]").click()
 
-    expect(desk.locator(".why .path li")).to_have_text(["received", "stored", "window"])
-    expect(desk.locator(".why")).to_contain_text("The message opened the window until tomorrow")
+    expect(desk.locator(".trail .path li")).to_have_text(["received", "stored", "window"])
+    expect(desk.locator(".trail")).to_contain_text("The message opened the window until tomorrow")
 
 
 # --- files -----------------------------------------------------------------------------------------------

@@ -59,7 +59,7 @@ def test_a_card_is_edited_merged_and_divided_beside_the_chat(desk: Page, chat: C
     desk.get_by_label("Yes, these two clients are the same person").check()
     desk.get_by_role("button", name="Merge", exact=True).click()
     expect(desk.locator("#messages")).to_contain_text("From +49 1511 2345678")
-    expect(desk.locator("#composer_gate")).to_contain_text("Replies go to +7 921 555-01-04")
+    expect(desk.locator("#composer_notices")).to_contain_text("Replies go to +7 921 555-01-04")
     assert Conversation.objects.count() == 1
 
     desk.get_by_role("button", name="Undo the merge").click()

@@ -148,8 +148,8 @@ def test_25_hours_later_the_desk_says_the_window_is_shut(
 
     phone.locator("#skip-time").click()
 
-    expect(desk.locator("#composer_gate")).to_contain_text("only an approved template may go out", timeout=3 * SOON)
-    expect(desk.locator("#chat_head .pill.closed")).to_be_visible()
+    expect(desk.locator("#composer_notices")).to_contain_text("only an approved template may go out", timeout=3 * SOON)
+    expect(desk.locator("#chat_header .pill.closed")).to_be_visible()
     now = timezone.now()
     with translation.override("en"):  # in the first hour of a day it is not yesterday
         expect(desk.locator("#messages .day")).to_have_text([format_day(now - timedelta(hours=25), now=now)])
@@ -227,14 +227,14 @@ def test_earlier_messages_come_above_what_one_reads(desk: Page, chat: Conversati
 def test_a_why_line_opens_and_follows_what_happens(desk: Page, chat: Conversation) -> None:
     message = answers(chat, "Едет")
     open_chat(desk, chat)
-    why = desk.locator(f"#why-{message.pk}")
+    why = desk.locator(f"#trail-{message.pk}")
 
-    desk.locator(".out [data-why]").click()
+    desk.locator(".out [data-trail]").click()
     expect(why).to_contain_text("The window was open until")
     Message.objects.filter(pk=message.pk).update(status=Message.Status.DELIVERED, status_at=timezone.now())
 
     expect(why).to_contain_text("Delivered", timeout=2 * SOON)
-    desk.locator(".out [data-why]").click()
+    desk.locator(".out [data-trail]").click()
     expect(why).to_be_empty()
 
 
@@ -274,7 +274,7 @@ def test_a_draft_survives_a_reload_and_another_chat(desk: Page, chat: Conversati
     desk.fill("#text", "Ещё не дописа")
 
     desk.locator(f'.row[data-chat="{other.pk}"]').click()
-    expect(desk.locator("#chat_head h2")).to_have_text("Игорь Панин")
+    expect(desk.locator("#chat_header h2")).to_have_text("Игорь Панин")
     expect(desk.locator("#text")).to_have_value("")
     desk.locator(f'.row[data-chat="{chat.pk}"]').click()
     expect(desk.locator("#text")).to_have_value("Ещё не дописа")
@@ -309,9 +309,9 @@ def test_the_window_shuts_before_ones_eyes(desk: Page, chat: Conversation) -> No
     open_chat(desk, chat)
     expect(desk.locator("#composer_time .critical [data-words]")).to_have_text(re.compile(r"0:00:0\d"))
 
-    expect(desk.locator("#composer_gate")).to_contain_text("only an approved template", timeout=4_000 + 2 * SOON)
-    expect(desk.locator("#chat_head .pill.closed")).to_be_visible()
-    expect(desk.locator("#spoken")).to_contain_text("The window is closed")
+    expect(desk.locator("#composer_notices")).to_contain_text("only an approved template", timeout=4_000 + 2 * SOON)
+    expect(desk.locator("#chat_header .pill.closed")).to_be_visible()
+    expect(desk.locator("#announcer")).to_contain_text("The window is closed")
 
 
 def test_words_that_came_too_late_return_to_the_box(desk: Page, chat: Conversation) -> None:
@@ -347,9 +347,9 @@ def test_the_portal_gone_for_a_while_loses_nothing(desk: Page, chat: Conversatio
 def test_a_chat_is_taken_and_its_request_closed_without_a_reload(desk: Page, chat: Conversation) -> None:
     open_chat(desk, chat)
 
-    desk.locator(".acts summary").first.click()
+    desk.locator(".head-actions summary").first.click()
     desk.get_by_role("button", name="boris (you)").click()
-    expect(desk.locator(".acts summary").first).to_contain_text("boris", timeout=SOON)
+    expect(desk.locator(".head-actions summary").first).to_contain_text("boris", timeout=SOON)
     desk.get_by_role("button", name="Close the request").click()
 
     expect(desk.locator("#messages .mark")).to_contain_text("closed", timeout=SOON)

@@ -46,7 +46,7 @@ def row(page: Page, chat: Conversation) -> Locator:
 def expect_shown(page: Page, chat: Conversation, *, text: str = "") -> None:
     """Highlight, address, head, thread and box all are this chat's."""
     expect(page.locator("#opening")).to_have_count(0)
-    expect(page.locator("#chat_head h2")).to_have_text(chat.contact.name)
+    expect(page.locator("#chat_header h2")).to_have_text(chat.contact.name)
     expect(page.locator("#composer [name=for_chat]")).to_have_value(str(chat.pk))
     expect(page.locator(".row[aria-current]")).to_have_count(1)
     expect(page.locator(".row[aria-current] b")).to_have_text(chat.contact.name)
@@ -150,9 +150,9 @@ def test_a_click_on_the_chat_that_is_shown_ends_the_opening(desk: Page, chats: l
 
 def test_five_chats_in_a_hurry_keep_their_own_words(desk: Page, chats: list[Conversation]) -> None:
     for chat in [*chats[1:], chats[0]]:
-        desk.keyboard.type(f"Для {desk.locator('#chat_head h2').inner_text()}")
+        desk.keyboard.type(f"Для {desk.locator('#chat_header h2').inner_text()}")
         row(desk, chat).click()
-        expect(desk.locator("#chat_head h2")).to_have_text(chat.contact.name)
+        expect(desk.locator("#chat_header h2")).to_have_text(chat.contact.name)
     for chat in chats[1:]:
         row(desk, chat).click(no_wait_after=True)
     expect_shown(desk, chats[-1], text=f"Для {NAMES[-1]}")
@@ -229,7 +229,7 @@ def test_back_to_the_desk_without_a_chat(desk: Page, chats: list[Conversation]) 
 
     desk.evaluate("history.back()")
 
-    expect(desk.locator("#chat.nobody")).to_be_visible()
+    expect(desk.locator("#chat.no-chat")).to_be_visible()
     expect(desk.locator(".row[aria-current]")).to_have_count(0)
     assert desk.url.endswith("/chats/") and not desk.locator(".desk.has-chat").count()
     desk.evaluate("history.forward()")

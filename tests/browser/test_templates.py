@@ -155,7 +155,7 @@ def test_words_that_are_no_longer_the_template_are_not_sent_as_it(
     page.keyboard.press("Control+Enter")
 
     # The notice says it first; the panel takes its place, with the buttons that help.
-    expect(page.locator('.tp[data-kind="says"]')).to_contain_text("Choose one, or hold the text.")
+    expect(page.locator('.tp[data-kind="notice"]')).to_contain_text("Choose one, or hold the text.")
     expect(page.locator("#text")).to_have_value("Заказ можно и обменять.")
     assert not Message.objects.filter(direction=Message.Direction.OUTBOUND).exists()
 

@@ -85,7 +85,7 @@ def test_an_old_tab_goes_on_after_its_user_signed_in_again(desk: Page, chat: Con
     type_in(desk, "До")
     leave(elsewhere)
     desk.bring_to_front()
-    expect(desk.locator("#offline [data-out]")).to_be_visible()
+    expect(desk.locator("#offline [data-session-ended]")).to_be_visible()
     desk.keyboard.type(" и после")
     desk.keyboard.press("Control+Enter")
     expect(unsent(desk, "До и после")).to_contain_text("you have been signed out")
@@ -248,7 +248,7 @@ def test_a_note_survives_until_it_is_saved(desk: Page, chat: Conversation, chann
     desk.reload()
     expect(desk.locator("[name=note]")).to_have_value("Звонить после шести")
     desk.locator(f'.row[data-chat="{other.pk}"]').click()
-    expect(desk.locator("#chat_head h2")).to_have_text("Игорь Панин")
+    expect(desk.locator("#chat_header h2")).to_have_text("Игорь Панин")
     expect(desk.locator("[name=note]")).to_be_hidden()
     desk.locator(f'.row[data-chat="{chat.pk}"]').click()
     note = desk.locator("[name=note]")
@@ -489,7 +489,7 @@ def test_words_refused_in_a_chat_one_has_left_wait_there(desk: Page, chat: Conve
     desk.keyboard.press("Control+Enter")
     held.wait()
     desk.locator(f'.row[data-chat="{other.pk}"]').click()
-    expect(desk.locator("#chat_head h2")).to_have_text("Игорь Панин")
+    expect(desk.locator("#chat_header h2")).to_have_text("Игорь Панин")
     expect(desk.locator("#sending > li")).to_have_count(0)
     shut_in(-60)
     with desk.expect_response(SENDS):
@@ -509,7 +509,7 @@ def test_a_message_that_fails_after_one_has_left_the_chat_says_so(
     desk.keyboard.press("Control+Enter")
     held.wait()
     desk.locator(f'.row[data-chat="{other.pk}"]').click()
-    expect(desk.locator("#chat_head h2")).to_have_text("Игорь Панин")
+    expect(desk.locator("#chat_header h2")).to_have_text("Игорь Панин")
 
     held.fail()
 

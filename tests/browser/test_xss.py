@@ -93,9 +93,9 @@ def test_one_chat_full_of_it_runs_nothing(page: Page, context: BrowserContext, w
     sign_in(context, vera())
 
     check(page, f"/chats/{chat.pk}/?at={first.pk}", watched)
-    for link in page.locator("[data-why]").all()[:6]:
+    for link in page.locator("[data-trail]").all()[:6]:
         link.click()
-    expect(page.locator(".why .path").first).to_be_visible()
+    expect(page.locator(".trail .path").first).to_be_visible()
     check(page, f"/chats/{chat.pk}/client/erase/", watched)
     check(page, f"/chats/{chat.pk}/", watched)
     page.locator("[data-canned-responses]").click()

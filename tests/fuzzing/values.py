@@ -241,7 +241,7 @@ HEADERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("HTTP_IDEMPOTENCY_KEY", ("\xff", "a" * 201, "²", " ", "\u0085", "k")),
     ("HTTP_HX_REQUEST", ("true", "")),
     ("HTTP_HX_TARGET", ("list", "chat", "\xff")),
-    ("HTTP_OKNO_PASS", ("\xff", "a:b", "a" * 9000, "²:²:²", "{}")),
+    ("HTTP_OKNO_POLL_TOKEN", ("\xff", "a:b", "a" * 9000, "²:²:²", "{}")),
     ("HTTP_REFERER", ("\xff", "http://[", "https://127.0.0.1/", "a" * 9000)),
     ("HTTP_ORIGIN", ("null", "\xff", "http://[")),
     ("HTTP_USER_AGENT", ("\xff", "a" * 9000, "")),

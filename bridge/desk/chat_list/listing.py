@@ -23,7 +23,7 @@ from bridge.models import Message, Ticket
 from channels_setup.codecs.values import parse_iso_time
 from channels_setup.providers import messengers
 
-from . import finding
+from . import queries
 from .rows import ChatRow
 
 PAGE = 40
@@ -42,7 +42,7 @@ TABS: dict[str, Promise] = {
     MINE: pgettext_lazy("chats", "Mine"),
     UNASSIGNED: pgettext_lazy("chats", "Unassigned"),
 }
-TAB_CONDITIONS = {WAITING: finding.WAITING_SQL, MINE: finding.MINE_SQL, UNASSIGNED: finding.UNASSIGNED_SQL}
+TAB_CONDITIONS = {WAITING: queries.WAITING_SQL, MINE: queries.MINE_SQL, UNASSIGNED: queries.UNASSIGNED_SQL}
 TIME_LEFT = "left"
 SORTS: dict[str, Promise] = {
     CLOSING: gettext_lazy("Closing soon, then newest"),
@@ -67,23 +67,23 @@ class ChatListParams:
 
     @classmethod
     def from_request(cls, request: HttpRequest, *, current: int | None = None) -> ChatListParams:
-        asked = request.GET
-        status = asked.get("status", "")
+        values = request.GET
+        status = values.get("status", "")
         return cls(
-            tab=_choose_known(TABS, asked.get("tab"), ALL),
-            query=asked.get("q", "").replace("\0", "").strip()[:80],
-            channel=parse_int(asked.get("channel")),
+            tab=_choose_known(TABS, values.get("tab"), ALL),
+            query=values.get("q", "").replace("\0", "").strip()[:80],
+            channel=parse_int(values.get("channel")),
             status=status if status == LIVE or parse_int(status) in Ticket.Status.values else "",
-            window=_choose_known(GROUPS, asked.get("window"), ""),
-            sort=_choose_known(SORTS, asked.get("sort"), CLOSING),
-            cursor=_parse_cursor(asked.get("after", "")),
+            window=_choose_known(GROUPS, values.get("window"), ""),
+            sort=_choose_known(SORTS, values.get("sort"), CLOSING),
+            cursor=_parse_cursor(values.get("after", "")),
             current=current,
         )
 
     @property
-    def kept(self) -> dict[str, str]:
+    def non_default(self) -> dict[str, str]:
         """Return the parameters that differ from the defaults. Every link of the desk keeps them."""
-        said = {
+        values = {
             "tab": "" if self.tab == ALL else self.tab,
             "q": self.query,
             "channel": str(self.channel or ""),
@@ -91,17 +91,17 @@ class ChatListParams:
             "window": self.window,
             "sort": "" if self.sort == CLOSING else self.sort,
         }
-        return {key: value for key, value in said.items() if value}
+        return {key: value for key, value in values.items() if value}
 
     @property
     def filters(self) -> int:
         """Count the filters that are set, without tab and search."""
-        return sum(key in self.kept for key in ("channel", "status", "window", "sort"))
+        return sum(key in self.non_default for key in ("channel", "status", "window", "sort"))
 
     @property
     def statuses(self) -> list[int]:
         if self.status == LIVE:
-            return [int(status) for status in finding.LIVE_STATUSES]
+            return [int(status) for status in queries.LIVE_STATUSES]
         return [int(self.status)] if self.status else []
 
 
@@ -123,30 +123,32 @@ class ChatPage:
         return (row for group in self.groups for row in group.rows)
 
 
-def build_list_page(wanted: ChatListParams, *, channels: Sequence[int], user: Any, now: datetime) -> ChatPage:
+def build_list_page(params: ChatListParams, *, channels: Sequence[int], user: Any, now: datetime) -> ChatPage:
     """Build one page of the list."""
-    people, said = finding.search_chats(channels, wanted.query) if wanted.query else (set(), {})
-    scope = _build_scope(wanted, channels=channels, user=user, now=now, hits=[*people | said.keys()])
-    names = _group_names(wanted)
-    first = names.index(wanted.cursor[0]) if wanted.cursor and wanted.cursor[0] in names else 0
-    found: list[tuple[str, finding.FoundChats]] = []
-    room, next_cursor = PAGE, ""
+    contact_hits, message_hits = queries.search_chats(channels, params.query) if params.query else (set(), {})
+    scope = _build_scope(params, channels=channels, user=user, now=now, hits=[*contact_hits | message_hits.keys()])
+    names = _group_names(params)
+    first = names.index(params.cursor[0]) if params.cursor and params.cursor[0] in names else 0
+    found: list[tuple[str, queries.FoundChats]] = []
+    remaining, next_cursor = PAGE, ""
     for name in names[first:]:
-        after = wanted.cursor[1:] if wanted.cursor and wanted.cursor[0] == name else None
-        rows = _find_group(scope, name, wanted, after=after, limit=room + 1)
-        if shown := rows[:room]:
+        after = params.cursor[1:] if params.cursor and params.cursor[0] == name else None
+        rows = _find_group(scope, name, params, after=after, limit=remaining + 1)
+        if shown := rows[:remaining]:
             found.append((name, shown))
-        room -= len(shown)
-        if len(rows) > len(shown) or (not room and name != names[-1]):
+        remaining -= len(shown)
+        if len(rows) > len(shown) or (not remaining and name != names[-1]):
             next_cursor = _next_cursor(found)
             break
-    drawn = _build_rows(found, wanted, said={pk: said[pk] for pk in said.keys() - people}, now=now)
+    rows_by_chat = _build_rows(
+        found, params, message_hits={pk: message_hits[pk] for pk in message_hits.keys() - contact_hits}, now=now
+    )
     groups = [
         ChatGroup(
             key=name,
             title=GROUPS.get(name, ""),
-            rows=[drawn[pk] for pk, _value in rows if pk in drawn],
-            has_title=name in GROUPS and not (wanted.cursor and wanted.cursor[0] == name),
+            rows=[rows_by_chat[pk] for pk, _value in rows if pk in rows_by_chat],
+            has_title=name in GROUPS and not (params.cursor and params.cursor[0] == name),
         )
         for name, rows in found
     ]
@@ -165,7 +167,7 @@ class ListSummary:
 
 def load_list_summary(channels: Sequence[int], *, user: Any) -> ListSummary:
     """Load the summary with one query."""
-    now, version, last, *counts = finding.load_summary(channels, me=user.pk, most=MAX_COUNTED + 1)
+    now, version, last, *counts = queries.load_summary(channels, me=user.pk, cap=MAX_COUNTED + 1)
     return ListSummary(
         now=now,
         version=version,
@@ -174,69 +176,69 @@ def load_list_summary(channels: Sequence[int], *, user: Any) -> ListSummary:
     )
 
 
-def _group_names(wanted: ChatListParams) -> list[str]:
+def _group_names(params: ChatListParams) -> list[str]:
     """List the groups in order. A search and "newest first" have a single group."""
-    if wanted.query or wanted.sort == NEWEST:
+    if params.query or params.sort == NEWEST:
         return [NEWEST]
-    return [name for name in GROUPS if wanted.window in ("", name)]
+    return [name for name in GROUPS if params.window in ("", name)]
 
 
 def _build_scope(
-    wanted: ChatListParams, *, channels: Sequence[int], user: Any, now: datetime, hits: list[int]
-) -> finding.ListScope:
-    chosen = [pk for pk in channels if wanted.channel in (None, pk)]
-    return finding.ListScope(
-        channels=chosen,
+    params: ChatListParams, *, channels: Sequence[int], user: Any, now: datetime, hits: list[int]
+) -> queries.ListScope:
+    channel_ids = [pk for pk in channels if params.channel in (None, pk)]
+    return queries.ListScope(
+        channels=channel_ids,
         me=user.pk,
         now=now,
         soon=now + presentation.WARNING_BELOW,
         unrestricted=[kind for kind, provider in messengers().items() if not provider.service_window],
-        conditions=[TAB_CONDITIONS[wanted.tab]] if wanted.tab in TAB_CONDITIONS else [],
-        statuses=wanted.statuses,
-        hits=hits if wanted.query else None,
+        conditions=[TAB_CONDITIONS[params.tab]] if params.tab in TAB_CONDITIONS else [],
+        statuses=params.statuses,
+        hits=hits if params.query else None,
     )
 
 
 def _find_group(
-    scope: finding.ListScope, name: str, wanted: ChatListParams, *, after: tuple[datetime, int] | None, limit: int
-) -> finding.FoundChats:
+    scope: queries.ListScope, name: str, params: ChatListParams, *, after: tuple[datetime, int] | None, limit: int
+) -> queries.FoundChats:
     by_window = {
-        CLOSING: finding.EXPIRING_SQL,
-        OPEN: finding.stays_open_condition(scope),
-        CLOSED: finding.closed_condition(scope),
+        CLOSING: queries.EXPIRING_SQL,
+        OPEN: queries.stays_open_condition(scope),
+        CLOSED: queries.closed_condition(scope),
     }
     if name == NEWEST:
-        conditions = [by_window[wanted.window]] if wanted.window else []
-        return finding.find_newest(scope, *conditions, after=after, limit=limit)
+        conditions = [by_window[params.window]] if params.window else []
+        return queries.find_newest(scope, *conditions, after=after, limit=limit)
     if name == CLOSING:
-        return finding.find_closing_first(scope, since=scope.now, until=scope.soon, after=after, limit=limit)
-    if name == OPEN and wanted.sort == TIME_LEFT and not scope.unrestricted:
-        return finding.find_closing_first(scope, since=scope.soon, until=None, after=after, limit=limit)
-    return finding.find_newest(scope, by_window[name], after=after, limit=limit)
+        return queries.find_closing_first(scope, since=scope.now, until=scope.soon, after=after, limit=limit)
+    if name == OPEN and params.sort == TIME_LEFT and not scope.unrestricted:
+        return queries.find_closing_first(scope, since=scope.soon, until=None, after=after, limit=limit)
+    return queries.find_newest(scope, by_window[name], after=after, limit=limit)
 
 
 def _build_rows(
-    found: list[tuple[str, finding.FoundChats]], wanted: ChatListParams, *, said: dict[int, int], now: datetime
+    found: list[tuple[str, queries.FoundChats]], params: ChatListParams, *, message_hits: dict[int, int], now: datetime
 ) -> dict[int, ChatRow]:
     """Build rows by chat ID: one query, and one more for search hits."""
     ids = [pk for _name, rows in found for pk, _value in rows]
     messages = {}
-    if wanted.query:
-        wanted_messages = [said[pk] for pk in ids if pk in said]
-        messages = {row.conversation_id: row for row in Message.objects.filter(pk__in=wanted_messages)}
+    if params.query:
+        message_ids = [message_hits[pk] for pk in ids if pk in message_hits]
+        messages = {row.conversation_id: row for row in Message.objects.filter(pk__in=message_ids)}
     address = url_factory("chat")
     return {
-        shown.chat: _build_row(shown, wanted, address=address, said=messages.get(shown.chat), now=now)
-        for shown in finding.load_row_data(ids)
+        shown.chat: _build_row(shown, params, address=address, hit=messages.get(shown.chat), now=now)
+        for shown in queries.load_row_data(ids)
     }
 
 
 def _build_row(
-    shown: finding.ChatRowData,
-    wanted: ChatListParams,
+    shown: queries.ChatRowData,
+    params: ChatListParams,
     *,
     address: Callable[[int], str],
-    said: Message | None,
+    hit: Message | None,
     now: datetime,
 ) -> ChatRow:
     is_unrestricted = not messengers()[shown.kind].service_window
@@ -247,20 +249,20 @@ def _build_row(
         window=window,
         moment="" if window.state == "open" else presentation.format_short_moment(written_at, now=now),
         received=presentation.format_moment(shown.last_message_at, now=now) if shown.last_written_at else "",
-        address=address(shown.chat) + list_query_string(wanted.kept | ({"at": str(said.pk)} if said else {})),
-        is_current=shown.chat == wanted.current,
-        said=said,
-        query=wanted.query,
+        address=address(shown.chat) + list_query_string(params.non_default | ({"at": str(hit.pk)} if hit else {})),
+        is_current=shown.chat == params.current,
+        hit=hit,
+        query=params.query,
     )
 
 
-def list_query_string(kept: dict[str, str]) -> str:
+def list_query_string(params: dict[str, str]) -> str:
     """Return the parameters as a query string with ``?``, or an empty string."""
-    said = {key: value for key, value in kept.items() if (key, value) != ("tab", ALL)}
-    return f"?{urlencode(said)}" if said else ""
+    values = {key: value for key, value in params.items() if (key, value) != ("tab", ALL)}
+    return f"?{urlencode(values)}" if values else ""
 
 
-def _next_cursor(found: list[tuple[str, finding.FoundChats]]) -> str:
+def _next_cursor(found: list[tuple[str, queries.FoundChats]]) -> str:
     group, rows = found[-1]
     pk, value = rows[-1]
     return f"{group}~{value.isoformat()}~{pk}"
@@ -276,5 +278,5 @@ def _parse_cursor(text: str) -> tuple[str, datetime, int] | None:
     return group, at, number
 
 
-def _choose_known(known: dict[str, Promise], asked: str | None, otherwise: str) -> str:
-    return asked if asked in known else otherwise
+def _choose_known(known: dict[str, Promise], value: str | None, default: str) -> str:
+    return value if value in known else default

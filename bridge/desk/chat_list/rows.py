@@ -18,7 +18,7 @@ from bridge.desk.html import fast_format_html, render_icon
 from bridge.message_text import render_preview
 from bridge.models import ChangeAfterAnswer, Message
 
-from .finding import ChatRowData
+from .queries import ChatRowData
 from .search_excerpts import excerpt_around
 
 ROW = """
@@ -35,9 +35,9 @@ RING = (
     '<circle class="left" cx="20" cy="20" r="18" pathLength="100" stroke-dasharray="{percent} 100"/></svg>'
     '<i aria-hidden="true">{letters}</i></span>'
 )
-COUNTS = ' data-expires-at="{until}" data-shows="ring"'
+COUNTS = ' data-expires-at="{until}" data-format="ring"'
 ENDS = (
-    '<span class="ends {level}" data-expires-at="{until}" data-shows="words">{warned}'
+    '<span class="ends {level}" data-expires-at="{until}" data-format="words">{warned}'
     '<span class="unseen">{title} </span><span data-words>{words}</span></span>'
 )
 FACE = (
@@ -62,7 +62,7 @@ class ChatRow:
     received: str = ""  # when a late message was received
     address: str
     is_current: bool
-    said: Message | None = None  # search hit
+    hit: Message | None = None  # search hit
     query: str = ""
 
     @cached_property
@@ -115,8 +115,8 @@ class ChatRow:
     @property
     def _words(self) -> SafeString | str:
         """Render the last message, or the search hit."""
-        if self.said is not None:
-            return fast_format_html(FOUND_TEXT, title=_("Found:"), words=excerpt_around(self.said.text, self.query))
+        if self.hit is not None:
+            return fast_format_html(FOUND_TEXT, title=_("Found:"), words=excerpt_around(self.hit.text, self.query))
         if self.shown.change_after_answer and self.shown.unread:
             return fast_format_html(CHANGED_TEXT, words=ChangeAfterAnswer(self.shown.change_after_answer).label)
         words = render_preview(self.shown.last_text) or "…"

@@ -31,29 +31,29 @@ def list_merged_clients(conversation: Conversation, *, user: Any, now: datetime)
     if not contact.has_merged:
         return []
     merges = ContactMerge.objects.filter(target=contact.pk, undone_at=None).select_related("by", "source", "target")
-    made = {one.source_id: one for one in merges}
-    found = []
+    merge_by_source = {merge.source_id: merge for merge in merges}
+    clients = []
     for person in merge_lookup.list_people(contact)[1:]:
-        one = made.get(person.pk)
-        may_undo = one is not None and user.has_perm(rules.MERGE_PERMISSION) and not find_undo_problem(one, now=now)
-        found.append(
+        merge = merge_by_source.get(person.pk)
+        may_undo = merge is not None and user.has_perm(rules.MERGE_PERMISSION) and not find_undo_problem(merge, now=now)
+        clients.append(
             MergedClient(
                 name=presentation.contact_name(person),
                 number=contact_number(person),
-                merge=one.pk if one and may_undo else None,
-                who=presentation.person_name(one.by) if one else "",
-                at=presentation.format_moment(one.at, now=now) if one else "",
+                merge=merge.pk if merge and may_undo else None,
+                who=presentation.person_name(merge.by) if merge else "",
+                at=presentation.format_moment(merge.at, now=now) if merge else "",
             )
         )
-    return found
+    return clients
 
 
 def reply_number(conversation: Conversation) -> str:
     """Return the number that replies go to if clients were merged, else an empty string."""
     if not conversation.contact.has_merged:
         return ""
-    merged = service_window.get_addressee_id(conversation)
-    contact = Contact.objects.get(pk=merged) if merged else conversation.contact
+    addressee_id = service_window.get_addressee_id(conversation)
+    contact = Contact.objects.get(pk=addressee_id) if addressee_id else conversation.contact
     return contact_number(contact) or presentation.contact_name(contact)
 
 

@@ -28,7 +28,7 @@ MIN_TEXT_LENGTH = 4  # characters; shorter text is not matched while typing
 
 # RECOGNIZED: the box holds the template's text, and the two follow each other. PICKED: the box keeps its own text.
 RECOGNIZED, PICKED, HOLD = "recognized", "picked", "hold"
-PICKER, NEAR_MISS, AMBIGUOUS, NOTICE = "picker", "near", "ambiguous", "says"
+PICKER, NEAR_MISS, AMBIGUOUS, NOTICE = "picker", "near", "ambiguous", "notice"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +43,7 @@ class TemplateChoice:
 @dataclass(frozen=True, kw_only=True)
 class TemplatePanel:
     kind: str
-    say: str = ""
+    sentence: str = ""
     template: Template | None = None
     filling: TemplatePreview | None = None
     values: Mapping[str, str] = field(default_factory=dict)
@@ -98,19 +98,19 @@ def build_template_panel(
     conversation: Conversation, template: Template, values: Mapping[str, str], *, kind: str
 ) -> TemplatePanel:
     """Build the panel of a template with its fields. Does not prefill values."""
-    filled = build_preview(template, values)
-    if filled is None:
-        return TemplatePanel(kind=NOTICE, say=_("This template cannot be shown. Ask an admin to check it."))
-    return TemplatePanel(kind=kind, template=template, filling=filled)
+    preview = build_preview(template, values)
+    if preview is None:
+        return TemplatePanel(kind=NOTICE, sentence=_("This template cannot be shown. Ask an admin to check it."))
+    return TemplatePanel(kind=kind, template=template, filling=preview)
 
 
-def initial_values(conversation: Conversation, template: Template, told: Mapping[str, str]) -> dict[str, str]:
+def initial_values(conversation: Conversation, template: Template, values: Mapping[str, str]) -> dict[str, str]:
     """Return values known from the chat, overridden by the given ones."""
-    filled = build_preview(template, told)
-    if filled is None:
+    preview = build_preview(template, values)
+    if preview is None:
         return {}
-    return prefill.prefill_values(conversation, filled.pattern) | {
-        key: value for key, value in filled.given.items() if value
+    return prefill.prefill_values(conversation, preview.pattern) | {
+        key: value for key, value in preview.given.items() if value
     }
 
 
@@ -127,7 +127,7 @@ def recognize_text(
         if not was_sent:
             return None
         return TemplatePanel(
-            kind=NOTICE, say=_("%(why)s Choose one, or hold the text.") % {"why": found.sentence}, may_hold=True
+            kind=NOTICE, sentence=_("%(why)s Choose one, or hold the text.") % {"why": found.sentence}, may_hold=True
         )
     if found.outcome == MatchOutcome.AMBIGUOUS:
         return _ambiguous_panel(found, text, user=user)
@@ -137,14 +137,14 @@ def recognize_text(
     if found.outcome == MatchOutcome.NEAR_MISS:
         return TemplatePanel(
             kind=NEAR_MISS,
-            say=str(found.sentence) if found.retired else "",
+            sentence=str(found.sentence) if found.retired else "",
             template=template,
             values=found.parameters,
             difference=found.difference,
             may_hold=not found.retired,
         )
     if not template.is_sendable:
-        return TemplatePanel(kind=NOTICE, say=str(found.sentence), may_hold=True)
+        return TemplatePanel(kind=NOTICE, sentence=str(found.sentence), may_hold=True)
     return _recognized(conversation, template, found)
 
 
@@ -153,8 +153,8 @@ def _recognized(conversation: Conversation, template: Template, found: MatchResu
     if found.outcome == MatchOutcome.TEMPLATE:
         return build_template_panel(conversation, template, found.parameters, kind=RECOGNIZED)
     values = initial_values(conversation, template, found.parameters)
-    filled = build_preview(template, values)
-    return TemplatePanel(kind=RECOGNIZED, say=str(found.sentence), template=template, filling=filled)
+    preview = build_preview(template, values)
+    return TemplatePanel(kind=RECOGNIZED, sentence=str(found.sentence), template=template, filling=preview)
 
 
 def _ambiguous_panel(found: MatchResult, text: str, *, user: Any) -> TemplatePanel:
@@ -165,7 +165,7 @@ def _ambiguous_panel(found: MatchResult, text: str, *, user: Any) -> TemplatePan
             continue
         readings = found.readings or (MatchIndex([entry]).recognize(text).parameters,)
         choices += [_build_choice(template, entry, values) for values in readings]
-    return TemplatePanel(kind=AMBIGUOUS, say=str(found.sentence), choices=tuple(choices))
+    return TemplatePanel(kind=AMBIGUOUS, sentence=str(found.sentence), choices=tuple(choices))
 
 
 def _build_choice(template: Template, entry: IndexEntry, values: dict[str, str]) -> TemplateChoice:
@@ -180,12 +180,12 @@ def _build_choice(template: Template, entry: IndexEntry, values: dict[str, str])
 def parse_choice(choice: str) -> dict[str, str]:
     """Parse the values posted by a ``TemplateChoice`` button. Invalid input returns no values."""
     try:
-        told = json.loads(choice) if len(choice) < 8 * MAX_VALUE_LENGTH else {}
+        values = json.loads(choice) if len(choice) < 8 * MAX_VALUE_LENGTH else {}
     except ValueError:
         return {}
-    if not isinstance(told, dict):
+    if not isinstance(values, dict):
         return {}
-    return {str(key): value.replace("\0", "") for key, value in told.items() if isinstance(value, str)}
+    return {str(key): value.replace("\0", "") for key, value in values.items() if isinstance(value, str)}
 
 
 def _find_template(entry: IndexEntry | None, *, user: Any) -> Template | None:

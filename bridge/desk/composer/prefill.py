@@ -41,9 +41,9 @@ def prefill_values(conversation: Conversation, pattern: TemplateDefinition) -> d
 
 
 def is_person_name(variable: Variable) -> bool:
-    said = _description(variable)
-    if said:
-        return bool(NAME_WORDS.search(said)) and not NOT_A_PERSON_WORDS.search(said)
+    description = _description(variable)
+    if description:
+        return bool(NAME_WORDS.search(description)) and not NOT_A_PERSON_WORDS.search(description)
     words = variable.example.split()
     return bool(words) and words[0].strip(".,!").casefold() in EXAMPLE_NAMES
 
@@ -51,8 +51,8 @@ def is_person_name(variable: Variable) -> bool:
 def shorten_name(name: str, example: str) -> str:
     """Return as many words of the name as the example has: «Анна» of «Анна Соколова» for the example «Мария»."""
     words = " ".join(name.split()).split(" ")
-    wanted = len(example.split()) or len(words)
-    return " ".join(words[:wanted])
+    count = len(example.split()) or len(words)
+    return " ".join(words[:count])
 
 
 def _description(variable: Variable) -> str:

@@ -17,10 +17,14 @@ from bridge.models import ClosingReminder
 MAX_SHOWN = 4  # the rest is shown as a number
 
 
-def warnings_json(standing: closing_reminders.PendingReminders, *, now: datetime) -> dict[str, Any]:
-    shown, more = standing.reminders[:MAX_SHOWN], len(standing.reminders) - MAX_SHOWN
-    rest = ngettext("%d more window closes soon.", "%d more windows close soon.", more) % more if more > 0 else ""
-    return {"last": standing.last, "items": [_warning_json(warning, now=now) for warning in shown], "rest": rest}
+def warnings_json(pending: closing_reminders.PendingReminders, *, now: datetime) -> dict[str, Any]:
+    shown, remaining = pending.reminders[:MAX_SHOWN], len(pending.reminders) - MAX_SHOWN
+    rest = (
+        ngettext("%d more window closes soon.", "%d more windows close soon.", remaining) % remaining
+        if remaining > 0
+        else ""
+    )
+    return {"last": pending.last, "items": [_warning_json(warning, now=now) for warning in shown], "rest": rest}
 
 
 def _warning_json(warning: ClosingReminder, *, now: datetime) -> dict[str, Any]:

@@ -30,7 +30,7 @@ TOKEN_SECONDS = 90  # the list's version changes every minute, and each change b
 UNCHANGED_SQL = f"""
 SELECT EXISTS (SELECT FROM django_session WHERE session_key = %(session)s AND expire_date > clock_timestamp())
    AND coalesce({versions.LIST_VERSION_SQL}, 'none') = %(list)s
-   AND NOT EXISTS (SELECT FROM bridge_closingreminder WHERE id > %(warned)s AND (assignee_id = %(user)s
+   AND NOT EXISTS (SELECT FROM bridge_closingreminder WHERE id > %(last_warning)s AND (assignee_id = %(user)s
                    OR (assignee_id IS NULL AND chat_channel_id = ANY(%(channels)s))))
 """
 # An unread message in the open chat is reported until the page marks it as seen.
@@ -81,25 +81,25 @@ def has_poll_token(request: HttpRequest) -> bool:
 
 def is_up_to_date(request: HttpRequest) -> bool:
     """Return whether the page is current. False also if the fast path cannot decide."""
-    known = _read_poll_token(request)
-    shown = request.GET
-    chat = parse_int(shown.get("chat"))
-    if known is None or ("chat" in shown and chat is None):
+    token = _read_poll_token(request)
+    page = request.GET
+    chat = parse_int(page.get("chat"))
+    if token is None or ("chat" in page and chat is None):
         return False
     values = {
         "session": request.COOKIES[settings.SESSION_COOKIE_NAME],
-        "user": known["user"],
-        "channels": known["channels"],
-        "list": shown.get("list", "").replace("\0", ""),
-        "warned": parse_int(shown.get("warned")) or 0,
+        "user": token["user"],
+        "channels": token["channels"],
+        "list": page.get("list", "").replace("\0", ""),
+        "last_warning": parse_int(page.get("last_warning")) or 0,
         "chat": chat,
-        "thread": shown.get("thread", "").replace("\0", ""),
+        "thread": page.get("thread", "").replace("\0", ""),
     }
     with connection.cursor() as cursor:
         cursor.execute(UNCHANGED_SQL if chat is None else UNCHANGED_SQL + UNCHANGED_CHAT_SQL, values)
         if cursor.fetchone() != (True,):
             return False
-    return chat is None or _presence_version(request, chat, PollingUser(known["user"], known["name"])) == shown.get(
+    return chat is None or _presence_version(request, chat, PollingUser(token["user"], token["name"])) == page.get(
         "others", ""
     )
 
@@ -112,14 +112,14 @@ def _presence_version(request: HttpRequest, chat: int, reader: PollingUser) -> s
 
 def _read_poll_token(request: HttpRequest) -> dict[str, Any] | None:
     session = request.COOKIES.get(settings.SESSION_COOKIE_NAME, "")
-    text = request.headers.get("Okno-Pass", "")
+    text = request.headers.get("Okno-Poll-Token", "")
     if not session or not text:
         return None
     try:
-        known: dict[str, Any] = signing.loads(text, salt=SALT, max_age=TOKEN_SECONDS)
+        token: dict[str, Any] = signing.loads(text, salt=SALT, max_age=TOKEN_SECONDS)
     except signing.BadSignature:
         return None
-    return known if constant_time_compare(known["session"], _fingerprint(session)) else None
+    return token if constant_time_compare(token["session"], _fingerprint(session)) else None
 
 
 def _fingerprint(session_key: str) -> str:

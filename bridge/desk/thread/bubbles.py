@@ -23,24 +23,25 @@ from .message_view import MessageView
 from .messages import ThreadItem
 
 MESSAGE = """
-<li class="msg{out}" id="m{pk}" {line} data-side="{side}"{form}>
+<li class="msg{out}" id="m{pk}" {attributes} data-side="{side}"{form}>
   <div class="bubble {status}"><span class="unseen">{who}:</span>
-    {above}{text}{former}
+    {header}{text}{previous_versions}
     {meta}{reactions}{reply}
-  </div>{trouble}
-  <div class="why" id="why-{pk}"></div>
+  </div>{problem}
+  <div class="trail" id="trail-{pk}"></div>
 </li>"""
 NOTICE = """
-<li class="said" {line}>{sentence} <time datetime="{moment}">{at}</time></li>"""
+<li class="chat-notice" {attributes}>{sentence} <time datetime="{moment}">{at}</time></li>"""
 META = (
-    '<a class="meta" href="{href}" data-why="why-{pk}" aria-expanded="false" aria-controls="why-{pk}" title="{title}">'
+    '<a class="meta" href="{href}" data-trail="trail-{pk}" aria-expanded="false" aria-controls="trail-{pk}"'
+    ' title="{title}">'
     '{author}<time datetime="{moment}"{received}>{at}</time>{late}{end}</a>'
 )
 REPLY = '<a class="reply" href="{href}" data-reply="{pk}" title="{words}" aria-label="{words}">{icon}</a>'
 TICKS = '<span class="ticks {status}" title="{words}">{icon}<span class="unseen">{words}</span></span>'
-LINE = 'data-key="{key}" data-version="{version}"{of}{hidden}'
-FORM = ' data-form="{key}"'  # key of its draft, so that other tabs with that draft notice the sending
-FOLD_OF, HIDDEN = ' data-of="{ticket}"', SafeString(" hidden")
+ATTRIBUTES = 'data-key="{key}" data-version="{version}"{request}{hidden}'
+FORM = ' data-draft-key="{key}"'  # key of its draft, so that other tabs with that draft notice the sending
+FOLDED_REQUEST, HIDDEN = ' data-request="{ticket}"', SafeString(" hidden")
 AUTHOR, UNSEEN = '<span class="cut">{words}</span>', '<span class="unseen">{words}</span>'
 RECEIVED = ' title="{words}"'
 LATE = '<span class="late" title="{words}">{says}</span><span class="unseen">{words}</span>'
@@ -49,21 +50,21 @@ TEXT = '<div class="text{css}" dir="auto">{html}</div>'
 TemplateRenderer = Callable[..., SafeString]  # renders a template by name, with extra context
 
 
-def line_attributes(item: ThreadItem) -> SafeString:
-    """Render the data attributes that live.js needs on each thread item."""
-    of = fast_format_html(FOLD_OF, ticket=item.of) if item.of else ""
-    hidden = HIDDEN if item.of and item.is_folded else ""
-    return fast_format_html(LINE, key=item.key, version=item.version, of=of, hidden=hidden)
+def item_attributes(item: ThreadItem) -> SafeString:
+    """Render the data attributes that live-updates.js needs on each thread item."""
+    request = fast_format_html(FOLDED_REQUEST, ticket=item.request_id) if item.request_id else ""
+    hidden = HIDDEN if item.request_id and item.is_folded else ""
+    return fast_format_html(ATTRIBUTES, key=item.key, version=item.version, request=request, hidden=hidden)
 
 
 @dataclass(frozen=True, kw_only=True)
 class BubbleRenderer:
-    """Renders the messages of one chat."""
+    """Renderer of the messages of one chat."""
 
     client: str  # name
-    why: Callable[[int], str]  # URL of a message's delivery trail
-    reply: Callable[[int], str] | None  # URL of a reply that quotes a message; None if unsupported
-    piece: TemplateRenderer
+    trail_url: Callable[[int], str]  # URL of a message's delivery trail
+    reply_url: Callable[[int], str] | None  # URL of a reply that quotes a message; None if unsupported
+    render_template: TemplateRenderer
     is_erased: bool = False  # the client's data was erased
 
     def html(self, item: ThreadItem) -> SafeString:
@@ -72,78 +73,80 @@ class BubbleRenderer:
         if view.is_notice:
             words = view.message.sentence
             sentence = render_html(words) if view.message.reason == "note" else words
-            return fast_format_html(NOTICE, line=line_attributes(item), sentence=sentence, moment=moment, at=view.at)
+            return fast_format_html(
+                NOTICE, attributes=item_attributes(item), sentence=sentence, moment=moment, at=view.at
+            )
         message, extras = view.message, view.extras
         return fast_format_html(
             MESSAGE,
             out=" out" if view.is_ours else "",
             pk=message.pk,
-            line=line_attributes(item),
+            attributes=item_attributes(item),
             side=message.direction,
             form=fast_format_html(FORM, key=message.form_key) if message.form_key else "",
             status=message.status,
             who=(view.author or "Okno") if view.is_ours else self.client,
-            above=self._piece("above", view, needed=_has_above(view, extras)),
-            text=_render_text(view, extras) or self._gone(view),
-            former=self._piece("former", view, needed=extras.former),
+            header=self._render_part("header", view, needed=_has_header(view, extras)),
+            text=_render_text(view, extras) or self._erased_text(view),
+            previous_versions=self._render_part("previous_versions", view, needed=extras.previous_versions),
             meta=self._meta(view, moment=moment),
-            reactions=self._piece("reactions", view, needed=extras.reactions),
+            reactions=self._render_part("reactions", view, needed=extras.reactions),
             reply=self._reply(view, extras),
-            trouble=self._piece("trouble", view, needed=view.trouble),
+            problem=self._render_part("problem", view, needed=view.problem),
         )
 
-    def _gone(self, view: MessageView) -> SafeString | str:
+    def _erased_text(self, view: MessageView) -> SafeString | str:
         return (
             fast_format_html(TEXT, css=" erased", html=_("The text was erased"))
             if self.is_erased and not view.message.localized_text
             else ""
         )
 
-    def _piece(self, name: str, view: MessageView, *, needed: object) -> SafeString | str:
+    def _render_part(self, name: str, view: MessageView, *, needed: object) -> SafeString | str:
         if not needed:
             return ""
-        return self.piece(f"bridge/message_{name}.html", view=view, message=view.message, extras=view.extras)
+        return self.render_template(f"bridge/message_{name}.html", view=view, message=view.message, extras=view.extras)
 
     def _reply(self, view: MessageView, extras: MessageExtras) -> SafeString | str:
         message = view.message
-        if self.reply is None or not message.external_id or extras.is_revoked:
+        if self.reply_url is None or not message.external_id or extras.is_revoked:
             return ""
         words = _("Reply to this message")
         return fast_format_html(
-            REPLY, href=self.reply(message.pk), pk=message.pk, words=words, icon=render_icon("reply", "small")
+            REPLY, href=self.reply_url(message.pk), pk=message.pk, words=words, icon=render_icon("reply", "small")
         )
 
     def _meta(self, view: MessageView, *, moment: str) -> SafeString:
         """Render author, time and status, linked to the delivery trail."""
-        pk, how = view.message.pk, _("Delivery details")
+        pk, title = view.message.pk, _("Delivery details")
         received = _("Received %(at)s") % {"at": view.received_at} if view.received_at else ""
         return fast_format_html(
             META,
-            href=self.why(pk),
+            href=self.trail_url(pk),
             pk=pk,
-            title=how,
+            title=title,
             author=fast_format_html(AUTHOR, words=view.author) if view.is_ours and view.author else "",
             moment=moment,
             received=fast_format_html(RECEIVED, words=received) if received else "",
             at=view.at,
             late=fast_format_html(LATE, words=received, says=_("received late")) if received else "",
-            end=_render_ticks(view) if view.is_ours else fast_format_html(UNSEEN, words=how),
+            end=_render_ticks(view) if view.is_ours else fast_format_html(UNSEEN, words=title),
         )
 
 
-def _has_above(view: MessageView, extras: MessageExtras) -> object:
+def _has_header(view: MessageView, extras: MessageExtras) -> object:
     return view.template_name or view.held_since or view.files or extras.quoted or extras.tags or extras.has_parts
 
 
 def _render_text(view: MessageView, extras: MessageExtras) -> SafeString | str:
     message = view.message
     words = compose_own_text(message.text, message.shown) if message.shown else message.text
-    if not words or extras.says_it_all:
+    if not words or extras.replaces_text:
         return ""
     return fast_format_html(TEXT, css=" revoked" if extras.is_revoked else "", html=render_html(words))
 
 
 def _render_ticks(view: MessageView) -> SafeString:
     name = view.tick_icon
-    drawn = render_icon(name) if name in ("tick", "ticks") else render_icon(name, "round")
-    return fast_format_html(TICKS, status=view.message.status, words=view.status_words, icon=drawn)
+    icon = render_icon(name) if name in ("tick", "ticks") else render_icon(name, "round")
+    return fast_format_html(TICKS, status=view.message.status, words=view.status_words, icon=icon)

@@ -27,10 +27,10 @@ Status = Message.Status
 
 @dataclass(frozen=True, kw_only=True)
 class AttemptLine:
-    """One attempt as a sentence. ``answer``: the response, truncated and redacted."""
+    """One attempt as a sentence. ``response``: its body, truncated and redacted."""
 
     sentence: str
-    answer: str
+    response: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,46 +39,46 @@ class SubscriberLine:
 
     name: str
     sentence: str
-    tries: list[AttemptLine]
+    attempts: list[AttemptLine]
 
 
 @dataclass(frozen=True, kw_only=True)
 class DeliveryTrail:
-    stations: list[TrailStep]
-    ground: list[str]
-    tries: list[AttemptLine]
+    steps: list[TrailStep]
+    reasons: list[str]
+    attempts: list[AttemptLine]
     outcome: list[str]
-    told: list[SubscriberLine]
+    subscribers: list[SubscriberLine]
 
 
 def build_trail(message: Message, *, now: datetime) -> DeliveryTrail:
     """Build the delivery trail of an inbound or outbound message."""
     deliveries = list(Delivery.objects.filter(message=message).select_related("api_channel").order_by("pk"))
-    tries = _attempt_lines([delivery.pk for delivery in deliveries])
-    own = [one for one in deliveries if one.kind == Delivery.Kind.MESSAGE]
-    events = [one for one in deliveries if one.kind == Delivery.Kind.EVENT]
-    told = [_subscriber_line(event, tries[event.pk], now=now) for event in events]
+    attempts = _attempt_lines([delivery.pk for delivery in deliveries])
+    own = [delivery for delivery in deliveries if delivery.kind == Delivery.Kind.MESSAGE]
+    events = [delivery for delivery in deliveries if delivery.kind == Delivery.Kind.EVENT]
+    subscribers = [_subscriber_line(event, attempts[event.pk], now=now) for event in events]
     if message.direction == Message.Direction.INBOUND:
         window = window_trail.find_window_effect(message)
         return DeliveryTrail(
-            stations=list(window_trail.window_steps(window, events)),
-            ground=list(window_trail.window_reasons(message, window, now=now)),
-            tries=[],
+            steps=list(window_trail.window_steps(window, events)),
+            reasons=list(window_trail.window_reasons(message, window, now=now)),
+            attempts=[],
             outcome=[],
-            told=told,
+            subscribers=subscribers,
         )
     delivery = own[-1] if own else None
     return DeliveryTrail(
-        stations=list(_trail_steps(message, delivery)),
-        ground=list(_reasons(message, now=now)),
-        tries=tries[delivery.pk] if delivery else [],
+        steps=list(_trail_steps(message, delivery)),
+        reasons=list(_reasons(message, now=now)),
+        attempts=attempts[delivery.pk] if delivery else [],
         outcome=list(_outcome_sentences(message, delivery, now=now)),
-        told=told,
+        subscribers=subscribers,
     )
 
 
 def _attempt_lines(pks: list[int]) -> dict[int, list[AttemptLine]]:
-    """Each delivery's tries, and between its lives who decided what."""
+    """Return the attempts and the operators' decisions in order of time, by delivery ID."""
     attempts: dict[int, list[Attempt]] = {pk: [] for pk in pks}
     decisions: dict[int, list[DeliveryDecision]] = {pk: [] for pk in pks}
     for attempt in Attempt.objects.filter(delivery__in=pks).order_by("pk"):
@@ -99,43 +99,44 @@ def _merge_decisions(attempts: list[Attempt], decisions: list[DeliveryDecision])
 
 def _describe_decision(decision: DeliveryDecision) -> AttemptLine:
     words = {
-        "what": decision.get_action_display(),
+        "decision": decision.get_action_display(),
         "at": timezone.localtime(decision.at).strftime("%H:%M:%S"),
         "by": presentation.person_name(decision.by),
     }
     return AttemptLine(
-        sentence=(_("%(at)s: %(what)s by %(by)s.") if decision.by else _("%(at)s: %(what)s.")) % words, answer=""
+        sentence=(_("%(at)s: %(decision)s by %(by)s.") if decision.by else _("%(at)s: %(decision)s.")) % words,
+        response="",
     )
 
 
-def _subscriber_line(event: Delivery, tries: list[AttemptLine], *, now: datetime) -> SubscriberLine:
+def _subscriber_line(event: Delivery, attempts: list[AttemptLine], *, now: datetime) -> SubscriberLine:
     """Describe the delivery of the event to one subscriber."""
     if event.state == Delivery.State.DELIVERED and event.finished_at:
-        said = _("delivered, %(at)s") % {"at": presentation.format_exact_moment(event.finished_at, now=now)}
+        sentence = _("delivered, %(at)s") % {"at": presentation.format_exact_moment(event.finished_at, now=now)}
     elif event.state in Delivery.UNFINISHED and event.attempts:
         left = max(event.next_attempt_at - now, timedelta(0))
-        said = _("not delivered yet; next attempt in %(span)s") % {"span": presentation.format_duration(left)}
+        sentence = _("not delivered yet; next attempt in %(span)s") % {"span": presentation.format_duration(left)}
     elif event.state in Delivery.UNFINISHED:
-        said = pgettext("subscriber", "waiting in the queue")
+        sentence = pgettext("subscriber", "waiting in the queue")
     else:
-        said = str(event.get_state_display())
+        sentence = str(event.get_state_display())
     if event.reason and event.state != Delivery.State.DELIVERED:
-        said += f": {outcomes.render_sentence(event.reason)}"
-    return SubscriberLine(name=event.api_channel.name, sentence=said, tries=tries)
+        sentence += f": {outcomes.render_sentence(event.reason)}"
+    return SubscriberLine(name=event.api_channel.name, sentence=sentence, attempts=attempts)
 
 
 def _trail_steps(message: Message, delivery: Delivery | None) -> Iterator[TrailStep]:
-    yield TrailStep(name=pgettext("station", "accepted"), state=PASSED)
-    yield TrailStep(name=pgettext("station", "window"), state=PASSED)
+    yield TrailStep(name=pgettext("step", "accepted"), state=PASSED)
+    yield TrailStep(name=pgettext("step", "window"), state=PASSED)
     is_template = message.kind == Message.Kind.TEMPLATE
     yield TrailStep(
-        name=pgettext("station", "as a template") if is_template else pgettext("station", "as text"), state=PASSED
+        name=pgettext("step", "as a template") if is_template else pgettext("step", "as text"), state=PASSED
     )
-    handed, arrived = _last_steps(message)
+    attempt_state, arrival_state = _last_steps(message)
     number = max(delivery.attempts, 1) if delivery else 1
-    yield TrailStep(name=pgettext("station", "attempt %(number)d") % {"number": number}, state=handed)
+    yield TrailStep(name=pgettext("step", "attempt %(number)d") % {"number": number}, state=attempt_state)
     is_read = message.status == Status.READ
-    yield TrailStep(name=pgettext("station", "read") if is_read else pgettext("station", "delivered"), state=arrived)
+    yield TrailStep(name=pgettext("step", "read") if is_read else pgettext("step", "delivered"), state=arrival_state)
 
 
 def _last_steps(message: Message) -> tuple[str, str]:
@@ -153,8 +154,8 @@ def _last_steps(message: Message) -> tuple[str, str]:
 def _reasons(message: Message, *, now: datetime) -> Iterator[str]:
     """Explain the route: author, template and the window at the time of submission."""
     author = presentation.person_name(message.author)
-    handed_in = {"at": presentation.format_exact_moment(message.created_at, now=now), "author": author}
-    yield (_("%(author)s, %(at)s.") if author else _("Submitted through the API, %(at)s.")) % handed_in
+    submission = {"at": presentation.format_exact_moment(message.created_at, now=now), "author": author}
+    yield (_("%(author)s, %(at)s.") if author else _("Submitted through the API, %(at)s.")) % submission
     yield from _template_reasons(message)
     window = message.details.get("window")
     expires_at = parse_datetime(str(message.details.get("expires_at") or ""))
@@ -176,13 +177,13 @@ def _template_reasons(message: Message) -> Iterator[str]:
     template = message.template
     if not template:
         return
-    named = {"name": template.get("name", ""), "language": template.get("language", "")}
+    template_words = {"name": template.get("name", ""), "language": template.get("language", "")}
     if message.details.get("how") == reply_submission.RECOGNIZED:
-        yield _("The text was recognized as the template “%(name)s” (%(language)s).") % named
+        yield _("The text was recognized as the template “%(name)s” (%(language)s).") % template_words
     elif message.details.get("how") == reply_submission.CHOSEN:
-        yield _("The template “%(name)s” (%(language)s) was chosen.") % named
-    given = template.get("parameters") or []
-    pairs = given.items() if isinstance(given, dict) else enumerate(given, start=1)
+        yield _("The template “%(name)s” (%(language)s) was chosen.") % template_words
+    parameters = template.get("parameters") or []
+    pairs = parameters.items() if isinstance(parameters, dict) else enumerate(parameters, start=1)
     values = ", ".join(f"{key}: {value}" for key, value in pairs)
     if values:
         yield _("Values: %(values)s.") % {"values": values}
@@ -196,23 +197,23 @@ def _attempt_line(attempt: Attempt) -> AttemptLine:
         "status": attempt.http_status,
     }
     if attempt.verdict == ACCEPTED:
-        said = pgettext("attempt", "sent to the provider")
+        result = pgettext("attempt", "sent to the provider")
     elif attempt.http_status:
-        said = _("response %(status)s in %(took)s") % words
+        result = _("response %(status)s in %(took)s") % words
     elif attempt.verdict == UNKNOWN:
-        said = _("no response in %(took)s") % words
+        result = _("no response in %(took)s") % words
     else:
-        said = _("not sent to the provider")
-    words["said"] = said
-    sentence = _("Attempt %(number)d, %(at)s: %(said)s.") % words
+        result = _("not sent to the provider")
+    words["result"] = result
+    sentence = _("Attempt %(number)d, %(at)s: %(result)s.") % words
     if attempt.reason:
         sentence += " " + outcomes.render_sentence(attempt.reason)
-    return AttemptLine(sentence=sentence, answer=attempt.answer.strip())
+    return AttemptLine(sentence=sentence, response=attempt.answer.strip())
 
 
 def _outcome_sentences(message: Message, delivery: Delivery | None, *, now: datetime) -> Iterator[str]:
-    waits = message.status in (Status.PENDING, Status.SENDING)
-    if waits and message.api_channel.state == ChannelState.PAUSED:
+    is_waiting = message.status in (Status.PENDING, Status.SENDING)
+    if is_waiting and message.api_channel.state == ChannelState.PAUSED:
         yield _("The channel is paused. The message is sent when an admin resumes it.")
     elif delivery is not None and delivery.state == Delivery.State.PENDING and delivery.attempts:
         seconds = (delivery.next_attempt_at - now).total_seconds()
@@ -222,12 +223,12 @@ def _outcome_sentences(message: Message, delivery: Delivery | None, *, now: date
             }
         else:
             yield _("The next attempt is due now.")
-    elif waits:
+    elif is_waiting:
         yield _("Waiting in the queue: messages of one chat are sent one after another.")
     if message.status in (Status.FAILED, Status.UNKNOWN) and message.reason:
         yield message.sentence
     elif message.status == Status.SENT:
         yield _("The provider accepted the message but has not confirmed its delivery yet.")
     elif message.status in (Status.DELIVERED, Status.READ) and message.status_at:
-        word = _("Read, %(at)s.") if message.status == Status.READ else _("Delivered, %(at)s.")
-        yield word % {"at": presentation.format_exact_moment(message.status_at, now=now)}
+        sentence = _("Read, %(at)s.") if message.status == Status.READ else _("Delivered, %(at)s.")
+        yield sentence % {"at": presentation.format_exact_moment(message.status_at, now=now)}

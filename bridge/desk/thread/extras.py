@@ -51,9 +51,9 @@ class MessageExtras:
     advert: str = ""
     advert_title: str = ""
     advert_body: str = ""
-    former: Sequence[str] = ()
+    previous_versions: Sequence[str] = ()
     is_revoked: bool = False
-    says_it_all: bool = False  # the parts repeat the text, so the text is hidden
+    replaces_text: bool = False  # the parts repeat the text, so the text is hidden
     reactions: Sequence[tuple[str, bool]] = ()  # (emoji, is_ours)
 
     @property
@@ -69,15 +69,15 @@ def build_extras(message: Message, *, now: datetime) -> MessageExtras:
     shown = message.shown if isinstance(message.shown, dict) else {}
     if not shown and not message.reactions and not message.quoted_id and not message.merged_contact_id:
         return NO_EXTRAS
-    what = scalar_text(shown.get("what"))
-    place = [scalar_text(shown.get(key)) for key in ("name", "address")] if what == "location" else []
-    cards = [_build_card(one) for one in _dict_rows(shown.get("cards"))] if what == "contacts" else []
-    pairs = list(_table_rows(what, shown))
+    kind = scalar_text(shown.get("what"))
+    place = [scalar_text(shown.get(key)) for key in ("name", "address")] if kind == "location" else []
+    cards = [_build_card(one) for one in _dict_rows(shown.get("cards"))] if kind == "contacts" else []
+    pairs = list(_table_rows(kind, shown))
     return MessageExtras(
-        tags=[*_number_tags(message), *_message_tags(what, shown, now=now)],
+        tags=[*_number_tags(message), *_message_tags(kind, shown, now=now)],
         quoted=build_quote(message.quoted) if message.quoted_id else None,
         place=[line for line in place if line],
-        map=web_url(shown.get("map")) if what == "location" else "",
+        map=web_url(shown.get("map")) if kind == "location" else "",
         cards=cards,
         pairs=pairs,
         advert=web_url(_inner_dict(shown, "ad").get("url")),
@@ -86,9 +86,9 @@ def build_extras(message: Message, *, now: datetime) -> MessageExtras:
         advert_body=scalar_text(_inner_dict(shown, "ad").get("body"))
         if _inner_dict(shown, "ad").get("headline")
         else "",
-        former=[scalar_text(one) for one in shown.get("former") or [] if scalar_text(one)],
+        previous_versions=[scalar_text(one) for one in shown.get("former") or [] if scalar_text(one)],
         is_revoked="revoked_at" in shown,
-        says_it_all=bool(cards or (what == "location" and (any(place) or shown.get("map")))),
+        replaces_text=bool(cards or (kind == "location" and (any(place) or shown.get("map")))),
         reactions=[
             (scalar_text(one.get("emoji")), one.get("by") == "us")
             for one in _dict_rows(message.reactions)
@@ -105,7 +105,7 @@ def _number_tags(message: Message) -> Iterable[str]:
         yield (_("To %(number)s") if is_ours else _("From %(number)s")) % {"number": number}
 
 
-def _message_tags(what: str, shown: Mapping[str, Any], *, now: datetime) -> Iterable[str]:
+def _message_tags(kind: str, shown: Mapping[str, Any], *, now: datetime) -> Iterable[str]:
     """Yield the tags above a message."""
     if shown.get("forwarded"):
         yield (
@@ -115,15 +115,15 @@ def _message_tags(what: str, shown: Mapping[str, Any], *, now: datetime) -> Iter
         )
     if shown.get("from_phone"):
         yield _("Sent from the phone, not from the desk")
-    if what in ("button", "list"):
+    if kind in ("button", "list"):
         yield _("Chose a button")
-    if what == "flow":
+    if kind == "flow":
         yield _("Filled in a form")
-    if what == "voice":
+    if kind == "voice":
         yield _("Voice message")
     if shown.get("product"):
         yield _("Asks about a product")
-    if what == "reaction":
+    if kind == "reaction":
         yield _("Reaction to a message not found here")
     edited, revoked = _parse_moment(shown.get("edited_at")), _parse_moment(shown.get("revoked_at"))
     is_after = bool(shown.get("after_answer"))
@@ -135,11 +135,11 @@ def _message_tags(what: str, shown: Mapping[str, Any], *, now: datetime) -> Iter
         yield words % {"at": presentation.format_moment(revoked, now=now)}
 
 
-def _table_rows(what: str, shown: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
+def _table_rows(kind: str, shown: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
     """Yield the rows of a two-column table: order lines or form answers."""
-    if what == "order":
+    if kind == "order":
         yield from describe_order_lines(shown)
-    elif what == "flow":
+    elif kind == "flow":
         fields = shown.get("fields")
         for field in fields[:MAX_PARTS] if isinstance(fields, list) else []:
             if isinstance(field, list) and len(field) == 2:

@@ -21,7 +21,7 @@ from . import extras
 
 Status = Message.Status
 UNSETTLED = (Status.PENDING, Status.SENDING, Status.UNKNOWN, Status.FAILED)
-ACCEPT_UNKNOWN = "leave"  # action: accept an unknown outcome
+ACCEPT_UNKNOWN = "accept_unknown"  # action: accept an unknown outcome
 RESENDABLE = (Delivery.State.DEAD, Delivery.State.UNKNOWN, Delivery.State.CANCELLED)
 TICK_ICONS = {
     Status.PENDING: "clock",
@@ -39,8 +39,8 @@ class FileView:
     name: str
     href: str
     is_picture: bool
-    says: str = ""  # shown in place of a missing file
-    again: int | None = None  # attachment ID if the download can be retried
+    missing_text: str = ""  # shown in place of a missing file
+    retry_id: int | None = None  # attachment ID if the download can be retried
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +108,7 @@ class MessageView:
         return str((self.message.template or {}).get("name", ""))
 
     @property
-    def trouble(self) -> str:
+    def problem(self) -> str:
         """Return the sentence about a failed, unknown or delayed message, or an empty string."""
         if self.message.status in (Status.FAILED, Status.UNKNOWN):
             return self.message.sentence
@@ -117,12 +117,12 @@ class MessageView:
         return ""
 
     @property
-    def waits(self) -> bool:
-        return self.message.status not in (Status.FAILED,)
+    def is_failed(self) -> bool:
+        return self.message.status == Status.FAILED
 
     @property
-    def buttons(self) -> list[str]:
-        """Buttons under a message: Resend where it may be sent again, otherwise what the catalog suggests."""
+    def actions(self) -> list[str]:
+        """List the actions under a message: resend if possible, otherwise the action that the outcome suggests."""
         delivery = self.delivery
         if delivery is not None and delivery.state in RESENDABLE:
             if delivery.free_text and not self.may_write:
@@ -133,8 +133,8 @@ class MessageView:
                 return [SuggestedAction.RESEND]
         if self.message.status != Status.FAILED:
             return []
-        helps = outcomes.suggest_action(self.message.reason)
-        return [helps] if helps == SuggestedAction.TEMPLATE else [SuggestedAction.EDIT]
+        action = outcomes.suggest_action(self.message.reason)
+        return [action] if action == SuggestedAction.TEMPLATE else [SuggestedAction.EDIT]
 
     @cached_property
     def files(self) -> list[FileView]:
@@ -164,13 +164,13 @@ def _build_file_view(attachment: Attachment) -> FileView:
     if attachment.file:
         return FileView(name=name, href=f"/files/{attachment.pk}/", is_picture=attachment.mime in INLINE_TYPES)
     if attachment.state == Attachment.State.WAITING:
-        return FileView(name=name, href="", is_picture=False, says=_("downloading from the provider"))
+        return FileView(name=name, href="", is_picture=False, missing_text=_("downloading from the provider"))
     if attachment.state == Attachment.State.FAILED:
-        says = (
+        missing_text = (
             outcomes.render_sentence(attachment.error)
             if attachment.error
             else _("could not be downloaded from the provider")
         )
-        return FileView(name=name, href="", is_picture=False, says=says, again=attachment.pk)
+        return FileView(name=name, href="", is_picture=False, missing_text=missing_text, retry_id=attachment.pk)
     is_web = attachment.url.lower().startswith(("https://", "http://"))
     return FileView(name=name, href=attachment.url if is_web else "", is_picture=False)

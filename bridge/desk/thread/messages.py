@@ -46,7 +46,7 @@ class ThreadItem:
     message: MessageView | None = None
     held: HeldReplyView | None = None
     fold: Ticket | None = None  # this item expands or collapses an earlier request
-    of: int | None = None  # the earlier request whose fold contains this item
+    request_id: int | None = None  # the earlier request whose fold contains this item
     is_folded: bool = False
 
     @property
@@ -83,8 +83,10 @@ def build_thread_page(
     prefetch_related_objects(shown, "author", "quoted__author", *merged)
     held = _held_replies(conversation, shown)
     unfolded = {message.ticket_id for message in shown if message.pk == at}
-    lines = _ThreadBuilder(tickets=tickets, unfolded=unfolded, now=now)
-    items = list(lines.of(_build_views(shown, held=held, may_write=may_write, now=now), is_newest=before is None))
+    builder = _ThreadBuilder(tickets=tickets, unfolded=unfolded, now=now)
+    items = list(
+        builder.build_items(_build_views(shown, held=held, may_write=may_write, now=now), is_newest=before is None)
+    )
     if before is None:
         waiting = (reply for reply in held if reply.state == HeldReply.State.HELD)
         items += [ThreadItem(key=f"held-{reply.pk}", held=HeldReplyView(reply=reply, now=now)) for reply in waiting]
@@ -115,13 +117,13 @@ def _written_at(message: Message) -> datetime:
     return message.created_at if at is None or message.details.get("odd_clock") else min(at, message.created_at)
 
 
-def find_message_id(conversation: Conversation, asked: str) -> int | None:
+def find_message_id(conversation: Conversation, value: str) -> int | None:
     """Return the message ID for a URL value: a message ID, or ``r12`` for the first message of request № 12."""
     rows = Message.objects.filter(conversation=conversation)
-    number = asked.removeprefix("r")
+    number = value.removeprefix("r")
     if parse_int(number) is None:
         return None
-    rows = rows.filter(pk=int(number)) if number == asked else rows.filter(ticket=int(number))
+    rows = rows.filter(pk=int(number)) if number == value else rows.filter(ticket=int(number))
     return rows.order_by("pk").values_list("pk", flat=True).first()
 
 
@@ -182,7 +184,7 @@ def _build_views(
 
 @dataclass(kw_only=True)
 class _ThreadBuilder:
-    """Builds thread items from messages. Closed requests are folded, except the newest one."""
+    """Builder of thread items from messages. Closed requests are folded, except the newest one."""
 
     tickets: Sequence[Ticket]
     unfolded: set[int | None]
@@ -195,7 +197,7 @@ class _ThreadBuilder:
     def __post_init__(self) -> None:
         self.by_id = {ticket.pk: ticket for ticket in self.tickets}
 
-    def of(self, views: Sequence[MessageView], *, is_newest: bool) -> Iterator[ThreadItem]:
+    def build_items(self, views: Sequence[MessageView], *, is_newest: bool) -> Iterator[ThreadItem]:
         for view in views:
             for item in self._before(view):
                 yield self._with_own_key(item, view)
@@ -204,7 +206,7 @@ class _ThreadBuilder:
                 key=f"m{view.message.pk}",
                 version=view.version,
                 message=view,
-                of=self.current if folds else None,
+                request_id=self.current if folds else None,
                 is_folded=folds and self.current not in self.unfolded,
             )
         if is_newest and self.current is not None:
@@ -218,35 +220,35 @@ class _ThreadBuilder:
         return item
 
     def _before(self, view: MessageView) -> Iterator[ThreadItem]:
-        """Yield the marks before a message: end of a request, begin of the next, new day."""
+        """Yield the marks before a message: end of a request, start of the next, new day."""
         message = view.message
         is_next = message.ticket_id is not None and message.ticket_id != self.current
-        was = self.current
-        if is_next and was is not None:
+        previous = self.current
+        if is_next and previous is not None:
             yield from self._ended()
         if is_next:
             self.current = message.ticket_id
             if self._folds(self.current):
                 yield self._fold(self.by_id[message.ticket_id or 0])
                 self.day = None
-            elif self._folds(was):
+            elif self._folds(previous):
                 self.day = None  # the day separator may be inside the fold
         local = timezone.localtime(message.created_at).date()
         if local != self.day:
             self.day = local
             words = presentation.format_day(message.created_at, now=self.now)
             within = self.current if self._folds(self.current) else None
-            apart = f"-{self.current}" if within or self._folds(was) else ""
+            suffix = f"-{self.current}" if within or self._folds(previous) else ""
             yield ThreadItem(
-                key=f"day-{local.isoformat()}{apart}",
+                key=f"day-{local.isoformat()}{suffix}",
                 version=words,
                 words=words,
-                of=within,
+                request_id=within,
                 is_folded=within is not None and within not in self.unfolded,
             )
-        if is_next and was is not None and not self._folds(self.current):
-            begun = _("Request № %(number)d") % {"number": message.ticket_id}
-            yield ThreadItem(key=f"begun-{message.ticket_id}", words=begun)
+        if is_next and previous is not None and not self._folds(self.current):
+            words = _("Request № %(number)d") % {"number": message.ticket_id}
+            yield ThreadItem(key=f"start-{message.ticket_id}", words=words)
 
     def _folds(self, ticket_id: int | None) -> bool:
         """Return whether a request can be folded: closed, and not the newest."""
@@ -278,6 +280,6 @@ class _ThreadBuilder:
             key=f"ended-{ticket.pk}",
             version=f"{ticket.status} {ticket.closed_at}",
             words=words,
-            of=ticket.pk if folds else None,
+            request_id=ticket.pk if folds else None,
             is_folded=folds and ticket.pk not in self.unfolded,
         )

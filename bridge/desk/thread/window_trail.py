@@ -14,7 +14,7 @@ from bridge.desk import presentation
 from bridge.models import Delivery, Message, ServiceWindow
 
 PASSED, CURRENT, STOPPED, AHEAD = "passed", "here", "stopped", "ahead"
-UNRESTRICTED, LATE, OPENED, KEPT = "unrestricted", "late", "opened", "kept"
+UNRESTRICTED, LATE, OPENED, EXTENDED = "unrestricted", "late", "opened", "extended"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,29 +27,29 @@ class TrailStep:
 class WindowEffect:
     """Effect of an inbound message on the window. ``until``: the resulting expiry."""
 
-    what: str
+    kind: str
     until: datetime | None = None
 
 
 def find_window_effect(message: Message) -> WindowEffect:
     if not message.api_channel.provider.service_window:
-        return WindowEffect(what=UNRESTRICTED)
+        return WindowEffect(kind=UNRESTRICTED)
     until = service_window.compute_expiry(message.provider_time or message.created_at, now=message.created_at)
     if until <= message.created_at:
-        return WindowEffect(what=LATE, until=until)
+        return WindowEffect(kind=LATE, until=until)
     opened = ServiceWindow.objects.filter(conversation=message.conversation_id, opened_by=message).exists()
-    return WindowEffect(what=OPENED if opened else KEPT, until=until)
+    return WindowEffect(kind=OPENED if opened else EXTENDED, until=until)
 
 
-def window_steps(moved: WindowEffect, events: Sequence[Delivery]) -> Iterator[TrailStep]:
-    yield TrailStep(name=pgettext("station", "received"), state=PASSED)
-    yield TrailStep(name=pgettext("station", "stored"), state=PASSED)
-    if moved.what == LATE:
-        yield TrailStep(name=pgettext("station", "window"), state=STOPPED)
-    elif moved.what != UNRESTRICTED:
-        yield TrailStep(name=pgettext("station", "window"), state=PASSED)
+def window_steps(effect: WindowEffect, events: Sequence[Delivery]) -> Iterator[TrailStep]:
+    yield TrailStep(name=pgettext("step", "received"), state=PASSED)
+    yield TrailStep(name=pgettext("step", "stored"), state=PASSED)
+    if effect.kind == LATE:
+        yield TrailStep(name=pgettext("step", "window"), state=STOPPED)
+    elif effect.kind != UNRESTRICTED:
+        yield TrailStep(name=pgettext("step", "window"), state=PASSED)
     if events:
-        yield TrailStep(name=pgettext("station", "passed on"), state=_subscriber_step(events))
+        yield TrailStep(name=pgettext("step", "passed on"), state=_subscriber_step(events))
 
 
 def _subscriber_step(events: Sequence[Delivery]) -> str:
@@ -59,7 +59,7 @@ def _subscriber_step(events: Sequence[Delivery]) -> str:
     return PASSED if states == {Delivery.State.DELIVERED} else STOPPED
 
 
-def window_reasons(message: Message, moved: WindowEffect, *, now: datetime) -> Iterator[str]:
+def window_reasons(message: Message, effect: WindowEffect, *, now: datetime) -> Iterator[str]:
     stored = presentation.format_exact_moment(message.created_at, now=now)
     if message.provider_time is None:
         yield _("Received %(at)s; the provider did not say when it was written.") % {"at": stored}
@@ -68,10 +68,10 @@ def window_reasons(message: Message, moved: WindowEffect, *, now: datetime) -> I
         yield _("Written %(written)s by the provider's clock, received %(at)s.") % words
         if message.details.get("odd_clock"):
             yield _("The provider's clock is wrong.")
-    until = presentation.format_exact_moment(moved.until, now=now) if moved.until else ""
+    until = presentation.format_exact_moment(effect.until, now=now) if effect.until else ""
     yield {
         UNRESTRICTED: _("This provider has no 24-hour window."),
         LATE: _("The message came more than 24 hours late, so it did not open a window."),
         OPENED: _("The message opened the window until %(until)s.") % {"until": until},
-        KEPT: _("The message extended the window until %(until)s.") % {"until": until},
-    }[moved.what]
+        EXTENDED: _("The message extended the window until %(until)s.") % {"until": until},
+    }[effect.kind]

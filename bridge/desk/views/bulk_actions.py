@@ -27,7 +27,7 @@ from bridge.models import Ticket
 
 MAX_REQUESTS = 200  # at most this many at once
 SALT = "bridge.desk.views.bulk_actions"
-UNDO_SECONDS = 15 * 60  # seconds
+UNDO_SECONDS = 15 * 60
 STATUS, ASSIGNEE = "status", "assignee"
 
 Status = Ticket.Status
@@ -43,10 +43,10 @@ STATUS_ACTIONS = (
 
 @dataclass(frozen=True, kw_only=True)
 class BulkResult:
-    """Result of the last bulk action. ``note``: token that undoes it; empty if nothing can be undone."""
+    """Result of the last bulk action. ``undo_token``: signed token that undoes it; empty if nothing can be undone."""
 
     sentence: str
-    note: str = ""
+    undo_token: str = ""
 
 
 @login_required
@@ -56,14 +56,14 @@ def change_requests(request: HttpRequest) -> HttpResponse:
     chosen = [pk for text in request.POST.getlist("ticket")[:MAX_REQUESTS] if (pk := parse_int(text)) is not None]
     found = list(_visible_tickets(request).filter(pk__in=chosen).order_by("pk"))
     if "assign" in request.POST:
-        given = request.POST.get("assignee", "")
-        field, value = ASSIGNEE, (parse_int(given) or 0) if given else None  # 0 matches no user
+        assignee = request.POST.get("assignee", "")
+        field, value = ASSIGNEE, (parse_int(assignee) or 0) if assignee else None  # 0 matches no user
         already = sum(ticket.assignee_id == value for ticket in found)
-        changed = _assign_tickets(request, found, wanted=value)
+        changed = _assign_tickets(request, found, new_value=value)
     else:
         field, value = STATUS, parse_int(request.POST.get("status"))
         already = sum(ticket.status == value for ticket in found)
-        changed = _change_statuses(request, found, wanted=value)
+        changed = _change_statuses(request, found, new_value=value)
     return _redirect_with_result(
         request, field=field, value=value, changed=changed, chosen=len(chosen), already=already
     )
@@ -73,13 +73,15 @@ def change_requests(request: HttpRequest) -> HttpResponse:
 @require_POST
 def undo_change(request: HttpRequest) -> HttpResponse:
     """Undo a bulk action for requests that have not changed since."""
-    note = _load_undo_token(request, request.POST.get("note", ""))
+    bulk_change = _load_undo_token(request, request.POST.get("undo_token", ""))
     changed: list[tuple[int, int | None]] = []
-    if note is not None:
-        before = dict(map(tuple, note["changed"]))
+    if bulk_change is not None:
+        before = dict(map(tuple, bulk_change["changed"]))
         for ticket in _visible_tickets(request).filter(pk__in=before).order_by("pk"):
-            now = ticket.status if note["field"] == STATUS else ticket.assignee_id
-            if now == note["value"] and _apply_change(ticket, note["field"], before[ticket.pk], by=request.user.pk):
+            now = ticket.status if bulk_change["field"] == STATUS else ticket.assignee_id
+            if now == bulk_change["value"] and _apply_change(
+                ticket, bulk_change["field"], before[ticket.pk], by=request.user.pk
+            ):
                 changed.append((ticket.pk, None))
     return _redirect_with_result(request, field="undo", value=None, changed=changed, chosen=len(changed), already=0)
 
@@ -88,32 +90,34 @@ def list_channel_assignees(user: Any, channels: list[int]) -> list[dict[str, Any
     """List the users that requests of these channels can be assigned to, the current user first."""
     found = get_user_model()._default_manager.filter(is_active=True)
     found = found.filter(Q(chat_channels__in=channels) | Q(pk=user.pk)).distinct().order_by("pk")
-    named = [{"pk": each.pk, "name": presentation.person_name(each), "is_me": each.pk == user.pk} for each in found]
-    return sorted(named, key=lambda person: not person["is_me"])
+    people = [
+        {"pk": person.pk, "name": presentation.person_name(person), "is_me": person.pk == user.pk} for person in found
+    ]
+    return sorted(people, key=lambda person: not person["is_me"])
 
 
 def read_bulk_result(request: HttpRequest) -> BulkResult | None:
     """Return the result of the bulk action that redirected here, or None."""
     text = request.GET.get("done", "")
-    note = _load_undo_token(request, text)
-    if note is None:
+    bulk_change = _load_undo_token(request, text)
+    if bulk_change is None:
         return None
-    count = len(note["changed"])
-    if note["field"] == "undo":
+    count = len(bulk_change["changed"])
+    if bulk_change["field"] == "undo":
         return BulkResult(sentence=ngettext("%d request restored.", "%d requests restored.", count) % count)
-    return BulkResult(sentence=" ".join(_result_sentences(note, count=count)), note=text if count else "")
+    return BulkResult(sentence=" ".join(_result_sentences(bulk_change, count=count)), undo_token=text if count else "")
 
 
-def _result_sentences(note: dict[str, Any], *, count: int) -> list[str]:
+def _result_sentences(bulk_change: dict[str, Any], *, count: int) -> list[str]:
     """Describe how many requests changed, and why the others did not."""
-    already = note.get("already", 0)
-    left = note["chosen"] - count - already
+    already = bulk_change.get("already", 0)
+    left = bulk_change["chosen"] - count - already
     sentences = [ngettext("%d request changed.", "%d requests changed.", count) % count] if count else []
     if already and not count and not left:
         sentences.append(_("Nothing to change."))
     elif already:
         sentences.append(ngettext("%d unchanged.", "%d unchanged.", already) % already)
-    if left and note["field"] == ASSIGNEE:
+    if left and bulk_change["field"] == ASSIGNEE:
         sentences.append(
             ngettext(
                 "%d not assigned: it is closed, or this person is not an operator of its channel.",
@@ -139,30 +143,34 @@ def _visible_tickets(request: HttpRequest) -> Any:
     return rows.select_related("conversation")
 
 
-def _assign_tickets(request: HttpRequest, found: list[Ticket], *, wanted: int | None) -> list[tuple[int, int | None]]:
+def _assign_tickets(
+    request: HttpRequest, found: list[Ticket], *, new_value: int | None
+) -> list[tuple[int, int | None]]:
     """Assign live requests. Skips those whose channel the assignee does not serve."""
     changed = []
     for ticket in found:
-        if ticket.status in Ticket.ENDED or ticket.assignee_id == wanted:
+        if ticket.status in Ticket.ENDED or ticket.assignee_id == new_value:
             continue
         if (
-            wanted is not None
-            and not access.assignable_users(ticket.conversation, request.user).filter(pk=wanted).exists()
+            new_value is not None
+            and not access.assignable_users(ticket.conversation, request.user).filter(pk=new_value).exists()
         ):
             continue
         before = ticket.assignee_id
-        if _apply_change(ticket, ASSIGNEE, wanted, by=request.user.pk):
+        if _apply_change(ticket, ASSIGNEE, new_value, by=request.user.pk):
             changed.append((ticket.pk, before))
     return changed
 
 
-def _change_statuses(request: HttpRequest, found: list[Ticket], *, wanted: int | None) -> list[tuple[int, int | None]]:
-    if wanted not in {int(status) for status, _words in STATUS_ACTIONS}:
+def _change_statuses(
+    request: HttpRequest, found: list[Ticket], *, new_value: int | None
+) -> list[tuple[int, int | None]]:
+    if new_value not in {int(status) for status, _words in STATUS_ACTIONS}:
         return []
     changed: list[tuple[int, int | None]] = []
     for ticket in found:
         before = ticket.status
-        if before != wanted and _apply_change(ticket, STATUS, wanted, by=request.user.pk):
+        if before != new_value and _apply_change(ticket, STATUS, new_value, by=request.user.pk):
             changed.append((ticket.pk, before))
     return changed
 
@@ -189,16 +197,16 @@ def _redirect_with_result(
     already: int,
 ) -> HttpResponse:
     """Redirect to the same page of the table, with the result token."""
-    note = {"user": request.user.pk, "field": field, "value": value, "changed": changed}
-    note |= {"chosen": chosen, "already": already}
+    bulk_change = {"user": request.user.pk, "field": field, "value": value, "changed": changed}
+    bulk_change |= {"chosen": chosen, "already": already}
     address = QueryDict(request.POST.get("back", "")[:500], mutable=True)  # user input: the page validates it
-    address["done"] = signing.dumps(note, salt=SALT, compress=True)
+    address["done"] = signing.dumps(bulk_change, salt=SALT, compress=True)
     return redirect(f"{reverse('requests')}?{address.urlencode()}")
 
 
 def _load_undo_token(request: HttpRequest, text: str) -> dict[str, Any] | None:
     try:
-        note: dict[str, Any] = signing.loads(text, salt=SALT, max_age=UNDO_SECONDS)
+        bulk_change: dict[str, Any] = signing.loads(text, salt=SALT, max_age=UNDO_SECONDS)
     except signing.BadSignature:
         return None
-    return note if note["user"] == request.user.pk else None
+    return bulk_change if bulk_change["user"] == request.user.pk else None

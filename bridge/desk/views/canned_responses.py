@@ -28,20 +28,22 @@ def show_canned_responses(request: HttpRequest, pk: int) -> HttpResponse:
     values = canned_responses.variable_values(conversation, user=request.user)
     rows = list(canned_responses.search_responses(conversation, query)[: canned_responses.MAX_LISTED])
     texts = {row.pk: canned_responses.fill_variables(row.text, values) for row in rows}
-    found = [
+    options = [
         {
             "response": row,
             "text": texts[row.pk],
-            "left_out": ", ".join(f"{{{name}}}" for name in canned_responses.missing_variables(row.text, values)),
+            "missing_variables": ", ".join(
+                f"{{{name}}}" for name in canned_responses.missing_variables(row.text, values)
+            ),
         }
         for row in rows
     ]
-    context = {"canned_responses": found, "query": query, "conversation": conversation}
+    context = {"canned_responses": options, "query": query, "conversation": conversation}
     if chat_actions.is_script_request(request):
         return render(request, "bridge/canned_responses.html", context)
     now = service_window.database_now()
-    taken = parse_int(request.GET.get("take"))
-    text = texts.get(taken) if taken is not None else None
+    response_id = parse_int(request.GET.get("take"))
+    text = texts.get(response_id) if response_id is not None else None
     if text is not None and (draft := messages.find_draft(conversation, request.user)):
         text = f"{draft.text} {text}"
     page = chats.build_chat_context(request, conversation, now=now, text=text)

@@ -31,7 +31,7 @@ def send_reply(request: HttpRequest, pk: int) -> HttpResponse:
     text = posted_text(request)
     replies_to = chats.posted_quote_id(request)
     chosen = set(request.POST.getlist("upload"))
-    names = [given.name for given in request.FILES.getlist("files")]
+    names = [file.name for file in request.FILES.getlist("files")]
 
     def work(form_key: str) -> reply_submission.SubmitResult:
         waiting = uploads.list_unsent_uploads(conversation, author=request.user)
@@ -51,15 +51,15 @@ def send_reply(request: HttpRequest, pk: int) -> HttpResponse:
         )
 
     try:
-        told = forms.submit_once(request, conversation, text, sorted(chosen), names, replies_to, work=work)
+        result = forms.submit_once(request, conversation, text, sorted(chosen), names, replies_to, work=work)
     except uploads.UploadRefused as problem:
-        told = {"sent": False, "sentence": str(problem)}
+        result = {"sent": False, "sentence": str(problem)}
     if is_script_request(request):
-        return JsonResponse(told)
-    if told["sent"]:
+        return JsonResponse(result)
+    if result["sent"]:
         return redirect_to_chat(request, conversation)
     now = service_window.database_now()
-    context = chats.build_chat_context(request, conversation, now=now, refusal=told["sentence"], text=text)
+    context = chats.build_chat_context(request, conversation, now=now, refusal=result["sentence"], text=text)
     context |= chats.build_list_context(request, current=conversation.pk, now=now)
     window = service_window.get_window_state(conversation, now=now)
     context["panel"] = panels.recognize_text(conversation, text, user=request.user, window=window, was_sent=True)
@@ -85,9 +85,11 @@ def save_draft(request: HttpRequest, pk: int) -> HttpResponse:
 
 def _posted_time(request: HttpRequest) -> datetime | None:
     """Return the posted time of the last keystroke, capped at the database's current time."""
-    said = parse_int(request.POST.get("written_at"))
+    milliseconds = parse_int(request.POST.get("written_at"))
     now = service_window.database_now()
-    return min(now, datetime.fromtimestamp(said / 1000, UTC)) if said and said < 10**14 else None
+    if not milliseconds or milliseconds >= 10**14:
+        return None
+    return min(now, datetime.fromtimestamp(milliseconds / 1000, UTC))
 
 
 @forms.require_chat_form
@@ -101,10 +103,10 @@ def mark_chat_seen(request: HttpRequest, pk: int) -> HttpResponse:
 def assign_chat(request: HttpRequest, pk: int) -> HttpResponse:
     """Assign the chat to an eligible user, or unassign it."""
     conversation = access.get_conversation_or_404(request, pk)
-    wanted = request.POST.get("user", "")
+    value = request.POST.get("user", "")
     user_id = None
-    if wanted:
-        person = access.assignable_users(conversation, request.user).filter(pk=parse_int(wanted) or 0).first()
+    if value:
+        person = access.assignable_users(conversation, request.user).filter(pk=parse_int(value) or 0).first()
         if person is None:
             return refusal_response(request, conversation, _("This person is not an operator of this channel."))
         user_id = person.pk

@@ -22,7 +22,7 @@ from bridge import outcomes, service_window
 from bridge.conversations import closing_reminders, read_receipts
 from bridge.desk import access, forms, presentation
 from bridge.desk.chat_list import listing
-from bridge.desk.client import about
+from bridge.desk.client import pane
 from bridge.desk.composer import panels
 from bridge.desk.live import closing_warnings, polling, presence, versions
 from bridge.desk.parameters import parse_int
@@ -44,7 +44,7 @@ def show_chats(request: HttpRequest) -> HttpResponse:
     """Show the desk without an open chat."""
     context = build_list_context(request, current=None)
     if request.headers.get("HX-Target") == "list":
-        return render(request, "bridge/list.html", context)
+        return render(request, "bridge/chat_list.html", context)
     return render(request, "bridge/chats.html", context | {"phones": _training_phones(request)})
 
 
@@ -78,21 +78,21 @@ def poll_updates(request: HttpRequest) -> HttpResponse:
     now = service_window.database_now()
     answer: dict[str, Any] = {}
     channels = access.visible_channel_ids(request)
-    listed = versions.list_version(channels)
+    list_version = versions.list_version(channels)
     current = parse_int(request.GET.get("chat"))
     if not polling.has_poll_token(request):
-        answer["pass"] = polling.issue_poll_token(request, channels)
-    if (known := parse_int(request.GET.get("warned"))) is not None:
-        told = closing_reminders.find_pending_reminders(request.user, channels, after=known)
-        if told.last > known:
-            answer["warnings"] = closing_warnings.warnings_json(told, now=now)
-    if request.GET.get("list") != listed or "warnings" in answer:  # the list marks chats with a reminder
-        answer["pass"] = polling.issue_poll_token(request, channels)
+        answer["poll_token"] = polling.issue_poll_token(request, channels)
+    if (last_warning := parse_int(request.GET.get("last_warning"))) is not None:
+        reminders = closing_reminders.find_pending_reminders(request.user, channels, after=last_warning)
+        if reminders.last > last_warning:
+            answer["warnings"] = closing_warnings.warnings_json(reminders, now=now)
+    if request.GET.get("list") != list_version or "warnings" in answer:  # the list marks chats with a reminder
+        answer["poll_token"] = polling.issue_poll_token(request, channels)
         context = build_list_context(request, current=current, now=now)
         answer["list"] = {
             "version": context["list_version"],
-            "rows": render_to_string("bridge/rows.html", context, request),
-            "tabs": render_to_string("bridge/tabs.html", context, request),
+            "rows": render_to_string("bridge/chat_rows.html", context, request),
+            "tabs": render_to_string("bridge/chat_tabs.html", context, request),
             "waiting": context["counts"][listing.WAITING],
         }
     if current is not None:
@@ -117,7 +117,7 @@ def poll_updates(request: HttpRequest) -> HttpResponse:
                 "earlier": context["earlier"],
                 **{
                     part: render_to_string(f"bridge/{part}.html", context, request)
-                    for part in ("messages", "chat_head", "composer_gate", "composer_time", "client")
+                    for part in ("messages", "chat_header", "composer_notices", "composer_time", "client")
                 },
             }
     if not answer:
@@ -133,11 +133,11 @@ def show_delivery_trail(request: HttpRequest, pk: int, message_id: int) -> HttpR
     conversation = access.get_conversation_or_404(request, pk)
     message = access.get_message_or_404(conversation, message_id)
     context = {
-        "line": delivery_trail.build_trail(message, now=service_window.database_now()),
+        "trail": delivery_trail.build_trail(message, now=service_window.database_now()),
         "conversation": conversation,
         "message": message,
     }
-    page = "bridge/why.html" if request.headers.get("HX-Request") else "bridge/why_page.html"
+    page = "bridge/delivery_trail.html" if request.headers.get("HX-Request") else "bridge/delivery_trail_page.html"
     return render(request, page, context)
 
 
@@ -150,30 +150,30 @@ def mark_seen(conversation: Conversation) -> None:
 
 def build_list_context(request: HttpRequest, *, current: int | None, now: datetime | None = None) -> dict[str, Any]:
     """Build the template context of the chat list."""
-    wanted = listing.ChatListParams.from_request(request, current=current)
-    seen = access.visible_channels(request)
-    channels = [channel.pk for channel in seen]
+    params = listing.ChatListParams.from_request(request, current=current)
+    visible = access.visible_channels(request)
+    channels = [channel.pk for channel in visible]
     # Read before the rows, so that a change in between causes another update instead of being missed.
-    standing = listing.load_list_summary(channels, user=request.user)
-    now = now or standing.now
+    summary = listing.load_list_summary(channels, user=request.user)
+    now = now or summary.now
     return {
-        "wanted": wanted,
-        "page": listing.build_list_page(wanted, channels=channels, user=request.user, now=now),
-        "counts": standing.counts,
+        "params": params,
+        "page": listing.build_list_page(params, channels=channels, user=request.user, now=now),
+        "counts": summary.counts,
         "tabs": [
             {
                 "key": key,
                 "title": title,
-                "count": standing.counts.get(key, 0),
-                "address": listing.list_query_string(wanted.kept | {"tab": key}),
+                "count": summary.counts.get(key, 0),
+                "address": listing.list_query_string(params.non_default | {"tab": key}),
             }
             for key, title in listing.TABS.items()
         ],
-        "most_counted": listing.MAX_COUNTED,
-        "choices": _list_filters(wanted, seen),
-        "list_version": standing.version,
-        "last_warning": standing.last_warning,
-        "desk_pass": polling.issue_poll_token(request, channels),
+        "max_counted": listing.MAX_COUNTED,
+        "filter_fields": _list_filters(params, visible),
+        "list_version": summary.version,
+        "last_warning": summary.last_warning,
+        "poll_token": polling.issue_poll_token(request, channels),
         **_list_query(request),
         "section": "chats",
         **_clock_context(now),
@@ -215,27 +215,27 @@ def build_chat_context(
         "window": window,
         "until": presentation.format_moment(window.expires_at, now=now) if window.expires_at else "",
         "tickets": tickets,
-        "live": live,
+        "live_ticket": live,
         "ticket": live or (tickets[0] if tickets else None),
-        "ticket_moves": ticket_actions(live or (tickets[0] if tickets else None)),
+        "ticket_actions": ticket_actions(live or (tickets[0] if tickets else None)),
         "thread": page,
         "earlier": f"{reverse('chat', args=[conversation.pk])}?before={page.earlier}" if page.earlier else "",
         "thread_version": version,
         "assignee_name": presentation.assignee_name(conversation.assignee, conversation),
         "people": list_assignees(conversation, request.user),
         "draft": draft,
-        "longest_text": reply_submission.MAX_TEXT_LENGTH,
+        "max_text_length": reply_submission.MAX_TEXT_LENGTH,
         "text": text if text is not None else (draft.text if draft else ""),
         "refusal": refusal,
         "sends_templates": conversation.api_channel.provider.sends_templates,
-        "recognizes": panels.can_recognize(conversation, state),
-        "offers": panels.suggest_templates(request, conversation, state),
+        "can_recognize": panels.can_recognize(conversation, state),
+        "suggestions": panels.suggest_templates(request, conversation, state),
         "sending_key": draft.form_key if draft else secrets.token_urlsafe(12),
-        "quotes": conversation.api_channel.provider.supports_quotes,
-        "replying": extras.build_quote(reply_submission.get_quotable_message(conversation, posted_quote_id(request))),
-        **about.build_client_context(request, conversation, now=now),
+        "supports_quotes": conversation.api_channel.provider.supports_quotes,
+        "quote": extras.build_quote(reply_submission.get_quotable_message(conversation, posted_quote_id(request))),
+        **pane.build_client_context(request, conversation, now=now),
         "uploads": uploads.list_unsent_uploads(conversation, author=request.user),
-        "endings": ",".join(f".{ending}" for ending in uploads.FILE_TYPES),
+        "accepted_types": ",".join(f".{extension}" for extension in uploads.FILE_TYPES),
         **_clock_context(now),
     }
 
@@ -245,8 +245,8 @@ def posted_quote_id(request: HttpRequest) -> int | None:
 
     An invalid number returns 0, which matches no message.
     """
-    said = request.POST.get("replies_to") or request.GET.get("replies_to")
-    return (parse_int(said) or 0) if said else None
+    value = request.POST.get("replies_to") or request.GET.get("replies_to")
+    return (parse_int(value) or 0) if value else None
 
 
 def list_assignees(conversation: Conversation, user: Any) -> list[dict[str, Any]]:
@@ -270,7 +270,7 @@ def ticket_actions(ticket: Ticket | None) -> list[tuple[int, str]]:
     Status = Ticket.Status
     if ticket.status in Ticket.ENDED:
         return [(Status.OPEN, _("Reopen the request"))]
-    moves = [
+    actions = [
         (Status.CLOSED, _("Close the request")),
         (Status.SOLVED, _("Mark as solved")),
         (Status.PENDING, _("Wait for the client")),
@@ -278,24 +278,24 @@ def ticket_actions(ticket: Ticket | None) -> list[tuple[int, str]]:
         (Status.SPAM, _("Spam")),
     ]
     if ticket.status not in (Status.NEW, Status.OPEN):
-        moves.insert(0, (Status.OPEN, _("Reopen the request")))
-    return [move for move in moves if move[0] != ticket.status]
+        actions.insert(0, (Status.OPEN, _("Reopen the request")))
+    return [action for action in actions if action[0] != ticket.status]
 
 
-def _list_filters(wanted: listing.ChatListParams, channels: Sequence[ChatChannel]) -> list[dict[str, Any]]:
+def _list_filters(params: listing.ChatListParams, channels: Sequence[ChatChannel]) -> list[dict[str, Any]]:
     """Build the filter fields of the list with their options."""
     statuses: list[tuple[str, Any]] = [("", _("Any status")), (listing.LIVE, _("Not closed"))]
     statuses += [(str(value), label) for value, label in Ticket.Status.choices]
-    found = [
-        ("sort", pgettext("of a list", "Order"), wanted.sort, list(listing.SORTS.items())),
-        ("status", _("Status"), wanted.status, statuses),
-        ("window", _("Window"), wanted.window, [("", _("Any window")), *listing.GROUPS.items()]),
+    fields = [
+        ("sort", pgettext("of a list", "Order"), params.sort, list(listing.SORTS.items())),
+        ("status", _("Status"), params.status, statuses),
+        ("window", _("Window"), params.window, [("", _("Any window")), *listing.GROUPS.items()]),
     ]
     if len(channels) > 1:
-        named = [("", _("All channels")), *((str(channel.pk), channel.name) for channel in channels)]
-        found.append(("channel", _("Channel"), str(wanted.channel or ""), named))
+        options = [("", _("All channels")), *((str(channel.pk), channel.name) for channel in channels)]
+        fields.append(("channel", _("Channel"), str(params.channel or ""), options))
     return [
-        {"name": name, "title": title, "chosen": chosen, "options": options} for name, title, chosen, options in found
+        {"name": name, "title": title, "value": value, "options": options} for name, title, value, options in fields
     ]
 
 
@@ -309,7 +309,7 @@ def _training_phones(request: HttpRequest) -> list[ApiChannel]:
 
 def _list_query(request: HttpRequest) -> dict[str, str]:
     """Return the list's filter as a query string, which every link of the desk keeps."""
-    return {"kept": listing.list_query_string(listing.ChatListParams.from_request(request).kept)}
+    return {"list_query": listing.list_query_string(listing.ChatListParams.from_request(request).non_default)}
 
 
 def _clock_context(now: datetime) -> dict[str, Any]:
@@ -319,4 +319,4 @@ def _clock_context(now: datetime) -> dict[str, Any]:
 
 def chat_url(conversation: Conversation, request: HttpRequest) -> str:
     """Return the chat's URL with the current list filter."""
-    return reverse("chat", args=[conversation.pk]) + _list_query(request)["kept"]
+    return reverse("chat", args=[conversation.pk]) + _list_query(request)["list_query"]

@@ -25,8 +25,8 @@ def edit_tags(request: HttpRequest, pk: int) -> HttpResponse:
     added = " ".join(request.POST.get("add", "").replace("\0", "").split())[:MAX_TAG_LENGTH]
     dropped = request.POST.get("drop", "")
     contact = conversation.contact
-    tags = [one for one in contact.tags if one != dropped]
-    if added and added.casefold() not in {one.casefold() for one in tags} and len(tags) < MAX_TAGS:
+    tags = [tag for tag in contact.tags if tag != dropped]
+    if added and added.casefold() not in {tag.casefold() for tag in tags} and len(tags) < MAX_TAGS:
         tags.append(added)
     if contact.erased_at is None:
         Contact.objects.filter(pk=contact.pk).update(tags=tags)
@@ -56,4 +56,4 @@ def erase_client(request: HttpRequest, pk: int) -> HttpResponse:
         "is_erased": conversation.contact.erased_at is not None,
         "was_not_sure": request.method == "POST",
     }
-    return render(request, "bridge/erase.html", context, status=422 if request.method == "POST" else 200)
+    return render(request, "bridge/client_erase.html", context, status=422 if request.method == "POST" else 200)

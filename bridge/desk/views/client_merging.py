@@ -14,13 +14,12 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods
 
 from bridge.desk import access, forms, presentation
-from bridge.desk.chat_list import finding
+from bridge.desk.chat_list import queries
 from bridge.desk.client import merges
 from bridge.desk.parameters import parse_int
 from bridge.merging import rules
-from bridge.merging.merge import merge_contacts as merge_contacts
-from bridge.merging.undo import UNDO_WITHIN
-from bridge.merging.undo import undo_merge as undo_merge
+from bridge.merging.merge import merge_contacts
+from bridge.merging.undo import UNDO_WITHIN, undo_merge
 from bridge.models import Contact, ContactMerge, Conversation
 
 from . import chat_actions, chats
@@ -76,13 +75,13 @@ def undo_client_merge(request: HttpRequest, pk: int, merge_id: int) -> HttpRespo
     conversation = access.get_conversation_or_404(request, pk)
     if not request.user.has_perm(rules.MERGE_PERMISSION):
         return chat_actions.refusal_response(request, conversation, _("You do not have permission to merge contacts."))
-    made = ContactMerge.objects.filter(pk=merge_id, target=conversation.contact_id).select_related("source").first()
-    if made is None:
+    merge = ContactMerge.objects.filter(pk=merge_id, target=conversation.contact_id).select_related("source").first()
+    if merge is None:
         return chat_actions.refusal_response(request, conversation, _("Not found, or you do not have access."))
     if not _sees_all(request, conversation.contact):
         return chat_actions.refusal_response(request, conversation, _hidden_chats_sentence())
     try:
-        undo_merge(made.pk, by=request.user)
+        undo_merge(merge.pk, by=request.user)
     except rules.MergeRefused as refused:
         return chat_actions.refusal_response(request, conversation, str(refused))
     except OperationalError:
@@ -90,7 +89,7 @@ def undo_client_merge(request: HttpRequest, pk: int, merge_id: int) -> HttpRespo
             request, conversation, _("Somebody is working with one of these clients. Try again.")
         )
     return chat_actions.success_response(
-        request, Conversation.objects.filter(pk=conversation.pk).first() or _first_chat(made.source)
+        request, Conversation.objects.filter(pk=conversation.pk).first() or _first_chat(merge.source)
     )
 
 
@@ -104,9 +103,11 @@ def _choose_client(request: HttpRequest, conversation: Conversation, *, is_unkno
     query = request.GET.get("q", "").replace("\0", "").strip()[:MAX_QUERY_LENGTH]
     found: dict[int, Contact] = {}
     if query:
-        mine = _mergeable_contacts(request).exclude(pk=conversation.contact_id).select_related("api_channel")
-        for people in finding.find_people(query, api_channels=[conversation.api_channel_id]):
-            for person in mine.filter(pk__in=people.values("pk"), api_channel=conversation.api_channel_id)[:MAX_FOUND]:
+        visible = _mergeable_contacts(request).exclude(pk=conversation.contact_id).select_related("api_channel")
+        for people in queries.find_contacts(query, api_channels=[conversation.api_channel_id]):
+            for person in visible.filter(pk__in=people.values("pk"), api_channel=conversation.api_channel_id)[
+                :MAX_FOUND
+            ]:
                 found[person.pk] = person
     suggested = rules.suggest_matches(conversation.contact, seen=access.visible_conversations(request))
     context = {

@@ -19,21 +19,21 @@ MAX_FILES = 10  # files of one reply
 def upload_file(request: HttpRequest, pk: int) -> HttpResponse:
     """Store one file. Return its chip, or its link for the text if the provider cannot send files."""
     conversation = access.get_conversation_or_404(request, pk)
-    given = request.FILES.get("file")
-    if given is None:
+    file = request.FILES.get("file")
+    if file is None:
         return JsonResponse({"sentence": _("No file was received. Try again.")}, status=422)
     if len(uploads.list_unsent_uploads(conversation, author=request.user)) >= MAX_FILES:
         return JsonResponse(
             {"sentence": _("A reply can have at most %(most)d files.") % {"most": MAX_FILES}}, status=422
         )
     try:
-        kept = uploads.save_upload(conversation, given, author=request.user)
+        upload = uploads.save_upload(conversation, file, author=request.user)
     except uploads.UploadRefused as problem:
         return JsonResponse({"sentence": str(problem)}, status=422)
     if conversation.api_channel.provider.sends_files:
-        chip = render_to_string("bridge/upload.html", {"upload": kept, "conversation": conversation}, request)
+        chip = render_to_string("bridge/upload_chip.html", {"upload": upload, "conversation": conversation}, request)
         return JsonResponse({"chip": chip}, status=201)
-    return JsonResponse({"text": link_line(kept)}, status=201)
+    return JsonResponse({"text": link_line(upload)}, status=201)
 
 
 @forms.require_chat_form
@@ -41,22 +41,22 @@ def delete_upload(request: HttpRequest, pk: int, upload_id: int) -> HttpResponse
     """Delete an unsent file of the current user."""
     conversation = access.get_conversation_or_404(request, pk)
     user: Any = request.user
-    mine = Upload.objects.filter(pk=upload_id, conversation=conversation, author=user, message=None).first()
-    if mine is not None:
-        uploads.delete_upload(mine)
+    upload = Upload.objects.filter(pk=upload_id, conversation=conversation, author=user, message=None).first()
+    if upload is not None:
+        uploads.delete_upload(upload)
     return HttpResponse(status=204)
 
 
-def link_line(kept: Upload) -> str:
+def link_line(upload: Upload) -> str:
     """Return the line of text that replaces a file."""
-    return f"{kept.name}: {uploads.build_share_link(kept)}"
+    return f"{upload.name}: {uploads.build_share_link(upload)}"
 
 
 def store_form_files(request: HttpRequest, conversation: Conversation) -> list[str]:
     """Store the files of a plain form. Return link lines for the text if the provider cannot send files."""
     lines = []
-    for given in request.FILES.getlist("files")[:MAX_FILES]:
-        kept = uploads.save_upload(conversation, given, author=request.user)
+    for file in request.FILES.getlist("files")[:MAX_FILES]:
+        upload = uploads.save_upload(conversation, file, author=request.user)
         if not conversation.api_channel.provider.sends_files:
-            lines.append(link_line(kept))
+            lines.append(link_line(upload))
     return lines

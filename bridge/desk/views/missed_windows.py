@@ -38,11 +38,11 @@ class MissedCount:
 
     name: str
     missed: int
-    shut: int | None = None
+    closed: int | None = None
 
     @property
     def share(self) -> str:
-        return f"{100 * self.missed / self.shut:.0f}\u00a0%" if self.shut else ""
+        return f"{100 * self.missed / self.closed:.0f}\u00a0%" if self.closed else ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +69,7 @@ class ReportParams:
     days: int
     channel: int | None
     since: datetime
-    channels: list[ChatChannel]  # those seen
+    channels: list[ChatChannel]  # visible to the user
 
     @classmethod
     def from_request(cls, request: HttpRequest) -> ReportParams:
@@ -84,11 +84,11 @@ class ReportParams:
     def channel_ids(self) -> list[int]:
         return [channel.pk for channel in self.channels if self.channel in (None, channel.pk)]
 
-    def rows(self) -> QuerySet[ServiceWindow]:
+    def missed_windows(self) -> QuerySet[ServiceWindow]:
         found = ServiceWindow.objects.filter(missed=True, expires_at__gt=self.since)
         return found.filter(conversation__chat_channel__in=self.channel_ids)
 
-    def shut(self) -> QuerySet[ServiceWindow]:
+    def closed_windows(self) -> QuerySet[ServiceWindow]:
         found = ServiceWindow.objects.filter(state=ServiceWindow.State.CLOSED, expires_at__gt=self.since)
         return found.filter(conversation__chat_channel__in=self.channel_ids)
 
@@ -97,28 +97,32 @@ class ReportParams:
 @require_GET
 @never_cache
 def show_missed_windows(request: HttpRequest) -> HttpResponse:
-    wanted = ReportParams.from_request(request)
-    by_channel = _count_by_channel(wanted)
+    params = ReportParams.from_request(request)
+    by_channel = _count_by_channel(params)
     by_hour = dict(
-        wanted.rows().annotate(hour=ExtractHour("expires_at")).values_list("hour").annotate(Count("pk")).order_by()
+        params.missed_windows()
+        .annotate(hour=ExtractHour("expires_at"))
+        .values_list("hour")
+        .annotate(Count("pk"))
+        .order_by()
     )
-    missed, shut = sum(line.missed for line in by_channel), sum(line.shut or 0 for line in by_channel)
+    missed, closed = sum(line.missed for line in by_channel), sum(line.closed or 0 for line in by_channel)
     context = {
-        "wanted": wanted,
+        "params": params,
         "periods": [(days, ngettext("%d day", "%d days", days) % days) for days in PERIODS],
         "missed": missed,
-        "shut": shut,
-        "share": MissedCount(name="", missed=missed, shut=shut).share,
+        "closed": closed,
+        "share": MissedCount(name="", missed=missed, closed=closed).share,
         "by_channel": by_channel,
-        "by_operator": _count_by_operator(wanted),
+        "by_operator": _count_by_operator(params),
         "bars": _hour_bars(by_hour),
         "chart": {"width": CHART_WIDTH, "height": CHART_HEIGHT, "base": CHART_BASE, "label": CHART_BASE + 18},
-        "worst": _worst_hour(by_hour),
-        "csv": f"{reverse('missed-windows-csv')}?days={wanted.days}"
-        + (f"&channel={wanted.channel}" if wanted.channel else ""),
+        "worst_hour": _worst_hour(by_hour),
+        "csv_url": f"{reverse('missed-windows-csv')}?days={params.days}"
+        + (f"&channel={params.channel}" if params.channel else ""),
         "section": "windows",
     }
-    return render(request, "bridge/missed.html", context)
+    return render(request, "bridge/missed_windows.html", context)
 
 
 @login_required
@@ -126,30 +130,30 @@ def show_missed_windows(request: HttpRequest) -> HttpResponse:
 @never_cache
 def download_missed_windows(request: HttpRequest) -> StreamingHttpResponse:
     """Stream one CSV line per missed window."""
-    wanted = ReportParams.from_request(request)
-    response = StreamingHttpResponse(_generate_csv_lines(wanted, request), content_type="text/csv; charset=utf-8")
-    response["Content-Disposition"] = f'attachment; filename="missed-windows-{wanted.days}d.csv"'
+    params = ReportParams.from_request(request)
+    response = StreamingHttpResponse(_generate_csv_lines(params, request), content_type="text/csv; charset=utf-8")
+    response["Content-Disposition"] = f'attachment; filename="missed-windows-{params.days}d.csv"'
     return response
 
 
-def _count_by_channel(wanted: ReportParams) -> list[MissedCount]:
+def _count_by_channel(params: ReportParams) -> list[MissedCount]:
     """Count by channel, most missed first."""
 
-    def counted(rows: QuerySet[ServiceWindow]) -> dict[int, int]:
+    def count_by_channel(rows: QuerySet[ServiceWindow]) -> dict[int, int]:
         return dict(rows.values_list("conversation__chat_channel").annotate(Count("pk")).order_by())
 
-    missed, shut = counted(wanted.rows()), counted(wanted.shut())
-    names = {channel.pk: channel.name for channel in wanted.channels}
-    lines = [MissedCount(name=names[pk], missed=missed.get(pk, 0), shut=count) for pk, count in shut.items()]
+    missed, closed = count_by_channel(params.missed_windows()), count_by_channel(params.closed_windows())
+    names = {channel.pk: channel.name for channel in params.channels}
+    lines = [MissedCount(name=names[pk], missed=missed.get(pk, 0), closed=count) for pk, count in closed.items()]
     return sorted(lines, key=lambda line: (-line.missed, line.name))
 
 
-def _count_by_operator(wanted: ReportParams) -> list[MissedCount]:
-    counted = dict(wanted.rows().values_list("assignee").annotate(Count("pk")).order_by())
-    people = get_user_model()._default_manager.in_bulk([pk for pk in counted if pk is not None])
+def _count_by_operator(params: ReportParams) -> list[MissedCount]:
+    counts = dict(params.missed_windows().values_list("assignee").annotate(Count("pk")).order_by())
+    people = get_user_model()._default_manager.in_bulk([pk for pk in counts if pk is not None])
     lines = [
         MissedCount(name=presentation.person_name(people.get(pk)) or _("No assignee"), missed=count)
-        for pk, count in counted.items()
+        for pk, count in counts.items()
     ]
     return sorted(lines, key=lambda line: (-line.missed, line.name))
 
@@ -178,7 +182,7 @@ class _Echo:
         return line
 
 
-def _generate_csv_lines(wanted: ReportParams, request: HttpRequest) -> Iterator[str]:
+def _generate_csv_lines(params: ReportParams, request: HttpRequest) -> Iterator[str]:
     # Excel takes the separator from the locale: a semicolon where the comma is the decimal separator.
     separator = ";" if formats.get_format("DECIMAL_SEPARATOR") == "," else ","
     writer = csv.writer(_Echo(), delimiter=separator, lineterminator="\r\n")
@@ -193,7 +197,7 @@ def _generate_csv_lines(wanted: ReportParams, request: HttpRequest) -> Iterator[
         _("Chat"),
     )
     yield "\ufeff" + writer.writerow(titles)  # BOM: Excel needs it to detect UTF-8
-    rows = wanted.rows().select_related("assignee", "conversation__contact", "conversation__chat_channel")
+    rows = params.missed_windows().select_related("assignee", "conversation__contact", "conversation__chat_channel")
     for window in rows.order_by("expires_at", "pk").iterator(chunk_size=1000):
         conversation = window.conversation
         closed = timezone.localtime(window.expires_at)

@@ -43,34 +43,34 @@ class RequestTableParams:
     cursor: tuple[datetime, int] | None = None
 
     @classmethod
-    def from_request(cls, asked: QueryDict) -> RequestTableParams:
-        status, assignee, sort = asked.get("status", ""), asked.get("assignee", ""), asked.get("sort", "")
+    def from_request(cls, values: QueryDict) -> RequestTableParams:
+        status, assignee, sort = values.get("status", ""), values.get("assignee", ""), values.get("sort", "")
         return cls(
             status=status if status == LIVE or parse_int(status) in Ticket.Status.values else "",
-            channel=parse_int(asked.get("channel")),
+            channel=parse_int(values.get("channel")),
             assignee=assignee if assignee in (ME, NOBODY) or parse_int(assignee) else "",
             sort=sort if sort in SORTS else NEWEST,
-            cursor=_parse_cursor(asked.get("after", "")),
+            cursor=_parse_cursor(values.get("after", "")),
         )
 
     @property
-    def kept(self) -> dict[str, str]:
-        said = {
+    def non_default(self) -> dict[str, str]:
+        values = {
             "status": self.status,
             "channel": str(self.channel or ""),
             "assignee": self.assignee,
             "sort": "" if self.sort == NEWEST else self.sort,
         }
-        return {key: value for key, value in said.items() if value}
+        return {key: value for key, value in values.items() if value}
 
     @property
     def address(self) -> str:
         """Return the query string of this page of the table."""
         after = {"after": f"{self.cursor[0].isoformat()}~{self.cursor[1]}"} if self.cursor else {}
-        return urlencode(self.kept | after)
+        return urlencode(self.non_default | after)
 
     def sorted_by(self, sort: str) -> str:
-        return "?" + urlencode(replace(self, sort=sort, cursor=None).kept)
+        return "?" + urlencode(replace(self, sort=sort, cursor=None).non_default)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,97 +88,99 @@ class RequestRow:
 @never_cache
 def show_requests(request: HttpRequest) -> HttpResponse:
     now = service_window.database_now()
-    wanted = RequestTableParams.from_request(request.GET)
+    params = RequestTableParams.from_request(request.GET)
     channels = access.visible_channels(request)
-    tickets = list(_find_tickets(wanted, channels=channels, user=request.user, now=now)[: PAGE + 1])
+    tickets = list(_find_tickets(params, channels=channels, user=request.user, now=now)[: PAGE + 1])
     next_page = ""
     if len(tickets) > PAGE:
         last = tickets[PAGE - 1]
         value = getattr(last, "closes_at", last.opened_at)
-        next_page = "?" + replace(wanted, cursor=(value, last.pk)).address
+        next_page = "?" + replace(params, cursor=(value, last.pk)).address
     people = bulk_actions.list_channel_assignees(request.user, [channel.pk for channel in channels])
     context = {
-        "wanted": wanted,
+        "params": params,
         "rows": _build_rows(tickets[:PAGE], now=now),
         "next_page": next_page,
-        "choices": _table_filters(wanted, channels, people),
-        "columns": _sortable_columns(wanted),
+        "filter_fields": _table_filters(params, channels, people),
+        "columns": _sortable_columns(params),
         "people": people,
-        "moves": bulk_actions.STATUS_ACTIONS,
-        "done": bulk_actions.read_bulk_result(request),
+        "status_actions": bulk_actions.STATUS_ACTIONS,
+        "bulk_result": bulk_actions.read_bulk_result(request),
         "section": "requests",
     }
     return render(request, "bridge/requests.html", context)
 
 
 def _find_tickets(
-    wanted: RequestTableParams, *, channels: list[ChatChannel], user: Any, now: datetime
+    params: RequestTableParams, *, channels: list[ChatChannel], user: Any, now: datetime
 ) -> QuerySet[Ticket]:
     """Find the tickets in order. Channel IDs are passed as numbers, so that PostgreSQL can plan by their frequency."""
-    chosen = [channel.pk for channel in channels if wanted.channel in (None, channel.pk)]
-    found = Ticket.objects.filter(conversation__chat_channel__in=chosen)
-    if wanted.status == LIVE:
+    channel_ids = [channel.pk for channel in channels if params.channel in (None, channel.pk)]
+    found = Ticket.objects.filter(conversation__chat_channel__in=channel_ids)
+    if params.status == LIVE:
         found = found.exclude(status__in=Ticket.ENDED)
-    elif wanted.status:
-        found = found.filter(status=int(wanted.status))
-    if wanted.assignee == NOBODY:
+    elif params.status:
+        found = found.filter(status=int(params.status))
+    if params.assignee == NOBODY:
         found = found.filter(assignee=None)
-    elif wanted.assignee:
-        found = found.filter(assignee=user.pk if wanted.assignee == ME else int(wanted.assignee))
+    elif params.assignee:
+        found = found.filter(assignee=user.pk if params.assignee == ME else int(params.assignee))
     # Prefetched, because few distinct objects serve all rows; a join would build one per row.
     found = found.select_related("conversation__contact", "conversation__helpdesk_chat").prefetch_related(
         "assignee", "conversation__api_channel", "conversation__chat_channel__helpdesk_connection"
     )
-    if wanted.sort == WINDOW:
-        return _order_by_window(found, wanted, now=now)
-    if wanted.cursor:
-        moment, pk = wanted.cursor
+    if params.sort == WINDOW:
+        return _order_by_window(found, params, now=now)
+    if params.cursor:
+        moment, pk = params.cursor
         # The first bound lets the index start at the right place; the second resolves equal times.
-        if wanted.sort == NEWEST:
+        if params.sort == NEWEST:
             found = found.filter(opened_at__lte=moment).filter(Q(opened_at__lt=moment) | Q(pk__lt=pk))
         else:
             found = found.filter(opened_at__gte=moment).filter(Q(opened_at__gt=moment) | Q(pk__gt=pk))
-    return found.order_by("opened_at", "pk") if wanted.sort == OLDEST else found.order_by("-opened_at", "-pk")
+    return found.order_by("opened_at", "pk") if params.sort == OLDEST else found.order_by("-opened_at", "-pk")
 
 
-def _order_by_window(found: QuerySet[Ticket], wanted: RequestTableParams, *, now: datetime) -> QuerySet[Ticket]:
+def _order_by_window(found: QuerySet[Ticket], params: RequestTableParams, *, now: datetime) -> QuerySet[Ticket]:
     """Order live requests with an open window by closing time."""
     unrestricted = [kind for kind, provider in messengers().items() if not provider.service_window]
     found = found.exclude(status__in=Ticket.ENDED).exclude(conversation__api_channel__kind__in=unrestricted)
     found = found.filter(
         conversation__windows__state=ServiceWindow.State.OPEN, conversation__windows__expires_at__gt=now
     ).annotate(closes_at=F("conversation__windows__expires_at"))
-    if wanted.cursor:
-        moment, pk = wanted.cursor
+    if params.cursor:
+        moment, pk = params.cursor
         found = found.filter(closes_at__gte=moment).filter(Q(closes_at__gt=moment) | Q(pk__gt=pk))
     return found.order_by("closes_at", "pk")
 
 
 def _table_filters(
-    wanted: RequestTableParams, channels: list[ChatChannel], people: list[dict[str, Any]]
+    params: RequestTableParams, channels: list[ChatChannel], people: list[dict[str, Any]]
 ) -> list[dict[str, Any]]:
     """Build the filter fields with their options."""
     statuses: list[tuple[str, Any]] = [("", _("Any status")), (LIVE, _("Not closed"))]
     statuses += [(str(value), label) for value, label in Ticket.Status.choices]
     assignees = [("", _("Any assignee")), (ME, _("Mine")), (NOBODY, _("No assignee"))]
     assignees += [(str(person["pk"]), person["name"]) for person in people if not person["is_me"]]
-    found = [
-        {"name": "status", "title": _("Status"), "chosen": wanted.status, "options": statuses},
-        {"name": "assignee", "title": _("Assignee"), "chosen": wanted.assignee, "options": assignees},
+    fields = [
+        {"name": "status", "title": _("Status"), "value": params.status, "options": statuses},
+        {"name": "assignee", "title": _("Assignee"), "value": params.assignee, "options": assignees},
     ]
     if len(channels) > 1:
-        named = [("", _("All channels")), *((str(channel.pk), channel.name) for channel in channels)]
-        found.append({"name": "channel", "title": _("Channel"), "chosen": str(wanted.channel or ""), "options": named})
-    return found
+        options = [("", _("All channels")), *((str(channel.pk), channel.name) for channel in channels)]
+        fields.append(
+            {"name": "channel", "title": _("Channel"), "value": str(params.channel or ""), "options": options}
+        )
+    return fields
 
 
-def _sortable_columns(wanted: RequestTableParams) -> dict[str, dict[str, str]]:
+def _sortable_columns(params: RequestTableParams) -> dict[str, dict[str, str]]:
     """Return the link and ``aria-sort`` value of the two sortable columns."""
-    opened = OLDEST if wanted.sort == NEWEST else NEWEST
-    order = {NEWEST: "descending", OLDEST: "ascending"}.get(wanted.sort, "none")
+    opened = OLDEST if params.sort == NEWEST else NEWEST
+    order = {NEWEST: "descending", OLDEST: "ascending"}.get(params.sort, "none")
     return {
-        "opened": {"address": wanted.sorted_by(opened), "order": order},
-        "window": {"address": wanted.sorted_by(WINDOW), "order": "ascending" if wanted.sort == WINDOW else "none"},
+        "opened": {"address": params.sorted_by(opened), "order": order},
+        "window": {"address": params.sorted_by(WINDOW), "order": "ascending" if params.sort == WINDOW else "none"},
     }
 
 

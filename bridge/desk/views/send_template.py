@@ -17,7 +17,7 @@ from django.views.decorators.http import require_http_methods
 
 from bridge import service_window
 from bridge.desk import access, forms, presentation
-from bridge.desk.chat_list import finding
+from bridge.desk.chat_list import queries
 from bridge.desk.composer import panels
 from bridge.desk.parameters import parse_int
 from bridge.models import Conversation
@@ -41,15 +41,15 @@ def send_template_to_chat(request: HttpRequest, pk: int) -> HttpResponse:
     if refusal := forms.reject_stale_form(request):
         return refusal
     values = values_from_form(request.POST)
-    chosen = parse_int(request.POST.get("chat"))
-    if chosen is None:
+    chat_id = parse_int(request.POST.get("chat"))
+    if chat_id is None:
         return _choose_chat(request, template, values)
-    conversation = access.get_conversation_or_404(request, chosen)
+    conversation = access.get_conversation_or_404(request, chat_id)
     if conversation.api_channel_id != template.api_channel_id:
         raise Http404
     sentence = ""
     if request.POST.get("go"):
-        said = forms.submit_once(
+        result = forms.submit_once(
             request,
             conversation,
             "template",
@@ -63,9 +63,9 @@ def send_template_to_chat(request: HttpRequest, pk: int) -> HttpResponse:
                 form_key=form_key,
             ),
         )
-        if said["sent"]:
+        if result["sent"]:
             return redirect(reverse("chat", args=[conversation.pk]))
-        sentence = said["sentence"]
+        sentence = result["sentence"]
     elif request.POST.get("open"):
         values = panels.initial_values(conversation, template, values)
     return _confirm_sending(request, template, conversation, values, sentence=sentence)
@@ -76,8 +76,8 @@ def _choose_chat(request: HttpRequest, template: Template, values: dict[str, str
     now = service_window.database_now()
     rows = _channel_chats(request, template)
     if query:
-        named = finding.find_people(query, api_channels=[template.api_channel_id])
-        rows = rows.filter(reduce(or_, (Q(contact__in=finding.chat_owners(found)) for found in named)))
+        matches = queries.find_contacts(query, api_channels=[template.api_channel_id])
+        rows = rows.filter(reduce(or_, (Q(contact__in=queries.chat_owners(found)) for found in matches)))
     context = {
         "section": "templates",
         "template": template,
@@ -87,7 +87,7 @@ def _choose_chat(request: HttpRequest, template: Template, values: dict[str, str
             _chat_choice(conversation, now=now) for conversation in rows.order_by("-last_message_at", "-pk")[:MAX_CHATS]
         ],
     }
-    page = "bridge/template_chats_list.html" if "HX-Request" in request.headers else "bridge/template_chats.html"
+    page = "bridge/template_chat_rows.html" if "HX-Request" in request.headers else "bridge/template_choose_chat.html"
     return render(request, page, context)
 
 
@@ -112,7 +112,7 @@ def _confirm_sending(
         "section": "templates",
         "template": template,
         "filling": build_preview(template, values),
-        "to": _chat_choice(conversation, now=service_window.database_now()),
+        "recipient": _chat_choice(conversation, now=service_window.database_now()),
         "sentence": sentence,
         "sending_key": secrets.token_urlsafe(12),
     }

@@ -59,8 +59,8 @@ def show_template_panel(request: HttpRequest, pk: int, template_id: int) -> Http
     values = values_from_form(request.POST) | panels.parse_choice(request.POST.get("choice", ""))
     if request.POST.get("open"):
         values = panels.initial_values(conversation, template, values)
-    usual = panels.RECOGNIZED if request.POST.get("choice") else request.POST.get("open", "")
-    kind = request.POST.get("kind", usual)
+    default_kind = panels.RECOGNIZED if request.POST.get("choice") else request.POST.get("open", "")
+    kind = request.POST.get("kind", default_kind)
     kind = kind if kind in (panels.RECOGNIZED, panels.HOLD) else panels.PICKED
     return _panel_response(
         request, conversation, panels.build_template_panel(conversation, template, values, kind=kind)
@@ -84,16 +84,16 @@ def send_template(request: HttpRequest, pk: int, template_id: int) -> HttpRespon
             form_key=form_key,
         )
 
-    said = forms.submit_once(request, conversation, "template", template.pk, values, replies_to, work=work)
+    result = forms.submit_once(request, conversation, "template", template.pk, values, replies_to, work=work)
     text = chat_actions.posted_text(request)
     if (
         not forms.posted_key(request, "once")
-        and said["sent"]
+        and result["sent"]
         and request.POST.get("kind") != panels.RECOGNIZED
         and text.strip()
     ):
         reply_submission.save_draft(conversation.pk, author=request.user, text=text[: chat_actions.MAX_DRAFT_LENGTH])
-    return _submission_response(request, conversation, template, said)
+    return _submission_response(request, conversation, template, result)
 
 
 @forms.require_chat_form
@@ -115,8 +115,8 @@ def hold_text(request: HttpRequest, pk: int, template_id: int) -> HttpResponse:
             form_key=form_key,
         )[1]
 
-    said = forms.submit_once(request, conversation, "hold", text, template.pk, values, replies_to, work=work)
-    return _submission_response(request, conversation, template, said)
+    result = forms.submit_once(request, conversation, "hold", text, template.pk, values, replies_to, work=work)
+    return _submission_response(request, conversation, template, result)
 
 
 @forms.require_chat_form
@@ -150,15 +150,15 @@ def _get_template_or_404(request: HttpRequest, conversation: Conversation, templ
 
 
 def _submission_response(
-    request: HttpRequest, conversation: Conversation, template: Template, said: dict[str, Any]
+    request: HttpRequest, conversation: Conversation, template: Template, result: dict[str, Any]
 ) -> HttpResponse:
     if chat_actions.is_script_request(request):
-        return JsonResponse(said)
-    if said["sent"]:
+        return JsonResponse(result)
+    if result["sent"]:
         return chat_actions.redirect_to_chat(request, conversation)
     kind = request.POST.get("kind", panels.PICKED)
     found = panels.build_template_panel(conversation, template, values_from_form(request.POST), kind=kind)
-    return _chat_page(request, conversation, found, refusal=said["sentence"])
+    return _chat_page(request, conversation, found, refusal=result["sentence"])
 
 
 def _panel_response(request: HttpRequest, conversation: Conversation, found: panels.TemplatePanel) -> HttpResponse:

@@ -29,8 +29,8 @@ MAX_NUMBER_LENGTH = 40
 def show_template_test(request: HttpRequest, pk: int) -> HttpResponse:
     """Handle the three steps: form, ``check`` (confirmation), ``go`` (send)."""
     template = get_object_or_404(Template.objects.all().visible_to(request.user).select_related("api_channel"), pk=pk)
-    if refused := forms.reject_stale_form(request):
-        return refused
+    if refusal := forms.reject_stale_form(request):
+        return refusal
     values, number = values_from_form(request.POST), request.POST.get("number", "").strip()[:MAX_NUMBER_LENGTH]
     sentence = template_tests.explain_refusal(template)
     if request.method == "POST" and "HX-Request" not in request.headers and not sentence:
@@ -45,7 +45,7 @@ def show_template_test(request: HttpRequest, pk: int) -> HttpResponse:
     context = _build_context(template, number, values) | {
         "sentence": sentence,
         "may_send": not template_tests.explain_refusal(template),
-        "tests": [_test_row(one) for one in template_tests.list_latest_tests(template)],
+        "tests": [_test_row(test) for test in template_tests.list_latest_tests(template)],
     }
     if "HX-Request" in request.headers:
         return render(request, "templates_registry/shelf/filled_part.html", context)
@@ -53,13 +53,13 @@ def show_template_test(request: HttpRequest, pk: int) -> HttpResponse:
 
 
 def _confirm_test(request: HttpRequest, template: Template, number: str, values: dict[str, str]) -> HttpResponse:
-    """Show the message and its recipient for confirmation. Raises NotSent."""
-    to = template_tests.read_recipient(template, number)
+    """Show the message and its recipient for confirmation. Raises TemplateTestRefused."""
+    recipient = template_tests.read_recipient(template, number)
     template_tests.check_values(template, values)
-    context = _build_context(template, to.number, values) | {
-        "shown_number": presentation.format_phone(to.number),
-        "contact": to.contact,
-        "name": presentation.contact_name(to.contact) if to.contact else "",
+    context = _build_context(template, recipient.number, values) | {
+        "shown_number": presentation.format_phone(recipient.number),
+        "contact": recipient.contact,
+        "name": presentation.contact_name(recipient.contact) if recipient.contact else "",
         "kept_values": {FIELD_PREFIX + key: value for key, value in values.items()},
         "sending_key": secrets.token_urlsafe(12),
     }
@@ -67,17 +67,17 @@ def _confirm_test(request: HttpRequest, template: Template, number: str, values:
 
 
 def _send_once(request: HttpRequest, template: Template, number: str, values: dict[str, str]) -> None:
-    """Send the message at most once per form. Raises NotSent."""
+    """Send the message at most once per form. Raises TemplateTestRefused."""
 
     def work() -> idempotency.StoredResponse:
         seen = parse_int(request.POST.get("contact"))
         message = template_tests.send_template_test(template, number, values, user=request.user, seen=seen)
         return idempotency.StoredResponse(200, {"message": message.pk})
 
-    posted = f"{number}\n{sorted(values.items())}".encode()
+    body = f"{number}\n{sorted(values.items())}".encode()
     key = forms.posted_key(request, "key")
     try:
-        idempotency.run_once(owner=f"template test {template.pk}/{request.user.pk}", key=key, request=posted, work=work)
+        idempotency.run_once(owner=f"template test {template.pk}/{request.user.pk}", key=key, request=body, work=work)
     except idempotency.IdempotencyKeyReused as problem:
         raise template_tests.TemplateTestRefused(str(problem)) from None
 
@@ -86,15 +86,15 @@ def _build_context(template: Template, number: str, values: dict[str, str]) -> d
     return {"section": "templates", "template": template, "filling": build_preview(template, values), "number": number}
 
 
-def _test_row(one: TemplateTest) -> dict[str, Any]:
-    message = one.message
+def _test_row(test: TemplateTest) -> dict[str, Any]:
+    message = test.message
     status = Message.Status(message.status)
     return {
-        "test": one,
-        "to": presentation.contact_name(message.conversation.contact),
+        "test": test,
+        "recipient": presentation.contact_name(message.conversation.contact),
         "status": status.label,
         "is_bad": status in (Message.Status.FAILED, Message.Status.UNKNOWN),
         "is_waiting": status in (Message.Status.PENDING, Message.Status.SENDING),
         "sentence": message.sentence if message.reason else "",
-        "by": presentation.person_name(one.author) if one.author else "",
+        "by": presentation.person_name(test.author) if test.author else "",
     }

@@ -51,7 +51,7 @@ def show_phone(request: HttpRequest, pk: int) -> HttpResponse:
             "no_limit": _("This provider has no 24-hour window."),
         },
     }
-    return render(request, "bridge/phone.html", context)
+    return render(request, "bridge/training_phone.html", context)
 
 
 @require_GET
@@ -77,13 +77,13 @@ def list_phone_messages(request: HttpRequest, pk: int) -> HttpResponse:
     now = service_window.database_now()
     answer: dict[str, Any] = {"now": int(now.timestamp() * 1000), "messages": [], "window": {"state": "none"}}
     if client is not None and conversation is not None:
-        line = client.pk if client.merged_into_id else None  # for a merged client, only messages of this number
-        window = service_window.get_merged_window_state(conversation, line, now=now)
+        merged_id = client.pk if client.merged_into_id else None  # for a merged client, only messages of this number
+        window = service_window.get_merged_window_state(conversation, merged_id, now=now)
         answer["window"] = {
             "state": window.state,
             "expires_at": window.expires_at.isoformat() if window.expires_at else None,
         }
-        answer["messages"] = _phone_messages(conversation, line=line, after=_posted_after(request), now=now)
+        answer["messages"] = _phone_messages(conversation, merged_id=merged_id, after=_posted_after(request), now=now)
     return JsonResponse(answer)
 
 
@@ -111,9 +111,11 @@ def _posted_after(request: HttpRequest) -> int:
     return parse_int(request.GET.get("after")) or 0
 
 
-def _phone_messages(conversation: Conversation, *, line: int | None, after: int, now: datetime) -> list[dict[str, Any]]:
+def _phone_messages(
+    conversation: Conversation, *, merged_id: int | None, after: int, now: datetime
+) -> list[dict[str, Any]]:
     rows = (
-        Message.objects.filter(conversation=conversation, merged_contact=line, pk__gt=after)
+        Message.objects.filter(conversation=conversation, merged_contact=merged_id, pk__gt=after)
         .exclude(direction=Message.Direction.NOTICE)
         .exclude(direction=Message.Direction.OUTBOUND, status__in=set(Message.Status) - set(VISIBLE_STATUSES))
         .select_related("quoted__author")

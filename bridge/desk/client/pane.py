@@ -1,0 +1,111 @@
+"""Template context of the client pane."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.http import HttpRequest
+
+from bridge.conversations import merge_lookup
+from bridge.desk import presentation
+from bridge.files import uploads
+from bridge.maintenance import erasure
+from bridge.merging import rules
+from bridge.models import ContactNote, Conversation, Message, Upload
+from templates_registry.content.graph_format import InvalidTemplate
+from templates_registry.models import Template
+
+from . import card, merges
+
+MAX_NOTES = 20
+MAX_FILES = 10
+MAX_VALUES = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClientNote:
+    pk: int
+    text: str
+    author: str
+    at: str
+    is_mine: bool
+    is_edited: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class LinkedFile:
+    upload: Upload
+    link: str
+    until: str
+    is_expired: bool
+
+
+def build_client_context(request: HttpRequest, conversation: Conversation, *, now: datetime) -> dict[str, Any]:
+    """Build the context of the client pane with a fixed number of queries."""
+    user: Any = request.user
+    contact = conversation.contact
+    people = merge_lookup.list_people(contact)
+    ids = [person.pk for person in people]
+    notes = ContactNote.objects.filter(contact__in=ids).select_related("author").order_by("-pk")[:MAX_NOTES]
+    files = Upload.objects.filter(conversation=conversation, message=None).order_by("-pk")[:MAX_FILES]
+    sends_files = conversation.api_channel.provider.sends_files
+    return {
+        "notes": [
+            ClientNote(
+                pk=note.pk,
+                text=note.text,
+                author=presentation.person_name(note.author),
+                at=presentation.format_moment(note.created_at, now=now),
+                is_mine=note.author_id == user.pk,
+                is_edited=note.edited_at is not None,
+            )
+            for note in notes
+        ],
+        "linked_files": []
+        if sends_files
+        else [
+            LinkedFile(
+                upload=upload,
+                link=uploads.build_share_link(upload),
+                until=presentation.format_day(upload.expires_at, now=now),
+                is_expired=upload.expires_at <= now,
+            )
+            for upload in files
+        ],
+        "card_fields": card.card_fields(conversation),
+        "writes_to": card.delivery_number(conversation),
+        "changes": card.list_changes(conversation, ids, now=now),
+        "template_values": last_template_values(conversation),
+        "answers_to": merges.reply_number(conversation),
+        "merged": merges.list_merged_clients(conversation, user=user, now=now),
+        "may_merge": user.has_perm(rules.MERGE_PERMISSION) and contact.erased_at is None,
+        "may_erase": user.has_perm(erasure.ERASE_PERMISSION) and contact.erased_at is None,
+    }
+
+
+def last_template_values(conversation: Conversation) -> dict[str, str]:
+    """Return the values of recent template messages by variable title; newer values win."""
+    sent = Message.objects.filter(conversation=conversation, kind=Message.Kind.TEMPLATE, template__isnull=False)
+    rows: list[Any] = list(sent.order_by("-pk").values_list("template", flat=True)[:5])
+    templates = Template.objects.in_bulk({row["id"] for row in rows if row.get("id")}) if rows else {}
+    found: dict[str, str] = {}
+    for row in rows:
+        parameters = row.get("parameters") or []
+        pairs = (
+            parameters.items()
+            if isinstance(parameters, dict)
+            else ((str(n), value) for n, value in enumerate(parameters, 1))
+        )
+        template = templates.get(row.get("id") or 0)
+        for key, value in pairs:
+            found.setdefault(_variable_title(template, key), str(value))
+    return dict(list(found.items())[:MAX_VALUES])
+
+
+def _variable_title(template: Template | None, key: str) -> str:
+    try:
+        return str(template.pattern.variable_title(key)) if template else key
+    except InvalidTemplate:
+        return key

@@ -1,0 +1,153 @@
+// Opening another chat: highlight, URL, head, thread and composer change together once the chat is loaded, or not at
+// all. Meanwhile the old chat is inert, and a skeleton shows the new chat's name.
+(() => {
+  const desk = document.getElementById("desk");
+  if (!desk) return;
+  const TIMEOUT = 30_000; // milliseconds
+  const ERROR_TIME = 12_000; // milliseconds: how long an error about another chat is shown
+  const byId = (id) => document.getElementById(id);
+  let attempt = null; // the current opening: {chat, abort, hadFocus}
+  let address = location.pathname + location.search; // URL of the displayed chat
+  let position = history.state?.okno ?? 0; // its number in this tab's history
+  let isGoingBack = false, timer;
+
+  // Highlight the displayed chat, even if the server rendered the list with another one.
+  const highlight = () => {
+    const shown = byId("chat").dataset.chat;
+    for (const row of document.querySelectorAll(".row[data-chat]")) {
+      if (row.dataset.chat === shown) row.setAttribute("aria-current", "page");
+      else row.removeAttribute("aria-current");
+      row.classList.toggle("opening", row.dataset.chat === attempt?.chat);
+    }
+  };
+
+  // --- while it loads -----------------------------------------------------------------------------------------
+  const setInert = (isInert) => {
+    byId("chat").inert = isInert;
+    if (byId("composer")) byId("composer").inert = isInert;
+    desk.classList.toggle("is-opening", isInert);
+  };
+  const showSkeleton = (name) => {
+    byId("opening")?.remove();
+    const skeleton = byId("opening-chat").content.firstElementChild.cloneNode(true);
+    skeleton.querySelector("h2").textContent = name;
+    byId("chat").after(skeleton);
+    desk.classList.add("has-chat");
+  };
+  const finish = () => {
+    attempt = null;
+    byId("opening")?.remove();
+    setInert(false);
+    desk.classList.toggle("has-chat", Boolean(byId("chat").dataset.chat));
+    highlight();
+  };
+  const cancelOpening = ({ hadFocus, abort }) => {
+    abort.abort();
+    finish();
+    if (hadFocus) byId("text")?.focus({ preventScroll: true });
+    // After Back or Forward the browser already shows the URL of the chat that failed to load.
+    const number = history.state?.okno ?? position;
+    if (location.pathname + location.search === address || number === position) return;
+    isGoingBack = true;
+    history.go(position - number);
+  };
+  const showError = (kind, name) => {
+    const note = byId("not-opened");
+    note.querySelector("span").textContent = note.dataset[kind].replace("{name}", name);
+    note.hidden = false;
+    clearTimeout(timer);
+    timer = setTimeout(() => { note.hidden = true; }, ERROR_TIME);
+  };
+
+  // --- opening --------------------------------------------------------------------------------------------------
+  const fetchChat = async (href, signal) => {
+    const answer = await fetch(href, { signal, headers: { "HX-Request": "true", "HX-Target": "chat" } });
+    if (answer.redirected) throw Object.assign(new Error("signed out"), { isSignedOut: true });
+    if (!answer.ok) throw new Error(String(answer.status));
+    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    const chat = page.getElementById("chat");
+    if (!chat) throw new Error("no chat");
+    return { chat: document.adoptNode(chat), title: page.title };
+  };
+
+  // A later call cancels an earlier one.
+  const open = async (href, { chat = "", name = "", pushes = true }) => {
+    attempt?.abort.abort();
+    const hadFocus = attempt ? attempt.hadFocus : document.activeElement === byId("text");
+    const current = { chat, hadFocus, abort: new AbortController() };
+    attempt = current;
+    byId("not-opened").hidden = true;
+    okno.composer.saveBeforeLeaving();
+    setInert(true);
+    showSkeleton(name);
+    highlight();
+    const timeout = setTimeout(() => current.abort.abort(), TIMEOUT);
+    try {
+      const page = await fetchChat(href, current.abort.signal);
+      if (attempt !== current) return;
+      if (page.chat.dataset.user !== okno.user) { // another user: the poll locks this page
+        cancelOpening(current);
+        dispatchEvent(new Event("okno:poll"));
+      } else show(page, href, pushes);
+    } catch (problem) {
+      if (attempt !== current) return;
+      cancelOpening(current);
+      if (problem.isSignedOut) dispatchEvent(new Event("okno:signed-out"));
+      else showError(name ? "failedNamed" : "failed", name);
+    } finally {
+      clearTimeout(timeout);
+    }
+  };
+
+  const show = ({ chat, title }, href, pushes) => {
+    const focused = document.activeElement; // the operator may be typing a search
+    const mayFocus = !focused || focused === document.body || focused.matches(".row") || byId("chat").contains(focused);
+    position = history.state?.okno ?? position;
+    if (pushes) {
+      position += 1;
+      history.pushState({ okno: position }, "", href);
+    }
+    address = location.pathname + location.search;
+    byId("chat").replaceWith(chat);
+    window.htmx?.process(chat);
+    if (title) document.title = title;
+    finish();
+    okno.startChat({ mayFocus });
+  };
+
+  const isPlainClick = (event) => !event.button && !event.ctrlKey && !event.metaKey && !event.shiftKey && !event.altKey;
+  document.addEventListener("click", (event) => {
+    const row = event.target.closest?.("a.row[data-chat]");
+    if (event.target.closest?.("[data-stop-opening]") && attempt) cancelOpening(attempt);
+    if (!row || !isPlainClick(event)) return;
+    event.preventDefault();
+    const { chat } = row.dataset;
+    const isShown = chat === byId("chat").dataset.chat, isOld = byId("messages") && "notNewest" in byId("messages").dataset;
+    if (isShown && !isOld) {
+      if (attempt) cancelOpening(attempt);
+      byId("text")?.focus();
+    } else open(row.href, { chat, name: row.querySelector("b").textContent, pushes: !isShown });
+  });
+
+  // --- back and forward ---------------------------------------------------------------------------------------------
+  // The browser has already changed the URL; restore it if the chat fails to load.
+  addEventListener("popstate", (event) => {
+    if (isGoingBack) { isGoingBack = false; return; }
+    const to = location.pathname + location.search;
+    if (to === address) { // a place within the page, or one came back before anything was shown
+      if (event.state?.okno === undefined) history.replaceState({ okno: position + 1 }, "");
+      position = history.state.okno;
+      if (attempt) cancelOpening(attempt);
+      return;
+    }
+    const chat = to.match(/^\/chats\/(\d+)\//)?.[1] ?? "";
+    const row = document.querySelector(`.row[data-chat="${chat}"] b`);
+    open(to, { chat, name: row?.textContent ?? "", pushes: false });
+  });
+  if (history.state?.okno === undefined) history.replaceState({ ...history.state, okno: position }, "");
+
+  document.addEventListener("htmx:afterSwap", highlight);
+  addEventListener("okno:list-drawn", highlight);
+  highlight();
+  window.okno = Object.assign(window.okno || {}, { chatOpening: { showError } });
+})();

@@ -1,0 +1,177 @@
+// Messages being sent: shown at once with a clock until the server's bubble appears. A key makes each message
+// idempotent; failed ones stay with "Try again".
+(() => {
+  const desk = document.getElementById("desk");
+  if (!desk) return;
+  const REQUEST_TIMEOUT = 60_000; // milliseconds for one request
+  const OTHER_TAB_TIMEOUT = 90_000; // milliseconds: for so long another tab may still be posting it
+  const byId = (id) => document.getElementById(id);
+  const currentChat = () => byId("chat").dataset.chat;
+  const posting = new Map(); // key → what this tab posts: {record, onRefusal}
+  const done = new Set(); // keys of what this tab has sent
+  const queues = new Map(); // chat → its last request; messages are sent in the order of writing
+
+  // --- what is kept over a reload: [{key, chat, address, values, text, files, at, failed}] ------------------------
+  const storedRecords = (chat) => okno.localCopies.read("sending", chat) || [];
+  const store = (record) => {
+    const others = storedRecords(record.chat).filter((one) => one.key !== record.key);
+    okno.localCopies.write("sending", record.chat, [...others, record].sort((a, b) => a.at - b.at));
+  };
+  const discard = ({ chat, key }) => {
+    const rest = storedRecords(chat).filter((one) => one.key !== key);
+    if (rest.length) okno.localCopies.write("sending", chat, rest);
+    else okno.localCopies.remove("sending", chat);
+  };
+
+  // --- bubbles ------------------------------------------------------------------------------------------------------
+  const container = () => byId("sending");
+  const bubbleOf = (key) => container()?.querySelector(`[data-sending="${CSS.escape(key)}"]`);
+  const isInThread = (key) => Boolean(byId("messages")?.querySelector(`[data-draft-key="${CSS.escape(key)}"]`));
+
+  const timeOf = (at) =>
+    new Date(at).toLocaleTimeString("ru", { hour: "2-digit", minute: "2-digit", timeZone: container().dataset.timeZone });
+
+  const draw = (record) => {
+    if (record.chat !== currentChat() || !container()) return;
+    let bubble = bubbleOf(record.key);
+    if (!bubble) {
+      bubble = byId("sending-bubble").content.firstElementChild.cloneNode(true);
+      bubble.dataset.sending = record.key;
+      bubble.querySelector(".text").textContent = record.text;
+      bubble.querySelector(".text").hidden = !record.text;
+      bubble.querySelector("time").textContent = timeOf(record.at);
+      for (const name of record.files) {
+        const file = bubble.querySelector("template").content.firstElementChild.cloneNode(true);
+        file.querySelector("b").textContent = name;
+        bubble.querySelector(".attached").append(file);
+      }
+      container().append(bubble);
+      okno.scrollToEnd();
+    }
+    bubble.querySelector("[data-edit]").hidden = !record.box;
+    bubble.querySelector("[data-discard]").hidden = Boolean(record.box);
+    bubble.querySelector(".bubble").classList.toggle("failed", Boolean(record.failed));
+    bubble.querySelector(".ticks").hidden = Boolean(record.failed);
+    bubble.querySelector(".trouble").hidden = !record.failed;
+    bubble.querySelector(".trouble span").textContent = record.failed || "";
+  };
+
+  // Bring the bubbles of this chat to what is kept: at opening, and when another tab has sent or failed.
+  const show = () => {
+    if (!container()) return;
+    const records = storedRecords(currentChat());
+    for (const [name, id] of records.flatMap((record) => record.values)) { // they stand in the bubble
+      if (name === "upload") byId("uploads").querySelector(`[data-upload="${CSS.escape(id)}"]`)?.remove();
+    }
+    for (const bubble of [...container().children]) {
+      const { sending: key } = bubble.dataset;
+      if (!posting.has(key) && !records.some((record) => record.key === key) && !("sent" in bubble.dataset)) bubble.remove();
+    }
+    for (const record of records) {
+      if (isInThread(record.key)) discard(record);
+      else draw(posting.get(record.key)?.record ?? { ...record, failed: failureOf(record) });
+    }
+  };
+  const failureOf = (record) => {
+    if (record.failed || Date.now() - record.at > OTHER_TAB_TIMEOUT) return record.failed || container().dataset.unsure;
+    setTimeout(show, OTHER_TAB_TIMEOUT);
+    return "";
+  };
+
+  // It has been sent, though we may not have heard it.
+  const settle = (key) => {
+    const record = posting.get(key)?.record;
+    if (record && !record.failed) return; // its own answer settles it
+    discard({ chat: currentChat(), key });
+    posting.delete(key);
+    done.add(key);
+  };
+
+  // The server's bubble takes the place of ours.
+  const replaceDrawn = () => {
+    for (const bubble of [...(container()?.children || [])]) {
+      if (!isInThread(bubble.dataset.sending)) continue;
+      byId("messages").querySelector(`[data-draft-key="${CSS.escape(bubble.dataset.sending)}"]`).classList.remove("appears");
+      settle(bubble.dataset.sending);
+      bubble.remove();
+    }
+  };
+
+  // --- posting -------------------------------------------------------------------------------------------------------
+  const post = async (record) => {
+    record.failed = "";
+    store(record);
+    draw(record);
+    try {
+      const answer = await okno.postAsUser(record.address, record.values, { signal: AbortSignal.timeout(REQUEST_TIMEOUT) });
+      if (answer.redirected) throw Object.assign(new Error("signed out"), { isSignedOut: true });
+      const result = answer.ok || answer.status === 409 ? await answer.json() : null;
+      if (!result || result.reason === "other_user") throw new Error(String(answer.status));
+      if (result.sent) onSent(record);
+      else onRefused(record, result);
+      return result;
+    } catch (problem) {
+      if (isInThread(record.key)) { onSent(record); return { sent: true }; }
+      if (problem.isSignedOut) dispatchEvent(new Event("okno:signed-out"));
+      record.failed = problem.isSignedOut ? desk.dataset.signedOut : desk.dataset.notSent;
+      store(record);
+      draw(record);
+      if (record.chat !== currentChat()) okno.chatOpening.showError("notSentInChat", clientName(record.chat));
+      return { sent: false };
+    } finally {
+      dispatchEvent(new Event("okno:poll"));
+    }
+  };
+  const clientName = (chat) => document.querySelector(`.row[data-chat="${CSS.escape(chat)}"] b`)?.textContent || `№ ${chat}`;
+  const onSent = (record) => {
+    discard(record);
+    posting.delete(record.key);
+    done.add(record.key);
+    const bubble = bubbleOf(record.key);
+    if (bubble) bubble.dataset.sent = ""; // until the thread shows it
+    replaceDrawn();
+  };
+  const onRefused = (record, result) => {
+    const onRefusal = posting.get(record.key)?.onRefusal;
+    discard(record);
+    posting.delete(record.key);
+    bubbleOf(record.key)?.remove();
+    okno.composer.restoreText(record, result);
+    if (record.chat === currentChat()) onRefusal?.(result);
+  };
+
+  // `onRefusal` is called where the server refused it and the chat is still open.
+  const send = (record, { onRefusal, before } = {}) => {
+    posting.set(record.key, { record, onRefusal });
+    store(record);
+    draw(record);
+    const queue = (queues.get(record.chat) || Promise.resolve()).then(() => before).then(() => post(record));
+    queues.set(record.chat, queue);
+    return queue;
+  };
+
+  // --- what one does about a failure --------------------------------------------------------------------------------
+  document.addEventListener("click", (event) => {
+    const bubble = event.target.closest?.("[data-sending]");
+    const record = bubble && (posting.get(bubble.dataset.sending)?.record ?? storedRecords(currentChat()).find((one) => one.key === bubble.dataset.sending));
+    if (!record) return;
+    if (event.target.closest("[data-try-again]")) send({ ...record, failed: "" }, posting.get(record.key));
+    if (event.target.closest("[data-edit], [data-discard]")) {
+      discard(record);
+      posting.delete(record.key);
+      bubble.remove();
+      okno.composer.restoreText(record, {});
+    }
+  });
+
+  // A page that goes away leaves its requests without an answer.
+  addEventListener("pagehide", () => {
+    for (const { record } of posting.values()) store({ ...record, failed: record.failed || container()?.dataset.unsure || desk.dataset.notSent });
+  });
+  addEventListener("storage", (event) => { if (event.key === okno.localCopies.storageKey("sending", currentChat())) show(); });
+  addEventListener("okno:chat-opened", show);
+  addEventListener("okno:thread-drawn", replaceDrawn);
+  const has = (key) => posting.has(key) || done.has(key);
+  window.okno = Object.assign(window.okno || {}, { sending: { send, has } });
+  show();
+})();

@@ -1,0 +1,52 @@
+// Requests table: filters apply at once, bulk selection. Without scripts the buttons remain.
+(() => {
+  const form = document.getElementById("bulk"), bar = document.getElementById("bulk-bar");
+  const filters = document.getElementById("filters");
+  document.getElementById("show").hidden = true;
+  filters.addEventListener("change", () => filters.requestSubmit());
+  if (!bar) return;
+  const all = document.getElementById("pick-all");
+  const boxes = [...form.querySelectorAll("[name=ticket]")];
+  let last = null;
+
+  const showSelection = () => {
+    const count = boxes.filter((box) => box.checked).length;
+    document.getElementById("chosen").textContent = count || "";
+    bar.hidden = !count;
+    all.checked = count === boxes.length;
+    all.indeterminate = count > 0 && !all.checked;
+    for (const box of boxes) box.closest("tr").classList.toggle("picked", box.checked);
+  };
+
+  all.hidden = false;
+  all.addEventListener("change", () => {
+    for (const box of boxes) box.checked = all.checked;
+    showSelection();
+  });
+  form.addEventListener("click", (event) => {
+    const box = event.target.closest("[name=ticket]");
+    if (!box) return;
+    if (event.shiftKey && last) {
+      const [from, to] = [boxes.indexOf(last), boxes.indexOf(box)].sort((a, b) => a - b);
+      for (const between of boxes.slice(from, to + 1)) between.checked = box.checked;
+    }
+    last = box;
+    showSelection();
+  });
+  document.addEventListener("keydown", (event) => {
+    if (event.target.closest("select, input:not([type=checkbox])")) return;
+    const row = event.target.closest("tr");
+    const at = boxes.findIndex((box) => box.closest("tr") === row);
+    if (event.key === "j" || event.key === "k") {
+      const next = boxes[event.key === "j" ? at + 1 : Math.max(at - 1, 0)];
+      next?.closest("tr").querySelector("a").focus();
+    } else if (event.key === "x" && at >= 0) {
+      boxes[at].checked = !boxes[at].checked;
+      showSelection();
+    } else if (event.key === "Escape" && !bar.hidden && !document.querySelector("details.menu[open]")) {
+      for (const box of boxes) box.checked = false;
+      showSelection();
+    }
+  });
+  showSelection();
+})();
