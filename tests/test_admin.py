@@ -740,7 +740,7 @@ def test_waiting_deliveries_are_retried_by_a_button(browser_of_vera: Client) -> 
     letter.refresh_from_db()
     answered = press(browser_of_vera, channel, "try-now").content.decode()
 
-    assert "After the failures, the next try is at" in page and f"{page_of(channel)[:-7]}do/try-now/" in page
+    assert "The next attempt is at" in page and f"{page_of(channel)[:-7]}do/try-now/" in page
     assert letter.next_attempt_at <= timezone.now() and letter.attempts == 7
     assert "No deliveries are waiting for a retry" in answered and "do/try-now/" not in answered
 

@@ -331,9 +331,9 @@ def test_the_list_and_the_thread_mark_corrections_after_our_answer(channel: ApiC
     desk = signed_in(client, boris(chat.chat_channel))
     api = Client().get(f"/api/v1/conversations/{chat.pk}/", headers=token_of(vera())).json()
 
-    assert '<span class="changed">Edited after your answer</span>' in desk.get("/chats/").content.decode()
+    assert '<span class="changed">Edited after your reply</span>' in desk.get("/chats/").content.decode()
     assert (api["unread"], api["change_after_answer"]) == (1, "edited")
-    assert "Edited after your answer, today" in desk.get(f"/chats/{chat.pk}/").content.decode()
+    assert "Edited after your reply, today" in desk.get(f"/chats/{chat.pk}/").content.decode()
     chat.refresh_from_db()
     assert (chat.unread, chat.change_after_answer) == (0, "")
     rows = Client().get("/api/v1/messages/", headers=token_of(vera())).json()["results"]

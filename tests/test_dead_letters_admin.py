@@ -123,7 +123,7 @@ def test_nothing_is_resent_before_the_preview_is_confirmed(admin_client: Client,
     goes, stays = dead(channel), dead(channel, is_open=False)
 
     preview = html(admin_client, AGAIN, api_channel__id__exact=channel.pk)
-    assert "Send 1 again" in preview and "Will not be resent" in preview
+    assert "Resend 1" in preview and "Will not be resent" in preview
     assert set(Delivery.objects.values_list("state", flat=True)) == {"dead"}
 
     response = admin_client.post(f"{AGAIN}?api_channel__id__exact={channel.pk}", follow=True)
@@ -160,7 +160,7 @@ def test_all_since_a_time_uses_the_time_zone_of_the_pages(admin_client: Client, 
     Delivery.objects.filter(pk=before.pk).update(created_at=edge - timedelta(minutes=2))
     typed = timezone.localtime(edge).strftime("%Y-%m-%dT%H:%M")
 
-    assert "Send 1 again" in html(admin_client, AGAIN, since=typed)
+    assert "Resend 1" in html(admin_client, AGAIN, since=typed)
     admin_client.post(f"{AGAIN}?since={typed}")
 
     before.refresh_from_db(), after.refresh_from_db()
@@ -171,7 +171,7 @@ def test_deliveries_with_unknown_outcome_need_their_own_confirmation(admin_clien
     dead(channel, state="unknown", reason="outcome_unknown", status="unknown")
 
     assert "There is nothing to do." in html(admin_client, AGAIN)
-    assert "Send 1 again" in html(admin_client, AGAIN, include_unknown="yes")
+    assert "Resend 1" in html(admin_client, AGAIN, include_unknown="yes")
 
 
 def test_a_long_bulk_resend_shows_its_progress_and_continues_by_itself(

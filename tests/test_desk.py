@@ -303,7 +303,7 @@ def test_news_bring_the_shut_window(desk: Client, chat: Conversation) -> None:
 
     news = desk.get(f"/chats/updates/?chat={chat.pk}&thread={first['thread']['version']}").json()
 
-    assert "only an approved template may go out" in news["thread"]["composer_notices"]
+    assert "only an approved template can be sent" in news["thread"]["composer_notices"]
     assert 'class="pill closed"' in news["thread"]["chat_header"]
 
 
@@ -500,7 +500,7 @@ def test_a_failed_message_offers_to_be_sent_again_and_is(desk: Client, chat: Con
     html = desk.get(f"/chats/{chat.pk}/").content.decode()
     response = desk.post(f"/chats/{chat.pk}/messages/{message.pk}/resend/", headers=SCRIPT)
 
-    assert "All attempts failed" in html and "Send again" in html
+    assert "All attempts failed" in html and "Resend" in html
     assert response.status_code == 204
     message.refresh_from_db()
     assert message.status == Message.Status.PENDING and Delivery.objects.get().state == Delivery.State.PENDING

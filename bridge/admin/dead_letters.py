@@ -184,7 +184,7 @@ class DeadLetterAdmin(ReadOnlyAdmin):
         """Return the bulk actions for the selected rows. Each leads to its preview first."""
         if not self.may_use_buttons(request):
             return {}
-        labels = {"resend": _("Send again…"), "discard": _("Discard…")}
+        labels = {"resend": _("Resend…"), "discard": _("Discard…")}
         return {action: (_build_list_action(action), action, label) for action, label in labels.items()}
 
     def get_urls(self) -> list[URLPattern]:
@@ -215,7 +215,7 @@ class DeadLetterAdmin(ReadOnlyAdmin):
         )
         context = {
             **self.admin_site.each_context(request),
-            "title": _("Send again") if action == BulkAction.Action.RESEND else _("Discard"),
+            "title": _("Resend") if action == BulkAction.Action.RESEND else _("Discard"),
             "action": action,
             "chosen": chosen,
             "preview": preview,

@@ -157,7 +157,7 @@ class DeliveryAdmin(ReadOnlyAdmin):
     )
     readonly_fields = fields
     inlines = (AttemptInline, DecisionInline)
-    buttons = {"resend": (_("Send again"), "resend_selected"), "discard": (_("Discard"), "discard_selected")}
+    buttons = {"resend": (_("Resend"), "resend_selected"), "discard": (_("Discard"), "discard_selected")}
 
     created = field_column("created_at", _("created"))
     finished = field_column("finished_at", _("finished"))

@@ -52,7 +52,7 @@ def describe_problem(text: str) -> str:
     unknown = unknown_variables(text)
     if not unknown:
         return ""
-    return _("There is no variable {%(unknown)s}. There are: %(known)s.") % {
+    return _("Unknown variable {%(unknown)s}. Available: %(known)s.") % {
         "unknown": unknown[0],
         "known": ", ".join(f"{{{name}}}" for name in VARIABLE_KEYS),
     }

@@ -117,7 +117,7 @@ def countdown_texts() -> dict[str, str]:
         "hours_left": _("The window closes in less than 4 hours."),
         "hour_left": _("The window closes in less than an hour."),
         "quarter_left": _("The window closes in less than 15 minutes."),
-        "is_closed": _("The window is closed: only an approved template may go out."),
+        "is_closed": _("The window is closed: only an approved template can be sent."),
     }
 
 

@@ -55,7 +55,7 @@ class Migration(migrations.Migration):
                 ('last_direction', models.CharField(blank=True, max_length=10)),
                 ('last_written_at', models.DateTimeField(editable=False, null=True)),
                 ('unread', models.IntegerField(default=0, verbose_name='unread')),
-                ('change_after_answer', models.CharField(blank=True, choices=[('edited', 'Edited after your answer'), ('deleted', 'Deleted after your answer'), ('reacted', 'Reacted after your answer')], db_default='', default='', editable=False, max_length=10)),
+                ('change_after_answer', models.CharField(blank=True, choices=[('edited', 'Edited after your reply'), ('deleted', 'Deleted after your reply'), ('reacted', 'Reacted after your answer')], db_default='', default='', editable=False, max_length=10)),
                 ('api_channel', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='conversations', to='channels_setup.apichannel')),
                 ('assignee', models.ForeignKey(blank=True, db_index=False, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL, verbose_name='assignee')),
                 ('chat_channel', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='conversations', to='channels_setup.chatchannel')),

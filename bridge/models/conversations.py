@@ -33,8 +33,8 @@ class ConversationQuerySet(models.QuerySet["Conversation"]):
 class ChangeAfterAnswer(models.TextChoices):
     """What a client changed on an earlier message after our reply."""
 
-    EDITED = "edited", _("Edited after your answer")
-    DELETED = "deleted", _("Deleted after your answer")
+    EDITED = "edited", _("Edited after your reply")
+    DELETED = "deleted", _("Deleted after your reply")
     REACTED = "reacted", _("Reacted after your answer")
 
 

@@ -148,7 +148,7 @@ def test_25_hours_later_the_desk_says_the_window_is_shut(
 
     phone.locator("#skip-time").click()
 
-    expect(desk.locator("#composer_notices")).to_contain_text("only an approved template may go out", timeout=3 * SOON)
+    expect(desk.locator("#composer_notices")).to_contain_text("only an approved template can be sent", timeout=3 * SOON)
     expect(desk.locator("#chat_header .pill.closed")).to_be_visible()
     now = timezone.now()
     with translation.override("en"):  # in the first hour of a day it is not yesterday
@@ -363,7 +363,7 @@ def test_a_dead_message_is_sent_again(desk: Page, chat: Conversation) -> None:
     Delivery.objects.update(state=Delivery.State.DEAD)
     open_chat(desk, chat)
 
-    desk.get_by_role("button", name="Send again").click()
+    desk.get_by_role("button", name="Resend").click()
 
     expect(desk.locator(".bubble.failed")).to_have_count(0, timeout=SOON)
     assert Delivery.objects.get().state != Delivery.State.DEAD

@@ -128,10 +128,10 @@ def _message_tags(kind: str, shown: Mapping[str, Any], *, now: datetime) -> Iter
     edited, revoked = _parse_moment(shown.get("edited_at")), _parse_moment(shown.get("revoked_at"))
     is_after = bool(shown.get("after_answer"))
     if edited:
-        words = _("Edited after your answer, %(at)s") if is_after and not revoked else _("Edited, %(at)s")
+        words = _("Edited after your reply, %(at)s") if is_after and not revoked else _("Edited, %(at)s")
         yield words % {"at": presentation.format_moment(edited, now=now)}
     if revoked:
-        words = _("Deleted after your answer, %(at)s") if is_after else _("Deleted, %(at)s")
+        words = _("Deleted after your reply, %(at)s") if is_after else _("Deleted, %(at)s")
         yield words % {"at": presentation.format_moment(revoked, now=now)}
 
 

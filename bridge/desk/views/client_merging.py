@@ -63,7 +63,7 @@ def merge_clients(request: HttpRequest, pk: int) -> HttpResponse:
             except rules.MergeRefused as refused:
                 problem = str(refused)
             except OperationalError:  # rolled back by the database to resolve a deadlock
-                problem = _("Somebody is working with one of these clients. Try again.")
+                problem = _("Someone else is changing one of these clients. Try again.")
         else:
             problem = _("Select the checkbox first.")
     return _preview_merge(request, conversation, source, target, problem=problem, keeps_other=keeps_other)
@@ -86,7 +86,7 @@ def undo_client_merge(request: HttpRequest, pk: int, merge_id: int) -> HttpRespo
         return chat_actions.refusal_response(request, conversation, str(refused))
     except OperationalError:
         return chat_actions.refusal_response(
-            request, conversation, _("Somebody is working with one of these clients. Try again.")
+            request, conversation, _("Someone else is changing one of these clients. Try again.")
         )
     return chat_actions.success_response(
         request, Conversation.objects.filter(pk=conversation.pk).first() or _first_chat(merge.source)
