@@ -38,7 +38,7 @@
 
   const fetchUpdates = async () => {
     const list = byId("list"), chat = byId("chat");
-    const params = new URLSearchParams(list.dataset.kept);
+    const params = new URLSearchParams(list.dataset.query);
     params.set("list", list.dataset.version);
     params.set("for_user", okno.user);
     if (okno.warnings) params.set("last_warning", okno.warnings.last());
@@ -49,7 +49,7 @@
       if (document.hidden) params.set("away", "1");
       else if (okno.composer?.isWriting()) params.set("writes", "1");
     }
-    const headers = { "HX-Request": "true", "Okno-Pass": list.dataset.pollToken };
+    const headers = { "HX-Request": "true", "Okno-Poll-Token": list.dataset.pollToken };
     const answer = await fetch(`${desk.dataset.updatesUrl}?${params}`, { headers });
     if (answer.redirected) throw Object.assign(new Error("signed out"), { signedOut: true });
     if (answer.status === 204) return;
@@ -62,7 +62,7 @@
     if (updates.list && list === byId("list")) drawList(list, updates.list);
     if (updates.thread && chat === byId("chat")) drawThread(chat, updates.thread);
     if (updates.unread && chat === byId("chat") && !chat.inert && !document.hidden) markSeen(chat);
-    if (updates.presence && chat === byId("chat")) drawPresence(updates.presence);
+    if (updates.others && chat === byId("chat")) drawPresence(updates.others);
     if (updates.warnings) okno.warnings?.show(updates.warnings);
     okno.tick();
   };
