@@ -516,7 +516,7 @@ def test_what_may_have_been_sent_is_the_operators_to_decide(desk: Client, chat: 
 
     html = desk.get(f"/chats/{chat.pk}/").content.decode()
     assert "may have been sent or not" in html  # the notice
-    assert "Send again" in html and "Leave it as it is" in html
+    assert "Resend" in html and "Leave it as it is" in html
     response = desk.post(f"/chats/{chat.pk}/messages/{message.pk}/accept-unknown/", headers=SCRIPT)
 
     assert response.status_code == 204
