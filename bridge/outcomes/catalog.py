@@ -38,6 +38,6 @@ def suggest_action(code: str, *, for_admin: bool = False) -> SuggestedAction:
 
 
 def get_effects(code: str) -> FailureEffects:
-    """Return what a failure means beyond its own message. Unknown codes have no effects."""
+    """Return the effects of a failure beyond its own message. Unknown codes have none."""
     reason = find_reason(code)
     return reason.effects if reason is not None else FailureEffects()

@@ -13,12 +13,12 @@ from pkgutil import iter_modules
 from .base import Messenger, Provider
 from .base.helpdesk import Helpdesk
 
-CONTRACT = ("base",)  # the contract, not a kind
+CONTRACT = ("base",)  # the contract, not a provider
 
 
 @cache
 def all_providers() -> dict[str, Provider]:
-    """Every provider by its kind, in alphabetical order."""
+    """Return all providers by kind, in alphabetical order."""
     found: dict[str, Provider] = {}
     for module_info in iter_modules(__path__):
         if module_info.name in CONTRACT:
@@ -30,15 +30,15 @@ def all_providers() -> dict[str, Provider]:
 
 
 def messengers() -> dict[str, Messenger]:
-    """Kinds that reach the contact."""
+    """Return the providers that reach the contact."""
     return {kind: provider for kind, provider in all_providers().items() if isinstance(provider, Messenger)}
 
 
 def helpdesks() -> dict[str, Helpdesk]:
-    """Kinds where operators answer."""
+    """Return the providers where operators answer."""
     return {kind: provider for kind, provider in all_providers().items() if isinstance(provider, Helpdesk)}
 
 
 def default_helpdesk() -> str:
-    """The helpdesk that needs no account anywhere: the one whose pages are our own."""
+    """Return the kind of the built-in helpdesk, which needs no account anywhere."""
     return next(kind for kind, provider in helpdesks().items() if provider.built_in)

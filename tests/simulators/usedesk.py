@@ -62,7 +62,7 @@ class Chat:
     client_id: int
     ticket_id: int
     state: str = "new"
-    said: list[tuple[str, str]] = field(default_factory=list)  # (from, text)
+    messages: list[tuple[str, str]] = field(default_factory=list)  # (from, text)
 
 
 class UsedeskSimulator:
@@ -131,7 +131,7 @@ class UsedeskSimulator:
     def texts(self, sender: str = "client") -> list[str]:
         """Return all texts of one side, chat by chat."""
         with self.lock:
-            return [text for chat in self.chats.values() for who, text in chat.said if who == sender]
+            return [text for chat in self.chats.values() for who, text in chat.messages if who == sender]
 
     def notes(self) -> list[str]:
         with self.lock:
@@ -144,7 +144,7 @@ class UsedeskSimulator:
         with self.changed:
             chat = self.chats[chat_id]
             ticket = self.tickets[chat.ticket_id]
-            chat.said.append(("user", text))
+            chat.messages.append(("user", text))
             self._touch(ticket)
             if "message" in self.boxes:
                 self._event(self._chat_event(chat, "user", text, files=files))
@@ -154,7 +154,7 @@ class UsedeskSimulator:
         """Let a rule or bot answer: a ticket change and no chat event."""
         with self.changed:
             chat = self.chats[chat_id]
-            chat.said.append(("user", text))
+            chat.messages.append(("user", text))
             self._change(self.tickets[chat.ticket_id], "message_from_bot", text, None)
 
     def set_status(self, chat_id: int, status: int) -> None:
@@ -252,12 +252,12 @@ class UsedeskSimulator:
         chat = self._chat(body, client_id)
         if chat is None:
             return {"error": "Chat not found", "code": 404}
-        opened, state = not chat.said, None
+        opened, state = not chat.messages, None
         if opened:
             state = "new"
         elif self.tickets[chat.ticket_id]["status_id"] in (SOLVED, CLOSED):
             chat.ticket_id, state = self._new_ticket(chat.client_id, message["text"]), "reopened"
-        chat.said.append(("client", message["text"]))
+        chat.messages.append(("client", message["text"]))
         ticket = self.tickets[chat.ticket_id]
         self._touch(ticket)
         self._comment(ticket, self._html(message["text"]), sender="client", kind="public")
@@ -297,7 +297,7 @@ class UsedeskSimulator:
         number = self._comment(ticket, str(body.get("message") or ""), sender=sender, kind=kind)
         if kind == "public" and sender == "client":
             chat = next(chat for chat in self.chats.values() if chat.ticket_id == ticket["id"])
-            chat.said.append(("client", re.sub("<[^>]+>", "", str(body.get("message")))))
+            chat.messages.append(("client", re.sub("<[^>]+>", "", str(body.get("message")))))
         return {"status": "success", "comment_id": number}
 
     def _ticket(self, body: Json) -> Json:

@@ -1,4 +1,4 @@
-"""Acebot, connected by the contract on the hand-over page, because no public description of its API exists.
+"""Acebot. It follows the contract on the hand-over page, because its API has no public documentation.
 
 Contacts' messages come in by ``POST /uapi/chat/addMessage`` with the channel's secret key. Operators' messages go to
 the Redirect URL as chat events. Delivery statuses come back to ``POST /webhooks/acebot/<token>/`` in our own format,

@@ -1,4 +1,4 @@
-"""Accounts as providers see them: settings, credentials and what a check of an account found."""
+"""Accounts as providers see them: settings, credentials and findings of an account check."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TEXT, URL, NUMBER, DECIMAL, SWITCH, CHOICE, SECRET = "text", "url", "number", "d
 
 @dataclass(frozen=True, kw_only=True)
 class AccountSetting:
-    """A value that a kind needs to know about an account: a form field and a command-line option.
+    """A setting that a provider needs for an account: a form field and a command-line option.
 
     A setting of kind SECRET is stored encrypted and never shown again.
     """

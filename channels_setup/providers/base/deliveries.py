@@ -1,4 +1,4 @@
-"""What goes out (messages, files), the limits it is subject to, and the outcome of one attempt."""
+"""Outbound messages and files, rate limits, and the outcome of one attempt."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from channels_setup.codecs.values import FileInfo
 from .accounts import Account, Json
 
 # Verdicts of an attempt.
-ACCEPTED = "accepted"  # the other side took it
-RETRY = "retry"  # not taken, may be taken later
-PERMANENT = "permanent"  # not taken, and no retry can succeed
+ACCEPTED = "accepted"  # the destination accepted the message
+RETRY = "retry"  # not accepted, may be accepted later
+PERMANENT = "permanent"  # not accepted, and no retry can succeed
 PAUSE = "pause"  # the channel cannot send anything until an admin fixes it
-UNKNOWN = "unknown"  # it may or may not have been taken
+UNKNOWN = "unknown"  # the destination may or may not have accepted the message
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +68,7 @@ class Outcome:
     verdict: str
     reason: str = ""
     external_id: str = ""
-    retry_after: float | None = None  # seconds, as the other side asked
+    retry_after: float | None = None  # seconds, as the destination asked
     whole_channel: bool = False  # a RETRY for the account: everything on the channel waits ``retry_after``
     contact_backoff_base: float | None = None  # a RETRY for one contact: wait base ** (number of refusals) seconds
     status: str = "sent"  # status of an accepted message

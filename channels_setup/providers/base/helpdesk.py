@@ -1,4 +1,4 @@
-"""The helpdesk's half of the contract: passing on what the contact wrote, and reading what operators do.
+"""The helpdesk's half of the contract: sending contacts' messages to a helpdesk, and reading operators' actions.
 
 Like a messenger, a helpdesk provider decides and stores nothing. The bridge asks for capabilities (``built_in``,
 ``settings``, ``event_checkboxes``), never for a name.
@@ -39,7 +39,7 @@ class EventCheckbox:
     """A checkbox on the helpdesk's own settings page that enables one kind of event, ``track``."""
 
     track: str
-    label: LazyText  # as the helpdesk's page has it
+    label: LazyText  # as on the helpdesk's page
     purpose: LazyText
     needed: bool = True
 
@@ -136,7 +136,7 @@ class Helpdesk(Provider):
     # --- webhooks ---
 
     def authenticate(self, request: RawRequest, account: HelpdeskAccount) -> None:
-        """Raise RequestRejected if a body that causes an action lacks the secret. The path token was compared."""
+        """Raise RequestRejected if a body that causes an action lacks the secret. The path token is already checked."""
 
     def parse(self, request: RawRequest, account: HelpdeskAccount) -> list[HelpdeskFact]:
         """Return the facts of a stored request. Raises BadBody if none can be read."""

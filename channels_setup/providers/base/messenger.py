@@ -123,11 +123,11 @@ class Messenger(Provider):
         raise NotImplementedError(f"{type(self).__name__} does not send messages")
 
     def build_event_request(self, delivery: DeliveryRequest, account: Account) -> ApiRequest:
-        """Build the POST that tells a watching channel about an event."""
+        """Build the POST that sends an event to a watching channel."""
         return signed_event_request(delivery, account)
 
     def build_read_receipt_request(self, external_id: str, account: Account) -> ApiRequest:
-        """Build the call that shows the contact that their message was read."""
+        """Build the call that sends a read receipt for a contact's message."""
         raise NotImplementedError(f"{type(self).__name__} marks nothing as read")
 
     def call_rates(self, delivery: DeliveryRequest, account: Account) -> tuple[CallRate, ...]:
@@ -157,7 +157,7 @@ class Messenger(Provider):
         raise NotImplementedError(f"{type(self).__name__} takes no uploads")
 
     def build_file_location_request(self, file_id: str, account: Account) -> ApiRequest:
-        """Build the call that asks where a contact's file can be downloaded."""
+        """Build the call that requests the location of a contact's file."""
         raise NotImplementedError(f"{type(self).__name__} keeps no files")
 
     def read_file_location(self, response: ApiResponse, account: Account) -> FileLocation:

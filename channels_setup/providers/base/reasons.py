@@ -27,7 +27,7 @@ class LabeledEnum(StrEnum):
 
 
 class OutcomeClass(LabeledEnum):
-    """What happens next without anybody's action."""
+    """What happens next if nobody acts."""
 
     REFUSAL = "refusal", _("rejected at once; the author keeps the text")
     RETRYABLE = "retryable", _("retried on a schedule")
@@ -55,7 +55,7 @@ class SuggestedAction(LabeledEnum):
 
 
 class TemplateEffect(StrEnum):
-    """What a failed message says about the template that it used."""
+    """Effect of a failed message on its template."""
 
     NONE = ""
     RESYNC = "resync"  # the provider's list differs from our registry: read it again
@@ -65,7 +65,7 @@ class TemplateEffect(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class FailureEffects:
-    """What a failure means beyond its own message."""
+    """Effects of a failure beyond its own message."""
 
     destination_down: bool = False  # the provider answered, but cannot work now: counts for the circuit breaker
     credentials_rejected: bool = False  # the account's key is refused: shown on the channel
