@@ -19,6 +19,7 @@ from bridge import service_window
 from bridge.models import Attachment, Attempt, Conversation, Delivery, Draft, Message, Ticket, WebhookEvent
 from bridge.notices import create_notice
 from channels_setup.models import ChannelState
+from tests.api_client import API, Api
 from tests.factories import (
     ApiChannelFactory,
     ChatChannelFactory,
@@ -37,32 +38,6 @@ from tests.receiver import Receiver
 from tests.worker import Worker
 
 pytestmark = pytest.mark.django_db
-
-API = "/api/v1"
-
-
-class Api:
-    """API client with one user's token."""
-
-    def __init__(self, user: Any = None) -> None:
-        self.client = Client()
-        self.headers = token_of(user) if user else {}
-
-    def get(self, path: str, **query: Any) -> Any:
-        return self.client.get(f"{API}/{path}", query, headers=self.headers)
-
-    def rows(self, path: str, **query: Any) -> list[dict[str, Any]]:
-        answer = self.get(path, **query)
-        assert answer.status_code == 200, answer.content
-        return list(answer.json()["results"])
-
-    def ids(self, path: str, **query: Any) -> list[int]:
-        return [row["id"] for row in self.rows(path, **query)]
-
-    def post(self, path: str, body: Any = None, *, key: str = "", **headers: str) -> Any:
-        headers |= {"idempotency-key": key} if key else {}
-        raw = body if isinstance(body, bytes) else json.dumps(body or {}).encode()
-        return self.client.post(f"{API}/{path}", raw, content_type="application/json", headers=self.headers | headers)
 
 
 @pytest.fixture

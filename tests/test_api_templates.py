@@ -6,16 +6,14 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db.models import F
 
-from bridge.conversations import receiving
-from bridge.models import Conversation, Draft, HeldReply, Message, ServiceWindow
+from bridge.models import Conversation, Draft, HeldReply, Message
 from bridge.relay import held_replies
 from channels_setup.models import ApiChannel
-from channels_setup.providers.base import ContactInfo, MessageReceived
 from templates_registry.models import Status, Template, TemplateTags
+from tests.api_client import API, Api
 from tests.factories import ApiChannelFactory, TemplateFactory, boris, gleb, vera
-from tests.test_api import API, Api
+from tests.scenarios.sending import move_windows_back, receive_text
 
 pytestmark = pytest.mark.django_db
 
@@ -33,20 +31,15 @@ def template(channel: ApiChannel) -> Template:
 
 
 def anna_writes(channel: ApiChannel, message_id: str = "") -> Conversation:
-    fact = MessageReceived(
-        contact=ContactInfo(external_id="79211234567", name="Анна"), external_id=message_id, text="Здравствуйте"
-    )
-    made = receiving.receive_messages(
-        channel, [receiving.IncomingMessage(fact=fact, chat_channel=channel.default_chat_channel)]
-    )
-    return made[0].conversation
+    received = receive_text(channel, "Здравствуйте", who="79211234567", name="Анна", external_id=message_id)
+    return received.conversation
 
 
 @pytest.fixture
 def shut(channel: ApiChannel) -> Conversation:
     """A chat whose window is closed."""
-    chat, day = anna_writes(channel), timedelta(hours=25)
-    ServiceWindow.objects.update(opened_at=F("opened_at") - day, expires_at=F("expires_at") - day)
+    chat = anna_writes(channel)
+    move_windows_back(timedelta(hours=25))
     return chat
 
 

@@ -13,14 +13,14 @@ from django.utils import timezone
 
 from bridge.conversations import receiving, tickets
 from bridge.fanout import subscribers
-from bridge.models import Conversation, Delivery, Message, Ticket, TicketField
-from bridge.relay import reply_submission
+from bridge.models import Conversation, Delivery, Ticket, TicketField
 from channels_setup.codecs.bodies import decode_body, encode_event
 from channels_setup.codecs.helpdesk_facts import CommentAdded, EventSeen, MessageSent, TicketChanged
 from channels_setup.models import ApiChannel
 from channels_setup.providers.base import ContactInfo, FileInfo, MessageReceived
 from channels_setup.providers.usedesk.webhook_events import has_converted_characters, read_facts, restore_characters
 from tests.factories import ApiChannelFactory, boris
+from tests.scenarios.sending import boris_answers, receive_text
 from tests.uapi_calls import call
 
 pytestmark = pytest.mark.django_db
@@ -67,18 +67,7 @@ def channel() -> ApiChannel:
 
 
 def anna_writes(channel: ApiChannel, text: str = "Где заказ?", *, files: tuple[FileInfo, ...] = ()) -> Conversation:
-    fact = MessageReceived(contact=ContactInfo(external_id="anna", phone="+79211234567"), text=text, files=files)
-    chat_channel = channel.default_chat_channel
-    assert chat_channel
-    return receiving.receive_messages(channel, [receiving.IncomingMessage(fact=fact, chat_channel=chat_channel)])[
-        0
-    ].conversation
-
-
-def boris_answers(chat: Conversation, text: str = "Да") -> Message:
-    message = reply_submission.submit_reply(conversation_id=chat.pk, text=text, author=boris(chat.chat_channel)).message
-    assert message is not None
-    return message
+    return receive_text(channel, text, phone="+79211234567", files=files).conversation
 
 
 def events(*, of: str | None = None) -> list[Any]:

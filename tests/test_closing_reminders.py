@@ -11,14 +11,14 @@ from django.db import connection
 from django.test import Client
 from django.utils import timezone
 
-from bridge.conversations import closing_reminders, receiving, tickets
+from bridge.conversations import closing_reminders, tickets
 from bridge.models import ClosingReminder, Conversation, ServiceWindow, Ticket
 from bridge.relay import reply_submission
 from channels_setup.models import ApiChannel, ChatChannel
-from channels_setup.providers.base import ContactInfo, MessageReceived
 from channels_setup.working_hours import WorkingHours
 from tests.factories import ApiChannelFactory, UserFactory, boris, gleb
 from tests.pages import page_html
+from tests.scenarios.sending import receive_text
 
 pytestmark = pytest.mark.django_db
 
@@ -29,16 +29,12 @@ MARK = timedelta(hours=1)
 
 def writes(channel: ApiChannel, name: str = "Анна", *, left: timedelta = timedelta(minutes=50)) -> Conversation:
     """Create a chat whose window closes after ``left``."""
-    assert channel.default_chat_channel
-    fact = MessageReceived(contact=ContactInfo(external_id=name, name=name), text="Ау?")
-    chat = receiving.receive_messages(
-        channel, [receiving.IncomingMessage(fact=fact, chat_channel=channel.default_chat_channel)]
-    )[0]
+    chat = receive_text(channel, "Ау?", who=name, name=name).conversation
     expires_at = timezone.now() + left
-    ServiceWindow.objects.filter(conversation=chat.conversation).update(
+    ServiceWindow.objects.filter(conversation=chat).update(
         expires_at=expires_at, opened_at=expires_at - timedelta(hours=24)
     )
-    return chat.conversation
+    return chat
 
 
 def marks() -> list[int]:

@@ -8,12 +8,11 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db.models import F
 from django.test import Client
 
 from bridge.conversations import receiving
 from bridge.desk.composer import prefill
-from bridge.models import Conversation, Draft, HeldReply, Message, ServiceWindow
+from bridge.models import Conversation, Draft, HeldReply, Message
 from bridge.relay import held_replies
 from channels_setup.models import ApiChannel
 from channels_setup.providers.base import ContactInfo, MessageReceived
@@ -23,6 +22,7 @@ from templates_registry.lifecycle import ChangeAuthor, Source
 from templates_registry.models import Status, Template, TemplateTags
 from tests.factories import ApiChannelFactory, TemplateFactory, boris, gleb, vera
 from tests.pages import page_html, signed_in
+from tests.scenarios.sending import move_windows_back, receive_text
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("in_english")]
 READY = "Здравствуйте, Анна! Ваш заказ № 42 готов к выдаче."
@@ -37,18 +37,14 @@ def template(channel: ApiChannel) -> Template:
 
 
 def anna_writes(channel: ApiChannel, text: str = "Здравствуйте") -> Conversation:
-    fact = MessageReceived(contact=ContactInfo(external_id="anna", name="Анна Соколова"), text=text)
-    made = receiving.receive_messages(
-        channel, [receiving.IncomingMessage(fact=fact, chat_channel=channel.default_chat_channel)]
-    )
-    return made[0].conversation
+    return receive_text(channel, text, name="Анна Соколова").conversation
 
 
 @pytest.fixture
 def chat(channel: ApiChannel) -> Conversation:
     """Its window is closed."""
-    chat, day = anna_writes(channel), timedelta(hours=25)
-    ServiceWindow.objects.update(opened_at=F("opened_at") - day, expires_at=F("expires_at") - day)
+    chat = anna_writes(channel)
+    move_windows_back(timedelta(hours=25))
     return chat
 
 

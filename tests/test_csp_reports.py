@@ -14,7 +14,7 @@ from config.web import csp_reports
 from config.web.attempt_limits import AttemptLimit
 from tests.factories import vera
 from tests.pages import signed_in
-from tests.test_settings import in_production
+from tests.processes import in_production
 
 PAGE = "https://okno.example/handover/a-secret-token/?phone=79210000000#x"
 OLD = {"document-uri": PAGE, "effective-directive": "script-src-elem", "blocked-uri": "inline"}

@@ -13,16 +13,16 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone, translation
 from django.views.defaults import server_error
 
-from bridge.conversations import receiving, tickets
+from bridge.conversations import tickets
 from bridge.desk.chat_list import listing
 from bridge.desk.live import versions
 from bridge.models import Attempt, Contact, Conversation, Delivery, Draft, Message, ServiceWindow, Ticket
 from bridge.outbox import resend, results
 from bridge.relay import reply_submission
 from channels_setup.models import ApiChannel, ChannelState
-from channels_setup.providers.base import ContactInfo, MessageReceived
 from tests.factories import ApiChannelFactory, ChatChannelFactory, UserFactory, boris, gleb, vera
 from tests.pages import list_queries, page_html, signed_in
+from tests.scenarios.sending import move_windows_back, receive_text
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("in_english")]
 
@@ -42,18 +42,12 @@ def desk(chat: Conversation, client: Client) -> Client:
 
 def writes(channel: ApiChannel, name: str, text: str = "?", *, ago: timedelta = timedelta(0)) -> Conversation:
     """A client wrote, ``ago`` from now; their window moves into the past with it."""
-    chat_channel = channel.default_chat_channel
-    assert chat_channel
-    fact = MessageReceived(contact=ContactInfo(external_id=name, name=name, phone="79210000000"), text=text)
-    stored = receiving.receive_messages(channel, [receiving.IncomingMessage(fact=fact, chat_channel=chat_channel)])[0]
+    chat = receive_text(channel, text, who=name, name=name, phone="79210000000").conversation
     if ago:
-        moved = stored.conversation.pk
-        ServiceWindow.objects.filter(conversation=moved).update(
-            opened_at=F("opened_at") - ago, expires_at=F("expires_at") - ago
-        )
-        Conversation.objects.filter(pk=moved).update(last_message_at=timezone.now() - ago)
-    stored.conversation.refresh_from_db()
-    return stored.conversation
+        move_windows_back(ago, conversation=chat)
+        Conversation.objects.filter(pk=chat.pk).update(last_message_at=timezone.now() - ago)
+    chat.refresh_from_db()
+    return chat
 
 
 def answers(chat: Conversation, text: str = "Едет", **status: Any) -> Message:

@@ -8,19 +8,18 @@ from typing import Any
 import pytest
 from django.contrib.sessions.models import Session
 from django.db import connection
-from django.db.models import F
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from bridge.conversations import receiving, tickets
+from bridge.conversations import tickets
 from bridge.desk.chat_list import listing, search_excerpts
-from bridge.models import Contact, Conversation, ServiceWindow, Ticket
+from bridge.models import Contact, Conversation, Ticket
 from bridge.relay import reply_submission
 from channels_setup.models import ApiChannel
-from channels_setup.providers.base import ContactInfo, MessageReceived
 from tests.factories import ApiChannelFactory, boris, gleb, vera
 from tests.pages import list_queries, page_html
+from tests.scenarios.sending import move_windows_back, receive_text
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("in_english")]
 
@@ -28,16 +27,9 @@ pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("in_english")]
 def writes(
     channel: ApiChannel, name: str, text: str = "?", *, ago: timedelta = timedelta(0), phone: str = ""
 ) -> Conversation:
-    chat_channel = channel.default_chat_channel
-    assert chat_channel
-    fact = MessageReceived(contact=ContactInfo(external_id=name, name=name, phone=phone), text=text)
-    chat = receiving.receive_messages(channel, [receiving.IncomingMessage(fact=fact, chat_channel=chat_channel)])[
-        0
-    ].conversation
+    chat = receive_text(channel, text, who=name, name=name, phone=phone).conversation
     if ago:
-        ServiceWindow.objects.filter(conversation=chat).update(
-            opened_at=F("opened_at") - ago, expires_at=F("expires_at") - ago
-        )
+        move_windows_back(ago, conversation=chat)
         Conversation.objects.filter(pk=chat.pk).update(last_message_at=timezone.now() - ago)
     chat.refresh_from_db()
     return chat

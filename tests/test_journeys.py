@@ -3,25 +3,24 @@
 Anna writes, Boris answers. Read this file first: each test is one promise of the portal.
 """
 
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 import pytest
 import requests
-from django.db.models import F
 from django.utils import timezone
 
 from bridge.maintenance import housekeeping
-from bridge.models import Conversation, Delivery, Draft, Message, ServiceWindow, Ticket
+from bridge.models import Conversation, Delivery, Draft, Message, Ticket
 from bridge.relay import reply_submission
 from bridge.tasks import send_due_deliveries
 from bridge.uapi.errors import NOT_SENT
 from channels_setup.models import ApiChannel
 from tests.factories import ApiChannelFactory, TemplateFactory, boris
+from tests.processes import eventually
 from tests.receiver import Receiver
+from tests.scenarios.sending import move_windows_back
 from tests.worker import Worker
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -73,22 +72,12 @@ def answers(receiver: Receiver, count: int) -> list[str]:
     return [request.json["text"] for request in requests]
 
 
-def eventually(question: Callable[[], Any], *, seconds: float = 60) -> None:
-    until = time.monotonic() + seconds
-    while not question():
-        assert time.monotonic() < until, "it did not come true"
-        time.sleep(0.05)
-
-
 def status_of(message_id: int) -> str:
     return Message.objects.get(pk=message_id).status
 
 
 def a_day_later(chat_id: int) -> None:
-    by = timedelta(hours=25)
-    ServiceWindow.objects.filter(conversation=chat_id).update(
-        opened_at=F("opened_at") - by, expires_at=F("expires_at") - by
-    )
+    move_windows_back(timedelta(hours=25), conversation=chat_id)
 
 
 def test_a_clients_message_appears_in_chats_and_in_requests(shop: Shop, client: Any) -> None:

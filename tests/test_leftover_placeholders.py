@@ -18,9 +18,9 @@ from templates_registry.content.rendering import render
 from templates_registry.matching.matcher import MatchIndex
 from templates_registry.matching.result import IndexEntry, MatchOutcome
 from templates_registry.models import Template
+from tests.api_client import Api
 from tests.factories import TemplateFactory, boris
 from tests.pages import signed_in
-from tests.test_api import Api
 from tests.test_composer import anna_writes
 from tests.test_uapi import call
 

@@ -22,7 +22,7 @@ from config.devstack.processes import LISTEN_ON, kill_process_group, open_listen
 from tests import proxy
 from tests.factories import PASSWORD, UserFactory
 from tests.faults import truncation
-from tests.test_stack import free_port
+from tests.processes import free_port
 
 pytestmark = [
     pytest.mark.skipif(not proxy.CADDY, reason="Caddy is not installed"),

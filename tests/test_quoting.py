@@ -13,9 +13,9 @@ from django.test import Client
 from bridge.models import Conversation, Delivery, Draft, HeldReply, Message, ServiceWindow, Upload
 from bridge.relay import held_replies, reply_submission
 from channels_setup.models import ApiChannel
+from tests.api_client import Api
 from tests.factories import ApiChannelFactory, TemplateFactory, boris, vera
 from tests.pages import page_html
-from tests.test_api_templates import Api
 from tests.test_desk import writes
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("in_english")]

@@ -14,7 +14,6 @@ from bridge.channel_health import rate_limits
 from bridge.conversations import receiving
 from bridge.models import CircuitBreaker, Conversation, Delivery, RateLimit
 from bridge.outbox import dispatcher
-from bridge.relay import reply_submission
 from channels_setup.models import ApiChannel
 from channels_setup.providers.base import (
     RETRY,
@@ -26,8 +25,9 @@ from channels_setup.providers.base import (
     Messenger,
     Outcome,
 )
-from tests.factories import ApiChannelFactory, boris, waits
+from tests.factories import ApiChannelFactory, waits
 from tests.receiver import Receiver
+from tests.scenarios.sending import boris_answers
 
 pytestmark = pytest.mark.django_db
 
@@ -54,10 +54,6 @@ def chat_of(api_channel: ApiChannel, who: str = "anna") -> Conversation:
     return received[0].conversation
 
 
-def answers(chat: Conversation, text: str = "Да") -> None:
-    assert reply_submission.submit_reply(conversation_id=chat.pk, text=text, author=boris(chat.chat_channel)).message
-
-
 def limit(api_channel: ApiChannel, calls_per_second: float) -> None:
     ApiChannel.objects.filter(pk=api_channel.pk).update(calls_per_second=calls_per_second)
 
@@ -65,7 +61,7 @@ def limit(api_channel: ApiChannel, calls_per_second: float) -> None:
 def test_a_channel_keeps_to_its_calls_per_second(api_channel: ApiChannel, receiver: Receiver) -> None:
     limit(api_channel, 20)
     for number in range(12):
-        answers(chat_of(api_channel, f"client {number}"))
+        boris_answers(chat_of(api_channel, f"client {number}"))
 
     while Delivery.objects.filter(state="pending").exists():  # one run gets enough time, however slow the machine is
         dispatcher.send_due_deliveries()
@@ -81,7 +77,7 @@ def test_two_workers_share_one_limit(receiver: Receiver) -> None:
     api_channel = channel_to(receiver, "/hook")
     limit(api_channel, 20)
     for number in range(12):
-        answers(chat_of(api_channel, f"client {number}"))
+        boris_answers(chat_of(api_channel, f"client {number}"))
 
     def work() -> None:
         while Delivery.objects.filter(state="pending").exists():
@@ -103,9 +99,9 @@ def test_a_rate_limited_channel_delays_no_other(api_channel: ApiChannel, receive
     limit(api_channel, 0.1)
     other = channel_to(receiver, "/other")
     for number in range(3):
-        answers(chat_of(api_channel, f"client {number}"))
+        boris_answers(chat_of(api_channel, f"client {number}"))
     for number in range(3):
-        answers(chat_of(other, f"client {number}"))
+        boris_answers(chat_of(other, f"client {number}"))
 
     started = time.monotonic()
     dispatcher.send_due_deliveries()
@@ -128,8 +124,8 @@ def test_a_limit_of_one_contact_does_not_affect_others(
     monkeypatch.setattr(type(api_channel.provider), "call_rates", by_contact)
     anna, ivan = chat_of(api_channel, "anna"), chat_of(api_channel, "ivan")
     for number in range(4):
-        answers(anna, f"Анне {number}")
-    answers(ivan, "Ивану")
+        boris_answers(anna, f"Анне {number}")
+    boris_answers(ivan, "Ивану")
 
     dispatcher.send_due_deliveries()
 
@@ -145,7 +141,7 @@ def test_each_refusal_of_one_contact_waits_four_times_longer(
     pair = CallRate(key="to anna", every=6, burst=45)
     monkeypatch.setattr(provider, "judge_response", lambda _self, _answer: refused)
     monkeypatch.setattr(provider, "call_rates", lambda _self, _outgoing, _account: (pair,))
-    answers(chat_of(api_channel, "anna"))
+    boris_answers(chat_of(api_channel, "anna"))
     waited = []
 
     for _ in range(5):
@@ -185,9 +181,9 @@ def asks_for_quiet(api_channel: ApiChannel, monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.mark.usefixtures("asks_for_quiet")
 def test_a_providers_retry_after_applies_to_the_whole_channel(api_channel: ApiChannel, receiver: Receiver) -> None:
-    answers(chat_of(api_channel, "anna"))
+    boris_answers(chat_of(api_channel, "anna"))
     dispatcher.send_due_deliveries()
-    answers(chat_of(api_channel, "ivan"))
+    boris_answers(chat_of(api_channel, "ivan"))
 
     dispatcher.send_due_deliveries()
 

@@ -4,12 +4,11 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db.models import F
 from django.utils import timezone
 
 from bridge import outcomes
 from bridge.conversations import receiving
-from bridge.models import Conversation, Delivery, Draft, HeldReply, Message, ServiceWindow
+from bridge.models import Conversation, Delivery, Draft, HeldReply, Message
 from bridge.outbox import dispatcher
 from bridge.relay import held_replies, reply_submission
 from channels_setup.models import ApiChannel
@@ -19,6 +18,7 @@ from templates_registry.lifecycle import ChangeAuthor
 from templates_registry.models import Status, Template, TemplateUse
 from tests.factories import ApiChannelFactory, boris
 from tests.receiver import Receiver
+from tests.scenarios.sending import move_windows_back, receive_text
 
 pytestmark = pytest.mark.django_db
 
@@ -41,12 +41,8 @@ def chat(channel: ApiChannel) -> Conversation:
 
 
 def anna_writes(channel: ApiChannel, *, hours_ago: int = 0) -> Conversation:
-    chat_channel = channel.default_chat_channel
-    assert chat_channel
-    fact = MessageReceived(contact=ContactInfo(external_id="anna", name="Анна"), text="?")
-    stored = receiving.receive_messages(channel, [receiving.IncomingMessage(fact=fact, chat_channel=chat_channel)])[0]
-    by = timedelta(hours=hours_ago)
-    ServiceWindow.objects.update(opened_at=F("opened_at") - by, expires_at=F("expires_at") - by)
+    stored = receive_text(channel, name="Анна")
+    move_windows_back(timedelta(hours=hours_ago))
     held_replies.release_held_replies([stored.conversation.pk])
     return stored.conversation
 

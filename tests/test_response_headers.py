@@ -10,7 +10,7 @@ from django.test import Client
 from config.web import response_headers
 from tests.factories import boris, token_of, vera
 from tests.pages import signed_in
-from tests.test_settings import in_production
+from tests.processes import in_production
 
 pytestmark = pytest.mark.django_db
 

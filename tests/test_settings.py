@@ -1,6 +1,5 @@
 """Settings: one table, a generated page, clear errors, safe defaults."""
 
-import json
 import os
 import re
 import socket
@@ -15,31 +14,10 @@ from django.core.exceptions import ImproperlyConfigured
 from django.test import Client
 
 from config import environment
-from config.devstack.local_secrets import fresh_secrets
 from config.management.commands import settings_page
 from tests.factories import boris
 from tests.guard import LeftLoopback
-
-PRODUCTION = fresh_secrets() | {
-    "PUBLIC_URL": "https://okno.example",
-    "BEHIND_PROXY": "yes",
-    "DATABASE_URL": "postgres://okno:word@db.example:5432/okno",
-    "REDIS_URL": "redis://:word@redis.example:6379/0",
-}
-
-
-def in_production(code: str, **environment: str) -> Any:
-    """Evaluate an expression on the settings in a process with only production's environment."""
-    program = f"import json; from config import settings as s; print(json.dumps({code}))"
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        cwd=settings.BASE_DIR,
-        env={"PATH": os.environ["PATH"]} | PRODUCTION | environment,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return json.loads(done.stdout)
+from tests.processes import PRODUCTION, in_production
 
 
 def test_the_settings_page_matches_the_table() -> None:

@@ -7,12 +7,11 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,26 +24,10 @@ from config.celery import QUEUES, SCHEDULE, VISIBILITY_TIMEOUT, app
 from config.devstack import supervisor
 from config.devstack.processes import has_signal_handler
 from tests.databases import create_migrated_database
+from tests.processes import TEST_RUN_VARIABLES, eventually, free_port
 from tests.servers_for_tests import own_valkey_database
 
 PROJECT = settings.BASE_DIR
-# Variables of the test run that a stack under test must not see.
-SURROUNDINGS = ("DATABASE_URL", "REDIS_URL", "DATA_DIR", "DJANGO_SETTINGS_MODULE", "SECRET_KEY", "FIELD_KEYS")
-
-
-def eventually(condition: Callable[[], Any], *, seconds: float = 300) -> Any:
-    deadline = time.monotonic() + seconds
-    while not (result := condition()):
-        assert time.monotonic() < deadline, "It did not come true."
-        time.sleep(0.05)
-    return result
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def is_alive(pid: int) -> bool:
@@ -60,7 +43,7 @@ class Stack:
 
     def __init__(self, folder: Path, **environment: str) -> None:
         self.folder, self.port = folder, free_port()
-        kept = {name: text for name, text in os.environ.items() if name not in SURROUNDINGS}
+        kept = {name: text for name, text in os.environ.items() if name not in TEST_RUN_VARIABLES}
         self.environment = kept | {"DATA_DIR": str(folder), "DEMO": "0", "WORKER_CONCURRENCY": "1"} | environment
         self.output = folder.with_suffix(".log")
         self.process: subprocess.Popen[bytes] | None = None

@@ -27,13 +27,13 @@ from templates_registry.matching.text_diff import content_key
 from templates_registry.models import Template
 from templates_registry.provider import provider_template
 from templates_registry.transfer import file_formats, import_plan
+from tests.api_client import Api
 from tests.factories import ApiChannelFactory, ConversationFactory, boris, vera
 from tests.pages import page_html, signed_in
 from tests.simulators import template_sends
 from tests.simulators import templates as theirs
 from tests.simulators.errors import GraphError
 from tests.template_shapes import SHAPES, UNFILLABLE, Shape
-from tests.test_api import Api
 
 NOW = 1_790_000_000.0
 every_shape = pytest.mark.parametrize("name", SHAPES)

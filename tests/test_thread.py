@@ -11,25 +11,21 @@ from django.test import Client
 from django.utils import timezone
 
 from bridge import outcomes
-from bridge.conversations import receiving, tickets
+from bridge.conversations import tickets
 from bridge.desk.thread import delivery_trail, messages
 from bridge.models import Attempt, Conversation, Delivery, Message, Ticket
 from bridge.notices import create_notice
 from bridge.relay import reply_submission
 from channels_setup.models import ApiChannel
-from channels_setup.providers.base import ContactInfo, MessageReceived
 from tests.factories import ApiChannelFactory, TemplateFactory, boris
+from tests.scenarios.sending import receive_text
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("in_english")]
 
 
 def anna_writes(channel: ApiChannel, text: str = "Где заказ?", *, written_ago: timedelta | None = None) -> Message:
     at = timezone.now() - written_ago if written_ago is not None else None
-    fact = MessageReceived(contact=ContactInfo(external_id="anna", name="Анна"), text=text, at=at)
-    made = receiving.receive_messages(
-        channel, [receiving.IncomingMessage(fact=fact, chat_channel=channel.default_chat_channel)]
-    )
-    return made[0].message
+    return receive_text(channel, text, name="Анна", at=at).message
 
 
 def close_live_request() -> None:

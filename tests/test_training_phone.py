@@ -8,14 +8,11 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from bridge.conversations import receiving
 from bridge.inbox import processing
 from bridge.models import Conversation, Message, WebhookEvent
 from bridge.notices import create_notice
 from bridge.outbox import dispatcher
-from bridge.relay import reply_submission
 from channels_setup.models import ApiChannel
-from channels_setup.providers.base import ContactInfo, MessageReceived
 from tests.factories import (
     ApiChannelFactory,
     ChatChannelFactory,
@@ -25,6 +22,7 @@ from tests.factories import (
     gleb,
     vera,
 )
+from tests.scenarios.sending import boris_answers, receive_text
 
 pytestmark = pytest.mark.django_db
 
@@ -40,18 +38,7 @@ def chat(channel: ApiChannel) -> Conversation:
 
 
 def writes(channel: ApiChannel, sender: str, text: str) -> Conversation:
-    chat_channel = channel.default_chat_channel
-    assert chat_channel
-    fact = MessageReceived(contact=ContactInfo(external_id=sender, name=sender), text=text)
-    return receiving.receive_messages(channel, [receiving.IncomingMessage(fact=fact, chat_channel=chat_channel)])[
-        0
-    ].conversation
-
-
-def answers(chat: Conversation, text: str) -> Message:
-    message = reply_submission.submit_reply(conversation_id=chat.pk, text=text, author=boris(chat.chat_channel)).message
-    assert message
-    return message
+    return receive_text(channel, text, who=sender, name=sender).conversation
 
 
 def feed(client: Client, channel: ApiChannel, **parameters: Any) -> dict[str, Any]:
@@ -136,7 +123,7 @@ def test_only_a_provider_with_a_phone_has_one(client: Client) -> None:
 def test_a_reply_appears_on_the_phone_after_its_delivery(
     client: Client, channel: ApiChannel, chat: Conversation
 ) -> None:
-    answers(chat, "Добрый день!")
+    boris_answers(chat, "Добрый день!")
     before = feed(client, channel, **{"from": "anna"})
 
     dispatcher.send_due_deliveries()
@@ -151,7 +138,7 @@ def test_a_reply_appears_on_the_phone_after_its_delivery(
 def test_a_failed_message_and_a_notice_are_not_on_the_phone(
     client: Client, channel: ApiChannel, chat: Conversation
 ) -> None:
-    message = answers(chat, "Не дойдёт")
+    message = boris_answers(chat, "Не дойдёт")
     Message.objects.filter(pk=message.pk).update(status=Message.Status.FAILED)
     create_notice(chat, "not_delivered", why_code="retries_exhausted")
 
@@ -182,7 +169,7 @@ def test_the_portal_understands_every_event_of_the_phone(client: Client, channel
     now = int(timezone.now().timestamp())
     post(client, channel, {"type": "message", "id": "a-b-c", "from": sender, "text": "Добрый день", "timestamp": now})
     chat = Conversation.objects.get(contact__external_id="phone-1")
-    message = answers(chat, "Здравствуйте!")
+    message = boris_answers(chat, "Здравствуйте!")
     dispatcher.send_due_deliveries()
 
     post(client, channel, {"type": "status", "message_id": message.pk, "status": "delivered", "timestamp": now})

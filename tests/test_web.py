@@ -21,7 +21,7 @@ from config.serving import server as web_server
 from config.serving import worker_watch
 from tests.faults import h2c, truncation
 from tests.faults.stack import children
-from tests.test_stack import free_port
+from tests.processes import free_port
 
 ASK = b"GET /health/live HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
 CALLERS = 12

@@ -3,8 +3,7 @@
 Anna writes on her phone, Boris answers at the desk. The simulator follows Meta's rules, not ours.
 """
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -21,6 +20,7 @@ from channels_setup.provisioning import add_api_channel
 from templates_registry.models import Status, Template
 from templates_registry.provider import provider_sync
 from tests.factories import ChatChannelFactory, boris, vera
+from tests.processes import eventually
 from tests.simulators.behavior import Behavior
 from tests.simulators.meta import MetaSimulator
 from tests.simulators.phones import Phone
@@ -46,7 +46,7 @@ class Shop:
     def anna_writes(self, text: str, **more: Any) -> Message:
         """Write as Anna. Return the message once it is in the chat."""
         wamid = self.anna.writes(text, **more)
-        return once(lambda: Message.objects.filter(external_id=wamid).first())
+        return eventually(lambda: Message.objects.filter(external_id=wamid).first())
 
     def boris_answers(self, text: str) -> Message:
         handed_in = reply_submission.submit_reply(
@@ -105,18 +105,9 @@ def shop(live_server: Any, worker: Worker) -> Iterator[Shop]:
         yield Shop(channel=channel, meta=meta, worker=worker, operator=boris(chat_channel))
 
 
-def once(question: Callable[[], Any], *, seconds: float = 60) -> Any:
-    """Return the result as soon as it is true."""
-    until = time.monotonic() + seconds
-    while not (found := question()):
-        assert time.monotonic() < until, "it did not come true"
-        time.sleep(0.05)
-    return found
-
-
 def becomes(message: Message, *statuses: str) -> Message:
     """Return the message once it has one of these statuses."""
-    return once(lambda: Message.objects.filter(pk=message.pk, status__in=statuses).first())
+    return eventually(lambda: Message.objects.filter(pk=message.pk, status__in=statuses).first())
 
 
 # --- messages and replies --------------------------------------------------------------------------------------
@@ -196,7 +187,7 @@ def test_buttons_and_header_of_a_template_are_sent_in_metas_format(shop: Shop) -
         "Заказ № 42\nГотов, Анна, ждёт вас.\n[Путь](https://x.example/a42)\n[Отменить]"
     )
     wamid = shop.anna.presses("Отменить", of=shop.anna.received[0].id)
-    pressed = once(lambda: Message.objects.filter(external_id=wamid).first())
+    pressed = eventually(lambda: Message.objects.filter(external_id=wamid).first())
     assert pressed.text == "Отменить"
     assert pressed.quoted == handed_in.message
 
@@ -241,11 +232,11 @@ def test_one_contacts_limit_delays_only_that_contact(shop: Shop) -> None:
     assert waits
     mine = Delivery.objects.filter(message=waits, attempts__gt=0, state="pending")
     # It would be retried after one second, then after four; here it is held while the test looks.
-    once(lambda: mine.update(next_attempt_at=timezone.now() + timedelta(hours=1)))
+    eventually(lambda: mine.update(next_attempt_at=timezone.now() + timedelta(hours=1)))
     shop.meta.behave(reject=0)
 
     oleg.writes("А мне?")
-    olegs = once(lambda: Conversation.objects.exclude(pk=annas.pk).first())
+    olegs = eventually(lambda: Conversation.objects.exclude(pk=annas.pk).first())
     goes = reply_submission.submit_reply(conversation_id=olegs.pk, text="Олегу", author=shop.operator).message
     assert goes
 
@@ -263,7 +254,7 @@ def test_an_expired_token_pauses_the_channel_and_a_new_one_resumes_it(shop: Shop
     shop.anna_writes("?")
     shop.meta.access_token = "EAAnew"
     answer = shop.boris_answers("Дойдёт")
-    once(lambda: ApiChannel.objects.get().state == "paused")
+    eventually(lambda: ApiChannel.objects.get().state == "paused")
     assert shop.meta.sent == []
 
     channel = ApiChannel.objects.get()
@@ -301,7 +292,7 @@ def test_a_status_before_the_cut_connection_settles_it_too(shop: Shop) -> None:
     answer = shop.boris_answers("Один раз")
 
     becomes(answer, "delivered")
-    once(lambda: not Delivery.objects.filter(state="sending").exists())
+    eventually(lambda: not Delivery.objects.filter(state="sending").exists())
     shop.settle()
     assert Message.objects.get(pk=answer.pk).status == "delivered"
     assert Delivery.objects.get(message=answer).state == "delivered"
@@ -312,7 +303,7 @@ def test_a_message_that_surely_did_not_arrive_is_resent_once(shop: Shop) -> None
     shop.meta.behave(answer="500", times=1)
 
     answer = shop.boris_answers("Со второго раза")
-    once(lambda: Delivery.objects.filter(message=answer, attempts=1, state="pending").exists())
+    eventually(lambda: Delivery.objects.filter(message=answer, attempts=1, state="pending").exists())
     shop.try_again()
 
     becomes(answer, "delivered")
@@ -425,7 +416,7 @@ def test_a_reply_from_our_own_phone_is_outbound_and_opens_no_window(shop: Shop) 
 
     wamid = shop.meta.echo(shop.anna, "Ответил с телефона")
 
-    echo = once(lambda: Message.objects.filter(external_id=wamid).first())
+    echo = eventually(lambda: Message.objects.filter(external_id=wamid).first())
     shop.settle()
     assert (echo.direction, echo.text) == (Message.Direction.OUTBOUND, "Ответил с телефона")
     assert not Delivery.objects.filter(message=echo).exists()
@@ -437,7 +428,7 @@ def test_a_reply_from_our_own_phone_is_outbound_and_opens_no_window(shop: Shop) 
 def test_a_client_with_a_hidden_number_is_answered_by_user_id(shop: Shop) -> None:
     mia = shop.meta.phone("12025550143", name="Mia", username="@mia", hides_number=True)
     mia.writes("Hi")
-    once(lambda: Message.objects.exists())
+    eventually(lambda: Message.objects.exists())
 
     becomes(shop.boris_answers("Hello, Mia"), "delivered")
     mia.hides_number = False
@@ -468,7 +459,7 @@ def test_a_picture_is_downloaded_with_the_token_and_shown(shop: Shop) -> None:
 
     wamid = shop.anna.sends_image(picture, caption="Вот такие")
 
-    attachment = once(
+    attachment = eventually(
         lambda: Attachment.objects.filter(message__external_id=wamid, state=Attachment.State.AVAILABLE).first()
     )
     assert attachment.file.read() == picture
@@ -486,7 +477,7 @@ def test_templates_follow_metas_list_and_webhooks(shop: Shop) -> None:
     assert Template.objects.count() == 4
 
     shop.meta.review(row, "PAUSED", other_info={"title": "FIRST_PAUSE", "description": "Paused for 3 hours."})
-    once(lambda: Template.objects.get(name="autumn").status == Status.PAUSED)
+    eventually(lambda: Template.objects.get(name="autumn").status == Status.PAUSED)
     shop.meta.grade(row, "RED")
     shop.settle()
 
@@ -517,6 +508,6 @@ def test_templates_of_every_kind_are_synced_and_sent_completely(shop: Shop) -> N
         )
         assert handed.message, (name, handed.decision.sentence)
 
-    once(lambda: len(shop.anna.received) == len(listed))
+    eventually(lambda: len(shop.anna.received) == len(listed))
     assert not Message.objects.filter(direction="outbound", status="failed").exists()
     assert any("[DOCUMENT Счёт-5.pdf]" in one.text for one in shop.anna.received)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -112,10 +111,3 @@ class Shop:
 
     def shut_window(self) -> None:
         ServiceWindow.objects.update(opened_at=timezone.now() - timezone.timedelta(hours=30), expires_at=timezone.now())
-
-
-def eventually(question: Callable[[], Any], *, seconds: float = 60) -> None:
-    until = time.monotonic() + seconds
-    while not question():
-        assert time.monotonic() < until, "it did not come true"
-        time.sleep(0.02)

@@ -12,13 +12,12 @@ from django.test import Client
 from django.utils import timezone, translation
 from playwright.sync_api import BrowserContext, ConsoleMessage, Locator, Page, expect
 
-from bridge.conversations import receiving
 from bridge.desk.presentation import format_day
 from bridge.models import Conversation, Delivery, Draft, Message, ServiceWindow, Ticket
 from bridge.relay import reply_submission
 from channels_setup.models import ApiChannel
-from channels_setup.providers.base import ContactInfo, MessageReceived
 from tests.factories import ApiChannelFactory, boris
+from tests.scenarios.sending import receive_text
 from tests.worker import Worker
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -69,12 +68,7 @@ def sign_in(context: BrowserContext, user: Any) -> None:
 
 
 def writes(channel: ApiChannel, name: str, text: str) -> Conversation:
-    chat_channel = channel.default_chat_channel
-    assert chat_channel
-    fact = MessageReceived(contact=ContactInfo(external_id=name, name=name), text=text)
-    return receiving.receive_messages(channel, [receiving.IncomingMessage(fact=fact, chat_channel=chat_channel)])[
-        0
-    ].conversation
+    return receive_text(channel, text, who=name, name=name).conversation
 
 
 def answers(chat: Conversation, text: str, **status: Any) -> Message:

@@ -11,7 +11,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +29,7 @@ from config.devstack.servers import attach_servers
 from tests.faults import failpoints
 from tests.faults.gate import TcpGate
 from tests.faults.receiver import HostileReceiver
-from tests.test_stack import SURROUNDINGS, free_port
+from tests.processes import TEST_RUN_VARIABLES, eventually, free_port
 
 CANARY = "КАНАРЕЙКА-7731"  # in every text: must be in no log
 PHONE = "+79990007731"
@@ -58,7 +58,7 @@ class Stack:
         self.receiver = HostileReceiver(self.folder / "received.jsonl")
         self.port = free_port()
         failpoints.folder(self.folder).mkdir()
-        kept = {name: text for name, text in os.environ.items() if name not in SURROUNDINGS}
+        kept = {name: text for name, text in os.environ.items() if name not in TEST_RUN_VARIABLES}
         self.environment = kept | {
             "DATA_DIR": str(self.folder),
             "DEMO": "0",
@@ -257,11 +257,3 @@ def children(pid: int) -> list[int]:
         for task in Path(f"/proc/{pid}/task").iterdir():
             found += [int(word) for word in (task / "children").read_text().split()]
     return found
-
-
-def eventually(condition: Callable[[], Any], *, seconds: float = 120) -> Any:
-    deadline = time.monotonic() + seconds
-    while not (result := condition()):
-        assert time.monotonic() < deadline, "It did not come true."
-        time.sleep(0.05)
-    return result

@@ -19,7 +19,7 @@ from tests.faults.login_flood import sign_in
 from tests.faults.provider import call
 from tests.faults.stack import Shop, Stack
 from tests.faults.test_framing import add_superuser
-from tests.test_stack import free_port
+from tests.processes import free_port
 
 Say = Callable[[str], None]
 THREADS, RATE = 24, 20  # of the flood; of the webhooks, a second

@@ -5,10 +5,11 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+from django.db.models import F
 from django.utils import timezone
 
 from bridge.conversations import receiving
-from bridge.models import Conversation, Delivery, Message
+from bridge.models import Conversation, Delivery, Message, ServiceWindow
 from bridge.relay import reply_submission
 from channels_setup.models import ApiChannel
 from channels_setup.providers.base import ContactInfo, MessageReceived
@@ -16,14 +17,28 @@ from tests.factories import ApiChannelFactory, boris
 from tests.receiver import Receiver
 
 
-def anna_writes(api_channel: ApiChannel, *, who: str = "anna", text: str = "?") -> Conversation:
-    """Receive one message and return its conversation."""
+def receive_text(
+    api_channel: ApiChannel, text: str = "?", *, who: str = "anna", name: str = "", phone: str = "", **fields: Any
+) -> receiving.ReceivedMessage:
+    """Receive one message of a client. ``fields``: others of ``MessageReceived``, such as ``at`` or ``files``."""
     chat_channel = api_channel.default_chat_channel
     assert chat_channel
-    fact = MessageReceived(contact=ContactInfo(external_id=who), text=text)
-    return receiving.receive_messages(api_channel, [receiving.IncomingMessage(fact=fact, chat_channel=chat_channel)])[
-        0
-    ].conversation
+    contact = ContactInfo(external_id=who, name=name, phone=phone)
+    fact = MessageReceived(contact=contact, text=text, **fields)
+    [received] = receiving.receive_messages(
+        api_channel, [receiving.IncomingMessage(fact=fact, chat_channel=chat_channel)]
+    )
+    return received
+
+
+def anna_writes(api_channel: ApiChannel, *, who: str = "anna", text: str = "?") -> Conversation:
+    """Receive one message and return its conversation."""
+    return receive_text(api_channel, text, who=who).conversation
+
+
+def move_windows_back(by: timedelta, **which: Any) -> None:
+    """Shift windows into the past; ``which``: lookups that select them, all without any."""
+    ServiceWindow.objects.filter(**which).update(opened_at=F("opened_at") - by, expires_at=F("expires_at") - by)
 
 
 def boris_answers(chat: Conversation, text: str = "Да") -> Message:
