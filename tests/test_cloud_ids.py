@@ -33,10 +33,10 @@ def test_a_client_known_under_another_number_answers_in_the_same_chat(
     meta.add_template("hello", body="Ваш заказ готов, приходите.", language="ru")
     assert provider_sync.sync_channel(channel).error == ""
     chat = written_first(channel, phone="+5511987654321", external_id=external_id)
-    handed = reply_submission.submit_template_reply(
+    submitted = reply_submission.submit_template_reply(
         conversation_id=chat.pk, template_id=Template.objects.get(name="hello").pk, parameters=[], author=vera()
     )
-    assert handed.message is not None, handed.decision
+    assert submitted.message is not None, submitted.decision
     work(meta)
     ana.writes("Obrigada!")
     work(meta)

@@ -310,7 +310,7 @@ def test_the_connection_check_names_the_account_and_missing_settings(meta: MetaS
 
     meta.access_token = "another"
     wrong = [finding.sentence for finding in checks.check_connection(channel) if finding.level == "error"]
-    assert len(wrong) == 1, "one cause is said once, however many questions fail by it"
+    assert len(wrong) == 1, "one cause is reported once, however many checks fail because of it"
 
 
 def test_a_wrong_app_secret_is_reported_until_an_event_is_accepted(

@@ -60,9 +60,9 @@ def test_an_unknown_type_is_named_and_the_providers_words_are_kept() -> None:
     shown = {"what": "unsupported", "kind": "of_tomorrow", "code": "131060", "details": "This message is unavailable."}
 
     with translation.override("en"):
-        said = compose_text("", shown)
+        content = compose_text("", shown)
 
-    assert "of_tomorrow" in said and said.endswith("This message is unavailable. (131060)")
+    assert "of_tomorrow" in content and content.endswith("This message is unavailable. (131060)")
     with translation.override("en"):
         assert "not supported" not in compose_text("", {**shown, "code": "131051", "details": "not supported"})
 
@@ -205,10 +205,10 @@ def test_a_contact_card_keeps_every_field() -> None:
 
 
 def receive(channel: ApiChannel, item: dict[str, Any], **fields: Any) -> Message:
-    said = read_content(item)
+    content = read_content(item)
     contact = ContactInfo(external_id="447700900101", phone="+447700900101", name="Анна")
     fact = MessageReceived(
-        contact=contact, external_id="1", text=said.text, shown=said.shown, files=said.files, **fields
+        contact=contact, external_id="1", text=content.text, shown=content.shown, files=content.files, **fields
     )
     processing.apply_facts(channel, [fact])
     return Message.objects.get(external_id="1")
@@ -246,14 +246,18 @@ def test_thread_list_admin_and_api_speak_the_readers_language(
     )
     for language, other in (("en", "ru"), ("ru", "en")):
         with translation.override(language):
-            said = compose_text("", message.shown)
+            content = compose_text("", message.shown)
         with translation.override(other):
             not_said = compose_text("", message.shown)
         answer = staff.get(api, headers={**token_of(vera()), "Accept-Language": language}).json()
-        assert (answer["localized_text"], answer["text"], answer["html"]) == (said, message.text, render_html(said))
+        assert (answer["localized_text"], answer["text"], answer["html"]) == (
+            content,
+            message.text,
+            render_html(content),
+        )
         for reader, address in addresses:
             html = reader.get(address, headers={"Accept-Language": language}).content.decode()
-            assert said in html, address
+            assert content in html, address
             assert not_said not in html.replace(message.text, ""), address
 
 

@@ -219,7 +219,7 @@ def test_every_stored_text_of_another_party_is_masked(acebot: ApiChannel) -> Non
         [Attempt(delivery=delivery, number=1, started_at=timezone.now(), duration_ms=1, verdict="retry", answer=words)]
     )
     Alert.objects.create(kind=Alert.Kind.BREAKER, api_channel=acebot, details={"why": words, "api_token": "short-1"})
-    Message.objects.filter(pk=delivery.message_id).update(details={"why": f"{key} said"})
+    Message.objects.filter(pk=delivery.message_id).update(details={"why": f"{key} was refused"})
     fact = StatusChanged(status="failed", external_id="wamid.77", code="1", title=words[:300], details=words)
     message_statuses.apply_statuses(channel, [fact])
 

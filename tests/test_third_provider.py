@@ -75,7 +75,7 @@ def pigeons(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     git(house, "add", "-A")
     git(house, "-c", "user.name=t", "-c", "user.email=t@example.com", "commit", "-q", "-m", "before")
     (house / "channels_setup" / "providers" / "pigeons.py").write_text(TOY)
-    folder = tmp_path / "beside"
+    folder = tmp_path / "extra"
     folder.mkdir()
     shutil.copy(house / "channels_setup" / "providers" / "pigeons.py", folder)
     monkeypatch.setattr(providers, "__path__", [*providers.__path__, str(folder)])

@@ -131,12 +131,12 @@ def test_a_reply_to_one_of_two_questions_quotes_it(shop: Shop) -> None:
     first = shop.anna_writes("Сколько стоят сапоги?")
     shop.anna_writes("И когда привезёте?")
 
-    handed = reply_submission.submit_reply(
+    submitted = reply_submission.submit_reply(
         conversation_id=shop.chat.pk, text="4 500 рублей", author=shop.operator, replies_to=first.pk
     )
 
-    assert handed.message
-    becomes(handed.message, "delivered")
+    assert submitted.message
+    becomes(submitted.message, "delivered")
     assert [sent.body["context"] for sent in shop.anna.received] == [{"message_id": first.external_id}]
 
 
@@ -503,10 +503,10 @@ def test_templates_of_every_kind_are_synced_and_sent_completely(shop: Shop) -> N
 
     for name, shape in listed.items():
         template = Template.objects.get(name=name.replace(" ", "_").replace("-", "_"))
-        handed = reply_submission.submit_template_reply(
+        submitted = reply_submission.submit_template_reply(
             conversation_id=shop.chat.pk, template_id=template.pk, parameters=shape.values, author=shop.operator
         )
-        assert handed.message, (name, handed.decision.sentence)
+        assert submitted.message, (name, submitted.decision.sentence)
 
     eventually(lambda: len(shop.anna.received) == len(listed))
     assert not Message.objects.filter(direction="outbound", status="failed").exists()
