@@ -153,7 +153,7 @@ def read(cell: str) -> list[float]:
 
 
 @pytest.mark.parametrize(("what", "value", "place"), limits())
-def test_the_table_of_limits_is_what_the_code_does(what: str, value: str, place: str) -> None:
+def test_the_table_of_limits_matches_the_code(what: str, value: str, place: str) -> None:
     assert read(value) == pytest.approx(plain(constant(place))), f"{what}: docs/operations.md says {value}"
 
 
@@ -188,7 +188,7 @@ def anchors(page: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=by_name)
-def test_every_relative_link_leads_somewhere(page: Path) -> None:
+def test_every_relative_link_has_a_target(page: Path) -> None:
     links = re.findall(r"\]\(([^)\s]+)\)", FENCED.sub("", page.read_text()))
 
     for link in links:
@@ -261,7 +261,7 @@ def check_compose(words: list[str]) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=by_name)
-def test_every_command_shown_exists(page: Path) -> None:
+def test_every_shown_command_exists(page: Path) -> None:
     checks = {"make": check_make, "manage.py": check_manage, "docker compose": check_compose}
 
     for program, words in commands(page):
@@ -307,7 +307,7 @@ def test_a_guide_names_buttons_as_the_pages_do(guide: str) -> None:
 
 
 @pytest.mark.parametrize("guide", GUIDES)
-def test_a_russian_guide_names_the_same_buttons_in_the_words_of_the_catalog(guide: str) -> None:
+def test_a_russian_guide_uses_the_translated_button_names(guide: str) -> None:
     pairs, words = list(zip(labels(guide, "en"), labels(guide, "ru"), strict=True)), catalog()
 
     wrong = [(ru, words[en]) for en, ru in pairs if words.get(en, ru).lower() != ru.lower()]
@@ -323,7 +323,7 @@ def shape(page: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("guide", GUIDES)
-def test_both_languages_of_a_guide_have_the_same_chapters_steps_and_pictures(guide: str) -> None:
+def test_both_languages_of_a_guide_have_the_same_structure(guide: str) -> None:
     pages = [PROJECT / f"docs/{guide}.{language}.md" for language in ("en", "ru")]
 
     assert shape(pages[0]) == shape(pages[1])
@@ -345,7 +345,7 @@ def first_json(page: Path, key: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("page", PROVIDER_PAGES, ids=by_name)
-def test_the_python_given_to_providers_knows_our_requests_from_others(page: Path) -> None:
+def test_the_python_example_for_providers_recognizes_our_requests(page: Path) -> None:
     code: dict[str, Any] = {}
     exec(blocks(page, "python")[0], code)
     secret, event = "0" * 40, {"text": "Заказ готов"}
@@ -362,7 +362,7 @@ def test_the_python_given_to_providers_knows_our_requests_from_others(page: Path
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("page", PROVIDER_PAGES, ids=by_name)
-def test_the_event_shown_to_providers_has_the_fields_that_we_send(page: Path) -> None:
+def test_the_example_event_for_providers_has_the_fields_that_we_send(page: Path) -> None:
     channel: Any = ApiChannelFactory()
     sent = example_event(channel, channel.watched.get())
     shown = first_json(page, "from")
@@ -374,7 +374,7 @@ def test_the_event_shown_to_providers_has_the_fields_that_we_send(page: Path) ->
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("page", PROVIDER_PAGES, ids=by_name)
-def test_the_call_shown_to_providers_is_taken_and_answered_as_shown(page: Path, client: Client) -> None:
+def test_the_example_call_for_providers_gets_the_shown_response(page: Path, client: Client) -> None:
     channel: Any = ApiChannelFactory(secret=True)
     secret = channel.current_secret()
     assert secret is not None
@@ -394,13 +394,13 @@ def test_the_two_provider_pages_have_the_same_chapters_and_tables() -> None:
     assert shape(PROVIDER_PAGES[0]) == shape(PROVIDER_PAGES[1])
 
 
-def test_nowhere_is_it_said_that_answers_in_the_window_cost_nothing() -> None:
+def test_the_docs_never_call_replies_in_the_window_free() -> None:
     """WhatsApp charges for them since October 2026."""
-    said = re.compile(r"бесплатн|free of charge|\bfor free\b|at no (?:cost|charge)", re.IGNORECASE)
+    claim = re.compile(r"бесплатн|free of charge|\bfor free\b|at no (?:cost|charge)", re.IGNORECASE)
     looked_at = [*PAGES, *PROJECT.glob("*/locale/**/*.po"), *PROJECT.glob("*/templates/**/*.html")]
 
     assert len(looked_at) > 60
-    assert [path.name for path in looked_at if said.search(path.read_text())] == []
+    assert [path.name for path in looked_at if claim.search(path.read_text())] == []
 
 
 PATH = re.compile(r"`([\w.-]*/?(?:[\w.-]+/)*[\w-]+\.(?:py|toml|yml|html|js|css|in|txt))`")

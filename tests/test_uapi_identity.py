@@ -15,7 +15,7 @@ from bridge.uapi.identity import are_names_compatible
 from channels_setup.models import ApiChannel, ChatChannel
 from channels_setup.providers.base import ContactInfo, MessageReceived
 from tests.factories import ApiChannelFactory, ChatChannelFactory
-from tests.test_uapi_complete import call
+from tests.test_uapi_methods import call
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("in_english")]
 KINDS = ("acebot", "whatsapp_cloud", "sandbox")
