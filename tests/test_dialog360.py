@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.core.exceptions import ValidationError
 from django.core.management import CommandError, call_command
 from django.test import Client
 from django.urls import reverse
@@ -167,7 +168,7 @@ def test_an_own_secret_is_accepted_if_it_is_long_enough(client: Client) -> None:
     form = account_settings.form_fields(channel)["account_webhook_secret"]
 
     assert form.clean(SECRET) == SECRET
-    with pytest.raises(Exception, match="16"):
+    with pytest.raises(ValidationError, match="16"):
         form.clean("short")
 
 

@@ -173,7 +173,7 @@ def test_a_new_channel_preselects_the_only_chat_channel_and_events(admin: Client
     assert ticked(values) == ["track_new_chat", "track_message", "track_resumed"]
 
 
-@pytest.mark.parametrize("is_taken", [False, True], ids=["two", "one that is taken"])
+@pytest.mark.parametrize("is_taken", [False, True], ids=["two", "a taken one"])
 def test_with_several_chat_channels_nothing_is_preselected(admin: Client, is_taken: bool) -> None:
     chat_channel = ChatChannelFactory(name="Магазин")
     if is_taken:

@@ -121,7 +121,7 @@ def body_with(head: str, field: str = "") -> bytes:
 
 PART_HEADS = {
     "unknown charset of a file name": "Content-Disposition: form-data; name=file; filename*=nosuch''x",
-    "a codec that is none of text": "Content-Disposition: form-data; name*=zlib''file; filename=x",
+    "a codec that is no text encoding": "Content-Disposition: form-data; name*=zlib''file; filename=x",
     "idna": "Content-Disposition: form-data; name*=idna''%ff; filename=x",
     "NUL in the type": "Content-Disposition: form-data; name=file; filename=x.png\r\nContent-Type: image/png\0x",
     "NUL in the name": "Content-Disposition: form-data; name=file; filename*=utf-8''a%00.png",
@@ -408,8 +408,8 @@ def broken_tables() -> dict[str, bytes]:
         "lying sizes": with_bytes(TABLE, CENTRAL, 24, b"\x01\x00\x00\x00"),
         "lying offsets": with_bytes(TABLE, CENTRAL, 42, b"\xff\xff\xff\x7f"),
         "wrong checksum": with_bytes(TABLE, CENTRAL, 16, b"\0\0\0\0"),
-        "bzip2 that is none": with_bytes(with_bytes(TABLE, LOCAL, 8, b"\x0c\x00"), CENTRAL, 10, b"\x0c\x00"),
-        "lzma that is none": with_bytes(with_bytes(TABLE, LOCAL, 8, b"\x0e\x00"), CENTRAL, 10, b"\x0e\x00"),
+        "invalid bzip2": with_bytes(with_bytes(TABLE, LOCAL, 8, b"\x0c\x00"), CENTRAL, 10, b"\x0c\x00"),
+        "invalid lzma": with_bytes(with_bytes(TABLE, LOCAL, 8, b"\x0e\x00"), CENTRAL, 10, b"\x0e\x00"),
         "damaged deflate": with_bytes(TABLE, LOCAL, 60, b"\xff" * 40),
     }
     with zipfile.ZipFile(io.BytesIO(TABLE)) as archive:

@@ -78,7 +78,9 @@ def test_without_javascript_the_url_keeps_the_quote(desk: Client, asked: Message
     assert Message.objects.get(direction="outbound").quoted == asked
 
 
-@pytest.mark.parametrize("how", ["another chat's", "unknown to the provider", "no quotes there", "no such message"])
+@pytest.mark.parametrize(
+    "how", ["another chat's", "unknown to the provider", "no support for quotes", "no such message"]
+)
 def test_a_reply_with_an_impossible_quote_is_refused(desk: Client, asked: Message, how: str) -> None:
     chat, replies_to = asked.conversation, asked.pk
     if how == "another chat's":
@@ -87,7 +89,7 @@ def test_a_reply_with_an_impossible_quote_is_refused(desk: Client, asked: Messag
         replies_to = Message.objects.get(conversation=other).pk
     elif how == "unknown to the provider":
         replies_to = Message.objects.get(text="И когда привезёте?").pk
-    elif how == "no quotes there":
+    elif how == "no support for quotes":
         ApiChannel.objects.update(kind="acebot")
     else:
         replies_to = 2**62

@@ -63,7 +63,7 @@ STORIES: list[tuple[str, list[tuple[str, int] | tuple[str, int, int]], int, str,
     ("two of them, in the order written", [("client", 0, 2 * DAY), ("client", H, 2 * DAY)], 2 * DAY, "closed", DAY + H),
     ("two of them, out of order", [("client", H, 2 * DAY), ("client", 0, 2 * DAY)], 2 * DAY, "closed", DAY + H),
     ("one of a later day", [("client", 0, 9 * DAY), ("client", 3 * DAY, 9 * DAY)], 9 * DAY, "closed", 4 * DAY),
-    ("prolongs one that has closed since", [("client", 0), ("client", H, 2 * DAY)], 2 * DAY, "closed", DAY + H),
+    ("late, it extends a window closed since", [("client", 0), ("client", H, 2 * DAY)], 2 * DAY, "closed", DAY + H),
     ("a retry six days late opens nothing", [("client", 0, 6 * DAY)], 6 * DAY, "closed", DAY),
     (
         "a six-day-old retry leaves an open one alone",
