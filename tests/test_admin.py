@@ -421,7 +421,7 @@ def test_an_admin_can_neither_become_nor_edit_a_superuser(browser_of_vera: Clien
     chief = UserFactory(username="chief", is_superuser=True, is_staff=True)
     me = User.objects.get(username="vera")
 
-    page = browser_of_vera.get(reverse("admin:accounts_user_change", args=[me.pk])).content.decode()
+    page = page_html(browser_of_vera, reverse("admin:accounts_user_change", args=[me.pk]))
     touched = browser_of_vera.post(reverse("admin:accounts_user_change", args=[chief.pk]), {"username": "taken"})
     password = browser_of_vera.get(reverse("admin:auth_user_password_change", args=[chief.pk]))
 

@@ -143,8 +143,10 @@ def test_no_list_contains_a_secret(chat: Conversation, path: str, who: Any) -> N
     key = chat.api_channel.issue_secret().reveal()
     user = who(chat.chat_channel) if who is boris else who()
 
-    body = Api(user).get(path).content.decode() + Api(user).get(f"{path}/{Api(user).ids(path)[0]}").content.decode()
+    answers = [Api(user).get(path), Api(user).get(f"{path}/{Api(user).ids(path)[0]}")]
+    body = "".join(answer.content.decode() for answer in answers)
 
+    assert [answer.status_code for answer in answers] == [200, 200]
     assert key not in body and chat.api_channel.path_token not in body
 
 

@@ -236,7 +236,7 @@ def test_the_key_is_stored_encrypted_and_never_shown(client: Client, simulator: 
     chat_channel = ChatChannel.objects.create(name="Юздеск", kind="usedesk")
 
     client.post(page_of(chat_channel), form(simulator))
-    page = client.get(page_of(chat_channel)).content.decode()
+    page = page_html(client, page_of(chat_channel))
     client.post(page_of(chat_channel), form(simulator, account_secret_key="", account_relay_rules="on"))
 
     chat_channel.refresh_from_db()
@@ -287,7 +287,7 @@ def test_the_page_of_the_built_in_desk_has_no_connection(client: Client) -> None
     client.force_login(vera())
     chat_channel = ChatChannel.objects.create(name="Магазин")
 
-    page = client.get(page_of(chat_channel)).content.decode()
+    page = page_html(client, page_of(chat_channel))
 
     assert "account_base_url" not in page and "Redirect URL" not in page
 

@@ -12,6 +12,7 @@ from channels_setup.models import ApiChannel
 from templates_registry.models import Template, TemplateTags
 from templates_registry.provider import provider_sync
 from tests.factories import ApiChannelFactory, TemplateFactory, UserFactory, boris, gleb, vera
+from tests.pages import page_html
 
 pytestmark = pytest.mark.django_db
 
@@ -300,7 +301,7 @@ def test_what_the_provider_said_besides_goes_on_with_its_button(admin: Client, c
 
 
 def test_an_empty_form_finds_no_fault_before_anything_was_written(admin: Client, channel: ApiChannel) -> None:
-    page = admin.get(reverse("admin:templates_registry_template_add")).content.decode()
+    page = page_html(admin, reverse("admin:templates_registry_template_add"))
 
     assert "problem error" not in page
 

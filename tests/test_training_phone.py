@@ -22,6 +22,7 @@ from tests.factories import (
     gleb,
     vera,
 )
+from tests.pages import page_html
 from tests.scenarios.sending import boris_answers, receive_text
 
 pytestmark = pytest.mark.django_db
@@ -87,7 +88,7 @@ def test_other_channels_have_no_phone(client: Client, pk: str) -> None:
 def test_the_webhook_address_is_on_no_page_for_operators(client: Client, channel: ApiChannel) -> None:
     client.force_login(boris(channel.default_chat_channel))
 
-    page = client.get(channel.phone_page_path).content.decode()
+    page = page_html(client, channel.phone_page_path)
 
     assert channel.path_token not in page and "/webhooks/" not in page
 

@@ -261,7 +261,7 @@ def test_the_admin_shows_replaces_and_revokes_an_address(browser_of_vera: Client
     entries = [row.change_message for row in LogEntry.objects.order_by("id")]
     assert [word for word in ("shown", "issued", "ended") if word in " ".join(entries)] == ["shown", "issued", "ended"]
     assert len(entries) == 3 and channel.path_token not in str(entries) and token not in str(entries)
-    history = browser_of_vera.get(page_of(channel, "history")).content.decode()
+    history = page_html(browser_of_vera, page_of(channel, "history"))
     assert token not in history and channel.path_token not in history
 
 

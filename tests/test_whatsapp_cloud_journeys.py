@@ -20,6 +20,7 @@ from channels_setup.provisioning import add_api_channel
 from templates_registry.models import Status, Template
 from templates_registry.provider import provider_sync
 from tests.factories import ChatChannelFactory, boris, vera
+from tests.pages import page_html
 from tests.processes import eventually
 from tests.simulators.behavior import Behavior
 from tests.simulators.meta import MetaSimulator
@@ -487,7 +488,7 @@ def test_templates_follow_metas_list_and_webhooks(shop: Shop) -> None:
 def test_an_admin_checks_the_connection(shop: Shop, client: Any) -> None:
     client.force_login(vera())
 
-    page = client.get(f"/admin/channels_setup/apichannel/{shop.channel.pk}/change/").content.decode()
+    page = page_html(client, f"/admin/channels_setup/apichannel/{shop.channel.pk}/change/")
 
     assert shop.meta.access_token not in page
     assert shop.meta.webhook_sender.app_secret not in page
