@@ -1,1 +1,1 @@
-"""`make audit`: what automatic tools can say of the code and of the packages it is built from."""
+"""`make audit`: automatic checks of the code and of the packages it uses."""

@@ -1,4 +1,4 @@
-"""`make audit`: run every check, say what is open, and say plainly what could not be checked."""
+"""`make audit`: run every check, list open findings, and name every check that could not run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ EMBEDDED_SERVERS = ROOT / "config" / "devstack" / "requirements.txt"
 
 
 class Report:
-    """What each check found. Prints one line a check, and the open findings under it."""
+    """Collect the findings of each check. Print one line per check with its open findings."""
 
     def __init__(self, exceptions: Exceptions) -> None:
         self.exceptions = exceptions

@@ -1,4 +1,4 @@
-"""Ruff's security rules (S, those of bandit) over the product; the tests are not shipped."""
+"""Ruff's security rules (S, those of bandit) for the product code. Tests are not shipped, so they are excluded."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ WHOLE_RULE = re.compile(r"S\d+")
 
 
 def findings(root: Path, exceptions: Exceptions) -> list[Finding]:
-    """An exception names a rule in one file, or a rule alone."""
+    """Return findings. An exception may name a rule in one file, or a rule in all files."""
     ignored = [about for check, about in exceptions.accepted if check == CHECK and WHOLE_RULE.fullmatch(about)]
     exceptions.met |= {(CHECK, about) for about in ignored}
     command = [sys.executable, "-m", "ruff", "check", "--isolated", "--select", "S", "--output-format", "json"]

@@ -1,4 +1,4 @@
-"""Accepted findings: each names what it is about, says why it is accepted, and since when."""
+"""Accepted findings: each has its subject, the reason for accepting it, and a date."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FILE = Path(__file__).with_name("exceptions.toml")
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One thing that a check reports. ``about`` is what an exception names: stable, without line numbers."""
+    """One finding of a check. ``about``: the stable text that an exception refers to, without line numbers."""
 
     check: str
     about: str
@@ -27,14 +27,14 @@ class Finding:
 
 @dataclass
 class Exceptions:
-    """The accepted findings of every check, and those that were met."""
+    """The accepted findings of every check, and which of them matched."""
 
     accepted: dict[tuple[str, str], dict[str, Any]]
     met: set[tuple[str, str]] = field(default_factory=set)
 
     @classmethod
     def read(cls, path: Path = FILE) -> Exceptions:
-        """Raise ValueError where an exception is not explained or not dated."""
+        """Read the exceptions. Raise ValueError if one has no reason or no date."""
         accepted = {}
         for entry in tomllib.loads(path.read_text()).get("exception", []):
             if not isinstance(entry.get("since"), date) or len(str(entry.get("why", "")).split()) < 4:
@@ -54,7 +54,7 @@ class Exceptions:
         return left
 
     def unused(self, checks: Iterable[str]) -> list[str]:
-        """Exceptions of these checks that nothing needs any more."""
+        """Return exceptions of these checks that matched no finding."""
         ran = set(checks)
         return [
             f"{check}: {about}" for check, about in self.accepted if check in ran and (check, about) not in self.met

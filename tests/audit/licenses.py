@@ -1,4 +1,4 @@
-"""Licenses of all pinned packages, from the metadata of what is installed."""
+"""Licenses of all pinned packages, from the metadata of the installed packages."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from packaging.requirements import Requirement
 from .exceptions import Finding
 
 CHECK = "licenses"
-# Permissive: use, change and distribute, with a notice at most.
+# Permissive licenses: use, modification and distribution are allowed, at most with a notice.
 ALLOWED = {
     *(
         "MIT",
@@ -46,7 +46,7 @@ def pinned(*requirements: Path) -> list[str]:
 
 
 def license_of(package: str) -> str:
-    """The license as the package declares it: an expression, classifiers or free text. "" where it says nothing."""
+    """Return the license that the package declares: an expression, classifiers or free text; \"\" if none."""
     metadata: Any = importlib.metadata.metadata(package)
     if expression := metadata.get("License-Expression"):
         return str(expression)
@@ -57,7 +57,7 @@ def license_of(package: str) -> str:
 
 
 def is_allowed(declared: str) -> bool:
-    """One side of an OR is enough; of an AND all sides count."""
+    """Return whether the license is allowed: any side of an OR, but every side of an AND."""
     text = declared.replace("(", " ").replace(")", " ") if " AND " in declared or " OR " in declared else declared
     choices = [[part.strip() for part in choice.split(" AND ")] for choice in text.split(" OR ")]
     return any(all(part in ALLOWED for part in choice) for choice in choices)

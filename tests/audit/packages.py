@@ -1,4 +1,4 @@
-"""Known vulnerabilities of the pinned packages, and the list of what the portal is built from (SBOM)."""
+"""Known vulnerabilities of the pinned packages, and the list of all components (SBOM)."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from .exceptions import Finding
 
 CHECK = "advisories"
 REQUIREMENTS = Path(__file__).with_name("requirements.txt")
-# A release with published vulnerabilities. An index that knows of none here has no advisories, so its silence about
-# our packages means nothing.
+# A release with published vulnerabilities. An index that reports none for it has no advisories, so an empty result for
+# our packages proves nothing.
 KNOWN_BAD = "django==3.2.0\n"
 
 
 class NotReached(Exception):
-    """The check could not be made; the text says why."""
+    """The check could not run; the text says why."""
 
 
 def install_tools(folder: Path) -> Path:
-    """Make a virtual environment with the pinned tools, once for each list of pins. Return its bin folder."""
+    """Create a virtual environment with the pinned tools, once per list of pins. Return its bin folder."""
     venv, stamp = folder / "venv", folder / "venv.stamp"
     if not stamp.exists() or stamp.read_text() != REQUIREMENTS.read_text():
         _run([sys.executable, "-m", "venv", "--clear", str(venv)])
@@ -32,7 +32,7 @@ def install_tools(folder: Path) -> Path:
 
 
 def advisories(tools: Path, folder: Path, requirements: list[Path]) -> list[Finding]:
-    """Raise NotReached where nothing can be said."""
+    """Return known vulnerabilities. Raise NotReached if the index gives no usable answer."""
     probe = folder / "known-bad.txt"
     probe.write_text(KNOWN_BAD)
     if not _vulnerable(tools, probe, "--no-deps"):

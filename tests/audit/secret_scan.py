@@ -1,8 +1,7 @@
-"""Secrets in the tree and in the history of git.
+"""Secrets in the working tree and in the git history.
 
-Patterns of our own: detect-secrets reads no history, and on this repository its entropy rules report hundreds of
-recorded payloads. What is looked for is what an attacker would look for: keys whose form gives them away, and long
-random values under a name that says secret.
+We use our own patterns: detect-secrets reads no history, and its entropy rules report hundreds of recorded payloads
+here. The patterns match keys with a recognizable format, and long random values under a name that suggests a secret.
 """
 
 from __future__ import annotations
@@ -34,9 +33,9 @@ NAMED = re.compile(
     r"""(?i)(?:secret|token|passw(?:or)?d|api_?key|private_?key|credential)\w*["']?\s*(?::|=>?)\s*["']?"""
     r"""([A-Za-z0-9+/_=-]{20,})(?![\w.(\[])"""
 )
-ENTROPY = 3.7  # bits a character; a random value of twenty characters has more, a name or a sentence less
+ENTROPY = 3.7  # bits per character: a random value of twenty characters has more, a name or a sentence less
 SKIPPED = re.compile(r"\.(?:po|mo|png|ico|svg|woff2?|pdf|min\.js)$|(?:^|/)requirements[^/]*\.txt$")
-MOST_LINE = 2_000  # characters of a line that are read
+MOST_LINE = 2_000  # characters read per line
 
 
 def entropy(text: str) -> float:
@@ -45,7 +44,7 @@ def entropy(text: str) -> float:
 
 
 def secrets_in(line: str) -> Iterator[tuple[str, str]]:
-    """Yield what kind of secret a line holds, and the secret."""
+    """Yield the kind of each secret in a line, and the secret."""
     line = line[:MOST_LINE]
     for found in KNOWN_FORM.finditer(line):
         yield list(FORMS)[(found.lastindex or 1) - 1], found[0]
@@ -56,12 +55,12 @@ def secrets_in(line: str) -> Iterator[tuple[str, str]]:
 
 
 def digest(secret: str) -> str:
-    """How an exception names a secret without repeating it."""
+    """Return the name of a secret in an exception, which does not repeat the secret."""
     return hashlib.sha256(secret.encode()).hexdigest()[:16]
 
 
 def findings_in(lines: Iterable[tuple[str, str]]) -> list[Finding]:
-    """One finding for each secret, at the first place where it stands."""
+    """Return one finding per secret, at its first occurrence."""
     found: dict[str, Finding] = {}
     for where, line in lines:
         for kind, secret in secrets_in(line):
@@ -72,7 +71,7 @@ def findings_in(lines: Iterable[tuple[str, str]]) -> list[Finding]:
 
 
 def tree(root: Path) -> Iterator[tuple[str, str]]:
-    """Every line of the files that git knows or would add."""
+    """Yield every line of the files that git tracks or would add."""
     listed = _git(root, "ls-files", "--cached", "--others", "--exclude-standard", "-z").split("\0")
     for name in filter(None, listed):
         path = root / name
@@ -82,7 +81,7 @@ def tree(root: Path) -> Iterator[tuple[str, str]]:
 
 
 def history(root: Path) -> Iterator[tuple[str, str]]:
-    """Every line that any commit of any branch has added, and every commit message."""
+    """Yield every line that any commit of any branch added, and every commit message."""
     commit = name = ""
     for line in _git(root, "log", "--all", "-p", "-U0", "--no-color", "--no-ext-diff", "--format=commit %H%n%B").split(
         "\n"

@@ -1,4 +1,4 @@
-"""The stored data as text, to search for what must not be there."""
+"""Stored data as text, to search it for data that must not be stored."""
 
 from __future__ import annotations
 

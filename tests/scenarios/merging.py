@@ -1,4 +1,4 @@
-"""Two numbers of one client, Anna and Anya: messages and look-ups for merging tests."""
+"""Two numbers of one client, Anna and Anya: messages and lookups for merging tests."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NAMES = {ANNA: "Анна", ANYA: "Anna S."}
 def writes(
     channel: ApiChannel, who: str, text: str, *, hours: float = 0, chat_channel: ChatChannel | None = None
 ) -> Message:
-    """A client's message that was written so many hours ago, and came at once."""
+    """Receive a client's message that was written ``hours`` ago, now."""
     fact = MessageReceived(
         contact=ContactInfo(external_id=who, phone=f"+{who}", name=NAMES.get(who, who)),
         text=text,
@@ -42,6 +42,6 @@ def chat_of(who: str) -> Conversation:
 
 
 def recipients() -> list[str]:
-    """Whom the queued messages would go to, in their order."""
+    """Return the recipients of queued messages, in order."""
     waiting = Delivery.objects.filter(kind=Delivery.Kind.MESSAGE, state=Delivery.State.PENDING).order_by("pk")
     return [row.payload["contact"]["external_id"] for row in waiting]

@@ -68,7 +68,7 @@ class Chain:
         until = time.monotonic() + seconds
         while time.monotonic() < until:
             processing.process_inbox(), sending.send_due_commands(), dispatcher.send_due_deliveries()
-            # What waits for a later try is due now: the timetables have tests of their own.
+            # Make waiting retries due now: the retry schedules have their own tests.
             HelpdeskConnection.objects.update(backoff_until=None)
             unfinished = Delivery.objects.filter(state__in=Delivery.UNFINISHED)
             if not unfinished.exists() and not WebhookEvent.objects.filter(state="new").exists():
