@@ -70,7 +70,7 @@ def key_of(channel: ApiChannel) -> str:
     return secret.reveal()
 
 
-def filled(**changed: Any) -> dict[str, Any]:
+def filled_form(**changed: Any) -> dict[str, Any]:
     return {
         "name": "WhatsApp",
         "kind": "acebot",
@@ -99,7 +99,7 @@ def test_the_channel_form_has_the_four_blocks_of_the_guide(browser_of_vera: Clie
 def test_a_saved_channel_shows_its_key_once_and_masks_it_later(browser_of_vera: Client) -> None:
     add = reverse("admin:channels_setup_apichannel_add")
 
-    first = browser_of_vera.post(add, filled(), follow=True).content.decode()
+    first = browser_of_vera.post(add, filled_form(), follow=True).content.decode()
     second = browser_of_vera.get(page_of(ApiChannel.objects.get())).content.decode()
 
     channel = ApiChannel.objects.get()
@@ -110,7 +110,7 @@ def test_a_saved_channel_shows_its_key_once_and_masks_it_later(browser_of_vera: 
 
 
 def test_only_the_admin_who_made_the_channel_sees_the_fresh_key(browser_of_vera: Client) -> None:
-    browser_of_vera.post(reverse("admin:channels_setup_apichannel_add"), filled())
+    browser_of_vera.post(reverse("admin:channels_setup_apichannel_add"), filled_form())
     channel = ApiChannel.objects.get()
     colleague = Client()
     colleague.force_login(UserFactory(username="olga", is_staff=True, is_superuser=True))
@@ -121,7 +121,7 @@ def test_only_the_admin_who_made_the_channel_sees_the_fresh_key(browser_of_vera:
 
 
 def test_invalid_input_is_reported_at_its_field_and_nothing_is_saved(browser_of_vera: Client) -> None:
-    bad = filled(redirect_url="https://10.0.0.1/", watched=[])
+    bad = filled_form(redirect_url="https://10.0.0.1/", watched=[])
 
     page = browser_of_vera.post(reverse("admin:channels_setup_apichannel_add"), bad).content.decode()
 
@@ -132,7 +132,7 @@ def test_invalid_input_is_reported_at_its_field_and_nothing_is_saved(browser_of_
 def test_the_provider_of_an_existing_channel_cannot_be_changed(browser_of_vera: Client) -> None:
     channel = ApiChannelFactory(kind="acebot", secret=True, state=ChannelState.WAITING)
 
-    browser_of_vera.post(page_of(channel), filled(kind="sandbox", name="Renamed"))
+    browser_of_vera.post(page_of(channel), filled_form(kind="sandbox", name="Renamed"))
 
     channel.refresh_from_db()
     assert (channel.name, channel.kind) == ("Renamed", "acebot")
@@ -512,7 +512,7 @@ MANY = 20_000
 
 
 @pytest.fixture
-def many(history: Conversation) -> None:
+def many_rows(history: Conversation) -> None:
     """Create enough rows that PostgreSQL prefers an index where one exists."""
     contact = copies(history.contact, MANY, external_id="'many-' || n", phone="'+7' || n")
     chat = copies(history, MANY, contact_id=f"{contact} + n", last_message_at="now() - n * interval '1 second'")
@@ -537,7 +537,7 @@ def many(history: Conversation) -> None:
         cursor.execute("ANALYZE")
 
 
-def test_list_filters_and_searches_use_indexes(browser_of_vera: Client, many: None) -> None:
+def test_list_filters_and_searches_use_indexes(browser_of_vera: Client, many_rows: None) -> None:
     slow = []
     few = ("straystatus", "alert", "heartbeat")  # pruned, or only a few rows
     addresses = [(model, "") for model in HISTORY if model not in few] + SEARCHES
@@ -748,7 +748,7 @@ def test_waiting_deliveries_are_retried_by_a_button(browser_of_vera: Client) -> 
 def test_a_history_is_shown_in_the_readers_language(browser_of_vera: Client) -> None:
     channel = ApiChannelFactory(kind="acebot", state=ChannelState.LIVE)
 
-    answered = browser_of_vera.post(page_of(channel), filled(on_unknown="ask", calls_per_second="5"))
+    answered = browser_of_vera.post(page_of(channel), filled_form(on_unknown="ask", calls_per_second="5"))
     entry = LogEntry.objects.get()
 
     assert answered.status_code == 302

@@ -51,7 +51,7 @@ def api(channel: ApiChannel) -> Api:
 # --- looking ---------------------------------------------------------------------------------------------
 
 
-def test_an_operator_sees_the_templates_of_their_channels_within_their_tags(api: Api, template: Template) -> None:
+def test_an_operator_sees_templates_of_their_channels_and_tags(api: Api, template: Template) -> None:
     TemplateFactory(name="elsewhere")
     tagged = TemplateFactory(api_channel=template.api_channel, name="for_the_warehouse", tags=["склад"])
 

@@ -60,7 +60,7 @@ STATES: dict[str, tuple[Any, str]] = {
     "revoked": (lambda token: ApiToken.objects.filter(pk=token.pk).revoke(), "revoked"),
     "expired": (lambda token: ApiToken.objects.filter(pk=token.pk).update(expires_at=timezone.now()), "expired"),
     "user switched off by query": (lambda token: people(token).update(is_active=False), "deactivated"),
-    "user switched off by save": (lambda token: switch(token.user, on=False), "deactivated"),
+    "user switched off by save": (lambda token: set_active(token.user, on=False), "deactivated"),
     "user deleted": (lambda token: people(token).delete(), "Unknown"),
     "token deleted": (lambda token: token.delete(), "Unknown"),
 }
@@ -70,7 +70,7 @@ def people(token: ApiToken) -> Any:
     return get_user_model().objects.filter(pk=token.user_id)
 
 
-def switch(user: Any, *, on: bool) -> None:
+def set_active(user: Any, *, on: bool) -> None:
     user.is_active = on
     user.save()
 
@@ -90,8 +90,8 @@ def test_reactivating_a_user_restores_no_token(client: Client) -> None:
     user = UserFactory()
     _token, text = ApiToken.issue(user, name="CRM")
 
-    switch(user, on=False)
-    switch(user, on=True)
+    set_active(user, on=False)
+    set_active(user, on=True)
 
     assert call(client, text).status_code == 401
     assert call(client, ApiToken.issue(user, name="new")[1]).status_code == 200

@@ -25,7 +25,7 @@ def desk(chat: Conversation, client: Client) -> Client:
     return signed_in(client, boris(chat.chat_channel))
 
 
-def listed(desk: Client, chat: Conversation, find: str = "") -> str:
+def listed_names(desk: Client, chat: Conversation, find: str = "") -> str:
     answer = desk.get(f"/chats/{chat.pk}/canned-responses/", {"find": find}, headers=SCRIPT)
     assert answer.status_code == 200
     return str(answer.content.decode())
@@ -37,7 +37,7 @@ def test_variables_are_filled_in_from_the_chat(desk: Client, chat: Conversation)
         name="привет", text="Здравствуйте, {Имя}! Это {operator}, канал {channel}, запрос {номер  запроса}. {{1}}"
     )
 
-    html = listed(desk, chat)
+    html = listed_names(desk, chat)
 
     expected = f"Здравствуйте, Анна! Это boris, канал {chat.chat_channel.name}, запрос № {ticket.pk}. {{{{1}}}}"
     assert f'data-canned-response="{expected}"' in html
@@ -81,10 +81,10 @@ def test_search_and_channels_narrow_the_list(desk: Client, chat: Conversation) -
     elsewhere = CannedResponse.objects.create(name="чужое", text="Лиговский, 1")
     elsewhere.chat_channels.add(ChatChannelFactory())
 
-    assert "адрес" in listed(desk, chat) and "часы" in listed(desk, chat)
-    found = listed(desk, chat, "лиговский 5")
+    assert "адрес" in listed_names(desk, chat) and "часы" in listed_names(desk, chat)
+    found = listed_names(desk, chat, "лиговский 5")
     assert "адрес" in found and "часы" not in found and "чужое" not in found and "старое" not in found
-    assert "No quick replies match" in listed(desk, chat, "ничего")
+    assert "No quick replies match" in listed_names(desk, chat, "ничего")
 
 
 def test_without_javascript_a_response_is_put_into_the_composer(desk: Client, chat: Conversation) -> None:

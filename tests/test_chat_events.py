@@ -75,7 +75,7 @@ def events(*, of: str | None = None) -> list[Any]:
     return [body for body in bodies if of is None or GUARDS[of](body)]
 
 
-def everything(client: Client, channel: ApiChannel) -> None:
+def produce_every_event(client: Client, channel: ApiChannel) -> None:
     """One event of each kind, and more than one of some."""
     chat = anna_writes(channel, files=(FileInfo(url=LINK),))
     boris_answers(chat)
@@ -90,7 +90,7 @@ def everything(client: Client, channel: ApiChannel) -> None:
 
 
 def test_each_event_has_one_kind_and_its_fields(client: Client, channel: ApiChannel) -> None:
-    everything(client, channel)
+    produce_every_event(client, channel)
 
     received = events()
     for body in received:
@@ -105,7 +105,7 @@ def test_each_event_has_one_kind_and_its_fields(client: Client, channel: ApiChan
 
 
 def test_comments_are_client_messages_replies_and_notes(client: Client, channel: ApiChannel) -> None:
-    everything(client, channel)
+    produce_every_event(client, channel)
 
     received = [body["comment"] for body in events(of="comment")]
     operator = boris(channel.default_chat_channel)
@@ -134,7 +134,7 @@ def test_an_event_of_a_note_lists_its_files(client: Client, channel: ApiChannel)
 
 
 def test_a_change_event_lists_all_changes_of_one_call(client: Client, channel: ApiChannel) -> None:
-    everything(client, channel)
+    produce_every_event(client, channel)
 
     properties, assigned, solved = (body["trigger"] for body in events(of="change"))
     field = TicketField.objects.get()
@@ -308,7 +308,7 @@ def test_json_takes_precedence_over_multipart() -> None:
 
 
 def test_usedesk_provider_parses_every_event(client: Client, channel: ApiChannel) -> None:
-    everything(client, channel)
+    produce_every_event(client, channel)
     chat_channel = channel.default_chat_channel
 
     facts = [fact for body in events() for fact in read_facts(body, channel_id=chat_channel.pk)]

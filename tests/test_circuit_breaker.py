@@ -37,7 +37,7 @@ def probe_is_due() -> None:
     CircuitBreaker.objects.update(probe_at=timezone.now() - timedelta(seconds=1))
 
 
-def test_ten_failures_in_a_row_open_it_and_the_rest_waits_with_its_attempts(
+def test_ten_failures_in_a_row_open_the_breaker_without_using_attempts(
     api_channel: ApiChannel, receiver: Receiver
 ) -> None:
     fail_in_a_row(api_channel, receiver)
@@ -52,9 +52,7 @@ def test_ten_failures_in_a_row_open_it_and_the_rest_waits_with_its_attempts(
     assert Delivery.objects.latest("pk").attempts == 0
 
 
-def test_a_channel_whose_breaker_opens_is_failing_though_no_message_has_failed_twice(
-    api_channel: ApiChannel, receiver: Receiver
-) -> None:
+def test_an_open_breaker_makes_the_channel_failing(api_channel: ApiChannel, receiver: Receiver) -> None:
     ApiChannel.objects.update(state=ChannelState.LIVE)
 
     fail_in_a_row(api_channel, receiver)
@@ -130,9 +128,7 @@ def test_another_destination_is_not_touched(api_channel: ApiChannel, receiver: R
     assert any(request.path == "/other" for request in receiver.requests)
 
 
-def test_the_word_of_an_admin_lets_the_probe_and_what_waits_for_it_out_at_once(
-    api_channel: ApiChannel, receiver: Receiver
-) -> None:
+def test_an_admin_retries_waiting_deliveries_of_an_open_breaker(api_channel: ApiChannel, receiver: Receiver) -> None:
     fail_in_a_row(api_channel, receiver)
     receiver.answer("/hook", status=200)
 
@@ -153,7 +149,7 @@ def test_what_waits_for_its_contact_or_its_number_is_not_hurried(api_channel: Ap
     assert not Delivery.objects.filter(next_attempt_at__lte=timezone.now()).exists()
 
 
-def test_the_fourth_failure_of_one_message_raises_an_alert_until_it_gets_through(
+def test_the_fourth_failure_raises_an_alert_until_the_message_is_sent(
     api_channel: ApiChannel, receiver: Receiver
 ) -> None:
     receiver.answer("/hook", status=500, times=4)
@@ -174,9 +170,7 @@ def failing_for(**span: float) -> None:
         alerts.review_alerts()
 
 
-def test_at_half_seventy_and_ninety_per_cent_of_five_days_an_alert_of_its_own(
-    api_channel: ApiChannel, receiver: Receiver
-) -> None:
+def test_alerts_are_raised_at_50_70_and_90_percent_of_five_days(api_channel: ApiChannel, receiver: Receiver) -> None:
     fail_in_a_row(api_channel, receiver)
     told = []
     for hours in (59, 60, 70, 84, 100, 108, 119):

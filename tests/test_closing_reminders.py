@@ -27,7 +27,9 @@ OFFICE = WorkingHours(start=time(9), end=time(18), weekends=False, zone=MOSCOW)
 MARK = timedelta(hours=1)
 
 
-def writes(channel: ApiChannel, name: str = "Анна", *, left: timedelta = timedelta(minutes=50)) -> Conversation:
+def create_expiring_chat(
+    channel: ApiChannel, name: str = "Анна", *, left: timedelta = timedelta(minutes=50)
+) -> Conversation:
     """Create a chat whose window closes after ``left``."""
     chat = receive_text(channel, "Ау?", who=name, name=name).conversation
     expires_at = timezone.now() + left
@@ -45,7 +47,7 @@ def marks() -> list[int]:
 
 
 def test_each_lead_time_reminds_once(channel: ApiChannel) -> None:
-    chat = writes(channel, left=timedelta(hours=3))
+    chat = create_expiring_chat(channel, left=timedelta(hours=3))
     now = timezone.now()
 
     assert [closing_reminders.send_reminders(now=now), closing_reminders.send_reminders(now=now)] == [1, 0]
@@ -57,7 +59,7 @@ def test_each_lead_time_reminds_once(channel: ApiChannel) -> None:
 
 
 def test_after_an_outage_only_the_shortest_lead_time_reminds(channel: ApiChannel) -> None:
-    writes(channel, left=timedelta(minutes=10))
+    create_expiring_chat(channel, left=timedelta(minutes=10))
 
     closing_reminders.send_reminders()
     closing_reminders.send_reminders()
@@ -66,10 +68,10 @@ def test_after_an_outage_only_the_shortest_lead_time_reminds(channel: ApiChannel
 
 
 def test_an_extended_window_gets_new_reminders(channel: ApiChannel) -> None:
-    writes(channel, left=timedelta(minutes=10))
+    create_expiring_chat(channel, left=timedelta(minutes=10))
     closing_reminders.send_reminders()
 
-    chat = writes(channel, left=timedelta(minutes=50))
+    chat = create_expiring_chat(channel, left=timedelta(minutes=50))
     assert chat.windows.get().reminded_at is None
     closing_reminders.send_reminders()
 
@@ -79,7 +81,7 @@ def test_an_extended_window_gets_new_reminders(channel: ApiChannel) -> None:
 @pytest.mark.django_db(transaction=True)
 def test_concurrent_workers_remind_once(channel: ApiChannel) -> None:
     for number in range(30):
-        writes(channel, f"К{number}", left=timedelta(minutes=5 + number * 5))
+        create_expiring_chat(channel, f"К{number}", left=timedelta(minutes=5 + number * 5))
     begin = threading.Barrier(4)
 
     def beat() -> None:
@@ -102,18 +104,18 @@ def test_concurrent_workers_remind_once(channel: ApiChannel) -> None:
 
 
 def test_answered_and_closed_chats_get_no_reminder(channel: ApiChannel) -> None:
-    answered = writes(channel, "Отвеченная")
+    answered = create_expiring_chat(channel, "Отвеченная")
     reply_submission.submit_reply(conversation_id=answered.pk, text="Едет", author=boris(channel.default_chat_channel))
     for name, status in (("Закрытая", Ticket.Status.CLOSED), ("Решённая", Ticket.Status.SOLVED)):
-        chat = writes(channel, name)
+        chat = create_expiring_chat(channel, name)
         tickets.set_ticket_status(Ticket.objects.get(conversation=chat).pk, status=status)
-    writes(channel, "Далёкая", left=timedelta(hours=20))
+    create_expiring_chat(channel, "Далёкая", left=timedelta(hours=20))
 
     assert closing_reminders.send_reminders() == 0
 
 
 def test_lead_times_are_a_setting(channel: ApiChannel, settings: Any) -> None:
-    writes(channel, left=timedelta(minutes=50))
+    create_expiring_chat(channel, left=timedelta(minutes=50))
 
     settings.CLOSING_REMINDER_MINUTES = [30, 0]
     assert closing_reminders.send_reminders() == 0
@@ -124,7 +126,7 @@ def test_lead_times_are_a_setting(channel: ApiChannel, settings: Any) -> None:
 # --- working hours ---------------------------------------------------------------------------------------
 
 
-def at(day: int, hour: int, minute: int = 0) -> datetime:
+def moscow_time(day: int, hour: int, minute: int = 0) -> datetime:
     """Return a time in November 2026 in Moscow, where the 23rd is a Monday."""
     return datetime(2026, 11, day, hour, minute, tzinfo=MOSCOW).astimezone(UTC)
 
@@ -132,14 +134,14 @@ def at(day: int, hour: int, minute: int = 0) -> datetime:
 @pytest.mark.parametrize(
     ("now", "until"),
     [
-        (at(23, 12), at(23, 13)),  # in the middle of the day: the lead time itself
-        (at(23, 17, 29), at(23, 18, 29)),
-        (at(23, 17, 31), at(24, 10)),  # before the day ends: every reminder due before the morning
-        (at(23, 18), None),  # outside working hours
-        (at(24, 8, 59), None),
-        (at(24, 9), at(24, 10)),
-        (at(27, 17, 45), at(30, 10)),  # Friday: until Monday
-        (at(28, 12), None),  # Saturday
+        (moscow_time(23, 12), moscow_time(23, 13)),  # in the middle of the day: the lead time itself
+        (moscow_time(23, 17, 29), moscow_time(23, 18, 29)),
+        (moscow_time(23, 17, 31), moscow_time(24, 10)),  # before the day ends: every reminder due before the morning
+        (moscow_time(23, 18), None),  # outside working hours
+        (moscow_time(24, 8, 59), None),
+        (moscow_time(24, 9), moscow_time(24, 10)),
+        (moscow_time(27, 17, 45), moscow_time(30, 10)),  # Friday: until Monday
+        (moscow_time(28, 12), None),  # Saturday
     ],
 )
 def test_reminders_due_overnight_are_sent_before_the_day_ends(now: datetime, until: datetime | None) -> None:
@@ -150,8 +152,8 @@ def test_reminders_due_overnight_are_sent_before_the_day_ends(now: datetime, unt
 def test_weekends_can_be_working_days() -> None:
     always = WorkingHours(start=time(9), end=time(18), weekends=True, zone=MOSCOW)
 
-    assert closing_reminders.get_reminder_horizon(always, MARK, now=at(28, 12)) == at(28, 13)
-    assert closing_reminders.get_reminder_horizon(always, MARK, now=at(27, 17, 45)) == at(28, 10)
+    assert closing_reminders.get_reminder_horizon(always, MARK, now=moscow_time(28, 12)) == moscow_time(28, 13)
+    assert closing_reminders.get_reminder_horizon(always, MARK, now=moscow_time(27, 17, 45)) == moscow_time(28, 10)
 
 
 def test_a_channel_keeps_its_own_working_hours(channel: ApiChannel) -> None:
@@ -160,9 +162,9 @@ def test_a_channel_keeps_its_own_working_hours(channel: ApiChannel) -> None:
     ChatChannel.objects.filter(pk=channel.default_chat_channel.pk).update(
         work_from=time(9), work_until=time(18), work_weekends=False
     )
-    now = at(28, 12)
+    now = moscow_time(28, 12)
     for each in (channel, other):
-        chat = writes(each, "Анна")
+        chat = create_expiring_chat(each, "Анна")
         ends = now + timedelta(minutes=30)
         ServiceWindow.objects.filter(conversation=chat).update(opened_at=ends - timedelta(hours=24), expires_at=ends)
 
@@ -197,9 +199,9 @@ def test_reminders_go_to_the_assignee_or_to_all_operators(channel: ApiChannel) -
     lena = UserFactory(username="lena")
     channel.default_chat_channel.operators.add(lena)
     operator = boris(channel.default_chat_channel)
-    mine = writes(channel, "Моя")
+    mine = create_expiring_chat(channel, "Моя")
     tickets.assign_chat(mine.pk, user_id=operator.pk)
-    writes(channel, "Ничья", left=timedelta(minutes=40, seconds=30))
+    create_expiring_chat(channel, "Ничья", left=timedelta(minutes=40, seconds=30))
 
     closing_reminders.send_reminders()
 
@@ -210,7 +212,7 @@ def test_reminders_go_to_the_assignee_or_to_all_operators(channel: ApiChannel) -
 
 
 def test_answered_chats_lose_their_reminders(channel: ApiChannel) -> None:
-    chat = writes(channel)
+    chat = create_expiring_chat(channel)
     closing_reminders.send_reminders()
     reply_submission.submit_reply(conversation_id=chat.pk, text="Едет", author=boris(channel.default_chat_channel))
 
@@ -225,7 +227,7 @@ def test_answered_chats_lose_their_reminders(channel: ApiChannel) -> None:
 def test_a_reminder_wakes_its_recipients_idle_poll(channel: ApiChannel) -> None:
     client = Client()
     client.force_login(boris(channel.default_chat_channel))
-    writes(channel)
+    create_expiring_chat(channel)
     first = client.get("/chats/updates/?last_warning=0").json()
     address = f"/chats/updates/?last_warning=0&list={first['list']['version']}"
     headers = {"Okno-Poll-Token": first["poll_token"]}
@@ -237,7 +239,7 @@ def test_a_reminder_wakes_its_recipients_idle_poll(channel: ApiChannel) -> None:
 
 
 def test_the_chat_list_marks_reminded_windows(channel: ApiChannel) -> None:
-    writes(channel)
+    create_expiring_chat(channel)
     client = Client()
     client.force_login(boris(channel.default_chat_channel))
     client.defaults["HTTP_ACCEPT_LANGUAGE"] = "en"

@@ -10,7 +10,7 @@ from templates_registry.models import Template
 from templates_registry.provider import provider_sync
 from tests.factories import vera
 from tests.simulators.meta import MetaSimulator
-from tests.test_cloud_journeys import answer, channel, meta, work
+from tests.test_cloud_journeys import channel, meta, run_due_tasks, send_reply
 
 __all__ = ["channel", "meta"]  # fixtures
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -37,9 +37,9 @@ def test_a_client_known_under_another_number_answers_in_the_same_chat(
         conversation_id=chat.pk, template_id=Template.objects.get(name="hello").pk, parameters=[], author=vera()
     )
     assert submitted.message is not None, submitted.decision
-    work(meta)
+    run_due_tasks(meta)
     ana.writes("Obrigada!")
-    work(meta)
+    run_due_tasks(meta)
 
     assert [sent.text for sent in ana.received] == ["Ваш заказ готов, приходите."]
     assert Conversation.objects.get().pk == chat.pk
@@ -50,14 +50,14 @@ def test_a_client_known_under_another_number_answers_in_the_same_chat(
 def test_an_id_of_another_client_stays_with_that_client(meta: MetaSimulator, channel: ApiChannel) -> None:
     ana = meta.phone("551187654321", name="Ana")
     ana.writes("Oi")
-    work(meta)
+    run_due_tasks(meta)
     meta.add_template("hello", body="Ваш заказ готов, приходите.", language="ru")
     provider_sync.sync_channel(channel)
     chat = written_first(channel, phone="+5511987654321", external_id="5511987654321")
     reply_submission.submit_template_reply(
         conversation_id=chat.pk, template_id=Template.objects.get(name="hello").pk, parameters=[], author=vera()
     )
-    work(meta)
+    run_due_tasks(meta)
 
     assert sorted(Contact.objects.values_list("external_id", "user_id")) == [
         ("551187654321", ana.user_id),
@@ -67,7 +67,7 @@ def test_an_id_of_another_client_stays_with_that_client(meta: MetaSimulator, cha
 
 def test_a_held_template_records_the_reason_with_its_attempt(meta: MetaSimulator, channel: ApiChannel) -> None:
     meta.phone("447700900101").writes("?")
-    work(meta)
+    run_due_tasks(meta)
     meta.add_template("hello", body="Ваш заказ готов, приходите.", language="ru")
     provider_sync.sync_channel(channel)
     meta.behave(held=True, times=1)
@@ -86,10 +86,10 @@ def test_a_held_template_records_the_reason_with_its_attempt(meta: MetaSimulator
 def test_a_proxys_200_leaves_the_outcome_unknown_for_the_operator(meta: MetaSimulator, channel: ApiChannel) -> None:
     anna = meta.phone("447700900101")
     anna.writes("?")
-    work(meta)
+    run_due_tasks(meta)
     meta.behave(answer="page", times=1)
-    message = answer("Да")
-    work(meta)
+    message = send_reply("Да")
+    run_due_tasks(meta)
 
     message.refresh_from_db()
     assert (message.status, message.external_id, anna.received) == ("unknown", "", [])

@@ -64,7 +64,7 @@ def channel(meta: MetaSimulator, live_server: LiveServer) -> ApiChannel:
     return made
 
 
-def work(meta: MetaSimulator) -> None:
+def run_due_tasks(meta: MetaSimulator) -> None:
     """Run every task that the workers would run now."""
     meta.quiet()
     processing.process_inbox()
@@ -73,7 +73,7 @@ def work(meta: MetaSimulator) -> None:
     processing.process_inbox()
 
 
-def answer(text: str, **more: Any) -> Message:
+def send_reply(text: str, **more: Any) -> Message:
     handed = reply_submission.submit_reply(
         conversation_id=Conversation.objects.get().pk, text=text, author=vera(), **more
     )
@@ -84,9 +84,9 @@ def answer(text: str, **more: Any) -> Message:
 def test_a_message_and_its_reply_pass_with_statuses(meta: MetaSimulator, channel: ApiChannel) -> None:
     anna = meta.phone("447700900101", name="Анна")
     anna.writes("Здравствуйте! Сапоги есть?")
-    work(meta)
-    message = answer("Да, 38-й 🙌")
-    work(meta)
+    run_due_tasks(meta)
+    message = send_reply("Да, 38-й 🙌")
+    run_due_tasks(meta)
 
     assert [sent.text for sent in anna.received] == ["Да, 38-й 🙌"]
     message.refresh_from_db()
@@ -104,7 +104,7 @@ def test_duplicated_batched_and_shuffled_webhooks_store_each_message_once(
     anna = meta.phone("447700900101")
     for number in range(20):
         anna.writes(f"строка {number}")
-    work(meta)
+    run_due_tasks(meta)
 
     texts = Message.objects.filter(direction="inbound").values_list("text", flat=True)
     assert sorted(texts) == sorted(f"строка {number}" for number in range(20))
@@ -113,9 +113,9 @@ def test_duplicated_batched_and_shuffled_webhooks_store_each_message_once(
 def test_a_status_that_precedes_the_response_finds_its_message(meta: MetaSimulator, channel: ApiChannel) -> None:
     meta.behave(statuses_first=True)
     meta.phone("447700900101").writes("?")
-    work(meta)
-    message = answer("Да")
-    work(meta)
+    run_due_tasks(meta)
+    message = send_reply("Да")
+    run_due_tasks(meta)
 
     message.refresh_from_db()
     assert message.status == "delivered"
@@ -126,13 +126,13 @@ def test_an_unknown_outcome_is_settled_by_its_status_and_not_sent_twice(
 ) -> None:
     anna = meta.phone("447700900101")
     anna.writes("?")
-    work(meta)
+    run_due_tasks(meta)
     meta.behave(answer="cut", times=1)
-    message = answer("Да")
+    message = send_reply("Да")
     dispatcher.send_due_deliveries()
     message.refresh_from_db()
     before = message.status
-    work(meta)
+    run_due_tasks(meta)
 
     message.refresh_from_db()
     assert (before, message.status) == ("unknown", "delivered")
@@ -142,10 +142,10 @@ def test_an_unknown_outcome_is_settled_by_its_status_and_not_sent_twice(
 
 def test_a_refusal_is_shown_with_its_code_and_our_sentence(meta: MetaSimulator, channel: ApiChannel) -> None:
     meta.phone("447700900101").writes("?")
-    work(meta)
+    run_due_tasks(meta)
     meta.behave(reject=131026, tell="answer", times=1)
-    message = answer("Да")
-    work(meta)
+    message = send_reply("Да")
+    run_due_tasks(meta)
 
     message.refresh_from_db()
     assert (message.status, message.reason, message.details["code"]) == ("failed", "wa_undeliverable", "131026")
@@ -154,10 +154,10 @@ def test_a_refusal_is_shown_with_its_code_and_our_sentence(meta: MetaSimulator, 
 
 def test_a_failure_by_status_is_shown_the_same_way(meta: MetaSimulator, channel: ApiChannel) -> None:
     meta.phone("447700900101").writes("?")
-    work(meta)
+    run_due_tasks(meta)
     meta.behave(fail=131047, times=1)
-    message = answer("Да")
-    work(meta)
+    message = send_reply("Да")
+    run_due_tasks(meta)
 
     message.refresh_from_db()
     assert (message.status, message.reason) == ("failed", "wa_window_closed")
@@ -166,15 +166,15 @@ def test_a_failure_by_status_is_shown_the_same_way(meta: MetaSimulator, channel:
 def test_an_invalid_token_pauses_the_channel_and_a_new_one_resumes_it(meta: MetaSimulator, channel: ApiChannel) -> None:
     anna = meta.phone("447700900101")
     anna.writes("?")
-    work(meta)
+    run_due_tasks(meta)
     meta.access_token = "EAAnew-token-000000"
-    message = answer("Да")
-    work(meta)
+    message = send_reply("Да")
+    run_due_tasks(meta)
     channel.refresh_from_db()
     paused = (channel.state, channel.last_error)
 
     account_settings.save_values(channel, {"access_token": "EAAnew-token-000000"})
-    work(meta)
+    run_due_tasks(meta)
 
     assert paused == (ChannelState.PAUSED, "wa_token")
     message.refresh_from_db()
@@ -184,14 +184,14 @@ def test_an_invalid_token_pauses_the_channel_and_a_new_one_resumes_it(meta: Meta
 def test_a_locked_account_pauses_the_channel_until_it_is_resumed(meta: MetaSimulator, channel: ApiChannel) -> None:
     anna = meta.phone("447700900101")
     anna.writes("?")
-    work(meta)
+    run_due_tasks(meta)
     meta.behave(fail=131042, tell="status", times=1)
-    first = answer("Да")
-    work(meta)
+    first = send_reply("Да")
+    run_due_tasks(meta)
     channel.refresh_from_db()
     paused = (channel.state, channel.last_error)
-    second = answer("И ещё")
-    work(meta)
+    second = send_reply("И ещё")
+    run_due_tasks(meta)
     held = list(Delivery.objects.filter(message=second).values_list("state", "attempts"))
 
     channel.resume()
@@ -217,7 +217,7 @@ def test_a_template_stopped_by_meta_gets_its_status_from_any_report(
     meta: MetaSimulator, channel: ApiChannel, reported_by: str, code: int, becomes: str
 ) -> None:
     meta.phone("447700900101").writes("?")
-    work(meta)
+    run_due_tasks(meta)
     meta.add_template("order_ready", language="ru")
     provider_sync.sync_channel(channel)
     meta.behave(fail=code, tell=reported_by, times=1)
@@ -225,7 +225,7 @@ def test_a_template_stopped_by_meta_gets_its_status_from_any_report(
     submitted = reply_submission.submit_template_reply(
         conversation_id=Conversation.objects.get().pk, template_id=template.pk, parameters=["Анна", "42"], author=vera()
     )
-    work(meta)
+    run_due_tasks(meta)
 
     assert submitted.message is not None
     submitted.message.refresh_from_db()
@@ -241,11 +241,11 @@ def test_one_clients_pair_limit_does_not_delay_others(meta: MetaSimulator, chann
     anna, oleg = meta.phone("447700900101"), meta.phone("447700900102", name="Олег")
     anna.writes("?")
     oleg.writes("?")
-    work(meta)
+    run_due_tasks(meta)
     meta.behave(reject=131056, times=1)
     for conversation in Conversation.objects.order_by("pk"):
         reply_submission.submit_reply(conversation_id=conversation.pk, text="Да", author=vera())
-    work(meta)
+    run_due_tasks(meta)
 
     # On a slow machine the rest of the second may be over before the other client's message is sent.
     assert [one for one in (anna, oleg) if one.received]
@@ -258,7 +258,7 @@ def test_one_clients_pair_limit_does_not_delay_others(meta: MetaSimulator, chann
 def test_a_picture_is_downloaded_checked_and_shown(meta: MetaSimulator, channel: ApiChannel, client: Client) -> None:
     anna = meta.phone("447700900101")
     anna.sends_image(b"\xff\xd8\xff picture", caption="Вот такие")
-    work(meta)
+    run_due_tasks(meta)
     assert Attachment.objects.get().state == "waiting"
     assert inbound_downloads.download_due_files() == 1
 
@@ -284,7 +284,7 @@ def test_a_failed_download_leaves_a_placeholder(
 ) -> None:
     meta.behave(media=behavior)
     meta.phone("447700900101").sends_image(b"\xff\xd8\xff picture")
-    work(meta)
+    run_due_tasks(meta)
     inbound_downloads.download_due_files()
 
     attachment = Attachment.objects.get()
@@ -346,7 +346,7 @@ def test_templates_are_synced_from_the_list_and_by_webhooks(meta: MetaSimulator,
     meta.review(theirs, "PAUSED", reason="NONE")
     meta.grade(theirs, "RED")
     meta.recategorize(theirs, "MARKETING")
-    work(meta)
+    run_due_tasks(meta)
 
     template.refresh_from_db()
     assert (template.status, template.quality, template.category) == (Status.PAUSED, "RED", "MARKETING")
@@ -356,7 +356,7 @@ def test_templates_are_synced_from_the_list_and_by_webhooks(meta: MetaSimulator,
 def test_a_template_is_sent_with_its_values_after_the_window_closes(meta: MetaSimulator, channel: ApiChannel) -> None:
     anna = meta.phone("447700900101")
     anna.writes("?")
-    work(meta)
+    run_due_tasks(meta)
     meta.add_template("order_ready", language="ru")
     provider_sync.sync_channel(channel)
     meta.later(hours=25)
@@ -367,7 +367,7 @@ def test_a_template_is_sent_with_its_values_after_the_window_closes(meta: MetaSi
         parameters=["Анна", "№ 42"],
         author=vera(),
     )
-    work(meta)
+    run_due_tasks(meta)
 
     assert handed.message is not None
     handed.message.refresh_from_db()
@@ -378,16 +378,16 @@ def test_a_template_is_sent_with_its_values_after_the_window_closes(meta: MetaSi
 def test_a_client_quotes_reacts_edits_deletes_and_changes_the_number(meta: MetaSimulator, channel: ApiChannel) -> None:
     anna = meta.phone("447700900101")
     first = anna.writes("Сапоги есть?")
-    work(meta)
-    ours = answer("Да, 38-й")
-    work(meta)
+    run_due_tasks(meta)
+    ours = send_reply("Да, 38-й")
+    run_due_tasks(meta)
     ours.refresh_from_db()
     anna.sends("text", {"body": "Эти?"}, reply_to=ours.external_id)
     anna.reacts("👍", to=ours.external_id)
     anna.edits(first, "Ботинки есть?")
     anna.revokes(first)
     anna.changes_number("447700900111")
-    work(meta)
+    run_due_tasks(meta)
 
     ours.refresh_from_db()
     assert ours.reactions == [{"by": "client", "emoji": "👍"}]
@@ -403,9 +403,9 @@ def test_a_client_quotes_reacts_edits_deletes_and_changes_the_number(meta: MetaS
 def test_a_message_from_our_phone_is_outbound(meta: MetaSimulator, channel: ApiChannel) -> None:
     anna = meta.phone("447700900101")
     anna.writes("Сапоги есть?")
-    work(meta)
+    run_due_tasks(meta)
     meta.echo(anna, "Отвечаю с телефона")
-    work(meta)
+    run_due_tasks(meta)
 
     echo = Message.objects.get(direction="outbound")
     assert (echo.text, echo.status, echo.shown["from_phone"]) == ("Отвечаю с телефона", "sent", True)
@@ -429,14 +429,14 @@ def test_the_command_line_creates_a_working_channel(
     path = made["webhook_url"].removeprefix(django_settings.PUBLIC_URL.rstrip("/"))
     assert meta.connect(f"{live_server.url}{path}")
     meta.phone("447700900101").writes("Здравствуйте")
-    work(meta)
+    run_due_tasks(meta)
     assert Message.objects.get().text == "Здравствуйте"
     assert ApiChannel.objects.get().state == ChannelState.LIVE
 
 
 def test_a_client_sees_read_receipts(meta: MetaSimulator, channel: ApiChannel, client: Client) -> None:
     first = meta.phone("447700900101").writes("Здравствуйте")
-    work(meta)
+    run_due_tasks(meta)
 
     assert read_receipts.send_read_receipt(Conversation.objects.get().pk)
     assert meta.marked_read == [first]
@@ -448,7 +448,7 @@ def test_account_updates_are_shown_on_the_channels_page(
     meta.send_account_update("phone_number_quality_update", {"event": "FLAGGED", "current_limit": "TIER_2K"})
     violation = {"violation_type": "ADULT"}
     meta.send_account_update("account_update", {"event": "ACCOUNT_VIOLATION", "violation_info": violation})
-    work(meta)
+    run_due_tasks(meta)
     checks.check_connection(channel)
     client.force_login(vera())
     page = client.get(f"/admin/channels_setup/apichannel/{channel.pk}/change/", headers={"accept-language": "en"})
@@ -554,9 +554,9 @@ def sent_as(meta: MetaSimulator, kind: str) -> dict[str, Any]:
 def test_a_file_is_uploaded_to_meta_and_sent_by_its_id(meta: MetaSimulator, channel: ApiChannel) -> None:
     anna = meta.phone("447700900101")
     anna.writes("?")
-    work(meta)
-    message = answer("Вот такие", uploads=[our_upload(channel)])
-    work(meta)
+    run_due_tasks(meta)
+    message = send_reply("Вот такие", uploads=[our_upload(channel)])
+    run_due_tasks(meta)
 
     message.refresh_from_db()
     [sent] = anna.received
@@ -568,14 +568,14 @@ def test_a_file_is_uploaded_to_meta_and_sent_by_its_id(meta: MetaSimulator, chan
 def test_a_file_is_uploaded_once_while_meta_keeps_it(meta: MetaSimulator, channel: ApiChannel) -> None:
     anna = meta.phone("447700900101")
     anna.writes("?")
-    work(meta)
+    run_due_tasks(meta)
     for _ in range(2):
-        answer("", uploads=[our_upload(channel)])
-        work(meta)
+        send_reply("", uploads=[our_upload(channel)])
+        run_due_tasks(meta)
     once = upload_count(meta)
     ProviderUpload.objects.update(expires_at=timezone.now())
-    answer("", uploads=[our_upload(channel)])
-    work(meta)
+    send_reply("", uploads=[our_upload(channel)])
+    run_due_tasks(meta)
 
     assert (once, upload_count(meta)) == (1, 2)
     assert [sent.kind for sent in anna.received] == ["image"] * 3
@@ -586,9 +586,9 @@ def test_with_links_nothing_is_uploaded_to_meta(meta: MetaSimulator, channel: Ap
     account_settings.save_values(channel, {"files_go": "link"})
     anna = meta.phone("447700900101")
     anna.writes("?")
-    work(meta)
-    answer("", uploads=[our_upload(channel)])
-    work(meta)
+    run_due_tasks(meta)
+    send_reply("", uploads=[our_upload(channel)])
+    run_due_tasks(meta)
 
     assert upload_count(meta) == 0 and set(sent_as(meta, "image")) == {"link"}
 
@@ -596,13 +596,13 @@ def test_with_links_nothing_is_uploaded_to_meta(meta: MetaSimulator, channel: Ap
 def test_a_message_that_failed_after_its_upload_does_not_upload_again(meta: MetaSimulator, channel: ApiChannel) -> None:
     anna = meta.phone("447700900101")
     anna.writes("?")
-    work(meta)
+    run_due_tasks(meta)
     meta.behave(reject=131016, times=1)
-    answer("", uploads=[our_upload(channel)])
-    work(meta)
+    send_reply("", uploads=[our_upload(channel)])
+    run_due_tasks(meta)
     waits = Delivery.objects.get().state
     Delivery.objects.update(next_attempt_at=timezone.now())
-    work(meta)
+    run_due_tasks(meta)
 
     assert (waits, upload_count(meta), len(anna.received)) == ("pending", 1, 1)
 
@@ -612,7 +612,7 @@ def test_an_interrupted_upload_sends_nothing_and_is_repeated(
 ) -> None:
     anna = meta.phone("447700900101")
     anna.writes("?")
-    work(meta)
+    run_due_tasks(meta)
     real, times = http_client.send, []
 
     def breaks_off(request: Any, **more: Any) -> Any:
@@ -624,12 +624,12 @@ def test_an_interrupted_upload_sends_nothing_and_is_repeated(
         return answered
 
     monkeypatch.setattr(http_client, "send", breaks_off)
-    message = answer("", uploads=[our_upload(channel)])
-    work(meta)
+    message = send_reply("", uploads=[our_upload(channel)])
+    run_due_tasks(meta)
     message.refresh_from_db()
     before = (Delivery.objects.get().state, Delivery.objects.get().reason)
     Delivery.objects.update(next_attempt_at=timezone.now())
-    work(meta)
+    run_due_tasks(meta)
 
     message.refresh_from_db()
     assert before == ("pending", "destination_error")  # and not "may have been sent"
@@ -641,12 +641,12 @@ def test_a_file_that_meta_rejects_fails_and_is_uploaded_again_on_resend(
 ) -> None:
     anna = meta.phone("447700900101")
     anna.writes("?")
-    work(meta)
+    run_due_tasks(meta)
     meta.behave(fail=131053, tell="status", times=1)
-    message = answer("", uploads=[our_upload(channel)])
-    work(meta)
-    answer("", uploads=[our_upload(channel)])
-    work(meta)
+    message = send_reply("", uploads=[our_upload(channel)])
+    run_due_tasks(meta)
+    send_reply("", uploads=[our_upload(channel)])
+    run_due_tasks(meta)
 
     message.refresh_from_db()
     assert (message.status, message.reason) == ("failed", "wa_file_rejected")
@@ -655,8 +655,8 @@ def test_a_file_that_meta_rejects_fails_and_is_uploaded_again_on_resend(
 
 def test_a_file_type_that_meta_does_not_accept_is_sent_by_link(meta: MetaSimulator, channel: ApiChannel) -> None:
     meta.phone("447700900101").writes("?")
-    work(meta)
-    answer("", uploads=[our_upload(channel, "price.csv", b"a;b")])
-    work(meta)
+    run_due_tasks(meta)
+    send_reply("", uploads=[our_upload(channel, "price.csv", b"a;b")])
+    run_due_tasks(meta)
 
     assert upload_count(meta) == 0 and "link" in sent_as(meta, "document")

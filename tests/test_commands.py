@@ -330,7 +330,7 @@ def test_the_demo_shows_chats_in_every_state_through_the_real_code_path(run: Any
     states = Counter(service_window.get_window_state(chat).state for chat in chats)
     assert took < 3
     assert states["open"] >= 3 and states["closed"] >= 2
-    assert any(service_window.get_window_state(chat).is_open and left(chat) < timedelta(hours=1) for chat in chats)
+    assert any(service_window.get_window_state(chat).is_open and time_left(chat) < timedelta(hours=1) for chat in chats)
     assert Message.objects.filter(direction="outbound", status="read").exists()
     assert Message.objects.filter(direction="outbound", status="delivered").exists()
     assert set(Delivery.objects.values_list("state", flat=True)) == {"delivered"}
@@ -341,7 +341,7 @@ def test_the_demo_shows_chats_in_every_state_through_the_real_code_path(run: Any
     assert channel.first_inbound_at and channel.first_outbound_at
 
 
-def left(chat: Conversation) -> timedelta:
+def time_left(chat: Conversation) -> timedelta:
     expires_at = service_window.get_window_state(chat).expires_at
     assert expires_at is not None
     return expires_at - timezone.now()

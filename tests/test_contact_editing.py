@@ -31,7 +31,7 @@ def desk(chat: Conversation, client: Client) -> Client:
     return signed_in(client, boris(chat.chat_channel))
 
 
-def edited(chat: Conversation, **values: str) -> Contact:
+def edit_client(chat: Conversation, **values: str) -> Contact:
     contact_editing.edit_contact(chat.contact_id, values, by=Editor(source="operator", user=boris()))
     return Contact.objects.get(pk=chat.contact_id)
 
@@ -71,7 +71,7 @@ BAD = [
 def test_values_are_stored_in_one_form(chat: Conversation, field: str, value: str, stored: str) -> None:
     Contact.objects.filter(pk=chat.contact_id).update(email="old@example.com", name="Прежнее")
 
-    contact = edited(chat, **{field: value})
+    contact = edit_client(chat, **{field: value})
 
     assert getattr(contact, field) == stored
     change = ContactChange.objects.get()
@@ -84,7 +84,7 @@ def test_an_invalid_value_is_refused_with_an_explanation(
     chat: Conversation, field: str, value: str, words: str
 ) -> None:
     with pytest.raises(InvalidContactData, match=words) as refused:
-        edited(chat, **{field: value})
+        edit_client(chat, **{field: value})
 
     assert list(refused.value.fields) == [field]
     assert not ContactChange.objects.exists()
@@ -92,13 +92,13 @@ def test_an_invalid_value_is_refused_with_an_explanation(
 
 @pytest.mark.parametrize("spelling", [f"+{ANNA}", "8 921 555-01-04", "7 (921) 555 01 04"])
 def test_another_spelling_of_the_same_phone_is_no_change(chat: Conversation, spelling: str) -> None:
-    edited(chat, phone=spelling)
+    edit_client(chat, phone=spelling)
 
     assert not ContactChange.objects.exists()
 
 
 def test_a_name_set_by_a_person_stays_when_the_client_writes_again(channel: ApiChannel, chat: Conversation) -> None:
-    edited(chat, name="Анна, опт")
+    edit_client(chat, name="Анна, опт")
 
     writes(channel, ANNA, "Ещё вопрос")
 
@@ -115,7 +115,7 @@ def test_an_edited_phone_never_redirects_messages_to_another_number(
     if by_phone_alone:
         Contact.objects.filter(pk=chat.contact_id).update(external_id="")
 
-    edited(chat, phone="+7 999 888-77-66")
+    edit_client(chat, phone="+7 999 888-77-66")
     reply_submission.submit_reply(conversation_id=chat.pk, text="Ответ", author=boris(chat.chat_channel))
 
     contact = Delivery.objects.get(kind="message").payload["contact"]

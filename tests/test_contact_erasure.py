@@ -132,7 +132,7 @@ def test_an_operator_of_another_channel_can_do_none_of_it(chat: Conversation, cl
 
 
 @pytest.fixture
-def full(chat: Conversation, client: Client, tmp_path: Path, settings: Any) -> Conversation:
+def chat_with_all_data(chat: Conversation, client: Client, tmp_path: Path, settings: Any) -> Conversation:
     """Store Anna's data in every place that can hold it."""
     settings.MEDIA_ROOT = tmp_path
     author = boris(chat.chat_channel)
@@ -164,16 +164,16 @@ def full(chat: Conversation, client: Client, tmp_path: Path, settings: Any) -> C
     return chat
 
 
-def erased(chat: Conversation) -> list[Erasure]:
+def erase_client(chat: Conversation) -> list[Erasure]:
     with TestCase.captureOnCommitCallbacks(execute=True):
         return erasure.erase_person(chat.contact_id, by=vera())
 
 
-def test_no_data_of_an_erased_person_is_left(full: Conversation, tmp_path: Path) -> None:
+def test_no_data_of_an_erased_person_is_left(chat_with_all_data: Conversation, tmp_path: Path) -> None:
     for trace in (PHONE, NAME, "Лиговский", "anna@example.com", "wamid.1"):
         assert trace in dump_all_rows(), trace
 
-    receipt = erased(full)[0]
+    receipt = erase_client(chat_with_all_data)[0]
 
     for trace in (PHONE, NAME, "Лиговский", "anna@example.com", "wamid.1"):
         assert trace not in dump_all_rows(), trace
@@ -181,21 +181,21 @@ def test_no_data_of_an_erased_person_is_left(full: Conversation, tmp_path: Path)
     assert receipt.by == vera() and receipt.counts["messages"] == 4 and receipt.counts["files"] == 2
 
 
-def test_queued_messages_to_an_erased_person_are_not_sent(full: Conversation) -> None:
-    erased(full)
+def test_queued_messages_to_an_erased_person_are_not_sent(chat_with_all_data: Conversation) -> None:
+    erase_client(chat_with_all_data)
 
     assert dispatcher.send_due_deliveries() == 0
     assert set(Delivery.objects.values_list("state", flat=True)) == {Delivery.State.CANCELLED}
-    again = reply_submission.submit_reply(conversation_id=full.pk, text="Ещё", author=boris())
+    again = reply_submission.submit_reply(conversation_id=chat_with_all_data.pk, text="Ещё", author=boris())
     assert again.decision.reason == "person_erased" and again.message is None
 
 
-def test_a_running_call_does_not_restore_erased_data(full: Conversation) -> None:
+def test_a_running_call_does_not_restore_erased_data(chat_with_all_data: Conversation) -> None:
     Delivery.objects.update(next_attempt_at=timezone.now())
     claimed = dispatcher.claim_deliveries(token := uuid.uuid4(), limit=5)
     assert claimed
 
-    erased(full)
+    erase_client(chat_with_all_data)
     results.record_attempts(
         [
             results.AttemptResult(
@@ -214,58 +214,62 @@ def test_a_running_call_does_not_restore_erased_data(full: Conversation) -> None
     assert PHONE not in dump_all_rows()
 
 
-def test_an_erased_person_needs_no_more_work(full: Conversation, client: Client) -> None:
+def test_an_erased_person_needs_no_more_work(chat_with_all_data: Conversation, client: Client) -> None:
     ServiceWindow.objects.update(expires_at=timezone.now() + timedelta(minutes=10))
     tickets.set_ticket_status(Ticket.objects.get().pk, status=Ticket.Status.NEW)
     Conversation.objects.update(last_direction="inbound", unread=3)
 
-    open_page = signed_in(client, boris(full.chat_channel)).get(f"/chats/{full.pk}/").content.decode()
+    open_page = (
+        signed_in(client, boris(chat_with_all_data.chat_channel))
+        .get(f"/chats/{chat_with_all_data.pk}/")
+        .content.decode()
+    )
 
-    erased(full)
+    erase_client(chat_with_all_data)
 
-    full.refresh_from_db()
-    assert (full.request_status, full.unread) == (Ticket.Status.CLOSED, 0)
-    assert list(full.windows.values_list("state", "missed")) == [("closed", False)]
+    chat_with_all_data.refresh_from_db()
+    assert (chat_with_all_data.request_status, chat_with_all_data.unread) == (Ticket.Status.CLOSED, 0)
+    assert list(chat_with_all_data.windows.values_list("state", "missed")) == [("closed", False)]
     assert closing_reminders.send_reminders() == 0
-    html = client.get(f"/chats/{full.pk}/").content.decode()
+    html = client.get(f"/chats/{chat_with_all_data.pk}/").content.decode()
     assert "you cannot write here" in html and 'id="add-note"' not in html
     assert '<div class="text erased" dir="auto">The text was erased</div>' in html
     versions = re.compile(r'<li class="msg[^>]* data-version="([^"]+)"')  # the open page redraws every message
     assert not set(versions.findall(open_page)) & set(versions.findall(html)) and versions.findall(html)
 
 
-def test_a_second_erasure_does_nothing(full: Conversation) -> None:
-    erased(full)
+def test_a_second_erasure_does_nothing(chat_with_all_data: Conversation) -> None:
+    erase_client(chat_with_all_data)
     before = dump_all_rows()
 
-    assert erased(full) == []
+    assert erase_client(chat_with_all_data) == []
 
     assert dump_all_rows() == before
 
 
 def test_a_repeated_webhook_does_not_restore_an_erased_person(
-    full: Conversation, client: Client, channel: ApiChannel
+    chat_with_all_data: Conversation, client: Client, channel: ApiChannel
 ) -> None:
-    erased(full)
+    erase_client(chat_with_all_data)
 
     anna_writes(client, channel)
     assert Contact.objects.count() == 1 and Message.objects.filter(text=WORDS).count() == 0
     anna_writes(client, channel, number=2, text="Я снова здесь")
 
     assert Contact.objects.count() == 2
-    assert Message.objects.get(text="Я снова здесь").conversation_id != full.pk
+    assert Message.objects.get(text="Я снова здесь").conversation_id != chat_with_all_data.pk
     assert WebhookEvent.objects.filter(state="failed").count() == 0
 
 
 def test_a_repeated_api_call_does_not_restore_an_erased_person(
-    full: Conversation, client: Client, channel: ApiChannel
+    chat_with_all_data: Conversation, client: Client, channel: ApiChannel
 ) -> None:
     call = {
         "api_token": channel.issue_secret().reveal(),
-        "channel_id": full.chat_channel_id,
+        "channel_id": chat_with_all_data.chat_channel_id,
         "message": {"id": "wamid.1", "text": WORDS, "from": {"client_id": PHONE, "name": NAME}},
     }
-    erased(full)
+    erase_client(chat_with_all_data)
 
     english = {"accept-language": "en"}
     again = client.post("/uapi/chat/addMessage", json.dumps(call), "application/json", headers=english).json()
@@ -275,55 +279,57 @@ def test_a_repeated_api_call_does_not_restore_an_erased_person(
         assert trace not in dump_all_rows(), trace
     call["message"] |= {"id": "wamid.2", "text": "Я снова здесь"}  # type: ignore[operator]  # a dict
     fresh = client.post("/uapi/chat/addMessage", json.dumps(call), content_type="application/json").json()
-    assert Message.objects.get(pk=fresh["message_id"]).conversation_id != full.pk
+    assert Message.objects.get(pk=fresh["message_id"]).conversation_id != chat_with_all_data.pk
 
 
-def test_other_contacts_of_the_channel_keep_everything(full: Conversation, client: Client, channel: ApiChannel) -> None:
+def test_other_contacts_of_the_channel_keep_everything(
+    chat_with_all_data: Conversation, client: Client, channel: ApiChannel
+) -> None:
     event = {"type": "message", "id": "igor.1", "from": {"id": "79210000001", "name": "Игорь"}, "text": "Счёт?"}
     client.post(channel.webhook_path, json.dumps(event), content_type="application/json")
     processing.process_inbox()
 
-    erased(full)
+    erase_client(chat_with_all_data)
 
     assert "Игорь" in dump_all_rows() and Message.objects.filter(text="Счёт?").exists()
     assert b"igor.1" in bytes(WebhookEvent.objects.latest("pk").body)
 
 
-def test_the_same_phone_is_erased_on_every_channel(full: Conversation, client: Client) -> None:
+def test_the_same_phone_is_erased_on_every_channel(chat_with_all_data: Conversation, client: Client) -> None:
     other = ApiChannelFactory(name="Склад")
     anna_writes(client, other, number=7)
 
-    assert len(erased(full)) == 2
+    assert len(erase_client(chat_with_all_data)) == 2
 
     assert PHONE not in dump_all_rows()
 
 
-def test_erasure_requires_permission_and_confirmation(full: Conversation, client: Client) -> None:
-    address = f"/chats/{full.pk}/client/erase/"
+def test_erasure_requires_permission_and_confirmation(chat_with_all_data: Conversation, client: Client) -> None:
+    address = f"/chats/{chat_with_all_data.pk}/client/erase/"
     client.defaults["HTTP_ACCEPT_LANGUAGE"] = "en"
     client.force_login(boris())
     assert client.get(address).status_code == 403
-    assert "Erase client data" not in page_html(client, f"/chats/{full.pk}/")
+    assert "Erase client data" not in page_html(client, f"/chats/{chat_with_all_data.pk}/")
     client.force_login(vera())
-    assert "Erase client data" in client.get(f"/chats/{full.pk}/").content.decode()
+    assert "Erase client data" in client.get(f"/chats/{chat_with_all_data.pk}/").content.decode()
     assert NAME in client.get(address).content.decode()
 
     assert client.post(address).status_code == 422
     assert not Erasure.objects.exists()
-    assert client.post(address, {"sure": full.contact_id}).status_code == 302
+    assert client.post(address, {"sure": chat_with_all_data.contact_id}).status_code == 302
 
-    page = client.get(f"/chats/{full.pk}/").content.decode()
+    page = client.get(f"/chats/{chat_with_all_data.pk}/").content.decode()
     assert ">Erased<" in page and NAME not in page
     assert Erasure.objects.get().by == vera()
 
 
-def test_the_command_shows_first_whom_it_would_erase(full: Conversation) -> None:
+def test_the_command_shows_first_whom_it_would_erase(chat_with_all_data: Conversation) -> None:
     out = StringIO()
-    call_command("erase_contact", str(full.contact_id), stdout=out)
+    call_command("erase_contact", str(chat_with_all_data.contact_id), stdout=out)
     assert "Would erase contact" in out.getvalue() and not Erasure.objects.exists()
 
-    call_command("erase_contact", str(full.contact_id), "--yes", stdout=out)
-    call_command("erase_contact", str(full.contact_id), "--yes", stdout=out)
+    call_command("erase_contact", str(chat_with_all_data.contact_id), "--yes", stdout=out)
+    call_command("erase_contact", str(chat_with_all_data.contact_id), "--yes", stdout=out)
 
     assert Erasure.objects.count() == 1
     assert "already erased" in out.getvalue() and NAME not in out.getvalue()

@@ -52,18 +52,20 @@ def apply(channel: ApiChannel, *facts: Fact) -> None:
 _ids = (f"wamid.{number}" for number in itertools.count())
 
 
-def who(number: str = "", user_id: str = "", name: str = "") -> ContactInfo:
+def contact_info(number: str = "", user_id: str = "", name: str = "") -> ContactInfo:
     return ContactInfo(external_id=number, phone=f"+{number}" if number else "", user_id=user_id, name=name)
 
 
-def wrote(number: str = "", user_id: str = "", *, name: str = "", at: datetime | None = None) -> MessageReceived:
+def received_text(
+    number: str = "", user_id: str = "", *, name: str = "", at: datetime | None = None
+) -> MessageReceived:
     return MessageReceived(
-        contact=who(number, user_id, name), text="?", external_id=next(_ids), at=at or timezone.now()
+        contact=contact_info(number, user_id, name), text="?", external_id=next(_ids), at=at or timezone.now()
     )
 
 
-def answered(number: str = "", user_id: str = "") -> EchoSeen:
-    return EchoSeen(contact=who(number, user_id), text="!", external_id=next(_ids), at=timezone.now())
+def echoed_reply(number: str = "", user_id: str = "") -> EchoSeen:
+    return EchoSeen(contact=contact_info(number, user_id), text="!", external_id=next(_ids), at=timezone.now())
 
 
 def chats() -> int:
@@ -79,8 +81,8 @@ def notices() -> list[str]:
 
 @pytest.mark.parametrize("country", VARIANTS)
 @pytest.mark.parametrize("turned", [False, True], ids=["as sent", "turned"])
-@pytest.mark.parametrize("first", [wrote, answered])
-@pytest.mark.parametrize("second", [wrote, answered])
+@pytest.mark.parametrize("first", [received_text, echoed_reply])
+@pytest.mark.parametrize("second", [received_text, echoed_reply])
 def test_national_variants_of_a_number_are_one_chat(
     channel: ApiChannel, country: str, turned: bool, first: Any, second: Any
 ) -> None:
@@ -91,7 +93,7 @@ def test_national_variants_of_a_number_are_one_chat(
 
     assert (Contact.objects.count(), chats()) == (1, 1)
     assert Message.objects.count() == 2
-    last = other if second is wrote else one  # the provider's own spelling, once the client has written
+    last = other if second is received_text else one  # the provider's own spelling, once the client has written
     assert Contact.objects.get().external_id == last
 
 
@@ -99,7 +101,7 @@ def test_national_variants_of_a_number_are_one_chat(
 def test_variants_within_one_batch_are_one_chat(channel: ApiChannel, country: str) -> None:
     one, other = VARIANTS[country]
 
-    apply(channel, wrote(one), wrote(other), wrote(one))
+    apply(channel, received_text(one), received_text(other), received_text(one))
 
     assert (Contact.objects.count(), chats()) == (1, 1)
 
@@ -110,8 +112,8 @@ def test_numbers_of_two_persons_are_two_chats(pair: str, kind: str) -> None:
     channel = ApiChannelFactory(kind=kind)
     one, other = STRANGERS[pair]
 
-    apply(channel, wrote(one), wrote(other))
-    apply(channel, answered(one), answered(other))
+    apply(channel, received_text(one), received_text(other))
+    apply(channel, echoed_reply(one), echoed_reply(other))
 
     assert (Contact.objects.count(), chats()) == (2, 2)
 
@@ -120,7 +122,7 @@ def test_the_providers_spelling_of_our_number_finds_the_contact(channel: ApiChan
     """We wrote to one spelling, the client answers from the other, and our phone continues with the first."""
     ConversationFactory(api_channel=channel, contact__phone="+5531988887777", contact__external_id="")
 
-    apply(channel, wrote("553188887777"), answered("5531988887777"))
+    apply(channel, received_text("553188887777"), echoed_reply("5531988887777"))
 
     assert chats() == 1
     assert Contact.objects.get().external_id == "553188887777"
@@ -129,7 +131,7 @@ def test_the_providers_spelling_of_our_number_finds_the_contact(channel: ApiChan
 def test_a_number_with_and_without_its_plus_is_one_chat() -> None:
     channel = ApiChannelFactory(kind="sandbox")
 
-    apply(channel, wrote("79215550104"), wrote("+79215550104"))
+    apply(channel, received_text("79215550104"), received_text("+79215550104"))
 
     assert chats() == 1
 
@@ -138,7 +140,7 @@ def test_a_number_with_and_without_its_plus_is_one_chat() -> None:
 def test_an_invalid_test_number_still_works(number: str) -> None:
     channel = ApiChannelFactory(kind="sandbox")
 
-    apply(channel, wrote(number), wrote(number), wrote(f"{number}0"))
+    apply(channel, received_text(number), received_text(number), received_text(f"{number}0"))
 
     assert chats() == 2
 
@@ -156,14 +158,14 @@ def test_opaque_ids_with_one_phone_are_two_persons() -> None:
 
 def test_a_typed_in_phone_does_not_attract_its_owners_messages(channel: ApiChannel) -> None:
     """Anna's card has Boris's number by mistake. His messages must not land in her chat."""
-    apply(channel, wrote(N1))
-    apply(channel, wrote(user_id=U1))
+    apply(channel, received_text(N1))
+    apply(channel, received_text(user_id=U1))
     Contact.objects.get(external_id=N1).save()
     for contact in Contact.objects.all():
         contact.phone = f"+{N2}"
         contact.save()
 
-    apply(channel, wrote(N2))
+    apply(channel, received_text(N2))
 
     assert chats() == 3
 
@@ -172,7 +174,7 @@ def test_a_typed_in_phone_does_not_attract_its_owners_messages(channel: ApiChann
 def test_a_client_with_only_a_phone_is_found_by_their_first_message(channel: ApiChannel, phone: str) -> None:
     chat = ConversationFactory(api_channel=channel, contact__phone=phone, contact__external_id="")
 
-    apply(channel, wrote("79215550104"))
+    apply(channel, received_text("79215550104"))
 
     assert Message.objects.get().conversation_id == chat.pk
 
@@ -204,9 +206,9 @@ def test_a_search_finds_every_spelling(stored: str, query: str) -> None:
 
 
 def test_known_writers_are_found_by_ids_without_a_lock(channel: ApiChannel, django_assert_max_num_queries: Any) -> None:
-    apply(channel, wrote(N1, U1), wrote(N2))
+    apply(channel, received_text(N1, U1), received_text(N2))
     with connection.execute_wrapper(_no_advisory_lock):
-        apply(channel, wrote(N1, U1), wrote(N2), wrote(N1), wrote(user_id=U1))
+        apply(channel, received_text(N1, U1), received_text(N2), received_text(N1), received_text(user_id=U1))
 
     assert chats() == 2
 
@@ -223,12 +225,12 @@ def _no_advisory_lock(execute: Any, sql: str, params: Any, many: bool, context: 
 def test_ids_in_any_order_end_in_one_chat(channel: ApiChannel, order: tuple[str, ...]) -> None:
     facts = {"number": (N1, ""), "user id": ("", U1), "both": (N1, U1)}
     for what in order:
-        apply(channel, wrote(*facts[what]))
+        apply(channel, received_text(*facts[what]))
     live = Message.objects.order_by("-pk").exclude(direction="notice").filter(conversation__contact__moved_to=None)
     chat = live.values_list("conversation_id", flat=True)[0]
 
     for what in (*order, *order):
-        apply(channel, wrote(*facts[what]))
+        apply(channel, received_text(*facts[what]))
 
     after = Message.objects.filter(direction="inbound").order_by("-pk")[:6]
     assert {message.conversation_id for message in after} == {chat}
@@ -237,12 +239,12 @@ def test_ids_in_any_order_end_in_one_chat(channel: ApiChannel, order: tuple[str,
 
 
 def test_a_chat_that_the_client_left_links_to_the_new_chat(channel: ApiChannel) -> None:
-    apply(channel, wrote(N1), wrote(user_id=U1))
+    apply(channel, received_text(N1), received_text(user_id=U1))
     left, live = Conversation.objects.order_by("-contact__user_id")
     queued = reply_submission.submit_reply(conversation_id=left.pk, text="Да", author=boris()).message
     assert queued is not None
 
-    apply(channel, wrote(N1, U1))
+    apply(channel, received_text(N1, U1))
     refused = reply_submission.submit_reply(conversation_id=left.pk, text="Ещё", author=boris())
     dispatcher.send_due_deliveries()
 
@@ -256,9 +258,9 @@ def test_a_chat_that_the_client_left_links_to_the_new_chat(channel: ApiChannel) 
 
 def test_a_number_with_another_users_id_moves_to_that_user(channel: ApiChannel) -> None:
     """Anna gave up her number, and Igor, an existing contact, has it now."""
-    apply(channel, wrote(N1, U1, name="Анна"), wrote(N2, U2, name="Игорь"))
+    apply(channel, received_text(N1, U1, name="Анна"), received_text(N2, U2, name="Игорь"))
 
-    apply(channel, wrote(N1, U2, name="Игорь"))
+    apply(channel, received_text(N1, U2, name="Игорь"))
 
     last = Message.objects.filter(direction="inbound").latest("pk")
     assert last.conversation.contact.user_id == U2
@@ -267,7 +269,7 @@ def test_a_number_with_another_users_id_moves_to_that_user(channel: ApiChannel) 
 
 
 def test_another_user_id_under_a_known_number_is_marked(channel: ApiChannel) -> None:
-    apply(channel, wrote(N1, U1), wrote(N1, U2), wrote(user_id=U2), wrote(user_id=U1))
+    apply(channel, received_text(N1, U1), received_text(N1, U2), received_text(user_id=U2), received_text(user_id=U1))
 
     assert chats() == 1
     assert notices() == ["contact_user_id_changed"]
@@ -276,36 +278,42 @@ def test_another_user_id_under_a_known_number_is_marked(channel: ApiChannel) -> 
 # --- changes reported by the provider -----------------------------------------------------------------------
 
 
-def system(kind: str, body: dict[str, Any], **item: Any) -> dict[str, Any]:
+def system_message(kind: str, body: dict[str, Any], **item: Any) -> dict[str, Any]:
     stamp = str(int(timezone.now().timestamp()))
     return {"id": next(_ids), "timestamp": stamp, "type": "system", "system": {"type": kind, **body}, **item}
 
 
 SENTENCE = {"body": f"User Anna changed from {N1} to {N2}"}
 NUMBER_CHANGES = {
-    "today": system("user_changed_number", SENTENCE | {"wa_id": N2}, **{"from": N1}),
-    "with user ids": system("user_changed_number", {"wa_id": N2, "user_id": U2}, **{"from": N1, "from_user_id": U1}),
-    "without from, by user id": system("user_changed_number", {"wa_id": N2, "user_id": U2}, from_user_id=U1),
-    "without from, previous id": system("user_changed_number", {"wa_id": N2, "user_id": U2, "previous_user_id": U1}),
-    "without from, sentence": system("user_changed_number", SENTENCE | {"wa_id": N2}),
-    "sentence alone": system("user_changed_number", SENTENCE),
-    "new_wa_id": system("user_changed_number", {"new_wa_id": N2}, **{"from": N1}),
-    "both wa ids": system("user_changed_number", {"wa_id": N1, "new_wa_id": N2}),
-    "old, customer": system("customer_changed_number", {"customer": N1, "wa_id": N2}),
-    "old, customer and from": system("customer_changed_number", {"customer": N1, "wa_id": N2}, **{"from": N1}),
-    "old, new_wa_id": system("customer_changed_number", {"customer": N1, "new_wa_id": N2}, **{"from": N1}),
-    "old, one level deeper": system(
+    "today": system_message("user_changed_number", SENTENCE | {"wa_id": N2}, **{"from": N1}),
+    "with user ids": system_message(
+        "user_changed_number", {"wa_id": N2, "user_id": U2}, **{"from": N1, "from_user_id": U1}
+    ),
+    "without from, by user id": system_message("user_changed_number", {"wa_id": N2, "user_id": U2}, from_user_id=U1),
+    "without from, previous id": system_message(
+        "user_changed_number", {"wa_id": N2, "user_id": U2, "previous_user_id": U1}
+    ),
+    "without from, sentence": system_message("user_changed_number", SENTENCE | {"wa_id": N2}),
+    "sentence alone": system_message("user_changed_number", SENTENCE),
+    "new_wa_id": system_message("user_changed_number", {"new_wa_id": N2}, **{"from": N1}),
+    "both wa ids": system_message("user_changed_number", {"wa_id": N1, "new_wa_id": N2}),
+    "old, customer": system_message("customer_changed_number", {"customer": N1, "wa_id": N2}),
+    "old, customer and from": system_message("customer_changed_number", {"customer": N1, "wa_id": N2}, **{"from": N1}),
+    "old, new_wa_id": system_message("customer_changed_number", {"customer": N1, "new_wa_id": N2}, **{"from": N1}),
+    "old, one level deeper": system_message(
         "customer_changed_number", {"customer_changed_number": {"old_wa_id": N1, "new_wa_id": N2}}
     ),
-    "user id in from": system("user_changed_number", {"wa_id": N2, "user_id": U2}, **{"from": U1}),
+    "user id in from": system_message("user_changed_number", {"wa_id": N2, "user_id": U2}, **{"from": U1}),
 }
 USER_ID_CHANGES = {
-    "today": system("user_changed_user_id", {"user_id": U2}, **{"from": N1, "from_user_id": U1}),
-    "without from": system("user_changed_user_id", {"user_id": U2, "previous_user_id": U1}),
-    "by from_user_id": system("user_changed_user_id", {"user_id": U2}, from_user_id=U1),
-    "sentence": system("user_changed_user_id", {"body": f"User anna changed from {U1} to {U2}", "user_id": U2}),
-    "sentence alone": system("user_changed_user_id", {"body": f"User anna changed from {U1} to {U2}."}),
-    "new id in from_user_id": system("user_changed_user_id", {"user_id": U2, "previous_user_id": U1}, from_user_id=U2),
+    "today": system_message("user_changed_user_id", {"user_id": U2}, **{"from": N1, "from_user_id": U1}),
+    "without from": system_message("user_changed_user_id", {"user_id": U2, "previous_user_id": U1}),
+    "by from_user_id": system_message("user_changed_user_id", {"user_id": U2}, from_user_id=U1),
+    "sentence": system_message("user_changed_user_id", {"body": f"User anna changed from {U1} to {U2}", "user_id": U2}),
+    "sentence alone": system_message("user_changed_user_id", {"body": f"User anna changed from {U1} to {U2}."}),
+    "new id in from_user_id": system_message(
+        "user_changed_user_id", {"user_id": U2, "previous_user_id": U1}, from_user_id=U2
+    ),
 }
 
 
@@ -316,11 +324,11 @@ def facts_of(item: dict[str, Any], field: str = "messages", part: str = "message
 
 @pytest.mark.parametrize("shape", NUMBER_CHANGES)
 def test_a_new_number_keeps_the_chat(channel: ApiChannel, shape: str) -> None:
-    apply(channel, wrote(N1, U1))
+    apply(channel, received_text(N1, U1))
     for _twice in range(2):
         apply(channel, *facts_of(NUMBER_CHANGES[shape]))
 
-    apply(channel, wrote(N2), answered(N2))
+    apply(channel, received_text(N2), echoed_reply(N2))
 
     assert chats() == 1
     contact = Contact.objects.get()
@@ -332,12 +340,12 @@ def test_a_new_number_keeps_the_chat(channel: ApiChannel, shape: str) -> None:
 
 @pytest.mark.parametrize("shape", NUMBER_CHANGES)
 def test_a_new_number_of_an_existing_contact_is_marked_in_both_chats(channel: ApiChannel, shape: str) -> None:
-    apply(channel, wrote(N1, U1), wrote(N2))
+    apply(channel, received_text(N1, U1), received_text(N2))
     left, live = Conversation.objects.order_by("pk")
     for _twice in range(2):
         apply(channel, *facts_of(NUMBER_CHANGES[shape]))
 
-    apply(channel, wrote(N2))
+    apply(channel, received_text(N2))
 
     assert sorted(notices()) == ["contact_moved_away", "contact_moved_here"]
     assert Message.objects.filter(direction="inbound").latest("pk").conversation_id == live.pk
@@ -349,12 +357,12 @@ def test_a_new_number_of_an_existing_contact_is_marked_in_both_chats(channel: Ap
 @pytest.mark.parametrize("known", ["user id", "both"])
 @pytest.mark.parametrize("after", ["user id", "both", "number"])
 def test_a_new_user_id_keeps_the_chat(channel: ApiChannel, shape: str, known: str, after: str) -> None:
-    apply(channel, wrote(N1 if known == "both" else "", U1))
+    apply(channel, received_text(N1 if known == "both" else "", U1))
     apply(channel, *facts_of(USER_ID_CHANGES[shape]))
     if known == "user id" and after == "number":
         return  # the webhook does not say whose number this is
 
-    apply(channel, wrote({"user id": "", "both": N1, "number": N1}[after], "" if after == "number" else U2))
+    apply(channel, received_text({"user id": "", "both": N1, "number": N1}[after], "" if after == "number" else U2))
 
     assert chats() == 1
     assert notices() == ["contact_changed"]
@@ -362,9 +370,9 @@ def test_a_new_user_id_keeps_the_chat(channel: ApiChannel, shape: str, known: st
 
 @pytest.mark.parametrize("shape", USER_ID_CHANGES)
 def test_a_new_user_id_that_wrote_already_links_both_chats(channel: ApiChannel, shape: str) -> None:
-    apply(channel, wrote(user_id=U1), wrote(user_id=U2))
+    apply(channel, received_text(user_id=U1), received_text(user_id=U2))
     apply(channel, *facts_of(USER_ID_CHANGES[shape]))
-    apply(channel, wrote(user_id=U2), wrote(user_id=U1))
+    apply(channel, received_text(user_id=U2), received_text(user_id=U1))
 
     assert chats() == 2
     assert sorted(notices()) == ["contact_moved_away", "contact_moved_here"]
@@ -382,11 +390,11 @@ def test_a_new_user_id_that_wrote_already_links_both_chats(channel: ApiChannel, 
     ],
 )
 def test_the_user_id_webhook_keeps_the_chat(channel: ApiChannel, update: dict[str, Any]) -> None:
-    apply(channel, wrote(N1, U1))
+    apply(channel, received_text(N1, U1))
     item = update | {"timestamp": str(int(timezone.now().timestamp()))}
     apply(channel, *facts_of(item, field="user_id_update", part="user_id_update"))
 
-    apply(channel, wrote(user_id=U2))
+    apply(channel, received_text(user_id=U2))
 
     assert chats() == 1
     assert notices() == ["contact_changed"]
@@ -395,15 +403,15 @@ def test_the_user_id_webhook_keeps_the_chat(channel: ApiChannel, update: dict[st
 @pytest.mark.parametrize(
     "item",
     [
-        system("customer_identity_changed", {"identity": "hash"}, **{"from": N1}),
-        system("customer_identity_changed", {"identity": "hash", "customer": N1}),
-        system("customer_identity_changed", {"identity": "hash", "wa_id": N1}),
-        system("customer_identity_changed", {"identity": "hash", "customer": N1, "wa_id": N1}, **{"from": N1}),
-        system("user_identity_changed", {"identity": "hash"}, from_user_id=U1),
+        system_message("customer_identity_changed", {"identity": "hash"}, **{"from": N1}),
+        system_message("customer_identity_changed", {"identity": "hash", "customer": N1}),
+        system_message("customer_identity_changed", {"identity": "hash", "wa_id": N1}),
+        system_message("customer_identity_changed", {"identity": "hash", "customer": N1, "wa_id": N1}, **{"from": N1}),
+        system_message("user_identity_changed", {"identity": "hash"}, from_user_id=U1),
     ],
 )
 def test_a_device_change_adds_a_notice_and_changes_no_ids(channel: ApiChannel, item: dict[str, Any]) -> None:
-    apply(channel, wrote(N1, U1))
+    apply(channel, received_text(N1, U1))
     apply(channel, *facts_of(item))
 
     assert notices() == ["contact_device_changed"]
@@ -412,7 +420,7 @@ def test_a_device_change_adds_a_notice_and_changes_no_ids(channel: ApiChannel, i
 
 def test_a_former_number_is_not_written_to(channel: ApiChannel) -> None:
     """After the change only the user ID is known: replies go there, although the card still has the phone."""
-    apply(channel, wrote(N1, U1))
+    apply(channel, received_text(N1, U1))
     chat = Conversation.objects.get()
     queued = reply_submission.submit_reply(conversation_id=chat.pk, text="Да", author=boris()).message
     apply(channel, *facts_of(USER_ID_CHANGES["today"]))
@@ -425,7 +433,7 @@ def test_a_former_number_is_not_written_to(channel: ApiChannel) -> None:
 
 
 def test_queued_messages_go_to_the_new_number(channel: ApiChannel) -> None:
-    apply(channel, wrote(N1))
+    apply(channel, received_text(N1))
     reply_submission.submit_reply(conversation_id=Conversation.objects.get().pk, text="Да", author=boris())
     apply(channel, *facts_of(NUMBER_CHANGES["today"]))
 
@@ -436,30 +444,32 @@ def test_queued_messages_go_to_the_new_number(channel: ApiChannel) -> None:
 
 def test_late_messages_from_a_former_number_join_the_chat(channel: ApiChannel) -> None:
     before = timezone.now() - timedelta(hours=1)
-    apply(channel, wrote(N1))
-    apply(channel, ContactChanged(contact=who(N1), now=who(N2), at=timezone.now()))
+    apply(channel, received_text(N1))
+    apply(channel, ContactChanged(contact=contact_info(N1), now=contact_info(N2), at=timezone.now()))
 
-    apply(channel, wrote(N1, at=before))
+    apply(channel, received_text(N1, at=before))
 
     assert chats() == 1
     assert Contact.objects.get().external_id == N2
 
 
 def test_a_new_owner_of_a_former_number_is_another_contact(channel: ApiChannel) -> None:
-    apply(channel, wrote(N1))
-    apply(channel, ContactChanged(contact=who(N1), now=who(N2), at=timezone.now() - timedelta(days=90)))
+    apply(channel, received_text(N1))
+    apply(
+        channel, ContactChanged(contact=contact_info(N1), now=contact_info(N2), at=timezone.now() - timedelta(days=90))
+    )
 
-    apply(channel, wrote(N1))
+    apply(channel, received_text(N1))
 
     assert chats() == 2
     assert notices() == ["contact_changed", "contact_number_reused"]
 
 
 def test_a_person_who_returns_to_the_old_contact_is_followed(channel: ApiChannel) -> None:
-    apply(channel, wrote(N1), wrote(N2))
-    apply(channel, ContactChanged(contact=who(N1), now=who(N2)))
-    apply(channel, ContactChanged(contact=who(N2), now=who(N3)))
-    apply(channel, wrote(N3))
+    apply(channel, received_text(N1), received_text(N2))
+    apply(channel, ContactChanged(contact=contact_info(N1), now=contact_info(N2)))
+    apply(channel, ContactChanged(contact=contact_info(N2), now=contact_info(N3)))
+    apply(channel, received_text(N3))
 
     assert chats() == 2
     assert Contact.objects.get(external_id=N3).moved_to is None
@@ -497,7 +507,7 @@ def test_a_name_set_by_a_person_outranks_profile_names(source: str, before: str,
         api_channel=channel, external_id="79215550104", phone="+79215550104", name=before, name_source=source
     )
 
-    apply(channel, wrote("79215550104", name=profile_name))
+    apply(channel, received_text("79215550104", name=profile_name))
 
     assert Contact.objects.get().name == after
 

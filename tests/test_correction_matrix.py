@@ -51,12 +51,12 @@ def body(item: dict[str, Any], *, by_us: bool) -> dict[str, Any]:
     }
 
 
-def stamp(at: datetime) -> str:
+def timestamp(at: datetime) -> str:
     return str(int(at.timestamp()))
 
 
-def text(external_id: str, words: str, at: datetime) -> dict[str, Any]:
-    return {"id": external_id, "timestamp": stamp(at), "type": "text", "text": {"body": words}}
+def text_item(external_id: str, words: str, at: datetime) -> dict[str, Any]:
+    return {"id": external_id, "timestamp": timestamp(at), "type": "text", "text": {"body": words}}
 
 
 def correction(kind: str, target: str, at: datetime, *, words: str = NOW, number: str = "1") -> dict[str, Any]:
@@ -65,10 +65,10 @@ def correction(kind: str, target: str, at: datetime, *, words: str = NOW, number
         "revoke": {"original_message_id": target},
         "reaction": {"message_id": target, "emoji": words if kind == "reaction" and words != NOW else EMOJI},
     }[kind]
-    return {"id": f"wamid.{kind}{number}", "timestamp": stamp(at), "type": kind, kind: inner}
+    return {"id": f"wamid.{kind}{number}", "timestamp": timestamp(at), "type": kind, kind: inner}
 
 
-def posts(channel: ApiChannel, item: dict[str, Any], *, by_us: bool = False, times: int = 2) -> None:
+def post_webhooks(channel: ApiChannel, item: dict[str, Any], *, by_us: bool = False, times: int = 2) -> None:
     for _ in range(times):
         processing.apply_facts(
             channel, graph_webhooks.read_facts(body(item, by_us=by_us), graph_webhooks.RoutingTarget())
@@ -102,26 +102,26 @@ def helpdesk_deliveries(kind: str) -> list[str]:
 def test_a_correction_in_any_order(kind: str, by_us: bool, original: str, answer: str, helpdesk: str) -> None:
     channel = channel_at(helpdesk)
     began = timezone.now() - 10 * MINUTE
-    posts(channel, text("wamid.0", "Здравствуйте", began))
+    post_webhooks(channel, text_item("wamid.0", "Здравствуйте", began))
     chat = Conversation.objects.get()
     Conversation.objects.update(unread=0)
-    target = text("wamid.t", WAS, began + MINUTE)
+    target = text_item("wamid.t", WAS, began + MINUTE)
     change = correction(kind, "wamid.t", began + 3 * MINUTE)
-    ours = text("wamid.a", "Хорошо", began + 2 * MINUTE)
+    ours = text_item("wamid.a", "Хорошо", began + 2 * MINUTE)
 
     if original == "after":
-        posts(channel, target, by_us=by_us)
+        post_webhooks(channel, target, by_us=by_us)
     if answer == "answered before":
-        posts(channel, ours, by_us=True)
+        post_webhooks(channel, ours, by_us=True)
         Conversation.objects.update(unread=0)
     ends_before = ServiceWindow.objects.get().expires_at
     unread_before = Conversation.objects.get().unread
-    posts(channel, change, by_us=by_us)
+    post_webhooks(channel, change, by_us=by_us)
     if original == "before":
-        posts(channel, target, by_us=by_us)
+        post_webhooks(channel, target, by_us=by_us)
     conversation = Conversation.objects.get()
     if answer == "answered after":
-        posts(channel, {**ours, "timestamp": stamp(began + 4 * MINUTE)}, by_us=True)
+        post_webhooks(channel, {**ours, "timestamp": timestamp(began + 4 * MINUTE)}, by_us=True)
     with time_machine.travel(timezone.now() + 2 * MINUTE):
         PendingCorrection.objects.update(received_at=timezone.now() - 5 * MINUTE)
         pending_corrections.process_pending_corrections()
@@ -171,8 +171,8 @@ def test_a_correction_in_any_order(kind: str, by_us: bool, original: str, answer
 @pytest.mark.parametrize("helpdesk", ["desk", "usedesk"])
 def test_a_reply_from_our_phone_reaches_the_helpdesk_once(helpdesk: str) -> None:
     channel = channel_at(helpdesk)
-    posts(channel, text("wamid.0", "Здравствуйте", timezone.now()))
-    posts(channel, text("wamid.a", "Есть!", timezone.now()), by_us=True)
+    post_webhooks(channel, text_item("wamid.0", "Здравствуйте", timezone.now()))
+    post_webhooks(channel, text_item("wamid.a", "Есть!", timezone.now()), by_us=True)
 
     notes = Delivery.objects.filter(kind="note").values_list("payload__text", flat=True)
     assert list(notes) == (["Replied in the phone app:\n\n> Есть!"] if helpdesk == "usedesk" else [])
@@ -190,7 +190,7 @@ def test_corrections_and_phone_replies_become_private_usedesk_comments(simulator
     for item, by_us in (
         (correction("edit", external_id, timezone.now()), False),
         (correction("reaction", external_id, timezone.now()), False),
-        (text("wamid.a", "Ответ с телефона", timezone.now()), True),
+        (text_item("wamid.a", "Ответ с телефона", timezone.now()), True),
     ):
         for _ in range(2):
             processing.apply_facts(channel, fact(body(item, by_us=by_us), graph_webhooks.RoutingTarget()))
@@ -204,7 +204,7 @@ def test_corrections_and_phone_replies_become_private_usedesk_comments(simulator
 
 def test_a_note_without_a_request_is_sent_once_a_request_exists(simulator: UsedeskSimulator) -> None:
     shop = Shop.of(simulator)
-    posts(shop.channel, text("wamid.a", "Мы первые", timezone.now()), by_us=True)
+    post_webhooks(shop.channel, text_item("wamid.a", "Мы первые", timezone.now()), by_us=True)
     Contact.objects.update(external_id="anna")
     shop.settle()
     assert simulator.notes() == []
@@ -225,9 +225,9 @@ def channel() -> ApiChannel:
 
 def test_several_edits_before_their_message_end_with_the_newest(channel: ApiChannel) -> None:
     at = timezone.now() - 10 * MINUTE
-    posts(channel, correction("edit", "wamid.t", at + 2 * MINUTE, words="третий", number="2"))
-    posts(channel, correction("edit", "wamid.t", at + MINUTE, words="второй", number="1"))
-    posts(channel, text("wamid.t", "первый", at))
+    post_webhooks(channel, correction("edit", "wamid.t", at + 2 * MINUTE, words="третий", number="2"))
+    post_webhooks(channel, correction("edit", "wamid.t", at + MINUTE, words="второй", number="1"))
+    post_webhooks(channel, text_item("wamid.t", "первый", at))
 
     message = Message.objects.get()
     assert (message.text, message.shown["former"], message.provider_time) == (
@@ -238,14 +238,14 @@ def test_several_edits_before_their_message_end_with_the_newest(channel: ApiChan
 
 
 def test_a_reaction_to_an_unknown_message_opens_no_request(channel: ApiChannel) -> None:
-    posts(channel, text("wamid.0", "Здравствуйте", timezone.now()))
+    post_webhooks(channel, text_item("wamid.0", "Здравствуйте", timezone.now()))
     chat, ticket = Conversation.objects.get(), Ticket.objects.get()
     tickets.set_ticket_status(ticket.pk, status=Ticket.Status.CLOSED)
     Conversation.objects.update(unread=0)
-    posts(channel, correction("reaction", "wamid.old", timezone.now()))
+    post_webhooks(channel, correction("reaction", "wamid.old", timezone.now()))
     PendingCorrection.objects.update(received_at=timezone.now() - 2 * MINUTE)
     pending_corrections.process_pending_corrections()
-    posts(channel, correction("reaction", "wamid.old", timezone.now()))
+    post_webhooks(channel, correction("reaction", "wamid.old", timezone.now()))
     pending_corrections.process_pending_corrections()
 
     chat.refresh_from_db()
@@ -254,7 +254,7 @@ def test_a_reaction_to_an_unknown_message_opens_no_request(channel: ApiChannel) 
 
 
 def test_a_reaction_of_an_unknown_contact_opens_a_chat(channel: ApiChannel, client: Client) -> None:
-    posts(channel, correction("reaction", "wamid.old", timezone.now()))
+    post_webhooks(channel, correction("reaction", "wamid.old", timezone.now()))
     assert not Conversation.objects.exists()
     PendingCorrection.objects.update(received_at=timezone.now() - 2 * MINUTE)
     pending_corrections.process_pending_corrections()
@@ -266,24 +266,24 @@ def test_a_reaction_of_an_unknown_contact_opens_a_chat(channel: ApiChannel, clie
 
 
 def test_a_shown_reaction_moves_to_its_message_when_it_arrives(channel: ApiChannel) -> None:
-    posts(channel, text("wamid.0", "Здравствуйте", timezone.now()))
-    posts(channel, correction("reaction", "wamid.t", timezone.now()))
+    post_webhooks(channel, text_item("wamid.0", "Здравствуйте", timezone.now()))
+    post_webhooks(channel, correction("reaction", "wamid.t", timezone.now()))
     PendingCorrection.objects.update(received_at=timezone.now() - 2 * MINUTE)
     pending_corrections.process_pending_corrections()
-    posts(channel, text("wamid.t", WAS, timezone.now() - MINUTE))
+    post_webhooks(channel, text_item("wamid.t", WAS, timezone.now() - MINUTE))
 
     assert not Message.objects.filter(text=EMOJI).exists() and not PendingCorrection.objects.exists()
     assert Message.objects.get(text=WAS).reactions == [{"by": "client", "emoji": EMOJI}]
 
 
 def test_a_reaction_waits_for_the_id_of_our_message(channel: ApiChannel) -> None:
-    posts(channel, text("wamid.0", "Здравствуйте", timezone.now()))
+    post_webhooks(channel, text_item("wamid.0", "Здравствуйте", timezone.now()))
     chat = Conversation.objects.get()
     ours = Message.objects.create(
         conversation=chat, api_channel=channel, direction="outbound", status="sending", text="Да"
     )
-    posts(channel, correction("reaction", "wamid.ours", timezone.now()))
-    posts(channel, correction("edit", "wamid.ours", timezone.now()), by_us=True)
+    post_webhooks(channel, correction("reaction", "wamid.ours", timezone.now()))
+    post_webhooks(channel, correction("edit", "wamid.ours", timezone.now()), by_us=True)
     assert Message.objects.count() == 2
     Message.objects.filter(pk=ours.pk).update(external_id="wamid.ours", status="sent")
     pending_corrections.process_pending_corrections()
@@ -295,17 +295,17 @@ def test_a_reaction_waits_for_the_id_of_our_message(channel: ApiChannel) -> None
 
 @pytest.mark.parametrize("by_us", [False, True])
 def test_nobody_edits_or_deletes_the_other_sides_message(channel: ApiChannel, by_us: bool) -> None:
-    posts(channel, text("wamid.t", WAS, timezone.now()), by_us=not by_us)
+    post_webhooks(channel, text_item("wamid.t", WAS, timezone.now()), by_us=not by_us)
     for kind in ("edit", "revoke"):
-        posts(channel, correction(kind, "wamid.t", timezone.now()), by_us=by_us)
+        post_webhooks(channel, correction(kind, "wamid.t", timezone.now()), by_us=by_us)
 
     message = Message.objects.get()
     assert message.text == WAS and "revoked_at" not in message.shown
 
 
 def test_an_old_echo_does_not_answer_newer_messages(channel: ApiChannel) -> None:
-    posts(channel, text("wamid.1", "Ещё вопрос", timezone.now()))
-    posts(channel, text("wamid.a", "Да", timezone.now() - MINUTE), by_us=True)
+    post_webhooks(channel, text_item("wamid.1", "Ещё вопрос", timezone.now()))
+    post_webhooks(channel, text_item("wamid.a", "Да", timezone.now() - MINUTE), by_us=True)
 
     chat = Conversation.objects.get()
     assert (chat.unread, chat.last_direction, chat.last_text) == (1, "inbound", "Ещё вопрос")
@@ -314,9 +314,9 @@ def test_an_old_echo_does_not_answer_newer_messages(channel: ApiChannel) -> None
 
 def test_a_chat_with_a_window_opened_by_a_reaction_is_listed_as_open(channel: ApiChannel, client: Client) -> None:
     long_ago = timezone.now() - timedelta(days=3)
-    posts(channel, text("wamid.t", WAS, long_ago))
+    post_webhooks(channel, text_item("wamid.t", WAS, long_ago))
     Conversation.objects.update(last_message_at=long_ago)
-    posts(channel, correction("reaction", "wamid.t", timezone.now()))
+    post_webhooks(channel, correction("reaction", "wamid.t", timezone.now()))
 
     chat = Conversation.objects.get()
     page = signed_in(client, boris(chat.chat_channel)).get("/chats/?window=open").content.decode()
@@ -324,9 +324,9 @@ def test_a_chat_with_a_window_opened_by_a_reaction_is_listed_as_open(channel: Ap
 
 
 def test_the_list_and_the_thread_mark_corrections_after_our_answer(channel: ApiChannel, client: Client) -> None:
-    posts(channel, text("wamid.t", WAS, timezone.now() - 3 * MINUTE))
-    posts(channel, text("wamid.a", "Хорошо", timezone.now() - 2 * MINUTE), by_us=True)
-    posts(channel, correction("edit", "wamid.t", timezone.now()))
+    post_webhooks(channel, text_item("wamid.t", WAS, timezone.now() - 3 * MINUTE))
+    post_webhooks(channel, text_item("wamid.a", "Хорошо", timezone.now() - 2 * MINUTE), by_us=True)
+    post_webhooks(channel, correction("edit", "wamid.t", timezone.now()))
     chat = Conversation.objects.get()
     desk = signed_in(client, boris(chat.chat_channel))
     api = Client().get(f"/api/v1/conversations/{chat.pk}/", headers=token_of(vera())).json()
@@ -341,16 +341,16 @@ def test_the_list_and_the_thread_mark_corrections_after_our_answer(channel: ApiC
 
 
 def test_an_erased_persons_pending_corrections_are_deleted(channel: ApiChannel) -> None:
-    posts(channel, text("wamid.0", "Здравствуйте", timezone.now()))
-    posts(channel, correction("revoke", "wamid.later", timezone.now()))
+    post_webhooks(channel, text_item("wamid.0", "Здравствуйте", timezone.now()))
+    post_webhooks(channel, correction("revoke", "wamid.later", timezone.now()))
     erasure.erase_person(Contact.objects.get().pk, by=vera())
 
     assert not PendingCorrection.objects.exists()
 
 
 def test_pending_corrections_without_a_message_expire(channel: ApiChannel) -> None:
-    posts(channel, text("wamid.0", "Здравствуйте", timezone.now()))
-    posts(channel, correction("revoke", "wamid.later", timezone.now()))
+    post_webhooks(channel, text_item("wamid.0", "Здравствуйте", timezone.now()))
+    post_webhooks(channel, correction("revoke", "wamid.later", timezone.now()))
     PendingCorrection.objects.update(received_at=timezone.now() - timedelta(days=9))
     pending_corrections.process_pending_corrections()
 
@@ -361,14 +361,14 @@ def test_shown_and_broken_corrections_do_not_delay_new_ones(
     channel: ApiChannel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pending_corrections, "PENDING_BATCH", 2)
-    posts(channel, text("wamid.0", "Здравствуйте", timezone.now()))
+    post_webhooks(channel, text_item("wamid.0", "Здравствуйте", timezone.now()))
     for name in ("one", "two"):
-        posts(channel, correction("reaction", f"wamid.{name}", timezone.now(), number=name))
+        post_webhooks(channel, correction("reaction", f"wamid.{name}", timezone.now(), number=name))
     PendingCorrection.objects.update(received_at=timezone.now() - 5 * MINUTE, is_shown=True)
-    posts(channel, correction("reaction", "wamid.broken", timezone.now(), number="broken"))
+    post_webhooks(channel, correction("reaction", "wamid.broken", timezone.now(), number="broken"))
     broken = PendingCorrection.objects.filter(target_id="wamid.broken")
     broken.update(received_at=timezone.now() - 4 * MINUTE, contact={"no such field": 1})
-    posts(channel, correction("reaction", "wamid.new", timezone.now(), number="new"))
+    post_webhooks(channel, correction("reaction", "wamid.new", timezone.now(), number="new"))
     new = PendingCorrection.objects.filter(target_id="wamid.new")
     new.update(received_at=timezone.now() - 3 * MINUTE)
 
@@ -377,9 +377,9 @@ def test_shown_and_broken_corrections_do_not_delay_new_ones(
 
 
 def test_a_channel_without_a_chat_channel_applies_corrections(channel: ApiChannel) -> None:
-    posts(channel, text("wamid.t", WAS, timezone.now()))
+    post_webhooks(channel, text_item("wamid.t", WAS, timezone.now()))
     channel.watched.clear()
-    posts(ApiChannel.objects.get(), correction("edit", "wamid.t", timezone.now()))
+    post_webhooks(ApiChannel.objects.get(), correction("edit", "wamid.t", timezone.now()))
 
     assert Message.objects.get().text == NOW
     assert ChatChannel.objects.exists()

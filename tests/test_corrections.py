@@ -39,7 +39,7 @@ def now() -> datetime:
     return timezone.now().replace(microsecond=0)
 
 
-def wrote(external_id: str = "wamid.1", text: str = "Здравствуйте", **more: Any) -> MessageReceived:
+def received_text(external_id: str = "wamid.1", text: str = "Здравствуйте", **more: Any) -> MessageReceived:
     return MessageReceived(**{"contact": ANNA, "text": text, "external_id": external_id, "at": now()} | more)
 
 
@@ -48,23 +48,23 @@ def apply(channel: ApiChannel, *facts: Fact) -> None:
 
 
 def test_a_reply_refers_to_its_message_even_within_one_batch(channel: ApiChannel) -> None:
-    apply(channel, wrote("wamid.1"))
-    apply(channel, wrote("wamid.2", quoted_id="wamid.1"), wrote("wamid.3", quoted_id="wamid.2"))
-    apply(channel, wrote("wamid.4", quoted_id="wamid.nowhere"))
+    apply(channel, received_text("wamid.1"))
+    apply(channel, received_text("wamid.2", quoted_id="wamid.1"), received_text("wamid.3", quoted_id="wamid.2"))
+    apply(channel, received_text("wamid.4", quoted_id="wamid.nowhere"))
 
     quoted = dict(Message.objects.values_list("external_id", "quoted__external_id"))
     assert quoted == {"wamid.1": None, "wamid.2": "wamid.1", "wamid.3": "wamid.2", "wamid.4": None}
 
 
 def test_a_quote_of_another_chats_message_is_ignored(channel: ApiChannel) -> None:
-    apply(channel, wrote("wamid.1"))
-    apply(channel, wrote("wamid.2", quoted_id="wamid.1", contact=ContactInfo(external_id="gleb")))
+    apply(channel, received_text("wamid.1"))
+    apply(channel, received_text("wamid.2", quoted_id="wamid.1", contact=ContactInfo(external_id="gleb")))
 
     assert Message.objects.get(external_id="wamid.2").quoted is None
 
 
 def test_a_reaction_is_added_changed_and_removed(channel: ApiChannel) -> None:
-    apply(channel, wrote())
+    apply(channel, received_text())
     reactions = []
     for emoji, seconds in (("👍", 1), ("🎉", 2), ("", 3)):
         at = now() + timedelta(seconds=seconds)
@@ -77,7 +77,7 @@ def test_a_reaction_is_added_changed_and_removed(channel: ApiChannel) -> None:
 
 
 def test_our_reaction_and_the_clients_are_both_shown(channel: ApiChannel) -> None:
-    apply(channel, wrote())
+    apply(channel, received_text())
     apply(channel, ReactionChanged(contact=ANNA, target_id="wamid.1", emoji="❤️", at=now()))
     apply(channel, ReactionChanged(contact=ANNA, target_id="wamid.1", emoji="👍", at=now(), by_us=True))
 
@@ -85,7 +85,7 @@ def test_our_reaction_and_the_clients_are_both_shown(channel: ApiChannel) -> Non
 
 
 def test_a_reaction_extends_the_window_and_its_removal_does_not(channel: ApiChannel) -> None:
-    apply(channel, wrote(at=now() - timedelta(hours=5)))
+    apply(channel, received_text(at=now() - timedelta(hours=5)))
     added_at, removed_at = now() - timedelta(hours=3), now()
     apply(channel, ReactionChanged(contact=ANNA, target_id="wamid.1", emoji="👍", at=added_at))
     apply(channel, ReactionChanged(contact=ANNA, target_id="wamid.1", emoji="", at=removed_at))
@@ -94,7 +94,7 @@ def test_a_reaction_extends_the_window_and_its_removal_does_not(channel: ApiChan
 
 
 def test_a_reaction_that_opens_the_window_sends_held_replies(channel: ApiChannel) -> None:
-    apply(channel, wrote("wamid.1"))
+    apply(channel, received_text("wamid.1"))
     chat = Conversation.objects.get()
     ServiceWindow.objects.update(
         state="closed", opened_at=now() - timedelta(hours=25), expires_at=now() - timedelta(hours=1)
@@ -110,7 +110,7 @@ def test_a_reaction_that_opens_the_window_sends_held_replies(channel: ApiChannel
 
 
 def test_an_old_reaction_sends_no_held_reply(channel: ApiChannel) -> None:
-    apply(channel, wrote("wamid.1"))
+    apply(channel, received_text("wamid.1"))
     chat = Conversation.objects.get()
     ServiceWindow.objects.update(
         state="closed", opened_at=now() - timedelta(hours=25), expires_at=now() - timedelta(hours=1)
@@ -124,7 +124,7 @@ def test_an_old_reaction_sends_no_held_reply(channel: ApiChannel) -> None:
 
 
 def test_an_edit_changes_the_text_and_keeps_the_former_text(channel: ApiChannel) -> None:
-    apply(channel, wrote(text="Сапоги 38"))
+    apply(channel, received_text(text="Сапоги 38"))
     edit = MessageEdited(contact=ANNA, target_id="wamid.1", text="Сапоги 39", external_id="wamid.2", at=now())
     apply(channel, edit)
     apply(channel, edit)
@@ -135,7 +135,7 @@ def test_an_edit_changes_the_text_and_keeps_the_former_text(channel: ApiChannel)
 
 
 def test_a_deleted_message_is_marked_once(channel: ApiChannel) -> None:
-    apply(channel, wrote())
+    apply(channel, received_text())
     first, second = now(), now() + timedelta(minutes=1)
     apply(channel, MessageRevoked(target_id="wamid.1", at=first), MessageRevoked(target_id="wamid.1", at=second))
     apply(channel, MessageRevoked(target_id="wamid.unknown", at=first))
@@ -156,7 +156,7 @@ def test_an_echo_is_outbound_opens_no_window_and_is_not_sent(channel: ApiChannel
 
 
 def test_an_echo_answers_the_window(channel: ApiChannel) -> None:
-    apply(channel, wrote())
+    apply(channel, received_text())
     apply(channel, EchoSeen(contact=ANNA, text="Да", external_id="wamid.e", at=now()))
 
     assert ServiceWindow.objects.get().first_reply_at is not None
@@ -164,7 +164,7 @@ def test_an_echo_answers_the_window(channel: ApiChannel) -> None:
 
 
 def test_an_echo_of_our_own_message_adds_no_second_message(channel: ApiChannel) -> None:
-    apply(channel, wrote())
+    apply(channel, received_text())
     conversation = Conversation.objects.get()
     MessageFactory(conversation=conversation, outbound=True, external_id="wamid.ours")
     apply(channel, EchoSeen(contact=ANNA, text="Да", external_id="wamid.ours", at=now()))
@@ -173,7 +173,9 @@ def test_an_echo_of_our_own_message_adds_no_second_message(channel: ApiChannel) 
 
 
 def test_a_file_kept_by_the_provider_waits_for_its_download(channel: ApiChannel) -> None:
-    apply(channel, wrote(text="", files=(FileInfo(external_id="1602", mime="image/jpeg", sha256="ab", size=10),)))
+    apply(
+        channel, received_text(text="", files=(FileInfo(external_id="1602", mime="image/jpeg", sha256="ab", size=10),))
+    )
 
     attachment = Attachment.objects.get()
     assert (attachment.state, attachment.external_id, attachment.url) == ("waiting", "1602", "")
@@ -184,9 +186,9 @@ def test_a_file_kept_by_the_provider_waits_for_its_download(channel: ApiChannel)
 
 
 def test_two_ids_of_one_contact_are_linked_when_both_appear(channel: ApiChannel) -> None:
-    apply(channel, wrote("wamid.1", contact=ContactInfo(user_id=ANNAS_USER_ID, name="Анна")))
+    apply(channel, received_text("wamid.1", contact=ContactInfo(user_id=ANNAS_USER_ID, name="Анна")))
     both = ContactInfo(external_id="79210000000", phone="+79210000000", user_id=ANNAS_USER_ID)
-    apply(channel, wrote("wamid.2", contact=both), wrote("wamid.3", contact=ANNA))
+    apply(channel, received_text("wamid.2", contact=both), received_text("wamid.3", contact=ANNA))
 
     contact = Contact.objects.get()
     assert (contact.external_id, contact.user_id) == ("79210000000", ANNAS_USER_ID)
@@ -197,30 +199,35 @@ def test_two_ids_of_one_contact_are_linked_when_both_appear(channel: ApiChannel)
 def test_ids_are_linked_within_one_batch_too(channel: ApiChannel) -> None:
     both = ContactInfo(external_id="79210000000", user_id=ANNAS_USER_ID)
     only_second = ContactInfo(user_id=ANNAS_USER_ID)
-    apply(channel, wrote("wamid.1", contact=only_second), wrote("wamid.2", contact=both), wrote("wamid.3"))
+    apply(
+        channel,
+        received_text("wamid.1", contact=only_second),
+        received_text("wamid.2", contact=both),
+        received_text("wamid.3"),
+    )
 
     assert Contact.objects.count() == 1
 
 
 def test_ids_of_two_contacts_are_never_merged(channel: ApiChannel) -> None:
-    apply(channel, wrote("wamid.1"))
-    apply(channel, wrote("wamid.2", contact=ContactInfo(user_id=ANNAS_USER_ID, name="Кто-то")))
-    apply(channel, wrote("wamid.3", contact=ContactInfo(external_id="79210000000", user_id=ANNAS_USER_ID)))
+    apply(channel, received_text("wamid.1"))
+    apply(channel, received_text("wamid.2", contact=ContactInfo(user_id=ANNAS_USER_ID, name="Кто-то")))
+    apply(channel, received_text("wamid.3", contact=ContactInfo(external_id="79210000000", user_id=ANNAS_USER_ID)))
 
     assert Contact.objects.count() == 2
     assert Message.objects.get(external_id="wamid.3").conversation.contact.external_id == "79210000000"
 
 
 def test_a_known_user_id_with_another_number_is_a_new_number(channel: ApiChannel) -> None:
-    apply(channel, wrote("wamid.1", contact=ContactInfo(external_id="1", user_id=ANNAS_USER_ID)))
-    apply(channel, wrote("wamid.2", contact=ContactInfo(external_id="2", user_id=ANNAS_USER_ID)))
+    apply(channel, received_text("wamid.1", contact=ContactInfo(external_id="1", user_id=ANNAS_USER_ID)))
+    apply(channel, received_text("wamid.2", contact=ContactInfo(external_id="2", user_id=ANNAS_USER_ID)))
 
     assert dict(Contact.objects.values_list("external_id", "user_id")) == {"2": ANNAS_USER_ID}
     assert Message.objects.get(direction="notice").reason == "contact_changed"
 
 
 def test_a_changed_number_moves_the_contact_with_one_notice(channel: ApiChannel) -> None:
-    apply(channel, wrote())
+    apply(channel, received_text())
     fact = ContactChanged(
         contact=ANNA, now=ContactInfo(external_id="79219999999", phone="+79219999999"), external_id="wamid.s"
     )
@@ -234,7 +241,7 @@ def test_a_changed_number_moves_the_contact_with_one_notice(channel: ApiChannel)
 
 
 def test_a_number_of_another_contact_stays_with_notices_in_both_chats(channel: ApiChannel) -> None:
-    apply(channel, wrote("wamid.1"), wrote("wamid.2", contact=ContactInfo(external_id="79219999999")))
+    apply(channel, received_text("wamid.1"), received_text("wamid.2", contact=ContactInfo(external_id="79219999999")))
     apply(channel, ContactChanged(contact=ANNA, now=ContactInfo(external_id="79219999999")))
 
     former, present = Contact.objects.order_by("pk")

@@ -22,7 +22,7 @@ NEW = {"documentURL": PAGE, "effectiveDirective": "script-src-elem", "blockedURL
 
 
 @pytest.fixture(autouse=True)
-def few(monkeypatch: pytest.MonkeyPatch) -> None:
+def low_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(csp_reports, "REPORT_CALLS", AttemptLimit(max_attempts=3, seconds=60))
 
 

@@ -43,7 +43,7 @@ def admin_client() -> Client:
     return client
 
 
-def dead(channel: ApiChannel, *, is_open: bool = True, **more: Any) -> Delivery:
+def dead_delivery(channel: ApiChannel, *, is_open: bool = True, **more: Any) -> Delivery:
     conversation = ConversationFactory(api_channel=channel)
     if is_open:
         ServiceWindowFactory(conversation=conversation)
@@ -65,10 +65,10 @@ def listed(page: str) -> str:
 def test_the_list_shows_the_reason_and_the_expected_result_of_a_resend(
     admin_client: Client, channel: ApiChannel
 ) -> None:
-    dead(channel)
-    dead(channel, is_open=False)
-    dead(channel, state="unknown", reason="outcome_unknown", status="unknown")
-    dead(channel, state="cancelled", reason="discarded")
+    dead_delivery(channel)
+    dead_delivery(channel, is_open=False)
+    dead_delivery(channel, state="unknown", reason="outcome_unknown", status="unknown")
+    dead_delivery(channel, state="cancelled", reason="discarded")
     DeliveryFactory(state="delivered")
 
     page = html(admin_client, LIST)
@@ -80,7 +80,7 @@ def test_the_list_shows_the_reason_and_the_expected_result_of_a_resend(
 
 
 def test_the_preview_respects_the_pause_and_the_circuit_breaker(admin_client: Client, channel: ApiChannel) -> None:
-    dead(channel)
+    dead_delivery(channel)
     CircuitBreaker.objects.create(api_channel=channel, is_open=True)
     assert "is not responding" in html(admin_client, LIST)
 
@@ -89,8 +89,8 @@ def test_the_preview_respects_the_pause_and_the_circuit_breaker(admin_client: Cl
 
 
 def test_filters_narrow_by_reason_age_and_channel(admin_client: Client, channel: ApiChannel) -> None:
-    old, rejected = dead(channel), dead(channel, reason="rejected")
-    elsewhere = dead(ApiChannelFactory())
+    old, rejected = dead_delivery(channel), dead_delivery(channel, reason="rejected")
+    elsewhere = dead_delivery(ApiChannelFactory())
     Delivery.objects.filter(pk=old.pk).update(created_at=timezone.now() - timedelta(days=8))
 
     def found(**query: Any) -> set[int]:
@@ -110,17 +110,17 @@ def test_the_list_runs_as_many_queries_for_fifty_as_for_one(admin_client: Client
             html(admin_client, LIST)
         return len(captured)
 
-    dead(channel)
+    dead_delivery(channel)
     queries()
     for_one = queries()
     for _ in range(12):
-        dead(channel)
+        dead_delivery(channel)
 
     assert queries() <= for_one
 
 
 def test_nothing_is_resent_before_the_preview_is_confirmed(admin_client: Client, channel: ApiChannel) -> None:
-    goes, stays = dead(channel), dead(channel, is_open=False)
+    goes, stays = dead_delivery(channel), dead_delivery(channel, is_open=False)
 
     preview = html(admin_client, AGAIN, api_channel__id__exact=channel.pk)
     assert "Resend 1" in preview and "Will not be resent" in preview
@@ -136,7 +136,7 @@ def test_nothing_is_resent_before_the_preview_is_confirmed(admin_client: Client,
 
 
 def test_an_action_applies_to_the_selected_deliveries_only(admin_client: Client, channel: ApiChannel) -> None:
-    ticked, other = dead(channel), dead(channel)
+    ticked, other = dead_delivery(channel), dead_delivery(channel)
 
     to = admin_client.post(LIST, {"action": "discard", "_selected_action": [ticked.pk]})
     assert to.status_code == 302 and to["Location"] == f"{DISCARD}?ids={ticked.pk}"
@@ -147,7 +147,7 @@ def test_an_action_applies_to_the_selected_deliveries_only(admin_client: Client,
 
 
 def test_an_empty_selection_selects_nothing(admin_client: Client, channel: ApiChannel) -> None:
-    dead(channel)
+    dead_delivery(channel)
 
     admin_client.post(f"{DISCARD}?ids=")
 
@@ -155,7 +155,7 @@ def test_an_empty_selection_selects_nothing(admin_client: Client, channel: ApiCh
 
 
 def test_all_since_a_time_uses_the_time_zone_of_the_pages(admin_client: Client, channel: ApiChannel) -> None:
-    before, after = dead(channel), dead(channel)
+    before, after = dead_delivery(channel), dead_delivery(channel)
     edge = timezone.now() - timedelta(hours=1)
     Delivery.objects.filter(pk=before.pk).update(created_at=edge - timedelta(minutes=2))
     typed = timezone.localtime(edge).strftime("%Y-%m-%dT%H:%M")
@@ -168,7 +168,7 @@ def test_all_since_a_time_uses_the_time_zone_of_the_pages(admin_client: Client, 
 
 
 def test_deliveries_with_unknown_outcome_need_their_own_confirmation(admin_client: Client, channel: ApiChannel) -> None:
-    dead(channel, state="unknown", reason="outcome_unknown", status="unknown")
+    dead_delivery(channel, state="unknown", reason="outcome_unknown", status="unknown")
 
     assert "There is nothing to do." in html(admin_client, AGAIN)
     assert "Resend 1" in html(admin_client, AGAIN, include_unknown="yes")
@@ -179,7 +179,7 @@ def test_a_long_bulk_resend_shows_its_progress_and_continues_by_itself(
 ) -> None:
     monkeypatch.setattr("bridge.admin.dead_letters.INLINE_SECONDS", 0.0)
     monkeypatch.setattr(bulk_resend, "BATCH", 1)
-    dead(channel), dead(channel)
+    dead_delivery(channel), dead_delivery(channel)
 
     response = admin_client.post(AGAIN, follow=True)
     page = response.content.decode()
@@ -192,7 +192,7 @@ def test_a_long_bulk_resend_shows_its_progress_and_continues_by_itself(
 
 
 def test_a_delivery_page_has_its_preview_lineage_and_both_buttons(admin_client: Client, channel: ApiChannel) -> None:
-    letter = dead(channel)
+    letter = dead_delivery(channel)
     page, do = f"/admin/bridge/delivery/{letter.pk}/change/", f"/admin/bridge/delivery/{letter.pk}/do/"
     assert "It would be sent now." in html(admin_client, page)
     assert admin_client.get(f"{LIST}{letter.pk}/change/")["Location"] == page
@@ -210,7 +210,7 @@ def test_a_delivery_page_has_its_preview_lineage_and_both_buttons(admin_client: 
 
 @pytest.mark.parametrize("address", [LIST, AGAIN, DISCARD, f"{LIST}bulk-actions/1/", "/admin/bridge/mismatch/"])
 def test_dead_letters_are_visible_only_to_admins(client: Client, channel: ApiChannel, address: str) -> None:
-    dead(channel)
+    dead_delivery(channel)
     for user in (boris(channel.default_chat_channel), UserFactory(username="half", is_staff=True)):  # type: ignore[arg-type]  # it has one
         client.force_login(user)
         assert client.get(address).status_code in (302, 403)
@@ -242,7 +242,7 @@ def test_mismatches_are_listed_with_the_suggested_action(admin_client: Client, c
 
 
 def test_the_channel_page_and_the_alert_have_the_suggested_button(admin_client: Client, channel: ApiChannel) -> None:
-    letter = dead(channel)
+    letter = dead_delivery(channel)
     channel.record_failure("unauthorized")
     channel.pause()
     alerts.raise_alert("switched_off", api_channel_id=channel.pk, why_code="unauthorized")

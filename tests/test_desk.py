@@ -524,7 +524,7 @@ def test_what_may_have_been_sent_is_the_operators_to_decide(desk: Client, chat: 
     assert repeated.status_code == 422 and "already been resolved" in repeated.json()["sentence"]
 
 
-def test_text_that_came_back_offers_a_template_until_the_window_is_open_again(
+def test_a_refused_text_offers_a_template_until_the_window_reopens(
     desk: Client, chat: Conversation, channel: ApiChannel
 ) -> None:
     message = answers(chat)

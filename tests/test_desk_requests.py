@@ -237,7 +237,7 @@ def test_a_missed_window_is_one_that_shut_on_unanswered_words(ledger: None, desk
     assert "Most were missed" not in html  # two hours with one each
 
 
-def test_a_client_who_writes_again_first_leaves_the_missed_one_in_the_ledger(channel: ApiChannel) -> None:
+def test_a_client_who_writes_again_leaves_the_missed_window_on_record(channel: ApiChannel) -> None:
     chat = writes(channel, "Анна", ago=timedelta(hours=25))
 
     writes(channel, "Анна", "Ну наконец-то")

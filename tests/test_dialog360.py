@@ -43,7 +43,7 @@ PLAIN = {
 }
 
 
-def d360(base_url: str = "https://waba-v2.360dialog.io", **settings: str) -> ApiChannel:
+def create_channel(base_url: str = "https://waba-v2.360dialog.io", **settings: str) -> ApiChannel:
     channel: Any = ApiChannelFactory(kind=KIND, secret=True, state=ChannelState.DRAFT)
     account_settings.save_values(channel, PLAIN | {"base_url": base_url} | settings)
     made: ApiChannel = channel
@@ -86,7 +86,7 @@ def post(client: Client, channel: ApiChannel, headers: dict[str, str], body: byt
 def test_only_the_exact_secret_header_is_accepted(
     client: Client, stored: dict[str, str], sent: str | None, status: int
 ) -> None:
-    channel = d360(**stored)
+    channel = create_channel(**stored)
 
     assert post(client, channel, {} if sent is None else {HEADER: sent}) == status
     assert WebhookEvent.objects.count() == (status == 200)
@@ -94,7 +94,7 @@ def test_only_the_exact_secret_header_is_accepted(
 
 @pytest.mark.django_db
 def test_a_signature_is_enough_if_both_secrets_are_stored(client: Client) -> None:
-    channel = d360(webhook_secret=SECRET, app_secret=APP_SECRET, signature_header="x-hub-signature-256")
+    channel = create_channel(webhook_secret=SECRET, app_secret=APP_SECRET, signature_header="x-hub-signature-256")
     body = text("Привет")
 
     assert post(client, channel, proof(body), body) == 200
@@ -103,7 +103,7 @@ def test_a_signature_is_enough_if_both_secrets_are_stored(client: Client) -> Non
 
 @pytest.mark.django_db
 def test_the_secret_header_is_not_stored_with_the_event(client: Client) -> None:
-    channel = d360(webhook_secret=SECRET)
+    channel = create_channel(webhook_secret=SECRET)
     assert post(client, channel, {HEADER: SECRET}) == 200
     processing.process_inbox()
 
@@ -120,8 +120,11 @@ def test_the_secret_header_is_not_stored_with_the_event(client: Client) -> None:
 
 @pytest.mark.django_db
 def test_numbers_with_the_same_header_share_the_address(client: Client) -> None:
-    first, second = d360(webhook_secret=SECRET), d360(webhook_secret=SECRET, phone_number_id="109000000000803")
-    stranger = d360(webhook_secret=SECRET + "!", phone_number_id="109000000000804")
+    first, second = (
+        create_channel(webhook_secret=SECRET),
+        create_channel(webhook_secret=SECRET, phone_number_id="109000000000803"),
+    )
+    stranger = create_channel(webhook_secret=SECRET + "!", phone_number_id="109000000000804")
     for number in ("109000000000803", "109000000000804"):
         assert post(client, first, {HEADER: SECRET}, text(number, number=number)) == 200
     processing.process_inbox()
@@ -139,7 +142,7 @@ def test_numbers_with_the_same_header_share_the_address(client: Client) -> None:
 
 @pytest.mark.django_db
 def test_the_secret_is_shown_once_and_a_new_one_replaces_it_after_a_day(client: Client) -> None:
-    channel = d360()
+    channel = create_channel()
     assert [setting.name for setting in account_settings.missing_settings(channel)] == ["app_secret"]
     admin = signed_in(Client(), vera())
     page = reverse("admin:channels_setup_apichannel_change", args=[channel.pk])
@@ -164,7 +167,7 @@ def test_the_secret_is_shown_once_and_a_new_one_replaces_it_after_a_day(client: 
 
 @pytest.mark.django_db
 def test_an_own_secret_is_accepted_if_it_is_long_enough(client: Client) -> None:
-    channel = d360()
+    channel = create_channel()
     form = account_settings.form_fields(channel)["account_webhook_secret"]
 
     assert form.clean(SECRET) == SECRET
@@ -185,7 +188,7 @@ def test_the_command_line_requires_exactly_one_secret(capsys: pytest.CaptureFixt
 
 @pytest.mark.django_db
 def test_a_wrong_header_is_reported_on_the_page(client: Client) -> None:
-    channel = d360(webhook_secret=SECRET)
+    channel = create_channel(webhook_secret=SECRET)
     assert post(client, channel, {HEADER: "another"}) == 403
 
     channel.refresh_from_db()
@@ -242,7 +245,7 @@ def test_a_healthy_account_is_found_by_the_key(
 ) -> None:
     receiver.answer("/v1/configs/webhook", status=404)
     receiver.answer("/health_status", status=status, body=answer)
-    channel = d360(receiver.url(""), webhook_secret=SECRET)
+    channel = create_channel(receiver.url(""), webhook_secret=SECRET)
 
     found = {(finding.level, str(finding.sentence)) for finding in checks._check_account(channel)}
 
@@ -265,7 +268,7 @@ def test_a_healthy_account_is_found_by_the_key(
 def test_the_check_reports_the_webhook_url(receiver: Receiver, answer: dict[str, Any], level: str) -> None:
     receiver.answer("/v1/configs/webhook", body=answer)
     receiver.answer("/health_status", body=health(**NUMBER))
-    channel = d360(receiver.url(""), webhook_secret=SECRET)
+    channel = create_channel(receiver.url(""), webhook_secret=SECRET)
 
     assert level in {finding.level for finding in checks._check_account(channel) if "ebhook" in str(finding.sentence)}
 
@@ -273,7 +276,7 @@ def test_the_check_reports_the_webhook_url(receiver: Receiver, answer: dict[str,
 # --- templates -------------------------------------------------------------------------------------------
 
 
-def row(number: int, **changed: Any) -> dict[str, Any]:
+def template_row(number: int, **changed: Any) -> dict[str, Any]:
     return {
         "id": f"Abc{number}WT",
         "external_id": f"77000{number}",
@@ -290,11 +293,11 @@ def row(number: int, **changed: Any) -> dict[str, Any]:
 
 @pytest.mark.django_db
 def test_its_template_list_is_read_page_by_page(receiver: Receiver) -> None:
-    rows = [row(number) for number in range(5)]
+    rows = [template_row(number) for number in range(5)]
     for offset in (0, 2, 4):
         body = {"count": 2, "total": 5, "limit": 2, "offset": offset, "waba_templates": rows[offset : offset + 2]}
         receiver.answer("/v1/configs/templates", body=body, times=1)
-    channel = d360(receiver.url(""), webhook_secret=SECRET)
+    channel = create_channel(receiver.url(""), webhook_secret=SECRET)
 
     result = provider_sync.sync_channel(channel)
 
@@ -308,12 +311,12 @@ def test_its_template_list_is_read_page_by_page(receiver: Receiver) -> None:
 @pytest.mark.parametrize(
     ("body", "rows", "after"),
     [
-        ({"waba_templates": [row(1)]}, 1, ""),
-        ({"waba_templates": [row(1)], "total": 1, "offset": 0}, 1, ""),
-        ({"waba_templates": [row(1)], "total": "3", "offset": "0"}, 1, "1"),
+        ({"waba_templates": [template_row(1)]}, 1, ""),
+        ({"waba_templates": [template_row(1)], "total": 1, "offset": 0}, 1, ""),
+        ({"waba_templates": [template_row(1)], "total": "3", "offset": "0"}, 1, "1"),
         ({"waba_templates": [], "total": 3, "offset": 0}, 0, ""),
         ({"waba_templates": []}, 0, ""),
-        ({"data": [row(1)]}, 1, ""),
+        ({"data": [template_row(1)]}, 1, ""),
     ],
 )
 def test_both_formats_of_a_list_are_read(body: dict[str, Any], rows: int, after: str) -> None:
@@ -324,8 +327,10 @@ def test_both_formats_of_a_list_are_read(body: dict[str, Any], rows: int, after:
 
 @pytest.mark.django_db
 def test_its_export_is_imported() -> None:
-    channel = d360(webhook_secret=SECRET)
-    data = json.dumps({"count": 2, "total": 2, "waba_templates": [row(1), row(2, status="rejected")]}).encode()
+    channel = create_channel(webhook_secret=SECRET)
+    data = json.dumps(
+        {"count": 2, "total": 2, "waba_templates": [template_row(1), template_row(2, status="rejected")]}
+    ).encode()
 
     plan = import_plan.build_plan(file_formats.read_file(data), api_channel=channel)
     import_plan.apply_plan(plan, by=ChangeAuthor(source=Source.IMPORT))
@@ -351,7 +356,7 @@ def test_a_template_is_submitted_to_its_url() -> None:
 @pytest.mark.django_db
 def test_the_page_lists_every_webhook_field_that_is_read() -> None:
     assert set(PROVIDER.webhook_fields) == set(FIELD_READERS)
-    channel = d360(webhook_secret=SECRET)
+    channel = create_channel(webhook_secret=SECRET)
     page = signed_in(Client(), vera()).get(reverse("admin:channels_setup_apichannel_change", args=[channel.pk]))
 
     content = page.content.decode()

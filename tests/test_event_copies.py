@@ -29,14 +29,14 @@ TRACKS = [track for track in ApiChannel.EVENT_KINDS if track != "rating"]  # the
 HOOK = "http://127.0.0.1:9/hook"
 
 
-def watching(kind: str, chat_channel: ChatChannel, *, tracks: list[str], **more: Any) -> ApiChannel:
+def watching_channel(kind: str, chat_channel: ChatChannel, *, tracks: list[str], **more: Any) -> ApiChannel:
     flags = {f"track_{track}": track in tracks for track in ApiChannel.EVENT_KINDS}
     made: Any = ApiChannelFactory(kind=kind, watched=chat_channel, secret=True, redirect_url=HOOK, **flags, **more)
     channel: ApiChannel = made
     return channel
 
 
-def a_whole_story(owner: ApiChannel, chat_channel: ChatChannel) -> None:
+def create_story(owner: ApiChannel, chat_channel: ChatChannel) -> None:
     """Create a story: a client writes, is answered, the request is closed, and the same happens again."""
     anna = ContactInfo(external_id="anna", name="Анна")
     for number, words in enumerate(("Здравствуйте", "Вы тут?")):
@@ -66,9 +66,9 @@ def is_reply(event: dict[str, Any]) -> bool:
 @pytest.mark.parametrize("copies", [False, True], ids=["", "copies"])
 def test_only_the_owner_delivers_and_other_events_are_marked_as_copies(kind: str, track: str, copies: bool) -> None:
     chat_channel = ChatChannelFactory()
-    owner = watching(kind, chat_channel, tracks=[track], copy_replies=copies)
-    watcher = watching(kind, chat_channel, tracks=[track], copy_replies=copies)
-    a_whole_story(owner, chat_channel)
+    owner = watching_channel(kind, chat_channel, tracks=[track], copy_replies=copies)
+    watcher = watching_channel(kind, chat_channel, tracks=[track], copy_replies=copies)
+    create_story(owner, chat_channel)
 
     messages = Delivery.objects.filter(kind=Delivery.Kind.MESSAGE)
     assert [row.api_channel for row in messages] == [owner, owner]
@@ -102,11 +102,11 @@ def test_a_channel_with_messages_at_the_redirect_url_gets_no_copy() -> None:
 @pytest.mark.parametrize("as_json", [True, False], ids=["json", "form"])
 def test_copy_markers_are_in_the_payload(receiver: Receiver, as_json: bool) -> None:
     chat_channel = ChatChannelFactory()
-    owner = watching("acebot", chat_channel, tracks=[], send_json=as_json)
-    watcher = watching("acebot", chat_channel, tracks=["message"], send_json=as_json, copy_replies=True)
+    owner = watching_channel("acebot", chat_channel, tracks=[], send_json=as_json)
+    watcher = watching_channel("acebot", chat_channel, tracks=["message"], send_json=as_json, copy_replies=True)
     for channel, path in ((owner, "/owner"), (watcher, "/watcher")):
         ApiChannel.objects.filter(pk=channel.pk).update(redirect_url=receiver.url(path))
-    a_whole_story(ApiChannel.objects.get(pk=owner.pk), chat_channel)
+    create_story(ApiChannel.objects.get(pk=owner.pk), chat_channel)
     while dispatcher.send_due_deliveries():
         pass
 
@@ -124,9 +124,9 @@ def test_copy_markers_are_in_the_payload(receiver: Receiver, as_json: bool) -> N
 
 def test_a_request_without_an_opening_message_is_marked_too() -> None:
     chat_channel = ChatChannelFactory()
-    owner = watching("acebot", chat_channel, tracks=["new_ticket"])
-    watcher = watching("acebot", chat_channel, tracks=["new_ticket"])
-    a_whole_story(owner, chat_channel)
+    owner = watching_channel("acebot", chat_channel, tracks=["new_ticket"])
+    watcher = watching_channel("acebot", chat_channel, tracks=["new_ticket"])
+    create_story(owner, chat_channel)
 
     opened = subscribers.build_new_ticket_deliveries(Ticket.objects.latest("pk"))
 
@@ -160,7 +160,7 @@ def initial(admin: Client) -> dict[str, Any]:
     return {name: form.get_initial_for_field(form.fields[name], name) for name in form.fields}
 
 
-def ticked(values: dict[str, Any]) -> list[str]:
+def checked_values(values: dict[str, Any]) -> list[str]:
     return [name for name in values if name.startswith("track_") and values[name]]
 
 
@@ -170,7 +170,7 @@ def test_a_new_channel_preselects_the_only_chat_channel_and_events(admin: Client
     values = initial(admin)
 
     assert values["watched"] == [only.pk]
-    assert ticked(values) == ["track_new_chat", "track_message", "track_resumed"]
+    assert checked_values(values) == ["track_new_chat", "track_message", "track_resumed"]
 
 
 @pytest.mark.parametrize("is_taken", [False, True], ids=["two", "a taken one"])
@@ -184,7 +184,7 @@ def test_with_several_chat_channels_nothing_is_preselected(admin: Client, is_tak
     values = initial(admin)
 
     assert not values.get("watched")
-    assert ticked(values) == []
+    assert checked_values(values) == []
 
 
 def test_the_form_names_channels_that_already_watch_a_chat_channel(admin: Client) -> None:
@@ -199,7 +199,7 @@ def test_the_form_names_channels_that_already_watch_a_chat_channel(admin: Client
     assert "already watched by “Второй”" in own_page
 
 
-def filled(chat_channel: ChatChannel, **changed: Any) -> dict[str, Any]:
+def form_values(chat_channel: ChatChannel, **changed: Any) -> dict[str, Any]:
     values = {"name": "Второй", "kind": "acebot", "redirect_url": "", "send_json": "on", "send_utf8": "on"}
     return values | {"on_unknown": "resend", "watched": [chat_channel.pk]} | changed
 
@@ -208,13 +208,13 @@ def test_saving_warns_about_a_chat_channel_with_another_api_channel(admin: Clien
     chat_channel = ChatChannelFactory(name="Магазин")
     ApiChannelFactory(name="Первый", watched=chat_channel)
 
-    page = admin.post(reverse(ADD), filled(chat_channel), follow=True).content.decode()
+    page = admin.post(reverse(ADD), form_values(chat_channel), follow=True).content.decode()
 
     assert "“Магазин” is also watched by “Первый”." in page
     second = ApiChannel.objects.get(name="Второй")
     assert second.tracked == []
     change = reverse("admin:channels_setup_apichannel_change", args=[second.pk])
-    again = admin.post(change, filled(chat_channel) | {"copy_replies": "on"}, follow=True).content.decode()
+    again = admin.post(change, form_values(chat_channel) | {"copy_replies": "on"}, follow=True).content.decode()
     assert "“Магазин” is also watched by “Первый”." in again
     second.refresh_from_db()
     assert second.copy_replies is True
@@ -222,7 +222,7 @@ def test_saving_warns_about_a_chat_channel_with_another_api_channel(admin: Clien
 
 def test_saving_warns_about_a_name_in_use(admin: Client) -> None:
     first: Any = ApiChannelFactory(name="WhatsApp")
-    page = admin.post(reverse(ADD), filled(ChatChannelFactory(), name="whatsapp"), follow=True).content.decode()
+    page = admin.post(reverse(ADD), form_values(ChatChannelFactory(), name="whatsapp"), follow=True).content.decode()
     assert f"(number {first.pk})" in page
 
     shop: Any = ChatChannelFactory(name="Магазин")
@@ -250,9 +250,9 @@ def test_the_setting_is_shown_where_copies_are_suppressed(admin: Client, kind: s
 
 def test_a_reply_goes_through_the_channel_that_the_client_wrote_to() -> None:
     chat_channel = ChatChannelFactory()
-    first, second = (watching("acebot", chat_channel, tracks=["message"]) for _n in range(2))
+    first, second = (watching_channel("acebot", chat_channel, tracks=["message"]) for _n in range(2))
     boris(chat_channel)
-    a_whole_story(second, chat_channel)
+    create_story(second, chat_channel)
 
     assert Conversation.objects.get().api_channel == second
     assert not any(is_reply(event) for event in events_of(first))

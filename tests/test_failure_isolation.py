@@ -133,7 +133,7 @@ def test_a_channel_whose_keys_cannot_be_read_keeps_no_other_from_receiving(clien
     assert (waiting.state, waiting.attempts) == ("new", 0)  # no fault of its own
 
 
-def test_a_channel_whose_keys_cannot_be_read_keeps_no_other_from_fetching_files(receiver: Receiver) -> None:
+def test_a_channel_with_unreadable_keys_delays_no_other_downloads(receiver: Receiver) -> None:
     broken, well = ApiChannelFactory(kind="acebot", secret=True), ApiChannelFactory(kind="acebot", secret=True)
     rows = [
         Attachment.objects.create(
@@ -290,7 +290,7 @@ def simulator() -> Iterator[UsedeskSimulator]:
         yield simulator
 
 
-def test_what_was_told_to_a_helpdesk_is_written_down_though_the_database_refuses_it_at_first(
+def test_a_helpdesk_result_is_stored_after_a_database_error(
     simulator: UsedeskSimulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shop, record, refusals = Shop.of(simulator), sending.record_command_result, [OperationalError("deadlock detected")]
@@ -309,7 +309,7 @@ def test_what_was_told_to_a_helpdesk_is_written_down_though_the_database_refuses
     assert simulator.texts() == ["раз"]
 
 
-def test_a_helpdesk_whose_key_cannot_be_read_keeps_no_other_from_being_told(simulator: UsedeskSimulator) -> None:
+def test_a_helpdesk_with_an_unreadable_key_delays_no_other(simulator: UsedeskSimulator) -> None:
     with UsedeskSimulator() as other:
         broken, well = Shop.of(other), Shop.of(simulator)
         for shop in (broken, well):
@@ -322,7 +322,7 @@ def test_a_helpdesk_whose_key_cannot_be_read_keeps_no_other_from_being_told(simu
         assert (simulator.texts(), other.texts()) == (["раз"], [])
 
 
-def test_a_helpdesks_answer_that_we_cannot_read_is_looked_for_and_not_told_again(
+def test_an_unreadable_helpdesk_response_is_looked_up_and_not_resent(
     simulator: UsedeskSimulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shop = Shop.of(simulator)

@@ -58,7 +58,7 @@ class Callers:
 
 
 @pytest.fixture
-def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Event, list[int]]]:
+def held_commit(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Event, list[int]]]:
     """Yield an event that releases the first commit, and the list of row counts of each statement."""
     go, sizes = Event(), []
     insert: Callable[[list[WebhookEvent]], None] = group_commit._insert_events
@@ -83,8 +83,8 @@ def bodies() -> set[str]:
     return {bytes(body).decode() for body in WebhookEvent.objects.values_list("body", flat=True)}
 
 
-def test_callers_during_a_commit_share_the_next_one(api_channel: ApiChannel, held: Any) -> None:
-    go, sizes = held
+def test_callers_during_a_commit_share_the_next_one(api_channel: ApiChannel, held_commit: Any) -> None:
+    go, sizes = held_commit
     callers = Callers(group_commit.GroupCommitter())
     for name in ("first", "a", "b", "c"):
         callers.call(event(api_channel.pk, name))
@@ -97,8 +97,8 @@ def test_callers_during_a_commit_share_the_next_one(api_channel: ApiChannel, hel
     assert bodies() == {"first", "a", "b", "c"}
 
 
-def test_one_bad_row_fails_alone(api_channel: ApiChannel, held: Any) -> None:
-    go, sizes = held
+def test_one_bad_row_fails_alone(api_channel: ApiChannel, held_commit: Any) -> None:
+    go, sizes = held_commit
     callers = Callers(group_commit.GroupCommitter())
     callers.call(event(api_channel.pk, "first"))
     callers.call(event(api_channel.pk, "good"))
@@ -114,9 +114,9 @@ def test_one_bad_row_fails_alone(api_channel: ApiChannel, held: Any) -> None:
 
 
 def test_a_database_outage_fails_each_caller_and_later_writes_work(
-    api_channel: ApiChannel, held: Any, monkeypatch: pytest.MonkeyPatch
+    api_channel: ApiChannel, held_commit: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    go, _sizes = held
+    go, _sizes = held_commit
     callers = Callers(group_commit.GroupCommitter())
     for name in ("first", "a", "b"):
         callers.call(event(api_channel.pk, name))

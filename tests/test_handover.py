@@ -40,7 +40,7 @@ def key_of(channel: ApiChannel) -> str:
     return secret.reveal()
 
 
-def opened(client: Client, address: str) -> str:
+def open_page(client: Client, address: str) -> str:
     answer = client.post(address, {"do": "open"}, follow=True)
     assert answer.status_code == 200
     return answer.content.decode()
@@ -53,11 +53,11 @@ def test_viewing_the_link_does_not_use_it_up(client: Client, channel: ApiChannel
 
     assert all(key_of(channel) not in page for page in pages)
     assert Handover.objects.get().stage == "prepared"
-    assert key_of(channel) in opened(client, address)
+    assert key_of(channel) in open_page(client, address)
 
 
 def test_the_page_shows_exactly_what_the_provider_needs(client: Client, channel: ApiChannel) -> None:
-    page = opened(client, link(channel))
+    page = open_page(client, link(channel))
 
     shop = channel.watched.get()
     for needed in (key_of(channel), f">{shop.pk}<", channel.webhook_url, "/uapi/chat/addMessage", channel.redirect_url):
@@ -67,7 +67,7 @@ def test_the_page_shows_exactly_what_the_provider_needs(client: Client, channel:
 
 def test_the_page_opens_once_and_stays_readable_only_in_that_browser(client: Client, channel: ApiChannel) -> None:
     address = link(channel)
-    opened(client, address)
+    open_page(client, address)
     gleb = Client()
 
     again = client.get(address)
@@ -82,7 +82,7 @@ def test_the_page_opens_once_and_stays_readable_only_in_that_browser(client: Cli
 
 def test_a_forged_cookie_opens_nothing(client: Client, channel: ApiChannel) -> None:
     address = link(channel)
-    opened(Client(), address)
+    open_page(Client(), address)
     handover = Handover.objects.get()
     client.cookies[f"handover_{handover.pk}"] = str(handover.pk)
 
@@ -93,7 +93,7 @@ def test_a_forged_cookie_opens_nothing(client: Client, channel: ApiChannel) -> N
 
 def test_the_cookie_of_one_handover_does_not_open_another(client: Client, channel: ApiChannel) -> None:
     other = ApiChannelFactory(kind="acebot", secret=True)
-    opened(client, link(channel))
+    open_page(client, link(channel))
     address = link(other)
 
     answer = client.get(address)
@@ -103,7 +103,7 @@ def test_the_cookie_of_one_handover_does_not_open_another(client: Client, channe
 
 def test_an_expired_link_shows_nothing_even_where_it_was_open(client: Client, channel: ApiChannel) -> None:
     address = link(channel)
-    opened(client, address)
+    open_page(client, address)
     Handover.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
 
     answer = client.get(address)
@@ -123,12 +123,12 @@ def test_a_new_link_ends_the_unopened_one(client: Client, channel: ApiChannel) -
     answer = client.post(first, {"do": "open"})
 
     assert answer.status_code == 410
-    assert key_of(channel) in opened(client, second)
+    assert key_of(channel) in open_page(client, second)
 
 
 def test_a_key_created_after_the_opening_is_not_shown_to_the_old_reader(client: Client, channel: ApiChannel) -> None:
     address = link(channel)
-    opened(client, address)
+    open_page(client, address)
     new = channel.issue_secret(overlap=timedelta(hours=24)).reveal()
 
     page = client.get(address).content.decode()
@@ -140,7 +140,7 @@ def test_the_stages_go_from_prepared_to_the_first_event(client: Client, channel:
     address = link(channel)
     stages = [Handover.objects.get().stage]
 
-    opened(client, address)
+    open_page(client, address)
     stages.append(Handover.objects.get().stage)
     client.post(address, {"do": "confirm"})
     stages.append(Handover.objects.get().stage)
@@ -155,7 +155,7 @@ def test_the_stages_go_from_prepared_to_the_first_event(client: Client, channel:
 def test_an_unopened_handover_cannot_be_confirmed(client: Client, channel: ApiChannel) -> None:
     address = link(channel)
     client.post(address, {"do": "confirm"})
-    opened(Client(), address)
+    open_page(Client(), address)
     client.post(address, {"do": "confirm"})
 
     assert Handover.objects.get().confirmed_at is None
@@ -174,7 +174,7 @@ def test_the_page_is_shown_in_the_language_chosen_for_it(
 
 def test_the_page_is_not_cached_and_loads_nothing_from_elsewhere(client: Client, channel: ApiChannel) -> None:
     address = link(channel)
-    opened(client, address)
+    open_page(client, address)
 
     answer = client.get(address)
 

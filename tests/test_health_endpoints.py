@@ -37,13 +37,13 @@ def probe_again() -> None:
 
 
 @pytest.fixture
-def all_is_well() -> None:
+def healthy_system() -> None:
     for part in PARTS:
         housekeeping.record_heartbeat(part)
 
 
 @pytest.fixture
-def ready(client: Any) -> Any:
+def readiness(client: Any) -> Any:
     def ask() -> tuple[int, dict[str, Any]]:
         answer = client.get("/health/ready")
         red = {name for name, part in answer.json()["components"].items() if part["state"] == "red"}
@@ -62,38 +62,38 @@ def test_live_runs_no_checks(client: Any, django_assert_num_queries: Any) -> Non
         assert client.get("/health/live").json() == {"status": "ok"}
 
 
-def test_the_version_is_shown_only_to_callers_who_may_see_details(all_is_well: None, client: Any) -> None:
+def test_the_version_is_shown_only_to_callers_who_may_see_details(healthy_system: None, client: Any) -> None:
     assert client.get("/health/ready").json()["version"] == VERSION
     assert "version" not in client.get("/health/ready", REMOTE_ADDR="203.0.113.9").json()
 
 
-def test_ready_succeeds_when_every_component_works(all_is_well: None, ready: Any) -> None:
-    assert ready() == (200, set())
+def test_ready_succeeds_when_every_component_works(healthy_system: None, readiness: Any) -> None:
+    assert readiness() == (200, set())
 
 
-def test_ready_fails_until_every_component_has_reported(ready: Any) -> None:
-    assert ready() == (503, set(PARTS))
+def test_ready_fails_until_every_component_has_reported(readiness: Any) -> None:
+    assert readiness() == (503, set(PARTS))
 
 
 @pytest.mark.parametrize(("part", "seconds"), [("beat", 31), ("inbound", 61), ("outbound", 61)])
 def test_a_component_that_is_silent_for_too_long_fails_the_check(
-    all_is_well: None, ready: Any, part: str, seconds: int
+    healthy_system: None, readiness: Any, part: str, seconds: int
 ) -> None:
     silent_for(part, seconds / 2)
-    assert ready() == (200, set())
+    assert readiness() == (200, set())
 
     silent_for(part, seconds)
 
-    assert ready() == (503, {part})
+    assert readiness() == (503, {part})
 
 
-def test_an_overdue_delivery_fails_the_check(all_is_well: None, ready: Any) -> None:
+def test_an_overdue_delivery_fails_the_check(healthy_system: None, readiness: Any) -> None:
     DeliveryFactory(next_attempt_at=timezone.now() - timedelta(minutes=10))
 
-    assert ready() == (503, {"oldest_due_delivery"})
+    assert readiness() == (503, {"oldest_due_delivery"})
 
 
-def test_a_delivery_within_its_schedule_does_not_fail_the_check(all_is_well: None, ready: Any) -> None:
+def test_a_delivery_within_its_schedule_does_not_fail_the_check(healthy_system: None, readiness: Any) -> None:
     long_ago = timezone.now() - timedelta(hours=2)
     later = timezone.now() + timedelta(hours=1)
     DeliveryFactory(next_attempt_at=long_ago, api_channel=ApiChannelFactory(state=ChannelState.PAUSED))
@@ -103,22 +103,24 @@ def test_a_delivery_within_its_schedule_does_not_fail_the_check(all_is_well: Non
     DeliveryFactory(message=behind, next_attempt_at=long_ago)
 
     assert dispatcher.get_oldest_due_age(now=service_window.database_now()) == 0
-    assert ready() == (200, set())
+    assert readiness() == (200, set())
 
 
-def test_an_unreachable_broker_fails_the_check_immediately(all_is_well: None, ready: Any, settings: Any) -> None:
+def test_an_unreachable_broker_fails_the_check_immediately(healthy_system: None, readiness: Any, settings: Any) -> None:
     settings.REDIS_URL = "redis://127.0.0.1:1/0"
 
-    assert ready() == (503, {"broker"})
+    assert readiness() == (503, {"broker"})
 
 
-def test_a_full_broker_fails_the_check_although_it_answers(all_is_well: None, ready: Any, monkeypatch: Any) -> None:
+def test_a_full_broker_fails_the_check_although_it_answers(
+    healthy_system: None, readiness: Any, monkeypatch: Any
+) -> None:
     def full(*_: Any, **__: Any) -> None:
         raise redis.exceptions.OutOfMemoryError("command not allowed when used memory > 'maxmemory'")
 
     monkeypatch.setattr(redis.Redis, "set", full)
 
-    assert ready() == (503, {"broker"})
+    assert readiness() == (503, {"broker"})
 
 
 def test_an_unreachable_database_fails_the_check_without_revealing_secrets(client: Any, monkeypatch: Any) -> None:
@@ -137,7 +139,7 @@ def test_an_unreachable_database_fails_the_check_without_revealing_secrets(clien
 # --- metrics ---------------------------------------------------------------------------------------------
 
 
-def test_metrics_for_a_local_scraper_cover_every_alarm(client: Any, all_is_well: None) -> None:
+def test_metrics_for_a_local_scraper_cover_every_alarm(client: Any, healthy_system: None) -> None:
     DeliveryFactory(state="dead")
     DeliveryFactory(next_attempt_at=timezone.now() - timedelta(seconds=90))
     ServiceWindowFactory()

@@ -29,7 +29,7 @@ Resolver = Callable[[str, int], list[str]]
 
 
 @pytest.fixture(autouse=True)
-def closed(settings: Any) -> None:
+def private_ranges_closed(settings: Any) -> None:
     settings.RELAY_ALLOWED_PRIVATE_CIDRS = []
 
 
@@ -223,7 +223,7 @@ def test_a_connection_is_reused(receiver: Receiver) -> None:
 
 
 @pytest.fixture
-def drip(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[bytes, bytes], str]]:
+def slow_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[bytes, bytes], str]]:
     """Yield a function that starts a server:
 
     it sends ``first`` at once, then ``again`` every 50 ms, and returns its URL.
@@ -268,9 +268,9 @@ def drip(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[bytes, bytes], s
     ids=["silence", "headers drip", "100 for ever"],
 )
 def test_a_response_that_never_comes_is_cut_at_the_deadline(
-    drip: Callable[[bytes, bytes], str], first: bytes, again: bytes
+    slow_server: Callable[[bytes, bytes], str], first: bytes, again: bytes
 ) -> None:
-    url = drip(first, again)
+    url = slow_server(first, again)
     started = time.monotonic()
 
     with pytest.raises(http_client.NoResponse):
@@ -341,8 +341,8 @@ def test_certificates_are_checked_even_without_system_authorities(
 
 
 @pytest.mark.usefixtures("open_loopback")
-def test_a_slow_body_is_cut_and_the_status_counts(drip: Callable[[bytes, bytes], str]) -> None:
-    url = drip(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n", b"x")
+def test_a_slow_body_is_cut_and_the_status_counts(slow_server: Callable[[bytes, bytes], str]) -> None:
+    url = slow_server(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n", b"x")
 
     answer = http_client.send(post(url))
 
@@ -355,9 +355,11 @@ def test_a_slow_body_is_cut_and_the_status_counts(drip: Callable[[bytes, bytes],
     "garbage",
     [b"HTTP/1.1 103 Early Hints\r\n\r\n", b"nonsense\r\n\r\n", b"HTTP/1.1 999999 X\r\n\r\n", b"\x16\x03\x01" * 50],
 )
-def test_an_unreadable_response_is_an_unknown_outcome(drip: Callable[[bytes, bytes], str], garbage: bytes) -> None:
+def test_an_unreadable_response_is_an_unknown_outcome(
+    slow_server: Callable[[bytes, bytes], str], garbage: bytes
+) -> None:
     with pytest.raises(http_client.NoResponse):
-        http_client.send(post(drip(garbage, b"")))
+        http_client.send(post(slow_server(garbage, b"")))
 
 
 @pytest.mark.usefixtures("open_loopback")

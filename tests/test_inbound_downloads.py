@@ -21,47 +21,57 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
-def waiting() -> Attachment:
+def waiting_attachment() -> Attachment:
     message = MessageFactory(conversation__api_channel=ApiChannelFactory(kind="acebot"))
     return Attachment.objects.create(message=message, external_id="m1", state="waiting", due_at=timezone.now())
 
 
-def lease_ran_out(attachment: Attachment) -> None:
+def expire_lease(attachment: Attachment) -> None:
     Attachment.objects.filter(pk=attachment.pk).update(due_at=timezone.now() - timedelta(seconds=1))
 
 
-def test_a_late_failure_does_not_end_the_next_attempt(waiting: Attachment) -> None:
+def test_a_late_failure_does_not_end_the_next_attempt(waiting_attachment: Attachment) -> None:
     (stale,) = inbound_downloads._claim_attachments()
-    lease_ran_out(waiting)
+    expire_lease(waiting_attachment)
     (current,) = inbound_downloads._claim_attachments()
 
     inbound_downloads._save_result(stale, inbound_downloads.DownloadFailed("wa_token", for_good=True))
 
-    waiting.refresh_from_db()
-    assert (waiting.state, waiting.error, waiting.due_at) == ("waiting", "", current.due_at)
+    waiting_attachment.refresh_from_db()
+    assert (waiting_attachment.state, waiting_attachment.error, waiting_attachment.due_at) == (
+        "waiting",
+        "",
+        current.due_at,
+    )
     assert not ApiChannel.objects.filter(state=ChannelState.FAILING).exists()
 
 
-def test_a_late_failure_does_not_end_an_operators_later_request(waiting: Attachment) -> None:
+def test_a_late_failure_does_not_end_an_operators_later_request(waiting_attachment: Attachment) -> None:
     (stale,) = inbound_downloads._claim_attachments()
     Attachment.objects.update(state="failed")
-    assert inbound_downloads.retry_download(waiting.pk, conversation_id=waiting.message.conversation_id)
+    assert inbound_downloads.retry_download(
+        waiting_attachment.pk, conversation_id=waiting_attachment.message.conversation_id
+    )
 
     inbound_downloads._save_result(stale, inbound_downloads.DownloadFailed("file_gone", for_good=True))
 
-    waiting.refresh_from_db()
-    assert (waiting.state, waiting.tries) == ("waiting", 0)
+    waiting_attachment.refresh_from_db()
+    assert (waiting_attachment.state, waiting_attachment.tries) == ("waiting", 0)
 
 
-def test_the_claim_holders_failure_plans_the_next_attempt(waiting: Attachment) -> None:
+def test_the_claim_holders_failure_plans_the_next_attempt(waiting_attachment: Attachment) -> None:
     (held,) = inbound_downloads._claim_attachments()
 
     inbound_downloads._save_result(held, inbound_downloads.DownloadFailed("destination_error"))
 
-    waiting.refresh_from_db()
-    assert (waiting.state, waiting.error, waiting.tries) == ("waiting", "destination_error", 1)
-    assert waiting.due_at
-    assert waiting.due_at < timezone.now() + inbound_downloads.DOWNLOAD_LEASE
+    waiting_attachment.refresh_from_db()
+    assert (waiting_attachment.state, waiting_attachment.error, waiting_attachment.tries) == (
+        "waiting",
+        "destination_error",
+        1,
+    )
+    assert waiting_attachment.due_at
+    assert waiting_attachment.due_at < timezone.now() + inbound_downloads.DOWNLOAD_LEASE
 
 
 NAMES = [
@@ -81,26 +91,28 @@ NAMES = [
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_senders_file_name_never_reaches_the_disk(waiting: Attachment, name: str, media_root: Path) -> None:
-    waiting.name = name.replace("\0", "")
+def test_a_senders_file_name_never_reaches_the_disk(
+    waiting_attachment: Attachment, name: str, media_root: Path
+) -> None:
+    waiting_attachment.name = name.replace("\0", "")
     content = BytesIO(b"words")
 
     assert inbound_downloads._save_result_safely(
-        waiting, inbound_downloads.DownloadedFile(content=content, size=5, mime="text/plain")
+        waiting_attachment, inbound_downloads.DownloadedFile(content=content, size=5, mime="text/plain")
     )
 
     (stored,) = [path for path in media_root.rglob("*") if path.is_file()]
     assert re.fullmatch(r"[0-9a-f]{32}", stored.name)
     assert (stored.stat().st_mode & 0o777, stored.parent.stat().st_mode & 0o777) == (0o600, 0o700)
-    waiting.refresh_from_db()
-    assert (waiting.state, media_root / waiting.file.name) == ("available", stored)
+    waiting_attachment.refresh_from_db()
+    assert (waiting_attachment.state, media_root / waiting_attachment.file.name) == ("available", stored)
 
 
 def test_a_file_that_cannot_be_stored_stops_no_other(
-    waiting: Attachment, monkeypatch: pytest.MonkeyPatch, media_root: Path
+    waiting_attachment: Attachment, monkeypatch: pytest.MonkeyPatch, media_root: Path
 ) -> None:
     good = Attachment.objects.create(
-        message=waiting.message, external_id="m2", state="waiting", due_at=timezone.now(), name="good"
+        message=waiting_attachment.message, external_id="m2", state="waiting", due_at=timezone.now(), name="good"
     )
     save = FileSystemStorage._save
 
@@ -115,14 +127,18 @@ def test_a_file_that_cannot_be_stored_stops_no_other(
         inbound_downloads,
         "_try_download",
         lambda row, account: inbound_downloads.DownloadedFile(
-            content=BytesIO(b"bad" if row == waiting else b"good"), size=4, mime=""
+            content=BytesIO(b"bad" if row == waiting_attachment else b"good"), size=4, mime=""
         ),
     )
 
     assert inbound_downloads.download_due_files() == 1
-    waiting.refresh_from_db()
+    waiting_attachment.refresh_from_db()
     good.refresh_from_db()
-    assert (waiting.state, waiting.error, good.state) == ("waiting", "internal_error", "available")
+    assert (waiting_attachment.state, waiting_attachment.error, good.state) == (
+        "waiting",
+        "internal_error",
+        "available",
+    )
 
 
 @pytest.fixture

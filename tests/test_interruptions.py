@@ -110,7 +110,7 @@ def test_what_was_claimed_and_never_called_does_not_look_as_if_it_had_been(
     assert not Message.objects.filter(direction="notice").exists()
 
 
-def test_what_a_helpdesk_is_being_told_is_written_down_though_no_more_can_be_claimed(
+def test_a_running_helpdesk_call_is_recorded_although_claiming_fails(
     simulator: UsedeskSimulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shop, claim, attempt, is_broken = Shop.of(simulator), sending.claim_commands, sending.attempt_command, Event()
@@ -140,7 +140,7 @@ def test_what_a_helpdesk_is_being_told_is_written_down_though_no_more_can_be_cla
 # --- a file that is not there, a file that kills ---
 
 
-def test_a_file_that_is_not_on_the_disk_any_more_keeps_no_other_chat_from_the_helpdesk(
+def test_a_missing_file_delays_no_other_chat_of_the_helpdesk(
     simulator: UsedeskSimulator,
 ) -> None:
     shop = Shop.of(simulator, files="comment")
@@ -320,7 +320,7 @@ def test_breakers_are_locked_in_one_order_whatever_came_back_first(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_person_is_erased_in_the_order_of_locks_in_which_their_words_come_in() -> None:
+def test_erasure_takes_locks_in_the_order_of_incoming_messages() -> None:
     chat = ConversationFactory()
 
     def erase() -> None:

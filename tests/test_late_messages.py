@@ -26,7 +26,7 @@ def channel() -> ApiChannel:
     return ApiChannelFactory()
 
 
-def comes(channel: ApiChannel, *late: timedelta, texts: str = "abcdef") -> Conversation:
+def receive_late(channel: ApiChannel, *late: timedelta, texts: str = "abcdef") -> Conversation:
     """Deliver Anna's messages now, each written at its given age."""
     facts = [
         MessageReceived(contact=ANNA, text=text, external_id=f"wamid.{text}", at=timezone.now() - ago)
@@ -54,7 +54,7 @@ def clock(moment: datetime) -> str:
 def test_a_late_message_shows_its_time_and_that_it_was_late(
     channel: ApiChannel, client: Client, late: timedelta, is_late: bool
 ) -> None:
-    chat = comes(channel, late)
+    chat = receive_late(channel, late)
     message = Message.objects.get()
     assert message.provider_time
     api = Client().get(f"/api/v1/messages/{message.pk}/", headers=token_of(vera())).json()
@@ -70,7 +70,7 @@ def test_a_late_message_shows_its_time_and_that_it_was_late(
 
 
 def test_an_impossible_timestamp_is_not_shown(channel: ApiChannel, client: Client) -> None:
-    chat = comes(channel, 3650 * DAY)
+    chat = receive_late(channel, 3650 * DAY)
     page = html(signed_in(client, boris(chat.chat_channel)), f"/chats/{chat.pk}/")
 
     assert not Message.objects.get().is_received_late
@@ -78,7 +78,7 @@ def test_an_impossible_timestamp_is_not_shown(channel: ApiChannel, client: Clien
 
 
 def test_a_late_echo_is_marked_as_late(channel: ApiChannel) -> None:
-    comes(channel, timedelta(0))
+    receive_late(channel, timedelta(0))
     processing.apply_facts(
         channel, [EchoSeen(contact=ANNA, text="Да", external_id="wamid.e", at=timezone.now() - HOUR)]
     )
@@ -97,7 +97,7 @@ def test_a_late_echo_is_marked_as_late(channel: ApiChannel) -> None:
 def test_messages_without_a_reply_between_them_are_ordered_by_writing_time(
     channel: ApiChannel, late: tuple[timedelta, ...], order: str
 ) -> None:
-    chat = comes(channel, *late)
+    chat = receive_late(channel, *late)
     page = messages.build_thread_page(
         chat, tickets=messages.list_requests(chat), before=None, may_write=True, now=service_window.database_now()
     )
@@ -106,9 +106,9 @@ def test_messages_without_a_reply_between_them_are_ordered_by_writing_time(
 
 
 def test_a_late_message_stays_below_a_reply_sent_without_it(channel: ApiChannel) -> None:
-    chat = comes(channel, timedelta(0))
+    chat = receive_late(channel, timedelta(0))
     processing.apply_facts(channel, [EchoSeen(contact=ANNA, text="!", external_id="wamid.e", at=timezone.now())])
-    comes(channel, 2 * DAY, texts="b")
+    receive_late(channel, 2 * DAY, texts="b")
     page = messages.build_thread_page(
         chat, tickets=messages.list_requests(chat), before=None, may_write=True, now=service_window.database_now()
     )
@@ -120,19 +120,19 @@ def test_a_late_message_stays_below_a_reply_sent_without_it(channel: ApiChannel)
 
 
 @pytest.fixture
-def too_late(channel: ApiChannel) -> Conversation:
-    return comes(channel, DAY + MINUTE)
+def late_chat(channel: ApiChannel) -> Conversation:
+    return receive_late(channel, DAY + MINUTE)
 
 
-def test_the_window_is_closed_in_the_api_and_for_a_reply(too_late: Conversation) -> None:
+def test_the_window_is_closed_in_the_api_and_for_a_reply(late_chat: Conversation) -> None:
     headers = token_of(vera())
-    row = Client().get(f"/api/v1/conversations/{too_late.pk}/", headers=headers).json()
+    row = Client().get(f"/api/v1/conversations/{late_chat.pk}/", headers=headers).json()
     found = {
         state: Client().get("/api/v1/conversations/", {"window": state}, headers=headers).json()["results"]
         for state in ("open", "closed", "none", "unrestricted")
     }
     refused = Client().post(
-        f"/api/v1/conversations/{too_late.pk}/messages/",
+        f"/api/v1/conversations/{late_chat.pk}/messages/",
         {"text": "?"},
         content_type="application/json",
         headers=headers,
@@ -149,30 +149,32 @@ def test_the_window_is_closed_in_the_api_and_for_a_reply(too_late: Conversation)
 @pytest.mark.parametrize(
     "address", ["/chats/{pk}/", "/chats/?window=closed", "/chats/", "/windows/", "/admin/bridge/conversation/"]
 )
-def test_every_page_says_closed_rather_than_never_written(too_late: Conversation, client: Client, address: str) -> None:
-    page = html(signed_in(client, vera()), address.format(pk=too_late.pk))
+def test_every_page_says_closed_rather_than_never_written(
+    late_chat: Conversation, client: Client, address: str
+) -> None:
+    page = html(signed_in(client, vera()), address.format(pk=late_chat.pk))
 
     assert "closed" in page.lower()
     assert "has not written yet" not in page and "not open yet" not in page
 
 
 def test_the_list_shows_when_the_message_was_written(channel: ApiChannel, client: Client) -> None:
-    chat = comes(channel, 3 * DAY)
+    chat = receive_late(channel, 3 * DAY)
     page = html(signed_in(client, boris(chat.chat_channel)), "/chats/")
 
     assert f'<span class="ends" title="received late, today, {clock(Message.objects.get().created_at)}">' in page
-    comes(channel, timedelta(0), texts="b")
+    receive_late(channel, timedelta(0), texts="b")
     assert Conversation.objects.get().last_written_at is None
 
 
-def test_a_late_message_counts_as_a_missed_window(too_late: Conversation) -> None:
+def test_a_late_message_counts_as_a_missed_window(late_chat: Conversation) -> None:
     window = ServiceWindow.objects.get()
 
-    assert (window.state, window.missed, window.conversation) == ("closed", True, too_late)
+    assert (window.state, window.missed, window.conversation) == ("closed", True, late_chat)
 
 
 def test_the_training_phone_shows_a_closed_window_too(channel: ApiChannel, client: Client) -> None:
-    comes(channel, 2 * DAY)
+    receive_late(channel, 2 * DAY)
     client.force_login(vera())
     found = client.get(f"{channel.phone_page_path}messages", {"from": ANNA.external_id}).json()
     written_at = Message.objects.get().provider_time

@@ -23,7 +23,7 @@ from tests.factories import PASSWORD, UserFactory
 
 
 @pytest.fixture(autouse=True)
-def few(monkeypatch: pytest.MonkeyPatch) -> None:
+def low_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(login, "ADDRESS_FAILURES", AttemptLimit(max_attempts=3, seconds=300))
 
 

@@ -42,7 +42,7 @@ def channel(db: None) -> ApiChannel:
     return ApiChannelFactory()
 
 
-def answers(chat: Conversation, text: str) -> reply_submission.SubmitResult:
+def send_reply(chat: Conversation, text: str) -> reply_submission.SubmitResult:
     return reply_submission.submit_reply(conversation_id=chat.pk, text=text, author=boris(chat.chat_channel))
 
 
@@ -51,7 +51,7 @@ LEAVES = {"bridge_contactmerge", "bridge_mergedconversation", "bridge_idempotenc
 STAMPS = "#- '{updated_at}'"
 
 
-def everything() -> dict[str, list[str]]:
+def dump_tables() -> dict[str, list[str]]:
     found = {}
     with connection.cursor() as cursor:
         for table in connection.introspection.table_names():
@@ -66,14 +66,14 @@ def everything() -> dict[str, list[str]]:
 REQUESTS = {"none": None, "live": STATUS.OPEN, "solved": STATUS.SOLVED, "closed": STATUS.CLOSED}
 
 
-def person(channel: ApiChannel, who: str, *, request: str, window: str, queued: bool, desk: str) -> None:
+def create_person(channel: ApiChannel, who: str, *, request: str, window: str, queued: bool, desk: str) -> None:
     """Create a client with a history: messages in both directions, a request, a window, queued messages."""
     hours = 1.0 if window == "open" else 30.0
     writes(channel, who, "Здравствуйте", hours=hours + 2)
     writes(channel, who, "Есть вопрос", hours=hours)
     chat = chat_of(who)
     if queued and window == "open":
-        answers(chat, f"Ответ для {who}")
+        send_reply(chat, f"Ответ для {who}")
         Draft.objects.create(conversation=chat, user=boris(), text=f"Черновик для {who}")
     if queued and window != "open":
         HeldReply.objects.create(
@@ -116,10 +116,10 @@ def test_a_merge_keeps_everything_in_order_and_its_undo_restores_it(
     channel: ApiChannel, requests: tuple[str, str], states: tuple[str, str], queued: bool, desk: str
 ) -> None:
     for who, request, window in zip((ANNA, ANYA), requests, states, strict=True):
-        person(channel, who, request=request, window=window, queued=queued, desk=desk)
+        create_person(channel, who, request=request, window=window, queued=queued, desk=desk)
     ContactNote.objects.create(contact=contact(ANYA), author=vera(), text="Забирает сама")
     Contact.objects.filter(external_id=ANYA).update(tags=["постоянный"], email="anna@example.com")
-    before, words = everything(), list(Message.objects.order_by("pk").values_list("text", flat=True))
+    before, words = dump_tables(), list(Message.objects.order_by("pk").values_list("text", flat=True))
     queue, old = recipients(), chat_of(ANYA).pk
 
     made = merge_contacts(contact(ANYA).pk, contact(ANNA).pk, by=vera())
@@ -137,7 +137,7 @@ def test_a_merge_keeps_everything_in_order_and_its_undo_restores_it(
 
     undo_merge(made.pk, by=vera())
 
-    after = everything()
+    after = dump_tables()
     assert after == before
     assert ContactMerge.objects.get().undone_by == vera()
 
@@ -152,13 +152,13 @@ def test_a_reply_goes_to_the_number_that_wrote_last(channel: ApiChannel, states:
     message = writes(channel, last, "Последнее", hours=0.5)
     chat = Conversation.objects.get()
     assert message.conversation == chat and service_window.get_window_state(chat).is_open
-    sent = answers(chat, "Ответ").message
+    sent = send_reply(chat, "Ответ").message
 
     assert recipients() == [last]
     assert sent is not None and (sent.merged_contact or chat.contact) == contact(last)
     other = ANNA if last == ANYA else ANYA
     writes(channel, other, "И я", hours=0.1)
-    answers(chat, "Второй ответ")
+    send_reply(chat, "Второй ответ")
     assert recipients() == [last, other]
     assert ServiceWindow.objects.filter(conversation=chat, state="open").count() == 1
 
@@ -169,7 +169,7 @@ def test_late_messages_do_not_redirect_replies(channel: ApiChannel) -> None:
     merge_contacts(contact(ANYA).pk, contact(ANNA).pk, by=vera())
 
     writes(channel, ANYA, "Опоздало", hours=5)
-    answers(chat_of(ANNA), "Ответ")
+    send_reply(chat_of(ANNA), "Ответ")
 
     assert recipients() == [ANNA]
 
@@ -177,7 +177,7 @@ def test_late_messages_do_not_redirect_replies(channel: ApiChannel) -> None:
 def test_queued_messages_use_their_own_numbers_window(channel: ApiChannel) -> None:
     """An open window of the other number does not allow messages to this one."""
     writes(channel, ANYA, "Первое", hours=23)
-    answers(chat_of(ANYA), "Ответ на старый номер")
+    send_reply(chat_of(ANYA), "Ответ на старый номер")
     writes(channel, ANNA, "Второе", hours=1)
     merge_contacts(contact(ANYA).pk, contact(ANNA).pk, by=vera())
     ServiceWindow.objects.filter(merged_contact=contact(ANYA)).update(expires_at=timezone.now() - timedelta(seconds=1))
@@ -196,7 +196,7 @@ def test_undo_distributes_messages_since_the_merge_by_number(channel: ApiChannel
     made = merge_contacts(contact(ANYA).pk, contact(ANNA).pk, by=vera())
     writes(channel, ANYA, "Второе второй", hours=1)
     writes(channel, last, "Последнее", hours=0.5)
-    answers(chat_of(ANNA), "Ответ")
+    send_reply(chat_of(ANNA), "Ответ")
 
     undo_merge(made.pk, by=vera())
 
@@ -223,13 +223,13 @@ def test_chats_in_other_channels_move_too_and_new_ones_are_distributed(channel: 
     channel.watched.add(second, third)
     writes(channel, ANNA, "В первом", hours=2)
     writes(channel, ANYA, "Во втором", hours=2, chat_channel=second)
-    before = everything()
+    before = dump_tables()
 
     made = merge_contacts(contact(ANYA).pk, contact(ANNA).pk, by=vera())
 
     assert set(Conversation.objects.values_list("contact__external_id", flat=True)) == {ANNA}
     undo_merge(made.pk, by=vera())
-    assert everything() == before
+    assert dump_tables() == before
 
     made = merge_contacts(contact(ANYA).pk, contact(ANNA).pk, by=vera())
     writes(channel, ANYA, "В третьем", chat_channel=third)
@@ -256,7 +256,7 @@ def test_three_merged_contacts_are_separated_from_the_last_merge_on(channel: Api
     for who in (ANNA, ANYA, third):
         writes(channel, who, f"Пишет {who}", hours=2)
     first_chat = chat_of(third).pk
-    before = everything()
+    before = dump_tables()
 
     inner = merge_contacts(contact(third).pk, contact(ANYA).pk, by=vera())
     outer = merge_contacts(contact(ANYA).pk, contact(ANNA).pk, by=vera())
@@ -273,7 +273,7 @@ def test_three_merged_contacts_are_separated_from_the_last_merge_on(channel: Api
     undo_merge(inner.pk, by=vera())
 
     same = set(before) - {"bridge_conversation", "bridge_servicewindow"}
-    assert {name: everything()[name] for name in same} == {name: before[name] for name in same}
+    assert {name: dump_tables()[name] for name in same} == {name: before[name] for name in same}
 
 
 # --- what is refused -------------------------------------------------------------------------------------
@@ -297,7 +297,7 @@ def test_a_refused_merge_states_the_reason(channel: ApiChannel) -> None:
 def test_a_merge_is_refused_while_a_message_is_being_sent(channel: ApiChannel) -> None:
     writes(channel, ANNA, "Раз")
     writes(channel, ANYA, "Два")
-    answers(chat_of(ANYA), "Ответ")
+    send_reply(chat_of(ANYA), "Ответ")
     Delivery.objects.update(state=Delivery.State.SENDING)
 
     with pytest.raises(rules.MergeRefused):

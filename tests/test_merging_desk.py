@@ -40,7 +40,7 @@ def may_merge(*chat_channels: Any) -> Any:
     return user
 
 
-def address(chat: Conversation) -> str:
+def merge_url(chat: Conversation) -> str:
     return f"/chats/{chat.pk}/client/merge/"
 
 
@@ -50,13 +50,13 @@ def test_two_clients_are_found_previewed_merged_and_separated_again(client: Clie
     Contact.objects.filter(external_id=ANNA).update(email="Anna@example.com")
     other, old = contact(ANYA), chat_of(ANYA).pk
     page = desk.get(f"/chats/{chat.pk}/").content.decode()
-    assert address(chat) in page
+    assert merge_url(chat) in page
 
-    choice = desk.get(address(chat)).content.decode()
-    found = desk.get(address(chat), {"q": "4915112"}).content.decode()
-    preview = desk.get(address(chat), {"with": other.pk}).content.decode()
-    unsure = desk.post(address(chat), {"with": other.pk})
-    merged = desk.post(address(chat), {"with": other.pk, "sure": other.pk})
+    choice = desk.get(merge_url(chat)).content.decode()
+    found = desk.get(merge_url(chat), {"q": "4915112"}).content.decode()
+    preview = desk.get(merge_url(chat), {"with": other.pk}).content.decode()
+    unsure = desk.post(merge_url(chat), {"with": other.pk})
+    merged = desk.post(merge_url(chat), {"with": other.pk, "sure": other.pk})
 
     assert "Possible duplicates" in choice and f"?with={other.pk}" in choice
     assert f"?with={other.pk}" in found
@@ -79,7 +79,7 @@ def test_the_other_client_can_be_the_one_that_stays(client: Client, chat: Conver
     desk = signed_in(client, may_merge(chat.chat_channel))
     other = contact(ANYA)
 
-    answer = desk.post(address(chat), {"with": other.pk, "sure": other.pk, "keep": "other"})
+    answer = desk.post(merge_url(chat), {"with": other.pk, "sure": other.pk, "keep": "other"})
 
     assert answer["Location"].startswith(f"/chats/{Conversation.objects.get().pk}/")
     assert Conversation.objects.get().contact == other
@@ -88,19 +88,19 @@ def test_the_other_client_can_be_the_one_that_stays(client: Client, chat: Conver
 def test_a_user_without_the_permission_or_access_cannot_merge(client: Client, chat: Conversation) -> None:
     other = contact(ANYA)
     client.force_login(boris(chat.chat_channel))
-    assert client.get(address(chat)).status_code == 403
-    assert address(chat) not in page_html(client, f"/chats/{chat.pk}/")
+    assert client.get(merge_url(chat)).status_code == 403
+    assert merge_url(chat) not in page_html(client, f"/chats/{chat.pk}/")
 
     hidden = ChatChannelFactory()
     chat.api_channel.watched.add(hidden)
     writes(chat.api_channel, ANYA, "В другом канале", chat_channel=hidden)
     desk = signed_in(client, may_merge(chat.chat_channel))
-    answer = desk.post(address(chat), {"with": other.pk, "sure": other.pk})
+    answer = desk.post(merge_url(chat), {"with": other.pk, "sure": other.pk})
     assert answer.status_code == 422 and "ask an admin" in answer.content.decode().lower()
     unseen = writes(ApiChannelFactory(), "79990001122", "Чужой").conversation.contact_id
-    assert desk.get(address(chat), {"with": unseen}).status_code == 404
+    assert desk.get(merge_url(chat), {"with": unseen}).status_code == 404
     for odd in ("", "x", "0", "9" * 30):
-        assert desk.get(address(chat), {"with": odd}).status_code == 404
+        assert desk.get(merge_url(chat), {"with": odd}).status_code == 404
     assert not ContactMerge.objects.exists()
 
     made = merge_contacts(other.pk, chat.contact_id, by=vera())
@@ -182,7 +182,7 @@ def test_the_preview_reveals_nothing_about_hidden_chats(client: Client, chat: Co
     out_of_sight = ConversationFactory(contact=other, api_channel=other.api_channel, chat_channel=hidden)
     MessageFactory.create_batch(3, conversation=out_of_sight)
 
-    page = desk.get(address(chat), {"with": other.pk}).content.decode()
+    page = desk.get(merge_url(chat), {"with": other.pk}).content.decode()
 
     assert "channels that you cannot access" in page
     assert "Hidden shop" not in page and "3 messages" not in page

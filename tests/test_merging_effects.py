@@ -39,7 +39,7 @@ from tests.usedesk_shop import Shop
 ROUNDS = 6
 
 
-def merged(channel: ApiChannel) -> ContactMerge:
+def merge_numbers(channel: ApiChannel) -> ContactMerge:
     writes(channel, ANNA, "Здравствуйте", hours=2)
     writes(channel, ANYA, "Hallo", hours=1)
     return merge_contacts(contact(ANYA).pk, contact(ANNA).pk, by=vera())
@@ -119,7 +119,7 @@ def test_messages_during_an_undo_belong_to_their_number() -> None:
 @pytest.mark.django_db
 @pytest.mark.parametrize("by_merged", [True, False])
 def test_erasing_a_merged_person_erases_both_contacts(channel: ApiChannel, by_merged: bool) -> None:
-    made = merged(channel)
+    made = merge_numbers(channel)
     reply_submission.submit_reply(conversation_id=chat_of(ANNA).pk, text="Секретный ответ", author=boris())
     ContactNote.objects.create(contact=contact(ANYA), author=boris(), text="Секретная заметка")
     traces = (ANNA, ANYA, "Hallo", "Секретн", "Anna S.")
@@ -135,7 +135,7 @@ def test_erasing_a_merged_person_erases_both_contacts(channel: ApiChannel, by_me
 
 @pytest.mark.django_db
 def test_undo_data_is_kept_for_a_day(channel: ApiChannel) -> None:
-    made = merged(channel)
+    made = merge_numbers(channel)
     housekeeping.prune_expired_rows()
     assert MergedConversation.objects.get().row
 
@@ -151,7 +151,7 @@ def test_undo_data_is_kept_for_a_day(channel: ApiChannel) -> None:
 
 @pytest.mark.django_db
 def test_the_chat_is_found_by_either_number_and_its_former_number(channel: ApiChannel, client: Client) -> None:
-    made = merged(channel)
+    made = merge_numbers(channel)
     chat, old = chat_of(ANNA), MergedConversation.objects.get().old_id
     desk = signed_in(client, boris(chat.chat_channel))
 
@@ -168,7 +168,7 @@ def test_the_chat_is_found_by_either_number_and_its_former_number(channel: ApiCh
 
 @pytest.mark.django_db
 def test_each_training_phone_shows_its_own_numbers_messages(channel: ApiChannel, client: Client) -> None:
-    merged(channel)
+    merge_numbers(channel)
     path = reverse("phone-messages", args=[channel.pk])
     client.force_login(vera())
 
@@ -203,7 +203,7 @@ def test_two_contacts_are_merged_from_the_admin(channel: ApiChannel, client: Cli
 
 @pytest.mark.django_db
 def test_a_program_reaches_the_person_by_the_former_ids(channel: ApiChannel, client: Client) -> None:
-    made = merged(channel)
+    made = merge_numbers(channel)
     chat, old = chat_of(ANNA), MergedConversation.objects.get().old_id
     key = channel.issue_secret().reveal()
     user = boris(chat.chat_channel)

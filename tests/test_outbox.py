@@ -225,7 +225,7 @@ def test_no_answer_after_the_bytes_went_out_is_repeated_under_the_same_key(
 
 
 @pytest.mark.usefixtures("impatient")
-def test_where_the_operator_is_to_be_asked_an_unknown_outcome_waits_for_them(
+def test_with_the_ask_policy_an_unknown_outcome_waits_for_an_operator(
     api_channel: ApiChannel, receiver: Receiver
 ) -> None:
     ApiChannel.objects.update(on_unknown=UnknownPolicy.ASK)
@@ -243,9 +243,7 @@ def test_where_the_operator_is_to_be_asked_an_unknown_outcome_waits_for_them(
 
 
 @pytest.mark.usefixtures("impatient")
-def test_a_status_that_comes_while_the_answer_does_not_settles_the_delivery(
-    api_channel: ApiChannel, receiver: Receiver
-) -> None:
+def test_a_status_before_the_response_settles_the_delivery(api_channel: ApiChannel, receiver: Receiver) -> None:
     ApiChannel.objects.update(on_unknown=UnknownPolicy.ASK)
     receiver.answer("/hook", delay=0.6, times=1)
     reply = boris_answers(anna_writes(api_channel))
@@ -296,7 +294,7 @@ def test_a_reply_does_not_outlive_its_window(api_channel: ApiChannel, receiver: 
     assert Message.objects.get(direction="notice").reason == "not_delivered"
 
 
-def test_a_reply_that_waits_for_a_retry_is_taken_back_when_the_window_shuts(
+def test_a_reply_waiting_for_a_retry_is_canceled_when_the_window_closes(
     api_channel: ApiChannel, receiver: Receiver
 ) -> None:
     receiver.answer("/hook", status=503)
@@ -568,9 +566,7 @@ def test_what_workers_died_over_twice_is_tried_alone(api_channel: ApiChannel, re
     assert [request.headers["okno-attempt"] for request in receiver.requests] == ["3"]
 
 
-def test_a_message_that_kills_every_worker_is_given_up_and_the_operator_told(
-    api_channel: ApiChannel, receiver: Receiver
-) -> None:
+def test_a_poison_message_fails_and_the_operator_is_notified(api_channel: ApiChannel, receiver: Receiver) -> None:
     reply = boris_answers(anna_writes(api_channel))
     for tries in range(1, len(results.MESSAGE_RETRY_DELAYS) + 2):
         is_poison = tries > claims.MAX_WORKER_CRASHES

@@ -24,24 +24,28 @@ def vera() -> Any:
     return person
 
 
-def again(person: Any) -> Any:
+def reload_user(person: Any) -> Any:
     return get_user_model()._default_manager.get(pk=person.pk)
 
 
 def test_each_permission_equals_djangos(vera: Any) -> None:
-    assert len(SingleQueryBackend().get_all_permissions(again(vera))) == 3
-    assert SingleQueryBackend().get_all_permissions(again(vera)) == ModelBackend().get_all_permissions(again(vera))
+    assert len(SingleQueryBackend().get_all_permissions(reload_user(vera))) == 3
+    assert SingleQueryBackend().get_all_permissions(reload_user(vera)) == ModelBackend().get_all_permissions(
+        reload_user(vera)
+    )
 
 
 @pytest.mark.parametrize("change", [{"is_active": False}, {"is_superuser": True}])
 def test_users_with_no_or_all_permissions_equal_djangos(vera: Any, change: dict[str, bool]) -> None:
     type(vera).objects.filter(pk=vera.pk).update(**change)
 
-    assert SingleQueryBackend().get_all_permissions(again(vera)) == ModelBackend().get_all_permissions(again(vera))
+    assert SingleQueryBackend().get_all_permissions(reload_user(vera)) == ModelBackend().get_all_permissions(
+        reload_user(vera)
+    )
 
 
 def test_all_permissions_are_one_query(vera: Any, django_assert_num_queries: Any) -> None:
-    person = again(vera)
+    person = reload_user(vera)
 
     with django_assert_num_queries(1):
         assert person.has_perm(sorted(SingleQueryBackend().get_all_permissions(person))[0])

@@ -66,7 +66,7 @@ provider = Pigeons()
 
 
 @pytest.fixture
-def pigeons(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def toy_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Create a git copy of the project with one more file, and add that file's folder to the search path."""
     house = tmp_path / "house"
     for app in ("channels_setup", "templates_registry", "bridge", "config"):
@@ -94,10 +94,10 @@ def git(where: Path, *arguments: str) -> str:
 @pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed here")
 @pytest.mark.django_db
 def test_one_new_file_is_a_provider(
-    pigeons: Path, receiver: Receiver, client: Client, capsys: pytest.CaptureFixture[str]
+    toy_project: Path, receiver: Receiver, client: Client, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    git(pigeons, "add", "-A")
-    stat = git(pigeons, "diff", "--cached", "--stat", "HEAD")
+    git(toy_project, "add", "-A")
+    stat = git(toy_project, "diff", "--cached", "--stat", "HEAD")
     assert "1 file changed" in stat and "channels_setup/providers/pigeons.py" in stat
 
     call_command(
@@ -125,7 +125,7 @@ def test_one_new_file_is_a_provider(
 
 @pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed here")
 @pytest.mark.django_db
-def test_its_pages_exist_too(pigeons: Path, client: Client) -> None:
+def test_its_pages_exist_too(toy_project: Path, client: Client) -> None:
     channel = ApiChannel.objects.create(name="Голуби", kind="pigeons")
     client.force_login(vera())
     page = client.get(f"/admin/channels_setup/apichannel/{channel.pk}/change/").content.decode()

@@ -29,7 +29,7 @@ def api(channel: ApiChannel) -> Api:
 
 
 @pytest.fixture
-def asked(channel: ApiChannel) -> Message:
+def question(channel: ApiChannel) -> Message:
     """The first of Anna's two questions; the provider knows it."""
     chat = writes(channel, "Анна", "Сколько стоят сапоги?")
     message = Message.objects.get(conversation=chat)
@@ -44,45 +44,45 @@ def a_day_later() -> None:
     ServiceWindow.objects.update(opened_at=F("opened_at") - day, expires_at=F("expires_at") - day)
 
 
-def sends(desk: Client, chat: Conversation, text: str, **more: Any) -> dict[str, Any]:
+def send_reply(desk: Client, chat: Conversation, text: str, **more: Any) -> dict[str, Any]:
     return dict(desk.post(f"/chats/{chat.pk}/send/", {"text": text, **more}, headers=SCRIPT).json())
 
 
-def test_a_reply_quotes_the_chosen_message(desk: Client, asked: Message) -> None:
-    response = sends(desk, asked.conversation, "4 500 рублей", replies_to=asked.pk)
+def test_a_reply_quotes_the_chosen_message(desk: Client, question: Message) -> None:
+    response = send_reply(desk, question.conversation, "4 500 рублей", replies_to=question.pk)
 
     answer = Message.objects.get(direction="outbound")
     assert response["sent"]
-    assert answer.quoted == asked
+    assert answer.quoted == question
     assert Delivery.objects.get(message=answer, kind="message").payload["quoted_id"] == "wamid.1"
-    assert f'data-at="m{asked.pk}"' in desk.get(f"/chats/{asked.conversation_id}/").content.decode()
+    assert f'data-at="m{question.pk}"' in desk.get(f"/chats/{question.conversation_id}/").content.decode()
 
 
-def test_only_quotable_messages_have_the_button(desk: Client, asked: Message) -> None:
-    page = desk.get(f"/chats/{asked.conversation_id}/").content.decode()
+def test_only_quotable_messages_have_the_button(desk: Client, question: Message) -> None:
+    page = desk.get(f"/chats/{question.conversation_id}/").content.decode()
 
-    assert re.findall(r'data-reply="(\d+)"', page) == [str(asked.pk)]
-    Message.objects.filter(pk=asked.pk).update(shown={"revoked_at": "2026-11-23T10:00:00+00:00"})
-    assert "data-reply=" not in page_html(desk, f"/chats/{asked.conversation_id}/")
+    assert re.findall(r'data-reply="(\d+)"', page) == [str(question.pk)]
+    Message.objects.filter(pk=question.pk).update(shown={"revoked_at": "2026-11-23T10:00:00+00:00"})
+    assert "data-reply=" not in page_html(desk, f"/chats/{question.conversation_id}/")
 
 
-def test_without_javascript_the_url_keeps_the_quote(desk: Client, asked: Message) -> None:
-    address = f"/chats/{asked.conversation_id}/"
-    field = f'name="replies_to" value="{asked.pk}"'
+def test_without_javascript_the_url_keeps_the_quote(desk: Client, question: Message) -> None:
+    address = f"/chats/{question.conversation_id}/"
+    field = f'name="replies_to" value="{question.pk}"'
 
-    assert field in desk.get(f"{address}?replies_to={asked.pk}").content.decode()
+    assert field in desk.get(f"{address}?replies_to={question.pk}").content.decode()
     assert 'name="replies_to" value=""' in desk.get(address).content.decode()
-    refused = desk.post(f"{address}send/", {"text": "", "replies_to": asked.pk})
+    refused = desk.post(f"{address}send/", {"text": "", "replies_to": question.pk})
     assert (refused.status_code, field in refused.content.decode()) == (422, True)
-    assert desk.post(f"{address}send/", {"text": "4 500", "replies_to": asked.pk}).status_code == 302
-    assert Message.objects.get(direction="outbound").quoted == asked
+    assert desk.post(f"{address}send/", {"text": "4 500", "replies_to": question.pk}).status_code == 302
+    assert Message.objects.get(direction="outbound").quoted == question
 
 
 @pytest.mark.parametrize(
     "how", ["another chat's", "unknown to the provider", "no support for quotes", "no such message"]
 )
-def test_a_reply_with_an_impossible_quote_is_refused(desk: Client, asked: Message, how: str) -> None:
-    chat, replies_to = asked.conversation, asked.pk
+def test_a_reply_with_an_impossible_quote_is_refused(desk: Client, question: Message, how: str) -> None:
+    chat, replies_to = question.conversation, question.pk
     if how == "another chat's":
         other = writes(chat.api_channel, "Игорь", "Чужое")
         Message.objects.filter(conversation=other).update(external_id="wamid.2")
@@ -94,34 +94,34 @@ def test_a_reply_with_an_impossible_quote_is_refused(desk: Client, asked: Messag
     else:
         replies_to = 2**62
 
-    response = sends(desk, chat, "4 500 рублей", replies_to=replies_to)
+    response = send_reply(desk, chat, "4 500 рублей", replies_to=replies_to)
 
     assert not response["sent"] and "cannot be quoted" in response["sentence"]
     assert not Message.objects.filter(direction="outbound").exists()
     assert Draft.objects.get().text == "4 500 рублей"
 
 
-def test_templates_and_held_replies_quote_when_sent(desk: Client, asked: Message) -> None:
-    chat = asked.conversation
+def test_templates_and_held_replies_quote_when_sent(desk: Client, question: Message) -> None:
+    chat = question.conversation
     a_day_later()
     opener = TemplateFactory(api_channel=chat.api_channel, name="we_answered", body="Мы ответили. Напишите нам.")
 
-    desk.post(f"/chats/{chat.pk}/templates/{opener.pk}/send/", {"replies_to": asked.pk}, headers=SCRIPT)
-    assert Message.objects.get(direction="outbound").quoted == asked
+    desk.post(f"/chats/{chat.pk}/templates/{opener.pk}/send/", {"replies_to": question.pk}, headers=SCRIPT)
+    assert Message.objects.get(direction="outbound").quoted == question
 
     desk.post(
         f"/chats/{chat.pk}/templates/{opener.pk}/hold/",
-        {"text": "4 500 рублей", "replies_to": asked.pk},
+        {"text": "4 500 рублей", "replies_to": question.pk},
         headers=SCRIPT,
     )
     assert HeldReply.objects.get().opening_template != HeldReply.objects.get().message
     writes(chat.api_channel, "Анна", "Да?")
     held_replies.release_held_replies([chat.pk])
-    assert Message.objects.get(text="4 500 рублей").quoted == asked
+    assert Message.objects.get(text="4 500 рублей").quoted == question
 
 
-def test_a_reply_with_an_impossible_quote_is_not_held(asked: Message) -> None:
-    chat = asked.conversation
+def test_a_reply_with_an_impossible_quote_is_not_held(question: Message) -> None:
+    chat = question.conversation
     a_day_later()
     opener = TemplateFactory(api_channel=chat.api_channel, name="we_answered", body="Мы ответили. Напишите нам.")
 
@@ -137,11 +137,11 @@ def test_a_reply_with_an_impossible_quote_is_not_held(asked: Message) -> None:
     assert (reply, handed.message, handed.decision.reason) == (None, None, "nothing_to_quote")
 
 
-def test_the_first_of_several_files_has_the_quote(asked: Message, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(type(asked.conversation.api_channel.provider), "sends_files", True)
+def test_the_first_of_several_files_has_the_quote(question: Message, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(type(question.conversation.api_channel.provider), "sends_files", True)
     uploads = [
         Upload.objects.create(
-            conversation=asked.conversation,
+            conversation=question.conversation,
             file=f"{number}.pdf",
             name=f"{number}.pdf",
             mime="application/pdf",
@@ -152,35 +152,35 @@ def test_the_first_of_several_files_has_the_quote(asked: Message, monkeypatch: p
     ]
 
     reply_submission.submit_reply(
-        conversation_id=asked.conversation_id, text="Счёт", author=boris(), uploads=uploads, replies_to=asked.pk
+        conversation_id=question.conversation_id, text="Счёт", author=boris(), uploads=uploads, replies_to=question.pk
     )
 
     assert list(Message.objects.filter(direction="outbound").order_by("pk").values_list("quoted", flat=True)) == [
-        asked.pk,
+        question.pk,
         None,
     ]
 
 
-def test_api_clients_quote_by_message_id(api: Api, asked: Message) -> None:
-    path = f"conversations/{asked.conversation_id}/messages"
+def test_api_clients_quote_by_message_id(api: Api, question: Message) -> None:
+    path = f"conversations/{question.conversation_id}/messages"
 
-    answer = api.post(path, {"text": "4 500 рублей", "replies_to": asked.pk})
+    answer = api.post(path, {"text": "4 500 рублей", "replies_to": question.pk})
 
-    assert (answer.status_code, answer.json()["replies_to"]) == (201, asked.pk)
+    assert (answer.status_code, answer.json()["replies_to"]) == (201, question.pk)
     assert api.post(path, {"text": "?", "replies_to": 2**62}).json()["reason"] == "nothing_to_quote"
     assert api.post(path, {"text": "?", "replies_to": "первое"}).status_code == 400
 
 
-def test_the_simulated_phone_shows_the_quoted_message(client: Client, asked: Message) -> None:
+def test_the_simulated_phone_shows_the_quoted_message(client: Client, question: Message) -> None:
     answer = reply_submission.submit_reply(
-        conversation_id=asked.conversation_id, text="4 500", author=boris(), replies_to=asked.pk
+        conversation_id=question.conversation_id, text="4 500", author=boris(), replies_to=question.pk
     ).message
     assert answer
     Message.objects.filter(pk=answer.pk).update(status="sent")
-    channel = asked.conversation.api_channel
+    channel = question.conversation.api_channel
     client.force_login(vera())
 
-    shown = client.get(f"{channel.phone_page_path}messages", {"from": asked.conversation.contact.external_id}).json()
+    shown = client.get(f"{channel.phone_page_path}messages", {"from": question.conversation.contact.external_id}).json()
 
     assert [(one["text"], one["quoted"]) for one in shown["messages"]][-1] == ("4 500", "Сколько стоят сапоги?")
 

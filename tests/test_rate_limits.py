@@ -54,12 +54,12 @@ def chat_of(api_channel: ApiChannel, who: str = "anna") -> Conversation:
     return received[0].conversation
 
 
-def limit(api_channel: ApiChannel, calls_per_second: float) -> None:
+def set_limit(api_channel: ApiChannel, calls_per_second: float) -> None:
     ApiChannel.objects.filter(pk=api_channel.pk).update(calls_per_second=calls_per_second)
 
 
 def test_a_channel_keeps_to_its_calls_per_second(api_channel: ApiChannel, receiver: Receiver) -> None:
-    limit(api_channel, 20)
+    set_limit(api_channel, 20)
     for number in range(12):
         boris_answers(chat_of(api_channel, f"client {number}"))
 
@@ -75,7 +75,7 @@ def test_a_channel_keeps_to_its_calls_per_second(api_channel: ApiChannel, receiv
 @pytest.mark.django_db(transaction=True)
 def test_two_workers_share_one_limit(receiver: Receiver) -> None:
     api_channel = channel_to(receiver, "/hook")
-    limit(api_channel, 20)
+    set_limit(api_channel, 20)
     for number in range(12):
         boris_answers(chat_of(api_channel, f"client {number}"))
 
@@ -96,7 +96,7 @@ def test_two_workers_share_one_limit(receiver: Receiver) -> None:
 
 
 def test_a_rate_limited_channel_delays_no_other(api_channel: ApiChannel, receiver: Receiver) -> None:
-    limit(api_channel, 0.1)
+    set_limit(api_channel, 0.1)
     other = channel_to(receiver, "/other")
     for number in range(3):
         boris_answers(chat_of(api_channel, f"client {number}"))
@@ -173,13 +173,13 @@ def test_a_delivery_takes_from_all_its_limits_or_from_none() -> None:
 
 
 @pytest.fixture
-def asks_for_quiet(api_channel: ApiChannel, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def retry_after_provider(api_channel: ApiChannel, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     outcome = Outcome(verdict=RETRY, reason="rate_limited", retry_after=60, whole_channel=True)
     monkeypatch.setattr(type(api_channel.provider), "judge_response", lambda _self, _answer: outcome)
     yield
 
 
-@pytest.mark.usefixtures("asks_for_quiet")
+@pytest.mark.usefixtures("retry_after_provider")
 def test_a_providers_retry_after_applies_to_the_whole_channel(api_channel: ApiChannel, receiver: Receiver) -> None:
     boris_answers(chat_of(api_channel, "anna"))
     dispatcher.send_due_deliveries()

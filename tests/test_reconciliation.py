@@ -100,7 +100,7 @@ def test_silence_is_shown_where_statuses_do_come(channel: ApiChannel) -> None:
     assert alert.settled_at
 
 
-def test_a_status_that_waited_a_week_for_its_message_is_shown_until_it_is_joined(channel: ApiChannel) -> None:
+def test_a_week_old_orphaned_status_is_shown_until_it_is_joined(channel: ApiChannel) -> None:
     stray = StrayStatus.objects.create(api_channel=channel, external_id="wamid.alone", status="read")
     assert found() == set()
 

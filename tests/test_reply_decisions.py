@@ -133,7 +133,7 @@ def test_a_text_that_fits_two_templates_names_both(channel: ApiChannel, chat: Co
     assert {row["name"] for row in handed.decision.recognition["candidates"]} == {"order_ready", "order_any"}
 
 
-def test_in_an_open_window_template_text_goes_as_text_unless_the_channel_says_otherwise(channel: ApiChannel) -> None:
+def test_in_an_open_window_template_text_is_sent_as_configured(channel: ApiChannel) -> None:
     approved(channel)
     chat = anna_writes(channel)
     text = "Здравствуйте, Анна! Ваш заказ 42 готов к выдаче."
@@ -290,7 +290,7 @@ def test_an_old_message_of_the_client_releases_nothing(channel: ApiChannel, chat
     assert HeldReply.objects.get().state == "held"
 
 
-def test_a_client_whose_only_message_came_a_week_late_has_written_all_the_same(channel: ApiChannel) -> None:
+def test_a_client_with_only_a_late_message_counts_as_having_written(channel: ApiChannel) -> None:
     chat_channel = channel.default_chat_channel
     assert chat_channel
     fact = MessageReceived(contact=ContactInfo(external_id="olga"), text="?", at=timezone.now() - timedelta(days=7))

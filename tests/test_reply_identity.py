@@ -56,7 +56,7 @@ def relayed(
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data(), words=honest)
-def test_doubled_delayed_and_reordered_events_go_out_as_often_as_they_were_said(
+def test_duplicated_and_reordered_events_are_sent_once_each(
     conversation: Conversation, data: st.DataObject, words: list[tuple[int, str]]
 ) -> None:
     arrivals: list[tuple[float, MessageSent | CommentAdded]] = []

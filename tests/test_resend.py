@@ -83,9 +83,7 @@ def test_a_destination_that_is_down_is_foretold_as_waiting(dead: Delivery, api_c
     assert resend.preview_resend([dead])[0].will_send
 
 
-def test_a_destination_that_asked_for_quiet_is_foretold_as_waiting_while_it_lasts(
-    dead: Delivery, api_channel: ApiChannel
-) -> None:
+def test_the_preview_shows_a_rate_limited_destination_as_waiting(dead: Delivery, api_channel: ApiChannel) -> None:
     circuit_breaker.start_backoff(api_channel.pk, seconds=60)
     assert foretold(dead) == "destination_backoff"
     assert resend.preview_resend([dead])[0].will_send
@@ -185,7 +183,7 @@ def states() -> dict[str, int]:
     return found
 
 
-def test_all_of_a_filter_is_counted_before_and_what_would_come_back_is_left_where_it_is(
+def test_a_bulk_resend_shows_counts_and_skips_unsendable_deliveries(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(bulk_resend, "BATCH", 2)
@@ -220,7 +218,7 @@ def test_what_may_have_been_sent_goes_only_where_that_was_ticked() -> None:
     assert states() == {"pending": 1}
 
 
-def test_a_filter_means_its_channel_its_reason_and_its_time_and_nothing_that_fails_later() -> None:
+def test_a_bulk_action_covers_its_filter_and_nothing_that_fails_later() -> None:
     old, meant, other_reason = made_dead(3)
     elsewhere = made_dead(1)[0]
     Delivery.objects.filter(pk__in=[meant.pk, old.pk, other_reason.pk]).update(api_channel=meant.api_channel)

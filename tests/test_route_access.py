@@ -390,12 +390,12 @@ def without_limits_and_log(settings: Any) -> Iterator[None]:
 
 
 @pytest.fixture
-def rendering_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
+def no_rendering(monkeypatch: pytest.MonkeyPatch) -> None:
     """Skip rendering: admins see everything, so only the status of the admin's pages matters."""
     monkeypatch.setattr(SimpleTemplateResponse, "rendered_content", "")
 
 
-def judge(route: Route, role: str, method: str, path: str, response: Any) -> list[str]:
+def find_problems(route: Route, role: str, method: str, path: str, response: Any) -> list[str]:
     """Return the problems of one response."""
     label = f"{role}: {method} {path} → {response.status_code}"
     problems = []
@@ -421,7 +421,7 @@ def ask_all(
     for method in methods or asker.methods_for(route):
         for body in bodies(route, world) if method in ("POST", "PATCH") else [None]:
             response = asker.ask(method, path, body=body, as_json=route.is_api)
-            problems += judge(route, asker.role, method, path, response)
+            problems += find_problems(route, asker.role, method, path, response)
             is_in = is_in or not is_refused(response)
             if response.status_code == 405:
                 break
@@ -436,7 +436,7 @@ def ask_until_in(asker: Asker, route: Route, world: World) -> tuple[list[str], b
             with transaction.atomic():
                 response = asker.ask(method, path, body=body, as_json=route.is_api)
                 transaction.set_rollback(True)
-            problems += judge(route, asker.role, method, path, response)
+            problems += find_problems(route, asker.role, method, path, response)
             if not is_refused(response):
                 return problems, True
     return problems, False
@@ -504,12 +504,12 @@ def ask_as_another(asker: Asker, routes: list[Route], stage: Stage) -> list[str]
         ):
             path = route.path(stage.b)
             for query in ({}, *queries(route, stage.a)):
-                problems += judge(route, role, "GET", f"{path} {query}", asker.ask("GET", path, body=query))
+                problems += find_problems(route, role, "GET", f"{path} {query}", asker.ask("GET", path, body=query))
     return problems
 
 
 @pytest.mark.parametrize("role", [*OWN, *ADMINS])
-def test_every_route_lets_its_audience_in(role: str, stage: Stage, rendering_skipped: None) -> None:
+def test_every_route_lets_its_audience_in(role: str, stage: Stage, no_rendering: None) -> None:
     asker, problems = Asker(role, stage), []
     for route in ROUTES:
         if route.is_page_of_django and role not in ("admin", "own") and route.audience is not A.SUPERUSERS:
@@ -533,7 +533,7 @@ def test_a_link_without_its_secret_is_not_found(stage: Stage) -> None:
             for wrong in ("wrong", secret[:-1], secret.swapcase(), stage.b.secrets["api_key"]):
                 for method in METHODS:
                     response = asker.ask(method, path.replace(secret, wrong), body={"text": WORD})
-                    problems += judge(route, "anonymous", method, path, response)
+                    problems += find_problems(route, "anonymous", method, path, response)
                     problems += [] if is_refused(response) else [f"{method} {path}: got in"]
             problems += [] if ask_until_in(asker, route, stage.a)[1] else [f"{path}: did not get in"]
 

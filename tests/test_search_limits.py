@@ -61,15 +61,15 @@ def chat(channel: ApiChannel) -> int:
     return conversation.pk
 
 
-def lists() -> list[str]:
+def searchable_lists() -> list[str]:
     names = [f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist" for model in admin.site._registry]
     return [name for name, one in zip(names, admin.site._registry.values(), strict=True) if one.search_fields]
 
 
 def test_admin_lists_limit_searches(client: Client, chat: int) -> None:
     signed_in(client, vera())
-    assert len(lists()) > 5
-    for name in lists():
+    assert len(searchable_lists()) > 5
+    for name in searchable_lists():
         for query in QUERIES[:3]:
             search(client, f"{reverse(name)}?q={{}}", query)
 

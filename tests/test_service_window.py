@@ -241,7 +241,7 @@ def test_a_provider_without_the_rule_is_always_open(
 # --- expiry by the periodic task ---------------------------------------------------------------------------
 
 
-def _windows_that_ran_out(api_channel: ApiChannel, chat_channel: ChatChannel, count: int) -> None:
+def _expired_windows(api_channel: ApiChannel, chat_channel: ChatChannel, count: int) -> None:
     contact = Contact.objects.create(api_channel=api_channel, external_id="first")
     chat = Conversation.objects.create(api_channel=api_channel, chat_channel=chat_channel, contact=contact)
     now = service_window.database_now()
@@ -255,7 +255,7 @@ def _windows_that_ran_out(api_channel: ApiChannel, chat_channel: ChatChannel, co
 
 
 def test_the_periodic_task_closes_only_expired_windows(api_channel: ApiChannel, chat_channel: ChatChannel) -> None:
-    _windows_that_ran_out(api_channel, chat_channel, 3)
+    _expired_windows(api_channel, chat_channel, 3)
     _client_writes(api_channel, chat_channel, 1, service_window.database_now())
 
     closed = housekeeping.expire_windows()
@@ -266,7 +266,7 @@ def test_the_periodic_task_closes_only_expired_windows(api_channel: ApiChannel, 
 
 
 def test_a_task_that_did_not_run_for_days_catches_up(api_channel: ApiChannel, chat_channel: ChatChannel) -> None:
-    _windows_that_ran_out(api_channel, chat_channel, service_window.EXPIRE_BATCH + 20)
+    _expired_windows(api_channel, chat_channel, service_window.EXPIRE_BATCH + 20)
 
     assert housekeeping.expire_windows() == service_window.EXPIRE_BATCH + 20
 
@@ -278,7 +278,7 @@ def test_concurrent_tasks_close_each_window_once() -> None:
     chat_channel = ChatChannel.objects.create(name="Shop")
     api_channel = ApiChannel.objects.create(name="WhatsApp", kind="sandbox")
     api_channel.watched.add(chat_channel)
-    _windows_that_ran_out(api_channel, chat_channel, 10_000)
+    _expired_windows(api_channel, chat_channel, 10_000)
     counts: list[int] = []
 
     def beat() -> None:
@@ -300,12 +300,12 @@ def test_expiry_is_fast_with_wrong_table_statistics() -> None:
     """The table is analyzed while empty but with many pages: PostgreSQL expects one row, however many are added."""
     tables = ", ".join(model._meta.db_table for model in (ServiceWindow, Conversation, Contact))
     chat_channel, api_channel = ChatChannelFactory(), ApiChannelFactory()
-    _windows_that_ran_out(api_channel, chat_channel, 3_000)
+    _expired_windows(api_channel, chat_channel, 3_000)
     for model in (ServiceWindow, Conversation, Contact):
         model.objects.all()._raw_delete("default")
     with connection.cursor() as cursor:
         cursor.execute(f"ANALYZE {tables}")
-    _windows_that_ran_out(api_channel, chat_channel, 3_000)
+    _expired_windows(api_channel, chat_channel, 3_000)
 
     with connection.cursor() as cursor:
         cursor.execute("SET statement_timeout = '15s'")  # a batch takes some hundredths of a second, or a minute
@@ -319,7 +319,7 @@ def test_expiry_is_fast_with_wrong_table_statistics() -> None:
 
 def test_expiry_reads_only_expired_windows(api_channel: ApiChannel, chat_channel: ChatChannel) -> None:
     """With a million open windows and none due, each run would otherwise read the whole index."""
-    _windows_that_ran_out(api_channel, chat_channel, 1)
+    _expired_windows(api_channel, chat_channel, 1)
     with CaptureQueriesContext(connection) as captured:
         service_window.expire_batch()
     (statement,) = [query["sql"] for query in captured.captured_queries if "SKIP LOCKED" in query["sql"]]

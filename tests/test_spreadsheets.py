@@ -23,7 +23,7 @@ def relations(*rows: tuple[str, str, str]) -> str:
     return f"{HEAD}<Relationships>{inner}</Relationships>"
 
 
-def book(sheet: str, *, strings: str = "", parts: dict[str, str | bytes] | None = None) -> bytes:
+def build_workbook(sheet: str, *, strings: str = "", parts: dict[str, str | bytes] | None = None) -> bytes:
     """Build an XLSX file with this content in its first sheet's ``sheetData``."""
     related = [("rId1", "worksheet", "worksheets/sheet1.xml"), ("rId2", "sharedStrings", "sharedStrings.xml")]
     content: dict[str, str | bytes] = {
@@ -74,7 +74,7 @@ def read(data: bytes) -> list[list[str]]:
     ],
 )
 def test_files_of_common_programs_are_read(sheet: str, strings: str, rows: list[list[str]] | None) -> None:
-    found = read(book(sheet, strings=strings))
+    found = read(build_workbook(sheet, strings=strings))
 
     assert found == rows if rows is not None else found
 
@@ -88,7 +88,7 @@ def test_parts_are_found_in_any_place() -> None:
         ),
     }
 
-    assert read(book("<row><c><v>1</v></c></row>", parts=parts)) == [["1"]]
+    assert read(build_workbook("<row><c><v>1</v></c></row>", parts=parts)) == [["1"]]
 
 
 def test_a_sheet_can_be_in_any_folder() -> None:
@@ -97,7 +97,7 @@ def test_a_sheet_can_be_in_any_folder() -> None:
         "xl/first.xml": "<worksheet><sheetData><row><c><v>1</v></c></row></sheetData></worksheet>",
     }
 
-    assert read(book(ROW, parts=parts)) == [["1"]]
+    assert read(build_workbook(ROW, parts=parts)) == [["1"]]
 
 
 def _flipped(data: bytes) -> bytes:
@@ -142,32 +142,34 @@ MALFORMED = {
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
 def test_a_damaged_file_is_refused_with_an_explanation(damage: Callable[[bytes], bytes]) -> None:
     with pytest.raises(InvalidTemplateData):
-        read(damage(book(ROW)))
+        read(damage(build_workbook(ROW)))
 
 
 @pytest.mark.parametrize("parts", MALFORMED.values(), ids=MALFORMED)
 def test_a_malformed_part_is_refused_with_an_explanation(parts: dict[str, str | bytes]) -> None:
     with pytest.raises(InvalidTemplateData):
-        read(book(ROW, parts=parts))
+        read(build_workbook(ROW, parts=parts))
 
 
 @pytest.mark.parametrize("index", ["1", "-1", "x", "9" * 5_000, "²"])
 def test_a_missing_shared_string_is_refused_with_an_explanation(index: str) -> None:
     with pytest.raises(InvalidTemplateData):
-        read(book(f"<row><c t='s'><v>{index}</v></c></row>", strings="<si><t>a</t></si>"))
+        read(build_workbook(f"<row><c t='s'><v>{index}</v></c></row>", strings="<si><t>a</t></si>"))
 
 
 WORD = "<row><c t='s'><v>0</v></c></row>"
 HOSTILE: dict[str, Callable[[], bytes]] = {
-    "millions of shared strings": lambda: book(WORD, strings="<si/>" * 2_500_000),
-    "a sheet of 40 MB": lambda: book(" " * 40_000_000),
-    "millions of cells": lambda: book("<row>" + "<c/>" * 3_000_000 + "</row>"),
-    "thousands of sheets": lambda: book(ROW, parts={"xl/workbook.xml": "<workbook>" + "<sheet/>" * 50_000}),
-    "thousands of relationships": lambda: book(ROW, parts={"_rels/.rels": "<x>" + "<Relationship/>" * 30_000}),
-    "thousands of parts": lambda: book(ROW, parts={f"xl/{number}": "" for number in range(6_000)}),
-    "a shared string in every cell": lambda: book(WORD * 9_000, strings=f"<si><t>{'a' * 32_000}</t></si>"),
-    "a cell longer than in Excel": lambda: book(WORD, strings=f"<si><t>{'a' * 32_768}</t></si>"),
-    "elements in elements": lambda: book("<c>" * 3_000_000),
+    "millions of shared strings": lambda: build_workbook(WORD, strings="<si/>" * 2_500_000),
+    "a sheet of 40 MB": lambda: build_workbook(" " * 40_000_000),
+    "millions of cells": lambda: build_workbook("<row>" + "<c/>" * 3_000_000 + "</row>"),
+    "thousands of sheets": lambda: build_workbook(ROW, parts={"xl/workbook.xml": "<workbook>" + "<sheet/>" * 50_000}),
+    "thousands of relationships": lambda: build_workbook(
+        ROW, parts={"_rels/.rels": "<x>" + "<Relationship/>" * 30_000}
+    ),
+    "thousands of parts": lambda: build_workbook(ROW, parts={f"xl/{number}": "" for number in range(6_000)}),
+    "a shared string in every cell": lambda: build_workbook(WORD * 9_000, strings=f"<si><t>{'a' * 32_000}</t></si>"),
+    "a cell longer than in Excel": lambda: build_workbook(WORD, strings=f"<si><t>{'a' * 32_768}</t></si>"),
+    "elements in elements": lambda: build_workbook("<c>" * 3_000_000),
 }
 
 
@@ -184,10 +186,12 @@ def test_an_expensive_file_is_refused_after_bounded_work(made: Callable[[], byte
 
 def test_rows_and_columns_beyond_the_limit_cost_nothing() -> None:
     wide = "".join(f"<c r='{letter}1'><v>1</v></c>" for letter in ("A", "XFD"))
-    data = book("<dimension ref='A1:XFD1048576'/>" + f"<row r='1048576'>{wide}</row>" * 10)
+    data = build_workbook("<dimension ref='A1:XFD1048576'/>" + f"<row r='1048576'>{wide}</row>" * 10)
 
     assert read(data) == [["1"]] * 10
     assert (
-        count_calls(lambda: spreadsheets.read_rows(book(WORD * 1_000, strings="<si><t>a</t></si>"), most_rows=10))
+        count_calls(
+            lambda: spreadsheets.read_rows(build_workbook(WORD * 1_000, strings="<si><t>a</t></si>"), most_rows=10)
+        )
         < 2_000
     )

@@ -29,7 +29,7 @@ def own_folder(settings: Any, tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def free(monkeypatch: pytest.MonkeyPatch, settings: Any) -> Any:
+def free_space(monkeypatch: pytest.MonkeyPatch, settings: Any) -> Any:
     """Return a function that sets the free megabytes; ten of them are reserved."""
     settings.MIN_FREE_DISK_MB = 10
 
@@ -43,7 +43,7 @@ def text_file(megabytes: float) -> SimpleUploadedFile:
     return SimpleUploadedFile("words.txt", b"x" * int(megabytes * MEGABYTE))
 
 
-def stored(folder: Path) -> int:
+def stored_files(folder: Path) -> int:
     return sum(1 for path in folder.rglob("*") if path.is_file())
 
 
@@ -65,7 +65,7 @@ def test_a_chat_has_a_quota_over_all_operators(in_english: None, tmp_path: Path)
     with pytest.raises(uploads.UploadRefused, match=r"exceeds the limit of 2\.0.MB of attached files in this chat"):
         uploads.save_upload(chat, text_file(0.6), author=vera())
 
-    assert stored(tmp_path) == 1
+    assert stored_files(tmp_path) == 1
     uploads.save_upload(chat, text_file(0.5), author=vera())  # exactly the rest
 
 
@@ -95,18 +95,20 @@ def test_the_desk_shows_the_refusal(desk: Client, channel: Any, in_english: None
 
 
 @pytest.mark.parametrize(("megabytes", "is_taken"), [(11.1, True), (10.9, False), (9, False), (0, False)])
-def test_reserved_space_stays_free(free: Any, tmp_path: Path, megabytes: float, is_taken: bool) -> None:
-    free(megabytes)
+def test_reserved_space_stays_free(free_space: Any, tmp_path: Path, megabytes: float, is_taken: bool) -> None:
+    free_space(megabytes)
     chat = ConversationFactory()
     with suppress(uploads.UploadRefused):
         uploads.save_upload(chat, text_file(1), author=boris())
 
-    assert stored(tmp_path) == Upload.objects.count() == is_taken
+    assert stored_files(tmp_path) == Upload.objects.count() == is_taken
 
 
-def test_a_programs_file_is_refused_with_a_reason_and_a_retry_time(client: Client, free: Any, tmp_path: Path) -> None:
+def test_a_programs_file_is_refused_with_a_reason_and_a_retry_time(
+    client: Client, free_space: Any, tmp_path: Path
+) -> None:
     channel = ApiChannelFactory(secret=True)
-    free(10)
+    free_space(10)
     flat = {
         "api_token": channel.current_secret().reveal(),
         "channel_id": channel.default_chat_channel.pk,
@@ -119,11 +121,11 @@ def test_a_programs_file_is_refused_with_a_reason_and_a_retry_time(client: Clien
 
     assert answer.status_code == 503 and int(answer["Retry-After"]) > 0
     assert answer.json()["code"] == 503 and "диск" in answer.json()["error"]
-    assert stored(tmp_path) == 0
+    assert stored_files(tmp_path) == 0
 
 
-def test_a_clients_file_waits_at_the_provider(free: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    free(9)
+def test_a_clients_file_waits_at_the_provider(free_space: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    free_space(9)
     row = Attachment.objects.create(
         message=MessageFactory(), name="a.jpg", external_id="77", state=Attachment.State.WAITING, due_at=timezone.now()
     )
@@ -135,9 +137,9 @@ def test_a_clients_file_waits_at_the_provider(free: Any, monkeypatch: pytest.Mon
     assert (row.state, row.error) == (Attachment.State.WAITING, "no_disk_space")
 
 
-def test_a_long_full_disk_loses_no_file(free: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_full_disk_loses_no_file(free_space: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """No attempt is used up, and the download runs a minute after there is space again."""
-    free(9)
+    free_space(9)
     row = Attachment.objects.create(
         message=MessageFactory(), name="a.jpg", external_id="77", state=Attachment.State.WAITING, tries=2
     )
@@ -150,10 +152,10 @@ def test_a_long_full_disk_loses_no_file(free: Any, monkeypatch: pytest.MonkeyPat
     assert row.due_at - timezone.now() <= timedelta(seconds=60)
 
 
-def test_health_fails_before_the_disk_is_full(client: Client, free: Any) -> None:
-    free(9)
+def test_health_fails_before_the_disk_is_full(client: Client, free_space: Any) -> None:
+    free_space(9)
     assert client.get("/health/ready").json()["components"]["disk"] == {"state": "red", "free_mb": 9}
-    free(11)
+    free_space(11)
     assert client.get("/health/ready").json()["components"]["disk"] == {"state": "ok", "free_mb": 11}
 
 

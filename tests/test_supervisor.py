@@ -13,7 +13,7 @@ from config.devstack.supervisor import ManagedProcess, Supervisor
 
 
 @pytest.fixture
-def ended(tmp_path: Path) -> Callable[..., ManagedProcess]:
+def ended_process(tmp_path: Path) -> Callable[..., ManagedProcess]:
     """Build a process that ended with this code, this many seconds after its start."""
 
     def make(code: int, *, lived: float, managed: ManagedProcess | None = None) -> ManagedProcess:
@@ -29,25 +29,25 @@ def ended(tmp_path: Path) -> Callable[..., ManagedProcess]:
     return make
 
 
-def test_a_crashing_process_is_restarted_with_growing_pauses(ended: Callable[..., ManagedProcess]) -> None:
-    managed = ended(3, lived=2)
+def test_a_crashing_process_is_restarted_with_growing_pauses(ended_process: Callable[..., ManagedProcess]) -> None:
+    managed = ended_process(3, lived=2)
     first = managed.pause
-    managed = ended(3, lived=2, managed=managed)
+    managed = ended_process(3, lived=2, managed=managed)
 
     assert (first, managed.pause) == (1, 2)
 
 
-def test_a_stopped_process_is_restarted_immediately(ended: Callable[..., ManagedProcess]) -> None:
-    managed = ended(3, lived=2)
-    managed = ended(0, lived=2, managed=managed)
+def test_a_stopped_process_is_restarted_immediately(ended_process: Callable[..., ManagedProcess]) -> None:
+    managed = ended_process(3, lived=2)
+    managed = ended_process(0, lived=2, managed=managed)
 
     assert managed.pause == 0
 
 
 def test_a_process_that_ends_at_once_is_not_restarted_in_a_loop(
-    ended: Callable[..., ManagedProcess],
+    ended_process: Callable[..., ManagedProcess],
 ) -> None:
-    assert ended(0, lived=0.1).pause == 1
+    assert ended_process(0, lived=0.1).pause == 1
 
 
 def test_a_stopped_web_parent_is_replaced(tmp_path: Path) -> None:

@@ -494,7 +494,7 @@ def test_all_live_requests_are_shown(shop: Shop) -> None:
 
 
 @pytest.fixture
-def three(shop: Shop) -> tuple[Shop, dict[int, str]]:
+def three_requests(shop: Shop) -> tuple[Shop, dict[int, str]]:
     """Create two more requests with properties, besides Anna's."""
     shop("update/ticket", ticket_id=shop.ticket_id, assignee_id=shop.operator.pk)
     own = {"client_name": "Ольга", "message": "?"}
@@ -543,8 +543,10 @@ def three(shop: Shop) -> tuple[Shop, dict[int, str]]:
     ],
     ids=str,
 )
-def test_requests_are_filtered(three: tuple[Shop, dict[int, str]], filters: dict[str, Any], found: str) -> None:
-    shop, names = three
+def test_requests_are_filtered(
+    three_requests: tuple[Shop, dict[int, str]], filters: dict[str, Any], found: str
+) -> None:
+    shop, names = three_requests
     values = {"{user}": shop.operator.pk, "{group}": shop.chat_channel.pk}
     values |= {"{order}": shop.order.pk, "{client}": shop.client_id}
     text = json.dumps(filters)

@@ -21,7 +21,7 @@ WRONG = {"true": True, "an object": OBJECT, "a nested list": NESTED}
 OTHER_WORDS = {"custom_fields": ["поля"], "field_id": ["поля"], "files": ["файлу"]}
 
 
-def enough(method: str, shop: Shop) -> dict[str, Any]:
+def sufficient_parameters(method: str, shop: Shop) -> dict[str, Any]:
     """Return parameters with which the method succeeds."""
     sender = {"client_id": "79211234567"}
     found: dict[str, dict[str, Any]] = {
@@ -41,7 +41,7 @@ def enough(method: str, shop: Shop) -> dict[str, Any]:
     return found.get(method, {})
 
 
-def partner(name: str, shop: Shop) -> dict[str, Any]:
+def required_parameter(name: str, shop: Shop) -> dict[str, Any]:
     """Return a parameter that the named one requires."""
     return {"field_value": {"field_id": shop.order.pk}, "field_id": {"field_value": "1"}}.get(name, {})
 
@@ -57,7 +57,9 @@ def test_a_value_of_another_kind_is_refused_by_name(shop: Shop, method: str) -> 
         for kind, value in WRONG.items():
             if name in FLAGS and value is True:
                 continue
-            answer = shop(method, **enough(method, shop) | partner(name, shop) | {name: value})
+            answer = shop(
+                method, **sufficient_parameters(method, shop) | required_parameter(name, shop) | {name: value}
+            )
             if not isinstance(answer, dict) or "error" not in answer:
                 passed.append(f"{name}: {kind}")
             elif not any(word in answer["error"] for word in (name, *OTHER_WORDS.get(name, ()))):
@@ -65,7 +67,7 @@ def test_a_value_of_another_kind_is_refused_by_name(shop: Shop, method: str) -> 
 
     assert not passed, passed
     assert not ContactNote.objects.exists() and Ticket.objects.count() == 1 and Contact.objects.count() == 1
-    answer = shop(method, **enough(method, shop))
+    answer = shop(method, **sufficient_parameters(method, shop))
     assert isinstance(answer, list) or "error" not in answer, answer
 
 
@@ -118,7 +120,7 @@ def test_an_unstorable_value_is_refused(shop: Shop) -> None:
     messages, people = Message.objects.count(), list(Contact.objects.values())
 
     for method, parameters in REFUSED:
-        answer = shop(method, **enough(method, shop) | parameters)
+        answer = shop(method, **sufficient_parameters(method, shop) | parameters)
 
         assert isinstance(answer, dict) and answer.get("code") in (400, 404), (method, parameters, answer)
     assert Message.objects.count() == messages and list(Contact.objects.values()) == people

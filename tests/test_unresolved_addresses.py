@@ -35,7 +35,7 @@ def names(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
     return known
 
 
-def fields(channel: ApiChannel, **changed: Any) -> dict[str, Any]:
+def form_fields(channel: ApiChannel, **changed: Any) -> dict[str, Any]:
     return {
         "name": channel.name,
         "redirect_url": channel.redirect_url,
@@ -46,16 +46,16 @@ def fields(channel: ApiChannel, **changed: Any) -> dict[str, Any]:
     } | changed
 
 
-def saved(channel: ApiChannel, **changed: Any) -> str:
+def save_form(channel: ApiChannel, **changed: Any) -> str:
     """Save the form as an admin. Return the resulting page."""
     address = f"/admin/channels_setup/apichannel/{channel.pk}/change/"
-    return signed_in(Client(), vera()).post(address, fields(channel, **changed), follow=True).content.decode()
+    return signed_in(Client(), vera()).post(address, form_fields(channel, **changed), follow=True).content.decode()
 
 
 def test_a_channel_with_an_unresolvable_url_can_be_edited(names: dict[str, list[str]]) -> None:
     channel = ApiChannelFactory(kind="acebot", redirect_url=HOOK, state=ChannelState.LIVE, secret=True)
 
-    page = saved(channel, name="Другое имя")
+    page = save_form(channel, name="Другое имя")
 
     channel.refresh_from_db()
     assert (channel.name, channel.redirect_url) == ("Другое имя", HOOK)
@@ -65,10 +65,10 @@ def test_a_channel_with_an_unresolvable_url_can_be_edited(names: dict[str, list[
 def test_a_new_unresolvable_url_is_saved_with_a_warning(names: dict[str, list[str]]) -> None:
     channel = ApiChannelFactory(kind="acebot", redirect_url="http://127.0.0.1:9/", secret=True)
 
-    assert WARNING in saved(channel, redirect_url=HOOK)
+    assert WARNING in save_form(channel, redirect_url=HOOK)
     assert ApiChannel.objects.get().redirect_url == HOOK
     names["hooks.acebot.example"] = ["93.184.215.14"]
-    assert WARNING not in saved(channel, redirect_url=HOOK)
+    assert WARNING not in save_form(channel, redirect_url=HOOK)
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_a_forbidden_url_is_refused(names: dict[str, list[str]], url: str, sente
     names |= {"inside.example": ["10.0.0.5"]}
     channel = ApiChannelFactory(kind="acebot", redirect_url="http://127.0.0.1:9/", secret=True)
 
-    assert sentence in saved(channel, redirect_url=url)
+    assert sentence in save_form(channel, redirect_url=url)
     assert ApiChannel.objects.get().redirect_url == "http://127.0.0.1:9/"
 
 

@@ -49,7 +49,7 @@ def desk(chat: Conversation, client: Client) -> Client:
 
 
 @pytest.fixture
-def carries_files(monkeypatch: pytest.MonkeyPatch) -> None:
+def files_supported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sandbox.Sandbox, "sends_files", True)
 
 
@@ -161,7 +161,9 @@ def test_a_file_name_keeps_its_extension_and_no_dangerous_characters() -> None:
     assert uploads.clean_name("я" * 400 + ".pdf") == "я" * 150 + ".pdf"
 
 
-def test_another_operator_can_neither_upload_nor_remove(desk: Client, chat: Conversation, carries_files: None) -> None:
+def test_another_operator_can_neither_upload_nor_remove(
+    desk: Client, chat: Conversation, files_supported: None
+) -> None:
     upload_file(desk, chat)
     upload = Upload.objects.get()
     for stranger, status in ((gleb(), 404), (vera(), 204)):
@@ -179,7 +181,7 @@ def test_another_operator_can_neither_upload_nor_remove(desk: Client, chat: Conv
 
 
 def test_where_the_route_supports_files_they_are_sent_as_files(
-    desk: Client, chat: Conversation, carries_files: None, monkeypatch: pytest.MonkeyPatch
+    desk: Client, chat: Conversation, files_supported: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("счёт.pdf", "план.pdf"):
         assert f">{name}<" in upload_file(desk, chat, name).json()["chip"]
@@ -206,7 +208,7 @@ def test_where_the_route_supports_files_they_are_sent_as_files(
 
 
 def test_text_too_long_for_a_caption_is_sent_before_the_file(
-    desk: Client, chat: Conversation, carries_files: None
+    desk: Client, chat: Conversation, files_supported: None
 ) -> None:
     upload_file(desk, chat)
     form = {"text": "я" * 1500, "upload": [Upload.objects.get().pk]}
@@ -217,7 +219,9 @@ def test_text_too_long_for_a_caption_is_sent_before_the_file(
     assert len(words.text) == 1500 and not words.attachments.exists() and file.attachments.exists()
 
 
-def test_a_closed_window_keeps_the_file_in_the_composer(desk: Client, chat: Conversation, carries_files: None) -> None:
+def test_a_closed_window_keeps_the_file_in_the_composer(
+    desk: Client, chat: Conversation, files_supported: None
+) -> None:
     upload_file(desk, chat)
     day = timedelta(hours=25)
     ServiceWindow.objects.update(opened_at=F("opened_at") - day, expires_at=F("expires_at") - day)
@@ -228,7 +232,7 @@ def test_a_closed_window_keeps_the_file_in_the_composer(desk: Client, chat: Conv
     assert Upload.objects.get().message is None
 
 
-def test_another_users_file_is_not_sent(desk: Client, chat: Conversation, carries_files: None) -> None:
+def test_another_users_file_is_not_sent(desk: Client, chat: Conversation, files_supported: None) -> None:
     admin = Client()
     admin.force_login(vera())
     upload_file(admin, chat)

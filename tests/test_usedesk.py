@@ -134,9 +134,7 @@ def test_a_lost_answer_to_a_file_is_settled_by_the_event_with_its_link(shop: Sho
     assert {method for method, _body in simulator.calls} == {"create/client", "chat/addMessage"}  # nobody had to look
 
 
-def test_a_lost_answer_without_an_event_is_looked_for_before_it_is_told_again(
-    shop: Shop, simulator: UsedeskSimulator
-) -> None:
+def test_a_lost_response_is_looked_up_before_a_retry(shop: Shop, simulator: UsedeskSimulator) -> None:
     shop.begin("раз")
     simulator.echoes = False
     simulator.faults.lose_answer = 1
@@ -286,9 +284,7 @@ def test_a_comments_html_is_the_same_answer_escaped_or_not(
     assert shop.at_annas() == [text]
 
 
-def test_a_file_that_only_the_comment_names_is_answered_with_the_notice_once(
-    shop: Shop, simulator: UsedeskSimulator
-) -> None:
+def test_a_file_named_only_in_a_comment_gets_one_notice(shop: Shop, simulator: UsedeskSimulator) -> None:
     chat_id = shop.begin()
     simulator.say(chat_id, "Вот прайс")
     shop.settle()
@@ -385,9 +381,7 @@ def test_a_wrong_path_is_unknown(shop: Shop) -> None:
 # --- what operators are told, in Usedesk -----------------------------------------------------------------
 
 
-def test_a_shut_window_is_told_in_a_private_comment_with_templates_to_paste(
-    shop: Shop, simulator: UsedeskSimulator
-) -> None:
+def test_a_closed_window_is_reported_with_templates_to_paste(shop: Shop, simulator: UsedeskSimulator) -> None:
     TemplateFactory(api_channel=shop.channel, name="order_ready")
     chat_id = shop.begin()
     shop.time_passes(25)
@@ -515,9 +509,7 @@ def test_a_file_from_an_operator_goes_as_a_link_where_that_is_allowed(simulator:
 # --- requests --------------------------------------------------------------------------------------------
 
 
-def test_a_request_closed_there_is_closed_here_and_the_next_word_makes_the_next(
-    shop: Shop, simulator: UsedeskSimulator
-) -> None:
+def test_a_request_closed_there_is_closed_here_and_the_next_opens(shop: Shop, simulator: UsedeskSimulator) -> None:
     chat_id = shop.begin()
     simulator.set_status(chat_id, CLOSED)
     shop.settle()

@@ -307,7 +307,7 @@ def test_a_bridge_that_folds_equal_events_delivers_two_equal_replies(world: Worl
     assert len(keys) == 2
 
 
-def test_a_receiver_in_a_typed_language_finds_numbers_where_it_expects_them(world: World) -> None:
+def test_a_typed_receiver_finds_numbers_where_it_expects_them(world: World) -> None:
     """A Go receiver: comment.ticket_id and trigger.ticket_id are numbers, trigger.new_status is one, too."""
     world.call("update/ticket", {"ticket_id": str(world.ticket_id), "status": "2"})
 

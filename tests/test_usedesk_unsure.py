@@ -62,9 +62,7 @@ def test_a_first_message_that_is_not_there_is_told_again(shop: Shop, simulator: 
     assert count(simulator, "tickets") == 1
 
 
-def test_a_client_whose_answer_was_lost_is_found_by_phone_and_not_made_twice(
-    shop: Shop, simulator: UsedeskSimulator
-) -> None:
+def test_a_client_with_a_lost_response_is_found_by_phone(shop: Shop, simulator: UsedeskSimulator) -> None:
     simulator.faults.lose_method, simulator.faults.lose_answer = "create/client", 1
 
     shop.anna_writes("раз")
@@ -129,9 +127,7 @@ def test_a_look_that_fails_leaves_it_unsure(shop: Shop, simulator: UsedeskSimula
     assert simulator.texts() == ["раз", "два"]
 
 
-def test_where_there_is_no_way_to_see_it_is_told_again_and_the_page_says_so(
-    shop: Shop, simulator: UsedeskSimulator
-) -> None:
+def test_without_a_lookup_the_command_is_repeated_and_the_page_says_so(shop: Shop, simulator: UsedeskSimulator) -> None:
     shop.anna_writes("раз")
     from bridge.inbox import processing
 

@@ -72,11 +72,11 @@ def port(sockets: list[socket.socket]) -> int:
     return number
 
 
-def caller(sockets: list[socket.socket]) -> socket.socket:
+def connect(sockets: list[socket.socket]) -> socket.socket:
     return socket.create_connection(("127.0.0.1", port(sockets)), timeout=60)
 
 
-def answer(line: socket.socket) -> tuple[int, str | None]:
+def read_response(line: socket.socket) -> tuple[int, str | None]:
     """Return the status and the Connection header."""
     response = http.client.HTTPResponse(line)
     response.begin()
@@ -84,30 +84,30 @@ def answer(line: socket.socket) -> tuple[int, str | None]:
     return response.status, response.getheader("Connection")
 
 
-def ask(line: socket.socket) -> tuple[int, str | None]:
+def request_page(line: socket.socket) -> tuple[int, str | None]:
     line.sendall(ASK)
-    return answer(line)
+    return read_response(line)
 
 
 def test_accepted_connections_are_answered_by_a_server_that_stops(sockets: list[socket.socket], start: Start) -> None:
     server = start()
-    steady = caller(sockets)
-    assert ask(steady) == (200, None)  # keep-alive
-    slow = [caller(sockets) for _ in range(CALLERS)]  # accepted, with requests still on their way
+    steady = connect(sockets)
+    assert request_page(steady) == (200, None)  # keep-alive
+    slow = [connect(sockets) for _ in range(CALLERS)]  # accepted, with requests still on their way
     # Every second connection is answered, so the others were accepted, too.
-    assert [ask(line) for line in slow[::2]] == [(200, None)] * (CALLERS // 2)
+    assert [request_page(line) for line in slow[::2]] == [(200, None)] * (CALLERS // 2)
 
     server.terminate()
-    while ask(steady) == (200, None):  # until the server announces its last response
+    while request_page(steady) == (200, None):  # until the server announces its last response
         time.sleep(0.02)
-    late = caller(sockets)
+    late = connect(sockets)
     late.sendall(ASK)
-    statuses = [ask(line)[0] for line in slow]
+    statuses = [request_page(line)[0] for line in slow]
 
     assert statuses == [200] * CALLERS
     assert server.wait(30) == 0
     start()
-    assert answer(late)[0] == 200  # a connection that came too late has waited for the next server
+    assert read_response(late)[0] == 200  # a connection that came too late has waited for the next server
 
 
 def test_truncated_bodies_and_http2_are_refused(sockets: list[socket.socket], start: Start) -> None:
@@ -132,13 +132,13 @@ def test_truncated_bodies_and_http2_are_refused(sockets: list[socket.socket], st
         )
         not in truncation.REFUSED
     }
-    line = caller(sockets)
+    line = connect(sockets)
     line.sendall(h2c.PREFACE)
 
     assert whole == dict.fromkeys(bodies, 404)  # a response of Django
     assert statuses == {}
     assert not line.recv(100).startswith(b"\0\0")  # no SETTINGS frame: the server does not speak HTTP/2
-    assert ask(caller(sockets))[0] == 200
+    assert request_page(connect(sockets))[0] == 200
 
 
 HEAD = b"POST /webhooks/x/y/ HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 100\r\n"
@@ -151,7 +151,7 @@ SLOW = {  # the bytes sent with the headers, and those sent slowly after them
 
 def test_a_sender_that_does_not_finish_is_disconnected(sockets: list[socket.socket], start: Start) -> None:
     start("import config.serving.arrival_limits as a; a.BODY_TIMEOUT = 1.0")
-    lines = {name: caller(sockets) for name in SLOW}
+    lines = {name: connect(sockets) for name in SLOW}
     for name, line in lines.items():
         line.sendall(HEAD + SLOW[name][0])
     received = dict.fromkeys(lines, b"")
@@ -207,15 +207,15 @@ def test_a_stopped_worker_is_replaced(sockets: list[socket.socket], start: Start
         "import config.serving.worker_watch as w; w.PROBE_INTERVAL, w.HUNG_SECONDS, w.GRACE_SECONDS = 0.2, 3.0, 60.0"
     )
     for _ in range(CALLERS):  # both workers have answered
-        assert ask(caller(sockets))[0] == 200
+        assert request_page(connect(sockets))[0] == 200
     hung = children(server.pid)[0]
 
     os.kill(hung, signal.SIGSTOP)
     while not is_stopped(hung):
         time.sleep(0.01)
-    lines = [caller(sockets) for _ in range(CALLERS)]
+    lines = [connect(sockets) for _ in range(CALLERS)]
     for line in lines:
         line.sendall(ASK)
 
-    assert [answer(line)[0] for line in lines] == [200] * CALLERS
+    assert [read_response(line)[0] for line in lines] == [200] * CALLERS
     assert hung not in children(server.pid)

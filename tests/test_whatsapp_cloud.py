@@ -56,13 +56,15 @@ CLASSES = {
 }
 
 
-def raw(body: bytes, *, headers: dict[str, str] | None = None, method: str = "POST", query: str = "") -> RawRequest:
+def raw_request(
+    body: bytes, *, headers: dict[str, str] | None = None, method: str = "POST", query: str = ""
+) -> RawRequest:
     headers = {name.lower(): value for name, value in (headers or {}).items()}
     return RawRequest(method=method, query_string=query, content_type="application/json", headers=headers, body=body)
 
 
 def facts_of(body: bytes) -> list[Fact]:
-    found: list[Fact] = PROVIDER.parse(raw(body), cloud_account())
+    found: list[Fact] = PROVIDER.parse(raw_request(body), cloud_account())
     return found
 
 
@@ -87,12 +89,12 @@ def test_a_recording_is_read_as_expected(recording: Recording) -> None:
         must = [fact for fact in named if not fact.get("optional")]
         assert len(must) <= len(made) <= len(named), (kind, made)
         for expected in must:
-            matching = [fact for fact in made if fits(fact, expected)]
+            matching = [fact for fact in made if matches(fact, expected)]
             assert matching, (expected, made)
             check(matching[0], expected)
 
 
-def fits(fact: Any, expected: dict[str, Any]) -> bool:
+def matches(fact: Any, expected: dict[str, Any]) -> bool:
     if isinstance(fact, MessageRevoked):
         return bool(fact.target_id == expected["of"])
     if isinstance(fact, StatusChanged) and fact.status != expected.get("reads_as", expected["status"]):
@@ -203,9 +205,9 @@ def test_a_broken_neighbor_does_not_affect_other_items(recording: Recording) -> 
 # --- authentication --------------------------------------------------------------------------------------------
 
 
-def lets_in(body: bytes, headers: dict[str, str], **options: str) -> bool:
+def is_accepted(body: bytes, headers: dict[str, str], **options: str) -> bool:
     try:
-        PROVIDER.authenticate(raw(body, headers=headers), cloud_account(**options))
+        PROVIDER.authenticate(raw_request(body, headers=headers), cloud_account(**options))
     except RequestRejected:
         return False
     return True
@@ -215,24 +217,24 @@ def lets_in(body: bytes, headers: dict[str, str], **options: str) -> bool:
 def test_only_the_signed_bytes_are_accepted(recording: Recording) -> None:
     body, headers = recording.body, signed(recording.body, APP_SECRET)
 
-    assert lets_in(body, headers)
-    assert not lets_in(body, {})
-    assert not lets_in(tampered(body), headers)
-    assert not lets_in(reserialised(body), headers)
-    assert not lets_in(body, signed(body, "another secret"))
+    assert is_accepted(body, headers)
+    assert not is_accepted(body, {})
+    assert not is_accepted(tampered(body), headers)
+    assert not is_accepted(reserialised(body), headers)
+    assert not is_accepted(body, signed(body, "another secret"))
 
 
 @pytest.mark.parametrize(
     "value", ["", "sha256=", "sha256=" + "0" * 64, "sha1=" + "0" * 40, "sha256=é" + "0" * 63, "x" * 5000, "SHA256=a"]
 )
 def test_an_invalid_signature_is_refused(value: str) -> None:
-    assert not lets_in(b"{}", {"x-hub-signature-256": value})
+    assert not is_accepted(b"{}", {"x-hub-signature-256": value})
 
 
 def test_the_old_signature_header_is_not_accepted() -> None:
     headers = signed(b"{}", APP_SECRET)
 
-    assert not lets_in(b"{}", {"x-hub-signature": headers["X-Hub-Signature-256"]})
+    assert not is_accepted(b"{}", {"x-hub-signature": headers["X-Hub-Signature-256"]})
 
 
 def test_a_channel_without_a_secret_accepts_nothing() -> None:
@@ -240,16 +242,16 @@ def test_a_channel_without_a_secret_accepts_nothing() -> None:
     bare = type(account)(id=1, name="", app_id="", options=account.options, credentials={"app_secret": ("",)})
     for secret in ("", "None", APP_SECRET):
         with pytest.raises(RequestRejected):
-            PROVIDER.authenticate(raw(b"{}", headers=signed(b"{}", secret)), bare)
+            PROVIDER.authenticate(raw_request(b"{}", headers=signed(b"{}", secret)), bare)
 
 
 def test_a_simulators_signature_has_its_own_header() -> None:
     value = signed(b"{}", APP_SECRET)["X-Hub-Signature-256"]
     own = {"signature_header": "X-360dialog-Signature"}
 
-    assert lets_in(b"{}", {"x-360dialog-signature": value}, **own)
-    assert lets_in(b"{}", {"x-360dialog-signature": value.removeprefix("sha256=")}, **own)
-    assert not lets_in(b"{}", {"x-hub-signature-256": value}, **own)
+    assert is_accepted(b"{}", {"x-360dialog-signature": value}, **own)
+    assert is_accepted(b"{}", {"x-360dialog-signature": value.removeprefix("sha256=")}, **own)
+    assert not is_accepted(b"{}", {"x-hub-signature-256": value}, **own)
 
 
 @pytest.mark.django_db
@@ -392,7 +394,7 @@ def test_an_unreadable_item_is_reported_with_its_event(client: Client) -> None:
     assert Message.objects.filter(text__startswith="целое").count() == 2
 
 
-def of_text_and_its_neighbour(neighbour: dict[str, Any]) -> bytes:
+def change_with_neighbor(neighbour: dict[str, Any]) -> bytes:
     """Return a change with a recorded text and another message after it."""
     body = next(recording for recording in corpus() if recording.name == "text_plain").json
     messages = body["entry"][0]["changes"][0]["value"]["messages"]
@@ -411,7 +413,7 @@ def test_a_deeply_nested_form_is_a_message_and_affects_no_other(client: Client) 
     nested = '{"a": ' + "[" * 900 + "]" * 900 + "}"
     form = {"type": "nfm_reply", "nfm_reply": {"name": "flow", "body": "Sent", "response_json": nested}}
 
-    post_signed(client, of_text_and_its_neighbour({"type": "interactive", "interactive": form}))
+    post_signed(client, change_with_neighbor({"type": "interactive", "interactive": form}))
     processing.process_inbox()
 
     assert list(Message.objects.order_by("pk").values_list("text", flat=True)) == ["Hello, are the boots in?", "Sent"]
@@ -426,7 +428,7 @@ def test_an_item_that_breaks_our_own_code_affects_no_other(client: Client, monke
 
     monkeypatch.setattr(graph_webhooks, "read_quoted_id", breaks)
 
-    post_signed(client, of_text_and_its_neighbour({}))
+    post_signed(client, change_with_neighbor({}))
     processing.process_inbox()
 
     assert Message.objects.get().text == "Hello, are the boots in?"
@@ -452,14 +454,14 @@ def test_an_event_of_only_unused_updates_says_so(client: Client) -> None:
 # --- requests --------------------------------------------------------------------------------------------------
 
 
-def sent(account: Any = None, **changes: Any) -> Any:
+def sent_json(account: Any = None, **changes: Any) -> Any:
     plain = outgoing()
     made = PROVIDER.build_message_request(type(plain)(**{**plain.__dict__, **changes}), account or cloud_account())
     return json.loads(made.body) if isinstance(made, ApiRequest) else made
 
 
 def test_a_text_is_sent_to_e164_with_our_key() -> None:
-    body = sent(contact=ContactInfo(external_id="447700900101", phone="+44 7700 900101"), quoted_id="wamid.q")
+    body = sent_json(contact=ContactInfo(external_id="447700900101", phone="+44 7700 900101"), quoted_id="wamid.q")
 
     assert body == {
         "messaging_product": "whatsapp",
@@ -473,23 +475,23 @@ def test_a_text_is_sent_to_e164_with_our_key() -> None:
 
 
 def test_a_contact_without_a_phone_is_addressed_by_user_id() -> None:
-    body = sent(contact=ContactInfo(user_id="US.33491208655302741920"))
+    body = sent_json(contact=ContactInfo(user_id="US.33491208655302741920"))
 
     assert body["recipient"] == "US.33491208655302741920" and "to" not in body
 
 
 def test_a_contact_without_phone_and_user_id_cannot_be_addressed() -> None:
-    assert sent(contact=ContactInfo()) == Outcome(verdict="permanent", reason="wa_no_recipient")
+    assert sent_json(contact=ContactInfo()) == Outcome(verdict="permanent", reason="wa_no_recipient")
 
 
 def test_a_template_is_sent_by_name_with_its_components() -> None:
     components = ({"type": "body", "parameters": [{"type": "text", "text": "Анна"}]},)
     template = {"name": "order_ready", "language": "ru", "parameters": ["Анна"]}
-    body = sent(template=template, components=components)
+    body = sent_json(template=template, components=components)
 
     assert body["type"] == "template" and "text" not in body
     assert body["template"] == {"name": "order_ready", "language": {"code": "ru"}, "components": list(components)}
-    assert "components" not in sent(template=template)["template"]
+    assert "components" not in sent_json(template=template)["template"]
 
 
 @pytest.mark.parametrize(
@@ -507,15 +509,15 @@ def test_a_template_is_sent_by_name_with_its_components() -> None:
     ],
 )
 def test_a_file_is_sent_by_link_or_by_id(file: FileInfo, kind: str, content: dict[str, str]) -> None:
-    body = sent(text="Да", files=(file,))
+    body = sent_json(text="Да", files=(file,))
 
     assert (body["type"], body[kind]) == (kind, content)
 
 
 def test_a_caption_that_does_not_fit_is_refused() -> None:
-    assert sent(text="x" * 1025, files=(FileInfo(url="https://x/a.jpg"),)).reason == "wa_caption_not_allowed"
-    assert sent(text="x", files=(FileInfo(url="https://x/a.ogg"),)).reason == "wa_caption_not_allowed"
-    assert sent(text="", files=(FileInfo(url="https://x/a.ogg"),))["type"] == "audio"
+    assert sent_json(text="x" * 1025, files=(FileInfo(url="https://x/a.jpg"),)).reason == "wa_caption_not_allowed"
+    assert sent_json(text="x", files=(FileInfo(url="https://x/a.ogg"),)).reason == "wa_caption_not_allowed"
+    assert sent_json(text="", files=(FileInfo(url="https://x/a.ogg"),))["type"] == "audio"
 
 
 def test_the_call_uses_the_accounts_url_and_credentials() -> None:
@@ -548,7 +550,7 @@ def test_the_limits_of_the_number_and_of_each_contact_are_named() -> None:
 # --- responses -------------------------------------------------------------------------------------------------
 
 
-def judged(status: int, body: Any, headers: dict[str, str] | None = None) -> Outcome:
+def judge(status: int, body: Any, headers: dict[str, str] | None = None) -> Outcome:
     raw_body = body if isinstance(body, bytes) else json.dumps(body).encode()
     outcome: Outcome = PROVIDER.judge_response(ApiResponse(status=status, headers=headers or {}, body=raw_body))
     return outcome
@@ -569,32 +571,32 @@ def test_an_accepted_message_has_an_id() -> None:
 def test_an_error_code_is_classified_by_the_catalog_for_any_http_status(code: str) -> None:
     meaning = graph_errors.CODES[code]
     for status in (200, 400, 401, 403, 404, 429, 500, 503):
-        outcome = judged(status, error(int(code), "why"))
+        outcome = judge(status, error(int(code), "why"))
         assert (outcome.verdict, outcome.reason) == (meaning.verdict, meaning.reason)
         assert (outcome.code, outcome.details) == (code, "why")
 
 
 def test_an_unknown_code_is_shown_as_it_is() -> None:
-    assert judged(400, error(139999)).reason == "provider_failed"
-    assert judged(503, error(139999)).verdict == "retry"
-    assert judged(400, error(139999, is_transient=True)).verdict == "retry"
+    assert judge(400, error(139999)).reason == "provider_failed"
+    assert judge(503, error(139999)).verdict == "retry"
+    assert judge(400, error(139999, is_transient=True)).verdict == "retry"
 
 
 def test_a_line_break_in_a_value_is_recognized_by_its_details() -> None:
     details = "Param text cannot have new-line/tab characters or more than 4 consecutive spaces"
 
-    assert judged(400, error(100, details)).reason == "wa_template_values"
-    assert judged(400, error(100, "Invalid parameter")).reason == "wa_invalid_request"
+    assert judge(400, error(100, details)).reason == "wa_template_values"
+    assert judge(400, error(100, "Invalid parameter")).reason == "wa_invalid_request"
 
 
 def test_errors_of_the_number_differ_from_errors_of_one_contact() -> None:
-    assert (judged(429, error(130429)).whole_channel, judged(429, error(131056)).whole_channel) == (True, False)
-    assert judged(429, error(130429), {"retry-after": "30"}).retry_after == 30
+    assert (judge(429, error(130429)).whole_channel, judge(429, error(131056)).whole_channel) == (True, False)
+    assert judge(429, error(130429), {"retry-after": "30"}).retry_after == 30
 
 
 def test_a_proxys_error_page_leaves_the_outcome_unknown() -> None:
-    assert judged(502, b"<html>Bad gateway</html>").verdict == "unknown"
-    assert judged(401, b"Unauthorized").reason == "unauthorized"
+    assert judge(502, b"<html>Bad gateway</html>").verdict == "unknown"
+    assert judge(401, b"Unauthorized").reason == "unauthorized"
 
 
 # --- files -----------------------------------------------------------------------------------------------

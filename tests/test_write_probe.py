@@ -24,7 +24,7 @@ def sql(statement: str) -> Any:
 
 
 @pytest.fixture(autouse=True)
-def probed_again() -> Iterator[None]:
+def probe_again() -> Iterator[None]:
     write_probe.reset_write_check()
     for part in ("beat", "inbound", "outbound"):
         housekeeping.record_heartbeat(part)

@@ -21,7 +21,7 @@ ELSEWHERE = {"REMOTE_ADDR": "203.0.113.7"}
 
 
 @pytest.fixture(autouse=True)
-def few(monkeypatch: pytest.MonkeyPatch) -> None:
+def low_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(wrong_tokens, "WRONG_TOKENS", AttemptLimit(max_attempts=3, seconds=60))
     monkeypatch.setattr(call_limits, "call_counter", call_limits.CallCounter())
 

@@ -9,7 +9,7 @@ from tests.factories import ConversationFactory, token_of, vera
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_viewer_shows_the_calls_and_makes_one_without_leaving_this_machine(page: Page) -> None:
+def test_the_api_viewer_makes_a_call_without_external_requests(page: Page) -> None:
     chat = ConversationFactory()
     complaints: list[str] = []
     page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)

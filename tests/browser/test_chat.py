@@ -211,7 +211,7 @@ def drop(page: Page, name: str, content: str) -> None:
     )
 
 
-def test_a_dropped_file_becomes_a_link_in_the_text_and_its_page_hands_it_out(
+def test_a_dropped_file_becomes_a_link_to_its_download_page(
     desk: Page, chat: Conversation, context: BrowserContext, tmp_path: Path, settings: Any, live_server: Any
 ) -> None:
     settings.MEDIA_ROOT, settings.PUBLIC_URL = tmp_path, live_server.url
@@ -245,7 +245,7 @@ def test_a_file_that_is_not_taken_says_why_and_goes_away(
     expect(desk.locator(".upload")).to_have_count(0)
 
 
-def test_where_files_go_as_files_they_wait_beside_the_box_even_over_a_reload(
+def test_files_to_send_stay_in_the_composer_after_a_reload(
     desk: Page, chat: Conversation, tmp_path: Path, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.MEDIA_ROOT = tmp_path
@@ -268,7 +268,7 @@ def test_where_files_go_as_files_they_wait_beside_the_box_even_over_a_reload(
 # --- a reply to one message ------------------------------------------------------------------------------------
 
 
-def test_a_reply_quotes_the_message_that_was_chosen_and_escape_lets_go_of_it(desk: Page, chat: Conversation) -> None:
+def test_a_reply_quotes_the_chosen_message_and_escape_clears_it(desk: Page, chat: Conversation) -> None:
     Message.objects.filter(conversation=chat).update(external_id="m-1")
     asked = Message.objects.get(conversation=chat)
     open_chat(desk, chat)

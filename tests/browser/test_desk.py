@@ -165,7 +165,7 @@ def test_new_words_appear_without_a_reload(desk: Page, chat: Conversation, chann
     expect(desk.locator(".row .badge")).to_have_count(0, timeout=2 * SOON)
 
 
-def test_what_came_while_the_page_was_out_of_sight_is_read_when_one_looks_again(
+def test_messages_of_a_hidden_page_are_read_when_it_is_visible_again(
     desk: Page, chat: Conversation, channel: ApiChannel
 ) -> None:
     open_chat(desk, chat)

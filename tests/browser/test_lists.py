@@ -229,7 +229,7 @@ def test_the_table_shows_its_windows_without_scrolling(desk: Page, channel: ApiC
     assert table.evaluate("box => box.scrollWidth <= box.clientWidth")
 
 
-def test_an_idle_desk_asks_less_than_once_a_second_and_is_answered_with_nothing(desk: Page, chat: Conversation) -> None:
+def test_an_idle_desk_polls_rarely_and_gets_empty_responses(desk: Page, chat: Conversation) -> None:
     desk.goto(f"/chats/{chat.pk}/")
     desk.wait_for_function(f"() => {NEWS}().length >= 5", timeout=60_000)
 

@@ -520,7 +520,7 @@ def test_a_message_that_fails_after_one_has_left_the_chat_says_so(
     expect(unsent(desk, "Важное").get_by_role("button", name="Try again")).to_be_visible()
 
 
-def test_too_long_is_said_before_it_is_sent_and_a_refusal_goes_with_its_words(desk: Page, chat: Conversation) -> None:
+def test_an_overlong_text_is_counted_and_refused_without_losing_it(desk: Page, chat: Conversation) -> None:
     desk.fill("#text", "я" * 4000)
     expect(desk.locator("#count")).to_have_text("4,000 / 4,096")
     desk.fill("#text", "я" * 5000)
@@ -535,7 +535,7 @@ def test_too_long_is_said_before_it_is_sent_and_a_refusal_goes_with_its_words(de
     expect(desk.locator("#count")).to_be_hidden()
 
 
-def test_a_template_on_its_way_is_a_bubble_too_and_comes_back_with_its_fields(
+def test_a_template_being_sent_is_shown_and_restored_after_a_failure(
     desk: Page, chat: Conversation, channel: ApiChannel
 ) -> None:
     template = TemplateFactory(api_channel=channel, name="ready", body="Заказ {{1}} готов.", examples=("17",))

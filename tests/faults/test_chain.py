@@ -93,7 +93,7 @@ def keep_going(station: Callable[[], int], enough: threading.Event) -> None:
 
 @pytest.mark.fault("U1", "two portals in a chain, 1,000 messages each way with faults between: each once and in order")
 @pytest.mark.django_db(transaction=True)
-def test_two_portals_pass_everything_once_and_in_order_whatever_the_line_does(
+def test_two_portals_pass_messages_once_in_order_over_a_bad_connection(
     live_server: Any,
     monkeypatch: pytest.MonkeyPatch,
     size: Callable[..., int],

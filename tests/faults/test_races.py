@@ -207,7 +207,7 @@ def test_ticks_never_fall_in_any_order(measured: Say) -> None:
 
 
 @pytest.mark.fault("B24", "a status before its message is joined; one that stays alone for 7 days is reported")
-def test_a_status_that_comes_first_is_joined_and_one_that_stays_alone_is_told(
+def test_an_early_status_is_joined_and_an_orphaned_one_is_reported(
     api_channel: ApiChannel, size: Size, measured: Say
 ) -> None:
     count = size(10, 100)
