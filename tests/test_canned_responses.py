@@ -49,7 +49,7 @@ def test_the_signature_of_the_operator_is_a_variable(client: Client, chat: Conve
     operator.save()
     CannedResponse.objects.create(name="подпись", text="Спасибо!\n{подпись}")
 
-    html = listed(signed_in(client, operator), chat)
+    html = listed_names(signed_in(client, operator), chat)
 
     assert 'data-canned-response="Спасибо!\nБорис, склад"' in html
 
