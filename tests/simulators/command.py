@@ -28,7 +28,7 @@ def main(arguments: list[str]) -> int:
             print(f"{portal} did not return the challenge, so it gets no webhooks", file=sys.stderr)
         ready = {"base_url": meta.url, "media_url": meta.media_url, "control": f"{meta.url}/_simulator/"}
         ready |= {name: getattr(meta, name) for name in NAMES if name != "app_secret"}
-        print(json.dumps({"ready": ready | {"app_secret": meta.postman.app_secret}}))
+        print(json.dumps({"ready": ready | {"app_secret": meta.webhook_sender.app_secret}}))
         sys.stdout.flush()
         try:
             threading.Event().wait()
