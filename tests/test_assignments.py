@@ -194,7 +194,7 @@ def open_another(chat: Conversation, user: Any) -> Ticket:
     """Open a newer request in the chat through the API; it becomes the current one."""
     with transaction.atomic():
         return tickets.open_ticket(
-            receiving.lock_conversation(chat.pk), text="!", wanted={}, assignee_id=user and user.pk
+            receiving.lock_conversation(chat.pk), text="!", properties={}, assignee_id=user and user.pk
         )
 
 

@@ -362,7 +362,7 @@ def test_a_name_set_since_the_merge_stays_after_the_undo(channel: ApiChannel) ->
 def test_parallel_requests_survive_a_merge_and_its_undo(channel: ApiChannel) -> None:
     chats = [writes(channel, who, "?").conversation for who in (ANNA, ANYA)]
     for chat in chats:
-        tickets.open_ticket(receiving.lock_conversation(chat.pk), text="Второй", wanted={}, assignee_id=None)
+        tickets.open_ticket(receiving.lock_conversation(chat.pk), text="Второй", properties={}, assignee_id=None)
     before = {ticket.pk: (ticket.conversation_id, ticket.status) for ticket in Ticket.objects.all()}
 
     made = merge_contacts(contact(ANYA).pk, contact(ANNA).pk, by=vera())

@@ -81,13 +81,13 @@ def release_lost_assignments() -> int:
     """Unassign every chat and open request whose assignee can no longer answer there. Return the number of chats."""
     released = 0
     while found := _find_lost_chats():
-        done = 0
+        count = 0
         for pk in found:
             with RELEASING.isolate(pk):
-                done += release_chat(pk)
-        released += done
+                count += release_chat(pk)
+        released += count
         failed = sum(map(RELEASING.is_in_backoff, found))
-        if done + failed < len(found):  # another worker is processing them, or they changed meanwhile
+        if count + failed < len(found):  # another worker is processing them, or they changed meanwhile
             return released
     return released
 
@@ -110,33 +110,33 @@ def release_chat(conversation_id: int, *, leaving: Any = None) -> bool:
     conversation = receiving.lock_conversation(conversation_id)
     live = Ticket.objects.filter(conversation=conversation).exclude(status__in=Ticket.ENDED)
     requests = list(live.select_related("assignee").order_by("-pk"))
-    people = {user.pk: user for user in (conversation.assignee, *(one.assignee for one in requests)) if user}
-    lost = {pk: user for pk, user in people.items() if user == leaving or not _can_answer(conversation, pk)}
-    if not lost:
+    assignees = {user.pk: user for user in (conversation.assignee, *(request.assignee for request in requests)) if user}
+    removed = {pk: user for pk, user in assignees.items() if user == leaving or not _can_answer(conversation, pk)}
+    if not removed:
         return False
     before = conversation.assignee_id
     for request in requests:
-        if request.assignee_id in lost:
+        if request.assignee_id in removed:
             tickets.assign_ticket(request.pk, user_id=None)
     has_chat_notice = False
-    if before is not None and before in lost:
+    if before is not None and before in removed:
         has_chat_notice = tickets.assign_chat(conversation_id, user_id=None).assignee_id is None and bool(requests)
         _reset_reminders(conversation)
         if has_chat_notice:
-            create_notice(conversation, "assignee_left", name=_name_of(lost[before]))
+            create_notice(conversation, "assignee_left", name=_get_name(removed[before]))
     for request in requests[1:] if has_chat_notice else requests:
-        if request.assignee_id is not None and request.assignee_id in lost:
-            name = _name_of(lost[request.assignee_id])
+        if request.assignee_id is not None and request.assignee_id in removed:
+            name = _get_name(removed[request.assignee_id])
             create_notice(conversation, "request_assignee_left", name=name, number=request.pk)
     return True
 
 
 def _reset_reminders(conversation: Conversation) -> None:
     """Delete the chat's closing reminders, so that all operators of the channel get them."""
-    warned = ServiceWindow.objects.filter(conversation=conversation, state=ServiceWindow.State.OPEN)
-    warned = warned.exclude(reminded_lead_minutes=None)
-    ClosingReminder.objects.filter(window__in=warned.values("pk")).delete()
-    warned.update(reminded_lead_minutes=None, reminded_at=None)
+    reminded = ServiceWindow.objects.filter(conversation=conversation, state=ServiceWindow.State.OPEN)
+    reminded = reminded.exclude(reminded_lead_minutes=None)
+    ClosingReminder.objects.filter(window__in=reminded.values("pk")).delete()
+    reminded.update(reminded_lead_minutes=None, reminded_at=None)
 
 
 def release_user_assignments(user: Any) -> int:
@@ -156,7 +156,7 @@ def _can_answer(conversation: Conversation, user_id: int) -> bool:
     return bool(row and row[0])
 
 
-def _name_of(user: Any) -> str:
+def _get_name(user: Any) -> str:
     return str(user.get_full_name() or user.get_username())
 
 

@@ -46,7 +46,7 @@ WITH due AS (
     JOIN channels_setup_apichannel a ON a.id = c.api_channel_id
     WHERE w.state = 'open' AND w.expires_at > %(now)s AND w.expires_at <= %(until)s
       AND c.chat_channel_id = ANY(%(channels)s) AND {service_window.MISSED_CONDITION}
-      AND NOT a.kind = ANY(%(free)s::text[])
+      AND NOT a.kind = ANY(%(without_window)s::text[])
       AND (w.reminded_lead_minutes IS NULL OR w.reminded_lead_minutes > %(lead_minutes)s)
     ORDER BY w.expires_at LIMIT {REMINDER_BATCH} FOR NO KEY UPDATE OF w SKIP LOCKED
 ), reminded AS (
@@ -70,23 +70,29 @@ class PendingReminders:
 def send_reminders(*, now: datetime | None = None) -> int:
     """Create a reminder for every window that has reached a lead time. Return their number."""
     now = now or service_window.database_now()
-    free = [kind for kind, provider in messengers().items() if not provider.service_window]
-    warned = 0
+    without_window = [kind for kind, provider in messengers().items() if not provider.service_window]
+    created = 0
     for minutes in sorted(minutes for minutes in settings.CLOSING_REMINDER_MINUTES if minutes > 0):
         for until, channels in _find_due_channels(minutes, now=now).items():
-            values = {"now": now, "until": until, "channels": channels, "lead_minutes": minutes, "free": free}
+            values = {
+                "now": now,
+                "until": until,
+                "channels": channels,
+                "lead_minutes": minutes,
+                "without_window": without_window,
+            }
             with CLAIMS.isolate((minutes, *channels)):
-                warned += _claim_all_reminders(values)
-    return warned
+                created += _claim_all_reminders(values)
+    return created
 
 
 def _claim_all_reminders(values: dict[str, Any]) -> int:
-    warned = 0
+    created = 0
     claimed = REMINDER_BATCH
     while claimed == REMINDER_BATCH:
         claimed = _claim_reminders(values)
-        warned += claimed
-    return warned
+        created += claimed
+    return created
 
 
 def get_reminder_horizon(hours: WorkingHours | None, lead_time: timedelta, *, now: datetime) -> datetime | None:
@@ -103,28 +109,30 @@ def get_reminder_horizon(hours: WorkingHours | None, lead_time: timedelta, *, no
 def find_pending_reminders(user: Any, channels: Sequence[int], *, after: int) -> PendingReminders:
     """Return the reminders for this user that are newer than ID ``after`` and still apply."""
     own = Q(assignee=user.pk) | Q(assignee=None, chat_channel__in=list(channels))
-    fresh = ClosingReminder.objects.filter(own, pk__gt=after)
-    holds = Q(window__state=ServiceWindow.State.OPEN, window__expires_at=F("expires_at"))
-    holds &= Q(window__conversation__last_direction="inbound", window__conversation__chat_channel__in=list(channels))
-    rows = fresh.filter(holds).select_related("window__conversation__contact").order_by("-pk")
-    last = fresh.order_by("-pk").values_list("pk", flat=True).first()
+    new = ClosingReminder.objects.filter(own, pk__gt=after)
+    is_current = Q(window__state=ServiceWindow.State.OPEN, window__expires_at=F("expires_at"))
+    is_current &= Q(
+        window__conversation__last_direction="inbound", window__conversation__chat_channel__in=list(channels)
+    )
+    rows = new.filter(is_current).select_related("window__conversation__contact").order_by("-pk")
+    last = new.order_by("-pk").values_list("pk", flat=True).first()
     return PendingReminders(last=last or after, reminders=list(rows[:REMINDER_BATCH]))
 
 
 def _find_due_channels(minutes: int, *, now: datetime) -> dict[datetime, list[int]]:
     """Return chat channel IDs by the latest expiry that this lead time covers."""
-    found: dict[datetime, list[int]] = defaultdict(list)
+    channels: dict[datetime, list[int]] = defaultdict(list)
     for channel in ChatChannel.objects.all():
         with CHANNELS.isolate(channel.pk):
             until = get_reminder_horizon(channel.working_hours, timedelta(minutes=minutes), now=now)
             if until is not None:
-                found[until].append(channel.pk)
-    return found
+                channels[until].append(channel.pk)
+    return channels
 
 
 def _claim_reminders(values: dict[str, Any]) -> int:
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(CLAIM_REMINDERS_SQL, values)
-        warned = [row[0] for row in cursor.fetchall()]
-        operator_notes.note_closing_windows(warned)
-        return len(warned)
+        window_ids = [row[0] for row in cursor.fetchall()]
+        operator_notes.note_closing_windows(window_ids)
+        return len(window_ids)

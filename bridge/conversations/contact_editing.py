@@ -59,7 +59,7 @@ class Editor:
         )
 
 
-# --- the card --------------------------------------------------------------------------------------------
+# --- contact card --------------------------------------------------------------------------------------------
 
 
 @transaction.atomic
@@ -75,13 +75,13 @@ def edit_contact(
     if contact.erased_at:
         raise InvalidContactData({"": _("This person has been erased.")})
     changed = {name: value for name, value in new_values.items() if not _is_same(name, getattr(contact, name), value)}
-    overtaken = {
+    conflicts = {
         name: _("Another user has changed this to “%(value)s”.") % {"value": getattr(contact, name)}
         for name in changed
         if shown is not None and name in shown and shown[name] != getattr(contact, name)
     }
-    if overtaken:
-        raise InvalidContactData(overtaken)
+    if conflicts:
+        raise InvalidContactData(conflicts)
     for name, value in changed.items():
         by.record(contact, name, getattr(contact, name), value)
     if changed:
@@ -90,6 +90,7 @@ def edit_contact(
 
 
 def get_card(contact: Contact) -> dict[str, str]:
+    """Return the editable fields of a contact."""
     return {name: getattr(contact, name) for name in EDITABLE_FIELDS}
 
 
@@ -100,10 +101,10 @@ def record_program_changes(contact: Contact, before: Mapping[str, str], *, api_c
     for name, value in changed.items():
         by.record(contact, name, before[name], value)
     if changed:
-        wanted = dict(changed)
+        new_values = dict(changed)
         for name in changed:
             setattr(contact, name, before[name])
-        _save_card(contact, wanted)
+        _save_card(contact, new_values)
 
 
 def _save_card(contact: Contact, changed: Mapping[str, str]) -> None:
@@ -168,7 +169,7 @@ def _parse_phone(text: str) -> str:
     if not text:
         return ""
     sentence = _("This is not a phone number. Enter it with the country code, such as +7 921 555-01-04.")
-    if len(text) > 40 or any(sign.isalpha() for sign in text):
+    if len(text) > 40 or any(character.isalpha() for character in text):
         raise ValueError(sentence)
     key = phone_key(text)
     if key and not key.startswith(UNVERIFIED):
@@ -221,7 +222,7 @@ def validate_note_text(text: str) -> str:
 def edit_note(note_id: int, text: str, *, contact_ids: list[int], by: Editor) -> ContactNote:
     """Change the editor's own note. Raises InvalidContactData if it has another author or was deleted."""
     new_text = validate_note_text(text)
-    note = _own_note(note_id, contact_ids=contact_ids, by=by)
+    note = _lock_own_note(note_id, contact_ids=contact_ids, by=by)
     if note.text != new_text:
         by.record(note.contact, ContactChange.Field.NOTE, note.text, new_text, note)
         note.text, note.edited_at = new_text, service_window.database_now()
@@ -232,12 +233,12 @@ def edit_note(note_id: int, text: str, *, contact_ids: list[int], by: Editor) ->
 @transaction.atomic
 def delete_note(note_id: int, *, contact_ids: list[int], by: Editor) -> None:
     """Delete the editor's own note. Its text stays in the history."""
-    note = _own_note(note_id, contact_ids=contact_ids, by=by)
+    note = _lock_own_note(note_id, contact_ids=contact_ids, by=by)
     by.record(note.contact, ContactChange.Field.NOTE, note.text, "")
     note.delete()
 
 
-def _own_note(note_id: int, *, contact_ids: list[int], by: Editor) -> ContactNote:
+def _lock_own_note(note_id: int, *, contact_ids: list[int], by: Editor) -> ContactNote:
     rows = ContactNote.objects.select_for_update(no_key=True, of=("self",)).select_related("contact")
     note = rows.filter(pk=note_id, contact__in=contact_ids, contact__erased_at=None, author=by.user).first()
     if note is None or by.user is None:

@@ -49,8 +49,8 @@ def follow_moves(contact: Contact) -> Contact:
 
 def find_recipient(contact: Contact, conversation: Conversation) -> Contact | None:
     """Return the contact that receives replies to this one in the chat. None if the person moved to another chat."""
-    present = follow_moves(contact)
-    return present if present.pk == contact.pk or present.owner_id == conversation.contact_id else None
+    current = follow_moves(contact)
+    return current if current.pk == contact.pk or current.owner_id == conversation.contact_id else None
 
 
 def find_new_contact(conversation: Conversation) -> Contact | None:
@@ -107,14 +107,14 @@ def move_contact(old: Contact, new: Contact, *, at: datetime, event_id: str = ""
 
 
 def transfer_number(
-    loser: Contact, external_id: str, taker: Contact, *, at: datetime, event_id: str = ""
+    former: Contact, external_id: str, new: Contact, *, at: datetime, event_id: str = ""
 ) -> list[IdentityChange]:
-    """Move a number from contact ``loser`` to the contact whose user ID came with it."""
-    details = {"number": display_id(loser)}
-    release_id(loser, EXTERNAL_ID, until=at)
-    changes = change_number(taker, external_id, at=at, event_id=event_id)
+    """Move a number from contact ``former`` to the contact whose user ID came with it."""
+    details = {"number": display_id(former)}
+    release_id(former, EXTERNAL_ID, until=at)
+    changes = change_number(new, external_id, at=at, event_id=event_id)
     return [
-        IdentityChange(contact=loser, reason="contact_number_passed_on", details=details, event_id=event_id),
+        IdentityChange(contact=former, reason="contact_number_passed_on", details=details, event_id=event_id),
         *changes,
     ]
 

@@ -59,17 +59,17 @@ class ResolvedContacts:
 
 def resolve_contacts(api_channel: ApiChannel, data: Sequence[ContactData]) -> ResolvedContacts:
     """Find or create the contact of each item, and save its new data."""
-    unknown = [one for one in data if one.contact is None]
+    unknown = [item for item in data if item.contact is None]
     index = _ContactIndex(api_channel, unknown)
-    if any(index.misses(one) for one in unknown):
+    if any(index.needs_wide_index(item) for item in unknown):
         _lock_contact_keys(api_channel, unknown)
-        index = _ContactIndex(api_channel, unknown, widely=True)
-        missing = index.missing(unknown)
+        index = _ContactIndex(api_channel, unknown, is_wide=True)
+        missing = index.build_missing_contacts(unknown)
         Contact.objects.bulk_create(missing, ignore_conflicts=True)
-        index = _ContactIndex(api_channel, unknown, widely=True)
-        index.changes += index.reused(missing)
-    found = iter([index.find(one) for one in unknown])
-    contacts = [one.contact or next(found) for one in data]
+        index = _ContactIndex(api_channel, unknown, is_wide=True)
+        index.changes += index.describe_reused_numbers(missing)
+    found = iter([index.resolve(item) for item in unknown])
+    contacts = [item.contact or next(found) for item in data]
     _update_contacts(zip(contacts, data, strict=True), linked=index.linked)
     return ResolvedContacts(contacts=contacts, changes=index.changes)
 
@@ -78,22 +78,22 @@ def find_contact(api_channel: ApiChannel, info: ContactInfo) -> Contact | None:
     """Return the contact with these IDs or this number, or None. Locked against concurrent creation."""
     data = [ContactData(info=info)]
     _lock_contact_keys(api_channel, data)
-    index = _ContactIndex(api_channel, data, widely=True)
-    return index.exactly(info) or index.by_number(info) or index.by_user(info)
+    index = _ContactIndex(api_channel, data, is_wide=True)
+    return index.find_by_exact_id(info) or index.find_by_number(info) or index.find_by_user_id(info)
 
 
 def find_by_caller_id(api_channel: ApiChannel, caller_id: str) -> Contact | None:
     """Return the contact with this ID in the caller's system, or None."""
-    mine = Q(caller_id=caller_id)
+    query = Q(caller_id=caller_id)
     if not api_channel.provider.ids_are_phone_numbers:
-        mine |= Q(external_id=caller_id)
-    return Contact.objects.filter(mine, api_channel=api_channel).order_by("pk").first()
+        query |= Q(external_id=caller_id)
+    return Contact.objects.filter(query, api_channel=api_channel).order_by("pk").first()
 
 
 def _lock_contact_keys(api_channel: ApiChannel, data: Sequence[ContactData]) -> None:
     """Take advisory locks on the IDs and numbers, in one order, until the transaction ends."""
-    words = {word for one in data for word in (get_number_key(api_channel, one.info), *_ids(one.info)) if word}
-    buckets = sorted({zlib.crc32(f"{api_channel.pk} {word}".encode()) % LOCK_BUCKETS for word in words})
+    keys = {key for item in data for key in (get_number_key(api_channel, item.info), *_get_ids(item.info)) if key}
+    buckets = sorted({zlib.crc32(f"{api_channel.pk} {key}".encode()) % LOCK_BUCKETS for key in keys})
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT pg_advisory_xact_lock(%s, bucket) FROM unnest(%s::int[]) AS bucket",
@@ -101,7 +101,7 @@ def _lock_contact_keys(api_channel: ApiChannel, data: Sequence[ContactData]) -> 
         )
 
 
-def _ids(info: ContactInfo) -> tuple[str, ...]:
+def _get_ids(info: ContactInfo) -> tuple[str, ...]:
     return tuple(getattr(info, name)[: MAX_LENGTHS[name]] for name in ID_FIELDS)
 
 
@@ -116,125 +116,129 @@ def get_number_key(api_channel: ApiChannel, info: ContactInfo | Contact) -> str:
 
 
 class _ContactIndex:
-    """Index of the contacts that may match. ``widely``: also by phone number and former ID."""
+    """Index of the contacts that may match the data. ``is_wide``: also by phone number and former ID."""
 
-    def __init__(self, api_channel: ApiChannel, data: Sequence[ContactData], *, widely: bool = False) -> None:
+    def __init__(self, api_channel: ApiChannel, data: Sequence[ContactData], *, is_wide: bool = False) -> None:
         self.api_channel = api_channel
-        self.widely = widely
+        self.is_wide = is_wide
         self.linked: set[int] = set()
         self.changes: list[IdentityChange] = []
         self.by_id: dict[tuple[str, str], Contact] = {}
         self.by_key: dict[str, list[Contact]] = {}
         self.former: dict[tuple[str, str], list[FormerId]] = {}
-        infos = [one.info for one in data]
-        wanted = Q()
+        infos = [item.info for item in data]
+        query = Q()
         for name in ID_FIELDS:
             if values := {getattr(info, name)[: MAX_LENGTHS[name]] for info in infos} - {""}:
-                wanted |= Q(**{f"{name}__in": values})
-        if widely and (keys := {get_number_key(api_channel, info) for info in infos} - {""}):
-            wanted |= Q(phone_key__in=keys) | Q(address_key__in=keys)
-        for contact in Contact.objects.filter(wanted, api_channel=api_channel).order_by("pk") if wanted else ():
-            self._note(contact)
-        if widely:
-            self._read_former({value for info in infos for value in _ids(info) if value})
+                query |= Q(**{f"{name}__in": values})
+        if is_wide and (keys := {get_number_key(api_channel, info) for info in infos} - {""}):
+            query |= Q(phone_key__in=keys) | Q(address_key__in=keys)
+        for contact in Contact.objects.filter(query, api_channel=api_channel).order_by("pk") if query else ():
+            self._add(contact)
+        if is_wide:
+            self._load_former_ids({value for info in infos for value in _get_ids(info) if value})
 
-    def _note(self, contact: Contact) -> None:
+    def _add(self, contact: Contact) -> None:
         for name in ID_FIELDS:
             if value := getattr(contact, name):
                 self.by_id[name, value] = contact
-        if self.widely and (key := get_number_key(self.api_channel, contact)):
-            known = self.by_key.setdefault(key, [])
-            if contact not in known:
-                known.append(contact)
+        if self.is_wide and (key := get_number_key(self.api_channel, contact)):
+            contacts = self.by_key.setdefault(key, [])
+            if contact not in contacts:
+                contacts.append(contact)
 
-    def _read_former(self, values: set[str]) -> None:
+    def _load_former_ids(self, values: set[str]) -> None:
         rows = FormerId.objects.filter(api_channel=self.api_channel, value__in=values)
         for row in rows.select_related("contact__moved_to").order_by("until"):
             self.former.setdefault((row.kind, row.value), []).append(row)
 
-    # --- look-ups without changes ---
+    # --- lookups without changes ---
 
-    def exactly(self, info: ContactInfo) -> Contact | None:
+    def find_by_exact_id(self, info: ContactInfo) -> Contact | None:
         """Return the contact with the provider's ID or the caller's ID."""
-        external_id, _user_id, caller_id = _ids(info)
+        external_id, _user_id, caller_id = _get_ids(info)
         return self.by_id.get(("external_id", external_id)) or self.by_id.get(("caller_id", caller_id))
 
-    def by_user(self, info: ContactInfo) -> Contact | None:
+    def find_by_user_id(self, info: ContactInfo) -> Contact | None:
         """Return the contact with this business-scoped user ID. Meta never reassigns one."""
         user_id = info.user_id[: MAX_LENGTHS["user_id"]]
         if not user_id:
             return None
         former = self.former.get((FormerId.Kind.USER_ID, user_id))
-        return self.by_id.get(("user_id", user_id)) or (self._same(former[-1].contact) if former else None)
+        return self.by_id.get(("user_id", user_id)) or (self._get_indexed(former[-1].contact) if former else None)
 
-    def before(self, one: ContactData) -> Contact | None:
+    def find_former_owner(self, item: ContactData) -> Contact | None:
         """Return the contact that had the number when the message was written, if the number has moved since."""
-        rows = self.former.get((FormerId.Kind.EXTERNAL_ID, one.info.external_id[: MAX_LENGTHS["external_id"]]), ())
+        rows = self.former.get((FormerId.Kind.EXTERNAL_ID, item.info.external_id[: MAX_LENGTHS["external_id"]]), ())
         for row in rows:
-            if one.at is not None and one.at <= row.until:
-                return self._same(row.contact)
+            if item.at is not None and item.at <= row.until:
+                return self._get_indexed(row.contact)
         return None
 
-    def returned(self, info: ContactInfo) -> Contact | None:
+    def find_returning_contact(self, info: ContactInfo) -> Contact | None:
         """Return the contact that lost this number with a user ID change and has no other number since."""
         rows = self.former.get((FormerId.Kind.EXTERNAL_ID, info.external_id[: MAX_LENGTHS["external_id"]]))
-        contact = self._same(rows[-1].contact) if rows and not info.user_id else None
+        contact = self._get_indexed(rows[-1].contact) if rows and not info.user_id else None
         return contact if contact is not None and contact.user_id and not contact.external_id else None
 
-    def _same(self, contact: Contact) -> Contact:
+    def _get_indexed(self, contact: Contact) -> Contact:
         """Return this index's object for a contact that was loaded separately."""
         contact = contact_links.follow_moves(contact)
-        known = [one for one in self.by_id.values() if one.pk == contact.pk]
-        return known[0] if known else contact
+        indexed = [each for each in self.by_id.values() if each.pk == contact.pk]
+        return indexed[0] if indexed else contact
 
-    def by_number(self, info: ContactInfo) -> Contact | None:
+    def find_by_number(self, info: ContactInfo) -> Contact | None:
         """Return the contact with this phone number in any spelling."""
         key = get_number_key(self.api_channel, info)
-        fitting = [contact for contact in self.by_key.get(key, ()) if self._may_be(contact, info, key)]
-        return min(fitting, key=lambda one: (one.address_key != key, bool(one.external_id), one.pk or 0), default=None)
+        candidates = [contact for contact in self.by_key.get(key, ()) if self._can_be_same_person(contact, info, key)]
+        return min(
+            candidates,
+            key=lambda contact: (contact.address_key != key, bool(contact.external_id), contact.pk or 0),
+            default=None,
+        )
 
-    def _may_be(self, contact: Contact, info: ContactInfo, key: str) -> bool:
+    def _can_be_same_person(self, contact: Contact, info: ContactInfo, key: str) -> bool:
         """Return whether a contact with the same number can be this person: no other ID contradicts it."""
         if contact.moved_to_id is not None:
             return False
         if contact.user_id and not contact.external_id and info.external_id and not info.user_id:
-            return False  # known by user ID alone: the phone was typed by a person and may be wrong
-        external_id, _user_id, caller_id = _ids(info)
+            return False  # known by user ID only: a person typed the phone, so it may be wrong
+        external_id, _user_id, caller_id = _get_ids(info)
         if external_id and id_key(external_id) != key:  # an opaque ID
             if not contact.external_id:
                 return True
             return contact.address_key == key and caller_id == external_id and not contact.caller_id
         return not caller_id or id_key(caller_id) == key or contact.caller_id in ("", caller_id)
 
-    def misses(self, one: ContactData) -> bool:
+    def needs_wide_index(self, item: ContactData) -> bool:
         """Return whether the exact IDs are not enough to identify the contact."""
-        info = one.info
+        info = item.info
         has_number = bool(info.external_id or info.caller_id or info.phone)
-        unknown_number = has_number and self.exactly(info) is None
-        return unknown_number or bool(info.user_id and self.by_user(info) is None)
+        unknown_number = has_number and self.find_by_exact_id(info) is None
+        return unknown_number or bool(info.user_id and self.find_by_user_id(info) is None)
 
-    def missing(self, data: Sequence[ContactData]) -> list[Contact]:
+    def build_missing_contacts(self, data: Sequence[ContactData]) -> list[Contact]:
         """Return unsaved contacts for unknown people. The index cannot be used for ``find`` afterwards."""
-        made = []
+        new_contacts = []
         # Items with more IDs first: they connect the IDs of other items.
-        for one in sorted(data, key=lambda one: -sum(map(bool, _ids(one.info)))):
-            info = one.info
-            found = self.exactly(info) or self.before(one) or self.returned(info)
-            found = found or self.by_number(info) or self.by_user(info)
-            if found is None and (any(_ids(info)) or get_number_key(self.api_channel, info)):
+        for item in sorted(data, key=lambda item: -sum(map(bool, _get_ids(item.info)))):
+            info = item.info
+            found = self.find_by_exact_id(info) or self.find_former_owner(item) or self.find_returning_contact(info)
+            found = found or self.find_by_number(info) or self.find_by_user_id(info)
+            if found is None and (any(_get_ids(info)) or get_number_key(self.api_channel, info)):
                 found = build_contact(self.api_channel, info)
-                self._note(found)
-                made.append(found)
+                self._add(found)
+                new_contacts.append(found)
             if found is not None:
-                for name, value in zip(ID_FIELDS, _ids(info), strict=True):
+                for name, value in zip(ID_FIELDS, _get_ids(info), strict=True):
                     if value:
                         self.by_id.setdefault((name, value), found)
-        return made
+        return new_contacts
 
-    def reused(self, made: Sequence[Contact]) -> list[IdentityChange]:
+    def describe_reused_numbers(self, new_contacts: Sequence[Contact]) -> list[IdentityChange]:
         """Return the changes of new contacts whose number belonged to another contact before."""
         changes = []
-        for contact in made:
+        for contact in new_contacts:
             if rows := self.former.get((FormerId.Kind.EXTERNAL_ID, contact.external_id)):
                 new, former = (
                     self.by_id["external_id", contact.external_id],
@@ -246,34 +250,34 @@ class _ContactIndex:
                 )
         return changes
 
-    # --- look-ups with changes ---
+    # --- lookups with changes ---
 
-    def find(self, one: ContactData) -> Contact:
+    def resolve(self, item: ContactData) -> Contact:
         """Return the contact of one item. Links its IDs and collects changes."""
-        info, at = one.info, one.at or timezone.now()
-        exact, former = self.exactly(info), None
-        if exact is None and self.widely:
-            former = self.before(one)
+        info, at = item.info, item.at or timezone.now()
+        exact, former = self.find_by_exact_id(info), None
+        if exact is None and self.is_wide:
+            former = self.find_former_owner(item)
         by_number = exact or former
-        if by_number is None and self.widely:
-            by_number = self.returned(info) or self.by_number(info)
-        by_user = self.by_user(info)
+        if by_number is None and self.is_wide:
+            by_number = self.find_returning_contact(info) or self.find_by_number(info)
+        by_user = self.find_by_user_id(info)
         if by_number is None and by_user is None:
             contact = build_contact(self.api_channel, info)
             contact.save()
         elif former is not None:
             contact = former  # an old message: newer data on the IDs is already stored
         else:
-            contact = self._reconcile(one, by_number, by_user, at=at)
-            self._link(contact, one)
-        self._note(contact)
+            contact = self._reconcile(item, by_number, by_user, at=at)
+            self._link_ids(contact, item)
+        self._add(contact)
         return contact
 
     def _reconcile(
-        self, one: ContactData, by_number: Contact | None, by_user: Contact | None, *, at: datetime
+        self, item: ContactData, by_number: Contact | None, by_user: Contact | None, *, at: datetime
     ) -> Contact:
         """Return one contact for both provider IDs."""
-        external_id, user_id, _caller_id = _ids(one.info)
+        external_id, user_id, _caller_id = _get_ids(item.info)
         if by_number is None or by_user is None or by_number is by_user:
             contact = by_number or by_user
             assert contact is not None
@@ -293,25 +297,25 @@ class _ContactIndex:
         self.by_id["external_id", external_id] = by_user
         return by_user
 
-    def _link(self, contact: Contact, one: ContactData) -> None:
+    def _link_ids(self, contact: Contact, item: ContactData) -> None:
         """Add IDs to a contact that has none of that kind yet."""
-        external_id, user_id, caller_id = _ids(one.info)
-        before = _ids_of(contact)
+        external_id, user_id, caller_id = _get_ids(item.info)
+        before = _get_contact_ids(contact)
         if external_id and external_id != contact.external_id:
             is_variant = bool(contact.address_key) and id_key(external_id) == contact.address_key
-            is_better = is_variant and one.by_contact and self.api_channel.provider.ids_are_phone_numbers
+            is_better = is_variant and item.by_contact and self.api_channel.provider.ids_are_phone_numbers
             if not contact.external_id or is_better:
                 contact.external_id = external_id
         if user_id and not contact.user_id:
             contact.user_id = user_id
         if caller_id and not contact.caller_id and caller_id != contact.external_id:
             contact.caller_id = caller_id
-        if _ids_of(contact) != before:
+        if _get_contact_ids(contact) != before:
             contact.set_keys()
             self.linked.add(contact.pk)
 
 
-def _ids_of(contact: Contact) -> tuple[str, ...]:
+def _get_contact_ids(contact: Contact) -> tuple[str, ...]:
     return tuple(getattr(contact, name) for name in ID_FIELDS)
 
 
@@ -367,12 +371,12 @@ def resolve_profile_name(contact: Contact, profile_name: str) -> str:
 def _update_contacts(data: Iterable[tuple[Contact, ContactData]], *, linked: set[int]) -> None:
     """Save new data of contacts: fill empty fields, follow a new profile name."""
     changed: dict[int, Contact] = {}
-    for contact, one in data:
+    for contact, item in data:
         before = (contact.name, contact.phone, contact.email, contact.username)
-        contact.name = resolve_profile_name(contact, one.info.name)
-        contact.username = one.info.username[: MAX_LENGTHS["username"]] or contact.username
+        contact.name = resolve_profile_name(contact, item.info.name)
+        contact.username = item.info.username[: MAX_LENGTHS["username"]] or contact.username
         for name in ("phone", "email"):
-            setattr(contact, name, getattr(contact, name) or getattr(one.info, name)[: MAX_LENGTHS[name]])
+            setattr(contact, name, getattr(contact, name) or getattr(item.info, name)[: MAX_LENGTHS[name]])
         if contact.pk in linked or before != (contact.name, contact.phone, contact.email, contact.username):
             changed[contact.pk] = contact
     if changed:

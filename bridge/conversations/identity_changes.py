@@ -84,9 +84,9 @@ def _set_new_ids(contact: Contact, fact: ContactChanged, *, at: datetime) -> lis
 
 def _find_contact_for_update(api_channel: ApiChannel, info: ContactInfo) -> Contact | None:
     """Lock and return the contact with one of these IDs. The number matches in any spelling."""
-    mine = Contact.objects.select_for_update(no_key=True).filter(api_channel=api_channel)
-    found = mine.filter(external_id=info.external_id).first() if info.external_id else None
+    rows = Contact.objects.select_for_update(no_key=True).filter(api_channel=api_channel)
+    found = rows.filter(external_id=info.external_id).first() if info.external_id else None
     if found is None and info.external_id and (key := contacts.get_number_key(api_channel, info)):
-        fitting = mine.with_phone([key]).filter(moved_to=None).order_by("pk")
-        found = next((one for one in fitting if contacts.get_number_key(api_channel, one) == key), None)
-    return found or (mine.filter(user_id=info.user_id).first() if info.user_id else None)
+        candidates = rows.with_phone([key]).filter(moved_to=None).order_by("pk")
+        found = next((contact for contact in candidates if contacts.get_number_key(api_channel, contact) == key), None)
+    return found or (rows.filter(user_id=info.user_id).first() if info.user_id else None)

@@ -11,13 +11,14 @@ from bridge.models import Contact, Conversation, MergedConversation
 
 def get_owners(contacts: Iterable[Contact]) -> dict[int, Contact]:
     """Return the owners of the contacts' conversations by ID. Runs a query only if a contact was merged."""
-    given = list(contacts)
-    found = {contact.pk: contact for contact in given if contact.merged_into_id is None}
-    missing = {contact.owner_id for contact in given} - found.keys()
-    return found | (Contact.objects.in_bulk(missing) if missing else {})
+    contacts = list(contacts)
+    owners = {contact.pk: contact for contact in contacts if contact.merged_into_id is None}
+    missing = {contact.owner_id for contact in contacts} - owners.keys()
+    return owners | (Contact.objects.in_bulk(missing) if missing else {})
 
 
 def get_owner(contact: Contact) -> Contact:
+    """Return the owner of a contact's conversations."""
     return get_owners([contact])[contact.owner_id]
 
 

@@ -23,8 +23,8 @@ from channels_setup.providers.base import StatusChanged
 @transaction.atomic
 def apply_statuses(api_channel: ApiChannel, facts: Sequence[StatusChanged]) -> None:
     """Apply statuses to messages. A status of an unknown message is stored as a StrayStatus."""
-    keyed = _match_delivery_keys(api_channel, [fact for fact in facts if fact.key])
-    ids = {fact.message_id for fact in facts if fact.message_id is not None} | set(keyed.values())
+    ids_by_key = _match_delivery_keys(api_channel, [fact for fact in facts if fact.key])
+    ids = {fact.message_id for fact in facts if fact.message_id is not None} | set(ids_by_key.values())
     external_ids = {fact.external_id for fact in facts if fact.external_id}
     rows = (
         Message.objects.select_for_update(no_key=True)
@@ -37,7 +37,7 @@ def apply_statuses(api_channel: ApiChannel, facts: Sequence[StatusChanged]) -> N
     strays, changed = [], set()
     failed: list[Message] = []
     for fact in facts:
-        message = by_id.get(fact.message_id or keyed.get(fact.key, 0)) or by_external.get(fact.external_id)
+        message = by_id.get(fact.message_id or ids_by_key.get(fact.key, 0)) or by_external.get(fact.external_id)
         if message is None:
             strays.append(_build_stray(api_channel, fact))
             continue
@@ -61,19 +61,19 @@ def _match_delivery_keys(api_channel: ApiChannel, facts: Sequence[StatusChanged]
     if not facts:
         return {}
     external_ids = {fact.external_id for fact in facts}
-    known = set(
+    known_ids = set(
         Message.objects.filter(api_channel=api_channel, external_id__in=external_ids - {""}).values_list(
             "external_id", flat=True
         )
     )
-    keys = {fact.key for fact in facts if fact.external_id not in known}
+    keys = {fact.key for fact in facts if fact.external_id not in known_ids}
     if not keys:
         return {}
-    mine = Delivery.objects.filter(key__in=keys, api_channel=api_channel, kind=Delivery.Kind.MESSAGE)
+    deliveries = Delivery.objects.filter(key__in=keys, api_channel=api_channel, kind=Delivery.Kind.MESSAGE)
     # Locked in any state, to wait for a delivery that another transaction is setting to unknown.
-    rows = list(mine.select_for_update(no_key=True).order_by("pk").only("key", "message_id", "state", "attempts"))
-    unsure = (Delivery.State.UNKNOWN, Delivery.State.PENDING)
-    arrived = [row.pk for row in rows if row.state in unsure and row.attempts > 0]
+    rows = list(deliveries.select_for_update(no_key=True).order_by("pk").only("key", "message_id", "state", "attempts"))
+    unconfirmed = (Delivery.State.UNKNOWN, Delivery.State.PENDING)
+    arrived = [row.pk for row in rows if row.state in unconfirmed and row.attempts > 0]
     if arrived:
         Delivery.objects.filter(pk__in=arrived).update(
             state=Delivery.State.DELIVERED, finished_at=timezone.now(), reason=""
@@ -91,8 +91,8 @@ def advance_status(message: Message, fact: StatusChanged) -> bool:
     message.status_at = fact.at or timezone.now()
     if fact.status == Message.Status.FAILED:
         message.reason = fact.reason or "provider_failed"
-        given = {"code": fact.code, "title": fact.title, "details": fact.details}
-        message.details = message.details | {name: value for name, value in given.items() if value or name != "details"}
+        error = {"code": fact.code, "title": fact.title, "details": fact.details}
+        message.details = message.details | {name: value for name, value in error.items() if value or name != "details"}
     else:
         message.reason = ""
     return True

@@ -22,7 +22,7 @@ def request_read_receipt(conversation: Conversation) -> None:
 
 
 def send_read_receipt(conversation_id: int) -> bool:
-    """Mark the client's newest message, and with it all earlier ones, as read. Return whether it was accepted."""
+    """Mark the client's newest message and all earlier ones as read. Return whether the provider accepted it."""
     conversation = Conversation.objects.select_related("api_channel").get(pk=conversation_id)
     provider = conversation.api_channel.provider
     inbound = Message.objects.filter(conversation=conversation_id, direction=Message.Direction.INBOUND)
@@ -30,8 +30,10 @@ def send_read_receipt(conversation_id: int) -> bool:
     if not external_id or not provider.sends_read_receipts:
         return False
     try:
-        answer = http_client.send(provider.build_read_receipt_request(external_id, conversation.api_channel.account()))
+        response = http_client.send(
+            provider.build_read_receipt_request(external_id, conversation.api_channel.account())
+        )
     except (http_client.ForbiddenAddress, http_client.ConnectionFailed, http_client.NoResponse) as problem:
         logger.info("read receipt not sent", extra={"chat": conversation_id, "error": type(problem).__name__})
         return False
-    return provider.judge_response(answer).verdict == ACCEPTED
+    return provider.judge_response(response).verdict == ACCEPTED

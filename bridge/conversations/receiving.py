@@ -62,39 +62,39 @@ def receive_messages(api_channel: ApiChannel, incoming: Sequence[IncomingMessage
     data = [contacts.ContactData(info=item.fact.contact, contact=item.contact, at=item.fact.at) for item in incoming]
     resolved = contacts.resolve_contacts(api_channel, data)
     writers = resolved.contacts
-    places = [(writer, item.chat_channel) for writer, item in zip(writers, incoming, strict=True)]
-    conversations, opened = get_or_create_conversations(api_channel, places)
-    known = find_by_external_id(api_channel, (item.fact.external_id for item in incoming))
+    pairs = [(writer, item.chat_channel) for writer, item in zip(writers, incoming, strict=True)]
+    conversations, new_chat_ids = get_or_create_conversations(api_channel, pairs)
+    existing = find_by_external_id(api_channel, (item.fact.external_id for item in incoming))
     incoming = [replace(item, contact=writer) for item, writer in zip(incoming, writers, strict=True)]
-    keyed = [
+    items = [
         (item, conversations[writer.pk, item.chat_channel.pk]) for writer, item in zip(writers, incoming, strict=True)
     ]
-    fresh: list[tuple[IncomingMessage, Conversation]] = []
-    seen: set[str] = set()
-    for item, conversation in keyed:
+    new_items: list[tuple[IncomingMessage, Conversation]] = []
+    seen_ids: set[str] = set()
+    for item, conversation in items:
         external_id = item.fact.external_id
-        if external_id and (external_id in known or external_id in seen):
+        if external_id and (external_id in existing or external_id in seen_ids):
             continue
-        seen.add(external_id)
-        fresh.append((item, conversation))
-    stored = _store_messages(api_channel, fresh, opened=opened, now=now)
-    by_external = {message.external_id: message for message in stored if message.external_id} | known
+        seen_ids.add(external_id)
+        new_items.append((item, conversation))
+    stored = _store_messages(api_channel, new_items, new_chat_ids=new_chat_ids, now=now)
+    by_external = {message.external_id: message for message in stored if message.external_id} | existing
     remaining = iter(stored)
-    new_ids = {message.pk for message in stored}
+    stored_ids = {message.pk for message in stored}
     results = []
     reported: set[int] = set()
-    for item, conversation in keyed:
+    for item, conversation in items:
         message = by_external[item.fact.external_id] if item.fact.external_id else None
         if message is None:
             message = next(m for m in remaining if not m.external_id)
-        is_new = message.pk in new_ids and message.pk not in reported
+        is_new = message.pk in stored_ids and message.pk not in reported
         reported.add(message.pk)
         results.append(
             ReceivedMessage(
                 message=message,
                 conversation=conversation if is_new else message.conversation,
                 is_new=is_new,
-                opened_chat=conversation.pk in opened if is_new else _opened_chat(message),
+                opened_chat=conversation.pk in new_chat_ids if is_new else _opened_chat(message),
             )
         )
     contact_links.announce_changes(resolved.changes)
@@ -110,53 +110,52 @@ def _opened_chat(message: Message) -> bool:
 
 
 def get_or_create_conversations(
-    api_channel: ApiChannel, places: Iterable[tuple[Contact, ChatChannel]]
+    api_channel: ApiChannel, pairs: Iterable[tuple[Contact, ChatChannel]]
 ) -> tuple[dict[tuple[int, int], Conversation], set[int]]:
     """Lock or create conversations. Return them by (contact ID, chat channel ID), and the IDs of new ones.
 
     A merged contact's conversation is that of the contact it was merged into.
     """
-    places = list(places)
-    owners = merge_lookup.get_owners(contact for contact, _chat_channel in places)
-    known = {
-        (contact.owner_id, chat_channel.pk): (owners[contact.owner_id], chat_channel)
-        for contact, chat_channel in places
+    pairs = list(pairs)
+    owners = merge_lookup.get_owners(contact for contact, _chat_channel in pairs)
+    owned = {
+        (contact.owner_id, chat_channel.pk): (owners[contact.owner_id], chat_channel) for contact, chat_channel in pairs
     }
-    found = _lock_conversations(known.keys())
-    missing = sorted(known.keys() - found.keys())
-    opened: set[int] = set()
+    found = _lock_conversations(owned.keys())
+    missing = sorted(owned.keys() - found.keys())
+    new_chat_ids: set[int] = set()
     if missing:
-        made = Conversation.objects.bulk_create(
+        created = Conversation.objects.bulk_create(
             [
                 Conversation(api_channel=api_channel, contact_id=contact_id, chat_channel_id=chat_channel_id)
                 for contact_id, chat_channel_id in missing
             ],
             ignore_conflicts=True,
         )
-        if merge_lookup.is_any_merged(row.contact_id for row in made):
+        if merge_lookup.is_any_merged(row.contact_id for row in created):
             merge_lookup.delete_empty_conversations(missing)
-            fresh = Contact.objects.in_bulk({contact.pk for contact, _chat_channel in places})
+            current = Contact.objects.in_bulk({contact.pk for contact, _chat_channel in pairs})
             return get_or_create_conversations(
-                api_channel, [(fresh[contact.pk], channel) for contact, channel in places]
+                api_channel, [(current[contact.pk], channel) for contact, channel in pairs]
             )
-        found = _lock_conversations(known.keys())
+        found = _lock_conversations(owned.keys())
         # Another transaction may have inserted it. The one that locks it while it has no messages reports it as new.
         candidates = [found[pair].pk for pair in missing]
-        begun = Message.objects.filter(conversation__in=candidates).values_list("conversation_id", flat=True)
-        opened = set(candidates) - set(begun)
-    if any(contact.merged_into_id for contact, _chat_channel in places):
+        with_messages = Message.objects.filter(conversation__in=candidates).values_list("conversation_id", flat=True)
+        new_chat_ids = set(candidates) - set(with_messages)
+    if any(contact.merged_into_id for contact, _chat_channel in pairs):
         # A merge may have been undone while we waited for the lock. From here on, an undo waits for us.
-        fresh = Contact.objects.in_bulk({contact.pk for contact, _chat_channel in places})
-        if any(fresh[contact.pk].owner_id != contact.owner_id for contact, _chat_channel in places):
+        current = Contact.objects.in_bulk({contact.pk for contact, _chat_channel in pairs})
+        if any(current[contact.pk].owner_id != contact.owner_id for contact, _chat_channel in pairs):
             return get_or_create_conversations(
-                api_channel, [(fresh[contact.pk], channel) for contact, channel in places]
+                api_channel, [(current[contact.pk], channel) for contact, channel in pairs]
             )
     for pair, conversation in found.items():
         # Already loaded: a join costs more than the query itself.
-        if pair in known:
-            conversation.contact, conversation.chat_channel = known[pair]
+        if pair in owned:
+            conversation.contact, conversation.chat_channel = owned[pair]
             conversation.api_channel = api_channel
-    return {(contact.pk, channel.pk): found[contact.owner_id, channel.pk] for contact, channel in places}, opened
+    return {(contact.pk, channel.pk): found[contact.owner_id, channel.pk] for contact, channel in pairs}, new_chat_ids
 
 
 def _lock_conversations(pairs: Collection[tuple[int, int]]) -> dict[tuple[int, int], Conversation]:
@@ -193,21 +192,21 @@ def find_by_external_id(api_channel: ApiChannel, external_ids: Iterable[str]) ->
             "SELECT id FROM bridge_message WHERE api_channel_id = %s AND external_id = ANY(%s) AND external_id <> ''",
             [api_channel.pk, list(ids)],
         )
-        known = [row[0] for row in cursor.fetchall()]
-    rows = Message.objects.filter(pk__in=known).select_related("conversation") if known else ()
+        pks = [row[0] for row in cursor.fetchall()]
+    rows = Message.objects.filter(pk__in=pks).select_related("conversation") if pks else ()
     return {row.external_id: row for row in rows}
 
 
 def _store_messages(
     api_channel: ApiChannel,
-    fresh: Sequence[tuple[IncomingMessage, Conversation]],
+    items: Sequence[tuple[IncomingMessage, Conversation]],
     *,
-    opened: set[int],
+    new_chat_ids: set[int],
     now: datetime,
 ) -> list[Message]:
-    if not fresh:
+    if not items:
         return []
-    tickets, states, new_tickets = _resolve_tickets(fresh, opened=opened)
+    tickets, states, new_tickets = _resolve_tickets(items, new_chat_ids=new_chat_ids)
     messages = Message.objects.bulk_create(
         [
             Message(
@@ -224,20 +223,20 @@ def _store_messages(
                 details={"odd_clock": True} if item.fact.at and abs(now - item.fact.at) > MAX_CLOCK_SKEW else {},
                 shown=dict(item.fact.shown),
             )
-            for item, conversation in fresh
+            for item, conversation in items
         ]
     )
-    pairs = list(zip(messages, (item for item, _conversation in fresh), strict=True))
+    pairs = list(zip(messages, (item for item, _conversation in items), strict=True))
     link_quotes(api_channel, [(message, item.fact.quoted_id) for message, item in pairs if item.fact.quoted_id])
     links = _attach_files(pairs)
-    if written := _newest_activity(pairs, now=now):
-        service_window.extend_windows(written, now=now)
+    if activities := _find_newest_activities(pairs, now=now):
+        service_window.extend_windows(activities, now=now)
     stamps = {message.pk: subscribers.advance_event_stamp(message.conversation, now=now) for message in messages}
     _save_last_messages(messages, now=now)
-    spoken = []
+    contexts = []
     for message in messages:
         pk = message.conversation_id
-        spoken.append(
+        contexts.append(
             subscribers.MessageContext(
                 message=message,
                 conversation=message.conversation,
@@ -249,23 +248,23 @@ def _store_messages(
             )
         )
         new_tickets.discard(pk)
-    if Delivery.objects.bulk_create(subscribers.build_deliveries(spoken)):
+    if Delivery.objects.bulk_create(subscribers.build_deliveries(contexts)):
         wakeups.notify_after_commit(wakeups.OUTBOUND)
-    if Delivery.objects.bulk_create(helpdesk_messages.build_helpdesk_deliveries(spoken)):
+    if Delivery.objects.bulk_create(helpdesk_messages.build_helpdesk_deliveries(contexts)):
         wakeups.notify_after_commit(wakeups.HELPDESK)
     return messages
 
 
 def _resolve_tickets(
-    fresh: Sequence[tuple[IncomingMessage, Conversation]], *, opened: set[int]
+    items: Sequence[tuple[IncomingMessage, Conversation]], *, new_chat_ids: set[int]
 ) -> tuple[dict[int, Ticket], dict[int, str], set[int]]:
     """Return each chat's open request, its state for events (new, reopened), and the chats with a new request."""
     first_texts: dict[int, str] = {}
     conversations: dict[int, Conversation] = {}
-    for item, conversation in fresh:
+    for item, conversation in items:
         first_texts.setdefault(conversation.pk, item.fact.text)
         conversations[conversation.pk] = conversation
-    named = {item.ticket_id for item, _conversation in fresh if item.ticket_id is not None}
+    named = {item.ticket_id for item, _conversation in items if item.ticket_id is not None}
     live = Ticket.objects.filter(conversation__in=conversations).exclude(status__in=Ticket.ENDED).order_by("pk")
     tickets = {ticket.conversation_id: ticket for ticket in live}  # the newest one is current
     tickets |= {ticket.conversation_id: ticket for ticket in live if ticket.pk in named}
@@ -288,21 +287,21 @@ def _resolve_tickets(
     )
     tickets |= {ticket.conversation_id: ticket for ticket in created}
     resumed = {ticket.conversation_id for ticket in [*created, *reopened]}
-    states = {pk: "new" if pk in opened else "reopened" for pk in resumed | opened}
+    states = {pk: "new" if pk in new_chat_ids else "reopened" for pk in resumed | new_chat_ids}
     return tickets, states, {ticket.conversation_id for ticket in created}
 
 
 def link_quotes(api_channel: ApiChannel, answers: Sequence[tuple[Message, str]]) -> None:
     """Link stored messages to the messages that they quote, if those are stored."""
     quoted = find_by_external_id(api_channel, (external_id for _message, external_id in answers))
-    linked = []
+    changed = []
     for message, external_id in answers:
         target = quoted.get(external_id)
         if target is not None and target.conversation_id == message.conversation_id and target.pk != message.pk:
             message.quoted = target
-            linked.append(message)
-    if linked:
-        Message.objects.bulk_update(linked, ["quoted"])
+            changed.append(message)
+    if changed:
+        Message.objects.bulk_update(changed, ["quoted"])
 
 
 def _attach_files(pairs: Sequence[tuple[Message, IncomingMessage]]) -> dict[int, list[str]]:
@@ -315,7 +314,7 @@ def _attach_files(pairs: Sequence[tuple[Message, IncomingMessage]]) -> dict[int,
     return links
 
 
-def _newest_activity(
+def _find_newest_activities(
     pairs: Sequence[tuple[Message, IncomingMessage]], *, now: datetime
 ) -> list[service_window.ContactActivity]:
     """Return the newest message of each contact in each conversation."""
@@ -323,27 +322,27 @@ def _newest_activity(
     for message, item in pairs:
         if not item.fact.opens_window:
             continue
-        line = message.conversation_id, message.merged_contact_id
-        written = service_window.ContactActivity(
+        key = message.conversation_id, message.merged_contact_id
+        activity = service_window.ContactActivity(
             conversation_id=message.conversation_id,
             at=item.fact.at or now,
             message_id=message.pk,
             merged_contact_id=message.merged_contact_id,
         )
-        if line not in newest or written.at > newest[line].at:
-            newest[line] = written
+        if key not in newest or activity.at > newest[key].at:
+            newest[key] = activity
     return list(newest.values())
 
 
 def _save_last_messages(messages: Sequence[Message], *, now: datetime) -> None:
-    touched: dict[int, Conversation] = {}
+    conversations: dict[int, Conversation] = {}
     unread: Counter[int] = Counter()
     for message in messages:
         conversation = message.conversation
         set_last_message(conversation, message, now=now)
         unread[conversation.pk] += 1
-        touched[conversation.pk] = conversation
-    rows = [touched[pk] for pk in sorted(touched)]
+        conversations[conversation.pk] = conversation
+    rows = [conversations[pk] for pk in sorted(conversations)]
     with connection.cursor() as cursor:  # plain SQL, as in ``service_window``
         cursor.execute(
             """
@@ -369,6 +368,7 @@ def _save_last_messages(messages: Sequence[Message], *, now: datetime) -> None:
 
 
 def set_last_message(conversation: Conversation, message: Message, *, now: datetime) -> None:
+    """Copy the message to the unsaved conversation's fields for chat lists (LAST_MESSAGE_FIELDS)."""
     if message.ticket is not None:
         conversation.request_status = message.ticket.status
     conversation.last_message_at = now

@@ -83,23 +83,23 @@ def set_ticket_status(ticket_id: int, *, status: int, by: int | None = None, all
         changes.append(_describe_change("assignee_id", conversation.assignee_id, ticket.assignee_id))
         ticket.assignee_id, ticket.assigned_to_group = conversation.assignee_id, False
     ticket.status = status
-    ticket.closed_at = _get_closed_at(status)
+    ticket.closed_at = _compute_closed_at(status)
     ticket.save(update_fields=["status", "closed_at", "parallel", "assignee", "assigned_to_group", "updated_at"])
-    live = get_current_ticket(conversation)
-    if live is not None:
-        _set_chat_assignee(conversation, live.assignee_id)
-    save_request_status(conversation.pk, live.status if live else status)
+    current = get_current_ticket(conversation)
+    if current is not None:
+        _set_chat_assignee(conversation, current.assignee_id)
+    save_request_status(conversation.pk, current.status if current else status)
     _publish_changes(ticket, changes, user_id=by)
     return ticket
 
 
 @transaction.atomic
-def set_ticket_properties(ticket_id: int, wanted: Mapping[str, Any], *, by: int | None = None) -> Ticket:
+def set_ticket_properties(ticket_id: int, properties: Mapping[str, Any], *, by: int | None = None) -> Ticket:
     """Change request properties (see ``ticket_properties``). Publishes one event for all changes."""
     ticket = _get_ticket(ticket_id)
     lock_conversation(ticket.conversation_id)
     ticket.refresh_from_db(fields=ticket_properties.COLUMNS)
-    changes = ticket_properties.apply_properties(ticket, wanted)
+    changes = ticket_properties.apply_properties(ticket, properties)
     if changes:
         ticket.save(update_fields=[*ticket_properties.COLUMNS, "updated_at"])
         _publish_changes(ticket, changes, user_id=by)
@@ -111,7 +111,7 @@ def open_ticket(
     *,
     text: str,
     status: int | None = None,
-    wanted: Mapping[str, Any],
+    properties: Mapping[str, Any],
     assignee_id: int | None,
     to_group: bool = False,
 ) -> Ticket:
@@ -124,9 +124,9 @@ def open_ticket(
         assigned_to_group=to_group,
         first_text=text,
         parallel=get_current_ticket(conversation) is not None,
-        closed_at=_get_closed_at(status),
+        closed_at=_compute_closed_at(status),
     )
-    ticket_properties.apply_properties(ticket, wanted)
+    ticket_properties.apply_properties(ticket, properties)
     ticket.save(force_insert=True)
     if status not in Ticket.ENDED:
         save_request_status(conversation.pk, status)
@@ -163,7 +163,7 @@ def _get_ticket(ticket_id: int) -> Ticket:
     return Ticket.objects.select_related("conversation__chat_channel", "conversation__contact").get(pk=ticket_id)
 
 
-def _get_closed_at(status: int) -> Any:
+def _compute_closed_at(status: int) -> Any:
     return service_window.database_now() if status in (*Ticket.ENDED, Ticket.Status.SOLVED) else None
 
 

@@ -99,7 +99,7 @@ class CreateTicket(UapiView):
             conversation,
             text=text or subject,
             status=status,
-            wanted=wanted | {"subject": subject},
+            properties=wanted | {"subject": subject},
             assignee_id=assignee,
             to_group=bool(to_group),
         )
