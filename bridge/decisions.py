@@ -36,7 +36,7 @@ class Decision:
     """Decision about one reply.
 
     ``text``: the text to send. ``reason``: a code of ``outcomes``; ``details``: the values of its sentence.
-    ``ground``: the facts at the time of the decision, such as the window's state. ``recognition``: the complete result
+    ``context``: the facts at the time of the decision, such as the window's state. ``recognition``: the complete result
     of template matching, if it ran.
     """
 
@@ -45,13 +45,15 @@ class Decision:
     reason: str = ""
     template: ChosenTemplate | None = None
     details: dict[str, Any] = field(default_factory=dict)
-    ground: dict[str, Any] = field(default_factory=dict)
+    context: dict[str, Any] = field(default_factory=dict)
     recognition: dict[str, Any] | None = None
 
     @property
-    def goes_out(self) -> bool:
+    def is_accepted(self) -> bool:
+        """Whether the reply will be sent."""
         return self.outcome in (TEXT, TEMPLATE)
 
     @property
     def sentence(self) -> str:
+        """The sentence of the refusal, or ""."""
         return outcomes.render_sentence(self.reason, self.details) if self.reason else ""

@@ -11,14 +11,12 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
 
 from django.db import connection, transaction
 
 from channels_setup.codecs import chat_events
 
-if TYPE_CHECKING:
-    from .models import Conversation, ServiceWindow
+from .models import Conversation, ServiceWindow
 
 WINDOW_LENGTH = timedelta(hours=24)
 EXPIRE_BATCH = 500
@@ -83,14 +81,12 @@ def get_window_state(conversation: Conversation, *, now: datetime | None = None)
     if row is None:
         return WindowState(applies=True, is_open=False)
     opened_at, expires_at = row
-    shows_open = is_open(expires_at, now=now or database_now())
-    return WindowState(applies=True, is_open=shows_open, opened_at=opened_at, expires_at=expires_at)
+    is_window_open = is_open(expires_at, now=now or database_now())
+    return WindowState(applies=True, is_open=is_window_open, opened_at=opened_at, expires_at=expires_at)
 
 
 def get_merged_window_state(conversation: Conversation, merged_contact_id: int | None, *, now: datetime) -> WindowState:
     """Return the window state of one number in a conversation of merged contacts."""
-    from .models import ServiceWindow
-
     if not conversation.contact.has_merged or not conversation.api_channel.provider.service_window:
         return get_window_state(conversation, now=now)
     own = ServiceWindow.objects.filter(conversation=conversation, merged_contact=merged_contact_id)
@@ -100,17 +96,15 @@ def get_merged_window_state(conversation: Conversation, merged_contact_id: int |
 
 def find_closed_windows(keys: Iterable[WindowKey], *, now: datetime) -> set[WindowKey]:
     """Return the keys whose window is not open: the set form of ``get_window_state``, for the outbox."""
-    from .models import ServiceWindow
-
-    wanted = set(keys)
+    wanted_keys = set(keys)
     latest: dict[WindowKey, datetime] = {}
-    rows = ServiceWindow.objects.filter(conversation__in={conversation_id for conversation_id, _contact in wanted})
+    rows = ServiceWindow.objects.filter(conversation__in={conversation_id for conversation_id, _contact in wanted_keys})
     for conversation_id, merged_id, expires_at in rows.values_list(
         "conversation_id", "merged_contact_id", "expires_at"
     ):
         key = conversation_id, merged_id
         latest[key] = max(expires_at, latest.get(key, expires_at))
-    return {key for key in wanted if not is_open(latest.get(key), now=now)}
+    return {key for key in wanted_keys if not is_open(latest.get(key), now=now)}
 
 
 def get_addressee_id(conversation: Conversation) -> int | None:
@@ -118,8 +112,6 @@ def get_addressee_id(conversation: Conversation) -> int | None:
 
     None: the conversation's own contact.
     """
-    from .models import ServiceWindow
-
     if not conversation.contact.has_merged:
         return None
     rows = ServiceWindow.objects.filter(conversation=conversation).order_by("-expires_at", "-pk")
@@ -136,30 +128,28 @@ class ContactActivity:
     merged_contact_id: int | None = None  # set if the author was merged into the conversation's contact
 
 
-def extend_windows(written: Iterable[ContactActivity], *, now: datetime) -> None:
+def extend_windows(activities: Iterable[ContactActivity], *, now: datetime) -> None:
     """Open or extend the windows of contacts who wrote. The caller holds the locks of these conversations.
 
     A message that arrives more than 24 hours late opens no window. It is recorded as a closed window instead, see
     ``_record_closed``.
     """
-    from .models import ServiceWindow
-
     State = ServiceWindow.State
-    items = list(written)
-    writers = Counter(item.conversation_id for item in items)
+    items = list(activities)
+    writer_counts = Counter(item.conversation_id for item in items)
     open_windows = {
         window.conversation_id: window
         for window in ServiceWindow.objects.select_for_update(no_key=True).filter(
-            conversation__in=writers, state=State.OPEN
+            conversation__in=writer_counts, state=State.OPEN
         )
     }
-    new, changed, of_several = [], [], []
+    new, changed, of_merged = [], [], []
     late: list[ContactActivity] = []
     for item in items:
         until = compute_expiry(item.at, now=now)
         window = open_windows.get(item.conversation_id)
-        if writers[item.conversation_id] > 1 or (window and window.merged_contact_id != item.merged_contact_id):
-            of_several.append(item)
+        if writer_counts[item.conversation_id] > 1 or (window and window.merged_contact_id != item.merged_contact_id):
+            of_merged.append(item)
             continue
         if window is not None and min(item.at, now) < window.expires_at:
             if until > window.expires_at:
@@ -179,7 +169,7 @@ def extend_windows(written: Iterable[ContactActivity], *, now: datetime) -> None
         ServiceWindow.objects.bulk_create(new)
     if late:
         _record_closed(late)
-    for item in sorted(of_several, key=lambda item: item.at):
+    for item in sorted(of_merged, key=lambda item: item.at):
         _extend_merged_window(item, now=now)
 
 
@@ -225,8 +215,6 @@ def _record_closed(late: Sequence[ContactActivity]) -> None:
 
 
 def _build_window(item: ContactActivity, *, until: datetime, now: datetime) -> ServiceWindow:
-    from .models import ServiceWindow
-
     return ServiceWindow(
         conversation_id=item.conversation_id,
         merged_contact_id=item.merged_contact_id,
@@ -238,8 +226,6 @@ def _build_window(item: ContactActivity, *, until: datetime, now: datetime) -> S
 
 def _extend_merged_window(item: ContactActivity, *, now: datetime) -> None:
     """Extend the window of one of several merged contacts. The window that ends last becomes the open one."""
-    from .models import ServiceWindow
-
     until = compute_expiry(item.at, now=now)
     if until <= now:
         _record_closed([item])
@@ -266,8 +252,6 @@ def close_windows(conversation_id: int, *, now: datetime) -> None:
 
 def open_latest_window(conversation_id: int, *, now: datetime) -> None:
     """Open the conversation's window that ends last and close the windows of its other merged contacts."""
-    from .models import ServiceWindow
-
     unexpired = ServiceWindow.objects.filter(conversation=conversation_id, expires_at__gt=now)
     last = unexpired.order_by("-expires_at", "-pk").values_list("pk", flat=True).first()
     _close_other_windows(conversation_id, last, now=now)
@@ -276,8 +260,8 @@ def open_latest_window(conversation_id: int, *, now: datetime) -> None:
     )
 
 
-def _close_other_windows(conversation_id: int, kept: int | None, *, now: datetime) -> None:
-    """Close all open windows except ``kept``. A window with time left does not count as missed."""
+def _close_other_windows(conversation_id: int, kept_id: int | None, *, now: datetime) -> None:
+    """Close all open windows except ``kept_id``. A window with time left does not count as missed."""
     with connection.cursor() as cursor:
         cursor.execute(
             f"""
@@ -287,7 +271,7 @@ def _close_other_windows(conversation_id: int, kept: int | None, *, now: datetim
             WHERE c.id = w.conversation_id AND w.conversation_id = %s AND w.state = 'open'
               AND w.id IS DISTINCT FROM %s
             """,
-            [now, conversation_id, kept],
+            [now, conversation_id, kept_id],
         )
 
 
@@ -311,8 +295,6 @@ def _save_windows(changed: list[ServiceWindow]) -> None:
 
 def record_reply(conversation_id: int, *, at: datetime) -> None:
     """Record the first reply in the open window."""
-    from .models import ServiceWindow
-
     ServiceWindow.objects.filter(
         conversation=conversation_id, state=ServiceWindow.State.OPEN, first_reply_at=None
     ).update(first_reply_at=at)

@@ -31,15 +31,15 @@ def process_inbox() -> int:
 @shared_task(bind=True)
 def send_due_deliveries(self: Any) -> int:
     housekeeping.record_heartbeat_throttled("outbound")
-    with dispatcher.acquire_run_slot(str(self.request.hostname)) as is_free:
-        return dispatcher.send_due_deliveries() if is_free else 0
+    with dispatcher.acquire_run_slot(str(self.request.hostname)) as has_slot:
+        return dispatcher.send_due_deliveries() if has_slot else 0
 
 
 @shared_task(bind=True)
 def send_helpdesk_commands(self: Any) -> int:
     wakeups.clear_notification(wakeups.HELPDESK)
-    with dispatcher.acquire_run_slot(str(self.request.hostname)) as is_free:
-        return sending.send_due_commands() if is_free else 0
+    with dispatcher.acquire_run_slot(str(self.request.hostname)) as has_slot:
+        return sending.send_due_commands() if has_slot else 0
 
 
 @shared_task
@@ -90,16 +90,16 @@ def run_bulk_actions() -> int:
 
 @shared_task
 def check_health() -> int:
-    standing = 0
+    open_alerts = 0
     with HEALTH_CHECKS.isolate("alerts"):
-        standing = alerts.review_alerts()
+        open_alerts = alerts.review_alerts()
     with HEALTH_CHECKS.isolate("groups"):
         unsupported.settle_group_alerts()
     with HEALTH_CHECKS.isolate("unrouted"):
         routing.settle_unrouted_alerts()
     with HEALTH_CHECKS.isolate("silence"):
         webhook_inactivity.check_webhook_inactivity()
-    return standing
+    return open_alerts
 
 
 @shared_task(expires=600)

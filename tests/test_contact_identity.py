@@ -253,7 +253,7 @@ def test_a_chat_that_the_client_left_links_to_the_new_chat(channel: ApiChannel) 
     delivery = Delivery.objects.get(message=queued)
     assert (delivery.state, delivery.reason) == (Delivery.State.CANCELLED, "contact_moved_before_sending")
     assert Draft.objects.get(conversation=left).text == "Да"
-    assert reply_submission.submit_reply(conversation_id=live.pk, text="Да", author=boris()).decision.goes_out
+    assert reply_submission.submit_reply(conversation_id=live.pk, text="Да", author=boris()).decision.is_accepted
 
 
 def test_a_number_with_another_users_id_moves_to_that_user(channel: ApiChannel) -> None:

@@ -52,7 +52,7 @@ def test_two_workers_release_a_held_reply_once() -> None:
 @pytest.mark.parametrize("rival", ["taken back", "dropped"])
 def test_a_reply_is_sent_or_becomes_a_draft_and_never_both(rival: str) -> None:
     def take_back(reply: HeldReply) -> Any:
-        return held_replies.cancel_held_reply(reply.pk, conversations_seen=Conversation.objects.all())
+        return held_replies.cancel_held_reply(reply.pk, visible_chats=Conversation.objects.all())
 
     other = take_back if rival == "taken back" else lambda _reply: held_replies.drop_expired_replies()
     for _ in range(ROUNDS):

@@ -35,7 +35,7 @@ def test_a_late_failure_does_not_end_the_next_attempt(waiting_attachment: Attach
     expire_lease(waiting_attachment)
     (current,) = inbound_downloads._claim_attachments()
 
-    inbound_downloads._save_result(stale, inbound_downloads.DownloadFailed("wa_token", for_good=True))
+    inbound_downloads._save_result(stale, inbound_downloads.DownloadFailed("wa_token", is_permanent=True))
 
     waiting_attachment.refresh_from_db()
     assert (waiting_attachment.state, waiting_attachment.error, waiting_attachment.due_at) == (
@@ -53,7 +53,7 @@ def test_a_late_failure_does_not_end_an_operators_later_request(waiting_attachme
         waiting_attachment.pk, conversation_id=waiting_attachment.message.conversation_id
     )
 
-    inbound_downloads._save_result(stale, inbound_downloads.DownloadFailed("file_gone", for_good=True))
+    inbound_downloads._save_result(stale, inbound_downloads.DownloadFailed("file_gone", is_permanent=True))
 
     waiting_attachment.refresh_from_db()
     assert (waiting_attachment.state, waiting_attachment.tries) == ("waiting", 0)

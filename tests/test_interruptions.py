@@ -182,7 +182,7 @@ def test_a_file_that_kills_its_worker_uses_up_no_tries_of_its_neighbours() -> No
         claimed = inbound_downloads._claim_attachments()
         if killer not in [row.pk for row in claimed]:
             for row in claimed:
-                inbound_downloads._save_result(row, inbound_downloads.DownloadFailed("file_gone", for_good=True))
+                inbound_downloads._save_result(row, inbound_downloads.DownloadFailed("file_gone", is_permanent=True))
         # else the worker dies, and whatever it held waits for the end of its lease
         Attachment.objects.filter(state="waiting").update(due_at=timezone.now() - timedelta(seconds=1))
 

@@ -162,7 +162,7 @@ def test_a_likely_duplicate_is_suggested(
         Contact.objects.filter(pk=person.pk).update(**{"phone": "", **changes})
     anna.refresh_from_db()
 
-    found = rules.suggest_matches(anna, seen=Conversation.objects.all())
+    found = rules.suggest_matches(anna, visible_chats=Conversation.objects.all())
 
     assert found == ([anya] if is_suggested else [])
 
@@ -172,8 +172,8 @@ def test_the_new_number_of_a_client_is_suggested_in_both_chats(chat: Conversatio
     Contact.objects.filter(pk=anya.pk).update(moved_to=anna)
     anya.refresh_from_db()
 
-    assert rules.suggest_matches(anna, seen=Conversation.objects.all()) == [anya]
-    assert rules.suggest_matches(anya, seen=Conversation.objects.all()) == [anna]
+    assert rules.suggest_matches(anna, visible_chats=Conversation.objects.all()) == [anya]
+    assert rules.suggest_matches(anya, visible_chats=Conversation.objects.all()) == [anna]
 
 
 def test_the_preview_reveals_nothing_about_hidden_chats(client: Client, chat: Conversation) -> None:

@@ -202,7 +202,7 @@ def test_a_chosen_template_goes_out_with_its_values(channel: ApiChannel, chat: C
     assert send(["[2] {1}", "42"]).message.text == "Здравствуйте, [2] {1}! Ваш заказ 42 готов к выдаче."  # type: ignore[union-attr]  # it went out
     assert send(["Анна"]).decision.reason == "template_values"
     assert send(["Анна", "a\nb"]).decision.reason == "template_values"
-    assert send({"1": "Анна", "2": "7"}).decision.goes_out
+    assert send({"1": "Анна", "2": "7"}).decision.is_accepted
 
 
 def test_another_channels_template_is_unknown(channel: ApiChannel, chat: Conversation) -> None:

@@ -105,7 +105,7 @@ def erased(template: Template) -> None:
     erasure.erase_person(Contact.objects.get().pk, by=None)
 
 
-REFUSED = {draft: "Only an approved template", paused: "sends nothing now", erased: "was erased"}
+REFUSED = {draft: "Only an approved template", paused: "cannot send now", erased: "was erased"}
 
 
 @pytest.mark.parametrize("happens", REFUSED)

@@ -128,16 +128,16 @@ def test_expired_files_are_deleted_from_the_disk(desk: Client, chat: Conversatio
 @pytest.mark.parametrize(
     ("name", "content", "sentence"),
     [
-        ("virus.exe", b"MZ\x90", "are not handed out"),
-        ("page.html", b"<script>alert(1)</script>", "are not handed out"),
-        ("picture.svg", b"<svg onload=alert(1)>", "are not handed out"),
-        ("macro.docm", b"PK\x03\x04", "are not handed out"),
-        ("счёт", PDF, "are not handed out"),
-        ("счёт.pdf", b"MZ\x90\x00", "is not what its name says"),
-        ("фото.jpg", b"<html>", "is not what its name says"),
-        ("список.csv", b"a;b\0c", "is not what its name says"),
+        ("virus.exe", b"MZ\x90", "cannot be sent"),
+        ("page.html", b"<script>alert(1)</script>", "cannot be sent"),
+        ("picture.svg", b"<svg onload=alert(1)>", "cannot be sent"),
+        ("macro.docm", b"PK\x03\x04", "cannot be sent"),
+        ("счёт", PDF, "cannot be sent"),
+        ("счёт.pdf", b"MZ\x90\x00", "does not match its file type"),
+        ("фото.jpg", b"<html>", "does not match its file type"),
+        ("список.csv", b"a;b\0c", "does not match its file type"),
         ("пусто.txt", b"", "is empty"),
-        ("../../etc/passwd", b"root", "are not handed out"),
+        ("../../etc/passwd", b"root", "cannot be sent"),
     ],
 )
 def test_a_refused_file_has_a_reason(
@@ -251,4 +251,4 @@ def test_a_form_without_javascript_uploads_its_files(desk: Client, chat: Convers
 
     assert Message.objects.latest("pk").text.startswith("Вот\nсчёт.pdf: http")
     wrong = desk.post(f"/chats/{chat.pk}/send/", {"text": "И вот", "files": [SimpleUploadedFile("a.exe", b"MZ")]})
-    assert wrong.status_code == 422 and "are not handed out" in wrong.content.decode()
+    assert wrong.status_code == 422 and "cannot be sent" in wrong.content.decode()

@@ -46,7 +46,7 @@ def test_the_alert_stays_open_until_the_next_event(channel: Any) -> None:
     for hours in (80, 79, 56, 55.5, 55, 32, 31, 30):
         receive_event(channel, now - timedelta(hours=hours))
     channel.update_provider_status(
-        rhythm={**channel.provider_status["rhythm"], "quiets": {"1": 3600, "2": 3600, "3": 7200}}
+        rhythm={**channel.provider_status["rhythm"], "longest_gaps": {"1": 3600, "2": 3600, "3": 7200}}
     )
     webhook_inactivity.check_webhook_inactivity()
     assert open_alerts() == ["webhook_inactivity"]
@@ -62,7 +62,7 @@ def test_a_new_channel_has_no_rhythm_yet(channel: Any) -> None:
 
 
 def test_a_short_gap_of_a_busy_channel_raises_no_alert(channel: Any) -> None:
-    rhythm = {"last": timezone.now().isoformat(), "quiets": {"1": 60, "2": 60, "3": 60}}
+    rhythm = {"last": timezone.now().isoformat(), "longest_gaps": {"1": 60, "2": 60, "3": 60}}
 
     assert not webhook_inactivity.is_inactive(rhythm, now=timezone.now() + timedelta(minutes=110))
     assert webhook_inactivity.is_inactive(rhythm, now=timezone.now() + timedelta(minutes=130))

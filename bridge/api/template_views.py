@@ -208,7 +208,7 @@ class HeldReplyViewSet(ReadOnlyViewSet):
         reply = self.get_object()
 
         def work() -> tuple[int, Any]:
-            if not held_replies.cancel_held_reply(reply.pk, conversations_seen=[reply.conversation_id]):
+            if not held_replies.cancel_held_reply(reply.pk, visible_chats=[reply.conversation_id]):
                 sentence = _("This text is no longer held: it has been sent or dropped.")
                 raise ApiError(status_code=409, reason="not_held", sentence=sentence)
             reply.refresh_from_db()

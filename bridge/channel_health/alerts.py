@@ -1,4 +1,4 @@
-"""Alerts for admins: raised once, settled when the cause is gone."""
+"""Alerts for admins: raised once, settled when the cause no longer exists."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def _get_open_alerts(kind: str, *, api_channel_id: int, delivery_id: int | None)
 
 
 def review_alerts() -> int:
-    """Alert about destinations that fail for days, and settle alerts whose cause is gone. Return the open alerts."""
+    """Alert about destinations that fail for days, and settle resolved alerts. Return the number of open alerts."""
     _review_failing_channels()
     _settle_stuck_alerts()
     return Alert.objects.filter(settled_at=None).count()
@@ -131,8 +131,8 @@ def _review_failing_channel(row: CircuitBreaker, *, now: datetime) -> bool:
 
 def _was_resumed_by_admin(row: CircuitBreaker) -> bool:
     """Return whether an admin resumed the channel after our pause: the alert is open, the pause is over."""
-    paused_by_us = _get_open_alerts(Kind.SWITCHED_OFF, api_channel_id=row.pk, delivery_id=None).exists()
-    return paused_by_us and row.api_channel.state != ChannelState.PAUSED
+    was_paused_by_us = _get_open_alerts(Kind.SWITCHED_OFF, api_channel_id=row.pk, delivery_id=None).exists()
+    return was_paused_by_us and row.api_channel.state != ChannelState.PAUSED
 
 
 @transaction.atomic
@@ -164,7 +164,7 @@ def build_events_url(alert: Alert) -> str:
 
 
 def describe_alert(alert: Alert) -> str:
-    """Return the alert as a sentence in the reader's language."""
+    """Return the alert as a sentence in the active language."""
     details = dict(alert.details)
     code = str(details.pop("why_code", ""))
     if alert.kind == Kind.BREAKER and alert.settled_at is None:  # show the newest failure, not the first

@@ -29,7 +29,7 @@ PROBE_SECONDS = 60  # a probe is given up after this if its worker died; equals 
 # First part of the claim (`claims`): channels whose open breaker lets one delivery through now, each in exactly one
 # claim; none if `probes` is false. Locked rows are skipped: waiting for them would break the lock order and deadlock.
 PROBE_SQL = """
-    WITH ripe AS MATERIALIZED (
+    WITH due AS MATERIALIZED (
         SELECT api_channel_id FROM bridge_circuitbreaker b
         WHERE is_open AND %(probes)s AND probe_at <= clock_timestamp() AND clock_timestamp() >= (
             SELECT min(d.next_attempt_at) FROM bridge_delivery d
@@ -38,35 +38,35 @@ PROBE_SQL = """
         FOR NO KEY UPDATE OF b SKIP LOCKED)
     UPDATE bridge_circuitbreaker
     SET is_probing = TRUE, probe_at = clock_timestamp() + make_interval(secs => %(probe_seconds)s)
-    FROM ripe WHERE bridge_circuitbreaker.api_channel_id = ripe.api_channel_id
+    FROM due WHERE bridge_circuitbreaker.api_channel_id = due.api_channel_id
     RETURNING bridge_circuitbreaker.api_channel_id
 """
 
 
 @transaction.atomic(savepoint=False)
 def record_outcomes(results: Iterable[tuple[int, bool]]) -> set[int]:
-    """Record (API channel ID, did the destination work?) pairs. Return the channels whose breaker opened.
+    """Record pairs of API channel ID and whether the destination worked. Return the channels whose breaker opened.
 
     Writes only if something is or was wrong.
     """
     by_channel: dict[int, list[bool]] = {}
     for channel_id, worked in results:
         by_channel.setdefault(channel_id, []).append(worked)
-    if all(worked for worked_list in by_channel.values() for worked in worked_list) and not _any_known(by_channel):
+    if all(worked for successes in by_channel.values() for worked in successes) and not _has_any_breaker(by_channel):
         return set()
-    known = {row.api_channel_id: row for row in lock_breakers(by_channel)}
+    breakers = {row.api_channel_id: row for row in lock_breakers(by_channel)}
     now, opened = service_window.database_now(), set()
-    for channel_id, worked_list in sorted(by_channel.items()):
-        row = known.get(channel_id)
+    for channel_id, successes in sorted(by_channel.items()):
+        row = breakers.get(channel_id)
         if row is None:
-            if all(worked_list):
+            if all(successes):
                 continue
             CircuitBreaker.objects.bulk_create([CircuitBreaker(api_channel_id=channel_id)], ignore_conflicts=True)
-            (row,) = lock_breakers([channel_id])  # ours, or another worker's of the same moment
-        if not row.is_troubled and all(worked_list):
+            (row,) = lock_breakers([channel_id])  # created here, or by another worker at the same time
+        if not row.is_troubled and all(successes):
             continue
         was_open = row.is_open
-        for worked in worked_list:
+        for worked in successes:
             _count_outcome(row, worked, now=now)
         row.save()
         if row.is_open and not was_open:
@@ -74,8 +74,8 @@ def record_outcomes(results: Iterable[tuple[int, bool]]) -> set[int]:
     return opened
 
 
-def _any_known(channel_ids: Iterable[int]) -> bool:
-    with connection.cursor() as cursor:  # plain SQL as in ``service_window``: asked after every success
+def _has_any_breaker(channel_ids: Iterable[int]) -> bool:
+    with connection.cursor() as cursor:  # plain SQL as in ``service_window``: runs after every success
         cursor.execute(
             "SELECT 1 FROM bridge_circuitbreaker WHERE api_channel_id = ANY(%s) LIMIT 1", [list(channel_ids)]
         )
@@ -110,17 +110,17 @@ def retry_waiting_now(channel_id: int) -> int:
     """
     now = service_window.database_now()
     with transaction.atomic():
-        later = find_waiting_deliveries(channel_id, now=now)[:MAX_RETRIED_NOW]
-        ids = list(later.select_for_update(skip_locked=True, no_key=True).values_list("pk", flat=True))
+        waiting = find_waiting_deliveries(channel_id, now=now)[:MAX_RETRIED_NOW]
+        ids = list(waiting.select_for_update(skip_locked=True, no_key=True).values_list("pk", flat=True))
         Delivery.objects.filter(pk__in=ids).update(next_attempt_at=now)
-    opened = CircuitBreaker.objects.filter(api_channel=channel_id, is_open=True, is_probing=False).update(probe_at=now)
-    return max(len(ids), opened)
+    probed = CircuitBreaker.objects.filter(api_channel=channel_id, is_open=True, is_probing=False).update(probe_at=now)
+    return max(len(ids), probed)
 
 
 def _count_outcome(row: CircuitBreaker, worked: bool, *, now: datetime) -> None:
-    row.recent = [[at, good] for at, good in row.recent if now.timestamp() - at < SAMPLE_INTERVAL.total_seconds()][
-        -200:
-    ]
+    row.recent = [
+        [at, success] for at, success in row.recent if now.timestamp() - at < SAMPLE_INTERVAL.total_seconds()
+    ][-200:]
     row.recent.append([now.timestamp(), worked])
     if worked:
         row.consecutive_failures = 0
@@ -135,12 +135,12 @@ def _count_outcome(row: CircuitBreaker, worked: bool, *, now: datetime) -> None:
         # Calls that were running when it opened still return: only a failed probe doubles the backoff.
         if row.is_probing:
             _open_breaker(row, min(row.backoff_seconds * 2, MAX_BACKOFF), now=now)
-    elif row.consecutive_failures >= FAILURES_TO_OPEN or _mostly_failing(row):
+    elif row.consecutive_failures >= FAILURES_TO_OPEN or _is_mostly_failing(row):
         _open_breaker(row, FIRST_BACKOFF, now=now)
         alerts.raise_alert(Alert.Kind.BREAKER, api_channel_id=row.api_channel_id)
 
 
-def _mostly_failing(row: CircuitBreaker) -> bool:
+def _is_mostly_failing(row: CircuitBreaker) -> bool:
     failed = sum(1 for _at, worked in row.recent if not worked)
     return len(row.recent) >= MIN_SAMPLES and failed >= FAILURE_SHARE * len(row.recent)
 

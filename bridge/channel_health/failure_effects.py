@@ -26,13 +26,11 @@ STATUS_BY_EFFECT = {TemplateEffect.PAUSED: Status.PAUSED, TemplateEffect.DISABLE
 def apply_failure(
     channel: ApiChannel, reason: str, *, template: Mapping[str, Any] | None, at: datetime | None = None
 ) -> None:
-    """Apply the effects of `reason`. `at`: the time that the provider reports, or None for a response of this
-    moment.
-    """
-    found = outcomes.find_reason(reason)
-    if found is not None and found.outcome_class is OutcomeClass.PAUSE:
+    """Apply the effects of `reason`. `at`: the time that the provider reports, or None for a response just received."""
+    outcome = outcomes.find_reason(reason)
+    if outcome is not None and outcome.outcome_class is OutcomeClass.PAUSE:
         pause_channel(channel, reason, at=at)
-    if template and found is not None and found.effects.template:
+    if template and outcome is not None and outcome.effects.template:
         _apply_to_template(channel, reason, template.get("id"), at=at)
 
 

@@ -31,13 +31,13 @@ class RateRequest:
     rates: tuple[CallRate, ...]
 
 
-def postpone_limited(asked: Sequence[RateRequest], token: uuid.UUID) -> set[int]:
+def postpone_limited(requests: Sequence[RateRequest], token: uuid.UUID) -> set[int]:
     """Take a token of each limit for each delivery, all or none. Postpone those that must wait and return their IDs."""
-    if not any(item.rates for item in asked):
+    if not any(item.rates for item in requests):
         return set()
     with transaction.atomic(), connection.cursor() as cursor:
         buckets = sorted(
-            {(item.delivery.api_channel_id, rate) for item in asked for rate in item.rates}, key=_get_lock_order
+            {(item.delivery.api_channel_id, rate) for item in requests for rate in item.rates}, key=_get_lock_order
         )
         cursor.execute(
             """
@@ -56,7 +56,7 @@ def postpone_limited(asked: Sequence[RateRequest], token: uuid.UUID) -> set[int]
             ],
         )
         ahead = {(channel_id, key): max(seconds, 0.0) for channel_id, key, seconds in cursor.fetchall()}
-        waits = _compute_waits(asked, ahead)
+        waits = _compute_waits(requests, ahead)
         cursor.execute(
             """
             UPDATE bridge_ratelimit r SET met_at = clock_timestamp() + make_interval(secs => v.ahead)
@@ -91,10 +91,10 @@ def _get_lock_order(bucket: tuple[int, CallRate]) -> tuple[int, str]:
     return bucket[0], bucket[1].key  # one lock order for all workers
 
 
-def _compute_waits(asked: Sequence[RateRequest], ahead: dict[tuple[int, str], float]) -> dict[int, float]:
+def _compute_waits(requests: Sequence[RateRequest], ahead: dict[tuple[int, str], float]) -> dict[int, float]:
     """Return the seconds to wait by delivery ID; advance `ahead` for those that may go."""
     waits = {}
-    for item in asked:
+    for item in requests:
         channel_id = item.delivery.api_channel_id
         wait = max(
             (ahead[channel_id, rate.key] - (rate.burst - 1) * rate.every for rate in item.rates),

@@ -17,13 +17,14 @@ from channels_setup.models import ApiChannel, ChannelState
 from . import alerts
 
 RHYTHM_DAYS = 14  # days of gaps that are kept
-MIN_RHYTHM_DAYS = 3  # with fewer days nothing is judged
+MIN_RHYTHM_DAYS = 3  # with fewer days there are no alerts
 MIN_GAP = timedelta(hours=1)  # gaps shorter than twice this never alert
 CHECKED_CHANNELS = FailingItems("webhook inactivity")
-RHYTHM_KEY = "rhythm"  # in ``ApiChannel.provider_status``: {"last": time, "quiets": {day: seconds}}
+RHYTHM_KEY = "rhythm"  # in ``ApiChannel.provider_status``: {"last": time, "longest_gaps": {day: seconds}}
 
 
 def check_webhook_inactivity() -> None:
+    """Raise or settle the alert of every channel that has received webhooks."""
     now = service_window.database_now()
     for channel in ApiChannel.objects.exclude(first_inbound_at=None):
         with CHECKED_CHANNELS.isolate(channel.pk):
@@ -46,23 +47,23 @@ def _update_rhythm(channel: ApiChannel, *, now: datetime) -> dict[str, Any]:
     newest = (
         WebhookEvent.objects.filter(api_channel=channel).order_by("-pk").values_list("received_at", flat=True).first()
     )
-    rhythm: dict[str, Any] = channel.provider_status.get(RHYTHM_KEY) or {"last": None, "quiets": {}}
+    rhythm: dict[str, Any] = channel.provider_status.get(RHYTHM_KEY) or {"last": None, "longest_gaps": {}}
     if newest is None or rhythm["last"] == newest.isoformat():
         return rhythm
-    quiets: dict[str, float] = dict(rhythm["quiets"])
+    gaps: dict[str, float] = dict(rhythm["longest_gaps"])
     day = newest.date().isoformat()
     if rhythm["last"]:
-        quiet = (newest - datetime.fromisoformat(rhythm["last"])).total_seconds()
-        quiets[day] = max(quiets.get(day, 0), quiet)
-    kept = dict(sorted(quiets.items())[-RHYTHM_DAYS:])
-    rhythm = {"last": newest.isoformat(), "quiets": kept}
+        gap = (newest - datetime.fromisoformat(rhythm["last"])).total_seconds()
+        gaps[day] = max(gaps.get(day, 0), gap)
+    gaps = dict(sorted(gaps.items())[-RHYTHM_DAYS:])
+    rhythm = {"last": newest.isoformat(), "longest_gaps": gaps}
     channel.update_provider_status(**{RHYTHM_KEY: rhythm})
     return rhythm
 
 
 def is_inactive(rhythm: dict[str, Any], *, now: datetime) -> bool:
     """Return whether the current gap is more than twice the longest known one."""
-    if not rhythm["last"] or len(rhythm["quiets"]) < MIN_RHYTHM_DAYS:
+    if not rhythm["last"] or len(rhythm["longest_gaps"]) < MIN_RHYTHM_DAYS:
         return False
-    longest = max(timedelta(seconds=max(rhythm["quiets"].values())), MIN_GAP)
+    longest = max(timedelta(seconds=max(rhythm["longest_gaps"].values())), MIN_GAP)
     return now - datetime.fromisoformat(rhythm["last"]) > 2 * longest

@@ -28,7 +28,7 @@ INLINE_TYPES = ("image/jpeg", "image/png", "image/gif", "image/webp")
 _signer = TimestampSigner(salt="okno.files")
 
 
-def create_attachments(given: Iterable[tuple[Message, Sequence[FileInfo]]]) -> list[Attachment]:
+def create_attachments(items: Iterable[tuple[Message, Sequence[FileInfo]]]) -> list[Attachment]:
     """Create attachments of saved messages: with their link, or waiting to be downloaded by the provider's file ID."""
     now = timezone.now()
     attachments = Attachment.objects.bulk_create(
@@ -44,7 +44,7 @@ def create_attachments(given: Iterable[tuple[Message, Sequence[FileInfo]]]) -> l
                 state=Attachment.State.WAITING if file.external_id else Attachment.State.AVAILABLE,
                 due_at=now if file.external_id else None,
             )
-            for message, files in given
+            for message, files in items
             for file in files
         ]
     )

@@ -44,16 +44,18 @@ MAX_BYTES_IN_MEMORY = 1024 * 1024  # larger files go to a temporary file
 
 
 class DownloadFailed(Exception):
-    """An attempt failed. `for_good`: another attempt is pointless."""
+    """An attempt failed. `is_permanent`: another attempt cannot succeed."""
 
-    def __init__(self, reason: str, *, for_good: bool = False) -> None:
+    def __init__(self, reason: str, *, is_permanent: bool = False) -> None:
         super().__init__(reason)
         self.reason = reason
-        self.for_good = for_good
+        self.is_permanent = is_permanent
 
 
 @dataclass(frozen=True, kw_only=True)
 class DownloadedFile:
+    """A downloaded file with verified content. The caller closes ``content``."""
+
     content: IO[bytes]
     size: int
     mime: str
@@ -61,14 +63,14 @@ class DownloadedFile:
 
 def download_due_files() -> int:
     """Download until nothing is due or the time is over. Return how many files were stored."""
-    until, came = time.monotonic() + RUN_SECONDS, 0
+    until, stored_count = time.monotonic() + RUN_SECONDS, 0
     with ThreadPoolExecutor(max_workers=MAX_CONCURRENT_DOWNLOADS, thread_name_prefix="media") as pool:
         while time.monotonic() < until and (claimed := _claim_attachments()):
             for row, result in [
                 (row, pool.submit(_try_download, row, account)) for row, account in _pair_with_accounts(claimed)
             ]:
-                came += _save_result_safely(row, result.result())
-    return came
+                stored_count += _save_result_safely(row, result.result())
+    return stored_count
 
 
 def _pair_with_accounts(claimed: Sequence[Attachment]) -> Iterator[tuple[Attachment, Account]]:
@@ -134,30 +136,30 @@ def _download_file(row: Attachment, account: Account, provider: Messenger) -> Do
     answer = http_client.send(provider.build_file_location_request(row.external_id, account))
     outcome = provider.judge_response(answer)
     if answer.status == 404 or outcome.verdict == PERMANENT:
-        raise DownloadFailed("file_gone", for_good=True)
+        raise DownloadFailed("file_gone", is_permanent=True)
     if outcome.verdict != ACCEPTED:
-        raise DownloadFailed(outcome.reason, for_good=False)
+        raise DownloadFailed(outcome.reason, is_permanent=False)
     try:
-        place = provider.read_file_location(answer, account)
-        request = provider.build_file_download_request(place, account)
+        location = provider.read_file_location(answer, account)
+        request = provider.build_file_download_request(location, account)
     except BadBody:
         raise DownloadFailed("file_host_not_allowed") from None
     limit = settings.CLIENT_FILE_LIMIT_MB * 1024 * 1024
-    if (place.size or 0) > limit:
-        raise DownloadFailed("file_too_large", for_good=True)
+    if (location.size or 0) > limit:
+        raise DownloadFailed("file_too_large", is_permanent=True)
     content: IO[bytes] = SpooledTemporaryFile(max_size=MAX_BYTES_IN_MEMORY)  # noqa: SIM115  # closed after storing
-    got = http_client.send(request, max_bytes=limit + 1, into=content, seconds=FILE_SECONDS)
-    if got.status != 200:
+    response = http_client.send(request, max_bytes=limit + 1, into=content, seconds=FILE_SECONDS)
+    if response.status != 200:
         content.close()
-        if got.status == 404:  # the address expired; several in a row mean that the file is gone
-            raise DownloadFailed("file_gone", for_good=row.tries >= MAX_EXPIRED_ADDRESSES)
-        raise DownloadFailed("unauthorized" if got.status in (401, 403) else "destination_error")
+        if response.status == 404:  # the address expired; several in a row mean that the file is gone
+            raise DownloadFailed("file_gone", is_permanent=row.tries >= MAX_EXPIRED_ADDRESSES)
+        raise DownloadFailed("unauthorized" if response.status in (401, 403) else "destination_error")
     size = content.tell()
     if size > limit:
         content.close()
-        raise DownloadFailed("file_too_large", for_good=True)
-    _verify_content(content, size, announced=place.size, digests={place.sha256, row.sha256} - {""})
-    return DownloadedFile(content=content, size=size, mime=row.mime or place.mime)
+        raise DownloadFailed("file_too_large", is_permanent=True)
+    _verify_content(content, size, announced=location.size, digests={location.sha256, row.sha256} - {""})
+    return DownloadedFile(content=content, size=size, mime=row.mime or location.mime)
 
 
 def _verify_content(content: IO[bytes], size: int, *, announced: int | None, digests: set[str]) -> None:
@@ -192,13 +194,13 @@ def _save_result(row: Attachment, result: DownloadedFile | DownloadFailed) -> bo
     if result.reason == "no_disk_space":  # not an attempt: download soon after there is space again
         soon = service_window.database_now() + timedelta(seconds=NO_SPACE_SECONDS)
         changed: dict[str, object] = {"error": result.reason, "due_at": soon, "tries": row.tries}
-    elif result.for_good or tries > len(RETRY_DELAYS):
+    elif result.is_permanent or tries > len(RETRY_DELAYS):
         changed = {"state": Attachment.State.FAILED, "error": result.reason, "due_at": None}
     else:
         wait = timedelta(seconds=RETRY_DELAYS[tries - 1])
         changed = {"error": result.reason, "due_at": service_window.database_now() + wait}
-    mine = Attachment.objects.filter(pk=row.pk, state=Attachment.State.WAITING, due_at=row.due_at)
-    if mine.update(**changed) and outcomes.get_effects(result.reason).credentials_rejected:
+    rows = Attachment.objects.filter(pk=row.pk, state=Attachment.State.WAITING, due_at=row.due_at)
+    if rows.update(**changed) and outcomes.get_effects(result.reason).credentials_rejected:
         channel.record_failure(result.reason)
     return False
 

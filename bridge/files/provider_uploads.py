@@ -1,8 +1,8 @@
-"""Our files uploaded to the provider before the message that carries them, and sent by the provider's ID.
+"""Provider uploads: our files, uploaded to the provider before their message and sent by the provider's ID.
 
-Only if the provider accepts uploads and the channel is configured so; otherwise the provider downloads the file by its
-link. An ID serves every message with the same content as long as the provider keeps it, so retries and broadcasts
-upload a file once. A failed upload sends nothing to the client.
+This applies if the provider accepts uploads and the channel is configured for it; otherwise the provider downloads the
+file by its link. Messages with the same content share an ID as long as the provider keeps the file, so retries and
+broadcasts upload a file once. If the upload fails, nothing is sent to the client.
 """
 
 from __future__ import annotations
@@ -25,30 +25,30 @@ UPLOAD_TIMEOUT_SECONDS = 30.0  # for one file; together with the message's call 
 
 @dataclass(frozen=True, kw_only=True)
 class CachedUpload:
-    """An uploaded file, to be remembered."""
+    """A file uploaded to the provider. ``ttl``: how long the provider keeps it."""
 
     sha256: str
     mime: str
     external_id: str
-    lives: timedelta
+    ttl: timedelta
 
 
 def find_cached_uploads(deliveries: Iterable[Delivery]) -> Mapping[int, str]:
-    """Return delivery ID → the provider's ID of a file that it still has."""
-    wanted = {
+    """Return delivery ID → the provider's ID of a file that the provider still keeps."""
+    keys_by_delivery = {
         row.pk: (row.api_channel_id, file["sha256"], file["mime"])
         for row in deliveries
         if (file := _get_uploadable_file(row))
     }
-    if not wanted:
+    if not keys_by_delivery:
         return {}
     rows = ProviderUpload.objects.filter(
-        api_channel__in={channel_id for channel_id, _sha256, _mime in wanted.values()},
-        sha256__in={sha256 for _channel_id, sha256, _mime in wanted.values()},
+        api_channel__in={channel_id for channel_id, _sha256, _mime in keys_by_delivery.values()},
+        sha256__in={sha256 for _channel_id, sha256, _mime in keys_by_delivery.values()},
         expires_at__gt=service_window.database_now(),
     )
     ids = {(row.api_channel_id, row.sha256, row.mime): row.external_id for row in rows}
-    return {pk: ids[key] for pk, key in wanted.items() if key in ids}
+    return {pk: ids[key] for pk, key in keys_by_delivery.items() if key in ids}
 
 
 def _get_uploadable_file(delivery: Delivery) -> Mapping[str, str] | None:
@@ -72,19 +72,20 @@ def upload_file(file: FileInfo, provider: Messenger, account: Account) -> Cached
         outcome = provider.judge_response(answer)
         if outcome.verdict == ACCEPTED:
             external_id = provider.read_upload_id(answer)
-            return CachedUpload(sha256=file.sha256, mime=file.mime, external_id=external_id, lives=provider.upload_ttl)
+            return CachedUpload(sha256=file.sha256, mime=file.mime, external_id=external_id, ttl=provider.upload_ttl)
     except (http_client.NoResponse, BadBody):
         outcome = Outcome(verdict=UNKNOWN)
     return Outcome(verdict=RETRY, reason="destination_error") if outcome.verdict == UNKNOWN else outcome
 
 
-def cache_upload(channel_id: int, given: CachedUpload) -> None:
-    expires_at = service_window.database_now() + given.lives
+def cache_upload(channel_id: int, upload: CachedUpload) -> None:
+    """Store an upload, so that other messages with the same file use it."""
+    expires_at = service_window.database_now() + upload.ttl
     ProviderUpload.objects.update_or_create(
         api_channel_id=channel_id,
-        sha256=given.sha256,
-        mime=given.mime,
-        defaults={"external_id": given.external_id, "expires_at": expires_at},
+        sha256=upload.sha256,
+        mime=upload.mime,
+        defaults={"external_id": upload.external_id, "expires_at": expires_at},
     )
 
 
@@ -95,4 +96,5 @@ def forget_rejected_upload(delivery: Delivery, reason: str) -> None:
 
 
 def prune_provider_uploads() -> int:
+    """Delete expired uploads. Return their number."""
     return ProviderUpload.objects.filter(expires_at__lte=service_window.database_now()).delete()[0]

@@ -24,33 +24,35 @@ ResponseType = TypeVar("ResponseType", bound=HttpResponseBase)
 @require_safe
 @never_cache
 def show_shared_file(request: HttpRequest, signature: str) -> HttpResponse:
-    upload = _upload_or_404(signature)
-    is_over = _is_expired(upload)
-    context = {"upload": upload, "signature": signature, "is_over": is_over}
-    return _disallow_indexing(render(request, "bridge/shared_file.html", context, status=410 if is_over else 200))
+    """Show the page of a shared file, or that its link has expired (410)."""
+    upload = _get_upload_or_404(signature)
+    is_expired = _is_expired(upload)
+    context = {"upload": upload, "signature": signature, "is_expired": is_expired}
+    return _disallow_indexing(render(request, "bridge/shared_file.html", context, status=410 if is_expired else 200))
 
 
 @require_safe
 @never_cache
 def download_shared_file(request: HttpRequest, signature: str) -> HttpResponseBase:
-    upload = _upload_or_404(signature)
+    """Serve a shared file and count the download."""
+    upload = _get_upload_or_404(signature)
     if _is_expired(upload):
         return show_shared_file(request, signature)
     try:
-        opened = upload.file.open("rb")
+        file = upload.file.open("rb")
     except FileNotFoundError:
         raise Http404 from None
     if request.method == "GET":
         Upload.objects.filter(pk=upload.pk).update(
             downloads=F("downloads") + 1, downloaded_at=service_window.database_now()
         )
-    response = FileResponse(opened, as_attachment=True, filename=upload.name, content_type=upload.mime)
+    response = FileResponse(file, as_attachment=True, filename=upload.name, content_type=upload.mime)
     response["X-Content-Type-Options"] = "nosniff"
     response["Content-Security-Policy"] = "default-src 'none'; sandbox"
     return _disallow_indexing(response)
 
 
-def _upload_or_404(signature: str) -> Upload:
+def _get_upload_or_404(signature: str) -> Upload:
     upload = uploads.find_upload(signature)
     if upload is None:
         raise Http404

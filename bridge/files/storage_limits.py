@@ -42,7 +42,7 @@ def check_disk(size: int) -> None:
     """Raise DiskAlmostFull if a file of this size would use space that must stay free."""
     if is_disk_low(size):
         raise DiskAlmostFull(
-            _("The portal's disk is almost full, so no files are taken. Tell an admin and try again later.")
+            _("The portal's disk is almost full, so files cannot be stored. Contact an admin and try again later.")
         )
 
 

@@ -1,6 +1,6 @@
-"""Files that operators attach: checked, stored, and sent as files or shared by a link.
+"""Operators' uploads: checked, stored, and sent as files or shared by a link.
 
-If the route cannot carry files, the text gets a link to a page with the file's name and size. The link is signed and
+If the channel cannot send files, the text gets a link to a page with the file's name and size. The link is signed and
 expires, and downloads are counted. Files that could run in a browser are refused.
 """
 
@@ -59,28 +59,28 @@ FILE_TYPES: Mapping[str, tuple[str, int, tuple[bytes, ...]]] = {
     "mp4": ("video/mp4", 4, (_FTYP,)),
     "3gp": ("video/3gpp", 4, (_FTYP,)),
 }
-MIME_TYPES = frozenset(mime for mime, _offset, _marks in FILE_TYPES.values())
+MIME_TYPES = frozenset(mime for mime, _offset, _signatures in FILE_TYPES.values())
 
 
 class UploadRefused(Exception):
     """This file is refused. Its text is a sentence for the user."""
 
 
-def save_upload(conversation: Conversation, given: UploadedFile[bytes], *, author: Any) -> Upload:
+def save_upload(conversation: Conversation, file: UploadedFile[bytes], *, author: Any) -> Upload:
     """Check a file and store it for this chat. Raises UploadRefused."""
-    name = clean_name(given.name or "")
-    mime = detect_type(given, name)
+    name = clean_name(file.name or "")
+    mime = detect_type(file, name)
     try:
-        storage_limits.check_disk(given.size or 0)
-        storage_limits.check_quota(conversation, given.size or 0, author=author)
+        storage_limits.check_disk(file.size or 0)
+        storage_limits.check_quota(conversation, file.size or 0, author=author)
     except (storage_limits.DiskAlmostFull, storage_limits.QuotaExceeded) as problem:
         raise UploadRefused(str(problem)) from None
-    upload = Upload(conversation=conversation, author=author, name=name, mime=mime, size=given.size or 0)
+    upload = Upload(conversation=conversation, author=author, name=name, mime=mime, size=file.size or 0)
     upload.expires_at = service_window.database_now() + timedelta(days=settings.FILE_LINK_DAYS)
-    given.seek(0)
-    upload.sha256 = hashlib.file_digest(given, "sha256").hexdigest()
-    given.seek(0)
-    upload.file.save(f"file.{name.rpartition('.')[2].lower()}", given, save=False)
+    file.seek(0)
+    upload.sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    file.seek(0)
+    upload.file.save(f"file.{name.rpartition('.')[2].lower()}", file, save=False)
     try:
         upload.save()
     except Exception:
@@ -91,32 +91,34 @@ def save_upload(conversation: Conversation, given: UploadedFile[bytes], *, autho
 
 def clean_name(name: str) -> str:
     """Return a file name without directories and unprintable characters, shortened; its extension is kept."""
-    shown = "".join(character for character in name.replace("\\", "/").rsplit("/", 1)[-1] if character.isprintable())
-    stem, dot, ending = shown.strip().rpartition(".")
-    return f"{stem[:150]}{dot}{ending[:10]}" if dot else shown.strip()[:150]
+    cleaned = "".join(character for character in name.replace("\\", "/").rsplit("/", 1)[-1] if character.isprintable())
+    stem, dot, ending = cleaned.strip().rpartition(".")
+    return f"{stem[:150]}{dot}{ending[:10]}" if dot else cleaned.strip()[:150]
 
 
-def detect_type(given: UploadedFile[bytes], name: str) -> str:
+def detect_type(file: UploadedFile[bytes], name: str) -> str:
     """Return the MIME type by the extension, if the first bytes match it. Raises UploadRefused."""
     limit = settings.UPLOAD_LIMIT_MB * 1024 * 1024
-    if not given.size:
+    if not file.size:
         raise UploadRefused(_("“%(name)s” is empty.") % {"name": name})
-    if given.size > limit:
-        words = {"name": name, "limit": filesizeformat(limit)}
-        raise UploadRefused(_("“%(name)s” is too large: at most %(limit)s can be handed out.") % words)
+    if file.size > limit:
+        values = {"name": name, "limit": filesizeformat(limit)}
+        raise UploadRefused(_("“%(name)s” is too large. The limit is %(limit)s.") % values)
     kind = FILE_TYPES.get(name.rpartition(".")[2].lower())
     if kind is None:
         raise UploadRefused(
-            _("Files like “%(name)s” are not handed out: pictures, PDF, office documents, text, sound and video are.")
+            _("Files such as “%(name)s” cannot be sent. Send an image, PDF, office document, text, audio or video.")
             % {"name": name}
         )
-    mime, offset, marks = kind
-    given.seek(0)
-    head = given.read(SIGNATURE_BYTES)
-    given.seek(0)
-    is_right = any(head[offset:].startswith(mark) for mark in marks) if marks else b"\0" not in head
-    if not is_right:
-        raise UploadRefused(_("“%(name)s” is not what its name says. It was not taken.") % {"name": name})
+    mime, offset, signatures = kind
+    file.seek(0)
+    head = file.read(SIGNATURE_BYTES)
+    file.seek(0)
+    is_valid = any(head[offset:].startswith(mark) for mark in signatures) if signatures else b"\0" not in head
+    if not is_valid:
+        raise UploadRefused(
+            _("The content of “%(name)s” does not match its file type, so it was not uploaded.") % {"name": name}
+        )
     return mime
 
 
@@ -126,6 +128,7 @@ def build_share_link(upload: Upload) -> str:
 
 
 def find_upload(signature: str) -> Upload | None:
+    """Return the upload of a signature, or None if the signature is not valid."""
     try:
         pk = int(_signer.unsign(signature))
     except (BadSignature, ValueError):
@@ -142,20 +145,20 @@ def list_unsent_uploads(conversation: Conversation, *, author: Any) -> list[Uplo
 
 @transaction.atomic
 def delete_upload(upload: Upload) -> None:
-    """Take a file away for good: its row now, its bytes when that is committed."""
+    """Delete an upload: the row now, the file after the commit."""
     storage, path = upload.file.storage, str(upload.file.name)
     upload.delete()
     transaction.on_commit(lambda: storage.delete(path))
 
 
 def prune_uploads() -> int:
-    """Take away what was never sent and whose link has expired; how many."""
-    gone = 0
+    """Delete uploads that were not sent and whose links have expired. Return their number."""
+    deleted = 0
     expired = Upload.objects.filter(message=None, expires_at__lte=service_window.database_now()).order_by("pk")
     while rows := list(expired.exclude(pk__in=PRUNING.items_in_backoff())[:PRUNE_BATCH]):
         for upload in rows:
             with PRUNING.isolate(upload.pk):
                 upload.file.storage.delete(str(upload.file.name))  # before the row, which is needed to try again
                 delete_upload(upload)
-                gone += 1
-    return gone
+                deleted += 1
+    return deleted

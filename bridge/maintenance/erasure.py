@@ -1,8 +1,8 @@
 """Erasure of a person: all their data, in all tables and on disk; queued messages are not sent.
 
 Rows that others depend on (requests in a report, statistics) stay, without personal data. Stored webhooks are processed
-first, or they would bring the person back; later redeliveries are recognized by their hash (`erased_ids`). The receipt
-says who, when and how much, and nothing else.
+first, or they would restore the person; later redeliveries are recognized by their hash (`erased_ids`). The receipt
+contains who, when and how much, and nothing else.
 """
 
 from __future__ import annotations
@@ -63,21 +63,19 @@ ERASE_PERMISSION = "bridge.erase_contact"
 
 
 def find_same_person(contact: Contact) -> list[Contact]:
-    """Return the contact with all contacts merged with it, with the same phone on other channels, and with former
-    IDs.
-    """
+    """Return all contacts of the person: merged ones, moved ones, and those with the same phone on other channels."""
     found = {one.pk: one for one in merge_lookup.list_people(merge_lookup.get_owner(contact))}
-    before: set[int] = set()
-    while found.keys() - before:
-        fresh = [one for pk, one in found.items() if pk not in before]
-        before = set(found)
-        same = Q(moved_to__in=before)
-        for one in fresh:
+    checked: set[int] = set()
+    while found.keys() - checked:
+        unchecked = [one for pk, one in found.items() if pk not in checked]
+        checked = set(found)
+        query = Q(moved_to__in=checked)
+        for one in unchecked:
             digits = one.phone.lstrip("+")
             if len(digits) >= MIN_UNQUOTED_LENGTH:
-                same |= Q(phone__in=[digits, f"+{digits}"])
-                same |= Q(phone_key=one.phone_key) if one.phone_key else Q()
-        for one in Contact.objects.filter(same).exclude(pk__in=before):
+                query |= Q(phone__in=[digits, f"+{digits}"])
+                query |= Q(phone_key=one.phone_key) if one.phone_key else Q()
+        for one in Contact.objects.filter(query).exclude(pk__in=checked):
             found |= {each.pk: each for each in merge_lookup.list_people(merge_lookup.get_owner(one))}
     return [found[pk] for pk in sorted(found)]
 
@@ -119,12 +117,12 @@ def _erase_contact(contact_id: int, *, by: Any) -> Erasure | None:
         subject="", first_text="", additional_id="", tags=[], custom_fields={}
     )
     chats.update(last_text="", unread=0, change_after_answer="")
-    for in_helpdesk in (HelpdeskChat, HelpdeskReply, HelpdeskDuplicateWindow, TemplateLink):
-        in_helpdesk.objects.filter(conversation__in=chats).delete()
+    for model in (HelpdeskChat, HelpdeskReply, HelpdeskDuplicateWindow, TemplateLink):
+        model.objects.filter(conversation__in=chats).delete()
     _erase_idempotency_keys(chats)
     _erase_merges(contact)
-    for trace in list_identifiers(contact):
-        RateLimit.objects.filter(api_channel=contact.api_channel_id, key__endswith=f" {trace}").delete()
+    for identifier in list_identifiers(contact):
+        RateLimit.objects.filter(api_channel=contact.api_channel_id, key__endswith=f" {identifier}").delete()
     _erase_admin_log(contact, chats)
     Contact.objects.filter(pk=contact.pk).update(
         external_id="",
@@ -153,14 +151,14 @@ def _match_corrections(contact: Contact) -> Q:
 
 
 def _erase_merges(contact: Contact) -> None:
-    """Erase what merges keep for undoing them. An erased person's merge can no longer be undone."""
+    """Erase the undo data of merges. An erased person's merge can no longer be undone."""
     merges = ContactMerge.objects.filter(Q(source=contact) | Q(target=contact))
     MergedConversation.objects.filter(merge__in=merges).update(row={}, rows={}, before={}, helpdesk_chat_id=None)
     merges.update(before={})
 
 
 def _close_conversations(chats: QuerySet[Conversation], *, by: Any) -> None:
-    """Close windows and requests: nobody can be answered any more."""
+    """Close windows and requests: the person can no longer be answered."""
     now = service_window.database_now()
     unexpired = Q(state=ServiceWindow.State.OPEN) | Q(expires_at__gt=now)
     ServiceWindow.objects.filter(unexpired, conversation__in=chats, opened_at__lt=now).update(
@@ -172,14 +170,14 @@ def _close_conversations(chats: QuerySet[Conversation], *, by: Any) -> None:
 
 
 def list_identifiers(contact: Contact) -> list[str]:
-    """Return the strings that identify a person in data from outside."""
+    """Return the strings that identify a person in data from other systems."""
     return [
-        trace
-        for trace in (
+        identifier
+        for identifier in (
             *(contact.external_id, contact.user_id, contact.caller_id, contact.username),
             *(contact.phone.lstrip("+"), contact.email, *contact.former_ids.values_list("value", flat=True)),
         )
-        if trace
+        if identifier
     ]
 
 
@@ -208,8 +206,8 @@ def _erase_files(chats: QuerySet[Conversation]) -> int:
     attachments = Attachment.objects.filter(message__conversation__in=chats)
     uploads = Upload.objects.filter(conversation__in=chats)
     paths = {path for rows in (attachments, uploads) for path in rows.values_list("file", flat=True) if path}
-    prints = {print_ for rows in (attachments, uploads) for print_ in rows.values_list("sha256", flat=True) if print_}
-    ProviderUpload.objects.filter(sha256__in=prints).delete()
+    digests = {digest for rows in (attachments, uploads) for digest in rows.values_list("sha256", flat=True) if digest}
+    ProviderUpload.objects.filter(sha256__in=digests).delete()
     count = attachments.delete()[0] + uploads.delete()[0]
     if paths:
         chat_id = chats.order_by("pk").values_list("pk", flat=True)[0]
@@ -223,11 +221,11 @@ def _delete_from_disk(paths: Iterable[str], *, chat_id: int) -> None:
             try:
                 default_storage.delete(path)
             except Exception:
-                _leave_to_pruning(path, chat_id=chat_id)
+                _schedule_for_pruning(path, chat_id=chat_id)
                 raise
 
 
-def _leave_to_pruning(path: str, *, chat_id: int) -> None:
+def _schedule_for_pruning(path: str, *, chat_id: int) -> None:
     """Keep the path of a file that could not be deleted as an expired upload, so that pruning tries again."""
     name, now = PurePosixPath(path).name, service_window.database_now()
     Upload.objects.create(conversation_id=chat_id, file=path, name=name, mime="", size=0, expires_at=now)
@@ -243,16 +241,18 @@ def _erase_held_replies(chats: QuerySet[Conversation]) -> int:
 
 def _erase_raw_requests(contact: Contact, chats: QuerySet[Conversation]) -> int:
     """Empty stored requests that name the person."""
-    needles = sorted({needle for trace in list_identifiers(contact) for needle in _list_encodings(trace)})
-    if not needles:
+    encodings = sorted(
+        {encoding for identifier in list_identifiers(contact) for encoding in _list_encodings(identifier)}
+    )
+    if not encodings:
         return 0
-    found = " OR ".join(["position(%s in body) > 0"] * len(needles))
+    condition = " OR ".join(["position(%s in body) > 0"] * len(encodings))
     with connection.cursor() as cursor:
         cursor.execute(
             f"""UPDATE bridge_webhookevent
                 SET body = ''::bytea, headers = '{{}}', query_string = '', error = '', traceback = ''
-                WHERE (api_channel_id = %s OR chat_channel_id = ANY(%s)) AND state <> 'new' AND ({found})""",
-            [contact.api_channel_id, list(chats.values_list("chat_channel_id", flat=True)), *needles],
+                WHERE (api_channel_id = %s OR chat_channel_id = ANY(%s)) AND state <> 'new' AND ({condition})""",
+            [contact.api_channel_id, list(chats.values_list("chat_channel_id", flat=True)), *encodings],
         )
         return int(cursor.rowcount)
 
@@ -262,28 +262,28 @@ def _erase_helpdesk_requests(chats: QuerySet[Conversation]) -> int:
     links = HelpdeskChat.objects.filter(conversation__in=chats)
     rows = links.values_list("chat_id", "client_id", "ticket_id")
     numbers = Ticket.objects.filter(conversation__in=chats).values_list("external_id", flat=True)
-    needles = sorted({str(number).encode() for row in [*rows, tuple(numbers)] for number in row if number})
+    encodings = sorted({str(number).encode() for row in [*rows, tuple(numbers)] for number in row if number})
     channels = list(links.values_list("chat_channel_id", flat=True))
     Ticket.objects.filter(conversation__in=chats).update(external_id=None)
-    if not channels or not needles:
+    if not channels or not encodings:
         return 0
-    found = " OR ".join(["position(%s in body) > 0"] * len(needles))
+    condition = " OR ".join(["position(%s in body) > 0"] * len(encodings))
     with connection.cursor() as cursor:
         cursor.execute(
             f"""UPDATE bridge_webhookevent
                 SET body = ''::bytea, headers = '{{}}', query_string = '', error = '', traceback = ''
-                WHERE chat_channel_id = ANY(%s) AND state <> 'new' AND ({found})""",
-            [channels, *needles],
+                WHERE chat_channel_id = ANY(%s) AND state <> 'new' AND ({condition})""",
+            [channels, *encodings],
         )
         return int(cursor.rowcount)
 
 
-def _list_encodings(trace: str) -> list[bytes]:
+def _list_encodings(identifier: str) -> list[bytes]:
     """Return an identifier as it appears in JSON, in escaped JSON and in a form."""
-    plain = [json.dumps(trace, ensure_ascii=False), json.dumps(trace)]
-    if len(trace) < MIN_UNQUOTED_LENGTH:
+    plain = [json.dumps(identifier, ensure_ascii=False), json.dumps(identifier)]
+    if len(identifier) < MIN_UNQUOTED_LENGTH:
         return [spelling.encode() for spelling in plain]
-    return [spelling[1:-1].encode() for spelling in plain] + [quote(trace).encode()]
+    return [spelling[1:-1].encode() for spelling in plain] + [quote(identifier).encode()]
 
 
 def _erase_idempotency_keys(chats: QuerySet[Conversation]) -> None:

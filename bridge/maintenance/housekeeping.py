@@ -1,6 +1,6 @@
 """Periodic jobs: expiring windows, heartbeats, and deletion of rows past their retention.
 
-All of these may run concurrently: work is claimed row by row in the database.
+All of them may run concurrently: each claims its rows in the database.
 """
 
 from __future__ import annotations
@@ -96,39 +96,39 @@ def get_heartbeat_ages() -> dict[str, float]:
 
 def prune_expired_rows() -> int:
     """Delete rows past their retention in small batches. Return how many."""
-    gone = 0
+    total = 0
     for table, column, condition, setting in RETENTION:
         with PRUNED_TABLES.isolate(table):
-            gone += _prune_table(table, column, condition, days=getattr(settings, setting))
-    others: Mapping[str, Callable[[], int]] = {
+            total += _prune_table(table, column, condition, days=getattr(settings, setting))
+    jobs: Mapping[str, Callable[[], int]] = {
         "sessions": _prune_sessions,
         "rate limits": lambda: rate_limits.prune_buckets(now=service_window.database_now()),
         "provider uploads": provider_uploads.prune_provider_uploads,
         "uploads": uploads.prune_uploads,
         "merges": undo.delete_old_undo_data,
     }
-    for name, prune_them in others.items():
+    for name, prune in jobs.items():
         with PRUNED_TABLES.isolate(name):
-            gone += prune_them()
-    return gone
+            total += prune()
+    return total
 
 
 def _prune_table(table: str, column: str, condition: str, *, days: int) -> int:
     before = service_window.database_now() - timedelta(days=days)
-    gone = 0
+    total = 0
     while deleted := _prune_batch(table, column, condition, before):
-        gone += deleted
-    return gone
+        total += deleted
+    return total
 
 
 def _prune_sessions() -> int:
     """Delete expired sessions, in batches."""
-    gone = 0
+    total = 0
     while deleted := _prune_batch(
         "django_session", "expire_date", "TRUE", service_window.database_now(), key="session_key"
     ):
-        gone += deleted
-    return gone
+        total += deleted
+    return total
 
 
 def _prune_batch(table: str, column: str, condition: str, before: datetime, *, key: str = "id") -> int:

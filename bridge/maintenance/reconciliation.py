@@ -1,4 +1,4 @@
-"""Reconciliation: find, show and settle messages on which the two sides disagree.
+"""Reconciliation: find, show and settle messages whose status differs between the portal and the provider.
 
 A message's status (what the operator sees) and its delivery and provider statuses are recorded by different steps at
 different times. Each kind of mismatch is one query; new matches become a `Mismatch`, and one that no longer matches is
@@ -38,10 +38,10 @@ def reconcile_messages() -> int:
     now = service_window.database_now()
     with RECONCILIATION_STEPS.isolate("proof"):
         _apply_proof()
-    for kind, found in _build_mismatch_queries(now).items():
+    for kind, messages in _build_mismatch_queries(now).items():
         with RECONCILIATION_STEPS.isolate(kind):
-            _settle_resolved_messages(kind, found.filter(created_at__gte=now - MAX_MISMATCH_AGE))
-            _record_mismatched_messages(kind, found.filter(created_at__gte=now - SEARCH_INTERVAL))
+            _settle_resolved_messages(kind, messages.filter(created_at__gte=now - MAX_MISMATCH_AGE))
+            _record_mismatched_messages(kind, messages.filter(created_at__gte=now - SEARCH_INTERVAL))
     with RECONCILIATION_STEPS.isolate("strays"):
         _reconcile_strays(now)
     _update_alerts()
@@ -50,51 +50,53 @@ def reconcile_messages() -> int:
 
 def _apply_proof() -> None:
     """Mark dead or unknown deliveries as delivered if the provider reports that the message arrived."""
-    proven = Delivery.objects.filter(
+    arrived = Delivery.objects.filter(
         state__in=[Delivery.State.DEAD, Delivery.State.UNKNOWN],
         kind=Delivery.Kind.MESSAGE,
         message__status__in=ARRIVED,
     )
-    proven.update(state=Delivery.State.DELIVERED, reason="")
+    arrived.update(state=Delivery.State.DELIVERED, reason="")
 
 
 def _build_mismatch_queries(now: datetime) -> dict[str, QuerySet[Message]]:
-    patience = timedelta(hours=settings.MISMATCH_AFTER_HOURS)
-    ours = Message.objects.filter(direction=Message.Direction.OUTBOUND)
-    carried = Delivery.objects.filter(message=OuterRef("pk"), kind=Delivery.Kind.MESSAGE)
-    not_out = ours.filter(status__in=[Status.PENDING, Status.SENDING])
+    grace_period = timedelta(hours=settings.MISMATCH_AFTER_HOURS)
+    outbound = Message.objects.filter(direction=Message.Direction.OUTBOUND)
+    deliveries = Delivery.objects.filter(message=OuterRef("pk"), kind=Delivery.Kind.MESSAGE)
+    unsent = outbound.filter(status__in=[Status.PENDING, Status.SENDING])
     return {
         # A paused channel holds its messages on purpose.
-        Kind.NOT_SENT: not_out.filter(Exists(carried), created_at__lte=now - patience).exclude(
+        Kind.NOT_SENT: unsent.filter(Exists(deliveries), created_at__lte=now - grace_period).exclude(
             api_channel__state=ChannelState.PAUSED
         ),
-        Kind.NO_DELIVERY: not_out.filter(~Exists(carried), created_at__lte=now - SETTLING_TIME),
-        Kind.MARKED_SENT: ours.filter(
-            Exists(carried.filter(state__in=[Delivery.State.DEAD, Delivery.State.CANCELLED])),
+        Kind.NO_DELIVERY: unsent.filter(~Exists(deliveries), created_at__lte=now - SETTLING_TIME),
+        Kind.MARKED_SENT: outbound.filter(
+            Exists(deliveries.filter(state__in=[Delivery.State.DEAD, Delivery.State.CANCELLED])),
             status=Status.SENT,
         ),
-        Kind.UNCONFIRMED: ours.filter(
-            status=Status.SENT, status_at__lte=now - patience, api_channel__in=_find_reporting_channels(ours, now=now)
+        Kind.UNCONFIRMED: outbound.filter(
+            status=Status.SENT,
+            status_at__lte=now - grace_period,
+            api_channel__in=_find_reporting_channels(outbound, now=now),
         ),
     }
 
 
-def _find_reporting_channels(ours: QuerySet[Message], *, now: datetime) -> list[int]:
+def _find_reporting_channels(outbound: QuerySet[Message], *, now: datetime) -> list[int]:
     """Return channels whose provider reports statuses and has done so: only there is a missing status meaningful."""
-    able = [channel for channel in ApiChannel.objects.all() if channel.provider.reports_status]
-    seen = ours.filter(status__in=ARRIVED, created_at__gte=now - SEARCH_INTERVAL)
-    return [channel.pk for channel in able if seen.filter(api_channel=channel).exists()]
+    reporting = [channel for channel in ApiChannel.objects.all() if channel.provider.reports_status]
+    confirmed = outbound.filter(status__in=ARRIVED, created_at__gte=now - SEARCH_INTERVAL)
+    return [channel.pk for channel in reporting if confirmed.filter(api_channel=channel).exists()]
 
 
-def _settle_resolved_messages(kind: str, found: QuerySet[Message]) -> None:
-    standing = Mismatch.objects.filter(kind=kind, settled_at=None)
-    still = found.filter(pk__in=standing.values("message"))
-    standing.exclude(message__in=still.values("pk")).update(settled_at=timezone.now())
+def _settle_resolved_messages(kind: str, messages: QuerySet[Message]) -> None:
+    open_mismatches = Mismatch.objects.filter(kind=kind, settled_at=None)
+    current = messages.filter(pk__in=open_mismatches.values("message"))
+    open_mismatches.exclude(message__in=current.values("pk")).update(settled_at=timezone.now())
 
 
-def _record_mismatched_messages(kind: str, found: QuerySet[Message]) -> None:
-    known = Mismatch.objects.filter(kind=kind, settled_at=None, message=OuterRef("pk"))
-    rows = found.filter(~Exists(known)).order_by("pk")
+def _record_mismatched_messages(kind: str, messages: QuerySet[Message]) -> None:
+    recorded = Mismatch.objects.filter(kind=kind, settled_at=None, message=OuterRef("pk"))
+    rows = messages.filter(~Exists(recorded)).order_by("pk")
     _save_mismatches(
         Mismatch(
             kind=kind,
@@ -111,9 +113,9 @@ def _record_mismatched_messages(kind: str, found: QuerySet[Message]) -> None:
 def _reconcile_strays(now: datetime) -> None:
     """Record statuses that have waited a week for their message."""
     old = StrayStatus.objects.filter(received_at__lte=now - STRAY_AGE)
-    standing = Mismatch.objects.filter(kind=Kind.STRAY, settled_at=None)
-    standing.exclude(stray__in=old.values("pk")).update(settled_at=timezone.now())
-    known = standing.filter(stray=OuterRef("pk"))
+    open_mismatches = Mismatch.objects.filter(kind=Kind.STRAY, settled_at=None)
+    open_mismatches.exclude(stray__in=old.values("pk")).update(settled_at=timezone.now())
+    recorded = open_mismatches.filter(stray=OuterRef("pk"))
     _save_mismatches(
         Mismatch(
             kind=Kind.STRAY,
@@ -122,7 +124,7 @@ def _reconcile_strays(now: datetime) -> None:
             external_id=stray.external_id,
             since=stray.received_at,
         )
-        for stray in old.filter(~Exists(known)).order_by("pk")[:MAX_NEW_MISMATCHES]
+        for stray in old.filter(~Exists(recorded)).order_by("pk")[:MAX_NEW_MISMATCHES]
     )
 
 
@@ -133,9 +135,9 @@ def _save_mismatches(rows: Iterable[Mismatch]) -> None:
 
 def _update_alerts() -> None:
     """Raise or settle two alerts per channel: missing statuses, and all other mismatches."""
-    silent = Q(kind=Kind.UNCONFIRMED)
-    for alert, which in ((alerts.Kind.UNCONFIRMED, silent), (alerts.Kind.MISMATCH, ~silent)):
-        rows = Mismatch.objects.filter(which, settled_at=None).order_by()
+    is_unconfirmed = Q(kind=Kind.UNCONFIRMED)
+    for alert, condition in ((alerts.Kind.UNCONFIRMED, is_unconfirmed), (alerts.Kind.MISMATCH, ~is_unconfirmed)):
+        rows = Mismatch.objects.filter(condition, settled_at=None).order_by()
         counts = dict(rows.values_list("api_channel").annotate(Count("pk")))
         for channel_id in ApiChannel.objects.values_list("pk", flat=True):
             with RECONCILIATION_STEPS.isolate((alert, channel_id)):

@@ -48,7 +48,7 @@ def merge_contacts(source_id: int, target_id: int, *, by: Any) -> ContactMerge:
     chats = lock_conversations(rules.find_chats(source, target).values_list("pk", flat=True))
     now = service_window.database_now()
     preview = rules.preview_merge(source, target)
-    made = ContactMerge.objects.create(
+    merge = ContactMerge.objects.create(
         source=source,
         target=target,
         by=by,
@@ -59,16 +59,16 @@ def merge_contacts(source_id: int, target_id: int, *, by: Any) -> ContactMerge:
     own = {chat.chat_channel_id: chat for chat in chats if chat.contact_id == target.pk}
     for chat in chats:
         if chat.contact_id == source.pk:
-            _merge_conversation(made, chat, own.get(chat.chat_channel_id), source=source, target=target, now=now)
-    followers = list(Contact.objects.filter(merged_into=source.pk).values_list("pk", flat=True))
-    made.before |= {"followers": followers}
-    Contact.objects.filter(pk__in=[source.pk, *followers]).update(merged_into=target)
+            _merge_conversation(merge, chat, own.get(chat.chat_channel_id), source=source, target=target, now=now)
+    merged_ids = list(Contact.objects.filter(merged_into=source.pk).values_list("pk", flat=True))
+    merge.before |= {"followers": merged_ids}
+    Contact.objects.filter(pk__in=[source.pk, *merged_ids]).update(merged_into=target)
     Contact.objects.filter(pk=source.pk).update(has_merged=False)
     changed = rules.choose_fields(source, target) | {"tags": [*target.tags, *preview.tags]}
     Contact.objects.filter(pk=target.pk).update(has_merged=True, **changed)
-    made.before |= {"after": changed}
-    made.save(update_fields=["before"])
-    return made
+    merge.before |= {"after": changed}
+    merge.save(update_fields=["before"])
+    return merge
 
 
 def lock_contacts(*pks: int) -> dict[int, Contact]:
@@ -106,7 +106,7 @@ def _snapshot_contacts(source: Contact, target: Contact) -> dict[str, Any]:
 
 
 def _merge_conversation(
-    made: ContactMerge,
+    merge: ContactMerge,
     old: Conversation,
     into: Conversation | None,
     *,
@@ -124,7 +124,7 @@ def _merge_conversation(
         into.last_message_at = old.last_message_at
     before["into"] = {name: rows.row_to_json(into)[name] for name in SHOWN_FIELDS}
     row = rows.row_to_json(old)
-    before["requests"] = _end_one_request(old, into, by=made.by)
+    before["requests"] = _end_one_request(old, into, by=merge.by)
     before["parallel"] = _mark_parallel_requests(old, into)
     service_window.close_windows(old.pk, now=now)
     before["drafts"] = _merge_drafts(old, into)
@@ -137,7 +137,7 @@ def _merge_conversation(
     before["after"] = {name: rows.row_to_json(into)[name] for name in SHOWN_FIELDS}
     Conversation.objects.filter(pk=old.pk).delete()
     MergedConversation.objects.create(
-        merge=made, old_id=row["id"], conversation=into, row=row, rows=moved, before=before, helpdesk_chat_id=alias
+        merge=merge, old_id=row["id"], conversation=into, row=row, rows=moved, before=before, helpdesk_chat_id=alias
     )
 
 

@@ -80,7 +80,7 @@ def find_chats(*contacts: Contact) -> Any:
 
 
 def preview_merge(source: Contact, target: Contact) -> MergePreview:
-    """What would move and what clashes. Nothing is written."""
+    """Return the data that would move and the conflicts. Writes nothing."""
     if problem := find_merge_problem(source, target):
         return MergePreview(source=source, target=target, problem=problem)
     own = {chat.chat_channel_id: chat for chat in find_chats(target)}
@@ -96,7 +96,7 @@ def preview_merge(source: Contact, target: Contact) -> MergePreview:
 
 
 def choose_fields(source: Contact, target: Contact) -> dict[str, str]:
-    """Name and e-mail of the merged contact: the other's, or the first one's where the other has none."""
+    """Return name and email of the merged contact: those of the target, else those of the source."""
     named = target if target.name else source
     return {"name": named.name, "name_source": named.name_source, "email": target.email or source.email}
 
@@ -129,27 +129,27 @@ def _describe_clashes(chat: Conversation, into: Conversation, *, has_live: bool)
     if Draft.objects.filter(conversation=chat, user__in=authors).exists():
         yield _("Both have a draft of the same operator. The two texts are combined.")
     if HelpdeskChat.objects.filter(conversation__in=[chat, into], chat_id__isnull=False).count() > 1:
-        yield _("Both have a chat in the outside helpdesk. New messages continue in the remaining one.")
+        yield _("Both have a chat in the external helpdesk. New messages continue in the remaining one.")
 
 
 def _find_open_windows(chat: Conversation, *, now: Any) -> list[int]:
     return list(ServiceWindow.objects.filter(conversation=chat, expires_at__gt=now).values_list("pk", flat=True))
 
 
-def suggest_matches(contact: Contact, *, seen: Any) -> list[Contact]:
-    """Return up to ten contacts that look like the same person. ``seen``: chats the person may see.
+def suggest_matches(contact: Contact, *, visible_chats: Any) -> list[Contact]:
+    """Return up to ten contacts that look like the same person. ``visible_chats``: chats that the user may see.
 
-    They share a phone number in any spelling, an e-mail or an id, or one of them moved to the other.
+    They share a phone number in any spelling, an email or an ID, or one of them moved to the other.
     """
-    same = Q(moved_to=contact.pk)
+    query = Q(moved_to=contact.pk)
     if contact.moved_to_id:
-        same |= Q(pk=contact.moved_to_id)
+        query |= Q(pk=contact.moved_to_id)
     if keys := {contact.phone_key, contact.address_key} - {""}:
-        same |= Q(phone_key__in=keys) | Q(address_key__in=keys)
+        query |= Q(phone_key__in=keys) | Q(address_key__in=keys)
     if contact.email:
-        same |= Q(email__iexact=contact.email)
+        query |= Q(email__iexact=contact.email)
     for name in ("external_id", "user_id"):
         if value := getattr(contact, name):
-            same |= Q(**{name: value})
-    rows = Contact.objects.filter(same, erased_at=None, merged_into=None).exclude(pk=contact.pk)
-    return list(rows.filter(pk__in=seen.values("contact")).select_related("api_channel").order_by("pk")[:10])
+            query |= Q(**{name: value})
+    rows = Contact.objects.filter(query, erased_at=None, merged_into=None).exclude(pk=contact.pk)
+    return list(rows.filter(pk__in=visible_chats.values("contact")).select_related("api_channel").order_by("pk")[:10])

@@ -35,15 +35,15 @@ from . import merge, rows, rules
 UNDO_WITHIN = timedelta(hours=24)
 
 
-def find_undo_problem(made: ContactMerge, *, now: datetime) -> str:
+def find_undo_problem(contact_merge: ContactMerge, *, now: datetime) -> str:
     """Return a sentence why the merge cannot be undone, or an empty string."""
-    if made.undone_at:
+    if contact_merge.undone_at:
         return _("This merge has already been undone.")
-    if now - made.at > UNDO_WITHIN:
+    if now - contact_merge.at > UNDO_WITHIN:
         return _("A merge can be undone within 24 hours. This one is older.")
-    if made.source.erased_at or made.target.erased_at:
+    if contact_merge.source.erased_at or contact_merge.target.erased_at:
         return _("This person has been erased since the merge, so it cannot be undone.")
-    if made.target.merged_into_id:
+    if contact_merge.target.merged_into_id:
         return _("This client has since been merged into another one. Undo that merge first.")
     return ""
 
@@ -53,20 +53,22 @@ def undo_merge(merge_id: int, *, by: Any) -> ContactMerge:
     """Separate two merged contacts. Raises rules.MergeRefused."""
     found = ContactMerge.objects.get(pk=merge_id)
     merge.lock_contacts(found.source_id, found.target_id)
-    made = ContactMerge.objects.select_for_update(of=("self",)).select_related("source", "target").get(pk=merge_id)
+    contact_merge = (
+        ContactMerge.objects.select_for_update(of=("self",)).select_related("source", "target").get(pk=merge_id)
+    )
     now = service_window.database_now()
-    if problem := find_undo_problem(made, now=now):
+    if problem := find_undo_problem(contact_merge, now=now):
         raise rules.MergeRefused(problem)
-    people = [made.source_id, *made.before.get("followers", [])]
-    merge.lock_conversations(rules.find_chats(made.target).values_list("pk", flat=True))
-    for part in made.conversations.select_related("conversation").order_by("pk"):
+    people = [contact_merge.source_id, *contact_merge.before.get("followers", [])]
+    merge.lock_conversations(rules.find_chats(contact_merge.target).values_list("pk", flat=True))
+    for part in contact_merge.conversations.select_related("conversation").order_by("pk"):
         _restore_conversation(part, people=people, now=now)
-    for chat in _find_chats_begun_since(made.target, people):
-        _split_chat(chat, made.source, people=people, now=now)
-    _restore_contacts(made, people)
-    made.undone_at, made.undone_by = now, by
-    made.save(update_fields=["undone_at", "undone_by"])
-    return made
+    for chat in _find_chats_started_since(contact_merge.target, people):
+        _split_chat(chat, contact_merge.source, people=people, now=now)
+    _restore_contacts(contact_merge, people)
+    contact_merge.undone_at, contact_merge.undone_by = now, by
+    contact_merge.save(update_fields=["undone_at", "undone_by"])
+    return contact_merge
 
 
 def delete_old_undo_data() -> int:
@@ -82,8 +84,8 @@ def _restore_conversation(part: MergedConversation, *, people: list[int], now: d
     _move_back_rows(into, old, part.rows, people=people, now=now)
     _restore_requests(part.before["requests"])
     _restore_parallel(part.before.get("parallel", []))
-    for pk, was, became in part.before["assignees"]:
-        Ticket.objects.filter(pk=pk, assignee=became).update(assignee=was)
+    for pk, old_assignee, new_assignee in part.before["assignees"]:
+        Ticket.objects.filter(pk=pk, assignee=new_assignee).update(assignee=old_assignee)
     ensure_requests(old, into)
     _restore_drafts(part.before["drafts"], old, into)
     _restore_helpdesk(part.before["helpdesk"], old, into)
@@ -96,10 +98,10 @@ def _restore_conversation(part: MergedConversation, *, people: list[int], now: d
         into.delete()
 
 
-def _find_chats_begun_since(target: Contact, people: list[int]) -> QuerySet[Conversation]:
+def _find_chats_started_since(target: Contact, people: list[int]) -> QuerySet[Conversation]:
     """Return chats that the merged number started after the merge."""
-    begun = Message.objects.filter(conversation__contact=target, merged_contact__in=people).values("conversation")
-    return Conversation.objects.filter(pk__in=begun).order_by("pk")
+    started = Message.objects.filter(conversation__contact=target, merged_contact__in=people).values("conversation")
+    return Conversation.objects.filter(pk__in=started).order_by("pk")
 
 
 def _split_chat(chat: Conversation, source: Contact, *, people: list[int], now: datetime) -> None:
@@ -135,15 +137,15 @@ def _move_back_rows(
 
 def _restore_requests(stored: list[dict[str, Any]]) -> None:
     """Reopen requests that the merge ended, unless they changed since."""
-    for was in stored:
-        ticket = Ticket.objects.select_related("conversation").filter(pk=was["id"]).first()
+    for stored_row in stored:
+        ticket = Ticket.objects.select_related("conversation").filter(pk=stored_row["id"]).first()
         if ticket is None or ticket.status != Ticket.Status.MERGED:
             continue
         live = tickets.get_current_ticket(ticket.conversation)
         if live is not None and live.pk > ticket.pk:
             continue  # a newer request is open
-        tickets.set_ticket_status(ticket.pk, status=was["status"], allow_parallel=True)
-        closed_at = parse_datetime(was["closed_at"]) if was["closed_at"] else None
+        tickets.set_ticket_status(ticket.pk, status=stored_row["status"], allow_parallel=True)
+        closed_at = parse_datetime(stored_row["closed_at"]) if stored_row["closed_at"] else None
         Ticket.objects.filter(pk=ticket.pk).update(closed_at=closed_at)
 
 
@@ -172,23 +174,23 @@ def ensure_requests(*chats: Conversation) -> None:
         strays.update(ticket=ticket)
 
 
-# --- drafts, the helpdesk's chat -------------------------------------------------------------------------
+# --- drafts and the helpdesk's chat ----------------------------------------------------------------------
 
 
 def _restore_drafts(stored: list[dict[str, Any]], old: Conversation, into: Conversation) -> None:
     """Split combined drafts again, unless they changed since the merge."""
     for entry in stored:
-        was = entry["draft"]
-        here = Draft.objects.filter(conversation=into, user=was["user_id"]).first()
-        expected = entry.get("joined", was["text"])
-        if here is None or here.text != expected:
+        stored_row = entry["draft"]
+        draft = Draft.objects.filter(conversation=into, user=stored_row["user_id"]).first()
+        expected = entry.get("joined", stored_row["text"])
+        if draft is None or draft.text != expected:
             continue
         if "kept" not in entry:
-            Draft.objects.filter(pk=here.pk).update(conversation=old)
+            Draft.objects.filter(pk=draft.pk).update(conversation=old)
             continue
         kept = rows.json_to_row(Draft, entry["kept"])
-        Draft.objects.filter(pk=here.pk).update(**{name: kept[name] for name in kept if name != "id"})
-        rows.restore_row(Draft, was)
+        Draft.objects.filter(pk=draft.pk).update(**{name: kept[name] for name in kept if name != "id"})
+        rows.restore_row(Draft, stored_row)
 
 
 def _restore_helpdesk(stored: dict[str, Any], old: Conversation, into: Conversation) -> None:
@@ -198,7 +200,7 @@ def _restore_helpdesk(stored: dict[str, Any], old: Conversation, into: Conversat
         HelpdeskChat.objects.filter(conversation=into, chat_id=stored["moved"]["chat_id"]).update(conversation=old)
 
 
-# --- what lists show -------------------------------------------------------------------------------------
+# --- fields of chat lists --------------------------------------------------------------------------------
 
 
 def _restore_shown_fields(part: MergedConversation, old: Conversation, into: Conversation) -> None:
@@ -207,8 +209,8 @@ def _restore_shown_fields(part: MergedConversation, old: Conversation, into: Con
     after = {name: rows.row_to_json(into)[name] for name in merge.SHOWN_FIELDS}
     live = {chat.pk: tickets.get_current_ticket(chat) for chat in (old, into)}
     if after | {"request_status": None} == part.before["after"] | {"request_status": None}:
-        was = rows.json_to_row(Conversation, part.before["into"])
-        Conversation.objects.filter(pk=into.pk).update(**was)
+        stored_row = rows.json_to_row(Conversation, part.before["into"])
+        Conversation.objects.filter(pk=into.pk).update(**stored_row)
         return
     unread = _find_unread_ids(into, and_moved_to=old)
     for chat in (old, into):
@@ -247,14 +249,14 @@ def _is_empty(chat: Conversation) -> bool:
 # --- contacts --------------------------------------------------------------------------------------------
 
 
-def _restore_contacts(made: ContactMerge, people: list[int]) -> None:
+def _restore_contacts(contact_merge: ContactMerge, people: list[int]) -> None:
     """Restore name, email and tags, unless they changed since the merge."""
     followers = people[1:]
-    Contact.objects.filter(pk=made.source_id).update(
-        merged_into=None, has_merged=made.before.get("source_had_merged", bool(followers))
+    Contact.objects.filter(pk=contact_merge.source_id).update(
+        merged_into=None, has_merged=contact_merge.before.get("source_had_merged", bool(followers))
     )
-    Contact.objects.filter(pk__in=followers).update(merged_into=made.source_id)
-    target, after, before = made.target, made.before["after"], made.before["target"]
+    Contact.objects.filter(pk__in=followers).update(merged_into=contact_merge.source_id)
+    target, after, before = contact_merge.target, contact_merge.before["after"], contact_merge.before["target"]
     changed: dict[str, Any] = {
         name: before[name] for name in before if getattr(target, name) == after[name] and before[name] != after[name]
     }

@@ -72,7 +72,7 @@ class Message(models.Model):
     status = models.CharField(_("status"), max_length=10, choices=Status.choices)
     status_at = models.DateTimeField(_("status since"), null=True)
     reason = models.CharField(_("reason"), max_length=40, blank=True)  # a code of ``outcomes``
-    details = KeyRedactedJSONField(default=dict, blank=True)  # values of the reason's sentence; the decision's ground
+    details = KeyRedactedJSONField(default=dict, blank=True)  # values of the reason's sentence; the decision's context
     quoted = models.ForeignKey(  # quoted message, if stored; uses the partial index below
         "self", null=True, on_delete=models.SET_NULL, related_name="+", db_index=False
     )

@@ -1,1 +1,1 @@
-"""Step 4: decide what becomes of a reply: text, template, hold or refusal."""
+"""Step 4: decide about a reply: send as text, send as template, hold or refuse."""

@@ -41,24 +41,24 @@ def hold_reply(
     """Send the template and hold the text. If the template cannot be sent, nothing is held; the decision says why."""
     if (decision := _refuse_to_hold(conversation_id, text, replies_to)) is not None:
         return None, reply_submission.SubmitResult(decision=decision)
-    handed = reply_submission.submit_template_reply(
+    result = reply_submission.submit_template_reply(
         conversation_id=conversation_id,
         template_id=template_id,
         parameters=parameters,
         author=author,
         form_key=form_key,
     )
-    if handed.message is None:
-        return None, handed
+    if result.message is None:
+        return None, result
     held = HeldReply.objects.create(
         conversation_id=conversation_id,
         author=author,
         text=text,
         quoted_id=replies_to,
-        opening_template=handed.message,
+        opening_template=result.message,
         drop_at=service_window.database_now() + timedelta(days=settings.HELD_REPLY_DAYS),
     )
-    return held, handed
+    return held, result
 
 
 def _refuse_to_hold(conversation_id: int, text: str, replies_to: int | None) -> Decision | None:
@@ -91,27 +91,27 @@ def release_held_replies(conversation_ids: Iterable[int]) -> int:
     waiting = HeldReply.objects.select_for_update(no_key=True).filter(conversation__in=ids, state=HeldReply.State.HELD)
     released = 0
     for held in waiting.order_by("pk"):
-        handed = reply_submission.submit_reply(
+        result = reply_submission.submit_reply(
             conversation_id=held.conversation_id,
             text=held.text,
             author=held.author,
-            ends_draft=False,
+            deletes_draft=False,
             replies_to=held.quoted_id,
         )
-        if handed.message is None:
+        if result.message is None:
             continue  # the client's message was too old to open the window
-        held.message, held.state, held.finished_at = handed.message, HeldReply.State.RELEASED, timezone.now()
+        held.message, held.state, held.finished_at = result.message, HeldReply.State.RELEASED, timezone.now()
         held.save(update_fields=["message", "state", "finished_at"])
         released += 1
     return released
 
 
 @transaction.atomic
-def cancel_held_reply(held_id: int, *, conversations_seen: Any) -> bool:
+def cancel_held_reply(held_id: int, *, visible_chats: Any) -> bool:
     """Cancel a held reply at the operator's request. Its text becomes a draft again. Return whether it was held."""
     held = (
         HeldReply.objects.select_for_update(no_key=True)
-        .filter(pk=held_id, state=HeldReply.State.HELD, conversation__in=conversations_seen)
+        .filter(pk=held_id, state=HeldReply.State.HELD, conversation__in=visible_chats)
         .first()
     )
     if held is None:
@@ -157,7 +157,7 @@ def _drop_reply(held: HeldReply) -> bool:
     held.save(update_fields=["state", "finished_at"])
     if not held.author_id:
         return False
-    _draft, made = Draft.objects.get_or_create(
+    _draft, is_new = Draft.objects.get_or_create(
         conversation_id=held.conversation_id, user_id=held.author_id, defaults={"text": held.text}
     )
-    return made
+    return is_new

@@ -41,8 +41,8 @@ def decide_reply(
     conversation: Conversation, text: str, *, window: service_window.WindowState, files: Sequence[Any] = ()
 ) -> Decision:
     """Return the decision for a text without storing anything. See `submit_reply`."""
-    if (unreachable := _refuse_unreachable(conversation)) is not None:
-        return unreachable
+    if (refusal := _refuse_unreachable(conversation)) is not None:
+        return refusal
     if not text.strip() and not files:
         return Decision(outcome=REFUSE, reason="empty")
     if len(text) > MAX_TEXT_LENGTH:
@@ -56,19 +56,19 @@ def decide_reply(
         reason = "window_closed" if window.expires_at else "contact_never_wrote"
         recognized = None if files else template_decisions.decide_in_closed_window(conversation, text)
         decision = recognized or Decision(outcome=REFUSE, reason=reason)
-    return replace(decision, ground=_describe_window(window))
+    return replace(decision, context=_describe_window(window))
 
 
 def _refuse_unreachable(conversation: Conversation) -> Decision | None:
-    """Refuse if the person was erased or has given up the number. Return None otherwise."""
+    """Return the refusal if the person was erased or now writes from another number, else None."""
     contact = conversation.contact
     if contact.erased_at:
         return Decision(outcome=REFUSE, reason="person_erased")
-    present = contact_links.find_new_contact(conversation)
-    if present is None:
+    new_contact = contact_links.find_new_contact(conversation)
+    if new_contact is None:
         return None
-    chats = contact_links.visible_chat_ids(present, like=conversation)
-    details = {"after": contact_links.display_id(present), "chat": chats[0] if chats else "—"}
+    chats = contact_links.visible_chat_ids(new_contact, like=conversation)
+    details = {"after": contact_links.display_id(new_contact), "chat": chats[0] if chats else "—"}
     return Decision(outcome=REFUSE, reason="contact_moved", details=details)
 
 
@@ -90,21 +90,20 @@ def submit_reply(
     text: str,
     author: Any,
     keep_draft: bool = False,
-    ends_draft: bool = True,
+    deletes_draft: bool = True,
     uploads: Sequence[Upload] = (),
     replies_to: int | None = None,
     form_key: str = "",
     ticket: Ticket | None = None,
-    marks: Mapping[str, Any] | None = None,
+    extra_context: Mapping[str, Any] | None = None,
 ) -> SubmitResult:
     """Send an operator's reply as text or template, or refuse it with the reason and keep it as a draft.
 
-    Each file is a message of its own. The text is the first file's caption, or a separate message before it if it is
-    too long for a caption.
+    Each file is a message of its own.
 
-    `ends_draft`: delete the author's draft; False for text that was written long ago. `replies_to`: the message that
+    `deletes_draft`: delete the author's draft; False for text that was written long ago. `replies_to`: the message that
     the first new message quotes. `form_key`: the key of the submitted draft; a newer draft of the author is kept.
-    `ticket`: the request to use instead of the current one. `marks`: extra context stored with the decision.
+    `ticket`: the request to use instead of the current one. `extra_context`: stored with the decision.
 
     Locks the conversation, so that replies of two operators get one order.
     """
@@ -113,51 +112,70 @@ def submit_reply(
     window = service_window.get_window_state(conversation, now=now)
     decision = decide_reply(conversation, text, window=window, files=uploads)
     decision, quoted = _apply_quote(conversation, decision, replies_to)
-    if not decision.goes_out:
+    if not decision.is_accepted:
         if keep_draft and text.strip():
             _save_refused_draft(conversation.pk, author=author, text=text, decision=decision, key=form_key)
         return SubmitResult(decision=decision)
     if decision.template:
-        decision = replace(decision, ground=decision.ground | {"how": RECOGNIZED})
-    if marks:
-        decision = replace(decision, ground=decision.ground | dict(marks))
-    if not uploads:
-        return _create_message(
-            conversation,
-            decision,
-            author=author,
-            now=now,
-            ends_draft=ends_draft,
-            quoted=quoted,
-            form_key=form_key,
-            ticket=ticket,
-        )
-    pieces: list[tuple[str, Upload | None]] = [("", upload) for upload in uploads]
-    if len(text) > MAX_CAPTION_LENGTH:
-        pieces.insert(0, (text, None))
-    else:
-        pieces[0] = (text, uploads[0])
-    handed = [
+        decision = replace(decision, context=decision.context | {"how": RECOGNIZED})
+    if extra_context:
+        decision = replace(decision, context=decision.context | dict(extra_context))
+    return _create_messages(
+        conversation,
+        decision,
+        uploads,
+        author=author,
+        now=now,
+        deletes_draft=deletes_draft,
+        quoted=quoted,
+        form_key=form_key,
+        ticket=ticket,
+    )
+
+
+def _create_messages(
+    conversation: Conversation,
+    decision: Decision,
+    uploads: Sequence[Upload],
+    *,
+    author: Any,
+    now: datetime,
+    deletes_draft: bool,
+    quoted: Message | None,
+    form_key: str,
+    ticket: Ticket | None,
+) -> SubmitResult:
+    """Create the message of a reply, or one message per file. Return the result of the first one.
+
+    The text is the first file's caption, or a separate message before it if it is too long for a caption.
+    """
+    parts: list[tuple[str, Upload | None]] = [("", upload) for upload in uploads] or [(decision.text, None)]
+    if uploads and len(decision.text) > MAX_CAPTION_LENGTH:
+        parts.insert(0, (decision.text, None))
+    elif uploads:
+        parts[0] = (decision.text, uploads[0])
+    results = [
         _create_message(
             conversation,
-            replace(decision, text=words),
+            replace(decision, text=text),
             author=author,
             now=now,
+            deletes_draft=deletes_draft or bool(uploads),
             upload=upload,
-            quoted=None if number else quoted,
-            form_key="" if number else form_key,
+            quoted=None if index else quoted,
+            form_key="" if index else form_key,
             ticket=ticket,
         )
-        for number, (words, upload) in enumerate(pieces)
+        for index, (text, upload) in enumerate(parts)
     ]
-    return handed[0]
+    return results[0]
 
 
 def _apply_quote(
     conversation: Conversation, decision: Decision, replies_to: int | None
 ) -> tuple[Decision, Message | None]:
     """Refuse the reply if the message that it quotes cannot be quoted. Return the decision and the quoted message."""
-    if not decision.goes_out or replies_to is None:
+    if not decision.is_accepted or replies_to is None:
         return decision, None
     quoted = get_quotable_message(conversation, replies_to)
     return (decision if quoted else Decision(outcome=REFUSE, reason="nothing_to_quote")), quoted
@@ -179,14 +197,14 @@ def submit_template_reply(
     """
     conversation = receiving.lock_conversation(conversation_id)
     now = service_window.database_now()
-    if (unreachable := _refuse_unreachable(conversation)) is not None:
-        return SubmitResult(decision=unreachable)
+    if (refusal := _refuse_unreachable(conversation)) is not None:
+        return SubmitResult(decision=refusal)
     decision = template_decisions.decide_chosen_template(conversation, template_id=template_id, parameters=parameters)
     decision, quoted = _apply_quote(conversation, decision, replies_to)
-    if not decision.goes_out:
+    if not decision.is_accepted:
         return SubmitResult(decision=decision)
-    ground = _describe_window(service_window.get_window_state(conversation, now=now)) | {"how": CHOSEN}
-    decision = replace(decision, ground=ground)
+    context = _describe_window(service_window.get_window_state(conversation, now=now)) | {"how": CHOSEN}
+    decision = replace(decision, context=context)
     return _create_message(conversation, decision, author=author, now=now, quoted=quoted, form_key=form_key)
 
 
@@ -196,14 +214,14 @@ def _create_message(
     *,
     author: Any,
     now: datetime,
-    ends_draft: bool = True,
+    deletes_draft: bool = True,
     upload: Upload | None = None,
     quoted: Message | None = None,
     form_key: str = "",
     ticket: Ticket | None = None,
 ) -> SubmitResult:
-    is_named = ticket is not None
-    ticket, is_new = _get_ticket_for_reply(conversation, decision.text, now=now, wanted=ticket)
+    has_own_ticket = ticket is not None
+    ticket, is_new = _get_ticket_for_reply(conversation, decision.text, now=now, ticket=ticket)
     template = decision.template
     kind = Message.Kind.TEMPLATE if template else Message.Kind.TEXT
     message = Message.objects.create(
@@ -217,13 +235,13 @@ def _create_message(
         template=template.as_json() if template else None,
         author=author,
         status=Message.Status.PENDING,
-        details=decision.ground,
+        details=decision.context,
         quoted=quoted,
         form_key=form_key,
     )
     receiving.set_last_message(conversation, message, now=now)
     conversation.unread, conversation.change_after_answer = 0, ""
-    if (current := tickets.get_current_ticket(conversation) if is_named else None) is not None:
+    if (current := tickets.get_current_ticket(conversation) if has_own_ticket else None) is not None:
         conversation.request_status = current.status
     stamp = subscribers.advance_event_stamp(conversation, now=now)
     conversation.save(
@@ -232,7 +250,7 @@ def _create_message(
     service_window.record_reply(conversation.pk, at=now)
     if template:
         lifecycle.record_use(template.id, user=author)
-    spoken = subscribers.MessageContext(
+    context = subscribers.MessageContext(
         message=message,
         conversation=conversation,
         ticket=ticket,
@@ -240,8 +258,8 @@ def _create_message(
         stamp=stamp,
         attachments=(_attach_upload(message, upload),) if upload else (),
     )
-    Delivery.objects.bulk_create(subscribers.build_deliveries([spoken]))
-    if ends_draft:
+    Delivery.objects.bulk_create(subscribers.build_deliveries([context]))
+    if deletes_draft:
         _get_sent_drafts(conversation.pk, author, form_key).delete()
     wakeups.notify_after_commit(wakeups.OUTBOUND)
     return SubmitResult(decision=decision, message=message, ticket=ticket)
@@ -262,10 +280,10 @@ def _attach_upload(message: Message, upload: Upload) -> Attachment:
 
 
 def _get_ticket_for_reply(
-    conversation: Conversation, text: str, *, now: datetime, wanted: Ticket | None = None
+    conversation: Conversation, text: str, *, now: datetime, ticket: Ticket | None = None
 ) -> tuple[Ticket, bool]:
-    """The live request, marked as answered; a new one when we write first after the last was closed."""
-    ticket = wanted or tickets.get_current_ticket(conversation)
+    """Return the open request, marked as answered, and whether it is new. A new one is created if none is open."""
+    ticket = ticket or tickets.get_current_ticket(conversation)
     if ticket is None:
         ticket = Ticket.objects.create(
             conversation=conversation,

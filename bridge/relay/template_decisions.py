@@ -27,10 +27,10 @@ def decide_in_closed_window(conversation: Conversation, text: str) -> Decision |
     """Return the decision for a text that may only be sent as a template, or None if no template is similar."""
     if not conversation.api_channel.provider.sends_templates:
         return None
-    found = index_cache.recognize_template(conversation.api_channel, text)
-    if found.outcome == MatchOutcome.TEMPLATE:
-        return _decide_match(found)
-    return None if found.outcome == MatchOutcome.NONE else _refuse_match(found)
+    match = index_cache.recognize_template(conversation.api_channel, text)
+    if match.outcome == MatchOutcome.TEMPLATE:
+        return _decide_match(match)
+    return None if match.outcome == MatchOutcome.NONE else _refuse_match(match)
 
 
 def decide_in_open_window(conversation: Conversation, text: str) -> Decision | None:
@@ -39,24 +39,24 @@ def decide_in_open_window(conversation: Conversation, text: str) -> Decision | N
     A template's text with an unfilled placeholder is refused.
     """
     channel = conversation.api_channel
-    may_hold_places = bool(OPENING.intersection(text))
-    if not channel.provider.sends_templates or not (channel.template_in_window or may_hold_places):
+    may_have_placeholders = bool(OPENING.intersection(text))
+    if not channel.provider.sends_templates or not (channel.template_in_window or may_have_placeholders):
         return None
-    found = index_cache.recognize_template(channel, text)
-    if found.outcome == MatchOutcome.TEMPLATE:
-        return _decide_match(found) if channel.template_in_window else None
-    is_template = found.outcome in (MatchOutcome.NOT_READY, MatchOutcome.NEAR_MISS) and found.entry is not None
-    if may_hold_places and is_template and has_leftovers(found.entry.template, text):  # type: ignore[union-attr]
-        return _refuse_match(found)
+    match = index_cache.recognize_template(channel, text)
+    if match.outcome == MatchOutcome.TEMPLATE:
+        return _decide_match(match) if channel.template_in_window else None
+    is_template = match.outcome in (MatchOutcome.NOT_READY, MatchOutcome.NEAR_MISS) and match.entry is not None
+    if may_have_placeholders and is_template and has_leftovers(match.entry.template, text):  # type: ignore[union-attr]
+        return _refuse_match(match)
     return None
 
 
-def _refuse_match(found: MatchResult) -> Decision:
+def _refuse_match(match: MatchResult) -> Decision:
     return Decision(
         outcome=REFUSE,
-        reason=REASONS[found.outcome],
-        details={"why": str(found.sentence), "template_id": found.entry.ident if found.entry else None},
-        recognition=found.as_json(),
+        reason=REASONS[match.outcome],
+        details={"why": str(match.sentence), "template_id": match.entry.ident if match.entry else None},
+        recognition=match.as_json(),
     )
 
 
@@ -107,16 +107,16 @@ def decide_filled_template(
     )
 
 
-def _decide_match(found: MatchResult) -> Decision:
-    entry = found.entry
+def _decide_match(match: MatchResult) -> Decision:
+    entry = match.entry
     assert entry is not None and isinstance(entry.ident, int)
-    return decide_filled_template(entry.ident, entry.template, found.parameters, text_only=entry.text_only)
+    return decide_filled_template(entry.ident, entry.template, match.parameters, text_only=entry.text_only)
 
 
 def find_unsendable_templates(templates: Iterable[Mapping[str, Any]]) -> set[int]:
     """Return the IDs of these messages' templates that may no longer be sent."""
-    wanted = {template["id"] for template in templates if template.get("id")}
-    if not wanted:
+    template_ids = {template["id"] for template in templates if template.get("id")}
+    if not template_ids:
         return set()
-    approved = Template.objects.filter(pk__in=wanted, status=Status.APPROVED).values_list("pk", flat=True)
-    return wanted - set(approved)
+    approved = Template.objects.filter(pk__in=template_ids, status=Status.APPROVED).values_list("pk", flat=True)
+    return template_ids - set(approved)

@@ -43,7 +43,7 @@ def explain_refusal(template: Template) -> str:
     """Return why no test message of this template can be sent now, or ""."""
     channel = template.api_channel
     if not channel.provider.sends_templates:
-        return _("The provider of this channel takes no templates.")
+        return _("The provider of this channel does not support templates.")
     if template.status != Status.APPROVED:
         return _("Only an approved template can be sent. This one is: %(status)s.") % {
             "status": template.get_status_display()
@@ -51,7 +51,7 @@ def explain_refusal(template: Template) -> str:
     if template.unsendable_reason:
         return str(template.unsendable_reason)
     if channel.state not in (ChannelState.LIVE, ChannelState.FAILING):
-        return _("The channel “%(name)s” sends nothing now. Its state is: %(state)s.") % {
+        return _("The channel “%(name)s” cannot send now. Its state is: %(state)s.") % {
             "name": channel.name,
             "state": channel.get_state_display(),
         }
@@ -84,52 +84,56 @@ def _get_reached_contact_id(template: Template, contact: Contact) -> int:
 
 def check_values(template: Template, values: Mapping[str, str]) -> None:
     """Raise TemplateTestRefused if the template cannot be sent with these values."""
-    given = {key: value for key, value in values.items() if value}
+    filled_values = {key: value for key, value in values.items() if value}
     text_only = not template.api_channel.provider.sends_template_values
     try:
-        decision = template_decisions.decide_filled_template(template.pk, template.pattern, given, text_only=text_only)
+        decision = template_decisions.decide_filled_template(
+            template.pk, template.pattern, filled_values, text_only=text_only
+        )
     except InvalidTemplate as problem:
         raise TemplateTestRefused(str(problem.sentence)) from None
-    if not decision.goes_out:
+    if not decision.is_accepted:
         raise TemplateTestRefused(decision.sentence)
 
 
 @transaction.atomic
 def send_template_test(
-    template: Template, number: str, values: Mapping[str, str], *, user: Any, seen: int | None
+    template: Template, number: str, values: Mapping[str, str], *, user: Any, confirmed_contact_id: int | None
 ) -> Message:
-    """Send the template to a number. `seen`: the contact that the admin confirmed. Raises TemplateTestRefused."""
-    get_user_model()._default_manager.select_for_update(no_key=True).get(
-        pk=user.pk
-    )  # serialize, so that the limit holds
+    """Send the template to a number. Raises TemplateTestRefused.
+
+    `confirmed_contact_id`: the contact that the admin confirmed, or None for an unknown number.
+    """
+    # Lock the user, so that concurrent requests respect the limit.
+    get_user_model()._default_manager.select_for_update(no_key=True).get(pk=user.pk)
     if sentence := explain_refusal(template):
         raise TemplateTestRefused(sentence)
-    lately = service_window.database_now() - timedelta(hours=1)
-    if TemplateTest.objects.filter(author=user, sent_at__gt=lately).count() >= MAX_TESTS_PER_HOUR:
+    since = service_window.database_now() - timedelta(hours=1)
+    if TemplateTest.objects.filter(author=user, sent_at__gt=since).count() >= MAX_TESTS_PER_HOUR:
         raise TemplateTestRefused(
             _("The limit of test messages is %(most)d an hour. Try again later.") % {"most": MAX_TESTS_PER_HOUR}
         )
-    to = read_recipient(template, number)
-    if (to.contact.pk if to.contact else None) != seen:
+    recipient = read_recipient(template, number)
+    if (recipient.contact.pk if recipient.contact else None) != confirmed_contact_id:
         raise TemplateTestRefused(
-            _("The number belongs to another client now, or was erased. Nothing was sent. Check it again.")
+            _("The number now belongs to another client, or was erased. Nothing was sent. Check the number again.")
         )
-    conversation = _get_or_create_conversation(template, to)
+    conversation = _get_or_create_conversation(template, recipient)
     had_request = Ticket.objects.filter(conversation=conversation).exclude(status__in=Ticket.ENDED).exists()
-    handed = reply_submission.submit_template_reply(
+    result = reply_submission.submit_template_reply(
         conversation_id=conversation.pk,
         template_id=template.pk,
         parameters={key: value for key, value in values.items() if value},
         author=user,
     )
-    if handed.message is None or handed.ticket is None:
-        raise TemplateTestRefused(handed.decision.sentence)
+    if result.message is None or result.ticket is None:
+        raise TemplateTestRefused(result.decision.sentence)
     if not had_request:  # a test needs no operator
-        tickets.set_ticket_status(handed.ticket.pk, status=Ticket.Status.CLOSED, by=user.pk)
-    TemplateTest.objects.create(template=template, message=handed.message, author=user)
-    words = _("Test message sent, ending in …%(end)s") % {"end": to.number[-2:]}
-    LogEntry.objects.log_actions(user.pk, [template], CHANGE, change_message=words, single_object=True)
-    return handed.message
+        tickets.set_ticket_status(result.ticket.pk, status=Ticket.Status.CLOSED, by=user.pk)
+    TemplateTest.objects.create(template=template, message=result.message, author=user)
+    change_message = _("Test message sent, ending in …%(end)s") % {"end": recipient.number[-2:]}
+    LogEntry.objects.log_actions(user.pk, [template], CHANGE, change_message=change_message, single_object=True)
+    return result.message
 
 
 def list_latest_tests(template: Template) -> list[TemplateTest]:
@@ -143,16 +147,16 @@ def _build_contact_info(template: Template, digits: str) -> ContactInfo:
     return ContactInfo(external_id=digits if is_id else "", phone=f"+{digits}")
 
 
-def _get_or_create_conversation(template: Template, to: TemplateTestRecipient) -> Conversation:
-    contact, place = to.contact, template.api_channel.default_chat_channel
-    assert place is not None  # ``explain_refusal`` has asked
+def _get_or_create_conversation(template: Template, recipient: TemplateTestRecipient) -> Conversation:
+    contact, chat_channel = recipient.contact, template.api_channel.default_chat_channel
+    assert chat_channel is not None  # checked by ``explain_refusal``
     if contact is None:
-        info = _build_contact_info(template, to.number.removeprefix("+"))
+        info = _build_contact_info(template, recipient.number.removeprefix("+"))
         contact = Contact(api_channel=template.api_channel, external_id=info.external_id, phone=info.phone)
         contact.save()
-    made = Conversation.objects.get_or_create(
-        contact=contact, chat_channel=place, defaults={"api_channel": template.api_channel}
+    created = Conversation.objects.get_or_create(
+        contact=contact, chat_channel=chat_channel, defaults={"api_channel": template.api_channel}
     )[0]
-    conversation = receiving.lock_conversation(made.pk)
-    read_recipient(template, to.number)  # check again under the lock: the client may have changed numbers
+    conversation = receiving.lock_conversation(created.pk)
+    read_recipient(template, recipient.number)  # check again under the lock: the client may have changed numbers
     return conversation

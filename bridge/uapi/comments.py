@@ -98,7 +98,7 @@ def submit_reply(
         raise BadBody(str(problem)) from None
     marks = {"from": TRIGGER, "trigger_id": read_trigger_id(call)} if by_rule else None
     return reply_submission.submit_reply(
-        conversation_id=conversation.pk, text=text, author=author, uploads=stored, ticket=ticket, marks=marks
+        conversation_id=conversation.pk, text=text, author=author, uploads=stored, ticket=ticket, extra_context=marks
     )
 
 

@@ -240,7 +240,7 @@ def test_a_file_that_is_not_taken_says_why_and_goes_away(
 
     drop(desk, "virus.exe", "MZ")
 
-    expect(desk.locator(".upload.failed")).to_contain_text("are not handed out", timeout=SOON)
+    expect(desk.locator(".upload.failed")).to_contain_text("cannot be sent", timeout=SOON)
     desk.get_by_role("button", name="Remove the file").click()
     expect(desk.locator(".upload")).to_have_count(0)
 

@@ -109,7 +109,7 @@ def _choose_client(request: HttpRequest, conversation: Conversation, *, is_unkno
                 :MAX_FOUND
             ]:
                 found[person.pk] = person
-    suggested = rules.suggest_matches(conversation.contact, seen=access.visible_conversations(request))
+    suggested = rules.suggest_matches(conversation.contact, visible_chats=access.visible_conversations(request))
     context = {
         "conversation": conversation,
         "name": presentation.contact_name(conversation.contact),

@@ -71,7 +71,9 @@ def _send_once(request: HttpRequest, template: Template, number: str, values: di
 
     def work() -> idempotency.StoredResponse:
         seen = parse_int(request.POST.get("contact"))
-        message = template_tests.send_template_test(template, number, values, user=request.user, seen=seen)
+        message = template_tests.send_template_test(
+            template, number, values, user=request.user, confirmed_contact_id=seen
+        )
         return idempotency.StoredResponse(200, {"message": message.pk})
 
     body = f"{number}\n{sorted(values.items())}".encode()
