@@ -188,7 +188,7 @@ def test_actions_require_post(browser_of_vera: Client) -> None:
     answer = browser_of_vera.get(reverse("admin:channels_setup_apichannel_action", args=[channel.pk, "show-key"]))
 
     assert answer.status_code == 302 and key_of(channel) not in answer.content.decode()
-    assert browser_of_vera.post(f"{page_of(channel)[:-7]}do/nonsense/").status_code == 404
+    assert browser_of_vera.post(f"{page_of(channel)[:-7]}actions/nonsense/").status_code == 404
 
 
 def test_actions_require_the_csrf_token() -> None:
@@ -740,9 +740,9 @@ def test_waiting_deliveries_are_retried_by_a_button(browser_of_vera: Client) -> 
     letter.refresh_from_db()
     answered = press(browser_of_vera, channel, "try-now").content.decode()
 
-    assert "The next attempt is at" in page and f"{page_of(channel)[:-7]}do/try-now/" in page
+    assert "The next attempt is at" in page and f"{page_of(channel)[:-7]}actions/try-now/" in page
     assert letter.next_attempt_at <= timezone.now() and letter.attempts == 7
-    assert "No deliveries are waiting for a retry" in answered and "do/try-now/" not in answered
+    assert "No deliveries are waiting for a retry" in answered and "actions/try-now/" not in answered
 
 
 def test_a_history_is_shown_in_the_readers_language(browser_of_vera: Client) -> None:
