@@ -8,10 +8,10 @@
     const answer = await fetch(`${search.getAttribute("action")}?${query}`, { headers: { "HX-Request": "true" } });
     if (!answer.ok || answer.redirected || !isLast()) return;
     const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
-    const current = document.querySelector(".shelf-row[aria-current]")?.pathname;
+    const current = document.querySelector(".template-row[aria-current]")?.pathname;
     byId("template-rows").innerHTML = fresh.getElementById("template-rows").innerHTML;
     byId("template-list").querySelector("[role=status]").textContent = fresh.querySelector("[role=status]").textContent;
-    for (const row of document.querySelectorAll(".shelf-row")) {
+    for (const row of document.querySelectorAll(".template-row")) {
       if (row.pathname === current) row.setAttribute("aria-current", "page");
     }
     history.replaceState(null, "", `${location.pathname}${query.size ? `?${query}` : ""}`);
@@ -40,6 +40,6 @@
 
   // The list alone: scrollIntoView would scroll the page as well.
   const rows = byId("template-rows");
-  const chosen = rows.querySelector(".shelf-row[aria-current]");
+  const chosen = rows.querySelector(".template-row[aria-current]");
   if (chosen) rows.scrollTop += chosen.getBoundingClientRect().top - rows.getBoundingClientRect().top - rows.clientHeight / 2;
 })();

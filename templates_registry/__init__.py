@@ -1,10 +1,12 @@
-"""Approved templates: what may be sent after the service window has closed. By package and module:
+"""Message templates, which can be sent while the service window is closed. By package and module:
 
 content/     structure, rendering and validation of one template; no database
-matching/    pasted text -> template and values, or why not; no database
-models       templates, their former texts and their events
-provider/    the provider's list of templates, and submission for approval
+matching/    matching of pasted text to a template and its values; no database
+models       templates, their versions and events
+lifecycle    changes of templates, with their records
+provider/    synchronization with the provider's list, and submission for approval
 transfer/    import and export as files
-index_cache  the texts of an account, indexed for matching, in each process
-admin/       the admin's pages; ``views``, ``preview`` and ``selection`` are the operators'
+index_cache  match index of each account, per process
+admin/       pages for admins
+views        pages for operators, with ``preview``, ``selection`` and ``timeline``
 """

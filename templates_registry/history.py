@@ -13,12 +13,14 @@ from .matching.text_diff import DiffPiece, diff_texts, template_text
 from .models import Category, Quality, Status, Template, TemplateEvent, TemplateVersion
 
 MAX_ENTRIES = 40
-CATEGORY_EVENTS = ("category", "category_planned")  # the ``what`` of events that change a price
+CATEGORY_EVENTS = ("category", "category_planned")  # kinds of events that change a price
 PROVIDER_SOURCES = (TemplateEvent.Source.PROVIDER, TemplateEvent.Source.SYNC)
 
 
 @dataclass(frozen=True)
 class HistoryEntry:
+    """An event with its sentence and, for a change of text, the version and its differences."""
+
     event: TemplateEvent
     sentence: str
     version: TemplateVersion | None = None
@@ -30,14 +32,14 @@ def template_history(template: Template) -> list[HistoryEntry]:
     events = list(template.events.select_related("author")[: MAX_ENTRIES + 1])
     versions = list(template.versions.select_related("template")[: MAX_ENTRIES + 1])
     # A text event and its version are written together, so the newest event belongs to the newest version, and so on.
-    newer = iter(range(len(versions)))
+    indexes = iter(range(len(versions)))
     found = []
     for event in events[:MAX_ENTRIES]:
         version: TemplateVersion | None = None
         text: tuple[DiffPiece, ...] = ()
-        if event.what == "text" and (at := next(newer, None)) is not None:
-            version = versions[at]
-            text = _text_difference(versions[at + 1] if at + 1 < len(versions) else None, version)
+        if event.kind == "text" and (index := next(indexes, None)) is not None:
+            version = versions[index]
+            text = _text_difference(versions[index + 1] if index + 1 < len(versions) else None, version)
         found.append(HistoryEntry(event, _event_sentence(event), version, text))
     return found
 
@@ -60,7 +62,7 @@ def category_moves(events: Iterable[TemplateEvent]) -> dict[Template, str]:
 
 def _category_move_sentence(event: TemplateEvent) -> str:
     values = {"template": event.template, "change": _localize_change(event.reason, Category)}
-    if event.what == "category":
+    if event.kind == "category":
         return _("The provider moved “%(template)s” to another category, which changes its price: %(change)s.") % values
     return _("The provider will move “%(template)s” to another category, which changes its price: %(change)s.") % values
 
@@ -71,25 +73,25 @@ def _text_difference(old: TemplateVersion | None, new: TemplateVersion) -> tuple
 
 def _version_text(version: TemplateVersion) -> str:
     try:
-        return template_text(version.pattern)
+        return template_text(version.definition)
     except InvalidTemplate:
         return ""
 
 
 def _event_sentence(event: TemplateEvent) -> str:
-    if event.what == "text":
+    if event.kind == "text":
         return _("New text")
-    if event.what == TemplateEvent.EDITED:
+    if event.kind == TemplateEvent.EDITED:
         return _("New text submitted to replace the approved one")
-    if event.what == "category":
+    if event.kind == "category":
         return _("Category: %(change)s. The price depends on the category, so it changes, too.") % {
             "change": _localize_change(event.reason, Category)
         }
-    if event.what == "category_planned":
+    if event.kind == "category_planned":
         return _("The provider will change the category and the price: %(change)s") % {
             "change": _localize_change(event.reason, Category)
         }
-    if event.what == "quality":
+    if event.kind == "quality":
         return _("Quality: %(change)s") % {"change": _localize_change(event.reason, Quality)}
     status = str(Status(event.to_status).label)
     if not event.from_status:
@@ -98,7 +100,8 @@ def _event_sentence(event: TemplateEvent) -> str:
 
 
 def _localize_change(change: str, kind: Any) -> str:
-    words = (word.split(" ", 1) for word in change.split(" → "))
+    """Translate the values of "UTILITY → MARKETING (2026-12-01 10:00)". ``kind`` is their class of choices."""
+    parts = (part.split(" ", 1) for part in change.split(" → "))
     return " → ".join(
-        " ".join([str(kind(word).label) if word in kind.values else word, *more]) for word, *more in words
+        " ".join([str(kind(value).label) if value in kind.values else value, *rest]) for value, *rest in parts
     )

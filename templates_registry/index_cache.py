@@ -46,19 +46,20 @@ _building = Lock()
 
 
 def recognize_template(api_channel: ApiChannel, text: str) -> MatchResult:
-    """Which template of this account a pasted text is, with which values; see ``matcher``."""
+    """Match a pasted text against the account's templates; see ``matcher``."""
     return get_index(api_channel).recognize(text)
 
 
 def get_index(api_channel: ApiChannel) -> MatchIndex:
+    """Return the account's index, built from the current texts."""
     version = Registry.objects.filter(pk=api_channel.pk).values_list("version", flat=True).first() or 0
-    kept = _indexes.get(api_channel.pk)
-    if kept is not None and kept[0] == version:
-        return kept[1]
+    cached = _indexes.get(api_channel.pk)
+    if cached is not None and cached[0] == version:
+        return cached[1]
     with _building:
-        kept = _indexes.get(api_channel.pk)
-        if kept is not None and kept[0] == version:
-            return kept[1]
+        cached = _indexes.get(api_channel.pk)
+        if cached is not None and cached[0] == version:
+            return cached[1]
         # The texts are read after the version: an index may be newer than its number, never older.
         index = MatchIndex(_build_entries(api_channel))
         _indexes[api_channel.pk] = (version, index)
@@ -79,19 +80,19 @@ def _build_entries(api_channel: ApiChannel) -> Iterator[IndexEntry]:
     templates = templates.select_related("api_channel")
     for template in templates.iterator():
         try:
-            if not template.pattern.body:
+            if not template.definition.body:
                 continue  # reported by the provider before its text was synchronized
             yield IndexEntry(
-                template.pattern,
+                template.definition,
                 ident=template.pk,
                 unsendable_reason=_unsendable_reason(template),
                 text_only=text_only,
             )
         except InvalidTemplate:
             logger.warning("template not readable", extra={"template": template.pk})
-    former = TemplateVersion.objects.filter(
+    previous = TemplateVersion.objects.filter(
         template__api_channel=api_channel, template__status=Status.APPROVED, was_approved=True
     )
-    for version in former.select_related("template").iterator():
-        if version.components != version.template.components and is_reworded(version.template, version.pattern):
-            yield IndexEntry(version.pattern, ident=version.template_id, previous=True, text_only=text_only)
+    for version in previous.select_related("template").iterator():
+        if version.components != version.template.components and is_reworded(version.template, version.definition):
+            yield IndexEntry(version.definition, ident=version.template_id, previous=True, text_only=text_only)

@@ -1,4 +1,4 @@
-"""Changes of a template, with their record: each change of status or text is an event, each text a version."""
+"""Changes of a template and their records: each change is an event, and each text is a version."""
 
 from __future__ import annotations
 
@@ -51,18 +51,18 @@ def create_many(templates: Sequence[Template], *, by: ChangeAuthor, reason: str 
             template.submitted_at = template.submitted_at or now
         if template.status == Status.APPROVED:
             template.approved_at = template.approved_at or now
-    made = Template.objects.bulk_create(templates, batch_size=BATCH_SIZE)
-    TemplateVersion.objects.bulk_create((_build_version(one, number=1, by=by) for one in made), batch_size=BATCH_SIZE)
-    events = (_build_event(one, by=by, what="status", to_status=one.status, reason=reason) for one in made)
+    rows = Template.objects.bulk_create(templates, batch_size=BATCH_SIZE)
+    TemplateVersion.objects.bulk_create((_build_version(each, number=1, by=by) for each in rows), batch_size=BATCH_SIZE)
+    events = (_build_event(each, by=by, kind="status", to_status=each.status, reason=reason) for each in rows)
     TemplateEvent.objects.bulk_create(events, batch_size=BATCH_SIZE)
-    for api_channel_id in {one.api_channel_id for one in made}:
+    for api_channel_id in {each.api_channel_id for each in rows}:
         Registry.bump_version(api_channel_id)
-    return made
+    return rows
 
 
 @transaction.atomic
 def change_text(
-    template: Template, pattern: TemplateDefinition, *, by: ChangeAuthor, approve_again: bool | None = None
+    template: Template, definition: TemplateDefinition, *, by: ChangeAuthor, approve_again: bool | None = None
 ) -> bool:
     """Replace a template's text and keep the previous one as a version. Return whether the wording changed.
 
@@ -70,28 +70,28 @@ def change_text(
     examples, hints and defaults can change without a new approval.
     """
     locked = Template.objects.select_for_update().get(pk=template.pk)
-    text_changed = is_reworded(locked, pattern)
+    text_changed = is_reworded(locked, definition)
     if text_changed:
-        locked.set_definition(pattern)
+        locked.set_definition(definition)
     else:
-        locked.variables = variables_to_rows(pattern.variables)
+        locked.variables = variables_to_rows(definition.variables)
     locked.save(update_fields=["components", "parameter_format", "variables", "updated_at"])
     if text_changed:
         _save_version(locked, by=by)
-        record_event(locked, by=by, what="text", from_status=locked.status, to_status=locked.status)
+        record_event(locked, by=by, kind="text", from_status=locked.status, to_status=locked.status)
         again = by.source in (Source.MANUAL, Source.IMPORT) if approve_again is None else approve_again
         if again and locked.status in REVIEWED_STATUSES:
             change_status(locked, Status.DRAFT, by=by)
     Registry.bump_version(locked.api_channel_id)
     template.refresh_from_db()
-    template.__dict__.pop("pattern", None)
+    template.__dict__.pop("definition", None)
     return text_changed
 
 
-def is_reworded(template: Template, pattern: TemplateDefinition) -> bool:
+def is_reworded(template: Template, definition: TemplateDefinition) -> bool:
     """Return whether the wording differs from the stored one; True if the stored components are broken."""
     try:
-        return content_key(template.pattern) != content_key(pattern)
+        return content_key(template.definition) != content_key(definition)
     except InvalidTemplate:
         return True
 
@@ -117,7 +117,7 @@ def change_status(template: Template, status: str, *, by: ChangeAuthor, reason: 
         if newest is not None:
             TemplateVersion.objects.filter(pk=newest.pk).update(was_approved=True)
     locked.save(update_fields=["status", "reject_reason", "submitted_at", "approved_at", "updated_at"])
-    record_event(locked, by=by, what="status", from_status=before, to_status=status, reason=reason)
+    record_event(locked, by=by, kind="status", from_status=before, to_status=status, reason=reason)
     Registry.bump_version(locked.api_channel_id)
     template.refresh_from_db()
     return True
@@ -130,34 +130,37 @@ def change_category(template: Template, category: str, *, by: ChangeAuthor) -> b
         return False
     before, template.category = template.category, category
     template.save(update_fields=["category", "updated_at"])
-    record_event(template, by=by, what="category", to_status=template.status, reason=f"{before} → {category}")
+    record_event(template, by=by, kind="category", to_status=template.status, reason=f"{before} → {category}")
     return True
 
 
 @transaction.atomic
 def announce_category(template: Template, category: str, *, at: datetime | None, by: ChangeAuthor) -> bool:
-    """The provider will move the template to another category: said beforehand, once, since its price will change."""
-    when = f" ({timezone.localtime(at):%Y-%m-%d %H:%M})" if at else ""
-    reason = f"{template.category} → {category}{when}"
-    if template.category == category or template.events.filter(what="category_planned", reason=reason).exists():
+    """Record once that the provider will change the category at a later time, and with it the price.
+
+    Return whether an event was recorded.
+    """
+    planned_at = f" ({timezone.localtime(at):%Y-%m-%d %H:%M})" if at else ""
+    reason = f"{template.category} → {category}{planned_at}"
+    if template.category == category or template.events.filter(kind="category_planned", reason=reason).exists():
         return False
-    record_event(template, by=by, what="category_planned", to_status=template.status, reason=reason)
+    record_event(template, by=by, kind="category_planned", to_status=template.status, reason=reason)
     return True
 
 
 @transaction.atomic
 def change_quality(template: Template, quality: str, *, by: ChangeAuthor) -> bool:
-    """Set the provider's quality rating and record the event. Meta pauses templates that are rated poor for long."""
+    """Set the provider's quality rating and record the event. Meta pauses templates with a poor rating."""
     if template.quality == quality:
         return False
     before, template.quality = template.quality, quality
     template.save(update_fields=["quality", "updated_at"])
-    record_event(template, by=by, what="quality", to_status=template.status, reason=f"{before} → {quality}")
+    record_event(template, by=by, kind="quality", to_status=template.status, reason=f"{before} → {quality}")
     return True
 
 
 def record_use(template_id: int, *, user: Any) -> None:
-    """Count a use of a template, and remember it among the operator's recent ones."""
+    """Count a use of a template, and add it to the user's recently used ones."""
     now = timezone.now()
     Template.objects.filter(pk=template_id).update(times_used=F("times_used") + 1, last_used_at=now)
     if user is not None:
@@ -186,17 +189,17 @@ def _build_version(template: Template, *, number: int, by: ChangeAuthor) -> Temp
 
 
 def record_event(
-    template: Template, *, by: ChangeAuthor, what: str, to_status: str, from_status: str = "", reason: str = ""
+    template: Template, *, by: ChangeAuthor, kind: str, to_status: str, from_status: str = "", reason: str = ""
 ) -> None:
-    _build_event(template, by=by, what=what, to_status=to_status, from_status=from_status, reason=reason).save()
+    _build_event(template, by=by, kind=kind, to_status=to_status, from_status=from_status, reason=reason).save()
 
 
 def _build_event(
-    template: Template, *, by: ChangeAuthor, what: str, to_status: str, from_status: str = "", reason: str = ""
+    template: Template, *, by: ChangeAuthor, kind: str, to_status: str, from_status: str = "", reason: str = ""
 ) -> TemplateEvent:
     return TemplateEvent(
         template=template,
-        what=what,
+        kind=kind,
         from_status=from_status,
         to_status=to_status,
         reason=reason,

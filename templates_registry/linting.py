@@ -1,20 +1,19 @@
-"""What is allowed but will hurt: ambiguous variables, too few fixed words, a drifted category, collisions.
+"""Warnings about valid templates: ambiguous variables, too few fixed words, a changed category, collisions.
 
-Everything here is a warning. ``lint_template`` looks at one template on save, with the others of its account beside it;
-``lint_registry`` at all of them.
+``lint_template`` checks one template against the others of its account; ``lint_registry`` checks all of them.
 """
 
 from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from .content.components import Level, Placeholder, Problem, TemplateDefinition, add_braces, split_placeholders
 from .content.validation import validate
 from .matching.collisions import Collision, find_collisions
 
-MAX_NAMES = 3  # of the templates with which a collision is unlikely
+MAX_NAMES = 3  # templates that a warning about unlikely collisions names
 MIN_FIXED_LETTERS = 10
 LETTER = re.compile(r"[^\W_]")
 
@@ -31,15 +30,15 @@ def lint_template(template: TemplateDefinition, *, others: Sequence[TemplateDefi
 
 def lint_registry(templates: Sequence[TemplateDefinition]) -> dict[Key, list[Problem]]:
     """Return errors and warnings of all templates of one account. Templates without any are left out."""
-    met: dict[Key, list[Collision]] = defaultdict(list)
+    collisions: dict[Key, list[Collision]] = defaultdict(list)
     for collision in find_collisions(templates):
-        met[collision.first.key].append(collision)
-        met[collision.second.key].append(collision)
+        collisions[collision.first.key].append(collision)
+        collisions[collision.second.key].append(collision)
     found = {
         template.key: [
             *validate(template),
             *_lint_own_text(template),
-            *_collision_warnings(template, met[template.key]),
+            *_collision_warnings(template, collisions[template.key]),
         ]
         for template in templates
     }
@@ -47,9 +46,9 @@ def lint_registry(templates: Sequence[TemplateDefinition]) -> dict[Key, list[Pro
 
 
 def _lint_own_text(template: TemplateDefinition) -> Iterator[Problem]:
-    asked, category = template.requested_category, template.category
-    if asked and category and asked != category:
-        yield _warning("category", "category_drift", asked=asked.lower(), category=category.lower())
+    requested, category = template.requested_category, template.category
+    if requested and category and requested != category:
+        yield _warning("category", "category_drift", requested=requested.lower(), category=category.lower())
     for field, text in (("header", template.header_text), ("body", template.body)):
         yield from _ambiguous_variables(field, text)
     pieces = split_placeholders(template.body)
@@ -59,7 +58,7 @@ def _lint_own_text(template: TemplateDefinition) -> Iterator[Problem]:
 
 
 def _ambiguous_variables(field: str, text: str) -> Iterator[Problem]:
-    """Find variables with no letter or digit between them: values often contain spaces, commas and dashes."""
+    """Find variables without a letter or digit between them. Values often contain spaces, commas and dashes."""
     pieces = split_placeholders(text)
     for index in range(1, len(pieces) - 2, 2):
         first, between, second = pieces[index : index + 3]
@@ -70,11 +69,9 @@ def _ambiguous_variables(field: str, text: str) -> Iterator[Problem]:
             yield _warning(field, "ambiguous_variables", between=between, **names)
 
 
-def _collision_warnings(
-    template: TemplateDefinition, met: Iterator[Collision] | Sequence[Collision]
-) -> Iterator[Problem]:
+def _collision_warnings(template: TemplateDefinition, collisions: Iterable[Collision]) -> Iterator[Problem]:
     unlikely: list[str] = []
-    for collision in met:
+    for collision in collisions:
         other = collision.second if collision.first.key == template.key else collision.first
         name = f"{other.name} ({other.language})"
         if collision.likely:

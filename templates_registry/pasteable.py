@@ -26,30 +26,32 @@ from .models import Template
 def is_pasteable(template: Template) -> bool:
     """Return whether the filled-in text alone is recognized as this template and can be sent."""
     try:
-        pattern = template.pattern
+        definition = template.definition
     except InvalidTemplate:
         return False
-    values = {variable.key: _sample_value(variable) for variable in pattern.variables if variable.in_text}
-    found = index_cache.recognize_template(template.api_channel, render(pattern, values, text_only=True).text)
+    values = {variable.key: _sample_value(variable) for variable in definition.variables if variable.in_text}
+    found = index_cache.recognize_template(template.api_channel, render(definition, values, text_only=True).text)
     return found.outcome is MatchOutcome.TEMPLATE and found.entry is not None and found.entry.ident == template.pk
 
 
-def text_to_paste(pattern: TemplateDefinition) -> str:
+def text_to_paste(definition: TemplateDefinition) -> str:
     """Return header, body and footer with labels in place of the values."""
     texts = (
-        (VariablePlace.HEADER, pattern.header_text),
-        (VariablePlace.BODY, pattern.body),
-        (VariablePlace.BODY, "" if pattern.has_standard_footer else pattern.footer),
+        (VariablePlace.HEADER, definition.header_text),
+        (VariablePlace.BODY, definition.body),
+        (VariablePlace.BODY, "" if definition.has_standard_footer else definition.footer),
     )
     return "\n".join(
-        "".join(_render_piece(pattern, one, place) for one in split_placeholders(text)) for place, text in texts if text
+        "".join(_render_piece(definition, one, place) for one in split_placeholders(text))
+        for place, text in texts
+        if text
     )
 
 
-def _render_piece(pattern: TemplateDefinition, piece: str | Placeholder, place: VariablePlace) -> str:
+def _render_piece(definition: TemplateDefinition, piece: str | Placeholder, place: VariablePlace) -> str:
     if not isinstance(piece, Placeholder):
         return piece
-    variable = pattern.variable(variable_key(piece.name, place))
+    variable = definition.variable(variable_key(piece.name, place))
     return f"[{variable.label}]" if variable and variable.label else add_braces(piece.name)
 
 

@@ -1,6 +1,6 @@
-"""A template as it is being filled in: its fields with what is wrong in each, and the message as it will be.
+"""Preview of a template with values: its form fields with their problems, and the message as the phone shows it.
 
-For pages and panels; everything in it comes from ``rendering.render``.
+Pages and panels use it. ``rendering.render`` decides what is valid and what the message says.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from .models import Template
 if TYPE_CHECKING:
     from django_stubs_ext import StrOrPromise
 
-FIELD_PREFIX = "v."  # of a field's name in a form, before the variable's key
+FIELD_PREFIX = "v."  # a form field is named by this prefix and the variable's key
 MAX_VALUE_LENGTH = 4096
 
 VALUE_HINTS: Mapping[ValueKind, StrOrPromise] = {
@@ -49,15 +49,18 @@ VALUE_HINTS: Mapping[ValueKind, StrOrPromise] = {
     ValueKind.LONGITUDE: _("A number from −180 to 180, such as 30.3351"),
     ValueKind.SECTIONS: _("One section per line: “Boots: SKU-1, SKU-2”"),
     ValueKind.MOMENT: _("Date and time, such as 2026-12-31 18:00"),
-    ValueKind.CATALOG: _("The catalog's number at Meta"),
+    ValueKind.CATALOG: _("The catalog ID at Meta"),
 }
 
-MARK_START, MARK_END = "\ue000", "\ue001"  # private characters around a value while its text is being formatted
+# Private-use characters around each value while the markup of its text is rendered.
+MARK_START, MARK_END = "\ue000", "\ue001"
 TAG = re.compile(r"<[^<>]*>")
 
 
 @dataclass(frozen=True, kw_only=True)
 class ValueField:
+    """The form field of one variable, with its value and the problem of that value."""
+
     variable: Variable
     value: str
     title: StrOrPromise
@@ -77,19 +80,19 @@ class ValueField:
 
     @property
     def sentence(self) -> StrOrPromise:
-        """What is wrong, in words."""
+        """Return the problem as a sentence, or an empty string."""
         if self.problem is None:
             return ""
         return message_catalog.render_sentence(self.code, {**self.problem.details, "title": self.title})
 
     @property
     def is_wrong(self) -> bool:
-        """Worth a red mark: there is a value, and it cannot stay as it is."""
+        """Return whether there is a value and it is not valid."""
         return bool(self.code) and not self.is_missing
 
     @property
-    def note(self) -> StrOrPromise:
-        """How the value is written, where that does not go without saying."""
+    def format_hint(self) -> StrOrPromise:
+        """Return how to write the value, or an empty string if that is obvious."""
         return VALUE_HINTS.get(self.variable.kind, "")
 
     @property
@@ -103,7 +106,7 @@ class ValueField:
 
 @dataclass(frozen=True, kw_only=True)
 class SourcePiece:
-    """A stretch of a template's own text; ``key`` where a variable stands."""
+    """A piece of the approved text. ``key`` is set if a variable is there."""
 
     text: str
     key: str = ""
@@ -112,24 +115,29 @@ class SourcePiece:
 
 @dataclass(frozen=True)
 class TemplatePreview:
-    """One template with values. ``values`` by key; those of no variable are left aside."""
+    """One template with values.
+
+    ``values`` has a value per variable key; keys without a variable are ignored. ``text_only``: the provider accepts
+    the text alone, so only values of the text are shown and checked.
+    """
 
     template: Template
     values: Mapping[str, str]
     text_only: bool = False
 
     @cached_property
-    def pattern(self) -> TemplateDefinition:
-        return self.template.pattern
+    def definition(self) -> TemplateDefinition:
+        return self.template.definition
 
     @cached_property
-    def given(self) -> dict[str, str]:
-        keys = {variable.key for variable in self.pattern.variables}
+    def known_values(self) -> dict[str, str]:
+        """Return the values whose keys the template has."""
+        keys = {variable.key for variable in self.definition.variables}
         return {key: value for key, value in self.values.items() if key in keys}
 
     @cached_property
     def rendering(self) -> Rendering:
-        return render(self.pattern, self.given, text_only=self.text_only)
+        return render(self.definition, self.known_values, text_only=self.text_only)
 
     @property
     def ready(self) -> bool:
@@ -139,30 +147,32 @@ class TemplatePreview:
     def fields(self) -> list[ValueField]:
         problems = {one.field: one for one in reversed(self.rendering.problems)}
         found = []
-        for variable in self.pattern.variables:
+        for variable in self.definition.variables:
             if self.text_only and not variable.in_text:
-                continue  # the provider adds it by itself
+                continue  # the provider adds this value itself
             found.append(
                 ValueField(
                     variable=variable,
-                    value=self.given.get(variable.key, ""),
+                    value=self.known_values.get(variable.key, ""),
                     problem=problems.get(f"variables.{variable.key}"),
-                    title=variable_title(self.pattern, variable),
+                    title=variable_title(self.definition, variable),
                 )
             )
         return found
 
     @property
-    def lengths(self) -> list[StrOrPromise]:
-        """What is too long as a whole, in sentences."""
+    def message_problems(self) -> list[StrOrPromise]:
+        """Return the problems of the message as a whole, such as its length, as sentences."""
         return [one.sentence for one in self.rendering.problems if not one.field.startswith("variables.")]
 
     @property
-    def missing(self) -> int:
+    def missing_count(self) -> int:
+        """Return the number of values that are not filled in."""
         return sum(field.is_missing for field in self.fields)
 
     @property
     def length(self) -> int:
+        """Return the length of the body in characters."""
         return len(self.rendering.body)
 
     @property
@@ -175,33 +185,33 @@ class TemplatePreview:
 
     @property
     def media(self) -> str:
-        """What the header shows instead of text: IMAGE, VIDEO, DOCUMENT, LOCATION; empty for text or none."""
-        header = self.pattern.header
-        return "" if header is None or self.pattern.header_text else header.kind
+        """Return the kind of a header without text, such as IMAGE or LOCATION; empty for a text header or none."""
+        header = self.definition.header
+        return "" if header is None or self.definition.header_text else header.kind
 
     @property
     def card_media(self) -> list[str]:
-        """The same of each card."""
-        return [card.header.kind if card.header else "" for card in self.pattern.cards]
+        """Return the header kind of each card, or an empty string."""
+        return [card.header.kind if card.header else "" for card in self.definition.cards]
 
     @property
     def cards(self) -> list[tuple[str, Rendering]]:
-        """What each card's header shows, and the card with its values."""
+        """Return each card with its header kind."""
         return list(zip(self.card_media, self.rendering.cards, strict=True))
 
     @property
-    def place(self) -> list[str]:
-        """A header's place: name and address, as far as they are given."""
-        values = apply_defaults(self.pattern, self.given)
+    def location_lines(self) -> list[str]:
+        """Return name and address of a location header, without empty ones."""
+        values = apply_defaults(self.definition, self.known_values)
         return [values[key] for key in HEADER_LOCATION[2:] if values.get(key)]
 
     @cached_property
-    def source(self) -> list[list[SourcePiece]]:
-        """The approved text, a component a list, with each variable under its title or its value."""
+    def approved_text(self) -> list[list[SourcePiece]]:
+        """Return the pieces of header, body and footer, with a value or a title for each variable."""
         texts = (
-            (VariablePlace.HEADER, self.pattern.header_text),
-            (VariablePlace.BODY, self.pattern.body),
-            ("", self.pattern.footer),
+            (VariablePlace.HEADER, self.definition.header_text),
+            (VariablePlace.BODY, self.definition.body),
+            ("", self.definition.footer),
         )
         return [list(self._pieces(place, text)) for place, text in texts if text]
 
@@ -209,39 +219,40 @@ class TemplatePreview:
         for piece in split_placeholders(text):
             if isinstance(piece, Placeholder):
                 key = variable_key(piece.name, VariablePlace(place)) if place else piece.name
-                value = self.given.get(key, "")
-                yield SourcePiece(text=value or self.pattern.variable_title(key), key=key, is_filled=bool(value))
+                value = self.known_values.get(key, "")
+                yield SourcePiece(text=value or self.definition.variable_title(key), key=key, is_filled=bool(value))
             elif piece:
                 yield SourcePiece(text=piece)
 
     @property
     def marked_header(self) -> SafeString:
-        """As it is: a header is not formatted."""
+        """Return the header as HTML with its values in <mark>. WhatsApp does not format headers."""
         html = str(escape(self._with_marks.header))
         return mark_safe(html.replace(MARK_START, "<mark>").replace(MARK_END, "</mark>"))
 
     @property
     def marked_body(self) -> SafeString:
+        """Return the body as HTML with its values in <mark>."""
         return html_with_marks(self._with_marks.body)
 
     @cached_property
     def _with_marks(self) -> Rendering:
-        values = apply_defaults(self.pattern, self.given)
+        values = apply_defaults(self.definition, self.known_values)
         around = {key: MARK_START + strip_marks(value) + MARK_END for key, value in values.items() if value}
-        return render(self.pattern, around)
+        return render(self.definition, around)
 
 
 def build_preview(template: Template, values: Mapping[str, str]) -> TemplatePreview | None:
-    """None where the template's components cannot be read."""
+    """Return a preview, or None if the template's components cannot be parsed."""
     try:
-        template.pattern  # noqa: B018  # read here, so that nobody further on meets broken components
+        template.definition  # noqa: B018  # parsed here, so that no property of the preview raises
     except InvalidTemplate:
         return None
     return TemplatePreview(template, values, text_only=not template.api_channel.provider.sends_template_values)
 
 
 def values_from_form(form: Mapping[str, str]) -> dict[str, str]:
-    """The values of a posted form, by key."""
+    """Return the values of a posted form by variable key, each cut to ``MAX_VALUE_LENGTH``."""
     return {
         name.removeprefix(FIELD_PREFIX): value.replace("\0", "")[:MAX_VALUE_LENGTH]
         for name, value in form.items()
@@ -254,7 +265,7 @@ def strip_marks(text: str) -> str:
 
 
 def html_with_marks(text: str) -> SafeString:
-    """The text as HTML with its values in <mark>; without marks where they would cross its bold or italic."""
+    """Return the text as HTML with its values in <mark>; without them if they would overlap formatting tags."""
     html = TAG.sub(lambda tag: strip_marks(tag[0]), render_html(text))
     opened: list[str] = []
     for step in re.finditer(f"{MARK_START}|{MARK_END}|</?([a-z]+)[^>]*>", html):

@@ -1,4 +1,4 @@
-"""Which templates somebody may choose from, and in which order: favorites, those used lately, the rest by name."""
+"""Search and order of templates for an operator: favorites, recently used ones, then the others by name."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from .models import Category, Status, Template, TemplateUse
 
 RECENT_PERIOD = timedelta(days=14)
 MAX_QUERY_LENGTH = 80
-EXCERPT_LENGTH = 200  # characters of a text in a list
+EXCERPT_LENGTH = 200  # characters of the body
 
 FAVORITE, RECENT, OTHER = "favorite", "recent", "other"
 GROUPS: Mapping[str, Promise] = {
@@ -45,7 +45,7 @@ GROUPS: Mapping[str, Promise] = {
 
 
 class ComponentTexts(Func):
-    """All that stands in a template's components, as one text to search in."""
+    """SQL: all texts of a template's components as one string, for searching."""
 
     function = "jsonb_path_query_array"
     template = "%(function)s(%(expressions)s, '$[*].text')::text"
@@ -54,7 +54,7 @@ class ComponentTexts(Func):
 
 @dataclass(frozen=True, kw_only=True)
 class TemplateSearch:
-    """What somebody looks for. Empty: anything."""
+    """Search text and filters of the Templates page. Empty fields match everything."""
 
     query: str = ""
     channel: int | None = None
@@ -63,35 +63,35 @@ class TemplateSearch:
     category: str = ""
 
     @classmethod
-    def of(cls, asked: Mapping[str, str]) -> TemplateSearch:
-        """From an address; what cannot be read is not asked."""
+    def from_query(cls, query: Mapping[str, str]) -> TemplateSearch:
+        """Parse the parameters of a URL. Invalid ones are ignored."""
         return cls(
-            query=asked.get("q", "").replace("\0", "").strip()[:MAX_QUERY_LENGTH],
-            channel=parse_whole_number(asked.get("channel")),
-            status=asked.get("status", "") if asked.get("status") in Status.values else "",
-            language=asked.get("language", "").replace("\0", "")[:20],
-            category=asked.get("category", "") if asked.get("category") in Category.values else "",
+            query=query.get("q", "").replace("\0", "").strip()[:MAX_QUERY_LENGTH],
+            channel=parse_whole_number(query.get("channel")),
+            status=query.get("status", "") if query.get("status") in Status.values else "",
+            language=query.get("language", "").replace("\0", "")[:20],
+            category=query.get("category", "") if query.get("category") in Category.values else "",
         )
 
     @property
-    def is_narrow(self) -> bool:
+    def has_filters(self) -> bool:
         return bool(self.channel or self.status or self.language or self.category)
 
 
-def filter_templates(rows: QuerySet[Template], wanted: TemplateSearch) -> QuerySet[Template]:
-    """Those that answer the question; archived ones only where they are asked for."""
-    rows = rows.filter(status=wanted.status) if wanted.status else rows.exclude(status=Status.ARCHIVED)
-    if wanted.channel:
-        rows = rows.filter(api_channel=wanted.channel)
-    if wanted.language:
-        rows = rows.filter(language=wanted.language)
-    if wanted.category:
-        rows = rows.filter(category=wanted.category)
-    return search_templates(rows, wanted.query)
+def filter_templates(rows: QuerySet[Template], search: TemplateSearch) -> QuerySet[Template]:
+    """Return the templates that match. Archived ones match only if the search asks for that status."""
+    rows = rows.filter(status=search.status) if search.status else rows.exclude(status=Status.ARCHIVED)
+    if search.channel:
+        rows = rows.filter(api_channel=search.channel)
+    if search.language:
+        rows = rows.filter(language=search.language)
+    if search.category:
+        rows = rows.filter(category=search.category)
+    return search_templates(rows, search.query)
 
 
 def search_templates(rows: QuerySet[Template], query: str) -> QuerySet[Template]:
-    """Every word stands in the name or in the text."""
+    """Return the templates whose name or text contains every word of the query. Deleted ones never match."""
     rows = rows.exclude(status=Status.DELETED)
     words = query.split()
     if words:
@@ -102,15 +102,15 @@ def search_templates(rows: QuerySet[Template], query: str) -> QuerySet[Template]
 
 
 def order_for_user(rows: QuerySet[Template], *, user: Any) -> QuerySet[Template]:
-    """Sorted for this person, each with ``is_favorite`` and ``used_by_me``."""
-    mine = TemplateUse.objects.filter(user=user, template=OuterRef("pk"))
-    lately = mine.filter(last_used_at__gte=timezone.now() - RECENT_PERIOD)
+    """Order templates for a user, and annotate each with ``is_favorite`` and ``used_by_me`` (time of the last use)."""
+    own_uses = TemplateUse.objects.filter(user=user, template=OuterRef("pk"))
+    recent_uses = own_uses.filter(last_used_at__gte=timezone.now() - RECENT_PERIOD)
     approved = _is_true(Q(status=Status.APPROVED))
     own_language = _is_true(Q(language__startswith=(get_language() or "")[:2]))
     return (
         rows.annotate(
-            is_favorite=Exists(mine.filter(is_favorite=True)),
-            used_by_me=Subquery(lately.values("last_used_at")[:1]),
+            is_favorite=Exists(own_uses.filter(is_favorite=True)),
+            used_by_me=Subquery(recent_uses.values("last_used_at")[:1]),
             is_approved=approved,
             is_own_language=own_language,
         )
@@ -127,6 +127,8 @@ def _is_true(condition: Q) -> Case:
 
 @dataclass(frozen=True, kw_only=True)
 class TemplateListItem:
+    """One row of a list of templates."""
+
     template: Template
     is_favorite: bool
 
@@ -135,32 +137,34 @@ class TemplateListItem:
         return timeline.status_level(self.template.status)
 
     @property
-    def words(self) -> str:
-        """The beginning of the text, its variables under their titles."""
+    def excerpt(self) -> str:
+        """Return the beginning of the body, with labels in place of its variables."""
         try:
-            pattern = self.template.pattern
+            definition = self.template.definition
         except InvalidTemplate:
             return ""
-        pieces = split_placeholders(pattern.body[:EXCERPT_LENGTH])
-        return " ".join("".join(_text_or_title(pattern, one) for one in pieces).split())
+        pieces = split_placeholders(definition.body[:EXCERPT_LENGTH])
+        return " ".join("".join(_text_or_label(definition, piece) for piece in pieces).split())
 
 
-def _text_or_title(pattern: TemplateDefinition, piece: str | Placeholder) -> str:
+def _text_or_label(definition: TemplateDefinition, piece: str | Placeholder) -> str:
     if not isinstance(piece, Placeholder):
         return piece
-    variable = pattern.variable(piece.name)
+    variable = definition.variable(piece.name)
     return f"[{variable.label}]" if variable and variable.label else add_braces(piece.name)
 
 
 @dataclass(frozen=True, kw_only=True)
 class TemplateGroup:
+    """Rows of a list under one heading."""
+
     key: str
     title: Promise
     rows: list[TemplateListItem]
 
 
 def group_templates(rows: Iterable[Any]) -> Iterator[TemplateGroup]:
-    """Rows ``order_for_user`` under their headings."""
+    """Group rows of ``order_for_user`` under their headings. Empty groups are left out."""
     groups: dict[str, list[TemplateListItem]] = {key: [] for key in GROUPS}
     for row in rows:
         key = FAVORITE if row.is_favorite else RECENT if row.used_by_me else OTHER

@@ -1,4 +1,4 @@
-"""``history`` as operators read it on the page of a template: one plain sentence an event, with a colour."""
+"""Timeline of a template for operators: one sentence and one color per event of ``history``."""
 
 from __future__ import annotations
 
@@ -15,71 +15,74 @@ from .models import Status, Template, TemplateEvent
 
 MAX_QUOTE_LENGTH = 80
 
-GOOD, WAITING, BAD, PLAIN = "ok", "warning", "critical", ""
+OK, WARNING, CRITICAL, NEUTRAL = "ok", "warning", "critical", ""
 LEVELS = {
-    Status.APPROVED: GOOD,
-    Status.PENDING: WAITING,
-    Status.IN_APPEAL: WAITING,
-    Status.REJECTED: BAD,
-    Status.PAUSED: BAD,
-    Status.DISABLED: BAD,
-    Status.LIMIT_EXCEEDED: BAD,
+    Status.APPROVED: OK,
+    Status.PENDING: WARNING,
+    Status.IN_APPEAL: WARNING,
+    Status.REJECTED: CRITICAL,
+    Status.PAUSED: CRITICAL,
+    Status.DISABLED: CRITICAL,
+    Status.LIMIT_EXCEEDED: CRITICAL,
 }
-QUALITIES = {"GREEN": GOOD, "YELLOW": WAITING, "RED": BAD}
+QUALITY_LEVELS = {"GREEN": OK, "YELLOW": WARNING, "RED": CRITICAL}
 
 
 @dataclass(frozen=True, kw_only=True)
 class TimelineEntry:
     at: datetime
-    level: str  # the colour's name
-    words: str
-    who: str
+    level: str  # name of a color: ok, warning, critical, or empty
+    text: str
+    author: str
 
 
 def status_level(status: str) -> str:
-    """The colour of a status: ok, warning, critical, or none."""
-    return LEVELS.get(Status(status), PLAIN) if status in Status.values else PLAIN
+    """Return the color of a status: ok, warning, critical, or an empty string."""
+    return LEVELS.get(Status(status), NEUTRAL) if status in Status.values else NEUTRAL
 
 
 def template_timeline(template: Template) -> list[TimelineEntry]:
-    """The newest first."""
-    sent: datetime | None = None
+    """Return the latest entries, newest first."""
+    sent_at: datetime | None = None
     found = []
-    for one in reversed(history.template_history(template)):
-        event = one.event
-        if event.what == "status" and event.to_status == Status.PENDING:
-            sent = event.at
-        words = _event_text(one, sent=sent)
-        found.append(TimelineEntry(at=event.at, level=_event_level(event), words=words, who=_author_name(event)))
+    for entry in reversed(history.template_history(template)):
+        event = entry.event
+        if event.kind == "status" and event.to_status == Status.PENDING:
+            sent_at = event.at
+        text = _event_text(entry, sent_at=sent_at)
+        found.append(TimelineEntry(at=event.at, level=_event_level(event), text=text, author=_author_name(event)))
     return found[::-1]
 
 
-def _event_text(one: history.HistoryEntry, *, sent: datetime | None) -> str:
-    event = one.event
-    if event.what == "text":
-        change = _describe_text_change(one.text) or _("changed wording")
+def _event_text(entry: history.HistoryEntry, *, sent_at: datetime | None) -> str:
+    event = entry.event
+    if event.kind == "text":
+        change = _describe_text_change(entry.text) or _("changed wording")
         return _("New text: %(change)s. If an operator pastes the previous text, the new one is offered.") % {
             "change": change
         }
-    if event.what != "status":
-        return one.sentence
-    words = one.sentence
+    if event.kind != "status":
+        return entry.sentence
+    text = entry.sentence
     if event.from_status and event.to_status == Status.PENDING:
-        words = _("Sent for approval")
-    elif event.from_status and event.to_status == Status.APPROVED and sent is not None:
-        words = _("Approved (after %(span)s)") % {"span": format_span(event.at - sent)}
-    return f"{words}: {event.reason}" if event.reason.strip() else words
+        text = _("Sent for approval")
+    elif event.from_status and event.to_status == Status.APPROVED and sent_at is not None:
+        text = _("Approved (after %(span)s)") % {"span": format_span(event.at - sent_at)}
+    return f"{text}: {event.reason}" if event.reason.strip() else text
 
 
 def _describe_text_change(pieces: Sequence[DiffPiece]) -> str:
-    """«готов» in place of «собран»: the first words that changed."""
+    """Describe the first difference, such as: “собран” replaced by “готов”."""
     for piece, following in zip(pieces, [*pieces[1:], None], strict=True):
         if piece.kind == REMOVED and following is not None and following.kind == ADDED:
-            return _("“%(gone)s” replaced by “%(new)s”") % {"new": _quote(following.text), "gone": _quote(piece.text)}
+            return _("“%(removed)s” replaced by “%(added)s”") % {
+                "added": _quote(following.text),
+                "removed": _quote(piece.text),
+            }
         if piece.kind == REMOVED:
-            return _("“%(gone)s” removed") % {"gone": _quote(piece.text)}
+            return _("“%(removed)s” removed") % {"removed": _quote(piece.text)}
         if piece.kind == ADDED:
-            return _("“%(new)s” added") % {"new": _quote(piece.text)}
+            return _("“%(added)s” added") % {"added": _quote(piece.text)}
     return ""
 
 
@@ -89,9 +92,9 @@ def _quote(text: str) -> str:
 
 
 def _event_level(event: TemplateEvent) -> str:
-    if event.what == "status":
+    if event.kind == "status":
         return status_level(event.to_status)
-    return QUALITIES.get(event.reason.rsplit(" ", 1)[-1], PLAIN) if event.what == "quality" else WAITING
+    return QUALITY_LEVELS.get(event.reason.rsplit(" ", 1)[-1], NEUTRAL) if event.kind == "quality" else WARNING
 
 
 def _author_name(event: TemplateEvent) -> str:
@@ -101,7 +104,7 @@ def _author_name(event: TemplateEvent) -> str:
 
 
 def format_span(span: timedelta) -> str:
-    """``1 day 4 hours``; the two largest units."""
+    """Return a duration in its two largest units, such as "1 day 4 hours"."""
     minutes = max(int(span.total_seconds()) // 60, 0)
     return " ".join(_span_parts(minutes // 1440, minutes // 60 % 24, minutes % 60))
 

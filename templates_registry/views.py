@@ -1,4 +1,4 @@
-"""The page Templates: find one, fill it in, and see the message as the phone will show it."""
+"""Templates page of operators: find a template, fill it in, and preview the message on the phone."""
 
 from __future__ import annotations
 
@@ -18,38 +18,41 @@ from . import lifecycle, preview, selection, timeline
 from .models import Category, Status, Template
 
 PAGE_SIZE = 60
-MAX_SHOWN = 6_000  # as many as an account can have
+MAX_SHOWN = 6_000  # WhatsApp's limit of templates per account
 
 
 @login_required
 @require_GET
 @never_cache
 def show_templates(request: HttpRequest) -> HttpResponse:
-    """The list; beside it, where there is room, what to do with it. A script asks for the list alone."""
+    """Show the list of templates. Requests of the page's script get the list alone."""
     context = template_list_context(request, current=None)
-    part = "list" if "HX-Request" in request.headers else "templates"
-    return render(request, f"templates_registry/shelf/{part}.html", context)
+    name = "list" if "HX-Request" in request.headers else "page"
+    return render(request, f"templates_registry/templates_page/{name}.html", context)
 
 
 @login_required
 @require_http_methods(["GET", "POST"])
 @never_cache
 def show_template(request: HttpRequest, pk: int) -> HttpResponse:
-    """One template. Values come by POST, so that no log ever holds them; a script gets what they change."""
+    """Show one template with the posted values. Requests of the page's script get the form alone.
+
+    Values are posted, so that they never appear in logs of URLs.
+    """
     found = get_template_or_404(request, pk)
     values = preview.values_from_form(request.POST)
     context = template_context(request, found, values)
     if request.method == "POST" and "HX-Request" in request.headers:
-        return render(request, "templates_registry/shelf/filled.html", context)
+        return render(request, "templates_registry/templates_page/fill_form.html", context)
     return render(
-        request, "templates_registry/shelf/templates.html", context | template_list_context(request, current=found)
+        request, "templates_registry/templates_page/page.html", context | template_list_context(request, current=found)
     )
 
 
 @login_required
 @require_POST
 def set_favorite(request: HttpRequest, pk: int) -> HttpResponse:
-    """Put a template among one's favorites, or take it out."""
+    """Add a template to the user's favorites, or remove it."""
     found = get_template_or_404(request, pk)
     lifecycle.set_favorite(found.pk, user=request.user, is_favorite=request.POST.get("on") == "1")
     if "HX-Request" in request.headers:
@@ -58,7 +61,7 @@ def set_favorite(request: HttpRequest, pk: int) -> HttpResponse:
 
 
 def get_template_or_404(request: HttpRequest, pk: int) -> Any:
-    """Among those its reader may see; somebody else's is as unknown as a missing one."""
+    """Return a template that the user may see. Raise 404 for all others."""
     rows = Template.objects.all().visible_to(request.user).exclude(status=Status.DELETED)
     found = selection.order_for_user(rows, user=request.user).filter(pk=pk).first()
     if found is None:
@@ -67,23 +70,24 @@ def get_template_or_404(request: HttpRequest, pk: int) -> Any:
 
 
 def template_list_context(request: HttpRequest, *, current: Template | None) -> dict[str, Any]:
-    seen = Template.objects.all().visible_to(request.user)
-    wanted = selection.TemplateSearch.of(request.GET)
-    room = _shown_count(request)
-    rows = list(selection.order_for_user(selection.filter_templates(seen, wanted), user=request.user)[: room + 1])
-    standing = seen.exclude(status=Status.DELETED).order_by()
+    visible = Template.objects.all().visible_to(request.user)
+    search = selection.TemplateSearch.from_query(request.GET)
+    limit = _shown_count(request)
+    matches = selection.filter_templates(visible, search)
+    rows = list(selection.order_for_user(matches, user=request.user)[: limit + 1])
+    existing = visible.exclude(status=Status.DELETED).order_by()
     return {
         "section": "templates",
-        "wanted": wanted,
-        "groups": list(selection.group_templates(rows[:room])),
-        "count": min(len(rows), room),
-        "more": f"{_filter_query(request) or '?'}&shown={room + PAGE_SIZE}" if len(rows) > room else "",
+        "search": search,
+        "groups": list(selection.group_templates(rows[:limit])),
+        "count": min(len(rows), limit),
+        "more": f"{_filter_query(request) or '?'}&shown={limit + PAGE_SIZE}" if len(rows) > limit else "",
         "current": current,
-        "kept": _filter_query(request),
-        "channels": list(ApiChannel.objects.filter(pk__in=standing.values("api_channel")).order_by("name")),
-        "statuses": _used_choices(standing, "status", Status.choices),
-        "languages": sorted(standing.values_list("language", flat=True).distinct()),
-        "categories": _used_choices(standing, "category", Category.choices),
+        "filter_query": _filter_query(request),
+        "channels": list(ApiChannel.objects.filter(pk__in=existing.values("api_channel")).order_by("name")),
+        "statuses": _used_choices(existing, "status", Status.choices),
+        "languages": sorted(existing.values_list("language", flat=True).distinct()),
+        "categories": _used_choices(existing, "category", Category.choices),
     }
 
 
@@ -91,9 +95,9 @@ def template_context(request: HttpRequest, found: Template, values: dict[str, st
     return {
         "template": found,
         "level": timeline.status_level(found.status),
-        "filling": preview.build_preview(found, values),
-        "history": timeline.template_timeline(found),
-        "admin_address": _admin_url(request, found),
+        "preview": preview.build_preview(found, values),
+        "timeline": timeline.template_timeline(found),
+        "admin_url": _admin_url(request, found),
     }
 
 
@@ -103,19 +107,18 @@ def _used_choices(rows: Any, field: str, choices: Any) -> list[tuple[str, Any]]:
 
 
 def _shown_count(request: HttpRequest) -> int:
+    """Return how many templates to list. "Show more" asks for more than one page."""
     shown = request.GET.get("shown", "")
-    return (
-        min(max(int(shown), PAGE_SIZE), MAX_SHOWN)
-        if shown.isascii() and shown.isdigit() and len(shown) < 6
-        else PAGE_SIZE
-    )
+    if not (shown.isascii() and shown.isdigit() and len(shown) < 6):
+        return PAGE_SIZE
+    return min(max(int(shown), PAGE_SIZE), MAX_SHOWN)
 
 
 def _filter_query(request: HttpRequest) -> str:
-    """The list's filter, carried along by every link."""
+    """Return the list's filter as a query string, which every link of the page keeps."""
     names = ("q", "channel", "status", "language", "category")
-    kept = {name: request.GET[name] for name in names if request.GET.get(name)}
-    return f"?{urlencode(kept)}" if kept else ""
+    values = {name: request.GET[name] for name in names if request.GET.get(name)}
+    return f"?{urlencode(values)}" if values else ""
 
 
 def _admin_url(request: HttpRequest, found: Template) -> str:

@@ -262,7 +262,7 @@ def _list_category_warnings() -> list[dict[str, str]]:
     since = timezone.now() - CATEGORY_WARNING_PERIOD
     events = TemplateEvent.objects.filter(
         pk__gte=channel_stats.find_first_id_since(TemplateEvent, "at", since),
-        what__in=history.CATEGORY_EVENTS,
+        kind__in=history.CATEGORY_EVENTS,
         at__gte=since,
     )
     moves = history.category_moves(events.select_related("template"))

@@ -73,21 +73,21 @@ class TemplateSerializer(serializers.ModelSerializer[Template]):
     @extend_schema_field(VariableSerializer(many=True))
     def get_variables(self, template: Template) -> list[Any]:
         try:
-            pattern = template.pattern
+            definition = template.definition
         except InvalidTemplate:
             return []
-        return [_describe_variable(pattern, variable) for variable in pattern.variables]
+        return [_describe_variable(definition, variable) for variable in definition.variables]
 
     @extend_schema_field(MissingPartSerializer(many=True))
     def get_missing(self, template: Template) -> list[Any]:
         return [{"field": one.field, "code": one.code, "sentence": str(one.sentence)} for one in template.missing]
 
 
-def _describe_variable(pattern: TemplateDefinition, variable: Variable) -> dict[str, Any]:
+def _describe_variable(definition: TemplateDefinition, variable: Variable) -> dict[str, Any]:
     names = ("key", "label", "example", "hint", "default")
     return {name: getattr(variable, name) for name in names} | {
         "place": variable.place.value,
-        "title": str(variable_title(pattern, variable)),
+        "title": str(variable_title(definition, variable)),
         "kind": variable.kind.value,
         "required": variable.is_required,
     }

@@ -83,7 +83,7 @@ class TemplateViewSet(ReadOnlyViewSet):
         if template.missing:
             raise ApiError(status_code=422, reason="template_not_fillable", sentence=str(template.unsendable_reason))
         try:
-            rendering = render(template.pattern, asked.validated_data.get("parameters", []), text_only=text_only)
+            rendering = render(template.definition, asked.validated_data.get("parameters", []), text_only=text_only)
         except InvalidTemplate as problem:
             raise ApiError(status_code=422, reason="template_values", sentence=str(problem.sentence)) from None
         return Response(PreviewSerializer(_serialize_preview(rendering)).data)

@@ -62,14 +62,14 @@ def show_template_link(request: HttpRequest, signature: str) -> HttpResponse:
 
 
 def _show_choices(
-    request: HttpRequest, link: TemplateLink, choices: list[template_links.TemplateChoice], *, is_gone: bool
+    request: HttpRequest, link: TemplateLink, choices: list[template_links.LinkChoice], *, is_gone: bool
 ) -> HttpResponse:
     query = request.GET.get("q", "").strip()[:MAX_QUERY_LENGTH]
     rows = []
     for choice in choices:
         preview = build_preview(choice.template, choice.values)
         if preview and query.casefold() in f"{choice.template.name} {preview.rendering.text}".casefold():
-            rows.append({"key": choice.key, "template": choice.template, "filling": preview})
+            rows.append({"key": choice.key, "template": choice.template, "preview": preview})
     context = {
         "link": link,
         "rows": rows,
@@ -81,7 +81,7 @@ def _show_choices(
 
 
 def _show_form(
-    request: HttpRequest, link: TemplateLink, choice: template_links.TemplateChoice, *, is_only: bool
+    request: HttpRequest, link: TemplateLink, choice: template_links.LinkChoice, *, is_only: bool
 ) -> HttpResponse:
     values, sentence = dict(choice.values), ""
     if request.method == "POST":
@@ -93,7 +93,7 @@ def _show_form(
                     request, get_object_or_404(TemplateLink.objects.select_related("message"), pk=link.pk)
                 )
     else:
-        values = prefill.prefill_values(link.conversation, choice.template.pattern) | values
+        values = prefill.prefill_values(link.conversation, choice.template.definition) | values
     preview = build_preview(choice.template, values)
     if preview is None:
         raise Http404
@@ -101,17 +101,17 @@ def _show_form(
         "link": link,
         "template": choice.template,
         "choice": choice,
-        "filling": preview,
+        "preview": preview,
         "sentence": sentence,
         "is_only": is_only,
     }
     if "HX-Request" in request.headers:
-        return render(request, "templates_registry/shelf/filled_part.html", context)
+        return render(request, "templates_registry/templates_page/fill_form_regions.html", context)
     return _with_no_index(render(request, "bridge/template_link.html", context, status=422 if sentence else 200))
 
 
 @transaction.atomic
-def _send_once(link: TemplateLink, choice: template_links.TemplateChoice, values: Mapping[str, str]) -> str:
+def _send_once(link: TemplateLink, choice: template_links.LinkChoice, values: Mapping[str, str]) -> str:
     """Send the template at most once. Return an error sentence, or an empty string.
 
     Locks the conversation before the link, in the same order as merging and erasure, to avoid deadlocks.

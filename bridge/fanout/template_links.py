@@ -27,7 +27,7 @@ _signer = Signer(salt="okno.template-links")
 
 
 @dataclass(frozen=True, kw_only=True)
-class TemplateChoice:
+class LinkChoice:
     """A template of a link. `key` identifies it in the page's URL; `values`: the values that are already known."""
 
     key: str
@@ -80,15 +80,15 @@ def count_link_call(link: TemplateLink) -> bool:
     return row is not None and row[0] <= MAX_CALLS_PER_MINUTE
 
 
-def list_template_choices(link: TemplateLink) -> list[TemplateChoice]:
+def list_template_choices(link: TemplateLink) -> list[LinkChoice]:
     """Return the templates that this link may send now."""
     rows = Template.objects.sendable().filter(api_channel=link.conversation.api_channel).select_related("api_channel")
     if not link.choices:
         first = rows.order_by("name", "language", "pk")[:MAX_LISTED_TEMPLATES]
-        return [TemplateChoice(key=str(row.pk), template=row, values={}) for row in first]
+        return [LinkChoice(key=str(row.pk), template=row, values={}) for row in first]
     templates = {row.pk: row for row in rows.filter(pk__in=[choice["template"] for choice in link.choices])}
     return [
-        TemplateChoice(key=str(number), template=templates[choice["template"]], values=choice["values"])
+        LinkChoice(key=str(number), template=templates[choice["template"]], values=choice["values"])
         for number, choice in enumerate(link.choices)
         if choice["template"] in templates
     ]

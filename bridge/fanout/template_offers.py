@@ -78,7 +78,7 @@ def _offer_matching_template(offers: TemplateOffers, template: Template, match: 
     if is_pasteable(template):
         offers.lines += [_("To send it, paste this text with the values filled in:"), _format_pasteable(template)]
         return
-    keys = {variable.key for variable in template.pattern.variables}
+    keys = {variable.key for variable in template.definition.variables}
     values = {key: value for key, value in (match.parameters if match else {}).items() if key in keys}
     offers.add_link(
         _("“%(name)s” cannot be pasted as text. Fill it in and send it here (one-time link, valid for 24 hours):")
@@ -95,4 +95,4 @@ def _offer_some_templates(offers: TemplateOffers, rows: Iterable[Template]) -> N
 
 
 def _format_pasteable(template: Template) -> str:
-    return f"{text_to_paste(template.pattern)}\n({template.name}, {template.language})"
+    return f"{text_to_paste(template.definition)}\n({template.name}, {template.language})"

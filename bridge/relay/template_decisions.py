@@ -75,34 +75,34 @@ def decide_chosen_template(conversation: Conversation, *, template_id: int, para
         return Decision(outcome=REFUSE, reason="template_not_fillable", details=details)
     try:
         return decide_filled_template(
-            template.pk, template.pattern, parameters, text_only=not channel.provider.sends_template_values
+            template.pk, template.definition, parameters, text_only=not channel.provider.sends_template_values
         )
     except InvalidTemplate as problem:
         return Decision(outcome=REFUSE, reason="template_values", details={"why": str(problem.sentence)})
 
 
 def decide_filled_template(
-    template_id: int, pattern: TemplateDefinition, parameters: Any, *, text_only: bool
+    template_id: int, definition: TemplateDefinition, parameters: Any, *, text_only: bool
 ) -> Decision:
     """Return the decision for a template with values: send it, or refuse it with what is missing or too long.
 
     `text_only`: the provider adds media and button parameters itself, so they need not be given.
     """
-    rendering = render(pattern, parameters, text_only=text_only)
+    rendering = render(definition, parameters, text_only=text_only)
     if not rendering.ready:
         why = " ".join(str(problem.sentence) for problem in rendering.problems)
         details = {"why": why, "template_id": template_id}
         return Decision(outcome=REFUSE, reason="template_values", details=details)
-    values = pattern.map_values(parameters)
+    values = definition.map_values(parameters)
     return Decision(
         outcome=TEMPLATE,
         text=rendering.text,
         template=ChosenTemplate(
             id=template_id,
-            name=pattern.name,
-            language=pattern.language,
-            parameters=pattern.arrange_values(values),
-            components=build_provider_components(pattern, values),
+            name=definition.name,
+            language=definition.language,
+            parameters=definition.arrange_values(values),
+            components=build_provider_components(definition, values),
         ),
     )
 

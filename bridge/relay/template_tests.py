@@ -88,7 +88,7 @@ def check_values(template: Template, values: Mapping[str, str]) -> None:
     text_only = not template.api_channel.provider.sends_template_values
     try:
         decision = template_decisions.decide_filled_template(
-            template.pk, template.pattern, filled_values, text_only=text_only
+            template.pk, template.definition, filled_values, text_only=text_only
         )
     except InvalidTemplate as problem:
         raise TemplateTestRefused(str(problem.sentence)) from None

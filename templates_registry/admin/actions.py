@@ -1,7 +1,8 @@
-"""What an admin does to templates by hand: send for approval, mark approved or rejected, pause, archive…
+"""Admin's actions on templates: send for approval, mark as approved or rejected, pause, archive, delete…
 
-For a provider without a list (its staff approve by message) this is how the registry learns; for one with a list it
-is a word that the next fetch confirms or corrects. One that takes templates from us is told itself (``submission``).
+An admin records here what a provider without a template list has decided. If the provider has a list, the next
+synchronization confirms or corrects the status. If the provider accepts submissions, the action calls it
+(``submission``).
 """
 
 from __future__ import annotations
@@ -22,29 +23,28 @@ from templates_registry.lifecycle import ChangeAuthor, Source
 from templates_registry.models import Status, Template
 from templates_registry.provider import submission
 
-MAX_PROVIDER_CALLS = 20  # of one press of a button: each waits for the provider
+MAX_PROVIDER_CALLS = 20  # per request, because each call waits for the provider
 REMOVED = (Status.ARCHIVED, Status.DELETED)
 PRESENT = tuple(status for status in Status if status not in REMOVED)
 
 
 @dataclass(frozen=True, kw_only=True)
 class TemplateAction:
-    """One action on templates. An empty ``target_status`` restores the previous one.
+    """One action on templates. An empty ``target_status`` restores the previous status.
 
-    ``confirm_text``: question on the intermediate page.
+    ``confirm_text`` is shown on an intermediate page. ``provider_call`` is called instead of the change of status if
+    the provider accepts submissions; it returns a remark or an empty string.
     """
 
     slug: str
     label: str | Promise
     target_status: str
-    allowed_statuses: Sequence[str]  # the statuses in which it makes sense
+    allowed_statuses: Sequence[str]
     success_text: str | Promise = ""
     confirm_text: str | Promise = ""
     needs_reason: bool = False
     is_primary: bool = False
-    provider_call: Callable[..., str] | None = (
-        None  # where the provider takes templates from us, this is what is done there
-    )
+    provider_call: Callable[..., str] | None = None
 
 
 ACTIONS = {
@@ -134,11 +134,11 @@ ACTIONS = {
 
 @dataclass
 class ActionResult:
-    """Which templates it was done to, and why to others not."""
+    """Templates that an action changed, and those that it refused, with the reason."""
 
     changed: list[Template] = field(default_factory=list)
     refused: list[tuple[Template, str]] = field(default_factory=list)
-    sent_to_provider: list[Template] = field(default_factory=list)  # of those done: at the provider, by us
+    sent_to_provider: list[Template] = field(default_factory=list)  # the changed ones that the provider accepted
     remarks: list[tuple[Template, str]] = field(default_factory=list)
 
     @property
@@ -160,11 +160,11 @@ def available_actions(template: Template) -> list[TemplateAction]:
 
 
 def _applies_to(action: TemplateAction, template: Template) -> bool:
-    """Whether it is to be done here or at the provider, and by whose word."""
+    """Return whether the action exists for the template's provider, whatever its status."""
     if not submission.may_manage(template.api_channel):
         return action.slug != "delete-at-provider"
     if action.slug in ("approve", "reject"):
-        return False  # the provider says it itself
+        return False  # the provider reports its decision itself
     return action.slug not in ("delete", "delete-at-provider") or (
         action.slug == "delete-at-provider"
     ) == submission.exists_at_provider(template)
@@ -173,15 +173,16 @@ def _applies_to(action: TemplateAction, template: Template) -> bool:
 def perform_action(
     action: TemplateAction, templates: Iterable[Template], *, user: Any, reason: str = ""
 ) -> ActionResult:
+    """Apply an action to each template. ``reason`` is stored with the change of status."""
     result = ActionResult()
     for template in templates:
-        if why := _why_not_allowed(action, template):
-            result.refused.append((template, why))
+        if refusal := _refusal(action, template):
+            result.refused.append((template, refusal))
         elif action.provider_call and submission.may_manage(template.api_channel):
             _call_provider(action.provider_call, template, result, user=user)
         else:
-            to = action.target_status or _previous_status(template)
-            lifecycle.change_status(template, to, by=ChangeAuthor(source=Source.MANUAL, user=user), reason=reason)
+            status = action.target_status or _previous_status(template)
+            lifecycle.change_status(template, status, by=ChangeAuthor(source=Source.MANUAL, user=user), reason=reason)
             result.changed.append(template)
     return result
 
@@ -204,19 +205,20 @@ def _call_provider(call: Callable[..., str], template: Template, result: ActionR
 
 
 def review_warnings(action: TemplateAction, templates: Iterable[Template]) -> list[tuple[Template, list[str]]]:
-    """What the provider's reviewers usually reject, before it is handed in."""
+    """Return templates with texts that WhatsApp's reviewers usually reject, each with the warnings."""
     if action.slug != "submit":
         return []
     found = []
     for template in templates:
-        problems = [] if _why_not_allowed(action, template) else validate(template.pattern)
-        said = [str(problem.sentence) for problem in problems if problem.code in REVIEWERS_REJECT]
-        if said:
-            found.append((template, said))
+        problems = [] if _refusal(action, template) else validate(template.definition)
+        sentences = [str(problem.sentence) for problem in problems if problem.code in REVIEWERS_REJECT]
+        if sentences:
+            found.append((template, sentences))
     return found
 
 
-def _why_not_allowed(action: TemplateAction, template: Template) -> str:
+def _refusal(action: TemplateAction, template: Template) -> str:
+    """Return why the action is not available for a template, or an empty string."""
     if template.status not in action.allowed_statuses:
         return _("This action is not available while the template is %(status)s.") % {
             "status": template.get_status_display()
@@ -226,18 +228,19 @@ def _why_not_allowed(action: TemplateAction, template: Template) -> str:
     if action.target_status not in (Status.PENDING, Status.APPROVED):
         return ""
     try:
-        problems = validate(template.pattern)
+        problems = validate(template.definition)
     except InvalidTemplate as problem:
         return str(problem.sentence)
-    if action.target_status == Status.APPROVED and template.pattern.body:
-        return ""  # what the provider has approved is approved
+    if action.target_status == Status.APPROVED and template.definition.body:
+        return ""  # approved by the provider, whatever our validation says
     errors = [str(problem.sentence) for problem in problems if problem.level is Level.ERROR]
     return " ".join(errors)
 
 
 def _previous_status(template: Template) -> str:
-    event = template.events.filter(what="status", to_status=template.status).first()
+    """Return the status to restore: the one before the template was archived or deleted, or draft."""
+    event = template.events.filter(kind="status", to_status=template.status).first()
     before = event.from_status if event else ""
     if submission.may_manage(template.api_channel) and not template.external_id:
-        return Status.DRAFT  # the provider does not have it any more
+        return Status.DRAFT  # the provider no longer has it
     return before if before in PRESENT else Status.DRAFT

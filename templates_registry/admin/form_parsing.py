@@ -1,4 +1,4 @@
-"""What a posted template form says, finished or not: the way back from its fields and rows to a pattern."""
+"""Parsing of the posted template form into a ``TemplateDefinition``. Incomplete forms are parsed, too."""
 
 from __future__ import annotations
 
@@ -23,88 +23,88 @@ VARIABLE_FIELDS = ("label", "example", "hint", "default")
 MAX_VARIABLES = 200
 
 
-def parse_definition(data: Mapping[str, Any], *, kept: TemplateDefinition | None) -> TemplateDefinition:
-    """What a posted form says, be it finished or not. ``kept``: the template as it is stored."""
-    told = {name: str(data.get(name) or "") for name in ("name", "language", "category", "header_text", "footer")}
+def parse_definition(data: Mapping[str, Any], *, stored: TemplateDefinition | None) -> TemplateDefinition:
+    """Parse a posted form. ``stored`` is the saved template; parts that the form does not show are taken from it."""
+    fields = {name: str(data.get(name) or "") for name in ("name", "language", "category", "header_text", "footer")}
     body = str(data.get("body") or "").replace("\r\n", "\n")
-    header = _parse_header(str(data.get("header_kind") or ""), told["header_text"].strip(), kept)
+    header = _parse_header(str(data.get("header_kind") or ""), fields["header_text"].strip(), stored)
     names = find_names(body) + (find_names(header.text) if header else [])
     variables = _parse_variables(data)
     buttons = []
     for index, (button, origin) in enumerate(parse_buttons(data)):
         variable = variables.get(f"button.{index}")
         button = replace(button, example=variable.example if variable else "")
-        buttons.append(_keep_button_extra(button, origin, kept))
+        buttons.append(_keep_button_extra(button, origin, stored))
     return TemplateDefinition(
-        name=(told["name"] or (kept.name if kept else "")).strip(),
-        language=told["language"] or (kept.language if kept else ""),
-        category=told["category"] or (kept.category if kept else ""),
+        name=(fields["name"] or (stored.name if stored else "")).strip(),
+        language=fields["language"] or (stored.language if stored else ""),
+        category=fields["category"] or (stored.category if stored else ""),
         header=header,
-        body=body.strip("\n") if not (kept and kept.has_standard_body) else kept.body,
-        footer=told["footer"].strip(),
+        body=body.strip("\n") if not (stored and stored.has_standard_body) else stored.body,
+        footer=fields["footer"].strip(),
         buttons=tuple(buttons[:BUTTONS_LIMIT]),
         format=ParameterFormat.NAMED if any(not is_numbered(name) for name in names) else ParameterFormat.NUMBERED,
         described=tuple(variables.values()),
-        requested_category=kept.requested_category if kept and told["category"] in ("", kept.category) else "",
-        **_stored_parts(kept, footer=told["footer"].strip()),
+        requested_category=stored.requested_category if stored and fields["category"] in ("", stored.category) else "",
+        **_stored_parts(stored, footer=fields["footer"].strip()),
     )
 
 
-def _stored_parts(kept: TemplateDefinition | None, *, footer: str) -> dict[str, Any]:
-    """What the form does not show goes on with the template as it is."""
-    if kept is None:
+def _stored_parts(stored: TemplateDefinition | None, *, footer: str) -> dict[str, Any]:
+    """Return the parts of the stored template that the form does not show."""
+    if stored is None:
         return {}
-    has_kept_footer = footer == kept.footer
+    has_same_footer = footer == stored.footer
     return {
-        "others": kept.others,
-        "offer": kept.offer,
-        "cards": kept.cards,
-        "has_standard_body": kept.has_standard_body,
-        "has_standard_footer": kept.has_standard_footer and has_kept_footer,
-        "body_extra": kept.body_extra,
-        "footer_extra": kept.footer_extra if has_kept_footer else "",
-        "order": kept.order,
+        "others": stored.others,
+        "offer": stored.offer,
+        "cards": stored.cards,
+        "has_standard_body": stored.has_standard_body,
+        "has_standard_footer": stored.has_standard_footer and has_same_footer,
+        "body_extra": stored.body_extra,
+        "footer_extra": stored.footer_extra if has_same_footer else "",
+        "order": stored.order,
     }
 
 
-def _parse_header(kind: str, text: str, kept: TemplateDefinition | None) -> Header | None:
+def _parse_header(kind: str, text: str, stored: TemplateDefinition | None) -> Header | None:
     if not kind:
         return None
-    former = kept.header if kept else None
-    same = former if former and former.kind == kind else Header(kind=kind)
-    return Header(kind=kind, text=text if kind == TEXT else "", handle=same.handle, extra=same.extra)
+    header = stored.header if stored and stored.header and stored.header.kind == kind else Header(kind=kind)
+    return replace(header, text=text if kind == TEXT else "")
 
 
 def parse_buttons(data: Mapping[str, Any]) -> Iterator[tuple[Button, str]]:
+    """Yield each posted button with its origin: its index among the stored buttons, or an empty string."""
     for index in range(BUTTONS_LIMIT + 1):
-        said = {
+        row = {
             name: str(data.get(f"buttons-{index}-{name}") or "").strip()
             for name in ("kind", "text", "url", "phone_number", "origin")
         }
-        kind = said["kind"]
+        kind = row["kind"]
         if not kind:
             continue
-        url = said["url"] if kind == "URL" else ""
-        phone = said["phone_number"] if kind == "PHONE_NUMBER" else ""
-        yield Button(kind, text=said["text"], url=url, phone_number=phone), said["origin"]
+        url = row["url"] if kind == "URL" else ""
+        phone = row["phone_number"] if kind == "PHONE_NUMBER" else ""
+        yield Button(kind, text=row["text"], url=url, phone_number=phone), row["origin"]
 
 
-def _keep_button_extra(button: Button, origin: str, kept: TemplateDefinition | None) -> Button:
-    """What the provider said of this button besides goes on with it."""
-    place = parse_whole_number(origin)
-    if kept is None or place is None or place >= len(kept.buttons):
+def _keep_button_extra(button: Button, origin: str, stored: TemplateDefinition | None) -> Button:
+    """Copy the provider's extra data of the stored button to the posted one."""
+    index = parse_whole_number(origin)
+    if stored is None or index is None or index >= len(stored.buttons):
         return button
-    former = kept.buttons[place]
-    return replace(button, extra=former.extra) if former.kind == button.kind else button
+    original = stored.buttons[index]
+    return replace(button, extra=original.extra) if original.kind == button.kind else button
 
 
 def _parse_variables(data: Mapping[str, Any]) -> dict[str, Variable]:
     found: dict[str, Variable] = {}
     index = 0
     while (key := data.get(f"variables-{index}-key")) and index < MAX_VARIABLES:
-        said = {name: str(data.get(f"variables-{index}-{name}") or "").strip() for name in VARIABLE_FIELDS}
+        row = {name: str(data.get(f"variables-{index}-{name}") or "").strip() for name in VARIABLE_FIELDS}
         found[str(key)] = Variable(
-            str(key), label=said["label"], example=said["example"], hint=said["hint"], default=said["default"]
+            str(key), label=row["label"], example=row["example"], hint=row["hint"], default=row["default"]
         )
         index += 1
     return found

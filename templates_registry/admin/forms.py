@@ -1,7 +1,7 @@
-"""The form that edits a template: plain fields here, buttons and variables as rows beside them.
+"""Form that edits a template: plain fields, and rows of buttons and variables.
 
-What is in the form at any moment is a pattern (``pattern``), whether it may be saved or not, so that the page can
-show the message and its problems while one types.
+``definition`` is the current content of the form, valid or not. The page shows its message and problems as the admin
+types.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ Choices = list[tuple[str, Any]]
 
 @dataclass(frozen=True)
 class FieldRow:
-    """A field with what is wrong with it. ``only_for``: the kind of header that has it."""
+    """A field with its errors and problems. ``only_for``: kind of header for which the field is shown."""
 
     bound: forms.BoundField
     errors: list[str]
@@ -73,7 +73,7 @@ class FieldRow:
 
 @dataclass(frozen=True)
 class ButtonRow:
-    """``origin``: which of the template's present buttons it was, whose extras it keeps."""
+    """One button of the form. ``origin``: its index among the stored buttons, whose extra data it keeps."""
 
     index: int
     button: Button
@@ -84,9 +84,11 @@ class ButtonRow:
 
 @dataclass(frozen=True)
 class VariableRow:
+    """One variable of the form."""
+
     index: int
     variable: Variable
-    where: str
+    place: str
     problems: list[Problem]
 
 
@@ -132,7 +134,7 @@ class TemplateForm(forms.ModelForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        if "category" not in self.fields:  # for somebody who may only look
+        if "category" not in self.fields:  # for users who may only view
             self.fields.clear()
             return
         language, category = self.fields["language"], self.fields["category"]
@@ -140,66 +142,68 @@ class TemplateForm(forms.ModelForm):
         language.choices = _language_choices(self.instance.language)
         if self.instance.category and self.instance.category not in Category.values:
             category.choices = [*Category.choices, (self.instance.category, self.instance.category)]
-        header = self.kept.header.kind if self.kept and self.kept.header else ""
+        header = self.stored.header.kind if self.stored and self.stored.header else ""
         header_kind = self.fields["header_kind"]
         if isinstance(header_kind, forms.ChoiceField) and header not in dict(HEADER_KINDS):
             header_kind.choices = [*HEADER_KINDS, (header, OTHER_HEADERS.get(header, header))]
-        if self.is_handed_in:
+        if self.is_known_to_provider:
             for name in ("api_channel", "name", "language"):
                 self.fields[name].disabled = True
-        for name, value in self._present().items():
+        for name, value in self._initial_values().items():
             self.fields[name].initial = value
 
     @property
-    def is_handed_in(self) -> bool:
-        """The provider has seen it: under this name and language it is known for good."""
+    def is_known_to_provider(self) -> bool:
+        """Return whether the provider has seen the template, so that its name and language are fixed."""
         row = self.instance
         return bool(row.pk and (row.submitted_at or row.approved_at or row.external_id))
 
-    def _present(self) -> dict[str, Any]:
-        if self.kept is None:
+    def _initial_values(self) -> dict[str, Any]:
+        if self.stored is None:
             return {}
-        header = self.kept.header
+        header = self.stored.header
         return {
-            "language": self.kept.language,
+            "language": self.stored.language,
             "tags": self.instance.tags,
             "header_kind": header.kind if header else "",
-            "header_text": self.kept.header_text,
-            "body": self.kept.body,
-            "footer": self.kept.footer,
+            "header_text": self.stored.header_text,
+            "body": self.stored.body,
+            "footer": self.stored.footer,
         }
 
-    # --- what is in it ---
+    # --- content ---
 
     @cached_property
-    def kept(self) -> TemplateDefinition | None:
-        """The template as it is stored."""
+    def stored(self) -> TemplateDefinition | None:
+        """The saved template; None for a new one or for broken components."""
         if not self.instance.pk:
             return None
         try:
-            return Template.objects.get(pk=self.instance.pk).pattern
+            return Template.objects.get(pk=self.instance.pk).definition
         except InvalidTemplate:
             return None
 
     @cached_property
-    def pattern(self) -> TemplateDefinition:
-        """What is in the form now."""
+    def definition(self) -> TemplateDefinition:
+        """The current content of the form, valid or not."""
         if self.is_bound:
-            return parse_definition(self.data, kept=self.kept)
-        return self.kept or TemplateDefinition(name="", language="ru", body="")
+            return parse_definition(self.data, stored=self.stored)
+        return self.stored or TemplateDefinition(name="", language="ru", body="")
 
     @cached_property
     def problems(self) -> list[Problem]:
-        if not self.is_bound and self.kept is None:
-            return []  # an empty form that nobody has begun
-        return lint_template(self.pattern)
+        if not self.is_bound and self.stored is None:
+            return []  # a new form without input
+        return lint_template(self.definition)
 
     @cached_property
     def rendering(self) -> Rendering:
-        """The message with the examples in it, as the phone will show it."""
-        return render(self.pattern, {v.key: v.example for v in self.pattern.variables if v.example and not v.default})
+        """The message with its examples, as the phone shows it."""
+        return render(
+            self.definition, {v.key: v.example for v in self.definition.variables if v.example and not v.default}
+        )
 
-    def which_rows(self) -> list[FieldRow]:
+    def detail_rows(self) -> list[FieldRow]:
         return [self._row(name) for name in ("api_channel", "name", "language", "category", "tags")]
 
     def text_rows(self) -> list[FieldRow]:
@@ -207,12 +211,12 @@ class TemplateForm(forms.ModelForm):
 
     def _row(self, name: str) -> FieldRow:
         problems = [problem for problem in self.problems if _field_of(problem) == name]
-        said = {str(problem.sentence) for problem in self.problems}
-        errors = [str(error) for error in self.errors.get(name, []) if str(error) not in said]
+        sentences = {str(problem.sentence) for problem in self.problems}
+        errors = [str(error) for error in self.errors.get(name, []) if str(error) not in sentences]
         return FieldRow(self[name], errors, problems, only_for=TEXT if name == "header_text" else "")
 
-    def row_problems(self) -> list[Problem]:
-        """What is wrong with the buttons as a whole."""
+    def button_problems(self) -> list[Problem]:
+        """Return the problems of the buttons as a whole."""
         return [problem for problem in self.problems if problem.field == "buttons"]
 
     def _problems_of(self, row: str) -> list[Problem]:
@@ -221,7 +225,7 @@ class TemplateForm(forms.ModelForm):
     def button_rows(self) -> list[ButtonRow]:
         rows = list(parse_buttons(self.data)) if self.is_bound else []
         if not self.is_bound:
-            rows = [(button, str(index)) for index, button in enumerate(self.pattern.buttons)]
+            rows = [(button, str(index)) for index, button in enumerate(self.definition.buttons)]
         rows = rows[:BUTTONS_LIMIT]
         if len(rows) < BUTTONS_LIMIT:
             rows.append((Button(""), ""))
@@ -235,13 +239,13 @@ class TemplateForm(forms.ModelForm):
             VariableRow(
                 index,
                 variable,
-                describe_variable_place(variable, self.pattern),
+                describe_variable_place(variable, self.definition),
                 self._problems_of(f"variables.{variable.key}"),
             )
-            for index, variable in enumerate(self.pattern.variables)
+            for index, variable in enumerate(self.definition.variables)
         ]
 
-    # --- whether it may be saved ---
+    # --- validation ---
 
     def clean_tags(self) -> list[str]:
         return list(dict.fromkeys(tag for tag in self.cleaned_data["tags"] if tag))
@@ -263,23 +267,23 @@ def _field_of(problem: Problem) -> str:
     return "header_text" if problem.field == "header" else problem.field
 
 
-# --- names for people ------------------------------------------------------------------------------------
+# --- labels ----------------------------------------------------------------------------------------------
 
 
-def describe_variable_place(variable: Variable, pattern: TemplateDefinition) -> str:
-    """Which place in the message a variable fills."""
+def describe_variable_place(variable: Variable, definition: TemplateDefinition) -> str:
+    """Describe where in the message a variable is."""
     if variable.kind is ValueKind.LINK_END and variable.place is VariablePlace.BUTTON:
-        button = pattern.buttons[int(variable.key.removeprefix("button."))]
+        button = definition.buttons[int(variable.key.removeprefix("button."))]
         return _("the end of the link “%(text)s”") % {"text": button.text}
     if variable.place is VariablePlace.HEADER and variable.in_text:
         return _("%(name)s in the header") % {"name": add_braces(variable.name)}
     if variable.in_text and variable.kind is ValueKind.TEXT:
         return add_braces(variable.name)
-    return str(variable_title(pattern, replace(variable, label="")))
+    return str(variable_title(definition, replace(variable, label="")))
 
 
 def describe_problem_place(field: str) -> str:
-    """Where in the form a problem of a row is."""
+    """Describe where in the form a problem of a row is."""
     kind, _dot, rest = field.partition(".")
     if kind == "buttons":
         number = rest.partition(".")[0]
@@ -294,9 +298,9 @@ def _button_kinds(button: Button) -> Choices:
     return [*BUTTON_KINDS, (button.kind, button.kind)] if button.kind not in known else list(BUTTON_KINDS)
 
 
-def _language_choices(present: str) -> Choices:
+def _language_choices(current: str) -> Choices:
     codes = [*FIRST_LANGUAGES, *sorted(LANGUAGES - set(FIRST_LANGUAGES))]
-    codes += [present] if present and present not in codes else []
+    codes += [current] if current and current not in codes else []
     return [(code, _language_label(code)) for code in codes]
 
 

@@ -1,7 +1,7 @@
-"""Export and import in the admin: a file goes out; a file comes in, is shown with its differences, and then written.
+"""Export and import of templates in the admin. An import is shown with its differences before anything is written.
 
-Between showing and writing nothing is kept here: the rows travel in the page, signed, and are planned anew. If the
-plan has become another one meanwhile, it is shown again.
+The server keeps no state between the two steps: the page carries the signed rows, and the plan is built again from
+them. If the new plan differs from the one that was shown, it is shown again.
 """
 
 from __future__ import annotations
@@ -34,13 +34,15 @@ if TYPE_CHECKING:
     from .templates import TemplateAdmin
 
 SALT = "templates_registry.import"
-CONFIRM_SECONDS = 12 * 3600  # seconds in which what was shown may be written
-MAX_SIGNED_BYTES = 3 * 1024 * 1024  # a form may be 4 MB
-MAX_UPLOAD_BYTES, MAX_UPLOAD_ROWS = 4 * 1024 * 1024, 1_000  # of a file: others wait meanwhile
-MAX_SHOWN_ITEMS = 200  # items of each kind
+CONFIRM_SECONDS = 12 * 3600  # how long a plan can be confirmed
+MAX_SIGNED_BYTES = 3 * 1024 * 1024  # below the 4 MB that a form may have
+MAX_UPLOAD_BYTES, MAX_UPLOAD_ROWS = 4 * 1024 * 1024, 1_000  # limits of an upload, which occupies a web worker
+MAX_SHOWN_ITEMS = 200  # per kind of change
 
 
 class ImportFileForm(forms.Form):
+    """Upload of a file, and the channel that receives its templates."""
+
     api_channel = forms.ModelChoiceField(
         label=capfirst(gettext_lazy("API channel")),
         queryset=ApiChannel.objects.all(),
@@ -58,15 +60,15 @@ class ImportFileForm(forms.Form):
 def export_file(admin: TemplateAdmin, request: HttpRequest) -> HttpResponse:
     if not admin.has_view_permission(request):
         raise PermissionDenied
-    form = request.GET.get("form", "json")
-    form = form if form in file_formats.CONTENT_TYPES else "json"
+    file_format = request.GET.get("form", "json")
+    file_format = file_format if file_format in file_formats.CONTENT_TYPES else "json"
     rows = Template.objects.exclude(status="deleted").select_related("api_channel")
     if (channel := parse_whole_number(request.GET.get("channel"))) is not None:
         rows = rows.filter(api_channel=channel)
-    data = file_formats.export_templates(rows.order_by("api_channel_id", "name", "language"), form=form)
-    name = f"templates-{timezone.localdate():%Y-%m-%d}.{form}"
+    data = file_formats.export_templates(rows.order_by("api_channel_id", "name", "language"), file_format=file_format)
+    name = f"templates-{timezone.localdate():%Y-%m-%d}.{file_format}"
     headers = {"Content-Disposition": f'attachment; filename="{name}"', "X-Content-Type-Options": "nosniff"}
-    return HttpResponse(data, content_type=file_formats.CONTENT_TYPES[form], headers=headers)
+    return HttpResponse(data, content_type=file_formats.CONTENT_TYPES[file_format], headers=headers)
 
 
 def import_page(admin: TemplateAdmin, request: HttpRequest) -> HttpResponse:
@@ -90,7 +92,7 @@ def import_page(admin: TemplateAdmin, request: HttpRequest) -> HttpResponse:
 def _read_upload(data: bytes) -> list[FileRow]:
     if len(data) > MAX_UPLOAD_BYTES:
         raise _file_too_large()
-    return file_formats.read_file(data, most_rows=MAX_UPLOAD_ROWS)
+    return file_formats.read_file(data, max_rows=MAX_UPLOAD_ROWS)
 
 
 def _file_too_large() -> InvalidTemplateData:
@@ -103,7 +105,7 @@ def _show_plan(
     admin: TemplateAdmin, request: HttpRequest, rows: list[FileRow], channel: ApiChannel | None
 ) -> HttpResponse:
     plan = import_plan.build_plan(rows, api_channel=channel)
-    carried = signing.dumps(
+    signed_rows = signing.dumps(
         {
             "by": request.user.pk,
             "channel": channel.pk if channel else None,
@@ -113,23 +115,23 @@ def _show_plan(
         salt=SALT,
         compress=True,
     )
-    if len(carried) > MAX_SIGNED_BYTES:
+    if len(signed_rows) > MAX_SIGNED_BYTES:
         raise _file_too_large()
-    return _render_page(admin, request, plan=plan, channel=channel, carried=carried)
+    return _render_page(admin, request, plan=plan, channel=channel, signed_rows=signed_rows)
 
 
 def _apply_confirmed(admin: TemplateAdmin, request: HttpRequest) -> HttpResponse:
     try:
-        told: dict[str, Any] = signing.loads(request.POST["rows"], salt=SALT, max_age=CONFIRM_SECONDS)
+        signed: dict[str, Any] = signing.loads(request.POST["rows"], salt=SALT, max_age=CONFIRM_SECONDS)
     except signing.BadSignature:
         messages.error(request, _("This page has expired. Choose the file again."))
         return redirect("admin:templates_registry_template_import")
-    if told["by"] != request.user.pk:
+    if signed["by"] != request.user.pk:
         raise PermissionDenied
-    rows = [FileRow(*row) for row in told["rows"]]
-    channel = ApiChannel.objects.filter(pk=told["channel"]).first() if told["channel"] else None
+    rows = [FileRow(*row) for row in signed["rows"]]
+    channel = ApiChannel.objects.filter(pk=signed["channel"]).first() if signed["channel"] else None
     plan = import_plan.build_plan(rows, api_channel=channel)
-    if plan.fingerprint != told["plan"]:
+    if plan.fingerprint != signed["plan"]:
         messages.warning(request, _("The templates have changed in the meantime. These are the current changes."))
         return _show_plan(admin, request, rows, channel)
     done = import_plan.apply_plan(plan, by=ChangeAuthor(source=Source.IMPORT, user=request.user))

@@ -1,4 +1,4 @@
-"""Admin of the template registry: the list, the form with the message beside it, and what operators work with."""
+"""Admin of templates: their list, the form with a preview, actions, import and export; operators' template tags."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from templates_registry.provider import provider_sync
 from templates_registry.provider.provider_template import MAX_TAG_LENGTH
 
 from . import actions, import_export
-from .actions import ACTIONS
+from .actions import ACTIONS, TemplateAction
 from .forms import TemplateForm
 
 LIST_URL = "admin:templates_registry_template_changelist"
@@ -40,7 +40,7 @@ MAX_TEMPLATES_PER_ACTION = 1_000
 
 
 class TemplateStateFilter(admin.SimpleListFilter):
-    """Deleted ones are kept for their history and are in nobody's way."""
+    """Filter by state. Deleted templates are kept for their history and hidden by default."""
 
     title = _("which")
     parameter_name = "which"
@@ -52,11 +52,11 @@ class TemplateStateFilter(admin.SimpleListFilter):
         if self.value() == "deleted":
             return queryset.filter(status=Status.DELETED)
         if self.value() == "unused":
-            lately = timezone.now() - timedelta(days=91)
-            queryset = queryset.filter(Q(last_used_at=None, created_at__lt=lately) | Q(last_used_at__lt=lately))
+            since = timezone.now() - timedelta(days=91)
+            queryset = queryset.filter(Q(last_used_at=None, created_at__lt=since) | Q(last_used_at__lt=since))
         if self.value() == "poor":
-            trouble = [Status.REJECTED, Status.PAUSED, Status.DISABLED, Status.UNKNOWN]
-            queryset = queryset.filter(Q(status__in=trouble) | Q(quality="RED"))
+            statuses = [Status.REJECTED, Status.PAUSED, Status.DISABLED, Status.UNKNOWN]
+            queryset = queryset.filter(Q(status__in=statuses) | Q(quality="RED"))
         return queryset if request.GET.get("status__exact") else queryset.exclude(status=Status.DELETED)
 
 
@@ -67,8 +67,17 @@ class TemplateAdmin(HistoryModelAdmin):
         *("api_channel", "name", "language", "category", "tags"),
         *("header_kind", "header_text", "body", "footer"),
     )
-    list_display = ("called", "language", "status_shown", "category", "quality", "api_channel", "last_used_at", "uses")
-    list_display_links = ("called",)
+    list_display = (
+        "name_and_text",
+        "language",
+        "status_pill",
+        "category",
+        "quality",
+        "api_channel",
+        "last_used_at",
+        "use_count",
+    )
+    list_display_links = ("name_and_text",)
     list_filter = (TemplateStateFilter, "status", "language", "category", "quality", "api_channel")
     list_select_related = ("api_channel",)
     list_per_page = 50
@@ -85,26 +94,26 @@ class TemplateAdmin(HistoryModelAdmin):
         js = (forms.Script("template-form.js", defer=True),)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False  # “deleted” is a status: texts and history stay
+        return False  # deletion is a status: texts and history are kept
 
     # --- the list ---
 
     @admin.display(description=_("name"), ordering="name")
-    def called(self, template: Template) -> SafeString:
+    def name_and_text(self, template: Template) -> SafeString:
         try:
-            words = Truncator(template.pattern.body).chars(70)
+            text = Truncator(template.definition.body).chars(70)
         except InvalidTemplate as problem:
-            words = str(problem.sentence)
+            text = str(problem.sentence)
         if template.unsendable_reason:
-            words = str(template.unsendable_reason)
-        return format_html('<span class="template-name">{}</span><small class="words">{}</small>', template.name, words)
+            text = str(template.unsendable_reason)
+        return format_html('<span class="template-name">{}</span><small class="words">{}</small>', template.name, text)
 
     @admin.display(description=_("status"), ordering="status")
-    def status_shown(self, template: Template) -> SafeString:
-        return status_pill(template)
+    def status_pill(self, template: Template) -> SafeString:
+        return format_status_pill(template)
 
     @admin.display(description=_("times used"), ordering="times_used")
-    def uses(self, template: Template) -> int:
+    def use_count(self, template: Template) -> int:
         return template.times_used
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
@@ -138,44 +147,44 @@ class TemplateAdmin(HistoryModelAdmin):
         if template is not None and self.has_view_permission(request, template):
             extra |= {
                 "template": template,
-                "pill": status_pill(template),
-                "happenings": history.template_history(template),
+                "status_pill": format_status_pill(template),
+                "history_entries": history.template_history(template),
                 "actions": actions.available_actions(template) if self.has_change_permission(request, template) else [],
                 "may_test": template.status == Status.APPROVED and self.has_change_permission(request, template),
-                "readable": TemplateForm(instance=template),
+                "read_only_form": TemplateForm(instance=template),
             }
         return super().change_view(request, object_id, form_url, {**extra, **(extra_context or {})})
 
     def save_model(self, request: HttpRequest, obj: Template, form: Any, change: bool) -> None:
         by = ChangeAuthor(source=Source.MANUAL, user=request.user)
-        pattern, category = form.pattern, obj.category
+        definition, category = form.definition, obj.category
         obj.language, obj.tags = form.cleaned_data["language"], form.cleaned_data["tags"]
         if not change:
             obj.requested_category = category
-            obj.set_definition(pattern)
+            obj.set_definition(definition)
             lifecycle.create(obj, by=by)
         else:
             obj.save(update_fields=["api_channel", "name", "language", "tags", "updated_at"])
             obj.refresh_from_db(fields=["category"])
             if lifecycle.change_category(obj, category, by=by):
                 Template.objects.filter(pk=obj.pk).update(requested_category=category)
-            was = obj.status
-            if lifecycle.change_text(obj, pattern, by=by) and was != obj.status:
+            status_before = obj.status
+            if lifecycle.change_text(obj, definition, by=by) and status_before != obj.status:
                 messages.warning(request, _("The text has changed, so it has to be approved again."))
-        self.warn(request, obj, stays=not change or "_continue" in request.POST)
+        self.warn(request, obj, stays_on_page=not change or "_continue" in request.POST)
 
-    def warn(self, request: HttpRequest, template: Template, *, stays: bool) -> None:
-        """What is allowed but will hurt, with links to the templates that it is about."""
-        others = Template.objects.standing().filter(api_channel=template.api_channel_id).exclude(pk=template.pk)
+    def warn(self, request: HttpRequest, template: Template, *, stays_on_page: bool) -> None:
+        """Show the warnings of a saved template, with links to the templates that collide with it."""
+        others = Template.objects.active().filter(api_channel=template.api_channel_id).exclude(pk=template.pk)
         rows, links = [], {}
         for other in others:
             try:
-                rows.append(other.pattern)
+                rows.append(other.definition)
             except InvalidTemplate:
                 continue
             links[f"{other.name} ({other.language})"] = reverse(PAGE_URL, args=[other.pk])
         own: list[str] = []
-        for problem in linting.lint_template(template.pattern, others=rows):
+        for problem in linting.lint_template(template.definition, others=rows):
             names = [str(problem.details[key]) for key in ("other", "names") if key in problem.details]
             if not names:
                 own.append(str(problem.sentence))
@@ -186,10 +195,9 @@ class TemplateAdmin(HistoryModelAdmin):
                 if name in links
             ]
             messages.warning(request, format_html("{}{}", problem.sentence, SafeString("".join(linked))))
-        if own and not stays:  # the form says these itself, at its fields
+        if own and not stays_on_page:  # the form shows these at its fields
             page = reverse(PAGE_URL, args=[template.pk])
-            said = " ".join(own)
-            messages.warning(request, format_html('<a class="to" href="{}">{}</a>: {}', page, template, said))
+            messages.warning(request, format_html('<a class="to" href="{}">{}</a>: {}', page, template, " ".join(own)))
 
     def response_add(self, request: HttpRequest, obj: Any, post_url_continue: str | None = None) -> HttpResponse:
         if "_addanother" in request.POST:
@@ -201,7 +209,7 @@ class TemplateAdmin(HistoryModelAdmin):
         messages.success(request, _("Saved."))
         return redirect(PAGE_URL, obj.pk) if "_continue" in request.POST else redirect(LIST_URL)
 
-    # --- pages beside the form ---
+    # --- other pages ---
 
     def get_urls(self) -> list[URLPattern]:
         view = self.admin_site.admin_view
@@ -211,12 +219,12 @@ class TemplateAdmin(HistoryModelAdmin):
             "export": lambda request: import_export.export_file(self, request),
             "import": lambda request: import_export.import_page(self, request),
         }
-        own = [path(f"{word}/", view(page), name=f"templates_registry_template_{word}") for word, page in pages.items()]
+        own = [path(f"{name}/", view(page), name=f"templates_registry_template_{name}") for name, page in pages.items()]
         own.append(path("action/<slug:slug>/", view(self.run_action), name="templates_registry_template_action"))
         return [*own, *super().get_urls()]
 
     def preview(self, request: HttpRequest) -> HttpResponse:
-        """The unsaved form's message, problems and rows, as pieces of the page (static/template-form.js)."""
+        """Render message, problems and rows of the unsaved form as regions of the page (static/template-form.js)."""
         if request.method != "POST":
             return HttpResponseNotAllowed(["POST"])
         pk = request.GET.get("of", "")
@@ -224,18 +232,18 @@ class TemplateAdmin(HistoryModelAdmin):
         if not (self.has_change_permission(request, stored) if stored else self.has_add_permission(request)):
             raise PermissionDenied
         form = TemplateForm(request.POST, instance=stored)
-        return render(request, "templates_registry/form_pieces.html", {"form": form})
+        return render(request, "templates_registry/form_regions.html", {"form": form})
 
     def sync(self, request: HttpRequest) -> HttpResponse:
-        """Fetch the provider's list for one channel, or for all."""
+        """Synchronize the posted channel, or all channels, with the provider's list."""
         if request.method != "POST":
             return HttpResponseNotAllowed(["POST"])
         if not self.has_change_permission(request):
             raise PermissionDenied
         channels = [channel for channel in ApiChannel.objects.all() if provider_sync.may_sync(channel)]
-        wanted = request.POST.get("channel", "")
+        channel_id = request.POST.get("channel", "")
         for channel in channels:
-            if wanted and str(channel.pk) != wanted:
+            if channel_id and str(channel.pk) != channel_id:
                 continue
             result = provider_sync.sync_channel(channel)
             level = messages.ERROR if result.error else messages.SUCCESS
@@ -250,7 +258,7 @@ class TemplateAdmin(HistoryModelAdmin):
         return {slug: (_list_action(slug), slug, action.label) for slug, action in ACTIONS.items()}
 
     def run_action(self, request: HttpRequest, slug: str) -> HttpResponse:
-        """A button on a template's page, or the second step of one that asks first."""
+        """Run an action that was started on a template's page or confirmed on the intermediate page."""
         if request.method != "POST":
             return HttpResponseNotAllowed(["POST"])
         if slug not in ACTIONS:
@@ -263,42 +271,46 @@ class TemplateAdmin(HistoryModelAdmin):
         return self.perform(request, slug, rows) or redirect(_back_url(ids))
 
     def perform(self, request: HttpRequest, slug: str, rows: QuerySet[Template]) -> HttpResponse | None:
-        """Do it and say so, or ask first. ``confirmed`` in the POST: the question was answered."""
+        """Run an action and report the result, or show the intermediate page first.
+
+        ``confirmed`` in the posted data means that the user has confirmed.
+        """
         action, templates = ACTIONS[slug], list(rows.select_related("api_channel")[:MAX_TEMPLATES_PER_ACTION])
         reason = request.POST.get("reason", "").strip()[:1000]
-        warned = actions.review_warnings(action, templates)
-        if "confirmed" not in request.POST and (action.confirm_text or warned):
-            return self._confirm(request, action, templates, warned)
+        warnings = actions.review_warnings(action, templates)
+        if "confirmed" not in request.POST and (action.confirm_text or warnings):
+            return self._confirm(request, action, templates, warnings)
         result = actions.perform_action(action, templates, user=request.user, reason=reason)
         for template in result.changed:
             self.log_change(request, template, f"{action.label} {reason}".strip())
         if result.changed:
-            told = (
-                _("Submitted to the provider. The result will appear automatically.") if action.slug == "submit" else ""
-            )
-            self.message_user(
-                request,
-                f"{result.sentence} {told if result.sent_to_provider else action.success_text}".strip(),
-                messages.SUCCESS,
-            )
+            self.message_user(request, f"{result.sentence} {_success_text(action, result)}".strip(), messages.SUCCESS)
         for template, remark in result.remarks:
             self.message_user(request, f"{template}: {remark}", messages.WARNING)
-        for template, why in result.refused:
-            self.message_user(request, f"{template}: {why}", messages.ERROR)
+        for template, refusal in result.refused:
+            self.message_user(request, f"{template}: {refusal}", messages.ERROR)
         return None
 
-    def _confirm(self, request: HttpRequest, action: Any, templates: list[Template], warned: Any) -> HttpResponse:
+    def _confirm(
+        self, request: HttpRequest, action: TemplateAction, templates: list[Template], warnings: Any
+    ) -> HttpResponse:
         page = {
             **self.admin_site.each_context(request),
             "opts": self.opts,
             "title": str(action.label).rstrip("…"),
             "action": action,
             "templates": templates,
-            "warned": warned,
+            "warnings": warnings,
             "back": _back_url([template.pk for template in templates]),
             "media": self.media,
         }
         return render(request, "templates_registry/confirm_action.html", page)
+
+
+def _success_text(action: TemplateAction, result: actions.ActionResult) -> str:
+    if not result.sent_to_provider:
+        return str(action.success_text)
+    return str(_("Submitted to the provider. The result will appear automatically.")) if action.slug == "submit" else ""
 
 
 def _list_action(slug: str) -> Any:
@@ -312,7 +324,7 @@ def _back_url(ids: list[int]) -> str:
     return reverse(PAGE_URL, args=ids) if len(ids) == 1 else reverse(LIST_URL)
 
 
-def status_pill(template: Template) -> SafeString:
+def format_status_pill(template: Template) -> SafeString:
     return format_html('<span class="pill t-{}">{}</span>', template.status, template.get_status_display())
 
 
@@ -335,10 +347,10 @@ class TemplateTagsForm(forms.ModelForm):
 
 @admin.register(TemplateTags)
 class TemplateTagsAdmin(HistoryModelAdmin):
-    """Operators without a row here see all templates of their channels."""
+    """Admin of operators' template tags. Operators without a row see all templates of their channels."""
 
     form = TemplateTagsForm
-    list_display = ("operator", "words")
+    list_display = ("operator", "tag_names")
     list_select_related = ("user",)
     search_fields = ("user__username",)
 
@@ -347,5 +359,5 @@ class TemplateTagsAdmin(HistoryModelAdmin):
         return str(row.user)
 
     @admin.display(description=_("tags"))
-    def words(self, row: TemplateTags) -> str:
+    def tag_names(self, row: TemplateTags) -> str:
         return str(row)

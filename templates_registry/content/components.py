@@ -221,8 +221,8 @@ class TemplateDefinition:
 
     def arrange_values(self, parameters: Mapping[str, str]) -> list[str] | dict[str, str]:
         """Return values in the API's shape: a list for numbered variables, a mapping for named ones."""
-        given = {v.key: parameters[v.key] for v in self.variables if v.key in parameters}
-        return list(given.values()) if self.format is ParameterFormat.NUMBERED else given
+        values = {v.key: parameters[v.key] for v in self.variables if v.key in parameters}
+        return list(values.values()) if self.format is ParameterFormat.NUMBERED else values
 
     def map_values(self, parameters: object) -> dict[str, str]:
         """Return values by key: the reverse of ``arrange_values``. Numbers become text, None values are dropped.
@@ -250,10 +250,10 @@ def _as_text(value: object) -> str:
 
 def merge_descriptions(template: TemplateDefinition, variables: Sequence[Variable]) -> TemplateDefinition:
     """Return the template with these labels, examples, hints and defaults; empty ones keep the template's own."""
-    given = {variable.key: variable for variable in variables}
+    descriptions = {variable.key: variable for variable in variables}
     merged = []
     for own in template.variables:
-        new = given.get(own.key, own)
+        new = descriptions.get(own.key, own)
         merged.append(
             replace(
                 own,

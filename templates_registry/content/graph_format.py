@@ -84,7 +84,7 @@ def _sorted_out(
     return known, tuple(others), tuple(order)
 
 
-def _from_components(known: Mapping[str, Json], *, language: str, category: str, **given: Any) -> TemplateDefinition:
+def _from_components(known: Mapping[str, Json], *, language: str, category: str, **fields: Any) -> TemplateDefinition:
     header, body, footer = known.get("HEADER"), known.get("BODY", {}), known.get("FOOTER", {})
     offer = known.get("LIMITED_TIME_OFFER")
     rows = known.get("BUTTONS", {}).get("buttons")
@@ -108,7 +108,7 @@ def _from_components(known: Mapping[str, Json], *, language: str, category: str,
         footer_extra=_extra(footer, "type", "text"),
         buttons=buttons,
         offer=_offer(offer) if offer is not None else None,
-        **given,
+        **fields,
     )
 
 
@@ -268,10 +268,12 @@ def _examples(template: TemplateDefinition, header: Json, body: Json) -> list[Va
         for pair in named if isinstance(named, list) else ():
             if isinstance(pair, dict):
                 found[variable_key(_text(pair, "param_name"), place)] = _text(pair, "example")
-        listed = example.get(f"{place}_text")
-        if isinstance(listed, list) and listed and isinstance(listed[0], list):
-            listed = listed[0]  # a list of lists for the body, but flat in some of Meta's own samples
-        for name, value in zip(sort_names(find_names(text)), listed if isinstance(listed, list) else (), strict=False):
+        positional = example.get(f"{place}_text")
+        if isinstance(positional, list) and positional and isinstance(positional[0], list):
+            positional = positional[0]  # a list of lists for the body, but flat in some of Meta's own samples
+        for name, value in zip(
+            sort_names(find_names(text)), positional if isinstance(positional, list) else (), strict=False
+        ):
             found.setdefault(variable_key(name, place), value if isinstance(value, str) else "")
     found |= {f"button.{index}": button.example for index, button in enumerate(template.buttons)}
     for number, card in enumerate(template.cards):
@@ -289,8 +291,8 @@ def _samples(template: TemplateDefinition, place: VariablePlace) -> Json:
     if template.format is ParameterFormat.NAMED:
         pairs = [{"param_name": name, "example": value} for name, value in values.items()]
         return {"example": {f"{place}_text_named_params": pairs}}
-    listed = list(values.values())
-    return {"example": {f"{place}_text": [listed] if place is VariablePlace.BODY else listed}}
+    positional = list(values.values())
+    return {"example": {f"{place}_text": [positional] if place is VariablePlace.BODY else positional}}
 
 
 def _extra(row: Mapping[str, Any], *known: str) -> str:

@@ -147,12 +147,12 @@ def _filename(values: Mapping[str, str]) -> str:
 
 def apply_defaults(template: TemplateDefinition, parameters: object) -> dict[str, str]:
     """Return values by key, with defaults for missing ones. Values other than texts are stripped of outer spaces."""
-    given = template.map_values(parameters)
+    values = template.map_values(parameters)
     for variable in (*template.variables, *template.defaulted_variables):
-        value = given.get(variable.key) or variable.default
-        if value or variable.key in given:
-            given[variable.key] = value if variable.kind in VERBATIM else value.strip()
-    return given
+        value = values.get(variable.key) or variable.default
+        if value or variable.key in values:
+            values[variable.key] = value if variable.kind in VERBATIM else value.strip()
+    return values
 
 
 def build_provider_components(template: TemplateDefinition, parameters: object) -> list[Json]:

@@ -154,9 +154,9 @@ class MatchIndex:
         entry = self._present.get(previous.identity)
         if entry is None:
             return build_result(MatchOutcome.NOT_READY, "withdrawn_text", previous, parameters=values, retired=True)
-        kept = {v.key: values[v.key] for v in entry.template.variables if v.key in values}
+        known = {v.key: values[v.key] for v in entry.template.variables if v.key in values}
         if entry.unsendable_reason:
-            return _answer_unsendable(entry, kept, retired=True)
+            return _answer_unsendable(entry, known, retired=True)
         tokens = tokenize_text(text.text)
         compared = [compare_words(0, pattern, text, tokens) for pattern in compile_patterns(entry.template)]
         closest = max(compared, key=lambda one: one.closeness)
@@ -164,7 +164,7 @@ class MatchIndex:
             MatchOutcome.NEAR_MISS,
             "previous_text",
             entry,
-            parameters=kept,
+            parameters=known,
             difference=closest.differences,
             retired=True,
         )
@@ -196,8 +196,8 @@ def _answer_ready(entry: IndexEntry, values: Values) -> MatchResult:
             return build_result(MatchOutcome.NOT_READY, "not_carried", entry, details, parameters=full)
     for problem in render(template, full, text_only=entry.text_only).problems:
         if problem.level is Level.ERROR:
-            kept = _keep_filled(template, full)
-            return build_result(MatchOutcome.NOT_READY, problem.code, entry, dict(problem.details), parameters=kept)
+            known = _keep_filled(template, full)
+            return build_result(MatchOutcome.NOT_READY, problem.code, entry, dict(problem.details), parameters=known)
     return build_result(MatchOutcome.TEMPLATE, "recognized", entry, parameters=full)
 
 

@@ -21,12 +21,12 @@ TOKEN = re.compile(r"\w+|\s|[^\w\s]")
 MAX_TOKENS = 4_000  # beyond, both texts are shown whole
 MAX_PAIRS = 10_000  # of equal tokens; SequenceMatcher would take seconds beyond
 
-SAME, REMOVED, ADDED = "same", "gone", "new"
+SAME, REMOVED, ADDED = "same", "removed", "added"
 
 
 @dataclass(frozen=True, slots=True)
 class DiffPiece:
-    """Consecutive words that are equal, removed or added. ``kind`` is "same", "gone" or "new"."""
+    """Consecutive words that are equal, removed or added. ``kind`` is "same", "removed" or "added"."""
 
     kind: str
     text: str
@@ -100,18 +100,18 @@ def _equal_blocks(before: Sequence[str], after: Sequence[str]) -> list[tuple[int
 def _joined(steps: list[tuple[str, str]]) -> list[tuple[str, str]]:
     """Join changes that only a space separates: «old word» instead of «old» «word»."""
     joined: list[tuple[str, str]] = []
-    gone = new = ""
+    removed = new = ""
     for index, (kind, text) in enumerate(steps):
         if kind == REMOVED:
-            gone += text
+            removed += text
         elif kind == ADDED:
             new += text
-        elif text == " " and (gone or new) and index + 1 < len(steps):
-            gone, new = gone + text, new + text
+        elif text == " " and (removed or new) and index + 1 < len(steps):
+            removed, new = removed + text, new + text
         else:
-            joined += [(REMOVED, gone), (ADDED, new), (SAME, text)]
-            gone = new = ""
-    return [*joined, (REMOVED, gone), (ADDED, new)]
+            joined += [(REMOVED, removed), (ADDED, new), (SAME, text)]
+            removed = new = ""
+    return [*joined, (REMOVED, removed), (ADDED, new)]
 
 
 def _pieces(steps: Any) -> Iterator[DiffPiece]:

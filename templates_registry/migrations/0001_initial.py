@@ -69,7 +69,7 @@ class Migration(migrations.Migration):
                 ('at', models.DateTimeField(auto_now_add=True, verbose_name='when')),
                 ('from_status', models.CharField(blank=True, choices=[('draft', 'draft'), ('pending', 'waiting for approval'), ('approved', 'approved'), ('rejected', 'rejected'), ('paused', 'paused'), ('disabled', 'disabled'), ('in_appeal', 'in appeal'), ('archived', 'archived'), ('pending_deletion', 'being deleted'), ('limit_exceeded', "over the provider's limit"), ('deleted', 'deleted'), ('unknown', 'unknown')], max_length=20, verbose_name='from')),
                 ('to_status', models.CharField(choices=[('draft', 'draft'), ('pending', 'waiting for approval'), ('approved', 'approved'), ('rejected', 'rejected'), ('paused', 'paused'), ('disabled', 'disabled'), ('in_appeal', 'in appeal'), ('archived', 'archived'), ('pending_deletion', 'being deleted'), ('limit_exceeded', "over the provider's limit"), ('deleted', 'deleted'), ('unknown', 'unknown')], max_length=20, verbose_name='to')),
-                ('what', models.CharField(max_length=20, verbose_name='what')),
+                ('kind', models.CharField(max_length=20, verbose_name='kind')),
                 ('reason', models.TextField(blank=True, verbose_name='why')),
                 ('source', models.CharField(choices=[('manual', 'by hand'), ('provider', 'the provider'), ('sync', 'synchronization'), ('import', 'import')], max_length=10, verbose_name='source')),
                 ('author', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),

@@ -22,9 +22,8 @@ class Registry(models.Model):
     version = models.BigIntegerField(default=1)
     synced_at = models.DateTimeField(_("last synchronized"), null=True)
     next_sync_at = models.DateTimeField(_("next synchronization"), null=True)
-    sync_error = RedactedTextField(
-        _("last synchronization error"), blank=True
-    )  # as the sources have it, where it is ours
+    # Our own sentences are stored untranslated.
+    sync_error = RedactedTextField(_("last synchronization error"), blank=True)
 
     class Meta:
         verbose_name = _("registry")
@@ -41,6 +40,6 @@ class Registry(models.Model):
     @classmethod
     def bump_version(cls, api_channel_id: int) -> None:
         """Increment the version. Call in the transaction of the change."""
-        made, is_new = cls.objects.get_or_create(api_channel_id=api_channel_id)
+        registry, is_new = cls.objects.get_or_create(api_channel_id=api_channel_id)
         if not is_new:
-            cls.objects.filter(pk=made.pk).update(version=F("version") + 1)
+            cls.objects.filter(pk=registry.pk).update(version=F("version") + 1)

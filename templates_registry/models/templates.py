@@ -1,7 +1,7 @@
 """The template model: a text of one account in one language, with its status at the provider.
 
-A row stores the components as the Graph API lists them. ``pattern`` parses them for the pure packages ``content`` and
-``matching``, which know the rules, render messages and recognize pasted text.
+A row stores the components as the Graph API lists them. ``definition`` parses them for the pure packages ``content``
+and ``matching``, which know the rules, render messages and recognize pasted text.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class TemplateQuerySet(models.QuerySet["Template"]):
             lacks_text |= Q(missing_parts__contains=[{"code": code}])
         return self.filter(Q(missing_parts=[]) | (Q(api_channel__kind__in=kinds) & ~lacks_text))
 
-    def standing(self) -> TemplateQuerySet:
+    def active(self) -> TemplateQuerySet:
         """Return templates that are neither deleted nor archived."""
         return self.exclude(status__in=[Status.DELETED, Status.ARCHIVED])
 
@@ -84,9 +84,9 @@ class TemplateQuerySet(models.QuerySet["Template"]):
         if user.is_superuser or user.has_perm("channels_setup.change_apichannel"):
             return self
         channels = ApiChannel.objects.filter(watched__in=ChatChannel.objects.all().visible_to(user))
-        mine = self.filter(api_channel__in=channels)
+        connected = self.filter(api_channel__in=channels)
         tags = TemplateTags.objects.filter(user=user).values_list("tags", flat=True).first()
-        return mine.filter(Q(tags=[]) | Q(tags__overlap=tags)) if tags else mine
+        return connected.filter(Q(tags=[]) | Q(tags__overlap=tags)) if tags else connected
 
 
 class Template(models.Model):
@@ -155,10 +155,10 @@ class Template(models.Model):
         super().save(*args, **kwargs)
 
     @cached_property
-    def pattern(self) -> TemplateDefinition:
-        """The text with its variables, as the pure modules see it. Raises InvalidTemplate on broken components."""
-        read = graph_format.parse_template(self.as_graph(), described=variables_from_rows(self.variables))
-        return replace(read, requested_category=self.requested_category)
+    def definition(self) -> TemplateDefinition:
+        """The text with its variables, parsed. Raises InvalidTemplate for broken components."""
+        parsed = graph_format.parse_template(self.as_graph(), described=variables_from_rows(self.variables))
+        return replace(parsed, requested_category=self.requested_category)
 
     def as_graph(self) -> dict[str, Any]:
         """Return the row as the Graph API lists templates."""
@@ -176,19 +176,19 @@ class Template(models.Model):
         """Recompute ``missing_parts`` from the components. Call before bulk writes; ``save`` calls it itself."""
         self.missing_parts = sendability.serialize_missing_parts(self.as_graph())
 
-    def set_definition(self, pattern: TemplateDefinition) -> None:
+    def set_definition(self, definition: TemplateDefinition) -> None:
         """Set components and variables without saving. ``lifecycle.change_text`` also keeps the previous version."""
-        written = graph_format.serialize_template(pattern)
-        self.components = written["components"]
-        self.parameter_format = written.get("parameter_format", "POSITIONAL")
-        self.variables = variables_to_rows(pattern.variables)
-        self.__dict__.pop("pattern", None)
+        row = graph_format.serialize_template(definition)
+        self.components = row["components"]
+        self.parameter_format = row.get("parameter_format", "POSITIONAL")
+        self.variables = variables_to_rows(definition.variables)
+        self.__dict__.pop("definition", None)
 
     @property
-    def former_text_status(self) -> str:
+    def previous_text_status(self) -> str:
         """Return the provider's status of the previous text while a newer draft exists here; else an empty string."""
-        word = self.provider_status if self.status == Status.DRAFT else ""
-        return str(Status(word).label) if word in Status.values else ""
+        status = self.provider_status if self.status == Status.DRAFT else ""
+        return str(Status(status).label) if status in Status.values else ""
 
     @property
     def missing(self) -> list[Problem]:
@@ -211,16 +211,16 @@ class Template(models.Model):
 def variables_from_rows(rows: Iterable[dict[str, Any]]) -> list[Variable]:
     """Convert stored rows (key, label, example, hint, default) to variables. Skip rows without a key."""
 
-    def said(row: dict[str, Any], name: str) -> str:
+    def text(row: dict[str, Any], name: str) -> str:
         return str(row.get(name) or "")
 
     return [
         Variable(
             str(row["key"]),
-            label=said(row, "label"),
-            example=said(row, "example"),
-            hint=said(row, "hint"),
-            default=said(row, "default"),
+            label=text(row, "label"),
+            example=text(row, "example"),
+            hint=text(row, "hint"),
+            default=text(row, "default"),
         )
         for row in rows
         if row.get("key")
@@ -233,5 +233,6 @@ def variables_to_rows(variables: Sequence[Variable]) -> list[dict[str, str]]:
     return [{name: getattr(variable, name) for name in names} for variable in variables]
 
 
-def apply_variable_rows(pattern: TemplateDefinition, rows: Iterable[dict[str, Any]]) -> TemplateDefinition:
-    return merge_descriptions(pattern, variables_from_rows(rows))
+def apply_variable_rows(definition: TemplateDefinition, rows: Iterable[dict[str, Any]]) -> TemplateDefinition:
+    """Return the definition with labels, examples, hints and defaults from stored rows."""
+    return merge_descriptions(definition, variables_from_rows(rows))

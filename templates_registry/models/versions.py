@@ -14,7 +14,7 @@ from .templates import Status, Template, variables_from_rows
 
 
 class TemplateVersion(models.Model):
-    """A former or present text. A paste of the previous approved one is recognized as such."""
+    """One text of a template. A paste of the previous approved text is recognized as such."""
 
     template = models.ForeignKey(Template, on_delete=models.CASCADE, related_name="versions")
     number = models.IntegerField(_("number"))
@@ -35,7 +35,7 @@ class TemplateVersion(models.Model):
         return f"{self.template} v{self.number}"
 
     @property
-    def pattern(self) -> TemplateDefinition:
+    def definition(self) -> TemplateDefinition:
         row = self.template.as_graph() | {"parameter_format": self.parameter_format, "components": self.components}
         return graph_format.parse_template(row, described=variables_from_rows(self.variables))
 
@@ -49,13 +49,14 @@ class TemplateEvent(models.Model):
         SYNC = "sync", _("synchronization")
         IMPORT = "import", _("import")
 
-    EDITED = "edited"  # a value of ``what``: a new text was submitted for an approved template
+    EDITED = "edited"  # a kind of event: a new text was submitted for an approved template
 
     template = models.ForeignKey(Template, on_delete=models.CASCADE, related_name="events")
     at = models.DateTimeField(_("when"), auto_now_add=True)
     from_status = models.CharField(_("from"), max_length=20, choices=Status.choices, blank=True)
     to_status = models.CharField(_("to"), max_length=20, choices=Status.choices)
-    what = models.CharField(_("what"), max_length=20)  # status, text, category, quality, edited
+    # status, text, category, category_planned, quality or edited
+    kind = models.CharField(_("kind"), max_length=20)
     reason = RedactedTextField(_("why"), blank=True)
     source = models.CharField(_("source"), max_length=10, choices=Source.choices)
     author = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+")

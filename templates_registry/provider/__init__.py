@@ -1,1 +1,1 @@
-"""Exchange with the provider: its list of templates, and submission for approval."""
+"""Synchronization with the provider's list of templates, and submission for approval."""

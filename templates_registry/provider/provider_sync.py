@@ -1,8 +1,8 @@
-"""The registry follows the provider's list of templates.
+"""Synchronization of the registry with the provider's list of templates.
 
-The whole list is fetched first, page by page, and only then taken over, in one transaction: a page that fails leaves
-everything as it was. What was listed before and is no longer is deleted; a new text is a version; every change of
-status, category or quality is an event. Between two fetches single changes come as facts (``apply_provider_change``).
+All pages of the list are fetched before anything is applied in one transaction, so that a failed page changes nothing.
+Templates that are no longer listed become deleted, a new text becomes a version, and each change of status, category
+or quality is an event. Between synchronizations the provider reports single changes (``apply_provider_change``).
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ logger = logging.getLogger(__name__)
 CHANNELS = FailingItems("sync_templates")
 SYNC_INTERVAL = timedelta(hours=1)
 RETRY_INTERVAL = timedelta(minutes=10)
-SUBMISSION_GRACE = timedelta(minutes=15)  # after so long what we handed in stands in the list, or was not taken
+SUBMISSION_GRACE = timedelta(minutes=15)  # a submitted template that is not listed by then was not accepted
 MAX_PAGES, MAX_TEMPLATES = 400, 10_000
 MAX_PAGE_BYTES = 8 * 1024 * 1024
 
@@ -62,24 +62,27 @@ FAILURES = {
 
 
 class FetchFailed(Exception):
-    """The list could not be fetched whole. ``sentence`` says why; ``kept`` is it as the sources have it."""
+    """The list could not be fetched completely.
+
+    ``sentence`` explains the error to a person. ``untranslated`` is the same in English, for storage.
+    """
 
     def __init__(self, sentence: str | Promise) -> None:
         super().__init__(str(sentence))
         self.sentence = str(sentence)
         with translation.override(None):
-            self.kept = str(sentence)
+            self.untranslated = str(sentence)
 
 
 @dataclass
 class SyncResult:
-    """What a fetch changed; ``error`` where it did not come to that."""
+    """Counts of a synchronization. With an ``error`` nothing was changed."""
 
-    listed: int = 0
+    total: int = 0
     new: int = 0
     changed: int = 0
-    gone: int = 0
-    kept: int = 0  # ours are newer than what the provider lists
+    removed: int = 0
+    left_unchanged: int = 0  # the provider still lists a previous text
     unreadable: list[str] = field(default_factory=list)
     error: str = ""
 
@@ -88,14 +91,14 @@ class SyncResult:
         if self.error:
             return _("The templates could not be fetched, so nothing was changed. %(why)s") % {"why": self.error}
         parts = [
-            ngettext("%d template is listed", "%d templates are listed", self.listed) % self.listed,
+            ngettext("%d template is listed", "%d templates are listed", self.total) % self.total,
             _("%d new") % self.new if self.new else "",
             _("%d changed") % self.changed if self.changed else "",
-            _("%d no longer listed") % self.gone if self.gone else "",
-            _("%d newer here and left unchanged") % self.kept if self.kept else "",
+            _("%d no longer listed") % self.removed if self.removed else "",
+            _("%d newer here and left unchanged") % self.left_unchanged if self.left_unchanged else "",
             _("%d could not be read") % len(self.unreadable) if self.unreadable else "",
         ]
-        if not (self.new or self.changed or self.gone):
+        if not (self.new or self.changed or self.removed):
             parts.insert(1, _("nothing has changed"))
         return ", ".join(part for part in parts if part) + "."
 
@@ -105,23 +108,23 @@ def may_sync(api_channel: ApiChannel) -> bool:
 
 
 def sync_channel(api_channel: ApiChannel) -> SyncResult:
-    """Fetch and take over. Never raises for what the provider does; the result says what happened."""
-    with exclusive(LockSpace.TEMPLATES, api_channel.pk) as mine:
-        if not mine:
+    """Fetch and apply the provider's list. Errors of the provider are returned in the result, not raised."""
+    with exclusive(LockSpace.TEMPLATES, api_channel.pk) as is_locked:
+        if not is_locked:
             return SyncResult(error=_("A synchronization is already running."))
         try:
             result = apply_list(api_channel, fetch_list(api_channel))
         except IntegrityError:
             return SyncResult(error=_("Another user is creating the same template. Try again."))
         except FetchFailed as problem:
-            _save_sync_state(api_channel, error=problem.kept)
+            _save_sync_state(api_channel, error=problem.untranslated)
             return SyncResult(error=problem.sentence)
         _save_sync_state(api_channel)
         return result
 
 
 def sync_due_channels() -> int:
-    """Fetch for every channel whose time has come; for how many."""
+    """Synchronize all channels that are due. Return their number."""
     kinds = [kind for kind, provider in messengers().items() if provider.lists_templates]
     now = timezone.now()
     due = ApiChannel.objects.filter(
@@ -129,7 +132,7 @@ def sync_due_channels() -> int:
     )
     done = 0
     for api_channel in due.exclude(state=ChannelState.PAUSED).order_by("registry__next_sync_at", "pk"):
-        # Taken off the list first: one that breaks this run off does not keep the others waiting next time.
+        # Postpone first, so that a channel that crashes this run does not delay the others in the next one.
         with CHANNELS.isolate(api_channel.pk):
             Registry.objects.update_or_create(api_channel=api_channel, defaults={"next_sync_at": now + RETRY_INTERVAL})
             result = sync_channel(api_channel)
@@ -140,14 +143,14 @@ def sync_due_channels() -> int:
 
 
 def fetch_list(api_channel: ApiChannel) -> list[Json]:
-    """All rows of the provider's list. Raises FetchFailed."""
+    """Return all rows of the provider's list. Raise FetchFailed."""
     account, provider = api_channel.account(), api_channel.provider
     rows: list[Json] = []
     after, seen = "", {""}
     for _number in range(MAX_PAGES):
         try:
-            made = provider.fetch_templates(account, after=after)
-            page = made if isinstance(made, TemplatePage) else _fetch_page(api_channel, made)
+            first = provider.fetch_templates(account, after=after)
+            page = first if isinstance(first, TemplatePage) else _fetch_page(api_channel, first)
         except BadBody as problem:
             raise FetchFailed(str(problem)) from problem
         rows += page.rows
@@ -162,70 +165,75 @@ def fetch_list(api_channel: ApiChannel) -> list[Json]:
 
 def _fetch_page(api_channel: ApiChannel, request: ApiRequest) -> TemplatePage:
     try:
-        answer: ApiResponse = http_client.send(request, max_bytes=MAX_PAGE_BYTES)
+        response: ApiResponse = http_client.send(request, max_bytes=MAX_PAGE_BYTES)
     except http_client.ForbiddenAddress as problem:
         raise FetchFailed(str(problem)) from problem
     except http_client.ConnectionFailed as problem:
         raise FetchFailed(FAILURES.get(problem.reason, problem.reason)) from problem
     except http_client.NoResponse as problem:
         raise FetchFailed(gettext_lazy("The provider did not answer in time.")) from problem
-    outcome = api_channel.provider.judge_response(answer)
+    outcome = api_channel.provider.judge_response(response)
     if outcome.verdict != ACCEPTED:
-        raise FetchFailed(describe_refusal(outcome, answer))
-    return api_channel.provider.read_templates(answer)
+        raise FetchFailed(describe_refusal(outcome, response))
+    return api_channel.provider.read_templates(response)
 
 
-def describe_refusal(outcome: Outcome, answer: ApiResponse) -> str:
-    """Why they would not: in their words, where they used any."""
+def describe_refusal(outcome: Outcome, response: ApiResponse) -> str:
+    """Explain a refusal, in the provider's words if the response has any."""
     title, details = outcome.title.strip().rstrip("."), outcome.details.strip()
-    said = details if not title or title in details else f"{title}: {details}".rstrip(": ")
-    if said:
-        code = f" ({outcome.code})" if outcome.code and outcome.code not in said else ""
-        return _("The provider says: %(words)s") % {"words": said[:500] + code}
-    known = FAILURES.get(outcome.reason)
-    return str(known or _("The provider refused (HTTP %(status)s).") % {"status": answer.status})
+    words = details if not title or title in details else f"{title}: {details}".rstrip(": ")
+    if words:
+        code = f" ({outcome.code})" if outcome.code and outcome.code not in words else ""
+        return _("The provider says: %(words)s") % {"words": words[:500] + code}
+    sentence = FAILURES.get(outcome.reason)
+    return str(sentence or _("The provider refused (HTTP %(status)s).") % {"status": response.status})
 
 
-# --- take over -------------------------------------------------------------------------------------------
+# --- applying the list -----------------------------------------------------------------------------------
 
 BY_SYNC = ChangeAuthor(source=Source.SYNC)
 
 
 @transaction.atomic
 def apply_list(api_channel: ApiChannel, rows: list[Json]) -> SyncResult:
-    """A complete list becomes the registry's state."""
-    result = SyncResult(listed=len(rows))
-    ours = list(Template.objects.filter(api_channel=api_channel).select_for_update().order_by("pk"))
-    by_id = {template.external_id: template for template in ours if template.external_id}
-    by_key = {(template.name, template.language): template for template in ours}
+    """Make the registry equal to a complete list."""
+    result = SyncResult(total=len(rows))
+    existing = list(Template.objects.filter(api_channel=api_channel).select_for_update().order_by("pk"))
+    by_id = {template.external_id: template for template in existing if template.external_id}
+    by_key = {(template.name, template.language): template for template in existing}
     seen: set[int] = set()
     new: dict[tuple[str, str], Template] = {}
     for row in rows:
         try:
-            one = provider_template.parse_row(row)
+            incoming = provider_template.parse_row(row)
         except InvalidTemplateData as problem:
             result.unreadable.append(str(problem.sentence))
             seen |= {template.pk for template in _referenced(row, by_id, by_key)}
             continue
-        template = by_id.get(one.external_id) if one.external_id else None
-        template = template or by_key.get(one.key)
+        template = by_id.get(incoming.external_id) if incoming.external_id else None
+        template = template or by_key.get(incoming.key)
         if template is None:
-            made = provider_template.build_template(one, api_channel_id=api_channel.pk, external_id=one.external_id)
-            new.setdefault(one.key, made)
+            made = provider_template.build_template(
+                incoming, api_channel_id=api_channel.pk, external_id=incoming.external_id
+            )
+            new.setdefault(incoming.key, made)
         elif template.pk not in seen:
             seen.add(template.pk)
-            _apply_row(template, one, result)
+            _apply_row(template, incoming, result)
     result.new = len(lifecycle.create_many(list(new.values()), by=BY_SYNC))
-    for template in ours:
+    for template in existing:
         if template.pk not in seen:
-            result.gone += _mark_unlisted(template)
+            result.removed += _mark_unlisted(template)
     return result
 
 
 def _mark_unlisted(template: Template) -> bool:
-    """Only the provider gives ids, so one without was never listed: it is a draft of ours, or from a file."""
+    """Delete a template that is no longer listed. Return whether it changed.
+
+    Only the provider assigns IDs, so a template without one was never listed: it is a draft or comes from a file.
+    """
     if template.external_id and template.status == Status.DRAFT:
-        # The text that the provider had is gone, and ours was never handed in: it will be a new one there.
+        # The provider deleted the submitted text. The draft was never submitted and will be a new template there.
         Template.objects.filter(pk=template.pk).update(external_id="", provider_status="")
         return False
     if template.external_id:
@@ -238,42 +246,44 @@ def _mark_unlisted(template: Template) -> bool:
 
 
 def _submission_was_lost(template: Template) -> bool:
-    """We handed it in, no answer came, and by now it would stand in the list."""
+    """Return whether a submission without a response should be listed by now, so that it was not accepted."""
     if template.status != Status.PENDING or not template.api_channel.provider.manages_templates:
         return False
     return template.submitted_at is not None and template.submitted_at < timezone.now() - SUBMISSION_GRACE
 
 
-def _apply_row(template: Template, one: ProviderTemplate, result: SyncResult) -> None:
-    if one.external_id and template.external_id != one.external_id:
-        Template.objects.filter(pk=template.pk).update(external_id=one.external_id)
-        template.external_id = one.external_id
-    if template.provider_status != one.status:
-        Template.objects.filter(pk=template.pk).update(provider_status=one.status)
-    if _is_ours_newer(template, one):
-        if one.status != Status.PENDING and _submission_was_lost(template):
+def _apply_row(template: Template, incoming: ProviderTemplate, result: SyncResult) -> None:
+    if incoming.external_id and template.external_id != incoming.external_id:
+        Template.objects.filter(pk=template.pk).update(external_id=incoming.external_id)
+        template.external_id = incoming.external_id
+    if template.provider_status != incoming.status:
+        Template.objects.filter(pk=template.pk).update(provider_status=incoming.status)
+    if _is_stored_text_newer(template, incoming):
+        if incoming.status != Status.PENDING and _submission_was_lost(template):
             lifecycle.change_status(template, Status.DRAFT, by=BY_SYNC, reason=_("The provider did not accept it."))
-        result.kept += 1
+        result.left_unchanged += 1
         return
-    changed = lifecycle.is_reworded(template, one.pattern)
+    changed = lifecycle.is_reworded(template, incoming.definition)
     if changed:
-        # Our labels, hints and examples stay with the variables that are still there.
-        lifecycle.change_text(template, apply_variable_rows(one.pattern, template.variables), by=BY_SYNC)
-    changed |= provider_template.apply_state(template, one, by=BY_SYNC)
+        # Variables that still exist keep our labels, hints and examples.
+        lifecycle.change_text(template, apply_variable_rows(incoming.definition, template.variables), by=BY_SYNC)
+    changed |= provider_template.apply_state(template, incoming, by=BY_SYNC)
     result.changed += changed
 
 
-def _is_ours_newer(template: Template, one: ProviderTemplate) -> bool:
-    """Written here and not handed in, or not looked at yet: the provider still lists one of our former texts."""
-    if template.status not in (Status.DRAFT, Status.PENDING) or not lifecycle.is_reworded(template, one.pattern):
+def _is_stored_text_newer(template: Template, incoming: ProviderTemplate) -> bool:
+    """Return whether the provider still lists a previous text, because the draft is not submitted or not reviewed."""
+    if template.status not in (Status.DRAFT, Status.PENDING) or not lifecycle.is_reworded(
+        template, incoming.definition
+    ):
         return False
-    theirs = content_key(one.pattern)
-    former = TemplateVersion.objects.filter(template=template).select_related("template")
-    return any(content_key(version.pattern) == theirs for version in former)
+    incoming_key = content_key(incoming.definition)
+    versions = TemplateVersion.objects.filter(template=template).select_related("template")
+    return any(content_key(version.definition) == incoming_key for version in versions)
 
 
 def _referenced(row: object, by_id: dict[str, Template], by_key: dict[tuple[str, str], Template]) -> Iterator[Template]:
-    """The template of ours that an unreadable row is about: it stays as it is."""
+    """Yield the templates that an unreadable row refers to. They are left unchanged."""
     if not isinstance(row, dict):
         return
     for template in (by_id.get(str(row.get("id"))), by_key.get((str(row.get("name")), str(row.get("language"))))):
@@ -283,17 +293,20 @@ def _referenced(row: object, by_id: dict[str, Template], by_key: dict[tuple[str,
 
 def _save_sync_state(api_channel: ApiChannel, *, error: str = "") -> None:
     now = timezone.now()
-    told = {"next_sync_at": now + (RETRY_INTERVAL if error else SYNC_INTERVAL), "sync_error": error}
-    Registry.objects.update_or_create(api_channel=api_channel, defaults=told if error else {**told, "synced_at": now})
+    state = {"next_sync_at": now + (RETRY_INTERVAL if error else SYNC_INTERVAL), "sync_error": error}
+    if not error:
+        state["synced_at"] = now
+    Registry.objects.update_or_create(api_channel=api_channel, defaults=state)
 
 
-# --- single changes, as the provider tells them ----------------------------------------------------------
+# --- single changes --------------------------------------------------------------------------------------
 
 
 def apply_provider_change(api_channel: ApiChannel, fact: TemplateChanged) -> None:
-    """A template was approved, paused… In the caller's transaction.
+    """Apply a change that the provider reports: approved, paused… Call in a transaction.
 
-    One that the registry does not have is noted without its text, so that an admin sees it, and the list is due.
+    A template that the registry does not have is added without its text, so that admins see it. The next
+    synchronization fetches the text.
     """
     by = ChangeAuthor(source=Source.PROVIDER)
     status = provider_template.parse_status(fact.status)
@@ -303,9 +316,9 @@ def apply_provider_change(api_channel: ApiChannel, fact: TemplateChanged) -> Non
         return
     schedule_sync(api_channel.pk)
     if not fact.name or not fact.language:
-        logger.warning("news of an unknown template", extra={"channel": api_channel.pk})
+        logger.warning("change of an unknown template", extra={"channel": api_channel.pk})
         return
-    noted = Template(
+    added = Template(
         api_channel=api_channel,
         name=fact.name,
         language=fact.language,
@@ -315,9 +328,9 @@ def apply_provider_change(api_channel: ApiChannel, fact: TemplateChanged) -> Non
     )
     try:
         with transaction.atomic():
-            why = _("The provider reports “%(status)s”, but the text has not been synchronized yet.")
-            lifecycle.create(noted, by=by, reason=why % {"status": Status(status or Status.UNKNOWN).label})
-    except IntegrityError:  # somebody else has just made it
+            reason = _("The provider reports “%(status)s”, but the text has not been synchronized yet.")
+            lifecycle.create(added, by=by, reason=reason % {"status": Status(status or Status.UNKNOWN).label})
+    except IntegrityError:  # another process has just added it
         apply_provider_change(api_channel, fact)
 
 
@@ -327,7 +340,7 @@ def _apply_change(template: Template, fact: TemplateChanged, status: str, *, by:
         template.external_id = fact.external_id
     if status:
         Template.objects.filter(pk=template.pk).update(provider_status=status)
-    # A draft of a text that the provider has is another text: what is said of the former one does not concern it.
+    # A draft differs from the text that the provider has, so the provider's status does not apply to it.
     if status and not (template.status == Status.DRAFT and template.provider_status):
         lifecycle.change_status(template, status, by=by, reason=fact.reason)
     if fact.quality in Quality.values:
@@ -336,16 +349,16 @@ def _apply_change(template: Template, fact: TemplateChanged, status: str, *, by:
         lifecycle.change_category(template, fact.category[:40], by=by)
     if fact.next_category:
         lifecycle.announce_category(template, fact.next_category[:40], at=fact.next_category_at, by=by)
-    if fact.reread:  # what it says now stands in the list alone
+    if fact.reread:  # only the list has the new state
         schedule_sync(template.api_channel_id)
 
 
 def schedule_sync(api_channel_id: int) -> None:
-    """The list is due now: something there is not as we have it."""
+    """Make the synchronization due now, because the provider's list differs from the registry."""
     Registry.objects.update_or_create(api_channel_id=api_channel_id, defaults={"next_sync_at": timezone.now()})
 
 
 def _find_template(api_channel: ApiChannel, fact: TemplateChanged) -> Template | None:
-    mine = Template.objects.filter(api_channel=api_channel)
-    found = mine.filter(external_id=fact.external_id).first() if fact.external_id else None
-    return found or mine.filter(name=fact.name, language=fact.language).first()
+    own = Template.objects.filter(api_channel=api_channel)
+    found = own.filter(external_id=fact.external_id).first() if fact.external_id else None
+    return found or own.filter(name=fact.name, language=fact.language).first()

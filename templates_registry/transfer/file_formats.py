@@ -1,7 +1,7 @@
-"""Templates as files: JSON in the shape of the Graph API's list, CSV and XLSX for people. Both ways, no database.
+"""File formats of templates: JSON as the Graph API lists them, and CSV and XLSX tables. No database.
 
-A file becomes ``FileRow``s, each in the Graph API's shape; what it means for the registry is said by ``import_plan``.
-In a table every cell is text, and a cell that a spreadsheet would take for a formula begins with an apostrophe.
+Reading returns ``FileRow``s in the Graph API's format; ``import_plan`` compares them with the registry. All cells of a
+table are text. A cell that a spreadsheet would evaluate as a formula begins with an apostrophe.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ from . import spreadsheets
 
 MAX_BYTES = 16 * 1024 * 1024
 MAX_ROWS = 10_000
-VALUES_PER_ROW = 200  # of JSON; a template of ten cards takes some 150
-MAX_CSV_LINES = 100_000  # of a CSV file, with blank ones
-MAX_DELIMITERS = 2_000_000  # of a CSV file, with those inside of texts
+VALUES_PER_ROW = 200  # JSON values per template; one with ten cards has about 150
+MAX_CSV_LINES = 100_000  # including blank lines
+MAX_DELIMITERS = 2_000_000  # of a CSV file, including those inside texts
 
-# What a table's reader may change. The rest of COLUMNS is for people to look at.
+# Columns that an import reads. The others are exported for information.
 IMPORTED_COLUMNS = (
     "name",
     "language",
@@ -52,7 +52,7 @@ IMPORTED_COLUMNS = (
 COLUMNS = ("channel", *IMPORTED_COLUMNS, "tags", "quality", "rejected_reason", "times_used", "last_used", "components")
 TEXT_COLUMNS = ("header_kind", "header", "body", "footer", "buttons")
 
-# Blanks in front are passed over by some programs, full-width signs are signs in Japanese and Chinese ones.
+# Some programs skip leading blanks, and Japanese and Chinese ones evaluate full-width signs.
 FORMULA = re.compile(r"'*(?:[\t\r\n]|\s*[=+\-@＝＋－＠﹦﹢﹣﹫])")
 UNPRINTABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 CONTENT_TYPES = {
@@ -64,7 +64,10 @@ CONTENT_TYPES = {
 
 @dataclass(frozen=True)
 class FileRow:
-    """One template of a file. ``cells``: what the table said, where it was one. ``problem``: it says nothing."""
+    """One template of a file.
+
+    ``data`` has the Graph API's format, ``cells`` the cells of a table. ``problem`` says why the row cannot be read.
+    """
 
     number: int
     data: Mapping[str, Any] = field(default_factory=dict)
@@ -72,25 +75,28 @@ class FileRow:
     problem: str = ""
 
 
-# --- out -------------------------------------------------------------------------------------------------
+# --- export ----------------------------------------------------------------------------------------------
 
 
-def export_templates(templates: Iterable[Template], *, form: str) -> bytes:
-    """``form``: json, csv or xlsx. An API channel whose name another one has goes by its number."""
+def export_templates(templates: Iterable[Template], *, file_format: str) -> bytes:
+    """Write templates as a file. ``file_format``: json, csv or xlsx.
+
+    API channels are written by name, or by number if several channels have the same name.
+    """
     channels = lookup_names(ApiChannel.objects.all())
-    if form == "json":
-        rows = [template_as_graph_row(one) | {"channel": channels[one.api_channel_id]} for one in templates]
+    if file_format == "json":
+        rows = [template_as_graph_row(each) | {"channel": channels[each.api_channel_id]} for each in templates]
         return (json.dumps({"data": rows}, ensure_ascii=False, indent=2) + "\n").encode()
-    cells_of_all = (template_cells(one) | {"channel": channels[one.api_channel_id]} for one in templates)
+    cells_of_all = (template_cells(each) | {"channel": channels[each.api_channel_id]} for each in templates)
     table = [COLUMNS, *([escape_cell(cells[name]) for name in COLUMNS] for cells in cells_of_all)]
-    return _write_csv(table) if form == "csv" else _write_xlsx(table)
+    return _write_csv(table) if file_format == "csv" else _write_xlsx(table)
 
 
 def template_as_graph_row(template: Template) -> dict[str, Any]:
-    """As the Graph API lists it, with the examples that the registry has by now and three keys of our own."""
+    """Return a template as the Graph API lists it, with current examples and our keys variables, tags and channel."""
     row = template.as_graph()
-    with suppress(InvalidTemplate):  # then it goes out as it is stored
-        row["components"] = serialize_template(template.pattern)["components"]
+    with suppress(InvalidTemplate):  # broken components are exported as stored
+        row["components"] = serialize_template(template.definition)["components"]
     row["quality_score"] = {"score": template.quality}
     if template.reject_reason:
         row["rejected_reason"] = template.reject_reason
@@ -98,17 +104,18 @@ def template_as_graph_row(template: Template) -> dict[str, Any]:
 
 
 def template_cells(template: Template) -> dict[str, str]:
+    """Return the cells of a template by column."""
     try:
-        worded = _text_cells(template.pattern)
+        texts = _text_cells(template.definition)
     except InvalidTemplate:
-        worded = dict.fromkeys(TEXT_COLUMNS, "")
+        texts = dict.fromkeys(TEXT_COLUMNS, "")
     cells = {
         "channel": template.api_channel.name,
         "name": template.name,
         "language": template.language,
         "category": template.category,
         "status": template.status,
-        **worded,
+        **texts,
         "variables": format_variables(template.variables),
         "tags": ", ".join(template.tags),
         "quality": template.quality,
@@ -120,7 +127,7 @@ def template_cells(template: Template) -> dict[str, str]:
 
 
 def _components_cell(template: Template, cells: dict[str, str]) -> str:
-    """The components as JSON where the columns cannot say all of it: cards, offers, codes…"""
+    """Return the components as JSON if the other columns cannot express them: cards, offers, codes…"""
     row = template_as_graph_row(template)
     with suppress(InvalidTemplate):
         if content_key(parse_template(row)) == content_key(parse_template(_row_from_cells(0, cells).data)):
@@ -128,13 +135,13 @@ def _components_cell(template: Template, cells: dict[str, str]) -> str:
     return json.dumps(row["components"], ensure_ascii=False)
 
 
-def _text_cells(pattern: TemplateDefinition) -> dict[str, str]:
+def _text_cells(definition: TemplateDefinition) -> dict[str, str]:
     return {
-        "header_kind": pattern.header.kind if pattern.header else "",
-        "header": pattern.header_text,
-        "body": pattern.body,
-        "footer": pattern.footer,
-        "buttons": "\n".join(map(format_button, pattern.buttons)),
+        "header_kind": definition.header.kind if definition.header else "",
+        "header": definition.header_text,
+        "body": definition.body,
+        "footer": definition.footer,
+        "buttons": "\n".join(map(format_button, definition.buttons)),
     }
 
 
@@ -148,7 +155,7 @@ def format_button(button: Button) -> str:
 
 
 def escape_cell(text: str) -> str:
-    """A cell that no spreadsheet takes for a formula; ``unescape_cell`` gives exactly the text back."""
+    """Escape a text that a spreadsheet would evaluate as a formula. ``unescape_cell`` is the inverse."""
     text = UNPRINTABLE.sub("", text)
     return f"'{text}" if FORMULA.match(text) else text
 
@@ -158,9 +165,9 @@ def unescape_cell(text: str) -> str:
 
 
 def _write_csv(table: Iterable[Sequence[str]]) -> bytes:
-    written = io.StringIO()
-    csv.writer(written, lineterminator="\r\n").writerows(table)
-    return written.getvalue().encode("utf-8-sig")  # without the mark Excel takes it for a Windows alphabet
+    output = io.StringIO()
+    csv.writer(output, lineterminator="\r\n").writerows(table)
+    return output.getvalue().encode("utf-8-sig")  # without a byte order mark Excel assumes a Windows code page
 
 
 def _write_xlsx(table: Iterable[Sequence[str]]) -> bytes:
@@ -171,56 +178,56 @@ def _write_xlsx(table: Iterable[Sequence[str]]) -> bytes:
         sheet.column_dimensions[letter].width = width
     for cells in table:
         sheet.append(list(cells))
-    written = io.BytesIO()
-    book.save(written)
-    return written.getvalue()
+    output = io.BytesIO()
+    book.save(output)
+    return output.getvalue()
 
 
 def _join_parts(*parts: str) -> str:
-    """Parts with bars between them; empty ones at the end are left out."""
+    """Join parts with bars, escaped. Empty parts at the end are left out."""
     while len(parts) > 1 and not parts[-1]:
         parts = parts[:-1]
     return " | ".join(part.replace("\\", "\\\\").replace("|", "\\|").replace("\n", "\\n") for part in parts)
 
 
-# --- in --------------------------------------------------------------------------------------------------
+# --- import ----------------------------------------------------------------------------------------------
 
 
-def read_file(data: bytes, *, most_rows: int = MAX_ROWS) -> list[FileRow]:
-    """The rows of a file, whichever of the three it is. Raises Unreadable if it cannot be read as a whole."""
+def read_file(data: bytes, *, max_rows: int = MAX_ROWS) -> list[FileRow]:
+    """Read a file in any of the three formats. Raise InvalidTemplateData if it cannot be read as a whole."""
     if len(data) > MAX_BYTES:
         raise InvalidTemplateData(_("The file is larger than %(limit)s MB.") % {"limit": MAX_BYTES // 2**20})
     begin = data.lstrip(b"\xef\xbb\xbf \t\r\n")[:1]
     if not begin:
         raise InvalidTemplateData(_("The file is empty."))
     if data[:4] == b"PK\x03\x04":
-        rows = _read_table(spreadsheets.read_rows(data, most_rows=most_rows + 2), most_rows=most_rows)
+        rows = _read_table(spreadsheets.read_rows(data, max_rows=max_rows + 2), max_rows=max_rows)
     elif begin in (b"{", b"["):
-        rows = _read_json(data, most_rows=most_rows)
+        rows = _read_json(data, max_rows=max_rows)
     else:
-        rows = _read_table(_read_csv(data), most_rows=most_rows)
+        rows = _read_table(_read_csv(data), max_rows=max_rows)
     if not rows:
         raise InvalidTemplateData(_("There are no templates in the file."))
-    if len(rows) > most_rows:
-        raise InvalidTemplateData(_("There are more than %(limit)s templates in the file.") % {"limit": most_rows})
+    if len(rows) > max_rows:
+        raise InvalidTemplateData(_("There are more than %(limit)s templates in the file.") % {"limit": max_rows})
     return rows
 
 
-def _read_json(data: bytes, *, most_rows: int) -> list[FileRow]:
+def _read_json(data: bytes, *, max_rows: int) -> list[FileRow]:
     if data.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"[":
         data = b'{"data":' + data.lstrip(b"\xef\xbb\xbf") + b"}"
     try:
-        body = parse_json_object(data, most_values=VALUES_PER_ROW * most_rows)
+        body = parse_json_object(data, most_values=VALUES_PER_ROW * max_rows)
     except BadBody as problem:
         raise InvalidTemplateData(str(problem)) from problem
     exports = (messenger.exported_templates(body) for messenger in messengers().values())
-    listed = next((rows for rows in exports if rows is not None), body.get("data"))
-    if not isinstance(listed, list):
+    found = next((rows for rows in exports if rows is not None), body.get("data"))
+    if not isinstance(found, list):
         sentence = _("A list of templates is expected in “data” (Graph API format) or in “waba_templates”.")
         raise InvalidTemplateData(sentence)
     return [
         FileRow(number, data=row) if isinstance(row, dict) else FileRow(number, problem=_("This is not a template."))
-        for number, row in enumerate(listed, 1)
+        for number, row in enumerate(found, 1)
     ]
 
 
@@ -228,7 +235,7 @@ def _read_csv(data: bytes) -> Iterator[Sequence[str]]:
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError:
-        text = data.decode("cp1251", "replace")  # Excel's «CSV» on a Russian Windows
+        text = data.decode("cp1251", "replace")  # Excel's CSV on a Russian Windows
     head = text.split("\n", 1)[0]
     delimiter = max(",;\t", key=head.count)
     if text.count(delimiter) > MAX_DELIMITERS:
@@ -242,7 +249,7 @@ def _read_csv(data: bytes) -> Iterator[Sequence[str]]:
         raise InvalidTemplateData(_("The file is not a table: %(why)s.") % {"why": problem}) from problem
 
 
-def _read_table(lines: Iterable[Sequence[str]], *, most_rows: int) -> list[FileRow]:
+def _read_table(lines: Iterable[Sequence[str]], *, max_rows: int) -> list[FileRow]:
     titles: list[str] = []
     rows: list[FileRow] = []
     for line in lines:
@@ -255,7 +262,7 @@ def _read_table(lines: Iterable[Sequence[str]], *, most_rows: int) -> list[FileR
             if missing:
                 raise InvalidTemplateData(_("The table has no column “%(name)s”.") % {"name": missing[0]})
             continue
-        if len(rows) > most_rows:
+        if len(rows) > max_rows:
             break
         rows.append(_row_from_cells(len(rows) + 1, dict(zip(titles, cells, strict=False))))
     return rows
@@ -266,22 +273,22 @@ def _clean_cell(value: str) -> str:
 
 
 def _row_from_cells(number: int, cells: dict[str, str]) -> FileRow:
-    """A line of a table in the Graph API's shape."""
-    if said := cells.get("components", "").strip():
-        return _row_from_components(number, cells, said)
+    """Convert a row of a table to the Graph API's format."""
+    if components := cells.get("components", "").strip():
+        return _row_from_components(number, cells, components)
     return FileRow(number, data=_row_data(cells, _parse_components(cells)), cells=cells)
 
 
-def _row_from_components(number: int, cells: dict[str, str], said: str) -> FileRow:
-    """A line that says its components as JSON besides: good as long as the other columns say the same."""
+def _row_from_components(number: int, cells: dict[str, str], components: str) -> FileRow:
+    """Convert a row with its components as JSON. The other columns must have the same texts."""
     try:
-        data = _row_data(cells, json.loads(said))
-        worded = _text_cells(parse_template(data))
-    except (ValueError, RecursionError):  # InvalidTemplate is one
+        data = _row_data(cells, json.loads(components))
+        texts = _text_cells(parse_template(data))
+    except (ValueError, RecursionError):  # InvalidTemplate is a ValueError
         return FileRow(
             number, data=_row_data(cells, []), problem=_("The column “components” is not a list of components.")
         )
-    if any(cells[name] != _clean_cell(escape_cell(worded[name])) for name in TEXT_COLUMNS if name in cells):
+    if any(cells[name] != _clean_cell(escape_cell(texts[name])) for name in TEXT_COLUMNS if name in cells):
         problem = _("The texts differ from the column “components”. Edit this template in a JSON file.")
         return FileRow(number, data=data, problem=problem)
     return FileRow(number, data=data, cells=cells)
@@ -344,8 +351,8 @@ def _split_parts(line: str) -> list[str]:
 
 
 def has_same_text(row: FileRow, template: Template) -> bool:
-    """Whether a table's line says just what this template says, as far as a table can say it."""
+    """Return whether a row of a table has the same texts as the template, as far as a table can express them."""
     if row.cells is None:
         return False
-    worded = _text_cells(template.pattern)
-    return all(row.cells[name] == _clean_cell(escape_cell(worded[name])) for name in TEXT_COLUMNS if name in row.cells)
+    texts = _text_cells(template.definition)
+    return all(row.cells[name] == _clean_cell(escape_cell(texts[name])) for name in TEXT_COLUMNS if name in row.cells)

@@ -1,7 +1,7 @@
-"""What a file of templates would change: a plan, with each difference word by word, before anything is written.
+"""Import plan: what a file of templates would change, with word-by-word differences, before anything is written.
 
-Rows that cannot be taken are refused with sentences and never keep the good ones out. A file gives no provider's ids:
-only the provider itself does (``provider_sync``).
+Invalid rows are refused with a reason and do not block valid ones. Provider IDs in a file are ignored: only the
+provider's own list assigns them (``provider_sync``).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from templates_registry.content import graph_format
 from templates_registry.content.components import Level, TemplateDefinition, Variable, merge_descriptions
 from templates_registry.content.validation import validate
 from templates_registry.lifecycle import ChangeAuthor
-from templates_registry.matching.text_diff import DiffPiece, diff_texts, diff_whole_texts, template_text
+from templates_registry.matching.text_diff import ADDED, DiffPiece, diff_texts, diff_whole_texts, template_text
 from templates_registry.models import Status, Template, variables_from_rows
 from templates_registry.provider import provider_template
 from templates_registry.provider.provider_template import InvalidTemplateData, ProviderTemplate
@@ -35,7 +35,7 @@ from .file_formats import FileRow
 
 EVER_APPROVED = (Status.APPROVED, Status.PAUSED, Status.DISABLED, Status.ARCHIVED)
 
-MAX_COMPARED = 200  # changed texts compared word by word; a page shows no more
+MAX_COMPARED = 200  # changed texts that are compared word by word; a page shows no more
 
 
 class ChangeKind(StrEnum):
@@ -59,18 +59,18 @@ LABELS = {
 
 @dataclass
 class PlanItem:
-    """One row of the file and what becomes of it."""
+    """One row of the file, and what the import does with it."""
 
     number: int
     kind: ChangeKind
     name: str = ""
     language: str = ""
-    sentences: list[str] = field(default_factory=list)  # why it is refused, or what is unwise about it
+    sentences: list[str] = field(default_factory=list)  # errors of a refused row, else warnings
     text: tuple[DiffPiece, ...] = ()
-    facts: list[tuple[str, str, str]] = field(default_factory=list)  # what, from, to
+    changes: list[tuple[str, str, str]] = field(default_factory=list)  # field, old value, new value
     channel: ApiChannel | None = None
     template: Template | None = None
-    listed: ProviderTemplate | None = None
+    incoming: ProviderTemplate | None = None
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -81,7 +81,7 @@ class PlanItem:
             "channel": self.channel.pk if self.channel else None,
             "sentences": self.sentences,
             "text": [[piece.kind, piece.text] for piece in self.text],
-            "changes": [{"what": what, "from": old, "to": new} for what, old, new in self.facts],
+            "changes": [{"field": name, "from": old, "to": new} for name, old, new in self.changes],
         }
 
 
@@ -95,26 +95,26 @@ class ImportPlan:
         return {kind.value: found[kind] for kind in ChangeKind}
 
     @property
-    def writes(self) -> bool:
+    def has_changes(self) -> bool:
         return any(item.kind in (ChangeKind.NEW, ChangeKind.CHANGED) for item in self.items)
 
     @property
     def fingerprint(self) -> str:
-        """Equal for plans that would do the same: what was shown is what is written."""
+        """Hash of all changes. Plans with equal fingerprints write the same."""
         shown = json.dumps([item.as_json() for item in self.items], sort_keys=True, default=str)
         return hashlib.sha256(shown.encode()).hexdigest()
 
 
 def build_plan(rows: Iterable[FileRow], *, api_channel: ApiChannel | None = None) -> ImportPlan:
-    """What the rows would change. ``api_channel``: where they go, whatever they say; None: where each says."""
+    """Compare rows with the registry. ``api_channel`` overrides the channel that each row names."""
     return _Planner(api_channel).plan(rows)
 
 
 class _Planner:
     def __init__(self, api_channel: ApiChannel | None) -> None:
-        self._told = api_channel
-        self._named: dict[str, ApiChannel] = {}
-        self._ours: dict[int, dict[tuple[str, str], Template]] = {}
+        self._api_channel = api_channel
+        self._channels_by_name: dict[str, ApiChannel] = {}
+        self._existing: dict[int, dict[tuple[str, str], Template]] = {}
         self._seen: set[tuple[int, tuple[str, str]]] = set()
         self._compared = 0
 
@@ -131,22 +131,22 @@ class _Planner:
         try:
             if row.problem:
                 raise InvalidTemplateData(row.problem)
-            one = provider_template.parse_row(row.data)
-            item.name, item.language = one.key
+            incoming = provider_template.parse_row(row.data)
+            item.name, item.language = incoming.key
             item.channel = self._channel(row)
-            self._once(item.channel, one)
-            item.template = self._of(item.channel).get(one.key)
-            item.listed = self._merged(row, one, item.template)
-            self._judge(row, item, item.listed)
+            self._check_unique(item.channel, incoming)
+            item.template = self._templates(item.channel).get(incoming.key)
+            item.incoming = self._merge(row, incoming, item.template)
+            self._classify(row, item, item.incoming)
         except (InvalidTemplateData, graph_format.InvalidTemplate) as problem:
             item.kind, item.sentences = ChangeKind.REFUSED, [str(problem.sentence)]
         return item
 
     def _channel(self, row: FileRow) -> ApiChannel:
-        if self._told is not None:
-            return self._told
+        if self._api_channel is not None:
+            return self._api_channel
         text = str(row.data.get("channel") or "")
-        if text not in self._named:
+        if text not in self._channels_by_name:
             try:
                 found = find_by_number_or_name(ApiChannel.objects.all(), text) if text else single_channel()
             except AmbiguousName as problem:
@@ -157,81 +157,82 @@ class _Planner:
                     if text
                     else _("The template's API channel is not specified.")
                 )
-            self._named[text] = found
-        return self._named[text]
+            self._channels_by_name[text] = found
+        return self._channels_by_name[text]
 
-    def _once(self, channel: ApiChannel, one: ProviderTemplate) -> None:
-        key = (channel.pk, one.key)
+    def _check_unique(self, channel: ApiChannel, incoming: ProviderTemplate) -> None:
+        key = (channel.pk, incoming.key)
         if key in self._seen:
             raise InvalidTemplateData(
                 _("The file contains this name and language more than once. The first row is used.")
             )
         self._seen.add(key)
 
-    def _of(self, channel: ApiChannel) -> dict[tuple[str, str], Template]:
-        if channel.pk not in self._ours:
+    def _templates(self, channel: ApiChannel) -> dict[tuple[str, str], Template]:
+        if channel.pk not in self._existing:
             rows = Template.objects.filter(api_channel=channel)
-            self._ours[channel.pk] = {(row.name, row.language): row for row in rows}
-        return self._ours[channel.pk]
+            self._existing[channel.pk] = {(row.name, row.language): row for row in rows}
+        return self._existing[channel.pk]
 
-    def _merged(self, row: FileRow, one: ProviderTemplate, template: Template | None) -> ProviderTemplate:
-        """What the file does not say stays as it is in the registry: labels, hints, and what a table cannot hold."""
+    def _merge(self, row: FileRow, incoming: ProviderTemplate, template: Template | None) -> ProviderTemplate:
+        """Keep what the file does not contain: labels, hints, and what a table cannot express."""
         if template is None:
-            return one
-        pattern = one.pattern
+            return incoming
+        definition = incoming.definition
         if file_formats.has_same_text(row, template):
-            pattern = template.pattern
+            definition = template.definition
         elif row.cells is not None:
-            pattern = _keep_extras(pattern, template.pattern)
-        pattern = merge_descriptions(pattern, variables_from_rows(template.variables))
-        said = row.data.get("variables")
-        labels = variables_from_rows(each for each in said if isinstance(each, dict)) if isinstance(said, list) else []
-        return replace(one, pattern=merge_descriptions(pattern, labels))
+            definition = _keep_extras(definition, template.definition)
+        definition = merge_descriptions(definition, variables_from_rows(template.variables))
+        rows = row.data.get("variables")
+        labels = variables_from_rows(each for each in rows if isinstance(each, dict)) if isinstance(rows, list) else []
+        return replace(incoming, definition=merge_descriptions(definition, labels))
 
-    def _judge(self, row: FileRow, item: PlanItem, one: ProviderTemplate) -> None:
-        problems = validate(one.pattern)
+    def _classify(self, row: FileRow, item: PlanItem, incoming: ProviderTemplate) -> None:
+        """Set the item's kind, sentences and differences."""
+        problems = validate(incoming.definition)
         errors = [problem for problem in problems if problem.level is Level.ERROR]
         item.sentences = [str(problem.sentence) for problem in problems]
-        approved_elsewhere = bool(row.data.get("id")) and one.status in EVER_APPROVED
+        approved_elsewhere = bool(row.data.get("id")) and incoming.status in EVER_APPROVED
         if errors and not approved_elsewhere:
             item.sentences = [str(problem.sentence) for problem in errors]
             return
         if item.template is None:
             item.kind = ChangeKind.NEW
-            item.text = (DiffPiece("new", template_text(one.pattern)),)
-            item.facts = [(str(_("status")), "", str(Status(one.status or Status.DRAFT).label))]
+            item.text = (DiffPiece(ADDED, template_text(incoming.definition)),)
+            item.changes = [(str(_("status")), "", str(Status(incoming.status or Status.DRAFT).label))]
             return
         old = item.template
-        reworded = lifecycle.is_reworded(old, one.pattern)
+        reworded = lifecycle.is_reworded(old, incoming.definition)
         if reworded:
             self._compared += 1
             compare = diff_texts if self._compared <= MAX_COMPARED else diff_whole_texts
-            item.text = compare(template_text(old.pattern), template_text(one.pattern))
-        item.facts = [
-            (str(what), before, after) for what, before, after in provider_template.describe_changes(old, one)
+            item.text = compare(template_text(old.definition), template_text(incoming.definition))
+        item.changes = [
+            (str(name), before, after) for name, before, after in provider_template.describe_changes(old, incoming)
         ]
-        item.facts += _describe_label_changes(old.pattern.variables, one.pattern.variables)
-        if reworded and not one.status and old.status in lifecycle.REVIEWED_STATUSES:
+        item.changes += _describe_label_changes(old.definition.variables, incoming.definition.variables)
+        if reworded and not incoming.status and old.status in lifecycle.REVIEWED_STATUSES:
             status = Status(old.status)
-            item.facts.append((str(_("status")), str(status.label), str(Status.DRAFT.label)))
-        item.kind = ChangeKind.CHANGED if reworded or item.facts else ChangeKind.SAME
+            item.changes.append((str(_("status")), str(status.label), str(Status.DRAFT.label)))
+        item.kind = ChangeKind.CHANGED if reworded or item.changes else ChangeKind.SAME
 
 
 def single_channel() -> ApiChannel | None:
-    """Where there is one channel, nobody has to name it."""
+    """Return the API channel if there is only one, else None."""
     found = list(ApiChannel.objects.all()[:2])
     return found[0] if len(found) == 1 else None
 
 
-def _keep_extras(pattern: TemplateDefinition, old: TemplateDefinition) -> TemplateDefinition:
-    """A pattern from a table, with what a table does not show taken from the present one."""
-    kept = {file_formats.format_button(button): button for button in old.buttons}
-    buttons = tuple(kept.get(file_formats.format_button(button), button) for button in pattern.buttons)
-    header = pattern.header
+def _keep_extras(definition: TemplateDefinition, old: TemplateDefinition) -> TemplateDefinition:
+    """Copy to a definition from a table what tables do not contain, from the stored definition."""
+    old_buttons = {file_formats.format_button(button): button for button in old.buttons}
+    buttons = tuple(old_buttons.get(file_formats.format_button(button), button) for button in definition.buttons)
+    header = definition.header
     if header and old.header and header.kind == old.header.kind:
         header = replace(header, handle=old.header.handle, extra=old.header.extra)
-    kept_parts = {name: getattr(old, name) for name in ("others", "offer", "cards", "body_extra", "order")}
-    return replace(pattern, header=header, buttons=buttons, **kept_parts)
+    extras = {name: getattr(old, name) for name in ("others", "offer", "cards", "body_extra", "order")}
+    return replace(definition, header=header, buttons=buttons, **extras)
 
 
 def _describe_label_changes(old: Sequence[Variable], new: Sequence[Variable]) -> list[tuple[str, str, str]]:
@@ -239,28 +240,28 @@ def _describe_label_changes(old: Sequence[Variable], new: Sequence[Variable]) ->
     names = {"label": _("label"), "example": _("example"), "hint": _("hint"), "default": _("default")}
     found = []
     for variable in new:
-        was = before.get(variable.key)
-        for name, title in names.items() if was else ():
-            one, other = getattr(was, name), getattr(variable, name)
-            if one != other:
-                found.append((f"{variable.title}: {title}", one, other))
+        previous = before.get(variable.key)
+        for name, title in names.items() if previous else ():
+            old_value, new_value = getattr(previous, name), getattr(variable, name)
+            if old_value != new_value:
+                found.append((f"{variable.title}: {title}", old_value, new_value))
     return found
 
 
 @transaction.atomic
-def apply_plan(made: ImportPlan, *, by: ChangeAuthor) -> ImportPlan:
-    """Write what the plan says; the same plan, with what could not be written refused."""
-    new = [item for item in made.items if item.kind == ChangeKind.NEW]
+def apply_plan(plan: ImportPlan, *, by: ChangeAuthor) -> ImportPlan:
+    """Write a plan. Return it with the rows that could not be written as refused."""
+    new = [item for item in plan.items if item.kind == ChangeKind.NEW]
     try:
         with transaction.atomic():
             _write_new(new, by)
-    except DatabaseError:  # somebody has made one of them meanwhile: the others one by one
+    except DatabaseError:  # one of them exists by now, so write them one by one
         for item in new:
             _write_or_refuse(item, by, lambda item, by: _write_new([item], by))
-    for item in made.items:
+    for item in plan.items:
         if item.kind == ChangeKind.CHANGED:
             _write_or_refuse(item, by, _write_changed)
-    return made
+    return plan
 
 
 def _write_or_refuse(item: PlanItem, by: ChangeAuthor, write: Callable[[PlanItem, ChangeAuthor], None]) -> None:
@@ -274,20 +275,20 @@ def _write_or_refuse(item: PlanItem, by: ChangeAuthor, write: Callable[[PlanItem
 
 def _write_new(items: Sequence[PlanItem], by: ChangeAuthor) -> None:
     rows = [
-        provider_template.build_template(item.listed, api_channel_id=item.channel.pk)
+        provider_template.build_template(item.incoming, api_channel_id=item.channel.pk)
         for item in items
-        if item.listed and item.channel
+        if item.incoming and item.channel
     ]
     for item, template in zip(items, lifecycle.create_many(rows, by=by), strict=True):
         item.template = template
 
 
 def _write_changed(item: PlanItem, by: ChangeAuthor) -> None:
-    assert item.template is not None and item.listed is not None
-    template, one = item.template, item.listed
-    # A file that says what the provider decided on the new text is believed.
-    lifecycle.change_text(template, one.pattern, by=by, approve_again=not one.status)
-    provider_template.apply_state(template, one, by=by)
-    if one.tags is not None and set(one.tags) != set(template.tags):
-        template.tags = one.tags
+    assert item.template is not None and item.incoming is not None
+    template, incoming = item.template, item.incoming
+    # A file with a status reports what the provider decided on the new text.
+    lifecycle.change_text(template, incoming.definition, by=by, approve_again=not incoming.status)
+    provider_template.apply_state(template, incoming, by=by)
+    if incoming.tags is not None and set(incoming.tags) != set(template.tags):
+        template.tags = incoming.tags
         template.save(update_fields=["tags", "updated_at"])

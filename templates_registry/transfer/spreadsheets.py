@@ -1,8 +1,8 @@
-"""The first sheet of an XLSX file as text, read under a budget.
+"""Reader of the first sheet of an XLSX file as text, under a budget.
 
-A general reader keeps what a sheet does not need (styles, other sheets, drawings) and takes half a minute for a small
-file with millions of shared strings. Here four parts of the package are unpacked, none beyond its limit, and each is
-parsed once as a whole: Expat takes quadratic time for a long token that comes in pieces.
+A general reader also loads styles, other sheets and drawings, and takes half a minute for a small file with millions
+of shared strings. This one unpacks four parts of the package, each up to a limit, and parses each part as a whole:
+Expat takes quadratic time for a long token that arrives in pieces.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from django.utils.translation import gettext as _
 
 from templates_registry.provider.provider_template import InvalidTemplateData
 
-MAX_UNPACKED_BYTES = 32 * 1024 * 1024  # bytes of all parts that are read
-MAX_DIRECTORY_BYTES = 256 * 1024  # bytes of the zip's list of its parts
-MAX_INDEX_BYTES = 256 * 1024  # bytes of a part that says where others are
-BASE_TAGS, TAGS_PER_ROW = 10_000, 200  # in all parts; a cell takes up to ten, with its shared string
+MAX_UNPACKED_BYTES = 32 * 1024 * 1024  # of all unpacked parts
+MAX_DIRECTORY_BYTES = 256 * 1024  # of the zip's central directory
+MAX_INDEX_BYTES = 256 * 1024  # of a part that refers to other parts
+BASE_TAGS, TAGS_PER_ROW = 10_000, 200  # in all parts; a cell with its shared string has up to ten
 MAX_COLUMNS = 40
 MAX_CELL_LENGTH = 32_767  # characters, as in Excel
 
@@ -35,23 +35,23 @@ Attributes = dict[str, str]
 
 
 class _RowLimitReached(Exception):
-    """No more rows are wanted."""
+    """Enough rows were read."""
 
 
-def read_rows(data: bytes, *, most_rows: int) -> list[list[str]]:
-    """Return the first rows of the first sheet that hold anything.
+def read_rows(data: bytes, *, max_rows: int) -> list[list[str]]:
+    """Return the first rows of the first sheet that are not empty.
 
-    Raise Unreadable for what is no such file, or goes beyond a limit.
+    Raise InvalidTemplateData if the file has another format or exceeds a limit.
     """
     try:
         _check_directory(data)
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            package = _Package(archive, _Budget(tags_left=BASE_TAGS + TAGS_PER_ROW * most_rows))
+            package = _Package(archive, _Budget(tags_left=BASE_TAGS + TAGS_PER_ROW * max_rows))
             sheet, strings = _find_parts(package)
             shared = _SharedStrings(package.budget)
             if strings:
                 shared.parse(package.unpack(strings))
-            rows = _SheetRows(package.budget, shared.found, most_rows=most_rows)
+            rows = _SheetRows(package.budget, shared.found, max_rows=max_rows)
             rows.parse(package.unpack(sheet))
             return rows.found
     except InvalidTemplateData:
@@ -64,7 +64,7 @@ def read_rows(data: bytes, *, most_rows: int) -> list[list[str]]:
 
 
 def _check_directory(data: bytes) -> None:
-    """Refuse a zip whose list of parts alone would take long to read."""
+    """Refuse a zip whose central directory is too large. Reading it would take long."""
     at = data.rfind(_END, max(0, len(data) - 65_600))
     if at < 0 or data[max(0, at - 20) : at].startswith(_END_64):
         raise InvalidTemplateData(_("The table format is not supported."))
@@ -79,11 +79,11 @@ def _too_large() -> InvalidTemplateData:
 
 @dataclass
 class _Budget:
-    """What may still be read of a file."""
+    """Remaining limits while one file is read."""
 
     tags_left: int
     bytes_left: int = MAX_UNPACKED_BYTES
-    characters_left: int = MAX_UNPACKED_BYTES  # of cells: many may show one shared string
+    characters_left: int = MAX_UNPACKED_BYTES  # of cells, because many cells can refer to one shared string
 
 
 class _Package:
@@ -92,22 +92,22 @@ class _Package:
         self.budget = budget
 
     def unpack(self, name: str, limit: int = MAX_UNPACKED_BYTES) -> bytes:
-        most = min(limit, self.budget.bytes_left)
-        if self.archive.getinfo(name).file_size > most:
+        allowed = min(limit, self.budget.bytes_left)
+        if self.archive.getinfo(name).file_size > allowed:
             raise _too_large()
         with self.archive.open(name) as part:
-            unpacked = part.read(most + 1)
-        if len(unpacked) > most:
+            unpacked = part.read(allowed + 1)
+        if len(unpacked) > allowed:
             raise _too_large()
         self.budget.bytes_left -= len(unpacked)
         return unpacked
 
 
-# --- where the parts are ---------------------------------------------------------------------------------
+# --- package ---------------------------------------------------------------------------------------------
 
 
 def _find_parts(package: _Package) -> tuple[str, str]:
-    """Return the names of the first sheet's part and of that of the shared strings, if there are any."""
+    """Return the part names of the first sheet and of the shared strings. The second may be empty."""
     start = {kind: target for _id, kind, target in _relations(package, "_rels/.rels", "")}
     workbook = start.get("officeDocument", "xl/workbook.xml")
     folder, name = posixpath.split(workbook)
@@ -124,7 +124,7 @@ def _find_parts(package: _Package) -> tuple[str, str]:
 
 
 def _relations(package: _Package, name: str, folder: str) -> list[tuple[str, str, str]]:
-    """Return the ID, the kind and the part's name of each relationship."""
+    """Return ID, kind and part name of each relationship."""
     index = _ElementIndex(package.budget, "Relationship")
     index.parse(package.unpack(name, MAX_INDEX_BYTES))
     found = []
@@ -139,7 +139,7 @@ def _relations(package: _Package, name: str, folder: str) -> list[tuple[str, str
 
 
 class _XmlPart:
-    """Calls ``start``, ``end`` and ``text`` for a part's XML. Elements go by their names without a prefix."""
+    """Parser of one XML part. It calls ``start``, ``end`` and ``text`` with element names without their prefix."""
 
     def __init__(self, budget: _Budget) -> None:
         self.budget = budget
@@ -152,7 +152,7 @@ class _XmlPart:
         parser.StartElementHandler = lambda name, attributes: self.start(name.rpartition(":")[2], attributes)
         parser.EndElementHandler = lambda name: self.end(name.rpartition(":")[2])
         parser.CharacterDataHandler = self.text
-        self.budget.tags_left -= xml.count(b"<")  # of their ends, too
+        self.budget.tags_left -= xml.count(b"<")  # counts end tags, too
         if self.budget.tags_left < 0:
             raise _too_large()
         try:
@@ -171,7 +171,7 @@ class _XmlPart:
 
 
 class _ElementIndex(_XmlPart):
-    """The attributes of all elements of one name."""
+    """Attributes of all elements with one name."""
 
     def __init__(self, budget: _Budget, name: str) -> None:
         super().__init__(budget)
@@ -184,7 +184,7 @@ class _ElementIndex(_XmlPart):
 
 
 class _SharedStrings(_XmlPart):
-    """Shared strings: the text of each, without its formatting and without how it is pronounced."""
+    """Texts of the shared strings, without formatting and phonetic hints."""
 
     def __init__(self, budget: _Budget) -> None:
         super().__init__(budget)
@@ -218,12 +218,12 @@ class _Cell:
 
 
 class _SheetRows(_XmlPart):
-    """Rows of a sheet, each as long as its last cell."""
+    """Rows of a sheet. Each ends with its last cell."""
 
-    def __init__(self, budget: _Budget, shared: list[str], *, most_rows: int) -> None:
+    def __init__(self, budget: _Budget, shared: list[str], *, max_rows: int) -> None:
         super().__init__(budget)
         self.shared = shared
-        self.most_rows = most_rows
+        self.max_rows = max_rows
         self.found: list[list[str]] = []
         self._row: list[str] = []
         self._cell: _Cell | None = None
@@ -231,7 +231,7 @@ class _SheetRows(_XmlPart):
 
     def start(self, name: str, attributes: Attributes) -> None:
         if name == "row":
-            if len(self.found) >= self.most_rows:
+            if len(self.found) >= self.max_rows:
                 raise _RowLimitReached
             self._row = []
         elif name == "c":
@@ -273,7 +273,7 @@ class _SheetRows(_XmlPart):
 
 
 def _parse_column(reference: str, following: int) -> int:
-    """Return the 0-based column of "C7"; a cell without a reference follows the one before."""
+    """Return the 0-based column of a reference such as "C7". A cell without one follows the previous cell."""
     match = _COLUMN.fullmatch(reference)
     if match is None:
         return following
@@ -290,7 +290,7 @@ def _parse_index(text: str) -> int:
 
 
 def _format_number(text: str) -> str:
-    """Return a number as people see it: 7 for 7.0, 1.1 for 1.1000000000000001. Other text stays as it is written."""
+    """Return a number as a spreadsheet shows it: 7 for 7.0, 1.1 for 1.1000000000000001. Other text is unchanged."""
     if (text.isascii() and text.isdigit()) or len(text) >= 40:
         return text
     try:

@@ -106,6 +106,6 @@ def last_template_values(conversation: Conversation) -> dict[str, str]:
 
 def _variable_title(template: Template | None, key: str) -> str:
     try:
-        return str(template.pattern.variable_title(key)) if template else key
+        return str(template.definition.variable_title(key)) if template else key
     except InvalidTemplate:
         return key

@@ -45,7 +45,7 @@ class TemplatePanel:
     kind: str
     sentence: str = ""
     template: Template | None = None
-    filling: TemplatePreview | None = None
+    preview: TemplatePreview | None = None
     values: Mapping[str, str] = field(default_factory=dict)
     difference: tuple[WordDifference, ...] = ()
     choices: tuple[TemplateChoice, ...] = ()
@@ -57,13 +57,13 @@ class TemplatePanel:
     @property
     def css(self) -> str:
         if self.kind == RECOGNIZED:
-            return "good" if self.filling and self.filling.ready else "warn"
+            return "good" if self.preview and self.preview.ready else "warn"
         return "warn" if self.kind in (NEAR_MISS, AMBIGUOUS, NOTICE) else ""
 
     @property
     def text(self) -> str:
         """Return the text that the composer shows while it follows the fields."""
-        return self.filling.rendering.text if self.filling and self.kind == RECOGNIZED else ""
+        return self.preview.rendering.text if self.preview and self.kind == RECOGNIZED else ""
 
 
 def sendable_templates(request: HttpRequest, conversation: Conversation) -> TemplateQuerySet:
@@ -101,7 +101,7 @@ def build_template_panel(
     preview = build_preview(template, values)
     if preview is None:
         return TemplatePanel(kind=NOTICE, sentence=_("This template cannot be shown. Ask an admin to check it."))
-    return TemplatePanel(kind=kind, template=template, filling=preview)
+    return TemplatePanel(kind=kind, template=template, preview=preview)
 
 
 def initial_values(conversation: Conversation, template: Template, values: Mapping[str, str]) -> dict[str, str]:
@@ -109,8 +109,8 @@ def initial_values(conversation: Conversation, template: Template, values: Mappi
     preview = build_preview(template, values)
     if preview is None:
         return {}
-    return prefill.prefill_values(conversation, preview.pattern) | {
-        key: value for key, value in preview.given.items() if value
+    return prefill.prefill_values(conversation, preview.definition) | {
+        key: value for key, value in preview.known_values.items() if value
     }
 
 
@@ -154,7 +154,7 @@ def _recognized(conversation: Conversation, template: Template, found: MatchResu
         return build_template_panel(conversation, template, found.parameters, kind=RECOGNIZED)
     values = initial_values(conversation, template, found.parameters)
     preview = build_preview(template, values)
-    return TemplatePanel(kind=RECOGNIZED, sentence=str(found.sentence), template=template, filling=preview)
+    return TemplatePanel(kind=RECOGNIZED, sentence=str(found.sentence), template=template, preview=preview)
 
 
 def _ambiguous_panel(found: MatchResult, text: str, *, user: Any) -> TemplatePanel:

@@ -25,11 +25,11 @@ EXAMPLE_NAMES = frozenset(
 )
 
 
-def prefill_values(conversation: Conversation, pattern: TemplateDefinition) -> dict[str, str]:
+def prefill_values(conversation: Conversation, definition: TemplateDefinition) -> dict[str, str]:
     """Return values by variable key, only for variables whose meaning is clear."""
     ticket = tickets.get_current_ticket(conversation)
     found = {}
-    for variable in pattern.variables:
+    for variable in definition.variables:
         if not variable.in_text:
             continue
         if is_person_name(variable):

@@ -111,11 +111,11 @@ def _confirm_sending(
     context = {
         "section": "templates",
         "template": template,
-        "filling": build_preview(template, values),
+        "preview": build_preview(template, values),
         "recipient": _chat_choice(conversation, now=service_window.database_now()),
         "sentence": sentence,
         "sending_key": secrets.token_urlsafe(12),
     }
     if "HX-Request" in request.headers:
-        return render(request, "templates_registry/shelf/filled_part.html", context)
+        return render(request, "templates_registry/templates_page/fill_form_regions.html", context)
     return render(request, "bridge/template_send.html", context, status=422 if sentence else 200)

@@ -132,7 +132,7 @@ def unhold_reply(request: HttpRequest, pk: int, held_id: int) -> HttpResponse:
 
 def _posted_values(request: HttpRequest, template: Template) -> dict[str, str]:
     """Return the posted values by variable key, without empty and unknown ones."""
-    keys = {variable.key for variable in template.pattern.variables}
+    keys = {variable.key for variable in template.definition.variables}
     return {key: value for key, value in values_from_form(request.POST).items() if key in keys and value}
 
 

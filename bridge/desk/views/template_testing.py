@@ -48,7 +48,7 @@ def show_template_test(request: HttpRequest, pk: int) -> HttpResponse:
         "tests": [_test_row(test) for test in template_tests.list_latest_tests(template)],
     }
     if "HX-Request" in request.headers:
-        return render(request, "templates_registry/shelf/filled_part.html", context)
+        return render(request, "templates_registry/templates_page/fill_form_regions.html", context)
     return render(request, "bridge/template_test.html", context, status=422 if request.method == "POST" else 200)
 
 
@@ -85,7 +85,7 @@ def _send_once(request: HttpRequest, template: Template, number: str, values: di
 
 
 def _build_context(template: Template, number: str, values: dict[str, str]) -> dict[str, Any]:
-    return {"section": "templates", "template": template, "filling": build_preview(template, values), "number": number}
+    return {"section": "templates", "template": template, "preview": build_preview(template, values), "number": number}
 
 
 def _test_row(test: TemplateTest) -> dict[str, Any]:

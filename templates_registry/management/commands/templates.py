@@ -1,4 +1,4 @@
-"""Templates from the command line: in from a file, out to one, and what is wrong with them."""
+"""Command "templates": import, export, lint and synchronize templates."""
 
 from __future__ import annotations
 
@@ -21,26 +21,28 @@ from templates_registry.provider.provider_template import InvalidTemplateData
 from templates_registry.transfer import file_formats, import_plan
 from templates_registry.transfer.import_plan import ChangeKind, ImportPlan, PlanItem
 
-SIGNS = {"same": "{}", "gone": "[-{}-]", "new": "{{+{}+}}"}
+SIGNS = {"same": "{}", "removed": "[-{}-]", "added": "{{+{}+}}"}
 
 
 class Command(BaseCommand):
-    help = "Import, export, check and fetch the templates of one API channel or of all."
+    help = "Import, export, check and synchronize the templates of one API channel or of all."
 
     def add_arguments(self, parser: CommandParser) -> None:
         actions = parser.add_subparsers(dest="action", required=True)
-        incoming = actions.add_parser("import", help="Read a file of templates: JSON, CSV or XLSX; - for stdin.")
-        incoming.add_argument("file")
-        incoming.add_argument("--dry-run", action="store_true", help="Show what would change, and write nothing.")
-        outgoing = actions.add_parser("export", help="Write all templates but the deleted ones.")
-        outgoing.add_argument("file", nargs="?", default="-", help="- (or nothing) for stdout.")
-        outgoing.add_argument("--format", choices=list(file_formats.CONTENT_TYPES), default="json")
-        actions.add_parser("lint", help="Problems of all templates. Exit code 1 if one of them is an error.")
-        actions.add_parser("sync", help="Fetch the provider's list, where the provider has one.")
-        for name, action in actions.choices.items():
-            action.add_argument("--channel", help="The API channel's number or name.")
+        import_parser = actions.add_parser("import", help="Import a file of templates: JSON, CSV or XLSX; - for stdin.")
+        import_parser.add_argument("file")
+        import_parser.add_argument("--dry-run", action="store_true", help="Show the changes without writing them.")
+        export_parser = actions.add_parser("export", help="Export all templates except deleted ones.")
+        export_parser.add_argument("file", nargs="?", default="-", help="Output file; - or no argument for stdout.")
+        export_parser.add_argument("--format", choices=list(file_formats.CONTENT_TYPES), default="json")
+        actions.add_parser(
+            "lint", help="List the problems of all templates. The exit code is 1 if one of them is an error."
+        )
+        actions.add_parser("sync", help="Synchronize with the provider's list, if the provider has one.")
+        for name, subparser in actions.choices.items():
+            subparser.add_argument("--channel", help="Number or name of the API channel.")
             if name != "export":
-                action.add_argument("--output", choices=["text", "json"], default="text")
+                subparser.add_argument("--output", choices=["text", "json"], default="text")
 
     def handle(self, *args: Any, action: str, **options: Any) -> None:
         channel = self._channel(options["channel"])
@@ -87,8 +89,8 @@ class Command(BaseCommand):
 
     def _show_item(self, item: PlanItem) -> None:
         self.stdout.write(f"{item.kind.value:8} {item.name or '?'} · {item.language or '?'}")
-        for what, old, new in item.facts:
-            self.stdout.write(f"           {what}: {old or '–'} → {new or '–'}")
+        for field, old, new in item.changes:
+            self.stdout.write(f"           {field}: {old or '–'} → {new or '–'}")
         if item.text:
             text = "".join(SIGNS[piece.kind].format(piece.text) for piece in item.text)
             self.stdout.write("           " + text.replace("\n", "\n           "))
@@ -98,10 +100,12 @@ class Command(BaseCommand):
     # --- export ---
 
     def do_export(self, channel: ApiChannel | None, options: dict[str, Any]) -> None:
-        data = file_formats.export_templates(_templates(channel).select_related("api_channel"), form=options["format"])
+        data = file_formats.export_templates(
+            _templates(channel).select_related("api_channel"), file_format=options["format"]
+        )
         if options["file"] == "-":
             if options["format"] == "xlsx" and sys.stdout.isatty():
-                raise CommandError("Give a file to write to.")
+                raise CommandError("Enter an output file. An XLSX file cannot be written to a terminal.")
             self._write_bytes(data)
             return
         try:
@@ -117,7 +121,7 @@ class Command(BaseCommand):
         else:
             out.write(data.decode("utf-8"))
 
-    # --- lint, sync ---
+    # --- lint and sync ---
 
     def do_lint(self, channel: ApiChannel | None, options: dict[str, Any]) -> None:
         found: list[dict[str, Any]] = []
@@ -134,21 +138,21 @@ class Command(BaseCommand):
             sys.exit(1)
 
     def _problems(self, channel: ApiChannel) -> list[dict[str, Any]]:
-        patterns: list[TemplateDefinition] = []
+        definitions: list[TemplateDefinition] = []
         rows: list[dict[str, Any]] = []
         for template in _templates(channel):
             try:
-                patterns.append(template.pattern)
+                definitions.append(template.definition)
             except InvalidTemplate as problem:
                 unreadable = Problem("components", problem.code)
                 rows.append(_problem_row(channel, (template.name, template.language), unreadable))
-        for key, problems in lint_registry(patterns).items():
+        for key, problems in lint_registry(definitions).items():
             rows += [_problem_row(channel, key, problem) for problem in problems]
         return rows
 
     def do_sync(self, channel: ApiChannel | None, options: dict[str, Any]) -> None:
         if channel is not None and not provider_sync.may_sync(channel):
-            raise CommandError("This provider has no list of templates to fetch.")
+            raise CommandError("The provider of this channel has no list of templates.")
         channels = [channel] if channel else [one for one in ApiChannel.objects.all() if provider_sync.may_sync(one)]
         results = [(one, provider_sync.sync_channel(one)) for one in channels]
         if options["output"] == "json":
