@@ -1,6 +1,6 @@
 """Templates of every kind that Meta's reference knows, each with values that complete it.
 
-Written from the facts (wire notes, Meta's reference), in the shape in which the provider lists them.
+Sources: wire notes and Meta's reference. Templates have the format of the provider's list.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ class Shape:
     named: bool = False
     optional: dict[str, str] = field(default_factory=dict)
     wrong: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
-    refused_without: int = 0  # Meta's code for a call without anything
-    pastable: bool = False  # a pasted text carries all that it needs
+    refused_without: int = 0  # Meta's code for a call without parameters
+    pastable: bool = False  # a pasted text contains all values
 
     def row(self, name: str) -> Json:
         return {
@@ -309,7 +309,7 @@ SHAPES: dict[str, Shape] = {
     ),
 }
 
-# What Okno cannot fill, and the word that the sentence names it by.
+# Components that Okno cannot fill, and the word in the sentence that names them.
 UNFILLABLE: dict[str, tuple[list[Json], str]] = {
     "header": ([{"type": "HEADER", "format": "HOLOGRAM"}, BODY], "HOLOGRAM"),
     "button": ([BODY, buttons(LINK, {"type": "ORDER_DETAILS", "text": "Оплатить"})], "ORDER_DETAILS"),

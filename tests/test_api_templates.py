@@ -1,4 +1,4 @@
-"""/api/v1/templates and held replies: what programs see of templates, and how they send them."""
+"""Templates and held replies in /api/v1/: listing, preview, recognition, sending."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def anna_writes(channel: ApiChannel, message_id: str = "") -> Conversation:
 
 
 @pytest.fixture
-def shut(channel: ApiChannel) -> Conversation:
+def closed_chat(channel: ApiChannel) -> Conversation:
     """A chat whose window is closed."""
     chat = anna_writes(channel)
     move_windows_back(timedelta(hours=25))
@@ -48,7 +48,7 @@ def api(channel: ApiChannel) -> Api:
     return Api(boris(*channel.watched.all()))
 
 
-# --- looking ---------------------------------------------------------------------------------------------
+# --- listing ---------------------------------------------------------------------------------------------
 
 
 def test_an_operator_sees_templates_of_their_channels_and_tags(api: Api, template: Template) -> None:
@@ -63,7 +63,7 @@ def test_an_operator_sees_templates_of_their_channels_and_tags(api: Api, templat
     assert api.get(f"templates/{tagged.pk}/").status_code == 404
 
 
-def test_gleb_sees_no_template_and_vera_all(template: Template) -> None:
+def test_users_without_channels_see_no_template_and_admins_see_all(template: Template) -> None:
     assert Api(gleb()).rows("templates/") == []
     assert Api(gleb()).get(f"templates/{template.pk}/").status_code == 404
     assert Api(vera()).ids("templates/") == [template.pk]
@@ -93,7 +93,7 @@ def test_templates_are_filtered(api: Api, template: Template, query: dict[str, s
     assert {row["name"] for row in api.rows("templates/", channel=channel.pk, **query)} == names
 
 
-# --- filling in ------------------------------------------------------------------------------------------
+# --- preview ---------------------------------------------------------------------------------------------
 
 
 def preview(api: Api, template: Template, parameters: Any) -> dict[str, Any]:
@@ -102,7 +102,7 @@ def preview(api: Api, template: Template, parameters: Any) -> dict[str, Any]:
     return dict(answer.json())
 
 
-def test_a_preview_is_the_message_as_it_would_go_out(api: Api, channel: ApiChannel) -> None:
+def test_a_preview_is_the_message_as_it_would_be_sent(api: Api, channel: ApiChannel) -> None:
     template = TemplateFactory(
         api_channel=channel,
         header={"format": "TEXT", "text": "Заказ готов"},
@@ -111,42 +111,42 @@ def test_a_preview_is_the_message_as_it_would_go_out(api: Api, channel: ApiChann
         buttons=[{"type": "QUICK_REPLY", "text": "Как добраться"}],
     )
 
-    told = preview(api, template, ["Анна <b>", "[1] и № 42"])
+    data = preview(api, template, ["Анна <b>", "[1] и № 42"])
 
-    assert told["body"] == "Здравствуйте, Анна <b>! Заказ [1] и № 42 *готов*."
-    assert told["text"] == f"Заказ готов\n{told['body']}\nЕжедневно с 9 до 21"
-    assert told["html"] == "Здравствуйте, Анна &lt;b&gt;! Заказ [1] и № 42 <strong>готов</strong>."
-    assert (told["header"], told["footer"]) == ("Заказ готов", "Ежедневно с 9 до 21")
-    assert told["buttons"] == [{"kind": "QUICK_REPLY", "text": "Как добраться", "target": ""}]
-    assert told["ready"] is True and told["problems"] == []
-    assert preview(api, template, {"1": "Анна <b>", "2": "[1] и № 42"}) == told
+    assert data["body"] == "Здравствуйте, Анна <b>! Заказ [1] и № 42 *готов*."
+    assert data["text"] == f"Заказ готов\n{data['body']}\nЕжедневно с 9 до 21"
+    assert data["html"] == "Здравствуйте, Анна &lt;b&gt;! Заказ [1] и № 42 <strong>готов</strong>."
+    assert (data["header"], data["footer"]) == ("Заказ готов", "Ежедневно с 9 до 21")
+    assert data["buttons"] == [{"kind": "QUICK_REPLY", "text": "Как добраться", "target": ""}]
+    assert data["ready"] is True and data["problems"] == []
+    assert preview(api, template, {"1": "Анна <b>", "2": "[1] и № 42"}) == data
 
 
-def test_a_preview_says_what_is_missing_or_too_long(api: Api, template: Template) -> None:
-    told = preview(api, template, {"1": "я" * 1100})
+def test_a_preview_reports_missing_values_and_excess_length(api: Api, template: Template) -> None:
+    data = preview(api, template, {"1": "я" * 1100})
 
-    assert told["ready"] is False
-    assert {(one["field"], one["code"]) for one in told["problems"]} == {
+    assert data["ready"] is False
+    assert {(one["field"], one["code"]) for one in data["problems"]} == {
         ("variables.2", "missing"),
         ("body", "rendered_too_long"),
     }
-    assert all(one["sentence"] for one in told["problems"])
+    assert all(one["sentence"] for one in data["problems"])
     assert api.post(f"templates/{template.pk}/preview", {"parameters": "Анна"}).json()["reason"] == "template_values"
 
 
-# --- recognizing -----------------------------------------------------------------------------------------
+# --- recognition -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("by", ["id", "name"])
-def test_pasted_text_is_recognized_in_the_shape_that_was_agreed(api: Api, template: Template, by: str) -> None:
+def test_pasted_text_is_recognized_in_the_documented_format(api: Api, template: Template, by: str) -> None:
     channel = template.api_channel.pk if by == "id" else template.api_channel.name
 
     answer = api.post("templates/recognize", {"channel": channel, "text": READY})
 
     assert answer.status_code == 200
-    told = answer.json()
-    reason = told.pop("reason")
-    assert told == {
+    data = answer.json()
+    reason = data.pop("reason")
+    assert data == {
         "outcome": "template",
         "template": {"name": "order_ready", "language": "ru"},
         "parameters": ["Анна", "№ 42"],
@@ -156,7 +156,7 @@ def test_pasted_text_is_recognized_in_the_shape_that_was_agreed(api: Api, templa
     assert "order_ready" in reason
 
 
-def test_what_is_not_exactly_a_template_says_why(api: Api, template: Template) -> None:
+def test_a_text_that_matches_no_template_has_a_reason(api: Api, template: Template) -> None:
     def asks(text: str) -> dict[str, Any]:
         return dict(api.post("templates/recognize/", {"channel": template.api_channel_id, "text": text}).json())
 
@@ -174,15 +174,15 @@ def test_what_is_not_exactly_a_template_says_why(api: Api, template: Template) -
     assert {one["name"] for one in both["candidates"]} == {"order_ready", "order_any"}
 
 
-def test_a_channel_of_others_cannot_be_asked(template: Template) -> None:
-    asked = {"channel": template.api_channel_id, "text": READY}
+def test_templates_of_an_inaccessible_channel_are_refused(template: Template) -> None:
+    payload = {"channel": template.api_channel_id, "text": READY}
 
-    assert Api(gleb()).post("templates/recognize", asked).status_code == 404
-    assert Api(gleb()).post("templates/recognize", asked | {"channel": [1]}).status_code == 400
-    assert Api(vera()).post("templates/recognize", asked | {"channel": "9" * 30}).status_code == 404
+    assert Api(gleb()).post("templates/recognize", payload).status_code == 404
+    assert Api(gleb()).post("templates/recognize", payload | {"channel": [1]}).status_code == 400
+    assert Api(vera()).post("templates/recognize", payload | {"channel": "9" * 30}).status_code == 404
 
 
-def test_two_channels_of_one_name_need_a_number(template: Template) -> None:
+def test_channels_with_the_same_name_require_a_number(template: Template) -> None:
     ApiChannelFactory(name=template.api_channel.name)
 
     answer = Api(vera()).post("templates/recognize", {"channel": template.api_channel.name, "text": READY})
@@ -194,29 +194,33 @@ def test_two_channels_of_one_name_need_a_number(template: Template) -> None:
 
 
 @pytest.mark.parametrize("by", ["id", "name"])
-def test_a_template_goes_out_when_the_window_is_shut(api: Api, shut: Conversation, template: Template, by: str) -> None:
+def test_a_template_is_sent_while_the_window_is_closed(
+    api: Api, closed_chat: Conversation, template: Template, by: str
+) -> None:
     which = {"id": template.pk} if by == "id" else {"name": "order_ready", "language": "ru"}
 
-    answer = api.post(f"conversations/{shut.pk}/messages", {"template": which | {"parameters": ["Анна", "№ 42"]}})
+    answer = api.post(
+        f"conversations/{closed_chat.pk}/messages", {"template": which | {"parameters": ["Анна", "№ 42"]}}
+    )
 
     assert answer.status_code == 201, answer.content
     assert (answer.json()["kind"], answer.json()["text"]) == ("template", READY)
     assert answer.json()["template"]["parameters"] == ["Анна", "№ 42"]
 
 
-def test_the_same_key_sends_a_template_once(api: Api, shut: Conversation, template: Template) -> None:
-    asked = {"template": {"id": template.pk, "parameters": ["Анна", "№ 42"]}}
+def test_an_idempotency_key_sends_a_template_once(api: Api, closed_chat: Conversation, template: Template) -> None:
+    payload = {"template": {"id": template.pk, "parameters": ["Анна", "№ 42"]}}
 
-    first, second = (api.post(f"conversations/{shut.pk}/messages", asked, key="k1") for _ in range(2))
+    first, second = (api.post(f"conversations/{closed_chat.pk}/messages", payload, key="k1") for _ in range(2))
     other = {"template": {"id": template.pk, "parameters": ["Анна", "№ 43"]}}
 
     assert first.json() == second.json()
     assert Message.objects.filter(kind="template").count() == 1
-    assert api.post(f"conversations/{shut.pk}/messages", other, key="k1").json()["reason"] == "key_reused"
+    assert api.post(f"conversations/{closed_chat.pk}/messages", other, key="k1").json()["reason"] == "key_reused"
 
 
 @pytest.mark.parametrize(
-    ("asked", "status", "reason"),
+    ("payload", "status", "reason"),
     [
         ({"template": {"id": 999_999}}, 422, "template_unknown"),
         ({"template": {"name": "order_ready", "language": "en"}}, 422, "template_unknown"),
@@ -230,13 +234,13 @@ def test_the_same_key_sends_a_template_once(api: Api, shut: Conversation, templa
         ({"hold": {"template": {"name": "we_answered", "language": "ru"}}}, 400, "invalid"),
     ],
 )
-def test_what_cannot_be_sent_says_why(
-    api: Api, shut: Conversation, template: Template, asked: dict[str, Any], status: int, reason: str
+def test_a_refused_template_has_a_reason(
+    api: Api, closed_chat: Conversation, template: Template, payload: dict[str, Any], status: int, reason: str
 ) -> None:
     TemplateFactory(api_channel=template.api_channel, name="sale", status=Status.PAUSED, body="Скидки!")
     TemplateFactory(api_channel=template.api_channel, name="we_answered", body="Мы ответили. Напишите нам.")
 
-    answer = api.post(f"conversations/{shut.pk}/messages", asked)
+    answer = api.post(f"conversations/{closed_chat.pk}/messages", payload)
 
     assert (answer.status_code, answer.json()["reason"]) == (status, reason)
     assert answer.json()["error"]
@@ -260,27 +264,27 @@ def holds(api: Api, chat: Conversation, text: str = "Сапоги есть, от
     return api.post(f"conversations/{chat.pk}/messages", {"text": text, "hold": hold})
 
 
-def test_a_text_is_held_and_follows_when_the_client_writes(
-    api: Api, channel: ApiChannel, shut: Conversation, opener: Template
+def test_a_held_text_is_sent_when_the_client_writes(
+    api: Api, channel: ApiChannel, closed_chat: Conversation, opener: Template
 ) -> None:
-    answer = holds(api, shut)
+    answer = holds(api, closed_chat)
 
     assert answer.status_code == 201
     assert answer.json()["text"] == "Мы ответили. Напишите нам любое слово."
-    (row,) = api.rows("held-replies", chat_id=shut.pk, state="held")
+    (row,) = api.rows("held-replies", chat_id=closed_chat.pk, state="held")
     assert row["id"] == answer.json()["held_reply_id"]
     assert (row["text"], row["opener_id"]) == ("Сапоги есть, отложили", answer.json()["id"])
 
     anna_writes(channel, "wamid.2")
-    held_replies.release_held_replies([shut.pk])
+    held_replies.release_held_replies([closed_chat.pk])
 
     row = api.get(f"held-replies/{row['id']}").json()
     assert row["state"] == "released"
     assert api.get(f"messages/{row['message_id']}").json()["text"] == "Сапоги есть, отложили"
 
 
-def test_a_held_reply_is_taken_back_once(api: Api, shut: Conversation, opener: Template) -> None:
-    number = holds(api, shut).json()["held_reply_id"]
+def test_a_held_reply_is_canceled_once(api: Api, closed_chat: Conversation, opener: Template) -> None:
+    number = holds(api, closed_chat).json()["held_reply_id"]
 
     taken = delete(api, f"held-replies/{number}")
 
@@ -289,8 +293,10 @@ def test_a_held_reply_is_taken_back_once(api: Api, shut: Conversation, opener: T
     assert delete(api, f"held-replies/{number}").json()["reason"] == "not_held"
 
 
-def test_gleb_neither_sees_nor_takes_back_what_boris_holds(api: Api, shut: Conversation, opener: Template) -> None:
-    number = holds(api, shut).json()["held_reply_id"]
+def test_other_operators_cannot_see_or_cancel_a_held_reply(
+    api: Api, closed_chat: Conversation, opener: Template
+) -> None:
+    number = holds(api, closed_chat).json()["held_reply_id"]
 
     assert Api(gleb()).rows("held-replies") == []
     assert delete(Api(gleb()), f"held-replies/{number}").status_code == 404

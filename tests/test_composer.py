@@ -145,8 +145,8 @@ def test_an_unfilled_variable_gets_what_the_chat_knows(desk: Client, chat: Conve
 
 
 def test_a_former_text_offers_the_new_one(desk: Client, chat: Conversation, template: Template) -> None:
-    pattern = TemplateFactory(body="Добрый день, {{1}}! Заказ {{2}} ждёт вас.").pattern
-    lifecycle.change_text(template, pattern, by=ChangeAuthor(source=Source.PROVIDER))
+    definition = TemplateFactory(body="Добрый день, {{1}}! Заказ {{2}} ждёт вас.").definition
+    lifecycle.change_text(template, definition, by=ChangeAuthor(source=Source.PROVIDER))
 
     panel = typed(desk, chat, READY)
 

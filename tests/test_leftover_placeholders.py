@@ -59,8 +59,8 @@ LEFT = [
 FINE = ["42", "№ 42 [срочно]", "[срочно]", "{срочно}", "<42>", "Имя клиента", "1", "Номер заказа 42", "[42]"]
 
 
-def codes(pattern: TemplateDefinition, values: dict[str, str]) -> list[tuple[str, str]]:
-    return [(one.field, one.code) for one in render(pattern, values).problems]
+def codes(definition: TemplateDefinition, values: dict[str, str]) -> list[tuple[str, str]]:
+    return [(one.field, one.code) for one in render(definition, values).problems]
 
 
 @pytest.mark.parametrize("value", LEFT)
@@ -98,9 +98,9 @@ def test_standard_titles_count_in_both_languages(key: str, value: str) -> None:
 
 @pytest.mark.parametrize("value", [one for one in LEFT if one != "[1]"])
 def test_pasted_text_with_a_label_is_recognized_but_not_ready(value: str) -> None:
-    pattern = TemplateDefinition("order", "ru", ORDER.body, described=ORDER.described)
+    definition = TemplateDefinition("order", "ru", ORDER.body, described=ORDER.described)
 
-    found = MatchIndex([IndexEntry(pattern)]).recognize(f"По заказу {value} нам не хватает адреса, Анна.")
+    found = MatchIndex([IndexEntry(definition)]).recognize(f"По заказу {value} нам не хватает адреса, Анна.")
 
     assert (found.outcome, found.code) == (MatchOutcome.NOT_READY, "placeholder")
     assert found.parameters.get("1") is None
@@ -109,14 +109,14 @@ def test_pasted_text_with_a_label_is_recognized_but_not_ready(value: str) -> Non
 # --- channels of input -----------------------------------------------------------------------------------
 
 PASTE = "По заказу {} нам не хватает адреса, Анна."
-Sent = Callable[[str], tuple[int, str]]  # a value -> HTTP status, what was answer_text
+Sent = Callable[[str], tuple[int, str]]  # value -> HTTP status and text of the answer
 
 
 @pytest.fixture
 def template(channel: ApiChannel) -> Template:
     labels = [{"key": "1", "label": "Номер заказа"}, {"key": "2", "label": "Имя клиента"}]
-    made: Template = TemplateFactory(api_channel=channel, body=ORDER.body, variables=labels)
-    return made
+    template: Template = TemplateFactory(api_channel=channel, body=ORDER.body, variables=labels)
+    return template
 
 
 @pytest.fixture
@@ -145,8 +145,8 @@ def ways_in(client: Client, chat: Conversation, template: Template) -> dict[str,
         return answer.get("code", 200), str(answer)
 
     def by_helpdesk(value: str) -> tuple[int, str]:
-        handed = reply_submission.submit_reply(conversation_id=chat.pk, text=PASTE.format(value), author=None)
-        return 200 if handed.message else 422, handed.decision.sentence
+        submitted = reply_submission.submit_reply(conversation_id=chat.pk, text=PASTE.format(value), author=None)
+        return 200 if submitted.message else 422, submitted.decision.sentence
 
     by_desk, messages = f"/chats/{chat.pk}/templates/{template.pk}/send/", f"conversations/{chat.pk}/messages"
     return {
@@ -192,8 +192,8 @@ def test_template_text_with_a_label_is_refused_in_an_open_window(
 ) -> None:
     chat = anna_writes(channel)
 
-    handed = reply_submission.submit_reply(conversation_id=chat.pk, text=text, author=None)
+    submitted = reply_submission.submit_reply(conversation_id=chat.pk, text=text, author=None)
 
-    assert handed.message is None
-    assert handed.decision.reason in ("template_not_ready", "template_near_miss")
+    assert submitted.message is None
+    assert submitted.decision.reason in ("template_not_ready", "template_near_miss")
     assert reply_submission.submit_reply(conversation_id=chat.pk, text="Вот [скидка] и {{1}}", author=None).message

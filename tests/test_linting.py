@@ -14,10 +14,10 @@ from templates_registry.matching.collisions import find_collisions
 
 def template(body: str = "Ваш заказ {{1}} готов к выдаче.", **fields: Any) -> TemplateDefinition:
     """Return a valid template, except for the given fields."""
-    made = TemplateDefinition(
+    definition = TemplateDefinition(
         **({"name": "order_ready", "language": "ru", "category": "UTILITY", "body": body} | fields)
     )
-    return merge_descriptions(made, [Variable(variable.key, example="42") for variable in made.variables])
+    return merge_descriptions(definition, [Variable(variable.key, example="42") for variable in definition.variables])
 
 
 def test_adjacent_variables_are_reported() -> None:

@@ -125,7 +125,7 @@ def test_the_text_decides_the_language() -> None:
     assert found.parameters == {"name": "Anna", "order": "42"}
 
 
-def test_a_text_without_variables_is_recognized_as_it_is() -> None:
+def test_a_text_without_variables_is_recognized() -> None:
     text = "Мы ответили на ваш вопрос.  Напишите нам, чтобы прочесть ответ. "
 
     assert recognize(text, ORDER, *OTHERS).outcome is MatchOutcome.TEMPLATE
@@ -146,7 +146,7 @@ def test_a_repeated_variable_can_resolve_an_ambiguity() -> None:
     assert found.parameters == {"1": "а и б", "2": "в"}
 
 
-def test_header_and_footer_may_be_pasted_or_not() -> None:
+def test_header_and_footer_are_optional_in_a_paste() -> None:
     whole = template("Ваш заказ {{1}} готов.", header=Header(text="Магазин {{1}}"), footer="Ждём вас")
     default = Variable("header.1", label="Город", default="на Лиговском")
     filled = template(whole.body, header=whole.header, footer=whole.footer, described=(default,))

@@ -32,10 +32,10 @@ def pieces(text: str, place: VariablePlace) -> tuple[list[str], list[str]]:
     )
 
 
-def compositions(one: TemplateDefinition) -> Iterator[tuple[list[str], list[str]]]:
+def compositions(template: TemplateDefinition) -> Iterator[tuple[list[str], list[str]]]:
     """Return the texts that can be pasted for a template: a simple second implementation."""
-    for header, footer in itertools.product({"", one.header_text}, {"", one.footer}):
-        whole, keys = pieces(one.body, VariablePlace.BODY)
+    for header, footer in itertools.product({"", template.header_text}, {"", template.footer}):
+        whole, keys = pieces(template.body, VariablePlace.BODY)
         if header:
             parts, own = pieces(header, VariablePlace.HEADER)
             whole = [*parts[:-1], parts[-1].rstrip(" \n") + "\n" + whole[0].lstrip(" \n"), *whole[1:]]
@@ -124,9 +124,9 @@ NOISE: list[tuple[str, str]] = [
 @settings(max_examples=4 * settings().max_examples)
 @given(templates_and_values(), st.sampled_from(NOISE), st.sampled_from(["", " ", "\n\u200b", "\ufeff"]))
 def test_rendered_texts_match_or_are_truly_ambiguous(
-    made: tuple[list[TemplateDefinition], TemplateDefinition, dict[str, str], bool], noise: tuple[str, str], edge: str
+    case: tuple[list[TemplateDefinition], TemplateDefinition, dict[str, str], bool], noise: tuple[str, str], edge: str
 ) -> None:
-    found, chosen, values, whole = made
+    found, chosen, values, whole = case
 
     def rough(fixed: str) -> str:
         return fixed.replace(*noise) if noise[0] else fixed
@@ -145,8 +145,8 @@ def test_rendered_texts_match_or_are_truly_ambiguous(
     answer = MatchIndex(IndexEntry(one) for one in found).recognize(text)
     readings = all_readings(found, text)
 
-    given = frozenset((key, fold_text(value)) for key, value in values.items())
-    assert (chosen.name, given) in readings
+    parameters = frozenset((key, fold_text(value)) for key, value in values.items())
+    assert (chosen.name, parameters) in readings
     if len(readings) > 1:
         assert answer.outcome is MatchOutcome.AMBIGUOUS
         assert {entry.template.name for entry in answer.candidates} == {name for name, _ in readings}
@@ -161,9 +161,9 @@ def test_rendered_texts_match_or_are_truly_ambiguous(
 @given(templates_and_values(), st.lists(st.sampled_from([*"аб 1,-.«\n\t{}", "     ", "аб"]), max_size=14).map("".join))
 @example(([TemplateDefinition("t_0", "ru", "{{1}}а{{1}}")], TemplateDefinition("t_1", "ru", "а"), {}, True), "бабаа")
 def test_any_text_matches_exactly_as_brute_force(
-    made: tuple[list[TemplateDefinition], TemplateDefinition, dict[str, str], bool], text: str
+    case: tuple[list[TemplateDefinition], TemplateDefinition, dict[str, str], bool], text: str
 ) -> None:
-    found = made[0]
+    found = case[0]
     assume(not normalize_text(text).unfilled)
 
     answer = MatchIndex(IndexEntry(one) for one in found).recognize(text)
@@ -172,11 +172,11 @@ def test_any_text_matches_exactly_as_brute_force(
     if len(readings) > 1:
         assert answer.outcome is MatchOutcome.AMBIGUOUS
     elif readings:
-        [(name, given)] = readings
+        [(name, parameters)] = readings
         assert answer.outcome is MatchOutcome.TEMPLATE
         assert answer.entry is not None
         assert answer.entry.template.name == name
-        assert {(key, fold_text(value)) for key, value in answer.parameters.items()} == given
+        assert {(key, fold_text(value)) for key, value in answer.parameters.items()} == parameters
     else:
         assert answer.outcome in (MatchOutcome.NONE, MatchOutcome.NEAR_MISS, MatchOutcome.NOT_READY)
 
@@ -200,8 +200,10 @@ def test_normalization_maps_every_position_to_the_original(raw: str, data: st.Da
     st.lists(st.sampled_from(["Ваш", "заказ", "{{1}}", "готов", ",", "№", "{{2}}", "!", "\n"]), max_size=9), st.text()
 )
 def test_any_text_has_a_serializable_result(words: list[str], text: str) -> None:
-    made = TemplateDefinition("t", "ru", "Заказ: " + " ".join(words), footer="Ждём")
-    index = MatchIndex([IndexEntry(made), IndexEntry(TemplateDefinition("u", "ru", "Ваш {{1}} готов"), previous=True)])
+    template = TemplateDefinition("t", "ru", "Заказ: " + " ".join(words), footer="Ждём")
+    index = MatchIndex(
+        [IndexEntry(template), IndexEntry(TemplateDefinition("u", "ru", "Ваш {{1}} готов"), previous=True)]
+    )
 
     for pasted in (text, "Заказ: " + text, " ".join(words), f"Ваш {text} готов"):
         answer = index.recognize(pasted).as_json()

@@ -63,21 +63,21 @@ def slipped(body: str, slip: str) -> str:
     ],
 )
 def test_near_miss_values_are_whole_or_empty(body: str, slip: str) -> None:
-    made = TemplateDefinition("t", "ru", body)
-    index = MatchIndex([IndexEntry(made)])
-    kept = total = 0
+    template = TemplateDefinition("t", "ru", body)
+    index = MatchIndex([IndexEntry(template)])
+    recovered = total = 0
     for first, second in itertools.product(VALUES, VALUES):
-        given = {"1": first, "2": second, "3": "Анна Петрова"}
-        found = index.recognize(filled(slipped(body, slip), given))
+        values = {"1": first, "2": second, "3": "Анна Петрова"}
+        found = index.recognize(filled(slipped(body, slip), values))
         if found.outcome not in (MatchOutcome.NEAR_MISS, MatchOutcome.NOT_READY):
             continue
         for key, value in found.parameters.items():
-            assert value == given[key], (found.parameters, given)
-        kept += len(found.parameters)
-        total += len(made.variables)
+            assert value == values[key], (found.parameters, values)
+        recovered += len(found.parameters)
+        total += len(template.variables)
     may_touch_a_value = slip == "word missing" or (slip == "last sign changed" and body.endswith("}}."))
     assert total
-    assert kept >= (0.4 if may_touch_a_value else 0.9) * total
+    assert recovered >= (0.4 if may_touch_a_value else 0.9) * total
 
 
 @pytest.mark.parametrize(

@@ -175,10 +175,10 @@ def test_what_waits_with_a_template_that_was_paused_stops_and_says_why(
 
 def test_a_former_approved_text_is_known_and_the_new_one_offered(channel: ApiChannel, chat: Conversation) -> None:
     template = approved(channel)
-    pattern = template.pattern
+    definition = template.definition
     from dataclasses import replace
 
-    newer = replace(pattern, body="Здравствуйте, {{1}}! Ваш заказ {{2}} собран и ждёт вас.")
+    newer = replace(definition, body="Здравствуйте, {{1}}! Ваш заказ {{2}} собран и ждёт вас.")
     lifecycle.change_text(template, newer, by=HAND)
     lifecycle.change_status(template, Status.APPROVED, by=HAND)
 

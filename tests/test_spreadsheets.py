@@ -43,7 +43,7 @@ def build_workbook(sheet: str, *, strings: str = "", parts: dict[str, str | byte
 
 
 def read(data: bytes) -> list[list[str]]:
-    return spreadsheets.read_rows(data, most_rows=file_formats.MAX_ROWS)
+    return spreadsheets.read_rows(data, max_rows=file_formats.MAX_ROWS)
 
 
 @pytest.mark.parametrize(
@@ -191,7 +191,7 @@ def test_rows_and_columns_beyond_the_limit_cost_nothing() -> None:
     assert read(data) == [["1"]] * 10
     assert (
         count_calls(
-            lambda: spreadsheets.read_rows(build_workbook(WORD * 1_000, strings="<si><t>a</t></si>"), most_rows=10)
+            lambda: spreadsheets.read_rows(build_workbook(WORD * 1_000, strings="<si><t>a</t></si>"), max_rows=10)
         )
         < 2_000
     )

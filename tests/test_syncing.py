@@ -1,4 +1,4 @@
-"""The registry follows the provider's list: whole or not at all, with versions and events for what changed."""
+"""Synchronization with the provider's list: complete or not at all, with versions and events for each change."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -41,7 +41,7 @@ def row(name: str = "order_ready", body: str = "Ваш заказ {{1}} гото
 
 
 class Listing:
-    """What the provider will list, page by page; an exception in place of a page is raised."""
+    """Pages that the provider will list. An exception in place of a page is raised."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
         self.pages: Sequence[Any] = [[]]
@@ -65,36 +65,36 @@ def lists(monkeypatch: pytest.MonkeyPatch) -> Iterator[Listing]:
     yield Listing(monkeypatch, "sandbox")
 
 
-# --- the sandbox's own list ------------------------------------------------------------------------------
+# --- list of the sandbox ---------------------------------------------------------------------------------
 
 
-def test_the_sandbox_lists_templates_that_can_be_recognized_at_once(channel: ApiChannel) -> None:
+def test_templates_of_the_sandbox_are_recognized_after_a_sync(channel: ApiChannel) -> None:
     result = provider_sync.sync_channel(channel)
 
-    assert result.new == result.listed == Template.objects.count() > 5
+    assert result.new == result.total == Template.objects.count() > 5
     assert {"ru", "en"} == set(Template.objects.values_list("language", flat=True))
     found = recognize_template(
         channel, "Заказ готов\nЗдравствуйте, Анна! Ваш заказ № 42 готов к выдаче.\nЕжедневно с 9 до 21"
     )
     assert (found.outcome, found.parameters) == ("template", {"1": "Анна", "2": "№ 42"})
-    assert Template.objects.get(name="order_ready", language="ru").pattern.variable_title("1") == "Имя клиента"
+    assert Template.objects.get(name="order_ready", language="ru").definition.variable_title("1") == "Имя клиента"
     assert "new" in result.sentence or "нов" in result.sentence
 
 
-def test_a_second_fetch_changes_nothing(channel: ApiChannel) -> None:
+def test_a_second_sync_changes_nothing(channel: ApiChannel) -> None:
     provider_sync.sync_channel(channel)
     events, version = TemplateEvent.objects.count(), Registry.objects.get().version
 
     again = provider_sync.sync_channel(channel)
 
-    assert (again.new, again.changed, again.gone) == (0, 0, 0)
+    assert (again.new, again.changed, again.removed) == (0, 0, 0)
     assert (TemplateEvent.objects.count(), Registry.objects.get().version) == (events, version)
 
 
-# --- whole or not at all ---------------------------------------------------------------------------------
+# --- complete or not at all ------------------------------------------------------------------------------
 
 
-def test_a_page_that_fails_leaves_everything_as_it_was(channel: ApiChannel, lists: Listing) -> None:
+def test_a_failed_page_changes_nothing(channel: ApiChannel, lists: Listing) -> None:
     lists([row("a")], [row("b")])
     provider_sync.sync_channel(channel)
 
@@ -108,7 +108,7 @@ def test_a_page_that_fails_leaves_everything_as_it_was(channel: ApiChannel, list
     assert registry.synced_at < timezone.now() < registry.next_sync_at < timezone.now() + provider_sync.SYNC_INTERVAL
 
 
-def test_a_list_without_end_is_given_up(channel: ApiChannel, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_endless_list_is_an_error(channel: ApiChannel, monkeypatch: pytest.MonkeyPatch) -> None:
     page = TemplatePage(rows=(row(),), after="again")
     monkeypatch.setattr(messengers()["sandbox"], "fetch_templates", lambda account, after="": page)
 
@@ -116,7 +116,7 @@ def test_a_list_without_end_is_given_up(channel: ApiChannel, monkeypatch: pytest
     assert not Template.objects.exists()
 
 
-def test_a_good_fetch_forgets_the_error_and_is_due_again_in_an_hour(channel: ApiChannel, lists: Listing) -> None:
+def test_a_successful_sync_clears_the_error_and_is_due_in_an_hour(channel: ApiChannel, lists: Listing) -> None:
     lists(provider_sync.FetchFailed("Ой."))
     provider_sync.sync_channel(channel)
 
@@ -128,7 +128,7 @@ def test_a_good_fetch_forgets_the_error_and_is_due_again_in_an_hour(channel: Api
     assert timedelta(minutes=59) < registry.next_sync_at - timezone.now() < timedelta(minutes=61)
 
 
-def test_one_unreadable_template_never_takes_the_good_ones_with_it(channel: ApiChannel, lists: Listing) -> None:
+def test_unreadable_templates_do_not_block_the_others(channel: ApiChannel, lists: Listing) -> None:
     lists([row("a"), row("b")])
     provider_sync.sync_channel(channel)
 
@@ -140,12 +140,10 @@ def test_one_unreadable_template_never_takes_the_good_ones_with_it(channel: ApiC
     assert set(Template.objects.values_list("name", "status")) == {("a", "approved"), ("b", "paused")}
 
 
-# --- what changed ----------------------------------------------------------------------------------------
+# --- changes ---------------------------------------------------------------------------------------------
 
 
-def test_what_is_no_longer_listed_is_deleted_and_comes_back_when_listed_again(
-    channel: ApiChannel, lists: Listing
-) -> None:
+def test_an_unlisted_template_is_deleted_until_it_is_listed_again(channel: ApiChannel, lists: Listing) -> None:
     lists([row("a"), row("b")])
     provider_sync.sync_channel(channel)
     draft = TemplateFactory(api_channel=channel, status="draft")
@@ -166,7 +164,7 @@ def test_what_is_no_longer_listed_is_deleted_and_comes_back_when_listed_again(
     assert gone.status == "approved"
 
 
-def test_a_changed_text_is_a_version_and_stays_approved_with_our_labels(channel: ApiChannel, lists: Listing) -> None:
+def test_a_text_changed_by_the_provider_keeps_approval_and_labels(channel: ApiChannel, lists: Listing) -> None:
     lists([row(body="Ваш заказ {{1}} собран.", variables=[{"key": "1", "label": "Номер заказа"}])])
     provider_sync.sync_channel(channel)
 
@@ -175,8 +173,8 @@ def test_a_changed_text_is_a_version_and_stays_approved_with_our_labels(channel:
 
     template = Template.objects.get()
     assert (result.changed, template.status, template.versions.count()) == (1, "approved", 2)
-    assert template.pattern.variable_title("1") == "Номер заказа"
-    assert [event.what for event in template.events.all()] == ["text", "status"]
+    assert template.definition.variable_title("1") == "Номер заказа"
+    assert [event.kind for event in template.events.all()] == ["text", "status"]
     assert recognize_template(channel, "Ваш заказ № 5 собран.").retired
 
 
@@ -184,21 +182,19 @@ def test_status_category_quality_and_reason_are_events(channel: ApiChannel, list
     lists([row()])
     provider_sync.sync_channel(channel)
 
-    told = {"status": "REJECTED", "rejected_reason": "PROMOTIONAL", "category": "MARKETING"}
-    lists([row(**told, quality_score={"score": "RED"})])
+    changes = {"status": "REJECTED", "rejected_reason": "PROMOTIONAL", "category": "MARKETING"}
+    lists([row(**changes, quality_score={"score": "RED"})])
     provider_sync.sync_channel(channel)
 
     template = Template.objects.get()
     assert (template.status, template.reject_reason) == ("rejected", "PROMOTIONAL")
     assert (template.category, template.requested_category, template.quality) == ("MARKETING", "UTILITY", "RED")
-    assert {event.what for event in template.events.filter(source="sync")} == {"status", "category", "quality"}
-    assert template.pattern.requested_category == "UTILITY"
+    assert {event.kind for event in template.events.filter(source="sync")} == {"status", "category", "quality"}
+    assert template.definition.requested_category == "UTILITY"
 
 
 @pytest.mark.parametrize(("word", "status"), [("in_appeal", "in_appeal"), ("SOMETHING_NEW", "unknown")])
-def test_a_status_that_we_do_not_know_is_never_sendable(
-    channel: ApiChannel, lists: Listing, word: str, status: str
-) -> None:
+def test_an_unrecognized_status_is_not_sendable(channel: ApiChannel, lists: Listing, word: str, status: str) -> None:
     lists([row(status=word)])
 
     provider_sync.sync_channel(channel)
@@ -207,7 +203,7 @@ def test_a_status_that_we_do_not_know_is_never_sendable(
     assert not Template.objects.sendable()
 
 
-def test_a_links_new_sample_is_no_new_text(channel: ApiChannel, lists: Listing) -> None:
+def test_a_new_sample_of_a_link_is_not_a_new_text(channel: ApiChannel, lists: Listing) -> None:
     def with_picture(link: str) -> dict[str, Any]:
         header = {"type": "HEADER", "format": "IMAGE", "example": {"header_handle": [link]}}
         return row(components=[header, {"type": "BODY", "text": "Ваш заказ готов."}])
@@ -220,17 +216,21 @@ def test_a_links_new_sample_is_no_new_text(channel: ApiChannel, lists: Listing) 
     assert Template.objects.get().versions.count() == 1
 
 
-def test_a_text_rewritten_here_is_not_overwritten_by_the_old_one(channel: ApiChannel, lists: Listing) -> None:
+def test_a_newer_draft_is_not_overwritten_by_the_providers_old_text(channel: ApiChannel, lists: Listing) -> None:
     lists([row(body="Ваш заказ {{1}} собран.")])
     provider_sync.sync_channel(channel)
     template = Template.objects.get()
     new = TemplateFactory.build(api_channel=channel, body="Ваш заказ {{1}} готов к выдаче.", examples=["№ 42"])
-    lifecycle.change_text(template, new.pattern, by=HAND)
+    lifecycle.change_text(template, new.definition, by=HAND)
 
     result = provider_sync.sync_channel(channel)
 
     template.refresh_from_db()
-    assert (result.kept, template.status, template.pattern.body) == (1, "draft", "Ваш заказ {{1}} готов к выдаче.")
+    assert (result.left_unchanged, template.status, template.definition.body) == (
+        1,
+        "draft",
+        "Ваш заказ {{1}} готов к выдаче.",
+    )
 
     lists([row(body="Ваш заказ {{1}} готов к выдаче.")])
     provider_sync.sync_channel(channel)
@@ -246,7 +246,7 @@ class GraphLike:
     """A provider that lists its templates over HTTP."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, answers: list[Any]) -> None:
-        self.asked: list[str] = []
+        self.requested_urls: list[str] = []
         self.answers = iter(answers)
         monkeypatch.setattr(messengers()["sandbox"], "fetch_templates", self.fetch)
         monkeypatch.setattr(http_client, "send", self.send)
@@ -255,7 +255,7 @@ class GraphLike:
         return ApiRequest(method="GET", url=f"https://graph.example/list?after={after}", headers={}, body=b"")
 
     def send(self, request: ApiRequest, *, max_bytes: int) -> ApiResponse:
-        self.asked.append(request.url)
+        self.requested_urls.append(request.url)
         answer = next(self.answers)
         if isinstance(answer, Exception):
             raise answer
@@ -265,9 +265,7 @@ class GraphLike:
         )
 
 
-def test_pages_are_fetched_over_http_until_there_is_no_next(
-    channel: ApiChannel, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_all_pages_are_fetched_over_http(channel: ApiChannel, monkeypatch: pytest.MonkeyPatch) -> None:
     first = {"data": [row("a")], "paging": {"cursors": {"after": "MjQ="}, "next": "https://graph.example/…"}}
     last = {"data": [row("b")], "paging": {"cursors": {"after": "NDg="}}}
     provider = GraphLike(monkeypatch, [(200, first), (200, last)])
@@ -275,10 +273,12 @@ def test_pages_are_fetched_over_http_until_there_is_no_next(
     result = provider_sync.sync_channel(channel)
 
     assert result.new == 2
-    assert provider.asked == ["https://graph.example/list?after=", "https://graph.example/list?after=MjQ="]
+    assert provider.requested_urls == ["https://graph.example/list?after=", "https://graph.example/list?after=MjQ="]
 
 
-def test_a_refusal_of_the_list_is_told_in_their_words(channel: ApiChannel, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_refusal_of_the_list_is_shown_in_the_providers_words(
+    channel: ApiChannel, monkeypatch: pytest.MonkeyPatch
+) -> None:
     cloud = cloud_channel()
     error = {"message": "Error validating access token: Session has expired", "code": 190}
     GraphLike(monkeypatch, [(401, {"error": error})])
@@ -303,7 +303,7 @@ def test_a_refusal_of_the_list_is_told_in_their_words(channel: ApiChannel, monke
         http_client.ForbiddenAddress("Нельзя."),
     ],
 )
-def test_whatever_a_provider_answers_is_a_sentence(
+def test_any_response_of_a_provider_results_in_a_sentence(
     channel: ApiChannel, monkeypatch: pytest.MonkeyPatch, answer: Any
 ) -> None:
     GraphLike(monkeypatch, [answer])
@@ -314,7 +314,7 @@ def test_whatever_a_provider_answers_is_a_sentence(
     assert Registry.objects.get().sync_error_text == result.error
 
 
-def test_why_a_fetch_failed_is_said_in_the_readers_language(
+def test_a_failed_sync_is_explained_in_the_readers_language(
     channel: ApiChannel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     GraphLike(
@@ -331,10 +331,10 @@ def test_why_a_fetch_failed_is_said_in_the_readers_language(
             assert "Провайдер" in registry.sync_error_text
 
 
-# --- when ------------------------------------------------------------------------------------------------
+# --- schedule --------------------------------------------------------------------------------------------
 
 
-def test_the_task_fetches_what_is_due_and_nothing_else() -> None:
+def test_the_task_synchronizes_only_due_channels() -> None:
     due, later, paused = ApiChannelFactory(), ApiChannelFactory(), ApiChannelFactory(state=ChannelState.PAUSED)
     cannot = ApiChannelFactory(kind="acebot", redirect_url="http://127.0.0.1:9/")
     Registry.objects.create(api_channel=later, next_sync_at=timezone.now() + timedelta(minutes=5))
@@ -347,7 +347,7 @@ def test_the_task_fetches_what_is_due_and_nothing_else() -> None:
     assert tasks.sync_templates() == 0
 
 
-# --- facts -----------------------------------------------------------------------------------------------
+# --- reported changes ------------------------------------------------------------------------------------
 
 
 def tell(channel: ApiChannel, **event: Any) -> WebhookEvent:
@@ -361,7 +361,7 @@ def tell(channel: ApiChannel, **event: Any) -> WebhookEvent:
 
 
 @pytest.mark.parametrize("by", ["id", "name"])
-def test_news_of_a_template_change_its_status_by_id_or_by_name(channel: ApiChannel, by: str) -> None:
+def test_a_reported_status_is_applied_by_id_or_name(channel: ApiChannel, by: str) -> None:
     template = TemplateFactory(api_channel=channel, name="sale", external_id="id-7")
     TemplateFactory(api_channel=channel, name="sale", language="en")
     TemplateFactory(name="sale")
@@ -376,7 +376,7 @@ def test_news_of_a_template_change_its_status_by_id_or_by_name(channel: ApiChann
     assert Template.objects.filter(status="approved").count() == 2
 
 
-def test_news_of_a_template_that_the_registry_lacks_are_noted_and_the_list_is_due(channel: ApiChannel) -> None:
+def test_a_report_of_an_unknown_template_adds_it_and_schedules_a_sync(channel: ApiChannel) -> None:
     event = tell(channel, name="new_one", language="ru", status="APPROVED")
 
     noted = Template.objects.get()
@@ -387,7 +387,7 @@ def test_news_of_a_template_that_the_registry_lacks_are_noted_and_the_list_is_du
     assert Registry.objects.get().next_sync_at <= timezone.now()
 
 
-def test_news_without_a_name_of_an_unknown_template_break_nothing(channel: ApiChannel) -> None:
+def test_a_report_without_a_name_adds_nothing(channel: ApiChannel) -> None:
     event = tell(channel, id="id-of-nobody", status="APPROVED")
 
     assert event.state == "processed"

@@ -1,4 +1,4 @@
-"""What an outside helpdesk's operator is told to paste goes out when pasted; else a link leads to where it is sent."""
+"""Template texts and links offered to operators of an outside helpdesk: pasted texts are sent, links open a page."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ SCRIPT = {"HX-Request": "true"}
 @pytest.fixture
 def chat() -> Conversation:
     outside = ChatChannel.objects.create(name="Юздеск", kind="usedesk", options={"language": "en"})
-    made: Conversation = ConversationFactory(
+    conversation: Conversation = ConversationFactory(
         api_channel=ApiChannelFactory(kind="whatsapp_cloud", watched=outside), name="Анна Петрова"
     )
-    return made
+    return conversation
 
 
 def refused(chat: Conversation, text: str) -> str:
-    """The note on a text that an operator over there sent, and that could not go out."""
+    """Return the note on an operator's text that could not be sent."""
     assert incoming._submit_text(chat, text, by="") is None
     return str(Delivery.objects.filter(kind=Delivery.Kind.NOTE).latest("pk").payload["text"])
 
@@ -56,7 +56,7 @@ def sent() -> list[str]:
     return list(Message.objects.filter(direction="outbound").order_by("pk").values_list("text", flat=True))
 
 
-# --- what may be pasted ----------------------------------------------------------------------------------
+# --- texts to paste --------------------------------------------------------------------------------------
 
 
 def carried_by_a_paste(name: str) -> bool:
@@ -64,21 +64,21 @@ def carried_by_a_paste(name: str) -> bool:
 
 
 @pytest.mark.parametrize("name", SHAPES)
-def test_only_what_a_paste_completes_is_offered_to_be_pasted(chat: Conversation, name: str) -> None:
+def test_only_templates_that_text_completes_are_offered_to_paste(chat: Conversation, name: str) -> None:
     template = stored(chat.api_channel, name)
     complete = carried_by_a_paste(name)
 
     note = refused(chat, "Простите за ожидание")
 
     assert is_pasteable(template) == complete
-    assert (text_to_paste(template.pattern) in note) == complete
+    assert (text_to_paste(template.definition) in note) == complete
     assert "/send/" in note and "/templates/" not in note
     if complete:
-        filled = re.sub(r"\{\{\w+\}\}", "4829", text_to_paste(template.pattern))
+        filled = re.sub(r"\{\{\w+\}\}", "4829", text_to_paste(template.definition))
         assert reply_submission.submit_reply(conversation_id=chat.pk, text=filled, author=None).message
 
 
-def test_a_label_stands_where_the_value_belongs_and_is_not_sent_as_one(chat: Conversation) -> None:
+def test_labels_replace_values_and_are_not_sent_as_values(chat: Conversation) -> None:
     TemplateFactory(api_channel=chat.api_channel, variables=[{"key": "1", "label": "Имя"}, {"key": "2"}])
 
     note = refused(chat, "Простите")
@@ -95,10 +95,10 @@ def test_a_template_that_cannot_be_filled_is_not_offered(chat: Conversation) -> 
     assert "/send/" not in note and "no approved template" in note
 
 
-# --- behind the link -------------------------------------------------------------------------------------
+# --- page of a link --------------------------------------------------------------------------------------
 
 
-def test_of_two_languages_with_one_text_the_operator_chooses(chat: Conversation, client: Client) -> None:
+def test_an_operator_chooses_between_two_languages_with_one_text(chat: Conversation, client: Client) -> None:
     for language in ("en", "en_US"):
         TemplateFactory(
             api_channel=chat.api_channel, name="hi", language=language, body="Hi {{1}}, welcome.", examples=("Ann",)
@@ -117,17 +117,17 @@ def test_of_two_languages_with_one_text_the_operator_chooses(chat: Conversation,
     assert "Hi Anna, welcome." in done.content.decode()
     message = Message.objects.get(direction="outbound")
     assert message.template and message.template["language"] == "en_US" and message.conversation_id == chat.pk
-    told = str(Delivery.objects.filter(kind=Delivery.Kind.NOTE).latest("pk").payload["text"])
-    assert "Sent to the client as the template “hi” (en_US)" in told
+    note = str(Delivery.objects.filter(kind=Delivery.Kind.NOTE).latest("pk").payload["text"])
+    assert "Sent to the client as the template “hi” (en_US)" in note
 
 
 @pytest.mark.parametrize(
     "name", [name for name, shape in SHAPES.items() if not (shape.pastable or name == "header text")]
 )
-def test_what_a_paste_lacks_is_given_on_the_page(chat: Conversation, client: Client, name: str) -> None:
+def test_values_missing_in_a_paste_are_entered_on_the_page(chat: Conversation, client: Client, name: str) -> None:
     shape, template = SHAPES[name], stored(chat.api_channel, name)
     values = {key: value for key, value in shape.values.items() if key in ("1",)}
-    url = link_in(refused(chat, template.pattern.body.replace("{{1}}", "42")))
+    url = link_in(refused(chat, template.definition.body.replace("{{1}}", "42")))
 
     page = client.get(url).content.decode()
     for key in shape.values:
@@ -144,7 +144,7 @@ def test_what_a_paste_lacks_is_given_on_the_page(chat: Conversation, client: Cli
     assert refusal(at_meta(shape, name), message.template["components"]) == 0
 
 
-def test_the_page_shows_the_message_while_one_types(chat: Conversation, client: Client) -> None:
+def test_the_page_shows_the_message_as_the_operator_types(chat: Conversation, client: Client) -> None:
     TemplateFactory(api_channel=chat.api_channel, buttons=[LINK])
     url = link_in(refused(chat, "Здравствуйте, Анна! Ваш заказ № 42 готов к выдаче."))
 
@@ -154,7 +154,7 @@ def test_the_page_shows_the_message_while_one_types(chat: Conversation, client: 
     assert sent() == []
 
 
-def test_any_template_of_the_channel_may_be_chosen_where_none_was_meant(chat: Conversation, client: Client) -> None:
+def test_without_a_suggestion_any_template_of_the_channel_can_be_chosen(chat: Conversation, client: Client) -> None:
     TemplateFactory(api_channel=chat.api_channel, name="ours", body="Готово!", examples=())
     TemplateFactory(api_channel=chat.api_channel, name="paused", status=Status.PAUSED)
     other: Template = TemplateFactory(api_channel=ApiChannelFactory(kind="whatsapp_cloud"), name="theirs")
@@ -170,7 +170,7 @@ def test_any_template_of_the_channel_may_be_chosen_where_none_was_meant(chat: Co
     assert sent() == []
 
 
-def test_a_name_that_is_known_is_filled_in(chat: Conversation, client: Client) -> None:
+def test_a_known_name_is_filled_in(chat: Conversation, client: Client) -> None:
     labels = [{"key": "1", "label": "Имя клиента", "example": "Мария"}]
     TemplateFactory(api_channel=chat.api_channel, body="Здравствуйте, {{1}}!", buttons=[LINK], variables=labels)
 
@@ -179,7 +179,7 @@ def test_a_name_that_is_known_is_filled_in(chat: Conversation, client: Client) -
     assert ">\nАнна</textarea>" in page
 
 
-def test_it_is_sent_once_however_often_it_is_asked_for(chat: Conversation, client: Client) -> None:
+def test_repeated_submissions_of_a_link_send_one_message(chat: Conversation, client: Client) -> None:
     TemplateFactory(api_channel=chat.api_channel, body="Готово!", examples=())
     url = link_in(refused(chat, "Простите"))
 
@@ -192,7 +192,7 @@ def test_it_is_sent_once_however_often_it_is_asked_for(chat: Conversation, clien
 
 
 @pytest.mark.django_db(transaction=True)
-def test_two_presses_at_once_are_one_message(chat: Conversation) -> None:
+def test_two_simultaneous_submissions_send_one_message(chat: Conversation) -> None:
     TemplateFactory(api_channel=chat.api_channel, body="Готово!", examples=())
     url = link_in(refused(chat, "Простите"))
 
@@ -209,7 +209,7 @@ def test_two_presses_at_once_are_one_message(chat: Conversation) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_an_erasure_at_the_same_moment_neither_deadlocks_nor_breaks_the_page(chat: Conversation) -> None:
+def test_a_concurrent_erasure_neither_deadlocks_nor_breaks_the_page(chat: Conversation) -> None:
     TemplateFactory(api_channel=chat.api_channel, body="Готово!", examples=())
     url = link_in(refused(chat, "Простите"))
 
@@ -231,7 +231,7 @@ def test_an_erasure_at_the_same_moment_neither_deadlocks_nor_breaks_the_page(cha
 
 
 def wait_for_a_lock() -> None:
-    """Return once another connection waits for a row that this one holds."""
+    """Return when another connection waits for a lock that this connection holds."""
     with connection.cursor() as cursor:
         for _try in range(200):
             cursor.execute("SELECT 1 FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY(pg_blocking_pids(pid))")
@@ -241,7 +241,7 @@ def wait_for_a_lock() -> None:
     raise AssertionError("nobody waits")
 
 
-def test_a_link_that_moves_while_it_is_used_sends_nothing_in_the_former_chat(
+def test_a_link_moved_while_in_use_sends_nothing_in_the_previous_chat(
     chat: Conversation, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     TemplateFactory(api_channel=chat.api_channel, body="Готово!", examples=())
@@ -264,7 +264,7 @@ def test_a_link_that_moves_while_it_is_used_sends_nothing_in_the_former_chat(
     assert Message.objects.get(direction="outbound").conversation_id == other.pk
 
 
-# --- whom it lets in -------------------------------------------------------------------------------------
+# --- access ----------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -284,7 +284,7 @@ def test_a_link_is_bound_to_its_chat_and_its_note(link: TemplateLink, chat: Conv
 
 
 @pytest.mark.parametrize("change", ["1", "x", ":"])
-def test_a_forged_link_is_nothing(link: TemplateLink, client: Client, change: str) -> None:
+def test_a_forged_link_is_not_found(link: TemplateLink, client: Client, change: str) -> None:
     assert client.get(path(link).rstrip("/") + change + "/").status_code == 404
     assert client.get(f"/send/{link.pk}/").status_code == 404
     assert client.get("/send/%00:%00/").status_code == 404
@@ -295,7 +295,9 @@ def test_a_files_signature_opens_no_template(link: TemplateLink, client: Client)
 
 
 @pytest.mark.parametrize(("language", "words"), [("en", "This link has expired"), ("ru", "Срок действия ссылки истёк")])
-def test_an_expired_link_says_so(link: TemplateLink, client: Client, language: str, words: str) -> None:
+def test_an_expired_link_shows_that_it_has_expired(
+    link: TemplateLink, client: Client, language: str, words: str
+) -> None:
     TemplateLink.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
 
     page = client.post(path(link), {"go": "1"}, headers={"Accept-Language": language})
@@ -316,7 +318,7 @@ def test_a_used_link_that_has_expired_shows_no_text(link: TemplateLink, client: 
     assert "Готово!" not in page.content.decode()
 
 
-def test_a_link_is_called_so_often_and_no_more(link: TemplateLink, client: Client) -> None:
+def test_calls_of_a_link_are_rate_limited(link: TemplateLink, client: Client) -> None:
     TemplateLink.objects.update(calls=template_links.MAX_CALLS_PER_MINUTE, calls_since=timezone.now())
     assert client.post(path(link), {"go": "1"}).status_code == 429
     assert sent() == []
@@ -325,7 +327,7 @@ def test_a_link_is_called_so_often_and_no_more(link: TemplateLink, client: Clien
     assert client.get(path(link)).status_code == 200
 
 
-def test_a_template_that_was_paused_meanwhile_is_not_sent(link: TemplateLink, client: Client) -> None:
+def test_a_template_paused_in_the_meantime_is_not_sent(link: TemplateLink, client: Client) -> None:
     Template.objects.update(status=Status.PAUSED)
 
     assert client.post(path(link), {"go": "1"}).status_code == 410
@@ -333,7 +335,7 @@ def test_a_template_that_was_paused_meanwhile_is_not_sent(link: TemplateLink, cl
 
 
 @pytest.mark.parametrize("offered", [1, 2])
-def test_a_choice_that_is_gone_sends_no_other_template(chat: Conversation, client: Client, offered: int) -> None:
+def test_an_outdated_choice_sends_no_other_template(chat: Conversation, client: Client, offered: int) -> None:
     gone: Template = TemplateFactory(api_channel=chat.api_channel, name="gone", body="Готово!", examples=())
     for number in range(offered):
         TemplateFactory(api_channel=chat.api_channel, name=f"left_{number}", body=f"Ждём {number}!", examples=())
@@ -350,7 +352,7 @@ def test_a_choice_that_is_gone_sends_no_other_template(chat: Conversation, clien
     assert "left_0" in listing.content.decode() and 'name="go"' not in listing.content.decode()
 
 
-def test_the_page_is_for_nobody_else(link: TemplateLink, client: Client) -> None:
+def test_the_page_of_a_link_reveals_nothing_to_others(link: TemplateLink, client: Client) -> None:
     page = client.get(path(link))
 
     assert page["X-Robots-Tag"] == "noindex, nofollow"
@@ -360,7 +362,7 @@ def test_the_page_is_for_nobody_else(link: TemplateLink, client: Client) -> None
     assert sent() == []
 
 
-def test_links_of_an_erased_person_are_gone(link: TemplateLink, chat: Conversation, client: Client) -> None:
+def test_links_of_an_erased_person_are_deleted(link: TemplateLink, chat: Conversation, client: Client) -> None:
     url = path(link)
 
     erasure.erase_person(chat.contact_id, by=vera())
@@ -368,7 +370,7 @@ def test_links_of_an_erased_person_are_gone(link: TemplateLink, chat: Conversati
     assert client.get(url).status_code == 404
 
 
-def test_old_links_are_tidied_away(link: TemplateLink, settings: Any) -> None:
+def test_old_links_are_deleted(link: TemplateLink, settings: Any) -> None:
     old = timezone.now() - timedelta(days=settings.EVENT_RETENTION_DAYS + 1)
     TemplateLink.objects.update(expires_at=old)
 

@@ -1,4 +1,4 @@
-"""Every component of a template × everything that concerns it: read, asked for, checked, sent, handed in, kept."""
+"""Every component of a template in every step: parsing, form, validation, sending, submission, round trips."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ NOW = 1_790_000_000.0
 every_shape = pytest.mark.parametrize("name", SHAPES)
 
 
-def pattern_of(name: str) -> TemplateDefinition:
+def definition_of(name: str) -> TemplateDefinition:
     return graph_format.parse_template(SHAPES[name].row(name.replace(" ", "_").replace("-", "_")))
 
 
 def at_meta(shape: Shape, name: str) -> theirs.Template:
-    """The template as it stands at Meta once it is approved."""
+    """Return the approved template as Meta lists it."""
     row = shape.row(name)
     return theirs.Template(
         id="1",
@@ -66,36 +66,36 @@ def refusal(template: theirs.Template, sent: list[Any]) -> int:
 
 
 @every_shape
-def test_all_that_is_needed_is_asked_for(name: str) -> None:
-    shape, pattern = SHAPES[name], pattern_of(name)
+def test_every_required_value_is_a_variable(name: str) -> None:
+    shape, definition = SHAPES[name], definition_of(name)
 
-    assert find_missing_parts(pattern) == []
-    assert {v.key for v in pattern.variables if v.is_required} == set(shape.values)
-    accepted = {v.key for v in (*pattern.variables, *pattern.defaulted_variables) if not v.is_required}
+    assert find_missing_parts(definition) == []
+    assert {v.key for v in definition.variables if v.is_required} == set(shape.values)
+    accepted = {v.key for v in (*definition.variables, *definition.defaulted_variables) if not v.is_required}
     assert set(shape.optional) <= accepted
-    assert pattern.body.strip()
+    assert definition.body.strip()
 
 
 @every_shape
-def test_meta_takes_what_we_send(name: str) -> None:
-    shape, pattern = SHAPES[name], pattern_of(name)
+def test_meta_accepts_the_parameters_that_are_sent(name: str) -> None:
+    shape, definition = SHAPES[name], definition_of(name)
 
     for values in (shape.values, shape.values | shape.optional):
-        assert render(pattern, values).ready
-        sent = json.loads(json.dumps(build_provider_components(pattern, values)))
+        assert render(definition, values).ready
+        sent = json.loads(json.dumps(build_provider_components(definition, values)))
         assert refusal(at_meta(shape, name), sent) == 0
 
 
 @every_shape
-def test_what_is_missing_is_named_here_and_refused_there(name: str) -> None:
-    shape, pattern = SHAPES[name], pattern_of(name)
+def test_a_missing_value_is_reported_and_meta_refuses_it(name: str) -> None:
+    shape, definition = SHAPES[name], definition_of(name)
 
     for key in shape.values:
         values = {each: value for each, value in shape.values.items() if each != key}
-        problems = render(pattern, values).problems
+        problems = render(definition, values).problems
         assert [(one.field, one.code) for one in problems] == [(f"variables.{key}", "missing")]
         assert str(problems[0].sentence)
-        assert refusal(at_meta(shape, name), build_provider_components(pattern, values)) in (
+        assert refusal(at_meta(shape, name), build_provider_components(definition, values)) in (
             131008,
             132000,
             132012,
@@ -113,10 +113,10 @@ def test_what_is_missing_is_named_here_and_refused_there(name: str) -> None:
         for value, code in cases
     ],
 )
-def test_a_wrong_value_is_named_at_its_field(name: str, key: str, value: str, code: str) -> None:
+def test_an_invalid_value_is_reported_at_its_field(name: str, key: str, value: str, code: str) -> None:
     shape = SHAPES[name]
 
-    problems = render(pattern_of(name), shape.values | {key: value}).problems
+    problems = render(definition_of(name), shape.values | {key: value}).problems
 
     assert [(one.field, one.code) for one in problems] == [(f"variables.{key}", code)]
     assert "%(" not in str(problems[0].sentence)
@@ -131,42 +131,42 @@ def test_a_wrong_value_is_named_at_its_field(name: str, key: str, value: str, co
         ({"header.media": "1013859600000001", "header.filename": "Счёт.pdf"}, "Счёт.pdf"),
     ],
 )
-def test_a_document_arrives_under_its_name(values: dict[str, str], name: str) -> None:
-    shape, pattern = SHAPES["document"], pattern_of("document")
+def test_a_document_is_sent_with_its_file_name(values: dict[str, str], name: str) -> None:
+    shape, definition = SHAPES["document"], definition_of("document")
 
-    sent = build_provider_components(pattern, shape.values | values)
+    sent = build_provider_components(definition, shape.values | values)
 
     assert sent[0]["parameters"][0]["document"]["filename"] == name
     assert f"[DOCUMENT {name}]" in template_sends.fill(at_meta(shape, "document"), sent, now=NOW)
 
 
 @pytest.mark.parametrize("media", ["1013859600000001", "https://shop.example/", "https://shop.example"])
-def test_a_document_whose_name_nobody_says_needs_one(media: str) -> None:
-    problems = render(pattern_of("document"), {"1": "42", "header.media": media}).problems
+def test_a_document_without_a_name_in_its_link_requires_one(media: str) -> None:
+    problems = render(definition_of("document"), {"1": "42", "header.media": media}).problems
 
     assert [(one.field, one.code) for one in problems] == [("variables.header.filename", "filename_missing")]
 
 
-def test_all_that_goes_with_a_code_is_the_same_code() -> None:
+def test_a_code_is_the_same_in_the_text_and_in_its_button() -> None:
     for name in ("otp copy code", "otp one tap", "otp zero tap", "otp as listed"):
-        body, button = build_provider_components(pattern_of(name), ["482913"])
+        body, button = build_provider_components(definition_of(name), ["482913"])
 
         assert body == {"type": "body", "parameters": [{"type": "text", "text": "482913"}]}
         assert button == {"type": "button", "sub_type": "url", "index": "0", "parameters": body["parameters"]}
 
 
 @pytest.mark.parametrize(("language", "begin"), [("ru", "Ваш код"), ("en_US", "*{{1}}* is"), ("xx", "*{{1}}* is")])
-def test_an_authentication_template_is_shown_with_whatsapps_own_text(language: str, begin: str) -> None:
-    pattern = graph_format.parse_template(SHAPES["otp copy code"].row("otp") | {"language": language})
+def test_an_authentication_template_shows_whatsapps_standard_text(language: str, begin: str) -> None:
+    definition = graph_format.parse_template(SHAPES["otp copy code"].row("otp") | {"language": language})
 
-    assert pattern.body.startswith(begin) and pattern.footer
-    assert "482913" in render(pattern, ["482913"]).text
+    assert definition.body.startswith(begin) and definition.footer
+    assert "482913" in render(definition, ["482913"]).text
 
 
-def test_each_card_says_which_one_was_pressed() -> None:
+def test_each_cards_button_has_its_own_payload() -> None:
     shape = SHAPES["media carousel"]
 
-    carousel = build_provider_components(pattern_of("media carousel"), shape.values)[-1]
+    carousel = build_provider_components(definition_of("media carousel"), shape.values)[-1]
 
     assert [each["card_index"] for each in carousel["cards"]] == [0, 1]
     kinds = [each.get("sub_type") or each["type"] for each in carousel["cards"][0]["components"]]
@@ -174,17 +174,17 @@ def test_each_card_says_which_one_was_pressed() -> None:
     assert carousel["cards"][1]["components"][0]["parameters"][0]["image"] == {"id": "1013859600000001"}
 
 
-def test_sections_may_be_given_as_meta_has_them() -> None:
-    pattern = pattern_of("multi-product")
+def test_sections_are_accepted_in_metas_format() -> None:
+    definition = definition_of("multi-product")
     rows = [{"title": "Сапоги", "product_items": [{"product_retailer_id": "SKU-1"}]}]
 
-    [button] = build_provider_components(pattern, {"button.0": json.dumps(rows)})
+    [button] = build_provider_components(definition, {"button.0": json.dumps(rows)})
 
     action = {"thumbnail_product_retailer_id": "SKU-1", "sections": rows}
     assert button["parameters"] == [{"type": "action", "action": action}]
 
 
-def test_names_may_be_given_in_small_letters() -> None:
+def test_component_names_are_accepted_in_lower_case() -> None:
     row = json.loads(json.dumps(SHAPES["offer"].row("offer")))
     for component in row["components"]:
         component["type"] = component["type"].lower()
@@ -209,8 +209,8 @@ some_components = st.sampled_from([shape.components for shape in SHAPES.values()
 
 
 @given(st.data())
-def test_any_mix_of_components_is_written_back_the_same(data: st.DataObject) -> None:
-    """One component of each kind from anywhere, in any order, with fields that we do not know."""
+def test_any_mix_of_components_serializes_to_the_same_json(data: st.DataObject) -> None:
+    """Combine one component of each kind of any template, in any order, with unknown fields."""
     pool = [each for shape in SHAPES.values() if not shape.named for each in shape.components]
     kinds = data.draw(st.permutations(sorted({each["type"] for each in pool})))
     chosen = [data.draw(st.sampled_from([each for each in pool if each["type"] == kind])) for kind in kinds]
@@ -225,11 +225,11 @@ def test_any_mix_of_components_is_written_back_the_same(data: st.DataObject) -> 
 
 
 @every_shape
-def test_meta_takes_what_is_handed_in(name: str) -> None:
-    pattern = pattern_of(name)
-    samples = {v.key: f"4::{v.key}" for v in pattern.variables if v.kind.value == "media"}
+def test_meta_accepts_every_submitted_template(name: str) -> None:
+    definition = definition_of(name)
+    samples = {v.key: f"4::{v.key}" for v in definition.variables if v.kind.value == "media"}
 
-    body = graph_templates.build_submission_body(graph_format.serialize_template(pattern), samples=samples)
+    body = graph_templates.build_submission_body(graph_format.serialize_template(definition), samples=samples)
 
     theirs.check_new(body)
     carousel = theirs.get_kind(body["components"][-1]) == "CAROUSEL"
@@ -239,7 +239,7 @@ def test_meta_takes_what_is_handed_in(name: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["COPY_CODE", "ONE_TAP", "ZERO_TAP"])
-def test_a_listed_authentication_template_can_be_handed_in_again(kind: str) -> None:
+def test_a_listed_authentication_template_can_be_submitted_again(kind: str) -> None:
     shape = SHAPES[f"otp {kind.lower().replace('_', ' ')}"]
     listed_row = shape.row("otp") | {"components": theirs.convert_to_listed(shape.row("otp"))}
 
@@ -256,21 +256,22 @@ def test_a_listed_authentication_template_can_be_handed_in_again(kind: str) -> N
 @pytest.mark.parametrize("form", ["json", "csv", "xlsx"])
 def test_every_template_survives_export_and_import(form: str) -> None:
     here, there = ApiChannelFactory(kind="whatsapp_cloud"), ApiChannelFactory(kind="whatsapp_cloud")
-    made = [stored(here, name) for name in SHAPES]
+    templates = [stored(here, name) for name in SHAPES]
 
-    rows = file_formats.read_file(file_formats.export_templates(made, form=form))
+    rows = file_formats.read_file(file_formats.export_templates(templates, file_format=form))
     plan = import_plan.build_plan(rows, api_channel=there)
     import_plan.apply_plan(plan, by=ChangeAuthor(source=Source.IMPORT))
 
-    for template in made:
+    assert Template.objects.filter(api_channel=there).count() == len(templates) > 0
+    for template in templates:
         copy = Template.objects.get(api_channel=there, name=template.name)
-        assert content_key(copy.pattern) == content_key(template.pattern), template.name
+        assert content_key(copy.definition) == content_key(template.definition), template.name
         if form == "json":
             assert copy.components == template.components, template.name
         assert copy.missing_parts == []
 
 
-# --- at every way in -------------------------------------------------------------------------------------
+# --- every channel of input ------------------------------------------------------------------------------
 
 
 def slug(name: str) -> str:
@@ -295,7 +296,7 @@ def chat(channel: ApiChannel) -> Conversation:
 
 
 @every_shape
-def test_the_api_says_what_to_fill_and_sends_it(chat: Conversation, name: str) -> None:
+def test_the_api_lists_the_variables_and_sends_the_template(chat: Conversation, name: str) -> None:
     api, shape = Api(boris(chat.chat_channel)), SHAPES[name]
     template = stored(chat.api_channel, name)
 
@@ -322,7 +323,7 @@ def test_the_api_says_what_to_fill_and_sends_it(chat: Conversation, name: str) -
 
 
 @every_shape
-def test_the_desk_asks_for_everything_and_sends_it(chat: Conversation, client: Client, name: str) -> None:
+def test_the_desk_shows_every_field_and_sends_the_template(chat: Conversation, client: Client, name: str) -> None:
     desk, shape = signed_in(client, boris(chat.chat_channel)), SHAPES[name]
     template = stored(chat.api_channel, name)
     script, page = {"HX-Request": "true"}, f"/chats/{chat.pk}/templates/{template.pk}/"
@@ -341,24 +342,24 @@ def test_the_desk_asks_for_everything_and_sends_it(chat: Conversation, client: C
 
 
 @every_shape
-def test_a_paste_is_taken_where_it_carries_everything(chat: Conversation, name: str) -> None:
+def test_a_paste_is_sent_if_it_contains_every_value(chat: Conversation, name: str) -> None:
     shape, template = SHAPES[name], stored(chat.api_channel, name)
-    text = render(template.pattern, shape.values).text
+    text = render(template.definition, shape.values).text
 
     found = index_cache.recognize_template(chat.api_channel, text)
-    handed = reply_submission.submit_reply(conversation_id=chat.pk, text=text, author=None)
+    submitted = reply_submission.submit_reply(conversation_id=chat.pk, text=text, author=None)
 
     complete = shape.pastable or name == "header text"
     assert (found.outcome is MatchOutcome.TEMPLATE) == complete, found.sentence
-    assert bool(handed.message) == complete
-    if handed.message and handed.message.template:
-        assert refusal(at_meta(shape, name), handed.message.template["components"]) == 0
+    assert bool(submitted.message) == complete
+    if submitted.message and submitted.message.template:
+        assert refusal(at_meta(shape, name), submitted.message.template["components"]) == 0
     else:
-        assert (handed.decision.reason, found.code) == ("template_not_ready", "not_carried")
+        assert (submitted.decision.reason, found.code) == ("template_not_ready", "not_carried")
 
 
 @every_shape
-def test_the_admins_form_keeps_every_part(channel: ApiChannel, client: Client, name: str) -> None:
+def test_the_admin_form_keeps_every_part(channel: ApiChannel, client: Client, name: str) -> None:
     template = stored(channel, name)
     admin, url = signed_in(client, vera()), reverse("admin:templates_registry_template_change", args=[template.pk])
 
@@ -381,11 +382,11 @@ def test_the_admins_form_keeps_every_part(channel: ApiChannel, client: Client, n
     assert template.status == "approved"
 
 
-# --- what cannot be filled -------------------------------------------------------------------------------
+# --- parts that cannot be filled -------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", UNFILLABLE)
-def test_what_cannot_be_filled_is_named_and_offered_nowhere(
+def test_a_template_with_an_unknown_part_is_not_offered_anywhere(
     chat: Conversation, client: Client, name: str, in_english: None
 ) -> None:
     components, word = UNFILLABLE[name]
@@ -404,38 +405,38 @@ def test_what_cannot_be_filled_is_named_and_offered_nowhere(
 
     assert template.name not in page_html(desk, f"/chats/{chat.pk}/templates/", headers={"HX-Request": "true"})
     assert template.name not in page_html(desk, f"/chats/{chat.pk}/")
-    shelf = desk.get(f"/templates/{template.pk}/").content.decode()
-    assert "Cannot be sent from Okno" in shelf and word in shelf and "Send to a chat" not in shelf
+    page = desk.get(f"/templates/{template.pk}/").content.decode()
+    assert "Cannot be sent from Okno" in page and word in page and "Send to a chat" not in page
     assert desk.get(f"/templates/{template.pk}/send/").status_code == 404
     page = admin.get(reverse("admin:templates_registry_template_change", args=[template.pk])).content.decode()
     assert "Cannot be sent from Okno" in page and word in page
     assert word in admin.get(reverse("admin:templates_registry_template_changelist")).content.decode()
 
     text = str(components[0].get("text") or components[1].get("text")).replace("{{1}}", "42")
-    handed = reply_submission.submit_reply(conversation_id=chat.pk, text=text, author=None)
-    assert handed.message is None and word in handed.decision.sentence
+    submitted = reply_submission.submit_reply(conversation_id=chat.pk, text=text, author=None)
+    assert submitted.message is None and word in submitted.decision.sentence
     assert not Message.objects.filter(direction="outbound").exists()
 
 
-def test_a_template_of_which_only_the_name_is_known_cannot_be_sent(channel: ApiChannel) -> None:
+def test_a_template_without_a_known_text_cannot_be_sent(channel: ApiChannel) -> None:
     template = stored(channel, "unheard", [])
 
     assert [part.code for part in template.missing] == ["part_text"]
     assert not Template.objects.all().sendable().exists()
 
 
-def test_a_provider_that_takes_the_text_needs_only_that(db: None) -> None:
+def test_a_provider_of_plain_texts_needs_only_the_text(db: None) -> None:
     template = stored(ApiChannelFactory(), "button", UNFILLABLE["button"][0])
 
     assert template.is_sendable and list(Template.objects.all().sendable()) == [template]
 
 
-def test_a_new_text_from_the_provider_settles_what_is_missing(channel: ApiChannel) -> None:
+def test_a_new_text_from_the_provider_updates_the_missing_parts(channel: ApiChannel) -> None:
     template = stored(channel, "button", UNFILLABLE["button"][0])
     assert not Template.objects.all().sendable().exists()
 
     lifecycle.change_text(
-        template, replace(pattern_of("text"), name=template.name), by=ChangeAuthor(source=Source.SYNC)
+        template, replace(definition_of("text"), name=template.name), by=ChangeAuthor(source=Source.SYNC)
     )
 
     assert Template.objects.all().sendable().exists()

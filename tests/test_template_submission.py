@@ -1,4 +1,4 @@
-"""Templates handed in at the provider, changed and deleted there: from the admin's page, over a simulator of Meta."""
+"""Submission, editing and deletion of templates in the admin, with the simulator of Meta."""
 
 import re
 from collections.abc import Iterator
@@ -42,9 +42,9 @@ def meta() -> Iterator[MetaSimulator]:
 
 @pytest.fixture
 def channel(meta: MetaSimulator, live_server: LiveServer) -> ApiChannel:
-    made = cloud_channel(settings={"base_url": meta.url} | SECRETS, name="Магазин")
-    assert meta.connect(f"{live_server.url}{made.webhook_path}")
-    return made
+    cloud = cloud_channel(settings={"base_url": meta.url} | SECRETS, name="Магазин")
+    assert meta.connect(f"{live_server.url}{cloud.webhook_path}")
+    return cloud
 
 
 @pytest.fixture
@@ -55,17 +55,19 @@ def admin(client: Client) -> Client:
 
 
 def draft(channel: ApiChannel, **more: Any) -> Template:
-    made: Template = TemplateFactory(**{"api_channel": channel, "status": Status.DRAFT, "name": "order_ready"} | more)
-    return made
+    template: Template = TemplateFactory(
+        **{"api_channel": channel, "status": Status.DRAFT, "name": "order_ready"} | more
+    )
+    return template
 
 
 def press(admin: Client, slug: str, *templates: Template) -> str:
-    """The button, sure of it; what is said then."""
+    """Run a confirmed action and return the text of the page."""
     url = reverse("admin:templates_registry_template_action", args=[slug])
     page = admin.post(url, {"template": [one.pk for one in templates], "confirmed": "yes"}, follow=True)
     for one in templates:
         one.refresh_from_db()
-        one.__dict__.pop("pattern", None)
+        one.__dict__.pop("definition", None)
     return " ".join(str(message) for message in page.context["messages"])
 
 
@@ -90,20 +92,20 @@ def theirs_of(meta: MetaSimulator, template: Template) -> Theirs:
 
 
 def approved(meta: MetaSimulator, channel: ApiChannel, **more: Any) -> Template:
-    """One that they have and have approved."""
+    """Return a template that Meta has approved."""
     meta.add_template("order_ready", **more)
     assert provider_sync.sync_channel(channel).new == 1
     return Template.objects.get()
 
 
 def reword(template: Template, body: str = NEW_BODY) -> None:
-    lifecycle.change_text(template, replace(template.pattern, body=body), by=ChangeAuthor(source=Source.MANUAL))
+    lifecycle.change_text(template, replace(template.definition, body=body), by=ChangeAuthor(source=Source.MANUAL))
 
 
-# --- handed in -------------------------------------------------------------------------------------------
+# --- submission ------------------------------------------------------------------------------------------
 
 
-def test_a_draft_is_handed_in_with_all_its_parts_and_their_verdict_comes_by_itself(
+def test_a_submitted_draft_has_all_parts_and_receives_the_decision(
     meta: MetaSimulator, channel: ApiChannel, admin: Client
 ) -> None:
     template = draft(
@@ -117,12 +119,12 @@ def test_a_draft_is_handed_in_with_all_its_parts_and_their_verdict_comes_by_itse
             {"type": "COPY_CODE", "text": "Скопировать", "example": "SAPOGI"},
         ],
     )
-    said = press(admin, "submit", template)
+    page_text = press(admin, "submit", template)
     waiting = (template.status, template.provider_status)
     news(meta, template)
 
-    [handed] = [called.json for called in meta.api_calls if called.path.endswith("/message_templates")]
-    assert handed == {
+    [submitted] = [called.json for called in meta.api_calls if called.path.endswith("/message_templates")]
+    assert submitted == {
         "name": "order_ready",
         "language": "ru",
         "category": "UTILITY",
@@ -146,12 +148,14 @@ def test_a_draft_is_handed_in_with_all_its_parts_and_their_verdict_comes_by_itse
             },
         ],
     }
-    assert waiting == (Status.PENDING, Status.PENDING) and "will appear automatically" in said
+    assert waiting == (Status.PENDING, Status.PENDING) and "will appear automatically" in page_text
     assert template.external_id in meta.templates.rows
     assert (template.status, template.provider_status) == (Status.APPROVED, Status.APPROVED)
 
 
-def test_named_variables_go_with_named_examples(meta: MetaSimulator, channel: ApiChannel, admin: Client) -> None:
+def test_named_variables_are_submitted_with_named_examples(
+    meta: MetaSimulator, channel: ApiChannel, admin: Client
+) -> None:
     template = draft(channel, body="Здравствуйте, {{client}}, ждём вас!", parameter_format="NAMED", examples=())
     Template.objects.update(variables=[{"key": "client", "example": "Анна"}])
     press(admin, "submit", template)
@@ -160,32 +164,32 @@ def test_named_variables_go_with_named_examples(meta: MetaSimulator, channel: Ap
     assert body["example"] == {"body_text_named_params": [{"param_name": "client", "example": "Анна"}]}
 
 
-def test_a_picture_in_the_header_is_fetched_from_its_link_and_given_as_a_sample(
+def test_a_header_picture_is_downloaded_and_uploaded_as_a_sample(
     meta: MetaSimulator, channel: ApiChannel, admin: Client
 ) -> None:
     picture = meta.media.keep(b"\xff\xd8\xff boots", mime="image/jpeg", now=meta.now())
     link = meta.media.address(picture, host=meta.url, now=meta.now())
-    meta.auth_header, header = "X-Nobody", meta.auth_header  # the sample's host asks for no key …
+    meta.auth_header, header = "X-Nobody", meta.auth_header  # the host of the sample needs no key …
     meta.access_token, token = "", meta.access_token
     template = draft(channel, header={"format": "IMAGE"})
     Template.objects.update(variables=[*template.variables, {"key": "header.media", "example": link}])
     real = http_client.send
 
-    def with_key(request: Any, **more: Any) -> Any:  # … the API does
+    def with_key(request: Any, **more: Any) -> Any:  # … but the API does
         if "/whatsapp_business/" not in request.url:
             meta.auth_header, meta.access_token = header, token
         return real(request, **more)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(http_client, "send", with_key)
-        said = press(admin, "submit", template)
+        page_text = press(admin, "submit", template)
 
-    assert template.status == Status.PENDING, said
+    assert template.status == Status.PENDING, page_text
     [handle] = theirs_of(meta, template).component("HEADER")["example"]["header_handle"]
     assert meta.media.samples[handle] == b"\xff\xd8\xff boots"
 
 
-def test_a_sample_that_cannot_be_fetched_stops_it_before_anything_is_handed_in(
+def test_a_sample_that_cannot_be_downloaded_prevents_submission(
     meta: MetaSimulator, channel: ApiChannel, admin: Client
 ) -> None:
     template = draft(channel, header={"format": "IMAGE"})
@@ -197,39 +201,39 @@ def test_a_sample_that_cannot_be_fetched_stops_it_before_anything_is_handed_in(
     assert template.status == Status.DRAFT and calls(meta) == []
 
 
-def test_examples_are_asked_for_before_their_reviewers_do(
-    meta: MetaSimulator, channel: ApiChannel, admin: Client
-) -> None:
+def test_examples_are_required_for_submission(meta: MetaSimulator, channel: ApiChannel, admin: Client) -> None:
     template = draft(channel, examples=())
-    said = press(admin, "submit", template)
+    page_text = press(admin, "submit", template)
 
-    assert "example" in said and template.status == Status.DRAFT
+    assert "example" in page_text and template.status == Status.DRAFT
     assert calls(meta) == []
 
 
-def test_a_refusal_is_told_in_their_words_and_leaves_it_as_it_was(
+def test_a_refusal_is_shown_and_leaves_the_template_unchanged(
     meta: MetaSimulator, channel: ApiChannel, admin: Client
 ) -> None:
     meta.add_template("order_ready")
     template = draft(channel)
-    said = press(admin, "submit", template)
+    page_text = press(admin, "submit", template)
 
-    assert "Content in this language already exists" in said
+    assert "Content in this language already exists" in page_text
     assert (template.status, template.submitted_at, template.external_id) == (Status.DRAFT, None, "")
     page = admin.get(reverse("admin:templates_registry_template_change", args=[template.pk]))
-    assert "Content in this language already exists" in page.content.decode()  # in its history
-    assert not page.context["adminform"].form.fields["name"].disabled  # it may be given another name
+    assert "Content in this language already exists" in page.content.decode()  # in the history
+    assert not page.context["adminform"].form.fields["name"].disabled  # the name can still be changed
 
 
-def test_a_dead_token_is_told_and_nothing_changes(meta: MetaSimulator, channel: ApiChannel, admin: Client) -> None:
+def test_an_invalid_token_is_reported_and_nothing_changes(
+    meta: MetaSimulator, channel: ApiChannel, admin: Client
+) -> None:
     meta.access_token = "another"
     template = draft(channel)
-    said = press(admin, "submit", template)
+    page_text = press(admin, "submit", template)
 
-    assert "token" in said and template.status == Status.DRAFT
+    assert "token" in page_text and template.status == Status.DRAFT
 
 
-def test_another_category_than_was_asked_for_is_told_with_its_price(
+def test_a_category_other_than_the_requested_one_is_reported(
     meta: MetaSimulator, channel: ApiChannel, admin: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     add = meta.templates.add
@@ -239,19 +243,19 @@ def test_another_category_than_was_asked_for_is_told_with_its_price(
 
     monkeypatch.setattr(meta.templates, "add", moved)
     template = draft(channel)
-    said = press(admin, "submit", template)
+    page_text = press(admin, "submit", template)
 
-    assert "MARKETING" in said and "price" in said
+    assert "MARKETING" in page_text and "price" in page_text
     assert template.category == "MARKETING"
 
 
-def test_a_verdict_that_is_here_before_the_answer_stands(
+def test_a_decision_that_arrives_before_the_response_is_kept(
     meta: MetaSimulator, channel: ApiChannel, admin: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = http_client.send
 
     def slow(request: Any, **more: Any) -> Any:
-        assert not connection.in_atomic_block  # the call is made outside of any transaction
+        assert not connection.in_atomic_block  # the provider is called outside any transaction
         answer = real(request, **more)
         meta.quiet()
         processing.process_inbox()
@@ -265,29 +269,29 @@ def test_a_verdict_that_is_here_before_the_answer_stands(
 
 
 @pytest.mark.parametrize(("how", "status"), [("cut", Status.APPROVED), ("lost", Status.DRAFT)])
-def test_without_an_answer_their_list_says_what_came_of_it(
+def test_without_a_response_the_next_sync_shows_the_submission(
     meta: MetaSimulator, channel: ApiChannel, admin: Client, how: str, status: str
 ) -> None:
     meta.behave(manage=how, times=1)
     template = draft(channel)
-    said = press(admin, "submit", template)
+    page_text = press(admin, "submit", template)
     unsure = template.status
     again = press(admin, "submit", template)
-    provider_sync.sync_channel(channel)  # a moment later nothing is concluded from its absence
+    provider_sync.sync_channel(channel)  # shortly after the call, a missing template proves nothing
     template.refresh_from_db()
     after_a_moment = template.status
     Template.objects.filter(status=Status.PENDING).update(submitted_at=timezone.now() - timedelta(hours=1))
     provider_sync.sync_channel(channel)
     template.refresh_from_db()
 
-    assert "may or may not have been submitted" in said and unsure == Status.PENDING
+    assert "may or may not have been submitted" in page_text and unsure == Status.PENDING
     assert "not available while the template is" in again
     assert after_a_moment in (Status.PENDING, Status.APPROVED)
     assert template.status == status
     assert bool(template.external_id) == (how == "cut")
 
 
-def test_a_provider_that_takes_no_templates_is_asked_nothing(admin: Client) -> None:
+def test_a_provider_without_submission_is_not_called(admin: Client) -> None:
     template = TemplateFactory(api_channel=ApiChannelFactory(), status=Status.DRAFT)
 
     assert "delete-at-provider" not in buttons(admin, template) and "approve" in buttons(admin, template)
@@ -295,12 +299,10 @@ def test_a_provider_that_takes_no_templates_is_asked_nothing(admin: Client) -> N
     assert template.status == Status.PENDING
 
 
-# --- a new text ------------------------------------------------------------------------------------------
+# --- editing ---------------------------------------------------------------------------------------------
 
 
-def test_a_new_text_goes_to_the_same_template_without_its_category(
-    meta: MetaSimulator, channel: ApiChannel, admin: Client
-) -> None:
+def test_a_new_text_is_submitted_without_the_category(meta: MetaSimulator, channel: ApiChannel, admin: Client) -> None:
     template = approved(meta, channel)
     reword(template)
     template.refresh_from_db()
@@ -310,35 +312,37 @@ def test_a_new_text_goes_to_the_same_template_without_its_category(
     news(meta, template)
 
     assert before == (Status.DRAFT, Status.APPROVED)
-    assert "its former text at the provider: approved" in page.content.decode()
+    assert "previous text at the provider: approved" in page.content.decode()
     [called] = [called for called in meta.api_calls if called.method == "POST"]
     assert called.path == template.external_id and set(called.json) == {"components"}
     assert theirs_of(meta, template).component("BODY")["text"] == NEW_BODY
     assert template.status == Status.APPROVED and len(meta.templates.rows) == 1
-    assert template.events.filter(what=TemplateEvent.EDITED).count() == 1
+    assert template.events.filter(kind=TemplateEvent.EDITED).count() == 1
 
 
-def test_a_second_new_text_within_a_day_is_refused_before_they_do(
+def test_a_second_edit_within_a_day_is_refused_without_a_call(
     meta: MetaSimulator, channel: ApiChannel, admin: Client
 ) -> None:
     template = approved(meta, channel)
     for number in range(2):
         reword(template, f"{NEW_BODY} И снова {number}!")
         template.refresh_from_db()
-        said = press(admin, "submit", template)
+        page_text = press(admin, "submit", template)
         news(meta, template)
-    TemplateEvent.objects.filter(what=TemplateEvent.EDITED).update(at=timezone.now() - timedelta(days=2))
+    TemplateEvent.objects.filter(kind=TemplateEvent.EDITED).update(at=timezone.now() - timedelta(days=2))
     next_day = press(admin, "submit", template)
 
-    assert "1 in 24 hours" in said and len(calls(meta)) == 2  # the simulator's own clock still says no
+    assert "1 in 24 hours" in page_text and len(calls(meta)) == 2  # the simulator enforces the limit by its own clock
     assert "once in 24 hours" in next_day and template.status == Status.DRAFT
 
 
-def test_a_month_has_ten_of_them(meta: MetaSimulator, channel: ApiChannel, admin: Client) -> None:
+def test_ten_edits_of_an_approved_template_are_allowed_in_a_month(
+    meta: MetaSimulator, channel: ApiChannel, admin: Client
+) -> None:
     template = approved(meta, channel)
     for days in range(2, 12):
         lifecycle.record_event(
-            template, by=ChangeAuthor(source=Source.MANUAL), what=TemplateEvent.EDITED, to_status=Status.PENDING
+            template, by=ChangeAuthor(source=Source.MANUAL), kind=TemplateEvent.EDITED, to_status=Status.PENDING
         )
         newest = template.events.first()
         TemplateEvent.objects.filter(pk=newest.pk).update(at=timezone.now() - timedelta(days=days))
@@ -348,7 +352,9 @@ def test_a_month_has_ten_of_them(meta: MetaSimulator, channel: ApiChannel, admin
     assert calls(meta) == []
 
 
-def test_the_category_of_an_approved_one_stays(meta: MetaSimulator, channel: ApiChannel, admin: Client) -> None:
+def test_the_category_of_an_approved_template_cannot_be_changed(
+    meta: MetaSimulator, channel: ApiChannel, admin: Client
+) -> None:
     template = approved(meta, channel)
     reword(template)
     template.refresh_from_db()
@@ -361,23 +367,25 @@ def test_the_category_of_an_approved_one_stays(meta: MetaSimulator, channel: Api
     assert template.status == Status.PENDING
 
 
-def test_what_they_are_still_looking_at_is_not_changed(meta: MetaSimulator, channel: ApiChannel, admin: Client) -> None:
+def test_a_template_under_review_cannot_be_edited(meta: MetaSimulator, channel: ApiChannel, admin: Client) -> None:
     meta.behave(review="wait")
     template = draft(channel)
     press(admin, "submit", template)
     reword(template)
-    said = press(admin, "submit", template)
+    page_text = press(admin, "submit", template)
     meta.review(theirs_of(meta, template), "APPROVED")
     news(meta, template)
     meanwhile = (template.status, template.provider_status)
     press(admin, "submit", template)
 
-    assert "cannot be changed in this status" in said
-    assert meanwhile == (Status.DRAFT, Status.APPROVED)  # their word is about the former text
+    assert "cannot be changed in this status" in page_text
+    assert meanwhile == (Status.DRAFT, Status.APPROVED)  # the status is that of the previous text
     assert theirs_of(meta, template).component("BODY")["text"] == NEW_BODY
 
 
-def test_a_rejected_one_is_mended_and_handed_in_again(meta: MetaSimulator, channel: ApiChannel, admin: Client) -> None:
+def test_a_rejected_template_can_be_edited_and_submitted_again(
+    meta: MetaSimulator, channel: ApiChannel, admin: Client
+) -> None:
     meta.behave(review="reject", times=1)
     template = draft(channel)
     press(admin, "submit", template)
@@ -392,12 +400,10 @@ def test_a_rejected_one_is_mended_and_handed_in_again(meta: MetaSimulator, chann
     assert set(next(c.json for c in meta.api_calls if c.path == template.external_id)) == {"components", "category"}
 
 
-# --- deleted ---------------------------------------------------------------------------------------------
+# --- deletion --------------------------------------------------------------------------------------------
 
 
-def test_one_is_deleted_by_its_id_and_its_other_languages_stay(
-    meta: MetaSimulator, channel: ApiChannel, admin: Client
-) -> None:
+def test_deletion_by_id_keeps_the_other_languages(meta: MetaSimulator, channel: ApiChannel, admin: Client) -> None:
     meta.add_template("order_ready", language="ru")
     meta.add_template("order_ready", language="en_US", body="Hello, {{1}}! Your order {{2}} is ready.")
     provider_sync.sync_channel(channel)
@@ -415,31 +421,35 @@ def test_one_is_deleted_by_its_id_and_its_other_languages_stay(
     assert template.status == Status.DRAFT
 
 
-def test_a_deletion_that_is_refused_leaves_it_approved(meta: MetaSimulator, channel: ApiChannel, admin: Client) -> None:
+def test_a_refused_deletion_leaves_the_template_approved(
+    meta: MetaSimulator, channel: ApiChannel, admin: Client
+) -> None:
     template = approved(meta, channel)
     meta.access_token = "another"
-    said = press(admin, "delete-at-provider", template)
+    page_text = press(admin, "delete-at-provider", template)
 
-    assert "token" in said
+    assert "token" in page_text
     assert template.status == Status.APPROVED and template.external_id in meta.templates.rows
 
 
 @pytest.mark.parametrize(("how", "status"), [("cut", Status.DELETED), ("lost", Status.APPROVED)])
-def test_a_deletion_without_an_answer_is_settled_by_their_list(
+def test_without_a_response_the_next_sync_shows_the_deletion(
     meta: MetaSimulator, channel: ApiChannel, admin: Client, how: str, status: str
 ) -> None:
     template = approved(meta, channel)
     meta.behave(manage=how, times=1)
-    said = press(admin, "delete-at-provider", template)
+    page_text = press(admin, "delete-at-provider", template)
     meanwhile = template.is_sendable
     provider_sync.sync_channel(channel)
     template.refresh_from_db()
 
-    assert "may or may not be deleted" in said and not meanwhile
+    assert "may or may not be deleted" in page_text and not meanwhile
     assert template.status == status
 
 
-def test_what_was_never_there_is_deleted_here_alone(meta: MetaSimulator, channel: ApiChannel, admin: Client) -> None:
+def test_a_template_that_was_never_submitted_is_deleted_locally(
+    meta: MetaSimulator, channel: ApiChannel, admin: Client
+) -> None:
     template = draft(channel)
     shown = buttons(admin, template)
     press(admin, "delete", template)

@@ -1,4 +1,4 @@
-"""An admin sends a template to a number of their own, through the ordinary outbox."""
+"""Test messages of templates, sent by admins through the outbox."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ VALUES = {"v.1": "Вера", "v.2": "№ 7"}
 
 @pytest.fixture
 def template() -> Template:
-    made: Template = TemplateFactory(api_channel=ApiChannelFactory(kind="whatsapp_cloud", state=ChannelState.LIVE))
-    return made
+    template: Template = TemplateFactory(api_channel=ApiChannelFactory(kind="whatsapp_cloud", state=ChannelState.LIVE))
+    return template
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def address(template: Template) -> str:
 
 
 def confirmed(admin: Client, template: Template, **more: str) -> dict[str, str]:
-    """The fields of the confirmation page."""
+    """Return the fields of the confirmation page."""
     page = admin.post(address(template), {"number": NUMBER, **VALUES, "check": "1"} | more)
     assert page.status_code == 200, page.content.decode()
     form = page.content.decode().split("<form", 1)[1]
@@ -58,7 +58,7 @@ def confirmed(admin: Client, template: Template, **more: str) -> dict[str, str]:
     return {name: value for name, value in fields if name != "csrfmiddlewaretoken"} | {"go": "1"}
 
 
-def test_it_goes_out_once_and_its_fate_is_shown_where_it_was_sent(admin: Client, template: Template) -> None:
+def test_a_test_message_is_sent_once_and_its_status_is_shown(admin: Client, template: Template) -> None:
     assert address(template) in admin.get(f"/admin/templates_registry/template/{template.pk}/change/").content.decode()
     form = confirmed(admin, template)
     assert not Message.objects.exists()
@@ -70,7 +70,7 @@ def test_it_goes_out_once_and_its_fate_is_shown_where_it_was_sent(admin: Client,
     assert message.text == "Здравствуйте, Вера! Ваш заказ № 7 готов к выдаче."
     assert Delivery.objects.get(message=message, kind="message").api_channel == template.api_channel
     assert message.conversation.contact.external_id == "79215550177"
-    assert Ticket.objects.get().status == Ticket.Status.CLOSED  # nobody has to work on it
+    assert Ticket.objects.get().status == Ticket.Status.CLOSED  # no operator has to answer it
     assert LogEntry.objects.get().object_id == str(template.pk)
     assert "5550177" not in LogEntry.objects.get().change_message
 
@@ -79,7 +79,7 @@ def test_it_goes_out_once_and_its_fate_is_shown_where_it_was_sent(admin: Client,
     assert "not delivered" in page and "WhatsApp has paused this template" in page
 
 
-def test_a_number_that_has_a_chat_here_is_named_and_its_request_stays_open(admin: Client, template: Template) -> None:
+def test_a_clients_number_is_named_and_its_request_stays_open(admin: Client, template: Template) -> None:
     contact = Contact.objects.create(api_channel=template.api_channel, external_id="79215550177", name="Анна")
     chat = Conversation.objects.create(
         contact=contact, api_channel=template.api_channel, chat_channel=template.api_channel.default_chat_channel
@@ -109,7 +109,9 @@ REFUSED = {draft: "Only an approved template", paused: "cannot send now", erased
 
 
 @pytest.mark.parametrize("happens", REFUSED)
-def test_what_changed_since_the_confirmation_refuses_it(admin: Client, template: Template, happens: Any) -> None:
+def test_a_change_after_the_confirmation_refuses_the_test_message(
+    admin: Client, template: Template, happens: Any
+) -> None:
     ConversationFactory(api_channel=template.api_channel, contact__external_id="79215550177")
     form = confirmed(admin, template)
     happens(template)
@@ -124,7 +126,7 @@ def test_what_changed_since_the_confirmation_refuses_it(admin: Client, template:
     "wrong",
     [{"number": "921"}, {"number": "Вера"}, {"number": "٧٩٢١٥٥٥٠١٧٧"}, {"number": "+7" + "9" * 38}, {"v.1": ""}],
 )
-def test_what_cannot_be_sent_is_refused_before_it_is_asked_for(
+def test_an_unsendable_template_has_no_confirmation_page(
     admin: Client, template: Template, wrong: dict[str, str]
 ) -> None:
     page = admin.post(address(template), {"number": NUMBER, **VALUES, "check": "1"} | wrong)
@@ -133,7 +135,9 @@ def test_what_cannot_be_sent_is_refused_before_it_is_asked_for(
     assert not Contact.objects.exists()
 
 
-def test_an_admin_has_a_limit(admin: Client, template: Template, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_admins_test_messages_are_limited(
+    admin: Client, template: Template, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(template_tests, "MAX_TESTS_PER_HOUR", 1)
     admin.post(address(template), confirmed(admin, template))
 
@@ -143,7 +147,7 @@ def test_an_admin_has_a_limit(admin: Client, template: Template, monkeypatch: py
     assert TemplateTest.objects.count() == 1
 
 
-def test_operators_have_no_test_messages(client: Client, template: Template) -> None:
+def test_operators_cannot_send_test_messages(client: Client, template: Template) -> None:
     signed_in(client, boris(template.api_channel.default_chat_channel))
 
     assert client.get(address(template)).status_code == 403
@@ -158,9 +162,7 @@ def test_the_permission_alone_opens_no_template_of_another_channel(client: Clien
 
 
 @pytest.mark.parametrize("last", [MINE, CLIENTS])
-def test_a_number_merged_with_a_clients_gets_the_message_itself_or_nobody_does(
-    admin: Client, template: Template, last: str
-) -> None:
+def test_a_number_merged_with_a_client_is_reached_or_nobody_is(admin: Client, template: Template, last: str) -> None:
     channel = template.api_channel
     writes(channel, MINE, "?", hours=1)
     writes(channel, CLIENTS, "?", hours=2)
@@ -176,7 +178,7 @@ def test_a_number_merged_with_a_clients_gets_the_message_itself_or_nobody_does(
     assert page.status_code == (200 if last == MINE else 422)
 
 
-def test_a_template_that_cannot_be_read_is_refused(admin: Client, template: Template) -> None:
+def test_a_broken_template_is_refused(admin: Client, template: Template) -> None:
     Template.objects.update(components=[{"type": "BODY"}])
 
     page = admin.post(address(template), {"number": NUMBER, **VALUES, "check": "1"})

@@ -23,10 +23,10 @@ LINK = Button("URL", "Открыть", url="https://shop.example/")
 
 def template(body: str = "Ваш заказ {{1}} готов к выдаче.", **fields: Any) -> TemplateDefinition:
     """Return a valid template, except for the given fields."""
-    made = TemplateDefinition(
+    definition = TemplateDefinition(
         **({"name": "order_ready", "language": "ru", "category": "UTILITY", "body": body} | fields)
     )
-    return merge_descriptions(made, [Variable(variable.key, example="42") for variable in made.variables])
+    return merge_descriptions(definition, [Variable(variable.key, example="42") for variable in definition.variables])
 
 
 def codes(found: TemplateDefinition) -> set[str]:
@@ -41,7 +41,7 @@ def test_a_valid_template_has_no_problems() -> None:
 
 
 @pytest.mark.parametrize(
-    ("made", "field", "code"),
+    ("definition", "field", "code"),
     [
         (template(name=""), "name", "name_missing"),
         (template(name="a" * 513), "name", "name_too_long"),
@@ -85,8 +85,8 @@ def test_a_valid_template_has_no_problems() -> None:
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_each_rule_has_a_sentence_at_its_field(made: TemplateDefinition, field: str, code: str) -> None:
-    found = {(problem.field, problem.code): problem for problem in validate(made)}
+def test_each_rule_has_a_sentence_at_its_field(definition: TemplateDefinition, field: str, code: str) -> None:
+    found = {(problem.field, problem.code): problem for problem in validate(definition)}
 
     assert (field, code) in found
     sentence = str(found[field, code].sentence)

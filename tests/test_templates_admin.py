@@ -1,4 +1,4 @@
-"""The registry's admin: the list, the form with its preview, what is done by hand, files, and who may."""
+"""Admin of templates: access, list, form, preview, actions, synchronization, files, operators' tags."""
 
 import io
 import json
@@ -72,27 +72,27 @@ def filled(channel: ApiChannel, **more: Any) -> dict[str, Any]:
 
 
 def as_filled(template: Template, **more: Any) -> dict[str, Any]:
-    """The form of a stored template as the browser would send it back."""
-    pattern = template.pattern
+    """Return the form data of a stored template as a browser would post it."""
+    definition = template.definition
     data: dict[str, Any] = {
         "category": template.category,
         "tags": ", ".join(template.tags),
-        "header_kind": pattern.header.kind if pattern.header else "",
-        "header_text": pattern.header_text,
-        "body": pattern.body,
-        "footer": pattern.footer,
+        "header_kind": definition.header.kind if definition.header else "",
+        "header_text": definition.header_text,
+        "body": definition.body,
+        "footer": definition.footer,
     }
-    for index, button in enumerate(pattern.buttons):
-        said = {"kind": button.kind, "text": button.text, "url": button.url, "phone_number": button.phone_number}
-        data |= {f"buttons-{index}-{name}": value for name, value in said.items()}
+    for index, button in enumerate(definition.buttons):
+        row = {"kind": button.kind, "text": button.text, "url": button.url, "phone_number": button.phone_number}
+        data |= {f"buttons-{index}-{name}": value for name, value in row.items()}
         data[f"buttons-{index}-origin"] = str(index)
-    for index, variable in enumerate(pattern.variables):
-        said = {"key": variable.key, "label": variable.label, "example": variable.example}
-        data |= {f"variables-{index}-{name}": value for name, value in said.items()}
+    for index, variable in enumerate(definition.variables):
+        row = {"key": variable.key, "label": variable.label, "example": variable.example}
+        data |= {f"variables-{index}-{name}": value for name, value in row.items()}
     return data | more
 
 
-# --- who may ---------------------------------------------------------------------------------------------
+# --- access ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("who", [boris, gleb])
@@ -108,11 +108,11 @@ def test_operators_do_not_get_in(client: Client, channel: ApiChannel, who: Any) 
     assert template.status == "approved"
 
 
-def test_who_may_only_look_changes_nothing(client: Client, channel: ApiChannel) -> None:
+def test_a_user_with_view_permission_changes_nothing(client: Client, channel: ApiChannel) -> None:
     template = TemplateFactory(api_channel=channel)
-    looker = UserFactory(is_staff=True)
-    looker.user_permissions.set(_permissions("view_template"))
-    client.force_login(looker)
+    viewer = UserFactory(is_staff=True)
+    viewer.user_permissions.set(_permissions("view_template"))
+    client.force_login(viewer)
 
     page = client.get(page_of(template)).content.decode()
 
@@ -129,10 +129,10 @@ def _permissions(*codenames: str) -> Any:
     return Permission.objects.filter(codename__in=codenames)
 
 
-# --- the list --------------------------------------------------------------------------------------------
+# --- list ------------------------------------------------------------------------------------------------
 
 
-def test_the_list_shows_words_and_state_and_leaves_deleted_ones_out(admin: Client, channel: ApiChannel) -> None:
+def test_the_list_shows_text_and_status_without_deleted_templates(admin: Client, channel: ApiChannel) -> None:
     TemplateFactory(api_channel=channel, name="here", body="Заказ {{1}} ждёт вас у нас.")
     TemplateFactory(api_channel=channel, name="gone_for_good", status="deleted")
 
@@ -144,7 +144,7 @@ def test_the_list_shows_words_and_state_and_leaves_deleted_ones_out(admin: Clien
     assert "gone_for_good" in admin.get(LIST, {"status__exact": "deleted"}).content.decode()
 
 
-def test_the_list_asks_the_database_as_often_for_fifty_as_for_one(
+def test_the_list_has_a_constant_number_of_queries(
     admin: Client, channel: ApiChannel, django_assert_max_num_queries: Any
 ) -> None:
     TemplateFactory.create_batch(40, api_channel=channel)
@@ -172,20 +172,20 @@ def test_a_broken_template_does_not_break_the_list(admin: Client, channel: ApiCh
 # --- saving ----------------------------------------------------------------------------------------------
 
 
-def test_a_new_template_is_a_draft_with_all_that_was_written(admin: Client, channel: ApiChannel) -> None:
+def test_a_new_template_is_a_draft_with_all_fields(admin: Client, channel: ApiChannel) -> None:
     response = admin.post(ADD, filled(channel), follow=True)
 
     template = Template.objects.get()
-    pattern = template.pattern
+    definition = template.definition
     assert response.redirect_chain[-1][0] == page_of(template)
     assert (template.status, template.tags, template.requested_category) == (
         "draft",
         ["магазин", "доставка"],
         "UTILITY",
     )
-    assert pattern.body == "Здравствуйте, {{1}}!\nВаш заказ {{2}} готов к выдаче."
-    assert [button.text for button in pattern.buttons] == ["Отложить", "Где это"]
-    assert (pattern.variable_title("1"), pattern.variable("button.1").example) == ("Имя клиента", "42")
+    assert definition.body == "Здравствуйте, {{1}}!\nВаш заказ {{2}} готов к выдаче."
+    assert [button.text for button in definition.buttons] == ["Отложить", "Где это"]
+    assert (definition.variable_title("1"), definition.variable("button.1").example) == ("Имя клиента", "42")
     event = template.events.get()
     assert (event.to_status, event.author.username, event.source) == ("draft", "vera", "manual")
 
@@ -198,7 +198,7 @@ def test_named_variables_make_it_a_named_template(admin: Client, channel: ApiCha
 
 
 @pytest.mark.parametrize(
-    ("wrong", "said"),
+    ("changes", "message"),
     [
         ({"name": "Заказ готов"}, "name"),
         ({"body": ""}, "template text"),
@@ -211,13 +211,13 @@ def test_named_variables_make_it_a_named_template(admin: Client, channel: ApiCha
         ({"language": "xx"}, "xx"),
     ],
 )
-def test_what_is_wrong_is_a_sentence_and_nothing_is_saved(
-    admin: Client, channel: ApiChannel, wrong: dict[str, str], said: str
+def test_errors_are_shown_and_nothing_is_saved(
+    admin: Client, channel: ApiChannel, changes: dict[str, str], message: str
 ) -> None:
-    response = admin.post(ADD, filled(channel, **wrong))
+    response = admin.post(ADD, filled(channel, **changes))
 
     assert response.status_code == 200
-    assert said in response.content.decode()
+    assert message in response.content.decode()
     assert not Template.objects.exists()
 
 
@@ -230,7 +230,7 @@ def test_the_same_name_and_language_twice_is_refused(admin: Client, channel: Api
     assert "already exists" in response.content.decode()
 
 
-def test_what_is_unwise_is_said_with_a_link_after_saving(admin: Client, channel: ApiChannel) -> None:
+def test_warnings_with_links_are_shown_after_saving(admin: Client, channel: ApiChannel) -> None:
     other = TemplateFactory(
         api_channel=channel, name="other", body="Здравствуйте, {{1}}!\nВаш заказ {{2}} готов к выдаче."
     )
@@ -255,9 +255,7 @@ def test_saving_without_a_change_leaves_an_approved_template_as_it_is(admin: Cli
         assert before == (template.components, template.status, template.versions.count(), template.events.count())
 
 
-def test_a_changed_text_is_a_version_and_a_draft_again_and_is_shown_word_by_word(
-    admin: Client, channel: ApiChannel
-) -> None:
+def test_a_changed_text_is_a_draft_and_shown_word_by_word(admin: Client, channel: ApiChannel) -> None:
     template = TemplateFactory(api_channel=channel, body="Ваш заказ {{1}} собран.", examples=["5"])
 
     response = admin.post(
@@ -270,21 +268,21 @@ def test_a_changed_text_is_a_version_and_a_draft_again_and_is_shown_word_by_word
     assert "<del>собран</del><ins>готов</ins>" in response.content.decode()
 
 
-def test_under_its_name_a_template_that_was_handed_in_is_known_for_good(admin: Client, channel: ApiChannel) -> None:
-    handed_in, draft = (
+def test_the_name_of_a_submitted_template_cannot_be_changed(admin: Client, channel: ApiChannel) -> None:
+    submitted, draft = (
         TemplateFactory(api_channel=channel, name="a"),
         TemplateFactory(api_channel=channel, name="b", status="draft"),
     )
-    for template in (handed_in, draft):
-        told = {"api_channel": channel.pk, "name": f"{template.name}_new", "language": "en"}
-        admin.post(page_of(template), as_filled(template, **told))
+    for template in (submitted, draft):
+        changes = {"api_channel": channel.pk, "name": f"{template.name}_new", "language": "en"}
+        admin.post(page_of(template), as_filled(template, **changes))
         template.refresh_from_db()
 
-    assert (handed_in.name, handed_in.language) == ("a", "ru")
+    assert (submitted.name, submitted.language) == ("a", "ru")
     assert (draft.name, draft.language) == ("b_new", "en")
 
 
-def test_what_the_provider_said_besides_goes_on_with_its_button(admin: Client, channel: ApiChannel) -> None:
+def test_a_button_keeps_the_providers_extra_data(admin: Client, channel: ApiChannel) -> None:
     flow = {"type": "FLOW", "text": "Ход", "flow_id": "7"}
     template = TemplateFactory(
         api_channel=channel, body="Ваш заказ готов.", buttons=[{"type": "QUICK_REPLY", "text": "Да"}, flow]
@@ -297,16 +295,16 @@ def test_what_the_provider_said_besides_goes_on_with_its_button(admin: Client, c
     assert template.components[-1]["buttons"] == [flow]
 
 
-# --- the preview -----------------------------------------------------------------------------------------
+# --- preview ---------------------------------------------------------------------------------------------
 
 
-def test_an_empty_form_finds_no_fault_before_anything_was_written(admin: Client, channel: ApiChannel) -> None:
+def test_an_empty_form_shows_no_errors(admin: Client, channel: ApiChannel) -> None:
     page = page_html(admin, reverse("admin:templates_registry_template_add"))
 
     assert "problem error" not in page
 
 
-def test_the_preview_shows_the_unsaved_message_as_the_phone_will(admin: Client, channel: ApiChannel) -> None:
+def test_the_preview_shows_the_unsaved_message(admin: Client, channel: ApiChannel) -> None:
     body = "*Здравствуйте*, {{1}}! <script>alert(1)</script> Заказ {{2}} готов."
     answer = admin.post(PREVIEW, filled(channel, body=body, **{"variables-0-example": "{{2}}"})).content.decode()
 
@@ -336,11 +334,11 @@ def test_the_preview_has_a_row_for_each_variable_and_one_more_button(admin: Clie
         {"buttons-0-origin": "²", "buttons-0-kind": "URL"},
     ],
 )
-def test_the_preview_takes_anything(admin: Client, data: dict[str, str]) -> None:
+def test_the_preview_accepts_any_input(admin: Client, data: dict[str, str]) -> None:
     assert admin.post(PREVIEW, data).status_code == 200
 
 
-# --- by hand ---------------------------------------------------------------------------------------------
+# --- actions ---------------------------------------------------------------------------------------------
 
 
 def test_a_draft_is_sent_for_approval_and_marked_approved(admin: Client, channel: ApiChannel) -> None:
@@ -357,7 +355,7 @@ def test_a_draft_is_sent_for_approval_and_marked_approved(admin: Client, channel
     assert template.status == "approved"
 
 
-def test_what_reviewers_usually_reject_is_said_before_it_is_sent(admin: Client, channel: ApiChannel) -> None:
+def test_texts_that_reviewers_reject_are_reported_before_submission(admin: Client, channel: ApiChannel) -> None:
     template = TemplateFactory(api_channel=channel, status="draft", body="{{1}}, ваш заказ {{2}} готов к выдаче")
 
     page = admin.post(action_url("submit"), {"template": template.pk})
@@ -374,23 +372,23 @@ def test_what_reviewers_usually_reject_is_said_before_it_is_sent(admin: Client, 
 def test_a_rejection_asks_for_the_reason_and_shows_it(admin: Client, channel: ApiChannel) -> None:
     template = TemplateFactory(api_channel=channel, status="pending")
 
-    asked = admin.post(action_url("reject"), {"template": template.pk})
+    confirmation = admin.post(action_url("reject"), {"template": template.pk})
     admin.post(action_url("reject"), {"template": template.pk, "confirmed": "yes", "reason": "Похоже на <рекламу>"})
 
     template.refresh_from_db()
-    assert 'name="reason"' in asked.content.decode()
+    assert 'name="reason"' in confirmation.content.decode()
     assert (template.status, template.reject_reason) == ("rejected", "Похоже на <рекламу>")
     assert "&lt;рекламу&gt;" in admin.get(page_of(template)).content.decode()
 
 
-def test_an_action_of_the_list_does_what_it_can_and_says_the_rest(admin: Client, channel: ApiChannel) -> None:
+def test_a_list_action_skips_templates_that_do_not_allow_it(admin: Client, channel: ApiChannel) -> None:
     first, second = TemplateFactory.create_batch(2, api_channel=channel, status="pending")
     deleted = TemplateFactory(api_channel=channel, status="deleted")
 
     chosen = {"action": "approve", "_selected_action": [first.pk, second.pk, deleted.pk]}
     page = admin.post(f"{LIST}?status__exact=pending", chosen, follow=True).content.decode()
-    everything = {"action": "approve", "_selected_action": [deleted.pk]}
-    refused = admin.post(f"{LIST}?which=deleted", everything, follow=True).content.decode()
+    deleted_only = {"action": "approve", "_selected_action": [deleted.pk]}
+    refused = admin.post(f"{LIST}?which=deleted", deleted_only, follow=True).content.decode()
 
     assert "Done for 2 templates" in page
     assert "not available while the template is" in refused
@@ -403,19 +401,19 @@ def test_an_action_accepts_only_post(admin: Client, slug: str) -> None:
     assert admin.post(action_url("nonsense")).status_code == 404
 
 
-def test_nothing_can_be_deleted_for_good(admin: Client, channel: ApiChannel) -> None:
+def test_templates_cannot_be_deleted_permanently(admin: Client, channel: ApiChannel) -> None:
     template = TemplateFactory(api_channel=channel)
 
-    gone = admin.post(reverse("admin:templates_registry_template_delete", args=[template.pk]), {"post": "yes"})
+    response = admin.post(reverse("admin:templates_registry_template_delete", args=[template.pk]), {"post": "yes"})
 
-    assert gone.status_code == 403
+    assert response.status_code == 403
     assert Template.objects.exists()
 
 
-# --- fetching --------------------------------------------------------------------------------------------
+# --- synchronization -------------------------------------------------------------------------------------
 
 
-def test_one_channel_or_all_are_fetched_with_a_sentence(admin: Client, channel: ApiChannel) -> None:
+def test_one_channel_or_all_channels_are_synchronized(admin: Client, channel: ApiChannel) -> None:
     other = ApiChannelFactory()
 
     page = admin.post(SYNC, {"channel": channel.pk}, follow=True).content.decode()
@@ -441,11 +439,11 @@ def row(name: str = "order_ready", body: str = "Ваш заказ {{1}} гото
     return {"name": name, "language": "ru", "category": "UTILITY", "components": [{"type": "BODY", "text": body}]}
 
 
-def carried(page: str) -> str:
+def signed_rows(page: str) -> str:
     return page.partition('name="rows" value="')[2].partition('"')[0]
 
 
-def test_a_file_is_shown_first_and_written_when_confirmed(admin: Client, channel: ApiChannel) -> None:
+def test_an_import_is_shown_first_and_written_when_confirmed(admin: Client, channel: ApiChannel) -> None:
     TemplateFactory(api_channel=channel, name="order_ready", body="Ваш заказ {{1}} собран и ждёт.")
 
     shown = admin.post(IMPORT, upload([row(), row("new_one"), row("Не так")], channel)).content.decode()
@@ -453,41 +451,41 @@ def test_a_file_is_shown_first_and_written_when_confirmed(admin: Client, channel
     assert "<del>собран</del><ins>готов</ins>" in shown
     assert Template.objects.count() == 1
 
-    admin.post(IMPORT, {"rows": carried(shown)})
+    admin.post(IMPORT, {"rows": signed_rows(shown)})
 
     assert set(Template.objects.values_list("name", flat=True)) == {"order_ready", "new_one"}
     assert Template.objects.get(name="new_one").events.get().author.username == "vera"
 
 
-def test_what_changed_between_showing_and_writing_is_shown_again(admin: Client, channel: ApiChannel) -> None:
+def test_an_import_plan_that_changed_is_shown_again(admin: Client, channel: ApiChannel) -> None:
     shown = admin.post(IMPORT, upload([row()], channel)).content.decode()
     TemplateFactory(api_channel=channel, name="order_ready", body="Ваш заказ {{1}} собран и ждёт.")
 
-    again = admin.post(IMPORT, {"rows": carried(shown)}).content.decode()
+    again = admin.post(IMPORT, {"rows": signed_rows(shown)}).content.decode()
 
     assert "changed in the meantime" in again
     assert Template.objects.get().versions.count() == 1
 
-    admin.post(IMPORT, {"rows": carried(again)})
+    admin.post(IMPORT, {"rows": signed_rows(again)})
 
     assert Template.objects.get().versions.count() == 2
 
 
-def test_rows_that_somebody_made_up_or_somebody_else_was_shown_are_not_written(
+def test_forged_rows_and_rows_of_another_user_are_not_written(
     client: Client, admin: Client, channel: ApiChannel
 ) -> None:
     shown = admin.post(IMPORT, upload([row()], channel)).content.decode()
 
-    admin.post(IMPORT, {"rows": carried(shown)[:-1] + "x"})
+    admin.post(IMPORT, {"rows": signed_rows(shown)[:-1] + "x"})
     other = UserFactory(is_staff=True, is_superuser=True)
     client.force_login(other)
-    refused = client.post(IMPORT, {"rows": carried(shown)})
+    refused = client.post(IMPORT, {"rows": signed_rows(shown)})
 
     assert refused.status_code == 403
     assert not Template.objects.exists()
 
 
-def test_an_unreadable_file_is_a_sentence_at_the_field(admin: Client, channel: ApiChannel) -> None:
+def test_an_unreadable_file_is_an_error_of_the_field(admin: Client, channel: ApiChannel) -> None:
     file = io.BytesIO(b"{")
     file.name = "x.json"
 
@@ -498,7 +496,7 @@ def test_an_unreadable_file_is_a_sentence_at_the_field(admin: Client, channel: A
 
 
 @pytest.mark.parametrize("form", ["json", "csv", "xlsx", "nonsense"])
-def test_an_export_is_a_file(admin: Client, channel: ApiChannel, form: str) -> None:
+def test_an_export_is_downloaded_as_a_file(admin: Client, channel: ApiChannel, form: str) -> None:
     TemplateFactory(api_channel=channel)
 
     response = admin.get(EXPORT, {"form": form, "channel": channel.pk})
@@ -511,7 +509,7 @@ def test_an_export_is_a_file(admin: Client, channel: ApiChannel, form: str) -> N
 # --- operators' tags -------------------------------------------------------------------------------------
 
 
-def test_an_operator_is_given_tags_and_sees_what_has_them(admin: Client, channel: ApiChannel) -> None:
+def test_an_operator_with_tags_sees_templates_with_these_tags(admin: Client, channel: ApiChannel) -> None:
     operator = boris(channel.default_chat_channel)
     shop, warehouse = (
         TemplateFactory(api_channel=channel, tags=["магазин"]),
@@ -528,7 +526,7 @@ def test_an_operator_is_given_tags_and_sees_what_has_them(admin: Client, channel
     assert admin.get(reverse("admin:templates_registry_templatetags_changelist")).status_code == 200
 
 
-def test_a_templates_name_keeps_its_letters_at_the_head_of_its_page(admin: Client, channel: ApiChannel) -> None:
+def test_the_page_heading_keeps_the_case_of_a_templates_name(admin: Client, channel: ApiChannel) -> None:
     template = TemplateFactory(api_channel=channel, name="order_ready", language="ru")
 
     page = admin.get(reverse("admin:templates_registry_template_change", args=[template.pk])).content.decode()

@@ -1,4 +1,4 @@
-"""The page Templates: who sees what, the message as the phone will show it, and on to a chat."""
+"""Templates page of operators: access, list, preview of the message, timeline, sending to a chat."""
 
 from __future__ import annotations
 
@@ -19,7 +19,16 @@ from templates_registry.lifecycle import ChangeAuthor, Source
 from templates_registry.models import Status, Template, TemplateEvent, TemplateUse
 from templates_registry.preview import TemplatePreview, html_with_marks, values_from_form
 from templates_registry.timeline import format_span
-from tests.factories import ApiChannelFactory, ConversationFactory, TemplateFactory, TicketFactory, boris, gleb, vera
+from tests.factories import (
+    ApiChannelFactory,
+    ConversationFactory,
+    MessageFactory,
+    TemplateFactory,
+    TicketFactory,
+    boris,
+    gleb,
+    vera,
+)
 
 pytestmark = pytest.mark.django_db
 HAND = ChangeAuthor(source=Source.MANUAL)
@@ -56,12 +65,12 @@ def listed(response: Any) -> list[str]:
 
 
 def filled(desk: Client, template: Template, **values: str) -> str:
-    """The fragment that a script gets while somebody types."""
+    """Return the fragment that the page's script gets while an operator types."""
     posted = {f"v.{key.lstrip('_')}": value for key, value in values.items()}
     return html(desk.post(f"/templates/{template.pk}/", posted, headers={"HX-Request": "true"}))
 
 
-# --- who sees what ---------------------------------------------------------------------------------------
+# --- access ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("address", ["/templates/", "/templates/1/", "/templates/1/send/"])
@@ -69,7 +78,7 @@ def test_the_page_asks_for_a_login(client: Client, address: str) -> None:
     assert client.get(address)["Location"].startswith("/login/")
 
 
-def test_others_templates_are_as_unknown_as_missing_ones(client: Client, template: Template) -> None:
+def test_templates_of_other_channels_are_not_found(client: Client, template: Template) -> None:
     client.force_login(gleb())
 
     assert listed(client.get("/templates/")) == []
@@ -80,14 +89,14 @@ def test_others_templates_are_as_unknown_as_missing_ones(client: Client, templat
     assert listed(client.get("/templates/")) == ["order_ready"]
 
 
-def test_the_rail_leads_here(desk: Client) -> None:
+def test_the_rail_has_a_link_to_the_page(desk: Client) -> None:
     assert 'href="/templates/"' in html(desk.get("/chats/"))
 
 
-# --- the list --------------------------------------------------------------------------------------------
+# --- list ------------------------------------------------------------------------------------------------
 
 
-def test_favorites_stand_first_then_those_used_lately(desk: Client, template: Template) -> None:
+def test_favorites_are_first_then_recently_used_templates(desk: Client, template: Template) -> None:
     channel, user = template.api_channel, boris()
     used, liked = (TemplateFactory(api_channel=channel, name=name) for name in ("z_used", "y_liked"))
     TemplateFactory(api_channel=channel, name="a_paused", status=Status.PAUSED)
@@ -102,7 +111,7 @@ def test_favorites_stand_first_then_those_used_lately(desk: Client, template: Te
     assert listed(desk.get("/templates/"))[0] == "z_used"
 
 
-def test_what_was_used_long_ago_is_no_longer_recent(desk: Client, template: Template) -> None:
+def test_a_template_used_long_ago_is_not_recent(desk: Client, template: Template) -> None:
     used = TemplateFactory(api_channel=template.api_channel, name="z_used")
     lifecycle.record_use(used.pk, user=boris())
     TemplateUse.objects.update(last_used_at=timezone.now() - timedelta(days=20))
@@ -134,7 +143,7 @@ def test_the_list_is_searched_and_filtered(desk: Client, template: Template, que
     assert listed(desk.get(f"/templates/?{query}", headers={"HX-Request": "true"})) == names
 
 
-def test_a_long_list_goes_on(desk: Client, template: Template) -> None:
+def test_a_long_list_has_a_next_page(desk: Client, template: Template) -> None:
     for number in range(61):
         TemplateFactory(api_channel=template.api_channel, name=f"t{number}")
 
@@ -142,10 +151,10 @@ def test_a_long_list_goes_on(desk: Client, template: Template) -> None:
     assert len(listed(desk.get("/templates/?shown=120"))) == 62
 
 
-# --- the message -----------------------------------------------------------------------------------------
+# --- message ---------------------------------------------------------------------------------------------
 
 
-def test_the_message_is_shown_as_the_phone_will_show_it(desk: Client, template: Template) -> None:
+def test_the_page_previews_the_message_on_the_phone(desk: Client, template: Template) -> None:
     page = filled(desk, template, _1="Анна", _2="№ 42")
 
     assert "Здравствуйте, Анна! Ваш заказ № 42 <strong>готов</strong> к выдаче." in page
@@ -154,14 +163,14 @@ def test_the_message_is_shown_as_the_phone_will_show_it(desk: Client, template: 
     assert "52 of 1024 characters" in page
 
 
-def test_values_are_put_in_once_and_never_run(desk: Client, template: Template) -> None:
+def test_values_are_inserted_once_and_escaped(desk: Client, template: Template) -> None:
     page = filled(desk, template, _1="{{2}} <script>alert(1)</script>", _2="№ 42")
 
     assert "Здравствуйте, {{2}} &lt;script&gt;alert(1)&lt;/script&gt;! Ваш заказ № 42" in page
     assert "<script>alert" not in page
 
 
-def test_what_is_wrong_is_said_at_the_field(desk: Client, template: Template) -> None:
+def test_an_invalid_value_is_explained_at_its_field(desk: Client, template: Template) -> None:
     page = filled(desk, template, _1="", _2="№ 42\tсрочно")
 
     assert "“Номер заказа” contains a tab" in page
@@ -169,14 +178,14 @@ def test_what_is_wrong_is_said_at_the_field(desk: Client, template: Template) ->
     assert "Not filled in." in page and "1 value is not filled in." in page
 
 
-def test_what_is_too_long_is_said_and_counted(desk: Client, template: Template) -> None:
+def test_a_message_that_is_too_long_is_reported_with_its_length(desk: Client, template: Template) -> None:
     page = filled(desk, template, _1="я" * 1100, _2="№ 42")
 
     assert "1148 of 1024 characters" in page
     assert "at most 1024 can be sent" in page
 
 
-def test_it_works_without_a_script(desk: Client, template: Template) -> None:
+def test_the_page_works_without_scripts(desk: Client, template: Template) -> None:
     page = html(desk.post(f"/templates/{template.pk}/?q=order", {"v.1": "Анна", "v.2": "№ 42", "v.9": "?", "x": "?"}))
 
     assert "<title>order_ready" in page
@@ -184,7 +193,7 @@ def test_it_works_without_a_script(desk: Client, template: Template) -> None:
     assert ">\nАнна</textarea>" in page
 
 
-def test_labels_hints_and_examples_stand_at_the_fields(desk: Client, template: Template) -> None:
+def test_fields_have_labels_hints_and_examples(desk: Client, template: Template) -> None:
     page = html(desk.get(f"/templates/{template.pk}/"))
 
     assert "<span>Имя клиента</span>" in page
@@ -198,14 +207,14 @@ def test_broken_components_are_no_server_error(desk: Client, template: Template)
     assert listed(desk.get("/templates/")) == ["order_ready"]
 
 
-def test_no_inline_script_or_style_stands_on_the_page(desk: Client, template: Template) -> None:
+def test_the_page_has_no_inline_script_or_style(desk: Client, template: Template) -> None:
     for address in ("/templates/", f"/templates/{template.pk}/", f"/templates/{template.pk}/send/"):
         page = html(desk.get(address))
         assert not re.search(r"<script(?![^>]*\bsrc=)(?![^>]*json)", page) and " style=" not in page
         assert not re.search(r"\son\w+=", page)
 
 
-def test_what_happened_is_told_in_words(desk: Client, template: Template) -> None:
+def test_the_timeline_describes_each_event(desk: Client, template: Template) -> None:
     lifecycle.change_text(template, _said(template, "Здравствуйте, {{1}}! Ваш заказ {{2}} собран."), by=HAND)
     lifecycle.change_status(template, Status.PENDING, by=ChangeAuthor(source=Source.MANUAL, user=vera()))
     TemplateEvent.objects.filter(to_status="pending").update(at=timezone.now() - timedelta(days=1, hours=4))
@@ -223,7 +232,7 @@ def test_what_happened_is_told_in_words(desk: Client, template: Template) -> Non
 
 
 def _said(template: Template, body: str) -> TemplateDefinition:
-    return replace(template.pattern, body=body)
+    return replace(template.definition, body=body)
 
 
 @pytest.mark.parametrize(
@@ -235,11 +244,37 @@ def _said(template: Template, body: str) -> TemplateDefinition:
         (-timedelta(hours=1), "0 minutes"),
     ],
 )
-def test_spans_in_words(in_english: None, span: timedelta, words: str) -> None:
+def test_durations_are_written_in_words(in_english: None, span: timedelta, words: str) -> None:
     assert format_span(span) == words
 
 
-# --- marks -----------------------------------------------------------------------------------------------
+# --- markup ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Заказ *готов*, _приходите_, ~завтра~ сегодня",
+        "*_оба_ вместе* и *не\nжирный*",
+        "```  две\nстроки ``` и `код`",
+        "Смотрите (https://shop.example/a_b_c]) или HTTP://shop.example/{1}.",
+        "Пишите a@shop.example или +7 (999) 123-45-67",
+        "- чай\n- кофе\n1. раз\n> цитата",
+        "<script>alert(1)</script> & <b>",
+    ],
+)
+def test_the_preview_and_the_chat_show_the_same_markup(desk: Client, channel: ApiChannel, text: str) -> None:
+    template = TemplateFactory(api_channel=channel, body=text, examples=())
+    chat = ConversationFactory(api_channel=channel)
+    MessageFactory(conversation=chat, text=text)
+
+    preview = filled(desk, template).partition('<div class="wa-body" dir="auto">')[2].partition("</div>")[0]
+    bubble = html(desk.get(f"/chats/{chat.pk}/")).partition('<div class="text" dir="auto">')[2].partition("</div>")[0]
+
+    assert preview == bubble != ""
+
+
+# --- marked values ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -261,17 +296,15 @@ def test_values_are_marked_without_breaking_the_markup(body: str, value: str, ma
     assert 'href="https://x.example/<' not in found
 
 
-def test_marks_that_somebody_typed_are_none() -> None:
+def test_typed_mark_characters_are_ignored() -> None:
     assert html_with_marks("a \ue001 b \ue000") == "a  b "
     assert values_from_form({"v.1": "\0x", "y": "z"}) == {"1": "x"}
 
 
-# --- send in chat… ---------------------------------------------------------------------------------------
+# --- sending to a chat -----------------------------------------------------------------------------------
 
 
-def test_a_chat_is_found_filled_in_with_what_it_knows_and_written_to(
-    desk: Client, template: Template, channel: ApiChannel
-) -> None:
+def test_a_template_is_prefilled_for_a_chat_and_sent(desk: Client, template: Template, channel: ApiChannel) -> None:
     TemplateUse.objects.all().delete()
     chat = ConversationFactory(api_channel=channel, name="Анна Соколова")
     ConversationFactory(api_channel=channel, name="Игорь Панин")
@@ -290,7 +323,9 @@ def test_a_chat_is_found_filled_in_with_what_it_knows_and_written_to(
     assert TemplateUse.objects.get().user == boris()
 
 
-def test_what_is_not_ready_comes_back_with_the_reason(desk: Client, template: Template, channel: ApiChannel) -> None:
+def test_an_incomplete_template_is_shown_again_with_the_reason(
+    desk: Client, template: Template, channel: ApiChannel
+) -> None:
     chat = ConversationFactory(api_channel=channel)
 
     answer = desk.post(f"/templates/{template.pk}/send/", {"v.1": "Анна", "chat": str(chat.pk), "go": "1"})
@@ -300,7 +335,7 @@ def test_what_is_not_ready_comes_back_with_the_reason(desk: Client, template: Te
     assert not Message.objects.exists()
 
 
-def test_only_own_chats_of_the_same_channel_can_be_written_to(desk: Client, template: Template) -> None:
+def test_a_template_can_be_sent_only_to_own_chats_of_its_channel(desk: Client, template: Template) -> None:
     elsewhere = ConversationFactory()
     same_people = ConversationFactory(api_channel=ApiChannelFactory(watched=list(template.api_channel.watched.all())))
 
@@ -310,7 +345,7 @@ def test_only_own_chats_of_the_same_channel_can_be_written_to(desk: Client, temp
     assert not Message.objects.exists()
 
 
-def test_the_requests_number_is_known_where_it_is_asked_for(desk: Client, channel: ApiChannel) -> None:
+def test_the_requests_number_is_prefilled(desk: Client, channel: ApiChannel) -> None:
     chat = ConversationFactory(api_channel=channel)
     ticket = TicketFactory(conversation=chat)
     template = TemplateFactory(

@@ -51,5 +51,5 @@ def test_the_bubble_the_problems_and_the_rows_follow_what_is_typed(
 
     page.locator("[name=_save]").click()
     expect(page.locator(".template-head .pill")).to_have_text("draft")
-    assert Template.objects.get().pattern.buttons[0].text == "Отложить до завтра"
+    assert Template.objects.get().definition.buttons[0].text == "Отложить до завтра"
     assert trouble == []

@@ -98,7 +98,7 @@ def test_the_message_follows_what_one_types(page: Page, template: Template) -> N
 def test_from_the_template_to_a_chat(page: Page, template: Template, chat: Conversation) -> None:
     page.goto(f"/templates/{template.pk}/")
     page.get_by_label("Номер заказа").fill("№ 42")
-    page.locator(".shelf-acts .button.main").click()
+    page.locator(".template-fill-actions .button.main").click()
 
     page.locator("[name=find]").fill("Соколова")
     page.locator("#chat-picks button").click()
