@@ -8,7 +8,7 @@ RUNTIME := requirements.txt
 SERVERS := config/devstack/requirements.txt
 TESTS := tests/requirements.txt
 
-.PHONY: up install install-tests test test-fast faults check audit demo-data messages requirements
+.PHONY: up install install-tests test test-fast faults check audit demo-data pictures messages requirements
 .DEFAULT_GOAL := up
 
 up: install
@@ -69,6 +69,10 @@ audit: install-tests
 SIZE ?= 10000
 demo-data: install
 	@$(MANAGE) generate_demo_data --size $(SIZE)
+
+# Takes the pictures of the guides again, in both languages (docs/images/). Needs Chromium.
+pictures: install-tests
+	@$(RUN) -m pytest -q tests/browser/pictures.py
 
 messages: install
 	@$(MANAGE) messages

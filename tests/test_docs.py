@@ -315,6 +315,30 @@ def test_a_russian_guide_uses_the_translated_button_names(guide: str) -> None:
     assert wrong == [], "guide, catalog"
 
 
+def notices(language: str) -> list[list[str]]:
+    """Return the quoted parts of each notice in the operators' table of notices; "…" stands for what is left out."""
+    rows = (PROJECT / f"docs/guide-operator.{language}.md").read_text().split("\n| notice |")[-1]
+    rows = rows.split("\n| уведомление |")[-1].split("\n\n")[0]
+    cells = [line.split(" | ")[0].removeprefix("| ") for line in rows.splitlines()[2:]]
+    return [[part.strip() for part in cell.split("…") if part.strip()] for cell in cells]
+
+
+def test_the_notices_in_the_guides_are_those_of_the_catalog() -> None:
+    pairs = list(zip(notices("en"), notices("ru"), strict=True))
+
+    wrong = [
+        (en, ru)
+        for en, ru in pairs
+        if not any(
+            all(part in source for part in en) and all(part in words for part in ru)
+            for source, words in catalog().items()
+        )
+    ]
+
+    assert len(pairs) > 10
+    assert wrong == []
+
+
 def shape(page: Path) -> list[str]:
     """Return what two translations of a page have in common: headings, tables, steps, links and pictures."""
     lines = FENCED.sub("", page.read_text()).splitlines()

@@ -86,22 +86,21 @@ def page(table: str, *, began: datetime, load: float, is_cut: bool) -> str:
         if is_cut
         else ""
     )
-    return f"""# Reliability: what was proven, and how
+    return f"""# Reliability: fault tests and results
 
 `make faults` starts the real processes and servers in a folder of their own, breaks them on purpose, and counts. It
-writes this page. A figure that was not reached says so, with the cause; "not at full length" names what was shortened.
-After each run on the real processes the ledger is checked: what was accepted is stored, every stored message is
-delivered once for each destination, the receiver's keys are the delivered rows, a repeat carries a known key and the
-same body, order holds in each conversation, no row stays leased, no HTTP 500, and no log shows a secret, a phone number
-or a client's words.
+writes this page. A figure that was not reached is marked, with the cause; "not at full length" names what was
+shortened. After each run the test compares both ends: every accepted message is stored, every stored message is
+delivered once to each destination, a repeat has a known key and the same body, order holds in each conversation, no row
+stays leased, there is no HTTP 500, and no log contains a secret, a phone number or a client's text.
 
 One run, from {began:%Y-%m-%d %H:%M} to {ended:%H:%M} UTC, on {os.cpu_count()} cores, {memory:.0f} GB,
 {platform.system()} {platform.machine()}, Python {platform.python_version()}; load at the start {load:.1f}; SEED={seed},
-lease {lease} s; everything on one machine, the provider, the receiver and the gates included.{cut}
+lease {lease} s. Everything ran on one machine, including the provider and the receiver.{cut}
 
 {table}
 
-A short form of each runs with every `make test`.
+`make test` runs a short form of each.
 """
 
 
