@@ -1,5 +1,5 @@
-// Opening another chat: highlight, URL, head, thread and composer change together once the chat is loaded, or not at
-// all. Meanwhile the old chat is inert, and a skeleton shows the new chat's name.
+// Open another chat. Highlight, URL, header, thread and composer change together once the chat is loaded. Until then the
+// old chat is inert, and a skeleton shows the new chat's name.
 (() => {
   const desk = document.getElementById("desk");
   if (!desk) return;
@@ -21,7 +21,7 @@
     }
   };
 
-  // --- while it loads -----------------------------------------------------------------------------------------
+  // --- while a chat loads -----------------------------------------------------------------------------------------
   const setInert = (isInert) => {
     byId("chat").inert = isInert;
     if (byId("composer")) byId("composer").inert = isInert;
@@ -134,7 +134,7 @@
   addEventListener("popstate", (event) => {
     if (isGoingBack) { isGoingBack = false; return; }
     const to = location.pathname + location.search;
-    if (to === address) { // a place within the page, or one came back before anything was shown
+    if (to === address) { // an anchor within the page, or the user returned before the chat was shown
       if (event.state?.okno === undefined) history.replaceState({ okno: position + 1 }, "");
       position = history.state.okno;
       if (attempt) cancelOpening(attempt);

@@ -4,7 +4,7 @@
   const field = () => byId("client")?.querySelector("textarea[name=note]");
   const chat = () => byId("chat").dataset.chat;
 
-  // The pane is redrawn while closed; an unsaved note reopens it.
+  // The client pane may be redrawn while the form is closed. An unsaved note opens the form again.
   const restore = () => {
     const note = field(), copy = note && okno.localCopies.read("note", chat());
     if (!copy || note.value) return;

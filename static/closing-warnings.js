@@ -14,7 +14,7 @@
   };
 
   const notify = ({ title, text, url, chat }) => {
-    // The same tag in every tab: the second tab replaces what the first one showed, silently.
+    // All tabs use the same tag, so that a second tab replaces the notification silently.
     const notice = new Notification(title, { body: text, tag: `okno-window-${chat}`, icon: toasts.dataset.icon });
     notice.addEventListener("click", () => {
       window.focus();

@@ -1,5 +1,5 @@
-// Templates where one writes. Text that is a template is recognized while one types (or pastes) it, and its values
-// become fields that the text follows; or one picks a template. The server knows templates, this script only asks it.
+// Template panel of the composer. Typed or pasted text that matches a template is recognized: its values become fields,
+// and the text follows them. The operator can also pick a template. The server does all matching.
 (() => {
   const PAUSE = 350; // milliseconds after the last key
   const byId = (id) => document.getElementById(id);
@@ -8,10 +8,10 @@
   const currentPanel = () => panelArea()?.querySelector(".tp");
   const kind = () => currentPanel()?.dataset.kind || "";
   const sendButton = () => panelArea()?.querySelector("[data-go]");
-  // Chosen by the operator: typing does not close these panels.
+  // The operator opened these panels, so typing does not close them.
   const isChosenByUser = () => ["picker", "picked", "hold", "canned"].includes(kind());
-  let dismissedText = null; // the text for which the panel was closed by the user
-  let panelText = null; // the text that the panel is about
+  let dismissedText = null; // the text whose panel the user closed
+  let panelText = null; // the text that the panel describes
 
   const announcePanel = () => {
     const words = panelArea().querySelector(".tp-head p")?.textContent.trim();
@@ -30,13 +30,13 @@
   };
   const followFields = () => setBoxText(panelArea().querySelector('[data-part="text"]')?.textContent || "");
   const isOk = (answer) => answer.ok && !answer.redirected;
-  // Whether the chat of now is still open and takes words: an answer may come when another one is shown.
+  // Return a function that checks whether the same chat is still open and editable when a response arrives.
   const chatGuard = () => {
     const form = byId("composer");
     return () => Boolean(form) && form === byId("composer") && !form.closest("[inert]");
   };
 
-  // --- what is being typed -------------------------------------------------------------------------------------
+  // --- recognition while typing -------------------------------------------------------------------------------------
   let wasSent = false;
   const recognition = okno.latestOnly(async (isLast) => {
     const form = byId("composer"), sent = wasSent;
@@ -53,7 +53,7 @@
     okno.composer.showRefusal("");
   });
 
-  // If the operator typed on and sends before the panel is updated, send the composer's text, not the panel's.
+  // If the operator sends before the panel has caught up with the typing, send the composer's text, not the panel's.
   const isPanelStale = () => kind() === "recognized" && box().value !== panelText;
   const catchUp = async () => {
     await recognition.now();
@@ -85,7 +85,7 @@
     if (kind() === "recognized") followFields();
   });
 
-  // --- picking -----------------------------------------------------------------------------------------------------
+  // --- template picker -----------------------------------------------------------------------------------------------------
   const search = okno.latestOnly(async (isLast) => {
     const find = panelArea().querySelector("[data-find]");
     if (!find) return;
@@ -130,7 +130,7 @@
     const reply = { address: button.getAttribute("formaction"), text: words };
     recognition.cancel();
     preview.cancel();
-    if (panelKind === "picked") { // the box keeps its own words
+    if (panelKind === "picked") { // the composer keeps its own text
       okno.composer.saveDraft();
       reply.values = [...Object.entries(values), ["kind", panelKind]];
       okno.composer.send(reply, { key: okno.newKey(), onRefusal: () => reopen(panelUrl, values, panelKind) });
@@ -176,7 +176,7 @@
     box().focus();
   };
 
-  // A canned response goes where the caret is.
+  // Insert a canned response at the caret.
   const insertResponse = (text) => {
     clearPanel();
     okno.insert(text);
@@ -191,8 +191,8 @@
     pick(document.querySelector("[data-canned-responses]"));
   });
 
-  // Ctrl+Enter sends what has the focus: a field, its template; the box, the words in it. Those are a template too
-  // where the panel says so; a template that was picked beside them is not meant.
+  // Ctrl+Enter in a template field sends the template. In the composer it sends the text, as a template if it was
+  // recognized as one, but never a template that was picked in addition to the text.
   const ctrlEnter = (event, inPanel) => {
     const isField = inPanel && event.target.matches("textarea, select, input");
     const isBox = event.target === box() && kind() === "recognized" && sendButton();
@@ -203,7 +203,7 @@
     if (isBox) sendCurrent(sendButton(), () => byId("composer").requestSubmit());
     else if (sendButton() && !event.target.matches("[data-find]")) sendFilled();
   };
-  // The operator may be faster than the server's validation.
+  // The operator may press Ctrl+Enter before the server has validated the fields.
   const sendFilled = async () => {
     const panel = currentPanel();
     if (sendButton().disabled) await preview.now();

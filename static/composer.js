@@ -42,7 +42,7 @@
     scheduleSave();
   };
 
-  // Show the length near the maximum.
+  // Show the text length when it is near the maximum.
   const showLength = () => {
     const label = byId("count"), max = Number(label.dataset.max), { length } = [...box().value];
     label.hidden = length < max * 0.9;
@@ -91,7 +91,7 @@
   });
   addEventListener("okno:connected", () => { if (performance.now() - typedAt > SAVE_DELAY) saveDraft(); });
   addEventListener("online", () => saveDraft());
-  addEventListener("pagehide", () => { // a beacon outlives the page
+  addEventListener("pagehide", () => { // a beacon is delivered after the page is gone
     if (!isUnsaved || !form || okno.isLocked()) return;
     const body = new FormData();
     const values = { text: box().value, once: key, written_at: writtenAt, for_chat: chatOf(form), for_user: okno.user, csrfmiddlewaretoken: okno.token() };
@@ -99,7 +99,7 @@
     navigator.sendBeacon(form.dataset.draft, body);
   });
 
-  // --- the same draft elsewhere ------------------------------------------------------------------------------
+  // --- the same draft in another tab ------------------------------------------------------------------------------
   // Clear a draft that was sent from another tab or device, unless it was changed here.
   const withoutMarkup = (words) => words.replace(/[\s*_~`]+/g, "");
   const sentBubble = () => byId("messages")?.querySelector(`[data-draft-key="${CSS.escape(key)}"]`);
@@ -157,7 +157,7 @@
     send({ address: form.getAttribute("action"), values, text, files, box: text });
   });
 
-  // Post text under the draft's key and empty the composer at once. `key`: for text that is not the draft.
+  // Send a reply under the draft's key and clear the composer at once. `key`: key of a reply that is not the draft.
   const send = (reply, { onRefusal, key: ownKey } = {}) => {
     const [sendsDraft, sendsFiles] = [!ownKey, reply.files?.length];
     const record = {
@@ -176,7 +176,7 @@
     return done;
   };
 
-  // Put refused or edited text back, before newer text.
+  // Restore refused or edited text, in front of newer text.
   const restoreText = (record, { reason, sentence = "" }) => {
     const words = record.box || "", isHere = form && record.chat === chatOf(form);
     if (!isHere) {
@@ -189,7 +189,7 @@
     const bubble = byId("messages")?.querySelector(`[data-draft-key="${CSS.escape(record.key)}"] .text`);
     if (reason === "draft_sent" && bubble && withoutMarkup(bubble.textContent) === withoutMarkup(words)) return;
     if (words) {
-      // Keep the record's key: if it was sent after all, it is not sent again.
+      // Keep the record's key, so that a message that was sent after all is not sent twice.
       key = reason === "draft_sent" ? okno.newKey() : record.key;
       box().value = [words, box().value].filter((one) => one.trim()).join("\n");
       onTextChange();

@@ -1,5 +1,5 @@
-// Countdown of service windows. Every element with data-expires-at shows the time left by the database's clock:
-// a circle .left (its length), [data-words] (text, or h:mm:ss if data-format="clock"), and the level's CSS class.
+// Countdown of service windows. Each element with data-expires-at shows the time left by the database's clock: the
+// length of its circle .left, the text of its [data-words] (h:mm:ss if data-format="clock"), and the level's CSS class.
 (() => {
   const HOUR = 3600e3;
   const LEVELS = ["ok", "warning", "critical", "closed"];
@@ -48,7 +48,7 @@
     }
   };
 
-  // Screen readers: announce at the marks, not every second.
+  // Announce the time left to screen readers at the marks instead of every second.
   const announceMarks = (element, left) => {
     const before = Number(element.dataset.leftBefore || left);
     element.dataset.leftBefore = left;

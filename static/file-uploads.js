@@ -1,5 +1,5 @@
-// File uploads: dropped, pasted or chosen; one at a time, with progress. If the provider sends files, they are chips until
-// sent; otherwise the file's link is inserted into the text.
+// Uploads of dropped, pasted or chosen files, one at a time, with progress. If the provider sends files, each becomes a
+// chip until it is sent; otherwise its link is inserted into the text.
 (() => {
   const byId = (id) => document.getElementById(id);
   const composer = () => byId("composer");
@@ -79,7 +79,7 @@
     addFiles(files);
   });
 
-  // --- dropping: the whole chat is the target -------------------------------------------------------------
+  // --- drag and drop on the whole chat -------------------------------------------------------------
   const carriesFiles = (event) => composer() && event.dataTransfer?.types.includes("Files");
   const showDropHint = (isShown) => { if (byId("drop-here")) byId("drop-here").hidden = !isShown; };
   let dragTimer;

@@ -2,7 +2,7 @@
 (() => {
   const box = () => document.getElementById("text");
 
-  // `separator` stands between the text and their neighbors. `atEnd`: not where the caret is, but after everything.
+  // `separator` is placed between the text and its surroundings. `atEnd`: append instead of inserting at the caret.
   const insert = (text, { separator = " ", atEnd = false } = {}) => {
     const field = box();
     field.focus();
@@ -11,7 +11,7 @@
     const lead = before && !before.match(separator === "\n" ? /\n$/ : /\s$/) ? separator : "";
     const trail = after && !after.match(separator === "\n" ? /^\n/ : /^\s/) ? separator : "";
     const padded = lead + text + trail;
-    // The only way in which a browser can undo it, though an old one. It fires `input` by itself.
+    // execCommand is deprecated, but nothing else supports Ctrl+Z. It fires `input` itself.
     if (document.activeElement === field && document.execCommand("insertText", false, padded)) return;
     field.setRangeText(padded, field.selectionStart, field.selectionEnd, "end");
     field.dispatchEvent(new Event("input", { bubbles: true }));

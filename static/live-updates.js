@@ -7,7 +7,7 @@
   const byId = (id) => document.getElementById(id);
   let timer, busy = false, isRepeatNeeded = false, failures = 0;
 
-  // --- asking --------------------------------------------------------------------------------------------
+  // --- polling --------------------------------------------------------------------------------------------
   const poll = async () => {
     if (okno.isLocked()) return;
     if (busy) { isRepeatNeeded = true; return; }
@@ -186,7 +186,7 @@
     else if (added.some((node) => node.dataset.side === "inbound")) byId("newer").hidden = false;
   };
 
-  // --- earlier requests are folded until opened ------------------------------------------------
+  // --- folded earlier requests ------------------------------------------------
   const foldOf = (id) => byId("messages").querySelector(`[data-fold="${id}"]`);
   const applyFold = (node) => {
     const link = node.querySelector?.("[data-fold]");
@@ -278,7 +278,7 @@
     if (quoted && showMessage(quoted.dataset.at)) event.preventDefault();
   });
 
-  // Load older chats when the end of the list comes near. The link is for the keyboard and for no scripts.
+  // Load older chats near the end of the list. The link serves keyboards and browsers without scripts.
   const nearEnd = new IntersectionObserver((seen) => {
     for (const { isIntersecting, target } of seen) if (isIntersecting) loadOlderChats(target);
   }, { rootMargin: "400px" });

@@ -1,17 +1,17 @@
-// Messages being sent: shown at once with a clock until the server's bubble appears. A key makes each message
-// idempotent; failed ones stay with "Try again".
+// Messages being sent. Each is shown at once with a clock until the server's bubble appears. A key makes it idempotent. A
+// failed message stays with "Try again".
 (() => {
   const desk = document.getElementById("desk");
   if (!desk) return;
   const REQUEST_TIMEOUT = 60_000; // milliseconds for one request
-  const OTHER_TAB_TIMEOUT = 90_000; // milliseconds: for so long another tab may still be posting it
+  const OTHER_TAB_TIMEOUT = 90_000; // milliseconds that another tab may still be posting a message
   const byId = (id) => document.getElementById(id);
   const currentChat = () => byId("chat").dataset.chat;
-  const posting = new Map(); // key → what this tab posts: {record, onRefusal}
-  const done = new Set(); // keys of what this tab has sent
+  const posting = new Map(); // key → {record, onRefusal} of messages that this tab is posting
+  const done = new Set(); // keys of messages that this tab has sent
   const queues = new Map(); // chat → its last request; messages are sent in the order of writing
 
-  // --- what is kept over a reload: [{key, chat, address, values, text, files, at, failed}] ------------------------
+  // --- records that survive a reload: [{key, chat, address, values, text, files, at, failed}] ------------------------
   const storedRecords = (chat) => okno.localCopies.read("sending", chat) || [];
   const store = (record) => {
     const others = storedRecords(record.chat).filter((one) => one.key !== record.key);
@@ -56,11 +56,11 @@
     bubble.querySelector(".trouble span").textContent = record.failed || "";
   };
 
-  // Bring the bubbles of this chat to what is kept: at opening, and when another tab has sent or failed.
+  // Redraw this chat's bubbles from the stored records: when it opens, and when another tab has sent or failed.
   const show = () => {
     if (!container()) return;
     const records = storedRecords(currentChat());
-    for (const [name, id] of records.flatMap((record) => record.values)) { // they stand in the bubble
+    for (const [name, id] of records.flatMap((record) => record.values)) { // these files are in the bubble
       if (name === "upload") byId("uploads").querySelector(`[data-upload="${CSS.escape(id)}"]`)?.remove();
     }
     for (const bubble of [...container().children]) {
@@ -78,16 +78,16 @@
     return "";
   };
 
-  // It has been sent, though we may not have heard it.
+  // The message was sent, although its response may be lost.
   const settle = (key) => {
     const record = posting.get(key)?.record;
-    if (record && !record.failed) return; // its own answer settles it
+    if (record && !record.failed) return; // its own response settles it
     discard({ chat: currentChat(), key });
     posting.delete(key);
     done.add(key);
   };
 
-  // The server's bubble takes the place of ours.
+  // Replace this tab's bubbles with the server's.
   const replaceDrawn = () => {
     for (const bubble of [...(container()?.children || [])]) {
       if (!isInThread(bubble.dataset.sending)) continue;
@@ -140,7 +140,7 @@
     if (record.chat === currentChat()) onRefusal?.(result);
   };
 
-  // `onRefusal` is called where the server refused it and the chat is still open.
+  // `onRefusal` is called if the server refuses the message while its chat is still open.
   const send = (record, { onRefusal, before } = {}) => {
     posting.set(record.key, { record, onRefusal });
     store(record);
@@ -150,7 +150,7 @@
     return queue;
   };
 
-  // --- what one does about a failure --------------------------------------------------------------------------------
+  // --- actions on a failed message --------------------------------------------------------------------------------
   document.addEventListener("click", (event) => {
     const bubble = event.target.closest?.("[data-sending]");
     const record = bubble && (posting.get(bubble.dataset.sending)?.record ?? storedRecords(currentChat()).find((one) => one.key === bubble.dataset.sending));
@@ -164,7 +164,7 @@
     }
   });
 
-  // A page that goes away leaves its requests without an answer.
+  // A closed page never learns the outcome of its requests.
   addEventListener("pagehide", () => {
     for (const { record } of posting.values()) store({ ...record, failed: record.failed || container()?.dataset.unsure || desk.dataset.notSent });
   });

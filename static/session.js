@@ -2,10 +2,10 @@
 (() => {
   const desk = document.getElementById("desk");
   if (!desk) return;
-  const COOKIES = ["__Host-csrftoken=", "csrftoken="]; // with https; one without the prefix is then of an earlier version
+  const COOKIES = ["__Host-csrftoken=", "csrftoken="]; // with https, a cookie without the prefix is a leftover
   const user = desk.dataset.user;
   const byId = (id) => document.getElementById(id);
-  let renewedToken = ""; // a token from the server, where the browser has no cookie
+  let renewedToken = ""; // token from the server, for browsers without the cookie
 
   const token = () => {
     const found = document.cookie.split("; ");
@@ -16,7 +16,7 @@
   // Another user signed in: hide this page and send nothing from it.
   const lockPage = (sentence) => {
     if (isLocked()) return;
-    dispatchEvent(new Event("okno:locked")); // what was typed goes into its author's local copy
+    dispatchEvent(new Event("okno:locked")); // typed text is stored in its author's local copy
     desk.inert = true;
     for (const field of desk.querySelectorAll("textarea, input")) field.value = "";
     document.title = "Okno";
@@ -26,7 +26,7 @@
   };
   const isLocked = () => desk.inert;
 
-  // After a 403 the token may be the one of an earlier sign-in. Returns whether the request may be repeated.
+  // Renew the CSRF token after a 403: it may belong to an earlier sign-in. Returns whether the request may be repeated.
   const renewToken = async () => {
     try {
       const answer = await fetch(desk.dataset.sessionUrl, { headers: { "HX-Request": "true" } });
@@ -38,7 +38,7 @@
     }
   };
 
-  // Lock the page where the answer says that it belongs to somebody else. Returns what a 409 says.
+  // Parse a 409 response, and lock the page if another user has signed in.
   const handleConflict = (text) => {
     let response = {};
     try { response = JSON.parse(text); } catch { /* not one of ours */ }
@@ -46,8 +46,8 @@
     return response;
   };
 
-  // POST as the user this page was made for, in the chat the words were typed in. A refused token is renewed and the
-  // request repeated once: nothing was done under it.
+  // POST as the user of this page, in the chat of the text. After a refused CSRF token, renew it and repeat the request
+  // once; a refused request has no effect.
   const postAsUser = async (address, values, { signal } = {}) => {
     const body = new URLSearchParams(values);
     body.set("for_user", user);
@@ -61,7 +61,7 @@
     }
   };
 
-  // Forms that htmx or the browser itself sends.
+  // Forms that htmx or the browser submits.
   document.addEventListener("htmx:configRequest", (event) => {
     if (event.detail.verb === "post") event.detail.parameters.csrfmiddlewaretoken = token();
   });

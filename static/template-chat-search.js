@@ -1,4 +1,4 @@
-// "Send to a chat…": search chats as you type.
+// "Send to a chat" page: search as you type.
 (() => {
   const form = document.getElementById("to-chat"), find = form.querySelector("[name=find]");
   const search = okno.latestOnly(async (isLast) => {

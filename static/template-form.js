@@ -1,5 +1,5 @@
-// The form of a template: while one types, the server renders the message, its problems and the rows anew.
-// Pieces carry data-region; one with data-shape is only replaced when its rows are other ones, so nothing jumps.
+// Template form in the admin: while the user types, the server renders the preview, the problems and the rows again.
+// Each rendered part has data-region. A part with data-shape is replaced only if its rows changed, so the form is stable.
 "use strict";
 (() => {
   const previewPart = document.querySelector("[data-preview]");

@@ -1,5 +1,5 @@
-// A template being filled in: what one types is shown as the phone will show it. The server renders; the parts that
-// it sends anew ([data-part]) take their places, the fields stay as they are.
+// Fields of a template: the preview follows the typed values. The server renders, and the received parts ([data-part])
+// replace the displayed ones; the fields themselves are kept.
 (() => {
   const PAUSE = 150; // milliseconds after the last key
 
@@ -15,7 +15,7 @@
     return values;
   };
 
-  // Bring the parts under `root` to what `html` says. `true` where every part had its shown.
+  // Replace the parts under `root` with those in `html`.
   const updateParts = (root, html) => {
     const fresh = new DOMParser().parseFromString(html, "text/html");
     for (const part of fresh.querySelectorAll("[data-part]")) {
@@ -32,7 +32,7 @@
     }
   };
 
-  // A field has one line: Enter goes on to the next one. What was pasted with line breaks keeps them, to be seen.
+  // Enter moves to the next field, because values have one line. Pasted line breaks are kept, so that they can be seen.
   document.addEventListener("keydown", (event) => {
     if (event.key !== "Enter" || !event.target.matches?.('textarea[name^="v."]')) return;
     if (event.ctrlKey || event.metaKey || event.target.hasAttribute("data-lines")) return;
@@ -51,7 +51,7 @@
   });
   for (const button of document.querySelectorAll("[data-examples]")) button.hidden = false;
 
-  // Asks once after the last key, and drops an answer that a later one has overtaken.
+  // Wrap a request: `schedule` sends it once after the last key, and `isLast()` is false for an outdated response.
   const latestOnly = (ask) => {
     let timer, number = 0;
     const now = async () => {
@@ -59,14 +59,14 @@
       const mine = ++number;
       try {
         await ask(() => mine === number);
-      } catch (problem) { // without a connection the next key asks again
+      } catch (problem) { // without a connection, the next key retries
         if (!/fetch|network|load failed/i.test(problem.message)) throw problem;
       }
     };
     return { schedule: (pause = PAUSE) => { clearTimeout(timer); timer = setTimeout(now, pause); }, now, cancel: () => { clearTimeout(timer); number += 1; } };
   };
 
-  // A form with data-preview-url keeps itself fresh.
+  // A form with data-preview-url updates its preview.
   const form = document.querySelector("form[data-preview-url]");
   if (form) {
     const preview = latestOnly(async (isLast) => {
@@ -74,7 +74,7 @@
       if (answer.ok && !answer.redirected && isLast()) updateParts(form.parentElement, await answer.text());
     });
     form.addEventListener("input", (event) => { if (event.target.matches('textarea[name^="v."]')) preview.schedule(); });
-    // Typed before this script was here, or kept by the browser over a reload.
+    // The user typed before this script ran, or the browser restored the fields.
     if ([...form.querySelectorAll('textarea[name^="v."]')].some((field) => field.value !== field.defaultValue)) preview.now();
   }
 

@@ -38,7 +38,7 @@
     byId("search-templates").focus();
   });
 
-  // The list alone: scrollIntoView would scroll the page as well.
+  // Scroll only the list; scrollIntoView would scroll the page as well.
   const rows = byId("template-rows");
   const chosen = rows.querySelector(".template-row[aria-current]");
   if (chosen) rows.scrollTop += chosen.getBoundingClientRect().top - rows.getBoundingClientRect().top - rows.clientHeight / 2;

@@ -1,4 +1,4 @@
-// Training phone: posts the client's messages and shows those sent to them.
+// Training phone: posts the client's messages and shows the messages sent to the client.
 (() => {
   const phone = document.getElementById("phone");
   if (!phone) return;
@@ -7,7 +7,7 @@
   const words = JSON.parse(byId("phone-words").textContent);
   const icons = byId("write").querySelector("use").getAttribute("href").split("#")[0];
 
-  // --- who is writing: kept in this browser -------------------------------------------------------------------
+  // --- clients, stored in this browser -------------------------------------------------------------------
   const KEY = `okno-phone-${phone.dataset.key}`;
   const random = (digits) => {
     const bytes = crypto.getRandomValues(new Uint32Array(4));
@@ -51,8 +51,8 @@
     byId("words").focus();
   };
 
-  // --- what goes out: stored as a webhook of the provider ----------------------------------------------------------------
-  const COOKIES = ["__Host-csrftoken=", "csrftoken="]; // with https; one without the prefix is then of an earlier version
+  // --- sending: stored like a webhook of the provider ----------------------------------------------------------------
+  const COOKIES = ["__Host-csrftoken=", "csrftoken="]; // with https, a cookie without the prefix is a leftover
   const csrfToken = () => {
     const found = document.cookie.split("; ");
     const tokens = COOKIES.map((name) => found.find((one) => one.startsWith(name))?.slice(name.length));
@@ -89,7 +89,7 @@
   };
   const clockNow = () => new Date(okno.now()).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", hour12: false });
 
-  // --- what comes in ----------------------------------------------------------------------------------------------
+  // --- receiving ----------------------------------------------------------------------------------------------
   let timer, busy = false, drawn = "", shown = [];
   const posted = new Set(); // statuses this page has already posted
 
@@ -112,7 +112,7 @@
     timer = setTimeout(poll, document.hidden ? POLL_INTERVAL_HIDDEN : POLL_INTERVAL);
   };
 
-  // A displayed message is delivered; displayed in a focused window, it is read.
+  // Report a displayed message as delivered, and as read if the window has the focus.
   const reportStatuses = async (messages) => {
     const isRead = !document.hidden && document.hasFocus();
     const events = [];

@@ -76,7 +76,7 @@ def other_user_sentence(request: HttpRequest) -> str:
 
 
 def _conflict_response(request: HttpRequest, reason: str, sentence: str, *, words: str = "") -> HttpResponse:
-    """Build the 409. ``words``: posted text to copy; never passed for another user's form, who must not see it."""
+    """Build the 409. ``words``: the posted text, for copying. Never passed for the form of another user."""
     if "HX-Request" in request.headers:
         return JsonResponse({"reason": reason, "sentence": sentence}, status=409)
     context = {"sentence": sentence, "words": words[:MAX_TEXT_SHOWN]}

@@ -1,1 +1,1 @@
-"""The contact pane of a chat."""
+"""The client pane of a chat."""

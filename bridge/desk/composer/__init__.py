@@ -1,1 +1,1 @@
-"""The panel above the composer, and values filled in from the chat."""
+"""The template panel of the composer, and values prefilled from the chat."""

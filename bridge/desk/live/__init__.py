@@ -1,1 +1,1 @@
-"""What keeps an open page current: polling, presence, closing warnings."""
+"""Live updates of an open page: polling, presence, closing warnings."""

@@ -105,7 +105,7 @@ def is_up_to_date(request: HttpRequest) -> bool:
 
 
 def _presence_version(request: HttpRequest, chat: int, reader: PollingUser) -> str:
-    """Record the heartbeat like the view, and return the version of the others' presence."""
+    """Record the heartbeat like the view, and return the version of the presence of others."""
     is_here, writes = "away" not in request.GET, "writes" in request.GET
     return presence.record_heartbeat(chat, user=reader, writes=writes, is_here=is_here).version
 

@@ -1,1 +1,1 @@
-"""One chat as it is read: messages, their state and their trail."""
+"""The thread of a chat: messages, their status and their delivery trail."""

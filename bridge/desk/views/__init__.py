@@ -1,1 +1,1 @@
-"""Views of the desk, one module a page or form."""
+"""Views of the desk: one module per page or form."""

@@ -176,7 +176,7 @@ def _change_statuses(
 
 
 def _apply_change(ticket: Ticket, field: str, value: int | None, *, by: int | None) -> bool:
-    """Apply one change. Return False where the chat already has another live request."""
+    """Apply one change. Return False if the chat already has another live request."""
     if field == ASSIGNEE:
         tickets.assign_ticket(ticket.pk, user_id=value, to_group=False, by=by)
         return True

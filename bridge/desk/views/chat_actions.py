@@ -26,7 +26,7 @@ MAX_DRAFT_LENGTH = 20_000  # characters of a draft; well above the message limit
 
 @forms.require_chat_form
 def send_reply(request: HttpRequest, pk: int) -> HttpResponse:
-    """Submit a reply. A refusal by the relay is shown at once, and the text is kept."""
+    """Submit a reply. Show a refusal at once and keep the text."""
     conversation = access.get_conversation_or_404(request, pk)
     text = posted_text(request)
     replies_to = chats.posted_quote_id(request)

@@ -38,7 +38,7 @@ def edit_tags(request: HttpRequest, pk: int) -> HttpResponse:
 @require_http_methods(["GET", "POST"])
 @never_cache
 def erase_client(request: HttpRequest, pk: int) -> HttpResponse:
-    """Show whose data will be erased, then erase it after confirmation. Cannot be undone."""
+    """Show the affected contacts, and erase their data after confirmation. Cannot be undone."""
     if refusal := forms.reject_stale_form(request, chat=pk):
         return refusal
     conversation = access.get_conversation_or_404(request, pk)

@@ -121,7 +121,7 @@ def hold_text(request: HttpRequest, pk: int, template_id: int) -> HttpResponse:
 
 @forms.require_chat_form
 def unhold_reply(request: HttpRequest, pk: int, held_id: int) -> HttpResponse:
-    """Cancel a held text and turn it back into a draft."""
+    """Cancel a held reply and turn its text back into a draft."""
     conversation = access.get_conversation_or_404(request, pk)
     if not held_replies.cancel_held_reply(held_id, visible_chats=[conversation.pk]):
         return chat_actions.refusal_response(

@@ -90,12 +90,12 @@ def list_phone_messages(request: HttpRequest, pk: int) -> HttpResponse:
 @require_POST
 @never_cache
 def post_phone_event(request: HttpRequest, pk: int) -> HttpResponse:
-    """Store an event of the simulated client like the provider's webhook."""
+    """Store an event of the simulated client like a webhook of the provider."""
     return webhooks.receive_from_training_phone(request, _get_channel_or_404(request, pk))
 
 
 def _get_channel_or_404(request: HttpRequest, pk: int) -> ApiChannel:
-    """Return the channel if this user may see chats of it. Scripts get a 403 where nobody is signed in."""
+    """Return the channel if the user may see its chats. Raise PermissionDenied without a session, Http404 otherwise."""
     if not request.user.is_authenticated:
         raise PermissionDenied
     rows = ApiChannel.objects.filter(pk=pk)
