@@ -97,7 +97,7 @@ def test_an_edited_field_changes_the_text(desk: Client, chat: Conversation, temp
     assert box(picked.content.decode()) == ""
 
 
-def test_a_near_miss_shows_the_words_and_takes_the_values_over(
+def test_a_near_miss_shows_the_differences_and_keeps_the_values(
     desk: Client, chat: Conversation, template: Template
 ) -> None:
     panel = typed(desk, chat, "Здравствуйте, Анна! Ваш заказ № 42 готово к выдаче.")
@@ -112,7 +112,7 @@ def test_a_near_miss_shows_the_words_and_takes_the_values_over(
     assert box(answer.content.decode()) == READY
 
 
-def test_a_text_of_two_templates_gives_both_to_choose_with_their_values(
+def test_text_that_matches_two_templates_offers_both_with_values(
     desk: Client, chat: Conversation, template: Template
 ) -> None:
     other = TemplateFactory(api_channel=template.api_channel, name="order_any", body="Здравствуйте, {{1}} к выдаче.")
@@ -136,7 +136,7 @@ def test_a_broken_choice_is_no_server_error(desk: Client, chat: Conversation, te
     assert values(answer.content.decode()) == {"1": "", "2": ""}
 
 
-def test_an_unfilled_variable_gets_what_the_chat_knows(desk: Client, chat: Conversation, template: Template) -> None:
+def test_an_empty_variable_is_prefilled_from_the_chat(desk: Client, chat: Conversation, template: Template) -> None:
     panel = typed(desk, chat, "Здравствуйте, {{1}}! Ваш заказ {{2}} готов к выдаче.")
 
     assert kind(panel) == "recognized" and 'class="tp warn"' in panel
@@ -144,7 +144,7 @@ def test_an_unfilled_variable_gets_what_the_chat_knows(desk: Client, chat: Conve
     assert "not ready yet" in panel and "1 value is not filled in." in panel and "disabled" in panel
 
 
-def test_a_former_text_offers_the_new_one(desk: Client, chat: Conversation, template: Template) -> None:
+def test_a_previous_template_text_offers_the_new_one(desk: Client, chat: Conversation, template: Template) -> None:
     definition = TemplateFactory(body="Добрый день, {{1}}! Заказ {{2}} ждёт вас.").definition
     lifecycle.change_text(template, definition, by=ChangeAuthor(source=Source.PROVIDER))
 
@@ -155,7 +155,9 @@ def test_a_former_text_offers_the_new_one(desk: Client, chat: Conversation, temp
     assert 'name="v.1" value="Анна"' in panel
 
 
-def test_a_paused_template_says_so_and_offers_another_way(desk: Client, chat: Conversation, template: Template) -> None:
+def test_a_paused_template_says_so_and_offers_alternatives(
+    desk: Client, chat: Conversation, template: Template
+) -> None:
     lifecycle.change_status(template, Status.PAUSED, by=ChangeAuthor(source=Source.PROVIDER))
 
     panel = typed(desk, chat, READY)
@@ -163,7 +165,7 @@ def test_a_paused_template_says_so_and_offers_another_way(desk: Client, chat: Co
     assert kind(panel) == "notice" and "paused" in panel and "Hold this text" in panel
 
 
-def test_free_text_is_left_in_peace_until_it_is_sent(desk: Client, chat: Conversation, template: Template) -> None:
+def test_free_text_shows_no_panel_until_it_is_sent(desk: Client, chat: Conversation, template: Template) -> None:
     assert typed(desk, chat, "Поменяем завтра") == ""
 
     panel = typed(desk, chat, "Поменяем завтра", sent="1")
@@ -171,7 +173,7 @@ def test_free_text_is_left_in_peace_until_it_is_sent(desk: Client, chat: Convers
     assert kind(panel) == "notice" and "Hold this text" in panel
 
 
-def test_in_an_open_window_only_where_the_channel_wants_it(
+def test_an_open_window_recognizes_templates_only_if_enabled(
     desk: Client, channel: ApiChannel, template: Template
 ) -> None:
     chat = anna_writes(channel)
@@ -184,7 +186,7 @@ def test_in_an_open_window_only_where_the_channel_wants_it(
     assert "data-recognizes" in desk.get(f"/chats/{chat.pk}/").content.decode()
 
 
-def test_what_an_operators_tags_hide_is_not_shown(desk: Client, chat: Conversation, template: Template) -> None:
+def test_text_hidden_by_operator_tags_is_not_shown(desk: Client, chat: Conversation, template: Template) -> None:
     Template.objects.update(tags=["склад"])
     TemplateTags.objects.create(user=boris(), tags=["витрина"])
 
@@ -211,7 +213,7 @@ def test_the_picker_offers_what_can_be_sent_here(desk: Client, chat: Conversatio
     assert picks("нет такого") == []
 
 
-def test_a_picked_template_is_sent_and_the_box_stays_a_draft(
+def test_a_picked_template_is_sent_and_the_text_stays_a_draft(
     desk: Client, chat: Conversation, template: Template
 ) -> None:
     opened = desk.post(f"/chats/{chat.pk}/templates/{template.pk}/", {"open": "picked"}, headers=SCRIPT)
@@ -236,7 +238,7 @@ def test_a_recognized_text_leaves_no_draft(desk: Client, chat: Conversation, tem
     assert "Template · order_ready" in desk.get(f"/chats/{chat.pk}/").content.decode()
 
 
-def test_what_is_not_ready_is_not_sent(desk: Client, chat: Conversation, template: Template) -> None:
+def test_an_incomplete_template_is_not_sent(desk: Client, chat: Conversation, template: Template) -> None:
     posted = {"v.1": "Анна", "v.2": "", "text": READY}
 
     by_script = desk.post(f"/chats/{chat.pk}/templates/{template.pk}/send/", posted, headers=SCRIPT).json()
@@ -247,16 +249,14 @@ def test_what_is_not_ready_is_not_sent(desk: Client, chat: Conversation, templat
     assert not Message.objects.filter(direction="outbound").exists()
 
 
-def test_a_refused_reply_comes_back_with_the_panel_without_a_script(
-    desk: Client, chat: Conversation, template: Template
-) -> None:
+def test_a_refused_reply_shows_the_panel_without_scripts(desk: Client, chat: Conversation, template: Template) -> None:
     answer = desk.post(f"/chats/{chat.pk}/send/", {"text": READY.replace("готов", "готово")})
 
     assert answer.status_code == 422
     assert kind(answer.content.decode()) == "near"
 
 
-def test_picker_and_panel_work_without_a_script(desk: Client, chat: Conversation, template: Template) -> None:
+def test_picker_and_panel_work_without_scripts(desk: Client, chat: Conversation, template: Template) -> None:
     picker = desk.get(f"/chats/{chat.pk}/templates/").content.decode()
     panel = desk.post(f"/chats/{chat.pk}/templates/{template.pk}/", {"open": "picked", "text": "Моё"}).content.decode()
 
@@ -264,7 +264,9 @@ def test_picker_and_panel_work_without_a_script(desk: Client, chat: Conversation
     assert kind(panel) == "picked" and ">Моё</textarea>" in panel
 
 
-def test_nobody_else_reaches_the_chat_or_its_templates(chat: Conversation, template: Template, client: Client) -> None:
+def test_other_users_cannot_reach_the_chat_or_its_templates(
+    chat: Conversation, template: Template, client: Client
+) -> None:
     client.force_login(gleb())
     here = f"/chats/{chat.pk}"
 
@@ -307,7 +309,7 @@ def shown(desk: Client, chat: Conversation) -> str:
     return str(desk.get(f"/chats/{chat.pk}/").content.decode())
 
 
-def test_a_held_text_is_shown_and_follows_when_the_client_writes(
+def test_a_held_reply_is_shown_and_sent_when_the_client_writes(
     desk: Client, chat: Conversation, channel: ApiChannel, opener: Template
 ) -> None:
     assert holds(desk, chat, opener)["sent"] is True
@@ -324,7 +326,7 @@ def test_a_held_text_is_shown_and_follows_when_the_client_writes(
     assert version and version[1] not in page
 
 
-def test_a_held_text_is_taken_back(desk: Client, chat: Conversation, opener: Template) -> None:
+def test_a_held_reply_is_unheld(desk: Client, chat: Conversation, opener: Template) -> None:
     holds(desk, chat, opener)
     number = HeldReply.objects.get().pk
     before = shown(desk, chat)
@@ -343,7 +345,7 @@ def test_an_empty_text_is_not_held(desk: Client, chat: Conversation, opener: Tem
     assert not HeldReply.objects.exists() and not Message.objects.filter(direction="outbound").exists()
 
 
-def test_a_held_text_of_one_chat_is_not_reached_through_another(
+def test_a_held_reply_cannot_be_reached_through_another_chat(
     desk: Client, chat: Conversation, opener: Template
 ) -> None:
     holds(desk, chat, opener)
@@ -358,7 +360,7 @@ def test_a_held_text_of_one_chat_is_not_reached_through_another(
     assert HeldReply.objects.get().state == "held"
 
 
-def test_admins_look_at_held_texts_and_change_none(desk: Client, chat: Conversation, opener: Template) -> None:
+def test_admins_can_view_but_not_change_held_replies(desk: Client, chat: Conversation, opener: Template) -> None:
     holds(desk, chat, opener)
     number = HeldReply.objects.get().pk
     desk.force_login(vera())
@@ -390,7 +392,7 @@ def test_admins_look_at_held_texts_and_change_none(desk: Client, chat: Conversat
         (Variable("header.1", place=VariablePlace.HEADER, example="Анна"), True),
     ],
 )
-def test_what_means_a_clients_name(variable: Variable, is_name: bool) -> None:
+def test_variables_that_mean_the_clients_name(variable: Variable, is_name: bool) -> None:
     assert prefill.is_person_name(variable) is is_name
 
 
@@ -403,14 +405,14 @@ def test_what_means_a_clients_name(variable: Variable, is_name: bool) -> None:
         ("  ", "Мария", ""),
     ],
 )
-def test_as_much_of_the_name_as_the_example_has(name: str, example: str, said: str) -> None:
+def test_a_prefilled_name_has_as_many_words_as_the_example(name: str, example: str, said: str) -> None:
     assert prefill.shorten_name(name, example) == said
 
 
 # --- offered where the window is closed --------------------------------------------------------------------
 
 
-def test_a_shut_window_offers_the_first_templates_at_once(desk: Client, chat: Conversation, template: Template) -> None:
+def test_a_closed_window_offers_the_first_templates(desk: Client, chat: Conversation, template: Template) -> None:
     for number in range(4):
         TemplateFactory(api_channel=template.api_channel, name=f"b_{number}", body=f"Текст {number}")
     lifecycle.set_favorite(template.pk, user=boris(), is_favorite=True)
@@ -422,7 +424,7 @@ def test_a_shut_window_offers_the_first_templates_at_once(desk: Client, chat: Co
     assert "All templates" in page and "[Имя клиента]" in page
 
 
-def test_an_open_window_offers_none(desk: Client, chat: Conversation, template: Template) -> None:
+def test_an_open_window_offers_no_templates(desk: Client, chat: Conversation, template: Template) -> None:
     anna_writes(template.api_channel, "Снова я")
 
     assert 'class="offer"' not in page_html(desk, f"/chats/{chat.pk}/")

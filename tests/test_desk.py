@@ -72,7 +72,7 @@ def test_the_desk_asks_for_a_login(client: Client, address: str) -> None:
     assert response.status_code == 302 and response["Location"].startswith("/login/")
 
 
-def test_gleb_sees_an_empty_desk_and_nobody_elses_chats(chat: Conversation, client: Client) -> None:
+def test_an_operator_without_channels_sees_an_empty_desk(chat: Conversation, client: Client) -> None:
     signed_in(client, gleb())
 
     assert "Анна" not in page_html(client, "/chats/")
@@ -81,7 +81,7 @@ def test_gleb_sees_an_empty_desk_and_nobody_elses_chats(chat: Conversation, clie
     assert client.get(f"/chats/updates/?chat={chat.pk}").status_code == 404
 
 
-def test_nothing_can_be_done_in_somebody_elses_chat(chat: Conversation, client: Client) -> None:
+def test_no_action_is_possible_without_access_to_the_chat(chat: Conversation, client: Client) -> None:
     message = answers(chat)
     signed_in(client, gleb())
 
@@ -150,7 +150,7 @@ def test_tabs_narrow_the_list(desk: Client, chat: Conversation, channel: ApiChan
     assert len(names(desk.get("/chats/?tab=nonsense"))) == 3
 
 
-def test_a_closed_request_waits_for_nobody(desk: Client, chat: Conversation) -> None:
+def test_a_closed_request_needs_no_reply(desk: Client, chat: Conversation) -> None:
     tickets.set_ticket_status(Ticket.objects.get().pk, status=Ticket.Status.CLOSED)
 
     assert names(desk.get("/chats/?tab=waiting")) == []
@@ -166,7 +166,7 @@ def test_search_finds_by_name_and_by_the_digits_of_a_phone(desk: Client, channel
     assert names(desk.get("/chats/", {"q": "Никого"})) == []
 
 
-def test_the_list_pages_by_keyset_through_all_groups_without_gap_or_repeat(
+def test_the_list_pages_through_all_groups_without_gap_or_repeat(
     desk: Client, channel: ApiChannel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(listing, "PAGE", 3)
@@ -208,7 +208,7 @@ def test_a_thousand_chats_cost_the_queries_of_one(desk: Client, chat: Conversati
     assert all(asked <= most for asked, most in zip(few, (9, 25, 11), strict=True))
 
 
-def test_idle_news_cost_few_queries_and_no_body(desk: Client, chat: Conversation) -> None:
+def test_an_idle_poll_has_few_queries_and_no_body(desk: Client, chat: Conversation) -> None:
     desk.post(f"/chats/{chat.pk}/seen/")
     first = desk.get(f"/chats/updates/?chat={chat.pk}").json()
     address = f"/chats/updates/?chat={chat.pk}&list={first['list']['version']}&thread={first['thread']['version']}"
@@ -241,14 +241,14 @@ def test_opening_a_chat_reads_it(desk: Client, chat: Conversation) -> None:
     assert chat.unread == 0
 
 
-def test_what_comes_while_a_chat_is_open_is_read_by_a_post(desk: Client, chat: Conversation) -> None:
+def test_a_message_in_an_open_chat_is_marked_read_by_post(desk: Client, chat: Conversation) -> None:
     assert desk.post(f"/chats/{chat.pk}/seen/").status_code == 204
 
     chat.refresh_from_db()
     assert chat.unread == 0
 
 
-def test_news_bring_a_new_message_and_then_nothing(desk: Client, chat: Conversation, channel: ApiChannel) -> None:
+def test_a_poll_brings_a_new_message_and_then_nothing(desk: Client, chat: Conversation, channel: ApiChannel) -> None:
     first = desk.get(f"/chats/updates/?chat={chat.pk}").json()
     known = f"/chats/updates/?chat={chat.pk}&list={first['list']['version']}&thread={first['thread']['version']}"
     writes(channel, "Анна Соколова", "Ау!")
@@ -259,9 +259,7 @@ def test_news_bring_a_new_message_and_then_nothing(desk: Client, chat: Conversat
     assert news["thread"]["version"] != first["thread"]["version"]
 
 
-def test_news_say_unread_until_it_is_read_even_where_all_is_shown(
-    desk: Client, chat: Conversation, channel: ApiChannel
-) -> None:
+def test_polls_report_unread_until_the_chat_is_read(desk: Client, chat: Conversation, channel: ApiChannel) -> None:
     writes(channel, "Анна Соколова", "Ау!")
     first = desk.get(f"/chats/updates/?chat={chat.pk}").json()
     known = f"/chats/updates/?chat={chat.pk}&list={first['list']['version']}&thread={first['thread']['version']}"
@@ -281,7 +279,7 @@ def test_news_say_unread_until_it_is_read_even_where_all_is_shown(
         {"status": Message.Status.FAILED, "reason": "rejected"},
     ],
 )
-def test_news_bring_a_changed_tick(desk: Client, chat: Conversation, change: dict[str, Any]) -> None:
+def test_a_poll_brings_a_changed_status(desk: Client, chat: Conversation, change: dict[str, Any]) -> None:
     message = answers(chat)
     first = desk.get(f"/chats/updates/?chat={chat.pk}").json()
     Message.objects.filter(pk=message.pk).update(**change)
@@ -291,7 +289,7 @@ def test_news_bring_a_changed_tick(desk: Client, chat: Conversation, change: dic
     assert f'class="ticks {change["status"]}"' in news["thread"]["messages"]
 
 
-def test_news_bring_the_shut_window(desk: Client, chat: Conversation) -> None:
+def test_a_poll_brings_the_closed_window(desk: Client, chat: Conversation) -> None:
     first = desk.get(f"/chats/updates/?chat={chat.pk}").json()
     ServiceWindow.objects.update(opened_at=F("opened_at") - timedelta(hours=25), expires_at=timezone.now())
 
@@ -301,9 +299,7 @@ def test_news_bring_the_shut_window(desk: Client, chat: Conversation) -> None:
     assert 'class="pill closed"' in news["thread"]["chat_header"]
 
 
-def test_a_closed_request_is_marked_where_the_next_begins(
-    desk: Client, chat: Conversation, channel: ApiChannel
-) -> None:
+def test_a_closed_request_is_marked_before_the_next_one(desk: Client, chat: Conversation, channel: ApiChannel) -> None:
     first = Ticket.objects.get()
     tickets.set_ticket_status(first.pk, status=Ticket.Status.CLOSED)
     writes(channel, "Анна Соколова", "И ещё вопрос")
@@ -317,7 +313,7 @@ def test_a_closed_request_is_marked_where_the_next_begins(
     assert html.index("Где мой заказ?") < ended < begun < html.index("И ещё вопрос")
 
 
-def test_earlier_messages_are_a_page_of_their_own(desk: Client, chat: Conversation) -> None:
+def test_earlier_messages_are_a_separate_page(desk: Client, chat: Conversation) -> None:
     for number in range(60):
         answers(chat, f"Ответ {number}.")
 
@@ -330,7 +326,7 @@ def test_earlier_messages_are_a_page_of_their_own(desk: Client, chat: Conversati
     assert "Ответ 9." in earlier and "Где мой заказ?" in earlier and "Ответ 10." not in earlier
 
 
-def test_files_are_links_and_pictures_of_ours_alone(desk: Client, chat: Conversation) -> None:
+def test_files_are_links_and_only_stored_images_are_shown(desk: Client, chat: Conversation) -> None:
     message = Message.objects.get()
     message.attachments.create(url="javascript:alert(1)", name="злое")
     message.attachments.create(url="https://example.com/a.jpg", name="фото", mime="image/jpeg")
@@ -346,7 +342,7 @@ def test_files_are_links_and_pictures_of_ours_alone(desk: Client, chat: Conversa
 # --- answering -------------------------------------------------------------------------------------------
 
 
-def test_an_answer_goes_out_and_the_form_comes_back_empty(desk: Client, chat: Conversation) -> None:
+def test_a_reply_is_sent_and_the_form_is_empty(desk: Client, chat: Conversation) -> None:
     response = desk.post(f"/chats/{chat.pk}/send/", {"text": "Едет к вам\r\nс утра"})
 
     assert response.status_code == 302 and response["Location"] == f"/chats/{chat.pk}/"
@@ -354,7 +350,7 @@ def test_an_answer_goes_out_and_the_form_comes_back_empty(desk: Client, chat: Co
     assert Message.objects.last().author == boris()
 
 
-def test_a_script_gets_the_decision_as_an_answer(desk: Client, chat: Conversation) -> None:
+def test_a_script_gets_the_decision_as_json(desk: Client, chat: Conversation) -> None:
     assert desk.post(f"/chats/{chat.pk}/send/", {"text": "Едет"}, headers=SCRIPT).json() == {
         "sent": True,
         "sentence": "",
@@ -373,7 +369,7 @@ def test_one_form_posted_twice_sends_once(desk: Client, chat: Conversation) -> N
     assert Message.objects.filter(text="Едет").count() == 1
 
 
-def test_other_words_another_chat_or_no_key_are_another_message(
+def test_different_text_chat_or_no_key_is_another_message(
     desk: Client, chat: Conversation, channel: ApiChannel
 ) -> None:
     other = writes(channel, "Игорь Панин")
@@ -396,7 +392,7 @@ def test_the_page_gives_its_form_a_key(desk: Client, chat: Conversation) -> None
     assert all(keys) and len({found.group(1) for found in keys if found}) == 2
 
 
-def test_a_refused_answer_says_why_and_keeps_the_text(desk: Client, chat: Conversation) -> None:
+def test_a_refused_reply_says_why_and_keeps_the_text(desk: Client, chat: Conversation) -> None:
     ServiceWindow.objects.update(opened_at=F("opened_at") - timedelta(hours=25), expires_at=timezone.now())
 
     plain = desk.post(f"/chats/{chat.pk}/send/", {"text": "Уже едет!"})
@@ -417,7 +413,7 @@ def test_an_empty_answer_is_refused_with_a_sentence(desk: Client, chat: Conversa
     assert response.status_code == 422 and "The text is empty" in response.content.decode()
 
 
-def test_a_draft_is_kept_for_each_operator_apart(desk: Client, chat: Conversation) -> None:
+def test_each_operator_has_a_separate_draft(desk: Client, chat: Conversation) -> None:
     desk.post(f"/chats/{chat.pk}/draft/", {"text": "Недописа"})
 
     assert "Недописа</textarea>" in desk.get(f"/chats/{chat.pk}/").content.decode()
@@ -436,7 +432,7 @@ def test_a_nul_in_the_text_is_no_error(desk: Client, chat: Conversation) -> None
 # --- assigning, requests, sending again ------------------------------------------------------------------
 
 
-def test_a_chat_is_given_to_somebody_of_the_channel_or_to_nobody(desk: Client, chat: Conversation) -> None:
+def test_a_chat_is_assigned_to_an_operator_or_to_nobody(desk: Client, chat: Conversation) -> None:
     desk.post(f"/chats/{chat.pk}/assign/", {"user": boris().pk}, headers=SCRIPT)
     chat.refresh_from_db()
     assert chat.assignee == boris() and Ticket.objects.get().assignee == boris()
@@ -446,7 +442,7 @@ def test_a_chat_is_given_to_somebody_of_the_channel_or_to_nobody(desk: Client, c
     assert chat.assignee is None
 
 
-def test_a_chat_is_not_given_to_somebody_who_may_not_see_it(desk: Client, chat: Conversation) -> None:
+def test_a_chat_cannot_be_assigned_without_access(desk: Client, chat: Conversation) -> None:
     for stranger in (gleb().pk, UserFactory().pk, 10**9, "x"):
         response = desk.post(f"/chats/{chat.pk}/assign/", {"user": stranger}, headers=SCRIPT)
 
@@ -466,7 +462,7 @@ def test_a_request_is_closed_and_opened_again(desk: Client, chat: Conversation) 
     assert ticket.status == Ticket.Status.OPEN
 
 
-def test_an_earlier_request_does_not_come_to_life_beside_a_live_one(
+def test_an_earlier_request_cannot_reopen_while_another_is_live(
     desk: Client, chat: Conversation, channel: ApiChannel
 ) -> None:
     first = Ticket.objects.get()
@@ -487,7 +483,7 @@ def test_an_unknown_status_is_refused_with_a_sentence(desk: Client, chat: Conver
     assert response.status_code == 422
 
 
-def test_a_failed_message_offers_to_be_sent_again_and_is(desk: Client, chat: Conversation) -> None:
+def test_a_failed_message_can_be_resent(desk: Client, chat: Conversation) -> None:
     message = answers(chat, status=Message.Status.FAILED, reason="retries_exhausted")
     Delivery.objects.update(state=Delivery.State.DEAD)
 
@@ -502,7 +498,7 @@ def test_a_failed_message_offers_to_be_sent_again_and_is(desk: Client, chat: Con
     assert again.status_code == 422 and "already on its way" in again.json()["sentence"]
 
 
-def test_what_may_have_been_sent_is_the_operators_to_decide(desk: Client, chat: Conversation) -> None:
+def test_an_unknown_outcome_is_left_to_the_operator(desk: Client, chat: Conversation) -> None:
     message = answers(chat)
     token = uuid.uuid4()
     Delivery.objects.update(state=Delivery.State.SENDING, lease_token=token, attempts=1)
@@ -541,7 +537,7 @@ def test_a_refused_text_offers_a_template_until_the_window_reopens(
     assert again in html and "data-choose-template" not in html
 
 
-def test_the_why_line_tells_a_messages_lives_apart(desk: Client, chat: Conversation) -> None:
+def test_the_trail_separates_the_resends_of_a_message(desk: Client, chat: Conversation) -> None:
     message = answers(chat, status=Message.Status.FAILED, reason="retries_exhausted")
     delivery = Delivery.objects.get()
     for number in (1, 2):
@@ -561,7 +557,7 @@ def test_the_why_line_tells_a_messages_lives_apart(desk: Client, chat: Conversat
     ]
 
 
-def test_the_why_line_tells_ground_attempts_and_what_is_next(desk: Client, chat: Conversation) -> None:
+def test_the_trail_shows_reasons_attempts_and_the_next_attempt(desk: Client, chat: Conversation) -> None:
     message = answers(chat)
     delivery = Delivery.objects.get()
     Attempt.objects.create(
@@ -591,7 +587,7 @@ def test_the_why_line_tells_ground_attempts_and_what_is_next(desk: Client, chat:
 
 
 @pytest.mark.parametrize("status", Message.Status.values[1:])
-def test_every_status_has_a_why_line(desk: Client, chat: Conversation, status: str) -> None:
+def test_every_status_has_a_delivery_trail(desk: Client, chat: Conversation, status: str) -> None:
     message = answers(
         chat, status=status, reason="retries_exhausted" if status == "failed" else "", status_at=timezone.now()
     )
@@ -604,7 +600,7 @@ def test_every_status_has_a_why_line(desk: Client, chat: Conversation, status: s
 # --- requests --------------------------------------------------------------------------------------------
 
 
-def test_requests_are_listed_newest_first_and_lead_to_their_chats(
+def test_requests_are_listed_newest_first_with_links_to_chats(
     desk: Client, chat: Conversation, channel: ApiChannel
 ) -> None:
     other = writes(channel, "Игорь", "Счёт")
@@ -648,7 +644,7 @@ def test_requests_page_by_keyset(desk: Client, channel: ApiChannel, monkeypatch:
 # --- coming in, and what clients write -------------------------------------------------------------------
 
 
-def test_a_wrong_password_is_a_sentence_and_the_sixth_try_is_locked(client: Client) -> None:
+def test_a_wrong_password_is_explained_and_the_sixth_attempt_locks(client: Client) -> None:
     UserFactory(username="boris")
     words = {"username": "boris", "password": "не тот"}
 
@@ -660,7 +656,7 @@ def test_a_wrong_password_is_a_sentence_and_the_sixth_try_is_locked(client: Clie
     assert last.status_code == 429 and "15 minutes" in last.content.decode()
 
 
-def test_one_comes_in_and_goes_out(client: Client) -> None:
+def test_a_user_signs_in_and_out(client: Client) -> None:
     user = boris(ChatChannelFactory())
 
     response = client.post("/login/", {"username": user.username, "password": "korabl-i-more-7", "next": "/chats/"})
@@ -679,7 +675,7 @@ def test_the_pages_allow_no_inline_script_or_style(desk: Client, chat: Conversat
         assert not re.search(r"<script(?![^>]*(src=|application/json))|\sstyle=|\son[a-z]+=", html)
 
 
-def test_a_clients_words_never_become_markup(desk: Client, channel: ApiChannel) -> None:
+def test_client_text_never_becomes_markup(desk: Client, channel: ApiChannel) -> None:
     evil = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>"
     chat = writes(channel, evil, f"{evil} *{evil}* https://example.com/{evil}")
 
@@ -689,7 +685,7 @@ def test_a_clients_words_never_become_markup(desk: Client, channel: ApiChannel) 
         assert "<script>alert" not in html and "<img src=x" not in html
 
 
-def test_what_went_wrong_is_said_in_the_portals_own_words(desk: Client) -> None:
+def test_errors_are_shown_in_the_portals_own_words(desk: Client) -> None:
     nothing = desk.get("/no/such/page/")
     strict = Client(enforce_csrf_checks=True, headers={"Accept-Language": "en"})
     old = strict.post("/login/", {"username": "boris"})
@@ -702,7 +698,7 @@ def test_what_went_wrong_is_said_in_the_portals_own_words(desk: Client) -> None:
     assert "it has been logged" in stumbled.content.decode()
 
 
-def test_a_paused_channel_says_so_before_and_after_one_writes(desk: Client, chat: Conversation) -> None:
+def test_a_paused_channel_says_so_before_and_after_sending(desk: Client, chat: Conversation) -> None:
     before = versions.thread_version(chat.pk)
     ApiChannel.objects.update(state=ChannelState.PAUSED)
     assert versions.thread_version(chat.pk) != before  # whoever has the chat open sees it

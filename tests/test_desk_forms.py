@@ -115,7 +115,7 @@ def test_a_form_of_another_user_or_chat_changes_nothing(
     assert not sent() and not Draft.objects.exists() and not ContactNote.objects.exists()
 
 
-def test_every_form_of_the_page_carries_both(desk: Client, chat: Conversation) -> None:
+def test_every_form_contains_its_chat_and_user(desk: Client, chat: Conversation) -> None:
     ContactNote.objects.create(contact=chat.contact, author=boris(), text="Своя")
     page = desk.get(f"/chats/{chat.pk}/").content.decode()
     section = page[page.index('id="chat"') :]
@@ -127,7 +127,7 @@ def test_every_form_of_the_page_carries_both(desk: Client, chat: Conversation) -
 
 
 @pytest.mark.parametrize("carried", [(), ("for_user",), ("for_chat",)], ids=["neither", "user", "chat"])
-def test_a_form_of_an_old_page_changes_nothing_and_its_words_can_be_copied(
+def test_a_form_of_an_outdated_page_changes_nothing_and_shows_its_text(
     desk: Client, chat: Conversation, carried: tuple[str, ...]
 ) -> None:
     get_user_model().objects.filter(pk=boris().pk).update(is_superuser=True)  # may erase people, too
@@ -156,7 +156,7 @@ def test_the_poll_of_another_users_page_is_refused(desk: Client, chat: Conversat
     assert desk.get(f"/chats/updates/?for_user={boris().pk}", headers=SCRIPT).status_code == 200
 
 
-def test_an_old_page_gets_a_token_that_fits(chat: Conversation) -> None:
+def test_an_old_page_gets_a_valid_token(chat: Conversation) -> None:
     strict = Client(enforce_csrf_checks=True)
     signed_in(strict, boris(chat.chat_channel))
     form = {"text": "Едет", "csrfmiddlewaretoken": "x" * 64}
@@ -172,7 +172,7 @@ def test_an_old_page_gets_a_token_that_fits(chat: Conversation) -> None:
 # --- a chat that a script asks for may be overtaken by the next click -------------------------------------------
 
 
-def test_a_chat_that_was_fetched_is_not_read_until_it_is_shown(desk: Client, chat: Conversation) -> None:
+def test_a_fetched_chat_is_unread_until_it_is_shown(desk: Client, chat: Conversation) -> None:
     part = desk.get(f"/chats/{chat.pk}/", headers=SCRIPT | {"HX-Target": "chat"}).content.decode()
 
     chat.refresh_from_db()
@@ -192,7 +192,7 @@ def test_a_draft_sent_from_two_tabs_is_one_message(desk: Client, chat: Conversat
     assert sent() == ["Едет"] and Message.objects.get(text="Едет").form_key == KEY
 
 
-def test_a_draft_that_was_sent_is_not_sent_with_other_words(desk: Client, chat: Conversation) -> None:
+def test_a_sent_draft_is_not_sent_again_with_different_text(desk: Client, chat: Conversation) -> None:
     send(desk, chat, "Едет")
 
     told = send(desk, chat, "Едет к вам").json()
@@ -201,7 +201,7 @@ def test_a_draft_that_was_sent_is_not_sent_with_other_words(desk: Client, chat: 
     assert sent() == ["Едет"]
 
 
-def test_that_is_known_for_as_long_as_the_message_is(desk: Client, chat: Conversation) -> None:
+def test_a_sent_draft_is_known_as_long_as_its_message_exists(desk: Client, chat: Conversation) -> None:
     send(desk, chat, "Едет")
     IdempotencyKey.objects.all().delete()  # housekeeping
 
@@ -211,7 +211,7 @@ def test_that_is_known_for_as_long_as_the_message_is(desk: Client, chat: Convers
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("texts", [("Едет", "Едет"), ("Едет", "Едет к вам")], ids=["untouched", "touched"])
-def test_two_tabs_that_press_at_the_same_instant_send_once(desk: Client, chat: Conversation, texts: Any) -> None:
+def test_two_tabs_that_send_at_the_same_time_send_once(desk: Client, chat: Conversation, texts: Any) -> None:
     together = Barrier(2)
     clients = [signed_in(Client(), boris()), signed_in(Client(), boris())]
 
@@ -229,7 +229,7 @@ def test_two_tabs_that_press_at_the_same_instant_send_once(desk: Client, chat: C
     assert [one["sent"] for one in told].count(True) == (2 if texts[0] == texts[1] else 1)
 
 
-def test_two_operators_who_take_up_one_failed_message_send_it_once(desk: Client, chat: Conversation) -> None:
+def test_two_operators_who_edit_one_failed_message_send_it_once(desk: Client, chat: Conversation) -> None:
     other_desk = signed_in(Client(), vera())
 
     assert send(desk, chat, "Ещё раз", once="message-17").json()["sent"]
@@ -238,7 +238,7 @@ def test_two_operators_who_take_up_one_failed_message_send_it_once(desk: Client,
     assert sent() == ["Ещё раз"]
 
 
-def test_refused_words_keep_their_key_until_they_go_out(desk: Client, chat: Conversation) -> None:
+def test_refused_text_keeps_its_key_until_it_is_sent(desk: Client, chat: Conversation) -> None:
     opened, expires = ServiceWindow.objects.values_list("opened_at", "expires_at").get()
     close_windows()
     assert send(desk, chat, "Едет").json()["sent"] is False
@@ -249,7 +249,7 @@ def test_refused_words_keep_their_key_until_they_go_out(desk: Client, chat: Conv
     assert sent() == ["Едет"] and not Draft.objects.exists()
 
 
-def test_what_is_written_while_words_are_on_their_way_stays(desk: Client, chat: Conversation) -> None:
+def test_text_typed_during_sending_stays(desk: Client, chat: Conversation) -> None:
     desk.post(f"/chats/{chat.pk}/draft/", {"text": "И ещё", "once": OTHER_KEY})
 
     send(desk, chat, "Едет")
@@ -257,7 +257,7 @@ def test_what_is_written_while_words_are_on_their_way_stays(desk: Client, chat: 
     assert Draft.objects.get().text == "И ещё"
 
 
-def test_refused_words_come_back_before_what_was_written_since(desk: Client, chat: Conversation) -> None:
+def test_refused_text_returns_before_newer_text(desk: Client, chat: Conversation) -> None:
     close_windows()
     desk.post(f"/chats/{chat.pk}/draft/", {"text": "И ещё", "once": OTHER_KEY})
 
@@ -267,7 +267,7 @@ def test_refused_words_come_back_before_what_was_written_since(desk: Client, cha
 
 
 @pytest.mark.parametrize("way", ["recognized", "hold"])
-def test_templates_and_held_texts_are_drafts_too(
+def test_templates_and_held_replies_use_draft_keys(
     desk: Client, chat: Conversation, channel: ApiChannel, way: str
 ) -> None:
     template: Template = TemplateFactory(api_channel=channel, name="we_answered", body="Мы ответили. Напишите нам.")
@@ -282,7 +282,7 @@ def test_templates_and_held_texts_are_drafts_too(
     assert send(desk, chat, "Поменяем").json()["reason"] == "draft_sent"
 
 
-def test_a_picked_template_leaves_the_box_and_its_key_alone(
+def test_a_picked_template_does_not_change_the_text_and_its_key(
     desk: Client, chat: Conversation, channel: ApiChannel
 ) -> None:
     template = TemplateFactory(api_channel=channel, name="news", body="Есть новости.", examples=())
@@ -316,14 +316,14 @@ def test_a_late_copy_does_not_undo_a_newer_draft(desk: Client, chat: Conversatio
 
 
 @pytest.mark.parametrize("at", ["", "x", "-5", "9" * 30, "99999999999999"])
-def test_any_time_may_be_said(desk: Client, chat: Conversation, at: str) -> None:
+def test_any_posted_draft_time_is_accepted(desk: Client, chat: Conversation, at: str) -> None:
     response = desk.post(f"/chats/{chat.pk}/draft/", {"text": "Да", "written_at": at, "once": "x"})
 
     assert response.status_code == 204 and Draft.objects.get().text == "Да"
     assert Draft.objects.get().written_ms <= time.time() * 1000 + 1000
 
 
-def test_a_draft_that_was_sent_is_kept_by_nobody(desk: Client, chat: Conversation) -> None:
+def test_a_sent_draft_is_not_saved_again(desk: Client, chat: Conversation) -> None:
     send(desk, chat, "Едет")
 
     response = desk.post(f"/chats/{chat.pk}/draft/", {"text": "Едет", "once": KEY}, headers=SCRIPT)
@@ -333,7 +333,7 @@ def test_a_draft_that_was_sent_is_kept_by_nobody(desk: Client, chat: Conversatio
     assert "Едет</textarea>" not in page_html(desk, f"/chats/{chat.pk}/")
 
 
-def test_page_and_poll_say_the_drafts_key_and_the_key_of_what_was_sent(desk: Client, chat: Conversation) -> None:
+def test_page_and_poll_contain_the_keys_of_draft_and_sent_message(desk: Client, chat: Conversation) -> None:
     keep(desk, chat, "Недописа", at=time.time())
     page = desk.get(f"/chats/{chat.pk}/").content.decode()
     assert f'name="key" value="{KEY}" data-at="{Draft.objects.get().written_ms}"' in page
@@ -344,7 +344,7 @@ def test_page_and_poll_say_the_drafts_key_and_the_key_of_what_was_sent(desk: Cli
     assert f'data-draft-key="{KEY}"' in news["messages"] and news["draft"] == "" and news["draft_key"] != KEY
 
 
-def test_a_quick_answer_without_a_script_keeps_the_draft(desk: Client, chat: Conversation) -> None:
+def test_a_quick_reply_without_scripts_keeps_the_draft(desk: Client, chat: Conversation) -> None:
     answer = CannedResponse.objects.create(name="часы", text="Работаем с 9 до 21.")
     reply_submission.save_draft(chat.pk, author=boris(), text="Добрый день!")
 

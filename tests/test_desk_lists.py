@@ -73,7 +73,7 @@ def pages(desk: Client, address: str) -> Iterator[list[str]]:
         ("%_\\", []),
     ],
 )
-def test_search_finds_by_name_by_phone_and_by_what_was_said(
+def test_search_finds_by_name_phone_and_message_text(
     desk: Client, channel: ApiChannel, query: str, found: list[str]
 ) -> None:
     writes(channel, "Анна Соколова", "Добрый день! Сапоги приехали?", phone="79210000001")
@@ -84,7 +84,7 @@ def test_search_finds_by_name_by_phone_and_by_what_was_said(
     assert names(desk.get("/chats/", {"q": query})) == found
 
 
-def test_what_was_said_is_shown_marked_and_opens_at_its_place(desk: Client, channel: ApiChannel) -> None:
+def test_a_search_hit_is_highlighted_and_opens_at_its_position(desk: Client, channel: ApiChannel) -> None:
     chat = writes(channel, "Анна", "Скажите, <b>сапоги</b> «Нева» ещё есть?")
     said = chat.messages.get()
     writes(channel, "Анна", "Спасибо, уже не нужно")
@@ -95,7 +95,7 @@ def test_what_was_said_is_shown_marked_and_opens_at_its_place(desk: Client, chan
     assert f"/chats/{chat.pk}/?q=%D1%81%D0%B0%D0%BF%D0%BE%D0%B3&amp;at={said.pk}" in html
 
 
-def test_what_is_shown_of_a_hit_is_safe_and_short() -> None:
+def test_a_search_excerpt_is_safe_and_short() -> None:
     assert (
         search_excerpts.excerpt_around("<script>" + "слово " * 40 + "ключ" + " конец" * 40, "ключи").count(
             "<mark>ключ</mark>"
@@ -106,7 +106,7 @@ def test_what_is_shown_of_a_hit_is_safe_and_short() -> None:
     assert len(search_excerpts.excerpt_around("много " * 500 + "слов", "слов")) < 200
 
 
-def test_a_search_stays_in_ones_own_channels(desk: Client, channel: ApiChannel) -> None:
+def test_a_search_is_limited_to_visible_channels(desk: Client, channel: ApiChannel) -> None:
     writes(ApiChannelFactory(), "Чужая Анна", "Сапоги?", phone="79210000009")
     writes(channel, "Анна", "Сапоги?", phone="79210000008")
 
@@ -116,7 +116,7 @@ def test_a_search_stays_in_ones_own_channels(desk: Client, channel: ApiChannel) 
         assert names(desk.get("/chats/", {"q": query})) == []
 
 
-def test_a_very_long_text_is_taken_in_and_found_by_its_beginning(desk: Client, channel: ApiChannel) -> None:
+def test_a_very_long_text_is_stored_and_found_by_its_beginning(desk: Client, channel: ApiChannel) -> None:
     writes(channel, "Анна", "Начало. " + "длинно " * 200_000)
 
     assert names(desk.get("/chats/", {"q": "начало"})) == ["Анна"]
@@ -152,7 +152,7 @@ def test_filters_narrow_by_channel_status_and_window(channel: ApiChannel, client
     assert found(status="99", window="x", sort="y", channel="z") == {"Скоро", "Поздно", "Решена", "Закрыта", "Другая"}
 
 
-def test_the_order_is_by_time_left_or_by_the_newest(desk: Client, channel: ApiChannel) -> None:
+def test_chats_are_sorted_by_time_left_or_newest_first(desk: Client, channel: ApiChannel) -> None:
     for name, hours in (("Ночью", 10), ("Сейчас", 0), ("Вот-вот", 23), ("Вчера", 26), ("Утром", 3)):
         writes(channel, name, ago=timedelta(hours=hours))
 
@@ -180,7 +180,7 @@ def test_the_filters_are_kept_by_tabs_rows_and_the_link_to_older_ones(
 
 
 @pytest.mark.parametrize("address", ["/chats/", "/chats/?sort=left", "/chats/?sort=newest", "/chats/?tab=waiting"])
-def test_one_scrolls_through_all_without_gap_or_repeat(
+def test_scrolling_reaches_all_chats_without_gap_or_repeat(
     channel: ApiChannel, client: Client, monkeypatch: pytest.MonkeyPatch, address: str
 ) -> None:
     monkeypatch.setattr(listing, "PAGE", 3)
@@ -196,7 +196,7 @@ def test_one_scrolls_through_all_without_gap_or_repeat(
     assert len(seen) == len(set(seen)) == 11
 
 
-def test_a_chat_says_where_its_request_stands_however_it_came_there(channel: ApiChannel) -> None:
+def test_a_chat_shows_the_status_of_its_request(channel: ApiChannel) -> None:
     chat = writes(channel, "Анна")
     ticket = Ticket.objects.get()
 
@@ -233,7 +233,7 @@ ADDRESSES = (
 )
 
 
-def test_a_list_costs_as_many_questions_however_long_it_is(desk: Client, channel: ApiChannel) -> None:
+def test_a_list_has_a_constant_number_of_queries(desk: Client, channel: ApiChannel) -> None:
     def asked() -> dict[str, int]:
         return {address: len(list_queries(desk, address)) for address in ADDRESSES}
 
@@ -282,7 +282,7 @@ def poll(desk: Client, chat: Conversation | None = None) -> tuple[str, dict[str,
 
 
 @pytest.mark.parametrize("with_chat", [False, True])
-def test_an_idle_poll_is_one_query_and_an_empty_answer(desk: Client, channel: ApiChannel, with_chat: bool) -> None:
+def test_an_idle_poll_is_one_query_and_an_empty_response(desk: Client, channel: ApiChannel, with_chat: bool) -> None:
     chat = writes(channel, "Анна")
     desk.post(f"/chats/{chat.pk}/seen/")
     address, headers = poll(desk, chat if with_chat else None)
@@ -293,7 +293,7 @@ def test_an_idle_poll_is_one_query_and_an_empty_answer(desk: Client, channel: Ap
     assert (answer.status_code, answer.content, len(captured)) == (204, b"", 1)
 
 
-def test_without_its_pass_a_poll_is_told_a_new_one(desk: Client, channel: ApiChannel) -> None:
+def test_a_poll_without_a_token_gets_a_new_one(desk: Client, channel: ApiChannel) -> None:
     writes(channel, "Анна")
     address, _headers = poll(desk)
 
@@ -302,7 +302,7 @@ def test_without_its_pass_a_poll_is_told_a_new_one(desk: Client, channel: ApiCha
         assert desk.get(address, headers={"Okno-Poll-Token": answer["poll_token"]}).status_code == 204
 
 
-def test_a_pass_is_of_no_use_to_anybody_else(desk: Client, channel: ApiChannel) -> None:
+def test_a_poll_token_works_only_for_its_own_session(desk: Client, channel: ApiChannel) -> None:
     chat = writes(channel, "Анна")
     address, headers = poll(desk, chat)
     stranger, outside = Client(), Client()
@@ -312,14 +312,14 @@ def test_a_pass_is_of_no_use_to_anybody_else(desk: Client, channel: ApiChannel) 
     assert outside.get(address, headers=headers).status_code == 302
 
 
-def test_a_pass_ends_with_the_session(desk: Client, channel: ApiChannel) -> None:
+def test_a_poll_token_ends_with_the_session(desk: Client, channel: ApiChannel) -> None:
     address, headers = poll(desk)
     Session.objects.all().delete()
 
     assert desk.get(address, headers=headers).status_code == 302
 
 
-def test_a_poll_notices_what_happened(desk: Client, channel: ApiChannel) -> None:
+def test_a_poll_reports_changes(desk: Client, channel: ApiChannel) -> None:
     chat = writes(channel, "Анна")
     address, headers = poll(desk)
 
@@ -333,7 +333,7 @@ def test_a_poll_notices_what_happened(desk: Client, channel: ApiChannel) -> None
     assert "thread" in desk.get(address, headers=headers).json()
 
 
-def test_a_channel_that_was_taken_away_is_noticed_with_the_next_pass(desk: Client, channel: ApiChannel) -> None:
+def test_a_revoked_channel_takes_effect_with_the_next_poll_token(desk: Client, channel: ApiChannel) -> None:
     writes(channel, "Анна")
     address, _headers = poll(desk)
     assert channel.default_chat_channel

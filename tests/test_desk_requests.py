@@ -80,7 +80,7 @@ def test_the_table_pages_without_gap_or_repeat(
     assert sorted(seen) == [f"К{number}" for number in range(8)]
 
 
-def test_a_request_opens_its_chat_at_its_place(desk: Client, channel: ApiChannel) -> None:
+def test_a_request_opens_its_chat_at_its_position(desk: Client, channel: ApiChannel) -> None:
     chat = writes(channel, "Анна", "Первый вопрос")
     first = request_of(chat)
     tickets.set_ticket_status(first.pk, status=Status.CLOSED)
@@ -93,7 +93,7 @@ def test_a_request_opens_its_chat_at_its_place(desk: Client, channel: ApiChannel
     assert "Первый вопрос" in opened
 
 
-def test_the_table_costs_as_many_questions_however_long_it_is(desk: Client, channel: ApiChannel) -> None:
+def test_the_table_has_a_constant_number_of_queries(desk: Client, channel: ApiChannel) -> None:
     addresses = ["/requests/", "/requests/?sort=window", "/requests/?status=live&assignee=me"]
 
     def asked() -> dict[str, int]:
@@ -125,7 +125,7 @@ def undo_token(html: str) -> str:
     return found.group(1)
 
 
-def test_many_are_closed_at_once_and_taken_back(desk: Client, channel: ApiChannel) -> None:
+def test_many_requests_are_closed_at_once_and_restored(desk: Client, channel: ApiChannel) -> None:
     chosen = [request_of(writes(channel, f"К{number}")) for number in range(3)]
     tickets.set_ticket_status(chosen[2].pk, status=Status.PENDING)
 
@@ -140,7 +140,7 @@ def test_many_are_closed_at_once_and_taken_back(desk: Client, channel: ApiChanne
     assert "3 requests restored." in desk.get(back["Location"]).content.decode()
 
 
-def test_many_are_given_to_somebody_who_answers_there(desk: Client, channel: ApiChannel) -> None:
+def test_many_requests_are_assigned_to_an_operator_of_the_channel(desk: Client, channel: ApiChannel) -> None:
     assert channel.default_chat_channel
     lena = UserFactory(username="lena")
     channel.default_chat_channel.operators.add(lena)
@@ -157,7 +157,7 @@ def test_many_are_given_to_somebody_who_answers_there(desk: Client, channel: Api
     assert not Conversation.objects.exclude(assignee=None).exists()
 
 
-def test_nobody_is_given_what_they_may_not_answer(desk: Client, channel: ApiChannel) -> None:
+def test_requests_cannot_be_assigned_without_access(desk: Client, channel: ApiChannel) -> None:
     chosen = [request_of(writes(channel, "Анна"))]
 
     change(desk, chosen, assign="1", assignee=gleb().pk)
@@ -165,7 +165,7 @@ def test_nobody_is_given_what_they_may_not_answer(desk: Client, channel: ApiChan
     assert Ticket.objects.get().assignee is None
 
 
-def test_what_was_changed_again_since_is_not_undone(desk: Client, channel: ApiChannel) -> None:
+def test_requests_changed_again_are_not_undone(desk: Client, channel: ApiChannel) -> None:
     chosen = [request_of(writes(channel, f"К{number}")) for number in range(2)]
     token = undo_token(desk.get(change(desk, chosen, status=int(Status.SOLVED))).content.decode())
     tickets.set_ticket_status(chosen[0].pk, status=Status.SPAM)
@@ -175,7 +175,7 @@ def test_what_was_changed_again_since_is_not_undone(desk: Client, channel: ApiCh
     assert [Ticket.objects.get(pk=each.pk).status for each in chosen] == [Status.SPAM, Status.NEW]
 
 
-def test_a_request_is_not_reopened_beside_a_live_one(desk: Client, channel: ApiChannel) -> None:
+def test_a_request_is_not_reopened_next_to_a_live_one(desk: Client, channel: ApiChannel) -> None:
     chat = writes(channel, "Анна")
     first = request_of(chat)
     tickets.set_ticket_status(first.pk, status=Status.CLOSED)
@@ -186,7 +186,7 @@ def test_a_request_is_not_reopened_beside_a_live_one(desk: Client, channel: ApiC
     assert "1 not changed: its chat has a newer request." in html and 'name="undo_token"' not in html
 
 
-def test_strangers_requests_and_notes_are_left_alone(desk: Client, channel: ApiChannel) -> None:
+def test_requests_and_undo_tokens_of_others_are_left_alone(desk: Client, channel: ApiChannel) -> None:
     elsewhere = request_of(writes(ApiChannelFactory(), "Чужая"))
     mine = request_of(writes(channel, "Моя"))
     token = undo_token(desk.get(change(desk, [mine], status=int(Status.CLOSED))).content.decode())
@@ -226,7 +226,7 @@ def ledger(desk: Client, channel: ApiChannel) -> None:
     housekeeping.expire_windows()
 
 
-def test_a_missed_window_is_one_that_shut_on_unanswered_words(ledger: None, desk: Client) -> None:
+def test_a_window_that_closes_unanswered_is_missed(ledger: None, desk: Client) -> None:
     missed = ServiceWindow.objects.filter(missed=True)
 
     assert set(missed.values_list("conversation__contact__name", flat=True)) == {"Анна", "=cmd|'/c calc'!A1"}
@@ -248,7 +248,7 @@ def test_a_client_who_writes_again_leaves_the_missed_window_on_record(channel: A
     ]
 
 
-def test_the_ledger_as_csv_carries_no_formula(ledger: None, desk: Client) -> None:
+def test_the_report_as_csv_contains_no_formula(ledger: None, desk: Client) -> None:
     answer = desk.get("/windows/missed.csv")
 
     lines = list(csv.reader(io.StringIO(b"".join(answer).decode("utf-8-sig"))))
@@ -262,7 +262,7 @@ def test_the_ledger_as_csv_carries_no_formula(ledger: None, desk: Client) -> Non
     assert lines[2][7].endswith(f"/chats/{Conversation.objects.get(contact__name='Анна').pk}/")
 
 
-def test_the_ledger_shows_ones_own_channels(ledger: None, client: Client) -> None:
+def test_the_report_shows_only_visible_channels(ledger: None, client: Client) -> None:
     client.force_login(gleb())
 
     for address in ("/windows/", "/windows/?channel=1&days=7"):
@@ -271,7 +271,7 @@ def test_the_ledger_shows_ones_own_channels(ledger: None, client: Client) -> Non
     assert Client().get("/windows/").status_code == 302
 
 
-def test_the_report_costs_as_many_questions_however_much_was_missed(ledger: None, desk: Client) -> None:
+def test_the_report_has_a_constant_number_of_queries(ledger: None, desk: Client) -> None:
     def asked() -> int:
         with CaptureQueriesContext(connection) as captured:
             desk.get("/windows/?days=90")
@@ -290,7 +290,7 @@ def test_the_report_costs_as_many_questions_however_much_was_missed(ledger: None
 
 
 @pytest.mark.django_db(transaction=True)
-def test_demo_data_is_what_real_words_would_have_left(client: Client, capsys: pytest.CaptureFixture[str]) -> None:
+def test_demo_data_matches_data_from_real_messages(client: Client, capsys: pytest.CaptureFixture[str]) -> None:
     call_command("generate_demo_data", size=400)
 
     assert Conversation.objects.count() == 400

@@ -48,7 +48,7 @@ def test_two_operators_in_one_chat_see_each_other(chat: Conversation) -> None:
     assert polled(admin, chat, f"&others={said['version']}") == {}
 
 
-def test_who_writes_is_said_to_write_until_they_stop(chat: Conversation) -> None:
+def test_a_typing_user_is_shown_until_they_stop(chat: Conversation) -> None:
     desk, admin = before(boris(chat.chat_channel)), before(vera())
     polled(desk, chat, "&writes=1")
 
@@ -59,7 +59,7 @@ def test_who_writes_is_said_to_write_until_they_stop(chat: Conversation) -> None
     assert polled(admin, chat, f"&others={writing['version']}")["sentence"] == "boris has this chat open too."
 
 
-def test_who_left_or_looks_elsewhere_is_not_here(chat: Conversation, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_users_who_left_or_look_elsewhere_are_not_shown(chat: Conversation, monkeypatch: pytest.MonkeyPatch) -> None:
     desk, admin = before(boris(chat.chat_channel)), before(vera())
     polled(desk, chat, "&away=1")
     assert polled(admin, chat) == {}
@@ -71,7 +71,7 @@ def test_who_left_or_looks_elsewhere_is_not_here(chat: Conversation, monkeypatch
     assert polled(admin, chat, "&others=abc") == {"version": "", "sentence": "", "writing": False}
 
 
-def test_gleb_neither_sees_nor_is_seen(chat: Conversation) -> None:
+def test_a_user_without_access_neither_sees_nor_is_seen(chat: Conversation) -> None:
     stranger, desk = before(gleb()), before(boris(chat.chat_channel))
 
     assert stranger.get(f"/chats/updates/?chat={chat.pk}").status_code == 404
@@ -79,7 +79,7 @@ def test_gleb_neither_sees_nor_is_seen(chat: Conversation) -> None:
     assert polled(desk, chat) == {}
 
 
-def test_without_the_store_the_desk_works_on(chat: Conversation, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_desk_works_without_valkey(chat: Conversation, monkeypatch: pytest.MonkeyPatch) -> None:
     nowhere = presence.redis.Redis(host="127.0.0.1", port=1, socket_connect_timeout=0.2)
     monkeypatch.setattr(presence.store, "client", nowhere)
     monkeypatch.setattr(presence.store, "paused_until", 0.0)

@@ -79,7 +79,7 @@ def test_a_page_opened_at_an_earlier_message_shows_its_request(channel: ApiChann
     assert not found[f"m{first.pk}"] and f"fold-{first.ticket_id}" in found
 
 
-def test_a_page_opens_at_a_message_far_above(desk: Client, channel: ApiChannel) -> None:
+def test_a_page_opens_at_a_much_earlier_message(desk: Client, channel: ApiChannel) -> None:
     first = anna_writes(channel, "Самое начало")
     chat = first.conversation
     for number in range(80):
@@ -94,7 +94,7 @@ def test_a_page_opens_at_a_message_far_above(desk: Client, channel: ApiChannel) 
 
 
 @pytest.mark.parametrize("asked", ["", "r", "x", "9999999", "r9999999", "r-1", "1" * 30, "٣"])
-def test_a_place_that_is_not_there_opens_the_newest_page(desk: Client, channel: ApiChannel, asked: str) -> None:
+def test_an_unknown_position_opens_the_newest_page(desk: Client, channel: ApiChannel, asked: str) -> None:
     chat = anna_writes(channel).conversation
 
     html = desk.get(f"/chats/{chat.pk}/", {"at": asked}).content.decode()
@@ -102,7 +102,7 @@ def test_a_place_that_is_not_there_opens_the_newest_page(desk: Client, channel: 
     assert "Где заказ?" in html and "data-at=" not in html
 
 
-def test_a_message_of_another_chat_is_no_place_in_this_one(channel: ApiChannel) -> None:
+def test_a_message_of_another_chat_is_not_a_position_in_this_one(channel: ApiChannel) -> None:
     chat = anna_writes(channel).conversation
     elsewhere = anna_writes(ApiChannelFactory())
 
@@ -118,7 +118,7 @@ def trail_text(message: Message) -> str:
     return " ".join([*found.reasons, *found.outcome, *(f"{one.name}: {one.sentence}" for one in found.subscribers)])
 
 
-def test_a_clients_message_says_what_it_did_to_the_window(channel: ApiChannel) -> None:
+def test_the_trail_shows_the_effect_of_a_message_on_the_window(channel: ApiChannel) -> None:
     opened = anna_writes(channel, written_ago=timedelta(minutes=2))
     kept = anna_writes(channel, "И ещё")
     late = anna_writes(channel, "Поздно", written_ago=timedelta(hours=30))
@@ -132,7 +132,7 @@ def test_a_clients_message_says_what_it_did_to_the_window(channel: ApiChannel) -
     assert "it did not open a window" in trail_text(late)
 
 
-def test_subscribers_get_events_and_the_timeline_shows_delivery(channel: ApiChannel) -> None:
+def test_subscribers_get_events_and_the_trail_shows_delivery(channel: ApiChannel) -> None:
     watcher = ApiChannelFactory(
         name="CRM", kind="acebot", watched=channel.default_chat_channel, redirect_url="https://crm.example/hook"
     )
@@ -155,7 +155,7 @@ def test_subscribers_get_events_and_the_timeline_shows_delivery(channel: ApiChan
     )
 
 
-def test_a_template_says_how_it_was_found_and_with_which_values(channel: ApiChannel) -> None:
+def test_the_trail_shows_how_a_template_was_chosen_and_its_values(channel: ApiChannel) -> None:
     chat = anna_writes(channel, written_ago=timedelta(hours=30)).conversation
     template = TemplateFactory(api_channel=channel, name="order_ready")
 
@@ -170,7 +170,7 @@ def test_a_template_says_how_it_was_found_and_with_which_values(channel: ApiChan
     assert picked and "The template “order_ready” (ru) was chosen. Values: 1: Анна, 2: № 43." in trail_text(picked)
 
 
-def test_the_line_opens_for_both_sides_and_not_for_notices(desk: Client, channel: ApiChannel) -> None:
+def test_the_trail_opens_for_both_sides_but_not_for_notices(desk: Client, channel: ApiChannel) -> None:
     message = anna_writes(channel)
     notice = create_notice(message.conversation, "held_reply_dropped")
     address = f"/chats/{message.conversation_id}/messages/{{}}/trail/"
@@ -185,7 +185,7 @@ def test_the_line_opens_for_both_sides_and_not_for_notices(desk: Client, channel
 # --- what a message is besides its text ------------------------------------------------------------------
 
 
-def test_a_quote_reactions_and_an_edit_are_shown_and_come_with_the_news(desk: Client, channel: ApiChannel) -> None:
+def test_quote_reactions_and_edit_are_shown_and_polled(desk: Client, channel: ApiChannel) -> None:
     asked = anna_writes(channel, "Есть 38-й размер?")
     chat = asked.conversation
     answer = reply_submission.submit_reply(conversation_id=chat.pk, text="Есть", author=boris()).message
@@ -202,7 +202,7 @@ def test_a_quote_reactions_and_an_edit_are_shown_and_come_with_the_news(desk: Cl
     assert "Edited, today" in html and "Previous version" in html and "39-й" in html
 
 
-def test_a_place_cards_an_order_and_what_was_taken_back(desk: Client, channel: ApiChannel) -> None:
+def test_location_cards_order_and_deletion_are_shown(desk: Client, channel: ApiChannel) -> None:
     shown: list[dict[str, Any]] = [
         {"what": "location", "name": "Склад", "address": "Лиговский, 50", "map": "https://maps.example/?q=1,2"},
         {"what": "contacts", "cards": [{"name": "Пётр", "phones": ["+7 921"], "emails": [], "org": "Курьеры"}]},
@@ -242,7 +242,7 @@ def test_unexpected_data_breaks_no_page(desk: Client, channel: ApiChannel, shown
     assert answer.status_code == 200 and "javascript:" not in answer.content.decode()
 
 
-def test_a_file_that_is_not_here_says_why(desk: Client, channel: ApiChannel) -> None:
+def test_a_missing_file_says_why(desk: Client, channel: ApiChannel) -> None:
     message = anna_writes(channel)
     message.attachments.create(name="голос.ogg", state="waiting")
     message.attachments.create(name="чек.pdf", state="failed", error="rejected")

@@ -43,9 +43,7 @@ def press_button(page: Page, action: str) -> None:
     page.locator(f'form[action$="/{action}/"] button').click()
 
 
-def test_vera_sets_a_channel_up_in_the_order_of_the_guide(
-    vera_page: Page, browser: Browser, live_server: object
-) -> None:
+def test_an_admin_sets_up_a_channel_as_the_guide_says(vera_page: Page, browser: Browser, live_server: object) -> None:
     page = vera_page
 
     # 1. a chat channel, and its number
@@ -104,7 +102,7 @@ def test_vera_sets_a_channel_up_in_the_order_of_the_guide(
     expect(page.locator(".pill.waiting")).to_be_visible()
 
 
-def test_a_dead_delivery_is_sent_again_with_a_button(vera_page: Page) -> None:
+def test_a_dead_delivery_is_resent_with_a_button(vera_page: Page) -> None:
     delivery = DeliveryFactory(state="dead", reason="rejected")
 
     vera_page.goto(f"/admin/bridge/delivery/{delivery.pk}/change/")

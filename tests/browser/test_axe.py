@@ -114,7 +114,7 @@ def test_the_desk_has_no_serious_finding(page: Page, context: BrowserContext, ch
     look(page, f"/chats/{chat.pk}/", do=open_answers)
 
 
-def test_a_shut_chat_has_no_serious_finding(page: Page, context: BrowserContext, chat: Conversation) -> None:
+def test_a_closed_chat_has_no_serious_finding(page: Page, context: BrowserContext, chat: Conversation) -> None:
     sign_in(context, boris())
     shut_in(-60)
 
@@ -151,7 +151,7 @@ def test_the_other_pages_have_no_serious_finding(page: Page, context: BrowserCon
         look(page, path)
 
 
-def test_a_page_that_is_wrong_is_found_out(page: Page, live_server: object) -> None:
+def test_a_page_with_an_error_is_detected(page: Page, live_server: object) -> None:
     page.goto("/login/")
     page.evaluate("() => { const button = document.createElement('button'); document.body.append(button); }")
 

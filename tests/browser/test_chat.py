@@ -56,7 +56,7 @@ def desk(context: BrowserContext, page: Page, chat: Conversation, complaints: li
     return page
 
 
-def test_two_operators_in_one_chat_see_each_other_write(
+def test_two_operators_in_one_chat_see_each_other_typing(
     desk: Page, chat: Conversation, context: BrowserContext, live_server: object
 ) -> None:
     assert context.browser
@@ -75,7 +75,7 @@ def test_two_operators_in_one_chat_see_each_other_write(
     expect(desk.locator("#presence")).to_be_hidden(timeout=60_000)
 
 
-def test_words_whose_answer_was_lost_have_gone_out_once(desk: Page, chat: Conversation) -> None:
+def test_a_reply_with_a_lost_response_is_sent_once(desk: Page, chat: Conversation) -> None:
     open_chat(desk, chat)
     lost = []
 
@@ -94,7 +94,7 @@ def test_words_whose_answer_was_lost_have_gone_out_once(desk: Page, chat: Conver
     assert lost and Message.objects.filter(text="Уже едет").count() == 1
 
 
-def test_a_shut_window_offers_templates_and_keeps_what_was_typed(
+def test_a_closed_window_offers_templates_and_keeps_the_text(
     desk: Page, chat: Conversation, channel: ApiChannel
 ) -> None:
     TemplateFactory(api_channel=channel, name="news", body="Есть новости по вашему заказу.", examples=())
@@ -114,7 +114,7 @@ def test_a_shut_window_offers_templates_and_keeps_what_was_typed(
 
 
 @pytest.mark.parametrize(("width", "most"), [(390, 4), (1024, 3)])
-def test_a_shut_window_is_told_briefly_and_each_offer_shows_its_language(
+def test_a_closed_window_notice_is_short_and_offers_show_languages(
     desk: Page, chat: Conversation, channel: ApiChannel, width: int, most: int
 ) -> None:
     for language in ("ru", "en"):
@@ -131,7 +131,7 @@ def test_a_shut_window_is_told_briefly_and_each_offer_shows_its_language(
     expect(desk.locator(".offer b > .faint")).to_have_text(["en", "ru"])
 
 
-def test_the_client_pane_by_the_keyboard_alone(desk: Page, chat: Conversation) -> None:
+def test_the_client_pane_by_keyboard_only(desk: Page, chat: Conversation) -> None:
     open_chat(desk, chat)
     desk.locator("#add-tag").focus()
 
@@ -171,7 +171,7 @@ def test_an_earlier_request_is_folded_and_opens_by_the_keyboard(
     expect(bubble(desk, "Где мой заказ?")).to_be_hidden()
 
 
-def test_a_chat_opens_at_the_message_one_came_for(desk: Page, chat: Conversation, channel: ApiChannel) -> None:
+def test_a_chat_opens_at_the_requested_message(desk: Page, chat: Conversation, channel: ApiChannel) -> None:
     tickets.set_ticket_status(Ticket.objects.get().pk, status=Ticket.Status.CLOSED)
     for number in range(30):
         writes(channel, "Анна Соколова", f"Вопрос {number}.")
@@ -182,7 +182,7 @@ def test_a_chat_opens_at_the_message_one_came_for(desk: Page, chat: Conversation
     expect(desk.locator("[data-fold]")).to_have_attribute("aria-expanded", "true")
 
 
-def test_what_a_client_wrote_tells_how_it_came(desk: Page, chat: Conversation) -> None:
+def test_the_trail_of_an_inbound_message_shows_its_steps(desk: Page, chat: Conversation) -> None:
     open_chat(desk, chat)
 
     desk.locator("[data-trail]").click()
@@ -232,7 +232,7 @@ def test_a_dropped_file_becomes_a_link_to_its_download_page(
     assert Upload.objects.get().downloads == 1
 
 
-def test_a_file_that_is_not_taken_says_why_and_goes_away(
+def test_a_refused_file_shows_the_reason_and_can_be_removed(
     desk: Page, chat: Conversation, tmp_path: Path, settings: Any
 ) -> None:
     settings.MEDIA_ROOT = tmp_path
@@ -294,7 +294,7 @@ def test_a_reply_quotes_the_chosen_message_and_escape_clears_it(desk: Page, chat
 # --- quick answers ---------------------------------------------------------------------------------------
 
 
-def test_a_quick_answer_by_the_keyboard_alone(desk: Page, chat: Conversation) -> None:
+def test_a_quick_reply_by_keyboard_only(desk: Page, chat: Conversation) -> None:
     CannedResponse.objects.create(name="адрес", text="{имя}, мы на Лиговском, 50.")
     CannedResponse.objects.create(name="часы", text="Работаем с 9 до 21.")
     open_chat(desk, chat)
@@ -319,7 +319,9 @@ def test_a_quick_answer_by_the_keyboard_alone(desk: Page, chat: Conversation) ->
     expect(desk.locator("#text")).to_have_value("Анна, мы на Лиговском, 50. 1/2\nРаботаем с 9 до 21.")
 
 
-def test_what_only_readers_hear_makes_the_page_no_longer(desk: Page, chat: Conversation, channel: ApiChannel) -> None:
+def test_hidden_text_for_screen_readers_does_not_lengthen_the_page(
+    desk: Page, chat: Conversation, channel: ApiChannel
+) -> None:
     """Else a jump to an earlier message pushes the head of the page out of sight."""
     for number in range(24):
         writes(channel, f"Клиент {number}", "Сапоги ещё есть?")

@@ -37,7 +37,7 @@ def desk(context: BrowserContext, page: Page, chat: Conversation) -> Page:
     return page
 
 
-def test_a_card_is_edited_merged_and_divided_beside_the_chat(desk: Page, chat: Conversation) -> None:
+def test_a_client_card_is_edited_merged_and_unmerged(desk: Page, chat: Conversation) -> None:
     desk.locator("#edit-client").click()
     card = desk.locator("#client .card-form").first
     card.locator("[name=name]").fill("Анна Соколова")

@@ -57,9 +57,7 @@ def dead(*, is_open: bool = True, **more: Any) -> Delivery:
     return DeliveryFactory(message=message, **{"state": "dead", "reason": reason} | more)
 
 
-def test_vera_sees_the_forecast_of_what_she_ticked_and_says_the_word(
-    context: BrowserContext, live_server: object
-) -> None:
+def test_an_admin_previews_and_confirms_a_bulk_resend(context: BrowserContext, live_server: object) -> None:
     goes, stays, other = dead(), dead(is_open=False), dead()
     page = page_of(context, live_server, vera())
 
@@ -82,7 +80,7 @@ def test_vera_sees_the_forecast_of_what_she_ticked_and_says_the_word(
     expect(page.locator("#result_list .data-row")).to_have_count(2)
 
 
-def test_vera_sends_all_of_one_reason_again_from_its_line(context: BrowserContext, live_server: object) -> None:
+def test_an_admin_resends_all_deliveries_of_one_reason(context: BrowserContext, live_server: object) -> None:
     channel = ApiChannelFactory()
     for _ in range(3):
         dead(api_channel=channel)
@@ -97,7 +95,7 @@ def test_vera_sends_all_of_one_reason_again_from_its_line(context: BrowserContex
     assert sorted(Delivery.objects.values_list("state", flat=True)) == ["dead", "pending", "pending", "pending"]
 
 
-def test_boris_decides_what_becomes_of_what_may_have_been_sent(context: BrowserContext, live_server: object) -> None:
+def test_an_operator_decides_about_an_unknown_outcome(context: BrowserContext, live_server: object) -> None:
     letter = dead(state="unknown", reason="outcome_unknown", status="unknown")
     chat = letter.conversation
     page = page_of(context, live_server, boris(chat.chat_channel))
@@ -112,7 +110,7 @@ def test_boris_decides_what_becomes_of_what_may_have_been_sent(context: BrowserC
     assert (letter.state, letter.reason) == ("cancelled", "left_as_is")
 
 
-def test_a_text_that_came_back_leads_to_the_composers_templates(context: BrowserContext, live_server: object) -> None:
+def test_a_failed_message_leads_to_the_composers_templates(context: BrowserContext, live_server: object) -> None:
     letter = dead(is_open=False, state="cancelled", reason="window_closed_before_sending")
     page = page_of(context, live_server, boris(letter.conversation.chat_channel))
 

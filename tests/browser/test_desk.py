@@ -128,7 +128,7 @@ def test_from_the_phone_to_the_desk_and_back_with_ticks(
     expect(bubble(desk, "Уже едет").locator(".ticks.read")).to_be_attached(timeout=3 * SOON)
 
 
-def test_25_hours_later_the_desk_says_the_window_is_shut(
+def test_after_25_hours_the_desk_shows_the_window_closed(
     context: BrowserContext, desk: Page, channel: ApiChannel, worker: Worker
 ) -> None:
     phone = context.new_page()
@@ -153,7 +153,7 @@ def test_25_hours_later_the_desk_says_the_window_is_shut(
 # --- reading ---------------------------------------------------------------------------------------------
 
 
-def test_new_words_appear_without_a_reload(desk: Page, chat: Conversation, channel: ApiChannel) -> None:
+def test_new_messages_appear_without_a_reload(desk: Page, chat: Conversation, channel: ApiChannel) -> None:
     open_chat(desk, chat)
     desk.evaluate("window.mark = 'the same page'")
 
@@ -181,7 +181,7 @@ def test_messages_of_a_hidden_page_are_read_when_it_is_visible_again(
     eventually(desk, lambda: Conversation.objects.get(pk=chat.pk).unread == 0)
 
 
-def test_what_one_reads_does_not_move(desk: Page, chat: Conversation, channel: ApiChannel) -> None:
+def test_the_reading_position_does_not_move(desk: Page, chat: Conversation, channel: ApiChannel) -> None:
     for number in range(40):
         answers(chat, f"Сообщение {number}", status=Message.Status.READ)
     open_chat(desk, chat)
@@ -197,7 +197,7 @@ def test_what_one_reads_does_not_move(desk: Page, chat: Conversation, channel: A
     expect(desk.locator("#newer")).to_be_hidden()
 
 
-def test_earlier_messages_come_above_what_one_reads(desk: Page, chat: Conversation) -> None:
+def test_earlier_messages_load_above_the_reading_position(desk: Page, chat: Conversation) -> None:
     for number in range(70):
         answers(chat, f"Сообщение {number}.", status=Message.Status.READ)
     open_chat(desk, chat)
@@ -218,7 +218,7 @@ def test_earlier_messages_come_above_what_one_reads(desk: Page, chat: Conversati
     expect(desk.locator("#messages .day")).to_have_count(1)
 
 
-def test_a_why_line_opens_and_follows_what_happens(desk: Page, chat: Conversation) -> None:
+def test_an_open_trail_follows_the_delivery(desk: Page, chat: Conversation) -> None:
     message = answers(chat, "Едет")
     open_chat(desk, chat)
     why = desk.locator(f"#trail-{message.pk}")
@@ -232,7 +232,7 @@ def test_a_why_line_opens_and_follows_what_happens(desk: Page, chat: Conversatio
     expect(why).to_be_empty()
 
 
-def test_the_older_chats_are_fetched_below(desk: Page, channel: ApiChannel) -> None:
+def test_older_chats_are_appended(desk: Page, channel: ApiChannel) -> None:
     for number in range(45):
         writes(channel, f"Клиент {number}", "?")
     desk.goto("/chats/")
@@ -246,7 +246,7 @@ def test_the_older_chats_are_fetched_below(desk: Page, channel: ApiChannel) -> N
     expect(desk.locator("[data-more]")).to_have_count(0)
 
 
-def test_search_narrows_while_one_types_and_tabs_keep_it(desk: Page, channel: ApiChannel) -> None:
+def test_search_filters_while_typing_and_tabs_keep_it(desk: Page, channel: ApiChannel) -> None:
     writes(channel, "Игорь Панин", "Счёт?")
     desk.goto("/chats/")
     desk.keyboard.press("/")
@@ -276,7 +276,7 @@ def test_a_draft_survives_a_reload_and_another_chat(desk: Page, chat: Conversati
     expect(desk.locator("#text")).to_have_value("Ещё не дописа")
 
 
-def test_new_words_leave_the_box_alone(desk: Page, chat: Conversation, channel: ApiChannel) -> None:
+def test_new_messages_do_not_change_the_composer(desk: Page, chat: Conversation, channel: ApiChannel) -> None:
     open_chat(desk, chat)
     desk.locator("#text").press_sequentially("Пишу, пи")
 
@@ -287,7 +287,7 @@ def test_new_words_leave_the_box_alone(desk: Page, chat: Conversation, channel: 
     expect(desk.locator("#text")).to_have_value("Пишу, пишу")
 
 
-def test_a_refused_reply_says_why_there_and_then(desk: Page, chat: Conversation) -> None:
+def test_a_refused_reply_says_why_at_once(desk: Page, chat: Conversation) -> None:
     open_chat(desk, chat)
     shut_in(-60)
     desk.fill("#text", "Опоздал")
@@ -298,7 +298,7 @@ def test_a_refused_reply_says_why_there_and_then(desk: Page, chat: Conversation)
     assert Draft.objects.get(conversation=chat).text == "Опоздал"
 
 
-def test_the_window_shuts_before_ones_eyes(desk: Page, chat: Conversation) -> None:
+def test_an_open_page_shows_the_window_closing(desk: Page, chat: Conversation) -> None:
     shut_in(4)
     open_chat(desk, chat)
     expect(desk.locator("#composer_time .critical [data-words]")).to_have_text(re.compile(r"0:00:0\d"))
@@ -308,7 +308,7 @@ def test_the_window_shuts_before_ones_eyes(desk: Page, chat: Conversation) -> No
     expect(desk.locator("#announcer")).to_contain_text("The window is closed")
 
 
-def test_words_that_came_too_late_return_to_the_box(desk: Page, chat: Conversation) -> None:
+def test_text_sent_too_late_returns_to_the_composer(desk: Page, chat: Conversation) -> None:
     message = answers(chat, "Не успело")
     open_chat(desk, chat)
 
@@ -319,7 +319,7 @@ def test_words_that_came_too_late_return_to_the_box(desk: Page, chat: Conversati
     expect(desk.locator("#refusal")).to_contain_text("before the message could be sent")
 
 
-def test_the_portal_gone_for_a_while_loses_nothing(desk: Page, chat: Conversation) -> None:
+def test_an_unreachable_portal_loses_no_text(desk: Page, chat: Conversation) -> None:
     open_chat(desk, chat)
     desk.route("**/chats/**", lambda route: route.abort())
     desk.fill("#text", "Держитесь")
@@ -338,7 +338,7 @@ def test_the_portal_gone_for_a_while_loses_nothing(desk: Page, chat: Conversatio
 # --- doing -----------------------------------------------------------------------------------------------
 
 
-def test_a_chat_is_taken_and_its_request_closed_without_a_reload(desk: Page, chat: Conversation) -> None:
+def test_a_chat_is_assigned_and_its_request_closed_without_a_reload(desk: Page, chat: Conversation) -> None:
     open_chat(desk, chat)
 
     desk.locator(".head-actions summary").first.click()
@@ -352,7 +352,7 @@ def test_a_chat_is_taken_and_its_request_closed_without_a_reload(desk: Page, cha
     expect(desk.get_by_role("button", name="Close the request")).to_be_visible(timeout=SOON)
 
 
-def test_a_dead_message_is_sent_again(desk: Page, chat: Conversation) -> None:
+def test_a_dead_message_can_be_resent(desk: Page, chat: Conversation) -> None:
     answers(chat, "Не ушло", status=Message.Status.FAILED, reason="retries_exhausted")
     Delivery.objects.update(state=Delivery.State.DEAD)
     open_chat(desk, chat)
@@ -363,7 +363,7 @@ def test_a_dead_message_is_sent_again(desk: Page, chat: Conversation) -> None:
     assert Delivery.objects.get().state != Delivery.State.DEAD
 
 
-def test_without_scripts_one_can_read_and_answer(
+def test_reading_and_replying_work_without_scripts(
     context: BrowserContext, desk: Page, chat: Conversation, live_server: object
 ) -> None:
     browser = context.browser
@@ -382,7 +382,7 @@ def test_without_scripts_one_can_read_and_answer(
     plain.close()
 
 
-def test_dark_is_kept_in_this_browser(desk: Page) -> None:
+def test_the_dark_theme_is_stored_in_the_browser(desk: Page) -> None:
     desk.goto("/requests/")
     desk.locator(".rail details summary").click()
     desk.get_by_role("button", name="Dark").click()
@@ -394,7 +394,7 @@ def test_dark_is_kept_in_this_browser(desk: Page) -> None:
     assert desk.evaluate(ground) == "rgb(20, 22, 21)"
 
 
-def test_what_clients_call_themselves_runs_nowhere(desk: Page, channel: ApiChannel) -> None:
+def test_client_names_never_run_as_scripts(desk: Page, channel: ApiChannel) -> None:
     evil = '"><img src=x onerror="window.hacked=1"><script>window.hacked=1</script>'
     chat = writes(channel, evil, f"{evil} https://example.com/{evil} ```{evil}```")
     open_chat(desk, chat)
@@ -438,7 +438,7 @@ def test_on_a_phone_one_pane_at_a_time(desk: Page, chat: Conversation) -> None:
     expect(desk.locator("#list")).to_be_visible()
 
 
-def test_everything_one_can_press_has_a_name(
+def test_every_control_has_an_accessible_name(
     desk: Page, chat: Conversation, channel: ApiChannel, worker: Worker
 ) -> None:
     nameless: Callable[[], list[str]] = lambda: desk.evaluate(  # noqa: E731  # used thrice below

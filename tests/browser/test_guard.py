@@ -9,12 +9,12 @@ from tests.browser.conftest import is_policy_complaint
 
 
 @pytest.mark.parametrize("address", ["https://example.com/", "http://10.0.0.1/", "http://[2001:db8::1]/"])
-def test_nobody_beyond_loopback_has_an_address(page: Page, address: str, transactional_db: None) -> None:
+def test_no_address_outside_loopback_is_reachable(page: Page, address: str, transactional_db: None) -> None:
     with pytest.raises(Error, match="ERR_NAME_NOT_RESOLVED"):
         page.goto(address)
 
 
-def test_a_page_that_breaks_its_policy_is_noticed_and_reported(
+def test_a_content_security_policy_violation_is_detected(
     browser: Browser, live_server: object, caplog: pytest.LogCaptureFixture
 ) -> None:
     """In a context of its own: the usual one fails its test then."""

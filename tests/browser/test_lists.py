@@ -48,7 +48,7 @@ def desk(context: BrowserContext, page: Page, chat: Conversation) -> Iterator[Pa
     assert complaints == []
 
 
-def test_words_that_were_said_are_found_and_open_at_their_place(desk: Page, channel: ApiChannel) -> None:
+def test_a_found_message_opens_at_its_position(desk: Page, channel: ApiChannel) -> None:
     other = writes(channel, "Игорь Панин", "Пришлите счёт за сапоги")
     for number in range(60):
         writes(channel, "Игорь Панин", f"Слово {number}")
@@ -84,7 +84,7 @@ def test_filters_are_chosen_by_keyboard_and_kept(desk: Page, chat: Conversation,
     expect(desk.locator(".row", has_text="Закрытая")).to_have_count(0)
 
 
-def test_the_list_goes_on_as_one_scrolls(desk: Page, channel: ApiChannel) -> None:
+def test_the_list_loads_more_while_scrolling(desk: Page, channel: ApiChannel) -> None:
     for number in range(95):
         writes(channel, f"Клиент {number}", "?")
     desk.goto("/chats/")
@@ -97,7 +97,7 @@ def test_the_list_goes_on_as_one_scrolls(desk: Page, channel: ApiChannel) -> Non
     expect(desk.locator("[data-more]")).to_have_count(0)
 
 
-def test_a_closing_window_is_told_in_the_page_and_by_the_browser(
+def test_a_closing_window_shows_a_toast_and_a_notification(
     context: BrowserContext, desk: Page, chat: Conversation
 ) -> None:
     context.add_init_script(
@@ -133,7 +133,7 @@ def test_a_closing_window_is_told_in_the_page_and_by_the_browser(
     expect(desk.locator(".toast")).to_have_count(0)
 
 
-def test_many_requests_are_closed_by_keyboard_and_taken_back(desk: Page, channel: ApiChannel) -> None:
+def test_many_requests_are_closed_by_keyboard_and_restored(desk: Page, channel: ApiChannel) -> None:
     for number in range(4):
         writes(channel, f"Клиент {number}", f"Вопрос {number}")
     desk.goto("/requests/?status=live")
@@ -155,7 +155,7 @@ def test_many_requests_are_closed_by_keyboard_and_taken_back(desk: Page, channel
     assert set(Ticket.objects.values_list("status", flat=True)) == {Ticket.Status.NEW}
 
 
-def test_escape_shuts_the_menu_and_keeps_what_was_chosen(desk: Page, chat: Conversation) -> None:
+def test_escape_closes_the_menu_and_keeps_the_selection(desk: Page, chat: Conversation) -> None:
     desk.goto("/requests/")
     desk.locator("[name=ticket]").check()
     desk.locator("#bulk-bar summary").click()
@@ -169,7 +169,7 @@ def test_escape_shuts_the_menu_and_keeps_what_was_chosen(desk: Page, chat: Conve
     expect(desk.locator("#bulk-bar")).to_be_hidden()
 
 
-def test_a_request_is_opened_from_the_table_at_its_place(desk: Page, chat: Conversation, channel: ApiChannel) -> None:
+def test_a_request_opens_from_the_table_at_its_position(desk: Page, chat: Conversation, channel: ApiChannel) -> None:
     Ticket.objects.update(status=Ticket.Status.CLOSED)
     for number in range(60):
         writes(channel, "Анна Соколова", f"Второе {number}.")
@@ -180,7 +180,7 @@ def test_a_request_is_opened_from_the_table_at_its_place(desk: Page, chat: Conve
     expect(bubble(desk, "Где мой заказ?")).to_be_in_viewport()
 
 
-def test_a_filter_of_the_table_needs_no_button(desk: Page, chat: Conversation) -> None:
+def test_table_filters_apply_without_a_button(desk: Page, chat: Conversation) -> None:
     desk.goto("/requests/")
 
     desk.get_by_label("Assignee").select_option("me")
@@ -189,7 +189,7 @@ def test_a_filter_of_the_table_needs_no_button(desk: Page, chat: Conversation) -
     expect(desk.locator(".empty")).to_contain_text("No requests match")
 
 
-def test_the_missed_windows_are_drawn_told_and_handed_out(desk: Page, chat: Conversation) -> None:
+def test_missed_windows_are_charted_listed_and_downloaded(desk: Page, chat: Conversation) -> None:
     shut_in(-60)
     housekeeping.expire_windows()
     desk.goto("/windows/")

@@ -67,7 +67,7 @@ def sent() -> list[str]:
     return list(Message.objects.filter(direction="outbound").values_list("text", flat=True))
 
 
-def test_a_chat_that_is_loading_takes_no_words(desk: Page, chats: list[Conversation]) -> None:
+def test_a_loading_chat_accepts_no_text(desk: Page, chats: list[Conversation]) -> None:
     anna, kim, *_ = chats
     desk.fill("#text", "Анне: ")
     held = Held(desk, f"**/chats/{kim.pk}/*")
@@ -92,7 +92,7 @@ def test_a_chat_that_is_loading_takes_no_words(desk: Page, chats: list[Conversat
 
 
 @pytest.mark.parametrize("how", ["error", "offline", "not there"])
-def test_a_chat_that_does_not_come_changes_nothing(desk: Page, chats: list[Conversation], how: str) -> None:
+def test_a_chat_that_fails_to_load_changes_nothing(desk: Page, chats: list[Conversation], how: str) -> None:
     anna, kim, *_ = chats
     desk.fill("#text", "Анне")
     if how == "error":
@@ -114,7 +114,7 @@ def test_a_chat_that_does_not_come_changes_nothing(desk: Page, chats: list[Conve
 
 
 @pytest.mark.parametrize("first", [0, 1], ids=["in order", "out of order"])
-def test_of_two_clicks_the_last_one_counts(desk: Page, chats: list[Conversation], first: int) -> None:
+def test_the_last_of_two_clicks_wins(desk: Page, chats: list[Conversation], first: int) -> None:
     anna, kim, lis, *_ = chats
     one, two = Held(desk, f"**/chats/{kim.pk}/*"), Held(desk, f"**/chats/{lis.pk}/*")
 
@@ -134,7 +134,7 @@ def test_of_two_clicks_the_last_one_counts(desk: Page, chats: list[Conversation]
     eventually(desk, lambda: Conversation.objects.get(pk=lis.pk).unread == 0)
 
 
-def test_a_click_on_the_chat_that_is_shown_ends_the_opening(desk: Page, chats: list[Conversation]) -> None:
+def test_a_click_on_the_displayed_chat_cancels_the_opening(desk: Page, chats: list[Conversation]) -> None:
     anna, kim, *_ = chats
     desk.fill("#text", "Анне")
     held = Held(desk, f"**/chats/{kim.pk}/*")
@@ -148,7 +148,7 @@ def test_a_click_on_the_chat_that_is_shown_ends_the_opening(desk: Page, chats: l
     expect_shown(desk, anna, text="Анне")
 
 
-def test_five_chats_in_a_hurry_keep_their_own_words(desk: Page, chats: list[Conversation]) -> None:
+def test_five_quickly_opened_chats_keep_their_own_text(desk: Page, chats: list[Conversation]) -> None:
     for chat in [*chats[1:], chats[0]]:
         desk.keyboard.type(f"Для {desk.locator('#chat_header h2').inner_text()}")
         row(desk, chat).click()
@@ -162,7 +162,7 @@ def test_five_chats_in_a_hurry_keep_their_own_words(desk: Page, chats: list[Conv
         expect_shown(desk, chat, text=f"Для {chat.contact.name}")
 
 
-def test_a_slow_line_of_four_seconds(desk: Page, chats: list[Conversation]) -> None:
+def test_a_connection_with_four_seconds_of_delay(desk: Page, chats: list[Conversation]) -> None:
     anna, kim, *_ = chats
     slow_down(desk, latency=4000)
 
@@ -181,7 +181,7 @@ def test_a_slow_line_of_four_seconds(desk: Page, chats: list[Conversation]) -> N
 
 
 @pytest.mark.parametrize("how", ["Control", "Shift", "middle"])
-def test_a_click_for_another_tab_moves_nothing_here(desk: Page, chats: list[Conversation], how: str) -> None:
+def test_a_click_for_a_new_tab_does_not_change_this_one(desk: Page, chats: list[Conversation], how: str) -> None:
     anna, kim, *_ = chats
     desk.fill("#text", "Анне")
 
@@ -194,7 +194,7 @@ def test_a_click_for_another_tab_moves_nothing_here(desk: Page, chats: list[Conv
     expect_shown(desk, anna, text="Анне")
 
 
-def test_back_and_forward_move_everything_together(desk: Page, chats: list[Conversation]) -> None:
+def test_back_and_forward_change_everything_together(desk: Page, chats: list[Conversation]) -> None:
     anna, kim, lis, *_ = chats
     for chat in (kim, lis):
         row(desk, chat).click()
@@ -236,7 +236,7 @@ def test_back_to_the_desk_without_a_chat(desk: Page, chats: list[Conversation]) 
     expect_shown(desk, chats[1])
 
 
-def test_a_poll_of_the_chat_before_moves_no_highlight(desk: Page, chats: list[Conversation]) -> None:
+def test_a_poll_of_the_previous_chat_does_not_move_the_highlight(desk: Page, chats: list[Conversation]) -> None:
     _anna, kim, *_, mey = chats
     held = Held(desk, "**/chats/updates/*")
     held.wait()
@@ -250,7 +250,7 @@ def test_a_poll_of_the_chat_before_moves_no_highlight(desk: Page, chats: list[Co
     expect_shown(desk, kim)
 
 
-def test_a_phone_goes_back_to_the_list(desk: Page, chats: list[Conversation]) -> None:
+def test_on_a_phone_back_returns_to_the_list(desk: Page, chats: list[Conversation]) -> None:
     desk.set_viewport_size({"width": 390, "height": 844})
     desk.goto("/chats/")
     fails(desk, f"**/chats/{chats[1].pk}/*")
@@ -268,7 +268,7 @@ def test_a_phone_goes_back_to_the_list(desk: Page, chats: list[Conversation]) ->
     held.end()
 
 
-def test_earlier_messages_that_come_late_stand_in_no_other_chat(desk: Page, chats: list[Conversation]) -> None:
+def test_earlier_messages_that_load_late_stay_out_of_another_chat(desk: Page, chats: list[Conversation]) -> None:
     anna, kim, *_ = chats
     for number in range(60):
         answers(anna, f"Сообщение {number}.", status=Message.Status.READ)

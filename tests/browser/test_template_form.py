@@ -19,9 +19,7 @@ def come_in(context: BrowserContext, live_server: object) -> None:
     context.add_cookies([{"name": settings.SESSION_COOKIE_NAME, "value": session, "url": str(live_server)}, english])
 
 
-def test_the_bubble_the_problems_and_the_rows_follow_what_is_typed(
-    page: Page, context: BrowserContext, live_server: object
-) -> None:
+def test_preview_problems_and_rows_follow_the_typing(page: Page, context: BrowserContext, live_server: object) -> None:
     trouble: list[str] = []
     page.on("console", lambda message: trouble.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: trouble.append(str(error)))

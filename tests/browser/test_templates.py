@@ -76,7 +76,7 @@ def paste(page: Page, text: str) -> None:
     page.locator("#text").fill(text)
 
 
-def test_the_message_follows_what_one_types(page: Page, template: Template) -> None:
+def test_the_preview_follows_the_typing(page: Page, template: Template) -> None:
     page.goto("/templates/")
     page.locator("#search-templates").fill("выдаче")
     page.get_by_role("link", name="order_ready").click()
@@ -135,7 +135,7 @@ def recognized_in(page: Page, chat: Conversation) -> None:
     expect(page.locator('.tp[data-kind="recognized"]')).to_be_visible()
 
 
-def test_who_types_on_and_sends_at_once_sends_what_stands_in_the_box(
+def test_sending_right_after_typing_sends_the_composers_text(
     page: Page, template: Template, chat: Conversation
 ) -> None:
     recognized_in(page, chat)
@@ -146,7 +146,7 @@ def test_who_types_on_and_sends_at_once_sends_what_stands_in_the_box(
     expect(page.locator("#messages .msg.out .text")).to_have_text("Здравствуйте, Анна! Ваш заказ 56 готов к выдаче.")
 
 
-def test_words_that_are_no_longer_the_template_are_not_sent_as_it(
+def test_text_that_no_longer_matches_is_not_sent_as_the_template(
     page: Page, template: Template, chat: Conversation
 ) -> None:
     recognized_in(page, chat)
@@ -160,7 +160,7 @@ def test_words_that_are_no_longer_the_template_are_not_sent_as_it(
     assert not Message.objects.filter(direction=Message.Direction.OUTBOUND).exists()
 
 
-def test_a_near_miss_is_mended_by_one_click(page: Page, template: Template, chat: Conversation) -> None:
+def test_a_near_miss_is_fixed_by_one_click(page: Page, template: Template, chat: Conversation) -> None:
     page.goto(f"/chats/{chat.pk}/")
     paste(page, "Здравствуйте, Анна! Ваш заказ № 42 готово к выдаче.")
 
@@ -193,7 +193,7 @@ def test_a_template_is_picked_by_keyboard_and_the_draft_stays(
     expect(page.locator("#text")).to_have_value("Это потом")
 
 
-def test_a_text_is_held_and_taken_back(page: Page, chat: Conversation, channel: ApiChannel) -> None:
+def test_a_text_is_held_and_unheld(page: Page, chat: Conversation, channel: ApiChannel) -> None:
     TemplateFactory(api_channel=channel, name="we_answered", body="Мы ответили. Напишите нам.")
     page.goto(f"/chats/{chat.pk}/")
     paste(page, "Поменяем завтра, курьер уже едет")
@@ -212,7 +212,7 @@ def test_a_text_is_held_and_taken_back(page: Page, chat: Conversation, channel: 
 
 
 @pytest.mark.parametrize("width", [390, 1440])
-def test_nothing_runs_over_the_edge(page: Page, template: Template, chat: Conversation, width: int) -> None:
+def test_nothing_overflows_the_screen(page: Page, template: Template, chat: Conversation, width: int) -> None:
     page.set_viewport_size({"width": width, "height": 844})
     for address in ("/templates/", f"/templates/{template.pk}/", f"/chats/{chat.pk}/templates/"):
         page.goto(address)
@@ -241,7 +241,7 @@ FOR_ANNA = "Здравствуйте, Анна! Ваш заказ № 7 гото
 FOR_KIM = "Здравствуйте, Борис! Ваш заказ № 8 готов к выдаче."
 
 
-def test_a_late_answer_about_fields_changes_no_words_in_another_chat(
+def test_a_late_field_response_does_not_change_another_chat(
     page: Page, template: Template, chat: Conversation, other: Conversation
 ) -> None:
     day = timedelta(hours=25)
@@ -266,7 +266,7 @@ def test_a_late_answer_about_fields_changes_no_words_in_another_chat(
     held.end()
 
 
-def test_keys_pressed_in_one_chat_send_no_words_of_another(
+def test_a_shortcut_in_one_chat_never_sends_another_chats_text(
     page: Page, template: Template, chat: Conversation, other: Conversation
 ) -> None:
     Draft.objects.create(conversation=other, user=get_user_model().objects.get(), text="Ещё не дописа")

@@ -80,7 +80,7 @@ def sent() -> list[str]:
 # --- a new session ---------------------------------------------------------------------------------------
 
 
-def test_an_old_tab_goes_on_after_its_user_signed_in_again(desk: Page, chat: Conversation) -> None:
+def test_an_old_tab_works_after_its_user_signs_in_again(desk: Page, chat: Conversation) -> None:
     elsewhere = desk.context.new_page()
     type_in(desk, "До")
     leave(elsewhere)
@@ -102,7 +102,7 @@ def test_an_old_tab_goes_on_after_its_user_signed_in_again(desk: Page, chat: Con
 
 
 @pytest.mark.parametrize("token", ["", "0" * 32], ids=["gone", "another"])
-def test_a_tab_whose_token_fits_no_longer_gets_a_new_one(desk: Page, chat: Conversation, token: str) -> None:
+def test_a_tab_with_an_invalid_token_gets_a_new_one(desk: Page, chat: Conversation, token: str) -> None:
     desk.context.clear_cookies(name="csrftoken")
     if token:
         desk.context.add_cookies([{"name": "csrftoken", "value": token, "url": desk.url}])
@@ -121,7 +121,7 @@ TOKENS = """() => Object.defineProperty(document, "cookie", {
     get: () => "a=b; csrftoken=of-before-https; __Host-csrftoken=right; c=d" })"""
 
 
-def test_a_token_cookie_of_before_https_is_passed_over(desk: Page, chat: Conversation) -> None:
+def test_a_token_cookie_from_before_https_is_ignored(desk: Page, chat: Conversation) -> None:
     """It stays in browsers for a year, and comes first in document.cookie."""
     desk.evaluate(TOKENS)
     of_desk = desk.evaluate("() => okno.token()")
@@ -135,7 +135,7 @@ def test_a_token_cookie_of_before_https_is_passed_over(desk: Page, chat: Convers
 
 
 @pytest.mark.parametrize("what", ["poll", "send", "open"])
-def test_another_user_neither_sends_nor_sees_what_was_typed(
+def test_another_user_neither_sends_nor_sees_the_typed_text(
     desk: Page, chat: Conversation, channel: ApiChannel, what: str
 ) -> None:
     other = writes(channel, "Игорь Панин", "Счёт?")
@@ -198,7 +198,7 @@ def test_typed_text_survives_without_the_server(desk: Page, chat: Conversation, 
     eventually(desk, lambda: desk.evaluate("Object.keys(localStorage).filter(k => k.includes('.draft.')).length") == 0)
 
 
-def test_text_typed_offline_is_kept_when_the_line_is_back(desk: Page, chat: Conversation) -> None:
+def test_text_typed_offline_is_kept_after_reconnecting(desk: Page, chat: Conversation) -> None:
     desk.context.set_offline(True)
     type_in(desk, "Без связи")
     expect(desk.locator("#offline")).to_be_visible()
@@ -270,7 +270,7 @@ def test_a_note_survives_until_it_is_saved(desk: Page, chat: Conversation, chann
 # --- one draft, several tabs -----------------------------------------------------------------------------------
 
 
-def test_a_draft_sent_elsewhere_leaves_the_tab_where_it_was_typed(desk: Page, chat: Conversation) -> None:
+def test_a_draft_sent_from_another_tab_is_cleared_here(desk: Page, chat: Conversation) -> None:
     type_in(desk, "Общий *черновик*")
     eventually(desk, lambda: Draft.objects.exists())
     elsewhere = chat_of_another_browser(desk, chat)
@@ -283,7 +283,7 @@ def test_a_draft_sent_elsewhere_leaves_the_tab_where_it_was_typed(desk: Page, ch
     elsewhere.context.close()
 
 
-def test_a_tab_that_wrote_on_says_that_the_draft_was_sent(desk: Page, chat: Conversation) -> None:
+def test_a_tab_with_newer_text_says_that_the_draft_was_sent(desk: Page, chat: Conversation) -> None:
     type_in(desk, "Общий")
     eventually(desk, lambda: Draft.objects.exists())
     elsewhere = chat_of_another_browser(desk, chat)
@@ -301,7 +301,7 @@ def test_a_tab_that_wrote_on_says_that_the_draft_was_sent(desk: Page, chat: Conv
 
 
 @pytest.mark.parametrize("more", ["", " и дальше"], ids=["untouched", "touched"])
-def test_a_tab_that_has_not_heard_yet_sends_nothing_twice(desk: Page, chat: Conversation, more: str) -> None:
+def test_a_tab_that_has_not_polled_yet_sends_nothing_twice(desk: Page, chat: Conversation, more: str) -> None:
     type_in(desk, "Общий")
     eventually(desk, lambda: Draft.objects.exists())
     elsewhere = chat_of_another_browser(desk, chat)
@@ -321,7 +321,7 @@ def test_a_tab_that_has_not_heard_yet_sends_nothing_twice(desk: Page, chat: Conv
     elsewhere.context.close()
 
 
-def test_two_operators_take_up_one_failed_message_once(desk: Page, chat: Conversation) -> None:
+def test_two_operators_who_resend_a_failed_message_send_it_once(desk: Page, chat: Conversation) -> None:
     answers(chat, "Не ушло", status=Message.Status.FAILED, reason="wa_invalid_request")
     Delivery.objects.all().delete()
     elsewhere = chat_of_another_browser(desk, chat, vera())
@@ -352,7 +352,7 @@ def test_two_operators_take_up_one_failed_message_once(desk: Page, chat: Convers
         ("#template_panel [data-close-panel]", []),
     ],
 )
-def test_ctrl_enter_sends_what_has_the_focus(
+def test_ctrl_enter_sends_the_focused_part(
     desk: Page, chat: Conversation, channel: ApiChannel, focus: str, result: list[str]
 ) -> None:
     TemplateFactory(api_channel=channel, name="ready", body="Заказ {{1}} готов.", examples=("17",))
@@ -381,7 +381,7 @@ def test_ctrl_enter_sends_what_has_the_focus(
 # --- on its way ----------------------------------------------------------------------------------------------------
 
 
-def test_a_bubble_with_a_clock_stands_at_once_and_the_order_is_kept(desk: Page, chat: Conversation) -> None:
+def test_a_sent_message_appears_at_once_and_the_order_is_kept(desk: Page, chat: Conversation) -> None:
     held = Held(desk, SENDS)
     type_in(desk, "Первое")
     desk.keyboard.press("Control+Enter")
@@ -406,7 +406,7 @@ def test_a_bubble_with_a_clock_stands_at_once_and_the_order_is_kept(desk: Page, 
 
 @pytest.mark.parametrize("lost", ["request", "answer"])
 @pytest.mark.parametrize("reloads", [False, True], ids=["same page", "after F5"])
-def test_what_failed_is_tried_again_and_goes_out_once(desk: Page, chat: Conversation, lost: str, reloads: bool) -> None:
+def test_a_retried_message_is_sent_once(desk: Page, chat: Conversation, lost: str, reloads: bool) -> None:
     polls, held = Held(desk, POLLS), Held(desk, SENDS)
     type_in(desk, "Важное")
     desk.keyboard.press("Control+Enter")
@@ -432,7 +432,7 @@ def test_what_failed_is_tried_again_and_goes_out_once(desk: Page, chat: Conversa
     assert sent() == ["Важное"]
 
 
-def test_try_again_where_only_the_answer_was_lost_sends_nothing_more(desk: Page, chat: Conversation) -> None:
+def test_try_again_after_a_lost_response_sends_nothing_twice(desk: Page, chat: Conversation) -> None:
     polls, held = Held(desk, POLLS), Held(desk, SENDS)
     type_in(desk, "Важное")
     desk.keyboard.press("Control+Enter")
@@ -451,7 +451,7 @@ def test_try_again_where_only_the_answer_was_lost_sends_nothing_more(desk: Page,
     assert sent() == ["Важное"]
 
 
-def test_what_failed_can_be_edited(desk: Page, chat: Conversation) -> None:
+def test_a_failed_message_can_be_edited(desk: Page, chat: Conversation) -> None:
     held = Held(desk, SENDS)
     type_in(desk, "Апечатка")
     desk.keyboard.press("Control+Enter")
@@ -468,7 +468,7 @@ def test_what_failed_can_be_edited(desk: Page, chat: Conversation) -> None:
     assert sent() == ["Опечатка"]
 
 
-def test_words_refused_on_a_slow_line_come_back_before_the_new_ones(desk: Page, chat: Conversation) -> None:
+def test_text_refused_on_a_slow_connection_returns_before_newer_text(desk: Page, chat: Conversation) -> None:
     held = Held(desk, SENDS)
     type_in(desk, "Опоздало")
     desk.keyboard.press("Control+Enter")
@@ -482,7 +482,9 @@ def test_words_refused_on_a_slow_line_come_back_before_the_new_ones(desk: Page, 
     expect(desk.locator("#refusal")).to_contain_text("24-hour window")
 
 
-def test_words_refused_in_a_chat_one_has_left_wait_there(desk: Page, chat: Conversation, channel: ApiChannel) -> None:
+def test_text_refused_after_leaving_its_chat_stays_in_that_chat(
+    desk: Page, chat: Conversation, channel: ApiChannel
+) -> None:
     other = writes(channel, "Игорь Панин", "Счёт?")
     held = Held(desk, SENDS)
     type_in(desk, "Опоздало")
@@ -500,7 +502,7 @@ def test_words_refused_in_a_chat_one_has_left_wait_there(desk: Page, chat: Conve
     expect(desk.locator("#text")).to_have_value("Опоздало")
 
 
-def test_a_message_that_fails_after_one_has_left_the_chat_says_so(
+def test_a_message_that_fails_after_leaving_its_chat_is_reported(
     desk: Page, chat: Conversation, channel: ApiChannel
 ) -> None:
     other = writes(channel, "Игорь Панин", "Счёт?")
@@ -579,7 +581,7 @@ def test_a_template_being_sent_is_shown_and_restored_after_a_failure(
         ("Да.", " Ждём", "Да. Вернуть можно. Ждём"),
     ],
 )
-def test_a_quick_answer_stands_apart_and_is_undone(
+def test_a_quick_reply_is_separated_and_can_be_undone(
     desk: Page, chat: Conversation, before: str, after: str, whole: str
 ) -> None:
     CannedResponse.objects.create(name="возврат", text="Вернуть можно.")

@@ -68,7 +68,7 @@ def test_the_corpus_is_as_large_as_it_should_be() -> None:
     assert len(set(CORPUS)) >= 60
 
 
-def test_names_and_words_run_nowhere(page: Page, context: BrowserContext, watched: list[str]) -> None:
+def test_names_and_texts_never_run_as_scripts(page: Page, context: BrowserContext, watched: list[str]) -> None:
     channel = ApiChannelFactory(name=CORPUS[0][:60])
     messages = [comes(channel, number, words) for number, words in enumerate(CORPUS)]
     Contact.objects.update(tags=CORPUS[:12], email=CORPUS[3][:200])
@@ -84,7 +84,7 @@ def test_names_and_words_run_nowhere(page: Page, context: BrowserContext, watche
         check(page, f"/chats/{message.conversation_id}/", watched)
 
 
-def test_one_chat_full_of_it_runs_nothing(page: Page, context: BrowserContext, watched: list[str]) -> None:
+def test_one_chat_full_of_payloads_runs_no_script(page: Page, context: BrowserContext, watched: list[str]) -> None:
     channel = ApiChannelFactory()
     first = comes(channel, 1, "Здравствуйте")
     chat = first.conversation
@@ -140,7 +140,7 @@ def fill(chat: Conversation, author: Any, first: Message) -> None:
     Ticket.objects.update(subject=CORPUS[14])
 
 
-def test_template_values_run_nowhere(page: Page, context: BrowserContext, watched: list[str]) -> None:
+def test_template_values_never_run_as_scripts(page: Page, context: BrowserContext, watched: list[str]) -> None:
     channel = ApiChannelFactory()
     chat = comes(channel, 1, "Здравствуйте").conversation
     TemplateFactory(
