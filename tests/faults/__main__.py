@@ -1,6 +1,6 @@
-"""`make faults`: every test in its full form, then the table, kept in docs/reliability.md.
+"""`make faults`: run every test in its full form and write the table to docs/reliability.md.
 
-SHORT=1 makes it three quarters of an hour, SCALE=0.1 shortens all that takes long; each row says what was shortened.
+SHORT=1 takes three quarters of an hour; SCALE=0.1 shortens the long tests. Each row shows what was shortened.
 SEED=… draws other faults, `-k A1` and other words go to pytest.
 """
 
@@ -26,7 +26,7 @@ SHORT = {
     **dict.fromkeys(("A7", "A11", "B29", "C34"), 0.1),
     **{"A8": 0.25, "A15": 0.15, "B18": 0.2, "C31": 0.02, "U1": 0.2, "U2": 0.2},
 }
-# What takes longest comes last, should the run be cut off.
+# The longest tests run last, in case the run is interrupted.
 FILES = [
     f"tests/faults/test_{name}.py"
     for name in ("senders", "input", "framing", "login_flood", "races", "crash", "destinations", "meta", "chain")

@@ -17,13 +17,13 @@ FULL = os.environ.get("FAULTS") == "full"
 SCALE = float(os.environ.get("SCALE", "1"))
 SCALES: dict[str, float] = json.loads(os.environ.get("SCALES", "{}"))  # of single tests, by their number
 SEED = int(os.environ.get("SEED", "20261122"))
-# The product's is 60 s; a shorter one spares a run the waiting for what a dead worker held.
+# The product's lease is 60 s. A shorter one saves waiting for deliveries of dead workers.
 LEASE = int(os.environ.get("FAULTS_LEASE", "60" if FULL else "5"))
 
 
 @pytest.fixture
 def size(request: pytest.FixtureRequest) -> Callable[..., int]:
-    """``size(short, full)``: the number for this run. ``fixed=True``: SCALE does not touch it."""
+    """Return a function ``size(short, full)`` for the number of this run. ``fixed=True``: SCALE does not apply."""
     mark = request.node.get_closest_marker("fault")
     scale = SCALES.get(mark.args[0], SCALE) if mark else SCALE
 
@@ -40,7 +40,7 @@ def size(request: pytest.FixtureRequest) -> Callable[..., int]:
 
 @pytest.fixture
 def measured(request: pytest.FixtureRequest) -> Callable[[str], None]:
-    """Write down what was reached; said before it is judged."""
+    """Return a function that records a measured figure, before the test asserts it."""
 
     def say(text: str) -> None:
         print(f"measured: {text}")
@@ -51,13 +51,13 @@ def measured(request: pytest.FixtureRequest) -> Callable[[str], None]:
 
 @pytest.fixture
 def missing(request: pytest.FixtureRequest) -> Callable[[str], None]:
-    """Write down a part of the figure that is not reached, where the rest is."""
+    """Return a function that records a part of the figure that was not reached."""
     return lambda text: request.node.user_properties.append(("missing", text))
 
 
 @pytest.fixture(scope="package")
 def stack() -> Iterator[Stack]:
-    """One for all of them. It ends with the last: idle, it would still take its share of the processors."""
+    """Start one stack for all tests. It ends with the last one, because an idle stack still uses the processors."""
     started = Stack(FAULTS_LEASE=str(LEASE))
     yield started
     started.stop()
@@ -68,7 +68,7 @@ def stack() -> Iterator[Stack]:
 
 @pytest.fixture(autouse=True)
 def gates_open(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Whatever a test did to the servers is over when it ends."""
+    """Open the gates when a test ends."""
     yield
     if "stack" in request.fixturenames:
         stack: Stack = request.getfixturevalue("stack")
@@ -92,15 +92,15 @@ def pytest_runtest_makereport(
 
 
 def line_of(item: pytest.Item, report: pytest.TestReport, mark: pytest.Mark) -> dict[str, str]:
-    said = [text for name, text in item.user_properties if name == "measured"]
+    measurements = [text for name, text in item.user_properties if name == "measured"]
     scaled = [text for name, text in item.user_properties if name == "scaled"]
     if report.skipped:
         verdict, reached = "not run", str(report.longrepr[2]).removeprefix("Skipped: ") if report.longrepr else ""
     elif report.failed:
         why = str(getattr(report.longrepr, "reprcrash", report.longrepr)).splitlines()[0][-300:]
-        verdict, reached = "**not reached**", "; ".join([*said, why])
+        verdict, reached = "**not reached**", "; ".join([*measurements, why])
     else:
-        verdict, reached = "reached", "; ".join(said)
+        verdict, reached = "reached", "; ".join(measurements)
         if missing := [text for name, text in item.user_properties if name == "missing"]:
             verdict = f"reached in part; **not reached**: {', '.join(missing)}"
         if scaled:

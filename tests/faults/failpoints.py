@@ -1,7 +1,7 @@
-"""Points at which a process of the rig's stack kills itself; nothing of this is in the product.
+"""Failpoints: points at which a process of the test stack kills itself. The product does not contain them.
 
-A file DATA_DIR/failpoints/<point>.<number> is good for one kill: whoever removes it dies there. FAULTS_LEASE shortens
-the lease, so that a short run need not wait a minute for what a dead worker held.
+A file DATA_DIR/failpoints/<point>.<number> causes one kill: the process that removes it dies there. FAULTS_LEASE
+shortens the lease, so that a short run does not wait a minute for the deliveries of a dead worker.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def folder(data_dir: Path) -> Path:
 
 
 def taken(point: str) -> bool:
-    """Use one token up, if there is one."""
+    """Use up one token. Return whether there was one."""
     for token in folder(Path(settings.DATA_DIR)).glob(f"{point}.*"):
         try:
             token.unlink()

@@ -1,10 +1,10 @@
-"""Strangers who post to addresses that are nobody's, in a process of their own so that they cost the test nothing.
+"""Flood of webhooks to unknown addresses, in a separate process.
 
-It steps back (nice) before what it floods: it stands for other people's machines, which have processors of their own.
+The process runs at a low priority (nice), because it represents machines with processors of their own.
 
     python -m tests.faults.flood PORT RATE CONNECTIONS
 
-Runs until its standard input is shut, then prints its answers as JSON: status -> how many.
+Runs until its standard input is closed, then prints the responses as JSON: status -> count.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ def main(port: int, rate: float, connections: int) -> None:
             time.sleep(max(0.0, due - time.monotonic()))
             try:
                 line = line or socket.create_connection(("127.0.0.1", port), timeout=10)
-                line.sendall(REQUEST % (number, sent))  # another each time: nothing to remember
+                line.sendall(REQUEST % (number, sent))  # a new token each time, so that no cache helps
                 sent += 1
-                said = line.recv(4_096)[9:12].decode() or "0"
+                status = line.recv(4_096)[9:12].decode() or "0"
             except OSError:
-                said = "0"
-            if said == "0":
+                status = "0"
+            if status == "0":
                 line = None
             with lock:
-                answers[said] += 1
+                answers[status] += 1
 
     threads = [Thread(target=flood, args=(number,), daemon=True) for number in range(connections)]
     for thread in threads:

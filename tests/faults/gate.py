@@ -1,4 +1,4 @@
-"""A gate in front of a server: lets bytes through, holds them back, delays them, or cuts every line."""
+"""TCP gate in front of a server: forwards bytes, holds them back, delays them, or closes every connection."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 
 class TcpGate:
-    """``open``, ``refuse`` (lines are cut, new ones too), ``hang`` (nothing passes, nothing breaks), ``slow``."""
+    """A gate with four modes: ``open``, ``refuse`` (connections are closed), ``hang`` (no byte passes), ``slow``."""
 
     def __init__(self, target: int) -> None:
         self.target = target

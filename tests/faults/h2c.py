@@ -1,4 +1,4 @@
-"""HTTP/2 in clear, as far as an attacker needs it: the preface, and POSTs that never end."""
+"""Minimal cleartext HTTP/2 client of an attacker: the preface, and POSTs that never end."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ def _frame(kind: int, flags: int, identifier: bytes, payload: bytes) -> bytes:
 
 
 def connect(port: int, *, streams: int, upgrade: bool) -> bytes:
-    """Open one connection with that many unfinished streams. Returns what the server said until it closed."""
-    said = b""
+    """Open one connection with unfinished streams. Return the server's bytes until it closed the connection."""
+    received = b""
     line = socket.create_connection(("127.0.0.1", port), timeout=20)
     with line:
         try:
             if upgrade:
                 line.sendall(UPGRADE)
-                said = line.recv(4096)
+                received = line.recv(4096)
             line.sendall(PREFACE + b"".join(stream(number) for number in range(streams)))
             while part := line.recv(4096):
-                said += part
+                received += part
         except ConnectionError:
             pass
-    return said
+    return received

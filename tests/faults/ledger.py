@@ -1,4 +1,4 @@
-"""The check after every run: L1-L8 of the plan. Each line of ``complaints`` is a promise that was broken."""
+"""Ledger: the check after every run, L1-L8 of the plan. ``complaints`` lists violated guarantees."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Any
 from tests.faults.provider import FakeProvider, digest
 from tests.faults.stack import CANARY, PHONE, Shop, Stack
 
-IN_FLIGHT = 8  # calls that one kill may cut off between the answer and its writing down: the plan's figure
+IN_FLIGHT = 8  # calls that one kill may interrupt between the response and its record: the plan's figure
 
-# A broken line to PostgreSQL or Valkey, a killed child: what the faults themselves make.
+# A broken connection to PostgreSQL or Valkey, a killed child: effects of the faults themselves.
 EXPECTED_ERRORS = re.compile(
     r"OperationalError|InterfaceError|AdminShutdown|ConnectionError|ConnectionResetError|ConnectionRefusedError"
     r"|TimeoutError|BrokenPipe|OutOfMemoryError|ResponseError|SchedulingError|WorkerLostError|SystemExit|OSError"
-    # kombu's own, over a channel whose connection it has just given up (transport/redis.py, _connparams)
+    # from kombu, about a channel whose connection it has just closed (transport/redis.py, _connparams)
     r"|AttributeError: 'NoneType' object has no attribute 'hostname'"
 )
 
@@ -40,7 +40,7 @@ class Ledger:
 
 
 def check(stack: Stack, provider: FakeProvider, *, kills: int = 0) -> Ledger:
-    """After quiesce. ``kills`` bounds how many repeats there may be."""
+    """Check all guarantees after ``quiesce``. ``kills`` limits the number of repeats."""
     shop = provider.shop
     ledger = Ledger(accepted=len(provider.accepted))
     ledger.demand(not provider.unsent, f"{len(provider.unsent)} never accepted")
@@ -70,7 +70,7 @@ def check(stack: Stack, provider: FakeProvider, *, kills: int = 0) -> Ledger:
 
 
 def stored(stack: Stack, shop: Shop, provider: FakeProvider, ledger: Ledger) -> None:
-    """L1: what was accepted is what is stored, event for event and message for message."""
+    """Check L1: every accepted event and message is stored exactly once."""
     accepted = provider.accepted.values()
     bodies = stack.rows("SELECT body FROM bridge_webhookevent WHERE api_channel_id = %s", [shop.phone])
     events = {digest(bytes(body)) for (body,) in bodies}
@@ -87,12 +87,12 @@ def stored(stack: Stack, shop: Shop, provider: FakeProvider, ledger: Ledger) -> 
     replies = stack.one(
         "SELECT count(*) FROM bridge_message WHERE direction = 'outbound' AND api_channel_id = %s", [shop.poster]
     )
-    said = sum(1 for post in accepted if post.path.endswith("sendMessage"))
-    ledger.demand(replies == said, f"L1: {said} replies accepted, {replies} stored")
+    reply_count = sum(1 for post in accepted if post.path.endswith("sendMessage"))
+    ledger.demand(replies == reply_count, f"L1: {reply_count} replies accepted, {replies} stored")
 
 
 def received(stack: Stack, shop: Shop, rows: list[tuple[Any, ...]], ledger: Ledger, *, kills: int) -> None:
-    """L3, L4: the receiver's keys are the delivered rows; a repeat has a known key and the same body."""
+    """Check L3 and L4: the receiver got every delivered key; a repeat has a known key and the same body."""
     taken = stack.receiver.taken(shop.path)
     delivered = {row[0] for row in rows if row[4] == "delivered"}
     ledger.delivered = len(taken)
@@ -109,7 +109,7 @@ def received(stack: Stack, shop: Shop, rows: list[tuple[Any, ...]], ledger: Ledg
 
 
 def in_order(stack: Stack, shop: Shop, rows: list[tuple[Any, ...]], ledger: Ledger) -> None:
-    """L5: in each conversation and kind the first deliveries came in the stored order."""
+    """Check L5: within each conversation and kind, the first deliveries arrived in the stored order."""
     taken = stack.receiver.taken(shop.path)
     last: dict[tuple[int, str], float] = {}
     for key, conversation, kind, _pk, _state in rows:
@@ -120,7 +120,7 @@ def in_order(stack: Stack, shop: Shop, rows: list[tuple[Any, ...]], ledger: Ledg
 
 
 def logs(stack: Stack, shop: Shop, ledger: Ledger) -> None:
-    """L7, L8: no traceback but those the faults make since then; no secret, phone or client's words."""
+    """Check L7 and L8: no traceback except those of the faults; no secret, phone number or client's text in a log."""
     for name, text in stack.logs(since=shop).items():
         for canary in (CANARY, PHONE, PHONE[1:], shop.secret, json_escaped(CANARY)):
             ledger.demand(canary not in text, f"L8: {name} shows a text, phone or secret")

@@ -1,8 +1,8 @@
-"""Log-in attempts without a pause, from one address or many, in a process of their own at nice 10.
+"""Flood of sign-in attempts from one address or many, in a separate process at nice 10.
 
     python -m tests.faults.login_flood PORT THREADS ADDRESSES
 
-Runs until its standard input is shut, then prints its answers as JSON: status -> how many.
+Runs until its standard input is closed, then prints the responses as JSON: status -> count.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ CSRF = "x" * 32
 
 
 def sign_in(port: int, name: str, password: str, address: str, cookies: str = "") -> tuple[int, list[str]]:
-    """Send the log-in form from that address. Returns the status, and the cookies that were set."""
+    """Send the sign-in form from an address. Return the status and the cookies."""
     line = http.client.HTTPConnection("127.0.0.1", port, timeout=60, source_address=(address, 0))
     body = urlencode({"username": name, "password": password, "csrfmiddlewaretoken": CSRF})
     headers = {"Content-Type": "application/x-www-form-urlencoded", "Cookie": f"csrftoken={CSRF}; {cookies}"}

@@ -1,4 +1,4 @@
-"""A provider: sends from a seeded list at a steady rate, and sends again what was not answered 2xx."""
+"""Simulated provider: sends a seeded list at a steady rate, and repeats requests without a 2xx response."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ AGAIN_AFTER = 0.3
 
 @dataclass(frozen=True, kw_only=True)
 class Post:
-    """One thing to send. ``id``: what the portal must know it by. Equal ``line``s go one after another."""
+    """One request to send. ``id``: its ID in the portal. Requests with the same ``line`` are sent in order."""
 
     id: str
     path: str
@@ -42,11 +42,11 @@ class Answer:
 def call(
     port: int, path: str, body: bytes, headers: Iterable[tuple[str, str]] = (), *, patience: float = PATIENCE
 ) -> Answer:
-    """One POST over a connection of its own."""
+    """Send one POST over a new connection."""
     started = time.monotonic()
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=patience)
     try:
-        with suppress(BrokenPipeError, ConnectionResetError):  # an answer that came before all was sent
+        with suppress(BrokenPipeError, ConnectionResetError):  # the response arrived before the whole request was sent
             connection.request("POST", path, body, {"Content-Type": "application/json", **dict(headers)})
         answer = connection.getresponse()
         return Answer(status=answer.status, body=answer.read(), seconds=time.monotonic() - started)
@@ -65,7 +65,7 @@ class FakeProvider:
         self.unsent: list[str] = []
         self.statuses: Counter[int] = Counter()
         self.seconds: list[float] = []
-        self.cut_off = 0  # calls that ended without an answer before our patience did
+        self.cut_off = 0  # calls that ended without a response before the timeout
         self.chats: dict[str, int] = {}  # line -> chat id
         self.lock = threading.Lock()
         self.queues: list[queue.Queue[Post | None]] = [queue.Queue() for _ in range(senders)]
@@ -74,10 +74,10 @@ class FakeProvider:
         self.patience = PATIENCE
         print(f"seed {seed}")
 
-    # --- what it sends ---
+    # --- requests ---
 
     def message(self, number: int, *, clients: int, text: str = "") -> Post:
-        """Even clients come by webhook, odd ones by addMessage."""
+        """Build a client's message: even clients use the webhook, odd ones addMessage."""
         who = number % clients
         text = text or f"{CANARY} {self.seed}/{number}"
         name = f"{self.seed}-{number}"
@@ -91,7 +91,7 @@ class FakeProvider:
         return Post(id=name, path="/uapi/chat/addMessage", body=json.dumps(body).encode(), line=str(who))
 
     def reply(self, line: str, *, text: str = "") -> Post:
-        """The operator's answer in a chat that addMessage opened."""
+        """Build the operator's reply in a chat that addMessage opened."""
         with self.lock:
             self.replies += 1
             name = f"reply-{self.seed}-{self.replies}"
@@ -100,7 +100,7 @@ class FakeProvider:
         key = (("Idempotency-Key", name),)
         return Post(id=name, path="/uapi/chat/sendMessage", body=json.dumps(body).encode(), line=line, headers=key)
 
-    # --- how ---
+    # --- sending ---
 
     def once(self, post: Post) -> Answer:
         answer = call(self.stack.port, post.path, post.body, post.headers, patience=self.patience)
@@ -111,18 +111,18 @@ class FakeProvider:
         return answer
 
     def deliver(self, post: Post) -> bool:
-        """Until it is answered 2xx. An error in a 200 of the API is a refusal, and none is expected."""
+        """Send until the response is 2xx. An error in a 200 of the API is a refusal, and none is expected."""
         while time.monotonic() < self.give_up_at:
             answer = self.once(post)
             if 200 <= answer.status < 300:
-                said = json.loads(answer.body)
+                answer_body = json.loads(answer.body)
                 with self.lock:
-                    if said.get("error"):
+                    if answer_body.get("error"):
                         self.refused.append(answer.body)
                         return False
                     self.accepted[post.id] = post
                     if post.path.endswith("addMessage"):
-                        self.chats[post.line] = said["chat_id"]
+                        self.chats[post.line] = answer_body["chat_id"]
                 return True
             time.sleep(AGAIN_AFTER * self.random.uniform(0.5, 1.5))
         with self.lock:
@@ -132,7 +132,7 @@ class FakeProvider:
     def drive(
         self, *, count: int, rate: float, clients: int = 20, reply_every: int = 10, patience: float = 120
     ) -> None:
-        """``count`` messages at ``rate`` a second, each client's in their order; every so many a reply as well."""
+        """Send ``count`` messages at ``rate`` per second, in order per client, with a reply at regular intervals."""
         self.give_up_at = time.monotonic() + count / rate + patience
         threads = [threading.Thread(target=self._work, args=(each, reply_every), daemon=True) for each in self.queues]
         for thread in threads:

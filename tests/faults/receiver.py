@@ -16,12 +16,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-PATIENCE = 40.0  # a hanging answer is let go after this
+PATIENCE = 40.0  # a hanging response ends after this
 
 
 @dataclass(frozen=True, kw_only=True)
 class Got:
-    """One request, as the file has it."""
+    """One recorded request."""
 
     path: str
     key: str
@@ -84,7 +84,7 @@ class HostileReceiver:
             return [got for got in self.got if got.path == path]
 
     def taken(self, path: str) -> dict[str, Got]:
-        """Key -> the first request that was answered 2xx."""
+        """Return key -> the first request with a 2xx response."""
         first: dict[str, Got] = {}
         for got in self.on(path):
             if 200 <= got.answered < 300:
@@ -126,7 +126,7 @@ def _handler(receiver: HostileReceiver) -> type[BaseHTTPRequestHandler]:
             }
             if judge := receiver.judges.get(self.path):
                 status = judge(Got(answered=0, **heard))
-            # What drips or is fat says 200 in its first line: that is an answer.
+            # Slow and oversized responses begin with status 200, so they count as accepted.
             receiver.note(Got(answered=0 if kind in ("hang", "reset", "garbage", "drip_headers") else status, **heard))
             if behavior.delay:
                 receiver.stopping.wait(behavior.delay)
@@ -179,6 +179,6 @@ def _handler(receiver: HostileReceiver) -> type[BaseHTTPRequestHandler]:
                 self.wfile.write(b"x" * 65_536)
 
         def log_message(self, format: str, *args: Any) -> None:
-            """Silent."""
+            """Log nothing."""
 
     return Handler

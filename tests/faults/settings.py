@@ -1,4 +1,4 @@
-"""The portal's settings with our failpoints in it, for the stack of the rig."""
+"""The portal's settings with failpoints, for the test stack."""
 
 from config.settings import *  # noqa: F403
 from config.settings import INSTALLED_APPS as PORTAL

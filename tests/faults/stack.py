@@ -31,7 +31,7 @@ from tests.faults.gate import TcpGate
 from tests.faults.receiver import HostileReceiver
 from tests.processes import TEST_RUN_VARIABLES, eventually, free_port
 
-CANARY = "КАНАРЕЙКА-7731"  # in every text: must be in no log
+CANARY = "КАНАРЕЙКА-7731"  # part of every text, and must not be in any log
 PHONE = "+79990007731"
 
 
@@ -101,7 +101,7 @@ class Stack:
         return (self.folder / "up.log").read_text(errors="replace")
 
     def pids(self) -> dict[str, int]:
-        """The parts and their children: what may be killed, all of it ours."""
+        """Return the processes and their children that a test may kill."""
         with suppress(OSError, ValueError):
             listed = json.loads((self.folder / "stack.json").read_text())["processes"]
             found = {process["name"]: process["pid"] for process in listed}
@@ -139,7 +139,7 @@ class Stack:
         self.servers.release()
 
     def logs(self, *, since: Shop | None = None) -> dict[str, str]:
-        """File -> its words, from the making of the shop on."""
+        """Return log file -> its text since the shop was created."""
         begins = dict(since.log_sizes) if since else {}
         return {
             file.name: file.read_bytes()[begins.get(file.stat().st_ino, 0) :].decode(errors="replace")
@@ -149,7 +149,7 @@ class Stack:
     def _log_files(self) -> list[Path]:
         return [*(self.folder / "logs").glob("*.log*"), self.folder / "up.log"]
 
-    # --- its database, past the gate ---
+    # --- the database, without the gate ---
 
     def rows(self, query: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         line = psycopg2.connect(self.servers.urls["DATABASE_URL"], connect_timeout=5)
@@ -164,7 +164,7 @@ class Stack:
         return self.rows(query, values)[0][0]
 
     def insert(self, row: models.Model) -> int:
-        """The row as Django would save it, into the stack's database (ours is another)."""
+        """Insert the row into the stack's database, which is not the test's, as Django would."""
         fields = [field for field in row._meta.concrete_fields if not field.primary_key]
         values = [field.get_db_prep_save(field.pre_save(row, add=True), connection) for field in fields]
         names, marks = ", ".join(field.column for field in fields), ", ".join(["%s"] * len(fields))
@@ -207,7 +207,7 @@ class Stack:
         return pk, f"/webhooks/{kind}/{token}/"
 
     def new_secret(self, api_channel: int, *, old_until: str = "now()") -> str:
-        """As ``ApiChannel.issue_secret``: the one before ends at ``old_until`` (SQL)."""
+        """Issue a secret like ``ApiChannel.issue_secret``. The previous one ends at ``old_until`` (SQL)."""
         value = encryption.new_secret_key()
         self.rows(
             f"UPDATE channels_setup_secret SET expires_at = {old_until} WHERE api_channel_id = %s"
@@ -221,10 +221,10 @@ class Stack:
         )
         return value
 
-    # --- what a test waits for ---
+    # --- waiting ---
 
     def unfinished(self, shop: Shop) -> int:
-        """Raw events not worked off and deliveries not finished."""
+        """Return the number of unprocessed events and unfinished deliveries."""
         return int(
             self.one(
                 "SELECT (SELECT count(*) FROM bridge_webhookevent WHERE state = 'new' AND api_channel_id IN (%s, %s))"
@@ -235,7 +235,7 @@ class Stack:
         )
 
     def quiesce(self, shop: Shop, *, seconds: float) -> float:
-        """Wait until nothing of the shop is on its way; how long it took."""
+        """Wait until the shop has no unfinished work. Return the seconds it took."""
         started = time.monotonic()
         quiet = 0
         while quiet < 3:

@@ -29,13 +29,13 @@ from tests.faults.conftest import SEED
 from tests.scenarios.portal_chain import Chain
 
 CONTACTS = 10
-STATIONS = (processing.process_inbox, sending.send_due_commands, dispatcher.send_due_deliveries)
+STEPS = (processing.process_inbox, sending.send_due_commands, dispatcher.send_due_deliveries)
 LOOK_SECONDS = 0.2
 SHARE = 0.06  # of each kind of fault, of all calls
 
 
 class BrokenLine:
-    """``outgoing.send`` with faults, drawn by a seed; it counts what it did."""
+    """``http_client.send`` with random faults from a seed. Counts the faults."""
 
     def __init__(self, honest: Callable[..., ApiResponse], seed: int) -> None:
         self.honest, self.random, self.done = honest, random.Random(seed), Counter[str]()
@@ -57,12 +57,12 @@ class BrokenLine:
 
 
 class BusyChain(Chain):
-    """The stations work side by side, as workers do; whoever waits for a later try is called at once."""
+    """Runs the steps concurrently, as workers do. Waiting retries are made due at once."""
 
     def settle(self, *, seconds: float = 60) -> None:
         enough = threading.Event()
-        with ThreadPoolExecutor(len(STATIONS)) as pool:
-            busy = [pool.submit(keep_going, station, enough) for station in STATIONS]
+        with ThreadPoolExecutor(len(STEPS)) as pool:
+            busy = [pool.submit(keep_going, step, enough) for step in STEPS]
             try:
                 self._wait(time.monotonic() + seconds)
             finally:
@@ -82,10 +82,10 @@ class BusyChain(Chain):
             time.sleep(LOOK_SECONDS)
 
 
-def keep_going(station: Callable[[], int], enough: threading.Event) -> None:
+def keep_going(step: Callable[[], int], enough: threading.Event) -> None:
     try:
         while not enough.is_set():
-            if not station():
+            if not step():
                 enough.wait(0.02)
     finally:
         connections.close_all()
@@ -99,7 +99,7 @@ def test_two_portals_pass_messages_once_in_order_over_a_bad_connection(
     size: Callable[..., int],
     measured: Callable[[str], None],
 ) -> None:
-    # As in production: what stands behind an address is not read anew for each webhook.
+    # As in production, the channel of an address is not read again for each webhook.
     monkeypatch.setattr("bridge.intake.webhooks.CHANNEL_CACHE_SECONDS", 2.0)
     chain, began = BusyChain(live_server.url), time.monotonic()
     each = size(2, 1000 // CONTACTS)

@@ -1,4 +1,4 @@
-"""A: processes that die, servers that go away. The ledger is checked after each."""
+"""A: killed processes and unreachable servers. The ledger is checked after each test."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ Say = Callable[[str], None]
 @pytest.fixture
 def shop(stack: Stack) -> Shop:
     eventually(lambda: call(stack.port, "/uapi/channels", b"{}", patience=2).status == 200)
-    time.sleep(0.5)  # what the test before did has been logged
+    time.sleep(0.5)  # the log entries of the previous test are written
     return stack.shop()
 
 
 def killing(stack: Stack, seed: int, *, every: float, times: int) -> threading.Thread:
-    """A thread that kills a random part, its parent or one of its children, so many times."""
+    """Kill random processes (a parent or a child) a number of times, in a thread."""
     chance = random.Random(seed)
 
     def work() -> None:
@@ -75,7 +75,7 @@ def test_nothing_is_lost_in_a_storm_of_kills(stack: Stack, shop: Shop, size: Siz
     assert drained <= 120
 
 
-@pytest.mark.fault("A2", "kill -9 between commit and doorbell: 100/100 delivered by the sweep in ≤ 15 s")
+@pytest.mark.fault("A2", "kill -9 between commit and wake-up: 100/100 delivered by the sweep in ≤ 15 s")
 def test_a_doorbell_that_never_rang_is_swept_up(stack: Stack, shop: Shop, size: Size, measured: Say) -> None:
     provider = FakeProvider(stack, shop, seed=SEED + 2)
     killed, lost = size(1, 10), size(2, 90)
@@ -267,7 +267,7 @@ def test_a_full_broker_is_seen_and_costs_nothing(stack: Stack, shop: Shop, size:
 
 
 def ready(stack: Stack, *, wanted: int, seconds: float) -> float:
-    """Seconds until /health/ready says so."""
+    """Return the seconds until /health/ready has the status."""
     import urllib.error
     import urllib.request
 
@@ -346,7 +346,7 @@ def test_without_postgresql_every_webhook_is_told_to_come_again(
 def test_when_no_connection_is_to_be_had_the_answer_is_503(stack: Stack, shop: Shop, measured: Say) -> None:
     provider = FakeProvider(stack, shop, seed=SEED + 12)
     hoard: list[psycopg2.extensions.connection] = []
-    stack.database.refuse()  # what the portal holds is let go
+    stack.database.refuse()  # the portal releases its connections
     with suppress(psycopg2.OperationalError):
         while len(hoard) < 400:
             hoard.append(psycopg2.connect(stack.servers.urls["DATABASE_URL"], connect_timeout=5))
@@ -407,7 +407,7 @@ def multipart(shop: Shop, *, name: str) -> tuple[bytes, tuple[tuple[str, str], .
 @pytest.mark.fault("A14", "SIGTERM rolling restart of all at 50/s: 0 failed webhooks, 0 repeats")
 def test_everything_may_be_restarted_at_any_time(stack: Stack, shop: Shop, size: Size, measured: Say) -> None:
     provider = FakeProvider(stack, shop, seed=SEED + 14)
-    provider.patience = PATIENCE if FULL else 60  # the web starts slowly where others work beside it
+    provider.patience = PATIENCE if FULL else 60  # the web starts slowly on a busy machine
     times, rate = size(1, 5), 50 if FULL else 10
     lasting = times * 8 + (40 if FULL else 2)
     driving = threading.Thread(target=provider.drive, kwargs={"count": lasting * rate, "rate": rate})
@@ -420,7 +420,7 @@ def test_everything_may_be_restarted_at_any_time(stack: Stack, shop: Shop, size:
     if FULL:
         time.sleep(3)
         eventually(lambda: "web" in stack.pids(), seconds=60)
-        os.kill(stack.pids()["web"], signal.SIGHUP)  # its processes one after the other, the old beside the new
+        os.kill(stack.pids()["web"], signal.SIGHUP)  # its processes are replaced one after the other
     driving.join()
     drained = stack.quiesce(shop, seconds=LEASE + 60)
 
@@ -458,7 +458,7 @@ def test_a_split_from_the_broker_leaves_no_deaf_worker(stack: Stack, shop: Shop,
     assert max(gaps) <= 45
 
 
-@pytest.mark.fault("B29", "two beats 10 min: effects once; one silent: ready red ≤ 3 min, all due shut ≤ 30 s after")
+@pytest.mark.fault("B29", "two beats 10 min: effects once; one silent: ready red ≤ 3 min, all due closed ≤ 30 s after")
 def test_two_beats_do_nothing_twice_and_a_silent_one_is_seen(
     stack: Stack, shop: Shop, size: Size, measured: Say
 ) -> None:
@@ -486,7 +486,7 @@ def test_two_beats_do_nothing_twice_and_a_silent_one_is_seen(
     finally:
         second.terminate()
         second.wait(20)
-    shut = stack.one(f"SELECT count(*) FROM bridge_servicewindow WHERE {mine}", [shop.chat_channel])
+    closed_count = stack.one(f"SELECT count(*) FROM bridge_servicewindow WHERE {mine}", [shop.chat_channel])
     repeats = len(stack.receiver.on(shop.path)) - len(stack.receiver.taken(shop.path))
 
     beat = stack.pids()["beat"]
@@ -508,10 +508,10 @@ def test_two_beats_do_nothing_twice_and_a_silent_one_is_seen(
     caught_up = time.monotonic() - resumed
 
     measured(
-        f"two beats {lasting} s: {shut} windows shut, {repeats} repeats; one silent: red after {red:.0f} s, all shut"
-        f" {caught_up:.0f} s after its return"
+        f"two beats {lasting} s: {closed_count} windows closed, {repeats} repeats; one silent: red after"
+        f" {red:.0f} s, all closed {caught_up:.0f} s after its return"
     )
-    assert shut == count
+    assert closed_count == count
     assert repeats == 0
     assert red <= 180
     assert caught_up <= 30

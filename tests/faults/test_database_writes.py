@@ -1,4 +1,4 @@
-"""The database reads and does not write: /health/ready is red within 30 s, and green by itself afterwards."""
+"""A read-only database: /health/ready is red within 30 s, and green by itself afterwards."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ WITHIN = 30
 
 
 def seen(stack: Stack, *, red: Callable[[], None], green: Callable[[], None]) -> tuple[float, float]:
-    """Seconds until ready was red after the one, and green after the other."""
+    """Return the seconds until ready was red after the fault, and green after its end."""
     ready(stack, wanted=200, seconds=60)
     red()
     try:
@@ -61,7 +61,7 @@ def test_a_read_only_database_is_seen(stack: Stack, shop: Shop, measured: Say) -
 
 @contextmanager
 def small_disk(megabytes: int) -> Iterator[Path]:
-    """A file system of its own for the whole portal, as only root can make one."""
+    """Mount a small file system for the portal. Needs root."""
     with tempfile.TemporaryDirectory(prefix="okno-disk-") as folder:
         made = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={megabytes}m,mode=1777", "tmpfs", folder])
         if made.returncode:
@@ -73,7 +73,7 @@ def small_disk(megabytes: int) -> Iterator[Path]:
 
 
 def fill(disk: Path) -> Path:
-    """Take what room there is, down to the last block."""
+    """Fill the disk to the last block."""
     ballast = disk / "ballast"
     with open(ballast, "ab", buffering=0) as file:
         for size in (1024 * 1024, 4096):

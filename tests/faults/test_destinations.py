@@ -1,4 +1,4 @@
-"""C: destinations that are down, slow, fat, or talk nonsense; and what must not be noticed next door."""
+"""C: destinations that are down, slow, oversized or invalid, and must not affect other destinations."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def api_channel(receiver: Receiver, db: None) -> ApiChannel:
 
 
 def lags(stack: Stack, provider: FakeProvider, *, numbers: range) -> list[float]:
-    """Seconds from each post to its arrival at the receiver, sent at 10/s."""
+    """Return the seconds from each post, sent at 10/s, to its arrival at the receiver."""
     found = []
     for number in numbers:
         provider.give_up_at = time.monotonic() + 30
@@ -74,7 +74,7 @@ def lags(stack: Stack, provider: FakeProvider, *, numbers: range) -> list[float]
 
 
 def base_of(stack: Stack, other: FakeProvider, *, rate: int, clients: int, count: int) -> float:
-    """The neighbour's p95 while as much goes to a destination that is well."""
+    """Return the neighbor's p95 while the same load goes to a healthy destination."""
     lags(stack, other, numbers=range(3))
     well = FakeProvider(stack, stack.shop(), seed=other.seed + 100)
     driven = {"count": rate * (count // 4 + 1), "rate": rate, "clients": clients, "reply_every": 0}
@@ -90,7 +90,7 @@ def p95(found: list[float]) -> float:
 
 
 def hold(stack: Stack, shop: Shop) -> None:
-    """What is left of a test's shop shall not go on in the next."""
+    """Stop the remaining work of a test's shop."""
     stack.rows(
         "UPDATE channels_setup_apichannel SET paused_from = state, state = 'paused' WHERE id = %s", [shop.poster]
     )
@@ -124,7 +124,7 @@ def test_a_destination_that_is_down_is_left_alone_and_caught_up(
     after = time.time()
     during = p95(lags(stack, other, numbers=range(100, 100 + (50 if FULL else 5))))
     driving.join()
-    settled = after + 2  # calls that were under way when it opened have come back by then
+    settled = after + 2  # calls that were running when it opened have ended by then
     probes = [got.at for got in stack.receiver.on(shop.path) if got.at > settled]
     stack.receiver.behave(shop.path)
     up = time.monotonic()
@@ -208,7 +208,7 @@ def test_a_fat_answer_is_cut(stack: Stack, shop: Shop, measured: Say) -> None:
 
 
 def memory(stack: Stack, name: str) -> dict[int, float]:
-    """Process -> its greatest resident size so far, in MB."""
+    """Return process -> its peak resident size in MB."""
     found = {}
     for pid in children(stack.pids()[name]):
         for line in Path(f"/proc/{pid}/status").read_text().splitlines():
@@ -257,7 +257,9 @@ def _signature(secret: str, got: Got) -> str:
     return "v1," + base64.b64encode(hmac.new(secret.encode(), signed, hashlib.sha256).digest()).decode()
 
 
-@pytest.mark.fault("B26", "a reply with 10 s left and the provider down: not sent late, the operator told ≤ 30 s after")
+@pytest.mark.fault(
+    "B26", "a reply with 10 s left and the provider down: not sent late, the operator notified ≤ 30 s after"
+)
 def test_a_reply_that_missed_its_window_is_not_sent_late(stack: Stack, shop: Shop, size: Size, measured: Say) -> None:
     left = size(4, 10)
     provider = FakeProvider(stack, shop, seed=SEED + 26)
@@ -273,7 +275,7 @@ def test_a_reply_that_missed_its_window_is_not_sent_late(stack: Stack, shop: Sho
     provider.send(provider.reply("1"))
     state = "SELECT state FROM bridge_delivery WHERE api_channel_id = %s AND kind = 'message'"
     eventually(lambda: stack.one(state, [shop.poster]) == "cancelled", seconds=left + 60)
-    told = time.time() - ends
+    notified_after = time.time() - ends
     stack.receiver.behave(shop.path)
     time.sleep(3)
     late = [got for got in stack.receiver.on(shop.path) if got.event.get("from") == "user" and got.at > ends]
@@ -282,8 +284,11 @@ def test_a_reply_that_missed_its_window_is_not_sent_late(stack: Stack, shop: Sho
     )
     drafts = stack.one("SELECT count(*) FROM bridge_draft WHERE conversation_id = %s", [provider.chats["1"]])
 
-    measured(f"told {told:.1f} s after the window closed; {len(late)} sent late, {notices} notice, {drafts} draft")
-    assert told <= 30
+    measured(
+        f"notified {notified_after:.1f} s after the window closed; {len(late)} sent late, {notices} notice,"
+        f" {drafts} draft"
+    )
+    assert notified_after <= 30
     assert not late
     assert notices == drafts == 1
 
@@ -333,7 +338,7 @@ def test_each_answer_lands_in_its_class(api_channel: ApiChannel, receiver: Recei
 
 @pytest.fixture
 def raw_server() -> Iterator[Callable[..., str]]:
-    """A server that sends the given bytes and hangs up; plain, or with a certificate. Its URL."""
+    """Start a server that sends the given bytes and closes, with or without TLS. Return its URL."""
     listeners: list[socket.socket] = []
 
     def serve(answer: bytes, *, certificate: Path | None = None, got: list[bytes] | None = None) -> str:
@@ -500,5 +505,5 @@ def test_a_rate_limit_is_kept_by_all_workers(stack: Stack, size: Size, measured:
         f"{drained:.0f} s; a provider's own limits by contact and number: tests/test_rate_limits.py"
     )
     assert not ledger.complaints
-    assert most <= (5.5 * within if FULL else 6)  # five, and the one that may go at once after a rest
+    assert most <= (5.5 * within if FULL else 6)  # five, and one more that is allowed after an idle time
     assert drained >= count / 5 * 0.5

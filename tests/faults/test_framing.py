@@ -1,4 +1,4 @@
-"""S: no request, finished or not, freezes or misleads the web; one that hangs is replaced."""
+"""S: no request, finished or not, blocks or confuses the web; a hanging process is replaced."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def test_nothing_of_a_body_that_is_cut_off_is_stored(stack: Stack, shop: Shop, m
     assert stored >= len(whole)
 
 
-# --- many that do not finish ---
+# --- unfinished requests ---
 
 
 @contextmanager
@@ -221,7 +221,7 @@ def test_what_does_not_finish_keeps_nobody_out(
     assert set(statuses) == {200}
 
 
-# --- HTTP/2 in clear ---
+# --- cleartext HTTP/2 ---
 
 
 def cpu_seconds(pids: Sequence[int]) -> float:
@@ -236,7 +236,7 @@ def cpu_seconds(pids: Sequence[int]) -> float:
 @pytest.mark.fault("S3", "1,000 h2c streams (preface, Upgrade): not spoken, no web process spins afterwards")
 def test_http2_in_clear_is_not_spoken(stack: Stack, shop: Shop, size: Size, measured: Say) -> None:
     streams = size(200, 1_000, fixed=True)
-    said = [
+    responses = [
         h2c.connect(stack.port, streams=streams // 10, upgrade=upgrade)[:12]
         for upgrade in (False, True)
         for _ in range(5)
@@ -248,9 +248,10 @@ def test_http2_in_clear_is_not_spoken(stack: Stack, shop: Shop, size: Size, meas
     busy = cpu_seconds(workers) - before
 
     measured(
-        f"{streams} streams: answered {dict(Counter(said))}; the web used {busy:.2f} s of CPU in the next {seconds}"
+        f"{streams} streams: answered {dict(Counter(responses))}; the web used {busy:.2f} s of CPU in the next"
+        f" {seconds}"
     )
-    assert not any(b" 101 " in words or words.startswith(b"\0") for words in said)
+    assert not any(b" 101 " in words or words.startswith(b"\0") for words in responses)
     assert busy < 0.1 * seconds
     assert get(stack.port, "/health/live") == 200
 

@@ -1,4 +1,4 @@
-"""S8, S9: a flood of log-ins through the shipped proxy slows no webhook and keeps nobody out. Needs Caddy."""
+"""S8, S9: a flood of sign-ins through the shipped proxy delays no webhook and locks no user out. Needs Caddy."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def front(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Stack, int]]:
-    """A portal behind Caddy, and Caddy's port."""
+    """Start a portal behind Caddy. Return Caddy's port."""
     stack, port = Stack(BEHIND_PROXY="yes"), free_port()
     caddy = proxy.start(tmp_path_factory.mktemp("caddy"), port=port, web=stack.port)
     yield stack, port

@@ -30,7 +30,7 @@ Size = Callable[..., int]
 
 @dataclass(kw_only=True)
 class Account:
-    """A channel of the stack whose other end is the simulator."""
+    """A channel of the stack that is connected to the simulator."""
 
     stack: Stack
     meta: MetaSimulator
@@ -39,14 +39,14 @@ class Account:
     secret: str
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
-        """``%s`` stands for the channel."""
+        """Return the rows of a query. ``%s`` is replaced by the channel's ID."""
         return self.stack.rows(query, [self.channel] * query.count("%s"))
 
     def count(self, query: str) -> int:
         return int(self.rows(f"SELECT count(*) FROM {query}")[0][0])
 
     def chats(self) -> dict[str, int]:
-        """A phone's digits -> the chat."""
+        """Return phone digits -> chat ID."""
         return dict(
             self.rows(
                 "SELECT c.external_id, v.id FROM bridge_conversation v JOIN bridge_contact c ON c.id = v.contact_id"
@@ -55,7 +55,7 @@ class Account:
         )
 
     def answer(self, chat: int, text: str) -> int:
-        """The operator answers; the message's id."""
+        """Send an operator's reply. Return the message's ID."""
         body = {"api_token": self.secret, "chat_id": chat, "user_id": self.stack.operator, "text": text}
         said = json.loads(call(self.stack.port, "/uapi/chat/sendMessage", json.dumps(body).encode()).body)
         assert said.get("status") == "success", said
@@ -244,4 +244,4 @@ def test_meta_says_too_fast(account: Account, size: Size, measured: Say) -> None
     measured(f"to one contact {early} while the others were served; to the other {len(texts)} in order, none twice")
     assert texts == [f" {number}" for number in range(replies)] + [f" again {number}" for number in range(replies)]
     assert len(anna.received) == 1
-    assert anna.received[0].at - begun >= 1  # the shortest rest after a 131056
+    assert anna.received[0].at - begun >= 1  # the shortest backoff after a 131056

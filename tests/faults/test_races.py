@@ -1,4 +1,4 @@
-"""B: many hands on one row, shuffled statuses, the edge of the window; several threads on a real PostgreSQL."""
+"""B: races on one row, reordered statuses, the moment a window closes; several threads on a real PostgreSQL."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def api_channel(receiver: Receiver) -> ApiChannel:
 
 
 class Hands:
-    """Threads with a database connection each, which begin each round together."""
+    """Threads with one database connection each, which start each round together."""
 
     def __init__(self, count: int) -> None:
         self.count, self.barrier = count, Barrier(count)
@@ -219,16 +219,19 @@ def test_an_early_status_is_joined_and_an_orphaned_one_is_reported(
         with transaction.atomic():
             message_statuses.apply_stray_statuses(api_channel, [message])
     joined = Message.objects.filter(status="read").count()
-    told = []
+    alert_counts = []
     for age in (timedelta(days=7) - timedelta(minutes=5), timedelta(days=7, minutes=5)):
         StrayStatus.objects.update(received_at=timezone.now() - age)
         reconciliation.reconcile_messages()
         standing = Alert.objects.filter(kind=Alert.Kind.MISMATCH, api_channel=api_channel, settled_at=None)
-        told.append(list(standing.values_list("details__count", flat=True)))
+        alert_counts.append(list(standing.values_list("details__count", flat=True)))
 
-    measured(f"{joined} of {count} joined; the one that stays alone: alerts {told[0]} before 7 days, {told[1]} after")
+    measured(
+        f"{joined} of {count} joined; the unmatched one: alerts {alert_counts[0]} before 7 days,"
+        f" {alert_counts[1]} after"
+    )
     assert joined == count
-    assert told == [[], [1]]
+    assert alert_counts == [[], [1]]
 
 
 @pytest.mark.fault(
@@ -323,11 +326,11 @@ def test_an_odd_clock_is_clamped_and_marked(api_channel: ApiChannel, measured: S
     assert [found[who][1] for who in ("future", "past", "soon")] == [True, True, False]
 
 
-# Zones and moments at which their clocks jump; TIME_ZONE is the pages' zone, TZ the host's.
+# Time zones and moments at which their clocks change. TIME_ZONE is the pages' zone, TZ the host's.
 ZONES = ("Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Asia/Kolkata", "UTC")
 JUMPS = (
-    datetime(2026, 3, 29, 1, tzinfo=UTC),  # Berlin, an hour is left out
-    datetime(2026, 10, 25, 1, tzinfo=UTC),  # Berlin, an hour comes twice
+    datetime(2026, 3, 29, 1, tzinfo=UTC),  # Berlin, an hour is skipped
+    datetime(2026, 10, 25, 1, tzinfo=UTC),  # Berlin, an hour is repeated
     datetime(2026, 11, 1, 6, tzinfo=UTC),  # New York
     datetime(2026, 10, 3, 15, 30, tzinfo=UTC),  # Lord Howe, half an hour
 )
@@ -375,13 +378,13 @@ def test_clocks_that_jump_miss_and_double_nothing(
 
 
 def schedules_of(name: str, clock: list[datetime]) -> Any:
-    """Beat's own schedule of a job, under a clock of ours."""
+    """Return beat's schedule of a job, with the test's clock."""
     entry = celery.conf.beat_schedule[name]
     assert entry["schedule"] == SCHEDULE[name][1]
     return schedule(entry["schedule"], nowfun=lambda: clock[0].astimezone(), app=celery)
 
 
-@pytest.mark.fault("B30", "100,000 windows due in one minute: shut in ≤ 60 s, no statement over 1 s")
+@pytest.mark.fault("B30", "100,000 windows due in one minute: closed in ≤ 60 s, no statement over 1 s")
 def test_many_windows_run_out_at_once(api_channel: ApiChannel, size: Size, measured: Say) -> None:
     count = size(3_000, 100_000)
     lands_in = api_channel.default_chat_channel
@@ -412,10 +415,10 @@ def test_many_windows_run_out_at_once(api_channel: ApiChannel, size: Size, measu
 
     started = time.monotonic()
     with connection.execute_wrapper(timed):
-        shut = housekeeping.expire_windows()
+        closed_count = housekeeping.expire_windows()
     took = time.monotonic() - started
 
-    measured(f"{shut} shut in {took:.1f} s, slowest statement {slowest * 1000:.0f} ms")
-    assert shut == count
+    measured(f"{closed_count} closed in {took:.1f} s, slowest statement {slowest * 1000:.0f} ms")
+    assert closed_count == count
     assert took <= 60
     assert slowest <= 1

@@ -1,4 +1,4 @@
-"""D: senders that lie, flood, drip and send nonsense; and equal webhooks in parallel (B20)."""
+"""D: senders of false, excessive, slow and invalid requests, and equal webhooks in parallel (B20)."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def _said(body: bytes) -> str:
 
 
 def _checks(count: int) -> tuple[float, float]:
-    """p95 in ms of what decides about a right token and a wrong one: turn about, until the database has answered."""
+    """Return the p95 in ms of the check of a valid and of an unknown token, measured alternately."""
     right = ApiChannelFactory().issue_secret().reveal()
     took: dict[str, list[float]] = {right: [], "0" * len(right): []}
     decided = [0.0]
@@ -297,7 +297,7 @@ def test_a_body_that_is_too_large_is_refused(stack: Stack, shop: Shop, measured:
         f"10 MB: {large.status} in {large.seconds:.2f} s; chunked: {chunked}; memory + {grown:.1f} MB; limit -1, 0, +1:"
         f" {edge}; 10,000 fields: {form} (kept, shown as failed); gzip bomb: {bomb} (never unpacked)"
     )
-    # A refusal before the body is read may reach the sender as a cut line. Chunks are taken from a proxy only.
+    # A refusal before the body is read may reach the sender as a closed connection. Only a proxy may send chunks.
     assert large.status in (413, 0)
     assert chunked in (411, 0)
     assert edge == [200, 200, 413]
@@ -340,7 +340,7 @@ def test_half_open_connections_hold_up_nobody(stack: Stack, shop: Shop, size: Si
         for number in range(count):
             line = socket.create_connection(("127.0.0.1", stack.port), timeout=5)
             head = f"POST {shop.phone_path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1000\r\n"
-            # Half of them never end the head, which costs little; half never end the body, which holds a thread.
+            # Half of them never end the head, which is cheap; half never end the body, which occupies a thread.
             line.sendall(head.encode() + (b"\r\n{" if number % 2 else b"X-Drip:"))
             half.append(line)
         provider = FakeProvider(stack, shop, seed=SEED + 45)
@@ -371,9 +371,9 @@ def test_a_flood_of_strangers_drowns_nobody(stack: Stack, shop: Shop, size: Size
     started = time.monotonic()
     provider = FakeProvider(stack, shop, seed=SEED + 46, senders=16)
     provider.drive(count=seconds * rate, rate=rate)
-    said, _nothing = flood.communicate(timeout=60)
+    output, _nothing = flood.communicate(timeout=60)
     lasted = time.monotonic() - started
-    flooded = Counter(json.loads(said))
+    flooded = Counter(json.loads(output))
     stack.quiesce(shop, seconds=120)
 
     ledger, p99 = check(stack, provider), provider.percentile(0.99)

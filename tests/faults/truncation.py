@@ -1,4 +1,4 @@
-"""Requests whose body is cut off, in every form that a sender or a network can give them."""
+"""Requests with a truncated body, in every form that a sender or a network can produce."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 PATIENCE = 20
-CLOSED = 0  # the connection ended without an answer
+CLOSED = 0  # the connection ended without a response
 REFUSED = (CLOSED, 400, 411)
 NO_LINGER = struct.pack("ii", 1, 0)
 
@@ -46,7 +46,7 @@ def _gzip(request: Request) -> bytes:
     return request.head(f"Content-Length: {len(packed)}", "Content-Encoding: gzip") + packed[:-9]
 
 
-# Form → the bytes. After them the sender shuts its side and waits for the answer, unless ENDINGS says otherwise.
+# Form → the bytes. Then the sender closes its side and waits for the response, unless ENDINGS says otherwise.
 FORMS = {
     "short by one byte": lambda r: _length(r, r.body[:-1]),
     "short by half": lambda r: _length(r, r.body[: len(r.body) // 2]),
@@ -71,7 +71,7 @@ ENDINGS = {"closed": "close", "reset": "reset"}
 
 
 def send(port: int, request: Request, form: str = "") -> int:
-    """Send the request, whole or cut off in that form. Returns the status, or CLOSED."""
+    """Send the request, complete or truncated in this form. Return the status, or CLOSED."""
     line = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
     with line:
         line.sendall(FORMS[form](request) if form else _length(request, request.body))
