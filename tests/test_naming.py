@@ -5,7 +5,7 @@ from pathlib import Path
 
 TESTS = Path(__file__).resolve().parent
 MOST_CHARACTERS = 70
-LONGER_NAMES = 14  # names from before the rule: lower this number with them, never raise it
+LONGER_NAMES = 12  # names from before the rule: lower this number with them, never raise it
 
 
 def test_names_of_tests_are_short() -> None:

@@ -19,7 +19,7 @@ from tests.factories import ConversationFactory, MessageFactory
 BLANK = re.compile(r"\(\s*\)|“\s*”|«\s*»|:\s*[.:;]|:\s*$|→\s*\.|:\s*→|\s\.|  |%\(|None")
 VALUES = {
     **{"why": "Because.", "name": "order_ready", "text": "Готово", "before": "+1", "after": "+2"},
-    **{"code": "131999", "title": "(#131999) Something went wrong", "said": "x"},
+    **{"code": "131999", "title": "(#131999) Something went wrong", "provider_error": "x"},
 }
 
 
@@ -32,7 +32,7 @@ def subsets(names: list[str]) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("language", ["en", "ru"])
 def test_no_sentence_has_a_blank_for_any_known_values(code: str, language: str) -> None:
     names = PLACEHOLDER.findall(f"{CATALOG[code].sentence}{CATALOG[code].admin_sentence or ''}")
-    known = ["code", "title"] if "said" in names else names
+    known = ["code", "title"] if "provider_error" in names else names
     for details, for_admin in itertools.product([None, *subsets(known)], [True, False]):
         with translation.override(language):
             sentence = outcomes.render_sentence(code, details, for_admin=for_admin)
