@@ -65,9 +65,9 @@ class Failpoints(AppConfig):
             return tried
 
         def ring_or_not(bell: str) -> None:
-            if taken("die_before_doorbell"):
+            if taken("die_before_wakeup"):
                 die()
-            if not taken("doorbell_lost"):
+            if not taken("wakeup_lost"):
                 ring(bell)
 
         is_refused = flood_guard.UnknownTokenGuard.is_refused

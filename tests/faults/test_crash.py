@@ -75,13 +75,13 @@ def test_nothing_is_lost_in_a_storm_of_kills(stack: Stack, shop: Shop, size: Siz
     assert drained <= 120
 
 
-@pytest.mark.fault("A2", "kill -9 between commit and wake-up: 100/100 delivered by the sweep in ≤ 15 s")
-def test_a_doorbell_that_never_rang_is_swept_up(stack: Stack, shop: Shop, size: Size, measured: Say) -> None:
+@pytest.mark.fault("A2", "kill -9 between commit and wake-up: 100/100 delivered by the periodic check in ≤ 15 s")
+def test_a_lost_wake_up_is_recovered_by_the_periodic_check(stack: Stack, shop: Shop, size: Size, measured: Say) -> None:
     provider = FakeProvider(stack, shop, seed=SEED + 2)
     killed, lost = size(1, 10), size(2, 90)
     waits = []
     for number in range(killed + lost):
-        point = "die_before_doorbell" if number < killed else "doorbell_lost"
+        point = "die_before_wakeup" if number < killed else "wakeup_lost"
         eventually(lambda: call(stack.port, "/uapi/channels", b"{}", patience=2).status == 200, seconds=30)
         stack.arm(point, 1)
         post = provider.message(number, clients=1_000)
