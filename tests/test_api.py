@@ -242,7 +242,7 @@ def test_a_notice_is_shown_in_the_readers_language(chat: Conversation) -> None:
         f"{API}/messages", {"direction": "notice"}, headers=token_of(vera()) | {"accept-language": "en"}
     )
 
-    assert "was not delivered. We tried many times" in english.json()["results"][0]["text"]
+    assert "was not delivered. All attempts failed" in english.json()["results"][0]["text"]
 
 
 def test_a_delivery_lists_its_attempts(chat: Conversation) -> None:

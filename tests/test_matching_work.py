@@ -11,7 +11,7 @@ from templates_registry.content.rendering import render
 from templates_registry.matching.matcher import WORK_LIMIT, MatchIndex
 from templates_registry.matching.patterns import WorkBudget
 from templates_registry.matching.result import IndexEntry, MatchOutcome
-from tests.load.bench_matching import adversarial_registries, everyday, registry, worst
+from tests.load.bench_matching import adversarial_registries, make_registry, typical_texts, worst_case_texts
 from tests.work import count_calls
 
 pytestmark = pytest.mark.exhaustive
@@ -23,7 +23,7 @@ def _entry(body: str) -> IndexEntry:
 
 @pytest.fixture(scope="module")
 def thousands() -> tuple[list[TemplateDefinition], MatchIndex]:
-    templates = registry(6000)
+    templates = make_registry(6000)
     return templates, MatchIndex(IndexEntry(one) for one in templates)
 
 
@@ -49,7 +49,7 @@ def test_a_typical_text_among_thousands_takes_few_calls(
 ) -> None:
     templates, index = thousands
 
-    for kind, texts in everyday(templates, size=60).items():
+    for kind, texts in typical_texts(templates, size=60).items():
         counted = sorted(count_calls(partial(index.recognize, text)) for text in texts)
         assert counted[len(counted) // 2] < EVERYDAY, kind
 
@@ -59,7 +59,7 @@ def test_the_worst_text_among_thousands_takes_bounded_calls(
 ) -> None:
     templates, index = thousands
 
-    for kind, texts in worst(templates).items():
+    for kind, texts in worst_case_texts(templates).items():
         for text in texts:
             assert count_calls(partial(index.recognize, text)) < WORST, kind
 

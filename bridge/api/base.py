@@ -117,7 +117,7 @@ def run_idempotent(request: Request, content: Any, work: Callable[[], tuple[int,
 
     fingerprint = f"{request.method} {request.path.rstrip('/')}\n{json.dumps(content, sort_keys=True)}".encode()
     try:
-        given = run_once(
+        stored = run_once(
             owner=f"user:{request.user.pk}",
             key=request.headers.get("idempotency-key", ""),
             request=fingerprint,
@@ -127,7 +127,7 @@ def run_idempotent(request: Request, content: Any, work: Callable[[], tuple[int,
         raise ApiError(status_code=400, reason="invalid", sentence=str(problem)) from None
     except IdempotencyKeyReused as problem:
         raise ApiError(status_code=409, reason="key_reused", sentence=str(problem)) from None
-    return Response(given.body, status=given.status)
+    return Response(stored.body, status=stored.status)
 
 
 # --- views and their schema ------------------------------------------------------------------------------

@@ -86,10 +86,10 @@ def filter_contacts_by_phone(rows: QuerySet[Contact], phone: str) -> QuerySet[Co
 
 def search_contacts(rows: QuerySet[Contact], query: str) -> QuerySet[Contact]:
     """Search by beginnings of words in the name, or by digits of the phone."""
-    asked = search.build_contact_query(query)
-    if asked is None:
+    search_query = search.build_contact_query(query)
+    if search_query is None:
         return rows.none()
-    found = Contact.objects.annotate(words=search.build_contact_vector()).filter(words=asked)
+    found = Contact.objects.annotate(words=search.build_contact_vector()).filter(words=search_query)
     return rows.filter(Q(pk__in=found.values("pk")) | Q(pk__in=found.values("merged_into")))
 
 
@@ -127,9 +127,9 @@ class ContactViewSet(ReadOnlyViewSet):
         """Change name, phone and email. Every change is recorded. The phone is normalized. Messages are still sent to
         the provider's ID of the contact. A name set here is not replaced by the WhatsApp profile name."""
         contact = self.get_object()
-        asked = ContactUpdateSerializer(data=request.data)
-        asked.is_valid(raise_exception=True)
-        values = asked.validated_data
+        serializer = ContactUpdateSerializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        values = serializer.validated_data
 
         def work() -> tuple[int, Any]:
             _raise_validation_error(lambda: contact_editing.edit_contact(contact.pk, values, by=_api_editor(request)))
@@ -168,18 +168,18 @@ class ContactViewSet(ReadOnlyViewSet):
         if request.method == "GET":
             rows = ContactNote.objects.filter(contact__in=[one.pk for one in merge_lookup.list_people(contact)])
             return Response(NoteSerializer(rows.order_by("-pk"), many=True).data)
-        asked = _read_note_text(request)
+        text = _read_note_text(request)
 
         def work() -> tuple[int, Any]:
             if contact.erased_at:
                 raise ApiError(status_code=409, reason="person_erased", sentence=_("This person has been erased."))
-            words_of: list[str] = []
-            _raise_validation_error(lambda: words_of.append(contact_editing.validate_note_text(asked)))
+            valid_texts: list[str] = []
+            _raise_validation_error(lambda: valid_texts.append(contact_editing.validate_note_text(text)))
             user: Any = request.user
-            note = ContactNote.objects.create(contact=contact, author=user, text=words_of[0])
+            note = ContactNote.objects.create(contact=contact, author=user, text=valid_texts[0])
             return 201, NoteSerializer(note).data
 
-        return run_idempotent(request, asked, work)
+        return run_idempotent(request, text, work)
 
     @documented_write(summary="Change a note", request=NoteTextSerializer, response=NoteSerializer)
     @action(detail=True, methods=["patch"], url_path=r"notes/(?P<note_id>[0-9]{1,18})")
@@ -188,18 +188,18 @@ class ContactViewSet(ReadOnlyViewSet):
         people = [one.pk for one in merge_lookup.list_people(self.get_object())]
         if not ContactNote.objects.filter(pk=note_id, contact__in=people).exists():
             raise NotFound
-        asked = _read_note_text(request)
+        text = _read_note_text(request)
 
         def work() -> tuple[int, Any]:
             changed: list[ContactNote] = []
             _raise_validation_error(
                 lambda: changed.append(
-                    contact_editing.edit_note(int(note_id), asked, contact_ids=people, by=_api_editor(request))
+                    contact_editing.edit_note(int(note_id), text, contact_ids=people, by=_api_editor(request))
                 )
             )
             return 200, NoteSerializer(changed[0]).data
 
-        return run_idempotent(request, asked, work)
+        return run_idempotent(request, text, work)
 
 
 def _api_editor(request: Request) -> Editor:
@@ -207,9 +207,9 @@ def _api_editor(request: Request) -> Editor:
 
 
 def _read_note_text(request: Request) -> str:
-    asked = NoteTextSerializer(data=request.data)
-    asked.is_valid(raise_exception=True)
-    return str(asked.validated_data["text"])
+    serializer = NoteTextSerializer(data=request.data)
+    serializer.is_valid(raise_exception=True)
+    return str(serializer.validated_data["text"])
 
 
 def _raise_validation_error(work: Any) -> None:

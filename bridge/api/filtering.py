@@ -69,10 +69,10 @@ def parse_choices(*choices: str) -> Callable[[str], list[str]]:
     """Return a parser of one or more comma-separated choices. It raises InvalidValue."""
 
     def read(value: str) -> list[str]:
-        wanted = [word.strip() for word in value.split(",")]
-        if not set(wanted) <= set(choices):
+        words = [word.strip() for word in value.split(",")]
+        if not set(words) <= set(choices):
             raise InvalidValue(_("must be one of: %(choices)s.") % {"choices": ", ".join(choices)})
-        return wanted
+        return words
 
     read.choices = choices  # type: ignore[attr-defined]  # for the schema
     return read
@@ -148,18 +148,18 @@ class KeysetPagination(CursorPagination):
         return super().paginate_queryset(queryset, request, view)
 
     def get_page_size(self, request: Request) -> int:
-        given = request.query_params.get(self.page_size_query_param)
-        if given is None:
+        size = request.query_params.get(self.page_size_query_param)
+        if size is None:
             return self.page_size
-        if not (given.isascii() and given.isdigit()) or not 1 <= int(given[:9]) <= self.max_page_size:
+        if not (size.isascii() and size.isdigit()) or not 1 <= int(size[:9]) <= self.max_page_size:
             raise exceptions.ValidationError({self.page_size_query_param: [_("must be a number from 1 to 200.")]})
-        return int(given)
+        return int(size)
 
     def get_ordering(self, request: Request, queryset: QuerySet[Any], view: Any) -> tuple[str, ...]:
-        given = request.query_params.get("ordering", self.ordering)
-        if given not in self.orderings:
+        ordering = request.query_params.get("ordering", self.ordering)
+        if ordering not in self.orderings:
             raise exceptions.ValidationError({"ordering": [_("must be one of: %(choices)s.") % {"choices": "id, -id"}]})
-        return (given,)
+        return (ordering,)
 
     def decode_cursor(self, request: Request) -> Any:
         """Decode the cursor of a ``next`` link. Raises ValidationError for anything else."""

@@ -232,10 +232,10 @@ class TemplateToSendSerializer(serializers.Serializer[Any]):
     language = serializers.CharField(required=False, max_length=20)
     parameters = ParametersField(required=False)
 
-    def validate(self, asked: dict[str, Any]) -> dict[str, Any]:
-        if "id" not in asked and not ("name" in asked and "language" in asked):
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        if "id" not in attrs and not ("name" in attrs and "language" in attrs):
             raise serializers.ValidationError(_("Give the template's ID, or its name and language."))
-        return asked
+        return attrs
 
 
 class HoldSerializer(serializers.Serializer[Any]):
@@ -258,9 +258,9 @@ class NewMessageSerializer(serializers.Serializer[Any]):
         help_text=gettext_lazy("ID of a message in this chat to quote, if the provider supports quotes."),
     )
 
-    def validate(self, asked: dict[str, Any]) -> dict[str, Any]:
-        if "template" in asked and ("text" in asked or "hold" in asked):
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        if "template" in attrs and ("text" in attrs or "hold" in attrs):
             raise serializers.ValidationError(_("Give a text or a template, not both."))
-        if "text" not in asked and "template" not in asked:
+        if "text" not in attrs and "template" not in attrs:
             raise serializers.ValidationError({"text": [_("Give a text or a template.")]})
-        return asked
+        return attrs

@@ -77,13 +77,15 @@ class TemplateViewSet(ReadOnlyViewSet):
     def preview(self, request: Request, pk: str) -> Response:
         """Return the message as it would be sent, with missing and invalid values. Nothing is sent."""
         template = self.get_object()
-        asked = ValuesSerializer(data=request.data)
-        asked.is_valid(raise_exception=True)
+        serializer = ValuesSerializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
         text_only = not template.api_channel.provider.sends_template_values
         if template.missing:
             raise ApiError(status_code=422, reason="template_not_fillable", sentence=str(template.unsendable_reason))
         try:
-            rendering = render(template.definition, asked.validated_data.get("parameters", []), text_only=text_only)
+            rendering = render(
+                template.definition, serializer.validated_data.get("parameters", []), text_only=text_only
+            )
         except InvalidTemplate as problem:
             raise ApiError(status_code=422, reason="template_values", sentence=str(problem.sentence)) from None
         return Response(PreviewSerializer(_serialize_preview(rendering)).data)
@@ -96,20 +98,21 @@ class TemplateViewSet(ReadOnlyViewSet):
     @action(detail=False, methods=["post"])
     def recognize(self, request: Request) -> Response:
         """Find the template of the channel that a text was made from, and its values. Nothing is sent."""
-        asked = TextToRecognizeSerializer(data=request.data)
-        asked.is_valid(raise_exception=True)
-        channel = find_channel(request.user, asked.validated_data["channel"])
-        return Response(_serialize_recognition(index_cache.recognize_template(channel, asked.validated_data["text"])))
+        serializer = TextToRecognizeSerializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        channel = find_channel(request.user, serializer.validated_data["channel"])
+        recognition = index_cache.recognize_template(channel, serializer.validated_data["text"])
+        return Response(_serialize_recognition(recognition))
 
 
-def find_channel(user: Any, wanted: int | str) -> ApiChannel:
+def find_channel(user: Any, id_or_name: int | str) -> ApiChannel:
     """Return an API channel that the user may see, by ID or name. Raises NotFound and ApiError."""
     rows = ApiChannel.objects.all()
     if not user.has_perm("channels_setup.change_apichannel"):
         rows = rows.filter(watched__in=ChatChannel.objects.all().visible_to(user)).distinct()
-    by = Q(name=wanted)
-    if isinstance(wanted, int) or (wanted.isascii() and wanted.isdigit() and len(wanted) < 19):
-        by = Q(pk=int(wanted)) if int(wanted) <= MAX_ID else Q(pk__in=[])
+    by = Q(name=id_or_name)
+    if isinstance(id_or_name, int) or (id_or_name.isascii() and id_or_name.isdigit() and len(id_or_name) < 19):
+        by = Q(pk=int(id_or_name)) if int(id_or_name) <= MAX_ID else Q(pk__in=[])
     found = list(rows.filter(by)[:2])
     if len(found) > 1:
         sentence = _("Several channels have this name. Give the channel's ID.")
@@ -160,28 +163,28 @@ def _serialize_recognition(found: MatchResult) -> dict[str, Any]:
 
 
 def submit_message(
-    conversation: Conversation, asked: Mapping[str, Any], *, author: Any
+    conversation: Conversation, content: Mapping[str, Any], *, author: Any
 ) -> tuple[HeldReply | None, reply_submission.SubmitResult]:
     """Submit a text, a template with values, or a text to hold. Return the held reply, if any, and the result."""
-    words = asked.get("text", "")
-    wanted = asked["hold"]["template"] if "hold" in asked else asked.get("template")
-    common = {"conversation_id": conversation.pk, "author": author, "replies_to": asked.get("replies_to")}
-    if wanted is None:
-        return None, reply_submission.submit_reply(text=words, **common)
-    template = _find_template(conversation, wanted, user=author)
+    text = content.get("text", "")
+    template_data = content["hold"]["template"] if "hold" in content else content.get("template")
+    common = {"conversation_id": conversation.pk, "author": author, "replies_to": content.get("replies_to")}
+    if template_data is None:
+        return None, reply_submission.submit_reply(text=text, **common)
+    template = _find_template(conversation, template_data, user=author)
     if template is None:
         return None, reply_submission.SubmitResult(decision=Decision(outcome=REFUSE, reason="template_unknown"))
-    values = wanted.get("parameters", [])
-    if "hold" not in asked:
+    values = template_data.get("parameters", [])
+    if "hold" not in content:
         return None, reply_submission.submit_template_reply(template_id=template.pk, parameters=values, **common)
-    return held_replies.hold_reply(text=words, template_id=template.pk, parameters=values, **common)
+    return held_replies.hold_reply(text=text, template_id=template.pk, parameters=values, **common)
 
 
-def _find_template(conversation: Conversation, wanted: Mapping[str, Any], *, user: Any) -> Template | None:
+def _find_template(conversation: Conversation, template_data: Mapping[str, Any], *, user: Any) -> Template | None:
     rows = Template.objects.all().visible_to(user).filter(api_channel=conversation.api_channel)
-    if "id" in wanted:
-        return rows.filter(pk=wanted["id"]).first()
-    return rows.filter(name=wanted["name"], language=wanted["language"]).first()
+    if "id" in template_data:
+        return rows.filter(pk=template_data["id"]).first()
+    return rows.filter(name=template_data["name"], language=template_data["language"]).first()
 
 
 # --- held replies ----------------------------------------------------------------------------------------

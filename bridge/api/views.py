@@ -94,10 +94,10 @@ def filter_by_window(rows: QuerySet[Conversation], states: list[str]) -> QuerySe
         "none": applies & ~Q(was_open),
         "unrestricted": ~applies,
     }
-    wanted = Q()
+    condition = Q()
     for state in states:
-        wanted |= conditions[state]
-    return rows.filter(wanted)
+        condition |= conditions[state]
+    return rows.filter(condition)
 
 
 @documented(list="Chats", retrieve="One chat")
@@ -154,23 +154,23 @@ class ConversationViewSet(ReadOnlyViewSet):
         """Send a message under the same window rules as in the desk. If it is refused, the response says why, nothing
         is sent, and the text is saved as the user's draft in this chat."""
         conversation = self.get_object()
-        asked = NewMessageSerializer(data=request.data)
-        asked.is_valid(raise_exception=True)
-        said = asked.validated_data
-        words = said.get("text", "")
+        serializer = NewMessageSerializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        content = serializer.validated_data
+        text = content.get("text", "")
 
         def work() -> tuple[int, Any]:
-            reply, submitted = template_views.submit_message(conversation, said, author=request.user)
+            reply, submitted = template_views.submit_message(conversation, content, author=request.user)
             if submitted.message is None:
                 raise MessageNotSent(submitted.decision)
             return 201, SentMessageSerializer(submitted.message, context={"held": reply}).data
 
         try:
-            return run_idempotent(request, words if list(said) == ["text"] else said, work)
+            return run_idempotent(request, text if list(content) == ["text"] else content, work)
         except MessageNotSent as refusal:
             # Not in work(): the refusal rolls its transaction back.
-            if words.strip():
-                reply_submission.save_draft(conversation.pk, author=request.user, text=words, decision=refusal.decision)
+            if text.strip():
+                reply_submission.save_draft(conversation.pk, author=request.user, text=text, decision=refusal.decision)
             raise
 
     @documented_write(
@@ -182,9 +182,9 @@ class ConversationViewSet(ReadOnlyViewSet):
     def assign(self, request: Request, pk: str) -> Response:
         """Assign a chat and its current request to a user, or to nobody."""
         conversation = self.get_object()
-        asked = serializers.AssignmentSerializer(data=request.data)
-        asked.is_valid(raise_exception=True)
-        user = asked.validated_data["user_id"]
+        serializer = serializers.AssignmentSerializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        user = serializer.validated_data["user_id"]
         if user is not None and not Conversation.objects.filter(pk=conversation.pk).visible_to(user).exists():
             raise ValidationError({"user_id": [_("This operator does not have access to the chat.")]})
 

@@ -198,7 +198,7 @@ class Channels(UapiView):
     parameters = define_parameters("channel_type")
 
     def answer(self, call: UapiCall) -> list[dict[str, Any]]:
-        wanted = values.as_text(call.values.get("channel_type"))
+        channel_type = values.as_text(call.values.get("channel_type"))
         found = [
             {"channel_id": channel.pk, "channel_name": channel.name, "channel_type": "chat"}
             for channel in call.api_channel.watched.all()
@@ -210,4 +210,4 @@ class Channels(UapiView):
                 "channel_type": "api",
             }
         )
-        return [channel for channel in found if not wanted or channel["channel_type"] == wanted]
+        return [channel for channel in found if not channel_type or channel["channel_type"] == channel_type]

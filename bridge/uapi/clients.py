@@ -37,26 +37,26 @@ class CreateClient(UapiView):
     def answer(self, call: UapiCall) -> dict[str, Any]:
         if is_given(call.values.get("client_id")) and not is_null(call.values["client_id"]):
             return _update_client(call)  # a public client library uses this method for updates
-        given = _read_values(call)
-        if not any(given.values()):
+        fields = _read_values(call)
+        if not any(fields.values()):
             raise BadBody(_("A client needs a name, a phone, an email or a messenger."))
-        info = ContactInfo(external_id=given["external_id"], phone=given["phone"])
-        contact = contacts.find_contact(call.api_channel, info) if given["external_id"] or given["phone"] else None
-        if contact is not None and not given["external_id"] and _has_other_name(contact, given["name"]):
+        info = ContactInfo(external_id=fields["external_id"], phone=fields["phone"])
+        contact = contacts.find_contact(call.api_channel, info) if fields["external_id"] or fields["phone"] else None
+        if contact is not None and not fields["external_id"] and _has_other_name(contact, fields["name"]):
             contact = None  # two people can share a phone, for example in a family
         if contact is None:
             contact = Contact(api_channel=call.api_channel)
         else:
             found, contact = contact, lock_contact(contact)
             if found.pk != contact.pk:  # a merged contact keeps its own IDs
-                is_theirs = phone_key(given["phone"]) in (found.phone_key, found.address_key)
-                given |= {"external_id": "", "phone": "" if is_theirs else given["phone"]}
+                is_theirs = phone_key(fields["phone"]) in (found.phone_key, found.address_key)
+                fields |= {"external_id": "", "phone": "" if is_theirs else fields["phone"]}
         contact.number_issued = True
         unused = []
-        if _has_other_name(contact, given["name"]):
-            given["name"], unused = "", ["name"]  # a name set by a person is not replaced
+        if _has_other_name(contact, fields["name"]):
+            fields["name"], unused = "", ["name"]  # a name set by a person is not replaced
         before = contact_editing.get_card(contact) if contact.pk else None
-        unused += _save_client(contact, given, call)
+        unused += _save_client(contact, fields, call)
         if before is not None:
             contact_editing.record_program_changes(contact, before, api_channel=call.api_channel)
         return _build_answer(contact, unused)
@@ -83,8 +83,8 @@ class UpdateClient(UapiView):
 
 def _update_client(call: UapiCall) -> dict[str, Any]:
     contact = _get_client(call)
-    given = _read_values(call)
-    identity = given["external_id"]
+    fields = _read_values(call)
+    identity = fields["external_id"]
     is_new = bool(identity) and identity != contact.external_id
     other = contacts.find_contact(contact.api_channel, ContactInfo(external_id=identity)) if is_new else None
     contact = lock_contact(contact)
@@ -94,7 +94,7 @@ def _update_client(call: UapiCall) -> dict[str, Any]:
         if other is not None and other.pk != contact.pk:
             raise BadBody(_("This messenger belongs to client %(id)s.") % {"id": other.pk})
     before = contact_editing.get_card(contact)
-    unused = _save_client(contact, given, call)
+    unused = _save_client(contact, fields, call)
     contact_editing.record_program_changes(contact, before, api_channel=call.api_channel)
     return _build_answer(contact, unused)
 
@@ -120,26 +120,26 @@ def read_phone(text: str) -> str:
     return digits
 
 
-def _save_client(contact: Contact, given: dict[str, str], call: UapiCall) -> list[str]:
+def _save_client(contact: Contact, fields: dict[str, str], call: UapiCall) -> list[str]:
     """Save the given values and return the names of parameters that were not saved.
 
     The name counts as set by a person, so WhatsApp profile names no longer replace it. The caller must hold the lock
     of an existing contact.
     """
-    fields = ["card", "number_issued", "name", "name_source"]
-    for field, text in given.items():
+    columns = ["card", "number_issued", "name", "name_source"]
+    for field, text in fields.items():
         # An update never changes the ID that messages are sent to.
         if text and field != "name" and not (field == "external_id" and contact.external_id):
             setattr(contact, field, text)
-            fields.append(field)
+            columns.append(field)
     contact.set_keys()
-    name = given["name"]
+    name = fields["name"]
     own_number = is_phone_number(name) and phone_key(name) in (contact.phone_key, contact.address_key)
     if name and not own_number and (name != contact.name or is_proper_name(name)):
         contact.name, contact.name_source = name, Contact.NameSource.PERSON
     unused = ["name"] if name and name != contact.name else []
     client_cards.update_card(contact, call, names=client_cards.CLIENT_PARAMETERS)
-    contact.save(update_fields=fields if contact.pk else None)
+    contact.save(update_fields=columns if contact.pk else None)
     client_cards.save_note(contact, call)
     return unused
 

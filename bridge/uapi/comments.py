@@ -104,10 +104,10 @@ def submit_reply(
 
 def read_message(call: UapiCall) -> str:
     """Return ``message``, which is HTML, as plain text. Raises BadBody."""
-    given = call.values.get("message")
-    if isinstance(given, bool | dict | list) and is_given(given):
+    value = call.values.get("message")
+    if isinstance(value, bool | dict | list) and is_given(value):
         raise BadBody(_("“%(name)s” must be text.") % {"name": "message"})
-    html = values.as_text(given)
+    html = values.as_text(value)
     if len(html.encode()) > MAX_MESSAGE_BYTES:
         raise BadBody(_("“message” is longer than 64 KB."))
     return html_to_text(html)

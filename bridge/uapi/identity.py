@@ -50,9 +50,9 @@ def list_unused(sender: dict[str, Any]) -> list[str]:
 
     They are reported in the response. The message is still accepted.
     """
-    given = {name: values.as_text(sender.get(name)).strip() for name in ("name", "email", "phone")}
-    unused = [f"message.from.{name}" for name in ("name", "email") if len(given.get(name, "")) > MAX_PERSON_LENGTH]
-    return unused + (["message.from.phone"] if given.get("phone") and not normalize_phone(given["phone"]) else [])
+    texts = {name: values.as_text(sender.get(name)).strip() for name in ("name", "email", "phone")}
+    unused = [f"message.from.{name}" for name in ("name", "email") if len(texts.get(name, "")) > MAX_PERSON_LENGTH]
+    return unused + (["message.from.phone"] if texts.get("phone") and not normalize_phone(texts["phone"]) else [])
 
 
 def normalize_id(text: str) -> str:

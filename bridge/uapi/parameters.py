@@ -59,26 +59,26 @@ class MethodParameters:
     refused: Mapping[str, Promise] = field(default_factory=dict)
     files: bool = False
 
-    def check(self, given: Mapping[str, Any], *, has_files: bool) -> None:
+    def check(self, call_values: Mapping[str, Any], *, has_files: bool) -> None:
         """Validate the given parameters. Empty values are skipped. Raises BadBody."""
         for name, sentence in self.refused.items():
-            if is_given(given.get(name)):
+            if is_given(call_values.get(name)):
                 raise BadBody(str(sentence) % {"name": name})
         for name in sorted(self.used & TEXT_PARAMETERS.keys()):
-            text = read_text(given.get(name), name, longest=TEXT_PARAMETERS[name])
+            text = read_text(call_values.get(name), name, longest=TEXT_PARAMETERS[name])
             if name in NAME_PARAMETERS and text and not visible_name(text):
                 raise BadBody(_("“%(name)s” has no visible characters.") % {"name": name})
         for name in sorted(self.used & FLAG_PARAMETERS):
-            read_flag(given.get(name), name)
+            read_flag(call_values.get(name), name)
         for name in sorted(self.used & ID_PARAMETERS):
-            values.parse_id(given.get(name), name)
+            values.parse_id(call_values.get(name), name)
         if has_files and not self.files:
             raise BadBody(_("This method does not accept files."))
 
-    def ignored(self, given: Mapping[str, Any]) -> list[str]:
+    def ignored(self, call_values: Mapping[str, Any]) -> list[str]:
         """Return the names of undocumented parameters, at most MAX_NAMES."""
         known = self.used | self.without_effect | self.refused.keys() | {"api_token"}
-        names = sorted(name[:MAX_NAME_LENGTH] for name in given if name not in known)
+        names = sorted(name[:MAX_NAME_LENGTH] for name in call_values if name not in known)
         return names[:MAX_NAMES]
 
 

@@ -94,8 +94,8 @@ class Tickets(ReadOnlyView):
             ("fstatus", "status__in"),
             ("client_id", "conversation__contact__in"),
         ):
-            if wanted := read_ids(call.values.get(name), name):
-                rows = rows.filter(**{column: wanted})
+            if ids := read_ids(call.values.get(name), name):
+                rows = rows.filter(**{column: ids})
         for name, column, choices in (
             ("ftype", "type__in", Ticket.Type.values),
             ("fpriority", "priority__in", Ticket.Priority.values),
@@ -173,11 +173,13 @@ class TicketFields(ReadOnlyView):
 
 def _search_messages(query: str) -> QuerySet[Any, Any]:
     """Return the IDs of requests with a message that contains these words."""
-    asked = search.build_message_query(query)
-    if asked is None:
+    search_query = search.build_message_query(query)
+    if search_query is None:
         return Message.objects.none().values("ticket")
-    said = Message.objects.alias(words=search.build_message_vector()).filter(words=asked, ticket__isnull=False)
-    return said.values("ticket")[:MAX_SEARCHED_MESSAGES]
+    messages = Message.objects.alias(words=search.build_message_vector()).filter(
+        words=search_query, ticket__isnull=False
+    )
+    return messages.values("ticket")[:MAX_SEARCHED_MESSAGES]
 
 
 # --- filters ---------------------------------------------------------------------------------------------
@@ -201,15 +203,15 @@ def _get_agent(call: UapiCall) -> Any:
 
 def _filter_by_assignee(call: UapiCall, rows: QuerySet[Ticket]) -> QuerySet[Ticket]:
     """Filter by ``fassigned``, in all documented formats, and by ``fgroup``."""
-    given = parse_embedded_json(call.values.get("fassigned"))
-    if isinstance(given, str):
-        given = given.split(",")
-    items = [item for item in (given if isinstance(given, list) else [given]) if is_given(item)]
+    value = parse_embedded_json(call.values.get("fassigned"))
+    if isinstance(value, str):
+        value = value.split(",")
+    items = [item for item in (value if isinstance(value, list) else [value]) if is_given(item)]
     if items:
-        asked = Q()
+        condition = Q()
         for item in items:
-            asked |= _assignee_condition(item)
-        rows = rows.filter(asked)
+            condition |= _assignee_condition(item)
+        rows = rows.filter(condition)
     if groups := read_ids(call.values.get("fgroup"), "fgroup"):
         rows = rows.filter(assigned_to_group=True, conversation__chat_channel__in=groups)
     return rows
@@ -220,29 +222,29 @@ def _assignee_condition(item: Any) -> Q:
         text = values.as_text(item).strip()
         group, is_pair, agent = text.partition("_")
         item = {"group_id": group, "assignee_id": agent} if is_pair else {"assignee_id": text}
-    asked = Q()
+    condition = Q()
     for name in ("assignee_id", "group_id"):
-        wanted = item.get(name)
-        if not is_given(wanted):
+        value = item.get(name)
+        if not is_given(value):
             continue
-        is_nobody = isinstance(wanted, str) and wanted.strip().lower() in UNASSIGNED
+        is_nobody = isinstance(value, str) and value.strip().lower() in UNASSIGNED
         if name == "assignee_id":
-            asked &= Q(assignee=None) if is_nobody else Q(assignee=values.parse_id(wanted, name))
+            condition &= Q(assignee=None) if is_nobody else Q(assignee=values.parse_id(value, name))
         elif is_nobody:
-            asked &= Q(assigned_to_group=False)
+            condition &= Q(assigned_to_group=False)
         else:
-            asked &= Q(assigned_to_group=True, conversation__chat_channel=values.parse_id(wanted, name))
-    if not asked:
+            condition &= Q(assigned_to_group=True, conversation__chat_channel=values.parse_id(value, name))
+    if not condition:
         raise BadBody(_("“fassigned” must be an operator, a group or “unassigned”."))
-    return asked
+    return condition
 
 
 def _filter_by_fields(call: UapiCall, rows: QuerySet[Ticket]) -> QuerySet[Ticket]:
     """Filter by ``fields``, a list of {id, value}. The values "empty" and "not_empty" test for presence."""
-    given = parse_embedded_json(call.values.get("fields"))
-    if not is_given(given):
+    conditions = parse_embedded_json(call.values.get("fields"))
+    if not is_given(conditions):
         return rows
-    for item in given if isinstance(given, list) else [given]:
+    for item in conditions if isinstance(conditions, list) else [conditions]:
         if not isinstance(item, dict) or not is_given(item.get("id")):
             raise BadBody(_("“fields” must be a list of objects with “id” and “value”."))
         number = values.parse_id(item["id"], "fields.id")

@@ -98,33 +98,33 @@ def _read_fields(call: UapiCall) -> dict[int, str]:
     return found
 
 
-def _pair_numbered_fields(ids: Any, given: Any) -> list[tuple[Any, Any]]:
+def _pair_numbered_fields(ids: Any, field_values: Any) -> list[tuple[Any, Any]]:
     """Pair ``field_id`` with ``field_value``: two lists, or two semicolon-separated texts. Raises BadBody."""
     if not is_given(ids):
-        if is_given(given):
+        if is_given(field_values):
             raise BadBody(_("“field_id” is missing."))
         return []
     keys = ids if isinstance(ids, list) else [part.strip() for part in values.as_text(ids).split(";")]
-    if isinstance(given, list):
-        parts: list[Any] = given
+    if isinstance(field_values, list):
+        parts: list[Any] = field_values
     elif len(keys) == 1:
-        parts = [given]  # the value of a single field may contain semicolons
+        parts = [field_values]  # the value of a single field may contain semicolons
     else:
-        parts = values.as_text(given).split(";")
+        parts = values.as_text(field_values).split(";")
     if len(keys) != len(parts):
         raise BadBody(_("“field_id” and “field_value” must have the same number of items."))
     return list(zip(keys, parts, strict=True))
 
 
-def _pair_named_fields(given: Any) -> list[tuple[Any, Any]]:
+def _pair_named_fields(fields: Any) -> list[tuple[Any, Any]]:
     """Pair fields and values of ``custom_fields``: an object by ID or name, or a list of {id, value}."""
-    if given in (None, "", [], {}):
+    if fields in (None, "", [], {}):
         return []
-    if isinstance(given, dict):
-        return list(given.items())
-    if isinstance(given, list) and all(isinstance(item, dict) for item in given):
+    if isinstance(fields, dict):
+        return list(fields.items())
+    if isinstance(fields, list) and all(isinstance(item, dict) for item in fields):
         return [
-            (item.get("ticket_field_id") or item.get("id") or item.get("name"), item.get("value")) for item in given
+            (item.get("ticket_field_id") or item.get("id") or item.get("name"), item.get("value")) for item in fields
         ]
     raise BadBody(_("“custom_fields” must be an object, or a list of objects with “id” and “value”."))
 
@@ -148,12 +148,12 @@ def read_group(call: UapiCall, chat_channel_id: int, name: str = "group_id") -> 
 
     A group is the operators of one chat channel and has the channel's ID. A request can go only to its own group.
     """
-    given = call.values.get(name, "")
-    if given == "":
+    value = call.values.get(name, "")
+    if value == "":
         return None
-    if is_null(given):
+    if is_null(value):
         return False
-    number = values.parse_id(given, name)
+    number = values.parse_id(value, name)
     if number == chat_channel_id:
         return True
     sentence = _(

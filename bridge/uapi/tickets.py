@@ -77,9 +77,9 @@ class CreateTicket(UapiView):
     def answer(self, call: UapiCall) -> dict[str, Any]:
         chat_channel = _get_chat_channel(call)
         text = read_message(call)
-        wanted = ticket_properties.read_properties(call)
+        properties = ticket_properties.read_properties(call)
         links = values.parse_files(call.values.get("files"), "files")
-        if not text and not wanted.get("subject"):
+        if not text and not properties.get("subject"):
             raise BadBody(_("“message” is missing."))
         status = _read_status(call)
         sender = read_choice(call.values.get("from"), "from", [USER, CLIENT, TRIGGER]) or CLIENT
@@ -94,12 +94,12 @@ class CreateTicket(UapiView):
         assignee = _read_assignee(call, conversation)
         if assignee is UNCHANGED:
             assignee = None if to_group else conversation.assignee_id
-        subject = wanted.get("subject") or text.split("\n")[0][:80]
+        subject = properties.get("subject") or text.split("\n")[0][:80]
         ticket = tickets.open_ticket(
             conversation,
             text=text or subject,
             status=status,
-            properties=wanted | {"subject": subject},
+            properties=properties | {"subject": subject},
             assignee_id=assignee,
             to_group=bool(to_group),
         )
@@ -146,28 +146,28 @@ def _get_or_create_contact(call: UapiCall) -> tuple[Contact, list[str]]:
 
     A known phone selects its client even with ``new_client``, because one WhatsApp number is one client.
     """
-    given = call.values.get("client_id")
-    is_new = isinstance(given, str) and given.strip().lower() == NEW_CLIENT
-    client_id = None if is_new or is_null(given) else values.parse_id(given, "client_id")
+    value = call.values.get("client_id")
+    is_new = isinstance(value, str) and value.strip().lower() == NEW_CLIENT
+    client_id = None if is_new or is_null(value) else values.parse_id(value, "client_id")
     if client_id is not None:
         contact = visible_contacts(call).filter(pk=client_id).first()
         if contact is None:
             raise UapiError(NOT_FOUND, _("Client %(id)s does not exist on this API channel.") % {"id": client_id})
     else:
         contact = _find_known_contact(call, is_new=is_new)
-    given = {
+    fields = {
         "name": visible_name(values.as_text(call.values.get("client_name"))),
         "email": values.as_text(call.values.get("client_email")).strip()[:200],
         "phone": read_phone(values.as_text(call.values.get("client_phone"))),
     }
     if contact is None:
-        contact = Contact(api_channel=call.api_channel, number_issued=True, **given)
+        contact = Contact(api_channel=call.api_channel, number_issued=True, **fields)
         client_cards.update_card(contact, call, names=client_cards.TICKET_PARAMETERS)
         contact.save()
         return contact, []
     contact = lock_contact(contact)
     before = contact_editing.get_card(contact)
-    filled, unused = _fill_empty_fields(contact, given)
+    filled, unused = _fill_empty_fields(contact, fields)
     client_cards.update_card(contact, call, names=client_cards.TICKET_PARAMETERS)
     contact.save(update_fields=["card", *filled])
     if filled:
@@ -175,10 +175,10 @@ def _get_or_create_contact(call: UapiCall) -> tuple[Contact, list[str]]:
     return contact, unused
 
 
-def _fill_empty_fields(contact: Contact, given: dict[str, str]) -> tuple[list[str], list[str]]:
+def _fill_empty_fields(contact: Contact, fields: dict[str, str]) -> tuple[list[str], list[str]]:
     """Fill empty fields of the contact. Return these fields, and the parameters that contradict the contact."""
     filled, unused = [], []
-    for field, text in given.items():
+    for field, text in fields.items():
         known = getattr(contact, field)
         if text and not known:
             setattr(contact, field, text)
@@ -233,7 +233,7 @@ class UpdateTicket(UapiView):
     def answer(self, call: UapiCall) -> dict[str, Any]:
         ticket = get_ticket(call)
         status = _read_status(call)
-        wanted = ticket_properties.read_properties(call)
+        properties = ticket_properties.read_properties(call)
         to_group = ticket_properties.read_group(call, ticket.conversation.chat_channel_id)
         client_id = call.values.get("client_id")
         if is_given(client_id) and values.parse_id(client_id, "client_id") != ticket.conversation.contact_id:
@@ -247,7 +247,7 @@ class UpdateTicket(UapiView):
             ticket.refresh_from_db(fields=["assignee"])  # the value under the lock
             user_id = ticket.assignee_id if assignee is UNCHANGED else assignee
             tickets.assign_ticket(ticket.pk, user_id=user_id, to_group=to_group, by=by)
-        tickets.set_ticket_properties(ticket.pk, wanted, by=by)
+        tickets.set_ticket_properties(ticket.pk, properties, by=by)
         if status is not None:
             try:
                 tickets.set_ticket_status(ticket.pk, status=status, by=by)
@@ -259,8 +259,7 @@ class UpdateTicket(UapiView):
 
 def _read_status(call: UapiCall) -> int | None:
     """Read ``status``, or ``status_id``, which responses and events use. Raises BadBody."""
-    given = call.values.get("status")
-    name = "status" if given not in (None, "") else "status_id"
+    name = "status" if call.values.get("status") not in (None, "") else "status_id"
     status = values.parse_id(call.values.get(name), name)
     if status is not None and status not in Ticket.Status.values:
         raise BadBody(_("“%(name)s” must be a number from 1 to 10.") % {"name": name})
@@ -269,12 +268,12 @@ def _read_status(call: UapiCall) -> int | None:
 
 def _read_assignee(call: UapiCall, conversation: Conversation) -> Any:
     """Return the operator's ID; None for "null", null and 0; UNCHANGED if missing. Raises UapiError."""
-    given = call.values.get("assignee_id", "")
-    if given == "":
+    value = call.values.get("assignee_id", "")
+    if value == "":
         return UNCHANGED
-    if is_null(given):
+    if is_null(value):
         return None
-    user_id = values.parse_id(given, "assignee_id") or 0
+    user_id = values.parse_id(value, "assignee_id") or 0
     user = get_user_model()._default_manager.filter(pk=user_id, is_active=True).first()
     if user is None or not Conversation.objects.filter(pk=conversation.pk).visible_to(user).exists():
         raise UapiError(

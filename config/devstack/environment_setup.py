@@ -73,19 +73,19 @@ def prepare_environment(arguments: list[str]) -> None:
     if command not in SOURCE_WRITING_COMMANDS:
         set_umask()
     restrict_permissions(data_dir)
-    wanted = tuple(kind for name, kind in SERVER_BY_SETTING.items() if not is_set(name))
-    if wanted or command in {"up", "load_demo"} or not (is_set("SECRET_KEY") and is_set("FIELD_KEYS")):
+    server_kinds = tuple(kind for name, kind in SERVER_BY_SETTING.items() if not is_set(name))
+    if server_kinds or command in {"up", "load_demo"} or not (is_set("SECRET_KEY") and is_set("FIELD_KEYS")):
         known = local_secrets(data_dir)
         set_defaults({name: known[name] for name in ENVIRONMENT_SECRETS})
     share_up_settings(data_dir, is_up=command == "up")
-    if wanted:
+    if server_kinds:
         try:
-            servers = attach_servers(data_dir=data_dir, kinds=wanted)
+            servers = attach_servers(data_dir=data_dir, kinds=server_kinds)
         except ServersFailedToStart as error:
             sys.exit(str(error))
         atexit.register(servers.release)
         set_defaults(servers.urls)
-        if "postgres" in wanted and command not in COMMANDS_WITHOUT_MIGRATION:
+        if "postgres" in server_kinds and command not in COMMANDS_WITHOUT_MIGRATION:
             migrate_empty_database(data_dir)
 
 

@@ -16,10 +16,10 @@ def local_secrets(data_dir: Path) -> dict[str, str]:
     path = data_dir / "secrets.json"
     with file_lock(data_dir / ".secrets.lock"):
         known: dict[str, str] = read_json(path)
-        wanted = fresh_secrets() | known
-        if wanted != known:
-            write_json(path, wanted)
-    return wanted
+        complete = fresh_secrets() | known
+        if complete != known:
+            write_json(path, complete)
+    return complete
 
 
 def fresh_secrets() -> dict[str, str]:

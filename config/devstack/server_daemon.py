@@ -36,10 +36,10 @@ def is_port_free(port: int) -> bool:
         return True
 
 
-def choose_port(kept: object) -> int:
+def choose_port(previous_port: object) -> int:
     """Return the previous port if it is free, so that known addresses stay valid; otherwise a free port."""
-    if isinstance(kept, int) and is_port_free(kept):
-        return kept
+    if isinstance(previous_port, int) and is_port_free(previous_port):
+        return previous_port
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         port: int = probe.getsockname()[1]

@@ -98,6 +98,6 @@ def check_broker() -> None:
         broker.set("okno:health", 1, px=1_000)
 
 
-def age_status(what: str, seconds: float | None, longest: float) -> dict[str, Any]:
+def age_status(key: str, seconds: float | None, longest: float) -> dict[str, Any]:
     is_red = seconds is None or seconds > longest
-    return {"state": "red" if is_red else "ok", what: None if seconds is None else round(seconds, 1)}
+    return {"state": "red" if is_red else "ok", key: None if seconds is None else round(seconds, 1)}

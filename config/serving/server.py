@@ -106,18 +106,18 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--host", required=True)
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--processes", type=int, required=True)
-    given = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     raise_open_file_limit()
     if numbers := os.environ.pop(LISTEN_ON, ""):
         sockets = [socket.socket(fileno=int(number)) for number in numbers.split(",")]
     else:
-        sockets = open_listening_sockets(host=given.host, port=given.port, count=given.processes)
+        sockets = open_listening_sockets(host=options.host, port=options.port, count=options.processes)
     server = WebServer(
         sockets=sockets,
-        address=given.host,
-        port=given.port,
+        address=options.host,
+        port=options.port,
         interface=Interfaces.WSGI,
-        workers=given.processes,
+        workers=options.processes,
         blocking_threads=READER_THREADS,
         backpressure=MAX_CONNECTIONS,
         http=HTTPModes.http1,  # an unfinished HTTP/2 stream on a closed connection keeps granian's reader spinning
@@ -129,7 +129,7 @@ def main(arguments: Sequence[str]) -> None:
         log_level=LogLevels.error,
     )
     worker_watch.start_worker_watch(
-        workers=lambda: server.wrks, last_requests=server.last_requests, host=given.host, port=given.port
+        workers=lambda: server.wrks, last_requests=server.last_requests, host=options.host, port=options.port
     )
     server.serve()
 

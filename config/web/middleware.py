@@ -111,9 +111,9 @@ def replace_nul_characters(get_response: GetResponse) -> GetResponse:
     return middleware
 
 
-def _replace_nul(given: QueryDict) -> QueryDict:
+def _replace_nul(query: QueryDict) -> QueryDict:
     cleaned = QueryDict(mutable=True)
-    for name, texts in given.lists():
+    for name, texts in query.lists():
         cleaned.setlist(clean_text(name), [clean_text(str(text)) for text in texts])
     cleaned._mutable = False
     return cleaned

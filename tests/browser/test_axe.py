@@ -143,6 +143,7 @@ def test_the_other_pages_have_no_serious_finding(page: Page, context: BrowserCon
         "/",
         "/requests/",
         "/windows/",
+        "/preferences/",
         "/templates/",
         f"/templates/{template.pk}/",
         f"/chats/{chat.pk}/client/erase/",

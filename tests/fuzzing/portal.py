@@ -106,17 +106,17 @@ class Portal:
         if cookies:
             environ["HTTP_COOKIE"] = cookies
         environ.update(request.headers)
-        said: list[Any] = []
+        responses: list[Any] = []
         try:
             if not is_readable_content_type(request.headers.get("CONTENT_TYPE", request.content_type)):
                 return Answer(400, {}, json.dumps({"error": BAD_CONTENT_TYPE.sentence}).encode())
             environ["wsgi.input"] = self.gate.read_body(environ)
-            response = self.django(environ, lambda status, headers, *more: said.append((status, headers)))
+            response = self.django(environ, lambda status, headers, *more: responses.append((status, headers)))
             body = b"".join(response)
             response.close()
         except RejectedBody as refused:
             return Answer(int(refused.status[:3]), {}, json.dumps({"error": refused.sentence}).encode())
         except Exception:
             return Answer(599, {}, b"", traceback.format_exc())
-        status, headers = said[-1]
+        status, headers = responses[-1]
         return Answer(int(status[:3]), {name.lower(): value for name, value in headers}, body)

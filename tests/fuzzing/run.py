@@ -18,23 +18,23 @@ from tests.fuzzing.portal import Answer, Portal, Request
 
 
 @dataclass
-class Found:
-    """A violation of the rule: one request for each place in the code."""
+class Report:
+    """Counts of a run, and the violations of the rule: one request for each place in the code."""
 
     cases: int = 0
     statuses: Counter[int] = field(default_factory=Counter)
     origins: Counter[str] = field(default_factory=Counter)
     faults: dict[str, str] = field(default_factory=dict)
 
-    def note(self, request: Request, answer: Answer, cookies: str) -> None:
+    def record(self, request: Request, answer: Answer, cookies: str) -> None:
         self.cases += 1
         self.statuses[answer.status] += 1
         self.origins[f"{request.origin} {answer.status}"] += 1
-        if problem := problem_of(request, answer):
+        if problem := describe_violation(request, answer):
             self.faults.setdefault(problem, f"{request}\n{answer.status} {answer.body[:200]!r}\n{answer.trace[-2500:]}")
 
 
-def problem_of(request: Request, answer: Answer) -> str:
+def describe_violation(request: Request, answer: Answer) -> str:
     """Return a description of the violation, which is equal for equal faults; empty if there is none."""
     if answer.trace and not (answer.status == 400 and "Disallowed" in answer.trace):
         places = re.findall(r'File "([^"]+)", line (\d+), in (\w+)', answer.trace)
@@ -52,15 +52,15 @@ def problem_of(request: Request, answer: Answer) -> str:
 
 
 @override_settings(API_CALLS_PER_MINUTE=0)  # responses with 429 would hide errors of the views
-def run(count: int, *, number: int, is_repeatable: bool = True) -> Found:
-    portal, found = Portal(), Found()
+def run(count: int, *, number: int, is_repeatable: bool = True) -> Report:
+    portal, report = Portal(), Report()
     try:
-        cases, cast = _cases(portal, found)
+        cases, cast = _cases(portal, report)
 
         def one(case: tuple[str, Request]) -> None:
             role, request = case
             cookies = cast.sessions[role]
-            found.note(request, portal.call(request, cookies=cookies), cookies)
+            report.record(request, portal.call(request, cookies=cookies), cookies)
 
         examples = settings(
             max_examples=count,
@@ -72,16 +72,16 @@ def run(count: int, *, number: int, is_repeatable: bool = True) -> Found:
         seed(number)(examples(given(cases.any())(one)))()
     finally:
         portal.close()
-    return found
+    return report
 
 
-def _cases(portal: Portal, found: Found) -> tuple[Cases, scene.Scene]:
+def _cases(portal: Portal, report: Report) -> tuple[Cases, scene.Scene]:
     cast, routes = scene.make(), pages.routes()
 
     def get(role: str, path: str, query: str) -> Answer:
         request = Request("GET", path, query, origin="walk")
         answer = portal.call(request, cookies=cast.sessions[role])
-        found.note(request, answer, cast.sessions[role])
+        report.record(request, answer, cast.sessions[role])
         return answer
 
     begin = [cases_path(cast, route) for route in routes]

@@ -45,8 +45,8 @@ def measure(folder: str, *, profile: str = "") -> dict[str, list[float]]:
     newest = Conversation.objects.filter(last_direction="inbound").order_by("-last_message_at")
     busy, oldest = newest[3], Conversation.objects.order_by("last_message_at").first()
     assert oldest is not None
-    said = Message.objects.filter(conversation=busy).order_by("pk").first()
-    assert said is not None
+    message = Message.objects.filter(conversation=busy).order_by("pk").first()
+    assert message is not None
     listed, one = reverse("chats"), reverse("chat", args=[busy.pk])
     oldest_page = f"{listed}?sort=newest&after=newest~{oldest.last_message_at.isoformat().replace('+', '%2B')}~9"
     part: dict[str, Any] = {"HTTP_HX_REQUEST": "true"}
@@ -58,7 +58,7 @@ def measure(folder: str, *, profile: str = "") -> dict[str, list[float]]:
         "search by name": (f"{listed}?q=Соколова", part | {"HTTP_HX_TARGET": "list"}),
         "search by words": (f"{listed}?q=сертификаты", part | {"HTTP_HX_TARGET": "list"}),
         "one chat: thread, client, composer": (one, part | {"HTTP_HX_TARGET": "chat"}),
-        "one chat at an old message": (f"{one}?at={said.pk}", part | {"HTTP_HX_TARGET": "chat"}),
+        "one chat at an old message": (f"{one}?at={message.pk}", part | {"HTTP_HX_TARGET": "chat"}),
         "both on one page": (one, {}),
         "requests": (reverse("requests"), {}),
     }
@@ -91,35 +91,35 @@ def _page(client: Any, address: str, headers: dict[str, Any]) -> list[float]:
         client.get(address, **headers)
         clock.append((time.perf_counter() - began) * 1000)
         processor.append((time.process_time() - spent) * 1000)
-    with CaptureQueriesContext(connection) as asked:
+    with CaptureQueriesContext(connection) as queries:
         client.get(address, **headers)
-    return [statistics.median(clock), statistics.median(processor), len(asked)]
+    return [statistics.median(clock), statistics.median(processor), len(queries)]
 
 
-def of_size(wanted: str) -> dict[str, list[float]]:
+def measure_size(size: str) -> dict[str, list[float]]:
     """Measure one size in its own process, because Django is set up for one database."""
-    folder = wanted if not wanted.isdigit() else tempfile.mkdtemp(prefix="okno-desk-")
+    folder = size if not size.isdigit() else tempfile.mkdtemp(prefix="okno-desk-")
     try:
-        if wanted.isdigit():
+        if size.isdigit():
             environment = os.environ | {"DATA_DIR": folder, "DEMO": "0"}
-            command = [sys.executable, "manage.py", "generate_demo_data", "--size", wanted]
+            command = [sys.executable, "manage.py", "generate_demo_data", "--size", size]
             subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
         inner = [sys.executable, "-m", "tests.load.bench_desk", "--measure", folder]
         found = subprocess.run(inner, check=True, stdout=subprocess.PIPE, text=True).stdout
         return dict(json.loads(found.strip().splitlines()[-1]))
     finally:
-        if wanted.isdigit():
+        if size.isdigit():
             shutil.rmtree(folder, ignore_errors=True)
 
 
 def main() -> None:
-    asked = sys.argv[1:] or ["1000", "20000"]
-    if asked[0] == "--measure":
-        print(json.dumps(measure(asked[1], profile=asked[2] if len(asked) > 2 else "")))
+    sizes = sys.argv[1:] or ["1000", "20000"]
+    if sizes[0] == "--measure":
+        print(json.dumps(measure(sizes[1], profile=sizes[2] if len(sizes) > 2 else "")))
         return
-    print(f"load at the start {os.getloadavg()[0]:.1f}, {os.cpu_count()} cores; clock / processor ms, questions\n")
-    results = [of_size(wanted) for wanted in asked]
-    print(f"| page | {' | '.join(asked)} | speed left |\n|---|{'---|' * (len(asked) + 1)}")
+    print(f"load at the start {os.getloadavg()[0]:.1f}, {os.cpu_count()} cores; wall / CPU ms, queries\n")
+    results = [measure_size(size) for size in sizes]
+    print(f"| page | {' | '.join(sizes)} | speed left |\n|---|{'---|' * (len(sizes) + 1)}")
     for page, first in results[0].items():
         cells = " | ".join(f"{row[page][0]:.0f} / {row[page][1]:.0f}, {row[page][2]:.0f}" for row in results)
         figure = f" ({FIGURE})" if page.startswith(("the list", "one chat")) else ""

@@ -167,7 +167,7 @@ def phrases(lines: Mapping[str, str], language: str) -> list[str]:
     return [line.strip() for line in lines[language].strip().splitlines()]
 
 
-def registry(size: int, seed: int = 1) -> list[TemplateDefinition]:
+def make_registry(size: int, seed: int = 1) -> list[TemplateDefinition]:
     """Return templates typical of shops and clinics: shared greetings and endings, 2 to 6 variables, two languages."""
     rng = random.Random(seed)
     combinations = {
@@ -208,7 +208,7 @@ def filled(template: TemplateDefinition, rng: random.Random) -> str:
     return rendering.body if rng.random() < 0.5 else rendering.text
 
 
-def everyday(templates: list[TemplateDefinition], seed: int = 2, size: int = 1000) -> dict[str, list[str]]:
+def typical_texts(templates: list[TemplateDefinition], seed: int = 2, size: int = 1000) -> dict[str, list[str]]:
     rng = random.Random(seed)
     chosen = [rng.choice(templates) for _ in range(size)]
     pasted = [filled(template, rng) for template in chosen]
@@ -226,7 +226,7 @@ def everyday(templates: list[TemplateDefinition], seed: int = 2, size: int = 100
     }
 
 
-def worst(templates: list[TemplateDefinition], seed: int = 3) -> dict[str, list[str]]:
+def worst_case_texts(templates: list[TemplateDefinition], seed: int = 3) -> dict[str, list[str]]:
     """Return expensive texts: maximum length, all fixed parts at once, repeated openings, near matches."""
     rng = random.Random(seed)
     longest = 4096
@@ -286,7 +286,7 @@ def _holes(between: str, count: int, *, end: str) -> str:
     return between + between.join(f"{{{{{number}}}}}" for number in range(1, count + 1)) + end
 
 
-def timed(action: Callable[[str], object], texts: Iterable[str], repeat: int = 1) -> list[float]:
+def measure_cpu_ms(action: Callable[[str], object], texts: Iterable[str], repeat: int = 1) -> list[float]:
     """Return CPU milliseconds per text: the best of several runs, to exclude other work on the machine."""
     found = []
     for text in texts:
@@ -303,25 +303,25 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--templates", type=int, default=6000)
     arguments.add_argument("--seed", type=int, default=1)
-    given = arguments.parse_args()
-    templates = registry(given.templates, given.seed)
+    options = arguments.parse_args()
+    templates = make_registry(options.templates, options.seed)
     gc.disable()
     for title in ("first index", "index after a change"):
         begun = time.thread_time()
         index = MatchIndex(IndexEntry(template) for template in templates)
         print(f"{title:<45} {(time.thread_time() - begun) * 1000:8.0f} ms")
-    print(f"\n{'milliseconds a text':<45} {'median':>8} {'p99':>8} {'worst':>8}  outcomes")
-    _table(index, everyday(templates), repeat=1)
+    print(f"\n{'milliseconds per text':<45} {'median':>8} {'p99':>8} {'worst':>8}  outcomes")
+    _table(index, typical_texts(templates), repeat=1)
     print()
-    _table(index, worst(templates), repeat=3)
-    for title, (others, texts) in adversarial_registries(given.templates).items():
+    _table(index, worst_case_texts(templates), repeat=3)
+    for title, (others, texts) in adversarial_registries(options.templates).items():
         _table(MatchIndex(IndexEntry(template) for template in others), {f"[{title}]": texts}, repeat=3)
-    print(f"\nto reach: median {MEDIAN} ms, worst {WORST} ms")
+    print(f"\ntargets: median {MEDIAN} ms, worst {WORST} ms")
 
 
 def _table(index: MatchIndex, groups: dict[str, list[str]], *, repeat: int) -> None:
     for title, texts in groups.items():
-        times = sorted(timed(index.recognize, texts, repeat))
+        times = sorted(measure_cpu_ms(index.recognize, texts, repeat))
         outcomes = sorted({index.recognize(text).outcome.value for text in texts})
         p99 = times[int(0.99 * (len(times) - 1))]
         print(f"{title:<45} {statistics.median(times):8.2f} {p99:8.2f} {times[-1]:8.2f}  {', '.join(outcomes)}")

@@ -22,7 +22,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from tests.load.wire import Taker, post_all
+from tests.load.wire import PostReceiver, post_all
 
 CLOUD = {"phone_number_id": "1", "waba_id": "2", "access_token": "EAAbench-000000", "app_secret": "bench-app-secret"}
 PROJECT = Path(__file__).resolve().parent.parent.parent
@@ -38,7 +38,7 @@ class Bench:
         from channels_setup import account_settings
         from config.devstack.supervisor import web_command, worker_command
 
-        self.folder, self.taker, self.port = folder, Taker(), free_port()
+        self.folder, self.receiver, self.port = folder, PostReceiver(), free_port()
         self.web = web_command(host="127.0.0.1", port=self.port, processes=2)
         self.worker = worker_command(queues=("inbound", "outbound", "housekeeping"), concurrency=4)
         self.naive = [*worker_command(queues=("naive",), concurrency=4, name="naive")]
@@ -121,15 +121,15 @@ def intake(bench: Bench, size: int) -> None:
         signed = bench.post(bench.cloud.webhook_path, count=10, lines=1, batch=1_000, secret=CLOUD["app_secret"])
     WebhookEvent.objects.filter(api_channel=bench.cloud).delete()  # the inbox counts plain messages
     bare, ours = (statistics.median(rates[name]) for name in ("bare", "ours"))
-    say(
+    print_row(
         "intake, one message a request",
         f"{ours:.0f}/s, bare view {bare:.0f}/s: {ours / bare:.2f}",
         "≥ 0.9 of the bare view",
     )
-    say("intake, 1,000 in one POST", f"{statistics.median(many['took']) * 1000:.0f} ms median", "≤ 250 ms")
+    print_row("intake, 1,000 in one POST", f"{statistics.median(many['took']) * 1000:.0f} ms median", "≤ 250 ms")
     took = [seconds * 1000 for seconds in signed["took"]]
     reached = f"{statistics.median(took):.0f} ms median, {max(took):.0f} ms at most"
-    say("intake, 1,000 of Meta's in one signed POST", reached, "≤ 250 ms")
+    print_row("intake, 1,000 of Meta's in one signed POST", reached, "≤ 250 ms")
 
 
 def inbox(bench: Bench) -> None:
@@ -154,58 +154,58 @@ def inbox(bench: Bench) -> None:
             time.sleep(0.05)
         took = time.monotonic() - started
     stored = Message.objects.count() - before
-    say("the inbox", f"{stored} messages in {took:.1f} s: {stored / took:.0f}/s", "≥ 10,000/s")
+    print_row("the inbox", f"{stored} messages in {took:.1f} s: {stored / took:.0f}/s", "≥ 10,000/s")
 
 
 def end_to_end(bench: Bench, size: int) -> None:
     def through(path: str, count: int) -> float:
-        bench.taker.take()
+        bench.receiver.pop_arrivals()
         started = time.monotonic()
         bench.post(path, count=count)
-        until(lambda: bench.taker.count() >= count, seconds=600)
+        until(lambda: bench.receiver.count() >= count, seconds=600)
         return count / (time.monotonic() - started)
 
-    bench.channel("acebot", bench.taker.url("/hook"), watches=bench.phone)
+    bench.channel("acebot", bench.receiver.url("/hook"), watches=bench.phone)
     with bench.running(bench.web, bench.worker):
         through(bench.phone.webhook_path, 600)
         ours = through(bench.phone.webhook_path, size)
-        bench.taker.take()
+        bench.receiver.pop_arrivals()
         seconds = 8
         bench.post(bench.phone.webhook_path, count=int(ours / 2 * seconds), rate=ours / 2)
         time.sleep(2)
-        lags = sorted(arrived - sent for arrived, sent in bench.taker.take())
+        lags = sorted(arrived - sent for arrived, sent in bench.receiver.pop_arrivals())
     with bench.running(bench.web, bench.naive):
-        path = f"/each?to={bench.taker.url('/hook')}"
+        path = f"/each?to={bench.receiver.url('/hook')}"
         through(path, 200)
         naive = through(path, max(size // 4, 300))
-    say("end to end", f"{ours:.0f}/s, a task for each message {naive:.0f}/s: {ours / naive:.1f} ×", "≥ 8 ×")
+    print_row("end to end", f"{ours:.0f}/s, a task for each message {naive:.0f}/s: {ours / naive:.1f} ×", "≥ 8 ×")
     p50, p99 = (lags[int(len(lags) * share)] * 1000 for share in (0.5, 0.99))
-    say("lag at half load", f"p50 {p50:.0f} ms, p99 {p99:.0f} ms", "p50 ≤ 20 ms, p99 ≤ 100 ms")
+    print_row("lag at half load", f"p50 {p50:.0f} ms, p99 {p99:.0f} ms", "p50 ≤ 20 ms, p99 ≤ 100 ms")
 
 
 def slow_destination(bench: Bench, size: int) -> None:
     phone = bench.channel("sandbox", "")
-    bench.channel("acebot", bench.taker.url("/slow"), watches=phone)
+    bench.channel("acebot", bench.receiver.url("/slow"), watches=phone)
     with bench.running(bench.web):
         bench.post(phone.webhook_path, count=size)
-    bench.taker.take()
+    bench.receiver.pop_arrivals()
     with bench.running(bench.worker):
         from bridge import wakeups
 
         started = time.monotonic()
         wakeups.notify_workers(wakeups.INBOUND)
-        while bench.taker.count() < size:
+        while bench.receiver.count() < size:
             wakeups.notify_workers(wakeups.INBOUND)
             wakeups.notify_workers(wakeups.OUTBOUND)
             assert time.monotonic() - started < 600
             time.sleep(0.05)
-        times = sorted(arrived for arrived, _sent in bench.taker.take())
+        times = sorted(arrived for arrived, _sent in bench.receiver.pop_arrivals())
     rate = len(times) * 0.8 / (times[int(len(times) * 0.9)] - times[int(len(times) * 0.1)])
-    say("a destination that takes 50 ms", f"{rate:.0f}/s", "≥ 1,500/s")
+    print_row("a destination that takes 50 ms", f"{rate:.0f}/s", "≥ 1,500/s")
 
 
-def say(what: str, reached: str, wanted: str) -> None:
-    print(f"| {what} | {wanted} | {reached} |", flush=True)
+def print_row(name: str, result: str, target: str) -> None:
+    print(f"| {name} | {target} | {result} |", flush=True)
 
 
 def main() -> None:
@@ -234,7 +234,7 @@ def main() -> None:
         end_to_end(bench, size)
         slow_destination(bench, size)
     finally:
-        bench.taker.stop()
+        bench.receiver.stop()
         if environment_setup.servers:
             environment_setup.servers.release()
         shutil.rmtree(folder, ignore_errors=True)

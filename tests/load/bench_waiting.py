@@ -58,7 +58,7 @@ def median_ms(work: Callable[[], object]) -> float:
 def measure(*, windows: int, deliveries: int) -> None:
     from django.db import connection
 
-    from bridge import service_window as station
+    from bridge import service_window
     from bridge.channel_health import rate_limits
     from bridge.maintenance import housekeeping
     from bridge.outbox import claims
@@ -78,36 +78,40 @@ def measure(*, windows: int, deliveries: int) -> None:
     def claim() -> None:
         claims.claim_deliveries(uuid.uuid4(), limit=100)
 
-    few = median_ms(station.expire_batch), median_ms(claim), median_ms(rate_limits.get_seconds_until_free)
+    baseline = median_ms(service_window.expire_batch), median_ms(claim), median_ms(rate_limits.get_seconds_until_free)
     run(CHATS)
     run(WINDOWS)
-    idle = median_ms(station.expire_batch)
-    say(f"an idle tick of expiry, {windows:,} windows open", f"{idle:.2f} ms (with none: {few[0]:.2f} ms)", "≤ 1 ms")
+    idle = median_ms(service_window.expire_batch)
+    print_row(
+        f"an idle tick of expiry, {windows:,} windows open",
+        f"{idle:.2f} ms (with none: {baseline[0]:.2f} ms)",
+        "≤ 1 ms",
+    )
     run(DELIVERIES)
     name = f"a claim that finds nothing, {deliveries:,} waiting for later"
-    say(name, f"{median_ms(claim):.2f} ms (with none: {few[1]:.2f} ms)", "≤ 1.2 × that with none")
-    say(
+    print_row(name, f"{median_ms(claim):.2f} ms (with none: {baseline[1]:.2f} ms)", "≤ 1.2 × that with none")
+    print_row(
         "the same for limits",
-        f"{median_ms(rate_limits.get_seconds_until_free):.2f} ms (with none: {few[2]:.2f} ms)",
+        f"{median_ms(rate_limits.get_seconds_until_free):.2f} ms (with none: {baseline[2]:.2f} ms)",
         "≤ 1.2 ×",
     )
     run(RUN_OUT)
-    longest, started, shut = 0.0, time.perf_counter(), 0
+    longest, started, closed = 0.0, time.perf_counter(), 0
     while True:
         before = time.perf_counter()
-        some = len(station.expire_batch())
+        some = len(service_window.expire_batch())
         longest = max(longest, time.perf_counter() - before)
         if not some:
             break
-        shut += some
+        closed += some
     took = time.perf_counter() - started
-    assert shut == DUE and housekeeping.expire_windows() == 0
-    reached = f"{took:.1f} s in batches of {station.EXPIRE_BATCH}, the longest {longest * 1000:.0f} ms"
-    say(f"{DUE:,} windows due of {windows:,}", reached, "≤ 1.5 s, no lock over 50 ms")
+    assert closed == DUE and housekeeping.expire_windows() == 0
+    result = f"{took:.1f} s in batches of {service_window.EXPIRE_BATCH}, the longest {longest * 1000:.0f} ms"
+    print_row(f"{DUE:,} windows due of {windows:,}", result, "≤ 1.5 s, no lock over 50 ms")
 
 
-def say(what: str, reached: str, wanted: str) -> None:
-    print(f"| {what} | {wanted} | {reached} |", flush=True)
+def print_row(name: str, result: str, target: str) -> None:
+    print(f"| {name} | {target} | {result} |", flush=True)
 
 
 def main() -> None:

@@ -24,7 +24,7 @@ def _length(head: bytes) -> int:
     return 0
 
 
-class _Taker(asyncio.Protocol):
+class ReceiverProtocol(asyncio.Protocol):
     """Protocol that records arrivals, with the ``sent`` stamp of the text if there is one. ``/slow`` takes 50 ms."""
 
     def __init__(self, arrived: list[tuple[float, float]]) -> None:
@@ -48,32 +48,32 @@ class _Taker(asyncio.Protocol):
                 self.transport.write(ANSWER)
 
 
-def _take(pipe: Connection) -> None:
+def _serve_posts(pipe: Connection) -> None:
     arrived: list[tuple[float, float]] = []
 
     async def serve() -> None:
         loop = asyncio.get_running_loop()
-        server = await loop.create_server(lambda: _Taker(arrived), "127.0.0.1", 0, backlog=512)
+        server = await loop.create_server(lambda: ReceiverProtocol(arrived), "127.0.0.1", 0, backlog=512)
         pipe.send(server.sockets[0].getsockname()[1])
         while True:
             await asyncio.sleep(0.01)
             if pipe.poll():
-                asked = pipe.recv()
-                if asked == "stop":
+                command = pipe.recv()
+                if command == "stop":
                     return
-                pipe.send(list(arrived) if asked == "all" else len(arrived))
-                if asked == "all":
+                pipe.send(list(arrived) if command == "all" else len(arrived))
+                if command == "all":
                     arrived.clear()
 
     asyncio.run(serve())
 
 
-class Taker:
+class PostReceiver:
     """Server in its own process that accepts every POST."""
 
     def __init__(self) -> None:
         self.pipe, theirs = multiprocessing.Pipe()
-        self.process = multiprocessing.get_context("spawn").Process(target=_take, args=(theirs,), daemon=True)
+        self.process = multiprocessing.get_context("spawn").Process(target=_serve_posts, args=(theirs,), daemon=True)
         self.process.start()
         self.port = self.pipe.recv()
 
@@ -84,7 +84,7 @@ class Taker:
         self.pipe.send("count")
         return int(self.pipe.recv())
 
-    def take(self) -> list[tuple[float, float]]:
+    def pop_arrivals(self) -> list[tuple[float, float]]:
         """Return the times of arrival and of sending for all requests so far, and clear the list."""
         self.pipe.send("all")
         found: list[tuple[float, float]] = self.pipe.recv()
@@ -95,7 +95,7 @@ class Taker:
         self.process.join(5)
 
 
-class _Poster(asyncio.Protocol):
+class SenderProtocol(asyncio.Protocol):
     def __init__(self) -> None:
         self.buffer, self.answer = b"", asyncio.get_running_loop().create_future()
 
@@ -128,7 +128,7 @@ def _post_all(pipe: Connection, port: int, job: dict[str, Any]) -> None:
         started = time.monotonic()
 
         async def line() -> None:
-            _transport, poster = await asyncio.get_running_loop().create_connection(_Poster, "127.0.0.1", port)
+            _transport, poster = await asyncio.get_running_loop().create_connection(SenderProtocol, "127.0.0.1", port)
             for number in numbers:
                 if job["rate"]:
                     due = started + number / job["rate"]

@@ -60,7 +60,7 @@ class Command(BaseCommand):
         elif options["all"]:
             self.run_bulk_action(chosen, action=BulkAction.Action(action))
         else:
-            self.run_action(chosen, action=action, asked=len(set(options["id"])))
+            self.run_action(chosen, action=action, id_count=len(set(options["id"])))
 
     def run_bulk_action(self, chosen: DeadLetterFilter, *, action: str) -> None:
         """Run a bulk action as in the admin. Deliveries that cannot succeed or may have been sent are skipped."""
@@ -72,12 +72,12 @@ class Command(BaseCommand):
         for code, count in job.skipped.items():
             self.stdout.write(f"{count} skipped: {outcomes.render_sentence(code)}")
 
-    def run_action(self, chosen: DeadLetterFilter, *, action: str, asked: int) -> None:
+    def run_action(self, chosen: DeadLetterFilter, *, action: str, id_count: int) -> None:
         """Resend or discard deliveries given by ID, without checking whether a resend can succeed."""
         pks = list(chosen.find_deliveries().values_list("pk", flat=True))
         done = resend.resend_deliveries(*pks) if action == "resend" else resend.discard_deliveries(*pks)
         self.stdout.write(f"{done} {'queued' if action == 'resend' else 'discarded'}.")
-        if done < asked:
+        if done < id_count:
             raise CommandError("The other IDs do not exist or are not dead letters.")
 
     def show(self, rows: QuerySet[Delivery], *, output: str) -> None:

@@ -91,7 +91,7 @@ FROM plan p JOIN texts m ON m.n = p.n AND m.k = p.messages
 CREATE_TEXTS = """
 CREATE TEMP TABLE texts ON COMMIT DROP AS
 SELECT n, k, direction, replace(
-    CASE WHEN direction = 'inbound' THEN (%(asked)s)[1 + ((h / 8 + k * 7) %% cardinality(%(asked)s))]
+    CASE WHEN direction = 'inbound' THEN (%(client_texts)s)[1 + ((h / 8 + k * 7) %% cardinality(%(client_texts)s))]
          ELSE (%(answered)s)[1 + ((h / 16 + k * 5) %% cardinality(%(answered)s))] END,
     '{n}', (4000 + n %% 5000)::text) AS text
 FROM (SELECT n, h, k, CASE WHEN (p.messages - k) %% 2 = 0 THEN p.direction
@@ -224,7 +224,7 @@ class Command(BaseCommand):
             "women": WOMEN_NAMES,
             "men": MEN_NAMES,
             "families": FAMILY_NAMES,
-            "asked": CLIENT_TEXTS,
+            "client_texts": CLIENT_TEXTS,
             "answered": OPERATOR_TEXTS,
         }
 

@@ -94,9 +94,9 @@ class Command(BaseCommand):
         return [{"level": each.level, "sentence": str(each.sentence)} for each in found]
 
     def _configure(self, chat_channel: ChatChannel, options: dict[str, Any]) -> None:
-        given = dict(pair.partition("=")[::2] for pair in options["set"])
+        settings = dict(pair.partition("=")[::2] for pair in options["set"])
         if secret_names := [each.name for each in chat_channel.provider.settings if each.kind == SECRET]:
-            for name in given.keys() & set(secret_names):
+            for name in settings.keys() & set(secret_names):
                 raise CommandError(
                     f"--set does not take secrets. Use {option_flag(name)}-file or the variable {KEY_VARIABLE}."
                 )
@@ -104,7 +104,7 @@ class Command(BaseCommand):
         try:
             chat_channel.full_clean()
             values = account_settings.clean_values(
-                chat_channel, given | ({"secret_key": secret} if secret else {}), complete=True
+                chat_channel, settings | ({"secret_key": secret} if secret else {}), complete=True
             )
         except ValidationError as problem:
             raise CommandError(error_text(problem, named=str)) from problem

@@ -17,9 +17,9 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         components = check_components()
-        wanted = {name: components[name] for name in options["component"] or components if name in components}
-        self.stdout.write(json.dumps(wanted, indent=1))
+        selected = {name: components[name] for name in options["component"] or components if name in components}
+        self.stdout.write(json.dumps(selected, indent=1))
         if set(options["component"]) - set(components) or any(
-            component["state"] == "red" for component in wanted.values()
+            component["state"] == "red" for component in selected.values()
         ):
             raise SystemExit(1)

@@ -13,8 +13,8 @@ from django.db import connections
 OBSOLETE = ("bridge", "0002_draft_details_heldreply")
 REFUSAL = (
     "This database was created by an unreleased version of Okno and cannot be upgraded. "
-    "With the old code, save what you need: `manage.py templates export` writes the templates; add channels and "
-    "users again with `manage.py channel add` and `manage.py user add`. "
+    "The old code can export only the templates, with `manage.py templates export`. Add channels and users again with "
+    "`manage.py channel add` and `manage.py user add`. "
     "Then start with an empty database (with `make up`: another or an empty DATA_DIR)."
 )
 

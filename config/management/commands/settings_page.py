@@ -11,8 +11,8 @@ PAGE_PATH = settings.BASE_DIR / "docs" / "settings.md"
 PAGE_HEAD = """# Settings
 
 Read from the environment, by every process. `NAME_FILE` in place of `NAME` reads the value from a file.
-`make up` and a lone `manage.py` command need none of them: what has no default here is then generated once and
-kept in `DATA_DIR/secrets.json`, and the two servers are local ones.
+`make up` and a lone `manage.py` command need none of them: values without a default are generated once and
+stored in `DATA_DIR/secrets.json`, and the two servers are local ones.
 
 This page is written by `manage.py settings_page` from `config/environment.py`.
 

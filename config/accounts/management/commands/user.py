@@ -82,16 +82,16 @@ class Command(BaseCommand):
     @transaction.atomic
     def do_add(self, options: dict[str, Any]) -> None:
         chat_channels = [self._chat_channel(text) for text in options["chat_channel"]]
-        given = read_secret_option(self, options, "password", variable=PASSWORD_VARIABLE)
-        password = given or secrets.token_urlsafe(12)
+        chosen_password = read_secret_option(self, options, "password", variable=PASSWORD_VARIABLE)
+        password = chosen_password or secrets.token_urlsafe(12)
         user = self._user(options["name"], password=password)
         assign_role(user, role=Role(options["role"]), chat_channels=chat_channels)
         if options["role"] == Role.OPERATOR and not chat_channels:
             self.stderr.write("This operator sees no chats yet. Use --chat-channel to assign chat channels.")
         if options["output"] == "json":
-            self.stdout.write(json.dumps({"user_id": user.pk} | ({} if given else {"password": password})))
+            self.stdout.write(json.dumps({"user_id": user.pk} | ({} if chosen_password else {"password": password})))
         else:
-            self.stdout.write(f"user_id   {user.pk}" + ("" if given else f"\npassword  {password}"))
+            self.stdout.write(f"user_id   {user.pk}" + ("" if chosen_password else f"\npassword  {password}"))
 
     def _user(self, name: str, *, password: str) -> Any:
         user = get_user_model()(username=name)
