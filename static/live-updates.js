@@ -5,7 +5,12 @@
   const POLL_INTERVAL = 1500, POLL_INTERVAL_HIDDEN = 5000; // milliseconds
   const END_MARGIN = 80; // pixels: this close to the end, the thread follows new messages
   const byId = (id) => document.getElementById(id);
-  let timer, busy = false, isRepeatNeeded = false, failures = 0;
+  let timer, busy = false, isRepeatNeeded = false, failures = 0, isPressed = false;
+
+  // A click is lost if its target is replaced between press and release. The next poll repeats skipped updates.
+  for (const name of ["pointerdown", "pointerup", "pointercancel"]) {
+    addEventListener(name, () => { isPressed = name === "pointerdown"; }, true);
+  }
 
   // --- polling --------------------------------------------------------------------------------------------
   const poll = async () => {
@@ -59,9 +64,9 @@
     okno.setNow(updates.now);
     if (updates.poll_token) byId("list").dataset.pollToken = updates.poll_token;
     // A search or another chat may have been opened meanwhile: ignore answers about replaced elements.
-    if (updates.list && list === byId("list")) drawList(list, updates.list);
-    if (updates.thread && chat === byId("chat")) drawThread(chat, updates.thread);
-    if (updates.unread && chat === byId("chat") && !chat.inert && !document.hidden) markSeen(chat);
+    if (updates.list && !isPressed && list === byId("list")) drawList(list, updates.list);
+    if (updates.thread && !isPressed && chat === byId("chat")) drawThread(chat, updates.thread);
+    if (updates.unread && !isPressed && chat === byId("chat") && !chat.inert && !document.hidden) markSeen(chat);
     if (updates.others && chat === byId("chat")) drawPresence(updates.others);
     if (updates.warnings) okno.warnings?.show(updates.warnings);
     okno.tick();

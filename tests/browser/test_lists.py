@@ -12,7 +12,7 @@ from bridge.conversations import closing_reminders
 from bridge.maintenance import housekeeping
 from bridge.models import Conversation, ServiceWindow, Ticket
 from channels_setup.models import ApiChannel
-from tests.browser.test_desk import SOON, bubble, shut_in, sign_in, writes
+from tests.browser.test_desk import SOON, bubble, open_chat, shut_in, sign_in, writes
 from tests.factories import ApiChannelFactory, boris
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -82,6 +82,24 @@ def test_filters_are_chosen_by_keyboard_and_kept(desk: Page, chat: Conversation,
     writes(channel, "Новая", "Добрый день")
     expect(desk.locator(".row", has_text="Новая")).to_be_visible(timeout=2 * SOON)
     expect(desk.locator(".row", has_text="Закрытая")).to_have_count(0)
+
+
+def test_a_click_counts_if_an_update_comes_while_the_button_is_down(
+    desk: Page, chat: Conversation, channel: ApiChannel
+) -> None:
+    other = writes(channel, "Игорь Панин", "Счёт?")
+    open_chat(desk, chat)
+    row = desk.locator(f'.row[data-chat="{other.pk}"]')
+    row.hover()
+
+    desk.mouse.down()
+    with desk.expect_response(lambda response: "/chats/updates/" in response.url and response.status == 200):
+        writes(channel, "Игорь Панин", "И акт?")
+    desk.wait_for_timeout(300)  # time to redraw the row
+    desk.mouse.up()
+
+    expect(desk.locator("#chat_head h2")).to_have_text("Игорь Панин")
+    expect(row).to_contain_text("И акт?")
 
 
 def test_the_list_loads_more_while_scrolling(desk: Page, channel: ApiChannel) -> None:
