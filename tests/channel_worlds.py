@@ -1,7 +1,7 @@
-"""One channel with a row of every kind, and words of its own in each: what others must neither read nor change.
+"""A channel with a row of every model, for tests that nobody else can read or change them.
 
-``WORD`` is what a search asks for, so an answer may repeat it; ``CANARY`` stands beside it in every text of the
-channel, and no request holds it.
+Every text of the channel contains `WORD` and `CANARY`. Searches ask for `WORD`, so an answer may repeat it. No request
+contains `CANARY`.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ APPS = ("channels_setup", "templates_registry", "bridge", "config")
 
 @dataclass
 class World:
-    """A channel's rows, and the secrets that lead to them."""
+    """The rows of a channel, and the secrets in the URLs that lead to them."""
 
     api_channel: ApiChannel
     chat_channel: ChatChannel
@@ -80,9 +80,10 @@ def make_world(
     api_channel: ApiChannel | None = None,
     shared_text: str = "",
 ) -> World:
-    """Make a channel in which every kind of row exists once; ``text`` stands in each of them.
+    """Create a channel with one row of every model, each with `text`.
 
-    ``api_channel``: the one to use, that of another world. ``shared_text`` stands then in what both may see.
+    `api_channel` is the API channel of another world to share; `shared_text` is then the text of the rows that both may
+    see.
     """
     text = text or f"{name} words"
     chat_channel = ChatChannelFactory(name=f"{text} chats")
@@ -205,10 +206,10 @@ def _add_secrets(world: World) -> None:
 
 
 class Snapshot:
-    """The rows of a world, and all that points at them: compared before and after others have tried."""
+    """The rows of a world and all rows that refer to them, to compare before and after."""
 
     def __init__(self, *, shared: tuple[type[Model], ...] = ()) -> None:
-        """Take every row that exists now as the world's. Rows that point at one of ``shared`` may be others'."""
+        """Take all existing rows as the world's. Rows that refer to a model in `shared` may belong to others."""
         self.shared = shared
         self.ids = {model: set(model._default_manager.values_list("pk", flat=True)) for model in _models()}
         self.before = self._read()
@@ -217,7 +218,7 @@ class Snapshot:
         self.before = self._read()
 
     def changes(self) -> list[str]:
-        """Say what is not as it was."""
+        """Return the changed, missing and new rows."""
         after = self._read()
         return [
             f"{model.__name__}: {what}"

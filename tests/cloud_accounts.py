@@ -1,4 +1,4 @@
-"""An account at WhatsApp Cloud as the recordings know it: for providers' tests, and as a row."""
+"""The WhatsApp Cloud account of the recorded payloads, as a provider account and as a database row."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SETTINGS = {
 
 
 def cloud_account(**options: str) -> Account:
-    """``base_url=…`` and other plain settings over the usual ones."""
+    """Return the account. `settings` replace the usual plain settings, such as `base_url`."""
     secret = ("access_token", "app_secret", "verify_token")
     plain = {name: value for name, value in SETTINGS.items() if name not in secret}
     return Account(
@@ -44,5 +44,5 @@ def cloud_channel(*, settings: dict[str, str] | None = None, **fields: Any) -> A
 
 
 def proof(body: bytes) -> dict[str, str]:
-    """The header with which Meta proves a body."""
+    """Return the header with Meta's signature of a body."""
     return {"x-hub-signature-256": signed(body, APP_SECRET)["X-Hub-Signature-256"]}

@@ -1,7 +1,7 @@
-"""The webhook bodies under tests/payloads/whatsapp_cloud, what they mean, and the ways to send them.
+"""The webhook bodies in tests/payloads/whatsapp_cloud, their expected facts, and ways to send them.
 
-``for recording in corpus(): post(recording.body, headers=signed(recording.body, app_secret))``. The words of an
-expectation are told in the folder's README.
+`for recording in corpus(): post(recording.body, headers=signed(recording.body, app_secret))`. The README of the folder
+explains the terms of an expectation.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ class Recording:
 
     @property
     def silent(self) -> bool:
-        """Nothing that a program must make a fact of."""
+        """Whether the body contains no fact that a program must record."""
         return all(fact.get("optional") for fact in self.facts)
 
     def of(self, *kinds: str) -> list[dict[str, Any]]:
-        """The facts of these kinds that every program must make."""
+        """Return the expected facts of these kinds."""
         return [fact for fact in self.facts if fact["kind"] in kinds and not fact.get("optional")]
 
 
@@ -56,7 +56,7 @@ def signed(body: bytes, secret: str) -> dict[str, str]:
 
 
 def tampered(body: bytes) -> bytes:
-    """One byte is another, and the body still parses where it did: the first digit of an id, or a space at the end."""
+    """Change one byte so that the body still parses: the first digit of an ID, or a space at the end."""
     for place, byte in enumerate(body):
         if byte in b"12345678" and body[place - 1 : place] == b'"':
             return body[:place] + bytes([byte + 1]) + body[place + 1 :]
@@ -64,13 +64,13 @@ def tampered(body: bytes) -> bytes:
 
 
 def reserialised(body: bytes) -> bytes:
-    """The same content in other bytes."""
+    """Return the same JSON in other bytes."""
     fresh = as_sent(json.loads(body))
     return fresh if fresh != body else json.dumps(json.loads(body), indent=1).encode()
 
 
 def beside_a_broken_one(body: bytes) -> bytes:
-    """In one batch with changes that nobody can read, before and after."""
+    """Put the changes into one batch, between changes that no program can read."""
     batch = json.loads(body)
     rubbish = {"id": WABA_ID, "changes": [BROKEN]}
     batch["entry"] = [rubbish, *batch.get("entry", []), rubbish]

@@ -127,17 +127,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Select for `--fast`, retry tests on real processes once, and put the longest files first.
 
     A browser or a child process can time out because the machine is busy, so one failure of such a test proves little.
-    The summary lists every retry. All other tests run once; so does everything in `make faults`, which measures. A long
-    file at the end would leave the other workers idle.
+    The summary lists every retry. Other tests run once. `make faults`, which measures, and `-p no:rerunfailures` retry
+    nothing. A long file at the end would leave the other workers idle.
     """
     if config.option.fast:
         deselect_slow_tests(config, items)
+    may_retry = os.environ.get("FAULTS") != "full" and config.pluginmanager.hasplugin("rerunfailures")
     weights: Counter[str] = Counter()
     for item in items:
         scope = scheduling_scope(item.nodeid.split("::")[0])
         if uses_processes(item):
             weights[scope] += 1000
-            if os.environ.get("FAULTS") != "full":
+            if may_retry:
                 item.add_marker(pytest.mark.flaky(reruns=1))
         elif item.get_closest_marker("exhaustive"):
             weights[scope] += 1

@@ -1,8 +1,8 @@
-"""Rows for tests, and the cast: Anna writes, Boris answers, Vera administers, Gleb must not get in.
+"""Factories of rows, and the cast: Anna writes, Boris answers, Vera is the admin, Gleb has no access.
 
-Factories make the plainest believable row. What the stations would have done besides (counters, windows, events)
-is not done: where a test is about that, let ``bridge.conversations.receiving.receive_messages`` make the rows. In tests
-people come in by ``client.force_login(boris())``: the login guard (axes) does not know ``client.login``.
+A factory creates the simplest realistic row and no side effects of receiving (counters, windows, events). Tests of
+those create their rows with `bridge.conversations.receiving.receive_messages`. Users sign in with
+`client.force_login(boris())`, because axes rejects `client.login`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ PASSWORD = "korabl-i-more-7"
 
 
 class UserFactory(factory.django.DjangoModelFactory):
-    """A user without a role, who may log in with PASSWORD."""
+    """A user without a role, whose password is PASSWORD."""
 
     class Meta:
         model = get_user_model()
@@ -45,10 +45,10 @@ class ChatChannelFactory(factory.django.DjangoModelFactory):
 
 
 class ApiChannelFactory(factory.django.DjangoModelFactory):
-    """A live sandbox channel. ``watched=``: a chat channel or several; unless given, a new one; ``[]`` for none.
+    """A live sandbox channel. `watched=` takes a chat channel or a list; the default is a new one.
 
-    ``redirect_url=receiver.url("/hook"), kind="acebot"`` for a channel that posts. ``secret=True`` gives it a key
-    (``channel.current_secret().reveal()``).
+    Use `redirect_url=receiver.url("/hook"), kind="acebot"` for a channel that posts. `secret=True` issues a key: read
+    it with `channel.current_secret().reveal()`.
     """
 
     class Meta:
@@ -82,7 +82,7 @@ class ContactFactory(factory.django.DjangoModelFactory):
 
 
 class ConversationFactory(factory.django.DjangoModelFactory):
-    """A chat of its own contact, in the chat channel that its API channel watches. No window, no request yet."""
+    """A chat with a new contact, in the chat channel of its API channel. It has no window and no request."""
 
     class Meta:
         model = Conversation
@@ -110,7 +110,7 @@ class TicketFactory(factory.django.DjangoModelFactory):
 
 
 class MessageFactory(factory.django.DjangoModelFactory):
-    """Anna's message; ``outbound=True`` for Boris's answer."""
+    """Anna's message; with `outbound=True`, Boris's reply."""
 
     class Meta:
         model = Message
@@ -128,7 +128,7 @@ class MessageFactory(factory.django.DjangoModelFactory):
 
 
 class ServiceWindowFactory(factory.django.DjangoModelFactory):
-    """An open window. ``left=timedelta(minutes=20)`` says how long it has still to go; below zero it is over."""
+    """An open window. `left=timedelta(minutes=20)` is the time until it expires; negative if it has expired."""
 
     class Meta:
         model = ServiceWindow
@@ -143,7 +143,7 @@ class ServiceWindowFactory(factory.django.DjangoModelFactory):
 
 
 class DeliveryFactory(factory.django.DjangoModelFactory):
-    """Boris's answer on its way to the contact. ``event=True`` for an event for a watcher."""
+    """The delivery of Boris's reply to the contact; with `event=True`, of an event to a subscriber."""
 
     class Meta:
         model = Delivery
@@ -160,10 +160,10 @@ class DeliveryFactory(factory.django.DjangoModelFactory):
 
 
 class TemplateFactory(factory.django.DjangoModelFactory):
-    """An approved template with its first version and event. ``body="Здравствуйте, {{1}}!"``, ``examples=["Анна"]``.
+    """An approved template with its first version and event: `body="Здравствуйте, {{1}}!"`, `examples=["Анна"]`.
 
-    More components in the Graph API's shape: ``header={"format": "TEXT", "text": "…"}``, ``footer="…"``,
-    ``buttons=[{"type": "QUICK_REPLY", "text": "…"}]``.
+    Further components have the Graph API's shape: `header={"format": "TEXT", "text": "…"}`, `footer="…"`,
+    `buttons=[{"type": "QUICK_REPLY", "text": "…"}]`.
     """
 
     class Meta:
@@ -209,9 +209,9 @@ def _payload(conversation: Conversation, text: str) -> dict[str, Any]:
 
 
 def copies(row: Any, count: int, **changed: str) -> int:
-    """``count`` copies of a row, some columns given in SQL (``n`` counts from 0); the first copy's id.
+    """Insert `count` copies of a row and return the first ID. `changed` has SQL for columns; `n` counts from 0.
 
-    What their foreign keys point at is not looked up: for a hundred thousand rows that takes longer than all the rest.
+    Foreign keys are not checked: for a hundred thousand rows that would take longer than everything else.
     """
     columns = [field.column for field in row._meta.concrete_fields if not field.primary_key]
     picked = ", ".join(changed.get(column, f't."{column}"') for column in columns)
@@ -232,22 +232,22 @@ def copies(row: Any, count: int, **changed: str) -> int:
 
 
 def vera() -> Any:
-    """The admin."""
+    """Return the admin."""
     return _person("vera", Role.ADMIN)
 
 
 def boris(*chat_channels: ChatChannel) -> Any:
-    """An operator of these chat channels."""
+    """Return an operator of these chat channels."""
     return _person("boris", Role.OPERATOR, chat_channels)
 
 
 def gleb() -> Any:
-    """An operator whom nobody has given a chat channel."""
+    """Return an operator without a chat channel."""
     return _person("gleb", Role.OPERATOR)
 
 
 def token_of(user: Any) -> dict[str, str]:
-    """The header with which a program calls the API for this user: ``client.get(url, headers=token_of(boris()))``."""
+    """Return the API token header of a user: `client.get(url, headers=token_of(boris()))`."""
     return {"authorization": f"Token {ApiToken.issue(user, name='test')[1]}"}
 
 
@@ -262,7 +262,7 @@ def _person(name: str, role: Role, chat_channels: Iterable[ChatChannel] = ()) ->
 
 
 def waits(delivery: Delivery) -> float:
-    """Seconds from its last try to the next: not from now, for a machine out of breath may be late to ask."""
+    """Return the seconds between the last attempt and the next. Not from now: a busy machine may ask late."""
     last = delivery.tries.order_by("number").last()
     assert last is not None and delivery.next_attempt_at is not None
     return (delivery.next_attempt_at - last.started_at).total_seconds()

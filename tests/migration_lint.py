@@ -1,7 +1,6 @@
 """``python -m tests.migration_lint``: check new migrations against the policy in CONTRIBUTING.md.
 
-Uses django-migration-linter on the SQL of each migration except the initial ones. Needs the tests' PostgreSQL, which it
-starts itself.
+Runs django-migration-linter on the SQL of each migration except the initial ones, with a PostgreSQL of its own.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The shipped proxy, where Caddy is installed: its own Caddyfile in front of a web process of ours."""
+"""Caddy with the shipped Caddyfile in front of a web process, where Caddy is installed."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from config.devstack.processes import spawn_process
 
 CADDY = shutil.which("caddy")
 CADDYFILE = Path(settings.BASE_DIR) / "config/proxy/Caddyfile"
-OLD_BUFFERS = "buffer_requests\n\t\tmax_buffer_size 5MB"  # what Caddy 2.6 (Debian 12) calls request_buffers
+OLD_BUFFERS = "buffer_requests\n\t\tmax_buffer_size 5MB"  # called request_buffers in Caddy 2.6 (Debian 12)
 
 
 def start(folder: Path, *, port: int, web: int) -> subprocess.Popen[bytes]:
-    """Start Caddy on that port of loopback, without TLS, and wait until it listens."""
+    """Start Caddy on the loopback port, without TLS, and wait until it listens."""
     assert CADDY
     file = folder / "Caddyfile"
     file.write_text(_caddyfile(web))
@@ -46,7 +46,7 @@ def start(folder: Path, *, port: int, web: int) -> subprocess.Popen[bytes]:
 
 
 def _caddyfile(web: int) -> str:
-    """Return the shipped file, with the address of our web and on loopback only."""
+    """Return the shipped Caddyfile, bound to loopback and with the address of the web process."""
     text = CADDYFILE.read_text()
     before, _, rest = text.partition("\t\tdynamic a web 8000 {")
     text = f"{before}\t\tto 127.0.0.1:{web}\n{rest.partition('}')[2].lstrip()}"

@@ -14,7 +14,7 @@ _GROUP = re.compile(r"\(\?P<(\w+)>[^)]*\)")
 
 
 def paths(values: Mapping[str, str] | None = None) -> list[str]:
-    """Return a path of each route. `values`: what stands for a parameter, by its name; otherwise 1."""
+    """Return a path for each route. `values` maps parameter names to values; the default is 1."""
     chosen = {"kind": KIND, **(values or {})}
     found = dict.fromkeys(_filled(route, chosen) for route in of(get_resolver().url_patterns))
     return [path for path in found if _is_found(path)]

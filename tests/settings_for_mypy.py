@@ -1,4 +1,4 @@
-"""What mypy's Django plugin reads: the settings without any server behind them."""
+"""Settings for the Django plugin of mypy, which needs no servers."""
 
 from config.devstack.environment_setup import prepare_environment
 

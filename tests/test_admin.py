@@ -537,6 +537,7 @@ def many_rows(history: Conversation) -> None:
         cursor.execute("ANALYZE")
 
 
+@pytest.mark.exhaustive
 def test_list_filters_and_searches_use_indexes(browser_of_vera: Client, many_rows: None) -> None:
     slow = []
     few = ("straystatus", "alert", "heartbeat")  # pruned, or only a few rows

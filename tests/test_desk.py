@@ -191,6 +191,7 @@ def test_a_made_up_cursor_gives_the_first_page(desk: Client, cursor: str) -> Non
     assert names(desk.get("/chats/", {"after": cursor})) == ["Анна Соколова"]
 
 
+@pytest.mark.exhaustive
 def test_a_thousand_chats_cost_the_queries_of_one(desk: Client, chat: Conversation, channel: ApiChannel) -> None:
     answers(chat, status=Message.Status.FAILED)
     addresses = ["/chats/", f"/chats/{chat.pk}/", "/requests/"]

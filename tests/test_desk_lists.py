@@ -233,6 +233,7 @@ ADDRESSES = (
 )
 
 
+@pytest.mark.exhaustive
 def test_a_list_has_a_constant_number_of_queries(desk: Client, channel: ApiChannel) -> None:
     def asked() -> dict[str, int]:
         return {address: len(list_queries(desk, address)) for address in ADDRESSES}

@@ -93,6 +93,7 @@ def test_a_request_opens_its_chat_at_its_position(desk: Client, channel: ApiChan
     assert "Первый вопрос" in opened
 
 
+@pytest.mark.exhaustive
 def test_the_table_has_a_constant_number_of_queries(desk: Client, channel: ApiChannel) -> None:
     addresses = ["/requests/", "/requests/?sort=window", "/requests/?status=live&assignee=me"]
 

@@ -477,6 +477,7 @@ def test_request_events_have_the_documented_shapes(api_channel: ApiChannel, rece
 # --- many workers ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.exhaustive
 @pytest.mark.django_db(transaction=True)
 def test_two_workers_never_claim_one_delivery(api_channel: ApiChannel) -> None:
     for number in range(40):
@@ -495,6 +496,7 @@ def test_two_workers_never_claim_one_delivery(api_channel: ApiChannel) -> None:
     assert len(first) + len(second) <= claims.IN_FLIGHT + 6
 
 
+@pytest.mark.exhaustive
 @pytest.mark.django_db(transaction=True)
 def test_two_workers_deliver_every_message_once_and_in_order(api_channel: ApiChannel, receiver: Receiver) -> None:
     chats = [anna_writes(api_channel, who=f"client-{number}") for number in range(10)]
@@ -593,6 +595,7 @@ def test_a_destination_has_at_most_so_many_calls_in_flight(
     assert dispatcher.claim_deliveries(uuid.uuid4(), limit=50) == []
 
 
+@pytest.mark.exhaustive
 def test_a_busy_destination_does_not_crowd_out_another(
     api_channel: ApiChannel, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -23,6 +23,7 @@ def chain(live_server: Any) -> Chain:
     return Chain(live_server.url)
 
 
+@pytest.mark.exhaustive
 def test_messages_pass_both_ways_once_and_in_order(chain: Chain) -> None:
     questions, answers = ([f"{word} {number}" for number in range(12)] for word in ("вопрос", "ответ"))
     for question in questions[:6]:

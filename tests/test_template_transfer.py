@@ -121,6 +121,7 @@ def test_formula_cells_are_escaped_and_restored(text: str) -> None:
     assert file_formats.unescape_cell(cell) == text.replace("\0", "")
 
 
+@pytest.mark.exhaustive
 @given(st.text())
 def test_any_escaped_text_is_restored(text: str) -> None:
     cell = file_formats.escape_cell(text)
@@ -314,6 +315,7 @@ def test_a_template_created_after_the_plan_refuses_only_its_row(channel: ApiChan
     assert Template.objects.count() == 3
 
 
+@pytest.mark.exhaustive
 def test_thousands_of_rows_are_imported_with_few_queries(
     channel: ApiChannel, django_assert_max_num_queries: Any
 ) -> None:

@@ -79,6 +79,7 @@ def test_a_page_opened_at_an_earlier_message_shows_its_request(channel: ApiChann
     assert not found[f"m{first.pk}"] and f"fold-{first.ticket_id}" in found
 
 
+@pytest.mark.exhaustive
 def test_a_page_opens_at_a_much_earlier_message(desk: Client, channel: ApiChannel) -> None:
     first = anna_writes(channel, "Самое начало")
     chat = first.conversation

@@ -255,6 +255,7 @@ def test_a_simulators_signature_has_its_own_header() -> None:
 
 
 @pytest.mark.django_db
+@pytest.mark.exhaustive
 def test_all_recordings_posted_twice_are_stored_raw_and_processed_once(client: Client) -> None:
     channel = cloud_channel()
     for _time in range(2):

@@ -1,7 +1,7 @@
-"""Are the translations whole? Run by `make check`: `python -m tests.translations`.
+"""`python -m tests.translations`: check that the Russian translations are complete. `make check` runs it.
 
-Every text of the sources stands in the Russian .po, translated and not fuzzy, and the committed .mo is made of
-that .po (a fresh machine has no gettext to compile it).
+Every text in the sources has a translation in the .po that is not fuzzy, and the committed .mo was compiled from that
+.po: a fresh machine has no gettext to compile it.
 """
 
 import os
@@ -30,7 +30,7 @@ def complaints() -> Iterator[str]:
     for entry in entries:
         if entry.fuzzy or not entry.translated():
             yield f"{PO.name}:{entry.linenum}: {'fuzzy' if entry.fuzzy else 'untranslated'}: {entry.msgid!r}"
-        # «One thing» may leave its number out, so the forms of a plural are not compared.
+        # A singular form may omit the number, so plural forms are not compared.
         elif entry.msgstr and not names_its_own(entry) and differ(entry):
             yield f"{PO.name}:{entry.linenum}: other placeholders than in {entry.msgid!r}"
     if texts(polib.mofile(str(MO))) != texts(entry for entry in entries if not entry.fuzzy):
@@ -53,7 +53,7 @@ def differences_from_sources(entries: list[Any]) -> Iterator[str]:
 
 
 def gathered() -> list[Any]:
-    """What makemessages finds now, in a catalogue of its own."""
+    """Return the messages that makemessages finds now, from a temporary catalog."""
     import django
     from django.core.management import call_command
     from django.test import override_settings
@@ -61,7 +61,7 @@ def gathered() -> list[Any]:
     from config.management.commands.messages import OPTIONS
 
     django.setup()
-    # Unless it is ignored, the real folder would be found, and written to.
+    # makemessages would find the real folder and write to it.
     options = OPTIONS | {"ignore_patterns": [*OPTIONS["ignore_patterns"], "config/locale"]}
     with tempfile.TemporaryDirectory() as folder, override_settings(LOCALE_PATHS=[folder]):
         call_command("makemessages", **options)
@@ -73,7 +73,7 @@ def key(entry: Any) -> tuple[str, str, str]:
 
 
 def names_its_own(entry: Any) -> bool:
-    """What stands in braces is for people to write, with names in their own language: the source marks such a text."""
+    """Whether people write the placeholders in braces themselves, in their language. The source marks such a text."""
     return "no-python-brace-format" in entry.flags
 
 
@@ -82,7 +82,7 @@ def differ(entry: Any) -> bool:
 
 
 def placeholders(text: str) -> list[str]:
-    """%(name)s, %s and {name}."""
+    """Return the placeholders of a text: %(name)s, %s and {name}."""
     return re.findall(r"%\(\w+\)[sd]|%[sd]|\{\w*\}", text)
 
 

@@ -1,4 +1,4 @@
-"""A company that answers in Usedesk: the Usedesk simulator, a sandbox phone, and the portal between them."""
+"""A company whose operators answer in Usedesk: the Usedesk simulator, a sandbox phone, and the portal between."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.simulators.usedesk import CHANNEL, COMPANY, UsedeskSimulator
 
 
 def outside_channel(simulator: UsedeskSimulator, **options: Any) -> ChatChannel:
-    """A chat channel whose helpdesk is the simulator, complete as after the form."""
+    """Create a chat channel with the simulator as its helpdesk, as the form would."""
     chat_channel = ChatChannel(name="Юздеск", kind="usedesk", company_id=COMPANY)
     chat_channel.options = {
         "base_url": simulator.url,
@@ -37,7 +37,7 @@ def outside_channel(simulator: UsedeskSimulator, **options: Any) -> ChatChannel:
 
 @dataclass
 class Shop:
-    """What is done from outside; ``settle`` plays the workers until nothing more is to be done."""
+    """The actions of the client and the operators. `settle` runs the workers' tasks until nothing is left."""
 
     simulator: UsedeskSimulator
     chat_channel: ChatChannel
@@ -87,19 +87,19 @@ class Shop:
         raise AssertionError("it does not come to rest")
 
     def hurry(self) -> None:
-        """What waits for a later try is due now."""
+        """Make all waiting retries due now."""
         HelpdeskConnection.objects.update(backoff_until=None)
         Delivery.objects.filter(state__in=Delivery.UNFINISHED).update(next_attempt_at=timezone.now())
         self.settle()
 
     def begin(self, text: str = "Здравствуйте!") -> int:
-        """Anna has written once; the chat's number in Usedesk."""
+        """Let Anna write once, and return the number of the chat in Usedesk."""
         self.anna_writes(text)
         self.settle()
         return next(iter(self.simulator.chats))
 
     def at_annas(self) -> list[str]:
-        """What reached Anna's phone, in the order of the chat."""
+        """Return the texts on Anna's phone, in the order of the chat."""
         rows = Message.objects.filter(direction="outbound", status__in=["sent", "delivered", "read"])
         return list(rows.order_by("pk").values_list("text", flat=True))
 
