@@ -99,6 +99,19 @@ def test_a_database_of_an_unreleased_version_is_refused() -> None:
         call_command("migrate", verbosity=0)
 
 
+def test_a_database_with_an_older_form_of_the_initial_migration_is_refused() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE accounts_user DROP COLUMN signature")
+
+    assert migrate.find_missing_columns("default") == ["accounts_user.signature"]
+    with pytest.raises(CommandError, match="created by an unreleased version of Okno"):
+        call_command("migrate", verbosity=0)
+
+
+def test_a_current_database_lacks_no_column() -> None:
+    assert migrate.find_missing_columns("default") == []
+
+
 # --- preferences -----------------------------------------------------------------------------------------
 
 

@@ -7,9 +7,11 @@ from typing import Any
 from django.core.management import CommandError
 from django.core.management.commands import migrate
 from django.db import connections
+from django.db.migrations.loader import MigrationLoader
 
 # Migrations were squashed into one per app before the first release. A database with this old migration cannot be
 # upgraded, because its user table is a different one.
+OUR_APPS = {"accounts", "bridge", "channels_setup", "templates_registry"}
 OBSOLETE = ("bridge", "0002_draft_details_heldreply")
 REFUSAL = (
     "This database was created by an unreleased version of Okno and cannot be upgraded. "
@@ -21,7 +23,8 @@ REFUSAL = (
 
 class Command(migrate.Command):
     def handle(self, *args: Any, **options: Any) -> None:
-        if has_obsolete_migrations(options["database"]):
+        database = options["database"]
+        if has_obsolete_migrations(database) or find_missing_columns(database):
             raise CommandError(REFUSAL)
         super().handle(*args, **options)
 
@@ -34,3 +37,28 @@ def has_obsolete_migrations(database: str) -> bool:
             return False
         cursor.execute("SELECT count(*) FROM django_migrations WHERE (app, name) = (%s, %s)", OBSOLETE)
         return bool(cursor.fetchone()[0])
+
+
+def find_missing_columns(database: str) -> list[str]:
+    """Return columns ("table.column") that applied migrations of the portal should have made, and that are not there.
+
+    The initial migrations were edited until the first release, so a database of that time has them applied in an
+    older form. Without this check the first query would fail with a traceback.
+    """
+    connection = connections[database]
+    loader = MigrationLoader(connection)
+    applied = [node for node in loader.applied_migrations or () if node in loader.graph.nodes]
+    if not applied:
+        return []
+    expected = {
+        f"{model._meta.db_table}.{field.column}"
+        for model in loader.project_state(applied).apps.get_models(include_auto_created=True)
+        if model._meta.app_label in OUR_APPS and model._meta.managed and not model._meta.proxy
+        for field in model._meta.local_concrete_fields
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT table_name || '.' || column_name FROM information_schema.columns"
+            " WHERE table_schema = ANY(current_schemas(false))"
+        )
+        return sorted(expected - {column for (column,) in cursor.fetchall()})
