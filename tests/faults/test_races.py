@@ -318,7 +318,8 @@ def test_an_odd_clock_is_clamped_and_marked(api_channel: ApiChannel, measured: S
     latest = service_window.database_now() + timedelta(hours=24)
 
     measured(
-        "future and +10 min count as now, 1970 opens nothing, the first two are marked; a skewed host: test_windows"
+        "future and +10 min count as now, 1970 opens nothing, the first two are marked; "
+        "a skewed host: tests/test_service_window.py"
     )
     assert all(expires is None or expires <= latest for expires, _odd in found.values())
     past = found["past"][0]

@@ -47,9 +47,9 @@ class SuggestedAction(LabeledEnum):
 
     NONE = "", ""
     TEMPLATE = "template", _("Choose a template")
-    EDIT = "edit", _("Put into the box")
-    RESEND = "resend", _("Send again")
-    DECIDE = "decide", pgettext_lazy("button pair", "Send again, or leave it")
+    EDIT = "edit", _("Edit and resend")
+    RESEND = "resend", _("Resend")
+    DECIDE = "decide", pgettext_lazy("button pair", "Resend, or leave it as it is")
     CHANNEL = "channel", _("Open the channel")
     RESUME = "resume", _("Resume the channel")
 
