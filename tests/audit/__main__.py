@@ -12,7 +12,7 @@ from .exceptions import Exceptions, Finding
 ROOT = Path(__file__).resolve().parents[2]
 BUILD = ROOT / "build" / "audit"
 SHIPPED, TESTS = ROOT / "requirements.txt", ROOT / "tests" / "requirements.txt"
-EMBEDDED_SERVERS = ROOT / "config" / "devstack" / "requirements.txt"
+LOCAL_SERVERS = ROOT / "config" / "devstack" / "requirements.txt"
 
 
 class Report:
@@ -54,9 +54,7 @@ def main() -> int:
     report = Report(Exceptions.read())
     report.check(code.CHECK, "Security rules of ruff", lambda: code.findings(ROOT, report.exceptions))
     report.check(secret_scan.CHECK, "Secrets in the tree and in git's history", _secrets)
-    report.check(
-        licenses.CHECK, "Licenses", lambda: licenses.findings(licenses.pinned(SHIPPED, EMBEDDED_SERVERS, TESTS))
-    )
+    report.check(licenses.CHECK, "Licenses", lambda: licenses.findings(licenses.pinned(SHIPPED, LOCAL_SERVERS, TESTS)))
     try:
         tools = packages.install_tools(BUILD)
     except packages.NotReached as problem:
@@ -66,7 +64,7 @@ def main() -> int:
     report.check(
         packages.CHECK,
         "Known vulnerabilities",
-        lambda: packages.advisories(tools, BUILD, [SHIPPED, EMBEDDED_SERVERS, TESTS]),
+        lambda: packages.advisories(tools, BUILD, [SHIPPED, LOCAL_SERVERS, TESTS]),
     )
     report.check("sbom", "SBOM", lambda: _sbom(tools))
     return report.finish()
