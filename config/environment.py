@@ -197,5 +197,5 @@ def read_setting(name: str) -> Any:
     try:
         return setting.kind(text)
     except (ValueError, KeyError) as error:
-        shown = "" if setting.default is REQUIRED else f" and not {text!r}"
-        raise ImproperlyConfigured(f"{name} must be a {KIND_LABELS[setting.kind]}{shown}.") from error
+        shown = "" if setting.default is REQUIRED else f", got {text!r}"  # required settings are secrets
+        raise ImproperlyConfigured(f"Invalid {name}: expected {KIND_LABELS[setting.kind]}{shown}.") from error

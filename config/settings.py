@@ -242,10 +242,11 @@ SPECTACULAR_SETTINGS = {
     },
 }
 
-# --- admin site ------------------------------------------------------------------------------------------
+# --- admin site -------------------------------------------------------------------------------------------
 UNFOLD = unfold.UNFOLD
 
-# --- logging: IDs, never message text, full phones or secrets --------------------------------------------------------
+# --- logging ----------------------------------------------------------------------------------------------
+# Logs contain IDs, never message texts, full phone numbers or secrets.
 LOG_LEVEL: str = read_setting("LOG_LEVEL")
 LOGGING = {
     "version": 1,

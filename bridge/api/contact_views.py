@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from django.db.models import Prefetch, Q, QuerySet
 from django.utils.translation import gettext as _
@@ -22,6 +23,8 @@ from channels_setup.models import ChatChannel
 from .base import IDEMPOTENCY_KEY, ApiError, ReadOnlyViewSet, documented, documented_write, run_idempotent
 from .filtering import SINCE, UNTIL, QueryFilter, parse_number, parse_text
 from .serializers import ErrorSerializer
+
+T = TypeVar("T")
 
 MAX_CHANGES = 100
 ERROR_RESPONSES = {code: OpenApiResponse(ErrorSerializer) for code in (400, 404, 409)}
@@ -132,7 +135,7 @@ class ContactViewSet(ReadOnlyViewSet):
         values = serializer.validated_data
 
         def work() -> tuple[int, Any]:
-            _raise_validation_error(lambda: contact_editing.edit_contact(contact.pk, values, by=_api_editor(request)))
+            _run_edit(lambda: contact_editing.edit_contact(contact.pk, values, by=_api_editor(request)))
             return 200, ContactDetailSerializer(self.get_queryset().get(pk=contact.pk)).data
 
         return run_idempotent(request, values, work)
@@ -173,10 +176,9 @@ class ContactViewSet(ReadOnlyViewSet):
         def work() -> tuple[int, Any]:
             if contact.erased_at:
                 raise ApiError(status_code=409, reason="person_erased", sentence=_("This person has been erased."))
-            valid_texts: list[str] = []
-            _raise_validation_error(lambda: valid_texts.append(contact_editing.validate_note_text(text)))
+            valid_text = _run_edit(lambda: contact_editing.validate_note_text(text))
             user: Any = request.user
-            note = ContactNote.objects.create(contact=contact, author=user, text=valid_texts[0])
+            note = ContactNote.objects.create(contact=contact, author=user, text=valid_text)
             return 201, NoteSerializer(note).data
 
         return run_idempotent(request, text, work)
@@ -191,13 +193,10 @@ class ContactViewSet(ReadOnlyViewSet):
         text = _read_note_text(request)
 
         def work() -> tuple[int, Any]:
-            changed: list[ContactNote] = []
-            _raise_validation_error(
-                lambda: changed.append(
-                    contact_editing.edit_note(int(note_id), text, contact_ids=people, by=_api_editor(request))
-                )
+            note = _run_edit(
+                lambda: contact_editing.edit_note(int(note_id), text, contact_ids=people, by=_api_editor(request))
             )
-            return 200, NoteSerializer(changed[0]).data
+            return 200, NoteSerializer(note).data
 
         return run_idempotent(request, text, work)
 
@@ -212,8 +211,9 @@ def _read_note_text(request: Request) -> str:
     return str(serializer.validated_data["text"])
 
 
-def _raise_validation_error(work: Any) -> None:
+def _run_edit(edit: Callable[[], T]) -> T:
+    """Run an edit and return its result. Invalid data becomes a ValidationError by field."""
     try:
-        work()
+        return edit()
     except InvalidContactData as problem:
         raise ValidationError({name or "contact": [sentence] for name, sentence in problem.fields.items()}) from None

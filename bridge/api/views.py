@@ -345,7 +345,7 @@ def api_not_found(request: HttpRequest) -> JsonResponse:
 
 
 router = SimpleRouter()
-router.trailing_slash = "/?"  # with and without a slash, as in the /uapi
+router.trailing_slash = "/?"  # with and without a slash, as in /uapi
 router.register("conversations", ConversationViewSet, "api-conversation")
 router.register("contacts", contact_views.ContactViewSet, "api-contact")
 router.register("messages", MessageViewSet, "api-message")

@@ -23,7 +23,7 @@ LIST_FIELDS = ("emails", "messengers", "social_networks", "addresses", "sites")
 # Parameters of ``create/ticket``, and of ``create/client`` and ``update/client``.
 TICKET_PARAMETERS = ("company_name", "phone_type", "new_address", *ADDRESS_PARAMETERS.values())
 CLIENT_PARAMETERS = (*TICKET_PARAMETERS, *LIST_FIELDS, "position", "status", "note", "is_new_note")
-LONGEST_TEXT, LONGEST_NOTE, MOST_ITEMS, LONGEST_ITEM = 255, 10_000, 50, 2_000
+MAX_TEXT_LENGTH, MAX_NOTE_LENGTH, MAX_ITEMS, MAX_ITEM_LENGTH = 255, 10_000, 50, 2_000
 
 
 def update_card(contact: Contact, call: UapiCall, *, names: tuple[str, ...]) -> None:
@@ -40,13 +40,13 @@ def update_card(contact: Contact, call: UapiCall, *, names: tuple[str, ...]) -> 
     if address := {field: text for field, name in ADDRESS_PARAMETERS.items() if (text := _read_text(call, name))}:
         before = card.get("addresses", [])
         is_new = read_flag(call.values.get("new_address"), "new_address")
-        card["addresses"] = [*before, address][-MOST_ITEMS:] if is_new else [*before[:-1], address]
+        card["addresses"] = [*before, address][-MAX_ITEMS:] if is_new else [*before[:-1], address]
     contact.card = card
 
 
 def save_note(contact: Contact, call: UapiCall) -> None:
     """Replace the last note written through the API with ``note``; add another one if ``is_new_note`` is set."""
-    text = _read_text(call, "note", longest=LONGEST_NOTE)
+    text = _read_text(call, "note", longest=MAX_NOTE_LENGTH)
     if not text:
         return
     written = ContactNote.objects.filter(contact=contact, author=None).order_by("-pk")
@@ -73,7 +73,7 @@ def serialize_card(contact: Contact) -> dict[str, Any]:
     }
 
 
-def _read_text(call: UapiCall, name: str, *, longest: int = LONGEST_TEXT) -> str:
+def _read_text(call: UapiCall, name: str, *, longest: int = MAX_TEXT_LENGTH) -> str:
     return read_text(call.values.get(name), name, longest=longest)
 
 
@@ -85,7 +85,7 @@ def read_items(call: UapiCall, name: str) -> list[Any]:
     if isinstance(value, dict) and all(key.isdigit() for key in value):  # PHP encodes an array with gaps as an object
         value = list(value.values())
     found = [item for item in (value if isinstance(value, list) else [value]) if _is_filled_in(item, name)]
-    if len(found) > MOST_ITEMS or any(len(str(item)) > LONGEST_ITEM for item in found):
+    if len(found) > MAX_ITEMS or any(len(str(item)) > MAX_ITEM_LENGTH for item in found):
         raise BadBody(_("“%(name)s” is too long.") % {"name": name})
     return [_validate_item(item, name) for item in found]
 

@@ -14,7 +14,7 @@ from channels_setup.codecs.bodies import BadBody
 from .base import UapiCall, UapiView
 
 PAGE_SIZE = 100
-MAX_PAGES = 10_000  # pages
+MAX_PAGES = 10_000
 
 ModelT = TypeVar("ModelT", bound=models.Model)
 

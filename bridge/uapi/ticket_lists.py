@@ -20,11 +20,9 @@ from channels_setup.codecs.chat_events import format_time
 from .base import UapiCall
 from .comments import get_ticket
 from .errors import NOT_FOUND, UapiError
-from .parameters import define_parameters as takes_parameters
-from .parameters import is_given, read_choice, read_text
+from .parameters import define_parameters, is_given, read_choice, read_text
 from .reading import ReadOnlyView, filter_by_time, get_page, read_ids
-from .ticket_properties import parse_embedded_json
-from .ticket_properties import read_tags as read_tags
+from .ticket_properties import parse_embedded_json, read_tags
 
 # Values of ``sort`` → fields to order by. The ID breaks ties, so that pages stay stable.
 SORT_FIELDS = {
@@ -44,7 +42,7 @@ EMPTY, NOT_EMPTY = "empty", "not_empty"
 class ReadTicket(ReadOnlyView):
     """``ticket``: return one request with its comments, tags and fields."""
 
-    parameters = takes_parameters("ticket_id", "accessible_for_agent_id", no_effect="properties")
+    parameters = define_parameters("ticket_id", "accessible_for_agent_id", no_effect="properties")
 
     def answer(self, call: UapiCall) -> dict[str, Any]:
         ticket = get_ticket(call)
@@ -80,7 +78,7 @@ class ReadTicket(ReadOnlyView):
 class Tickets(ReadOnlyView):
     """``tickets``: list requests by channel, status, assignee, properties, text and time, 100 per page."""
 
-    parameters = takes_parameters(
+    parameters = define_parameters(
         *("fchannel", "fassigned", "fgroup", "fstatus", "ftype", "fpriority", "accessible_for_agent_id", "offset"),
         *("tag", "created_after", "created_before", "updated_after", "updated_before", "query", "client_id"),
         *("fields", "sort", "order"),
@@ -123,7 +121,7 @@ class Tickets(ReadOnlyView):
 class Tags(ReadOnlyView):
     """``tags``: list the tags of visible requests with the number of requests for each."""
 
-    parameters = takes_parameters("offset", "query")
+    parameters = define_parameters("offset", "query")
 
     def answer(self, call: UapiCall) -> list[dict[str, Any]]:
         watched = call.api_channel.watched.all()

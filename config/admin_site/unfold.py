@@ -1,4 +1,4 @@
-"""The admin's look and its way around (django-unfold)."""
+"""Settings of django-unfold: colors, styles and the navigation of the admin."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from django.utils.translation import gettext_lazy as _
 
 from config.version import VERSION
 
-# The look's accent and ground (static/okno.css) as Unfold's scales.
+# Accent and background colors of static/okno.css, as the scales that Unfold expects.
 ACCENT_COLORS = {
     "50": "#eef8f4",
     "100": "#e2f2ec",
@@ -47,12 +47,12 @@ def _require_permission(permission: str) -> Any:
 
 
 def _is_never_active(request: HttpRequest) -> bool:
-    """The start page is no admin page, and its address begins every other."""
+    """Never highlight the start page: it is outside the admin, and every URL starts with its path."""
     return False
 
 
 def _model_link(title: Any, icon: str, model: str) -> dict[str, Any]:
-    """Link to the list of a model, shown to users with the right to view it."""
+    """Link to the list of a model, shown to users with permission to view it."""
     app, name = model.split(".")
     return {
         "title": title,

@@ -1,6 +1,6 @@
 """Access to the local PostgreSQL and Valkey of a data folder.
 
-    servers = attach(data_dir=folder, kinds=("postgres", "valkey"))
+    servers = attach_servers(data_dir=folder, kinds=("postgres", "valkey"))
     os.environ.update(servers.urls)
 
 The servers are started if they do not run. config.devstack.server_daemon stops them after the last user.

@@ -14,7 +14,7 @@ MAX_BODIES_PER_ADDRESS = 128  # per client address
 MAX_BYTES = 512 * MEGABYTE  # per web process, in memory and temporary files
 MAX_BYTES_PER_ADDRESS = 128 * MEGABYTE
 BODY_TIMEOUT = 60.0  # seconds per body; the proxy of docker-compose.yml has the same limit
-CROWDED_BODIES = MAX_BODIES // 2  # from so many bodies on, a body has CROWDED_SECONDS
+CROWDED_BODIES = MAX_BODIES // 2  # from this number on, CROWDED_TIMEOUT applies
 CROWDED_TIMEOUT = 10.0
 
 

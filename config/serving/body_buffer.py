@@ -35,7 +35,7 @@ JSON_HEADERS = [("Content-Type", "application/json"), ("Cache-Control", "no-stor
 NO_SERVER_HEADER = ("Server", "")  # otherwise granian names itself
 MAX_ANONYMOUS_BYTES = 64 * 1024  # of a body without session or token
 CSP_REPORT_PATH = "/csp-report/"  # always small, although browsers send cookies with it
-LONGEST_CONTENT_TYPE = 500  # characters
+MAX_CONTENT_TYPE_LENGTH = 500  # characters
 LOGIN_PATHS = ("/login/", "/admin/login/")
 # Accepted charsets. Django would use any codec of Python to decode URLs and forms, and some of them always raise.
 CHARSETS = frozenset({"utf-8", "utf-8-sig", "ascii", "iso8859-1", "iso8859-15", "cp1251", "cp1252", "koi8-r"})
@@ -202,7 +202,7 @@ def is_known_caller(scope: dict[str, Any]) -> bool:
 @lru_cache(maxsize=256)
 def is_readable_content_type(header: str) -> bool:
     """Return whether Django can parse the header. Otherwise it raises outside of all error handlers."""
-    if len(header) > LONGEST_CONTENT_TYPE:
+    if len(header) > MAX_CONTENT_TYPE_LENGTH:
         return False
     try:
         _media_type, parameters = parse_header_parameters(header)

@@ -54,7 +54,7 @@ class Command(BaseCommand):
             self.show(chosen.find_deliveries().order_by("-pk")[: max(options["limit"], 0)], output=options["output"])
             return
         if options["all"] == bool(options["id"]):
-            raise CommandError("Give delivery IDs or --all, not both.")
+            raise CommandError("Give either delivery IDs or --all.")
         if action == "resend" and options["dry_run"]:
             self.show_preview(chosen)
         elif options["all"]:

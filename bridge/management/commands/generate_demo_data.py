@@ -92,7 +92,7 @@ CREATE_TEXTS = """
 CREATE TEMP TABLE texts ON COMMIT DROP AS
 SELECT n, k, direction, replace(
     CASE WHEN direction = 'inbound' THEN (%(client_texts)s)[1 + ((h / 8 + k * 7) %% cardinality(%(client_texts)s))]
-         ELSE (%(answered)s)[1 + ((h / 16 + k * 5) %% cardinality(%(answered)s))] END,
+         ELSE (%(operator_texts)s)[1 + ((h / 16 + k * 5) %% cardinality(%(operator_texts)s))] END,
     '{n}', (4000 + n %% 5000)::text) AS text
 FROM (SELECT n, h, k, CASE WHEN (p.messages - k) %% 2 = 0 THEN p.direction
                         WHEN p.direction = 'inbound' THEN 'outbound' ELSE 'inbound' END AS direction
@@ -225,7 +225,7 @@ class Command(BaseCommand):
             "men": MEN_NAMES,
             "families": FAMILY_NAMES,
             "client_texts": CLIENT_TEXTS,
-            "answered": OPERATOR_TEXTS,
+            "operator_texts": OPERATOR_TEXTS,
         }
 
     def create_operator(self, number: int, name: str, chat_channels: list[ChatChannel]) -> int:

@@ -62,7 +62,7 @@ class Command(BaseCommand):
 
     def reprocess(self, rows: QuerySet[WebhookEvent], *, ids: list[int], everything: bool) -> None:
         if everything == bool(ids):
-            raise CommandError("Give event IDs or --all, not both.")
+            raise CommandError("Give either event IDs or --all.")
         if everything:
             ids = list(rows.filter(state__in=WebhookEvent.STUCK).values_list("pk", flat=True))
         done = processing.reprocess_events(ids)

@@ -23,6 +23,11 @@ ADDRESS_ACTIONS = {
     "new-address": "Issue a new webhook address and print it. The old one works for seven more days.",
     "end-old-address": "End the old webhook address. Calls to it are refused.",
 }
+CHANNEL_ACTIONS = {
+    "show": "Show one API channel.",
+    "pause": "Pause sending. Messages are held until the channel is resumed.",
+    "resume": "Resume a paused channel. Held messages are sent.",
+}
 SUMMARY_FIELDS = ("chat_channel_id", "last_used_at", "expires_at")
 
 
@@ -33,8 +38,8 @@ class Command(BaseCommand):
         actions = parser.add_subparsers(dest="action", required=True)
         self._add_arguments(actions.add_parser("add", help="Create an API channel and, if needed, its chat channel."))
         actions.add_parser("list", help="List all API channels.")
-        for word in ("show", "pause", "resume", *ADDRESS_ACTIONS):
-            subparser = actions.add_parser(word, help=ADDRESS_ACTIONS.get(word))
+        for word, text in (CHANNEL_ACTIONS | ADDRESS_ACTIONS).items():
+            subparser = actions.add_parser(word, help=text)
             subparser.add_argument("channel", help="The API channel's number or name.")
         for action in actions.choices.values():
             action.add_argument("--output", choices=["text", "json"], default="text")
