@@ -122,7 +122,7 @@ def test_a_second_up_on_the_same_folder_is_refused_with_an_explanation(stack: St
     second = stack.manage("up")
 
     assert second.returncode == 1
-    assert "runs already" in second.stderr and "Traceback" not in second.stderr
+    assert "already running" in second.stderr and "Traceback" not in second.stderr
     assert stack.is_live()
 
 
@@ -132,7 +132,7 @@ def test_a_port_in_use_is_an_error_message(stack: Stack, tmp_path: Path) -> None
     refused = other.manage("up")
 
     assert refused.returncode == 1
-    assert f"Port {stack.port} is taken" in refused.stderr and "Traceback" not in refused.stderr
+    assert f"Port {stack.port} is in use" in refused.stderr and "Traceback" not in refused.stderr
 
 
 def test_a_command_finds_the_servers_of_a_running_stack(stack: Stack) -> None:

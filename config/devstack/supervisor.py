@@ -215,7 +215,7 @@ class Supervisor:
         self.refresh_server_pids()
         for name, pid in self.server_pids.items():
             if before.get(name) != pid:
-                self.report(f"{name} restarted with pid {pid}.")
+                self.report(f"{name} stopped and was restarted with pid {pid}.")
                 self.write_stack_file()
 
     def refresh_server_pids(self) -> None:
