@@ -320,7 +320,7 @@ def answers(stack: Stack, shop: Shop) -> None:
     eventually(lambda: call(stack.port, shop.phone_path, b'{"type": "clock"}', patience=5).status == 200, seconds=60)
 
 
-@pytest.mark.fault("A11", "PostgreSQL gone 5 min: every webhook 503 in ≤ 3 s, the provider fills in, 0 lost")
+@pytest.mark.fault("A11", "PostgreSQL gone 5 min: every webhook 503 in ≤ 3 s, the provider sends again, 0 lost")
 def test_without_postgresql_every_webhook_is_told_to_come_again(
     stack: Stack, shop: Shop, size: Size, measured: Say
 ) -> None:
@@ -436,7 +436,7 @@ def test_everything_may_be_restarted_at_any_time(stack: Stack, shop: Shop, size:
     assert provider.share_accepted == 1
 
 
-@pytest.mark.fault("A15", "worker and broker split 30 s ×20: never deaf, heartbeat gap ≤ 45 s after each")
+@pytest.mark.fault("A15", "worker and broker split 30 s ×20: never hung, heartbeat gap ≤ 45 s after each")
 def test_a_split_from_the_broker_leaves_no_deaf_worker(stack: Stack, shop: Shop, size: Size, measured: Say) -> None:
     splits, seconds = size(2, 20), size(1, 30)
     provider = FakeProvider(stack, shop, seed=SEED + 15)
@@ -458,7 +458,9 @@ def test_a_split_from_the_broker_leaves_no_deaf_worker(stack: Stack, shop: Shop,
     assert max(gaps) <= 45
 
 
-@pytest.mark.fault("B29", "two beats 10 min: effects once; one silent: ready red ≤ 3 min, all due closed ≤ 30 s after")
+@pytest.mark.fault(
+    "B29", "two beats 10 min: effects once; one stopped: ready red ≤ 3 min, all due windows closed ≤ 30 s later"
+)
 def test_two_beats_do_nothing_twice_and_a_silent_one_is_seen(
     stack: Stack, shop: Shop, size: Size, measured: Say
 ) -> None:

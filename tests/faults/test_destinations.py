@@ -101,7 +101,7 @@ def hold(stack: Stack, shop: Shop) -> None:
 
 @pytest.mark.fault(
     "C31",
-    "down 1 h at 20/s: 0 lost, breaker open ≤ 15 s, probes ≤ 1 in 30 s, neighbours' p95 ≤ 1.2 ×, drained ≤ 15 min",
+    "down 1 h at 20/s: 0 lost, breaker open ≤ 15 s, probes ≤ 1 in 30 s, neighbors' p95 ≤ 1.2 ×, drained ≤ 15 min",
 )
 def test_a_destination_that_is_down_is_left_alone_and_caught_up(
     stack: Stack, shop: Shop, neighbour: Shop, size: Size, measured: Say
@@ -149,7 +149,7 @@ def test_a_destination_that_is_down_is_left_alone_and_caught_up(
         assert during <= base * 1.2
 
 
-@pytest.mark.fault("C34", "never answers at 10/s for 5 min: each call cut ≤ 20 s, neighbours' p95 ≤ 1.2 ×")
+@pytest.mark.fault("C34", "never answers at 10/s for 5 min: each call cut ≤ 20 s, neighbors' p95 ≤ 1.2 ×")
 def test_a_destination_that_never_answers_holds_up_nobody_else(
     stack: Stack, shop: Shop, neighbour: Shop, size: Size, measured: Say
 ) -> None:
@@ -258,7 +258,7 @@ def _signature(secret: str, got: Got) -> str:
 
 
 @pytest.mark.fault(
-    "B26", "a reply with 10 s left and the provider down: not sent late, the operator notified ≤ 30 s after"
+    "B26", "a reply with 10 s left and the provider down: not sent late, the operator notified ≤ 30 s later"
 )
 def test_a_reply_that_missed_its_window_is_not_sent_late(stack: Stack, shop: Shop, size: Size, measured: Say) -> None:
     left = size(4, 10)
@@ -308,7 +308,7 @@ ANSWERS: list[tuple[int, dict[str, str], str, float]] = [
 
 
 @pytest.mark.fault(
-    "C32", "each answer lands in its class; redirects not followed; 410 disables; Retry-After kept ± 20 %"
+    "C32", "each response is classified correctly; redirects not followed; 410 disables; Retry-After kept ± 20 %"
 )
 def test_each_answer_lands_in_its_class(api_channel: ApiChannel, receiver: Receiver, measured: Say) -> None:
     wrong = []
@@ -432,7 +432,7 @@ def test_garbage_is_classed_and_tls_is_never_bypassed(
 
 @pytest.mark.fault(
     "C36",
-    "an answer just before the time limit of 15 s is taken, one just after makes one repeat under the same key",
+    "a response just before the time limit of 15 s counts, one just after causes one repeat under the same key",
 )
 def test_an_answer_at_the_limit(
     api_channel: ApiChannel, receiver: Receiver, monkeypatch: pytest.MonkeyPatch, measured: Say

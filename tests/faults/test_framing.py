@@ -233,7 +233,7 @@ def cpu_seconds(pids: Sequence[int]) -> float:
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
-@pytest.mark.fault("S3", "1,000 h2c streams (preface, Upgrade): not spoken, no web process spins afterwards")
+@pytest.mark.fault("S3", "1,000 h2c streams (preface, Upgrade): not accepted, no web process spins afterwards")
 def test_http2_in_clear_is_not_spoken(stack: Stack, shop: Shop, size: Size, measured: Say) -> None:
     streams = size(200, 1_000, fixed=True)
     responses = [

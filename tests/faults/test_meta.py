@@ -217,7 +217,7 @@ def test_an_error_in_a_good_answer(account: Account, measured: Say) -> None:
 
 
 @pytest.mark.fault(
-    "G63", "131056 and 130429: only that contact, or the number, waits; nothing lost, nothing twice, order kept"
+    "G63", "131056 and 130429: only that contact or number waits; nothing lost, nothing twice, order kept"
 )
 def test_meta_says_too_fast(account: Account, size: Size, measured: Say) -> None:
     replies = size(4, 40)

@@ -206,7 +206,7 @@ def test_ticks_never_fall_in_any_order(measured: Say) -> None:
     measured(f"{tried} orders (24 of four, and all of two and three)")
 
 
-@pytest.mark.fault("B24", "a status before its message is joined; one that stays alone for 7 days is reported")
+@pytest.mark.fault("B24", "a status before its message is joined; an unmatched one is reported after 7 days")
 def test_an_early_status_is_joined_and_an_orphaned_one_is_reported(
     api_channel: ApiChannel, size: Size, measured: Say
 ) -> None:
@@ -294,7 +294,8 @@ def _wait_until(moment: Any) -> None:
 
 
 @pytest.mark.fault(
-    "B27", "clocks: a provider's stamp in the future or in 1970 is clamped and marked; windows go by the database"
+    "B27",
+    "clocks: a provider's stamp in the future or in 1970 is clamped and flagged; windows use the database's clock",
 )
 def test_an_odd_clock_is_clamped_and_marked(api_channel: ApiChannel, measured: Say) -> None:
     now = service_window.database_now()

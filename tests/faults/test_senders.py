@@ -232,7 +232,7 @@ def _random_json(chance: random.Random, depth: int) -> Any:
 
 
 @pytest.mark.fault(
-    "D43", "5,000 fuzzed bodies: 0 × 5xx, what is authentic is kept and shown; 5,000 to wrong addresses: 0 rows"
+    "D43", "5,000 fuzzed bodies: 0 × 5xx, authentic ones are stored and shown; 5,000 to wrong addresses: 0 rows"
 )
 def test_no_body_makes_an_error_of_ours(stack: Stack, shop: Shop, size: Size, measured: Say) -> None:
     count, chance = size(250, 5_000), random.Random(SEED)
