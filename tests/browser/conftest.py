@@ -1,4 +1,4 @@
-"""A real Chromium, driven by playwright, against the live server of pytest-django."""
+"""Fixtures of the browser tests: Chromium, driven by Playwright, against the live server of pytest-django."""
 
 import os
 import shutil
@@ -9,8 +9,7 @@ import pytest
 from django.db import connection
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
-# The first is the same browser without its windows (what playwright itself takes for headless work): it spends a
-# third of the processor time of a whole Chromium on the same pages.
+# The headless shell, which Playwright itself uses for headless runs, needs a third of the CPU time of a full Chromium.
 NAMES = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 HOW = "No Chromium here: `apt-get install chromium`, or let .ci/run do it; the browser tests need one."
 FLAGS = [
@@ -22,12 +21,12 @@ FLAGS = [
     "--disable-sync",
     "--disable-default-apps",
     "--no-first-run",
-    # Nothing but loopback has an address, be it a name or a number. (A route through playwright would ask Python
-    # about every request, and no page would find anything in its cache.)
+    # Only loopback can be reached, by name or by number. (A Playwright route would call Python for every request and
+    # disable the cache.)
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",
 ]
 
-expect.set_options(timeout=30_000)  # as patient as the clicks are: others work on the same machine
+expect.set_options(timeout=30_000)  # milliseconds, like the actions: the machine may be busy
 
 
 @pytest.fixture(scope="session")
@@ -37,7 +36,7 @@ def browser() -> Iterator[Browser]:
         if os.environ.get("CI", "").lower() in ("1", "true", "yes"):
             pytest.fail(HOW)
         pytest.skip(HOW)
-    # Playwright's loop runs in this thread, and Django would take every query beside it for an async one.
+    # Playwright's event loop runs in this thread, so Django would reject every query as unsafe in async code.
     os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
@@ -47,7 +46,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def context(browser: Browser, live_server: object) -> Iterator[BrowserContext]:
-    """A fresh profile, in Russian, whose relative addresses are the live server's."""
+    """Yield a fresh Russian profile whose relative URLs point to the live server."""
     context = browser.new_context(base_url=str(live_server), locale="ru-RU", timezone_id="Europe/Moscow")
     context.set_default_timeout(30_000)
     broken: list[str] = []
@@ -59,7 +58,7 @@ def context(browser: Browser, live_server: object) -> Iterator[BrowserContext]:
 
 
 def is_policy_complaint(text: str) -> bool:
-    """Return whether Chromium says so of a content security or permissions policy, one that it cannot read included."""
+    """Return whether a console message reports a violated or invalid content security or permissions policy."""
     return any(words in text for words in ("Content Security Policy", "Content-Security-Policy", "Permissions-Policy"))
 
 
@@ -69,7 +68,7 @@ def page(context: BrowserContext) -> Page:
 
 
 def wait_for_quiet() -> None:
-    """A page polls until the end: its last request must be over before the tables are emptied."""
+    """Wait until the page's last poll has been answered, before the tables are truncated."""
     for _ in range(60):
         with connection.cursor() as cursor:
             cursor.execute(

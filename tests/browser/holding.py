@@ -1,4 +1,4 @@
-"""Requests of a page that a test lets through, loses or fails when it wants to."""
+"""Control of a page's requests: hold, release, fail or delay them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from playwright.sync_api import Error, Page, Route
 
 
 class Held:
-    """Requests that match a pattern wait here until the test decides."""
+    """Requests that match a pattern, held until the test releases or fails them."""
 
     def __init__(self, page: Page, pattern: str) -> None:
         self.page, self.pattern = page, pattern
@@ -26,7 +26,7 @@ class Held:
         raise AssertionError(f"{len(self.routes)} of {count} requests came")
 
     def release(self, number: int = 0) -> None:
-        """Let one through. The page may have given it up already."""
+        """Release one request. The page may have canceled it already."""
         with suppress(Error):
             self.routes.pop(number).continue_()
 
@@ -35,7 +35,7 @@ class Held:
             self.routes.pop(number).abort()
 
     def lose_answer(self, number: int = 0) -> None:
-        """The server gets the request, the page no answer."""
+        """Send the request to the server, but drop its response."""
         route = self.routes.pop(number)
         route.fetch()
         route.abort()
@@ -51,7 +51,7 @@ def fails(page: Page, pattern: str) -> None:
 
 
 def slow_down(page: Page, *, latency: int) -> None:
-    """Delay every answer, as a poor line does. In milliseconds."""
+    """Delay every response by a number of milliseconds, like a slow connection."""
     session = page.context.new_cdp_session(page)
     session.send("Network.enable")
     session.send(

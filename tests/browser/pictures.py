@@ -1,4 +1,4 @@
-"""Pictures of the guides: `make pictures` takes them again, from the demo, in both languages.
+"""Screenshots for the guides: `make pictures` takes them from the demo, in both languages.
 
 Not collected by `make test`: the file's name does not begin with ``test_``.
 """
@@ -35,7 +35,7 @@ FOLDER: Path = settings.BASE_DIR / "docs/images"
 TEMPLATE_TEXT = "Здравствуйте, Олег! Ваш заказ № 4417 готов к выдаче."
 SIZE = {"width": 1280, "height": 760}
 MAX_BYTES = 120 * 1024
-# The fonts of a plain machine have no emoji; an empty box is no picture.
+# A minimal system has no emoji font and would show an empty box.
 WITHOUT_EMOJI = r"""() => {
     const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
     while (walker.nextNode()) {
@@ -110,7 +110,7 @@ def write_png(path: Path, width: int, height: int, rows: list[bytes]) -> None:
 
 @pytest.fixture
 def demo(monkeypatch: pytest.MonkeyPatch) -> ApiChannel:
-    """The demo, and workers that look alive."""
+    """Fill in the demo data, with workers that appear to be running."""
     passwords = dict.fromkeys(settings.DEMO_PASSWORDS, "a password of the demo")
     monkeypatch.setattr(settings, "DEMO_PASSWORDS", passwords)
     monkeypatch.setattr(settings, "RELAY_ALLOWED_PRIVATE_CIDRS", [])
@@ -171,10 +171,10 @@ def open_page(
 
 @pytest.fixture
 def take(language: str) -> Callable[..., None]:
-    """Return a function that takes a picture of the top of a page."""
+    """Return a function that takes a screenshot of the top of a page."""
 
     def take_picture(page: Page, name: str, *, height: int = SIZE["height"]) -> None:
-        page.wait_for_timeout(1_000)  # milliseconds: pages poll, so that the network is never idle
+        page.wait_for_timeout(1_000)  # milliseconds; the network is never idle, because pages poll
         page.evaluate(WITHOUT_EMOJI)
         area = {"x": 0, "y": 0, "width": SIZE["width"], "height": height}
         path = FOLDER / f"{name}.{language}.png"
@@ -218,7 +218,7 @@ def test_phone(open_page: Callable[[Any], Page], take: Callable[..., None], demo
     page.locator("#words").fill("Здравствуйте! Заказ № 4417 уже собран?")
     page.keyboard.press("Enter")
     arrived = Message.objects.filter(text__contains="уже собран")
-    while not arrived:  # the page posts on its own time
+    while not arrived:  # the page posts with a delay
         processing.process_inbox()
         page.wait_for_timeout(200)
         arrived = arrived.all()

@@ -1,4 +1,4 @@
-"""Setting a channel up in a real Chromium, from the empty start page to the provider's confirmation."""
+"""Channel setup in Chromium, from the empty start page to the provider's confirmation."""
 
 import re
 from collections.abc import Iterator
@@ -55,7 +55,7 @@ def test_an_admin_sets_up_a_channel_as_the_guide_says(vera_page: Page, browser: 
     shop = ChatChannel.objects.get()
     assert page.locator("[data-copy]").first.get_attribute("data-copy") == str(shop.pk)
 
-    # 2.-4. the API channel in four blocks, the watched channel moved to the right by hand
+    # 2.-4. the API channel in four blocks; the watched channel is moved to the right by hand
     page.goto("/")
     page.locator(".checklist li.now a").click()
     page.locator("[name=name]").fill("WhatsApp")
@@ -68,7 +68,7 @@ def test_an_admin_sets_up_a_channel_as_the_guide_says(vera_page: Page, browser: 
     page.locator("#id_watched_from option").first.dblclick()
     page.locator("[name=_save]").click()
 
-    # the key, in full, once
+    # the key is shown in full, once
     fresh = page.locator("#fresh-key")
     expect(fresh).to_be_visible()
     channel = ApiChannel.objects.get()
@@ -82,7 +82,7 @@ def test_an_admin_sets_up_a_channel_as_the_guide_says(vera_page: Page, browser: 
     expect(page.locator("#fresh-key")).to_have_count(0)
     assert key not in page.content()
 
-    # 5. the hand-over, opened by the provider in a browser of its own
+    # 5. the handover page, opened by the provider in another browser
     press_button(page, "hand-over")
     link = page.locator(".shown-once code").inner_text()
     stranger = browser.new_context(base_url=str(live_server), locale="en-GB")
@@ -96,7 +96,7 @@ def test_an_admin_sets_up_a_channel_as_the_guide_says(vera_page: Page, browser: 
     stranger.close()
     assert Handover.objects.get().stage == "confirmed"
 
-    # and the page tells how far it is
+    # the page shows the progress
     page.goto(f"/admin/channels_setup/apichannel/{channel.pk}/change/")
     expect(page.locator(".steps li.now")).to_have_count(1)
     expect(page.locator(".pill.waiting")).to_be_visible()

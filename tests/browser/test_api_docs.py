@@ -1,4 +1,4 @@
-"""The API's viewer in a real browser, under our content security policy."""
+"""API documentation page in Chromium, under the content security policy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""axe-core over every page, light and dark: no serious finding anywhere.
+"""Accessibility of every page, light and dark: axe-core finds nothing serious.
 
 ``axe.min.js`` is axe-core 4.12.1 by Deque Systems under MPL 2.0, unchanged.
 """
@@ -26,12 +26,12 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 AXE = (Path(__file__).parent / "axe.min.js").read_text()
 SERIOUS = ("serious", "critical")
-COLOURS = "() => getComputedStyle(document.body).backgroundColor + getComputedStyle(document.body).color"
+COLORS = "() => getComputedStyle(document.body).backgroundColor + getComputedStyle(document.body).color"
 
 
 @pytest.fixture
 def chat(tmp_path: Path, settings: Any) -> Conversation:
-    """A chat with all that a chat can show."""
+    """Create a chat with everything that a chat can show."""
     settings.MEDIA_ROOT = tmp_path
     channel = ApiChannelFactory(name="Магазин")
     chat = writes(channel, "Анна Соколова", "Где мой заказ?")
@@ -53,10 +53,10 @@ def chat(tmp_path: Path, settings: Any) -> Conversation:
 
 
 def findings(page: Page, *, only: str = "") -> list[str]:
-    """What is serious on the page as it stands; ``only`` by one rule."""
+    """List the serious violations on the current page. ``only``: check a single rule."""
     if not page.evaluate("() => 'axe' in window"):
         page.evaluate(AXE)
-    # ``.selector`` is Django's own widget of two lists, whose help icons have a name where none may be.
+    # ``.selector`` is Django's filter_horizontal widget; its help icons have a name where none is allowed.
     found = page.evaluate(
         """(only) => axe.run({ exclude: ['.selector'] },
                              { resultTypes: ['violations'], ...(only && { runOnly: only }) })""",
@@ -71,7 +71,7 @@ def findings(page: Page, *, only: str = "") -> list[str]:
 
 
 def look(page: Page, path: str, *, do: Callable[[Page], None] | None = None) -> None:
-    """The page as it opens, and after ``do``, in both themes: in the dark it differs by its colours alone."""
+    """Check the page as it opens, and after ``do``, in both themes. In the dark theme, only colors differ."""
     page.emulate_media(color_scheme="light", reduced_motion="reduce")
     page.goto(path)
     _look_at_both(page, path)
@@ -81,17 +81,17 @@ def look(page: Page, path: str, *, do: Callable[[Page], None] | None = None) -> 
 
 
 def _look_at_both(page: Page, what: str) -> None:
-    """The desk follows the system's theme as it changes; the admin asks for it when a page is loaded."""
+    """Check both themes. The desk follows a change of the system's theme; the admin reads it when a page loads."""
     assert findings(page) == [], f"{what}, light"
-    light = page.evaluate(COLOURS)
+    light = page.evaluate(COLORS)
     page.emulate_media(color_scheme="dark", reduced_motion="reduce")
     if what.startswith("/admin/"):
         page.goto(what)
-    page.wait_for_function(f"(light) => ({COLOURS})() !== light", arg=light)
+    page.wait_for_function(f"(light) => ({COLORS})() !== light", arg=light)
     assert findings(page, only="color-contrast") == [], f"{what}, dark"
     page.emulate_media(color_scheme="light", reduced_motion="reduce")
     if not what.startswith("/admin/"):
-        page.wait_for_function(f"(light) => ({COLOURS})() === light", arg=light)
+        page.wait_for_function(f"(light) => ({COLORS})() === light", arg=light)
 
 
 def open_everything(page: Page) -> None:

@@ -1,4 +1,4 @@
-"""One chat in a real Chromium: two operators in it, words sent once, files, quick answers, the client beside it."""
+"""One chat in Chromium: two operators, sending once, files, quick replies, the client pane."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def chat(channel: ApiChannel) -> Conversation:
 
 @pytest.fixture
 def complaints(context: BrowserContext) -> Iterator[list[str]]:
-    """What the pages complained of; what the server refuses on purpose the browser logs too."""
+    """Yield script and policy errors of the pages. The browser also logs intended refusals of the server."""
     found: list[str] = []
     context.on("weberror", lambda error: found.append(str(error.error)))
     context.on(
@@ -50,7 +50,7 @@ def complaints(context: BrowserContext) -> Iterator[list[str]]:
 
 @pytest.fixture
 def desk(context: BrowserContext, page: Page, chat: Conversation, complaints: list[str]) -> Page:
-    """Boris's browser, signed in."""
+    """Sign in as Boris."""
     presence.store.client.flushdb()
     sign_in(context, boris(chat.chat_channel))
     return page
@@ -198,7 +198,7 @@ PDF = {"name": "счёт.pdf", "mimeType": "application/pdf", "buffer": b"%PDF-1
 
 
 def drop(page: Page, name: str, content: str) -> None:
-    """Let go of a file over the chat."""
+    """Drop a file on the chat."""
     page.evaluate(
         """([name, content]) => {
             const carried = new DataTransfer();
@@ -291,7 +291,7 @@ def test_a_reply_quotes_the_chosen_message_and_escape_clears_it(desk: Page, chat
     assert Message.objects.get(text="В пути").quoted == asked
 
 
-# --- quick answers ---------------------------------------------------------------------------------------
+# --- quick replies ---------------------------------------------------------------------------------------
 
 
 def test_a_quick_reply_by_keyboard_only(desk: Page, chat: Conversation) -> None:
@@ -322,7 +322,7 @@ def test_a_quick_reply_by_keyboard_only(desk: Page, chat: Conversation) -> None:
 def test_hidden_text_for_screen_readers_does_not_lengthen_the_page(
     desk: Page, chat: Conversation, channel: ApiChannel
 ) -> None:
-    """Else a jump to an earlier message pushes the head of the page out of sight."""
+    """Otherwise a jump to an earlier message scrolls the page's header out of view."""
     for number in range(24):
         writes(channel, f"Клиент {number}", "Сапоги ещё есть?")
 

@@ -1,4 +1,4 @@
-"""The client's card in a real Chromium: edited beside the chat, with what is wrong said under its field."""
+"""Client card in Chromium: edited in the client pane, with errors under their fields."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The way of a dead letter in a real Chromium: the admin's list and forecast, the operator's two buttons."""
+"""Dead letters in Chromium: the admin's list and preview, the operator's two buttons."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -26,7 +26,7 @@ LIST = "/admin/bridge/deadletter/"
 
 @pytest.fixture(autouse=True)
 def complaints(context: BrowserContext) -> Iterator[list[str]]:
-    """What the pages complained of: a script that failed, or something the content security policy stopped."""
+    """Yield script and policy errors of the pages."""
     found: list[str] = []
 
     def note(message: ConsoleMessage) -> None:
@@ -105,7 +105,7 @@ def test_an_operator_decides_about_an_unknown_outcome(context: BrowserContext, l
     expect(buttons).to_have_count(2)
     buttons.nth(1).click()
 
-    expect(buttons).to_have_count(1)  # the thread draws itself anew
+    expect(buttons).to_have_count(1)  # the thread is redrawn
     letter.refresh_from_db()
     assert (letter.state, letter.reason) == ("cancelled", "left_as_is")
 

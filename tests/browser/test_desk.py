@@ -1,4 +1,4 @@
-"""The desk and the phone in a real Chromium, with a real worker between them."""
+"""Desk and training phone in Chromium, with a real worker between them."""
 
 import re
 import time
@@ -22,7 +22,7 @@ from tests.worker import Worker
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-SOON = 20_000  # milliseconds; it is two seconds where nobody else keeps the processors busy
+SOON = 20_000  # milliseconds; two seconds on an idle machine
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def chat(channel: ApiChannel) -> Conversation:
 
 @pytest.fixture
 def complaints(context: BrowserContext) -> Iterator[list[str]]:
-    """What the pages complained of: a script that failed, or something the content security policy stopped."""
+    """Yield script and policy errors of the pages."""
     found: list[str] = []
 
     def note(message: ConsoleMessage) -> None:
@@ -52,7 +52,7 @@ def complaints(context: BrowserContext) -> Iterator[list[str]]:
 
 @pytest.fixture
 def desk(context: BrowserContext, page: Page, chat: Conversation, complaints: list[str]) -> Page:
-    """Boris's browser, signed in."""
+    """Sign in as Boris."""
     sign_in(context, boris(chat.chat_channel))
     return page
 
@@ -85,7 +85,7 @@ def shut_in(seconds: float) -> None:
 
 
 def eventually(page: Page, holds: Callable[[], bool], *, within: float = 2 * SOON / 1000) -> None:
-    """What the page tells the server arrives a moment later; its requests go on only while the page is waited for."""
+    """Wait for an effect of the page's requests, which continue only while Playwright waits for the page."""
     until = time.monotonic() + within
     while not holds():
         assert time.monotonic() < until
@@ -145,7 +145,7 @@ def test_after_25_hours_the_desk_shows_the_window_closed(
     expect(desk.locator("#composer_notices")).to_contain_text("only an approved template can be sent", timeout=3 * SOON)
     expect(desk.locator("#chat_header .pill.closed")).to_be_visible()
     now = timezone.now()
-    with translation.override("en"):  # in the first hour of a day it is not yesterday
+    with translation.override("en"):  # during the first hour of a day, it is not yesterday
         expect(desk.locator("#messages .day")).to_have_text([format_day(now - timedelta(hours=25), now=now)])
     expect(phone.locator("#window")).to_contain_text("The window is closed")
 
@@ -209,7 +209,7 @@ def test_earlier_messages_load_above_the_reading_position(desk: Page, chat: Conv
 
     expect(bubble(desk, "Где мой заказ?")).to_be_attached()
     after = bubble(desk, "Сообщение 20.").bounding_box()
-    assert after and abs(after["y"] - before["y"]) < 60  # the button itself has gone
+    assert after and abs(after["y"] - before["y"]) < 60  # the button itself is gone
     expect(desk.locator("#messages .day")).to_have_count(1)
     expect(desk.locator("#earlier")).to_be_hidden()
     answers(chat, "Последнее", status=Message.Status.READ)
@@ -335,7 +335,7 @@ def test_an_unreachable_portal_loses_no_text(desk: Page, chat: Conversation) -> 
     expect(bubble(desk, "Держитесь")).to_be_visible(timeout=2 * SOON)
 
 
-# --- doing -----------------------------------------------------------------------------------------------
+# --- actions ---------------------------------------------------------------------------------------------
 
 
 def test_a_chat_is_assigned_and_its_request_closed_without_a_reload(desk: Page, chat: Conversation) -> None:
@@ -405,7 +405,7 @@ def test_client_names_never_run_as_scripts(desk: Page, channel: ApiChannel) -> N
     assert desk.evaluate("window.hacked") is None
 
 
-# --- small screens, listeners ----------------------------------------------------------------------------
+# --- small screens, screen readers -----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("path", ["/chats/", "/chats/{chat}/", "/requests/", "{phone}", "/login/"])

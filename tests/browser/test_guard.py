@@ -1,4 +1,4 @@
-"""What the browser of the tests may reach, and what it complains of."""
+"""Guards of the browser tests: only loopback can be reached, policy violations are detected."""
 
 import time
 
@@ -17,7 +17,7 @@ def test_no_address_outside_loopback_is_reachable(page: Page, address: str, tran
 def test_a_content_security_policy_violation_is_detected(
     browser: Browser, live_server: object, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """In a context of its own: the usual one fails its test then."""
+    """Uses its own context, because the ``context`` fixture fails a test with a violation."""
     context = browser.new_context(base_url=str(live_server))
     page, complaints = context.new_page(), []
     page.on("console", lambda told: complaints.append(is_policy_complaint(told.text)))

@@ -1,4 +1,4 @@
-"""Lists and reports in a real Chromium: search and filters, endless scroll, warnings, many requests at once."""
+"""Lists and reports in Chromium: search, filters, endless scrolling, warnings, bulk actions."""
 
 import re
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from tests.factories import ApiChannelFactory, boris
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-# What the page has asked the server, each with its time by the page's own clock.
+# The page's requests to the server, each with its time by the page's clock.
 NEWS = """(() => performance.getEntriesByType("resource")
     .filter((one) => one.name.includes("/chats/updates/") && one.responseEnd))"""
 
@@ -34,7 +34,7 @@ def chat(channel: ApiChannel) -> Conversation:
 
 @pytest.fixture
 def desk(context: BrowserContext, page: Page, chat: Conversation) -> Iterator[Page]:
-    """Boris's browser, signed in; nothing in it may complain."""
+    """Sign in as Boris. The pages must not log errors."""
     complaints: list[str] = []
 
     def note(message: ConsoleMessage) -> None:
@@ -95,7 +95,7 @@ def test_a_click_counts_if_an_update_comes_while_the_button_is_down(
     desk.mouse.down()
     with desk.expect_response(lambda response: "/chats/updates/" in response.url and response.status == 200):
         writes(channel, "Игорь Панин", "И акт?")
-    desk.wait_for_timeout(300)  # time to redraw the row
+    desk.wait_for_timeout(300)  # enough for the row to be redrawn
     desk.mouse.up()
 
     expect(desk.locator("#chat_head h2")).to_have_text("Игорь Панин")
@@ -140,7 +140,7 @@ def test_a_closing_window_shows_a_toast_and_a_notification(
     (told,) = desk.evaluate("window.told")
     assert told[1:] == ["Где мой заказ?", f"okno-window-{chat.pk}"]
     closing_reminders.send_reminders()
-    for _ in range(3):  # the first may have been asked before, and the third is asked when the second is worked off
+    for _ in range(3):  # the first may have been sent before, and the third is sent when the second is done
         with desk.expect_response(lambda answer: "/chats/updates/" in answer.url):
             pass
     assert len(desk.evaluate("window.told")) == 1
@@ -251,9 +251,9 @@ def test_an_idle_desk_polls_rarely_and_gets_empty_responses(desk: Page, chat: Co
     desk.goto(f"/chats/{chat.pk}/")
     desk.wait_for_function(f"() => {NEWS}().length >= 5", timeout=60_000)
 
-    # By the page's own clock, so that it does not matter how late we hear of it. The first may tell what is new.
+    # By the page's clock, so that delays of the test do not matter. The first answer may contain updates.
     asked = desk.evaluate(f"() => {NEWS}().slice(1).map((one) => [one.startTime, one.responseStatus])")
     at, statuses = [one[0] for one in asked], [one[1] for one in asked]
     assert at[-1] - at[0] > 1_000 * (len(at) - 1)
     assert set(statuses) <= {200, 204}
-    assert statuses.count(204) >= len(statuses) - 1  # a minute may have begun
+    assert statuses.count(204) >= len(statuses) - 1  # another minute may have begun

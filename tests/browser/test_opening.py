@@ -1,4 +1,4 @@
-"""Opening a chat in a real Chromium: what is on screen is where the words go, on any line and in any order."""
+"""Opening chats in Chromium: text goes to the displayed chat, over slow connections and in any order of responses."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def chats(channel: ApiChannel) -> list[Conversation]:
 
 @pytest.fixture
 def desk(context: BrowserContext, page: Page, chats: list[Conversation]) -> Iterator[Page]:
-    """Boris's browser with the first chat open."""
+    """Sign in as Boris and open the first chat."""
     errors: list[str] = []
     context.on("weberror", lambda error: errors.append(str(error.error)))
     sign_in(context, boris(chats[0].chat_channel))
@@ -44,7 +44,7 @@ def row(page: Page, chat: Conversation) -> Locator:
 
 
 def expect_shown(page: Page, chat: Conversation, *, text: str = "") -> None:
-    """Highlight, address, head, thread and box all are this chat's."""
+    """Expect this chat's highlight, URL, header, thread and composer."""
     expect(page.locator("#opening")).to_have_count(0)
     expect(page.locator("#chat_header h2")).to_have_text(chat.contact.name)
     expect(page.locator("#composer [name=for_chat]")).to_have_value(str(chat.pk))
@@ -57,7 +57,7 @@ def expect_shown(page: Page, chat: Conversation, *, text: str = "") -> None:
 
 
 def expect_opening(page: Page, name: str, *, over: Conversation) -> None:
-    """The new head is there, and nothing can be written; the rest still is the old chat's."""
+    """Expect the new chat's name and an inert composer; everything else still belongs to the old chat."""
     expect(page.locator("#opening h2")).to_have_text(name)
     assert page.locator("#composer").evaluate("form => form.inert && Boolean(form.closest('#chat[inert]'))")
     expect(page.locator(".row[aria-current] b")).to_have_text(over.contact.name)
@@ -130,7 +130,7 @@ def test_the_last_of_two_clicks_wins(desk: Page, chats: list[Conversation], firs
     desk.wait_for_timeout(200)
     expect_shown(desk, lis)
     kim.refresh_from_db()
-    assert kim.unread == 1  # nobody has seen it
+    assert kim.unread == 1  # not marked as seen
     eventually(desk, lambda: Conversation.objects.get(pk=lis.pk).unread == 0)
 
 

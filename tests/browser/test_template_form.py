@@ -1,4 +1,4 @@
-"""The template form in a real browser: the message, its problems and its rows follow what is typed."""
+"""Template form in Chromium: the preview, the problems and the rows follow the typing."""
 
 import pytest
 from django.conf import settings

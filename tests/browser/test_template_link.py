@@ -1,4 +1,4 @@
-"""The page behind a link in a helpdesk's note, on a phone and on a desk: chosen, filled in, seen, sent once."""
+"""Template link page from a helpdesk note, on a phone and a computer: choose, fill in, check, send once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Templates in a real Chromium: the live preview, and pasted text that is recognized and sent."""
+"""Templates in Chromium: the live preview, and pasted text that is recognized and sent."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def template(channel: ApiChannel) -> Template:
 
 @pytest.fixture
 def chat(channel: ApiChannel) -> Conversation:
-    """Anna's chat, its window shut."""
+    """Create Anna's chat with a closed window."""
     fact = MessageReceived(contact=ContactInfo(external_id="anna", name="Анна Соколова"), text="Где заказ?")
     made = receiving.receive_messages(
         channel, [receiving.IncomingMessage(fact=fact, chat_channel=channel.default_chat_channel)]
@@ -54,7 +54,7 @@ def chat(channel: ApiChannel) -> Conversation:
 
 @pytest.fixture
 def page(context: BrowserContext, channel: ApiChannel, live_server: object) -> Iterator[Page]:
-    """Boris, signed in, before a page that must not complain."""
+    """Sign in as Boris. The page must not log errors."""
     client = Client()
     client.force_login(boris(*channel.watched.all()))
     context.add_cookies(
@@ -68,7 +68,7 @@ def page(context: BrowserContext, channel: ApiChannel, live_server: object) -> I
     page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda problem: complaints.append(str(problem)))
     yield page
-    # What the server refuses on purpose the browser logs too.
+    # The browser also logs intended refusals of the server.
     assert [one for one in complaints if "422" not in one] == []
 
 
@@ -129,7 +129,7 @@ def test_pasted_text_is_recognized_changed_in_a_field_and_sent(
 
 
 def recognized_in(page: Page, chat: Conversation) -> None:
-    """The chat with a template's text in its box, which has been recognized."""
+    """Open the chat with a recognized template text in its composer."""
     page.goto(f"/chats/{chat.pk}/")
     paste(page, "Здравствуйте, Анна! Ваш заказ 55 готов к выдаче.")
     expect(page.locator('.tp[data-kind="recognized"]')).to_be_visible()
@@ -154,7 +154,7 @@ def test_text_that_no_longer_matches_is_not_sent_as_the_template(
     paste(page, "Заказ можно и обменять.")
     page.keyboard.press("Control+Enter")
 
-    # The notice says it first; the panel takes its place, with the buttons that help.
+    # The panel with its buttons replaces the notice.
     expect(page.locator('.tp[data-kind="notice"]')).to_contain_text("Choose one, or hold the text.")
     expect(page.locator("#text")).to_have_value("Заказ можно и обменять.")
     assert not Message.objects.filter(direction=Message.Direction.OUTBOUND).exists()
@@ -219,12 +219,12 @@ def test_nothing_overflows_the_screen(page: Page, template: Template, chat: Conv
         assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
-# --- an answer that comes when another chat is open ---------------------------------------------------------
+# --- a response that arrives when another chat is open ------------------------------------------------------
 
 
 @pytest.fixture
 def other(channel: ApiChannel, chat: Conversation) -> Conversation:
-    """Boris Kim's chat; its window is open."""
+    """Create Boris Kim's chat with an open window."""
     fact = MessageReceived(contact=ContactInfo(external_id="kim", name="Борис Ким"), text="Добрый день")
     made = receiving.receive_messages(
         channel, [receiving.IncomingMessage(fact=fact, chat_channel=channel.default_chat_channel)]

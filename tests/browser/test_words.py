@@ -1,4 +1,4 @@
-"""What operators type, in a real Chromium: kept over anything, sent once, shown to nobody else."""
+"""Text that operators type, in Chromium: never lost, sent once, shown to nobody else."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def chat(channel: ApiChannel) -> Conversation:
 
 @pytest.fixture
 def desk(context: BrowserContext, page: Page, chat: Conversation) -> Iterator[Page]:
-    """Boris's browser with the chat open."""
+    """Sign in as Boris and open the chat."""
     errors: list[str] = []
     context.on("weberror", lambda error: errors.append(str(error.error)))
     boris(chat.chat_channel)
@@ -44,7 +44,7 @@ def desk(context: BrowserContext, page: Page, chat: Conversation) -> Iterator[Pa
 
 
 def come_in(page: Page, name: str) -> None:
-    """Sign in as people do. It gives the browser a new session and a new CSRF token."""
+    """Sign in through the form. The browser gets a new session and a new CSRF token."""
     page.context.add_cookies([{"name": "django_language", "value": "en", "url": f"http://{host(page)}"}])
     page.goto("/login/")
     page.get_by_label("Name").fill(name)
@@ -122,7 +122,7 @@ TOKENS = """() => Object.defineProperty(document, "cookie", {
 
 
 def test_a_token_cookie_from_before_https_is_ignored(desk: Page, chat: Conversation) -> None:
-    """It stays in browsers for a year, and comes first in document.cookie."""
+    """The cookie stays in browsers for a year and comes first in document.cookie."""
     desk.evaluate(TOKENS)
     of_desk = desk.evaluate("() => okno.token()")
     desk.goto(desk.url.partition("/chats/")[0] + chat.api_channel.phone_page_path)
@@ -294,7 +294,7 @@ def test_a_tab_with_newer_text_says_that_the_draft_was_sent(desk: Page, chat: Co
 
     expect(desk.locator("#refusal")).to_contain_text("This draft was sent from another tab.")
     expect(desk.locator("#text")).to_have_value("Общий и дальше")
-    desk.locator("#text").press("Control+Enter")  # now somebody means it
+    desk.locator("#text").press("Control+Enter")  # now it is intended
     expect(bubble(desk, "Общий и дальше")).to_be_visible()
     assert sent() == ["Общий", "Общий и дальше"]
     elsewhere.context.close()
@@ -334,7 +334,7 @@ def test_two_operators_who_resend_a_failed_message_send_it_once(desk: Page, chat
             page.locator("#text").press("Control+Enter")
 
     expect(elsewhere.locator("#text")).to_have_value("")
-    assert sent() == ["Не ушло", "Не ушло"]  # the failed one, and its successor
+    assert sent() == ["Не ушло", "Не ушло"]  # the failed message and its successor
     elsewhere.context.close()
 
 
@@ -378,7 +378,7 @@ def test_ctrl_enter_sends_the_focused_part(
         expect(desk.locator("#text")).to_have_value("Слова")
 
 
-# --- on its way ----------------------------------------------------------------------------------------------------
+# --- sending -------------------------------------------------------------------------------------------------------
 
 
 def test_a_sent_message_appears_at_once_and_the_order_is_kept(desk: Page, chat: Conversation) -> None:
@@ -567,7 +567,7 @@ def test_a_template_being_sent_is_shown_and_restored_after_a_failure(
     assert sent() == ["Заказ 99 готов."]
 
 
-# --- quick answers ---------------------------------------------------------------------------------------------------
+# --- quick replies ---------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

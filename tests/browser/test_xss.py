@@ -1,4 +1,4 @@
-"""A corpus of hostile strings in every place where somebody outside may put words: none runs, none becomes markup."""
+"""Hostile strings in every field that outsiders can fill: none runs, none becomes markup."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from tests.factories import ApiChannelFactory, TemplateFactory, boris, vera
 pytestmark = pytest.mark.django_db(transaction=True)
 
 CORPUS = (Path(__file__).parent / "xss.txt").read_text().splitlines()
-# What would be there if a payload had become markup: none of our own pages has any of these.
+# Elements that exist only if a payload has become markup. Our own pages have none of them.
 FOREIGN = (
     "body script:not([src^='/static/']):not([type='application/json']), iframe, object, embed, base, math, marquee, "
     "audio, video, svg script, svg animate, svg set, [onerror], [onload], [onfocus], [onclick], [ontoggle], "
@@ -41,7 +41,7 @@ FOREIGN = (
 
 @pytest.fixture
 def watched(page: Page) -> list[str]:
-    """Whatever ran, or was stopped by the policy alone."""
+    """Yield payloads that ran, or that only the policy stopped."""
     ran: list[str] = []
     page.on("dialog", lambda dialog: (ran.append(dialog.message), dialog.dismiss()))
     page.on("console", lambda told: ran.append(told.text) if "Content Security Policy" in told.text else None)
@@ -102,7 +102,7 @@ def test_one_chat_full_of_payloads_runs_no_script(page: Page, context: BrowserCo
     expect(page.locator(".tp-pick").first).to_be_visible()
     assert page.locator(FOREIGN).count() == 0
     Message.objects.filter(pk=first.pk).update(reactions=[{"by": "client", "emoji": CORPUS[13]}])
-    for words in CORPUS[-8:]:  # and as news, drawn by the script
+    for words in CORPUS[-8:]:  # and as live updates, drawn by the script
         comes(channel, 1, words)
     expect(page.locator("#messages .msg:not(.held) .text").last).to_have_text(CORPUS[-1], timeout=2 * SOON)
     assert page.locator(FOREIGN).count() == 0 and watched == []
