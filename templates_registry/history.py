@@ -63,8 +63,8 @@ def category_moves(events: Iterable[TemplateEvent]) -> dict[Template, str]:
 def _category_move_sentence(event: TemplateEvent) -> str:
     values = {"template": event.template, "change": _localize_change(event.reason, Category)}
     if event.kind == "category":
-        return _("The provider moved “%(template)s” to another category, which changes its price: %(change)s.") % values
-    return _("The provider will move “%(template)s” to another category, which changes its price: %(change)s.") % values
+        return _("The provider moved “%(template)s” to another category: %(change)s. Its price changes, too.") % values
+    return _("The provider will move “%(template)s” to another category: %(change)s. Its price changes, too.") % values
 
 
 def _text_difference(old: TemplateVersion | None, new: TemplateVersion) -> tuple[DiffPiece, ...]:
@@ -88,7 +88,7 @@ def _event_sentence(event: TemplateEvent) -> str:
             "change": _localize_change(event.reason, Category)
         }
     if event.kind == "category_planned":
-        return _("The provider will change the category and the price: %(change)s") % {
+        return _("The provider will change the category: %(change)s. The price changes, too.") % {
             "change": _localize_change(event.reason, Category)
         }
     if event.kind == "quality":

@@ -189,9 +189,8 @@ def perform_action(
 
 def _call_provider(call: Callable[..., str], template: Template, result: ActionResult, *, user: Any) -> None:
     if len(result.sent_to_provider) + len(result.refused) >= MAX_PROVIDER_CALLS:
-        result.refused.append(
-            (template, _("The provider accepts at most %d templates at a time.") % MAX_PROVIDER_CALLS)
-        )
+        sentence = _("Only %d templates can be processed at the provider at a time. Repeat the action for this one.")
+        result.refused.append((template, sentence % MAX_PROVIDER_CALLS))
         return
     try:
         remark = call(template, user=user)

@@ -132,12 +132,12 @@ def _apply_confirmed(admin: TemplateAdmin, request: HttpRequest) -> HttpResponse
     channel = ApiChannel.objects.filter(pk=signed["channel"]).first() if signed["channel"] else None
     plan = import_plan.build_plan(rows, api_channel=channel)
     if plan.fingerprint != signed["plan"]:
-        messages.warning(request, _("The templates have changed in the meantime. These are the current changes."))
+        messages.warning(request, _("The templates have changed since the preview. Review the changes again."))
         return _show_plan(admin, request, rows, channel)
     done = import_plan.apply_plan(plan, by=ChangeAuthor(source=Source.IMPORT, user=request.user))
     messages.success(request, _("Imported: %(new)s new, %(changed)s changed.") % done.counts)
     if done.counts["refused"]:
-        messages.warning(request, _("Rejected and skipped: %(refused)s.") % done.counts)
+        messages.warning(request, _("Refused and skipped: %(refused)s.") % done.counts)
     return redirect("admin:templates_registry_template_changelist")
 
 

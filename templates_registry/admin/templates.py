@@ -42,7 +42,7 @@ MAX_TEMPLATES_PER_ACTION = 1_000
 class TemplateStateFilter(admin.SimpleListFilter):
     """Filter by state. Deleted templates are kept for their history and hidden by default."""
 
-    title = _("which")
+    title = _("state")
     parameter_name = "which"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
@@ -52,8 +52,8 @@ class TemplateStateFilter(admin.SimpleListFilter):
         if self.value() == "deleted":
             return queryset.filter(status=Status.DELETED)
         if self.value() == "unused":
-            since = timezone.now() - timedelta(days=91)
-            queryset = queryset.filter(Q(last_used_at=None, created_at__lt=since) | Q(last_used_at__lt=since))
+            cutoff = timezone.now() - timedelta(days=91)
+            queryset = queryset.filter(Q(last_used_at=None, created_at__lt=cutoff) | Q(last_used_at__lt=cutoff))
         if self.value() == "poor":
             statuses = [Status.REJECTED, Status.PAUSED, Status.DISABLED, Status.UNKNOWN]
             queryset = queryset.filter(Q(status__in=statuses) | Q(quality="RED"))

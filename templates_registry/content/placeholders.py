@@ -27,7 +27,7 @@ class Placeholder:
 
 
 def split_placeholders(text: str) -> tuple[str | Placeholder, ...]:
-    """Split a text into fixed parts and placeholders by turns. The first and last parts are fixed, maybe empty."""
+    """Split a text into alternating fixed parts and placeholders. The first and last part are fixed, maybe empty."""
     return tuple(Placeholder(piece) if index % 2 else piece for index, piece in enumerate(PLACEHOLDER.split(text)))
 
 
@@ -37,7 +37,7 @@ def find_names(text: str) -> list[str]:
 
 
 def sort_names(names: list[str]) -> list[str]:
-    """Sort numbered names by number, because ``{{2}} {{1}}`` takes values in the order 1, 2. Named ones stay."""
+    """Sort numbered names by number, because ``{{2}} {{1}}`` takes values in the order 1, 2. Names keep their order."""
     return sorted(names, key=int) if all(is_numbered(name) for name in names) else names
 
 

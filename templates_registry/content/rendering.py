@@ -244,7 +244,9 @@ def _button(template: TemplateDefinition, index: int, values: Mapping[str, str])
     value = values.get(f"button.{index}", "")
     if button.kind == "URL":
         end = encode_link_end(value)
-        return RenderedButton(button.kind, button.text, PLACEHOLDER.sub(lambda hole: end or hole[0], button.url))
+        return RenderedButton(
+            button.kind, button.text, PLACEHOLDER.sub(lambda placeholder: end or placeholder[0], button.url)
+        )
     return RenderedButton(button.kind, button.text, button.phone_number or value)
 
 

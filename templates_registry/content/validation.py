@@ -127,8 +127,8 @@ def _body(template: TemplateDefinition) -> Iterator[Problem]:
     if template.has_standard_body:
         return
     pieces = split_placeholders(body)
-    holes = [piece for piece in pieces if isinstance(piece, Placeholder)]
-    if not holes:
+    variables = [piece for piece in pieces if isinstance(piece, Placeholder)]
+    if not variables:
         return
     fixed = [piece for piece in pieces if isinstance(piece, str)]
     if not fixed[0].strip():
@@ -137,9 +137,9 @@ def _body(template: TemplateDefinition) -> Iterator[Problem]:
         yield make_problem("body", "ends_with_variable")
     for index, between in enumerate(fixed[1:-1]):
         if not between.strip():
-            first, second = add_braces(holes[index].name), add_braces(holes[index + 1].name)
+            first, second = add_braces(variables[index].name), add_braces(variables[index + 1].name)
             yield make_problem("body", "adjacent_variables", first=first, second=second)
-    if len(WORD.findall(" ".join(fixed))) < WORDS_PER_VARIABLE * len(holes):
+    if len(WORD.findall(" ".join(fixed))) < WORDS_PER_VARIABLE * len(variables):
         yield make_problem("body", "too_many_variables")
 
 
@@ -178,8 +178,8 @@ def _button(field: str, button: Button) -> Iterator[Problem]:
             yield make_problem(f"{field}.url", "url_missing")
         yield from _length(f"{field}.url", button.url, URL_LIMIT)
         yield from _braces(f"{field}.url", button.url)
-        holes = list(PLACEHOLDER.finditer(button.url))
-        if len(holes) > 1 or (holes and holes[0].end() != len(button.url)):
+        variables = list(PLACEHOLDER.finditer(button.url))
+        if len(variables) > 1 or (variables and variables[0].end() != len(button.url)):
             yield make_problem(f"{field}.url", "url_variable")
     elif button.kind == "PHONE_NUMBER":
         if not button.phone_number.strip():

@@ -3,8 +3,8 @@
     index = MatchIndex([IndexEntry(template), …])    built once per account and registry version; immutable
     index.recognize(text).outcome                    template | ambiguous | near_miss | not_ready | none
 
-The whole text must match: fixed parts exactly after normalization, one value for a variable that occurs twice, and
-header, body and footer together or the body without either. The outcome is "ambiguous" if two templates match, or one
+The whole text must match: fixed parts exactly after normalization, and one value for a variable that occurs twice. The
+text is the body, with or without its header and footer. The outcome is "ambiguous" if two templates match, or one
 in two ways; "not_ready" if a template matches but a value cannot be sent; "near_miss", with the differing words, if
 only a similar template exists. ``WorkBudget`` bounds the work for any text. The inverse is ``content.rendering``.
 """

@@ -26,7 +26,7 @@ PICKER_ROWS = 40
 MAX_OFFERS = 3  # templates suggested at once when the window is closed
 MIN_TEXT_LENGTH = 4  # characters; shorter text is not matched while typing
 
-# RECOGNIZED: the box holds the template's text, and the two follow each other. PICKED: the box keeps its own text.
+# RECOGNIZED: the composer shows the template's text and follows its fields. PICKED: the composer keeps its own text.
 RECOGNIZED, PICKED, HOLD = "recognized", "picked", "hold"
 PICKER, NEAR_MISS, AMBIGUOUS, NOTICE = "picker", "near", "ambiguous", "notice"
 
