@@ -1,4 +1,4 @@
-"""Templates where one writes: recognized, picked, filled in, sent, held. And what a chat knows of their values."""
+"""Template panel of the composer: recognition, picker, fields, sending, held replies, prefilled values."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def anna_writes(channel: ApiChannel, text: str = "Здравствуйте") -> 
 
 @pytest.fixture
 def chat(channel: ApiChannel) -> Conversation:
-    """Its window is closed."""
+    """Return a chat with a closed window."""
     chat = anna_writes(channel)
     move_windows_back(timedelta(hours=25))
     return chat
@@ -54,7 +54,7 @@ def desk(chat: Conversation, client: Client) -> Client:
 
 
 def typed(desk: Client, chat: Conversation, text: str, **more: str) -> str:
-    """The panel for a text in the box; empty where there is none."""
+    """Return the panel for a text in the composer, or an empty string."""
     answer = desk.post(f"/chats/{chat.pk}/templates/recognize/", {"text": text} | more, headers=SCRIPT)
     assert answer.status_code in (200, 204)
     return str(answer.content.decode())
@@ -74,7 +74,7 @@ def box(panel: str) -> str:
     return found[1] if found else ""
 
 
-# --- recognized while one types --------------------------------------------------------------------------
+# --- recognition while typing ----------------------------------------------------------------------------
 
 
 def test_pasted_template_text_shows_its_values_as_fields(desk: Client, chat: Conversation, template: Template) -> None:
@@ -122,10 +122,10 @@ def test_text_that_matches_two_templates_offers_both_with_values(
     assert kind(panel) == "ambiguous"
     choices = re.findall(r'formaction="(.*?)" name="choice" value="(.*?)"', panel)
     assert len(choices) == 2
-    told = {address: json.loads(value.replace("&quot;", '"')) for address, value in choices}
+    values = {address: json.loads(value.replace("&quot;", '"')) for address, value in choices}
     address = f"/chats/{chat.pk}/templates/{other.pk}/"
-    assert told[address] == {"1": "Анна! Ваш заказ № 42 готов"}
-    chosen = desk.post(address, {"choice": json.dumps(told[address]), "open": "1"}, headers=SCRIPT).content.decode()
+    assert values[address] == {"1": "Анна! Ваш заказ № 42 готов"}
+    chosen = desk.post(address, {"choice": json.dumps(values[address]), "open": "1"}, headers=SCRIPT).content.decode()
     assert kind(chosen) == "recognized" and box(chosen) == READY
 
 
@@ -397,7 +397,7 @@ def test_variables_that_mean_the_clients_name(variable: Variable, is_name: bool)
 
 
 @pytest.mark.parametrize(
-    ("name", "example", "said"),
+    ("name", "example", "expected"),
     [
         ("Анна Соколова", "Мария", "Анна"),
         ("Анна Соколова", "", "Анна Соколова"),
@@ -405,11 +405,11 @@ def test_variables_that_mean_the_clients_name(variable: Variable, is_name: bool)
         ("  ", "Мария", ""),
     ],
 )
-def test_a_prefilled_name_has_as_many_words_as_the_example(name: str, example: str, said: str) -> None:
-    assert prefill.shorten_name(name, example) == said
+def test_a_prefilled_name_has_as_many_words_as_the_example(name: str, example: str, expected: str) -> None:
+    assert prefill.shorten_name(name, example) == expected
 
 
-# --- offered where the window is closed --------------------------------------------------------------------
+# --- templates offered in a closed window ----------------------------------------------------------------
 
 
 def test_a_closed_window_offers_the_first_templates(desk: Client, chat: Conversation, template: Template) -> None:

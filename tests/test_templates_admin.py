@@ -463,7 +463,7 @@ def test_an_import_plan_that_changed_is_shown_again(admin: Client, channel: ApiC
 
     again = admin.post(IMPORT, {"rows": signed_rows(shown)}).content.decode()
 
-    assert "changed in the meantime" in again
+    assert "changed since the preview" in again
     assert Template.objects.get().versions.count() == 1
 
     admin.post(IMPORT, {"rows": signed_rows(again)})

@@ -215,7 +215,7 @@ def test_the_page_has_no_inline_script_or_style(desk: Client, template: Template
 
 
 def test_the_timeline_describes_each_event(desk: Client, template: Template) -> None:
-    lifecycle.change_text(template, _said(template, "Здравствуйте, {{1}}! Ваш заказ {{2}} собран."), by=HAND)
+    lifecycle.change_text(template, _with_body(template, "Здравствуйте, {{1}}! Ваш заказ {{2}} собран."), by=HAND)
     lifecycle.change_status(template, Status.PENDING, by=ChangeAuthor(source=Source.MANUAL, user=vera()))
     TemplateEvent.objects.filter(to_status="pending").update(at=timezone.now() - timedelta(days=1, hours=4))
     lifecycle.change_status(template, Status.APPROVED, by=ChangeAuthor(source=Source.PROVIDER))
@@ -231,7 +231,7 @@ def test_the_timeline_describes_each_event(desk: Client, template: Template) -> 
     assert "Rejected: Реклама" in page and "Send to a chat" not in page
 
 
-def _said(template: Template, body: str) -> TemplateDefinition:
+def _with_body(template: Template, body: str) -> TemplateDefinition:
     return replace(template.definition, body=body)
 
 
