@@ -100,6 +100,20 @@ def test_an_error_is_in_the_response_a_status_or_both(meta: MetaSimulator, recei
     assert refused[0].json()["error"].keys() >= {"message", "type", "code", "error_data", "fbtrace_id"}
 
 
+def test_a_client_without_marketing_gets_no_marketing_template(
+    meta: MetaSimulator, receiver: Receiver, anna: Phone
+) -> None:
+    anna.blocked_marketing = True
+    meta.add_template("sale", body="Скидки!", category="MARKETING")
+
+    send(meta, type="template", template={"name": "sale", "language": {"code": "ru"}})
+    meta.quiet()
+
+    [error] = values(receiver, "statuses")[0]["errors"]
+    assert error["code"] == 131050
+    assert "This recipient has chosen to stop receiving marketing messages" in str(error)
+
+
 def test_a_rejection_can_have_any_http_status(meta: MetaSimulator, anna: Phone) -> None:
     meta.behave(reject=131056, reject_status=200)
 

@@ -111,7 +111,7 @@ class Intake:
         if kind == "template":
             template = self._template(body["template"])
             if phone.blocked_marketing and template.category == "MARKETING":
-                return GraphError(131050, "This recipient has select_fields to stop receiving marketing messages.")
+                return GraphError(131050, "This recipient has chosen to stop receiving marketing messages.")
             return None
         if self.meta.now() - (phone.wrote_at or 0.0) >= WINDOW_SECONDS:
             words = "Message failed to send because more than 24 hours have passed since the customer last replied"

@@ -44,7 +44,7 @@ class Faults:
     fail_500: int = 0
     throttle: int = 0  # 429 with Retry-After: 1
     lose_answer: int = 0  # accept the call and close the connection before the response
-    lose_method: str = "chat/addMessage"  # another method that ``lose_answer`` applies to
+    lose_method: str = "chat/addMessage"  # the method besides ``chat/addMessage`` that ``lose_answer`` applies to
     hang_seconds: float = 0.0
     share_500: float = 0.0
     share_lost_answer: float = 0.0
