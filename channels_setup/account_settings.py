@@ -160,9 +160,8 @@ def save_values(channel: Channel, values: Mapping[str, Any]) -> list[str]:
     type(channel)._default_manager.filter(pk=channel.pk).update(options=channel.options)
     if isinstance(channel, ApiChannel):
         if changed and any(channel.provider_status.get(name) for name in REFUSAL_KEYS):
-            channel.update_provider_status(
-                **dict.fromkeys(REFUSAL_KEYS, "")
-            )  # the next webhook shows whether the change helped
+            # The next webhook shows whether the change helped.
+            channel.update_provider_status(**dict.fromkeys(REFUSAL_KEYS, ""))
         _advance_state(channel, resolved={reason for setting in changed for reason in setting.resolves})
     return [setting.name for setting in changed]
 

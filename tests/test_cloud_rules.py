@@ -231,7 +231,7 @@ def test_a_restriction_is_shown_in_words() -> None:
         standard = str(THROUGHPUT["STANDARD"])
 
     assert "not even replies" in sentences
-    assert rows["Throughput"] == standard == "80 messages a second"
+    assert rows["Throughput"] == standard == "80 messages per second"
 
 
 def test_settings_with_choices_are_selected_from_a_list() -> None:

@@ -109,7 +109,7 @@ def test_messages_without_own_text_keep_their_words() -> None:
     with translation.override("en"):
         assert compose_text(
             "[Сообщение, которое WhatsApp не передаёт: gif]", {"what": "unsupported", "kind": "gif"}
-        ) == ("The client sent a GIF that WhatsApp does not pass on.")
+        ) == ("The client sent a GIF that WhatsApp does not forward.")
 
 
 def test_an_edited_message_shows_its_present_text() -> None:

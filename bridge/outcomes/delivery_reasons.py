@@ -71,7 +71,7 @@ DELIVERY_REASONS: Mapping[str, Reason] = {
     "rejected": Reason(
         outcome_class=OutcomeClass.PERMANENT,
         sentence=_("The provider rejected the message."),
-        admin_sentence=_("The provider rejected the message. See its response with the attempt."),
+        admin_sentence=_("The provider rejected the message. Its response is recorded with the attempt."),
         action=SuggestedAction.RESEND,
         admin_action=SuggestedAction.RESEND,
     ),
@@ -102,7 +102,7 @@ DELIVERY_REASONS: Mapping[str, Reason] = {
     "internal_error": Reason(
         outcome_class=OutcomeClass.RETRYABLE,
         sentence=_("An internal error occurred. We will try again. An admin can see the details."),
-        admin_sentence=_("An internal error occurred. We will try again. See the details with the attempt."),
+        admin_sentence=_("An internal error occurred. We will try again. The details are recorded with the attempt."),
     ),
     "file_gone": Reason(
         outcome_class=OutcomeClass.PERMANENT,

@@ -20,7 +20,7 @@ HELPDESK_REASONS: Mapping[str, Reason] = {
     "helpdesk_refused": Reason(
         outcome_class=OutcomeClass.RETRYABLE,
         sentence=_(
-            "The helpdesk rejected the message. See its response with the attempt. We will try a few more times."
+            "The helpdesk rejected the message. Its response is recorded with the attempt. We will retry a few times."
         ),
     ),
     "helpdesk_unauthorized": Reason(

@@ -23,7 +23,7 @@ LABELS: tuple[tuple[str, str | Promise], ...] = (
     ("account", _("Account")),
     ("quality", _("Quality")),
     ("health", _("Sending messages")),
-    ("limit", _("Clients written to first, in 24 hours")),
+    ("limit", _("Messaging limit, 24 hours")),
     ("throughput", _("Throughput")),
     ("status", pgettext_lazy("of a number", "Status")),
     ("subscribed", _("Webhooks go to")),

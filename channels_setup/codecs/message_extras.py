@@ -20,17 +20,17 @@ MessageExtras = Mapping[str, Any]
 
 WITHOUT_WORDS = ("call", "welcome", "unsupported", "unreadable", "empty")
 UNSUPPORTED = {
-    "poll_creation": _("The client sent a poll. WhatsApp does not pass polls on."),
-    "poll_update": _("The client voted in a poll. WhatsApp does not pass votes on."),
-    "event": _("The client sent an event invitation. WhatsApp does not pass these on."),
-    "event_creation": _("The client sent an event invitation. WhatsApp does not pass these on."),
-    "gif": _("The client sent a GIF that WhatsApp does not pass on."),
-    "group_invite": _("The client sent an invitation to a group. WhatsApp does not pass these on."),
+    "poll_creation": _("The client sent a poll. WhatsApp does not forward polls."),
+    "poll_update": _("The client voted in a poll. WhatsApp does not forward votes."),
+    "event": _("The client sent an event invitation. WhatsApp does not forward these."),
+    "event_creation": _("The client sent an event invitation. WhatsApp does not forward these."),
+    "gif": _("The client sent a GIF that WhatsApp does not forward."),
+    "group_invite": _("The client sent an invitation to a group. WhatsApp does not forward these."),
     "pin": _("The client pinned a message. WhatsApp does not say which."),
-    "live_location": _("The client shares their live location. WhatsApp does not pass it on."),
-    "view_once": _("The client sent a photo or video to be viewed once. WhatsApp does not pass these on."),
-    "payment": _("The client sent a payment. WhatsApp does not pass these on."),
-    "unavailable": _("The client sent a message that WhatsApp could not pass on. Ask them to send it again."),
+    "live_location": _("The client is sharing their live location. WhatsApp does not forward it."),
+    "view_once": _("The client sent a photo or video to be viewed once. WhatsApp does not forward these."),
+    "payment": _("The client sent a payment. WhatsApp does not forward these."),
+    "unavailable": _("The client sent a message that WhatsApp could not forward. Ask them to send it again."),
 }
 MISSING = {
     "image": _("The client sent a picture, but it did not arrive. Ask them to send it again."),
@@ -79,9 +79,8 @@ def compose_own_text(text: str, shown: MessageExtras) -> str:
         return compose_text(text, shown)
     if "own" in shown:
         return as_text(shown["own"])
-    rows = len(
-        _get_lines(shown) if what == "order" else list(_list_fields(shown))
-    )  # a message without "own": drop the lines of the table
+    # Without "own", drop the lines that the table shows.
+    rows = len(_get_lines(shown) if what == "order" else list(_list_fields(shown)))
     return "\n".join(text.split("\n")[:-rows]) if rows else text
 
 
@@ -109,11 +108,11 @@ def _list_sentences(what: str, shown: MessageExtras) -> Iterator[str]:
         if known:
             yield gettext(known)
         elif kind and kind not in ("unsupported", "unknown"):
-            yield gettext("The client sent a message that WhatsApp does not pass on. Its type: %(kind)s.") % {
+            yield gettext("The client sent a message that WhatsApp does not forward. Its type: %(kind)s.") % {
                 "kind": kind
             }
         else:
-            yield gettext("The client sent a message of a type that WhatsApp does not pass on.")
+            yield gettext("The client sent a message of a type that WhatsApp does not forward.")
         yield _provider_words(shown, is_known=known is not None)
 
 

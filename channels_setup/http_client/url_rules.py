@@ -36,7 +36,9 @@ def unresolved_warning(url: str) -> str:
     try:
         check_url(url)
     except HostNotFound as problem:
-        return _("%(problem)s It was saved; nothing can be sent there until the name is found.") % {"problem": problem}
+        return _("%(problem)s The address is saved, but nothing can be sent to it until the name is found.") % {
+            "problem": problem
+        }
     return ""
 
 

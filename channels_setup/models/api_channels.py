@@ -146,9 +146,8 @@ class ApiChannel(WebhookAddressed):
     )
     app_id = models.BigIntegerField(_("app ID"), unique=True, editable=False)
     options = models.JSONField(_("options"), default=dict, blank=True, editable=False)  # by ``provider.settings``
-    provider_status = RedactedJSONField(
-        default=dict, blank=True, editable=False
-    )  # account status as reported by the provider, and times of webhook checks
+    # Account status as reported by the provider, and times of webhook checks.
+    provider_status = RedactedJSONField(default=dict, blank=True, editable=False)
     state = models.CharField(
         _("state"), max_length=20, choices=ChannelState.choices, default=ChannelState.DRAFT, editable=False
     )
@@ -169,9 +168,8 @@ class ApiChannel(WebhookAddressed):
         validators=[MinValueValidator(0.01), MaxValueValidator(1000)],
         help_text=_("For all calls of this channel. Leave empty for the provider's own limit."),
     )
-    last_error = models.CharField(
-        _("last error"), max_length=40, blank=True, editable=False
-    )  # a code of ``bridge.outcomes``
+    # A code of ``bridge.outcomes``.
+    last_error = models.CharField(_("last error"), max_length=40, blank=True, editable=False)
     last_error_at = models.DateTimeField(_("last error at"), null=True, editable=False)
     first_inbound_at = models.DateTimeField(_("first event received"), null=True, editable=False)
     first_outbound_at = models.DateTimeField(_("first reply sent"), null=True, editable=False)

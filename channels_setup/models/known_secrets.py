@@ -44,9 +44,8 @@ class _Cache:
         self.lock = Lock()
         self.known = KnownSecrets()
         self.read_at = -1e9
-        self.opened: dict[
-            bytes, str
-        ] = {}  # encrypted -> clear; decrypting every key each time costs more than the query
+        # Encrypted -> clear. Decrypting every key each time would cost more than the query.
+        self.opened: dict[bytes, str] = {}
 
     def current(self) -> KnownSecrets:
         if time.monotonic() - self.read_at > TTL_SECONDS:

@@ -117,7 +117,7 @@ class Sandbox(Messenger):
     def _read_contact(self, item: dict[str, Any]) -> ContactInfo:
         sender = item.get("from", item.get("to"))
         if not isinstance(sender, dict):
-            raise BadBody(_("“from” must say who writes."))
+            raise BadBody(_("“from” must identify the contact."))
         return ContactInfo(
             external_id=require_text(sender.get("id"), "from.id")[:190],
             name=as_text(sender.get("name"))[:200],
@@ -137,7 +137,7 @@ class Sandbox(Messenger):
         external_id = as_text(item.get("id"))[:190]
         name, language = as_text(item.get("name"))[:512], as_text(item.get("language"))[:20]
         if not external_id and not (name and language):
-            raise BadBody(_("“name” and “language” must say which template it is."))
+            raise BadBody(_("“name” and “language” must identify the template."))
         return TemplateChanged(
             external_id=external_id,
             name=name,

@@ -8,7 +8,7 @@ from typing import Any
 
 from channels_setup.codecs.bodies import BadBody, parse_json_object
 from channels_setup.codecs.html_text import html_to_visible_text, text_to_html
-from channels_setup.codecs.values import as_text, parse_external_id
+from channels_setup.codecs.values import as_text, parse_external_id, parse_whole_number
 from channels_setup.providers.base import (
     PAUSE,
     PERMANENT,
@@ -27,7 +27,7 @@ KEY_ERROR, LIMIT_ERROR, CHANNEL_ERROR, SERVER_ERROR, REJECTED = "key", "limit", 
 def classify_error(error: Any, code: Any) -> str:
     """Return the class of an error by its words, because Usedesk documents no error codes."""
     words = (error if isinstance(error, str) else json.dumps(error, ensure_ascii=False)).lower()
-    number = parse_external_id(code)
+    number = parse_whole_number(as_text(code).strip())
     if number in (401, 403) or any(word in words for word in ("token", "токен", "unauthor", "access denied")):
         return KEY_ERROR
     if number == 429 or "too many" in words or "rate limit" in words:

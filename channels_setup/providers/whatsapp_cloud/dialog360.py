@@ -13,7 +13,7 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from channels_setup.codecs.bodies import BadBody
-from channels_setup.codecs.values import as_text, parse_external_id
+from channels_setup.codecs.values import as_text, parse_whole_number
 from channels_setup.providers.base import AccountFinding
 
 from .graph_account import Reader, read_number_findings
@@ -58,10 +58,10 @@ def read_health(body: Mapping[str, Any], *, number_id: str, account_id: str) -> 
         )
     reported_number, reported_account = as_text(body.get("id")) or ids.get("PHONE_NUMBER", ""), ids.get("WABA", "")
     if reported_number and number_id and reported_number != number_id:
-        sentence = _("The key belongs to the number with phone number ID %(id)s: correct it in the settings.")
+        sentence = _("The key belongs to the phone number ID %(id)s. Correct the ID in the settings.")
         yield AccountFinding(level="error", sentence=sentence % {"id": one_line(reported_number, 40)})
     if reported_account and account_id and reported_account != account_id:
-        sentence = _("The key belongs to the WhatsApp Business account ID %(id)s: correct it in the settings.")
+        sentence = _("The key belongs to the WhatsApp Business account ID %(id)s. Correct the ID in the settings.")
         yield AccountFinding(level="error", sentence=sentence % {"id": one_line(reported_account, 40)})
     if word:
         yield _read_sending(word, entities)
@@ -92,7 +92,9 @@ def read_webhook(body: Mapping[str, Any]) -> AccountFinding:
         return AccountFinding(
             level="ok", sentence=_("Webhooks go to: %(names)s.") % {"names": url}, facts={"subscribed": url}
         )
-    sentence = _("The provider has no webhook address, so no webhook will come: enter the one from this page there.")
+    sentence = _(
+        "The provider has no webhook address, so it sends no webhooks. Enter the address from this page there."
+    )
     return AccountFinding(level="error", sentence=sentence, facts={"subscribed": "no"})
 
 
@@ -112,7 +114,7 @@ def convert_template_row(row: Any) -> Any:
 def read_next_offset(body: Mapping[str, Any]) -> str:
     """Return the offset of the next page, or "" after the last one. Raises BadBody if the page has no offset."""
     count = len(_list(body.get("waba_templates")))
-    total = parse_external_id(body.get("total"))
+    total = parse_whole_number(as_text(body.get("total")).strip())
     if total is None or not count:
         return ""
     begin = as_text(body.get("offset") or 0)

@@ -32,8 +32,8 @@ LIMITS: Mapping[str, str | Promise] = {
 }
 MESSAGES_PER_SECOND = {"STANDARD": 80, "HIGH": 1000}  # inbound and outbound together
 THROUGHPUT: Mapping[str, str | Promise] = {
-    "STANDARD": _("80 messages a second"),
-    "HIGH": _("1000 messages a second"),
+    "STANDARD": _("80 messages per second"),
+    "HIGH": _("1000 messages per second"),
 }
 STATUS: Mapping[str, str | Promise] = {"CONNECTED": _("connected"), "ONLINE": _("connected")}
 # Account events by the provider's code. Codes that are missing here are shown as they are.
@@ -42,7 +42,7 @@ EVENT_LABELS: Mapping[str, str | Promise] = {
     "ACCOUNT_OFFBOARDED": _("The account was removed from the Cloud API."),
     "ACCOUNT_RECONNECTED": _("The account is connected again."),
     "ACCOUNT_RESTRICTION": _("WhatsApp has restricted the account."),
-    "ACCOUNT_VIOLATION": _("WhatsApp says that the account has broken its rules."),
+    "ACCOUNT_VIOLATION": _("WhatsApp says that the account has violated its policies."),
     "DISABLE": _("The account is disabled."),
     "SCHEDULE_FOR_DISABLE": _("The account will be disabled."),
     "REINSTATE": _("The account is enabled again."),
@@ -50,10 +50,10 @@ EVENT_LABELS: Mapping[str, str | Promise] = {
     "RESTRICTED_CUSTOMER_INITIATED_MESSAGING": _("Nothing can be sent, not even replies within the window."),
     "RESTRICTED_ADD_PHONE_NUMBER_ACTION": _("Phone numbers cannot be added."),
     "PARTNER_REMOVED": _("A partner has lost its access to the account."),
-    "FLAGGED": _("The number's quality is low: it may be limited soon."),
+    "FLAGGED": _("The number's quality is low. WhatsApp may limit it soon."),
     "UNFLAGGED": _("The number's quality is no longer low."),
     "ONBOARDING": _("The number was connected."),
-    "THROUGHPUT_UPGRADE": _("The number may send faster now."),
+    "THROUGHPUT_UPGRADE": _("The number can send faster now."),
 }
 
 
@@ -157,20 +157,22 @@ def _read_number(body: Mapping[str, Any], *, per_second: float) -> Iterator[Acco
     )
     if quality in QUALITY:
         level = {"RED": "error", "YELLOW": "warning"}.get(quality, "ok")
-        yield AccountFinding(level=level, sentence=_("Its quality is %(quality)s.") % {"quality": QUALITY[quality]})
+        yield AccountFinding(
+            level=level, sentence=_("The number's quality rating is %(quality)s.") % {"quality": QUALITY[quality]}
+        )
     if limit:
-        sentence = _("Limit of clients to write to first in 24 hours: %(limit)s.")
+        sentence = _("Number of clients that you can write to first in 24 hours: %(limit)s.")
         yield AccountFinding(level="ok", sentence=sentence % {"limit": LIMITS.get(limit, limit)})
     yield from _compare_rate(rate.upper(), per_second=per_second)
     if status and status not in ("CONNECTED", "ONLINE"):
         yield AccountFinding(
             level="error",
-            sentence=_("The number is not connected (%(status)s): register it in WhatsApp Manager.")
+            sentence=_("The number is not connected (%(status)s). Register it in WhatsApp Manager.")
             % {"status": status},
         )
     if body.get("name_status") in ("DECLINED", "EXPIRED", "NONE"):
         yield AccountFinding(
-            level="warning", sentence=_("The display name is not approved: clients see the number alone.")
+            level="warning", sentence=_("The display name is not approved. Clients see only the number.")
         )
     if body.get("code_verification_status") not in (None, "", "VERIFIED"):
         yield AccountFinding(level="warning", sentence=_("The number's ownership has not been verified by code."))
@@ -181,10 +183,12 @@ def _compare_rate(level: str, *, per_second: float) -> Iterator[AccountFinding]:
     allowed = MESSAGES_PER_SECOND.get(level)
     values = {"allowed": allowed, "set": f"{per_second:g}"}
     if allowed is not None and per_second > allowed:
-        sentence = _("The number may send %(allowed)d messages a second, and the settings say %(set)s: lower it.")
+        sentence = _(
+            "The number can send %(allowed)d messages per second, but the settings allow %(set)s. Lower the setting."
+        )
         yield AccountFinding(level="warning", sentence=sentence % values)
     elif allowed == MESSAGES_PER_SECOND["HIGH"] and per_second <= MESSAGES_PER_SECOND["STANDARD"]:
-        sentence = _("The number may send %(allowed)d messages a second; the settings say %(set)s.")
+        sentence = _("The number can send %(allowed)d messages per second. The settings allow only %(set)s.")
         yield AccountFinding(level="ok", sentence=sentence % values)
 
 
@@ -194,7 +198,7 @@ def _read_numbers(body: Mapping[str, Any], *, number_id: str) -> Iterator[Accoun
     ids = {as_text(row.get("id")) for row in rows if isinstance(row, dict)} if isinstance(rows, list) else set()
     is_all = not (isinstance(paging, dict) and paging.get("next"))
     if ids and is_all and number_id not in ids:
-        sentence = _("The phone number ID belongs to another account than this WhatsApp Business account ID.")
+        sentence = _("The phone number ID does not belong to this WhatsApp Business account ID.")
         yield AccountFinding(level="error", sentence=sentence)
 
 
@@ -219,7 +223,7 @@ def _read_apps(body: Mapping[str, Any]) -> Iterator[AccountFinding]:
     yield AccountFinding(
         level="error",
         sentence=_(
-            "No app is subscribed to the account, so no webhook will come: subscribe it in the app's dashboard."
+            "No app is subscribed to the account, so no webhooks are sent. Subscribe your app in its dashboard."
         ),
         facts={"subscribed": "no"},
     )

@@ -277,7 +277,7 @@ class WhatsAppCloud(Messenger):
         url = as_text(body.get("url"))
         size = as_text(body.get("file_size"))
         if not url:
-            raise BadBody(_("The provider's response contains no address of the file."))
+            raise BadBody(_("The provider's response contains no URL of the file."))
         return FileLocation(
             url=url,
             mime=as_text(body.get("mime_type")).split(";")[0].strip().lower()[:100],

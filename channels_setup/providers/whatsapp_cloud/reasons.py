@@ -87,7 +87,7 @@ REASONS: Mapping[str, Reason] = {
     ),
     "wa_flow_busy": Reason(
         outcome_class=OutcomeClass.RETRYABLE,
-        sentence=_("The form in this template is used too often at the moment. We will try again."),
+        sentence=_("The form in this template is used too often right now. We will try again."),
     ),
     "wa_pair_limit": Reason(
         outcome_class=OutcomeClass.CONTACT,
@@ -97,8 +97,8 @@ REASONS: Mapping[str, Reason] = {
     ),
     "wa_invalid_request": Reason(
         outcome_class=OutcomeClass.PERMANENT,
-        sentence=_("WhatsApp rejected the message as not valid."),
-        admin_sentence=_("WhatsApp rejected the message as not valid. See its response with the attempt."),
+        sentence=_("WhatsApp rejected the message as invalid."),
+        admin_sentence=_("WhatsApp rejected the message as invalid. Its response is recorded with the attempt."),
         action=SuggestedAction.EDIT,
         admin_action=SuggestedAction.RESEND,
         effects=FailureEffects(forget_upload=True),
