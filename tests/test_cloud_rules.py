@@ -205,8 +205,10 @@ def test_a_number_of_another_account_is_reported() -> None:
 
     findings = check_findings({}, ["777"])
 
-    assert any(level == "error" and "belongs to another account" in words for level, words in findings)
-    assert not any("another account" in words for _level, words in check_findings({}, ["777", PHONE_NUMBER_ID]))
+    assert any(
+        level == "error" and "does not belong to this WhatsApp Business account" in words for level, words in findings
+    )
+    assert not any("does not belong to this" in words for _level, words in check_findings({}, ["777", PHONE_NUMBER_ID]))
 
 
 @pytest.mark.django_db
