@@ -18,7 +18,7 @@ from tests.pages import signed_in
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("in_english")]
 
 HOOK = "https://hooks.acebot.example/x"
-WARNING = "The name “hooks.acebot.example” cannot be found. It was saved"
+WARNING = "The name “hooks.acebot.example” cannot be found. The address is saved"
 
 
 @pytest.fixture
