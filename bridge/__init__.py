@@ -7,7 +7,7 @@
     5 outbox         claim due deliveries, send them, record each attempt, plan the retry
 
 A client's message enters at 1 and goes 2 -> 3 and, for every subscriber, 5 (``fanout`` selects the subscribers). An
-operator's reply enters at 3 (desk, API) or at 1 (outside helpdesk) and goes 4 -> 5.
+operator's reply enters at 3 (desk, API) or at 1 (external helpdesk) and goes 4 -> 5.
 
 ``service_window`` implements the 24-hour rule, ``outcomes`` lists every reason why a message was not sent, ``wakeups``
 notifies the workers. docs/architecture.md describes the other packages.

@@ -15,7 +15,7 @@ class LockSpace(IntEnum):
 
     INBOX = 7_201  # second key: API channel
     OUTBOX = 7_202  # second key: worker slot
-    HELPDESK = 7_203  # second key: account at an outside helpdesk
+    HELPDESK = 7_203  # second key: account at an external helpdesk
     HELPDESK_INBOX = 7_204  # second key: chat channel
     TEMPLATES = 7_205  # second key: API channel
     CONTACTS = 7_206  # second key: API channel

@@ -1,6 +1,6 @@
 """Templates that can be sent by pasting their text, and the text to paste.
 
-Operators of an outside helpdesk are offered such texts. Each text is tried on the index that will match the paste, so
+Operators of an external helpdesk are offered such texts. Each text is tried on the index that will match the paste, so
 that an offered text is always recognized.
 """
 

@@ -1,7 +1,7 @@
 """Edits, deletions and reactions in every order.
 
 From the client or from our phone app; before, after or without the original; before or after our answer; with the
-built-in desk or an outside helpdesk. Webhooks have Meta's format, and each is posted twice.
+built-in desk or an external helpdesk. Webhooks have Meta's format, and each is posted twice.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def channel_at(helpdesk: str) -> ApiChannel:
 
 
 def helpdesk_deliveries(kind: str) -> list[str]:
-    """Return what an outside helpdesk receives about the correction: messages and private comments."""
+    """Return what an external helpdesk receives about the correction: messages and private comments."""
     marks = {"edit": NOW, "revoke": "deleted", "reaction": EMOJI}
     texts = Delivery.objects.filter(kind__in=["helpdesk", "note"]).values_list("payload__text", flat=True)
     return [words for words in texts if words and marks[kind] in words]
@@ -164,7 +164,7 @@ def test_a_correction_in_any_order(kind: str, by_us: bool, original: str, answer
         assert message and message.shown.get("after_answer", False) is (kind != "reaction")
     assert service_window.get_window_state(chat).is_open
 
-    # An outside helpdesk receives it once.
+    # An external helpdesk receives it once.
     assert len(helpdesk_deliveries(kind)) == (1 if helpdesk == "usedesk" else 0), helpdesk_deliveries(kind)
 
 

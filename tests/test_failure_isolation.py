@@ -281,7 +281,7 @@ def test_what_the_database_says_of_a_row_is_in_no_log(style: str) -> None:
     assert contact.external_id not in line
 
 
-# --- an outside helpdesk ---
+# --- an external helpdesk ---
 
 
 @pytest.fixture

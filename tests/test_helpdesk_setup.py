@@ -1,4 +1,4 @@
-"""Setup of an outside helpdesk: the form, the dry run in both directions, recorded events, the command."""
+"""Setup of an external helpdesk: the form, the dry run in both directions, recorded events, the command."""
 
 import io
 import json

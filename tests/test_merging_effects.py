@@ -1,4 +1,4 @@
-"""Merged contacts in other parts: concurrency, erasure, search, the admin, APIs, outside helpdesks, training phone."""
+"""Merged contacts in other parts: concurrency, erasure, search, the admin, APIs, external helpdesks, training phone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Template texts and links offered to operators of an outside helpdesk: pasted texts are sent, links open a page."""
+"""Template texts and links offered to operators of an external helpdesk: pasted texts are sent, links open a page."""
 
 from __future__ import annotations
 

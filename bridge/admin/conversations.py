@@ -111,7 +111,7 @@ class ContactAdmin(ReadOnlyAdmin):
         contacts = list(rows.order_by("pk")[:3])
         chat = Conversation.objects.filter(contact=contacts[0]).order_by("pk").first() if len(contacts) == 2 else None
         if chat is None:
-            sentence = gettext("Select two contacts that have a chat.")
+            sentence = gettext("Select two contacts. Each must have a chat.")
             self.message_user(request, sentence, messages.ERROR)
             return None
         return redirect(f"{reverse('chat-client-merge', args=[chat.pk])}?with={contacts[1].pk}")

@@ -99,7 +99,7 @@ def advance_status(message: Message, fact: StatusChanged) -> bool:
 
 
 def _handle_failures(api_channel: ApiChannel, failed: Sequence[Message]) -> None:
-    """Apply the side effects of failures and notify operators of outside helpdesks."""
+    """Apply the side effects of failures and notify operators of external helpdesks."""
     operator_notes.note_failed_messages(message for message in failed if message.status == Message.Status.FAILED)
     for message in failed:
         forget_upload = outcomes.get_effects(message.reason).forget_upload

@@ -91,7 +91,7 @@ def _pair_with_accounts(claimed: Sequence[Attachment]) -> Iterator[tuple[Attachm
 def _claim_attachments() -> Sequence[Attachment]:
     now = service_window.database_now()
     waiting = Attachment.objects.filter(state=Attachment.State.WAITING, due_at__lte=now)
-    # More attempts than failures are allowed: each one crashed its worker.
+    # Claimed more often than retries are allowed: every attempt crashed its worker.
     worn_out = waiting.filter(tries__gt=len(RETRY_DELAYS))
     worn_out.update(state=Attachment.State.FAILED, error="internal_error", due_at=None)
     due = waiting.order_by("due_at")
@@ -110,8 +110,8 @@ def _claim_attachments() -> Sequence[Attachment]:
     claimed.update(due_at=now + DOWNLOAD_LEASE, tries=F("tries") + 1, error="")
     return rows
 
-    # Attempted without a result: a worker crashed over it or over one in the same batch. Download it alone, so
-    # that it uses up only its own attempts.
+
+# --- one attempt: in a thread, without the database --------------------------------------------------------
 
 
 def _try_download(row: Attachment, account: Account) -> DownloadedFile | DownloadFailed:

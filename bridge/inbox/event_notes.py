@@ -32,7 +32,8 @@ def write_event_notes(processed: Sequence[tuple[WebhookEvent, list[Fact]]]) -> N
 
 def _describe_facts(facts: Sequence[Fact]) -> Iterator[str]:
     if reasons := [fact.problem for fact in facts if isinstance(fact, ItemUnreadable)]:
-        yield " ".join([_("%(count)d items could not be read.") % {"count": len(reasons)}, *reasons])
+        sentence = ngettext("%(count)d item could not be read.", "%(count)d items could not be read.", len(reasons))
+        yield " ".join([sentence % {"count": len(reasons)}, *reasons])
     if count := sum(isinstance(fact, GroupActivity) for fact in facts):
         yield ngettext(
             "%(count)d item is from a WhatsApp group. Groups are not supported, so no chat was opened.",

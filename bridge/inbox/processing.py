@@ -289,5 +289,5 @@ class EventSource:
 
 EVENT_SOURCES = {
     "api_channel": EventSource(process_events, LockSpace.INBOX),
-    "chat_channel": EventSource(incoming.process_helpdesk_events, LockSpace.HELPDESK_INBOX),  # an outside helpdesk
+    "chat_channel": EventSource(incoming.process_helpdesk_events, LockSpace.HELPDESK_INBOX),  # an external helpdesk
 }

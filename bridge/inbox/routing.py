@@ -137,7 +137,7 @@ def _describe_routing(sorted_items: _SortedItems) -> str:
     sentences = []
     if sorted_items.items:
         names = ", ".join(_("“%(name)s”") % {"name": sorted_items.channels[pk].name} for pk in sorted_items.items)
-        sentences.append(_("Items for other channels were moved to: %(names)s.") % {"names": names})
+        sentences.append(_("Items for other channels were routed to: %(names)s.") % {"names": names})
     if sorted_items.unrouted:
         ids = ", ".join(sorted_items.unrouted)
         sentences.append(_("Items for an unknown number or account were set aside: %(ids)s.") % {"ids": ids})

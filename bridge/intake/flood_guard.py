@@ -1,8 +1,8 @@
 """Flood guard: reject unknown webhook tokens cheaply under load.
 
-Up to MAX_LOOKUPS_PER_SECOND unknown tokens are looked up in the database. Above that, a token is looked up only if it
-carries this portal's mark (``encryption.is_marked``) or is in the list of valid unmarked tokens, read once a second.
-All others get a 404 without a database query, a worker slot or a read of the body. New tokens are always marked.
+Up to MAX_LOOKUPS_PER_SECOND unknown tokens are looked up in the database. Above that, a token is looked up only if this
+portal signed it (``encryption.has_valid_signature``) or it is in the list of valid tokens, read once a second. All
+others get a 404 without a database query, a worker slot or a read of the body. New tokens are always signed.
 """
 
 from __future__ import annotations

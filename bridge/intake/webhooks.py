@@ -131,7 +131,7 @@ def _read_api_channel(kind: str, token: str) -> tuple[WebhookAddress, ApiChannel
 
 
 def _read_chat_channel(kind: str, token: str) -> tuple[WebhookAddress, ChatChannel, HelpdeskAccount] | None:
-    """Return the address, channel and account of an outside helpdesk."""
+    """Return the address, channel and account of an external helpdesk."""
     address = WebhookAddress.objects.all().by_token(kind, token)
     channel = address.chat_channel if address else None
     if address is None or channel is None or channel.provider.built_in:
@@ -144,7 +144,7 @@ _chat_channels = ChannelCache(_read_chat_channel)
 
 
 def receive_helpdesk_webhook(request: HttpRequest, *, kind: str, token: str) -> HttpResponse:
-    """Store one event of the outside helpdesk with this token. Raises BodyTooLarge, RequestRejected."""
+    """Store one event of the external helpdesk with this token. Raises BodyTooLarge, RequestRejected."""
     known = _chat_channels.get(kind, token)
     if known is None:
         return _reject_unknown_address()

@@ -182,7 +182,7 @@ def _merge_drafts(old: Conversation, into: Conversation) -> list[dict[str, Any]]
 
 
 def _merge_helpdesk_chat(old: Conversation, into: Conversation) -> tuple[dict[str, Any], int | None]:
-    """Keep one chat in the outside helpdesk: that of the remaining conversation, else the other one.
+    """Keep one chat in the external helpdesk: that of the remaining conversation, else the other one.
 
     Return the stored row of the other chat for the undo, and its chat ID. Replies to that chat still arrive.
     """

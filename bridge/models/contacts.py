@@ -115,7 +115,7 @@ class Contact(models.Model):
         verbose_name = _("contact")
         verbose_name_plural = _("contacts")
         permissions = [
-            ("erase_contact", _("Can erase a person and all that is known of them")),
+            ("erase_contact", _("Can erase a person and all their data")),
             ("merge_contact", _("Can merge contacts")),
         ]
         constraints = [

@@ -35,7 +35,7 @@ class ChangeAfterAnswer(models.TextChoices):
 
     EDITED = "edited", _("Edited after your reply")
     DELETED = "deleted", _("Deleted after your reply")
-    REACTED = "reacted", _("Reacted after your answer")
+    REACTED = "reacted", _("Reacted after your reply")
 
 
 class Conversation(models.Model):
@@ -156,7 +156,7 @@ class Ticket(models.Model):
         related_name="+",
         db_index=False,  # tickets_of_assignee begins with it
     )
-    external_id = models.BigIntegerField(_("number in the helpdesk"), null=True)  # outside helpdesk
+    external_id = models.BigIntegerField(_("number in the helpdesk"), null=True)  # external helpdesk
     # Properties that programs set through the API; see docs/decisions.md, 2026-11-28.
     additional_id = models.CharField(_("additional id"), max_length=255, blank=True, default="", db_default="")
     priority = models.CharField(

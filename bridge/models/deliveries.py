@@ -32,16 +32,16 @@ class Delivery(models.Model):
 
     class Kind(models.TextChoices):
         MESSAGE = "message", _("message to the contact")
-        EVENT = "event", _("event for a watcher")
+        EVENT = "event", _("event for an API channel")
         HELPDESK = "helpdesk", _("message to the helpdesk")
         NOTE = "note", _("note to the helpdesk's operators")
 
     class State(models.TextChoices):
         PENDING = "pending", _("waiting")
         SENDING = "sending", _("being sent")
-        DELIVERED = "delivered", _("handed over")
+        DELIVERED = "delivered", _("accepted")
         UNKNOWN = "unknown", _("outcome unknown")
-        CANCELLED = "cancelled", _("cancelled")
+        CANCELLED = "cancelled", _("canceled")
         DEAD = "dead", _("given up")
 
     UNFINISHED = (State.PENDING, State.SENDING)
@@ -133,7 +133,7 @@ class BulkAction(models.Model):
     skipped = models.JSONField(_("skipped"), default=dict)  # reason code -> count
     processed_up_to_id = models.BigIntegerField(default=0)  # highest delivery ID processed so far
     last_delivery_id = models.BigIntegerField()  # newest delivery ID at the start
-    created_at = models.DateTimeField(_("begun"), auto_now_add=True)
+    created_at = models.DateTimeField(_("started"), auto_now_add=True)
     finished_at = models.DateTimeField(_("finished"), null=True)
 
     class Meta:
@@ -179,7 +179,7 @@ class Attempt(models.Model):
     delivery = models.ForeignKey(Delivery, on_delete=models.CASCADE, related_name="tries")
     number = models.IntegerField(_("number"))
     started_at = models.DateTimeField(_("started"))
-    duration_ms = models.IntegerField(_("took, ms"))
+    duration_ms = models.IntegerField(_("duration, ms"))
     http_status = models.IntegerField(_("HTTP status"), null=True)
     verdict = models.CharField(_("verdict"), max_length=10)
     reason = models.CharField(_("reason"), max_length=40, blank=True)

@@ -79,7 +79,11 @@ class CannedResponse(models.Model):
         ),
     )
     chat_channels = models.ManyToManyField(
-        ChatChannel, verbose_name=_("chat channels"), blank=True, related_name="+", help_text=_("None: all of them.")
+        ChatChannel,
+        verbose_name=_("chat channels"),
+        blank=True,
+        related_name="+",
+        help_text=_("If none is selected, all chat channels have it."),
     )
     is_used = models.BooleanField(_("in use"), default=True)
     updated_at = models.DateTimeField(_("changed"), auto_now=True)
@@ -133,8 +137,8 @@ class ProviderUpload(models.Model):
     expires_at = models.DateTimeField()
 
     class Meta:
-        verbose_name = _("file given to the provider")
-        verbose_name_plural = _("files given to the provider")
+        verbose_name = _("file uploaded to the provider")
+        verbose_name_plural = _("files uploaded to the provider")
         constraints = [models.UniqueConstraint(fields=["api_channel", "sha256", "mime"], name="one_upload_per_file")]
 
     def __str__(self) -> str:
@@ -149,7 +153,7 @@ class Erasure(models.Model):
         settings.AUTH_USER_MODEL, verbose_name=_("by"), null=True, on_delete=models.SET_NULL, related_name="+"
     )
     at = models.DateTimeField(_("at"), auto_now_add=True)
-    counts = models.JSONField(_("what went"), default=dict)
+    counts = models.JSONField(_("erased data"), default=dict)
 
     class Meta:
         verbose_name = _("erasure")

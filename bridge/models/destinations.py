@@ -64,8 +64,8 @@ class Mismatch(models.Model):
         NOT_SENT = "not_sent", _("accepted, not sent")
         NO_DELIVERY = "no_delivery", _("accepted, no delivery created")
         MARKED_SENT = "marked_sent", _("marked as sent, but its delivery failed")
-        UNCONFIRMED = "unconfirmed", _("sent, no status came back")
-        STRAY = "stray", _("a status whose message nobody knows")
+        UNCONFIRMED = "unconfirmed", _("sent, no status received")
+        STRAY = "stray", _("status of an unknown message")
 
     kind = models.CharField(_("kind"), max_length=20, choices=Kind.choices)
     api_channel = models.ForeignKey(
@@ -77,7 +77,7 @@ class Mismatch(models.Model):
     external_id = models.CharField(_("provider's id"), max_length=190, blank=True)
     since = models.DateTimeField(_("since"))
     found_at = models.DateTimeField(_("found"), auto_now_add=True)
-    settled_at = models.DateTimeField(_("over"), null=True)
+    settled_at = models.DateTimeField(_("resolved"), null=True)
 
     class Meta:
         verbose_name = _("mismatch")
@@ -101,11 +101,11 @@ class Alert(models.Model):
 
     class Kind(models.TextChoices):
         BREAKER = "breaker", _("destination down")
-        STUCK = "stuck", _("message not getting through")
+        STUCK = "stuck", _("message fails repeatedly")
         FAILING_LONG = "failing_long", _("destination down for days")
         SWITCHED_OFF = "switched_off", _("channel paused by the portal")
         UNCONFIRMED = "unconfirmed", _("messages without a status")
-        MISMATCH = "mismatch", _("the two sides disagree")
+        MISMATCH = "mismatch", _("message status mismatches")
         WEBHOOK_INACTIVITY = "webhook_inactivity", _("no webhooks")
         UNROUTED = "unrouted", _("webhooks for an unknown number")
         GROUPS = "groups", _("messages from groups")
@@ -115,7 +115,7 @@ class Alert(models.Model):
     delivery = models.ForeignKey(Delivery, null=True, on_delete=models.CASCADE, related_name="+")
     details = RedactedJSONField(default=dict)
     raised_at = models.DateTimeField(_("since"), auto_now_add=True)
-    settled_at = models.DateTimeField(_("over"), null=True)
+    settled_at = models.DateTimeField(_("resolved"), null=True)
 
     class Meta:
         verbose_name = _("alert")

@@ -29,13 +29,13 @@ class WebhookEvent(models.Model):
 
         NONE = "", ""
         GROUP = "group", _("WhatsApp group, not supported")
-        ROUTED = "routed", _("handed over to another channel")
+        ROUTED = "routed", _("routed to another channel")
         SAMPLE = "sample", _("test from the provider's page")
 
     api_channel = models.ForeignKey(
         ApiChannel, verbose_name=_("API channel"), null=True, on_delete=models.PROTECT, related_name="webhook_events"
     )
-    chat_channel = models.ForeignKey(  # of an outside helpdesk's event
+    chat_channel = models.ForeignKey(  # of an external helpdesk's event
         ChatChannel, verbose_name=_("chat channel"), null=True, on_delete=models.PROTECT, related_name="webhook_events"
     )
     endpoint = models.CharField(_("endpoint"), max_length=60)

@@ -1,4 +1,4 @@
-"""Outside helpdesks: chats, replies, connections, template links."""
+"""External helpdesks: chats, replies, connections, template links."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .messages import Message
 
 
 class HelpdeskChat(models.Model):
-    """IDs of a conversation in an outside helpdesk, from its responses and events."""
+    """IDs of a conversation in an external helpdesk, from its responses and events."""
 
     conversation = models.OneToOneField(
         Conversation, primary_key=True, on_delete=models.CASCADE, related_name="helpdesk_chat"
@@ -24,7 +24,7 @@ class HelpdeskChat(models.Model):
     chat_id = models.BigIntegerField(null=True)
     client_id = models.BigIntegerField(null=True)
     ticket_id = models.BigIntegerField(null=True)  # of the newest request
-    assignee = models.CharField(_("assignee there"), max_length=40, blank=True)
+    assignee = models.CharField(_("assignee in the helpdesk"), max_length=40, blank=True)
     updated = models.CharField(max_length=40, blank=True)  # the helpdesk's timestamp of the last state that was applied
     card = models.JSONField(default=dict)  # contact data last sent to the helpdesk
 
@@ -48,7 +48,7 @@ class HelpdeskChat(models.Model):
 
 
 class HelpdeskReply(models.Model):
-    """An operator's reply from an outside helpdesk, with its identity there; see ``helpdesk.reply_identity``.
+    """An operator's reply from an external helpdesk, with its identity there; see ``helpdesk.reply_identity``.
 
     The same reply may arrive as a chat event (``event_hash``, ``ordinal``) and as a comment (``comment_id``).
     """
@@ -102,7 +102,7 @@ class HelpdeskDuplicateWindow(models.Model):
 
 
 class HelpdeskConnection(models.Model):
-    """State of the connection to an outside helpdesk: events seen, backoff after failures."""
+    """State of the connection to an external helpdesk: events seen, backoff after failures."""
 
     chat_channel = models.OneToOneField(
         ChatChannel, primary_key=True, on_delete=models.CASCADE, related_name="helpdesk_connection"

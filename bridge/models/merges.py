@@ -24,7 +24,7 @@ class ContactMerge(models.Model):
         settings.AUTH_USER_MODEL, verbose_name=_("by"), null=True, on_delete=models.SET_NULL, related_name="+"
     )
     at = models.DateTimeField(_("at"))
-    counts = models.JSONField(_("what moved"), default=dict)
+    counts = models.JSONField(_("moved data"), default=dict)
     before = models.JSONField(default=dict)
     undone_at = models.DateTimeField(_("undone at"), null=True)
     undone_by = models.ForeignKey(
@@ -55,7 +55,7 @@ class MergedConversation(models.Model):
     row = models.JSONField(default=dict)
     rows = models.JSONField(default=dict)
     before = models.JSONField(default=dict)
-    # Chat ID in the outside helpdesk, if both conversations had one: its events go to ``conversation``.
+    # Chat ID in the external helpdesk, if both conversations had one: its events go to ``conversation``.
     helpdesk_chat_id = models.BigIntegerField(null=True)
 
     class Meta:

@@ -156,8 +156,8 @@ class Attachment(models.Model):
 
     class State(models.TextChoices):
         AVAILABLE = "available", pgettext_lazy("file", "available")
-        WAITING = "waiting", _("being fetched")
-        FAILED = "failed", _("could not be fetched")
+        WAITING = "waiting", _("being downloaded")
+        FAILED = "failed", _("download failed")
 
     message = models.ForeignKey(Message, on_delete=models.CASCADE, related_name="attachments")
     url = models.CharField(max_length=2000, blank=True)
@@ -245,7 +245,7 @@ class HeldReply(models.Model):
 
     class State(models.TextChoices):
         HELD = "held", _("held")
-        RELEASED = "released", _("sent after all")
+        RELEASED = "released", _("sent later")
         DROPPED = "dropped", _("dropped")
 
     conversation = models.ForeignKey(Conversation, on_delete=models.PROTECT, related_name="held_replies")
@@ -260,7 +260,7 @@ class HeldReply(models.Model):
     message = models.ForeignKey(Message, null=True, on_delete=models.SET_NULL, related_name="+")
     state = models.CharField(_("state"), max_length=10, choices=State.choices, default=State.HELD)
     created_at = models.DateTimeField(_("held since"), auto_now_add=True)
-    drop_at = models.DateTimeField(_("dropped at the latest"))
+    drop_at = models.DateTimeField(_("drop deadline"))
     finished_at = models.DateTimeField(_("finished"), null=True)
 
     class Meta:

@@ -14,8 +14,7 @@ ADDRESSES_SQL = "SELECT id, external_id, user_id, phone, moved_to_id IS NOT NULL
 
 
 def refresh_addresses(deliveries: Sequence[Delivery]) -> set[int]:
-    """Put the contacts' current IDs into claimed messages. Return the deliveries whose contact has no address any
-    more.
+    """Put the contacts' current IDs into claimed messages. Return the IDs of deliveries that lost their address.
 
     Such a contact now writes from another number, and the old number may belong to someone else.
     """

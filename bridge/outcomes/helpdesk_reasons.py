@@ -1,4 +1,4 @@
-"""Reasons why a command to an outside helpdesk failed, the same for every helpdesk."""
+"""Reasons why a command to an external helpdesk failed, the same for every helpdesk."""
 
 from __future__ import annotations
 

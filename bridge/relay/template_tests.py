@@ -56,7 +56,7 @@ def explain_refusal(template: Template) -> str:
             "state": channel.get_state_display(),
         }
     if channel.default_chat_channel is None:
-        return _("The channel “%(name)s” watches no chat channel.") % {"name": channel.name}
+        return _("The channel “%(name)s” has no chat channel.") % {"name": channel.name}
     return ""
 
 

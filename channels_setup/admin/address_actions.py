@@ -1,6 +1,6 @@
 """Admin buttons for a channel's webhook address: show it, issue a new one, end the old one.
 
-Used on the pages of API channels and of chat channels with an outside helpdesk.
+Used on the pages of API channels and of chat channels with an external helpdesk.
 """
 
 from __future__ import annotations

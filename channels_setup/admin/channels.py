@@ -117,7 +117,7 @@ class ChatChannelAdmin(HistoryModelAdmin):
         return super().response_change(request, obj)
 
     def get_urls(self) -> list[URLPattern]:
-        """Add the actions for the webhook address, which outside helpdesks call."""
+        """Add the actions for the webhook address, which external helpdesks call."""
         view = self.admin_site.admin_view(partial(run_action, self, address_actions.ACTIONS))
         route = path("<int:pk>/actions/<slug:action>/", view, name="channels_setup_chatchannel_action")
         return [route, *super().get_urls()]

@@ -1,4 +1,4 @@
-"""Facts that an outside helpdesk reports. Part of the provider contract in ``providers.base.helpdesk``."""
+"""Facts that an external helpdesk reports. Part of the provider contract in ``providers.base.helpdesk``."""
 
 from __future__ import annotations
 

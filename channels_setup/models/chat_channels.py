@@ -1,4 +1,4 @@
-"""Chat channels: where conversations are shown, in the built-in desk or in an outside helpdesk."""
+"""Chat channels: where conversations are shown, in the built-in desk or in an external helpdesk."""
 
 from __future__ import annotations
 

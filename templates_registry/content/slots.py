@@ -1,6 +1,6 @@
 """Slots of a template: the values that it needs or accepts, derived from its components.
 
-The form, the preview, both APIs, matching, the page for outside helpdesks and the provider's parameters all use
+The form, the preview, both APIs, matching, the page for external helpdesks and the provider's parameters all use
 ``list_slots``. ``sendability`` lists the parts that no slot can fill.
 
     header.media, header.filename           a picture, video or document; the displayed name of a document

@@ -1,4 +1,4 @@
-"""Set up chat channels of an outside helpdesk from the command line."""
+"""Set up chat channels of an external helpdesk from the command line."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ KEY_VARIABLE = "HELPDESK_SECRET_KEY"
 
 
 class Command(BaseCommand):
-    help = "Add, change, show and check chat channels of an outside helpdesk. Never prints a key."
+    help = "Add, change, show and check chat channels of an external helpdesk. Never prints a key."
 
     def add_arguments(self, parser: CommandParser) -> None:
         actions = parser.add_subparsers(dest="action", required=True)
@@ -117,7 +117,7 @@ class Command(BaseCommand):
     def _chat_channel(self, options: dict[str, Any]) -> ChatChannel:
         chat_channel = find_channel(ChatChannel.objects.all(), options["channel"])
         if chat_channel is None or chat_channel.provider.built_in:
-            raise CommandError(f"There is no chat channel “{options['channel']}” of an outside helpdesk.")
+            raise CommandError(f"There is no chat channel “{options['channel']}” of an external helpdesk.")
         return chat_channel
 
 

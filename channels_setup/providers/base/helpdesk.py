@@ -46,7 +46,7 @@ class EventCheckbox:
 
 @dataclass(frozen=True, kw_only=True)
 class HelpdeskAccount:
-    """One chat channel at an outside helpdesk. The secret key is in clear text here: never log, never ``repr``."""
+    """One chat channel at an external helpdesk. The secret key is in clear text here: never log, never ``repr``."""
 
     id: int
     name: str

@@ -1,4 +1,4 @@
-"""Usedesk as an outside helpdesk.
+"""Usedesk as an external helpdesk.
 
 Outbound: ``create/client``, ``chat/addMessage`` and private ``create/comment`` of its public API. Inbound: chat,
 ticket, comment and change events of its API channel, in the encoding set there. Events carry ``secret``: the app ID in
