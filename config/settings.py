@@ -26,7 +26,7 @@ LOOPBACK_HOSTS = () if IS_HTTPS and not DEBUG else ("127.0.0.1", "localhost", "[
 ALLOWED_HOSTS = [*read_setting("ALLOWED_HOSTS"), PUBLIC_HOST, *LOOPBACK_HOSTS]
 CSRF_TRUSTED_ORIGINS = [PUBLIC_URL]
 
-# --- limits -----------------------------------------------------------------------------------------------
+# --- portal -----------------------------------------------------------------------------------------------
 COMPANY_ID: int = read_setting("COMPANY_ID")
 RELAY_ALLOWED_PRIVATE_CIDRS: list[str] = read_setting("RELAY_ALLOWED_PRIVATE_CIDRS")
 RELAY_ALLOWED_PORTS: list[int] = read_setting("RELAY_ALLOWED_PORTS")

@@ -48,7 +48,10 @@ class WindowSerializer(serializers.Serializer[Any]):
 
 
 class ConversationSerializer(serializers.ModelSerializer[Conversation]):
-    """A chat. Needs the annotations of ``ConversationViewSet.get_queryset``, and ``now`` in the context."""
+    """A chat with its contact, current request and service window."""
+
+    # Needs the annotations of ConversationViewSet.get_queryset, and ``now`` in the context. Docstrings of serializers
+    # are published in the OpenAPI schema, so such notes are comments.
 
     chat_id = serializers.IntegerField(source="id", read_only=True)
     contact = ContactSerializer(read_only=True)
@@ -205,10 +208,9 @@ class DeliveryDetailSerializer(DeliverySerializer):
 
 
 class WebhookEventSerializer(serializers.ModelSerializer[WebhookEvent]):
-    """A webhook event with the beginning of its body. Needs the annotations ``head`` and ``size``.
+    """A webhook event with the beginning of its body."""
 
-    Whole bodies are never loaded for a list: one page could be hundreds of megabytes.
-    """
+    # Needs the annotations ``head`` and ``size``, because the bodies of one page can be hundreds of megabytes.
 
     preview = serializers.SerializerMethodField(help_text=_("The first part of the body as text."))
     size = serializers.IntegerField(read_only=True, help_text=_("Size of the body in bytes."))
@@ -226,6 +228,8 @@ class WebhookEventSerializer(serializers.ModelSerializer[WebhookEvent]):
 
 
 class WebhookEventDetailSerializer(WebhookEventSerializer):
+    """A webhook event with its query string, headers and body."""
+
     headers = serializers.JSONField(read_only=True)
     body_base64 = serializers.SerializerMethodField(help_text=_("The first 64 KB of the body."))
 
@@ -251,7 +255,7 @@ class ChatChannelSerializer(serializers.ModelSerializer[ChatChannel]):
 
 
 class ApiChannelSerializer(serializers.ModelSerializer[ApiChannel]):
-    """An API channel without its secrets. The webhook URL and, for operators, the Redirect URL count as secrets."""
+    """An API channel without its secrets. The webhook URL is a secret, and for operators also the Redirect URL."""
 
     tracked = serializers.ListField(child=serializers.CharField(), read_only=True)
     chat_channels = ChatChannelSerializer(source="shown_chat_channels", many=True, read_only=True)
@@ -270,6 +274,8 @@ class ApiChannelSerializer(serializers.ModelSerializer[ApiChannel]):
 
 
 class ApiChannelDetailSerializer(ApiChannelSerializer):
+    """An API channel with its settings, for admins. It contains no secrets and no webhook URL."""
+
     class Meta(ApiChannelSerializer.Meta):
         fields: tuple[str, ...] = (
             *ApiChannelSerializer.Meta.fields,

@@ -154,7 +154,9 @@ def lock_contact(contact: Contact) -> Contact:
     while found.merged_into_id is not None:  # merged since the first query
         found = rows.get(pk=found.merged_into_id)
     if found.erased_at:
-        raise UapiError(ERASED, _("This person was erased at their own request. No new data about them can be saved."))
+        raise UapiError(
+            ERASED, _("This person's data was erased at their request. No new data about them can be saved.")
+        )
     return found
 
 

@@ -226,7 +226,7 @@ def main() -> None:
     bench = Bench(folder)
     print(
         f"load at the start {os.getloadavg()[0]:.1f}, {os.cpu_count()} cores\n\n"
-        "| what | figure | reached |\n|---|---|---|"
+        "| measurement | target | result |\n|---|---|---|"
     )
     try:
         intake(bench, size)

@@ -129,7 +129,7 @@ def main() -> None:
 
     django.setup()
     call_command("migrate", verbosity=0)
-    print("| what | figure | reached |\n|---|---|---|")
+    print("| measurement | target | result |\n|---|---|---|")
     try:
         measure(windows=given.windows, deliveries=given.deliveries)
     finally:
