@@ -20,10 +20,10 @@ import yaml
 from django.conf import settings
 from django.core.management import get_commands, load_command_class
 from django.test import Client
-from django.utils import timezone
+from django.utils import timezone, translation
 
 from channels_setup.handover import example_event
-from channels_setup.providers.base import Account, DeliveryRequest, signed_event_request
+from channels_setup.providers.base import Account, DeliveryRequest, SuggestedAction, signed_event_request
 from config import environment
 from tests.factories import ApiChannelFactory
 
@@ -313,6 +313,14 @@ def test_a_russian_guide_uses_the_translated_button_names(guide: str) -> None:
     wrong = [(ru, words[en]) for en, ru in pairs if words.get(en, ru).lower() != ru.lower()]
 
     assert wrong == [], "guide, catalog"
+
+
+@pytest.mark.parametrize("action", [SuggestedAction.TEMPLATE, SuggestedAction.EDIT, SuggestedAction.RESEND])
+def test_the_outcomes_page_names_the_buttons_under_a_message(action: SuggestedAction) -> None:
+    buttons = (PROJECT / "bridge/templates/bridge/message_actions.html").read_text()
+
+    with translation.override("en"):
+        assert f'{{% translate "{action.label}" %}}' in buttons
 
 
 def notices(language: str) -> list[list[str]]:
