@@ -8,8 +8,9 @@
   let timer, busy = false, isRepeatNeeded = false, failures = 0, isPressed = false;
 
   // A click is lost if its target is replaced between press and release. The next poll repeats skipped updates.
-  for (const name of ["pointerdown", "pointerup", "pointercancel"]) {
-    addEventListener(name, () => { isPressed = name === "pointerdown"; }, true);
+  // Only the main button counts, and moves do too: a context menu swallows the release.
+  for (const name of ["pointerdown", "pointermove", "pointerup", "pointercancel"]) {
+    addEventListener(name, (event) => { isPressed = Boolean(event.buttons & 1); }, { capture: true, passive: true });
   }
 
   // --- polling --------------------------------------------------------------------------------------------

@@ -708,4 +708,4 @@ def test_a_paused_channel_says_so_before_and_after_sending(desk: Client, chat: C
     assert message
     assert "The channel is paused. Your messages are sent" in desk.get(f"/chats/{chat.pk}/").content.decode()
     why = desk.get(f"/chats/{chat.pk}/messages/{message.pk}/trail/", headers=SCRIPT).content.decode()
-    assert "The channel is paused. The message is sent" in why and "one after the other" not in why
+    assert "The channel is paused. The message is sent" in why and "one after another" not in why

@@ -98,8 +98,19 @@ def test_a_click_counts_if_an_update_comes_while_the_button_is_down(
     desk.wait_for_timeout(300)  # enough for the row to be redrawn
     desk.mouse.up()
 
-    expect(desk.locator("#chat_head h2")).to_have_text("Игорь Панин")
+    expect(desk.locator("#chat_header h2")).to_have_text("Игорь Панин")
     expect(row).to_contain_text("И акт?")
+
+
+def test_updates_continue_if_a_context_menu_swallows_the_release(desk: Page, chat: Conversation) -> None:
+    desk.goto("/chats/")
+    row = desk.locator(f'.row[data-chat="{chat.pk}"]')
+    row.hover()
+    desk.mouse.down(button="right")
+
+    writes(chat.api_channel, "Анна Соколова", "Ещё вопрос")
+
+    expect(row).to_contain_text("Ещё вопрос", timeout=SOON)
 
 
 def test_the_list_loads_more_while_scrolling(desk: Page, channel: ApiChannel) -> None:
