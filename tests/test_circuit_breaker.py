@@ -115,6 +115,7 @@ def test_refusals_of_single_messages_do_not_open_it(api_channel: ApiChannel, rec
         boris_answers(anna_writes(api_channel, who=f"client-{number}"))
     dispatcher.send_due_deliveries()
 
+    assert len(receiver.requests) == 15
     assert not CircuitBreaker.objects.filter(is_open=True).exists()
 
 
