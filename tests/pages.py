@@ -10,6 +10,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from whitenoise.middleware import WhiteNoiseMiddleware
 
+SCRIPT = {"HX-Request": "true"}  # headers of a request by htmx
 CHAT = re.compile(r"/chats/(\d+)/")
 
 

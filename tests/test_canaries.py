@@ -42,7 +42,8 @@ from tests.factories import (
     boris,
     vera,
 )
-from tests.test_redaction_stored import dump, key_of, post
+from tests.scenarios.database_dump import dump_every_table
+from tests.scenarios.secret_traces import current_key, post_raw
 
 pytestmark = [pytest.mark.django_db, pytest.mark.exhaustive]
 
@@ -80,9 +81,9 @@ def seed() -> dict[str, str]:
     helpdesk.save_secret("secret_key", secrets["helpdesk key"])
     for name in ("acebot", "sandbox"):
         channel = ApiChannelFactory(kind=name, redirect_url="http://127.0.0.1:9/hook", secret=True)
-        secrets[f"{name} former key"] = key_of(channel)
+        secrets[f"{name} former key"] = current_key(channel)
         channel.issue_secret(overlap=timedelta(hours=1))
-        secrets[f"{name} key"] = key_of(channel)
+        secrets[f"{name} key"] = current_key(channel)
         secrets[f"{name} former address"] = channel.path_token
         channel.issue_address()
         secrets[f"{name} address"] = channel.path_token
@@ -98,24 +99,26 @@ def seed() -> dict[str, str]:
 def send_through_every_endpoint(secrets: dict[str, str]) -> None:
     """Send each secret through every endpoint."""
     acebot, cloud = ApiChannel.objects.get(kind="acebot"), ApiChannel.objects.get(kind="whatsapp_cloud")
-    chat_channel, key = acebot.watched.get(), key_of(acebot)
+    chat_channel, key = acebot.watched.get(), current_key(acebot)
     theirs = [value for name, value in secrets.items() if may_be_known_to_a_provider(name)]
     message = {"text": "Hello", "from": {"client_id": "79211234567", "name": "Anna"}}
     for secret in theirs:
         escaped = "".join(f"\\u{ord(character):04x}" for character in secret)
         body = {"api_token": key, "channel_id": chat_channel.pk, "message": message, "note": secret}
-        post("/uapi/chat/addMessage", json.dumps(body).replace(json.dumps(secret)[1:-1], escaped).encode())
-        post(acebot.webhook_path, {"chat_id": 1, "type": "odd", "said": f"<{secret}>"}, query=f"?x={secret}")
+        post_raw("/uapi/chat/addMessage", json.dumps(body).replace(json.dumps(secret)[1:-1], escaped).encode())
+        post_raw(acebot.webhook_path, {"chat_id": 1, "type": "odd", "said": f"<{secret}>"}, query=f"?x={secret}")
     for secret in secrets.values():
         Client().get("/uapi/chat/addMessage", {"api_token": secret})
         Client().get("/api/v1/contacts/", {"phone": secret}, headers={"authorization": f"Token {secret}x"})
         Client().get(f"/webhooks/acebot/{secret.replace('/', '')}x/")
         Client().get(f"/handover/{secret.replace('/', '')}x/")
-        post(acebot.webhook_path, {"token": secret, "authorization": f"Token {secret}"}, query=f"?api_token={secret}")
+        post_raw(
+            acebot.webhook_path, {"token": secret, "authorization": f"Token {secret}"}, query=f"?api_token={secret}"
+        )
     named = ["password", "api_token", "access_token", "app_secret", "authorization", "client_secret", "secret"]
     for name, secret in zip(named, UNKNOWN, strict=False):
-        post("/uapi/chat/addMessage", {"api_token": key, "channel_id": 0, "message": message, "x": {name: secret}})
-        post(acebot.webhook_path, {"inner": json.dumps({name: secret})}, query=f"?{name}={secret}")
+        post_raw("/uapi/chat/addMessage", {"api_token": key, "channel_id": 0, "message": message, "x": {name: secret}})
+        post_raw(acebot.webhook_path, {"inner": json.dumps({name: secret})}, query=f"?{name}={secret}")
         Client().post("/login/", {"username": "vera", "password": secret})
     known = "; ".join(value for name, value in secrets.items() if may_be_known_to_a_provider(name))
     words = f"authorization: Bearer {UNKNOWN[0]}; access_token={UNKNOWN[1]}; {known}"
@@ -123,7 +126,7 @@ def send_through_every_endpoint(secrets: dict[str, str]) -> None:
     value = {"metadata": {"phone_number_id": cloud.options["phone_number_id"]}, "statuses": [status]}
     entry = {"id": cloud.options["waba_id"], "changes": [{"field": "messages", "value": value}]}
     raw = json.dumps({"object": "whatsapp_business_account", "entry": [entry]}).encode()
-    post(cloud.webhook_path, raw, **proof(raw))
+    post_raw(cloud.webhook_path, raw, **proof(raw))
     processing.process_inbox()
     store_provider_texts(words, cloud=cloud, acebot=acebot)
 
@@ -219,7 +222,7 @@ def test_no_canary_is_found_anywhere(log: io.StringIO) -> None:
                 leaks[f"{name} API {path}"] = names
     if names := secrets_in(log.getvalue(), secrets):
         leaks["log"] = names
-    if names := secrets_in(dump(), secrets):
+    if names := secrets_in(dump_every_table(), secrets):
         leaks["dump"] = names
     own = {name: secrets[name] for name in ("SECRET_KEY", "FIELD_KEYS", "database password") if name in secrets}
     if names := secrets_in(b"\n".join(command_lines()), own):
@@ -236,5 +239,5 @@ def test_a_canary_in_clear_text_is_found() -> None:
     client = Client()
     client.force_login(ApiToken.objects.get(user__username="vera").user)
 
-    assert "acebot key" in secrets_in(dump(), secrets)
+    assert "acebot key" in secrets_in(dump_every_table(), secrets)
     assert crawl(client, ["/admin/channels_setup/apichannel/"], secrets, most=1)[1] != {}

@@ -9,8 +9,8 @@ from channels_setup.models import ApiChannel
 from templates_registry.models import Template
 from templates_registry.provider import provider_sync
 from tests.factories import vera
+from tests.scenarios.meta_journeys import channel, meta, run_due_tasks, send_reply
 from tests.simulators.meta import MetaSimulator
-from tests.test_cloud_journeys import channel, meta, run_due_tasks, send_reply
 
 __all__ = ["channel", "meta"]  # fixtures
 pytestmark = pytest.mark.django_db(transaction=True)

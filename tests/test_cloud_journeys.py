@@ -2,7 +2,6 @@
 
 import json
 import time
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -38,47 +37,15 @@ from channels_setup.models import ApiChannel, ChannelState, Credential
 from channels_setup.providers.base import StatusChanged
 from templates_registry.models import Status, Template
 from templates_registry.provider import provider_sync
-from tests.cloud_accounts import KIND, cloud_channel
+from tests.cloud_accounts import KIND
 from tests.factories import boris, vera
 from tests.pages import page_html
+from tests.scenarios.meta_journeys import APP_SECRET, TOKEN, VERIFY, channel, meta, run_due_tasks, send_reply
 from tests.simulators.meta import MetaSimulator
 from tests.simulators.wire import as_sent, signature
 
+__all__ = ["channel", "meta"]  # fixtures
 pytestmark = pytest.mark.django_db(transaction=True)
-APP_SECRET, TOKEN, VERIFY = "app-secret-of-the-simulator", "EAAsimulator", "verify-token-of-the-simulator"
-
-
-@pytest.fixture
-def meta() -> Iterator[MetaSimulator]:
-    with MetaSimulator(
-        app_secret=APP_SECRET, access_token=TOKEN, verify_token=VERIFY, own_media_host=False
-    ) as simulator:
-        yield simulator
-
-
-@pytest.fixture
-def channel(meta: MetaSimulator, live_server: LiveServer) -> ApiChannel:
-    secrets = {"app_secret": APP_SECRET, "access_token": TOKEN, "verify_token": VERIFY}
-    made = cloud_channel(settings={"base_url": meta.url} | secrets)
-    assert meta.connect(f"{live_server.url}{made.webhook_path}")
-    return made
-
-
-def run_due_tasks(meta: MetaSimulator) -> None:
-    """Run every task that the workers would run now."""
-    meta.quiet()
-    processing.process_inbox()
-    dispatcher.send_due_deliveries()
-    meta.quiet()
-    processing.process_inbox()
-
-
-def send_reply(text: str, **more: Any) -> Message:
-    handed = reply_submission.submit_reply(
-        conversation_id=Conversation.objects.get().pk, text=text, author=vera(), **more
-    )
-    assert handed.message is not None, handed.decision
-    return handed.message
 
 
 def test_a_message_and_its_reply_pass_with_statuses(meta: MetaSimulator, channel: ApiChannel) -> None:

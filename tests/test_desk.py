@@ -21,33 +21,21 @@ from bridge.outbox import resend, results
 from bridge.relay import reply_submission
 from channels_setup.models import ApiChannel, ChannelState
 from tests.factories import ApiChannelFactory, ChatChannelFactory, UserFactory, boris, gleb, vera
-from tests.pages import list_queries, page_html, signed_in
-from tests.scenarios.sending import move_windows_back, receive_text
+from tests.pages import SCRIPT, list_queries, page_html, signed_in
+from tests.scenarios.sending import client_writes
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("in_english")]
-
-SCRIPT = {"HX-Request": "true"}
 
 
 @pytest.fixture
 def chat(channel: ApiChannel) -> Conversation:
-    return writes(channel, "Анна Соколова", "Где мой заказ?")
+    return client_writes(channel, "Анна Соколова", "Где мой заказ?")
 
 
 @pytest.fixture
 def desk(chat: Conversation, client: Client) -> Client:
     """Boris, who answers the chats of Anna's channel, before his desk."""
     return signed_in(client, boris(chat.chat_channel))
-
-
-def writes(channel: ApiChannel, name: str, text: str = "?", *, ago: timedelta = timedelta(0)) -> Conversation:
-    """A client wrote, ``ago`` from now; their window moves into the past with it."""
-    chat = receive_text(channel, text, who=name, name=name, phone="79210000000").conversation
-    if ago:
-        move_windows_back(ago, conversation=chat)
-        Conversation.objects.filter(pk=chat.pk).update(last_message_at=timezone.now() - ago)
-    chat.refresh_from_db()
-    return chat
 
 
 def answers(chat: Conversation, text: str = "Едет", **status: Any) -> Message:
@@ -100,13 +88,13 @@ def test_no_action_is_possible_without_access_to_the_chat(chat: Conversation, cl
 
 
 def test_a_message_is_only_reached_through_its_own_chat(desk: Client, chat: Conversation) -> None:
-    elsewhere = answers(writes(ApiChannelFactory(), "Игорь"))
+    elsewhere = answers(client_writes(ApiChannelFactory(), "Игорь"))
 
     assert desk.get(f"/chats/{chat.pk}/messages/{elsewhere.pk}/trail/").status_code == 404
 
 
 def test_an_admin_sees_every_channel(chat: Conversation, client: Client) -> None:
-    writes(ApiChannelFactory(), "Игорь Панин")
+    client_writes(ApiChannelFactory(), "Игорь Панин")
     signed_in(client, vera())
 
     assert set(names(client.get("/chats/"))) == {"Анна Соколова", "Игорь Панин"}
@@ -125,9 +113,9 @@ def test_changes_need_a_post_and_a_csrf_token(desk: Client, chat: Conversation) 
 
 
 def test_chats_are_grouped_by_what_their_window_allows(desk: Client, channel: ApiChannel) -> None:
-    writes(channel, "Скоро", ago=timedelta(hours=21))
-    writes(channel, "Вот-вот", ago=timedelta(hours=23, minutes=30))
-    writes(channel, "Поздно", ago=timedelta(hours=25))
+    client_writes(channel, "Скоро", ago=timedelta(hours=21))
+    client_writes(channel, "Вот-вот", ago=timedelta(hours=23, minutes=30))
+    client_writes(channel, "Поздно", ago=timedelta(hours=25))
 
     page = desk.get("/chats/")
 
@@ -139,9 +127,9 @@ def test_chats_are_grouped_by_what_their_window_allows(desk: Client, channel: Ap
 
 
 def test_tabs_narrow_the_list(desk: Client, chat: Conversation, channel: ApiChannel) -> None:
-    mine = writes(channel, "Моя")
+    mine = client_writes(channel, "Моя")
     tickets.assign_chat(mine.pk, user_id=boris().pk)
-    answered = writes(channel, "Отвеченная")
+    answered = client_writes(channel, "Отвеченная")
     answers(answered)
 
     assert set(names(desk.get("/chats/?tab=waiting"))) == {"Анна Соколова", "Моя"}
@@ -158,7 +146,7 @@ def test_a_closed_request_needs_no_reply(desk: Client, chat: Conversation) -> No
 
 
 def test_search_finds_by_name_and_by_the_digits_of_a_phone(desk: Client, channel: ApiChannel) -> None:
-    writes(channel, "Игорь Панин")
+    client_writes(channel, "Игорь Панин")
     Contact.objects.filter(name="Игорь Панин").update(phone="79217774012")
 
     assert names(desk.get("/chats/", {"q": "панин"})) == ["Игорь Панин"]
@@ -172,7 +160,7 @@ def test_the_list_pages_through_all_groups_without_gap_or_repeat(
     monkeypatch.setattr(listing, "PAGE", 3)
     hours = [1, 2, 3, 21, 22, 23, 30, 31, 32, 33]
     for number, ago in enumerate(hours):
-        writes(channel, f"К{number}", ago=timedelta(hours=ago))
+        client_writes(channel, f"К{number}", ago=timedelta(hours=ago))
 
     seen: list[str] = []
     address = "/chats/"
@@ -199,7 +187,7 @@ def test_a_thousand_chats_cost_the_queries_of_one(desk: Client, chat: Conversati
         desk.get(address)
     few = [len(list_queries(desk, address)) for address in addresses]
     for number in range(30):
-        other = writes(channel, f"К{number}", ago=timedelta(hours=number))
+        other = client_writes(channel, f"К{number}", ago=timedelta(hours=number))
         if number < 20:
             answers(other)
     for number in range(30):
@@ -252,7 +240,7 @@ def test_a_message_in_an_open_chat_is_marked_read_by_post(desk: Client, chat: Co
 def test_a_poll_brings_a_new_message_and_then_nothing(desk: Client, chat: Conversation, channel: ApiChannel) -> None:
     first = desk.get(f"/chats/updates/?chat={chat.pk}").json()
     known = f"/chats/updates/?chat={chat.pk}&list={first['list']['version']}&thread={first['thread']['version']}"
-    writes(channel, "Анна Соколова", "Ау!")
+    client_writes(channel, "Анна Соколова", "Ау!")
 
     news = desk.get(known).json()
 
@@ -261,7 +249,7 @@ def test_a_poll_brings_a_new_message_and_then_nothing(desk: Client, chat: Conver
 
 
 def test_polls_report_unread_until_the_chat_is_read(desk: Client, chat: Conversation, channel: ApiChannel) -> None:
-    writes(channel, "Анна Соколова", "Ау!")
+    client_writes(channel, "Анна Соколова", "Ау!")
     first = desk.get(f"/chats/updates/?chat={chat.pk}").json()
     known = f"/chats/updates/?chat={chat.pk}&list={first['list']['version']}&thread={first['thread']['version']}"
     desk.defaults["HTTP_OKNO_POLL_TOKEN"] = first["poll_token"]
@@ -303,7 +291,7 @@ def test_a_poll_brings_the_closed_window(desk: Client, chat: Conversation) -> No
 def test_a_closed_request_is_marked_before_the_next_one(desk: Client, chat: Conversation, channel: ApiChannel) -> None:
     first = Ticket.objects.get()
     tickets.set_ticket_status(first.pk, status=Ticket.Status.CLOSED)
-    writes(channel, "Анна Соколова", "И ещё вопрос")
+    client_writes(channel, "Анна Соколова", "И ещё вопрос")
 
     html = desk.get(f"/chats/{chat.pk}/").content.decode().split('id="messages"')[1].split("</ol>")[0]
 
@@ -373,7 +361,7 @@ def test_one_form_posted_twice_sends_once(desk: Client, chat: Conversation) -> N
 def test_different_text_chat_or_no_key_is_another_message(
     desk: Client, chat: Conversation, channel: ApiChannel
 ) -> None:
-    other = writes(channel, "Игорь Панин")
+    other = client_writes(channel, "Игорь Панин")
     for address, form in (
         (chat.pk, {"text": "Да", "key": "abcdefgh1234"}),
         (chat.pk, {"text": "Да, едет", "key": "abcdefgh1234"}),
@@ -468,7 +456,7 @@ def test_an_earlier_request_cannot_reopen_while_another_is_live(
 ) -> None:
     first = Ticket.objects.get()
     tickets.set_ticket_status(first.pk, status=Ticket.Status.CLOSED)
-    writes(channel, "Анна Соколова", "Снова я")
+    client_writes(channel, "Анна Соколова", "Снова я")
 
     response = desk.post(f"/chats/{chat.pk}/request/", {"ticket": first.pk, "status": Ticket.Status.OPEN})
 
@@ -533,7 +521,7 @@ def test_a_refused_text_offers_a_template_until_the_window_reopens(
     html = desk.get(f"/chats/{chat.pk}/").content.decode()
     assert "data-choose-template" in html and again not in html
 
-    writes(channel, "Анна Соколова", "Вы тут?")
+    client_writes(channel, "Анна Соколова", "Вы тут?")
     html = desk.get(f"/chats/{chat.pk}/").content.decode()
     assert again in html and "data-choose-template" not in html
 
@@ -604,7 +592,7 @@ def test_every_status_has_a_delivery_trail(desk: Client, chat: Conversation, sta
 def test_requests_are_listed_newest_first_with_links_to_chats(
     desk: Client, chat: Conversation, channel: ApiChannel
 ) -> None:
-    other = writes(channel, "Игорь", "Счёт")
+    other = client_writes(channel, "Игорь", "Счёт")
 
     html = desk.get("/requests/").content.decode()
 
@@ -614,7 +602,7 @@ def test_requests_are_listed_newest_first_with_links_to_chats(
 
 def test_requests_are_filtered_by_status_and_channel(desk: Client, chat: Conversation) -> None:
     elsewhere = ApiChannelFactory(watched=ChatChannelFactory())
-    writes(elsewhere, "Чужая", "Из другого канала")
+    client_writes(elsewhere, "Чужая", "Из другого канала")
     closed = Ticket.objects.get(conversation=chat)
     tickets.set_ticket_status(closed.pk, status=Ticket.Status.CLOSED)
 
@@ -629,7 +617,7 @@ def test_requests_are_filtered_by_status_and_channel(desk: Client, chat: Convers
 def test_requests_page_by_keyset(desk: Client, channel: ApiChannel, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bridge.desk.views.requests.PAGE", 2)
     for number in range(4):
-        writes(channel, f"К{number}", f"Тема {number}.")
+        client_writes(channel, f"К{number}", f"Тема {number}.")
 
     seen: list[str] = []
     address = "/requests/"
@@ -678,7 +666,7 @@ def test_the_pages_allow_no_inline_script_or_style(desk: Client, chat: Conversat
 
 def test_client_text_never_becomes_markup(desk: Client, channel: ApiChannel) -> None:
     evil = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>"
-    chat = writes(channel, evil, f"{evil} *{evil}* https://example.com/{evil}")
+    chat = client_writes(channel, evil, f"{evil} *{evil}* https://example.com/{evil}")
 
     for address in ("/chats/", f"/chats/{chat.pk}/", "/requests/"):
         html = page_html(desk, address)

@@ -32,8 +32,8 @@ from channels_setup.models import ApiChannel
 from config.urls import urlpatterns
 from templates_registry.models import Template
 from tests.factories import TemplateFactory, boris, vera
-from tests.pages import page_html, signed_in
-from tests.test_desk import SCRIPT, writes
+from tests.pages import SCRIPT, page_html, signed_in
+from tests.scenarios.sending import client_writes
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("in_english")]
 
@@ -43,12 +43,12 @@ READ_ONLY = {"chat", "chat-canned-responses", "chat-templates", "message-trail"}
 
 @pytest.fixture
 def chat(channel: ApiChannel) -> Conversation:
-    return writes(channel, "Анна Соколова", "Где мой заказ?")
+    return client_writes(channel, "Анна Соколова", "Где мой заказ?")
 
 
 @pytest.fixture
 def other(channel: ApiChannel) -> Conversation:
-    return writes(channel, "Игорь Панин", "Счёт?")
+    return client_writes(channel, "Игорь Панин", "Счёт?")
 
 
 @pytest.fixture

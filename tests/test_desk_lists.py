@@ -19,20 +19,9 @@ from bridge.relay import reply_submission
 from channels_setup.models import ApiChannel
 from tests.factories import ApiChannelFactory, boris, gleb, vera
 from tests.pages import list_queries, page_html
-from tests.scenarios.sending import move_windows_back, receive_text
+from tests.scenarios.sending import client_writes
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("in_english")]
-
-
-def writes(
-    channel: ApiChannel, name: str, text: str = "?", *, ago: timedelta = timedelta(0), phone: str = ""
-) -> Conversation:
-    chat = receive_text(channel, text, who=name, name=name, phone=phone).conversation
-    if ago:
-        move_windows_back(ago, conversation=chat)
-        Conversation.objects.filter(pk=chat.pk).update(last_message_at=timezone.now() - ago)
-    chat.refresh_from_db()
-    return chat
 
 
 def names(response: Any) -> list[str]:
@@ -76,18 +65,18 @@ def pages(desk: Client, address: str) -> Iterator[list[str]]:
 def test_search_finds_by_name_phone_and_message_text(
     desk: Client, channel: ApiChannel, query: str, found: list[str]
 ) -> None:
-    writes(channel, "Анна Соколова", "Добрый день! Сапоги приехали?", phone="79210000001")
-    writes(channel, "John Snow", "Where are my deliveries?", phone="447700900000")
-    writes(channel, "Игорь Панин", "Счёт не пришёл", phone="79217774012")
-    writes(channel, "Пётр Ёлкин", "!", phone="")
+    client_writes(channel, "Анна Соколова", "Добрый день! Сапоги приехали?", phone="79210000001")
+    client_writes(channel, "John Snow", "Where are my deliveries?", phone="447700900000")
+    client_writes(channel, "Игорь Панин", "Счёт не пришёл", phone="79217774012")
+    client_writes(channel, "Пётр Ёлкин", "!", phone="")
 
     assert names(desk.get("/chats/", {"q": query})) == found
 
 
 def test_a_search_hit_is_highlighted_and_opens_at_its_position(desk: Client, channel: ApiChannel) -> None:
-    chat = writes(channel, "Анна", "Скажите, <b>сапоги</b> «Нева» ещё есть?")
+    chat = client_writes(channel, "Анна", "Скажите, <b>сапоги</b> «Нева» ещё есть?")
     said = chat.messages.get()
-    writes(channel, "Анна", "Спасибо, уже не нужно")
+    client_writes(channel, "Анна", "Спасибо, уже не нужно")
 
     html = desk.get("/chats/", {"q": "сапог"}).content.decode()
 
@@ -107,8 +96,8 @@ def test_a_search_excerpt_is_safe_and_short() -> None:
 
 
 def test_a_search_is_limited_to_visible_channels(desk: Client, channel: ApiChannel) -> None:
-    writes(ApiChannelFactory(), "Чужая Анна", "Сапоги?", phone="79210000009")
-    writes(channel, "Анна", "Сапоги?", phone="79210000008")
+    client_writes(ApiChannelFactory(), "Чужая Анна", "Сапоги?", phone="79210000009")
+    client_writes(channel, "Анна", "Сапоги?", phone="79210000008")
 
     for query in ("анна", "сапоги", "79210000008"):
         assert names(desk.get("/chats/", {"q": query})) == ["Анна"]
@@ -117,7 +106,7 @@ def test_a_search_is_limited_to_visible_channels(desk: Client, channel: ApiChann
 
 
 def test_a_very_long_text_is_stored_and_found_by_its_beginning(desk: Client, channel: ApiChannel) -> None:
-    writes(channel, "Анна", "Начало. " + "длинно " * 200_000)
+    client_writes(channel, "Анна", "Начало. " + "длинно " * 200_000)
 
     assert names(desk.get("/chats/", {"q": "начало"})) == ["Анна"]
 
@@ -127,13 +116,13 @@ def test_a_very_long_text_is_stored_and_found_by_its_beginning(desk: Client, cha
 
 def test_filters_narrow_by_channel_status_and_window(channel: ApiChannel, client: Client) -> None:
     other = ApiChannelFactory()
-    writes(channel, "Скоро", ago=timedelta(hours=22))
-    writes(channel, "Поздно", ago=timedelta(hours=30))
-    solved = writes(channel, "Решена")
+    client_writes(channel, "Скоро", ago=timedelta(hours=22))
+    client_writes(channel, "Поздно", ago=timedelta(hours=30))
+    solved = client_writes(channel, "Решена")
     tickets.set_ticket_status(Ticket.objects.get(conversation=solved).pk, status=Ticket.Status.SOLVED)
-    closed = writes(channel, "Закрыта", ago=timedelta(hours=1))
+    closed = client_writes(channel, "Закрыта", ago=timedelta(hours=1))
     tickets.set_ticket_status(Ticket.objects.get(conversation=closed).pk, status=Ticket.Status.CLOSED)
-    writes(other, "Другая")
+    client_writes(other, "Другая")
     client.force_login(vera())
     assert other.default_chat_channel
 
@@ -154,7 +143,7 @@ def test_filters_narrow_by_channel_status_and_window(channel: ApiChannel, client
 
 def test_chats_are_sorted_by_time_left_or_newest_first(desk: Client, channel: ApiChannel) -> None:
     for name, hours in (("Ночью", 10), ("Сейчас", 0), ("Вот-вот", 23), ("Вчера", 26), ("Утром", 3)):
-        writes(channel, name, ago=timedelta(hours=hours))
+        client_writes(channel, name, ago=timedelta(hours=hours))
 
     assert names(desk.get("/chats/")) == ["Вот-вот", "Сейчас", "Утром", "Ночью", "Вчера"]
     assert names(desk.get("/chats/?sort=left")) == ["Вот-вот", "Ночью", "Утром", "Сейчас", "Вчера"]
@@ -165,8 +154,8 @@ def test_the_filters_are_kept_by_tabs_rows_and_the_link_to_older_ones(
     desk: Client, channel: ApiChannel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(listing, "PAGE", 1)
-    chat = writes(channel, "Анна", ago=timedelta(hours=1))
-    writes(channel, "Игорь")
+    chat = client_writes(channel, "Анна", ago=timedelta(hours=1))
+    client_writes(channel, "Игорь")
 
     html = desk.get("/chats/?status=live&sort=newest").content.decode()
 
@@ -187,7 +176,7 @@ def test_scrolling_reaches_all_chats_without_gap_or_repeat(
     client.force_login(vera())
     other = ApiChannelFactory()
     for number, hours in enumerate([0, 1, 2, 3, 20, 21, 22, 23, 30, 31, 32]):
-        writes(channel if number % 3 else other, f"К{number}", ago=timedelta(hours=hours))
+        client_writes(channel if number % 3 else other, f"К{number}", ago=timedelta(hours=hours))
     moment = timezone.now() - timedelta(hours=2)
     Conversation.objects.filter(contact__name__in=["К1", "К2", "К3"]).update(last_message_at=moment)
 
@@ -197,7 +186,7 @@ def test_scrolling_reaches_all_chats_without_gap_or_repeat(
 
 
 def test_a_chat_shows_the_status_of_its_request(channel: ApiChannel) -> None:
-    chat = writes(channel, "Анна")
+    chat = client_writes(channel, "Анна")
     ticket = Ticket.objects.get()
 
     def status() -> Any:
@@ -209,11 +198,11 @@ def test_a_chat_shows_the_status_of_its_request(channel: ApiChannel) -> None:
     assert status() == Ticket.Status.OPEN
     tickets.set_ticket_status(ticket.pk, status=Ticket.Status.SOLVED)
     assert status() == Ticket.Status.SOLVED
-    writes(channel, "Анна", "И ещё")
+    client_writes(channel, "Анна", "И ещё")
     assert status() == Ticket.Status.OPEN
     tickets.set_ticket_status(ticket.pk, status=Ticket.Status.CLOSED)
     assert status() == Ticket.Status.CLOSED
-    writes(channel, "Анна", "Снова я")
+    client_writes(channel, "Анна", "Снова я")
     assert status() == Ticket.Status.NEW
     tickets.set_ticket_status(ticket.pk, status=Ticket.Status.SPAM)  # an old one changes nothing
     assert status() == Ticket.Status.NEW
@@ -238,11 +227,11 @@ def test_a_list_has_a_constant_number_of_queries(desk: Client, channel: ApiChann
     def asked() -> dict[str, int]:
         return {address: len(list_queries(desk, address)) for address in ADDRESSES}
 
-    made = [writes(channel, f"Клиент {n}", "Где сапоги?", phone=f"7921000{n:04}") for n in range(3)]
+    made = [client_writes(channel, f"Клиент {n}", "Где сапоги?", phone=f"7921000{n:04}") for n in range(3)]
     tickets.assign_chat(made[0].pk, user_id=boris().pk)
     few = asked()
     for number in range(3, 35):
-        chat = writes(
+        chat = client_writes(
             channel, f"Клиент {number}", "Где сапоги?", phone=f"7921000{number:04}", ago=timedelta(hours=number)
         )
         if number % 2:
@@ -255,7 +244,7 @@ def test_a_list_has_a_constant_number_of_queries(desk: Client, channel: ApiChann
 def test_no_list_reads_a_whole_table(desk: Client, channel: ApiChannel) -> None:
     """With sequential scans forbidden PostgreSQL takes one only where no index would do."""
     for number in range(5):
-        writes(channel, f"Клиент {number}", "Где сапоги?", phone=f"7921000{number:04}")
+        client_writes(channel, f"Клиент {number}", "Где сапоги?", phone=f"7921000{number:04}")
     with CaptureQueriesContext(connection) as captured:
         for address in ADDRESSES:
             assert desk.get(address).status_code == 200
@@ -284,7 +273,7 @@ def poll(desk: Client, chat: Conversation | None = None) -> tuple[str, dict[str,
 
 @pytest.mark.parametrize("with_chat", [False, True])
 def test_an_idle_poll_is_one_query_and_an_empty_response(desk: Client, channel: ApiChannel, with_chat: bool) -> None:
-    chat = writes(channel, "Анна")
+    chat = client_writes(channel, "Анна")
     desk.post(f"/chats/{chat.pk}/seen/")
     address, headers = poll(desk, chat if with_chat else None)
 
@@ -295,7 +284,7 @@ def test_an_idle_poll_is_one_query_and_an_empty_response(desk: Client, channel: 
 
 
 def test_a_poll_without_a_token_gets_a_new_one(desk: Client, channel: ApiChannel) -> None:
-    writes(channel, "Анна")
+    client_writes(channel, "Анна")
     address, _headers = poll(desk)
 
     for bad in ({}, {"Okno-Poll-Token": "made:up"}):
@@ -304,7 +293,7 @@ def test_a_poll_without_a_token_gets_a_new_one(desk: Client, channel: ApiChannel
 
 
 def test_a_poll_token_works_only_for_its_own_session(desk: Client, channel: ApiChannel) -> None:
-    chat = writes(channel, "Анна")
+    chat = client_writes(channel, "Анна")
     address, headers = poll(desk, chat)
     stranger, outside = Client(), Client()
     stranger.force_login(gleb())
@@ -321,7 +310,7 @@ def test_a_poll_token_ends_with_the_session(desk: Client, channel: ApiChannel) -
 
 
 def test_a_poll_reports_changes(desk: Client, channel: ApiChannel) -> None:
-    chat = writes(channel, "Анна")
+    chat = client_writes(channel, "Анна")
     address, headers = poll(desk)
 
     tickets.assign_chat(chat.pk, user_id=boris().pk)
@@ -335,7 +324,7 @@ def test_a_poll_reports_changes(desk: Client, channel: ApiChannel) -> None:
 
 
 def test_a_revoked_channel_takes_effect_with_the_next_poll_token(desk: Client, channel: ApiChannel) -> None:
-    writes(channel, "Анна")
+    client_writes(channel, "Анна")
     address, _headers = poll(desk)
     assert channel.default_chat_channel
     channel.default_chat_channel.operators.clear()

@@ -21,7 +21,7 @@ from bridge.relay import reply_submission
 from channels_setup.models import ApiChannel, ChatChannel
 from tests.factories import ApiChannelFactory, UserFactory, boris, gleb, vera
 from tests.pages import list_queries, page_html
-from tests.test_desk_lists import writes
+from tests.scenarios.sending import client_writes
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("in_english")]
 Status = Ticket.Status
@@ -40,7 +40,7 @@ def names(response: Any) -> list[str]:
 
 def test_filters_and_order(desk: Client, channel: ApiChannel) -> None:
     for name, hours in (("Скоро", 23), ("Утром", 3), ("Вчера", 30)):
-        chat = writes(channel, name, ago=timedelta(hours=hours))
+        chat = client_writes(channel, name, ago=timedelta(hours=hours))
         Ticket.objects.filter(conversation=chat).update(opened_at=timezone.now() - timedelta(hours=hours))
     tickets.assign_chat(Conversation.objects.get(contact__name="Утром").pk, user_id=boris().pk)
     tickets.set_ticket_status(request_of(Conversation.objects.get(contact__name="Вчера")).pk, status=Status.CLOSED)
@@ -65,7 +65,7 @@ def test_the_table_pages_without_gap_or_repeat(
 ) -> None:
     monkeypatch.setattr(requests, "PAGE", 3)
     for number in range(8):
-        writes(channel, f"К{number}")
+        client_writes(channel, f"К{number}")
     moment = timezone.now() + timedelta(hours=3)
     ServiceWindow.objects.filter(conversation__contact__name__in=["К1", "К2", "К3", "К4"]).update(expires_at=moment)
     Ticket.objects.filter(conversation__contact__name__in=["К1", "К2", "К3", "К4"]).update(opened_at=timezone.now())
@@ -81,10 +81,10 @@ def test_the_table_pages_without_gap_or_repeat(
 
 
 def test_a_request_opens_its_chat_at_its_position(desk: Client, channel: ApiChannel) -> None:
-    chat = writes(channel, "Анна", "Первый вопрос")
+    chat = client_writes(channel, "Анна", "Первый вопрос")
     first = request_of(chat)
     tickets.set_ticket_status(first.pk, status=Status.CLOSED)
-    writes(channel, "Анна", "Второй вопрос")
+    client_writes(channel, "Анна", "Второй вопрос")
 
     html = desk.get("/requests/").content.decode()
     opened = desk.get(f"/chats/{chat.pk}/?at=r{first.pk}").content.decode()
@@ -100,10 +100,10 @@ def test_the_table_has_a_constant_number_of_queries(desk: Client, channel: ApiCh
     def asked() -> dict[str, int]:
         return {address: len(list_queries(desk, address)) for address in addresses}
 
-    tickets.assign_chat(writes(channel, "К0").pk, user_id=boris().pk)
+    tickets.assign_chat(client_writes(channel, "К0").pk, user_id=boris().pk)
     few = asked()
     for number in range(1, 60):
-        chat = writes(channel, f"К{number}")
+        chat = client_writes(channel, f"К{number}")
         if number % 3:
             tickets.assign_chat(chat.pk, user_id=boris().pk)
 
@@ -127,7 +127,7 @@ def undo_token(html: str) -> str:
 
 
 def test_many_requests_are_closed_at_once_and_restored(desk: Client, channel: ApiChannel) -> None:
-    chosen = [request_of(writes(channel, f"К{number}")) for number in range(3)]
+    chosen = [request_of(client_writes(channel, f"К{number}")) for number in range(3)]
     tickets.set_ticket_status(chosen[2].pk, status=Status.PENDING)
 
     address = change(desk, chosen, status=int(Status.CLOSED))
@@ -145,7 +145,7 @@ def test_many_requests_are_assigned_to_an_operator_of_the_channel(desk: Client, 
     assert channel.default_chat_channel
     lena = UserFactory(username="lena")
     channel.default_chat_channel.operators.add(lena)
-    chosen = [request_of(writes(channel, f"К{number}")) for number in range(3)]
+    chosen = [request_of(client_writes(channel, f"К{number}")) for number in range(3)]
     tickets.set_ticket_status(chosen[2].pk, status=Status.CLOSED)
 
     html = desk.get(change(desk, chosen, assign="1", assignee=lena.pk)).content.decode()
@@ -159,7 +159,7 @@ def test_many_requests_are_assigned_to_an_operator_of_the_channel(desk: Client, 
 
 
 def test_requests_cannot_be_assigned_without_access(desk: Client, channel: ApiChannel) -> None:
-    chosen = [request_of(writes(channel, "Анна"))]
+    chosen = [request_of(client_writes(channel, "Анна"))]
 
     change(desk, chosen, assign="1", assignee=gleb().pk)
 
@@ -167,7 +167,7 @@ def test_requests_cannot_be_assigned_without_access(desk: Client, channel: ApiCh
 
 
 def test_requests_changed_again_are_not_undone(desk: Client, channel: ApiChannel) -> None:
-    chosen = [request_of(writes(channel, f"К{number}")) for number in range(2)]
+    chosen = [request_of(client_writes(channel, f"К{number}")) for number in range(2)]
     token = undo_token(desk.get(change(desk, chosen, status=int(Status.SOLVED))).content.decode())
     tickets.set_ticket_status(chosen[0].pk, status=Status.SPAM)
 
@@ -177,10 +177,10 @@ def test_requests_changed_again_are_not_undone(desk: Client, channel: ApiChannel
 
 
 def test_a_request_is_not_reopened_next_to_a_live_one(desk: Client, channel: ApiChannel) -> None:
-    chat = writes(channel, "Анна")
+    chat = client_writes(channel, "Анна")
     first = request_of(chat)
     tickets.set_ticket_status(first.pk, status=Status.CLOSED)
-    writes(channel, "Анна", "Снова")
+    client_writes(channel, "Анна", "Снова")
 
     html = desk.get(change(desk, [first], status=int(Status.OPEN))).content.decode()
 
@@ -188,8 +188,8 @@ def test_a_request_is_not_reopened_next_to_a_live_one(desk: Client, channel: Api
 
 
 def test_requests_and_undo_tokens_of_others_are_left_alone(desk: Client, channel: ApiChannel) -> None:
-    elsewhere = request_of(writes(ApiChannelFactory(), "Чужая"))
-    mine = request_of(writes(channel, "Моя"))
+    elsewhere = request_of(client_writes(ApiChannelFactory(), "Чужая"))
+    mine = request_of(client_writes(channel, "Моя"))
     token = undo_token(desk.get(change(desk, [mine], status=int(Status.CLOSED))).content.decode())
     stranger = Client()
     stranger.force_login(vera())
@@ -212,18 +212,18 @@ def test_requests_and_undo_tokens_of_others_are_left_alone(desk: Client, channel
 @pytest.fixture
 def ledger(desk: Client, channel: ApiChannel) -> None:
     """Two windows missed, one of them Boris's; one answered, one closed by hand in time, one still open."""
-    missed = writes(channel, "Анна", ago=timedelta(hours=25))
+    missed = client_writes(channel, "Анна", ago=timedelta(hours=25))
     tickets.assign_chat(missed.pk, user_id=boris().pk)
-    writes(channel, "=cmd|'/c calc'!A1", ago=timedelta(hours=26), phone="+79210000001")
-    answered = writes(channel, "Отвеченная")
+    client_writes(channel, "=cmd|'/c calc'!A1", ago=timedelta(hours=26), phone="+79210000001")
+    answered = client_writes(channel, "Отвеченная")
     reply_submission.submit_reply(conversation_id=answered.pk, text="Едет", author=boris())
-    closed = writes(channel, "Закрытая")
+    closed = client_writes(channel, "Закрытая")
     tickets.set_ticket_status(request_of(closed).pk, status=Status.CLOSED)
     late = timezone.now() - timedelta(hours=1)
     ServiceWindow.objects.filter(conversation__in=[answered, closed]).update(
         opened_at=late - timedelta(hours=24), expires_at=late
     )
-    writes(channel, "Открытая")
+    client_writes(channel, "Открытая")
     housekeeping.expire_windows()
 
 
@@ -239,9 +239,9 @@ def test_a_window_that_closes_unanswered_is_missed(ledger: None, desk: Client) -
 
 
 def test_a_client_who_writes_again_leaves_the_missed_window_on_record(channel: ApiChannel) -> None:
-    chat = writes(channel, "Анна", ago=timedelta(hours=25))
+    chat = client_writes(channel, "Анна", ago=timedelta(hours=25))
 
-    writes(channel, "Анна", "Ну наконец-то")
+    client_writes(channel, "Анна", "Ну наконец-то")
 
     assert list(chat.windows.order_by("expires_at").values_list("state", "missed")) == [
         ("closed", True),
@@ -281,7 +281,7 @@ def test_the_report_has_a_constant_number_of_queries(ledger: None, desk: Client)
     few = asked()
     channel = ApiChannel.objects.get()
     for number in range(20):
-        writes(channel, f"К{number}", ago=timedelta(hours=25 + number))
+        client_writes(channel, f"К{number}", ago=timedelta(hours=25 + number))
     housekeeping.expire_windows()
 
     assert asked() == few <= 12

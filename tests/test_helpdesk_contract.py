@@ -8,7 +8,7 @@ import pytest
 
 from channels_setup.codecs.bodies import BadBody, encode_event
 from channels_setup.providers import helpdesks
-from channels_setup.providers.base import ApiRequest, ApiResponse, ContactInfo, Outcome, RawRequest, RequestRejected
+from channels_setup.providers.base import ApiRequest, ApiResponse, ContactInfo, Outcome, RequestRejected
 from channels_setup.providers.base import helpdesk as contract
 from channels_setup.providers.base.helpdesk import (
     CommentAdded,
@@ -19,21 +19,14 @@ from channels_setup.providers.base.helpdesk import (
     RemoteIds,
     TicketChanged,
 )
+from tests.scenarios.provider_contracts import HELPDESK_ACCOUNT, PAYLOADS, build_raw_request
 
-PAYLOADS = Path(__file__).parent / "payloads"
 OUTSIDE = [kind for kind, provider in helpdesks().items() if not provider.built_in]
-SECRET = "0123456789abcdef0123456789abcdef01234567"
-OPTIONS = {"base_url": "https://desk.example/uapi/", "channel_id": 870, "app_id": "51423"}
-ACCOUNT = HelpdeskAccount(id=1, name="Shop", company_id=150001, options=OPTIONS, secret=SECRET)
 RECORDED = [
     pytest.param(kind, path, id=f"{kind}-{path.stem}")
     for kind in OUTSIDE
     for path in sorted((PAYLOADS / kind).glob("*.json"))
 ]
-
-
-def request(body: bytes, content_type: str = "application/json") -> RawRequest:
-    return RawRequest(method="POST", query_string="", content_type=content_type, headers={}, body=body)
 
 
 def command(kind_of_command: str, **more: object) -> HelpdeskCommand:
@@ -65,8 +58,8 @@ def test_a_recording_is_read_the_same_as_json_and_as_a_form(kind: str, path: Pat
     provider, body = helpdesks()[kind], json.loads(path.read_bytes())
     content_type, form = encode_event(body, as_json=False, utf8=True)
 
-    facts = provider.parse(request(path.read_bytes()), ACCOUNT)
-    from_form = provider.parse(request(form, content_type), ACCOUNT)
+    facts = provider.parse(build_raw_request(path.read_bytes()), HELPDESK_ACCOUNT)
+    from_form = provider.parse(build_raw_request(form, content_type), HELPDESK_ACCOUNT)
 
     assert isinstance(facts[0], EventSeen)
     assert all(isinstance(fact, EventSeen | MessageSent | CommentAdded | TicketChanged) for fact in facts)
@@ -77,15 +70,17 @@ def test_a_recording_is_read_the_same_as_json_and_as_a_form(kind: str, path: Pat
 def test_a_recording_is_accepted_only_with_its_secret(kind: str, path: Path) -> None:
     provider, body = helpdesks()[kind], json.loads(path.read_bytes())
 
-    provider.authenticate(request(path.read_bytes()), ACCOUNT)
+    provider.authenticate(build_raw_request(path.read_bytes()), HELPDESK_ACCOUNT)
 
     if "secret" in body:
         for wrong in ("", "0", "51424", None, ["51423"], {"a": 1}, True):
             with pytest.raises(RequestRejected):
-                provider.authenticate(request(json.dumps(body | {"secret": wrong}).encode()), ACCOUNT)
+                provider.authenticate(
+                    build_raw_request(json.dumps(body | {"secret": wrong}).encode()), HELPDESK_ACCOUNT
+                )
         with pytest.raises(RequestRejected):
             empty = HelpdeskAccount(id=1, name="", company_id=1)
-            provider.authenticate(request(json.dumps(body | {"secret": ""}).encode()), empty)
+            provider.authenticate(build_raw_request(json.dumps(body | {"secret": ""}).encode()), empty)
 
 
 @pytest.mark.parametrize("kind", OUTSIDE)
@@ -95,7 +90,7 @@ def test_a_recording_is_accepted_only_with_its_secret(kind: str, path: Path) -> 
 )  # fmt: skip
 def test_any_payload_is_read_or_refused_with_an_explanation(kind: str, body: bytes) -> None:
     try:
-        facts = helpdesks()[kind].parse(request(body), ACCOUNT)
+        facts = helpdesks()[kind].parse(build_raw_request(body), HELPDESK_ACCOUNT)
     except BadBody as problem:
         assert str(problem)
     else:
@@ -105,18 +100,18 @@ def test_any_payload_is_read_or_refused_with_an_explanation(kind: str, body: byt
 @pytest.mark.parametrize("kind", OUTSIDE)
 @pytest.mark.parametrize("command_kind", [contract.CLIENT, contract.MESSAGE, contract.NOTE])
 def test_a_command_builds_the_same_bytes_and_shows_no_key(kind: str, command_kind: str) -> None:
-    made, again = (helpdesks()[kind].build_request(command(command_kind), ACCOUNT) for _ in range(2))
+    made, again = (helpdesks()[kind].build_request(command(command_kind), HELPDESK_ACCOUNT) for _ in range(2))
 
     assert isinstance(made, ApiRequest) and made == again
-    assert made.url.startswith(OPTIONS["base_url"])
-    assert SECRET not in made.url + repr(made) + repr(ACCOUNT)
+    assert made.url.startswith(HELPDESK_ACCOUNT.options["base_url"])
+    assert HELPDESK_ACCOUNT.secret not in made.url + repr(made) + repr(HELPDESK_ACCOUNT)
     assert ("Да 🙌" in made.body.decode()) == (command_kind != contract.CLIENT)
 
 
 @pytest.mark.parametrize("kind", OUTSIDE)
 def test_a_note_is_private_and_waits_for_its_request(kind: str) -> None:
-    made = helpdesks()[kind].build_request(command(contract.NOTE), ACCOUNT)
-    early = helpdesks()[kind].build_request(command(contract.NOTE, remote_ids=RemoteIds()), ACCOUNT)
+    made = helpdesks()[kind].build_request(command(contract.NOTE), HELPDESK_ACCOUNT)
+    early = helpdesks()[kind].build_request(command(contract.NOTE, remote_ids=RemoteIds()), HELPDESK_ACCOUNT)
 
     assert isinstance(made, ApiRequest) and b'"private"' in made.body
     assert isinstance(early, Outcome) and early.verdict == "retry"
@@ -126,7 +121,7 @@ def test_a_note_is_private_and_waits_for_its_request(kind: str) -> None:
 def test_a_file_is_attached_if_the_request_is_known(kind: str) -> None:
     upload = contract.AttachedFile(name="чек.png", mime="image/png", content=b"\x89PNG")
 
-    made = helpdesks()[kind].build_request(command(contract.MESSAGE, uploads=(upload,)), ACCOUNT)
+    made = helpdesks()[kind].build_request(command(contract.MESSAGE, uploads=(upload,)), HELPDESK_ACCOUNT)
 
     assert isinstance(made, ApiRequest) and b"\x89PNG" in made.body
 

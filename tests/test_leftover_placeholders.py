@@ -21,8 +21,8 @@ from templates_registry.models import Template
 from tests.api_client import Api
 from tests.factories import TemplateFactory, boris
 from tests.pages import signed_in
-from tests.test_composer import anna_writes
-from tests.test_uapi import call
+from tests.scenarios.sending import receive_text
+from tests.uapi_calls import call
 
 ORDER = TemplateDefinition(
     "order",
@@ -121,7 +121,7 @@ def template(channel: ApiChannel) -> Template:
 
 @pytest.fixture
 def chat(channel: ApiChannel, template: Template) -> Conversation:
-    chat, day = anna_writes(channel), timedelta(hours=25)
+    chat, day = receive_text(channel, name="Анна Соколова").conversation, timedelta(hours=25)
     ServiceWindow.objects.update(opened_at=F("opened_at") - day, expires_at=F("expires_at") - day)
     return chat
 
@@ -190,7 +190,7 @@ def test_no_channel_of_input_sends_a_label(client: Client, chat: Conversation, t
 def test_template_text_with_a_label_is_refused_in_an_open_window(
     channel: ApiChannel, template: Template, text: str
 ) -> None:
-    chat = anna_writes(channel)
+    chat = receive_text(channel, name="Анна Соколова").conversation
 
     submitted = reply_submission.submit_reply(conversation_id=chat.pk, text=text, author=None)
 

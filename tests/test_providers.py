@@ -5,7 +5,6 @@ Recordings are tests/payloads/<kind>/*.json (or .form). A messenger without reco
 
 import copy
 import json
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,20 +14,15 @@ from django.test import Client
 from bridge.inbox import processing
 from bridge.models import WebhookEvent
 from channels_setup.codecs.bodies import BadBody
-from channels_setup.codecs.chat_events import build_chat_event, build_client, build_ticket
 from channels_setup.providers import CONTRACT, all_providers, helpdesks, messengers
 from channels_setup.providers.base import (
-    Account,
     ApiRequest,
     ApiResponse,
-    ContactInfo,
-    DeliveryRequest,
     Fact,
     GroupActivity,
     ItemUnreadable,
     MessageReceived,
     Outcome,
-    RawRequest,
     RequestRejected,
     SampleReceived,
     StatusChanged,
@@ -36,14 +30,9 @@ from channels_setup.providers.base import (
     TemplatePage,
     judge_http,
 )
-from tests import cloud_accounts as cloud
 from tests.factories import ApiChannelFactory
+from tests.scenarios.provider_contracts import AUTHENTICATED, PAYLOADS, account_of, build_raw_request, sample_delivery
 
-PAYLOADS = Path(__file__).parent / "payloads"
-SECRET = "0123456789abcdef0123456789abcdef01234567"
-ACCOUNT = Account(id=1, name="Shop", app_id="12345", redirect_url="https://hooks.example/x", secrets=(SECRET,))
-# Modules with the account, the channel and the signatures of kinds whose recordings belong to one account.
-AUTHENTICATED = {cloud.KIND: cloud}
 RECORDED = [
     pytest.param(kind, path, id=f"{kind}-{path.stem}")
     for kind in messengers()
@@ -58,10 +47,6 @@ DAMAGED = [
 ]
 
 
-def account_of(kind: str) -> Account:
-    return AUTHENTICATED[kind].cloud_account() if kind in AUTHENTICATED else ACCOUNT
-
-
 def channel_of(kind: str) -> Any:
     if kind in AUTHENTICATED:
         return AUTHENTICATED[kind].cloud_channel()
@@ -70,41 +55,6 @@ def channel_of(kind: str) -> Any:
 
 def proof(kind: str, body: bytes) -> dict[str, str]:
     return AUTHENTICATED[kind].proof(body) if kind in AUTHENTICATED else {}
-
-
-def request(body: bytes, *, method: str = "POST") -> RawRequest:
-    return RawRequest(method=method, query_string="", content_type="application/json", headers={}, body=body)
-
-
-def outgoing() -> DeliveryRequest:
-    client = build_client(id=5, name="Анна", email="", phone="+79210000000", external_id="79210000000")
-    ticket = build_ticket(
-        id=7,
-        status_id=1,
-        subject="?",
-        client_id=5,
-        assignee_id=None,
-        updated_at=None,
-        published_at=datetime(2026, 1, 1, tzinfo=UTC),
-        channel_id=801,
-        email="",
-        company_id=1,
-        message="?",
-    )
-    event = build_chat_event(
-        app_id="12345",
-        chat_id=70001,
-        sender="user",
-        text="Да 🙌",
-        client=client,
-        ticket=ticket,
-        state=None,
-        message_id=9,
-        platform="whatsapp",
-    )
-    contact = ContactInfo(external_id="79210000000", phone="+79210000000")
-    at = datetime(2026, 1, 1, tzinfo=UTC)
-    return DeliveryRequest(key="msg_1", attempt=1, at=at, event=event, text="Да 🙌", contact=contact)
 
 
 def test_a_kind_is_named_after_its_package() -> None:
@@ -128,7 +78,7 @@ def test_every_messenger_has_recordings(kind: str) -> None:
 
 @pytest.mark.parametrize(("kind", "path"), RECORDED)
 def test_a_recording_becomes_facts_with_ids(kind: str, path: Path) -> None:
-    facts = messengers()[kind].parse(request(path.read_bytes()), account_of(kind))
+    facts = messengers()[kind].parse(build_raw_request(path.read_bytes()), account_of(kind))
 
     assert facts or kind in AUTHENTICATED  # their own tests say which recordings contain no facts
     for fact in facts:
@@ -151,7 +101,7 @@ def test_a_damaged_recording_is_rejected_with_an_explanation(kind: str, path: Pa
 
     for damaged in mutations(recorded):
         try:
-            provider.parse(request(json.dumps(damaged).encode()), account_of(kind))
+            provider.parse(build_raw_request(json.dumps(damaged).encode()), account_of(kind))
         except BadBody as problem:
             assert str(problem)
 
@@ -182,7 +132,7 @@ def _set(value: Any, path: tuple[Any, ...], wrong: Any) -> None:
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", ""])
 def test_only_a_post_is_accepted_as_a_webhook(kind: str, method: str) -> None:
     with pytest.raises(RequestRejected):
-        messengers()[kind].authenticate(request(b"{}", method=method), account_of(kind))
+        messengers()[kind].authenticate(build_raw_request(b"{}", method=method), account_of(kind))
 
 
 @pytest.mark.django_db
@@ -205,7 +155,7 @@ def test_a_recorded_webhook_is_stored_raw_and_processed(client: Client, kind: st
 
 
 def facts_in(kind: str, body: bytes) -> list[Fact]:
-    return messengers()[kind].parse(request(body), account_of(kind))
+    return messengers()[kind].parse(build_raw_request(body), account_of(kind))
 
 
 @pytest.mark.django_db
@@ -235,7 +185,7 @@ def test_a_webhook_is_rejected_at_another_channels_path(client: Client, kind: st
 
 @pytest.mark.parametrize("kind", messengers())
 def test_a_message_yields_a_request_or_an_outcome(kind: str) -> None:
-    made = messengers()[kind].build_message_request(outgoing(), account_of(kind))
+    made = messengers()[kind].build_message_request(sample_delivery(), account_of(kind))
 
     assert isinstance(made, ApiRequest | Outcome)
     if isinstance(made, ApiRequest):
@@ -247,14 +197,14 @@ def test_a_message_yields_a_request_or_an_outcome(kind: str) -> None:
 def test_the_same_delivery_yields_the_same_bytes(kind: str) -> None:
     provider = messengers()[kind]
 
-    assert provider.build_message_request(outgoing(), account_of(kind)) == provider.build_message_request(
-        outgoing(), account_of(kind)
+    assert provider.build_message_request(sample_delivery(), account_of(kind)) == provider.build_message_request(
+        sample_delivery(), account_of(kind)
     )
 
 
 @pytest.mark.parametrize("kind", messengers())
 def test_no_return_value_of_a_provider_shows_a_secret(kind: str) -> None:
-    made = messengers()[kind].build_message_request(outgoing(), account_of(kind))
+    made = messengers()[kind].build_message_request(sample_delivery(), account_of(kind))
 
     secrets = list(account_of(kind).all_secrets())
     shown = repr(account_of(kind)) + repr(made)

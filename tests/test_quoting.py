@@ -15,12 +15,10 @@ from bridge.relay import held_replies, reply_submission
 from channels_setup.models import ApiChannel
 from tests.api_client import Api
 from tests.factories import ApiChannelFactory, TemplateFactory, boris, vera
-from tests.pages import page_html
-from tests.test_desk import writes
+from tests.pages import SCRIPT, page_html
+from tests.scenarios.sending import client_writes
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("in_english")]
-
-SCRIPT = {"HX-Request": "true"}
 
 
 @pytest.fixture
@@ -31,10 +29,10 @@ def api(channel: ApiChannel) -> Api:
 @pytest.fixture
 def question(channel: ApiChannel) -> Message:
     """The first of Anna's two questions; the provider knows it."""
-    chat = writes(channel, "Анна", "Сколько стоят сапоги?")
+    chat = client_writes(channel, "Анна", "Сколько стоят сапоги?")
     message = Message.objects.get(conversation=chat)
     Message.objects.filter(pk=message.pk).update(external_id="wamid.1")
-    writes(channel, "Анна", "И когда привезёте?")
+    client_writes(channel, "Анна", "И когда привезёте?")
     message.refresh_from_db()
     return message
 
@@ -84,7 +82,7 @@ def test_without_javascript_the_url_keeps_the_quote(desk: Client, question: Mess
 def test_a_reply_with_an_impossible_quote_is_refused(desk: Client, question: Message, how: str) -> None:
     chat, replies_to = question.conversation, question.pk
     if how == "another chat's":
-        other = writes(chat.api_channel, "Игорь", "Чужое")
+        other = client_writes(chat.api_channel, "Игорь", "Чужое")
         Message.objects.filter(conversation=other).update(external_id="wamid.2")
         replies_to = Message.objects.get(conversation=other).pk
     elif how == "unknown to the provider":
@@ -115,7 +113,7 @@ def test_templates_and_held_replies_quote_when_sent(desk: Client, question: Mess
         headers=SCRIPT,
     )
     assert HeldReply.objects.get().opening_template != HeldReply.objects.get().message
-    writes(chat.api_channel, "Анна", "Да?")
+    client_writes(chat.api_channel, "Анна", "Да?")
     held_replies.release_held_replies([chat.pk])
     assert Message.objects.get(text="4 500 рублей").quoted == question
 
@@ -187,7 +185,7 @@ def test_the_simulated_phone_shows_the_quoted_message(client: Client, question: 
 
 def test_a_provider_without_quotes_shows_no_button(client: Client) -> None:
     channel = ApiChannelFactory(kind="acebot")
-    chat = writes(channel, "Анна", "Где?")
+    chat = client_writes(channel, "Анна", "Где?")
     Message.objects.update(external_id="a-1")
     client.force_login(boris(chat.chat_channel))
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import base64
-import html
 import json
 import time
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import quote, quote_plus
+from urllib.parse import quote_plus
 
 import pytest
 
@@ -18,35 +16,11 @@ from channels_setup.codecs.redaction import MASK, redact_json, redact_text
 from channels_setup.codecs.request_redaction import find_credentials, redact_body, redact_echo, redact_query
 from channels_setup.codecs.secret_search import find_secrets, is_distinctive
 from channels_setup.providers import all_providers, helpdesks
-from tests.test_helpdesk_contract import ACCOUNT as HELPDESK_ACCOUNT
-from tests.test_providers import PAYLOADS, account_of, request
+from tests.scenarios.provider_contracts import HELPDESK_ACCOUNT, PAYLOADS, account_of, build_raw_request
+from tests.scenarios.secret_traces import SPELLINGS
 from tests.work import count_calls
 
 SECRETS = ["9f86d081884c7d659a2feaa0c55ad015a3bf4f1b", "EAAGm0PX4ZCps", "p&ss/w=rd+§ 7", "Ab-c_9.f~x|Z"]
-
-SPELLINGS: dict[str, Callable[[str], str]] = {
-    "plain": lambda text: text,
-    "upper case": lambda text: text.upper() if text.isalnum() and text.islower() else text,
-    "percent": lambda text: quote(text, safe=""),
-    "percent of every character": lambda text: "".join(f"%{byte:02x}" for byte in text.encode()),
-    "percent in upper case": lambda text: "".join(f"%{byte:02X}" for byte in text.encode()),
-    "form": quote_plus,
-    "percent twice": lambda text: quote(quote(text, safe=""), safe=""),
-    "JSON": lambda text: json.dumps(text)[1:-1],
-    "JSON escapes": lambda text: "".join(f"\\u{ord(character):04x}" for character in text),
-    "JSON escapes in upper case": lambda text: "".join(f"\\u{ord(character):04X}" for character in text),
-    "JSON in JSON": lambda text: json.dumps(json.dumps(text)[1:-1])[1:-1],
-    "escapes in JSON in JSON": lambda text: json.dumps("".join(f"\\u{ord(each):04x}" for each in text))[1:-1],
-    "HTML": html.escape,
-    "HTML numbers": lambda text: "".join(f"&#{ord(character)};" for character in text),
-    "HTML hex": lambda text: "".join(f"&#x{ord(character):X};" for character in text),
-    "hex": lambda text: text.encode().hex(),
-    "hex in upper case": lambda text: text.encode().hex().upper(),
-    "base64 of user:pass": lambda text: base64.b64encode(f"user:{text}".encode()).decode(),
-    "base64 of u:pass": lambda text: base64.b64encode(f"u:{text}".encode()).decode(),
-    "base64 of us:pass": lambda text: base64.urlsafe_b64encode(f"us:{text}".encode()).decode(),
-    "base64, percent": lambda text: quote(base64.b64encode(f"user:{text}".encode()).decode(), safe=""),
-}
 
 
 @pytest.mark.parametrize("spelling", SPELLINGS)
@@ -244,7 +218,7 @@ def test_every_recorded_payload_parses_the_same_after_redaction(kind: str) -> No
 
     def read(body: bytes) -> object:
         try:
-            return provider.parse(request(body), account)
+            return provider.parse(build_raw_request(body), account)
         except BadBody as problem:
             return str(problem)
 

@@ -8,8 +8,6 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import connection
-from django.test import Client
 from django.utils import timezone
 
 from bridge.conversations import message_statuses
@@ -31,7 +29,8 @@ from templates_registry.provider import provider_sync
 from tests.cloud_accounts import ACCESS_TOKEN, APP_SECRET, VERIFY_TOKEN, cloud_channel, proof
 from tests.factories import ApiChannelFactory, ChatChannelFactory, DeliveryFactory, TemplateFactory
 from tests.receiver import Receiver
-from tests.test_redaction import SPELLINGS
+from tests.scenarios.database_dump import dump_every_table
+from tests.scenarios.secret_traces import SPELLINGS, current_key, post_raw
 
 pytestmark = pytest.mark.django_db
 
@@ -43,39 +42,11 @@ def acebot() -> ApiChannel:
     return ApiChannelFactory(kind="acebot", redirect_url="http://127.0.0.1:9/hook", secret=True)
 
 
-def key_of(channel: ApiChannel) -> str:
-    secret = channel.current_secret()
-    assert secret is not None
-    return secret.reveal()
-
-
-def dump() -> str:
-    """Return every row of every table as text, bytes decoded."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace")
-        texts = []
-        for (table,) in cursor.fetchall():
-            cursor.execute(f'SELECT * FROM "{table}"')  # a name from the catalog
-            for row in cursor.fetchall():
-                texts += [as_text(cell) for cell in row]
-    return "\n".join(texts)
-
-
-def as_text(cell: Any) -> str:
-    return bytes(cell).decode("latin-1") if isinstance(cell, memoryview | bytes) else str(cell)
-
-
-def post(path: str, body: Any, content_type: str = "application/json", query: str = "", **headers: str) -> int:
-    data = body if isinstance(body, bytes) else json.dumps(body).encode()
-    response = Client().generic("POST", path + query, data, content_type=content_type, headers=headers)
-    return int(response.status_code)
-
-
 # --- raw events ------------------------------------------------------------------------------------------
 
 
 def test_addmessage_stores_no_key_in_any_format(acebot: ApiChannel) -> None:
-    key, other = key_of(acebot), key_of(ApiChannelFactory(secret=True))
+    key, other = current_key(acebot), current_key(ApiChannelFactory(secret=True))
     chat_channel = acebot.watched.get()
     escaped = "".join(f"\\u{ord(character):04x}" for character in key)
     message = json.dumps({"text": "My password: qwerty and api_token=…"})
@@ -92,29 +63,29 @@ def test_addmessage_stores_no_key_in_any_format(acebot: ApiChannel) -> None:
         ),
     ]
     for body, content_type, query in calls:
-        assert post("/uapi/chat/addMessage", body, content_type, query, x_request_id=f"id-{other}") == 200
+        assert post_raw("/uapi/chat/addMessage", body, content_type, query, x_request_id=f"id-{other}") == 200
 
     assert Message.objects.filter(text="My password: qwerty and api_token=…").count() == len(calls)
     assert WebhookEvent.objects.count() == len(calls)
-    stored = dump().lower()
+    stored = dump_every_table().lower()
     for secret in (key, escaped, other):
         assert secret not in stored
     assert [each for each in SPELLINGS if SPELLINGS[each](key).lower() in stored] == []
 
 
 def test_a_repeat_with_an_idempotency_key_is_recognized_after_a_rotation(acebot: ApiChannel) -> None:
-    old = key_of(acebot)
+    old = current_key(acebot)
     body = {"api_token": old, "channel_id": acebot.watched.get().pk, "message": {"text": "Hi"}}
-    assert post("/uapi/chat/addMessage", body, idempotency_key="k1") == 200
+    assert post_raw("/uapi/chat/addMessage", body, idempotency_key="k1") == 200
     new = acebot.issue_secret(overlap=timedelta(hours=1)).reveal()
 
-    assert post("/uapi/chat/addMessage", body | {"api_token": new}, idempotency_key="k1") == 200
+    assert post_raw("/uapi/chat/addMessage", body | {"api_token": new}, idempotency_key="k1") == 200
 
     assert Message.objects.count() == 1
 
 
 def test_a_call_to_the_wrong_url_is_stored_without_its_key(acebot: ApiChannel) -> None:
-    key, address = key_of(ApiChannelFactory(secret=True)), acebot.webhook_url
+    key, address = current_key(ApiChannelFactory(secret=True)), acebot.webhook_url
     body = {
         "seen_at": address,
         "api_token": key,
@@ -123,9 +94,9 @@ def test_a_call_to_the_wrong_url_is_stored_without_its_key(acebot: ApiChannel) -
         "message": {"text": "Hi"},
     }
 
-    assert post(acebot.webhook_path, body, query="?password=hunter2") == 200
+    assert post_raw(acebot.webhook_path, body, query="?password=hunter2") == 200
 
-    stored = dump()
+    stored = dump_every_table()
     assert WebhookEvent.objects.count() == 1
     for secret in (key, "not-known-77", "hunter2", acebot.path_token):
         assert secret not in stored
@@ -135,10 +106,10 @@ def test_a_provider_that_repeats_our_secrets_leaves_none_in_the_rows(acebot: Api
     cloud_channel()
     body = {"chat_id": 5, "text": f"see {ACCESS_TOKEN}", "client": {"note": json.dumps({"x": APP_SECRET})}}
 
-    assert post(acebot.webhook_path, body) == 200
+    assert post_raw(acebot.webhook_path, body) == 200
 
-    assert ACCESS_TOKEN not in dump()
-    assert APP_SECRET not in dump()
+    assert ACCESS_TOKEN not in dump_every_table()
+    assert APP_SECRET not in dump_every_table()
 
 
 def test_a_signed_webhook_with_secrets_in_it_is_processed() -> None:
@@ -166,12 +137,12 @@ def test_a_signed_webhook_with_secrets_in_it_is_processed() -> None:
     entry = {"id": channel.options["waba_id"], "changes": changes}
     body = json.dumps({"object": "whatsapp_business_account", "entry": [entry]}).encode()
 
-    assert post(channel.webhook_path, body, **proof(body)) == 200
+    assert post_raw(channel.webhook_path, body, **proof(body)) == 200
     processing.process_inbox()
 
     assert WebhookEvent.objects.get().state == WebhookEvent.State.PROCESSED
     assert Message.objects.get().text == "My password is qwerty; secret: none"
-    stored = dump()
+    stored = dump_every_table()
     for secret in (ACCESS_TOKEN, "sent-along-1"):
         assert secret not in stored
 
@@ -190,7 +161,7 @@ def test_a_verify_token_that_is_part_of_the_body_garbles_nothing(verify_token: s
     entry = {"id": channel.options["waba_id"], "changes": [{"field": "messages", "value": value}]}
     body = json.dumps({"object": "whatsapp_business_account", "entry": [entry]}).encode()
 
-    assert post(channel.webhook_path, body, **proof(body)) == 200
+    assert post_raw(channel.webhook_path, body, **proof(body)) == 200
     processing.process_inbox()
 
     message = Message.objects.get()
@@ -202,7 +173,7 @@ def test_a_verify_token_that_is_part_of_the_body_garbles_nothing(verify_token: s
 
 
 def test_every_stored_text_of_another_party_is_masked(acebot: ApiChannel) -> None:
-    key = key_of(acebot)
+    key = current_key(acebot)
     channel = cloud_channel()
     words = f"Bad request: authorization: {STRANGE} and {key} and https://x/?access_token=short-1"
     event = WebhookEvent.objects.create(api_channel=acebot, endpoint="webhook", body=b"{}")
@@ -223,7 +194,7 @@ def test_every_stored_text_of_another_party_is_masked(acebot: ApiChannel) -> Non
     fact = StatusChanged(status="failed", external_id="wamid.77", code="1", title=words[:300], details=words)
     message_statuses.apply_statuses(channel, [fact])
 
-    stored = dump()
+    stored = dump_every_table()
     for secret in (STRANGE.split()[1], key, "short-1"):
         assert secret not in stored
     assert "Bad request" in stored
@@ -273,7 +244,7 @@ def test_an_api_that_repeats_the_request_leaks_nothing(monkeypatch: pytest.Monke
 
 def test_known_secrets_follow_changes() -> None:
     channel = ApiChannelFactory(secret=True)
-    old = key_of(channel)
+    old = current_key(channel)
     assert old.encode() in known_secrets.current().tokens
     new = channel.issue_secret().reveal()
     helpdesk = ChatChannelFactory()

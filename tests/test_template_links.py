@@ -24,8 +24,8 @@ from channels_setup.models import ChatChannel
 from templates_registry.models import Status, Template
 from templates_registry.pasteable import is_pasteable, text_to_paste
 from tests.factories import ApiChannelFactory, ConversationFactory, TemplateFactory, vera
+from tests.scenarios.shape_templates import list_at_meta, refusal_code, store_template
 from tests.template_shapes import SHAPES, UNFILLABLE
-from tests.test_template_parts import at_meta, refusal, stored
 
 pytestmark = pytest.mark.django_db
 LINK = {"type": "URL", "text": "Открыть", "url": "https://x.example/{{1}}", "example": ["https://x.example/1"]}
@@ -65,7 +65,7 @@ def carried_by_a_paste(name: str) -> bool:
 
 @pytest.mark.parametrize("name", SHAPES)
 def test_only_templates_that_text_completes_are_offered_to_paste(chat: Conversation, name: str) -> None:
-    template = stored(chat.api_channel, name)
+    template = store_template(chat.api_channel, name)
     complete = carried_by_a_paste(name)
 
     note = refused(chat, "Простите за ожидание")
@@ -88,7 +88,7 @@ def test_labels_replace_values_and_are_not_sent_as_values(chat: Conversation) ->
 
 
 def test_a_template_that_cannot_be_filled_is_not_offered(chat: Conversation) -> None:
-    stored(chat.api_channel, "button", UNFILLABLE["button"][0])
+    store_template(chat.api_channel, "button", UNFILLABLE["button"][0])
 
     note = refused(chat, "Простите")
 
@@ -125,7 +125,7 @@ def test_an_operator_chooses_between_two_languages_with_one_text(chat: Conversat
     "name", [name for name, shape in SHAPES.items() if not (shape.pastable or name == "header text")]
 )
 def test_values_missing_in_a_paste_are_entered_on_the_page(chat: Conversation, client: Client, name: str) -> None:
-    shape, template = SHAPES[name], stored(chat.api_channel, name)
+    shape, template = SHAPES[name], store_template(chat.api_channel, name)
     values = {key: value for key, value in shape.values.items() if key in ("1",)}
     url = link_in(refused(chat, template.definition.body.replace("{{1}}", "42")))
 
@@ -141,7 +141,7 @@ def test_values_missing_in_a_paste_are_entered_on_the_page(chat: Conversation, c
 
     message = Message.objects.get(direction="outbound")
     assert message.template
-    assert refusal(at_meta(shape, name), message.template["components"]) == 0
+    assert refusal_code(list_at_meta(shape, name), message.template["components"]) == 0
 
 
 def test_the_page_shows_the_message_as_the_operator_types(chat: Conversation, client: Client) -> None:
@@ -158,7 +158,7 @@ def test_without_a_suggestion_any_template_of_the_channel_can_be_chosen(chat: Co
     TemplateFactory(api_channel=chat.api_channel, name="ours", body="Готово!", examples=())
     TemplateFactory(api_channel=chat.api_channel, name="paused", status=Status.PAUSED)
     other: Template = TemplateFactory(api_channel=ApiChannelFactory(kind="whatsapp_cloud"), name="theirs")
-    stored(chat.api_channel, "unfillable", UNFILLABLE["component"][0])
+    store_template(chat.api_channel, "unfillable", UNFILLABLE["component"][0])
     TemplateFactory(api_channel=chat.api_channel, name="second", body="Ждём вас!", examples=())
     url = link_in(refused(chat, "Простите"))
 

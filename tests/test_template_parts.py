@@ -25,44 +25,20 @@ from templates_registry.lifecycle import ChangeAuthor, Source
 from templates_registry.matching.result import MatchOutcome
 from templates_registry.matching.text_diff import content_key
 from templates_registry.models import Template
-from templates_registry.provider import provider_template
 from templates_registry.transfer import file_formats, import_plan
 from tests.api_client import Api
 from tests.factories import ApiChannelFactory, ConversationFactory, boris, vera
 from tests.pages import page_html, signed_in
+from tests.scenarios.shape_templates import NOW, list_at_meta, refusal_code, store_template
 from tests.simulators import template_sends
 from tests.simulators import templates as theirs
-from tests.simulators.errors import GraphError
-from tests.template_shapes import SHAPES, UNFILLABLE, Shape
+from tests.template_shapes import SHAPES, UNFILLABLE
 
-NOW = 1_790_000_000.0
 every_shape = pytest.mark.parametrize("name", SHAPES)
 
 
 def definition_of(name: str) -> TemplateDefinition:
     return graph_format.parse_template(SHAPES[name].row(name.replace(" ", "_").replace("-", "_")))
-
-
-def at_meta(shape: Shape, name: str) -> theirs.Template:
-    """Return the approved template as Meta lists it."""
-    row = shape.row(name)
-    return theirs.Template(
-        id="1",
-        name=name,
-        language="ru",
-        category=shape.category,
-        components=theirs.convert_to_listed(row) if "otp" in name and name != "otp as listed" else row["components"],
-        parameter_format=row["parameter_format"],
-        status="APPROVED",
-    )
-
-
-def refusal(template: theirs.Template, sent: list[Any]) -> int:
-    try:
-        template_sends.fill(template, sent, now=NOW)
-    except GraphError as error:
-        return error.code
-    return 0
 
 
 @every_shape
@@ -83,7 +59,7 @@ def test_meta_accepts_the_parameters_that_are_sent(name: str) -> None:
     for values in (shape.values, shape.values | shape.optional):
         assert render(definition, values).ready
         sent = json.loads(json.dumps(build_provider_components(definition, values)))
-        assert refusal(at_meta(shape, name), sent) == 0
+        assert refusal_code(list_at_meta(shape, name), sent) == 0
 
 
 @every_shape
@@ -95,13 +71,13 @@ def test_a_missing_value_is_reported_and_meta_refuses_it(name: str) -> None:
         problems = render(definition, values).problems
         assert [(one.field, one.code) for one in problems] == [(f"variables.{key}", "missing")]
         assert str(problems[0].sentence)
-        assert refusal(at_meta(shape, name), build_provider_components(definition, values)) in (
+        assert refusal_code(list_at_meta(shape, name), build_provider_components(definition, values)) in (
             131008,
             132000,
             132012,
             132018,
         )
-    assert refusal(at_meta(shape, name), []) == shape.refused_without
+    assert refusal_code(list_at_meta(shape, name), []) == shape.refused_without
 
 
 @pytest.mark.parametrize(
@@ -137,7 +113,7 @@ def test_a_document_is_sent_with_its_file_name(values: dict[str, str], name: str
     sent = build_provider_components(definition, shape.values | values)
 
     assert sent[0]["parameters"][0]["document"]["filename"] == name
-    assert f"[DOCUMENT {name}]" in template_sends.fill(at_meta(shape, "document"), sent, now=NOW)
+    assert f"[DOCUMENT {name}]" in template_sends.fill(list_at_meta(shape, "document"), sent, now=NOW)
 
 
 @pytest.mark.parametrize("media", ["1013859600000001", "https://shop.example/", "https://shop.example"])
@@ -256,7 +232,7 @@ def test_a_listed_authentication_template_can_be_submitted_again(kind: str) -> N
 @pytest.mark.parametrize("form", ["json", "csv", "xlsx"])
 def test_every_template_survives_export_and_import(form: str) -> None:
     here, there = ApiChannelFactory(kind="whatsapp_cloud"), ApiChannelFactory(kind="whatsapp_cloud")
-    templates = [stored(here, name) for name in SHAPES]
+    templates = [store_template(here, name) for name in SHAPES]
 
     rows = file_formats.read_file(file_formats.export_templates(templates, file_format=form))
     plan = import_plan.build_plan(rows, api_channel=there)
@@ -274,17 +250,6 @@ def test_every_template_survives_export_and_import(form: str) -> None:
 # --- every channel of input ------------------------------------------------------------------------------
 
 
-def slug(name: str) -> str:
-    return name.replace(" ", "_").replace("-", "_")
-
-
-def stored(channel: ApiChannel, name: str, components: list[Any] | None = None) -> Template:
-    row = SHAPES[name].row(slug(name)) if components is None else SHAPES["text"].row(slug(name))
-    row |= {"status": "APPROVED"} | ({"components": components} if components is not None else {})
-    new = provider_template.build_template(provider_template.parse_row(row), api_channel_id=channel.pk)
-    return lifecycle.create(new, by=ChangeAuthor(source=Source.SYNC))
-
-
 @pytest.fixture
 def channel(db: None) -> ApiChannel:
     return ApiChannelFactory(kind="whatsapp_cloud")
@@ -298,7 +263,7 @@ def chat(channel: ApiChannel) -> Conversation:
 @every_shape
 def test_the_api_lists_the_variables_and_sends_the_template(chat: Conversation, name: str) -> None:
     api, shape = Api(boris(chat.chat_channel)), SHAPES[name]
-    template = stored(chat.api_channel, name)
+    template = store_template(chat.api_channel, name)
 
     row = api.get(f"templates/{template.pk}").json()
     assert (row["sendable"], row["missing"]) == (True, [])
@@ -319,13 +284,13 @@ def test_the_api_lists_the_variables_and_sends_the_template(chat: Conversation, 
     assert sent.status_code == 201, sent.content
     message = Message.objects.get(direction="outbound")
     assert message.text and message.template
-    assert refusal(at_meta(shape, name), message.template["components"]) == 0
+    assert refusal_code(list_at_meta(shape, name), message.template["components"]) == 0
 
 
 @every_shape
 def test_the_desk_shows_every_field_and_sends_the_template(chat: Conversation, client: Client, name: str) -> None:
     desk, shape = signed_in(client, boris(chat.chat_channel)), SHAPES[name]
-    template = stored(chat.api_channel, name)
+    template = store_template(chat.api_channel, name)
     script, page = {"HX-Request": "true"}, f"/chats/{chat.pk}/templates/{template.pk}/"
 
     panel = desk.post(page, {"open": "picked"}, headers=script).content.decode()
@@ -338,12 +303,12 @@ def test_the_desk_shows_every_field_and_sends_the_template(chat: Conversation, c
     assert filled.status_code == 200 and "disabled" not in filled.content.decode()
     desk.post(f"{page}send/", fields | {"key": "k"}, headers=script)
     message = Message.objects.get(direction="outbound")
-    assert message.template and refusal(at_meta(shape, name), message.template["components"]) == 0
+    assert message.template and refusal_code(list_at_meta(shape, name), message.template["components"]) == 0
 
 
 @every_shape
 def test_a_paste_is_sent_if_it_contains_every_value(chat: Conversation, name: str) -> None:
-    shape, template = SHAPES[name], stored(chat.api_channel, name)
+    shape, template = SHAPES[name], store_template(chat.api_channel, name)
     text = render(template.definition, shape.values).text
 
     found = index_cache.recognize_template(chat.api_channel, text)
@@ -353,14 +318,14 @@ def test_a_paste_is_sent_if_it_contains_every_value(chat: Conversation, name: st
     assert (found.outcome is MatchOutcome.TEMPLATE) == complete, found.sentence
     assert bool(submitted.message) == complete
     if submitted.message and submitted.message.template:
-        assert refusal(at_meta(shape, name), submitted.message.template["components"]) == 0
+        assert refusal_code(list_at_meta(shape, name), submitted.message.template["components"]) == 0
     else:
         assert (submitted.decision.reason, found.code) == ("template_not_ready", "not_carried")
 
 
 @every_shape
 def test_the_admin_form_keeps_every_part(channel: ApiChannel, client: Client, name: str) -> None:
-    template = stored(channel, name)
+    template = store_template(channel, name)
     admin, url = signed_in(client, vera()), reverse("admin:templates_registry_template_change", args=[template.pk])
 
     page = admin.get(url)
@@ -390,7 +355,7 @@ def test_a_template_with_an_unknown_part_is_not_offered_anywhere(
     chat: Conversation, client: Client, name: str, in_english: None
 ) -> None:
     components, word = UNFILLABLE[name]
-    template = stored(chat.api_channel, f"unfillable {name}", components)
+    template = store_template(chat.api_channel, f"unfillable {name}", components)
     operator = boris(chat.chat_channel)
     api, desk, admin = Api(operator), signed_in(client, operator), signed_in(Client(), vera())
 
@@ -419,20 +384,20 @@ def test_a_template_with_an_unknown_part_is_not_offered_anywhere(
 
 
 def test_a_template_without_a_known_text_cannot_be_sent(channel: ApiChannel) -> None:
-    template = stored(channel, "unheard", [])
+    template = store_template(channel, "unheard", [])
 
     assert [part.code for part in template.missing] == ["part_text"]
     assert not Template.objects.all().sendable().exists()
 
 
 def test_a_provider_of_plain_texts_needs_only_the_text(db: None) -> None:
-    template = stored(ApiChannelFactory(), "button", UNFILLABLE["button"][0])
+    template = store_template(ApiChannelFactory(), "button", UNFILLABLE["button"][0])
 
     assert template.is_sendable and list(Template.objects.all().sendable()) == [template]
 
 
 def test_a_new_text_from_the_provider_updates_the_missing_parts(channel: ApiChannel) -> None:
-    template = stored(channel, "button", UNFILLABLE["button"][0])
+    template = store_template(channel, "button", UNFILLABLE["button"][0])
     assert not Template.objects.all().sendable().exists()
 
     lifecycle.change_text(

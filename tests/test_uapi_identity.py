@@ -15,7 +15,7 @@ from bridge.uapi.identity import are_names_compatible
 from channels_setup.models import ApiChannel, ChatChannel
 from channels_setup.providers.base import ContactInfo, MessageReceived
 from tests.factories import ApiChannelFactory, ChatChannelFactory
-from tests.test_uapi_methods import call
+from tests.uapi_calls import call_with_key
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("in_english")]
 KINDS = ("acebot", "whatsapp_cloud", "sandbox")
@@ -31,7 +31,7 @@ class Caller:
         self.key = channel.issue_secret().reveal()
 
     def __call__(self, method: str, **values: Any) -> Any:
-        return call(self.client, method, self.key, **values)
+        return call_with_key(self.client, method, self.key, **values)
 
     def says(self, text: str = "?", *, chat_id: int | None = None, **sender: Any) -> dict[str, Any]:
         """Add a message. Return the whole response, including errors."""

@@ -25,7 +25,7 @@ from bridge.uapi.methods import METHODS
 from channels_setup.models import ApiChannel, ChatChannel
 from tests.cloud_accounts import cloud_channel
 from tests.factories import ApiChannelFactory, ChatChannelFactory, ContactFactory, boris, vera
-from tests.uapi_calls import nested
+from tests.uapi_calls import call_with_key, nested
 
 pytestmark = pytest.mark.django_db
 
@@ -50,19 +50,13 @@ def first_message(client: Client, key: str, chat_channel: ChatChannel) -> dict[s
     """Send Anna's first message, which creates a chat with a request and an open window."""
     sender = {"client_id": "79211234567", "name": "Анна"}
     body = {"channel_id": chat_channel.pk, "message": {"text": "Здравствуйте!", "from": sender}}
-    answer = call(client, "chat/addMessage", key, **body)
+    answer = call_with_key(client, "chat/addMessage", key, **body)
     return answer | {"ticket_id": Ticket.objects.get().pk}
-
-
-def call(client: Client, method: str, key: str, **body: Any) -> Any:
-    response = client.post(f"/uapi/{method}", json.dumps({"api_token": key, **body}), content_type="application/json")
-    assert response.status_code == 200, response.content
-    return response.json()
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_refuses_a_wrong_token_in_the_helpdesks_format(client: Client, method: str) -> None:
-    answer = call(client, method, "0" * 40, ticket_id=1, client_id=1, message="?")
+    answer = call_with_key(client, method, "0" * 40, ticket_id=1, client_id=1, message="?")
 
     assert answer["code"] == 401 and answer["error"]
     assert not WebhookEvent.objects.exists()
@@ -76,7 +70,7 @@ def test_a_comment_is_private_by_default_and_is_not_sent(
 ) -> None:
     before = Delivery.objects.count()
 
-    answer = call(
+    answer = call_with_key(
         client, "create/comment", key, ticket_id=first_message["ticket_id"], message="<p>Анна &amp; <b>Ко</b></p>"
     )
 
@@ -88,7 +82,7 @@ def test_a_comment_is_private_by_default_and_is_not_sent(
 
 
 def test_a_private_comment_is_shown_in_the_chat(client: Client, key: str, first_message: dict[str, Any]) -> None:
-    call(client, "create/comment", key, ticket_id=first_message["ticket_id"], message="Позвонить до шести")
+    call_with_key(client, "create/comment", key, ticket_id=first_message["ticket_id"], message="Позвонить до шести")
 
     client.force_login(boris(ChatChannel.objects.get()))
 
@@ -100,7 +94,7 @@ def test_a_public_comment_from_an_operator_goes_to_the_client(
 ) -> None:
     operator = boris(ChatChannel.objects.get())
 
-    answer = call(
+    answer = call_with_key(
         client,
         "create/comment",
         key,
@@ -118,7 +112,9 @@ def test_a_public_comment_from_an_operator_goes_to_the_client(
 def test_a_public_comment_obeys_the_window(client: Client, key: str, first_message: dict[str, Any]) -> None:
     ServiceWindow.objects.update(opened_at=timezone.now() - timezone.timedelta(hours=30), expires_at=timezone.now())
 
-    answer = call(client, "create/comment", key, ticket_id=first_message["ticket_id"], message="Поздно", type="public")
+    answer = call_with_key(
+        client, "create/comment", key, ticket_id=first_message["ticket_id"], message="Поздно", type="public"
+    )
 
     assert (answer["code"], answer["reason"]) == (422, "window_closed")
     assert not Message.objects.filter(direction="outbound").exists()
@@ -168,7 +164,7 @@ def test_a_comment_in_another_channels_request_is_refused(
 ) -> None:
     other = ApiChannelFactory(kind="acebot", redirect_url="http://127.0.0.1:9/x", secret=True)
 
-    answer = call(
+    answer = call_with_key(
         client, "create/comment", other.current_secret().reveal(), ticket_id=first_message["ticket_id"], message="?"
     )
 
@@ -181,7 +177,9 @@ def test_a_comment_in_another_channels_request_is_refused(
 def test_a_comment_with_a_wrong_field_is_refused_with_an_explanation(
     client: Client, key: str, first_message: dict[str, Any], wrong: dict[str, Any]
 ) -> None:
-    answer = call(client, "create/comment", key, **({"ticket_id": first_message["ticket_id"], "message": "Да"} | wrong))
+    answer = call_with_key(
+        client, "create/comment", key, **({"ticket_id": first_message["ticket_id"], "message": "Да"} | wrong)
+    )
 
     assert answer["code"] == 400 and answer["error"]
 
@@ -199,9 +197,9 @@ def test_a_client_is_created_once_with_phone_and_messenger(
         "messengers": [{"type": "whatsapp", "identity": "79211234567"}],
     }
 
-    first, again = (call(client, "create/client", key, **body) for _ in range(2))
+    first, again = (call_with_key(client, "create/client", key, **body) for _ in range(2))
     message = {"text": "?", "from": {"client_id": first["client_id"]}}
-    response = call(client, "chat/addMessage", key, channel_id=chat_channel.pk, message=message)
+    response = call_with_key(client, "chat/addMessage", key, channel_id=chat_channel.pk, message=message)
 
     contact = Contact.objects.get()
     assert first == again == {"client_id": contact.pk, "status": True}
@@ -211,13 +209,13 @@ def test_a_client_is_created_once_with_phone_and_messenger(
 
 @pytest.mark.parametrize("phone", ["+7 921 123-45-67", "12345", "7" * 16, "phone"])
 def test_a_phone_has_ten_to_fifteen_digits(client: Client, key: str, phone: str) -> None:
-    assert call(client, "create/client", key, name="Анна", phone=phone)["code"] == 400
+    assert call_with_key(client, "create/client", key, name="Анна", phone=phone)["code"] == 400
 
 
 def test_an_update_changes_only_given_fields_of_a_client(
     client: Client, key: str, first_message: dict[str, Any]
 ) -> None:
-    answer = call(client, "update/client", key, client_id=str(first_message["client_id"]), phone="79990000000")
+    answer = call_with_key(client, "update/client", key, client_id=str(first_message["client_id"]), phone="79990000000")
 
     contact = Contact.objects.get()
     assert answer == {"client_id": contact.pk, "status": True}
@@ -227,8 +225,8 @@ def test_an_update_changes_only_given_fields_of_a_client(
 def test_a_search_finds_only_clients_of_the_channel(client: Client, key: str, first_message: dict[str, Any]) -> None:
     ContactFactory(name="Анна Чужая")
 
-    found = call(client, "clients", key, query="анн")
-    exactly = call(client, "clients", key, query="анн", search_type="full_match")
+    found = call_with_key(client, "clients", key, query="анн")
+    exactly = call_with_key(client, "clients", key, query="анн", search_type="full_match")
 
     assert found == [
         {
@@ -250,8 +248,8 @@ def test_requests_in_unwatched_channels_are_never_named(
     )
     Ticket.objects.create(conversation=elsewhere)
 
-    (listed,) = call(client, "clients", key, query="анн")
-    response = call(client, "client", key, client_id=first_message["client_id"])
+    (listed,) = call_with_key(client, "clients", key, query="анн")
+    response = call_with_key(client, "client", key, client_id=first_message["client_id"])
 
     assert listed["tickets"] == response["client"]["tickets"] == [first_message["ticket_id"]]
 
@@ -259,8 +257,8 @@ def test_requests_in_unwatched_channels_are_never_named(
 def test_users_are_the_operators_of_the_channel_and_admins(client: Client, key: str, chat_channel: ChatChannel) -> None:
     operator, admin = boris(chat_channel), vera()
 
-    users = call(client, "users", key)
-    alone = call(client, "users", key, user_id=operator.pk)
+    users = call_with_key(client, "users", key)
+    alone = call_with_key(client, "users", key, user_id=operator.pk)
 
     assert {(user["id"], user["role"]) for user in users} == {(operator.pk, "employee"), (admin.pk, "admin")}
     assert [user["name"] for user in alone] == ["boris"]
@@ -270,10 +268,10 @@ def test_users_are_the_operators_of_the_channel_and_admins(client: Client, key: 
 
 
 def test_a_ticket_is_shown_with_its_comments(client: Client, key: str, first_message: dict[str, Any]) -> None:
-    call(client, "create/comment", key, ticket_id=first_message["ticket_id"], message="Между нами")
-    call(client, "create/comment", key, ticket_id=first_message["ticket_id"], message="Да", type="public")
+    call_with_key(client, "create/comment", key, ticket_id=first_message["ticket_id"], message="Между нами")
+    call_with_key(client, "create/comment", key, ticket_id=first_message["ticket_id"], message="Да", type="public")
 
-    ticket = call(client, "ticket", key, ticket_id=first_message["ticket_id"])
+    ticket = call_with_key(client, "ticket", key, ticket_id=first_message["ticket_id"])
 
     assert {key: ticket["ticket"][key] for key in ("id", "status_id", "client_id", "assignee_id")} == {
         "id": first_message["ticket_id"],
@@ -290,17 +288,21 @@ def test_a_ticket_is_shown_with_its_comments(client: Client, key: str, first_mes
 
 
 def test_tickets_are_filtered_and_sorted_newest_first(client: Client, key: str, first_message: dict[str, Any]) -> None:
-    other = call(client, "create/ticket", key, subject="Возврат", message="Позвонил", client_name="Ольга", status=6)
+    other = call_with_key(
+        client, "create/ticket", key, subject="Возврат", message="Позвонил", client_name="Ольга", status=6
+    )
 
-    every = call(client, "tickets", key)
-    waiting = call(client, "tickets", key, fstatus="6,5")
+    every = call_with_key(client, "tickets", key)
+    waiting = call_with_key(client, "tickets", key, fstatus="6,5")
 
     assert [ticket["id"] for ticket in every] == [other["ticket_id"], first_message["ticket_id"]]
     assert [(ticket["id"], ticket["last_comment"]) for ticket in waiting] == [(other["ticket_id"], "Позвонил")]
 
 
 def test_a_ticket_created_by_a_script_opens_no_window_and_sends_nothing(client: Client, key: str) -> None:
-    answer = call(client, "create/ticket", key, subject="Возврат", message="Позвонил", client_phone="79990000000")
+    answer = call_with_key(
+        client, "create/ticket", key, subject="Возврат", message="Позвонил", client_phone="79990000000"
+    )
 
     ticket = Ticket.objects.get(pk=answer["ticket_id"])
     assert answer["status"] == "success"
@@ -316,7 +318,7 @@ def test_every_call_creates_another_ticket_in_the_same_chat(
     client: Client, key: str, first_message: dict[str, Any]
 ) -> None:
     responses = [
-        call(client, "create/ticket", key, message=text, client_id=first_message["client_id"])
+        call_with_key(client, "create/ticket", key, message=text, client_id=first_message["client_id"])
         for text in ("раз", "два", "три")
     ]
 
@@ -329,10 +331,10 @@ def test_every_call_creates_another_ticket_in_the_same_chat(
 def test_a_ticket_is_closed_and_assigned(client: Client, key: str, first_message: dict[str, Any]) -> None:
     operator = boris(ChatChannel.objects.get())
 
-    answer = call(
+    answer = call_with_key(
         client, "update/ticket", key, ticket_id=first_message["ticket_id"], status="3", assignee_id=operator.pk
     )
-    nobody = call(client, "update/ticket", key, ticket_id=first_message["ticket_id"], status=77)
+    nobody = call_with_key(client, "update/ticket", key, ticket_id=first_message["ticket_id"], status=77)
 
     ticket = Ticket.objects.get()
     assert answer == {"status": "success"}
@@ -344,7 +346,7 @@ def test_a_ticket_is_closed_and_assigned(client: Client, key: str, first_message
 def test_a_new_ticket_is_sent_to_subscribers(client: Client, key: str, api_channel: ApiChannel) -> None:
     ApiChannel.objects.update(track_new_ticket=True)
 
-    answer = call(client, "create/ticket", key, subject="Возврат", client_phone="79990000000")
+    answer = call_with_key(client, "create/ticket", key, subject="Возврат", client_phone="79990000000")
 
     event = Delivery.objects.get()
     assert (event.track, event.payload["event"]["ticket"]["id"]) == ("new_ticket", answer["ticket_id"])
@@ -417,7 +419,7 @@ def test_every_method_accepts_every_encoding_and_answers_in_its_format(
         "chat": first_message["chat_id"],
     }
     TicketField.objects.create(name="Номер заказа")
-    call(client, "update/ticket", key, ticket_id=first_message["ticket_id"], tag="возврат")
+    call_with_key(client, "update/ticket", key, ticket_id=first_message["ticket_id"], tag="возврат")
     names |= {
         "user": boris(chat_channel).pk,
         "ticket": first_message["ticket_id"],
@@ -444,8 +446,8 @@ def test_a_client_is_shown_completely_and_alone(client: Client, key: str, first_
     Contact.objects.update(email="a@shop.example", phone="79211234567")
     other = ContactFactory(name="Анна Чужая")
 
-    response = call(client, "client", key, client_id=str(first_message["client_id"]))
-    refused = call(client, "client", key, client_id=other.pk)
+    response = call_with_key(client, "client", key, client_id=str(first_message["client_id"]))
+    refused = call_with_key(client, "client", key, client_id=other.pk)
 
     assert response == {
         "client": {
@@ -501,7 +503,7 @@ def test_a_concurrent_merge_is_kept_and_the_card_goes_to_the_owner(
     owner = ContactFactory(api_channel=api_channel, external_id="79215550105", phone="79215550105")
     _change_after_reading(monkeypatch, merged_into=owner)
 
-    call(client, method, key, **body)
+    call_with_key(client, method, key, **body)
 
     merged.refresh_from_db()
     owner.refresh_from_db()
@@ -522,7 +524,7 @@ def test_a_concurrent_erasure_refuses_the_call(
     ContactFactory(api_channel=api_channel, external_id="79215550104", phone="79215550104")
     _change_after_reading(monkeypatch, erased_at=timezone.now(), name="", phone="")
 
-    assert call(client, method, key, **body)["code"] == 410
+    assert call_with_key(client, method, key, **body)["code"] == 410
 
 
 def test_a_phone_on_another_numbers_card_does_not_identify_the_client(
@@ -532,7 +534,7 @@ def test_a_phone_on_another_numbers_card_does_not_identify_the_client(
     other = ContactFactory(api_channel=api_channel, external_id="79215550105", phone="79215550104")
 
     secret = api_channel.current_secret().reveal()
-    answer = call(client, "create/ticket", secret, message="?", client_phone="79215550104")
+    answer = call_with_key(client, "create/ticket", secret, message="?", client_phone="79215550104")
 
     contact = Ticket.objects.get(pk=answer["ticket_id"]).conversation.contact
     assert contact != other and contact.phone == "79215550104"
@@ -546,7 +548,7 @@ def test_create_client_records_its_changes_and_keeps_a_persons_name(
     )
     messenger = {"type": "whatsapp", "identity": "79215550104"}
 
-    call(client, "create/client", key, name="Борис", emails=["b@example.com"], messengers=[messenger])
+    call_with_key(client, "create/client", key, name="Борис", emails=["b@example.com"], messengers=[messenger])
 
     contact.refresh_from_db()
     assert (contact.name, contact.email) == ("Анна", "b@example.com")

@@ -7,55 +7,15 @@ from typing import Any
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
-from django.test import Client
 
 from bridge.models import Attachment, Contact, ContactNote, Conversation, Delivery, Message, Ticket, TicketField
 from bridge.uapi.methods import METHODS
-from bridge.uapi.parameters import MethodParameters
-from channels_setup.models import ApiChannel, ChatChannel
-from tests.factories import ApiChannelFactory, ChatChannelFactory, ContactFactory, boris, gleb, vera
-from tests.uapi_calls import ENCODINGS, call, post
+from tests.factories import ContactFactory, gleb, vera
+from tests.scenarios.uapi_shop import UapiShop, parameters_of, shop
+from tests.uapi_calls import ENCODINGS, post
 
+__all__ = ["shop"]  # a fixture
 pytestmark = pytest.mark.django_db
-
-
-class Shop:
-    """One API channel with its key, one chat channel, an operator, and Anna's live request."""
-
-    def __init__(self, client: Client) -> None:
-        self.client = client
-        self.chat_channel: ChatChannel = ChatChannelFactory()
-        self.channel: ApiChannel = ApiChannelFactory(
-            kind="acebot", redirect_url="http://127.0.0.1:9/hook", watched=self.chat_channel, secret=True
-        )
-        self.key = self.channel.current_secret().reveal()
-        self.operator = boris(self.chat_channel)
-        self.order = TicketField.objects.create(name="Номер заказа")
-        self.paid = TicketField.objects.create(name="Оплачен", kind=TicketField.Kind.CHECKBOX)
-        sender = {"client_id": "79211234567", "name": "Анна"}
-        response = self(
-            "chat/addMessage", channel_id=self.chat_channel.pk, message={"text": "Где заказ?", "from": sender}
-        )
-        self.client_id, self.chat_id = response["client_id"], response["chat_id"]
-        self.ticket_id = Ticket.objects.get().pk
-
-    def __call__(self, method: str, *, encoding: str = "json", **body: Any) -> Any:
-        return call(self.client, method, {"api_token": self.key, **body}, encoding)
-
-    def ticket(self, ticket_id: int) -> Any:
-        ticket = self("ticket", ticket_id=ticket_id)
-        [listed] = [row for row in self("tickets") if row["id"] == ticket_id]
-        return ticket, listed
-
-
-@pytest.fixture
-def shop(client: Client) -> Shop:
-    return Shop(client)
-
-
-def parameters_of(method: str) -> MethodParameters:
-    found: MethodParameters = METHODS[method].view_class.parameters  # type: ignore[attr-defined]
-    return found
 
 
 # Parameters that the helpdesk documents for each method, and those that public client libraries also send.
@@ -92,7 +52,7 @@ def test_every_documented_parameter_has_a_decision(method: str) -> None:
 # --- properties of a request -----------------------------------------------------------------------------
 
 
-def properties(shop: Shop) -> dict[str, Any]:
+def properties(shop: UapiShop) -> dict[str, Any]:
     return {
         "subject": "Возврат",
         "additional_id": "CRM-17",
@@ -105,7 +65,7 @@ def properties(shop: Shop) -> dict[str, Any]:
     }
 
 
-def which_request(shop: Shop, method: str) -> dict[str, Any]:
+def which_request(shop: UapiShop, method: str) -> dict[str, Any]:
     """Return parameters that create a request of Anna's, or name her existing one."""
     is_new = method == "create/ticket"
     return {"client_id": shop.client_id, "message": "?"} if is_new else {"ticket_id": shop.ticket_id}
@@ -113,7 +73,7 @@ def which_request(shop: Shop, method: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
 @pytest.mark.parametrize("method", ["create/ticket", "update/ticket"])
-def test_properties_are_stored_and_returned(shop: Shop, method: str, encoding: str) -> None:
+def test_properties_are_stored_and_returned(shop: UapiShop, method: str, encoding: str) -> None:
     which = which_request(shop, method)
 
     answer = shop(method, encoding=encoding, **which, **properties(shop))
@@ -169,7 +129,9 @@ def test_properties_are_stored_and_returned(shop: Shop, method: str, encoding: s
     ],
     ids=str,
 )
-def test_an_unstorable_value_is_refused_and_nothing_is_written(shop: Shop, method: str, wrong: dict[str, Any]) -> None:
+def test_an_unstorable_value_is_refused_and_nothing_is_written(
+    shop: UapiShop, method: str, wrong: dict[str, Any]
+) -> None:
     which = which_request(shop, method)
     before = Ticket.objects.values().get()
 
@@ -179,7 +141,7 @@ def test_an_unstorable_value_is_refused_and_nothing_is_written(shop: Shop, metho
     assert Ticket.objects.values().get() == before
 
 
-def test_a_value_of_a_field_must_match_its_kind(shop: Shop) -> None:
+def test_a_value_of_a_field_must_match_its_kind(shop: UapiShop) -> None:
     def set_to(field: TicketField, value: Any) -> Any:
         shop("update/ticket", ticket_id=shop.ticket_id, field_id=field.pk, field_value=value)
         return Ticket.objects.get().custom_fields.get(str(field.pk))
@@ -199,13 +161,13 @@ def test_a_value_of_a_field_must_match_its_kind(shop: Shop) -> None:
     ],
     ids=str,
 )
-def test_custom_fields_may_be_an_object_a_list_or_json_text(shop: Shop, parameters: dict[str, Any]) -> None:
+def test_custom_fields_may_be_an_object_a_list_or_json_text(shop: UapiShop, parameters: dict[str, Any]) -> None:
     shop("update/ticket", ticket_id=shop.ticket_id, **parameters)
 
     assert Ticket.objects.get().custom_fields == {str(shop.order.pk): "А-17"}
 
 
-def test_tag_adds_and_tags_replaces(shop: Shop) -> None:
+def test_tag_adds_and_tags_replaces(shop: UapiShop) -> None:
     def tags(**parameters: Any) -> list[str]:
         assert shop("update/ticket", ticket_id=shop.ticket_id, **parameters) == {"status": "success"}
         return Ticket.objects.get().tags
@@ -222,7 +184,7 @@ def test_tag_adds_and_tags_replaces(shop: Shop) -> None:
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
-def test_new_client_creates_a_client(shop: Shop, encoding: str) -> None:
+def test_new_client_creates_a_client(shop: UapiShop, encoding: str) -> None:
     parameters = {"client_id": "new_client", "client_name": "Ольга", "client_phone": "79995550011", "message": "?"}
 
     answer = shop("create/ticket", encoding=encoding, **parameters)
@@ -231,7 +193,7 @@ def test_new_client_creates_a_client(shop: Shop, encoding: str) -> None:
     assert (contact.name, contact.phone, contact.pk != shop.client_id) == ("Ольга", "79995550011", True)
 
 
-def test_new_client_with_a_known_phone_is_that_client(shop: Shop) -> None:
+def test_new_client_with_a_known_phone_is_that_client(shop: UapiShop) -> None:
     parameters = {"client_id": "new_client", "client_phone": "79995550011", "message": "?"}
 
     numbers = {shop("create/ticket", **parameters)["ticket_id"] for _ in range(2)}
@@ -241,7 +203,7 @@ def test_new_client_with_a_known_phone_is_that_client(shop: Shop) -> None:
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
 @pytest.mark.parametrize("nobody", ["null", "NULL", "0"])
-def test_null_removes_the_assignee(shop: Shop, nobody: str, encoding: str) -> None:
+def test_null_removes_the_assignee(shop: UapiShop, nobody: str, encoding: str) -> None:
     shop("update/ticket", ticket_id=shop.ticket_id, assignee_id=shop.operator.pk)
 
     assert shop("update/ticket", ticket_id=shop.ticket_id, assignee_id=nobody, encoding=encoding)["status"] == "success"
@@ -254,7 +216,7 @@ def test_null_removes_the_assignee(shop: Shop, nobody: str, encoding: str) -> No
     [({"assignee_id": None}, False), ({"assignee_id": 0}, False), ({"assignee_id": ""}, True)],
 )
 def test_json_null_removes_the_assignee_and_an_empty_field_does_not(
-    shop: Shop, parameters: dict[str, Any], is_kept: bool
+    shop: UapiShop, parameters: dict[str, Any], is_kept: bool
 ) -> None:
     shop("update/ticket", ticket_id=shop.ticket_id, assignee_id=str(shop.operator.pk))
 
@@ -263,7 +225,7 @@ def test_json_null_removes_the_assignee_and_an_empty_field_does_not(
     assert bool(Ticket.objects.get().assignee) is is_kept
 
 
-def test_a_group_is_the_operators_of_the_chat_channel(shop: Shop) -> None:
+def test_a_group_is_the_operators_of_the_chat_channel(shop: UapiShop) -> None:
     own = shop.chat_channel.pk
     shop("update/ticket", ticket_id=shop.ticket_id, assignee_id=shop.operator.pk)
 
@@ -282,7 +244,7 @@ def test_a_group_is_the_operators_of_the_chat_channel(shop: Shop) -> None:
 
 
 @pytest.mark.parametrize("name", ["status", "status_id"])
-def test_a_status_is_accepted_under_both_names(shop: Shop, name: str) -> None:
+def test_a_status_is_accepted_under_both_names(shop: UapiShop, name: str) -> None:
     shop("update/ticket", ticket_id=shop.ticket_id, **{name: "6"})
 
     assert Ticket.objects.get().status == 6
@@ -294,21 +256,21 @@ REFUSED = [(method, name) for method in METHODS for name in parameters_of(method
 
 
 @pytest.mark.parametrize(("method", "name"), REFUSED)
-def test_an_unsupported_documented_parameter_is_refused_by_name(shop: Shop, method: str, name: str) -> None:
+def test_an_unsupported_documented_parameter_is_refused_by_name(shop: UapiShop, method: str, name: str) -> None:
     answer = shop(method, ticket_id=shop.ticket_id, message="?", **{"name": "Ольга", name: "1"})
 
     assert answer["code"] == 400 and name in answer["error"]
 
 
 @pytest.mark.parametrize("empty", ["", None, "null", "false", [], {}])
-def test_an_empty_unsupported_parameter_is_ignored(shop: Shop, empty: Any) -> None:
+def test_an_empty_unsupported_parameter_is_ignored(shop: UapiShop, empty: Any) -> None:
     parameters = dict.fromkeys(("cc", "bcc", "lists", "company_name", "tag", "priority", "type", "field_id"), empty)
 
     assert shop("create/ticket", client_id=shop.client_id, message="?", **parameters)["status"] == "success"
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
-def test_an_unknown_parameter_is_reported_and_breaks_nothing(shop: Shop, encoding: str) -> None:
+def test_an_unknown_parameter_is_reported_and_breaks_nothing(shop: UapiShop, encoding: str) -> None:
     parameters = {"api_token": shop.key, "ticket_id": shop.ticket_id, "message": "?", "category_lid": "5", "цвет": "1"}
 
     response = post(shop.client, "create/comment", parameters, encoding)
@@ -318,7 +280,7 @@ def test_an_unknown_parameter_is_reported_and_breaks_nothing(shop: Shop, encodin
     assert response.headers["Okno-Ignored"].startswith("category_lid, %")
 
 
-def test_a_list_reports_unknown_filters_in_a_header(shop: Shop) -> None:
+def test_a_list_reports_unknown_filters_in_a_header(shop: UapiShop) -> None:
     response = post(shop.client, "tickets", {"api_token": shop.key, "fstatuss": "1"})
 
     assert isinstance(response.json(), list)
@@ -326,13 +288,13 @@ def test_a_list_reports_unknown_filters_in_a_header(shop: Shop) -> None:
 
 
 @pytest.mark.parametrize("method", ["chat/sendMessage", "update/ticket", "create/client", "tickets"])
-def test_a_method_without_files_refuses_them(shop: Shop, method: str) -> None:
+def test_a_method_without_files_refuses_them(shop: UapiShop, method: str) -> None:
     body = {"api_token": shop.key, "ticket_id": shop.ticket_id, "name": "?", "files[0]": SimpleUploadedFile("a", b"a")}
 
     assert shop.client.post(f"/uapi/{method}", body).json()["code"] == 400
 
 
-def test_files_of_a_new_request_are_stored_with_its_message(shop: Shop) -> None:
+def test_files_of_a_new_request_are_stored_with_its_message(shop: UapiShop) -> None:
     body = {"api_token": shop.key, "client_id": shop.client_id, "message": "Вот чек"}
 
     answer = shop.client.post(
@@ -344,7 +306,7 @@ def test_files_of_a_new_request_are_stored_with_its_message(shop: Shop) -> None:
     assert Attachment.objects.get().message_id == answer["comment_id"]
 
 
-def test_a_request_stays_with_its_client(shop: Shop) -> None:
+def test_a_request_stays_with_its_client(shop: UapiShop) -> None:
     other = ContactFactory(api_channel=shop.channel)
 
     own = shop("update/ticket", ticket_id=shop.ticket_id, client_id=str(shop.client_id))
@@ -353,7 +315,7 @@ def test_a_request_stays_with_its_client(shop: Shop) -> None:
     assert own == {"status": "success"} and others["code"] == 400
 
 
-def test_an_operator_who_may_not_see_the_chat_changes_nothing(shop: Shop) -> None:
+def test_an_operator_who_may_not_see_the_chat_changes_nothing(shop: UapiShop) -> None:
     stranger = gleb()
 
     assert shop("update/ticket", ticket_id=shop.ticket_id, user_id=stranger.pk, priority="low")["code"] == 404
@@ -366,7 +328,7 @@ def test_an_operator_who_may_not_see_the_chat_changes_nothing(shop: Shop) -> Non
 @pytest.mark.parametrize("sender", [None, "client"])
 @pytest.mark.parametrize("is_private", [False, True])
 def test_a_request_from_the_client_is_a_note_and_opens_no_window(
-    shop: Shop, sender: str | None, is_private: bool
+    shop: UapiShop, sender: str | None, is_private: bool
 ) -> None:
     answer = shop(
         "create/ticket", client_name="Ольга", message="Не работает", **{"from": sender, "private_comment": is_private}
@@ -379,7 +341,7 @@ def test_a_request_from_the_client_is_a_note_and_opens_no_window(
 
 
 @pytest.mark.parametrize("sender", ["user", "trigger"])
-def test_a_request_from_an_operator_or_a_rule_writes_to_the_client(shop: Shop, sender: str) -> None:
+def test_a_request_from_an_operator_or_a_rule_writes_to_the_client(shop: UapiShop, sender: str) -> None:
     parameters = {"client_id": shop.client_id, "message": "<p>Ваш заказ готов</p>", "from": sender, "trigger_id": 5}
 
     answer = shop("create/ticket", **parameters, user_id=shop.operator.pk)
@@ -396,7 +358,7 @@ def test_a_request_from_an_operator_or_a_rule_writes_to_the_client(shop: Shop, s
     assert (comment["from"], comment["type"]) == (sender, "public")
 
 
-def test_an_undeliverable_message_is_reported_and_shown_to_operators(shop: Shop) -> None:
+def test_an_undeliverable_message_is_reported_and_shown_to_operators(shop: UapiShop) -> None:
     answer = shop("create/ticket", client_phone="79995550011", message="Заказ готов", **{"from": "user"})
 
     assert (answer["status"], answer["message_status"]) == ("success", "not delivered")
@@ -405,7 +367,7 @@ def test_an_undeliverable_message_is_reported_and_shown_to_operators(shop: Shop)
     assert "Заказ готов" in notice.sentence and answer["message_error"] in notice.sentence
 
 
-def test_a_private_comment_of_an_operator_is_not_sent(shop: Shop) -> None:
+def test_a_private_comment_of_an_operator_is_not_sent(shop: UapiShop) -> None:
     before = Delivery.objects.count()
 
     answer = shop("create/ticket", client_id=shop.client_id, message="?", **{"from": "user", "private_comment": "true"})
@@ -415,7 +377,7 @@ def test_a_private_comment_of_an_operator_is_not_sent(shop: Shop) -> None:
 
 
 @pytest.mark.parametrize(("kind", "direction"), [("public", "outbound"), ("private", "notice")])
-def test_a_rules_comment_has_the_rule_as_author(shop: Shop, kind: str, direction: str) -> None:
+def test_a_rules_comment_has_the_rule_as_author(shop: UapiShop, kind: str, direction: str) -> None:
     parameters = {"ticket_id": shop.ticket_id, "message": "Мы ответим утром", "type": kind, "trigger_id": 5}
 
     answer = shop("create/comment", **parameters, **{"from": "trigger"})
@@ -426,7 +388,7 @@ def test_a_rules_comment_has_the_rule_as_author(shop: Shop, kind: str, direction
     assert (comment["from"], comment["type"]) == ("trigger", kind)
 
 
-def test_private_comment_outranks_a_public_type(shop: Shop) -> None:
+def test_private_comment_outranks_a_public_type(shop: UapiShop) -> None:
     answer = shop("create/comment", ticket_id=shop.ticket_id, message="?", type="public", private_comment=True)
 
     assert answer["status"] == "success", answer
@@ -436,7 +398,7 @@ def test_private_comment_outranks_a_public_type(shop: Shop) -> None:
 # --- several live requests of one chat -------------------------------------------------------------------
 
 
-def test_the_newest_live_request_is_the_current_one(shop: Shop) -> None:
+def test_the_newest_live_request_is_the_current_one(shop: UapiShop) -> None:
     made = [shop("create/ticket", client_id=shop.client_id, message=text)["ticket_id"] for text in ("раз", "два")]
     message = {"text": "Ещё", "from": {"client_id": "79211234567"}}
 
@@ -455,7 +417,7 @@ def test_the_newest_live_request_is_the_current_one(shop: Shop) -> None:
     assert Conversation.objects.get().request_status == Ticket.objects.get(pk=landed[3]).status
 
 
-def test_a_comment_belongs_to_the_named_request(shop: Shop) -> None:
+def test_a_comment_belongs_to_the_named_request(shop: UapiShop) -> None:
     newer = shop("create/ticket", client_id=shop.client_id, message="?", status=6)["ticket_id"]
 
     for sender in ("user", "client"):
@@ -466,7 +428,7 @@ def test_a_comment_belongs_to_the_named_request(shop: Shop) -> None:
     assert Conversation.objects.get().request_status == 6  # the current one's
 
 
-def test_the_assignee_of_another_request_is_not_the_chats(shop: Shop) -> None:
+def test_the_assignee_of_another_request_is_not_the_chats(shop: UapiShop) -> None:
     newer = shop("create/ticket", client_id=shop.client_id, message="?")["ticket_id"]
 
     shop("update/ticket", ticket_id=shop.ticket_id, assignee_id=shop.operator.pk)
@@ -476,7 +438,7 @@ def test_the_assignee_of_another_request_is_not_the_chats(shop: Shop) -> None:
     assert Conversation.objects.get().assignee == shop.operator
 
 
-def test_all_live_requests_are_shown(shop: Shop) -> None:
+def test_all_live_requests_are_shown(shop: UapiShop) -> None:
     newer = shop("create/ticket", client_id=shop.client_id, subject="Возврат", message="?")["ticket_id"]
     shop("create/comment", ticket_id=shop.ticket_id, message="Первый", type="public")
     shop("create/comment", ticket_id=newer, message="Второй", type="public")
@@ -494,7 +456,7 @@ def test_all_live_requests_are_shown(shop: Shop) -> None:
 
 
 @pytest.fixture
-def three_requests(shop: Shop) -> tuple[Shop, dict[int, str]]:
+def three_requests(shop: UapiShop) -> tuple[UapiShop, dict[int, str]]:
     """Create two more requests with properties, besides Anna's."""
     shop("update/ticket", ticket_id=shop.ticket_id, assignee_id=shop.operator.pk)
     own = {"client_name": "Ольга", "message": "?"}
@@ -544,7 +506,7 @@ def three_requests(shop: Shop) -> tuple[Shop, dict[int, str]]:
     ids=str,
 )
 def test_requests_are_filtered(
-    three_requests: tuple[Shop, dict[int, str]], filters: dict[str, Any], found: str
+    three_requests: tuple[UapiShop, dict[int, str]], filters: dict[str, Any], found: str
 ) -> None:
     shop, names = three_requests
     values = {"{user}": shop.operator.pk, "{group}": shop.chat_channel.pk}
@@ -580,13 +542,13 @@ def test_requests_are_filtered(
     ],
     ids=str,
 )
-def test_an_unreadable_filter_is_refused(shop: Shop, method: str, wrong: dict[str, Any]) -> None:
+def test_an_unreadable_filter_is_refused(shop: UapiShop, method: str, wrong: dict[str, Any]) -> None:
     answer = shop(method, ticket_id=shop.ticket_id, **wrong)
 
     assert isinstance(answer, dict) and answer["code"] in (400, 404), answer
 
 
-def test_a_role_without_users_lists_no_users(shop: Shop) -> None:
+def test_a_role_without_users_lists_no_users(shop: UapiShop) -> None:
     vera()
 
     assert shop("users", user_type="support") == []
@@ -597,7 +559,7 @@ def test_a_role_without_users_lists_no_users(shop: Shop) -> None:
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
-def test_every_client_field_is_returned(shop: Shop, encoding: str) -> None:
+def test_every_client_field_is_returned(shop: UapiShop, encoding: str) -> None:
     values = {
         "name": "Ольга",
         "phone": "79995550011",
@@ -625,13 +587,13 @@ def test_every_client_field_is_returned(shop: Shop, encoding: str) -> None:
     assert card["addresses"] == [{"city": "Тверь"}]
 
 
-def test_a_second_email_is_stored(shop: Shop) -> None:
+def test_a_second_email_is_stored(shop: UapiShop) -> None:
     answer = shop("create/client", name="Ольга", emails=["a@shop.example", "b@shop.example"])
 
     assert shop("client", client_id=answer["client_id"])["client"]["emails"] == ["a@shop.example", "b@shop.example"]
 
 
-def test_a_note_is_replaced_or_added(shop: Shop) -> None:
+def test_a_note_is_replaced_or_added(shop: UapiShop) -> None:
     parameters = {"client_id": shop.client_id}
     ContactNote.objects.create(contact_id=shop.client_id, author=shop.operator, text="от Бориса")
 
@@ -641,14 +603,14 @@ def test_a_note_is_replaced_or_added(shop: Shop) -> None:
     assert list(ContactNote.objects.order_by("pk").values_list("text", flat=True)) == ["от Бориса", "два", "три"]
 
 
-def test_create_client_with_a_known_number_updates_that_client(shop: Shop) -> None:
+def test_create_client_with_a_known_number_updates_that_client(shop: UapiShop) -> None:
     answer = shop("create/client", client_id=shop.client_id, position="директор")
 
     assert answer == {"client_id": shop.client_id, "status": True}
     assert Contact.objects.get().card["position"] == "директор"
 
 
-def test_operators_see_values_set_by_a_program(shop: Shop) -> None:
+def test_operators_see_values_set_by_a_program(shop: UapiShop) -> None:
     shop("update/ticket", ticket_id=shop.ticket_id, priority="urgent", type="problem", tag="<b>vip")
     shop.client.force_login(shop.operator)
 
@@ -662,7 +624,7 @@ def test_operators_see_values_set_by_a_program(shop: Shop) -> None:
     ]
 
 
-def test_values_for_a_known_client_are_stored_or_reported(shop: Shop) -> None:
+def test_values_for_a_known_client_are_stored_or_reported(shop: UapiShop) -> None:
     first = shop("create/ticket", subject="1", message="x", client_phone="79215550177")
     filled = shop(
         "create/ticket",
@@ -684,7 +646,7 @@ def test_values_for_a_known_client_are_stored_or_reported(shop: Shop) -> None:
 
 @pytest.mark.parametrize("name", ["message", "subject", "client_name", "client_email", "client_phone"])
 @pytest.mark.parametrize("value", [["79215550177"], {"a": 1}, True])
-def test_a_text_of_another_kind_is_refused(shop: Shop, name: str, value: Any) -> None:
+def test_a_text_of_another_kind_is_refused(shop: UapiShop, name: str, value: Any) -> None:
     parameters = {"subject": "s", "message": "m", "client_phone": "79215550177", name: value}
 
     answer = shop("create/ticket", **parameters)

@@ -9,7 +9,7 @@ import pytest
 from bridge.conversations import receiving
 from bridge.models import Contact, ContactNote, Message, Ticket
 from bridge.uapi.methods import METHODS
-from tests.test_uapi_parameters import Shop, parameters_of, shop
+from tests.scenarios.uapi_shop import UapiShop, parameters_of, shop
 
 __all__ = ["shop"]
 
@@ -21,7 +21,7 @@ WRONG = {"true": True, "an object": OBJECT, "a nested list": NESTED}
 OTHER_WORDS = {"custom_fields": ["поля"], "field_id": ["поля"], "files": ["файлу"]}
 
 
-def sufficient_parameters(method: str, shop: Shop) -> dict[str, Any]:
+def sufficient_parameters(method: str, shop: UapiShop) -> dict[str, Any]:
     """Return parameters with which the method succeeds."""
     sender = {"client_id": "79211234567"}
     found: dict[str, dict[str, Any]] = {
@@ -41,7 +41,7 @@ def sufficient_parameters(method: str, shop: Shop) -> dict[str, Any]:
     return found.get(method, {})
 
 
-def required_parameter(name: str, shop: Shop) -> dict[str, Any]:
+def required_parameter(name: str, shop: UapiShop) -> dict[str, Any]:
     """Return a parameter that the named one requires."""
     return {"field_value": {"field_id": shop.order.pk}, "field_id": {"field_value": "1"}}.get(name, {})
 
@@ -51,7 +51,7 @@ CALLED = {id(parameters_of(method)): method for method in METHODS if parameters_
 
 
 @pytest.mark.parametrize("method", CALLED.values())
-def test_a_value_of_another_kind_is_refused_by_name(shop: Shop, method: str) -> None:
+def test_a_value_of_another_kind_is_refused_by_name(shop: UapiShop, method: str) -> None:
     passed = []
     for name in sorted(parameters_of(method).used):
         for kind, value in WRONG.items():
@@ -116,7 +116,7 @@ REFUSED: list[tuple[str, dict[str, Any]]] = [
 ]
 
 
-def test_an_unstorable_value_is_refused(shop: Shop) -> None:
+def test_an_unstorable_value_is_refused(shop: UapiShop) -> None:
     messages, people = Message.objects.count(), list(Contact.objects.values())
 
     for method, parameters in REFUSED:
@@ -126,7 +126,7 @@ def test_an_unstorable_value_is_refused(shop: Shop) -> None:
     assert Message.objects.count() == messages and list(Contact.objects.values()) == people
 
 
-def test_two_long_message_ids_with_the_same_beginning_are_two_messages(shop: Shop) -> None:
+def test_two_long_message_ids_with_the_same_beginning_are_two_messages(shop: UapiShop) -> None:
     for end in "ab":
         shop(
             "chat/addMessage",
@@ -137,7 +137,7 @@ def test_two_long_message_ids_with_the_same_beginning_are_two_messages(shop: Sho
     assert Message.objects.filter(direction="inbound").count() == 3
 
 
-def test_a_senders_invalid_phone_is_reported_and_the_message_stored(shop: Shop) -> None:
+def test_a_senders_invalid_phone_is_reported_and_the_message_stored(shop: UapiShop) -> None:
     for number, phone in enumerate(["не указан", "8 921 123-45-67 доб. 12345", "٧٩٢١"]):
         message = {"text": phone, "from": {"client_id": f"crm-{number}", "phone": phone}}
 
@@ -147,7 +147,7 @@ def test_a_senders_invalid_phone_is_reported_and_the_message_stored(shop: Shop) 
         assert Contact.objects.get(pk=answer["client_id"]).phone == "" and Message.objects.filter(text=phone).exists()
 
 
-def test_a_senders_overlong_name_or_email_is_reported(shop: Shop) -> None:
+def test_a_senders_overlong_name_or_email_is_reported(shop: UapiShop) -> None:
     sender = {"client_id": "crm-1", "name": "я" * 201, "email": "x" * 201}
 
     answer = shop("chat/addMessage", channel_id=shop.chat_channel.pk, message={"text": "Добрый день", "from": sender})
@@ -157,7 +157,7 @@ def test_a_senders_overlong_name_or_email_is_reported(shop: Shop) -> None:
     assert (contact.name, contact.email) == ("я" * 200, "")
 
 
-def test_create_client_without_any_identity_creates_a_client(shop: Shop) -> None:
+def test_create_client_without_any_identity_creates_a_client(shop: UapiShop) -> None:
     nobody = (0, "0", None, "null", "", False)
     answers = [shop("create/client", client_id=number, name="Ольга") for number in nobody]
 
@@ -165,13 +165,13 @@ def test_create_client_without_any_identity_creates_a_client(shop: Shop) -> None
 
 
 @pytest.mark.parametrize("nobody", [None, "", " ", "null", "false", False, [], {}])
-def test_an_empty_sender_counts_as_no_sender(shop: Shop, nobody: Any) -> None:
+def test_an_empty_sender_counts_as_no_sender(shop: UapiShop, nobody: Any) -> None:
     answer = shop("chat/addMessage", channel_id=shop.chat_channel.pk, message={"text": "?", "from": nobody})
 
     assert answer.get("message_id") and "ignored" not in answer, answer
 
 
-def test_a_file_may_come_with_an_empty_text(shop: Shop) -> None:
+def test_a_file_may_come_with_an_empty_text(shop: UapiShop) -> None:
     for text in ("", None, False):
         message = {"text": text, "from": FROM, "files": [{"url": "http://127.0.0.1:9/a.png"}]}
 
@@ -179,7 +179,7 @@ def test_a_file_may_come_with_an_empty_text(shop: Shop) -> None:
 
 
 @pytest.mark.parametrize("empty", ["", " ", None, False])
-def test_messengers_without_an_identity_are_ignored(shop: Shop, empty: Any) -> None:
+def test_messengers_without_an_identity_are_ignored(shop: UapiShop, empty: Any) -> None:
     rows = [{"type": "telegram", "identity": empty}, {"type": "whatsapp", "identity": "79990001122"}]
 
     answer = shop("create/client", name="Ольга", messengers=rows)
@@ -187,7 +187,7 @@ def test_messengers_without_an_identity_are_ignored(shop: Shop, empty: Any) -> N
     assert shop("client", client_id=answer["client_id"])["client"]["messengers"] == rows[1:]
 
 
-def test_a_text_that_looks_like_another_kind_is_stored(shop: Shop) -> None:
+def test_a_text_that_looks_like_another_kind_is_stored(shop: UapiShop) -> None:
     shop("update/client", client_id=shop.client_id, company_name="Null", position=0, note="false", sites=["0"])
 
     card = shop("client", client_id=shop.client_id)["client"]
@@ -199,7 +199,7 @@ def test_a_text_that_looks_like_another_kind_is_stored(shop: Shop) -> None:
     }
 
 
-def test_one_messenger_and_lists_in_json_text_are_accepted(shop: Shop) -> None:
+def test_one_messenger_and_lists_in_json_text_are_accepted(shop: UapiShop) -> None:
     answer = shop(
         "create/client",
         encoding="form",
@@ -212,7 +212,7 @@ def test_one_messenger_and_lists_in_json_text_are_accepted(shop: Shop) -> None:
 
 
 @pytest.mark.parametrize("encoding", ["json", "form"])
-def test_a_php_array_with_gaps_is_a_list(shop: Shop, encoding: str) -> None:
+def test_a_php_array_with_gaps_is_a_list(shop: UapiShop, encoding: str) -> None:
     emails = {"emails[1]": "o@shop.example", "emails[3]": "p@shop.example"}
 
     answer = shop("create/client", encoding=encoding, name="Ольга", **emails)
@@ -221,7 +221,7 @@ def test_a_php_array_with_gaps_is_a_list(shop: Shop, encoding: str) -> None:
     assert card["emails"] == ["o@shop.example", "p@shop.example"]
 
 
-def test_an_unused_name_is_reported(shop: Shop) -> None:
+def test_an_unused_name_is_reported(shop: UapiShop) -> None:
     client = {"phone": "79995550011"}
     shop("create/client", **client, name="Ольга")
     Contact.objects.filter(phone="79995550011").update(external_id="79995550011")
@@ -231,7 +231,7 @@ def test_an_unused_name_is_reported(shop: Shop) -> None:
     assert answer["ignored"] == ["name"] and Contact.objects.get(pk=answer["client_id"]).name == "Ольга"
 
 
-def test_removing_the_group_keeps_a_concurrently_set_assignee(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_removing_the_group_keeps_a_concurrently_set_assignee(shop: UapiShop, monkeypatch: pytest.MonkeyPatch) -> None:
     shop("update/ticket", ticket_id=shop.ticket_id, group_id=shop.chat_channel.pk)
     lock = receiving.lock_conversation
 

@@ -38,7 +38,7 @@ from channels_setup.providers.whatsapp_cloud import graph_errors, graph_webhooks
 from tests import cloud_corpus
 from tests.cloud_accounts import ACCESS_TOKEN, APP_SECRET, KIND, VERIFY_TOKEN, cloud_account, cloud_channel
 from tests.cloud_corpus import Recording, beside_a_broken_one, corpus, reserialised, signed, tampered
-from tests.test_providers import outgoing
+from tests.scenarios.provider_contracts import sample_delivery
 
 PROVIDER: Any = messengers()[KIND]
 CORPUS = [pytest.param(recording, id=recording.name) for recording in corpus()]
@@ -456,7 +456,7 @@ def test_an_event_of_only_unused_updates_says_so(client: Client) -> None:
 
 
 def sent_json(account: Any = None, **changes: Any) -> Any:
-    plain = outgoing()
+    plain = sample_delivery()
     made = PROVIDER.build_message_request(type(plain)(**{**plain.__dict__, **changes}), account or cloud_account())
     return json.loads(made.body) if isinstance(made, ApiRequest) else made
 
@@ -522,12 +522,12 @@ def test_a_caption_that_does_not_fit_is_refused() -> None:
 
 
 def test_the_call_uses_the_accounts_url_and_credentials() -> None:
-    meta = PROVIDER.build_message_request(outgoing(), cloud_account())
+    meta = PROVIDER.build_message_request(sample_delivery(), cloud_account())
     assert meta.url == "https://graph.facebook.com/v25.0/109000000000802/messages"
     assert meta.headers["authorization"] == f"Bearer {ACCESS_TOKEN}"
 
     simulator = cloud_account(base_url="https://waba-v2.360dialog.io/", auth_header="D360-API-KEY", id_in_path="no")
-    made = PROVIDER.build_message_request(outgoing(), simulator)
+    made = PROVIDER.build_message_request(sample_delivery(), simulator)
     assert made.url == "https://waba-v2.360dialog.io/messages"
     assert made.headers["d360-api-key"] == ACCESS_TOKEN and "authorization" not in made.headers
     assert PROVIDER.fetch_templates(simulator).url.startswith("https://waba-v2.360dialog.io/v1/configs/templates?")
@@ -540,12 +540,12 @@ def test_a_message_is_marked_as_read() -> None:
 
 
 def test_the_limits_of_the_number_and_of_each_contact_are_named() -> None:
-    number, pair = PROVIDER.call_rates(outgoing(), cloud_account())
+    number, pair = PROVIDER.call_rates(sample_delivery(), cloud_account())
 
     assert (number.every, number.burst, number.whole_channel) == (1 / 80, 80, True)
     assert (pair.every, pair.burst, pair.whole_channel) == (6.0, 45, False)
-    assert PROVIDER.call_rates(outgoing(), cloud_account(messages_per_second="20"))[0].every == 1 / 20
-    assert PROVIDER.call_rates(outgoing(), cloud_account(messages_per_second="много"))[0].every == 1 / 80
+    assert PROVIDER.call_rates(sample_delivery(), cloud_account(messages_per_second="20"))[0].every == 1 / 20
+    assert PROVIDER.call_rates(sample_delivery(), cloud_account(messages_per_second="много"))[0].every == 1 / 80
 
 
 # --- responses -------------------------------------------------------------------------------------------------

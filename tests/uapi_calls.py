@@ -12,7 +12,7 @@ ENCODINGS = ["json", "form", "multipart", "query"]
 
 
 def nested(flat: dict[str, Any]) -> dict[str, Any]:
-    """``{"a[b]": 1}`` as JSON has it."""
+    """Return form fields as a JSON object: ``{"a[b]": 1}`` becomes ``{"a": {"b": 1}}``."""
     made: dict[str, Any] = {}
     for name, value in flat.items():
         first, *rest = name.replace("]", "").split("[")
@@ -37,7 +37,14 @@ def post(client: Client, method: str, flat: dict[str, Any], encoding: str = "jso
 
 
 def call(client: Client, method: str, flat: dict[str, Any], encoding: str = "json") -> Any:
-    """The answer's JSON; its status is always 200."""
+    """Return the response's JSON. The status is always 200."""
     response = post(client, method, flat, encoding)
+    assert response.status_code == 200, response.content
+    return response.json()
+
+
+def call_with_key(client: Client, method: str, key: str, **body: Any) -> Any:
+    """Post a JSON body with an API key, and return the response's JSON."""
+    response = client.post(f"/uapi/{method}", json.dumps({"api_token": key, **body}), content_type="application/json")
     assert response.status_code == 200, response.content
     return response.json()

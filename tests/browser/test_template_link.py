@@ -9,8 +9,8 @@ from bridge.fanout import template_links
 from bridge.models import Message
 from channels_setup.models import ChatChannel
 from tests.factories import ApiChannelFactory, ConversationFactory
+from tests.scenarios.shape_templates import store_template
 from tests.template_shapes import SHAPES
-from tests.test_template_parts import stored
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -20,7 +20,7 @@ def test_a_carousel_is_filled_in_and_sent_without_signing_in(page: Page, width: 
     outside = ChatChannel.objects.create(name="Юздеск", kind="usedesk", options={"language": "en"})
     chat = ConversationFactory(api_channel=ApiChannelFactory(kind="whatsapp_cloud", watched=outside))
     for name in ("media carousel", "text"):
-        stored(chat.api_channel, name)
+        store_template(chat.api_channel, name)
     link = template_links.create_template_link(chat)
     page.context.clear_cookies()
     page.set_viewport_size({"width": width, "height": 800})

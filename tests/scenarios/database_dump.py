@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.db import connection
 
 
@@ -16,3 +18,19 @@ def dump_all_rows() -> str:
         cursor.execute("SELECT body FROM bridge_webhookevent")
         found += [bytes(row[0]).decode() for row in cursor.fetchall()]
     return "\n".join(found)
+
+
+def dump_every_table() -> str:
+    """Return every row of every table as text, with bytes decoded as Latin-1. Finds ASCII in any column."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace")
+        texts = []
+        for (table,) in cursor.fetchall():
+            cursor.execute(f'SELECT * FROM "{table}"')  # a name from the catalog
+            for row in cursor.fetchall():
+                texts += [as_text(cell) for cell in row]
+    return "\n".join(texts)
+
+
+def as_text(cell: Any) -> str:
+    return bytes(cell).decode("latin-1") if isinstance(cell, memoryview | bytes) else str(cell)

@@ -41,6 +41,18 @@ def move_windows_back(by: timedelta, **which: Any) -> None:
     ServiceWindow.objects.filter(**which).update(opened_at=F("opened_at") - by, expires_at=F("expires_at") - by)
 
 
+def client_writes(
+    channel: ApiChannel, name: str, text: str = "?", *, ago: timedelta = timedelta(0), phone: str = ""
+) -> Conversation:
+    """Receive a client's message that was written ``ago``. The client's window moves back with the message."""
+    chat = receive_text(channel, text, who=name, name=name, phone=phone).conversation
+    if ago:
+        move_windows_back(ago, conversation=chat)
+        Conversation.objects.filter(pk=chat.pk).update(last_message_at=timezone.now() - ago)
+    chat.refresh_from_db()
+    return chat
+
+
 def boris_answers(chat: Conversation, text: str = "Да") -> Message:
     """Submit an operator's reply and return its message."""
     message = reply_submission.submit_reply(conversation_id=chat.pk, text=text, author=boris(chat.chat_channel)).message
