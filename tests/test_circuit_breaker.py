@@ -1,4 +1,4 @@
-"""A destination that is down: messages wait for it, probes ask, admins hear of it once."""
+"""Circuit breaker per destination: messages wait, probes test the destination, one alert informs admins."""
 
 import uuid
 from datetime import timedelta
@@ -89,7 +89,7 @@ def test_one_probe_goes_out_and_its_failure_doubles_the_pause(api_channel: ApiCh
     assert pauses == [60, 120, 240, 480, 600, 600]
 
 
-def test_a_probe_that_succeeds_shuts_it_and_everything_follows(api_channel: ApiChannel, receiver: Receiver) -> None:
+def test_a_successful_probe_closes_the_breaker_and_all_is_sent(api_channel: ApiChannel, receiver: Receiver) -> None:
     fail_in_a_row(api_channel, receiver)
     receiver.answer("/hook", status=200)
     probe_is_due()

@@ -1,4 +1,4 @@
-"""The desk: Chats and Requests, for those who may see them, and what one does there."""
+"""The desk: the pages Chats and Requests, who may see them, and the actions there."""
 
 import re
 import uuid
@@ -690,7 +690,7 @@ def test_errors_are_shown_in_the_portals_own_words(desk: Client) -> None:
 def test_a_paused_channel_says_so_before_and_after_sending(desk: Client, chat: Conversation) -> None:
     before = versions.thread_version(chat.pk)
     ApiChannel.objects.update(state=ChannelState.PAUSED)
-    assert versions.thread_version(chat.pk) != before  # whoever has the chat open sees it
+    assert versions.thread_version(chat.pk) != before  # open pages of the chat notice the change
     message = reply_submission.submit_reply(conversation_id=chat.pk, text="Едет", author=boris()).message
 
     assert message

@@ -1,4 +1,4 @@
-"""The list of chats: search, filters, order, pages; and the poll that keeps it fresh for next to nothing."""
+"""The chat list: search, filters, order and pages, and the cheap poll that keeps the list current."""
 
 import re
 from collections.abc import Iterator
@@ -264,7 +264,7 @@ def test_no_list_reads_a_whole_table(desk: Client, channel: ApiChannel) -> None:
 
 
 def poll(desk: Client, chat: Conversation | None = None) -> tuple[str, dict[str, str]]:
-    """Address and header with which an open page asks what is new."""
+    """Return the URL and the headers with which an open page polls for changes."""
     known = f"chat={chat.pk}&" if chat else ""
     first = desk.get(f"/chats/updates/?{known}").json()
     thread = f"&thread={first['thread']['version']}" if chat else ""

@@ -1,4 +1,4 @@
-"""The table of requests: filters, order, pages; many changed at once and taken back. And the missed windows."""
+"""The table of requests: filters, order, pages, bulk changes and their undo; the report of missed windows."""
 
 import csv
 import io

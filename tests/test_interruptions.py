@@ -206,7 +206,7 @@ def test_a_file_whose_try_failed_is_no_suspect(monkeypatch: pytest.MonkeyPatch) 
 # --- a window runs out ---
 
 
-def test_a_kill_while_windows_are_shut_keeps_no_operator_from_the_notice(
+def test_a_kill_while_windows_close_loses_no_notice_to_operators(
     receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     chat = anna_writes(create_channel_to(receiver, "/hook"))

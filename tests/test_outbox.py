@@ -264,7 +264,7 @@ def test_a_status_before_the_response_settles_the_delivery(api_channel: ApiChann
 # --- the window, looked at again -------------------------------------------------------------------------
 
 
-def test_a_try_that_was_cut_off_is_not_taken_back_when_its_window_shuts(
+def test_an_interrupted_attempt_stays_unknown_when_its_window_closes(
     api_channel: ApiChannel, receiver: Receiver
 ) -> None:
     reply = boris_answers(anna_writes(api_channel))
@@ -335,7 +335,7 @@ def test_only_the_oldest_of_a_chat_is_due(api_channel: ApiChannel, receiver: Rec
     assert [request.json["text"] for request in receiver.requests] == ["один", "один", "два", "три"]
 
 
-def test_a_stuck_chat_holds_up_nobody_else(api_channel: ApiChannel, receiver: Receiver) -> None:
+def test_a_stuck_chat_delays_no_other_chat(api_channel: ApiChannel, receiver: Receiver) -> None:
     receiver.answer("/hook", status=503, times=1)
     boris_answers(anna_writes(api_channel, who="anna"), "Анне")
     dispatcher.send_due_deliveries()
@@ -388,7 +388,7 @@ def test_a_failing_destination_shows_on_the_channel_until_it_works_again(
     assert (api_channel.state, api_channel.last_error) == (ChannelState.LIVE, "")
 
 
-def test_a_destination_that_lets_nobody_in_is_paused_with_everything_kept(
+def test_a_destination_that_rejects_credentials_is_paused_and_keeps_all(
     api_channel: ApiChannel, receiver: Receiver
 ) -> None:
     receiver.answer("/hook", status=401, times=1)
@@ -674,7 +674,7 @@ def test_what_is_committed_while_somebody_hands_over_calls_no_other(
     assert len(called) == 2
 
 
-def test_while_a_slow_call_is_under_way_whoever_comes_calls_another(
+def test_during_a_slow_call_another_task_is_enqueued(
     api_channel: ApiChannel, receiver: Receiver, called: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     boris_answers(anna_writes(api_channel))

@@ -59,7 +59,7 @@ def test_a_paused_channel_holds_its_messages_rightly(channel: ApiChannel) -> Non
     assert found() == set()
 
 
-def test_a_message_that_nothing_carries_is_shown(channel: ApiChannel) -> None:
+def test_a_message_without_a_delivery_is_shown(channel: ApiChannel) -> None:
     lost = ours(channel, ago=timedelta(minutes=11), status="pending")
     ours(channel, ago=timedelta(minutes=1), status="pending")
 
@@ -122,7 +122,7 @@ def test_a_run_notes_no_more_than_its_measure_and_the_next_goes_on(
     assert [len(found()), len(found())] == [2, 3]
 
 
-def test_a_mismatch_that_nobody_mends_is_history_after_a_month(channel: ApiChannel) -> None:
+def test_a_mismatch_is_not_reported_after_a_month(channel: ApiChannel) -> None:
     lost = ours(channel, ago=timedelta(days=7), status="pending")
     assert found() == {("no_delivery", lost.pk)}
 

@@ -254,9 +254,7 @@ def test_a_held_reply_is_dropped_with_a_notice_and_becomes_a_draft(channel: ApiC
     assert Draft.objects.get().text == "Ответ"
 
 
-def test_a_dropped_reply_is_never_lost_to_a_draft_that_stands_in_its_place(
-    channel: ApiChannel, chat: Conversation
-) -> None:
+def test_a_dropped_reply_leaves_a_newer_draft_and_shows_its_text(channel: ApiChannel, chat: Conversation) -> None:
     template = approved(channel, "we_answered", "Мы ответили на ваш вопрос.")
     hold(chat, "Ответ", template)
     reply_submission.save_draft(chat.pk, author=HeldReply.objects.get().author, text="Уже другое")

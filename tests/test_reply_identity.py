@@ -74,7 +74,7 @@ def test_duplicated_and_reordered_events_are_sent_once_each(
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data(), words=honest)
-def test_with_comments_any_doubling_is_told_from_honest_repeats(
+def test_with_comments_duplicates_are_distinguished_from_repeats(
     conversation: Conversation, data: st.DataObject, words: list[tuple[int, str]]
 ) -> None:
     anytime = st.lists(st.floats(0, 300), min_size=1, max_size=3)

@@ -36,13 +36,13 @@ def dead(api_channel: ApiChannel, receiver: Receiver) -> Delivery:
     return Delivery.objects.select_related("message", "api_channel").get()
 
 
-def foretold(delivery: Delivery) -> str:
+def resend_problem(delivery: Delivery) -> str:
     delivery.refresh_from_db()
     return resend.preview_resend([delivery])[0].code
 
 
 def test_the_forecast_is_what_then_happens(dead: Delivery, receiver: Receiver) -> None:
-    assert foretold(dead) == ""
+    assert resend_problem(dead) == ""
 
     resend.resend_deliveries(dead.pk)
     dispatcher.send_due_deliveries()
@@ -53,11 +53,11 @@ def test_the_forecast_is_what_then_happens(dead: Delivery, receiver: Receiver) -
     assert len({request.headers["webhook-id"] for request in receiver.requests}) == 1
 
 
-def test_a_window_that_shut_since_is_foretold_and_keeps_it_back(dead: Delivery, receiver: Receiver) -> None:
+def test_a_window_closed_since_is_predicted_and_prevents_the_resend(dead: Delivery, receiver: Receiver) -> None:
     ServiceWindow.objects.update(
         opened_at=F("opened_at") - timedelta(days=2), expires_at=F("expires_at") - timedelta(days=2)
     )
-    assert foretold(dead) == "window_closed_since"
+    assert resend_problem(dead) == "window_closed_since"
 
     resend.resend_deliveries(dead.pk)
     dispatcher.send_due_deliveries()
@@ -67,29 +67,29 @@ def test_a_window_that_shut_since_is_foretold_and_keeps_it_back(dead: Delivery, 
     assert len(receiver.requests) == 1
 
 
-def test_an_unknown_outcome_and_a_paused_channel_are_foretold(dead: Delivery, api_channel: ApiChannel) -> None:
+def test_an_unknown_outcome_and_a_paused_channel_are_predicted(dead: Delivery, api_channel: ApiChannel) -> None:
     Delivery.objects.update(state="unknown")
-    assert foretold(dead) == "possible_duplicate"
+    assert resend_problem(dead) == "possible_duplicate"
 
     Delivery.objects.update(state="dead")
     api_channel.pause()
-    assert foretold(Delivery.objects.select_related("message", "api_channel").get()) == "channel_paused"
+    assert resend_problem(Delivery.objects.select_related("message", "api_channel").get()) == "channel_paused"
 
 
-def test_a_destination_that_is_down_is_foretold_as_waiting(dead: Delivery, api_channel: ApiChannel) -> None:
+def test_a_failing_destination_is_predicted_as_waiting(dead: Delivery, api_channel: ApiChannel) -> None:
     CircuitBreaker.objects.create(api_channel=api_channel, is_open=True)
 
-    assert foretold(dead) == "breaker_open"
+    assert resend_problem(dead) == "breaker_open"
     assert resend.preview_resend([dead])[0].will_send
 
 
 def test_the_preview_shows_a_rate_limited_destination_as_waiting(dead: Delivery, api_channel: ApiChannel) -> None:
     circuit_breaker.start_backoff(api_channel.pk, seconds=60)
-    assert foretold(dead) == "destination_backoff"
+    assert resend_problem(dead) == "destination_backoff"
     assert resend.preview_resend([dead])[0].will_send
 
     circuit_breaker.start_backoff(api_channel.pk, seconds=-1)
-    assert foretold(dead) == ""
+    assert resend_problem(dead) == ""
 
 
 def test_a_dry_run_changes_nothing_and_all_leaves_the_unknown_alone(dead: Delivery) -> None:
@@ -116,7 +116,7 @@ def test_since_bounds_what_is_sent_again(dead: Delivery) -> None:
         call_command("dead_letters", "resend", "--all", "--since", "yesterday")
 
 
-def test_the_timetable_starts_anew(dead: Delivery, receiver: Receiver) -> None:
+def test_a_resend_restarts_the_retry_schedule(dead: Delivery, receiver: Receiver) -> None:
     Delivery.objects.update(attempts=9)
     receiver.answer("/hook", status=500)
     resend.resend_deliveries(dead.pk)
@@ -146,7 +146,7 @@ def test_each_decision_is_written_down_with_who_took_it_and_how_it_stood(dead: D
     assert Message.objects.get(direction="outbound").reason == "discarded"
 
 
-def test_what_is_on_its_way_or_done_is_nobodys_to_decide() -> None:
+def test_pending_and_finished_deliveries_cannot_be_decided() -> None:
     on_its_way, done = DeliveryFactory(state="sending"), DeliveryFactory(state="delivered")
 
     assert resend.resend_deliveries(on_its_way.pk, done.pk) == 0
@@ -163,7 +163,7 @@ def test_what_was_left_as_it_is_still_may_have_been_sent() -> None:
 
     message = Message.objects.get(pk=unknown.message_id)
     assert (message.status, message.reason) == ("unknown", "left_as_is")
-    assert foretold(unknown) == "possible_duplicate"
+    assert resend_problem(unknown) == "possible_duplicate"
 
 
 # --- many at once ----------------------------------------------------------------------------------------

@@ -96,7 +96,9 @@ def test_a_file_goes_as_a_link(shop: Shop, simulator: UsedeskSimulator) -> None:
 
 
 @pytest.mark.parametrize("fault", ["error_200", "fail_500", "throttle"])
-def test_what_usedesk_does_not_take_is_told_again_in_order(shop: Shop, simulator: UsedeskSimulator, fault: str) -> None:
+def test_messages_that_usedesk_rejects_are_sent_again_in_order(
+    shop: Shop, simulator: UsedeskSimulator, fault: str
+) -> None:
     shop.begin("раз")
     setattr(simulator.faults, fault, 1)
 
@@ -131,7 +133,7 @@ def test_a_lost_answer_to_a_file_is_settled_by_the_event_with_its_link(shop: Sho
     shop.settle()
 
     assert simulator.texts() == ["раз", "https://cdn.example/check.png", "два"]
-    assert {method for method, _body in simulator.calls} == {"create/client", "chat/addMessage"}  # nobody had to look
+    assert {method for method, _body in simulator.calls} == {"create/client", "chat/addMessage"}  # no lookup was needed
 
 
 def test_a_lost_response_is_looked_up_before_a_retry(shop: Shop, simulator: UsedeskSimulator) -> None:
@@ -147,7 +149,7 @@ def test_a_lost_response_is_looked_up_before_a_retry(shop: Shop, simulator: Used
     assert [method for method, _body in simulator.calls][-1] == "ticket"
 
 
-def test_a_try_that_never_arrived_is_told_again(shop: Shop, simulator: UsedeskSimulator) -> None:
+def test_an_attempt_that_never_arrived_is_repeated(shop: Shop, simulator: UsedeskSimulator) -> None:
     shop.begin("раз")
     shop.anna_writes("два")
     waiting = Delivery.objects.filter(kind="helpdesk").latest("pk") if Delivery.objects.exists() else None
@@ -163,7 +165,7 @@ def test_a_try_that_never_arrived_is_told_again(shop: Shop, simulator: UsedeskSi
     assert "ticket" in [method for method, _body in simulator.calls]
 
 
-def test_a_wrong_key_holds_everything_and_burns_no_tries(shop: Shop, simulator: UsedeskSimulator) -> None:
+def test_a_wrong_key_holds_everything_and_uses_no_attempts(shop: Shop, simulator: UsedeskSimulator) -> None:
     simulator.key = "b2" * 20
 
     shop.anna_writes("раз")
@@ -202,7 +204,7 @@ def test_an_operators_answer_reaches_anna_once(shop: Shop, simulator: UsedeskSim
 
 @pytest.mark.parametrize("encoding", ["json", "form"])
 @pytest.mark.parametrize("secret", ["app_id", "key"])
-def test_every_encoding_and_both_secrets_are_taken(
+def test_every_encoding_and_both_secrets_are_accepted(
     shop: Shop, simulator: UsedeskSimulator, encoding: str, secret: str
 ) -> None:
     simulator.encoding, simulator.secret_in_events = encoding, getattr(simulator, secret)
@@ -378,7 +380,7 @@ def test_a_wrong_path_is_unknown(shop: Shop) -> None:
     assert not WebhookEvent.objects.exists()
 
 
-# --- what operators are told, in Usedesk -----------------------------------------------------------------
+# --- notes to operators in Usedesk -----------------------------------------------------------------------
 
 
 def test_a_closed_window_is_reported_with_templates_to_paste(shop: Shop, simulator: UsedeskSimulator) -> None:
@@ -395,7 +397,7 @@ def test_a_closed_window_is_reported_with_templates_to_paste(shop: Shop, simulat
     assert "Здравствуйте, {{1}}! Ваш заказ {{2}} готов к выдаче." in note
     assert "/send/" in note and "/templates/" not in note
     assert shop.at_annas() == []
-    assert simulator.texts("user") == ["Простите, что так долго"]  # nothing was said to the client in its place
+    assert simulator.texts("user") == ["Простите, что так долго"]  # the client got nothing instead
 
 
 def test_a_pasted_template_goes_out_and_the_operator_learns_as_which(shop: Shop, simulator: UsedeskSimulator) -> None:
@@ -411,7 +413,7 @@ def test_a_pasted_template_goes_out_and_the_operator_learns_as_which(shop: Shop,
     assert "order_ready" in note and "№ 42" in note
 
 
-def test_a_near_miss_is_told_with_the_approved_text(shop: Shop, simulator: UsedeskSimulator) -> None:
+def test_a_near_miss_is_reported_with_the_approved_text(shop: Shop, simulator: UsedeskSimulator) -> None:
     TemplateFactory(api_channel=shop.channel, name="order_ready")
     TemplateFactory(api_channel=shop.channel, name="another", body="Совсем другое {{1}} дело.", examples=("Анна",))
     chat_id = shop.begin()
@@ -425,7 +427,7 @@ def test_a_near_miss_is_told_with_the_approved_text(shop: Shop, simulator: Usede
     assert "готов к выдаче" in note and "Совсем другое" not in note
 
 
-def test_a_message_that_was_not_delivered_is_told_once(shop: Shop, simulator: UsedeskSimulator) -> None:
+def test_an_undelivered_message_is_reported_once(shop: Shop, simulator: UsedeskSimulator) -> None:
     chat_id = shop.begin()
     simulator.say(chat_id, "Да")
     shop.settle()
@@ -440,9 +442,7 @@ def test_a_message_that_was_not_delivered_is_told_once(shop: Shop, simulator: Us
     assert "not delivered" in note and "131026" in note and "Да" in note
 
 
-def test_a_window_that_whatsapp_says_is_shut_brings_the_templates_along(
-    shop: Shop, simulator: UsedeskSimulator
-) -> None:
+def test_a_window_closed_by_whatsapps_answer_offers_the_templates(shop: Shop, simulator: UsedeskSimulator) -> None:
     TemplateFactory(api_channel=shop.channel, name="order_ready")
     chat_id = shop.begin()
     simulator.say(chat_id, "Да")
@@ -457,7 +457,7 @@ def test_a_window_that_whatsapp_says_is_shut_brings_the_templates_along(
     assert "not delivered" in note and "Здравствуйте, {{1}}! Ваш заказ {{2}} готов к выдаче." in note
 
 
-def test_a_window_that_is_closing_is_told_once(shop: Shop, simulator: UsedeskSimulator) -> None:
+def test_a_closing_window_is_reported_once(shop: Shop, simulator: UsedeskSimulator) -> None:
     shop.begin()
     ServiceWindow.objects.update(expires_at=timezone.now() + timedelta(minutes=40))
 
@@ -469,7 +469,7 @@ def test_a_window_that_is_closing_is_told_once(shop: Shop, simulator: UsedeskSim
     assert "40 min" in note
 
 
-def test_an_answered_window_closes_without_a_word(shop: Shop, simulator: UsedeskSimulator) -> None:
+def test_an_answered_window_closes_without_a_note(shop: Shop, simulator: UsedeskSimulator) -> None:
     simulator.say(shop.begin(), "Да")
     shop.settle()
     ServiceWindow.objects.update(expires_at=timezone.now() + timedelta(minutes=40))
@@ -619,7 +619,7 @@ def test_a_card_that_is_refused_holds_no_message_up(shop: Shop, simulator: Usede
     assert "два" in simulator.texts()
 
 
-def test_a_number_that_changed_is_told_without_a_message(shop: Shop, simulator: UsedeskSimulator) -> None:
+def test_a_changed_number_is_reported_without_a_message(shop: Shop, simulator: UsedeskSimulator) -> None:
     shop.begin("раз")
     contact = Contact.objects.get()
     contact.external_id = "79211234567"

@@ -1,6 +1,6 @@
-"""Public Usedesk programs, as they call and as they read: facts about each, none of their code.
+"""Calls of public Usedesk programs, and the fields that they read. None of their code is used.
 
-Each row is what a program of that name on GitHub sends, in its encoding, and what it needs in the answer.
+Each row lists what a program of that name on GitHub sends, in its encoding, and what it needs in the response.
 """
 
 from __future__ import annotations

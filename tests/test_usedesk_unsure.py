@@ -1,4 +1,4 @@
-"""A try towards Usedesk whose answer was lost: looked for, told again where it is not there, and never blindly."""
+"""Calls of Usedesk whose response was lost: looked up first, and repeated only if Usedesk has no message."""
 
 import json
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.django_db
 @pytest.fixture
 def simulator() -> Iterator[UsedeskSimulator]:
     with UsedeskSimulator() as simulator:
-        simulator.echoes = False  # nothing comes back: only a look can tell
+        simulator.echoes = False  # no event comes back: only a lookup can tell
         yield simulator
 
 
@@ -50,7 +50,7 @@ def test_the_first_message_of_all_is_looked_for_by_its_client(shop: Shop, simula
     assert count(simulator, "tickets") == 1
 
 
-def test_a_first_message_that_is_not_there_is_told_again(shop: Shop, simulator: UsedeskSimulator) -> None:
+def test_a_missing_first_message_is_sent_again(shop: Shop, simulator: UsedeskSimulator) -> None:
     shop.anna_writes("раз")
     from bridge.inbox import processing
 
@@ -89,7 +89,7 @@ def test_a_message_that_opened_the_next_request_is_found_there(shop: Shop, simul
 
 
 @pytest.mark.parametrize("arrived", [True, False])
-def test_equal_texts_are_told_apart_by_their_number(shop: Shop, simulator: UsedeskSimulator, arrived: bool) -> None:
+def test_equal_texts_are_distinguished_by_their_count(shop: Shop, simulator: UsedeskSimulator, arrived: bool) -> None:
     shop.begin("?")
     shop.anna_writes("да")
     shop.settle()
@@ -144,11 +144,11 @@ def test_without_a_lookup_the_command_is_repeated_and_the_page_says_so(shop: Sho
         assert "twice" in outcomes.render_sentence(last.reason)
 
 
-def test_looks_that_show_nothing_are_given_up_in_the_end(
+def test_a_message_is_repeated_after_lookups_without_a_result(
     shop: Shop, simulator: UsedeskSimulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shop.begin("раз")
-    monkeypatch.setattr(simulator, "_tickets", lambda _body: [{"id": 1}])  # whose, it does not say
+    monkeypatch.setattr(simulator, "_tickets", lambda _body: [{"id": 1}])  # without its client
     simulator.faults.lose_answer = 1
     shop.anna_writes("два")
     shop.settle()
@@ -162,7 +162,7 @@ def test_looks_that_show_nothing_are_given_up_in_the_end(
     assert Attempt.objects.latest("pk").reason == "helpdesk_possible_duplicate"
 
 
-# --- what a look shows -----------------------------------------------------------------------------------
+# --- results of a lookup ---------------------------------------------------------------------------------
 
 ACCOUNT = HelpdeskAccount(id=1, name="", company_id=1, options={"base_url": "https://desk.example/uapi/"}, secret="s")
 ANNA = ContactInfo(phone="+7 921 1")
