@@ -208,7 +208,7 @@ def test_a_refusal_that_quotes_a_secret_is_recorded_once() -> None:
     provider_sync.apply_provider_change(channel, fact)
     provider_sync.apply_provider_change(channel, fact)
 
-    assert template.events.filter(what="status", to_status=Status.REJECTED).count() == 1
+    assert template.events.filter(kind="status", to_status=Status.REJECTED).count() == 1
 
 
 def test_outcomes_are_redacted_when_created() -> None:
