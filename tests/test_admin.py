@@ -711,7 +711,7 @@ def test_the_start_page_reports_template_price_changes(browser_of_vera: Client) 
     TemplateEvent.objects.update(at=timezone.now() - timedelta(days=8))
     later = warning_sentences(browser_of_vera)
 
-    assert [warning["sentence"].split(",")[0] for warning in warnings] == [
+    assert [warning["sentence"].split(":")[0] for warning in warnings] == [
         "The provider will move “two · ru” to another category",
         "The provider moved “one · ru” to another category",
     ]
