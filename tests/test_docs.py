@@ -100,7 +100,7 @@ FIGURES = (
     ("provider.en.md", "up to 20 MB here", "20 MB", "bridge.raw_requests.MAX_BYTES_WITH_FILES"),
     ("provider.en.md", "up to 4 MB in other calls", "4 MB", "bridge.raw_requests.MAX_BYTES"),
     ("provider.en.md", "at most 30 links", "30", "channels_setup.codecs.values.MAX_FILES"),
-    ("provider.en.md", "follow `Retry-After`, up to an hour", "1 h", "bridge.outbox.results.MAX_RETRY_AFTER"),
+    ("provider.en.md", "follow `Retry-After`, up to an hour", "1 h", "bridge.outbox.retry_schedule.MAX_RETRY_AFTER"),
     ("decisions.md", "A signed token of 90 seconds", "90 s", "bridge.desk.live.polling.TOKEN_SECONDS"),
     ("decisions.md", "expires after eight seconds", "8 s", "bridge.desk.live.presence.PRESENT_SECONDS"),
     ("decisions.md", "answers 120 calls a minute", "120", "bridge.fanout.template_links.MAX_CALLS_PER_MINUTE"),
@@ -166,8 +166,8 @@ def test_figures_in_sentences_are_those_of_the_code(page: str, sentence: str, va
 @pytest.mark.parametrize(
     ("sentence", "place"),
     [
-        ("a message 10 times over about 8 hours", "bridge.outbox.results.MESSAGE_RETRY_DELAYS"),
-        ("other events 11 times over more than two days", "bridge.outbox.results.EVENT_RETRY_DELAYS"),
+        ("a message 10 times over about 8 hours", "bridge.outbox.retry_schedule.MESSAGE_RETRY_DELAYS"),
+        ("other events 11 times over more than two days", "bridge.outbox.retry_schedule.EVENT_RETRY_DELAYS"),
     ],
 )
 def test_the_provider_page_says_how_often_a_delivery_is_tried(sentence: str, place: str) -> None:

@@ -1,4 +1,4 @@
-"""Claim, order, leases, retries: what the outbox does with one delivery and with many workers."""
+"""The outbox: claims, leases, retries and results, with one worker and with many."""
 
 import base64
 import hashlib
@@ -20,10 +20,10 @@ from bridge import wakeups
 from bridge.channel_health import rate_limits
 from bridge.conversations import message_statuses, tickets
 from bridge.maintenance import housekeeping
-from bridge.models import Alert, Attempt, Conversation, Delivery, Draft, Message, RateLimit, ServiceWindow
-from bridge.outbox import claims, dispatcher, resend, results
+from bridge.models import Attempt, Conversation, Delivery, Draft, Message, RateLimit, ServiceWindow
+from bridge.outbox import claims, dispatcher, resend, results, retry_schedule
 from bridge.outbox.results import AttemptResult
-from channels_setup.models import ApiChannel, ChannelState, UnknownPolicy
+from channels_setup.models import ApiChannel, UnknownPolicy
 from channels_setup.providers.base import StatusChanged
 from tests.factories import ApiChannelFactory, waits
 from tests.receiver import Receiver
@@ -66,7 +66,7 @@ def test_an_answer_is_posted_as_a_chat_event_and_becomes_sent(api_channel: ApiCh
     assert (tried.number, tried.http_status, tried.verdict) == (1, 200, "accepted")
 
 
-def test_standard_webhooks_headers_prove_who_sent_it(api_channel: ApiChannel, receiver: Receiver) -> None:
+def test_standard_webhooks_headers_authenticate_the_sender(api_channel: ApiChannel, receiver: Receiver) -> None:
     boris_answers(anna_writes(api_channel))
     dispatcher.send_due_deliveries()
 
@@ -79,7 +79,9 @@ def test_standard_webhooks_headers_prove_who_sent_it(api_channel: ApiChannel, re
 
 
 @pytest.mark.parametrize(("as_json", "utf8"), [(True, True), (True, False), (False, True), (False, False)])
-def test_the_two_flags_decide_the_bytes(api_channel: ApiChannel, receiver: Receiver, as_json: bool, utf8: bool) -> None:
+def test_the_two_encoding_options_decide_the_body(
+    api_channel: ApiChannel, receiver: Receiver, as_json: bool, utf8: bool
+) -> None:
     ApiChannel.objects.update(send_json=as_json, send_utf8=utf8)
     boris_answers(anna_writes(api_channel), "Ёлка & 🙌")
     dispatcher.send_due_deliveries()
@@ -112,7 +114,7 @@ def test_a_repeat_carries_the_same_key_and_the_same_body(api_channel: ApiChannel
     assert [tried.http_status for tried in Attempt.objects.all()] == [500, 500, 200]
 
 
-def test_a_failed_try_waits_as_the_timetable_says(api_channel: ApiChannel, receiver: Receiver) -> None:
+def test_a_failed_attempt_waits_as_the_schedule_says(api_channel: ApiChannel, receiver: Receiver) -> None:
     receiver.answer("/hook", status=500)
     boris_answers(anna_writes(api_channel))
     waited = []
@@ -122,7 +124,7 @@ def test_a_failed_try_waits_as_the_timetable_says(api_channel: ApiChannel, recei
         waited.append(waits(Delivery.objects.get()))
         make_deliveries_due()
 
-    for seconds, planned in zip(waited, results.MESSAGE_RETRY_DELAYS, strict=False):
+    for seconds, planned in zip(waited, retry_schedule.MESSAGE_RETRY_DELAYS, strict=False):
         assert planned * 0.8 <= seconds <= planned * 1.2 + 5  # and what the try itself and its writing down took
 
 
@@ -153,7 +155,7 @@ def test_a_failed_try_waits_as_the_timetable_says(api_channel: ApiChannel, recei
         (504, {}, "pending", "destination_error", 59),
     ],
 )
-def test_each_answer_lands_in_its_class(
+def test_each_response_is_classified(
     api_channel: ApiChannel,
     receiver: Receiver,
     status: int,
@@ -174,7 +176,7 @@ def test_each_answer_lands_in_its_class(
         assert waits(delivery) >= at_least
 
 
-def test_a_dead_message_tells_the_operator_and_can_be_sent_again(api_channel: ApiChannel, receiver: Receiver) -> None:
+def test_a_dead_message_notifies_the_operator_and_can_be_resent(api_channel: ApiChannel, receiver: Receiver) -> None:
     receiver.answer("/hook", status=400, times=1)
     reply = boris_answers(anna_writes(api_channel))
     dispatcher.send_due_deliveries()
@@ -191,7 +193,7 @@ def test_a_dead_message_tells_the_operator_and_can_be_sent_again(api_channel: Ap
     assert reply.status == "sent"
 
 
-def test_what_cannot_be_reached_was_not_sent_and_is_tried_again(api_channel: ApiChannel) -> None:
+def test_an_unreachable_destination_is_tried_again(api_channel: ApiChannel) -> None:
     ApiChannel.objects.update(redirect_url="http://127.0.0.1:9/closed")
     boris_answers(anna_writes(api_channel))
     dispatcher.send_due_deliveries()
@@ -209,7 +211,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("impatient")
-def test_no_answer_after_the_bytes_went_out_is_repeated_under_the_same_key(
+def test_an_attempt_without_a_response_is_repeated_with_the_same_key(
     api_channel: ApiChannel, receiver: Receiver
 ) -> None:
     receiver.answer("/hook", delay=0.6, times=1)
@@ -280,7 +282,7 @@ def test_an_interrupted_attempt_stays_unknown_when_its_window_closes(
     assert not Draft.objects.exists()
 
 
-def test_a_reply_does_not_outlive_its_window(api_channel: ApiChannel, receiver: Receiver) -> None:
+def test_a_reply_is_canceled_when_its_window_closes(api_channel: ApiChannel, receiver: Receiver) -> None:
     chat = anna_writes(api_channel)
     reply = boris_answers(chat, "Приезжайте завтра")
     ServiceWindow.objects.update(opened_at=F("opened_at") - timedelta(hours=24), expires_at=timezone.now())
@@ -308,7 +310,7 @@ def test_a_reply_waiting_for_a_retry_is_canceled_when_the_window_closes(
     assert Message.objects.get(direction="outbound").status == "failed"
 
 
-def test_a_new_message_of_the_contact_lets_the_waiting_reply_out(api_channel: ApiChannel, receiver: Receiver) -> None:
+def test_a_new_client_message_sends_the_waiting_reply(api_channel: ApiChannel, receiver: Receiver) -> None:
     boris_answers(anna_writes(api_channel))
     ServiceWindow.objects.update(opened_at=F("opened_at") - timedelta(hours=24), expires_at=timezone.now())
     anna_writes(api_channel, text="Алло?")
@@ -318,97 +320,7 @@ def test_a_new_message_of_the_contact_lets_the_waiting_reply_out(api_channel: Ap
     assert Delivery.objects.get(kind="message").state == "delivered"
 
 
-# --- order and pause -------------------------------------------------------------------------------------
-
-
-def test_only_the_oldest_of_a_chat_is_due(api_channel: ApiChannel, receiver: Receiver) -> None:
-    receiver.answer("/hook", status=503, times=1)
-    chat = anna_writes(api_channel)
-    for text in ("один", "два", "три"):
-        boris_answers(chat, text)
-
-    dispatcher.send_due_deliveries()
-    assert [request.json["text"] for request in receiver.requests] == ["один"]
-
-    make_deliveries_due()
-    dispatcher.send_due_deliveries()
-    assert [request.json["text"] for request in receiver.requests] == ["один", "один", "два", "три"]
-
-
-def test_a_stuck_chat_delays_no_other_chat(api_channel: ApiChannel, receiver: Receiver) -> None:
-    receiver.answer("/hook", status=503, times=1)
-    boris_answers(anna_writes(api_channel, who="anna"), "Анне")
-    dispatcher.send_due_deliveries()
-
-    boris_answers(anna_writes(api_channel, who="olga"), "Ольге")
-    dispatcher.send_due_deliveries()
-
-    assert [request.json["text"] for request in receiver.requests] == ["Анне", "Ольге"]
-
-
-def test_a_given_up_one_frees_the_next(api_channel: ApiChannel, receiver: Receiver) -> None:
-    receiver.answer("/hook", status=400, times=1)
-    chat = anna_writes(api_channel)
-    boris_answers(chat, "плохое")
-    boris_answers(chat, "хорошее")
-
-    dispatcher.send_due_deliveries()
-
-    assert [request.json["text"] for request in receiver.requests] == ["плохое", "хорошее"]
-
-
-def test_a_paused_channel_holds_everything_and_lets_it_go_in_order(api_channel: ApiChannel, receiver: Receiver) -> None:
-    chat = anna_writes(api_channel)
-    api_channel.pause()
-    for text in ("один", "два"):
-        boris_answers(chat, text)
-    dispatcher.send_due_deliveries()
-    assert receiver.requests == []
-
-    api_channel.resume()
-    dispatcher.send_due_deliveries()
-
-    assert [request.json["text"] for request in receiver.requests] == ["один", "два"]
-    assert api_channel.state == ChannelState.LIVE
-
-
-def test_a_failing_destination_shows_on_the_channel_until_it_works_again(
-    api_channel: ApiChannel, receiver: Receiver
-) -> None:
-    receiver.answer("/hook", status=500, times=2)
-    boris_answers(anna_writes(api_channel))
-    for _ in range(2):
-        dispatcher.send_due_deliveries()
-        make_deliveries_due()
-    api_channel.refresh_from_db()
-    assert (api_channel.state, api_channel.last_error) == (ChannelState.FAILING, "destination_error")
-
-    dispatcher.send_due_deliveries()
-    api_channel.refresh_from_db()
-    assert (api_channel.state, api_channel.last_error) == (ChannelState.LIVE, "")
-
-
-def test_a_destination_that_rejects_credentials_is_paused_and_keeps_all(
-    api_channel: ApiChannel, receiver: Receiver
-) -> None:
-    receiver.answer("/hook", status=401, times=1)
-    chat = anna_writes(api_channel)
-    for text in ("один", "два"):
-        boris_answers(chat, text)
-
-    dispatcher.send_due_deliveries()
-
-    api_channel.refresh_from_db()
-    assert (api_channel.state, api_channel.last_error) == (ChannelState.PAUSED, "unauthorized")
-    assert Alert.objects.get().kind == "switched_off"
-    assert set(Delivery.objects.values_list("state", "attempts")) == {("pending", 0)}
-
-    api_channel.resume()
-    dispatcher.send_due_deliveries()
-    assert [request.json["text"] for request in receiver.requests] == ["один", "один", "два"]
-
-
-# --- events for those who watch --------------------------------------------------------------------------
+# --- events for watchers --------------------------------------------------------------------------
 
 
 def tracked_events(receiver: Receiver, path: str) -> list[tuple[str, str, str | None]]:
@@ -429,7 +341,7 @@ def tracked_events(receiver: Receiver, path: str) -> list[tuple[str, str, str | 
         (set(), []),
     ],
 )
-def test_a_watcher_gets_copies_of_what_it_tracks(
+def test_a_watcher_gets_copies_of_the_events_that_it_tracks(
     api_channel: ApiChannel, receiver: Receiver, ticked: set[str], wanted: list[tuple[str, str, str | None]]
 ) -> None:
     watcher = ApiChannelFactory(
@@ -515,7 +427,7 @@ def test_two_workers_deliver_every_message_once_and_in_order(api_channel: ApiCha
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_dead_workers_claim_is_taken_over_and_its_late_result_refused(
+def test_a_dead_workers_lease_expires_and_its_late_result_is_refused(
     api_channel: ApiChannel, receiver: Receiver
 ) -> None:
     boris_answers(anna_writes(api_channel))
@@ -540,7 +452,7 @@ def test_a_dead_workers_claim_is_taken_over_and_its_late_result_refused(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_one_process_of_a_worker_is_always_left_for_what_comes_in(settings: Any) -> None:
+def test_one_process_of_a_worker_always_stays_free_for_webhooks(settings: Any) -> None:
     settings.WORKER_CONCURRENCY = 3
     all_have_asked = Barrier(4)
 
@@ -555,7 +467,7 @@ def test_one_process_of_a_worker_is_always_left_for_what_comes_in(settings: Any)
     assert found[3]
 
 
-def test_what_workers_died_over_twice_is_tried_alone(api_channel: ApiChannel, receiver: Receiver) -> None:
+def test_a_delivery_that_crashed_two_workers_is_attempted_alone(api_channel: ApiChannel, receiver: Receiver) -> None:
     for who in ("anna", "client-2"):
         boris_answers(anna_writes(api_channel, who=who))
     for _ in range(2):  # two workers claim both and die
@@ -570,7 +482,7 @@ def test_what_workers_died_over_twice_is_tried_alone(api_channel: ApiChannel, re
 
 def test_a_poison_message_fails_and_the_operator_is_notified(api_channel: ApiChannel, receiver: Receiver) -> None:
     reply = boris_answers(anna_writes(api_channel))
-    for tries in range(1, len(results.MESSAGE_RETRY_DELAYS) + 2):
+    for tries in range(1, len(retry_schedule.MESSAGE_RETRY_DELAYS) + 2):
         is_poison = tries > claims.MAX_WORKER_CRASHES
         assert len(dispatcher.claim_deliveries(uuid.uuid4(), limit=1, poison=is_poison)) == 1, tries
         Delivery.objects.update(next_attempt_at=timezone.now() - timedelta(seconds=1))
@@ -584,9 +496,7 @@ def test_a_poison_message_fails_and_the_operator_is_notified(api_channel: ApiCha
     assert receiver.requests == []
 
 
-def test_a_destination_has_at_most_so_many_calls_in_flight(
-    api_channel: ApiChannel, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_destination_has_a_limit_of_calls_in_flight(api_channel: ApiChannel, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(claims, "IN_FLIGHT", 4)
     for number in range(10):
         boris_answers(anna_writes(api_channel, who=f"client-{number}"))
@@ -596,7 +506,7 @@ def test_a_destination_has_at_most_so_many_calls_in_flight(
 
 
 @pytest.mark.exhaustive
-def test_a_busy_destination_does_not_crowd_out_another(
+def test_a_busy_destination_does_not_delay_another(
     api_channel: ApiChannel, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(claims, "IN_FLIGHT", 6)
@@ -610,7 +520,7 @@ def test_a_busy_destination_does_not_crowd_out_another(
     assert other.pk in {item.delivery.api_channel_id for item in claimed if item.delivery.kind == "message"}
 
 
-def test_what_waits_for_its_next_try_is_not_read_by_every_claim(api_channel: ApiChannel) -> None:
+def test_claims_do_not_read_deliveries_that_wait_for_a_retry(api_channel: ApiChannel) -> None:
     """A hundred thousand that wait for tomorrow would be passed one by one, several times a second."""
     message = boris_answers(anna_writes(api_channel))
     tomorrow = timezone.now() + timedelta(days=1)
@@ -648,7 +558,7 @@ def test_what_waits_for_its_next_try_is_not_read_by_every_claim(api_channel: Api
     assert len(asked) == 4
 
 
-def test_what_is_committed_while_somebody_hands_over_calls_no_other(
+def test_a_commit_during_a_running_dispatch_wakes_no_other_worker(
     api_channel: ApiChannel, receiver: Receiver, called: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(dispatcher, "POLL_SECONDS", 60)  # no call is taken for a slow one

@@ -47,7 +47,7 @@ from channels_setup.providers.base import (
     channel_call_rate,
 )
 
-from . import recipient_addresses, results
+from . import recipient_addresses, results, retry_schedule
 from .claims import claim_deliveries
 from .response_excerpt import excerpt_response
 from .results import AttemptResult, ClaimedDelivery
@@ -265,7 +265,7 @@ def _admit(claimed: Sequence[ClaimedDelivery], token: uuid.UUID, accounts: Accou
             results.cancel_delivery(delivery.pk, token=token, reason="contact_moved_before_sending")
         elif is_unsendable:
             results.cancel_delivery(delivery.pk, token=token, reason="template_not_sendable")
-        elif item.interrupted and results.has_exhausted_attempts(delivery):
+        elif item.interrupted and retry_schedule.has_exhausted_attempts(delivery):
             results.give_up_delivery(delivery, token, reason="retries_exhausted")
         else:
             admitted.append(item)

@@ -8,7 +8,6 @@ is paused; its messages are kept.
 from __future__ import annotations
 
 import logging
-import random
 import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -26,19 +25,13 @@ from bridge.files import provider_uploads
 from bridge.files.provider_uploads import CachedUpload
 from bridge.models import Attempt, Delivery, Draft, Message
 from bridge.notices import create_notice
+from bridge.outbox import retry_schedule
 from channels_setup.failing_items import FailingItems
 from channels_setup.models import UnknownPolicy
 from channels_setup.providers.base import ACCEPTED, PAUSE, PERMANENT, UNKNOWN, CallRate, Outcome
 
 logger = logging.getLogger(__name__)
 CANCELING = FailingItems("cancel after the window closed")
-
-# Seconds after each failed attempt. A message is given up after the last, or when its window closes.
-MESSAGE_RETRY_DELAYS = (5, 15, 60, 180, 600, 1_800, 3_600, 7_200, 14_400)
-EVENT_RETRY_DELAYS = (5, 30, 120, 600, 1_800, 7_200, 18_000, 36_000, 50_400, 86_400)
-JITTER = 0.2  # ±20 %
-MAX_RETRY_AFTER = 3_600.0
-MIN_DELAY_WHEN_OVERLOADED = 60.0  # 429, 502, 503, 504
 
 # Seconds between attempts to save a result; in total well within the lease.
 DB_RETRY_DELAYS = (0.1, 0.5, 2.0, 5.0)
@@ -247,7 +240,7 @@ def _settle_failed(item: AttemptResult, token: uuid.UUID) -> None:
     if outcome.verdict == PAUSE:
         _pause_channel(delivery, token, reason=outcome.reason)
         return
-    seconds = compute_retry_delay(delivery, outcome, http_status=item.http_status)
+    seconds = retry_schedule.compute_retry_delay(delivery, outcome, http_status=item.http_status)
     if seconds is not None and outcome.contact_backoff_base is not None:
         seconds = _compute_backoff(delivery, outcome)
         rate_limits.exhaust_limits(delivery.api_channel_id, item.contact_rates, seconds=seconds)
@@ -288,35 +281,12 @@ def _pause_channel(delivery: Delivery, token: uuid.UUID, *, reason: str) -> None
     failure_effects.pause_channel(delivery.api_channel, reason)
 
 
-def _get_retry_delays(delivery: Delivery) -> tuple[int, ...]:
-    return MESSAGE_RETRY_DELAYS if delivery.kind == Delivery.Kind.MESSAGE else EVENT_RETRY_DELAYS
-
-
-def has_exhausted_attempts(delivery: Delivery) -> bool:
-    """Return whether a claimed delivery has used up its attempts. Attempts that crashed a worker count, too."""
-    return delivery.attempts - delivery.attempts_before > len(_get_retry_delays(delivery)) + 1
-
-
-def compute_retry_delay(delivery: Delivery, outcome: Outcome, *, http_status: int | None) -> float | None:
-    """Return the seconds until the next attempt, or None after the last one."""
-    delays = _get_retry_delays(delivery)
-    attempts = delivery.attempts - delivery.attempts_before
-    if attempts > len(delays):
-        return None
-    seconds = delays[attempts - 1] * random.uniform(1 - JITTER, 1 + JITTER)
-    if outcome.retry_after is not None:
-        return max(seconds, min(outcome.retry_after, MAX_RETRY_AFTER))
-    if http_status in (429, 502, 503, 504):
-        return max(seconds, MIN_DELAY_WHEN_OVERLOADED)
-    return seconds
-
-
 def _compute_backoff(delivery: Delivery, outcome: Outcome) -> float:
     """Return the backoff in seconds: 1, 4, 16, 64 … for base 4. The current attempt is already stored."""
     earlier = Attempt.objects.filter(delivery=delivery, reason=outcome.reason, number__gt=delivery.attempts_before)
     repeats = max(earlier.count() - 1, 0)
     seconds = max((outcome.contact_backoff_base or 1.0) ** min(repeats, 20), outcome.retry_after or 0.0)
-    return float(min(seconds, MAX_RETRY_AFTER))
+    return float(min(seconds, retry_schedule.MAX_RETRY_AFTER))
 
 
 def _describe_provider_error(outcome: Outcome) -> dict[str, str]:

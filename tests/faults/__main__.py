@@ -29,7 +29,18 @@ SHORT = {
 # The longest tests run last, in case the run is interrupted.
 FILES = [
     f"tests/faults/test_{name}.py"
-    for name in ("senders", "input", "framing", "login_flood", "races", "crash", "destinations", "meta", "chain")
+    for name in (
+        "senders",
+        "input",
+        "database_writes",
+        "framing",
+        "login_flood",
+        "races",
+        "crash",
+        "destinations",
+        "meta",
+        "chain",
+    )
 ]
 CUT = 124
 SHORT_SECONDS = 44 * 60  # then it is cut off, and the page says so
