@@ -294,7 +294,7 @@ def test_history_can_be_viewed_but_not_edited(browser_of_vera: Client, history: 
 def test_a_dead_delivery_is_resent_from_its_page(browser_of_vera: Client, history: Conversation) -> None:
     delivery = Delivery.objects.get()
 
-    page = browser_of_vera.post(reverse("admin:bridge_delivery_do", args=[delivery.pk, "resend"]), follow=True)
+    page = browser_of_vera.post(reverse("admin:bridge_delivery_action", args=[delivery.pk, "resend"]), follow=True)
 
     delivery.refresh_from_db()
     assert delivery.state == "pending" and "queued again" in page.content.decode()
@@ -312,7 +312,7 @@ def test_dead_deliveries_are_resent_from_the_list(browser_of_vera: Client, histo
 def test_a_delivered_message_is_not_resent(browser_of_vera: Client) -> None:
     delivery = DeliveryFactory(state="delivered")
 
-    page = browser_of_vera.post(reverse("admin:bridge_delivery_do", args=[delivery.pk, "resend"]), follow=True)
+    page = browser_of_vera.post(reverse("admin:bridge_delivery_action", args=[delivery.pk, "resend"]), follow=True)
 
     delivery.refresh_from_db()
     assert delivery.state == "delivered" and "Only failed, canceled or unknown" in page.content.decode()
@@ -407,7 +407,7 @@ def test_an_operator_with_staff_status_cannot_act_or_see_channels(history: Conve
         client.get(page_of(channel)),
         press(client, channel, "show-key"),
         press(client, channel, "hand-over"),
-        client.post(reverse("admin:bridge_delivery_do", args=[delivery.pk, "resend"])),
+        client.post(reverse("admin:bridge_delivery_action", args=[delivery.pk, "resend"])),
         client.get(reverse("admin:bridge_webhookevent_changelist")),
         client.get(reverse("admin:accounts_user_changelist")),
     ]

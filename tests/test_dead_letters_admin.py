@@ -193,7 +193,7 @@ def test_a_long_bulk_resend_shows_its_progress_and_continues_by_itself(
 
 def test_a_delivery_page_has_its_preview_lineage_and_both_buttons(admin_client: Client, channel: ApiChannel) -> None:
     letter = dead_delivery(channel)
-    page, do = f"/admin/bridge/delivery/{letter.pk}/change/", f"/admin/bridge/delivery/{letter.pk}/do/"
+    page, do = f"/admin/bridge/delivery/{letter.pk}/change/", f"/admin/bridge/delivery/{letter.pk}/actions/"
     assert "It would be sent now." in html(admin_client, page)
     assert admin_client.get(f"{LIST}{letter.pk}/change/")["Location"] == page
 

@@ -246,17 +246,17 @@ def test_the_admin_shows_replaces_and_revokes_an_address(browser_of_vera: Client
     before = browser_of_vera.get(page).content.decode()
     assert token not in before and f"••••{token[-4:]}" in before and "not used yet" in before
 
-    response = browser_of_vera.post(page_of(channel, "do", "show-address"))
+    response = browser_of_vera.post(page_of(channel, "action", "show-address"))
     assert channel.webhook_url in response.content.decode() and "no-store" in response["Cache-Control"]
 
-    issued = browser_of_vera.post(page_of(channel, "do", "new-address"))
+    issued = browser_of_vera.post(page_of(channel, "action", "new-address"))
     assert channel.path_token != token and channel.webhook_url in issued.content.decode()
     both = browser_of_vera.get(page).content.decode()
     assert "End the old address now" in both and channel.path_token not in both and token not in both
-    assert browser_of_vera.post(page_of(channel, "do", "new-address")).status_code == 302
+    assert browser_of_vera.post(page_of(channel, "action", "new-address")).status_code == 302
     assert channel.addresses.count() == 2
 
-    browser_of_vera.post(page_of(channel, "do", "end-old-address"))
+    browser_of_vera.post(page_of(channel, "action", "end-old-address"))
     assert [row.pk for row in channel.valid_addresses()] == [channel.addresses.get(expires_at=None).pk]
     entries = [row.change_message for row in LogEntry.objects.order_by("id")]
     assert [word for word in ("shown", "issued", "ended") if word in " ".join(entries)] == ["shown", "issued", "ended"]
@@ -269,7 +269,7 @@ def test_the_admin_shows_replaces_and_revokes_an_address(browser_of_vera: Client
 @pytest.mark.parametrize("action", ["show-address", "new-address", "end-old-address"])
 def test_only_an_admins_post_changes_an_address(make: Any, action: str) -> None:
     channel = make()
-    path = page_of(channel, "do", action)
+    path = page_of(channel, "action", action)
     for who in (gleb(), boris()):
         client = Client()
         client.force_login(who)
@@ -291,7 +291,7 @@ def test_the_address_is_shown_once_after_a_channel_is_created(browser_of_vera: C
 
     assert channel.path_token not in page_html(browser_of_vera, answer["Location"])
     channel.issue_secret(overlap=timedelta(hours=1))
-    browser_of_vera.post(page_of(channel, "do", "new-key"))
+    browser_of_vera.post(page_of(channel, "action", "new-key"))
     assert channel.path_token not in page_html(browser_of_vera, page_of(channel))
 
 

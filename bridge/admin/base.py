@@ -130,21 +130,21 @@ class ReadOnlyAdmin(ModelAdmin):
         return sees_all(request.user)
 
     def get_urls(self) -> list[URLPattern]:
-        name = f"{self.opts.app_label}_{self.opts.model_name}_do"
+        name = f"{self.opts.app_label}_{self.opts.model_name}_action"
         return [
-            path("<int:pk>/do/<slug:what>/", self.admin_site.admin_view(self.run_button), name=name),
+            path("<int:pk>/actions/<slug:action>/", self.admin_site.admin_view(self.run_button), name=name),
             *super().get_urls(),
         ]
 
-    def run_button(self, request: HttpRequest, pk: int, what: str) -> HttpResponse:
+    def run_button(self, request: HttpRequest, pk: int, action: str) -> HttpResponse:
         row = self.get_object(request, str(pk))
-        if row is None or what not in self.buttons:
+        if row is None or action not in self.buttons:
             raise Http404
         if not self.may_use_buttons(request):
             raise PermissionDenied
         if request.method != "POST":
             return HttpResponseNotAllowed(["POST"])
-        self._run_button(request, what, self.get_queryset(request).filter(pk=pk))
+        self._run_button(request, action, self.get_queryset(request).filter(pk=pk))
         return redirect(reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_change", args=[pk]))
 
     def _run_button(self, request: HttpRequest, name: str, rows: QuerySet[Any]) -> None:
@@ -176,7 +176,7 @@ class ReadOnlyAdmin(ModelAdmin):
             if self.may_use_buttons(request) and self.is_button_available(name, row):
                 yield {
                     "label": label,
-                    "url": reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_do", args=[row.pk, name]),
+                    "url": reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_action", args=[row.pk, name]),
                 }
 
     def is_button_available(self, name: str, row: Any) -> bool:

@@ -152,8 +152,7 @@ ROUTES: dict[str, Audience] = {
 
 # Pages of each model in the admin: Django's six pages, and pages of the portal.
 MODEL_PAGES = ("", "add/", *(f"<path:object_id>/{page}" for page in ("history/", "delete/", "change/", "")))
-ACTION_PAGE = "<int:pk>/do/<slug:what>/"
-CHANNEL_ACTION_PAGE = "<int:pk>/actions/<slug:action>/"
+ACTION_PAGE = "<int:pk>/actions/<slug:action>/"
 ADMIN_MODELS: dict[str, tuple[Audience, tuple[str, ...]]] = {
     "accounts/user": (A.ADMINS, ("<id>/password/",)),
     "auth/group": (A.ADMINS, ()),
@@ -177,8 +176,8 @@ ADMIN_MODELS: dict[str, tuple[Audience, tuple[str, ...]]] = {
     "bridge/ticket": (A.ADMINS, (ACTION_PAGE,)),
     "bridge/ticketfield": (A.ADMINS, ()),
     "bridge/webhookevent": (A.ADMINS, (ACTION_PAGE,)),
-    "channels_setup/apichannel": (A.ADMINS, (CHANNEL_ACTION_PAGE,)),
-    "channels_setup/chatchannel": (A.ADMINS, (CHANNEL_ACTION_PAGE, "<int:pk>/check/")),
+    "channels_setup/apichannel": (A.ADMINS, (ACTION_PAGE,)),
+    "channels_setup/chatchannel": (A.ADMINS, (ACTION_PAGE, "<int:pk>/check/")),
     "accounts/apitoken": (A.ADMINS, ("<int:pk>/revoke/",)),
     "templates_registry/template": (
         A.ADMINS,
