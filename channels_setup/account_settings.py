@@ -208,10 +208,10 @@ def missing_settings(channel: Channel, *, provided: Container[str] = ()) -> list
     saved = {name for name, value in channel.options.items() if value}
     if any(setting.kind == SECRET for setting in needed):
         saved |= channel.secret_tails().keys()
-    is_complete = {setting.name: setting.name in saved or setting.name in provided for setting in needed}
-    found = [setting for setting in needed if setting.required and not is_complete[setting.name]]
+    has_value = {setting.name: setting.name in saved or setting.name in provided for setting in needed}
+    found = [setting for setting in needed if setting.required and not has_value[setting.name]]
     for group in dict.fromkeys(setting.required_group for setting in needed if setting.required_group):
         either = [setting for setting in needed if setting.required_group == group]
-        if not any(is_complete[setting.name] for setting in either):
+        if not any(has_value[setting.name] for setting in either):
             found.append(replace(either[0], label=" / ".join(str(setting.label) for setting in either)))
     return found

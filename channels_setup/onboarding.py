@@ -174,7 +174,7 @@ def _refusal_step(channel: ApiChannel) -> OnboardingStep | None:
 
 
 def _missing_key_step(channel: ApiChannel) -> OnboardingStep | None:
-    """Return a step that says that calls without the required secret key were refused, so statuses are missing."""
+    """Return a step if calls were refused because they lack the required secret key: their statuses are missing."""
     at = channel.provider_status.get("refused_at")
     if not at or not channel.needs_key:
         return None

@@ -20,8 +20,8 @@ FIELD_KEYS: list[str] = read_setting("FIELD_KEYS")
 PUBLIC_URL: str = (read_setting("PUBLIC_URL") or f"http://127.0.0.1:{read_setting('PORT')}").rstrip("/")
 PUBLIC_HOST = urlsplit(PUBLIC_URL).hostname or "127.0.0.1"
 IS_HTTPS = PUBLIC_URL.startswith("https://")
-# Loopback names serve trials. In production, only the routes of config.web.middleware.webhook_fast_path answer there,
-# and these skip the host check.
+# Loopback names are for local use. In production, only the routes of config.web.middleware.webhook_fast_path answer
+# there, and these skip the host check.
 LOOPBACK_HOSTS = () if IS_HTTPS and not DEBUG else ("127.0.0.1", "localhost", "[::1]")
 ALLOWED_HOSTS = [*read_setting("ALLOWED_HOSTS"), PUBLIC_HOST, *LOOPBACK_HOSTS]
 CSRF_TRUSTED_ORIGINS = [PUBLIC_URL]

@@ -39,7 +39,7 @@
       const at = Array.isArray(value) ? Math.max(0, ...value.map((one) => one.at)) : value?.at;
       if (!(Date.now() - at < MAX_AGE)) localStorage.removeItem(name);
     }
-  } catch { /* not readable: nothing to tidy */ }
+  } catch { /* not readable: nothing to remove */ }
 
   window.okno = Object.assign(window.okno || {}, { localCopies: { read, write, remove, storageKey }, newKey });
 })();

@@ -50,5 +50,5 @@
     if (event.key === "Escape" && event.target.id === "text") clear();
   });
 
-  window.okno = Object.assign(window.okno || {}, { quoting: { fields, clear, detach } });
+  window.okno = Object.assign(window.okno || {}, { quoting: { fields, detach } });
 })();

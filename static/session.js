@@ -41,7 +41,7 @@
   // Parse a 409 response, and lock the page if another user has signed in.
   const handleConflict = (text) => {
     let response = {};
-    try { response = JSON.parse(text); } catch { /* not one of ours */ }
+    try { response = JSON.parse(text); } catch { /* not JSON: nothing to handle */ }
     if (response.reason === "other_user") lockPage(response.sentence);
     return response;
   };

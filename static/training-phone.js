@@ -22,7 +22,7 @@
     try {
       const stored = JSON.parse(localStorage.getItem(KEY));
       if (stored?.clients?.length) return stored;
-    } catch { /* nothing kept, or not by us */ }
+    } catch { /* not readable: start with a new client */ }
     return { clients: [newClient(0)], current: 0 };
   };
   const state = load();
@@ -107,7 +107,7 @@
         draw(messages);
         reportStatuses(messages);
       }
-    } catch { /* the next look may succeed */ }
+    } catch { /* the next poll may succeed */ }
     busy = false;
     timer = setTimeout(poll, document.hidden ? POLL_INTERVAL_HIDDEN : POLL_INTERVAL);
   };

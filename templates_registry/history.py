@@ -47,7 +47,7 @@ def template_history(template: Template) -> list[HistoryEntry]:
 def category_moves(events: Iterable[TemplateEvent]) -> dict[Template, str]:
     """Return templates that the provider moves to another category, each with a sentence; newest first.
 
-    Only the last event of a template counts, so that a template which an admin moved back is left out. Deleted
+    Only the last event of a template counts, so a template that an admin moved back is left out. Deleted
     templates are left out, too.
     """
     last: dict[Template, TemplateEvent] = {}

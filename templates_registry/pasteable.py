@@ -7,15 +7,7 @@ that an offered text is always recognized.
 from __future__ import annotations
 
 from . import index_cache
-from .content.components import (
-    Placeholder,
-    TemplateDefinition,
-    Variable,
-    VariablePlace,
-    add_braces,
-    split_placeholders,
-    variable_key,
-)
+from .content.components import TemplateDefinition, Variable, VariablePlace, split_placeholders
 from .content.graph_format import InvalidTemplate
 from .content.rendering import render
 from .content.slots import ValueKind
@@ -42,17 +34,8 @@ def text_to_paste(definition: TemplateDefinition) -> str:
         (VariablePlace.BODY, "" if definition.has_standard_footer else definition.footer),
     )
     return "\n".join(
-        "".join(_render_piece(definition, one, place) for one in split_placeholders(text))
-        for place, text in texts
-        if text
+        "".join(definition.label_piece(one, place) for one in split_placeholders(text)) for place, text in texts if text
     )
-
-
-def _render_piece(definition: TemplateDefinition, piece: str | Placeholder, place: VariablePlace) -> str:
-    if not isinstance(piece, Placeholder):
-        return piece
-    variable = definition.variable(variable_key(piece.name, place))
-    return f"[{variable.label}]" if variable and variable.label else add_braces(piece.name)
 
 
 def _sample_value(variable: Variable) -> str:

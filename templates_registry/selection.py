@@ -28,7 +28,7 @@ from django.utils.translation import get_language, pgettext_lazy
 from channels_setup.codecs.values import parse_whole_number
 
 from . import timeline
-from .content.components import Placeholder, TemplateDefinition, add_braces, split_placeholders
+from .content.components import split_placeholders
 from .content.graph_format import InvalidTemplate
 from .models import Category, Status, Template, TemplateUse
 
@@ -144,14 +144,7 @@ class TemplateListItem:
         except InvalidTemplate:
             return ""
         pieces = split_placeholders(definition.body[:EXCERPT_LENGTH])
-        return " ".join("".join(_text_or_label(definition, piece) for piece in pieces).split())
-
-
-def _text_or_label(definition: TemplateDefinition, piece: str | Placeholder) -> str:
-    if not isinstance(piece, Placeholder):
-        return piece
-    variable = definition.variable(piece.name)
-    return f"[{variable.label}]" if variable and variable.label else add_braces(piece.name)
+        return " ".join("".join(definition.label_piece(piece) for piece in pieces).split())
 
 
 @dataclass(frozen=True, kw_only=True)

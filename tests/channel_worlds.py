@@ -1,4 +1,4 @@
-"""A channel with a row of every model, for tests that nobody else can read or change them.
+"""A channel with a row of every model, for tests of access from outside the channel.
 
 Every text of the channel contains `WORD` and `CANARY`. Searches ask for `WORD`, so an answer may repeat it. No request
 contains `CANARY`.

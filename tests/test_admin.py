@@ -41,6 +41,7 @@ from tests.factories import (
     vera,
 )
 from tests.pages import list_queries, page_html
+from tests.scenarios.secret_traces import current_key
 
 pytestmark = pytest.mark.django_db
 HISTORY = (
@@ -62,12 +63,6 @@ def page_of(channel: ApiChannel) -> str:
 
 def press(client: Client, channel: ApiChannel, action: str) -> Any:
     return client.post(reverse("admin:channels_setup_apichannel_action", args=[channel.pk, action]), follow=True)
-
-
-def key_of(channel: ApiChannel) -> str:
-    secret = channel.current_secret()
-    assert secret is not None
-    return secret.reveal()
 
 
 def filled_form(**changed: Any) -> dict[str, Any]:
@@ -103,7 +98,7 @@ def test_a_saved_channel_shows_its_key_once_and_masks_it_later(browser_of_vera: 
     second = browser_of_vera.get(page_of(ApiChannel.objects.get())).content.decode()
 
     channel = ApiChannel.objects.get()
-    key = key_of(channel)
+    key = current_key(channel)
     assert key in first and str(channel.app_id) in first
     assert key not in second and f"••••{key[-4:]}" in second
     assert channel.current_secret().shown_at is not None  # type: ignore[union-attr]  # it was issued
@@ -117,7 +112,7 @@ def test_only_the_admin_who_made_the_channel_sees_the_fresh_key(browser_of_vera:
 
     page = page_html(colleague, page_of(channel))
 
-    assert key_of(channel) not in page
+    assert current_key(channel) not in page
 
 
 def test_invalid_input_is_reported_at_its_field_and_nothing_is_saved(browser_of_vera: Client) -> None:
@@ -143,7 +138,7 @@ def test_viewing_the_key_is_recorded_without_the_key(browser_of_vera: Client) ->
 
     page = press(browser_of_vera, channel, "show-key").content.decode()
 
-    key = key_of(channel)
+    key = current_key(channel)
     entry = LogEntry.objects.get()
     assert key in page
     assert entry.user.username == "vera" and "shown" in entry.change_message and key not in entry.change_message
@@ -152,7 +147,7 @@ def test_viewing_the_key_is_recorded_without_the_key(browser_of_vera: Client) ->
 
 def test_no_page_shows_the_key_unless_asked(browser_of_vera: Client) -> None:
     channel = ApiChannelFactory(kind="acebot", secret=True)
-    key = key_of(channel)
+    key = current_key(channel)
     pages = [
         page_of(channel),
         reverse("admin:channels_setup_apichannel_changelist"),
@@ -168,17 +163,17 @@ def test_no_page_shows_the_key_unless_asked(browser_of_vera: Client) -> None:
 
 def test_a_new_key_overlaps_with_the_old_one_until_the_old_one_is_revoked(browser_of_vera: Client) -> None:
     channel = ApiChannelFactory(secret=True)
-    old = key_of(channel)
+    old = current_key(channel)
 
     page = press(browser_of_vera, channel, "new-key").content.decode()
-    new = key_of(channel)
+    new = current_key(channel)
     both = [ApiChannel.objects.all().by_secret(key) for key in (old, new)]
     again = press(browser_of_vera, channel, "new-key").content.decode()
     press(browser_of_vera, channel, "stop-old-key")
 
     assert new in page and old not in page
     assert both == [channel, channel]
-    assert "Two keys are valid." in again and key_of(channel) == new
+    assert "Two keys are valid." in again and current_key(channel) == new
     assert ApiChannel.objects.all().by_secret(old) is None
 
 
@@ -187,7 +182,7 @@ def test_actions_require_post(browser_of_vera: Client) -> None:
 
     answer = browser_of_vera.get(reverse("admin:channels_setup_apichannel_action", args=[channel.pk, "show-key"]))
 
-    assert answer.status_code == 302 and key_of(channel) not in answer.content.decode()
+    assert answer.status_code == 302 and current_key(channel) not in answer.content.decode()
     assert browser_of_vera.post(f"{page_of(channel)[:-7]}actions/nonsense/").status_code == 404
 
 

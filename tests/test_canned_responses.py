@@ -8,10 +8,9 @@ from django.test import Client
 from bridge.desk import canned_responses
 from bridge.models import CannedResponse, Conversation, Ticket
 from tests.factories import ChatChannelFactory, ConversationFactory, TicketFactory, boris, gleb, vera
-from tests.pages import signed_in
+from tests.pages import SCRIPT, signed_in
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("in_english")]
-SCRIPT = {"HX-Request": "true"}
 
 
 @pytest.fixture

@@ -2,14 +2,13 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.core.exceptions import ValidationError
 from django.test import override_settings
-from django.utils import timezone, translation
+from django.utils import timezone
 
 from channels_setup import checks, onboarding
 from channels_setup.admin.channels import ApiChannelForm
@@ -17,14 +16,7 @@ from channels_setup.models import ApiChannel, ChannelState, Handover
 from tests.factories import ApiChannelFactory, ChatChannelFactory, boris
 from tests.receiver import Receiver
 
-pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture(autouse=True)
-def in_english() -> Iterator[None]:
-    """Activate English, the language of the compared sentences."""
-    with translation.override("en"):
-        yield
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("in_english")]
 
 
 def form(**changed: Any) -> ApiChannelForm:

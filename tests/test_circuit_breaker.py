@@ -13,17 +13,14 @@ from bridge.outbox import bulk_resend, dispatcher
 from channels_setup.models import ApiChannel, ChannelState
 from tests.factories import ApiChannelFactory
 from tests.receiver import Receiver
-from tests.scenarios.sending import anna_writes, boris_answers, make_deliveries_due
+from tests.scenarios.sending import anna_writes, boris_answers, create_channel_to, make_deliveries_due
 
 pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
 def api_channel(receiver: Receiver) -> ApiChannel:
-    channel = ApiChannelFactory(kind="acebot", redirect_url=receiver.url("/hook"), secret=True)
-    ApiChannel.objects.update(track_message=False, track_new_chat=False, track_resumed=False)
-    channel.refresh_from_db()
-    return channel
+    return create_channel_to(receiver, "/hook")
 
 
 def fail_in_a_row(api_channel: ApiChannel, receiver: Receiver, count: int = 10) -> None:

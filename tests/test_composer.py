@@ -21,12 +21,11 @@ from templates_registry.content.components import Variable, VariablePlace
 from templates_registry.lifecycle import ChangeAuthor, Source
 from templates_registry.models import Status, Template, TemplateTags
 from tests.factories import ApiChannelFactory, TemplateFactory, boris, gleb, vera
-from tests.pages import page_html, signed_in
+from tests.pages import SCRIPT, page_html, signed_in
 from tests.scenarios.sending import move_windows_back, receive_text
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("in_english")]
 READY = "Здравствуйте, Анна! Ваш заказ № 42 готов к выдаче."
-SCRIPT = {"HX-Request": "true"}
 
 
 @pytest.fixture

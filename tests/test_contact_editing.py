@@ -13,11 +13,10 @@ from bridge.conversations.contact_editing import Editor, InvalidContactData
 from bridge.models import Contact, ContactChange, ContactNote, Conversation, Delivery
 from channels_setup.models import ApiChannel
 from tests.factories import ContactFactory, ConversationFactory, boris, gleb, token_of, vera
-from tests.pages import signed_in
+from tests.pages import SCRIPT, signed_in
 from tests.scenarios.merging import writes
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("in_english")]
-SCRIPT = {"HX-Request": "true"}
 ANNA = "79215550104"
 
 

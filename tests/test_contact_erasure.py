@@ -41,12 +41,11 @@ from bridge.relay import reply_submission
 from channels_setup.models import ApiChannel
 from channels_setup.providers.base import ACCEPTED, Outcome
 from tests.factories import ApiChannelFactory, TemplateFactory, boris, gleb, vera
-from tests.pages import page_html, signed_in
+from tests.pages import SCRIPT, page_html, signed_in
 from tests.scenarios.database_dump import dump_all_rows
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("in_english")]
 PHONE, NAME, WORDS = "79215550104", "Анна Соколова", "Мой адрес: Лиговский, 7"
-SCRIPT = {"HX-Request": "true"}
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from bridge.relay import reply_submission
 from channels_setup.models import ApiChannel, ChannelState
 from tests.factories import ApiChannelFactory, ChatChannelFactory, UserFactory, boris, gleb, vera
 from tests.pages import SCRIPT, list_queries, page_html, signed_in
-from tests.scenarios.sending import client_writes
+from tests.scenarios.sending import client_writes, move_windows_back
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("in_english")]
 
@@ -513,8 +513,7 @@ def test_a_refused_text_offers_a_template_until_the_window_reopens(
     desk: Client, chat: Conversation, channel: ApiChannel
 ) -> None:
     message = answers(chat)
-    day = timedelta(days=1)
-    ServiceWindow.objects.update(opened_at=F("opened_at") - day, expires_at=F("expires_at") - day)
+    move_windows_back(timedelta(days=1))
     results.cancel_delivery(Delivery.objects.get().pk, reason="window_closed_before_sending")
     again = f"/chats/{chat.pk}/messages/{message.pk}/resend/"
 

@@ -33,7 +33,7 @@ from config.urls import urlpatterns
 from templates_registry.models import Template
 from tests.factories import TemplateFactory, boris, vera
 from tests.pages import SCRIPT, page_html, signed_in
-from tests.scenarios.sending import client_writes
+from tests.scenarios.sending import client_writes, outbound_texts
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("in_english")]
 
@@ -67,10 +67,6 @@ def of_chats() -> dict[str, str]:
 
 def send(desk: Client, chat: Conversation, text: str, **more: Any) -> Any:
     return desk.post(f"/chats/{chat.pk}/send/", {"text": text, "once": KEY} | more, headers=SCRIPT)
-
-
-def sent() -> list[str]:
-    return list(Message.objects.filter(direction="outbound").order_by("pk").values_list("text", flat=True))
 
 
 def close_windows() -> None:
@@ -112,7 +108,7 @@ def test_a_form_of_another_user_or_chat_changes_nothing(
     assert response.status_code == 409
     page = response.json()["sentence"] if headers else response.content.decode()
     assert sentence in page and "Секрет" not in page
-    assert not sent() and not Draft.objects.exists() and not ContactNote.objects.exists()
+    assert not outbound_texts() and not Draft.objects.exists() and not ContactNote.objects.exists()
 
 
 def test_every_form_contains_its_chat_and_user(desk: Client, chat: Conversation) -> None:
@@ -138,11 +134,11 @@ def test_a_form_of_an_outdated_page_changes_nothing_and_shows_its_text(
     for name in sorted(set(of_chats()) - READ_ONLY):
         address = of_chats()[name].replace("<int:pk>", str(chat.pk))
         page = desk.generic("POST", address, urlencode(form), content_type=kind)
-        told = desk.generic("POST", address, urlencode(form), content_type=kind, headers=SCRIPT)
+        response = desk.generic("POST", address, urlencode(form), content_type=kind, headers=SCRIPT)
 
-        assert (name, page.status_code, told.status_code) == (name, 409, 409)
-        assert "Едет &lt;b&gt;</textarea>" in page.content.decode() and told.json()["reason"] == "old_page"
-    assert not sent() and not Draft.objects.exists() and not ContactNote.objects.exists()
+        assert (name, page.status_code, response.status_code) == (name, 409, 409)
+        assert "Едет &lt;b&gt;</textarea>" in page.content.decode() and response.json()["reason"] == "old_page"
+    assert not outbound_texts() and not Draft.objects.exists() and not ContactNote.objects.exists()
 
 
 def test_the_poll_of_another_users_page_is_refused(desk: Client, chat: Conversation) -> None:
@@ -162,10 +158,10 @@ def test_an_old_page_gets_a_valid_token(chat: Conversation) -> None:
     form = {"text": "Едет", "csrfmiddlewaretoken": "x" * 64}
     assert strict.post(f"/chats/{chat.pk}/send/", form, headers=SCRIPT).status_code == 403
 
-    told = strict.get("/chats/session/", headers=SCRIPT).json()
+    session = strict.get("/chats/session/", headers=SCRIPT).json()
 
-    assert (told["user"], told["name"]) == (boris().pk, "boris")
-    form["csrfmiddlewaretoken"] = told["token"]
+    assert (session["user"], session["name"]) == (boris().pk, "boris")
+    form["csrfmiddlewaretoken"] = session["token"]
     assert strict.post(f"/chats/{chat.pk}/send/", form, headers=SCRIPT).json()["sent"]
 
 
@@ -189,16 +185,16 @@ def test_a_draft_sent_from_two_tabs_is_one_message(desk: Client, chat: Conversat
     first, second = send(desk, chat, "Едет").json(), send(desk, chat, "Едет").json()
 
     assert first == second == {"sent": True, "sentence": ""}
-    assert sent() == ["Едет"] and Message.objects.get(text="Едет").form_key == KEY
+    assert outbound_texts() == ["Едет"] and Message.objects.get(text="Едет").form_key == KEY
 
 
 def test_a_sent_draft_is_not_sent_again_with_different_text(desk: Client, chat: Conversation) -> None:
     send(desk, chat, "Едет")
 
-    told = send(desk, chat, "Едет к вам").json()
+    result = send(desk, chat, "Едет к вам").json()
 
-    assert told == {"sent": False, "reason": "draft_sent", "sentence": "This draft was sent from another tab."}
-    assert sent() == ["Едет"]
+    assert result == {"sent": False, "reason": "draft_sent", "sentence": "This draft was sent from another tab."}
+    assert outbound_texts() == ["Едет"]
 
 
 def test_a_sent_draft_is_known_as_long_as_its_message_exists(desk: Client, chat: Conversation) -> None:
@@ -206,7 +202,7 @@ def test_a_sent_draft_is_known_as_long_as_its_message_exists(desk: Client, chat:
     IdempotencyKey.objects.all().delete()  # housekeeping
 
     assert send(desk, chat, "Едет").json()["reason"] == "draft_sent"
-    assert sent() == ["Едет"]
+    assert outbound_texts() == ["Едет"]
 
 
 @pytest.mark.django_db(transaction=True)
@@ -223,10 +219,10 @@ def test_two_tabs_that_send_at_the_same_time_send_once(desk: Client, chat: Conve
             connections.close_all()
 
     with ThreadPoolExecutor(2) as tabs:
-        told = list(tabs.map(press, range(2)))
+        results = list(tabs.map(press, range(2)))
 
-    assert len(sent()) == 1
-    assert [one["sent"] for one in told].count(True) == (2 if texts[0] == texts[1] else 1)
+    assert len(outbound_texts()) == 1
+    assert [one["sent"] for one in results].count(True) == (2 if texts[0] == texts[1] else 1)
 
 
 def test_two_operators_who_edit_one_failed_message_send_it_once(desk: Client, chat: Conversation) -> None:
@@ -235,7 +231,7 @@ def test_two_operators_who_edit_one_failed_message_send_it_once(desk: Client, ch
     assert send(desk, chat, "Ещё раз", once="message-17").json()["sent"]
     assert send(other_desk, chat, "Ещё раз", once="message-17").json()["sent"]
 
-    assert sent() == ["Ещё раз"]
+    assert outbound_texts() == ["Ещё раз"]
 
 
 def test_refused_text_keeps_its_key_until_it_is_sent(desk: Client, chat: Conversation) -> None:
@@ -246,7 +242,7 @@ def test_refused_text_keeps_its_key_until_it_is_sent(desk: Client, chat: Convers
     ServiceWindow.objects.update(opened_at=opened, expires_at=expires, state="open")
 
     assert send(desk, chat, "Едет").json()["sent"]
-    assert sent() == ["Едет"] and not Draft.objects.exists()
+    assert outbound_texts() == ["Едет"] and not Draft.objects.exists()
 
 
 def test_text_typed_during_sending_stays(desk: Client, chat: Conversation) -> None:
@@ -275,9 +271,9 @@ def test_templates_and_held_replies_use_draft_keys(
     address = f"/chats/{chat.pk}/templates/{template.pk}/{'hold' if way == 'hold' else 'send'}/"
     form = {"text": "Поменяем завтра", "kind": way, "once": KEY}
 
-    told = [desk.post(address, form, headers=SCRIPT).json()["sent"] for _ in range(2)]
+    sent = [desk.post(address, form, headers=SCRIPT).json()["sent"] for _ in range(2)]
 
-    assert told == [True, True] and Message.objects.filter(form_key=KEY).count() == 1
+    assert sent == [True, True] and Message.objects.filter(form_key=KEY).count() == 1
     assert HeldReply.objects.count() == (way == "hold")
     assert send(desk, chat, "Поменяем").json()["reason"] == "draft_sent"
 

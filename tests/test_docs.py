@@ -324,7 +324,7 @@ def test_the_outcomes_page_names_the_buttons_under_a_message(action: SuggestedAc
 
 
 def notices(language: str) -> list[list[str]]:
-    """Return the quoted parts of each notice in the operators' table of notices; "…" stands for what is left out."""
+    """Return the quoted parts of each notice in the operators' table of notices, split at each "…"."""
     rows = (PROJECT / f"docs/guide-operator.{language}.md").read_text().split("\n| notice |")[-1]
     rows = rows.split("\n| уведомление |")[-1].split("\n\n")[0]
     cells = [line.split(" | ")[0].removeprefix("| ") for line in rows.splitlines()[2:]]

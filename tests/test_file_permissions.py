@@ -138,7 +138,7 @@ def test_a_missing_folder_is_no_error(tmp_path: Path) -> None:
 
 
 def test_commands_create_files_only_for_their_owner(tmp_path: Path) -> None:
-    """With real processes: secrets, state files, embedded servers' folders and an export, under the usual umask."""
+    """With real processes: secrets, state files, local servers' folders and an export, under the usual umask."""
     program = (
         "import os, sys; os.umask(0o022); from pathlib import Path; from config.devstack import environment_setup;"
         "environment_setup.attach_servers = lambda **_: sys.exit(0) if Path('export.json').write_text('x') else None;"

@@ -17,6 +17,7 @@ from channels_setup import handover as paper
 from channels_setup.models import ApiChannel, ChannelState, Handover
 from channels_setup.providers.base import RawRequest
 from tests.factories import ApiChannelFactory
+from tests.scenarios.secret_traces import current_key
 
 pytestmark = pytest.mark.django_db
 
@@ -34,12 +35,6 @@ def link(channel: ApiChannel, language: str = "en") -> str:
     return reverse("handover", args=[token])
 
 
-def key_of(channel: ApiChannel) -> str:
-    secret = channel.current_secret()
-    assert secret is not None
-    return secret.reveal()
-
-
 def open_page(client: Client, address: str) -> str:
     answer = client.post(address, {"do": "open"}, follow=True)
     assert answer.status_code == 200
@@ -51,16 +46,22 @@ def test_viewing_the_link_does_not_use_it_up(client: Client, channel: ApiChannel
 
     pages = [client.get(address).content.decode() for _look in range(3)]
 
-    assert all(key_of(channel) not in page for page in pages)
+    assert all(current_key(channel) not in page for page in pages)
     assert Handover.objects.get().stage == "prepared"
-    assert key_of(channel) in open_page(client, address)
+    assert current_key(channel) in open_page(client, address)
 
 
 def test_the_page_shows_exactly_what_the_provider_needs(client: Client, channel: ApiChannel) -> None:
     page = open_page(client, link(channel))
 
     shop = channel.watched.get()
-    for needed in (key_of(channel), f">{shop.pk}<", channel.webhook_url, "/uapi/chat/addMessage", channel.redirect_url):
+    for needed in (
+        current_key(channel),
+        f">{shop.pk}<",
+        channel.webhook_url,
+        "/uapi/chat/addMessage",
+        channel.redirect_url,
+    ):
         assert needed in page
     assert "webhook-signature" in page and "message_id" in page
 
@@ -74,10 +75,10 @@ def test_the_page_opens_once_and_stays_readable_only_in_that_browser(client: Cli
     looked = gleb.get(address)
     tried = gleb.post(address, {"do": "open"})
 
-    assert key_of(channel) in again.content.decode()
+    assert current_key(channel) in again.content.decode()
     for answer in (looked, tried):
         assert answer.status_code == 410
-        assert "was opened at" in answer.content.decode() and key_of(channel) not in answer.content.decode()
+        assert "was opened at" in answer.content.decode() and current_key(channel) not in answer.content.decode()
 
 
 def test_a_forged_cookie_opens_nothing(client: Client, channel: ApiChannel) -> None:
@@ -88,7 +89,7 @@ def test_a_forged_cookie_opens_nothing(client: Client, channel: ApiChannel) -> N
 
     answer = client.get(address)
 
-    assert answer.status_code == 410 and key_of(channel) not in answer.content.decode()
+    assert answer.status_code == 410 and current_key(channel) not in answer.content.decode()
 
 
 def test_the_cookie_of_one_handover_does_not_open_another(client: Client, channel: ApiChannel) -> None:
@@ -98,7 +99,7 @@ def test_the_cookie_of_one_handover_does_not_open_another(client: Client, channe
 
     answer = client.get(address)
 
-    assert key_of(other) not in answer.content.decode() and "Open" in answer.content.decode()
+    assert current_key(other) not in answer.content.decode() and "Open" in answer.content.decode()
 
 
 def test_an_expired_link_shows_nothing_even_where_it_was_open(client: Client, channel: ApiChannel) -> None:
@@ -109,7 +110,7 @@ def test_an_expired_link_shows_nothing_even_where_it_was_open(client: Client, ch
     answer = client.get(address)
 
     assert answer.status_code == 410 and "expired" in answer.content.decode()
-    assert key_of(channel) not in answer.content.decode()
+    assert current_key(channel) not in answer.content.decode()
 
 
 def test_a_wrong_link_is_not_found(client: Client) -> None:
@@ -123,7 +124,7 @@ def test_a_new_link_ends_the_unopened_one(client: Client, channel: ApiChannel) -
     answer = client.post(first, {"do": "open"})
 
     assert answer.status_code == 410
-    assert key_of(channel) in open_page(client, second)
+    assert current_key(channel) in open_page(client, second)
 
 
 def test_a_key_created_after_the_opening_is_not_shown_to_the_old_reader(client: Client, channel: ApiChannel) -> None:
@@ -199,13 +200,13 @@ def test_the_example_event_is_signed_as_the_page_describes(channel: ApiChannel) 
     exec(paper.VERIFY_EXAMPLE, space)
     signed = f"{request.headers['webhook-id']}.{request.headers['webhook-timestamp']}.".encode() + request.body
 
-    expected = base64.b64encode(hmac.new(key_of(channel).encode(), signed, hashlib.sha256).digest()).decode()
+    expected = base64.b64encode(hmac.new(current_key(channel).encode(), signed, hashlib.sha256).digest()).decode()
 
     assert request.headers["webhook-signature"] == f"v1,{expected}"
     assert json.loads(request.body)["message_id"] == paper.EXAMPLE_MESSAGE
     now = str(int(timezone.now().timestamp()))
     fresh = {**request.headers, "webhook-timestamp": now}
-    assert space["is_genuine"](fresh, request.body, key_of(channel)) is False  # type: ignore[operator]  # from exec
+    assert space["is_genuine"](fresh, request.body, current_key(channel)) is False  # type: ignore[operator]  # from exec
 
 
 @pytest.mark.parametrize("kind", ["acebot", "sandbox"])
@@ -222,7 +223,7 @@ def test_the_example_status_is_accepted(kind: str) -> None:
 
 
 def test_the_example_call_is_answered_with_a_chat(client: Client, channel: ApiChannel) -> None:
-    call = json.loads(paper.build_sheet(Handover.prepare(channel)[0]).call) | {"api_token": key_of(channel)}
+    call = json.loads(paper.build_sheet(Handover.prepare(channel)[0]).call) | {"api_token": current_key(channel)}
 
     answer = client.post(reverse("uapi-chat/addMessage"), call, content_type="application/json").json()
 

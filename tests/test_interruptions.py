@@ -147,25 +147,25 @@ def test_a_missing_file_delays_no_other_chat_of_the_helpdesk(
     shop.begin()
     shop.anna_writes("Вот чек")
     processing.process_inbox()
-    told = Delivery.objects.filter(kind="helpdesk", state="pending").get()
-    row = Attachment(message=told.message, name="check.png")
+    delivery = Delivery.objects.filter(kind="helpdesk", state="pending").get()
+    row = Attachment(message=delivery.message, name="check.png")
     row.file.save("check.png", ContentFile(b"..."))
     row.save()
-    told.payload["files"] = ["https://portal.example/files/1"]
-    told.save()
+    delivery.payload["files"] = ["https://portal.example/files/1"]
+    delivery.save()
     row.file.storage.delete(str(row.file.name))
     shop.anna_writes("А я другая", who="client-2")
 
     shop.settle()
 
     assert "А я другая" in simulator.texts()
-    told.refresh_from_db()
-    assert (told.state, told.reason) == ("pending", "internal_error")
-    assert told.attempts >= 1
-    assert told.next_attempt_at > timezone.now()
+    delivery.refresh_from_db()
+    assert (delivery.state, delivery.reason) == ("pending", "internal_error")
+    assert delivery.attempts >= 1
+    assert delivery.next_attempt_at > timezone.now()
 
 
-def test_a_file_that_kills_its_worker_uses_up_no_tries_of_its_neighbours() -> None:
+def test_a_file_that_kills_its_worker_uses_up_no_tries_of_its_neighbors() -> None:
     channel = ApiChannelFactory(kind="acebot")
     files = [
         Attachment.objects.create(
@@ -335,7 +335,7 @@ def test_erasure_takes_locks_in_the_order_of_incoming_messages() -> None:
         until = timezone.now() + timedelta(seconds=30)
         while not _somebody_waits_for_a_lock():
             assert timezone.now() < until
-        with transaction.atomic():  # the chat is still free: whoever has the contact may go on
+        with transaction.atomic():  # the chat is still free: the holder of the contact may go on
             assert Conversation.objects.select_for_update(nowait=True, no_key=True, of=("self",)).get(pk=chat.pk)
     eraser.join(30)
 

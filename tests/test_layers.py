@@ -197,9 +197,6 @@ def test_imports_go_only_downwards(parent: str) -> None:
     assert upward == []
 
 
-DJANGO_NAMES = ("_meta", "_base_manager", "_default_manager")
-
-
 def private_names(path: Path) -> Iterator[str]:
     """Yield each private name of another module that a file imports or reads as an attribute."""
     tree = ast.parse(path.read_text())

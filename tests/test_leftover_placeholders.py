@@ -7,10 +7,9 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db.models import F
 from django.test import Client
 
-from bridge.models import Conversation, Message, ServiceWindow
+from bridge.models import Conversation, Message
 from bridge.relay import reply_submission
 from channels_setup.models import ApiChannel
 from templates_registry.content.components import Button, Header, TemplateDefinition, Variable
@@ -21,7 +20,7 @@ from templates_registry.models import Template
 from tests.api_client import Api
 from tests.factories import TemplateFactory, boris
 from tests.pages import signed_in
-from tests.scenarios.sending import receive_text
+from tests.scenarios.sending import move_windows_back, receive_text
 from tests.uapi_calls import call
 
 ORDER = TemplateDefinition(
@@ -121,8 +120,8 @@ def template(channel: ApiChannel) -> Template:
 
 @pytest.fixture
 def chat(channel: ApiChannel, template: Template) -> Conversation:
-    chat, day = receive_text(channel, name="Анна Соколова").conversation, timedelta(hours=25)
-    ServiceWindow.objects.update(opened_at=F("opened_at") - day, expires_at=F("expires_at") - day)
+    chat = receive_text(channel, name="Анна Соколова").conversation
+    move_windows_back(timedelta(hours=25))
     return chat
 
 

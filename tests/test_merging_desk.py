@@ -21,11 +21,10 @@ from tests.factories import (
     boris,
     vera,
 )
-from tests.pages import page_html, signed_in
+from tests.pages import SCRIPT, page_html, signed_in
 from tests.scenarios.merging import ANNA, ANYA, chat_of, contact, writes
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("in_english")]
-SCRIPT = {"HX-Request": "true"}
 
 
 @pytest.fixture

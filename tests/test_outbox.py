@@ -28,21 +28,14 @@ from channels_setup.providers.base import StatusChanged
 from tests.factories import ApiChannelFactory, waits
 from tests.receiver import Receiver
 from tests.scenarios.concurrency import run_together
-from tests.scenarios.sending import anna_writes, boris_answers, make_deliveries_due
+from tests.scenarios.sending import anna_writes, boris_answers, create_channel_to, make_deliveries_due
 
 pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
 def api_channel(receiver: Receiver) -> ApiChannel:
-    channel = ApiChannelFactory(kind="acebot", redirect_url=receiver.url("/hook"), secret=True)
-    ApiChannel.objects.update(track_message=False, track_new_chat=False, track_resumed=False)
-    channel.refresh_from_db()
-    return channel
-
-
-def due_now() -> None:
-    Delivery.objects.filter(state="pending").update(next_attempt_at=timezone.now() - timedelta(seconds=1))
+    return create_channel_to(receiver, "/hook")
 
 
 def test_an_answer_is_posted_as_a_chat_event_and_becomes_sent(api_channel: ApiChannel, receiver: Receiver) -> None:

@@ -32,7 +32,7 @@ def before(user: Any) -> Client:
 
 
 def polled(client: Client, chat: Conversation, more: str = "") -> dict[str, Any]:
-    """What the poll says of others; empty where it says nothing new."""
+    """Return what the poll reports of other operators, or an empty dict without changes."""
     answer = client.get(f"/chats/updates/?chat={chat.pk}{more}")
     return dict(answer.json().get("others", {})) if answer.status_code == 200 else {}
 

@@ -7,16 +7,15 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db.models import F
 from django.test import Client
 
-from bridge.models import Conversation, Delivery, Draft, HeldReply, Message, ServiceWindow, Upload
+from bridge.models import Conversation, Delivery, Draft, HeldReply, Message, Upload
 from bridge.relay import held_replies, reply_submission
 from channels_setup.models import ApiChannel
 from tests.api_client import Api
 from tests.factories import ApiChannelFactory, TemplateFactory, boris, vera
 from tests.pages import SCRIPT, page_html
-from tests.scenarios.sending import client_writes
+from tests.scenarios.sending import client_writes, move_windows_back
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("in_english")]
 
@@ -38,8 +37,7 @@ def question(channel: ApiChannel) -> Message:
 
 
 def a_day_later() -> None:
-    day = timedelta(hours=25)
-    ServiceWindow.objects.update(opened_at=F("opened_at") - day, expires_at=F("expires_at") - day)
+    move_windows_back(timedelta(hours=25))
 
 
 def send_reply(desk: Client, chat: Conversation, text: str, **more: Any) -> dict[str, Any]:

@@ -27,21 +27,14 @@ from channels_setup.providers.base import (
 )
 from tests.factories import ApiChannelFactory, waits
 from tests.receiver import Receiver
-from tests.scenarios.sending import boris_answers
+from tests.scenarios.sending import boris_answers, create_channel_to
 
 pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
 def api_channel(receiver: Receiver) -> ApiChannel:
-    return channel_to(receiver, "/hook")
-
-
-def channel_to(receiver: Receiver, path: str, **fields: object) -> ApiChannel:
-    channel = ApiChannelFactory(kind="acebot", redirect_url=receiver.url(path), secret=True, **fields)
-    ApiChannel.objects.update(track_message=False, track_new_chat=False, track_resumed=False)
-    channel.refresh_from_db()
-    return channel
+    return create_channel_to(receiver, "/hook")
 
 
 def chat_of(api_channel: ApiChannel, who: str = "anna") -> Conversation:
@@ -74,7 +67,7 @@ def test_a_channel_keeps_to_its_calls_per_second(api_channel: ApiChannel, receiv
 
 @pytest.mark.django_db(transaction=True)
 def test_two_workers_share_one_limit(receiver: Receiver) -> None:
-    api_channel = channel_to(receiver, "/hook")
+    api_channel = create_channel_to(receiver, "/hook")
     set_limit(api_channel, 20)
     for number in range(12):
         boris_answers(chat_of(api_channel, f"client {number}"))
@@ -97,7 +90,7 @@ def test_two_workers_share_one_limit(receiver: Receiver) -> None:
 
 def test_a_rate_limited_channel_delays_no_other(api_channel: ApiChannel, receiver: Receiver) -> None:
     set_limit(api_channel, 0.1)
-    other = channel_to(receiver, "/other")
+    other = create_channel_to(receiver, "/other")
     for number in range(3):
         boris_answers(chat_of(api_channel, f"client {number}"))
     for number in range(3):

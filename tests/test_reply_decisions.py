@@ -1,4 +1,4 @@
-"""What becomes of an operator's words when the window is closed: template, reason, or a held reply."""
+"""Results of a reply in a closed window: a template, a reason, or a held reply."""
 
 from datetime import timedelta
 from typing import Any
@@ -18,7 +18,7 @@ from templates_registry.lifecycle import ChangeAuthor
 from templates_registry.models import Status, Template, TemplateUse
 from tests.factories import ApiChannelFactory, boris
 from tests.receiver import Receiver
-from tests.scenarios.sending import move_windows_back, receive_text
+from tests.scenarios.sending import create_channel_to, move_windows_back, receive_text
 
 pytestmark = pytest.mark.django_db
 
@@ -28,10 +28,7 @@ HAND = ChangeAuthor(source="manual")
 
 @pytest.fixture
 def channel(receiver: Receiver) -> ApiChannel:
-    channel = ApiChannelFactory(kind="acebot", redirect_url=receiver.url("/hook"), secret=True)
-    ApiChannel.objects.update(track_message=False, track_new_chat=False, track_resumed=False)
-    channel.refresh_from_db()
-    return channel
+    return create_channel_to(receiver, "/hook")
 
 
 @pytest.fixture

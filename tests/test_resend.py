@@ -1,31 +1,27 @@
-"""Sending again: said before it is done, nothing doubled without a yes, and every life of a delivery kept apart."""
+"""Resend: previewed first, duplicates only after confirmation, and every resend of a delivery recorded separately."""
 
 from datetime import timedelta
 from io import StringIO
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db.models import F
 from django.utils import timezone, translation
 
 from bridge.channel_health import circuit_breaker
-from bridge.models import Attempt, BulkAction, CircuitBreaker, Delivery, DeliveryDecision, Message, ServiceWindow
+from bridge.models import Attempt, BulkAction, CircuitBreaker, Delivery, DeliveryDecision, Message
 from bridge.outbox import bulk_resend, dispatcher, resend
 from bridge.outbox.bulk_resend import DeadLetterFilter
 from channels_setup.models import ApiChannel
-from tests.factories import ApiChannelFactory, DeliveryFactory, ServiceWindowFactory, boris, vera
+from tests.factories import DeliveryFactory, ServiceWindowFactory, boris, vera
 from tests.receiver import Receiver
-from tests.scenarios.sending import anna_writes, boris_answers
+from tests.scenarios.sending import anna_writes, boris_answers, create_channel_to, move_windows_back
 
 pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
 def api_channel(receiver: Receiver) -> ApiChannel:
-    channel = ApiChannelFactory(kind="acebot", redirect_url=receiver.url("/hook"), secret=True)
-    ApiChannel.objects.update(track_message=False, track_new_chat=False, track_resumed=False)
-    channel.refresh_from_db()
-    return channel
+    return create_channel_to(receiver, "/hook")
 
 
 @pytest.fixture
@@ -54,9 +50,7 @@ def test_the_forecast_is_what_then_happens(dead: Delivery, receiver: Receiver) -
 
 
 def test_a_window_closed_since_is_predicted_and_prevents_the_resend(dead: Delivery, receiver: Receiver) -> None:
-    ServiceWindow.objects.update(
-        opened_at=F("opened_at") - timedelta(days=2), expires_at=F("expires_at") - timedelta(days=2)
-    )
+    move_windows_back(timedelta(days=2))
     assert resend_problem(dead) == "window_closed_since"
 
     resend.resend_deliveries(dead.pk)

@@ -121,13 +121,13 @@ class Clock:
         return self.start + timedelta(seconds=seconds)
 
 
-@pytest.mark.parametrize(("story", "steps", "look", "state", "shuts"), STORIES, ids=[row[0] for row in STORIES])
+@pytest.mark.parametrize(("story", "steps", "look", "state", "closes_at"), STORIES, ids=[row[0] for row in STORIES])
 def test_only_contact_messages_open_the_window(
     story: str,
     steps: list[tuple[str, int]],
     look: int,
     state: str,
-    shuts: int | None,
+    closes_at: int | None,
     api_channel: ApiChannel,
     chat_channel: ChatChannel,
     clock: Clock,
@@ -148,7 +148,7 @@ def test_only_contact_messages_open_the_window(
     clock.now = clock.at(look)
     window_state = service_window.get_window_state(conversation)
     assert window_state.state == state
-    assert window_state.expires_at == (clock.at(shuts) if shuts is not None else None)
+    assert window_state.expires_at == (clock.at(closes_at) if closes_at is not None else None)
     assert (
         (conversation.pk, None) in service_window.find_closed_windows([(conversation.pk, None)], now=clock.now)
     ) is (state != "open")

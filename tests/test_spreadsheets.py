@@ -15,7 +15,6 @@ from tests.work import count_calls, measure_cost
 HEAD = '<?xml version="1.0" encoding="UTF-8" standalone="yes"?>'
 MAIN = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
 OFFICE = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
-TITLES = "<row><c t='inlineStr'><is><t>name</t></is></c></row>"
 
 
 def relations(*rows: tuple[str, str, str]) -> str:

@@ -24,12 +24,12 @@ from channels_setup.models import ChatChannel
 from templates_registry.models import Status, Template
 from templates_registry.pasteable import is_pasteable, text_to_paste
 from tests.factories import ApiChannelFactory, ConversationFactory, TemplateFactory, vera
+from tests.pages import SCRIPT
+from tests.scenarios.sending import outbound_texts
 from tests.scenarios.shape_templates import list_at_meta, refusal_code, store_template
-from tests.template_shapes import SHAPES, UNFILLABLE
+from tests.template_shapes import LINK, SHAPES, UNFILLABLE
 
 pytestmark = pytest.mark.django_db
-LINK = {"type": "URL", "text": "Открыть", "url": "https://x.example/{{1}}", "example": ["https://x.example/1"]}
-SCRIPT = {"HX-Request": "true"}
 
 
 @pytest.fixture
@@ -50,10 +50,6 @@ def refused(chat: Conversation, text: str) -> str:
 def link_in(note: str) -> str:
     [found] = re.findall(r"https?://[^/\s]+(/send/\S+)", note)
     return str(found)
-
-
-def sent() -> list[str]:
-    return list(Message.objects.filter(direction="outbound").order_by("pk").values_list("text", flat=True))
 
 
 # --- texts to paste --------------------------------------------------------------------------------------
@@ -135,7 +131,7 @@ def test_values_missing_in_a_paste_are_entered_on_the_page(chat: Conversation, c
     for value in values.values():
         assert f">\n{value}</textarea>" in page
     incomplete = client.post(url, {f"v.{key}": value for key, value in values.items()} | {"go": "1"})
-    assert incomplete.status_code == 422 and sent() == []
+    assert incomplete.status_code == 422 and outbound_texts() == []
 
     client.post(url, {f"v.{key}": value for key, value in shape.values.items()} | {"go": "1"})
 
@@ -151,7 +147,7 @@ def test_the_page_shows_the_message_as_the_operator_types(chat: Conversation, cl
     part = client.post(url, {"v.1": "Мария", "v.2": "№ 43"}, headers=SCRIPT).content.decode()
 
     assert "Здравствуйте, Мария! Ваш заказ № 43 готов" in part and "<html" not in part
-    assert sent() == []
+    assert outbound_texts() == []
 
 
 def test_without_a_suggestion_any_template_of_the_channel_can_be_chosen(chat: Conversation, client: Client) -> None:
@@ -167,7 +163,7 @@ def test_without_a_suggestion_any_template_of_the_channel_can_be_chosen(chat: Co
     assert "ours" in listing and "second" in listing
     assert not any(name in listing for name in ("paused", "theirs", "unfillable"))
     client.post(f"{url}?choice={other.pk}", {"go": "1", "v.1": "a", "v.2": "b"})
-    assert sent() == []
+    assert outbound_texts() == []
 
 
 def test_a_known_name_is_filled_in(chat: Conversation, client: Client) -> None:
@@ -187,7 +183,7 @@ def test_repeated_submissions_of_a_link_send_one_message(chat: Conversation, cli
         assert "Готово!" in client.post(url, {"go": "1"}).content.decode()
     assert "cannot be used again" in client.get(url, headers={"Accept-Language": "en"}).content.decode()
 
-    assert sent() == ["Готово!"]
+    assert outbound_texts() == ["Готово!"]
     assert Delivery.objects.filter(kind=Delivery.Kind.NOTE).count() == 2
 
 
@@ -205,7 +201,7 @@ def test_two_simultaneous_submissions_send_one_message(chat: Conversation) -> No
     with ThreadPoolExecutor(4) as pool:
         assert list(pool.map(press, range(4))) == [200] * 4
 
-    assert sent() == ["Готово!"]
+    assert outbound_texts() == ["Готово!"]
 
 
 @pytest.mark.django_db(transaction=True)
@@ -227,7 +223,7 @@ def test_a_concurrent_erasure_neither_deadlocks_nor_breaks_the_page(chat: Conver
             TemplateLink.objects.filter(conversation=chat).delete()
         assert pressed.result() == 404
 
-    assert sent() == []
+    assert outbound_texts() == []
 
 
 def wait_for_a_lock() -> None:
@@ -258,7 +254,7 @@ def test_a_link_moved_while_in_use_sends_nothing_in_the_previous_chat(
 
     refusal_page = client.post(url, {"go": "1"})
     assert refusal_page.status_code == 422 and "Nothing was sent. Try again." in refusal_page.content.decode()
-    assert sent() == []
+    assert outbound_texts() == []
 
     assert client.post(url, {"go": "1"}).status_code == 200
     assert Message.objects.get(direction="outbound").conversation_id == other.pk
@@ -303,7 +299,7 @@ def test_an_expired_link_shows_that_it_has_expired(
     page = client.post(path(link), {"go": "1"}, headers={"Accept-Language": language})
 
     assert page.status_code == 410 and words in page.content.decode()
-    assert sent() == []
+    assert outbound_texts() == []
 
 
 def test_a_used_link_that_has_expired_shows_no_text(link: TemplateLink, client: Client) -> None:
@@ -321,7 +317,7 @@ def test_a_used_link_that_has_expired_shows_no_text(link: TemplateLink, client: 
 def test_calls_of_a_link_are_rate_limited(link: TemplateLink, client: Client) -> None:
     TemplateLink.objects.update(calls=template_links.MAX_CALLS_PER_MINUTE, calls_since=timezone.now())
     assert client.post(path(link), {"go": "1"}).status_code == 429
-    assert sent() == []
+    assert outbound_texts() == []
 
     TemplateLink.objects.update(calls_since=timezone.now() - timedelta(minutes=2))
     assert client.get(path(link)).status_code == 200
@@ -331,7 +327,7 @@ def test_a_template_paused_in_the_meantime_is_not_sent(link: TemplateLink, clien
     Template.objects.update(status=Status.PAUSED)
 
     assert client.post(path(link), {"go": "1"}).status_code == 410
-    assert sent() == []
+    assert outbound_texts() == []
 
 
 @pytest.mark.parametrize("offered", [1, 2])
@@ -347,7 +343,7 @@ def test_an_outdated_choice_sends_no_other_template(chat: Conversation, client: 
     listing = client.get(f"{url}?choice={gone.pk}")
 
     assert posted.status_code == 410 and "Nothing was sent." in posted.content.decode()
-    assert sent() == []
+    assert outbound_texts() == []
     assert listing.status_code == 200 and "no longer available" in listing.content.decode()
     assert "left_0" in listing.content.decode() and 'name="go"' not in listing.content.decode()
 
@@ -359,7 +355,7 @@ def test_the_page_of_a_link_reveals_nothing_to_others(link: TemplateLink, client
     assert "no-store" in page["Cache-Control"] or "no-cache" in page["Cache-Control"]
     strict = Client(enforce_csrf_checks=True)
     assert strict.post(path(link), {"go": "1"}).status_code == 403
-    assert sent() == []
+    assert outbound_texts() == []
 
 
 def test_links_of_an_erased_person_are_deleted(link: TemplateLink, chat: Conversation, client: Client) -> None:

@@ -29,6 +29,7 @@ from tests.factories import (
     gleb,
     vera,
 )
+from tests.pages import SCRIPT
 
 pytestmark = pytest.mark.django_db
 HAND = ChangeAuthor(source=Source.MANUAL)
@@ -67,7 +68,7 @@ def listed(response: Any) -> list[str]:
 def filled(desk: Client, template: Template, **values: str) -> str:
     """Return the fragment that the page's script gets while an operator types."""
     posted = {f"v.{key.lstrip('_')}": value for key, value in values.items()}
-    return html(desk.post(f"/templates/{template.pk}/", posted, headers={"HX-Request": "true"}))
+    return html(desk.post(f"/templates/{template.pk}/", posted, headers=SCRIPT))
 
 
 # --- access ----------------------------------------------------------------------------------------------
@@ -140,7 +141,7 @@ def test_the_list_is_searched_and_filtered(desk: Client, template: Template, que
     TemplateFactory(name="gone", status=Status.DELETED, **more)
 
     assert listed(desk.get(f"/templates/?{query}")) == names
-    assert listed(desk.get(f"/templates/?{query}", headers={"HX-Request": "true"})) == names
+    assert listed(desk.get(f"/templates/?{query}", headers=SCRIPT)) == names
 
 
 def test_a_long_list_has_a_next_page(desk: Client, template: Template) -> None:

@@ -18,6 +18,7 @@ from bridge.notices import create_notice
 from bridge.relay import reply_submission
 from channels_setup.models import ApiChannel
 from tests.factories import ApiChannelFactory, TemplateFactory, boris
+from tests.pages import SCRIPT
 from tests.scenarios.sending import receive_text
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("in_english")]
@@ -176,7 +177,7 @@ def test_the_trail_opens_for_both_sides_but_not_for_notices(desk: Client, channe
     notice = create_notice(message.conversation, "held_reply_dropped")
     address = f"/chats/{message.conversation_id}/messages/{{}}/trail/"
 
-    piece = desk.get(address.format(message.pk), headers={"HX-Request": "true"}).content.decode()
+    piece = desk.get(address.format(message.pk), headers=SCRIPT).content.decode()
 
     assert "The message opened the window until" in piece
     assert re.findall(r'<li class="(\w+)"', piece) == ["passed"] * 3

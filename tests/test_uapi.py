@@ -15,23 +15,11 @@ from bridge.models import Attachment, Contact, Conversation, Delivery, Message, 
 from bridge.raw_requests import MAX_BYTES_WITH_FILES
 from channels_setup.models import ApiChannel, ChannelState, ChatChannel
 from tests.factories import ApiChannelFactory, ChatChannelFactory, boris, gleb
+from tests.scenarios.uapi_key import api_channel, chat_channel, key
+
+__all__ = ["api_channel", "chat_channel", "key"]  # fixtures
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def chat_channel() -> ChatChannel:
-    return ChatChannelFactory()
-
-
-@pytest.fixture
-def api_channel(chat_channel: ChatChannel) -> ApiChannel:
-    return ApiChannelFactory(kind="acebot", redirect_url="http://127.0.0.1:9/hook", watched=chat_channel, secret=True)
-
-
-@pytest.fixture
-def key(api_channel: ApiChannel) -> str:
-    return api_channel.current_secret().reveal()
 
 
 def call(client: Client, method: str, body: dict[str, Any], **headers: str) -> Any:

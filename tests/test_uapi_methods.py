@@ -25,24 +25,12 @@ from bridge.uapi.methods import METHODS
 from channels_setup.models import ApiChannel, ChatChannel
 from tests.cloud_accounts import cloud_channel
 from tests.factories import ApiChannelFactory, ChatChannelFactory, ContactFactory, boris, vera
+from tests.scenarios.uapi_key import api_channel, chat_channel, key
 from tests.uapi_calls import call_with_key, nested
 
+__all__ = ["api_channel", "chat_channel", "key"]  # fixtures
+
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def chat_channel() -> ChatChannel:
-    return ChatChannelFactory()
-
-
-@pytest.fixture
-def api_channel(chat_channel: ChatChannel) -> ApiChannel:
-    return ApiChannelFactory(kind="acebot", redirect_url="http://127.0.0.1:9/hook", watched=chat_channel, secret=True)
-
-
-@pytest.fixture
-def key(api_channel: ApiChannel) -> str:
-    return api_channel.current_secret().reveal()
 
 
 @pytest.fixture

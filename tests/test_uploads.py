@@ -9,22 +9,21 @@ from typing import Any
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
-from django.db.models import F
 from django.test import Client, TestCase
 from django.utils import timezone
 
 from bridge.conversations import receiving
 from bridge.files import uploads
-from bridge.models import Conversation, Delivery, Message, ServiceWindow, Upload
+from bridge.models import Conversation, Delivery, Message, Upload
 from bridge.outbox import dispatcher
 from channels_setup.models import ApiChannel
 from channels_setup.providers.base import ContactInfo, MessageReceived
 from channels_setup.providers.sandbox import messenger as sandbox
 from tests.factories import boris, gleb, vera
-from tests.pages import page_html, signed_in
+from tests.pages import SCRIPT, page_html, signed_in
+from tests.scenarios.sending import move_windows_back
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("in_english")]
-SCRIPT = {"HX-Request": "true"}
 PDF = b"%PDF-1.7 bill"
 
 
@@ -223,8 +222,7 @@ def test_a_closed_window_keeps_the_file_in_the_composer(
     desk: Client, chat: Conversation, files_supported: None
 ) -> None:
     upload_file(desk, chat)
-    day = timedelta(hours=25)
-    ServiceWindow.objects.update(opened_at=F("opened_at") - day, expires_at=F("expires_at") - day)
+    move_windows_back(timedelta(hours=25))
 
     response = desk.post(f"/chats/{chat.pk}/send/", {"text": "", "upload": [Upload.objects.get().pk]}, headers=SCRIPT)
 

@@ -625,9 +625,9 @@ def test_a_changed_number_is_reported_without_a_message(shop: Shop, simulator: U
     contact.external_id = "79211234567"
     contact.save()
     before, now = ContactInfo(external_id="79211234567"), ContactInfo(external_id="79995550011")
-    told = ContactChanged(contact=before, now=now)
+    change = ContactChanged(contact=before, now=now)
 
-    identity_changes.apply_identity_change(shop.channel, told)
+    identity_changes.apply_identity_change(shop.channel, change)
     shop.settle()
 
     assert next(iter(simulator.clients.values()))["phone"] == "79995550011"

@@ -34,8 +34,8 @@ class World:
         self.key = self.channel.current_secret().reveal()
         self.operator = boris(self.chat_channel)
         self.field = TicketField.objects.create(name="Ссылка на RSS")
-        told = self.call("chat/addMessage", {"channel_id": self.chat_channel.pk, "message[text]": "Где мой заказ?"})
-        self.chat_id, self.client_id = told["chat_id"], told["client_id"]
+        response = self.call("chat/addMessage", {"channel_id": self.chat_channel.pk, "message[text]": "Где мой заказ?"})
+        self.chat_id, self.client_id = response["chat_id"], response["client_id"]
         Contact.objects.update(name="Анна", phone="77021234567", external_id="77021234567")
         self.ticket_id = Ticket.objects.get().pk
 

@@ -395,11 +395,11 @@ def test_an_unreadable_item_is_reported_with_its_event(client: Client) -> None:
     assert Message.objects.filter(text__startswith="целое").count() == 2
 
 
-def change_with_neighbor(neighbour: dict[str, Any]) -> bytes:
+def change_with_neighbor(neighbor: dict[str, Any]) -> bytes:
     """Return a change with a recorded text and another message after it."""
     body = next(recording for recording in corpus() if recording.name == "text_plain").json
     messages = body["entry"][0]["changes"][0]["value"]["messages"]
-    messages.append({**messages[0], "id": "wamid.neighbour", "type": "text", "text": None, **neighbour})
+    messages.append({**messages[0], "id": "wamid.neighbour", "type": "text", "text": None, **neighbor})
     return cloud_corpus.as_sent(body)
 
 

@@ -9,7 +9,6 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db.models import F
 from django.utils import timezone
 
 from bridge.models import Attachment, Conversation, Delivery, Message, RateLimit, ServiceWindow, WebhookEvent
@@ -22,6 +21,7 @@ from templates_registry.provider import provider_sync
 from tests.factories import ChatChannelFactory, boris, vera
 from tests.pages import page_html
 from tests.processes import eventually
+from tests.scenarios.sending import move_windows_back
 from tests.simulators.behavior import Behavior
 from tests.simulators.meta import MetaSimulator
 from tests.simulators.phones import Phone
@@ -74,8 +74,7 @@ class Shop:
     def a_day_later(self) -> None:
         """Move the simulator and the portal one day ahead."""
         self.meta.later(hours=25)
-        by = timedelta(hours=25)
-        ServiceWindow.objects.update(opened_at=F("opened_at") - by, expires_at=F("expires_at") - by)
+        move_windows_back(timedelta(hours=25))
 
     def try_again(self) -> None:
         """Make every waiting retry due now."""

@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from bridge.helpdesk import sending
 from bridge.inbox import processing
-from bridge.models import Contact, Conversation, Delivery, HelpdeskConnection, Message, ServiceWindow, WebhookEvent
+from bridge.models import Contact, Conversation, Delivery, HelpdeskConnection, Message, WebhookEvent
 from bridge.outbox import dispatcher
 from channels_setup.models import ApiChannel, ChatChannel
 from tests.factories import ApiChannelFactory
@@ -108,6 +108,3 @@ class Shop:
 
     def contact(self) -> Contact:
         return Contact.objects.get()
-
-    def shut_window(self) -> None:
-        ServiceWindow.objects.update(opened_at=timezone.now() - timezone.timedelta(hours=30), expires_at=timezone.now())

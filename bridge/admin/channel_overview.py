@@ -16,6 +16,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from bridge.models import CircuitBreaker, Delivery, Message
+from bridge.outbox import resend
 from channels_setup.models import ApiChannel, ChannelState
 
 from . import channel_stats, start_page
@@ -57,7 +58,7 @@ def build_overviews() -> list[ChannelOverview]:
     messages = channel_stats.count_messages_by_hour(ids, start)
     failures = channel_stats.count_failures_by_hour(ids, channel_stats.find_attempts_since(ids, start))
     waiting = _count_waiting_deliveries(ids)
-    undelivered = Delivery.objects.filter(state__in=channel_stats.TROUBLE_STATES, api_channel__in=ids).order_by()
+    undelivered = Delivery.objects.filter(state__in=resend.UNRESOLVED_STATES, api_channel__in=ids).order_by()
     dead = dict(undelivered.values_list("api_channel").annotate(Count("pk")))
     open_breakers = CircuitBreaker.objects.filter(api_channel__in=ids, is_open=True)
     blocked = set(open_breakers.values_list("api_channel", flat=True))

@@ -17,6 +17,7 @@ from django.utils import timezone
 from bridge import outcomes
 from bridge.channel_health import alerts, circuit_breaker
 from bridge.models import Alert, Attempt, CircuitBreaker, Delivery, Message, WebhookEvent
+from bridge.outbox import resend
 from channels_setup.models import ApiChannel, ChannelState
 from channels_setup.providers.base import ACCEPTED
 
@@ -24,7 +25,6 @@ COUNT_LIMIT = 1_000  # counts stop here: "1,000 or more" is enough
 SMALL_TABLE_IDS = 50_000  # tables with fewer IDs are read whole
 HOURS = 24
 CHART_WIDTH, CHART_HEIGHT = 600, 120  # of the chart's view box
-TROUBLE_STATES = (Delivery.State.DEAD, Delivery.State.UNKNOWN)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +77,7 @@ def collect_channel_stats(channel: ApiChannel) -> ChannelStats:
         waiting=unfinished[:COUNT_LIMIT].count(),
         waiting_since=unfinished.aggregate(since=Min("created_at"))["since"],
         next_attempt=_get_next_attempt(channel, now=now),
-        dead=Delivery.objects.filter(api_channel=channel, state__in=TROUBLE_STATES)[:COUNT_LIMIT].count(),
+        dead=Delivery.objects.filter(api_channel=channel, state__in=resend.UNRESOLVED_STATES)[:COUNT_LIMIT].count(),
         median_ms=_compute_median_ms(attempts.filter(started_at__gte=now - timedelta(hours=1))),
         error=error,
         is_error_in_alerts=any(error in sentence for sentence in sentences),

@@ -35,7 +35,6 @@ from bridge.outcomes import SuggestedAction
 from channels_setup.models import ApiChannel
 from channels_setup.providers.base import ACCEPTED, PAUSE, PERMANENT, RETRY, UNKNOWN
 
-from . import channel_stats
 from .base import (
     ChoiceFilter,
     ReadOnlyAdmin,
@@ -79,7 +78,7 @@ class DeliveryStateFilter(ChoiceFilter):
     title = _("state")
     parameter_name = "state"
     options = {
-        "trouble": (_("Given up or unknown"), lambda rows: rows.filter(state__in=channel_stats.TROUBLE_STATES)),
+        "trouble": (_("Given up or unknown"), lambda rows: rows.filter(state__in=resend.UNRESOLVED_STATES)),
         "unfinished": (_("Waiting or being sent"), lambda rows: rows.filter(state__in=Delivery.UNFINISHED)),
     }
 
@@ -178,7 +177,7 @@ class DeliveryAdmin(ReadOnlyAdmin):
         return row.state in (resend.UNRESOLVED_STATES if name == "discard" else DeadLetter.STATES)
 
     def resend_selected(self, request: HttpRequest, rows: QuerySet[Delivery]) -> tuple[int, str]:
-        failed = rows.filter(state__in=(*channel_stats.TROUBLE_STATES, Delivery.State.CANCELLED)).order_by("pk")
+        failed = rows.filter(state__in=DeadLetter.STATES).order_by("pk")
         count = resend.resend_deliveries(*failed.values_list("pk", flat=True)[:MAX_ROWS_PER_ACTION], by=request.user)
         if not count:
             return messages.WARNING, gettext("Only failed, canceled or unknown deliveries can be resent.")

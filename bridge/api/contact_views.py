@@ -18,9 +18,16 @@ from bridge.conversations import contact_editing, merge_lookup
 from bridge.conversations.contact_editing import Editor, InvalidContactData
 from bridge.models import Contact, ContactChange, ContactNote, Conversation, search
 from channels_setup.codecs.phone_numbers import search_keys
-from channels_setup.models import ChatChannel
 
-from .base import IDEMPOTENCY_KEY, ApiError, ReadOnlyViewSet, documented, documented_write, run_idempotent
+from .base import (
+    IDEMPOTENCY_KEY,
+    ApiError,
+    ReadOnlyViewSet,
+    documented,
+    documented_write,
+    run_idempotent,
+    visible_chat_channels,
+)
 from .filtering import SINCE, UNTIL, QueryFilter, parse_number, parse_text
 from .serializers import ErrorSerializer
 
@@ -111,7 +118,7 @@ class ContactViewSet(ReadOnlyViewSet):
     }
 
     def get_queryset(self) -> QuerySet[Contact]:
-        seen = list(ChatChannel.objects.all().visible_to(self.request.user).order_by().values_list("pk", flat=True))
+        seen = visible_chat_channels(self.request.user)
         chats = Conversation.objects.filter(chat_channel__in=seen)
         rows = Contact.objects.filter(pk__in=chats.values("contact"))
         shown = Prefetch("conversations", chats.order_by("pk"), to_attr="shown_chats")

@@ -175,7 +175,7 @@ class DifferenceSerializer(serializers.Serializer[Any]):
 class RecognitionSerializer(serializers.Serializer[Any]):
     outcome = serializers.ChoiceField(choices=[outcome.value for outcome in MatchOutcome])
     template = IdentitySerializer(allow_null=True)
-    parameters = ParametersField(help_text=gettext_lazy("Null stands for a value that was not recognized."))
+    parameters = ParametersField(help_text=gettext_lazy("Null means that a value was not recognized."))
     candidates = IdentitySerializer(many=True)
     difference = DifferenceSerializer(many=True)
     reason = serializers.CharField(help_text=gettext_lazy("A sentence in the caller's language."))

@@ -25,7 +25,7 @@ from templates_registry.content.rendering import Rendering, render
 from templates_registry.matching.result import MatchOutcome, MatchResult
 from templates_registry.models import Category, Status, Template
 
-from .base import ApiError, ReadOnlyViewSet, documented, documented_write, run_idempotent
+from .base import ApiError, ReadOnlyViewSet, documented, documented_write, run_idempotent, visible_chat_channels
 from .filtering import SINCE, UNTIL, QueryFilter, parse_choices, parse_number, parse_text
 from .serializers import ErrorSerializer
 from .template_serializers import (
@@ -202,7 +202,7 @@ class HeldReplyViewSet(ReadOnlyViewSet):
     }
 
     def get_queryset(self) -> QuerySet[HeldReply]:
-        seen = list(ChatChannel.objects.all().visible_to(self.request.user).order_by().values_list("pk", flat=True))
+        seen = visible_chat_channels(self.request.user)
         return HeldReply.objects.filter(conversation__chat_channel__in=seen)
 
     @documented_write(summary="Cancel a held reply", response=HeldReplySerializer)

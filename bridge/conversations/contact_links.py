@@ -165,6 +165,6 @@ def _as_same_chat(change: IdentityChange) -> IdentityChange:
 
 
 def visible_chat_ids(contact: Contact, *, like: Conversation) -> list[int]:
-    """Return the ID of the contact's newest chat in the same chat channel as ``like`` (same access)."""
+    """Return the ID of the contact's newest chat that users of the chat ``like`` may see, or an empty list."""
     found = Conversation.objects.filter(contact=contact.owner_id, chat_channel=like.chat_channel_id)
     return list(found.order_by("-last_message_at").values_list("pk", flat=True)[:1])

@@ -21,7 +21,7 @@ from .contact_links import IdentityChange
 def apply_identity_change(api_channel: ApiChannel, fact: ContactChanged) -> Contact | None:
     """Give the contact its new IDs, or link it to the contact that has them. Notify operators in all its chats.
 
-    Returns the contact under which the person writes now, or None if no contact is known.
+    Return the contact under which the person writes now, or None if no contact is known.
     """
     before = _find_contact_for_update(api_channel, fact.contact)
     if not (fact.now.external_id or fact.now.user_id):

@@ -58,12 +58,7 @@ def send_due_commands() -> int:
                 try:
                     if error is None and time.monotonic() < until:
                         for account_connection in open_accounts:
-                            for item in claim_commands(
-                                account_connection, token, limit=IN_FLIGHT - len(account_connection.running)
-                            ):
-                                account_connection.running.add(
-                                    pool.submit(attempt_command, item, account_connection.pacer.acquire)
-                                )
+                            _start_attempts(account_connection, pool, token)
                 except Exception as problem:
                     error = problem
                 running = {future for account_connection in open_accounts for future in account_connection.running}
@@ -82,6 +77,13 @@ def send_due_commands() -> int:
     if time.monotonic() >= until:
         wakeups.notify_workers(wakeups.HELPDESK)
     return attempts
+
+
+def _start_attempts(account_connection: AccountConnection, pool: ThreadPoolExecutor, token: uuid.UUID) -> None:
+    """Claim due deliveries to this account and start their attempts in threads."""
+    running = account_connection.running
+    for item in claim_commands(account_connection, token, limit=IN_FLIGHT - len(running)):
+        running.add(pool.submit(attempt_command, item, account_connection.pacer.acquire))
 
 
 # --- claiming -----------------------------------------------------------------------------------------------

@@ -59,8 +59,8 @@ def expire_windows() -> int:
 def _expire_batch() -> int:
     """Expire windows and cancel their pending replies in one transaction.
 
-    A crash in between would skip the operator's notice, and a new client message could cancel a reply that may be sent
-    again.
+    Otherwise a crash in between would lose the operator's notice. A message from the client in between would open the
+    window again, and a reply that may be sent would be canceled.
     """
     conversation_ids = service_window.expire_batch()
     results.cancel_after_windows_closed(conversation_ids)

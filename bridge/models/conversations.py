@@ -170,9 +170,8 @@ class Ticket(models.Model):
     )
     custom_fields = models.JSONField(default=dict, blank=True, db_default=NO_FIELDS)  # {id of a TicketField: value}
     assigned_to_group = models.BooleanField(default=False, db_default=False)  # to all operators of the chat channel
-    parallel = models.BooleanField(
-        default=False, db_default=False
-    )  # opened by a program while another request of the chat was open
+    # Opened by a program while another request of the chat was open.
+    parallel = models.BooleanField(default=False, db_default=False)
     opened_at = models.DateTimeField(_("opened"), auto_now_add=True)
     updated_at = models.DateTimeField(_("changed"), auto_now=True)
     first_answer_at = models.DateTimeField(_("first answer"), null=True, blank=True)

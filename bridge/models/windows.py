@@ -65,8 +65,8 @@ class ClosingReminder(models.Model):
     """A reminder that a window closes soon. One per lead time; an extended window gets new reminders."""
 
     window = models.ForeignKey(ServiceWindow, on_delete=models.CASCADE, related_name="reminders", db_index=False)
-    expires_at = models.DateTimeField()  # the window's expiry at that time: an extended window gets new reminders
-    lead_minutes = models.IntegerField()  # lead time
+    expires_at = models.DateTimeField()  # the window's expiry when the reminder was created
+    lead_minutes = models.IntegerField()
     chat_channel = models.ForeignKey(ChatChannel, on_delete=models.CASCADE, related_name="+", db_index=False)
     # Recipient; null: all operators of the chat channel.
     assignee = models.ForeignKey(

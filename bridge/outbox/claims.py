@@ -22,13 +22,13 @@ LEASE_SECONDS = 60  # longer than any call may take
 IN_FLIGHT = 64  # concurrent calls to one destination, all workers together
 MAX_WORKER_CRASHES = 2  # interrupted attempts after which a delivery is a poison message
 
-# Each destination is claimed separately, so that a long queue for one does not delay others. Each gives at most its
-# fair share of `limit`, and one probe at a time while its circuit breaker is open.
+# Each destination is claimed separately, so that a long queue for one does not delay others. At most a fair share of
+# `limit` is claimed for each destination, and one probe at a time while its circuit breaker is open.
 #
 # The head of a queue is the minimum ID, which is one index lookup. An anti-join (no older row) read the whole backlog
-# for each row when the table had grown since its last ANALYZE. A SELECT of its own reads the clock once: an index scan
-# cannot use a volatile bound and would read every delivery that waits for a retry. The earliest row shows whether a
-# destination has anything due; an EXISTS may scan the whole table when the planner expects many matches.
+# for each row when the table had grown since its last ANALYZE. `(SELECT clock_timestamp())` is evaluated once: an index
+# scan cannot use a volatile bound and would read every delivery that waits for a retry. The earliest row shows whether
+# a destination has anything due; an EXISTS may scan the whole table when the planner expects many matches.
 CLAIM_SQL = f"""
 WITH probe AS ({circuit_breaker.PROBE_SQL}), destination AS (
     SELECT c.id, least(

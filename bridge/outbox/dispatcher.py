@@ -197,12 +197,12 @@ def _release_claims(claimed: Sequence[ClaimedDelivery], token: uuid.UUID) -> Non
     not_attempted = [item.delivery.pk for item in claimed if not item.interrupted]
     ours = Delivery.objects.filter(pk__in=not_attempted, lease_token=token, state=Delivery.State.SENDING)
 
-    def release() -> None:
+    def set_pending() -> None:
         now, attempts = service_window.database_now(), F("attempts") - 1
         ours.update(state=Delivery.State.PENDING, attempts=attempts, lease_token=None, next_attempt_at=now)
 
     try:
-        results.retry_db_errors(release)
+        results.retry_db_errors(set_pending)
     except Error:
         logger.warning("claim not released", extra={"count": len(not_attempted)})
 

@@ -119,10 +119,8 @@ def record_attempts(attempts: Sequence[AttemptResult], token: uuid.UUID) -> None
         if item.upload is not None:
             provider_uploads.cache_upload(item.claimed.delivery.api_channel_id, item.upload)
     _settle_accepted([item for item in accepted if item.claimed.delivery.pk in delivered])
-    if not_accepted:
-        circuit_breaker.lock_breakers(
-            item.claimed.delivery.api_channel_id for item in attempts
-        )  # before one of them is paused
+    if not_accepted:  # lock all breakers before a channel is paused
+        circuit_breaker.lock_breakers(item.claimed.delivery.api_channel_id for item in attempts)
     for item in not_accepted:
         if item.claimed.delivery.pk in ours:
             _settle_failed(item, token)

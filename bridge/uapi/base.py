@@ -85,6 +85,7 @@ class UapiView(View):
 
         Runs in the transaction that also stores the raw request.
         """
+        # Every method of the API overrides it.
         raise NotImplementedError(f"{type(self).__name__} does not implement answer()")
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:

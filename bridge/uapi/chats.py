@@ -22,6 +22,7 @@ from .base import UapiCall, UapiView
 from .errors import ERASED, NOT_ALLOWED, NOT_FOUND, NOT_SENT, UapiError
 from .identity import MAX_ID_LENGTH, find_client, list_unused, read_sender
 from .parameters import define_parameters, is_given, read_text
+from .reading import ReadOnlyView
 
 
 class AddMessage(UapiView):
@@ -190,11 +191,9 @@ class ChangeAssignee(UapiView):
         }
 
 
-class Channels(UapiView):
+class Channels(ReadOnlyView):
     """``channels``: list the watched chat channels and the API channel itself."""
 
-    methods = ("GET", "POST")
-    writes = False
     parameters = define_parameters("channel_type")
 
     def answer(self, call: UapiCall) -> list[dict[str, Any]]:

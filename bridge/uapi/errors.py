@@ -5,17 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 # Values of "code" in error responses. Callers rely on them, so they never change.
-BAD_FIELD, BAD_TOKEN, NOT_ALLOWED, NOT_FOUND, KEY_REUSED, ERASED, TOO_LARGE, NOT_SENT, TOO_MANY = (
-    400,
-    401,
-    403,
-    404,
-    409,
-    410,
-    413,
-    422,
-    429,
-)
+BAD_FIELD = 400
+BAD_TOKEN = 401
+NOT_ALLOWED = 403
+NOT_FOUND = 404
+KEY_REUSED = 409
+ERASED = 410
+TOO_LARGE = 413
+NOT_SENT = 422
+TOO_MANY = 429
 
 
 class UapiError(Exception):

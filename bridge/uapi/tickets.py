@@ -55,8 +55,8 @@ class CreateTicket(UapiView):
     """``create/ticket``: open another request in the client's chat.
 
     With ``from=user`` and ``from=trigger`` the message is sent to the client if the window or a template allows it;
-    ``message_status`` in the response tells. Otherwise the message becomes a note: the client has not written, so no
-    service window opens.
+    ``message_status`` in the response is the result. With ``from=client``, and if it is private, the message becomes
+    a note: the client has not written, so no service window opens.
     """
 
     limit = MAX_BYTES_WITH_FILES

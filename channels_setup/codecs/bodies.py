@@ -185,7 +185,7 @@ def _nest_fields(pairs: list[tuple[str, str]]) -> dict[str, Any]:
                 raise BadBody(_("The field “%(name)s” is given twice with different shapes.") % {"name": keys[0][:60]})
             target = inner
         target[keys[-1] or str(len(target))] = value
-    # Not the outermost value: it stays an object even if its keys are 0, 1, …
+    # The outermost value stays an object even if its keys are 0, 1, …
     return {clean_text(key): clean_value(_convert_lists(item)) for key, item in result.items()}
 
 

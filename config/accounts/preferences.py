@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import Any, cast
-from zoneinfo import available_timezones
 
 from django import forms
 from django.conf import settings
@@ -16,7 +15,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods
 
 from . import language
-from .models import User
+from .models import User, time_zone_names
 
 
 class PreferencesForm(forms.Form):
@@ -36,7 +35,7 @@ class PreferencesForm(forms.Form):
         assert isinstance(language, forms.ChoiceField) and isinstance(time_zone, forms.ChoiceField)
         language.choices = [("", _("Language of the browser")), *settings.LANGUAGES]
         portal_zone = _("Time zone of the portal: %(name)s") % {"name": settings.TIME_ZONE}
-        time_zone.choices = [("", portal_zone), *((name, name) for name in sorted(available_timezones()))]
+        time_zone.choices = [("", portal_zone), *((name, name) for name in time_zone_names())]
         for field in self.fields.values():
             field.widget.attrs["class"] = "input"
 

@@ -26,7 +26,7 @@ class TolerantRequest(WSGIRequest):
             self.encoding = "utf-8"
 
     def _load_post_and_files(self) -> None:
-        """Read the form. After an error the form stays empty, as Django does it for multipart only."""
+        """Read the form. After an error the form stays empty; Django ensures this for multipart only."""
         try:
             super()._load_post_and_files()
         except (BadRequest, SuspiciousOperation):
@@ -42,7 +42,7 @@ class TolerantRequest(WSGIRequest):
             return []
 
     def parse_file_upload(self, META: Any, post_data: Any) -> Any:
-        """Reject a body with an invalid or unknown charset in a part, for which Django raises a 500."""
+        """Reject a body with an invalid or unknown charset in a part, which Django would answer with 500."""
         try:
             return super().parse_file_upload(META, post_data)
         except (LookupError, UnicodeError, ValueError) as problem:

@@ -219,6 +219,13 @@ class TemplateDefinition:
         variable = self.variable(key)
         return variable.title if variable else key
 
+    def label_piece(self, piece: str | Placeholder, place: VariablePlace = VariablePlace.BODY) -> str:
+        """Return a piece of a text, with the admin's label in brackets in place of a placeholder that has one."""
+        if not isinstance(piece, Placeholder):
+            return piece
+        variable = self.variable(variable_key(piece.name, place))
+        return f"[{variable.label}]" if variable and variable.label else add_braces(piece.name)
+
     def arrange_values(self, parameters: Mapping[str, str]) -> list[str] | dict[str, str]:
         """Return values in the API's shape: a list for numbered variables, a mapping for named ones."""
         values = {v.key: parameters[v.key] for v in self.variables if v.key in parameters}

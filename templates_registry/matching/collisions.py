@@ -121,7 +121,7 @@ def _meeting(one: _Text, other: _Text) -> tuple[str, bool] | None:
 
 
 def _agree(one: LineParts, other: LineParts) -> bool:
-    """Tell whether some line matches both. With variables in both, beginnings and ends decide."""
+    """Return whether some line matches both. With variables in both, beginnings and ends decide."""
     if len(one) == 1:
         return find_leftmost(other, one[0]) is not None
     if len(other) == 1:

@@ -50,7 +50,7 @@ def context(browser: Browser, live_server: object) -> Iterator[BrowserContext]:
     context = browser.new_context(base_url=str(live_server), locale="ru-RU", timezone_id="Europe/Moscow")
     context.set_default_timeout(30_000)
     broken: list[str] = []
-    context.on("console", lambda told: broken.append(told.text) if is_policy_complaint(told.text) else None)
+    context.on("console", lambda message: broken.append(message.text) if is_policy_complaint(message.text) else None)
     yield context
     context.close()
     wait_for_quiet()

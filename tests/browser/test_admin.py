@@ -17,7 +17,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture(autouse=True)
 def complaints(context: BrowserContext) -> Iterator[list[str]]:
-    """What the pages complained of: a script that failed, or something the content security policy stopped."""
+    """Yield script and policy errors of the pages."""
     found: list[str] = []
 
     def note(message: ConsoleMessage) -> None:

@@ -19,7 +19,7 @@ from bridge.files import uploads
 from bridge.models import CannedResponse, Contact, ContactNote, Conversation, Message, Ticket
 from channels_setup.models import ApiChannel
 from templates_registry.models import Template
-from tests.browser.test_desk import answers, shut_in, sign_in, writes
+from tests.browser.test_desk import answers, end_windows_in, sign_in, writes
 from tests.factories import ApiChannelFactory, TemplateFactory, boris, vera
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -116,7 +116,7 @@ def test_the_desk_has_no_serious_finding(page: Page, context: BrowserContext, ch
 
 def test_a_closed_chat_has_no_serious_finding(page: Page, context: BrowserContext, chat: Conversation) -> None:
     sign_in(context, boris())
-    shut_in(-60)
+    end_windows_in(-60)
 
     def open_template(page: Page) -> None:
         page.locator(".offer").first.click()

@@ -15,7 +15,7 @@ from bridge.desk.live import presence
 from bridge.models import CannedResponse, Conversation, Message, ServiceWindow, Ticket, Upload
 from channels_setup.models import ApiChannel
 from channels_setup.providers.sandbox import messenger as sandbox
-from tests.browser.test_desk import SOON, bubble, open_chat, shut_in, sign_in, writes
+from tests.browser.test_desk import SOON, bubble, end_windows_in, open_chat, sign_in, writes
 from tests.factories import ApiChannelFactory, TemplateFactory, boris, vera
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -98,7 +98,7 @@ def test_a_closed_window_offers_templates_and_keeps_the_text(
     desk: Page, chat: Conversation, channel: ApiChannel
 ) -> None:
     TemplateFactory(api_channel=channel, name="news", body="Есть новости по вашему заказу.", examples=())
-    shut_in(-60)
+    end_windows_in(-60)
     open_chat(desk, chat)
     desk.fill("#text", "Своё")
 
@@ -119,7 +119,7 @@ def test_a_closed_window_notice_is_short_and_offers_show_languages(
 ) -> None:
     for language in ("ru", "en"):
         TemplateFactory(api_channel=channel, name="delivery_address_is_needed_again", language=language, body="Адрес?")
-    shut_in(-60)
+    end_windows_in(-60)
     desk.set_viewport_size({"width": width, "height": 800})
     open_chat(desk, chat)
 

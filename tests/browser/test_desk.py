@@ -78,7 +78,7 @@ def answers(chat: Conversation, text: str, **status: Any) -> Message:
     return message
 
 
-def shut_in(seconds: float) -> None:
+def end_windows_in(seconds: float) -> None:
     ServiceWindow.objects.update(
         opened_at=F("opened_at") - timedelta(hours=24), expires_at=timezone.now() + timedelta(seconds=seconds)
     )
@@ -289,7 +289,7 @@ def test_new_messages_do_not_change_the_composer(desk: Page, chat: Conversation,
 
 def test_a_refused_reply_says_why_at_once(desk: Page, chat: Conversation) -> None:
     open_chat(desk, chat)
-    shut_in(-60)
+    end_windows_in(-60)
     desk.fill("#text", "Опоздал")
     desk.get_by_role("button", name="Send", exact=True).click()
 
@@ -299,7 +299,7 @@ def test_a_refused_reply_says_why_at_once(desk: Page, chat: Conversation) -> Non
 
 
 def test_an_open_page_shows_the_window_closing(desk: Page, chat: Conversation) -> None:
-    shut_in(4)
+    end_windows_in(4)
     open_chat(desk, chat)
     expect(desk.locator("#composer_time .critical [data-words]")).to_have_text(re.compile(r"0:00:0\d"))
 

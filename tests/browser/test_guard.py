@@ -20,7 +20,7 @@ def test_a_content_security_policy_violation_is_detected(
     """Uses its own context, because the ``context`` fixture fails a test with a violation."""
     context = browser.new_context(base_url=str(live_server))
     page, complaints = context.new_page(), []
-    page.on("console", lambda told: complaints.append(is_policy_complaint(told.text)))
+    page.on("console", lambda message: complaints.append(is_policy_complaint(message.text)))
     page.goto("/login/")
 
     page.evaluate("() => { const it = document.createElement('script'); it.text = 'let x'; document.body.append(it) }")

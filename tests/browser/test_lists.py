@@ -5,15 +5,15 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
-from django.db.models import F
 from playwright.sync_api import BrowserContext, ConsoleMessage, Page, expect
 
 from bridge.conversations import closing_reminders
 from bridge.maintenance import housekeeping
-from bridge.models import Conversation, ServiceWindow, Ticket
+from bridge.models import Conversation, Ticket
 from channels_setup.models import ApiChannel
-from tests.browser.test_desk import SOON, bubble, open_chat, shut_in, sign_in, writes
+from tests.browser.test_desk import SOON, bubble, end_windows_in, open_chat, sign_in, writes
 from tests.factories import ApiChannelFactory, boris
+from tests.scenarios.sending import move_windows_back
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -138,7 +138,7 @@ def test_a_closing_window_shows_a_toast_and_a_notification(
             close() {}
         };"""
     )
-    shut_in(50 * 60)
+    end_windows_in(50 * 60)
     desk.goto("/chats/")
     desk.locator("#allow-notices").click()
     expect(desk.locator("#allow-notices")).to_be_hidden()
@@ -219,7 +219,7 @@ def test_table_filters_apply_without_a_button(desk: Page, chat: Conversation) ->
 
 
 def test_missed_windows_are_charted_listed_and_downloaded(desk: Page, chat: Conversation) -> None:
-    shut_in(-60)
+    end_windows_in(-60)
     housekeeping.expire_windows()
     desk.goto("/windows/")
 
@@ -236,9 +236,7 @@ def test_missed_windows_are_charted_listed_and_downloaded(desk: Page, chat: Conv
 @pytest.mark.parametrize("width", [390, 1024, 1440])
 def test_no_list_is_wider_than_its_window(desk: Page, channel: ApiChannel, path: str, width: int) -> None:
     writes(channel, "Екатерина Воскресенская-Преображенская" * 3, "заказ " + "длинное" * 60)
-    ServiceWindow.objects.update(
-        expires_at=F("expires_at") - timedelta(hours=30), opened_at=F("opened_at") - timedelta(hours=30)
-    )
+    move_windows_back(timedelta(hours=30))
     housekeeping.expire_windows()
     desk.set_viewport_size({"width": width, "height": 800})
 

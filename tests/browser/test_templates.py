@@ -8,17 +8,17 @@ from datetime import timedelta
 import pytest
 from django.conf import settings
 from django.contrib.auth import get_user_model
-from django.db.models import F
 from django.test import Client
 from playwright.sync_api import BrowserContext, Page, expect
 
 from bridge.conversations import receiving
-from bridge.models import Conversation, Draft, HeldReply, Message, ServiceWindow
+from bridge.models import Conversation, Draft, HeldReply, Message
 from channels_setup.models import ApiChannel
 from channels_setup.providers.base import ContactInfo, MessageReceived
 from templates_registry.models import Template
 from tests.browser.holding import Held
 from tests.factories import ApiChannelFactory, TemplateFactory, boris
+from tests.scenarios.sending import move_windows_back
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -47,8 +47,7 @@ def chat(channel: ApiChannel) -> Conversation:
     made = receiving.receive_messages(
         channel, [receiving.IncomingMessage(fact=fact, chat_channel=channel.default_chat_channel)]
     )
-    day = timedelta(hours=25)
-    ServiceWindow.objects.update(opened_at=F("opened_at") - day, expires_at=F("expires_at") - day)
+    move_windows_back(timedelta(hours=25))
     return made[0].conversation
 
 
@@ -244,9 +243,7 @@ FOR_KIM = "Здравствуйте, Борис! Ваш заказ № 8 гот�
 def test_a_late_field_response_does_not_change_another_chat(
     page: Page, template: Template, chat: Conversation, other: Conversation
 ) -> None:
-    day = timedelta(hours=25)
-    theirs = ServiceWindow.objects.filter(conversation=other)
-    theirs.update(opened_at=F("opened_at") - day, expires_at=F("expires_at") - day)
+    move_windows_back(timedelta(hours=25), conversation=other)
     Draft.objects.create(conversation=other, user=get_user_model().objects.get(), text=FOR_KIM)
     page.goto(f"/chats/{chat.pk}/")
     paste(page, FOR_ANNA)

@@ -12,8 +12,9 @@ from playwright.sync_api import BrowserContext, Locator, Page, expect
 from bridge.models import CannedResponse, ContactNote, Conversation, Delivery, Draft, Message
 from channels_setup.models import ApiChannel
 from tests.browser.holding import Held, fails
-from tests.browser.test_desk import answers, bubble, eventually, open_chat, shut_in, sign_in, writes
+from tests.browser.test_desk import answers, bubble, end_windows_in, eventually, open_chat, sign_in, writes
 from tests.factories import PASSWORD, ApiChannelFactory, TemplateFactory, boris, vera
+from tests.scenarios.sending import outbound_texts
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -73,10 +74,6 @@ def unsent(page: Page, text: str) -> Locator:
     return page.locator("#sending > li", has_text=text)
 
 
-def sent() -> list[str]:
-    return list(Message.objects.filter(direction="outbound").order_by("pk").values_list("text", flat=True))
-
-
 # --- a new session ---------------------------------------------------------------------------------------
 
 
@@ -98,7 +95,7 @@ def test_an_old_tab_works_after_its_user_signs_in_again(desk: Page, chat: Conver
     desk.get_by_role("button", name="Close the request").click()  # a form that htmx sends
 
     expect(desk.locator("#messages .mark")).to_contain_text("closed")
-    assert sent() == ["До и после"]
+    assert outbound_texts() == ["До и после"]
 
 
 @pytest.mark.parametrize("token", ["", "0" * 32], ids=["gone", "another"])
@@ -163,7 +160,7 @@ def test_another_user_neither_sends_nor_sees_the_typed_text(
     open_chat(desk, chat)
     expect(desk.locator("#text")).to_have_value("")
     expect(desk.locator("body")).not_to_contain_text("Только Борис")
-    assert not sent() and not Draft.objects.filter(user=vera()).exists()
+    assert not outbound_texts() and not Draft.objects.filter(user=vera()).exists()
 
     leave(elsewhere)
     come_in(elsewhere, "boris")
@@ -296,7 +293,7 @@ def test_a_tab_with_newer_text_says_that_the_draft_was_sent(desk: Page, chat: Co
     expect(desk.locator("#text")).to_have_value("Общий и дальше")
     desk.locator("#text").press("Control+Enter")  # now it is intended
     expect(bubble(desk, "Общий и дальше")).to_be_visible()
-    assert sent() == ["Общий", "Общий и дальше"]
+    assert outbound_texts() == ["Общий", "Общий и дальше"]
     elsewhere.context.close()
 
 
@@ -317,7 +314,7 @@ def test_a_tab_that_has_not_polled_yet_sends_nothing_twice(desk: Page, chat: Con
 
     expect(bubble(desk, "Общий")).to_have_count(1)
     expect(desk.locator("#text")).to_have_value(f"Общий{more}" if more else "")
-    assert sent() == ["Общий"]
+    assert outbound_texts() == ["Общий"]
     elsewhere.context.close()
 
 
@@ -334,7 +331,7 @@ def test_two_operators_who_resend_a_failed_message_send_it_once(desk: Page, chat
             page.locator("#text").press("Control+Enter")
 
     expect(elsewhere.locator("#text")).to_have_value("")
-    assert sent() == ["Не ушло", "Не ушло"]  # the failed message and its successor
+    assert outbound_texts() == ["Не ушло", "Не ушло"]  # the failed message and its successor
     elsewhere.context.close()
 
 
@@ -373,7 +370,7 @@ def test_ctrl_enter_sends_the_focused_part(
         expect(desk.locator(".note-of")).to_contain_text("Заметка")
     else:
         desk.wait_for_timeout(300)
-    assert sent() == result
+    assert outbound_texts() == result
     if result != ["Слова"]:
         expect(desk.locator("#text")).to_have_value("Слова")
 
@@ -429,7 +426,7 @@ def test_a_retried_message_is_sent_once(desk: Page, chat: Conversation, lost: st
     expect(desk.locator("#text")).to_have_value("")
     desk.reload()
     expect(desk.locator("#sending > li")).to_have_count(0)
-    assert sent() == ["Важное"]
+    assert outbound_texts() == ["Важное"]
 
 
 def test_try_again_after_a_lost_response_sends_nothing_twice(desk: Page, chat: Conversation) -> None:
@@ -448,7 +445,7 @@ def test_try_again_after_a_lost_response_sends_nothing_twice(desk: Page, chat: C
 
     expect(bubble(desk, "Важное")).to_have_count(1)
     expect(desk.locator("#sending > li")).to_have_count(0)
-    assert sent() == ["Важное"]
+    assert outbound_texts() == ["Важное"]
 
 
 def test_a_failed_message_can_be_edited(desk: Page, chat: Conversation) -> None:
@@ -465,7 +462,7 @@ def test_a_failed_message_can_be_edited(desk: Page, chat: Conversation) -> None:
     desk.locator("#text").press("Control+Enter")
 
     expect(bubble(desk, "Опечатка")).to_be_visible()
-    assert sent() == ["Опечатка"]
+    assert outbound_texts() == ["Опечатка"]
 
 
 def test_text_refused_on_a_slow_connection_returns_before_newer_text(desk: Page, chat: Conversation) -> None:
@@ -473,7 +470,7 @@ def test_text_refused_on_a_slow_connection_returns_before_newer_text(desk: Page,
     type_in(desk, "Опоздало")
     desk.keyboard.press("Control+Enter")
     desk.keyboard.type("Новое")
-    shut_in(-60)
+    end_windows_in(-60)
     held.wait()
     held.end()
 
@@ -493,7 +490,7 @@ def test_text_refused_after_leaving_its_chat_stays_in_that_chat(
     desk.locator(f'.row[data-chat="{other.pk}"]').click()
     expect(desk.locator("#chat_header h2")).to_have_text("Игорь Панин")
     expect(desk.locator("#sending > li")).to_have_count(0)
-    shut_in(-60)
+    end_windows_in(-60)
     with desk.expect_response(SENDS):
         held.end()
 
@@ -564,7 +561,7 @@ def test_a_template_being_sent_is_shown_and_restored_after_a_failure(
 
     expect(bubble(desk, "Заказ 99 готов.")).to_have_count(1)
     expect(desk.locator("#text")).to_have_value("Своё")
-    assert sent() == ["Заказ 99 готов."]
+    assert outbound_texts() == ["Заказ 99 готов."]
 
 
 # --- quick replies ---------------------------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ from bridge.models import (
 from bridge.relay import reply_submission
 from channels_setup.models import ApiChannel
 from channels_setup.providers.base import ContactInfo, MessageReceived
-from tests.browser.test_desk import SOON, shut_in, sign_in
+from tests.browser.test_desk import SOON, end_windows_in, sign_in
 from tests.factories import ApiChannelFactory, TemplateFactory, boris, vera
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -44,7 +44,7 @@ def watched(page: Page) -> list[str]:
     """Yield payloads that ran, or that only the policy stopped."""
     ran: list[str] = []
     page.on("dialog", lambda dialog: (ran.append(dialog.message), dialog.dismiss()))
-    page.on("console", lambda told: ran.append(told.text) if "Content Security Policy" in told.text else None)
+    page.on("console", lambda message: ran.append(message.text) if "Content Security Policy" in message.text else None)
     return ran
 
 
@@ -146,7 +146,7 @@ def test_template_values_never_run_as_scripts(page: Page, context: BrowserContex
     TemplateFactory(
         api_channel=channel, name="order_ready", body="Заказ {{1}} готов.", examples=[CORPUS[1]], variables=[]
     )
-    shut_in(-60)
+    end_windows_in(-60)
     sign_in(context, boris(chat.chat_channel))
     page.goto(f"/chats/{chat.pk}/")
     page.locator(".offer").first.click()

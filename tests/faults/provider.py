@@ -181,8 +181,3 @@ def in_parallel(*work: Any) -> None:
         thread.start()
     for thread in threads:
         thread.join(120)
-
-
-def quietly(work: Any) -> None:
-    with suppress(Exception):
-        work()

@@ -1,5 +1,4 @@
-"""Somebody's server behind a Redirect URL: a behavior per path, and every request written to the disk before it is
-answered."""
+"""Server behind a Redirect URL: a behavior per path, and every request written to disk before the response."""
 
 from __future__ import annotations
 

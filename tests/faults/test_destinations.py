@@ -29,14 +29,13 @@ from channels_setup import http_client
 from channels_setup.http_client import sending
 from channels_setup.models import ApiChannel, ChannelState
 from channels_setup.providers.base import ApiRequest
-from tests.factories import ApiChannelFactory
 from tests.faults.conftest import FULL, LEASE, SEED
 from tests.faults.ledger import check
 from tests.faults.provider import FakeProvider, call
 from tests.faults.receiver import Got
 from tests.faults.stack import Shop, Stack, children, eventually
 from tests.receiver import Receiver
-from tests.scenarios.sending import anna_writes, boris_answers
+from tests.scenarios.sending import anna_writes, boris_answers, create_channel_to
 
 Size = Callable[..., int]
 Say = Callable[[str], None]
@@ -48,16 +47,13 @@ def shop(stack: Stack) -> Shop:
 
 
 @pytest.fixture
-def neighbour(stack: Stack) -> Shop:
+def neighbor(stack: Stack) -> Shop:
     return stack.shop()
 
 
 @pytest.fixture
 def api_channel(receiver: Receiver, db: None) -> ApiChannel:
-    channel = ApiChannelFactory(kind="acebot", redirect_url=receiver.url("/hook"), secret=True)
-    ApiChannel.objects.update(track_message=False, track_new_chat=False, track_resumed=False)
-    channel.refresh_from_db()
-    return channel
+    return create_channel_to(receiver, "/hook")
 
 
 def lags(stack: Stack, provider: FakeProvider, *, numbers: range) -> list[float]:
@@ -104,10 +100,10 @@ def hold(stack: Stack, shop: Shop) -> None:
     "down 1 h at 20/s: 0 lost, breaker open ≤ 15 s, probes ≤ 1 in 30 s, neighbors' p95 ≤ 1.2 ×, drained ≤ 15 min",
 )
 def test_a_destination_that_is_down_is_left_alone_and_caught_up(
-    stack: Stack, shop: Shop, neighbour: Shop, size: Size, measured: Say
+    stack: Stack, shop: Shop, neighbor: Shop, size: Size, measured: Say
 ) -> None:
     down, rate = size(5, 3_600), 20
-    provider, other = FakeProvider(stack, shop, seed=SEED + 31), FakeProvider(stack, neighbour, seed=SEED + 131)
+    provider, other = FakeProvider(stack, shop, seed=SEED + 31), FakeProvider(stack, neighbor, seed=SEED + 131)
     base = base_of(stack, other, rate=rate, clients=60, count=50 if FULL else 5)
     stack.receiver.behave(shop.path, status=500)
     began = time.time()
@@ -138,7 +134,7 @@ def test_a_destination_that_is_down_is_left_alone_and_caught_up(
     assert opened
     ledger = check(stack, provider)
     measured(
-        f"{down} s down: open after {after - began:.0f} s, {len(probes)} probes; neighbour's p95 {base * 1000:.0f} ms"
+        f"{down} s down: open after {after - began:.0f} s, {len(probes)} probes; neighbor's p95 {base * 1000:.0f} ms"
         f" before and {during * 1000:.0f} ms during; {ledger.words}; drained in {drained:.0f} s"
     )
     assert not ledger.complaints
@@ -151,10 +147,10 @@ def test_a_destination_that_is_down_is_left_alone_and_caught_up(
 
 @pytest.mark.fault("C34", "never answers at 10/s for 5 min: each call cut ≤ 20 s, neighbors' p95 ≤ 1.2 ×")
 def test_a_destination_that_never_answers_holds_up_nobody_else(
-    stack: Stack, shop: Shop, neighbour: Shop, size: Size, measured: Say
+    stack: Stack, shop: Shop, neighbor: Shop, size: Size, measured: Say
 ) -> None:
     lasting, rate = size(3, 300), 10
-    provider, other = FakeProvider(stack, shop, seed=SEED + 34), FakeProvider(stack, neighbour, seed=SEED + 134)
+    provider, other = FakeProvider(stack, shop, seed=SEED + 34), FakeProvider(stack, neighbor, seed=SEED + 134)
     base = base_of(stack, other, rate=rate, clients=10_000, count=50 if FULL else 10)
     stack.receiver.behave(shop.path, "hang")
     driving = threading.Thread(
@@ -179,7 +175,7 @@ def test_a_destination_that_never_answers_holds_up_nobody_else(
     )
 
     cut = f"longest call {longest:.1f} s" if FULL else "calls are cut in test_http_client"
-    measured(f"{lasting} s: neighbour's p95 {base * 1000:.0f} ms before, {during * 1000:.0f} ms during; {cut}")
+    measured(f"{lasting} s: neighbor's p95 {base * 1000:.0f} ms before, {during * 1000:.0f} ms during; {cut}")
     assert longest <= (20 if FULL else 24)
     assert during <= (base * 1.2 if FULL else max(base * 3, 1.5))
 

@@ -89,11 +89,11 @@ def account(stack: Stack) -> Iterator[Account]:
         }
         words = [word for name, value in options.items() for word in (f"--{name}", value)]
         command = [sys.executable, "manage.py", "channel", "add", *words]
-        told = subprocess.run(
+        done = subprocess.run(
             command, cwd=settings.BASE_DIR, env=stack.environment, capture_output=True, text=True, check=False
         )
-        assert told.returncode == 0, told.stderr
-        made = json.loads(told.stdout)
+        assert done.returncode == 0, done.stderr
+        made = json.loads(done.stdout)
         path = "/webhooks/" + made["webhook_url"].partition("/webhooks/")[2]
         assert meta.connect(f"http://127.0.0.1:{stack.port}{path}")
         yield Account(stack=stack, meta=meta, channel=made["api_channel"], path=path, secret=made["secret_key"])

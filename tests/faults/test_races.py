@@ -42,7 +42,7 @@ from config.celery import app as celery
 from tests.factories import ApiChannelFactory, ConversationFactory, MessageFactory, boris
 from tests.faults.conftest import SEED
 from tests.receiver import Receiver
-from tests.scenarios.sending import anna_writes, boris_answers
+from tests.scenarios.sending import anna_writes, boris_answers, create_channel_to
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -52,10 +52,7 @@ Say = Callable[[str], None]
 
 @pytest.fixture
 def api_channel(receiver: Receiver) -> ApiChannel:
-    channel = ApiChannelFactory(kind="acebot", redirect_url=receiver.url("/hook"), secret=True)
-    ApiChannel.objects.update(track_message=False, track_new_chat=False, track_resumed=False)
-    channel.refresh_from_db()
-    return channel
+    return create_channel_to(receiver, "/hook")
 
 
 class Hands:

@@ -22,6 +22,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from tests.load.results import print_row
 from tests.load.wire import PostReceiver, post_all
 
 CLOUD = {"phone_number_id": "1", "waba_id": "2", "access_token": "EAAbench-000000", "app_secret": "bench-app-secret"}
@@ -202,10 +203,6 @@ def slow_destination(bench: Bench, size: int) -> None:
         times = sorted(arrived for arrived, _sent in bench.receiver.pop_arrivals())
     rate = len(times) * 0.8 / (times[int(len(times) * 0.9)] - times[int(len(times) * 0.1)])
     print_row("a destination that takes 50 ms", f"{rate:.0f}/s", "≥ 1,500/s")
-
-
-def print_row(name: str, result: str, target: str) -> None:
-    print(f"| {name} | {target} | {result} |", flush=True)
 
 
 def main() -> None:

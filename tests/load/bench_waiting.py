@@ -18,6 +18,8 @@ import uuid
 from collections.abc import Callable
 from pathlib import Path
 
+from tests.load.results import print_row
+
 DUE = 100_000
 TURNS = 21
 
@@ -108,10 +110,6 @@ def measure(*, windows: int, deliveries: int) -> None:
     assert closed == DUE and housekeeping.expire_windows() == 0
     result = f"{took:.1f} s in batches of {service_window.EXPIRE_BATCH}, the longest {longest * 1000:.0f} ms"
     print_row(f"{DUE:,} windows due of {windows:,}", result, "≤ 1.5 s, no lock over 50 ms")
-
-
-def print_row(name: str, result: str, target: str) -> None:
-    print(f"| {name} | {target} | {result} |", flush=True)
 
 
 def main() -> None:

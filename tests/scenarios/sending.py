@@ -60,6 +60,11 @@ def boris_answers(chat: Conversation, text: str = "Да") -> Message:
     return message
 
 
+def outbound_texts() -> list[str]:
+    """Return the texts of all outbound messages, in order."""
+    return list(Message.objects.filter(direction="outbound").order_by("pk").values_list("text", flat=True))
+
+
 def make_deliveries_due() -> None:
     Delivery.objects.filter(state="pending").update(next_attempt_at=timezone.now() - timedelta(seconds=1))
 

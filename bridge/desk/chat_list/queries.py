@@ -22,8 +22,8 @@ from bridge.service_window import WINDOW_LENGTH
 from channels_setup.codecs.phone_numbers import search_keys
 from channels_setup.models import ApiChannel
 
-MAX_HITS = 1_000  # at cap this many newest chats per search
-# A search reads this many newest messages first, and all messages only if it finds too capped.
+MAX_HITS = 1_000  # at most this many newest chats per search
+# A search reads this many newest messages first, and all messages only if it finds too few.
 RECENT_MESSAGES = 200_000
 ENOUGH_HITS = 100
 
@@ -35,7 +35,7 @@ LIVE_STATUSES = tuple(status for status in Ticket.Status.values if status not in
 
 OPEN_WINDOW_SQL = "SELECT FROM bridge_servicewindow w WHERE w.conversation_id = c.id AND w.state = 'open'"
 UNRESTRICTED_SQL = "c.api_channel_id IN (SELECT id FROM channels_setup_apichannel WHERE kind = ANY(%(unrestricted)s))"
-# A window is open for at cap 24 hours after the client's last message, so older chats can be skipped.
+# A window is open for at most 24 hours after the client's last message, so older chats can be skipped.
 RECENT_SQL = "c.last_message_at > %(now)s - %(length)s"
 EXPIRING_SQL = f"({RECENT_SQL} AND EXISTS ({OPEN_WINDOW_SQL} AND w.expires_at > %(now)s AND w.expires_at < %(soon)s))"
 STAYS_OPEN_SQL = f"({RECENT_SQL} AND EXISTS ({OPEN_WINDOW_SQL} AND w.expires_at >= %(soon)s))"
@@ -205,8 +205,10 @@ def closed_condition(scope: ListScope) -> str:
 
 
 def load_summary(channels: Sequence[int], *, me: int, cap: int) -> tuple[Any, ...]:
-    """Return the database time, the list version, the last reminder's ID, and three counts, each capped at ``cap``:
-    chats that need a reply, assigned to me, and unassigned."""
+    """Return the database time, the list version, the last reminder's ID, and three counts.
+
+    The counts, each capped at ``cap``: chats that need a reply, assigned to me, and unassigned.
+    """
     with connection.cursor() as cursor:
         cursor.execute(SUMMARY_SQL, {"channels": list(channels), "me": me, "cap": cap})
         row: tuple[Any, ...] = cursor.fetchone()
@@ -254,8 +256,10 @@ def search_chats(channels: Sequence[int], query: str) -> tuple[set[int], dict[in
 
 
 def _chats_among(found: QuerySet[Any], chats_sql: str, channels: Sequence[int]) -> list[tuple[int, Any]]:
-    """Return the chats of the found rows. MATERIALIZED keeps PostgreSQL from walking all chats, newest first, to match
-    their text one by one."""
+    """Return the chats of the found rows.
+
+    MATERIALIZED keeps PostgreSQL from walking all chats, newest first, to match their text one by one.
+    """
     sql, params = found.query.sql_with_params()
     with connection.cursor() as cursor:
         cursor.execute(f"WITH found AS MATERIALIZED ({sql}) {chats_sql}", [*params, list(channels), MAX_HITS])

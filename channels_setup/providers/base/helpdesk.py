@@ -140,16 +140,19 @@ class Helpdesk(Provider):
 
     def parse(self, request: RawRequest, account: HelpdeskAccount) -> list[HelpdeskFact]:
         """Return the facts of a stored request. Raises BadBody if none can be read."""
+        # Not called for the `built_in` kind; every other kind overrides it.
         raise NotImplementedError(f"{type(self).__name__} receives no events")
 
     # --- commands ---
 
     def build_request(self, command: HelpdeskCommand, account: HelpdeskAccount) -> ApiRequest | Outcome:
         """Build the call for a command, or return the outcome if no call can be made."""
+        # Not called for the `built_in` kind; every other kind overrides it.
         raise NotImplementedError(f"{type(self).__name__} takes no commands")
 
     def read_response(self, command: HelpdeskCommand, response: ApiResponse) -> HelpdeskResult:
         """Judge the response to ``build_request``. A 200 may be a failure."""
+        # Not called for the `built_in` kind; every other kind overrides it.
         raise NotImplementedError(f"{type(self).__name__} takes no commands")
 
     def build_lookup_request(self, command: HelpdeskCommand, account: HelpdeskAccount) -> ApiRequest | None:
@@ -176,8 +179,10 @@ class Helpdesk(Provider):
 
     def build_check_request(self, account: HelpdeskAccount) -> ApiRequest:
         """Build a call that changes nothing and shows whether the secret key is accepted."""
+        # Not called for the `built_in` kind; every other kind overrides it.
         raise NotImplementedError(f"{type(self).__name__} takes no commands")
 
     def read_check_findings(self, response: ApiResponse, account: HelpdeskAccount) -> list[HelpdeskFinding]:
         """Return what the response to ``build_check_request`` shows."""
+        # Not called for the `built_in` kind; every other kind overrides it.
         raise NotImplementedError(f"{type(self).__name__} takes no commands")

@@ -106,6 +106,7 @@ class Messenger(Provider):
 
     def pack_items(self, items: Sequence[MisroutedItem]) -> bytes:
         """Build a webhook body that contains these items and nothing else."""
+        # Called only for kinds with `shares_webhook_address`, which override it.
         raise NotImplementedError(f"{type(self).__name__} routes nothing")
 
     def answer_handshake(self, request: RawRequest, account: Account) -> str:
@@ -120,6 +121,7 @@ class Messenger(Provider):
 
     def build_message_request(self, delivery: DeliveryRequest, account: Account) -> ApiRequest | Outcome:
         """Build the call that sends a message, or return the outcome if no call is needed."""
+        # Every kind that sends messages overrides it; nothing is delivered to the others.
         raise NotImplementedError(f"{type(self).__name__} does not send messages")
 
     def build_event_request(self, delivery: DeliveryRequest, account: Account) -> ApiRequest:
@@ -128,6 +130,7 @@ class Messenger(Provider):
 
     def build_read_receipt_request(self, external_id: str, account: Account) -> ApiRequest:
         """Build the call that sends a read receipt for a contact's message."""
+        # Called only for kinds with `sends_read_receipts`, which override it.
         raise NotImplementedError(f"{type(self).__name__} marks nothing as read")
 
     def call_rates(self, delivery: DeliveryRequest, account: Account) -> tuple[CallRate, ...]:
@@ -150,18 +153,22 @@ class Messenger(Provider):
 
     def build_upload_request(self, file: OutboundFile, account: Account) -> ApiRequest | None:
         """Build the call that uploads a file; None if the file should be sent by link."""
+        # Called only for kinds with `accepts_uploads`, which override it.
         raise NotImplementedError(f"{type(self).__name__} takes no uploads")
 
     def read_upload_id(self, response: ApiResponse) -> str:
         """Return the file ID from a successful upload. Raises BadBody if there is none."""
+        # Called only for kinds with `accepts_uploads`, which override it.
         raise NotImplementedError(f"{type(self).__name__} takes no uploads")
 
     def build_file_location_request(self, file_id: str, account: Account) -> ApiRequest:
         """Build the call that requests the location of a contact's file."""
+        # Called only for kinds with `serves_files_by_id`, which override it.
         raise NotImplementedError(f"{type(self).__name__} keeps no files")
 
     def read_file_location(self, response: ApiResponse, account: Account) -> FileLocation:
         """Return the location from a successful response. Raises BadBody if there is none."""
+        # Called only for kinds with `serves_files_by_id`, which override it.
         raise NotImplementedError(f"{type(self).__name__} keeps no files")
 
     def build_file_download_request(self, location: FileLocation, account: Account) -> ApiRequest:
