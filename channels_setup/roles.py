@@ -24,6 +24,11 @@ class Role(models.TextChoices):
     ADMIN = "admin", "Admin"
     OPERATOR = "operator", "Operator"
 
+    @classmethod
+    def of_user(cls, user: Any) -> Role:
+        """Return the role of a signed-in user. Superusers count as admins."""
+        return cls.ADMIN if user.is_staff or user.is_superuser else cls.OPERATOR
+
 
 def ensure_groups() -> dict[Role, Group]:
     """Create both groups with their permissions and return them. Can be repeated; extra permissions stay."""

@@ -17,7 +17,10 @@ class Config(AppConfig):
         from config.admin_site.search_limit import limit_admin_searches
         from config.web import route_access  # noqa: F401
 
+        from .accounts import signals
         from .accounts.authentication import revoke_tokens_of_inactive
+
+        signals.connect_signals()
 
         post_save.connect(revoke_tokens_of_inactive, sender=settings.AUTH_USER_MODEL, dispatch_uid="revoke_api_tokens")
         limit_admin_searches()

@@ -108,6 +108,35 @@ SETTINGS = (
     EnvironmentSetting("DEMO", parse_bool, True, "Load the demo at the first start of `make up`."),
     EnvironmentSetting("DEMO_ADMIN_PASSWORD", str, "", "The demo administrator's password. Empty: generated."),
     EnvironmentSetting("DEMO_OPERATOR_PASSWORD", str, "", "The demo operator's password. Empty: generated."),
+    EnvironmentSetting(
+        "SECOND_FACTOR_ROLES",
+        parse_list,
+        None,
+        "Roles that need a second factor: admin, operator, or none. Default: admin if PUBLIC_URL is https, else none.",
+    ),
+    EnvironmentSetting("SESSION_IDLE_HOURS", int, 12, "A browser without any use for so long must sign in again."),
+    EnvironmentSetting(
+        "EMAIL_URL",
+        str,
+        "",
+        "SMTP server, for example smtp+tls://user:password@mail.example:587. Empty: no emails are sent; "
+        "one-time links are shown to admins instead.",
+    ),
+    EnvironmentSetting("EMAIL_FROM", str, "", "Sender of emails, for example Okno <okno@company.example>."),
+    EnvironmentSetting(
+        "OIDC_SERVER_URL", str, "", "Single sign-on: the OpenID Connect issuer, for example https://id.company.example."
+    ),
+    EnvironmentSetting("OIDC_CLIENT_ID", str, "", "Single sign-on: the client ID of this portal."),
+    EnvironmentSetting("OIDC_CLIENT_SECRET", str, "", "Single sign-on: the client secret."),
+    EnvironmentSetting("OIDC_NAME", str, "Single sign-on", "Single sign-on: the label of its button."),
+    EnvironmentSetting("OIDC_GROUPS_CLAIM", str, "groups", "Single sign-on: the claim that lists a user's groups."),
+    EnvironmentSetting(
+        "OIDC_GROUP_ROLES",
+        parse_list,
+        [],
+        "Single sign-on: role by group, as group=role, for example okno-admins=admin,support=operator. "
+        "Users in none of these groups are refused.",
+    ),
     EnvironmentSetting("COMPANY_ID", int, 1, "Company ID that is sent with every event."),
     EnvironmentSetting(
         "RELAY_ALLOWED_PRIVATE_CIDRS",

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 import environ
 from django.utils.translation import gettext_lazy as _
 
+from config.accounts.oidc_settings import build_oidc_providers
 from config.admin_site import unfold
 from config.environment import read_setting
 
@@ -61,6 +62,12 @@ INSTALLED_APPS = [
     "drf_spectacular_sidecar",
     "axes",
     "csp",
+    "allauth",
+    "allauth.account",
+    "allauth.mfa",
+    "allauth.usersessions",
+    "allauth.socialaccount",
+    "allauth.socialaccount.providers.openid_connect",
     "config.accounts",
     "config",
     "channels_setup",
@@ -86,6 +93,10 @@ MIDDLEWARE = [
     "config.web.middleware.replace_nul_characters",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "config.web.middleware.activate_user_time_zone",
+    "allauth.account.middleware.AccountMiddleware",
+    "config.accounts.sessions.limit_idle_sessions",
+    "config.accounts.sign_in.set_sign_in_cookies",
+    "config.accounts.second_factor.require_second_factor",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "axes.middleware.AxesMiddleware",
@@ -97,7 +108,7 @@ OUR_APPS = ("channels_setup", "templates_registry", "bridge")
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
-        "DIRS": [BASE_DIR / app / "templates" for app in OUR_APPS],
+        "DIRS": [BASE_DIR / app / "templates" for app in (*OUR_APPS, "config/accounts")],
         "APP_DIRS": True,
         "OPTIONS": {
             "context_processors": [
@@ -152,11 +163,53 @@ DATA_UPLOAD_MAX_NUMBER_FIELDS = 2000
 # --- authentication ---------------------------------------------------------------------------------------
 AUTH_USER_MODEL = "accounts.User"
 AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "config.accounts.permissions.SingleQueryBackend"]
+# --- accounts (django-allauth) ---
+if EMAIL_URL := read_setting("EMAIL_URL"):
+    globals().update(environ.Env.email_url_config(EMAIL_URL))
+else:
+    EMAIL_HOST = ""  # nothing is sent; one-time links are shown to admins instead
+EMAIL_TIMEOUT = 10
+DEFAULT_FROM_EMAIL = SERVER_EMAIL = read_setting("EMAIL_FROM") or f"Okno <okno@{PUBLIC_HOST}>"
+ACCOUNT_ADAPTER = "config.accounts.adapters.AccountAdapter"
+ACCOUNT_LOGIN_METHODS = {"username"}
+ACCOUNT_SIGNUP_FIELDS = ["username*", "email", "password1*"]
+ACCOUNT_EMAIL_VERIFICATION = "none"  # at sign-in; a changed address is verified before it replaces the old one
+ACCOUNT_CHANGE_EMAIL = True
+ACCOUNT_EMAIL_UNKNOWN_ACCOUNTS = False  # anybody could make the portal send emails to strangers
+ACCOUNT_EMAIL_NOTIFICATIONS = True
+ACCOUNT_EMAIL_SUBJECT_PREFIX = "Okno: "
+ACCOUNT_SESSION_REMEMBER = True
+ACCOUNT_RATE_LIMITS = {"login": False}  # `config.accounts.login` and django-axes limit passwords
+ACCOUNT_DEFAULT_HTTP_PROTOCOL = "https" if IS_HTTPS else "http"
+ACCOUNT_REAUTHENTICATION_TIMEOUT = 900
+MFA_ADAPTER = "config.accounts.adapters.MfaAdapter"
+MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
+MFA_PASSKEY_LOGIN_ENABLED = True
+MFA_TOTP_ISSUER = "Okno"
+MFA_TOTP_TOLERANCE = 1
+MFA_RECOVERY_CODES_SHOW_ONCE = True
+MFA_ALLOW_UNVERIFIED_EMAIL = True  # the portal does not need email addresses
+MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = not IS_HTTPS  # browsers allow passkeys on http://localhost only
+USERSESSIONS_ADAPTER = "allauth.usersessions.adapter.DefaultUserSessionsAdapter"
+SOCIALACCOUNT_ADAPTER = "config.accounts.single_sign_on.SingleSignOnAdapter"
+SOCIALACCOUNT_ONLY = False
+SECOND_FACTOR_ROLES: list[str] = (
+    read_setting("SECOND_FACTOR_ROLES")
+    if read_setting("SECOND_FACTOR_ROLES") is not None
+    else ["admin"]
+    if IS_HTTPS and not DEBUG
+    else []
+)
+SESSION_IDLE_HOURS: int = read_setting("SESSION_IDLE_HOURS")
+SOCIALACCOUNT_PROVIDERS: dict[str, Any] = build_oidc_providers()
+OIDC_GROUPS_CLAIM: str = read_setting("OIDC_GROUPS_CLAIM")
+OIDC_GROUP_ROLES: list[str] = read_setting("OIDC_GROUP_ROLES")
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
     for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")
 ] + [
-    {"NAME": f"config.accounts.password_rules.{name}"} for name in ("LetterRequiredValidator", "RepeatedTextValidator")
+    {"NAME": f"config.accounts.password_rules.{name}"}
+    for name in ("LetterRequiredValidator", "RepeatedTextValidator", "LeakedPasswordValidator")
 ]
 LOGIN_URL = "/login/"
 LOGIN_REDIRECT_URL = "/"

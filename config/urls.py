@@ -1,7 +1,6 @@
 """All URLs of the portal. config/web/route_access.py declares who may use each of them."""
 
 from django.contrib import admin
-from django.contrib.auth.views import LogoutView
 from django.urls import URLPattern, URLResolver, include, path, re_path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
@@ -30,7 +29,7 @@ from bridge.uapi import base, methods
 from channels_setup.views import handover
 from templates_registry import views as registry
 
-from .accounts import login, preferences
+from .accounts import login
 from .accounts.language import set_language
 from .monitoring import health, metrics
 from .web import csp_reports
@@ -115,10 +114,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("phone/<int:pk>/", training_phone.show_phone, name="phone"),
     path("phone/<int:pk>/messages", training_phone.list_phone_messages, name="phone-messages"),
     path("phone/<int:pk>/post", training_phone.post_phone_event, name="phone-post"),
-    # signing in
-    path("login/", login.Login.as_view(), name="login"),
-    path("logout/", LogoutView.as_view(), name="logout"),
-    path("preferences/", preferences.edit_preferences, name="preferences"),
+    # people's own accounts
+    path("", include("config.accounts.urls")),
     # other pages
     path("", start_page.show_start_page, name="start"),
     path("handover/<str:token>/", handover, name="handover"),

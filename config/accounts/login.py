@@ -5,15 +5,19 @@ from __future__ import annotations
 import threading
 from typing import Any
 
+from allauth.account.internal.flows.login import perform_password_login
+from allauth.account.internal.stagekit import clear_login
+from allauth.account.models import Login as PendingLogin
+from allauth.socialaccount.adapter import get_adapter
 from django.contrib.admin.forms import AdminAuthenticationForm
-from django.contrib.auth.views import LoginView
+from django.contrib.auth.views import LoginView, LogoutView
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
 from config.web import client_address
 from config.web.attempt_limits import AttemptLimit
 
-from . import known_device, language
+from . import known_device
 
 # Per address and web process. High enough for the typing errors of an office that shares one address.
 ADDRESS_FAILURES = AttemptLimit(max_attempts=30, seconds=300)
@@ -47,12 +51,31 @@ class Login(LoginView):
             CHECK_SLOTS.release()
         if response.status_code != 302:
             limit.record_failure(key)
-        elif request.user.is_authenticated:
-            if device:  # as django-axes does; an address is not reset, because an attacker there may have an account
-                DEVICE_FAILURES.reset(device)
-            known_device.set_device_cookie(request, response, username=request.user.get_username())
-            language.restore_language(request, response)
+        elif request.user.is_authenticated and device:
+            # As django-axes does. An address is not reset, because an attacker there may have an account.
+            DEVICE_FAILURES.reset(device)
         return response
+
+    def form_valid(self, form: Any) -> HttpResponse:
+        """Sign in after a correct password, or ask for the second factor first. Raises nothing."""
+        user = form.get_user()
+        pending = PendingLogin(user=user, redirect_url=self.get_success_url())
+        return perform_password_login(self.request, {"username": user.get_username()}, pending)
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        providers = [
+            {"name": provider.name, "url": provider.get_login_url(self.request)}
+            for provider in get_adapter().list_providers(self.request)
+        ]
+        return super().get_context_data(**kwargs) | {"single_sign_on": providers}
+
+
+class Logout(LogoutView):
+    """Sign-out, which also cancels a sign-in that waits for its second factor."""
+
+    def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        clear_login(request)
+        return super().post(request, *args, **kwargs)
 
 
 class AdminLogin(Login):

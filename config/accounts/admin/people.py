@@ -4,16 +4,24 @@ from __future__ import annotations
 
 from typing import Any
 
+from allauth.account.models import EmailAddress
+from allauth.mfa.models import Authenticator
+from allauth.socialaccount.models import SocialAccount, SocialApp, SocialToken
+from allauth.usersessions.models import UserSession
 from django import forms
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.contrib.admin.exceptions import NotRegistered
 from django.contrib.admin.widgets import FilteredSelectMultiple
 from django.contrib.auth.admin import GroupAdmin, UserAdmin
 from django.contrib.auth.models import Group
+from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed
+from django.shortcuts import redirect
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.utils.translation import gettext, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
-from django.utils.translation import pgettext_lazy
 from unfold.admin import ModelAdmin
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 from unfold.widgets import UnfoldAdminSelectWidget
@@ -21,13 +29,15 @@ from unfold.widgets import UnfoldAdminSelectWidget
 from channels_setup.admin_history import HistoryModelAdmin
 from channels_setup.models import ChatChannel
 from channels_setup.roles import Role, assign_role
+from config.accounts import one_time_links, second_factor
 from config.accounts.models import User
 
 from . import api_tokens  # noqa: F401  # registers its pages
 
+ACCESS_ACTIONS = {"link", "second-factor", "sessions"}
 ROLES = {Role.OPERATOR: pgettext_lazy("a role", "Operator"), Role.ADMIN: pgettext_lazy("a role", "Admin")}
 
-for model in (Group,):
+for model in (Group, EmailAddress, Authenticator, UserSession, SocialAccount, SocialApp, SocialToken):
     try:
         admin.site.unregister(model)
     except NotRegistered:
@@ -64,7 +74,7 @@ class UserForm(RoleForm, UserChangeForm):
 
 
 class NewUserForm(RoleForm, UserCreationForm):
-    usable_password = None  # there is no other way to sign in
+    """New user. Without a password, the user sets one by a one-time link (an invitation)."""
 
     class Meta(UserCreationForm.Meta):
         model = User
@@ -90,6 +100,7 @@ class PortalUserAdmin(UserAdmin, HistoryModelAdmin):
         (_("Personal info"), {"fields": ("first_name", "last_name", "display_name", "email")}),
         (_("Permissions"), {"fields": ("role", "chat_channels")}),
     )
+    change_form_outer_after_template = "accounts/user_tools.html"
     rare_fieldset = (_("Additional permissions"), {"fields": ("is_superuser", "groups", "user_permissions")})
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
@@ -114,6 +125,85 @@ class PortalUserAdmin(UserAdmin, HistoryModelAdmin):
         if role := form.cleaned_data.get("role"):
             assign_role(form.instance, role=Role(role))
             form.instance.chat_channels.set(form.cleaned_data["chat_channels"])
+
+    # --- access: one-time links, second factors, sessions ---
+
+    def get_urls(self) -> list[URLPattern]:
+        view = self.admin_site.admin_view(self.access_action)
+        return [path("<int:pk>/access/<slug:what>/", view, name="accounts_user_access"), *super().get_urls()]
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        user = self.get_object(request, object_id)
+        may_change = user is not None and user.is_active and self.has_change_permission(request, user)
+        factors = Authenticator.objects.filter(user=user, type__in=second_factor.FACTORS).count() if user else 0
+        extra = {
+            "managed_user": user,
+            "may_manage_access": may_change,
+            "factors": factors,
+            "can_email_user": user is not None and one_time_links.can_email(user),
+            **(extra_context or {}),
+        }
+        return super().change_view(request, object_id, form_url, extra)
+
+    def access_action(self, request: HttpRequest, pk: int, what: str) -> HttpResponse:
+        """View: create a one-time link, remove the second factors, or end the sessions of a user."""
+        user = self.get_object(request, str(pk))
+        if user is None or not self.has_view_permission(request, user) or what not in ACCESS_ACTIONS:
+            raise Http404
+        if not self.has_change_permission(request, user):
+            raise PermissionDenied
+        if request.method != "POST":
+            return HttpResponseNotAllowed(["POST"])
+        if not user.is_active:
+            messages.error(request, gettext("This user is deactivated."))
+        elif what == "link":
+            return self._show_link(request, user)
+        elif what == "second-factor":
+            Authenticator.objects.filter(user=user).delete()
+            self._end_sessions(user)
+            self.log_change(request, user, gettext("Second factors removed."))
+            messages.success(request, gettext("Second factors removed. The user is signed out everywhere."))
+        else:
+            self._end_sessions(user)
+            self.log_change(request, user, gettext("Sessions ended."))
+            messages.success(request, gettext("The user is signed out everywhere."))
+        return redirect("admin:accounts_user_change", pk)
+
+    def _show_link(self, request: HttpRequest, user: User) -> HttpResponse:
+        """Email a one-time link if possible, and otherwise show it once, in the response to the POST."""
+        link = one_time_links.password_link(user)
+        self.log_change(request, user, gettext("One-time link created."))
+        if request.POST.get("way") == "email" and one_time_links.can_email(user):
+            try:
+                one_time_links.email_link(request, user, link=link)
+            except OSError:
+                messages.error(
+                    request, gettext("The email server did not accept the email. Hand the link over instead.")
+                )
+            else:
+                messages.success(request, gettext("The link was sent to %(email)s.") % {"email": user.email})
+            return redirect("admin:accounts_user_change", user.pk)
+        page = {
+            **self.admin_site.each_context(request),
+            "opts": self.opts,
+            "title": gettext("One-time link"),
+            "subtitle": None,
+            "subject": user.get_username(),
+            "value": link,
+            "notes": [
+                gettext("Copy it now. It is not shown again."),
+                gettext("Whoever opens it first sets the password of this user. It works once, for three days."),
+            ],
+            "back": reverse("admin:accounts_user_change", args=[user.pk]),
+            "back_label": gettext("Back to the user"),
+        }
+        return TemplateResponse(request, "channels_setup/shown_once.html", page)
+
+    def _end_sessions(self, user: User) -> None:
+        for session in UserSession.objects.filter(user=user):
+            session.end()
 
     @admin.display(description=_("name"), ordering="first_name")
     def full_name(self, user: User) -> str:

@@ -65,6 +65,12 @@ class User(AbstractUser):
         ),
     )
 
+    sign_in_notices = models.BooleanField(
+        _("Email me when I sign in on a new device"),
+        default=True,
+        db_default=True,
+    )
+
     class Meta(AbstractUser.Meta):
         constraints = [
             models.UniqueConstraint(

@@ -1,0 +1,53 @@
+"""Second factor by role: whoever has a listed role must set one up before using the portal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from allauth.mfa.models import Authenticator
+from allauth.mfa.utils import is_mfa_enabled
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
+from django.urls import reverse
+
+from channels_setup.roles import Role
+
+GetResponse = Callable[[HttpRequest], HttpResponse]
+
+SESSION_KEY = "has_second_factor"
+FACTORS = [Authenticator.Type.TOTP, Authenticator.Type.WEBAUTHN]
+# Pages that a user without the required second factor may open: those that set it up, and sign-out.
+OPEN_PREFIXES = ("/account/", "/login/", "/logout/", "/i18n/", "/static/", "/health/", "/csp-report/")
+
+
+def is_required(user: Any) -> bool:
+    """Return whether one of the user's roles requires a second factor (``SECOND_FACTOR_ROLES``)."""
+    required = settings.SECOND_FACTOR_ROLES
+    return bool(required) and Role.of_user(user) in required
+
+
+def require_second_factor(get_response: GetResponse) -> GetResponse:
+    """Middleware: send users whose role requires a second factor, and who have none, to its page.
+
+    API tokens are not affected: they are no interactive sign-in.
+    """
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        if request.path_info.startswith(OPEN_PREFIXES) or not request.user.is_authenticated:
+            return get_response(request)
+        if request.session.get(SESSION_KEY) or not is_required(request.user):
+            return get_response(request)
+        if is_mfa_enabled(request.user, FACTORS):
+            request.session[SESSION_KEY] = True
+            return get_response(request)
+        if request.path_info.startswith(("/api/", "/uapi/")):
+            return JsonResponse({"error": "Set up a second factor first.", "reason": "second_factor"}, status=403)
+        return HttpResponseRedirect(reverse("mfa_index"))
+
+    return middleware
+
+
+def forget_second_factor(*, request: HttpRequest, **_kwargs: Any) -> None:
+    """Handle allauth's ``authenticator_removed``: check again on the next request."""
+    request.session.pop(SESSION_KEY, None)

@@ -1,0 +1,28 @@
+"""Handlers of sign-in, second factors and deactivation, connected once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from allauth.account.signals import user_logged_in as allauth_logged_in
+from allauth.mfa.signals import authenticator_removed
+from allauth.usersessions.models import UserSession
+from django.conf import settings
+from django.contrib.auth.signals import user_logged_in
+from django.db.models.signals import post_save
+
+from . import second_factor, sign_in, single_sign_on
+
+
+def connect_signals() -> None:
+    user_logged_in.connect(sign_in.mark_signed_in, dispatch_uid="mark_signed_in")
+    allauth_logged_in.connect(single_sign_on.assign_role_from_groups, dispatch_uid="assign_role_from_groups")
+    authenticator_removed.connect(second_factor.forget_second_factor, dispatch_uid="forget_second_factor")
+    post_save.connect(end_sessions_of_inactive, sender=settings.AUTH_USER_MODEL, dispatch_uid="end_sessions")
+
+
+def end_sessions_of_inactive(*, instance: Any, **_kwargs: Any) -> None:
+    """End the sessions of a deactivated user, so that reactivating does not restore them."""
+    if not instance.is_active and instance.pk:
+        for session in UserSession.objects.filter(user_id=instance.pk):
+            session.end()

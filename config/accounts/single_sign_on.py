@@ -1,0 +1,70 @@
+"""Single sign-on by OpenID Connect (django-allauth): the identity provider's groups decide the role."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from allauth.core.exceptions import ImmediateHttpResponse
+from allauth.socialaccount.adapter import DefaultSocialAccountAdapter
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.utils.translation import gettext as _
+
+from channels_setup.roles import Role, assign_role
+
+
+class SingleSignOnAdapter(DefaultSocialAccountAdapter):
+    """Creates users at their first sign-in, links existing ones by verified email, and sets the role each time."""
+
+    def pre_social_login(self, request: HttpRequest, sociallogin: Any) -> None:
+        """Refuse people in no listed group, and emails of local users that the provider has not verified."""
+        if role_of_groups(read_groups(sociallogin.account.extra_data)) is None:
+            raise ImmediateHttpResponse(refuse(request, _("Your account is in no group that may use this portal.")))
+        emails = [address.email for address in sociallogin.email_addresses if not address.verified]
+        if not sociallogin.is_existing and get_user_model().objects.filter(email__in=emails).exists():
+            raise ImmediateHttpResponse(
+                refuse(request, _("A user with this email address exists, and your provider has not verified it."))
+            )
+
+    def is_open_for_signup(self, request: HttpRequest, sociallogin: Any) -> bool:
+        return True  # `pre_social_login` has refused everybody else
+
+    def on_authentication_error(self, request: HttpRequest, provider: Any, **kwargs: Any) -> None:
+        raise ImmediateHttpResponse(refuse(request, _("Single sign-on failed. Try again, or sign in by password.")))
+
+
+def read_groups(claims: dict[str, Any]) -> list[str]:
+    """Return the groups from the ID token or the user information (``OIDC_GROUPS_CLAIM``)."""
+    for part in (claims.get("userinfo"), claims.get("id_token"), claims):
+        groups = part.get(settings.OIDC_GROUPS_CLAIM) if isinstance(part, dict) else None
+        if isinstance(groups, str):
+            return [groups]
+        if isinstance(groups, list):
+            return [str(group) for group in groups]
+    return []
+
+
+def role_of_groups(groups: list[str]) -> Role | None:
+    """Return the first role in ``OIDC_GROUP_ROLES`` whose group the user is in."""
+    for pair in settings.OIDC_GROUP_ROLES:
+        group, _equals, role = pair.rpartition("=")
+        if group.strip() in groups:
+            return Role(role.strip())
+    return None
+
+
+def assign_role_from_groups(*, user: Any, sociallogin: Any = None, **_kwargs: Any) -> None:
+    """Handle allauth's ``user_logged_in``: give the user the role of their groups, as it is now."""
+    if sociallogin is None:
+        return
+    role = role_of_groups(read_groups(sociallogin.account.extra_data))
+    if role is not None and role != Role.of_user(user) and not user.is_superuser:
+        assign_role(user, role=role)
+    elif not user.groups.exists():
+        assign_role(user, role=role or Role.OPERATOR)
+
+
+def refuse(request: HttpRequest, sentence: str) -> HttpResponse:
+    return render(request, "account/refused.html", {"sentence": sentence}, status=403)
