@@ -14,12 +14,17 @@ GetResponse = Callable[[HttpRequest], HttpResponse]
 LAST_USED_KEY = "last_used"
 # A session row is written at most this often, so that the limit costs no write per request.
 WRITE_INTERVAL_SECONDS = 300
+IDLE_PATHS = ("/chats/updates/",)  # requests that pages send without their user
+
+
+def mark_used(request: HttpRequest) -> None:
+    request.session[LAST_USED_KEY] = time.time()
 
 
 def limit_idle_sessions(get_response: GetResponse) -> GetResponse:
     """Middleware: sign out a user whose session was idle longer than ``SESSION_IDLE_HOURS``.
 
-    The desk polls on its own, by a token that is no session (`bridge.desk.live`), so an open tab alone is idle.
+    The desk's polls do not count as use, so that an open tab alone does not keep a session alive.
     """
 
     def middleware(request: HttpRequest) -> HttpResponse:
@@ -27,8 +32,10 @@ def limit_idle_sessions(get_response: GetResponse) -> GetResponse:
             now, last_used = time.time(), request.session.get(LAST_USED_KEY)
             if last_used is not None and now - last_used > settings.SESSION_IDLE_HOURS * 3600:
                 logout(request)
-            elif last_used is None or now - last_used > WRITE_INTERVAL_SECONDS:
-                request.session[LAST_USED_KEY] = now
+            elif request.path_info not in IDLE_PATHS and (
+                last_used is None or now - last_used > WRITE_INTERVAL_SECONDS
+            ):
+                mark_used(request)
         return get_response(request)
 
     return middleware

@@ -8,13 +8,14 @@ from typing import Any
 from allauth.account.adapter import get_adapter
 from django.http import HttpRequest, HttpResponse
 
-from . import known_device, language
+from . import known_device, language, sessions
 
 GetResponse = Callable[[HttpRequest], HttpResponse]
 
 
 def mark_signed_in(*, request: HttpRequest, user: Any, **_kwargs: Any) -> None:
     """Handle Django's ``user_logged_in``: note it for the response, and tell the user about a new device."""
+    sessions.mark_used(request)
     request.signed_in_user = user  # type: ignore[attr-defined]  # for `set_sign_in_cookies`
     if user.email and user.sign_in_notices and not known_device.device_of(request, username=user.get_username()):
         get_adapter(request).send_notification_mail("account/email/new_device", user, email=user.email)

@@ -1,0 +1,117 @@
+"""Single sign-on against a real OpenID Connect server: who gets in, and with which role."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import oidc_provider_mock
+import pytest
+import requests
+from django.contrib.auth import get_user_model
+from django.core.cache import cache
+from django.test import Client
+
+from channels_setup.roles import Role
+from tests.factories import UserFactory
+
+pytestmark = pytest.mark.django_db
+START = "/account/sso/company/login/"
+
+
+@pytest.fixture(scope="module")
+def provider() -> Iterator[str]:
+    with oidc_provider_mock.run_server_in_thread() as server:
+        yield f"http://localhost:{server.server_port}"
+
+
+@pytest.fixture(autouse=True)
+def configured(provider: str, settings: Any) -> None:
+    cache.clear()
+    app = {
+        "provider_id": "company",
+        "name": "Company ID",
+        "client_id": "okno",
+        "secret": "client-secret",
+        "settings": {"server_url": provider},
+    }
+    settings.SOCIALACCOUNT_PROVIDERS = {
+        "openid_connect": {"OAUTH_PKCE_ENABLED": True, "EMAIL_AUTHENTICATION": True, "APPS": [app]}
+    }
+    settings.OIDC_GROUP_ROLES = ["okno-admins=admin", "support=operator"]
+
+
+def sign_in(client: Client, provider: str, person: str, **claims: Any) -> Any:
+    """Go through the whole flow as a browser would and return the last response."""
+    email = f"{person}@company.example"
+    facts = {"email": email, "email_verified": True, "name": "Boris Petrov", "preferred_username": person, **claims}
+    assert requests.put(f"{provider}/users/{person}", json=facts, timeout=5).status_code == 204
+    redirect = client.post(START)
+    assert redirect.status_code == 302 and redirect.url.startswith(provider), redirect.content
+    back = requests.post(redirect.url, data={"sub": person}, allow_redirects=False, timeout=5)
+    return client.get(back.headers["Location"], follow=True)
+
+
+def test_the_sign_in_page_offers_the_provider(client):
+    assert "Company ID" in client.get("/login/").content.decode()
+
+
+def test_a_person_in_a_listed_group_gets_an_account_with_its_role(client, provider):
+    sign_in(client, provider, "boris", groups=["support"])
+    user = get_user_model().objects.get(email="boris@company.example")
+    assert (Role.of_user(user), user.has_usable_password(), user.get_full_name()) == (
+        Role.OPERATOR,
+        False,
+        "Boris Petrov",
+    )
+    assert client.get("/chats/").status_code == 200
+
+
+def test_a_person_in_no_listed_group_is_refused(client, provider):
+    response = sign_in(client, provider, "mallory", groups=["sales"])
+    assert response.status_code == 403
+    assert not get_user_model().objects.filter(email="mallory@company.example").exists()
+    assert client.get("/chats/").status_code == 302
+
+
+def test_the_role_follows_the_groups_at_each_sign_in(client, provider):
+    sign_in(client, provider, "vera", groups=["okno-admins"])
+    user = get_user_model().objects.get(email="vera@company.example")
+    assert Role.of_user(user) == Role.ADMIN
+    sign_in(Client(), provider, "vera", groups=["support"])
+    user = get_user_model().objects.get(pk=user.pk)
+    assert Role.of_user(user) == Role.OPERATOR
+
+
+def test_a_person_who_left_all_groups_is_refused(client, provider):
+    sign_in(client, provider, "olga", groups=["support"])
+    again = Client()
+    assert sign_in(again, provider, "olga", groups=[]).status_code == 403
+    assert again.get("/chats/").status_code == 302
+
+
+def test_an_existing_user_is_linked_by_a_verified_email(client, provider):
+    user = UserFactory(username="anna", email="anna@company.example")
+    sign_in(client, provider, "anna", groups=["support"])
+    assert client.get("/chats/").status_code == 200
+    assert get_user_model().objects.filter(email="anna@company.example").count() == 1
+    assert int(client.session["_auth_user_id"]) == user.pk
+
+
+def test_an_unverified_email_takes_over_nobody(client, provider):
+    UserFactory(username="petr", email="petr@company.example")
+    response = sign_in(client, provider, "petr", groups=["support"], email_verified=False)
+    assert response.status_code == 403
+    assert client.get("/chats/").status_code == 302
+
+
+def test_a_deactivated_user_is_not_let_in(client, provider):
+    UserFactory(username="ivan", email="ivan@company.example", is_active=False)
+    sign_in(client, provider, "ivan", groups=["support"])
+    assert client.get("/chats/").status_code == 302
+
+
+def test_without_a_provider_the_address_does_not_exist(client, settings):
+    settings.SOCIALACCOUNT_PROVIDERS = {}
+    assert client.post(START).status_code == 404
+    assert "Company ID" not in client.get("/login/").content.decode()
