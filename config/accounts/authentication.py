@@ -9,15 +9,25 @@ from django.db import DatabaseError
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from rest_framework.authentication import TokenAuthentication
-from rest_framework.exceptions import AuthenticationFailed
+from rest_framework.exceptions import AuthenticationFailed, PermissionDenied
+from rest_framework.permissions import SAFE_METHODS
+from rest_framework.request import Request
 
-from config.accounts.models import ApiToken
+from channels_setup.models import ChatChannel
+from config.accounts.models import ApiToken, Scope
 
 logger = logging.getLogger(__name__)
 
 
 class ApiTokenAuthentication(TokenAuthentication):
     """DRF token authentication (``Authorization: Token …``) with our hashed tokens."""
+
+    def authenticate(self, request: Request) -> tuple[Any, ApiToken] | None:
+        """Authenticate, and refuse what the token's scope does not include with a sentence (403)."""
+        found = super().authenticate(request)
+        if found is not None:
+            check_scope(found[1], is_write=request.method not in SAFE_METHODS, is_metrics=request.path == "/metrics")
+        return found
 
     def authenticate_credentials(self, key: str) -> tuple[Any, ApiToken]:
         """Return the user and the token, or raise AuthenticationFailed with a sentence."""
@@ -34,7 +44,26 @@ class ApiTokenAuthentication(TokenAuthentication):
             token.record_use(now)
         except DatabaseError:  # the database accepts no writes now; reading and monitoring must still work
             logger.warning("cannot record the use of an API token")
+        limit_to_channels(token)
         return token.user, token
+
+
+def check_scope(token: ApiToken, *, is_write: bool, is_metrics: bool) -> None:
+    """Raise PermissionDenied with a sentence if the scope does not include the call."""
+    if token.scope == Scope.METRICS and not is_metrics:
+        raise PermissionDenied(_("This API token opens /metrics only."))
+    if token.scope == Scope.READ and is_write:
+        raise PermissionDenied(_("This API token may only read."))
+
+
+def limit_to_channels(token: ApiToken) -> None:
+    """Narrow the user of this request to the token's chat channels, if it has any."""
+    chosen = token.chat_channel_ids
+    if chosen:
+        visible = ChatChannel.objects.visible_to(token.user).filter(pk__in=chosen).values_list("pk", flat=True)
+        token.user.limited_to_chat_channels = frozenset(visible)
+        token.user.__dict__.pop("_perm_cache", None)
+        token.user.is_superuser = token.user.is_staff = False  # on this instance only
 
 
 def revoke_tokens_of_inactive(*, instance: Any, **_kwargs: Any) -> None:

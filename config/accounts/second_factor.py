@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from allauth.account.internal.flows.login import get_authentication_records
 from allauth.mfa.models import Authenticator
 from allauth.mfa.utils import is_mfa_enabled
 from django.conf import settings
@@ -27,6 +28,11 @@ def is_required(user: Any) -> bool:
     return bool(required) and Role.of_user(user) in required
 
 
+def signed_in_by_provider(request: HttpRequest) -> bool:
+    """Return whether this session began with single sign-on, where the provider asks for the second factor."""
+    return any(record["method"] == "socialaccount" for record in get_authentication_records(request, request.user))
+
+
 def require_second_factor(get_response: GetResponse) -> GetResponse:
     """Middleware: send users whose role requires a second factor, and who have none, to its page.
 
@@ -38,7 +44,7 @@ def require_second_factor(get_response: GetResponse) -> GetResponse:
             return get_response(request)
         if request.session.get(SESSION_KEY) or not is_required(request.user):
             return get_response(request)
-        if is_mfa_enabled(request.user, FACTORS):
+        if signed_in_by_provider(request) or is_mfa_enabled(request.user, FACTORS):
             request.session[SESSION_KEY] = True
             return get_response(request)
         if request.path_info.startswith(("/api/", "/uapi/")):

@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
-from rest_framework.exceptions import AuthenticationFailed
+from rest_framework.exceptions import AuthenticationFailed, PermissionDenied
 from rest_framework.request import Request
 
 from bridge import service_window
@@ -87,6 +87,6 @@ def is_local_request(request: HttpRequest) -> bool:
 def has_staff_token(request: HttpRequest) -> bool:
     try:
         found = ApiTokenAuthentication().authenticate(Request(request))
-    except AuthenticationFailed:
+    except (AuthenticationFailed, PermissionDenied):
         return False
     return found is not None and bool(found[0].is_staff)

@@ -33,7 +33,7 @@ STATES = {
 class ApiTokenForm(forms.ModelForm):
     class Meta:
         model = ApiToken
-        fields = ("user", "name", "expires_at")
+        fields = ("user", "name", "scope", "chat_channels", "expires_at")
 
     def clean_expires_at(self) -> Any:
         expires_at = self.cleaned_data["expires_at"]
@@ -47,13 +47,13 @@ class ApiTokenAdmin(HistoryModelAdmin):
     """Admin of API tokens. A token's text is only in the response to the form that creates it."""
 
     form = ApiTokenForm
-    list_display = ("name", "beginning", "user", "state_shown", "created_at", "last_used_at", "expires_at")
+    list_display = ("name", "beginning", "user", "scope", "state_shown", "created_at", "last_used_at", "expires_at")
     list_filter = (("revoked_at", admin.EmptyFieldListFilter),)
     list_select_related = ("user",)
     search_fields = ("name", "prefix", "user__username")
-    add_fieldsets = ((None, {"fields": ("user", "name", "expires_at")}),)
+    add_fieldsets = ((None, {"fields": ("user", "name", "scope", "chat_channels", "expires_at")}),)
     fieldsets = (
-        (None, {"fields": ("name", "beginning", "user", "state_shown")}),
+        (None, {"fields": ("name", "beginning", "user", "scope", "chat_channels", "state_shown")}),
         (None, {"fields": ("created_at", "last_used_at", "expires_at", "revoked_at")}),
     )
     readonly_fields = ("beginning", "state_shown", "created_at", "last_used_at", "revoked_at")
@@ -93,7 +93,13 @@ class ApiTokenAdmin(HistoryModelAdmin):
     # --- creating ---
 
     def save_model(self, request: HttpRequest, obj: ApiToken, form: Any, change: bool) -> None:
-        made, text = ApiToken.issue(obj.user, name=obj.name, expires_at=obj.expires_at)
+        made, text = ApiToken.issue(
+            obj.user,
+            name=obj.name,
+            expires_at=obj.expires_at,
+            scope=obj.scope,
+            chat_channels=form.cleaned_data["chat_channels"],
+        )
         obj.pk, obj.prefix = made.pk, made.prefix
         form.token_text = text
 

@@ -1,6 +1,6 @@
 """Users and their API tokens."""
 
-from .api_tokens import ApiToken, visible_prefix
+from .api_tokens import ApiToken, Scope, visible_prefix
 from .users import User, time_zone_names
 
-__all__ = ["ApiToken", "User", "time_zone_names", "visible_prefix"]
+__all__ = ["ApiToken", "Scope", "User", "time_zone_names", "visible_prefix"]

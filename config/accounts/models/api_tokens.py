@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
 from django.conf import settings
+from django.contrib.postgres.aggregates import ArrayAgg
 from django.db import models
-from django.db.models import Q
+from django.db.models import Q, Value
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from channels_setup import encryption
+from channels_setup.models import ChatChannel
 from channels_setup.models.keys import UsageTracked
 
 TOKEN_PREFIX = "okno_"  # lets secret scanners recognize a token that was committed by mistake
 PREFIX_LENGTH = len(TOKEN_PREFIX) + 6
+
+
+class Scope(models.TextChoices):
+    """What a program may do with a token, in addition to what its user may do."""
+
+    READ = "read", _("read")
+    WRITE = "write", _("read and write")
+    METRICS = "metrics", _("metrics only")
 
 
 class ApiTokenQuerySet(models.QuerySet["ApiToken"]):
@@ -26,7 +37,9 @@ class ApiTokenQuerySet(models.QuerySet["ApiToken"]):
 
     def by_token(self, token: str) -> ApiToken | None:
         """Return the row of a token, valid or not, or None. Looks up a hash, so timing reveals nothing."""
-        return self.filter(digest=encryption.fingerprint(token)).select_related("user").first()
+        chosen = ArrayAgg("chat_channels", filter=Q(chat_channels__isnull=False), default=Value([]))
+        rows = self.filter(digest=encryption.fingerprint(token)).select_related("user")
+        return rows.annotate(chat_channel_ids=chosen).first()
 
     def revoke(self) -> int:
         """Revoke these tokens permanently and return how many were not revoked before."""
@@ -42,6 +55,21 @@ class ApiToken(UsageTracked):
     name = models.CharField(
         _("name"), max_length=100, help_text=_("The program that uses the token, for example “CRM” or “Prometheus”.")
     )
+    scope = models.CharField(
+        _("scope"),
+        max_length=16,
+        choices=Scope,
+        default=Scope.WRITE,
+        db_default=Scope.WRITE,
+        help_text=_("“Metrics only” opens /metrics and nothing else."),
+    )
+    chat_channels = models.ManyToManyField(
+        ChatChannel,
+        verbose_name=_("chat channels"),
+        blank=True,
+        related_name="+",
+        help_text=_("The program sees only these channels, with an operator's permissions. Empty: as its user does."),
+    )
     prefix = models.CharField(_("begins with"), max_length=16, editable=False)
     digest = models.BinaryField(unique=True, editable=False)
     created_at = models.DateTimeField(_("created"), default=timezone.now, editable=False)
@@ -49,6 +77,8 @@ class ApiToken(UsageTracked):
         _("valid until"), null=True, blank=True, help_text=_("Leave empty for a token that does not expire.")
     )
     revoked_at = models.DateTimeField(_("revoked"), null=True, editable=False)
+
+    chat_channel_ids: list[int]  # set by `by_token`
 
     objects = ApiTokenQuerySet.as_manager()
 
@@ -61,7 +91,15 @@ class ApiToken(UsageTracked):
         return f"{self.name} ({self.prefix}…)"
 
     @classmethod
-    def issue(cls, user: Any, *, name: str, expires_at: datetime | None = None) -> tuple[ApiToken, str]:
+    def issue(
+        cls,
+        user: Any,
+        *,
+        name: str,
+        expires_at: datetime | None = None,
+        scope: Scope = Scope.WRITE,
+        chat_channels: Iterable[ChatChannel] = (),
+    ) -> tuple[ApiToken, str]:
         """Create a token and return it with its text, which is not stored."""
         text = f"{TOKEN_PREFIX}{secrets.token_hex(24)}"
         row = cls.objects.create(
@@ -70,7 +108,9 @@ class ApiToken(UsageTracked):
             prefix=visible_prefix(text),
             digest=encryption.fingerprint(text),
             expires_at=expires_at,
+            scope=scope,
         )
+        row.chat_channels.set(chat_channels)
         return row, text
 
     @property
