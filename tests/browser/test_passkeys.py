@@ -48,6 +48,7 @@ def sign_in_by_password(page: Page, site: str) -> None:
     page.fill("[name=username]", "vera")
     page.fill("[name=password]", PASSWORD)
     page.click(".door-card form >> .button.main")
+    page.wait_for_url(lambda url: "/login/" not in url)
 
 
 def test_a_passkey_is_added_and_signs_in_without_a_password(page: Page, site: str, vera: User, authenticator) -> None:
