@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 
 import pytest
@@ -9,12 +10,15 @@ from allauth.mfa.models import Authenticator
 from allauth.mfa.recovery_codes.internal.auth import RecoveryCodes
 from allauth.mfa.totp.internal import auth as totp
 from allauth.usersessions.models import UserSession
+from django.contrib.auth.password_validation import validate_password
 from django.core import mail
 from django.core.cache import cache
+from django.core.exceptions import ValidationError
+from django.core.management import CommandError, call_command
 from django.test import Client
 
 from config.accounts import one_time_links, sessions
-from tests.factories import UserFactory
+from tests.factories import UserFactory, vera
 
 pytestmark = pytest.mark.django_db
 PASSWORD = "correct-Horse-battery"
@@ -31,6 +35,12 @@ def boris():
     user.set_password(PASSWORD)
     user.save()
     return user
+
+
+def run_command(*arguments: str) -> str:
+    output = io.StringIO()
+    call_command(*arguments, stdout=output)
+    return output.getvalue()
 
 
 def sign_in(client: Client, password: str = PASSWORD):
@@ -116,12 +126,8 @@ def test_the_profile_is_saved(client, boris):
     sign_in(client)
     client.post("/account/", {"display_name": "Boris B.", "language": "en", "time_zone": "Asia/Tokyo"})
     boris.refresh_from_db()
-    assert (boris.display_name, boris.language, boris.time_zone, boris.sign_in_notices) == (
-        "Boris B.",
-        "en",
-        "Asia/Tokyo",
-        False,
-    )
+    assert (boris.display_name, boris.language, boris.time_zone) == ("Boris B.", "en", "Asia/Tokyo")
+    assert boris.sign_in_notices is False
 
 
 def test_a_changed_password_ends_other_sessions(client, boris):
@@ -206,3 +212,45 @@ def test_a_password_reset_is_sent_to_the_address(client, boris, settings):
 
 def test_nobody_registers_alone(client):
     assert client.get("/account/signup/").status_code == 404
+
+
+def test_commands_manage_the_access_of_a_user(client, boris):
+    secret = add_authenticator_app(boris)
+    sign_in(client)
+    client.post("/account/second-factor/authenticate/", {"code": code_of(secret)})
+    assert "/account/password/link/" in run_command("user", "link", "boris")
+    assert run_command("user", "remove-second-factors", "boris") == "Removed the second factors. Ended 1 sessions.\n"
+    assert client.get("/chats/").status_code == 302
+    with pytest.raises(CommandError, match="no user"):
+        run_command("user", "link", "nobody")
+
+
+@pytest.mark.parametrize(
+    ("what", "sentence"), [("link", "/account/password/link/"), ("sessions", ""), ("second-factor", "")]
+)
+def test_an_admin_manages_the_access_of_a_user(boris, what, sentence):
+    browser, admin_browser = Client(), Client()
+    sign_in(browser)
+    add_authenticator_app(boris)
+    admin_browser.force_login(vera())
+    response = admin_browser.post(f"/admin/accounts/user/{boris.pk}/access/{what}/", follow=True)
+    assert response.status_code == 200 and sentence in response.content.decode()
+    assert browser.get("/chats/").status_code == (200 if what == "link" else 302)
+    assert Authenticator.objects.filter(user=boris).exists() == (what != "second-factor")
+
+
+def test_an_admin_manages_no_superuser():
+    chief = UserFactory(is_superuser=True)
+    browser = Client()
+    browser.force_login(vera())
+    assert browser.post(f"/admin/accounts/user/{chief.pk}/access/link/").status_code == 403
+
+
+@pytest.mark.parametrize("password", ["P@ssw0rd1", "Qwerty123!", "drowssap", "iloveyou2026"])
+def test_variations_of_leaked_passwords_are_refused(password):
+    with pytest.raises(ValidationError):
+        validate_password(password)
+
+
+def test_a_good_password_is_accepted():
+    validate_password(PASSWORD)

@@ -1,4 +1,4 @@
-"""Preferences page: users change their own language, time zone and signature."""
+"""Profile page: users change their own name, language, time zone, signature and notifications."""
 
 from __future__ import annotations
 
@@ -19,6 +19,14 @@ from .models import User, time_zone_names
 
 
 class PreferencesForm(forms.Form):
+    first_name = forms.CharField(label=_("First name"), required=False, max_length=150)
+    last_name = forms.CharField(label=_("Last name"), required=False, max_length=150)
+    display_name = forms.CharField(
+        label=_("Display name"),
+        required=False,
+        max_length=100,
+        help_text=User._meta.get_field("display_name").help_text,
+    )
     language = forms.ChoiceField(label=_("Language"), required=False)
     time_zone = forms.ChoiceField(label=_("Time zone"), required=False)
     signature = forms.CharField(
@@ -28,6 +36,7 @@ class PreferencesForm(forms.Form):
         widget=forms.Textarea(attrs={"rows": 4}),
         help_text=User._meta.get_field("signature").help_text,
     )
+    sign_in_notices = forms.BooleanField(label=User._meta.get_field("sign_in_notices").verbose_name, required=False)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -36,8 +45,6 @@ class PreferencesForm(forms.Form):
         language.choices = [("", _("Language of the browser")), *settings.LANGUAGES]
         portal_zone = _("Time zone of the portal: %(name)s") % {"name": settings.TIME_ZONE}
         time_zone.choices = [("", portal_zone), *((name, name) for name in time_zone_names())]
-        for field in self.fields.values():
-            field.widget.attrs["class"] = "input"
 
 
 @login_required
@@ -46,11 +53,11 @@ class PreferencesForm(forms.Form):
 def edit_preferences(request: HttpRequest) -> HttpResponse:
     """Show and save the preferences of the signed-in user."""
     user = cast(User, request.user)
-    initial = {"language": user.language, "time_zone": user.time_zone, "signature": user.signature}
+    initial = {name: getattr(user, name) for name in PreferencesForm.base_fields}
     form = PreferencesForm(request.POST if request.method == "POST" else None, initial=initial)
     if not form.is_valid():
         is_saved = request.method == "GET" and "saved" in request.GET
-        return render(request, "bridge/preferences.html", {"form": form, "is_saved": is_saved})
+        return render(request, "account/profile.html", {"form": form, "is_saved": is_saved})
     User.objects.filter(pk=user.pk).update(**form.cleaned_data)
     user.language = form.cleaned_data["language"]
     response = redirect(f"{reverse('preferences')}?saved=1")

@@ -14,6 +14,8 @@ from django.urls import reverse
 
 from channels_setup.roles import Role
 
+from . import sessions
+
 GetResponse = Callable[[HttpRequest], HttpResponse]
 
 SESSION_KEY = "has_second_factor"
@@ -57,3 +59,9 @@ def require_second_factor(get_response: GetResponse) -> GetResponse:
 def forget_second_factor(*, request: HttpRequest, **_kwargs: Any) -> None:
     """Handle allauth's ``authenticator_removed``: check again on the next request."""
     request.session.pop(SESSION_KEY, None)
+
+
+def remove_second_factors(user: Any) -> str:
+    """Remove all second factors of a user, end all sessions, and return a sentence that says so."""
+    Authenticator.objects.filter(user=user).delete()
+    return f"Removed the second factors. {sessions.end_sessions(user)}"

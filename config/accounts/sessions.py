@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Any
 
+from allauth.usersessions.models import UserSession
 from django.conf import settings
 from django.contrib.auth import logout
 from django.http import HttpRequest, HttpResponse
@@ -39,3 +41,11 @@ def limit_idle_sessions(get_response: GetResponse) -> GetResponse:
         return get_response(request)
 
     return middleware
+
+
+def end_sessions(user: Any) -> str:
+    """End all sessions of a user and return a sentence that says so."""
+    rows = list(UserSession.objects.filter(user=user))
+    for session in rows:
+        session.end()
+    return f"Ended {len(rows)} sessions."

@@ -6,12 +6,11 @@ from typing import Any
 
 from allauth.account.signals import user_logged_in as allauth_logged_in
 from allauth.mfa.signals import authenticator_removed
-from allauth.usersessions.models import UserSession
 from django.conf import settings
 from django.contrib.auth.signals import user_logged_in
 from django.db.models.signals import post_save
 
-from . import second_factor, sign_in, single_sign_on
+from . import second_factor, sessions, sign_in, single_sign_on
 
 
 def connect_signals() -> None:
@@ -24,5 +23,4 @@ def connect_signals() -> None:
 def end_sessions_of_inactive(*, instance: Any, **_kwargs: Any) -> None:
     """End the sessions of a deactivated user, so that reactivating does not restore them."""
     if not instance.is_active and instance.pk:
-        for session in UserSession.objects.filter(user_id=instance.pk):
-            session.end()
+        sessions.end_sessions(instance)

@@ -5,15 +5,15 @@ from allauth.socialaccount import views as social
 from allauth.socialaccount.providers.openid_connect import views as openid_connect
 from django.urls import include, path, re_path
 
-from . import login
-from .views import allauth_pages, profile, sessions
+from . import login, preferences
+from .views import allauth_pages, sessions
 
 urlpatterns = [
     path("login/", login.Login.as_view(), name="login"),
     path("login/", login.Login.as_view(), name="account_login"),  # the name that allauth uses
     path("logout/", login.Logout.as_view(), name="logout"),
     path("logout/", login.Logout.as_view(), name="account_logout"),
-    path("account/", profile.edit_profile, name="profile"),
+    path("account/", preferences.edit_preferences, name="preferences"),
     path("account/sessions/", sessions.list_sessions, name="usersessions_list"),
     path("account/sessions/<int:pk>/end/", sessions.end_session, name="session-end"),
     path("account/sessions/end-others/", sessions.end_other_sessions, name="sessions-end-others"),

@@ -131,7 +131,6 @@ ROUTES: dict[str, Audience] = {
     "phone/<int:pk>/messages": A.USERS,
     "phone/<int:pk>/post": A.USERS,
     "": A.USERS,
-    "preferences/": A.USERS,  # of the user who is signed in
     # Signing in and out, language
     "login/": A.ANYONE,
     "logout/": A.ANYONE,

@@ -29,7 +29,7 @@ from unfold.widgets import UnfoldAdminSelectWidget
 from channels_setup.admin_history import HistoryModelAdmin
 from channels_setup.models import ChatChannel
 from channels_setup.roles import Role, assign_role
-from config.accounts import one_time_links, second_factor
+from config.accounts import one_time_links, second_factor, sessions
 from config.accounts.models import User
 
 from . import api_tokens  # noqa: F401  # registers its pages
@@ -161,12 +161,11 @@ class PortalUserAdmin(UserAdmin, HistoryModelAdmin):
         elif what == "link":
             return self._show_link(request, user)
         elif what == "second-factor":
-            Authenticator.objects.filter(user=user).delete()
-            self._end_sessions(user)
+            second_factor.remove_second_factors(user)
             self.log_change(request, user, gettext("Second factors removed."))
             messages.success(request, gettext("Second factors removed. The user is signed out everywhere."))
         else:
-            self._end_sessions(user)
+            sessions.end_sessions(user)
             self.log_change(request, user, gettext("Sessions ended."))
             messages.success(request, gettext("The user is signed out everywhere."))
         return redirect("admin:accounts_user_change", pk)
@@ -200,10 +199,6 @@ class PortalUserAdmin(UserAdmin, HistoryModelAdmin):
             "back_label": gettext("Back to the user"),
         }
         return TemplateResponse(request, "channels_setup/shown_once.html", page)
-
-    def _end_sessions(self, user: User) -> None:
-        for session in UserSession.objects.filter(user=user):
-            session.end()
 
     @admin.display(description=_("name"), ordering="first_name")
     def full_name(self, user: User) -> str:

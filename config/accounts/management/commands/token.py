@@ -10,7 +10,8 @@ from django.contrib.auth import get_user_model
 from django.core.management import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
-from config.accounts.models import ApiToken
+from config.accounts.management.lookups import find_chat_channel
+from config.accounts.models import ApiToken, Scope
 
 MAX_DAYS = 3650
 
@@ -25,6 +26,13 @@ class Command(BaseCommand):
         create.add_argument("--name", default="API", help="What the token is for, as lists show it.")
         create.add_argument(
             "--days", type=int, help="Days until the token expires. Without it the token does not expire."
+        )
+        create.add_argument("--scope", choices=Scope.values, default=Scope.WRITE)
+        create.add_argument(
+            "--chat-channel",
+            action="append",
+            default=[],
+            help="Number or name of a chat channel. With any, the token sees only these channels.",
         )
         show = actions.add_parser("list", help="List tokens, newest first; never their text.")
         show.add_argument("user", nargs="?", help="List only the tokens of this user.")
@@ -45,7 +53,15 @@ class Command(BaseCommand):
         if days is not None and not 0 < days <= MAX_DAYS:
             raise CommandError(f"--days must be from 1 to {MAX_DAYS}.")
         expires_at = None if days is None else timezone.now() + timedelta(days=days)
-        self.stdout.write(ApiToken.issue(user, name=name, expires_at=expires_at)[1])
+        self.stdout.write(
+            ApiToken.issue(
+                user,
+                name=name,
+                expires_at=expires_at,
+                scope=Scope(options["scope"]),
+                chat_channels=[find_chat_channel(text) for text in options["chat_channel"]],
+            )[1]
+        )
 
     def do_list(self, options: dict[str, Any]) -> None:
         rows = ApiToken.objects.select_related("user")

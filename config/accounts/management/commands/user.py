@@ -15,17 +15,28 @@ from django.core.exceptions import ValidationError
 from django.core.management import BaseCommand, CommandError, CommandParser
 from django.db import transaction
 
-from channels_setup.models import ChatChannel
-from channels_setup.provisioning import AmbiguousName, find_by_number_or_name
 from channels_setup.roles import Role, assign_role
 from channels_setup.secret_options import add_secret_option, read_secret_option
-from config.accounts import user_transfer
+from config.accounts import one_time_links, second_factor, sessions, user_transfer
+from config.accounts.management.lookups import find_chat_channel
 
 PASSWORD_VARIABLE = "USER_PASSWORD"
 
 
+ACCESS_ACTIONS = {
+    "link": "Print a one-time link that sets a password.",
+    "sign-out": "End all sessions of a user.",
+    "remove-second-factors": "Remove all second factors, for a user who lost them, and end all sessions.",
+}
+ACCESS = {
+    "link": one_time_links.password_link,
+    "sign-out": sessions.end_sessions,
+    "remove-second-factors": second_factor.remove_second_factors,
+}
+
+
 class Command(BaseCommand):
-    help = "Add, export and import users. A generated password is printed once."
+    help = "Add, export and import users, and manage their access. A generated password is printed once."
 
     def add_arguments(self, parser: CommandParser) -> None:
         actions = parser.add_subparsers(dest="action", required=True)
@@ -49,9 +60,22 @@ class Command(BaseCommand):
         )
         import_ = actions.add_parser("import", help="Create or update the users of an exported file. Can be repeated.")
         import_.add_argument("file", help="- for stdin.")
+        for name, help_text in ACCESS_ACTIONS.items():
+            actions.add_parser(name, help=help_text).add_argument("name")
 
     def handle(self, *args: Any, action: str, **options: Any) -> None:
-        getattr(self, f"do_{action}")(options)
+        if action in ACCESS:
+            self.stdout.write(ACCESS[action](self._active_user(options["name"])))
+        else:
+            getattr(self, f"do_{action}")(options)
+
+    def _active_user(self, name: str) -> Any:
+        user = get_user_model().objects.filter(username=name).first()
+        if user is None:
+            raise CommandError(f"There is no user “{name}”.")
+        if not user.is_active:
+            raise CommandError(f"The user “{name}” is deactivated.")
+        return user
 
     def do_export(self, options: dict[str, Any]) -> None:
         data = user_transfer.export_users(include_password_hashes=options["include_password_hashes"])
@@ -81,7 +105,7 @@ class Command(BaseCommand):
 
     @transaction.atomic
     def do_add(self, options: dict[str, Any]) -> None:
-        chat_channels = [self._chat_channel(text) for text in options["chat_channel"]]
+        chat_channels = [find_chat_channel(text) for text in options["chat_channel"]]
         chosen_password = read_secret_option(self, options, "password", variable=PASSWORD_VARIABLE)
         password = chosen_password or secrets.token_urlsafe(12)
         user = self._user(options["name"], password=password)
@@ -103,15 +127,6 @@ class Command(BaseCommand):
         user.set_password(password)
         user.save()
         return user
-
-    def _chat_channel(self, text: str) -> ChatChannel:
-        try:
-            chat_channel = find_by_number_or_name(ChatChannel.objects.all(), text)
-        except AmbiguousName as problem:
-            raise CommandError(str(problem)) from problem
-        if chat_channel is None:
-            raise CommandError(f"There is no chat channel “{text}”. Create one with: manage.py channel add")
-        return chat_channel
 
 
 def _open_private(path: str, flags: int) -> int:
