@@ -254,3 +254,12 @@ def test_variations_of_leaked_passwords_are_refused(password):
 
 def test_a_good_password_is_accepted():
     validate_password(PASSWORD)
+
+
+@pytest.mark.parametrize("page", ["edit", "remove"])
+def test_nobody_changes_a_passkey_of_somebody_else(client, boris, page):
+    stranger = UserFactory()
+    key = Authenticator.objects.create(user=stranger, type=Authenticator.Type.WEBAUTHN, data={"name": "Mine"})
+    sign_in(client)  # recent enough to need no confirmation
+    assert client.post(f"/account/second-factor/webauthn/keys/{key.pk}/{page}/", {"name": "Theirs"}).status_code == 404
+    assert Authenticator.objects.get(pk=key.pk).data["name"] == "Mine"

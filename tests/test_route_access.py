@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from allauth.mfa.models import Authenticator
+from allauth.usersessions.models import UserSession
 from axes.models import AccessAttempt, AccessFailureLog, AccessLog
 from django.contrib import admin
 from django.contrib.auth.models import Group
@@ -21,6 +23,8 @@ from django.utils import timezone
 from bridge.models import Heartbeat, TicketField
 from channels_setup.admin import address_actions
 from channels_setup.models import ApiChannel
+from config.accounts.adapters import MfaAdapter
+from config.accounts.admin import people
 from config.accounts.models import ApiToken
 from config.web import route_access
 from config.web.route_access import Audience
@@ -47,6 +51,8 @@ ALLOWED: dict[Audience, set[str]] = {
     A.API_USERS: {*FOREIGN, *OWN, *ADMINS, "staff", "staff token"},
     A.API_ADMINS: {*ADMINS},
     A.USERS: SIGNED_IN,
+    A.OWN_ACCOUNT: SIGNED_IN,
+    A.OWN_ROWS: {"own"},
     A.PERMITTED: {"admin", "superuser"},
     A.SCRAPERS: {"staff token", "admin token", "superuser token"},
     A.STAFF: {"staff", "admin", "superuser"},
@@ -54,7 +60,7 @@ ALLOWED: dict[Audience, set[str]] = {
     A.SUPERUSERS: {"superuser"},
 }
 # Routes whose path names a row of channel A. Without access the answer is the same as for a missing row.
-SCOPED = {A.API_USERS, A.USERS, A.PERMITTED}
+SCOPED = {A.API_USERS, A.USERS, A.PERMITTED, A.OWN_ROWS}
 METHODS = ("POST", "GET")
 READING, WRITING = ("GET",), ("POST", "PATCH", "DELETE")
 # Pages for people that read ids or texts from the query.
@@ -67,6 +73,13 @@ API_METHODS = ("POST", "PATCH", "PUT", "DELETE", "GET")
 # Routes that nobody enters: they do not exist or redirect to the login.
 NOWHERE = {"^api/", "uapi/<path:name>", "admin/(?P<url>.*)$", "admin/r/<path:content_type_id>/<path:object_id>/"}
 NOWHERE |= {"logout/", "admin/logout/"}
+# Only during a sign-in, or with single sign-on set up: tests/test_own_account.py, tests/test_single_sign_on.py.
+NOWHERE |= {
+    *("account/second-factor/authenticate/", "account/second-factor/webauthn/login/", "account/sso/error/"),
+    *("account/second-factor/totp/deactivate/", "account/second-factor/recovery-codes/"),
+    "account/second-factor/recovery-codes/download/",
+    *("account/sso/<str:provider_id>/login/", "account/sso/<str:provider_id>/callback/", "account/sso/signup/"),
+}
 # Rows shared by all operators of one API channel.
 SHARED = ("api/v1/^channels", "api/v1/^templates", "templates/", "phone/")
 # Refused with a sentence in the chat.
@@ -101,6 +114,8 @@ ROW_OF_ROUTE = {
     "admin/bridge/deadletter/bulk-actions/": "bulk_action",
     "admin/r/": "message",
     "phone/": "apichannel",
+    "account/sessions/": "usersession",
+    "account/second-factor/webauthn/keys/": "authenticator",
 }
 SECRET_OF_ROUTE = {
     "webhooks/": "path_token",
@@ -109,7 +124,16 @@ SECRET_OF_ROUTE = {
     "send/": "template_link",
     "handover/": "handover",
 }
-WORDS = {"kind": "sandbox", "content_type_id": "1", "name": "nothing", "url": "nothing", "app_label": "bridge"}
+WORDS = {
+    "kind": "sandbox",
+    "content_type_id": "1",
+    "name": "nothing",
+    "url": "nothing",
+    "uidb36": "1",
+    "key": "k-1",
+    "provider_id": "company",
+    "app_label": "bridge",
+}
 PARAMETER = re.compile(r"\(\?P<(\w+)>[^)]*\)|<(?:\w+:)?(\w+)>")
 
 
@@ -168,6 +192,8 @@ class Route:
             return ACTIONS
         if "/chatchannel/" in self.route:
             return address_actions.ACTIONS
+        if "/access/" in self.route:
+            return people.ACCESS_ACTIONS
         model_admin = next(one for model, one in admin.site._registry.items() if model._meta.label_lower == self._label)
         return getattr(model_admin, "buttons", None) or getattr(model_admin, "page_actions", ())
 
@@ -216,7 +242,9 @@ def stage() -> Stage:
     a = make_world("a", text=TEXT, phone=PHONE)
     a.rows |= _shared_rows(a)
     before = Snapshot()
-    return Stage(a=a, b=make_world("b"), before=before)
+    b = make_world("b")
+    b.rows["authenticator"] = a["authenticator"]
+    return Stage(a=a, b=b, before=before)
 
 
 def _shared_rows(a: World) -> dict[str, Any]:
@@ -228,6 +256,10 @@ def _shared_rows(a: World) -> dict[str, Any]:
         "heartbeat": Heartbeat.objects.create(name="beat", at=now),
         "ticketfield": TicketField.objects.create(name="Size"),
         "templatetags": TemplateTags.objects.create(user=a.operator, tags=[]),
+        "usersession": UserSession.objects.create(user=a.operator, ip="198.51.100.7", session_key="k", user_agent="x"),
+        "authenticator": Authenticator.objects.create(
+            user=a.operator, type=Authenticator.Type.TOTP, data={"secret": MfaAdapter().encrypt("ABC")}
+        ),
         "apitoken": ApiToken.issue(a.operator, name="x")[0],
         "accessattempt": AccessAttempt.objects.create(**attempt, failures_since_start=1),
         "accesslog": AccessLog.objects.create(**attempt),
@@ -476,7 +508,8 @@ def test_an_operator_of_another_chat_channel_reads_and_changes_nothing() -> None
     before = Snapshot(shared=(ApiChannel, Template))
     stage = Stage(a=a, b=make_world("neighbor", api_channel=a.api_channel), before=before)
     before.retake()
-    routes = [route for route in ROUTES if route.audience in SCOPED and not route.route.startswith(SHARED)]
+    audiences = SCOPED - {A.OWN_ROWS}
+    routes = [route for route in ROUTES if route.audience in audiences and not route.route.startswith(SHARED)]
     problems = ask_as_another(Asker("neighbor", stage), routes, stage)
 
     assert not problems, "\n".join(problems)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from typing import Any
 
-from allauth.account.internal.flows.login import perform_password_login
+from allauth.account.internal.flows.login import perform_login, record_authentication
 from allauth.account.internal.stagekit import clear_login
 from allauth.account.models import Login as PendingLogin
 from allauth.socialaccount.adapter import get_adapter
@@ -57,10 +57,11 @@ class Login(LoginView):
         return response
 
     def form_valid(self, form: Any) -> HttpResponse:
-        """Sign in after a correct password, or ask for the second factor first. Raises nothing."""
+        """Sign in after a correct password, or ask for the second factor first."""
         user = form.get_user()
-        pending = PendingLogin(user=user, redirect_url=self.get_success_url())
-        return perform_password_login(self.request, {"username": user.get_username()}, pending)
+        # Counts as a confirmation, so that changing second factors right afterwards needs no second one.
+        record_authentication(self.request, user, method="password", username=user.get_username(), reauthenticated=True)
+        return perform_login(self.request, PendingLogin(user=user, redirect_url=self.get_success_url()))
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         providers = [

@@ -21,6 +21,8 @@ class Audience(StrEnum):
     API_USERS = "signed-in users and API tokens, limited to their chat channels"
     API_ADMINS = "admins, with a session or an API token"
     USERS = "signed-in users, limited to their chat channels"
+    OWN_ACCOUNT = "signed-in users, for their own account"
+    OWN_ROWS = "signed-in users, for rows of their own account"
     PERMITTED = "signed-in users with a special permission, limited to their chat channels"
     SCRAPERS = "programs on this machine, and API tokens of staff users"
     STAFF = "staff; the page shows no chat data"
@@ -137,35 +139,35 @@ ROUTES: dict[str, Audience] = {
     "i18n/setlang/": A.ANYONE,
     "admin/login/": A.ANYONE,
     # A person's own account
-    "account/": A.USERS,
-    "account/sessions/": A.USERS,
-    "account/sessions/<int:pk>/end/": A.USERS,
-    "account/sessions/end-others/": A.USERS,
-    "account/email/": A.USERS,
+    "account/": A.OWN_ACCOUNT,
+    "account/sessions/": A.OWN_ACCOUNT,
+    "account/sessions/<int:pk>/end/": A.OWN_ROWS,
+    "account/sessions/end-others/": A.OWN_ACCOUNT,
+    "account/email/": A.OWN_ACCOUNT,
     "account/email/sent/": A.ANYONE,
-    r"^account/email/confirm/(?P<key>[-:\w]+)/$": A.LINK,
-    "account/password/": A.USERS,
-    "account/password/set/": A.USERS,
+    r"^account/email/confirm/(?P<key>[-:\w]+)/$": A.ANYONE,  # a wrong key gets a page that says so
+    "account/password/": A.OWN_ACCOUNT,
+    "account/password/set/": A.OWN_ACCOUNT,
     "account/password/reset/": A.ANYONE,
     "account/password/reset/sent/": A.ANYONE,
-    r"^account/password/link/(?P<uidb36>[0-9A-Za-z]+)-(?P<key>.+)/$": A.LINK,
+    r"^account/password/link/(?P<uidb36>[0-9A-Za-z]+)-(?P<key>.+)/$": A.ANYONE,  # a wrong key gets a page that says so
     "account/password/link/done/": A.ANYONE,
-    "account/confirm/": A.USERS,
+    "account/confirm/": A.OWN_ACCOUNT,
     "account/inactive/": A.ANYONE,
-    "account/second-factor/": A.USERS,
+    "account/second-factor/": A.OWN_ACCOUNT,
     "account/second-factor/authenticate/": A.ANYONE,  # during a sign-in
-    "account/second-factor/reauthenticate/": A.USERS,
-    "account/second-factor/totp/activate/": A.USERS,
-    "account/second-factor/totp/deactivate/": A.USERS,
-    "account/second-factor/recovery-codes/": A.USERS,
-    "account/second-factor/recovery-codes/generate/": A.USERS,
-    "account/second-factor/recovery-codes/download/": A.USERS,
-    "account/second-factor/webauthn/": A.USERS,
-    "account/second-factor/webauthn/add/": A.USERS,
-    "account/second-factor/webauthn/reauthenticate/": A.USERS,
+    "account/second-factor/reauthenticate/": A.OWN_ACCOUNT,
+    "account/second-factor/totp/activate/": A.OWN_ACCOUNT,
+    "account/second-factor/totp/deactivate/": A.OWN_ACCOUNT,
+    "account/second-factor/recovery-codes/": A.OWN_ACCOUNT,
+    "account/second-factor/recovery-codes/generate/": A.OWN_ACCOUNT,
+    "account/second-factor/recovery-codes/download/": A.OWN_ACCOUNT,
+    "account/second-factor/webauthn/": A.OWN_ACCOUNT,
+    "account/second-factor/webauthn/add/": A.OWN_ACCOUNT,
+    "account/second-factor/webauthn/reauthenticate/": A.OWN_ACCOUNT,
     "account/second-factor/webauthn/login/": A.ANYONE,
-    "account/second-factor/webauthn/keys/<int:pk>/edit/": A.USERS,
-    "account/second-factor/webauthn/keys/<int:pk>/remove/": A.USERS,
+    "account/second-factor/webauthn/keys/<int:pk>/edit/": A.OWN_ACCOUNT,
+    "account/second-factor/webauthn/keys/<int:pk>/remove/": A.OWN_ACCOUNT,
     "account/sso/<str:provider_id>/login/": A.ANYONE,
     "account/sso/<str:provider_id>/callback/": A.ANYONE,
     "account/sso/cancelled/": A.ANYONE,

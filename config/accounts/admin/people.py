@@ -34,7 +34,7 @@ from config.accounts.models import User
 
 from . import api_tokens  # noqa: F401  # registers its pages
 
-ACCESS_ACTIONS = {"link", "second-factor", "sessions"}
+ACCESS_ACTIONS = ("link", "second-factor", "sessions")
 ROLES = {Role.OPERATOR: pgettext_lazy("a role", "Operator"), Role.ADMIN: pgettext_lazy("a role", "Admin")}
 
 for model in (Group, EmailAddress, Authenticator, UserSession, SocialAccount, SocialApp, SocialToken):
