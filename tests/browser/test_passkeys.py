@@ -47,7 +47,7 @@ def sign_in_by_password(page: Page, site: str) -> None:
     page.goto(f"{site}/login/")
     page.fill("[name=username]", "vera")
     page.fill("[name=password]", PASSWORD)
-    page.click(".door-card form >> .button.main")
+    page.click(".centered-card form >> .button.main")
     page.wait_for_url(lambda url: "/login/" not in url)
 
 
