@@ -10,6 +10,7 @@ from typing import Any
 
 import django
 import pytest
+from django.core.cache import cache
 from django.test import Client, TransactionTestCase
 from django.utils import translation
 from django.utils.module_loading import import_string
@@ -236,6 +237,7 @@ def fresh_process_state(monkeypatch: pytest.MonkeyPatch) -> None:
         limit = import_string(f"config.{name}")
         monkeypatch.setattr(f"config.{name}", AttemptLimit(max_attempts=limit.max_attempts, seconds=limit.seconds))
     monkeypatch.setattr("bridge.call_limits.call_counter", CallCounter())
+    cache.clear()  # django-allauth counts attempts there
     translation.deactivate()
 
 

@@ -20,7 +20,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from channels_setup.admin_history import HistoryModelAdmin
-from config.accounts.models import ApiToken
+from config.accounts.models import ApiToken, Scope
 
 STATES = {
     "active": ("live", _("active")),
@@ -97,7 +97,7 @@ class ApiTokenAdmin(HistoryModelAdmin):
             obj.user,
             name=obj.name,
             expires_at=obj.expires_at,
-            scope=obj.scope,
+            scope=Scope(obj.scope),
             chat_channels=form.cleaned_data["chat_channels"],
         )
         obj.pk, obj.prefix = made.pk, made.prefix

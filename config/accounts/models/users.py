@@ -71,6 +71,8 @@ class User(AbstractUser):
         db_default=True,
     )
 
+    limited_to_chat_channels: frozenset[int] | None = None  # set for one request by an API token
+
     class Meta(AbstractUser.Meta):
         constraints = [
             models.UniqueConstraint(
