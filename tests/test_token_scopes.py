@@ -30,7 +30,7 @@ def test_a_token_to_read_reads_and_does_not_write(channels):
     client = call(vera(), scope=Scope.READ)
     assert client.get("/api/v1/conversations/").status_code == 200
     refused = client.post(f"/api/v1/conversations/{chat.pk}/messages/", {"text": "Hello"}, "application/json")
-    assert refused.status_code == 403 and "read" in refused.json()["error"]
+    assert refused.status_code == 403 and "чтение" in refused.json()["error"]
     assert client.get("/metrics").status_code == 200
 
 
