@@ -210,7 +210,9 @@ def test_an_invalid_command_prints_an_explanation(words: tuple[str, ...]) -> Non
 
 
 def create_in_admin(client: Client, person: Any, **more: str) -> Any:
-    return client.post(reverse("admin:accounts_apitoken_add"), {"user": person.pk, "name": "CRM", "scope": "write", **more})
+    return client.post(
+        reverse("admin:accounts_apitoken_add"), {"user": person.pk, "name": "CRM", "scope": "write", **more}
+    )
 
 
 def test_the_admin_shows_a_new_token_only_once(browser_of_vera: Client, client: Client) -> None:
