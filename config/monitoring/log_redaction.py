@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 import traceback
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -13,7 +12,10 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from structlog.typing import EventDict, ExcInfo
 
-PHONE = re.compile(r"(?<![\w.:/-])\+?\d(?:[ ()-]{0,2}\d){9,14}(?![\w.:-])")
+from channels_setup.codecs.phone_masking import mask_phones, mask_value
+
+# Written by the logging itself. ``exc_info`` is rendered by ``render_traceback``.
+KEPT_FIELDS = ("timestamp", "level", "logger", "exc_info", "_record", "_from_structlog")
 CELERY_DATA = ("args", "kwargs", "return_value")
 # Exceptions whose message never contains request data.
 SAFE_EXCEPTIONS = (
@@ -29,10 +31,15 @@ SAFE_EXCEPTIONS = (
 
 def describe_exception(error: BaseException) -> str:
     """Return the type, and the message only if it cannot contain request data, as that of ``int("…")`` does."""
-    error = unwrap_exception(error)
-    name = type(error).__name__
     if settings.DEBUG:
-        return f"{name}: {error}"
+        error = unwrap_exception(error)
+        return f"{type(error).__name__}: {error}"
+    # The traceback is written after the other parts of an event were masked.
+    return mask_phones(_describe(unwrap_exception(error)))
+
+
+def _describe(error: BaseException) -> str:
+    name = type(error).__name__
     diagnostic = getattr(error, "diag", None) or getattr(error.__cause__, "diag", None)
     if diagnostic is not None:  # PostgreSQL; its message can quote the row
         details = [diagnostic.sqlstate, diagnostic.constraint_name or diagnostic.table_name]
@@ -70,15 +77,28 @@ def _format_chain(error: BaseException, seen: frozenset[int]) -> Iterator[str]:
 
 
 def redact_event(logger: Any, method: str, event: EventDict) -> EventDict:
-    """Mask secrets and phones in all texts of a log event. It runs no database query."""
-    from channels_setup.codecs.redaction import redact_text
+    """Mask secrets and phones in all values of a log event, at any depth. It runs no database query."""
+    from channels_setup.codecs.redaction import redact_json
     from channels_setup.models.known_secrets import cached
 
     known = cached()
     for name, value in event.items():
-        if isinstance(value, str) and name not in ("timestamp", "level", "logger"):
-            event[name] = PHONE.sub("•••", redact_text(value, known.other_values, tokens=known.tokens))
+        if name in KEPT_FIELDS or value is None:
+            continue
+        clean = render_value(value)
+        event[name] = mask_value(redact_json(clean, known.other_values, tokens=known.tokens), name)
     return event
+
+
+def render_value(value: Any) -> Any:
+    """Return a value as text, numbers and containers of them, as the log would write it."""
+    if isinstance(value, str | bool | int | float) or value is None:
+        return value
+    if isinstance(value, Mapping):
+        return {str(name): render_value(item) for name, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [render_value(item) for item in value]
+    return describe_exception(value) if isinstance(value, BaseException) else repr(value)
 
 
 class ArgumentRedactor(logging.Filter):
