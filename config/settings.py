@@ -133,7 +133,14 @@ DATABASES: dict[str, dict[str, Any]] = {
 }
 DATABASES["default"].setdefault("OPTIONS", {}).setdefault("connect_timeout", 3)
 REDIS_URL: str = read_setting("REDIS_URL")
-CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
+# In PostgreSQL, because all web processes must know which one-time codes were used and how many attempts were made.
+CACHES: dict[str, Any] = {
+    "default": {
+        "BACKEND": "django.core.cache.backends.db.DatabaseCache",
+        "LOCATION": "accounts_sharedcacheentry",
+        "OPTIONS": {"MAX_ENTRIES": 100_000},  # old entries are deleted by `bridge.maintenance.housekeeping`
+    }
+}
 
 # --- languages and time -----------------------------------------------------------------------------------
 LANGUAGE_CODE: str = read_setting("LANGUAGE")
@@ -177,11 +184,14 @@ ACCOUNT_EMAIL_VERIFICATION = "none"  # at sign-in; a changed address is verified
 ACCOUNT_CHANGE_EMAIL = True
 ACCOUNT_EMAIL_UNKNOWN_ACCOUNTS = False  # anybody could make the portal send emails to strangers
 ACCOUNT_EMAIL_NOTIFICATIONS = True
-ACCOUNT_EMAIL_SUBJECT_PREFIX = "Okno: "
+ACCOUNT_EMAIL_SUBJECT_PREFIX = ""
 ACCOUNT_SESSION_REMEMBER = True
 ACCOUNT_RATE_LIMITS = {"login": False}  # `config.accounts.login` and django-axes limit passwords
 ACCOUNT_DEFAULT_HTTP_PROTOCOL = "https" if IS_HTTPS else "http"
 ACCOUNT_REAUTHENTICATION_TIMEOUT = 900
+ACCOUNT_REAUTHENTICATION_REQUIRED = True  # an unattended browser must not change the email address
+ACCOUNT_PASSWORD_RESET_TOKEN_GENERATOR = "config.accounts.link_tokens.LinkTokenGenerator"
+ACCOUNT_FORMS = {"reset_password": "config.accounts.account_forms.ResetPasswordForm"}
 MFA_ADAPTER = "config.accounts.adapters.MfaAdapter"
 MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
 MFA_PASSKEY_LOGIN_ENABLED = True

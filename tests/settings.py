@@ -10,6 +10,8 @@ stay_on_loopback()
 REDIS_URL = own_valkey_database(portal.REDIS_URL)
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 RELAY_ALLOWED_PRIVATE_CIDRS = ["127.0.0.0/8"]
+# Tests without a database clear the cache too. `tests/test_shared_cache.py` tests the portal's own.
+CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
 EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
 DATABASES["default"]["TEST"] = {"TEMPLATE": TEMPLATE}  # noqa: F405
 MIN_FREE_DISK_MB = 0  # the suite must run on a nearly full disk too

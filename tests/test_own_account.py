@@ -47,6 +47,10 @@ def sign_in(client: Client, password: str = PASSWORD):
     return client.post("/login/", {"username": "boris", "password": password})
 
 
+def path_of(link: str) -> str:
+    return re.sub(r"^https?://[^/]+", "", link)
+
+
 def add_authenticator_app(user) -> str:
     secret = totp.generate_totp_secret()
     totp.TOTP.activate(user, secret)
@@ -182,7 +186,7 @@ def test_a_reactivated_user_has_no_old_session(client, boris):
 
 def test_a_one_time_link_sets_a_password_once(client, boris):
     link = one_time_links.password_link(boris)
-    path = re.sub(r"^https?://[^/]+", "", link)
+    path = path_of(link)
     form = client.get(path, follow=True)
     assert form.status_code == 200 and "boris" in form.content.decode()
     set_password = form.redirect_chain[-1][0]

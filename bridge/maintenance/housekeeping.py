@@ -102,6 +102,7 @@ def prune_expired_rows() -> int:
             total += _prune_table(table, column, condition, days=getattr(settings, setting))
     jobs: Mapping[str, Callable[[], int]] = {
         "sessions": _prune_sessions,
+        "cache": _prune_cache,
         "rate limits": lambda: rate_limits.prune_buckets(now=service_window.database_now()),
         "provider uploads": provider_uploads.prune_provider_uploads,
         "uploads": uploads.prune_uploads,
@@ -126,6 +127,16 @@ def _prune_sessions() -> int:
     total = 0
     while deleted := _prune_batch(
         "django_session", "expire_date", "TRUE", service_window.database_now(), key="session_key"
+    ):
+        total += deleted
+    return total
+
+
+def _prune_cache() -> int:
+    """Delete expired entries of the shared cache, in batches."""
+    total = 0
+    while deleted := _prune_batch(
+        "accounts_sharedcacheentry", "expires", "TRUE", service_window.database_now(), key="cache_key"
     ):
         total += deleted
     return total

@@ -17,9 +17,12 @@ def password_link(user: Any) -> str:
 
     Signed, not stored. A changed password, email or a sign-in invalidates it.
     """
-    key = default_token_generator.make_token(user)
-    path = reverse("account_reset_password_from_key", kwargs={"uidb36": user_pk_to_url_str(user), "key": key})
-    return settings.PUBLIC_URL + path
+    return build_link(user_pk_to_url_str(user), default_token_generator.make_token(user))
+
+
+def build_link(uid: str, token: str) -> str:
+    path = reverse("account_reset_password_from_key", kwargs={"uidb36": uid, "key": token})
+    return str(settings.PUBLIC_URL) + path
 
 
 def can_email(user: Any) -> bool:

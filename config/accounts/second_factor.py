@@ -11,6 +11,7 @@ from allauth.mfa.utils import is_mfa_enabled
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.urls import reverse
+from django.utils.translation import gettext as _
 
 from channels_setup.roles import Role
 
@@ -20,8 +21,12 @@ GetResponse = Callable[[HttpRequest], HttpResponse]
 
 SESSION_KEY = "has_second_factor"
 FACTORS = [Authenticator.Type.TOTP, Authenticator.Type.WEBAUTHN]
-# Pages that a user without the required second factor may open: those that set it up, and sign-out.
-OPEN_PREFIXES = ("/account/", "/login/", "/logout/", "/i18n/", "/static/", "/health/", "/csp-report/")
+# Pages that a user without the required second factor may open: those that set it up, confirm who they are, or need
+# no sign-in. Not the whole account: API tokens and the email address must wait.
+OPEN_PREFIXES = (
+    *("/account/second-factor/", "/account/confirm/", "/account/password/link/", "/account/password/reset/"),
+    *("/account/sso/", "/login/", "/logout/", "/i18n/", "/static/", "/health/", "/csp-report/"),
+)
 
 
 def is_required(user: Any) -> bool:
@@ -42,23 +47,31 @@ def require_second_factor(get_response: GetResponse) -> GetResponse:
     """
 
     def middleware(request: HttpRequest) -> HttpResponse:
-        if request.path_info.startswith(OPEN_PREFIXES) or not request.user.is_authenticated:
-            return get_response(request)
-        if request.session.get(SESSION_KEY) or not is_required(request.user):
-            return get_response(request)
-        if signed_in_by_provider(request) or is_mfa_enabled(request.user, FACTORS):
-            request.session[SESSION_KEY] = True
+        if request.path_info.startswith(OPEN_PREFIXES) or not is_missing(request):
             return get_response(request)
         if request.path_info.startswith(("/api/", "/uapi/")):
-            return JsonResponse({"error": "Set up a second factor first.", "reason": "second_factor"}, status=403)
+            sentence = _("Set up a second factor first.")
+            return JsonResponse({"error": sentence, "reason": "second_factor"}, status=403)
         return HttpResponseRedirect(reverse("mfa_index"))
 
     return middleware
 
 
-def forget_second_factor(*, request: HttpRequest, **_kwargs: Any) -> None:
-    """Handle allauth's ``authenticator_removed``: check again on the next request."""
+def is_missing(request: HttpRequest) -> bool:
+    """Return whether the signed-in user must set up a second factor. A positive check is kept in the session."""
+    if not request.user.is_authenticated or request.session.get(SESSION_KEY) or not is_required(request.user):
+        return False
+    if signed_in_by_provider(request) or is_mfa_enabled(request.user, FACTORS):
+        request.session[SESSION_KEY] = True
+        return False
+    return True
+
+
+def forget_second_factor(*, request: HttpRequest, user: Any, **_kwargs: Any) -> None:
+    """Handle allauth's ``authenticator_removed``: check again on the next request, and in no other session."""
     request.session.pop(SESSION_KEY, None)
+    if not is_mfa_enabled(user, FACTORS):
+        sessions.end_sessions(user, keep=request)
 
 
 def remove_second_factors(user: Any) -> str:

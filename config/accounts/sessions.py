@@ -1,4 +1,4 @@
-"""Idle limit of sessions: a browser that nobody used for some hours must sign in again."""
+"""Sessions: the idle limit, and ending the sessions of a user."""
 
 from __future__ import annotations
 
@@ -8,8 +8,11 @@ from typing import Any
 
 from allauth.usersessions.models import UserSession
 from django.conf import settings
-from django.contrib.auth import logout
+from django.contrib.auth import HASH_SESSION_KEY, logout
+from django.db.models import F
 from django.http import HttpRequest, HttpResponse
+
+from .models import User
 
 GetResponse = Callable[[HttpRequest], HttpResponse]
 
@@ -43,9 +46,24 @@ def limit_idle_sessions(get_response: GetResponse) -> GetResponse:
     return middleware
 
 
-def end_sessions(user: Any) -> str:
-    """End all sessions of a user and return a sentence that says so."""
-    rows = list(UserSession.objects.filter(user=user))
+def end_sessions(user: Any, *, keep: HttpRequest | None = None) -> str:
+    """End all sessions of a user, except that of the request ``keep``, and return a sentence that says so.
+
+    The increased epoch also ends sessions that are not listed, such as those of other session stores.
+    """
+    User.objects.filter(pk=user.pk).update(session_epoch=F("session_epoch") + 1)
+    rows = UserSession.objects.filter(user_id=user.pk)
+    if keep is not None:
+        keep_session(keep, user)
+        rows = rows.exclude(session_key=keep.session.session_key)
+    count = 0
     for session in rows:
         session.end()
-    return f"Ended {len(rows)} sessions."
+        count += 1
+    return f"Ended {count} sessions."
+
+
+def keep_session(request: HttpRequest, user: Any) -> None:
+    """Let the current session survive a change that ended all sessions of its user."""
+    user.refresh_from_db(fields=["session_epoch", "password"])
+    request.session[HASH_SESSION_KEY] = user.get_session_auth_hash()

@@ -6,6 +6,7 @@ from typing import Any
 
 from allauth.core.exceptions import ImmediateHttpResponse
 from allauth.socialaccount.adapter import DefaultSocialAccountAdapter
+from allauth.socialaccount.models import SocialAccount
 from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.http import HttpRequest, HttpResponse
@@ -14,6 +15,8 @@ from django.utils.translation import gettext as _
 
 from channels_setup.roles import Role, assign_role
 
+from . import sessions
+
 
 class SingleSignOnAdapter(DefaultSocialAccountAdapter):
     """Creates users at their first sign-in, links existing ones by verified email, and sets the role each time."""
@@ -21,11 +24,15 @@ class SingleSignOnAdapter(DefaultSocialAccountAdapter):
     def pre_social_login(self, request: HttpRequest, sociallogin: Any) -> None:
         """Refuse people in no listed group, and emails of local users that the provider has not verified."""
         if role_of_groups(read_groups(sociallogin.account.extra_data)) is None:
-            raise ImmediateHttpResponse(refuse(request, _("Your account is in no group that may use this portal.")))
+            raise ImmediateHttpResponse(
+                refuse_access(request, _("Your account is in no group that may use this portal."))
+            )
         emails = [address.email for address in sociallogin.email_addresses if not address.verified]
         if not sociallogin.is_existing and get_user_model().objects.filter(email__in=emails).exists():
             raise ImmediateHttpResponse(
-                refuse(request, _("A user with this email address exists, and your provider has not verified it."))
+                refuse_access(
+                    request, _("A user with this email address exists, and your provider has not verified it.")
+                )
             )
 
     def list_apps(self, request: HttpRequest, provider: Any = None, client_id: Any = None) -> list[Any]:
@@ -36,7 +43,9 @@ class SingleSignOnAdapter(DefaultSocialAccountAdapter):
         return True  # `pre_social_login` has refused everybody else
 
     def on_authentication_error(self, request: HttpRequest, provider: Any, **kwargs: Any) -> None:
-        raise ImmediateHttpResponse(refuse(request, _("Single sign-on failed. Try again, or sign in by password.")))
+        raise ImmediateHttpResponse(
+            refuse_access(request, _("Single sign-on failed. Try again, or sign in by password."))
+        )
 
 
 def read_groups(claims: dict[str, Any]) -> list[str]:
@@ -59,7 +68,7 @@ def role_of_groups(groups: list[str]) -> Role | None:
     return None
 
 
-def assign_role_from_groups(*, user: Any, sociallogin: Any = None, **_kwargs: Any) -> None:
+def assign_role_from_groups(*, request: HttpRequest, user: Any, sociallogin: Any = None, **_kwargs: Any) -> None:
     """Handle allauth's ``user_logged_in``: give the user the role of their groups, as it is now."""
     if sociallogin is None:
         return
@@ -68,7 +77,13 @@ def assign_role_from_groups(*, user: Any, sociallogin: Any = None, **_kwargs: An
         assign_role(user, role=role)
     elif not user.groups.exists():
         assign_role(user, role=role or Role.OPERATOR)
+    sessions.keep_session(request, user)  # a lower role has ended all sessions, also the one that begins here
 
 
-def refuse(request: HttpRequest, sentence: str) -> HttpResponse:
+def uses_only_single_sign_on(user: Any) -> bool:
+    """Return whether the user has no password here but an account at the identity provider."""
+    return not user.has_usable_password() and SocialAccount.objects.filter(user_id=user.pk).exists()
+
+
+def refuse_access(request: HttpRequest, sentence: str) -> HttpResponse:
     return render(request, "account/refused.html", {"sentence": sentence}, status=403)

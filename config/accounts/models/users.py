@@ -11,6 +11,7 @@ from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Lower
+from django.utils.crypto import salted_hmac
 from django.utils.translation import gettext_lazy as _
 
 
@@ -71,6 +72,9 @@ class User(AbstractUser):
         db_default=True,
     )
 
+    # Increased to end all sessions. The database does it for a deactivated user and for one who is no longer staff.
+    session_epoch = models.PositiveIntegerField(default=0, db_default=0, editable=False)
+
     limited_to_chat_channels: frozenset[int] | None = None  # set for one request by an API token
 
     class Meta(AbstractUser.Meta):
@@ -86,3 +90,10 @@ class User(AbstractUser):
     def get_full_name(self) -> str:
         """Return the display name, or else first and last name; empty if there is none."""
         return self.display_name or super().get_full_name()
+
+    def _get_session_auth_hash(self, secret: str | None = None) -> str:
+        """Return what a session must contain to be valid: it depends on the password and on ``session_epoch``."""
+        by_password = super()._get_session_auth_hash(secret=secret)
+        if not self.session_epoch:
+            return str(by_password)
+        return salted_hmac("okno.session_epoch", f"{by_password}{self.session_epoch}", secret=secret).hexdigest()

@@ -18,6 +18,4 @@ class RequestPasswordReset(PasswordResetView):
 
 class SecondFactorIndex(IndexView):
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
-        return super().get_context_data(**kwargs) | {
-            "second_factor_required": second_factor.is_required(self.request.user)
-        }
+        return super().get_context_data(**kwargs) | {"second_factor_missing": second_factor.is_missing(self.request)}

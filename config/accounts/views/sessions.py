@@ -10,6 +10,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST
 
+from config.accounts import sessions
 from config.accounts.user_agents import describe_browser
 
 
@@ -35,7 +36,6 @@ def end_session(request: HttpRequest, pk: int) -> HttpResponse:
 @login_required
 @require_POST
 def end_other_sessions(request: HttpRequest) -> HttpResponse:
-    for session in UserSession.objects.filter(user=request.user).exclude(session_key=request.session.session_key):
-        session.end()
+    sessions.end_sessions(request.user, keep=request)
     messages.success(request, _("All other sessions were ended."))
     return redirect("usersessions_list")
