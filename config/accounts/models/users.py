@@ -93,7 +93,7 @@ class User(AbstractUser):
 
     def _get_session_auth_hash(self, secret: str | None = None) -> str:
         """Return what a session must contain to be valid: it depends on the password and on ``session_epoch``."""
-        by_password = super()._get_session_auth_hash(secret=secret)
+        by_password = super()._get_session_auth_hash(secret=secret)  # type: ignore[misc]  # missing in django-stubs
         if not self.session_epoch:
             return str(by_password)
         return salted_hmac("okno.session_epoch", f"{by_password}{self.session_epoch}", secret=secret).hexdigest()
