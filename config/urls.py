@@ -83,6 +83,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("chats/<int:pk>/client/notes/<int:note_id>/delete/", client_editing.delete_note, name="chat-note-delete"),
     path("chats/<int:pk>/client/tags/", client_actions.edit_tags, name="chat-tags"),
     path("chats/<int:pk>/client/erase/", client_actions.erase_client, name="chat-erase"),
+    path("chats/<int:pk>/client/export/", client_actions.export_client, name="chat-export"),
     path("chats/<int:pk>/draft/", chat_actions.save_draft, name="chat-draft"),
     path("chats/<int:pk>/seen/", chat_actions.mark_chat_seen, name="chat-seen"),
     path("chats/<int:pk>/assign/", chat_actions.assign_chat, name="chat-assign"),

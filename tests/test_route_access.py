@@ -50,6 +50,7 @@ ALLOWED: dict[Audience, set[str]] = {
     A.API_KEY: set(),  # the key decides: tests/test_api_key_access.py
     A.API_USERS: {*FOREIGN, *OWN, *ADMINS, "staff", "staff token"},
     A.API_ADMINS: {*ADMINS},
+    A.API_PERMITTED: {*ADMINS},
     A.USERS: SIGNED_IN,
     A.OWN_ACCOUNT: SIGNED_IN,
     A.OWN_ROWS: {"own"},
@@ -60,7 +61,7 @@ ALLOWED: dict[Audience, set[str]] = {
     A.SUPERUSERS: {"superuser"},
 }
 # Routes whose path names a row of channel A. Without access the answer is the same as for a missing row.
-SCOPED = {A.API_USERS, A.USERS, A.PERMITTED, A.OWN_ROWS}
+SCOPED = {A.API_USERS, A.API_PERMITTED, A.USERS, A.PERMITTED, A.OWN_ROWS}
 METHODS = ("POST", "GET")
 READING, WRITING = ("GET",), ("POST", "PATCH", "DELETE")
 # Pages for people that read ids or texts from the query.

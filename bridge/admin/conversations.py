@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any, ClassVar
 
 from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
 from django.db.models import OuterRef, Q, QuerySet, Subquery
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, HttpResponseNotAllowed
 from django.shortcuts import redirect
-from django.urls import reverse
+from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
@@ -19,7 +21,9 @@ from django.utils.translation import gettext_lazy as _
 
 from bridge import ticket_properties, wakeups
 from bridge.channel_health import circuit_breaker
+from bridge.files import storage_limits
 from bridge.helpdesk import chat_channel_admin as helpdesk_page
+from bridge.maintenance import person_export
 from bridge.merging import rules as merge_rules
 from bridge.models import Attachment, Contact, Conversation, Delivery, HeldReply, Message, ServiceWindow, Ticket
 from channels_setup.admin import channel_page
@@ -115,6 +119,32 @@ class ContactAdmin(ReadOnlyAdmin):
             self.message_user(request, sentence, messages.ERROR)
             return None
         return redirect(f"{reverse('chat-client-merge', args=[chat.pk])}?with={contacts[1].pk}")
+
+    def get_urls(self) -> list[URLPattern]:
+        view = self.admin_site.admin_view(self.export_person)
+        return [path("<int:pk>/export/", view, name="bridge_contact_export"), *super().get_urls()]
+
+    def _list_buttons(self, request: HttpRequest, row: Any) -> Iterator[dict[str, Any]]:
+        yield from super()._list_buttons(request, row)
+        if request.user.has_perm(person_export.EXPORT_PERMISSION) and row.erased_at is None:
+            yield {"label": gettext("Export client data"), "url": reverse("admin:bridge_contact_export", args=[row.pk])}
+
+    def export_person(self, request: HttpRequest, pk: int) -> HttpResponseBase:
+        """Button on a contact's page: download all data of the person."""
+        contact = self.get_object(request, str(pk))
+        if contact is None:
+            raise Http404
+        if not request.user.has_perm(person_export.EXPORT_PERMISSION):
+            raise PermissionDenied
+        if request.method != "POST":
+            return HttpResponseNotAllowed(["POST"])
+        try:
+            return person_export.build_download(contact, user=request.user)
+        except person_export.PersonErased:
+            self.message_user(request, gettext("This person has been erased."), messages.ERROR)
+        except storage_limits.DiskAlmostFull as problem:
+            self.message_user(request, str(problem), messages.ERROR)
+        return redirect(reverse("admin:bridge_contact_change", args=[pk]))
 
     def visible_to(self, rows: QuerySet[Contact], user: Any) -> QuerySet[Contact]:
         return rows.filter(pk__in=Conversation.objects.all().visible_to(user).values("contact"))

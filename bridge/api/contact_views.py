@@ -28,6 +28,7 @@ from .base import (
     run_idempotent,
     visible_chat_channels,
 )
+from .contact_export import ContactExportMixin
 from .filtering import SINCE, UNTIL, QueryFilter, parse_number, parse_text
 from .serializers import ErrorSerializer
 
@@ -104,7 +105,7 @@ def search_contacts(rows: QuerySet[Contact], query: str) -> QuerySet[Contact]:
 
 
 @documented(list="Contacts", retrieve="One contact")
-class ContactViewSet(ReadOnlyViewSet):
+class ContactViewSet(ContactExportMixin, ReadOnlyViewSet):
     queryset = Contact.objects.all()
     serializer_class = ContactDetailSerializer
     filters = {

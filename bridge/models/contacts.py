@@ -117,6 +117,7 @@ class Contact(models.Model):
         permissions = [
             ("erase_contact", _("Can erase a person and all their data")),
             ("merge_contact", _("Can merge contacts")),
+            ("export_contact", _("Can export all data of a person")),
         ]
         constraints = [
             models.UniqueConstraint(

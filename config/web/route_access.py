@@ -20,6 +20,7 @@ class Audience(StrEnum):
     API_KEY = "programs with an API channel's secret key, limited to this channel"
     API_USERS = "signed-in users and API tokens, limited to their chat channels"
     API_ADMINS = "admins, with a session or an API token"
+    API_PERMITTED = "users and API tokens with a special permission, limited to their chat channels"
     USERS = "signed-in users, limited to their chat channels"
     OWN_ACCOUNT = "signed-in users, for their own account"
     OWN_ROWS = "signed-in users, for rows of their own account"
@@ -55,6 +56,7 @@ ROUTES: dict[str, Audience] = {
     "api/v1/^contacts/?$": A.API_USERS,
     "api/v1/^contacts/(?P<pk>[0-9]{1,19})/?$": A.API_USERS,
     "api/v1/^contacts/(?P<pk>[0-9]{1,19})/changes/?$": A.API_USERS,
+    "api/v1/^contacts/(?P<pk>[0-9]{1,19})/export/?$": A.API_PERMITTED,
     "api/v1/^contacts/(?P<pk>[0-9]{1,19})/notes/(?P<note_id>[0-9]{1,18})/?$": A.API_USERS,
     "api/v1/^contacts/(?P<pk>[0-9]{1,19})/notes/?$": A.API_USERS,
     "api/v1/^messages/?$": A.API_USERS,
@@ -105,6 +107,7 @@ ROUTES: dict[str, Audience] = {
     "chats/<int:pk>/client/notes/<int:note_id>/delete/": A.USERS,
     "chats/<int:pk>/client/tags/": A.USERS,
     "chats/<int:pk>/client/erase/": A.PERMITTED,
+    "chats/<int:pk>/client/export/": A.PERMITTED,
     "chats/<int:pk>/draft/": A.USERS,
     "chats/<int:pk>/seen/": A.USERS,
     "chats/<int:pk>/assign/": A.USERS,
@@ -196,7 +199,7 @@ ADMIN_MODELS: dict[str, tuple[Audience, tuple[str, ...]]] = {
     "axes/accesslog": (A.SUPERUSERS, ()),
     "axes/accessfailurelog": (A.SUPERUSERS, ()),
     "bridge/alert": (A.ADMINS, (ACTION_PAGE,)),
-    "bridge/contact": (A.ADMINS, (ACTION_PAGE,)),
+    "bridge/contact": (A.ADMINS, (ACTION_PAGE, "<int:pk>/export/")),
     "bridge/contactmerge": (A.ADMINS, (ACTION_PAGE,)),
     "bridge/conversation": (A.ADMINS, (ACTION_PAGE,)),
     "bridge/deadletter": (A.ADMINS, (ACTION_PAGE, "bulk/<slug:action>/", "bulk-actions/<int:pk>/")),

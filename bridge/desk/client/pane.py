@@ -11,7 +11,7 @@ from django.http import HttpRequest
 from bridge.conversations import merge_lookup
 from bridge.desk import presentation
 from bridge.files import uploads
-from bridge.maintenance import erasure
+from bridge.maintenance import erasure, person_export
 from bridge.merging import rules
 from bridge.models import ContactNote, Conversation, Message, Upload
 from templates_registry.content.graph_format import InvalidTemplate
@@ -81,6 +81,7 @@ def build_client_context(request: HttpRequest, conversation: Conversation, *, no
         "answers_to": merges.reply_number(conversation),
         "merged": merges.list_merged_clients(conversation, user=user, now=now),
         "may_merge": user.has_perm(rules.MERGE_PERMISSION) and contact.erased_at is None,
+        "may_export": user.has_perm(person_export.EXPORT_PERMISSION) and contact.erased_at is None,
         "may_erase": user.has_perm(erasure.ERASE_PERMISSION) and contact.erased_at is None,
     }
 

@@ -1,16 +1,17 @@
-"""Actions on the client of a chat: edit tags, erase all data."""
+"""Actions on the client of a chat: edit tags, export and erase all data."""
 
 from __future__ import annotations
 
 from django.contrib.auth.decorators import login_required, permission_required
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods
 
 from bridge.desk import access, forms, presentation
 from bridge.desk.parameters import parse_int
-from bridge.maintenance import erasure
+from bridge.files import storage_limits
+from bridge.maintenance import erasure, person_export
 from bridge.models import Contact
 
 from . import chat_actions
@@ -57,3 +58,30 @@ def erase_client(request: HttpRequest, pk: int) -> HttpResponse:
         "was_not_sure": request.method == "POST",
     }
     return render(request, "bridge/client_erase.html", context, status=422 if request.method == "POST" else 200)
+
+
+@login_required
+@permission_required(person_export.EXPORT_PERMISSION, raise_exception=True)
+@require_http_methods(["GET", "POST"])
+@never_cache
+def export_client(request: HttpRequest, pk: int) -> HttpResponseBase:
+    """Show what an export contains, and download it as a ZIP archive."""
+    if refusal := forms.reject_stale_form(request, chat=pk):
+        return refusal
+    conversation = access.get_conversation_or_404(request, pk)
+    status, problem = 200, ""
+    if request.method == "POST":
+        try:
+            return person_export.build_download(conversation.contact, user=request.user)
+        except person_export.PersonErased:
+            status = 410
+        except storage_limits.DiskAlmostFull as error:
+            status, problem = 503, str(error)
+    context = {
+        "conversation": conversation,
+        "name": presentation.contact_name(conversation.contact),
+        "contacts": person_export.list_exported_contacts(conversation.contact, user=request.user),
+        "section": "chats",
+        "problem": problem,
+    }
+    return render(request, "bridge/client_export.html", context, status=status)
