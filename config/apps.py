@@ -1,8 +1,7 @@
 from typing import Any
 
 from django.apps import AppConfig, apps
-from django.conf import settings
-from django.db.models.signals import post_migrate, post_save
+from django.db.models.signals import post_migrate
 
 
 class Config(AppConfig):
@@ -18,11 +17,9 @@ class Config(AppConfig):
         from config.web import route_access  # noqa: F401
 
         from .accounts import signals
-        from .accounts.authentication import revoke_tokens_of_inactive
 
         signals.connect_signals()
 
-        post_save.connect(revoke_tokens_of_inactive, sender=settings.AUTH_USER_MODEL, dispatch_uid="revoke_api_tokens")
         limit_admin_searches()
         # After the migration of the last app, because the groups need the permissions of all apps.
         post_migrate.connect(make_groups, sender=apps.get_app_config("bridge"))

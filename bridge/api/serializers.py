@@ -295,7 +295,7 @@ class ApiChannelDetailSerializer(ApiChannelSerializer):
 
 class AssignmentSerializer(serializers.Serializer[Any]):
     user_id = serializers.PrimaryKeyRelatedField(
-        queryset=get_user_model().objects.filter(is_active=True),
+        queryset=get_user_model().objects.people().filter(is_active=True),
         allow_null=True,
         error_messages={
             "does_not_exist": _("This user does not exist."),

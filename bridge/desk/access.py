@@ -56,5 +56,5 @@ def get_message_or_404(conversation: Conversation, message_id: int) -> Message:
 
 def assignable_users(conversation: Conversation, user: Any) -> QuerySet[Any]:
     """Return the users that the chat can be assigned to: operators of its channel, and the current user."""
-    people = get_user_model()._default_manager.filter(is_active=True)
+    people = get_user_model().objects.people().filter(is_active=True)
     return people.filter(Q(chat_channels=conversation.chat_channel_id) | Q(pk=user.pk)).distinct().order_by("pk")

@@ -166,7 +166,7 @@ def get_operator(call: UapiCall, conversation: Conversation) -> Any:
     user_id = values.parse_id(call.values.get("user_id"), "user_id")
     if user_id is None:
         raise BadBody(_("“user_id” is missing."))
-    user = get_user_model().objects.filter(pk=user_id, is_active=True).first()
+    user = get_user_model().objects.people().filter(pk=user_id, is_active=True).first()
     if user is None or not Conversation.objects.filter(pk=conversation.pk).visible_to(user).exists():
         raise UapiError(
             NOT_FOUND, _("Operator %(id)s does not exist or does not have access to this chat.") % {"id": user_id}

@@ -22,7 +22,7 @@ ROLES = ["admin", "employee", "support"]
 
 def visible_operators(call: UapiCall) -> QuerySet[Any]:
     """Return the active operators of the watched chat channels, and the admins."""
-    people = get_user_model()._default_manager.filter(is_active=True)
+    people = get_user_model().objects.people().filter(is_active=True)
     return people.filter(Q(chat_channels__in=call.api_channel.watched.all()) | Q(is_staff=True)).distinct()
 
 

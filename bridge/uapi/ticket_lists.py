@@ -193,7 +193,7 @@ def _get_agent(call: UapiCall) -> Any:
     user_id = values.parse_id(call.values.get("accessible_for_agent_id"), "accessible_for_agent_id")
     if user_id is None:
         return None
-    user = get_user_model()._default_manager.filter(pk=user_id, is_active=True).first()
+    user = get_user_model().objects.people().filter(pk=user_id, is_active=True).first()
     if user is None:
         raise UapiError(NOT_FOUND, _("Operator %(id)s does not exist.") % {"id": user_id})
     return user

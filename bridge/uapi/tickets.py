@@ -274,7 +274,7 @@ def _read_assignee(call: UapiCall, conversation: Conversation) -> Any:
     if is_null(value):
         return None
     user_id = values.parse_id(value, "assignee_id") or 0
-    user = get_user_model()._default_manager.filter(pk=user_id, is_active=True).first()
+    user = get_user_model().objects.people().filter(pk=user_id, is_active=True).first()
     if user is None or not Conversation.objects.filter(pk=conversation.pk).visible_to(user).exists():
         raise UapiError(
             NOT_FOUND, _("Operator %(id)s does not exist or does not have access to this chat.") % {"id": user_id}

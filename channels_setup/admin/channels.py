@@ -100,7 +100,8 @@ class ChatChannelAdmin(HistoryModelAdmin):
         return (*self.readonly_fields, "kind") if obj else self.readonly_fields
 
     def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
-        field = two_column_field(super(), db_field, request, _("operators"), **kwargs)
+        people = db_field.remote_field.model.objects.people()
+        field = two_column_field(super(), db_field, request, _("operators"), queryset=people, **kwargs)
         field.label_from_instance = user_label
         return field
 

@@ -30,13 +30,13 @@ def default_company_id() -> int:
 
 class ChatChannelQuerySet(models.QuerySet["ChatChannel"]):
     def visible_to(self, user: Any) -> ChatChannelQuerySet:
-        """Return the channels whose chats a user may see: all for admins, assigned ones for operators."""
+        """Return the channels whose chats a user may see: all for admins, assigned ones for the others."""
         limited = getattr(user, "limited_to_chat_channels", None)  # by an API token
         if limited is not None:
             return self.filter(pk__in=limited)
         if user.is_superuser or user.has_perm("channels_setup.change_apichannel"):
             return self
-        return self.filter(operators=user)
+        return self.filter(services=user) if getattr(user, "is_service", False) else self.filter(operators=user)
 
 
 class ChatChannel(WebhookAddressed):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.db import models, transaction
 from django.db.models import Q
@@ -43,15 +43,18 @@ class UsageTracked(models.Model):
     class Meta:
         abstract = True
 
-    def record_use(self, now: datetime) -> None:
-        """Record the time of use, at most once a minute. Does not wait for concurrent requests that do the same."""
+    def record_use(self, now: datetime, **facts: Any) -> None:
+        """Record the time of use, at most once a minute. Does not wait for concurrent requests that do the same.
+
+        ``facts``: values of further columns, written together with the time.
+        """
         if self.last_used_at is not None and now - self.last_used_at < USE_RECORDED_EVERY:
             return
         stale = Q(last_used_at=None) | Q(last_used_at__lte=now - USE_RECORDED_EVERY)
         rows = type(self)._default_manager
         with transaction.atomic():
             free = rows.filter(stale, pk=self.pk).select_for_update(skip_locked=True, no_key=True)
-            rows.filter(pk__in=free.values("pk")).update(last_used_at=now)
+            rows.filter(pk__in=free.values("pk")).update(last_used_at=now, **facts)
         self.last_used_at = now
 
 

@@ -15,8 +15,11 @@ from rest_framework.request import Request
 
 from channels_setup.models import ChatChannel
 from config.accounts.models import ApiToken, Scope
+from config.web import client_address
 
 logger = logging.getLogger(__name__)
+
+METRICS_PATH = "/metrics"
 
 
 class ApiTokenAuthentication(TokenAuthentication):
@@ -24,9 +27,11 @@ class ApiTokenAuthentication(TokenAuthentication):
 
     def authenticate(self, request: Request) -> tuple[Any, ApiToken] | None:
         """Authenticate, and refuse what the token's scope does not include with a sentence (403)."""
-        found = super().authenticate(request)
+        found: tuple[Any, ApiToken] | None = super().authenticate(request)
         if found is not None:
-            check_scope(found[1], is_write=request.method not in SAFE_METHODS, is_metrics=request.path == "/metrics")
+            token = found[1]
+            record_use(token, request)
+            check_scope(token, is_write=request.method not in SAFE_METHODS, is_metrics=request.path == METRICS_PATH)
         return found
 
     def authenticate_credentials(self, key: str) -> tuple[Any, ApiToken]:
@@ -40,12 +45,17 @@ class ApiTokenAuthentication(TokenAuthentication):
             raise AuthenticationFailed(_("This API token was revoked."))
         if token.is_expired(now):
             raise AuthenticationFailed(_("This API token has expired."))
-        try:
-            token.record_use(now)
-        except DatabaseError:  # the database accepts no writes now; reading and monitoring must still work
-            logger.warning("cannot record the use of an API token")
         limit_to_channels(token)
         return token.user, token
+
+
+def record_use(token: ApiToken, request: Request) -> None:
+    """Record when and from where the token was used."""
+    address = client_address.normalize_address(client_address.address_from_meta(request.META))
+    try:
+        token.record_use(timezone.now(), last_used_address=address or None)
+    except DatabaseError:  # the database accepts no writes now; reading and monitoring must still work
+        logger.warning("cannot record the use of an API token")
 
 
 def check_scope(token: ApiToken, *, is_write: bool, is_metrics: bool) -> None:
@@ -57,16 +67,17 @@ def check_scope(token: ApiToken, *, is_write: bool, is_metrics: bool) -> None:
 
 
 def limit_to_channels(token: ApiToken) -> None:
-    """Narrow the user of this request to the token's chat channels, if it has any."""
-    chosen = token.chat_channel_ids
-    if chosen:
-        visible = ChatChannel.objects.visible_to(token.user).filter(pk__in=chosen).values_list("pk", flat=True)
-        token.user.limited_to_chat_channels = frozenset(visible)
+    """Narrow the user of this request to the token's chat channels, if it is limited.
+
+    A limited token without a channel (all were deleted, or the user lost them) opens nothing.
+    """
+    if token.is_limited_to_channels or token.chat_channel_ids:
+        visible = ChatChannel.objects.visible_to(token.user).filter(pk__in=token.chat_channel_ids)
+        token.user.limited_to_chat_channels = frozenset(visible.values_list("pk", flat=True))
         token.user.__dict__.pop("_perm_cache", None)
         token.user.is_superuser = token.user.is_staff = False  # on this instance only
 
 
-def revoke_tokens_of_inactive(*, instance: Any, **_kwargs: Any) -> None:
-    """Signal handler: revoke the tokens of a deactivated user. Reactivating the user does not restore them."""
-    if not instance.is_active and instance.pk:
-        ApiToken.objects.filter(user_id=instance.pk).revoke()
+def opens_metrics(token: ApiToken) -> bool:
+    """Return whether an authenticated token opens /metrics: any of staff, and a service account's for metrics."""
+    return bool(token.user.is_staff or (token.scope == Scope.METRICS and token.user.is_service))

@@ -17,6 +17,8 @@ def password_link(user: Any) -> str:
 
     Signed, not stored. A changed password, email or a sign-in invalidates it.
     """
+    if user.is_service:
+        raise ValueError("A service account has no password.")
     return build_link(user_pk_to_url_str(user), default_token_generator.make_token(user))
 
 

@@ -1,4 +1,4 @@
-"""Authentication backend that reads all permissions of a user in one query."""
+"""Authentication backend: permissions of people in one query, those of service accounts without one."""
 
 from __future__ import annotations
 
@@ -22,11 +22,20 @@ OPERATOR_PERMISSIONS = {f"bridge.view_{model}" for model in OPERATOR_VIEWS}
 
 
 class SingleQueryBackend(ModelBackend):
-    """Django's backend with one query instead of two, because every page of the desk needs the permissions."""
+    """Django's backend with one query instead of two, because every page of the desk needs the permissions.
+
+    A service account has an operator's permissions in its chat channels. It cannot sign in, and a session of it, made
+    in whatever way, counts as signed out.
+    """
+
+    def user_can_authenticate(self, user: Any) -> bool:
+        return super().user_can_authenticate(user) and not getattr(user, "is_service", False)
 
     def get_all_permissions(self, user_obj: Any, obj: Any = None) -> set[str]:
         if obj is not None or user_obj.is_anonymous or user_obj.is_superuser or not user_obj.is_active:
             return set(super().get_all_permissions(user_obj, obj))
+        if getattr(user_obj, "is_service", False):
+            return OPERATOR_PERMISSIONS
         if not hasattr(user_obj, "_perm_cache"):  # Django's own cache attribute, for this request
             with connection.cursor() as cursor:
                 cursor.execute(PERMISSIONS_SQL, {"user": user_obj.pk})

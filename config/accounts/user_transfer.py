@@ -42,7 +42,11 @@ class ImportReport:
 def export_users(*, include_password_hashes: bool) -> dict[str, Any]:
     """Return all users and groups in the format that ``import_users`` reads."""
     channel_names = lookup_names(ChatChannel.objects.all())
-    users = User.objects.order_by("pk").prefetch_related("groups", "user_permissions__content_type", "chat_channels")
+    users = (
+        User.objects.people()
+        .order_by("pk")
+        .prefetch_related("groups", "user_permissions__content_type", "chat_channels")
+    )
     groups = Group.objects.order_by("name").prefetch_related("permissions__content_type")
     return {
         "version": FORMAT_VERSION,
@@ -95,6 +99,8 @@ def _import_groups(rows: list[dict[str, Any]], report: ImportReport) -> None:
 
 def _import_user(row: dict[str, Any], report: ImportReport) -> None:
     user = User.objects.filter(username=row["username"]).first() or User(username=row["username"])
+    if user.is_service:
+        raise InvalidUserFile(f"“{user.username}” is a service account here. Rename one of them.")
     is_new = user.pk is None
     for name in (*TEXT_FIELDS, *FLAG_FIELDS):
         if not isinstance(row[name], str if name in TEXT_FIELDS else bool):

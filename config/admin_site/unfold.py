@@ -139,6 +139,7 @@ UNFOLD: dict[str, Any] = {
                     _model_link(_("Heartbeats"), "monitor_heart", "bridge.heartbeat"),
                     _model_link(_("Users"), "person", "accounts.user"),
                     _model_link(_("Groups"), "group", "auth.group"),
+                    _model_link(_("Service accounts"), "smart_toy", "accounts.serviceaccount"),
                     _model_link(_("API tokens"), "key", "accounts.apitoken"),
                 ],
             },

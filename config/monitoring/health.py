@@ -36,7 +36,7 @@ def readiness(request: HttpRequest) -> JsonResponse:
 
 def may_see_details(request: HttpRequest) -> bool:
     try:
-        return metrics.is_local_request(request) or metrics.has_staff_token(request)
+        return metrics.is_local_request(request) or metrics.has_metrics_token(request)
     except DatabaseError:
         return False  # tokens cannot be checked
 

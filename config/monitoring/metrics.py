@@ -20,7 +20,7 @@ from bridge.maintenance import housekeeping
 from bridge.models import Delivery, Mismatch, ServiceWindow, WebhookEvent
 from bridge.outbox import dispatcher
 from channels_setup.models import ApiChannel
-from config.accounts.authentication import ApiTokenAuthentication
+from config.accounts.authentication import ApiTokenAuthentication, opens_metrics
 from config.web import client_address
 
 
@@ -64,9 +64,9 @@ class PortalCollector(Collector):
 
 
 def export_metrics(request: HttpRequest) -> HttpResponse:
-    """View of /metrics, for a scraper on this machine or with the API token of a staff user."""
-    if not (is_local_request(request) or has_staff_token(request)):
-        refused = HttpResponse("Only from this machine, or with the API token of an admin.\n", status=403)
+    """View of /metrics, for a scraper on this machine, with a metrics token, or with an admin's token."""
+    if not (is_local_request(request) or has_metrics_token(request)):
+        refused = HttpResponse("Only from this machine, or with an API token for metrics.\n", status=403)
         refused.is_token_refused = "HTTP_AUTHORIZATION" in request.META  # type: ignore[attr-defined]
         return refused
     registry = CollectorRegistry(auto_describe=False)
@@ -84,9 +84,10 @@ def is_local_request(request: HttpRequest) -> bool:
         return False
 
 
-def has_staff_token(request: HttpRequest) -> bool:
+def has_metrics_token(request: HttpRequest) -> bool:
+    """Return whether the request has a token of staff, or a metrics token of a service account."""
     try:
         found = ApiTokenAuthentication().authenticate(Request(request))
     except (AuthenticationFailed, PermissionDenied):
         return False
-    return found is not None and bool(found[0].is_staff)
+    return found is not None and opens_metrics(found[1])

@@ -25,7 +25,7 @@ class Audience(StrEnum):
     OWN_ACCOUNT = "signed-in users, for their own account"
     OWN_ROWS = "signed-in users, for rows of their own account"
     PERMITTED = "signed-in users with a special permission, limited to their chat channels"
-    SCRAPERS = "programs on this machine, and API tokens of staff users"
+    SCRAPERS = "programs on this machine, metrics tokens of service accounts, and API tokens of staff"
     STAFF = "staff; the page shows no chat data"
     ADMINS = "staff with permission for the model"
     SUPERUSERS = "superusers"
@@ -218,6 +218,7 @@ ADMIN_MODELS: dict[str, tuple[Audience, tuple[str, ...]]] = {
     "channels_setup/apichannel": (A.ADMINS, (ACTION_PAGE,)),
     "channels_setup/chatchannel": (A.ADMINS, (ACTION_PAGE, "<int:pk>/check/")),
     "accounts/apitoken": (A.ADMINS, ("<int:pk>/revoke/",)),
+    "accounts/serviceaccount": (A.ADMINS, ()),
     "templates_registry/template": (
         A.ADMINS,
         ("preview/", "sync/", "export/", "import/", "action/<slug:slug>/"),

@@ -88,7 +88,7 @@ def undo_change(request: HttpRequest) -> HttpResponse:
 
 def list_channel_assignees(user: Any, channels: list[int]) -> list[dict[str, Any]]:
     """List the users that requests of these channels can be assigned to, the current user first."""
-    found = get_user_model()._default_manager.filter(is_active=True)
+    found = get_user_model().objects.people().filter(is_active=True)
     found = found.filter(Q(chat_channels__in=channels) | Q(pk=user.pk)).distinct().order_by("pk")
     people = [
         {"pk": person.pk, "name": presentation.person_name(person), "is_me": person.pk == user.pk} for person in found

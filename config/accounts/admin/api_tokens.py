@@ -19,21 +19,42 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
+from channels_setup.admin.channels import user_label
 from channels_setup.admin_history import HistoryModelAdmin
 from config.accounts.models import ApiToken, Scope
+from config.accounts.token_rights import describe_rights
 
-STATES = {
-    "active": ("live", _("active")),
-    "expired": ("paused", _("expired")),
-    "revoked": ("draft", _("revoked")),
-    "off": ("draft", _("user deactivated")),
-}
+STATE_CLASSES = {"active": "live", "expiring": "failing", "expired": "paused", "revoked": "draft", "off": "draft"}
+
+
+class ExpiringFilter(admin.SimpleListFilter):
+    """Filter of working tokens that expire soon."""
+
+    title = _("expiry")
+    parameter_name = "expiring"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        return [("soon", _("expires soon"))]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[ApiToken]) -> QuerySet[ApiToken]:
+        is_chosen = self.value() == "soon"
+        return queryset.filter(pk__in=ApiToken.objects.expiring_soon(timezone.now())) if is_chosen else queryset
 
 
 class ApiTokenForm(forms.ModelForm):
     class Meta:
         model = ApiToken
         fields = ("user", "name", "scope", "chat_channels", "expires_at")
+
+    def clean(self) -> Any:
+        """Check the combination of scope, user and chat channels."""
+        values = super().clean() or self.cleaned_data
+        user, scope = values.get("user"), values.get("scope")
+        if scope == Scope.METRICS and values.get("chat_channels"):
+            self.add_error("chat_channels", _("A token for metrics opens no chats, so choose no chat channels."))
+        if scope == Scope.METRICS and user is not None and not (user.is_service or user.is_staff):
+            self.add_error("user", _("This user may not read metrics. Choose a service account or an admin."))
+        return values
 
     def clean_expires_at(self) -> Any:
         expires_at = self.cleaned_data["expires_at"]
@@ -48,15 +69,15 @@ class ApiTokenAdmin(HistoryModelAdmin):
 
     form = ApiTokenForm
     list_display = ("name", "beginning", "user", "scope", "state_shown", "created_at", "last_used_at", "expires_at")
-    list_filter = (("revoked_at", admin.EmptyFieldListFilter),)
+    list_filter = (("revoked_at", admin.EmptyFieldListFilter), ExpiringFilter, "scope", "user__kind")
     list_select_related = ("user",)
     search_fields = ("name", "prefix", "user__username")
     add_fieldsets = ((None, {"fields": ("user", "name", "scope", "chat_channels", "expires_at")}),)
     fieldsets = (
         (None, {"fields": ("name", "beginning", "user", "scope", "chat_channels", "state_shown")}),
-        (None, {"fields": ("created_at", "last_used_at", "expires_at", "revoked_at")}),
+        (None, {"fields": ("created_at", "last_used_at", "last_used_address", "expires_at", "revoked_at")}),
     )
-    readonly_fields = ("beginning", "state_shown", "created_at", "last_used_at", "revoked_at")
+    readonly_fields = ("beginning", "state_shown", "created_at", "last_used_at", "last_used_address", "revoked_at")
     change_form_outer_before_template = "channels_setup/api_token.html"
     actions = ("revoke_selected",)
 
@@ -85,7 +106,10 @@ class ApiTokenAdmin(HistoryModelAdmin):
             people = db_field.remote_field.model.objects.filter(is_active=True).order_by("username")
             # With a superuser's token, any admin would have a superuser's permissions.
             kwargs["queryset"] = people if request.user.is_superuser else people.filter(is_superuser=False)
-        return super().formfield_for_foreignkey(db_field, request, **kwargs)
+        field = super().formfield_for_foreignkey(db_field, request, **kwargs)
+        if db_field.name == "user" and field is not None:
+            field.label_from_instance = owner_label
+        return field
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         return self.add_fieldsets if obj is None else self.fieldsets
@@ -98,9 +122,9 @@ class ApiTokenAdmin(HistoryModelAdmin):
             name=obj.name,
             expires_at=obj.expires_at,
             scope=Scope(obj.scope),
-            chat_channels=form.cleaned_data["chat_channels"],
+            chat_channels=form.cleaned_data["chat_channels"] or None,
         )
-        obj.pk, obj.prefix = made.pk, made.prefix
+        obj.pk, obj.prefix, obj.is_limited_to_channels = made.pk, made.prefix, made.is_limited_to_channels
         form.token_text = text
 
     def save_form(self, request: HttpRequest, form: Any, change: bool) -> Any:
@@ -119,7 +143,7 @@ class ApiTokenAdmin(HistoryModelAdmin):
             "notes": [
                 gettext("Copy it now. It is not shown again."),
                 gettext("The program sends it in this header: Authorization: Token …"),
-                gettext("It has all permissions of the user “%(user)s”.") % {"user": obj.user.get_username()},
+                describe_rights(obj),
             ],
             "back": reverse("admin:accounts_apitoken_changelist"),
             "back_label": gettext("Back to the list"),
@@ -137,7 +161,8 @@ class ApiTokenAdmin(HistoryModelAdmin):
     ) -> HttpResponse:
         token = self.get_object(request, object_id)
         revoke = token is not None and token.revoked_at is None and self.may_revoke(request, token)
-        extra = {"token": token, "may_revoke": revoke, **(extra_context or {})}
+        rights = describe_rights(token) if token is not None else ""
+        extra = {"token": token, "rights": rights, "may_revoke": revoke, **(extra_context or {})}
         return super().change_view(request, object_id, form_url, extra)
 
     def get_urls(self) -> list[URLPattern]:
@@ -176,4 +201,10 @@ class ApiTokenAdmin(HistoryModelAdmin):
 
     @admin.display(description=_("state"))
     def state_shown(self, token: ApiToken) -> SafeString:
-        return format_html('<span class="pill {}">{}</span>', *STATES[token.state])
+        return format_html('<span class="pill {}">{}</span>', STATE_CLASSES[token.state], token.state_label)
+
+
+def owner_label(user: Any) -> str:
+    """Return the name of a token's owner in the form."""
+    name = user_label(user)
+    return gettext("%(name)s, service account") % {"name": name} if user.is_service else name

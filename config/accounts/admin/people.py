@@ -32,7 +32,7 @@ from channels_setup.roles import Role, assign_role
 from config.accounts import one_time_links, second_factor, sessions
 from config.accounts.models import User
 
-from . import api_tokens  # noqa: F401  # registers its pages
+from . import api_tokens, service_accounts  # noqa: F401  # registers their pages
 
 ACCESS_ACTIONS = ("link", "second-factor", "sessions")
 ROLES = {Role.OPERATOR: pgettext_lazy("a role", "Operator"), Role.ADMIN: pgettext_lazy("a role", "Admin")}
@@ -104,7 +104,8 @@ class PortalUserAdmin(UserAdmin, HistoryModelAdmin):
     rare_fieldset = (_("Additional permissions"), {"fields": ("is_superuser", "groups", "user_permissions")})
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
-        return super().get_queryset(request).prefetch_related("groups", "chat_channels")
+        rows: QuerySet[User] = User.objects.people()
+        return rows.prefetch_related("groups", "chat_channels")
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         """Show plain values instead of form fields to admins who may only view this user."""

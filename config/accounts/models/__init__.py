@@ -1,7 +1,17 @@
-"""Users, their API tokens, and the cache that web processes share."""
+"""Users, service accounts, their API tokens, and the cache that web processes share."""
 
 from .api_tokens import ApiToken, Scope, visible_prefix
+from .service_accounts import ServiceAccount
 from .shared_cache import SharedCacheEntry
-from .users import User, time_zone_names
+from .users import User, UserKind, time_zone_names
 
-__all__ = ["ApiToken", "Scope", "SharedCacheEntry", "User", "time_zone_names", "visible_prefix"]
+__all__ = [
+    "ApiToken",
+    "Scope",
+    "ServiceAccount",
+    "SharedCacheEntry",
+    "User",
+    "UserKind",
+    "time_zone_names",
+    "visible_prefix",
+]

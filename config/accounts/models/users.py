@@ -1,12 +1,13 @@
-"""Users of the portal: operators, admins and owners of API tokens."""
+"""Users of the portal: people who sign in, and service accounts of programs."""
 
 from __future__ import annotations
 
 from functools import cache
+from typing import Any, ClassVar
 from zoneinfo import available_timezones
 
 from django.conf import settings
-from django.contrib.auth.models import AbstractUser
+from django.contrib.auth.models import AbstractUser, UserManager
 from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models import Q
@@ -27,9 +28,40 @@ def time_zone_names() -> tuple[str, ...]:
     return tuple(sorted(available_timezones()))
 
 
-class User(AbstractUser):
-    """A person who signs in. Empty preferences follow the portal's settings."""
+class UserKind(models.TextChoices):
+    PERSON = "person", _("person")
+    SERVICE = "service", _("service account")
 
+
+class UserQuerySet(models.QuerySet["User"]):
+    def people(self) -> UserQuerySet:
+        """Return the people, without service accounts. Lists of people and of possible assignees use it."""
+        return self.filter(kind=UserKind.PERSON)
+
+
+class PortalUserManager(UserManager.from_queryset(UserQuerySet)):  # type: ignore[misc]  # a class made at run time
+    """Django's manager with ``people``."""
+
+
+class User(AbstractUser):
+    """A person who signs in, or a service account. Empty preferences follow the portal's settings."""
+
+    kind = models.CharField(
+        _("kind"),
+        max_length=10,
+        choices=UserKind,
+        default=UserKind.PERSON,
+        db_default=UserKind.PERSON,
+        editable=False,
+    )
+    # Not ``ChatChannel.operators``: a service account is never an operator, so it gets no chats and no reminders.
+    service_chat_channels = models.ManyToManyField(
+        "channels_setup.ChatChannel",
+        verbose_name=_("chat channels"),
+        blank=True,
+        related_name="services",
+        help_text=_("Its programs see only the chats of these channels."),
+    )
     display_name = models.CharField(
         _("display name"),
         max_length=100,
@@ -77,19 +109,30 @@ class User(AbstractUser):
 
     limited_to_chat_channels: frozenset[int] | None = None  # set for one request by an API token
 
+    objects: ClassVar[Any] = PortalUserManager()
+
     class Meta(AbstractUser.Meta):
         constraints = [
+            models.CheckConstraint(
+                name="service_account_cannot_sign_in",
+                condition=Q(kind=UserKind.PERSON)
+                | Q(kind=UserKind.SERVICE, password__startswith="!", email="", is_staff=False, is_superuser=False),
+            ),
             models.UniqueConstraint(
                 Lower("email"),
                 condition=~Q(email=""),
                 name="unique_email_where_given",
                 violation_error_message=_("Another user has this email address."),
-            )
+            ),
         ]
 
     def get_full_name(self) -> str:
         """Return the display name, or else first and last name; empty if there is none."""
         return self.display_name or super().get_full_name()
+
+    @property
+    def is_service(self) -> bool:
+        return self.kind == UserKind.SERVICE
 
     def _get_session_auth_hash(self, secret: str | None = None) -> str:
         """Return what a session must contain to be valid: it depends on the password and on ``session_epoch``."""

@@ -70,7 +70,7 @@ class Command(BaseCommand):
             getattr(self, f"do_{action}")(options)
 
     def _active_user(self, name: str) -> Any:
-        user = get_user_model().objects.filter(username=name).first()
+        user = get_user_model().objects.people().filter(username=name).first()
         if user is None:
             raise CommandError(f"There is no user “{name}”.")
         if not user.is_active:
