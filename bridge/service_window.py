@@ -198,9 +198,10 @@ def _record_closed(late: Sequence[ContactActivity]) -> None:
                 FROM covered WHERE w.id = covered.id AND w.state = 'closed'
             )
             INSERT INTO bridge_servicewindow
-                (conversation_id, merged_contact_id, opened_at, expires_at, state, opened_by_id, missed, assignee_id)
+                (conversation_id, merged_contact_id, opened_at, expires_at, state, opened_by_id, missed, assignee_id,
+                 team_id)
             SELECT c.id, late.merged_contact_id, late.opened_at, late.expires_at, 'closed', late.message_id, TRUE,
-                c.assignee_id
+                c.assignee_id, c.team_id
             FROM late JOIN bridge_conversation c ON c.id = late.conversation_id
             WHERE NOT EXISTS (SELECT FROM covered WHERE covered.conversation_id = late.conversation_id)
             """,
@@ -256,7 +257,7 @@ def open_latest_window(conversation_id: int, *, now: datetime) -> None:
     last = unexpired.order_by("-expires_at", "-pk").values_list("pk", flat=True).first()
     _close_other_windows(conversation_id, last, now=now)
     ServiceWindow.objects.filter(pk=last or 0, state=ServiceWindow.State.CLOSED).update(
-        state=ServiceWindow.State.OPEN, missed=None, assignee=None
+        state=ServiceWindow.State.OPEN, missed=None, assignee=None, team=None
     )
 
 
@@ -266,7 +267,8 @@ def _close_other_windows(conversation_id: int, kept_id: int | None, *, now: date
         cursor.execute(
             f"""
             UPDATE bridge_servicewindow w
-            SET state = 'closed', missed = w.expires_at <= %s AND {MISSED_CONDITION}, assignee_id = c.assignee_id
+            SET state = 'closed', missed = w.expires_at <= %s AND {MISSED_CONDITION}, assignee_id = c.assignee_id,
+                team_id = c.team_id
             FROM bridge_conversation c
             WHERE c.id = w.conversation_id AND w.conversation_id = %s AND w.state = 'open'
               AND w.id IS DISTINCT FROM %s
@@ -284,7 +286,8 @@ def _save_windows(changed: list[ServiceWindow]) -> None:
                 reminded_at = CASE WHEN v.state = 'closed' THEN w.reminded_at END,
                 reminded_lead_minutes = CASE WHEN v.state = 'closed' THEN w.reminded_lead_minutes END,
                 missed = CASE WHEN v.state = 'closed' THEN {MISSED_CONDITION} END,
-                assignee_id = CASE WHEN v.state = 'closed' THEN c.assignee_id END
+                assignee_id = CASE WHEN v.state = 'closed' THEN c.assignee_id END,
+                team_id = CASE WHEN v.state = 'closed' THEN c.team_id END
             FROM unnest(%s::bigint[], %s::timestamptz[], %s::text[]) AS v(id, expires_at, state),
                 bridge_conversation c
             WHERE w.id = v.id AND c.id = w.conversation_id
@@ -316,7 +319,8 @@ def expire_batch(*, limit: int = EXPIRE_BATCH) -> list[int]:
                 WHERE state = 'open' AND expires_at <= (SELECT clock_timestamp())
                 ORDER BY expires_at LIMIT %s FOR UPDATE SKIP LOCKED
             )
-            UPDATE bridge_servicewindow w SET state = 'closed', missed = {MISSED_CONDITION}, assignee_id = c.assignee_id
+            UPDATE bridge_servicewindow w SET state = 'closed', missed = {MISSED_CONDITION},
+                assignee_id = c.assignee_id, team_id = c.team_id
             FROM due, bridge_conversation c
             WHERE w.id = due.id AND c.id = w.conversation_id
             RETURNING w.conversation_id

@@ -11,7 +11,7 @@ from templates_registry.provider import provider_sync
 
 from . import wakeups
 from .channel_health import alerts, webhook_inactivity
-from .conversations import assignments, closing_reminders, read_receipts
+from .conversations import assignments, closing_reminders, read_receipts, team_releases
 from .files import inbound_downloads
 from .helpdesk import operators, sending
 from .inbox import pending_corrections, processing, routing, unsupported
@@ -60,7 +60,7 @@ def send_closing_reminders() -> int:
 
 @shared_task
 def release_assignments() -> int:
-    return assignments.release_lost_assignments()
+    return assignments.release_lost_assignments() + team_releases.release_lost_teams()
 
 
 @shared_task

@@ -36,7 +36,7 @@ from bridge.models import (
     Upload,
     WebhookEvent,
 )
-from channels_setup.models import ApiChannel, ChatChannel, Handover
+from channels_setup.models import ApiChannel, ChatChannel, Handover, Team
 from channels_setup.roles import Role, assign_role
 from tests.factories import (
     ApiChannelFactory,
@@ -146,12 +146,16 @@ def _add_desk(world: World, text: str) -> None:
     note = ContactNote.objects.create(contact=contact, author=person, text=text)
     answer = CannedResponse.objects.create(name=text, text=text)
     answer.chat_channels.add(world.chat_channel)
+    team = Team.objects.create(name=text)
+    team.chat_channels.add(world.chat_channel)
+    team.members.add(person)
     Draft.objects.create(conversation=conversation, user=person, text=text)
     ContactChange.objects.create(contact=contact, note=note, field="note", old=text, new=text, source="operator")
     world.rows |= {
         "upload": upload,
         "contactnote": note,
         "cannedresponse": answer,
+        "team": team,
         "heldreply": HeldReply.objects.create(conversation=conversation, author=person, text=text, drop_at=later),
         "contactmerge": merge_contacts(other.pk, contact.pk, by=person),
         "erasure": Erasure.objects.create(contact=other, by=person),

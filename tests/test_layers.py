@@ -67,6 +67,7 @@ LAYERS = {
         "urls",
         "html",
         "access",
+        "teams",
         "forms",
         "canned_responses",
         "live",

@@ -107,6 +107,7 @@ ROW_OF_ROUTE = {
     "api/v1/^webhook-events": "webhookevent",
     "api/v1/^channels": "apichannel",
     "api/v1/^chat-channels": "chatchannel",
+    "api/v1/^teams": "team",
     "api/v1/^templates": "template",
     "api/v1/^held-replies": "heldreply",
     "files/": "attachment",

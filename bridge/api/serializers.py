@@ -16,7 +16,7 @@ from bridge import outcomes, service_window
 from bridge.fanout import subscribers
 from bridge.models import Attachment, Attempt, Contact, Conversation, Delivery, Message, WebhookEvent
 from channels_setup.codecs.whatsapp_markup import render_html
-from channels_setup.models import ApiChannel, ChatChannel
+from channels_setup.models import ApiChannel, ChatChannel, Team
 
 MAX_PREVIEW_BYTES = 2_000
 MAX_BODY_BYTES = 64 * 1024
@@ -56,6 +56,9 @@ class ConversationSerializer(serializers.ModelSerializer[Conversation]):
     chat_id = serializers.IntegerField(source="id", read_only=True)
     contact = ContactSerializer(read_only=True)
     assignee = serializers.IntegerField(source="assignee_id", read_only=True, allow_null=True)
+    team = serializers.IntegerField(
+        source="team_id", read_only=True, allow_null=True, help_text=_("ID of the team that the chat is assigned to.")
+    )
     ticket_id = serializers.IntegerField(read_only=True, allow_null=True, help_text=_("ID of the current request."))
     status = serializers.IntegerField(
         source="ticket_status",
@@ -72,8 +75,8 @@ class ConversationSerializer(serializers.ModelSerializer[Conversation]):
     class Meta:
         model = Conversation
         fields: tuple[str, ...] = (
-            *("id", "chat_id", "api_channel", "chat_channel", "contact", "assignee", "ticket_id", "status"),
-            *("last_message_at", "unread", "change_after_answer", "window", "created_at"),
+            *("id", "chat_id", "api_channel", "chat_channel", "contact", "assignee", "team", "ticket_id"),
+            *("status", "last_message_at", "unread", "change_after_answer", "window", "created_at"),
         )
         read_only_fields: tuple[str, ...] = fields
 
@@ -254,6 +257,19 @@ class ChatChannelSerializer(serializers.ModelSerializer[ChatChannel]):
         read_only_fields: tuple[str, ...] = fields
 
 
+class TeamSerializer(serializers.ModelSerializer[Team]):
+    """A team with those of its chat channels that you see."""
+
+    chat_channels = serializers.SerializerMethodField()
+
+    class Meta:
+        model = Team
+        fields = ("id", "name", "chat_channels")
+
+    def get_chat_channels(self, team: Any) -> list[int]:
+        return [channel.pk for channel in team.shown_chat_channels]
+
+
 class ApiChannelSerializer(serializers.ModelSerializer[ApiChannel]):
     """An API channel without its secrets. The webhook URL is a secret, and for operators also the Redirect URL."""
 
@@ -293,16 +309,37 @@ class ApiChannelDetailSerializer(ApiChannelSerializer):
 # --- input -----------------------------------------------------------------------------------------------
 
 
+# One sentence for a user who does not exist and one without access: user IDs of other channels are not told.
+NO_SUCH_OPERATOR = _("This operator does not exist or does not have access to the chat.")
+NO_SUCH_TEAM = _("This team does not exist or does not serve the chat's channel.")
+
+
 class AssignmentSerializer(serializers.Serializer[Any]):
     user_id = serializers.PrimaryKeyRelatedField(
         queryset=get_user_model().objects.people().filter(is_active=True),
         allow_null=True,
+        required=False,
         error_messages={
-            "does_not_exist": _("This user does not exist."),
+            "does_not_exist": NO_SUCH_OPERATOR,
             "incorrect_type": _("Give a user ID, or null for nobody."),
         },
-        help_text=_("User ID of the assignee; null to unassign."),
+        help_text=_("User ID of the assignee; null to unassign. If missing, a team's members wait for the chat."),
     )
+    team_id = serializers.PrimaryKeyRelatedField(
+        queryset=Team.objects.all(),
+        allow_null=True,
+        required=False,
+        error_messages={
+            "does_not_exist": NO_SUCH_TEAM,
+            "incorrect_type": _("Give a team ID, or null for no team."),
+        },
+        help_text=_("Team ID; null to remove the team. If missing, the chat keeps its team."),
+    )
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        if not attrs:
+            raise serializers.ValidationError({"user_id": [self.fields["user_id"].error_messages["required"]]})
+        return attrs
 
 
 class ErrorSerializer(serializers.Serializer[Any]):

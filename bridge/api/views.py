@@ -39,7 +39,7 @@ from bridge.models import Contact, Conversation, Delivery, Message, ServiceWindo
 from bridge.outbox import resend
 from bridge.relay import reply_submission
 from channels_setup.codecs.phone_numbers import phone_key, search_keys
-from channels_setup.models import ApiChannel, ChannelState, ChatChannel
+from channels_setup.models import ApiChannel, ChannelState, ChatChannel, Team
 from channels_setup.providers import messengers
 
 from . import contact_views, serializers, template_views
@@ -100,6 +100,7 @@ class ConversationViewSet(ReadOnlyViewSet):
         "api_channel": QueryFilter(read=parse_number, by="api_channel"),
         "chat_channel": QueryFilter(read=parse_number, by="chat_channel"),
         "assignee": QueryFilter(read=parse_number, by="assignee"),
+        "team": QueryFilter(read=parse_number, by="team"),
         "external_id": QueryFilter(
             read=parse_text, by="contact__external_id", help="The provider's ID of the contact."
         ),
@@ -171,19 +172,27 @@ class ConversationViewSet(ReadOnlyViewSet):
     )
     @action(detail=True, methods=["post"])
     def assign(self, request: Request, pk: str) -> Response:
-        """Assign a chat and its current request to a user, or to nobody."""
+        """Assign a chat and its current request to a user, a team, or both, or to nobody."""
         conversation = self.get_object()
         serializer = serializers.AssignmentSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
-        user = serializer.validated_data["user_id"]
+        given = serializer.validated_data
+        user, team = given.get("user_id"), given.get("team_id")
         if user is not None and not Conversation.objects.filter(pk=conversation.pk).visible_to(user).exists():
-            raise ValidationError({"user_id": [_("This operator does not have access to the chat.")]})
+            raise ValidationError({"user_id": [serializers.NO_SUCH_OPERATOR]})
+        if team is not None and not team.chat_channels.filter(pk=conversation.chat_channel_id).exists():
+            raise ValidationError({"team_id": [serializers.NO_SUCH_TEAM]})
 
         def work() -> tuple[int, Any]:
-            tickets.assign_chat(conversation.pk, user_id=user and user.pk, by=request.user.pk)
+            user_id = user.pk if user else None
+            if "user_id" not in given and team is None:  # only the team is removed
+                user_id = Conversation.objects.get(pk=conversation.pk).assignee_id
+            team_id = (team.pk if team else None) if "team_id" in given else tickets.UNCHANGED
+            tickets.assign_chat(conversation.pk, user_id=user_id, team_id=team_id, by=request.user.pk)
             return 200, self.get_serializer(self.get_queryset().get(pk=conversation.pk)).data
 
-        return run_idempotent(request, user and user.pk, work)
+        content: Any = {name: value.pk if value else None for name, value in given.items()}
+        return run_idempotent(request, content["user_id"] if list(content) == ["user_id"] else content, work)
 
 
 # --- messages and deliveries -----------------------------------------------------------------------------
@@ -327,6 +336,17 @@ class ChatChannelViewSet(ReadOnlyViewSet):
         return ChatChannel.objects.all().visible_to(self.request.user)
 
 
+@documented(list="Teams of your chat channels", retrieve="One team")
+class TeamViewSet(ReadOnlyViewSet):
+    queryset = Team.objects.all()
+    serializer_class = serializers.TeamSerializer
+
+    def get_queryset(self) -> QuerySet[Team]:
+        seen = ChatChannel.objects.all().visible_to(self.request.user)
+        shown = Prefetch("chat_channels", seen, to_attr="shown_chat_channels")
+        return Team.objects.visible_to(self.request.user).prefetch_related(shown)
+
+
 @csrf_exempt
 def api_not_found(request: HttpRequest) -> JsonResponse:
     """Answer unknown addresses under ``/api/`` with JSON instead of an HTML page."""
@@ -344,5 +364,6 @@ router.register("deliveries", DeliveryViewSet, "api-delivery")
 router.register("webhook-events", WebhookEventViewSet, "api-webhook-event")
 router.register("channels", ApiChannelViewSet, "api-channel")
 router.register("chat-channels", ChatChannelViewSet, "api-chat-channel")
+router.register("teams", TeamViewSet, "api-team")
 router.register("templates", template_views.TemplateViewSet, "api-template")
 router.register("held-replies", template_views.HeldReplyViewSet, "api-held-reply")

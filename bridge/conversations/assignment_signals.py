@@ -9,7 +9,7 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
 from django.db.models.signals import m2m_changed, post_save, pre_delete
 
-from channels_setup.models import ChatChannel
+from channels_setup.models import ChatChannel, Team
 
 from . import assignments
 
@@ -23,6 +23,7 @@ def connect_signals() -> None:
     pre_delete.connect(on_group_deleted, sender=Group, dispatch_uid="assignments.group_deleted")
     for relation in (
         ChatChannel.operators.through,
+        Team.chat_channels.through,
         user.groups.through,
         user.user_permissions.through,
         Group.permissions.through,

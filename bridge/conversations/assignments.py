@@ -41,6 +41,13 @@ def can_answer_condition(person: str) -> str:
 
 ASSIGNEE_CAN_ANSWER_CONDITION = can_answer_condition("c.assignee_id")
 
+# Whether the team of the conversation ``c`` serves its channel and has a member who can answer in it.
+TEAM_CAN_ANSWER_CONDITION = f"""EXISTS (
+    SELECT FROM channels_setup_team_chat_channels served
+    JOIN channels_setup_team_members member ON member.team_id = served.team_id
+    WHERE served.team_id = c.team_id AND served.chatchannel_id = c.chat_channel_id
+      AND {can_answer_condition("member.user_id")})"""
+
 # Walk the distinct assignees over their index. For each who may not see all channels, find chats of other channels.
 LOST_CHATS_SQL = f"""
 WITH RECURSIVE people AS (
@@ -121,7 +128,7 @@ def release_chat(conversation_id: int, *, leaving: Any = None) -> bool:
     has_chat_notice = False
     if before is not None and before in removed:
         has_chat_notice = tickets.assign_chat(conversation_id, user_id=None).assignee_id is None and bool(requests)
-        _reset_reminders(conversation)
+        reset_reminders(conversation)
         if has_chat_notice:
             create_notice(conversation, "assignee_left", name=_get_name(removed[before]))
     for request in requests[1:] if has_chat_notice else requests:
@@ -131,7 +138,7 @@ def release_chat(conversation_id: int, *, leaving: Any = None) -> bool:
     return True
 
 
-def _reset_reminders(conversation: Conversation) -> None:
+def reset_reminders(conversation: Conversation) -> None:
     """Delete the chat's closing reminders, so that all operators of the channel get them."""
     reminded = ServiceWindow.objects.filter(conversation=conversation, state=ServiceWindow.State.OPEN)
     reminded = reminded.exclude(reminded_lead_minutes=None)

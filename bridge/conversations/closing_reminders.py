@@ -4,7 +4,8 @@ Each lead time is one SQL statement. Rows locked by another worker are skipped, 
 reminder per window, expiry and lead time. The shortest lead time runs first and suppresses the longer ones, so that
 after an outage a window with ten minutes left gets one reminder and not three.
 
-A reminder is for the assignee if they can answer now, else for all operators of the channel.
+A reminder is for the assignee if they can answer now, else for the members of the chat's team if one of them can, else
+for all operators of the channel.
 
 No reminders are sent outside working hours. In the last half hour of the working day, all reminders are sent that would
 become due before the next working day starts.
@@ -20,13 +21,13 @@ from typing import Any
 
 from django.conf import settings
 from django.db import connection, transaction
-from django.db.models import F, Q
+from django.db.models import Exists, F, OuterRef, Q
 
 from bridge import service_window
 from bridge.fanout import operator_notes
 from bridge.models import ClosingReminder, ServiceWindow
 from channels_setup.failing_items import FailingItems
-from channels_setup.models import ChatChannel
+from channels_setup.models import ChatChannel, Team
 from channels_setup.providers import messengers
 from channels_setup.working_hours import WorkingHours
 
@@ -40,7 +41,8 @@ CLAIMS = FailingItems("closing reminders: claims")
 CLAIM_REMINDERS_SQL = f"""
 WITH due AS (
     SELECT w.id, w.expires_at, c.chat_channel_id,
-        CASE WHEN {assignments.ASSIGNEE_CAN_ANSWER_CONDITION} THEN c.assignee_id END AS assignee_id
+        CASE WHEN {assignments.ASSIGNEE_CAN_ANSWER_CONDITION} THEN c.assignee_id END AS assignee_id,
+        CASE WHEN {assignments.TEAM_CAN_ANSWER_CONDITION} THEN c.team_id END AS team_id
     FROM bridge_servicewindow w
     JOIN bridge_conversation c ON c.id = w.conversation_id
     JOIN channels_setup_apichannel a ON a.id = c.api_channel_id
@@ -50,8 +52,9 @@ WITH due AS (
       AND (w.reminded_lead_minutes IS NULL OR w.reminded_lead_minutes > %(lead_minutes)s)
     ORDER BY w.expires_at LIMIT {REMINDER_BATCH} FOR NO KEY UPDATE OF w SKIP LOCKED
 ), reminded AS (
-    INSERT INTO bridge_closingreminder (window_id, expires_at, lead_minutes, chat_channel_id, assignee_id)
-    SELECT id, expires_at, %(lead_minutes)s, chat_channel_id, assignee_id FROM due
+    INSERT INTO bridge_closingreminder (window_id, expires_at, lead_minutes, chat_channel_id, assignee_id, team_id)
+    SELECT id, expires_at, %(lead_minutes)s, chat_channel_id, assignee_id,
+        CASE WHEN assignee_id IS NULL THEN team_id END FROM due
     ON CONFLICT DO NOTHING RETURNING window_id
 )
 UPDATE bridge_servicewindow w SET reminded_at = clock_timestamp(), reminded_lead_minutes = %(lead_minutes)s
@@ -108,7 +111,10 @@ def get_reminder_horizon(hours: WorkingHours | None, lead_time: timedelta, *, no
 
 def find_pending_reminders(user: Any, channels: Sequence[int], *, after: int) -> PendingReminders:
     """Return the reminders for this user that are newer than ID ``after`` and still apply."""
-    own = Q(assignee=user.pk) | Q(assignee=None, chat_channel__in=list(channels))
+    members = Team.members.through.objects.all()
+    has_members = Exists(members.filter(team=OuterRef("team")))  # the last one may have left it since
+    of_team = Q(team=None) | Q(team__in=members.filter(user=user.pk).values("team")) | ~Q(has_members)
+    own = Q(assignee=user.pk) | Q(of_team, assignee=None, chat_channel__in=list(channels))
     new = ClosingReminder.objects.filter(own, pk__gt=after)
     is_current = Q(window__state=ServiceWindow.State.OPEN, window__expires_at=F("expires_at"))
     is_current &= Q(

@@ -278,6 +278,7 @@ def _resolve_tickets(
             Ticket(
                 conversation=conversation,
                 assignee_id=conversation.assignee_id,
+                team_id=conversation.team_id,
                 subject=first_texts[pk].split("\n")[0][:80],
                 first_text=first_texts[pk],
             )

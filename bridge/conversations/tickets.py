@@ -1,7 +1,9 @@
 """Requests of a chat and their assignees: changes by users and programs, with events for subscribers.
 
 A chat may have several open requests (see ``Ticket``). The newest open one is current: messages go into it, and its
-assignee is the chat's assignee.
+assignee and team are the chat's.
+
+A request of a team without an assignee waits for the team's members. The team stays when one of them takes it.
 """
 
 from __future__ import annotations
@@ -17,10 +19,14 @@ from bridge.models import Conversation, Delivery, Ticket
 
 from .receiving import lock_conversation
 
+UNCHANGED: Any = object()  # keeps the team
+
 
 @transaction.atomic
-def assign_chat(conversation_id: int, *, user_id: int | None, by: int | None = None) -> Conversation:
-    """Assign a chat and its current request to a user; None unassigns them.
+def assign_chat(
+    conversation_id: int, *, user_id: int | None, team_id: int | None = UNCHANGED, by: int | None = None
+) -> Conversation:
+    """Assign a chat and its current request to a user and a team; None unassigns them.
 
     If the current request belongs to another user, unassigning the chat keeps the request and gives them the chat.
     """
@@ -28,34 +34,44 @@ def assign_chat(conversation_id: int, *, user_id: int | None, by: int | None = N
     ticket = get_current_ticket(conversation)
     if ticket is not None and user_id is None and ticket.assignee_id != conversation.assignee_id:
         user_id = ticket.assignee_id
-    if ticket is not None and ticket.assignee_id != user_id:
-        assign_ticket(ticket.pk, user_id=user_id, to_group=False, by=by)
-    return _set_chat_assignee(conversation, user_id)
+    if team_id is UNCHANGED:
+        team_id = conversation.team_id if ticket is None else ticket.team_id
+    if ticket is not None and (ticket.assignee_id, ticket.team_id) != (user_id, team_id):
+        assign_ticket(ticket.pk, user_id=user_id, to_group=False, team_id=team_id, by=by)
+    return _set_chat_assignee(conversation, user_id, team_id)
 
 
 @transaction.atomic
 def assign_ticket(
-    ticket_id: int, *, user_id: int | None, to_group: bool | None = None, by: int | None = None
+    ticket_id: int,
+    *,
+    user_id: int | None,
+    to_group: bool | None = None,
+    team_id: int | None = UNCHANGED,
+    by: int | None = None,
 ) -> Ticket:
-    """Assign one request to a user, or to all operators of the chat channel.
+    """Assign one request to a user, to a team, or to all operators of the chat channel.
 
-    The chat's assignee follows if this is the current request or no request is open. ``to_group``: None keeps the
-    group assignment.
+    The chat's assignee and team follow if this is the current request or no request is open. ``to_group``: None keeps
+    the group assignment; True removes the team. A team is no group of the event format, so its change is no event.
     """
     ticket = _get_ticket(ticket_id)
     conversation = lock_conversation(ticket.conversation_id)
-    ticket.refresh_from_db(fields=["assignee", "assigned_to_group", "status"])
-    before, group_before = ticket.assignee_id, get_group_id(ticket)
+    ticket.refresh_from_db(fields=["assignee", "assigned_to_group", "team", "status"])
+    before, group_before, team_before = ticket.assignee_id, get_group_id(ticket), ticket.team_id
     ticket.assignee_id = user_id
+    if to_group or team_id is not UNCHANGED:
+        ticket.team_id = None if to_group else team_id
     ticket.assigned_to_group = ticket.assigned_to_group if to_group is None else to_group
     changes = [_describe_change("assignee_id", user_id, before)] if user_id != before else []
     if get_group_id(ticket) != group_before:
         changes.append(_describe_change("group", get_group_id(ticket), group_before))
     current = get_current_ticket(conversation)
     if current is None or current.pk == ticket.pk:
-        _set_chat_assignee(conversation, user_id)
+        _set_chat_assignee(conversation, user_id, ticket.team_id)
+    if changes or ticket.team_id != team_before:
+        ticket.save(update_fields=["assignee", "assigned_to_group", "team", "updated_at"])
     if changes:
-        ticket.save(update_fields=["assignee", "assigned_to_group", "updated_at"])
         _publish_changes(ticket, changes, user_id=by)
     return ticket
 
@@ -69,7 +85,7 @@ def set_ticket_status(ticket_id: int, *, status: int, by: int | None = None, all
     """
     ticket = _get_ticket(ticket_id)
     conversation = lock_conversation(ticket.conversation_id)
-    ticket.refresh_from_db(fields=["status", "closed_at", "parallel", "assignee", "assigned_to_group"])
+    ticket.refresh_from_db(fields=["status", "closed_at", "parallel", "assignee", "assigned_to_group", "team"])
     before = ticket.status
     if before == status:
         return ticket
@@ -82,12 +98,16 @@ def set_ticket_status(ticket_id: int, *, status: int, by: int | None = None, all
     elif reopens and not allow_parallel and ticket.assignee_id != conversation.assignee_id:
         changes.append(_describe_change("assignee_id", conversation.assignee_id, ticket.assignee_id))
         ticket.assignee_id, ticket.assigned_to_group = conversation.assignee_id, False
+    if reopens and not ticket.parallel and not ticket.assigned_to_group:
+        ticket.team_id = conversation.team_id
     ticket.status = status
     ticket.closed_at = _compute_closed_at(status)
-    ticket.save(update_fields=["status", "closed_at", "parallel", "assignee", "assigned_to_group", "updated_at"])
+    ticket.save(
+        update_fields=["status", "closed_at", "parallel", "assignee", "assigned_to_group", "team", "updated_at"]
+    )
     current = get_current_ticket(conversation)
     if current is not None:
-        _set_chat_assignee(conversation, current.assignee_id)
+        _set_chat_assignee(conversation, current.assignee_id, current.team_id)
     save_request_status(conversation.pk, current.status if current else status)
     _publish_changes(ticket, changes, user_id=by)
     return ticket
@@ -122,6 +142,7 @@ def open_ticket(
         status=status,
         assignee_id=assignee_id,
         assigned_to_group=to_group,
+        team_id=None if to_group else conversation.team_id,
         first_text=text,
         parallel=get_current_ticket(conversation) is not None,
         closed_at=_compute_closed_at(status),
@@ -130,17 +151,17 @@ def open_ticket(
     ticket.save(force_insert=True)
     if status not in Ticket.ENDED:
         save_request_status(conversation.pk, status)
-        _set_chat_assignee(conversation, assignee_id)
+        _set_chat_assignee(conversation, assignee_id, ticket.team_id)
     if Delivery.objects.bulk_create(subscribers.build_new_ticket_deliveries(ticket)):
         wakeups.notify_after_commit(wakeups.OUTBOUND)
     return ticket
 
 
-def _set_chat_assignee(conversation: Conversation, user_id: int | None) -> Conversation:
-    """Set the chat's assignee to that of its current request. The caller holds the chat's lock."""
-    if conversation.assignee_id != user_id:
-        conversation.assignee_id = user_id
-        conversation.save(update_fields=["assignee"])
+def _set_chat_assignee(conversation: Conversation, user_id: int | None, team_id: int | None) -> Conversation:
+    """Set the chat's assignee and team to those of its current request. The caller holds the chat's lock."""
+    if (conversation.assignee_id, conversation.team_id) != (user_id, team_id):
+        conversation.assignee_id, conversation.team_id = user_id, team_id
+        conversation.save(update_fields=["assignee", "team"])
     return conversation
 
 

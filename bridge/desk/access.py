@@ -10,7 +10,7 @@ from django.http import Http404, HttpRequest
 
 from bridge.conversations import merge_lookup
 from bridge.models import Conversation, Message
-from channels_setup.models import ChatChannel
+from channels_setup.models import ChatChannel, Team
 
 
 def visible_conversations(request: HttpRequest) -> QuerySet[Conversation]:
@@ -33,7 +33,7 @@ def get_conversation_or_404(request: HttpRequest, pk: int) -> Conversation:
     The ID of a merged conversation returns the conversation that it was merged into.
     """
     rows = visible_conversations(request).select_related(
-        "contact", "api_channel", "chat_channel", "assignee", "helpdesk_chat"
+        "contact", "api_channel", "chat_channel", "assignee", "team", "helpdesk_chat"
     )
     conversation = rows.filter(pk=pk).first() or rows.filter(pk=merge_lookup.find_current_conversation(pk) or 0).first()
     if conversation is None:
@@ -58,3 +58,8 @@ def assignable_users(conversation: Conversation, user: Any) -> QuerySet[Any]:
     """Return the users that the chat can be assigned to: operators of its channel, and the current user."""
     people = get_user_model().objects.people().filter(is_active=True)
     return people.filter(Q(chat_channels=conversation.chat_channel_id) | Q(pk=user.pk)).distinct().order_by("pk")
+
+
+def assignable_teams(conversation: Conversation) -> QuerySet[Team]:
+    """Return the teams that the chat can be assigned to: those that serve its channel."""
+    return Team.objects.filter(chat_channels=conversation.chat_channel_id)

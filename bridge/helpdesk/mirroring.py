@@ -64,7 +64,9 @@ def _follow_request_number(link: HelpdeskChat, number: int, *, status: int | Non
         _change_ticket_status(live, Ticket.Status.CLOSED)
         live = None
     if live is None and status not in Ticket.ENDED:
-        live = Ticket.objects.create(conversation=conversation, assignee_id=conversation.assignee_id)
+        live = Ticket.objects.create(
+            conversation=conversation, assignee_id=conversation.assignee_id, team_id=conversation.team_id
+        )
     if live is not None:
         live.external_id = number
         live.save(update_fields=["external_id"])

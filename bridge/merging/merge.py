@@ -34,8 +34,8 @@ from ..models import (
 )
 from . import rows, rules
 
-# Fields that chat lists show, and the assignee: combined by a merge, restored by its undo.
-SHOWN_FIELDS = ("assignee_id", "request_status", "last_message_at", "last_text", "last_direction", "unread")
+# Fields that chat lists show, and who answers: combined by a merge, restored by its undo.
+SHOWN_FIELDS = ("assignee_id", "team_id", "request_status", "last_message_at", "last_text", "last_direction", "unread")
 
 
 @transaction.atomic
@@ -206,6 +206,7 @@ def _merge_shown_fields(into: Conversation, old: Conversation) -> list[list[Any]
     into.unread += old.unread
     into.assignee_id = into.assignee_id or old.assignee_id
     live = tickets.get_current_ticket(into)
+    into.team_id = (into.team_id or old.team_id) if live is None else live.team_id
     if live is not None:
         into.request_status = live.status
         if live.assignee_id != into.assignee_id:

@@ -114,7 +114,11 @@ def _split_chat(chat: Conversation, source: Contact, *, people: list[int], now: 
             marked.update(merged_contact=None)
         return
     own = Conversation.objects.create(
-        contact=source, api_channel=chat.api_channel, chat_channel=chat.chat_channel, assignee_id=chat.assignee_id
+        contact=source,
+        api_channel=chat.api_channel,
+        chat_channel=chat.chat_channel,
+        assignee_id=chat.assignee_id,
+        team_id=chat.team_id,
     )
     unread = _find_unread_ids(chat)
     _move_back_rows(chat, own, {}, people=people, now=now)
@@ -168,6 +172,7 @@ def ensure_requests(*chats: Conversation) -> None:
             conversation=chat,
             status=first.ticket.status if first.ticket else Ticket.Status.OPEN,
             assignee_id=chat.assignee_id,
+            team_id=chat.team_id,
             subject=first.text.split("\n")[0][:80],
             first_text=first.text,
         )
@@ -206,7 +211,8 @@ def _restore_helpdesk(stored: dict[str, Any], old: Conversation, into: Conversat
 def _restore_shown_fields(part: MergedConversation, old: Conversation, into: Conversation) -> None:
     """Restore the fields that chat lists show; recompute them if the chat changed since the merge."""
     into.refresh_from_db()
-    after = {name: rows.row_to_json(into)[name] for name in merge.SHOWN_FIELDS}
+    shown = rows.row_to_json(into)
+    after = {name: shown[name] for name in part.before["after"]}  # the release that merged them may not know them all
     live = {chat.pk: tickets.get_current_ticket(chat) for chat in (old, into)}
     if after | {"request_status": None} == part.before["after"] | {"request_status": None}:
         stored_row = rows.json_to_row(Conversation, part.before["into"])

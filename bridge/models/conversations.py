@@ -14,7 +14,7 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
 from channels_setup.codecs import chat_events
-from channels_setup.models import ApiChannel, ChatChannel
+from channels_setup.models import ApiChannel, ChatChannel, Team
 
 from .contacts import Contact
 
@@ -55,6 +55,15 @@ class Conversation(models.Model):
         on_delete=models.SET_NULL,
         related_name="+",
         db_index=False,  # conversations_of_assignee begins with it
+    )
+    team = models.ForeignKey(
+        Team,
+        verbose_name=_("team"),
+        null=True,
+        blank=True,
+        on_delete=models.SET_NULL,
+        related_name="+",
+        db_index=False,  # conversations_of_team begins with it
     )
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
     # Copies of the last message and the request's status, so that chat lists need no join.
@@ -102,6 +111,11 @@ class Conversation(models.Model):
             ),
             models.Index(
                 fields=["chat_channel", "request_status", "-last_message_at", "-id"], name="conversations_by_status"
+            ),
+            models.Index(
+                fields=["team", "chat_channel", "-last_message_at", "-id"],
+                condition=Q(team__isnull=False),
+                name="conversations_of_team",
             ),
         ]
 
@@ -155,6 +169,15 @@ class Ticket(models.Model):
         on_delete=models.SET_NULL,
         related_name="+",
         db_index=False,  # tickets_of_assignee begins with it
+    )
+    team = models.ForeignKey(
+        Team,
+        verbose_name=_("team"),
+        null=True,
+        blank=True,
+        on_delete=models.SET_NULL,
+        related_name="+",
+        db_index=False,  # tickets_of_team begins with it
     )
     external_id = models.BigIntegerField(_("number in the helpdesk"), null=True)  # external helpdesk
     # Properties that programs set through the API; see docs/decisions.md, 2026-11-28.
@@ -210,6 +233,11 @@ class Ticket(models.Model):
                 fields=["assignee"],
                 condition=Q(assignee__isnull=False) & ~Q(status__in=ENDED_STATUSES),
                 name="tickets_live_of_assignee",
+            ),
+            models.Index(
+                fields=["team", "-opened_at", "-id"],
+                condition=Q(team__isnull=False),
+                name="tickets_of_team",
             ),
             models.Index(fields=["external_id"], condition=Q(external_id__isnull=False), name="tickets_by_external_id"),
         ]

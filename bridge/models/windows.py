@@ -9,7 +9,7 @@ from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
-from channels_setup.models import ChatChannel
+from channels_setup.models import ChatChannel, Team
 
 from .contacts import Contact
 from .conversations import Conversation
@@ -35,10 +35,18 @@ class ServiceWindow(models.Model):
     first_reply_at = models.DateTimeField(_("first reply"), null=True)
     reminded_at = models.DateTimeField(_("reminded"), null=True)
     reminded_lead_minutes = models.IntegerField(null=True, editable=False)  # shortest lead time of a reminder so far
-    # Set on closing, for the report: was the client's last message unanswered, and who was the assignee?
+    # Set on closing, for the report: was the client's last message unanswered, and who was the assignee and
+    # the team?
     missed = models.BooleanField(_("missed"), null=True)
     assignee = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+", db_index=False
+    )
+    team = models.ForeignKey(
+        Team,
+        null=True,
+        on_delete=models.SET_NULL,
+        related_name="+",
+        db_index=False,  # windows_of_team has it
     )
 
     class Meta:
@@ -55,6 +63,7 @@ class ServiceWindow(models.Model):
             models.Index(
                 fields=["expires_at"], condition=Q(state="closed"), include=["conversation"], name="windows_closed"
             ),
+            models.Index(fields=["team"], condition=Q(team__isnull=False), name="windows_of_team"),
         ]
 
     def __str__(self) -> str:
@@ -68,10 +77,11 @@ class ClosingReminder(models.Model):
     expires_at = models.DateTimeField()  # the window's expiry when the reminder was created
     lead_minutes = models.IntegerField()
     chat_channel = models.ForeignKey(ChatChannel, on_delete=models.CASCADE, related_name="+", db_index=False)
-    # Recipient; null: all operators of the chat channel.
+    # Recipient: the assignee, or else the team, or else (both null) all operators of the chat channel.
     assignee = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+", db_index=False
     )
+    team = models.ForeignKey(Team, null=True, on_delete=models.SET_NULL, related_name="+", db_index=False)
     created_at = models.DateTimeField(db_default=Now())
 
     class Meta:

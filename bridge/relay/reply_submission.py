@@ -288,6 +288,7 @@ def _get_ticket_for_reply(
         ticket = Ticket.objects.create(
             conversation=conversation,
             assignee_id=conversation.assignee_id,
+            team_id=conversation.team_id,
             subject=text.split("\n")[0][:80],
             first_text=text,
             status=Ticket.Status.OPEN,

@@ -1,5 +1,5 @@
-"""Admin pages of channels. Importing the module registers them."""
+"""Admin pages of channels and teams. Importing the modules registers them."""
 
-from . import channels
+from . import channels, teams
 
-__all__ = ["channels"]
+__all__ = ["channels", "teams"]

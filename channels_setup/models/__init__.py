@@ -1,4 +1,4 @@
-"""Models of chat channels, API channels, their keys and hand-overs. Other packages import from here."""
+"""Models of chat channels, API channels, their keys and hand-overs, and of teams. Other packages import from here."""
 
 from .api_channels import (
     CREDENTIAL_OVERLAP,
@@ -11,6 +11,7 @@ from .api_channels import (
 from .chat_channels import ChatChannel, ChatChannelQuerySet, default_company_id, helpdesk_choices
 from .handovers import HANDOVER_TTL, Handover
 from .keys import Credential, Secret
+from .teams import Team, TeamQuerySet
 from .webhook_addresses import ADDRESS_OVERLAP, WebhookAddress
 
 __all__ = [
@@ -25,6 +26,8 @@ __all__ = [
     "Credential",
     "Handover",
     "Secret",
+    "Team",
+    "TeamQuerySet",
     "UnknownPolicy",
     "WebhookAddress",
     "default_company_id",

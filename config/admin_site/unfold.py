@@ -140,6 +140,7 @@ UNFOLD: dict[str, Any] = {
                     _model_link(_("Users"), "person", "accounts.user"),
                     _model_link(_("Groups"), "group", "auth.group"),
                     _model_link(_("Service accounts"), "smart_toy", "accounts.serviceaccount"),
+                    _model_link(_("Teams"), "groups", "channels_setup.team"),
                     _model_link(_("API tokens"), "key", "accounts.apitoken"),
                 ],
             },

@@ -70,6 +70,8 @@ ROUTES: dict[str, Audience] = {
     "api/v1/^channels/(?P<pk>[0-9]{1,19})/?$": A.API_USERS,
     "api/v1/^chat-channels/?$": A.API_USERS,
     "api/v1/^chat-channels/(?P<pk>[0-9]{1,19})/?$": A.API_USERS,
+    "api/v1/^teams/?$": A.API_USERS,
+    "api/v1/^teams/(?P<pk>[0-9]{1,19})/?$": A.API_USERS,
     "api/v1/^templates/?$": A.API_USERS,
     "api/v1/^templates/recognize/?$": A.API_USERS,
     "api/v1/^templates/(?P<pk>[0-9]{1,19})/?$": A.API_USERS,
@@ -217,6 +219,7 @@ ADMIN_MODELS: dict[str, tuple[Audience, tuple[str, ...]]] = {
     "bridge/webhookevent": (A.ADMINS, (ACTION_PAGE,)),
     "channels_setup/apichannel": (A.ADMINS, (ACTION_PAGE,)),
     "channels_setup/chatchannel": (A.ADMINS, (ACTION_PAGE, "<int:pk>/check/")),
+    "channels_setup/team": (A.ADMINS, ()),
     "accounts/apitoken": (A.ADMINS, ("<int:pk>/revoke/",)),
     "accounts/serviceaccount": (A.ADMINS, ()),
     "templates_registry/template": (

@@ -16,7 +16,7 @@ from django.http import HttpRequest
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy, pgettext_lazy
 
-from bridge.desk import presentation
+from bridge.desk import presentation, teams
 from bridge.desk.parameters import parse_int
 from bridge.desk.urls import url_factory
 from bridge.models import Message, Ticket
@@ -60,6 +60,7 @@ class ChatListParams:
     query: str = ""
     channel: int | None = None
     status: str = ""
+    team: str = ""  # a number, or ``teams.MINE``
     window: str = ""
     sort: str = CLOSING
     cursor: tuple[str, datetime, int] | None = None  # group, sort value, id of the last row of the page before
@@ -74,6 +75,7 @@ class ChatListParams:
             query=values.get("q", "").replace("\0", "").strip()[:80],
             channel=parse_int(values.get("channel")),
             status=status if status == LIVE or parse_int(status) in Ticket.Status.values else "",
+            team=teams.parse_filter(values.get("team", "")),
             window=_choose_known(GROUPS, values.get("window"), ""),
             sort=_choose_known(SORTS, values.get("sort"), CLOSING),
             cursor=_parse_cursor(values.get("after", "")),
@@ -88,6 +90,7 @@ class ChatListParams:
             "q": self.query,
             "channel": str(self.channel or ""),
             "status": self.status,
+            "team": self.team,
             "window": self.window,
             "sort": "" if self.sort == CLOSING else self.sort,
         }
@@ -96,7 +99,7 @@ class ChatListParams:
     @property
     def filters(self) -> int:
         """Count the filters that are set, without tab and search."""
-        return sum(key in self.non_default for key in ("channel", "status", "window", "sort"))
+        return sum(key in self.non_default for key in ("channel", "status", "team", "window", "sort"))
 
     @property
     def statuses(self) -> list[int]:
@@ -195,6 +198,7 @@ def _build_scope(
         unrestricted=[kind for kind, provider in messengers().items() if not provider.service_window],
         conditions=[TAB_CONDITIONS[params.tab]] if params.tab in TAB_CONDITIONS else [],
         statuses=params.statuses,
+        teams=teams.filtered_ids(params.team, user) if params.team else None,
         hits=hits if params.query else None,
     )
 

@@ -42,7 +42,7 @@ STAYS_OPEN_SQL = f"({RECENT_SQL} AND EXISTS ({OPEN_WINDOW_SQL} AND w.expires_at 
 CLOSED_SQL = f"NOT EXISTS ({OPEN_WINDOW_SQL} AND w.expires_at > %(now)s)"
 
 NEWEST_SQL = """
-SELECT c.id, c.last_message_at FROM unnest(%(channels)s::bigint[]) AS channel(id) {statuses}
+SELECT c.id, c.last_message_at FROM unnest(%(channels)s::bigint[]) AS channel(id) {groups}
 CROSS JOIN LATERAL (
     SELECT c.id, c.last_message_at FROM bridge_conversation c
     WHERE c.chat_channel_id = channel.id AND {conditions}
@@ -89,11 +89,13 @@ ROW_DATA_SQL = """
 SELECT c.id, c.unread, c.change_after_answer, c.last_direction, c.last_text, c.last_message_at,
        c.last_written_at, a.kind, p.id, p.name, p.phone, p.external_id, p.user_id, p.erased_at,
        coalesce(nullif(u.display_name, ''), nullif(trim(concat(u.first_name, ' ', u.last_name)), ''), u.username, ''),
+       coalesce(t.name, ''),
        w.expires_at, w.reminded_at
 FROM bridge_conversation c
 JOIN bridge_contact p ON p.id = c.contact_id
 JOIN channels_setup_apichannel a ON a.id = c.api_channel_id
 LEFT JOIN accounts_user u ON u.id = c.assignee_id
+LEFT JOIN channels_setup_team t ON t.id = c.team_id
 LEFT JOIN LATERAL (SELECT expires_at, reminded_at FROM bridge_servicewindow WHERE conversation_id = c.id
                    ORDER BY expires_at DESC LIMIT 1) w ON TRUE
 WHERE c.id = ANY(%s)
@@ -120,6 +122,7 @@ class ChatRowData(NamedTuple):
     user_id: str
     erased_at: datetime | None
     assignee: str
+    team: str
     expires_at: datetime | None
     reminded_at: datetime | None
 
@@ -135,6 +138,7 @@ class ListScope:
     unrestricted: list[str]  # provider kinds without the 24-hour rule
     conditions: list[str] = field(default_factory=list)
     statuses: list[int] = field(default_factory=list)  # ticket statuses; empty: any
+    teams: list[int] | None = None  # None: with and without a team
     hits: list[int] | None = None  # IDs found by a search; None without a search
 
     def values(self, **extra: Any) -> dict[str, Any]:
@@ -146,6 +150,7 @@ class ListScope:
             "length": WINDOW_LENGTH,
             "unrestricted": self.unrestricted,
             "statuses": self.statuses,
+            "teams": self.teams,
             "hits": self.hits,
             **extra,
         }
@@ -156,17 +161,22 @@ def find_newest(scope: ListScope, *conditions: str, after: tuple[datetime, int] 
     conditions_sql = [*scope.conditions, *conditions]
     if after is not None:
         conditions_sql.append("(c.last_message_at, c.id) < (%(moment)s, %(last)s)")
-    by_person = MINE_SQL in scope.conditions
-    statuses = ""
-    if scope.statuses and (by_person or scope.hits is not None):
+    is_grouped = MINE_SQL not in scope.conditions and scope.hits is None
+    groups = []
+    if scope.teams is not None and is_grouped:
+        groups.append("CROSS JOIN unnest(%(teams)s::bigint[]) AS wanted(team)")
+        conditions_sql.append("c.team_id = wanted.team")
+    elif scope.teams is not None:
+        conditions_sql.append("c.team_id = ANY(%(teams)s)")
+    if scope.statuses and (groups or not is_grouped):
         conditions_sql.append("c.request_status = ANY(%(statuses)s)")
     elif scope.statuses:
-        statuses = "CROSS JOIN unnest(%(statuses)s::int[]) AS allowed(status)"
+        groups.append("CROSS JOIN unnest(%(statuses)s::int[]) AS allowed(status)")
         conditions_sql.append("c.request_status = allowed.status")
     if scope.hits is not None:
         conditions_sql.append("c.id = ANY(%(hits)s)")
-    shape = NEWEST_UNGROUPED_SQL if by_person or scope.hits is not None else NEWEST_SQL
-    statement = shape.format(statuses=statuses, conditions=" AND ".join(conditions_sql) or "TRUE")
+    shape = NEWEST_SQL if is_grouped else NEWEST_UNGROUPED_SQL
+    statement = shape.format(groups=" ".join(groups), conditions=" AND ".join(conditions_sql) or "TRUE")
     moment, last = after or (None, None)
     return _fetch_rows(statement, scope.values(limit=limit, moment=moment, last=last))
 
@@ -182,6 +192,8 @@ def find_closing_first(
         conditions_sql.append("(w.expires_at, c.id) > (%(moment)s, %(last)s)")
     if scope.statuses:
         conditions_sql.append("c.request_status = ANY(%(statuses)s)")
+    if scope.teams is not None:
+        conditions_sql.append("c.team_id = ANY(%(teams)s)")
     if scope.unrestricted:
         conditions_sql.append(f"NOT {UNRESTRICTED_SQL}")
     moment, last = after or (None, None)

@@ -81,8 +81,9 @@ class ChatRow:
     def version(self) -> str:
         """Return a text that changes when the row must be redrawn."""
         shown, window = self.shown, self.window
-        parts = (shown.last_message_at, shown.unread, shown.assignee, self.name, self.moment, self.is_warned)
-        return " ".join(map(str, (*parts, shown.change_after_answer, window.expires_at, window.level, self.is_current)))
+        parts = [shown.last_message_at, shown.unread, shown.assignee, shown.team, self.name, self.moment]
+        parts += [self.is_warned, shown.change_after_answer, window.expires_at, window.level, self.is_current]
+        return " ".join(map(str, parts))
 
     @property
     def html(self) -> SafeString:
@@ -149,8 +150,8 @@ class ChatRow:
 
     @property
     def _mark(self) -> SafeString | str:
-        """Render the unread count, or the assignee."""
-        unread, assignee = self.shown.unread, self.shown.assignee
+        """Render the unread count, or the assignee, or the team that the chat waits for."""
+        unread, assignee = self.shown.unread, self.shown.assignee or self.shown.team
         if unread:
             label = ngettext("%d unread", "%d unread", unread) % unread
             return fast_format_html(UNREAD, label=label, number=unread)

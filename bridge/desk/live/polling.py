@@ -31,7 +31,10 @@ UNCHANGED_SQL = f"""
 SELECT EXISTS (SELECT FROM django_session WHERE session_key = %(session)s AND expire_date > clock_timestamp())
    AND coalesce({versions.LIST_VERSION_SQL}, 'none') = %(list)s
    AND NOT EXISTS (SELECT FROM bridge_closingreminder WHERE id > %(last_warning)s AND (assignee_id = %(user)s
-                   OR (assignee_id IS NULL AND chat_channel_id = ANY(%(channels)s))))
+                   OR (assignee_id IS NULL AND chat_channel_id = ANY(%(channels)s) AND (team_id IS NULL
+                       OR team_id IN (SELECT team_id FROM channels_setup_team_members WHERE user_id = %(user)s)
+                       OR NOT EXISTS (SELECT FROM channels_setup_team_members m
+                                      WHERE m.team_id = bridge_closingreminder.team_id)))))
 """
 # An unread message in the open chat is reported until the page marks it as seen.
 UNCHANGED_CHAT_SQL = f"""

@@ -26,9 +26,13 @@ from bridge.desk.parameters import parse_int
 from bridge.models import Ticket
 
 MAX_REQUESTS = 200  # at most this many at once
-SALT = "bridge.desk.views.bulk_actions"
+SALT = "bridge.desk.views.bulk_actions.with_teams"  # tokens of the release before have no teams
 UNDO_SECONDS = 15 * 60
 STATUS, ASSIGNEE = "status", "assignee"
+TEAM_PREFIX = "team-"  # of a team's number in the list of assignees
+
+Value = Any  # a status, or [user ID, team ID]
+Change = tuple[int, Value, Value]  # ID of a request, its value before and after
 
 Status = Ticket.Status
 STATUS_ACTIONS = (
@@ -56,17 +60,26 @@ def change_requests(request: HttpRequest) -> HttpResponse:
     chosen = [pk for text in request.POST.getlist("ticket")[:MAX_REQUESTS] if (pk := parse_int(text)) is not None]
     found = list(_visible_tickets(request).filter(pk__in=chosen).order_by("pk"))
     if "assign" in request.POST:
-        assignee = request.POST.get("assignee", "")
-        field, value = ASSIGNEE, (parse_int(assignee) or 0) if assignee else None  # 0 matches no user
-        already = sum(ticket.assignee_id == value for ticket in found)
-        changed = _assign_tickets(request, found, new_value=value)
+        user_id, team_id = _read_assignee(request.POST.get("assignee", ""))
+        wanted = {ticket.pk: [user_id, ticket.team_id if user_id else team_id] for ticket in found}
+        field, already = ASSIGNEE, sum(_read_value(ticket, ASSIGNEE) == wanted[ticket.pk] for ticket in found)
+        changed = _assign_tickets(request, found, wanted=wanted)
     else:
-        field, value = STATUS, parse_int(request.POST.get("status"))
-        already = sum(ticket.status == value for ticket in found)
-        changed = _change_statuses(request, found, new_value=value)
-    return _redirect_with_result(
-        request, field=field, value=value, changed=changed, chosen=len(chosen), already=already
-    )
+        status = parse_int(request.POST.get("status"))
+        field, already = STATUS, sum(ticket.status == status for ticket in found)
+        changed = _change_statuses(request, found, new_value=status)
+    return _redirect_with_result(request, field=field, changed=changed, chosen=len(chosen), already=already)
+
+
+def _read_assignee(text: str) -> tuple[int | None, int | None]:
+    """Return the IDs of the user and the team. 0 matches none."""
+    if text.startswith(TEAM_PREFIX):
+        return None, parse_int(text.removeprefix(TEAM_PREFIX)) or 0
+    return ((parse_int(text) or 0) if text else None), None
+
+
+def _read_value(ticket: Ticket, field: str) -> Value:
+    return ticket.status if field == STATUS else [ticket.assignee_id, ticket.team_id]
 
 
 @login_required
@@ -74,16 +87,14 @@ def change_requests(request: HttpRequest) -> HttpResponse:
 def undo_change(request: HttpRequest) -> HttpResponse:
     """Undo a bulk action for requests that have not changed since."""
     bulk_change = _load_undo_token(request, request.POST.get("undo_token", ""))
-    changed: list[tuple[int, int | None]] = []
+    changed: list[Change] = []
     if bulk_change is not None:
-        before = dict(map(tuple, bulk_change["changed"]))
-        for ticket in _visible_tickets(request).filter(pk__in=before).order_by("pk"):
-            now = ticket.status if bulk_change["field"] == STATUS else ticket.assignee_id
-            if now == bulk_change["value"] and _apply_change(
-                ticket, bulk_change["field"], before[ticket.pk], by=request.user.pk
-            ):
-                changed.append((ticket.pk, None))
-    return _redirect_with_result(request, field="undo", value=None, changed=changed, chosen=len(changed), already=0)
+        field, values = bulk_change["field"], {pk: (before, after) for pk, before, after in bulk_change["changed"]}
+        for ticket in _visible_tickets(request).filter(pk__in=values).order_by("pk"):
+            before, after = values[ticket.pk]
+            if _read_value(ticket, field) == after and _apply_change(ticket, field, before, by=request.user.pk):
+                changed.append((ticket.pk, None, None))
+    return _redirect_with_result(request, field="undo", changed=changed, chosen=len(changed), already=0)
 
 
 def list_channel_assignees(user: Any, channels: list[int]) -> list[dict[str, Any]]:
@@ -120,8 +131,8 @@ def _result_sentences(bulk_change: dict[str, Any], *, count: int) -> list[str]:
     if left and bulk_change["field"] == ASSIGNEE:
         sentences.append(
             ngettext(
-                "%d not assigned: it is closed, or this person is not an operator of its channel.",
-                "%d not assigned: they are closed, or this person is not an operator of their channels.",
+                "%d not assigned: it is closed, or this person or team does not serve its channel.",
+                "%d not assigned: they are closed, or this person or team does not serve their channels.",
                 left,
             )
             % left
@@ -143,42 +154,41 @@ def _visible_tickets(request: HttpRequest) -> Any:
     return rows.select_related("conversation")
 
 
-def _assign_tickets(
-    request: HttpRequest, found: list[Ticket], *, new_value: int | None
-) -> list[tuple[int, int | None]]:
-    """Assign live requests. Skips those whose channel the assignee does not serve."""
-    changed = []
+def _assign_tickets(request: HttpRequest, found: list[Ticket], *, wanted: dict[int, Value]) -> list[Change]:
+    """Assign live requests. Skips those whose channel the user or the team does not serve."""
+    changed: list[Change] = []
     for ticket in found:
-        if ticket.status in Ticket.ENDED or ticket.assignee_id == new_value:
+        before, after = _read_value(ticket, ASSIGNEE), wanted[ticket.pk]
+        if ticket.status in Ticket.ENDED or before == after or not _can_assign(request, ticket, after):
             continue
-        if (
-            new_value is not None
-            and not access.assignable_users(ticket.conversation, request.user).filter(pk=new_value).exists()
-        ):
-            continue
-        before = ticket.assignee_id
-        if _apply_change(ticket, ASSIGNEE, new_value, by=request.user.pk):
-            changed.append((ticket.pk, before))
+        if _apply_change(ticket, ASSIGNEE, after, by=request.user.pk):
+            changed.append((ticket.pk, before, after))
     return changed
 
 
-def _change_statuses(
-    request: HttpRequest, found: list[Ticket], *, new_value: int | None
-) -> list[tuple[int, int | None]]:
+def _can_assign(request: HttpRequest, ticket: Ticket, value: Value) -> bool:
+    user_id, team_id = value
+    if user_id is not None:
+        return access.assignable_users(ticket.conversation, request.user).filter(pk=user_id).exists()
+    return team_id is None or access.assignable_teams(ticket.conversation).filter(pk=team_id).exists()
+
+
+def _change_statuses(request: HttpRequest, found: list[Ticket], *, new_value: int | None) -> list[Change]:
     if new_value not in {int(status) for status, _words in STATUS_ACTIONS}:
         return []
-    changed: list[tuple[int, int | None]] = []
+    changed: list[Change] = []
     for ticket in found:
         before = ticket.status
         if before != new_value and _apply_change(ticket, STATUS, new_value, by=request.user.pk):
-            changed.append((ticket.pk, before))
+            changed.append((ticket.pk, before, new_value))
     return changed
 
 
-def _apply_change(ticket: Ticket, field: str, value: int | None, *, by: int | None) -> bool:
+def _apply_change(ticket: Ticket, field: str, value: Value, *, by: int | None) -> bool:
     """Apply one change. Return False if the chat already has another live request."""
     if field == ASSIGNEE:
-        tickets.assign_ticket(ticket.pk, user_id=value, to_group=False, by=by)
+        user_id, team_id = value
+        tickets.assign_ticket(ticket.pk, user_id=user_id, team_id=team_id, to_group=False, by=by)
         return True
     try:
         tickets.set_ticket_status(ticket.pk, status=value or Status.OPEN, by=by)
@@ -191,13 +201,12 @@ def _redirect_with_result(
     request: HttpRequest,
     *,
     field: str,
-    value: int | None,
-    changed: list[tuple[int, int | None]],
+    changed: list[Change],
     chosen: int,
     already: int,
 ) -> HttpResponse:
     """Redirect to the same page of the table, with the result token."""
-    bulk_change = {"user": request.user.pk, "field": field, "value": value, "changed": changed}
+    bulk_change = {"user": request.user.pk, "field": field, "changed": changed}
     bulk_change |= {"chosen": chosen, "already": already}
     address = QueryDict(request.POST.get("back", "")[:500], mutable=True)  # user input: the page validates it
     address["done"] = signing.dumps(bulk_change, salt=SALT, compress=True)

@@ -101,16 +101,25 @@ def mark_chat_seen(request: HttpRequest, pk: int) -> HttpResponse:
 
 @forms.require_chat_form
 def assign_chat(request: HttpRequest, pk: int) -> HttpResponse:
-    """Assign the chat to an eligible user, or unassign it."""
+    """Assign the chat to an eligible user or team, or unassign it from both. A user keeps the chat's team."""
     conversation = access.get_conversation_or_404(request, pk)
+    if team := request.POST.get("team", ""):
+        return _assign_to_team(request, conversation, parse_int(team) or 0)
     value = request.POST.get("user", "")
-    user_id = None
+    user_id, team_id = None, None
     if value:
         person = access.assignable_users(conversation, request.user).filter(pk=parse_int(value) or 0).first()
         if person is None:
             return refusal_response(request, conversation, _("This person is not an operator of this channel."))
-        user_id = person.pk
-    tickets.assign_chat(conversation.pk, user_id=user_id, by=request.user.pk)
+        user_id, team_id = person.pk, tickets.UNCHANGED
+    tickets.assign_chat(conversation.pk, user_id=user_id, team_id=team_id, by=request.user.pk)
+    return success_response(request, conversation)
+
+
+def _assign_to_team(request: HttpRequest, conversation: Conversation, team_id: int) -> HttpResponse:
+    if not access.assignable_teams(conversation).filter(pk=team_id).exists():
+        return refusal_response(request, conversation, _("This team does not serve this channel."))
+    tickets.assign_chat(conversation.pk, user_id=None, team_id=team_id, by=request.user.pk)
     return success_response(request, conversation)
 
 

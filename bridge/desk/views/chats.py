@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from django.contrib.auth.decorators import login_required
@@ -20,7 +21,7 @@ from django.views.decorators.vary import vary_on_headers
 
 from bridge import outcomes, service_window
 from bridge.conversations import closing_reminders, read_receipts
-from bridge.desk import access, forms, presentation
+from bridge.desk import access, forms, presentation, teams
 from bridge.desk.chat_list import listing
 from bridge.desk.client import pane
 from bridge.desk.composer import panels
@@ -170,7 +171,7 @@ def build_list_context(request: HttpRequest, *, current: int | None, now: dateti
             for key, title in listing.TABS.items()
         ],
         "max_counted": listing.MAX_COUNTED,
-        "filter_fields": _list_filters(params, visible),
+        "filter_fields": partial(_list_filters, params, visible),  # a poll does not show them
         "list_version": summary.version,
         "last_warning": summary.last_warning,
         "poll_token": polling.issue_poll_token(request, channels),
@@ -223,6 +224,7 @@ def build_chat_context(
         "thread_version": version,
         "assignee_name": presentation.assignee_name(conversation.assignee, conversation),
         "people": list_assignees(conversation, request.user),
+        "teams": access.assignable_teams(conversation),
         "draft": draft,
         "max_text_length": reply_submission.MAX_TEXT_LENGTH,
         "text": text if text is not None else (draft.text if draft else ""),
@@ -294,6 +296,8 @@ def _list_filters(params: listing.ChatListParams, channels: Sequence[ChatChannel
     if len(channels) > 1:
         options = [("", _("All channels")), *((str(channel.pk), channel.name) for channel in channels)]
         fields.append(("channel", _("Channel"), str(params.channel or ""), options))
+    if found := teams.list_teams([channel.pk for channel in channels]):
+        fields.append(("team", _("Team"), params.team, teams.filter_options(found)))
     return [
         {"name": name, "title": title, "value": value, "options": options} for name, title, value, options in fields
     ]

@@ -1,4 +1,4 @@
-"""Report of missed windows (closed with the client's last message unanswered): by channel, operator and hour."""
+"""Report of missed windows (closed with the client's last message unanswered): by channel, operator, team and hour."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from bridge import service_window
 from bridge.desk import access, presentation
 from bridge.desk.parameters import parse_int
 from bridge.models import ServiceWindow
-from channels_setup.models import ChatChannel
+from channels_setup.models import ChatChannel, Team
 from templates_registry.transfer.file_formats import escape_cell
 
 PERIODS = (7, 30, 90)  # days
@@ -34,7 +34,7 @@ CHART_WIDTH, CHART_HEIGHT, CHART_BASE = 744, 190, 160
 
 @dataclass(frozen=True, kw_only=True)
 class MissedCount:
-    """Missed windows of one channel or operator."""
+    """Missed windows of one channel, operator or team."""
 
     name: str
     missed: int
@@ -115,6 +115,7 @@ def show_missed_windows(request: HttpRequest) -> HttpResponse:
         "share": MissedCount(name="", missed=missed, closed=closed).share,
         "by_channel": by_channel,
         "by_operator": _count_by_operator(params),
+        "by_team": _count_by_team(params),
         "bars": _hour_bars(by_hour),
         "chart": {"width": CHART_WIDTH, "height": CHART_HEIGHT, "base": CHART_BASE, "label": CHART_BASE + 18},
         "worst_hour": _worst_hour(by_hour),
@@ -158,6 +159,14 @@ def _count_by_operator(params: ReportParams) -> list[MissedCount]:
     return sorted(lines, key=lambda line: (-line.missed, line.name))
 
 
+def _count_by_team(params: ReportParams) -> list[MissedCount]:
+    """Count by team, most missed first; empty if no missed window had a team."""
+    counts = dict(params.missed_windows().values_list("team").annotate(Count("pk")).order_by())
+    names = dict(Team.objects.filter(pk__in=[pk for pk in counts if pk is not None]).values_list("pk", "name"))
+    lines = [MissedCount(name=names.get(pk) or _("No team"), missed=count) for pk, count in counts.items()]
+    return sorted(lines, key=lambda line: (-line.missed, line.name)) if names else []
+
+
 def _worst_hour(by_hour: dict[int, int]) -> int | None:
     """Return the hour with the most missed windows; None for a tie."""
     most = max(by_hour.values(), default=0)
@@ -195,9 +204,12 @@ def _generate_csv_lines(params: ReportParams, request: HttpRequest) -> Iterator[
         _("Closed"),
         _("Hour"),
         _("Chat"),
+        _("Team"),
     )
     yield "\ufeff" + writer.writerow(titles)  # BOM: Excel needs it to detect UTF-8
-    rows = params.missed_windows().select_related("assignee", "conversation__contact", "conversation__chat_channel")
+    rows = params.missed_windows().select_related(
+        "assignee", "team", "conversation__contact", "conversation__chat_channel"
+    )
     for window in rows.order_by("expires_at", "pk").iterator(chunk_size=1000):
         conversation = window.conversation
         closed = timezone.localtime(window.expires_at)
@@ -211,5 +223,6 @@ def _generate_csv_lines(params: ReportParams, request: HttpRequest) -> Iterator[
                 f"{closed:%Y-%m-%d %H:%M}",
                 closed.hour,
                 request.build_absolute_uri(reverse("chat", args=[conversation.pk])),
+                escape_cell(window.team.name if window.team else ""),
             )
         )

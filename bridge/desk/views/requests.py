@@ -16,11 +16,11 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET
 
 from bridge import service_window
-from bridge.desk import access, presentation
+from bridge.desk import access, presentation, teams
 from bridge.desk.parameters import parse_int
 from bridge.models import Conversation, ServiceWindow, Ticket
 from channels_setup.codecs.values import parse_iso_time
-from channels_setup.models import ChatChannel
+from channels_setup.models import ChatChannel, Team
 from channels_setup.providers import messengers
 
 from . import bulk_actions
@@ -39,6 +39,7 @@ class RequestTableParams:
     status: str = ""
     channel: int | None = None
     assignee: str = ""
+    team: str = ""  # a number, or ``teams.MINE``
     sort: str = NEWEST
     cursor: tuple[datetime, int] | None = None
 
@@ -49,6 +50,7 @@ class RequestTableParams:
             status=status if status == LIVE or parse_int(status) in Ticket.Status.values else "",
             channel=parse_int(values.get("channel")),
             assignee=assignee if assignee in (ME, NOBODY) or parse_int(assignee) else "",
+            team=teams.parse_filter(values.get("team", "")),
             sort=sort if sort in SORTS else NEWEST,
             cursor=_parse_cursor(values.get("after", "")),
         )
@@ -59,6 +61,7 @@ class RequestTableParams:
             "status": self.status,
             "channel": str(self.channel or ""),
             "assignee": self.assignee,
+            "team": self.team,
             "sort": "" if self.sort == NEWEST else self.sort,
         }
         return {key: value for key, value in values.items() if value}
@@ -78,6 +81,7 @@ class RequestRow:
     ticket: Ticket
     name: str
     assignee: str
+    team: str
     opened: str
     first_answer: str
     window: presentation.WindowView
@@ -96,14 +100,18 @@ def show_requests(request: HttpRequest) -> HttpResponse:
         last = tickets[PAGE - 1]
         value = getattr(last, "closes_at", last.opened_at)
         next_page = "?" + replace(params, cursor=(value, last.pk)).address
-    people = bulk_actions.list_channel_assignees(request.user, [channel.pk for channel in channels])
+    channel_ids = [channel.pk for channel in channels]
+    people = bulk_actions.list_channel_assignees(request.user, channel_ids)
+    known_teams = teams.list_teams(channel_ids)
     context = {
         "params": params,
         "rows": _build_rows(tickets[:PAGE], now=now),
         "next_page": next_page,
-        "filter_fields": _table_filters(params, channels, people),
+        "filter_fields": _table_filters(params, channels, people, known_teams),
         "columns": _sortable_columns(params),
         "people": people,
+        "teams": known_teams,
+        "team_prefix": bulk_actions.TEAM_PREFIX,
         "status_actions": bulk_actions.STATUS_ACTIONS,
         "bulk_result": bulk_actions.read_bulk_result(request),
         "section": "requests",
@@ -125,9 +133,11 @@ def _find_tickets(
         found = found.filter(assignee=None)
     elif params.assignee:
         found = found.filter(assignee=user.pk if params.assignee == ME else int(params.assignee))
+    if params.team:
+        found = found.filter(team__in=teams.filtered_ids(params.team, user))
     # Prefetched, because few distinct objects serve all rows; a join would build one per row.
     found = found.select_related("conversation__contact", "conversation__helpdesk_chat").prefetch_related(
-        "assignee", "conversation__api_channel", "conversation__chat_channel__helpdesk_connection"
+        "assignee", "team", "conversation__api_channel", "conversation__chat_channel__helpdesk_connection"
     )
     if params.sort == WINDOW:
         return _order_by_window(found, params, now=now)
@@ -155,7 +165,7 @@ def _order_by_window(found: QuerySet[Ticket], params: RequestTableParams, *, now
 
 
 def _table_filters(
-    params: RequestTableParams, channels: list[ChatChannel], people: list[dict[str, Any]]
+    params: RequestTableParams, channels: list[ChatChannel], people: list[dict[str, Any]], known_teams: list[Team]
 ) -> list[dict[str, Any]]:
     """Build the filter fields with their options."""
     statuses: list[tuple[str, Any]] = [("", _("Any status")), (LIVE, _("Not closed"))]
@@ -166,6 +176,9 @@ def _table_filters(
         {"name": "status", "title": _("Status"), "value": params.status, "options": statuses},
         {"name": "assignee", "title": _("Assignee"), "value": params.assignee, "options": assignees},
     ]
+    if known_teams:
+        options = teams.filter_options(known_teams)
+        fields.append({"name": "team", "title": _("Team"), "value": params.team, "options": options})
     if len(channels) > 1:
         options = [("", _("All channels")), *((str(channel.pk), channel.name) for channel in channels)]
         fields.append(
@@ -202,6 +215,7 @@ def _build_row(ticket: Ticket, expires_at: datetime | None, *, now: datetime) ->
         ticket=ticket,
         name=presentation.contact_name(conversation.contact),
         assignee=presentation.assignee_name(ticket.assignee, conversation),
+        team=ticket.team.name if ticket.team else "",
         opened=presentation.format_moment(ticket.opened_at, now=now),
         first_answer=presentation.format_moment(ticket.first_answer_at, now=now) if ticket.first_answer_at else "",
         window=presentation.window_from_expiry(expires_at, is_unrestricted=is_unrestricted, now=now),

@@ -27,7 +27,7 @@ from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationFo
 from unfold.widgets import UnfoldAdminSelectWidget
 
 from channels_setup.admin_history import HistoryModelAdmin
-from channels_setup.models import ChatChannel
+from channels_setup.models import ChatChannel, Team
 from channels_setup.roles import Role, assign_role
 from config.accounts import one_time_links, second_factor, sessions
 from config.accounts.models import User
@@ -60,6 +60,24 @@ class RoleForm(forms.Form):
         widget=FilteredSelectMultiple(_("chat channels"), is_stacked=False),
         help_text=_("An operator sees and answers only the chats of these channels."),
     )
+    teams = forms.ModelMultipleChoiceField(
+        Team.objects.all(),
+        label=_("Teams"),
+        required=False,
+        widget=FilteredSelectMultiple(_("teams"), is_stacked=False),
+        help_text=_("Chats can be assigned to a team. A team gives no access to chats."),
+    )
+
+    def clean(self) -> dict[str, Any] | None:
+        """Reject teams whose chats an operator could not see."""
+        values = super().clean() or self.cleaned_data
+        if values.get("role") == Role.OPERATOR and (teams := values.get("teams")):
+            channels = values.get("chat_channels", ())
+            lost = [team.name for team in teams.exclude(chat_channels__in=channels)]
+            if lost:
+                sentence = gettext("These teams serve none of these chat channels: %(names)s.")
+                self.add_error("teams", sentence % {"names": ", ".join(lost)})
+        return values
 
 
 class UserForm(RoleForm, UserChangeForm):
@@ -70,6 +88,7 @@ class UserForm(RoleForm, UserChangeForm):
         super().__init__(*args, **kwargs)
         if "role" in self.fields and self.instance.pk:  # view-only admins have no such fields
             self.fields["role"].initial = _role_of(self.instance)
+            self.initial["teams"] = self.instance.teams.all()
             self.fields["chat_channels"].initial = ChatChannel.objects.filter(operators=self.instance)
 
 
@@ -93,12 +112,12 @@ class PortalUserAdmin(UserAdmin, HistoryModelAdmin):
         (None, {"fields": ("username", "password")}),
         (_("Personal info"), {"fields": ("first_name", "last_name", "display_name", "email")}),
         (_("Preferences"), {"fields": ("language", "time_zone", "signature")}),
-        (_("Permissions"), {"fields": ("role", "chat_channels", "is_active")}),
+        (_("Permissions"), {"fields": ("role", "chat_channels", "teams", "is_active")}),
     )
     add_fieldsets = (
         (None, {"fields": ("username", "password1", "password2")}),
         (_("Personal info"), {"fields": ("first_name", "last_name", "display_name", "email")}),
-        (_("Permissions"), {"fields": ("role", "chat_channels")}),
+        (_("Permissions"), {"fields": ("role", "chat_channels", "teams")}),
     )
     change_form_outer_after_template = "accounts/user_tools.html"
     rare_fieldset = (_("Additional permissions"), {"fields": ("is_superuser", "groups", "user_permissions")})
@@ -126,6 +145,7 @@ class PortalUserAdmin(UserAdmin, HistoryModelAdmin):
         if role := form.cleaned_data.get("role"):
             assign_role(form.instance, role=Role(role))
             form.instance.chat_channels.set(form.cleaned_data["chat_channels"])
+            form.instance.teams.set(form.cleaned_data["teams"])
 
     # --- access: one-time links, second factors, sessions ---
 
