@@ -190,6 +190,7 @@ ACCOUNT_RATE_LIMITS = {"login": False}  # `config.accounts.login` and django-axe
 ACCOUNT_DEFAULT_HTTP_PROTOCOL = "https" if IS_HTTPS else "http"
 ACCOUNT_REAUTHENTICATION_TIMEOUT = 900
 ACCOUNT_REAUTHENTICATION_REQUIRED = True  # an unattended browser must not change the email address
+ACCOUNT_REAUTHENTICATION_METHODS = ["password", "mfa"]  # no codes by email
 ACCOUNT_PASSWORD_RESET_TOKEN_GENERATOR = "config.accounts.link_tokens.LinkTokenGenerator"
 ACCOUNT_FORMS = {"reset_password": "config.accounts.account_forms.ResetPasswordForm"}
 MFA_ADAPTER = "config.accounts.adapters.MfaAdapter"
@@ -203,6 +204,7 @@ MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = not IS_HTTPS  # browsers allow passkeys on 
 USERSESSIONS_ADAPTER = "allauth.usersessions.adapter.DefaultUserSessionsAdapter"
 SOCIALACCOUNT_ADAPTER = "config.accounts.single_sign_on.SingleSignOnAdapter"
 SOCIALACCOUNT_ONLY = False
+SOCIALACCOUNT_EMAIL_AUTHENTICATION_AUTO_CONNECT = True  # later sign-ins find the user by the provider's ID
 SECOND_FACTOR_ROLES: list[str] = (
     read_setting("SECOND_FACTOR_ROLES")
     if read_setting("SECOND_FACTOR_ROLES") is not None

@@ -9,10 +9,12 @@ import oidc_provider_mock
 import pytest
 import requests
 from django.contrib.auth import get_user_model
+from django.core import mail
 from django.core.cache import cache
 from django.test import Client
 
 from channels_setup.roles import Role
+from config.accounts.adapters import AccountAdapter
 from tests.factories import UserFactory
 
 pytestmark = pytest.mark.django_db
@@ -115,3 +117,45 @@ def test_without_a_provider_the_address_does_not_exist(client, settings):
     settings.SOCIALACCOUNT_PROVIDERS = {}
     assert client.post(START).status_code == 404
     assert "Company ID" not in client.get("/login/").content.decode()
+
+
+def test_people_with_single_sign_on_get_no_password_here(client, provider, settings):
+    settings.EMAIL_HOST = "mail.example"
+    sign_in(client, provider, "boris", groups=["support"])
+    user = get_user_model().objects.get(email="boris@company.example")
+    mail.outbox.clear()
+    client.post("/account/password/reset/", {"email": user.email})
+    assert mail.outbox == []
+    page = client.post("/account/password/set/", {"password1": "korabl-i-more-7", "password2": "korabl-i-more-7"})
+    assert page.status_code == 302
+    user.refresh_from_db()
+    assert not user.has_usable_password()
+    for path in ("/account/second-factor/", "/account/email/", "/account/sessions/", "/account/"):
+        assert client.get(path).status_code == 200
+
+
+def test_a_linked_user_is_found_when_the_email_changes_at_the_provider(client, provider):
+    user = UserFactory(username="anna", email="anna@company.example")
+    sign_in(client, provider, "anna", groups=["support"])
+    again = Client()
+    sign_in(again, provider, "anna", groups=["support"], email="anna.new@company.example")
+    assert int(again.session["_auth_user_id"]) == user.pk
+    assert get_user_model().objects.count() == 1
+
+
+def test_a_passkey_does_not_replace_the_provider(client, provider, rf):
+    sign_in(client, provider, "olga", groups=["support"])
+    user = get_user_model().objects.get(email="olga@company.example")
+    request = client.get("/login/").wsgi_request
+    request.session.flush()
+    arguments = {"email_verification": "none", "signal_kwargs": None, "email": None, "signup": False}
+    response = AccountAdapter().pre_login(request, user, redirect_url=None, **arguments)
+    assert response is not None and response.status_code == 403
+
+
+def test_a_lower_role_ends_the_other_sessions_of_the_person(client, provider):
+    before = Client()
+    sign_in(before, provider, "vera", groups=["okno-admins"])
+    sign_in(client, provider, "vera", groups=["support"])
+    assert before.get("/chats/").status_code == 302
+    assert client.get("/chats/").status_code == 200

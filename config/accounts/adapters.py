@@ -64,7 +64,7 @@ class AccountAdapter(DefaultAccountAdapter):
         """Send an email in the language and time zone of its user, if there is an email server."""
         if settings.EMAIL_HOST:
             with use_preferences(context.get("user"), self.request):
-                super().send_mail(template_prefix, email, context)
+                super().send_mail(template_prefix, email, {**context, "portal_url": settings.PUBLIC_URL})
 
     def send_notification_mail(
         self, template_prefix: str, user: Any, context: dict[str, Any] | None = None, email: str | None = None

@@ -4,30 +4,23 @@ from __future__ import annotations
 
 from typing import Any
 
-from allauth.account.models import EmailAddress
 from allauth.account.signals import user_logged_in as allauth_logged_in
 from allauth.mfa.signals import authenticator_removed
 from django.conf import settings
 from django.contrib.auth.signals import user_logged_in
-from django.db.models import Q
 from django.db.models.signals import post_save
 
-from . import second_factor, sessions, sign_in, single_sign_on
+from . import email_addresses, second_factor, sessions, sign_in, single_sign_on
 
 
 def connect_signals() -> None:
     user_logged_in.connect(sign_in.mark_signed_in, dispatch_uid="mark_signed_in")
     allauth_logged_in.connect(single_sign_on.assign_role_from_groups, dispatch_uid="assign_role_from_groups")
     authenticator_removed.connect(second_factor.forget_second_factor, dispatch_uid="forget_second_factor")
-    post_save.connect(forget_former_emails, sender=settings.AUTH_USER_MODEL, dispatch_uid="forget_former_emails")
+    post_save.connect(
+        email_addresses.sync_saved_user, sender=settings.AUTH_USER_MODEL, dispatch_uid="sync_email_address"
+    )
     post_save.connect(end_sessions_of_inactive, sender=settings.AUTH_USER_MODEL, dispatch_uid="end_sessions")
-
-
-def forget_former_emails(*, instance: Any, update_fields: Any = None, **_kwargs: Any) -> None:
-    """Delete allauth's confirmed addresses that are not the user's address any more, e.g. after an admin changed it."""
-    if update_fields is None or "email" in update_fields:
-        former = EmailAddress.objects.filter(Q(verified=True) | Q(primary=True), user_id=instance.pk)
-        former.exclude(email__iexact=instance.email).delete()
 
 
 def end_sessions_of_inactive(*, instance: Any, **_kwargs: Any) -> None:

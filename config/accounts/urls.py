@@ -17,11 +17,11 @@ urlpatterns = [
     path("account/sessions/", sessions.list_sessions, name="usersessions_list"),
     path("account/sessions/<int:pk>/end/", sessions.end_session, name="session-end"),
     path("account/sessions/end-others/", sessions.end_other_sessions, name="sessions-end-others"),
-    path("account/email/", account.email, name="account_email"),
+    path("account/email/", allauth_pages.ChangeEmail.as_view(), name="account_email"),
     path("account/email/sent/", account.email_verification_sent, name="account_email_verification_sent"),
     re_path(r"^account/email/confirm/(?P<key>[-:\w]+)/$", account.confirm_email, name="account_confirm_email"),
     path("account/password/", account.password_change, name="account_change_password"),
-    path("account/password/set/", account.password_set, name="account_set_password"),
+    path("account/password/set/", allauth_pages.SetPassword.as_view(), name="account_set_password"),
     path("account/password/reset/", allauth_pages.RequestPasswordReset.as_view(), name="account_reset_password"),
     path("account/password/reset/sent/", account.password_reset_done, name="account_reset_password_done"),
     re_path(
@@ -42,5 +42,5 @@ urlpatterns = [
     path("account/sso/<str:provider_id>/callback/", openid_connect.callback, name="openid_connect_callback"),
     path("account/sso/cancelled/", social.login_cancelled, name="socialaccount_login_cancelled"),
     path("account/sso/error/", social.login_error, name="socialaccount_login_error"),
-    path("account/sso/signup/", social.signup, name="socialaccount_signup"),
+    path("account/sso/signup/", allauth_pages.refuse_social_signup, name="socialaccount_signup"),
 ]

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from allauth.account.views import PasswordResetView
+from allauth.account.views import EmailView, PasswordResetView, PasswordSetView
 from allauth.mfa.base.views import IndexView
 from django.conf import settings
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.shortcuts import redirect
+from django.utils.translation import gettext as _
 
-from config.accounts import second_factor
+from config.accounts import email_addresses, second_factor
+from config.accounts.single_sign_on import refuse_access, uses_only_single_sign_on
 
 
 class RequestPasswordReset(PasswordResetView):
@@ -16,6 +21,45 @@ class RequestPasswordReset(PasswordResetView):
         return super().get_context_data(**kwargs) | {"can_email": bool(settings.EMAIL_HOST)}
 
 
+class ChangeEmail(EmailView):
+    """Change of the own address by a confirmation link. Without an email server, only an admin can change it."""
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        if request.user.is_authenticated:
+            email_addresses.sync_email_address(request.user)
+        return super().dispatch(request, *args, **kwargs)
+
+    def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        if not settings.EMAIL_HOST:
+            return self.get(request, *args, **kwargs)
+        response: HttpResponse = super().post(request, *args, **kwargs)
+        return response
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        return super().get_context_data(**kwargs) | {
+            "can_email": bool(settings.EMAIL_HOST),
+            "only_single_sign_on": uses_only_single_sign_on(self.request.user),
+        }
+
+
+class SetPassword(PasswordSetView):
+    """Password of a user who has none. People with single sign-on get none here: their provider decides."""
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        if request.user.is_authenticated and uses_only_single_sign_on(request.user):
+            messages.info(request, _("You sign in with single sign-on, so you have no password here."))
+            return redirect("preferences")
+        return super().dispatch(request, *args, **kwargs)
+
+
+def refuse_social_signup(request: HttpRequest) -> HttpResponse:
+    """Refuse a sign-in for which allauth would ask people to register: its email address belongs to another user."""
+    return refuse_access(request, _("Single sign-on cannot create your account. Ask an admin to create it."))
+
+
 class SecondFactorIndex(IndexView):
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
-        return super().get_context_data(**kwargs) | {"second_factor_missing": second_factor.is_missing(self.request)}
+        return super().get_context_data(**kwargs) | {
+            "second_factor_missing": second_factor.is_missing(self.request),
+            "only_single_sign_on": uses_only_single_sign_on(self.request.user),
+        }
