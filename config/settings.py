@@ -75,6 +75,7 @@ INSTALLED_APPS = [
     "bridge",
 ]
 MIDDLEWARE = [
+    "bridge.phone_visibility.set_viewer_middleware",
     "config.web.response_headers.add_default_headers",
     "config.accounts.wrong_tokens.limit_wrong_tokens",
     "django.middleware.security.SecurityMiddleware",

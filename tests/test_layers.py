@@ -33,6 +33,7 @@ LAYERS = {
         "outcomes",
         "decisions",
         "message_text",
+        "phone_visibility",
         "models",
         "optional_redis",
         "wakeups",

@@ -16,7 +16,7 @@ from rest_framework.response import Response
 
 from bridge.conversations import contact_editing, merge_lookup
 from bridge.conversations.contact_editing import Editor, InvalidContactData
-from bridge.models import Contact, ContactChange, ContactNote, Conversation, search
+from bridge.models import Contact, ContactChange, ContactNote, Conversation
 from channels_setup.codecs.phone_numbers import search_keys
 
 from .base import (
@@ -30,7 +30,7 @@ from .base import (
 )
 from .contact_export import ContactExportMixin
 from .filtering import SINCE, UNTIL, QueryFilter, parse_number, parse_text
-from .serializers import ErrorSerializer
+from .serializers import ErrorSerializer, hide_phone
 
 T = TypeVar("T")
 
@@ -57,7 +57,11 @@ class ContactDetailSerializer(serializers.ModelSerializer[Contact]):
 
     def get_merged(self, contact: Contact) -> list[dict[str, Any]]:
         names = ("id", "name", "phone", "external_id", "user_id")
-        return [{name: getattr(one, name) for name in names} for one in contact.merged.all()]
+        rows = ({name: getattr(one, name) for name in names} for one in contact.merged.all())
+        return [hide_phone(row, contact.api_channel_id) for row in rows]
+
+    def to_representation(self, contact: Contact) -> dict[str, Any]:
+        return hide_phone(super().to_representation(contact), contact.api_channel_id)
 
 
 class ContactUpdateSerializer(serializers.Serializer[Any]):
@@ -70,6 +74,9 @@ class ContactUpdateSerializer(serializers.Serializer[Any]):
 
 class ContactChangeSerializer(serializers.ModelSerializer[ContactChange]):
     """One change of a contact. ``by`` is the user, or null if a program of the API channel made the change."""
+
+    def to_representation(self, change: ContactChange) -> dict[str, Any]:
+        return super().to_representation(change) | dict(zip(("old", "new"), change.visible_values, strict=True))
 
     class Meta:
         model = ContactChange
@@ -97,10 +104,7 @@ def filter_contacts_by_phone(rows: QuerySet[Contact], phone: str) -> QuerySet[Co
 
 def search_contacts(rows: QuerySet[Contact], query: str) -> QuerySet[Contact]:
     """Search by beginnings of words in the name, or by digits of the phone."""
-    search_query = search.build_contact_query(query)
-    if search_query is None:
-        return rows.none()
-    found = Contact.objects.annotate(words=search.build_contact_vector()).filter(words=search_query)
+    found = Contact.objects.all().matching_words(query)
     return rows.filter(Q(pk__in=found.values("pk")) | Q(pk__in=found.values("merged_into")))
 
 
@@ -156,7 +160,7 @@ class ContactViewSet(ContactExportMixin, ReadOnlyViewSet):
     @action(detail=True, methods=["get"], filter_backends=[], pagination_class=None)
     def changes(self, request: Request, pk: str) -> Response:
         people = [one.pk for one in merge_lookup.list_people(self.get_object())]
-        rows = ContactChange.objects.filter(contact__in=people).order_by("-pk")[:MAX_CHANGES]
+        rows = ContactChange.objects.filter(contact__in=people).select_related("contact").order_by("-pk")[:MAX_CHANGES]
         return Response(ContactChangeSerializer(rows, many=True).data)
 
     @extend_schema(

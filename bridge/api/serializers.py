@@ -12,7 +12,7 @@ from django.utils.translation import gettext_lazy as _
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from bridge import outcomes, service_window
+from bridge import outcomes, phone_visibility, service_window
 from bridge.fanout import subscribers
 from bridge.models import Attachment, Attempt, Contact, Conversation, Delivery, Message, WebhookEvent
 from channels_setup.codecs.whatsapp_markup import render_html
@@ -20,6 +20,8 @@ from channels_setup.models import ApiChannel, ChatChannel, Team
 
 MAX_PREVIEW_BYTES = 2_000
 MAX_BODY_BYTES = 64 * 1024
+# Fields of a contact that are, or may be, a phone.
+CONTACT_NUMBERS = {"name", "phone", "external_id", "username", "caller_id"}
 
 
 class SentenceField(serializers.CharField):
@@ -34,7 +36,18 @@ class SentenceField(serializers.CharField):
         return outcomes.render_sentence(row.reason) if row.reason else ""
 
 
+def hide_phone(values: dict[str, Any], api_channel_id: int) -> dict[str, Any]:
+    """Mask the phones in a contact's fields if they are hidden from the caller."""
+    if phone_visibility.hides_phones(api_channel_id):
+        for name in CONTACT_NUMBERS & values.keys():
+            values[name] = phone_visibility.visible_id(values[name], api_channel_id)
+    return values
+
+
 class ContactSerializer(serializers.ModelSerializer[Contact]):
+    def to_representation(self, contact: Contact) -> dict[str, Any]:
+        return hide_phone(super().to_representation(contact), contact.api_channel_id)
+
     class Meta:
         model = Contact
         fields = ("id", "name", "phone", "external_id", "user_id", "username", "caller_id")
@@ -148,6 +161,12 @@ class MessageSerializer(serializers.ModelSerializer[Message]):
     reactions = ReactionSerializer(many=True, read_only=True)
     files = FileSerializer(source="attachments", many=True, read_only=True)
 
+    def to_representation(self, message: Message) -> dict[str, Any]:
+        values = super().to_representation(message)
+        # WhatsApp's message IDs hold the phone.
+        values["external_id"] = phone_visibility.visible_text(message.external_id, message.api_channel_id)
+        return values
+
     class Meta:
         model = Message
         fields: tuple[str, ...] = (
@@ -175,6 +194,11 @@ class MessageSerializer(serializers.ModelSerializer[Message]):
 
 class AttemptSerializer(serializers.ModelSerializer[Attempt]):
     sentence = SentenceField()
+    answer = serializers.SerializerMethodField()
+
+    def get_answer(self, attempt: Attempt) -> str:
+        conversation = attempt.delivery.conversation
+        return phone_visibility.visible_text(attempt.answer, conversation.api_channel_id if conversation else None)
 
     class Meta:
         model = Attempt

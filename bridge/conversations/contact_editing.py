@@ -16,7 +16,7 @@ from django.core.validators import EmailValidator
 from django.db import transaction
 from django.utils.translation import gettext as _
 
-from bridge import service_window
+from bridge import phone_visibility, service_window
 from bridge.fanout import helpdesk_messages
 from bridge.models import Contact, ContactChange, ContactNote, Conversation, Message
 from channels_setup.codecs.phone_numbers import UNVERIFIED, format_wire_phone, phone_key
@@ -70,15 +70,17 @@ def edit_contact(
 
     ``shown``: the values on the user's screen. A field that another user has changed meanwhile is not overwritten.
     """
-    new_values = validate_card(values)
     contact = Contact.objects.select_for_update(no_key=True).get(pk=contact_id)
     if contact.erased_at:
         raise InvalidContactData({"": _("This person has been erased.")})
+    new_values = validate_card(_drop_masked_values(contact, values))
+    shown = _restore_masked_values(contact, shown or {})
     changed = {name: value for name, value in new_values.items() if not _is_same(name, getattr(contact, name), value)}
     conflicts = {
-        name: _("Another user has changed this to “%(value)s”.") % {"value": getattr(contact, name)}
+        name: _("Another user has changed this to “%(value)s”.")
+        % {"value": phone_visibility.visible_id(getattr(contact, name), contact.api_channel_id)}
         for name in changed
-        if shown is not None and name in shown and shown[name] != getattr(contact, name)
+        if name in shown and shown[name] != getattr(contact, name)
     }
     if conflicts:
         raise InvalidContactData(conflicts)
@@ -87,6 +89,30 @@ def edit_contact(
     if changed:
         _save_card(contact, changed)
     return list(changed)
+
+
+def _drop_masked_values(contact: Contact, values: Mapping[str, str]) -> dict[str, str]:
+    """Drop values that the user saw masked and sent back. Raises InvalidContactData for another hidden phone."""
+    if not phone_visibility.hides_phones(contact.api_channel_id):
+        return dict(values)
+    new_values = {
+        name: value
+        for name, value in values.items()
+        if value.strip() == getattr(contact, name) or value.strip() != _mask_field(contact, name)
+    }
+    if contact.phone and new_values.get("phone", contact.phone) != contact.phone:
+        raise InvalidContactData({"phone": _("This number is hidden from you, so you cannot change it.")})
+    return new_values
+
+
+def _restore_masked_values(contact: Contact, shown: Mapping[str, str]) -> dict[str, str]:
+    return {
+        name: getattr(contact, name) if value == _mask_field(contact, name) else value for name, value in shown.items()
+    }
+
+
+def _mask_field(contact: Contact, name: str) -> str:
+    return phone_visibility.visible_id(getattr(contact, name), contact.api_channel_id)
 
 
 def get_card(contact: Contact) -> dict[str, str]:

@@ -12,6 +12,7 @@ from typing import Any
 from django.db.models import Q, QuerySet
 from django.utils.translation import gettext as _
 
+from bridge import phone_visibility
 from bridge.conversations import tickets
 from bridge.models import CannedResponse, Conversation
 
@@ -71,6 +72,8 @@ def search_responses(conversation: Conversation, query: str = "") -> QuerySet[Ca
 def variable_values(conversation: Conversation, *, user: Any) -> dict[str, str]:
     """Return the variables' values in this chat, by variable key."""
     name = " ".join(conversation.contact.shown_name.split())
+    if phone_visibility.visible_id(name, conversation.api_channel_id) != name:
+        name = ""  # it holds a hidden phone
     ticket = tickets.get_current_ticket(conversation)
     return {
         "first_name": name.split(" ")[0],

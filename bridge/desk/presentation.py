@@ -13,6 +13,7 @@ from django.utils import formats, timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import pgettext
 
+from bridge import phone_visibility
 from bridge.models import Conversation
 from bridge.models.contacts import get_initials
 from bridge.service_window import WINDOW_LENGTH, WindowState, is_open
@@ -36,6 +37,8 @@ class NamedContact(Protocol):
     def external_id(self) -> str: ...
     @property
     def user_id(self) -> str: ...
+    @property
+    def api_channel_id(self) -> int: ...
     @property
     def erased_at(self) -> datetime | None: ...
 
@@ -175,12 +178,24 @@ def contact_name(contact: NamedContact) -> str:
     if contact.erased_at:
         return pgettext("client", "Erased")
     name = contact.name if is_visible(contact.name) else ""
-    name = name or format_phone(contact.phone) or format_phone(contact.external_id) or contact.user_id
-    return name or str(contact.pk)
+    name = phone_visibility.visible_id(name, contact.api_channel_id) or contact_phone(contact)
+    return name or contact_number(contact, contact.external_id) or contact.user_id or str(contact.pk)
 
 
 def contact_initials(contact: NamedContact) -> str:
     return get_initials(contact.name, contact.phone)
+
+
+def contact_phone(contact: NamedContact) -> str:
+    """Return the phone for display: formatted, or masked if it is hidden from the user."""
+    return contact_number(contact, contact.phone)
+
+
+def contact_number(contact: NamedContact, number: str) -> str:
+    """Return a phone or provider ID of the contact for display."""
+    if phone_visibility.hides_phones(contact.api_channel_id):
+        return phone_visibility.visible_id(number, contact.api_channel_id)
+    return format_phone(number)
 
 
 def format_phone(phone: str) -> str:

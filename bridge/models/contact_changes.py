@@ -8,6 +8,7 @@ from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
+from bridge import phone_visibility
 from channels_setup.models import ApiChannel
 
 from .contacts import Contact
@@ -49,3 +50,11 @@ class ContactChange(models.Model):
 
     def __str__(self) -> str:
         return f"{self.contact_id} {self.field}"
+
+    @property
+    def visible_values(self) -> tuple[str, str]:
+        """Return the old and the new value as the user of the current request may see them."""
+        if self.field not in (self.Field.NAME, self.Field.PHONE):
+            return self.old, self.new
+        channel = self.contact.api_channel_id
+        return phone_visibility.visible_id(self.old, channel), phone_visibility.visible_id(self.new, channel)

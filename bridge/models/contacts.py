@@ -11,11 +11,12 @@ from django.db.models import Q, Value
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
+from bridge import phone_visibility
 from channels_setup.codecs.phone_numbers import KEY_LENGTH, id_key, phone_key
 from channels_setup.codecs.visible_names import is_visible
 from channels_setup.models import ApiChannel
 
-from .search import build_contact_vector
+from .search import build_contact_query, build_contact_vector, build_name_vector
 
 KEY_FIELDS = {"phone": "phone_key", "external_id": "address_key"}  # field -> derived key field
 
@@ -46,6 +47,22 @@ class ContactQuerySet(models.QuerySet["Contact"]):
             if isinstance(values.get(field), str):
                 values[key] = read(values[field])
         return super().update(**values)
+
+    def matching_words(self, query: str) -> ContactQuerySet:
+        """Return contacts with these beginnings of words in the name, or with these digits in the phone.
+
+        Where phones are hidden from the user, digits of the phone do not match: trying one digit after another would
+        reveal it.
+        """
+        words = build_contact_query(query)
+        if words is None:
+            return self.none()
+        found = self.annotate(words=build_contact_vector()).filter(words=words)
+        hidden = phone_visibility.hidden_channels()
+        if not hidden or not any(character.isdigit() for character in query):
+            return found
+        by_name = Q(name_words=words) & ~Q(name__regex=r"^[+\d\s()-]+$")
+        return found.annotate(name_words=build_name_vector()).filter(~Q(api_channel__in=hidden) | by_name)
 
     def with_phone(self, keys: Iterable[str]) -> ContactQuerySet:
         """Return contacts whose phone or provider address has one of these keys."""
@@ -118,6 +135,7 @@ class Contact(models.Model):
             ("erase_contact", _("Can erase a person and all their data")),
             ("merge_contact", _("Can merge contacts")),
             ("export_contact", _("Can export all data of a person")),
+            ("view_full_phone", _("Can see whole phone numbers where a channel hides them")),
         ]
         constraints = [
             models.UniqueConstraint(
@@ -144,7 +162,8 @@ class Contact(models.Model):
         ]
 
     def __str__(self) -> str:
-        return self.shown_name or self.phone or self.external_id or self.user_id or f"{self.pk}"
+        text = self.shown_name or self.phone or self.external_id or self.user_id or f"{self.pk}"
+        return phone_visibility.visible_id(text, self.api_channel_id)
 
     def save(self, *args: Any, **kwargs: Any) -> None:
         self.set_keys()

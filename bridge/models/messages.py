@@ -13,7 +13,7 @@ from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
-from bridge import outcomes
+from bridge import outcomes, phone_visibility
 from channels_setup.codecs.message_extras import compose_text as localized_words
 from channels_setup.models import ApiChannel
 from channels_setup.models.redacted_fields import KeyRedactedJSONField, RedactedCharField
@@ -139,7 +139,7 @@ class Message(models.Model):
         if not self.reason:
             return ""
         sentence = outcomes.render_sentence(self.reason, self.reason_values)
-        return f"{sentence} {self.provider_error}".strip()
+        return phone_visibility.visible_text(f"{sentence} {self.provider_error}".strip(), self.api_channel_id)
 
     @property
     def provider_error(self) -> str:

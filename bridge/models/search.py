@@ -25,6 +25,11 @@ def build_contact_vector() -> SearchVector:
     return SearchVector(_replace_yo(F("name")), *endings, config="simple")
 
 
+def build_name_vector() -> SearchVector:
+    """Return the search vector of a contact's name alone. It has no index."""
+    return SearchVector(_replace_yo(F("name")), config="simple")
+
+
 def build_message_vector() -> SearchVector:
     return SearchVector(_replace_yo(Left("text", LONGEST_TEXT)), config="russian")
 

@@ -14,7 +14,7 @@ from typing import Any
 from django.db import transaction
 from django.db.models import QuerySet
 
-from bridge import service_window, wakeups
+from bridge import phone_visibility, service_window, wakeups
 from bridge.conversations import contact_links, receiving, tickets
 from bridge.decisions import REFUSE, TEXT, Decision
 from bridge.fanout import subscribers
@@ -68,7 +68,8 @@ def _refuse_unreachable(conversation: Conversation) -> Decision | None:
     if new_contact is None:
         return None
     chats = contact_links.visible_chat_ids(new_contact, like=conversation)
-    details = {"after": contact_links.display_id(new_contact), "chat": chats[0] if chats else "—"}
+    number = phone_visibility.visible_id(contact_links.display_id(new_contact), new_contact.api_channel_id)
+    details = {"after": number, "chat": chats[0] if chats else "—"}
     return Decision(outcome=REFUSE, reason="contact_moved", details=details)
 
 

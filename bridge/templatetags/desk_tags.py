@@ -10,7 +10,7 @@ from django.utils.safestring import SafeString
 
 from bridge.conversations import contact_links
 from bridge.desk.html import render_icon
-from bridge.desk.presentation import format_phone, name_initials, person_name
+from bridge.desk.presentation import contact_number, contact_phone, name_initials, person_name
 from bridge.desk.thread.bubbles import BubbleRenderer, TemplateRenderer, item_attributes
 from bridge.desk.thread.messages import ThreadItem
 from bridge.desk.urls import url_factory
@@ -58,7 +58,7 @@ def find_moved_contact(conversation: Conversation) -> dict[str, Any] | None:
     if present is None:
         return None
     chats = contact_links.visible_chat_ids(present, like=conversation)
-    after = format_phone(present.phone) or contact_links.display_id(present)
+    after = contact_phone(present) or contact_number(present, contact_links.display_id(present))
     return {"after": after, "chat": chats[0] if chats else None}
 
 

@@ -80,7 +80,7 @@ class ChatChannelAdmin(HistoryModelAdmin):
     readonly_fields = ("chat_id",)
     fieldsets = (
         (None, {"fields": ("name", "kind", "chat_id", "company_id")}),
-        (_("Who answers"), {"fields": ("operators",)}),
+        (_("Who answers"), {"fields": ("operators", "hides_phones")}),
         (_("Working hours"), {"fields": (("work_from", "work_until"), "work_weekends")}),
     )
     add_fieldsets = (

@@ -63,6 +63,16 @@ class ChatChannel(WebhookAddressed):
         ),
     )
     work_weekends = models.BooleanField(_("on weekends too"), default=True)
+    hides_phones = models.BooleanField(
+        _("hide clients' phone numbers from operators"),
+        default=False,
+        db_default=False,
+        help_text=_(
+            "Operators see +7 ••• ••• 12-34 instead, on all pages, in files and in the API. They still find a client "
+            "by the full number. Admins and supervisors see whole numbers. If an API channel serves several chat "
+            "channels, one of them hides the numbers in all."
+        ),
+    )
     options = models.JSONField(_("options"), default=dict, blank=True, editable=False)  # by ``provider.settings``
     secret = models.BinaryField(null=True, editable=False)  # the helpdesk's key, encrypted
     created_at = models.DateTimeField(_("created"), auto_now_add=True)

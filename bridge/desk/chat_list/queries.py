@@ -87,7 +87,7 @@ WHERE c.chat_channel_id = ANY(%s) GROUP BY c.id ORDER BY max(found.id) DESC LIMI
 
 ROW_DATA_SQL = """
 SELECT c.id, c.unread, c.change_after_answer, c.last_direction, c.last_text, c.last_message_at,
-       c.last_written_at, a.kind, p.id, p.name, p.phone, p.external_id, p.user_id, p.erased_at,
+       c.last_written_at, a.kind, p.id, p.name, p.phone, p.external_id, p.user_id, p.erased_at, p.api_channel_id,
        coalesce(nullif(u.display_name, ''), nullif(trim(concat(u.first_name, ' ', u.last_name)), ''), u.username, ''),
        coalesce(t.name, ''),
        w.expires_at, w.reminded_at
@@ -105,7 +105,7 @@ FoundChats = list[tuple[int, datetime]]
 
 
 class ChatRowData(NamedTuple):
-    """Database values of one row. ``pk`` to ``erased_at`` belong to the contact."""
+    """Database values of one row. ``pk`` to ``api_channel_id`` belong to the contact."""
 
     chat: int
     unread: int
@@ -121,6 +121,7 @@ class ChatRowData(NamedTuple):
     external_id: str
     user_id: str
     erased_at: datetime | None
+    api_channel_id: int
     assignee: str
     team: str
     expires_at: datetime | None
@@ -236,9 +237,8 @@ def find_contacts(query: str, *, api_channels: Sequence[int]) -> list[QuerySet[C
     if keys := search_keys(query):
         contacts = Contact.objects.filter(api_channel__in=list(api_channels))
         found += [contacts.filter(phone_key__in=keys), contacts.filter(address_key__in=keys)]
-    name_query = search.build_contact_query(query)
-    if name_query is not None:
-        found.append(Contact.objects.annotate(words=search.build_contact_vector()).filter(words=name_query))
+    if search.build_contact_query(query) is not None:
+        found.append(Contact.objects.all().matching_words(query))
     return found
 
 

@@ -9,6 +9,7 @@ from datetime import datetime
 from django.utils.translation import gettext as _
 from django.utils.translation import pgettext
 
+from bridge import phone_visibility
 from bridge.conversations import contact_editing
 from bridge.desk import presentation
 from bridge.models import ContactChange, Conversation
@@ -46,8 +47,10 @@ def card_fields(
 ) -> list[CardField]:
     contact = conversation.contact
     values, errors = values or {}, errors or {}
+    shown_name = phone_visibility.visible_id(contact.name, contact.api_channel_id)
+    hides_phone = bool(contact.phone) and phone_visibility.hides_phones(contact.api_channel_id)
     rows = (
-        ("name", pgettext("person", "Name"), "text", contact.name, contact_editing.LONGEST_NAME),
+        ("name", pgettext("person", "Name"), "text", shown_name, contact_editing.LONGEST_NAME),
         ("phone", _("Phone"), "tel", contact.phone, 40),
         ("email", _("E-mail"), "email", contact.email, contact_editing.LONGEST_EMAIL),
     )
@@ -63,17 +66,18 @@ def card_fields(
             error=errors.get(name, ""),
         )
         for name, label, kind, stored, limit in rows
+        if not (hides_phone and name == "phone")  # a hidden phone cannot be changed blindly
     ]
 
 
 def list_changes(conversation: Conversation, contact_ids: list[int], *, now: datetime) -> list[CardChange]:
     """List the latest changes, newest first."""
-    rows = ContactChange.objects.filter(contact__in=contact_ids).select_related("by", "api_channel")
+    rows = ContactChange.objects.filter(contact__in=contact_ids).select_related("by", "api_channel", "contact")
     return [
         CardChange(
             title=str(row.get_field_display()),
-            old=row.old,
-            new=row.new,
+            old=row.visible_values[0],
+            new=row.visible_values[1],
             who=presentation.person_name(row.by) or (row.api_channel.name if row.api_channel else ""),
             at=presentation.format_moment(row.at, now=now),
         )
@@ -84,4 +88,6 @@ def list_changes(conversation: Conversation, contact_ids: list[int], *, now: dat
 def delivery_number(conversation: Conversation) -> str:
     """Return the number that messages go to if it differs from the phone on the card, else an empty string."""
     contact = conversation.contact
-    return presentation.format_phone(contact.external_id) if contact_editing.differs_from_address(contact) else ""
+    if not contact_editing.differs_from_address(contact):
+        return ""
+    return presentation.contact_number(contact, contact.external_id)

@@ -58,4 +58,4 @@ def reply_number(conversation: Conversation) -> str:
 
 
 def contact_number(contact: Contact) -> str:
-    return presentation.format_phone(contact.external_id or contact.phone) or contact.user_id
+    return presentation.contact_number(contact, contact.external_id or contact.phone) or contact.user_id

@@ -8,6 +8,7 @@ from typing import Any
 
 from django.http import HttpRequest
 
+from bridge import phone_visibility
 from bridge.conversations import merge_lookup
 from bridge.desk import presentation
 from bridge.files import uploads
@@ -75,6 +76,7 @@ def build_client_context(request: HttpRequest, conversation: Conversation, *, no
             for upload in files
         ],
         "card_fields": card.card_fields(conversation),
+        "provider_id": phone_visibility.visible_id(contact.external_id, contact.api_channel_id),
         "writes_to": card.delivery_number(conversation),
         "changes": card.list_changes(conversation, ids, now=now),
         "template_values": last_template_values(conversation),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from bridge import phone_visibility
 from bridge.conversations import tickets
 from bridge.models import Conversation
 from templates_registry.content.components import TemplateDefinition, Variable
@@ -33,7 +34,9 @@ def prefill_values(conversation: Conversation, definition: TemplateDefinition) -
         if not variable.in_text:
             continue
         if is_person_name(variable):
-            found[variable.key] = shorten_name(conversation.contact.shown_name, variable.example)
+            name = conversation.contact.shown_name
+            if phone_visibility.visible_id(name, conversation.api_channel_id) == name:  # else it holds a hidden phone
+                found[variable.key] = shorten_name(name, variable.example)
         elif ticket is not None and REQUEST_WORDS.search(_description(variable)):
             sign = "№ " if variable.example.startswith("№") else ""
             found[variable.key] = f"{sign}{ticket.pk}"

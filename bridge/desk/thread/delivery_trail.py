@@ -12,7 +12,7 @@ from django.utils.dateparse import parse_datetime
 from django.utils.translation import gettext as _
 from django.utils.translation import pgettext
 
-from bridge import outcomes
+from bridge import outcomes, phone_visibility
 from bridge.desk import presentation
 from bridge.models import Attempt, Delivery, DeliveryDecision, Message
 from bridge.relay import reply_submission
@@ -54,7 +54,7 @@ class DeliveryTrail:
 def build_trail(message: Message, *, now: datetime) -> DeliveryTrail:
     """Build the delivery trail of an inbound or outbound message."""
     deliveries = list(Delivery.objects.filter(message=message).select_related("api_channel").order_by("pk"))
-    attempts = _attempt_lines([delivery.pk for delivery in deliveries])
+    attempts = _attempt_lines([delivery.pk for delivery in deliveries], message.api_channel_id)
     own = [delivery for delivery in deliveries if delivery.kind == Delivery.Kind.MESSAGE]
     events = [delivery for delivery in deliveries if delivery.kind == Delivery.Kind.EVENT]
     subscribers = [_subscriber_line(event, attempts[event.pk], now=now) for event in events]
@@ -77,7 +77,7 @@ def build_trail(message: Message, *, now: datetime) -> DeliveryTrail:
     )
 
 
-def _attempt_lines(pks: list[int]) -> dict[int, list[AttemptLine]]:
+def _attempt_lines(pks: list[int], api_channel_id: int | None) -> dict[int, list[AttemptLine]]:
     """Return the attempts and the operators' decisions in order of time, by delivery ID."""
     attempts: dict[int, list[Attempt]] = {pk: [] for pk in pks}
     decisions: dict[int, list[DeliveryDecision]] = {pk: [] for pk in pks}
@@ -85,15 +85,17 @@ def _attempt_lines(pks: list[int]) -> dict[int, list[AttemptLine]]:
         attempts[attempt.delivery_id].append(attempt)
     for decision in DeliveryDecision.objects.filter(delivery__in=pks).select_related("by").order_by("pk"):
         decisions[decision.delivery_id].append(decision)
-    return {pk: list(_merge_decisions(attempts[pk], decisions[pk])) for pk in pks}
+    return {pk: list(_merge_decisions(attempts[pk], decisions[pk], api_channel_id)) for pk in pks}
 
 
-def _merge_decisions(attempts: list[Attempt], decisions: list[DeliveryDecision]) -> Iterator[AttemptLine]:
+def _merge_decisions(
+    attempts: list[Attempt], decisions: list[DeliveryDecision], api_channel_id: int | None
+) -> Iterator[AttemptLine]:
     waiting = list(decisions)
     for attempt in attempts:
         while waiting and waiting[0].attempts < attempt.number:
             yield _describe_decision(waiting.pop(0))
-        yield _attempt_line(attempt)
+        yield _attempt_line(attempt, api_channel_id)
     yield from map(_describe_decision, waiting)
 
 
@@ -189,7 +191,7 @@ def _template_reasons(message: Message) -> Iterator[str]:
         yield _("Values: %(values)s.") % {"values": values}
 
 
-def _attempt_line(attempt: Attempt) -> AttemptLine:
+def _attempt_line(attempt: Attempt, api_channel_id: int | None) -> AttemptLine:
     words: dict[str, Any] = {
         "number": attempt.number,
         "at": timezone.localtime(attempt.started_at).strftime("%H:%M:%S"),
@@ -208,7 +210,9 @@ def _attempt_line(attempt: Attempt) -> AttemptLine:
     sentence = _("Attempt %(number)d, %(at)s: %(result)s.") % words
     if attempt.reason:
         sentence += " " + outcomes.render_sentence(attempt.reason)
-    return AttemptLine(sentence=sentence, response=attempt.answer.strip())
+    return AttemptLine(
+        sentence=sentence, response=phone_visibility.visible_text(attempt.answer.strip(), api_channel_id)
+    )
 
 
 def _outcome_sentences(message: Message, delivery: Delivery | None, *, now: datetime) -> Iterator[str]:

@@ -211,7 +211,7 @@ def build_chat_context(
     return {
         "conversation": conversation,
         "name": presentation.contact_name(conversation.contact),
-        "phone": presentation.format_phone(conversation.contact.phone),
+        "phone": presentation.contact_phone(conversation.contact),
         "first_seen": presentation.format_day(conversation.contact.created_at, now=now),
         "window": window,
         "until": presentation.format_moment(window.expires_at, now=now) if window.expires_at else "",

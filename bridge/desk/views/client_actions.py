@@ -51,7 +51,7 @@ def erase_client(request: HttpRequest, pk: int) -> HttpResponse:
     context = {
         "conversation": conversation,
         "name": presentation.contact_name(conversation.contact),
-        "phone": presentation.format_phone(conversation.contact.phone),
+        "phone": presentation.contact_phone(conversation.contact),
         "people": people,
         "section": "chats",
         "is_erased": conversation.contact.erased_at is not None,

@@ -13,6 +13,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods
 
+from bridge import phone_visibility
 from bridge.desk import access, forms, presentation
 from bridge.desk.chat_list import queries
 from bridge.desk.client import merges
@@ -147,7 +148,8 @@ def _preview_merge(
         "preview": preview,
         "source": _build_candidate(source),
         "target": _build_candidate(target),
-        "kept_name": preview.keeps.get("name") or presentation.contact_name(target),
+        "kept_name": phone_visibility.visible_id(preview.keeps.get("name", ""), target.api_channel_id)
+        or presentation.contact_name(target),
         "problem": problem or preview.problem,
         "keeps_other": keeps_other,
         "hours": int(UNDO_WITHIN.total_seconds() // 3600),

@@ -20,7 +20,7 @@ from django.utils.translation import ngettext
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET
 
-from bridge import service_window
+from bridge import phone_visibility, service_window
 from bridge.desk import access, presentation
 from bridge.desk.parameters import parse_int
 from bridge.models import ServiceWindow
@@ -211,14 +211,14 @@ def _generate_csv_lines(params: ReportParams, request: HttpRequest) -> Iterator[
         "assignee", "team", "conversation__contact", "conversation__chat_channel"
     )
     for window in rows.order_by("expires_at", "pk").iterator(chunk_size=1000):
-        conversation = window.conversation
+        conversation, contact = window.conversation, window.conversation.contact
         closed = timezone.localtime(window.expires_at)
         yield writer.writerow(
             (
                 escape_cell(conversation.chat_channel.name),
                 escape_cell(presentation.person_name(window.assignee)),
-                escape_cell(conversation.contact.shown_name),
-                escape_cell(conversation.contact.phone),
+                escape_cell(phone_visibility.visible_id(contact.shown_name, contact.api_channel_id)),
+                escape_cell(phone_visibility.visible_phone(contact)),
                 f"{closed - service_window.WINDOW_LENGTH:%Y-%m-%d %H:%M}",
                 f"{closed:%Y-%m-%d %H:%M}",
                 closed.hour,

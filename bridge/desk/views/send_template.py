@@ -100,7 +100,7 @@ def _chat_choice(conversation: Conversation, *, now: Any) -> dict[str, Any]:
     return {
         "conversation": conversation,
         "name": presentation.contact_name(conversation.contact),
-        "phone": presentation.format_phone(conversation.contact.phone),
+        "phone": presentation.contact_phone(conversation.contact),
         "at": presentation.format_short_moment(conversation.last_written_at or conversation.last_message_at, now=now),
     }
 
