@@ -272,7 +272,7 @@ def test_every_shown_command_exists(page: Path) -> None:
 # --- buttons ---------------------------------------------------------------------------------------------
 
 
-GUIDES = ("guide-operator", "guide-admin")
+GUIDES = ("guide-operator", "guide-admin", "personal-data")
 
 
 def labels(guide: str, language: str) -> list[str]:
