@@ -114,6 +114,13 @@ SETTINGS = (
         None,
         "Roles that need a second factor: admin, operator, or none. Default: admin if PUBLIC_URL is https, else none.",
     ),
+    EnvironmentSetting(
+        "OWN_TOKEN_ROLES",
+        parse_list,
+        ["admin", "supervisor", "operator"],
+        "Roles whose users may create API tokens of their own, or none.",
+    ),
+    EnvironmentSetting("OWN_TOKEN_MAX_DAYS", int, 365, "Longest validity of a user's own API token, in days."),
     EnvironmentSetting("SESSION_IDLE_HOURS", int, 12, "A browser without any use for so long must sign in again."),
     EnvironmentSetting(
         "EMAIL_URL",

@@ -25,7 +25,7 @@ from channels_setup.admin import address_actions
 from channels_setup.models import ApiChannel
 from config.accounts.adapters import MfaAdapter
 from config.accounts.admin import people
-from config.accounts.models import ApiToken
+from config.accounts.models import ApiToken, ServiceAccount
 from config.web import route_access
 from config.web.route_access import Audience
 from templates_registry.admin.actions import ACTIONS
@@ -117,6 +117,7 @@ ROW_OF_ROUTE = {
     "admin/r/": "message",
     "phone/": "apichannel",
     "account/sessions/": "usersession",
+    "account/tokens/": "apitoken",
     "account/second-factor/webauthn/keys/": "authenticator",
 }
 SECRET_OF_ROUTE = {
@@ -263,6 +264,7 @@ def _shared_rows(a: World) -> dict[str, Any]:
             user=a.operator, type=Authenticator.Type.TOTP, data={"secret": MfaAdapter().encrypt("ABC")}
         ),
         "apitoken": ApiToken.issue(a.operator, name="x")[0],
+        "serviceaccount": ServiceAccount.create("program"),
         "accessattempt": AccessAttempt.objects.create(**attempt, failures_since_start=1),
         "accesslog": AccessLog.objects.create(**attempt),
         "accessfailurelog": AccessFailureLog.objects.create(**attempt),

@@ -6,7 +6,7 @@ from allauth.socialaccount.providers.openid_connect import views as openid_conne
 from django.urls import include, path, re_path
 
 from . import login, preferences
-from .views import allauth_pages, sessions
+from .views import allauth_pages, sessions, tokens
 
 urlpatterns = [
     path("login/", login.Login.as_view(), name="login"),
@@ -17,6 +17,9 @@ urlpatterns = [
     path("account/sessions/", sessions.list_sessions, name="usersessions_list"),
     path("account/sessions/<int:pk>/end/", sessions.end_session, name="session-end"),
     path("account/sessions/end-others/", sessions.end_other_sessions, name="sessions-end-others"),
+    path("account/tokens/", tokens.list_tokens, name="own-tokens"),
+    path("account/tokens/new/", tokens.create_token, name="own-token-new"),
+    path("account/tokens/<int:pk>/revoke/", tokens.revoke_token, name="own-token-revoke"),
     path("account/email/", allauth_pages.ChangeEmail.as_view(), name="account_email"),
     path("account/email/sent/", account.email_verification_sent, name="account_email_verification_sent"),
     re_path(r"^account/email/confirm/(?P<key>[-:\w]+)/$", account.confirm_email, name="account_confirm_email"),

@@ -148,6 +148,9 @@ ROUTES: dict[str, Audience] = {
     "account/sessions/": A.OWN_ACCOUNT,
     "account/sessions/<int:pk>/end/": A.OWN_ROWS,
     "account/sessions/end-others/": A.OWN_ACCOUNT,
+    "account/tokens/": A.OWN_ACCOUNT,
+    "account/tokens/new/": A.OWN_ACCOUNT,
+    "account/tokens/<int:pk>/revoke/": A.OWN_ROWS,
     "account/email/": A.OWN_ACCOUNT,
     "account/email/sent/": A.ANYONE,
     r"^account/email/confirm/(?P<key>[-:\w]+)/$": A.ANYONE,  # a wrong key gets a page that says so
