@@ -14,6 +14,10 @@ def main() -> None:
     from config.devstack.environment_setup import prepare_environment
 
     prepare_environment(sys.argv)
+
+    from config.audit.context import set_command
+
+    set_command(sys.argv)
     execute_from_command_line(sys.argv)
 
 

@@ -14,7 +14,7 @@ from django.db.models import Q
 
 from .models import ChatChannel
 
-ADMIN_APPS = ("channels_setup", "templates_registry", "bridge", "accounts", "auth")
+ADMIN_APPS = ("channels_setup", "templates_registry", "bridge", "accounts", "auth", "audit")
 OPERATOR_VIEWS = ("contact", "conversation", "delivery", "message", "servicewindow", "ticket")
 
 

@@ -13,6 +13,8 @@ from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods
 
+from config.audit import record
+
 from .handover import build_sheet
 from .models import Handover
 
@@ -43,6 +45,7 @@ def _respond(request: HttpRequest, page: Handover, token: str, language: str) ->
     is_opener = _opened_here(request, page)
     action = request.POST.get("do") if request.method == "POST" else ""
     if action == "open" and page.open():
+        record.record_view("channels_setup.handover", page.pk)
         response = redirect(f"{request.path}?lang={language}")
         left = page.expires_at - timezone.now()
         response.set_signed_cookie(

@@ -12,6 +12,7 @@ from celery import Celery
 from celery.signals import beat_init, celeryd_init, setup_logging, task_prerun
 from django.conf import settings
 
+from .audit.context import set_worker
 from .file_permissions import restrict_permissions, set_umask
 from .serving import redis_transport  # noqa: F401  # patches Kombu
 
@@ -106,6 +107,7 @@ def set_worker_umask(**_: Any) -> None:
     """Set the umask before the worker forks, so that its processes inherit it."""
     set_umask()
     restrict_permissions(settings.DATA_DIR)
+    set_worker()
 
 
 @beat_init.connect

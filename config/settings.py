@@ -68,6 +68,7 @@ INSTALLED_APPS = [
     "allauth.usersessions",
     "allauth.socialaccount",
     "allauth.socialaccount.providers.openid_connect",
+    "config.audit",
     "config.accounts",
     "config",
     "channels_setup",
@@ -84,6 +85,7 @@ MIDDLEWARE = [
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "config.web.middleware.reject_oversized_bodies",
     "config.web.request_log.RequestLogMiddleware",
+    "config.web.audit_middleware.attribute_writes",
     "csp.middleware.CSPMiddleware",
     "config.web.middleware.apply_admin_csp",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -133,6 +135,8 @@ DATABASES: dict[str, dict[str, Any]] = {
     }
 }
 DATABASES["default"].setdefault("OPTIONS", {}).setdefault("connect_timeout", 3)
+# The audit triggers tell the portal's own writes from those of other database clients by this name.
+DATABASES["default"]["OPTIONS"]["application_name"] = "okno"
 REDIS_URL: str = read_setting("REDIS_URL")
 # In PostgreSQL, because all web processes must know which one-time codes were used and how many attempts were made.
 CACHES: dict[str, Any] = {

@@ -4,6 +4,7 @@ import os
 
 import django as framework
 
+from config.audit.context import set_web_server
 from config.environment import read_setting
 from config.file_permissions import restrict_permissions, set_umask
 
@@ -11,6 +12,7 @@ from .serving.body_buffer import BodyBuffer
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 set_umask()
+set_web_server()
 framework.setup(set_prefix=False)
 
 from config.web.wsgi_handler import TolerantHandler  # noqa: E402  # needs loaded settings

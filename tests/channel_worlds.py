@@ -38,6 +38,7 @@ from bridge.models import (
 )
 from channels_setup.models import ApiChannel, ChatChannel, Handover, Team
 from channels_setup.roles import Role, assign_role
+from config.audit.models import AuditRecord
 from tests.factories import (
     ApiChannelFactory,
     ChatChannelFactory,
@@ -185,6 +186,7 @@ def _add_failures(world: World, text: str) -> None:
         "straystatus": StrayStatus.objects.create(
             api_channel=api_channel, external_id=f"{text} stray", status="failed", title=text
         ),
+        "auditrecord": AuditRecord.objects.create(action="viewed", object_label=text),
         "webhookevent": WebhookEvent.objects.create(
             api_channel=api_channel, endpoint="webhook", body=text.encode(), state="failed", error=text
         ),

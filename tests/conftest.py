@@ -237,6 +237,7 @@ def fresh_process_state(monkeypatch: pytest.MonkeyPatch) -> None:
         limit = import_string(f"config.{name}")
         monkeypatch.setattr(f"config.{name}", AttemptLimit(max_attempts=limit.max_attempts, seconds=limit.seconds))
     monkeypatch.setattr("bridge.call_limits.call_counter", CallCounter())
+    monkeypatch.setattr("config.audit.record._recent_looks", {})
     cache.clear()  # django-allauth counts attempts there
     translation.deactivate()
 

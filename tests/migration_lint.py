@@ -12,7 +12,7 @@ import django
 
 from tests import servers_for_tests
 
-APPS = ["accounts", "bridge", "channels_setup", "templates_registry"]
+APPS = ["accounts", "audit", "bridge", "channels_setup", "templates_registry"]
 
 
 def main() -> int:

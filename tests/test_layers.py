@@ -21,6 +21,7 @@ APPS = ("channels_setup", "templates_registry", "bridge", "config")
 # longest matching name decides, so `channels_setup.providers` is a layer of its own.
 LAYERS = {
     "": [
+        "config.audit",
         "channels_setup.codecs",
         "channels_setup.providers",
         "channels_setup",
@@ -122,6 +123,7 @@ LAYERS = {
         "management",
     ],
     "config": [
+        "audit",
         "version",
         "file_permissions",
         "environment",

@@ -6,6 +6,7 @@ what the user may see, so an ID outside it is a 404, like an ID that does not ex
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from django.db.models import (
@@ -33,7 +34,7 @@ from rest_framework.routers import SimpleRouter
 from rest_framework.serializers import BaseSerializer
 
 from bridge import service_window
-from bridge.conversations import merge_lookup, tickets
+from bridge.conversations import chat_looks, merge_lookup, tickets
 from bridge.decisions import Decision
 from bridge.models import Contact, Conversation, Delivery, Message, ServiceWindow, Ticket, WebhookEvent
 from bridge.outbox import resend
@@ -130,6 +131,7 @@ class ConversationViewSet(ReadOnlyViewSet):
         if (current := merge_lookup.find_current_conversation(int(self.kwargs["pk"][:18]))) is not None:
             self.kwargs["pk"] = str(current)
         found: Conversation = super().get_object()
+        chat_looks.record_chat_look(self.request.user, found)
         return found
 
     def get_serializer_context(self) -> dict[str, Any]:
@@ -222,7 +224,21 @@ class MessageViewSet(ReadOnlyViewSet):
 
     def get_queryset(self) -> QuerySet[Message]:
         seen = visible_chat_channels(self.request.user)
-        return Message.objects.filter(conversation__chat_channel__in=seen).prefetch_related("attachments")
+        rows = Message.objects.filter(conversation__chat_channel__in=seen).prefetch_related("attachments")
+        return rows.annotate(assignee_id=F("conversation__assignee"))
+
+    def get_object(self) -> Message:
+        found: Message = super().get_object()
+        self._record_looks([found])
+        return found
+
+    def paginate_queryset(self, queryset: Any) -> Any:
+        rows = super().paginate_queryset(queryset)
+        self._record_looks(rows or [])
+        return rows
+
+    def _record_looks(self, rows: Iterable[Any]) -> None:
+        chat_looks.record_chat_looks(self.request.user, [(row.conversation_id, row.assignee_id) for row in rows])
 
 
 @documented(list="Deliveries", retrieve="One delivery with its attempts")

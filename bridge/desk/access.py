@@ -8,7 +8,7 @@ from django.contrib.auth import get_user_model
 from django.db.models import Q, QuerySet
 from django.http import Http404, HttpRequest
 
-from bridge.conversations import merge_lookup
+from bridge.conversations import chat_looks, merge_lookup
 from bridge.models import Conversation, Message
 from channels_setup.models import ChatChannel, Team
 
@@ -30,7 +30,8 @@ def visible_channel_ids(request: HttpRequest) -> list[int]:
 def get_conversation_or_404(request: HttpRequest, pk: int) -> Conversation:
     """Return the conversation with the relations that a page shows. Raise Http404 without access.
 
-    The ID of a merged conversation returns the conversation that it was merged into.
+    The ID of a merged conversation returns the conversation that it was merged into. Looks at chats of others are
+    recorded for the audit.
     """
     rows = visible_conversations(request).select_related(
         "contact", "api_channel", "chat_channel", "assignee", "team", "helpdesk_chat"
@@ -38,6 +39,7 @@ def get_conversation_or_404(request: HttpRequest, pk: int) -> Conversation:
     conversation = rows.filter(pk=pk).first() or rows.filter(pk=merge_lookup.find_current_conversation(pk) or 0).first()
     if conversation is None:
         raise Http404
+    chat_looks.record_chat_look(request.user, conversation)
     return conversation
 
 

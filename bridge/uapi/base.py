@@ -38,6 +38,7 @@ from channels_setup.codecs import values
 from channels_setup.codecs.bodies import BadBody, decode_body
 from channels_setup.models import ApiChannel
 from channels_setup.providers.base import RawRequest
+from config.audit.context import set_program
 
 from .errors import (
     BAD_FIELD,
@@ -125,6 +126,7 @@ class UapiView(View):
             refused.is_token_refused = True  # type: ignore[attr-defined]  # for config.accounts.wrong_tokens
             return refused
         call_limits.call_counter.count(f"api_channel:{api_channel.pk}")
+        set_program(self.request, f"API channel {api_channel.pk} ({api_channel.name})")
         without_key = mask_secret(raw, token)
         call = UapiCall(api_channel=api_channel, values=decoded.values, files=decoded.files)
         try:

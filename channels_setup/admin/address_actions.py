@@ -14,6 +14,8 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext as _
 
 from channels_setup.models import ADDRESS_OVERLAP
+from config.audit import record
+from config.audit.models import Action
 
 from .shown_once import render_once
 
@@ -44,6 +46,7 @@ def pop_new_address(request: HttpRequest, channel: Any) -> str:
     if request.method != "GET" or request.session.get(NEW_ADDRESS_KEY) != channel.pk:
         return ""
     del request.session[NEW_ADDRESS_KEY]
+    record_shown_address(channel)
     return str(channel.webhook_url)
 
 
@@ -53,6 +56,7 @@ def show_address(admin: Any, request: HttpRequest, channel: Any) -> HttpResponse
     if current is None:
         return None
     admin.log_change(request, channel, _("Webhook address …%(tail)s shown.") % {"tail": current.tail})
+    record_shown_address(channel)
     notes = [
         _("Anyone with this address can send data to it. Give it to the provider only."),
         _("The history of this channel records that you viewed it."),
@@ -67,6 +71,7 @@ def issue_address(admin: Any, request: HttpRequest, channel: Any) -> HttpRespons
         messages.error(request, _("Two addresses are valid. End the old one first, or wait until it expires."))
         return None
     admin.log_change(request, channel, _("Webhook address …%(tail)s issued.") % {"tail": address.tail})
+    record_shown_address(channel)
     notes = [
         _("Replace the old address with it at the provider."),
         _("The old address works for %(days)d more days. The channel's page shows when each was last used.")
@@ -80,6 +85,13 @@ def end_old_address(admin: Any, request: HttpRequest, channel: Any) -> None:
     if channel.end_old_address():
         admin.log_change(request, channel, _("Old webhook address ended."))
         messages.success(request, _("The old address no longer works. It may take two seconds to reach every process."))
+
+
+def record_shown_address(channel: Any) -> None:
+    """Record that the current webhook address was shown in full."""
+    address = next(iter(channel.valid_addresses()), None)
+    if address is not None:
+        record.record_action(Action.SECRET_SHOWN, "channels_setup.webhookaddress", address.pk, label=address.tail)
 
 
 ACTIONS: dict[str, AddressAction] = {

@@ -21,6 +21,8 @@ from django.utils.translation import gettext as _
 
 from channels_setup import account_settings, checks, onboarding
 from channels_setup.models import ApiChannel, ChannelState, Handover, Secret
+from config.audit import record
+from config.audit.models import Action
 
 from . import account_status, address_actions
 from .shown_once import render_once
@@ -66,7 +68,10 @@ def pop_new_key(request: HttpRequest, channel: ApiChannel) -> str:
     secret = channel.current_secret()
     # The conditional update decides which of two tabs shows the key.
     claimed = secret and Secret.objects.filter(pk=secret.pk, shown_at=None).update(shown_at=timezone.now())
-    return secret.reveal() if secret and claimed else ""
+    if secret is None or not claimed:
+        return ""
+    record.record_action(Action.SECRET_SHOWN, "channels_setup.secret", secret.pk, label=secret.tail)
+    return secret.reveal()
 
 
 # --- the buttons -----------------------------------------------------------------------------------------
@@ -113,6 +118,7 @@ def show_key(admin: ApiChannelAdmin, request: HttpRequest, channel: ApiChannel) 
         messages.error(request, _("This channel has no secret key. Issue one."))
         return None
     admin.log_change(request, channel, _("Secret key …%(tail)s shown.") % {"tail": secret.tail})
+    record.record_action(Action.SECRET_SHOWN, "channels_setup.secret", secret.pk, label=secret.tail)
     Secret.objects.filter(pk=secret.pk, shown_at=None).update(shown_at=timezone.now())
     return render_once(
         admin,
@@ -151,6 +157,7 @@ def prepare_handover(admin: ApiChannelAdmin, request: HttpRequest, channel: ApiC
         return None
     handover, token = Handover.prepare(channel, user=request.user, language=(get_language() or "ru")[:2])
     admin.log_change(request, channel, _("Hand-over link created."))
+    record.record_action(Action.LINK_CREATED, "channels_setup.handover", handover.pk)
     return render_once(
         admin,
         request,
@@ -180,6 +187,7 @@ def issue_verify_token(admin: ApiChannelAdmin, request: HttpRequest, channel: Ap
     if not generated:
         return None
     admin.log_change(request, channel, _("New verify token issued."))
+    record_shown_setting(channel, *generated)
     return render_once(
         admin,
         request,
@@ -202,6 +210,7 @@ def issue_webhook_secret(admin: ApiChannelAdmin, request: HttpRequest, channel: 
         return None
     value = account_settings.issue_webhook_secret(channel)
     admin.log_change(request, channel, _("Webhook secret issued."))
+    record_shown_setting(channel, channel.provider.webhook_secret)
     return render_once(
         admin,
         request,
@@ -214,6 +223,13 @@ def issue_webhook_secret(admin: ApiChannelAdmin, request: HttpRequest, channel: 
             % {"url": channel.webhook_url},
             _("It is not shown again. The previous one works for 24 more hours."),
         ],
+    )
+
+
+def record_shown_setting(channel: ApiChannel, *names: str) -> None:
+    details = {"settings": list(names)}
+    record.record_action(
+        Action.SECRET_SHOWN, "channels_setup.apichannel", channel.pk, label=channel.name, details=details
     )
 
 

@@ -11,6 +11,9 @@ from django.conf import settings
 from django.http import HttpRequest
 from django.urls import reverse
 
+from config.audit import record
+from config.audit.models import Action
+
 
 def password_link(user: Any) -> str:
     """Return a link that sets the user's password once, within ``PASSWORD_RESET_TIMEOUT`` seconds.
@@ -19,6 +22,7 @@ def password_link(user: Any) -> str:
     """
     if user.is_service:
         raise ValueError("A service account has no password.")
+    record.record_action(Action.LINK_CREATED, "accounts.user", user.pk, label=user.get_username())
     return build_link(user_pk_to_url_str(user), default_token_generator.make_token(user))
 
 

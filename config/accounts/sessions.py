@@ -12,6 +12,9 @@ from django.contrib.auth import HASH_SESSION_KEY, logout
 from django.db.models import F
 from django.http import HttpRequest, HttpResponse
 
+from config.audit import record
+from config.audit.models import Action
+
 from .models import User
 
 GetResponse = Callable[[HttpRequest], HttpResponse]
@@ -60,6 +63,7 @@ def end_sessions(user: Any, *, keep: HttpRequest | None = None) -> str:
     for session in rows:
         session.end()
         count += 1
+    record_ended_sessions(user, count)
     return f"Ended {count} sessions."
 
 
@@ -67,3 +71,8 @@ def keep_session(request: HttpRequest, user: Any) -> None:
     """Let the current session survive a change that ended all sessions of its user."""
     user.refresh_from_db(fields=["session_epoch", "password"])
     request.session[HASH_SESSION_KEY] = user.get_session_auth_hash()
+
+
+def record_ended_sessions(user: Any, count: int) -> None:
+    details = {"sessions": count}
+    record.record_action(Action.SESSION_ENDED, "accounts.user", user.pk, label=user.get_username(), details=details)

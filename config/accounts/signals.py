@@ -10,10 +10,11 @@ from django.conf import settings
 from django.contrib.auth.signals import user_logged_in
 from django.db.models.signals import post_save
 
-from . import email_addresses, second_factor, sessions, sign_in, single_sign_on
+from . import audit_signals, email_addresses, second_factor, sessions, sign_in, single_sign_on
 
 
 def connect_signals() -> None:
+    audit_signals.connect_signals()
     user_logged_in.connect(sign_in.mark_signed_in, dispatch_uid="mark_signed_in")
     allauth_logged_in.connect(single_sign_on.assign_role_from_groups, dispatch_uid="assign_role_from_groups")
     authenticator_removed.connect(second_factor.forget_second_factor, dispatch_uid="forget_second_factor")

@@ -142,6 +142,7 @@ UNFOLD: dict[str, Any] = {
                     _model_link(_("Service accounts"), "smart_toy", "accounts.serviceaccount"),
                     _model_link(_("Teams"), "groups", "channels_setup.team"),
                     _model_link(_("API tokens"), "key", "accounts.apitoken"),
+                    _model_link(_("Audit records"), "policy", "audit.auditrecord"),
                 ],
             },
         ],

@@ -23,6 +23,7 @@ from django.utils import timezone, translation
 
 from bridge.files import storage_limits
 from bridge.models import Attachment, Contact, Upload
+from config.audit import record
 
 from . import page
 from .file_names import build_file_names
@@ -70,6 +71,7 @@ def build_export(contact: Contact, *, user: Any = None) -> Export:
     except BaseException:
         file.close()
         raise
+    record.record_export("bridge.contact", contact.pk, details={"contacts": scope.contact_ids})
     logger.info("person exported", extra={"contact": contact.pk, "by": getattr(user, "pk", None)})
     return Export(
         file=file,

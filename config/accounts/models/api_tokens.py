@@ -17,6 +17,8 @@ from django.utils.translation import gettext_lazy as _
 from channels_setup import encryption
 from channels_setup.models import ChatChannel
 from channels_setup.models.keys import UsageTracked
+from config.audit import record
+from config.audit.models import Action
 
 TOKEN_PREFIX = "okno_"  # lets secret scanners recognize a token that was committed by mistake
 PREFIX_LENGTH = len(TOKEN_PREFIX) + 6
@@ -142,6 +144,7 @@ class ApiToken(UsageTracked):
         )
         if chat_channels is not None:
             row.chat_channels.set(chat_channels)
+        record.record_action(Action.SECRET_SHOWN, "accounts.apitoken", row.pk, label=name)
         return row, text
 
     @property

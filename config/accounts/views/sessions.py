@@ -29,6 +29,7 @@ def list_sessions(request: HttpRequest) -> HttpResponse:
 @require_POST
 def end_session(request: HttpRequest, pk: int) -> HttpResponse:
     get_object_or_404(UserSession, pk=pk, user=request.user).end()
+    sessions.record_ended_sessions(request.user, 1)
     messages.success(request, _("The session was ended."))
     return redirect("usersessions_list")
 
