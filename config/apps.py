@@ -22,10 +22,10 @@ class Config(AppConfig):
 
         limit_admin_searches()
         # After the migration of the last app, because the groups need the permissions of all apps.
-        post_migrate.connect(make_groups, sender=apps.get_app_config("bridge"))
+        post_migrate.connect(sync_role_groups, sender=list(apps.get_app_configs())[-1])
 
 
-def make_groups(**_: Any) -> None:
-    from channels_setup.roles import ensure_groups
+def sync_role_groups(**_: Any) -> None:
+    from channels_setup.roles import sync_groups
 
-    ensure_groups()
+    sync_groups()

@@ -112,7 +112,8 @@ SETTINGS = (
         "SECOND_FACTOR_ROLES",
         parse_list,
         None,
-        "Roles that need a second factor: admin, operator, or none. Default: admin if PUBLIC_URL is https, else none.",
+        "Roles that need a second factor: admin, supervisor, operator, auditor, or none. "
+        "Default: admin if PUBLIC_URL is https, else none.",
     ),
     EnvironmentSetting(
         "OWN_TOKEN_ROLES",
@@ -141,8 +142,8 @@ SETTINGS = (
         "OIDC_GROUP_ROLES",
         parse_list,
         [],
-        "Single sign-on: role by group, as group=role, for example okno-admins=admin,support=operator. "
-        "Users in none of these groups are refused.",
+        "Single sign-on: role by group, as group=role, for example okno-admins=admin,support=operator. Roles: admin, "
+        "supervisor, operator, auditor; the first of them wins. Users in none of these groups are refused.",
     ),
     EnvironmentSetting("COMPANY_ID", int, 1, "Company ID that is sent with every event."),
     EnvironmentSetting(

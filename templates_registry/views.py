@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import urlencode
 
-from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import NoReverseMatch, reverse
@@ -13,6 +12,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from channels_setup.models import ApiChannel
+from channels_setup.permissions import require_chat_access
 
 from . import lifecycle, preview, selection, timeline
 from .models import Category, Status, Template
@@ -21,7 +21,7 @@ PAGE_SIZE = 60
 MAX_SHOWN = 6_000  # WhatsApp's limit of templates per account
 
 
-@login_required
+@require_chat_access
 @require_GET
 @never_cache
 def show_templates(request: HttpRequest) -> HttpResponse:
@@ -31,7 +31,7 @@ def show_templates(request: HttpRequest) -> HttpResponse:
     return render(request, f"templates_registry/templates_page/{name}.html", context)
 
 
-@login_required
+@require_chat_access
 @require_http_methods(["GET", "POST"])
 @never_cache
 def show_template(request: HttpRequest, pk: int) -> HttpResponse:
@@ -49,7 +49,7 @@ def show_template(request: HttpRequest, pk: int) -> HttpResponse:
     )
 
 
-@login_required
+@require_chat_access
 @require_POST
 def set_favorite(request: HttpRequest, pk: int) -> HttpResponse:
     """Add a template to the user's favorites, or remove it."""

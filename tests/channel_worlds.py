@@ -80,22 +80,24 @@ def make_world(
     phone: str = "+79001112233",
     api_channel: ApiChannel | None = None,
     shared_text: str = "",
+    settings_text: str = "",
 ) -> World:
     """Create a channel with one row of every model, each with `text`.
 
     `api_channel` is the API channel of another world to share; `shared_text` is then the text of the rows that both may
-    see.
+    see. `settings_text` is the text of names and templates, which people set up, instead of `text`.
     """
     text = text or f"{name} words"
-    chat_channel = ChatChannelFactory(name=f"{text} chats")
+    set_up = settings_text or text
+    chat_channel = ChatChannelFactory(name=f"{set_up} chats")
     if api_channel is None:
-        api_channel = ApiChannelFactory(name=f"{shared_text or text} numbers", watched=chat_channel, secret=True)
+        api_channel = ApiChannelFactory(name=f"{shared_text or set_up} numbers", watched=chat_channel, secret=True)
     else:
         api_channel.watched.add(chat_channel)
-    person = UserFactory(username=name, first_name=text)
+    person = UserFactory(username=name, first_name=set_up)
     assign_role(person, role=Role.OPERATOR, chat_channels=[chat_channel])
     world = World(api_channel=api_channel, chat_channel=chat_channel, operator=person)
-    _add_chat(world, text, phone, shared_text or text)
+    _add_chat(world, text, phone, shared_text or set_up)
     _add_desk(world, text)
     _add_failures(world, text)
     _add_secrets(world)

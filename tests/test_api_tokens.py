@@ -77,7 +77,7 @@ def set_active(user: Any, *, on: bool) -> None:
 
 @pytest.mark.parametrize("state", STATES)
 def test_an_ended_token_is_refused_with_its_reason(client: Client, state: str) -> None:
-    token, text = ApiToken.issue(UserFactory(), name="CRM")
+    token, text = ApiToken.issue(boris(), name="CRM")
     assert call(client, text).status_code == 200
 
     STATES[state][0](token)
@@ -87,7 +87,7 @@ def test_an_ended_token_is_refused_with_its_reason(client: Client, state: str) -
 
 
 def test_reactivating_a_user_restores_no_token(client: Client) -> None:
-    user = UserFactory()
+    user = boris()
     _token, text = ApiToken.issue(user, name="CRM")
 
     set_active(user, on=False)

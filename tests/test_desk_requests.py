@@ -19,8 +19,9 @@ from bridge.maintenance import housekeeping
 from bridge.models import Conversation, Message, ServiceWindow, Ticket
 from bridge.relay import reply_submission
 from channels_setup.models import ApiChannel, ChatChannel
+from channels_setup.roles import Role, assign_role
 from tests.factories import ApiChannelFactory, UserFactory, boris, gleb, vera
-from tests.pages import list_queries, page_html
+from tests.pages import list_queries, page_html, signed_in
 from tests.scenarios.sending import client_writes
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("in_english")]
@@ -227,15 +228,31 @@ def ledger(desk: Client, channel: ApiChannel) -> None:
     housekeeping.expire_windows()
 
 
-def test_a_window_that_closes_unanswered_is_missed(ledger: None, desk: Client) -> None:
+@pytest.fixture
+def supervisor(channel: ApiChannel, client: Client) -> Client:
+    """The test client of a supervisor of the channel."""
+    lena = UserFactory(username="lena")
+    assign_role(lena, role=Role.SUPERVISOR, chat_channels=[channel.default_chat_channel])
+    return signed_in(client, lena)
+
+
+def test_a_window_that_closes_unanswered_is_missed(ledger: None, supervisor: Client) -> None:
     missed = ServiceWindow.objects.filter(missed=True)
 
     assert set(missed.values_list("conversation__contact__name", flat=True)) == {"Анна", "=cmd|'/c calc'!A1"}
-    html = desk.get("/windows/").content.decode()
+    html = supervisor.get("/windows/").content.decode()
     assert re.search(r'<b class="number bad">2</b>', html) and "50\u00a0%" in html
     assert '<th scope="row">boris</th><td class="number">1</td>' in html
     assert "No assignee" in html and 'role="img"' in html
     assert "Most were missed" not in html  # two hours with one each
+
+
+def test_an_operator_sees_only_their_own_missed_windows_and_no_csv(ledger: None, desk: Client) -> None:
+    html = page_html(desk, "/windows/")
+
+    assert re.search(r'<b class="number bad">1</b>', html) and "that were assigned to you" in html
+    assert "No assignee" not in html and "missed.csv" not in html
+    assert desk.get("/windows/missed.csv").status_code == 403
 
 
 def test_a_client_who_writes_again_leaves_the_missed_window_on_record(channel: ApiChannel) -> None:
@@ -249,21 +266,22 @@ def test_a_client_who_writes_again_leaves_the_missed_window_on_record(channel: A
     ]
 
 
-def test_the_report_as_csv_contains_no_formula(ledger: None, desk: Client) -> None:
-    answer = desk.get("/windows/missed.csv")
+def test_the_report_as_csv_contains_no_formula(ledger: None, supervisor: Client) -> None:
+    answer = supervisor.get("/windows/missed.csv")
 
     lines = list(csv.reader(io.StringIO(b"".join(answer).decode("utf-8-sig"))))
     assert answer["Content-Type"].startswith("text/csv") and "attachment" in answer["Content-Disposition"]
     assert lines[0][:3] == ["Channel", "Operator", "Client"]
     assert [line[2] for line in lines[1:]] == ["'=cmd|'/c calc'!A1", "Анна"]
     assert lines[1][3] == "'+79210000001" and lines[2][1] == "boris"
-    desk.cookies["django_language"] = "ru"  # where fractions take the comma, Excel takes the semicolon
-    russian = b"".join(desk.get("/windows/missed.csv")).decode("utf-8-sig")  # type: ignore[attr-defined]
+    supervisor.cookies["django_language"] = "ru"  # where fractions take the comma, Excel takes the semicolon
+    russian = b"".join(supervisor.get("/windows/missed.csv")).decode("utf-8-sig")  # type: ignore[attr-defined]
     assert [len(line) for line in csv.reader(io.StringIO(russian), delimiter=";")] == [9, 9, 9]
     assert lines[2][7].endswith(f"/chats/{Conversation.objects.get(contact__name='Анна').pk}/")
 
 
 def test_the_report_shows_only_visible_channels(ledger: None, client: Client) -> None:
+    assign_role(gleb(), role=Role.SUPERVISOR)
     client.force_login(gleb())
 
     for address in ("/windows/", "/windows/?channel=1&days=7"):

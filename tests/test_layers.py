@@ -109,6 +109,7 @@ LAYERS = {
         "providers",
         "http_client",
         "advisory_locks",
+        "permissions",
         "models",
         "roles",
         "account_settings",

@@ -23,6 +23,7 @@ from django.utils import timezone
 from bridge.models import Heartbeat, TicketField
 from channels_setup.admin import address_actions
 from channels_setup.models import ApiChannel
+from channels_setup.roles import Role, assign_role
 from config.accounts.adapters import MfaAdapter
 from config.accounts.admin import people
 from config.accounts.models import ApiToken, ServiceAccount
@@ -39,29 +40,36 @@ A = Audience
 STRANGERS = ["anonymous", "bad token", "staff", "staff token"]
 FOREIGN = ["foreign", "foreign token", "neighbor"]  # the neighbor's chat channel has the same API channel
 OWN = ["own", "own token"]
+SUPERVISORS = ["supervisor", "supervisor token"]  # of channel A, too
+AUDITORS = ["auditor", "auditor token"]
 ADMINS = ["admin", "admin token", "superuser", "superuser token"]
-TOKENS = {"bad token", "staff token", "foreign token", "own token", "admin token", "superuser token"}
-SIGNED_IN = {"foreign", "neighbor", "own", "admin", "superuser", "staff"}
+EVERYBODY = {*STRANGERS, *FOREIGN, *OWN, *SUPERVISORS, *AUDITORS, *ADMINS}
+TOKENS = {role for role in EVERYBODY if role.endswith("token")}
+SIGNED_IN = EVERYBODY - TOKENS - {"anonymous"}
+CHAT_USERS = {*FOREIGN, *OWN, *SUPERVISORS, *ADMINS}
 
 # Roles that each route lets in, for rows that they may see. ``staff`` has no permission and no chat channel.
 ALLOWED: dict[Audience, set[str]] = {
-    A.ANYONE: {*STRANGERS, *FOREIGN, *OWN, *ADMINS},
-    A.LINK: {*STRANGERS, *FOREIGN, *OWN, *ADMINS},
+    A.ANYONE: EVERYBODY,
+    A.LINK: EVERYBODY,
     A.API_KEY: set(),  # the key decides: tests/test_api_key_access.py
-    A.API_USERS: {*FOREIGN, *OWN, *ADMINS, "staff", "staff token"},
+    A.API_USERS: CHAT_USERS,
+    A.API_SETTINGS: {*CHAT_USERS, *AUDITORS},
     A.API_ADMINS: {*ADMINS},
     A.API_PERMITTED: {*ADMINS},
-    A.USERS: SIGNED_IN,
+    A.USERS: CHAT_USERS & SIGNED_IN,
+    A.REPORTS: {"supervisor", "admin", "superuser"},
     A.OWN_ACCOUNT: SIGNED_IN,
     A.OWN_ROWS: {"own"},
     A.PERMITTED: {"admin", "superuser"},
-    A.SCRAPERS: {"staff token", "admin token", "superuser token"},
-    A.STAFF: {"staff", "admin", "superuser"},
+    A.SCRAPERS: {"staff token", "auditor token", "admin token", "superuser token"},
+    A.STAFF: {"staff", "auditor", "admin", "superuser"},
+    A.SETTINGS: {"auditor", "admin", "superuser"},
     A.ADMINS: {"admin", "superuser"},
     A.SUPERUSERS: {"superuser"},
 }
 # Routes whose path names a row of channel A. Without access the answer is the same as for a missing row.
-SCOPED = {A.API_USERS, A.API_PERMITTED, A.USERS, A.PERMITTED, A.OWN_ROWS}
+SCOPED = {A.API_USERS, A.API_SETTINGS, A.API_PERMITTED, A.USERS, A.REPORTS, A.PERMITTED, A.OWN_ROWS}
 METHODS = ("POST", "GET")
 READING, WRITING = ("GET",), ("POST", "PATCH", "DELETE")
 # Pages for people that read ids or texts from the query.
@@ -296,6 +304,14 @@ class Asker:
                 return vera()
             case "superuser":
                 return UserFactory(username="root", is_staff=True, is_superuser=True)
+            case "supervisor":
+                user = UserFactory(username="supervisor")
+                assign_role(user, role=Role.SUPERVISOR, chat_channels=[stage.a.chat_channel])
+                return user
+            case "auditor":
+                user = UserFactory(username="auditor")
+                assign_role(user, role=Role.AUDITOR)
+                return user
             case "staff":
                 return UserFactory(username="staff", is_staff=True)
             case _:
@@ -437,7 +453,7 @@ def find_problems(route: Route, role: str, method: str, path: str, response: Any
     problems = []
     if response.status_code >= 500 and route.route != "health/ready":
         problems.append(f"{label}: server error")
-    if role in (*STRANGERS, *FOREIGN) and any(canary in text_of(response) for canary in CANARIES):
+    if role in (*STRANGERS, *FOREIGN, *AUDITORS) and any(canary in text_of(response) for canary in CANARIES):
         problems.append(f"{label}: contains texts of another channel")
     if route.audience is A.API_KEY:
         refused = response.status_code == 405 or response.json().get("code") in (400, 401)
@@ -545,7 +561,30 @@ def ask_as_another(asker: Asker, routes: list[Route], stage: Stage) -> list[str]
     return problems
 
 
-@pytest.mark.parametrize("role", [*OWN, *ADMINS])
+@pytest.mark.parametrize("role", AUDITORS)
+def test_an_auditor_reads_settings_but_no_words_of_clients_and_changes_nothing(role: str) -> None:
+    a = make_world("a", text=TEXT, phone=PHONE, settings_text="setting")
+    a.rows |= _shared_rows(a)
+    stage = Stage(a=a, b=make_world("b"), before=Snapshot())
+    asker, problems = Asker(role, stage), []
+    stage.before.retake()
+    for route in ROUTES:
+        if route.audience is A.LINK or (role in TOKENS and route.is_page_of_django):
+            continue
+        path = route.path(a)
+        found, is_in = ask_all(asker, route, path, a)
+        problems += found
+        for query in queries(route, a):
+            problems += find_problems(route, role, "GET", f"{path} {query}", asker.ask("GET", path, body=query))
+        must_be_in = role in ALLOWED[route.audience] and route.audience in (A.SETTINGS, A.API_SETTINGS)
+        if must_be_in and not is_in:
+            problems.append(f"{role}: {route.route} does not let them in")
+
+    assert not problems, "\n".join(problems)
+    assert stage.before.changes() == []
+
+
+@pytest.mark.parametrize("role", [*OWN, *SUPERVISORS, *ADMINS])
 def test_every_route_lets_its_audience_in(role: str, stage: Stage, no_rendering: None) -> None:
     asker, problems = Asker(role, stage), []
     for route in ROUTES:

@@ -22,6 +22,7 @@ from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin, TabularInline
 from unfold.paginator import InfinitePaginator
 
+from channels_setup import permissions
 from channels_setup.codecs.phone_numbers import search_keys
 from channels_setup.codecs.values import parse_whole_number
 from channels_setup.models import ApiChannel, ChatChannel
@@ -31,7 +32,7 @@ SearchFunction = Callable[[str], Q]
 
 def sees_all(user: Any) -> bool:
     """Return whether the user may see the rows of all channels."""
-    return bool(user.is_superuser or user.has_perm("channels_setup.change_apichannel"))
+    return bool(user.has_perm(permissions.VIEW_ALL_CHATS))
 
 
 def parse_id(term: str) -> int | None:

@@ -17,12 +17,13 @@ from django.utils import timezone
 
 from bridge.models import CircuitBreaker, Delivery, Message
 from bridge.outbox import resend
+from channels_setup import permissions
 from channels_setup.models import ApiChannel, ChannelState
 
 from . import channel_stats, start_page
+from .base import sees_all
 
 MAX_CHANNELS = 24  # more channels are only in the list of API channels
-PERMISSION = "channels_setup.view_apichannel"
 STATE_ORDER: list[str] = [ChannelState.FAILING, ChannelState.PAUSED, ChannelState.LIVE]  # other states follow
 
 
@@ -42,7 +43,7 @@ class ChannelOverview:
 
 def add_channel_overviews(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     """Add the overviews to the context of the admin index (Unfold's DASHBOARD_CALLBACK)."""
-    if request.user.has_perm(PERMISSION):
+    if sees_all(request.user) and request.user.has_perm(permissions.VIEW_CHANNELS):
         context["warnings"] = start_page.list_warnings([])
         context["overviews"] = build_overviews()
         context["has_more"] = ApiChannel.objects.count() > MAX_CHANNELS

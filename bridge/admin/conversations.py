@@ -44,6 +44,7 @@ from .base import (
     search_by_id,
     search_by_phone,
     search_by_text,
+    sees_all,
 )
 from .dead_letters import DeadLetterAdmin  # noqa: F401  # registered by being imported
 from .deliveries import render_raw
@@ -71,10 +72,12 @@ class ApiChannelStatsAdmin(ApiChannelAdmin):
     activity_template = "bridge/channel_activity.html"
     page_actions: ClassVar = channel_page.CHANNEL_ACTIONS | {"try-now": retry_deliveries_now}
 
-    def activity_context(self, channel: ApiChannel) -> dict[str, Any]:
+    def activity_context(self, request: HttpRequest, channel: ApiChannel) -> dict[str, Any]:
+        if not sees_all(request.user):  # errors of events may quote clients
+            return super().activity_context(request, channel) | {"activity_template": ""}
         dead_letters_url = reverse("admin:bridge_deadletter_changelist")
         return {
-            **super().activity_context(channel),
+            **super().activity_context(request, channel),
             "stats": channel_stats.collect_channel_stats(channel),
             "undelivered_url": f"{dead_letters_url}?api_channel__id__exact={channel.pk}",
         }

@@ -19,6 +19,7 @@ from django.utils.translation import ngettext
 from bridge.channel_health import alerts
 from bridge.maintenance import housekeeping
 from bridge.models import Alert, Delivery, WebhookEvent
+from channels_setup import permissions
 from channels_setup.admin import account_status
 from channels_setup.models import ApiChannel, ChannelState, ChatChannel
 from channels_setup.onboarding import CURRENT, DONE, PENDING, PROBLEM
@@ -27,6 +28,7 @@ from templates_registry.models import TemplateEvent
 
 from . import channel_stats
 
+EDIT_CHANNELS = "channels_setup.change_apichannel"
 STALE_SECONDS = 60  # a component without a heartbeat for this long is not running
 MAX_ALERTS = 5
 CATEGORY_WARNING_PERIOD = timedelta(days=7)  # how long the start page shows a category change
@@ -46,9 +48,10 @@ class ChecklistItem:
 
 @login_required
 def show_start_page(request: HttpRequest) -> HttpResponse:
-    """Show the setup checklist and the warnings."""
-    if not request.user.has_perm("channels_setup.change_apichannel"):
-        return redirect("chats")
+    """Show the setup checklist and the warnings to admins. Others go to the desk, or to the admin site."""
+    user: Any = request.user
+    if not (user.has_perm(permissions.VIEW_ALL_CHATS) and user.has_perm(EDIT_CHANNELS)):
+        return redirect("chats" if user.has_perm(permissions.VIEW_CHATS) or not user.is_staff else "admin:index")
     channels = list(ApiChannel.objects.prefetch_related("watched", "handovers"))
     items = build_checklist(channels)
     return render(

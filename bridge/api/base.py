@@ -15,6 +15,7 @@ from django.utils.translation import gettext_lazy
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema, extend_schema_view
 from rest_framework import exceptions, mixins, status, viewsets
 from rest_framework.parsers import BaseParser
+from rest_framework.permissions import SAFE_METHODS, BasePermission, IsAuthenticated
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -23,6 +24,7 @@ from rest_framework.settings import api_settings
 from rest_framework.views import exception_handler
 
 from bridge.idempotency import IdempotencyKeyReused, InvalidIdempotencyKey, StoredResponse, run_once
+from channels_setup import permissions
 from channels_setup.codecs.bodies import BadBody, parse_json_object
 from channels_setup.models import ChatChannel
 
@@ -172,9 +174,26 @@ def visible_chat_channels(user: Any) -> list[int]:
     return list(ChatChannel.objects.all().visible_to(user).order_by().values_list("pk", flat=True))
 
 
+class CanViewChats(BasePermission):
+    """Allow users who may see chats. Which chats is up to each query set."""
+
+    def has_permission(self, request: Request, view: Any) -> bool:
+        return bool(request.user and request.user.has_perm(permissions.VIEW_CHATS))
+
+
+class CanViewSettings(CanViewChats):
+    """Allow users who may see chats, and auditors for reading."""
+
+    def has_permission(self, request: Request, view: Any) -> bool:
+        if request.method in SAFE_METHODS and request.user and request.user.has_perm(permissions.VIEW_CHANNELS):
+            return True
+        return super().has_permission(request, view)
+
+
 class ReadOnlyViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet[Any]):
     """Base view set: a list with query filters, and single objects by ID."""
 
+    permission_classes: tuple[type[BasePermission], ...] = (IsAuthenticated, CanViewChats)
     filters: dict[str, QueryFilter] = {}
     lookup_value_regex = "[0-9]{1,19}"
     filter_backends = (QueryFilterBackend,)

@@ -10,12 +10,14 @@ from django.utils.translation import gettext as _
 from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework.decorators import action
 from rest_framework.exceptions import NotFound
+from rest_framework.permissions import IsAuthenticated
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from bridge.decisions import REFUSE, Decision
 from bridge.models import Conversation, HeldReply
 from bridge.relay import held_replies, reply_submission
+from channels_setup import permissions
 from channels_setup.codecs.values import MAX_ID
 from channels_setup.models import ApiChannel, ChatChannel
 from templates_registry import index_cache, selection
@@ -25,7 +27,15 @@ from templates_registry.content.rendering import Rendering, render
 from templates_registry.matching.result import MatchOutcome, MatchResult
 from templates_registry.models import Category, Status, Template
 
-from .base import ApiError, ReadOnlyViewSet, documented, documented_write, run_idempotent, visible_chat_channels
+from .base import (
+    ApiError,
+    CanViewSettings,
+    ReadOnlyViewSet,
+    documented,
+    documented_write,
+    run_idempotent,
+    visible_chat_channels,
+)
 from .filtering import SINCE, UNTIL, QueryFilter, parse_choices, parse_number, parse_text
 from .serializers import ErrorSerializer
 from .template_serializers import (
@@ -45,6 +55,7 @@ ERROR_RESPONSES = {code: OpenApiResponse(ErrorSerializer) for code in (400, 404,
 
 @documented(list="Templates", retrieve="One template")
 class TemplateViewSet(ReadOnlyViewSet):
+    permission_classes = (IsAuthenticated, CanViewSettings)
     queryset = Template.objects.all()
     serializer_class = TemplateSerializer
     filters = {
@@ -108,7 +119,7 @@ class TemplateViewSet(ReadOnlyViewSet):
 def find_channel(user: Any, id_or_name: int | str) -> ApiChannel:
     """Return an API channel that the user may see, by ID or name. Raises NotFound and ApiError."""
     rows = ApiChannel.objects.all()
-    if not user.has_perm("channels_setup.change_apichannel"):
+    if not user.has_perm(permissions.VIEW_ALL_CHATS):
         rows = rows.filter(watched__in=ChatChannel.objects.all().visible_to(user)).distinct()
     by = Q(name=id_or_name)
     if isinstance(id_or_name, int) or (id_or_name.isascii() and id_or_name.isdigit() and len(id_or_name) < 19):

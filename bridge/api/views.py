@@ -39,12 +39,21 @@ from bridge.decisions import Decision
 from bridge.models import Contact, Conversation, Delivery, Message, ServiceWindow, Ticket, WebhookEvent
 from bridge.outbox import resend
 from bridge.relay import reply_submission
+from channels_setup import permissions
 from channels_setup.codecs.phone_numbers import phone_key, search_keys
 from channels_setup.models import ApiChannel, ChannelState, ChatChannel, Team
 from channels_setup.providers import messengers
 
 from . import contact_views, serializers, template_views
-from .base import ApiError, ReadOnlyViewSet, documented, documented_write, run_idempotent, visible_chat_channels
+from .base import (
+    ApiError,
+    CanViewSettings,
+    ReadOnlyViewSet,
+    documented,
+    documented_write,
+    run_idempotent,
+    visible_chat_channels,
+)
 from .filtering import SINCE, UNTIL, QueryFilter, parse_choices, parse_number, parse_text
 from .template_serializers import NewMessageSerializer, SentMessageSerializer
 
@@ -315,6 +324,7 @@ class WebhookEventViewSet(ReadOnlyViewSet):
 
 @documented(list="API channels with the chat channels they watch", retrieve="One API channel")
 class ApiChannelViewSet(ReadOnlyViewSet):
+    permission_classes = (IsAuthenticated, CanViewSettings)
     queryset = ApiChannel.objects.all()
     serializer_class = serializers.ApiChannelSerializer
     filters = {
@@ -332,15 +342,16 @@ class ApiChannelViewSet(ReadOnlyViewSet):
 
     def get_queryset(self) -> QuerySet[ApiChannel]:
         user = self.request.user
-        seen = ChatChannel.objects.all().visible_to(user)
+        seen = ChatChannel.objects.all().listed_for(user)
         rows = ApiChannel.objects.prefetch_related(Prefetch("watched", seen, to_attr="shown_chat_channels"))
-        if user.has_perm("channels_setup.change_apichannel"):
+        if user.has_perm(permissions.VIEW_ALL_CHATS) or permissions.sees_settings_only(user):
             return rows
         return rows.filter(pk__in=ApiChannel.watched.through.objects.filter(chatchannel__in=seen).values("apichannel"))
 
 
 @documented(list="Chat channels", retrieve="One chat channel")
 class ChatChannelViewSet(ReadOnlyViewSet):
+    permission_classes = (IsAuthenticated, CanViewSettings)
     queryset = ChatChannel.objects.all()
     serializer_class = serializers.ChatChannelSerializer
     filters = {
@@ -349,7 +360,7 @@ class ChatChannelViewSet(ReadOnlyViewSet):
     }
 
     def get_queryset(self) -> QuerySet[ChatChannel]:
-        return ChatChannel.objects.all().visible_to(self.request.user)
+        return ChatChannel.objects.all().listed_for(self.request.user)
 
 
 @documented(list="Teams of your chat channels", retrieve="One team")

@@ -15,26 +15,22 @@ from bridge import wakeups
 from bridge.models import ClosingReminder, Conversation, ServiceWindow, Ticket
 from bridge.notices import create_notice
 from channels_setup.failing_items import FailingItems
+from channels_setup.permissions import VIEW_ALL_CHATS, VIEW_CHATS, has_permission_condition
 
 from . import receiving, tickets
 
 RELEASE_BATCH = 200
 RELEASING = FailingItems("release_assignments")
 
-# Whether the user ``u`` sees the chats of all channels; the same as ``ChatChannelQuerySet.visible_to`` asks.
-SEES_ALL_CONDITION = """(u.is_superuser OR EXISTS (
-    SELECT FROM auth_permission p JOIN django_content_type t ON t.id = p.content_type_id
-    WHERE t.app_label = 'channels_setup' AND p.codename = 'change_apichannel' AND p.id IN (
-        SELECT permission_id FROM accounts_user_user_permissions WHERE user_id = u.id
-        UNION ALL
-        SELECT held.permission_id FROM accounts_user_groups mine
-        JOIN auth_group_permissions held USING (group_id) WHERE mine.user_id = u.id)))"""
+# Whether the user ``u`` sees chats now, and those of all channels; as ``ChatChannelQuerySet.visible_to`` asks.
+SEES_CHATS_CONDITION = f"(u.is_active AND {has_permission_condition(VIEW_CHATS)})"
+SEES_ALL_CONDITION = f"({SEES_CHATS_CONDITION} AND {has_permission_condition(VIEW_ALL_CHATS)})"
 
 
 def can_answer_condition(person: str) -> str:
     """Return the SQL condition that a user can answer in the conversation ``c`` now. ``person``: SQL of their id."""
     return f"""EXISTS (
-    SELECT FROM accounts_user u WHERE u.id = {person} AND u.is_active AND ({SEES_ALL_CONDITION} OR EXISTS (
+    SELECT FROM accounts_user u WHERE u.id = {person} AND {SEES_CHATS_CONDITION} AND ({SEES_ALL_CONDITION} OR EXISTS (
         SELECT FROM channels_setup_chatchannel_operators o
         WHERE o.user_id = u.id AND o.chatchannel_id = c.chat_channel_id)))"""
 
@@ -59,12 +55,12 @@ WITH RECURSIVE people AS (
 SELECT c.id FROM people JOIN accounts_user u ON u.id = people.id
 CROSS JOIN LATERAL (
     SELECT id FROM bridge_conversation
-    WHERE assignee_id = u.id AND NOT (u.is_active AND chat_channel_id = ANY (ARRAY(
+    WHERE assignee_id = u.id AND NOT ({SEES_CHATS_CONDITION} AND chat_channel_id = ANY (ARRAY(
         SELECT chatchannel_id FROM channels_setup_chatchannel_operators WHERE user_id = u.id)))
       AND NOT id = ANY (%s)
     LIMIT {RELEASE_BATCH}
 ) c
-WHERE NOT (u.is_active AND {SEES_ALL_CONDITION})
+WHERE NOT {SEES_ALL_CONDITION}
 LIMIT {RELEASE_BATCH}
 """
 
@@ -74,12 +70,12 @@ SELECT DISTINCT t.conversation_id FROM accounts_user u
 CROSS JOIN LATERAL (
     SELECT t.conversation_id FROM bridge_ticket t JOIN bridge_conversation c ON c.id = t.conversation_id
     WHERE t.assignee_id = u.id AND t.status NOT IN ({", ".join(str(int(status)) for status in Ticket.ENDED)})
-      AND NOT (u.is_active AND c.chat_channel_id = ANY (ARRAY(
+      AND NOT ({SEES_CHATS_CONDITION} AND c.chat_channel_id = ANY (ARRAY(
         SELECT chatchannel_id FROM channels_setup_chatchannel_operators WHERE user_id = u.id)))
       AND NOT c.id = ANY (%s)
     LIMIT {RELEASE_BATCH}
 ) t
-WHERE NOT (u.is_active AND {SEES_ALL_CONDITION})
+WHERE NOT {SEES_ALL_CONDITION}
 LIMIT {RELEASE_BATCH}
 """
 

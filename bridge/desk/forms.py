@@ -9,7 +9,6 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
-from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.middleware.csrf import get_token
 from django.shortcuts import render
@@ -20,6 +19,7 @@ from django.views.decorators.http import require_GET, require_POST
 from bridge import idempotency
 from bridge.models import Conversation, Message
 from bridge.relay import reply_submission
+from channels_setup.permissions import require_chat_access
 
 from . import presentation
 from .parameters import parse_int
@@ -43,7 +43,7 @@ def require_chat_form(view: View) -> View:
     def wrapper(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         return reject_stale_form(request, chat=kwargs.get("pk")) or view(request, *args, **kwargs)
 
-    return login_required(require_POST(wrapper))
+    return require_chat_access(require_POST(wrapper))
 
 
 def reject_stale_form(request: HttpRequest, *, chat: int | None = None) -> HttpResponse | None:
@@ -83,7 +83,7 @@ def _conflict_response(request: HttpRequest, reason: str, sentence: str, *, word
     return render(request, "bridge/conflict.html", context, status=409)
 
 
-@login_required
+@require_chat_access
 @require_GET
 @never_cache
 def show_session(request: HttpRequest) -> HttpResponse:

@@ -86,6 +86,10 @@ class Conversation(models.Model):
     class Meta:
         verbose_name = _("conversation")
         verbose_name_plural = _("conversations")
+        permissions = [
+            ("view_reports", _("Can see and download reports on all operators")),
+            ("assign_any_chat", _("Can assign chats of other operators")),
+        ]
         constraints = [
             models.UniqueConstraint(fields=["contact", "chat_channel"], name="one_conversation_per_contact_and_channel")
         ]

@@ -91,7 +91,7 @@ class ChatChannelAdmin(HistoryModelAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[ChatChannel]:
         return (
             ChatChannel.objects.all()
-            .visible_to(request.user)
+            .listed_for(request.user)
             .annotate(staff_count=Count("operators", distinct=True), watcher_count=Count("watchers", distinct=True))
         )
 
@@ -256,6 +256,8 @@ class ApiChannelAdmin(HistoryModelAdmin):
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         found = list(super().get_fieldsets(request, obj))
+        if obj is not None and not self.has_change_permission(request, obj):  # the URL may contain a secret
+            found = [_without(fieldset, "redirect_url") for fieldset in found]
         if obj is None or not obj.provider.delivers_copies:  # its watchers get all events anyway
             found = [_without(fieldset, "copy_replies") for fieldset in found]
         if obj is None or not obj.provider.can_send_key:  # the provider of a new channel does not have the key yet
@@ -276,7 +278,10 @@ class ApiChannelAdmin(HistoryModelAdmin):
         extra = {"show_save_and_add_another": False, **(extra_context or {})}
         if channel is not None and self.has_view_permission(request, channel):
             extra |= channel_page.page_context(request, channel)
-            extra |= {"may_change": self.has_change_permission(request, channel), **self.activity_context(channel)}
+            extra |= {
+                "may_change": self.has_change_permission(request, channel),
+                **self.activity_context(request, channel),
+            }
         return super().change_view(request, object_id, form_url, extra)
 
     def add_view(
@@ -288,7 +293,7 @@ class ApiChannelAdmin(HistoryModelAdmin):
             {"show_save_and_add_another": False, "show_save_and_continue": False, **(extra_context or {})},
         )
 
-    def activity_context(self, channel: ApiChannel) -> dict[str, Any]:
+    def activity_context(self, request: HttpRequest, channel: ApiChannel) -> dict[str, Any]:
         """Return context for ``activity_template``. A subclass in ``bridge`` adds the channel's activity."""
         return {"activity_template": self.activity_template}
 

@@ -10,7 +10,7 @@ from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from channels_setup import encryption
+from channels_setup import encryption, permissions
 from channels_setup.providers import default_helpdesk, helpdesks
 from channels_setup.providers.base import SECRET
 from channels_setup.providers.base.helpdesk import Helpdesk, HelpdeskAccount
@@ -30,13 +30,22 @@ def default_company_id() -> int:
 
 class ChatChannelQuerySet(models.QuerySet["ChatChannel"]):
     def visible_to(self, user: Any) -> ChatChannelQuerySet:
-        """Return the channels whose chats a user may see: all for admins, assigned ones for the others."""
+        """Return the channels whose chats a user may see: all for admins, assigned ones for supervisors and operators.
+
+        None for users who may see no chats, such as auditors.
+        """
         limited = getattr(user, "limited_to_chat_channels", None)  # by an API token
         if limited is not None:
             return self.filter(pk__in=limited)
-        if user.is_superuser or user.has_perm("channels_setup.change_apichannel"):
+        if not user.has_perm(permissions.VIEW_CHATS):
+            return self.none()
+        if user.has_perm(permissions.VIEW_ALL_CHATS):
             return self
         return self.filter(services=user) if getattr(user, "is_service", False) else self.filter(operators=user)
+
+    def listed_for(self, user: Any) -> ChatChannelQuerySet:
+        """Return the channels whose settings a user may see: also all for auditors."""
+        return self if permissions.sees_settings_only(user) else self.visible_to(user)
 
 
 class ChatChannel(WebhookAddressed):
@@ -83,6 +92,7 @@ class ChatChannel(WebhookAddressed):
         verbose_name = _("chat channel")
         verbose_name_plural = _("chat channels")
         ordering = ["id"]
+        permissions = [("view_all_chats", _("Can see the chats of all channels"))]
 
     def __str__(self) -> str:
         return f"{self.name} ({self.pk})"

@@ -14,6 +14,7 @@ from rest_framework.permissions import SAFE_METHODS
 from rest_framework.request import Request
 
 from channels_setup.models import ChatChannel
+from channels_setup.roles import SUPERVISOR_PERMISSIONS
 from config.accounts.models import ApiToken, Scope
 from config.web import client_address
 
@@ -75,6 +76,8 @@ def limit_to_channels(token: ApiToken) -> None:
         visible = ChatChannel.objects.visible_to(token.user).filter(pk__in=token.chat_channel_ids)
         token.user.limited_to_chat_channels = frozenset(visible.values_list("pk", flat=True))
         token.user.__dict__.pop("_perm_cache", None)
+        if token.user.is_superuser:  # as an admin, whose permissions the backend limits
+            vars(token.user)["_perm_cache"] = set(SUPERVISOR_PERMISSIONS)
         token.user.is_superuser = token.user.is_staff = False  # on this instance only
 
 

@@ -7,8 +7,9 @@ from typing import Any
 from django.contrib.auth.backends import ModelBackend
 from django.db import connection
 
-from channels_setup.roles import OPERATOR_VIEWS
+from channels_setup import roles
 
+OPERATOR_PERMISSIONS = set(roles.OPERATOR_PERMISSIONS)  # of service accounts
 PERMISSIONS_SQL = """
 SELECT t.app_label || '.' || p.codename FROM auth_permission p JOIN django_content_type t ON t.id = p.content_type_id
 WHERE p.id IN (SELECT permission_id FROM accounts_user_user_permissions WHERE user_id = %(user)s
@@ -16,9 +17,6 @@ WHERE p.id IN (SELECT permission_id FROM accounts_user_user_permissions WHERE us
                SELECT of_group.permission_id FROM accounts_user_groups mine
                JOIN auth_group_permissions of_group USING (group_id) WHERE mine.user_id = %(user)s)
 """
-
-
-OPERATOR_PERMISSIONS = {f"bridge.view_{model}" for model in OPERATOR_VIEWS}
 
 
 class SingleQueryBackend(ModelBackend):
@@ -42,5 +40,5 @@ class SingleQueryBackend(ModelBackend):
                 user_obj._perm_cache = {permission for (permission,) in cursor.fetchall()}
         permissions: set[str] = user_obj._perm_cache
         if getattr(user_obj, "limited_to_chat_channels", None) is not None:  # by an API token
-            return permissions & OPERATOR_PERMISSIONS
+            return permissions.intersection(roles.SUPERVISOR_PERMISSIONS)
         return permissions

@@ -32,7 +32,11 @@ OPEN_PREFIXES = (
 def is_required(user: Any) -> bool:
     """Return whether one of the user's roles requires a second factor (``SECOND_FACTOR_ROLES``)."""
     required = settings.SECOND_FACTOR_ROLES
-    return bool(required) and Role.of_user(user) in required
+    if not required:
+        return False
+    role = Role.of_user(user)
+    # A user of the admin site without a role has permissions of an admin.
+    return (Role.ADMIN if role is None and user.is_staff else role) in required
 
 
 def signed_in_by_provider(request: HttpRequest) -> bool:

@@ -10,6 +10,8 @@ from django.conf import settings
 from django.contrib.auth.signals import user_logged_in
 from django.db.models.signals import post_save
 
+from channels_setup.roles import role_changed
+
 from . import audit_signals, email_addresses, second_factor, sessions, sign_in, single_sign_on
 
 
@@ -21,6 +23,7 @@ def connect_signals() -> None:
     post_save.connect(
         email_addresses.sync_saved_user, sender=settings.AUTH_USER_MODEL, dispatch_uid="sync_email_address"
     )
+    role_changed.connect(end_sessions_after_downgrade, dispatch_uid="end_sessions_after_downgrade")
     post_save.connect(end_sessions_of_inactive, sender=settings.AUTH_USER_MODEL, dispatch_uid="end_sessions")
 
 
@@ -28,3 +31,9 @@ def end_sessions_of_inactive(*, instance: Any, **_kwargs: Any) -> None:
     """End the sessions of a deactivated user, so that reactivating does not restore them."""
     if not instance.is_active and instance.pk:
         sessions.end_sessions(instance)
+
+
+def end_sessions_after_downgrade(*, user: Any, loses_permissions: bool, **_kwargs: Any) -> None:
+    """End the sessions of a user whose new role has fewer permissions: open pages show more than they may see."""
+    if loses_permissions:
+        sessions.end_sessions(user)

@@ -22,8 +22,15 @@ class SingleSignOnAdapter(DefaultSocialAccountAdapter):
     """Creates users at their first sign-in, links existing ones by verified email, and sets the role each time."""
 
     def pre_social_login(self, request: HttpRequest, sociallogin: Any) -> None:
-        """Refuse people in no listed group, and emails of local users that the provider has not verified."""
-        if role_of_groups(read_groups(sociallogin.account.extra_data)) is None:
+        """Refuse people in no listed group, and emails of local users that the provider has not verified.
+
+        The role of an existing user changes here, before the new session begins: a weaker role ends all older sessions.
+        Users who signed in this way before, and are in no listed group any more, lose their role.
+        """
+        role = role_of_groups(read_groups(sociallogin.account.extra_data))
+        if may_assign_role(sociallogin, role):
+            assign_role(sociallogin.user, role=role)
+        if role is None:
             raise ImmediateHttpResponse(
                 refuse_access(request, _("Your account is in no group that may use this portal."))
             )
@@ -60,23 +67,31 @@ def read_groups(claims: dict[str, Any]) -> list[str]:
 
 
 def role_of_groups(groups: list[str]) -> Role | None:
-    """Return the first role in ``OIDC_GROUP_ROLES`` whose group the user is in."""
+    """Return the strongest role in ``OIDC_GROUP_ROLES`` whose group the user is in."""
+    found = set()
     for pair in settings.OIDC_GROUP_ROLES:
         group, _equals, role = pair.rpartition("=")
         if group.strip() in groups:
-            return Role(role.strip())
-    return None
+            found.add(Role(role.strip()))
+    return next((role for role in Role if role in found), None)
+
+
+def may_assign_role(sociallogin: Any, role: Role | None) -> bool:
+    """Return whether the groups decide this user's role now. A superuser keeps all rights.
+
+    Without a role, only for linked users: an email address alone must not take away a local user's role.
+    """
+    if not sociallogin.is_existing or sociallogin.user.is_superuser:
+        return False
+    return role is not None or bool(sociallogin.account.pk)
 
 
 def assign_role_from_groups(*, request: HttpRequest, user: Any, sociallogin: Any = None, **_kwargs: Any) -> None:
-    """Handle allauth's ``user_logged_in``: give the user the role of their groups, as it is now."""
+    """Handle allauth's ``user_logged_in``: give a new user the role of their groups."""
     if sociallogin is None:
         return
-    role = role_of_groups(read_groups(sociallogin.account.extra_data))
-    if role is not None and role != Role.of_user(user) and not user.is_superuser:
-        assign_role(user, role=role)
-    elif not user.groups.exists():
-        assign_role(user, role=role or Role.OPERATOR)
+    if Role.of_user(user) is None:
+        assign_role(user, role=role_of_groups(read_groups(sociallogin.account.extra_data)))
     sessions.keep_session(request, user)  # a lower role has ended all sessions, also the one that begins here
 
 

@@ -17,7 +17,7 @@ from django.db import transaction
 
 from channels_setup.models import ChatChannel
 from channels_setup.provisioning import AmbiguousName, find_by_number_or_name, lookup_names
-from channels_setup.roles import Role, assign_role, ensure_groups
+from channels_setup.roles import Role, assign_role, sync_groups
 
 from .models import User
 
@@ -78,7 +78,7 @@ def _export_user(user: User, channel_names: Mapping[int, str], *, include_passwo
     row: dict[str, Any] = {"username": user.username}
     row |= {name: getattr(user, name) for name in (*TEXT_FIELDS, *FLAG_FIELDS)}
     row |= {
-        "role": (Role.ADMIN if user.is_staff else Role.OPERATOR).value,
+        "role": role.value if (role := Role.of_user(user)) else None,
         "groups": sorted(group.name for group in user.groups.all() if group.name not in Role.labels),
         "permissions": _permission_names(user.user_permissions.all()),
         "chat_channels": [channel_names[channel.pk] for channel in user.chat_channels.all()],
@@ -91,8 +91,10 @@ def _permission_names(permissions: Iterable[Permission]) -> list[str]:
 
 
 def _import_groups(rows: list[dict[str, Any]], report: ImportReport) -> None:
-    ensure_groups()
+    sync_groups()
     for row in rows:
+        if row["name"] in Role.labels:
+            continue  # the permissions of roles are those of this version
         group, _created = Group.objects.get_or_create(name=row["name"])
         group.permissions.add(*_find_permissions(row["permissions"], report))
 
@@ -109,16 +111,17 @@ def _import_user(row: dict[str, Any], report: ImportReport) -> None:
     _set_password_hash(user, row.get("password_hash"))
     try:
         user.full_clean()
-        role = Role(row["role"])
+        role = Role(row["role"]) if row["role"] is not None else None
     except (ValidationError, ValueError) as problem:
         sentences = problem.messages if isinstance(problem, ValidationError) else [str(problem)]
         raise InvalidUserFile(f"User “{row['username']}”: {' '.join(sentences)}") from problem
     user.save()
-    groups = [Group.objects.get_or_create(name=name)[0] for name in row["groups"]]
-    user.groups.set(groups)
+    additional = [Group.objects.get_or_create(name=name)[0] for name in row["groups"] if name not in Role.labels]
+    user.groups.set([*user.groups.filter(name__in=Role.labels), *additional])  # `assign_role` changes the role
     user.user_permissions.set(_find_permissions(row["permissions"], report))
     assign_role(user, role=role)
-    user.chat_channels.set(_find_chat_channels(row["chat_channels"], user.username, report))
+    if role != Role.AUDITOR:
+        user.chat_channels.set(_find_chat_channels(row["chat_channels"], user.username, report))
     report.added += is_new
     report.updated += not is_new
 

@@ -125,7 +125,7 @@ UNFOLD: dict[str, Any] = {
                     _model_link(_("Deliveries"), "outbox", "bridge.delivery"),
                     {
                         **_model_link(_("Dead letters"), "unsubscribe", "bridge.deadletter"),
-                        "permission": _require_permission("channels_setup.change_apichannel"),
+                        "permission": _require_permission("channels_setup.view_all_chats"),
                     },
                     _model_link(_("Mismatches"), "compare_arrows", "bridge.mismatch"),
                     _model_link(_("Webhook events"), "move_to_inbox", "bridge.webhookevent"),

@@ -18,15 +18,18 @@ class Audience(StrEnum):
     ANYONE = "anyone"
     LINK = "anyone with the secret or signature in the URL"
     API_KEY = "programs with an API channel's secret key, limited to this channel"
-    API_USERS = "signed-in users and API tokens, limited to their chat channels"
+    API_USERS = "users who may see chats, and their API tokens, limited to their chat channels"
+    API_SETTINGS = "the same users, and auditors for reading, who see all channels and templates"
     API_ADMINS = "admins, with a session or an API token"
     API_PERMITTED = "users and API tokens with a special permission, limited to their chat channels"
-    USERS = "signed-in users, limited to their chat channels"
+    USERS = "signed-in users who may see chats, limited to their chat channels"
+    REPORTS = "supervisors and admins, limited to their chat channels"
     OWN_ACCOUNT = "signed-in users, for their own account"
     OWN_ROWS = "signed-in users, for rows of their own account"
     PERMITTED = "signed-in users with a special permission, limited to their chat channels"
     SCRAPERS = "programs on this machine, metrics tokens of service accounts, and API tokens of staff"
     STAFF = "staff; the page shows no chat data"
+    SETTINGS = "staff with permission for the model, and auditors; the page shows no chat data"
     ADMINS = "staff with permission for the model"
     SUPERUSERS = "superusers"
 
@@ -66,15 +69,15 @@ ROUTES: dict[str, Audience] = {
     "api/v1/^deliveries/(?P<pk>[0-9]{1,19})/retry/?$": A.API_USERS,
     "api/v1/^webhook-events/?$": A.API_ADMINS,
     "api/v1/^webhook-events/(?P<pk>[0-9]{1,19})/?$": A.API_ADMINS,
-    "api/v1/^channels/?$": A.API_USERS,
-    "api/v1/^channels/(?P<pk>[0-9]{1,19})/?$": A.API_USERS,
-    "api/v1/^chat-channels/?$": A.API_USERS,
-    "api/v1/^chat-channels/(?P<pk>[0-9]{1,19})/?$": A.API_USERS,
+    "api/v1/^channels/?$": A.API_SETTINGS,
+    "api/v1/^channels/(?P<pk>[0-9]{1,19})/?$": A.API_SETTINGS,
+    "api/v1/^chat-channels/?$": A.API_SETTINGS,
+    "api/v1/^chat-channels/(?P<pk>[0-9]{1,19})/?$": A.API_SETTINGS,
     "api/v1/^teams/?$": A.API_USERS,
     "api/v1/^teams/(?P<pk>[0-9]{1,19})/?$": A.API_USERS,
-    "api/v1/^templates/?$": A.API_USERS,
+    "api/v1/^templates/?$": A.API_SETTINGS,
     "api/v1/^templates/recognize/?$": A.API_USERS,
-    "api/v1/^templates/(?P<pk>[0-9]{1,19})/?$": A.API_USERS,
+    "api/v1/^templates/(?P<pk>[0-9]{1,19})/?$": A.API_SETTINGS,
     "api/v1/^templates/(?P<pk>[0-9]{1,19})/preview/?$": A.API_USERS,
     "api/v1/^held-replies/?$": A.API_USERS,
     "api/v1/^held-replies/(?P<pk>[0-9]{1,19})/?$": A.API_USERS,
@@ -128,7 +131,7 @@ ROUTES: dict[str, Audience] = {
     "requests/change/": A.USERS,
     "requests/undo/": A.USERS,
     "windows/": A.USERS,
-    "windows/missed.csv": A.USERS,
+    "windows/missed.csv": A.REPORTS,
     "templates/": A.USERS,
     "templates/<int:pk>/": A.USERS,
     "templates/<int:pk>/favorite/": A.USERS,
@@ -190,16 +193,17 @@ ROUTES: dict[str, Audience] = {
     "admin/autocomplete/": A.ADMINS,
     "admin/jsi18n/": A.STAFF,
     "admin/r/<path:content_type_id>/<path:object_id>/": A.STAFF,
-    APP_INDEX: A.ADMINS,
+    APP_INDEX: A.SETTINGS,  # lists only what the user may open
     "admin/(?P<url>.*)$": A.STAFF,  # unknown pages
 }
 
 # Pages of each model in the admin: Django's six pages, and pages of the portal.
 MODEL_PAGES = ("", "add/", *(f"<path:object_id>/{page}" for page in ("history/", "delete/", "change/", "")))
+WRITING_PAGES = ("add/", "<path:object_id>/delete/")
 ACTION_PAGE = "<int:pk>/actions/<slug:action>/"
 ADMIN_MODELS: dict[str, tuple[Audience, tuple[str, ...]]] = {
-    "accounts/user": (A.ADMINS, ("<id>/password/", "<int:pk>/access/<slug:what>/")),
-    "auth/group": (A.ADMINS, ()),
+    "accounts/user": (A.SETTINGS, ("<id>/password/", "<int:pk>/access/<slug:what>/")),
+    "auth/group": (A.SETTINGS, ()),
     "axes/accessattempt": (A.SUPERUSERS, ()),
     "axes/accesslog": (A.SUPERUSERS, ()),
     "axes/accessfailurelog": (A.SUPERUSERS, ()),
@@ -219,23 +223,29 @@ ADMIN_MODELS: dict[str, tuple[Audience, tuple[str, ...]]] = {
     "bridge/servicewindow": (A.ADMINS, (ACTION_PAGE,)),
     "bridge/straystatus": (A.ADMINS, (ACTION_PAGE,)),
     "bridge/ticket": (A.ADMINS, (ACTION_PAGE,)),
-    "bridge/ticketfield": (A.ADMINS, ()),
+    "bridge/ticketfield": (A.SETTINGS, ()),
     "bridge/webhookevent": (A.ADMINS, (ACTION_PAGE,)),
-    "channels_setup/apichannel": (A.ADMINS, (ACTION_PAGE,)),
-    "channels_setup/chatchannel": (A.ADMINS, (ACTION_PAGE, "<int:pk>/check/")),
-    "channels_setup/team": (A.ADMINS, ()),
-    "accounts/apitoken": (A.ADMINS, ("<int:pk>/revoke/",)),
-    "accounts/serviceaccount": (A.ADMINS, ()),
+    "channels_setup/apichannel": (A.SETTINGS, (ACTION_PAGE,)),
+    "channels_setup/chatchannel": (A.SETTINGS, (ACTION_PAGE, "<int:pk>/check/")),
+    "channels_setup/team": (A.SETTINGS, ()),
+    "accounts/apitoken": (A.SETTINGS, ("<int:pk>/revoke/",)),
+    "accounts/serviceaccount": (A.SETTINGS, ()),
     "templates_registry/template": (
-        A.ADMINS,
+        A.SETTINGS,
         ("preview/", "sync/", "export/", "import/", "action/<slug:slug>/"),
     ),
-    "templates_registry/templatetags": (A.ADMINS, ()),
+    "templates_registry/templatetags": (A.SETTINGS, ()),
+}
+READING_PAGES = ("export/",)
+ROUTES |= {
+    f"admin/{model}/{page}": A.ADMINS if audience is A.SETTINGS and page not in READING_PAGES else audience
+    for model, (audience, own_pages) in ADMIN_MODELS.items()
+    for page in own_pages
 }
 ROUTES |= {
-    f"admin/{model}/{page}": audience
-    for model, (audience, own_pages) in ADMIN_MODELS.items()
-    for page in (*MODEL_PAGES, *own_pages)
+    f"admin/{model}/{page}": A.ADMINS if audience is A.SETTINGS and page in WRITING_PAGES else audience
+    for model, (audience, _own_pages) in ADMIN_MODELS.items()
+    for page in MODEL_PAGES
 }
 
 

@@ -16,6 +16,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
+from channels_setup import permissions
 from channels_setup.models import ApiChannel, ChatChannel
 from channels_setup.models.redacted_fields import RedactedTextField
 from channels_setup.providers import messengers
@@ -78,10 +79,10 @@ class TemplateQuerySet(models.QuerySet["Template"]):
     def visible_to(self, user: Any) -> TemplateQuerySet:
         """Return the templates that a user may see.
 
-        Admins see all. Operators see those of the API channels connected to their chat channels, limited to their
-        tags if they have any.
+        Admins see all, and auditors, who see no chats. Operators see those of the API channels connected to their chat
+        channels, limited to their tags if they have any.
         """
-        if user.is_superuser or user.has_perm("channels_setup.change_apichannel"):
+        if user.has_perm(permissions.VIEW_ALL_CHATS) or permissions.sees_settings_only(user):
             return self
         channels = ApiChannel.objects.filter(watched__in=ChatChannel.objects.all().visible_to(user))
         connected = self.filter(api_channel__in=channels)

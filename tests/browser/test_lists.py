@@ -11,6 +11,7 @@ from bridge.conversations import closing_reminders
 from bridge.maintenance import housekeeping
 from bridge.models import Conversation, Ticket
 from channels_setup.models import ApiChannel
+from channels_setup.roles import Role, assign_role
 from tests.browser.test_desk import SOON, bubble, end_windows_in, open_chat, sign_in, writes
 from tests.factories import ApiChannelFactory, boris
 from tests.scenarios.sending import move_windows_back
@@ -219,6 +220,7 @@ def test_table_filters_apply_without_a_button(desk: Page, chat: Conversation) ->
 
 
 def test_missed_windows_are_charted_listed_and_downloaded(desk: Page, chat: Conversation) -> None:
+    assign_role(boris(), role=Role.SUPERVISOR)  # more permissions do not end the session
     end_windows_in(-60)
     housekeeping.expire_windows()
     desk.goto("/windows/")

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.contrib.auth import get_user_model
-from django.contrib.auth.decorators import login_required
 from django.core import signing
 from django.db.models import Q
 from django.http import HttpRequest, HttpResponse, QueryDict
@@ -24,6 +23,7 @@ from bridge.conversations import tickets
 from bridge.desk import access, presentation
 from bridge.desk.parameters import parse_int
 from bridge.models import Ticket
+from channels_setup.permissions import require_chat_access
 
 MAX_REQUESTS = 200  # at most this many at once
 SALT = "bridge.desk.views.bulk_actions.with_teams"  # tokens of the release before have no teams
@@ -53,7 +53,7 @@ class BulkResult:
     undo_token: str = ""
 
 
-@login_required
+@require_chat_access
 @require_POST
 def change_requests(request: HttpRequest) -> HttpResponse:
     """Assign the selected requests, or change their status."""
@@ -82,7 +82,7 @@ def _read_value(ticket: Ticket, field: str) -> Value:
     return ticket.status if field == STATUS else [ticket.assignee_id, ticket.team_id]
 
 
-@login_required
+@require_chat_access
 @require_POST
 def undo_change(request: HttpRequest) -> HttpResponse:
     """Undo a bulk action for requests that have not changed since."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.cache import never_cache
@@ -12,13 +11,14 @@ from bridge import service_window
 from bridge.desk import access, canned_responses
 from bridge.desk.parameters import parse_int
 from bridge.desk.thread import messages
+from channels_setup.permissions import require_chat_access
 
 from . import chat_actions, chats
 
 MAX_QUERY_LENGTH = 80
 
 
-@login_required
+@require_chat_access
 @require_GET
 @never_cache
 def show_canned_responses(request: HttpRequest, pk: int) -> HttpResponse:

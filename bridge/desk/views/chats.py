@@ -8,7 +8,6 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
-from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.template.loader import render_to_string
@@ -31,13 +30,15 @@ from bridge.desk.thread import delivery_trail, extras, messages
 from bridge.files import uploads
 from bridge.models import Conversation, Ticket
 from bridge.relay import reply_submission
+from channels_setup import permissions
 from channels_setup.models import ApiChannel, ChatChannel
+from channels_setup.permissions import require_chat_access
 from channels_setup.providers import messengers
 
 MAX_PHONES = 4  # training phones offered when no chat is open
 
 
-@login_required
+@require_chat_access
 @require_GET
 @never_cache
 @vary_on_headers("HX-Request")
@@ -49,7 +50,7 @@ def show_chats(request: HttpRequest) -> HttpResponse:
     return render(request, "bridge/chats.html", context | {"phones": _training_phones(request)})
 
 
-@login_required
+@require_chat_access
 @require_GET
 @never_cache
 @vary_on_headers("HX-Request")
@@ -69,7 +70,7 @@ def show_chat(request: HttpRequest, pk: int) -> HttpResponse:
     return render(request, "bridge/chats.html", context | build_list_context(request, current=pk, now=now))
 
 
-@login_required
+@require_chat_access
 @require_GET
 @never_cache
 def poll_updates(request: HttpRequest) -> HttpResponse:
@@ -126,7 +127,7 @@ def poll_updates(request: HttpRequest) -> HttpResponse:
     return JsonResponse(answer | {"now": int(now.timestamp() * 1000)})
 
 
-@login_required
+@require_chat_access
 @require_GET
 @never_cache
 def show_delivery_trail(request: HttpRequest, pk: int, message_id: int) -> HttpResponse:
@@ -306,7 +307,7 @@ def _list_filters(params: listing.ChatListParams, channels: Sequence[ChatChannel
 def _training_phones(request: HttpRequest) -> list[ApiChannel]:
     """List training phones for users who may set up channels."""
     kinds = [kind for kind, provider in messengers().items() if provider.has_training_phone]
-    if not request.user.has_perm("channels_setup.change_apichannel"):
+    if not request.user.has_perm(permissions.VIEW_ALL_CHATS):
         return []
     return list(ApiChannel.objects.filter(kind__in=kinds).order_by("pk")[:MAX_PHONES])
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from django.contrib.auth.decorators import login_required, permission_required
+from django.contrib.auth.decorators import permission_required
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import render
 from django.views.decorators.cache import never_cache
@@ -13,6 +13,7 @@ from bridge.desk.parameters import parse_int
 from bridge.files import storage_limits
 from bridge.maintenance import erasure, person_export
 from bridge.models import Contact
+from channels_setup.permissions import require_chat_access
 
 from . import chat_actions
 
@@ -34,7 +35,7 @@ def edit_tags(request: HttpRequest, pk: int) -> HttpResponse:
     return chat_actions.success_response(request, conversation)
 
 
-@login_required
+@require_chat_access
 @permission_required(erasure.ERASE_PERMISSION, raise_exception=True)
 @require_http_methods(["GET", "POST"])
 @never_cache
@@ -60,7 +61,7 @@ def erase_client(request: HttpRequest, pk: int) -> HttpResponse:
     return render(request, "bridge/client_erase.html", context, status=422 if request.method == "POST" else 200)
 
 
-@login_required
+@require_chat_access
 @permission_required(person_export.EXPORT_PERMISSION, raise_exception=True)
 @require_http_methods(["GET", "POST"])
 @never_cache

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.views.decorators.cache import never_cache
@@ -15,11 +14,12 @@ from bridge.conversations.contact_editing import Editor, InvalidContactData
 from bridge.desk import access, forms, presentation
 from bridge.desk.client import card
 from bridge.models import ContactChange, ContactNote, Conversation
+from channels_setup.permissions import require_chat_access
 
 from . import chat_actions
 
 
-@login_required
+@require_chat_access
 @require_http_methods(["GET", "POST"])
 @never_cache
 def edit_client(request: HttpRequest, pk: int) -> HttpResponse:
@@ -43,7 +43,7 @@ def edit_client(request: HttpRequest, pk: int) -> HttpResponse:
     return chat_actions.success_response(request, conversation)
 
 
-@login_required
+@require_chat_access
 @require_http_methods(["GET", "POST"])
 @never_cache
 def edit_note(request: HttpRequest, pk: int, note_id: int) -> HttpResponse:

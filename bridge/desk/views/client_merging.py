@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from django.contrib.auth.decorators import login_required, permission_required
+from django.contrib.auth.decorators import permission_required
 from django.db import OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
@@ -22,6 +22,7 @@ from bridge.merging import rules
 from bridge.merging.merge import merge_contacts
 from bridge.merging.undo import UNDO_WITHIN, undo_merge
 from bridge.models import Contact, ContactMerge, Conversation
+from channels_setup.permissions import require_chat_access
 
 from . import chat_actions, chats
 
@@ -38,7 +39,7 @@ class MergeCandidate:
     number: str
 
 
-@login_required
+@require_chat_access
 @permission_required(rules.MERGE_PERMISSION, raise_exception=True)
 @require_http_methods(["GET", "POST"])
 @never_cache

@@ -6,9 +6,10 @@ import csv
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.contrib.auth import get_user_model
-from django.contrib.auth.decorators import login_required
+from django.contrib.auth.decorators import permission_required
 from django.db.models import Count, QuerySet
 from django.db.models.functions import ExtractHour
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
@@ -25,6 +26,7 @@ from bridge.desk import access, presentation
 from bridge.desk.parameters import parse_int
 from bridge.models import ServiceWindow
 from channels_setup.models import ChatChannel, Team
+from channels_setup.permissions import VIEW_REPORTS, require_chat_access
 from templates_registry.transfer.file_formats import escape_cell
 
 PERIODS = (7, 30, 90)  # days
@@ -70,6 +72,7 @@ class ReportParams:
     channel: int | None
     since: datetime
     channels: list[ChatChannel]  # visible to the user
+    only_assignee: int | None  # for users who see only their own figures
 
     @classmethod
     def from_request(cls, request: HttpRequest) -> ReportParams:
@@ -78,22 +81,32 @@ class ReportParams:
             days = DEFAULT_PERIOD
         since = service_window.database_now() - timedelta(days=days)
         channel = parse_int(request.GET.get("channel"))
-        return cls(days=days, channel=channel, since=since, channels=access.visible_channels(request))
+        return cls(
+            days=days,
+            channel=channel,
+            since=since,
+            channels=access.visible_channels(request),
+            only_assignee=None if request.user.has_perm(VIEW_REPORTS) else request.user.pk,
+        )
 
     @property
     def channel_ids(self) -> list[int]:
         return [channel.pk for channel in self.channels if self.channel in (None, channel.pk)]
 
     def missed_windows(self) -> QuerySet[ServiceWindow]:
-        found = ServiceWindow.objects.filter(missed=True, expires_at__gt=self.since)
-        return found.filter(conversation__chat_channel__in=self.channel_ids)
+        return self._filter_windows(missed=True)
 
     def closed_windows(self) -> QuerySet[ServiceWindow]:
-        found = ServiceWindow.objects.filter(state=ServiceWindow.State.CLOSED, expires_at__gt=self.since)
+        return self._filter_windows(state=ServiceWindow.State.CLOSED)
+
+    def _filter_windows(self, **conditions: Any) -> QuerySet[ServiceWindow]:
+        found = ServiceWindow.objects.filter(expires_at__gt=self.since, **conditions)
+        if self.only_assignee is not None:
+            found = found.filter(assignee=self.only_assignee)
         return found.filter(conversation__chat_channel__in=self.channel_ids)
 
 
-@login_required
+@require_chat_access
 @require_GET
 @never_cache
 def show_missed_windows(request: HttpRequest) -> HttpResponse:
@@ -126,7 +139,8 @@ def show_missed_windows(request: HttpRequest) -> HttpResponse:
     return render(request, "bridge/missed_windows.html", context)
 
 
-@login_required
+@require_chat_access
+@permission_required(VIEW_REPORTS, raise_exception=True)
 @require_GET
 @never_cache
 def download_missed_windows(request: HttpRequest) -> StreamingHttpResponse:

@@ -7,7 +7,6 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
 
-from django.contrib.auth.decorators import login_required
 from django.db.models import F, Max, Q, QuerySet
 from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import render
@@ -21,6 +20,7 @@ from bridge.desk.parameters import parse_int
 from bridge.models import Conversation, ServiceWindow, Ticket
 from channels_setup.codecs.values import parse_iso_time
 from channels_setup.models import ChatChannel, Team
+from channels_setup.permissions import require_chat_access
 from channels_setup.providers import messengers
 
 from . import bulk_actions
@@ -87,7 +87,7 @@ class RequestRow:
     window: presentation.WindowView
 
 
-@login_required
+@require_chat_access
 @require_GET
 @never_cache
 def show_requests(request: HttpRequest) -> HttpResponse:

@@ -7,7 +7,6 @@ from functools import reduce
 from operator import or_
 from typing import Any
 
-from django.contrib.auth.decorators import login_required
 from django.db.models import Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
@@ -22,13 +21,14 @@ from bridge.desk.composer import panels
 from bridge.desk.parameters import parse_int
 from bridge.models import Conversation
 from bridge.relay import reply_submission
+from channels_setup.permissions import require_chat_access
 from templates_registry.models import Template
 from templates_registry.preview import FIELD_PREFIX, build_preview, values_from_form
 
 MAX_CHATS = 12
 
 
-@login_required
+@require_chat_access
 @require_http_methods(["GET", "POST"])
 @never_cache
 def send_template_to_chat(request: HttpRequest, pk: int) -> HttpResponse:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.utils.translation import gettext as _
@@ -20,6 +19,7 @@ from bridge.desk import access, forms
 from bridge.desk.composer import panels
 from bridge.models import Conversation
 from bridge.relay import held_replies, reply_submission
+from channels_setup.permissions import require_chat_access
 from templates_registry import selection
 from templates_registry.models import Template
 from templates_registry.preview import values_from_form
@@ -40,7 +40,7 @@ def recognize(request: HttpRequest, pk: int) -> HttpResponse:
     return _panel_response(request, conversation, found)
 
 
-@login_required
+@require_chat_access
 @require_GET
 @never_cache
 def show_template_picker(request: HttpRequest, pk: int) -> HttpResponse:

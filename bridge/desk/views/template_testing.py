@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from typing import Any
 
-from django.contrib.auth.decorators import login_required, permission_required
+from django.contrib.auth.decorators import permission_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.cache import never_cache
@@ -16,13 +16,14 @@ from bridge.desk import forms, presentation
 from bridge.desk.parameters import parse_int
 from bridge.models import Message, TemplateTest
 from bridge.relay import template_tests
+from channels_setup.permissions import require_chat_access
 from templates_registry.models import Template
 from templates_registry.preview import FIELD_PREFIX, build_preview, values_from_form
 
 MAX_NUMBER_LENGTH = 40
 
 
-@login_required
+@require_chat_access
 @permission_required("templates_registry.change_template", raise_exception=True)
 @require_http_methods(["GET", "POST"])
 @never_cache

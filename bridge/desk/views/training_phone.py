@@ -9,7 +9,6 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
@@ -23,8 +22,10 @@ from bridge.desk.parameters import parse_int
 from bridge.desk.thread import extras
 from bridge.intake import webhooks
 from bridge.models import Attachment, Contact, Conversation, Message
+from channels_setup import permissions
 from channels_setup.codecs.whatsapp_markup import render_html
 from channels_setup.models import ApiChannel, ChatChannel
+from channels_setup.permissions import require_chat_access
 
 MAX_MESSAGES = 80
 VISIBLE_STATUSES = (Message.Status.SENT, Message.Status.DELIVERED, Message.Status.READ)
@@ -32,7 +33,7 @@ VISIBLE_STATUSES = (Message.Status.SENT, Message.Status.DELIVERED, Message.Statu
 
 @require_GET
 @never_cache
-@login_required
+@require_chat_access
 def show_phone(request: HttpRequest, pk: int) -> HttpResponse:
     """Show the page. Its script loads and posts everything."""
     channel = _get_channel_or_404(request, pk)
@@ -99,7 +100,7 @@ def _get_channel_or_404(request: HttpRequest, pk: int) -> ApiChannel:
     if not request.user.is_authenticated:
         raise PermissionDenied
     rows = ApiChannel.objects.filter(pk=pk)
-    if not request.user.has_perm("channels_setup.change_apichannel"):
+    if not request.user.has_perm(permissions.VIEW_ALL_CHATS):
         rows = rows.filter(watched__in=ChatChannel.objects.all().visible_to(request.user))
     channel = rows.first()
     if channel is None or not channel.provider.has_training_phone:

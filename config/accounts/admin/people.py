@@ -20,7 +20,7 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllow
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
-from django.utils.translation import gettext, pgettext_lazy
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from unfold.admin import ModelAdmin
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
@@ -33,9 +33,9 @@ from config.accounts import one_time_links, second_factor, sessions
 from config.accounts.models import User
 
 from . import api_tokens, service_accounts  # noqa: F401  # registers their pages
+from .role_choices import NO_ROLE, ROLES, RoleFilter, held_role
 
 ACCESS_ACTIONS = ("link", "second-factor", "sessions")
-ROLES = {Role.OPERATOR: pgettext_lazy("a role", "Operator"), Role.ADMIN: pgettext_lazy("a role", "Admin")}
 
 for model in (Group, EmailAddress, Authenticator, UserSession, SocialAccount, SocialApp, SocialToken):
     try:
@@ -51,14 +51,18 @@ class RoleForm(forms.Form):
         label=_("Role"),
         choices=list(ROLES.items()),
         widget=UnfoldAdminSelectWidget,
-        help_text=_("Operators answer chats. Admins set up channels, templates and people, and see all chats."),
+        help_text=_(
+            "Operators answer chats. Supervisors also see reports and assign the chats of others. Auditors read "
+            "settings and the audit record, but no chats. Admins set up channels, templates and people, and see all "
+            "chats."
+        ),
     )
     chat_channels = forms.ModelMultipleChoiceField(
         ChatChannel.objects.all(),
         label=_("Chat channels"),
         required=False,
         widget=FilteredSelectMultiple(_("chat channels"), is_stacked=False),
-        help_text=_("An operator sees and answers only the chats of these channels."),
+        help_text=_("Operators and supervisors see only the chats of these channels. Auditors have none."),
     )
     teams = forms.ModelMultipleChoiceField(
         Team.objects.all(),
@@ -71,7 +75,7 @@ class RoleForm(forms.Form):
     def clean(self) -> dict[str, Any] | None:
         """Reject teams whose chats an operator could not see."""
         values = super().clean() or self.cleaned_data
-        if values.get("role") == Role.OPERATOR and (teams := values.get("teams")):
+        if values.get("role") in (Role.OPERATOR, Role.SUPERVISOR) and (teams := values.get("teams")):
             channels = values.get("chat_channels", ())
             lost = [team.name for team in teams.exclude(chat_channels__in=channels)]
             if lost:
@@ -87,9 +91,16 @@ class UserForm(RoleForm, UserChangeForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if "role" in self.fields and self.instance.pk:  # view-only admins have no such fields
-            self.fields["role"].initial = _role_of(self.instance)
+            field: Any = self.fields["role"]
+            if held_role(self.instance) is None:  # also a superuser, who needs none
+                field.choices = [(NO_ROLE, _("No role")), *ROLES.items()]
+            field.initial = held_role(self.instance) or NO_ROLE
             self.initial["teams"] = self.instance.teams.all()
             self.fields["chat_channels"].initial = ChatChannel.objects.filter(operators=self.instance)
+
+    def clean_groups(self) -> list[Group]:
+        """Keep the group of the role, which the field does not offer: ``assign_role`` changes it."""
+        return [*self.cleaned_data["groups"], *self.instance.groups.filter(name__in=Role.labels)]
 
 
 class NewUserForm(RoleForm, UserCreationForm):
@@ -107,7 +118,7 @@ class PortalUserAdmin(UserAdmin, HistoryModelAdmin):
     add_form = NewUserForm
     change_password_form = AdminPasswordChangeForm
     list_display = ("username", "full_name", "role", "works_in", "is_active", "last_login")
-    list_filter = ("is_active", "is_staff")
+    list_filter = ("is_active", RoleFilter)
     fieldsets = (
         (None, {"fields": ("username", "password")}),
         (_("Personal info"), {"fields": ("first_name", "last_name", "display_name", "email")}),
@@ -142,10 +153,12 @@ class PortalUserAdmin(UserAdmin, HistoryModelAdmin):
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
         super().save_related(request, form, formsets, change)
-        if role := form.cleaned_data.get("role"):
-            assign_role(form.instance, role=Role(role))
-            form.instance.chat_channels.set(form.cleaned_data["chat_channels"])
-            form.instance.teams.set(form.cleaned_data["teams"])
+        if value := form.cleaned_data.get("role"):
+            role = None if value == NO_ROLE else Role(value)
+            assign_role(form.instance, role=role)
+            if role != Role.AUDITOR:
+                form.instance.chat_channels.set(form.cleaned_data["chat_channels"])
+                form.instance.teams.set(form.cleaned_data["teams"])
 
     # --- access: one-time links, second factors, sessions ---
 
@@ -227,7 +240,8 @@ class PortalUserAdmin(UserAdmin, HistoryModelAdmin):
 
     @admin.display(description=_("role"))
     def role(self, user: User) -> Any:
-        return ROLES[_role_of(user)]
+        found = Role.of_user(user)
+        return ROLES[found] if found else "–"
 
     @admin.display(description=_("chat channels"))
     def works_in(self, user: User) -> str:
@@ -244,23 +258,23 @@ class PortalUserAdmin(UserAdmin, HistoryModelAdmin):
         return super().has_delete_permission(request, obj) and _may_edit(request, obj)
 
 
-def _role_of(user: User) -> Role:
-    return Role.ADMIN if user.is_staff else Role.OPERATOR
-
-
 def _may_edit(request: HttpRequest, obj: Any) -> bool:
     return obj is None or not obj.is_superuser or request.user.is_superuser
 
 
 @admin.register(Group)
 class PortalGroupAdmin(GroupAdmin, ModelAdmin):
-    """Admin of groups. Only superusers may change them."""
+    """Admin of groups. Only superusers may change them, and nobody the groups of roles, which the code defines."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return bool(request.user.is_superuser)
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return bool(request.user.is_superuser)
+        return bool(request.user.is_superuser) and not _is_role(obj)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return bool(request.user.is_superuser)
+        return bool(request.user.is_superuser) and not _is_role(obj)
+
+
+def _is_role(group: Group | None) -> bool:
+    return group is not None and group.name in Role.labels

@@ -47,10 +47,13 @@ class Command(BaseCommand):
             "--chat-channel",
             action="append",
             default=[],
-            help="Number or name of a chat channel whose chats an operator answers. May be given several times.",
+            help="Number or name of a chat channel whose chats the user answers. May be given several times.",
         )
         add_secret_option(add, "password", variable=PASSWORD_VARIABLE, help_text="Generated if not set.")
         add.add_argument("--output", choices=["text", "json"], default="text")
+        role = actions.add_parser("role", help="Give a user another role. Fewer permissions end the user's sessions.")
+        role.add_argument("name")
+        role.add_argument("role", choices=[*Role.values, "none"])
         export = actions.add_parser("export", help="Write all users and groups as JSON. API tokens are not exported.")
         export.add_argument("file", nargs="?", default="-", help="- (or nothing) for stdout.")
         export.add_argument(
@@ -106,16 +109,30 @@ class Command(BaseCommand):
     @transaction.atomic
     def do_add(self, options: dict[str, Any]) -> None:
         chat_channels = [find_chat_channel(text) for text in options["chat_channel"]]
+        if chat_channels and options["role"] == Role.AUDITOR:
+            raise CommandError("An auditor sees no chats. Leave out --chat-channel.")
         chosen_password = read_secret_option(self, options, "password", variable=PASSWORD_VARIABLE)
         password = chosen_password or secrets.token_urlsafe(12)
         user = self._user(options["name"], password=password)
         assign_role(user, role=Role(options["role"]), chat_channels=chat_channels)
-        if options["role"] == Role.OPERATOR and not chat_channels:
-            self.stderr.write("This operator sees no chats yet. Use --chat-channel to assign chat channels.")
+        if options["role"] in (Role.OPERATOR, Role.SUPERVISOR) and not chat_channels:
+            self.stderr.write(f"This {options['role']} sees no chats yet. Use --chat-channel to assign chat channels.")
         if options["output"] == "json":
             self.stdout.write(json.dumps({"user_id": user.pk} | ({} if chosen_password else {"password": password})))
         else:
             self.stdout.write(f"user_id   {user.pk}" + ("" if chosen_password else f"\npassword  {password}"))
+
+    def do_role(self, options: dict[str, Any]) -> None:
+        user = get_user_model().objects.filter(username=options["name"]).first()
+        if user is None:
+            raise CommandError(f"There is no user “{options['name']}”.")
+        role = None if options["role"] == "none" else Role(options["role"])
+        assign_role(user, role=role)
+        self.stdout.write(f"{user.username}: {role.label if role else 'no role'}")
+        if user.is_superuser:
+            self.stderr.write("This user is a superuser and keeps all permissions.")
+        elif role in (Role.OPERATOR, Role.SUPERVISOR) and not user.chat_channels.exists():
+            self.stderr.write(f"This {role.value} sees no chats yet. Assign chat channels in the admin.")
 
     def _user(self, name: str, *, password: str) -> Any:
         user = get_user_model()(username=name)
