@@ -13,12 +13,16 @@ from django.utils.translation import gettext as _
 from .models import IdempotencyKey
 
 LONGEST_KEY = 200
+ERASED_PREFIX = "erased "
 
 
 @dataclass(frozen=True)
 class StoredResponse:
+    """A response for repeats. ``contact_ids``: the contacts that the call was about, for their erasure."""
+
     status: int
     body: Any
+    contact_ids: tuple[int, ...] = ()
 
 
 class InvalidIdempotencyKey(Exception):
@@ -54,13 +58,15 @@ def run_once(
     fingerprint = hashlib.sha256(request).digest()
     with transaction.atomic():
         if not _reserve(owner, key, fingerprint):
-            kept = IdempotencyKey.objects.get(owner=owner, key=key)
+            kept = IdempotencyKey.objects.get(owner=owner, key__in=[key, hash_key(key)])
             if bytes(kept.fingerprint) != fingerprint:
                 raise IdempotencyKeyReused(_("This Idempotency-Key was used for another request."))
             return StoredResponse(status=kept.status or 200, body=kept.answer)
         answer = work()
         if should_store(answer):
-            IdempotencyKey.objects.filter(owner=owner, key=key).update(status=answer.status, answer=answer.body)
+            IdempotencyKey.objects.filter(owner=owner, key=key).update(
+                status=answer.status, answer=answer.body, contact_ids=list(answer.contact_ids) or None
+            )
         else:
             IdempotencyKey.objects.filter(owner=owner, key=key).delete()
         return answer
@@ -70,7 +76,14 @@ def _reserve(owner: str, key: str, fingerprint: bytes) -> bool:
     with connection.cursor() as cursor:
         cursor.execute(
             """INSERT INTO bridge_idempotencykey (owner, key, fingerprint, created_at)
-               VALUES (%s, %s, %s, now()) ON CONFLICT DO NOTHING""",
-            [owner, key, fingerprint],
+               SELECT %s, %s, %s, now()
+               WHERE NOT EXISTS (SELECT FROM bridge_idempotencykey WHERE owner = %s AND key = %s)
+               ON CONFLICT DO NOTHING""",
+            [owner, key, fingerprint, owner, hash_key(key)],
         )
         return bool(cursor.rowcount)
+
+
+def hash_key(key: str) -> str:
+    """Return the form in which the key of a call about an erased person is kept: a key may contain a phone number."""
+    return f"{ERASED_PREFIX}{hashlib.sha256(key.encode()).hexdigest()}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from django.http import HttpRequest
 from django.utils import timezone
@@ -27,6 +28,16 @@ KEPT_HEADERS = (
     "idempotency-key",
     "x-request-id",
 )
+
+# What is emptied in an event that names an erased person.
+CLEARED_FIELDS: dict[str, Any] = {
+    "body": b"",
+    "headers": {},
+    "query_string": "",
+    "content_type": "",
+    "error": "",
+    "traceback": "",
+}
 
 
 class BodyTooLarge(Exception):
@@ -150,3 +161,8 @@ def mark_event_failed(event: WebhookEvent, error: str, *, trace: str = "") -> No
         traceback=trace.replace("\0", "\ufffd")[-8000:],
         processed_at=timezone.now(),
     )
+
+
+def clear_events(event_ids: Iterable[int]) -> int:
+    """Empty raw events about an erased person. Return how many."""
+    return WebhookEvent.objects.filter(pk__in=list(event_ids)).update(**CLEARED_FIELDS)

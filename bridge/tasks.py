@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 from celery import shared_task
@@ -15,10 +16,11 @@ from .conversations import assignments, closing_reminders, read_receipts, team_r
 from .files import inbound_downloads
 from .helpdesk import operators, sending
 from .inbox import pending_corrections, processing, routing, unsupported
-from .maintenance import housekeeping, reconciliation
+from .maintenance import erasure, housekeeping, reconciliation
 from .outbox import bulk_resend, dispatcher
 from .relay import held_replies
 
+REAPPLY_AFTER = timedelta(minutes=5)
 HEALTH_CHECKS = FailingItems("watch")
 
 
@@ -120,3 +122,9 @@ def reconcile_messages() -> int:
 @shared_task
 def prune_expired_rows() -> int:
     return housekeeping.prune_expired_rows()
+
+
+@shared_task
+def reapply_erasures() -> int:
+    """Erase again the people whom a restored dump brought back."""
+    return len(erasure.reapply_erasures(min_age=REAPPLY_AFTER))

@@ -46,6 +46,7 @@ SCHEDULE: dict[str, tuple[str, float]] = {
     "check_health": ("housekeeping", 300),
     "reconcile_messages": ("housekeeping", 600),
     "prune_expired_rows": ("housekeeping", 3600),
+    "reapply_erasures": ("housekeeping", 300),
 }
 
 app = Celery("okno")

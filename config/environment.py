@@ -82,6 +82,12 @@ SETTINGS = (
         "redis://:password@host:6379/0, policy noeviction. If it is missing, a local server is started.",
     ),
     EnvironmentSetting("DATA_DIR", str, "var", "The data folder: local servers, received files, generated secrets."),
+    EnvironmentSetting(
+        "ERASURE_LOG",
+        str,
+        "",
+        "File with the log of erased people, outside the database and its dumps. Empty: DATA_DIR/erasures.jsonl.",
+    ),
     EnvironmentSetting("HOST", str, "127.0.0.1", "The address `make up` listens on."),
     EnvironmentSetting("PORT", int, 8000, "The port `make up` listens on."),
     EnvironmentSetting(

@@ -160,6 +160,7 @@ TIME_ZONE: str = read_setting("TIME_ZONE")
 STATIC_URL = "/static/"
 STATICFILES_DIRS = [BASE_DIR / "static"]
 MEDIA_ROOT = DATA_DIR / "media"
+ERASURE_LOG = read_setting("ERASURE_LOG") or str(DATA_DIR / "erasures.jsonl")
 FILE_UPLOAD_PERMISSIONS, FILE_UPLOAD_DIRECTORY_PERMISSIONS = 0o600, 0o700
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},

@@ -1,6 +1,8 @@
 """Settings of the tests: the portal's own, with a fast password hasher and loopback allowed as a destination."""
 
 import os
+import tempfile
+from pathlib import Path
 
 from config import settings as portal
 from config.settings import *  # noqa: F403
@@ -18,4 +20,5 @@ EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
 DATABASES["default"]["TEST"] = {"TEMPLATE": TEMPLATE}  # noqa: F405
 # A test's worker is found by its name. The audit triggers need a name that begins with okno.
 DATABASES["default"]["OPTIONS"]["application_name"] = os.environ.get("PGAPPNAME", "okno")  # noqa: F405
+ERASURE_LOG = str(Path(tempfile.mkdtemp(prefix="okno-erasures-")) / "erasures.jsonl")
 MIN_FREE_DISK_MB = 0  # the suite must run on a nearly full disk too

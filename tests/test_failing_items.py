@@ -12,19 +12,21 @@ import pytest
 from celery.exceptions import SoftTimeLimitExceeded
 from django.core.files.base import ContentFile
 from django.db import OperationalError, connection, transaction
+from django.test import TestCase
 from django.utils import timezone
 
 from bridge import tasks
 from bridge.channel_health import alerts, webhook_inactivity
 from bridge.conversations import assignments, closing_reminders
-from bridge.files import provider_uploads, uploads
+from bridge.files import file_deletions, provider_uploads, uploads
 from bridge.inbox import pending_corrections
-from bridge.maintenance import erasure, housekeeping, reconciliation
+from bridge.maintenance import housekeeping, reconciliation
 from bridge.models import (
     BulkAction,
     CircuitBreaker,
     Conversation,
     Delivery,
+    FileDeletion,
     HeldReply,
     Message,
     PendingCorrection,
@@ -238,16 +240,18 @@ def test_an_undeletable_file_stops_no_other_and_is_retried(
             raise PermissionError
         deleted.append(path)
 
-    monkeypatch.setattr(erasure.default_storage, "delete", delete)
-    erasure._delete_from_disk(["one", "two"], chat_id=ConversationFactory().pk)
-    uploads.prune_uploads()
-    assert deleted == ["two"] and Upload.objects.get().file.name == "one"
+    monkeypatch.setattr(file_deletions.default_storage, "delete", delete)
+    monkeypatch.setattr(file_deletions, "FAILING", FailingItems("at first"))
+    with TestCase.captureOnCommitCallbacks(execute=True):
+        file_deletions.schedule_file_deletions(["one", "two"])
+    file_deletions.delete_scheduled_files()
+    assert deleted == ["two"] and FileDeletion.objects.get().path == "one"
 
     stuck.clear()
-    monkeypatch.setattr(uploads, "PRUNING", FailingItems("after the back-off"))
-    uploads.prune_uploads()
+    monkeypatch.setattr(file_deletions, "FAILING", FailingItems("after the back-off"))
+    file_deletions.delete_scheduled_files()
 
-    assert deleted == ["two", "one"] and not Upload.objects.exists()
+    assert deleted == ["two", "one"] and not FileDeletion.objects.exists()
 
 
 def test_a_webhook_change_that_breaks_our_code_affects_no_other(monkeypatch: pytest.MonkeyPatch) -> None:

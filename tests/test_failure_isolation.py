@@ -176,11 +176,11 @@ def test_an_event_that_must_wait_lets_none_of_its_channel_pass(client: Client, m
         post(client, phone, says(f"{number}", number=number))
     apply, calls = processing.apply_facts, []
 
-    def busy_at_first(channel: ApiChannel, facts: Any) -> None:
+    def busy_at_first(channel: ApiChannel, facts: Any, references: Any) -> None:
         calls.append(len(facts))
         if len(calls) <= 2:
             raise OperationalError("deadlock detected")
-        apply(channel, facts)
+        apply(channel, facts, references)
 
     monkeypatch.setattr(processing, "apply_facts", busy_at_first)
 
@@ -196,10 +196,10 @@ def test_an_event_whose_connection_broke_is_not_failed_for_it(client: Client, mo
     post(client, phone, says("?"))
     apply, problems = processing.apply_facts, [InterfaceError("closed"), InterfaceError("closed")]
 
-    def broken_at_first(channel: ApiChannel, facts: Any) -> None:
+    def broken_at_first(channel: ApiChannel, facts: Any, references: Any) -> None:
         if problems:
             raise problems.pop()
-        apply(channel, facts)
+        apply(channel, facts, references)
 
     monkeypatch.setattr(processing, "apply_facts", broken_at_first)
 

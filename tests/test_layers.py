@@ -35,6 +35,7 @@ LAYERS = {
         "decisions",
         "message_text",
         "phone_visibility",
+        "person_erased",
         "models",
         "optional_redis",
         "wakeups",

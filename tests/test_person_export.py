@@ -31,6 +31,9 @@ pytestmark = pytest.mark.django_db
 NOT_EXPORTED = {
     "Erasure": "a record without personal data",
     "ErasedMessage": "fingerprints of erased messages",
+    "ErasedHelpdeskNumber": "fingerprints of erased numbers",
+    "LoggedErasure": "IDs of lines of the erasure log",
+    "FileDeletion": "random paths of files to delete",
     "BulkAction": "counts of an admin's action on many deliveries",
     "CannedResponse": "a text for all clients",
     "CircuitBreaker": "the state of a channel",

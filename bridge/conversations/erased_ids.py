@@ -1,13 +1,14 @@
-"""Fingerprints of erased messages, so that a late webhook does not restore an erased person."""
+"""Fingerprints of what was erased, so that late webhooks and calls do not restore an erased person."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from django.db import connection
+from django.utils.crypto import salted_hmac
 
-from bridge.models import ErasedMessage
+from bridge.models import Contact, ErasedHelpdeskNumber, ErasedMessage
 from channels_setup.models import ApiChannel
 from channels_setup.providers.base import Fact
 
@@ -45,3 +46,52 @@ def drop_erased(api_channel: ApiChannel, facts: Sequence[Fact]) -> Sequence[Fact
     if not erased:
         return facts
     return [fact for fact in facts if not {getattr(fact, "external_id", ""), getattr(fact, "target_id", "")} & erased]
+
+
+# --- numbers in an external helpdesk --------------------------------------------------------------------------
+
+
+def _fingerprint_number(chat_channel_id: int, kind: str, number: int) -> bytes:
+    return hashlib.sha256(f"okno.erased {chat_channel_id} {kind} {number}".encode()).digest()
+
+
+def remember_erased_numbers(chat_channel_id: int, numbers: Iterable[tuple[str, int]]) -> None:
+    """Store fingerprints of the person's chats, clients and requests in an external helpdesk."""
+    rows = [
+        ErasedHelpdeskNumber(
+            chat_channel_id=chat_channel_id, fingerprint=_fingerprint_number(chat_channel_id, kind, number)
+        )
+        for kind, number in numbers
+    ]
+    ErasedHelpdeskNumber.objects.bulk_create(rows, ignore_conflicts=True, batch_size=1_000)
+
+
+def has_erased_number(chat_channel_id: int, numbers: Mapping[str, int | None]) -> bool:
+    """Return whether a helpdesk event names an erased person. ``numbers``: kind (chat, client, ticket) → number."""
+    fingerprints = [_fingerprint_number(chat_channel_id, kind, number) for kind, number in numbers.items() if number]
+    rows = ErasedHelpdeskNumber.objects.filter(chat_channel=chat_channel_id, fingerprint__in=fingerprints)
+    return bool(fingerprints) and rows.exists()
+
+
+# --- our own number of a client, together with a phone ---------------------------------------------------------
+
+
+def fingerprint_client(contact_id: int, key: str) -> bytes:
+    """Return a keyed hash of a client's number and phone key: phone numbers could be found from a plain one."""
+    return salted_hmac("okno.erased client", f"{contact_id} {key}", algorithm="sha256").digest()
+
+
+def remember_erased_client(contact: Contact) -> None:
+    """Store fingerprints by which a call that names an erased client by our number is recognized."""
+    keys = {"", contact.phone_key, contact.address_key} if contact.number_issued else set()
+    rows = [
+        ErasedMessage(api_channel_id=contact.api_channel_id, fingerprint=fingerprint_client(contact.pk, key))
+        for key in keys
+    ]
+    ErasedMessage.objects.bulk_create(rows, ignore_conflicts=True)
+
+
+def is_erased_client(contact: Contact, key: str) -> bool:
+    """Return whether a call with our number of an erased contact, and this phone key or none, means that contact."""
+    rows = ErasedMessage.objects.filter(api_channel=contact.api_channel_id)
+    return rows.filter(fingerprint=fingerprint_client(contact.pk, key)).exists()

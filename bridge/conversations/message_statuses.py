@@ -5,10 +5,12 @@ A status that arrives before its message is stored as a StrayStatus and applied 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import F, Q
 from django.utils import timezone
 
 from bridge import outcomes
@@ -20,26 +22,44 @@ from channels_setup.models import ApiChannel
 from channels_setup.providers.base import StatusChanged
 
 
+@dataclass(frozen=True, kw_only=True)
+class StatusTarget:
+    """The people of the message that a status is about. ``is_erased``: their data was erased, so it is not applied."""
+
+    contact_ids: Collection[int | None]
+    is_erased: bool
+
+
 @transaction.atomic
-def apply_statuses(api_channel: ApiChannel, facts: Sequence[StatusChanged]) -> None:
-    """Apply statuses to messages. A status of an unknown message is stored as a StrayStatus."""
+def apply_statuses(api_channel: ApiChannel, facts: Sequence[StatusChanged]) -> list[StatusTarget | None]:
+    """Apply statuses to messages. A status of an unknown message is stored as a StrayStatus.
+
+    Return what each status is about; None for an unknown message.
+    """
     ids_by_key = _match_delivery_keys(api_channel, [fact for fact in facts if fact.key])
     ids = {fact.message_id for fact in facts if fact.message_id is not None} | set(ids_by_key.values())
     external_ids = {fact.external_id for fact in facts if fact.external_id}
     rows = (
-        Message.objects.select_for_update(no_key=True)
+        Message.objects.select_for_update(no_key=True, of=("self",))
         .filter(api_channel=api_channel, direction=Message.Direction.OUTBOUND)
         .filter(Q(pk__in=ids) | Q(external_id__in=external_ids - {""}))
+        .annotate(contact_id=F("conversation__contact"), is_chat_erased=F("conversation__is_erased"))
         .order_by("pk")
     )
     by_id = {row.pk: row for row in rows}
     by_external = {row.external_id: row for row in by_id.values() if row.external_id}
     strays, changed = [], set()
     failed: list[Message] = []
+    targets: list[StatusTarget | None] = []
     for fact in facts:
         message = by_id.get(fact.message_id or ids_by_key.get(fact.key, 0)) or by_external.get(fact.external_id)
         if message is None:
             strays.append(_build_stray(api_channel, fact))
+            targets.append(None)
+            continue
+        target = _describe_target(message)
+        targets.append(target)
+        if target.is_erased:
             continue
         if advance_status(message, fact):
             changed.add(message.pk)
@@ -51,6 +71,14 @@ def apply_statuses(api_channel: ApiChannel, facts: Sequence[StatusChanged]) -> N
         )
         _handle_failures(api_channel, failed)
     StrayStatus.objects.bulk_create(strays)
+    return targets
+
+
+def _describe_target(message: Any) -> StatusTarget:
+    """Return the people of a message that ``apply_statuses`` has annotated."""
+    return StatusTarget(
+        contact_ids=[message.contact_id, message.merged_contact_id], is_erased=bool(message.is_chat_erased)
+    )
 
 
 def _match_delivery_keys(api_channel: ApiChannel, facts: Sequence[StatusChanged]) -> dict[str, int]:

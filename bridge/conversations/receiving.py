@@ -40,6 +40,11 @@ class ReceivedMessage:
     is_new: bool
     opened_chat: bool = False
 
+    @property
+    def contact_ids(self) -> set[int]:
+        """Return the contacts that the message names: the chat's own, and a merged one that wrote it."""
+        return list_contact_ids(self.message, self.conversation)
+
 
 @dataclass(frozen=True, kw_only=True)
 class IncomingMessage:
@@ -99,6 +104,11 @@ def receive_messages(api_channel: ApiChannel, incoming: Sequence[IncomingMessage
         )
     contact_links.announce_changes(resolved.changes)
     return results
+
+
+def list_contact_ids(message: Message, conversation: Conversation) -> set[int]:
+    """Return the contacts of a message: the chat's own, and the merged one that sent or receives it."""
+    return {conversation.contact_id, message.merged_contact_id} - {None}  # type: ignore[return-value]  # None removed
 
 
 def _opened_chat(message: Message) -> bool:

@@ -11,14 +11,17 @@ import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from django.db import InterfaceError, OperationalError, transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from bridge.conversations import receiving
+from bridge import person_erased
+from bridge.conversations import erased_ids, receiving
 from bridge.fanout import operator_notes
-from bridge.raw_requests import mark_event_failed, restore_request
+from bridge.person_erased import PersonErased
+from bridge.raw_requests import CLEARED_FIELDS, mark_event_failed, restore_request
 from bridge.relay import reply_submission
 from channels_setup.codecs.bodies import BadBody
 from channels_setup.models import ChatChannel
@@ -47,6 +50,22 @@ class EventBatch:
     chat_channel: ChatChannel
     connection: HelpdeskConnection
     first_events: dict[str, datetime] = field(default_factory=dict)  # event type → time of the first event
+    # The contacts that the event being processed names.
+    contact_ids: set[int] = field(default_factory=set)
+
+    def lock_conversation(self, conversation_id: int) -> Conversation:
+        """Lock the conversation of the event, and record its contact. Raises PersonErased."""
+        conversation = receiving.lock_conversation(conversation_id)
+        self.contact_ids.add(conversation.contact_id)
+        if conversation.is_erased:
+            raise PersonErased
+        return conversation
+
+    def explain_unknown(self, sentence: str, **numbers: int | None) -> str:
+        """Return the remark on an event of an unknown chat or request. Raises PersonErased for an erased one."""
+        if erased_ids.has_erased_number(self.chat_channel.pk, numbers):
+            raise PersonErased
+        return sentence
 
     def record_event(self, track: str, at: datetime) -> None:
         """Record the time of the first event of each type."""
@@ -70,13 +89,12 @@ def process_helpdesk_events(chat_channel_id: int, events: Sequence[WebhookEvent]
     batch = EventBatch(chat_channel, connection)
     error: Exception | None = None
     for event in events:
+        batch.contact_ids = set()
         try:
             with transaction.atomic():
                 facts = chat_channel.provider.parse(restore_request(event), account)
                 remark = "".join(_apply_fact(batch, fact, event) for fact in facts)
-                WebhookEvent.objects.filter(pk=event.pk).update(
-                    state=WebhookEvent.State.PROCESSED, processed_at=timezone.now(), error=remark, traceback=""
-                )
+                _finish_event(event, error=remark, contact_ids=sorted(batch.contact_ids))
         except (OperationalError, InterfaceError) as problem:
             error = problem  # later events must not overtake it
             break
@@ -84,10 +102,19 @@ def process_helpdesk_events(chat_channel_id: int, events: Sequence[WebhookEvent]
             batch.record_event("unknown", event.received_at)
             mark_event_failed(event, str(problem))
         except Exception as problem:
+            if person_erased.is_refusal(problem):
+                _finish_event(event, contact_ids=sorted(batch.contact_ids), **CLEARED_FIELDS)
+                continue
             mark_event_failed(event, f"{type(problem).__name__}: {problem}", trace=traceback.format_exc())
     _save_seen_events(batch, at=events[-1].received_at)
     if error is not None:
         raise error
+
+
+def _finish_event(event: WebhookEvent, **values: Any) -> None:
+    WebhookEvent.objects.filter(pk=event.pk).update(
+        **{"state": WebhookEvent.State.PROCESSED, "processed_at": timezone.now(), "error": "", "traceback": ""} | values
+    )
 
 
 def _apply_fact(batch: EventBatch, fact: HelpdeskFact, event: WebhookEvent) -> str:
@@ -101,8 +128,8 @@ def _apply_fact(batch: EventBatch, fact: HelpdeskFact, event: WebhookEvent) -> s
         return _handle_comment(batch, fact, event)
     link = _find_by_ticket(batch.chat_channel, fact.ticket.id)
     if link is None:
-        return _("This request does not belong to a chat in the portal.")
-    receiving.lock_conversation(link.conversation_id)
+        return batch.explain_unknown(_("This request does not belong to a chat in the portal."), ticket=fact.ticket.id)
+    batch.lock_conversation(link.conversation_id)
     link.refresh_from_db()
     mirroring.follow_request(link, fact.ticket)
     operators.request_operator_names(batch.connection, link.assignee)
@@ -139,7 +166,7 @@ def _handle_message(batch: EventBatch, fact: MessageSent, event: WebhookEvent) -
     link = _find_by_chat(batch.chat_channel, fact)
     if link is None:
         return _handle_merged_chat_message(batch, fact, event)
-    conversation = receiving.lock_conversation(link.conversation_id)
+    conversation = batch.lock_conversation(link.conversation_id)
     link.refresh_from_db()
     if not fact.by_operator:
         _confirm_delivery(conversation, fact)
@@ -166,10 +193,15 @@ def _handle_merged_chat_message(batch: EventBatch, fact: MessageSent, event: Web
         conversation__chat_channel=batch.chat_channel, helpdesk_chat_id=fact.chat_id, helpdesk_chat_id__isnull=False
     ).first()
     if merged is None:
-        return _("This chat does not belong to a client in the portal.")
+        return batch.explain_unknown(
+            _("This chat does not belong to a client in the portal."),
+            chat=fact.chat_id,
+            client=fact.client_id,
+            ticket=fact.ticket.id,
+        )
+    conversation = batch.lock_conversation(merged.conversation_id)
     if not fact.by_operator:
         return ""
-    conversation = receiving.lock_conversation(merged.conversation_id)
     reply = reply_identity.register_chat_reply(
         conversation, fact, at=event.received_at, has_comment_events=batch.has_comment_events
     )
@@ -234,8 +266,10 @@ def _handle_comment(batch: EventBatch, comment: CommentAdded, event: WebhookEven
         return _("Sent by a rule. This channel does not relay rule messages.")
     link = _find_by_ticket(batch.chat_channel, comment.ticket_id)
     if link is None:
-        return _("This request does not belong to a chat in the portal.")
-    conversation = receiving.lock_conversation(link.conversation_id)
+        return batch.explain_unknown(
+            _("This request does not belong to a chat in the portal."), ticket=comment.ticket_id
+        )
+    conversation = batch.lock_conversation(link.conversation_id)
     link.refresh_from_db()
     reply = reply_identity.register_comment_reply(conversation, comment, at=event.received_at)
     by = batch.get_operator_name(link.assignee)

@@ -6,8 +6,8 @@ Reactions and deletions wait for their message. After SHOW_AFTER a correction is
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import asdict
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 
 from django.db import transaction
@@ -40,22 +40,31 @@ PENDING_BATCH = 200
 FAILING = FailingItems("pending_corrections")
 
 
+@dataclass(frozen=True, kw_only=True)
+class CorrectionResult:
+    """Facts to store as messages instead of a correction, and the contacts that it names, if known."""
+
+    stand_ins: Sequence[MessageReceived | EchoSeen] = ()
+    contact_ids: Collection[int | None] = ()
+
+
 @transaction.atomic
-def apply_or_keep_correction(api_channel: ApiChannel, fact: Correction) -> list[MessageReceived | EchoSeen]:
-    """Apply a correction, or keep it until its message arrives. Return facts to store as messages instead."""
+def apply_or_keep_correction(api_channel: ApiChannel, fact: Correction) -> CorrectionResult:
+    """Apply a correction, or keep it until its message arrives."""
     target = corrections.lock_target_message(api_channel, fact.target_id)
     if target is not None:
         corrections.apply_correction(fact, *target)
-        return []
+        return CorrectionResult(contact_ids=receiving.list_contact_ids(*target))
     if isinstance(fact, MessageEdited) and fact.text and not (fact.by_us and _may_be_unconfirmed(api_channel, fact)):
-        return [_build_stand_in(fact)]
+        return CorrectionResult(stand_ins=[_build_stand_in(fact)])
     if fact.target_id:
         _keep_correction(api_channel, fact)
     if isinstance(fact, ReactionChanged) and fact.emoji and not fact.by_us:
         conversation, merged_id = _lock_latest_conversation(api_channel, fact.contact)
         if conversation is not None:
             corrections.extend_window(conversation, fact.at, message=None, merged_contact_id=merged_id)
-    return []
+            return CorrectionResult(contact_ids=[conversation.contact_id, merged_id])
+    return CorrectionResult()
 
 
 def _build_stand_in(fact: MessageEdited) -> MessageReceived | EchoSeen:

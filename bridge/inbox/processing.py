@@ -18,11 +18,11 @@ from django.db.models import F
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from bridge import wakeups
+from bridge import person_erased, wakeups
 from bridge.conversations import erased_ids, identity_changes, message_statuses, receiving, sandbox_clock
 from bridge.helpdesk import incoming
 from bridge.models import WebhookEvent
-from bridge.raw_requests import mark_event_failed, restore_request
+from bridge.raw_requests import clear_events, mark_event_failed, restore_request
 from bridge.relay import held_replies
 from channels_setup.advisory_locks import LockSpace, exclusive
 from channels_setup.codecs.bodies import BadBody
@@ -43,6 +43,7 @@ from channels_setup.providers.base import (
 from templates_registry.provider import provider_sync
 
 from . import account_updates, echoes, event_notes, pending_corrections, routing, unsupported
+from .contact_references import ContactReferences, finish_events
 
 logger = logging.getLogger(__name__)
 
@@ -175,10 +176,9 @@ def process_events(channel_id: int, events: Sequence[WebhookEvent]) -> None:
 
 @transaction.atomic
 def _apply_all(api_channel: ApiChannel, readable: Sequence[tuple[WebhookEvent, list[Fact]]]) -> None:
-    apply_facts(api_channel, [fact for _event, facts in readable for fact in facts])
-    WebhookEvent.objects.filter(pk__in=[event.pk for event, _facts in readable]).update(
-        state=WebhookEvent.State.PROCESSED, processed_at=timezone.now(), error="", traceback=""
-    )
+    references = ContactReferences()
+    apply_facts(api_channel, [fact for _event, facts in readable for fact in facts], references)
+    finish_events(readable, references)
     event_notes.write_event_notes(readable)
 
 
@@ -190,21 +190,33 @@ def _apply_one(api_channel: ApiChannel, event: WebhookEvent, facts: list[Fact]) 
     except BadBody as problem:
         mark_event_failed(event, str(problem))
     except Exception as problem:
+        if person_erased.is_refusal(problem):  # erased while the event was processed
+            finish_events([(event, [])], ContactReferences())
+            clear_events([event.pk])
+            return
         mark_event_failed(event, f"{type(problem).__name__}: {problem}", trace=traceback.format_exc())
 
 
-def apply_facts(api_channel: ApiChannel, facts: Sequence[Fact]) -> None:
-    """Apply facts in order. Consecutive messages or statuses are stored together."""
-    facts = erased_ids.drop_erased(api_channel, facts)
+def apply_facts(
+    api_channel: ApiChannel, facts: Sequence[Fact], references: ContactReferences | None = None
+) -> ContactReferences:
+    """Apply facts in order. Consecutive messages or statuses are stored together. Return the contacts of each fact."""
+    references = references or ContactReferences()
+    known = erased_ids.drop_erased(api_channel, facts)
+    references.mark_erased({id(fact): fact for fact in facts}[key] for key in {*map(id, facts)} - {*map(id, known)})
+    facts = known
     chat_channel = api_channel.default_chat_channel
     messages: list[receiving.IncomingMessage] = []
     statuses: list[StatusChanged] = []
+    originals: dict[int, Fact] = {}  # ID of a stand-in → the fact for which it stands
+    stand_ins: list[Fact] = []  # kept, so that no other object gets the same ID
 
     def store_collected() -> None:
         if messages:
             received = receiving.receive_messages(api_channel, messages)
             held_replies.release_held_replies(item.conversation.pk for item in received if item.is_new)
             for item, stored in zip(messages, received, strict=True):
+                references.link(originals.get(id(item.fact), item.fact), stored.contact_ids)
                 if not stored.is_new:
                     pending_corrections.merge_late_original(api_channel, item.fact, stored.message)
             pending_corrections.apply_pending_corrections(
@@ -212,11 +224,15 @@ def apply_facts(api_channel: ApiChannel, facts: Sequence[Fact]) -> None:
             )
             messages.clear()
         if statuses:
-            message_statuses.apply_statuses(api_channel, statuses)
+            for status, target in zip(statuses, message_statuses.apply_statuses(api_channel, statuses), strict=True):
+                if target is not None:
+                    references.link(status, target.contact_ids)
+                    references.mark_erased([status] if target.is_erased else [])
             statuses.clear()
 
     def store_echo(fact: EchoSeen) -> None:
         echo = echoes.store_echo(api_channel, fact, chat_channel=_require_chat_channel(chat_channel))
+        references.link(originals.get(id(fact), fact), receiving.list_contact_ids(echo, echo.conversation))
         pending_corrections.merge_late_original(api_channel, fact, echo)
         pending_corrections.apply_pending_corrections(api_channel, [echo.external_id])
 
@@ -230,7 +246,11 @@ def apply_facts(api_channel: ApiChannel, facts: Sequence[Fact]) -> None:
             store_echo(fact)
         elif isinstance(fact, Correction):
             store_collected()  # its message may be among the collected ones
-            for stand_in in pending_corrections.apply_or_keep_correction(api_channel, fact):
+            result = pending_corrections.apply_or_keep_correction(api_channel, fact)
+            references.link(fact, result.contact_ids)
+            for stand_in in result.stand_ins:
+                originals[id(stand_in)] = fact
+                stand_ins.append(stand_in)
                 if isinstance(stand_in, EchoSeen):
                     store_echo(stand_in)
                 else:
@@ -239,7 +259,8 @@ def apply_facts(api_channel: ApiChannel, facts: Sequence[Fact]) -> None:
                     )
         elif isinstance(fact, ContactChanged):
             store_collected()
-            identity_changes.apply_identity_change(api_channel, fact)
+            changed = identity_changes.apply_identity_change(api_channel, fact)
+            references.link(fact, [changed.pk, changed.owner_id] if changed else [])
         elif isinstance(fact, TimePassed):
             store_collected()
             sandbox_clock.advance_clock(api_channel, fact)
@@ -251,6 +272,7 @@ def apply_facts(api_channel: ApiChannel, facts: Sequence[Fact]) -> None:
     unsupported.record_unsupported(api_channel, facts)
     if any(not isinstance(fact, GroupActivity | SampleReceived) for fact in facts):
         api_channel.record_inbound()
+    return references
 
 
 def _require_chat_channel(chat_channel: ChatChannel | None) -> ChatChannel:

@@ -7,29 +7,22 @@ contains who, when and how much, and nothing else.
 
 from __future__ import annotations
 
-import json
 import logging
-from collections.abc import Iterable
-from functools import reduce
-from operator import or_
-from pathlib import PurePosixPath
+from datetime import timedelta
 from typing import Any
-from urllib.parse import quote
 
-from django.contrib.admin.models import LogEntry
-from django.core.files.storage import default_storage
-from django.db import connection, transaction
+from django.db import transaction
 from django.db.models import Q, QuerySet
 
 from bridge import service_window
 from bridge.conversations import erased_ids, merge_lookup, tickets
+from bridge.files import file_deletions
 from bridge.inbox import processing
 from bridge.models import (
     Attachment,
     Attempt,
     Contact,
     ContactChange,
-    ContactMerge,
     ContactNote,
     Conversation,
     Delivery,
@@ -38,27 +31,23 @@ from bridge.models import (
     FormerId,
     HeldReply,
     HelpdeskChat,
-    HelpdeskDuplicateWindow,
-    HelpdeskReply,
-    IdempotencyKey,
-    MergedConversation,
+    LoggedErasure,
     Message,
-    Mismatch,
-    PendingCorrection,
     ProviderUpload,
-    RateLimit,
     ServiceWindow,
     StrayStatus,
-    TemplateLink,
     Ticket,
     Upload,
 )
+from bridge.models.contacts import PERSONAL_FIELDS
 from channels_setup.failing_items import FailingItems
 
-logger = logging.getLogger(__name__)
-ERASED_FILES = FailingItems("files of erased contacts")
+from . import erased_events, erased_traces, erasure_log, outside_copies
 
-MIN_UNQUOTED_LENGTH = 6  # shorter IDs are searched with quotes, to avoid false matches
+logger = logging.getLogger(__name__)
+
+FAILING = FailingItems("restored people")
+SHORTEST_PHONE = 6  # digits by which the person's other contacts are found
 ERASE_PERMISSION = "bridge.erase_contact"
 
 
@@ -72,7 +61,7 @@ def find_same_person(contact: Contact) -> list[Contact]:
         query = Q(moved_to__in=checked)
         for one in unchecked:
             digits = one.phone.lstrip("+")
-            if len(digits) >= MIN_UNQUOTED_LENGTH:
+            if len(digits) >= SHORTEST_PHONE:
                 query |= Q(phone__in=[digits, f"+{digits}"])
                 query |= Q(phone_key=one.phone_key) if one.phone_key else Q()
         for one in Contact.objects.filter(query).exclude(pk__in=checked):
@@ -80,29 +69,88 @@ def find_same_person(contact: Contact) -> list[Contact]:
     return [found[pk] for pk in sorted(found)]
 
 
-def erase_person(contact_id: int, *, by: Any) -> list[Erasure]:
-    """Erase a person wherever they are known. Return a receipt per contact; none if already erased."""
+def erase_person(contact_id: int, *, by: Any, source: str = Erasure.Source.BUTTON) -> list[Erasure]:
+    """Erase a person wherever they are known. Return a receipt per contact. Can be repeated.
+
+    Raises ErasureLogUnavailable; then the contact is not erased.
+    """
     processing.process_inbox()
     contact = Contact.objects.get(pk=contact_id)
-    receipts = [_erase_contact(one.pk, by=by) for one in find_same_person(contact)]
-    return [receipt for receipt in receipts if receipt is not None]
+    return [_erase_contact(one.pk, by=by, source=source) for one in find_same_person(contact)]
+
+
+def count_data(contact: Contact) -> dict[str, int]:
+    """Return how much an erasure of this contact would erase, without changing anything."""
+    chats = Conversation.objects.filter(contact=contact)
+    return {
+        "chats": chats.count(),
+        "messages": Message.objects.filter(conversation__in=chats).count(),
+        "files": Attachment.objects.filter(message__conversation__in=chats).count()
+        + Upload.objects.filter(conversation__in=chats).count(),
+        "notes": ContactNote.objects.filter(contact=contact).count(),
+        "requests received": erased_events.count_events(contact),
+    }
+
+
+def reapply_erasures(*, min_age: timedelta = timedelta()) -> list[Erasure]:
+    """Erase again the people whom a restored dump brought back (``erasure_log``). Return the receipts.
+
+    ``min_age``: leave out younger entries, whose erasure may still be running.
+    """
+    latest = service_window.database_now() - min_age
+    entries = [entry for entry in erasure_log.list_missing_entries() if entry.at <= latest]
+    receipts: list[Erasure] = []
+    if not entries:
+        return receipts
+    for log_id, contact_ids in erasure_log.find_restored_contacts(entries).items():
+        with FAILING.isolate(log_id):
+            # Only these contacts: the person may have written again since.
+            receipts += [_erase_contact(pk, by=None, source=Erasure.Source.RESTORE) for pk in contact_ids]
+            LoggedErasure.objects.bulk_create([LoggedErasure(log_id=log_id)], ignore_conflicts=True)
+    return receipts
 
 
 @transaction.atomic
-def _erase_contact(contact_id: int, *, by: Any) -> Erasure | None:
+def _erase_contact(contact_id: int, *, by: Any, source: str) -> Erasure:
     chats = Conversation.objects.filter(contact=contact_id)
-    # Lock the contact before the chat, as inbound messages do, to avoid a deadlock.
-    contact = Contact.objects.select_for_update(no_key=True).get(pk=contact_id)
-    if contact.erased_at:
-        return None
-    list(chats.select_for_update(no_key=True).order_by("pk").values_list("pk"))
+    # Lock the contact before the chat, as inbound messages do, to avoid a deadlock. The full lock waits for running
+    # inserts, and lets the triggers of later ones wait for us.
+    contact = Contact.objects.select_for_update(of=("self",)).get(pk=contact_id)
+    list(chats.select_for_update(of=("self",)).order_by("pk").values_list("pk"))
+    chats.update(is_erased=False)  # a repeated erasure closes what was opened meanwhile
+    outside = outside_copies.collect_outside_copies(contact, chats)
+    identifiers, pattern = list_identifiers(contact), erased_events.build_contact_pattern(contact)
+    counts = _erase_rows(contact, chats, pattern)
+    erased_traces.erase_traces(contact, chats, identifiers, pattern)
+    if contact.erased_at is None:
+        erased_ids.remember_erased_client(contact)
+        if source != Erasure.Source.RESTORE:  # that one is in the log
+            LoggedErasure.objects.create(log_id=erasure_log.append_erasure(contact))
+    Contact.objects.filter(pk=contact.pk).update(
+        **dict.fromkeys(PERSONAL_FIELDS, ""),
+        name_source=Contact.NameSource.PROFILE,
+        number_issued=False,
+        tags=[],
+        card={},
+        erased_at=contact.erased_at or service_window.database_now(),
+    )
+    FormerId.objects.filter(contact=contact).delete()
+    _close_conversations(chats, by=by)
+    chats.update(is_erased=True)
+    logger.info("person erased", extra={"contact": contact.pk, "by": getattr(by, "pk", None)})
+    return Erasure.objects.create(contact=contact, by=by, source=source, counts=counts, outside=outside)
+
+
+def _erase_rows(contact: Contact, chats: QuerySet[Conversation], pattern: str) -> dict[str, int]:
+    """Erase the person's data in rows, stored requests and files. Return the counts of the receipt."""
     ids = list(
         Message.objects.filter(conversation__in=chats).exclude(external_id="").values_list("external_id", flat=True)
     )
     erased_ids.remember_erased(contact.api_channel_id, ids)
-    counts = {
+    StrayStatus.objects.filter(api_channel=contact.api_channel_id, external_id__in=ids).delete()
+    return {
         "deliveries": _erase_deliveries(chats),
-        "requests received": _erase_raw_requests(contact, chats) + _erase_helpdesk_requests(chats),
+        "requests received": erased_events.erase_events(contact, pattern) + _erase_helpdesk_requests(chats),
         "files": _erase_files(chats),
         "messages": _erase_messages(chats),
         "notes": ContactNote.objects.filter(contact=contact).delete()[0],
@@ -110,51 +158,6 @@ def _erase_contact(contact_id: int, *, by: Any) -> Erasure | None:
         "drafts": Draft.objects.filter(conversation__in=chats).delete()[0],
         "held replies": _erase_held_replies(chats),
     }
-    StrayStatus.objects.filter(api_channel=contact.api_channel_id, external_id__in=ids).delete()
-    PendingCorrection.objects.filter(_match_corrections(contact), api_channel=contact.api_channel_id).delete()
-    Mismatch.objects.filter(conversation__in=chats).update(external_id="")
-    Ticket.objects.filter(conversation__in=chats).update(
-        subject="", first_text="", additional_id="", tags=[], custom_fields={}
-    )
-    chats.update(last_text="", unread=0, change_after_answer="")
-    for model in (HelpdeskChat, HelpdeskReply, HelpdeskDuplicateWindow, TemplateLink):
-        model.objects.filter(conversation__in=chats).delete()
-    _erase_idempotency_keys(chats)
-    _erase_merges(contact)
-    for identifier in list_identifiers(contact):
-        RateLimit.objects.filter(api_channel=contact.api_channel_id, key__endswith=f" {identifier}").delete()
-    _erase_admin_log(contact, chats)
-    Contact.objects.filter(pk=contact.pk).update(
-        external_id="",
-        user_id="",
-        caller_id="",
-        username="",
-        phone="",
-        name="",
-        name_source=Contact.NameSource.PROFILE,
-        number_issued=False,
-        email="",
-        tags=[],
-        card={},
-        erased_at=service_window.database_now(),
-    )
-    FormerId.objects.filter(contact=contact).delete()
-    _close_conversations(chats, by=by)
-    logger.info("person erased", extra={"contact": contact.pk, "by": getattr(by, "pk", None)})
-    return Erasure.objects.create(contact=contact, by=by, counts=counts)
-
-
-def _match_corrections(contact: Contact) -> Q:
-    """Match pending corrections by the contact's IDs at the provider."""
-    ids = {"external_id": contact.external_id, "user_id": contact.user_id}
-    return reduce(or_, (Q(**{f"contact__{name}": value}) for name, value in ids.items() if value), Q(pk__in=[]))
-
-
-def _erase_merges(contact: Contact) -> None:
-    """Erase the undo data of merges. An erased person's merge can no longer be undone."""
-    merges = ContactMerge.objects.filter(Q(source=contact) | Q(target=contact))
-    MergedConversation.objects.filter(merge__in=merges).update(row={}, rows={}, before={}, helpdesk_chat_id=None)
-    merges.update(before={})
 
 
 def _close_conversations(chats: QuerySet[Conversation], *, by: Any) -> None:
@@ -199,7 +202,7 @@ def _erase_messages(chats: QuerySet[Conversation]) -> int:
     messages.filter(status__in=[Message.Status.PENDING, Message.Status.SENDING, Message.Status.UNKNOWN]).update(
         status=Message.Status.FAILED, reason="person_erased"
     )
-    return messages.update(text="", template=None, external_id="", details={}, shown={}, reactions=[])
+    return messages.update(text="", template=None, external_id="", details={}, shown={}, reactions=[], form_key="")
 
 
 def _erase_files(chats: QuerySet[Conversation]) -> int:
@@ -209,26 +212,8 @@ def _erase_files(chats: QuerySet[Conversation]) -> int:
     digests = {digest for rows in (attachments, uploads) for digest in rows.values_list("sha256", flat=True) if digest}
     ProviderUpload.objects.filter(sha256__in=digests).delete()
     count = attachments.delete()[0] + uploads.delete()[0]
-    if paths:
-        chat_id = chats.order_by("pk").values_list("pk", flat=True)[0]
-        transaction.on_commit(lambda: _delete_from_disk(paths, chat_id=chat_id))
+    file_deletions.schedule_file_deletions(paths)
     return count
-
-
-def _delete_from_disk(paths: Iterable[str], *, chat_id: int) -> None:
-    for path in paths:
-        with ERASED_FILES.isolate(path):
-            try:
-                default_storage.delete(path)
-            except Exception:
-                _schedule_for_pruning(path, chat_id=chat_id)
-                raise
-
-
-def _schedule_for_pruning(path: str, *, chat_id: int) -> None:
-    """Keep the path of a file that could not be deleted as an expired upload, so that pruning tries again."""
-    name, now = PurePosixPath(path).name, service_window.database_now()
-    Upload.objects.create(conversation_id=chat_id, file=path, name=name, mime="", size=0, expires_at=now)
 
 
 def _erase_held_replies(chats: QuerySet[Conversation]) -> int:
@@ -239,71 +224,10 @@ def _erase_held_replies(chats: QuerySet[Conversation]) -> int:
     return held.update(text="")
 
 
-def _erase_raw_requests(contact: Contact, chats: QuerySet[Conversation]) -> int:
-    """Empty stored requests that name the person."""
-    encodings = sorted(
-        {encoding for identifier in list_identifiers(contact) for encoding in _list_encodings(identifier)}
-    )
-    if not encodings:
-        return 0
-    condition = " OR ".join(["position(%s in body) > 0"] * len(encodings))
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"""UPDATE bridge_webhookevent
-                SET body = ''::bytea, headers = '{{}}', query_string = '', error = '', traceback = ''
-                WHERE (api_channel_id = %s OR chat_channel_id = ANY(%s)) AND state <> 'new' AND ({condition})""",
-            [contact.api_channel_id, list(chats.values_list("chat_channel_id", flat=True)), *encodings],
-        )
-        return int(cursor.rowcount)
-
-
 def _erase_helpdesk_requests(chats: QuerySet[Conversation]) -> int:
     """Empty stored helpdesk requests: they name a chat by the helpdesk's IDs, and often not the person."""
     links = HelpdeskChat.objects.filter(conversation__in=chats)
     rows = links.values_list("chat_id", "client_id", "ticket_id")
     numbers = Ticket.objects.filter(conversation__in=chats).values_list("external_id", flat=True)
-    encodings = sorted({str(number).encode() for row in [*rows, tuple(numbers)] for number in row if number})
-    channels = list(links.values_list("chat_channel_id", flat=True))
-    Ticket.objects.filter(conversation__in=chats).update(external_id=None)
-    if not channels or not encodings:
-        return 0
-    condition = " OR ".join(["position(%s in body) > 0"] * len(encodings))
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"""UPDATE bridge_webhookevent
-                SET body = ''::bytea, headers = '{{}}', query_string = '', error = '', traceback = ''
-                WHERE chat_channel_id = ANY(%s) AND state <> 'new' AND ({condition})""",
-            [channels, *encodings],
-        )
-        return int(cursor.rowcount)
-
-
-def _list_encodings(identifier: str) -> list[bytes]:
-    """Return an identifier as it appears in JSON, in escaped JSON and in a form."""
-    plain = [json.dumps(identifier, ensure_ascii=False), json.dumps(identifier)]
-    if len(identifier) < MIN_UNQUOTED_LENGTH:
-        return [spelling.encode() for spelling in plain]
-    return [spelling[1:-1].encode() for spelling in plain] + [quote(identifier).encode()]
-
-
-def _erase_idempotency_keys(chats: QuerySet[Conversation]) -> None:
-    """Delete stored API responses about these chats."""
-    for pk in chats.values_list("pk", flat=True):
-        IdempotencyKey.objects.filter(owner__startswith=f"chat {pk}/").delete()
-        with connection.cursor() as cursor:
-            cursor.execute(
-                "DELETE FROM bridge_idempotencykey WHERE jsonb_path_exists(answer, '$.**.chat_id ? (@ == $id)', %s)",
-                [json.dumps({"id": pk})],
-            )
-
-
-def _erase_admin_log(contact: Contact, chats: QuerySet[Conversation]) -> None:
-    """Remove the person from the admin log, which contains object names."""
-    LogEntry.objects.filter(
-        content_type__app_label="bridge", content_type__model="contact", object_id=contact.pk
-    ).update(object_repr=f"№ {contact.pk}", change_message="")
-    LogEntry.objects.filter(
-        content_type__app_label="bridge",
-        content_type__model="conversation",
-        object_id__in=[str(pk) for pk in chats.values_list("pk", flat=True)],
-    ).update(change_message="")
+    known = {number for row in [*rows, tuple(numbers)] for number in row if number}
+    return erased_events.erase_helpdesk_events(list(links.values_list("chat_channel_id", flat=True)), known)

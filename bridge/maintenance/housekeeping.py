@@ -14,11 +14,13 @@ from django.db import connection, transaction
 
 from bridge import service_window
 from bridge.channel_health import rate_limits
-from bridge.files import provider_uploads, uploads
+from bridge.files import file_deletions, provider_uploads, uploads
 from bridge.merging import undo
 from bridge.models import Heartbeat
 from bridge.outbox import results
 from channels_setup.failing_items import FailingItems
+
+from . import outside_copies
 
 PRUNE_BATCH = 1_000
 PRUNED_TABLES = FailingItems("prune")
@@ -106,6 +108,8 @@ def prune_expired_rows() -> int:
         "rate limits": lambda: rate_limits.prune_buckets(now=service_window.database_now()),
         "provider uploads": provider_uploads.prune_provider_uploads,
         "uploads": uploads.prune_uploads,
+        "files": file_deletions.delete_scheduled_files,
+        "erasure receipts": outside_copies.forget_old_numbers,
         "merges": undo.delete_old_undo_data,
     }
     for name, prune in jobs.items():

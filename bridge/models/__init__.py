@@ -7,8 +7,9 @@ from .contact_changes import ContactChange
 from .contacts import Contact, ContactQuerySet, FormerId
 from .conversations import ACTIVE_STATUSES, ChangeAfterAnswer, Conversation, ConversationQuerySet, Ticket
 from .deliveries import Attempt, BulkAction, DeadLetter, Delivery, DeliveryDecision, new_delivery_key
-from .desk import CannedResponse, ContactNote, Draft, ErasedMessage, Erasure, ProviderUpload, Upload
+from .desk import CannedResponse, ContactNote, Draft, ProviderUpload, Upload
 from .destinations import Alert, CircuitBreaker, Mismatch, RateLimit
+from .erasures import ErasedHelpdeskNumber, ErasedMessage, Erasure, FileDeletion, LoggedErasure
 from .events import Heartbeat, IdempotencyKey, WebhookEvent, WriteProbe
 from .helpdesk import HelpdeskChat, HelpdeskConnection, HelpdeskDuplicateWindow, HelpdeskReply, TemplateLink
 from .merges import ContactMerge, MergedConversation
@@ -38,8 +39,10 @@ __all__ = [
     "Delivery",
     "DeliveryDecision",
     "Draft",
+    "ErasedHelpdeskNumber",
     "ErasedMessage",
     "Erasure",
+    "FileDeletion",
     "FormerId",
     "Heartbeat",
     "HeldReply",
@@ -48,6 +51,7 @@ __all__ = [
     "HelpdeskDuplicateWindow",
     "HelpdeskReply",
     "IdempotencyKey",
+    "LoggedErasure",
     "MergedConversation",
     "Message",
     "Mismatch",

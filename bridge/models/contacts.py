@@ -20,6 +20,12 @@ from .search import build_contact_query, build_contact_vector, build_name_vector
 
 KEY_FIELDS = {"phone": "phone_key", "external_id": "address_key"}  # field -> derived key field
 
+# What an erased contact must look like.
+PERSONAL_FIELDS = (
+    *("external_id", "user_id", "caller_id", "username", "phone", "phone_key", "address_key", "name", "email"),
+)
+NO_PERSONAL_DATA = Q(**dict.fromkeys(PERSONAL_FIELDS, ""), tags=[], card={})
+
 
 def add_key_fields(fields: Iterable[str]) -> list[str]:
     """Return the fields with the key fields derived from them."""
@@ -149,6 +155,7 @@ class Contact(models.Model):
             models.UniqueConstraint(
                 fields=["api_channel", "caller_id"], condition=~Q(caller_id=""), name="one_contact_per_caller_id"
             ),
+            models.CheckConstraint(condition=Q(erased_at=None) | NO_PERSONAL_DATA, name="erased_contact_is_empty"),
         ]
         indexes = [
             models.Index(fields=["api_channel", "phone"], condition=~Q(phone=""), name="contact_by_phone"),

@@ -81,6 +81,9 @@ class Conversation(models.Model):
         max_length=10, choices=ChangeAfterAnswer.choices, blank=True, default="", db_default="", editable=False
     )
 
+    # The client was erased: triggers refuse new rows (migration 0006). Read under the chat's lock, unlike the contact.
+    is_erased = models.BooleanField(default=False, db_default=False, editable=False)
+
     objects = ConversationQuerySet.as_manager()
 
     class Meta:
@@ -91,7 +94,10 @@ class Conversation(models.Model):
             ("assign_any_chat", _("Can assign chats of other operators")),
         ]
         constraints = [
-            models.UniqueConstraint(fields=["contact", "chat_channel"], name="one_conversation_per_contact_and_channel")
+            models.UniqueConstraint(
+                fields=["contact", "chat_channel"], name="one_conversation_per_contact_and_channel"
+            ),
+            models.CheckConstraint(condition=Q(is_erased=False) | Q(last_text=""), name="erased_chat_has_no_text"),
         ]
         indexes = [
             models.Index(fields=["chat_channel", "-last_message_at", "-id"], name="conversations_newest"),

@@ -1,4 +1,4 @@
-"""Records of the desk: drafts, notes, canned responses, uploads, erasures."""
+"""Records of the desk: drafts, notes, canned responses, uploads."""
 
 from __future__ import annotations
 
@@ -143,36 +143,3 @@ class ProviderUpload(models.Model):
 
     def __str__(self) -> str:
         return f"{self.api_channel_id} {self.external_id}"
-
-
-class Erasure(models.Model):
-    """Record of an erasure: who, when, and row counts. Contains no personal data."""
-
-    contact = models.ForeignKey(Contact, on_delete=models.PROTECT, related_name="erasures")
-    by = models.ForeignKey(
-        settings.AUTH_USER_MODEL, verbose_name=_("by"), null=True, on_delete=models.SET_NULL, related_name="+"
-    )
-    at = models.DateTimeField(_("at"), auto_now_add=True)
-    counts = models.JSONField(_("erased data"), default=dict)
-
-    class Meta:
-        verbose_name = _("erasure")
-        verbose_name_plural = _("erasures")
-
-    def __str__(self) -> str:
-        return f"{self.pk}"
-
-
-class ErasedMessage(models.Model):
-    """Fingerprint of an erased message, so that a late webhook does not restore it."""
-
-    api_channel = models.ForeignKey(ApiChannel, on_delete=models.CASCADE, related_name="+")
-    fingerprint = models.BinaryField(max_length=32)
-
-    class Meta:
-        verbose_name = _("erased message")
-        verbose_name_plural = _("erased messages")
-        constraints = [models.UniqueConstraint(fields=["api_channel", "fingerprint"], name="one_erased_message")]
-
-    def __str__(self) -> str:
-        return f"{self.pk}"

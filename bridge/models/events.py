@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
@@ -54,6 +55,9 @@ class WebhookEvent(models.Model):
     proof = models.BinaryField(null=True)  # fingerprint of the credential that authenticated it, see ``routing``
     routed_at = models.DateTimeField(null=True)  # when its items for other channels were routed or set aside
     routed_from = models.BigIntegerField(null=True)  # ID of the event that contained the items
+    # Contacts that the request names, for erasure and export. Null: not known (not processed, or failed). No index:
+    # an erasure reads all events anyway, for those that are not linked.
+    contact_ids = ArrayField(models.BigIntegerField(), null=True, editable=False)
 
     class Meta:
         verbose_name = _("webhook event")
@@ -81,6 +85,7 @@ class IdempotencyKey(models.Model):
     fingerprint = models.BinaryField()  # of the request; the same key with another request is an error
     status = models.IntegerField(null=True)
     answer = models.JSONField(null=True)
+    contact_ids = ArrayField(models.BigIntegerField(), null=True, editable=False)  # contacts that the call was about
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:

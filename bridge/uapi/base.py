@@ -11,11 +11,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from django.core.files.uploadedfile import UploadedFile
 from django.db import DatabaseError, DataError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils import timezone
@@ -23,7 +21,7 @@ from django.utils.translation import gettext as _
 from django.views import View
 from django.views.decorators.csrf import csrf_exempt
 
-from bridge import call_limits
+from bridge import call_limits, person_erased
 from bridge.files import storage_limits
 from bridge.idempotency import IdempotencyKeyReused, InvalidIdempotencyKey, StoredResponse, run_once
 from bridge.models import WebhookEvent
@@ -40,6 +38,8 @@ from channels_setup.models import ApiChannel
 from channels_setup.providers.base import RawRequest
 from config.audit.context import set_program
 
+from .base_call import UapiCall
+from .call_contacts import find_named_contacts
 from .errors import (
     BAD_FIELD,
     BAD_TOKEN,
@@ -54,15 +54,6 @@ from .errors import (
 from .parameters import MethodParameters
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, kw_only=True)
-class UapiCall:
-    """One authenticated call with its decoded parameters."""
-
-    api_channel: ApiChannel
-    values: dict[str, Any]
-    files: tuple[UploadedFile, ...]
 
 
 class UapiView(View):
@@ -108,7 +99,9 @@ class UapiView(View):
         except DataError:
             logger.exception("value not storable")
             return self._json(UapiError(BAD_FIELD, _("A value in the call cannot be saved.")).body())
-        except (DatabaseError, OSError):  # OSError: a file could not be stored, for example on a full disk
+        except (DatabaseError, OSError) as problem:  # OSError: a file could not be stored, for example on a full disk
+            if person_erased.is_refusal(problem):
+                return self._json(UapiError(ERASED, str(person_erased.SENTENCE)).body())
             logger.exception("call not stored")
             sentence = _("Not saved. Try again.")
             return JsonResponse({"error": sentence, "code": 503}, status=503, headers={"Retry-After": "5"})
@@ -128,7 +121,7 @@ class UapiView(View):
         call_limits.call_counter.count(f"api_channel:{api_channel.pk}")
         set_program(self.request, f"API channel {api_channel.pk} ({api_channel.name})")
         without_key = mask_secret(raw, token)
-        call = UapiCall(api_channel=api_channel, values=decoded.values, files=decoded.files)
+        call = UapiCall(api_channel=api_channel, values=decoded.values, files=decoded.files, writes=self.writes)
         try:
             result = run_once(
                 owner=f"api_channel:{api_channel.pk}",
@@ -143,6 +136,8 @@ class UapiView(View):
             error = UapiError(KEY_REUSED, str(problem))
         except UapiError as problem:
             error = problem
+        except person_erased.PersonErased as problem:
+            error = UapiError(ERASED, str(problem))
         if self.writes:
             self._store_failed_call(call, without_key, token, error)
         return self._json(error.body())
@@ -155,18 +150,21 @@ class UapiView(View):
         if self.writes:
             event = build_event(raw, api_channel=call.api_channel, endpoint=self._endpoint(), secrets=[token])
             event.state, event.processed_at = WebhookEvent.State.PROCESSED, timezone.now()
+            event.contact_ids = sorted(call.contact_ids)
             event.save(force_insert=True)
-        return StoredResponse(status=200, body=body)
+        return StoredResponse(status=200, body=body, contact_ids=tuple(sorted(call.contact_ids)))
 
     def _store_failed_call(self, call: UapiCall, raw: RawRequest, token: str, error: UapiError) -> None:
         """Store a rejected call for the admin's list of raw events. Calls about erased persons are not stored."""
-        if error.code == ERASED:
+        named = [] if error.code == ERASED else find_named_contacts(call)
+        if error.code == ERASED or any(contact.erased_at for contact in named):
             return
         event = build_event(raw, api_channel=call.api_channel, endpoint=self._endpoint(), secrets=[token])
         # NOT_SENT is a decision of the relay about a valid call, so the admin has nothing to fix.
         is_valid = error.code == NOT_SENT
         event.state = WebhookEvent.State.PROCESSED if is_valid else WebhookEvent.State.FAILED
         event.error, event.processed_at = error.sentence[:2000], timezone.now()
+        event.contact_ids = sorted({contact.pk for contact in named} | call.contact_ids) or None
         event.save(force_insert=True)
 
     def _endpoint(self) -> str:

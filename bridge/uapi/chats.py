@@ -18,7 +18,8 @@ from channels_setup.codecs.bodies import BadBody
 from channels_setup.models import ApiChannel, ChatChannel
 from channels_setup.providers.base import ContactInfo, MessageReceived
 
-from .base import UapiCall, UapiView
+from .base import UapiView
+from .base_call import UapiCall
 from .errors import ERASED, NOT_ALLOWED, NOT_FOUND, NOT_SENT, UapiError
 from .identity import MAX_ID_LENGTH, find_client, list_unused, read_sender
 from .parameters import define_parameters, is_given, read_text
@@ -49,6 +50,7 @@ class AddMessage(UapiView):
             uploads=call.files,
         )
         received = receiving.receive_messages(call.api_channel, [incoming])[0]
+        call.contact_ids.update(received.contact_ids)
         if received.is_new:
             held_replies.release_held_replies([received.conversation.pk])
         call.api_channel.record_inbound()
@@ -101,6 +103,7 @@ def get_conversation(call: UapiCall, chat_channel: ChatChannel | None = None) ->
         raise UapiError(
             NOT_FOUND, _("Chat %(id)s does not exist in the channels of this API channel.") % {"id": chat_id}
         )
+    call.link_contact(chat.contact)
     return chat
 
 

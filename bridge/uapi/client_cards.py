@@ -11,7 +11,7 @@ from bridge.conversations.contact_editing import Editor
 from bridge.models import Contact, ContactChange, ContactNote
 from channels_setup.codecs.bodies import BadBody
 
-from .base import UapiCall
+from .base_call import UapiCall
 from .identity import MAX_ID_LENGTH
 from .parameters import MAX_PERSON_LENGTH, is_given, read_choice, read_flag, read_text
 from .ticket_properties import parse_embedded_json

@@ -7,6 +7,7 @@ from typing import Any
 from django.db.models import Q
 from django.utils.translation import gettext as _
 
+from bridge import person_erased
 from bridge.conversations import contact_editing, contacts, merge_lookup
 from bridge.models import Contact, ContactQuerySet, Ticket
 from channels_setup.codecs import values
@@ -16,8 +17,9 @@ from channels_setup.codecs.visible_names import is_proper_name, visible_name
 from channels_setup.providers.base import ContactInfo
 
 from . import client_cards
-from .base import UapiCall, UapiView
-from .errors import ERASED, NOT_FOUND, UapiError
+from .base import UapiView
+from .base_call import UapiCall
+from .errors import NOT_FOUND, UapiError
 from .identity import are_names_compatible, normalize_id
 from .parameters import MERGING_NOT_SUPPORTED, PICTURES_NOT_SUPPORTED, define_parameters, is_given, is_null, read_choice
 from .reading import ReadOnlyView, filter_by_time, get_page
@@ -47,6 +49,7 @@ class CreateClient(UapiView):
         if contact is None:
             contact = Contact(api_channel=call.api_channel)
         else:
+            call.link_contact(contact)
             found, contact = contact, lock_contact(contact)
             if found.pk != contact.pk:  # a merged contact keeps its own IDs
                 is_theirs = phone_key(fields["phone"]) in (found.phone_key, found.address_key)
@@ -57,6 +60,7 @@ class CreateClient(UapiView):
             fields["name"], unused = "", ["name"]  # a name set by a person is not replaced
         before = contact_editing.get_card(contact) if contact.pk else None
         unused += _save_client(contact, fields, call)
+        call.link_contact(contact)
         if before is not None:
             contact_editing.record_program_changes(contact, before, api_channel=call.api_channel)
         return _build_answer(contact, unused)
@@ -147,16 +151,14 @@ def _save_client(contact: Contact, fields: dict[str, str], call: UapiCall) -> li
 def lock_contact(contact: Contact) -> Contact:
     """Lock and return the contact, or the contact that it was merged into, until the transaction ends.
 
-    Raises UapiError (ERASED) for an erased person.
+    Raises PersonErased.
     """
     rows = Contact.objects.select_for_update(no_key=True)
     found = rows.get(pk=merge_lookup.get_owner(contact).pk)
     while found.merged_into_id is not None:  # merged since the first query
         found = rows.get(pk=found.merged_into_id)
     if found.erased_at:
-        raise UapiError(
-            ERASED, _("This person's data was erased at their request. No new data about them can be saved.")
-        )
+        raise person_erased.PersonErased
     return found
 
 
@@ -175,7 +177,10 @@ def _get_client(call: UapiCall) -> Contact:
     contact = visible_contacts(call).filter(pk=client_id).first()
     if contact is None:
         raise UapiError(NOT_FOUND, _("Client %(id)s does not exist on this API channel.") % {"id": client_id})
-    return merge_lookup.get_owner(contact)
+    call.link_contact(contact)
+    owner = merge_lookup.get_owner(contact)
+    call.link_contact(owner)
+    return owner
 
 
 class Clients(ReadOnlyView):

@@ -21,7 +21,8 @@ from channels_setup.codecs.bodies import BadBody
 from channels_setup.codecs.html_text import html_to_text
 from channels_setup.providers.base import ContactInfo, MessageReceived
 
-from .base import UapiCall, UapiView
+from .base import UapiView
+from .base_call import UapiCall
 from .chats import get_operator
 from .errors import NOT_FOUND, NOT_SENT, UapiError
 from .parameters import COPIES_NOT_SUPPORTED, define_parameters, is_given, read_choice, read_flag
@@ -171,4 +172,5 @@ def get_ticket(call: UapiCall) -> Ticket:
         raise UapiError(
             NOT_FOUND, _("Request %(id)s does not exist in the channels of this API channel.") % {"id": ticket_id}
         )
+    call.link_contact(ticket.conversation.contact)
     return ticket

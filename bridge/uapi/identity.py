@@ -11,8 +11,9 @@ from typing import Any
 
 from django.utils.translation import gettext as _
 
-from bridge.conversations import contacts
+from bridge.conversations import contacts, erased_ids
 from bridge.models import Contact
+from bridge.person_erased import PersonErased
 from channels_setup.codecs import values
 from channels_setup.codecs.phone_numbers import format_wire_phone, id_key, phone_key
 from channels_setup.codecs.visible_names import visible_name
@@ -71,25 +72,39 @@ def normalize_phone(text: str) -> str:
 def find_client(api_channel: ApiChannel, sender: dict[str, Any], info: ContactInfo) -> Contact | None:
     """Return the contact whose Okno ID the call gives; None if the caller's own ID or the phone decides.
 
-    Raises UapiError.
+    Raises UapiError and PersonErased.
     """
-    known = Contact.objects.filter(api_channel=api_channel, erased_at=None)
+    known = Contact.objects.filter(api_channel=api_channel)
     number = values.parse_id(sender.get("okno_client_id"), "message.from.okno_client_id")
     if number is not None:
         contact = known.filter(pk=number).first()
         if contact is None:
             raise UapiError(NOT_FOUND, _("Client %(id)s does not exist on this API channel.") % {"id": number})
+        if contact.erased_at:
+            raise PersonErased
         _save_caller_id(contact, info)
         return contact
     if not (info.caller_id.isascii() and info.caller_id.isdigit() and int(info.caller_id[:19]) <= values.MAX_ID):
         return None
     ours = known.filter(pk=int(info.caller_id[:19])).first()
-    if ours is None or info.caller_id != str(ours.pk) or not _is_portal_id(ours, info):
+    if ours is None or info.caller_id != str(ours.pk):
+        return None
+    if ours.erased_at:
+        _refuse_erased(ours, info)
+        return None
+    if not _is_portal_id(ours, info):
         return None
     theirs = contacts.find_by_caller_id(api_channel, info.caller_id)
     if theirs is None or theirs.pk == ours.pk or _has_matching_contact_data(ours, info):
         return ours
     return None
+
+
+def _refuse_erased(contact: Contact, info: ContactInfo) -> None:
+    """Raise PersonErased if the call means the erased contact with this number, and not the caller's own client."""
+    theirs = contacts.find_by_caller_id(contact.api_channel, info.caller_id)
+    if theirs is None and erased_ids.is_erased_client(contact, phone_key(info.phone)):
+        raise PersonErased
 
 
 def _save_caller_id(contact: Contact, info: ContactInfo) -> None:

@@ -12,7 +12,8 @@ from channels_setup.codecs import values
 from channels_setup.codecs.bodies import BadBody
 from channels_setup.models import ChatChannel
 
-from .base import UapiCall, UapiView
+from .base import UapiView
+from .base_call import UapiCall
 from .errors import NOT_ALLOWED, NOT_FOUND, UapiError
 from .parameters import define_parameters, read_choice
 from .reading import ReadOnlyView

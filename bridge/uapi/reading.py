@@ -11,7 +11,8 @@ from django.utils.translation import gettext as _
 from channels_setup.codecs import values
 from channels_setup.codecs.bodies import BadBody
 
-from .base import UapiCall, UapiView
+from .base import UapiView
+from .base_call import UapiCall
 
 PAGE_SIZE = 100
 MAX_PAGES = 10_000

@@ -17,7 +17,7 @@ from channels_setup.codecs import values
 from channels_setup.codecs.bodies import BadBody
 from channels_setup.codecs.chat_events import format_time
 
-from .base import UapiCall
+from .base_call import UapiCall
 from .comments import get_ticket
 from .errors import NOT_FOUND, UapiError
 from .parameters import define_parameters, is_given, read_choice, read_text

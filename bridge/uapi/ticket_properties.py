@@ -12,7 +12,7 @@ from bridge.ticket_properties import LONGEST_TAG
 from channels_setup.codecs import values
 from channels_setup.codecs.bodies import BadBody
 
-from .base import UapiCall
+from .base_call import UapiCall
 from .errors import NOT_FOUND, UapiError
 from .parameters import is_given, is_null, read_choice
 

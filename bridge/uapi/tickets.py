@@ -19,7 +19,8 @@ from channels_setup.models import ChatChannel
 from channels_setup.providers.base import ContactInfo
 
 from . import client_cards, ticket_properties
-from .base import UapiCall, UapiView
+from .base import UapiView
+from .base_call import UapiCall
 from .clients import lock_contact, read_phone, visible_contacts
 from .comments import (
     CLIENT,
@@ -164,8 +165,11 @@ def _get_or_create_contact(call: UapiCall) -> tuple[Contact, list[str]]:
         contact = Contact(api_channel=call.api_channel, number_issued=True, **fields)
         client_cards.update_card(contact, call, names=client_cards.TICKET_PARAMETERS)
         contact.save()
+        call.link_contact(contact)
         return contact, []
+    call.link_contact(contact)
     contact = lock_contact(contact)
+    call.link_contact(contact)
     before = contact_editing.get_card(contact)
     filled, unused = _fill_empty_fields(contact, fields)
     client_cards.update_card(contact, call, names=client_cards.TICKET_PARAMETERS)

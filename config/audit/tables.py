@@ -101,7 +101,7 @@ AUDITED: dict[str, AuditedTable] = {
     "bridge.ContactMerge": AuditedTable(
         columns=("source_id", "target_id", "by_id", "undone_at", "undone_by_id"), people_only=True
     ),
-    "bridge.Erasure": AuditedTable(),
+    "bridge.Erasure": AuditedTable(hidden=("outside",)),
     "bridge.HeldReply": client_data(columns=("state",), events=("UPDATE", "DELETE")),
 }
 
@@ -135,6 +135,9 @@ EXEMPT: dict[str, str] = {
     "bridge.Upload": _FLOW,
     "bridge.ProviderUpload": _STATE,
     "bridge.ErasedMessage": _STATE,
+    "bridge.ErasedHelpdeskNumber": _STATE,
+    "bridge.LoggedErasure": _STATE,
+    "bridge.FileDeletion": _STATE,
     "bridge.ContactChange": _HISTORY,
     "bridge.Delivery": "people's decisions about it are DeliveryDecision",
     "bridge.Attempt": _FLOW,
