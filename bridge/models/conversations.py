@@ -81,7 +81,7 @@ class Conversation(models.Model):
         max_length=10, choices=ChangeAfterAnswer.choices, blank=True, default="", db_default="", editable=False
     )
 
-    # The client was erased: triggers refuse new rows (migration 0006). Read under the chat's lock, unlike the contact.
+    # The client was erased: triggers refuse new rows (migration 0007). Read under the chat's lock, unlike the contact.
     is_erased = models.BooleanField(default=False, db_default=False, editable=False)
 
     objects = ConversationQuerySet.as_manager()

@@ -45,7 +45,7 @@ def _create_trigger(model: str, kind: str) -> migrations.RunSQL:
 class Migration(migrations.Migration):
     atomic = False
 
-    dependencies = [("bridge", "0005_erasure_records")]
+    dependencies = [("bridge", "0006_erasure_records")]
 
     operations = [
         # Earlier releases could write to an erased contact in a race.

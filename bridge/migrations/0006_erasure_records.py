@@ -9,7 +9,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('bridge', '0004_view_full_phone'),
+        ('bridge', '0005_role_permissions'),
         ('channels_setup', '0001_initial'),
     ]
 
