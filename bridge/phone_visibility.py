@@ -17,8 +17,7 @@ from django.http import HttpRequest, HttpResponse
 
 from channels_setup.codecs.phone_masking import mask_phone, mask_phone_or_name, mask_phones
 from channels_setup.models import ApiChannel
-
-VIEW_FULL_PHONE = "bridge.view_full_phone"
+from channels_setup.permissions import VIEW_FULL_PHONE
 
 
 class ContactPhone(Protocol):

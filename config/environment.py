@@ -211,7 +211,23 @@ SETTINGS = (
     ),
     EnvironmentSetting("FILE_LINK_DAYS", int, 14, "Days after which the link to an operator's file expires."),
     EnvironmentSetting(
-        "EVENT_RETENTION_DAYS", int, 30, "Days after which processed webhook events and attempts are deleted."
+        "EVENT_RETENTION_DAYS",
+        int,
+        30,
+        "Days after which processed webhook events and attempts are deleted. API channels may have their own limit for "
+        "webhook events.",
+    ),
+    EnvironmentSetting(
+        "MESSAGE_RETENTION_DAYS",
+        int,
+        0,
+        "Days after which messages lose their text and files. 0: no limit. API channels may have their own.",
+    ),
+    EnvironmentSetting(
+        "FILE_RETENTION_DAYS",
+        int,
+        0,
+        "Days after which files of messages are deleted. 0: as long as the message. API channels may have their own.",
     ),
     EnvironmentSetting("LANGUAGE", str, "ru", "Language for browsers that request neither ru nor en."),
     EnvironmentSetting("TIME_ZONE", str, "Europe/Moscow", "Time zone of the pages."),

@@ -15,8 +15,9 @@ from django.utils import timezone
 from bridge.conversations import contact_links
 from bridge.merging.merge import merge_contacts
 from bridge.models import Attempt, CannedResponse, Contact, ContactChange, Draft, Message
-from bridge.phone_visibility import VIEW_FULL_PHONE, hidden_channels
+from bridge.phone_visibility import hidden_channels
 from channels_setup.models import ChatChannel
+from channels_setup.permissions import VIEW_FULL_PHONE
 from config.web.route_access import Audience as A
 from tests.channel_worlds import CANARIES, PHONE, World, make_world
 from tests.factories import (
@@ -172,7 +173,7 @@ def test_no_route_answers_an_operator_with_a_whole_number(world: World) -> None:
     assert not problems, "\n".join(problems)
 
 
-def test_the_permission_or_a_channel_without_the_switch_shows_whole_numbers(world: World) -> None:
+def test_the_permission_shows_whole_numbers(world: World) -> None:
     path = f"/chats/{world['conversation'].pk}/"
     client = Client()
     client.force_login(vera())  # admins have the permission

@@ -48,6 +48,7 @@ from .base import (
 )
 from .dead_letters import DeadLetterAdmin  # noqa: F401  # registered by being imported
 from .deliveries import render_raw
+from .retention_warnings import retention_warnings
 
 admin.site.unregister(ApiChannel)
 
@@ -71,6 +72,11 @@ class ApiChannelStatsAdmin(ApiChannelAdmin):
 
     activity_template = "bridge/channel_activity.html"
     page_actions: ClassVar = channel_page.CHANNEL_ACTIONS | {"try-now": retry_deliveries_now}
+
+    def warn(self, request: HttpRequest, channel: ApiChannel) -> None:
+        super().warn(request, channel)
+        for sentence in retention_warnings(channel):
+            messages.warning(request, sentence)
 
     def activity_context(self, request: HttpRequest, channel: ApiChannel) -> dict[str, Any]:
         if not sees_all(request.user):  # errors of events may quote clients

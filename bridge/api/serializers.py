@@ -113,6 +113,8 @@ class FileSerializer(serializers.ModelSerializer[Attachment]):
         fields = ("id", "name", "mime", "size", "url")
 
     def get_url(self, attachment: Attachment) -> str:
+        if attachment.state == Attachment.State.EXPIRED:
+            return ""
         return subscribers.build_file_link(attachment)
 
 
@@ -158,6 +160,11 @@ class MessageSerializer(serializers.ModelSerializer[Message]):
     deleted_at = serializers.SerializerMethodField(
         help_text=_("When the author deleted the message. The text is kept.")
     )
+    expired_at = serializers.DateTimeField(
+        read_only=True,
+        allow_null=True,
+        help_text=_("When the text and files were deleted because the channel keeps messages for a limited time."),
+    )
     reactions = ReactionSerializer(many=True, read_only=True)
     files = FileSerializer(source="attachments", many=True, read_only=True)
 
@@ -173,7 +180,7 @@ class MessageSerializer(serializers.ModelSerializer[Message]):
             *("id", "chat_id", "ticket_id", "api_channel", "direction", "kind", "text", "localized_text", "html"),
             *("status", "status_at"),
             *("external_id", "reason", "sentence", "template", "author", "created_at"),
-            *("provider_time", "written_at", "received_late", "edited_at", "deleted_at", "reactions"),
+            *("provider_time", "written_at", "received_late", "edited_at", "deleted_at", "expired_at", "reactions"),
             *("replies_to", "files"),
         )
         read_only_fields: tuple[str, ...] = fields
@@ -326,6 +333,9 @@ class ApiChannelDetailSerializer(ApiChannelSerializer):
             "first_message_in_ticket",
             "exact_updated_at",
             "on_unknown",
+            "keep_messages_days",
+            "keep_files_days",
+            "keep_events_days",
         )
         read_only_fields: tuple[str, ...] = fields
 

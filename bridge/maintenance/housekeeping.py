@@ -20,7 +20,7 @@ from bridge.models import Heartbeat
 from bridge.outbox import results
 from channels_setup.failing_items import FailingItems
 
-from . import outside_copies
+from . import outside_copies, retention
 
 PRUNE_BATCH = 1_000
 PRUNED_TABLES = FailingItems("prune")
@@ -30,7 +30,8 @@ RETENTION = (
     ("axes_accessattempt", "attempt_time", "TRUE", "EVENT_RETENTION_DAYS"),
     ("axes_accessfailurelog", "attempt_time", "TRUE", "EVENT_RETENTION_DAYS"),
     ("axes_accesslog", "attempt_time", "TRUE", "EVENT_RETENTION_DAYS"),
-    ("bridge_webhookevent", "received_at", "state <> 'new'", "EVENT_RETENTION_DAYS"),
+    # Those of API channels: ``retention``.
+    ("bridge_webhookevent", "received_at", "state <> 'new' AND api_channel_id IS NULL", "EVENT_RETENTION_DAYS"),
     ("bridge_attempt", "started_at", "TRUE", "EVENT_RETENTION_DAYS"),
     ("bridge_idempotencykey", "created_at", "TRUE", "EVENT_RETENTION_DAYS"),
     ("bridge_closingreminder", "created_at", "TRUE", "EVENT_RETENTION_DAYS"),
@@ -101,7 +102,10 @@ def prune_expired_rows() -> int:
     total = 0
     for table, column, condition, setting in RETENTION:
         with PRUNED_TABLES.isolate(table):
-            total += _prune_table(table, column, condition, days=getattr(settings, setting))
+            days = getattr(settings, setting)
+            if table == "bridge_idempotencykey":  # the stored responses repeat messages
+                days = min([days, *retention.list_message_limits()])
+            total += _prune_table(table, column, condition, days=days)
     jobs: Mapping[str, Callable[[], int]] = {
         "sessions": _prune_sessions,
         "cache": _prune_cache,
@@ -111,6 +115,7 @@ def prune_expired_rows() -> int:
         "files": file_deletions.delete_scheduled_files,
         "erasure receipts": outside_copies.forget_old_numbers,
         "merges": undo.delete_old_undo_data,
+        "retention": retention.apply_retention,
     }
     for name, prune in jobs.items():
         with PRUNED_TABLES.isolate(name):

@@ -84,6 +84,9 @@ class Delivery(models.Model):
             ),
             models.Index(fields=["api_channel"], condition=Q(state="sending"), name="deliveries_in_flight"),
             models.Index(
+                fields=["created_at", "id"], condition=Q(message=None) & ~Q(payload={}), name="deliveries_to_expire"
+            ),
+            models.Index(
                 fields=["state", "-id"],
                 condition=Q(state__in=["dead", "unknown", "cancelled"]),
                 name="deliveries_not_made",

@@ -80,6 +80,7 @@ class Message(models.Model):
     shown = models.JSONField(default=dict, blank=True)  # what is more than text: see ``providers.base.MessageExtras``
     # Key of the desk's draft or form, so that a draft open in several tabs is sent once.
     form_key = models.CharField(max_length=64, blank=True, default="", db_default="")
+    expired_at = models.DateTimeField(null=True, editable=False)  # its words were deleted: ``maintenance.retention``
 
     class Meta:
         verbose_name = _("message")
@@ -102,6 +103,9 @@ class Message(models.Model):
                 fields=["api_channel", "status", "id"],
                 condition=Q(status__in=["pending", "sending", "unknown", "failed"]),
                 name="messages_unsettled",
+            ),
+            models.Index(
+                fields=["api_channel", "created_at", "id"], condition=Q(expired_at=None), name="messages_to_expire"
             ),
             models.Index(fields=["quoted"], condition=Q(quoted__isnull=False), name="messages_quoting"),
         ]
@@ -158,6 +162,7 @@ class Attachment(models.Model):
         AVAILABLE = "available", pgettext_lazy("file", "available")
         WAITING = "waiting", _("being downloaded")
         FAILED = "failed", _("download failed")
+        EXPIRED = "expired", pgettext_lazy("file", "deleted")  # by ``maintenance.retention``
 
     message = models.ForeignKey(Message, on_delete=models.CASCADE, related_name="attachments")
     url = models.CharField(max_length=2000, blank=True)
@@ -175,7 +180,10 @@ class Attachment(models.Model):
     class Meta:
         verbose_name = _("file")
         verbose_name_plural = _("files")
-        indexes = [models.Index(fields=["due_at"], condition=Q(state="waiting"), name="files_to_fetch")]
+        indexes = [
+            models.Index(fields=["due_at"], condition=Q(state="waiting"), name="files_to_fetch"),
+            models.Index(fields=["id"], condition=~Q(state="expired"), name="files_to_expire"),
+        ]
 
     def __str__(self) -> str:
         return self.name or self.url

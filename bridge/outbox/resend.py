@@ -21,6 +21,7 @@ from channels_setup.models import ChannelState
 
 from . import results
 
+CONTENT_GONE = ("person_erased", "content_deleted")  # there is nothing left to send
 UNRESOLVED_STATES = (Delivery.State.DEAD, Delivery.State.UNKNOWN)
 DELAYED_CODES = ("channel_paused", "breaker_open", "destination_backoff")  # it would be queued and wait
 
@@ -59,7 +60,9 @@ def preview_resend(deliveries: Sequence[Delivery]) -> list[ResendPreview]:
         template = templates.get(delivery.pk) or {}
         destination = breakers.get(delivery.api_channel_id)
         code = ""
-        if delivery.free_text and results.get_window_key(delivery) in closed:
+        if delivery.reason in CONTENT_GONE:
+            code = delivery.reason
+        elif delivery.free_text and results.get_window_key(delivery) in closed:
             code = "window_closed_since"
         elif template.get("id") in unsendable:
             code = "template_not_sendable"
@@ -91,7 +94,7 @@ DISCARDED, LEFT = "discarded", "left_as_is"
 @transaction.atomic
 def resend_deliveries(*pks: int, by: Any = None, bulk_action: BulkAction | None = None) -> int:
     """Queue given-up, canceled or unknown deliveries again. Their retry schedule starts over. Return how many."""
-    rows = _lock_deliveries(pks, states=DeadLetter.STATES)
+    rows = [row for row in _lock_deliveries(pks, states=DeadLetter.STATES) if row.reason not in CONTENT_GONE]
     if not rows:
         return 0
     _record_decisions(rows, DeliveryDecision.Action.RESEND, by=by, bulk_action=bulk_action)

@@ -9,6 +9,10 @@ from django.utils.translation import gettext_lazy as _
 from channels_setup.providers.base import FailureEffects, OutcomeClass, Reason, SuggestedAction
 
 DELIVERY_REASONS: Mapping[str, Reason] = {
+    "content_deleted": Reason(
+        outcome_class=OutcomeClass.SETTLED,
+        sentence=_("The content was deleted: it was older than the channel keeps messages."),
+    ),
     "rate_limited": Reason(
         outcome_class=OutcomeClass.RETRYABLE, sentence=_("The provider limits our rate of messages. We will try again.")
     ),

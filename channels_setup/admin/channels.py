@@ -203,6 +203,13 @@ class ApiChannelAdmin(HistoryModelAdmin):
         ),
         (_("Tracking chats"), {"fields": (("track_new_chat", "track_message", "track_resumed"), "copy_replies")}),
         (
+            _("Retention"),
+            {
+                "fields": (("keep_messages_days", "keep_files_days", "keep_events_days"),),
+                "description": _("What is older is deleted within an hour and cannot be restored."),
+            },
+        ),
+        (
             _("Compatibility of events"),
             {
                 "classes": ("collapse",),

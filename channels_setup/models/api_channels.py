@@ -23,6 +23,7 @@ from .keys import Credential, Secret
 from .redacted_fields import RedactedJSONField
 from .webhook_addresses import WebhookAddressed
 
+MAX_RETENTION_DAYS = 36_500
 CREDENTIAL_OVERLAP = timedelta(hours=24)
 REFUSALS_RECORDED_EVERY = timedelta(minutes=1)
 
@@ -167,6 +168,37 @@ class ApiChannel(WebhookAddressed):
         blank=True,
         validators=[MinValueValidator(0.01), MaxValueValidator(1000)],
         help_text=_("For all calls of this channel. Leave empty for the provider's own limit."),
+    )
+    # Retention in days; see ``bridge.maintenance.retention``. Null: the portal's setting. 0: no limit.
+    keep_messages_days = models.PositiveIntegerField(
+        _("keep messages for, days"),
+        null=True,
+        blank=True,
+        validators=[MaxValueValidator(MAX_RETENTION_DAYS)],
+        help_text=_(
+            "Older messages lose their text, files and provider IDs; reports still count them. Empty: the portal's "
+            "setting MESSAGE_RETENTION_DAYS. 0: until the client's data is erased."
+        ),
+    )
+    keep_files_days = models.PositiveIntegerField(
+        _("keep files for, days"),
+        null=True,
+        blank=True,
+        validators=[MaxValueValidator(MAX_RETENTION_DAYS)],
+        help_text=_(
+            "Files of older messages are deleted from the disk. Empty: the portal's setting FILE_RETENTION_DAYS. 0: as "
+            "long as the message."
+        ),
+    )
+    keep_events_days = models.PositiveIntegerField(
+        _("keep raw requests for, days"),
+        null=True,
+        blank=True,
+        validators=[MaxValueValidator(MAX_RETENTION_DAYS)],
+        help_text=_(
+            "Raw requests contain messages and phone numbers. Empty: the portal's setting EVENT_RETENTION_DAYS. 0: "
+            "no limit."
+        ),
     )
     # A code of ``bridge.outcomes``.
     last_error = models.CharField(_("last error"), max_length=40, blank=True, editable=False)

@@ -168,7 +168,7 @@ def build_quote(message: Message | None) -> QuotedMessage | None:
     """Build the quote of a message, shown above its reply."""
     if message is None:
         return None
-    words = " ".join(message.localized_text.split()) or _("file")
+    words = " ".join(message.localized_text.split()) or (_("deleted message") if message.expired_at else _("file"))
     is_ours = message.direction == Message.Direction.OUTBOUND
     return QuotedMessage(
         pk=message.pk,

@@ -165,6 +165,8 @@ def _build_file_view(attachment: Attachment) -> FileView:
         return FileView(name=name, href=f"/files/{attachment.pk}/", is_picture=attachment.mime in INLINE_TYPES)
     if attachment.state == Attachment.State.WAITING:
         return FileView(name=name, href="", is_picture=False, missing_text=_("downloading from the provider"))
+    if attachment.state == Attachment.State.EXPIRED:
+        return FileView(name=name, href="", is_picture=False, missing_text=_("deleted: too old"))
     if attachment.state == Attachment.State.FAILED:
         missing_text = (
             outcomes.render_sentence(attachment.error)

@@ -9,9 +9,11 @@ from datetime import datetime
 from itertools import groupby
 from typing import Any
 
+from django.conf import settings
 from django.db.models import prefetch_related_objects
 from django.utils import timezone
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from bridge.desk import presentation
 from bridge.desk.parameters import parse_int
@@ -76,7 +78,9 @@ def build_thread_page(
         before = _end_of_page_at(conversation, at)
     values = {"chat": conversation.pk, "before": before, "limit": PAGE + 1}
     found = list(Message.objects.raw(MESSAGES_SQL, values))
-    shown = found[:PAGE][::-1]
+    # Expired messages are the oldest: the page, and the thread, begin where they end.
+    shown = [message for message in found[:PAGE] if message.expired_at is None][::-1]
+    has_expired = len(shown) < len(found[:PAGE])
     oldest = shown[0].pk if shown else None
     shown = _in_written_order(shown)
     merged = ["merged_contact"] if any(message.merged_contact_id for message in shown) else []
@@ -84,7 +88,8 @@ def build_thread_page(
     held = _held_replies(conversation, shown)
     unfolded = {message.ticket_id for message in shown if message.pk == at}
     builder = _ThreadBuilder(tickets=tickets, unfolded=unfolded, now=now)
-    items = list(
+    items = [_expired_mark(conversation)] if has_expired else []
+    items += list(
         builder.build_items(_build_views(shown, held=held, may_write=may_write, now=now), is_newest=before is None)
     )
     if before is None:
@@ -92,10 +97,21 @@ def build_thread_page(
         items += [ThreadItem(key=f"held-{reply.pk}", held=HeldReplyView(reply=reply, now=now)) for reply in waiting]
     return ThreadPage(
         items=items,
-        earlier=oldest if len(found) > PAGE else None,
+        earlier=oldest if len(found) > PAGE and shown else None,
         is_newest=before is None,
         at=at if any(message.pk == at for message in shown) else None,
     )
+
+
+def _expired_mark(conversation: Conversation) -> ThreadItem:
+    """Return the line above the oldest message that is left."""
+    own = conversation.api_channel.keep_messages_days
+    days = settings.MESSAGE_RETENTION_DAYS if own is None else own
+    sentence = ngettext(
+        "Messages older than %(count)d day were deleted.", "Messages older than %(count)d days were deleted.", days
+    )
+    words = sentence % {"count": days} if days else _("Older messages were deleted.")
+    return ThreadItem(key="expired", version=words, words=words)
 
 
 def _in_written_order(messages: Sequence[Message]) -> list[Message]:

@@ -1,0 +1,199 @@
+"""Retention per API channel: words of old messages, old files and old raw requests are deleted.
+
+A message's row stays with its time, direction, author, status and request, so that reports and statistics do not
+change; its words, files, template values and provider IDs are deleted (``Message.expired_at``), and with them the
+copies in deliveries, attempts, requests, chat lists and drafts. Each step may be repeated: ``expired_at`` is set last,
+so an interrupted batch is found again. Batches are small, and rows that a transaction uses are left for the next run.
+
+Kept although old, because they are still needed:
+- messages with an unfinished delivery: they would be sent empty;
+- messages that a held reply quotes or depends on, until it is sent or dropped;
+- the client's last message while a service window is open: operators answer it;
+- messages of an open request in a chat with newer messages: the operator works on that case. An open request in a chat
+  where nothing happened for the whole retention does not keep them: otherwise a forgotten request would keep them for
+  ever.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+from django.core.files.storage import default_storage
+from django.db import connection
+
+from bridge import service_window
+from bridge.conversations import erased_ids
+from bridge.models import Attachment, Message, Upload
+from channels_setup.failing_items import FailingItems
+from channels_setup.models import ApiChannel
+
+from . import retention_sql as sql
+
+BATCH = 500
+# Providers repeat webhooks for days. Until then a hash of the deleted message's ID recognizes it.
+REPEATED_WITHIN = timedelta(days=30)
+EXPIRING = FailingItems("expire")
+FILES = FailingItems("expired files")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChannelCutoff:
+    """Rows of this API channel from before the time are deleted."""
+
+    api_channel_id: int
+    before: datetime
+
+
+def apply_retention() -> int:
+    """Delete what is older than its channel keeps. Return the number of messages, files and raw requests."""
+    total = 0
+    for name, cutoffs, expire in (
+        ("files", find_cutoffs("keep_files_days", settings.FILE_RETENTION_DAYS), expire_files),
+        ("messages", find_cutoffs("keep_messages_days", settings.MESSAGE_RETENTION_DAYS), expire_messages),
+        ("raw requests", find_cutoffs("keep_events_days", settings.EVENT_RETENTION_DAYS), delete_raw_requests),
+    ):
+        for cutoff in cutoffs:
+            with EXPIRING.isolate(f"{name} of channel {cutoff.api_channel_id}"):
+                total += expire(cutoff)
+    return total
+
+
+def find_cutoffs(field: str, default: int) -> list[ChannelCutoff]:
+    """Return the cutoff of each channel with a limit. An empty field means the portal's setting, 0 means no limit."""
+    now = service_window.database_now()
+    days = {pk: default if own is None else own for pk, own in ApiChannel.objects.values_list("pk", field)}
+    return [
+        ChannelCutoff(api_channel_id=pk, before=now - timedelta(days=limit)) for pk, limit in days.items() if limit > 0
+    ]
+
+
+def list_message_limits() -> list[int]:
+    """Return the limits of messages in days, of all channels that have one."""
+    default = settings.MESSAGE_RETENTION_DAYS
+    own = ApiChannel.objects.order_by().values_list("keep_messages_days", flat=True).distinct()
+    return [days for days in (default if one is None else one for one in own) if days > 0]
+
+
+# --- messages --------------------------------------------------------------------------------------------
+
+
+def count_expiring_messages(cutoff: ChannelCutoff, *, limit: int) -> int:
+    """Count the messages that the next run would expire, up to ``limit``."""
+    with connection.cursor() as cursor:
+        cursor.execute(sql.COUNT_OLD_MESSAGES, [cutoff.api_channel_id, cutoff.before, limit])
+        return int(cursor.fetchone()[0])
+
+
+def expire_messages(cutoff: ChannelCutoff) -> int:
+    """Delete the words of the channel's old messages, oldest first, and everything that repeats them."""
+    total = 0
+    for ids in _iterate_batches(sql.FIND_OLD_MESSAGES, cutoff):
+        total += _expire_batch(ids, cutoff)
+    _expire_rows_without_message(cutoff)
+    return total
+
+
+def _expire_batch(old_ids: list[int], cutoff: ChannelCutoff) -> int:
+    values = {"ids": old_ids, "before": cutoff.before}
+    ids = [row[0] for row in _fetch(sql.FIND_UNPROTECTED, values)]
+    if not ids:
+        return 0
+    kept = _delete_files(Attachment.objects.filter(message__in=ids), Upload.objects.filter(message__in=ids))
+    values["ids"] = ids = [pk for pk in ids if pk not in kept]
+    recent = Message.objects.filter(pk__in=ids, created_at__gte=service_window.database_now() - REPEATED_WITHIN)
+    provider_ids = recent.exclude(external_id="").values_list("external_id", flat=True)
+    erased_ids.remember_erased(cutoff.api_channel_id, list(provider_ids))
+    for statement in sql.CLEAR_COPIES:
+        _execute(statement, values)
+    return _execute(sql.CLEAR_MESSAGES, values)
+
+
+def _expire_rows_without_message(cutoff: ChannelCutoff) -> None:
+    """Delete old words that belong to a chat, but to none of its messages: notes, drafts, finished held replies."""
+    for ids in _iterate_batches(sql.FIND_OLD_DELIVERIES, cutoff):
+        _execute(sql.CLEAR_DELIVERIES, {"ids": ids})
+    values = {"channel": cutoff.api_channel_id, "before": cutoff.before, "limit": BATCH}
+    for statement in sql.CLEAR_OLD_ROWS:
+        while _execute(statement, values):
+            pass
+
+
+# --- files -----------------------------------------------------------------------------------------------
+
+
+def expire_files(cutoff: ChannelCutoff) -> int:
+    """Delete the channel's old files from disk. Their names stay with the message."""
+    total = 0
+    for ids in _iterate_batches(sql.FIND_OLD_FILES, cutoff):
+        rows = Attachment.objects.filter(pk__in=ids)
+        for path in rows.exclude(file="").values_list("file", flat=True):
+            with FILES.isolate(path):
+                default_storage.delete(path)  # before the row, which is needed to try again
+                total += rows.filter(file=path).update(**_EXPIRED_FILE)
+        total += rows.filter(file="").update(**_EXPIRED_FILE)
+    for ids in _iterate_batches(sql.FIND_OLD_UPLOADS, cutoff):
+        _delete_files(Attachment.objects.none(), Upload.objects.filter(pk__in=ids))
+    return total
+
+
+_EXPIRED_FILE: dict[str, Any] = {"file": "", "url": "", "external_id": "", "state": Attachment.State.EXPIRED}
+
+
+def _delete_files(*querysets: Any) -> set[int]:
+    """Delete files from disk, and then their rows: after a crash in between, the next run finds the rows again.
+
+    Return the IDs of messages whose files could not be deleted.
+    """
+    failed = set()
+    for rows in querysets:
+        for row in rows:
+            failed.add(row.message_id)
+            with FILES.isolate(row.file.name):
+                if row.file:
+                    default_storage.delete(row.file.name)
+                row.delete()
+                failed.discard(row.message_id)
+    return failed
+
+
+# --- raw requests ----------------------------------------------------------------------------------------
+
+
+def delete_raw_requests(cutoff: ChannelCutoff) -> int:
+    """Delete the channel's old raw requests. Unprocessed ones stay."""
+    total = 0
+    for ids in _iterate_batches(sql.FIND_OLD_EVENTS, cutoff):
+        total += _execute(sql.DELETE_EVENTS, {"ids": ids})
+    return total
+
+
+# --- batches ---------------------------------------------------------------------------------------------
+
+
+def _iterate_batches(statement: str, cutoff: ChannelCutoff) -> Iterator[list[int]]:
+    """Yield IDs of old rows, oldest first. Rows that stay are not read again in this run."""
+    values = {"channel": cutoff.api_channel_id, "before": cutoff.before, "limit": BATCH}
+    position: tuple[datetime | None, int] = (None, 0)
+    while True:
+        rows = _fetch(statement, {**values, "since": position[0], "last": position[1]})
+        if not rows:
+            return
+        position = (rows[-1][1], rows[-1][0])
+        yield [row[0] for row in rows]
+
+
+def _fetch(statement: str, values: dict[str, Any]) -> list[Any]:
+    with connection.cursor() as cursor:
+        cursor.execute(statement, values)
+        return list(cursor.fetchall())
+
+
+def _execute(statement: str, values: dict[str, Any]) -> int:
+    """Run a statement on its own, so that no row stays locked for longer. Return the number of rows."""
+    with connection.cursor() as cursor:
+        cursor.execute(statement, values)
+        return int(cursor.rowcount)
