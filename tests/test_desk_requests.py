@@ -145,7 +145,7 @@ def test_many_requests_are_closed_at_once_and_restored(desk: Client, channel: Ap
 def test_many_requests_are_assigned_to_an_operator_of_the_channel(desk: Client, channel: ApiChannel) -> None:
     assert channel.default_chat_channel
     lena = UserFactory(username="lena")
-    channel.default_chat_channel.operators.add(lena)
+    assign_role(lena, role=Role.OPERATOR, chat_channels=[channel.default_chat_channel])
     chosen = [request_of(client_writes(channel, f"К{number}")) for number in range(3)]
     tickets.set_ticket_status(chosen[2].pk, status=Status.CLOSED)
 

@@ -34,7 +34,7 @@ from rest_framework.routers import SimpleRouter
 from rest_framework.serializers import BaseSerializer
 
 from bridge import service_window
-from bridge.conversations import chat_looks, merge_lookup, tickets
+from bridge.conversations import assignment_rules, chat_looks, merge_lookup, tickets
 from bridge.decisions import Decision
 from bridge.models import Contact, Conversation, Delivery, Message, ServiceWindow, Ticket, WebhookEvent
 from bridge.outbox import resend
@@ -199,7 +199,10 @@ class ConversationViewSet(ReadOnlyViewSet):
             if "user_id" not in given and team is None:  # only the team is removed
                 user_id = Conversation.objects.get(pk=conversation.pk).assignee_id
             team_id = (team.pk if team else None) if "team_id" in given else tickets.UNCHANGED
-            tickets.assign_chat(conversation.pk, user_id=user_id, team_id=team_id, by=request.user.pk)
+            try:
+                assignment_rules.assign_chat(request.user, conversation.pk, user_id=user_id, team_id=team_id)
+            except assignment_rules.AssignmentRefused as problem:
+                raise ApiError(status_code=403, reason="not_assignable", sentence=str(problem)) from None
             return 200, self.get_serializer(self.get_queryset().get(pk=conversation.pk)).data
 
         content: Any = {name: value.pk if value else None for name, value in given.items()}

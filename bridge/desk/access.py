@@ -11,6 +11,7 @@ from django.http import Http404, HttpRequest
 from bridge.conversations import chat_looks, merge_lookup
 from bridge.models import Conversation, Message
 from channels_setup.models import ChatChannel, Team
+from channels_setup.permissions import VIEW_CHATS, users_with
 
 
 def visible_conversations(request: HttpRequest) -> QuerySet[Conversation]:
@@ -58,7 +59,7 @@ def get_message_or_404(conversation: Conversation, message_id: int) -> Message:
 
 def assignable_users(conversation: Conversation, user: Any) -> QuerySet[Any]:
     """Return the users that the chat can be assigned to: operators of its channel, and the current user."""
-    people = get_user_model().objects.people().filter(is_active=True)
+    people = get_user_model().objects.people().filter(is_active=True, pk__in=users_with(VIEW_CHATS).values("pk"))
     return people.filter(Q(chat_channels=conversation.chat_channel_id) | Q(pk=user.pk)).distinct().order_by("pk")
 
 

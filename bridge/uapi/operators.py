@@ -11,6 +11,7 @@ from django.utils.translation import gettext as _
 from channels_setup.codecs import values
 from channels_setup.codecs.bodies import BadBody
 from channels_setup.models import ChatChannel
+from channels_setup.permissions import VIEW_CHATS, users_with
 
 from .base import UapiView
 from .base_call import UapiCall
@@ -24,6 +25,7 @@ ROLES = ["admin", "employee", "support"]
 def visible_operators(call: UapiCall) -> QuerySet[Any]:
     """Return the active operators of the watched chat channels, and the admins."""
     people = get_user_model().objects.people().filter(is_active=True)
+    people = people.filter(pk__in=users_with(VIEW_CHATS).values("pk"))  # auditors are staff, too, but see no chats
     return people.filter(Q(chat_channels__in=call.api_channel.watched.all()) | Q(is_staff=True)).distinct()
 
 

@@ -19,11 +19,11 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext, pgettext_lazy
 from django.views.decorators.http import require_POST
 
-from bridge.conversations import tickets
+from bridge.conversations import assignment_rules, tickets
 from bridge.desk import access, presentation
 from bridge.desk.parameters import parse_int
 from bridge.models import Ticket
-from channels_setup.permissions import require_chat_access
+from channels_setup.permissions import VIEW_CHATS, require_chat_access, users_with
 
 MAX_REQUESTS = 200  # at most this many at once
 SALT = "bridge.desk.views.bulk_actions.with_teams"  # tokens of the release before have no teams
@@ -100,6 +100,7 @@ def undo_change(request: HttpRequest) -> HttpResponse:
 def list_channel_assignees(user: Any, channels: list[int]) -> list[dict[str, Any]]:
     """List the users that requests of these channels can be assigned to, the current user first."""
     found = get_user_model().objects.people().filter(is_active=True)
+    found = found.filter(pk__in=users_with(VIEW_CHATS).values("pk"))
     found = found.filter(Q(chat_channels__in=channels) | Q(pk=user.pk)).distinct().order_by("pk")
     people = [
         {"pk": person.pk, "name": presentation.person_name(person), "is_me": person.pk == user.pk} for person in found
@@ -131,8 +132,8 @@ def _result_sentences(bulk_change: dict[str, Any], *, count: int) -> list[str]:
     if left and bulk_change["field"] == ASSIGNEE:
         sentences.append(
             ngettext(
-                "%d not assigned: it is closed, or this person or team does not serve its channel.",
-                "%d not assigned: they are closed, or this person or team does not serve their channels.",
+                "%d not assigned: it is closed or a colleague’s, or the person or team does not serve its channel.",
+                "%d not assigned: they are closed or colleagues’, or the person or team does not serve their channels.",
                 left,
             )
             % left
@@ -155,14 +156,18 @@ def _visible_tickets(request: HttpRequest) -> Any:
 
 
 def _assign_tickets(request: HttpRequest, found: list[Ticket], *, wanted: dict[int, Value]) -> list[Change]:
-    """Assign live requests. Skips those whose channel the user or the team does not serve."""
+    """Assign live requests. Skips those whose channel the user or team does not serve, and those of colleagues."""
     changed: list[Change] = []
     for ticket in found:
         before, after = _read_value(ticket, ASSIGNEE), wanted[ticket.pk]
         if ticket.status in Ticket.ENDED or before == after or not _can_assign(request, ticket, after):
             continue
-        if _apply_change(ticket, ASSIGNEE, after, by=request.user.pk):
-            changed.append((ticket.pk, before, after))
+        user_id, team_id = after
+        try:
+            assignment_rules.assign_ticket(request.user, ticket, user_id=user_id, team_id=team_id)
+        except assignment_rules.AssignmentRefused:
+            continue
+        changed.append((ticket.pk, before, after))
     return changed
 
 

@@ -9,7 +9,7 @@ from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 
 from bridge import service_window
-from bridge.conversations import tickets
+from bridge.conversations import assignment_rules, tickets
 from bridge.desk import access, forms
 from bridge.desk.composer import panels
 from bridge.desk.parameters import parse_int
@@ -112,15 +112,23 @@ def assign_chat(request: HttpRequest, pk: int) -> HttpResponse:
         if person is None:
             return refusal_response(request, conversation, _("This person is not an operator of this channel."))
         user_id, team_id = person.pk, tickets.UNCHANGED
-    tickets.assign_chat(conversation.pk, user_id=user_id, team_id=team_id, by=request.user.pk)
+    return _assign(request, conversation, user_id=user_id, team_id=team_id)
+
+
+def _assign(
+    request: HttpRequest, conversation: Conversation, *, user_id: int | None, team_id: int | None
+) -> HttpResponse:
+    try:
+        assignment_rules.assign_chat(request.user, conversation.pk, user_id=user_id, team_id=team_id)
+    except assignment_rules.AssignmentRefused as problem:
+        return refusal_response(request, conversation, str(problem))
     return success_response(request, conversation)
 
 
 def _assign_to_team(request: HttpRequest, conversation: Conversation, team_id: int) -> HttpResponse:
     if not access.assignable_teams(conversation).filter(pk=team_id).exists():
         return refusal_response(request, conversation, _("This team does not serve this channel."))
-    tickets.assign_chat(conversation.pk, user_id=None, team_id=team_id, by=request.user.pk)
-    return success_response(request, conversation)
+    return _assign(request, conversation, user_id=None, team_id=team_id)
 
 
 @forms.require_chat_form

@@ -19,7 +19,7 @@ from django.views.decorators.http import require_GET
 from django.views.decorators.vary import vary_on_headers
 
 from bridge import outcomes, service_window
-from bridge.conversations import closing_reminders, read_receipts
+from bridge.conversations import assignment_rules, closing_reminders, read_receipts
 from bridge.desk import access, forms, presentation, teams
 from bridge.desk.chat_list import listing
 from bridge.desk.client import pane
@@ -200,6 +200,7 @@ def build_chat_context(
     draft = messages.find_draft(conversation, request.user)
     state = service_window.get_window_state(conversation, now=now)
     window = presentation.window_view(state, now=now)
+    may_hand_on = assignment_rules.may_hand_on(request.user, current=conversation.assignee_id)
     before, at = None, None
     if not only_newest:
         before = parse_int(request.GET.get("before"))
@@ -224,8 +225,9 @@ def build_chat_context(
         "earlier": f"{reverse('chat', args=[conversation.pk])}?before={page.earlier}" if page.earlier else "",
         "thread_version": version,
         "assignee_name": presentation.assignee_name(conversation.assignee, conversation),
-        "people": list_assignees(conversation, request.user),
-        "teams": access.assignable_teams(conversation),
+        "people": [person for person in list_assignees(conversation, request.user) if may_hand_on or person["is_me"]],
+        "teams": access.assignable_teams(conversation) if may_hand_on else [],
+        "may_hand_on": may_hand_on,
         "draft": draft,
         "max_text_length": reply_submission.MAX_TEXT_LENGTH,
         "text": text if text is not None else (draft.text if draft else ""),
