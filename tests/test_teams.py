@@ -30,6 +30,14 @@ def shop(channel: ApiChannel) -> ChatChannel:
 
 
 @pytest.fixture
+def desk(shop: ChatChannel, client: Client) -> Client:
+    """The test client of Boris, here a supervisor of the shop, who assigns the chats of everybody."""
+    person = boris(shop)
+    assign_role(person, role=Role.SUPERVISOR)
+    return signed_in(client, person)
+
+
+@pytest.fixture
 def lena(shop: ChatChannel) -> Any:
     person = UserFactory(username="lena")
     assign_role(person, role=Role.OPERATOR, chat_channels=[shop])
@@ -261,7 +269,8 @@ def test_the_report_counts_missed_windows_by_team(desk: Client, channel: ApiChan
 def test_the_api_assigns_to_a_user_a_team_or_both(
     client: Client, channel: ApiChannel, shop: ChatChannel, sales: Team, lena: Any
 ) -> None:
-    chat, key = client_writes(channel, "Анна"), token_of(boris(shop))
+    assign_role(boris(shop), role=Role.SUPERVISOR)
+    chat, key = client_writes(channel, "Анна"), token_of(boris())
 
     def post(**body: Any) -> Any:
         address = f"/api/v1/conversations/{chat.pk}/assign"
