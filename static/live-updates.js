@@ -60,6 +60,8 @@
     if (answer.redirected) throw Object.assign(new Error("signed out"), { signedOut: true });
     if (answer.status === 204) return;
     if (answer.status === 409) okno.handleConflict(await answer.text());
+    // The operator lost access to this chat: the page that says so replaces what is shown.
+    if (answer.status === 404 && chat === byId("chat")) location.reload();
     if (!answer.ok) throw new Error(String(answer.status));
     const updates = await answer.json();
     okno.setNow(updates.now);

@@ -171,7 +171,7 @@ def visible_chat_channels(user: Any) -> list[int]:
     IDs instead of a subquery let PostgreSQL plan by how common they are. For an operator with one small and one busy
     channel that was ten times faster.
     """
-    return list(ChatChannel.objects.all().visible_to(user).order_by().values_list("pk", flat=True))
+    return ChatChannel.objects.list_visible_ids(user)
 
 
 class CanViewChats(BasePermission):

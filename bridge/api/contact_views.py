@@ -57,7 +57,8 @@ class ContactDetailSerializer(serializers.ModelSerializer[Contact]):
 
     def get_merged(self, contact: Contact) -> list[dict[str, Any]]:
         names = ("id", "name", "phone", "external_id", "user_id")
-        rows = ({name: getattr(one, name) for name in names} for one in contact.merged.all())
+        people = contact.shown_merged  # type: ignore[attr-defined]  # prefetched by the view
+        rows = ({name: getattr(one, name) for name in names} for one in people)
         return [hide_phone(row, contact.api_channel_id) for row in rows]
 
     def to_representation(self, contact: Contact) -> dict[str, Any]:
@@ -95,16 +96,17 @@ class NoteSerializer(serializers.ModelSerializer[ContactNote]):
         read_only_fields = fields
 
 
-def filter_contacts_by_phone(rows: QuerySet[Contact], phone: str) -> QuerySet[Contact]:
+def filter_contacts_by_phone(rows: QuerySet[Contact], phone: str, channels: list[int]) -> QuerySet[Contact]:
     """Filter by phone number in any format, including the numbers of merged contacts."""
     known: Any = Contact.objects
-    found = known.with_phone(search_keys(phone)).values_list("pk", "merged_into")
+    people = merge_lookup.filter_visible_people(known.with_phone(search_keys(phone)), channels)
+    found = people.values_list("pk", "merged_into")
     return rows.filter(pk__in={merged_into or pk for pk, merged_into in found})
 
 
-def search_contacts(rows: QuerySet[Contact], query: str) -> QuerySet[Contact]:
+def search_contacts(rows: QuerySet[Contact], query: str, channels: list[int]) -> QuerySet[Contact]:
     """Search by beginnings of words in the name, or by digits of the phone."""
-    found = Contact.objects.all().matching_words(query)
+    found = merge_lookup.filter_visible_people(Contact.objects.all().matching_words(query), channels)
     return rows.filter(Q(pk__in=found.values("pk")) | Q(pk__in=found.values("merged_into")))
 
 
@@ -114,8 +116,10 @@ class ContactViewSet(ContactExportMixin, ReadOnlyViewSet):
     serializer_class = ContactDetailSerializer
     filters = {
         "api_channel": QueryFilter(read=parse_number, by="api_channel"),
-        "phone": QueryFilter(read=parse_text, by=filter_contacts_by_phone, help="In any format."),
-        "search": QueryFilter(read=parse_text, by=search_contacts, help="Words of the name or digits of the phone."),
+        "phone": QueryFilter(read=parse_text, by_channels=filter_contacts_by_phone, help="In any format."),
+        "search": QueryFilter(
+            read=parse_text, by_channels=search_contacts, help="Words of the name or digits of the phone."
+        ),
         "email": QueryFilter(read=parse_text, by="email__iexact"),
         "external_id": QueryFilter(read=parse_text, by="external_id", help="The provider's ID of the contact."),
         "since": SINCE,
@@ -127,15 +131,22 @@ class ContactViewSet(ContactExportMixin, ReadOnlyViewSet):
         chats = Conversation.objects.filter(chat_channel__in=seen)
         rows = Contact.objects.filter(pk__in=chats.values("contact"))
         shown = Prefetch("conversations", chats.order_by("pk"), to_attr="shown_chats")
-        return rows.prefetch_related(shown, Prefetch("merged", Contact.objects.order_by("pk")))
+        merged = merge_lookup.filter_visible_people(Contact.objects.order_by("pk"), seen)
+        return rows.prefetch_related(shown, Prefetch("merged", merged, to_attr="shown_merged"))
 
     def get_object(self) -> Contact:
         """Return the contact. For a merged contact, return the contact that it was merged into."""
-        merged = Contact.objects.filter(pk=int(self.kwargs["pk"][:18]), merged_into__isnull=False).first()
+        named = Contact.objects.filter(pk=int(self.kwargs["pk"][:18]), merged_into__isnull=False)
+        merged = merge_lookup.filter_visible_people(named, visible_chat_channels(self.request.user)).first()
         if merged is not None:
             self.kwargs["pk"] = str(merged.owner_id)
         found: Contact = super().get_object()
         return found
+
+    def _list_people(self, contact: Contact) -> list[int]:
+        """Return the IDs of the contact and of the merged contacts that the user may know."""
+        people = merge_lookup.list_people(contact, visible_in=visible_chat_channels(self.request.user))
+        return [person.pk for person in people]
 
     @documented_write(summary="Change a contact", request=ContactUpdateSerializer, response=ContactDetailSerializer)
     def partial_update(self, request: Request, pk: str) -> Response:
@@ -159,7 +170,7 @@ class ContactViewSet(ContactExportMixin, ReadOnlyViewSet):
     )
     @action(detail=True, methods=["get"], filter_backends=[], pagination_class=None)
     def changes(self, request: Request, pk: str) -> Response:
-        people = [one.pk for one in merge_lookup.list_people(self.get_object())]
+        people = self._list_people(self.get_object())
         rows = ContactChange.objects.filter(contact__in=people).select_related("contact").order_by("-pk")[:MAX_CHANGES]
         return Response(ContactChangeSerializer(rows, many=True).data)
 
@@ -181,7 +192,7 @@ class ContactViewSet(ContactExportMixin, ReadOnlyViewSet):
     def notes(self, request: Request, pk: str) -> Response:
         contact = self.get_object()
         if request.method == "GET":
-            rows = ContactNote.objects.filter(contact__in=[one.pk for one in merge_lookup.list_people(contact)])
+            rows = ContactNote.objects.filter(contact__in=self._list_people(contact))
             return Response(NoteSerializer(rows.order_by("-pk"), many=True).data)
         text = _read_note_text(request)
 
@@ -199,7 +210,7 @@ class ContactViewSet(ContactExportMixin, ReadOnlyViewSet):
     @action(detail=True, methods=["patch"], url_path=r"notes/(?P<note_id>[0-9]{1,18})")
     def note(self, request: Request, pk: str, note_id: str) -> Response:
         """Change your own note. The previous text is kept in the changes of the contact."""
-        people = [one.pk for one in merge_lookup.list_people(self.get_object())]
+        people = self._list_people(self.get_object())
         if not ContactNote.objects.filter(pk=note_id, contact__in=people).exists():
             raise NotFound
         text = _read_note_text(request)

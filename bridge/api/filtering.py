@@ -23,6 +23,7 @@ from rest_framework.response import Response
 from channels_setup.codecs import values
 from channels_setup.codecs.bodies import BadBody
 from channels_setup.codecs.values import MAX_ID, parse_id, parse_unix_time
+from channels_setup.models import ChatChannel
 
 UNIX_SECONDS = re.compile(r"[0-9]{9,12}(\.[0-9]{1,9})?")  # since 1970
 
@@ -80,13 +81,19 @@ def parse_choices(*choices: str) -> Callable[[str], list[str]]:
 
 @dataclass(frozen=True, kw_only=True)
 class QueryFilter:
-    """A query parameter of a list: ``read`` parses the value, ``by`` is a lookup or a function that filters."""
+    """A query parameter of a list: ``read`` parses the value, ``by`` is a lookup or a function that filters.
+
+    ``by_channels`` is a function that also gets the IDs of the chat channels that the user sees.
+    """
 
     read: Callable[[str], Any]
-    by: str | Callable[[QuerySet[Any], Any], QuerySet[Any]]
+    by: str | Callable[[QuerySet[Any], Any], QuerySet[Any]] = ""
+    by_channels: Callable[[QuerySet[Any], Any, list[int]], QuerySet[Any]] | None = None
     help: str = ""
 
-    def apply(self, rows: QuerySet[Any], value: Any) -> QuerySet[Any]:
+    def apply(self, rows: QuerySet[Any], value: Any, *, user: Any) -> QuerySet[Any]:
+        if self.by_channels is not None:
+            return self.by_channels(rows, value, ChatChannel.objects.list_visible_ids(user))
         return rows.filter(**{self.by: value}) if isinstance(self.by, str) else self.by(rows, value)
 
     def describe(self, name: str) -> dict[str, Any]:
@@ -113,7 +120,7 @@ class QueryFilterBackend(BaseFilterBackend):
         for name, filter_ in view.filters.items():
             value = request.query_params.get(name)
             if value is not None:
-                queryset = filter_.apply(queryset, self._read(name, filter_, value))
+                queryset = filter_.apply(queryset, self._read(name, filter_, value), user=request.user)
         return queryset
 
     def _read(self, name: str, filter_: QueryFilter, value: str) -> Any:

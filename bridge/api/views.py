@@ -325,6 +325,11 @@ class WebhookEventViewSet(ReadOnlyViewSet):
 # --- channels --------------------------------------------------------------------------------------------
 
 
+def filter_by_chat_channel(rows: QuerySet[ApiChannel], chat_channel: int, channels: list[int]) -> QuerySet[ApiChannel]:
+    """Filter by a watched chat channel that the user sees: the others are not told to exist."""
+    return rows.filter(watched=chat_channel) if chat_channel in channels else rows.none()
+
+
 @documented(list="API channels with the chat channels they watch", retrieve="One API channel")
 class ApiChannelViewSet(ReadOnlyViewSet):
     permission_classes = (IsAuthenticated, CanViewSettings)
@@ -333,7 +338,7 @@ class ApiChannelViewSet(ReadOnlyViewSet):
     filters = {
         "kind": QueryFilter(read=parse_text, by="kind"),
         "state": QueryFilter(read=parse_choices(*ChannelState.values), by="state__in"),
-        "chat_channel": QueryFilter(read=parse_number, by="watched"),
+        "chat_channel": QueryFilter(read=parse_number, by_channels=filter_by_chat_channel),
         "since": SINCE,
         "until": UNTIL,
     }

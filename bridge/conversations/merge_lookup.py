@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 
 from django.db import connection
+from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from bridge.models import Contact, Conversation, MergedConversation
 
@@ -22,10 +23,26 @@ def get_owner(contact: Contact) -> Contact:
     return get_owners([contact])[contact.owner_id]
 
 
-def list_people(contact: Contact) -> list[Contact]:
-    """Return the contact, then the contacts merged into it, oldest first."""
-    merged = Contact.objects.filter(merged_into=contact.pk).order_by("pk") if contact.has_merged else ()
-    return [contact, *merged]
+def list_people(contact: Contact, *, visible_in: Collection[int] | None = None) -> list[Contact]:
+    """Return the contact, then the contacts merged into it, oldest first.
+
+    ``visible_in``: IDs of chat channels; contacts that had chats only in other channels are left out.
+    """
+    if not contact.has_merged:
+        return [contact]
+    merged = Contact.objects.filter(merged_into=contact.pk).order_by("pk")
+    return [contact, *(merged if visible_in is None else filter_visible_people(merged, visible_in))]
+
+
+def filter_visible_people(people: QuerySet[Contact], channels: Collection[int]) -> QuerySet[Contact]:
+    """Leave out merged contacts that had chats only in other chat channels than these.
+
+    The contact that they were merged into may have a chat in these channels. Its users must not learn the names and
+    numbers under which the person wrote elsewhere.
+    """
+    moved = MergedConversation.objects.filter(merge__source=OuterRef("pk"), merge__undone_at=None)
+    is_visible = Exists(moved.filter(conversation__chat_channel__in=list(channels)))
+    return people.filter(Q(merged_into=None) | Q(is_visible) | ~Q(Exists(moved)))
 
 
 def find_current_conversation(former_id: int) -> int | None:

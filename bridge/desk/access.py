@@ -9,7 +9,7 @@ from django.db.models import Q, QuerySet
 from django.http import Http404, HttpRequest
 
 from bridge.conversations import chat_looks, merge_lookup
-from bridge.models import Conversation, Message
+from bridge.models import Contact, Conversation, Message
 from channels_setup.models import ChatChannel, Team
 from channels_setup.permissions import VIEW_CHATS, users_with
 
@@ -42,6 +42,12 @@ def get_conversation_or_404(request: HttpRequest, pk: int) -> Conversation:
         raise Http404
     chat_looks.record_chat_look(request.user, conversation)
     return conversation
+
+
+def list_visible_people(request: HttpRequest, contact: Contact) -> list[Contact]:
+    """Return the contact and the contacts merged into it, without those who had chats only in other channels."""
+    channels = visible_channel_ids(request) if contact.has_merged else []
+    return merge_lookup.list_people(contact, visible_in=channels)
 
 
 def get_message_or_404(conversation: Conversation, message_id: int) -> Message:

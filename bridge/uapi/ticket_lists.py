@@ -48,7 +48,8 @@ class ReadTicket(ReadOnlyView):
         ticket = get_ticket(call)
         agent = _get_agent(call)
         if agent is not None and not Conversation.objects.filter(pk=ticket.conversation_id).visible_to(agent).exists():
-            raise UapiError(NOT_FOUND, _("Operator %(id)d does not have access to this request.") % {"id": agent.pk})
+            sentence = _("Operator %(id)s does not exist or does not have access.")
+            raise UapiError(NOT_FOUND, sentence % {"id": agent.pk})
         files = Prefetch("attachments", queryset=Attachment.objects.order_by("pk"))
         rows = Message.objects.filter(ticket=ticket).order_by("pk").prefetch_related(files)
         contact = ticket.conversation.contact
@@ -194,8 +195,8 @@ def _get_agent(call: UapiCall) -> Any:
     if user_id is None:
         return None
     user = get_user_model().objects.people().filter(pk=user_id, is_active=True).first()
-    if user is None:
-        raise UapiError(NOT_FOUND, _("Operator %(id)s does not exist.") % {"id": user_id})
+    if user is None or not call.api_channel.watched.visible_to(user).exists():  # other channels' operators are not told
+        raise UapiError(NOT_FOUND, _("Operator %(id)s does not exist or does not have access.") % {"id": user_id})
     return user
 
 

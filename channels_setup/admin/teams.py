@@ -65,7 +65,7 @@ class TeamAdmin(HistoryModelAdmin):
     def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         if db_field.name == "chat_channels":
             return two_column_field(super(), db_field, request, gettext_lazy("chat channels"), **kwargs)
-        kwargs["queryset"] = get_user_model()._default_manager.order_by("username")
+        kwargs["queryset"] = get_user_model().objects.people().order_by("username")
         field = two_column_field(super(), db_field, request, gettext_lazy("members"), **kwargs)
         field.label_from_instance = user_label
         return field

@@ -47,6 +47,9 @@ class ChatChannelQuerySet(models.QuerySet["ChatChannel"]):
         """Return the channels whose settings a user may see: also all for auditors."""
         return self if permissions.sees_settings_only(user) else self.visible_to(user)
 
+    def list_visible_ids(self, user: Any) -> list[int]:
+        return list(self.visible_to(user).order_by().values_list("pk", flat=True))
+
 
 class ChatChannel(WebhookAddressed):
     """A channel that receives conversations. Its number is the chat ID («id чата») that the provider needs."""

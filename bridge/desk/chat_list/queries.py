@@ -16,6 +16,7 @@ from django.db import connection
 from django.db.models import QuerySet
 from django.db.models.functions import Coalesce
 
+from bridge.conversations import merge_lookup
 from bridge.desk.live import versions
 from bridge.models import ACTIVE_STATUSES, Contact, Message, Ticket, search
 from bridge.service_window import WINDOW_LENGTH
@@ -251,7 +252,8 @@ def search_chats(channels: Sequence[int], query: str) -> tuple[set[int], dict[in
     """Search chats. Return chat IDs found by contact, and chat ID -> newest matching message ID."""
     contact_hits: set[int] = set()
     for found in find_contacts(query, api_channels=list(ApiChannel.objects.values_list("pk", flat=True))):
-        contact_hits.update(pk for pk, _moment in _chats_among(chat_owners(found), CHATS_OF_CONTACTS_SQL, channels))
+        owners = chat_owners(merge_lookup.filter_visible_people(found, channels))
+        contact_hits.update(pk for pk, _moment in _chats_among(owners, CHATS_OF_CONTACTS_SQL, channels))
     text_query = search.build_message_query(query)
     if text_query is None:
         return contact_hits, {}

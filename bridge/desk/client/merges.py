@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from bridge import service_window
-from bridge.conversations import merge_lookup
 from bridge.desk import presentation
 from bridge.merging import rules
 from bridge.merging.undo import find_undo_problem
@@ -25,15 +25,15 @@ class MergedClient:
     at: str
 
 
-def list_merged_clients(conversation: Conversation, *, user: Any, now: datetime) -> list[MergedClient]:
-    """List the clients that were merged into the client of this chat."""
-    contact = conversation.contact
-    if not contact.has_merged:
+def list_merged_clients(people: Sequence[Contact], *, user: Any, now: datetime) -> list[MergedClient]:
+    """List the merged clients among ``people``, which begins with the client of the chat."""
+    contact, *merged = people
+    if not merged:
         return []
     merges = ContactMerge.objects.filter(target=contact.pk, undone_at=None).select_related("by", "source", "target")
     merge_by_source = {merge.source_id: merge for merge in merges}
     clients = []
-    for person in merge_lookup.list_people(contact)[1:]:
+    for person in merged:
         merge = merge_by_source.get(person.pk)
         may_undo = merge is not None and user.has_perm(rules.MERGE_PERMISSION) and not find_undo_problem(merge, now=now)
         clients.append(

@@ -9,8 +9,7 @@ from typing import Any
 from django.http import HttpRequest
 
 from bridge import phone_visibility
-from bridge.conversations import merge_lookup
-from bridge.desk import presentation
+from bridge.desk import access, presentation
 from bridge.files import uploads
 from bridge.maintenance import erasure, person_export
 from bridge.merging import rules
@@ -47,7 +46,7 @@ def build_client_context(request: HttpRequest, conversation: Conversation, *, no
     """Build the context of the client pane with a fixed number of queries."""
     user: Any = request.user
     contact = conversation.contact
-    people = merge_lookup.list_people(contact)
+    people = access.list_visible_people(request, contact)
     ids = [person.pk for person in people]
     notes = ContactNote.objects.filter(contact__in=ids).select_related("author").order_by("-pk")[:MAX_NOTES]
     files = Upload.objects.filter(conversation=conversation, message=None).order_by("-pk")[:MAX_FILES]
@@ -81,7 +80,7 @@ def build_client_context(request: HttpRequest, conversation: Conversation, *, no
         "changes": card.list_changes(conversation, ids, now=now),
         "template_values": last_template_values(conversation),
         "answers_to": merges.reply_number(conversation),
-        "merged": merges.list_merged_clients(conversation, user=user, now=now),
+        "merged": merges.list_merged_clients(people, user=user, now=now),
         "may_merge": user.has_perm(rules.MERGE_PERMISSION) and contact.erased_at is None,
         "may_export": user.has_perm(person_export.EXPORT_PERMISSION) and contact.erased_at is None,
         "may_erase": user.has_perm(erasure.ERASE_PERMISSION) and contact.erased_at is None,

@@ -2,8 +2,9 @@
 
 An open desk polls every 1.5 seconds, and almost always nothing has changed. Each page holds a poll token: signed, bound
 to the session, valid for 90 seconds. It names the user and their channels, so that the fast path loads neither session
-nor user nor permissions: one query checks that the session exists and that the page's versions are current. The view
-(``chats.poll_updates``) handles every change and checks everything again; the token alone gives no data.
+nor user nor permissions: one query checks that the session exists, that the user still sees these channels, and that
+the page's versions are current. The view (``chats.poll_updates``) handles every change and checks everything again; the
+token alone gives no data.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from django.db import connection
 from django.http import HttpRequest, HttpResponse
 from django.utils.crypto import constant_time_compare, salted_hmac
 
+from bridge.conversations.assignments import SEES_ALL_CONDITION, SEES_CHATS_CONDITION
 from bridge.desk import presentation
 from bridge.desk.parameters import parse_int
 
@@ -27,8 +29,16 @@ PATH = "/chats/updates/"
 SALT = "bridge.desk.live.polling"
 TOKEN_SECONDS = 90  # the list's version changes every minute, and each change brings a new token
 
+# Whether the user still sees all channels of the token. The view answers those who lost one.
+ACCESS_SQL = f"""
+EXISTS (SELECT FROM accounts_user u WHERE u.id = %(user)s AND {SEES_CHATS_CONDITION} AND (NOT EXISTS (
+    SELECT unnest(%(channels)s::bigint[])
+    EXCEPT SELECT chatchannel_id FROM channels_setup_chatchannel_operators WHERE user_id = u.id
+) OR {SEES_ALL_CONDITION}))
+"""
 UNCHANGED_SQL = f"""
 SELECT EXISTS (SELECT FROM django_session WHERE session_key = %(session)s AND expire_date > clock_timestamp())
+   AND {ACCESS_SQL}
    AND coalesce({versions.LIST_VERSION_SQL}, 'none') = %(list)s
    AND NOT EXISTS (SELECT FROM bridge_closingreminder WHERE id > %(last_warning)s AND (assignee_id = %(user)s
                    OR (assignee_id IS NULL AND chat_channel_id = ANY(%(channels)s) AND (team_id IS NULL

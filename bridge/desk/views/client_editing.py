@@ -9,7 +9,7 @@ from django.shortcuts import render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods
 
-from bridge.conversations import contact_editing, merge_lookup
+from bridge.conversations import contact_editing
 from bridge.conversations.contact_editing import Editor, InvalidContactData
 from bridge.desk import access, forms, presentation
 from bridge.desk.client import card
@@ -51,7 +51,7 @@ def edit_note(request: HttpRequest, pk: int, note_id: int) -> HttpResponse:
     if refusal := forms.reject_stale_form(request, chat=pk):
         return refusal
     conversation = access.get_conversation_or_404(request, pk)
-    people = [person.pk for person in merge_lookup.list_people(conversation.contact)]
+    people = [person.pk for person in access.list_visible_people(request, conversation.contact)]
     user: Any = request.user
     if request.method == "GET":
         note = ContactNote.objects.filter(pk=note_id, contact__in=people, author=user).first()
@@ -84,7 +84,7 @@ def add_note(request: HttpRequest, pk: int) -> HttpResponse:
 def delete_note(request: HttpRequest, pk: int, note_id: int) -> HttpResponse:
     """Delete a note of the current user."""
     conversation = access.get_conversation_or_404(request, pk)
-    people = [person.pk for person in merge_lookup.list_people(conversation.contact)]
+    people = [person.pk for person in access.list_visible_people(request, conversation.contact)]
     try:
         contact_editing.delete_note(note_id, contact_ids=people, by=_editor(request))
     except InvalidContactData as problem:
