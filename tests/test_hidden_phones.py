@@ -46,7 +46,7 @@ def world() -> World:
     world = make_world("a", text="quokka", phone=PHONE)
     world.chat_channel.hides_phones = True
     world.chat_channel.save()
-    for codename in ("merge_contact", "erase_contact"):
+    for codename in ("merge_contact", "erase_contact", "view_reports"):
         world.operator.user_permissions.add(Permission.objects.get(codename=codename))
     contact: Contact = world["contact"]
     contact.external_id, contact.username, contact.caller_id = DIGITS, DIGITS, f"crm-{PHONE}"
