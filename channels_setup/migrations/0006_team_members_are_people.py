@@ -10,6 +10,6 @@ DROP = "DROP TRIGGER accounts_refuse_service ON channels_setup_team_members"
 
 
 class Migration(migrations.Migration):
-    dependencies = [("channels_setup", "0004_roles"), ("accounts", "0005_access_triggers")]
+    dependencies = [("channels_setup", "0005_retention"), ("accounts", "0005_access_triggers")]
 
     operations = [migrations.RunSQL(CREATE, DROP)]
