@@ -7,13 +7,13 @@ from the current request, so that no caller can forget to pass them. Outside of 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from contextvars import ContextVar
 from functools import cached_property
 from typing import Any, Protocol
 
 from django.core.signals import request_finished
-from django.http import HttpRequest, HttpResponse
+from django.http import FileResponse, HttpRequest, HttpResponse
 
 from channels_setup.codecs.phone_masking import mask_phone, mask_phone_or_name, mask_phones
 from channels_setup.models import ApiChannel
@@ -50,13 +50,31 @@ _viewer: ContextVar[Viewer | None] = ContextVar("viewer", default=None)
 
 
 def set_viewer_middleware(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
-    """Remember the request until it is finished: a streamed answer is written after all middleware."""
+    """Remember the user's request until it is finished, and for each part of a streamed answer."""
 
     def middleware(request: HttpRequest) -> HttpResponse:
-        _viewer.set(Viewer(request))
-        return get_response(request)
+        viewer = Viewer(request)
+        _viewer.set(viewer)
+        response: Any = get_response(request)
+        if response.streaming and not isinstance(response, FileResponse):
+            response.streaming_content = _stream_for(viewer, response.streaming_content)
+        return response
 
     return middleware
+
+
+def _stream_for(viewer: Viewer, parts: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield the parts of an answer. The web server may read them in another thread."""
+    iterator = iter(parts)
+    while True:
+        token = _viewer.set(viewer)
+        try:
+            part = next(iterator, None)
+        finally:
+            _viewer.reset(token)
+        if part is None:
+            return
+        yield part
 
 
 def _forget_viewer(**_signal: Any) -> None:

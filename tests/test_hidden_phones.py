@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 import re
+from threading import Thread
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import Permission
 from django.db import transaction
-from django.test import Client
+from django.http import StreamingHttpResponse
+from django.test import Client, RequestFactory
 from django.utils import timezone
 
 from bridge.conversations import contact_links
 from bridge.merging.merge import merge_contacts
 from bridge.models import Attempt, CannedResponse, Contact, ContactChange, Draft, Message
-from bridge.phone_visibility import hidden_channels
+from bridge.phone_visibility import Viewer, hidden_channels, hides_phones, set_viewer_middleware
 from channels_setup.models import ChatChannel
 from channels_setup.permissions import VIEW_FULL_PHONE
 from config.web.route_access import Audience as A
@@ -187,6 +189,22 @@ def test_the_permission_shows_whole_numbers(world: World) -> None:
     world.operator.user_permissions.add(Permission.objects.get(codename=VIEW_FULL_PHONE.partition(".")[2]))
     assert "900 555-01-77" in read(client, path)[1]
     assert hidden_channels() == frozenset()  # outside of a request
+
+
+def test_a_streamed_answer_keeps_its_user_in_another_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Viewer, "hidden_channels", frozenset({7}))
+    middleware = set_viewer_middleware(
+        lambda _request: StreamingHttpResponse(f"{hides_phones(7)} " for _part in range(2))  # type: ignore[arg-type]
+    )
+    response: Any = middleware(RequestFactory().get("/"))
+    parts: list[bytes] = []
+    thread = Thread(target=lambda: parts.extend(response.streaming_content))
+    thread.start()
+    thread.join()
+    response.close()
+
+    assert parts == [b"True ", b"True "]
+    assert hidden_channels() == frozenset()
 
 
 def test_a_full_number_is_found_and_a_part_of_it_is_not(world: World) -> None:
