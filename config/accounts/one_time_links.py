@@ -6,7 +6,7 @@ from typing import Any
 
 from allauth.account.adapter import get_adapter
 from allauth.account.forms import default_token_generator
-from allauth.account.utils import user_pk_to_url_str
+from allauth.account.utils import url_str_to_user_pk, user_pk_to_url_str
 from django.conf import settings
 from django.http import HttpRequest
 from django.urls import reverse
@@ -22,11 +22,12 @@ def password_link(user: Any) -> str:
     """
     if user.is_service:
         raise ValueError("A service account has no password.")
-    record.record_action(Action.LINK_CREATED, "accounts.user", user.pk, label=user.get_username())
     return build_link(user_pk_to_url_str(user), default_token_generator.make_token(user))
 
 
 def build_link(uid: str, token: str) -> str:
+    """Build the link of a token, also for a reset that its user requested by email. The audit records each."""
+    record.record_action(Action.LINK_CREATED, "accounts.user", url_str_to_user_pk(uid))
     path = reverse("account_reset_password_from_key", kwargs={"uidb36": uid, "key": token})
     return str(settings.PUBLIC_URL) + path
 

@@ -77,8 +77,17 @@ AUDITED: dict[str, AuditedTable] = {
     "bridge.CannedResponse.chat_channels": AuditedTable(),
     "bridge.TicketField": AuditedTable(label="name"),
     # Decisions about deliveries and events
-    "bridge.DeliveryDecision": AuditedTable(people_only=True, events=("INSERT", "DELETE")),
-    "bridge.BulkAction": AuditedTable(people_only=True, hidden=("selection",), events=("INSERT", "DELETE")),
+    "bridge.DeliveryDecision": AuditedTable(
+        people_only=True,
+        columns=("delivery_id", "action", "by_id", "previous_state", "bulk_action_id"),
+        events=("INSERT", "DELETE"),
+    ),
+    "bridge.BulkAction": AuditedTable(
+        people_only=True,
+        columns=("action", "selection", "by_id", "total"),
+        hidden=("selection",),
+        events=("INSERT", "DELETE"),
+    ),
     "bridge.Alert": AuditedTable(people_only=True, columns=("settled_at",), events=("UPDATE", "DELETE")),
     "bridge.Mismatch": AuditedTable(people_only=True, columns=("settled_at",), events=("UPDATE", "DELETE")),
     "bridge.WebhookEvent": AuditedTable(

@@ -19,6 +19,7 @@ from channels_setup.roles import Role, assign_role
 from channels_setup.secret_options import add_secret_option, read_secret_option
 from config.accounts import one_time_links, second_factor, sessions, user_transfer
 from config.accounts.management.lookups import find_chat_channel
+from config.audit import record
 
 PASSWORD_VARIABLE = "USER_PASSWORD"
 
@@ -81,6 +82,7 @@ class Command(BaseCommand):
         return user
 
     def do_export(self, options: dict[str, Any]) -> None:
+        record.record_export("accounts.user", details={"password_hashes": options["include_password_hashes"]})
         data = user_transfer.export_users(include_password_hashes=options["include_password_hashes"])
         text = json.dumps(data, ensure_ascii=False, indent=2)
         if options["file"] == "-":
