@@ -98,7 +98,7 @@ def make_world(
     assign_role(person, role=Role.OPERATOR, chat_channels=[chat_channel])
     world = World(api_channel=api_channel, chat_channel=chat_channel, operator=person)
     _add_chat(world, text, phone, shared_text or set_up)
-    _add_desk(world, text)
+    _add_desk(world, text, set_up)
     _add_failures(world, text)
     _add_secrets(world)
     return world
@@ -137,7 +137,7 @@ def _add_chat(world: World, text: str, phone: str, shared_text: str) -> None:
     world.rows["attachment"] = attachment
 
 
-def _add_desk(world: World, text: str) -> None:
+def _add_desk(world: World, text: str, set_up: str) -> None:
     conversation, contact, person = world["conversation"], world["contact"], world.operator
     other = ContactFactory(api_channel=world.api_channel, name=f"{text} double", external_id=f"{text} double")
     later = timezone.now() + timedelta(days=1)
@@ -147,9 +147,9 @@ def _add_desk(world: World, text: str) -> None:
     upload.file.save("file.pdf", ContentFile(b"%PDF-" + text.encode()), save=False)
     upload.save()
     note = ContactNote.objects.create(contact=contact, author=person, text=text)
-    answer = CannedResponse.objects.create(name=text, text=text)
+    answer = CannedResponse.objects.create(name=set_up, text=set_up)
     answer.chat_channels.add(world.chat_channel)
-    team = Team.objects.create(name=text)
+    team = Team.objects.create(name=set_up)
     team.chat_channels.add(world.chat_channel)
     team.members.add(person)
     Draft.objects.create(conversation=conversation, user=person, text=text)
@@ -188,7 +188,7 @@ def _add_failures(world: World, text: str) -> None:
         "straystatus": StrayStatus.objects.create(
             api_channel=api_channel, external_id=f"{text} stray", status="failed", title=text
         ),
-        "auditrecord": AuditRecord.objects.create(action="viewed", object_label=text),
+        "auditrecord": AuditRecord.objects.create(action="viewed", object_type="bridge.message"),
         "webhookevent": WebhookEvent.objects.create(
             api_channel=api_channel, endpoint="webhook", body=text.encode(), state="failed", error=text
         ),

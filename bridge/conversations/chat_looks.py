@@ -1,7 +1,7 @@
 """Looks at chats of others in the audit record: once per person and chat in an hour.
 
 A look is recorded if the chat is assigned to a colleague, or if it is assigned to nobody and the person sees it by a
-role that sees all chats. Own chats, and unassigned chats of an operator's channels, cost nothing.
+role (admin, supervisor). Own chats, and unassigned chats of an operator's channels, cost nothing.
 """
 
 from __future__ import annotations
@@ -10,14 +10,16 @@ from collections.abc import Iterable
 from typing import Any
 
 from bridge.models import Conversation
+from channels_setup import permissions
 from config.audit import record
 
 CONVERSATION = "bridge.conversation"
+READING_ROLES = (permissions.VIEW_ALL_CHATS, permissions.ASSIGN_ANY_CHAT)  # admins and supervisors
 
 
 def is_chat_of_others(user: Any, assignee_id: int | None) -> bool:
     if assignee_id is None:
-        return bool(user.has_perm("channels_setup.change_apichannel"))
+        return any(user.has_perm(permission) for permission in READING_ROLES)
     return bool(assignee_id != user.pk)
 
 

@@ -207,7 +207,7 @@ ADMIN_MODELS: dict[str, tuple[Audience, tuple[str, ...]]] = {
     "axes/accessattempt": (A.SUPERUSERS, ()),
     "axes/accesslog": (A.SUPERUSERS, ()),
     "axes/accessfailurelog": (A.SUPERUSERS, ()),
-    "audit/auditrecord": (A.ADMINS, (ACTION_PAGE,)),
+    "audit/auditrecord": (A.SETTINGS, (ACTION_PAGE,)),
     "bridge/alert": (A.ADMINS, (ACTION_PAGE,)),
     "bridge/contact": (A.ADMINS, (ACTION_PAGE, "<int:pk>/export/")),
     "bridge/contactmerge": (A.ADMINS, (ACTION_PAGE,)),
