@@ -103,6 +103,7 @@ MIDDLEWARE = [
     "config.accounts.sign_in.set_sign_in_cookies",
     "config.accounts.second_factor.require_second_factor",
     "django.contrib.messages.middleware.MessageMiddleware",
+    "config.web.middleware.refuse_erased_people",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "axes.middleware.AxesMiddleware",
 ]

@@ -66,6 +66,8 @@
       const answer = await okno.postAsUser(ownForm.dataset.draft, values);
       if (answer.status === 409 && (await answer.json()).reason === "draft_sent") {
         if (ownForm === form && key === values.once) onSentElsewhere();
+      } else if (answer.status === 410) { // the client was erased
+        okno.localCopies.remove("draft", chat);
       } else if (!answer.ok || answer.redirected) throw new Error(String(answer.status));
       else if (okno.localCopies.read("draft", chat)?.at === at) okno.localCopies.remove("draft", chat);
     }).catch(() => { if (ownForm === form) isUnsaved = true; });

@@ -105,7 +105,7 @@
     try {
       const answer = await okno.postAsUser(record.address, record.values, { signal: AbortSignal.timeout(REQUEST_TIMEOUT) });
       if (answer.redirected) throw Object.assign(new Error("signed out"), { isSignedOut: true });
-      const result = answer.ok || answer.status === 409 ? await answer.json() : null;
+      const result = answer.ok || answer.status === 409 || answer.status === 410 ? await answer.json() : null;
       if (!result || result.reason === "other_user") throw new Error(String(answer.status));
       if (result.sent) onSent(record);
       else onRefused(record, result);

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 from datetime import timedelta
 from pathlib import Path
@@ -17,7 +18,7 @@ from django.utils import timezone
 from bridge import person_erased
 from bridge.files import file_deletions
 from bridge.inbox import processing
-from bridge.maintenance import erased_events, erasure, erasure_log, identifier_patterns
+from bridge.maintenance import erased_events, erasure, erasure_log, identifier_patterns, outside_copies
 from bridge.models import (
     Contact,
     ContactNote,
@@ -25,6 +26,7 @@ from bridge.models import (
     Draft,
     Erasure,
     FileDeletion,
+    HelpdeskChat,
     IdempotencyKey,
     LoggedErasure,
     Message,
@@ -32,7 +34,8 @@ from bridge.models import (
     WebhookEvent,
 )
 from channels_setup.models import ApiChannel
-from tests.factories import ApiChannelFactory, boris, vera
+from tests.factories import ApiChannelFactory, boris, token_of, vera
+from tests.pages import SCRIPT, signed_in
 from tests.scenarios.database_dump import dump_all_rows
 from tests.uapi_calls import ENCODINGS, call
 
@@ -295,6 +298,99 @@ def test_late_events_of_the_provider_are_emptied(chat: Conversation, channel: Ap
     assert PHONE not in dump_all_rows()
 
 
+def test_forms_of_an_open_tab_get_a_clear_answer(chat: Conversation, client: Client) -> None:
+    user = boris(chat.chat_channel)
+    desk = signed_in(client, user)
+    erase(chat)
+    forms: list[tuple[str, dict[str, Any]]] = [
+        ("send/", {"text": "Канарейка", "key": "abcdefgh1234"}),
+        ("send/", {"text": "Канарейка", "once": "abcdefgh1235"}),
+        ("draft/", {"text": "Канарейка"}),
+        ("assign/", {"user": user.pk}),
+        ("client/notes/", {"note": "Канарейка"}),
+        ("client/tags/", {"add": "Канарейка"}),
+    ]
+    for path, values in forms:
+        answer = desk.post(f"/chats/{chat.pk}/{path}", values, headers=SCRIPT)
+        assert answer.status_code == 410, (path, answer.status_code)
+        assert answer.json()["sentence"] == str(person_erased.SENTENCE)
+    page = desk.post(f"/chats/{chat.pk}/send/", {"text": "Канарейка"})
+    assert page.status_code == 410 and str(person_erased.SENTENCE) in html.unescape(page.content.decode())
+    assert desk.post(f"/chats/{chat.pk}/seen/", headers=SCRIPT).status_code == 204
+    assert "Канарейка" not in dump_all_rows()
+
+
+def test_calls_of_the_api_are_refused(chat: Conversation, client: Client) -> None:
+    token = token_of(vera())
+    contact, conversation = f"/api/v1/contacts/{chat.contact_id}", f"/api/v1/conversations/{chat.pk}"
+
+    def send(method: str, path: str, body: Any = None, key: str = "") -> Any:
+        headers = {**token, **({"idempotency-key": key} if key else {})}
+        return client.generic(method, path, json.dumps(body or {}), content_type="application/json", headers=headers)
+
+    changed = send("PATCH", f"{contact}/", {"email": "anna@example.com"}, key=f"card of {PHONE}")
+    assert changed.status_code == 200, changed.content
+    assert PHONE in str(IdempotencyKey.objects.values_list("answer", flat=True))
+
+    receipts = send("POST", f"{contact}/erase/")
+
+    assert receipts.status_code == 200, receipts.content
+    assert [(row["contact"], row["source"], row["counts"]["messages"]) for row in receipts.json()] == [
+        (chat.contact_id, "api", 1)
+    ]
+    assert receipts.json()[0]["outside"] == [{"where": "provider", "api_channel": chat.api_channel_id}]
+    assert PHONE not in dump_all_rows() and "anna@example.com" not in dump_all_rows()
+    calls = [
+        ("PATCH", f"{contact}/", {"email": "anna@example.com"}, f"card of {PHONE}"),
+        ("PATCH", f"{contact}/", {"name": "Канарейка"}, ""),
+        ("POST", f"{contact}/notes/", {"text": "Канарейка"}, ""),
+        ("POST", f"{conversation}/messages/", {"text": "Канарейка"}, ""),
+        ("POST", f"{conversation}/assign/", {"user_id": None}, ""),
+    ]
+    for method, path, body, key in calls:
+        refused = send(method, path, body, key)
+        assert (refused.status_code, refused.json()["reason"]) == (410, "person_erased"), (path, refused.content)
+    assert "Канарейка" not in dump_all_rows() and not Draft.objects.exists()
+    assert send("POST", f"{contact}/erase/").status_code == 200
+
+
+def test_the_api_erases_only_with_the_permission(chat: Conversation, client: Client) -> None:
+    operator = token_of(boris(chat.chat_channel))
+
+    assert client.post(f"/api/v1/contacts/{chat.contact_id}/erase/", headers=operator).status_code == 403
+    assert not Erasure.objects.exists()
+
+
+def test_the_receipt_says_what_stays_outside(chat: Conversation, client: Client) -> None:
+    HelpdeskChat.objects.create(
+        conversation=chat, chat_channel=chat.chat_channel, chat_id=701, client_id=702, ticket_id=703
+    )
+    receipt = erase(chat)
+
+    desk = signed_in(client, vera())
+    page = desk.get(f"/chats/{chat.pk}/client/erase/").content.decode()
+    admin = desk.get(f"/admin/bridge/erasure/{receipt.pk}/change/").content.decode()
+    for shown in (page, admin):
+        assert all(number in shown for number in ("701", "702", "703"))
+    assert desk.post(f"/chats/{chat.pk}/client/erase/", {"sure": chat.contact_id}).status_code == 302
+    assert Erasure.objects.count() == 2
+    Erasure.objects.update(at=timezone.now() - outside_copies.KEEP_NUMBERS)
+    assert outside_copies.forget_old_numbers() == 2
+    assert list(Erasure.objects.values_list("outside", flat=True)) == [[], []]
+
+
+def test_without_its_log_the_page_says_that_nothing_was_erased(
+    chat: Conversation, client: Client, settings: Any, tmp_path: Path
+) -> None:
+    settings.ERASURE_LOG = str(tmp_path / "missing" / "missing" / "erasures.jsonl")
+    desk = signed_in(client, vera())
+
+    page = desk.post(f"/chats/{chat.pk}/client/erase/", {"sure": chat.contact_id})
+
+    assert page.status_code == 422 and "erasure log" in page.content.decode()
+    assert not Erasure.objects.exists()
+
+
 # --- files ---------------------------------------------------------------------------------------------------------
 
 
@@ -378,7 +474,7 @@ def test_the_log_holds_no_personal_data(chat: Conversation, log: Path) -> None:
 
 
 def test_without_its_log_nothing_is_erased(chat: Conversation, settings: Any, tmp_path: Path) -> None:
-    settings.ERASURE_LOG = str(tmp_path / "missing" / "erasures.jsonl")
+    settings.ERASURE_LOG = str(tmp_path / "missing" / "missing" / "erasures.jsonl")
 
     with pytest.raises(erasure_log.ErasureLogUnavailable):
         erasure.erase_person(chat.contact_id, by=vera())

@@ -7,9 +7,11 @@ from typing import Any
 from django import forms
 from django.contrib import admin
 from django.http import HttpRequest
+from django.utils.html import format_html_join
 from django.utils.translation import gettext_lazy as _
 
 from bridge.desk import canned_responses
+from bridge.maintenance import outside_copies
 from bridge.models import CannedResponse, ContactMerge, Erasure
 from channels_setup.admin.channels import two_column_field
 from channels_setup.admin_history import HistoryModelAdmin
@@ -44,11 +46,12 @@ class CannedResponseAdmin(HistoryModelAdmin):
 
 @admin.register(Erasure)
 class ErasureAdmin(ReadOnlyAdmin):
-    list_display = ("id", "at", "by", "contact_number", "counts_shown")
+    list_display = ("id", "at", "by", "source", "contact_number", "counts_shown")
     list_select_related = ("by",)
+    list_filter = ("source",)
     searches = (search_by_id("contact_id"),)
     search_help_text = _("Erasure or contact number")
-    fields = readonly_fields = ("erased", "by", "contact_number", "counts_shown")
+    fields = readonly_fields = ("erased", "by", "source", "contact_number", "counts_shown", "outside_shown")
 
     erased = field_column("at", _("at"))
 
@@ -58,8 +61,11 @@ class ErasureAdmin(ReadOnlyAdmin):
 
     @admin.display(description=_("erased data"))
     def counts_shown(self, erasure: Erasure) -> str:
-        counts: dict[str, Any] = erasure.counts
-        return ", ".join(f"{name}: {count}" for name, count in counts.items())
+        return outside_copies.describe_counts(erasure)
+
+    @admin.display(description=_("stays outside"))
+    def outside_shown(self, erasure: Erasure) -> str:
+        return format_html_join("", "<p>{}</p>", [(line,) for line in outside_copies.describe_copies(erasure)])
 
 
 @admin.register(ContactMerge)

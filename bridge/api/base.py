@@ -23,7 +23,9 @@ from rest_framework.serializers import BaseSerializer
 from rest_framework.settings import api_settings
 from rest_framework.views import exception_handler
 
+from bridge import person_erased
 from bridge.idempotency import IdempotencyKeyReused, InvalidIdempotencyKey, StoredResponse, run_once
+from bridge.models import Contact
 from channels_setup import permissions
 from channels_setup.codecs.bodies import BadBody, parse_json_object
 from channels_setup.models import ChatChannel
@@ -56,6 +58,10 @@ CLEARER_MESSAGES = {
 
 def error_response(problem: Exception, context: dict[str, Any]) -> Response | None:
     """Exception handler of DRF: return ``{"error": sentence, "reason": code}``, with ``fields`` for invalid fields."""
+    if person_erased.is_refusal(problem):
+        return Response(
+            {"error": str(person_erased.SENTENCE), "reason": person_erased.REASON}, status=person_erased.STATUS
+        )
     if isinstance(problem, OperationalError):
         body = {"error": _("Not saved. Try again."), "reason": "try_again"}
         return Response(body, status=status.HTTP_503_SERVICE_UNAVAILABLE, headers={"Retry-After": "5"})
@@ -116,7 +122,10 @@ def run_idempotent(request: Request, content: Any, work: Callable[[], tuple[int,
 
     def answer() -> StoredResponse:
         status_code, data = work()
-        return StoredResponse(status=status_code, body=json.loads(JSONRenderer().render(data)))
+        contact_ids = getattr(request, "named_contact_ids", ())  # see ReadOnlyViewSet.get_object
+        return StoredResponse(
+            status=status_code, body=json.loads(JSONRenderer().render(data)), contact_ids=tuple(contact_ids)
+        )
 
     fingerprint = f"{request.method} {request.path.rstrip('/')}\n{json.dumps(content, sort_keys=True)}".encode()
     try:
@@ -146,7 +155,7 @@ def documented_write(
     *, summary: str, response: type[BaseSerializer[Any]], request: Any = None, status: int = 200
 ) -> Callable[[Any], Any]:
     """Describe a writing call in the OpenAPI schema."""
-    errors = {code: OpenApiResponse(ErrorSerializer) for code in (400, 404, 409, 422)}
+    errors = {code: OpenApiResponse(ErrorSerializer) for code in (400, 404, 409, 410, 422)}
     return extend_schema(
         summary=summary, request=request, responses={status: response, **errors}, parameters=[IDEMPOTENCY_KEY]
     )
@@ -200,6 +209,19 @@ class ReadOnlyViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets
     pagination_class = KeysetPagination
     parser_classes = (SafeJSONParser,)
     detail_serializer_class: type[BaseSerializer[Any]] | None = None  # for a single object, if it has more fields
+
+    writes_to_erased: tuple[str, ...] = ()  # actions that an erased person does not refuse
+
+    def get_object(self) -> Any:
+        """Return the object. Raises PersonErased if the call would change something of an erased person."""
+        found = super().get_object()
+        owner = getattr(found, "conversation", found)
+        contact = owner if isinstance(owner, Contact) else getattr(owner, "contact", None)
+        if isinstance(contact, Contact) and self.request.method not in SAFE_METHODS:
+            if contact.erased_at and self.action not in self.writes_to_erased:
+                raise person_erased.PersonErased
+            self.request.named_contact_ids = (contact.pk,)  # type: ignore[attr-defined]  # read by run_idempotent
+        return found
 
     def get_serializer_class(self) -> type[BaseSerializer[Any]]:
         if self.action == "retrieve" and self.detail_serializer_class:

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from django.db.models import Prefetch, Q, QuerySet
-from django.utils.translation import gettext as _
 from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework import serializers
 from rest_framework.decorators import action
@@ -21,13 +20,13 @@ from channels_setup.codecs.phone_numbers import search_keys
 
 from .base import (
     IDEMPOTENCY_KEY,
-    ApiError,
     ReadOnlyViewSet,
     documented,
     documented_write,
     run_idempotent,
     visible_chat_channels,
 )
+from .contact_erasure import ContactErasureMixin
 from .contact_export import ContactExportMixin
 from .filtering import SINCE, UNTIL, QueryFilter, parse_number, parse_text
 from .serializers import ErrorSerializer, hide_phone
@@ -111,7 +110,8 @@ def search_contacts(rows: QuerySet[Contact], query: str, channels: list[int]) ->
 
 
 @documented(list="Contacts", retrieve="One contact")
-class ContactViewSet(ContactExportMixin, ReadOnlyViewSet):
+class ContactViewSet(ContactErasureMixin, ContactExportMixin, ReadOnlyViewSet):
+    writes_to_erased = ("erase",)
     queryset = Contact.objects.all()
     serializer_class = ContactDetailSerializer
     filters = {
@@ -197,8 +197,6 @@ class ContactViewSet(ContactExportMixin, ReadOnlyViewSet):
         text = _read_note_text(request)
 
         def work() -> tuple[int, Any]:
-            if contact.erased_at:
-                raise ApiError(status_code=409, reason="person_erased", sentence=_("This person has been erased."))
             valid_text = _run_edit(lambda: contact_editing.validate_note_text(text))
             user: Any = request.user
             note = ContactNote.objects.create(contact=contact, author=user, text=valid_text)

@@ -10,6 +10,7 @@ from django.http import Http404, HttpRequest
 
 from bridge.conversations import chat_looks, merge_lookup
 from bridge.models import Contact, Conversation, Message
+from bridge.person_erased import PersonErased
 from channels_setup.models import ChatChannel, Team
 from channels_setup.permissions import VIEW_CHATS, users_with
 
@@ -28,8 +29,10 @@ def visible_channel_ids(request: HttpRequest) -> list[int]:
     return [channel.pk for channel in visible_channels(request)]
 
 
-def get_conversation_or_404(request: HttpRequest, pk: int) -> Conversation:
+def get_conversation_or_404(request: HttpRequest, pk: int, *, allow_erased: bool = False) -> Conversation:
     """Return the conversation with the relations that a page shows. Raise Http404 without access.
+
+    A form of an erased client, such as one of a tab that was open before, raises PersonErased.
 
     The ID of a merged conversation returns the conversation that it was merged into. Looks at chats of others are
     recorded for the audit.
@@ -40,6 +43,8 @@ def get_conversation_or_404(request: HttpRequest, pk: int) -> Conversation:
     conversation = rows.filter(pk=pk).first() or rows.filter(pk=merge_lookup.find_current_conversation(pk) or 0).first()
     if conversation is None:
         raise Http404
+    if request.method == "POST" and conversation.contact.erased_at and not allow_erased:
+        raise PersonErased
     chat_looks.record_chat_look(request.user, conversation)
     return conversation
 

@@ -61,6 +61,7 @@ def append_erasure(contact: Contact) -> uuid.UUID:
 
 
 def _append_line(path: Path, line: str) -> None:
+    path.parent.mkdir(mode=0o700, exist_ok=True)  # DATA_DIR on a new installation
     descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     with os.fdopen(descriptor, "w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)

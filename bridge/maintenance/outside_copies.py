@@ -6,14 +6,18 @@ KEEP_NUMBERS pruning removes them.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
 from django.db.models import QuerySet
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from bridge import service_window
 from bridge.conversations import erased_ids
 from bridge.models import Contact, Conversation, Delivery, Erasure, HelpdeskChat, MergedConversation, Ticket
+from channels_setup.models import ApiChannel, ChatChannel
 
 KEEP_NUMBERS = timedelta(days=90)
 
@@ -56,6 +60,44 @@ def _collect_numbers(chats: QuerySet[Conversation]) -> dict[int, dict[str, list[
         pairs = [(kind, number) for kind, values in numbers.items() for number in values]
         erased_ids.remember_erased_numbers(channel_id, pairs)
     return {channel_id: {kind: sorted(rows) for kind, rows in kinds.items()} for channel_id, kinds in found.items()}
+
+
+def describe_copies(erasure: Erasure) -> list[str]:
+    """Return a sentence for each copy outside: where it is, and how to erase it there."""
+    return [_describe_copy(copy) for copy in erasure.outside]
+
+
+def _describe_copy(copy: Mapping[str, Any]) -> str:
+    if copy["where"] == "helpdesk":
+        name = ChatChannel.objects.filter(pk=copy["chat_channel"]).values_list("name", flat=True).first()
+        labels = {"client": _("clients"), "chat": _("chats"), "ticket": _("requests")}
+        known = {label: ", ".join(map(str, copy[kind])) for kind, label in labels.items() if kind in copy}
+        numbers = "; ".join(f"{label}: {values}" for label, values in known.items())
+        sentence = _("The helpdesk of “%(name)s” keeps its copy. Erase there: %(numbers)s.")
+        return sentence % {"name": name or copy["chat_channel"], "numbers": numbers}
+    name = ApiChannel.objects.filter(pk=copy["api_channel"]).values_list("name", flat=True).first()
+    if copy["where"] == "program":
+        sentence = _("The program that receives the events of “%(name)s” got this client's messages. Ask its owner.")
+    else:
+        sentence = _("The provider of “%(name)s” keeps messages and files by its own rules. Ask its support.")
+    return sentence % {"name": name or copy["api_channel"]}
+
+
+COUNT_LABELS = {
+    "deliveries": gettext_lazy("deliveries"),
+    "requests received": gettext_lazy("raw requests"),
+    "files": gettext_lazy("files"),
+    "messages": gettext_lazy("messages"),
+    "notes": gettext_lazy("notes"),
+    "changes": gettext_lazy("changes"),
+    "drafts": gettext_lazy("drafts"),
+    "held replies": gettext_lazy("held replies"),
+}
+
+
+def describe_counts(erasure: Erasure) -> str:
+    """Return what was erased, as one line."""
+    return ", ".join(f"{COUNT_LABELS.get(name, name)}: {count}" for name, count in erasure.counts.items())
 
 
 def forget_old_numbers() -> int:

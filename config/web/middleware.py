@@ -10,10 +10,12 @@ from django.conf import settings
 from django.core.exceptions import FieldDoesNotExist, RequestDataTooBig
 from django.db import DataError
 from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest, JsonResponse, QueryDict
+from django.shortcuts import render
 from django.urls import Resolver404, resolve
 from django.utils import timezone, translation
 from django.views import defaults
 
+from bridge import person_erased
 from channels_setup.codecs.bodies import clean_text
 
 logger = logging.getLogger(__name__)
@@ -72,6 +74,25 @@ def reject_oversized_bodies(get_response: GetResponse) -> GetResponse:
 
     def process_exception(request: HttpRequest, exception: Exception) -> HttpResponse | None:
         return oversized_body_response() if isinstance(exception, RequestDataTooBig) else None
+
+    middleware.process_exception = process_exception  # type: ignore[attr-defined]  # where Django looks for it
+    return middleware
+
+
+def refuse_erased_people(get_response: GetResponse) -> GetResponse:
+    """Answer a form about an erased person with 410, whether the code or the database refused it."""
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        return get_response(request)
+
+    def process_exception(request: HttpRequest, exception: Exception) -> HttpResponse | None:
+        if not person_erased.is_refusal(exception):
+            return None
+        sentence = str(person_erased.SENTENCE)
+        if "HX-Request" in request.headers:
+            body = {"sent": False, "reason": person_erased.REASON, "sentence": sentence}
+            return JsonResponse(body, status=person_erased.STATUS)
+        return render(request, "bridge/conflict.html", {"sentence": sentence}, status=person_erased.STATUS)
 
     middleware.process_exception = process_exception  # type: ignore[attr-defined]  # where Django looks for it
     return middleware

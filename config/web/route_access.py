@@ -59,6 +59,7 @@ ROUTES: dict[str, Audience] = {
     "api/v1/^contacts/?$": A.API_USERS,
     "api/v1/^contacts/(?P<pk>[0-9]{1,19})/?$": A.API_USERS,
     "api/v1/^contacts/(?P<pk>[0-9]{1,19})/changes/?$": A.API_USERS,
+    "api/v1/^contacts/(?P<pk>[0-9]{1,19})/erase/?$": A.API_PERMITTED,
     "api/v1/^contacts/(?P<pk>[0-9]{1,19})/export/?$": A.API_PERMITTED,
     "api/v1/^contacts/(?P<pk>[0-9]{1,19})/notes/(?P<note_id>[0-9]{1,18})/?$": A.API_USERS,
     "api/v1/^contacts/(?P<pk>[0-9]{1,19})/notes/?$": A.API_USERS,

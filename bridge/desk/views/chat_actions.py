@@ -95,7 +95,7 @@ def _posted_time(request: HttpRequest) -> datetime | None:
 @forms.require_chat_form
 def mark_chat_seen(request: HttpRequest, pk: int) -> HttpResponse:
     """Mark the chat as seen by an operator."""
-    chats.mark_seen(access.get_conversation_or_404(request, pk))
+    chats.mark_seen(access.get_conversation_or_404(request, pk, allow_erased=True))
     return HttpResponse(status=204)
 
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 from django.contrib.auth.decorators import permission_required
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
-from django.shortcuts import render
+from django.shortcuts import redirect, render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods
 
 from bridge.desk import access, forms, presentation
 from bridge.desk.parameters import parse_int
 from bridge.files import storage_limits
-from bridge.maintenance import erasure, person_export
-from bridge.models import Contact
+from bridge.maintenance import erasure, erasure_log, outside_copies, person_export
+from bridge.models import Contact, Erasure
 from channels_setup.permissions import require_chat_access
 
 from . import chat_actions
@@ -43,22 +46,41 @@ def erase_client(request: HttpRequest, pk: int) -> HttpResponse:
     """Show the affected contacts, and erase their data after confirmation. Cannot be undone."""
     if refusal := forms.reject_stale_form(request, chat=pk):
         return refusal
-    conversation = access.get_conversation_or_404(request, pk)
-    is_sure = request.method == "POST" and parse_int(request.POST.get("sure")) == conversation.contact_id
-    if is_sure:
-        erasure.erase_person(conversation.contact_id, by=request.user)
-        return chat_actions.redirect_to_chat(request, conversation)
-    people = erasure.find_same_person(conversation.contact)
+    conversation = access.get_conversation_or_404(request, pk, allow_erased=True)
+    contact = conversation.contact
+    is_log_missing = False
+    if request.method == "POST" and parse_int(request.POST.get("sure")) == contact.pk:
+        try:
+            erasure.erase_person(contact.pk, by=request.user)
+            return redirect("chat-erase", pk=conversation.pk)
+        except erasure_log.ErasureLogUnavailable:
+            is_log_missing = True
+    people = erasure.find_same_person(contact)
     context = {
         "conversation": conversation,
-        "name": presentation.contact_name(conversation.contact),
-        "phone": presentation.contact_phone(conversation.contact),
+        "name": presentation.contact_name(contact),
+        "phone": presentation.contact_phone(contact),
         "people": people,
         "section": "chats",
-        "is_erased": conversation.contact.erased_at is not None,
-        "was_not_sure": request.method == "POST",
+        "is_erased": contact.erased_at is not None,
+        "receipts": _describe_receipts(people),
+        "was_not_sure": request.method == "POST" and not is_log_missing,
+        "is_log_missing": is_log_missing,
     }
     return render(request, "bridge/client_erase.html", context, status=422 if request.method == "POST" else 200)
+
+
+def _describe_receipts(people: Sequence[Contact]) -> list[dict[str, Any]]:
+    """Return the receipts of a person's erasures, newest first."""
+    rows = Erasure.objects.filter(contact__in=people).select_related("by").order_by("-pk")
+    return [
+        {
+            "receipt": receipt,
+            "counts": outside_copies.describe_counts(receipt),
+            "outside": outside_copies.describe_copies(receipt),
+        }
+        for receipt in rows
+    ]
 
 
 @require_chat_access
