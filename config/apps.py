@@ -17,9 +17,11 @@ class Config(AppConfig):
         from config.web import route_access  # noqa: F401
 
         from .accounts import signals
+        from .accounts.token_warnings import connect_warnings
 
         signals.connect_signals()
 
+        connect_warnings()
         limit_admin_searches()
         # After the migration of the last app, because the groups need the permissions of all apps.
         post_migrate.connect(sync_role_groups, sender=list(apps.get_app_configs())[-1])

@@ -294,7 +294,8 @@ SPECTACULAR_SETTINGS = {
     "TITLE": "Okno",
     "DESCRIPTION": "Chats, messages, deliveries, templates and channels of the portal. Create a token under API tokens "
     "in the admin or with `manage.py token create USER`, and send it in the header `Authorization: Token …`. A program "
-    "has the permissions of the token's user. Lists are newest first; follow `next` for the next page. "
+    "may do what the token's scope and chat channels include, and never more than the token's user. "
+    "Lists are newest first; follow `next` for the next page. "
     'Errors are `{"error": sentence, "reason": code}`.',
     "VERSION": "1",
     "SCHEMA_PATH_PREFIX": "/api/v1",

@@ -17,7 +17,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from config.accounts.models import ApiToken
-from tests.factories import UserFactory, boris, vera
+from tests.factories import ApiChannelFactory, UserFactory, boris, vera
 
 pytestmark = pytest.mark.django_db
 
@@ -304,3 +304,57 @@ def test_a_user_who_is_no_admin_sees_no_tokens() -> None:
     for name, args in (("changelist", []), ("add", []), ("change", [token.pk]), ("revoke", [token.pk])):
         assert client.post(reverse(f"admin:accounts_apitoken_{name}", args=args)).status_code in (302, 403)
     assert ApiToken.objects.active(timezone.now()).get() == token
+
+
+def test_the_start_page_and_a_filter_show_tokens_that_expire_soon(browser_of_vera: Client) -> None:
+    ApiToken.issue(boris(), name="Backup", expires_at=timezone.now() + timedelta(days=60))
+    start = reverse("admin:index")
+    assert "expire soon" not in browser_of_vera.get(start).content.decode()
+    ApiToken.issue(boris(), name="Nightly", expires_at=timezone.now() + timedelta(days=3))
+    assert "“Nightly”" in browser_of_vera.get(start).content.decode()
+    listed = browser_of_vera.get(reverse("admin:accounts_apitoken_changelist") + "?expiring=soon").content.decode()
+    assert "Nightly" in listed and "Backup" not in listed
+
+
+def test_a_token_is_revoked_by_its_text_or_with_all_of_its_user(client: Client) -> None:
+    vera(), boris()
+    first, second, third = (run("create", name) for name in ("boris", "boris", "vera"))
+    run("revoke", first)
+    assert [call(client, text).status_code for text in (first, second, third)] == [401, 200, 200]
+    assert run("revoke", "--user", "boris", "--all").endswith("1.")
+    assert [call(client, text).status_code for text in (second, third)] == [401, 200]
+    for words in (("--user", "vera"), ("--all",), (), (third, "--user", "vera"), (third, "--all")):
+        with pytest.raises(CommandError):
+            run("revoke", *words)
+    assert call(client, third).status_code == 200
+
+
+def test_a_user_named_like_a_number_does_not_hide_a_token(client: Client) -> None:
+    token, text = ApiToken.issue(vera(), name="x")
+    other = UserFactory(username=str(token.pk))
+    ApiToken.issue(other, name="y")
+    run("revoke", str(token.pk))
+    assert call(client, text).status_code == 401
+    assert ApiToken.objects.active(timezone.now()).get().user == other
+
+
+@pytest.mark.parametrize("person", ["operator", "with channels"])
+def test_a_metrics_token_without_the_right_is_refused_with_a_reason(browser_of_vera: Client, person: str) -> None:
+    user = boris() if person == "operator" else vera()
+    more = {} if person == "operator" else {"chat_channels": ApiChannelFactory().watched.get().pk}
+    answer = create_in_admin(browser_of_vera, user, scope="metrics", **more)
+    assert answer.status_code == 200 and not ApiToken.objects.exists()
+    words = ("create", user.username, "--scope", "metrics")
+    with pytest.raises(CommandError, match=r"\.$"):
+        run(*words, *(("--chat-channel", str(more["chat_channels"])) if more else ()))
+
+
+def test_the_page_that_shows_a_token_says_what_it_opens(browser_of_vera: Client) -> None:
+    channel = ApiChannelFactory().watched.get()
+    limited = create_in_admin(browser_of_vera, boris(), scope="read", chat_channels=channel.pk).content.decode()
+    assert channel.name in limited and "may read the chats" in limited
+    metrics = create_in_admin(browser_of_vera, vera(), scope="metrics").content.decode()
+    assert "opens /metrics and nothing else" in metrics
+    token = ApiToken.objects.get(scope="read")
+    page = browser_of_vera.get(reverse("admin:accounts_apitoken_change", args=[token.pk])).content.decode()
+    assert channel.name in page and "permissions of the user" not in page

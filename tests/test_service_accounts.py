@@ -20,7 +20,7 @@ from django.urls import reverse
 
 from bridge.conversations import assignments
 from bridge.models import Conversation, Message
-from channels_setup.models import ApiChannel
+from channels_setup.models import ApiChannel, Team
 from config.accounts import one_time_links
 from config.accounts.models import ApiToken, Scope, ServiceAccount
 from tests.factories import (
@@ -143,6 +143,7 @@ ROWS = {
     "second factor": lambda user: Authenticator.objects.create(user=user, type="webauthn", data={}),
     "single sign-on": lambda user: SocialAccount.objects.create(user=user, provider="oidc", uid="1"),
     "operator": lambda user: ApiChannelFactory().watched.get().operators.add(user),
+    "team": lambda user: Team.objects.create(name="Night shift").members.add(user),
     "password": lambda user: get_user_model().objects.filter(pk=user.pk).update(password=make_password(PASSWORD)),
     "address": lambda user: get_user_model().objects.filter(pk=user.pk).update(email="crm@example.org"),
     "staff": lambda user: get_user_model().objects.filter(pk=user.pk).update(is_staff=True),

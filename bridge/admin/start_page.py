@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -33,6 +34,10 @@ STALE_SECONDS = 60  # a component without a heartbeat for this long is not runni
 MAX_ALERTS = 5
 CATEGORY_WARNING_PERIOD = timedelta(days=7)  # how long the start page shows a category change
 MAX_NAMES = 3  # further names are counted
+
+
+# Functions of apps above this one that return further warnings.
+WARNING_SOURCES: list[Callable[[], list[dict[str, str]]]] = []
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -241,6 +246,7 @@ def list_warnings(channels: list[ApiChannel]) -> list[dict[str, str]]:
                 "url": reverse("admin:bridge_heartbeat_changelist"),
             }
         )
+    warnings += [warning for source in WARNING_SOURCES for warning in source()]
     if settings.RELAY_ALLOWED_PRIVATE_CIDRS:
         networks = ", ".join(settings.RELAY_ALLOWED_PRIVATE_CIDRS)
         sentence = _(

@@ -51,7 +51,7 @@ CLEARER_MESSAGES = {
         "Send a JSON object with the header “Content-Type: application/json”."
     ),
     exceptions.NotAuthenticated: gettext_lazy(
-        "Send a token in the header “Authorization: Token …”. An admin creates tokens under API tokens."
+        "Send a token in the header “Authorization: Token …”. Create one under My account, or ask an admin."
     ),
 }
 

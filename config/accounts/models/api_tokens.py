@@ -28,7 +28,7 @@ EXPIRING_SOON = timedelta(days=14)
 class Scope(models.TextChoices):
     """What a program may do with a token, in addition to what its user may do."""
 
-    READ = "read", _("read")
+    READ = "read", _("read only")
     WRITE = "write", _("read and write")
     METRICS = "metrics", _("metrics only")
 
@@ -84,7 +84,7 @@ class ApiToken(UsageTracked):
         verbose_name=_("chat channels"),
         blank=True,
         related_name="+",
-        help_text=_("The program sees only these channels, with an operator's permissions. Empty: as its user does."),
+        help_text=_("The program sees only the chats of these channels. Empty: it sees those that its user sees."),
     )
     # Not derived from ``chat_channels``: a token must open nothing after its last channel was deleted. A trigger sets
     # it for every row of ``chat_channels``.
