@@ -16,7 +16,10 @@ class Config(AppConfig):
         from config.admin_site.search_limit import limit_admin_searches
         from config.web import route_access  # noqa: F401
 
-        from .accounts import signals
+        from .accounts import (
+            role_settings,  # noqa: F401  # registers a check
+            signals,
+        )
         from .accounts.token_warnings import connect_warnings
 
         signals.connect_signals()

@@ -24,7 +24,7 @@ from channels_setup import roles
 from channels_setup.models import ChatChannel
 from channels_setup.permissions import ASSIGN_ANY_CHAT, VIEW_ALL_CHATS, VIEW_CHATS, VIEW_REPORTS, users_with
 from channels_setup.roles import Role, assign_role
-from config.accounts import second_factor
+from config.accounts import role_settings, second_factor
 from tests.factories import ConversationFactory, TicketFactory, UserFactory, token_of, vera
 from tests.pages import page_html, signed_in
 
@@ -88,7 +88,7 @@ def test_synchronizing_removes_what_a_role_lost_and_keeps_other_groups() -> None
     assert extra not in operators.permissions.all() and list(own.permissions.all()) == [extra]
 
 
-def test_supervisors_have_all_that_operators_have_and_auditors_view_settings_only() -> None:
+def test_supervisors_extend_operators_and_auditors_view_settings_only() -> None:
     held = {role: permissions_of(Group.objects.get(name=role.label)) for role in Role}
 
     assert held[Role.OPERATOR] < held[Role.SUPERVISOR] < held[Role.ADMIN]
@@ -361,6 +361,16 @@ def test_a_second_factor_can_be_required_of_every_role(role: Role, settings: Any
     settings.SECOND_FACTOR_ROLES = [role.value]
 
     assert [one for one in Role if second_factor.is_required(person(one))] == [role]
+
+
+def test_a_setting_with_an_unknown_role_is_an_error(settings: Any) -> None:
+    settings.OIDC_GROUP_ROLES = ["admins=admin", "support=boss"]
+    settings.SECOND_FACTOR_ROLES = ["none", "chief"]
+
+    assert [error.msg.split("“")[1].split("”")[0] for error in role_settings.check_role_settings(None)] == [
+        "boss",
+        "chief",
+    ]
 
 
 # --- the upgrade -------------------------------------------------------------------------------------------

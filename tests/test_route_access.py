@@ -562,7 +562,7 @@ def ask_as_another(asker: Asker, routes: list[Route], stage: Stage) -> list[str]
 
 
 @pytest.mark.parametrize("role", AUDITORS)
-def test_an_auditor_reads_settings_but_no_words_of_clients_and_changes_nothing(role: str) -> None:
+def test_an_auditor_reads_settings_and_no_words_of_clients(role: str) -> None:
     a = make_world("a", text=TEXT, phone=PHONE, settings_text="setting")
     a.rows |= _shared_rows(a)
     stage = Stage(a=a, b=make_world("b"), before=Snapshot())

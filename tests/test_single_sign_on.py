@@ -13,7 +13,7 @@ from django.core import mail
 from django.core.cache import cache
 from django.test import Client
 
-from channels_setup.roles import Role
+from channels_setup.roles import Role, assign_role
 from config.accounts.adapters import AccountAdapter
 from tests.factories import UserFactory
 
@@ -85,11 +85,26 @@ def test_the_role_follows_the_groups_at_each_sign_in(client, provider):
     assert Role.of_user(user) == Role.OPERATOR
 
 
-def test_a_person_who_left_all_groups_is_refused(client, provider):
+def test_the_strongest_role_of_all_groups_wins(client, provider, settings):
+    settings.OIDC_GROUP_ROLES = ["readers=auditor", "support=operator", "leads=supervisor"]
+    sign_in(client, provider, "zoe", groups=["readers", "support", "leads"])
+    assert Role.of_user(get_user_model().objects.get(email="zoe@company.example")) == Role.SUPERVISOR
+
+
+def test_a_person_who_left_all_groups_is_refused_and_loses_the_role(client, provider):
     sign_in(client, provider, "olga", groups=["support"])
     again = Client()
     assert sign_in(again, provider, "olga", groups=[]).status_code == 403
     assert again.get("/chats/").status_code == 302
+    assert client.get("/chats/").status_code == 302  # the older session, too
+    assert Role.of_user(get_user_model().objects.get(email="olga@company.example")) is None
+
+
+def test_a_local_user_without_a_listed_group_keeps_the_role(client, provider):
+    user = UserFactory(username="irina", email="irina@company.example")
+    assign_role(user, role=Role.ADMIN)
+    assert sign_in(client, provider, "irina", groups=["sales"]).status_code == 403
+    assert Role.of_user(get_user_model().objects.get(pk=user.pk)) == Role.ADMIN
 
 
 def test_an_existing_user_is_linked_by_a_verified_email(client, provider):

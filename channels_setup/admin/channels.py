@@ -21,6 +21,7 @@ from django.utils.translation import gettext_lazy as _
 from channels_setup import account_settings
 from channels_setup.admin_history import HistoryModelAdmin
 from channels_setup.models import ApiChannel, ChannelState, ChatChannel
+from channels_setup.permissions import VIEW_CHATS, users_with
 from channels_setup.providers import messengers
 
 from . import address_actions, channel_page, save_warnings
@@ -100,7 +101,7 @@ class ChatChannelAdmin(HistoryModelAdmin):
         return (*self.readonly_fields, "kind") if obj else self.readonly_fields
 
     def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
-        people = db_field.remote_field.model.objects.people()
+        people = db_field.remote_field.model.objects.people().filter(pk__in=users_with(VIEW_CHATS).values("pk"))
         field = two_column_field(super(), db_field, request, _("operators"), queryset=people, **kwargs)
         field.label_from_instance = user_label
         return field
