@@ -21,7 +21,8 @@ from django.utils import translation
 from bridge.maintenance import erasure, person_export
 from bridge.maintenance.person_export.file_names import build_file_names, make_safe_name
 from bridge.maintenance.person_export.sections import SECTIONS, Scope
-from bridge.models import Attachment, Contact, Message, Ticket, TicketField
+from bridge.models import Attachment, Contact, Message, Ticket, TicketField, WebhookEvent
+from channels_setup.roles import Role, assign_role
 from tests.channel_worlds import World, make_world
 from tests.factories import MessageFactory, UserFactory, token_of, vera
 
@@ -41,7 +42,6 @@ NOT_EXPORTED = {
     "Heartbeat": "the state of a component",
     "HelpdeskConnection": "the state of a channel",
     "TicketTag": "tag names of all requests",
-    "WebhookEvent": "raw requests may name other people",
     "WriteProbe": "a test row",
 }
 SCOPE = Scope(contacts=[], chats=[])
@@ -128,11 +128,32 @@ def test_the_page_is_self_contained_and_in_the_language_of_its_reader(world: Wor
     assert any(name.endswith("Счёт №1_.html.bin") for name in files)
 
 
+def test_raw_requests_are_included_if_they_name_nobody_else(world: World) -> None:
+    other = make_world("b", text="wombat", phone="+79005550188", api_channel=world.api_channel)["contact"].pk
+    person, merged = world["contact"].pk, world["contactmerge"].source_id
+    made = {
+        ids: WebhookEvent.objects.create(
+            api_channel=world.api_channel, endpoint="webhook", state="processed", body=body, contact_ids=list(ids)
+        ).pk
+        for ids, body in (
+            ((person,), b'{"a": 1}'),
+            ((person, merged), b"\xff\x00"),
+            ((person, other), b"{}"),
+            ((), b"{}"),
+        )
+    }
+
+    rows = {row["id"]: row for row in export_person(world["contact"])[0]["data"]["webhook_events"]}
+
+    assert rows.keys() == {made[person,], made[person, merged]}
+    assert rows[made[person,]]["body"] == '{"a": 1}' and rows[made[person, merged]]["body"] == {"base64": "/wA="}
+
+
 def test_a_person_with_limited_channels_gets_only_what_they_may_see(world: World) -> None:
     elsewhere = make_world("b", text="wombat", phone="+79005550177")
     limited = UserFactory(username="limited")
     limited.user_permissions.add(Permission.objects.get(codename="export_contact"))
-    world.chat_channel.operators.add(limited)
+    assign_role(limited, role=Role.OPERATOR, chat_channels=[world.chat_channel])
 
     everything = json.dumps(export_person(world["contact"])[0])
     data, page, _files = export_person(world["contact"], user=limited)

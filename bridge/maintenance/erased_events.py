@@ -5,13 +5,15 @@ A request that also names other people is emptied as a whole: it has been proces
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from typing import Any
 
 from django.db import connection
+from django.db.models import QuerySet
 
 from bridge.inbox import routing
-from bridge.models import Contact
+from bridge.models import Contact, Conversation, Message, Ticket, WebhookEvent
 
 from . import identifier_patterns
 
@@ -19,6 +21,9 @@ from . import identifier_patterns
 SEARCHED_SQL = """encode(body || convert_to(
     concat_ws(' ', '', query_string, content_type, headers::text, error, traceback), 'UTF8'), 'escape')"""
 NOT_EMPTY_SQL = "(octet_length(body) > 0 OR query_string <> '' OR error <> '' OR traceback <> '' OR headers <> '{}')"
+
+NUMBER_NAMES = (b"client_id", b"chat_id", b"ticket_id", b"message_id")
+OUR_NUMBERS = re.compile(rb"""(%s)["'\]]*\s*[:=]\s*["']?(\d{1,18})(?!\d)""" % b"|".join(NUMBER_NAMES))
 
 
 def erase_events(contact: Contact, pattern: str) -> int:
@@ -32,8 +37,39 @@ def erase_helpdesk_events(chat_channel_ids: Collection[int], numbers: Collection
     if not chat_channel_ids or not numbers:
         return 0
     pattern = f"(?<![0-9])(?:{'|'.join(str(number) for number in sorted(numbers))})(?![0-9])"
-    condition = f"chat_channel_id = ANY(%s) AND contact_ids IS NULL AND {SEARCHED_SQL} ~ %s"
+    # Also events that were linked to nobody: a rule's text concerns no fact, and names a request only.
+    condition = f"chat_channel_id = ANY(%s) AND cardinality(coalesce(contact_ids, '{{}}')) = 0 AND {SEARCHED_SQL} ~ %s"
     return _clear(condition, [list(chat_channel_ids), pattern])
+
+
+def erase_failed_events(contact: Contact, chats: QuerySet[Conversation]) -> int:
+    """Empty the failed requests of the contact's channel that name the person by our numbers only."""
+    rows = WebhookEvent.objects.filter(
+        api_channel=contact.api_channel_id, state__in=WebhookEvent.STUCK, contact_ids=None
+    ).only("pk", "body", "query_string")
+    found = []
+    for event in rows.iterator(chunk_size=50):
+        named = {name: set() for name in NUMBER_NAMES}  # type: dict[bytes, set[int]]
+        for name, number in OUR_NUMBERS.findall(bytes(event.body) + b"&" + event.query_string.encode()):
+            named[name].add(int(number))
+        if _is_any_of_person(named, contact, chats):
+            found.append(event.pk)
+    return _clear("id = ANY(%s)", [found]) if found else 0
+
+
+def _is_any_of_person(named: dict[bytes, set[int]], contact: Contact, chats: QuerySet[Conversation]) -> bool:
+    return (
+        contact.pk in named[b"client_id"]
+        or (bool(named[b"chat_id"]) and chats.filter(pk__in=named[b"chat_id"]).exists())
+        or (
+            bool(named[b"ticket_id"])
+            and Ticket.objects.filter(pk__in=named[b"ticket_id"], conversation__in=chats).exists()
+        )
+        or (
+            bool(named[b"message_id"])
+            and Message.objects.filter(pk__in=named[b"message_id"], conversation__in=chats).exists()
+        )
+    )
 
 
 def count_events(contact: Contact) -> int:

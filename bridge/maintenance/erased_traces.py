@@ -14,6 +14,7 @@ from django.db.models.functions import Cast, Concat
 
 from bridge import idempotency, person_erased
 from bridge.models import (
+    Alert,
     Contact,
     ContactMerge,
     Conversation,
@@ -38,6 +39,7 @@ def erase_traces(contact: Contact, chats: QuerySet[Conversation], identifiers: l
     """Erase what else names the person: requests, corrections, helpdesk links, stored responses, alerts, the log."""
     PendingCorrection.objects.filter(_match_corrections(contact), api_channel=contact.api_channel_id).delete()
     Mismatch.objects.filter(conversation__in=chats).update(external_id="")
+    Alert.objects.filter(delivery__conversation__in=chats).update(details={})
     _erase_tickets(chats)
     chats.update(last_text="", unread=0, change_after_answer="")
     for model in (HelpdeskChat, HelpdeskReply, HelpdeskDuplicateWindow, TemplateLink):

@@ -150,7 +150,9 @@ def _erase_rows(contact: Contact, chats: QuerySet[Conversation], pattern: str) -
     StrayStatus.objects.filter(api_channel=contact.api_channel_id, external_id__in=ids).delete()
     return {
         "deliveries": _erase_deliveries(chats),
-        "requests received": erased_events.erase_events(contact, pattern) + _erase_helpdesk_requests(chats),
+        "requests received": erased_events.erase_events(contact, pattern)
+        + erased_events.erase_failed_events(contact, chats)
+        + _erase_helpdesk_requests(chats),
         "files": _erase_files(chats),
         "messages": _erase_messages(chats),
         "notes": ContactNote.objects.filter(contact=contact).delete()[0],

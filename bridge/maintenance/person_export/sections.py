@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from django.contrib.admin.models import LogEntry
@@ -50,12 +50,13 @@ from bridge.models import (
     Ticket,
     TicketField,
     Upload,
+    WebhookEvent,
 )
 from channels_setup.models import ChatChannel
 
 BATCH = 500
 # Derived from other columns, or internal: the portal's locks, and fingerprints of credentials.
-OMITTED = {"phone_key", "address_key", "lease_token", "fingerprint", "proof"}
+OMITTED = {"phone_key", "address_key", "lease_token", "fingerprint", "proof", "traceback"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +65,7 @@ class Scope:
 
     contacts: list[Contact]
     chats: list[int]
+    ids: dict[str, list[Any]] = field(default_factory=dict)  # of each section, read once
 
     @property
     def contact_ids(self) -> list[int]:
@@ -85,7 +87,9 @@ class Section:
 
     def list_ids(self, scope: Scope) -> list[Any]:
         # IDs first: with LIMIT and ORDER BY, PostgreSQL might read a large table along its primary key instead.
-        return sorted(self.select(scope).order_by().values_list("pk", flat=True))
+        if self.name not in scope.ids:
+            scope.ids[self.name] = sorted(self.select(scope).order_by().values_list("pk", flat=True))
+        return scope.ids[self.name]
 
     def iterate_rows(self, scope: Scope) -> Iterator[Model]:
         model = self.select(scope).model
@@ -148,13 +152,21 @@ def _select_corrections(scope: Scope) -> QuerySet[PendingCorrection]:
     return PendingCorrection.objects.filter(found)
 
 
+def _select_webhook_events(scope: Scope) -> QuerySet[WebhookEvent]:
+    """Select the requests that name this person and nobody else."""
+    return WebhookEvent.objects.filter(
+        contact_ids__overlap=scope.contact_ids, contact_ids__contained_by=scope.contact_ids
+    )
+
+
 def _select_idempotency_keys(scope: Scope) -> QuerySet[IdempotencyKey]:
     named = RawSQL(
         "SELECT id FROM bridge_idempotencykey "
         "WHERE jsonb_path_exists(answer, '$.**.chat_id ? (@ == $ids[*])', %s) OR owner ~ %s",
         [json.dumps({"ids": scope.chats}), f"^chat ({'|'.join(map(str, scope.chats)) or 'none'})/"],
     )
-    return IdempotencyKey.objects.filter(pk__in=named)
+    linked = Q(contact_ids__overlap=scope.contact_ids, contact_ids__contained_by=scope.contact_ids)
+    return IdempotencyKey.objects.filter(Q(pk__in=named) | linked)
 
 
 def _select_rate_limits(scope: Scope) -> QuerySet[RateLimit]:
@@ -295,6 +307,12 @@ SECTIONS: tuple[Section, ...] = (
     ),
     Section(
         name="idempotency_keys", about=_("Stored answers to programs about the chats."), select=_select_idempotency_keys
+    ),
+    Section(
+        name="webhook_events",
+        about=_("Raw requests of providers, helpdesks and programs that name the person and nobody else."),
+        select=_select_webhook_events,
+        batch=10,  # a body may have 20 MB
     ),
     Section(name="rate_limits", about=_("Sending limits that name the person."), select=_select_rate_limits),
     Section(name="admin_log", about=_("Actions of admins on the contacts and chats."), select=_select_admin_log),
