@@ -510,7 +510,7 @@ def test_a_concurrent_erasure_refuses_the_call(
     monkeypatch: pytest.MonkeyPatch, client: Client, key: str, api_channel: ApiChannel, method: str, body: Any
 ) -> None:
     ContactFactory(api_channel=api_channel, external_id="79215550104", phone="79215550104")
-    _change_after_reading(monkeypatch, erased_at=timezone.now(), name="", phone="")
+    _change_after_reading(monkeypatch, erased_at=timezone.now(), name="", phone="", external_id="")
 
     assert call_with_key(client, method, key, **body)["code"] == 410
 
