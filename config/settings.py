@@ -213,6 +213,8 @@ MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = not IS_HTTPS  # browsers allow passkeys on 
 USERSESSIONS_ADAPTER = "allauth.usersessions.adapter.DefaultUserSessionsAdapter"
 SOCIALACCOUNT_ADAPTER = "config.accounts.single_sign_on.SingleSignOnAdapter"
 SOCIALACCOUNT_ONLY = False
+# A link, not a form: browsers apply "form-action" to the redirects of a form. `start_single_sign_on` checks the origin.
+SOCIALACCOUNT_LOGIN_ON_GET = True
 SOCIALACCOUNT_EMAIL_AUTHENTICATION_AUTO_CONNECT = True  # later sign-ins find the user by the provider's ID
 SECOND_FACTOR_ROLES: list[str] = (
     read_setting("SECOND_FACTOR_ROLES")

@@ -41,7 +41,7 @@ urlpatterns = [
     path("account/inactive/", account.account_inactive, name="account_inactive"),
     path("account/second-factor/", allauth_pages.SecondFactorIndex.as_view(), name="mfa_index"),
     path("account/second-factor/", include("allauth.mfa.urls")),
-    path("account/sso/<str:provider_id>/login/", openid_connect.login, name="openid_connect_login"),
+    path("account/sso/<str:provider_id>/login/", allauth_pages.start_single_sign_on, name="openid_connect_login"),
     path("account/sso/<str:provider_id>/callback/", openid_connect.callback, name="openid_connect_callback"),
     path("account/sso/cancelled/", social.login_cancelled, name="socialaccount_login_cancelled"),
     path("account/sso/error/", social.login_error, name="socialaccount_login_error"),

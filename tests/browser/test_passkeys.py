@@ -80,3 +80,23 @@ def test_a_passkey_serves_as_the_second_factor(page: Page, site: str, vera: User
     page.wait_for_url(lambda url: "/second-factor/" not in url)
     page.goto(f"{site}/account/")
     expect(page.locator("[name=display_name]")).to_be_visible()
+
+
+def test_a_passkey_is_removed(page: Page, site: str, vera: User, authenticator) -> None:
+    sign_in_by_password(page, site)
+    page.goto(f"{site}/account/second-factor/webauthn/add/")
+    page.click("#mfa_webauthn_add")
+    expect(page.locator(".codes")).to_be_visible()
+    page.goto(f"{site}/account/second-factor/webauthn/")
+    page.click("text=Remove")
+    page.click(".account-actions .button.main")
+    expect(page.locator("text=No passkeys yet.")).to_be_visible()
+    assert not Authenticator.objects.filter(user=vera).exists()  # recovery codes alone would be no second factor
+
+    page.context.clear_cookies()
+    sign_in_by_password(page, site)
+    assert "second-factor" not in page.url
+    page.context.clear_cookies()
+    page.goto(f"{site}/login/")
+    page.click("#passkey_login")
+    expect(page.locator("#passkey-error")).to_be_visible()  # the device offers a key that the portal no longer knows

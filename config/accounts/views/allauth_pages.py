@@ -6,10 +6,11 @@ from typing import Any
 
 from allauth.account.views import EmailView, PasswordResetView, PasswordSetView
 from allauth.mfa.base.views import IndexView
+from allauth.socialaccount.providers.openid_connect import views as openid_connect
 from django.conf import settings
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
-from django.shortcuts import redirect
+from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 
 from config.accounts import email_addresses, second_factor
@@ -50,6 +51,15 @@ class SetPassword(PasswordSetView):
             messages.info(request, _("You sign in with single sign-on, so you have no password here."))
             return redirect("preferences")
         return super().dispatch(request, *args, **kwargs)
+
+
+def start_single_sign_on(request: HttpRequest, provider_id: str) -> HttpResponseBase:
+    """Redirect to the provider. A link on another site gets a page that asks first."""
+    is_foreign = request.headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin")
+    if is_foreign and settings.SOCIALACCOUNT_PROVIDERS:
+        return render(request, "socialaccount/login.html")
+    response: HttpResponseBase = openid_connect.login(request, provider_id=provider_id)
+    return response
 
 
 def refuse_social_signup(request: HttpRequest) -> HttpResponse:
