@@ -15,6 +15,7 @@ from django.template.loader import get_template
 from django.test import Client
 from django.urls import URLPattern, get_resolver
 
+from channels_setup.roles import Role, assign_role
 from config.accounts import one_time_links
 from config.accounts.models import User
 from tests.factories import UserFactory, vera
@@ -164,7 +165,7 @@ def test_an_address_of_another_user_cannot_be_confirmed(client, boris):  # noqa:
     client.post("/account/email/", {"action_add": "", "email": "new@company.example"})
     link = next(line for line in mail.outbox[-1].body.splitlines() if "/account/email/confirm/" in line)
     UserFactory(email="new@company.example")
-    assert client.post(path_of(link), follow=True).status_code == 200
+    assert client.post(path_of(link)).status_code == 302
     boris.refresh_from_db()
     assert boris.email == "boris@company.example"
 
@@ -243,3 +244,20 @@ def test_a_user_with_a_passkey_and_no_password_can_be_invited_again(client, bori
     link = path_of(one_time_links.password_link(boris))
     assert 'name="password1"' in client.get(link, follow=True).content.decode()
     assert totp.generate_totp_secret()
+
+
+def test_the_list_of_users_shows_what_is_missing(client, settings):
+    settings.SECOND_FACTOR_ROLES = ["operator"]
+    invited, secured = UserFactory(username="invited"), UserFactory(username="secured")
+    invited.set_unusable_password()
+    invited.save()
+    assign_role(invited, role=Role.OPERATOR)
+    totp.TOTP.activate(secured, totp.generate_totp_secret())
+    chief = UserFactory(username="chief", is_superuser=True, is_staff=True)
+    client.force_login(chief)
+    page = client.get("/admin/accounts/user/").content.decode()
+    assert "Не настроен (обязателен)" in page and "нужна одноразовая ссылка" in page and "Настроен" in page
+    missing = client.get("/admin/accounts/user/?second_factor=no").content.decode()
+    assert ">invited<" in missing and ">secured<" not in missing
+    present = client.get("/admin/accounts/user/?second_factor=yes").content.decode()
+    assert ">invited<" not in present and ">secured<" in present

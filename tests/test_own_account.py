@@ -17,6 +17,7 @@ from django.core.exceptions import ValidationError
 from django.core.management import CommandError, call_command
 from django.test import Client
 
+from channels_setup.roles import Role, assign_role
 from config.accounts import one_time_links, sessions
 from tests.factories import UserFactory, vera
 
@@ -34,6 +35,7 @@ def boris():
     user = UserFactory(username="boris", email="boris@company.example")
     user.set_password(PASSWORD)
     user.save()
+    assign_role(user, role=Role.OPERATOR)
     return user
 
 

@@ -34,6 +34,7 @@ from config.accounts.models import User
 
 from . import api_tokens, service_accounts  # noqa: F401  # registers their pages
 from .role_choices import NO_ROLE, ROLES, RoleFilter, held_role
+from .second_factor_filter import SecondFactorFilter, with_sign_in_facts
 
 ACCESS_ACTIONS = ("link", "second-factor", "sessions")
 
@@ -117,8 +118,8 @@ class PortalUserAdmin(UserAdmin, HistoryModelAdmin):
     form = UserForm
     add_form = NewUserForm
     change_password_form = AdminPasswordChangeForm
-    list_display = ("username", "full_name", "role", "works_in", "is_active", "last_login")
-    list_filter = ("is_active", RoleFilter)
+    list_display = ("username", "full_name", "role", "works_in", "second_factor", "is_active", "last_sign_in")
+    list_filter = ("is_active", RoleFilter, SecondFactorFilter)
     fieldsets = (
         (None, {"fields": ("username", "password")}),
         (_("Personal info"), {"fields": ("first_name", "last_name", "display_name", "email")}),
@@ -135,7 +136,7 @@ class PortalUserAdmin(UserAdmin, HistoryModelAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
         rows: QuerySet[User] = User.objects.people()
-        return rows.prefetch_related("groups", "chat_channels")
+        return with_sign_in_facts(rows).prefetch_related("groups", "chat_channels")
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         """Show plain values instead of form fields to admins who may only view this user."""
@@ -242,6 +243,20 @@ class PortalUserAdmin(UserAdmin, HistoryModelAdmin):
     def role(self, user: User) -> Any:
         found = Role.of_user(user)
         return ROLES[found] if found else "–"
+
+    @admin.display(description=_("second factor"))
+    def second_factor(self, user: Any) -> Any:
+        if user.has_second_factor:
+            return _("Configured")
+        if user.is_single_sign_on:
+            return _("Single sign-on")
+        return _("Missing (required)") if second_factor.is_required(user) else _("Missing")
+
+    @admin.display(description=_("last sign-in"), ordering="last_login")
+    def last_sign_in(self, user: User) -> Any:
+        if user.last_login:
+            return user.last_login
+        return _("Not yet") if user.has_usable_password() else _("Not yet; needs a one-time link")
 
     @admin.display(description=_("chat channels"))
     def works_in(self, user: User) -> str:
