@@ -119,6 +119,8 @@ def test_a_token_reads_what_its_user_may(kind: str, a: World) -> None:
     problems = []
     for route in API_ROUTES:
         answer = ask(client, "GET", route.path(a))
+        if answer.status_code == 405:  # a route that is only written to
+            continue
         is_refusal = answer.status_code in (403, 404)
         is_for_it = is_admin or route.audience not in OF_ADMINS
         if answer.status_code >= 500 or answer.status_code == 401 or is_refusal == is_for_it:
