@@ -645,7 +645,7 @@ def test_the_schema_is_generated_without_warnings(capsys: Any) -> None:
     validate_schema(schema)
     output = capsys.readouterr()
     assert "Warning" not in output.err + output.out and "Error" not in output.err + output.out
-    assert len(schema["paths"]) == 26
+    assert len(schema["paths"]) == 30
     assert schema["components"]["schemas"]["PaginatedMessageList"]["required"] == ["next", "results"]
 
 

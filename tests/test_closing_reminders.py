@@ -15,6 +15,7 @@ from bridge.conversations import closing_reminders, tickets
 from bridge.models import ClosingReminder, Conversation, ServiceWindow, Ticket
 from bridge.relay import reply_submission
 from channels_setup.models import ApiChannel, ChatChannel
+from channels_setup.roles import Role, assign_role
 from channels_setup.working_hours import WorkingHours
 from tests.factories import ApiChannelFactory, UserFactory, boris, gleb
 from tests.pages import page_html
@@ -197,7 +198,7 @@ def reminders_for(user: Any, *, after: int = 0) -> list[str]:
 def test_reminders_go_to_the_assignee_or_to_all_operators(channel: ApiChannel) -> None:
     assert channel.default_chat_channel
     lena = UserFactory(username="lena")
-    channel.default_chat_channel.operators.add(lena)
+    assign_role(lena, role=Role.OPERATOR, chat_channels=[channel.default_chat_channel])
     operator = boris(channel.default_chat_channel)
     mine = create_expiring_chat(channel, "Моя")
     tickets.assign_chat(mine.pk, user_id=operator.pk)

@@ -206,7 +206,7 @@ class ApiChannelAdmin(HistoryModelAdmin):
         (
             _("Retention"),
             {
-                "fields": (("keep_messages_days", "keep_files_days", "keep_events_days"),),
+                "fields": ("keep_messages_days", "keep_files_days", "keep_events_days"),
                 "description": _("What is older is deleted within an hour and cannot be restored."),
             },
         ),
