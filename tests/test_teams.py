@@ -114,7 +114,7 @@ def test_the_next_request_of_the_chat_waits_for_the_same_team(channel: ApiChanne
     assert held_by(chat) == (None, "Sales")
 
 
-def test_a_program_that_assigns_to_the_group_takes_the_request_from_the_team(channel: ApiChannel, sales: Team) -> None:
+def test_assigning_to_the_group_takes_the_request_from_the_team(channel: ApiChannel, sales: Team) -> None:
     chat = client_writes(channel, "Анна")
     tickets.assign_chat(chat.pk, user_id=None, team_id=sales.pk)
 
