@@ -358,12 +358,15 @@ def test_the_desk_hides_the_number_of_a_merged_client_from_another_channel(
     chat = merged.chat.pk
     seen = [caller.get(f"/chats/{chat}/"), caller.get(f"/chats/updates/?chat={chat}")]
     seen += [caller.get("/chats/", {"q": query}) for query in ("8 (900) 5550188", "Bilbycan")]
+    template = f"/templates/{caller.own['template'].pk}/send/"
+    seen += [caller.post(template, {"find": query}) for query in ("8 (900) 5550188", "Bilbycan")]
     seen += [caller.get(f"/chats/{chat}/client/notes/{merged.note.pk}/edit/")]
 
     for response in seen:
         assert not [secret for secret in SECRETS if secret in text_of(response)], response.request
-    for response in seen[2:4]:
+    for response in seen[2:6]:
         assert "Mira" not in text_of(response)  # a hit would confirm the number
+    assert "Mira" in caller.post(template, {"find": "79215550100"}).content.decode()
     assert "Mira" in caller.get("/chats/", {"q": "79215550100"}).content.decode()
     owner = signed_in(Client(), a.operator)
     both = Conversation.objects.get(contact=merged.mira, chat_channel=a.chat_channel)

@@ -15,6 +15,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods
 
 from bridge import service_window
+from bridge.conversations import merge_lookup
 from bridge.desk import access, forms, presentation
 from bridge.desk.chat_list import queries
 from bridge.desk.composer import panels
@@ -77,7 +78,9 @@ def _choose_chat(request: HttpRequest, template: Template, values: dict[str, str
     rows = _channel_chats(request, template)
     if query:
         matches = queries.find_contacts(query, api_channels=[template.api_channel_id])
-        rows = rows.filter(reduce(or_, (Q(contact__in=queries.chat_owners(found)) for found in matches)))
+        channels = access.visible_channel_ids(request)
+        owners = (queries.chat_owners(merge_lookup.filter_visible_people(found, channels)) for found in matches)
+        rows = rows.filter(reduce(or_, (Q(contact__in=people) for people in owners)))
     context = {
         "section": "templates",
         "template": template,
