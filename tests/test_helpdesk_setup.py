@@ -14,8 +14,9 @@ from django.utils import translation
 from bridge.helpdesk import connection_check, incoming
 from bridge.models import Conversation, HelpdeskConnection, WebhookEvent
 from channels_setup.models import ChatChannel
-from tests.factories import vera
-from tests.pages import page_html
+from channels_setup.roles import Role, assign_role
+from tests.factories import UserFactory, vera
+from tests.pages import page_html, signed_in
 from tests.simulators.usedesk import COMPANY, UsedeskSimulator
 from tests.usedesk_shop import Shop
 
@@ -49,6 +50,19 @@ def checked(shop: Shop, monkeypatch: pytest.MonkeyPatch, *, wait: float = 15.0) 
         for each in connection_check.run_connection_check(shop.chat_channel, wait=wait):
             found[each.level] += f"{each.sentence} "
     return found
+
+
+# --- the page --------------------------------------------------------------------------------------------
+
+
+def test_only_those_who_see_all_chats_see_the_errors_of_events(shop: Shop, client: Client) -> None:
+    WebhookEvent.objects.create(chat_channel=shop.chat_channel, endpoint="usedesk", body=b"{}", error="quokka said")
+    auditor = UserFactory(username="auditor")
+    assign_role(auditor, role=Role.AUDITOR)
+    path = f"/admin/channels_setup/chatchannel/{shop.chat_channel.pk}/change/"
+
+    assert "quokka" in page_html(signed_in(client, vera()), path)
+    assert "quokka" not in page_html(signed_in(client, auditor), path)
 
 
 # --- the dry-run -----------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from bridge import outcomes
-from channels_setup import account_settings
+from channels_setup import account_settings, permissions
 from channels_setup.admin import address_actions
 from channels_setup.admin.channels import ChatChannelAdmin
 from channels_setup.models import ChatChannel
@@ -77,6 +77,8 @@ class HelpdeskChatChannelAdmin(ChatChannelAdmin):
             extra |= build_page_context(chat_channel) | {
                 "may_change": self.has_change_permission(request, chat_channel)
             }
+            if not request.user.has_perm(permissions.VIEW_ALL_CHATS):  # errors of events may quote clients
+                extra["last_events"] = []
             extra |= _get_last_check(request, chat_channel)
             extra |= {"fresh_address": address_actions.pop_new_address(request, chat_channel)}
         page: HttpResponse = super().change_view(request, object_id, form_url, extra)
