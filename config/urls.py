@@ -11,6 +11,7 @@ from bridge.desk.views import (
     bulk_actions,
     canned_responses,
     chat_actions,
+    chat_files,
     chats,
     client_actions,
     client_editing,
@@ -57,7 +58,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("csp-report/", csp_reports.receive_reports, name="csp-report"),
     path("metrics", metrics.export_metrics, name="metrics"),
     # files
-    path("files/<int:pk>/", attachment_files.serve_chat_file, name="file"),
+    path("files/<int:pk>/", chat_files.serve_chat_file, name="file"),
     path("files/shared/<str:signature>/", attachment_files.serve_signed_file, name="signed-file"),
     path("shared/<str:signature>/", share_links.show_shared_file, name="shared"),
     path("shared/<str:signature>/file", share_links.download_shared_file, name="shared-file"),

@@ -28,6 +28,7 @@ from tests.factories import (
     MessageFactory,
     UserFactory,
     boris,
+    token_of,
     vera,
 )
 from tests.pages import signed_in
@@ -79,6 +80,22 @@ def test_an_admin_who_reads_by_role_is_recorded(client: Client, chat: Conversati
     client.get(f"/chats/{chat.pk}/")
 
     assert list_facts(object_type=CHAT, action="viewed") == [("viewed", CHAT, str(chat.pk))]
+
+
+def test_a_file_of_a_chat_read_by_role_is_recorded(client: Client) -> None:
+    world = make_world("a")
+    path = f"/files/{world['attachment'].pk}/"
+    for user, looks in ((world.operator, 0), (vera(), 1)):
+        assert signed_in(client, user).get(path).status_code == 200
+        assert len(list_facts(object_type=CHAT, object_id=world["conversation"].pk, action="viewed")) == looks
+
+
+def test_held_replies_read_by_the_api_are_recorded(client: Client) -> None:
+    world = make_world("a")
+
+    assert client.get("/api/v1/held-replies/", headers=token_of(vera())).status_code == 200
+
+    assert list_facts(object_type=CHAT, action="viewed") == [("viewed", CHAT, str(world["conversation"].pk))]
 
 
 @pytest.mark.parametrize("path", ["messages/?chat_id={chat}", "messages/{message}/", "conversations/{chat}/"])

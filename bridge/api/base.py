@@ -24,6 +24,7 @@ from rest_framework.settings import api_settings
 from rest_framework.views import exception_handler
 
 from bridge import person_erased
+from bridge.conversations import chat_looks
 from bridge.idempotency import IdempotencyKeyReused, InvalidIdempotencyKey, StoredResponse, run_once
 from bridge.models import Contact
 from channels_setup import permissions
@@ -197,6 +198,25 @@ class CanViewSettings(CanViewChats):
         if request.method in SAFE_METHODS and request.user and request.user.has_perm(permissions.VIEW_CHANNELS):
             return True
         return super().has_permission(request, view)
+
+
+class RecordedLooksMixin:
+    """Record looks at the chats of others. Each row has ``conversation_id`` and the annotation ``assignee_id``."""
+
+    request: Any
+
+    def get_object(self) -> Any:
+        found = super().get_object()  # type: ignore[misc]  # of the view set
+        self._record_looks([found])
+        return found
+
+    def paginate_queryset(self, queryset: Any) -> Any:
+        rows = super().paginate_queryset(queryset)  # type: ignore[misc]
+        self._record_looks(rows or [])
+        return rows
+
+    def _record_looks(self, rows: Iterable[Any]) -> None:
+        chat_looks.record_chat_looks(self.request.user, [(row.conversation_id, row.assignee_id) for row in rows])
 
 
 class ReadOnlyViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet[Any]):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from django.db.models import Q, QuerySet
+from django.db.models import F, Q, QuerySet
 from django.utils.translation import gettext as _
 from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework.decorators import action
@@ -31,6 +31,7 @@ from .base import (
     ApiError,
     CanViewSettings,
     ReadOnlyViewSet,
+    RecordedLooksMixin,
     documented,
     documented_write,
     run_idempotent,
@@ -202,7 +203,7 @@ def _find_template(conversation: Conversation, template_data: Mapping[str, Any],
 
 
 @documented(list="Held replies", retrieve="One held reply")
-class HeldReplyViewSet(ReadOnlyViewSet):
+class HeldReplyViewSet(RecordedLooksMixin, ReadOnlyViewSet):
     queryset = HeldReply.objects.all()
     serializer_class = HeldReplySerializer
     filters = {
@@ -214,7 +215,8 @@ class HeldReplyViewSet(ReadOnlyViewSet):
 
     def get_queryset(self) -> QuerySet[HeldReply]:
         seen = visible_chat_channels(self.request.user)
-        return HeldReply.objects.filter(conversation__chat_channel__in=seen)
+        rows = HeldReply.objects.filter(conversation__chat_channel__in=seen)
+        return rows.annotate(assignee_id=F("conversation__assignee"))
 
     @documented_write(summary="Cancel a held reply", response=HeldReplySerializer)
     def destroy(self, request: Request, pk: str) -> Response:

@@ -6,7 +6,6 @@ what the user may see, so an ID outside it is a 404, like an ID that does not ex
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 from django.db.models import (
@@ -49,6 +48,7 @@ from .base import (
     ApiError,
     CanViewSettings,
     ReadOnlyViewSet,
+    RecordedLooksMixin,
     documented,
     documented_write,
     run_idempotent,
@@ -218,7 +218,7 @@ def filter_by_external_id(rows: QuerySet[Message], external_id: str) -> QuerySet
 
 
 @documented(list="Messages", retrieve="One message")
-class MessageViewSet(ReadOnlyViewSet):
+class MessageViewSet(RecordedLooksMixin, ReadOnlyViewSet):
     queryset = Message.objects.all()
     serializer_class = serializers.MessageSerializer
     filters = {
@@ -238,19 +238,6 @@ class MessageViewSet(ReadOnlyViewSet):
         seen = visible_chat_channels(self.request.user)
         rows = Message.objects.filter(conversation__chat_channel__in=seen).prefetch_related("attachments")
         return rows.annotate(assignee_id=F("conversation__assignee"))
-
-    def get_object(self) -> Message:
-        found: Message = super().get_object()
-        self._record_looks([found])
-        return found
-
-    def paginate_queryset(self, queryset: Any) -> Any:
-        rows = super().paginate_queryset(queryset)
-        self._record_looks(rows or [])
-        return rows
-
-    def _record_looks(self, rows: Iterable[Any]) -> None:
-        chat_looks.record_chat_looks(self.request.user, [(row.conversation_id, row.assignee_id) for row in rows])
 
 
 @documented(list="Deliveries", retrieve="One delivery with its attempts")

@@ -81,19 +81,17 @@ def serve_signed_file(request: HttpRequest, signature: str) -> HttpResponseBase:
         pk = int(_signer.unsign(signature, max_age=SIGNED_LINK_SECONDS))
     except (BadSignature, ValueError):
         raise Http404 from None
-    return _build_file_response(Attachment.objects.filter(pk=pk).first())
+    return build_file_response(Attachment.objects.filter(pk=pk).first())
 
 
-def serve_chat_file(request: HttpRequest, pk: int) -> HttpResponseBase:
-    """Serve a stored file to users who may see its chat."""
-    user: Any = request.user
-    if not user.is_authenticated:
-        raise Http404
+def find_visible_file(user: Any, pk: int) -> Attachment | None:
+    """Return the file if the user may see its chat."""
     visible = Conversation.objects.all().visible_to(user)
-    return _build_file_response(Attachment.objects.filter(pk=pk, message__conversation__in=visible).first())
+    rows = Attachment.objects.select_related("message__conversation")
+    return rows.filter(pk=pk, message__conversation__in=visible).first()
 
 
-def _build_file_response(attachment: Attachment | None) -> HttpResponseBase:
+def build_file_response(attachment: Attachment | None) -> HttpResponseBase:
     if attachment is not None and attachment.state == Attachment.State.WAITING:
         return HttpResponse(status=503, headers={"Retry-After": "10"})  # still downloading: the receiver may try again
     if attachment is None or not attachment.file:
