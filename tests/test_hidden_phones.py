@@ -18,6 +18,7 @@ from bridge.conversations import contact_links
 from bridge.merging.merge import merge_contacts
 from bridge.models import Attempt, CannedResponse, Contact, ContactChange, Draft, Message
 from bridge.phone_visibility import Viewer, hidden_channels, hides_phones, set_viewer_middleware
+from channels_setup.codecs.phone_masking import mask_phone_or_name
 from channels_setup.models import ChatChannel
 from channels_setup.permissions import VIEW_FULL_PHONE
 from config.web.route_access import Audience as A
@@ -70,6 +71,7 @@ def world() -> World:
         reason="provider_failed",
         details={"code": "131030", "title": f"Recipient {DIGITS} is not in the list"},
     )
+    Draft.objects.update(reason="contact_moved", details={"after": PHONE, "chat": 1})  # when phones were visible
     delivery = DeliveryFactory(
         conversation=world["conversation"], message=failed, api_channel=world.api_channel, state="dead"
     )
@@ -191,6 +193,17 @@ def test_the_permission_shows_whole_numbers(world: World) -> None:
     assert hidden_channels() == frozenset()  # outside of a request
 
 
+def test_a_program_with_the_key_of_the_channel_sees_whole_numbers(world: World) -> None:
+    contact, nameless = world["contact"], world["nameless"].contact
+    Contact.objects.filter(pk=contact.pk).update(moved_to=nameless)
+    body = {"api_token": world.secrets["api_key"], "chat_id": world["conversation"].pk, "text": "hi"}
+    body |= {"user_id": world.operator.pk}
+
+    answer = Client().post("/uapi/chat/sendMessage", json.dumps(body), content_type="application/json")
+
+    assert nameless.external_id in answer.json()["error"]
+
+
 def test_a_streamed_answer_keeps_its_user_in_another_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Viewer, "hidden_channels", frozenset({7}))
     middleware = set_viewer_middleware(
@@ -226,8 +239,16 @@ def test_a_full_number_is_found_and_a_part_of_it_is_not(world: World) -> None:
         assert contact in [
             row["id"] for row in json.loads(read(Client(), f"/api/v1/contacts/?phone={query}", **headers)[1])["results"]
         ]
+    Contact.objects.filter(pk=contact).update(name=f"Anna {DIGITS}")
+    assert find("anna")[0]
+    assert find(DIGITS[:6]) == find(f"anna {DIGITS[:6]}") == (False, [])
     ChatChannel.objects.update(hides_phones=False)
     assert find("555-01")[0]
+
+
+@pytest.mark.parametrize("text", [f"wa{DIGITS}", f"{DIGITS}x", f"crm+{DIGITS}", f"Anna{DIGITS}c", f"id-{DIGITS}@c.us"])
+def test_a_phone_next_to_letters_is_masked_in_names_and_ids(text: str) -> None:
+    assert DIGITS not in mask_phone_or_name(text) and "01-77" in mask_phone_or_name(text)
 
 
 def test_a_hidden_number_cannot_be_changed_or_erased_by_a_masked_one(world: World) -> None:

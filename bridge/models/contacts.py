@@ -67,7 +67,7 @@ class ContactQuerySet(models.QuerySet["Contact"]):
         hidden = phone_visibility.hidden_channels()
         if not hidden or not any(character.isdigit() for character in query):
             return found
-        by_name = Q(name_words=words) & ~Q(name__regex=r"^[+\d\s()-]+$")
+        by_name = Q(name_words=words) & ~Q(name__regex=r"(\d\D*){7}")  # the name may contain the phone
         return found.annotate(name_words=build_name_vector()).filter(~Q(api_channel__in=hidden) | by_name)
 
     def with_phone(self, keys: Iterable[str]) -> ContactQuerySet:

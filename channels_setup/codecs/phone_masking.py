@@ -39,6 +39,8 @@ _TOKENS = re.compile(
     r"|(?P<run>" + _START + r"(?:\+|%2B)?" + _SEPARATOR + r"\d(?:" + _SEPARATOR + r"\d){6,60}(?![0-9A-Za-z]))",
     re.IGNORECASE,
 )
+# In a log line, digits next to letters belong to an ID. In a client's name they may be a phone: "wa79005550177".
+_NEXT_TO_LETTERS = re.compile(r"(?<=[A-Za-z])\+?\d{10,15}(?!\d)|(?<!\d)\+?\d{10,15}(?=[A-Za-z])")
 _DIGITS = re.compile(r"\d+")
 _HAS_DIGITS = re.compile(r"\d[\s\S]{0,20}\d")
 _PHONE_NAMES = re.compile(r"(?:.*_)?(?:phone|tel|wa_?id|msisdn|contact|external_id|caller_id|client_id|recipient_id)")
@@ -57,8 +59,10 @@ def mask_phone(text: str) -> str:
 
 
 def mask_phone_or_name(text: str) -> str:
-    """Mask a text that is nothing but a phone number, such as the default name of a client."""
-    return mask_phone(text) if is_phone_number(text) else mask_phones(text)
+    """Mask a phone number, such as the default name of a client, and the phones in a name or an ID."""
+    if is_phone_number(text):
+        return mask_phone(text)
+    return _NEXT_TO_LETTERS.sub(lambda match: mask_phone(match[0]), mask_phones(text))
 
 
 def mask_phones(text: str) -> str:

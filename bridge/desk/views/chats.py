@@ -18,7 +18,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET
 from django.views.decorators.vary import vary_on_headers
 
-from bridge import outcomes, service_window
+from bridge import outcomes, phone_visibility, service_window
 from bridge.conversations import assignment_rules, closing_reminders, read_receipts
 from bridge.desk import access, forms, presentation, teams
 from bridge.desk.chat_list import listing
@@ -209,7 +209,8 @@ def build_chat_context(
         conversation, tickets=tickets, before=before, at=at, may_write=state.is_open, now=now
     )
     if not refusal and draft is not None and draft.reason:
-        refusal = outcomes.render_sentence(draft.reason, draft.details)
+        sentence = outcomes.render_sentence(draft.reason, draft.details)
+        refusal = phone_visibility.visible_text(sentence, conversation.api_channel_id)
     return {
         "conversation": conversation,
         "name": presentation.contact_name(conversation.contact),
