@@ -17,7 +17,9 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
+from bridge.conversations import message_statuses
 from bridge.conversations.erased_ids import fingerprint_erased
+from bridge.inbox import processing
 from bridge.maintenance import housekeeping, retention, retention_sql
 from bridge.models import (
     Attachment,
@@ -30,12 +32,14 @@ from bridge.models import (
     IdempotencyKey,
     Message,
     PendingCorrection,
+    ServiceWindow,
     Ticket,
     Upload,
     WebhookEvent,
 )
 from bridge.outbox import resend
 from channels_setup.models import ApiChannel
+from channels_setup.providers.base import ContactInfo, MessageReceived, ReactionChanged, StatusChanged
 from tests.factories import (
     ApiChannelFactory,
     ConversationFactory,
@@ -325,6 +329,33 @@ def test_a_repeated_webhook_does_not_restore_a_message(chat: Conversation, chann
     run()
 
     assert ErasedMessage.objects.filter(api_channel=channel, fingerprint=fingerprint_erased("wamid.again")).exists()
+
+
+@pytest.mark.django_db
+def test_a_reaction_to_an_expired_message_still_opens_the_window(chat: Conversation, channel: ApiChannel) -> None:
+    ApiChannel.objects.update(keep_messages_days=1)
+    make_message(chat, age=timedelta(days=2), external_id="wamid.again")
+    run()
+    contact = ContactInfo(external_id=chat.contact.external_id)
+
+    processing.apply_facts(channel, [MessageReceived(contact=contact, text=WORDS, external_id="wamid.again")])
+    assert find_words() == []
+    processing.apply_facts(channel, [ReactionChanged(contact=contact, target_id="wamid.again", emoji="👍")])
+
+    assert ServiceWindow.objects.get().state == ServiceWindow.State.OPEN
+
+
+@pytest.mark.django_db
+def test_a_late_status_restores_no_words_of_an_expired_message(chat: Conversation, channel: ApiChannel) -> None:
+    message = make_message(chat, outbound=True, status="sent", external_id="wamid.old")
+    run()
+    fact = StatusChanged(status="failed", external_id=f"wamid.{WORDS}", message_id=message.pk, code="1", title=WORDS)
+
+    message_statuses.apply_statuses(channel, [fact])
+
+    message.refresh_from_db()
+    assert (message.status, message.external_id, message.details) == ("failed", "", {"code": "1"})
+    assert find_words() == []
 
 
 @pytest.mark.django_db

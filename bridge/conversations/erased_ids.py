@@ -10,7 +10,7 @@ from django.utils.crypto import salted_hmac
 
 from bridge.models import Contact, ErasedHelpdeskNumber, ErasedMessage
 from channels_setup.models import ApiChannel
-from channels_setup.providers.base import Fact
+from channels_setup.providers.base import Fact, ReactionChanged
 
 
 def fingerprint_erased(external_id: str) -> bytes:
@@ -27,25 +27,47 @@ def remember_erased(api_channel_id: int, external_ids: Iterable[str]) -> None:
     ErasedMessage.objects.bulk_create(rows, ignore_conflicts=True, batch_size=1_000)
 
 
+def remember_expired(api_channel_id: int, external_ids: Sequence[str]) -> None:
+    """Store the fingerprints of messages whose words retention deleted. Their senders are still known."""
+    remember_erased(api_channel_id, external_ids)
+    remember_erased(api_channel_id, map(_mark_expired, external_ids))
+
+
+def _mark_expired(external_id: str) -> str:
+    return f"expired {external_id}"
+
+
 def drop_erased(api_channel: ApiChannel, facts: Sequence[Fact]) -> Sequence[Fact]:
-    """Return the facts without those about erased messages."""
+    """Return the facts without those about erased messages. A reaction to an expired one stays: it opens the window."""
     ids_by_fingerprint = {
         fingerprint_erased(external_id): external_id
         for fact in facts
         for name in ("external_id", "target_id")
         if (external_id := getattr(fact, name, ""))
     }
-    if not ids_by_fingerprint:
+    erased = _find_erased(api_channel, ids_by_fingerprint)
+    if not erased:
         return facts
+    targets = {fact.target_id for fact in facts if isinstance(fact, ReactionChanged)} & erased
+    expired = _find_erased(api_channel, {fingerprint_erased(_mark_expired(target)): target for target in targets})
+    return [
+        fact
+        for fact in facts
+        if (isinstance(fact, ReactionChanged) and fact.target_id in expired and fact.external_id not in erased)
+        or not {getattr(fact, "external_id", ""), getattr(fact, "target_id", "")} & erased
+    ]
+
+
+def _find_erased(api_channel: ApiChannel, ids_by_fingerprint: Mapping[bytes, str]) -> set[str]:
+    """Return the IDs whose fingerprints are stored."""
+    if not ids_by_fingerprint:
+        return set()
     with connection.cursor() as cursor:  # plain SQL, as in ``service_window``: runs for every batch
         cursor.execute(
             "SELECT fingerprint FROM bridge_erasedmessage WHERE api_channel_id = %s AND fingerprint = ANY(%s)",
             [api_channel.pk, list(ids_by_fingerprint)],
         )
-        erased = {ids_by_fingerprint[bytes(row[0])] for row in cursor.fetchall()}
-    if not erased:
-        return facts
-    return [fact for fact in facts if not {getattr(fact, "external_id", ""), getattr(fact, "target_id", "")} & erased]
+        return {ids_by_fingerprint[bytes(row[0])] for row in cursor.fetchall()}
 
 
 # --- numbers in an external helpdesk --------------------------------------------------------------------------

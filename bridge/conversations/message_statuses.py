@@ -17,9 +17,11 @@ from bridge import outcomes
 from bridge.channel_health import failure_effects
 from bridge.fanout import operator_notes
 from bridge.files import provider_uploads
-from bridge.models import Delivery, Message, StrayStatus
+from bridge.models import Conversation, Delivery, Message, StrayStatus
 from channels_setup.models import ApiChannel
 from channels_setup.providers.base import StatusChanged
+
+from . import erased_ids
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,21 +45,29 @@ def apply_statuses(api_channel: ApiChannel, facts: Sequence[StatusChanged]) -> l
         Message.objects.select_for_update(no_key=True, of=("self",))
         .filter(api_channel=api_channel, direction=Message.Direction.OUTBOUND)
         .filter(Q(pk__in=ids) | Q(external_id__in=external_ids - {""}))
-        .annotate(contact_id=F("conversation__contact"), is_chat_erased=F("conversation__is_erased"))
+        .annotate(contact_id=F("conversation__contact"))
         .order_by("pk")
     )
     by_id = {row.pk: row for row in rows}
     by_external = {row.external_id: row for row in by_id.values() if row.external_id}
+    pairs = [
+        (fact, by_id.get(fact.message_id or ids_by_key.get(fact.key, 0)) or by_external.get(fact.external_id))
+        for fact in facts
+    ]
+    # Asked again after the lock, which may have waited for an erasure.
+    unmatched = erased_ids.drop_erased(api_channel, [fact for fact, message in pairs if message is None])
+    stray_facts = {id(fact) for fact in unmatched}
+    erased_chats = _find_erased_chats(by_id.values())
     strays, changed = [], set()
     failed: list[Message] = []
     targets: list[StatusTarget | None] = []
-    for fact in facts:
-        message = by_id.get(fact.message_id or ids_by_key.get(fact.key, 0)) or by_external.get(fact.external_id)
+    for fact, message in pairs:
         if message is None:
-            strays.append(_build_stray(api_channel, fact))
-            targets.append(None)
+            is_stray = id(fact) in stray_facts
+            targets.append(None if is_stray else StatusTarget(contact_ids=(), is_erased=True))
+            strays += [_build_stray(api_channel, fact)] if is_stray else []
             continue
-        target = _describe_target(message)
+        target = _describe_target(message, is_erased=message.conversation_id in erased_chats)
         targets.append(target)
         if target.is_erased:
             continue
@@ -74,11 +84,21 @@ def apply_statuses(api_channel: ApiChannel, facts: Sequence[StatusChanged]) -> l
     return targets
 
 
-def _describe_target(message: Any) -> StatusTarget:
-    """Return the people of a message that ``apply_statuses`` has annotated."""
-    return StatusTarget(
-        contact_ids=[message.contact_id, message.merged_contact_id], is_erased=bool(message.is_chat_erased)
+def _find_erased_chats(messages: Iterable[Message]) -> set[int]:
+    """Return the erased chats of locked messages.
+
+    Asked after the lock: the query that waits for a running erasure sees the chat as it was before. A message with a
+    text or a provider ID was not erased, so usually there is no query.
+    """
+    chats = {message.conversation_id for message in messages if not message.external_id and not message.text}
+    return (
+        set(Conversation.objects.filter(pk__in=chats, is_erased=True).values_list("pk", flat=True)) if chats else set()
     )
+
+
+def _describe_target(message: Any, *, is_erased: bool) -> StatusTarget:
+    """Return the people of a message that ``apply_statuses`` has annotated."""
+    return StatusTarget(contact_ids=[message.contact_id, message.merged_contact_id], is_erased=is_erased)
 
 
 def _match_delivery_keys(api_channel: ApiChannel, facts: Sequence[StatusChanged]) -> dict[str, int]:
@@ -111,7 +131,8 @@ def _match_delivery_keys(api_channel: ApiChannel, facts: Sequence[StatusChanged]
 
 def advance_status(message: Message, fact: StatusChanged) -> bool:
     """Apply one status to an unsaved message if it is a step forward. Return whether it was."""
-    if fact.external_id and not message.external_id:
+    is_expired = message.expired_at is not None  # retention deleted its provider ID and the provider's words
+    if fact.external_id and not message.external_id and not is_expired:
         message.external_id = fact.external_id
     if Message.RANK[fact.status] <= Message.RANK[message.status]:
         return False
@@ -119,7 +140,7 @@ def advance_status(message: Message, fact: StatusChanged) -> bool:
     message.status_at = fact.at or timezone.now()
     if fact.status == Message.Status.FAILED:
         message.reason = fact.reason or "provider_failed"
-        error = {"code": fact.code, "title": fact.title, "details": fact.details}
+        error = {"code": fact.code} if is_expired else {"code": fact.code, "title": fact.title, "details": fact.details}
         message.details = message.details | {name: value for name, value in error.items() if value or name != "details"}
     else:
         message.reason = ""

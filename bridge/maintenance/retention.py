@@ -106,7 +106,7 @@ def _expire_batch(old_ids: list[int], cutoff: ChannelCutoff) -> int:
     values["ids"] = ids = [pk for pk in ids if pk not in kept]
     recent = Message.objects.filter(pk__in=ids, created_at__gte=service_window.database_now() - REPEATED_WITHIN)
     provider_ids = recent.exclude(external_id="").values_list("external_id", flat=True)
-    erased_ids.remember_erased(cutoff.api_channel_id, list(provider_ids))
+    erased_ids.remember_expired(cutoff.api_channel_id, list(provider_ids))
     for statement in sql.CLEAR_COPIES:
         _execute(statement, values)
     return _execute(sql.CLEAR_MESSAGES, values)
