@@ -325,7 +325,7 @@ def test_erasure_takes_locks_in_the_order_of_incoming_messages() -> None:
 
     def erase() -> None:
         try:
-            erasure._erase_contact(chat.contact_id, by=None, source="button")
+            erasure.erase_person(chat.contact_id, by=None)
         finally:
             connection.close()
 

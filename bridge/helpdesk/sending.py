@@ -22,7 +22,7 @@ from django.db import Error, InterfaceError, OperationalError, connection, trans
 from django.utils import timezone
 
 from bridge import service_window, wakeups
-from bridge.conversations import receiving
+from bridge.conversations import erased_ids, receiving
 from bridge.outbox import results
 from channels_setup.providers.base import ACCEPTED, PAUSE, PERMANENT, RETRY, UNKNOWN, Outcome
 from channels_setup.providers.base.helpdesk import HelpdeskCommand, HelpdeskResult
@@ -188,6 +188,13 @@ def record_command_result(attempt: CommandResult, token: uuid.UUID) -> None:
         .filter(pk=claimed.pk, lease_token=token, state=Delivery.State.SENDING)
         .first()
     )
+    is_erased = delivery is None and results.find_erased_meanwhile([claimed.pk]) == {claimed.pk}
+    if is_erased:  # the call may have created the person's chat there
+        remote_ids = attempt.result.remote_ids
+        numbers = {"chat": remote_ids.chat_id, "client": remote_ids.client_id, "ticket": remote_ids.ticket_id}
+        erased_ids.remember_erased_numbers(
+            claimed.chat_channel_id or 0, [(kind, number) for kind, number in numbers.items() if number]
+        )
     Attempt.objects.create(
         delivery=claimed,
         number=claimed.attempts,
@@ -196,7 +203,7 @@ def record_command_result(attempt: CommandResult, token: uuid.UUID) -> None:
         http_status=attempt.http_status,
         verdict=outcome.verdict,
         reason=outcome.reason,
-        answer=attempt.answer,
+        answer="" if is_erased else attempt.answer,  # it may name the person
     )
     if delivery is not None:
         if outcome.verdict == UNKNOWN and delivery.payload.get("is_confirmed"):

@@ -18,6 +18,7 @@ from bridge import message_text, service_window
 from bridge.conversations import receiving
 from bridge.fanout import correction_notes
 from bridge.models import ChangeAfterAnswer, Conversation, Message
+from bridge.person_erased import PersonErased
 from bridge.relay import held_replies
 from channels_setup.models import ApiChannel
 from channels_setup.providers.base import Correction, MessageEdited, MessageRevoked, ReactionChanged
@@ -37,7 +38,10 @@ class CorrectionEffect:
 
 
 def lock_target_message(api_channel: ApiChannel, external_id: str) -> tuple[Message, Conversation] | None:
-    """Lock the conversation and the message with this provider's ID. None if it is not stored."""
+    """Lock the conversation and the message with this provider's ID. None if it is not stored.
+
+    Raises PersonErased.
+    """
     if not external_id:
         return None
     rows = Message.objects.filter(api_channel=api_channel, external_id=external_id)
@@ -45,6 +49,8 @@ def lock_target_message(api_channel: ApiChannel, external_id: str) -> tuple[Mess
     if conversation_id is None:
         return None
     conversation = receiving.lock_conversation(conversation_id)
+    if conversation.is_erased:  # while this waited for the lock
+        raise PersonErased
     message = rows.select_for_update(no_key=True).first()
     return None if message is None else (message, conversation)
 

@@ -19,6 +19,7 @@ from bridge.fanout import correction_notes, subscribers
 from bridge.files import attachment_files
 from bridge.models import Contact, Conversation, Message, PendingCorrection
 from bridge.notices import create_notice
+from bridge.person_erased import PersonErased
 from channels_setup.failing_items import FailingItems
 from channels_setup.models import ApiChannel
 from channels_setup.providers.base import (
@@ -262,14 +263,17 @@ def _lock_latest_conversation(
 ) -> tuple[Conversation | None, int | None]:
     """Lock the contact's newest conversation on this channel. ``create``: create one if there is none.
 
-    The second value is the contact's ID if it was merged into the conversation's contact.
+    The second value is the contact's ID if it was merged into the conversation's contact. Raises PersonErased.
     """
     contact = contacts.find_contact(api_channel, info)
     if contact is not None:
         rows = Conversation.objects.filter(contact=contact.owner_id, api_channel=api_channel)
         pk = rows.order_by("-last_message_at").values_list("pk", flat=True).first()
         if pk is not None:
-            return _pair_with_merged_id(receiving.lock_conversation(pk), contact)
+            conversation = receiving.lock_conversation(pk)
+            if conversation.is_erased:  # while this waited for the lock
+                raise PersonErased
+            return _pair_with_merged_id(conversation, contact)
     chat_channel = api_channel.default_chat_channel
     if not create or chat_channel is None or not (info.external_id or info.user_id):
         return None, None

@@ -190,11 +190,27 @@ def _apply_one(api_channel: ApiChannel, event: WebhookEvent, facts: list[Fact]) 
     except BadBody as problem:
         mark_event_failed(event, str(problem))
     except Exception as problem:
-        if person_erased.is_refusal(problem):  # erased while the event was processed
-            finish_events([(event, [])], ContactReferences())
-            clear_events([event.pk])
+        if person_erased.is_refusal(problem) and _apply_without_refused(api_channel, event, facts):
             return
         mark_event_failed(event, f"{type(problem).__name__}: {problem}", trace=traceback.format_exc())
+
+
+@transaction.atomic
+def _apply_without_refused(api_channel: ApiChannel, event: WebhookEvent, facts: Sequence[Fact]) -> bool:
+    """Apply the facts of an event that do not concern an erased person, and empty the event. False if one failed."""
+    for fact in facts:
+        try:
+            with transaction.atomic():
+                apply_facts(api_channel, [fact])
+        except (OperationalError, InterfaceError):
+            raise
+        except Exception as problem:
+            if not person_erased.is_refusal(problem):
+                transaction.set_rollback(True)
+                return False
+    finish_events([(event, [])], ContactReferences())
+    clear_events([event.pk])
+    return True
 
 
 def apply_facts(

@@ -82,6 +82,7 @@ TEXTS_OF_OTHERS = (
     ("bridge_straystatus", "external_id", "'erased ' || id"),
     ("bridge_straystatus", "title", "''"),
     ("bridge_straystatus", "details", "''"),
+    ("bridge_mismatch", "external_id", "''"),  # of a stray status
     ("bridge_helpdeskconnection", "last_error", "''"),
     ("channels_setup_apichannel", "last_error", "''"),
 )

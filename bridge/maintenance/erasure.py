@@ -8,6 +8,8 @@ contains who, when and how much, and nothing else.
 from __future__ import annotations
 
 import logging
+import time
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -33,13 +35,16 @@ from bridge.models import (
     HelpdeskChat,
     LoggedErasure,
     Message,
+    Mismatch,
     ProviderUpload,
     ServiceWindow,
     StrayStatus,
     Ticket,
     Upload,
+    WebhookEvent,
 )
 from bridge.models.contacts import PERSONAL_FIELDS
+from channels_setup.codecs.phone_numbers import UNVERIFIED
 from channels_setup.failing_items import FailingItems
 
 from . import erased_events, erased_traces, erasure_log, outside_copies
@@ -48,6 +53,7 @@ logger = logging.getLogger(__name__)
 
 FAILING = FailingItems("restored people")
 SHORTEST_PHONE = 6  # digits by which the person's other contacts are found
+WAITS = (0, 0.2, 0.5, 1)  # seconds, before each look for unprocessed raw requests
 ERASE_PERMISSION = "bridge.erase_contact"
 
 
@@ -61,22 +67,40 @@ def find_same_person(contact: Contact) -> list[Contact]:
         query = Q(moved_to__in=checked)
         for one in unchecked:
             digits = one.phone.lstrip("+")
+            keys = set()
             if len(digits) >= SHORTEST_PHONE:
                 query |= Q(phone__in=[digits, f"+{digits}"])
-                query |= Q(phone_key=one.phone_key) if one.phone_key else Q()
+                keys.add(one.phone_key)
+            # The number at which WhatsApp reaches them: the phone on a card may be another one.
+            if not one.address_key.startswith(UNVERIFIED):
+                keys.add(one.address_key)
+            keys.discard("")
+            query |= Q(phone_key__in=keys) | Q(address_key__in=keys)
+            query |= Q(pk=one.moved_to_id) if one.moved_to_id else Q()
         for one in Contact.objects.filter(query).exclude(pk__in=checked):
             found |= {each.pk: each for each in merge_lookup.list_people(merge_lookup.get_owner(one))}
     return [found[pk] for pk in sorted(found)]
 
 
 def erase_person(contact_id: int, *, by: Any, source: str = Erasure.Source.BUTTON) -> list[Erasure]:
-    """Erase a person wherever they are known. Return a receipt per contact. Can be repeated.
+    """Erase a person wherever they are known, in one transaction. Return a receipt per contact. Can be repeated.
 
-    Raises ErasureLogUnavailable; then the contact is not erased.
+    Raises ErasureLogUnavailable; then nothing is erased.
     """
-    processing.process_inbox()
+    _process_received_requests()
     contact = Contact.objects.get(pk=contact_id)
-    return [_erase_contact(one.pk, by=by, source=source) for one in find_same_person(contact)]
+    return _erase_contacts([one.pk for one in find_same_person(contact)], by=by, source=source)
+
+
+def _process_received_requests() -> None:
+    """Process the raw requests received until now. Wait a little for those that another worker is processing."""
+    received = WebhookEvent.objects.filter(state=WebhookEvent.State.NEW, received_at__lte=service_window.database_now())
+    for seconds in WAITS:
+        time.sleep(seconds)
+        processing.process_inbox()
+        if not received.exists():
+            return
+    logger.warning("erasing while raw requests are not processed")
 
 
 def count_data(contact: Contact) -> dict[str, int]:
@@ -102,21 +126,35 @@ def reapply_erasures(*, min_age: timedelta = timedelta()) -> list[Erasure]:
     receipts: list[Erasure] = []
     if not entries:
         return receipts
+    _process_received_requests()  # a restored dump may have some that were not processed yet
     for log_id, contact_ids in erasure_log.find_restored_contacts(entries).items():
         with FAILING.isolate(log_id):
             # Only these contacts: the person may have written again since.
-            receipts += [_erase_contact(pk, by=None, source=Erasure.Source.RESTORE) for pk in contact_ids]
+            receipts += _erase_contacts(contact_ids, by=None, source=Erasure.Source.RESTORE)
             LoggedErasure.objects.bulk_create([LoggedErasure(log_id=log_id)], ignore_conflicts=True)
     return receipts
 
 
 @transaction.atomic
-def _erase_contact(contact_id: int, *, by: Any, source: str) -> Erasure:
-    chats = Conversation.objects.filter(contact=contact_id)
-    # Lock the contact before the chat, as inbound messages do, to avoid a deadlock. The full lock waits for running
-    # inserts, and lets the triggers of later ones wait for us.
-    contact = Contact.objects.select_for_update(of=("self",)).get(pk=contact_id)
+def _erase_contacts(contact_ids: Sequence[int], *, by: Any, source: str) -> list[Erasure]:
+    # Lock contacts before chats, as inbound messages do, to avoid a deadlock. The full lock waits for running inserts,
+    # and lets the triggers of later ones wait for us.
+    rows = Contact.objects.filter(pk__in=contact_ids)
+    contacts = list(rows.select_for_update(of=("self",)).order_by("pk"))
+    chats = Conversation.objects.filter(contact__in=contact_ids)
     list(chats.select_for_update(of=("self",)).order_by("pk").values_list("pk"))
+    receipts = [_erase_contact(contact, by=by, source=source) for contact in contacts]
+    new = [contact for contact in contacts if contact.erased_at is None]
+    if new and source != Erasure.Source.RESTORE:  # those are in the log
+        # Last, and all at once: a line without an erasure would be carried out later.
+        ids = erasure_log.append_erasures(new)
+        LoggedErasure.objects.bulk_create([LoggedErasure(log_id=log_id) for log_id in ids])
+    return receipts
+
+
+def _erase_contact(contact: Contact, *, by: Any, source: str) -> Erasure:
+    """Erase one contact, which the caller has locked together with its chats."""
+    chats = Conversation.objects.filter(contact=contact)
     chats.update(is_erased=False)  # a repeated erasure closes what was opened meanwhile
     outside = outside_copies.collect_outside_copies(contact, chats)
     identifiers, pattern = list_identifiers(contact), erased_events.build_contact_pattern(contact)
@@ -124,8 +162,6 @@ def _erase_contact(contact_id: int, *, by: Any, source: str) -> Erasure:
     erased_traces.erase_traces(contact, chats, identifiers, pattern)
     if contact.erased_at is None:
         erased_ids.remember_erased_client(contact)
-        if source != Erasure.Source.RESTORE:  # that one is in the log
-            LoggedErasure.objects.create(log_id=erasure_log.append_erasure(contact))
     Contact.objects.filter(pk=contact.pk).update(
         **dict.fromkeys(PERSONAL_FIELDS, ""),
         name_source=Contact.NameSource.PROFILE,
@@ -143,13 +179,15 @@ def _erase_contact(contact_id: int, *, by: Any, source: str) -> Erasure:
 
 def _erase_rows(contact: Contact, chats: QuerySet[Conversation], pattern: str) -> dict[str, int]:
     """Erase the person's data in rows, stored requests and files. Return the counts of the receipt."""
+    deliveries = _erase_deliveries(chats)  # first: a running call can store no message ID after it
     ids = list(
         Message.objects.filter(conversation__in=chats).exclude(external_id="").values_list("external_id", flat=True)
     )
     erased_ids.remember_erased(contact.api_channel_id, ids)
     StrayStatus.objects.filter(api_channel=contact.api_channel_id, external_id__in=ids).delete()
+    Mismatch.objects.filter(api_channel=contact.api_channel_id, external_id__in=ids).update(external_id="")
     return {
-        "deliveries": _erase_deliveries(chats),
+        "deliveries": deliveries,
         "requests received": erased_events.erase_events(contact, pattern)
         + erased_events.erase_failed_events(contact, chats)
         + _erase_helpdesk_requests(chats),
@@ -189,14 +227,16 @@ def list_identifiers(contact: Contact) -> list[str]:
 def _erase_deliveries(chats: QuerySet[Conversation]) -> int:
     """Cancel queued deliveries and clear contents. Clearing the lease discards results of running calls."""
     deliveries = Delivery.objects.filter(conversation__in=chats)
-    Attempt.objects.filter(delivery__in=deliveries).exclude(answer="").update(answer="")
     deliveries.filter(state__in=[*Delivery.UNFINISHED, Delivery.State.DEAD, Delivery.State.UNKNOWN]).update(
         state=Delivery.State.CANCELLED,
         reason="person_erased",
         lease_token=None,
         finished_at=service_window.database_now(),
     )
-    return deliveries.update(payload={})
+    count = deliveries.update(payload={})
+    # After the deliveries, whose update waits for transactions that store a result.
+    Attempt.objects.filter(delivery__in=deliveries).exclude(answer="").update(answer="")
+    return count
 
 
 def _erase_messages(chats: QuerySet[Conversation]) -> int:

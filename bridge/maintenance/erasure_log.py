@@ -12,7 +12,7 @@ import json
 import logging
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -43,31 +43,43 @@ class LogEntry:
     hashes: frozenset[str]
 
 
-def append_erasure(contact: Contact) -> uuid.UUID:
-    """Append the erasure of this contact and return the line's ID. Raises ErasureLogUnavailable."""
-    log_id = uuid.uuid4()
-    line = {
-        "id": str(log_id),
-        "at": service_window.database_now().isoformat(),
-        "contact": contact.pk,
-        "hashes": sorted(hash_identifiers(contact, settings.SECRET_KEY)),
+def append_erasures(contacts: Sequence[Contact]) -> list[uuid.UUID]:
+    """Append the erasures of a person's contacts and return the lines' IDs. Raises ErasureLogUnavailable."""
+    at = service_window.database_now().isoformat()
+    lines = {
+        (log_id := uuid.uuid4()): {
+            "id": str(log_id),
+            "at": at,
+            "contact": contact.pk,
+            "hashes": sorted(hash_identifiers(contact, settings.SECRET_KEY)),
+        }
+        for contact in contacts
     }
     try:
-        _append_line(Path(settings.ERASURE_LOG), json.dumps(line))
+        _append_lines(Path(settings.ERASURE_LOG), [json.dumps(line) for line in lines.values()])
     except OSError as problem:
         logger.exception("erasure log not written")
         raise ErasureLogUnavailable(f"{settings.ERASURE_LOG}: {problem.strerror}") from problem
-    return log_id
+    return list(lines)
 
 
-def _append_line(path: Path, line: str) -> None:
+def _append_lines(path: Path, lines: Sequence[str]) -> None:
     path.parent.mkdir(mode=0o700, exist_ok=True)  # DATA_DIR on a new installation
-    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        file.write(f"{line}\n")
-        file.flush()
-        os.fsync(file.fileno())
+    descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        end = os.fstat(descriptor).st_size
+        is_torn = end > 0 and os.pread(descriptor, 1, end - 1) != b"\n"  # a crash: do not append to half a line
+        data = "".join([*(["\n"] if is_torn else []), *(f"{line}\n" for line in lines)]).encode()
+        try:
+            while data:
+                data = data[os.write(descriptor, data) :]
+            os.fsync(descriptor)
+        except OSError:
+            os.ftruncate(descriptor, end)  # nothing was erased, so no line may stay
+            raise
+    finally:
+        os.close(descriptor)
 
 
 def read_entries() -> Iterator[LogEntry]:

@@ -111,7 +111,7 @@ def record_attempts(attempts: Sequence[AttemptResult], token: uuid.UUID) -> None
     delivered = _mark_delivered([item.claimed.delivery.pk for item in accepted], token) if accepted else set()
     ours = _lock_leased([item.claimed.delivery.pk for item in not_accepted], token) if not_accepted else set()
     lost_leases = [item.claimed.delivery.pk for item in attempts if item.claimed.delivery.pk not in delivered | ours]
-    erased = _find_erased_meanwhile(lost_leases) if lost_leases else set()
+    erased = find_erased_meanwhile(lost_leases) if lost_leases else set()
     Attempt.objects.bulk_create(
         [_build_attempt(item, has_answer=item.claimed.delivery.pk not in erased) for item in attempts]
     )
@@ -156,7 +156,7 @@ def _lock_leased(ids: Sequence[int], token: uuid.UUID) -> set[int]:
     return set(mine.select_for_update(no_key=True).order_by("pk").values_list("pk", flat=True))
 
 
-def _find_erased_meanwhile(ids: Sequence[int]) -> set[int]:
+def find_erased_meanwhile(ids: Sequence[int]) -> set[int]:
     """Return deliveries of people who were erased during the call: the response may name them."""
     return set(Delivery.objects.filter(pk__in=ids, reason="person_erased").values_list("pk", flat=True))
 
