@@ -67,7 +67,7 @@ def test_columns_that_look_secret_are_hidden(name: str) -> None:
     }
     assert looks_secret - hidden - NOT_SECRET.get(name, set()) == set()
     assert rule.label not in hidden
-    assert {*rule.columns, *rule.hidden, *rule.ignored, rule.label} - {""} - set(resolved.columns) == set()
+    assert {*rule.columns, *rule.hidden, *rule.urls, *rule.ignored, rule.label} - {""} - set(resolved.columns) == set()
 
 
 def field_of(name: str, column: str) -> Any:

@@ -88,14 +88,19 @@ def test_secrets_are_recorded_as_changed_without_their_values() -> None:
     user.save()
     channel = ApiChannelFactory(secret=True)
     ApiChannel.objects.filter(pk=channel.pk).update(
-        redirect_url="https://user:pass-91@crm.example/hook?api_token=token-91", options={"app_secret": "secret-91"}
+        redirect_url="https://user:pass-91@crm.example/hook?api_token=token-91",
+        options={"app_secret": "secret-91", "D360-Api-Key": "key-91", "base_url": "https://a.example/?t=token-91"},
     )
 
     assert list_records("accounts.user")[-1].changes == {"password": ["•••", "•••"]}
     assert list_records("channels_setup.secret")[-1].changes["token"] == [None, "•••"]
     changes = list_records("channels_setup.apichannel")[-1].changes
-    assert changes["redirect_url"][1] == "https://•••@crm.example/hook?api_token=•••"
-    assert changes["options"][1] == {"app_secret": "•••"}
+    assert changes["redirect_url"][1] == "https://crm.example/•••"
+    assert changes["options"][1] == {
+        "app_secret": "•••",
+        "D360-Api-Key": "•••",
+        "base_url": "https://a.example/?t=•••",
+    }
 
 
 def test_a_long_value_is_cut_and_the_row_is_still_written() -> None:

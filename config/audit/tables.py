@@ -23,6 +23,7 @@ class AuditedTable:
     columns: tuple[str, ...] = ()  # record only changes of these; empty: of all
     hidden: tuple[str, ...] = ()  # secrets and personal data of clients
     hides_all: bool = False
+    urls: tuple[str, ...] = ()  # recorded as scheme and host: their paths may contain a secret
     ignored: tuple[str, ...] = ()  # counters, states and times that the portal itself writes
     people_only: bool = False  # the message flow writes this table too, which is not recorded
     events: tuple[str, ...] = ALL_EVENTS
@@ -58,6 +59,7 @@ AUDITED: dict[str, AuditedTable] = {
     "channels_setup.Team.members": AuditedTable(),
     "channels_setup.ApiChannel": AuditedTable(
         label="name",
+        urls=("redirect_url",),
         ignored=("provider_status", "last_error", "last_error_at", "first_inbound_at", "first_outbound_at"),
     ),
     "channels_setup.ApiChannel.watched": AuditedTable(),
@@ -73,7 +75,7 @@ AUDITED: dict[str, AuditedTable] = {
     ),
     "templates_registry.TemplateTags": AuditedTable(),
     # The desk
-    "bridge.CannedResponse": AuditedTable(label="name", ignored=("updated_at",)),
+    "bridge.CannedResponse": AuditedTable(label="name", hidden=("text",), ignored=("updated_at",)),  # may quote clients
     "bridge.CannedResponse.chat_channels": AuditedTable(),
     "bridge.TicketField": AuditedTable(label="name"),
     # Decisions about deliveries and events
@@ -190,6 +192,7 @@ class ResolvedTable:
             "label": rule.label,
             "columns": list(rule.columns),
             "hidden": list(self.columns if rule.hides_all else rule.hidden),
+            "urls": list(rule.urls),
             "ignored": list(rule.ignored),
             "people_only": rule.people_only,
         }

@@ -48,12 +48,23 @@ BEGIN
     result := regexp_replace(value::text, '(://)[^/@\s"]+@', '\1•••@', 'g');
     result := regexp_replace(result, '([?&#][^=&\s"\\]+=)[^&\s"\\]+', '\1•••', 'g');
     result := regexp_replace(
-        result, '("[^"\\]*(?:token|secret|password|api_?key|authorization)[^"\\]*": )"(?:[^"\\]|\\.)+"', '\1"•••"', 'gi');
+        result, '("[^"\\]*(?:token|secret|password|api[-_ ]?key|authorization)[^"\\]*": )"(?:[^"\\]|\\.)+"',
+        '\1"•••"', 'gi');
     IF length(result) > 2000 THEN
         RETURN to_jsonb(left(result::jsonb #>> '{}', 2000) || '…');
     END IF;
     RETURN result::jsonb;
 END $$;
+
+CREATE FUNCTION audit_host(value jsonb) RETURNS jsonb LANGUAGE sql IMMUTABLE STRICT AS $$
+-- A URL whose path may be a secret: scheme and host only.
+SELECT CASE
+    WHEN value IN ('null', '""') THEN value
+    WHEN value #>> '{}' ~ '^\w+://[^/?#@]+/?$' THEN value
+    WHEN value #>> '{}' ~ '^\w+://' THEN to_jsonb(regexp_replace(
+        value #>> '{}', '^(\w+://)(?:[^/?#]*@)?([^/?#]*).*$', '\1\2/•••'))
+    ELSE '"•••"' END
+$$;
 
 CREATE FUNCTION audit_changes(rule jsonb, before jsonb, after jsonb) RETURNS jsonb LANGUAGE plpgsql IMMUTABLE AS $$
 -- The columns that differ, as {column: [before, after]}.
@@ -61,6 +72,8 @@ DECLARE
     result jsonb := '{}';
     name text;
     is_hidden boolean;
+    old_value jsonb;
+    new_value jsonb;
 BEGIN
     FOR name IN SELECT jsonb_object_keys(coalesce(after, before)) LOOP
         CONTINUE WHEN before -> name IS NOT DISTINCT FROM after -> name
@@ -69,8 +82,14 @@ BEGIN
             OR coalesce(before -> name, 'null') IN ('null', '""', '[]', '{}')
             AND coalesce(after -> name, 'null') IN ('null', '""', '[]', '{}');
         is_hidden := coalesce(rule -> 'hidden' ? name, false);
+        old_value := before -> name;
+        new_value := after -> name;
+        IF rule -> 'urls' ? name THEN
+            old_value := audit_host(old_value);
+            new_value := audit_host(new_value);
+        END IF;
         result := result || jsonb_build_object(
-            name, jsonb_build_array(audit_value(before -> name, is_hidden), audit_value(after -> name, is_hidden)));
+            name, jsonb_build_array(audit_value(old_value, is_hidden), audit_value(new_value, is_hidden)));
     END LOOP;
     RETURN result;
 END $$;
