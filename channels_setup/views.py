@@ -67,6 +67,7 @@ def _respond(request: HttpRequest, page: Handover, token: str, language: str) ->
         if action == "confirm":
             page.confirm()
             return redirect(f"{request.path}?lang={language}#confirm")
+        record.record_looks("channels_setup.handover", [page.pk])  # it shows the key each time
         return _render_page(request, "sheet", language, handover=page, sheet=build_sheet(page))
     if page.opened_at is not None:
         return _render_page(request, "gone", language, status=410, sentence=_opened_sentence(page))

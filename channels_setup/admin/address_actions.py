@@ -14,8 +14,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext as _
 
 from channels_setup.models import ADDRESS_OVERLAP
-from config.audit import record
-from config.audit.models import Action
+from channels_setup.shown_secrets import record_shown_address
 
 from .shown_once import render_once
 
@@ -85,13 +84,6 @@ def end_old_address(admin: Any, request: HttpRequest, channel: Any) -> None:
     if channel.end_old_address():
         admin.log_change(request, channel, _("Old webhook address ended."))
         messages.success(request, _("The old address no longer works. It may take two seconds to reach every process."))
-
-
-def record_shown_address(channel: Any) -> None:
-    """Record that the current webhook address was shown in full."""
-    address = next(iter(channel.valid_addresses()), None)
-    if address is not None:
-        record.record_action(Action.SECRET_SHOWN, "channels_setup.webhookaddress", address.pk, label=address.tail)
 
 
 ACTIONS: dict[str, AddressAction] = {

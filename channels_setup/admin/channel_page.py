@@ -19,7 +19,7 @@ from django.utils import timezone
 from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 
-from channels_setup import account_settings, checks, onboarding
+from channels_setup import account_settings, checks, onboarding, shown_secrets
 from channels_setup.models import ApiChannel, ChannelState, Handover, Secret
 from config.audit import record
 from config.audit.models import Action
@@ -41,14 +41,19 @@ def page_context(request: HttpRequest, channel: ApiChannel) -> dict[str, Any]:
     now = timezone.now()
     secrets = [secret for secret in channel.secrets.order_by("-id") if secret.is_valid(now)]
     fresh_key = pop_new_key(request, channel)
+    fresh_address = channel.webhook_url if fresh_key and len(secrets) == 1 else ""
+    fresh_settings = account_settings.generated_secrets(channel) if fresh_key else {}
+    if fresh_address:
+        shown_secrets.record_shown_address(channel)
+    shown_secrets.record_shown_settings(channel, *fresh_settings)
     return {
         **address_actions.address_context(channel),
         "channel": channel,
         "steps": onboarding.list_steps(channel),
         "keys": secrets,
         "fresh_key": fresh_key,
-        "fresh_address": channel.webhook_url if fresh_key and len(secrets) == 1 else "",
-        "fresh_made": account_settings.generated_secrets(channel) if fresh_key else {},
+        "fresh_address": fresh_address,
+        "fresh_made": fresh_settings,
         "has_account": bool(channel.provider.settings),
         "account": account_status.get_account_status(channel),
         "overlap_runs": any(secret.expires_at for secret in secrets),
@@ -70,7 +75,7 @@ def pop_new_key(request: HttpRequest, channel: ApiChannel) -> str:
     claimed = secret and Secret.objects.filter(pk=secret.pk, shown_at=None).update(shown_at=timezone.now())
     if secret is None or not claimed:
         return ""
-    record.record_action(Action.SECRET_SHOWN, "channels_setup.secret", secret.pk, label=secret.tail)
+    shown_secrets.record_shown_key(secret)
     return secret.reveal()
 
 
@@ -118,7 +123,7 @@ def show_key(admin: ApiChannelAdmin, request: HttpRequest, channel: ApiChannel) 
         messages.error(request, _("This channel has no secret key. Issue one."))
         return None
     admin.log_change(request, channel, _("Secret key …%(tail)s shown.") % {"tail": secret.tail})
-    record.record_action(Action.SECRET_SHOWN, "channels_setup.secret", secret.pk, label=secret.tail)
+    shown_secrets.record_shown_key(secret)
     Secret.objects.filter(pk=secret.pk, shown_at=None).update(shown_at=timezone.now())
     return render_once(
         admin,
@@ -187,7 +192,8 @@ def issue_verify_token(admin: ApiChannelAdmin, request: HttpRequest, channel: Ap
     if not generated:
         return None
     admin.log_change(request, channel, _("New verify token issued."))
-    record_shown_setting(channel, *generated)
+    shown_secrets.record_shown_settings(channel, *generated)
+    shown_secrets.record_shown_address(channel)
     return render_once(
         admin,
         request,
@@ -210,7 +216,8 @@ def issue_webhook_secret(admin: ApiChannelAdmin, request: HttpRequest, channel: 
         return None
     value = account_settings.issue_webhook_secret(channel)
     admin.log_change(request, channel, _("Webhook secret issued."))
-    record_shown_setting(channel, channel.provider.webhook_secret)
+    shown_secrets.record_shown_settings(channel, channel.provider.webhook_secret)
+    shown_secrets.record_shown_address(channel)
     return render_once(
         admin,
         request,
@@ -223,13 +230,6 @@ def issue_webhook_secret(admin: ApiChannelAdmin, request: HttpRequest, channel: 
             % {"url": channel.webhook_url},
             _("It is not shown again. The previous one works for 24 more hours."),
         ],
-    )
-
-
-def record_shown_setting(channel: ApiChannel, *names: str) -> None:
-    details = {"settings": list(names)}
-    record.record_action(
-        Action.SECRET_SHOWN, "channels_setup.apichannel", channel.pk, label=channel.name, details=details
     )
 
 

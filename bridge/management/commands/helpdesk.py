@@ -24,6 +24,7 @@ from channels_setup.models import ChatChannel
 from channels_setup.providers import helpdesks
 from channels_setup.providers.base import SECRET
 from channels_setup.secret_options import add_secret_option, option_flag, read_secret_option
+from channels_setup.shown_secrets import record_shown_address
 
 KEY_VARIABLE = "HELPDESK_SECRET_KEY"
 
@@ -72,6 +73,7 @@ class Command(BaseCommand):
     def do_add(self, options: dict[str, Any]) -> dict[str, Any]:
         chat_channel = ChatChannel(kind=options["kind"], name=options["name"], company_id=options["company_id"])
         self._configure(chat_channel, options)
+        record_shown_address(chat_channel)
         return {**serialize_channel(chat_channel), "webhook_url": chat_channel.webhook_url}
 
     @transaction.atomic

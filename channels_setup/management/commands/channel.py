@@ -11,7 +11,7 @@ from django.core.management import BaseCommand, CommandError, CommandParser
 from django.db import models, transaction
 from django.utils import timezone, translation
 
-from channels_setup import account_settings
+from channels_setup import account_settings, shown_secrets
 from channels_setup.admin import save_warnings
 from channels_setup.models import ApiChannel, ChatChannel
 from channels_setup.providers import messengers
@@ -107,6 +107,9 @@ class Command(BaseCommand):
         for sentence in account_settings.unresolved_address_warnings(api_channel):
             self.stderr.write(self.style.WARNING(sentence))
         generated = account_settings.generated_secrets(api_channel) if not options.get("verify_token") else {}
+        shown_secrets.record_shown_key(secret)
+        shown_secrets.record_shown_address(api_channel)
+        shown_secrets.record_shown_settings(api_channel, *generated)
         return {
             "api_channel": api_channel.pk,
             "app_id": api_channel.app_id,
@@ -179,6 +182,7 @@ def issue_address(channel: ApiChannel | ChatChannel) -> dict[str, Any]:
     """Issue a new webhook address and return it in clear, with the expiry of the old one."""
     if channel.issue_address() is None:
         raise CommandError("Two addresses are valid. End the old one first: end-old-address.")
+    shown_secrets.record_shown_address(channel)
     return {"webhook_url": channel.webhook_url, "addresses": address_rows(channel)}
 
 

@@ -11,6 +11,7 @@ from django.core.management import BaseCommand, CommandError, CommandParser
 
 from channels_setup.models import ApiChannel
 from channels_setup.provisioning import AmbiguousName, find_by_number_or_name
+from config.audit import record
 from templates_registry.content.components import Level, Problem, TemplateDefinition
 from templates_registry.content.graph_format import InvalidTemplate
 from templates_registry.lifecycle import ChangeAuthor, Source
@@ -100,6 +101,8 @@ class Command(BaseCommand):
     # --- export ---
 
     def do_export(self, channel: ApiChannel | None, options: dict[str, Any]) -> None:
+        details = {"channel": channel.pk} if channel else {}
+        record.record_export("templates_registry.template", details=details)
         data = file_formats.export_templates(
             _templates(channel).select_related("api_channel"), file_format=options["format"]
         )
