@@ -15,6 +15,7 @@ from django.test import Client
 
 from channels_setup.roles import Role, assign_role
 from config.accounts.adapters import AccountAdapter
+from config.audit.models import AuditRecord
 from tests.factories import UserFactory
 
 pytestmark = pytest.mark.django_db
@@ -74,6 +75,8 @@ def test_a_person_in_no_listed_group_is_refused(client, provider):
     assert response.status_code == 403
     assert not get_user_model().objects.filter(email="mallory@company.example").exists()
     assert client.get("/chats/").status_code == 302
+    refused = AuditRecord.objects.get(action="sign_in_failed")
+    assert (refused.source, refused.object_id, refused.object_label) == ("single_sign_on", "", "")
 
 
 def test_the_role_follows_the_groups_at_each_sign_in(client, provider):
@@ -97,7 +100,10 @@ def test_a_person_who_left_all_groups_is_refused_and_loses_the_role(client, prov
     assert sign_in(again, provider, "olga", groups=[]).status_code == 403
     assert again.get("/chats/").status_code == 302
     assert client.get("/chats/").status_code == 302  # the older session, too
-    assert Role.of_user(get_user_model().objects.get(email="olga@company.example")) is None
+    olga = get_user_model().objects.get(email="olga@company.example")
+    assert Role.of_user(olga) is None
+    refused = AuditRecord.objects.get(action="sign_in_failed")
+    assert (refused.object_id, refused.object_label) == (str(olga.pk), olga.username)
 
 
 def test_a_local_user_without_a_listed_group_keeps_the_role(client, provider):

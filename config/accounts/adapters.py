@@ -21,7 +21,7 @@ from config.web import client_address
 from . import one_time_links
 from .emails import log_failure, use_preferences
 from .models import User
-from .single_sign_on import refuse_access, uses_only_single_sign_on
+from .single_sign_on import refuse_user, uses_only_single_sign_on
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +45,8 @@ class AccountAdapter(DefaultAccountAdapter):
         """Refuse passkeys of people whose identity provider decides whether they may enter."""
         if "sociallogin" not in (kwargs.get("signal_kwargs") or {}) and uses_only_single_sign_on(user):
             clear_login(request)
-            return refuse_access(request, _("Sign in with single sign-on: your provider decides about your access."))
+            sentence = _("Sign in with single sign-on: your provider decides about your access.")
+            return refuse_user(request, user, sentence)
         response: HttpResponse | None = super().pre_login(request, user, **kwargs)
         return response
 

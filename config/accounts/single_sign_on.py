@@ -14,6 +14,8 @@ from django.shortcuts import render
 from django.utils.translation import gettext as _
 
 from channels_setup.roles import Role, assign_role
+from config.audit import record
+from config.audit.models import Action
 
 from . import sessions
 
@@ -32,13 +34,15 @@ class SingleSignOnAdapter(DefaultSocialAccountAdapter):
             assign_role(sociallogin.user, role=role)
         if role is None:
             raise ImmediateHttpResponse(
-                refuse_access(request, _("Your account is in no group that may use this portal."))
+                refuse_user(request, sociallogin.user, _("Your account is in no group that may use this portal."))
             )
         emails = [address.email for address in sociallogin.email_addresses if not address.verified]
         if not sociallogin.is_existing and get_user_model().objects.filter(email__in=emails).exists():
             raise ImmediateHttpResponse(
-                refuse_access(
-                    request, _("A user with this email address exists, and your provider has not verified it.")
+                refuse_user(
+                    request,
+                    sociallogin.user,
+                    _("A user with this email address exists, and your provider has not verified it."),
                 )
             )
 
@@ -98,6 +102,12 @@ def assign_role_from_groups(*, request: HttpRequest, user: Any, sociallogin: Any
 def uses_only_single_sign_on(user: Any) -> bool:
     """Return whether the user has no password here but an account at the identity provider."""
     return not user.has_usable_password() and SocialAccount.objects.filter(user_id=user.pk).exists()
+
+
+def refuse_user(request: HttpRequest, user: Any, sentence: str) -> HttpResponse:
+    """Refuse a person whom the provider or a passkey identified, and record it. A person without a user has no name."""
+    record.record_action(Action.SIGN_IN_FAILED, "accounts.user", user.pk, label=user.get_username() if user.pk else "")
+    return refuse_access(request, sentence)
 
 
 def refuse_access(request: HttpRequest, sentence: str) -> HttpResponse:
