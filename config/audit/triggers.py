@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+import time
+from collections.abc import Collection, Iterator
+from dataclasses import replace
 
-from django.db import connections, transaction
+from django.db import OperationalError, connections, transaction
 
 from .tables import AUDITED, ResolvedTable, resolve_table
 
 LOCK_SECONDS = 5  # waiting for a table's lock blocks its other writers
+MAX_TRIES = 5
 INSTALLED = """
-SELECT c.relname, t.tgname, obj_description(t.oid, 'pg_trigger') FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
+SELECT c.relname, t.tgname, CASE WHEN t.tgenabled <> 'D' THEN obj_description(t.oid, 'pg_trigger') END
+FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
 WHERE t.tgname LIKE 'audit\\_%%' AND t.tgname <> ALL (%s) AND NOT t.tgisinternal
   AND c.relnamespace = current_schema()::regnamespace
 """
-OWN_TRIGGERS = ["audit_fill", "audit_append_only", "audit_no_truncate"]  # of the record's own table
+COLUMNS = """
+SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = current_schema()
+"""
+# Triggers of the record's own table, and how they are enabled. `pg_restore --disable-triggers` leaves all as "O".
+OWN_MODES = {"audit_fill": "O", "audit_append_only": "A", "audit_no_truncate": "A"}
+OWN_TRIGGERS = list(OWN_MODES)
 
 
 def build_triggers(resolved: ResolvedTable) -> Iterator[tuple[str, str]]:
@@ -48,15 +57,16 @@ def install_triggers(*, using: str = "default") -> None:
     if connection.vendor != "postgresql":
         return
     with connection.cursor() as cursor:
-        tables = set(connection.introspection.table_names(cursor))
+        cursor.execute(COLUMNS)
+        columns = set(cursor.fetchall())
         cursor.execute(INSTALLED, [OWN_TRIGGERS])
         installed = {(table, name): mark for table, name, mark in cursor.fetchall()}
-    if "audit_record" not in tables:
+    if ("audit_record", "id") not in columns:
         return
     wanted = {
         (resolved.table, name): definition
-        for resolved in map(resolve_table, AUDITED)
-        if resolved.table in tables
+        for resolved in (keep_columns(resolve_table(name), columns) for name in AUDITED)
+        if resolved.columns
         for name, definition in build_triggers(resolved)
     }
     for (table, name), definition in wanted.items():
@@ -69,10 +79,35 @@ def install_triggers(*, using: str = "default") -> None:
             )
     for table, name in installed.keys() - wanted.keys():
         _execute(using, f'DROP TRIGGER {name} ON "{table}"')
+    enable_own_triggers(using)
+
+
+def enable_own_triggers(using: str) -> None:
+    """Enable the triggers of the record again as the migration did, where somebody or a restore changed that."""
+    with connections[using].cursor() as cursor:
+        cursor.execute("SELECT tgname, tgenabled FROM pg_trigger WHERE tgrelid = 'audit_record'::regclass")
+        modes = dict(cursor.fetchall())
+    for name, mode in OWN_MODES.items():
+        if modes.get(name, mode) != mode:
+            always = "ALWAYS " if mode == "A" else ""
+            _execute(using, f"ALTER TABLE audit_record ENABLE {always}TRIGGER {name}")
+
+
+def keep_columns(resolved: ResolvedTable, existing: Collection[tuple[str, str]]) -> ResolvedTable:
+    """Leave out columns that later migrations add: `migrate` can stop at an older one."""
+    return replace(resolved, columns=tuple(name for name in resolved.columns if (resolved.table, name) in existing))
 
 
 def _execute(using: str, *statements: str) -> None:
-    with transaction.atomic(using=using), connections[using].cursor() as cursor:
-        cursor.execute(f"SET LOCAL lock_timeout = '{LOCK_SECONDS}s'")
-        for statement in statements:
-            cursor.execute(statement)
+    """Execute in one transaction. Tries again if another transaction holds the table for long."""
+    for tries_left in reversed(range(MAX_TRIES)):
+        try:
+            with transaction.atomic(using=using), connections[using].cursor() as cursor:
+                cursor.execute(f"SET LOCAL lock_timeout = '{LOCK_SECONDS}s'")
+                for statement in statements:
+                    cursor.execute(statement)
+            return
+        except OperationalError:
+            if not tries_left:
+                raise
+            time.sleep(1)  # the writers that waited behind us go first
