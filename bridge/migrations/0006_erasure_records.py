@@ -1,4 +1,7 @@
-"""Records of erasures, and links from raw events to contacts."""
+"""Records of erasures, and links from raw events to contacts.
+
+Not atomic: each table is locked for its own statement only, so that no query can wait in the other direction.
+"""
 
 import django.contrib.postgres.fields
 import django.db.models.deletion
@@ -7,6 +10,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
+    atomic = False
 
     dependencies = [
         ('bridge', '0005_role_permissions'),

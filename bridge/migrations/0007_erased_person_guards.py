@@ -6,7 +6,7 @@ from django.db import migrations, models
 # The lock makes an insert wait for a running erasure, and an erasure (``FOR UPDATE``) for a running insert. Writers
 # that hold the chat's lock already, as the delivery path does, get it for nothing.
 FUNCTIONS = """
-CREATE FUNCTION bridge_refuse_erased_chat() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION bridge_refuse_erased_chat() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE refused boolean;
 BEGIN
     SELECT bool_or(locked.is_erased) INTO refused FROM (
@@ -18,7 +18,7 @@ BEGIN
     END IF;
     RETURN NULL;
 END $$;
-CREATE FUNCTION bridge_refuse_erased_contact() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION bridge_refuse_erased_contact() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE refused boolean;
 BEGIN
     SELECT bool_or(locked.erased_at IS NOT NULL) INTO refused FROM (
@@ -31,14 +31,26 @@ BEGIN
     RETURN NULL;
 END $$;
 """
+# Processes of the release before erase people without marking their chats. Deferred: the erasure itself still writes.
+MARK_CHATS = """
+CREATE OR REPLACE FUNCTION bridge_mark_erased_chats() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    UPDATE bridge_conversation SET is_erased = true, last_text = '' WHERE contact_id = NEW.id AND NOT is_erased;
+    RETURN NULL;
+END $$;
+DROP TRIGGER IF EXISTS contact_marks_erased_chats ON bridge_contact;
+CREATE CONSTRAINT TRIGGER contact_marks_erased_chats AFTER UPDATE OF erased_at ON bridge_contact
+    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (OLD.erased_at IS NULL AND NEW.erased_at IS NOT NULL)
+    EXECUTE FUNCTION bridge_mark_erased_chats();
+"""
 OF_CHATS = ("message", "draft", "heldreply", "ticket", "upload", "helpdeskchat", "helpdeskreply", "templatelink")
 OF_CONTACTS = ("conversation", "contactnote", "contactchange", "formerid")
 
 
 def _create_trigger(model: str, kind: str) -> migrations.RunSQL:
     return migrations.RunSQL(
-        f"CREATE TRIGGER {model}_refuses_erased AFTER INSERT ON bridge_{model} REFERENCING NEW TABLE AS new_rows "
-        f"FOR EACH STATEMENT EXECUTE FUNCTION bridge_refuse_erased_{kind}();"
+        f"CREATE OR REPLACE TRIGGER {model}_refuses_erased AFTER INSERT ON bridge_{model} "
+        f"REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION bridge_refuse_erased_{kind}();"
     )
 
 
@@ -48,6 +60,7 @@ class Migration(migrations.Migration):
     dependencies = [("bridge", "0006_erasure_records")]
 
     operations = [
+        migrations.RunSQL(MARK_CHATS),
         # Earlier releases could write to an erased contact in a race.
         migrations.RunSQL(
             "UPDATE bridge_contact SET external_id = '', user_id = '', caller_id = '', username = '', phone = '', "
