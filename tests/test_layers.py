@@ -112,6 +112,7 @@ LAYERS = {
         "advisory_locks",
         "permissions",
         "models",
+        "shown_secrets",
         "roles",
         "account_settings",
         "onboarding",

@@ -13,7 +13,7 @@ from rest_framework.exceptions import NotFound, ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from bridge.conversations import contact_editing, merge_lookup
+from bridge.conversations import chat_looks, contact_editing, merge_lookup
 from bridge.conversations.contact_editing import Editor, InvalidContactData
 from bridge.models import Contact, ContactChange, ContactNote, Conversation
 from channels_setup.codecs.phone_numbers import search_keys
@@ -141,6 +141,8 @@ class ContactViewSet(ContactErasureMixin, ContactExportMixin, ReadOnlyViewSet):
         if merged is not None:
             self.kwargs["pk"] = str(merged.owner_id)
         found: Contact = super().get_object()
+        chats: Any = found.shown_chats  # type: ignore[attr-defined]  # prefetched
+        chat_looks.record_chat_looks(self.request.user, [(chat.pk, chat.assignee_id) for chat in chats])
         return found
 
     def _list_people(self, contact: Contact) -> list[int]:

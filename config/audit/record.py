@@ -19,13 +19,22 @@ MAX_REMEMBERED = 20_000
 # Per process: (actor, token, object) → time of the last record. The table decides; this saves the statement.
 _recent_looks: dict[tuple[Any, ...], float] = {}
 
+# Returns the looks that another process has recorded, with their age.
 RECORD_LOOKS = """
-INSERT INTO audit_record (action, object_type, object_id, details)
-SELECT 'viewed', %(object_type)s, looked.id::text, %(details)s::jsonb FROM unnest(%(ids)s) AS looked (id)
-WHERE NOT EXISTS (
-    SELECT FROM audit_record seen WHERE seen.object_type = %(object_type)s AND seen.object_id = looked.id::text
-    AND seen.action = 'viewed' AND seen.at > clock_timestamp() - make_interval(secs => %(seconds)s)
-    AND seen.actor_id IS NOT DISTINCT FROM %(actor_id)s AND seen.token_id IS NOT DISTINCT FROM %(token_id)s)
+WITH looked AS (
+    SELECT id::text AS id FROM unnest(%(ids)s) AS given (id)
+), seen AS (
+    SELECT looked.id, max(earlier.at) AS at
+    FROM looked JOIN audit_record earlier ON earlier.object_type = %(object_type)s AND earlier.object_id = looked.id
+    WHERE earlier.action = 'viewed' AND earlier.at > clock_timestamp() - make_interval(secs => %(seconds)s)
+      AND earlier.actor_id IS NOT DISTINCT FROM %(actor_id)s AND earlier.token_id IS NOT DISTINCT FROM %(token_id)s
+    GROUP BY looked.id
+), recorded AS (
+    INSERT INTO audit_record (action, object_type, object_id, details)
+    SELECT 'viewed', %(object_type)s, looked.id, %(details)s::jsonb FROM looked
+    WHERE NOT EXISTS (SELECT FROM seen WHERE seen.id = looked.id)
+)
+SELECT seen.id::bigint, extract(epoch FROM clock_timestamp() - seen.at)::float FROM seen
 """
 
 
@@ -74,7 +83,9 @@ def record_looks(object_type: str, ids: Iterable[int], *, details: str = "{}") -
     }
     with connection.cursor() as cursor:
         cursor.execute(RECORD_LOOKS, {**values, "actor_id": actor_id, "token_id": token_id})
-    transaction.on_commit(lambda: _remember({(actor_id, token_id, object_type, pk): now for pk in fresh}))
+        ages = dict(cursor.fetchall())
+    times = {(actor_id, token_id, object_type, pk): now - ages.get(pk, 0.0) for pk in fresh}
+    transaction.on_commit(lambda: _remember(times))
 
 
 def _remember(looks: dict[tuple[Any, ...], float]) -> None:

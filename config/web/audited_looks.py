@@ -19,7 +19,6 @@ class RecordedLook:
     action: str
     object_type: str
     id_name: str = ""  # keyword of the route that is the object's number
-    method: str = "GET"
     parameters: tuple[str, ...] = ()  # numbers in the query string, recorded as details
 
 
@@ -33,7 +32,22 @@ def admin_pages(*models: str) -> dict[str, RecordedLook]:
     }
 
 
+def admin_lists(*models: str) -> dict[str, RecordedLook]:
+    """Return the admin's lists of models whose columns show names, phones or words of clients."""
+    return {
+        f"admin/{model}/": RecordedLook(action=Action.VIEWED, object_type=model.replace("/", ".")) for model in models
+    }
+
+
 RECORDED_LOOKS: dict[str, RecordedLook] = {
+    **admin_lists(
+        "bridge/contact",
+        "bridge/conversation",
+        "bridge/deadletter",
+        "bridge/heldreply",
+        "bridge/message",
+        "bridge/ticket",
+    ),
     **admin_pages(
         "bridge/contact",
         "bridge/contactmerge",
@@ -66,10 +80,10 @@ RECORDED_LOOKS: dict[str, RecordedLook] = {
 
 
 def record_look(request: HttpRequest, response: HttpResponse) -> None:
-    """Record a successful request of one of these routes."""
+    """Record a successful request of one of these routes, by any method: a POST may get the same file as a GET."""
     match = request.resolver_match
     look = RECORDED_LOOKS.get(match.route) if match else None
-    if match is None or look is None or request.method != look.method or response.status_code != 200:
+    if match is None or look is None or request.method == "HEAD" or response.status_code != 200:
         return
     details = {
         name: int(value)
