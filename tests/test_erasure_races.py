@@ -20,7 +20,7 @@ from django.utils import timezone
 from bridge.conversations import message_statuses
 from bridge.helpdesk import sending
 from bridge.helpdesk.attempts import ClaimedCommand, CommandResult
-from bridge.inbox import processing
+from bridge.inbox import account_updates, processing
 from bridge.maintenance import erasure, erasure_log
 from bridge.models import (
     Attempt,
@@ -38,6 +38,7 @@ from bridge.models import (
 )
 from bridge.person_erased import PersonErased
 from channels_setup.providers.base import (
+    AccountUpdate,
     ContactInfo,
     MessageReceived,
     Outcome,
@@ -176,6 +177,21 @@ def test_a_mismatch_of_a_stray_status_keeps_no_number() -> None:
     erasure.erase_person(chat.contact_id, by=None)
 
     assert Mismatch.objects.get().external_id == ""
+
+
+@pytest.mark.django_db
+def test_account_updates_that_quote_the_person_are_deleted() -> None:
+    chat = ConversationFactory(contact__phone=f"+{PHONE}")
+    channel = chat.api_channel
+    for details in ("Quality is high", "Recipient +7 (921) 555-01-04 is not in the allowed list", "Limit 1K"):
+        account_updates.record_account_update(channel, AccountUpdate(event="131030", details=details, level="error"))
+    channel.update_provider_status(quality="GREEN")
+
+    erasure.erase_person(chat.contact_id, by=None)
+
+    channel.refresh_from_db()
+    assert [row["details"] for row in channel.provider_status["updates"]] == ["Limit 1K", "Quality is high"]
+    assert channel.provider_status["quality"] == "GREEN"
 
 
 # --- all contacts of a person ----------------------------------------------------------------------------------------

@@ -88,12 +88,24 @@ TEXTS_OF_OTHERS = (
 )
 
 
+# An error webhook of the provider (``inbox.account_updates``) may quote the recipient. Its other entries stay.
+DELETE_ACCOUNT_UPDATES = """
+UPDATE channels_setup_apichannel SET provider_status = jsonb_set(provider_status, '{updates}', (
+    SELECT coalesce(jsonb_agg(entry ORDER BY position), '[]')
+    FROM jsonb_array_elements(provider_status -> 'updates') WITH ORDINALITY AS entries (entry, position)
+    WHERE encode(convert_to(entry::text, 'UTF8'), 'escape') !~ %s))
+WHERE jsonb_typeof(provider_status -> 'updates') = 'array'
+  AND encode(convert_to((provider_status -> 'updates')::text, 'UTF8'), 'escape') ~ %s
+"""
+
+
 def _erase_texts_of_others(contact: Contact, pattern: str) -> None:
     """Erase texts outside the person's chats that contain one of their identifiers."""
     with connection.cursor() as cursor:
         for table, column, empty in TEXTS_OF_OTHERS:
             text = f"encode(convert_to({column}::text, 'UTF8'), 'escape')"
             cursor.execute(f"UPDATE {table} SET {column} = {empty} WHERE {text} ~ %s", [pattern])
+        cursor.execute(DELETE_ACCOUNT_UPDATES, [pattern, pattern])
         text = "encode(convert_to(concat_ws(' ', contact::text, target_id, external_id), 'UTF8'), 'escape')"
         cursor.execute(
             f"DELETE FROM bridge_pendingcorrection WHERE api_channel_id = %s AND {text} ~ %s",
