@@ -1,4 +1,4 @@
-"""Second factor by role: whoever has a listed role must set one up before using the portal."""
+"""Second factor by role: users with a listed role must set one up before they use the portal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Short descriptions of browsers for people: "Firefox on Linux"."""
+"""Short descriptions of browsers for people: "Firefox · Linux"."""
 
 BROWSERS = (
     ("Edg/", "Edge"),

@@ -26,6 +26,7 @@ ACCOUNT_PAGES = (
     *("/account/", "/account/password/", "/account/email/", "/account/sessions/", "/account/second-factor/"),
     *("/account/second-factor/totp/activate/", "/account/second-factor/webauthn/add/"),
     *("/account/second-factor/webauthn/", "/account/second-factor/recovery-codes/generate/"),
+    *("/account/tokens/", "/account/tokens/new/"),
 )
 SIGNED_OUT_PAGES = ("/account/password/reset/", "/account/password/link/1-x/", "/account/email/confirm/x/")
 

@@ -147,6 +147,7 @@ def test_the_other_pages_have_no_serious_finding(page: Page, context: BrowserCon
         "/templates/",
         f"/templates/{template.pk}/",
         f"/chats/{chat.pk}/client/erase/",
+        f"/chats/{chat.pk}/client/export/",
         channel.phone_page_path,
     ):
         look(page, path)
@@ -161,6 +162,8 @@ def test_a_page_with_an_error_is_detected(page: Page, live_server: object) -> No
 
 ADMIN = ("", "channels_setup/apichannel/", "channels_setup/apichannel/add/", "channels_setup/chatchannel/add/")
 ADMIN += ("templates_registry/template/", "bridge/message/", "bridge/delivery/", "bridge/deadletter/")
+ADMIN += ("accounts/user/", "accounts/user/add/", "accounts/serviceaccount/add/", "accounts/apitoken/add/")
+ADMIN += ("channels_setup/team/add/", "audit/auditrecord/", "bridge/erasure/")
 
 
 @pytest.mark.parametrize("path", ADMIN)

@@ -67,6 +67,13 @@ def test_a_passkey_is_added_and_signs_in_without_a_password(page: Page, site: st
     expect(page.locator("[name=display_name]")).to_be_visible()
 
 
+def test_an_address_without_passkeys_is_named(page: Page, live_server) -> None:
+    page.goto(f"{live_server.url}/login/")  # an IP address
+    page.click("#passkey_login")
+    expect(page.locator("#passkey-unsupported")).to_be_visible()
+    expect(page.locator("#passkey-error")).to_be_hidden()
+
+
 def test_a_passkey_serves_as_the_second_factor(page: Page, site: str, vera: User, authenticator) -> None:
     sign_in_by_password(page, site)
     page.goto(f"{site}/account/second-factor/webauthn/add/")

@@ -228,7 +228,7 @@ class PortalUserAdmin(UserAdmin, HistoryModelAdmin):
             "value": link,
             "notes": [
                 gettext("Copy it now. It is not shown again."),
-                gettext("Whoever opens it first sets the password of this user. It works once, for three days."),
+                gettext("The first person who opens it sets the password of this user. It works once, for three days."),
             ],
             "back": reverse("admin:accounts_user_change", args=[user.pk]),
             "back_label": gettext("Back to the user"),

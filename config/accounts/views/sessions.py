@@ -19,7 +19,7 @@ def list_sessions(request: HttpRequest) -> HttpResponse:
     """List the user's sessions, newest first, and forget those that have ended."""
     rows = UserSession.objects.purge_and_list(request.user)
     for row in rows:
-        row.browser = describe_browser(row.user_agent)
+        row.browser = describe_browser(row.user_agent) or _("unknown")
         row.current = row.session_key == request.session.session_key
     rows.sort(key=lambda row: row.created_at, reverse=True)
     return render(request, "account/sessions.html", {"sessions": rows, "section": "account"})
