@@ -332,6 +332,17 @@ def test_the_admin_lists_filters_and_sets_roles(chat: Conversation, client: Clie
     assert client.post(page, form | {"role": "boss"}).status_code == 200
 
 
+def test_an_auditor_sees_no_password_hash_and_no_link_to_the_chats(client: Client) -> None:
+    operator = person(Role.OPERATOR)
+    operator.set_password("correct-Horse-battery")
+    operator.save()
+    signed_in(client, person(Role.AUDITOR))
+    found = page_html(client, f"/admin/accounts/user/{operator.pk}/change/")
+    assert ">operator<" in found and "pbkdf2" not in found
+    missing = client.get("/no/such/page/").content.decode()
+    assert 'href="/account/"' in missing and 'href="/chats/"' not in missing
+
+
 def test_a_superuser_saving_a_user_keeps_the_role_and_the_session(client: Client) -> None:
     signed_in(client, UserFactory(username="root", is_superuser=True, is_staff=True))
     operator, extra = person(Role.OPERATOR), Group.objects.create(name="extra")

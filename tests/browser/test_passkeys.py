@@ -68,7 +68,7 @@ def test_a_passkey_is_added_and_signs_in_without_a_password(page: Page, site: st
 
 
 def test_an_address_without_passkeys_is_named(page: Page, live_server) -> None:
-    page.goto(f"{live_server.url}/login/")  # an IP address
+    page.goto(str(live_server.url).replace("localhost", "127.0.0.1") + "/login/")
     page.click("#passkey_login")
     expect(page.locator("#passkey-unsupported")).to_be_visible()
     expect(page.locator("#passkey-error")).to_be_hidden()

@@ -19,7 +19,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from channels_setup.admin.channels import user_label
+from channels_setup.admin.channels import two_column_field, user_label
 from channels_setup.admin_history import HistoryModelAdmin
 from config.accounts.models import ApiToken, Scope
 from config.accounts.token_rights import describe_rights
@@ -110,6 +110,9 @@ class ApiTokenAdmin(HistoryModelAdmin):
         if db_field.name == "user" and field is not None:
             field.label_from_instance = owner_label
         return field
+
+    def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        return two_column_field(super(), db_field, request, _("chat channels"), **kwargs)
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         return self.add_fieldsets if obj is None else self.fieldsets

@@ -20,7 +20,7 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllow
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
-from django.utils.translation import gettext
+from django.utils.translation import gettext, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
 from unfold.admin import ModelAdmin
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
@@ -144,7 +144,11 @@ class PortalUserAdmin(UserAdmin, HistoryModelAdmin):
         if obj is None:
             return found
         if not self.has_change_permission(request, obj):
-            return [*found[:2], (_("Permissions"), {"fields": ("role", "works_in", "is_active")})]
+            return [
+                (None, {"fields": ("username",)}),
+                found[1],
+                (_("Permissions"), {"fields": ("role", "works_in", "is_active")}),
+            ]
         return [*found, self.rare_fieldset] if request.user.is_superuser else found
 
     def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
@@ -178,6 +182,7 @@ class PortalUserAdmin(UserAdmin, HistoryModelAdmin):
             "may_manage_access": may_change,
             "factors": factors,
             "can_email_user": user is not None and one_time_links.can_email(user),
+            "show_save_and_add_another": False,
             **(extra_context or {}),
         }
         return super().change_view(request, object_id, form_url, extra)
@@ -235,7 +240,7 @@ class PortalUserAdmin(UserAdmin, HistoryModelAdmin):
         }
         return TemplateResponse(request, "channels_setup/shown_once.html", page)
 
-    @admin.display(description=_("name"), ordering="first_name")
+    @admin.display(description=pgettext_lazy("person", "name"), ordering="first_name")
     def full_name(self, user: User) -> str:
         return user.get_full_name() or "–"
 
