@@ -245,6 +245,27 @@ def test_many_requests_are_assigned_to_a_team_and_restored(
     assert [held_by(chat) for chat in chats] == [("lena", None), (None, "Sales"), (None, None)]
 
 
+@pytest.mark.parametrize("gone", ["team", "user"])
+def test_an_undo_does_not_restore_a_deleted_team_or_user(
+    gone: str, desk: Client, channel: ApiChannel, sales: Team, lena: Any
+) -> None:
+    chat = client_writes(channel, "К1")
+    if gone == "team":
+        tickets.assign_chat(chat.pk, user_id=None, team_id=sales.pk)
+    else:
+        tickets.assign_chat(chat.pk, user_id=lena.pk)
+    chosen = Ticket.objects.get(conversation=chat).pk
+    signed_in(desk, vera())
+    done = desk.post("/requests/change/", {"assign": "", "assignee": "", "ticket": [chosen]})
+    token = re.search(r'name="undo_token" value="([^"]+)"', desk.get(done["Location"]).content.decode())
+    assert token
+    (sales if gone == "team" else lena).delete()
+
+    desk.post("/requests/undo/", {"undo_token": token.group(1)})
+
+    assert held_by(chat) == (None, None)
+
+
 def test_the_report_counts_missed_windows_by_team(channel: ApiChannel, sales: Team, lena: Any) -> None:
     chats = [client_writes(channel, f"К{number}", ago=timedelta(hours=25)) for number in range(3)]
     tickets.assign_chat(chats[0].pk, user_id=lena.pk, team_id=sales.pk)

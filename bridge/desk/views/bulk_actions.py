@@ -22,7 +22,7 @@ from django.views.decorators.http import require_POST
 from bridge.conversations import assignment_rules, tickets
 from bridge.desk import access, presentation
 from bridge.desk.parameters import parse_int
-from bridge.models import Ticket
+from bridge.models import Conversation, Ticket
 from channels_setup.permissions import VIEW_CHATS, require_chat_access, users_with
 
 MAX_REQUESTS = 200  # at most this many at once
@@ -92,7 +92,9 @@ def undo_change(request: HttpRequest) -> HttpResponse:
         field, values = bulk_change["field"], {pk: (before, after) for pk, before, after in bulk_change["changed"]}
         for ticket in _visible_tickets(request).filter(pk__in=values).order_by("pk"):
             before, after = values[ticket.pk]
-            if _read_value(ticket, field) == after and _apply_change(ticket, field, before, by=request.user.pk):
+            if _read_value(ticket, field) != after or (field == ASSIGNEE and not _can_restore(ticket, before)):
+                continue
+            if _apply_change(ticket, field, before, by=request.user.pk):
                 changed.append((ticket.pk, None, None))
     return _redirect_with_result(request, field="undo", changed=changed, chosen=len(changed), already=0)
 
@@ -176,6 +178,15 @@ def _can_assign(request: HttpRequest, ticket: Ticket, value: Value) -> bool:
     if user_id is not None:
         return access.assignable_users(ticket.conversation, request.user).filter(pk=user_id).exists()
     return team_id is None or access.assignable_teams(ticket.conversation).filter(pk=team_id).exists()
+
+
+def _can_restore(ticket: Ticket, value: Value) -> bool:
+    """Return whether the user and the team of an undo still exist and serve the chat."""
+    user_id, team_id = value
+    person = get_user_model().objects.filter(pk=user_id, is_active=True).first()
+    chat = Conversation.objects.filter(pk=ticket.conversation_id)
+    serves = user_id is None or (person is not None and chat.visible_to(person).exists())
+    return serves and (team_id is None or access.assignable_teams(ticket.conversation).filter(pk=team_id).exists())
 
 
 def _change_statuses(request: HttpRequest, found: list[Ticket], *, new_value: int | None) -> list[Change]:
