@@ -19,7 +19,7 @@ from django.utils import timezone
 from bridge.conversations import closing_reminders, tickets
 from bridge.files import uploads
 from bridge.inbox import processing
-from bridge.maintenance import erasure
+from bridge.maintenance import erasure, outside_copies
 from bridge.models import (
     Attempt,
     Contact,
@@ -338,3 +338,9 @@ def test_the_command_shows_first_whom_it_would_erase(chat_with_all_data: Convers
 
     assert Erasure.objects.count() == 2
     assert NAME not in out.getvalue()
+
+
+@pytest.mark.usefixtures("in_english")
+def test_a_receipt_lists_what_was_erased_without_zeros() -> None:
+    assert outside_copies.describe_counts(Erasure(counts={"files": 0, "messages": 2})) == "messages: 2"
+    assert outside_copies.describe_counts(Erasure(counts={"files": 0})) == "Nothing was found to erase."

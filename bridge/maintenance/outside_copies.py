@@ -96,8 +96,9 @@ COUNT_LABELS = {
 
 
 def describe_counts(erasure: Erasure) -> str:
-    """Return what was erased, as one line."""
-    return ", ".join(f"{COUNT_LABELS.get(name, name)}: {count}" for name, count in erasure.counts.items())
+    """Return what was erased, as one line, without zeros."""
+    found = [f"{COUNT_LABELS.get(name, name)}: {count}" for name, count in erasure.counts.items() if count]
+    return ", ".join(found) or _("Nothing was found to erase.")
 
 
 def forget_old_numbers() -> int:
