@@ -16,7 +16,7 @@ from django.test import Client
 from django.urls import URLPattern, get_resolver
 
 from channels_setup.roles import Role, assign_role
-from config.accounts import one_time_links
+from config.accounts import email_addresses, one_time_links, sessions
 from config.accounts.models import User
 from tests.factories import UserFactory, vera
 from tests.test_own_account import PASSWORD, boris, path_of, sign_in  # noqa: F401
@@ -131,6 +131,15 @@ def test_links_in_emails_lead_to_the_public_address(client, boris, settings):  #
     settings.PUBLIC_URL = "https://okno.example"
     client.post("/account/password/reset/", {"email": "BORIS@company.example"})
     assert "https://okno.example/account/password/link/" in mail.outbox[0].body
+    assert mail.outbox[0].to == ["boris@company.example"]  # not the entered address, which may only look like it
+
+
+@pytest.mark.parametrize(
+    "email", ["bor\u0131s@company.example", "boris@company.example\u0131", "bori\u017f@company.example"]
+)
+def test_an_address_that_only_looks_like_a_users_finds_nobody(boris, email):  # noqa: F811
+    assert email_addresses.find_users_by_email("BORIS@company.example") == [boris]
+    assert email_addresses.find_users_by_email(email) == []
 
 
 def test_a_changed_email_address_counts_after_its_confirmation(client, boris):  # noqa: F811
@@ -147,6 +156,17 @@ def test_a_changed_email_address_counts_after_its_confirmation(client, boris):  
     boris.refresh_from_db()
     assert boris.email == "new@company.example"
     assert [sent.to for sent in mail.outbox] == [["boris@company.example"]]  # the former address learns of it
+
+
+def test_no_address_counts_without_its_confirmation(client, boris):  # noqa: F811
+    User.objects.filter(pk=boris.pk).update(email="")
+    EmailAddress.objects.filter(user=boris).delete()
+    sign_in(client)
+    client.post("/account/email/", {"action_add": "", "email": "chief@company.example"})
+    assert EmailAddress.objects.filter(user=boris, email="chief@company.example").exists()
+    client.post("/account/email/", {"action_primary": "", "email": "chief@company.example"})
+    boris.refresh_from_db()
+    assert boris.email == ""
 
 
 def test_an_email_address_is_not_changed_from_an_unattended_browser(client, boris):  # noqa: F811
@@ -168,6 +188,40 @@ def test_an_address_of_another_user_cannot_be_confirmed(client, boris):  # noqa:
     assert client.post(path_of(link)).status_code == 302
     boris.refresh_from_db()
     assert boris.email == "boris@company.example"
+
+
+def end_all_sessions(user: User, browser: Client) -> None:
+    sessions.end_sessions(user)
+
+
+def change_the_password(user: User, browser: Client) -> None:
+    data = {"oldpassword": PASSWORD, "password1": "another-Horse-9", "password2": "another-Horse-9"}
+    assert browser.post("/account/password/", data).status_code == 302
+
+
+def reset_the_password(user: User, browser: Client) -> None:
+    visitor = Client()
+    form = visitor.get(path_of(one_time_links.password_link(user)), follow=True).redirect_chain[-1][0]
+    data = {"password1": "another-Horse-9", "password2": "another-Horse-9"}
+    assert visitor.post(form, data).status_code == 302
+
+
+def let_an_admin_enter_the_address(user: User, browser: Client) -> None:
+    user.email = "boris.right@company.example"
+    user.save()
+
+
+@pytest.mark.parametrize(
+    "lock_out", [end_all_sessions, change_the_password, reset_the_password, let_an_admin_enter_the_address]
+)
+def test_a_link_that_was_sent_before_changes_no_address(client, boris, lock_out):  # noqa: F811
+    sign_in(client)
+    client.post("/account/email/", {"action_add": "", "email": "thief@company.example"})
+    link = next(line for line in mail.outbox[-1].body.splitlines() if "/account/email/confirm/" in line)
+    lock_out(User.objects.get(pk=boris.pk), client)
+    Client().post(path_of(link))
+    boris.refresh_from_db()
+    assert boris.email in ("boris@company.example", "boris.right@company.example")
 
 
 def test_former_and_unconfirmed_addresses_reset_no_password(client, boris):  # noqa: F811

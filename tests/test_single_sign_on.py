@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import oidc_provider_mock
 import pytest
 import requests
+from allauth.account.models import EmailAddress
+from allauth.socialaccount.models import SocialAccount
 from django.contrib.auth import get_user_model
 from django.core import mail
 from django.core.cache import cache
@@ -180,3 +183,82 @@ def test_a_lower_role_ends_the_other_sessions_of_the_person(client, provider):
     sign_in(client, provider, "vera", groups=["support"])
     assert before.get("/chats/").status_code == 302
     assert client.get("/chats/").status_code == 200
+
+
+def test_an_address_that_somebody_else_has_only_entered_links_nobody(client, provider):
+    thief = UserFactory(username="thief", email="thief@company.example")
+    EmailAddress.objects.create(user=thief, email="chief@company.example")  # waits for its confirmation
+    sign_in(client, provider, "chief", groups=["okno-admins"])
+    chief = get_user_model().objects.get(email="chief@company.example")
+    assert int(client.session["_auth_user_id"]) == chief.pk != thief.pk
+    assert not SocialAccount.objects.filter(user=thief).exists()
+
+
+def test_a_linked_user_keeps_the_password(client, provider):
+    user = UserFactory(username="anna", email="Anna@Company.example")
+    sign_in(client, provider, "anna", groups=["support"])
+    user.refresh_from_db()
+    assert user.has_usable_password() and int(client.session["_auth_user_id"]) == user.pk
+
+
+def test_an_unverified_address_of_nobody_is_not_stored(client, provider):
+    sign_in(client, provider, "eve", groups=["support"], email="chief@company.example", email_verified=False)
+    eve = get_user_model().objects.get(pk=client.session["_auth_user_id"])
+    assert eve.email == "" and not EmailAddress.objects.exists()
+    owner = Client()
+    sign_in(owner, provider, "chief", groups=["okno-admins"])
+    assert int(owner.session["_auth_user_id"]) != eve.pk
+
+
+def test_an_unverified_address_of_a_user_is_refused_in_any_case(client, provider):
+    UserFactory(username="petr", email="Petr@Company.example")
+    assert sign_in(client, provider, "petr", groups=["support"], email_verified=False).status_code == 403
+
+
+@pytest.mark.parametrize("process", ["connect", "redirect"])
+def test_an_account_at_the_provider_is_not_linked_to_the_current_user(client, provider, process):
+    user = UserFactory(username="anna")
+    client.force_login(user)
+    facts = {"email": "olga@company.example", "email_verified": True, "groups": ["support"]}
+    requests.put(f"{provider}/users/olga", json=facts, timeout=5)
+    redirect = client.get(START, {"process": process, "scope": "offline_access", "auth_params": "acr_values=1"})
+    assert "acr_values" not in redirect.url and "offline_access" not in redirect.url
+    back = requests.post(redirect.url, data={"sub": "olga"}, allow_redirects=False, timeout=5)
+    assert client.get(back.headers["Location"]).status_code == 302
+    assert SocialAccount.objects.get().user != user
+
+
+def test_single_sign_on_leads_to_the_page_that_was_asked_for(client, provider):
+    page = client.get("/login/?next=/account/sessions/").content.decode()
+    assert f"{START}?next=/account/sessions/" in page
+    assert f'{START}"' in client.get("/login/?next=https://evil.example/").content.decode()
+    facts = {"email": "olga@company.example", "email_verified": True, "groups": ["support"]}
+    requests.put(f"{provider}/users/olga", json=facts, timeout=5)
+    for asked, reached in (("/account/sessions/", "/account/sessions/"), ("https://evil.example/", "/")):
+        browser = Client()
+        redirect = browser.get(START, {"next": asked})
+        back = requests.post(redirect.url, data={"sub": "olga"}, allow_redirects=False, timeout=5)
+        assert browser.get(back.headers["Location"])["Location"] == reached
+
+
+def test_a_provider_that_is_down_is_explained(client, settings):
+    apps = settings.SOCIALACCOUNT_PROVIDERS["openid_connect"]["APPS"]
+    apps[0]["settings"]["server_url"] = "http://localhost:9"  # nobody listens there
+    response = client.get(START)
+    assert response.status_code == 403 and "Единый вход не удался" in response.content.decode()
+
+
+def test_people_with_single_sign_on_change_no_address_here(client, provider, settings):
+    settings.EMAIL_HOST = "mail.example"
+    sign_in(client, provider, "olga", groups=["support"])
+    page = client.post("/account/email/", {"action_add": "", "email": "other@company.example"})
+    assert page.status_code == 200
+    assert not EmailAddress.objects.filter(email="other@company.example").exists()
+
+
+def test_a_canceled_sign_in_has_its_own_page(client):
+    state = parse_qs(urlsplit(client.get(START).url).query)["state"][0]
+    callback = "/account/sso/company/callback/"
+    page = client.get(callback, {"error": "access_denied", "state": state}, follow=True)
+    assert page.status_code == 200 and "Вы отменили единый вход" in page.content.decode()
+    assert client.get(callback, {"error": "access_denied", "state": "x"}).status_code == 403

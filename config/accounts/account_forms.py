@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from allauth.account.forms import ResetPasswordForm as AllauthResetPasswordForm
 
-from .models import User
+from .email_addresses import find_users_by_email
 from .single_sign_on import uses_only_single_sign_on
 
 
@@ -16,6 +16,6 @@ class ResetPasswordForm(AllauthResetPasswordForm):
 
     def clean_email(self) -> str:
         email: str = self.cleaned_data["email"]
-        users = User.objects.filter(email__iexact=email, is_active=True)
-        self.users = [user for user in users if not uses_only_single_sign_on(user)]
+        users = find_users_by_email(email)
+        self.users = [user for user in users if user.is_active and not uses_only_single_sign_on(user)]
         return email

@@ -75,9 +75,12 @@ class AccountAdapter(DefaultAccountAdapter):
             super().send_notification_mail(template_prefix, user, {**(context or {}), "user": user}, email)
 
     def send_password_reset_mail(self, user: Any, email: str, context: dict[str, Any]) -> None:
-        """Send the link. The page is the same if that fails: it must not tell which addresses exist."""
+        """Send the link to the user's address, not to the entered one, which may only look like it.
+
+        The page is the same if that fails: it must not tell which addresses exist.
+        """
         with log_failure("password reset"):
-            super().send_password_reset_mail(user, email, context)
+            super().send_password_reset_mail(user, user.email, context)
 
     def send_confirmation_mail(self, request: HttpRequest, emailconfirmation: Any, signup: bool) -> None:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from typing import Any
@@ -15,6 +16,7 @@ from django.http import HttpRequest, HttpResponse
 from config.audit import record
 from config.audit.models import Action
 
+from .email_addresses import cancel_change
 from .models import User
 
 GetResponse = Callable[[HttpRequest], HttpResponse]
@@ -22,7 +24,7 @@ GetResponse = Callable[[HttpRequest], HttpResponse]
 LAST_USED_KEY = "last_used"
 # A session row is written at most this often, so that the limit costs no write per request.
 WRITE_INTERVAL_SECONDS = 300
-IDLE_PATHS = ("/chats/updates/",)  # requests that pages send without their user
+IDLE_PATHS = re.compile(r"/chats/updates/|/phone/\d+/messages")  # requests that pages send without their user
 
 
 def mark_used(request: HttpRequest) -> None:
@@ -32,7 +34,8 @@ def mark_used(request: HttpRequest) -> None:
 def limit_idle_sessions(get_response: GetResponse) -> GetResponse:
     """Middleware: sign out a user whose session was idle longer than ``SESSION_IDLE_HOURS``.
 
-    The desk's polls do not count as use, so that an open tab alone does not keep a session alive.
+    The polls of the desk and of the training phone do not count as use, so that an open tab alone does not keep a
+    session alive.
     """
 
     def middleware(request: HttpRequest) -> HttpResponse:
@@ -40,7 +43,7 @@ def limit_idle_sessions(get_response: GetResponse) -> GetResponse:
             now, last_used = time.time(), request.session.get(LAST_USED_KEY)
             if last_used is not None and now - last_used > settings.SESSION_IDLE_HOURS * 3600:
                 logout(request)
-            elif request.path_info not in IDLE_PATHS and (
+            elif not IDLE_PATHS.fullmatch(request.path_info) and (
                 last_used is None or now - last_used > WRITE_INTERVAL_SECONDS
             ):
                 mark_used(request)
@@ -52,13 +55,15 @@ def limit_idle_sessions(get_response: GetResponse) -> GetResponse:
 def end_sessions(user: Any, *, keep: HttpRequest | None = None) -> str:
     """End all sessions of a user, except that of the request ``keep``, and return a sentence that says so.
 
-    The increased epoch also ends sessions that are not listed, such as those of other session stores.
+    A change of the email address that waits for its confirmation is canceled, too. The increased epoch also ends
+    sessions that are not listed, such as those of other session stores.
     """
     User.objects.filter(pk=user.pk).update(session_epoch=F("session_epoch") + 1)
     rows = UserSession.objects.filter(user_id=user.pk)
     if keep is not None:
         keep_session(keep, user)
         rows = rows.exclude(session_key=keep.session.session_key)
+    cancel_change(user)
     count = 0
     for session in rows:
         session.end()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from allauth.account.signals import password_changed, password_reset
 from allauth.account.signals import user_logged_in as allauth_logged_in
 from allauth.mfa.signals import authenticator_removed
 from django.conf import settings
@@ -23,6 +24,8 @@ def connect_signals() -> None:
     post_save.connect(
         email_addresses.sync_saved_user, sender=settings.AUTH_USER_MODEL, dispatch_uid="sync_email_address"
     )
+    for signal in (password_changed, password_reset):
+        signal.connect(email_addresses.cancel_change, dispatch_uid="cancel_email_change")
     role_changed.connect(end_sessions_after_downgrade, dispatch_uid="end_sessions_after_downgrade")
     post_save.connect(end_sessions_of_inactive, sender=settings.AUTH_USER_MODEL, dispatch_uid="end_sessions")
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
+from allauth.account.models import EmailAddress
 from allauth.core.exceptions import ImmediateHttpResponse
 from allauth.socialaccount.adapter import DefaultSocialAccountAdapter
 from allauth.socialaccount.models import SocialAccount
+from allauth.socialaccount.providers.base.constants import AuthError
 from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.http import HttpRequest, HttpResponse
@@ -18,10 +21,26 @@ from config.audit import record
 from config.audit.models import Action
 
 from . import sessions
+from .email_addresses import find_users_by_email, sync_email_address
+
+logger = logging.getLogger(__name__)
 
 
 class SingleSignOnAdapter(DefaultSocialAccountAdapter):
     """Creates users at their first sign-in, links existing ones by verified email, and sets the role each time."""
+
+    def authenticate_by_email(self, sociallogin: Any) -> tuple[Any, str] | None:
+        """Find the user whose address this is, if the provider has verified it.
+
+        allauth would also match users who have entered the address as their new one and not confirmed it.
+        """
+        for address in sociallogin.email_addresses:
+            if not address.verified or not self.can_authenticate_by_email(sociallogin, address.email):
+                continue
+            for user in find_users_by_email(address.email):
+                sync_email_address(user)  # allauth deletes the password of a user whose address is not confirmed
+                return user, address.email
+        return None
 
     def pre_social_login(self, request: HttpRequest, sociallogin: Any) -> None:
         """Refuse people in no listed group, and emails of local users that the provider has not verified.
@@ -36,15 +55,8 @@ class SingleSignOnAdapter(DefaultSocialAccountAdapter):
             raise ImmediateHttpResponse(
                 refuse_user(request, sociallogin.user, _("Your account is in no group that may use this portal."))
             )
-        emails = [address.email for address in sociallogin.email_addresses if not address.verified]
-        if not sociallogin.is_existing and get_user_model().objects.filter(email__in=emails).exists():
-            raise ImmediateHttpResponse(
-                refuse_user(
-                    request,
-                    sociallogin.user,
-                    _("A user with this email address exists, and your provider has not verified it."),
-                )
-            )
+        if not sociallogin.is_existing:
+            check_email_addresses(request, sociallogin)
 
     def list_apps(self, request: HttpRequest, provider: Any = None, client_id: Any = None) -> list[Any]:
         """Return the provider from the environment. Without one, no query is spent on each sign-in page."""
@@ -54,9 +66,25 @@ class SingleSignOnAdapter(DefaultSocialAccountAdapter):
         return True  # `pre_social_login` has refused everybody else
 
     def on_authentication_error(self, request: HttpRequest, provider: Any, **kwargs: Any) -> None:
-        raise ImmediateHttpResponse(
-            refuse_access(request, _("Single sign-on failed. Try again, or sign in by password."))
-        )
+        if kwargs.get("error") != AuthError.CANCELLED:  # which has its own page
+            raise ImmediateHttpResponse(report_failure(request, kwargs.get("exception")))
+
+
+def check_email_addresses(request: HttpRequest, sociallogin: Any) -> None:
+    """Refuse a new user with an unverified address of another user. Store no other unverified address either.
+
+    Whoever enters an address at the provider must not meet its owner in the same account later.
+    """
+    verified = [address for address in sociallogin.email_addresses if address.verified]
+    for address in sociallogin.email_addresses:
+        if not address.verified and get_user_model().objects.filter(email__iexact=address.email).exists():
+            sentence = _("A user with this email address exists, and your provider has not verified it.")
+            raise ImmediateHttpResponse(refuse_user(request, sociallogin.user, sentence))
+    sociallogin.email_addresses = verified
+    sociallogin.user.email = verified[0].email if verified else ""
+    # Another user may have entered the address as the new one. The provider knows better whose it is.
+    emails = [address.email.lower() for address in verified]
+    EmailAddress.objects.filter(email__in=emails, verified=False).delete()
 
 
 def read_groups(claims: dict[str, Any]) -> list[str]:
@@ -112,3 +140,9 @@ def refuse_user(request: HttpRequest, user: Any, sentence: str) -> HttpResponse:
 
 def refuse_access(request: HttpRequest, sentence: str) -> HttpResponse:
     return render(request, "account/refused.html", {"sentence": sentence}, status=403)
+
+
+def report_failure(request: HttpRequest, problem: Any) -> HttpResponse:
+    """Log only the kind of the problem, because its text may quote a token. Return a page that says what to do."""
+    logger.warning("single sign-on failed: %s", type(problem).__name__ if problem else "refused by the provider")
+    return refuse_access(request, _("Single sign-on failed. Try again, or sign in by password."))

@@ -2,7 +2,6 @@
 
 from allauth.account import views as account
 from allauth.socialaccount import views as social
-from allauth.socialaccount.providers.openid_connect import views as openid_connect
 from django.urls import include, path, re_path
 
 from . import login, preferences
@@ -42,7 +41,9 @@ urlpatterns = [
     path("account/second-factor/", allauth_pages.SecondFactorIndex.as_view(), name="mfa_index"),
     path("account/second-factor/", include("allauth.mfa.urls")),
     path("account/sso/<str:provider_id>/login/", allauth_pages.start_single_sign_on, name="openid_connect_login"),
-    path("account/sso/<str:provider_id>/callback/", openid_connect.callback, name="openid_connect_callback"),
+    path(
+        "account/sso/<str:provider_id>/callback/", allauth_pages.finish_single_sign_on, name="openid_connect_callback"
+    ),
     path("account/sso/cancelled/", social.login_cancelled, name="socialaccount_login_cancelled"),
     path("account/sso/error/", social.login_error, name="socialaccount_login_error"),
     path("account/sso/signup/", allauth_pages.refuse_social_signup, name="socialaccount_signup"),

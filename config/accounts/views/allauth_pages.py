@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
+import requests
 from allauth.account.views import EmailView, PasswordResetView, PasswordSetView
 from allauth.mfa.base.views import IndexView
 from allauth.socialaccount.providers.openid_connect import views as openid_connect
 from django.conf import settings
 from django.contrib import messages
-from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, QueryDict
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 
 from config.accounts import email_addresses, second_factor
-from config.accounts.single_sign_on import refuse_access, uses_only_single_sign_on
+from config.accounts.single_sign_on import refuse_access, report_failure, uses_only_single_sign_on
 
 
 class RequestPasswordReset(PasswordResetView):
@@ -31,7 +32,8 @@ class ChangeEmail(EmailView):
         return super().dispatch(request, *args, **kwargs)
 
     def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        if not settings.EMAIL_HOST:
+        # allauth's "action_primary" would give a user without an address an unconfirmed one.
+        if not settings.EMAIL_HOST or uses_only_single_sign_on(request.user) or "action_primary" in request.POST:
             return self.get(request, *args, **kwargs)
         response: HttpResponse = super().post(request, *args, **kwargs)
         return response
@@ -54,11 +56,30 @@ class SetPassword(PasswordSetView):
 
 
 def start_single_sign_on(request: HttpRequest, provider_id: str) -> HttpResponseBase:
-    """Redirect to the provider. A link on another site gets a page that asks first."""
+    """Redirect to the provider. A link on another site gets a page that asks first.
+
+    Of the parameters only ``next`` counts. allauth knows others, which link an account at the provider to the user who
+    is signed in, or change what the provider is asked.
+    """
     is_foreign = request.headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin")
     if is_foreign and settings.SOCIALACCOUNT_PROVIDERS:
         return render(request, "socialaccount/login.html")
-    response: HttpResponseBase = openid_connect.login(request, provider_id=provider_id)
+    query = QueryDict(mutable=True)
+    query.update({name: request.GET[name] for name in ("next",) if name in request.GET})
+    request.GET, request.POST = query, QueryDict()  # type: ignore[assignment]  # immutable in the stubs
+    try:
+        response: HttpResponseBase = openid_connect.login(request, provider_id=provider_id)
+    except requests.RequestException as problem:
+        return report_failure(request, problem)
+    return response
+
+
+def finish_single_sign_on(request: HttpRequest, provider_id: str) -> HttpResponseBase:
+    """Sign in with the provider's answer. allauth does not expect that the provider is down at this moment."""
+    try:
+        response: HttpResponseBase = openid_connect.callback(request, provider_id=provider_id)
+    except requests.RequestException as problem:
+        return report_failure(request, problem)
     return response
 
 
