@@ -2,6 +2,7 @@
 
 from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path, re_path
+from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
 from bridge.admin import start_page
@@ -123,5 +124,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("handover/<str:token>/", handover, name="handover"),
     path("i18n/setlang/", set_language, name="set_language"),
     path("admin/login/", login.AdminLogin.as_view()),
+    # Django's own page would neither record the change nor tell the user.
+    path("admin/password_change/", RedirectView.as_view(pattern_name="account_change_password")),
     path("admin/", admin.site.urls),
 ]

@@ -177,6 +177,22 @@ def test_an_idle_session_must_sign_in_again(client, boris, settings):
     assert client.get("/chats/").status_code == 302
 
 
+@pytest.mark.parametrize("path", ["/chats/updates/", "/phone/1/messages"])
+def test_a_page_that_polls_alone_keeps_no_session_alive(client, boris, path):
+    sign_in(client)
+    session = client.session
+    session[sessions.LAST_USED_KEY] -= sessions.WRITE_INTERVAL_SECONDS + 1
+    session.save()
+    client.get(path)
+    assert client.session[sessions.LAST_USED_KEY] == session[sessions.LAST_USED_KEY]
+
+
+def test_the_admin_site_leads_to_the_account_to_change_the_password(client, boris):
+    assign_role(boris, role=Role.ADMIN)
+    sign_in(client)
+    assert client.get("/admin/password_change/").url == "/account/password/"
+
+
 def test_a_reactivated_user_has_no_old_session(client, boris):
     sign_in(client)
     boris.is_active = False

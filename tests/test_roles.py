@@ -377,11 +377,20 @@ def test_a_second_factor_can_be_required_of_every_role(role: Role, settings: Any
 def test_a_setting_with_an_unknown_role_is_an_error(settings: Any) -> None:
     settings.OIDC_GROUP_ROLES = ["admins=admin", "support=boss"]
     settings.SECOND_FACTOR_ROLES = ["none", "chief"]
+    settings.OWN_TOKEN_ROLES = ["operators"]
 
     assert [error.msg.split("“")[1].split("”")[0] for error in role_settings.check_role_settings(None)] == [
         "boss",
+        "operators",
         "chief",
     ]
+
+
+@pytest.mark.parametrize("pair", ["admin", "=admin", " =admin"])
+def test_a_role_without_a_group_is_an_error(pair: str, settings: Any) -> None:
+    settings.OIDC_GROUP_ROLES = [pair]
+
+    assert [error.id for error in role_settings.check_role_settings(None)] == ["okno.E006"]
 
 
 # --- the upgrade -------------------------------------------------------------------------------------------

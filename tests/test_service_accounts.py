@@ -168,6 +168,8 @@ def test_nothing_signs_a_service_account_in(crm: ServiceAccount, chats: list[Con
     for action in ("link", "sign-out", "remove-second-factors"):
         with pytest.raises(CommandError, match="no user"):
             call_command("user", action, "crm")
+    with pytest.raises(CommandError, match="no user"):
+        call_command("user", "role", "crm", "operator")
     client.force_login(crm)  # a session made in whatever way
     assert client.get(reverse("chats")).status_code == 302
     assert client.get(f"/api/v1/conversations/{chats[0].pk}/").status_code in (401, 403)

@@ -189,7 +189,7 @@ ROUTES: dict[str, Audience] = {
     "admin/": A.STAFF,
     "admin/search/": A.STAFF,
     "admin/logout/": A.ANYONE,
-    "admin/password_change/": A.STAFF,
+    "admin/password_change/": A.ANYONE,  # redirects to the page of the account
     "admin/password_change/done/": A.STAFF,
     "admin/autocomplete/": A.ADMINS,
     "admin/jsi18n/": A.STAFF,

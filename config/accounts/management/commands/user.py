@@ -125,7 +125,7 @@ class Command(BaseCommand):
             self.stdout.write(f"user_id   {user.pk}" + ("" if chosen_password else f"\npassword  {password}"))
 
     def do_role(self, options: dict[str, Any]) -> None:
-        user = get_user_model().objects.filter(username=options["name"]).first()
+        user = get_user_model().objects.people().filter(username=options["name"]).first()
         if user is None:
             raise CommandError(f"There is no user “{options['name']}”.")
         role = None if options["role"] == "none" else Role(options["role"])
