@@ -114,7 +114,7 @@ def test_the_command_that_exports_templates_is_recorded(capsys: pytest.CaptureFi
     assert list_shown("exported") == ["templates_registry.template"]
 
 
-def test_files_notes_and_held_replies_of_others_are_recorded_as_looks_at_the_chat(client: Client) -> None:
+def test_files_notes_and_held_replies_of_others_are_looks(client: Client) -> None:
     world = make_world("olga")
     admin = vera()
     contact = world["conversation"].contact_id

@@ -206,7 +206,7 @@ def test_the_contact_under_which_a_person_writes_now_is_found() -> None:
 
 
 @pytest.mark.django_db
-def test_a_person_is_found_by_their_whatsapp_number_although_the_card_has_another() -> None:
+def test_a_person_is_found_by_the_number_that_the_card_lacks() -> None:
     here = ContactFactory(external_id=PHONE, phone="+74951112233")
     there = ContactFactory(external_id=PHONE, phone=f"+{PHONE}")
     ContactFactory(external_id="79215550199", phone="+79215550199")
