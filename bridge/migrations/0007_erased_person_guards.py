@@ -50,7 +50,8 @@ OF_CONTACTS = ("conversation", "contactnote", "contactchange", "formerid")
 def _create_trigger(model: str, kind: str) -> migrations.RunSQL:
     return migrations.RunSQL(
         f"CREATE OR REPLACE TRIGGER {model}_refuses_erased AFTER INSERT ON bridge_{model} "
-        f"REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION bridge_refuse_erased_{kind}();"
+        f"REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION bridge_refuse_erased_{kind}();",
+        migrations.RunSQL.noop,  # gone with its function
     )
 
 
@@ -60,16 +61,18 @@ class Migration(migrations.Migration):
     dependencies = [("bridge", "0006_erasure_records")]
 
     operations = [
-        migrations.RunSQL(MARK_CHATS),
+        migrations.RunSQL(MARK_CHATS, "DROP FUNCTION bridge_mark_erased_chats CASCADE;"),
         # Earlier releases could write to an erased contact in a race.
         migrations.RunSQL(
             "UPDATE bridge_contact SET external_id = '', user_id = '', caller_id = '', username = '', phone = '', "
             "phone_key = '', address_key = '', name = '', email = '', tags = '[]', card = '{}' "
-            "WHERE erased_at IS NOT NULL;"
+            "WHERE erased_at IS NOT NULL;",
+            migrations.RunSQL.noop,
         ),
         migrations.RunSQL(
             "UPDATE bridge_conversation c SET is_erased = true, last_text = '' FROM bridge_contact p "
-            "WHERE p.id = c.contact_id AND p.erased_at IS NOT NULL AND NOT c.is_erased;"
+            "WHERE p.id = c.contact_id AND p.erased_at IS NOT NULL AND NOT c.is_erased;",
+            migrations.RunSQL.noop,
         ),
         AddConstraintNotValid(
             model_name="contact",
@@ -103,7 +106,7 @@ class Migration(migrations.Migration):
         ),
         ValidateConstraint(model_name="contact", name="erased_contact_is_empty"),
         ValidateConstraint(model_name="conversation", name="erased_chat_has_no_text"),
-        migrations.RunSQL(FUNCTIONS),
+        migrations.RunSQL(FUNCTIONS, "DROP FUNCTION bridge_refuse_erased_chat, bridge_refuse_erased_contact CASCADE;"),
         *(_create_trigger(model, "chat") for model in OF_CHATS),
         *(_create_trigger(model, "contact") for model in OF_CONTACTS),
     ]

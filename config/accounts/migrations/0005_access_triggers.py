@@ -64,4 +64,9 @@ class Migration(migrations.Migration):
         ("socialaccount", "0001_initial"),
     ]
 
-    operations = [migrations.RunSQL(sql) for sql in (LIMIT_TOKENS, REVOKE_TOKENS, REFUSE_SERVICES, REFUSE_ROWS)]
+    operations = [
+        migrations.RunSQL(LIMIT_TOKENS, "DROP FUNCTION accounts_limit_token CASCADE;"),
+        migrations.RunSQL(REVOKE_TOKENS, "DROP FUNCTION accounts_revoke_tokens CASCADE;"),
+        migrations.RunSQL(REFUSE_SERVICES, "DROP FUNCTION accounts_refuse_service, accounts_keep_kind CASCADE;"),
+        migrations.RunSQL(REFUSE_ROWS, migrations.RunSQL.noop),  # gone with their functions
+    ]
