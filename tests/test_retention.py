@@ -245,7 +245,7 @@ def test_files_may_be_deleted_before_their_messages(chat: Conversation, media: P
     client = Client()
     client.force_login(vera())
     page = client.get(f"/chats/{chat.pk}/").content.decode()
-    assert "удалён: слишком старый" in page
+    assert "удалён: истёк срок хранения" in page
     assert client.get(f"/files/{old.pk}/").status_code == 404
     answer = client.get(f"/api/v1/messages/{old.message_id}/", headers=token_of(vera())).json()
     assert [file["url"] for file in answer["files"]] == ["", ""]
