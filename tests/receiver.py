@@ -6,9 +6,11 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any, Self
 from urllib.parse import parse_qsl
+
+from tests.http_server import QueueingHTTPServer
 
 
 @dataclass(frozen=True)
@@ -50,8 +52,7 @@ class Receiver:
         self.arrived = threading.Condition()
         self.lasting_answers: dict[str, Answer] = {}
         self.next_answers: dict[str, deque[Answer]] = {}
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), handler_for(self))
-        self.server.daemon_threads = True
+        self.server = QueueingHTTPServer(("127.0.0.1", 0), handler_for(self))
         self.thread = threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True)
 
     def __enter__(self) -> Self:

@@ -11,9 +11,11 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
+
+from tests.http_server import QueueingHTTPServer
 
 PATIENCE = 40.0  # a hanging response ends after this
 
@@ -56,9 +58,7 @@ class HostileReceiver:
         self.arrived = threading.Condition()
         self.file = open(log, "ab")  # noqa: SIM115  # open as long as the server
         self.stopping = threading.Event()
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
-        self.server.daemon_threads = True
-        self.server.request_queue_size = 256
+        self.server = QueueingHTTPServer(("127.0.0.1", 0), _handler(self))
         self.port = self.server.server_address[1]
         threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
 

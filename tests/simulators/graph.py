@@ -8,10 +8,11 @@ import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit
 
+from tests.http_server import QueueingHTTPServer
 from tests.simulators import accounts, control
 from tests.simulators.errors import GraphError
 from tests.simulators.media import Medium, parse_form
@@ -194,7 +195,7 @@ class GraphServer:
         return reply
 
 
-def _server(handle: Any, host: str, port: int) -> ThreadingHTTPServer:
+def _server(handle: Any, host: str, port: int) -> QueueingHTTPServer:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
@@ -230,6 +231,5 @@ def _server(handle: Any, host: str, port: int) -> ThreadingHTTPServer:
         def log_message(self, format: str, *args: Any) -> None:
             """Silent."""
 
-    server = ThreadingHTTPServer((host, port), Handler)
-    server.daemon_threads = True
+    server = QueueingHTTPServer((host, port), Handler)
     return server

@@ -24,9 +24,11 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from email import message_from_bytes
 from html import escape
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any, Self
 from urllib.parse import parse_qsl, urlencode, urlsplit
+
+from tests.http_server import QueueingHTTPServer
 
 Json = dict[str, Any]
 
@@ -95,8 +97,7 @@ class UsedeskSimulator:
         self.posted = 0
         self.stopping = False
         self.poster: Callable[[bytes, str], int] | None = None  # ``pump`` posts with it in the caller's thread
-        self.server = ThreadingHTTPServer(("127.0.0.1", port), _handler(self))
-        self.server.daemon_threads = True
+        self.server = QueueingHTTPServer(("127.0.0.1", port), _handler(self))
         self.threads = [
             threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True),
             threading.Thread(target=self._post_events, daemon=True),
