@@ -27,9 +27,6 @@ from channels_setup.codecs.secret_search import find_secrets
 from channels_setup.models import ApiChannel, Handover
 from channels_setup.providers.base import AccountUpdate, StatusChanged, TemplateChanged
 from config.accounts.models import ApiToken
-from config.monitoring.log_format import build_formatter
-from config.monitoring.log_redaction import ArgumentRedactor
-from config.web.request_log import RouteFilter
 from templates_registry.provider import provider_sync
 from tests import routes
 from tests.cloud_accounts import ACCESS_TOKEN, APP_SECRET, VERIFY_TOKEN, cloud_channel, proof
@@ -42,29 +39,17 @@ from tests.factories import (
     boris,
     vera,
 )
+from tests.scenarios.captured_log import log
 from tests.scenarios.database_dump import dump_every_table
 from tests.scenarios.secret_traces import current_key, post_raw
+
+__all__ = ["log"]  # fixture
 
 pytestmark = [pytest.mark.django_db, pytest.mark.exhaustive]
 
 MOST_PAGES = 110
 # Secrets of other parties, which the portal can recognize only by the parameter's name.
 UNKNOWN = [f"zq81-canary-{number}-{number * 7919}" for number in range(8)]
-
-
-@pytest.fixture
-def log() -> Iterator[io.StringIO]:
-    stream = io.StringIO()
-    handler = logging.StreamHandler(stream)
-    handler.setFormatter(build_formatter("json"))
-    for each in (RouteFilter(), ArgumentRedactor()):
-        handler.addFilter(each)
-    root, level = logging.getLogger(), logging.getLogger().level
-    root.addHandler(handler)
-    root.setLevel(logging.INFO)
-    yield stream
-    root.removeHandler(handler)
-    root.setLevel(level)
 
 
 def seed() -> dict[str, str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import io
 import json
-import logging
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,34 +18,19 @@ from django.test import TestCase
 
 from bridge.inbox import processing
 from bridge.models import Conversation, Erasure
-from config.monitoring.log_format import build_formatter
-from config.monitoring.log_redaction import ArgumentRedactor
-from config.web.request_log import RouteFilter
 from tests.scenarios.canary_recordings import PHONE
+from tests.scenarios.captured_log import log
 from tests.scenarios.personal_data_doors import PersonWorld
 from tests.scenarios.trace_search import dump_database, find_traces, read_caches, read_folders
 from tests.simulators.usedesk import UsedeskSimulator
+
+__all__ = ["log"]  # fixture
 
 pytestmark = [pytest.mark.django_db, pytest.mark.exhaustive]
 
 PHONES = (PHONE, PHONE[2:], "447700900177")
 # Words in requests of which nothing is stored: searches.
 NEVER_STORED = ("search", "query")
-
-
-@pytest.fixture
-def log() -> Iterator[io.StringIO]:
-    stream = io.StringIO()
-    handler = logging.StreamHandler(stream)
-    handler.setFormatter(build_formatter("json"))
-    for each in (RouteFilter(), ArgumentRedactor()):
-        handler.addFilter(each)
-    root, level = logging.getLogger(), logging.getLogger().level
-    root.addHandler(handler)
-    root.setLevel(logging.INFO)
-    yield stream
-    root.removeHandler(handler)
-    root.setLevel(level)
 
 
 @pytest.fixture

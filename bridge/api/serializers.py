@@ -343,7 +343,7 @@ class ApiChannelDetailSerializer(ApiChannelSerializer):
 # --- input -----------------------------------------------------------------------------------------------
 
 
-# One sentence for a user who does not exist and one without access: user IDs of other channels are not told.
+# The same sentence for an unknown user and for one without access, so that it reveals no user IDs of other channels.
 NO_SUCH_OPERATOR = _("This operator does not exist or does not have access to the chat.")
 NO_SUCH_TEAM = _("This team does not exist or does not serve the chat's channel.")
 

@@ -313,7 +313,7 @@ class WebhookEventViewSet(ReadOnlyViewSet):
 
 
 def filter_by_chat_channel(rows: QuerySet[ApiChannel], chat_channel: int, channels: list[int]) -> QuerySet[ApiChannel]:
-    """Filter by a watched chat channel that the user sees: the others are not told to exist."""
+    """Filter by a watched chat channel that the user sees. Other channels are answered like unknown ones."""
     return rows.filter(watched=chat_channel) if chat_channel in channels else rows.none()
 
 

@@ -219,12 +219,13 @@ def apply_facts(
     """Apply facts in order. Consecutive messages or statuses are stored together. Return the contacts of each fact."""
     references = references or ContactReferences()
     known = erased_ids.drop_erased(api_channel, facts)
-    references.mark_erased({id(fact): fact for fact in facts}[key] for key in {*map(id, facts)} - {*map(id, known)})
+    known_ids = {id(fact) for fact in known}
+    references.mark_erased(fact for fact in facts if id(fact) not in known_ids)
     facts = known
     chat_channel = api_channel.default_chat_channel
     messages: list[receiving.IncomingMessage] = []
     statuses: list[StatusChanged] = []
-    originals: dict[int, Fact] = {}  # ID of a stand-in → the fact for which it stands
+    originals: dict[int, Fact] = {}  # ID of a stand-in → the fact that it replaces
     stand_ins: list[Fact] = []  # kept, so that no other object gets the same ID
 
     def store_collected() -> None:

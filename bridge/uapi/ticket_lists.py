@@ -195,7 +195,7 @@ def _get_agent(call: UapiCall) -> Any:
     if user_id is None:
         return None
     user = get_user_model().objects.people().filter(pk=user_id, is_active=True).first()
-    if user is None or not call.api_channel.watched.visible_to(user).exists():  # other channels' operators are not told
+    if user is None or not call.api_channel.watched.visible_to(user).exists():  # reveals no other operators
         raise UapiError(NOT_FOUND, _("Operator %(id)s does not exist or does not have access.") % {"id": user_id})
     return user
 

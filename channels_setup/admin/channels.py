@@ -175,7 +175,7 @@ def _without(fieldset: Any, name: str) -> Any:
 
 @admin.register(ApiChannel)
 class ApiChannelAdmin(HistoryModelAdmin):
-    """Admin of API channels. ``bridge.admin.conversations`` adds the channel's activity."""
+    """Admin of API channels. ``bridge.admin.api_channels`` adds the channel's activity."""
 
     form = ApiChannelForm
     list_display = ("name", "kind", "state_shown", "watches", "first_inbound_at", "first_outbound_at")

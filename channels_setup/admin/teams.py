@@ -41,8 +41,8 @@ class TeamForm(forms.ModelForm):
         """Reject members who could see none of the team's chats: a team must not look like access."""
         values: dict[str, Any] = super().clean() or self.cleaned_data
         members, channels = values.get("members", []), values.get("chat_channels", [])
-        if channels and (strangers := find_members_without_channel(members, channels)):
-            names = ", ".join(user_label(user) for user in strangers)
+        if channels and (without_channel := find_members_without_channel(members, channels)):
+            names = ", ".join(user_label(user) for user in without_channel)
             sentence = _(
                 "These people are operators of none of the team's chat channels: %(names)s. "
                 "First add them to the operators of a channel."

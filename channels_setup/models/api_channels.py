@@ -46,6 +46,13 @@ class UnknownPolicy(models.TextChoices):
     ASK = "ask", _("ask the operator")
 
 
+def _retention_field(label: Any, help_text: Any) -> models.PositiveIntegerField[int | None, int | None]:
+    """Build a field for a retention in days. Null: the portal's setting. 0: no limit."""
+    return models.PositiveIntegerField(
+        label, null=True, blank=True, validators=[MaxValueValidator(MAX_RETENTION_DAYS)], help_text=help_text
+    )
+
+
 class ApiChannelQuerySet(models.QuerySet["ApiChannel"]):
     def by_secret(self, secret: str) -> ApiChannel | None:
         """Return the API channel of a valid secret key, or None. Looks up a hash, so timing reveals nothing."""
@@ -169,33 +176,24 @@ class ApiChannel(WebhookAddressed):
         validators=[MinValueValidator(0.01), MaxValueValidator(1000)],
         help_text=_("For all calls of this channel. Leave empty for the provider's own limit."),
     )
-    # Retention in days; see ``bridge.maintenance.retention``. Null: the portal's setting. 0: no limit.
-    keep_messages_days = models.PositiveIntegerField(
+    # See ``bridge.maintenance.retention``.
+    keep_messages_days = _retention_field(
         _("keep messages for, days"),
-        null=True,
-        blank=True,
-        validators=[MaxValueValidator(MAX_RETENTION_DAYS)],
-        help_text=_(
+        _(
             "Older messages lose their text, files and provider IDs; reports still count them. Empty: the portal's "
             "setting MESSAGE_RETENTION_DAYS. 0: until the client's data is erased."
         ),
     )
-    keep_files_days = models.PositiveIntegerField(
+    keep_files_days = _retention_field(
         _("keep files for, days"),
-        null=True,
-        blank=True,
-        validators=[MaxValueValidator(MAX_RETENTION_DAYS)],
-        help_text=_(
+        _(
             "Files of older messages are deleted from the disk. Empty: the portal's setting FILE_RETENTION_DAYS. 0: as "
             "long as the message."
         ),
     )
-    keep_events_days = models.PositiveIntegerField(
+    keep_events_days = _retention_field(
         _("keep raw requests for, days"),
-        null=True,
-        blank=True,
-        validators=[MaxValueValidator(MAX_RETENTION_DAYS)],
-        help_text=_(
+        _(
             "Raw requests contain messages and phone numbers. Empty: the portal's setting EVENT_RETENTION_DAYS. 0: "
             "no limit."
         ),

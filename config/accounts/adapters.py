@@ -70,7 +70,7 @@ class AccountAdapter(DefaultAccountAdapter):
     def send_notification_mail(
         self, template_prefix: str, user: Any, context: dict[str, Any] | None = None, email: str | None = None
     ) -> None:
-        """Send a notice. The change that it is about stands, so a failure is logged, not raised."""
+        """Send a notice about a change that is already saved, so a failure is logged, not raised."""
         with log_failure(template_prefix):
             super().send_notification_mail(template_prefix, user, {**(context or {}), "user": user}, email)
 

@@ -73,7 +73,7 @@ class SingleSignOnAdapter(DefaultSocialAccountAdapter):
 def check_email_addresses(request: HttpRequest, sociallogin: Any) -> None:
     """Refuse a new user with an unverified address of another user. Store no other unverified address either.
 
-    Whoever enters an address at the provider must not meet its owner in the same account later.
+    Otherwise a person who only entered an address at the provider would later share the account with its owner.
     """
     verified = [address for address in sociallogin.email_addresses if address.verified]
     for address in sociallogin.email_addresses:

@@ -1,4 +1,4 @@
-"""Who writes, and from where: told to PostgreSQL together with the statement that writes.
+"""Who writes, and from where: sent to PostgreSQL together with the statement that writes.
 
 A statement that writes an audited table is sent as ``SELECT set_config('okno.audit', …, true); UPDATE …``: one round
 trip, and valid for this transaction only, so it works through PgBouncer. The trigger functions read the setting.

@@ -20,7 +20,10 @@ SINGLE_SIGN_ON_PATH = "/account/sso/"
 
 
 def attribute_writes(get_response: GetResponse) -> GetResponse:
-    """Webhooks and the desk's polls are answered before this middleware: they belong to no person."""
+    """Middleware: describe the request to the audit, and record the look if its route is listed.
+
+    Webhooks and the desk's polls are answered before this middleware: they belong to no person.
+    """
 
     def middleware(request: HttpRequest) -> HttpResponse:
         with audit_context(lambda: describe_request(request)):
