@@ -7,6 +7,8 @@ import ipaddress
 import socket
 from typing import Any
 
+from channels_setup.http_client import transfer
+
 
 class LeftLoopback(AssertionError):
     """A test tried to leave loopback. No OSError, so no retry or fallback can swallow it."""
@@ -19,6 +21,7 @@ def stay_on_loopback() -> None:
     for name in ("connect", "connect_ex"):
         setattr(socket.socket, name, guarded(getattr(socket.socket, name)))
     socket.getaddrinfo = without_name_servers(socket.getaddrinfo)
+    transfer.open_socket = guarded_open_socket(transfer.open_socket)
 
 
 def without_name_servers(getaddrinfo: Any) -> Any:
@@ -39,6 +42,17 @@ def guarded(connect: Any) -> Any:
 
     checked_connect.is_guard = True  # type: ignore[attr-defined]  # read by stay_on_loopback
     return checked_connect
+
+
+def guarded_open_socket(open_socket: Any) -> Any:
+    """libcurl connects by itself, so its sockets are checked when they are opened."""
+
+    def checked_open_socket(target: Any) -> Any:
+        if not is_loopback(target.addr[0]):
+            raise LeftLoopback(f"A test tried to reach {target.addr}.")
+        return open_socket(target)
+
+    return checked_open_socket
 
 
 def is_loopback(host: str) -> bool:

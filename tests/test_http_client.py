@@ -6,12 +6,15 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
+import pycurl
 import pytest
 
 from channels_setup import http_client
-from channels_setup.http_client import addresses, connections, sending
+from channels_setup.http_client import addresses, certificates, concurrent_calls, sending, transfer
+from channels_setup.http_client.concurrent_calls import ConcurrentCalls
 from channels_setup.providers.base import ApiRequest
 from tests.receiver import Receiver
 
@@ -46,11 +49,11 @@ def tried_addresses(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
     """Record every address to which a connection is attempted; no connection is made."""
     tried: list[tuple[str, int]] = []
 
-    def refuse(address: tuple[str, int], timeout: float | None = None) -> socket.socket:
-        tried.append(address)
-        raise ConnectionRefusedError
+    def refuse(target: Any) -> Any:
+        tried.append(target.addr[:2])
+        return pycurl.SOCKET_BAD
 
-    monkeypatch.setattr(socket, "create_connection", refuse)
+    monkeypatch.setattr(transfer, "open_socket", refuse)
     return tried
 
 
@@ -208,8 +211,8 @@ def test_a_response_is_cut_and_never_decompressed(receiver: Receiver) -> None:
     receiver.answer("/bomb", body=bomb, headers={"Content-Encoding": "gzip"})
     receiver.answer("/fat", body=b"x" * 5_000_000)
 
-    assert http_client.send(post(receiver.url("/bomb"))).body == bomb[: sending.MAX_RESPONSE_BYTES]
-    assert len(http_client.send(post(receiver.url("/fat"))).body) == sending.MAX_RESPONSE_BYTES
+    assert http_client.send(post(receiver.url("/bomb"))).body == bomb[: transfer.MAX_RESPONSE_BYTES]
+    assert len(http_client.send(post(receiver.url("/fat"))).body) == transfer.MAX_RESPONSE_BYTES
     assert http_client.send(post(receiver.url("/next"))).status == 200
 
 
@@ -228,7 +231,7 @@ def slow_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[bytes, by
 
     it sends ``first`` at once, then ``again`` every 50 ms, and returns its URL.
     """
-    monkeypatch.setattr(sending, "DEADLINE_SECONDS", 2.0)
+    monkeypatch.setattr(concurrent_calls, "DEADLINE_SECONDS", 2.0)
     stop = threading.Event()
     listeners: list[socket.socket] = []
 
@@ -281,17 +284,17 @@ def test_a_response_that_never_comes_is_cut_at_the_deadline(
 
 @pytest.mark.usefixtures("open_loopback")
 def test_a_name_resolved_after_the_deadline_is_not_called(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
+    call_ended = threading.Event()
+
     def found_late(_host: str, _port: int) -> list[str]:
-        until = time.monotonic() + 30
-        while not connections.current_call.state.get("cut"):
-            assert time.monotonic() < until
-            time.sleep(0.01)
+        assert call_ended.wait(30)
         return ["127.0.0.1"]
 
     monkeypatch.setattr(addresses, "resolve", found_late)
 
     with pytest.raises(http_client.ConnectionFailed):
-        http_client.send(post(receiver.url("/a")), seconds=0.3)
+        http_client.send(post(receiver.url("/a").replace("127.0.0.1", "hooks.example")), seconds=0.3)
+    call_ended.set()
 
     assert receiver.requests == []
 
@@ -299,21 +302,21 @@ def test_a_name_resolved_after_the_deadline_is_not_called(receiver: Receiver, mo
 def test_concurrent_first_calls_read_the_certificate_authorities_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A fresh worker starts twenty calls at once. Reading the file in each took longer than a lease."""
+    """A fresh worker starts many calls at once. Reading the files in each took longer than a lease."""
     together, read = threading.Barrier(8), []
-    real = ssl.create_default_context
+    real = certificates._authority_files
 
-    def slowly() -> ssl.SSLContext:
+    def slowly() -> Iterator[Path]:
         read.append(1)
         time.sleep(0.2)
         return real()
 
     def first_call() -> None:
         together.wait(5)
-        connections.tls_context()
+        certificates.authorities_path()
 
-    monkeypatch.setattr(ssl, "create_default_context", slowly)
-    connections._load_tls_context.cache_clear()
+    monkeypatch.setattr(certificates, "_authority_files", slowly)
+    certificates._write_authorities.cache_clear()
     threads = [threading.Thread(target=first_call) for _ in range(8)]
     for thread in threads:
         thread.start()
@@ -328,16 +331,97 @@ def test_certificates_are_checked_even_without_system_authorities(
 ) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", "/nonexistent")
     monkeypatch.setenv("SSL_CERT_DIR", "/nonexistent")
-    monkeypatch.setattr(connections, "_per_thread", threading.local())
-    connections._load_tls_context.cache_clear()
+    certificates._write_authorities.cache_clear()
 
-    pool, _path = connections.thread_adapter().pool_and_path("https://graph.facebook.com/v25.0/1/messages")
+    context = ssl.create_default_context(cafile=certificates.authorities_path())
 
-    context = pool.conn_kw["ssl_context"]
-    connections._load_tls_context.cache_clear()
+    certificates._write_authorities.cache_clear()
     assert len(context.get_ca_certs()) > 50
-    assert context.check_hostname
-    assert context.verify_mode == ssl.CERT_REQUIRED
+
+
+@pytest.mark.usefixtures("open_loopback")
+def test_a_request_is_sent_once_when_a_kept_connection_breaks() -> None:
+    """libcurl repeats a request on a new connection if a kept one breaks without an answer, unless it cannot rewind."""
+    received: list[bytes] = []
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        while True:
+            try:
+                connection, _address = listener.accept()
+            except OSError:
+                return
+            with connection:
+                received.append(connection.recv(65536))
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+                if again := connection.recv(65536):
+                    received.append(again)
+
+    threading.Thread(target=serve, daemon=True).start()
+    url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
+
+    assert http_client.send(post(url)).status == 200
+    with pytest.raises(http_client.NoResponse):
+        http_client.send(post(url))
+    listener.close()
+
+    assert len(received) == 2
+
+
+@pytest.mark.usefixtures("open_loopback")
+def test_a_header_cannot_begin_another_line(receiver: Receiver) -> None:
+    for headers in ({"x-a": "b\r\nx-secret: c"}, {"x-a\nx-b": "c"}, {"x-a: b": "c"}):
+        with pytest.raises(http_client.ConnectionFailed):
+            http_client.send(ApiRequest(method="POST", url=receiver.url("/a"), headers=headers, body=b""))
+    assert receiver.requests == []
+
+
+@pytest.mark.usefixtures("open_loopback")
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE"])
+def test_a_request_arrives_as_it_was_built(receiver: Receiver, method: str) -> None:
+    body = b"" if method in ("GET", "DELETE") else "тело".encode() * 50_000
+    headers = {"Content-Type": "application/json", "X-Empty": ""} if body else {}
+    http_client.send(
+        ApiRequest(method=method, url=receiver.url("/a/../b?q=ж&r=%D0%B6"), headers=headers, body=body)
+    )
+
+    (request,) = receiver.requests
+    assert request.body == body and request.headers.get("content-type") == headers.get("Content-Type")
+    assert request.headers["user-agent"] == "Okno" and request.headers["accept-encoding"] == "identity"
+    assert "expect" not in request.headers and "accept" not in request.headers
+
+
+@pytest.mark.usefixtures("open_loopback")
+def test_many_calls_run_at_once_in_one_thread(receiver: Receiver) -> None:
+    receiver.answer("/slow", delay=0.5)
+    calls = ConcurrentCalls()
+    started = time.monotonic()
+    for number in range(100):
+        calls.start(number, post(receiver.url("/slow")))
+    results = {}
+    while calls:
+        results.update(calls.wait(5))
+
+    assert time.monotonic() - started < 10  # one after another would take 50 s
+    assert {number: result.status for number, result in results.items()} == dict.fromkeys(range(100), 200)
+
+
+@pytest.mark.usefixtures("open_loopback")
+def test_a_slow_name_delays_no_other_call(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
+    is_found = threading.Event()
+
+    def resolve(host: str, _port: int) -> list[str]:
+        assert host != "slow.example" or is_found.wait(30)
+        return ["127.0.0.1"]
+
+    monkeypatch.setattr(addresses, "resolve", resolve)
+    calls = ConcurrentCalls()
+    calls.start("slow", post(receiver.url("/a").replace("127.0.0.1", "slow.example")))
+    calls.start("fast", post(receiver.url("/a").replace("127.0.0.1", "fast.example")))
+
+    assert [tag for tag, _result in calls.wait(20)] == ["fast"]
+    is_found.set()
+    assert [(tag, result.status) for tag, result in calls.wait(20)] == [("slow", 200)]
 
 
 @pytest.mark.usefixtures("open_loopback")

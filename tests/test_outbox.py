@@ -200,7 +200,7 @@ def test_an_unreachable_destination_is_tried_again(api_channel: ApiChannel) -> N
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("channels_setup.http_client.sending.READ_SECONDS", 0.2)
+    monkeypatch.setattr("channels_setup.http_client.concurrent_calls.DEADLINE_SECONDS", 0.3)
 
 
 @pytest.mark.usefixtures("impatient")

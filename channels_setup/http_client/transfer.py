@@ -1,0 +1,196 @@
+"""One HTTP exchange as a libcurl transfer: its options, its response, and what its error means."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import socket
+import time
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import IO, Any
+from urllib.parse import urlsplit
+
+import pycurl
+import requests
+
+from channels_setup.codecs.request_redaction import redact_echo
+from channels_setup.providers.base import ApiRequest, ApiResponse
+
+from .addresses import judge_address
+from .certificates import authorities_path
+from .errors import ConnectionFailed, ForbiddenAddress, NoResponse
+from .url_rules import parse_url
+
+CONNECT_SECONDS = 3.0
+READ_SECONDS = 15  # longest silence
+MAX_RESPONSE_BYTES = 64 * 1024
+
+STATUS_LINE = re.compile(r"HTTP/1\.[01] ([1-9][0-9]{2})(?: |$)")
+LINE_END = re.compile(r"[\r\n\0]")
+TLS_ERRORS = {
+    pycurl.E_SSL_CONNECT_ERROR,
+    pycurl.E_PEER_FAILED_VERIFICATION,
+    pycurl.E_SSL_CERTPROBLEM,
+    pycurl.E_SSL_CIPHER,
+    pycurl.E_SSL_CACERT_BADFILE,
+    pycurl.E_SSL_ISSUER_ERROR,
+    pycurl.E_SSL_INVALIDCERTSTATUS,
+}
+# Set once per handle. The others are set for each call.
+FIXED_OPTIONS: list[tuple[int, Any]] = [
+    (pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1),
+    (pycurl.FOLLOWLOCATION, 0),
+    (pycurl.PROXY, ""),  # not even one that the environment names
+    (pycurl.NOPROXY, "*"),
+    (pycurl.NETRC, pycurl.NETRC_IGNORED),
+    (pycurl.PATH_AS_IS, 1),
+    (pycurl.NOSIGNAL, 1),
+    (pycurl.TCP_NODELAY, 1),
+    (pycurl.CONNECTTIMEOUT_MS, int(CONNECT_SECONDS * 1000)),
+    (pycurl.LOW_SPEED_LIMIT, 1),  # byte a second
+    (pycurl.SSL_VERIFYPEER, 1),
+    (pycurl.SSL_VERIFYHOST, 2),
+    (pycurl.SSLVERSION, pycurl.SSLVERSION_TLSv1_2),
+]
+
+
+class Transfer:
+    """One exchange. ``deadline``: by ``time.monotonic()``, for everything from the name to the last byte.
+
+    Raises ForbiddenAddress for a URL that may never be called.
+    """
+
+    def __init__(
+        self, request: ApiRequest, *, seconds: float, max_bytes: int = MAX_RESPONSE_BYTES, into: IO[bytes] | None = None
+    ) -> None:
+        self.request = request
+        self.parts, self.port = parse_url(request.url)
+        self.deadline = time.monotonic() + seconds
+        self._max_bytes = max_bytes
+        self._into = into
+        self._resolved: set[str] = set()
+        self._unsent = memoryview(request.body or b"")
+        self._sent = False
+        self._forbidden = False
+        self._status = 0
+        self._headers: dict[str, str] = {}
+        self._has_headers = False  # of the final response
+        self._body = bytearray()
+        self._size = 0
+
+    def configure(self, handle: pycurl.Curl, resolved: list[str]) -> None:
+        """Set the options of this call on a handle. The call connects to one of the ``resolved`` addresses."""
+        url, host = prepare_url(self.request.url)
+        self._resolved = {_normalize(address) for address in resolved}
+        handle.setopt(pycurl.URL, url)
+        handle.setopt(pycurl.RESOLVE, [f"{host}:{self.port}:{','.join(_bracketed(text) for text in resolved)}"])
+        handle.setopt(pycurl.HTTPHEADER, build_header_lines(self.request.headers))
+        handle.setopt(pycurl.LOW_SPEED_TIME, READ_SECONDS)
+        handle.setopt(pycurl.TIMEOUT_MS, max(int((self.deadline - time.monotonic()) * 1000), 1))
+        handle.setopt(pycurl.OPENSOCKETFUNCTION, self._open_socket)
+        handle.setopt(pycurl.HEADERFUNCTION, self._receive_header)
+        handle.setopt(pycurl.WRITEFUNCTION, self._receive_body)
+        if self.parts.scheme == "https":
+            handle.setopt(pycurl.CAINFO, authorities_path())
+        if self.request.body or self.request.method in ("POST", "PUT", "PATCH"):
+            # Read by a function that cannot rewind: libcurl would repeat a request whose body it can send again when a
+            # kept connection breaks after sending, although the other side may have accepted it.
+            handle.setopt(pycurl.POST, 1)
+            handle.setopt(pycurl.READFUNCTION, self._send_body)
+            handle.setopt(pycurl.POSTFIELDSIZE_LARGE, len(self._unsent))
+        else:
+            handle.setopt(pycurl.HTTPGET, 1)
+        handle.setopt(pycurl.CUSTOMREQUEST, self.request.method)
+
+    def read_result(self, handle: pycurl.Curl, error: int) -> ApiResponse:
+        """Return the response. Raises ForbiddenAddress, ConnectionFailed or NoResponse.
+
+        A response whose body is cut off is returned as it is: the status counts.
+        """
+        if self._forbidden:
+            raise ForbiddenAddress
+        if self._has_headers:
+            body = redact_echo(
+                bytes(self._body), url=self.request.url, headers=self.request.headers, sent=self.request.body
+            )
+            return ApiResponse(status=self._status, headers=self._headers, body=body)
+        if self._sent or handle.getinfo(pycurl.REQUEST_SIZE):
+            raise NoResponse
+        if error == pycurl.E_COULDNT_RESOLVE_HOST:
+            raise ConnectionFailed("name_not_found")
+        raise ConnectionFailed("tls" if error in TLS_ERRORS else "cannot_connect")
+
+    # --- called by libcurl -----------------------------------------------------------------------------
+
+    def _open_socket(self, _purpose: int, target: Any) -> Any:
+        """Open the connection's socket. The address is the one that libcurl connects to, so it is judged again."""
+        address = target.addr[0]
+        if _normalize(address) not in self._resolved or not judge_address(address).allowed:
+            self._forbidden = True
+            return pycurl.SOCKET_BAD
+        return open_socket(target)
+
+    def _send_body(self, size: int) -> bytes:
+        self._sent = True
+        piece, self._unsent = bytes(self._unsent[:size]), self._unsent[size:]
+        return piece
+
+    def _receive_header(self, line: bytes) -> None:
+        if self._has_headers:
+            return  # a trailer
+        text = line.decode("latin-1").rstrip("\r\n")
+        if text.startswith("HTTP/"):
+            found = STATUS_LINE.match(text)
+            self._headers, self._status = {}, int(found[1]) if found else 0
+        elif text:
+            name, _colon, value = text.partition(":")
+            name, value = name.strip().lower(), value.strip()
+            self._headers[name] = f"{self._headers[name]}, {value}" if name in self._headers else value
+        else:
+            self._has_headers = self._status >= 200  # others, for example 103 Early Hints, precede the response
+
+    def _receive_body(self, data: bytes) -> int | None:
+        room = self._max_bytes - self._size
+        piece = data[:room]
+        self._size += len(piece)
+        if self._into is None:
+            self._body += piece
+        else:
+            self._into.write(piece)
+        return None if len(data) < room else -1  # ends the exchange
+
+
+def open_socket(target: Any) -> Any:
+    """Return an unconnected socket for an address that was judged. The tests' guard replaces this function."""
+    return socket.socket(target.family, target.socktype, target.protocol)
+
+
+def build_header_lines(headers: Mapping[str, str]) -> list[bytes]:
+    """Return the header lines of a request: these headers, ours, and none of libcurl's own.
+
+    Raises ValueError for a name or value that would end its line.
+    """
+    lines = {"user-agent": "Okno", "accept-encoding": "identity"}
+    lines |= {name.lower(): value for name, value in headers.items()}
+    for name, value in lines.items():
+        if LINE_END.search(name) or LINE_END.search(value) or ":" in name:
+            raise ValueError(f"The header {name!r} contains a line break.")
+    removed = [f"{name}:" for name in ("accept", "content-type", "expect") if name not in lines]
+    texts = [f"{name}: {value}" if value.strip() else f"{name};" for name, value in lines.items()]
+    return [text.encode("latin-1") for text in (*texts, *removed)]
+
+
+@lru_cache(maxsize=1024)
+def prepare_url(url: str) -> tuple[str, str]:
+    """Return the URL as it is sent (quoted, with an ASCII host, in the way of requests), and its host."""
+    prepared = str(requests.Request(method="POST", url=url).prepare().url)
+    return prepared, str(urlsplit(prepared).hostname)
+
+
+def _normalize(address: str) -> str:
+    return str(ipaddress.ip_address(address.partition("%")[0]))
+
+
+def _bracketed(address: str) -> str:
+    return f"[{address}]" if ":" in address else address
