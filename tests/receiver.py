@@ -36,6 +36,7 @@ class Answer:
     body: bytes = b"{}"
     headers: dict[str, str] = field(default_factory=dict)
     delay: float = 0.0  # seconds before the first byte
+    hold: Callable[[], object] = lambda: None  # returns when the first byte may be sent
 
 
 class Receiver:
@@ -78,10 +79,11 @@ class Receiver:
         body: bytes | dict[str, Any] = b"{}",
         headers: dict[str, str] | None = None,
         delay: float = 0.0,
+        hold: Callable[[], object] = lambda: None,
         times: int | None = None,
     ) -> None:
         raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-        answer = Answer(status=status, body=raw, headers=headers or {}, delay=delay)
+        answer = Answer(status=status, body=raw, headers=headers or {}, delay=delay, hold=hold)
         if times is None:
             self.lasting_answers[path] = answer
         else:
@@ -120,6 +122,7 @@ def handler_for(receiver: Receiver) -> type[BaseHTTPRequestHandler]:
             headers = {name.lower(): text for name, text in self.headers.items()}
             answer = receiver.record(Request(method=self.command, path=self.path, headers=headers, body=body))
             time.sleep(answer.delay)
+            answer.hold()
             try:
                 self.send_response(answer.status)
                 for name, text in ({"Content-Type": "application/json"} | answer.headers).items():

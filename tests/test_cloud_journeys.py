@@ -34,12 +34,13 @@ from bridge.outbox import dispatcher
 from bridge.relay import reply_submission
 from channels_setup import account_settings, checks, http_client
 from channels_setup.models import ApiChannel, ChannelState, Credential
-from channels_setup.providers.base import StatusChanged
+from channels_setup.providers.base import ApiRequest, ApiResponse, StatusChanged
 from templates_registry.models import Status, Template
 from templates_registry.provider import provider_sync
 from tests.cloud_accounts import KIND
 from tests.factories import boris, vera
 from tests.pages import page_html
+from tests.responses import change_responses
 from tests.scenarios.meta_journeys import APP_SECRET, TOKEN, VERIFY, channel, meta, run_due_tasks, send_reply
 from tests.simulators.meta import MetaSimulator
 from tests.simulators.wire import as_sent, signature
@@ -580,17 +581,16 @@ def test_an_interrupted_upload_sends_nothing_and_is_repeated(
     anna = meta.phone("447700900101")
     anna.writes("?")
     run_due_tasks(meta)
-    real, times = http_client.send, []
+    times: list[int] = []
 
-    def breaks_off(request: Any, **more: Any) -> Any:
-        answered = real(request, **more)
+    def break_off(request: ApiRequest, response: ApiResponse) -> ApiResponse:
         if request.url.endswith("/media"):
             times.append(1)
             if len(times) == 1:
                 raise http_client.NoResponse
-        return answered
+        return response
 
-    monkeypatch.setattr(http_client, "send", breaks_off)
+    change_responses(monkeypatch, break_off)
     message = send_reply("", uploads=[our_upload(channel)])
     run_due_tasks(meta)
     message.refresh_from_db()

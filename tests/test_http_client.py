@@ -13,7 +13,7 @@ import pycurl
 import pytest
 
 from channels_setup import http_client
-from channels_setup.http_client import addresses, certificates, concurrent_calls, sending, transfer
+from channels_setup.http_client import addresses, certificates, concurrent_calls, transfer
 from channels_setup.http_client.concurrent_calls import ConcurrentCalls
 from channels_setup.providers.base import ApiRequest
 from tests.receiver import Receiver
@@ -381,9 +381,7 @@ def test_a_header_cannot_begin_another_line(receiver: Receiver) -> None:
 def test_a_request_arrives_as_it_was_built(receiver: Receiver, method: str) -> None:
     body = b"" if method in ("GET", "DELETE") else "тело".encode() * 50_000
     headers = {"Content-Type": "application/json", "X-Empty": ""} if body else {}
-    http_client.send(
-        ApiRequest(method=method, url=receiver.url("/a/../b?q=ж&r=%D0%B6"), headers=headers, body=body)
-    )
+    http_client.send(ApiRequest(method=method, url=receiver.url("/a/../b?q=ж&r=%D0%B6"), headers=headers, body=body))
 
     (request,) = receiver.requests
     assert request.body == body and request.headers.get("content-type") == headers.get("Content-Type")

@@ -22,7 +22,7 @@ from bridge.conversations import message_statuses, tickets
 from bridge.maintenance import housekeeping
 from bridge.models import Attempt, Conversation, Delivery, Draft, Message, RateLimit, ServiceWindow
 from bridge.outbox import claims, dispatcher, resend, results, retry_schedule
-from bridge.outbox.results import AttemptResult
+from channels_setup.http_client import run_exchange
 from channels_setup.models import ApiChannel, UnknownPolicy
 from channels_setup.providers.base import StatusChanged
 from tests.factories import ApiChannelFactory, waits
@@ -244,7 +244,7 @@ def test_a_status_before_the_response_settles_the_delivery(api_channel: ApiChann
     reply = boris_answers(anna_writes(api_channel))
     token = uuid.uuid4()
     [claimed] = dispatcher.claim_deliveries(token, limit=1)
-    tried = dispatcher.attempt_delivery(claimed, api_channel.account())
+    tried = run_exchange(dispatcher.attempt_delivery(claimed, api_channel.account()))
 
     message_statuses.apply_statuses(api_channel, [StatusChanged(status="delivered", message_id=reply.pk)])
     results.record_attempts([tried], token)
@@ -582,16 +582,14 @@ def test_during_a_slow_call_another_task_is_enqueued(
 ) -> None:
     boris_answers(anna_writes(api_channel))
     wakeups.notify_workers(wakeups.OUTBOUND)
-    real = dispatcher.attempt_delivery
 
-    def attempt(*arguments: Any, **more: Any) -> AttemptResult:
-        until = time.monotonic() + 30
+    def notify_until_enqueued() -> None:
+        until = time.monotonic() + 15
         while len(called) < 2 and time.monotonic() < until:
             time.sleep(0.02)
             wakeups.notify_workers(wakeups.OUTBOUND)
-        return real(*arguments, **more)
 
-    monkeypatch.setattr(dispatcher, "attempt_delivery", attempt)
+    receiver.answer("/hook", hold=notify_until_enqueued)
 
     assert dispatcher.send_due_deliveries() == 1
     assert len(called) >= 2

@@ -11,8 +11,11 @@ import requests
 
 from bridge.conversations import tickets
 from bridge.models import HelpdeskChat, Message, Ticket, WebhookEvent
+from channels_setup import http_client
 from channels_setup.models import ApiChannel
+from channels_setup.providers.base import ApiRequest, ApiResponse
 from tests.factories import TemplateFactory
+from tests.responses import change_responses
 from tests.scenarios.portal_chain import Chain
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -55,15 +58,7 @@ def test_equal_replies_are_not_merged_and_the_card_has_a_phone(chain: Chain) -> 
 
 
 def test_duplicate_deliveries_are_stored_once_on_both_sides(chain: Chain, monkeypatch: pytest.MonkeyPatch) -> None:
-    from channels_setup import http_client
-
-    honest = http_client.send
-
-    def doubled(request: Any, **more: Any) -> Any:
-        honest(request, **more)
-        return honest(request, **more)
-
-    monkeypatch.setattr(http_client, "send", doubled)
+    change_responses(monkeypatch, lambda request, _response: http_client.send(request))
     chain.anna_writes("раз")
     chain.anna_writes("два")
     chain.settle()
@@ -75,18 +70,15 @@ def test_duplicate_deliveries_are_stored_once_on_both_sides(chain: Chain, monkey
 
 
 def test_a_lost_response_creates_no_second_message(chain: Chain, monkeypatch: pytest.MonkeyPatch) -> None:
-    from channels_setup import http_client
+    lost: list[str] = []
 
-    honest, lost = http_client.send, []
-
-    def losing(request: Any, **more: Any) -> Any:
-        answer = honest(request, **more)
-        if b"chat/addMessage" in request.url.encode() and len(lost) < 2:
+    def lose(request: ApiRequest, response: ApiResponse) -> ApiResponse:
+        if "chat/addMessage" in request.url and len(lost) < 2:
             lost.append(request.url)
             raise http_client.NoResponse
-        return answer
+        return response
 
-    monkeypatch.setattr(http_client, "send", losing)
+    change_responses(monkeypatch, lose)
     for text in ("раз", "два", "три"):
         chain.anna_writes(text)
         chain.settle()

@@ -59,8 +59,10 @@ def _get_uploadable_file(delivery: Delivery) -> Mapping[str, str] | None:
     return first if first.get("stored") and first.get("sha256") else None
 
 
-def upload_file(file: FileInfo, provider: Messenger, account: Account) -> CachedUpload | Outcome | None:
-    """Upload a file, in a thread without the database. Return the upload, the failure, or None to send the link."""
+def upload_file(
+    file: FileInfo, provider: Messenger, account: Account
+) -> http_client.Exchange[CachedUpload | Outcome | None]:
+    """Upload a file, without the database. Return the upload, the failure, or None to send the link."""
     with default_storage.open(file.stored, "rb") as opened:
         request = provider.build_upload_request(
             OutboundFile(name=file.name, mime=file.mime, content=opened.read()), account
@@ -68,7 +70,7 @@ def upload_file(file: FileInfo, provider: Messenger, account: Account) -> Cached
     if request is None:
         return None
     try:
-        answer = http_client.send(request, seconds=UPLOAD_TIMEOUT_SECONDS)
+        answer = yield http_client.Call(request=request, seconds=UPLOAD_TIMEOUT_SECONDS)
         outcome = provider.judge_response(answer)
         if outcome.verdict == ACCEPTED:
             external_id = provider.read_upload_id(answer)

@@ -19,7 +19,7 @@ from channels_setup.models import ApiChannel
 from .results import ClaimedDelivery
 
 LEASE_SECONDS = 60  # longer than any call may take
-IN_FLIGHT = 64  # concurrent calls to one destination, all workers together
+IN_FLIGHT = 128  # concurrent calls to one destination, all workers together
 MAX_WORKER_CRASHES = 2  # interrupted attempts after which a delivery is a poison message
 
 # Each destination is claimed separately, so that a long queue for one does not delay others. At most a fair share of

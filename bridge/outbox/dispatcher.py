@@ -1,9 +1,9 @@
 """Sending of due deliveries: claim, check again, call, save the result.
 
-`claims` claims deliveries under a lease. Threads make the calls outside of any transaction, and `results` saves each
-result only while its lease is still valid. If a worker dies, the lease expires and the periodic task claims the
-delivery again. A delivery over which workers crashed twice is a poison message: it is sent alone, and given up after
-its last attempt.
+`claims` claims deliveries under a lease. Their calls run at once in this thread, outside of any transaction, and
+`results` saves each result only while its lease is still valid. If a worker dies, the lease expires and the periodic
+task claims the delivery again. A delivery over which workers crashed twice is a poison message: it is sent alone, and
+given up after its last attempt.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import traceback
 import uuid
 import zlib
 from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
@@ -54,7 +54,7 @@ from .results import AttemptResult, ClaimedDelivery
 
 logger = logging.getLogger(__name__)
 
-THREADS = 96  # concurrent calls of one worker process, more than any one destination may use
+MAX_CALLS = 192  # concurrent calls of one worker process, more than any one destination may use
 RUN_SECONDS = 20.0  # a run stops claiming after this; the next run continues
 RESULT_BATCH_SECONDS = 0.004  # results that arrive within this time are saved in one transaction
 POLL_SECONDS = 0.05  # while only slow calls run, look for new deliveries this often
@@ -99,15 +99,15 @@ def send_due_deliveries() -> int:
     until = time.monotonic() + RUN_SECONDS
     accounts: AccountCache = {}
     attempts = _send_poison_messages(token, accounts)
-    running: set[Future[AttemptResult]] = set()
+    running: http_client.RunningExchanges[AttemptResult] = http_client.RunningExchanges()
     error: Exception | None = None
     is_cleared = is_slow = False
     try:
         while True:
             try:
                 if error is None and time.monotonic() < until:
-                    for item, account, file_id in _claim_prepared(token, accounts, limit=THREADS - len(running)):
-                        running.add(_get_thread_pool().submit(attempt_delivery, item, account, file_id=file_id))
+                    for item, account, file_id in _claim_prepared(token, accounts, limit=MAX_CALLS - len(running)):
+                        running.start(attempt_delivery(item, account, file_id=file_id))
                         is_cleared = is_slow = False
             except Exception as problem:
                 error = problem
@@ -123,24 +123,22 @@ def send_due_deliveries() -> int:
                 if time.monotonic() >= until:
                     wakeups.notify_workers(wakeups.OUTBOUND)  # the next run continues
                 return attempts
-            done, running = wait(running, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
+            done = running.wait(POLL_SECONDS)
             if done and running:
-                also_done, running = wait(running, timeout=RESULT_BATCH_SECONDS)
-                done |= also_done
+                done += running.wait(RESULT_BATCH_SECONDS)
             if done:
-                results.save_results([future.result() for future in done], token)
+                results.save_results(done, token)
             elif not is_slow:  # let new work wake another worker; off-thread, so a slow broker delays no result
-                _get_thread_pool().submit(wakeups.clear_notification, wakeups.OUTBOUND)
+                _get_wakeup_thread().submit(wakeups.clear_notification, wakeups.OUTBOUND)
                 is_slow = True
             attempts += len(done)
     finally:
-        wait(running)
+        running.cancel()
 
 
 @cache
-def _get_thread_pool() -> ThreadPoolExecutor:
-    """Return the process-wide thread pool. Starting threads for each run costs more than the calls."""
-    return ThreadPoolExecutor(max_workers=THREADS + 1, thread_name_prefix="outbox")  # and one for clearing the wake-up
+def _get_wakeup_thread() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(max_workers=1, thread_name_prefix="wakeups")
 
 
 def _claim_prepared(token: uuid.UUID, accounts: AccountCache, *, limit: int) -> list[PreparedDelivery]:
@@ -221,7 +219,8 @@ def _send_poison_messages(token: uuid.UUID, accounts: AccountCache) -> int:
     until, attempts = time.monotonic() + POISON_SECONDS, 0
     while time.monotonic() < until and (claimed := claim_deliveries(token, limit=1, poison=True)):
         for item, account, file_id in [ready for each in claimed for ready in _prepare_one(each, token, accounts)]:
-            results.save_results([attempt_delivery(item, account, file_id=file_id)], token)
+            attempt = attempt_delivery(item, account, file_id=file_id)
+            results.save_results([http_client.run_exchange(attempt)], token)
             attempts += 1
     return attempts
 
@@ -305,16 +304,21 @@ def _get_rates(delivery: Delivery, accounts: AccountCache) -> tuple[CallRate, ..
 # --- attempt ---------------------------------------------------------------------------------------------
 
 
-def attempt_delivery(claimed: ClaimedDelivery, account: Account, *, file_id: str = "") -> AttemptResult:
-    """Make one call in a thread, without the database. Never raises. `file_id`: the provider's ID of the file."""
+def attempt_delivery(
+    claimed: ClaimedDelivery, account: Account, *, file_id: str = ""
+) -> http_client.Exchange[AttemptResult]:
+    """Make the calls of one attempt, without the database. Never raises. `file_id`: the provider's ID of the file."""
     started_at, started = timezone.now(), time.monotonic()
     response: ApiResponse | None = None
     trace = ""
     upload: CachedUpload | None = None
     try:
         request = _build_request(claimed.delivery, file_id=file_id)
-        failure, request, upload = _upload_file(claimed.delivery, request, account)
-        outcome, response = (failure, None) if failure else _call_destination(claimed.delivery, request, account)
+        failure, request, upload = yield from _upload_file(claimed.delivery, request, account)
+        if failure is not None:
+            outcome = failure
+        else:
+            outcome, response = yield from _call_destination(claimed.delivery, request, account)
     except http_client.ForbiddenAddress:
         outcome = Outcome(verdict=RETRY, reason="forbidden")
     except http_client.ConnectionFailed as problem:
@@ -345,7 +349,7 @@ def _get_contact_rates(delivery: Delivery, account: Account) -> tuple[CallRate, 
 
 def _upload_file(
     delivery: Delivery, request: DeliveryRequest, account: Account
-) -> tuple[Outcome | None, DeliveryRequest, CachedUpload | None]:
+) -> http_client.Exchange[tuple[Outcome | None, DeliveryRequest, CachedUpload | None]]:
     """Upload the request's file if the provider accepts uploads.
 
     Return the failure or None, the request to send, and the upload if one was made.
@@ -356,7 +360,7 @@ def _upload_file(
         return None, request, None
     if not file.stored or file.external_id:
         return None, request, None
-    result = provider_uploads.upload_file(file, provider, account)
+    result = yield from provider_uploads.upload_file(file, provider, account)
     if not isinstance(result, CachedUpload):
         return result, request, None
     files = (replace(file, external_id=result.external_id), *request.files[1:])
@@ -365,7 +369,7 @@ def _upload_file(
 
 def _call_destination(
     delivery: Delivery, request: DeliveryRequest, account: Account
-) -> tuple[Outcome, ApiResponse | None]:
+) -> http_client.Exchange[tuple[Outcome, ApiResponse | None]]:
     provider = delivery.api_channel.provider
     if delivery.kind == Delivery.Kind.EVENT:
         http_request: object = provider.build_event_request(request, account)
@@ -375,7 +379,7 @@ def _call_destination(
         return http_request, None
     if not http_request.url:  # type: ignore[attr-defined]  # anything else is an HttpRequest
         return Outcome(verdict=PERMANENT, reason="no_redirect_url"), None
-    response = http_client.send(http_request)  # type: ignore[arg-type]  # as above
+    response = yield http_client.Call(request=http_request)  # type: ignore[arg-type]  # as above
     judge = provider.judge_event_response if delivery.kind == Delivery.Kind.EVENT else provider.judge_message_response
     try:
         return judge(response), response

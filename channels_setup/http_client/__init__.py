@@ -10,16 +10,23 @@ Protections against addresses that a person typed in:
 no deadline for slow headers.
 """
 
+from .concurrent_calls import ConcurrentCalls
 from .errors import ConnectionFailed, ForbiddenAddress, HostNotFound, NoResponse
+from .exchanges import Call, Exchange, RunningExchanges, run_exchange
 from .sending import send
 from .url_rules import check_url, unresolved_warning
 
 __all__ = [
+    "Call",
+    "ConcurrentCalls",
     "ConnectionFailed",
+    "Exchange",
     "ForbiddenAddress",
     "HostNotFound",
     "NoResponse",
+    "RunningExchanges",
     "check_url",
+    "run_exchange",
     "send",
     "unresolved_warning",
 ]

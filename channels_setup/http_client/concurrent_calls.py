@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import selectors
 import socket
+import threading
 import time
 from concurrent.futures import Future
 from contextlib import suppress
@@ -33,6 +35,8 @@ WATCHED = {
 }
 
 Result = ApiResponse | Exception
+
+_per_thread = threading.local()
 
 
 class ConcurrentCalls:
@@ -211,6 +215,16 @@ class ConcurrentCalls:
 
     def _set_timer(self, milliseconds: int) -> None:
         self._timer = time.monotonic() + milliseconds / 1000 if milliseconds >= 0 else None
+
+
+def get_thread_calls(purpose: str, *, keep_names_seconds: float = 0.0) -> ConcurrentCalls:
+    """Return this thread's calls for a purpose. They keep their connections. A forked process makes its own."""
+    if not hasattr(_per_thread, "calls"):
+        _per_thread.calls = {}
+    kept: dict[tuple[str, int], ConcurrentCalls] = _per_thread.calls
+    if (key := (purpose, os.getpid())) not in kept:
+        kept[key] = ConcurrentCalls(keep_names_seconds=keep_names_seconds)
+    return kept[key]
 
 
 def _new_handle() -> pycurl.Curl:

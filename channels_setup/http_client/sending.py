@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import threading
 from typing import IO
 
 from channels_setup.providers.base import ApiRequest, ApiResponse
 
-from .concurrent_calls import ConcurrentCalls
+from .concurrent_calls import get_thread_calls
 from .transfer import MAX_RESPONSE_BYTES
-
-_per_thread = threading.local()
 
 
 def send(
@@ -26,7 +22,7 @@ def send(
     The body is cut at ``max_bytes``. With ``into``, the body is written there in pieces and the returned body is empty.
     Raises ForbiddenAddress, ConnectionFailed or NoResponse.
     """
-    calls = _thread_calls()
+    calls = get_thread_calls("send")
     calls.start(None, request, max_bytes=max_bytes, seconds=seconds, into=into)
     try:
         while not (finished := calls.wait(60.0)):
@@ -38,11 +34,3 @@ def send(
     if isinstance(result, Exception):
         raise result
     return result
-
-
-def _thread_calls() -> ConcurrentCalls:
-    """Return this thread's calls, which keep its connections. A forked process has its own."""
-    if getattr(_per_thread, "process", None) != os.getpid():
-        _per_thread.calls, _per_thread.process = ConcurrentCalls(), os.getpid()
-    calls: ConcurrentCalls = _per_thread.calls
-    return calls

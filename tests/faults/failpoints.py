@@ -59,7 +59,7 @@ class Failpoints(AppConfig):
         def attempt_and_die(claimed: Any, *args: Any, **kwargs: Any) -> Any:
             if POISON in str(claimed.delivery.payload):
                 die()
-            tried = attempt(claimed, *args, **kwargs)
+            tried = yield from attempt(claimed, *args, **kwargs)
             if claimed.delivery.attempts == 1 and tried.http_status == 200 and taken("after_200"):
                 die()
             return tried

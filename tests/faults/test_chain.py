@@ -24,8 +24,10 @@ from bridge.models import Conversation, Delivery, HelpdeskConnection, WebhookEve
 from bridge.outbox import dispatcher
 from bridge.relay import reply_submission
 from channels_setup import http_client
+from channels_setup.http_client import ConcurrentCalls
 from channels_setup.providers.base import ApiRequest, ApiResponse
 from tests.faults.conftest import SEED
+from tests.responses import change_responses
 from tests.scenarios.portal_chain import Chain
 
 CONTACTS = 10
@@ -35,25 +37,39 @@ SHARE = 0.06  # of each kind of fault, of all calls
 
 
 class BrokenLine:
-    """``http_client.send`` with random faults from a seed. Counts the faults."""
+    """Random faults from a seed in all calls of the HTTP client. Counts the faults."""
 
-    def __init__(self, honest: Callable[..., ApiResponse], seed: int) -> None:
-        self.honest, self.random, self.done = honest, random.Random(seed), Counter[str]()
+    def __init__(self, seed: int) -> None:
+        self.random, self.done = random.Random(seed), Counter[str]()
         self.lock = threading.Lock()
 
-    def __call__(self, request: ApiRequest, **more: Any) -> ApiResponse:
+    def install(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        start = ConcurrentCalls.start
+
+        def start_or_fail(calls: ConcurrentCalls, tag: Any, request: ApiRequest, **more: Any) -> None:
+            kind = self.draw("not sent", "500")
+            if kind == "not sent":
+                calls._finish_unsent(tag, http_client.ConnectionFailed("cannot_connect"))
+            elif kind == "500":
+                calls._finished.append((tag, ApiResponse(status=500, headers={}, body=b"Server Error")))
+            else:
+                start(calls, tag, request, **more)
+
+        def lose_or_double(request: ApiRequest, response: ApiResponse) -> ApiResponse:
+            kind = self.draw("answer lost", "doubled")
+            if kind == "answer lost":
+                raise http_client.NoResponse
+            return http_client.send(request) if kind == "doubled" else response
+
+        monkeypatch.setattr(ConcurrentCalls, "start", start_or_fail)
+        change_responses(monkeypatch, lose_or_double)
+
+    def draw(self, *kinds: str) -> str:
         with self.lock:
-            drawn = self.random.random()
-            kind = ("not sent", "answer lost", "doubled", "500", "")[min(int(drawn / SHARE), 4)]
+            drawn = int(self.random.random() / SHARE)
+            kind = kinds[drawn] if drawn < len(kinds) else ""
             self.done[kind or "honest"] += 1
-        if kind == "not sent":
-            raise http_client.ConnectionFailed("cannot_connect")
-        if kind == "500":
-            return ApiResponse(status=500, headers={}, body=b"Server Error")
-        answer = self.honest(request, **more)
-        if kind == "answer lost":
-            raise http_client.NoResponse
-        return self.honest(request, **more) if kind == "doubled" else answer
+        return kind
 
 
 class BusyChain(Chain):
@@ -104,8 +120,8 @@ def test_two_portals_pass_messages_once_in_order_over_a_bad_connection(
     chain, began = BusyChain(live_server.url), time.monotonic()
     each = size(2, 1000 // CONTACTS)
     who = [f"anna-{number}" for number in range(CONTACTS)]
-    line = BrokenLine(http_client.send, SEED)
-    monkeypatch.setattr(http_client, "send", line)
+    line = BrokenLine(SEED)
+    line.install(monkeypatch)
     asked: dict[str, list[str]] = {name: [] for name in who}
     answered: dict[str, list[str]] = {name: [] for name in who}
 
