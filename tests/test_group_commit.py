@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from threading import Event, Thread
 from typing import Any
 
@@ -121,7 +122,7 @@ def test_a_database_outage_fails_each_caller_and_later_writes_work(
     for name in ("first", "a", "b"):
         callers.call(event(api_channel.pk, name))
     with monkeypatch.context() as away:
-        away.setattr(WebhookEvent.objects, "bulk_create", _no_connection)
+        away.setattr(group_commit, "_execute_insert", partial(_fail_for_several, group_commit._execute_insert))
 
         go.set()
         callers.all_answered()
@@ -135,8 +136,43 @@ def test_a_database_outage_fails_each_caller_and_later_writes_work(
     assert bodies() == {"first", "later"}
 
 
-def _no_connection(*_rows: object) -> None:
-    raise OperationalError("server closed the connection unexpectedly")
+def _fail_for_several(insert: Callable[[list[list[Any]]], None], columns: list[list[Any]]) -> None:
+    if len(columns[0]) > 1:
+        raise OperationalError("server closed the connection unexpectedly")
+    insert(columns)
+
+
+def test_a_connection_that_broke_meanwhile_is_opened_again(api_channel: ApiChannel) -> None:
+    committer = group_commit.GroupCommitter()
+    problems: list[Exception] = []
+
+    def store_twice() -> None:
+        try:
+            committer.store(event(api_channel.pk, "before"))
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT pg_backend_pid()")
+                (backend,) = cursor.fetchone()
+            ended.append(backend)
+            assert is_ended.wait(20)
+            committer.store(event(api_channel.pk, "after"))
+        except Exception as problem:
+            problems.append(problem)
+        finally:
+            connection.close()
+
+    ended: list[int] = []
+    is_ended = Event()
+    thread = Thread(target=store_twice)
+    thread.start()
+    until = time.monotonic() + 20
+    while not ended and time.monotonic() < until:
+        time.sleep(0.01)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_terminate_backend(%s, 5000)", ended)
+    is_ended.set()
+    thread.join(20)
+
+    assert problems == [] and bodies() == {"before", "after"}
 
 
 def test_many_concurrent_callers_are_all_stored(api_channel: ApiChannel) -> None:

@@ -7,9 +7,11 @@ its own row alone.
 
 from __future__ import annotations
 
+import json
 from threading import Event, Lock
+from typing import Any
 
-from django.db import InterfaceError, OperationalError
+from django.db import InterfaceError, OperationalError, connection
 
 from bridge import wakeups
 from bridge.models import WebhookEvent
@@ -68,12 +70,44 @@ class GroupCommitter:
                 pending.done.set()
 
 
+# One statement, which commits by itself. The columns of the events come as arrays.
+INSERT_SQL = """
+INSERT INTO bridge_webhookevent (api_channel_id, chat_channel_id, endpoint, method, query_string, content_type, headers,
+    body, proof, received_at, state, attempts, error, traceback, note)
+SELECT e.*, 'new', 0, '', '', '' FROM unnest(
+    %s::bigint[], %s::bigint[], %s::text[], %s::text[], %s::text[], %s::text[], %s::jsonb[],
+    %s::bytea[], %s::bytea[], %s::timestamptz[]) AS e
+"""
+
+
 def _insert_events(events: list[WebhookEvent]) -> None:
-    if len(events) == 1:
-        events[0].save(force_insert=True)  # a single statement commits by itself
-    else:
-        WebhookEvent.objects.bulk_create(events)
+    """Insert events and notify the workers.
+
+    Django would test the connection with a query of its own before each request. Here a connection that broke since the
+    last request is opened again after the INSERT failed.
+    """
+    rows = [
+        (
+            *(event.api_channel_id, event.chat_channel_id, event.endpoint, event.method, event.query_string),
+            *(event.content_type, json.dumps(event.headers), event.body, event.proof, event.received_at),
+        )
+        for event in events
+    ]
+    columns = [list(column) for column in zip(*rows, strict=True)]
+    connection.health_check_done = True
+    try:
+        _execute_insert(columns)
+    except (OperationalError, InterfaceError):
+        if connection.in_atomic_block or connection.connection is None or connection.is_usable():
+            raise
+        connection.close()
+        _execute_insert(columns)
     wakeups.notify_after_commit(wakeups.INBOUND)
+
+
+def _execute_insert(columns: list[list[Any]]) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(INSERT_SQL, columns)
 
 
 group_committer = GroupCommitter()
