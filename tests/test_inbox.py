@@ -12,7 +12,7 @@ from django.test.utils import CaptureQueriesContext
 from bridge import wakeups
 from bridge.conversations import message_statuses, receiving
 from bridge.inbox import processing
-from bridge.intake import webhooks
+from bridge.intake import group_commit, webhooks
 from bridge.models import Conversation, Message, ServiceWindow, StrayStatus, WebhookEvent
 from bridge.raw_requests import MAX_BYTES
 from channels_setup.advisory_locks import LockSpace
@@ -87,7 +87,7 @@ def test_a_commit_that_fails_is_503_so_that_the_provider_tries_again(
     def broken(*args: Any, **kwargs: Any) -> None:
         raise OperationalError("gone")
 
-    monkeypatch.setattr(WebhookEvent, "save", broken)
+    monkeypatch.setattr(group_commit, "_execute_insert", broken)
 
     assert post(client, phone, says("?")).status_code == 503
 

@@ -40,6 +40,7 @@ LAYERS = {
         "optional_redis",
         "wakeups",
         "service_window",
+        "row_inserts",
         "idempotency",
         "raw_requests",
         "ticket_properties",

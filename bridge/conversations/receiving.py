@@ -18,7 +18,8 @@ from django.utils import timezone
 from bridge import message_text, service_window, wakeups
 from bridge.fanout import helpdesk_messages, subscribers
 from bridge.files import attachment_files
-from bridge.models import Contact, Conversation, Delivery, Message, Ticket
+from bridge.models import Contact, Conversation, Message, Ticket
+from bridge.row_inserts import insert_rows
 from channels_setup.models import ApiChannel, ChatChannel
 from channels_setup.providers.base import MessageReceived
 
@@ -217,7 +218,7 @@ def _store_messages(
     if not items:
         return []
     tickets, states, new_tickets = _resolve_tickets(items, new_chat_ids=new_chat_ids)
-    messages = Message.objects.bulk_create(
+    messages = insert_rows(
         [
             Message(
                 conversation=conversation,
@@ -258,9 +259,9 @@ def _store_messages(
             )
         )
         new_tickets.discard(pk)
-    if Delivery.objects.bulk_create(subscribers.build_deliveries(contexts)):
+    if insert_rows(subscribers.build_deliveries(contexts)):
         wakeups.notify_after_commit(wakeups.OUTBOUND)
-    if Delivery.objects.bulk_create(helpdesk_messages.build_helpdesk_deliveries(contexts)):
+    if insert_rows(helpdesk_messages.build_helpdesk_deliveries(contexts)):
         wakeups.notify_after_commit(wakeups.HELPDESK)
     return messages
 

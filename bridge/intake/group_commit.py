@@ -94,7 +94,7 @@ def _insert_events(events: list[WebhookEvent]) -> None:
         for event in events
     ]
     columns = [list(column) for column in zip(*rows, strict=True)]
-    connection.health_check_done = True
+    connection.health_check_done = True  # type: ignore[attr-defined]  # django-stubs lacks it
     try:
         _execute_insert(columns)
     except (OperationalError, InterfaceError):

@@ -26,6 +26,7 @@ from bridge.files.provider_uploads import CachedUpload
 from bridge.models import Attempt, Delivery, Draft, Message
 from bridge.notices import create_notice
 from bridge.outbox import retry_schedule
+from bridge.row_inserts import insert_rows
 from channels_setup.failing_items import FailingItems
 from channels_setup.models import UnknownPolicy
 from channels_setup.providers.base import ACCEPTED, PAUSE, PERMANENT, UNKNOWN, CallRate, Outcome
@@ -112,9 +113,7 @@ def record_attempts(attempts: Sequence[AttemptResult], token: uuid.UUID) -> None
     ours = _lock_leased([item.claimed.delivery.pk for item in not_accepted], token) if not_accepted else set()
     lost_leases = [item.claimed.delivery.pk for item in attempts if item.claimed.delivery.pk not in delivered | ours]
     erased = find_erased_meanwhile(lost_leases) if lost_leases else set()
-    Attempt.objects.bulk_create(
-        [_build_attempt(item, has_answer=item.claimed.delivery.pk not in erased) for item in attempts]
-    )
+    insert_rows([_build_attempt(item, has_answer=item.claimed.delivery.pk not in erased) for item in attempts])
     for item in attempts:
         if item.upload is not None:
             provider_uploads.cache_upload(item.claimed.delivery.api_channel_id, item.upload)
