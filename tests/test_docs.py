@@ -93,8 +93,8 @@ FIGURES = (
     ("operations.md", "bodies after 60 s", "60 s", "config.serving.arrival_limits.BODY_TIMEOUT"),
     ("operations.md", "128 per address", "128", "config.serving.arrival_limits.MAX_BODIES_PER_ADDRESS"),
     ("operations.md", "over 300: deliveries", "300 s", "config.monitoring.health.MAX_DELIVERY_DELAY"),
-    ("scaling.md", "more than 64 calls in flight", "64", "bridge.outbox.claims.IN_FLIGHT"),
-    ("scaling.md", "up to 96 calls at once", "96", "bridge.outbox.dispatcher.THREADS"),
+    ("scaling.md", "more than 128 calls in flight", "128", "bridge.outbox.claims.IN_FLIGHT"),
+    ("scaling.md", "up to 192 calls at once", "192", "bridge.outbox.dispatcher.MAX_CALLS"),
     ("scaling.md", "more than 4 (`WEB_THREADS`)", "4", SETTING.format("WEB_THREADS")),
     ("scaling.md", "in batches of 500", "500", "bridge.service_window.EXPIRE_BATCH"),
     ("provider.en.md", "up to 20 MB here", "20 MB", "bridge.raw_requests.MAX_BYTES_WITH_FILES"),
@@ -105,9 +105,14 @@ FIGURES = (
     ("decisions.md", "expires after eight seconds", "8 s", "bridge.desk.live.presence.PRESENT_SECONDS"),
     ("decisions.md", "answers 120 calls a minute", "120", "bridge.fanout.template_links.MAX_CALLS_PER_MINUTE"),
     ("decisions.md", "A signed cookie (180 days)", "180", "config.accounts.known_device.DAYS"),
-    ("decisions.md", "15 s to begin its response", "15 s", "channels_setup.http_client.sending.READ_SECONDS"),
+    (
+        "decisions.md",
+        "one limit, 20 s for the whole exchange",
+        "20 s",
+        "channels_setup.http_client.concurrent_calls.DEADLINE_SECONDS",
+    ),
     ("decisions.md", "longest of fourteen days", "14", "bridge.channel_health.webhook_inactivity.RHYTHM_DAYS"),
-    ("decisions.md", "with at most 64 calls in flight", "64", "bridge.outbox.claims.IN_FLIGHT"),
+    ("decisions.md", "so 128 calls to one destination", "128", "bridge.outbox.claims.IN_FLIGHT"),
     ("decisions.md", "The attempt waits 30 s", "30 s", "bridge.helpdesk.sending.LOOKUP_DELAY_SECONDS"),
 )
 

@@ -23,7 +23,6 @@ from .errors import ConnectionFailed, ForbiddenAddress, NoResponse
 from .url_rules import parse_url
 
 CONNECT_SECONDS = 3.0
-READ_SECONDS = 15  # longest silence
 MAX_RESPONSE_BYTES = 64 * 1024
 
 STATUS_LINE = re.compile(r"HTTP/1\.[01] ([1-9][0-9]{2})(?: |$)")
@@ -48,7 +47,6 @@ FIXED_OPTIONS: list[tuple[int, Any]] = [
     (pycurl.NOSIGNAL, 1),
     (pycurl.TCP_NODELAY, 1),
     (pycurl.CONNECTTIMEOUT_MS, int(CONNECT_SECONDS * 1000)),
-    (pycurl.LOW_SPEED_LIMIT, 1),  # byte a second
     (pycurl.SSL_VERIFYPEER, 1),
     (pycurl.SSL_VERIFYHOST, 2),
     (pycurl.SSLVERSION, pycurl.SSLVERSION_TLSv1_2),
@@ -86,7 +84,6 @@ class Transfer:
         handle.setopt(pycurl.URL, url)
         handle.setopt(pycurl.RESOLVE, [f"{host}:{self.port}:{','.join(_bracketed(text) for text in resolved)}"])
         handle.setopt(pycurl.HTTPHEADER, build_header_lines(self.request.headers))
-        handle.setopt(pycurl.LOW_SPEED_TIME, READ_SECONDS)
         handle.setopt(pycurl.TIMEOUT_MS, max(int((self.deadline - time.monotonic()) * 1000), 1))
         handle.setopt(pycurl.OPENSOCKETFUNCTION, self._open_socket)
         handle.setopt(pycurl.HEADERFUNCTION, self._receive_header)
