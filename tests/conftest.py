@@ -231,7 +231,7 @@ def fresh_process_state(monkeypatch: pytest.MonkeyPatch) -> None:
     Channels are not cached, so that a test's changes count for its next webhook. Wrong tokens are not limited, because
     all tests of a process share one address.
     """
-    monkeypatch.setattr("bridge.intake.webhooks.CHANNEL_CACHE_SECONDS", -1.0)
+    monkeypatch.setattr("bridge.settings_cache.CACHE_SECONDS", -1.0)
     monkeypatch.setattr("config.accounts.wrong_tokens.WRONG_TOKENS", AttemptLimit(max_attempts=1_000_000, seconds=60))
     for name in ("accounts.login.ADDRESS_FAILURES", "accounts.login.DEVICE_FAILURES", "web.csp_reports.REPORT_CALLS"):
         limit = import_string(f"config.{name}")

@@ -9,10 +9,10 @@ from django.db import OperationalError, connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from bridge import wakeups
+from bridge import settings_cache, wakeups
 from bridge.conversations import message_statuses, receiving
-from bridge.inbox import processing
-from bridge.intake import group_commit, webhooks
+from bridge.inbox import event_claims, processing
+from bridge.intake import group_commit
 from bridge.models import Conversation, Message, ServiceWindow, StrayStatus, WebhookEvent
 from bridge.raw_requests import MAX_BYTES
 from channels_setup.advisory_locks import LockSpace
@@ -33,7 +33,7 @@ def phone() -> ApiChannel:
 def test_the_account_behind_an_address_is_read_once_in_two_seconds(
     client: Client, monkeypatch: pytest.MonkeyPatch, django_assert_num_queries: Any
 ) -> None:
-    monkeypatch.setattr(webhooks, "CHANNEL_CACHE_SECONDS", 2.0)
+    monkeypatch.setattr(settings_cache, "CACHE_SECONDS", 2.0)
     path = ApiChannelFactory(kind="sandbox").webhook_path
     known_secrets.current()
 
@@ -150,10 +150,10 @@ def test_an_event_that_fails_in_the_database_fails_alone(
 ) -> None:
     receive = receiving.receive_messages
 
-    def fragile(api_channel: ApiChannel, incoming: Any) -> Any:
+    def fragile(api_channel: ApiChannel, incoming: Any, **options: Any) -> Any:
         if any(item.fact.text == "бомба" for item in incoming):
             raise ZeroDivisionError
-        return receive(api_channel, incoming)
+        return receive(api_channel, incoming, **options)
 
     monkeypatch.setattr(receiving, "receive_messages", fragile)
     for number, text in enumerate(["раз", "бомба", "два"]):
@@ -175,7 +175,7 @@ def test_an_event_that_kills_its_worker_every_time_ends_as_failed(client: Client
     post(client, phone, says("убийца", number=1))
     post(client, phone, says("жив", number=2))
     WebhookEvent.objects.filter(pk=min(WebhookEvent.objects.values_list("pk", flat=True))).update(
-        attempts=processing.MAX_EVENT_ATTEMPTS
+        attempts=event_claims.MAX_EVENT_ATTEMPTS
     )
 
     processing.process_inbox()
@@ -187,7 +187,7 @@ def test_an_event_that_kills_its_worker_every_time_ends_as_failed(client: Client
 def test_channels_alternate_and_a_long_run_continues_in_another_task(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(processing, "EVENT_BATCH", 1)
+    monkeypatch.setattr(event_claims, "EVENT_BATCH", 1)
     rung: list[str] = []
     phones = [ApiChannelFactory(), ApiChannelFactory()]
     for number in range(3):
@@ -199,7 +199,7 @@ def test_channels_alternate_and_a_long_run_continues_in_another_task(
     assert processing.process_inbox() == 0
     assert rung == ["inbound"]
     monkeypatch.undo()
-    monkeypatch.setattr(processing, "EVENT_BATCH", 1)
+    monkeypatch.setattr(event_claims, "EVENT_BATCH", 1)
     assert processing.process_inbox() == 6
 
     first, second = phones

@@ -41,6 +41,7 @@ LAYERS = {
         "wakeups",
         "service_window",
         "row_inserts",
+        "settings_cache",
         "idempotency",
         "raw_requests",
         "ticket_properties",

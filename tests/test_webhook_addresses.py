@@ -14,7 +14,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import override
 
-from bridge.intake import webhooks
+from bridge import settings_cache
 from bridge.models import WebhookEvent
 from channels_setup import encryption, onboarding
 from channels_setup.models import ADDRESS_OVERLAP, ApiChannel, WebhookAddress
@@ -42,7 +42,7 @@ BOTH = pytest.mark.parametrize("make", [api, helpdesk], ids=["api channel", "cha
 @pytest.fixture(autouse=True)
 def no_cached_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let each lookup of an address come two seconds after the previous one."""
-    monkeypatch.setattr(webhooks, "CHANNEL_CACHE_SECONDS", -1.0)
+    monkeypatch.setattr(settings_cache, "CACHE_SECONDS", -1.0)
 
 
 @pytest.fixture

@@ -62,7 +62,12 @@ class IncomingMessage:
 
 
 @transaction.atomic(savepoint=False)
-def receive_messages(api_channel: ApiChannel, incoming: Sequence[IncomingMessage]) -> list[ReceivedMessage]:
+def receive_messages(
+    api_channel: ApiChannel,
+    incoming: Sequence[IncomingMessage],
+    *,
+    find_watchers: subscribers.FindWatchers = subscribers.find_watchers,
+) -> list[ReceivedMessage]:
     """Store contacts' messages, extend their windows, queue the events. Return results in the same order."""
     now = service_window.database_now()
     data = [contacts.ContactData(info=item.fact.contact, contact=item.contact, at=item.fact.at) for item in incoming]
@@ -83,7 +88,7 @@ def receive_messages(api_channel: ApiChannel, incoming: Sequence[IncomingMessage
             continue
         seen_ids.add(external_id)
         new_items.append((item, conversation))
-    stored = _store_messages(api_channel, new_items, new_chat_ids=new_chat_ids, now=now)
+    stored = _store_messages(api_channel, new_items, new_chat_ids=new_chat_ids, now=now, find_watchers=find_watchers)
     by_external = {message.external_id: message for message in stored if message.external_id} | existing
     remaining = iter(stored)
     stored_ids = {message.pk for message in stored}
@@ -214,6 +219,7 @@ def _store_messages(
     *,
     new_chat_ids: set[int],
     now: datetime,
+    find_watchers: subscribers.FindWatchers,
 ) -> list[Message]:
     if not items:
         return []
@@ -259,7 +265,7 @@ def _store_messages(
             )
         )
         new_tickets.discard(pk)
-    if insert_rows(subscribers.build_deliveries(contexts)):
+    if insert_rows(subscribers.build_deliveries(contexts, find_watchers=find_watchers)):
         wakeups.notify_after_commit(wakeups.OUTBOUND)
     if insert_rows(helpdesk_messages.build_helpdesk_deliveries(contexts)):
         wakeups.notify_after_commit(wakeups.HELPDESK)

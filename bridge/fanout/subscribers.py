@@ -8,7 +8,7 @@ replies only on request. The content is stored when the delivery is created, so 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -23,6 +23,8 @@ from channels_setup.codecs.html_text import text_to_html
 from channels_setup.models import ApiChannel
 
 PLATFORM = "whatsapp"
+
+FindWatchers = Callable[[Iterable[int]], dict[int, list[ApiChannel]]]  # `find_watchers`, or a cache of it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +88,7 @@ def find_watchers(chat_channel_ids: Iterable[int]) -> dict[int, list[ApiChannel]
     return watchers
 
 
-def build_deliveries(items: Sequence[MessageContext]) -> list[Delivery]:
+def build_deliveries(items: Sequence[MessageContext], *, find_watchers: FindWatchers = find_watchers) -> list[Delivery]:
     """Build unsaved deliveries for these messages, in order: to the contact and to all watchers."""
     watchers = find_watchers(item.conversation.chat_channel_id for item in items)
     deliveries: list[Delivery] = []

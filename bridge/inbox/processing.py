@@ -42,14 +42,13 @@ from channels_setup.providers.base import (
 )
 from templates_registry.provider import provider_sync
 
-from . import account_updates, echoes, event_notes, pending_corrections, routing, unsupported
+from . import account_updates, channel_settings, echoes, event_notes, pending_corrections, routing, unsupported
 from .contact_references import ContactReferences, finish_events
+from .event_claims import claim_events
 
 logger = logging.getLogger(__name__)
 
-EVENT_BATCH = 200
 RUN_SECONDS = 20.0  # well below the task's time limit
-MAX_EVENT_ATTEMPTS = 5
 # SQLSTATE classes of transient errors: rollback and deadlock, insufficient resources, object in use, shutdown.
 TRANSIENT_ERROR_CLASSES = ("40", "53", "55", "57")
 
@@ -129,27 +128,10 @@ def _find_channels_with_events() -> list[tuple[str, int]]:
         return list(cursor.fetchall())
 
 
-def claim_events(channel_id: int, *, source: str = "api_channel") -> list[WebhookEvent]:
-    """Return the next events of a channel in order, and count their attempt."""
-    waiting = WebhookEvent.objects.filter(**{source: channel_id}, state=WebhookEvent.State.NEW).order_by("id")
-    events = list(waiting[:EVENT_BATCH])
-    exhausted = [event for event in events if event.attempts >= MAX_EVENT_ATTEMPTS]
-    for event in exhausted:
-        mark_event_failed(event, _("Processing was interrupted %(count)d times.") % {"count": event.attempts})
-    events = [event for event in events if event.attempts < MAX_EVENT_ATTEMPTS]
-    if exhausted and not events:
-        return claim_events(channel_id, source=source)
-    # An event that was interrupted before is processed alone, so that it cannot interrupt others.
-    if any(event.attempts for event in events):
-        events = events[:1]
-    WebhookEvent.objects.filter(pk__in=[event.pk for event in events]).update(attempts=F("attempts") + 1)
-    return events
-
-
 def process_events(channel_id: int, events: Sequence[WebhookEvent]) -> None:
     """Parse events and apply their facts in one transaction. If that fails, process one event at a time."""
-    api_channel = ApiChannel.objects.prefetch_related("secrets").get(pk=channel_id)
-    account = api_channel.account()
+    settings = channel_settings.get_channel(channel_id)
+    api_channel, account = settings.api_channel, settings.account
     readable: list[tuple[WebhookEvent, list[Fact]]] = []
     for event in events:
         try:
@@ -164,13 +146,19 @@ def process_events(channel_id: int, events: Sequence[WebhookEvent]) -> None:
             mark_event_failed(event, f"{type(problem).__name__}: {problem}", trace=traceback.format_exc())
     if not readable:
         return
+    if channel_settings.needs_current_settings(fact for _event, facts in readable for fact in facts):
+        channel_settings.discard_settings(channel_id)
+        api_channel = channel_settings.get_channel(channel_id).api_channel
     try:
         _apply_all(api_channel, readable)
     except (OperationalError, InterfaceError):
+        channel_settings.discard_settings(channel_id)
         raise
     except Exception:
         logger.warning("batch failed, processing its events one at a time", extra={"channel": channel_id})
         for event, facts in readable:
+            channel_settings.discard_settings(channel_id)
+            api_channel = channel_settings.get_channel(channel_id).api_channel
             _apply_one(api_channel, event, facts)
 
 
@@ -222,7 +210,7 @@ def apply_facts(
     known_ids = {id(fact) for fact in known}
     references.mark_erased(fact for fact in facts if id(fact) not in known_ids)
     facts = known
-    chat_channel = api_channel.default_chat_channel
+    chat_channel = channel_settings.get_default_chat_channel(api_channel.pk)
     messages: list[receiving.IncomingMessage] = []
     statuses: list[StatusChanged] = []
     originals: dict[int, Fact] = {}  # ID of a stand-in → the fact that it replaces
@@ -230,7 +218,7 @@ def apply_facts(
 
     def store_collected() -> None:
         if messages:
-            received = receiving.receive_messages(api_channel, messages)
+            received = receiving.receive_messages(api_channel, messages, find_watchers=channel_settings.get_watchers)
             held_replies.release_held_replies(item.conversation.pk for item in received if item.is_new)
             for item, stored in zip(messages, received, strict=True):
                 references.link(originals.get(id(item.fact), item.fact), stored.contact_ids)

@@ -7,9 +7,7 @@ provider retries. The inbox parses the body later.
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable
-from typing import Generic, TypeVar
 
 from django.db import DatabaseError
 from django.http import HttpRequest, HttpResponse, JsonResponse
@@ -19,6 +17,7 @@ from django.views.decorators.csrf import csrf_exempt
 from bridge.helpdesk import incoming
 from bridge.models import WebhookEvent
 from bridge.raw_requests import BodyTooLarge, build_event, read_raw_request
+from bridge.settings_cache import SettingsCache
 from channels_setup.models import ApiChannel, ChatChannel, WebhookAddress
 from channels_setup.providers import helpdesks, messengers
 from channels_setup.providers.base import Account, RawRequest, RequestRejected
@@ -28,9 +27,6 @@ from .flood_guard import unknown_token_guard
 from .group_commit import group_committer
 
 logger = logging.getLogger(__name__)
-CachedChannel = TypeVar("CachedChannel")
-
-CHANNEL_CACHE_SECONDS = 2.0  # delay until every web process sees a channel's new keys
 
 
 @csrf_exempt
@@ -65,7 +61,7 @@ def receive_webhook(request: HttpRequest, *, kind: str, token: str) -> HttpRespo
     """Store one event of the channel with this token and answer 200. Raises BodyTooLarge, RequestRejected."""
     if kind in helpdesks():
         return receive_helpdesk_webhook(request, kind=kind, token=token)
-    known = _api_channels.get(kind, token) if kind in messengers() else None
+    known = _api_channels.get((kind, token)) if kind in messengers() else None
     if known is None:
         return _reject_unknown_address()
     address, api_channel, account = known
@@ -97,55 +93,30 @@ def _authenticate_and_store(
     return _store_event(build_event(raw, api_channel=api_channel, endpoint="webhook", proof=proof, secrets=secrets))
 
 
-class ChannelCache(Generic[CachedChannel]):
-    """Per-process cache of webhook token -> channel, at most CHANNEL_CACHE_SECONDS old.
-
-    One address may get hundreds of events a second; without the cache each would read the channel.
-    """
-
-    def __init__(self, read: Callable[[str, str], CachedChannel | None]) -> None:
-        self.read = read
-        self.entries: dict[tuple[str, str], tuple[float, CachedChannel]] = {}
-
-    def get(self, kind: str, token: str) -> CachedChannel | None:
-        now = time.monotonic()
-        read_at, found = self.entries.get((kind, token)) or (-1e9, None)
-        if found is None or now - read_at > CHANNEL_CACHE_SECONDS:
-            found = self.read(kind, token)
-            if found is None:
-                self.discard(kind, token)
-            else:
-                self.entries[kind, token] = now, found
-        return found
-
-    def discard(self, kind: str, token: str) -> None:
-        self.entries.pop((kind, token), None)
-
-
-def _read_api_channel(kind: str, token: str) -> tuple[WebhookAddress, ApiChannel, Account] | None:
-    address = WebhookAddress.objects.all().by_token(kind, token)
+def _read_api_channel(address_key: tuple[str, str]) -> tuple[WebhookAddress, ApiChannel, Account] | None:
+    address = WebhookAddress.objects.all().by_token(*address_key)
     channel = address.api_channel if address else None
     if address is None or channel is None:
         return None
     return address, channel, channel.account() if channel.authenticates_webhooks else channel.account_without_secrets()
 
 
-def _read_chat_channel(kind: str, token: str) -> tuple[WebhookAddress, ChatChannel, HelpdeskAccount] | None:
+def _read_chat_channel(address_key: tuple[str, str]) -> tuple[WebhookAddress, ChatChannel, HelpdeskAccount] | None:
     """Return the address, channel and account of an external helpdesk."""
-    address = WebhookAddress.objects.all().by_token(kind, token)
+    address = WebhookAddress.objects.all().by_token(*address_key)
     channel = address.chat_channel if address else None
     if address is None or channel is None or channel.provider.built_in:
         return None
     return address, channel, channel.helpdesk_account()
 
 
-_api_channels = ChannelCache(_read_api_channel)
-_chat_channels = ChannelCache(_read_chat_channel)
+_api_channels = SettingsCache(_read_api_channel)  # by kind and token
+_chat_channels = SettingsCache(_read_chat_channel)
 
 
 def receive_helpdesk_webhook(request: HttpRequest, *, kind: str, token: str) -> HttpResponse:
     """Store one event of the external helpdesk with this token. Raises BodyTooLarge, RequestRejected."""
-    known = _chat_channels.get(kind, token)
+    known = _chat_channels.get((kind, token))
     if known is None:
         return _reject_unknown_address()
     (address, chat_channel, account), raw = known, read_raw_request(request)
@@ -153,8 +124,8 @@ def receive_helpdesk_webhook(request: HttpRequest, *, kind: str, token: str) -> 
         try:
             chat_channel.provider.authenticate(raw, account)
         except RequestRejected:  # a helpdesk does not retry: the cached key may be outdated, so read it again
-            _chat_channels.discard(kind, token)
-            address, chat_channel, account = _chat_channels.get(kind, token) or known
+            _chat_channels.discard((kind, token))
+            address, chat_channel, account = _chat_channels.get((kind, token)) or known
             chat_channel.provider.authenticate(raw, account)
     except RequestRejected:
         incoming.record_refused_event(chat_channel)

@@ -116,7 +116,7 @@ def test_two_portals_pass_messages_once_in_order_over_a_bad_connection(
     measured: Callable[[str], None],
 ) -> None:
     # As in production, the channel of an address is not read again for each webhook.
-    monkeypatch.setattr("bridge.intake.webhooks.CHANNEL_CACHE_SECONDS", 2.0)
+    monkeypatch.setattr("bridge.settings_cache.CACHE_SECONDS", 2.0)
     chain, began = BusyChain(live_server.url), time.monotonic()
     each = size(2, 1000 // CONTACTS)
     who = [f"anna-{number}" for number in range(CONTACTS)]
