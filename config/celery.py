@@ -1,18 +1,17 @@
-"""The Celery app, its options and the beat schedule.
+"""The Celery app, its options and the schedule. `config.beat` imports this module without Django's settings and apps.
 
 Tasks are wake-ups for work that is stored in PostgreSQL. A task carries IDs or nothing, may run twice, and may be
 lost, because beat starts it again. docs/decisions.md explains the options. The timeouts depend on each other.
 """
 
+import gc
 import os
-from contextlib import suppress
 from typing import Any
 
 from celery import Celery
-from celery.signals import beat_init, celeryd_init, setup_logging, task_prerun
-from django.conf import settings
+from celery.signals import celeryd_init, setup_logging, task_prerun, worker_before_create_process
 
-from .audit.context import set_worker
+from .environment import read_setting
 from .file_permissions import restrict_permissions, set_umask
 from .serving import redis_transport  # noqa: F401  # patches Kombu
 
@@ -49,46 +48,45 @@ SCHEDULE: dict[str, tuple[str, float]] = {
     "reapply_erasures": ("housekeeping", 300),
 }
 
-app = Celery("okno")
-app.conf.update(
-    broker_url=settings.REDIS_URL,
-    broker_transport_options=REDIS_OPTIONS,
-    result_backend_transport_options=REDIS_OPTIONS,
-    visibility_timeout=VISIBILITY_TIMEOUT,
-    redis_socket_connect_timeout=2,
-    redis_socket_timeout=5,
-    redis_backend_health_check_interval=15,
-    broker_connection_retry_on_startup=True,
-    broker_connection_max_retries=None,
-    broker_pool_limit=8,
+OPTIONS: dict[str, Any] = {
+    "broker_url": read_setting("REDIS_URL"),
+    "broker_transport_options": REDIS_OPTIONS,
+    "result_backend_transport_options": REDIS_OPTIONS,
+    "visibility_timeout": VISIBILITY_TIMEOUT,
+    "redis_socket_connect_timeout": 2,
+    "redis_socket_timeout": 5,
+    "redis_backend_health_check_interval": 15,
+    "broker_connection_retry_on_startup": True,
+    "broker_connection_max_retries": None,
+    "broker_pool_limit": 8,
     # A wake-up is sent once, without retries that would delay a web request.
-    task_publish_retry=False,
-    task_ignore_result=True,
-    task_store_errors_even_if_ignored=False,
-    task_serializer="json",
-    accept_content=["json"],
-    task_acks_late=True,
-    task_reject_on_worker_lost=True,
+    "task_publish_retry": False,
+    "task_ignore_result": True,
+    "task_store_errors_even_if_ignored": False,
+    "task_serializer": "json",
+    "accept_content": ["json"],
+    "task_acks_late": True,
+    "task_reject_on_worker_lost": True,
     # HTTP calls end after 20 s. A task that exceeds the limit is killed; its rows keep their attempt counts.
-    task_soft_time_limit=50,
-    task_time_limit=60,
-    worker_prefetch_multiplier=1,
+    "task_soft_time_limit": 50,
+    "task_time_limit": 60,
+    "worker_prefetch_multiplier": 1,
     # Canceling would repeat HTTP calls. A task that the broker delivers a second time does no harm.
-    worker_cancel_long_running_tasks_on_connection_loss=False,
+    "worker_cancel_long_running_tasks_on_connection_loss": False,
     # Used for SIGQUIT only. A soft shutdown always takes its full time, so SIGTERM keeps the warm shutdown.
-    worker_soft_shutdown_timeout=20,
-    worker_enable_soft_shutdown_on_idle=False,
-    worker_max_tasks_per_child=100_000,
-    worker_send_task_events=False,
-    worker_hijack_root_logger=False,
-    task_default_queue="housekeeping",
-    task_routes={f"bridge.tasks.{name}": {"queue": queue} for name, (queue, _) in SCHEDULE.items()},
-    enable_utc=True,
-    timezone="UTC",
+    "worker_soft_shutdown_timeout": 20,
+    "worker_enable_soft_shutdown_on_idle": False,
+    "worker_max_tasks_per_child": 100_000,
+    "worker_send_task_events": False,
+    "worker_hijack_root_logger": False,
+    "task_default_queue": "housekeeping",
+    "task_routes": {f"bridge.tasks.{name}": {"queue": queue} for name, (queue, _) in SCHEDULE.items()},
+    "enable_utc": True,
+    "timezone": "UTC",
     # In memory. Beat's schedule file breaks if SIGTERM arrives during a write, and it would only save the times of the
     # last runs. All tasks run at the start anyway.
-    beat_scheduler="celery.beat:Scheduler",
-    beat_schedule={
+    "beat_scheduler": "celery.beat:Scheduler",
+    "beat_schedule": {
         name: {
             "task": f"bridge.tasks.{name}",
             "schedule": seconds,
@@ -98,25 +96,30 @@ app.conf.update(
         for name, (_, seconds) in SCHEDULE.items()
     },
     # By default Celery closes the database connection after each task, which is 18 times slower.
-    CELERY_DB_REUSE_MAX=1_000_000_000,
-)
+    "CELERY_DB_REUSE_MAX": 1_000_000_000,
+}
+app = Celery("okno")
+app.conf.update(OPTIONS)
 app.autodiscover_tasks(["bridge"])
 
 
 @celeryd_init.connect
 def set_worker_umask(**_: Any) -> None:
     """Set the umask before the worker forks, so that its processes inherit it."""
+    from django.conf import settings
+
+    from .audit.context import set_worker
+
     set_umask()
     restrict_permissions(settings.DATA_DIR)
     set_worker()
 
 
-@beat_init.connect
-def run_schedule_now(**_: Any) -> None:
-    """Start all tasks when beat starts. Beat itself would wait for the first interval of each task."""
-    with suppress(Exception):  # without the broker, the tasks start at their next interval
-        for name in SCHEDULE:
-            app.send_task(f"bridge.tasks.{name}", retry=False)
+@worker_before_create_process.connect
+def share_memory(**_: Any) -> None:
+    """Keep the garbage collector away from the loaded code, so that the worker's processes share its memory."""
+    gc.collect()
+    gc.freeze()
 
 
 @task_prerun.connect

@@ -10,8 +10,10 @@ import pytest
 from django.utils import timezone
 
 from bridge.models import Heartbeat
-from config.devstack.supervisor import HUNG_SECONDS, ManagedProcess, Supervisor
+from config.devstack.supervisor import ManagedProcess, Supervisor
+from config.devstack.web_probe import HUNG_SECONDS, are_workers_hung, is_every_worker_silent
 from config.monitoring import health
+from tests.processes import free_port
 
 
 @pytest.fixture
@@ -67,20 +69,22 @@ def test_a_responsive_or_new_worker_is_not_restarted(
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize(("silent_for", "deaf"), [(10, False), (HUNG_SECONDS + 5, True)])
-def test_heartbeats_show_which_worker_is_hung(silent_for: int, deaf: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(type(health.connection), "close", lambda self: None, raising=False)
+@pytest.mark.parametrize(("silent_for", "hung"), [(10, False), (HUNG_SECONDS + 5, True)])
+def test_heartbeats_show_which_worker_is_hung(silent_for: int, hung: bool) -> None:
     for name in ("inbound", "outbound"):
         Heartbeat.objects.create(name=name, at=timezone.now() - timedelta(seconds=silent_for))
 
-    assert health.are_workers_hung() is deaf
+    assert is_every_worker_silent(health.check_components()) is hung
 
 
 @pytest.mark.django_db
 def test_without_a_broker_no_worker_counts_as_hung(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(type(health.connection), "close", lambda self: None, raising=False)
-    Heartbeat.objects.create(name="inbound", at=timezone.now() - timedelta(days=1))
-    Heartbeat.objects.create(name="outbound", at=timezone.now() - timedelta(days=1))
+    for name in ("inbound", "outbound"):
+        Heartbeat.objects.create(name=name, at=timezone.now() - timedelta(days=1))
     monkeypatch.setattr(health.settings, "REDIS_URL", "redis://127.0.0.1:9/0", raising=False)
 
-    assert health.are_workers_hung() is False
+    assert is_every_worker_silent(health.check_components()) is False
+
+
+def test_without_an_answer_of_the_web_no_worker_counts_as_hung() -> None:
+    assert are_workers_hung(free_port()) is False

@@ -139,6 +139,7 @@ LAYERS = {
         "serving",
         "monitoring",
         "celery",
+        "beat",
         "settings",
         "formats",
         "apps",

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from config.celery import QUEUES, SCHEDULE, VISIBILITY_TIMEOUT, app
 from config.devstack import supervisor
 from config.devstack.processes import has_signal_handler
 from tests.databases import create_migrated_database
+from tests.load.memory import group_of, list_descendants
 from tests.processes import TEST_RUN_VARIABLES, eventually, free_port
 from tests.servers_for_tests import own_valkey_database
 
@@ -116,6 +118,33 @@ def test_stack_json_lists_every_process_with_its_pid_and_port(stack: Stack) -> N
     assert all(is_alive(process["pid"]) for process in processes.values())
     assert {name for name, process in processes.items() if "port" in process} == {"postgres", "valkey", "web"}
     assert processes["web"]["port"] == stack.port
+
+
+def test_up_consists_of_few_processes_that_share_their_code(stack: Stack) -> None:
+    """The workers of web and Celery are forked from a parent that has loaded the portal (docs/decisions.md)."""
+    assert stack.process is not None
+    eventually(lambda: len(list_descendants(stack.pid("worker"))) == 2)
+
+    groups = Counter(group_of(pid) for pid in list_descendants(stack.process.pid))
+
+    del groups["postgres"]  # one process per connection
+    assert groups == {"up": 1, "daemons": 2, "valkey": 1, "web": 3, "worker": 2, "beat": 1}
+
+
+@pytest.mark.parametrize(
+    ("program", "unwanted"),
+    [
+        ("config.devstack.up", ("celery", "redis", "psycopg2", "django.conf", "django.db", "django.apps")),
+        ("config.devstack.server_daemon", ("celery", "redis", "psycopg2", "django")),
+        ("config.beat", ("django.db", "django.http", "bridge", "unfold", "psycopg2", "celery.bin", "config.settings")),
+    ],
+)
+def test_small_programs_do_not_load_the_portal(program: str, unwanted: tuple[str, ...]) -> None:
+    code = f"import json, sys, {program}; print(json.dumps(sorted(sys.modules)))"
+
+    result = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True)
+
+    assert not set(json.loads(result.stdout)) & set(unwanted)
 
 
 def test_a_second_up_on_the_same_folder_is_refused_with_an_explanation(stack: Stack) -> None:

@@ -21,6 +21,7 @@ from config.serving import server as web_server
 from config.serving import worker_watch
 from tests.faults import h2c, truncation
 from tests.faults.stack import children
+from tests.load.memory import list_descendants
 from tests.processes import free_port
 
 ASK = b"GET /health/live HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
@@ -108,6 +109,22 @@ def test_accepted_connections_are_answered_by_a_server_that_stops(sockets: list[
     assert server.wait(30) == 0
     start()
     assert read_response(late)[0] == 200  # a connection that came too late has waited for the next server
+
+
+def test_sighup_loads_the_portal_again_and_refuses_nobody(sockets: list[socket.socket], start: Start) -> None:
+    server = start("import config.serving.server as s; s.START_SECONDS = 0.5")
+    assert request_page(connect(sockets))[0] == 200
+    before = set(list_descendants(server.pid))
+
+    server.send_signal(signal.SIGHUP)
+
+    statuses = set()
+    while before & set(list_descendants(server.pid)) != {server.pid}:
+        statuses.add(request_page(connect(sockets))[0])
+    statuses.add(request_page(connect(sockets))[0])
+    assert statuses == {200}
+    assert server.poll() is None
+    assert len(list_descendants(server.pid)) == 3
 
 
 def test_truncated_bodies_and_http2_are_refused(sockets: list[socket.socket], start: Start) -> None:

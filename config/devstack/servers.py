@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -108,6 +109,9 @@ class LocalServers:
         for process in self.daemons:
             process.poll()
         for kind in self.kinds:
+            if pid := self.state(kind).get("daemon"):
+                with suppress(ChildProcessError):  # started by another process, or by the program before `execv`
+                    os.waitpid(pid, os.WNOHANG)
             self.start_daemon(kind)
 
     def release(self) -> None:

@@ -3,7 +3,6 @@
 docker-compose.yml uses the same command lines. A test compares them.
 """
 
-import http.client
 import os
 import signal
 import socket
@@ -26,11 +25,12 @@ from .processes import (
     write_json,
 )
 from .servers import PROJECT_DIR, LocalServers
+from .web_probe import HUNG_SECONDS, is_web_live
 
 READY_TIMEOUT = 180
-HUNG_SECONDS = 120
 STOP_TIMEOUT = 10
 LOG_BYTES = 5_000_000
+MARKS = {"web": "config.serving.server", "beat": "config.beat"}  # on the command lines; all others are workers
 
 
 def web_command(*, host: str, port: int, processes: int) -> list[str]:
@@ -39,14 +39,14 @@ def web_command(*, host: str, port: int, processes: int) -> list[str]:
 
 def worker_command(*, queues: tuple[str, ...], concurrency: int, name: str = "worker") -> list[str]:
     return [
-        *("python", "-m", "celery", "-A", "config.celery", "worker", "--queues", ",".join(queues)),
+        *("python", "-m", "celery", "-A", "config.celery", "--skip-checks", "worker", "--queues", ",".join(queues)),
         *("--pool", "prefork", "--concurrency", str(concurrency), "--hostname", f"{name}@%h"),
         *("--loglevel", "WARNING", "--without-gossip", "--without-mingle"),
     ]
 
 
 def beat_command() -> list[str]:
-    return ["python", "-m", "celery", "-A", "config.celery", "beat", "--loglevel", "WARNING", "--pidfile="]
+    return ["python", "-m", "config.beat"]
 
 
 class StackFailedToStart(Exception):
@@ -262,29 +262,8 @@ def stop_leftovers(processes: list[dict[str, object]]) -> None:
     for process in processes:
         pid, name = process.get("pid"), str(process.get("name"))
         if isinstance(pid, int) and name not in ("postgres", "valkey"):
-            mark = "config.serving.server" if name == "web" else "config.celery"
+            mark = MARKS.get(name, "config.celery")
             stop_leftover_process(pid, marks=(mark,), stop_signal=signal.SIGTERM)
-
-
-def is_port_taken(*, host: str, port: int) -> bool:
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError:
-            return True
-    return False
-
-
-def is_web_live(port: int) -> bool:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
-    try:
-        connection.request("GET", "/health/live")
-        return connection.getresponse().status == 200
-    except (OSError, http.client.HTTPException):
-        return False
-    finally:
-        connection.close()
 
 
 def tail_log(log: Path) -> str:

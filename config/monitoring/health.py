@@ -12,7 +12,6 @@ from bridge import service_window
 from bridge.files import storage_limits
 from bridge.maintenance import housekeeping, write_probe
 from bridge.outbox import dispatcher
-from config.devstack.supervisor import HUNG_SECONDS
 from config.version import VERSION
 
 from . import metrics
@@ -65,16 +64,6 @@ def check_disk() -> dict[str, Any]:
         "state": "red" if storage_limits.is_disk_low() else "ok",
         "free_mb": storage_limits.get_free_bytes() // storage_limits.MEGABYTE,
     }
-
-
-def are_workers_hung() -> bool:
-    """Return whether the workers do nothing although database and broker respond. The supervisor restarts them."""
-    if any(run_check(check)["state"] == "red" for check in (check_database, check_broker)):
-        connection.close()
-        return False
-    ages = housekeeping.get_heartbeat_ages()
-    connection.close()
-    return all(ages.get(name, 0) > HUNG_SECONDS for name in ("inbound", "outbound"))
 
 
 def run_check(check: Callable[[], None]) -> dict[str, Any]:

@@ -4,12 +4,17 @@
 
 Granian's workers open their own sockets, and connections that wait in the queue of an ending worker are lost. Here the
 parent process opens the sockets, or inherits them (`manage.py up` passes them in LISTEN_ON). Each worker has one, and
-passes it on to its successor; the kernel distributes connections among them. A restart loses no connection: SIGHUP
-starts new workers one after another before the old ones end, and new connections wait in the queue meanwhile. A worker
-that receives SIGTERM stops accepting connections, completes its requests, and then ends.
+passes it on to its successor; the kernel distributes connections among them. The parent also loads the portal, and its
+workers are forked from it, so that they share the memory of the code.
+
+A restart loses no connection. SIGHUP starts this program again in the same process: it loads the current code and
+starts new workers before the old ones end. A worker that receives SIGTERM stops accepting connections, completes its
+requests, and then ends.
 """
 
 import argparse
+import gc
+import importlib
 import os
 import resource
 import signal
@@ -18,6 +23,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -39,7 +45,9 @@ READER_THREADS = (
 MAX_CONNECTIONS = 2048  # per worker, including idle ones
 MAX_OPEN_FILES = 8192  # per worker, for connections and bodies; the default of many systems is 1,024
 HEADER_TIMEOUT_MS = 10_000
-RESPAWN_SECONDS = 10.0  # until a new worker has loaded the portal; the old one works until then
+REPLACED_WORKERS = "REPLACED_WORKERS"  # environment variable: comma-separated PIDs of the workers before SIGHUP
+START_SECONDS = 3.0  # until a new worker accepts connections; the old one works until then
+KILL_SECONDS = 10  # until an ending worker is killed
 DRAIN_SECONDS = 1.0  # time for requests on connections that an ending worker has accepted
 
 
@@ -54,6 +62,20 @@ class WebServer(MPServer):
 
     def _drop_shared_socket(self) -> None:
         """Keep the sockets open until this process ends."""
+
+    def startup(self, spawn_target: Any, target_loader: Any) -> None:
+        super().startup(spawn_target, target_loader)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+        end_replaced_workers([int(pid) for pid in os.environ.pop(REPLACED_WORKERS, "").split(",") if pid])
+
+    def _reload(self, spawn_target: Any, target_loader: Any) -> None:
+        """Start this program again in the same process. A SIGTERM meanwhile waits until it has started."""
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        for one in self.sockets:
+            one.set_inheritable(True)
+        os.environ[LISTEN_ON] = ",".join(str(one.fileno()) for one in self.sockets)
+        os.environ[REPLACED_WORKERS] = ",".join(str(worker.inner.pid) for worker in self.wrks)
+        os.execv(sys.executable, sys.orig_argv)
 
     def _spawn_worker(self, idx: int, target: Any, callback_loader: Any) -> Any:  # type: ignore[override]  # as MPServer
         self._sso = self.sockets[idx % len(self.sockets)]
@@ -93,6 +115,36 @@ def _drain_and_exit(buffer: BodyBuffer, number: int, before: object) -> None:
     signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
 
 
+def end_replaced_workers(pids: Sequence[int]) -> None:
+    """End the workers that the program before SIGHUP has left, when the new ones have started."""
+    if not pids:
+        return
+    time.sleep(START_SECONDS)
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
+    deadline = time.monotonic() + KILL_SECONDS
+    for pid in pids:
+        while os.waitpid(pid, os.WNOHANG) == (0, 0):
+            if time.monotonic() > deadline:
+                os.kill(pid, signal.SIGKILL)
+            time.sleep(0.05)
+
+
+def load_portal() -> None:
+    """Load the portal before the workers are forked. The garbage collector then leaves the shared memory alone."""
+    from django.conf import settings
+    from django.urls import reverse
+    from django.utils import translation
+
+    importlib.import_module("config.wsgi")
+    for language, _name in settings.LANGUAGES:
+        with translation.override(language):
+            reverse("start")  # loads the URLs, all views, and the translations
+    gc.collect()
+    gc.freeze()
+
+
 def raise_open_file_limit() -> None:
     """Raise the limit of open files, which workers inherit, up to the hard limit of the system."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -112,6 +164,7 @@ def main(arguments: Sequence[str]) -> None:
         sockets = [socket.socket(fileno=int(number)) for number in numbers.split(",")]
     else:
         sockets = open_listening_sockets(host=options.host, port=options.port, count=options.processes)
+    load_portal()
     server = WebServer(
         sockets=sockets,
         address=options.host,
@@ -124,8 +177,8 @@ def main(arguments: Sequence[str]) -> None:
         http1_settings=HTTP1Settings(header_read_timeout=HEADER_TIMEOUT_MS),
         websockets=False,
         respawn_failed_workers=True,
-        respawn_interval=RESPAWN_SECONDS,
-        workers_kill_timeout=10,
+        respawn_interval=START_SECONDS,
+        workers_kill_timeout=KILL_SECONDS,
         log_level=LogLevels.error,
     )
     worker_watch.start_worker_watch(

@@ -9,21 +9,11 @@ from django.core.management import BaseCommand, CommandError, CommandParser, cal
 from django.db import connection
 
 from config.celery import QUEUES
-from config.devstack import environment_setup
-from config.devstack.processes import acquire_lock, file_lock, open_listening_sockets, read_json, write_json
-from config.devstack.supervisor import (
-    ManagedProcess,
-    StackFailedToStart,
-    Supervisor,
-    beat_command,
-    is_port_taken,
-    stop_leftovers,
-    watch_parent,
-    web_command,
-    worker_command,
-)
+from config.devstack import environment_setup, up
+from config.devstack.processes import acquire_lock, file_lock, read_json, write_json
+from config.devstack.supervisor import stop_leftovers, watch_parent
+from config.devstack.web_probe import is_port_taken
 from config.environment import read_setting
-from config.monitoring.health import are_workers_hung
 
 
 class Command(BaseCommand):
@@ -37,7 +27,8 @@ class Command(BaseCommand):
         should_stop = watch_parent() if options["die_with_parent"] else lambda: False
         data_dir: Path = settings.DATA_DIR
         data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if acquire_lock(data_dir / ".up.lock", wait=False) is None:
+        lock = acquire_lock(data_dir / ".up.lock", wait=False)
+        if lock is None:
             raise CommandError(
                 f"The portal is already running on {data_dir} (stack.json there lists its processes). "
                 "Stop it first, or choose another folder: make up DATA_DIR=…"
@@ -50,22 +41,14 @@ class Command(BaseCommand):
             call_command("migrate", verbosity=0, interactive=False)
         has_demo = self.load_demo(data_dir)
         connection.close()
-        supervisor = Supervisor(
-            data_dir=data_dir,
-            processes=build_processes(data_dir),
-            servers=environment_setup.servers,
-            report=self.report,
-            should_stop=should_stop,
-            are_workers_hung=are_workers_hung,
-        )
-        try:
-            supervisor.run(when_ready=lambda: self.report(ready_line(host=host, port=port, has_demo=has_demo)))
-        except StackFailedToStart as error:
-            raise CommandError(str(error)) from error
-
-    def report(self, sentence: str) -> None:
-        self.stdout.write(sentence)
-        self.stdout.flush()
+        if not should_stop():
+            up.replace_process(
+                queues=QUEUES,
+                lock=lock,
+                servers=environment_setup.servers,
+                has_demo=has_demo,
+                die_with_parent=options["die_with_parent"],
+            )
 
     def load_demo(self, data_dir: Path) -> bool:
         """Load the demo at the first start of a data folder, or if DEMO is set explicitly. Return whether it exists."""
@@ -77,44 +60,3 @@ class Command(BaseCommand):
             has_demo = True
         write_json(mark, {"demo": has_demo})
         return has_demo
-
-
-def build_processes(data_dir: Path) -> list[ManagedProcess]:
-    logs = data_dir / "logs"
-    for folder in (logs, settings.MEDIA_ROOT):
-        folder.mkdir(mode=0o700, exist_ok=True)
-        folder.chmod(0o700)  # logs and clients' files are private
-    workers: int = read_setting("WORKERS")
-    names = ["worker"] if workers == 1 else [f"worker-{number}" for number in range(1, workers + 1)]
-    port: int = read_setting("PORT")
-    host, processes, concurrency = (
-        read_setting("HOST"),
-        read_setting("WEB_PROCESSES"),
-        read_setting("WORKER_CONCURRENCY"),
-    )
-    return [
-        ManagedProcess(
-            name="web",
-            command=web_command(host=host, port=port, processes=processes),
-            port=port,
-            sockets=open_listening_sockets(host=host, port=port, count=processes),
-            log=logs / "web.log",
-        ),
-        *(
-            ManagedProcess(
-                name=name,
-                command=worker_command(queues=QUEUES, concurrency=concurrency, name=name),
-                log=logs / f"{name}.log",
-            )
-            for name in names
-        ),
-        ManagedProcess(name="beat", command=beat_command(), log=logs / "beat.log"),
-    ]
-
-
-def ready_line(*, host: str, port: int, has_demo: bool) -> str:
-    address = f"http://{'127.0.0.1' if host in ('0.0.0.0', '::') else host}:{port}"
-    if not has_demo:
-        return f"ready {address}  create the first user: .venv/bin/python manage.py user add vera --role admin"
-    admin, operator = settings.DEMO_PASSWORDS["admin"], settings.DEMO_PASSWORDS["operator"]
-    return f"ready {address}  admin: vera / {admin}  operator: boris / {operator}"

@@ -1,0 +1,48 @@
+"""Questions of the supervisor to the web process: whether it responds, and whether the workers do their work."""
+
+import http.client
+import json
+import socket
+from typing import Any
+
+HUNG_SECONDS = 120  # without a heartbeat, although database and broker respond
+
+
+def is_port_taken(*, host: str, port: int) -> bool:
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return True
+    return False
+
+
+def is_web_live(port: int) -> bool:
+    return read_answer(port, "/health/live")[0] == 200
+
+
+def are_workers_hung(port: int) -> bool:
+    """Return whether the workers do nothing although database and broker respond. False if the web does not say it."""
+    return is_every_worker_silent(read_answer(port, "/health/ready")[1].get("components", {}))
+
+
+def is_every_worker_silent(components: dict[str, Any]) -> bool:
+    """Return whether the health of the components shows workers that are not just waiting for database or broker."""
+    if any(components.get(name, {}).get("state") != "ok" for name in ("database", "broker")):
+        return False
+    return all(components.get(name, {}).get("seconds_ago", 0) > HUNG_SECONDS for name in ("inbound", "outbound"))
+
+
+def read_answer(port: int, path: str) -> tuple[int, dict[str, Any]]:
+    """Return status and JSON of a page; (0, {}) without an answer."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
+    try:
+        connection.request("GET", path)
+        response = connection.getresponse()
+        content = json.loads(response.read())
+        return response.status, content if isinstance(content, dict) else {}
+    except (OSError, http.client.HTTPException, ValueError):
+        return 0, {}
+    finally:
+        connection.close()
