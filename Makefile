@@ -8,7 +8,7 @@ RUNTIME := requirements.txt
 SERVERS := config/devstack/requirements.txt
 TESTS := tests/requirements.txt
 
-.PHONY: up install install-tests test test-fast faults check audit demo-data pictures messages requirements
+.PHONY: up install install-tests test test-fast faults check audit bench bench-full demo-data pictures messages requirements
 .DEFAULT_GOAL := up
 
 up: install
@@ -64,6 +64,14 @@ check: install-tests
 # Security rules, secrets and licenses; with access to a package index also vulnerabilities and the SBOM (build/audit/).
 audit: install-tests
 	@$(RUN) -m tests.audit
+
+# Speed of the message flow beside its baselines (docs/performance.md): three minutes, or half an hour. Close other
+# programs first.
+bench: install-tests
+	@$(RUN) -m tests.load.bench_relay $(ARGS)
+
+bench-full: install-tests
+	@$(RUN) -m tests.load.bench_relay --full $(ARGS)
 
 # Realistic data for benchmarks: SIZE chats with about ten messages each. Use an empty DATA_DIR.
 SIZE ?= 10000

@@ -12,7 +12,7 @@ import json
 import multiprocessing
 import time
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import Any, NamedTuple
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
 
@@ -75,6 +75,7 @@ class PostReceiver:
         self.pipe, theirs = multiprocessing.Pipe()
         self.process = multiprocessing.get_context("spawn").Process(target=_serve_posts, args=(theirs,), daemon=True)
         self.process.start()
+        theirs.close()  # ends the wait if the receiver dies
         self.port = self.pipe.recv()
 
     def url(self, path: str) -> str:
@@ -120,28 +121,42 @@ class SenderProtocol(asyncio.Protocol):
         return int(await self.answer)
 
 
+class Sent(NamedTuple):
+    """What the sender did. The times are those of ``time.time()``."""
+
+    began: float
+    seconds: float
+    statuses: dict[int, int]
+    requests: list[tuple[float, float, float]]  # sent, answered, seconds behind the rate
+    cpu_seconds: float
+
+    def took(self) -> list[float]:
+        return [answered - sent for sent, answered, _late in self.requests]
+
+
 def _post_all(pipe: Connection, port: int, job: dict[str, Any]) -> None:
     async def run() -> None:
         numbers = iter(range(job["count"]))
         statuses: dict[int, int] = {}
-        took: list[float] = []
-        started = time.monotonic()
+        sent: list[tuple[float, float, float]] = []
+        cpu, started, began = time.process_time(), time.monotonic(), time.time()
 
         async def line() -> None:
             _transport, poster = await asyncio.get_running_loop().create_connection(SenderProtocol, "127.0.0.1", port)
             for number in numbers:
-                if job["rate"]:
-                    due = started + number / job["rate"]
-                    await asyncio.sleep(max(0.0, due - time.monotonic()))
+                due = number / job["rate"] if job["rate"] else time.monotonic() - started
+                await asyncio.sleep(max(0.0, started + due - time.monotonic()))
+                late = time.monotonic() - started - due
                 body = _signed_body(number, job) if job["secret"] else _body(number, job)
                 request = _request(job["path"], body, secret=job["secret"])
-                at = time.monotonic()
+                at = time.time()
                 status = await poster.post(request)
-                took.append(time.monotonic() - at)
+                sent.append((at, time.time(), late))
                 statuses[status] = statuses.get(status, 0) + 1
 
         await asyncio.gather(*(line() for _ in range(job["lines"])))
-        pipe.send({"seconds": time.monotonic() - started, "statuses": statuses, "took": sorted(took)})
+        seconds = time.monotonic() - started
+        pipe.send(Sent(began, seconds, statuses, sent, time.process_time() - cpu))
 
     asyncio.run(run())
 
@@ -190,7 +205,7 @@ def _request(path: str, body: bytes, *, secret: str = "") -> bytes:
 
 def post_all(
     port: int, path: str, *, name: str, count: int, lines: int = 16, rate: float = 0, batch: int = 1, secret: str = ""
-) -> dict[str, Any]:
+) -> Sent:
     """Send ``count`` POSTs over ``lines`` persistent connections, as fast as possible or at ``rate`` per second.
 
     With a ``secret``, the bodies have the Graph API's format and are signed.
@@ -204,6 +219,9 @@ def post_all(
     if not mine.poll(300):
         process.kill()
         raise TimeoutError(f"{path}: not answered within five minutes")
-    result: dict[str, Any] = mine.recv()
+    try:
+        result: Sent = mine.recv()
+    except EOFError:
+        raise RuntimeError(f"{path}: the sender died") from None
     process.join(10)
     return result

@@ -3,7 +3,7 @@ import os
 import requests
 from celery import Celery
 
-os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.load.naive.settings")
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.load.settings")
 app = Celery("naive", broker=os.environ["REDIS_URL"])
 app.conf.update(task_ignore_result=True, task_default_queue="naive")
 

@@ -1,3 +1,8 @@
+"""The portal's URLs, with the views of the baselines.
+
+Paths under /webhooks/ skip the middleware for browsers, as the portal's webhooks do.
+"""
+
 from django.http import HttpRequest, JsonResponse
 from django.urls import path
 from django.views.decorators.csrf import csrf_exempt
@@ -6,6 +11,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from config.urls import urlpatterns as portal
+from tests.load.limit.views import store_for_delivery
 from tests.load.naive.models import Relayed
 from tests.load.naive.tasks import relay
 
@@ -28,4 +34,10 @@ class TaskForEach(APIView):
         return Response({"status": "accepted"})
 
 
-urlpatterns = [path("bare", bare), path("each", TaskForEach.as_view()), *portal]
+urlpatterns = [
+    path("bare", bare),
+    path("webhooks/bench/bare", bare),
+    path("each", TaskForEach.as_view()),
+    path("webhooks/bench/limit", store_for_delivery),
+    *portal,
+]

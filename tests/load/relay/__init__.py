@@ -1,0 +1,1 @@
+"""Parts of ``bench_relay``, each of which measures one thing on a running ``Stack``."""
