@@ -15,7 +15,9 @@ from django.utils import timezone
 from bridge.files import inbound_downloads
 from bridge.models import Attachment
 from channels_setup.models import ApiChannel, ChannelState
+from channels_setup.providers.base import ACCEPTED, ApiRequest, ApiResponse, FileLocation, Outcome
 from tests.factories import ApiChannelFactory, MessageFactory
+from tests.receiver import Receiver
 
 pytestmark = pytest.mark.django_db
 
@@ -72,6 +74,54 @@ def test_the_claim_holders_failure_plans_the_next_attempt(waiting_attachment: At
     )
     assert waiting_attachment.due_at
     assert waiting_attachment.due_at < timezone.now() + inbound_downloads.DOWNLOAD_LEASE
+
+
+class ConnectionsThatEnd:
+    """A provider whose file addresses lead to a server of the test. It announces neither a size nor a digest."""
+
+    def __init__(self, receiver: Receiver) -> None:
+        self.receiver = receiver
+
+    def build_file_location_request(self, _external_id: str, _account: Any) -> ApiRequest:
+        return ApiRequest(method="GET", url=self.receiver.url("/location"), headers={}, body=b"")
+
+    def judge_response(self, _response: ApiResponse) -> Outcome:
+        return Outcome(verdict=ACCEPTED)
+
+    def read_file_location(self, _response: ApiResponse, _account: Any) -> FileLocation:
+        return FileLocation(url=self.receiver.url("/file"))
+
+    def build_file_download_request(self, location: FileLocation, _account: Any) -> ApiRequest:
+        return ApiRequest(method="GET", url=location.url, headers={}, body=b"")
+
+
+@pytest.mark.parametrize("problem", ["cut off", "disk full"])
+def test_a_part_of_a_file_is_not_stored_as_the_file(
+    waiting_attachment: Attachment, receiver: Receiver, monkeypatch: pytest.MonkeyPatch, problem: str
+) -> None:
+    """Nothing but the connection shows that the rest is missing, as no size is announced."""
+    expected = "file_corrupted"
+    if problem == "cut off":
+        headers = {"Transfer-Encoding": "chunked", "Connection": "close"}
+        receiver.answer("/file", body=b"8\r\nhalf", headers=headers)
+    else:
+        receiver.answer("/file", body=b"whole")
+        monkeypatch.setattr(inbound_downloads, "SpooledTemporaryFile", FullDisk)
+        expected = "no_disk_space"
+
+    with pytest.raises(inbound_downloads.DownloadFailed) as failed:
+        inbound_downloads._download_file(
+            waiting_attachment, waiting_attachment.message.api_channel.account(), ConnectionsThatEnd(receiver)
+        )
+    assert (failed.value.reason, failed.value.is_permanent) == (expected, False)
+
+
+class FullDisk(BytesIO):
+    def __init__(self, **_options: Any) -> None:
+        super().__init__()
+
+    def write(self, _data: Any) -> int:
+        raise OSError(28, "No space left on device")
 
 
 NAMES = [

@@ -148,7 +148,11 @@ def _download_file(row: Attachment, account: Account, provider: Messenger) -> Do
     if (location.size or 0) > limit:
         raise DownloadFailed("file_too_large", is_permanent=True)
     content: IO[bytes] = SpooledTemporaryFile(max_size=MAX_BYTES_IN_MEMORY)  # noqa: SIM115  # closed after storing
-    response = http_client.send(request, max_bytes=limit + 1, into=content, seconds=FILE_SECONDS)
+    try:
+        response = http_client.send(request, max_bytes=limit + 1, into=content, seconds=FILE_SECONDS)
+    except OSError:  # the temporary file could not be written
+        content.close()
+        raise DownloadFailed("no_disk_space") from None
     if response.status != 200:
         content.close()
         if response.status == 404:  # the address expired; several in a row mean that the file is gone
@@ -158,6 +162,9 @@ def _download_file(row: Attachment, account: Account, provider: Messenger) -> Do
     if size > limit:
         content.close()
         raise DownloadFailed("file_too_large", is_permanent=True)
+    if not response.is_complete:
+        content.close()
+        raise DownloadFailed("file_corrupted")
     _verify_content(content, size, announced=location.size, digests={location.sha256, row.sha256} - {""})
     return DownloadedFile(content=content, size=size, mime=row.mime or location.mime)
 

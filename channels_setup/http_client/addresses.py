@@ -77,7 +77,7 @@ def _embedded_forms(address: Address) -> Iterator[Address]:
     yield address
     if isinstance(address, ipaddress.IPv6Address):
         for network, position in EMBEDDED_IPV4:
-            if address in network:
+            if address in network and not address.is_loopback:
                 yield ipaddress.IPv4Address(int(address) >> (96 - position) & 0xFFFFFFFF)
         if address.teredo:
             yield from address.teredo

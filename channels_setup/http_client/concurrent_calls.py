@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import ipaddress
+import logging
 import os
 import selectors
 import socket
 import threading
 import time
-from concurrent.futures import Future
 from contextlib import suppress
 from typing import IO, Any
 
@@ -16,13 +15,16 @@ import pycurl
 
 from channels_setup.providers.base import ApiRequest, ApiResponse
 
-from .errors import ConnectionFailed, ForbiddenAddress
-from .resolving import resolve_checked, resolver_threads
+from .callbacks import keep_problem
+from .errors import ConnectionFailed, ForbiddenAddress, NoResponse
+from .kept_connections import KeptConnections
+from .resolving import NameLookups
 from .transfer import FIXED_OPTIONS, MAX_RESPONSE_BYTES, Transfer
+
+logger = logging.getLogger(__name__)
 
 DEADLINE_SECONDS = 20.0  # for the whole exchange
 KEPT_CONNECTIONS = 256
-MAX_KEPT_NAMES = 1_000
 READY = {
     selectors.EVENT_READ: pycurl.CSELECT_IN,
     selectors.EVENT_WRITE: pycurl.CSELECT_OUT,
@@ -34,6 +36,9 @@ WATCHED = {
     pycurl.POLL_INOUT: selectors.EVENT_READ | selectors.EVENT_WRITE,
 }
 
+WAKE_UP, NAME_FOUND = b"w", b"n"
+UNSENT_PROBLEMS = (ForbiddenAddress, ConnectionFailed, OSError, ValueError, pycurl.error)
+
 Result = ApiResponse | Exception
 
 _per_thread = threading.local()
@@ -43,7 +48,7 @@ class ConcurrentCalls:
     """Calls that run at once, for one thread. Each has a tag, by which the caller knows its result.
 
     ``keep_names_seconds``: how long a resolved and checked name is used again. A call connects to the checked address,
-    so a name that changes meanwhile gains nothing.
+    so a name that changes meanwhile gains nothing. ``wait`` raises what a signal has raised inside of a callback.
     """
 
     def __init__(self, *, keep_names_seconds: float = 0.0) -> None:
@@ -56,10 +61,10 @@ class ConcurrentCalls:
         self._timer: float | None = None  # time.monotonic() at which libcurl wants to be called
         self._running: dict[pycurl.Curl, tuple[Any, Transfer]] = {}
         self._idle_handles: list[pycurl.Curl] = []
-        self._resolving: dict[Future[list[str]], tuple[Any, Transfer]] = {}
+        self._kept = KeptConnections()
+        self._names = NameLookups(keep_seconds=keep_names_seconds, wake=lambda: self._nudge(NAME_FOUND))
         self._finished: list[tuple[Any, Result]] = []
-        self._keep_names_seconds = keep_names_seconds
-        self._names: dict[tuple[str, str, int], tuple[float, list[str]]] = {}
+        self.problem: BaseException | None = None  # of a callback
         self._woken, self._waker = socket.socketpair()
         self._woken.setblocking(False)
         self._waker.setblocking(False)
@@ -67,7 +72,7 @@ class ConcurrentCalls:
 
     def __len__(self) -> int:
         """Return how many calls have no collected result yet."""
-        return len(self._running) + len(self._resolving) + len(self._finished)
+        return len(self._running) + len(self._names) + len(self._finished)
 
     def start(
         self,
@@ -81,16 +86,14 @@ class ConcurrentCalls:
         """Start a call. Its result is an ApiResponse, ForbiddenAddress, ConnectionFailed or NoResponse."""
         try:
             transfer = Transfer(request, seconds=seconds or DEADLINE_SECONDS, max_bytes=max_bytes, into=into)
-            resolved = self._resolve_at_once(transfer)
-        except Exception as problem:
+            resolved = self._names.get_known(transfer.target)
+        except UNSENT_PROBLEMS as problem:
             self._finish_unsent(tag, problem)
             return
-        if resolved is not None:
+        if resolved is None:
+            self._names.start(transfer.target, (tag, transfer), deadline=transfer.deadline)
+        else:
             self._begin(tag, transfer, resolved)
-            return
-        future = resolver_threads().submit(resolve_checked, transfer.parts, transfer.port)
-        self._resolving[future] = tag, transfer
-        future.add_done_callback(lambda _future: self.wake())
 
     def wait(self, seconds: float) -> list[tuple[Any, Result]]:
         """Return the results of calls that have ended; wait up to ``seconds`` for the first one, or for ``wake``."""
@@ -100,65 +103,43 @@ class ConcurrentCalls:
             if self._finished:
                 finished, self._finished = self._finished, []
                 return finished
-            pause = min(until, self._timer or until, *(each.deadline for _tag, each in self._resolving.values()))
-            ready = self._selector.select(max(pause - time.monotonic(), 0))
-            is_woken = self._handle_events(ready)
-            if not self._finished and not self._resolving and (is_woken or time.monotonic() >= until):
-                return []
-            if not self._finished and time.monotonic() >= until:
+            pause = min(until, self._timer or until, self._names.get_next_deadline(until))
+            is_woken = self._handle_events(self._selector.select(max(pause - time.monotonic(), 0)))
+            if not self._finished and (is_woken or time.monotonic() >= until):
                 return []
 
     def wake(self) -> None:
         """End a wait of this object's thread. May be called by other threads."""
-        with suppress(BlockingIOError, OSError):
-            self._waker.send(b"w")
+        self._nudge(WAKE_UP)
 
     def cancel_all(self) -> None:
         """Forget all calls. What was sent stays sent."""
         for handle in list(self._running):
-            self._multi.remove_handle(handle)
+            with suppress(pycurl.error):  # an interruption may have left it out
+                self._multi.remove_handle(handle)
         self._running.clear()
-        self._resolving.clear()
+        self._names.forget_calls()
         self._finished.clear()
+        self.problem = None
 
-    # --- names ---------------------------------------------------------------------------------------
-
-    def _resolve_at_once(self, transfer: Transfer) -> list[str] | None:
-        """Return the addresses of a host if they are known without a resolver."""
-        parts, port = transfer.parts, transfer.port
-        kept = self._names.get((parts.scheme, str(parts.hostname), port))
-        if kept is not None and kept[0] > time.monotonic():
-            return kept[1]
-        return resolve_checked(parts, port) if _is_address(str(parts.hostname)) else None
-
-    def _begin_resolved(self) -> None:
-        now = time.monotonic()
-        for future, (tag, transfer) in list(self._resolving.items()):
-            if not future.done() and transfer.deadline > now:
-                continue
-            del self._resolving[future]
-            if transfer.deadline <= now:
-                self._finish_unsent(tag, TimeoutError())
-            elif (problem := future.exception()) is not None:
-                self._finish_unsent(tag, problem)
-            else:
-                self._keep_name(transfer, future.result())
-                self._begin(tag, transfer, future.result())
-
-    def _keep_name(self, transfer: Transfer, resolved: list[str]) -> None:
-        if self._keep_names_seconds:
-            if len(self._names) >= MAX_KEPT_NAMES:
-                self._names.clear()
-            key = transfer.parts.scheme, str(transfer.parts.hostname), transfer.port
-            self._names[key] = time.monotonic() + self._keep_names_seconds, resolved
+    def _nudge(self, what: bytes) -> None:
+        with suppress(OSError):  # full: it ends the wait anyway
+            self._waker.send(what)
 
     # --- transfers -----------------------------------------------------------------------------------
+
+    def _begin_resolved(self) -> None:
+        for (tag, transfer), result in self._names.collect():
+            if isinstance(result, BaseException):
+                self._finish_unsent(tag, result)
+            else:
+                self._begin(tag, transfer, result)
 
     def _begin(self, tag: Any, transfer: Transfer, resolved: list[str]) -> None:
         handle = self._idle_handles.pop() if self._idle_handles else _new_handle()
         try:
-            transfer.configure(handle, resolved)
-        except Exception as problem:  # for example a header with a line break
+            transfer.configure(handle, resolved, self._kept)
+        except UNSENT_PROBLEMS as problem:  # for example a header with a line break
             self._finish_unsent(tag, problem)
             return
         self._running[handle] = tag, transfer
@@ -170,8 +151,7 @@ class ConcurrentCalls:
         for key, events in ready:
             if key.fileobj is self._woken:
                 with suppress(BlockingIOError):
-                    self._woken.recv(4096)
-                is_woken = True
+                    is_woken |= WAKE_UP in self._woken.recv(4096)
             else:
                 self._multi.socket_action(key.fd, READY[events])
         if self._timer is not None and self._timer <= time.monotonic():
@@ -184,17 +164,24 @@ class ConcurrentCalls:
                 self._finish(handle, 0)
             for handle, error, _text in failed:
                 self._finish(handle, error)
+        if self.problem is not None:
+            raise self.problem
         return is_woken
 
     def _finish(self, handle: pycurl.Curl, error: int) -> None:
         tag, transfer = self._running.pop(handle)
-        try:
-            result: Result = transfer.read_result(handle, error)
-        except Exception as problem:
-            result = problem
+        self._kept.remember(handle)
         self._multi.remove_handle(handle)
+        if transfer.problem is not None and not isinstance(transfer.problem, OSError):
+            raise transfer.problem
+        if transfer.needs_new_connection:
+            transfer.use_new_connection(handle)
+            self._running[handle] = tag, transfer
+            self._multi.add_handle(handle)
+            return
+        self._finished.append((tag, _read_result(transfer, handle, error)))
+        transfer.release()
         self._idle_handles.append(handle)
-        self._finished.append((tag, result))
 
     def _finish_unsent(self, tag: Any, problem: BaseException) -> None:
         """End a call that was not begun. Problems of any other kind are a failed connection: nothing was sent."""
@@ -203,6 +190,7 @@ class ConcurrentCalls:
             problem.__cause__ = cause
         self._finished.append((tag, problem))
 
+    @keep_problem(None)
     def _watch_socket(self, event: int, descriptor: int, _multi: Any, _data: Any) -> None:
         if event == pycurl.POLL_REMOVE:
             with suppress(KeyError, ValueError):
@@ -210,9 +198,10 @@ class ConcurrentCalls:
             return
         try:
             self._selector.modify(descriptor, WATCHED[event])
-        except KeyError:
+        except (KeyError, FileNotFoundError):  # the latter: a number that was closed and is used again
             self._selector.register(descriptor, WATCHED[event])
 
+    @keep_problem(None)
     def _set_timer(self, milliseconds: int) -> None:
         self._timer = time.monotonic() + milliseconds / 1000 if milliseconds >= 0 else None
 
@@ -234,9 +223,11 @@ def _new_handle() -> pycurl.Curl:
     return handle
 
 
-def _is_address(host: str) -> bool:
+def _read_result(transfer: Transfer, handle: pycurl.Curl, error: int) -> Result:
     try:
-        ipaddress.ip_address(host.partition("%")[0])
-    except ValueError:
-        return False
-    return True
+        return transfer.read_result(handle, error)
+    except (ForbiddenAddress, ConnectionFailed, NoResponse, OSError) as problem:
+        return problem
+    except Exception:  # the request may have been sent, so the outcome is unknown
+        logger.exception("response not read")
+        return NoResponse()

@@ -20,7 +20,7 @@ def send(
     """Make one call within ``seconds`` (default DEADLINE_SECONDS) and return the response, whatever its status.
 
     The body is cut at ``max_bytes``. With ``into``, the body is written there in pieces and the returned body is empty.
-    Raises ForbiddenAddress, ConnectionFailed or NoResponse.
+    Raises ForbiddenAddress, ConnectionFailed or NoResponse, and OSError if ``into`` cannot be written.
     """
     calls = get_thread_calls("send")
     calls.start(None, request, max_bytes=max_bytes, seconds=seconds, into=into)

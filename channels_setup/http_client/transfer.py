@@ -9,21 +9,22 @@ import time
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import IO, Any
-from urllib.parse import urlsplit
 
 import pycurl
-import requests
 
 from channels_setup.codecs.request_redaction import redact_echo
 from channels_setup.providers.base import ApiRequest, ApiResponse
 
 from .addresses import judge_address
+from .callbacks import keep_problem
 from .certificates import authorities_path
 from .errors import ConnectionFailed, ForbiddenAddress, NoResponse
+from .kept_connections import KeptConnections
 from .url_rules import parse_url
 
 CONNECT_SECONDS = 3.0
 MAX_RESPONSE_BYTES = 64 * 1024
+NO_REQUEST = ApiRequest(method="", url="", headers={}, body=b"")
 
 STATUS_LINE = re.compile(r"HTTP/1\.[01] ([1-9][0-9]{2})(?: |$)")
 LINE_END = re.compile(r"[\r\n\0]")
@@ -38,6 +39,8 @@ TLS_ERRORS = {
 }
 # Set once per handle. The others are set for each call.
 FIXED_OPTIONS: list[tuple[int, Any]] = [
+    (pycurl.PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS),
+    (pycurl.REDIR_PROTOCOLS, 0),
     (pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1),
     (pycurl.FOLLOWLOCATION, 0),
     (pycurl.PROXY, ""),  # not even one that the environment names
@@ -63,32 +66,37 @@ class Transfer:
         self, request: ApiRequest, *, seconds: float, max_bytes: int = MAX_RESPONSE_BYTES, into: IO[bytes] | None = None
     ) -> None:
         self.request = request
-        self.parts, self.port = parse_url(request.url)
+        self.target = parse_url(request.url)
         self.deadline = time.monotonic() + seconds
+        self.problem: BaseException | None = None  # of a callback
+        self.needs_new_connection = False  # nothing was sent, because the kept connection was of no use
         self._max_bytes = max_bytes
         self._into = into
         self._resolved: set[str] = set()
         self._unsent = memoryview(request.body or b"")
         self._sent = False
         self._forbidden = False
+        self._socket_problem: OSError | None = None
         self._status = 0
         self._headers: dict[str, str] = {}
         self._has_headers = False  # of the final response
         self._body = bytearray()
         self._size = 0
 
-    def configure(self, handle: pycurl.Curl, resolved: list[str]) -> None:
+    def configure(self, handle: pycurl.Curl, resolved: list[str], kept: KeptConnections) -> None:
         """Set the options of this call on a handle. The call connects to one of the ``resolved`` addresses."""
-        url, host = prepare_url(self.request.url)
+        target, self._kept = self.target, kept
         self._resolved = {_normalize(address) for address in resolved}
-        handle.setopt(pycurl.URL, url)
-        handle.setopt(pycurl.RESOLVE, [f"{host}:{self.port}:{','.join(_bracketed(text) for text in resolved)}"])
+        hosts = f"{target.host}:{target.port}:{','.join(_bracketed(text) for text in resolved)}"
+        handle.setopt(pycurl.URL, target.url)
+        handle.setopt(pycurl.RESOLVE, [] if target.is_numeric else [hosts])
         handle.setopt(pycurl.HTTPHEADER, build_header_lines(self.request.headers))
-        handle.setopt(pycurl.TIMEOUT_MS, max(int((self.deadline - time.monotonic()) * 1000), 1))
+        self._set_connection(handle, is_new=self.request.method != "GET" and not self.request.body)
         handle.setopt(pycurl.OPENSOCKETFUNCTION, self._open_socket)
+        handle.setopt(pycurl.PREREQFUNCTION, self._check_connection)
         handle.setopt(pycurl.HEADERFUNCTION, self._receive_header)
         handle.setopt(pycurl.WRITEFUNCTION, self._receive_body)
-        if self.parts.scheme == "https":
+        if target.scheme == "https":
             handle.setopt(pycurl.CAINFO, authorities_path())
         if self.request.body or self.request.method in ("POST", "PUT", "PATCH"):
             # Read by a function that cannot rewind: libcurl would repeat a request whose body it can send again when a
@@ -100,39 +108,71 @@ class Transfer:
             handle.setopt(pycurl.HTTPGET, 1)
         handle.setopt(pycurl.CUSTOMREQUEST, self.request.method)
 
+    def use_new_connection(self, handle: pycurl.Curl) -> None:
+        """Set the options for making the call again, after ``needs_new_connection``."""
+        self.needs_new_connection = False
+        self._set_connection(handle, is_new=True)
+
+    def _set_connection(self, handle: pycurl.Curl, *, is_new: bool) -> None:
+        """Requests without a body use a new connection, as libcurl would repeat them when a kept one breaks."""
+        handle.setopt(pycurl.FRESH_CONNECT, int(is_new))
+        handle.setopt(pycurl.TIMEOUT_MS, max(int((self.deadline - time.monotonic()) * 1000), 1))
+
     def read_result(self, handle: pycurl.Curl, error: int) -> ApiResponse:
-        """Return the response. Raises ForbiddenAddress, ConnectionFailed or NoResponse.
+        """Return the response. Raises ForbiddenAddress, ConnectionFailed, NoResponse, or OSError of a full disk.
 
         A response whose body is cut off is returned as it is: the status counts.
         """
-        if self._forbidden:
-            raise ForbiddenAddress
         if self._has_headers:
+            if self.problem is not None:  # the body could not be written
+                raise self.problem
             body = redact_echo(
                 bytes(self._body), url=self.request.url, headers=self.request.headers, sent=self.request.body
             )
-            return ApiResponse(status=self._status, headers=self._headers, body=body)
+            return ApiResponse(status=self._status, headers=self._headers, body=body, is_complete=not error)
         if self._sent or handle.getinfo(pycurl.REQUEST_SIZE):
             raise NoResponse
+        if self._forbidden:
+            raise ForbiddenAddress
         if error == pycurl.E_COULDNT_RESOLVE_HOST:
             raise ConnectionFailed("name_not_found")
-        raise ConnectionFailed("tls" if error in TLS_ERRORS else "cannot_connect")
+        raise ConnectionFailed("tls" if error in TLS_ERRORS else "cannot_connect") from self._socket_problem
+
+    def release(self) -> None:
+        """Drop the request and the response. The handle, which is used again, refers to this object until then."""
+        self.request = NO_REQUEST
+        self._unsent, self._body, self._into = memoryview(b""), bytearray(), None
 
     # --- called by libcurl -----------------------------------------------------------------------------
 
-    def _open_socket(self, _purpose: int, target: Any) -> Any:
+    @keep_problem(pycurl.SOCKET_BAD)
+    def _open_socket(self, _purpose: int, peer: Any) -> Any:
         """Open the connection's socket. The address is the one that libcurl connects to, so it is judged again."""
-        address = target.addr[0]
-        if _normalize(address) not in self._resolved or not judge_address(address).allowed:
+        address, port = peer.addr[:2]
+        is_expected = _normalize(address) in self._resolved and port == self.target.port
+        if not is_expected or not judge_address(address).allowed:
             self._forbidden = True
             return pycurl.SOCKET_BAD
-        return open_socket(target)
+        try:
+            return open_socket(peer)
+        except OSError as problem:  # too many open files, or a machine without IPv6: another address may do
+            self._socket_problem = problem
+            return pycurl.SOCKET_BAD
 
+    @keep_problem(pycurl.PREREQFUNC_ABORT)
+    def _check_connection(self, address: str, own_address: str, _port: int, own_port: int) -> int:
+        """Refuse a kept connection that has ended, or that leads to a former address of the host."""
+        has_ended = self._kept.has_ended(own_address, own_port)
+        self.needs_new_connection = has_ended or _normalize(address) not in self._resolved
+        return int(pycurl.PREREQFUNC_ABORT if self.needs_new_connection else pycurl.PREREQFUNC_OK)
+
+    @keep_problem(pycurl.READFUNC_ABORT)
     def _send_body(self, size: int) -> bytes:
         self._sent = True
         piece, self._unsent = bytes(self._unsent[:size]), self._unsent[size:]
         return piece
 
+    @keep_problem(-1)
     def _receive_header(self, line: bytes) -> None:
         if self._has_headers:
             return  # a trailer
@@ -147,6 +187,7 @@ class Transfer:
         else:
             self._has_headers = self._status >= 200  # others, for example 103 Early Hints, precede the response
 
+    @keep_problem(-1)
     def _receive_body(self, data: bytes) -> int | None:
         room = self._max_bytes - self._size
         piece = data[:room]
@@ -178,13 +219,7 @@ def build_header_lines(headers: Mapping[str, str]) -> list[bytes]:
     return [text.encode("latin-1") for text in (*texts, *removed)]
 
 
-@lru_cache(maxsize=1024)
-def prepare_url(url: str) -> tuple[str, str]:
-    """Return the URL as it is sent (quoted, with an ASCII host, in the way of requests), and its host."""
-    prepared = str(requests.Request(method="POST", url=url).prepare().url)
-    return prepared, str(urlsplit(prepared).hostname)
-
-
+@lru_cache(maxsize=4096)
 def _normalize(address: str) -> str:
     return str(ipaddress.ip_address(address.partition("%")[0]))
 

@@ -2,14 +2,37 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from urllib.parse import SplitResult, urlsplit
 
+import requests
 from django.conf import settings
 from django.utils.translation import gettext_lazy as _
 
 from . import addresses
 from .errors import ForbiddenAddress, HostNotFound
+
+
+@dataclass(frozen=True)
+class WebAddress:
+    """A web address as it is called. ``url`` is quoted, and its host is ASCII, as ``requests`` prepares them."""
+
+    url: str
+    scheme: str
+    host: str
+    port: int
+
+    @cached_property
+    def is_numeric(self) -> bool:
+        """Whether the host is an IP address."""
+        try:
+            ipaddress.ip_address(self.host.partition("%")[0])
+        except ValueError:
+            return False
+        return True
 
 
 def check_url(url: str) -> None:
@@ -18,14 +41,14 @@ def check_url(url: str) -> None:
     Raises ForbiddenAddress with a sentence for the admin. Raises HostNotFound, which is no reason against saving the
     URL, if the name does not resolve now. Every call checks again, on the address it connects to.
     """
-    parts, port = parse_url(url)
-    assert parts.hostname is not None
+    target = parse_url(url)
     try:
-        resolved = addresses.resolve(parts.hostname, port)
+        resolved = addresses.resolve(target.host, target.port)
     except OSError:
-        _check_unresolved(parts, port)
-        raise HostNotFound(_("The name “%(host)s” cannot be found.") % {"host": parts.hostname}) from None
-    check_addresses(resolved, scheme=parts.scheme, port=port)
+        _check_unresolved(target)
+        host = urlsplit(url).hostname  # as it was typed
+        raise HostNotFound(_("The name “%(host)s” cannot be found.") % {"host": host}) from None
+    check_addresses(resolved, scheme=target.scheme, port=target.port)
 
 
 def unresolved_warning(url: str) -> str:
@@ -42,22 +65,32 @@ def unresolved_warning(url: str) -> str:
     return ""
 
 
-def parse_url(url: str) -> tuple[SplitResult, int]:
-    """Split a URL and return it with its port. Raises ForbiddenAddress if it is no plain web address."""
+@lru_cache(maxsize=1024)
+def parse_url(url: str) -> WebAddress:
+    """Return the address that a URL means. Raises ForbiddenAddress if it is no plain web address."""
     if any(ord(character) <= 32 or character == "\\" for character in url):
         raise ForbiddenAddress(_("The address must not contain spaces or backslashes."))
     try:
-        parts = urlsplit(url)
+        _check_parts(urlsplit(url))
+        prepared = str(requests.Request(method="POST", url=url).prepare().url)
+        parts = urlsplit(prepared)
+        _check_parts(parts)
         port = parts.port
-    except ValueError:
+    except (ValueError, requests.RequestException):
         raise ForbiddenAddress(_("This is not a web address.")) from None
+    default = 443 if parts.scheme == "https" else 80
+    return WebAddress(
+        url=prepared, scheme=parts.scheme, host=str(parts.hostname), port=default if port is None else port
+    )
+
+
+def _check_parts(parts: SplitResult) -> None:
     if parts.scheme not in ("https", "http"):
         raise ForbiddenAddress(_("The address must begin with https://."))
     if not parts.hostname:
         raise ForbiddenAddress(_("This is not a web address."))
     if parts.username is not None or parts.password is not None:
         raise ForbiddenAddress(_("The address must not contain a user name or password."))
-    return parts, port if port is not None else (443 if parts.scheme == "https" else 80)
 
 
 def check_addresses(resolved: Iterable[str], *, scheme: str, port: int) -> None:
@@ -74,14 +107,14 @@ def check_addresses(resolved: Iterable[str], *, scheme: str, port: int) -> None:
     _check_public(scheme, port)
 
 
-def _check_unresolved(parts: SplitResult, port: int) -> None:
+def _check_unresolved(target: WebAddress) -> None:
     """Refuse a URL that would be refused whatever its host name resolves to."""
     try:
-        str(parts.hostname).encode("idna")
+        target.host.encode("idna")
     except UnicodeError:
         raise ForbiddenAddress(_("This is not a web address.")) from None
     if not addresses.allowed_private_networks():
-        _check_public(parts.scheme, port)
+        _check_public(target.scheme, target.port)
 
 
 def _check_public(scheme: str, port: int) -> None:

@@ -254,6 +254,8 @@ def _download_sample(link: str) -> OutboundFile:
         raise SubmissionRefused(failed % {"why": f"HTTP {response.status}"})
     if len(response.body) > MAX_SAMPLE_BYTES:
         raise SubmissionRefused(failed % {"why": _("the file is larger than 16 MB.")})
+    if not response.is_complete:
+        raise SubmissionRefused(failed % {"why": _("the server does not respond.")})
     name = unquote(urlsplit(link).path).rsplit("/", 1)[-1][:100] or "sample"
     mime: str | None = response.headers.get("content-type", "").split(";")[0].strip().lower()
     if mime is None or "/" not in mime or mime == "application/octet-stream":

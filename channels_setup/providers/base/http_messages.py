@@ -68,8 +68,12 @@ class ApiRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class ApiResponse:
-    """The response to a call. ``body`` is truncated to the limit of ``http_client``."""
+    """The response to a call. ``body`` is truncated to the limit of ``http_client``.
+
+    ``is_complete``: nothing of the body is missing, as far as the connection shows.
+    """
 
     status: int
     headers: Mapping[str, str]
     body: bytes
+    is_complete: bool = True
