@@ -9,6 +9,8 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.db.models import Max
+
 from bridge import service_window
 from bridge.models import WebhookEvent
 from channels_setup.failing_items import FailingItems
@@ -44,9 +46,7 @@ def _check_channel(channel: ApiChannel, *, now: datetime) -> None:
 
 def _update_rhythm(channel: ApiChannel, *, now: datetime) -> dict[str, Any]:
     """Update the stored rhythm from the newest event."""
-    newest = (
-        WebhookEvent.objects.filter(api_channel=channel).order_by("-pk").values_list("received_at", flat=True).first()
-    )
+    newest = WebhookEvent.objects.filter(api_channel=channel).aggregate(Max("received_at"))["received_at__max"]
     rhythm: dict[str, Any] = channel.provider_status.get(RHYTHM_KEY) or {"last": None, "longest_gaps": {}}
     if newest is None or rhythm["last"] == newest.isoformat():
         return rhythm

@@ -111,7 +111,7 @@ WHERE c.api_channel_id = %(channel)s AND u.created_at < %(before)s AND u.message
   AND NOT EXISTS (SELECT FROM bridge_delivery d WHERE d.message_id = u.message_id AND d.state IN {UNFINISHED})
 ORDER BY u.id LIMIT %(limit)s
 """
-# Index: events_by_age.
+# Index: events_of_channel.
 FIND_OLD_EVENTS = """
 SELECT id, received_at FROM bridge_webhookevent
 WHERE received_at < %(before)s AND api_channel_id = %(channel)s AND state <> 'new'

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from secrets import token_hex
 from typing import Any
 
@@ -20,7 +21,12 @@ from .messages import Message
 
 
 def new_delivery_key() -> str:
-    return f"msg_{token_hex(16)}"
+    """Return a key that begins with the time, so that new keys are next to each other in their index.
+
+    With random keys, each delivery would change another page of the index, which is written to the write-ahead log
+    whole after each checkpoint.
+    """
+    return f"msg_{time.time_ns() // 1_000_000:012x}{token_hex(10)}"
 
 
 class Delivery(models.Model):
@@ -53,9 +59,15 @@ class Delivery(models.Model):
         ApiChannel, verbose_name=_("destination"), on_delete=models.PROTECT, related_name="deliveries"
     )
     # Target helpdesk, if any; ``api_channel`` is then the conversation's.
-    chat_channel = models.ForeignKey(ChatChannel, null=True, on_delete=models.PROTECT, related_name="deliveries")
+    chat_channel = models.ForeignKey(
+        ChatChannel,
+        null=True,
+        on_delete=models.PROTECT,
+        related_name="deliveries",
+        db_index=False,  # deliveries_of_helpdesk
+    )
     track = models.CharField(_("event"), max_length=60, blank=True)  # event type that the destination subscribes to
-    key = models.CharField(_("key"), max_length=40, unique=True, default=new_delivery_key, editable=False)
+    key = models.CharField(_("key"), max_length=40, default=new_delivery_key, editable=False)
     payload = models.JSONField(_("content"))
     free_text = models.BooleanField(default=False)  # may be sent only while the window is open
     state = models.CharField(_("state"), max_length=10, choices=State.choices, default=State.PENDING)
@@ -70,7 +82,12 @@ class Delivery(models.Model):
     class Meta:
         verbose_name = _("delivery")
         verbose_name_plural = _("deliveries")
+        # A constraint and not ``unique=True``, for which Django creates a second index for LIKE.
+        constraints = [models.UniqueConstraint(fields=["key"], name="bridge_delivery_key_key")]
         indexes = [
+            models.Index(
+                fields=["chat_channel"], condition=Q(chat_channel__isnull=False), name="deliveries_of_helpdesk"
+            ),
             BrinIndex(fields=["created_at"], name="deliveries_by_time", autosummarize=True),
             models.Index(
                 fields=["api_channel", "next_attempt_at", "id"],

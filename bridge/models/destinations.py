@@ -42,7 +42,12 @@ class CircuitBreaker(models.Model):
 class RateLimit(models.Model):
     """Usage of one rate limit of a channel; see ``rate_limits``. The limit is per account or per contact."""
 
-    api_channel = models.ForeignKey(ApiChannel, on_delete=models.CASCADE, related_name="rate_limits")
+    api_channel = models.ForeignKey(
+        ApiChannel,
+        on_delete=models.CASCADE,
+        related_name="rate_limits",
+        db_index=False,  # one_bucket_per_limit
+    )
     key = models.CharField(max_length=200)
     every = models.FloatField()  # seconds between calls
     burst = models.IntegerField()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.contrib.postgres.fields import ArrayField
+from django.contrib.postgres.indexes import BrinIndex
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
@@ -34,10 +35,20 @@ class WebhookEvent(models.Model):
         SAMPLE = "sample", _("test from the provider's page")
 
     api_channel = models.ForeignKey(
-        ApiChannel, verbose_name=_("API channel"), null=True, on_delete=models.PROTECT, related_name="webhook_events"
+        ApiChannel,
+        verbose_name=_("API channel"),
+        null=True,
+        on_delete=models.PROTECT,
+        related_name="webhook_events",
+        db_index=False,  # events_of_channel
     )
     chat_channel = models.ForeignKey(  # of an external helpdesk's event
-        ChatChannel, verbose_name=_("chat channel"), null=True, on_delete=models.PROTECT, related_name="webhook_events"
+        ChatChannel,
+        verbose_name=_("chat channel"),
+        null=True,
+        on_delete=models.PROTECT,
+        related_name="webhook_events",
+        db_index=False,  # events_of_helpdesk
     )
     endpoint = models.CharField(_("endpoint"), max_length=60)
     method = models.CharField(max_length=10, default="POST")
@@ -66,7 +77,9 @@ class WebhookEvent(models.Model):
             models.Index(fields=["api_channel", "id"], condition=Q(state="new"), name="events_waiting"),
             models.Index(fields=["chat_channel", "id"], condition=Q(state="new"), name="desk_events_waiting"),
             models.Index(fields=["-id"], condition=Q(state="failed"), name="events_failed"),
-            models.Index(fields=["received_at"], name="events_by_age"),
+            BrinIndex(fields=["received_at"], name="events_by_time", autosummarize=True),
+            models.Index(fields=["api_channel", "received_at"], name="events_of_channel"),
+            models.Index(fields=["chat_channel"], condition=Q(chat_channel__isnull=False), name="events_of_helpdesk"),
             models.Index(fields=["-id"], condition=Q(state="unrouted"), name="events_unrouted"),
             models.Index(fields=["-id"], condition=Q(note="group"), name="events_of_groups"),
         ]

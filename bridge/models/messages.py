@@ -54,7 +54,12 @@ class Message(models.Model):
 
     RANK = {status: rank for rank, status in enumerate(Status.values)}
 
-    conversation = models.ForeignKey(Conversation, on_delete=models.PROTECT, related_name="messages")
+    conversation = models.ForeignKey(
+        Conversation,
+        on_delete=models.PROTECT,
+        related_name="messages",
+        db_index=False,  # messages_of_conversation
+    )
     api_channel = models.ForeignKey(ApiChannel, on_delete=models.PROTECT, related_name="+")
     # Merged contact that sent or receives the message; null: the conversation's own contact.
     merged_contact = models.ForeignKey(
@@ -65,7 +70,13 @@ class Message(models.Model):
     kind = models.CharField(_("kind"), max_length=10, choices=Kind.choices, default=Kind.TEXT)
     text = models.TextField(_("text"), blank=True)
     template = models.JSONField(_("template"), null=True)  # {"name", "language", "parameters": [...] or {...}}
-    author = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+")
+    author = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        null=True,
+        on_delete=models.SET_NULL,
+        related_name="+",
+        db_index=False,  # messages_of_author
+    )
     external_id = models.CharField(_("provider's id"), max_length=190, blank=True)
     provider_time = models.DateTimeField(_("provider's time"), null=True)
     created_at = models.DateTimeField(_("stored"), auto_now_add=True)
@@ -108,6 +119,7 @@ class Message(models.Model):
                 fields=["api_channel", "created_at", "id"], condition=Q(expired_at=None), name="messages_to_expire"
             ),
             models.Index(fields=["quoted"], condition=Q(quoted__isnull=False), name="messages_quoting"),
+            models.Index(fields=["author"], condition=Q(author__isnull=False), name="messages_of_author"),
         ]
 
     def __str__(self) -> str:

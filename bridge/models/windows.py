@@ -22,7 +22,12 @@ class ServiceWindow(models.Model):
         OPEN = "open", pgettext_lazy("window", "open")
         CLOSED = "closed", pgettext_lazy("window", "closed")
 
-    conversation = models.ForeignKey(Conversation, on_delete=models.CASCADE, related_name="windows")
+    conversation = models.ForeignKey(
+        Conversation,
+        on_delete=models.CASCADE,
+        related_name="windows",
+        db_index=False,  # windows_of_conversation
+    )
     # A window belongs to one number: that of a merged contact, or null for the conversation's own contact. Only the
     # window that ends last is open; replies go to its contact.
     merged_contact = models.ForeignKey(
