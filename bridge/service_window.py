@@ -8,9 +8,10 @@ in the future counts as now.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from django.db import connection, transaction
 
@@ -126,6 +127,48 @@ class ContactActivity:
     at: datetime
     message_id: int | None
     merged_contact_id: int | None = None  # set if the author was merged into the conversation's contact
+
+
+class OpenWindow(NamedTuple):
+    """The open window of a conversation, as read without a lock."""
+
+    id: int
+    expires_at: datetime
+    merged_contact_id: int | None
+
+
+# Part of a statement: extends open windows, by primary key. The caller holds the locks of their conversations.
+EXTENDED_WINDOWS_SQL = """
+    UPDATE bridge_servicewindow w SET expires_at = v.until, reminded_at = NULL, reminded_lead_minutes = NULL
+    FROM unnest(%(windows)s::bigint[], %(until)s::timestamptz[]) AS v(id, until)
+    WHERE w.id = v.id AND w.state = 'open' AND w.expires_at < v.until
+"""
+SAFELY_OPEN = timedelta(minutes=5)  # much longer than a transaction: such a window does not expire meanwhile
+
+
+def split_activities(
+    activities: Iterable[ContactActivity], open_windows: Mapping[int, OpenWindow], *, now: datetime
+) -> tuple[dict[int, datetime], list[ContactActivity]]:
+    """Return the new expiry of open windows by their ID, and the activities that ``extend_windows`` must handle.
+
+    The first are for EXTENDED_WINDOWS_SQL: one contact wrote in the conversation, and its window is open for a while.
+    """
+    items = list(activities)
+    writer_counts = Counter(item.conversation_id for item in items)
+    extended: dict[int, datetime] = {}
+    others: list[ContactActivity] = []
+    for item in items:
+        window = open_windows.get(item.conversation_id)
+        if (
+            window is None
+            or window.expires_at <= now + SAFELY_OPEN
+            or window.merged_contact_id != item.merged_contact_id
+            or writer_counts[item.conversation_id] > 1
+        ):
+            others.append(item)
+        elif (until := compute_expiry(item.at, now=now)) > window.expires_at:
+            extended[window.id] = until
+    return extended, others
 
 
 def extend_windows(activities: Iterable[ContactActivity], *, now: datetime) -> None:

@@ -20,6 +20,7 @@ from channels_setup.models import ApiChannel
 from channels_setup.providers.base import ContactInfo, FileInfo, MessageReceived
 from channels_setup.providers.usedesk.webhook_events import has_converted_characters, read_facts, restore_characters
 from tests.factories import ApiChannelFactory, boris
+from tests.scenarios.database_clock import set_database_clock
 from tests.scenarios.sending import boris_answers, receive_text
 from tests.uapi_calls import call
 
@@ -211,7 +212,7 @@ def test_equal_messages_in_one_second_have_distinct_timestamps(
     ApiChannel.objects.update(exact_updated_at=is_exact)
     at = timezone.now().replace(microsecond=0)
     monkeypatch.setattr(timezone, "now", lambda: at)  # ``updated_at`` of a request
-    monkeypatch.setattr("bridge.service_window.database_now", lambda: at)
+    set_database_clock(monkeypatch, lambda: at)
     chat = anna_writes(channel, "?")
     for _ in range(3):
         boris_answers(chat, "да")

@@ -206,3 +206,31 @@ def test_account_updates_of_two_workers_are_all_kept(clock: list[float]) -> None
 
     channel.refresh_from_db()
     assert [row["event"] for row in channel.provider_status["updates"]][1:] == ["account_update"]
+
+
+# --- statements ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("count", [1, 20])
+def test_an_ordinary_batch_takes_eight_statements(channel: ApiChannel, clock: list[float], count: int) -> None:
+    """Whatever their number: messages of known clients with an open request and window, for one receiver."""
+    ApiChannelFactory(kind="acebot", redirect_url="http://127.0.0.1:9/", watched=channel.default_chat_channel)
+    store_events(channel, count)
+    process(channel)
+    store_events(channel, count, first=100)
+
+    with CaptureQueriesContext(connection) as queries:
+        process(channel)
+
+    assert Delivery.objects.count() == Message.objects.count() == 2 * count
+    statements = [query["sql"].split() for query in queries]
+    assert [" ".join(words[:3]) for words in statements if "SAVEPOINT" not in words] == [
+        "WITH waiting AS",  # claim the events
+        "SELECT fingerprint FROM",  # is one of the messages erased?
+        "WITH wanted AS",  # contacts and conversations, locked
+        "WITH chats AS",  # stored messages, requests, windows, held replies, corrections
+        'INSERT INTO "bridge_message"',
+        "WITH extended AS",  # windows and conversations
+        'INSERT INTO "bridge_delivery"',
+        "UPDATE bridge_webhookevent e",  # finished
+    ]

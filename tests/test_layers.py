@@ -41,6 +41,7 @@ LAYERS = {
         "wakeups",
         "service_window",
         "row_inserts",
+        "row_reads",
         "settings_cache",
         "idempotency",
         "raw_requests",

@@ -15,6 +15,7 @@ from bridge.models import Contact, Conversation, Message, ServiceWindow
 from channels_setup.models import ApiChannel, ChatChannel
 from channels_setup.providers.base import ContactInfo, MessageReceived, StatusChanged
 from tests.factories import ApiChannelFactory, ChatChannelFactory, copies
+from tests.scenarios.database_clock import set_database_clock
 
 H, M, S = 3600, 60, 1
 DAY = 24 * H
@@ -107,7 +108,7 @@ def api_channel(chat_channel: ChatChannel) -> ApiChannel:
 def clock(monkeypatch: pytest.MonkeyPatch) -> "Clock":
     """Control the database clock, which every window rule reads."""
     clock = Clock()
-    monkeypatch.setattr(service_window, "database_now", lambda: clock.now)
+    set_database_clock(monkeypatch, lambda: clock.now)
     return clock
 
 

@@ -7,9 +7,10 @@ is stored once.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.core.files.uploadedfile import UploadedFile
 from django.db import connection, transaction
@@ -23,7 +24,8 @@ from bridge.row_inserts import insert_rows
 from channels_setup.models import ApiChannel, ChatChannel
 from channels_setup.providers.base import MessageReceived
 
-from . import contact_links, contacts, merge_lookup
+from . import batch_lookup, contact_links, contacts, merge_lookup
+from .known_chats import lock_known_chats
 
 # Fields of a conversation that are saved together.
 LAST_MESSAGE_FIELDS = ("last_message_at", "last_text", "last_direction", "last_written_at")
@@ -40,6 +42,8 @@ class ReceivedMessage:
     conversation: Conversation
     is_new: bool
     opened_chat: bool = False
+    has_held_replies: bool = False  # the chat had some when the message was stored
+    has_corrections: bool = False  # pending ones of this message
 
     @property
     def contact_ids(self) -> set[int]:
@@ -69,17 +73,12 @@ def receive_messages(
     find_watchers: subscribers.FindWatchers = subscribers.find_watchers,
 ) -> list[ReceivedMessage]:
     """Store contacts' messages, extend their windows, queue the events. Return results in the same order."""
-    now = service_window.database_now()
-    data = [contacts.ContactData(info=item.fact.contact, contact=item.contact, at=item.fact.at) for item in incoming]
-    resolved = contacts.resolve_contacts(api_channel, data)
-    writers = resolved.contacts
-    pairs = [(writer, item.chat_channel) for writer, item in zip(writers, incoming, strict=True)]
-    conversations, new_chat_ids = get_or_create_conversations(api_channel, pairs)
-    existing = find_by_external_id(api_channel, (item.fact.external_id for item in incoming))
-    incoming = [replace(item, contact=writer) for item, writer in zip(incoming, writers, strict=True)]
-    items = [
-        (item, conversations[writer.pk, item.chat_channel.pk]) for writer, item in zip(writers, incoming, strict=True)
-    ]
+    incoming, conversations, new_chat_ids, changes = _lock_chats(api_channel, incoming)
+    found = batch_lookup.look_up(
+        api_channel, {row.pk for row in conversations}, {item.fact.external_id for item in incoming} - {""}
+    )
+    existing = found.messages
+    items = list(zip(incoming, conversations, strict=True))
     new_items: list[tuple[IncomingMessage, Conversation]] = []
     seen_ids: set[str] = set()
     for item, conversation in items:
@@ -88,7 +87,7 @@ def receive_messages(
             continue
         seen_ids.add(external_id)
         new_items.append((item, conversation))
-    stored = _store_messages(api_channel, new_items, new_chat_ids=new_chat_ids, now=now, find_watchers=find_watchers)
+    stored = _store_messages(api_channel, new_items, found, new_chat_ids=new_chat_ids, find_watchers=find_watchers)
     by_external = {message.external_id: message for message in stored if message.external_id} | existing
     remaining = iter(stored)
     stored_ids = {message.pk for message in stored}
@@ -106,10 +105,34 @@ def receive_messages(
                 conversation=conversation if is_new else message.conversation,
                 is_new=is_new,
                 opened_chat=conversation.pk in new_chat_ids if is_new else _opened_chat(message),
+                has_held_replies=is_new and conversation.pk in found.held_replies,
+                has_corrections=is_new and item.fact.external_id in found.corrections,
             )
         )
-    contact_links.announce_changes(resolved.changes)
+    contact_links.announce_changes(changes)
     return results
+
+
+def _lock_chats(
+    api_channel: ApiChannel, incoming: Sequence[IncomingMessage]
+) -> tuple[list[IncomingMessage], list[Conversation], set[int], Sequence[contact_links.IdentityChange]]:
+    """Find or create contacts and conversations, and lock the conversations.
+
+    Return the messages with their contact, their conversations, the IDs of new conversations, and changes of contacts
+    to announce.
+    """
+    if all(item.contact is None for item in incoming):
+        known = lock_known_chats(api_channel, [(item.fact.contact, item.chat_channel) for item in incoming])
+        if known is not None:
+            messages = [replace(item, contact=row.contact) for item, row in zip(incoming, known, strict=True)]
+            return messages, known, set(), ()
+    data = [contacts.ContactData(info=item.fact.contact, contact=item.contact, at=item.fact.at) for item in incoming]
+    resolved = contacts.resolve_contacts(api_channel, data)
+    messages = [replace(item, contact=writer) for item, writer in zip(incoming, resolved.contacts, strict=True)]
+    pairs = [(writer, item.chat_channel) for writer, item in zip(resolved.contacts, incoming, strict=True)]
+    by_pair, new_chat_ids = get_or_create_conversations(api_channel, pairs)
+    conversations = [by_pair[writer.pk, chat_channel.pk] for writer, chat_channel in pairs]
+    return messages, conversations, new_chat_ids, resolved.changes
 
 
 def list_contact_ids(message: Message, conversation: Conversation) -> set[int]:
@@ -223,14 +246,15 @@ def find_by_external_id(api_channel: ApiChannel, external_ids: Iterable[str]) ->
 def _store_messages(
     api_channel: ApiChannel,
     items: Sequence[tuple[IncomingMessage, Conversation]],
+    found: batch_lookup.BatchLookup,
     *,
     new_chat_ids: set[int],
-    now: datetime,
     find_watchers: subscribers.FindWatchers,
 ) -> list[Message]:
     if not items:
         return []
-    tickets, states, new_tickets = _resolve_tickets(items, new_chat_ids=new_chat_ids)
+    now = found.now
+    tickets, states, new_tickets = _resolve_tickets(items, found.tickets, new_chat_ids=new_chat_ids)
     messages = insert_rows(
         [
             Message(
@@ -253,10 +277,13 @@ def _store_messages(
     pairs = list(zip(messages, (item for item, _conversation in items), strict=True))
     link_quotes(api_channel, [(message, item.fact.quoted_id) for message, item in pairs if item.fact.quoted_id])
     links = _attach_files(pairs)
-    if activities := _find_newest_activities(pairs, now=now):
-        service_window.extend_windows(activities, now=now)
+    extended, others = service_window.split_activities(
+        _find_newest_activities(pairs, now=now), found.open_windows, now=now
+    )
+    if others:
+        service_window.extend_windows(others, now=now)
     stamps = {message.pk: subscribers.advance_event_stamp(message.conversation, now=now) for message in messages}
-    _save_last_messages(messages, now=now)
+    _save_chats(messages, extended, now=now)
     contexts = []
     for message in messages:
         pk = message.conversation_id
@@ -280,7 +307,7 @@ def _store_messages(
 
 
 def _resolve_tickets(
-    items: Sequence[tuple[IncomingMessage, Conversation]], *, new_chat_ids: set[int]
+    items: Sequence[tuple[IncomingMessage, Conversation]], live: Sequence[Ticket], *, new_chat_ids: set[int]
 ) -> tuple[dict[int, Ticket], dict[int, str], set[int]]:
     """Return each chat's open request, its state for events (new, reopened), and the chats with a new request."""
     first_texts: dict[int, str] = {}
@@ -289,7 +316,6 @@ def _resolve_tickets(
         first_texts.setdefault(conversation.pk, item.fact.text)
         conversations[conversation.pk] = conversation
     named = {item.ticket_id for item, _conversation in items if item.ticket_id is not None}
-    live = Ticket.objects.filter(conversation__in=conversations).exclude(status__in=Ticket.ENDED).order_by("pk")
     tickets = {ticket.conversation_id: ticket for ticket in live}  # the newest one is current
     tickets |= {ticket.conversation_id: ticket for ticket in live if ticket.pk in named}
     reopened = [ticket for ticket in tickets.values() if ticket.status == Ticket.Status.SOLVED]
@@ -359,7 +385,21 @@ def _find_newest_activities(
     return list(newest.values())
 
 
-def _save_last_messages(messages: Sequence[Message], *, now: datetime) -> None:
+# Copies the last messages to the locked conversations and extends their windows. Both look rows up by primary key.
+SAVE_CHATS_SQL = f"""
+WITH extended AS ({service_window.EXTENDED_WINDOWS_SQL})
+UPDATE bridge_conversation c
+SET last_message_at = %(now)s, last_text = v.text, last_direction = v.direction, unread = c.unread + v.unread,
+    request_status = v.status, last_written_at = v.written_at, event_stamp = v.stamp
+FROM unnest(%(ids)s::bigint[], %(texts)s::text[], %(directions)s::text[], %(unread)s::int[], %(statuses)s::int[],
+    %(written_at)s::timestamptz[], %(stamps)s::timestamptz[])
+    AS v(id, text, direction, unread, status, written_at, stamp)
+WHERE c.id = v.id
+"""
+
+
+def _save_chats(messages: Sequence[Message], extended: Mapping[int, datetime], *, now: datetime) -> None:
+    """Save the conversations of new messages. ``extended``: the new expiry of windows by their ID."""
     conversations: dict[int, Conversation] = {}
     unread: Counter[int] = Counter()
     for message in messages:
@@ -368,28 +408,20 @@ def _save_last_messages(messages: Sequence[Message], *, now: datetime) -> None:
         unread[conversation.pk] += 1
         conversations[conversation.pk] = conversation
     rows = [conversations[pk] for pk in sorted(conversations)]
-    with connection.cursor() as cursor:  # plain SQL, as in ``service_window``
-        cursor.execute(
-            """
-            UPDATE bridge_conversation c
-            SET last_message_at = %s, last_text = v.text, last_direction = v.direction, unread = c.unread + v.unread,
-                request_status = v.status, last_written_at = v.written_at, event_stamp = v.stamp
-            FROM unnest(
-                %s::bigint[], %s::text[], %s::text[], %s::int[], %s::int[], %s::timestamptz[], %s::timestamptz[]
-            ) AS v(id, text, direction, unread, status, written_at, stamp)
-            WHERE c.id = v.id
-            """,
-            [
-                now,
-                [row.pk for row in rows],
-                [row.last_text for row in rows],
-                [str(row.last_direction) for row in rows],
-                [unread[row.pk] for row in rows],
-                [row.request_status for row in rows],
-                [row.last_written_at for row in rows],
-                [row.event_stamp for row in rows],
-            ],
-        )
+    parameters: dict[str, Any] = {
+        "now": now,
+        "ids": [row.pk for row in rows],
+        "texts": [row.last_text for row in rows],
+        "directions": [str(row.last_direction) for row in rows],
+        "unread": [unread[row.pk] for row in rows],
+        "statuses": [row.request_status for row in rows],
+        "written_at": [row.last_written_at for row in rows],
+        "stamps": [row.event_stamp for row in rows],
+        "windows": list(extended),
+        "until": list(extended.values()),
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(SAVE_CHATS_SQL, parameters)
 
 
 def set_last_message(conversation: Conversation, message: Message, *, now: datetime) -> None:

@@ -219,13 +219,13 @@ def apply_facts(
     def store_collected() -> None:
         if messages:
             received = receiving.receive_messages(api_channel, messages, find_watchers=channel_settings.get_watchers)
-            held_replies.release_held_replies(item.conversation.pk for item in received if item.is_new)
+            held_replies.release_held_replies(item.conversation.pk for item in received if item.has_held_replies)
             for item, stored in zip(messages, received, strict=True):
                 references.link(originals.get(id(item.fact), item.fact), stored.contact_ids)
                 if not stored.is_new:
                     pending_corrections.merge_late_original(api_channel, item.fact, stored.message)
             pending_corrections.apply_pending_corrections(
-                api_channel, (stored.message.external_id for stored in received if stored.is_new)
+                api_channel, (stored.message.external_id for stored in received if stored.has_corrections)
             )
             messages.clear()
         if statuses:

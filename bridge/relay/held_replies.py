@@ -81,7 +81,8 @@ def release_held_replies(conversation_ids: Iterable[int]) -> int:
     No lease is needed: the row lock claims a held reply, it is settled in the same transaction, and no external call is
     made.
     """
-    ids = set(conversation_ids)
+    if not (ids := set(conversation_ids)):
+        return 0
     with connection.cursor() as cursor:  # runs for every inbound batch; nearly always there is none
         cursor.execute(
             "SELECT 1 FROM bridge_heldreply WHERE conversation_id = ANY(%s) AND state = 'held' LIMIT 1", [list(ids)]
