@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.load.relay.usage import find_processes, measure_cpu, measure_pss
+from tests.load.relay.usage import measure_cpu
 from tests.load.results import Report, divide_rounds, get_percentile
 from tests.load.wire import PostReceiver, post_all
 
@@ -48,7 +48,7 @@ def test_report_writes_a_row_and_a_line_per_figure(tmp_path: Path, capsys: pytes
     assert rows[1] == "| public package | | not reached: no package index | | |"
 
 
-def test_cpu_and_memory_count_all_processes_of_a_group() -> None:
+def test_cpu_counts_all_processes_of_a_group() -> None:
     roots = {"tests": [os.getpid()], "gone": [2**22 + 1]}
 
     before = measure_cpu(roots)
@@ -57,10 +57,8 @@ def test_cpu_and_memory_count_all_processes_of_a_group() -> None:
         pass
     after = measure_cpu(roots)
 
-    assert os.getpid() in find_processes(roots)["tests"]
     assert 0.03 <= after["tests"] - before["tests"] < 5
     assert before["gone"] == after["gone"] == 0
-    assert measure_pss(roots)["tests"] > 10
 
 
 def test_sender_and_receiver_agree_about_each_message() -> None:

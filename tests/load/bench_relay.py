@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -42,6 +43,7 @@ def main() -> None:
     folder = given.data_dir.resolve() if given.data_dir else Path(tempfile.mkdtemp(prefix="okno-load-"))
     path = given.json or PROJECT / "build" / f"bench-{time.strftime('%Y%m%d-%H%M%S')}.jsonl"
     path.parent.mkdir(parents=True, exist_ok=True)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # stops its own processes too
     prepare(folder)
     stack = Stack(folder)
     try:

@@ -116,6 +116,8 @@ class SenderProtocol(asyncio.Protocol):
                 self.answer.set_result(status)
 
     async def post(self, request: bytes) -> int:
+        if self.transport.is_closing():
+            return 0
         self.answer = asyncio.get_running_loop().create_future()
         self.transport.write(request)
         return int(await self.answer)
@@ -216,9 +218,10 @@ def post_all(
     process = multiprocessing.get_context("spawn").Process(target=_post_all, args=(theirs, port, job), daemon=True)
     process.start()
     theirs.close()  # ends the wait if the sender dies
-    if not mine.poll(300):
+    limit = 60 + count / 20
+    if not mine.poll(limit):
         process.kill()
-        raise TimeoutError(f"{path}: not answered within five minutes")
+        raise TimeoutError(f"{path}: {count} requests were not answered within {limit:.0f} s")
     try:
         result: Sent = mine.recv()
     except EOFError:

@@ -6,6 +6,7 @@ database = urlsplit(os.environ["DATABASE_URL"])
 SECRET_KEY = "bench-only"
 DEBUG = False
 ALLOWED_HOSTS = ["*"]
+MIDDLEWARE = ["django.middleware.common.CommonMiddleware"]
 ROOT_URLCONF = "tests.load.public.urls"
 INSTALLED_APPS = ["django.contrib.contenttypes", "django_webhook", "tests.load.public"]
 USE_TZ = True

@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from config.devstack.processes import spawn_process
+from tests.load.memory import measure_memory
 from tests.load.results import Report
 
-from . import usage
 from .stack import PROJECT, Stack, free_port, is_listening, wait_until
 
 SETTLE_SECONDS = 20
@@ -47,7 +47,9 @@ def measure_memory_of_stack(stack: Stack, report: Report, *, size: int) -> None:
 
 
 def _report_pss(report: Report, when: str, pid: int, *, target: str = "") -> None:
-    report.add(f"PSS of `make up` {when}", [usage.measure_pss({"up": [pid]})["up"]], "MB", target=target)
+    groups = measure_memory(pid)
+    note = ", ".join(f"{name} {size:.0f}" for name, size in groups.items() if name != "total")
+    report.add(f"PSS of `make up` {when}", [groups["total"]], "MB", target=target, note=note)
 
 
 @contextmanager
