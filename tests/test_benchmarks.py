@@ -1,5 +1,6 @@
 """Arithmetic of the benchmarks (tests/load)."""
 
+import argparse
 import json
 import os
 import time
@@ -7,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.load.bench_relay import run_parts
+from tests.load.relay import one_process, throughput
 from tests.load.relay.usage import measure_cpu
 from tests.load.results import Report, divide_rounds, get_percentile
 from tests.load.wire import PostReceiver, post_all
@@ -73,3 +76,44 @@ def test_sender_and_receiver_agree_about_each_message() -> None:
     assert len({stamp for _arrived, stamp in arrivals}) == len(arrivals) == 50
     assert all(sent.began - 0.001 <= stamp <= arrived for arrived, stamp in arrivals)
     assert sent.seconds >= 0.045  # 50 messages at 1,000/s
+
+
+class FakeStack:
+    """Stack without processes."""
+
+    def __init__(self) -> None:
+        self.processes: dict[str, object] = {}
+
+    def start_web(self) -> None:
+        self.processes["web"] = object()
+
+    def stop(self) -> None:
+        self.processes.clear()
+
+    def read_log_end(self) -> str:
+        return "log of the processes"
+
+
+def test_part_that_fails_says_why_and_the_next_one_runs(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = argparse.Namespace(parts="intake,process", rounds=1, size=200, full=False, public_python="")
+    ran = []
+
+    def fail(*_: object, **__: object) -> None:
+        raise TimeoutError("not done after 60 s")
+
+    def note(stack: FakeStack, *_: object, **__: object) -> None:
+        ran.append("web" in stack.processes)
+
+    monkeypatch.setattr(throughput, "measure_intake", fail)
+    monkeypatch.setattr(
+        one_process, "measure_one_process", lambda stack, *_, **__: ran.append("web" in stack.processes)
+    )
+
+    failed = run_parts(FakeStack(), Report(), given)  # type: ignore[arg-type]
+
+    printed = capsys.readouterr()
+    assert failed == ["intake"] and ran == [True]  # with new processes
+    assert "| part intake | | not reached: TimeoutError: not done after 60 s | | |" in printed.out
+    assert "log of the processes" in printed.err
