@@ -55,15 +55,22 @@ def _serve_posts(pipe: Connection) -> None:
         loop = asyncio.get_running_loop()
         server = await loop.create_server(lambda: ReceiverProtocol(arrived), "127.0.0.1", 0, backlog=512)
         pipe.send(server.sockets[0].getsockname()[1])
-        while True:
-            await asyncio.sleep(0.01)
-            if pipe.poll():
-                command = pipe.recv()
-                if command == "stop":
-                    return
-                pipe.send(list(arrived) if command == "all" else len(arrived))
-                if command == "all":
-                    arrived.clear()
+        stopped = asyncio.Event()
+        loop.add_reader(pipe.fileno(), obey, stopped)
+        await stopped.wait()
+
+    def obey(stopped: asyncio.Event) -> None:
+        try:
+            command = pipe.recv()
+        except EOFError:  # the benchmark died
+            command = "stop"
+        if command == "stop":
+            asyncio.get_running_loop().remove_reader(pipe.fileno())
+            stopped.set()
+            return
+        pipe.send(list(arrived) if command == "all" else len(arrived))
+        if command == "all":
+            arrived.clear()
 
     asyncio.run(serve())
 

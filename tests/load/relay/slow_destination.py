@@ -38,11 +38,11 @@ def _measure_neighbors(stack: Stack, report: Report, *, rounds: int, seconds: fl
             loaded[path] = add_channel("sandbox")
             add_channel("acebot", other.url(path), watches=loaded[path])
         p95: dict[str, list[float]] = {"alone": [], "/hook": [], "/slow": []}
-        for turn in range(rounds + 1):
+        stack.relay(neighbor.webhook_path, 100)  # warm-up
+        for _turn in range(rounds):
             for name, values in p95.items():
                 run = _relay_beside(stack, neighbor, loaded.get(name), other, seconds)
-                if turn:
-                    values.append(1000 * get_percentile(run.lags, 0.95))
+                values.append(1000 * get_percentile(run.lags, 0.95))
     finally:
         other.stop()
     name = f"neighbor at {NEIGHBOR_RATE:.0f}/s, p95"

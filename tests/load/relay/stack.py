@@ -192,4 +192,4 @@ def wait_until(condition: Callable[[], bool], *, seconds: float) -> None:
     while not condition():
         if time.monotonic() > deadline:
             raise TimeoutError(f"not done after {seconds:.0f} s")
-        time.sleep(0.02)
+        time.sleep(0.05)
