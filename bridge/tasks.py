@@ -10,7 +10,7 @@ from celery import shared_task
 from channels_setup.failing_items import FailingItems
 from templates_registry.provider import provider_sync
 
-from . import wakeups
+from . import wakeups, worker_runs
 from .channel_health import alerts, webhook_inactivity
 from .conversations import assignments, closing_reminders, read_receipts, team_releases
 from .files import inbound_downloads
@@ -24,10 +24,13 @@ REAPPLY_AFTER = timedelta(minutes=5)
 HEALTH_CHECKS = FailingItems("watch")
 
 
-@shared_task
-def process_inbox() -> int:
-    housekeeping.record_heartbeat_throttled("inbound")
-    return processing.process_inbox()
+@shared_task(bind=True)
+def process_inbox(self: Any) -> int:
+    with worker_runs.begin_run(wakeups.INBOUND, str(self.request.hostname)) as run:
+        if run is None:
+            return 0
+        housekeeping.record_heartbeat_throttled("inbound")
+        return processing.process_inbox(run)
 
 
 @shared_task(bind=True)

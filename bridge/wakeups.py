@@ -1,14 +1,19 @@
 """Wake-ups: notify the Celery workers after a commit.
 
 A wake-up is only a hint. PostgreSQL holds the work, and beat finds rows whose wake-up was lost.
-Commits in quick succession share one wake-up: a Redis key records that the workers were notified, and the task
-deletes the key before its last look for work. After a broker error, wake-ups pause for a few seconds, so that webhooks
-stay fast.
+A wake-up is published in Redis, and a waiting run of a task (`worker_runs`) hears it. If no run listens, a task is
+enqueued. Commits in quick succession then share one task: a Redis key records that the workers were notified, and the
+task deletes the key. After a broker error, wake-ups pause for a few seconds, so that webhooks stay fast.
 """
 
 from __future__ import annotations
 
 import logging
+import ssl
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import Any
 
 import redis
 from celery import current_app
@@ -26,8 +31,10 @@ TASKS = {
     HELPDESK: "bridge.tasks.send_helpdesk_commands",
 }
 QUEUES = {INBOUND: "inbound", OUTBOUND: "outbound", FILES: "housekeeping", HELPDESK: "outbound"}
+HEARD = (INBOUND,)  # channels that runs listen to
 
 NOTIFICATION_TTL_MS = 2_000  # a lost wake-up blocks new ones this long; beat runs as often
+NEXT_RUN_EXPIRES = 30  # seconds; beat starts a run meanwhile
 
 broker = OptionalRedis(timeout=0.5)
 
@@ -42,11 +49,24 @@ def notify_workers(channel: str) -> None:
     if broker.is_paused:
         return
     try:
+        if channel in HEARD and broker.client.publish(_get_topic(channel), "1"):
+            return
         if broker.client.set(_key(channel), 1, nx=True, px=NOTIFICATION_TTL_MS):
             current_app.send_task(TASKS[channel], queue=QUEUES[channel], retry=False, ignore_result=True)
     except Exception as error:  # the row is committed: beat will find it
         broker.pause()
         logger.warning("workers not notified", extra={"channel": channel, "error": type(error).__name__})
+
+
+def enqueue_next_run(channel: str) -> None:
+    """Enqueue the run that follows one which has ended. Never raises: beat enqueues one too."""
+    try:
+        current_app.send_task(
+            TASKS[channel], queue=QUEUES[channel], retry=False, ignore_result=True, expires=NEXT_RUN_EXPIRES
+        )
+    except Exception as error:
+        broker.pause()
+        logger.warning("next run not enqueued", extra={"channel": channel, "error": type(error).__name__})
 
 
 def enqueue_after_commit(task: str, *arguments: int) -> None:
@@ -65,7 +85,7 @@ def _enqueue(task: str, arguments: tuple[int, ...]) -> None:
 
 
 def clear_notification(channel: str) -> None:
-    """Let the next commit notify the workers again. Call this right before looking for work."""
+    """Let the next commit enqueue a task again. Call this before looking for work."""
     try:
         broker.client.delete(_key(channel))
     except redis.RedisError as error:
@@ -74,3 +94,78 @@ def clear_notification(channel: str) -> None:
 
 def _key(channel: str) -> str:
     return f"okno:wakeup:{channel}"
+
+
+def _get_topic(channel: str) -> str:
+    """Return the name under which wake-ups are published. Topics are common to all databases of a Redis server."""
+    return f"okno:{broker.client.connection_pool.connection_kwargs.get('db', 0)}:wakeup:{channel}"
+
+
+class Subscription:
+    """Subscription to the wake-ups of channels, on a connection of its own. Its socket can be watched by a selector.
+
+    What a wake-up says does not matter, so arrived bytes are discarded without parsing.
+    """
+
+    def __init__(self, channels: Iterable[str]) -> None:
+        self._topics = [_get_topic(channel) for channel in channels]
+        self._connection: Any = None
+        self.socket: Any = None  # None: not subscribed
+
+    def open(self) -> bool:
+        """Subscribe. Return whether wake-ups published from now on are heard. Waits for a second at most."""
+        pool = broker.client.connection_pool
+        try:
+            self._connection = pool.connection_class(**pool.connection_kwargs)
+            self._connection.connect()
+            self.socket = self._connection._sock
+            self._converse("SUBSCRIBE", b"$9\r\nsubscribe\r\n")
+            self.socket.setblocking(False)
+        except (redis.RedisError, OSError) as error:
+            logger.warning("no subscription to wake-ups", extra={"error": type(error).__name__})
+            self._disconnect()
+        return self.socket is not None
+
+    def read(self) -> bool:
+        """Discard what has arrived. Return whether anything has. A broken connection ends the subscription."""
+        has_arrived = False
+        while self.socket is not None:
+            try:
+                if not self.socket.recv(65_536):
+                    self._disconnect()
+                has_arrived = True
+            except (BlockingIOError, ssl.SSLWantReadError):
+                break
+            except OSError:
+                self._disconnect()
+        return has_arrived
+
+    def close(self) -> bool:
+        """Unsubscribe. Return whether a wake-up may have arrived since the last `read`."""
+        if self.socket is None:
+            return True
+        try:
+            self.socket.setblocking(True)
+            return b"$7\r\nmessage\r\n" in self._converse("UNSUBSCRIBE", b"$11\r\nunsubscribe\r\n")
+        except (redis.RedisError, OSError):
+            return True
+        finally:
+            self._disconnect()
+
+    def _converse(self, command: str, confirmation: bytes) -> bytes:
+        """Send a command. Return what arrives up to its last confirmation."""
+        deadline, received = time.monotonic() + broker.timeout, b""
+        self._connection.send_command(command, *self._topics, check_health=False)
+        while received.count(confirmation) < len(self._topics):
+            self.socket.settimeout(max(deadline - time.monotonic(), 0.001))
+            data = self.socket.recv(65_536)
+            if not data or received.startswith(b"-"):
+                raise redis.ConnectionError(received[:80].decode(errors="replace"))
+            received += data
+        return received
+
+    def _disconnect(self) -> None:
+        connection, self._connection, self.socket = self._connection, None, None
+        if connection is not None:
+            with suppress(redis.RedisError, OSError):
+                connection.disconnect()

@@ -19,6 +19,7 @@ class LockSpace(IntEnum):
     HELPDESK_INBOX = 7_204  # second key: chat channel
     TEMPLATES = 7_205  # second key: API channel
     CONTACTS = 7_206  # second key: API channel
+    WORKER_RUNS = 7_207  # second key: worker and kind of run
 
 
 def try_acquire(space: LockSpace, number: int) -> bool:

@@ -9,7 +9,15 @@ import os
 from typing import Any
 
 from celery import Celery
-from celery.signals import celeryd_init, setup_logging, task_prerun, worker_before_create_process
+from celery.signals import (
+    celeryd_after_setup,
+    celeryd_init,
+    setup_logging,
+    task_prerun,
+    worker_before_create_process,
+    worker_process_init,
+    worker_shutting_down,
+)
 
 from .environment import read_setting
 from .file_permissions import restrict_permissions, set_umask
@@ -120,6 +128,23 @@ def share_memory(**_: Any) -> None:
     """Keep the garbage collector away from the loaded code, so that the worker's processes share its memory."""
     gc.collect()
     gc.freeze()
+
+
+@celeryd_after_setup.connect
+def prepare_worker_runs(instance: Any, **_: Any) -> None:
+    """Tell the runs of tasks, before the worker forks, which queues and how many places the worker has."""
+    from bridge.worker_runs import worker_process
+
+    worker_process.prepare(queues=app.amqp.queues.consume_from, places=instance.concurrency)
+
+
+@worker_process_init.connect
+@worker_shutting_down.connect
+def close_shutdown_writer(**_: Any) -> None:
+    """End the waits of all runs when the worker shuts down: then no process holds the pipe's write end any more."""
+    from bridge.worker_runs import worker_process
+
+    worker_process.close_writer()
 
 
 @task_prerun.connect

@@ -1,6 +1,5 @@
 """Stored events become facts, exactly once and in order; a bad one stays to be seen."""
 
-import json
 import re
 from typing import Any
 
@@ -9,13 +8,12 @@ from django.db import OperationalError, connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from bridge import settings_cache, wakeups
+from bridge import settings_cache
 from bridge.conversations import message_statuses, receiving
 from bridge.inbox import event_claims, processing
 from bridge.intake import group_commit
 from bridge.models import Conversation, Message, ServiceWindow, StrayStatus, WebhookEvent
 from bridge.raw_requests import MAX_BYTES
-from channels_setup.advisory_locks import LockSpace
 from channels_setup.models import ApiChannel, known_secrets
 from channels_setup.providers.base import ContactInfo, MessageReceived, StatusChanged
 from tests.factories import ApiChannelFactory, ChatChannelFactory, ConversationFactory, MessageFactory
@@ -184,50 +182,17 @@ def test_an_event_that_kills_its_worker_every_time_ends_as_failed(client: Client
     assert WebhookEvent.objects.filter(state="failed").count() == 1
 
 
-def test_channels_alternate_and_a_long_run_continues_in_another_task(
-    client: Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_channels_alternate(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(event_claims, "EVENT_BATCH", 1)
-    rung: list[str] = []
     phones = [ApiChannelFactory(), ApiChannelFactory()]
     for number in range(3):
         for phone in phones:
             post(client, phone, says("?", number=number, who=f"anna{phone.pk}"))
 
-    monkeypatch.setattr(processing, "RUN_SECONDS", 0)
-    monkeypatch.setattr(processing.wakeups, "notify_workers", rung.append)
-    assert processing.process_inbox() == 0
-    assert rung == ["inbound"]
-    monkeypatch.undo()
-    monkeypatch.setattr(event_claims, "EVENT_BATCH", 1)
     assert processing.process_inbox() == 6
 
     first, second = phones
     assert [row.api_channel_id for row in Message.objects.order_by("pk")] == [first.pk, second.pk] * 3
-
-
-def test_events_stored_during_processing_notify_no_second_worker(
-    client: Client, phone: ApiChannel, called: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Ten webhooks in a busy moment called ten tasks, nine of which found the channel taken."""
-    real = processing.process_events
-
-    def process(channel_id: int, events: list[WebhookEvent]) -> None:
-        if WebhookEvent.objects.count() < 4:
-            store(WebhookEvent.objects.count())
-        real(channel_id, events)
-
-    def store(number: int) -> None:
-        WebhookEvent.objects.create(api_channel=phone, body=json.dumps(says("?", number=number)).encode())
-        wakeups.notify_workers(wakeups.INBOUND)
-
-    monkeypatch.setitem(processing.EVENT_SOURCES, "api_channel", processing.EventSource(process, LockSpace.INBOX))
-    store(0)
-
-    assert processing.process_inbox() == 4
-    assert called == ["bridge.tasks.process_inbox"]
-    store(9)
-    assert len(called) == 2
 
 
 def test_channels_are_ordered_by_their_oldest_event(phone: ApiChannel) -> None:

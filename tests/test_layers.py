@@ -39,6 +39,7 @@ LAYERS = {
         "models",
         "optional_redis",
         "wakeups",
+        "worker_runs",
         "service_window",
         "row_inserts",
         "row_reads",

@@ -21,8 +21,8 @@ APPLICATION_NAME = "okno-test-worker"
 
 
 class Worker:
-    def __init__(self, *, log: Path) -> None:
-        self.log = log
+    def __init__(self, *, log: Path, concurrency: int = 2) -> None:
+        self.log, self.concurrency = log, concurrency
         self.process: subprocess.Popen[bytes] | None = None
         self.broker: Any = redis.Redis.from_url(settings.REDIS_URL)
 
@@ -39,7 +39,7 @@ class Worker:
         address = f"{database['HOST']}:{database['PORT']}/{database['NAME']}"
         with open(self.log, "ab") as log:
             self.process = spawn_process(
-                [sys.executable, *worker_command(queues=QUEUES, concurrency=2)[1:]],
+                [sys.executable, *worker_command(queues=QUEUES, concurrency=self.concurrency)[1:]],
                 on_parent_death=signal.SIGKILL,
                 env=os.environ
                 | {

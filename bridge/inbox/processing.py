@@ -18,12 +18,13 @@ from django.db.models import F
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from bridge import person_erased, wakeups
+from bridge import person_erased
 from bridge.conversations import erased_ids, identity_changes, message_statuses, receiving, sandbox_clock
 from bridge.helpdesk import incoming
 from bridge.models import WebhookEvent
 from bridge.raw_requests import clear_events, mark_event_failed, restore_request
 from bridge.relay import held_replies
+from bridge.worker_runs import WorkerRun
 from channels_setup.advisory_locks import LockSpace, exclusive
 from channels_setup.codecs.bodies import BadBody
 from channels_setup.models import ApiChannel, ChatChannel
@@ -48,42 +49,33 @@ from .event_claims import claim_events
 
 logger = logging.getLogger(__name__)
 
-RUN_SECONDS = 20.0  # well below the task's time limit
+RETRY_SECONDS = 2.0  # until the next try of a channel whose batch failed
 # SQLSTATE classes of transient errors: rollback and deadlock, insufficient resources, object in use, shutdown.
 TRANSIENT_ERROR_CLASSES = ("40", "53", "55", "57")
 
 
-def process_inbox() -> int:
-    """Process events until none is waiting or RUN_SECONDS are over. Return the number of events.
+def process_inbox(run: WorkerRun | None = None) -> int:
+    """Process events until none is waiting, or until the run is over. Return the number of events.
 
-    Takes a batch of each channel in turn, so that a flood on one channel does not delay others. The wake-up is cleared
-    only before the last look for work: an event stored earlier needs no second worker, which would find the lock held.
+    Takes a batch of each channel in turn, so that a flood on one channel does not delay others. Another worker may hold
+    a channel's lock: it looks for events once more after it has released the lock.
     """
-    until = time.monotonic() + RUN_SECONDS
-    processed, is_cleared = 0, False
-    failed: set[tuple[str, int]] = set()  # channels to try again in the next run
-    while time.monotonic() < until:
-        before, is_locked = processed, False
-        waiting = [channel for channel in _find_channels_with_events() if channel not in failed]
-        if len(waiting) > 1:
-            wakeups.clear_notification(wakeups.INBOUND)  # several channels: let another worker help
-        for source, channel_id in waiting:
+    processed = 0
+    retry_at: dict[tuple[str, int], float] = {}  # channels whose last batch failed
+    while run is None or not run.is_over():
+        if run is not None:
+            run.clear()
+        before = processed
+        for source, channel_id in _find_channels_with_events():
+            if retry_at.get((source, channel_id), 0.0) > time.monotonic():
+                continue
             with exclusive(EVENT_SOURCES[source].lock, channel_id) as has_lock:
-                is_locked |= not has_lock
                 if has_lock and (events := claim_events(channel_id, source=source)):
                     if not _try_processing(source, channel_id, events):
-                        failed.add((source, channel_id))
+                        retry_at[source, channel_id] = time.monotonic() + RETRY_SECONDS
                     processed += len(events)
-        # Look once more after releasing the lock: a worker notified meanwhile found it held and stopped.
-        if processed > before:
-            is_cleared = False
-        elif is_locked or is_cleared:
-            return processed
-        else:
-            wakeups.clear_notification(wakeups.INBOUND)
-            is_cleared = True
-    wakeups.clear_notification(wakeups.INBOUND)
-    wakeups.notify_workers(wakeups.INBOUND)  # the next task continues
+        if processed == before and (run is None or not run.wait()):
+            break
     return processed
 
 

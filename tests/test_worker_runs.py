@@ -1,0 +1,261 @@
+"""Runs of tasks that wait for wake-ups: they hear each commit, share the work, and end when they should."""
+
+from __future__ import annotations
+
+import os
+import select
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test import Client
+
+from bridge import wakeups, worker_runs
+from bridge.inbox import processing
+from bridge.models import Message
+from bridge.worker_runs import WorkerProcess, WorkerRun, begin_run
+from tests.factories import ApiChannelFactory
+from tests.scenarios.concurrency import run_together
+from tests.scenarios.inbox import post, says
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+PROCESS_INBOX = "bridge.tasks.process_inbox"
+
+
+@pytest.fixture
+def process(monkeypatch: pytest.MonkeyPatch) -> Iterator[WorkerProcess]:
+    """A worker process with places enough for runs that wait."""
+    process = WorkerProcess()
+    process.prepare(queues=("inbound",), places=1)
+    monkeypatch.setattr(worker_runs, "worker_process", process)
+    yield process
+    process.close_writer()
+    os.close(process.shutdown_reader or 0)
+
+
+@pytest.fixture
+def run(process: WorkerProcess, called: list[str]) -> Iterator[WorkerRun]:
+    with begin_run(wakeups.INBOUND, "worker") as run:
+        assert run is not None
+        yield run
+
+
+def is_readable(run: WorkerRun) -> bool:
+    return bool(select.select([run], [], [], 0)[0])
+
+
+def seconds_of(action: Callable[[], object]) -> float:
+    started = time.monotonic()
+    action()
+    return time.monotonic() - started
+
+
+def publish_later(seconds: float = 0.1) -> None:
+    threading.Timer(seconds, wakeups.notify_workers, [wakeups.INBOUND]).start()
+
+
+def test_a_waiting_run_hears_a_wake_up_and_no_task_is_enqueued(run: WorkerRun, called: list[str]) -> None:
+    run.clear()
+    publish_later()
+
+    assert seconds_of(lambda: run.wait(10)) < 2
+    assert is_readable(run)
+    run.clear()
+    assert not is_readable(run)
+    assert called == []
+
+
+def test_a_wake_up_between_look_and_wait_is_not_lost(run: WorkerRun) -> None:
+    run.clear()
+    wakeups.notify_workers(wakeups.INBOUND)
+
+    assert seconds_of(lambda: run.wait(10)) < 1
+
+
+def test_many_wake_ups_are_cleared_at_once(run: WorkerRun, called: list[str]) -> None:
+    for _number in range(500):
+        wakeups.notify_workers(wakeups.INBOUND)
+    run.clear()
+
+    assert not is_readable(run)
+    assert called == []
+
+
+def test_without_a_wake_up_the_run_looks_again_after_a_while(run: WorkerRun) -> None:
+    assert run.wait(0.05)
+
+
+def test_after_its_time_a_run_ends_and_the_next_one_is_enqueued(process: WorkerProcess, called: list[str]) -> None:
+    with begin_run(wakeups.INBOUND, "worker") as run:
+        assert run is not None
+        run._until = time.monotonic()
+        assert run.is_over() and not run.wait(10)
+
+    assert called == [PROCESS_INBOX]
+
+
+def test_the_end_of_a_run_is_not_heard_as_a_run_that_listens(process: WorkerProcess, called: list[str]) -> None:
+    with begin_run(wakeups.INBOUND, "worker"):
+        pass
+    wakeups.notify_workers(wakeups.INBOUND)
+    wakeups.notify_workers(wakeups.INBOUND)
+
+    assert called == [PROCESS_INBOX] * 2  # the next run, and one for both wake-ups
+
+
+def test_a_failed_run_leaves_the_next_one_to_beat(process: WorkerProcess, called: list[str]) -> None:
+    with pytest.raises(ZeroDivisionError), begin_run(wakeups.INBOUND, "worker"):
+        raise ZeroDivisionError
+
+    assert called == []
+    with begin_run(wakeups.INBOUND, "worker") as run:
+        assert run is not None
+
+
+def test_a_worker_has_one_run_of_a_kind_and_another_worker_its_own(process: WorkerProcess, called: list[str]) -> None:
+    everyone_has_asked = threading.Barrier(3)
+
+    def ask(worker: str) -> bool:
+        with begin_run(wakeups.INBOUND, worker) as run:
+            everyone_has_asked.wait(10)
+            return run is not None
+
+    found = run_together(*[lambda name=name: ask(name) for name in ("one", "one", "two")])
+
+    assert sorted(found[:2]) == [False, True]
+    assert found[2]
+
+
+def test_a_run_that_waits_for_calls_lets_the_next_one_begin(run: WorkerRun, called: list[str]) -> None:
+    def begin_next() -> bool:
+        with begin_run(wakeups.INBOUND, "worker") as after:
+            return after is not None
+
+    assert run_together(begin_next) == [False]
+    run.hand_over()
+    run.hand_over()
+
+    assert called == [PROCESS_INBOX]
+    assert run.is_over() and not run.wait(10)
+    assert run_together(begin_next) == [True]
+
+
+def test_a_shutdown_ends_the_wait_and_is_reported_once(run: WorkerRun, process: WorkerProcess) -> None:
+    threading.Timer(0.1, process.close_writer).start()
+
+    assert seconds_of(lambda: run.wait(10)) < 2
+    assert run.is_over()
+    assert not is_readable(run)  # otherwise the last calls would be awaited in a busy loop
+
+
+def test_a_broken_subscription_is_made_again(run: WorkerRun) -> None:
+    listeners = [client for client in wakeups.broker.client.client_list(_type="pubsub") if client["db"] == database()]
+    for client in listeners:
+        wakeups.broker.client.client_kill(client["addr"])
+    assert listeners
+
+    run.wait(10)
+    run.clear()
+    assert run._subscription.socket is None
+    run._subscribe_at = 0
+    assert run.wait(10)  # subscribed again: look for what was committed meanwhile
+    publish_later()
+    assert seconds_of(lambda: run.wait(10)) < 2
+    assert is_readable(run)
+
+
+def database() -> str:
+    return str(wakeups.broker.client.connection_pool.connection_kwargs["db"])
+
+
+def test_without_a_broker_a_run_looks_every_second(
+    process: WorkerProcess, called: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker_runs, "RESUBSCRIBE_SECONDS", 0.05)
+    monkeypatch.setattr(wakeups.Subscription, "open", lambda _self: False)
+    with begin_run(wakeups.INBOUND, "worker") as run:
+        assert run is not None
+        run.clear()
+        assert run.wait(10)
+        assert not run.is_over()
+
+
+def test_a_run_ends_when_postgresql_closes_its_connection(process: WorkerProcess, called: list[str]) -> None:
+    def wait_and_lose() -> bool:
+        with begin_run(wakeups.INBOUND, "worker") as run, connection.cursor() as cursor:
+            assert run is not None
+            cursor.execute("SELECT pg_backend_pid()")
+            terminate(cursor.fetchone()[0])
+            run.wait(0.2)
+            return run.is_over()
+
+    def terminate(pid: int) -> None:
+        def kill() -> None:
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
+
+        run_together(kill)
+
+    assert run_together(wait_and_lose) == [True]
+    assert called == [PROCESS_INBOX]
+    with begin_run(wakeups.INBOUND, "worker") as run:
+        assert run is not None
+
+
+def test_a_run_without_a_place_to_wait_ends_but_loses_no_wake_up(
+    process: WorkerProcess, called: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process.places = 0
+    with begin_run(wakeups.INBOUND, "worker") as run:
+        assert run is not None
+        run.clear()
+        wakeups.notify_workers(wakeups.INBOUND)
+        assert run.wait(10)  # look again
+        run.clear()
+        assert seconds_of(lambda: run.wait(10)) < 1
+        assert not run.wait(10)
+        wakeups.notify_workers(wakeups.INBOUND)  # after the last look
+
+    assert called == [PROCESS_INBOX]
+
+
+@pytest.mark.parametrize(
+    ("queues", "places", "may_wait"),
+    [
+        (("inbound",), 1, True),
+        (("inbound", "housekeeping"), 1, False),
+        (("inbound", "outbound", "housekeeping"), 2, False),
+        (("inbound", "outbound", "housekeeping"), 3, True),
+        ((), 0, False),
+    ],
+)
+def test_a_place_is_left_for_other_tasks(queues: tuple[str, ...], places: int, may_wait: bool) -> None:
+    assert WorkerProcess(queues=frozenset(queues), places=places).may_wait() is may_wait
+
+
+def test_the_inbox_processes_what_arrives_while_it_waits(
+    process: WorkerProcess, called: list[str], client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    phone = ApiChannelFactory()
+    waits: list[float] = []
+    wait = WorkerRun.wait
+
+    def store_and_wait(run: WorkerRun, *arguments: Any) -> bool:
+        if len(waits) == 3:
+            run._until = 0
+        else:
+            post(client, phone, says("?", number=len(waits)))
+        waits.append(seconds_of(lambda: wait(run, *arguments)))
+        return not run.is_over()
+
+    monkeypatch.setattr(WorkerRun, "wait", store_and_wait)
+    with begin_run(wakeups.INBOUND, "worker") as run:
+        assert processing.process_inbox(run) == 3
+
+    assert Message.objects.count() == 3
+    assert max(waits) < 1
+    assert called == [PROCESS_INBOX]  # the next run
