@@ -21,8 +21,12 @@ APPLICATION_NAME = "okno-test-worker"
 
 
 class Worker:
-    def __init__(self, *, log: Path, concurrency: int = 2) -> None:
-        self.log, self.concurrency = log, concurrency
+    """``concurrency``: with 2 places for all queues, no run waits for wake-ups, so an idle worker runs no task."""
+
+    def __init__(
+        self, *, log: Path, concurrency: int = 2, name: str = "worker", broker_url: str = settings.REDIS_URL
+    ) -> None:
+        self.log, self.concurrency, self.name, self.broker_url = log, concurrency, name, broker_url
         self.process: subprocess.Popen[bytes] | None = None
         self.broker: Any = redis.Redis.from_url(settings.REDIS_URL)
 
@@ -35,26 +39,30 @@ class Worker:
         if self.is_running:
             return
         self.broker.flushdb()
+        self.launch()
+        deadline = time.monotonic() + START_SECONDS
+        # A queue has a binding in the broker once its consumer has declared it.
+        while not self.broker.exists("_kombu.binding.outbound") or not self.is_listening():
+            assert self.is_running and time.monotonic() < deadline, self.log_tail()
+            time.sleep(0.05)
+
+    def launch(self) -> None:
         database = connection.settings_dict
         address = f"{database['HOST']}:{database['PORT']}/{database['NAME']}"
         with open(self.log, "ab") as log:
             self.process = spawn_process(
-                [sys.executable, *worker_command(queues=QUEUES, concurrency=self.concurrency)[1:]],
+                [sys.executable, *worker_command(queues=QUEUES, concurrency=self.concurrency, name=self.name)[1:]],
                 on_parent_death=signal.SIGKILL,
                 env=os.environ
                 | {
                     "DATABASE_URL": f"postgres://{database['USER']}:{database['PASSWORD']}@{address}",
+                    "REDIS_URL": self.broker_url,
                     "PGAPPNAME": APPLICATION_NAME,
                 },
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
             )
-        deadline = time.monotonic() + START_SECONDS
-        # A queue has a binding in the broker once its consumer has declared it.
-        while not self.broker.exists("_kombu.binding.outbound") or not self.is_listening():
-            assert self.is_running and time.monotonic() < deadline, self.log_tail()
-            time.sleep(0.05)
 
     def is_listening(self) -> bool:
         return any(client["cmd"] == "brpop" for client in self.broker.client_list())
