@@ -52,7 +52,7 @@ def notify_workers(channel: str) -> None:
         if channel in HEARD and broker.client.publish(_get_topic(channel), "1"):
             return
         if broker.client.set(_key(channel), 1, nx=True, px=NOTIFICATION_TTL_MS):
-            current_app.send_task(TASKS[channel], queue=QUEUES[channel], retry=False, ignore_result=True)
+            _send_task(channel)
     except Exception as error:  # the row is committed: beat will find it
         broker.pause()
         logger.warning("workers not notified", extra={"channel": channel, "error": type(error).__name__})
@@ -61,12 +61,18 @@ def notify_workers(channel: str) -> None:
 def enqueue_next_run(channel: str) -> None:
     """Enqueue the run that follows one which has ended. Never raises: beat enqueues one too."""
     try:
-        current_app.send_task(
-            TASKS[channel], queue=QUEUES[channel], retry=False, ignore_result=True, expires=NEXT_RUN_EXPIRES
-        )
+        _send_task(channel, expires=NEXT_RUN_EXPIRES)
     except Exception as error:
         broker.pause()
         logger.warning("next run not enqueued", extra={"channel": channel, "error": type(error).__name__})
+
+
+def _send_task(channel: str, **options: Any) -> None:
+    """Enqueue the task of a channel. The one retry is for a kept connection that a restart of the broker broke."""
+    once = {"max_retries": 1, "interval_start": 0, "interval_step": 0}
+    current_app.send_task(
+        TASKS[channel], queue=QUEUES[channel], retry=True, retry_policy=once, ignore_result=True, **options
+    )
 
 
 def enqueue_after_commit(task: str, *arguments: int) -> None:
