@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from functools import lru_cache
 from typing import Any, NamedTuple, TypeVar
 
-from django.db import connection, models
+from django.db import DEFAULT_DB_ALIAS, connection, models
+from django.db.models.base import ModelState
 from django.db.models.expressions import DatabaseDefault
 
 Row = TypeVar("Row", bound=models.Model)
@@ -40,8 +42,30 @@ def insert_rows(rows: Sequence[Row]) -> list[Row]:
         )
         for row, (pk,) in zip(rows, cursor.fetchall(), strict=True):
             row.pk = pk
-            row._state.adding, row._state.db = False, connection.alias
+            row._state.adding, row._state.db = False, DEFAULT_DB_ALIAS
     return list(rows)
+
+
+def build_row(model: type[Row], **values: Any) -> Row:
+    """Return an unsaved row as ``model(**values)`` does, several times faster: see ``row_reads``."""
+    row = model.__new__(model)
+    row._state = ModelState()
+    attributes, related = row.__dict__, row._state.fields_cache
+    for name, default in _list_defaults(model):
+        attributes[name] = default()
+    for name, value in values.items():
+        if name in attributes:
+            attributes[name] = value
+        elif f"{name}_id" in attributes:
+            attributes[f"{name}_id"], related[name] = value and value.pk, value
+        else:
+            raise TypeError(f"{model.__name__} has no field {name}")
+    return row
+
+
+@lru_cache
+def _list_defaults(model: type[models.Model]) -> tuple[tuple[str, Callable[[], Any]], ...]:
+    return tuple((field.attname, field.get_default) for field in model._meta.concrete_fields)
 
 
 @lru_cache
@@ -62,8 +86,14 @@ def _build_column(field: models.Field[Any, Any]) -> Column:
         value = getattr(row, attribute)
         return None if value is None else str(value)  # a choice becomes its value
 
+    def read_time(row: Any) -> Any:
+        value = field.pre_save(row, True)  # sets ``auto_now``
+        return value if isinstance(value, datetime) and value.tzinfo is not None else read_any(row)
+
     def read_json(row: Any) -> str | None:
         value = field.get_prep_value(getattr(row, attribute))
+        if not value and isinstance(value, dict | list):
+            return "{}" if isinstance(value, dict) else "[]"
         return None if value is None and field.null else json.dumps(value)
 
     def read_any(row: Any) -> Any:
@@ -71,6 +101,8 @@ def _build_column(field: models.Field[Any, Any]) -> Column:
 
     if isinstance(field, models.JSONField):
         return Column(name, sql_type, read_json)
+    if isinstance(field, models.DateTimeField):
+        return Column(name, sql_type, read_time)
     if type(field) in (models.CharField, models.TextField) and not field.null:
         return Column(name, sql_type, read_text)
     return Column(name, sql_type, read_plain if isinstance(field, PLAIN_FIELDS) else read_any)

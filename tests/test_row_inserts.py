@@ -11,7 +11,8 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from bridge.models import Attempt, Delivery, Message
-from bridge.row_inserts import insert_rows
+from bridge.row_inserts import build_row, insert_rows
+from bridge.row_reads import RowReader
 from tests.factories import ConversationFactory
 
 pytestmark = pytest.mark.django_db
@@ -96,3 +97,34 @@ def test_what_the_database_refuses_is_refused(change: dict[str, Any], error: typ
 def test_nothing_is_asked_for_no_rows(django_assert_num_queries: Any) -> None:
     with django_assert_num_queries(0):
         assert insert_rows([]) == []
+
+
+def test_a_built_row_equals_one_of_the_model() -> None:
+    chat = ConversationFactory()
+    values = {"conversation": chat, "api_channel": chat.api_channel, "direction": "inbound", "merged_contact": None}
+    built, expected = build_row(Message, **values, text="a"), Message(**values, text="a")
+
+    for field in Message._meta.concrete_fields:
+        assert getattr(built, field.attname) == getattr(expected, field.attname), field.name
+    assert built._state.adding and built.conversation is chat and built.merged_contact is None
+    assert build_row(Delivery).key != build_row(Delivery).key
+    with pytest.raises(TypeError, match="Message has no field texts"):
+        build_row(Message, texts="a")
+
+
+def test_a_row_read_by_hand_equals_one_that_django_reads(django_assert_num_queries: Any) -> None:
+    [message] = insert_rows(build_messages()[2:3])
+    reader = RowReader(Message, "m")
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT {reader.columns} FROM bridge_message m")
+        read = reader.read(cursor.fetchone())
+
+    expected = Message.objects.get()
+    with django_assert_num_queries(0):
+        for field in Message._meta.concrete_fields:
+            assert getattr(read, field.attname) == getattr(expected, field.attname), field.name
+    assert read == expected and not read._state.adding
+    read.text = "changed"
+    read.save(update_fields=["text"])
+    message.refresh_from_db()
+    assert message.text == "changed" and message.conversation == read.conversation

@@ -20,7 +20,7 @@ from bridge import message_text, service_window, wakeups
 from bridge.fanout import helpdesk_messages, subscribers
 from bridge.files import attachment_files
 from bridge.models import Contact, Conversation, Message, Ticket
-from bridge.row_inserts import insert_rows
+from bridge.row_inserts import build_row, insert_rows
 from channels_setup.models import ApiChannel, ChatChannel
 from channels_setup.providers.base import MessageReceived
 
@@ -257,7 +257,8 @@ def _store_messages(
     tickets, states, new_tickets = _resolve_tickets(items, found.tickets, new_chat_ids=new_chat_ids)
     messages = insert_rows(
         [
-            Message(
+            build_row(
+                Message,
                 conversation=conversation,
                 merged_contact=item.contact if item.contact and item.contact.pk != conversation.contact_id else None,
                 api_channel=api_channel,
@@ -358,7 +359,8 @@ def link_quotes(api_channel: ApiChannel, answers: Sequence[tuple[Message, str]])
 def _attach_files(pairs: Sequence[tuple[Message, IncomingMessage]]) -> dict[int, list[str]]:
     attachments = attachment_files.create_attachments((message, item.fact.files) for message, item in pairs)
     for message, item in pairs:
-        attachments += attachment_files.store_attachments(message, item.uploads)
+        if item.uploads:
+            attachments += attachment_files.store_attachments(message, item.uploads)
     links: dict[int, list[str]] = {}
     for attachment in attachments:
         links.setdefault(attachment.message_id, []).append(subscribers.build_file_link(attachment))

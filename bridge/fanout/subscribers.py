@@ -18,6 +18,7 @@ from django.conf import settings
 from bridge import ticket_properties
 from bridge.files.attachment_files import build_signed_link
 from bridge.models import Attachment, Contact, Conversation, Delivery, Message, Ticket
+from bridge.row_inserts import build_row
 from channels_setup.codecs import chat_events
 from channels_setup.codecs.html_text import text_to_html
 from channels_setup.models import ApiChannel
@@ -109,7 +110,8 @@ def _build_for_channel(item: MessageContext, channel: ApiChannel) -> Iterable[De
     is_outbound = message.direction == Message.Direction.OUTBOUND
     may_see = not is_outbound or _may_see_replies(channel, item.conversation)
     if is_outbound and channel.pk == item.conversation.api_channel_id:
-        yield Delivery(
+        yield build_row(
+            Delivery,
             kind=Delivery.Kind.MESSAGE,
             free_text=message.kind != Message.Kind.TEMPLATE and channel.provider.service_window,
             payload={
@@ -129,20 +131,23 @@ def _build_for_channel(item: MessageContext, channel: ApiChannel) -> Iterable[De
             **_common_fields(item, channel, "message"),
         )
     elif channel.redirect_url and may_see and (kinds := item.kinds & set(channel.tracked)):
-        yield Delivery(
+        yield build_row(
+            Delivery,
             kind=Delivery.Kind.EVENT,
             payload={"event": _mark_event(_build_chat_event(item, channel), item.conversation, channel)},
             **_common_fields(item, channel, ",".join(sorted(kinds))),
         )
     if channel.redirect_url and item.new_ticket and channel.track_new_ticket:
-        yield Delivery(
+        yield build_row(
+            Delivery,
             kind=Delivery.Kind.EVENT,
             payload={"event": _build_new_ticket_event(item.ticket, item.conversation, channel, stamp=item.stamp)},
             **_common_fields(item, channel, "new_ticket"),
         )
     if channel.redirect_url and channel.track_comment and may_see:
         comment = build_comment(message, item.ticket, is_first=item.new_ticket, files=item.links)
-        yield Delivery(
+        yield build_row(
+            Delivery,
             kind=Delivery.Kind.EVENT,
             payload={
                 "event": _build_comment_event(comment, item.ticket, item.conversation, channel, about=item.contact)

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+from django.db import connection
 from django.utils.translation import gettext as _
 
 from bridge.models import WebhookEvent
 from bridge.raw_requests import mark_event_failed
+from bridge.row_reads import RowReader
 
 EVENT_BATCH = 200
 MAX_EVENT_ATTEMPTS = 5
+EVENTS = RowReader(WebhookEvent, "bridge_webhookevent")
 
 # The next events of a channel, each with its attempt counted. An event that was interrupted before is claimed alone, so
 # that it cannot interrupt others; exhausted events come with it, to be marked as failed. `waiting` reads a partial
 # index in order. ANY(ARRAY(…)) makes PostgreSQL look the rows up by primary key, whatever it believes about the table.
 # Needs no row lock before the update: the caller holds the channel's inbox lock, and a dismissed event fails the check
 # of its state.
-CLAIM_EVENTS_SQL = """
+CLAIM_EVENTS_SQL = f"""
 WITH waiting AS MATERIALIZED (
     SELECT id, attempts FROM bridge_webhookevent
-    WHERE {source}_id = %(channel)s AND state = 'new' ORDER BY id LIMIT %(batch)s
+    WHERE {{source}}_id = %(channel)s AND state = 'new' ORDER BY id LIMIT %(batch)s
 ), usable AS (
     SELECT id FROM waiting WHERE attempts < %(most)s ORDER BY id
     LIMIT CASE WHEN EXISTS (SELECT FROM waiting WHERE attempts > 0 AND attempts < %(most)s) THEN 1 END
@@ -27,7 +30,7 @@ WITH waiting AS MATERIALIZED (
 )
 UPDATE bridge_webhookevent SET attempts = least(attempts + 1, %(most)s + 1)
 WHERE id = ANY(ARRAY(SELECT id FROM claimed)) AND state = 'new'
-RETURNING *
+RETURNING {EVENTS.columns}
 """
 
 
@@ -37,8 +40,9 @@ def claim_events(channel_id: int, *, source: str = "api_channel") -> list[Webhoo
     has_exhausted = True
     while has_exhausted and not events:
         parameters = {"channel": channel_id, "batch": EVENT_BATCH, "most": MAX_EVENT_ATTEMPTS}
-        claimed = WebhookEvent.objects.raw(CLAIM_EVENTS_SQL.format(source=source), parameters)
-        in_order = sorted(claimed, key=lambda event: event.pk)
+        with connection.cursor() as cursor:
+            cursor.execute(CLAIM_EVENTS_SQL.format(source=source), parameters)
+            in_order = sorted(map(EVENTS.read, cursor.fetchall()), key=lambda event: event.pk)
         exhausted = [event for event in in_order if event.attempts > MAX_EVENT_ATTEMPTS]
         for event in exhausted:
             mark_event_failed(event, _("Processing was interrupted %(count)d times.") % {"count": MAX_EVENT_ATTEMPTS})
