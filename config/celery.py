@@ -4,7 +4,6 @@ Tasks are wake-ups for work that is stored in PostgreSQL. A task carries IDs or 
 lost, because beat starts it again. docs/decisions.md explains the options. The timeouts depend on each other.
 """
 
-import gc
 import os
 from typing import Any
 
@@ -123,11 +122,19 @@ def set_worker_umask(**_: Any) -> None:
     set_worker()
 
 
+@celeryd_after_setup.connect
+def initialize_libraries(**_: Any) -> None:
+    """Initialize the database driver once for all processes that the worker will fork."""
+    from .shared_memory import initialize_database_driver
+
+    initialize_database_driver()
+
+
 @worker_before_create_process.connect
 def share_memory(**_: Any) -> None:
-    """Keep the garbage collector away from the loaded code, so that the worker's processes share its memory."""
-    gc.collect()
-    gc.freeze()
+    from .shared_memory import freeze_loaded_objects
+
+    freeze_loaded_objects()
 
 
 @celeryd_after_setup.connect

@@ -134,6 +134,7 @@ LAYERS = {
         "version",
         "file_permissions",
         "environment",
+        "shared_memory",
         "admin_site",
         "web",
         "devstack",

@@ -13,7 +13,6 @@ requests, and then ends.
 """
 
 import argparse
-import gc
 import importlib
 import os
 import resource
@@ -132,17 +131,19 @@ def end_replaced_workers(pids: Sequence[int]) -> None:
 
 
 def load_portal() -> None:
-    """Load the portal before the workers are forked. The garbage collector then leaves the shared memory alone."""
+    """Load the portal before the workers are forked, so that they share its memory."""
     from django.conf import settings
     from django.urls import reverse
     from django.utils import translation
+
+    from config import shared_memory
 
     importlib.import_module("config.wsgi")
     for language, _name in settings.LANGUAGES:
         with translation.override(language):
             reverse("start")  # loads the URLs, all views, and the translations
-    gc.collect()
-    gc.freeze()
+    shared_memory.initialize_database_driver()
+    shared_memory.freeze_loaded_objects()
 
 
 def raise_open_file_limit() -> None:

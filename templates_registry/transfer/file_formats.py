@@ -15,7 +15,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-import openpyxl
 from django.utils.translation import gettext as _
 
 from channels_setup.codecs.bodies import BadBody, clean_text, parse_json_object
@@ -171,6 +170,8 @@ def _write_csv(table: Iterable[Sequence[str]]) -> bytes:
 
 
 def _write_xlsx(table: Iterable[Sequence[str]]) -> bytes:
+    import openpyxl  # 4 MB that most processes never need
+
     book = openpyxl.Workbook(write_only=True)
     sheet = book.create_sheet("templates")
     sheet.freeze_panes = "A2"
