@@ -84,6 +84,8 @@ OPTIONS: dict[str, Any] = {
     "worker_soft_shutdown_timeout": 20,
     "worker_enable_soft_shutdown_on_idle": False,
     "worker_max_tasks_per_child": 100_000,
+    # kB. A process at work needs 150 MB; one that has grown beyond this is replaced after its task.
+    "worker_max_memory_per_child": 500_000,
     "worker_send_task_events": False,
     "worker_hijack_root_logger": False,
     "task_default_queue": "housekeeping",

@@ -127,6 +127,20 @@ def test_sighup_loads_the_portal_again_and_refuses_nobody(sockets: list[socket.s
     assert len(list_descendants(server.pid)) == 3
 
 
+def test_a_worker_that_keeps_too_much_memory_is_replaced(sockets: list[socket.socket], start: Start) -> None:
+    server = start(
+        "import config.serving.server as s; s.MAX_WORKER_MB, s.MEMORY_CHECK_SECONDS, s.START_SECONDS = 10, 0.1, 0.5"
+    )
+    assert request_page(connect(sockets))[0] == 200
+    before = set(list_descendants(server.pid))
+
+    statuses = set()
+    while before & set(list_descendants(server.pid)) != {server.pid}:
+        statuses.add(request_page(connect(sockets))[0])
+
+    assert statuses == {200}
+
+
 def test_truncated_bodies_and_http2_are_refused(sockets: list[socket.socket], start: Start) -> None:
     start()
     bodies = {

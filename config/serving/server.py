@@ -47,6 +47,8 @@ HEADER_TIMEOUT_MS = 10_000
 REPLACED_WORKERS = "REPLACED_WORKERS"  # environment variable: comma-separated PIDs of the workers before SIGHUP
 START_SECONDS = 3.0  # until a new worker accepts connections; the old one works until then
 KILL_SECONDS = 10  # until an ending worker is killed
+MAX_WORKER_MB = 600  # resident memory of a worker; one that keeps more is replaced. After many pages it has 200
+MEMORY_CHECK_SECONDS = 30
 DRAIN_SECONDS = 1.0  # time for requests on connections that an ending worker has accepted
 
 
@@ -180,6 +182,9 @@ def main(arguments: Sequence[str]) -> None:
         respawn_failed_workers=True,
         respawn_interval=START_SECONDS,
         workers_kill_timeout=KILL_SECONDS,
+        workers_max_rss=MAX_WORKER_MB,
+        rss_sample_interval=MEMORY_CHECK_SECONDS,
+        rss_samples=3,
         log_level=LogLevels.error,
     )
     worker_watch.start_worker_watch(
