@@ -14,10 +14,10 @@ from . import wakeups, worker_runs
 from .channel_health import alerts, webhook_inactivity
 from .conversations import assignments, closing_reminders, read_receipts, team_releases
 from .files import inbound_downloads
-from .helpdesk import operators, sending
+from .helpdesk import operators
 from .inbox import pending_corrections, processing, routing, unsupported
 from .maintenance import erasure, housekeeping, reconciliation
-from .outbox import bulk_resend, dispatcher
+from .outbox import bulk_resend, dispatcher, run_slots
 from .relay import held_replies
 
 REAPPLY_AFTER = timedelta(minutes=5)
@@ -36,15 +36,10 @@ def process_inbox(self: Any) -> int:
 @shared_task(bind=True)
 def send_due_deliveries(self: Any) -> int:
     housekeeping.record_heartbeat_throttled("outbound")
-    with dispatcher.acquire_run_slot(str(self.request.hostname)) as has_slot:
+    for channel in (wakeups.OUTBOUND, wakeups.EVENTS):
+        wakeups.clear_notification(channel)
+    with run_slots.acquire_run_slot(str(self.request.hostname)) as has_slot:
         return dispatcher.send_due_deliveries() if has_slot else 0
-
-
-@shared_task(bind=True)
-def send_helpdesk_commands(self: Any) -> int:
-    wakeups.clear_notification(wakeups.HELPDESK)
-    with dispatcher.acquire_run_slot(str(self.request.hostname)) as has_slot:
-        return sending.send_due_commands() if has_slot else 0
 
 
 @shared_task

@@ -23,14 +23,14 @@ from .optional_redis import OptionalRedis
 
 logger = logging.getLogger(__name__)
 
-INBOUND, OUTBOUND, FILES, HELPDESK = "inbound", "outbound", "files", "helpdesk"
+INBOUND, OUTBOUND, EVENTS, FILES = "inbound", "outbound", "events", "files"
 TASKS = {
     INBOUND: "bridge.tasks.process_inbox",
     OUTBOUND: "bridge.tasks.send_due_deliveries",
     FILES: "bridge.tasks.download_files",
-    HELPDESK: "bridge.tasks.send_helpdesk_commands",
+    EVENTS: "bridge.tasks.send_due_deliveries",
 }
-QUEUES = {INBOUND: "inbound", OUTBOUND: "outbound", FILES: "housekeeping", HELPDESK: "outbound"}
+QUEUES = {INBOUND: "inbound", OUTBOUND: "outbound", FILES: "housekeeping", EVENTS: "outbound"}
 HEARD = (INBOUND,)  # channels that runs listen to
 
 NOTIFICATION_TTL_MS = 2_000  # a lost wake-up blocks new ones this long; beat runs as often

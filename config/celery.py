@@ -40,7 +40,6 @@ SCHEDULE: dict[str, tuple[str, float]] = {
     "process_inbox": ("inbound", 2),
     "send_due_deliveries": ("outbound", 2),
     "download_files": ("housekeeping", 5),
-    "send_helpdesk_commands": ("outbound", 2),
     "expire_windows": ("housekeeping", 5),
     "send_closing_reminders": ("housekeeping", 20),
     "process_pending_corrections": ("housekeeping", 15),

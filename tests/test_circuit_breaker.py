@@ -11,6 +11,7 @@ from bridge.channel_health import alerts, circuit_breaker
 from bridge.models import Alert, CircuitBreaker, Delivery
 from bridge.outbox import bulk_resend, dispatcher
 from channels_setup.models import ApiChannel, ChannelState
+from tests.claiming import claim_deliveries
 from tests.factories import ApiChannelFactory
 from tests.receiver import Receiver
 from tests.scenarios.sending import anna_writes, boris_answers, create_channel_to, make_deliveries_due
@@ -101,7 +102,9 @@ def test_a_successful_probe_closes_the_breaker_and_all_is_sent(api_channel: ApiC
 
 def test_seventy_per_cent_of_ten_open_it_too(api_channel: ApiChannel) -> None:
     for worked in [False, False, True, False, False, False, True, False, True, False]:
-        circuit_breaker.record_outcomes([(api_channel.pk, worked)])
+        circuit_breaker.record_outcomes(
+            "api_channel", [(api_channel.pk, worked)], figures=circuit_breaker.API_CHANNEL_FIGURES
+        )
 
     assert CircuitBreaker.objects.get().is_open
 
@@ -248,10 +251,10 @@ def test_two_workers_get_one_probe_between_them(api_channel: ApiChannel) -> None
 
     boris_answers(anna_writes(api_channel, who="ivan"))
 
-    assert len(dispatcher.claim_deliveries(uuid.uuid4(), limit=5)) == 1
-    assert dispatcher.claim_deliveries(uuid.uuid4(), limit=5) == []
+    assert len(claim_deliveries(uuid.uuid4(), limit=5)) == 1
+    assert claim_deliveries(uuid.uuid4(), limit=5) == []
     CircuitBreaker.objects.update(probe_at=F("probe_at") - timedelta(seconds=circuit_breaker.PROBE_SECONDS + 1))
-    assert len(dispatcher.claim_deliveries(uuid.uuid4(), limit=5)) == 1
+    assert len(claim_deliveries(uuid.uuid4(), limit=5)) == 1
 
 
 def test_news_of_a_chat_that_got_through_are_no_first_answer(api_channel: ApiChannel, receiver: Receiver) -> None:

@@ -37,9 +37,11 @@ from bridge.models import (
 )
 from bridge.notices import create_notice
 from bridge.outbox import dispatcher, results
+from bridge.outbox.attempts import AttemptResult
 from bridge.relay import reply_submission
 from channels_setup.models import ApiChannel
 from channels_setup.providers.base import ACCEPTED, Outcome
+from tests.claiming import claim_deliveries
 from tests.factories import ApiChannelFactory, TemplateFactory, boris, gleb, vera
 from tests.pages import SCRIPT, page_html, signed_in
 from tests.scenarios.database_dump import dump_all_rows
@@ -191,13 +193,13 @@ def test_queued_messages_to_an_erased_person_are_not_sent(chat_with_all_data: Co
 
 def test_a_running_call_does_not_restore_erased_data(chat_with_all_data: Conversation) -> None:
     Delivery.objects.update(next_attempt_at=timezone.now())
-    claimed = dispatcher.claim_deliveries(token := uuid.uuid4(), limit=5)
+    claimed = claim_deliveries(token := uuid.uuid4(), limit=5)
     assert claimed
 
     erase_client(chat_with_all_data)
-    results.record_attempts(
+    results.save_results(
         [
-            results.AttemptResult(
+            AttemptResult(
                 claimed=item,
                 outcome=Outcome(verdict=ACCEPTED, external_id=f"wamid.{PHONE}"),
                 started_at=timezone.now(),

@@ -16,10 +16,12 @@ from bridge.desk.chat_list import queries
 from bridge.inbox import processing
 from bridge.models import Contact, Conversation, Delivery, Draft, Message
 from bridge.outbox import dispatcher
+from bridge.outbox.destinations.messages import MessagePolicy
 from bridge.relay import reply_submission
 from channels_setup.models import ApiChannel
 from channels_setup.providers.base import ContactChanged, ContactInfo, EchoSeen, Fact, MessageReceived
 from channels_setup.providers.whatsapp_cloud import graph_webhooks
+from tests.claiming import claim_deliveries
 from tests.factories import ApiChannelFactory, ContactFactory, ConversationFactory, boris
 
 pytestmark = pytest.mark.django_db
@@ -425,7 +427,7 @@ def test_a_former_number_is_not_written_to(channel: ApiChannel) -> None:
     queued = reply_submission.submit_reply(conversation_id=chat.pk, text="Да", author=boris()).message
     apply(channel, *facts_of(USER_ID_CHANGES["today"]))
 
-    claimed = dispatcher._admit(dispatcher.claim_deliveries(_token := uuid.uuid4(), limit=5), _token, {})
+    claimed = MessagePolicy().admit(claim_deliveries(token := uuid.uuid4(), limit=5), token)
 
     (item,) = [one for one in claimed if one.delivery.message_id == (queued.pk if queued else 0)]
     contact = item.delivery.payload["contact"]
@@ -437,7 +439,7 @@ def test_queued_messages_go_to_the_new_number(channel: ApiChannel) -> None:
     reply_submission.submit_reply(conversation_id=Conversation.objects.get().pk, text="Да", author=boris())
     apply(channel, *facts_of(NUMBER_CHANGES["today"]))
 
-    (item,) = dispatcher._admit(dispatcher.claim_deliveries(_token := uuid.uuid4(), limit=5), _token, {})
+    (item,) = MessagePolicy().admit(claim_deliveries(token := uuid.uuid4(), limit=5), token)
 
     assert item.delivery.payload["contact"]["external_id"] == N2
 

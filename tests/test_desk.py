@@ -17,7 +17,7 @@ from bridge.conversations import tickets
 from bridge.desk.chat_list import listing
 from bridge.desk.live import versions
 from bridge.models import Attempt, Contact, Conversation, Delivery, Draft, Message, ServiceWindow, Ticket
-from bridge.outbox import resend, results
+from bridge.outbox import resend, settling
 from bridge.relay import reply_submission
 from channels_setup.models import ApiChannel, ChannelState
 from tests.factories import ApiChannelFactory, ChatChannelFactory, UserFactory, boris, gleb, vera
@@ -491,7 +491,7 @@ def test_an_unknown_outcome_is_left_to_the_operator(desk: Client, chat: Conversa
     message = answers(chat)
     token = uuid.uuid4()
     Delivery.objects.update(state=Delivery.State.SENDING, lease_token=token, attempts=1)
-    results.mark_delivery_unknown(Delivery.objects.get(), token)
+    settling.mark_delivery_unknown(Delivery.objects.get(), token)
 
     html = desk.get(f"/chats/{chat.pk}/").content.decode()
     assert "may have been sent or not" in html  # the notice
@@ -514,7 +514,7 @@ def test_a_refused_text_offers_a_template_until_the_window_reopens(
 ) -> None:
     message = answers(chat)
     move_windows_back(timedelta(days=1))
-    results.cancel_delivery(Delivery.objects.get().pk, reason="window_closed_before_sending")
+    settling.cancel_delivery(Delivery.objects.get().pk, reason="window_closed_before_sending")
     again = f"/chats/{chat.pk}/messages/{message.pk}/resend/"
 
     html = desk.get(f"/chats/{chat.pk}/").content.decode()

@@ -93,14 +93,19 @@ FIGURES = (
     ("operations.md", "bodies after 60 s", "60 s", "config.serving.arrival_limits.BODY_TIMEOUT"),
     ("operations.md", "128 per address", "128", "config.serving.arrival_limits.MAX_BODIES_PER_ADDRESS"),
     ("operations.md", "over 300: deliveries", "300 s", "config.monitoring.health.MAX_DELIVERY_DELAY"),
-    ("scaling.md", "more than 128 calls in flight", "128", "bridge.outbox.claims.IN_FLIGHT"),
-    ("scaling.md", "up to 192 calls at once", "192", "bridge.outbox.dispatcher.MAX_CALLS"),
+    (
+        "scaling.md",
+        "more than 128 calls in flight",
+        "128",
+        "bridge.outbox.destinations.api_channels.IN_FLIGHT",
+    ),
+    ("scaling.md", "up to 256 calls at once", "256", "bridge.outbox.dispatcher.MAX_CALLS"),
     ("scaling.md", "more than 4 (`WEB_THREADS`)", "4", SETTING.format("WEB_THREADS")),
     ("scaling.md", "in batches of 500", "500", "bridge.service_window.EXPIRE_BATCH"),
     ("provider.en.md", "up to 20 MB here", "20 MB", "bridge.raw_requests.MAX_BYTES_WITH_FILES"),
     ("provider.en.md", "up to 4 MB in other calls", "4 MB", "bridge.raw_requests.MAX_BYTES"),
     ("provider.en.md", "at most 30 links", "30", "channels_setup.codecs.values.MAX_FILES"),
-    ("provider.en.md", "follow `Retry-After`, up to an hour", "1 h", "bridge.outbox.retry_schedule.MAX_RETRY_AFTER"),
+    ("provider.en.md", "follow `Retry-After`, up to an hour", "1 h", "bridge.outbox.policies.MAX_RETRY_AFTER"),
     ("decisions.md", "A signed token of 90 seconds", "90 s", "bridge.desk.live.polling.TOKEN_SECONDS"),
     ("decisions.md", "expires after eight seconds", "8 s", "bridge.desk.live.presence.PRESENT_SECONDS"),
     ("decisions.md", "answers 120 calls a minute", "120", "bridge.fanout.template_links.MAX_CALLS_PER_MINUTE"),
@@ -112,8 +117,13 @@ FIGURES = (
         "channels_setup.http_client.concurrent_calls.DEADLINE_SECONDS",
     ),
     ("decisions.md", "longest of fourteen days", "14", "bridge.channel_health.webhook_inactivity.RHYTHM_DAYS"),
-    ("decisions.md", "so 128 calls to one destination", "128", "bridge.outbox.claims.IN_FLIGHT"),
-    ("decisions.md", "The attempt waits 30 s", "30 s", "bridge.helpdesk.sending.LOOKUP_DELAY_SECONDS"),
+    (
+        "decisions.md",
+        "so 128 calls to one destination",
+        "128",
+        "bridge.outbox.destinations.api_channels.IN_FLIGHT",
+    ),
+    ("decisions.md", "The attempt waits 30 s", "30 s", "bridge.outbox.destinations.helpdesks.LOOKUP_DELAY_SECONDS"),
 )
 
 
@@ -171,8 +181,8 @@ def test_figures_in_sentences_are_those_of_the_code(page: str, sentence: str, va
 @pytest.mark.parametrize(
     ("sentence", "place"),
     [
-        ("a message 10 times over about 8 hours", "bridge.outbox.retry_schedule.MESSAGE_RETRY_DELAYS"),
-        ("other events 11 times over more than two days", "bridge.outbox.retry_schedule.EVENT_RETRY_DELAYS"),
+        ("a message 10 times over about 8 hours", "bridge.outbox.destinations.messages.MessagePolicy.retry_delays"),
+        ("other events 11 times over more than two days", "bridge.outbox.destinations.events.EventPolicy.retry_delays"),
     ],
 )
 def test_the_provider_page_says_how_often_a_delivery_is_tried(sentence: str, place: str) -> None:

@@ -10,7 +10,6 @@ import uuid
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,8 +17,6 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from bridge.conversations import message_statuses
-from bridge.helpdesk import sending
-from bridge.helpdesk.attempts import ClaimedCommand, CommandResult
 from bridge.inbox import account_updates, processing
 from bridge.maintenance import erasure, erasure_log
 from bridge.models import (
@@ -36,6 +33,9 @@ from bridge.models import (
     StrayStatus,
     WebhookEvent,
 )
+from bridge.outbox import results
+from bridge.outbox.attempts import AttemptResult, ClaimedDelivery
+from bridge.outbox.destinations.helpdesks import HelpdeskPolicy
 from bridge.person_erased import PersonErased
 from channels_setup.providers.base import (
     AccountUpdate,
@@ -45,7 +45,7 @@ from channels_setup.providers.base import (
     ReactionChanged,
     StatusChanged,
 )
-from channels_setup.providers.base.helpdesk import HelpdeskResult, RemoteIds
+from channels_setup.providers.base.helpdesk import RemoteIds
 from tests.factories import (
     ApiChannelFactory,
     ContactFactory,
@@ -126,18 +126,18 @@ def test_a_helpdesk_command_under_way_leaves_no_answer() -> None:
     )
     Delivery.objects.update(state="sending", lease_token=token)
     erasure.erase_person(chat.contact_id, by=None)
-    claimed: Any = SimpleNamespace(delivery=delivery)
-    assert ClaimedCommand.__annotations__.keys() >= vars(claimed).keys()
 
-    sending.record_command_result(
-        CommandResult(
-            item=claimed,
-            result=HelpdeskResult(outcome=Outcome(verdict="accepted"), remote_ids=RemoteIds(chat_id=701)),
-            may_have_arrived=True,
-            started_at=timezone.now(),
-            duration_ms=5,
-            answer=f"client {PHONE}",
-        ),
+    results.record_attempts(
+        [
+            AttemptResult(
+                claimed=ClaimedDelivery(policy=HelpdeskPolicy(), delivery=delivery, interrupted=False),
+                outcome=Outcome(verdict="accepted"),
+                remote_ids=RemoteIds(chat_id=701),
+                started_at=timezone.now(),
+                duration_ms=5,
+                answer=f"client {PHONE}",
+            )
+        ],
         token,
     )
 

@@ -32,7 +32,7 @@ from bridge.models import (
     PendingCorrection,
     Upload,
 )
-from bridge.outbox import bulk_resend, dispatcher, recipient_addresses, results
+from bridge.outbox import bulk_resend, dispatcher, recipient_addresses, settling
 from bridge.relay import held_replies
 from channels_setup import failing_items
 from channels_setup.failing_items import BACKOFF_SECONDS, FailingItems
@@ -136,7 +136,7 @@ LOOPS = {
     ),
     "bulk resends": Loop(two_bulk_resends, bulk_resend.run_bulk_actions, at(bulk_resend, "_run_batch"), lambda pk: pk),
     "expired windows": Loop(
-        two_expired_windows, housekeeping.expire_windows, at(results, "cancel_delivery"), lambda pk, **_: pk
+        two_expired_windows, housekeeping.expire_windows, at(settling, "cancel_delivery"), lambda pk, **_: pk
     ),
     "retention": Loop(
         lambda: None,

@@ -18,11 +18,11 @@ from django.utils import timezone
 
 from bridge.channel_health import rate_limits
 from bridge.files import inbound_downloads, uploads
-from bridge.helpdesk import sending
 from bridge.inbox import processing
 from bridge.maintenance import housekeeping
 from bridge.models import Alert, Attachment, Attempt, Delivery, Message, RateLimit, WebhookEvent
 from bridge.outbox import dispatcher, results
+from bridge.outbox.attempts import AttemptResult
 from channels_setup.models import ApiChannel, ChatChannel, Secret, UnknownPolicy
 from channels_setup.providers.base import ACCEPTED, ApiResponse, CallRate, Outcome
 from config.monitoring.log_format import build_formatter
@@ -92,7 +92,7 @@ def test_a_result_is_written_down_though_the_database_refuses_it_at_first(
     reply = boris_answers(anna_writes(channel))
     record, refusals = results.record_attempts, [problem, problem]
 
-    def refused_at_first(tried: Sequence[results.AttemptResult], token: Any) -> None:
+    def refused_at_first(tried: Sequence[AttemptResult], token: Any) -> None:
         if refusals:
             raise refusals.pop()
         record(tried, token)
@@ -293,14 +293,14 @@ def simulator() -> Iterator[UsedeskSimulator]:
 def test_a_helpdesk_result_is_stored_after_a_database_error(
     simulator: UsedeskSimulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shop, record, refusals = Shop.of(simulator), sending.record_command_result, [OperationalError("deadlock detected")]
+    shop, record, refusals = Shop.of(simulator), results.record_attempts, [OperationalError("deadlock detected")]
 
     def refused_at_first(tried: Any, token: Any) -> None:
         if refusals:
             raise refusals.pop()
         record(tried, token)
 
-    monkeypatch.setattr(sending, "record_command_result", refused_at_first)
+    monkeypatch.setattr(results, "record_attempts", refused_at_first)
     shop.anna_writes("раз")
     shop.settle()
 
@@ -317,7 +317,7 @@ def test_a_helpdesk_with_an_unreadable_key_delays_no_other(simulator: UsedeskSim
         ChatChannel.objects.filter(pk=broken.chat_channel.pk).update(secret=b"gAAAAAB-not-ours")
 
         processing.process_inbox()
-        sending.send_due_commands()
+        dispatcher.send_due_deliveries()
 
         assert (simulator.texts(), other.texts()) == (["раз"], [])
 

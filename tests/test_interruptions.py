@@ -16,7 +16,6 @@ from django.utils import timezone
 from bridge import service_window
 from bridge.channel_health import circuit_breaker
 from bridge.files import inbound_downloads, provider_uploads
-from bridge.helpdesk import sending
 from bridge.inbox import processing
 from bridge.maintenance import erasure, housekeeping
 from bridge.models import (
@@ -30,8 +29,11 @@ from bridge.models import (
     Message,
     ServiceWindow,
 )
-from bridge.outbox import claims, dispatcher, results
+from bridge.outbox import claims, dispatcher, results, settling
+from bridge.outbox.attempts import AttemptResult, ClaimedDelivery
 from channels_setup.models import UnknownPolicy
+from channels_setup.providers.base import Outcome
+from tests.claiming import claim_deliveries
 from tests.factories import ApiChannelFactory, ConversationFactory, MessageFactory
 from tests.receiver import Receiver
 from tests.scenarios.sending import anna_writes, boris_answers, create_channel_to
@@ -62,16 +64,16 @@ def test_calls_under_way_are_written_down_though_no_more_can_be_claimed(
 ) -> None:
     channel = create_channel_to(receiver, "/hook", on_unknown=UnknownPolicy.ASK)
     reply = boris_answers(anna_writes(channel))
-    claim, is_broken = dispatcher.claim_deliveries, Event()
+    claim, is_broken = claims.claim_deliveries, Event()
 
-    def broken_while_a_call_is_under_way(token: uuid.UUID, **more: Any) -> list[results.ClaimedDelivery]:
+    def broken_while_a_call_is_under_way(*given: Any, **more: Any) -> list[ClaimedDelivery]:
         if Delivery.objects.filter(state="sending").exists():
             is_broken.set()
             raise BROKEN
-        return claim(token, **more)
+        return claim(*given, **more)
 
     receiver.answer("/hook", hold=lambda: is_broken.wait(15))
-    monkeypatch.setattr(dispatcher, "claim_deliveries", broken_while_a_call_is_under_way)
+    monkeypatch.setattr(claims, "claim_deliveries", broken_while_a_call_is_under_way)
 
     with pytest.raises(OperationalError):
         dispatcher.send_due_deliveries()
@@ -109,25 +111,19 @@ def test_what_was_claimed_and_never_called_does_not_look_as_if_it_had_been(
 def test_a_running_helpdesk_call_is_recorded_although_claiming_fails(
     simulator: UsedeskSimulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shop, claim, attempt, is_broken = Shop.of(simulator), sending.claim_commands, sending.attempt_command, Event()
+    shop, claim = Shop.of(simulator), claims.claim_deliveries
     shop.anna_writes("раз")
     processing.process_inbox()
 
-    def broken_while_a_call_is_under_way(*given: Any, **more: Any) -> list[Any]:
+    def broken_while_a_call_is_under_way(policy: Any, *given: Any, **more: Any) -> list[ClaimedDelivery]:
         if Delivery.objects.filter(state="sending").exists():
-            is_broken.set()
             raise BROKEN
-        return claim(*given, **more)
+        return claim(policy, *given, **more)
 
-    def slow(*given: Any) -> Any:
-        assert is_broken.wait(30)
-        return attempt(*given)
-
-    monkeypatch.setattr(sending, "claim_commands", broken_while_a_call_is_under_way)
-    monkeypatch.setattr(sending, "attempt_command", slow)
+    monkeypatch.setattr(claims, "claim_deliveries", broken_while_a_call_is_under_way)
 
     with pytest.raises(OperationalError):
-        sending.send_due_commands()
+        dispatcher.send_due_deliveries()
 
     assert Attempt.objects.values_list("verdict", flat=True).get() == "accepted"
     assert not Delivery.objects.filter(state="sending").exists()
@@ -209,14 +205,14 @@ def test_a_kill_while_windows_close_loses_no_notice_to_operators(
     boris_answers(chat, "Сейчас посмотрю")
     Delivery.objects.update(next_attempt_at=timezone.now() + timedelta(hours=4))  # its next try
     ServiceWindow.objects.update(expires_at=timezone.now())
-    take_back, kills = results.cancel_after_windows_closed, [SystemExit()]
+    take_back, kills = settling.cancel_after_windows_closed, [SystemExit()]
 
     def killed_at_first(conversation_ids: Sequence[int]) -> None:
         if kills:
             raise kills.pop()
         take_back(conversation_ids)
 
-    monkeypatch.setattr(results, "cancel_after_windows_closed", killed_at_first)
+    monkeypatch.setattr(settling, "cancel_after_windows_closed", killed_at_first)
 
     with pytest.raises(SystemExit):
         housekeeping.expire_windows()
@@ -262,15 +258,15 @@ def test_a_claim_waits_for_no_breaker_that_another_worker_has_in_hand(receiver: 
         boris_answers(anna_writes(channel, who=f"anna-{channel.pk}"))
         CircuitBreaker.objects.create(api_channel=channel, is_open=True, probe_at=timezone.now() - timedelta(seconds=1))
 
-    with Held(lambda: circuit_breaker.lock_breakers([busy.pk])), connection.cursor() as cursor:
+    with Held(lambda: circuit_breaker.lock_breakers("api_channel", [busy.pk])), connection.cursor() as cursor:
         cursor.execute("SET lock_timeout = '2s'")
         try:
-            claimed = claims.claim_deliveries(uuid.uuid4(), limit=5)
+            claimed = claim_deliveries(uuid.uuid4(), limit=5)
         finally:
             cursor.execute("RESET lock_timeout")
 
     assert [item.delivery.api_channel_id for item in claimed] == [well.pk]
-    assert [item.delivery.api_channel_id for item in claims.claim_deliveries(uuid.uuid4(), limit=5)] == [busy.pk]
+    assert [item.delivery.api_channel_id for item in claim_deliveries(uuid.uuid4(), limit=5)] == [busy.pk]
 
 
 @pytest.mark.django_db(transaction=True)
@@ -284,25 +280,25 @@ def test_breakers_are_locked_in_one_order_whatever_came_back_first(
         CircuitBreaker.objects.create(api_channel=channel)
     token = uuid.uuid4()
     tried = [
-        results.AttemptResult(
+        AttemptResult(
             claimed=item,
-            outcome=results.Outcome(verdict="retry", reason="rate_limited", whole_channel=True),
+            outcome=Outcome(verdict="retry", reason="rate_limited", whole_channel=True),
             started_at=timezone.now(),
             duration_ms=1,
         )
-        for item in claims.claim_deliveries(token, limit=5)
+        for item in claim_deliveries(token, limit=5)
     ]
     waits = Event()
 
     def record_the_wrong_way_round() -> None:
         try:
             waits.set()
-            results.record_attempts(list(reversed(tried)), token)
+            results.save_results(list(reversed(tried)), token)
         finally:
             connection.close()
 
     writer = Thread(target=record_the_wrong_way_round)
-    with Held(lambda: circuit_breaker.lock_breakers([first.pk])):
+    with Held(lambda: circuit_breaker.lock_breakers("api_channel", [first.pk])):
         writer.start()
         assert waits.wait(30)
         until = timezone.now() + timedelta(seconds=30)

@@ -4,7 +4,6 @@ import base64
 import hashlib
 import hmac
 import re
-import time
 import uuid
 from datetime import timedelta
 from threading import Barrier
@@ -16,15 +15,17 @@ from django.db.models import F
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from bridge import wakeups
-from bridge.channel_health import rate_limits
 from bridge.conversations import message_statuses, tickets
 from bridge.maintenance import housekeeping
-from bridge.models import Attempt, Conversation, Delivery, Draft, Message, RateLimit, ServiceWindow
-from bridge.outbox import claims, dispatcher, resend, results, retry_schedule
-from channels_setup.http_client import run_exchange
+from bridge.models import Attempt, Delivery, Draft, Message, RateLimit, ServiceWindow
+from bridge.outbox import claims, dispatcher, resend, results, run_slots
+from bridge.outbox.attempts import AttemptResult
+from bridge.outbox.destinations import POLICIES
+from bridge.outbox.destinations.api_channels import ApiChannelPolicy
+from bridge.outbox.destinations.messages import MessagePolicy
 from channels_setup.models import ApiChannel, UnknownPolicy
-from channels_setup.providers.base import StatusChanged
+from channels_setup.providers.base import Outcome, StatusChanged
+from tests.claiming import attempt_delivery, claim_deliveries
 from tests.factories import ApiChannelFactory, waits
 from tests.receiver import Receiver
 from tests.scenarios.concurrency import run_together
@@ -117,7 +118,7 @@ def test_a_failed_attempt_waits_as_the_schedule_says(api_channel: ApiChannel, re
         waited.append(waits(Delivery.objects.get()))
         make_deliveries_due()
 
-    for seconds, planned in zip(waited, retry_schedule.MESSAGE_RETRY_DELAYS, strict=False):
+    for seconds, planned in zip(waited, MessagePolicy.retry_delays, strict=False):
         assert planned * 0.8 <= seconds <= planned * 1.2 + 5  # and what the try itself and its writing down took
 
 
@@ -243,8 +244,8 @@ def test_a_status_before_the_response_settles_the_delivery(api_channel: ApiChann
     receiver.answer("/hook", delay=0.6, times=1)
     reply = boris_answers(anna_writes(api_channel))
     token = uuid.uuid4()
-    [claimed] = dispatcher.claim_deliveries(token, limit=1)
-    tried = run_exchange(dispatcher.attempt_delivery(claimed, api_channel.account()))
+    [claimed] = claim_deliveries(token, limit=1)
+    tried = attempt_delivery(claimed, token)
 
     message_statuses.apply_statuses(api_channel, [StatusChanged(status="delivered", message_id=reply.pk)])
     results.record_attempts([tried], token)
@@ -263,7 +264,7 @@ def test_an_interrupted_attempt_stays_unknown_when_its_window_closes(
     api_channel: ApiChannel, receiver: Receiver
 ) -> None:
     reply = boris_answers(anna_writes(api_channel))
-    dispatcher.claim_deliveries(uuid.uuid4(), limit=1)  # by a worker that dies
+    claim_deliveries(uuid.uuid4(), limit=1)  # by a worker that dies
     Delivery.objects.update(next_attempt_at=timezone.now() - timedelta(seconds=1))
     ServiceWindow.objects.update(opened_at=F("opened_at") - timedelta(hours=24), expires_at=timezone.now())
 
@@ -390,7 +391,7 @@ def test_two_workers_never_claim_one_delivery(api_channel: ApiChannel) -> None:
 
     def claim_all() -> list[int]:
         token, mine = uuid.uuid4(), []
-        while claimed := dispatcher.claim_deliveries(token, limit=3):
+        while claimed := claim_deliveries(token, limit=3):
             mine += [item.delivery.pk for item in claimed]
         return mine
 
@@ -398,7 +399,7 @@ def test_two_workers_never_claim_one_delivery(api_channel: ApiChannel) -> None:
 
     # What both skipped at the last moment is due at the next look; never is one taken twice.
     assert not set(first) & set(second)
-    assert len(first) + len(second) <= claims.IN_FLIGHT + 6
+    assert len(first) + len(second) <= ApiChannelPolicy.in_flight + 6
 
 
 @pytest.mark.exhaustive
@@ -425,7 +426,7 @@ def test_a_dead_workers_lease_expires_and_its_late_result_is_refused(
 ) -> None:
     boris_answers(anna_writes(api_channel))
     dead = uuid.uuid4()
-    (stale,) = dispatcher.claim_deliveries(dead, limit=5)
+    (stale,) = claim_deliveries(dead, limit=5)
     assert dispatcher.send_due_deliveries() == 0  # leased
 
     Delivery.objects.update(next_attempt_at=timezone.now() - timedelta(seconds=1))
@@ -433,9 +434,9 @@ def test_a_dead_workers_lease_expires_and_its_late_result_is_refused(
 
     delivery = Delivery.objects.get()
     assert (delivery.state, delivery.attempts) == ("delivered", 2)
-    late = results.AttemptResult(
+    late = AttemptResult(
         claimed=stale,
-        outcome=results.Outcome(verdict="permanent", reason="rejected"),
+        outcome=Outcome(verdict="permanent", reason="rejected"),
         started_at=timezone.now(),
         duration_ms=1,
     )
@@ -450,7 +451,7 @@ def test_one_process_of_a_worker_always_stays_free_for_webhooks(settings: Any) -
     all_have_asked = Barrier(4)
 
     def ask(worker: str) -> bool:
-        with dispatcher.acquire_run_slot(worker) as is_free:
+        with run_slots.acquire_run_slot(worker) as is_free:
             all_have_asked.wait(10)
             return is_free
 
@@ -464,20 +465,20 @@ def test_a_delivery_that_crashed_two_workers_is_attempted_alone(api_channel: Api
     for who in ("anna", "client-2"):
         boris_answers(anna_writes(api_channel, who=who))
     for _ in range(2):  # two workers claim both and die
-        assert len(dispatcher.claim_deliveries(uuid.uuid4(), limit=5)) == 2
+        assert len(claim_deliveries(uuid.uuid4(), limit=5)) == 2
         Delivery.objects.update(next_attempt_at=timezone.now() - timedelta(seconds=1))
 
-    assert dispatcher.claim_deliveries(uuid.uuid4(), limit=5) == []
-    assert len(dispatcher.claim_deliveries(uuid.uuid4(), limit=1, poison=True)) == 1
+    assert claim_deliveries(uuid.uuid4(), limit=5) == []
+    assert len(claim_deliveries(uuid.uuid4(), limit=1, poison=True)) == 1
     assert dispatcher.send_due_deliveries() == 1
     assert [request.headers["okno-attempt"] for request in receiver.requests] == ["3"]
 
 
 def test_a_poison_message_fails_and_the_operator_is_notified(api_channel: ApiChannel, receiver: Receiver) -> None:
     reply = boris_answers(anna_writes(api_channel))
-    for tries in range(1, len(retry_schedule.MESSAGE_RETRY_DELAYS) + 2):
+    for tries in range(1, len(MessagePolicy.retry_delays) + 2):
         is_poison = tries > claims.MAX_WORKER_CRASHES
-        assert len(dispatcher.claim_deliveries(uuid.uuid4(), limit=1, poison=is_poison)) == 1, tries
+        assert len(claim_deliveries(uuid.uuid4(), limit=1, poison=is_poison)) == 1, tries
         Delivery.objects.update(next_attempt_at=timezone.now() - timedelta(seconds=1))
 
     dispatcher.send_due_deliveries()
@@ -490,25 +491,25 @@ def test_a_poison_message_fails_and_the_operator_is_notified(api_channel: ApiCha
 
 
 def test_a_destination_has_a_limit_of_calls_in_flight(api_channel: ApiChannel, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(claims, "IN_FLIGHT", 4)
+    monkeypatch.setattr(ApiChannelPolicy, "in_flight", 4)
     for number in range(10):
         boris_answers(anna_writes(api_channel, who=f"client-{number}"))
 
-    assert len(dispatcher.claim_deliveries(uuid.uuid4(), limit=50)) == 4
-    assert dispatcher.claim_deliveries(uuid.uuid4(), limit=50) == []
+    assert len(claim_deliveries(uuid.uuid4(), limit=50)) == 4
+    assert claim_deliveries(uuid.uuid4(), limit=50) == []
 
 
 @pytest.mark.exhaustive
 def test_a_busy_destination_does_not_delay_another(
     api_channel: ApiChannel, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(claims, "IN_FLIGHT", 6)
+    monkeypatch.setattr(ApiChannelPolicy, "in_flight", 6)
     other = ApiChannelFactory(kind="acebot", redirect_url=receiver.url("/other"), secret=True)
-    for number in range(claims.IN_FLIGHT * 8):
+    for number in range(ApiChannelPolicy.in_flight * 8):
         boris_answers(anna_writes(api_channel, who=f"client-{number}"))
     boris_answers(anna_writes(other))
 
-    claimed = dispatcher.claim_deliveries(uuid.uuid4(), limit=claims.IN_FLIGHT * 2)
+    claimed = claim_deliveries(uuid.uuid4(), limit=ApiChannelPolicy.in_flight * 2)
 
     assert other.pk in {item.delivery.api_channel_id for item in claimed if item.delivery.kind == "message"}
 
@@ -536,9 +537,9 @@ def test_claims_do_not_read_deliveries_that_wait_for_a_retry(api_channel: ApiCha
         met_at=timezone.now() + timedelta(seconds=30),
     )
     with CaptureQueriesContext(connection) as captured:
-        rate_limits.get_seconds_until_free()
-        claims.claim_deliveries(uuid.uuid4(), limit=5, poison=True)
-        claims.claim_deliveries(uuid.uuid4(), limit=5)
+        claims.get_seconds_until_free([policy() for policy in POLICIES])
+        claim_deliveries(uuid.uuid4(), limit=5, poison=True)
+        claim_deliveries(uuid.uuid4(), limit=5)
     asked = [query["sql"] for query in captured.captured_queries if "next_attempt_at" in query["sql"]]
 
     with connection.cursor() as cursor:
@@ -548,48 +549,4 @@ def test_claims_do_not_read_deliveries_that_wait_for_a_retry(api_channel: ApiCha
             plan = "\n".join(row[0] for row in cursor.fetchall())
 
             assert not re.search(r"Rows Removed by Filter: \d{3}", plan), plan
-    assert len(asked) == 4
-
-
-def test_a_commit_during_a_running_dispatch_wakes_no_other_worker(
-    api_channel: ApiChannel, receiver: Receiver, called: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(dispatcher, "POLL_SECONDS", 60)  # no call is taken for a slow one
-    chats = [anna_writes(api_channel, who=f"anna{number}") for number in range(4)]
-    real = results.save_results
-
-    def write_down(*arguments: Any) -> None:
-        real(*arguments)
-        if chats:
-            answers(chats.pop())
-
-    def answers(chat: Conversation) -> None:
-        boris_answers(chat)
-        wakeups.notify_workers(wakeups.OUTBOUND)  # a test's transaction never commits
-
-    monkeypatch.setattr(results, "save_results", write_down)
-    answers(chats.pop())
-
-    assert dispatcher.send_due_deliveries() == 4
-    assert called == ["bridge.tasks.send_due_deliveries"]
-    chats.append(anna_writes(api_channel, who="late"))
-    answers(chats.pop())
-    assert len(called) == 2
-
-
-def test_during_a_slow_call_another_task_is_enqueued(
-    api_channel: ApiChannel, receiver: Receiver, called: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    boris_answers(anna_writes(api_channel))
-    wakeups.notify_workers(wakeups.OUTBOUND)
-
-    def notify_until_enqueued() -> None:
-        until = time.monotonic() + 15
-        while len(called) < 2 and time.monotonic() < until:
-            time.sleep(0.02)
-            wakeups.notify_workers(wakeups.OUTBOUND)
-
-    receiver.answer("/hook", hold=notify_until_enqueued)
-
-    assert dispatcher.send_due_deliveries() == 1
-    assert len(called) >= 2
+    assert len(asked) == 10  # three kinds of destination: limits, poison messages, due ones; and one claim

@@ -13,12 +13,14 @@ import pytest
 from django.db import connection
 
 from bridge import service_window
-from bridge.channel_health import rate_limits, webhook_inactivity
+from bridge.channel_health import webhook_inactivity
 from bridge.conversations import receiving
 from bridge.inbox import processing
 from bridge.models import Delivery, ServiceWindow, Ticket, WebhookEvent
 from bridge.outbox import claims, dispatcher
+from bridge.outbox.destinations import POLICIES
 from channels_setup.models import ApiChannel
+from tests.claiming import claim_deliveries
 from tests.factories import ApiChannelFactory, copies
 from tests.receiver import Receiver
 from tests.scenarios.sending import anna_writes, boris_answers
@@ -41,7 +43,7 @@ class Statements:
         self.tables: set[str] = set()  # those that a statement read or changed
 
     def __call__(self, execute: Callable[..., Any], sql: str, params: Any, many: bool, context: Any) -> Any:
-        if sql.lstrip()[:6].upper() in ("SELECT", "INSERT", "UPDATE", "DELETE", "WITH P") and "_lock" not in sql:
+        if sql.lstrip()[:6].upper() in ("SELECT", "INSERT", "UPDATE", "DELETE", "WITH O") and "_lock" not in sql:
             self.explain(sql, params)
         return execute(sql, params, many, context)
 
@@ -138,9 +140,9 @@ def test_look_ups_by_provider_ids_read_few_rows(large: ApiChannel) -> None:
 
 def test_periodic_work_reads_few_rows(large: ApiChannel) -> None:
     with explained():
-        claims.claim_deliveries(uuid.uuid4(), limit=100)
-        claims.claim_deliveries(uuid.uuid4(), limit=1, poison=True)
-        rate_limits.get_seconds_until_free()
+        claim_deliveries(uuid.uuid4(), limit=100)
+        claim_deliveries(uuid.uuid4(), limit=1, poison=True)
+        claims.get_seconds_until_free([policy() for policy in POLICIES])
         service_window.expire_batch()
         processing._find_channels_with_events()
         webhook_inactivity.check_webhook_inactivity()

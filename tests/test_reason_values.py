@@ -12,7 +12,7 @@ from django.utils import translation
 from bridge import outcomes
 from bridge.models import Message
 from bridge.notices import create_notice
-from bridge.outbox import results
+from bridge.outbox import settling
 from bridge.outcomes import CATALOG, PLACEHOLDER, OutcomeClass
 from tests.factories import ConversationFactory, MessageFactory
 
@@ -72,7 +72,7 @@ def test_every_failures_notice_has_the_messages_sentence() -> None:
         if reason.outcome_class is OutcomeClass.NOTICE:
             continue
         message = MessageFactory(conversation=conversation, direction="outbound", status="pending")
-        results._fail_message(message, code, details)
+        settling._fail_message(message, code, details)
         notice = Message.objects.filter(reason="not_delivered").latest("pk")
         message.refresh_from_db()
         with translation.override("en"):

@@ -78,11 +78,11 @@ def test_a_failing_destination_is_predicted_as_waiting(dead: Delivery, api_chann
 
 
 def test_the_preview_shows_a_rate_limited_destination_as_waiting(dead: Delivery, api_channel: ApiChannel) -> None:
-    circuit_breaker.start_backoff(api_channel.pk, seconds=60)
+    circuit_breaker.start_backoff("api_channel", api_channel.pk, seconds=60)
     assert resend_problem(dead) == "destination_backoff"
     assert resend.preview_resend([dead])[0].will_send
 
-    circuit_breaker.start_backoff(api_channel.pk, seconds=-1)
+    circuit_breaker.start_backoff("api_channel", api_channel.pk, seconds=-1)
     assert resend_problem(dead) == ""
 
 

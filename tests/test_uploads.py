@@ -15,7 +15,7 @@ from django.utils import timezone
 from bridge.conversations import receiving
 from bridge.files import uploads
 from bridge.models import Conversation, Delivery, Message, Upload
-from bridge.outbox import dispatcher
+from bridge.outbox.destinations.api_channels import build_request
 from channels_setup.models import ApiChannel
 from channels_setup.providers.base import ContactInfo, MessageReceived
 from channels_setup.providers.sandbox import messenger as sandbox
@@ -194,9 +194,7 @@ def test_where_the_route_supports_files_they_are_sent_as_files(
     with_words, alone = Message.objects.filter(direction="outbound").order_by("pk")
     assert (with_words.text, with_words.kind, alone.text, alone.kind) == ("Вот счёт и план", "text", "", "file")
     assert [message.attachments.get().name for message in (with_words, alone)] == ["счёт.pdf", "план.pdf"]
-    outgoing = [
-        dispatcher._build_request(delivery) for delivery in Delivery.objects.filter(kind="message").order_by("pk")
-    ]
+    outgoing = [build_request(delivery) for delivery in Delivery.objects.filter(kind="message").order_by("pk")]
     assert [(one.files[0].name, one.files[0].mime) for one in outgoing] == [
         ("счёт.pdf", "application/pdf"),
         ("план.pdf", "application/pdf"),

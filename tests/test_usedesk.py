@@ -15,6 +15,7 @@ from bridge.helpdesk import operators
 from bridge.maintenance import erasure
 from bridge.models import (
     Attempt,
+    CircuitBreaker,
     Contact,
     Delivery,
     HelpdeskChat,
@@ -171,8 +172,10 @@ def test_a_wrong_key_holds_everything_and_uses_no_attempts(shop: Shop, simulator
     shop.anna_writes("раз")
     shop.settle()
 
-    line = HelpdeskConnection.objects.get()
-    assert line.last_error == "helpdesk_unauthorized" and line.backoff_until > timezone.now()
+    assert HelpdeskConnection.objects.get().last_error == "helpdesk_unauthorized"
+    breaker = CircuitBreaker.objects.get()
+    assert (breaker.chat_channel, breaker.api_channel) == (shop.chat_channel, None)
+    assert breaker.backoff_until > timezone.now()
     assert set(Delivery.objects.values_list("state", "attempts")) == {("pending", 0)}
     shop.chat_channel.set_secret(simulator.key)
     shop.chat_channel.save()

@@ -7,13 +7,12 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from django.db.models import Exists, OuterRef
+from django.db.models import Exists, OuterRef, Q
 from django.test import Client
 from django.utils import timezone
 
-from bridge.helpdesk import sending
 from bridge.inbox import processing
-from bridge.models import Contact, Conversation, Delivery, HelpdeskConnection, Message, WebhookEvent
+from bridge.models import CircuitBreaker, Contact, Conversation, Delivery, Message, WebhookEvent
 from bridge.outbox import dispatcher
 from channels_setup.models import ApiChannel, ChatChannel
 from tests.factories import ApiChannelFactory
@@ -73,14 +72,14 @@ class Shop:
         until = time.monotonic() + seconds
         while time.monotonic() < until:
             self.simulator.pump()
-            processing.process_inbox(), dispatcher.send_due_deliveries(), sending.send_due_commands()
+            processing.process_inbox(), dispatcher.send_due_deliveries()
             waiting = WebhookEvent.objects.filter(state="new").exists()
             older = Delivery.objects.filter(
                 conversation=OuterRef("conversation"), kind=OuterRef("kind"), pk__lt=OuterRef("pk")
             ).filter(state__in=Delivery.UNFINISHED)
             due = Delivery.objects.filter(state__in=Delivery.UNFINISHED, next_attempt_at__lte=timezone.now())
             due = due.filter(~Exists(older))
-            resting = HelpdeskConnection.objects.filter(backoff_until__gt=timezone.now()).exists()
+            resting = CircuitBreaker.objects.filter(Q(backoff_until__gt=timezone.now()) | Q(is_open=True)).exists()
             if not waiting and self.simulator.is_quiet and (resting or not due.exists()):
                 return
             time.sleep(0.02)
@@ -88,7 +87,7 @@ class Shop:
 
     def hurry(self) -> None:
         """Make all waiting retries due now."""
-        HelpdeskConnection.objects.update(backoff_until=None)
+        CircuitBreaker.objects.all().delete()
         Delivery.objects.filter(state__in=Delivery.UNFINISHED).update(next_attempt_at=timezone.now())
         self.settle()
 

@@ -33,6 +33,7 @@ def retry_deliveries_now(admin: ApiChannelAdmin, request: HttpRequest, channel: 
         return
     admin.log_change(request, channel, gettext("Immediate retry requested."))
     wakeups.notify_after_commit(wakeups.OUTBOUND)
+    wakeups.notify_after_commit(wakeups.EVENTS)
     messages.success(request, gettext("Waiting deliveries are being retried in order. This page shows the results."))
 
 

@@ -17,7 +17,7 @@ from django.utils.translation import gettext_lazy as _
 from bridge import outcomes, service_window
 from bridge.models import Alert, CircuitBreaker, Delivery
 from channels_setup.failing_items import FailingItems
-from channels_setup.models import ChannelState
+from channels_setup.models import ApiChannel, ChannelState
 
 logger = logging.getLogger(__name__)
 
@@ -99,13 +99,14 @@ def _review_failing_channels() -> None:
         failing_since=now
     )
     earliest = SWITCHED_OFF_AFTER * min(ALERT_PERCENTAGES) / 100
-    rows = CircuitBreaker.objects.filter(failing_since__lte=now - earliest).select_related("api_channel")
+    rows = CircuitBreaker.objects.filter(api_channel__isnull=False, failing_since__lte=now - earliest)
     failing = set()
-    for row in rows:
-        failing.add(row.pk)
+    for row in rows.select_related("api_channel"):
+        assert row.api_channel is not None  # see the filter
+        failing.add(row.api_channel.pk)
         with FAILING_BREAKERS.isolate(row.pk):
-            if not _review_failing_channel(row, now=now):
-                failing.remove(row.pk)
+            if not _review_failing_channel(row, row.api_channel, now=now):
+                failing.remove(row.api_channel.pk)
     for alert in Alert.objects.filter(kind=Kind.FAILING_LONG, settled_at=None).exclude(api_channel__in=failing):
         settle_alert(Kind.FAILING_LONG, api_channel_id=alert.api_channel_id)
     for alert in Alert.objects.filter(kind=Kind.SWITCHED_OFF, settled_at=None).exclude(
@@ -114,32 +115,32 @@ def _review_failing_channels() -> None:
         settle_alert(Kind.SWITCHED_OFF, api_channel_id=alert.api_channel_id)
 
 
-def _review_failing_channel(row: CircuitBreaker, *, now: datetime) -> bool:
+def _review_failing_channel(row: CircuitBreaker, channel: ApiChannel, *, now: datetime) -> bool:
     """Raise an alert for a failing channel, or pause it. Return whether it is still failing."""
     assert row.failing_since is not None
     duration = now - row.failing_since
-    if _was_resumed_by_admin(row):
+    if _was_resumed_by_admin(channel):
         CircuitBreaker.objects.filter(pk=row.pk).update(failing_since=now)
         return False
     if duration >= SWITCHED_OFF_AFTER:
-        _switch_off(row, now=now)
+        _switch_off(row, channel, now=now)
         return False
     percent = next(each for each in ALERT_PERCENTAGES if duration >= SWITCHED_OFF_AFTER * each / 100)
-    _raise_failing_alert(row.pk, percent=percent, days=round(duration / timedelta(days=1), 1))
+    _raise_failing_alert(channel.pk, percent=percent, days=round(duration / timedelta(days=1), 1))
     return True
 
 
-def _was_resumed_by_admin(row: CircuitBreaker) -> bool:
+def _was_resumed_by_admin(channel: ApiChannel) -> bool:
     """Return whether an admin resumed the channel after our pause: the alert is open, the pause is over."""
-    was_paused_by_us = _get_open_alerts(Kind.SWITCHED_OFF, api_channel_id=row.pk, delivery_id=None).exists()
-    return was_paused_by_us and row.api_channel.state != ChannelState.PAUSED
+    was_paused_by_us = _get_open_alerts(Kind.SWITCHED_OFF, api_channel_id=channel.pk, delivery_id=None).exists()
+    return was_paused_by_us and channel.state != ChannelState.PAUSED
 
 
 @transaction.atomic
-def _switch_off(row: CircuitBreaker, *, now: datetime) -> None:
-    row.api_channel.pause()
+def _switch_off(row: CircuitBreaker, channel: ApiChannel, *, now: datetime) -> None:
+    channel.pause()
     CircuitBreaker.objects.filter(pk=row.pk).update(failing_since=now)
-    raise_alert(Kind.SWITCHED_OFF, api_channel_id=row.pk, why_code="failing_for_days")
+    raise_alert(Kind.SWITCHED_OFF, api_channel_id=channel.pk, why_code="failing_for_days")
 
 
 def _raise_failing_alert(channel_id: int, *, percent: int, days: float) -> None:

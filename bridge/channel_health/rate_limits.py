@@ -25,56 +25,64 @@ BUCKET_IDLE_SECONDS = 60  # seconds without a call after which a bucket limits n
 
 @dataclass(frozen=True, kw_only=True)
 class RateRequest:
-    """A delivery to be sent now, and the limits that apply to it."""
+    """A delivery to be sent now, and the limits that apply to it.
+
+    `api_channel_id`: whose limits they are; None if their keys are unique, because chat channels share them.
+    """
 
     delivery: Delivery
     rates: tuple[CallRate, ...]
+    api_channel_id: int | None = None
+    calls: int = 1
+
+
+Bucket = tuple[int | None, str]  # API channel ID and key
+
+# Rows are locked in the order of the arrays, which is the same for all workers.
+OPEN_BUCKETS_SQL = """
+INSERT INTO bridge_ratelimit (api_channel_id, key, every, burst, whole_channel, met_at)
+SELECT *, clock_timestamp() FROM unnest(%s::bigint[], %s::text[], %s::float8[], %s::int[], %s::bool[])
+ON CONFLICT (api_channel_id, key) DO UPDATE
+SET every = excluded.every, burst = excluded.burst, whole_channel = excluded.whole_channel
+RETURNING id, api_channel_id, key, extract(epoch FROM met_at - clock_timestamp())::float8
+"""
+ADVANCE_BUCKETS_SQL = """
+UPDATE bridge_ratelimit r SET met_at = clock_timestamp() + make_interval(secs => v.ahead)
+FROM unnest(%s::bigint[], %s::float8[]) AS v(id, ahead) WHERE r.id = v.id
+"""
+POSTPONE_SQL = """
+UPDATE bridge_delivery d SET state = 'pending', attempts = attempts - 1, lease_token = NULL,
+    next_attempt_at = clock_timestamp() + make_interval(secs => v.wait)
+FROM unnest(%s::bigint[], %s::float8[]) AS v(id, wait) WHERE d.id = v.id AND d.lease_token = %s
+"""
 
 
 def postpone_limited(requests: Sequence[RateRequest], token: uuid.UUID) -> set[int]:
     """Take a token of each limit for each delivery, all or none. Postpone those that must wait and return their IDs."""
-    if not any(item.rates for item in requests):
+    buckets = {(item.api_channel_id, rate.key): rate for item in requests for rate in item.rates}
+    if not buckets:
         return set()
+    keys = sorted(buckets, key=lambda bucket: (bucket[0] or 0, bucket[1]))
+    rates = [buckets[key] for key in keys]
     with transaction.atomic(), connection.cursor() as cursor:
-        buckets = sorted(
-            {(item.delivery.api_channel_id, rate) for item in requests for rate in item.rates}, key=_get_lock_order
-        )
         cursor.execute(
-            """
-            INSERT INTO bridge_ratelimit (api_channel_id, key, every, burst, whole_channel, met_at)
-            SELECT *, clock_timestamp() FROM unnest(%s::bigint[], %s::text[], %s::float8[], %s::int[], %s::bool[])
-            ON CONFLICT (api_channel_id, key) DO UPDATE
-            SET every = excluded.every, burst = excluded.burst, whole_channel = excluded.whole_channel
-            RETURNING api_channel_id, key, extract(epoch FROM met_at - clock_timestamp())::float8
-            """,
+            OPEN_BUCKETS_SQL,
             [
-                [channel_id for channel_id, _rate in buckets],
-                [rate.key for _channel_id, rate in buckets],
-                [rate.every for _channel_id, rate in buckets],
-                [rate.burst for _channel_id, rate in buckets],
-                [rate.whole_channel for _channel_id, rate in buckets],
+                [channel_id for channel_id, _key in keys],
+                [rate.key for rate in rates],
+                [rate.every for rate in rates],
+                [rate.burst for rate in rates],
+                [rate.whole_channel for rate in rates],
             ],
         )
-        ahead = {(channel_id, key): max(seconds, 0.0) for channel_id, key, seconds in cursor.fetchall()}
+        ids: dict[Bucket, int] = {}
+        ahead: dict[Bucket, float] = {}
+        for pk, channel_id, key, seconds in cursor.fetchall():
+            ids[channel_id, key], ahead[channel_id, key] = pk, max(seconds, 0.0)
         waits = _compute_waits(requests, ahead)
-        cursor.execute(
-            """
-            UPDATE bridge_ratelimit r SET met_at = clock_timestamp() + make_interval(secs => v.ahead)
-            FROM unnest(%s::bigint[], %s::text[], %s::float8[]) AS v(channel_id, key, ahead)
-            WHERE r.api_channel_id = v.channel_id AND r.key = v.key
-            """,
-            [[pair[0] for pair in ahead], [pair[1] for pair in ahead], list(ahead.values())],
-        )
+        cursor.execute(ADVANCE_BUCKETS_SQL, [list(ids.values()), [ahead[bucket] for bucket in ids]])
         if waits:
-            cursor.execute(
-                """
-                UPDATE bridge_delivery d SET state = 'pending', attempts = attempts - 1, lease_token = NULL,
-                    next_attempt_at = clock_timestamp() + make_interval(secs => v.wait)
-                FROM unnest(%s::bigint[], %s::float8[]) AS v(id, wait)
-                WHERE d.id = v.id AND d.lease_token = %s
-                """,
-                [list(waits), list(waits.values()), token],
-            )
+            cursor.execute(POSTPONE_SQL, [list(waits), list(waits.values()), token])
     return set(waits)
 
 
@@ -87,44 +95,18 @@ def exhaust_limits(channel_id: int, limits: Sequence[CallRate], *, seconds: floa
         rows.update(met_at=Greatest("met_at", Value(met_at)))
 
 
-def _get_lock_order(bucket: tuple[int, CallRate]) -> tuple[int, str]:
-    return bucket[0], bucket[1].key  # one lock order for all workers
-
-
-def _compute_waits(requests: Sequence[RateRequest], ahead: dict[tuple[int, str], float]) -> dict[int, float]:
+def _compute_waits(requests: Sequence[RateRequest], ahead: dict[Bucket, float]) -> dict[int, float]:
     """Return the seconds to wait by delivery ID; advance `ahead` for those that may go."""
     waits = {}
     for item in requests:
-        channel_id = item.delivery.api_channel_id
-        wait = max(
-            (ahead[channel_id, rate.key] - (rate.burst - 1) * rate.every for rate in item.rates),
-            default=0.0,
-        )
+        buckets = [((item.api_channel_id, rate.key), rate) for rate in item.rates]
+        wait = max((ahead[bucket] - (rate.burst - 1) * rate.every for bucket, rate in buckets), default=0.0)
         if wait > 0:
             waits[item.delivery.pk] = wait
             continue
-        for rate in item.rates:
-            ahead[channel_id, rate.key] += rate.every
+        for bucket, rate in buckets:
+            ahead[bucket] += rate.every * item.calls
     return waits
-
-
-def get_seconds_until_free() -> float | None:
-    """Return seconds until the first channel at its own limit may call again, or None."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            """
-            SELECT extract(epoch FROM min(r.met_at - make_interval(secs => (r.burst - 1) * r.every))
-                                      - clock_timestamp())::float8
-            FROM bridge_ratelimit r
-            -- Include limits that became free a moment ago: the claim may have run just before.
-            WHERE r.whole_channel AND r.met_at > clock_timestamp() - interval '1 second'
-              AND clock_timestamp() + interval '1 second' >= (
-                SELECT min(d.next_attempt_at) FROM bridge_delivery d
-                WHERE d.api_channel_id = r.api_channel_id AND d.chat_channel_id IS NULL AND d.state = 'pending')
-            """
-        )
-        seconds: float | None = cursor.fetchone()[0]
-        return None if seconds is None else max(seconds, 0.0)
 
 
 def find_limited_channels(*, now: datetime) -> QuerySet[RateLimit, int]:

@@ -301,9 +301,9 @@ def _store_messages(
         )
         new_tickets.discard(pk)
     if insert_rows(subscribers.build_deliveries(contexts, find_watchers=find_watchers)):
-        wakeups.notify_after_commit(wakeups.OUTBOUND)
+        wakeups.notify_after_commit(wakeups.EVENTS)
     if insert_rows(helpdesk_messages.build_helpdesk_deliveries(contexts)):
-        wakeups.notify_after_commit(wakeups.HELPDESK)
+        wakeups.notify_after_commit(wakeups.EVENTS)
     return messages
 
 

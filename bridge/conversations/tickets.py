@@ -153,7 +153,7 @@ def open_ticket(
         save_request_status(conversation.pk, status)
         _set_chat_assignee(conversation, assignee_id, ticket.team_id)
     if Delivery.objects.bulk_create(subscribers.build_new_ticket_deliveries(ticket)):
-        wakeups.notify_after_commit(wakeups.OUTBOUND)
+        wakeups.notify_after_commit(wakeups.EVENTS)
     return ticket
 
 
@@ -197,4 +197,4 @@ def _publish_changes(ticket: Ticket, changes: list[dict[str, Any]], *, user_id: 
         cursor.execute("SELECT nextval('bridge_change_id')")
         change_id = cursor.fetchone()[0]
     if subscribers.queue_ticket_change(ticket, changes=changes, user_id=user_id, change_id=change_id):
-        wakeups.notify_after_commit(wakeups.OUTBOUND)
+        wakeups.notify_after_commit(wakeups.EVENTS)

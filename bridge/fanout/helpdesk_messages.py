@@ -51,7 +51,7 @@ def queue_changed_card(conversation: Conversation) -> None:
     link.card = _build_client_card(conversation)
     link.save(update_fields=["card"])
     _build_delivery(conversation, Delivery.Kind.HELPDESK, contract.CLIENT).save(force_insert=True)
-    wakeups.notify_after_commit(wakeups.HELPDESK)
+    wakeups.notify_after_commit(wakeups.EVENTS)
 
 
 def _get_or_create_chats(conversations: dict[int, Conversation]) -> dict[int, HelpdeskChat]:
@@ -102,7 +102,7 @@ def queue_note(conversation: Conversation, text: str, *, message: Message | None
     """Queue a note that only operators see. Notes have their own queue and delay no client message."""
     delivery = _build_delivery(conversation, Delivery.Kind.NOTE, contract.NOTE, message=message, text=text)
     delivery.save(force_insert=True)
-    wakeups.notify_after_commit(wakeups.HELPDESK)
+    wakeups.notify_after_commit(wakeups.EVENTS)
     return delivery
 
 

@@ -17,7 +17,7 @@ from bridge.channel_health import rate_limits
 from bridge.files import file_deletions, provider_uploads, uploads
 from bridge.merging import undo
 from bridge.models import Heartbeat
-from bridge.outbox import results
+from bridge.outbox import settling
 from channels_setup.failing_items import FailingItems
 
 from . import outside_copies, retention
@@ -66,7 +66,7 @@ def _expire_batch() -> int:
     window again, and a reply that may be sent would be canceled.
     """
     conversation_ids = service_window.expire_batch()
-    results.cancel_after_windows_closed(conversation_ids)
+    settling.cancel_after_windows_closed(conversation_ids)
     return len(conversation_ids)
 
 

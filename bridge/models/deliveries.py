@@ -50,6 +50,12 @@ class Delivery(models.Model):
         CANCELLED = "cancelled", _("canceled")
         DEAD = "dead", _("given up")
 
+    class Priority(models.IntegerChoices):
+        """Order among the due deliveries of one destination."""
+
+        ANSWER = 0
+        BULK = 1  # queued by a bulk resend
+
     UNFINISHED = (State.PENDING, State.SENDING)
 
     kind = models.CharField(_("kind"), max_length=10, choices=Kind.choices)
@@ -71,6 +77,7 @@ class Delivery(models.Model):
     payload = models.JSONField(_("content"))
     free_text = models.BooleanField(default=False)  # may be sent only while the window is open
     state = models.CharField(_("state"), max_length=10, choices=State.choices, default=State.PENDING)
+    priority = models.SmallIntegerField(db_default=Priority.ANSWER.value)
     attempts = models.IntegerField(_("attempts"), default=0)
     attempts_before = models.IntegerField(default=0)  # before the last resend; the retry schedule starts again
     next_attempt_at = models.DateTimeField(_("next attempt"), db_default=Now())
@@ -90,9 +97,9 @@ class Delivery(models.Model):
             ),
             BrinIndex(fields=["created_at"], name="deliveries_by_time", autosummarize=True),
             models.Index(
-                fields=["api_channel", "next_attempt_at", "id"],
+                fields=["api_channel", "kind", "priority", "next_attempt_at", "id"],
                 condition=Q(state__in=["pending", "sending"], chat_channel__isnull=True),
-                name="deliveries_due",
+                name="deliveries_due_api_channel",
             ),
             models.Index(
                 fields=["api_channel", "conversation", "kind", "id"],
@@ -100,6 +107,11 @@ class Delivery(models.Model):
                 name="deliveries_in_line",
             ),
             models.Index(fields=["api_channel"], condition=Q(state="sending"), name="deliveries_in_flight"),
+            models.Index(
+                fields=["chat_channel"],
+                condition=Q(state="sending", chat_channel__isnull=False),
+                name="deliveries_in_flight_helpdesk",
+            ),
             models.Index(
                 fields=["created_at", "id"], condition=Q(message=None) & ~Q(payload={}), name="deliveries_to_expire"
             ),
@@ -109,9 +121,9 @@ class Delivery(models.Model):
                 name="deliveries_not_made",
             ),
             models.Index(
-                fields=["chat_channel", "next_attempt_at", "id"],
+                fields=["chat_channel", "kind", "priority", "next_attempt_at", "id"],
                 condition=Q(state__in=["pending", "sending"], chat_channel__isnull=False),
-                name="deliveries_to_helpdesks",
+                name="deliveries_due_chat_channel",
             ),
         ]
 

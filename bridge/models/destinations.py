@@ -6,7 +6,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
-from channels_setup.models import ApiChannel
+from channels_setup.models import ApiChannel, ChatChannel
 from channels_setup.models.redacted_fields import RedactedJSONField
 
 from .conversations import Conversation
@@ -15,9 +15,10 @@ from .messages import Message
 
 
 class CircuitBreaker(models.Model):
-    """Circuit breaker of a destination; see ``circuit_breaker``. A channel that never failed has no row."""
+    """Circuit breaker of a destination; see ``circuit_breaker``. A destination that never failed has no row."""
 
-    api_channel = models.OneToOneField(ApiChannel, primary_key=True, on_delete=models.CASCADE, related_name="breaker")
+    api_channel = models.OneToOneField(ApiChannel, null=True, on_delete=models.CASCADE, related_name="breaker")
+    chat_channel = models.OneToOneField(ChatChannel, null=True, on_delete=models.CASCADE, related_name="breaker")
     is_open = models.BooleanField(_("open"), default=False)
     is_probing = models.BooleanField(default=False)
     backoff_seconds = models.IntegerField(_("seconds between probes"), default=0)
@@ -30,9 +31,16 @@ class CircuitBreaker(models.Model):
     class Meta:
         verbose_name = _("circuit breaker")
         verbose_name_plural = _("circuit breakers")
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(api_channel__isnull=False, chat_channel=None)
+                | Q(api_channel=None, chat_channel__isnull=False),
+                name="breaker_of_one_destination",
+            )
+        ]
 
     def __str__(self) -> str:
-        return f"{self.api_channel_id}: {'open' if self.is_open else 'closed'}"
+        return f"{self.api_channel_id or self.chat_channel_id}: {'open' if self.is_open else 'closed'}"
 
     @property
     def is_troubled(self) -> bool:
@@ -40,13 +48,17 @@ class CircuitBreaker(models.Model):
 
 
 class RateLimit(models.Model):
-    """Usage of one rate limit of a channel; see ``rate_limits``. The limit is per account or per contact."""
+    """Usage of one rate limit of a channel; see ``rate_limits``. The limit is per account or per contact.
+
+    Chat channels with the same helpdesk account share a limit. It has no channel; its key names the account.
+    """
 
     api_channel = models.ForeignKey(
         ApiChannel,
+        null=True,
         on_delete=models.CASCADE,
         related_name="rate_limits",
-        db_index=False,  # one_bucket_per_limit
+        db_index=False,  # one_bucket_per_key
     )
     key = models.CharField(max_length=200)
     every = models.FloatField()  # seconds between calls
@@ -55,7 +67,9 @@ class RateLimit(models.Model):
     met_at = models.DateTimeField()  # theoretical arrival time (GCRA)
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["api_channel", "key"], name="one_bucket_per_limit")]
+        constraints = [
+            models.UniqueConstraint(fields=["api_channel", "key"], nulls_distinct=False, name="one_bucket_per_key")
+        ]
         indexes = [models.Index(fields=["met_at"], name="bucket_by_time")]
 
     def __str__(self) -> str:

@@ -1,63 +1,102 @@
-"""Claiming of due deliveries in one statement, under a lease.
+"""Claiming of due deliveries in one statement, under a lease: the same for all kinds of destination.
 
 Only the oldest unfinished delivery of each conversation, destination and kind is due. A destination has a limited
 number of running calls: none while it is paused or at its rate limit, and one probe while its circuit breaker is open.
 Rows that another worker is claiming are skipped.
+
+States of a delivery, and who moves it: pending → sending (this module); sending → delivered, pending, dead or unknown
+(`results`); sending → pending if nothing was attempted (`preparation`, `rate_limits`); pending or sending → canceled
+(`settling`). docs/architecture.md has the drawing.
 """
 
 from __future__ import annotations
 
 import uuid
+from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
 from django.db import connection
 
 from bridge.channel_health import circuit_breaker, rate_limits
-from bridge.models import Delivery, Message
-from channels_setup.models import ApiChannel
+from bridge.models import Delivery
 
-from .results import ClaimedDelivery
+from .attempts import ClaimedDelivery
+from .policies import DestinationPolicy
 
 LEASE_SECONDS = 60  # longer than any call may take
-IN_FLIGHT = 128  # concurrent calls to one destination, all workers together
 MAX_WORKER_CRASHES = 2  # interrupted attempts after which a delivery is a poison message
+
+# Column of a delivery that names a destination → the destination's table, and when it may be sent to. A delivery goes
+# to the first destination in this list that it names.
+DESTINATIONS = {
+    "chat_channel": ("channels_setup_chatchannel", "TRUE"),
+    "api_channel": ("channels_setup_apichannel", "c.state <> 'paused'"),
+}
+
+# Checked first: planning the claim costs ten times as much, and most runs find nothing due. The earliest row of each
+# line is one index lookup; an EXISTS may scan the whole table when the planner expects many matches.
+DUE_SQL = """
+SELECT c.id FROM {table} c
+WHERE {may_send} AND clock_timestamp() + make_interval(secs => %(slack)s) >= least({earliest})
+"""
+EARLIEST_SQL = """(
+    SELECT min(d.next_attempt_at) FROM bridge_delivery d
+    WHERE {is_mine} AND d.kind = '{kind}' AND d.priority = {priority} AND d.state IN ('pending', 'sending'))"""
+POISON_SQL = """
+SELECT DISTINCT d.{column}_id FROM bridge_delivery d
+WHERE d.state = 'sending' AND d.kind IN ({kinds}) AND d.next_attempt_at <= clock_timestamp()
+  AND d.attempts - d.attempts_before >= %(max_crashes)s
+"""
 
 # Each destination is claimed separately, so that a long queue for one does not delay others. At most a fair share of
 # `limit` is claimed for each destination, and one probe at a time while its circuit breaker is open.
 #
-# The head of a queue is the minimum ID, which is one index lookup. An anti-join (no older row) read the whole backlog
-# for each row when the table had grown since its last ANALYZE. `(SELECT clock_timestamp())` is evaluated once: an index
-# scan cannot use a volatile bound and would read every delivery that waits for a retry. The earliest row shows whether
-# a destination has anything due; an EXISTS may scan the whole table when the planner expects many matches.
-CLAIM_SQL = f"""
-WITH probe AS ({circuit_breaker.PROBE_SQL}), destination AS (
+# Breakers whose probe is due are taken first, each in exactly one claim. A locked row is skipped: waiting for it would
+# break the lock order and deadlock.
+#
+# Each line (kind and priority) is read in the order of its index. The head of a conversation is the minimum ID, one
+# index lookup. An anti-join (no older row) read the whole backlog for each row when the table had grown since its
+# last ANALYZE. `(SELECT clock_timestamp())` is evaluated once: an index scan cannot use a volatile bound and would read
+# every delivery that waits for a retry.
+CLAIM_SQL = """
+WITH owner AS (SELECT * FROM unnest(%(ids)s::bigint[], %(limit_keys)s::text[]) AS owner(id, limit_key)
+), due_probe AS MATERIALIZED (
+    SELECT b.id FROM bridge_circuitbreaker b
+    WHERE b.{column}_id = ANY(%(ids)s) AND b.is_open AND NOT %(poison)s AND b.probe_at <= clock_timestamp()
+    FOR NO KEY UPDATE OF b SKIP LOCKED
+), probe AS (
+    UPDATE bridge_circuitbreaker b
+    SET is_probing = TRUE, probe_at = clock_timestamp() + make_interval(secs => %(probe_seconds)s)
+    FROM due_probe WHERE b.id = due_probe.id RETURNING b.{column}_id AS owner_id
+), destination AS (
     SELECT c.id, least(
-        %(in_flight)s - (SELECT count(*) FROM bridge_delivery busy
-                         WHERE busy.api_channel_id = c.id AND busy.state = 'sending'
-                           AND busy.chat_channel_id IS NULL AND busy.next_attempt_at > clock_timestamp()),
+        %(in_flight)s - (SELECT count(*) FROM bridge_delivery d
+                         WHERE {is_mine} AND d.state = 'sending' AND d.kind IN ({kinds})
+                           AND d.next_attempt_at > clock_timestamp()),
         ceil(%(limit)s::numeric / count(*) OVER ()),
         CASE WHEN b.backoff_until > clock_timestamp() THEN 0
-             WHEN b.is_open THEN (c.id IN (SELECT api_channel_id FROM probe))::int ELSE %(in_flight)s END,
+             WHEN b.is_open THEN (c.id IN (SELECT owner_id FROM probe))::int ELSE %(in_flight)s END,
         (SELECT min(least(r.burst, r.burst + floor(extract(epoch FROM clock_timestamp() - r.met_at) / r.every)))
          FROM bridge_ratelimit r
-         WHERE r.api_channel_id = c.id AND r.whole_channel
+         WHERE {is_limit} AND r.whole_channel
            AND r.met_at > clock_timestamp() - make_interval(secs => %(bucket_idle)s))) AS free_slots
-    FROM channels_setup_apichannel c LEFT JOIN bridge_circuitbreaker b ON b.api_channel_id = c.id
-    WHERE c.state <> 'paused' AND clock_timestamp() >= (
-        SELECT min(d.next_attempt_at) FROM bridge_delivery d
-        WHERE d.api_channel_id = c.id AND d.chat_channel_id IS NULL AND d.state IN ('pending', 'sending'))
+    FROM owner JOIN {table} c ON c.id = owner.id LEFT JOIN bridge_circuitbreaker b ON b.{column}_id = c.id
+    WHERE {may_send}
 ), due AS (
-    SELECT head.id, head.previous_state FROM destination, LATERAL (
-        SELECT d.id, d.state AS previous_state FROM bridge_delivery d
-        WHERE d.api_channel_id = destination.id AND d.chat_channel_id IS NULL
-          AND d.state IN ('pending', 'sending') AND d.next_attempt_at <= (SELECT clock_timestamp())
-          AND (d.state = 'sending' AND d.attempts - d.attempts_before >= %(max_crashes)s) = %(poison)s
-          AND d.id = (
-              SELECT min(queued.id) FROM bridge_delivery queued
-              WHERE queued.api_channel_id = d.api_channel_id AND queued.conversation_id = d.conversation_id
-                AND queued.kind = d.kind AND queued.state IN ('pending', 'sending'))
-        ORDER BY d.next_attempt_at, d.id LIMIT greatest(destination.free_slots, 0)
-        FOR UPDATE SKIP LOCKED
+    SELECT head.id, head.previous_state FROM destination c, LATERAL (
+        SELECT next.* FROM (VALUES {lines}) AS line(kind, priority), LATERAL (
+            SELECT d.id, d.state AS previous_state, d.priority, d.next_attempt_at FROM bridge_delivery d
+            WHERE {is_mine} AND d.kind = line.kind AND d.priority = line.priority
+              AND d.state IN ('pending', 'sending') AND d.next_attempt_at <= (SELECT clock_timestamp())
+              AND (d.state = 'sending' AND d.attempts - d.attempts_before >= %(max_crashes)s) = %(poison)s
+              AND d.id = (
+                  SELECT min(queued.id) FROM bridge_delivery queued
+                  WHERE queued.api_channel_id = d.api_channel_id AND queued.conversation_id = d.conversation_id
+                    AND queued.kind = d.kind AND queued.state IN ('pending', 'sending'))
+            ORDER BY d.next_attempt_at, d.id LIMIT greatest(c.free_slots, 0)
+            FOR UPDATE OF d SKIP LOCKED
+        ) next ORDER BY next.priority, next.next_attempt_at, next.id LIMIT greatest(c.free_slots, 0)
     ) head LIMIT %(limit)s
 )
 UPDATE bridge_delivery d
@@ -68,45 +107,81 @@ WHERE d.id = due.id
 RETURNING d.*, due.previous_state
 """
 
-
-# Checked first: planning the claim costs ten times as much, and most runs find nothing due.
-ANY_DUE_SQL = """
-SELECT EXISTS (SELECT 1 FROM channels_setup_apichannel c WHERE c.state <> 'paused' AND clock_timestamp() >= (
-    SELECT min(d.next_attempt_at) FROM bridge_delivery d
-    WHERE d.api_channel_id = c.id AND d.chat_channel_id IS NULL AND d.state IN ('pending', 'sending')))
+# Limits that became free a moment ago count: the claim may have run just before.
+ANY_RECENT_LIMIT_SQL = """
+SELECT EXISTS (SELECT 1 FROM bridge_ratelimit r
+               WHERE r.whole_channel AND r.met_at > clock_timestamp() - interval '1 second')
 """
-ANY_POISON_SQL = """
-SELECT EXISTS (SELECT 1 FROM bridge_delivery
-               WHERE state = 'sending' AND chat_channel_id IS NULL AND next_attempt_at <= clock_timestamp()
-                 AND attempts - attempts_before >= %(max_crashes)s)
+SECONDS_UNTIL_FREE_SQL = """
+SELECT extract(epoch FROM min(r.met_at - make_interval(secs => (r.burst - 1) * r.every)) - clock_timestamp())::float8
+FROM unnest(%(ids)s::bigint[], %(limit_keys)s::text[]) AS owner(id, limit_key), bridge_ratelimit r
+WHERE {is_limit} AND r.whole_channel AND r.met_at > clock_timestamp() - interval '1 second'
 """
 
 
-def claim_deliveries(token: uuid.UUID, *, limit: int, poison: bool = False) -> list[ClaimedDelivery]:
-    """Lease up to `limit` due deliveries under `token`: poison messages, or all others. Commits before it returns."""
-    if limit <= 0 or not _query_bool(ANY_POISON_SQL if poison else ANY_DUE_SQL):
-        return []
-    values: dict[str, Any] = {"in_flight": IN_FLIGHT, "limit": limit, "token": token, "lease": LEASE_SECONDS}
-    values |= {
-        "max_crashes": MAX_WORKER_CRASHES,
-        "bucket_idle": rate_limits.BUCKET_IDLE_SECONDS,
-        "probe_seconds": circuit_breaker.PROBE_SECONDS,
+@cache
+def build_statement(template: str, column: str, kinds: tuple[str, ...]) -> str:
+    """Fill in a statement for one kind of destination."""
+    table, may_send = DESTINATIONS[column]
+    columns = list(DESTINATIONS)
+    others = "".join(f" AND d.{other}_id IS NULL" for other in columns[: columns.index(column)])
+    is_limit = "r.api_channel_id = owner.id" if column == "api_channel" else "r.api_channel_id IS NULL"
+    names = {
+        "column": column,
+        "table": table,
+        "may_send": may_send,
+        "is_mine": f"d.{column}_id = c.id{others}",
+        "is_limit": is_limit if column == "api_channel" else f"{is_limit} AND r.key = owner.limit_key",
+        "kinds": ", ".join(f"'{kind}'" for kind in kinds),
     }
-    # A poison message is no probe: its failure says nothing about the destination.
-    values |= {"poison": poison, "probes": not poison}
+    lines = [(kind, priority) for kind in kinds for priority in Delivery.Priority.values]
+    names["lines"] = ", ".join(f"('{kind}', {priority})" for kind, priority in lines)
+    names["earliest"] = ", ".join(
+        EARLIEST_SQL.format(**names, kind=kind, priority=priority) for kind, priority in lines
+    )
+    return template.format(**names)
+
+
+def claim_deliveries(
+    policy: DestinationPolicy, token: uuid.UUID, *, limit: int, poison: bool = False
+) -> list[ClaimedDelivery]:
+    """Lease up to `limit` due deliveries under `token`: poison messages, or all others. Commits before it returns."""
+    if limit <= 0:
+        return []
+    values: dict[str, Any] = {"max_crashes": MAX_WORKER_CRASHES, "poison": poison, "limit": limit, "slack": 0}
+    keys = _find_limit_keys(policy, POISON_SQL if poison else DUE_SQL, values)
+    if not keys:
+        return []
+    values |= {"ids": list(keys), "limit_keys": list(keys.values()), "token": token, "lease": LEASE_SECONDS}
+    values |= {"in_flight": policy.in_flight, "probe_seconds": circuit_breaker.PROBE_SECONDS}
+    values["bucket_idle"] = rate_limits.BUCKET_IDLE_SECONDS
     # Each row has its `previous_state`.
-    rows: list[Any] = sorted(Delivery.objects.raw(CLAIM_SQL, values), key=lambda row: row.pk)
-    channels = ApiChannel.objects.in_bulk({row.api_channel_id for row in rows})
-    message_ids = {row.message_id for row in rows if row.kind == Delivery.Kind.MESSAGE and row.message_id}
-    messages = Message.objects.in_bulk(message_ids) if message_ids else {}
-    for row in rows:
-        row.api_channel = channels[row.api_channel_id]
-        if row.message_id in messages:
-            row.message = messages[row.message_id]
-    return [ClaimedDelivery(delivery=row, interrupted=row.previous_state == Delivery.State.SENDING) for row in rows]
+    rows: list[Any] = list(Delivery.objects.raw(build_statement(CLAIM_SQL, policy.column, policy.kinds), values))
+    return [
+        ClaimedDelivery(policy=policy, delivery=row, interrupted=row.previous_state == Delivery.State.SENDING)
+        for row in sorted(rows, key=lambda row: row.pk)
+    ]
 
 
-def _query_bool(query: str) -> bool:
+def get_seconds_until_free(policies: Sequence[DestinationPolicy]) -> float | None:
+    """Return seconds until the first destination at its own limit may get a call again, or None."""
+    waits = []
     with connection.cursor() as cursor:
-        cursor.execute(query, {"max_crashes": MAX_WORKER_CRASHES})
-        return bool(cursor.fetchone()[0])
+        cursor.execute(ANY_RECENT_LIMIT_SQL)
+        if not cursor.fetchone()[0]:
+            return None
+        for policy in policies:
+            keys = _find_limit_keys(policy, DUE_SQL, {"slack": 1})
+            if keys:
+                values: dict[str, Any] = {"ids": list(keys), "limit_keys": list(keys.values())}
+                cursor.execute(build_statement(SECONDS_UNTIL_FREE_SQL, policy.column, policy.kinds), values)
+                waits.append(cursor.fetchone()[0])
+    return min((max(seconds, 0.0) for seconds in waits if seconds is not None), default=None)
+
+
+def _find_limit_keys(policy: DestinationPolicy, statement: str, values: Mapping[str, Any]) -> Mapping[int, str]:
+    """Return the destinations with something due, each with the key of the rate limit of all its calls."""
+    with connection.cursor() as cursor:
+        cursor.execute(build_statement(statement, policy.column, policy.kinds), values)
+        ids = [row[0] for row in cursor.fetchall()]
+    return policy.find_limit_keys(ids) if ids else {}

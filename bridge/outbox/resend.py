@@ -19,7 +19,7 @@ from bridge.models import BulkAction, CircuitBreaker, DeadLetter, Delivery, Deli
 from bridge.relay import template_decisions
 from channels_setup.models import ChannelState
 
-from . import results
+from . import settling
 
 CONTENT_GONE = ("person_erased", "content_deleted")  # there is nothing left to send
 UNRESOLVED_STATES = (Delivery.State.DEAD, Delivery.State.UNKNOWN)
@@ -49,12 +49,13 @@ def preview_resend(deliveries: Sequence[Delivery]) -> list[ResendPreview]:
 
     The deliveries must have `message` and `api_channel` selected.
     """
-    texts = {results.get_window_key(delivery) for delivery in deliveries if delivery.free_text}
+    texts = {settling.get_window_key(delivery) for delivery in deliveries if delivery.free_text}
     now = service_window.database_now()
     closed = service_window.find_closed_windows(texts, now=now) if texts else set()
     templates = {delivery.pk: template for delivery in deliveries if (template := delivery.template)}
     unsendable = template_decisions.find_unsendable_templates(templates.values())
-    breakers = CircuitBreaker.objects.in_bulk({delivery.api_channel_id for delivery in deliveries})
+    channel_ids = {delivery.api_channel_id for delivery in deliveries}
+    breakers = {row.api_channel_id: row for row in CircuitBreaker.objects.filter(api_channel__in=channel_ids)}
     previews = []
     for delivery in deliveries:
         template = templates.get(delivery.pk) or {}
@@ -62,7 +63,7 @@ def preview_resend(deliveries: Sequence[Delivery]) -> list[ResendPreview]:
         code = ""
         if delivery.reason in CONTENT_GONE:
             code = delivery.reason
-        elif delivery.free_text and results.get_window_key(delivery) in closed:
+        elif delivery.free_text and settling.get_window_key(delivery) in closed:
             code = "window_closed_since"
         elif template.get("id") in unsendable:
             code = "template_not_sendable"
@@ -101,12 +102,14 @@ def resend_deliveries(*pks: int, by: Any = None, bulk_action: BulkAction | None 
     Delivery.objects.filter(pk__in=[row.pk for row in rows]).update(
         state=Delivery.State.PENDING,
         attempts_before=F("attempts"),
+        priority=Delivery.Priority.BULK if bulk_action else Delivery.Priority.ANSWER,
         reason="",
         next_attempt_at=service_window.database_now(),
         finished_at=None,
     )
     _get_unsent_messages(rows).update(status=Message.Status.PENDING, reason="")
     wakeups.notify_after_commit(wakeups.OUTBOUND)
+    wakeups.notify_after_commit(wakeups.EVENTS)
     return len(rows)
 
 

@@ -263,6 +263,7 @@ def _create_message(
     if deletes_draft:
         _get_sent_drafts(conversation.pk, author, form_key).delete()
     wakeups.notify_after_commit(wakeups.OUTBOUND)
+    wakeups.notify_after_commit(wakeups.EVENTS)  # other subscribers get the reply as an event
     return SubmitResult(decision=decision, message=message, ticket=ticket)
 
 

@@ -155,7 +155,7 @@ def attach_files(message: Message, call: UapiCall, links: tuple[values.FileInfo,
 def queue_comment_event(message: Message, ticket: Ticket) -> None:
     """Queue the ``comment`` events of a note for its subscribers."""
     if Delivery.objects.bulk_create(subscribers.build_comment_deliveries(message, ticket)):
-        wakeups.notify_after_commit(wakeups.OUTBOUND)
+        wakeups.notify_after_commit(wakeups.EVENTS)
 
 
 def get_ticket(call: UapiCall) -> Ticket:

@@ -9,7 +9,7 @@ import socket
 import threading
 import time
 from contextlib import suppress
-from typing import IO, Any
+from typing import IO, Any, Protocol
 
 import pycurl
 
@@ -38,8 +38,14 @@ WATCHED = {
 
 WAKE_UP, NAME_FOUND = b"w", b"n"
 UNSENT_PROBLEMS = (ForbiddenAddress, ConnectionFailed, OSError, ValueError, pycurl.error)
+WATCHED_BY_CALLER = object()
 
 Result = ApiResponse | Exception
+
+
+class HasFileno(Protocol):
+    def fileno(self) -> int: ...
+
 
 _per_thread = threading.local()
 
@@ -95,9 +101,20 @@ class ConcurrentCalls:
         else:
             self._begin(tag, transfer, resolved)
 
-    def wait(self, seconds: float) -> list[tuple[Any, Result]]:
-        """Return the results of calls that have ended; wait up to ``seconds`` for the first one, or for ``wake``."""
-        until = time.monotonic() + seconds
+    def wait(self, seconds: float, *, watch: HasFileno | None = None) -> list[tuple[Any, Result]]:
+        """Return the results of calls that have ended; wait up to ``seconds`` for the first one.
+
+        The wait ends without a result when ``wake`` is called or ``watch`` becomes readable.
+        """
+        if watch is None:
+            return self._wait(time.monotonic() + seconds)
+        self._selector.register(watch, selectors.EVENT_READ, data=WATCHED_BY_CALLER)
+        try:
+            return self._wait(time.monotonic() + seconds)
+        finally:
+            self._selector.unregister(watch)
+
+    def _wait(self, until: float) -> list[tuple[Any, Result]]:
         while True:
             self._begin_resolved()
             if self._finished:
@@ -146,10 +163,12 @@ class ConcurrentCalls:
         self._multi.add_handle(handle)
 
     def _handle_events(self, ready: list[tuple[selectors.SelectorKey, int]]) -> bool:
-        """Let libcurl read and write. Return whether ``wake`` was called."""
+        """Let libcurl read and write. Return whether the wait shall end: ``wake`` was called, or ``watch`` is ready."""
         is_woken = False
         for key, events in ready:
-            if key.fileobj is self._woken:
+            if key.data is WATCHED_BY_CALLER:
+                is_woken = True
+            elif key.fileobj is self._woken:
                 with suppress(BlockingIOError):
                     is_woken |= WAKE_UP in self._woken.recv(4096)
             else:

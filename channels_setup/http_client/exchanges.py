@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 
 from channels_setup.providers.base import ApiRequest, ApiResponse
 
-from .concurrent_calls import Result, get_thread_calls
+from .concurrent_calls import HasFileno, Result, get_thread_calls
 from .sending import send
 from .transfer import MAX_RESPONSE_BYTES
 
@@ -65,10 +65,13 @@ class RunningExchanges(Generic[T]):
         self._count += 1
         self._advance(exchange, None)
 
-    def wait(self, seconds: float) -> list[T]:
-        """Return the results of exchanges that have ended; wait up to ``seconds`` for the first one."""
+    def wait(self, seconds: float, *, watch: HasFileno | None = None) -> list[T]:
+        """Return the results of exchanges that have ended; wait up to ``seconds`` for the first one.
+
+        The wait ends without a result when ``watch`` becomes readable.
+        """
         if not self._results:
-            for exchange, result in self._calls.wait(seconds):
+            for exchange, result in self._calls.wait(seconds, watch=watch):
                 self._advance(exchange, result)
         results, self._results = self._results, []
         self._count -= len(results)

@@ -44,11 +44,12 @@ class Failpoints(AppConfig):
     def ready(self) -> None:
         from bridge import wakeups
         from bridge.intake import flood_guard
-        from bridge.outbox import claims, dispatcher
+        from bridge.outbox import claims
+        from bridge.outbox.policies import DestinationPolicy
 
         if lease := os.environ.get("FAULTS_LEASE"):
             claims.LEASE_SECONDS = int(lease)
-        claim, attempt, ring = dispatcher.claim_deliveries, dispatcher.attempt_delivery, wakeups.notify_workers
+        claim, attempt, ring = claims.claim_deliveries, DestinationPolicy.attempt, wakeups.notify_workers
 
         def claim_and_die(*args: Any, **kwargs: Any) -> Any:
             claimed = claim(*args, **kwargs)
@@ -56,10 +57,10 @@ class Failpoints(AppConfig):
                 die()
             return claimed
 
-        def attempt_and_die(claimed: Any, *args: Any, **kwargs: Any) -> Any:
+        def attempt_and_die(self: Any, claimed: Any, *args: Any, **kwargs: Any) -> Any:
             if POISON in str(claimed.delivery.payload):
                 die()
-            tried = yield from attempt(claimed, *args, **kwargs)
+            tried = yield from attempt(self, claimed, *args, **kwargs)
             if claimed.delivery.attempts == 1 and tried.http_status == 200 and taken("after_200"):
                 die()
             return tried
@@ -78,6 +79,6 @@ class Failpoints(AppConfig):
             return is_refused(self, path)
 
         flood_guard.UnknownTokenGuard.is_refused = spin_or_answer  # type: ignore[method-assign]
-        dispatcher.claim_deliveries = claim_and_die
-        dispatcher.attempt_delivery = attempt_and_die
+        claims.claim_deliveries = claim_and_die
+        DestinationPolicy.attempt = attempt_and_die  # type: ignore[method-assign]
         wakeups.notify_workers = ring_or_not

@@ -12,26 +12,33 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import pytest
 from django.db import connections
 from django.utils import timezone
 
-from bridge.helpdesk import sending
+from bridge.channel_health import circuit_breaker
 from bridge.inbox import processing
-from bridge.models import Conversation, Delivery, HelpdeskConnection, WebhookEvent
+from bridge.models import Conversation, Delivery, WebhookEvent
 from bridge.outbox import dispatcher
+from bridge.outbox.policies import Lane
 from bridge.relay import reply_submission
 from channels_setup import http_client
 from channels_setup.http_client import ConcurrentCalls
+from channels_setup.models import ChatChannel
 from channels_setup.providers.base import ApiRequest, ApiResponse
 from tests.faults.conftest import SEED
 from tests.responses import change_responses
 from tests.scenarios.portal_chain import Chain
 
 CONTACTS = 10
-STEPS = (processing.process_inbox, sending.send_due_commands, dispatcher.send_due_deliveries)
+STEPS = (
+    processing.process_inbox,
+    partial(dispatcher.send_due_deliveries, Lane.ANSWERS),
+    partial(dispatcher.send_due_deliveries, Lane.EVENTS),
+)
 LOOK_SECONDS = 0.2
 SHARE = 0.06  # of each kind of fault, of all calls
 
@@ -92,7 +99,7 @@ class BusyChain(Chain):
             if not WebhookEvent.objects.filter(state="new").exists() and not unfinished.exists():
                 return
             assert time.monotonic() < until, "it does not come to rest"
-            HelpdeskConnection.objects.exclude(backoff_until=None).update(backoff_until=None)
+            circuit_breaker.reset_breakers("chat_channel", ChatChannel.objects.values_list("pk", flat=True))
             now = timezone.now()
             unfinished.filter(state="pending", next_attempt_at__gt=now).update(next_attempt_at=now)
             time.sleep(LOOK_SECONDS)

@@ -33,12 +33,14 @@ from bridge.models import (
     StrayStatus,
     WebhookEvent,
 )
-from bridge.outbox import dispatcher, results
+from bridge.outbox import dispatcher, results, settling
+from bridge.outbox.attempts import AttemptResult
 from bridge.relay import reply_submission
 from channels_setup.models import ApiChannel
 from channels_setup.providers.base import ContactInfo, MessageReceived, Outcome, StatusChanged
 from config.celery import SCHEDULE
 from config.celery import app as celery
+from tests.claiming import claim_deliveries
 from tests.factories import ApiChannelFactory, ConversationFactory, MessageFactory, boris
 from tests.faults.conftest import SEED
 from tests.receiver import Receiver
@@ -106,10 +108,10 @@ def test_one_row_is_claimed_by_one_worker(
     for _ in range(rounds):
         Delivery.objects.update(state="pending", lease_token=None, next_attempt_at=timezone.now() - timedelta(hours=1))
         tokens = [uuid.uuid4() for _ in range(workers)]
-        found = team.each(*[lambda token=token: len(dispatcher.claim_deliveries(token, limit=5)) for token in tokens])
+        found = team.each(*[lambda token=token: len(claim_deliveries(token, limit=5)) for token in tokens])
         claims.append(sum(found))
         assert Delivery.objects.get().lease_token in tokens
-    results.give_up_delivery(delivery, Delivery.objects.get().lease_token, reason="retries_exhausted")  # type: ignore[arg-type]  # is set
+    settling.give_up_delivery(delivery, Delivery.objects.get().lease_token, reason="retries_exhausted")  # type: ignore[arg-type]  # is set
     for number in range(rows):
         boris_answers(anna_writes(api_channel, who=f"client-{number}"), str(number))
     while Delivery.objects.filter(state="pending").exists():
@@ -129,10 +131,10 @@ def test_a_late_result_is_refused(api_channel: ApiChannel, size: Size, measured:
     for number in range(rounds):
         delivery = a_reply(api_channel, who=f"client-{number}")
         dead = uuid.uuid4()
-        (stale,) = dispatcher.claim_deliveries(dead, limit=1)
+        (stale,) = claim_deliveries(dead, limit=1)
         Delivery.objects.filter(pk=delivery.pk).update(next_attempt_at=timezone.now() - timedelta(seconds=1))
         assert dispatcher.send_due_deliveries() == 1
-        late = results.AttemptResult(
+        late = AttemptResult(
             claimed=stale,
             outcome=Outcome(verdict="permanent", reason="rejected"),
             started_at=timezone.now(),

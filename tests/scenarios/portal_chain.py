@@ -6,9 +6,8 @@ from typing import Any
 import requests
 from django.utils import timezone
 
-from bridge.helpdesk import sending
 from bridge.inbox import processing
-from bridge.models import Conversation, Delivery, HelpdeskConnection, Message, WebhookEvent
+from bridge.models import CircuitBreaker, Conversation, Delivery, Message, WebhookEvent
 from bridge.outbox import dispatcher
 from bridge.relay import reply_submission
 from channels_setup.models import ChatChannel
@@ -67,9 +66,9 @@ class Chain:
     def settle(self, *, seconds: float = 240) -> None:
         until = time.monotonic() + seconds
         while time.monotonic() < until:
-            processing.process_inbox(), sending.send_due_commands(), dispatcher.send_due_deliveries()
+            processing.process_inbox(), dispatcher.send_due_deliveries()
             # Make waiting retries due now: the retry schedules have their own tests.
-            HelpdeskConnection.objects.update(backoff_until=None)
+            CircuitBreaker.objects.all().delete()
             unfinished = Delivery.objects.filter(state__in=Delivery.UNFINISHED)
             if not unfinished.exists() and not WebhookEvent.objects.filter(state="new").exists():
                 return

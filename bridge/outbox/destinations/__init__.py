@@ -1,0 +1,11 @@
+"""The kinds of destination, in the order in which a run claims for them."""
+
+from __future__ import annotations
+
+from bridge.outbox.policies import DestinationPolicy
+
+from .events import EventPolicy
+from .helpdesks import HelpdeskPolicy
+from .messages import MessagePolicy
+
+POLICIES: tuple[type[DestinationPolicy], ...] = (MessagePolicy, HelpdeskPolicy, EventPolicy)
