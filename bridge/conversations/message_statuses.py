@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.db import transaction
-from django.db.models import F, Q
+from django.db.models import F
 from django.utils import timezone
 
 from bridge import outcomes
@@ -21,7 +21,7 @@ from bridge.models import Conversation, Delivery, Message, StrayStatus
 from channels_setup.models import ApiChannel
 from channels_setup.providers.base import StatusChanged
 
-from . import erased_ids
+from . import erased_ids, message_lookup
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,15 +40,18 @@ def apply_statuses(api_channel: ApiChannel, facts: Sequence[StatusChanged]) -> l
     """
     ids_by_key = _match_delivery_keys(api_channel, [fact for fact in facts if fact.key])
     ids = {fact.message_id for fact in facts if fact.message_id is not None} | set(ids_by_key.values())
-    external_ids = {fact.external_id for fact in facts if fact.external_id}
+    ids |= set(message_lookup.find_message_ids(api_channel.pk, (fact.external_id for fact in facts)).values())
     rows = (
         Message.objects.select_for_update(no_key=True, of=("self",))
-        .filter(api_channel=api_channel, direction=Message.Direction.OUTBOUND)
-        .filter(Q(pk__in=ids) | Q(external_id__in=external_ids - {""}))
+        .filter(pk__in=ids)  # with the channel as a condition, PostgreSQL may read all messages of the channel
         .annotate(contact_id=F("conversation__contact"))
         .order_by("pk")
     )
-    by_id = {row.pk: row for row in rows}
+    by_id = {
+        row.pk: row
+        for row in rows
+        if row.api_channel_id == api_channel.pk and row.direction == Message.Direction.OUTBOUND
+    }
     by_external = {row.external_id: row for row in by_id.values() if row.external_id}
     pairs = [
         (fact, by_id.get(fact.message_id or ids_by_key.get(fact.key, 0)) or by_external.get(fact.external_id))
@@ -108,18 +111,17 @@ def _match_delivery_keys(api_channel: ApiChannel, facts: Sequence[StatusChanged]
     """
     if not facts:
         return {}
-    external_ids = {fact.external_id for fact in facts}
-    known_ids = set(
-        Message.objects.filter(api_channel=api_channel, external_id__in=external_ids - {""}).values_list(
-            "external_id", flat=True
-        )
-    )
+    known_ids = message_lookup.find_message_ids(api_channel.pk, (fact.external_id for fact in facts))
     keys = {fact.key for fact in facts if fact.external_id not in known_ids}
     if not keys:
         return {}
-    deliveries = Delivery.objects.filter(key__in=keys, api_channel=api_channel, kind=Delivery.Kind.MESSAGE)
     # Locked in any state, to wait for a delivery that another transaction is setting to unknown.
-    rows = list(deliveries.select_for_update(no_key=True).order_by("pk").only("key", "message_id", "state", "attempts"))
+    found = Delivery.objects.filter(key__in=keys).select_for_update(no_key=True).order_by("pk")
+    rows = [
+        row
+        for row in found.only("key", "message_id", "state", "attempts", "api_channel_id", "kind")
+        if row.api_channel_id == api_channel.pk and row.kind == Delivery.Kind.MESSAGE
+    ]
     unconfirmed = (Delivery.State.UNKNOWN, Delivery.State.PENDING)
     arrived = [row.pk for row in rows if row.state in unconfirmed and row.attempts > 0]
     if arrived:

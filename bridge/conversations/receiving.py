@@ -24,8 +24,8 @@ from bridge.row_inserts import build_row, insert_rows
 from channels_setup.models import ApiChannel, ChatChannel
 from channels_setup.providers.base import MessageReceived
 
-from . import batch_lookup, contact_links, contacts, merge_lookup
-from .known_chats import lock_known_chats
+from . import batch_lookup, contact_links, contacts, merge_lookup, message_lookup
+from .known_chats import CONVERSATIONS, lock_known_chats
 
 # Fields of a conversation that are saved together.
 LAST_MESSAGE_FIELDS = ("last_message_at", "last_text", "last_direction", "last_written_at")
@@ -179,9 +179,7 @@ def get_or_create_conversations(
             )
         found = _lock_conversations(owned.keys())
         # Another transaction may have inserted it. The one that locks it while it has no messages reports it as new.
-        candidates = [found[pair].pk for pair in missing]
-        with_messages = Message.objects.filter(conversation__in=candidates).values_list("conversation_id", flat=True)
-        new_chat_ids = set(candidates) - set(with_messages)
+        new_chat_ids = _find_empty_chats([found[pair].pk for pair in missing])
     if any(contact.merged_into_id for contact, _chat_channel in pairs):
         # A merge may have been undone while we waited for the lock. From here on, an undo waits for us.
         current = Contact.objects.in_bulk({contact.pk for contact, _chat_channel in pairs})
@@ -197,13 +195,39 @@ def get_or_create_conversations(
     return {(contact.pk, channel.pk): found[contact.owner_id, channel.pk] for contact, channel in pairs}, new_chat_ids
 
 
+# LIMIT: one look-up in one_conversation_per_contact_and_channel for each pair, also on a table that was never analyzed.
+# Locks are taken in the order of the IDs, the same everywhere, against deadlocks.
+LOCK_CONVERSATIONS_SQL = f"""
+SELECT {CONVERSATIONS.columns} FROM bridge_conversation c WHERE c.id = ANY(ARRAY(
+    SELECT found.id FROM unnest(%s::bigint[], %s::bigint[]) AS wanted(contact_id, chat_channel_id), LATERAL (
+        SELECT id FROM bridge_conversation r
+        WHERE r.contact_id = wanted.contact_id AND r.chat_channel_id = wanted.chat_channel_id LIMIT 1
+    ) found
+)) ORDER BY c.id FOR NO KEY UPDATE
+"""
+
+
 def _lock_conversations(pairs: Collection[tuple[int, int]]) -> dict[tuple[int, int], Conversation]:
-    rows = (
-        Conversation.objects.select_for_update(no_key=True)
-        .filter(contact__in={pair[0] for pair in pairs}, chat_channel__in={pair[1] for pair in pairs})
-        .order_by("pk")  # the same order everywhere, against deadlocks
-    )
-    return {(row.contact_id, row.chat_channel_id): row for row in rows}
+    """Lock these pairs' conversations. One that a merge moved while this waited for its lock is left out."""
+    with connection.cursor() as cursor:
+        cursor.execute(LOCK_CONVERSATIONS_SQL, [list(column) for column in zip(*pairs, strict=True)] or [[], []])
+        rows = [CONVERSATIONS.read(values) for values in cursor.fetchall()]
+    by_pair = {(row.contact_id, row.chat_channel_id): row for row in rows}
+    return {pair: by_pair[pair] for pair in pairs if pair in by_pair}
+
+
+# LIMIT: one look-up in messages_of_conversation for each chat, also on a table that was never analyzed.
+FIND_EMPTY_CHATS_SQL = """
+SELECT chat.id FROM unnest(%s::bigint[]) AS chat(id) LEFT JOIN LATERAL (
+    SELECT m.id FROM bridge_message m WHERE m.conversation_id = chat.id LIMIT 1
+) m ON TRUE WHERE m.id IS NULL
+"""
+
+
+def _find_empty_chats(ids: list[int]) -> set[int]:
+    with connection.cursor() as cursor:
+        cursor.execute(FIND_EMPTY_CHATS_SQL, [ids])
+        return {row[0] for row in cursor.fetchall()}
 
 
 def lock_conversation(conversation_id: int) -> Conversation:
@@ -221,24 +245,9 @@ def lock_conversation(conversation_id: int) -> Conversation:
 # --- tickets and messages --------------------------------------------------------------------------------
 
 
-# One look-up in one_message_per_external_id for each ID, whatever the planner knows about the table. LIMIT keeps the
-# planner from turning it into a join: with `= ANY`, it read all messages of the channel until the first ANALYZE.
-FIND_BY_EXTERNAL_ID_SQL = """
-SELECT found.id FROM unnest(%(ids)s::text[]) AS wanted(external_id), LATERAL (
-    SELECT m.id FROM bridge_message m
-    WHERE m.api_channel_id = %(api_channel)s AND m.external_id = wanted.external_id AND m.external_id <> '' LIMIT 1
-) found
-"""
-
-
 def find_by_external_id(api_channel: ApiChannel, external_ids: Iterable[str]) -> dict[str, Message]:
     """Return stored messages by the provider's ID."""
-    ids = set(external_ids) - {""}
-    if not ids:
-        return {}
-    with connection.cursor() as cursor:  # usually there are none: a cheap check before loading rows
-        cursor.execute(FIND_BY_EXTERNAL_ID_SQL, {"ids": list(ids), "api_channel": api_channel.pk})
-        pks = [row[0] for row in cursor.fetchall()]
+    pks = message_lookup.find_message_ids(api_channel.pk, external_ids).values()
     rows = Message.objects.filter(pk__in=pks).select_related("conversation") if pks else ()
     return {row.external_id: row for row in rows}
 
