@@ -22,7 +22,7 @@ from config.serving import worker_watch
 from tests.faults import h2c, truncation
 from tests.faults.stack import children
 from tests.load.memory import list_descendants
-from tests.processes import free_port
+from tests.processes import eventually, free_port
 
 ASK = b"GET /health/live HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
 CALLERS = 12
@@ -117,14 +117,16 @@ def test_sighup_loads_the_portal_again_and_refuses_nobody(sockets: list[socket.s
     before = set(list_descendants(server.pid))
 
     server.send_signal(signal.SIGHUP)
+    time.sleep(0.3)
+    server.send_signal(signal.SIGHUP)  # waits until the program has started again
 
     statuses = set()
     while before & set(list_descendants(server.pid)) != {server.pid}:
         statuses.add(request_page(connect(sockets))[0])
     statuses.add(request_page(connect(sockets))[0])
     assert statuses == {200}
+    eventually(lambda: len(list_descendants(server.pid)) == 3)
     assert server.poll() is None
-    assert len(list_descendants(server.pid)) == 3
 
 
 def test_a_worker_that_keeps_too_much_memory_is_replaced(sockets: list[socket.socket], start: Start) -> None:

@@ -45,6 +45,7 @@ MAX_CONNECTIONS = 2048  # per worker, including idle ones
 MAX_OPEN_FILES = 8192  # per worker, for connections and bodies; the default of many systems is 1,024
 HEADER_TIMEOUT_MS = 10_000
 REPLACED_WORKERS = "REPLACED_WORKERS"  # environment variable: comma-separated PIDs of the workers before SIGHUP
+HELD_SIGNALS = {signal.SIGTERM, signal.SIGHUP}
 START_SECONDS = 3.0  # until a new worker accepts connections; the old one works until then
 KILL_SECONDS = 10  # until an ending worker is killed
 MAX_WORKER_MB = 600  # resident memory of a worker; one that keeps more is replaced. After many pages it has 200
@@ -66,12 +67,12 @@ class WebServer(MPServer):
 
     def startup(self, spawn_target: Any, target_loader: Any) -> None:
         super().startup(spawn_target, target_loader)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD_SIGNALS)
         end_replaced_workers([int(pid) for pid in os.environ.pop(REPLACED_WORKERS, "").split(",") if pid])
 
     def _reload(self, spawn_target: Any, target_loader: Any) -> None:
-        """Start this program again in the same process. A SIGTERM meanwhile waits until it has started."""
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        """Start this program again in the same process. Signals that come meanwhile wait until it has started."""
+        signal.pthread_sigmask(signal.SIG_BLOCK, HELD_SIGNALS)
         for one in self.sockets:
             one.set_inheritable(True)
         os.environ[LISTEN_ON] = ",".join(str(one.fileno()) for one in self.sockets)
@@ -89,7 +90,7 @@ class WebServer(MPServer):
 
 def _load_application(load: Callable[[], BodyBuffer], number: int, record_request: Callable[[], None]) -> BodyBuffer:
     """Load the application in a new worker, and start the threads for late bodies and for SIGTERM."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    signal.pthread_sigmask(signal.SIG_SETMASK, {signal.SIGTERM})
     buffer, before = load(), signal.getsignal(signal.SIGINT)
     buffer.record_request = record_request
     with socket.socket(fileno=os.dup(number)) as listener:
