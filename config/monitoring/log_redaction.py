@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from billiard.einfo import ExceptionWithTraceback
+from django.apps import apps
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from structlog.typing import EventDict, ExcInfo
@@ -79,15 +80,23 @@ def _format_chain(error: BaseException, seen: frozenset[int]) -> Iterator[str]:
 def redact_event(logger: Any, method: str, event: EventDict) -> EventDict:
     """Mask secrets and phones in all values of a log event, at any depth. It runs no database query."""
     from channels_setup.codecs.redaction import redact_json
-    from channels_setup.models.known_secrets import cached
 
-    known = cached()
+    values, tokens = _find_known_secrets()
     for name, value in event.items():
         if name in KEPT_FIELDS or value is None:
             continue
         clean = render_value(value)
-        event[name] = mask_value(redact_json(clean, known.other_values, tokens=known.tokens), name)
+        event[name] = mask_value(redact_json(clean, values, tokens=tokens), name)
     return event
+
+
+def _find_known_secrets() -> tuple[Collection[str], Collection[bytes]]:
+    if not apps.models_ready:  # beat runs without Django's apps, and handles no secret
+        return (), ()
+    from channels_setup.models.known_secrets import cached
+
+    known = cached()
+    return known.other_values, known.tokens
 
 
 def render_value(value: Any) -> Any:
