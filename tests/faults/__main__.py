@@ -1,7 +1,9 @@
-"""`make faults`: run every test in its full form and write the table to docs/reliability.md.
+"""`make faults`: run every test in its full form and write its rows to docs/reliability.md, file by file.
 
-SHORT=1 takes three quarters of an hour; SCALE=0.1 shortens the long tests. Each row shows what was shortened.
-SEED=… draws other faults, `-k A1` and other words go to pytest.
+The rows of a file are written as it ends, so an interrupted run is continued by naming the files that are left:
+`make faults ARGS="crash destinations"`. Other words go to pytest (`ARGS="crash -k flushing"`). A row replaces the
+earlier row of its test and says when it was measured. SHORT=1 takes an hour; SCALE=0.1 shortens the long tests, and
+each row shows what was shortened. SEED=… draws other faults.
 """
 
 from __future__ import annotations
@@ -9,11 +11,14 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import signal
 import subprocess
 import sys
 import tempfile
+import time
 from datetime import UTC, datetime
+from itertools import takewhile
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
@@ -24,79 +29,102 @@ SHORT = {
     **dict.fromkeys(("A1", "A9", "A14", "B19", "B22", "B24", "C39", "C40", "D41", "D45", "D46"), 1.0),
     **dict.fromkeys(("A6", "B25", "B30"), 0.5),
     **dict.fromkeys(("A7", "A11", "B29", "C34"), 0.1),
+    **dict.fromkeys(("E1", "E2", "E3"), 0.2),
     **{"A8": 0.25, "A15": 0.15, "B18": 0.2, "C31": 0.02, "U1": 0.2, "U2": 0.2},
 }
-# The longest tests run last, in case the run is interrupted.
-FILES = [
-    f"tests/faults/test_{name}.py"
-    for name in (
-        "senders",
-        "input",
-        "database_writes",
-        "framing",
-        "login_flood",
-        "races",
-        "crash",
-        "destinations",
-        "meta",
-        "chain",
-    )
-]
+# Estimated minutes at full length, by the sizes in the tests. The longest run last, in case the run is interrupted.
+FILES = {
+    "chain": 8,
+    "database_writes": 5,
+    "login_flood": 5,
+    "senders": 12,
+    "races": 20,
+    "input": 20,
+    "framing": 25,
+    "engine": 25,
+    "meta": 25,
+    "destinations": 80,
+    "crash": 110,
+}
+PROPERTIES = "properties"  # every "whatever the text", with twenty times the examples of `make test`; without rows
 CUT = 124
-SHORT_SECONDS = 44 * 60  # then it is cut off, and the page says so
+INTERRUPTED = 2  # of pytest, by Ctrl-C
+SHORT_SECONDS = 60 * 60  # then it is cut off
+NO_TESTS = 5  # of pytest, if the words after the files choose none of this file
+UNDATED = "before 29 Nov 2026"  # rows that were written without the time of their run
+FIELDS = ("number", "figure", "reached", "verdict", "run")
 
 
 def main(arguments: list[str]) -> int:
-    began = datetime.now(UTC)
+    files = list(takewhile(lambda word: word in FILES or word == PROPERTIES, arguments))
+    words = arguments[len(files) :]
+    if is_short := bool(os.environ.get("SHORT")):
+        os.environ |= {"SCALE": "0.3", "SCALES": json.dumps(SHORT), "FAULTS_LEASE": "20"}
+    ends = time.monotonic() + SHORT_SECONDS
+    worst = 0
+    for name in files or ([*FILES] if is_short or words else [*FILES, PROPERTIES]):
+        print(f"{datetime.now(UTC):%H:%M} {name}: about {FILES.get(name, 60)} minutes at full length", flush=True)
+        code = run_file(name, words, seconds=max(ends - time.monotonic(), 1) if is_short else None)
+        worst = worst or code
+        if code in (CUT, INTERRUPTED):
+            break
+    print("\n".join(table_of(read_rows())))
+    return worst
+
+
+def run_file(name: str, words: list[str], *, seconds: float | None) -> int:
+    """Run one file and write its rows to the page. Return the worst exit code."""
+    if name == PROPERTIES:
+        command = [sys.executable, "-m", "pytest", "-n", "2", "tests", "-m", "hypothesis", "--tb=short"]
+        return run([*command, *words], {**os.environ, "FAULTS": "full"}, seconds=seconds)
+    began, load = datetime.now(UTC), os.getloadavg()[0]
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.jsonl"
-        if is_short := bool(os.environ.get("SHORT")):
-            os.environ |= {"SCALE": "0.3", "SCALES": json.dumps(SHORT), "FAULTS_LEASE": "20"}
         environment = os.environ | {"FAULTS": "full", "FAULTS_REPORT": str(report)}
-        load = os.getloadavg()[0]
-        command = [sys.executable, "-m", "pytest", "-p", "no:xdist", *FILES]
-        command += ["--tb=short", "-rN", *arguments]
-        code = run(command, environment, seconds=SHORT_SECONDS if is_short else None)
-        if not arguments and not is_short:  # every "whatever the text", with twenty times the examples of `make test`
-            properties = [sys.executable, "-m", "pytest", "-n", "2", "tests", "-m", "hypothesis", "--tb=short"]
-            code = run(properties, environment, seconds=None) or code
+        command = [sys.executable, "-m", "pytest", "-p", "no:xdist", f"tests/faults/test_{name}.py"]
+        code = run([*command, "--tb=short", "-rN", *words], environment, seconds=seconds)
         lines = [json.loads(line) for line in report.read_text().splitlines()] if report.exists() else []
-    lines.sort(key=lambda line: (line["number"][0], int(line["number"][1:])))
-    table = "\n".join(rows(lines))
-    print(table)
-    if not arguments:
-        PAGE.write_text(page(table, began=began, load=load, is_cut=code == CUT))
-        print(f"written to {PAGE}")
-    return code
+    when = f"{began:%d %b %Y, %H:%M}, load {load:.1f}, lease {os.environ.get('FAULTS_LEASE', '60')} s"
+    when += f", SEED={os.environ['SEED']}" if "SEED" in os.environ else ""
+    new = [[*(clean(line[field]) for field in FIELDS[:-1]), when] for line in lines]
+    if new:
+        measured = {row[0] for row in new}
+        PAGE.write_text(page([row for row in read_rows() if row[0] not in measured] + new))
+    return 0 if code == NO_TESTS and words else code
+
+
+def read_rows() -> list[list[str]]:
+    """Return the rows of the page."""
+    rows = [line.strip("| ").split(" | ") for line in PAGE.read_text().splitlines() if line.startswith("| ")]
+    return [[*row, UNDATED][: len(FIELDS)] for row in rows if re.fullmatch(r"[A-Z]\d+", row[0])]
+
+
+def clean(text: str) -> str:
+    return text.replace("|", "/").replace("\n", " ")
 
 
 def run(command: list[str], environment: dict[str, str], *, seconds: float | None) -> int:
     process = subprocess.Popen(command, cwd=PROJECT, env=environment)
     try:
         return process.wait(seconds)
+    except KeyboardInterrupt:  # pytest got it, too
+        process.wait()
+        return INTERRUPTED
     except subprocess.TimeoutExpired:
         process.send_signal(signal.SIGINT)  # it ends its own processes
         process.wait()
         return CUT
 
 
-def rows(lines: list[dict[str, str]]) -> list[str]:
-    found = ["| test | figure to reach | reached | verdict |", "|---|---|---|---|"]
-    for line in lines:
-        cells = (line[name].replace("|", "/").replace("\n", " ") for name in ("number", "figure", "reached", "verdict"))
-        found.append("| " + " | ".join(cells) + " |")
-    return found
+def table_of(rows: list[list[str]]) -> list[str]:
+    rows = sorted(rows, key=lambda row: (row[0][0], int(row[0][1:])))
+    head = ["| test | figure to reach | reached | verdict | run (UTC) |", "|---|---|---|---|---|"]
+    return [*head, *("| " + " | ".join(row) + " |" for row in rows)]
 
 
-def page(table: str, *, began: datetime, load: float, is_cut: bool) -> str:
+def page(rows: list[list[str]]) -> str:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    lease = os.environ.get("FAULTS_LEASE", "60")
-    seed, ended = os.environ.get("SEED", "20261122"), datetime.now(UTC)
-    cut = (
-        f" It was cut off after {SHORT_SECONDS // 60} minutes: tests without a row did not come to run."
-        if is_cut
-        else ""
-    )
+    table = "\n".join(table_of(rows))
     return f"""# Reliability: fault tests and results
 
 `make faults` starts the real processes and servers in a folder of their own, breaks them on purpose, and counts. It
@@ -105,9 +133,10 @@ shortened. After each run the test compares both ends: every accepted message is
 delivered once to each destination, a repeat has a known key and the same body, order holds in each conversation, no row
 stays leased, there is no HTTP 500, and no log contains a secret, a phone number or a client's text.
 
-One run, from {began:%Y-%m-%d %H:%M} to {ended:%H:%M} UTC, on {os.cpu_count()} cores, {memory:.0f} GB,
-{platform.system()} {platform.machine()}, Python {platform.python_version()}; load at the start {load:.1f}; SEED={seed},
-lease {lease} s. Everything ran on one machine, including the provider and the receiver.{cut}
+The latest rows were measured on {os.cpu_count()} cores, {memory:.0f} GB, {platform.system()} {platform.machine()},
+Python {platform.python_version()}. Everything ran on one machine, including the provider and the receiver. The last
+column says when the run of the row's file began, the load at that time, and the lease of a delivery. "Neighbor" is a
+healthy destination with the same traffic.
 
 {table}
 

@@ -10,8 +10,9 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -79,19 +80,63 @@ class BrokenLine:
         return kind
 
 
+class Outage:
+    """Calls to addresses that begin with ``prefix`` fail while ``is_on``: refused, 503, or without an answer."""
+
+    def __init__(self, prefix: str) -> None:
+        self.prefix, self.is_on, self.calls = prefix, False, 0
+
+    def install(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        start = ConcurrentCalls.start
+
+        def start_or_fail(calls: ConcurrentCalls, tag: Any, request: ApiRequest, **more: Any) -> None:
+            if not self.is_on or not request.url.startswith(self.prefix):
+                start(calls, tag, request, **more)
+                return
+            self.calls += 1
+            results = (
+                http_client.ConnectionFailed("cannot_connect"),
+                ApiResponse(status=503, headers={}, body=b"Service Unavailable"),
+                http_client.NoResponse(),
+            )
+            calls._finished.append((tag, results[self.calls % len(results)]))
+
+        monkeypatch.setattr(ConcurrentCalls, "start", start_or_fail)
+
+
 class BusyChain(Chain):
     """Runs the steps concurrently, as workers do. Waiting retries are made due at once."""
 
     def settle(self, *, seconds: float = 60) -> None:
+        with self.working():
+            self._wait(time.monotonic() + seconds)
+
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        """Run the steps in threads."""
         enough = threading.Event()
         with ThreadPoolExecutor(len(STEPS)) as pool:
             busy = [pool.submit(keep_going, step, enough) for step in STEPS]
             try:
-                self._wait(time.monotonic() + seconds)
+                yield
             finally:
                 enough.set()
             for each in busy:
                 each.result()
+
+    def boris_answers_all(self, number: int, answered: dict[str, list[str]]) -> None:
+        for chat in Conversation.objects.filter(chat_channel=self.desk).select_related("contact"):
+            name = chat.contact.external_id
+            answered[name].append(f"{name} получает {number}")
+            assert reply_submission.submit_reply(
+                conversation_id=chat.pk, text=answered[name][-1], author=self.operator
+            ).message
+
+    def seen_at_a(self, name: str) -> list[str]:
+        return self.seen(Conversation.objects.get(chat_channel=self.desk, contact__external_id=name), "inbound")
+
+    def seen_at_b(self, name: str) -> list[str]:
+        return self.seen(Conversation.objects.get(chat_channel=self.outside, contact__external_id=name), "outbound")
 
     def _wait(self, until: float) -> None:
         while True:
@@ -112,6 +157,13 @@ def keep_going(step: Callable[[], int], enough: threading.Event) -> None:
                 enough.wait(0.02)
     finally:
         connections.close_all()
+
+
+def compare(sent: list[str], seen: list[str]) -> Counter[str]:
+    """Count the messages of one chat and direction that were lost or repeated, and whether the order changed."""
+    lost, repeated = len(set(sent) - set(seen)), len(seen) - len(set(seen))
+    is_disordered = list(dict.fromkeys(seen)) != [text for text in sent if text in set(seen)]
+    return Counter({"lost": lost, "repeated": repeated, "chats out of order": int(is_disordered)})
 
 
 @pytest.mark.fault("U1", "two portals in a chain, 1,000 messages each way with faults between: each once and in order")
@@ -138,25 +190,66 @@ def test_two_portals_pass_messages_once_in_order_over_a_bad_connection(
             chain.anna_writes(asked[name][-1], who=name)
         if number == 0:
             chain.settle(seconds=300)
-        for chat in Conversation.objects.filter(chat_channel=chain.desk).select_related("contact"):
-            name = chat.contact.external_id
-            answered[name].append(f"{name} получает {number}")
-            assert reply_submission.submit_reply(
-                conversation_id=chat.pk, text=answered[name][-1], author=chain.operator
-            ).message
+        chain.boris_answers_all(number, answered)
         if number % 20 == 19:
             chain.settle(seconds=600)
     chain.settle(seconds=600)
 
-    wrong = 0
+    tally = Counter[str]()
     for name in who:
-        at_a = Conversation.objects.get(chat_channel=chain.desk, contact__external_id=name)
-        at_b = Conversation.objects.get(chat_channel=chain.outside, contact__external_id=name)
-        wrong += chain.seen(at_a, "inbound") != asked[name]
-        wrong += chain.seen(at_b, "outbound") != answered[name]
+        tally += compare(asked[name], chain.seen_at_a(name)) + compare(answered[name], chain.seen_at_b(name))
     faults = ", ".join(f"{count} × {kind}" for kind, count in sorted(line.done.items()))
     took = f"{each * CONTACTS} messages each way in {time.monotonic() - began:.0f} s"
-    measured(f"{took}; calls: {faults}; chats with a loss, double or disorder: {wrong}")
-    assert wrong == 0
+    wrong = {kind: tally[kind] for kind in ("lost", "repeated", "chats out of order")}
+    measured(f"{took}; calls: {faults}; {', '.join(f'{count} {kind}' for kind, count in wrong.items())}")
+    assert not any(wrong.values())
     assert not WebhookEvent.objects.filter(state="failed").exists()
     assert sum(count for kind, count in line.done.items() if kind != "honest") > 0
+
+
+@pytest.mark.fault(
+    "U2", "helpdesk down while 1,000 messages come: replies pass, ≤ 1 call a second, then each message once, in order"
+)
+@pytest.mark.django_db(transaction=True)
+def test_a_helpdesk_that_was_down_gets_each_message_once_in_order(
+    live_server: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    size: Callable[..., int],
+    measured: Callable[[str], None],
+) -> None:
+    chain, each = BusyChain(live_server.url), size(2, 1000 // CONTACTS)
+    outage = Outage(f"{live_server.url}/uapi/")
+    outage.install(monkeypatch)
+    who = [f"anna-{number}" for number in range(CONTACTS)]
+    asked: dict[str, list[str]] = {name: [f"{name} спрашивает"] for name in who}
+    answered: dict[str, list[str]] = {name: [] for name in who}
+    for name in who:
+        chain.anna_writes(asked[name][0], who=name)
+    chain.settle(seconds=300)
+
+    outage.is_on, began = True, time.monotonic()
+    with chain.working():
+        for number in range(each):
+            for name in who:
+                asked[name].append(f"{name} спрашивает {number}")
+                chain.anna_writes(asked[name][-1], who=name)
+            chain.boris_answers_all(number, answered)
+        until = time.monotonic() + 300
+        while any(len(chain.seen_at_b(name)) < each for name in who):
+            assert time.monotonic() < until, "the replies wait for the helpdesk that is down"
+            time.sleep(LOOK_SECONDS)
+    seconds, calls = time.monotonic() - began, outage.calls
+    arrived = sum(len(chain.seen_at_a(name)) - 1 for name in who)
+    outage.is_on, back = False, time.monotonic()
+    chain.settle(seconds=600)
+
+    tally = Counter[str]()
+    for name in who:
+        tally += compare(asked[name], chain.seen_at_a(name)) + compare(answered[name], chain.seen_at_b(name))
+    measured(
+        f"down for {seconds:.0f} s and {each * CONTACTS} messages: {calls} calls to it, {arrived} arrived, all replies"
+        f" passed; everything there {time.monotonic() - back:.0f} s after its return; wrong: {dict(tally) or 0}"
+    )
+    assert arrived == 0
+    assert calls <= CONTACTS * 3 + seconds
+    assert not tally

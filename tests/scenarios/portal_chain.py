@@ -44,7 +44,9 @@ class Chain:
 
     def anna_writes(self, text: str, *, who: str = "anna") -> None:
         self.number += 1
-        sender = {"id": who, "name": "Анна", "phone": "+79211234567"}
+        # A look-up finds a client by phone, so each has one of their own.
+        phone = f"+7921{1234567 + int(who.partition('-')[2] or 0)}"
+        sender = {"id": who, "name": "Анна", "phone": phone}
         event = {"type": "message", "id": f"m{self.number}", "from": sender, "text": text}
         assert requests.post(self.address + self.b.webhook_path, json=event, timeout=20).status_code == 200
 
