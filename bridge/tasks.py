@@ -17,11 +17,13 @@ from .files import inbound_downloads
 from .helpdesk import operators
 from .inbox import pending_corrections, processing, routing, unsupported
 from .maintenance import erasure, housekeeping, reconciliation
-from .outbox import bulk_resend, dispatcher, run_slots
+from .outbox import bulk_resend, dispatcher
+from .outbox.policies import Lane
 from .relay import held_replies
 
 REAPPLY_AFTER = timedelta(minutes=5)
 HEALTH_CHECKS = FailingItems("watch")
+LANES = {wakeups.OUTBOUND: Lane.ANSWERS, wakeups.EVENTS: Lane.EVENTS}
 
 
 @shared_task(bind=True)
@@ -35,11 +37,22 @@ def process_inbox(self: Any) -> int:
 
 @shared_task(bind=True)
 def send_due_deliveries(self: Any) -> int:
-    housekeeping.record_heartbeat_throttled("outbound")
-    for channel in (wakeups.OUTBOUND, wakeups.EVENTS):
-        wakeups.clear_notification(channel)
-    with run_slots.acquire_run_slot(str(self.request.hostname)) as has_slot:
-        return dispatcher.send_due_deliveries() if has_slot else 0
+    return _send_lane(wakeups.OUTBOUND, str(self.request.hostname))
+
+
+@shared_task(bind=True)
+def send_due_events(self: Any) -> int:
+    return _send_lane(wakeups.EVENTS, str(self.request.hostname))
+
+
+def _send_lane(channel: str, worker: str) -> int:
+    """Send the deliveries of a lane, or of both lanes if the worker has the queues of both."""
+    with worker_runs.begin_run(channel, worker) as run:
+        if run is None:
+            return 0
+        for each in run.channels:
+            housekeeping.record_heartbeat_throttled(each)
+        return dispatcher.send_due_deliveries(LANES[channel] if run.channels == (channel,) else None, run)
 
 
 @shared_task

@@ -27,8 +27,8 @@ RUN_SECONDS = 20.0  # with the longest call (20 s), well below the soft time lim
 SWEEP_SECONDS = 2.0  # a waiting run looks for work this often without a wake-up: for retries, and for lost wake-ups
 RESUBSCRIBE_SECONDS = 1.0  # without a subscription, a waiting run looks for work and subscribes again this often
 
-SENDING = (wakeups.OUTBOUND,)
-KINDS = ((wakeups.INBOUND,), SENDING)
+# Channels that one run serves together if its worker consumes the queues of all of them.
+KINDS = ((wakeups.INBOUND,), (wakeups.OUTBOUND, wakeups.EVENTS))
 
 
 @dataclass
@@ -57,13 +57,13 @@ class WorkerProcess:
         served = tuple(each for each in kind if wakeups.QUEUES[each] in self.queues)
         return served if channel in served else (channel,)
 
-    def may_wait(self) -> bool:
-        """Return whether each run can keep a place while it waits, and one is left for the other tasks."""
-        kinds = {
-            self.get_channels(channel) for kind in KINDS for channel in kind if wakeups.QUEUES[channel] in self.queues
-        }
-        others = self.queues - {wakeups.QUEUES[channel] for kind in KINDS for channel in kind}
-        return self.places >= len(kinds) + bool(others) > 0
+    def count_spare_places(self) -> int:
+        """Return how many places are left when each run keeps one, and one is kept for the other tasks."""
+        if not self.queues:
+            return -1  # no Celery worker
+        watched = {wakeups.QUEUES[channel]: self.get_channels(channel) for kind in KINDS for channel in kind}
+        runs = {channels for queue, channels in watched.items() if queue in self.queues}
+        return self.places - len(runs) - bool(self.queues - watched.keys())
 
 
 worker_process = WorkerProcess()
@@ -75,13 +75,16 @@ class WorkerRun:
     The order never loses a wake-up: `clear`, look for work, and only if nothing is found `wait`.
     """
 
-    def __init__(self, channels: tuple[str, ...], lock: int, *, may_wait: bool) -> None:
-        self.channels, self._lock, self._may_wait = channels, lock, may_wait
+    def __init__(self, channels: tuple[str, ...], locks: tuple[int, int], *, spare_places: int) -> None:
+        self.channels = channels
+        self._lock, self._last_calls_lock = locks
+        self._held_locks = [self._lock]
+        self._may_wait, self._may_overlap = spare_places >= 0, spare_places > 0
         self._until = time.monotonic() + RUN_SECONDS
         self._subscription = wakeups.Subscription(channels)
         self._subscribe_at = 0.0
         self._selector = selectors.DefaultSelector()
-        self._is_stopped = self._is_handed_over = self._has_lost_lock = False
+        self._is_stopped = self._has_ended = self._has_lost_lock = False
         if worker_process.shutdown_reader is not None:
             self._selector.register(worker_process.shutdown_reader, selectors.EVENT_READ)
         self._subscribe()
@@ -93,7 +96,7 @@ class WorkerRun:
     def is_over(self) -> bool:
         """Return whether the run must look for no more work. It finishes what it has begun."""
         is_late = time.monotonic() >= self._until
-        return is_late or self._is_stopped or self._is_handed_over or self._has_lost_lock
+        return is_late or self._is_stopped or self._has_ended or self._has_lost_lock
 
     def clear(self) -> None:
         """Forget the wake-ups that have arrived. Call this right before each look for work."""
@@ -121,19 +124,32 @@ class WorkerRun:
         return not self.is_over()
 
     def hand_over(self) -> None:
-        """Let the next run begin. Call this when the time is over and calls are still under way."""
-        if self._is_handed_over:
+        """Let the next run begin, if the worker has a place for it. Call this when the run is over and calls are not.
+
+        Otherwise new work would wait for slow calls. One run of a kind at a time ends in this way.
+        """
+        if self._has_ended or not self._may_overlap:
+            return
+        with suppress(Error):
+            if try_acquire(LockSpace.WORKER_RUNS, self._last_calls_lock):
+                self._held_locks.append(self._last_calls_lock)
+                self.end()
+
+    def end(self) -> None:
+        """Let the next run begin, and enqueue it unless nothing can be waiting for it."""
+        if self._has_ended:
             return
         is_needed = self._may_wait or time.monotonic() >= self._until
         # In this order: after the unsubscription, a wake-up enqueues a task, which finds the lock free.
-        self._release_lock()
+        self._release(self._lock)
         if self._unsubscribe() or is_needed:
             wakeups.enqueue_next_run(self.channels[0])
 
     def close(self) -> None:
         """Free all resources. After an error the next run is left to beat, so that no busy loop begins."""
-        if not self._is_handed_over:
-            self._release_lock()
+        for lock in self._held_locks[:]:
+            self._release(lock)
+        if not self._has_ended:
             self._unsubscribe()
         self._selector.close()
 
@@ -146,7 +162,7 @@ class WorkerRun:
 
     def _unsubscribe(self) -> bool:
         """End the subscription. Return whether a wake-up may have arrived since the last `clear`."""
-        self._is_handed_over = True
+        self._has_ended = True
         if self._subscription.socket is not None:
             self._selector.unregister(self._subscription.socket)
         return self._subscription.close()
@@ -172,10 +188,11 @@ class WorkerRun:
             self._has_lost_lock = True
             connection.close()
 
-    def _release_lock(self) -> None:
+    def _release(self, lock: int) -> None:
+        self._held_locks.remove(lock)
         if not self._has_lost_lock:
             with suppress(Error):  # the session that held the lock is gone
-                release(LockSpace.WORKER_RUNS, self._lock)
+                release(LockSpace.WORKER_RUNS, lock)
 
 
 @contextmanager
@@ -183,13 +200,13 @@ def begin_run(channel: str, worker: str) -> Iterator[WorkerRun | None]:
     """Yield the run of this worker for the channel, or None if another process of the worker has it."""
     wakeups.clear_notification(channel)
     channels = worker_process.get_channels(channel)
-    lock = zlib.crc32(f"{worker} {channels}".encode())
+    lock = zlib.crc32(f"{worker} {channels}".encode()) % 2**30
     if not try_acquire(LockSpace.WORKER_RUNS, lock):
         yield None
         return
-    run = WorkerRun(channels, lock, may_wait=worker_process.may_wait())
+    run = WorkerRun(channels, (lock, lock + 2**30), spare_places=worker_process.count_spare_places())
     try:
         yield run
-        run.hand_over()
+        run.end()
     finally:
         run.close()

@@ -34,11 +34,12 @@ REDIS_OPTIONS = {
     "socket_keepalive": True,
     "retry_on_timeout": True,
 }
-QUEUES = ("inbound", "outbound", "housekeeping")
+QUEUES = ("inbound", "outbound", "events", "housekeeping")
 # Task in bridge.tasks → its queue, and the interval of beat in seconds.
 SCHEDULE: dict[str, tuple[str, float]] = {
     "process_inbox": ("inbound", 2),
     "send_due_deliveries": ("outbound", 2),
+    "send_due_events": ("events", 2),
     "download_files": ("housekeeping", 5),
     "expire_windows": ("housekeeping", 5),
     "send_closing_reminders": ("housekeeping", 20),

@@ -28,7 +28,7 @@ from tests.factories import (
 
 pytestmark = pytest.mark.django_db
 
-PARTS = ("beat", "inbound", "outbound")
+PARTS = ("beat", "inbound", "outbound", "events")
 
 
 @pytest.fixture(autouse=True)

@@ -6,8 +6,6 @@ import hmac
 import re
 import uuid
 from datetime import timedelta
-from threading import Barrier
-from typing import Any
 
 import pytest
 from django.db import connection
@@ -18,7 +16,7 @@ from django.utils import timezone
 from bridge.conversations import message_statuses, tickets
 from bridge.maintenance import housekeeping
 from bridge.models import Attempt, Delivery, Draft, Message, RateLimit, ServiceWindow
-from bridge.outbox import claims, dispatcher, resend, results, run_slots
+from bridge.outbox import claims, dispatcher, resend, results
 from bridge.outbox.attempts import AttemptResult
 from bridge.outbox.destinations import POLICIES
 from bridge.outbox.destinations.api_channels import ApiChannelPolicy
@@ -443,22 +441,6 @@ def test_a_dead_workers_lease_expires_and_its_late_result_is_refused(
     results.record_attempts([late], dead)
     assert Delivery.objects.get().state == "delivered"
     assert Message.objects.get(direction="outbound").status == "sent"
-
-
-@pytest.mark.django_db(transaction=True)
-def test_one_process_of_a_worker_always_stays_free_for_webhooks(settings: Any) -> None:
-    settings.WORKER_CONCURRENCY = 3
-    all_have_asked = Barrier(4)
-
-    def ask(worker: str) -> bool:
-        with run_slots.acquire_run_slot(worker) as is_free:
-            all_have_asked.wait(10)
-            return is_free
-
-    found = run_together(*[lambda name=name: ask(name) for name in ("one", "one", "one", "two")])
-
-    assert sorted(found[:3]) == [False, True, True]
-    assert found[3]
 
 
 def test_a_delivery_that_crashed_two_workers_is_attempted_alone(api_channel: ApiChannel, receiver: Receiver) -> None:

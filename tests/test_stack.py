@@ -303,8 +303,9 @@ def services() -> dict[str, Any]:
 def test_each_container_runs_a_command_that_up_runs_too(services: dict[str, Any]) -> None:
     expected = {
         "web": supervisor.web_command(host="0.0.0.0", port=8000, processes=2),
-        "worker-inbound": supervisor.worker_command(queues=("inbound",), concurrency=4, name="inbound"),
-        "worker-outbound": supervisor.worker_command(queues=("outbound",), concurrency=4, name="outbound"),
+        "worker-inbound": supervisor.worker_command(queues=("inbound",), concurrency=2, name="inbound"),
+        "worker-outbound": supervisor.worker_command(queues=("outbound",), concurrency=2, name="outbound"),
+        "worker-events": supervisor.worker_command(queues=("events",), concurrency=2, name="events"),
         "worker-housekeeping": supervisor.worker_command(queues=("housekeeping",), concurrency=2, name="housekeeping"),
         "beat": supervisor.beat_command(),
         "migrate": ["python", "manage.py", "migrate", "--noinput"],

@@ -26,6 +26,7 @@ from tests.factories import ApiChannelFactory
 from tests.faults.gate import TcpGate
 from tests.faults.stack import children, through
 from tests.processes import eventually
+from tests.receiver import Receiver
 from tests.scenarios.inbox import post, says
 from tests.worker import Worker
 
@@ -52,12 +53,24 @@ def waiting_worker(django_db_setup: None, gate: TcpGate, tmp_path_factory: pytes
 
 @pytest.fixture
 def worker_with_run(waiting_worker: Worker, transactional_db: None) -> Worker:
-    """The worker, with a run of the inbox that waits."""
+    """The worker, with a run of the inbox and one of the deliveries that wait."""
     waiting_worker.start()
-    if not count_runs():
-        current_app.send_task(PROCESS_INBOX, queue="inbound")
-    eventually(lambda: count_runs() == 1 and is_heard())
+    start_runs(2)
+    eventually(is_heard)
     return waiting_worker
+
+
+def start_runs(count: int) -> None:
+    """Start the runs of one worker or more, as beat does."""
+
+    def have_begun() -> bool:
+        if count_runs() < count:
+            current_app.send_task(PROCESS_INBOX, queue="inbound")
+            current_app.send_task("bridge.tasks.send_due_events", queue="events")
+            return False
+        return True
+
+    eventually(have_begun)
 
 
 @pytest.fixture
@@ -76,8 +89,9 @@ def count_runs() -> int:
 
 
 def is_heard() -> bool:
-    topic = wakeups._get_topic(wakeups.INBOUND)
-    return bool(dict(wakeups.broker.client.pubsub_numsub(topic))[topic.encode()])
+    """Return whether runs listen to all channels."""
+    topics = [wakeups._get_topic(channel) for channel in wakeups.HEARD]
+    return all(number for _topic, number in wakeups.broker.client.pubsub_numsub(*topics))
 
 
 def seconds_until_processed(client: Client, phone: ApiChannel, *, number: int = 0) -> float:
@@ -87,9 +101,18 @@ def seconds_until_processed(client: Client, phone: ApiChannel, *, number: int = 
     return time.monotonic() - started
 
 
-def test_a_message_on_an_idle_system_starts_no_task(client: Client, phone: ApiChannel, called: list[str]) -> None:
+def test_a_message_on_an_idle_system_starts_no_task(
+    client: Client, worker_with_run: Worker, phone: ApiChannel, receiver: Receiver, called: list[str]
+) -> None:
+    ApiChannelFactory(
+        kind="acebot", redirect_url=receiver.url("/hook"), secret=True, watched=phone.default_chat_channel
+    )
+    running = worker_with_run.broker.hkeys("unacked")
+
     assert seconds_until_processed(client, phone) < SECONDS
+    assert len(receiver.wait_for(1)) == 1
     assert called == []
+    assert worker_with_run.broker.hkeys("unacked") == running  # nor did the run of the inbox start one
 
 
 def test_a_burst_of_commits_starts_no_task(client: Client, phone: ApiChannel, called: list[str]) -> None:
@@ -105,12 +128,17 @@ def test_a_burst_of_commits_starts_no_task(client: Client, phone: ApiChannel, ca
 
 def test_tasks_of_beat_take_no_further_places(worker_with_run: Worker) -> None:
     for _tick in range(40):
-        current_app.send_task(PROCESS_INBOX, queue="inbound")
+        for task, queue in (
+            ("process_inbox", "inbound"),
+            ("send_due_deliveries", "outbound"),
+            ("send_due_events", "events"),
+        ):
+            current_app.send_task(f"bridge.tasks.{task}", queue=queue)
     current_app.send_task("bridge.tasks.record_heartbeat", queue="housekeeping")
 
     eventually(lambda: Heartbeat.objects.filter(name="beat").exists(), seconds=10)
-    eventually(lambda: not worker_with_run.broker.llen("inbound"), seconds=10)
-    assert count_runs() == 1
+    eventually(lambda: not worker_with_run.broker.exists("inbound", "outbound", "events"), seconds=10)
+    assert count_runs() == 2
 
 
 def test_a_flushed_broker_delays_nothing(client: Client, phone: ApiChannel, called: list[str]) -> None:
@@ -146,7 +174,7 @@ def test_two_workers_share_the_channels(
     second = Worker(log=tmp_path_factory.mktemp("second") / "worker.log", concurrency=4, name="second")
     second.launch()
     try:
-        eventually(has_two_runs, seconds=60)
+        start_runs(4)
         phones = [ApiChannelFactory() for _number in range(4)]
         for number in range(20):
             for phone in phones:
@@ -158,13 +186,7 @@ def test_two_workers_share_the_channels(
             assert list(sent) == [f"anna-{number}" for number in range(20)]
     finally:
         second.stop()
-    eventually(lambda: count_runs() == 1)
-
-
-def has_two_runs() -> bool:
-    if count_runs() < 2:
-        current_app.send_task(PROCESS_INBOX, queue="inbound")
-    return count_runs() == 2
+    eventually(lambda: count_runs() == 2)
 
 
 def test_a_worker_that_is_asked_to_end_does_not_wait_for_its_runs(worker_with_run: Worker) -> None:

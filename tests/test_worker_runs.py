@@ -15,11 +15,15 @@ from django.test import Client
 
 from bridge import wakeups, worker_runs
 from bridge.inbox import processing
-from bridge.models import Message
+from bridge.models import Delivery, Message
+from bridge.outbox import dispatcher
 from bridge.worker_runs import WorkerProcess, WorkerRun, begin_run
 from tests.factories import ApiChannelFactory
+from tests.processes import eventually
+from tests.receiver import Receiver
 from tests.scenarios.concurrency import run_together
 from tests.scenarios.inbox import post, says
+from tests.scenarios.sending import anna_writes, boris_answers, create_channel_to
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -30,7 +34,7 @@ PROCESS_INBOX = "bridge.tasks.process_inbox"
 def process(monkeypatch: pytest.MonkeyPatch) -> Iterator[WorkerProcess]:
     """A worker process with places enough for runs that wait."""
     process = WorkerProcess()
-    process.prepare(queues=("inbound",), places=1)
+    process.prepare(queues=("inbound",), places=2)
     monkeypatch.setattr(worker_runs, "worker_process", process)
     yield process
     process.close_writer()
@@ -144,6 +148,28 @@ def test_a_run_that_waits_for_calls_lets_the_next_one_begin(run: WorkerRun, call
     assert run_together(begin_next) == [True]
 
 
+def test_one_run_at_a_time_is_followed_before_it_has_ended(run: WorkerRun, called: list[str]) -> None:
+    def begin_next() -> bool:
+        with begin_run(wakeups.INBOUND, "worker") as after:
+            assert after is not None
+            after.hand_over()
+            return after.is_over()
+
+    run.hand_over()
+
+    assert run_together(begin_next) == [False]
+
+
+def test_without_a_spare_place_a_run_is_followed_when_it_ends(process: WorkerProcess, called: list[str]) -> None:
+    process.places = 1
+    with begin_run(wakeups.INBOUND, "worker") as run:
+        assert run is not None
+        run.hand_over()
+        assert called == []
+
+    assert called == [PROCESS_INBOX]
+
+
 def test_a_shutdown_ends_the_wait_and_is_reported_once(run: WorkerRun, process: WorkerProcess) -> None:
     threading.Timer(0.1, process.close_writer).start()
 
@@ -209,7 +235,7 @@ def test_a_run_ends_when_postgresql_closes_its_connection(process: WorkerProcess
 def test_a_run_without_a_place_to_wait_ends_but_loses_no_wake_up(
     process: WorkerProcess, called: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    process.places = 0
+    process.places = 0  # too few
     with begin_run(wakeups.INBOUND, "worker") as run:
         assert run is not None
         run.clear()
@@ -223,18 +249,23 @@ def test_a_run_without_a_place_to_wait_ends_but_loses_no_wake_up(
     assert called == [PROCESS_INBOX]
 
 
+ALL = ("inbound", "outbound", "events", "housekeeping")
+
+
 @pytest.mark.parametrize(
-    ("queues", "places", "may_wait"),
+    ("queues", "places", "spare"),
     [
-        (("inbound",), 1, True),
-        (("inbound", "housekeeping"), 1, False),
-        (("inbound", "outbound", "housekeeping"), 2, False),
-        (("inbound", "outbound", "housekeeping"), 3, True),
-        ((), 0, False),
+        (("inbound",), 1, 0),
+        (("inbound", "housekeeping"), 1, -1),
+        (("outbound",), 2, 1),
+        (("outbound", "events"), 2, 1),  # one run serves both
+        (ALL, 2, -1),
+        (ALL, 4, 1),
+        ((), 0, -1),
     ],
 )
-def test_a_place_is_left_for_other_tasks(queues: tuple[str, ...], places: int, may_wait: bool) -> None:
-    assert WorkerProcess(queues=frozenset(queues), places=places).may_wait() is may_wait
+def test_each_run_keeps_a_place_and_other_tasks_keep_one(queues: tuple[str, ...], places: int, spare: int) -> None:
+    assert WorkerProcess(queues=frozenset(queues), places=places).count_spare_places() == spare
 
 
 def test_the_inbox_processes_what_arrives_while_it_waits(
@@ -259,3 +290,27 @@ def test_the_inbox_processes_what_arrives_while_it_waits(
     assert Message.objects.count() == 3
     assert max(waits) < 1
     assert called == [PROCESS_INBOX]  # the next run
+
+
+def test_slow_calls_do_not_delay_the_next_run(process: WorkerProcess, called: list[str], receiver: Receiver) -> None:
+    process.queues = frozenset(("outbound", "events"))
+    boris_answers(anna_writes(create_channel_to(receiver, "/hook")))
+    found: list[list[bool]] = []
+
+    def begin_next() -> bool:
+        with begin_run(wakeups.EVENTS, "worker") as after:
+            return after is not None
+
+    def end_of_time() -> None:
+        found.append(run_together(begin_next))
+        run._until = 0
+        eventually(lambda: "bridge.tasks.send_due_deliveries" in called, seconds=10)
+        found.append(run_together(begin_next))
+
+    receiver.answer("/hook", hold=end_of_time)
+    with begin_run(wakeups.OUTBOUND, "worker") as run:
+        assert run is not None
+        assert dispatcher.send_due_deliveries(run=run) == 1
+
+    assert found == [[False], [True]]
+    assert Delivery.objects.get().state == "delivered"

@@ -26,7 +26,7 @@ def sql(statement: str) -> Any:
 @pytest.fixture(autouse=True)
 def probe_again() -> Iterator[None]:
     write_probe.reset_write_check()
-    for part in ("beat", "inbound", "outbound"):
+    for part in ("beat", "inbound", "outbound", "events"):
         housekeeping.record_heartbeat(part)
     yield
     write_probe.reset_write_check()

@@ -11,12 +11,12 @@ from __future__ import annotations
 import time
 import uuid
 from datetime import datetime
-from typing import Protocol
 
 from django.db.models import Exists, OuterRef
 
 from bridge.channel_health import rate_limits
 from bridge.models import Delivery
+from bridge.worker_runs import SWEEP_SECONDS, WorkerRun
 from channels_setup import http_client
 
 from . import claims, preparation, results
@@ -28,25 +28,14 @@ MAX_CALLS = 256  # concurrent calls of one run, more than any one destination ma
 RUN_SECONDS = 20.0  # a run stops claiming after this; the next run continues
 RESULT_BATCH_SECONDS = 0.004  # results that arrive within this time are saved in one transaction
 POLL_SECONDS = 0.05  # while calls run, look for new deliveries this often
-LOOK_SECONDS = 2.0  # while nothing is due, look this often: a retry becomes due without a wake-up
 LONGEST_LIMIT_WAIT = 1.5  # wait for a rate limit at most this long; the next run covers longer waits
 POISON_SECONDS = 5.0  # longest share of a run for poison messages, plus the last call
-
-
-class Run(Protocol):
-    """The task around the loop: it knows when a run ends, and hears of commits."""
-
-    def is_over(self) -> bool: ...
-    def clear(self) -> None: ...
-    def fileno(self) -> int: ...
-    def wait(self, seconds: float) -> bool: ...
-    def hand_over(self) -> None: ...
 
 
 class Drain:
     """One run over the destinations of a lane, or of all."""
 
-    def __init__(self, lane: Lane | None, run: Run | None) -> None:
+    def __init__(self, lane: Lane | None, run: WorkerRun | None) -> None:
         self.policies = [policy() for policy in POLICIES if lane in (None, policy.lane)]
         self.run = run
         self.token = uuid.uuid4()
@@ -105,7 +94,7 @@ class Drain:
         """Wait for a rate limit or a wake-up. Return whether to look for work again."""
         seconds = claims.get_seconds_until_free(self.policies)
         if self.run is not None:
-            return self.run.wait(LOOK_SECONDS if seconds is None else min(max(seconds, 0.02), LOOK_SECONDS))
+            return self.run.wait(SWEEP_SECONDS if seconds is None else max(seconds, 0.02))
         if seconds is None or seconds > LONGEST_LIMIT_WAIT or time.monotonic() + seconds >= self.until:
             return False
         time.sleep(max(seconds, 0.02))
@@ -123,7 +112,7 @@ class Drain:
                     self.attempts += 1
 
 
-def send_due_deliveries(lane: Lane | None = None, run: Run | None = None) -> int:
+def send_due_deliveries(lane: Lane | None = None, run: WorkerRun | None = None) -> int:
     """Send what is due in a lane, or in all. Return the number of attempts.
 
     Without `run`, this ends when nothing is due. With it, this waits for wake-ups until the run is over.

@@ -17,7 +17,7 @@ from config.version import VERSION
 from . import metrics
 
 # Seconds without a heartbeat after which a component is red.
-MAX_HEARTBEAT_AGE = {"beat": 30, "inbound": 60, "outbound": 60}
+MAX_HEARTBEAT_AGE = {"beat": 30, "inbound": 60, "outbound": 60, "events": 60}
 MAX_DELIVERY_DELAY = 300
 
 

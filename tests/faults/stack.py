@@ -68,7 +68,7 @@ class Stack:
             "FIELD_KEYS": os.environ["FIELD_KEYS"],  # ours, so that we can make secret keys for it
             "DATABASE_URL": through(self.servers.urls["DATABASE_URL"], self.database.port),
             "REDIS_URL": through(self.servers.urls["REDIS_URL"], self.broker.port),
-            "WORKER_CONCURRENCY": "2",
+            "WORKER_CONCURRENCY": "4",  # with fewer, no run waits for wake-ups
             **environment,
         }
         self.valkey: Any = redis.Redis.from_url(self.servers.urls["REDIS_URL"])
