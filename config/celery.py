@@ -74,7 +74,8 @@ OPTIONS: dict[str, Any] = {
     "accept_content": ["json"],
     "task_acks_late": True,
     "task_reject_on_worker_lost": True,
-    # HTTP calls end after 20 s. A task that exceeds the limit is killed; its rows keep their attempt counts.
+    # A run looks for work for 20 s (worker_runs.RUN_SECONDS), and its last HTTP calls end 20 s later. A task that
+    # exceeds the limit is killed; its rows keep their attempt counts.
     "task_soft_time_limit": 50,
     "task_time_limit": 60,
     "worker_prefetch_multiplier": 1,

@@ -236,7 +236,12 @@ SETTINGS = (
         "WEB_THREADS", int, 4, "Requests that each web process handles at once, each with a database connection."
     ),
     EnvironmentSetting("WORKERS", int, 1, "Number of Celery workers that `make up` starts."),
-    EnvironmentSetting("WORKER_CONCURRENCY", int, 4, "Processes in each Celery worker."),
+    EnvironmentSetting(
+        "WORKER_CONCURRENCY",
+        int,
+        4,
+        "Processes in each Celery worker. At least 3, or each wake-up starts a task.",
+    ),
     EnvironmentSetting("LOG_LEVEL", str, "INFO", "DEBUG, INFO, WARNING or ERROR."),
     EnvironmentSetting("LOG_FORMAT", str, "text", "text or json."),
 )

@@ -16,7 +16,7 @@ from django.db.models import Exists, OuterRef
 
 from bridge.channel_health import rate_limits
 from bridge.models import Delivery
-from bridge.worker_runs import SWEEP_SECONDS, WorkerRun
+from bridge.worker_runs import RUN_SECONDS, SWEEP_SECONDS, WorkerRun
 from channels_setup import http_client
 
 from . import claims, preparation, results
@@ -25,7 +25,6 @@ from .destinations import POLICIES
 from .policies import Lane
 
 MAX_CALLS = 256  # concurrent calls of one run, more than any one destination may use
-RUN_SECONDS = 20.0  # a run stops claiming after this; the next run continues
 RESULT_BATCH_SECONDS = 0.004  # results that arrive within this time are saved in one transaction
 POLL_SECONDS = 0.05  # while calls run, look for new deliveries this often
 LONGEST_LIMIT_WAIT = 1.5  # wait for a rate limit at most this long; the next run covers longer waits

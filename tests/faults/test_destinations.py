@@ -25,6 +25,7 @@ from bridge import service_window
 from bridge.channel_health import alerts
 from bridge.models import Alert, Attempt, CircuitBreaker, Delivery
 from bridge.outbox import dispatcher
+from bridge.worker_runs import RUN_SECONDS
 from channels_setup import http_client
 from channels_setup.http_client import concurrent_calls
 from channels_setup.models import ApiChannel, ChannelState
@@ -234,7 +235,7 @@ def test_a_key_is_changed_under_way(stack: Stack, shop: Shop, size: Size, measur
     time.sleep(count / rate / 3)
     old = shop.secret
     new = stack.new_secret(shop.poster, old_until="now() + interval '24 hours'")
-    time.sleep(dispatcher.RUN_SECONDS + 5 if FULL else count / rate / 3)
+    time.sleep(RUN_SECONDS + 5 if FULL else count / rate / 3)
     known[:] = [new, *([] if FULL else [old])]  # a drain reads the keys once in RUN_SECONDS
     driving.join()
     stack.quiesce(shop, seconds=LEASE + 60)
