@@ -27,11 +27,11 @@ INBOUND, OUTBOUND, EVENTS, FILES = "inbound", "outbound", "events", "files"
 TASKS = {
     INBOUND: "bridge.tasks.process_inbox",
     OUTBOUND: "bridge.tasks.send_due_deliveries",
+    EVENTS: "bridge.tasks.send_due_events",
     FILES: "bridge.tasks.download_files",
-    EVENTS: "bridge.tasks.send_due_deliveries",
 }
-QUEUES = {INBOUND: "inbound", OUTBOUND: "outbound", FILES: "housekeeping", EVENTS: "outbound"}
-HEARD = (INBOUND,)  # channels that runs listen to
+QUEUES = {INBOUND: "inbound", OUTBOUND: "outbound", EVENTS: "events", FILES: "housekeeping"}
+HEARD = (INBOUND, OUTBOUND, EVENTS)  # channels that runs listen to
 
 NOTIFICATION_TTL_MS = 2_000  # a lost wake-up blocks new ones this long; beat runs as often
 NEXT_RUN_EXPIRES = 30  # seconds; beat starts a run meanwhile
