@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db import connection, transaction
+from django.db import transaction
 from django.db.models import QuerySet
 
 from bridge import outcomes, service_window
@@ -44,14 +44,11 @@ PROBE_SECONDS = 60  # a probe is given up after this if its worker died; equals 
 def record_outcomes(column: str, results: Iterable[tuple[int, bool]], *, figures: BreakerFigures) -> set[int]:
     """Record pairs of destination ID and whether it worked. Return the destinations whose breaker opened.
 
-    Writes only if something is or was wrong.
+    Writes only if something is or was wrong. Not needed after successes if no breaker has counted a failure.
     """
     by_destination: dict[int, list[bool]] = {}
     for pk, worked in results:
         by_destination.setdefault(pk, []).append(worked)
-    has_failure = any(not worked for successes in by_destination.values() for worked in successes)
-    if not has_failure and not _has_any_breaker(column, by_destination):
-        return set()
     breakers = {getattr(row, f"{column}_id"): row for row in lock_breakers(column, by_destination)}
     now, opened = service_window.database_now(), set()
     for pk, successes in sorted(by_destination.items()):
@@ -70,12 +67,6 @@ def record_outcomes(column: str, results: Iterable[tuple[int, bool]], *, figures
         if row.is_open and not was_open:
             opened.add(pk)
     return opened
-
-
-def _has_any_breaker(column: str, ids: Iterable[int]) -> bool:
-    with connection.cursor() as cursor:  # plain SQL as in ``service_window``: runs after every success
-        cursor.execute(f"SELECT 1 FROM bridge_circuitbreaker WHERE {column}_id = ANY(%s) LIMIT 1", [list(ids)])
-        return cursor.fetchone() is not None
 
 
 def lock_breakers(column: str, ids: Iterable[int]) -> list[CircuitBreaker]:

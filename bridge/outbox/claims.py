@@ -20,10 +20,12 @@ from django.db import connection
 
 from bridge.channel_health import circuit_breaker, rate_limits
 from bridge.models import Delivery
+from bridge.row_reads import RowReader
 
 from .attempts import ClaimedDelivery
 from .policies import DestinationPolicy
 
+DELIVERY = RowReader(Delivery, "d")
 LEASE_SECONDS = 60  # longer than any call may take
 MAX_WORKER_CRASHES = 2  # interrupted attempts after which a delivery is a poison message
 
@@ -104,7 +106,7 @@ SET state = 'sending', attempts = attempts + 1, lease_token = %(token)s,
     next_attempt_at = clock_timestamp() + make_interval(secs => %(lease)s)
 FROM due
 WHERE d.id = due.id
-RETURNING d.*, due.previous_state
+RETURNING {delivery}, due.previous_state
 """
 
 # Limits that became free a moment ago count: the claim may have run just before.
@@ -132,6 +134,7 @@ def build_statement(template: str, column: str, kinds: tuple[str, ...]) -> str:
         "may_send": may_send,
         "is_mine": f"d.{column}_id = c.id{others}",
         "is_limit": is_limit if column == "api_channel" else f"{is_limit} AND r.key = owner.limit_key",
+        "delivery": DELIVERY.columns,
         "kinds": ", ".join(f"'{kind}'" for kind in kinds),
     }
     lines = [(kind, priority) for kind in kinds for priority in Delivery.Priority.values]
@@ -155,12 +158,15 @@ def claim_deliveries(
     values |= {"ids": list(keys), "limit_keys": list(keys.values()), "token": token, "lease": LEASE_SECONDS}
     values |= {"in_flight": policy.in_flight, "probe_seconds": circuit_breaker.PROBE_SECONDS}
     values["bucket_idle"] = rate_limits.BUCKET_IDLE_SECONDS
-    # Each row has its `previous_state`.
-    rows: list[Any] = list(Delivery.objects.raw(build_statement(CLAIM_SQL, policy.column, policy.kinds), values))
-    return [
-        ClaimedDelivery(policy=policy, delivery=row, interrupted=row.previous_state == Delivery.State.SENDING)
-        for row in sorted(rows, key=lambda row: row.pk)
-    ]
+    with connection.cursor() as cursor:
+        cursor.execute(build_statement(CLAIM_SQL, policy.column, policy.kinds), values)
+        claimed = [
+            ClaimedDelivery(
+                policy=policy, delivery=DELIVERY.read(row[:-1]), interrupted=row[-1] == Delivery.State.SENDING
+            )
+            for row in cursor.fetchall()
+        ]
+    return sorted(claimed, key=lambda item: item.delivery.pk)
 
 
 def get_seconds_until_free(policies: Sequence[DestinationPolicy]) -> float | None:

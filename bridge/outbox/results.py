@@ -13,7 +13,8 @@ import uuid
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import timedelta
-from functools import partial
+from functools import cache, partial
+from typing import Any
 
 from django.db import InterfaceError, OperationalError, connection, transaction
 
@@ -21,7 +22,7 @@ from bridge import service_window
 from bridge.channel_health import circuit_breaker
 from bridge.files import provider_uploads
 from bridge.models import Attempt, Delivery
-from bridge.row_inserts import insert_rows
+from bridge.row_inserts import build_row, insert_rows, list_columns
 from channels_setup.providers.base import ACCEPTED, PAUSE, PERMANENT, UNKNOWN, Outcome
 
 from . import settling
@@ -95,11 +96,12 @@ def record_attempts(attempts: Sequence[AttemptResult], token: uuid.UUID) -> None
     accepted = [
         item for item in attempts if item.outcome.verdict == ACCEPTED or item.claimed.delivery.pk in confirmed & ours
     ]
-    delivered = _mark_delivered(_list_ids(accepted), token) if accepted else set()
-    lost_leases = [item for item in attempts if item.claimed.delivery.pk not in delivered | ours]
+    delivered, has_trouble = _record_delivered(policy, accepted, token) if accepted else (set(), False)
+    others = [item for item in attempts if item.claimed.delivery.pk not in delivered]
+    lost_leases = [item for item in others if item.claimed.delivery.pk not in ours]
     erased = find_erased_meanwhile(_list_ids(lost_leases)) if lost_leases else set()
     policy.remember_erased([item for item in lost_leases if item.claimed.delivery.pk in erased])
-    insert_rows([_build_attempt(item, has_answer=item.claimed.delivery.pk not in erased) for item in attempts])
+    insert_rows([_build_attempt(item, has_answer=item.claimed.delivery.pk not in erased) for item in others])
     for item in attempts:
         if item.upload is not None:
             provider_uploads.cache_upload(item.claimed.delivery.api_channel_id, item.upload)
@@ -111,11 +113,10 @@ def record_attempts(attempts: Sequence[AttemptResult], token: uuid.UUID) -> None
         policy.settings.forget(_get_destination(item))
         if item.claimed.delivery.pk in ours - delivered:
             _settle_failed(item, token)
-    opened = circuit_breaker.record_outcomes(
-        policy.column,
-        [(_get_destination(item), policy.is_destination_ok(item.outcome)) for item in attempts],
-        figures=policy.breaker,
-    )
+    opened: set[int] = set()
+    if not_accepted or has_trouble:
+        outcomes = [(_get_destination(item), policy.is_destination_ok(item.outcome)) for item in attempts]
+        opened = circuit_breaker.record_outcomes(policy.column, outcomes, figures=policy.breaker)
     policy.on_recorded(attempts, opened=opened)
 
 
@@ -127,22 +128,46 @@ def _list_ids(attempts: Iterable[AttemptResult]) -> list[int]:
     return [item.claimed.delivery.pk for item in attempts]
 
 
-# Rows are locked in one order. The result of a worker that lost its lease changes nothing.
-MARK_DELIVERED_SQL = """
-UPDATE bridge_delivery d
-SET state = 'delivered', finished_at = clock_timestamp(), reason = '', lease_token = NULL
-FROM (SELECT id FROM bridge_delivery WHERE id = ANY(%s) AND lease_token = %s AND state = 'sending'
-      ORDER BY id FOR NO KEY UPDATE) mine
-WHERE d.id = mine.id
-RETURNING d.id
+# Mark accepted deliveries as delivered, store their attempts, and look whether a breaker must hear of the success: one
+# statement, because nearly every batch of results is this. Rows are locked in one order. The result of a worker that
+# lost its lease changes nothing; the caller stores its attempt after a look whether the person was erased.
+RECORD_DELIVERED_SQL = """
+WITH mine AS (
+    SELECT id FROM bridge_delivery WHERE id = ANY(%(ids)s) AND lease_token = %(token)s AND state = 'sending'
+    ORDER BY id FOR NO KEY UPDATE
+), delivered AS (
+    UPDATE bridge_delivery d
+    SET state = 'delivered', finished_at = clock_timestamp(), reason = '', lease_token = NULL
+    FROM mine WHERE d.id = mine.id RETURNING d.id
+), recorded AS (
+    INSERT INTO bridge_attempt ({names}) SELECT attempt.* FROM unnest({arrays}) AS attempt({names})
+    JOIN delivered ON delivered.id = attempt.delivery_id
+)
+SELECT id, EXISTS (SELECT 1 FROM bridge_circuitbreaker b WHERE b.{column}_id = ANY(%(destinations)s)
+                   AND (b.is_open OR b.consecutive_failures > 0 OR b.recent <> '[]')) FROM delivered
 """
 
 
-def _mark_delivered(ids: Sequence[int], token: uuid.UUID) -> set[int]:
-    """Mark accepted deliveries that we still lease as delivered. Return their IDs."""
+@cache
+def _build_record_statement(column: str) -> str:
+    columns = list_columns(Attempt)
+    arrays = ", ".join(f"%({each.name})s::{each.sql_type}[]" for each in columns)
+    names = ", ".join(each.name for each in columns)
+    return RECORD_DELIVERED_SQL.format(names=names, arrays=arrays, column=column)
+
+
+def _record_delivered(
+    policy: DestinationPolicy, accepted: Sequence[AttemptResult], token: uuid.UUID
+) -> tuple[set[int], bool]:
+    """Finish accepted deliveries that we still lease. Return their IDs, and whether a breaker has counted failures."""
+    rows = [_build_attempt(item) for item in accepted]
+    values: dict[str, Any] = {each.name: [each.read(row) for row in rows] for each in list_columns(Attempt)}
+    values |= {"ids": _list_ids(accepted), "token": token}
+    values["destinations"] = list({_get_destination(item) for item in accepted})
     with connection.cursor() as cursor:
-        cursor.execute(MARK_DELIVERED_SQL, [list(ids), token])
-        return {row[0] for row in cursor.fetchall()}
+        cursor.execute(_build_record_statement(policy.column), values)
+        found = cursor.fetchall()
+    return {pk for pk, _has_trouble in found}, any(has_trouble for _pk, has_trouble in found)
 
 
 def _lock_leased(ids: Sequence[int], token: uuid.UUID) -> set[int]:
@@ -157,7 +182,8 @@ def find_erased_meanwhile(ids: Sequence[int]) -> set[int]:
 
 
 def _build_attempt(item: AttemptResult, *, has_answer: bool = True) -> Attempt:
-    return Attempt(
+    return build_row(
+        Attempt,
         delivery=item.claimed.delivery,
         number=item.claimed.delivery.attempts,
         started_at=item.started_at,

@@ -1,0 +1,355 @@
+"""The same faults at each kind of destination: what each policy makes of them.
+
+The faults are results of the HTTP client. How real connections fail is tested in test_http_client.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from bridge.models import Attempt, CircuitBreaker, Delivery, HelpdeskChat, RateLimit
+from bridge.outbox import claims, dispatcher, policies, results
+from bridge.outbox.destinations.events import EventPolicy
+from bridge.outbox.destinations.helpdesks import HelpdeskPolicy
+from bridge.outbox.destinations.messages import MessagePolicy
+from bridge.outbox.policies import DestinationPolicy, Lane
+from channels_setup.http_client import ConcurrentCalls, ConnectionFailed, ForbiddenAddress, NoResponse
+from channels_setup.models import ApiChannel, ChatChannel, UnknownPolicy
+from channels_setup.providers.base import ApiRequest, ApiResponse
+from tests.claiming import attempt_delivery, claim_deliveries
+from tests.factories import ApiChannelFactory, ConversationFactory, DeliveryFactory
+from tests.scenarios.sending import anna_writes, boris_answers
+
+pytestmark = pytest.mark.django_db
+
+URL = "https://destination.example/hook"
+ACCEPTED = ApiResponse(status=200, headers={}, body=b'{"chat_id": 7, "client_id": 8}')
+NO_COMMENTS = ApiResponse(status=200, headers={}, body=b'{"ticket": {"id": 5}, "comments": []}')
+
+
+@dataclass
+class Line:
+    """Answers every call of the HTTP client without a connection. The last answer is used again."""
+
+    answers: list[ApiResponse | Exception] = field(default_factory=list)
+    calls: list[ApiRequest] = field(default_factory=list)
+
+    def start(self, calls: ConcurrentCalls, tag: Any, request: ApiRequest, **_more: Any) -> None:
+        self.calls.append(request)
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        calls._finished.append((tag, answer))
+
+
+@pytest.fixture
+def line(monkeypatch: pytest.MonkeyPatch) -> Iterator[Line]:
+    line = Line([ACCEPTED])
+    monkeypatch.setattr(ConcurrentCalls, "start", lambda *given, **more: line.start(*given, **more))
+    yield line
+
+
+def queue_message() -> None:
+    channel = ApiChannelFactory(kind="acebot", redirect_url=URL, secret=True, on_unknown=UnknownPolicy.ASK)
+    ApiChannel.objects.update(track_message=False, track_new_chat=False, track_resumed=False)
+    boris_answers(anna_writes(channel))
+
+
+def queue_event() -> None:
+    phone = ApiChannelFactory()
+    watcher = ApiChannelFactory(
+        kind="acebot", redirect_url=URL, secret=True, watched=phone.default_chat_channel, track_new_chat=False
+    )
+    anna_writes(phone)
+    Delivery.objects.exclude(api_channel=watcher).delete()
+
+
+def create_helpdesk(**options: Any) -> ChatChannel:
+    chat_channel = ChatChannel(name="Юздеск", kind="usedesk", company_id=1)
+    chat_channel.options = {"base_url": "https://helpdesk.example", "channel_id": 1} | options
+    chat_channel.set_secret("a1" * 20)
+    chat_channel.save()
+    return chat_channel
+
+
+def queue_command(chat_channel: ChatChannel | None = None) -> None:
+    chat_channel = chat_channel or create_helpdesk()
+    conversation = ConversationFactory(chat_channel=chat_channel, api_channel=ApiChannelFactory(watched=chat_channel))
+    DeliveryFactory(
+        message=None,
+        conversation=conversation,
+        chat_channel=chat_channel,
+        api_channel=conversation.api_channel,
+        kind="helpdesk",
+        track="message",
+        payload={"text": "раз", "contact": {"phone": "79211234567"}},
+    )
+
+
+KINDS: dict[str, tuple[Callable[[], None], type[DestinationPolicy]]] = {
+    "message": (queue_message, MessagePolicy),
+    "event": (queue_event, EventPolicy),
+    "helpdesk": (queue_command, HelpdeskPolicy),
+}
+
+
+@dataclass(frozen=True)
+class Expected:
+    """State and reason of the delivery, its counted attempts, its wait, and what its destination has."""
+
+    state: str
+    reason: str = ""
+    attempts: int = 1
+    waits: tuple[float, float] = (4, 6)  # seconds, of a pending delivery
+    failures: int = 0  # that the breaker has counted
+    holds_back: bool = False  # paused, or told to wait
+
+
+def pending(reason: str, **more: Any) -> Expected:
+    return Expected("pending", reason, **more)
+
+
+NOTHING_SENT = ConnectionFailed("cannot_connect")
+TOO_MANY = ApiResponse(status=429, headers={"retry-after": "120"}, body=b"{}")
+FAULTS: dict[str, tuple[ApiResponse | Exception, dict[str, Expected]]] = {
+    "accepted": (ACCEPTED, dict.fromkeys(KINDS, Expected("delivered"))),
+    "500": (
+        ApiResponse(status=500, headers={}, body=b"Server Error"),
+        {
+            "message": pending("destination_error", failures=1),
+            "event": pending("destination_error", failures=1),
+            "helpdesk": pending("helpdesk_unreachable", failures=1),
+        },
+    ),
+    "503": (
+        ApiResponse(status=503, headers={}, body=b""),
+        {
+            "message": pending("destination_error", failures=1, waits=(58, 61)),
+            "event": pending("destination_error", failures=1, waits=(58, 61)),
+            "helpdesk": pending("helpdesk_unreachable", failures=1),
+        },
+    ),
+    "reset before the request was sent": (
+        NOTHING_SENT,
+        {
+            "message": pending("cannot_connect", failures=1),
+            "event": pending("cannot_connect", failures=1),
+            "helpdesk": pending("helpdesk_unreachable", failures=1),
+        },
+    ),
+    "reset or time-out after it": (
+        NoResponse(),
+        {
+            "message": Expected("unknown", "outcome_unknown", failures=1),
+            "event": pending("outcome_unknown", failures=1),
+            "helpdesk": pending("outcome_unknown", failures=1, waits=(28, 31)),
+        },
+    ),
+    "address in a private network": (
+        ForbiddenAddress(),
+        {
+            "message": pending("forbidden", failures=1),
+            "event": pending("forbidden", failures=1),
+            "helpdesk": pending("helpdesk_wrong_address", attempts=0, waits=(-9, 1), holds_back=True),
+        },
+    ),
+    "401": (
+        ApiResponse(status=401, headers={}, body=b'{"error": "unauthorized", "code": 401}'),
+        {
+            "message": pending("unauthorized", attempts=0, waits=(-9, 1), holds_back=True, failures=1),
+            "event": pending("unauthorized", attempts=0, waits=(-9, 1), holds_back=True, failures=1),
+            "helpdesk": pending("helpdesk_unauthorized", attempts=0, waits=(-9, 1), holds_back=True),
+        },
+    ),
+    "429 with Retry-After": (
+        TOO_MANY,
+        {
+            "message": pending("rate_limited", waits=(118, 121)),
+            "event": pending("rate_limited", waits=(118, 121)),
+            "helpdesk": pending("rate_limited", waits=(118, 121), failures=1, holds_back=True),
+        },
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_means_the_same_at_every_kind_of_destination(line: Line, kind: str, fault: str) -> None:
+    answer, expected = FAULTS[fault]
+    line.answers = [answer]
+    KINDS[kind][0]()
+
+    assert dispatcher.send_due_deliveries() == 1
+
+    delivery, breaker, wanted = Delivery.objects.get(), CircuitBreaker.objects.first(), expected[kind]
+    found = delivery.state, delivery.reason, delivery.attempts, delivery.lease_token
+    assert found == (wanted.state, wanted.reason, wanted.attempts, None)
+    assert Attempt.objects.get().reason == wanted.reason
+    if wanted.state == "pending":
+        wait = (delivery.next_attempt_at - timezone.now()).total_seconds()
+        assert wanted.waits[0] <= wait <= wanted.waits[1]
+    assert (breaker.consecutive_failures if breaker else 0) == wanted.failures
+    is_paused = delivery.kind != "helpdesk" and delivery.api_channel.state == "paused"
+    assert (is_paused or bool(breaker and breaker.backoff_until)) == wanted.holds_back
+
+
+# --- workers that die or come too late ---
+
+
+def die_after_claiming() -> uuid.UUID:
+    token = uuid.uuid4()
+    assert len(claim_deliveries(token, limit=5)) == 1
+    Delivery.objects.update(next_attempt_at=timezone.now() - timedelta(seconds=1))
+    return token
+
+
+@pytest.mark.parametrize(
+    ("kind", "state", "calls"),
+    [("message", "unknown", 0), ("event", "delivered", 1), ("helpdesk", "delivered", 1)],
+)
+def test_an_interrupted_attempt_is_repeated_where_that_is_safe(line: Line, kind: str, state: str, calls: int) -> None:
+    """A message may have been sent: the channel asks the operator. The helpdesk has no IDs yet to look up."""
+    KINDS[kind][0]()
+    die_after_claiming()
+
+    dispatcher.send_due_deliveries()
+
+    assert Delivery.objects.get().state == state
+    assert len(line.calls) == calls
+
+
+def test_a_look_up_at_the_helpdesk_precedes_the_repeat(line: Line) -> None:
+    queue_command()
+    chat = Delivery.objects.get().conversation
+    HelpdeskChat.objects.create(conversation=chat, chat_channel=chat.chat_channel, ticket_id=5)
+    die_after_claiming()
+    line.answers = [NO_COMMENTS, ACCEPTED]
+
+    dispatcher.send_due_deliveries()
+
+    assert [call.url.rsplit("/", 1)[1] for call in line.calls] == ["ticket", "addMessage"]
+    assert Delivery.objects.get().state == "delivered"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("answer", [ACCEPTED, NOTHING_SENT], ids=["accepted", "failed"])
+def test_a_result_after_the_lease_is_lost_changes_nothing(
+    line: Line, kind: str, answer: ApiResponse | Exception
+) -> None:
+    KINDS[kind][0]()
+    token, other = uuid.uuid4(), uuid.uuid4()
+    (item,) = claim_deliveries(token, limit=5)
+    line.answers = [answer]
+    result = attempt_delivery(item, token)
+    Delivery.objects.update(lease_token=other)
+
+    results.save_results([result], token)
+
+    assert Delivery.objects.values_list("state", "lease_token").get() == ("sending", other)
+    assert Attempt.objects.count() == 1
+
+
+# --- breaker, limits, priorities ---
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_open_breaker_lets_one_probe_through(line: Line, kind: str) -> None:
+    queue, policy = KINDS[kind]
+    line.answers = [NOTHING_SENT]
+    queue()
+    for _ in range(policy.breaker.failures_to_open):
+        Delivery.objects.update(next_attempt_at=timezone.now(), attempts=0)
+        dispatcher.send_due_deliveries()
+    Delivery.objects.update(next_attempt_at=timezone.now())
+    breaker = CircuitBreaker.objects.get()
+    assert (breaker.is_open, breaker.backoff_seconds) == (True, policy.breaker.first_backoff)
+    assert dispatcher.send_due_deliveries() == 0
+
+    CircuitBreaker.objects.update(probe_at=timezone.now())
+    line.answers = [ACCEPTED]
+    assert dispatcher.send_due_deliveries() == 1
+
+    assert not CircuitBreaker.objects.get().is_open
+    assert Delivery.objects.get().state == "delivered"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_rate_limit_uses_up_no_attempt(line: Line, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dispatcher, "LONGEST_LIMIT_WAIT", 0.0)
+    KINDS[kind][0]()
+    ApiChannel.objects.update(calls_per_second=0.01)
+    ChatChannel.objects.filter(kind="usedesk").update(
+        options={"base_url": "https://helpdesk.example", "channel_id": 1, "calls_per_second": 0.01}
+    )
+    for _ in range(2):
+        dispatcher.send_due_deliveries()
+        Delivery.objects.update(state="pending", next_attempt_at=timezone.now(), attempts=0)
+
+    assert len(line.calls) == 1
+    assert RateLimit.objects.filter(whole_channel=True).count() == 1
+
+
+def test_chat_channels_with_one_account_share_its_rate_limit(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dispatcher, "LONGEST_LIMIT_WAIT", 0.0)
+    for _ in range(2):
+        queue_command(create_helpdesk(calls_per_second=0.01))
+
+    dispatcher.send_due_deliveries()
+
+    assert len(line.calls) == 1
+    assert RateLimit.objects.get().api_channel is None
+
+
+def test_a_bulk_resend_comes_after_the_answers_of_its_channel(line: Line) -> None:
+    queue_message()
+    bulk = Delivery.objects.get()
+    Delivery.objects.update(priority=Delivery.Priority.BULK, next_attempt_at=timezone.now() - timedelta(hours=1))
+    boris_answers(anna_writes(bulk.api_channel, who="ivan"))
+
+    policy = MessagePolicy()
+    first, second = (claims.claim_deliveries(policy, uuid.uuid4(), limit=1) for _ in "12")
+
+    assert first[0].delivery.pk != bulk.pk
+    assert second[0].delivery.pk == bulk.pk
+
+
+def test_a_lane_sends_only_its_own_kinds(line: Line) -> None:
+    queue_message()
+    queue_command()
+
+    assert dispatcher.send_due_deliveries(Lane.ANSWERS) == 1
+    assert Delivery.objects.get(state="delivered").kind == "message"
+    assert dispatcher.send_due_deliveries(Lane.EVENTS) == 1
+    assert not Delivery.objects.exclude(state="delivered").exists()
+
+
+def test_a_changed_address_is_used_after_a_failure(line: Line) -> None:
+    """Settings are remembered for two seconds; a failure reads them anew."""
+    queue_event()
+    policy = EventPolicy()
+    line.answers = [NOTHING_SENT]
+    for path in ("old", "new"):
+        ApiChannel.objects.filter(redirect_url__gt="").update(redirect_url=f"https://destination.example/{path}")
+        Delivery.objects.update(next_attempt_at=timezone.now())
+        token = uuid.uuid4()
+        (item,) = claims.claim_deliveries(policy, token, limit=1)
+        results.save_results([attempt_delivery(item, token)], token)
+
+    assert [call.url.rsplit("/", 1)[1] for call in line.calls] == ["old", "new"]
+
+
+def test_remembered_settings_are_read_again_after_two_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, read = [100.0], []
+    monkeypatch.setattr("bridge.outbox.policies.time.monotonic", lambda: now[0])
+    remembered = policies.RememberedSettings(lambda ids: read.append(set(ids)) or dict.fromkeys(ids, "settings"))
+
+    for step in (0.0, 1.9, 0.2):
+        now[0] += step
+        assert remembered.get([1]) == {1: "settings"}
+
+    assert read == [{1}, {1}]
