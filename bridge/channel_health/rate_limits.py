@@ -112,7 +112,8 @@ def _compute_waits(requests: Sequence[RateRequest], ahead: dict[Bucket, float]) 
 def find_limited_channels(*, now: datetime) -> QuerySet[RateLimit, int]:
     """Return API channels that were at their limit a moment ago: their deliveries are not overdue."""
     recent = now - timedelta(seconds=BUCKET_IDLE_SECONDS)
-    return RateLimit.objects.filter(whole_channel=True, met_at__gt=recent).values_list("api_channel_id", flat=True)
+    limits = RateLimit.objects.filter(api_channel__isnull=False, whole_channel=True, met_at__gt=recent)
+    return limits.values_list("api_channel_id", flat=True)
 
 
 def prune_buckets(*, now: datetime) -> int:

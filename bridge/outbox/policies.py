@@ -24,6 +24,7 @@ from bridge.models import Delivery
 from channels_setup import http_client
 from channels_setup.providers.base import RETRY, UNKNOWN, Outcome
 
+from . import settling
 from .attempts import AttemptResult, CallResult, ClaimedDelivery
 from .response_excerpt import excerpt_response
 
@@ -94,6 +95,13 @@ class DestinationPolicy:
     def admit(self, claimed: Sequence[ClaimedDelivery], token: uuid.UUID) -> list[ClaimedDelivery]:
         """Load what the calls need. Settle the deliveries that may not be sent now, and return the others."""
         raise NotImplementedError
+
+    def give_up_exhausted(self, claimed: Sequence[ClaimedDelivery], token: uuid.UUID) -> list[ClaimedDelivery]:
+        """Give up deliveries that interrupted their last attempt, too. Return the others."""
+        exhausted = [item for item in claimed if item.interrupted and self.has_exhausted_attempts(item.delivery)]
+        for item in exhausted:
+            settling.give_up_delivery(item.delivery, token, reason="retries_exhausted")
+        return [item for item in claimed if item not in exhausted]
 
     def build_rate_request(self, item: ClaimedDelivery) -> RateRequest:
         """Return the rate limits of this delivery."""

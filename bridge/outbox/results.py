@@ -92,10 +92,8 @@ def record_attempts(attempts: Sequence[AttemptResult], token: uuid.UUID) -> None
     policy.save_remote_ids(attempts)
     not_accepted = [item for item in attempts if item.outcome.verdict != ACCEPTED]
     ours = _lock_leased(_list_ids(not_accepted), token) if not_accepted else set()
-    confirmed = policy.find_confirmed([item for item in not_accepted if item.outcome.verdict == UNKNOWN])
-    accepted = [
-        item for item in attempts if item.outcome.verdict == ACCEPTED or item.claimed.delivery.pk in confirmed & ours
-    ]
+    confirmed = ours & policy.find_confirmed([item for item in not_accepted if item.outcome.verdict == UNKNOWN])
+    accepted = [item for item in attempts if item.outcome.verdict == ACCEPTED or item.claimed.delivery.pk in confirmed]
     delivered, has_trouble = _record_delivered(policy, accepted, token) if accepted else (set(), False)
     others = [item for item in attempts if item.claimed.delivery.pk not in delivered]
     lost_leases = [item for item in others if item.claimed.delivery.pk not in ours]
@@ -105,6 +103,11 @@ def record_attempts(attempts: Sequence[AttemptResult], token: uuid.UUID) -> None
     for item in attempts:
         if item.upload is not None:
             provider_uploads.cache_upload(item.claimed.delivery.api_channel_id, item.upload)
+    if confirmed:
+        arrived = Outcome(verdict=ACCEPTED)
+        attempts = [
+            replace(item, outcome=arrived) if item.claimed.delivery.pk in confirmed else item for item in attempts
+        ]
     if delivered:
         policy.settle_accepted([item for item in accepted if item.claimed.delivery.pk in delivered])
     if not_accepted:  # lock all breakers before a channel is paused

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 from bridge.channel_health.rate_limits import RateRequest
 from bridge.models import Delivery
-from bridge.outbox import settling
 from bridge.outbox.attempts import AttemptResult, CallResult, ClaimedDelivery
 from bridge.outbox.policies import Lane
 from channels_setup import http_client
@@ -25,13 +24,7 @@ class EventPolicy(ApiChannelPolicy):
     retry_delays = (5, 30, 120, 600, 1_800, 7_200, 18_000, 36_000, 50_400, 86_400)
 
     def admit(self, claimed: Sequence[ClaimedDelivery], token: uuid.UUID) -> list[ClaimedDelivery]:
-        admitted = []
-        for item in super().admit(claimed, token):
-            if item.interrupted and self.has_exhausted_attempts(item.delivery):
-                settling.give_up_delivery(item.delivery, token, reason="retries_exhausted")
-            else:
-                admitted.append(item)
-        return admitted
+        return self.give_up_exhausted(super().admit(claimed, token), token)
 
     def build_rate_request(self, item: ClaimedDelivery) -> RateRequest:
         rates = channel_call_rate(self.get_account(item.delivery))

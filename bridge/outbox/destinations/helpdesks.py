@@ -11,7 +11,6 @@ import logging
 import uuid
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
 
 from django.db import DatabaseError
 
@@ -26,7 +25,7 @@ from bridge.outbox.policies import MAX_RETRY_AFTER, DestinationPolicy, Lane, Rem
 from channels_setup import http_client
 from channels_setup.models import ChatChannel
 from channels_setup.providers.base import ACCEPTED, PAUSE, RETRY, UNKNOWN, ApiRequest, Outcome
-from channels_setup.providers.base.helpdesk import HelpdeskAccount, HelpdeskCommand, LookupResult
+from channels_setup.providers.base.helpdesk import HelpdeskCommand, LookupResult
 
 logger = logging.getLogger(__name__)
 
@@ -44,21 +43,24 @@ class HelpdeskSettings:
 
     def __init__(self, chat_channel: ChatChannel) -> None:
         self.provider = chat_channel.provider
-        self.chat_channel = chat_channel
-
-    @cached_property
-    def account(self) -> HelpdeskAccount:
-        return self.chat_channel.helpdesk_account()
-
-    @cached_property
-    def limit_key(self) -> str:
-        """Return the key of the account's rate limit: chat channels with the same account share it."""
-        account = f"{self.chat_channel.kind} {self.account.options.get('base_url', '')} {self.account.secret}"
-        return f"helpdesk {hashlib.sha256(account.encode()).hexdigest()[:32]}"
+        self.account = chat_channel.helpdesk_account()
+        # Chat channels with the same account share its rate limit.
+        account = f"{chat_channel.kind} {self.account.options.get('base_url', '')} {self.account.secret}"
+        self.limit_key = f"helpdesk {hashlib.sha256(account.encode()).hexdigest()[:32]}"
 
 
-def _load_settings(ids: Collection[int]) -> Mapping[int, HelpdeskSettings]:
-    return {pk: HelpdeskSettings(row) for pk, row in ChatChannel.objects.in_bulk(ids).items()}
+def _load_settings(ids: Collection[int]) -> Mapping[int, HelpdeskSettings | None]:
+    """Return the settings by chat channel. None: the key cannot be read, so the deliveries wait until it is saved."""
+    found: dict[int, HelpdeskSettings | None] = {}
+    for pk, chat_channel in ChatChannel.objects.in_bulk(ids).items():
+        try:
+            found[pk] = HelpdeskSettings(chat_channel)
+        except DatabaseError:
+            raise
+        except Exception:
+            logger.exception("settings not read", extra={"chat_channel": pk})
+            found[pk] = None
+    return found
 
 
 class HelpdeskPolicy(DestinationPolicy):
@@ -74,27 +76,19 @@ class HelpdeskPolicy(DestinationPolicy):
     forbidden_address = Outcome(verdict=PAUSE, reason="helpdesk_wrong_address")
 
     def __init__(self) -> None:
-        self.settings: RememberedSettings[HelpdeskSettings] = RememberedSettings(_load_settings)
+        self.settings: RememberedSettings[HelpdeskSettings | None] = RememberedSettings(_load_settings)
 
     # --- before the calls ---
 
     def find_limit_keys(self, ids: Collection[int]) -> Mapping[int, str]:
-        keys = {}
-        for pk, settings in self.settings.get(ids).items():
-            try:
-                keys[pk] = settings.limit_key
-            except DatabaseError:
-                raise
-            except Exception:  # unreadable credentials: its deliveries wait until they are saved again
-                logger.exception("settings not read", extra={"chat_channel": pk})
-        return keys
+        return {pk: settings.limit_key for pk, settings in self.settings.get(ids).items() if settings is not None}
 
     def admit(self, claimed: Sequence[ClaimedDelivery], token: uuid.UUID) -> list[ClaimedDelivery]:
         # A rate limit may postpone an interrupted delivery, and it must be looked up after that, too.
         interrupted = [item.delivery.pk for item in claimed if item.interrupted]
         if interrupted:
             Delivery.objects.filter(pk__in=interrupted, lease_token=token).update(reason="outcome_unknown")
-        return list(claimed)
+        return self.give_up_exhausted(claimed, token)
 
     def build_rate_request(self, item: ClaimedDelivery) -> RateRequest:
         settings = self._get_settings(item.delivery)
@@ -114,7 +108,10 @@ class HelpdeskPolicy(DestinationPolicy):
 
     def _get_settings(self, delivery: Delivery) -> HelpdeskSettings:
         pk = self.get_destination_id(delivery)
-        return self.settings.get([pk])[pk]
+        settings = self.settings.get([pk])[pk]
+        if settings is None:
+            raise ValueError("The helpdesk's key cannot be read.")
+        return settings
 
     # --- the calls ---
 
