@@ -137,11 +137,12 @@ class OpenWindow(NamedTuple):
     merged_contact_id: int | None
 
 
-# Part of a statement: extends open windows, by primary key. The caller holds the locks of their conversations.
+# Part of a statement: extends open windows. The caller holds the locks of their conversations. Not "state = 'open'":
+# on a table that was never analyzed, PostgreSQL would read the partial index of all open windows.
 EXTENDED_WINDOWS_SQL = """
     UPDATE bridge_servicewindow w SET expires_at = v.until, reminded_at = NULL, reminded_lead_minutes = NULL
     FROM unnest(%(windows)s::bigint[], %(until)s::timestamptz[]) AS v(id, until)
-    WHERE w.id = v.id AND w.state = 'open' AND w.expires_at < v.until
+    WHERE w.id = v.id AND w.state <> 'closed' AND w.expires_at < v.until
 """
 SAFELY_OPEN = timedelta(minutes=5)  # much longer than a transaction: such a window does not expire meanwhile
 

@@ -212,7 +212,7 @@ def test_account_updates_of_two_workers_are_all_kept(clock: list[float]) -> None
 
 
 @pytest.mark.parametrize("count", [1, 20])
-def test_an_ordinary_batch_takes_eight_statements(channel: ApiChannel, clock: list[float], count: int) -> None:
+def test_an_ordinary_batch_takes_seven_statements(channel: ApiChannel, clock: list[float], count: int) -> None:
     """Whatever their number: messages of known clients with an open request and window, for one receiver."""
     ApiChannelFactory(kind="acebot", redirect_url="http://127.0.0.1:9/", watched=channel.default_chat_channel)
     store_events(channel, count)
@@ -226,11 +226,20 @@ def test_an_ordinary_batch_takes_eight_statements(channel: ApiChannel, clock: li
     statements = [query["sql"].split() for query in queries]
     assert [" ".join(words[:3]) for words in statements if "SAVEPOINT" not in words] == [
         "WITH waiting AS",  # claim the events
-        "SELECT fingerprint FROM",  # is one of the messages erased?
-        "WITH wanted AS",  # contacts and conversations, locked
+        "WITH wanted AS",  # contacts and conversations, locked; was a message erased?
         "WITH chats AS",  # stored messages, requests, windows, held replies, corrections
         'INSERT INTO "bridge_message"',
         "WITH extended AS",  # windows and conversations
         'INSERT INTO "bridge_delivery"',
         "UPDATE bridge_webhookevent e",  # finished
     ]
+
+
+def test_an_event_without_items_for_the_channel_is_finished(channel: ApiChannel) -> None:
+    WebhookEvent.objects.create(
+        api_channel=channel, endpoint="webhook", content_type="application/json", body=b'{"events": []}'
+    )
+    process(channel)
+
+    event = WebhookEvent.objects.get()
+    assert event.state == "processed" and event.error

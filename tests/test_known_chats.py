@@ -13,7 +13,7 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from bridge import service_window
-from bridge.conversations import receiving, tickets
+from bridge.conversations import erased_ids, receiving, tickets
 from bridge.inbox import processing
 from bridge.merging import merge
 from bridge.models import (
@@ -26,7 +26,7 @@ from bridge.models import (
     Ticket,
 )
 from channels_setup.models import ApiChannel
-from channels_setup.providers.base import ContactInfo, MessageReceived, ReactionChanged
+from channels_setup.providers.base import ContactInfo, MessageReceived, ReactionChanged, StatusChanged
 from tests.factories import ApiChannelFactory
 from tests.scenarios.database_clock import set_database_clock
 
@@ -107,6 +107,15 @@ STORIES: dict[str, tuple[Callable[[ApiChannel], None], list[Any]]] = {
     "an expired window": (expire_window, [says("?", 5, minutes=170)]),
     "a message that opens no window": (do_nothing, [says("?", 5, minutes=9, opens_window=False)]),
     "a quote": (do_nothing, [says("?", 5, quoted_id="wamid.1")]),
+    "an erased message": (lambda channel: erased_ids.remember_expired(channel.pk, ["wamid.5"]), [says("?", 5)]),
+    "an erased message and another": (
+        lambda channel: erased_ids.remember_erased(channel.pk, ["wamid.5"]),
+        [says("?", 5), says("?", 6)],
+    ),
+    "a status as well": (
+        do_nothing,
+        [says("?", 5), StatusChanged(status="read", external_id="wamid.77"), says("?", 6)],
+    ),
     "a reaction came first": (keep_reaction, [says("?", 5)]),
 }
 
@@ -165,7 +174,7 @@ def test_known_clients_get_the_same_rows_as_others(
         with monkeypatch.context() as patched:
             set_database_clock(patched, lambda: now)
             if is_general:
-                patched.setattr(receiving, "lock_known_chats", lambda *_args: None)
+                patched.setattr(processing, "lock_known_chats", lambda *_args: None)
                 patched.setattr(service_window, "split_activities", lambda items, *_windows, **_now: ({}, items))
             store(channel, *facts)
         results.append(describe(channel))

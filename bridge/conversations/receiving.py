@@ -25,7 +25,7 @@ from channels_setup.models import ApiChannel, ChatChannel
 from channels_setup.providers.base import MessageReceived
 
 from . import batch_lookup, contact_links, contacts, merge_lookup, message_lookup
-from .known_chats import CONVERSATIONS, lock_known_chats
+from .known_chats import CONVERSATIONS
 
 # Fields of a conversation that are saved together.
 LAST_MESSAGE_FIELDS = ("last_message_at", "last_text", "last_direction", "last_written_at")
@@ -70,10 +70,18 @@ def receive_messages(
     api_channel: ApiChannel,
     incoming: Sequence[IncomingMessage],
     *,
+    known_chats: Sequence[Conversation] | None = None,
     find_watchers: subscribers.FindWatchers = subscribers.find_watchers,
 ) -> list[ReceivedMessage]:
-    """Store contacts' messages, extend their windows, queue the events. Return results in the same order."""
-    incoming, conversations, new_chat_ids, changes = _lock_chats(api_channel, incoming)
+    """Store contacts' messages, extend their windows, queue the events. Return results in the same order.
+
+    ``known_chats``: the locked conversations of the messages, if ``lock_known_chats`` found them all.
+    """
+    conversations = known_chats
+    new_chat_ids: set[int] = set()
+    changes: list[contact_links.IdentityChange] = []
+    if conversations is None:
+        incoming, conversations, new_chat_ids, changes = _find_or_create_chats(api_channel, incoming)
     found = batch_lookup.look_up(
         api_channel, {row.pk for row in conversations}, {item.fact.external_id for item in incoming} - {""}
     )
@@ -113,19 +121,14 @@ def receive_messages(
     return results
 
 
-def _lock_chats(
+def _find_or_create_chats(
     api_channel: ApiChannel, incoming: Sequence[IncomingMessage]
-) -> tuple[list[IncomingMessage], list[Conversation], set[int], Sequence[contact_links.IdentityChange]]:
+) -> tuple[list[IncomingMessage], list[Conversation], set[int], list[contact_links.IdentityChange]]:
     """Find or create contacts and conversations, and lock the conversations.
 
     Return the messages with their contact, their conversations, the IDs of new conversations, and changes of contacts
     to announce.
     """
-    if all(item.contact is None for item in incoming):
-        known = lock_known_chats(api_channel, [(item.fact.contact, item.chat_channel) for item in incoming])
-        if known is not None:
-            messages = [replace(item, contact=row.contact) for item, row in zip(incoming, known, strict=True)]
-            return messages, known, set(), ()
     data = [contacts.ContactData(info=item.fact.contact, contact=item.contact, at=item.fact.at) for item in incoming]
     resolved = contacts.resolve_contacts(api_channel, data)
     messages = [replace(item, contact=writer) for item, writer in zip(incoming, resolved.contacts, strict=True)]
@@ -309,9 +312,8 @@ def _store_messages(
             )
         )
         new_tickets.discard(pk)
-    if insert_rows(subscribers.build_deliveries(contexts, find_watchers=find_watchers)):
-        wakeups.notify_after_commit(wakeups.EVENTS)
-    if insert_rows(helpdesk_messages.build_helpdesk_deliveries(contexts)):
+    events = subscribers.build_deliveries(contexts, find_watchers=find_watchers)
+    if insert_rows([*events, *helpdesk_messages.build_helpdesk_deliveries(contexts)]):
         wakeups.notify_after_commit(wakeups.EVENTS)
     return messages
 

@@ -156,9 +156,10 @@ def merge_late_original(api_channel: ApiChannel, fact: MessageReceived | EchoSee
 
 def apply_pending_corrections(api_channel: ApiChannel, external_ids: Iterable[str]) -> None:
     """Apply the pending corrections of messages that have just been stored."""
-    ids = set(external_ids) - {""}
+    if not (ids := set(external_ids) - {""}):
+        return
     rows = PendingCorrection.objects.filter(api_channel=api_channel, target_id__in=ids)
-    for row in list(rows.order_by("at", "pk")) if ids else ():
+    for row in list(rows.order_by("at", "pk")):
         _apply_pending(row)
 
 

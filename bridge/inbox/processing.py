@@ -20,6 +20,7 @@ from django.utils.translation import gettext as _
 
 from bridge import person_erased
 from bridge.conversations import erased_ids, identity_changes, message_statuses, receiving, sandbox_clock
+from bridge.conversations.known_chats import lock_known_chats
 from bridge.helpdesk import incoming
 from bridge.models import WebhookEvent
 from bridge.raw_requests import clear_events, mark_event_failed, restore_request
@@ -198,11 +199,15 @@ def apply_facts(
 ) -> ContactReferences:
     """Apply facts in order. Consecutive messages or statuses are stored together. Return the contacts of each fact."""
     references = references or ContactReferences()
-    known = erased_ids.drop_erased(api_channel, facts)
-    known_ids = {id(fact) for fact in known}
-    references.mark_erased(fact for fact in facts if id(fact) not in known_ids)
-    facts = known
     chat_channel = channel_settings.get_default_chat_channel(api_channel.pk)
+    plain = [fact for fact in facts if isinstance(fact, MessageReceived)]
+    is_plain = len(plain) == len(facts)
+    known_chats = lock_known_chats(api_channel, plain, chat_channel) if is_plain else None
+    if known_chats is None:  # else no message was erased
+        remaining = erased_ids.drop_erased(api_channel, facts)
+        remaining_ids = {id(fact) for fact in remaining}
+        references.mark_erased(fact for fact in facts if id(fact) not in remaining_ids)
+        facts = remaining
     messages: list[receiving.IncomingMessage] = []
     statuses: list[StatusChanged] = []
     originals: dict[int, Fact] = {}  # ID of a stand-in → the fact that it replaces
@@ -210,7 +215,12 @@ def apply_facts(
 
     def store_collected() -> None:
         if messages:
-            received = receiving.receive_messages(api_channel, messages, find_watchers=channel_settings.get_watchers)
+            chats = known_chats
+            if not is_plain:
+                chats = lock_known_chats(api_channel, [item.fact for item in messages], chat_channel)
+            received = receiving.receive_messages(
+                api_channel, messages, known_chats=chats, find_watchers=channel_settings.get_watchers
+            )
             held_replies.release_held_replies(item.conversation.pk for item in received if item.has_held_replies)
             for item, stored in zip(messages, received, strict=True):
                 references.link(originals.get(id(item.fact), item.fact), stored.contact_ids)
