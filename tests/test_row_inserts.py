@@ -11,7 +11,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from bridge.models import Attempt, Delivery, Message
-from bridge.row_inserts import build_row, insert_rows
+from bridge.row_inserts import build_row, insert_rows, update_rows
 from bridge.row_reads import RowReader
 from tests.factories import ConversationFactory
 
@@ -128,3 +128,19 @@ def test_a_row_read_by_hand_equals_one_that_django_reads(django_assert_num_queri
     read.save(update_fields=["text"])
     message.refresh_from_db()
     assert message.text == "changed" and message.conversation == read.conversation
+
+
+def test_updated_rows_keep_their_other_columns(django_assert_num_queries: Any) -> None:
+    first, second, third = insert_rows(build_messages()[:3])
+    at = timezone.now()
+    first.status, first.status_at, first.details = Message.Status.READ, at, {"title": "“кавычки” \\ {NULL}"}
+    second.status, second.text = "failed", "not saved"
+
+    with django_assert_num_queries(1):
+        update_rows([first, second], ["status", "status_at", "details"])
+
+    stored = Message.objects.in_bulk()
+    assert (stored[first.pk].status, stored[first.pk].status_at) == ("read", at)
+    assert stored[first.pk].details == {"title": "“кавычки” \\ {NULL}"}
+    assert (stored[second.pk].status, stored[second.pk].status_at, stored[second.pk].text) == ("failed", None, "")
+    assert stored[third.pk].status == third.status

@@ -7,10 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from django.db import transaction
-from django.db.models import F
+from django.db import connection, transaction
 from django.utils import timezone
 
 from bridge import outcomes
@@ -18,10 +16,15 @@ from bridge.channel_health import failure_effects
 from bridge.fanout import operator_notes
 from bridge.files import provider_uploads
 from bridge.models import Conversation, Delivery, Message, StrayStatus
+from bridge.row_inserts import update_rows
+from bridge.row_reads import RowReader
 from channels_setup.models import ApiChannel
 from channels_setup.providers.base import StatusChanged
 
 from . import erased_ids, message_lookup
+
+MESSAGES = RowReader(Message, "m")
+STATUS_FIELDS = ("status", "status_at", "reason", "details", "external_id")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +35,28 @@ class StatusTarget:
     is_erased: bool
 
 
-@transaction.atomic
+# Locks messages in the order of their IDs, without their conversations. Only by primary key: with the channel as a
+# condition, PostgreSQL may read all messages of the channel.
+LOCK_MESSAGES_SQL = f"""
+SELECT c.contact_id, {MESSAGES.columns}
+FROM bridge_message m JOIN bridge_conversation c ON c.id = m.conversation_id
+WHERE m.id = ANY(%s) ORDER BY m.id FOR NO KEY UPDATE OF m
+"""
+
+
+def _lock_messages(api_channel: ApiChannel, ids: Iterable[int]) -> dict[Message, int]:
+    """Lock messages. Return the outbound ones of the channel with the IDs of their conversations' contacts."""
+    with connection.cursor() as cursor:
+        cursor.execute(LOCK_MESSAGES_SQL, [sorted(ids)])
+        rows = [(MESSAGES.read(values), contact_id) for contact_id, *values in cursor.fetchall()]
+    return {
+        row: contact_id
+        for row, contact_id in rows
+        if row.api_channel_id == api_channel.pk and row.direction == Message.Direction.OUTBOUND
+    }
+
+
+@transaction.atomic(savepoint=False)
 def apply_statuses(api_channel: ApiChannel, facts: Sequence[StatusChanged]) -> list[StatusTarget | None]:
     """Apply statuses to messages. A status of an unknown message is stored as a StrayStatus.
 
@@ -41,17 +65,8 @@ def apply_statuses(api_channel: ApiChannel, facts: Sequence[StatusChanged]) -> l
     ids_by_key = _match_delivery_keys(api_channel, [fact for fact in facts if fact.key])
     ids = {fact.message_id for fact in facts if fact.message_id is not None} | set(ids_by_key.values())
     ids |= set(message_lookup.find_message_ids(api_channel.pk, (fact.external_id for fact in facts)).values())
-    rows = (
-        Message.objects.select_for_update(no_key=True, of=("self",))
-        .filter(pk__in=ids)  # with the channel as a condition, PostgreSQL may read all messages of the channel
-        .annotate(contact_id=F("conversation__contact"))
-        .order_by("pk")
-    )
-    by_id = {
-        row.pk: row
-        for row in rows
-        if row.api_channel_id == api_channel.pk and row.direction == Message.Direction.OUTBOUND
-    }
+    contacts = _lock_messages(api_channel, ids)
+    by_id = {row.pk: row for row in contacts}
     by_external = {row.external_id: row for row in by_id.values() if row.external_id}
     pairs = [
         (fact, by_id.get(fact.message_id or ids_by_key.get(fact.key, 0)) or by_external.get(fact.external_id))
@@ -70,7 +85,10 @@ def apply_statuses(api_channel: ApiChannel, facts: Sequence[StatusChanged]) -> l
             targets.append(None if is_stray else StatusTarget(contact_ids=(), is_erased=True))
             strays += [_build_stray(api_channel, fact)] if is_stray else []
             continue
-        target = _describe_target(message, is_erased=message.conversation_id in erased_chats)
+        target = StatusTarget(
+            contact_ids=[contacts[message], message.merged_contact_id],
+            is_erased=message.conversation_id in erased_chats,
+        )
         targets.append(target)
         if target.is_erased:
             continue
@@ -79,11 +97,10 @@ def apply_statuses(api_channel: ApiChannel, facts: Sequence[StatusChanged]) -> l
             if fact.status == Message.Status.FAILED:
                 failed.append(message)
     if changed:
-        Message.objects.bulk_update(
-            [by_id[pk] for pk in sorted(changed)], ["status", "status_at", "reason", "details", "external_id"]
-        )
+        update_rows([by_id[pk] for pk in sorted(changed)], STATUS_FIELDS)
         _handle_failures(api_channel, failed)
-    StrayStatus.objects.bulk_create(strays)
+    if strays:
+        StrayStatus.objects.bulk_create(strays)
     return targets
 
 
@@ -97,11 +114,6 @@ def _find_erased_chats(messages: Iterable[Message]) -> set[int]:
     return (
         set(Conversation.objects.filter(pk__in=chats, is_erased=True).values_list("pk", flat=True)) if chats else set()
     )
-
-
-def _describe_target(message: Any, *, is_erased: bool) -> StatusTarget:
-    """Return the people of a message that ``apply_statuses`` has annotated."""
-    return StatusTarget(contact_ids=[message.contact_id, message.merged_contact_id], is_erased=is_erased)
 
 
 def _match_delivery_keys(api_channel: ApiChannel, facts: Sequence[StatusChanged]) -> dict[str, int]:
