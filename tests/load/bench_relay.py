@@ -49,7 +49,9 @@ def main() -> None:
     stack = Stack(folder)
     try:
         print(f"load at the start {os.getloadavg()[0]:.1f}, {os.cpu_count()} cores, {given.size} messages a round\n")
-        failed = run_parts(stack, Report(path), given)
+        report = Report(path)
+        failed = run_parts(stack, report, given)
+        report.print_details()
     finally:
         stack.close()
         release_servers()

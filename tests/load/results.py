@@ -30,7 +30,7 @@ class Report:
     """Table on the terminal and, with a path, a file of JSON lines. A figure is the median of its rounds."""
 
     def __init__(self, path: Path | None = None) -> None:
-        self.path = path
+        self.path, self.details = path, list[str]()
         print("| figure | to reach | median | lowest–highest, rounds | load |\n|---|---|---|---|---|", flush=True)
 
     def add(
@@ -44,6 +44,10 @@ class Report:
         print(f"| {figure} | {target} | {result} | {spread} | {load:.1f} |", flush=True)
         self._write(figure=figure, median=median, unit=unit, target=target, rounds=list(rounds), load=load, note=note)
         return median
+
+    def print_details(self) -> None:
+        """Print what is no figure, after the table."""
+        print("\n".join(self.details), flush=True)
 
     def skip(self, figure: str, reason: str) -> None:
         print(f"| {figure} | | not reached: {reason} | | |", flush=True)

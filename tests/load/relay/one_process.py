@@ -45,13 +45,15 @@ def measure_one_process(stack: Stack, report: Report, *, rounds: int, size: int,
         report.add(f"{name}, one process", rates, "/s", target=targets.get(name, ""))
         report.add(f"{name}, one process: its own CPU per message", cpu, "ms", digits=3)
     for batch in BATCHES:
+        stack.post(phone.webhook_path, count=1)
+        process_inbox(), send_due_deliveries()  # reads the settings that are remembered for two seconds
         stack.post(phone.webhook_path, count=batch)
         for name, (work, _rates, _cpu) in steps.items():
             with _count_statements() as statements:
                 assert work() == batch
-            report.add(f"{name}: statements for {batch} messages", [sum(count for count, _ms in statements.values())])
+            report.add(f"{name}: statements, {batch} at once", [sum(count for count, _ms in statements.values())])
             if list_statements:
-                _print_statements(f"{name}, {batch} messages", statements)
+                report.details += _list_statements(f"{name}, {batch} at once", statements)
 
 
 @contextmanager
@@ -77,8 +79,8 @@ def _count_statements() -> Iterator[dict[str, tuple[int, float]]]:
     result |= {sql: (count, times[sql]) for sql, count in counts.items()}
 
 
-def _print_statements(name: str, statements: dict[str, tuple[int, float]]) -> None:
-    print(f"\nStatements, {name}:\n\n| count | ms | statement |\n|---|---|---|")
+def _list_statements(name: str, statements: dict[str, tuple[int, float]]) -> list[str]:
+    lines = [f"\nStatements, {name}:\n", "| count | ms | statement |", "|---|---|---|"]
     for sql, (count, ms) in sorted(statements.items(), key=lambda item: -item[1][1]):
-        print(f"| {count} | {ms:.2f} | `{sql[:150].replace('|', '¦')}` |")
-    print(flush=True)
+        lines.append(f"| {count} | {ms:.2f} | `{sql[:150].replace('|', '¦')}` |")
+    return lines
