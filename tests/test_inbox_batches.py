@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from django.db import IntegrityError, connection
+from django.db import IntegrityError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 
 from bridge import settings_cache
@@ -85,6 +85,22 @@ def test_a_batch_of_exhausted_events_leads_to_the_next_one(
 
     assert [event.pk for event in claim_events(channel.pk)] == ids
     assert claim_events(ApiChannelFactory().pk) == []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_only_the_claim_itself_does_not_wait_for_the_disk(channel: ApiChannel) -> None:
+    def read_setting() -> str:
+        with connection.cursor() as cursor:
+            cursor.execute("SHOW synchronous_commit")
+            return str(cursor.fetchone()[0])
+
+    store_events(channel, 2)
+    with connection.cursor() as cursor:
+        cursor.execute("SET synchronous_commit = on")
+    with transaction.atomic():
+        assert len(claim_events(channel.pk)) == 2
+        assert read_setting() == "off"
+    assert read_setting() == "on"
 
 
 def test_a_claim_looks_its_events_up_by_primary_key(channel: ApiChannel) -> None:
