@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from django.db import connection
+
+from bridge.models import Message
+from channels_setup.models import ApiChannel
 
 # One look-up in one_message_per_external_id for each ID, whatever the planner knows about the table. LIMIT keeps the
 # planner from turning it into a join. `external_id IN (…)` read all messages of the channel until the first ANALYZE,
@@ -25,3 +28,23 @@ def find_message_ids(api_channel_id: int, external_ids: Iterable[str]) -> dict[s
     with connection.cursor() as cursor:
         cursor.execute(FIND_MESSAGES_SQL, {"ids": ids, "api_channel": api_channel_id})
         return dict(cursor.fetchall())
+
+
+def find_by_external_id(api_channel: ApiChannel, external_ids: Iterable[str]) -> dict[str, Message]:
+    """Return stored messages by the provider's ID."""
+    pks = find_message_ids(api_channel.pk, external_ids).values()
+    rows = Message.objects.filter(pk__in=pks).select_related("conversation") if pks else ()
+    return {row.external_id: row for row in rows}
+
+
+def link_quotes(api_channel: ApiChannel, answers: Sequence[tuple[Message, str]]) -> None:
+    """Link stored messages to the messages that they quote, if those are stored."""
+    quoted = find_by_external_id(api_channel, (external_id for _message, external_id in answers))
+    changed = []
+    for message, external_id in answers:
+        target = quoted.get(external_id)
+        if target is not None and target.conversation_id == message.conversation_id and target.pk != message.pk:
+            message.quoted = target
+            changed.append(message)
+    if changed:
+        Message.objects.bulk_update(changed, ["quoted"])

@@ -6,17 +6,15 @@ is stored once.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any
 
 from django.core.files.uploadedfile import UploadedFile
-from django.db import connection, transaction
+from django.db import transaction
 from django.utils import timezone
 
-from bridge import message_text, service_window, wakeups
+from bridge import service_window, wakeups
 from bridge.fanout import helpdesk_messages, subscribers
 from bridge.files import attachment_files
 from bridge.models import Contact, Conversation, Message, Ticket
@@ -24,12 +22,15 @@ from bridge.row_inserts import build_row, insert_rows
 from channels_setup.models import ApiChannel, ChatChannel
 from channels_setup.providers.base import MessageReceived
 
-from . import batch_lookup, contact_links, contacts, merge_lookup, message_lookup
-from .known_chats import CONVERSATIONS
-
-# Fields of a conversation that are saved together.
-LAST_MESSAGE_FIELDS = ("last_message_at", "last_text", "last_direction", "last_written_at")
-UNREAD_FIELDS = ("unread", "change_after_answer")
+from . import (
+    batch_lookup,
+    contact_links,
+    contacts,
+    conversation_creation,
+    last_messages,
+    merge_lookup,
+    message_lookup,
+)
 
 MAX_CLOCK_SKEW = timedelta(days=30)  # a provider's timestamp further off is not trusted
 
@@ -133,7 +134,7 @@ def _find_or_create_chats(
     resolved = contacts.resolve_contacts(api_channel, data)
     messages = [replace(item, contact=writer) for item, writer in zip(incoming, resolved.contacts, strict=True)]
     pairs = [(writer, item.chat_channel) for writer, item in zip(resolved.contacts, incoming, strict=True)]
-    by_pair, new_chat_ids = get_or_create_conversations(api_channel, pairs)
+    by_pair, new_chat_ids = conversation_creation.get_or_create_conversations(api_channel, pairs)
     conversations = [by_pair[writer.pk, chat_channel.pk] for writer, chat_channel in pairs]
     return messages, conversations, new_chat_ids, resolved.changes
 
@@ -146,91 +147,6 @@ def list_contact_ids(message: Message, conversation: Conversation) -> set[int]:
 def _opened_chat(message: Message) -> bool:
     """Return whether a stored message is the first of its chat, so that a repeat gets the same response."""
     return not Message.objects.filter(conversation=message.conversation_id, pk__lt=message.pk).exists()
-
-
-# --- contacts and conversations --------------------------------------------------------------------------
-
-
-def get_or_create_conversations(
-    api_channel: ApiChannel, pairs: Iterable[tuple[Contact, ChatChannel]]
-) -> tuple[dict[tuple[int, int], Conversation], set[int]]:
-    """Lock or create conversations. Return them by (contact ID, chat channel ID), and the IDs of new ones.
-
-    A merged contact's conversation is that of the contact it was merged into.
-    """
-    pairs = list(pairs)
-    owners = merge_lookup.get_owners(contact for contact, _chat_channel in pairs)
-    owned = {
-        (contact.owner_id, chat_channel.pk): (owners[contact.owner_id], chat_channel) for contact, chat_channel in pairs
-    }
-    found = _lock_conversations(owned.keys())
-    missing = sorted(owned.keys() - found.keys())
-    new_chat_ids: set[int] = set()
-    if missing:
-        created = Conversation.objects.bulk_create(
-            [
-                Conversation(api_channel=api_channel, contact_id=contact_id, chat_channel_id=chat_channel_id)
-                for contact_id, chat_channel_id in missing
-            ],
-            ignore_conflicts=True,
-        )
-        if merge_lookup.is_any_merged(row.contact_id for row in created):
-            merge_lookup.delete_empty_conversations(missing)
-            current = Contact.objects.in_bulk({contact.pk for contact, _chat_channel in pairs})
-            return get_or_create_conversations(
-                api_channel, [(current[contact.pk], channel) for contact, channel in pairs]
-            )
-        found = _lock_conversations(owned.keys())
-        # Another transaction may have inserted it. The one that locks it while it has no messages reports it as new.
-        new_chat_ids = _find_empty_chats([found[pair].pk for pair in missing])
-    if any(contact.merged_into_id for contact, _chat_channel in pairs):
-        # A merge may have been undone while we waited for the lock. From here on, an undo waits for us.
-        current = Contact.objects.in_bulk({contact.pk for contact, _chat_channel in pairs})
-        if any(current[contact.pk].owner_id != contact.owner_id for contact, _chat_channel in pairs):
-            return get_or_create_conversations(
-                api_channel, [(current[contact.pk], channel) for contact, channel in pairs]
-            )
-    for pair, conversation in found.items():
-        # Already loaded: a join costs more than the query itself.
-        if pair in owned:
-            conversation.contact, conversation.chat_channel = owned[pair]
-            conversation.api_channel = api_channel
-    return {(contact.pk, channel.pk): found[contact.owner_id, channel.pk] for contact, channel in pairs}, new_chat_ids
-
-
-# LIMIT: one look-up in one_conversation_per_contact_and_channel for each pair, also on a table that was never analyzed.
-# Locks are taken in the order of the IDs, the same everywhere, against deadlocks.
-LOCK_CONVERSATIONS_SQL = f"""
-SELECT {CONVERSATIONS.columns} FROM bridge_conversation c WHERE c.id = ANY(ARRAY(
-    SELECT found.id FROM unnest(%s::bigint[], %s::bigint[]) AS wanted(contact_id, chat_channel_id), LATERAL (
-        SELECT id FROM bridge_conversation r
-        WHERE r.contact_id = wanted.contact_id AND r.chat_channel_id = wanted.chat_channel_id LIMIT 1
-    ) found
-)) ORDER BY c.id FOR NO KEY UPDATE
-"""
-
-
-def _lock_conversations(pairs: Collection[tuple[int, int]]) -> dict[tuple[int, int], Conversation]:
-    """Lock these pairs' conversations. One that a merge moved while this waited for its lock is left out."""
-    with connection.cursor() as cursor:
-        cursor.execute(LOCK_CONVERSATIONS_SQL, [list(column) for column in zip(*pairs, strict=True)] or [[], []])
-        rows = [CONVERSATIONS.read(values) for values in cursor.fetchall()]
-    by_pair = {(row.contact_id, row.chat_channel_id): row for row in rows}
-    return {pair: by_pair[pair] for pair in pairs if pair in by_pair}
-
-
-# LIMIT: one look-up in messages_of_conversation for each chat, also on a table that was never analyzed.
-FIND_EMPTY_CHATS_SQL = """
-SELECT chat.id FROM unnest(%s::bigint[]) AS chat(id) LEFT JOIN LATERAL (
-    SELECT m.id FROM bridge_message m WHERE m.conversation_id = chat.id LIMIT 1
-) m ON TRUE WHERE m.id IS NULL
-"""
-
-
-def _find_empty_chats(ids: list[int]) -> set[int]:
-    with connection.cursor() as cursor:
-        cursor.execute(FIND_EMPTY_CHATS_SQL, [ids])
-        return {row[0] for row in cursor.fetchall()}
 
 
 def lock_conversation(conversation_id: int) -> Conversation:
@@ -246,13 +162,6 @@ def lock_conversation(conversation_id: int) -> Conversation:
 
 
 # --- tickets and messages --------------------------------------------------------------------------------
-
-
-def find_by_external_id(api_channel: ApiChannel, external_ids: Iterable[str]) -> dict[str, Message]:
-    """Return stored messages by the provider's ID."""
-    pks = message_lookup.find_message_ids(api_channel.pk, external_ids).values()
-    rows = Message.objects.filter(pk__in=pks).select_related("conversation") if pks else ()
-    return {row.external_id: row for row in rows}
 
 
 def _store_messages(
@@ -288,7 +197,8 @@ def _store_messages(
         ]
     )
     pairs = list(zip(messages, (item for item, _conversation in items), strict=True))
-    link_quotes(api_channel, [(message, item.fact.quoted_id) for message, item in pairs if item.fact.quoted_id])
+    quotes = [(message, item.fact.quoted_id) for message, item in pairs if item.fact.quoted_id]
+    message_lookup.link_quotes(api_channel, quotes)
     links = _attach_files(pairs)
     extended, others = service_window.split_activities(
         _find_newest_activities(pairs, now=now), found.open_windows, now=now
@@ -296,7 +206,7 @@ def _store_messages(
     if others:
         service_window.extend_windows(others, now=now)
     stamps = {message.pk: subscribers.advance_event_stamp(message.conversation, now=now) for message in messages}
-    _save_chats(messages, extended, now=now)
+    last_messages.save_chats(messages, extended, now=now)
     contexts = []
     for message in messages:
         pk = message.conversation_id
@@ -354,19 +264,6 @@ def _resolve_tickets(
     return tickets, states, {ticket.conversation_id for ticket in created}
 
 
-def link_quotes(api_channel: ApiChannel, answers: Sequence[tuple[Message, str]]) -> None:
-    """Link stored messages to the messages that they quote, if those are stored."""
-    quoted = find_by_external_id(api_channel, (external_id for _message, external_id in answers))
-    changed = []
-    for message, external_id in answers:
-        target = quoted.get(external_id)
-        if target is not None and target.conversation_id == message.conversation_id and target.pk != message.pk:
-            message.quoted = target
-            changed.append(message)
-    if changed:
-        Message.objects.bulk_update(changed, ["quoted"])
-
-
 def _attach_files(pairs: Sequence[tuple[Message, IncomingMessage]]) -> dict[int, list[str]]:
     attachments = attachment_files.create_attachments((message, item.fact.files) for message, item in pairs)
     for message, item in pairs:
@@ -396,52 +293,3 @@ def _find_newest_activities(
         if key not in newest or activity.at > newest[key].at:
             newest[key] = activity
     return list(newest.values())
-
-
-# Copies the last messages to the locked conversations and extends their windows. Both look rows up by primary key.
-SAVE_CHATS_SQL = f"""
-WITH extended AS ({service_window.EXTENDED_WINDOWS_SQL})
-UPDATE bridge_conversation c
-SET last_message_at = %(now)s, last_text = v.text, last_direction = v.direction, unread = c.unread + v.unread,
-    request_status = v.status, last_written_at = v.written_at, event_stamp = v.stamp
-FROM unnest(%(ids)s::bigint[], %(texts)s::text[], %(directions)s::text[], %(unread)s::int[], %(statuses)s::int[],
-    %(written_at)s::timestamptz[], %(stamps)s::timestamptz[])
-    AS v(id, text, direction, unread, status, written_at, stamp)
-WHERE c.id = v.id
-"""
-
-
-def _save_chats(messages: Sequence[Message], extended: Mapping[int, datetime], *, now: datetime) -> None:
-    """Save the conversations of new messages. ``extended``: the new expiry of windows by their ID."""
-    conversations: dict[int, Conversation] = {}
-    unread: Counter[int] = Counter()
-    for message in messages:
-        conversation = message.conversation
-        set_last_message(conversation, message, now=now)
-        unread[conversation.pk] += 1
-        conversations[conversation.pk] = conversation
-    rows = [conversations[pk] for pk in sorted(conversations)]
-    parameters: dict[str, Any] = {
-        "now": now,
-        "ids": [row.pk for row in rows],
-        "texts": [row.last_text for row in rows],
-        "directions": [str(row.last_direction) for row in rows],
-        "unread": [unread[row.pk] for row in rows],
-        "statuses": [row.request_status for row in rows],
-        "written_at": [row.last_written_at for row in rows],
-        "stamps": [row.event_stamp for row in rows],
-        "windows": list(extended),
-        "until": list(extended.values()),
-    }
-    with connection.cursor() as cursor:
-        cursor.execute(SAVE_CHATS_SQL, parameters)
-
-
-def set_last_message(conversation: Conversation, message: Message, *, now: datetime) -> None:
-    """Copy the message to the unsaved conversation's fields for chat lists (LAST_MESSAGE_FIELDS)."""
-    if message.ticket is not None:
-        conversation.request_status = message.ticket.status
-    conversation.last_message_at = now
-    conversation.last_text = message_text.build_preview(message.text, message.shown)[:200]
-    conversation.last_direction = message.direction
-    conversation.last_written_at = message.provider_time if message.is_received_late else None

@@ -11,7 +11,15 @@ from datetime import datetime
 from django.db import transaction
 
 from bridge import service_window
-from bridge.conversations import contact_links, contacts, message_statuses, receiving, tickets
+from bridge.conversations import (
+    contact_links,
+    contacts,
+    conversation_creation,
+    last_messages,
+    message_lookup,
+    message_statuses,
+    tickets,
+)
 from bridge.fanout import correction_notes, subscribers
 from bridge.files import attachment_files
 from bridge.models import Conversation, Message
@@ -28,10 +36,10 @@ def store_echo(api_channel: ApiChannel, fact: EchoSeen, *, chat_channel: ChatCha
         api_channel, [contacts.ContactData(info=fact.contact, at=fact.at, by_contact=False)]
     )
     contact = resolved.contacts[0]
-    conversations, _new_ids = receiving.get_or_create_conversations(api_channel, [(contact, chat_channel)])
+    conversations, _new_ids = conversation_creation.get_or_create_conversations(api_channel, [(contact, chat_channel)])
     conversation = conversations[contact.pk, chat_channel.pk]
     contact_links.announce_changes(resolved.changes)
-    existing = receiving.find_by_external_id(api_channel, [fact.external_id]).get(fact.external_id)
+    existing = message_lookup.find_by_external_id(api_channel, [fact.external_id]).get(fact.external_id)
     if existing is not None:
         if existing.shown.get("original") == ORIGINAL_MISSING:
             _record_as_reply(conversation, existing, at=fact.at)
@@ -53,7 +61,7 @@ def store_echo(api_channel: ApiChannel, fact: EchoSeen, *, chat_channel: ChatCha
     )
     attachments = attachment_files.create_attachments([(message, fact.files)])
     if fact.quoted_id:
-        receiving.link_quotes(api_channel, [(message, fact.quoted_id)])
+        message_lookup.link_quotes(api_channel, [(message, fact.quoted_id)])
     if fact.shown.get("original") != ORIGINAL_MISSING:
         _record_as_reply(conversation, message, at=fact.at)
     message_statuses.apply_stray_statuses(api_channel, [message])
@@ -67,7 +75,7 @@ def _record_as_reply(conversation: Conversation, message: Message, *, at: dateti
     if at is not None and inbound.filter(provider_time__gt=at).exists():
         return
     now = service_window.database_now()
-    receiving.set_last_message(conversation, message, now=now)
+    last_messages.set_last_message(conversation, message, now=now)
     conversation.unread, conversation.change_after_answer = 0, ""
-    conversation.save(update_fields=[*receiving.LAST_MESSAGE_FIELDS, *receiving.UNREAD_FIELDS])
+    conversation.save(update_fields=[*last_messages.LAST_MESSAGE_FIELDS, *last_messages.UNREAD_FIELDS])
     service_window.record_reply(conversation.pk, at=min(at or now, now))

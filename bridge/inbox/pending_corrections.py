@@ -14,7 +14,7 @@ from django.db import transaction
 from django.db.models import Exists, OuterRef, Q
 
 from bridge import service_window
-from bridge.conversations import contacts, receiving, tickets
+from bridge.conversations import contacts, conversation_creation, message_lookup, receiving, tickets
 from bridge.fanout import correction_notes, subscribers
 from bridge.files import attachment_files
 from bridge.models import Contact, Conversation, Message, PendingCorrection
@@ -147,7 +147,7 @@ def merge_late_original(api_channel: ApiChannel, fact: MessageReceived | EchoSee
     message.save(update_fields=["shown", "provider_time"])
     attachments = attachment_files.create_attachments([(message, fact.files)])
     if fact.quoted_id:
-        receiving.link_quotes(api_channel, [(message, fact.quoted_id)])
+        message_lookup.link_quotes(api_channel, [(message, fact.quoted_id)])
     if attachments:
         correction_notes.note_late_files(
             message, [subscribers.build_file_link(attachment) for attachment in attachments]
@@ -279,7 +279,7 @@ def _lock_latest_conversation(
     if not create or chat_channel is None or not (info.external_id or info.user_id):
         return None, None
     [new_contact] = contacts.resolve_contacts(api_channel, [contacts.ContactData(info=info)]).contacts
-    chats, _new_ids = receiving.get_or_create_conversations(api_channel, [(new_contact, chat_channel)])
+    chats, _new_ids = conversation_creation.get_or_create_conversations(api_channel, [(new_contact, chat_channel)])
     return _pair_with_merged_id(chats[new_contact.pk, chat_channel.pk], new_contact)
 
 

@@ -15,7 +15,7 @@ from django.db import transaction
 from django.db.models import QuerySet
 
 from bridge import phone_visibility, service_window, wakeups
-from bridge.conversations import contact_links, receiving, tickets
+from bridge.conversations import contact_links, last_messages, receiving, tickets
 from bridge.decisions import REFUSE, TEXT, Decision
 from bridge.fanout import subscribers
 from bridge.models import Attachment, Conversation, Delivery, Draft, Message, Ticket, Upload
@@ -240,13 +240,18 @@ def _create_message(
         quoted=quoted,
         form_key=form_key,
     )
-    receiving.set_last_message(conversation, message, now=now)
+    last_messages.set_last_message(conversation, message, now=now)
     conversation.unread, conversation.change_after_answer = 0, ""
     if (current := tickets.get_current_ticket(conversation) if has_own_ticket else None) is not None:
         conversation.request_status = current.status
     stamp = subscribers.advance_event_stamp(conversation, now=now)
     conversation.save(
-        update_fields=[*receiving.LAST_MESSAGE_FIELDS, *receiving.UNREAD_FIELDS, "request_status", "event_stamp"]
+        update_fields=[
+            *last_messages.LAST_MESSAGE_FIELDS,
+            *last_messages.UNREAD_FIELDS,
+            "request_status",
+            "event_stamp",
+        ]
     )
     service_window.record_reply(conversation.pk, at=now)
     if template:
