@@ -30,7 +30,7 @@ from bridge.models import (
     ServiceWindow,
 )
 from bridge.outbox import claims, dispatcher, results, settling
-from bridge.outbox.attempts import AttemptResult, ClaimedDelivery
+from bridge.outbox.attempts import AttemptResult
 from channels_setup.models import UnknownPolicy
 from channels_setup.providers.base import Outcome
 from tests.claiming import claim_deliveries
@@ -64,16 +64,16 @@ def test_calls_under_way_are_written_down_though_no_more_can_be_claimed(
 ) -> None:
     channel = create_channel_to(receiver, "/hook", on_unknown=UnknownPolicy.ASK)
     reply = boris_answers(anna_writes(channel))
-    claim, is_broken = claims.claim_deliveries, Event()
+    look, is_broken = claims.find_destinations, Event()
 
-    def broken_while_a_call_is_under_way(*given: Any, **more: Any) -> list[ClaimedDelivery]:
+    def broken_while_a_call_is_under_way(*given: Any, **more: Any) -> Any:
         if Delivery.objects.filter(state="sending").exists():
             is_broken.set()
             raise BROKEN
-        return claim(*given, **more)
+        return look(*given, **more)
 
     receiver.answer("/hook", hold=lambda: is_broken.wait(15))
-    monkeypatch.setattr(claims, "claim_deliveries", broken_while_a_call_is_under_way)
+    monkeypatch.setattr(claims, "find_destinations", broken_while_a_call_is_under_way)
 
     with pytest.raises(OperationalError):
         dispatcher.send_due_deliveries()
@@ -111,16 +111,17 @@ def test_what_was_claimed_and_never_called_does_not_look_as_if_it_had_been(
 def test_a_running_helpdesk_call_is_recorded_although_claiming_fails(
     simulator: UsedeskSimulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shop, claim = Shop.of(simulator), claims.claim_deliveries
+    shop, look = Shop.of(simulator), claims.find_destinations
     shop.anna_writes("раз")
     processing.process_inbox()
 
-    def broken_while_a_call_is_under_way(policy: Any, *given: Any, **more: Any) -> list[ClaimedDelivery]:
+    def broken_while_a_call_is_under_way(*given: Any, **more: Any) -> Any:
         if Delivery.objects.filter(state="sending").exists():
             raise BROKEN
-        return claim(policy, *given, **more)
+        return look(*given, **more)
 
-    monkeypatch.setattr(claims, "claim_deliveries", broken_while_a_call_is_under_way)
+    monkeypatch.setattr(dispatcher, "POLL_SECONDS", 0.0)  # look again while the call runs
+    monkeypatch.setattr(claims, "find_destinations", broken_while_a_call_is_under_way)
 
     with pytest.raises(OperationalError):
         dispatcher.send_due_deliveries()

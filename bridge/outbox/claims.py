@@ -12,7 +12,7 @@ States of a delivery, and who moves it: pending → sending (this module); sendi
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
@@ -39,14 +39,14 @@ DESTINATIONS = {
 # Checked first: planning the claim costs ten times as much, and most runs find nothing due. The earliest row of each
 # line is one index lookup; an EXISTS may scan the whole table when the planner expects many matches.
 DUE_SQL = """
-SELECT c.id FROM {table} c
+SELECT '{first_kind}', c.id FROM {table} c
 WHERE {may_send} AND clock_timestamp() + make_interval(secs => %(slack)s) >= least({earliest})
 """
 EARLIEST_SQL = """(
     SELECT min(d.next_attempt_at) FROM bridge_delivery d
     WHERE {is_mine} AND d.kind = '{kind}' AND d.priority = {priority} AND d.state IN ('pending', 'sending'))"""
 POISON_SQL = """
-SELECT DISTINCT d.{column}_id FROM bridge_delivery d
+SELECT DISTINCT '{first_kind}', d.{column}_id FROM bridge_delivery d
 WHERE d.state = 'sending' AND d.kind IN ({kinds}) AND d.next_attempt_at <= clock_timestamp()
   AND d.attempts - d.attempts_before >= %(max_crashes)s
 """
@@ -135,6 +135,7 @@ def build_statement(template: str, column: str, kinds: tuple[str, ...]) -> str:
         "is_mine": f"d.{column}_id = c.id{others}",
         "is_limit": is_limit if column == "api_channel" else f"{is_limit} AND r.key = owner.limit_key",
         "delivery": DELIVERY.columns,
+        "first_kind": kinds[0],
         "kinds": ", ".join(f"'{kind}'" for kind in kinds),
     }
     lines = [(kind, priority) for kind in kinds for priority in Delivery.Priority.values]
@@ -145,16 +146,43 @@ def build_statement(template: str, column: str, kinds: tuple[str, ...]) -> str:
     return template.format(**names)
 
 
+def find_destinations(
+    policies: Sequence[DestinationPolicy], *, poison: bool = False, slack: float = 0
+) -> dict[DestinationPolicy, list[int]]:
+    """Return the destinations that have something due, or due in `slack` seconds, in the order of the policies."""
+    template = POISON_SQL if poison else DUE_SQL
+    statements = [build_statement(template, policy.column, policy.kinds) for policy in policies]
+    found: dict[DestinationPolicy, list[int]] = {}
+    with connection.cursor() as cursor:
+        cursor.execute(" UNION ALL ".join(statements), {"max_crashes": MAX_WORKER_CRASHES, "slack": slack})
+        rows = cursor.fetchall()
+    for policy in policies:
+        ids = [pk for kind, pk in rows if kind == policy.kinds[0]]
+        if ids:
+            found[policy] = ids
+    return found
+
+
 def claim_deliveries(
-    policy: DestinationPolicy, token: uuid.UUID, *, limit: int, poison: bool = False
+    policy: DestinationPolicy,
+    token: uuid.UUID,
+    *,
+    limit: int,
+    poison: bool = False,
+    ids: Sequence[int] | None = None,
 ) -> list[ClaimedDelivery]:
-    """Lease up to `limit` due deliveries under `token`: poison messages, or all others. Commits before it returns."""
+    """Lease up to `limit` due deliveries under `token`: poison messages, or all others. Commits before it returns.
+
+    `ids`: the destinations that `find_destinations` has found; None: look for them.
+    """
     if limit <= 0:
         return []
-    values: dict[str, Any] = {"max_crashes": MAX_WORKER_CRASHES, "poison": poison, "limit": limit, "slack": 0}
-    keys = _find_limit_keys(policy, POISON_SQL if poison else DUE_SQL, values)
+    if ids is None:
+        ids = find_destinations([policy], poison=poison).get(policy, [])
+    keys = policy.find_limit_keys(ids) if ids else {}
     if not keys:
         return []
+    values: dict[str, Any] = {"max_crashes": MAX_WORKER_CRASHES, "poison": poison, "limit": limit}
     values |= {"ids": list(keys), "limit_keys": list(keys.values()), "token": token, "lease": LEASE_SECONDS}
     values |= {"in_flight": policy.in_flight, "probe_seconds": circuit_breaker.PROBE_SECONDS}
     values["bucket_idle"] = rate_limits.BUCKET_IDLE_SECONDS
@@ -176,18 +204,9 @@ def get_seconds_until_free(policies: Sequence[DestinationPolicy]) -> float | Non
         cursor.execute(ANY_RECENT_LIMIT_SQL)
         if not cursor.fetchone()[0]:
             return None
-        for policy in policies:
-            keys = _find_limit_keys(policy, DUE_SQL, {"slack": 1})
-            if keys:
-                values: dict[str, Any] = {"ids": list(keys), "limit_keys": list(keys.values())}
-                cursor.execute(build_statement(SECONDS_UNTIL_FREE_SQL, policy.column, policy.kinds), values)
-                waits.append(cursor.fetchone()[0])
+        for policy, ids in find_destinations(policies, slack=1).items():
+            keys = policy.find_limit_keys(ids)
+            values: dict[str, Any] = {"ids": list(keys), "limit_keys": list(keys.values())}
+            cursor.execute(build_statement(SECONDS_UNTIL_FREE_SQL, policy.column, policy.kinds), values)
+            waits.append(cursor.fetchone()[0])
     return min((max(seconds, 0.0) for seconds in waits if seconds is not None), default=None)
-
-
-def _find_limit_keys(policy: DestinationPolicy, statement: str, values: Mapping[str, Any]) -> Mapping[int, str]:
-    """Return the destinations with something due, each with the key of the rate limit of all its calls."""
-    with connection.cursor() as cursor:
-        cursor.execute(build_statement(statement, policy.column, policy.kinds), values)
-        ids = [row[0] for row in cursor.fetchall()]
-    return policy.find_limit_keys(ids) if ids else {}

@@ -71,9 +71,9 @@ class Drain:
         if self.run is not None:
             self.run.clear()  # before the look: a commit after it ends the next wait
         try:
-            for policy in self.policies:
+            for policy, ids in claims.find_destinations(self.policies).items():
                 limit = MAX_CALLS - policy.leaves_free - len(self.running)
-                claimed = claims.claim_deliveries(policy, self.token, limit=limit)
+                claimed = claims.claim_deliveries(policy, self.token, limit=limit, ids=ids)
                 for exchange in preparation.prepare_exchanges(claimed, self.token):
                     self.running.start(exchange)
         except Exception as problem:
@@ -102,7 +102,7 @@ class Drain:
     def _send_poison_messages(self) -> None:
         """Send poison messages one at a time, with no other call running in this process."""
         until = time.monotonic() + POISON_SECONDS
-        for policy in self.policies:
+        for policy in claims.find_destinations(self.policies, poison=True):
             while time.monotonic() < until and (
                 claimed := claims.claim_deliveries(policy, self.token, limit=1, poison=True)
             ):
