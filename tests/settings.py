@@ -12,6 +12,7 @@ from tests.servers_for_tests import own_valkey_database
 
 stay_on_loopback()
 REDIS_URL = own_valkey_database(portal.REDIS_URL)
+os.environ["REDIS_URL"] = REDIS_URL  # Celery's options are read from the environment
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 RELAY_ALLOWED_PRIVATE_CIDRS = ["127.0.0.0/8"]
 # Tests without a database clear the cache too. `tests/test_shared_cache.py` tests the portal's own.
