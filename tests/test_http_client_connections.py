@@ -8,15 +8,19 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import pycurl
 import pytest
 
 from channels_setup import http_client
 from channels_setup.http_client import addresses, resolving, transfer
 from channels_setup.http_client.concurrent_calls import ConcurrentCalls
+from channels_setup.http_client.kept_connections import KeptConnections
+from channels_setup.http_client.transfer import Transfer
 from channels_setup.http_client.url_rules import parse_url
 from channels_setup.providers.base import ApiRequest
 from tests.receiver import Receiver
@@ -161,6 +165,57 @@ def test_a_kept_connection_is_left_when_its_name_moves(serve: Serve, monkeypatch
     assert reached == ["old", "old", "new"]
 
 
+def test_connections_with_one_local_port_are_distinguished() -> None:
+    kept, ports = KeptConnections(), (8001, 8002)
+    pairs = [socket.socketpair() for _ in ports]
+    for (ours, _theirs), port in zip(pairs, ports, strict=True):
+        known = {
+            pycurl.ACTIVESOCKET: ours.fileno(),
+            pycurl.PRIMARY_IP: "127.0.0.2",
+            pycurl.PRIMARY_PORT: port,
+            pycurl.LOCAL_IP: "127.0.0.1",
+            pycurl.LOCAL_PORT: 50_000,
+        }
+        kept.remember(type("Handle", (), {"getinfo": staticmethod(known.__getitem__)}))  # type: ignore[arg-type]
+    pairs[0][1].close()
+
+    assert [kept.has_ended(("127.0.0.2", port, "127.0.0.1", 50_000)) for port in ports] == [True, False]
+    for ours, theirs in pairs:
+        ours.close(), theirs.close()
+
+
+def test_a_call_that_begins_again_keeps_its_addresses(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name with changing addresses: meanwhile, another call tells libcurl a newer one."""
+    port = serve(answer_all, "127.0.0.2")
+    for address in ("127.0.0.3", "127.0.0.4"):
+        serve(answer_all, address, port)
+    calls, found = ConcurrentCalls(), [""]
+    monkeypatch.setattr(calls._names, "get_known", lambda _target: [*found])
+    use_new_connection = Transfer.use_new_connection
+
+    def start(tag: str, address: str) -> None:
+        found[0] = address
+        calls.start(tag, request(port, host="moved.example"))
+
+    def start_another(self: Transfer, handle: Any) -> None:
+        monkeypatch.setattr(Transfer, "use_new_connection", use_new_connection)
+        start("newer", "127.0.0.4")
+        use_new_connection(self, handle)
+
+    monkeypatch.setattr(Transfer, "use_new_connection", start_another)
+    results: dict[str, Any] = {}
+    for tag, address in (("old", "127.0.0.2"), ("moved", "127.0.0.3")):
+        start(tag, address)
+        while calls:
+            results.update(calls.wait(10))
+
+    assert {tag: getattr(result, "status", result) for tag, result in results.items()} == {
+        "old": 200,
+        "moved": 200,
+        "newer": 200,
+    }
+
+
 def test_the_result_of_an_earlier_call_says_nothing_about_this_one(serve: Serve) -> None:
     port = serve(answer_all)
     with socket.create_server(("127.0.0.1", 0)) as unused:
@@ -244,6 +299,27 @@ def test_a_wake_up_ends_a_wait_while_a_name_is_resolved(monkeypatch: pytest.Monk
     is_found.set()
 
 
+def test_a_name_that_is_found_during_the_look_is_not_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    class JustFound(Future[list[str]]):
+        looks = 0
+
+        def done(self) -> bool:
+            self.looks += 1
+            return self.looks > 1
+
+    class Threads:
+        def submit(self, *_arguments: Any) -> JustFound:
+            future = JustFound()
+            future.set_result(["127.0.0.1"])
+            return future
+
+    monkeypatch.setattr(resolving, "_threads", lambda _process: Threads())
+    names = resolving.NameLookups(keep_seconds=0, wake=lambda: None)
+    names.start(parse_url("https://hooks.example/"), "call", deadline=time.monotonic() + 60)
+
+    assert [*names.collect(), *names.collect()] == [("call", ["127.0.0.1"])]
+
+
 def test_a_forked_process_resolves_names(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(addresses, "resolve", lambda _host, _port: ["127.0.0.1"])
     named = request(receiver.port, host="hooks.example")
@@ -291,6 +367,29 @@ def test_endless_chunk_extensions_and_trailers_are_cut(serve: Serve, first: byte
     assert answer.status == 200 and not answer.is_complete
     assert answer.headers == {"transfer-encoding": "chunked"}
     assert time.monotonic() - began < 5
+
+
+def test_a_response_that_arrived_during_a_pause_is_read(serve: Serve) -> None:
+    """The thread may wait for the database for longer than the deadline of its calls."""
+
+    def answer_late(connection: socket.socket, _number: int) -> None:
+        connection.recv(READ)
+        time.sleep(0.3)
+        connection.sendall(OK)
+        connection.recv(READ)
+
+    hanging = serve(lambda connection, _number: connection.recv(READ) and time.sleep(10))
+    calls = ConcurrentCalls()
+    for tag, port in (("answered", serve(answer_late)), ("hanging", hanging)):
+        calls.start(tag, request(port), seconds=1.0)
+    assert calls.wait(0.1) == []
+    time.sleep(1.5)
+    results: dict[str, Any] = {}
+    while calls:
+        results.update(calls.wait(5))
+
+    assert results["answered"].status == 200
+    assert isinstance(results["hanging"], http_client.NoResponse)
 
 
 def test_a_request_that_nobody_reads_ends_at_the_deadline(serve: Serve) -> None:
@@ -404,6 +503,48 @@ def test_an_interruption_inside_libcurl_ends_the_wait(
     monkeypatch.undo()
     calls.cancel_all()
     assert len(calls) == 0
+
+
+def test_an_interruption_of_a_start_leaves_no_call_behind(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its response would be taken for that of the thread's next call."""
+    begin = ConcurrentCalls._begin
+
+    def begin_and_interrupt(self: ConcurrentCalls, *arguments: Any) -> None:
+        begin(self, *arguments)
+        raise Interrupted
+
+    def answer_late(connection: socket.socket, number: int) -> None:
+        time.sleep(0.5)
+        answer_all(connection, number)
+
+    other = serve(answer_with(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"))
+    with monkeypatch.context() as patch:
+        patch.setattr(ConcurrentCalls, "_begin", begin_and_interrupt)
+        with pytest.raises(Interrupted):
+            http_client.send(request(other))
+
+    assert http_client.send(request(serve(answer_late))).status == 200
+
+
+def test_an_exchange_that_cannot_be_started_is_not_waited_for() -> None:
+    def fail() -> http_client.Exchange[None]:
+        yield from ()
+        raise Interrupted
+
+    running: http_client.RunningExchanges[None] = http_client.RunningExchanges()
+    with pytest.raises(Interrupted):
+        running.start(fail())
+
+    assert not running
+
+
+def test_no_thread_left_is_a_failed_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_process: int) -> Any:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(resolving, "_threads", fail)
+    with pytest.raises(http_client.ConnectionFailed):
+        http_client.send(request(9, host="hooks.example"))
 
 
 def test_no_socket_left_is_a_failed_connection(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,6 +25,7 @@ logger = logging.getLogger(__name__)
 
 DEADLINE_SECONDS = 20.0  # for the whole exchange
 KEPT_CONNECTIONS = 256
+READING_SECONDS = 1.0  # after a pause of the thread, to read responses that arrived meanwhile
 READY = {
     selectors.EVENT_READ: pycurl.CSELECT_IN,
     selectors.EVENT_WRITE: pycurl.CSELECT_OUT,
@@ -37,7 +38,8 @@ WATCHED = {
 }
 
 WAKE_UP, NAME_FOUND = b"w", b"n"
-UNSENT_PROBLEMS = (ForbiddenAddress, ConnectionFailed, OSError, ValueError, pycurl.error)
+# RuntimeError: no thread for the look-up of a name.
+UNSENT_PROBLEMS = (ForbiddenAddress, ConnectionFailed, OSError, ValueError, RuntimeError, pycurl.error)
 WATCHED_BY_CALLER = object()
 
 Result = ApiResponse | Exception
@@ -65,6 +67,7 @@ class ConcurrentCalls:
         self._multi.setopt(pycurl.M_PIPELINING, pycurl.PIPE_NOTHING)
         self._selector = selectors.DefaultSelector()
         self._timer: float | None = None  # time.monotonic() at which libcurl wants to be called
+        self._last_look = 0.0  # time.monotonic() of the last look at the sockets
         self._running: dict[pycurl.Curl, tuple[Any, Transfer]] = {}
         self._idle_handles: list[pycurl.Curl] = []
         self._kept = KeptConnections()
@@ -93,13 +96,13 @@ class ConcurrentCalls:
         try:
             transfer = Transfer(request, seconds=seconds or DEADLINE_SECONDS, max_bytes=max_bytes, into=into)
             resolved = self._names.get_known(transfer.target)
+            if resolved is None:
+                self._names.start(transfer.target, (tag, transfer), deadline=transfer.deadline)
+                return
         except UNSENT_PROBLEMS as problem:
             self._finish_unsent(tag, problem)
             return
-        if resolved is None:
-            self._names.start(transfer.target, (tag, transfer), deadline=transfer.deadline)
-        else:
-            self._begin(tag, transfer, resolved)
+        self._begin(tag, transfer, resolved)
 
     def wait(self, seconds: float, *, watch: HasFileno | None = None) -> list[tuple[Any, Result]]:
         """Return the results of calls that have ended; wait up to ``seconds`` for the first one.
@@ -120,8 +123,11 @@ class ConcurrentCalls:
             if self._finished:
                 finished, self._finished = self._finished, []
                 return finished
+            self._extend_after_pause()
             pause = min(until, self._timer or until, self._names.get_next_deadline(until))
-            is_woken = self._handle_events(self._selector.select(max(pause - time.monotonic(), 0)))
+            ready = self._selector.select(max(pause - time.monotonic(), 0))
+            self._last_look = time.monotonic()
+            is_woken = self._handle_events(ready)
             if not self._finished and (is_woken or time.monotonic() >= until):
                 return []
 
@@ -161,6 +167,17 @@ class ConcurrentCalls:
             return
         self._running[handle] = tag, transfer
         self._multi.add_handle(handle)
+
+    def _extend_after_pause(self) -> None:
+        """Leave time to read what has arrived while the thread did other work, for example waited for the database.
+
+        libcurl looks at the deadline before it reads: an accepted request would have an unknown outcome.
+        """
+        now = time.monotonic()
+        if now - self._last_look > READING_SECONDS:
+            for handle, (_tag, transfer) in self._running.items():
+                if transfer.began < self._last_look:
+                    transfer.extend(handle, until=now + READING_SECONDS)
 
     def _handle_events(self, ready: list[tuple[selectors.SelectorKey, int]]) -> bool:
         """Let libcurl read and write. Return whether the wait shall end: ``wake`` was called, or ``watch`` is ready."""

@@ -62,8 +62,8 @@ class RunningExchanges(Generic[T]):
         return self._count
 
     def start(self, exchange: Exchange[T]) -> None:
-        self._count += 1
         self._advance(exchange, None)
+        self._count += 1  # afterwards: one that cannot be started has no result to wait for
 
     def wait(self, seconds: float, *, watch: HasFileno | None = None) -> list[T]:
         """Return the results of exchanges that have ended; wait up to ``seconds`` for the first one.

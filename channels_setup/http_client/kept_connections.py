@@ -8,16 +8,19 @@ import pycurl
 
 MAX_REMEMBERED = 512  # more than libcurl keeps
 
+Ends = tuple[str, int, str, int]  # address and port of the other side, and ours
+
 
 class KeptConnections:
-    """The sockets of connections on which a call has ended, by their local address.
+    """The sockets of connections on which a call has ended, by the addresses of both ends.
 
     libcurl looks at its kept connections once a second only. A request on a connection that the server has ended since
-    would have no response and an unknown outcome, although nothing arrived.
+    would have no response and an unknown outcome, although nothing arrived. Connections to different servers may have
+    the same local port.
     """
 
     def __init__(self) -> None:
-        self._descriptors: dict[tuple[str, int], int] = {}
+        self._descriptors: dict[Ends, int] = {}
 
     def remember(self, handle: pycurl.Curl) -> None:
         """Remember the connection of a call that has just ended."""
@@ -26,11 +29,12 @@ class KeptConnections:
             return
         if len(self._descriptors) >= MAX_REMEMBERED:
             del self._descriptors[next(iter(self._descriptors))]
-        self._descriptors[handle.getinfo(pycurl.LOCAL_IP), handle.getinfo(pycurl.LOCAL_PORT)] = descriptor
+        server = handle.getinfo(pycurl.PRIMARY_IP), handle.getinfo(pycurl.PRIMARY_PORT)
+        self._descriptors[*server, handle.getinfo(pycurl.LOCAL_IP), handle.getinfo(pycurl.LOCAL_PORT)] = descriptor
 
-    def has_ended(self, address: str, port: int) -> bool:
+    def has_ended(self, ends: Ends) -> bool:
         """Tell whether a connection that is about to be used is a kept one with an end, or anything else, to read."""
-        descriptor = self._descriptors.pop((address, port), None)
+        descriptor = self._descriptors.pop(ends, None)
         if descriptor is None:
             return False
         poll = select.poll()

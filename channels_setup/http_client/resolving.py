@@ -83,11 +83,11 @@ class NameLookups:
         now = time.monotonic()
         for name, (future, waiting) in list(self._running.items()):
             result: list[str] | BaseException = TimeoutError()
-            if future.done():
+            if is_done := future.done():  # asked once, because it may end meanwhile
                 del self._running[name]
                 result = future.exception() or self._keep(name, future.result())
             for deadline, call in waiting[:]:
-                if deadline <= now or future.done():
+                if deadline <= now or is_done:
                     waiting.remove((deadline, call))
                     yield call, result if deadline > now else TimeoutError()
             if not waiting and future.cancel():  # one that runs is kept, so that no other thread waits for the same

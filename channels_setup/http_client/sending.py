@@ -23,11 +23,11 @@ def send(
     Raises ForbiddenAddress, ConnectionFailed or NoResponse, and OSError if ``into`` cannot be written.
     """
     calls = get_thread_calls("send")
-    calls.start(None, request, max_bytes=max_bytes, seconds=seconds, into=into)
     try:
+        calls.start(None, request, max_bytes=max_bytes, seconds=seconds, into=into)
         while not (finished := calls.wait(60.0)):
             pass
-    except BaseException:
+    except BaseException:  # a call that is left would answer the next one
         calls.cancel_all()
         raise
     _tag, result = finished[0]

@@ -67,12 +67,14 @@ class Transfer:
     ) -> None:
         self.request = request
         self.target = parse_url(request.url)
-        self.deadline = time.monotonic() + seconds
+        self.began = time.monotonic()
+        self.deadline = self.began + seconds
         self.problem: BaseException | None = None  # of a callback
         self.needs_new_connection = False  # nothing was sent, because the kept connection was of no use
         self._max_bytes = max_bytes
         self._into = into
         self._resolved: set[str] = set()
+        self._pinned: list[str] = []  # the host's addresses, as libcurl reads them
         self._unsent = memoryview(request.body or b"")
         self._sent = False
         self._forbidden = False
@@ -87,9 +89,9 @@ class Transfer:
         """Set the options of this call on a handle. The call connects to one of the ``resolved`` addresses."""
         target, self._kept = self.target, kept
         self._resolved = {_normalize(address) for address in resolved}
-        hosts = f"{target.host}:{target.port}:{','.join(_bracketed(text) for text in resolved)}"
+        if not target.is_numeric:
+            self._pinned = [f"{target.host}:{target.port}:{','.join(_bracketed(text) for text in resolved)}"]
         handle.setopt(pycurl.URL, target.url)
-        handle.setopt(pycurl.RESOLVE, [] if target.is_numeric else [hosts])
         handle.setopt(pycurl.HTTPHEADER, build_header_lines(self.request.headers))
         self._set_connection(handle, is_new=self.request.method != "GET" and not self.request.body)
         handle.setopt(pycurl.OPENSOCKETFUNCTION, self._open_socket)
@@ -113,10 +115,22 @@ class Transfer:
         self.needs_new_connection = False
         self._set_connection(handle, is_new=True)
 
+    def extend(self, handle: pycurl.Curl, *, until: float) -> None:
+        """Move the deadline of a running call, if it is earlier."""
+        if until > self.deadline:
+            self.deadline = until
+            handle.setopt(pycurl.TIMEOUT_MS, int((until - self.began) * 1000))
+
     def _set_connection(self, handle: pycurl.Curl, *, is_new: bool) -> None:
-        """Requests without a body use a new connection, as libcurl would repeat them when a kept one breaks."""
+        """Set which connection the call may use, and its addresses and time.
+
+        Requests without a body use a new connection, as libcurl would repeat them when a kept one breaks. All calls
+        share libcurl's table of names, in which a later call may have written other addresses of this host.
+        """
+        handle.setopt(pycurl.RESOLVE, self._pinned)
         handle.setopt(pycurl.FRESH_CONNECT, int(is_new))
-        handle.setopt(pycurl.TIMEOUT_MS, max(int((self.deadline - time.monotonic()) * 1000), 1))
+        self.began = time.monotonic()  # libcurl counts from here
+        handle.setopt(pycurl.TIMEOUT_MS, max(int((self.deadline - self.began) * 1000), 1))
 
     def read_result(self, handle: pycurl.Curl, error: int) -> ApiResponse:
         """Return the response. Raises ForbiddenAddress, ConnectionFailed, NoResponse, or OSError of a full disk.
@@ -160,9 +174,9 @@ class Transfer:
             return pycurl.SOCKET_BAD
 
     @keep_problem(pycurl.PREREQFUNC_ABORT)
-    def _check_connection(self, address: str, own_address: str, _port: int, own_port: int) -> int:
+    def _check_connection(self, address: str, own_address: str, port: int, own_port: int) -> int:
         """Refuse a kept connection that has ended, or that leads to a former address of the host."""
-        has_ended = self._kept.has_ended(own_address, own_port)
+        has_ended = self._kept.has_ended((address, port, own_address, own_port))
         self.needs_new_connection = has_ended or _normalize(address) not in self._resolved
         return int(pycurl.PREREQFUNC_ABORT if self.needs_new_connection else pycurl.PREREQFUNC_OK)
 
