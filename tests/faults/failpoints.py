@@ -49,7 +49,7 @@ class Failpoints(AppConfig):
 
         if lease := os.environ.get("FAULTS_LEASE"):
             claims.LEASE_SECONDS = int(lease)
-        claim, attempt, ring = claims.claim_deliveries, DestinationPolicy.attempt, wakeups.notify_workers
+        claim, attempt, notify = claims.claim_deliveries, DestinationPolicy.attempt, wakeups.notify_workers
 
         def claim_and_die(*args: Any, **kwargs: Any) -> Any:
             claimed = claim(*args, **kwargs)
@@ -60,16 +60,16 @@ class Failpoints(AppConfig):
         def attempt_and_die(self: Any, claimed: Any, *args: Any, **kwargs: Any) -> Any:
             if POISON in str(claimed.delivery.payload):
                 die()
-            tried = yield from attempt(self, claimed, *args, **kwargs)
-            if claimed.delivery.attempts == 1 and tried.http_status == 200 and taken("after_200"):
+            result = yield from attempt(self, claimed, *args, **kwargs)
+            if claimed.delivery.attempts == 1 and result.http_status == 200 and taken("after_200"):
                 die()
-            return tried
+            return result
 
-        def ring_or_not(bell: str) -> None:
+        def notify_or_not(channel: str) -> None:
             if taken("die_before_wakeup"):
                 die()
             if not taken("wakeup_lost"):
-                ring(bell)
+                notify(channel)
 
         is_refused = flood_guard.UnknownTokenGuard.is_refused
 
@@ -81,4 +81,4 @@ class Failpoints(AppConfig):
         flood_guard.UnknownTokenGuard.is_refused = spin_or_answer  # type: ignore[method-assign]
         claims.claim_deliveries = claim_and_die
         DestinationPolicy.attempt = attempt_and_die  # type: ignore[method-assign]
-        wakeups.notify_workers = ring_or_not
+        wakeups.notify_workers = notify_or_not

@@ -93,9 +93,7 @@ def test_a_lost_wake_up_is_recovered_by_the_periodic_check(stack: Stack, shop: S
             token.unlink(missing_ok=True)
 
     stack.quiesce(shop, seconds=30)
-    measured(
-        f"{len(waits)} delivered ({killed} by kill -9, {lost} by a ring that was lost), slowest {max(waits):.1f} s"
-    )
+    measured(f"{len(waits)} delivered ({killed} by kill -9, {lost} by a lost wake-up), slowest {max(waits):.1f} s")
     assert max(waits) <= 15
 
 

