@@ -1,6 +1,10 @@
 """The migration linter enforces the policy in CONTRIBUTING.md. `make check` lints the real migrations."""
 
+import re
+
 import pytest
+from django.db import connection
+from django.db.migrations.loader import MigrationLoader
 from django_migration_linter.sql_analyser import PostgresqlAnalyser, analyse_sql_statements
 
 
@@ -30,3 +34,16 @@ def test_the_linter_accepts_changes_that_are_safe_under_traffic(statement: str) 
     errors, _ignored, warnings = analyse_sql_statements(PostgresqlAnalyser, [statement])
 
     assert not errors and not warnings
+
+
+@pytest.mark.django_db
+def test_an_atomic_migration_locks_one_of_the_busy_tables() -> None:
+    """The release before works during the migration, and locks the tables in another order."""
+    loader = MigrationLoader(connection)
+    busy = {}
+    for (app, name), migration in loader.graph.nodes.items():
+        if app == "bridge" and name > "0002" and migration is not None and migration.atomic:
+            statements = loader.collect_sql([(migration, False)])
+            busy[name] = set(re.findall(r'^ *ALTER TABLE "?(\w+)', "\n".join(statements), re.M))
+
+    assert {name: tables for name, tables in busy.items() if len(tables) > 1} == {}
