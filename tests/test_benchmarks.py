@@ -3,14 +3,18 @@
 import argparse
 import json
 import os
+import signal
 import time
 from pathlib import Path
 
 import pytest
+from django.db import connection
 
+from config.devstack.processes import kill_process_group, spawn_process
 from tests.load.bench_relay import run_parts
 from tests.load.relay import one_process, throughput
-from tests.load.relay.usage import measure_cpu
+from tests.load.relay.stack import Stack, wait_until
+from tests.load.relay.usage import has_session, list_unsafe_settings, measure_cpu
 from tests.load.results import Report, divide_rounds, get_percentile
 from tests.load.wire import PostReceiver, post_all
 
@@ -64,6 +68,24 @@ def test_cpu_counts_all_processes_of_a_group() -> None:
     assert before["gone"] == after["gone"] == 0
 
 
+@pytest.mark.django_db
+def test_benchmark_finds_settings_without_durability() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL synchronous_commit = on")
+        assert "synchronous_commit" not in list_unsafe_settings()
+        cursor.execute("SET LOCAL synchronous_commit = off")
+
+    assert "synchronous_commit" in list_unsafe_settings()
+
+
+@pytest.mark.django_db
+def test_benchmark_sees_when_a_process_is_connected() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL application_name = 'bench-test'")
+
+    assert has_session("bench-test") and not has_session("bench-other")
+
+
 def test_sender_and_receiver_agree_about_each_message() -> None:
     receiver = PostReceiver()
     try:
@@ -76,6 +98,23 @@ def test_sender_and_receiver_agree_about_each_message() -> None:
     assert len({stamp for _arrived, stamp in arrivals}) == len(arrivals) == 50
     assert all(sent.began - 0.001 <= stamp <= arrived for arrived, stamp in arrivals)
     assert sent.seconds >= 0.045  # 50 messages at 1,000/s
+
+
+def test_suspended_processes_do_nothing() -> None:
+    stack = Stack.__new__(Stack)  # without servers and a receiver
+    worker = spawn_process(["sleep", "60"], on_parent_death=signal.SIGKILL)
+    stack.processes = {"worker": worker}
+
+    def read_state() -> str:
+        return Path(f"/proc/{worker.pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+    try:
+        with stack.suspended("worker"):
+            wait_until(lambda: read_state() == "T", seconds=5)
+        wait_until(lambda: read_state() == "S", seconds=5)
+    finally:
+        kill_process_group(worker)
+        worker.wait()
 
 
 class FakeStack:

@@ -13,6 +13,7 @@ from typing import Any
 import psycopg2
 import pycurl
 
+APPLICATION = "bench-limit"  # name of its session, by which the benchmark sees that it is ready
 IN_FLIGHT = 128
 IDLE_SECONDS = 0.002  # between two looks for work
 WAIT_SECONDS = 0.02
@@ -34,7 +35,8 @@ FROM unnest(%s::bigint[], %s::boolean[]) v(id, accepted) WHERE o.id = v.id AND o
 
 
 def main() -> None:
-    connection = psycopg2.connect(os.environ["DATABASE_URL"].replace("postgres://", "postgresql://", 1))
+    url = os.environ["DATABASE_URL"].replace("postgres://", "postgresql://", 1)
+    connection = psycopg2.connect(url, application_name=APPLICATION)
     connection.autocommit = True
     cursor, token = connection.cursor(), str(uuid.uuid4())
     multi, running, idle = pycurl.CurlMulti(), {}, []

@@ -20,7 +20,7 @@ def measure_lag(stack: Stack, report: Report, *, rounds: int, seconds: float, ou
     stack.relay(phone.webhook_path, 200)  # warm-up
     rates = {IDLE_RATE: "one message on an idle stack", 100.0: "100/s", 300.0: "300/s"}
     if our_rate:
-        rates[round(our_rate / 2)] = f"half of our maximum, {our_rate / 2:.0f}/s"
+        rates[our_rate / 2] = f"half of our maximum, {our_rate / 2:.0f}/s"
     else:
         report.skip("lag at half of our maximum", "the part `end` was not measured in this run")
     runs: dict[float, list[Run]] = {rate: [] for rate in rates}

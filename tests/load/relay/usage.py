@@ -33,3 +33,24 @@ def read_wal_position() -> int:
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::bigint")
         return int(cursor.fetchone()[0])
+
+
+def has_session(application: str) -> bool:
+    """Return whether a process with this application name is connected to PostgreSQL."""
+    from django.db import connection
+
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT EXISTS (SELECT 1 FROM pg_stat_activity WHERE application_name = %s)", [application])
+        return bool(cursor.fetchone()[0])
+
+
+def list_unsafe_settings() -> list[str]:
+    """Return the settings of PostgreSQL without which a commit may be lost in a crash, if they are off."""
+    from django.db import connection
+
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT name FROM pg_settings WHERE setting = 'off' AND name = ANY(%s) ORDER BY name",
+            [["fsync", "full_page_writes", "synchronous_commit"]],
+        )
+        return [name for (name,) in cursor.fetchall()]
