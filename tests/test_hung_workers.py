@@ -86,5 +86,10 @@ def test_without_a_broker_no_worker_counts_as_hung(monkeypatch: pytest.MonkeyPat
     assert is_every_worker_silent(health.check_components()) is False
 
 
+@pytest.mark.django_db
+def test_a_worker_that_has_never_worked_does_not_count_as_hung() -> None:
+    assert is_every_worker_silent(health.check_components()) is False
+
+
 def test_without_an_answer_of_the_web_no_worker_counts_as_hung() -> None:
     assert are_workers_hung(free_port()) is False

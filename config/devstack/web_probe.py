@@ -31,7 +31,8 @@ def is_every_worker_silent(components: dict[str, Any]) -> bool:
     """Return whether the health of the components shows workers that are not just waiting for database or broker."""
     if any(components.get(name, {}).get("state") != "ok" for name in ("database", "broker")):
         return False
-    return all(components.get(name, {}).get("seconds_ago", 0) > HUNG_SECONDS for name in ("inbound", "outbound"))
+    # null: no worker has ever worked on this database.
+    return all((components.get(name, {}).get("seconds_ago") or 0) > HUNG_SECONDS for name in ("inbound", "outbound"))
 
 
 def read_answer(port: int, path: str) -> tuple[int, dict[str, Any]]:
