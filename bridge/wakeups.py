@@ -59,12 +59,24 @@ def notify_workers(channel: str) -> None:
 
 
 def enqueue_next_run(channel: str) -> None:
-    """Enqueue the run that follows one which has ended. Never raises: beat enqueues one too."""
+    """Enqueue the run that follows one which has ended. Never raises: beat enqueues one too.
+
+    The ping finds a broker that hangs in half a second. Celery would wait for 10, and calls may still be under way.
+    """
     try:
+        _ping()
         _send_task(channel, expires=NEXT_RUN_EXPIRES)
     except Exception as error:
         broker.pause()
         logger.warning("next run not enqueued", extra={"channel": channel, "error": type(error).__name__})
+
+
+def _ping() -> None:
+    """Raise an error unless the broker responds. A restart of the broker has broken the kept connection: try twice."""
+    try:
+        broker.client.ping()
+    except redis.ConnectionError:
+        broker.client.ping()
 
 
 def _send_task(channel: str, **options: Any) -> None:
@@ -147,9 +159,13 @@ class Subscription:
         return has_arrived
 
     def close(self) -> bool:
-        """Unsubscribe. Return whether a wake-up may have arrived since the last `read`."""
+        """Unsubscribe. Return whether a wake-up may have arrived since the last `read`.
+
+        Without a subscription wake-ups enqueue tasks, so none has: otherwise a broker that refuses subscriptions would
+        make each run that may not wait enqueue the next one at once.
+        """
         if self.socket is None:
-            return True
+            return False
         try:
             self.socket.setblocking(True)
             return b"$7\r\nmessage\r\n" in self._converse("UNSUBSCRIBE", b"$11\r\nunsubscribe\r\n")

@@ -12,6 +12,7 @@ import os
 import select
 import selectors
 import time
+import uuid
 import zlib
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
@@ -33,16 +34,21 @@ KINDS = ((wakeups.INBOUND,), (wakeups.OUTBOUND, wakeups.EVENTS))
 
 @dataclass
 class WorkerProcess:
-    """The Celery worker of this process: its queues, its number of places, and the pipe that tells of its end."""
+    """The Celery worker of this process: its queues, its number of places, and the pipe that tells of its end.
+
+    `start_id` identifies this start of the worker, so that its runs do not wait for locks of its predecessor:
+    PostgreSQL keeps the session of a machine that has crashed for up to two hours.
+    """
 
     queues: frozenset[str] = frozenset()
     places: int = 0
+    start_id: str = ""
     shutdown_reader: int | None = None
     shutdown_writer: int | None = None  # open in the parent only: the end of the parent closes it, however it ends
 
     def prepare(self, *, queues: Collection[str], places: int) -> None:
         """Note what the worker does, and open the pipe. Call this in the parent before it forks."""
-        self.queues, self.places = frozenset(queues), places
+        self.queues, self.places, self.start_id = frozenset(queues), places, uuid.uuid4().hex
         self.shutdown_reader, self.shutdown_writer = os.pipe()
 
     def close_writer(self) -> None:
@@ -79,7 +85,7 @@ class WorkerRun:
         self.channels = channels
         self._lock, self._last_calls_lock = locks
         self._held_locks = [self._lock]
-        self._may_wait, self._may_overlap = spare_places >= 0, spare_places > 0
+        self.may_wait, self._may_overlap = spare_places >= 0, spare_places > 0
         self._until = time.monotonic() + RUN_SECONDS
         self._subscription = wakeups.Subscription(channels)
         self._subscribe_at = 0.0
@@ -113,7 +119,7 @@ class WorkerRun:
         """
         if self.is_over():
             return False
-        if not self._may_wait:
+        if not self.may_wait:
             return self._poll(0)
         if self._subscription.socket is None and time.monotonic() >= self._subscribe_at and self._subscribe():
             return True  # for commits before the subscription
@@ -139,7 +145,7 @@ class WorkerRun:
         """Let the next run begin, and enqueue it unless nothing can be waiting for it."""
         if self._has_ended:
             return
-        is_needed = self._may_wait or time.monotonic() >= self._until
+        is_needed = self.may_wait or time.monotonic() >= self._until
         # In this order: after the unsubscription, a wake-up enqueues a task, which finds the lock free.
         self._release(self._lock)
         if self._unsubscribe() or is_needed:
@@ -154,8 +160,9 @@ class WorkerRun:
         self._selector.close()
 
     def _subscribe(self) -> bool:
+        is_open = self._subscription.open()
         self._subscribe_at = time.monotonic() + RESUBSCRIBE_SECONDS
-        if self._subscription.open():
+        if is_open:
             self._selector.register(self._subscription.socket, selectors.EVENT_READ)
             return True
         return False
@@ -200,11 +207,15 @@ def begin_run(channel: str, worker: str) -> Iterator[WorkerRun | None]:
     """Yield the run of this worker for the channel, or None if another process of the worker has it."""
     wakeups.clear_notification(channel)
     channels = worker_process.get_channels(channel)
-    lock = zlib.crc32(f"{worker} {channels}".encode()) % 2**30
+    lock = zlib.crc32(f"{worker} {worker_process.start_id} {channels}".encode()) % 2**30
     if not try_acquire(LockSpace.WORKER_RUNS, lock):
         yield None
         return
-    run = WorkerRun(channels, (lock, lock + 2**30), spare_places=worker_process.count_spare_places())
+    try:
+        run = WorkerRun(channels, (lock, lock + 2**30), spare_places=worker_process.count_spare_places())
+    except BaseException:  # for example no free descriptor; the session would keep the lock
+        release(LockSpace.WORKER_RUNS, lock)
+        raise
     try:
         yield run
         run.end()

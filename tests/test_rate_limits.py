@@ -10,10 +10,12 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
+from bridge import wakeups
 from bridge.channel_health import rate_limits
 from bridge.conversations import receiving
 from bridge.models import CircuitBreaker, Conversation, Delivery, RateLimit
 from bridge.outbox import dispatcher
+from bridge.worker_runs import begin_run
 from channels_setup.models import ApiChannel
 from channels_setup.providers.base import (
     RETRY,
@@ -63,6 +65,18 @@ def test_a_channel_keeps_to_its_calls_per_second(api_channel: ApiChannel, receiv
     assert len(times) == 12
     assert times[-1] - times[0] >= 11 / 20 * 0.9
     assert set(Delivery.objects.values_list("state", "attempts")) == {("delivered", 1)}
+
+
+def test_a_run_without_a_place_to_wait_waits_for_its_limits(
+    api_channel: ApiChannel, receiver: Receiver, called: list[str]
+) -> None:
+    set_limit(api_channel, 20)
+    for number in range(4):
+        boris_answers(chat_of(api_channel, f"client {number}"))
+
+    with begin_run(wakeups.OUTBOUND, "worker") as run:
+        assert run is not None and not run.may_wait
+        assert dispatcher.send_due_deliveries(run=run) == 4
 
 
 @pytest.mark.django_db(transaction=True)

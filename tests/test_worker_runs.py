@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import threading
@@ -10,6 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+import redis
 from django.db import connection
 from django.test import Client
 
@@ -134,6 +136,75 @@ def test_a_worker_has_one_run_of_a_kind_and_another_worker_its_own(process: Work
     assert found[2]
 
 
+def can_begin_run(worker: str = "worker") -> bool:
+    """Return whether another process of the worker can begin a run."""
+
+    def begin_run_elsewhere() -> bool:
+        with begin_run(wakeups.INBOUND, worker) as run:
+            return run is not None
+
+    return run_together(begin_run_elsewhere) == [True]
+
+
+def test_a_run_that_cannot_begin_frees_its_lock(process: WorkerProcess, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse() -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("selectors.DefaultSelector", refuse)
+        with pytest.raises(OSError, match="Too many"), begin_run(wakeups.INBOUND, "worker"):
+            pass
+
+    assert can_begin_run()
+
+
+def test_a_restarted_worker_waits_for_no_lock_of_its_predecessor(
+    run: WorkerRun, process: WorkerProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The predecessor's machine has crashed, and PostgreSQL still keeps its session."""
+    assert not can_begin_run()
+    monkeypatch.setattr(process, "start_id", "of the next start")
+
+    assert can_begin_run()
+
+
+def test_each_start_of_a_worker_has_its_own_identifier(process: WorkerProcess) -> None:
+    other = WorkerProcess()
+    other.prepare(queues=("inbound",), places=2)
+    other.close_writer()
+    os.close(other.shutdown_reader or 0)
+
+    assert process.start_id and process.start_id != other.start_id
+
+
+@pytest.mark.parametrize(
+    ("problems", "enqueued"),
+    [
+        ([redis.TimeoutError()], []),
+        ([redis.ConnectionError()], [PROCESS_INBOX]),  # a kept connection that a restart of the broker has broken
+        ([redis.ConnectionError(), redis.ConnectionError()], []),
+    ],
+)
+def test_a_run_that_hands_over_is_not_held_up_by_a_hung_broker(
+    run: WorkerRun,
+    called: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    problems: list[Exception],
+    enqueued: list[str],
+) -> None:
+    def ping() -> None:
+        if problems:
+            raise problems.pop()
+
+    problems = list(problems)
+    monkeypatch.setattr(wakeups.broker, "paused_until", 0.0)
+    monkeypatch.setattr(wakeups.broker.client, "ping", ping)
+    run.hand_over()
+
+    assert run.is_over()
+    assert called == enqueued
+
+
 def test_a_run_that_waits_for_calls_lets_the_next_one_begin(run: WorkerRun, called: list[str]) -> None:
     def begin_next() -> bool:
         with begin_run(wakeups.INBOUND, "worker") as after:
@@ -247,6 +318,18 @@ def test_a_run_without_a_place_to_wait_ends_but_loses_no_wake_up(
         wakeups.notify_workers(wakeups.INBOUND)  # after the last look
 
     assert called == [PROCESS_INBOX]
+
+
+def test_a_broker_that_refuses_subscriptions_causes_no_loop(
+    process: WorkerProcess, called: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process.places = 0  # too few to wait
+    monkeypatch.setattr(wakeups.Subscription, "open", lambda _self: False)
+    with begin_run(wakeups.INBOUND, "worker") as run:
+        assert run is not None
+        assert not run.wait(10)
+
+    assert called == []
 
 
 ALL = ("inbound", "outbound", "events", "housekeeping")

@@ -92,10 +92,10 @@ class Drain:
     def _wait_for_work(self) -> bool:
         """Wait for a rate limit or a wake-up. Return whether to look for work again."""
         seconds = claims.get_seconds_until_free(self.policies)
-        if self.run is not None:
+        if self.run is not None and self.run.may_wait:
             return self.run.wait(SWEEP_SECONDS if seconds is None else max(seconds, 0.02))
         if seconds is None or seconds > LONGEST_LIMIT_WAIT or time.monotonic() + seconds >= self.until:
-            return False
+            return self.run is not None and self.run.wait()
         time.sleep(max(seconds, 0.02))
         return True
 
