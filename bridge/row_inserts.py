@@ -120,7 +120,8 @@ def _build_column(field: models.Field[Any, Any]) -> Column:
         return Column(name, sql_type, read_json)
     if isinstance(field, models.DateTimeField):
         return Column(name, sql_type, read_time)
-    if type(field) in (models.CharField, models.TextField) and not field.null:
+    may_be_left_to_database = field.has_db_default() and not field.has_default()
+    if type(field) in (models.CharField, models.TextField) and not field.null and not may_be_left_to_database:
         return Column(name, sql_type, read_text)
     return Column(name, sql_type, read_plain if isinstance(field, PLAIN_FIELDS) else read_any)
 

@@ -10,10 +10,10 @@ from django.db import DataError, IntegrityError, connection, models, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from bridge.models import Attempt, Delivery, Message
+from bridge.models import Attempt, Contact, Delivery, Message
 from bridge.row_inserts import build_row, insert_rows, update_rows
 from bridge.row_reads import RowReader
-from tests.factories import ConversationFactory
+from tests.factories import ApiChannelFactory, ConversationFactory
 
 pytestmark = pytest.mark.django_db
 
@@ -65,6 +65,12 @@ def test_defaults_of_the_database_and_other_types_are_kept() -> None:
     assert (row.payload, row.lease_token, row.free_text) == ([1], delivery.lease_token, False)
     assert abs((timezone.now() - row.next_attempt_at).total_seconds()) < 60
     assert Attempt.objects.get(pk=attempt.pk).answer == ""
+
+
+def test_texts_that_the_database_sets_are_left_to_it() -> None:
+    [contact] = insert_rows([Contact(api_channel=ApiChannelFactory(), external_id="1")])
+
+    assert Contact.objects.get(pk=contact.pk).username == ""
 
 
 def test_rows_that_differ_in_their_defaults_are_refused() -> None:
