@@ -208,6 +208,23 @@ def test_the_first_event_counts_although_its_batch_failed(
     assert channel.first_inbound_at is not None
 
 
+def test_a_failed_event_leaves_no_change_in_the_remembered_channel(
+    channel: ApiChannel, clock: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_args: Any) -> None:
+        raise ValueError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(processing, "finish_events", fail)
+        store_events(channel, 1)
+        process(channel)
+    store_events(channel, 1, first=1)
+    process(channel)
+
+    channel.refresh_from_db()
+    assert channel.first_inbound_at is not None
+
+
 def test_account_updates_of_two_workers_are_all_kept(clock: list[float]) -> None:
     """An event that changes the channel is applied to its current state, not to a remembered one."""
     channel = ApiChannelFactory(kind="whatsapp_cloud")

@@ -9,8 +9,8 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from bridge import tasks
-from bridge.inbox import processing
+from bridge import settings_cache, tasks
+from bridge.inbox import channel_settings, processing
 from bridge.models import Alert, Conversation, Message, StrayStatus, WebhookEvent
 from channels_setup import account_settings
 from channels_setup.models import ApiChannel, ChannelState
@@ -270,6 +270,20 @@ def test_an_unknown_number_raises_one_alert_until_its_channel_exists(client: Cli
     assert texts(second) == ["раз", "два"]
     assert texts(first) == ["своё"]
     assert not Alert.objects.filter(kind=Alert.Kind.UNROUTED, settled_at=None).exists()
+
+
+def test_a_number_set_a_second_ago_is_not_unknown(
+    client: Client, first: ApiChannel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The inbox remembers a channel's settings for two seconds, but sets nothing aside by them."""
+    monkeypatch.setattr(settings_cache, "CACHE_SECONDS", 2.0)
+    channel_settings.get_channel(first.pk)
+    ApiChannel.objects.filter(pk=first.pk).update(options=first.options | {"phone_number_id": B_NUMBER})
+    post(client, first, text("раз", number=B_NUMBER))
+    processing.process_inbox()
+
+    assert texts(first) == ["раз"]
+    assert not WebhookEvent.objects.filter(state=WebhookEvent.State.UNROUTED).exists()
 
 
 def test_of_two_unknown_numbers_only_the_known_one_is_routed_later(client: Client, first: ApiChannel) -> None:

@@ -100,8 +100,8 @@ def _try_processing(source: str, channel_id: int, events: Sequence[WebhookEvent]
     return False
 
 
-# Channels by their oldest waiting event: one index lookup per channel. Plain SQL, because it runs three times per task
-# and building it with the ORM cost more than the rest of an idle run.
+# Channels by their oldest waiting event: one index lookup per channel. Plain SQL, because it runs after each batch and
+# wake-up, and building it with the ORM cost more than the rest of an idle look.
 CHANNELS_WITH_EVENTS_SQL = """
 SELECT source, id FROM (
     SELECT 'api_channel' AS source, c.id,
@@ -124,12 +124,15 @@ def _find_channels_with_events() -> list[tuple[str, int]]:
 def process_events(channel_id: int, events: Sequence[WebhookEvent]) -> None:
     """Parse events and apply their facts in one transaction. If that fails, process one event at a time."""
     settings = channel_settings.get_channel(channel_id)
-    api_channel, account = settings.api_channel, settings.account
     readable: list[tuple[WebhookEvent, list[Fact]]] = []
     for event in events:
         try:
-            facts = api_channel.provider.parse(restore_request(event), account)
-            if routing.route_items(api_channel, event, account):
+            facts, targets = _read_event(settings, event)
+            if targets.unrouted:  # the number may be this channel's since a second
+                channel_settings.discard_settings(channel_id)
+                settings = channel_settings.get_channel(channel_id)
+                facts, targets = _read_event(settings, event)
+            if routing.route_items(settings.api_channel, event, targets):
                 readable.append((event, facts))
         except (OperationalError, InterfaceError):
             raise
@@ -139,6 +142,7 @@ def process_events(channel_id: int, events: Sequence[WebhookEvent]) -> None:
             mark_event_failed(event, f"{type(problem).__name__}: {problem}", trace=traceback.format_exc())
     if not readable:
         return
+    api_channel = settings.api_channel
     if channel_settings.needs_current_settings(fact for _event, facts in readable for fact in facts):
         channel_settings.discard_settings(channel_id)
         api_channel = channel_settings.get_channel(channel_id).api_channel
@@ -149,10 +153,21 @@ def process_events(channel_id: int, events: Sequence[WebhookEvent]) -> None:
         raise
     except Exception:
         logger.warning("batch failed, processing its events one at a time", extra={"channel": channel_id})
-        for event, facts in readable:
+        try:
+            for event, facts in readable:
+                channel_settings.discard_settings(channel_id)
+                api_channel = channel_settings.get_channel(channel_id).api_channel
+                _apply_one(api_channel, event, facts)
+        finally:  # a rolled back event may have left its changes in the remembered channel
             channel_settings.discard_settings(channel_id)
-            api_channel = channel_settings.get_channel(channel_id).api_channel
-            _apply_one(api_channel, event, facts)
+
+
+def _read_event(
+    settings: channel_settings.ChannelSettings, event: WebhookEvent
+) -> tuple[list[Fact], routing.SortedItems]:
+    """Return the facts of an event, and its items for other channels."""
+    facts = settings.api_channel.provider.parse(restore_request(event), settings.account)
+    return facts, routing.sort_items(settings.api_channel, event, settings.account)
 
 
 @transaction.atomic

@@ -30,7 +30,7 @@ ACTIVE_STATES = (ChannelState.LIVE, ChannelState.FAILING)
 
 
 @dataclass
-class _SortedItems:
+class SortedItems:
     """Items of one event by target: per channel ID, and per number or account if there is no channel."""
 
     channels: dict[int, ApiChannel] = field(default_factory=dict)
@@ -39,17 +39,19 @@ class _SortedItems:
     why_codes: dict[str, str] = field(default_factory=dict)
 
 
-def route_items(api_channel: ApiChannel, event: WebhookEvent, account: Account) -> bool:
-    """Route the event's items for other channels. Return whether the event itself must still be processed."""
+def sort_items(api_channel: ApiChannel, event: WebhookEvent, account: Account) -> SortedItems:
+    """Return the event's items for other channels. None of an event that was routed already."""
     provider = api_channel.provider
     if not provider.shares_webhook_address or event.routed_at is not None:
-        return True
+        return SortedItems()
     items = provider.misrouted_items(restore_request(event), account)
     if event.routed_from is not None:  # items for all channels were routed with the original event
         items = [item for item in items if not item.is_optional]
-    if not items:
-        return True
-    sorted_items = _sort_items(api_channel, event, items)
+    return _sort_by_target(api_channel, event, items)
+
+
+def route_items(api_channel: ApiChannel, event: WebhookEvent, sorted_items: SortedItems) -> bool:
+    """Route the event's items for other channels. Return whether the event itself must still be processed."""
     if not sorted_items.items and not sorted_items.unrouted:
         return True
     if event.routed_from is not None and not sorted_items.items:
@@ -59,8 +61,8 @@ def route_items(api_channel: ApiChannel, event: WebhookEvent, account: Account) 
     return True
 
 
-def _sort_items(api_channel: ApiChannel, event: WebhookEvent, items: Sequence[MisroutedItem]) -> _SortedItems:
-    sorted_items = _SortedItems()
+def _sort_by_target(api_channel: ApiChannel, event: WebhookEvent, items: Sequence[MisroutedItem]) -> SortedItems:
+    sorted_items = SortedItems()
     known: dict[tuple[tuple[tuple[str, str], ...], str], tuple[list[ApiChannel], str]] = {}
     for item in items:
         key = (tuple(item.address.items()), item.number)
@@ -109,7 +111,7 @@ def _find_credential_holders(rows: Sequence[ApiChannel], event: WebhookEvent) ->
 
 
 @transaction.atomic
-def _create_child_events(api_channel: ApiChannel, event: WebhookEvent, sorted_items: _SortedItems) -> None:
+def _create_child_events(api_channel: ApiChannel, event: WebhookEvent, sorted_items: SortedItems) -> None:
     rows = WebhookEvent.objects.filter(pk=event.pk, state=WebhookEvent.State.NEW, routed_at=None)
     now = timezone.now()
     if not rows.update(routed_at=now):
@@ -133,7 +135,7 @@ def _create_child_events(api_channel: ApiChannel, event: WebhookEvent, sorted_it
     settle_unrouted_alerts([api_channel.pk])
 
 
-def _describe_routing(sorted_items: _SortedItems) -> str:
+def _describe_routing(sorted_items: SortedItems) -> str:
     sentences = []
     if sorted_items.items:
         names = ", ".join(_("“%(name)s”") % {"name": sorted_items.channels[pk].name} for pk in sorted_items.items)
@@ -161,7 +163,7 @@ def _build_child_event(event: WebhookEvent, api_channel_id: int, body: bytes) ->
 
 
 @transaction.atomic
-def _keep_unrouted(api_channel: ApiChannel, event: WebhookEvent, sorted_items: _SortedItems) -> None:
+def _keep_unrouted(api_channel: ApiChannel, event: WebhookEvent, sorted_items: SortedItems) -> None:
     """Set a retried event aside again. It keeps its position in the order."""
     why = " ".join(_explain_unrouted(sorted_items, address) for address in sorted_items.unrouted)[:2000]
     WebhookEvent.objects.filter(pk=event.pk, state=WebhookEvent.State.NEW).update(
@@ -170,14 +172,14 @@ def _keep_unrouted(api_channel: ApiChannel, event: WebhookEvent, sorted_items: _
     _raise_alert(api_channel, sorted_items)
 
 
-def _explain_unrouted(sorted_items: _SortedItems, address: str) -> str:
+def _explain_unrouted(sorted_items: SortedItems, address: str) -> str:
     return _("For %(ids)s. %(why)s") % {
         "ids": address,
         "why": outcomes.render_sentence(sorted_items.why_codes[address], for_admin=True),
     }
 
 
-def _raise_alert(api_channel: ApiChannel, sorted_items: _SortedItems) -> None:
+def _raise_alert(api_channel: ApiChannel, sorted_items: SortedItems) -> None:
     count = WebhookEvent.objects.filter(api_channel=api_channel, state=WebhookEvent.State.UNROUTED).count()
     alerts.raise_alert(
         Alert.Kind.UNROUTED,
