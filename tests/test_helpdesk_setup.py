@@ -4,15 +4,16 @@ import io
 import json
 import threading
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
 from django.test import Client
-from django.utils import translation
+from django.utils import timezone, translation
 
 from bridge.helpdesk import connection_check, incoming
-from bridge.models import Conversation, HelpdeskConnection, WebhookEvent
+from bridge.models import CircuitBreaker, Conversation, HelpdeskConnection, WebhookEvent
 from channels_setup.models import ChatChannel
 from channels_setup.roles import Role, assign_role
 from tests.factories import UserFactory, vera
@@ -295,6 +296,22 @@ def test_the_page_shows_received_events_and_the_button_runs_the_check(
     assert set(HelpdeskConnection.objects.get().first_events) == {"new_chat"}
     assert "All chat messages" in page
     assert "Chat channel 870 exists." in checked.content.decode()
+
+
+def test_the_page_shows_when_the_next_attempt_is_made(shop: Shop, client: Client) -> None:
+    now = timezone.now()
+    HelpdeskConnection.objects.create(
+        chat_channel=shop.chat_channel, last_error="helpdesk_unreachable", last_error_at=now
+    )
+    CircuitBreaker.objects.create(chat_channel=shop.chat_channel, is_open=True, probe_at=now + timedelta(minutes=5))
+    client.force_login(vera())
+
+    waiting = client.get(page_of(shop.chat_channel), headers=ENGLISH).content.decode()
+    CircuitBreaker.objects.update(is_open=False)
+    trying = client.get(page_of(shop.chat_channel), headers=ENGLISH).content.decode()
+
+    assert "The next attempt is after" in waiting
+    assert "The next attempt is after" not in trying
 
 
 def test_the_page_of_the_built_in_desk_has_no_connection(client: Client) -> None:

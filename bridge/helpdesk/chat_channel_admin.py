@@ -130,6 +130,7 @@ def build_page_context(chat_channel: ChatChannel) -> dict[str, Any]:
         "connection_error": outcomes.render_sentence(connection.last_error, for_admin=True)
         if connection and connection.last_error
         else "",
+        "backoff_end": connections.get_backoff_end(chat_channel.pk),
         "ping_at": first_events.get("ping"),
         "has_chat_events": bool(first_events.keys() & {"message", "new_chat", "resumed"}),
         "is_complete": not account_settings.missing_settings(chat_channel),

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from bridge import service_window, wakeups
 from bridge.channel_health import circuit_breaker
-from bridge.models import HelpdeskConnection
+from bridge.models import CircuitBreaker, HelpdeskConnection
 from channels_setup.providers.base import ACCEPTED, Outcome
 
 LAST_ACCEPTED_PRECISION = timedelta(seconds=1)  # of "last message accepted" on the channel's page
@@ -34,6 +34,13 @@ def _is_healthy(chat_channel_id: int, *, now: datetime) -> bool:
     return HelpdeskConnection.objects.filter(
         chat_channel=chat_channel_id, last_error="", last_accepted_at__gt=now - LAST_ACCEPTED_PRECISION
     ).exists()
+
+
+def get_backoff_end(chat_channel_id: int) -> datetime | None:
+    """Return the time before which nothing is sent to the helpdesk, or None."""
+    breaker, now = CircuitBreaker.objects.filter(chat_channel=chat_channel_id).first(), service_window.database_now()
+    ends = [breaker.backoff_until, breaker.probe_at if breaker.is_open else None] if breaker else []
+    return max((at for at in ends if at is not None and at > now), default=None)
 
 
 def end_backoff(chat_channel_ids: Sequence[int]) -> None:
