@@ -14,7 +14,6 @@ class LockSpace(IntEnum):
     """First key of each lock. All uses are listed here, so that no two share a key."""
 
     INBOX = 7_201  # second key: API channel
-    HELPDESK = 7_203  # second key: account at an external helpdesk
     HELPDESK_INBOX = 7_204  # second key: chat channel
     TEMPLATES = 7_205  # second key: API channel
     CONTACTS = 7_206  # second key: API channel

@@ -269,3 +269,13 @@ def test_news_of_a_chat_that_got_through_are_no_first_answer(api_channel: ApiCha
     watching.refresh_from_db()
     assert sorted(request.path for request in receiver.requests) == ["/hook", "/watching"]
     assert (watching.last_error, watching.first_outbound_at) == ("", None)
+
+
+def test_a_success_ends_the_counting_when_no_failure_is_recent(api_channel: ApiChannel) -> None:
+    long_ago = timezone.now().timestamp() - 600
+    CircuitBreaker.objects.create(api_channel=api_channel, recent=[[long_ago, False]])
+
+    figures = circuit_breaker.API_CHANNEL_FIGURES
+    circuit_breaker.record_outcomes("api_channel", [(api_channel.pk, True)], figures=figures)
+
+    assert not CircuitBreaker.objects.get().is_troubled

@@ -131,6 +131,8 @@ def _count_outcome(row: CircuitBreaker, worked: bool, *, figures: BreakerFigures
             row.is_open, row.is_probing, row.backoff_seconds, row.probe_at, row.recent = False, False, 0, None, []
             if row.api_channel_id:
                 alerts.settle_alert(Alert.Kind.BREAKER, api_channel_id=row.api_channel_id)
+        if all(success for _at, success in row.recent):
+            row.recent = []  # healthy again: further successes write nothing
         return
     row.consecutive_failures += 1
     row.failing_since = row.failing_since or now
