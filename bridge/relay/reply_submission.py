@@ -264,12 +264,24 @@ def _create_message(
         stamp=stamp,
         attachments=(_attach_upload(message, upload),) if upload else (),
     )
+    _promote_bulk_deliveries(conversation)
     Delivery.objects.bulk_create(subscribers.build_deliveries([context]))
     if deletes_draft:
         _get_sent_drafts(conversation.pk, author, form_key).delete()
     wakeups.notify_after_commit(wakeups.OUTBOUND)
     wakeups.notify_after_commit(wakeups.EVENTS)  # other subscribers get the reply as an event
     return SubmitResult(decision=decision, message=message, ticket=ticket)
+
+
+def _promote_bulk_deliveries(conversation: Conversation) -> None:
+    """Move bulk resends of this chat ahead of those of other chats: the reply is sent after them, and must not wait."""
+    Delivery.objects.filter(
+        api_channel=conversation.api_channel_id,
+        conversation=conversation,
+        kind=Delivery.Kind.MESSAGE,
+        state=Delivery.State.PENDING,
+        priority=Delivery.Priority.BULK,
+    ).update(priority=Delivery.Priority.ANSWER)
 
 
 def _attach_upload(message: Message, upload: Upload) -> Attachment:
