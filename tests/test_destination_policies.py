@@ -244,6 +244,56 @@ def test_a_look_up_at_the_helpdesk_precedes_the_repeat(line: Line) -> None:
     assert Delivery.objects.get().state == "delivered"
 
 
+def queue_unsure_command() -> None:
+    """Queue a command whose attempt was interrupted, in a chat that the helpdesk can look up."""
+    queue_command()
+    chat = Delivery.objects.get().conversation
+    HelpdeskChat.objects.create(conversation=chat, chat_channel=chat.chat_channel, ticket_id=5)
+    die_after_claiming()
+
+
+def fail(*_given: Any, **_more: Any) -> None:
+    raise KeyError("tickets")
+
+
+def test_a_look_up_that_cannot_be_read_proves_nothing(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("channels_setup.providers.usedesk.helpdesk.Usedesk.read_lookup", fail)
+    queue_unsure_command()
+
+    dispatcher.send_due_deliveries()
+
+    assert len(line.calls) == 1
+    assert Attempt.objects.values_list("verdict", "reason").get() == ("retry", "outcome_unknown")
+    assert Delivery.objects.get().payload["may_have_arrived"]
+
+
+def test_a_command_that_cannot_be_built_is_not_looked_up(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("channels_setup.providers.usedesk.helpdesk.Usedesk.build_request", fail)
+    queue_unsure_command()
+
+    dispatcher.send_due_deliveries()
+
+    assert line.calls == []
+    assert Attempt.objects.values_list("verdict", "reason").get() == ("retry", "internal_error")
+    assert Delivery.objects.get().payload["may_have_arrived"]
+
+
+def test_unknown_outcomes_at_a_helpdesk_follow_the_retry_schedule(line: Line) -> None:
+    queue_command()
+    line.answers = [NoResponse()]
+    Delivery.objects.update(attempts=len(HelpdeskPolicy.retry_delays) - 1)
+
+    dispatcher.send_due_deliveries()
+
+    delivery = Delivery.objects.get()
+    assert delivery.state == "pending"
+    assert delivery.next_attempt_at > timezone.now() + timedelta(hours=12)
+    without_look_up = delivery.payload | {"may_have_arrived": False}
+    Delivery.objects.update(next_attempt_at=timezone.now(), reason="", payload=without_look_up)
+    dispatcher.send_due_deliveries()
+    assert Delivery.objects.values_list("state", "reason").get() == ("dead", "outcome_unknown")
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("answer", [ACCEPTED, NOTHING_SENT], ids=["accepted", "failed"])
 def test_a_result_after_the_lease_is_lost_changes_nothing(
@@ -387,6 +437,43 @@ def test_a_command_that_came_back_as_an_event_counts_no_failure(line: Line) -> N
     assert Delivery.objects.values_list("state", "reason").get() == ("delivered", "")
     assert Attempt.objects.get().verdict == "unknown"
     assert not CircuitBreaker.objects.exists()
+
+
+def test_an_event_during_a_look_up_confirms_the_command(line: Line) -> None:
+    queue_unsure_command()
+    token = uuid.uuid4()
+    (item,) = claim_deliveries(token, limit=5)
+    line.answers = [NoResponse()]
+    result = attempt_delivery(item, token)
+    Delivery.objects.update(payload=item.delivery.payload | {"is_confirmed": True})
+
+    results.save_results([result], token)
+
+    assert result.outcome.verdict == "retry"
+    assert Delivery.objects.get().state == "delivered"
+
+
+def test_an_attempt_without_a_call_closes_no_breaker(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    queue_command()
+    CircuitBreaker.objects.create(
+        chat_channel=ChatChannel.objects.get(kind="usedesk"), is_open=True, probe_at=timezone.now()
+    )
+    monkeypatch.setattr("bridge.outbox.destinations.helpdesks.build_command", fail)
+
+    dispatcher.send_due_deliveries()
+
+    assert Attempt.objects.get().reason == "internal_error"
+    assert CircuitBreaker.objects.get().is_open
+
+
+def test_a_reply_does_not_wait_for_bulk_resends_of_other_chats(line: Line) -> None:
+    queue_message()
+    bulk = Delivery.objects.get()
+    Delivery.objects.update(priority=Delivery.Priority.BULK)
+
+    boris_answers(bulk.conversation)
+
+    assert set(Delivery.objects.values_list("priority", flat=True)) == {Delivery.Priority.ANSWER}
 
 
 def test_a_helpdesk_at_its_limit_hides_no_delay_of_others(line: Line) -> None:

@@ -166,7 +166,7 @@ class DestinationPolicy:
         """Save the destination's own IDs. Runs first, because it may lock conversations."""
 
     def find_confirmed(self, attempts: Sequence[AttemptResult]) -> set[int]:
-        """Return the deliveries of unknown outcome that the destination has confirmed in another way."""
+        """Return the deliveries that may have arrived and that the destination has confirmed in another way."""
         return set()
 
     def remember_erased(self, attempts: Sequence[AttemptResult]) -> None:
@@ -195,8 +195,11 @@ class DestinationPolicy:
     def on_recorded(self, attempts: Sequence[AttemptResult], *, opened: Collection[int]) -> None:
         """Record the state of the destinations. Runs last. `opened`: destinations whose breaker opened."""
 
-    def is_destination_ok(self, outcome: Outcome) -> bool:
-        """Return whether the destination works. A rejected message does not mean that the destination is down."""
+    def is_destination_ok(self, outcome: Outcome) -> bool | None:
+        """Return whether the destination works, or None if the outcome does not show it.
+
+        A rejected message does not mean that the destination is down.
+        """
         raise NotImplementedError
 
     def get_backoff(self, outcome: Outcome, *, seconds: float) -> float | None:

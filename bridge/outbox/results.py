@@ -85,14 +85,15 @@ def retry_db_errors(write: Callable[[], None]) -> None:
 def record_attempts(attempts: Sequence[AttemptResult], token: uuid.UUID) -> None:
     """Record attempts of one policy and their effects, for deliveries whose lease is still ours.
 
-    Lock order: conversations, deliveries, messages, breakers, connections to helpdesks.
+    Lock order: conversations, deliveries, breakers, messages, channels, connections to helpdesks.
     """
     policy = attempts[0].claimed.policy
     attempts = sorted(attempts, key=_get_destination)
     policy.save_remote_ids(attempts)
     not_accepted = [item for item in attempts if item.outcome.verdict != ACCEPTED]
     ours = _lock_leased(_list_ids(not_accepted), token) if not_accepted else set()
-    confirmed = ours & policy.find_confirmed([item for item in not_accepted if item.outcome.verdict == UNKNOWN])
+    unsure = [item for item in not_accepted if item.outcome.verdict == UNKNOWN or item.may_have_arrived]
+    confirmed = ours & policy.find_confirmed(unsure)
     accepted = [item for item in attempts if item.outcome.verdict == ACCEPTED or item.claimed.delivery.pk in confirmed]
     delivered, has_trouble = _record_delivered(policy, accepted, token) if accepted else (set(), False)
     others = [item for item in attempts if item.claimed.delivery.pk not in delivered]
@@ -108,10 +109,10 @@ def record_attempts(attempts: Sequence[AttemptResult], token: uuid.UUID) -> None
         attempts = [
             replace(item, outcome=arrived) if item.claimed.delivery.pk in confirmed else item for item in attempts
         ]
+    if not_accepted or has_trouble:  # lock all breakers before a channel is changed
+        circuit_breaker.lock_breakers(policy.column, {_get_destination(item) for item in attempts})
     if delivered:
         policy.settle_accepted([item for item in accepted if item.claimed.delivery.pk in delivered])
-    if not_accepted:  # lock all breakers before a channel is paused
-        circuit_breaker.lock_breakers(policy.column, {_get_destination(item) for item in attempts})
     for item in not_accepted:
         policy.settings.forget(_get_destination(item))
         if item.claimed.delivery.pk in ours - delivered:
@@ -119,7 +120,8 @@ def record_attempts(attempts: Sequence[AttemptResult], token: uuid.UUID) -> None
     opened: set[int] = set()
     if not_accepted or has_trouble:
         outcomes = [(_get_destination(item), policy.is_destination_ok(item.outcome)) for item in attempts]
-        opened = circuit_breaker.record_outcomes(policy.column, outcomes, figures=policy.breaker)
+        known = [(pk, worked) for pk, worked in outcomes if worked is not None]
+        opened = circuit_breaker.record_outcomes(policy.column, known, figures=policy.breaker)
     policy.on_recorded(attempts, opened=opened)
 
 

@@ -36,6 +36,7 @@ CALLS_WITH_LOOKUP = 3  # a look-up makes two calls at most
 MAX_REFUSALS = 6  # attempts of a command that the helpdesk rejects without a clear reason
 SETTINGS_BACKOFF_SECONDS = 600.0  # the helpdesk rejects us until an admin acts; saving the settings ends it
 CONNECTION_FAILURES = ("helpdesk_unreachable", "rate_limited", "outcome_unknown")
+NOT_CALLED = ("request_unknown", "internal_error")  # reasons of attempts that did not reach the helpdesk
 
 
 class HelpdeskSettings:
@@ -125,13 +126,13 @@ class HelpdeskPolicy(DestinationPolicy):
     ) -> http_client.Exchange[CallResult]:
         """Look up an earlier attempt if it may have arrived, and send the command if it has not."""
         may_have_arrived, delivery = self.may_have_arrived(item), item.delivery
+        request = settings.provider.build_request(command, settings.account)  # if this fails, no call was made
         lookup = (yield from _look_up(command, settings)) if may_have_arrived else None
         if lookup is not None and lookup.arrived:
             return CallResult(outcome=Outcome(verdict=ACCEPTED), remote_ids=lookup.remote_ids)
         if lookup is not None and lookup.arrived is None and delivery.attempts - delivery.attempts_before < MAX_LOOKUPS:
             return CallResult(outcome=Outcome(verdict=RETRY, reason="outcome_unknown"), may_have_arrived=True)
         is_missing = lookup is not None and lookup.arrived is False
-        request = settings.provider.build_request(command, settings.account)
         if not isinstance(request, ApiRequest):
             return CallResult(outcome=request)
         response = yield http_client.Call(request=request)
@@ -198,14 +199,15 @@ class HelpdeskPolicy(DestinationPolicy):
 
     def compute_retry_delay(self, attempt: AttemptResult) -> float | None:
         outcome, delivery = attempt.outcome, attempt.claimed.delivery
-        if outcome.verdict == UNKNOWN:
-            return LOOKUP_DELAY_SECONDS
         is_refused = outcome.reason == "helpdesk_refused"
         if is_refused and delivery.attempts - delivery.attempts_before >= MAX_REFUSALS:
             return None
-        return super().compute_retry_delay(attempt)
+        seconds = super().compute_retry_delay(attempt)
+        return max(seconds, LOOKUP_DELAY_SECONDS) if seconds is not None and outcome.verdict == UNKNOWN else seconds
 
-    def is_destination_ok(self, outcome: Outcome) -> bool:
+    def is_destination_ok(self, outcome: Outcome) -> bool | None:
+        if outcome.reason in NOT_CALLED:
+            return None
         return outcome.verdict == ACCEPTED or outcome.reason not in CONNECTION_FAILURES
 
     def on_recorded(self, attempts: Sequence[AttemptResult], *, opened: Collection[int]) -> None:
@@ -224,6 +226,10 @@ def _look_up(command: HelpdeskCommand, settings: HelpdeskSettings) -> http_clien
             response = yield http_client.Call(request=request, max_bytes=MAX_LOOKUP_BYTES)
         except http_client.NoResponse:
             return LookupResult(arrived=None)
-        lookup = settings.provider.read_lookup(command, response, settings.account)
+        try:
+            lookup = settings.provider.read_lookup(command, response, settings.account)
+        except Exception:
+            logger.exception("look-up not read")
+            return LookupResult(arrived=None)
         request = lookup.next_request
     return lookup
