@@ -129,17 +129,19 @@ class WorkerRun:
         self._check_database_connection()
         return not self.is_over()
 
-    def hand_over(self) -> None:
+    def hand_over(self) -> bool:
         """Let the next run begin, if the worker has a place for it. Call this when the run is over and calls are not.
 
-        Otherwise new work would wait for slow calls. One run of a kind at a time ends in this way.
+        Otherwise new work would wait for slow calls. One run of a kind at a time ends in this way. Return whether this
+        run may make further calls: not if another is ending in this way, or the worker shuts down.
         """
-        if self._has_ended or not self._may_overlap:
-            return
-        with suppress(Error):
-            if try_acquire(LockSpace.WORKER_RUNS, self._last_calls_lock):
-                self._held_locks.append(self._last_calls_lock)
-                self.end()
+        if not self._has_ended and self._may_overlap:
+            with suppress(Error):
+                if try_acquire(LockSpace.WORKER_RUNS, self._last_calls_lock):
+                    self._held_locks.append(self._last_calls_lock)
+                    self.end()
+        is_turn = self._has_ended or not self._may_overlap
+        return is_turn and not self._is_stopped and not self._has_lost_lock
 
     def end(self) -> None:
         """Let the next run begin, and enqueue it unless nothing can be waiting for it."""

@@ -312,6 +312,61 @@ def test_a_result_after_the_lease_is_lost_changes_nothing(
     assert Attempt.objects.count() == 1
 
 
+@dataclass
+class Run:
+    """A run of a worker that has a place for the next one, or has none at the moment."""
+
+    line: Line
+    reader: socket.socket
+    is_free: bool
+    may_wait: bool = True
+    calls_before: int = -1  # the hand-over
+
+    def is_over(self) -> bool:
+        return self.calls_before >= 0
+
+    def clear(self) -> None:
+        pass
+
+    def wait(self, _seconds: float) -> bool:
+        return False
+
+    def fileno(self) -> int:
+        return self.reader.fileno()
+
+    def hand_over(self) -> bool:
+        if self.is_free:
+            self.calls_before = len(self.line.calls)
+        return self.is_free
+
+
+@pytest.mark.parametrize("is_free", [True, False])
+def test_poison_messages_are_sent_after_the_run_is_handed_over(line: Line, is_free: bool) -> None:
+    queue_command(create_helpdesk(calls_per_second=1_000))
+    Delivery.objects.update(attempts=1)
+    die_after_claiming()
+    queue_command(create_helpdesk(calls_per_second=1_000))
+    reader, writer = socket.socketpair()
+    run: Any = Run(line, reader, is_free=is_free)
+
+    with reader, writer:
+        dispatcher.send_due_deliveries(Lane.EVENTS, run)
+
+    assert run.calls_before == (1 if is_free else -1)
+    assert len(line.calls) == (2 if is_free else 1)
+
+
+def test_a_poison_message_waits_while_the_breaker_is_open(line: Line) -> None:
+    queue_command()
+    Delivery.objects.update(attempts=1)
+    die_after_claiming()
+    assert claims.find_destinations([HelpdeskPolicy()], poison=True)
+    chat_channel = ChatChannel.objects.get(kind="usedesk")
+    CircuitBreaker.objects.create(chat_channel=chat_channel, is_open=True, probe_at=timezone.now())
+
+    assert not claims.find_destinations([HelpdeskPolicy()], poison=True)
+
+
 # --- breaker, limits, priorities ---
 
 

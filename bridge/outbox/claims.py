@@ -46,9 +46,11 @@ EARLIEST_SQL = """(
     SELECT min(d.next_attempt_at) FROM bridge_delivery d
     WHERE {is_mine} AND d.kind = '{kind}' AND d.priority = {priority} AND d.state IN ('pending', 'sending'))"""
 POISON_SQL = """
-SELECT DISTINCT '{first_kind}', d.{column}_id FROM bridge_delivery d
+SELECT DISTINCT '{first_kind}', c.id FROM bridge_delivery d JOIN {table} c ON {is_mine}
 WHERE d.state = 'sending' AND d.kind IN ({kinds}) AND d.next_attempt_at <= clock_timestamp()
-  AND d.attempts - d.attempts_before >= %(max_crashes)s
+  AND d.attempts - d.attempts_before >= %(max_crashes)s AND {may_send}
+  AND NOT EXISTS (SELECT 1 FROM bridge_circuitbreaker b
+                  WHERE b.{column}_id = c.id AND (b.is_open OR b.backoff_until > clock_timestamp()))
 """
 
 # Each destination is claimed separately, so that a long queue for one does not delay others. At most a fair share of

@@ -2,14 +2,15 @@
 
 `claims` claims deliveries under a lease. Their calls run at once in this thread, outside of any transaction, and
 `results` saves each result only while its lease is still valid. If a worker dies, the lease expires and the next claim
-takes the delivery over. A delivery over which workers crashed twice is a poison message: it is sent alone, and given up
-after its last attempt.
+takes the delivery over. A delivery over which workers crashed twice is a poison message: it is sent alone at the end of
+a run, and given up after its last attempt.
 """
 
 from __future__ import annotations
 
 import time
 import uuid
+from collections.abc import Iterable
 from datetime import datetime
 
 from django.db.models import Exists, OuterRef
@@ -22,13 +23,14 @@ from channels_setup import http_client
 from . import claims, preparation, results
 from .attempts import AttemptResult
 from .destinations import POLICIES
-from .policies import Lane
+from .policies import DestinationPolicy, Lane
 
 MAX_CALLS = 256  # concurrent calls of one run, more than any one destination may use
 RESULT_BATCH_SECONDS = 0.004  # results that arrive within this time are saved in one transaction
 POLL_SECONDS = 0.05  # while calls run, look for new deliveries this often
 LONGEST_LIMIT_WAIT = 1.5  # wait for a rate limit at most this long; the next run covers longer waits
-POISON_SECONDS = 5.0  # longest share of a run for poison messages, plus the last call
+SECONDS_BEFORE_POISON = 2.0  # a run claims other deliveries only this long if poison messages wait for its end
+POISON_SECONDS = 5.0  # after this no poison message is begun; with all calls, below the soft time limit of a task
 
 
 class Drain:
@@ -46,21 +48,30 @@ class Drain:
     def send(self) -> int:
         """Send until the run is over, without a run until nothing is due. Return the number of attempts.
 
-        New deliveries are claimed as each call ends, so a slow destination delays only its own.
+        New deliveries are claimed as each call ends, so a slow destination delays only its own. Poison messages come
+        last, when the next run has begun in another process: it delays nobody if one takes long or kills this process.
         """
+        poisoned = claims.find_destinations(self.policies, poison=True)
+        if poisoned:
+            self.until = min(self.until, time.monotonic() + SECONDS_BEFORE_POISON)
         try:
-            self._send_poison_messages()
-            while True:
-                if not self._is_over():
-                    self._claim()
-                if self.running:
-                    self._save_finished()
-                elif self.error is not None:
-                    raise self.error
-                elif self._is_over() or not self._wait_for_work():
-                    return self.attempts
+            self._send_all_others()
         finally:
             self.running.cancel()
+        if poisoned and (self.run is None or self.run.hand_over()):
+            self._send_poison_messages(poisoned)
+        return self.attempts
+
+    def _send_all_others(self) -> None:
+        while True:
+            if not self._is_over():
+                self._claim()
+            if self.running:
+                self._save_finished()
+            elif self.error is not None:
+                raise self.error
+            elif self._is_over() or not self._wait_for_work():
+                return
 
     def _is_over(self) -> bool:
         if self.error is not None or time.monotonic() >= self.until:
@@ -99,10 +110,10 @@ class Drain:
         time.sleep(max(seconds, 0.02))
         return True
 
-    def _send_poison_messages(self) -> None:
+    def _send_poison_messages(self, poisoned: Iterable[DestinationPolicy]) -> None:
         """Send poison messages one at a time, with no other call running in this process."""
         until = time.monotonic() + POISON_SECONDS
-        for policy in claims.find_destinations(self.policies, poison=True):
+        for policy in poisoned:
             while time.monotonic() < until and (
                 claimed := claims.claim_deliveries(policy, self.token, limit=1, poison=True)
             ):
