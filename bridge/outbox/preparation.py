@@ -53,7 +53,29 @@ def _prepare(claimed: Sequence[ClaimedDelivery], token: uuid.UUID) -> PreparedEx
     admitted = policy.admit(claimed, token)
     requests = _collect_rate_requests(admitted, token)
     admitted_ids = {item.delivery.pk for item in requests} - rate_limits.postpone_limited(requests, token)
-    return policy.start([item for item in admitted if item.delivery.pk in admitted_ids])
+    return _start([item for item in admitted if item.delivery.pk in admitted_ids], token)
+
+
+def _start(ready: Sequence[ClaimedDelivery], token: uuid.UUID) -> PreparedExchanges:
+    """Return the exchanges. They have taken their tokens of the rate limits, so a failure prepares nothing again."""
+    if not ready:
+        return []
+    policy = ready[0].policy
+    try:
+        return policy.start(ready)
+    except Error:
+        raise
+    except Exception:
+        logger.warning("calls not built as a batch, building each alone", extra={"count": len(ready)})
+    exchanges: PreparedExchanges = []
+    for item in ready:
+        try:
+            exchanges += policy.start([item])
+        except Error:
+            raise
+        except Exception:
+            _save_preparation_failure(item, token)
+    return exchanges
 
 
 def _prepare_one(item: ClaimedDelivery, token: uuid.UUID) -> PreparedExchanges:
