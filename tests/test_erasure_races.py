@@ -16,7 +16,9 @@ import pytest
 from django.db import connection, transaction
 from django.utils import timezone
 
+from bridge import person_erased
 from bridge.conversations import message_statuses
+from bridge.conversations.known_chats import lock_known_chats
 from bridge.inbox import account_updates, processing
 from bridge.maintenance import erasure, erasure_log
 from bridge.models import (
@@ -102,6 +104,22 @@ def test_a_status_under_way_restores_nothing(is_named_by_our_number: bool) -> No
     message.refresh_from_db()
     assert (message.external_id, message.details) == ("", {})
     assert not StrayStatus.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_known_clients_message_under_way_is_refused() -> None:
+    chat = ConversationFactory()
+    channel = chat.api_channel
+    channel.watched.set([chat.chat_channel])
+    fact = MessageReceived(contact=ContactInfo(external_id=chat.contact.external_id), text="?", external_id=WAMID)
+    with transaction.atomic():
+        assert lock_known_chats(channel, [fact], chat.chat_channel) == [chat]
+
+    done = run_during_erasure(chat, lambda: transaction.atomic(processing.apply_facts)(channel, [fact]))
+
+    problem = done.exception()
+    assert problem is not None and person_erased.is_refusal(problem)
+    assert not Message.objects.exists()
 
 
 @pytest.mark.django_db(transaction=True)
