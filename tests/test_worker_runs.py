@@ -386,6 +386,7 @@ def test_slow_calls_do_not_delay_the_next_run(process: WorkerProcess, called: li
 
     def end_of_time() -> None:
         found.append(run_together(begin_next))
+        called.clear()
         run._until = 0
         eventually(lambda: "bridge.tasks.send_due_deliveries" in called, seconds=10)
         found.append(run_together(begin_next))
