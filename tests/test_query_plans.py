@@ -89,9 +89,13 @@ def walk(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 @pytest.fixture(autouse=True)
 def _forgotten_sizes(db: None) -> None:
-    """Forget the sizes of the tables: what an ANALYZE of another test wrote down of them outlives its transaction."""
+    """Forget the sizes and contents of the tables that an ANALYZE has noted: one of another test, or of autovacuum."""
+    tables = [f"bridge_{table}" for table in LARGE_TABLES]
     with connection.cursor() as cursor:
-        cursor.execute(f"TRUNCATE {', '.join(f'bridge_{table}' for table in LARGE_TABLES)} CASCADE")
+        cursor.execute(f"TRUNCATE {', '.join(tables)} CASCADE")
+        cursor.execute("SET LOCAL allow_system_table_mods = on")
+        cursor.execute("DELETE FROM pg_statistic WHERE starelid = ANY(%s::regclass[])", [tables])
+        cursor.execute("SET LOCAL allow_system_table_mods = off")
 
 
 @pytest.fixture
