@@ -340,35 +340,6 @@ def test_certificates_are_checked_even_without_system_authorities(
 
 
 @pytest.mark.usefixtures("open_loopback")
-def test_a_request_is_sent_once_when_a_kept_connection_breaks() -> None:
-    """libcurl repeats a request on a new connection if a kept one breaks without an answer, unless it cannot rewind."""
-    received: list[bytes] = []
-    listener = socket.create_server(("127.0.0.1", 0))
-
-    def serve() -> None:
-        while True:
-            try:
-                connection, _address = listener.accept()
-            except OSError:
-                return
-            with connection:
-                received.append(connection.recv(65536))
-                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
-                if again := connection.recv(65536):
-                    received.append(again)
-
-    threading.Thread(target=serve, daemon=True).start()
-    url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
-
-    assert http_client.send(post(url)).status == 200
-    with pytest.raises(http_client.NoResponse):
-        http_client.send(post(url))
-    listener.close()
-
-    assert len(received) == 2
-
-
-@pytest.mark.usefixtures("open_loopback")
 def test_a_header_cannot_begin_another_line(receiver: Receiver) -> None:
     for headers in ({"x-a": "b\r\nx-secret: c"}, {"x-a\nx-b": "c"}, {"x-a: b": "c"}):
         with pytest.raises(http_client.ConnectionFailed):

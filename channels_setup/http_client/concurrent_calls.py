@@ -37,8 +37,7 @@ WATCHED = {
     pycurl.POLL_INOUT: selectors.EVENT_READ | selectors.EVENT_WRITE,
 }
 
-WAKE_UP, NAME_FOUND = b"w", b"n"
-# RuntimeError: no thread for the look-up of a name.
+# RuntimeError: no thread for the lookup of a name.
 UNSENT_PROBLEMS = (ForbiddenAddress, ConnectionFailed, OSError, ValueError, RuntimeError, pycurl.error)
 WATCHED_BY_CALLER = object()
 
@@ -71,7 +70,7 @@ class ConcurrentCalls:
         self._running: dict[pycurl.Curl, tuple[Any, Transfer]] = {}
         self._idle_handles: list[pycurl.Curl] = []
         self._kept = KeptConnections()
-        self._names = NameLookups(keep_seconds=keep_names_seconds, wake=lambda: self._nudge(NAME_FOUND))
+        self._names = NameLookups(keep_seconds=keep_names_seconds, wake=self._wake)
         self._finished: list[tuple[Any, Result]] = []
         self.problem: BaseException | None = None  # of a callback
         self._woken, self._waker = socket.socketpair()
@@ -107,7 +106,7 @@ class ConcurrentCalls:
     def wait(self, seconds: float, *, watch: HasFileno | None = None) -> list[tuple[Any, Result]]:
         """Return the results of calls that have ended; wait up to ``seconds`` for the first one.
 
-        The wait ends without a result when ``wake`` is called or ``watch`` becomes readable.
+        The wait ends without a result when ``watch`` becomes readable.
         """
         if watch is None:
             return self._wait(time.monotonic() + seconds)
@@ -127,13 +126,9 @@ class ConcurrentCalls:
             pause = min(until, self._timer or until, self._names.get_next_deadline(until))
             ready = self._selector.select(max(pause - time.monotonic(), 0))
             self._last_look = time.monotonic()
-            is_woken = self._handle_events(ready)
-            if not self._finished and (is_woken or time.monotonic() >= until):
+            is_watch_ready = self._handle_events(ready)
+            if not self._finished and (is_watch_ready or time.monotonic() >= until):
                 return []
-
-    def wake(self) -> None:
-        """End a wait of this object's thread. May be called by other threads."""
-        self._nudge(WAKE_UP)
 
     def cancel_all(self) -> None:
         """Forget all calls. What was sent stays sent."""
@@ -145,9 +140,10 @@ class ConcurrentCalls:
         self._finished.clear()
         self.problem = None
 
-    def _nudge(self, what: bytes) -> None:
-        with suppress(OSError):  # full: it ends the wait anyway
-            self._waker.send(what)
+    def _wake(self) -> None:
+        """Let this object's thread look at the names that were found. Called by other threads."""
+        with suppress(OSError):  # full: the thread wakes up anyway
+            self._waker.send(b"x")
 
     # --- transfers -----------------------------------------------------------------------------------
 
@@ -180,14 +176,14 @@ class ConcurrentCalls:
                     transfer.extend(handle, until=now + READING_SECONDS)
 
     def _handle_events(self, ready: list[tuple[selectors.SelectorKey, int]]) -> bool:
-        """Let libcurl read and write. Return whether the wait shall end: ``wake`` was called, or ``watch`` is ready."""
-        is_woken = False
+        """Let libcurl read and write. Return whether the caller's ``watch`` is readable, which ends the wait."""
+        is_watch_ready = False
         for key, events in ready:
             if key.data is WATCHED_BY_CALLER:
-                is_woken = True
+                is_watch_ready = True
             elif key.fileobj is self._woken:
                 with suppress(BlockingIOError):
-                    is_woken |= WAKE_UP in self._woken.recv(4096)
+                    self._woken.recv(4096)
             else:
                 self._multi.socket_action(key.fd, READY[events])
         if self._timer is not None and self._timer <= time.monotonic():
@@ -202,7 +198,7 @@ class ConcurrentCalls:
                 self._finish(handle, error)
         if self.problem is not None:
             raise self.problem
-        return is_woken
+        return is_watch_ready
 
     def _finish(self, handle: pycurl.Curl, error: int) -> None:
         tag, transfer = self._running.pop(handle)

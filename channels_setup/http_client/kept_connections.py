@@ -33,7 +33,7 @@ class KeptConnections:
         self._descriptors[*server, handle.getinfo(pycurl.LOCAL_IP), handle.getinfo(pycurl.LOCAL_PORT)] = descriptor
 
     def has_ended(self, ends: Ends) -> bool:
-        """Tell whether a connection that is about to be used is a kept one with an end, or anything else, to read."""
+        """Return whether a kept connection that is about to be used has something to read: its end, or stray data."""
         descriptor = self._descriptors.pop(ends, None)
         if descriptor is None:
             return False
