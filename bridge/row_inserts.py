@@ -32,13 +32,14 @@ def insert_rows(rows: Sequence[Row]) -> list[Row]:
     if not rows:
         return []
     model = type(rows[0])
-    columns = [column for column in list_columns(model) if not _is_left_to_database(column, rows)]
-    names = ", ".join(f'"{column.name}"' for column in columns)
-    arrays = ", ".join(f"%s::{column.sql_type}[]" for column in columns)
+    read = [(column, [column.read(row) for row in rows]) for column in list_columns(model)]
+    columns = [(column, values) for column, values in read if not _is_left_to_database(column, values)]
+    names = ", ".join(f'"{column.name}"' for column, _values in columns)
+    arrays = ", ".join(f"%s::{column.sql_type}[]" for column, _values in columns)
     with connection.cursor() as cursor:
         cursor.execute(
             f'INSERT INTO "{model._meta.db_table}" ({names}) SELECT * FROM unnest({arrays}) RETURNING id',
-            [[column.read(row) for row in rows] for column in columns],
+            [values for _column, values in columns],
         )
         for row, (pk,) in zip(rows, cursor.fetchall(), strict=True):
             row.pk = pk
@@ -126,10 +127,9 @@ def _build_column(field: models.Field[Any, Any]) -> Column:
     return Column(name, sql_type, read_plain if isinstance(field, PLAIN_FIELDS) else read_any)
 
 
-def _is_left_to_database(column: Column, rows: Sequence[Row]) -> bool:
-    first = column.read(rows[0])
-    if not isinstance(first, DatabaseDefault):
+def _is_left_to_database(column: Column, values: Sequence[Any]) -> bool:
+    if not isinstance(values[0], DatabaseDefault):
         return False
-    if all(isinstance(column.read(row), DatabaseDefault) for row in rows):
+    if all(isinstance(value, DatabaseDefault) for value in values):
         return True
     raise ValueError(f"Some of the rows leave {column.name} to the database, others do not.")

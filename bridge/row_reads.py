@@ -30,7 +30,7 @@ class RowReader(Generic[Model]):
         """Return the object with these values of ``columns``.
 
         Fills the object as unpickling does, without ``__init__``: its loop over the fields costs more than the rest of
-        storing a message. Models of the message flow have no signals of creation.
+        storing a message. Models of the message flow have no receivers of ``post_init``.
         """
         row = self.model.__new__(self.model)
         attributes = row.__dict__

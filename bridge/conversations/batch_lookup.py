@@ -14,17 +14,17 @@ from bridge.row_reads import RowReader
 from bridge.service_window import OpenWindow
 from channels_setup.models import ApiChannel
 
+from .message_lookup import FIND_MESSAGES_SQL
+
 TICKETS = RowReader(Ticket, "t")
 
 # Runs after the conversations are locked: a statement sees what was committed before it began, so a request closed or a
 # reply held by the transaction that this one waited for counts. Nothing else is locked. Each scalar subquery runs once.
 # LIMIT and OFFSET keep each LATERAL look-up one search of an index, also on tables that were never analyzed.
 LOOK_UP_SQL = f"""
-WITH chats AS MATERIALIZED (SELECT unnest(%(conversations)s::bigint[]) AS id),
-    ids AS MATERIALIZED (SELECT unnest(%(external_ids)s::text[]) AS external_id)
-SELECT clock_timestamp(), (SELECT array_agg(m.id) FROM ids CROSS JOIN LATERAL (
-        SELECT id FROM bridge_message
-        WHERE api_channel_id = %(api_channel)s AND external_id = ids.external_id AND external_id <> '' LIMIT 1) m),
+WITH chats AS MATERIALIZED (SELECT unnest(%(conversations)s::bigint[]) AS id)
+SELECT clock_timestamp(),
+    (SELECT array_agg(m.id) FROM ({FIND_MESSAGES_SQL}) m),
     (SELECT array_agg(r.conversation_id) FROM bridge_heldreply r
         WHERE r.conversation_id = ANY(%(conversations)s) AND r.state = 'held'),
     (SELECT array_agg(r.target_id) FROM bridge_pendingcorrection r

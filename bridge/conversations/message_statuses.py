@@ -65,8 +65,8 @@ def apply_statuses(api_channel: ApiChannel, facts: Sequence[StatusChanged]) -> l
     ids_by_key = _match_delivery_keys(api_channel, [fact for fact in facts if fact.key])
     ids = {fact.message_id for fact in facts if fact.message_id is not None} | set(ids_by_key.values())
     ids |= set(message_lookup.find_message_ids(api_channel.pk, (fact.external_id for fact in facts)).values())
-    contacts = _lock_messages(api_channel, ids)
-    by_id = {row.pk: row for row in contacts}
+    contact_ids = _lock_messages(api_channel, ids)
+    by_id = {row.pk: row for row in contact_ids}
     by_external = {row.external_id: row for row in by_id.values() if row.external_id}
     pairs = [
         (fact, by_id.get(fact.message_id or ids_by_key.get(fact.key, 0)) or by_external.get(fact.external_id))
@@ -86,7 +86,7 @@ def apply_statuses(api_channel: ApiChannel, facts: Sequence[StatusChanged]) -> l
             strays += [_build_stray(api_channel, fact)] if is_stray else []
             continue
         target = StatusTarget(
-            contact_ids=[contacts[message], message.merged_contact_id],
+            contact_ids=[contact_ids[message], message.merged_contact_id],
             is_erased=message.conversation_id in erased_chats,
         )
         targets.append(target)

@@ -128,7 +128,7 @@ def process_events(channel_id: int, events: Sequence[WebhookEvent]) -> None:
     for event in events:
         try:
             facts, targets = _read_event(settings, event)
-            if targets.unrouted:  # the number may be this channel's since a second
+            if targets.unrouted:  # the cached settings may not have the number yet
                 channel_settings.discard_settings(channel_id)
                 settings = channel_settings.get_channel(channel_id)
                 facts, targets = _read_event(settings, event)
@@ -158,7 +158,7 @@ def process_events(channel_id: int, events: Sequence[WebhookEvent]) -> None:
                 channel_settings.discard_settings(channel_id)
                 api_channel = channel_settings.get_channel(channel_id).api_channel
                 _apply_one(api_channel, event, facts)
-        finally:  # a rolled back event may have left its changes in the remembered channel
+        finally:  # a rolled back event may have left its changes in the cached channel
             channel_settings.discard_settings(channel_id)
 
 

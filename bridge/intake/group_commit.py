@@ -70,7 +70,8 @@ class GroupCommitter:
                 pending.done.set()
 
 
-# One statement, which commits by itself. The columns of the events come as arrays.
+# One statement, which commits by itself. The columns of the events come as arrays, as in ``row_inserts``. That module
+# cannot insert `contact_ids`, which is itself an array.
 INSERT_SQL = """
 INSERT INTO bridge_webhookevent (api_channel_id, chat_channel_id, endpoint, method, query_string, content_type, headers,
     body, proof, received_at, state, attempts, error, traceback, note)
