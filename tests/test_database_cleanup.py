@@ -10,8 +10,7 @@ from bridge.models import Draft
 from config.accounts.models import User
 from tests.databases import empty_tables
 from tests.factories import ConversationFactory, UserFactory
-
-IS_WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+from tests.scenarios.concurrency import is_lock_awaited
 
 
 @pytest.mark.django_db(transaction=True)
@@ -22,12 +21,11 @@ def test_a_request_that_outlives_its_test_does_not_block_the_cleanup() -> None:
 
     def keep_the_draft() -> None:
         try:
-            with transaction.atomic(), connection.cursor() as cursor:
+            with transaction.atomic():
                 Draft.objects.create(conversation=chat, user=author, text="Здрав")
                 has_written.set()
                 for _ in range(100):
-                    cursor.execute(IS_WAITING)
-                    if cursor.fetchone() != (0,):
+                    if is_lock_awaited():
                         break
                     time.sleep(0.02)
                 User.objects.select_for_update().get(pk=author.pk)

@@ -18,6 +18,7 @@ from django.utils import timezone
 
 from bridge.models import Attempt, CircuitBreaker, Delivery, HelpdeskChat, RateLimit
 from bridge.outbox import claims, dispatcher, policies, results
+from bridge.outbox.attempts import AttemptResult
 from bridge.outbox.destinations.events import EventPolicy
 from bridge.outbox.destinations.helpdesks import HelpdeskPolicy
 from bridge.outbox.destinations.messages import MessagePolicy
@@ -108,14 +109,14 @@ KINDS: dict[str, tuple[Callable[[], None], type[DestinationPolicy]]] = {
 
 @dataclass(frozen=True)
 class Expected:
-    """State and reason of the delivery, its counted attempts, its wait, and what its destination has."""
+    """State and reason of the delivery, its counted attempts, its wait, and the state of its destination."""
 
     state: str
     reason: str = ""
     attempts: int = 1
     waits: int = 5  # seconds, of a pending delivery: at least this, or with jitter a fifth less
     failures: int = 0  # that the breaker has counted
-    holds_back: bool = False  # paused, or told to wait
+    holds_back: bool = False  # the channel is paused, or the breaker waits as the destination asked
 
 
 def pending(reason: str, **more: Any) -> Expected:
@@ -231,25 +232,22 @@ def test_an_interrupted_attempt_is_repeated_where_that_is_safe(line: Line, kind:
     assert len(line.calls) == calls
 
 
-def test_a_look_up_at_the_helpdesk_precedes_the_repeat(line: Line) -> None:
-    queue_command()
-    chat = Delivery.objects.get().conversation
-    HelpdeskChat.objects.create(conversation=chat, chat_channel=chat.chat_channel, ticket_id=5)
-    die_after_claiming()
-    line.answers = [NO_COMMENTS, ACCEPTED]
-
-    dispatcher.send_due_deliveries()
-
-    assert [call.url.rsplit("/", 1)[1] for call in line.calls] == ["ticket", "addMessage"]
-    assert Delivery.objects.get().state == "delivered"
-
-
 def queue_unsure_command() -> None:
     """Queue a command whose attempt was interrupted, in a chat that the helpdesk can look up."""
     queue_command()
     chat = Delivery.objects.get().conversation
     HelpdeskChat.objects.create(conversation=chat, chat_channel=chat.chat_channel, ticket_id=5)
     die_after_claiming()
+
+
+def test_a_look_up_at_the_helpdesk_precedes_the_repeat(line: Line) -> None:
+    queue_unsure_command()
+    line.answers = [NO_COMMENTS, ACCEPTED]
+
+    dispatcher.send_due_deliveries()
+
+    assert [call.url.rsplit("/", 1)[1] for call in line.calls] == ["ticket", "addMessage"]
+    assert Delivery.objects.get().state == "delivered"
 
 
 def fail(*_given: Any, **_more: Any) -> None:
@@ -442,7 +440,7 @@ def test_a_lane_sends_only_its_own_kinds(line: Line) -> None:
 
 
 def test_a_changed_address_is_used_after_a_failure(line: Line) -> None:
-    """Settings are remembered for two seconds; a failure reads them anew."""
+    """Settings are remembered for two seconds; a failure reads them again."""
     queue_event()
     policy = EventPolicy()
     line.answers = [NOTHING_SENT]
@@ -479,15 +477,21 @@ def test_a_command_that_kills_every_worker_is_given_up(line: Line) -> None:
     assert Delivery.objects.values_list("state", "reason").get() == ("dead", "retries_exhausted")
 
 
-def test_a_command_that_came_back_as_an_event_counts_no_failure(line: Line) -> None:
-    queue_command()
+def confirm_during_attempt(line: Line) -> AttemptResult:
+    """Attempt the command, which gets no response, but comes back as an event before the result is saved."""
     token = uuid.uuid4()
     (item,) = claim_deliveries(token, limit=5)
     line.answers = [NoResponse()]
     result = attempt_delivery(item, token)
     Delivery.objects.update(payload=item.delivery.payload | {"is_confirmed": True})
-
     results.save_results([result], token)
+    return result
+
+
+def test_a_command_that_came_back_as_an_event_counts_no_failure(line: Line) -> None:
+    queue_command()
+
+    confirm_during_attempt(line)
 
     assert Delivery.objects.values_list("state", "reason").get() == ("delivered", "")
     assert Attempt.objects.get().verdict == "unknown"
@@ -496,13 +500,8 @@ def test_a_command_that_came_back_as_an_event_counts_no_failure(line: Line) -> N
 
 def test_an_event_during_a_look_up_confirms_the_command(line: Line) -> None:
     queue_unsure_command()
-    token = uuid.uuid4()
-    (item,) = claim_deliveries(token, limit=5)
-    line.answers = [NoResponse()]
-    result = attempt_delivery(item, token)
-    Delivery.objects.update(payload=item.delivery.payload | {"is_confirmed": True})
 
-    results.save_results([result], token)
+    result = confirm_during_attempt(line)
 
     assert result.outcome.verdict == "retry"
     assert Delivery.objects.get().state == "delivered"
@@ -549,5 +548,5 @@ def test_a_wait_for_calls_ends_when_a_wake_up_arrives() -> None:
         writer.send(b"x")
 
         assert running.wait(30, watch=reader) == []
-        assert running.wait(0.01) == []  # it is watched no more
+        assert running.wait(0.01) == []  # the socket is no longer watched
         assert time.monotonic() - started < 20

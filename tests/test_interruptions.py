@@ -36,6 +36,7 @@ from channels_setup.providers.base import Outcome
 from tests.claiming import claim_deliveries
 from tests.factories import ApiChannelFactory, ConversationFactory, MessageFactory
 from tests.receiver import Receiver
+from tests.scenarios.concurrency import is_lock_awaited
 from tests.scenarios.sending import anna_writes, boris_answers, create_channel_to
 from tests.simulators.usedesk import UsedeskSimulator
 from tests.usedesk_shop import Shop
@@ -303,7 +304,7 @@ def test_breakers_are_locked_in_one_order_whatever_came_back_first(
         writer.start()
         assert waits.wait(30)
         until = timezone.now() + timedelta(seconds=30)
-        while not _somebody_waits_for_a_lock():
+        while not is_lock_awaited():
             assert timezone.now() < until
         with transaction.atomic():  # the second is still free: the one who waits has not taken it
             assert CircuitBreaker.objects.select_for_update(nowait=True, no_key=True).get(api_channel=second)
@@ -326,19 +327,10 @@ def test_erasure_takes_locks_in_the_order_of_incoming_messages() -> None:
     with Held(lambda: Contact.objects.select_for_update(no_key=True).get(pk=chat.contact_id)):
         eraser.start()
         until = timezone.now() + timedelta(seconds=30)
-        while not _somebody_waits_for_a_lock():
+        while not is_lock_awaited():
             assert timezone.now() < until
         with transaction.atomic():  # the chat is still free: the holder of the contact may go on
             assert Conversation.objects.select_for_update(nowait=True, no_key=True, of=("self",)).get(pk=chat.pk)
     eraser.join(30)
 
     assert Contact.objects.get(pk=chat.contact_id).erased_at
-
-
-def _somebody_waits_for_a_lock() -> bool:
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT EXISTS (SELECT FROM pg_stat_activity"
-            " WHERE datname = current_database() AND wait_event_type = 'Lock')"
-        )
-        return bool(cursor.fetchone()[0])

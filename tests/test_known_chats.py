@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from datetime import timedelta
 from threading import Thread
@@ -28,6 +27,8 @@ from bridge.models import (
 from channels_setup.models import ApiChannel
 from channels_setup.providers.base import ContactInfo, MessageReceived, ReactionChanged, StatusChanged
 from tests.factories import ApiChannelFactory
+from tests.processes import eventually
+from tests.scenarios.concurrency import is_lock_awaited
 from tests.scenarios.database_clock import set_database_clock
 
 pytestmark = pytest.mark.django_db
@@ -197,24 +198,9 @@ def test_a_merge_that_the_batch_waits_for_moves_its_messages(channel: ApiChannel
     with transaction.atomic():
         receiving.lock_conversation(Conversation.objects.get(contact=source).pk)
         thread.start()
-        wait_until_blocked()
+        eventually(is_lock_awaited, seconds=5)
         merge.merge_contacts(source.pk, target.pk, by=None)
     thread.join(20)
 
     message = Message.objects.get(external_id="wamid.5")
     assert (message.conversation.contact, message.merged_contact) == (target, source)
-
-
-IS_WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-
-
-def wait_until_blocked() -> None:
-    """Wait until a statement of another connection waits for a lock."""
-    for _attempt in range(500):
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_stat_clear_snapshot()")
-            cursor.execute(IS_WAITING)
-            if cursor.fetchone()[0]:
-                return
-        time.sleep(0.01)
-    raise AssertionError("nothing waits for the lock")

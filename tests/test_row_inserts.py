@@ -42,9 +42,7 @@ def test_rows_are_stored_as_bulk_create_stores_them() -> None:
     for message in messages:
         message.pk, message._state.adding = None, True
 
-    with CaptureQueriesContext(
-        connection,
-    ) as queries:
+    with CaptureQueriesContext(connection) as queries:
         stored = insert_rows(messages)
 
     assert stored == messages and len(queries) == 1

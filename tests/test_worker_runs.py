@@ -8,6 +8,7 @@ import select
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -32,15 +33,24 @@ pytestmark = pytest.mark.django_db(transaction=True)
 PROCESS_INBOX = "bridge.tasks.process_inbox"
 
 
+@contextmanager
+def started_process() -> Iterator[WorkerProcess]:
+    process = WorkerProcess()
+    process.prepare(queues=("inbound",), places=2)
+    assert process.shutdown_reader is not None
+    try:
+        yield process
+    finally:
+        process.close_writer()
+        os.close(process.shutdown_reader)
+
+
 @pytest.fixture
 def process(monkeypatch: pytest.MonkeyPatch) -> Iterator[WorkerProcess]:
     """A worker process with places enough for runs that wait."""
-    process = WorkerProcess()
-    process.prepare(queues=("inbound",), places=2)
-    monkeypatch.setattr(worker_runs, "worker_process", process)
-    yield process
-    process.close_writer()
-    os.close(process.shutdown_reader or 0)
+    with started_process() as process:
+        monkeypatch.setattr(worker_runs, "worker_process", process)
+        yield process
 
 
 @pytest.fixture
@@ -136,11 +146,11 @@ def test_a_worker_has_one_run_of_a_kind_and_another_worker_its_own(process: Work
     assert found[2]
 
 
-def can_begin_run(worker: str = "worker") -> bool:
+def can_begin_run(channel: str = wakeups.INBOUND) -> bool:
     """Return whether another process of the worker can begin a run."""
 
     def begin_run_elsewhere() -> bool:
-        with begin_run(wakeups.INBOUND, worker) as run:
+        with begin_run(channel, "worker") as run:
             return run is not None
 
     return run_together(begin_run_elsewhere) == [True]
@@ -169,12 +179,8 @@ def test_a_restarted_worker_waits_for_no_lock_of_its_predecessor(
 
 
 def test_each_start_of_a_worker_has_its_own_identifier(process: WorkerProcess) -> None:
-    other = WorkerProcess()
-    other.prepare(queues=("inbound",), places=2)
-    other.close_writer()
-    os.close(other.shutdown_reader or 0)
-
-    assert process.start_id and process.start_id != other.start_id
+    with started_process() as other:
+        assert process.start_id and process.start_id != other.start_id
 
 
 @pytest.mark.parametrize(
@@ -206,17 +212,13 @@ def test_a_run_that_hands_over_is_not_held_up_by_a_hung_broker(
 
 
 def test_a_run_that_waits_for_calls_lets_the_next_one_begin(run: WorkerRun, called: list[str]) -> None:
-    def begin_next() -> bool:
-        with begin_run(wakeups.INBOUND, "worker") as after:
-            return after is not None
-
-    assert run_together(begin_next) == [False]
+    assert not can_begin_run()
     run.hand_over()
     run.hand_over()
 
     assert called == [PROCESS_INBOX]
     assert run.is_over() and not run.wait(10)
-    assert run_together(begin_next) == [True]
+    assert can_begin_run()
 
 
 def test_one_run_at_a_time_is_followed_before_it_has_ended(run: WorkerRun, called: list[str]) -> None:
@@ -378,23 +380,19 @@ def test_the_inbox_processes_what_arrives_while_it_waits(
 def test_slow_calls_do_not_delay_the_next_run(process: WorkerProcess, called: list[str], receiver: Receiver) -> None:
     process.queues = frozenset(("outbound", "events"))
     boris_answers(anna_writes(create_channel_to(receiver, "/hook")))
-    found: list[list[bool]] = []
-
-    def begin_next() -> bool:
-        with begin_run(wakeups.EVENTS, "worker") as after:
-            return after is not None
+    found: list[bool] = []
 
     def end_of_time() -> None:
-        found.append(run_together(begin_next))
+        found.append(can_begin_run(wakeups.EVENTS))
         called.clear()
         run._until = 0
         eventually(lambda: "bridge.tasks.send_due_deliveries" in called, seconds=10)
-        found.append(run_together(begin_next))
+        found.append(can_begin_run(wakeups.EVENTS))
 
     receiver.answer("/hook", hold=end_of_time)
     with begin_run(wakeups.OUTBOUND, "worker") as run:
         assert run is not None
         assert dispatcher.send_due_deliveries(run=run) == 1
 
-    assert found == [[False], [True]]
+    assert found == [False, True]
     assert Delivery.objects.get().state == "delivered"

@@ -1,4 +1,4 @@
-"""Run functions at the same moment, each with a database connection of its own."""
+"""Run functions at the same moment, each with a database connection of its own, and see whether one waits."""
 
 from __future__ import annotations
 
@@ -28,3 +28,14 @@ def run_together(*functions: Callable[[], Any]) -> list[Any]:
     for thread in threads:
         thread.join(60)
     return results
+
+
+def is_lock_awaited() -> bool:
+    """Return whether a statement of another connection waits for a lock."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_stat_clear_snapshot()")  # in a transaction, the activity would be read once
+        cursor.execute(
+            "SELECT EXISTS (SELECT FROM pg_stat_activity"
+            " WHERE datname = current_database() AND wait_event_type = 'Lock')"
+        )
+        return bool(cursor.fetchone()[0])

@@ -231,5 +231,4 @@ def _server(handle: Any, host: str, port: int) -> QueueingHTTPServer:
         def log_message(self, format: str, *args: Any) -> None:
             """Silent."""
 
-    server = QueueingHTTPServer((host, port), Handler)
-    return server
+    return QueueingHTTPServer((host, port), Handler)
