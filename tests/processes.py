@@ -27,7 +27,7 @@ def eventually(condition: Callable[[], Any], *, seconds: float = 120) -> Any:
     """Return the condition's first true result. Fail after ``seconds``."""
     deadline = time.monotonic() + seconds
     while not (result := condition()):
-        assert time.monotonic() < deadline, "The condition did not become true."
+        assert time.monotonic() < deadline, f"The condition did not become true in {seconds:.0f} s."
         time.sleep(0.05)
     return result
 

@@ -13,10 +13,11 @@ from django.db import connection
 from config.devstack.processes import kill_process_group, spawn_process
 from tests.load.bench_relay import run_parts
 from tests.load.relay import one_process, throughput
-from tests.load.relay.stack import Stack, wait_until
+from tests.load.relay.stack import Stack
 from tests.load.relay.usage import has_session, list_unsafe_settings, measure_cpu
 from tests.load.results import Report, divide_rounds, get_percentile
 from tests.load.wire import PostReceiver, post_all
+from tests.processes import eventually
 
 
 @pytest.mark.parametrize(
@@ -110,8 +111,8 @@ def test_suspended_processes_do_nothing() -> None:
 
     try:
         with stack.suspended("worker"):
-            wait_until(lambda: read_state() == "T", seconds=5)
-        wait_until(lambda: read_state() == "S", seconds=5)
+            eventually(lambda: read_state() == "T", seconds=5)
+        eventually(lambda: read_state() == "S", seconds=5)
     finally:
         kill_process_group(worker)
         worker.wait()
@@ -146,9 +147,7 @@ def test_part_that_fails_says_why_and_the_next_one_runs(
         ran.append("web" in stack.processes)
 
     monkeypatch.setattr(throughput, "measure_intake", fail)
-    monkeypatch.setattr(
-        one_process, "measure_one_process", lambda stack, *_, **__: ran.append("web" in stack.processes)
-    )
+    monkeypatch.setattr(one_process, "measure_one_process", note)
 
     failed = run_parts(FakeStack(), Report(), given)  # type: ignore[arg-type]
 

@@ -11,7 +11,10 @@ from tests.faults import __main__ as report
 
 def test_a_run_of_one_file_replaces_only_its_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     page = tmp_path / "page.md"
-    page.write_text("# Old\n| A1 | a | 1 lost | reached |\n| C31 | b | old | reached |\n| test | d | e | f |\n")
+    page.write_text(
+        "# Old\n| A1 | a | 1 lost | reached | 22 Nov |\n| C31 | b | old | reached | 23 Nov |\n"
+        "| test | d | e | f | g |\n| A1 | a row of another table |\n"
+    )
     monkeypatch.setattr(report, "PAGE", page)
 
     def run(command: list[str], environment: dict[str, str], **_more: Any) -> int:
@@ -24,7 +27,7 @@ def test_a_run_of_one_file_replaces_only_its_rows(tmp_path: Path, monkeypatch: p
 
     assert report.main(["destinations", "-k", "down"]) == 1
     first, second = report.read_rows()
-    assert first == ["A1", "a", "1 lost", "reached", report.UNDATED]
+    assert first == ["A1", "a", "1 lost", "reached", "22 Nov"]
     assert second[:4] == ["C31", "b", "new / two lines", "**not reached**"] and "load" in second[4]
 
 

@@ -319,7 +319,7 @@ def answers(stack: Stack, shop: Shop) -> None:
 
 
 @pytest.mark.fault("A11", "PostgreSQL gone 5 min: every webhook 503 in ≤ 3 s, the provider sends again, 0 lost")
-def test_without_postgresql_every_webhook_is_told_to_come_again(
+def test_without_postgresql_every_webhook_is_asked_to_come_again(
     stack: Stack, shop: Shop, size: Size, measured: Say
 ) -> None:
     away = size(3, 300)
@@ -481,8 +481,8 @@ def test_two_beats_do_nothing_twice_and_a_silent_one_is_seen(
             [lasting, shop.chat_channel],
         )
         time.sleep(lasting)
-        unshut = f"SELECT count(*) FROM bridge_servicewindow WHERE state = 'open' AND {mine}"
-        eventually(lambda: stack.one(unshut, [shop.chat_channel]) == 0, seconds=60)
+        still_open = f"SELECT count(*) FROM bridge_servicewindow WHERE state = 'open' AND {mine}"
+        eventually(lambda: stack.one(still_open, [shop.chat_channel]) == 0, seconds=60)
     finally:
         second.terminate()
         second.wait(20)
@@ -504,7 +504,7 @@ def test_two_beats_do_nothing_twice_and_a_silent_one_is_seen(
     finally:
         os.kill(beat, signal.SIGCONT)
     resumed = time.monotonic()
-    eventually(lambda: stack.one(unshut, [shop.chat_channel]) == 0, seconds=60)
+    eventually(lambda: stack.one(still_open, [shop.chat_channel]) == 0, seconds=60)
     caught_up = time.monotonic() - resumed
 
     measured(

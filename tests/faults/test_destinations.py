@@ -484,7 +484,7 @@ def test_five_days_of_failure(api_channel: ApiChannel, receiver: Receiver, measu
     dispatcher.send_due_deliveries()
 
     done = Delivery.objects.get().state
-    measured(f"{stuck} alert at the 4th failure; told at 50, 70 and 90 %; {off} switching off; then {done}")
+    measured(f"{stuck} alert at the 4th failure; alerts at 50, 70 and 90 %; paused {off} time; then {done}")
     assert stuck == off == 1
     assert [count for count, _state in seen] == [0, 1, 2, 3, 3, 3]  # at 50, 70 and 90 %
     assert [state == ChannelState.PAUSED for _count, state in seen] == [False] * 4 + [True] * 2

@@ -35,8 +35,7 @@ FROM unnest(%s::bigint[], %s::boolean[]) v(id, accepted) WHERE o.id = v.id AND o
 
 
 def main() -> None:
-    url = os.environ["DATABASE_URL"].replace("postgres://", "postgresql://", 1)
-    connection = psycopg2.connect(url, application_name=APPLICATION)
+    connection = psycopg2.connect(os.environ["DATABASE_URL"], application_name=APPLICATION)
     connection.autocommit = True
     cursor, token = connection.cursor(), str(uuid.uuid4())
     multi, running, idle = pycurl.CurlMulti(), {}, []

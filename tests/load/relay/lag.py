@@ -80,4 +80,5 @@ def _read_times(phone: Any, *, since: float) -> dict[str, tuple[float, float]]:
         delivery__message__api_channel=phone, delivery__message__created_at__gte=datetime.fromtimestamp(since, UTC)
     )
     found = attempts.values_list("delivery__message__text", "delivery__message__created_at", "started_at")
+    # Each text begins with "sent=" and the 17 characters of the time of sending.
     return {text[5:22]: (created.timestamp(), begun.timestamp()) for text, created, begun in found}

@@ -14,11 +14,12 @@ from contextlib import contextmanager
 from config.devstack.processes import spawn_process
 from tests.load.memory import measure_memory
 from tests.load.results import Report
+from tests.processes import TEST_RUN_VARIABLES, eventually, free_port
 
-from .stack import PROJECT, Stack, free_port, is_listening, wait_until
+from .stack import PROJECT, Stack, is_listening
 
 SETTLE_SECONDS = 20
-FOREIGN = ("DATABASE_URL", "REDIS_URL", "SECRET_KEY", "FIELD_KEYS", "DJANGO_SETTINGS_MODULE", "WORKER_CONCURRENCY")
+BENCHMARK_VARIABLES = (*TEST_RUN_VARIABLES, "WORKER_CONCURRENCY")  # that the portal under test must not see
 # Runs in a process of its own, because Django is set up for one database.
 ADD_CHANNELS = """
 import sys
@@ -35,7 +36,7 @@ print(phone.webhook_path)
 
 def measure_memory_of_stack(stack: Stack, report: Report, *, size: int) -> None:
     with tempfile.TemporaryDirectory(prefix="okno-memory-", ignore_cleanup_errors=True) as folder:
-        environment = {name: text for name, text in os.environ.items() if name not in FOREIGN}
+        environment = {name: text for name, text in os.environ.items() if name not in BENCHMARK_VARIABLES}
         environment |= {"DATA_DIR": folder, "PORT": str(free_port()), "DJANGO_SETTINGS_MODULE": "config.settings"}
         with _running_portal(environment) as pid:
             time.sleep(SETTLE_SECONDS)
@@ -64,7 +65,7 @@ def _running_portal(environment: dict[str, str]) -> Iterator[int]:
         stderr=subprocess.DEVNULL,
     )
     try:
-        wait_until(lambda: is_listening(int(environment["PORT"])) or process.poll() is not None, seconds=120)
+        eventually(lambda: is_listening(int(environment["PORT"])) or process.poll() is not None, seconds=120)
         assert process.poll() is None, "`make up` did not start"
         yield process.pid
     finally:

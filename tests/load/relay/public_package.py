@@ -10,8 +10,9 @@ import sys
 import psycopg2
 
 from config.devstack.supervisor import worker_command
+from tests.processes import eventually, free_port
 
-from .stack import CONCURRENCY, PROJECT, WEB_PROCESSES, Stack, free_port, is_listening, wait_until
+from .stack import CONCURRENCY, PROJECT, WEB_PROCESSES, Stack, is_listening
 
 REQUIREMENTS = PROJECT / "tests/load/public/requirements.txt"
 DATABASE = "okno_bench_public"
@@ -71,7 +72,7 @@ class PublicPackage:
             raise NotInstalled(f"its project does not start: {lines[-1][:200]}")
 
     def _recreate_database(self) -> None:
-        connection = psycopg2.connect(os.environ["DATABASE_URL"].replace("postgres://", "postgresql://", 1))
+        connection = psycopg2.connect(os.environ["DATABASE_URL"])
         connection.autocommit = True
         with connection.cursor() as cursor:
             cursor.execute(f"DROP DATABASE IF EXISTS {DATABASE} WITH (FORCE)")
@@ -85,4 +86,4 @@ class PublicPackage:
         worker[worker.index("config.celery")] = "tests.load.public.celery_app"
         stack.start("public web", [*web, "tests.load.public.wsgi:application"], python=self.python, **self.environment)
         stack.start("public worker", worker, python=self.python, **self.environment)
-        wait_until(lambda: is_listening(self.port), seconds=60)
+        eventually(lambda: is_listening(self.port), seconds=60)

@@ -7,8 +7,9 @@ from typing import Any
 
 from tests.load.results import Report, divide_rounds, get_percentile
 from tests.load.wire import PostReceiver, Sent
+from tests.processes import eventually
 
-from .stack import Run, Stack, add_channel, wait_until
+from .stack import Run, Stack, add_channel
 
 NEIGHBOR_RATE = 100.0
 SLOW_RATE = 200.0
@@ -32,7 +33,7 @@ def _drain(stack: Stack, size: int) -> float:
 
 
 def _measure_neighbors(stack: Stack, report: Report, *, rounds: int, seconds: float) -> None:
-    """Compare a channel's lag alone, beside a fast destination, and beside a slow one of the same rate."""
+    """Compare a channel's lag alone, during traffic to a fast destination, and during as much to a slow one."""
     other = PostReceiver()
     try:
         neighbor = stack.add_watched_phone()
@@ -44,19 +45,19 @@ def _measure_neighbors(stack: Stack, report: Report, *, rounds: int, seconds: fl
         stack.relay(neighbor.webhook_path, 100)  # warm-up
         for _turn in range(rounds):
             for name, values in p95.items():
-                run = _relay_beside(stack, neighbor, loaded.get(name), other, seconds)
+                run = _relay_during_traffic(stack, neighbor, loaded.get(name), other, seconds)
                 values.append(1000 * get_percentile(run.lags, 0.95))
     finally:
         other.stop()
     name = f"neighbor at {NEIGHBOR_RATE:.0f}/s, p95"
     report.add(f"{name}: alone", p95["alone"], "ms")
-    report.add(f"{name}: beside {SLOW_RATE:.0f}/s to a fast destination", p95["/hook"], "ms")
-    report.add(f"{name}: beside {SLOW_RATE:.0f}/s to one that takes 50 ms", p95["/slow"], "ms")
+    report.add(f"{name}: during {SLOW_RATE:.0f}/s to a fast destination", p95["/hook"], "ms")
+    report.add(f"{name}: during {SLOW_RATE:.0f}/s to one that takes 50 ms", p95["/slow"], "ms")
     report.add(f"{name}: slow / fast", divide_rounds(p95["/slow"], p95["/hook"]), "×", digits=2)
     report.add(f"{name}: slow / alone", divide_rounds(p95["/slow"], p95["alone"]), "×", target="≤ 1.2", digits=2)
 
 
-def _relay_beside(stack: Stack, neighbor: Any, loaded: Any, other: PostReceiver, seconds: float) -> Run:
+def _relay_during_traffic(stack: Stack, neighbor: Any, loaded: Any, other: PostReceiver, seconds: float) -> Run:
     """Measure the neighbor while the other channel's messages go to another receiver."""
     count = int(SLOW_RATE * seconds)
     sent: list[Sent] = []
@@ -70,5 +71,5 @@ def _relay_beside(stack: Stack, neighbor: Any, loaded: Any, other: PostReceiver,
     if loaded is not None:
         sender.join(60)
         assert sent, "the sender to the other channel failed"
-        wait_until(lambda: other.count() >= count, seconds=60)
+        eventually(lambda: other.count() >= count, seconds=60)
     return run

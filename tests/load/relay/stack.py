@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +20,7 @@ from config.devstack.processes import is_locked, kill_process_group, spawn_proce
 from config.devstack.supervisor import web_command, worker_command
 from tests.load.limit.relay import APPLICATION
 from tests.load.wire import PostReceiver, Sent, post_all
+from tests.processes import eventually, free_port
 
 from . import usage
 
@@ -75,7 +76,7 @@ class Stack:
 
     def start_web(self) -> None:
         self.start("web", web_command(host="127.0.0.1", port=self.port, processes=WEB_PROCESSES))
-        wait_until(lambda: is_listening(self.port), seconds=90)
+        eventually(lambda: is_listening(self.port), seconds=90)
 
     def start_worker(self) -> None:
         from config.celery import QUEUES
@@ -90,7 +91,7 @@ class Stack:
     def start_limit_relay(self) -> None:
         """Start the relay of the limit design, and wait until it is connected: its start is no part of its speed."""
         self.start("limit", ["python", "-m", "tests.load.limit.relay"])
-        wait_until(lambda: usage.has_session(APPLICATION), seconds=30)
+        eventually(lambda: usage.has_session(APPLICATION), seconds=30)
 
     def start(self, group: str, command: Sequence[str], *, python: str = sys.executable, **environment: str) -> None:
         with open(self.log_path, "ab") as log:
@@ -156,7 +157,7 @@ class Stack:
         with self.costs() as costs:
             with self.suspended("worker") if stored_first else nullcontext():
                 sent = self.post(path, count=count, rate=rate, port=port)
-            wait_until(lambda: self.receiver.count() >= count, seconds=60 + count / 20)
+            eventually(lambda: self.receiver.count() >= count, seconds=60 + count / 20)
             time.sleep(0.3)  # results are written after the arrival
         costs.cpu["sender"] = sent.cpu_seconds
         arrivals = self.receiver.pop_arrivals()
@@ -197,20 +198,7 @@ def add_channel(kind: str, url: str = "", *, watches: Any = None) -> Any:
     return channel
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
-
-
 def is_listening(port: int) -> bool:
     with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
         return True
     return False
-
-
-def wait_until(condition: Callable[[], bool], *, seconds: float) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"not done after {seconds:.0f} s")
-        time.sleep(0.05)
