@@ -131,6 +131,10 @@ class Delivery(models.Model):
         return self.key
 
     @property
+    def attempts_since_resend(self) -> int:
+        return self.attempts - self.attempts_before
+
+    @property
     def template(self) -> dict[str, Any]:
         """Return the template of a message delivery, else an empty dict."""
         message = self.message if self.kind == self.Kind.MESSAGE else None

@@ -129,13 +129,15 @@ def build_statement(template: str, column: str, kinds: tuple[str, ...]) -> str:
     table, may_send = DESTINATIONS[column]
     columns = list(DESTINATIONS)
     others = "".join(f" AND d.{other}_id IS NULL" for other in columns[: columns.index(column)])
-    is_limit = "r.api_channel_id = owner.id" if column == "api_channel" else "r.api_channel_id IS NULL"
+    is_limit = "r.api_channel_id = owner.id"
+    if column != "api_channel":
+        is_limit = "r.api_channel_id IS NULL AND r.key = owner.limit_key"
     names = {
         "column": column,
         "table": table,
         "may_send": may_send,
         "is_mine": f"d.{column}_id = c.id{others}",
-        "is_limit": is_limit if column == "api_channel" else f"{is_limit} AND r.key = owner.limit_key",
+        "is_limit": is_limit,
         "delivery": DELIVERY.columns,
         "first_kind": kinds[0],
         "kinds": ", ".join(f"'{kind}'" for kind in kinds),

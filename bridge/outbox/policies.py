@@ -41,7 +41,7 @@ Settings = TypeVar("Settings")
 
 
 class Lane(StrEnum):
-    """What must not wait for each other. Each lane can have its own workers."""
+    """Group of deliveries that can have its own workers: answers must not wait for events, nor events for answers."""
 
     ANSWERS = "answers"  # to clients
     EVENTS = "events"
@@ -55,7 +55,7 @@ class RememberedSettings(Generic[Settings]):
         self._kept: dict[int, tuple[float, Settings]] = {}
 
     def get(self, ids: Collection[int]) -> dict[int, Settings]:
-        """Return the settings of these destinations. One that does not exist is left out."""
+        """Return the settings of these destinations. Destinations that do not exist are left out."""
         now = time.monotonic()
         missing = {pk for pk in ids if pk not in self._kept or self._kept[pk][0] <= now}
         if missing:
@@ -94,10 +94,10 @@ class DestinationPolicy:
 
     def admit(self, claimed: Sequence[ClaimedDelivery], token: uuid.UUID) -> list[ClaimedDelivery]:
         """Load what the calls need. Settle the deliveries that may not be sent now, and return the others."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} does not implement admit()")
 
     def give_up_exhausted(self, claimed: Sequence[ClaimedDelivery], token: uuid.UUID) -> list[ClaimedDelivery]:
-        """Give up deliveries that interrupted their last attempt, too. Return the others."""
+        """Give up interrupted deliveries that have used up their attempts. Return the others."""
         exhausted = [item for item in claimed if item.interrupted and self.has_exhausted_attempts(item.delivery)]
         for item in exhausted:
             settling.give_up_delivery(item.delivery, token, reason="retries_exhausted")
@@ -105,11 +105,11 @@ class DestinationPolicy:
 
     def build_rate_request(self, item: ClaimedDelivery) -> RateRequest:
         """Return the rate limits of this delivery."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} does not implement build_rate_request()")
 
     def start(self, admitted: Sequence[ClaimedDelivery]) -> list[http_client.Exchange[AttemptResult]]:
         """Load what only the calls need, and return the exchange of each delivery."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} does not implement start()")
 
     # --- the calls ---
 
@@ -143,7 +143,7 @@ class DestinationPolicy:
         )
 
     def describe_failure(self, item: ClaimedDelivery, problem: Exception) -> CallResult:
-        """Return what it means that a call raised this."""
+        """Return the result of an attempt whose call raised `problem`."""
         if isinstance(problem, http_client.NoResponse):
             return CallResult(outcome=UNKNOWN_OUTCOME, may_have_arrived=True)
         outcome = Outcome(verdict=RETRY, reason="internal_error")
@@ -184,7 +184,7 @@ class DestinationPolicy:
 
     def on_pause(self, attempt: AttemptResult) -> None:
         """Stop sending to a destination that rejects our credentials, until an admin acts."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} does not implement on_pause()")
 
     def on_given_up(self, attempt: AttemptResult) -> None:
         """Apply the effects of a delivery that was given up."""
@@ -200,7 +200,7 @@ class DestinationPolicy:
 
         A rejected message does not mean that the destination is down.
         """
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} does not implement is_destination_ok()")
 
     def get_backoff(self, outcome: Outcome, *, seconds: float) -> float | None:
         """Return how long all deliveries of the destination wait, because it asked for it."""
@@ -214,12 +214,11 @@ class DestinationPolicy:
 
     def has_exhausted_attempts(self, delivery: Delivery) -> bool:
         """Return whether a claimed delivery has used up its attempts. Attempts that crashed a worker count, too."""
-        return delivery.attempts - delivery.attempts_before > len(self.retry_delays) + 1
+        return delivery.attempts_since_resend > len(self.retry_delays) + 1
 
     def compute_retry_delay(self, attempt: AttemptResult) -> float | None:
         """Return the seconds until the next attempt, or None after the last one."""
-        delivery, outcome = attempt.claimed.delivery, attempt.outcome
-        attempts = delivery.attempts - delivery.attempts_before
+        outcome, attempts = attempt.outcome, attempt.claimed.delivery.attempts_since_resend
         if attempts > len(self.retry_delays):
             return None
         seconds = self.retry_delays[attempts - 1] * random.uniform(1 - JITTER, 1 + JITTER)

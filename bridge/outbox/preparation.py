@@ -10,7 +10,7 @@ import traceback
 import uuid
 from collections.abc import Sequence
 
-from django.db import DatabaseError, Error
+from django.db import Error
 from django.db.models import F
 from django.utils import timezone
 
@@ -19,10 +19,11 @@ from bridge.channel_health import rate_limits
 from bridge.channel_health.rate_limits import RateRequest
 from bridge.models import Delivery
 from channels_setup import http_client
-from channels_setup.providers.base import RETRY, UNKNOWN, Outcome
+from channels_setup.providers.base import RETRY, Outcome
 
 from . import results
 from .attempts import AttemptResult, ClaimedDelivery
+from .policies import UNKNOWN_OUTCOME
 
 logger = logging.getLogger(__name__)
 
@@ -98,7 +99,7 @@ def _collect_rate_requests(admitted: Sequence[ClaimedDelivery], token: uuid.UUID
     for item in admitted:
         try:
             requests.append(item.policy.build_rate_request(item))
-        except DatabaseError:
+        except Error:
             raise
         except Exception:
             _save_preparation_failure(item, token)
@@ -109,7 +110,7 @@ def _save_preparation_failure(item: ClaimedDelivery, token: uuid.UUID) -> None:
     logger.exception("delivery not prepared", extra={"delivery": item.delivery.pk})
     outcome = Outcome(verdict=RETRY, reason="internal_error")
     if item.interrupted and not item.policy.can_repeat_unknown(item.delivery):
-        outcome = Outcome(verdict=UNKNOWN, reason="outcome_unknown")  # the interrupted attempt may have sent it
+        outcome = UNKNOWN_OUTCOME  # the interrupted attempt may have sent it
     result = AttemptResult(
         claimed=item,
         outcome=outcome,

@@ -98,7 +98,7 @@ def record_attempts(attempts: Sequence[AttemptResult], token: uuid.UUID) -> None
     delivered, has_trouble = _record_delivered(policy, accepted, token) if accepted else (set(), False)
     others = [item for item in attempts if item.claimed.delivery.pk not in delivered]
     lost_leases = [item for item in others if item.claimed.delivery.pk not in ours]
-    erased = find_erased_meanwhile(_list_ids(lost_leases)) if lost_leases else set()
+    erased = _find_erased_meanwhile(_list_ids(lost_leases)) if lost_leases else set()
     policy.remember_erased([item for item in lost_leases if item.claimed.delivery.pk in erased])
     insert_rows([_build_attempt(item, has_answer=item.claimed.delivery.pk not in erased) for item in others])
     for item in attempts:
@@ -133,9 +133,9 @@ def _list_ids(attempts: Iterable[AttemptResult]) -> list[int]:
     return [item.claimed.delivery.pk for item in attempts]
 
 
-# Mark accepted deliveries as delivered, store their attempts, and look whether a breaker must hear of the success: one
-# statement, because nearly every batch of results is this. Rows are locked in one order. The result of a worker that
-# lost its lease changes nothing; the caller stores its attempt after a look whether the person was erased.
+# Mark accepted deliveries as delivered, store their attempts, and check whether a breaker must record the success: one
+# statement, because nearly every batch of results needs only this. Rows are locked in one order. The result of a worker
+# that lost its lease changes nothing; the caller stores its attempt after a check whether the person was erased.
 RECORD_DELIVERED_SQL = """
 WITH mine AS (
     SELECT id FROM bridge_delivery WHERE id = ANY(%(ids)s) AND lease_token = %(token)s AND state = 'sending'
@@ -181,7 +181,7 @@ def _lock_leased(ids: Sequence[int], token: uuid.UUID) -> set[int]:
     return set(mine.select_for_update(no_key=True).order_by("pk").values_list("pk", flat=True))
 
 
-def find_erased_meanwhile(ids: Sequence[int]) -> set[int]:
+def _find_erased_meanwhile(ids: Sequence[int]) -> set[int]:
     """Return deliveries of people who were erased during the call: the response may name them."""
     return set(Delivery.objects.filter(pk__in=ids, reason="person_erased").values_list("pk", flat=True))
 

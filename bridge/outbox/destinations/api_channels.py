@@ -1,4 +1,4 @@
-"""What messages to contacts and events for receivers have in common: both go to API channels."""
+"""Common base of messages to contacts and events for receivers: both go to API channels."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class ApiChannelPolicy(DestinationPolicy):
         delivery, reason = attempt.claimed.delivery, attempt.outcome.reason
         if delivery.attempts >= 2:
             delivery.api_channel.record_failure(reason)
-        if delivery.attempts - delivery.attempts_before == alerts.STUCK_AFTER_FAILURES:
+        if delivery.attempts_since_resend == alerts.STUCK_AFTER_FAILURES:
             alerts.raise_alert(
                 alerts.Kind.STUCK, api_channel_id=delivery.api_channel_id, delivery_id=delivery.pk, why_code=reason
             )
@@ -119,7 +119,7 @@ def call_and_judge(
 
 
 def build_request(delivery: Delivery, *, file_id: str = "") -> DeliveryRequest:
-    """Build what the provider needs to know of a delivery. `file_id`: the provider's ID of its file."""
+    """Describe a delivery for its provider. `file_id`: the provider's ID of its file."""
     payload = delivery.payload
     files = [FileInfo(**file) for file in payload.get("files", [])]
     if file_id and files:

@@ -130,7 +130,7 @@ class HelpdeskPolicy(DestinationPolicy):
         lookup = (yield from _look_up(command, settings)) if may_have_arrived else None
         if lookup is not None and lookup.arrived:
             return CallResult(outcome=Outcome(verdict=ACCEPTED), remote_ids=lookup.remote_ids)
-        if lookup is not None and lookup.arrived is None and delivery.attempts - delivery.attempts_before < MAX_LOOKUPS:
+        if lookup is not None and lookup.arrived is None and delivery.attempts_since_resend < MAX_LOOKUPS:
             return CallResult(outcome=Outcome(verdict=RETRY, reason="outcome_unknown"), may_have_arrived=True)
         is_missing = lookup is not None and lookup.arrived is False
         if not isinstance(request, ApiRequest):
@@ -181,7 +181,7 @@ class HelpdeskPolicy(DestinationPolicy):
         payload = Delivery.objects.values_list("payload", flat=True).get(pk=delivery.pk)
         payload |= {"may_have_arrived": attempt.may_have_arrived}
         Delivery.objects.filter(pk=delivery.pk).update(payload=payload)
-        if reason == "helpdesk_refused" and delivery.attempts - delivery.attempts_before >= 2:
+        if reason == "helpdesk_refused" and delivery.attempts_since_resend >= 2:
             link = HelpdeskChat.objects.filter(conversation=delivery.conversation_id, chat_id__isnull=False)
             link.update(chat_id=None, client_id=None)  # the next attempt creates them
 
@@ -200,7 +200,7 @@ class HelpdeskPolicy(DestinationPolicy):
     def compute_retry_delay(self, attempt: AttemptResult) -> float | None:
         outcome, delivery = attempt.outcome, attempt.claimed.delivery
         is_refused = outcome.reason == "helpdesk_refused"
-        if is_refused and delivery.attempts - delivery.attempts_before >= MAX_REFUSALS:
+        if is_refused and delivery.attempts_since_resend >= MAX_REFUSALS:
             return None
         seconds = super().compute_retry_delay(attempt)
         return max(seconds, LOOKUP_DELAY_SECONDS) if seconds is not None and outcome.verdict == UNKNOWN else seconds

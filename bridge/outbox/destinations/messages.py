@@ -63,11 +63,9 @@ class MessagePolicy(ApiChannelPolicy):
                 settling.mark_delivery_unknown(delivery, token)  # it may have been sent, so it cannot be canceled
             elif obstacle:
                 settling.cancel_delivery(delivery.pk, token=token, reason=obstacle)
-            elif item.interrupted and self.has_exhausted_attempts(delivery):
-                settling.give_up_delivery(delivery, token, reason="retries_exhausted")
             else:
                 admitted.append(item)
-        return admitted
+        return self.give_up_exhausted(admitted, token)
 
     def build_rate_request(self, item: ClaimedDelivery) -> RateRequest:
         delivery = item.delivery
