@@ -20,6 +20,7 @@ from bridge.outbox import recipient_addresses, settling
 from bridge.outbox.attempts import AttemptResult, CallResult, ClaimedDelivery
 from bridge.outbox.policies import MAX_RETRY_AFTER, Lane
 from bridge.relay import template_decisions
+from bridge.row_inserts import update_rows
 from channels_setup import http_client
 from channels_setup.models import UnknownPolicy
 from channels_setup.providers.base import Account, DeliveryRequest, Outcome
@@ -128,7 +129,7 @@ class MessagePolicy(ApiChannelPolicy):
             message.external_id = message.external_id or outcome.external_id
             if Message.RANK[outcome.status] > Message.RANK[message.status]:
                 message.status, message.status_at, message.reason = outcome.status, timezone.now(), ""
-        Message.objects.bulk_update(messages, ["status", "status_at", "external_id", "reason"])
+        update_rows(messages, ["status", "status_at", "external_id", "reason"])
         # Only the conversation's own contact: the IDs of a merged contact are known from its own messages.
         own = [message for message in messages if message.merged_contact_id is None]
         _learn_contact_ids({message.conversation_id: by_message[message.pk] for message in own})
