@@ -122,7 +122,7 @@ def _get_topic(channel: str) -> str:
 class Subscription:
     """Subscription to the wake-ups of channels, on a connection of its own. Its socket can be watched by a selector.
 
-    What a wake-up says does not matter, so arrived bytes are discarded without parsing.
+    The content of a wake-up does not matter, so arrived bytes are discarded without parsing.
     """
 
     def __init__(self, channels: Iterable[str]) -> None:
@@ -144,25 +144,22 @@ class Subscription:
             self._disconnect()
         return self.socket is not None
 
-    def read(self) -> bool:
-        """Discard what has arrived. Return whether anything has. A broken connection ends the subscription."""
-        has_arrived = False
+    def read(self) -> None:
+        """Discard the wake-ups that have arrived. A broken connection ends the subscription."""
         while self.socket is not None:
             try:
                 if not self.socket.recv(65_536):
                     self._disconnect()
-                has_arrived = True
             except (BlockingIOError, ssl.SSLWantReadError):
                 break
             except OSError:
                 self._disconnect()
-        return has_arrived
 
     def close(self) -> bool:
         """Unsubscribe. Return whether a wake-up may have arrived since the last `read`.
 
-        Without a subscription wake-ups enqueue tasks, so none has: otherwise a broker that refuses subscriptions would
-        make each run that may not wait enqueue the next one at once.
+        Without a subscription, return False: wake-ups then enqueue tasks. With True, a run that may not wait would
+        enqueue the next one at once, and so on for as long as the broker refuses subscriptions.
         """
         if self.socket is None:
             return False
@@ -181,9 +178,9 @@ class Subscription:
         while received.count(confirmation) < len(self._topics):
             self.socket.settimeout(max(deadline - time.monotonic(), 0.001))
             data = self.socket.recv(65_536)
-            if not data or received.startswith(b"-"):
-                raise redis.ConnectionError(received[:80].decode(errors="replace"))
             received += data
+            if not data or received.startswith(b"-"):  # the connection is closed, or the command is refused
+                raise redis.ConnectionError(received[:80].decode(errors="replace"))
         return received
 
     def _disconnect(self) -> None:

@@ -334,6 +334,23 @@ def test_a_broker_that_refuses_subscriptions_causes_no_loop(
     assert called == []
 
 
+def test_a_refused_subscription_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    broker: Any = wakeups.broker.client
+    broker.execute_command("ACL", "SETUSER", "mute", "on", ">secret", "~*", "resetchannels", "+@all")
+    try:
+        options = broker.connection_pool.connection_kwargs
+        monkeypatch.setitem(options, "username", "mute")
+        monkeypatch.setitem(options, "password", "secret")
+        assert not wakeups.Subscription([wakeups.INBOUND, wakeups.OUTBOUND]).open()
+    finally:
+        monkeypatch.undo()
+        broker.execute_command("ACL", "DELUSER", "mute")
+
+    assert [record.error for record in caplog.records if hasattr(record, "error")] == ["ConnectionError"]
+
+
 ALL = ("inbound", "outbound", "events", "housekeeping")
 
 
