@@ -65,8 +65,8 @@ check: install-tests
 audit: install-tests
 	@$(RUN) -m tests.audit
 
-# Speed of the message flow beside its baselines (docs/performance.md): three minutes, or half an hour. Close other
-# programs first.
+# Speed of the message flow compared with its baselines (docs/performance.md): three minutes, or half an hour. Close
+# other programs first.
 bench: install-tests
 	@$(RUN) -m tests.load.bench_relay $(ARGS)
 

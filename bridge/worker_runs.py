@@ -34,7 +34,7 @@ KINDS = ((wakeups.INBOUND,), (wakeups.OUTBOUND, wakeups.EVENTS))
 
 @dataclass
 class WorkerProcess:
-    """The Celery worker of this process: its queues, its number of places, and the pipe that tells of its end.
+    """The Celery worker of this process: its queues, its number of places, and a pipe that is closed when it ends.
 
     `start_id` identifies this start of the worker, so that its runs do not wait for locks of its predecessor:
     PostgreSQL keeps the session of a machine that has crashed for up to two hours.
@@ -166,8 +166,7 @@ class WorkerRun:
         self._subscribe_at = time.monotonic() + RESUBSCRIBE_SECONDS
         if is_open:
             self._selector.register(self._subscription.socket, selectors.EVENT_READ)
-            return True
-        return False
+        return is_open
 
     def _unsubscribe(self) -> bool:
         """End the subscription. Return whether a wake-up may have arrived since the last `clear`."""

@@ -66,7 +66,7 @@ OPTIONS: dict[str, Any] = {
     "broker_connection_retry_on_startup": True,
     "broker_connection_max_retries": None,
     "broker_pool_limit": 8,
-    # A wake-up is sent once, without retries that would delay a web request.
+    # Retries would delay a web request. Only `bridge.wakeups` tries twice, without a pause.
     "task_publish_retry": False,
     "task_ignore_result": True,
     "task_store_errors_even_if_ignored": False,
@@ -142,7 +142,7 @@ def share_memory(**_: Any) -> None:
 
 @celeryd_after_setup.connect
 def prepare_worker_runs(instance: Any, **_: Any) -> None:
-    """Tell the runs of tasks, before the worker forks, which queues and how many places the worker has."""
+    """Record the queues and the number of processes of the worker before it forks; runs of tasks depend on them."""
     from bridge.worker_runs import worker_process
 
     worker_process.prepare(queues=app.amqp.queues.consume_from, places=instance.concurrency)
@@ -151,7 +151,7 @@ def prepare_worker_runs(instance: Any, **_: Any) -> None:
 @worker_process_init.connect
 @worker_shutting_down.connect
 def close_shutdown_writer(**_: Any) -> None:
-    """End the waits of all runs when the worker shuts down: then no process holds the pipe's write end any more."""
+    """Close this process's copy of the pipe's write end. The parent's is the last one: closing it ends all waits."""
     from bridge.worker_runs import worker_process
 
     worker_process.close_writer()

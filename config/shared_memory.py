@@ -7,7 +7,7 @@ from django.db import DatabaseError, connection
 
 
 def freeze_loaded_objects() -> None:
-    """Let the garbage collectors of the parent and of its children leave the objects, and so their memory, alone."""
+    """Exclude the loaded objects from garbage collection, which would copy their memory pages in each child."""
     gc.collect()
     gc.freeze()
 

@@ -74,18 +74,32 @@ def kill_process_group(process: subprocess.Popen[bytes]) -> None:
         os.killpg(process.pid, signal.SIGKILL)
 
 
+def is_port_free(*, host: str, port: int) -> bool:
+    with _create_socket(host) as probe:
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return False
+    return True
+
+
 def open_listening_sockets(*, host: str, port: int, count: int) -> list[socket.socket]:
     """Open listening sockets on one port. Linux distributes connections among them; elsewhere there is only one."""
     sockets = []
     for _ in range(count if sys.platform == "linux" else 1):
-        one = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
-        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        one = _create_socket(host)
         one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         one.bind((host, port))
         one.listen(BACKLOG)
         sockets.append(one)
     return sockets
+
+
+def _create_socket(host: str) -> socket.socket:
+    one = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    return one
 
 
 def write_json(path: Path, content: Any, *, mode: int = 0o600) -> None:

@@ -20,25 +20,15 @@ from pathlib import Path
 from config.file_permissions import set_umask
 
 from .postgres_and_valkey import HOST, PostgresServer, ValkeyServer
-from .processes import acquire_lock, kill_process_group, read_json, spawn_process, write_json
+from .processes import acquire_lock, is_port_free, kill_process_group, read_json, spawn_process, write_json
 
 START_TIMEOUT = 300  # recovery after a crash can take minutes
 STOP_TIMEOUT = 20
 
 
-def is_port_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((HOST, port))
-        except OSError:
-            return False
-        return True
-
-
 def choose_port(previous_port: object) -> int:
     """Return the previous port if it is free, so that known addresses stay valid; otherwise a free port."""
-    if isinstance(previous_port, int) and is_port_free(previous_port):
+    if isinstance(previous_port, int) and is_port_free(host=HOST, port=previous_port):
         return previous_port
     with socket.socket() as probe:
         probe.bind((HOST, 0))

@@ -110,7 +110,8 @@ class LocalServers:
             process.poll()
         for kind in self.kinds:
             if pid := self.state(kind).get("daemon"):
-                with suppress(ChildProcessError):  # started by another process, or by the program before `execv`
+                # A daemon that the program before `execv` started is a child, too, but not in `daemons`.
+                with suppress(ChildProcessError):  # another process started it
                     os.waitpid(pid, os.WNOHANG)
             self.start_daemon(kind)
 

@@ -37,7 +37,7 @@ def web_command(*, host: str, port: int, processes: int) -> list[str]:
     return ["python", "-m", "config.serving.server", "--host", host, "--port", str(port), "--processes", str(processes)]
 
 
-def worker_command(*, queues: tuple[str, ...], concurrency: int, name: str = "worker") -> list[str]:
+def worker_command(*, queues: Sequence[str], concurrency: int, name: str = "worker") -> list[str]:
     return [
         *("python", "-m", "celery", "-A", "config.celery", "--skip-checks", "worker", "--queues", ",".join(queues)),
         *("--pool", "prefork", "--concurrency", str(concurrency), "--hostname", f"{name}@%h"),

@@ -25,8 +25,6 @@ from .supervisor import (
 )
 from .web_probe import are_workers_hung
 
-QUEUES_OPTION = "--queues"
-
 
 def replace_process(
     *, queues: Sequence[str], lock: int, servers: LocalServers | None, has_demo: bool, die_with_parent: bool
@@ -35,7 +33,7 @@ def replace_process(
     locks = [lock, *(servers.locks.values() if servers else ())]
     for descriptor in locks:
         os.set_inheritable(descriptor, True)
-    command = [sys.executable, "-m", __name__, QUEUES_OPTION, ",".join(queues)]
+    command = [sys.executable, "-m", __name__, "--queues", ",".join(queues)]
     command += ["--locks", ",".join(map(str, locks)), "--servers", ",".join(servers.kinds if servers else ())]
     command += [*(["--demo"] if has_demo else ()), *(["--die-with-parent"] if die_with_parent else ())]
     sys.stdout.flush()
@@ -45,14 +43,14 @@ def replace_process(
 
 def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument(QUEUES_OPTION, required=True)
+    parser.add_argument("--queues", required=True)
     parser.add_argument("--locks", required=True)
     parser.add_argument("--servers", required=True)
     parser.add_argument("--demo", action="store_true")
     parser.add_argument("--die-with-parent", action="store_true")
     options = parser.parse_args(arguments)
     should_stop = watch_parent() if options.die_with_parent else lambda: False
-    data_dir = Path(os.environ["DATA_DIR"])
+    data_dir = Path(read_setting("DATA_DIR"))
     lock, *server_locks = map(int, options.locks.split(","))
     os.set_inheritable(lock, False)  # held until this process ends
     kinds = tuple(options.servers.split(",")) if options.servers else ()
@@ -114,7 +112,7 @@ def build_processes(data_dir: Path, queues: Sequence[str]) -> list[ManagedProces
         *(
             ManagedProcess(
                 name=name,
-                command=worker_command(queues=tuple(queues), concurrency=concurrency, name=name),
+                command=worker_command(queues=queues, concurrency=concurrency, name=name),
                 log=logs / f"{name}.log",
             )
             for name in names

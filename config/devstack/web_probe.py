@@ -1,21 +1,10 @@
-"""Questions of the supervisor to the web process: whether it responds, and whether the workers do their work."""
+"""Requests of the supervisor to the web process: does it respond, and are the workers hung?"""
 
 import http.client
 import json
-import socket
 from typing import Any
 
 HUNG_SECONDS = 120  # without a heartbeat, although database and broker respond
-
-
-def is_port_taken(*, host: str, port: int) -> bool:
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError:
-            return True
-    return False
 
 
 def is_web_live(port: int) -> bool:
@@ -23,7 +12,7 @@ def is_web_live(port: int) -> bool:
 
 
 def are_workers_hung(port: int) -> bool:
-    """Return whether the workers do nothing although database and broker respond. False if the web does not say it."""
+    """Return whether the workers do nothing although database and broker respond; False without an answer."""
     return is_every_worker_silent(read_answer(port, "/health/ready")[1].get("components", {}))
 
 

@@ -1,4 +1,4 @@
-"""Health of the portal's components: /health/ready, `manage.py health`, and the check for hung workers."""
+"""Health of the portal's components, for /health/ready and `manage.py health`."""
 
 from collections.abc import Callable
 from typing import Any

@@ -16,7 +16,7 @@ from typing import Any
 PROBE_INTERVAL = 5.0
 ANSWER_TIMEOUT = 3.0
 HUNG_SECONDS = 30.0  # without a request that reached the worker, although probes were sent
-GRACE_SECONDS = 60.0  # extra time until the first request, because a new worker loads the portal
+GRACE_SECONDS = 60.0  # extra time until the first request of a new worker
 PROBES_PER_WORKER = 4  # per round; the kernel distributes them, so every worker gets some
 STAMP = struct.Struct("d")
 

@@ -10,9 +10,8 @@ from django.db import connection
 
 from config.celery import QUEUES
 from config.devstack import environment_setup, up
-from config.devstack.processes import acquire_lock, file_lock, read_json, write_json
+from config.devstack.processes import acquire_lock, file_lock, is_port_free, read_json, write_json
 from config.devstack.supervisor import stop_leftovers, watch_parent
-from config.devstack.web_probe import is_port_taken
 from config.environment import read_setting
 
 
@@ -35,7 +34,7 @@ class Command(BaseCommand):
             )
         stop_leftovers(read_json(data_dir / "stack.json").get("processes", []))
         host, port = read_setting("HOST"), read_setting("PORT")
-        if is_port_taken(host=host, port=port):
+        if not is_port_free(host=host, port=port):
             raise CommandError(f"Port {port} is in use. Choose another one: make up PORT={port + 1}")
         with file_lock(data_dir / ".migrate.lock"):
             call_command("migrate", verbosity=0, interactive=False)
