@@ -55,8 +55,8 @@ def test_every_setting_that_is_read_is_declared() -> None:
     reading = re.compile(r"environ(\[|\.get)")
     readers = {path.name for path in (settings.BASE_DIR / "config").rglob("*.py") if reading.search(path.read_text())}
 
-    # The others pass variables of their own from one program to the next.
-    assert readers == {"environment.py", "environment_setup.py", "server.py", "up.py"}
+    # The web server passes variables of its own to its next program.
+    assert readers == {"environment.py", "environment_setup.py", "server.py"}
 
 
 def test_production_is_https_only_with_secure_cookies() -> None:
