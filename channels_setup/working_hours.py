@@ -1,4 +1,4 @@
-"""Working hours of a chat channel, in the portal's time zone."""
+"""Working hours of a chat channel, in its time zone."""
 
 from __future__ import annotations
 

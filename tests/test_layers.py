@@ -110,6 +110,7 @@ LAYERS = {
         "secret_options",
         "codecs",
         "working_hours",
+        "time_zones",
         "encryption",
         "providers",
         "http_client",

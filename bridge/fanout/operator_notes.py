@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 
 from django.conf import settings
 from django.db import transaction
-from django.utils import timezone, translation
+from django.utils import translation
 from django.utils.translation import gettext as _
 
 from bridge import outcomes, service_window
@@ -113,7 +113,7 @@ def note_closing_windows(window_ids: Sequence[int]) -> None:
     for window in rows.select_related("conversation__chat_channel", "conversation__contact").order_by("expires_at"):
         with CLOSING_NOTES.isolate(window.pk), transaction.atomic(), use_operator_language(window.conversation):
             minutes = max(1, round((window.expires_at - now).total_seconds() / 60))
-            until = timezone.localtime(window.expires_at).strftime("%H:%M")
+            until = window.expires_at.astimezone(window.conversation.chat_channel.zone).strftime("%H:%M")
             sentence = _(
                 "The 24-hour window closes at %(until)s, in %(minutes)d min, and the client is waiting for a reply. "
                 "After that, you can send only an approved template."

@@ -25,6 +25,7 @@ from channels_setup.permissions import VIEW_CHATS, users_with
 from channels_setup.providers import messengers
 
 from . import address_actions, channel_page, save_warnings
+from .time_zone_field import TimeZonePicker
 
 COPY_BUTTON = '<button type="button" class="copy" data-copy="{value}" data-done="{done}">{label}</button>'
 
@@ -73,7 +74,7 @@ def run_action(
 
 
 @admin.register(ChatChannel)
-class ChatChannelAdmin(HistoryModelAdmin):
+class ChatChannelAdmin(TimeZonePicker, HistoryModelAdmin):
     list_display = ("number", "name", "kind", "company_id", "staff", "api_channels")
     list_before_template = "channels_setup/add_channel.html"
     list_display_links = ("number", "name")
@@ -82,10 +83,10 @@ class ChatChannelAdmin(HistoryModelAdmin):
     fieldsets = (
         (None, {"fields": ("name", "kind", "chat_id", "company_id")}),
         (_("Who answers"), {"fields": ("operators", "hides_phones")}),
-        (_("Working hours"), {"fields": (("work_from", "work_until"), "work_weekends")}),
+        (_("Working hours"), {"fields": ("time_zone", ("work_from", "work_until"), "work_weekends")}),
     )
     add_fieldsets = (
-        (None, {"fields": ("name", "kind", "company_id")}),
+        (None, {"fields": ("name", "kind", "company_id", "time_zone")}),
         (_("Who answers"), {"fields": ("operators",)}),
     )
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import tzinfo
 from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import models
-from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from channels_setup import encryption, permissions
+from channels_setup import encryption, permissions, time_zones
 from channels_setup.providers import default_helpdesk, helpdesks
 from channels_setup.providers.base import SECRET
 from channels_setup.providers.base.helpdesk import Helpdesk, HelpdeskAccount
@@ -64,6 +64,18 @@ class ChatChannel(WebhookAddressed):
         related_name="chat_channels",
         help_text=_("They see and answer the chats of this channel. Admins see all chats."),
     )
+    time_zone = models.CharField(
+        _("time zone"),
+        max_length=time_zones.NAME_LENGTH,
+        blank=True,
+        default="",
+        db_default="",
+        validators=[time_zones.validate_time_zone],
+        help_text=_(
+            "Working hours, reminders and reports of this channel follow it. Empty: the portal's setting TIME_ZONE. "
+            "Pages show times in the time zone of the reader's profile."
+        ),
+    )
     # Both or neither. Without them the channel is always staffed.
     work_from = models.TimeField(_("working hours from"), null=True, blank=True)
     work_until = models.TimeField(
@@ -105,6 +117,11 @@ class ChatChannel(WebhookAddressed):
         return helpdesks()[self.kind]
 
     @property
+    def zone(self) -> tzinfo:
+        """Return the channel's time zone, or the portal's."""
+        return time_zones.find_time_zone(self.time_zone)
+
+    @property
     def working_hours(self) -> WorkingHours | None:
         """Return the working hours; None if the channel is always staffed."""
         if self.work_from is None or self.work_until is None:
@@ -113,7 +130,7 @@ class ChatChannel(WebhookAddressed):
             start=self.work_from,
             end=self.work_until,
             weekends=self.work_weekends,
-            zone=timezone.get_default_timezone(),
+            zone=self.zone,
         )
 
     def clean(self) -> None:

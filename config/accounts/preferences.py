@@ -14,8 +14,10 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods
 
+from channels_setup.admin.time_zone_field import list_choices
+
 from . import language
-from .models import User, time_zone_names
+from .models import User
 
 
 class PreferencesForm(forms.Form):
@@ -43,8 +45,7 @@ class PreferencesForm(forms.Form):
         language, time_zone = self.fields["language"], self.fields["time_zone"]
         assert isinstance(language, forms.ChoiceField) and isinstance(time_zone, forms.ChoiceField)
         language.choices = [("", _("Language of the browser")), *settings.LANGUAGES]
-        portal_zone = _("Time zone of the portal: %(name)s") % {"name": settings.TIME_ZONE}
-        time_zone.choices = [("", portal_zone), *((name, name) for name in time_zone_names())]
+        time_zone.choices = list_choices
 
 
 @login_required

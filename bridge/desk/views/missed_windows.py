@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import csv
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, tzinfo
 from typing import Any
 
 from django.contrib.auth import get_user_model
@@ -93,6 +94,21 @@ class ReportParams:
     def channel_ids(self) -> list[int]:
         return [channel.pk for channel in self.channels if self.channel in (None, channel.pk)]
 
+    @property
+    def ids_by_zone(self) -> dict[tzinfo, list[int]]:
+        """Return the chosen channels by time zone: their hours are hours of the channel, not of the reader."""
+        found: dict[tzinfo, list[int]] = defaultdict(list)
+        for channel in self.channels:
+            if self.channel in (None, channel.pk):
+                found[channel.zone].append(channel.pk)
+        return dict(found)
+
+    @property
+    def foreign_zones(self) -> list[str]:
+        """Return the time zones of the report that differ from the reader's."""
+        own = str(timezone.get_current_timezone())
+        return sorted({str(zone) for zone in self.ids_by_zone} - {own})
+
     def missed_windows(self) -> QuerySet[ServiceWindow]:
         return self._filter_windows(missed=True)
 
@@ -112,13 +128,7 @@ class ReportParams:
 def show_missed_windows(request: HttpRequest) -> HttpResponse:
     params = ReportParams.from_request(request)
     by_channel = _count_by_channel(params)
-    by_hour = dict(
-        params.missed_windows()
-        .annotate(hour=ExtractHour("expires_at"))
-        .values_list("hour")
-        .annotate(Count("pk"))
-        .order_by()
-    )
+    by_hour = _count_by_hour(params)
     missed, closed = sum(line.missed for line in by_channel), sum(line.closed or 0 for line in by_channel)
     context = {
         "params": params,
@@ -132,6 +142,7 @@ def show_missed_windows(request: HttpRequest) -> HttpResponse:
         "bars": _hour_bars(by_hour),
         "chart": {"width": CHART_WIDTH, "height": CHART_HEIGHT, "base": CHART_BASE, "label": CHART_BASE + 18},
         "worst_hour": _worst_hour(by_hour),
+        "zones": params.foreign_zones,
         "csv_url": f"{reverse('missed-windows-csv')}?days={params.days}"
         + (f"&channel={params.channel}" if params.channel else ""),
         "section": "windows",
@@ -161,6 +172,17 @@ def _count_by_channel(params: ReportParams) -> list[MissedCount]:
     names = {channel.pk: channel.name for channel in params.channels}
     lines = [MissedCount(name=names[pk], missed=missed.get(pk, 0), closed=count) for pk, count in closed.items()]
     return sorted(lines, key=lambda line: (-line.missed, line.name))
+
+
+def _count_by_hour(params: ReportParams) -> dict[int, int]:
+    """Count by the hour of closing, in the time zone of each channel."""
+    total: dict[int, int] = defaultdict(int)
+    for zone, channel_ids in params.ids_by_zone.items():
+        rows = params.missed_windows().filter(conversation__chat_channel__in=channel_ids)
+        by_hour = rows.annotate(hour=ExtractHour("expires_at", tzinfo=zone)).values_list("hour")
+        for hour, count in by_hour.annotate(Count("pk")).order_by():
+            total[hour] += count
+    return dict(total)
 
 
 def _count_by_operator(params: ReportParams) -> list[MissedCount]:
@@ -219,6 +241,7 @@ def _generate_csv_lines(params: ReportParams, request: HttpRequest) -> Iterator[
         _("Hour"),
         _("Chat"),
         _("Team"),
+        _("Time zone"),
     )
     yield "\ufeff" + writer.writerow(titles)  # BOM: Excel needs it to detect UTF-8
     rows = params.missed_windows().select_related(
@@ -226,7 +249,8 @@ def _generate_csv_lines(params: ReportParams, request: HttpRequest) -> Iterator[
     )
     for window in rows.order_by("expires_at", "pk").iterator(chunk_size=1000):
         conversation, contact = window.conversation, window.conversation.contact
-        closed = timezone.localtime(window.expires_at)
+        zone = conversation.chat_channel.zone
+        closed = window.expires_at.astimezone(zone)
         yield writer.writerow(
             (
                 escape_cell(conversation.chat_channel.name),
@@ -238,5 +262,6 @@ def _generate_csv_lines(params: ReportParams, request: HttpRequest) -> Iterator[
                 closed.hour,
                 request.build_absolute_uri(reverse("chat", args=[conversation.pk])),
                 escape_cell(window.team.name if window.team else ""),
+                str(zone),
             )
         )

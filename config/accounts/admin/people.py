@@ -26,6 +26,7 @@ from unfold.admin import ModelAdmin
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 from unfold.widgets import UnfoldAdminSelectWidget
 
+from channels_setup.admin.time_zone_field import TimeZonePicker
 from channels_setup.admin_history import HistoryModelAdmin
 from channels_setup.models import ChatChannel, Team
 from channels_setup.roles import Role, assign_role
@@ -112,7 +113,7 @@ class NewUserForm(RoleForm, UserCreationForm):
 
 
 @admin.register(User)
-class PortalUserAdmin(UserAdmin, HistoryModelAdmin):
+class PortalUserAdmin(TimeZonePicker, UserAdmin, HistoryModelAdmin):
     """Admin of users. An admin who is no superuser can neither become one nor edit one."""
 
     form = UserForm

@@ -3,7 +3,7 @@
 from .api_tokens import ApiToken, Scope, visible_prefix
 from .service_accounts import ServiceAccount
 from .shared_cache import SharedCacheEntry
-from .users import User, UserKind, time_zone_names
+from .users import User, UserKind
 
 __all__ = [
     "ApiToken",
@@ -12,6 +12,5 @@ __all__ = [
     "SharedCacheEntry",
     "User",
     "UserKind",
-    "time_zone_names",
     "visible_prefix",
 ]

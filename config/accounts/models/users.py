@@ -2,30 +2,17 @@
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Any, ClassVar
-from zoneinfo import available_timezones
 
 from django.conf import settings
 from django.contrib.auth.models import AbstractUser, UserManager
-from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Lower
 from django.utils.crypto import salted_hmac
 from django.utils.translation import gettext_lazy as _
 
-
-def validate_time_zone(name: str) -> None:
-    """Raise ``ValidationError`` if the IANA database does not have this time zone."""
-    if name not in time_zone_names():
-        raise ValidationError(_("Unknown time zone “%(name)s”. Example: Europe/Moscow."), params={"name": name})
-
-
-@cache
-def time_zone_names() -> tuple[str, ...]:
-    """Return the names of the IANA database, sorted. Cached, because the list is read from many files."""
-    return tuple(sorted(available_timezones()))
+from channels_setup.time_zones import validate_time_zone
 
 
 class UserKind(models.TextChoices):
