@@ -109,6 +109,29 @@ SETTINGS = (
         "A proxy in front of the portal sets X-Forwarded-Proto and X-Forwarded-For.",
     ),
     EnvironmentSetting(
+        "HSTS_SECONDS",
+        int,
+        31536000,
+        "Seconds for which browsers that have opened the portal refuse plain http to its host, if PUBLIC_URL is https. "
+        "0: never.",
+    ),
+    EnvironmentSetting(
+        "HSTS_SUBDOMAINS", parse_bool, False, "The same for all subdomains of the host. They must all have https."
+    ),
+    EnvironmentSetting(
+        "HSTS_PRELOAD",
+        parse_bool,
+        False,
+        "Consent to the list of https-only hosts that browsers ship. It takes months to leave that list.",
+    ),
+    EnvironmentSetting(
+        "STATIC_ROOT",
+        str,
+        "",
+        "Folder of the static files that `manage.py collectstatic` collects and compresses; browsers keep them for "
+        "years. Empty: the files are served from their source folders.",
+    ),
+    EnvironmentSetting(
         "DEBUG", parse_bool, False, "Show Django's error pages. Never use it where others can reach the portal."
     ),
     EnvironmentSetting("DEMO", parse_bool, True, "Load the demo at the first start of `make up`."),

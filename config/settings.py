@@ -5,6 +5,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import environ
+from django.core.exceptions import ImproperlyConfigured
 from django.utils.translation import gettext_lazy as _
 
 from config.accounts.oidc_settings import build_oidc_providers
@@ -84,7 +85,7 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "config.web.middleware.webhook_fast_path",
     "bridge.desk.live.polling.fast_poll_middleware",
-    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "config.web.static_files.StaticFilesMiddleware",
     "config.web.middleware.reject_oversized_bodies",
     "config.web.request_log.RequestLogMiddleware",
     "config.web.audit_middleware.attribute_writes",
@@ -165,11 +166,18 @@ STATICFILES_DIRS = [BASE_DIR / "static"]
 MEDIA_ROOT = DATA_DIR / "media"
 ERASURE_LOG = read_setting("ERASURE_LOG") or str(DATA_DIR / "erasures.jsonl")
 FILE_UPLOAD_PERMISSIONS, FILE_UPLOAD_DIRECTORY_PERMISSIONS = 0o600, 0o700
-STORAGES = {
+STORAGES: dict[str, dict[str, Any]] = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
 }
-# No collectstatic: the files are served from their source folders, listed once at the start.
+if STATIC_ROOT := read_setting("STATIC_ROOT") or None:
+    STORAGES["staticfiles"] = {
+        "BACKEND": "config.web.static_files.HashedStaticFilesStorage",
+        # Unlike clients' files, these are public. The image collects them as another user.
+        "OPTIONS": {"file_permissions_mode": 0o644, "directory_permissions_mode": 0o755},
+    }
+WHITENOISE_KEEP_ONLY_HASHED_FILES = True
+# Without collected files, they are served from their source folders, listed once at the start.
 WHITENOISE_USE_FINDERS = True
 WHITENOISE_AUTOREFRESH = DEBUG
 # Enough for a webhook with a thousand messages. Larger bodies are rejected unread. Files have their own limits.
@@ -260,8 +268,17 @@ if IS_HTTPS:  # a browser accepts __Host- cookies only from this host, not from 
     )
 LANGUAGE_COOKIE_SECURE = IS_HTTPS
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = IS_HTTPS
-SECURE_HSTS_SECONDS = 31536000 if IS_HTTPS else 0
-SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = IS_HTTPS
+SECURE_HSTS_SECONDS: int = read_setting("HSTS_SECONDS") if IS_HTTPS else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS: bool = read_setting("HSTS_SUBDOMAINS")
+SECURE_HSTS_PRELOAD: bool = read_setting("HSTS_PRELOAD")
+if SECURE_HSTS_SECONDS < 0:
+    raise ImproperlyConfigured("Invalid HSTS_SECONDS: expected 0 or more seconds.")
+if SECURE_HSTS_PRELOAD and IS_HTTPS and not (SECURE_HSTS_INCLUDE_SUBDOMAINS and SECURE_HSTS_SECONDS >= 31536000):
+    raise ImproperlyConfigured(
+        "Invalid HSTS_PRELOAD: browsers accept it only with HSTS_SUBDOMAINS=yes and HSTS_SECONDS of at least 31536000."
+    )
+# Subdomains and the preload list concern other hosts of the domain, so only the administrator can decide on them.
+SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
 # The container's health check and a scraper on this machine use plain HTTP.
 SECURE_REDIRECT_EXEMPT = [r"^health/", r"^metrics$"]
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if BEHIND_PROXY else None

@@ -102,3 +102,16 @@ def test_a_truncated_request_affects_no_other(port: int) -> None:
 
     print(cut_off)
     assert others == dict.fromkeys(truncation.FORMS, 200)
+
+
+def test_pages_are_compressed_on_the_way_to_the_browser(port: int) -> None:
+    sizes = {}
+    for coding in ("identity", "gzip", "zstd"):
+        line = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+        line.request("GET", "/login/", headers={"Accept-Encoding": coding})
+        response = line.getresponse()
+        sizes[coding] = len(response.read())
+        assert response.getheader("Content-Encoding", "identity") == coding
+        line.close()
+
+    assert max(sizes["gzip"], sizes["zstd"]) < sizes["identity"] / 2

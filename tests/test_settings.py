@@ -59,6 +59,29 @@ def test_every_setting_that_is_read_is_declared() -> None:
     assert readers == {"environment.py", "environment_setup.py", "server.py"}
 
 
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({"HSTS_SECONDS": "-1"}, "Invalid HSTS_SECONDS: expected 0 or more seconds."),
+        ({"HSTS_SECONDS": "a year"}, "Invalid HSTS_SECONDS: expected number"),
+        ({"HSTS_PRELOAD": "yes"}, "Invalid HSTS_PRELOAD: browsers accept it only with HSTS_SUBDOMAINS=yes"),
+    ],
+)
+def test_a_wrong_hsts_setting_is_one_sentence(given: dict[str, str], sentence: str) -> None:
+    with pytest.raises(subprocess.CalledProcessError) as failed:
+        in_production("s.SECURE_HSTS_SECONDS", **given)
+
+    assert sentence in failed.value.stderr
+
+
+def test_hsts_is_for_this_host_only_unless_set_otherwise() -> None:
+    code = "[s.SECURE_HSTS_SECONDS, s.SECURE_HSTS_INCLUDE_SUBDOMAINS, s.SECURE_HSTS_PRELOAD]"
+
+    assert in_production(code) == [31536000, False, False]
+    assert in_production(code, HSTS_SUBDOMAINS="yes", HSTS_PRELOAD="yes") == [31536000, True, True]
+    assert in_production(code, HSTS_SECONDS="0") == [0, False, False]
+
+
 def test_production_is_https_only_with_secure_cookies() -> None:
     found = in_production(
         "[s.DEBUG, s.SECURE_SSL_REDIRECT, s.SESSION_COOKIE_SECURE, s.CSRF_COOKIE_SECURE,"
