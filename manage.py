@@ -13,6 +13,8 @@ def main() -> None:
         sys.exit("Django is not installed in this Python. Run `make install`, then `.venv/bin/python manage.py …`.")
     from config.devstack.environment_setup import prepare_environment
 
+    if sys.argv[1:] and not sys.argv[1].startswith("-"):
+        sys.argv[1] = sys.argv[1].replace("-", "_")  # verify-backup is verify_backup
     prepare_environment(sys.argv)
 
     from config.audit.context import set_command

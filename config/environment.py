@@ -88,6 +88,13 @@ SETTINGS = (
         "",
         "File with the log of erased people, outside the database and its dumps. Empty: DATA_DIR/erasures.jsonl.",
     ),
+    EnvironmentSetting("BACKUP_DIR", str, "", "Folder for the backups of `manage.py backup`. Empty: DATA_DIR/backups."),
+    EnvironmentSetting(
+        "BACKUP_MAX_AGE_HOURS",
+        int,
+        48,
+        "Hours after which the newest backup counts as too old, if there was ever one. 0: never.",
+    ),
     EnvironmentSetting("HOST", str, "127.0.0.1", "The address `make up` listens on."),
     EnvironmentSetting("PORT", int, 8000, "The port `make up` listens on."),
     EnvironmentSetting(

@@ -165,6 +165,8 @@ STATIC_URL = "/static/"
 STATICFILES_DIRS = [BASE_DIR / "static"]
 MEDIA_ROOT = DATA_DIR / "media"
 ERASURE_LOG = read_setting("ERASURE_LOG") or str(DATA_DIR / "erasures.jsonl")
+BACKUP_DIR = read_setting("BACKUP_DIR") or str(DATA_DIR / "backups")
+BACKUP_MAX_AGE_HOURS: int = read_setting("BACKUP_MAX_AGE_HOURS")
 FILE_UPLOAD_PERMISSIONS, FILE_UPLOAD_DIRECTORY_PERMISSIONS = 0o600, 0o700
 STORAGES: dict[str, dict[str, Any]] = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},

@@ -141,6 +141,7 @@ LAYERS = {
         "devstack",
         "accounts",
         "serving",
+        "backup",
         "monitoring",
         "celery",
         "beat",

@@ -100,6 +100,24 @@ def read_entries() -> Iterator[LogEntry]:
             logger.exception("line of the erasure log not readable", extra={"line": number})
 
 
+def merge_lines(lines: Sequence[str]) -> int:
+    """Append the lines of another copy of the log that this one does not have. Return how many."""
+    path = Path(settings.ERASURE_LOG)
+    known = {read_log_id(line) for line in path.read_text(encoding="utf-8").splitlines()} if path.exists() else set()
+    missing = {log_id: line for line in lines if (log_id := read_log_id(line)) and log_id not in known}
+    if missing:
+        _append_lines(path, list(missing.values()))
+    return len(missing)
+
+
+def read_log_id(line: str) -> uuid.UUID | None:
+    """Return the ID of a line, or None if the line is damaged."""
+    try:
+        return uuid.UUID(json.loads(line)["id"])
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
 def list_missing_entries() -> list[LogEntry]:
     """Return the entries that this database does not know: it was restored from a dump made before the erasure."""
     entries = {entry.log_id: entry for entry in read_entries()}

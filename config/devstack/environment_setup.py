@@ -25,6 +25,7 @@ COMMANDS_WITHOUT_SERVERS = {
     "makemessages",
     "messages",
     "settings_page",
+    "verify_backup",
     "version",
 }
 # Commands that write source files, which need not be private.
@@ -35,6 +36,7 @@ COMMANDS_WITHOUT_MIGRATION = {
     "migrate",
     "makemigrations",
     "showmigrations",
+    "restore",
     "sqlmigrate",
     "squashmigrations",
     "test",
@@ -67,7 +69,9 @@ def prepare_environment(arguments: list[str]) -> None:
     command = arguments[1] if len(arguments) > 1 else ""
     data_dir = resolve_data_dir()
     if command in COMMANDS_WITHOUT_SERVERS or command.startswith("-") or {"--help", "-h"} & set(arguments):
-        set_defaults({name: fresh_secrets()[name] for name in ENVIRONMENT_SECRETS})
+        # `verify_backup` compares the keys of the data folder, if it has some.
+        known = fresh_secrets() | read_json(data_dir / "secrets.json")
+        set_defaults({name: known[name] for name in ENVIRONMENT_SECRETS})
         set_defaults({"DATABASE_URL": "postgres://nobody@127.0.0.1:1/none", "REDIS_URL": "redis://127.0.0.1:1/0"})
         return
     if command not in SOURCE_WRITING_COMMANDS:

@@ -1,0 +1,1 @@
+"""Backup and restore of a portal: database, files, erasure log. See docs/backup.md."""
