@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from django.db import IntegrityError, connection, transaction
-from django.db.models import Q
 from django.utils import timezone
 
 from bridge.models import Contact, Conversation, FormerId
@@ -84,10 +83,8 @@ def find_contact(api_channel: ApiChannel, info: ContactInfo) -> Contact | None:
 
 def find_by_caller_id(api_channel: ApiChannel, caller_id: str) -> Contact | None:
     """Return the contact with this ID in the caller's system, or None."""
-    query = Q(caller_id=caller_id)
-    if not api_channel.provider.ids_are_phone_numbers:
-        query |= Q(external_id=caller_id)
-    return Contact.objects.filter(query, api_channel=api_channel).order_by("pk").first()
+    columns = ("caller_id",) if api_channel.provider.ids_are_phone_numbers else ("caller_id", "external_id")
+    return next(iter(_find_contacts(api_channel, {column: {caller_id} for column in columns})), None)
 
 
 def _lock_contact_keys(api_channel: ApiChannel, data: Sequence[ContactData]) -> None:
@@ -117,11 +114,11 @@ def get_number_key(api_channel: ApiChannel, info: ContactInfo | Contact) -> str:
 
 # OFFSET 0: one look-up in the column's index for each value, also on a table that was never analyzed. `IN (…)` read all
 # contacts of the channel then, and always for more than 100 values, which the planner does not compare with the
-# condition of a partial index.
+# condition of a partial index. `(SELECT …)`: see `message_lookup`.
 FIND_CONTACTS_SQL = """
 SELECT found.id FROM unnest(%s::text[]) AS wanted(value), LATERAL (
     SELECT c.id FROM bridge_contact c
-    WHERE c.api_channel_id = %s AND c.{column} = wanted.value AND c.{column} <> '' OFFSET 0
+    WHERE c.api_channel_id = (SELECT %s::bigint) AND c.{column} = wanted.value AND c.{column} <> '' OFFSET 0
 ) found
 """
 

@@ -20,8 +20,9 @@ CONTACTS, CONVERSATIONS = RowReader(Contact, "p"), RowReader(Conversation, "c")
 
 # Locks conversations in the order of their IDs, but only if all of the batch are known and nothing about their contacts
 # changes: creating or changing a contact locks it, and contacts are locked before conversations. Subqueries with LIMIT
-# stay lookups in a unique index, one for each contact, also on tables that were never analyzed. While this waits for a
-# lock, a conversation may move to another contact by a merge: then its row no longer matches and is left out.
+# stay lookups in a unique index, one for each contact, also on tables that were never analyzed. `(SELECT …)`: see
+# `message_lookup`. While this waits for a lock, a conversation may move to another contact by a merge: then its row no
+# longer matches and is left out.
 LOCK_KNOWN_CHATS_SQL = f"""
 WITH wanted AS MATERIALIZED (
     SELECT * FROM unnest(%(external_ids)s::text[], %(user_ids)s::text[], %(names)s::text[], %(usernames)s::text[],
@@ -31,7 +32,8 @@ WITH wanted AS MATERIALIZED (
     SELECT c.id FROM wanted w
     CROSS JOIN LATERAL (
         SELECT * FROM bridge_contact
-        WHERE api_channel_id = %(api_channel)s AND external_id = w.external_id AND external_id <> '' LIMIT 1
+        WHERE api_channel_id = (SELECT %(api_channel)s::bigint) AND external_id = w.external_id AND external_id <> ''
+        LIMIT 1
     ) p
     CROSS JOIN LATERAL (
         SELECT id FROM bridge_conversation WHERE contact_id = p.id AND chat_channel_id = %(chat_channel)s LIMIT 1

@@ -15,7 +15,7 @@ from django.db.models import F
 from django.utils import timezone
 
 from bridge import message_text, service_window
-from bridge.conversations import receiving
+from bridge.conversations import message_lookup, receiving
 from bridge.fanout import correction_notes
 from bridge.models import ChangeAfterAnswer, Conversation, Message
 from bridge.person_erased import PersonErased
@@ -44,8 +44,9 @@ def lock_target_message(api_channel: ApiChannel, external_id: str) -> tuple[Mess
     """
     if not external_id:
         return None
-    rows = Message.objects.filter(api_channel=api_channel, external_id=external_id)
-    conversation_id = rows.values_list("conversation_id", flat=True).first()
+    pks = message_lookup.find_message_ids(api_channel.pk, [external_id]).values()
+    rows = Message.objects.filter(pk__in=pks, external_id=external_id)
+    conversation_id = rows.values_list("conversation_id", flat=True).first() if pks else None
     if conversation_id is None:
         return None
     conversation = receiving.lock_conversation(conversation_id)

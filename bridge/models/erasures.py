@@ -46,7 +46,12 @@ class Erasure(models.Model):
 class ErasedMessage(models.Model):
     """Fingerprint of an erased message or client number, so that a late request does not restore it."""
 
-    api_channel = models.ForeignKey(ApiChannel, on_delete=models.CASCADE, related_name="+")
+    api_channel = models.ForeignKey(
+        ApiChannel,
+        on_delete=models.CASCADE,
+        related_name="+",
+        db_index=False,  # one_erased_message
+    )
     fingerprint = models.BinaryField(max_length=32)
 
     class Meta:
@@ -61,7 +66,12 @@ class ErasedMessage(models.Model):
 class ErasedHelpdeskNumber(models.Model):
     """Fingerprint of an erased person's chat, client or request in an external helpdesk, to refuse its late events."""
 
-    chat_channel = models.ForeignKey(ChatChannel, on_delete=models.CASCADE, related_name="+")
+    chat_channel = models.ForeignKey(
+        ChatChannel,
+        on_delete=models.CASCADE,
+        related_name="+",
+        db_index=False,  # one_erased_helpdesk_number
+    )
     fingerprint = models.BinaryField(max_length=32)
 
     class Meta:

@@ -204,7 +204,12 @@ class Attachment(models.Model):
 class StrayStatus(models.Model):
     """A status whose message is not known yet. It is applied when the message is stored; else it is reported."""
 
-    api_channel = models.ForeignKey(ApiChannel, on_delete=models.CASCADE, related_name="+")
+    api_channel = models.ForeignKey(
+        ApiChannel,
+        on_delete=models.CASCADE,
+        related_name="+",
+        db_index=False,  # stray_by_external_id
+    )
     external_id = models.CharField(max_length=190)
     status = models.CharField(max_length=10, choices=Message.Status.choices)
     at = models.DateTimeField(null=True)
@@ -234,7 +239,12 @@ class PendingCorrection(models.Model):
         EDIT = "edit", _("edit")
         REVOKE = "revoke", _("deletion")
 
-    api_channel = models.ForeignKey(ApiChannel, on_delete=models.CASCADE, related_name="+")
+    api_channel = models.ForeignKey(
+        ApiChannel,
+        on_delete=models.CASCADE,
+        related_name="+",
+        db_index=False,  # one_pending_correction
+    )
     target_id = models.CharField(_("provider's id"), max_length=190)  # of the message that it is about
     kind = models.CharField(_("kind"), max_length=10, choices=Kind.choices)
     by_us = models.BooleanField(_("from the phone app"))

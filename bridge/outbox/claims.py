@@ -36,6 +36,11 @@ DESTINATIONS = {
     "api_channel": ("channels_setup_apichannel", "c.state <> 'paused'"),
 }
 
+# What the claim of poison messages takes, and the claim of all others. The words of a condition decide which index can
+# be used; see the indexes of `Delivery`. Only a delivery that is being sent has a lease token.
+IS_POISON = "d.lease_token IS NOT NULL AND d.attempts - d.attempts_before >= {most}"
+IS_ORDINARY = "d.state NOT IN ({finished}) AND (d.lease_token IS NULL OR d.attempts - d.attempts_before < {most})"
+
 # Checked first: planning the claim costs ten times as much, and most runs find nothing due. The earliest row of each
 # line is one index lookup; an EXISTS may scan the whole table when the planner expects many matches.
 DUE_SQL = """
@@ -43,12 +48,12 @@ SELECT '{first_kind}', c.id FROM {table} c
 WHERE {may_send} AND clock_timestamp() + make_interval(secs => %(slack)s) >= least({earliest})
 """
 EARLIEST_SQL = """(
-    SELECT min(d.next_attempt_at) FROM bridge_delivery d
-    WHERE {is_mine} AND d.kind = '{kind}' AND d.priority = {priority} AND d.state IN ('pending', 'sending'))"""
+    SELECT d.next_attempt_at FROM bridge_delivery d
+    WHERE {is_mine} AND d.kind = '{kind}' AND d.priority = {priority} AND d.state NOT IN ({finished})
+    ORDER BY d.next_attempt_at LIMIT 1)"""
 POISON_SQL = """
 SELECT DISTINCT '{first_kind}', c.id FROM bridge_delivery d JOIN {table} c ON {is_mine}
-WHERE d.state = 'sending' AND d.kind IN ({kinds}) AND d.next_attempt_at <= clock_timestamp()
-  AND d.attempts - d.attempts_before >= %(max_crashes)s AND {may_send}
+WHERE {is_due} AND d.kind IN ({kinds}) AND d.next_attempt_at <= clock_timestamp() AND {may_send}
   AND NOT EXISTS (SELECT 1 FROM bridge_circuitbreaker b
                   WHERE b.{column}_id = c.id AND (b.is_open OR b.backoff_until > clock_timestamp()))
 """
@@ -67,7 +72,7 @@ CLAIM_SQL = """
 WITH owner AS (SELECT * FROM unnest(%(ids)s::bigint[], %(limit_keys)s::text[]) AS owner(id, limit_key)
 ), due_probe AS MATERIALIZED (
     SELECT b.id FROM bridge_circuitbreaker b
-    WHERE b.{column}_id = ANY(%(ids)s) AND b.is_open AND NOT %(poison)s AND b.probe_at <= clock_timestamp()
+    WHERE b.{column}_id = ANY(%(ids)s) AND b.is_open AND NOT {poison} AND b.probe_at <= clock_timestamp()
     FOR NO KEY UPDATE OF b SKIP LOCKED
 ), probe AS (
     UPDATE bridge_circuitbreaker b
@@ -76,7 +81,7 @@ WITH owner AS (SELECT * FROM unnest(%(ids)s::bigint[], %(limit_keys)s::text[]) A
 ), destination AS (
     SELECT c.id, least(
         %(in_flight)s - (SELECT count(*) FROM bridge_delivery d
-                         WHERE {is_mine} AND d.state = 'sending' AND d.kind IN ({kinds})
+                         WHERE {is_mine} AND d.lease_token IS NOT NULL AND d.kind IN ({kinds})
                            AND d.next_attempt_at > clock_timestamp()),
         ceil(%(limit)s::numeric / count(*) OVER ()),
         CASE WHEN b.backoff_until > clock_timestamp() THEN 0
@@ -91,9 +96,8 @@ WITH owner AS (SELECT * FROM unnest(%(ids)s::bigint[], %(limit_keys)s::text[]) A
     SELECT head.id, head.previous_state FROM destination c, LATERAL (
         SELECT next.* FROM (VALUES {lines}) AS line(kind, priority), LATERAL (
             SELECT d.id, d.state AS previous_state, d.priority, d.next_attempt_at FROM bridge_delivery d
-            WHERE {is_mine} AND d.kind = line.kind AND d.priority = line.priority
-              AND d.state IN ('pending', 'sending') AND d.next_attempt_at <= (SELECT clock_timestamp())
-              AND (d.state = 'sending' AND d.attempts - d.attempts_before >= %(max_crashes)s) = %(poison)s
+            WHERE {is_mine} AND d.kind = line.kind AND d.kind IN ({kinds}) AND d.priority = line.priority
+              AND {is_due} AND d.next_attempt_at <= (SELECT clock_timestamp())
               AND d.id = (
                   SELECT min(queued.id) FROM bridge_delivery queued
                   WHERE queued.api_channel_id = d.api_channel_id AND queued.conversation_id = d.conversation_id
@@ -107,7 +111,7 @@ UPDATE bridge_delivery d
 SET state = 'sending', attempts = attempts + 1, lease_token = %(token)s,
     next_attempt_at = clock_timestamp() + make_interval(secs => %(lease)s)
 FROM due
-WHERE d.id = due.id
+WHERE d.id = due.id AND due.previous_state NOT IN ({finished})
 RETURNING {delivery}, due.previous_state
 """
 
@@ -124,23 +128,28 @@ WHERE {is_limit} AND r.whole_channel AND r.met_at > clock_timestamp() - interval
 
 
 @cache
-def build_statement(template: str, column: str, kinds: tuple[str, ...]) -> str:
-    """Fill in a statement for one kind of destination."""
+def build_statement(template: str, column: str, kinds: tuple[str, ...], *, poison: bool = False) -> str:
+    """Fill in a statement for one kind of destination, and for poison messages or all others."""
     table, may_send = DESTINATIONS[column]
     columns = list(DESTINATIONS)
     others = "".join(f" AND d.{other}_id IS NULL" for other in columns[: columns.index(column)])
-    is_limit = "r.api_channel_id = owner.id"
+    is_limit, destination = "r.api_channel_id = owner.id", "d.api_channel_id"
     if column != "api_channel":
         is_limit = "r.api_channel_id IS NULL AND r.key = owner.limit_key"
+        destination = "coalesce(d.chat_channel_id, 0)"
+    finished = ", ".join(f"'{state}'" for state in Delivery.FINISHED)
     names = {
         "column": column,
         "table": table,
         "may_send": may_send,
-        "is_mine": f"d.{column}_id = c.id{others}",
+        "is_mine": f"{destination} = c.id{others}",
+        "poison": str(poison).upper(),
+        "is_due": (IS_POISON if poison else IS_ORDINARY).format(finished=finished, most=MAX_WORKER_CRASHES),
         "is_limit": is_limit,
         "delivery": DELIVERY.columns,
         "first_kind": kinds[0],
         "kinds": ", ".join(f"'{kind}'" for kind in kinds),
+        "finished": finished,
     }
     lines = [(kind, priority) for kind in kinds for priority in Delivery.Priority.values]
     names["lines"] = ", ".join(f"('{kind}', {priority})" for kind, priority in lines)
@@ -155,10 +164,10 @@ def find_destinations(
 ) -> dict[DestinationPolicy, list[int]]:
     """Return the destinations that have something due, or due in `slack` seconds, in the order of the policies."""
     template = POISON_SQL if poison else DUE_SQL
-    statements = [build_statement(template, policy.column, policy.kinds) for policy in policies]
+    statements = [build_statement(template, policy.column, policy.kinds, poison=poison) for policy in policies]
     found: dict[DestinationPolicy, list[int]] = {}
     with connection.cursor() as cursor:
-        cursor.execute(" UNION ALL ".join(statements), {"max_crashes": MAX_WORKER_CRASHES, "slack": slack})
+        cursor.execute(" UNION ALL ".join(statements), {"slack": slack})
         rows = cursor.fetchall()
     for policy in policies:
         ids = [pk for kind, pk in rows if kind == policy.kinds[0]]
@@ -186,12 +195,12 @@ def claim_deliveries(
     keys = policy.find_limit_keys(ids) if ids else {}
     if not keys:
         return []
-    values: dict[str, Any] = {"max_crashes": MAX_WORKER_CRASHES, "poison": poison, "limit": limit}
+    values: dict[str, Any] = {"limit": limit}
     values |= {"ids": list(keys), "limit_keys": list(keys.values()), "token": token, "lease": LEASE_SECONDS}
     values |= {"in_flight": policy.in_flight, "probe_seconds": circuit_breaker.PROBE_SECONDS}
     values["bucket_idle"] = rate_limits.BUCKET_IDLE_SECONDS
     with connection.cursor() as cursor:
-        cursor.execute(build_statement(CLAIM_SQL, policy.column, policy.kinds), values)
+        cursor.execute(build_statement(CLAIM_SQL, policy.column, policy.kinds, poison=poison), values)
         claimed = [
             ClaimedDelivery(
                 policy=policy, delivery=DELIVERY.read(row[:-1]), interrupted=row[-1] == Delivery.State.SENDING
