@@ -19,10 +19,12 @@ from celery.signals import (
 )
 
 from .environment import read_setting
+from .environment_check import exit_if_invalid
 from .file_permissions import restrict_permissions, set_umask
 from .serving import redis_transport  # noqa: F401  # patches Kombu
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+exit_if_invalid()  # before the first setting is read: worker and beat import this module first
 
 # Longer than the longest task. The shortest value of all programs on a broker applies, so Okno needs its own broker.
 VISIBILITY_TIMEOUT = 300

@@ -142,7 +142,7 @@ def test_commands_create_files_only_for_their_owner(tmp_path: Path) -> None:
     program = (
         "import os, sys; os.umask(0o022); from pathlib import Path; from config.devstack import environment_setup;"
         "environment_setup.attach_servers = lambda **_: sys.exit(0) if Path('export.json').write_text('x') else None;"
-        "os.chdir(sys.argv[1]); environment_setup.prepare_environment(['manage.py', 'templates', 'export'])"
+        "os.chdir(sys.argv[1]); environment_setup.prepare_environment(['manage.py', 'migrate'])"
     )
     environment = {"PATH": os.environ["PATH"], "DATA_DIR": str(tmp_path / "var"), "PYTHONPATH": str(Path.cwd())}
     done = subprocess.run(

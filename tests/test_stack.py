@@ -30,6 +30,7 @@ from tests.processes import TEST_RUN_VARIABLES, eventually, free_port
 from tests.servers_for_tests import own_valkey_database
 
 PROJECT = settings.BASE_DIR
+SHOW_CONCURRENCY = "from django.conf import settings as s; print(s.WORKER_CONCURRENCY)"
 
 
 def is_alive(pid: int) -> bool:
@@ -95,7 +96,7 @@ class Stack:
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    stack = Stack(tmp_path_factory.mktemp("stack") / "var")
+    stack = Stack(tmp_path_factory.mktemp("stack") / "мои данные")
     stack.start()
     yield stack
     if stack.process is not None and stack.process.poll() is None:
@@ -109,6 +110,31 @@ def test_up_prints_one_line_when_it_is_ready(stack: Stack) -> None:
     assert lines[0].startswith(f"ready http://127.0.0.1:{stack.port} ")
     assert "user add" in lines[0]  # without demo data there are no logins: the line says how to create one
     assert stack.is_live()
+
+
+def test_the_printed_command_creates_a_user_of_this_portal(stack: Stack) -> None:
+    command = stack.words().strip().partition("create the first user: ")[2]
+    environment = {name: text for name, text in stack.environment.items() if name != "DATA_DIR"}
+
+    printed = subprocess.run(["sh", "-c", command], cwd=PROJECT, env=environment, capture_output=True, text=True)
+
+    assert printed.returncode == 0 and printed.stderr == "", printed.stderr
+    assert "password" in printed.stdout
+    assert stack.manage("user", "role", "vera", "admin").stdout == "vera: Admin\n"
+
+
+def test_a_command_uses_the_settings_that_only_the_portal_was_given(stack: Stack) -> None:
+    environment = {name: text for name, text in stack.environment.items() if name != "WORKER_CONCURRENCY"}
+
+    shown = subprocess.run(
+        [sys.executable, "manage.py", "shell", "-v", "0", "-c", SHOW_CONCURRENCY],
+        cwd=PROJECT,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+
+    assert shown.stdout.split() == ["1"], shown.stderr
 
 
 def test_stack_json_lists_every_process_with_its_pid_and_port(stack: Stack) -> None:

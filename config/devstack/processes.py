@@ -74,13 +74,18 @@ def kill_process_group(process: subprocess.Popen[bytes]) -> None:
         os.killpg(process.pid, signal.SIGKILL)
 
 
-def is_port_free(*, host: str, port: int) -> bool:
-    with _create_socket(host) as probe:
-        try:
+def find_bind_problem(*, host: str, port: int) -> OSError | None:
+    """Return why this program cannot listen on the address, if so."""
+    try:
+        with _create_socket(host) as probe:
             probe.bind((host, port))
-        except OSError:
-            return False
-    return True
+    except OSError as error:
+        return error
+    return None
+
+
+def is_port_free(*, host: str, port: int) -> bool:
+    return find_bind_problem(host=host, port=port) is None
 
 
 def open_listening_sockets(*, host: str, port: int, count: int) -> list[socket.socket]:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from config.environment import read_setting
 
+from .printed_commands import manage_command
 from .processes import open_listening_sockets
 from .servers import PROJECT_DIR, LocalServers, attach_servers
 from .supervisor import (
@@ -80,7 +81,7 @@ def run_portal(
         should_stop=should_stop,
         are_workers_hung=lambda: are_workers_hung(port),
     )
-    line = ready_line(host=read_setting("HOST"), port=port, has_demo=has_demo)
+    line = ready_line(data_dir, host=read_setting("HOST"), port=port, has_demo=has_demo)
     supervisor.run(when_ready=lambda: report(line))
 
 
@@ -121,10 +122,13 @@ def build_processes(data_dir: Path, queues: Sequence[str]) -> list[ManagedProces
     ]
 
 
-def ready_line(*, host: str, port: int, has_demo: bool) -> str:
-    address = f"http://{'127.0.0.1' if host in ('0.0.0.0', '::') else host}:{port}"
+def ready_line(data_dir: Path, *, host: str, port: int, has_demo: bool) -> str:
+    """Return the line that says where the portal is and how to sign in."""
+    name = "127.0.0.1" if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host
+    local, public = f"http://{name}:{port}", read_setting("PUBLIC_URL")
+    address = local if public in ("", local) else f"{local} (public URL: {public})"
     if not has_demo:
-        return f"ready {address}  create the first user: .venv/bin/python manage.py user add vera --role admin"
+        return f"ready {address}  create the first user: {manage_command(data_dir, 'user add vera --role admin')}"
     admin, operator = read_setting("DEMO_ADMIN_PASSWORD"), read_setting("DEMO_OPERATOR_PASSWORD")
     return f"ready {address}  admin: vera / {admin}  operator: boris / {operator}"
 

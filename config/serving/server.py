@@ -33,6 +33,7 @@ from granian.log import LogLevels
 from granian.server.mp import MPServer
 
 from config.devstack.processes import BACKLOG, LISTEN_ON, open_listening_sockets
+from config.environment_check import exit_if_invalid
 
 from . import late_bodies, worker_watch
 from .arrival_limits import MAX_BODIES, RESERVED_BODIES
@@ -163,6 +164,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--processes", type=int, required=True)
     options = parser.parse_args(arguments)
+    exit_if_invalid()
     raise_open_file_limit()
     if numbers := os.environ.pop(LISTEN_ON, ""):
         sockets = [socket.socket(fileno=int(number)) for number in numbers.split(",")]

@@ -5,7 +5,8 @@ from typing import Any
 from django.conf import settings
 from django.core.management import BaseCommand
 
-from config.environment import KIND_LABELS, REQUIRED, SETTINGS, EnvironmentSetting
+from config.environment import REQUIRED, SETTINGS, EnvironmentSetting
+from config.setting_kinds import LABELS
 
 PAGE_PATH = settings.BASE_DIR / "docs" / "settings.md"
 PAGE_HEAD = """# Settings
@@ -35,7 +36,7 @@ def render_page() -> str:
 
 
 def render_row(setting: EnvironmentSetting) -> str:
-    return f"| `{setting.name}` | {KIND_LABELS[setting.kind]} | {format_default(setting.default)} | {setting.help} |\n"
+    return f"| `{setting.name}` | {LABELS[setting.kind]} | {format_default(setting.default)} | {setting.help} |\n"
 
 
 def format_default(value: Any) -> str:

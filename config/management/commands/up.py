@@ -1,6 +1,8 @@
 """Run the whole portal from one terminal, for trying out and development. Production uses docker-compose.yml."""
 
+import errno
 import io
+import time
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +12,22 @@ from django.db import connection
 
 from config.celery import QUEUES
 from config.devstack import environment_setup, up
-from config.devstack.processes import acquire_lock, file_lock, is_port_free, read_json, write_json
+from config.devstack.data_folders import UP_LOCK, record_portal
+from config.devstack.printed_commands import up_command
+from config.devstack.processes import (
+    acquire_lock,
+    file_lock,
+    find_bind_problem,
+    is_port_free,
+    read_json,
+    write_json,
+)
 from config.devstack.supervisor import stop_leftovers, watch_parent
 from config.environment import read_setting
+
+LOCK_ATTEMPTS, LOCK_PAUSE = 10, 0.05  # a command that looks whether a portal is running holds the lock for a moment
+
+FIRST_PORT_FOR_USERS, DEFAULT_PORT, LAST_PORT = 1024, 8000, 65535
 
 
 class Command(BaseCommand):
@@ -26,16 +41,10 @@ class Command(BaseCommand):
         should_stop = watch_parent() if options["die_with_parent"] else lambda: False
         data_dir: Path = settings.DATA_DIR
         data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = acquire_lock(data_dir / ".up.lock", wait=False)
-        if lock is None:
-            raise CommandError(
-                f"The portal is already running on {data_dir} (stack.json there lists its processes). "
-                "Stop it first, or choose another folder: make up DATA_DIR=…"
-            )
+        lock = lock_data_dir(data_dir)
         stop_leftovers(read_json(data_dir / "stack.json").get("processes", []))
-        host, port = read_setting("HOST"), read_setting("PORT")
-        if not is_port_free(host=host, port=port):
-            raise CommandError(f"Port {port} is in use. Choose another one: make up PORT={port + 1}")
+        require_address(host=read_setting("HOST"), port=read_setting("PORT"))
+        record_portal(data_dir)
         with file_lock(data_dir / ".migrate.lock"):
             call_command("migrate", verbosity=0, interactive=False)
         has_demo = self.load_demo(data_dir)
@@ -59,3 +68,27 @@ class Command(BaseCommand):
             has_demo = True
         write_json(mark, {"demo": has_demo})
         return has_demo
+
+
+def lock_data_dir(data_dir: Path) -> int:
+    for _attempt in range(LOCK_ATTEMPTS):
+        if (lock := acquire_lock(data_dir / UP_LOCK, wait=False)) is not None:
+            return lock
+        time.sleep(LOCK_PAUSE)
+    raise CommandError(
+        f"The portal is already running on {data_dir} (stack.json there lists its processes). "
+        "Stop it first, or start another one: make up DATA_DIR=… PORT=…"
+    )
+
+
+def require_address(*, host: str, port: int) -> None:
+    """Raise CommandError with the reason if the portal cannot listen on the address."""
+    problem = find_bind_problem(host=host, port=port)
+    if problem is None:
+        return
+    if problem.errno not in (errno.EADDRINUSE, errno.EACCES):
+        raise CommandError(f"HOST: cannot listen on {host} ({problem.strerror}). Use an address of this machine.")
+    candidates = range(max(port + 1, FIRST_PORT_FOR_USERS), LAST_PORT + 1)
+    free = next((other for other in candidates if is_port_free(host=host, port=other)), DEFAULT_PORT)
+    reason = f"Port {port} is in use." if problem.errno == errno.EADDRINUSE else f"This user may not use port {port}."
+    raise CommandError(f"{reason} Choose another one: {up_command(PORT=str(free))}")
