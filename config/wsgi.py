@@ -22,6 +22,8 @@ django = TolerantHandler()
 from django.conf import settings  # noqa: E402
 
 from bridge.intake.flood_guard import unknown_token_guard  # noqa: E402  # needs loaded models
+from bridge.intake.group_commit import group_committer  # noqa: E402  # as above
 
 restrict_permissions(settings.DATA_DIR)
 application = BodyBuffer(django, slots=read_setting("WEB_THREADS"), is_refused=unknown_token_guard.is_refused)
+group_committer.slots = application.slots

@@ -42,8 +42,8 @@ def gate() -> Iterator[Callable[..., BodyBuffer]]:
 
     yield make
     for each in made:
-        while not each.slots.empty():
-            each.slots.get().close()
+        while not each.slots.free.empty():
+            each.slots.free.get().close()
 
 
 def in_a_thread(work: Callable[[], Any]) -> Any:
@@ -123,7 +123,7 @@ def test_a_failing_view_releases_its_slot(gate: Callable[..., BodyBuffer]) -> No
         with pytest.raises(RuntimeError):
             post(one_slot, b"")
 
-    assert one_slot.slots.qsize() == 1
+    assert one_slot.slots.free.qsize() == 1
 
 
 def test_a_slow_reader_of_a_long_response_holds_no_slot(gate: Callable[..., BodyBuffer]) -> None:
@@ -133,7 +133,7 @@ def test_a_slow_reader_of_a_long_response_holds_no_slot(gate: Callable[..., Body
     first = next(answer)
 
     assert first == b"a"
-    assert one_slot.slots.qsize() == 1
+    assert one_slot.slots.free.qsize() == 1
     assert post(one_slot, b"") == ("200", b"ab")
     in_a_thread(answer.close)  # as the server does; closed here, it would ask for the connection of earlier tests
 

@@ -2,16 +2,19 @@
 
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from threading import Event, Thread
 from typing import Any
 
 import pytest
-from django.db import OperationalError, connection
+from django.db import IntegrityError, OperationalError, connection
+from django.http import HttpResponse
 
 from bridge.intake import group_commit
 from bridge.models import WebhookEvent
 from channels_setup.models import ApiChannel
+from config.serving.body_buffer import BodyBuffer
 from tests.factories import ApiChannelFactory
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -96,6 +99,108 @@ def test_callers_during_a_commit_share_the_next_one(api_channel: ApiChannel, hel
     assert sizes == [1, 3]
     assert callers.outcomes == dict.fromkeys(("first", "a", "b", "c"))
     assert bodies() == {"first", "a", "b", "c"}
+
+
+class SlotRequests:
+    """Requests of a web process with two slots, each of which stores one event."""
+
+    def __init__(self, api_channel: ApiChannel) -> None:
+        self.buffer = BodyBuffer(self.store, slots=2, is_refused=lambda _path: False)
+        self.committer = group_commit.GroupCommitter(self.buffer.slots)
+        self.api_channel_id = api_channel.pk
+        self.pool = ThreadPoolExecutor(8)
+
+    def store(self, environ: dict[str, Any], start_response: Any) -> HttpResponse:
+        text, number = environ["PATH_INFO"].split(":")
+        is_last = environ.get("is_last", True)
+        try:
+            self.committer.store(event(int(number) or self.api_channel_id, text), is_last_query=is_last)
+            start_response("200 OK", [])
+        except IntegrityError:
+            start_response("503 Service Unavailable", [])
+        return HttpResponse(text[:9] if is_last else str(WebhookEvent.objects.count()))
+
+    def send(self, text: str, *, channel: int = 0, is_last: bool = True) -> Future[list[bytes]]:
+        waiting, is_first = len(self.committer.waiting), not self.committer.is_committing
+        environ = {"PATH_INFO": f"{text}:{channel}", "is_last": is_last}
+        answer = self.pool.submit(self.buffer, environ, lambda *_: None)
+        until = time.monotonic() + 20
+        while time.monotonic() < until and not (
+            self.committer.is_committing and not self.committer.waiting
+            if is_first
+            else len(self.committer.waiting) > waiting
+        ):
+            time.sleep(0.001)
+        return answer
+
+    def close(self) -> None:
+        self.pool.shutdown()
+        assert self.buffer.slots.free.qsize() == 2
+        for _slot in range(2):
+            self.buffer.slots.free.get().close()
+
+
+@pytest.fixture
+def requests(api_channel: ApiChannel) -> Iterator[SlotRequests]:
+    requests = SlotRequests(api_channel)
+    yield requests
+    requests.close()
+
+
+def test_waiting_requests_leave_their_slots_to_others(requests: SlotRequests, held_commit: Any) -> None:
+    go, sizes = held_commit
+    running = [requests.send(f"event {number}") for number in range(5)]
+
+    go.set()
+
+    assert [each.result(20) for each in running] == [[f"event {number}".encode()] for number in range(5)]
+    assert sizes == [1, 4]
+    assert bodies() == {f"event {number}" for number in range(5)}
+
+
+def test_the_next_commit_waits_for_no_free_slot(requests: SlotRequests, held_commit: Any) -> None:
+    go, sizes = held_commit
+    running = [requests.send("first"), requests.send("second")]
+    page, page_done = Event(), Event()
+
+    def slow_page() -> None:
+        requests.buffer.slots.take()
+        page.set()
+        assert page_done.wait(20)
+        requests.buffer.slots.release()
+
+    pages = [requests.pool.submit(slow_page) for _ in range(2)]  # the second gets the slot of the last commit
+    assert page.wait(20)
+
+    go.set()
+
+    assert [each.result(20) for each in running] == [[b"first"], [b"second"]]
+    page_done.set()
+    assert [each.result(20) for each in pages] == [None, None] and sizes == [1, 1]
+
+
+def test_large_bodies_keep_their_slots(requests: SlotRequests, held_commit: Any) -> None:
+    go, _sizes = held_commit
+    first = requests.send("first")
+    large = requests.send("x" * (group_commit.MAX_BYTES_WITHOUT_SLOT + 1))
+
+    assert requests.buffer.slots.free.qsize() == 0
+
+    go.set()
+    assert first.result(20) == [b"first"] and large.result(20) == [b"x" * 9]
+
+
+def test_callers_have_a_slot_for_what_they_do_afterwards(requests: SlotRequests, held_commit: Any) -> None:
+    go, sizes = held_commit
+    running = [requests.send("first", is_last=False), requests.send("second", is_last=False)]
+    running += [requests.send("bad", channel=999_999), requests.send("good", is_last=False)]
+
+    go.set()
+
+    counts = [int(each.result(20)[0]) for each in (running[0], running[1], running[3])]
+    assert running[2].result(20) == [b"bad"]
+    assert counts[0] in (1, 2, 3) and max(counts) == 3
+    assert bodies() == {"first", "second", "good"} and sorted(sizes) == [1, 1, 1, 1, 3]
 
 
 def test_one_bad_row_fails_alone(api_channel: ApiChannel, held_commit: Any) -> None:

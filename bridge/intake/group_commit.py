@@ -9,12 +9,23 @@ from __future__ import annotations
 
 import json
 from threading import Event, Lock
-from typing import Any
+from typing import Any, Protocol
 
 from django.db import InterfaceError, OperationalError, connection
 
 from bridge import wakeups
 from bridge.models import WebhookEvent
+
+MAX_BYTES_WITHOUT_SLOT = 64 * 1024  # hundreds of such bodies may wait in memory; larger ones only as many as slots
+
+
+class Slots(Protocol):
+    """Database connections of a web process, fewer than its requests."""
+
+    def take(self) -> None: ...
+    def release(self) -> None: ...
+    def attach(self, slot: Any) -> None: ...
+    def detach(self) -> Any | None: ...
 
 
 class PendingWrite:
@@ -24,33 +35,57 @@ class PendingWrite:
         self.event = event
         self.done = Event()
         self.is_leader = self.is_stored = False  # the leader commits for all waiting callers
+        self.has_slot = True
+        self.slot: Any | None = None  # the former leader's, to be attached
         self.error: Exception | None = None
 
 
 class GroupCommitter:
-    """Group commit of one process."""
+    """Group commit of one process.
 
-    def __init__(self) -> None:
+    ``slots`` is set by the web server. A caller that waits for another one's commit gives its slot up, so that more
+    callers can wait and share the next commit. The next leader gets the slot of the former one.
+    """
+
+    def __init__(self, slots: Slots | None = None) -> None:
+        self.slots = slots
         self.lock = Lock()
         self.waiting: list[PendingWrite] = []
         self.is_committing = False
 
-    def store(self, event: WebhookEvent) -> None:
-        """Store the event. Returns after the commit and the wake-up. Raises DatabaseError if the write failed."""
+    def store(self, event: WebhookEvent, *, is_last_query: bool = False) -> None:
+        """Store the event. Returns after the commit and the wake-up. Raises DatabaseError if the write failed.
+
+        ``is_last_query``: the caller uses the database no more, so it needs no slot afterwards.
+        """
         pending = PendingWrite(event)
         with self.lock:
             self.waiting.append(pending)
             pending.is_leader, self.is_committing = not self.is_committing, True
+            if not pending.is_leader and len(event.body) <= MAX_BYTES_WITHOUT_SLOT:
+                self._give_up_slot(pending)
         if not pending.is_leader:
             pending.done.wait()
         if pending.is_leader:
-            self._commit()
+            self._commit(pending)
+        if self.slots and not pending.has_slot and not (is_last_query and pending.is_stored):
+            self.slots.take()
         if isinstance(pending.error, OperationalError | InterfaceError):  # the database itself
             raise pending.error
         if not pending.is_stored:  # one row in the batch was rejected: every caller retries its own
             _insert_events([event])
+        if pending.is_leader or not pending.is_stored:
+            wakeups.notify_workers(wakeups.INBOUND)  # here, where the next commit does not wait for it
 
-    def _commit(self) -> None:
+    def _give_up_slot(self, pending: PendingWrite) -> None:
+        if self.slots:
+            self.slots.release()
+            pending.has_slot = False
+
+    def _commit(self, leader: PendingWrite) -> None:
+        if self.slots and leader.slot:
+            self.slots.attach(leader.slot)
+            leader.has_slot, leader.slot = True, None
         with self.lock:
             batch, self.waiting = self.waiting, []
         try:
@@ -64,10 +99,15 @@ class GroupCommitter:
             with self.lock:
                 self.is_committing = bool(self.waiting)
                 if self.waiting:
-                    self.waiting[0].is_leader = True
+                    self._appoint(self.waiting[0], former=leader)
                     batch.append(self.waiting[0])
             for pending in batch:
                 pending.done.set()
+
+    def _appoint(self, leader: PendingWrite, *, former: PendingWrite) -> None:
+        leader.is_leader = True
+        if self.slots and not leader.has_slot:
+            leader.slot, former.has_slot = self.slots.detach(), False
 
 
 # One statement, which commits by itself. The columns of the events come as arrays, as in ``row_inserts``. That module
@@ -82,7 +122,7 @@ SELECT e.*, 'new', 0, '', '', '' FROM unnest(
 
 
 def _insert_events(events: list[WebhookEvent]) -> None:
-    """Insert events and notify the workers.
+    """Insert events.
 
     Django would test the connection with a query of its own before each request. Here a connection that broke since the
     last request is opened again after the INSERT failed.
@@ -103,7 +143,6 @@ def _insert_events(events: list[WebhookEvent]) -> None:
             raise
         connection.close()
         _execute_insert(columns)
-    wakeups.notify_after_commit(wakeups.INBOUND)
 
 
 def _execute_insert(columns: list[list[Any]]) -> None:

@@ -90,7 +90,8 @@ def _authenticate_and_store(
     api_channel.clear_refusal()
     address.record_use(timezone.now())
     secrets = account.all_secrets()
-    return _store_event(build_event(raw, api_channel=api_channel, endpoint="webhook", proof=proof, secrets=secrets))
+    event = build_event(raw, api_channel=api_channel, endpoint="webhook", proof=proof, secrets=secrets)
+    return _store_event(event, is_last_query=True)
 
 
 def _read_api_channel(address_key: tuple[str, str]) -> tuple[WebhookAddress, ApiChannel, Account] | None:
@@ -132,7 +133,8 @@ def receive_helpdesk_webhook(request: HttpRequest, *, kind: str, token: str) -> 
         raise
     address.record_use(timezone.now())
     # Older helpdesk versions include the key in the request.
-    return _store_event(build_event(raw, chat_channel=chat_channel, endpoint="webhook", secrets=[account.secret]))
+    event = build_event(raw, chat_channel=chat_channel, endpoint="webhook", secrets=[account.secret])
+    return _store_event(event, is_last_query=True)
 
 
 def _reject_unknown_address() -> HttpResponse:
@@ -140,6 +142,6 @@ def _reject_unknown_address() -> HttpResponse:
     return JsonResponse({"error": "No such webhook address."}, status=404)
 
 
-def _store_event(event: WebhookEvent) -> HttpResponse:
-    group_committer.store(event)
+def _store_event(event: WebhookEvent, *, is_last_query: bool = False) -> HttpResponse:
+    group_committer.store(event, is_last_query=is_last_query)
     return JsonResponse({"status": "accepted"})

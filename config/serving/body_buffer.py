@@ -8,7 +8,6 @@ without reading the body.
 
 import codecs
 import json
-import queue
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, closing, nullcontext
@@ -26,6 +25,7 @@ from config.web import client_address
 
 from .arrival_limits import Arrival, Arrivals, BodyTooSlow, TooManyArrivals
 from .concurrency_limit import ConcurrencyLimit, QueueFull
+from .connection_slots import ConnectionSlots
 
 Application = Callable[[dict[str, Any], Callable[..., Any]], Any]
 
@@ -83,11 +83,7 @@ class BodyBuffer:
         self.record_request: Callable[[], None] = lambda: None
         self.is_draining = False  # when set, each response closes its connection
         self.max_bytes = max(settings.UPLOAD_LIMIT_MB * 1024 * 1024, MAX_API_FILE_BYTES) + MAX_FORM_OVERHEAD
-        self.slots: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        for _ in range(slots):
-            connection = connections.create_connection("default")
-            connection.inc_thread_sharing()
-            self.slots.put(connection)
+        self.slots = ConnectionSlots(slots)
 
     def __call__(self, scope: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         self.record_request()
@@ -112,8 +108,7 @@ class BodyBuffer:
                 return _reject(LOGIN_QUEUE_FULL, start_response)
 
     def call_application(self, scope: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        slot = self.slots.get()
-        connections["default"] = slot
+        self.slots.take()
         try:
             response: HttpResponseBase = self.application(scope, start_response)
             if response.streaming:
@@ -121,8 +116,7 @@ class BodyBuffer:
             with closing(response):
                 return [b"".join(response)]
         finally:
-            del connections["default"]
-            self.slots.put(slot)
+            self.slots.release()
 
     def login_slot(self, scope: dict[str, Any]) -> AbstractContextManager[None]:
         if scope.get("REQUEST_METHOD") != "POST" or not scope["PATH_INFO"].startswith(LOGIN_PATHS):
