@@ -68,6 +68,9 @@ WHERE {is_due} AND d.kind IN ({kinds}) AND d.next_attempt_at <= clock_timestamp(
 # index lookup. An anti-join (no older row) read the whole backlog for each row when the table had grown since its
 # last ANALYZE. `(SELECT clock_timestamp())` is evaluated once: an index scan cannot use a volatile bound and would read
 # every delivery that waits for a retry.
+#
+# The commit waits for the disk before a call that must not be repeated. A claim of events does not: if PostgreSQL
+# crashes, the events are sent again under the same key, and the count of one attempt is lost.
 CLAIM_SQL = """
 WITH owner AS (SELECT * FROM unnest(%(ids)s::bigint[], %(limit_keys)s::text[]) AS owner(id, limit_key)
 ), due_probe AS MATERIALIZED (
@@ -111,7 +114,9 @@ UPDATE bridge_delivery d
 SET state = 'sending', attempts = attempts + 1, lease_token = %(token)s,
     next_attempt_at = clock_timestamp() + make_interval(secs => %(lease)s)
 FROM due
-WHERE d.id = due.id AND due.previous_state NOT IN ({finished})
+WHERE d.id = due.id AND due.previous_state NOT IN ({finished}) AND (SELECT set_config(
+    'synchronous_commit', CASE WHEN %(is_durable)s THEN current_setting('synchronous_commit') ELSE 'off' END, TRUE
+)) IS NOT NULL
 RETURNING {delivery}, due.previous_state
 """
 
@@ -199,6 +204,7 @@ def claim_deliveries(
     values |= {"ids": list(keys), "limit_keys": list(keys.values()), "token": token, "lease": LEASE_SECONDS}
     values |= {"in_flight": policy.in_flight, "probe_seconds": circuit_breaker.PROBE_SECONDS}
     values["bucket_idle"] = rate_limits.BUCKET_IDLE_SECONDS
+    values["is_durable"] = policy.claims_durably
     with connection.cursor() as cursor:
         cursor.execute(build_statement(CLAIM_SQL, policy.column, policy.kinds, poison=poison), values)
         claimed = [

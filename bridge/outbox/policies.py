@@ -77,6 +77,7 @@ class DestinationPolicy:
     in_flight: ClassVar[int]  # concurrent calls to one destination, all workers together
     retry_delays: ClassVar[tuple[int, ...]]  # seconds after each failed attempt; it is given up after the last
     min_delay_when_overloaded: ClassVar[float] = 0.0
+    claims_durably: ClassVar[bool] = True  # False only if a repeat after a crash of PostgreSQL does no harm
     breaker: ClassVar[BreakerFigures]
     forbidden_address = Outcome(verdict=RETRY, reason="forbidden")
 

@@ -21,6 +21,7 @@ class EventPolicy(ApiChannelPolicy):
     kinds = (Delivery.Kind.EVENT,)
     lane = Lane.EVENTS
     leaves_free = 96
+    claims_durably = False
     retry_delays = (5, 30, 120, 600, 1_800, 7_200, 18_000, 36_000, 50_400, 86_400)
 
     def admit(self, claimed: Sequence[ClaimedDelivery], token: uuid.UUID) -> list[ClaimedDelivery]:
