@@ -124,6 +124,8 @@ def test_restored_portal_equals_its_backup_without_the_erased(
     erasure.erase_person(portal.contacts["Анна"].pk, by=None)
     (backup,), url = portal.backups, machine.urls["DATABASE_URL"]
 
+    verified = manage(machine, "verify-backup", str(backup))
+    assert "the keys of this portal open it" in verified.stdout, verified.stderr
     # Without the newer log: exactly what was backed up.
     plain = manage(machine, "restore", str(backup), "--without-erasure-log", "--portal-was-stopped")
     assert plain.returncode == 0, plain.stderr

@@ -280,6 +280,18 @@ def test_an_interrupted_backup_leaves_nothing_behind(
 
 
 @pytest_db
+def test_a_backup_leaves_the_portal_the_disk_space_it_needs(folder: Path, settings: Any) -> None:
+    leftover = folder / "backups" / ".okno-2026-11-01T03-00-00Z.tar.partial"
+    leftover.parent.mkdir()
+    leftover.touch()  # of a killed backup
+    settings.MIN_FREE_DISK_MB = 1_000_000_000
+
+    with pytest.raises(CommandError, match="choose another disk with BACKUP_DIR"):
+        call_command("backup")
+    assert [path.name for path in leftover.parent.iterdir()] == [".backup.lock"]
+
+
+@pytest_db
 def test_sigterm_ends_a_backup_cleanly(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(BackupWriter, "add_checksums", lambda _: signal.raise_signal(signal.SIGTERM))
     with pytest.raises(SystemExit):

@@ -16,11 +16,14 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO, Protocol, cast
 
+from django.conf import settings
+
 from config.file_permissions import private_opener
 
 from .manifest import CHECKSUMS_NAME, MANIFEST_NAME, BackupError
 
 CHUNK = 1024 * 1024
+CHECK_SPACE_BYTES = 16 * CHUNK  # the free disk space is checked each time so much was written
 SUFFIX = ".tar"
 PARTIAL_SUFFIX = ".partial"
 
@@ -114,14 +117,29 @@ class FolderWriter:
 class BackupWriter:
     """Adds files to a backup and collects their checksums."""
 
-    def __init__(self, target: EntryWriter) -> None:
-        self._target = target
+    def __init__(self, target: EntryWriter, *, folder: Path | None = None) -> None:
+        self._target, self._folder = target, folder
         self._checksums = io.BytesIO()
+        self._unchecked = CHECK_SPACE_BYTES
 
     def add(self, name: str, size: int, stream: IO[bytes]) -> None:
+        self._check_space(size)
         hashing = HashingReader(stream)
         self._target.add(name, size, hashing)
         self._checksums.write(f"{hashing.sha256}  {name}\n".encode())
+
+    def _check_space(self, size: int) -> None:
+        """Stop before the portal has less disk space than it needs to accept files. Raises BackupError."""
+        self._unchecked += size
+        if self._folder is None or self._unchecked < CHECK_SPACE_BYTES:
+            return
+        self._unchecked = 0
+        free = shutil.disk_usage(self._folder).free
+        if free - size < settings.MIN_FREE_DISK_MB * 1024 * 1024:
+            raise BackupError(
+                f"Less than {settings.MIN_FREE_DISK_MB} MB would be free in {self._folder} (MIN_FREE_DISK_MB). Free up "
+                "space, or choose another disk with BACKUP_DIR."
+            )
 
     def add_bytes(self, name: str, data: bytes) -> None:
         self.add(name, len(data), io.BytesIO(data))
@@ -142,15 +160,16 @@ def open_writer(destination: Path, *, as_folder: bool, modified: float) -> Itera
     """Yield a writer of a new backup. It gets its name when it is complete; a failure leaves nothing behind."""
     if destination.exists():
         raise BackupError(f"{destination} exists already.")
+    for leftover in destination.parent.glob(f".okno-*{PARTIAL_SUFFIX}"):  # the caller has locked the folder
+        _remove(leftover)
     partial = destination.with_name(f".{destination.name}{PARTIAL_SUFFIX}")
-    _remove(partial)
     name = destination.name.removesuffix(SUFFIX)
     try:
         if as_folder:
-            yield BackupWriter(FolderWriter(partial))
+            yield BackupWriter(FolderWriter(partial), folder=destination.parent)
         else:
             with open(partial, "xb", opener=private_opener) as file:
-                yield BackupWriter(TarWriter(file, name=name, modified=modified))
+                yield BackupWriter(TarWriter(file, name=name, modified=modified), folder=destination.parent)
                 file.flush()
                 os.fsync(file.fileno())
         partial.rename(destination)

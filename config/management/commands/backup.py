@@ -67,9 +67,8 @@ class Command(BaseCommand):
         try:
             self.back_up(folder, options)
         except (BackupError, OSError) as problem:
-            if folder == "-" and isinstance(
-                problem, BrokenPipeError
-            ):  # nobody reads; Python would complain once more at its end
+            if folder == "-" and isinstance(problem, BrokenPipeError):
+                # Nobody reads. Python would complain once more at its end.
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise CommandError(f"No backup was made. {describe(problem)}") from problem
 
