@@ -70,7 +70,7 @@ def connection_arguments() -> tuple[str, Mapping[str, str]]:
     """Return the connection string for the portal's database, without password, and the environment with it."""
     values: dict[str, Any] = connection.get_connection_params()
     dsn = " ".join(f"{name}={_quote(str(values[name]))}" for name in LIBPQ_OPTIONS if values.get(name))
-    environment = {**os.environ, "PGAPPNAME": "okno", "PGCONNECT_TIMEOUT": "10", "PGCLIENTENCODING": "UTF8"}
+    environment = {**os.environ, "PGAPPNAME": "okno-backup", "PGCONNECT_TIMEOUT": "10", "PGCLIENTENCODING": "UTF8"}
     if password := values.get("password"):
         environment["PGPASSWORD"] = password
     return dsn, environment
