@@ -9,6 +9,8 @@ from django.http import HttpRequest
 from django.utils import timezone
 
 from channels_setup import encryption
+from channels_setup.codecs.bodies import BadBody
+from channels_setup.codecs.error_descriptions import describe_error, describe_traceback
 from channels_setup.codecs.redaction import redact_text
 from channels_setup.codecs.request_redaction import redact_body, redact_query
 from channels_setup.codecs.secret_search import is_distinctive
@@ -153,12 +155,19 @@ def restore_request(event: WebhookEvent) -> RawRequest:
     )
 
 
-def mark_event_failed(event: WebhookEvent, error: str, *, trace: str = "") -> None:
-    """Mark an event as failed. It stays for an admin to inspect and to process again."""
+def mark_event_failed(event: WebhookEvent, problem: Exception | str) -> None:
+    """Mark an event as failed. It stays for an admin to inspect and to process again.
+
+    A sentence of ours is stored as it is. Of any other exception only what never quotes the client's words.
+    """
+    if isinstance(problem, str | BadBody):
+        error, trace = str(problem), ""
+    else:
+        error, trace = describe_error(problem), describe_traceback(problem)
     WebhookEvent.objects.filter(pk=event.pk).update(
         state=WebhookEvent.State.FAILED,
         error=error.replace("\0", "\ufffd")[:2000],
-        traceback=trace.replace("\0", "\ufffd")[-8000:],
+        traceback=trace[-8000:],
         processed_at=timezone.now(),
     )
 

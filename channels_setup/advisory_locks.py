@@ -18,6 +18,7 @@ class LockSpace(IntEnum):
     TEMPLATES = 7_205  # second key: API channel
     CONTACTS = 7_206  # second key: API channel
     WORKER_RUNS = 7_207  # second key: worker and kind of run
+    MIGRATE = 7_208  # second key: 0
 
 
 def try_acquire(space: LockSpace, number: int) -> bool:

@@ -11,6 +11,8 @@ from typing import Any
 from celery.exceptions import SoftTimeLimitExceeded
 from django.db import InterfaceError, OperationalError, connection
 
+from .database_schema import SchemaMismatch
+
 logger = logging.getLogger(__name__)
 
 BACKOFF_SECONDS = (60.0, 300.0, 900.0, 3_600.0)  # seconds after the first, second, … failure of an item
@@ -40,12 +42,13 @@ class FailingItems:
     def isolate(self, item: Hashable) -> Iterator[None]:
         """Log a failure of the block and let the item back off; do not raise it.
 
-        Raises only errors that concern all items: a lost database connection, no memory, or the task's time limit.
+        Raises only errors that concern all items: a lost database connection, the schema of another release, no memory,
+        or the task's time limit.
         Inside a transaction, the block needs its own savepoint.
         """
         try:
             yield
-        except MemoryError:
+        except (MemoryError, SchemaMismatch):
             raise
         except SoftTimeLimitExceeded:
             self._note_failure(item)

@@ -7,7 +7,7 @@ lost, because beat starts it again. docs/decisions.md explains the options. The 
 import os
 from typing import Any
 
-from celery import Celery
+from celery import Celery, Task
 from celery.signals import (
     celeryd_after_setup,
     celeryd_init,
@@ -110,7 +110,21 @@ OPTIONS: dict[str, Any] = {
     # By default Celery closes the database connection after each task, which is 18 times slower.
     "CELERY_DB_REUSE_MAX": 1_000_000_000,
 }
-app = Celery("okno")
+
+
+class WaitingTask(Task):
+    """Task that begins nothing while the database has the schema of another release. Beat starts it again."""
+
+    abstract = True
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        from channels_setup.schema_pauses import run_unless_waiting
+
+        # Not Task.__call__, which would replace the request that the worker has prepared.
+        return run_unless_waiting(self.name, self.run, *args, **kwargs)
+
+
+app = Celery("okno", task_cls=WaitingTask)
 app.conf.update(OPTIONS)
 app.autodiscover_tasks(["bridge"])
 
@@ -120,8 +134,11 @@ def set_worker_umask(**_: Any) -> None:
     """Set the umask before the worker forks, so that its processes inherit it."""
     from django.conf import settings
 
+    from channels_setup import database_schema
+
     from .audit.context import set_worker
 
+    database_schema.watch.is_enabled = True
     set_umask()
     restrict_permissions(settings.DATA_DIR)
     set_worker()

@@ -81,6 +81,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "bridge.phone_visibility.set_viewer_middleware",
     "config.web.response_headers.add_default_headers",
+    "config.web.upgrade_response.answer_schema_mismatch",
     "config.accounts.wrong_tokens.limit_wrong_tokens",
     "django.middleware.security.SecurityMiddleware",
     "config.web.middleware.webhook_fast_path",

@@ -143,7 +143,8 @@ def store_provider_texts(words: str, *, cloud: ApiChannel, acebot: ApiChannel) -
     message_statuses.apply_statuses(cloud, [StatusChanged(status="failed", external_id="x", title=words[:300])])
     event = acebot.webhook_events.first()
     assert event is not None
-    mark_event_failed(event, words, trace=f"Traceback\n{words}")
+    mark_event_failed(event, words)
+    acebot.webhook_events.filter(pk=event.pk).update(traceback=f"Traceback\n{words}")
     logging.getLogger("bridge.x").error("said: %s", words)
 
 

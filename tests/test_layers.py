@@ -106,6 +106,9 @@ LAYERS = {
         "management",
     ],
     "channels_setup": [
+        "advisory_locks",
+        "database_schema",
+        "schema_pauses",
         "failing_items",
         "secret_options",
         "codecs",
@@ -114,7 +117,6 @@ LAYERS = {
         "encryption",
         "providers",
         "http_client",
-        "advisory_locks",
         "permissions",
         "models",
         "shown_secrets",

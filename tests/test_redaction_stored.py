@@ -185,7 +185,8 @@ def test_every_stored_text_of_another_party_is_masked(acebot: ApiChannel) -> Non
     template: Template = TemplateFactory(api_channel=channel, external_id="t1")
     provider_sync.apply_provider_change(channel, TemplateChanged(status="REJECTED", external_id="t1", reason=words))
     Template.objects.filter(pk=template.pk).update(reject_reason=words)
-    mark_event_failed(event, words, trace=f"Traceback\n{words}")
+    mark_event_failed(event, words)
+    WebhookEvent.objects.filter(pk=event.pk).update(traceback=f"Traceback\n{words}")
     Attempt.objects.bulk_create(
         [Attempt(delivery=delivery, number=1, started_at=timezone.now(), duration_ms=1, verdict="retry", answer=words)]
     )

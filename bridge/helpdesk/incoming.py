@@ -7,7 +7,6 @@ other.
 from __future__ import annotations
 
 import logging
-import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -100,12 +99,12 @@ def process_helpdesk_events(chat_channel_id: int, events: Sequence[WebhookEvent]
             break
         except BadBody as problem:
             batch.record_event("unknown", event.received_at)
-            mark_event_failed(event, str(problem))
+            mark_event_failed(event, problem)
         except Exception as problem:
             if person_erased.is_refusal(problem):
                 _finish_event(event, contact_ids=sorted(batch.contact_ids), **CLEARED_FIELDS)
                 continue
-            mark_event_failed(event, f"{type(problem).__name__}: {problem}", trace=traceback.format_exc())
+            mark_event_failed(event, problem)
     _save_seen_events(batch, at=events[-1].received_at)
     if error is not None:
         raise error

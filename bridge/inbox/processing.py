@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import time
-import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -28,6 +27,7 @@ from bridge.relay import held_replies
 from bridge.worker_runs import WorkerRun
 from channels_setup.advisory_locks import LockSpace, exclusive
 from channels_setup.codecs.bodies import BadBody
+from channels_setup.database_schema import SchemaMismatch
 from channels_setup.models import ApiChannel, ChatChannel
 from channels_setup.providers.base import (
     AccountUpdate,
@@ -90,7 +90,8 @@ def _try_processing(source: str, channel_id: int, events: Sequence[WebhookEvent]
         return True
     except (OperationalError, InterfaceError) as problem:
         logger.exception("events deferred to the next run", extra={source: channel_id})
-        is_external_cause = str(getattr(problem.__cause__, "pgcode", None) or "").startswith(TRANSIENT_ERROR_CLASSES)
+        code = str(getattr(problem.__cause__, "pgcode", None) or "")
+        is_external_cause = isinstance(problem, SchemaMismatch) or code.startswith(TRANSIENT_ERROR_CLASSES)
     except Exception:  # not an error of a single event: the channel's settings may be broken
         logger.exception("events of a channel not processed", extra={source: channel_id})
         is_external_cause = True
@@ -136,10 +137,8 @@ def process_events(channel_id: int, events: Sequence[WebhookEvent]) -> None:
                 readable.append((event, facts))
         except (OperationalError, InterfaceError):
             raise
-        except BadBody as problem:
-            mark_event_failed(event, str(problem))
         except Exception as problem:
-            mark_event_failed(event, f"{type(problem).__name__}: {problem}", trace=traceback.format_exc())
+            mark_event_failed(event, problem)
     if not readable:
         return
     api_channel = settings.api_channel
@@ -183,12 +182,10 @@ def _apply_one(api_channel: ApiChannel, event: WebhookEvent, facts: list[Fact]) 
         _apply_all(api_channel, [(event, facts)])
     except (OperationalError, InterfaceError):
         raise  # later events wait, so that their order is kept
-    except BadBody as problem:
-        mark_event_failed(event, str(problem))
     except Exception as problem:
         if person_erased.is_refusal(problem) and _apply_without_refused(api_channel, event, facts):
             return
-        mark_event_failed(event, f"{type(problem).__name__}: {problem}", trace=traceback.format_exc())
+        mark_event_failed(event, problem)
 
 
 @transaction.atomic

@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import random
 import time
-import traceback
 import uuid
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from enum import StrEnum
@@ -22,6 +21,7 @@ from bridge.channel_health.circuit_breaker import BreakerFigures
 from bridge.channel_health.rate_limits import RateRequest
 from bridge.models import Delivery
 from channels_setup import http_client
+from channels_setup.codecs.error_descriptions import describe_traceback
 from channels_setup.providers.base import RETRY, UNKNOWN, Outcome
 
 from . import settling
@@ -127,7 +127,7 @@ class DestinationPolicy:
             result = self.describe_failure(item, problem)
             if result.outcome.reason == "internal_error":
                 logger.exception("attempt failed", extra={"delivery": item.delivery.pk})
-                answer = traceback.format_exc(limit=-3)
+                answer = describe_traceback(problem, limit=-3)
                 if made:  # a request may have been sent
                     result = CallResult(outcome=UNKNOWN_OUTCOME, may_have_arrived=True)
         try:

@@ -6,7 +6,6 @@ A failure counts as a failed attempt of its own delivery only. What was claimed 
 from __future__ import annotations
 
 import logging
-import traceback
 import uuid
 from collections.abc import Sequence
 
@@ -19,6 +18,7 @@ from bridge.channel_health import rate_limits
 from bridge.channel_health.rate_limits import RateRequest
 from bridge.models import Delivery
 from channels_setup import http_client
+from channels_setup.codecs.error_descriptions import describe_traceback
 from channels_setup.providers.base import RETRY, Outcome
 
 from . import results
@@ -74,8 +74,8 @@ def _start(ready: Sequence[ClaimedDelivery], token: uuid.UUID) -> PreparedExchan
             exchanges += policy.start([item])
         except Error:
             raise
-        except Exception:
-            _save_preparation_failure(item, token)
+        except Exception as problem:
+            _save_preparation_failure(item, token, problem)
     return exchanges
 
 
@@ -88,8 +88,8 @@ def _prepare_one(item: ClaimedDelivery, token: uuid.UUID) -> PreparedExchanges:
         return _prepare([item], token)
     except Error:
         raise
-    except Exception:
-        _save_preparation_failure(item, token)
+    except Exception as problem:
+        _save_preparation_failure(item, token, problem)
         return []
 
 
@@ -101,12 +101,12 @@ def _collect_rate_requests(admitted: Sequence[ClaimedDelivery], token: uuid.UUID
             requests.append(item.policy.build_rate_request(item))
         except Error:
             raise
-        except Exception:
-            _save_preparation_failure(item, token)
+        except Exception as problem:
+            _save_preparation_failure(item, token, problem)
     return requests
 
 
-def _save_preparation_failure(item: ClaimedDelivery, token: uuid.UUID) -> None:
+def _save_preparation_failure(item: ClaimedDelivery, token: uuid.UUID, problem: Exception) -> None:
     logger.exception("delivery not prepared", extra={"delivery": item.delivery.pk})
     outcome = Outcome(verdict=RETRY, reason="internal_error")
     if item.interrupted and not item.policy.can_repeat_unknown(item.delivery):
@@ -117,7 +117,7 @@ def _save_preparation_failure(item: ClaimedDelivery, token: uuid.UUID) -> None:
         may_have_arrived=item.policy.may_have_arrived(item),
         started_at=timezone.now(),
         duration_ms=0,
-        answer=traceback.format_exc(limit=-3),
+        answer=describe_traceback(problem, limit=-3),
     )
     results.save_results([result], token)
 

@@ -12,6 +12,7 @@ from bridge import service_window
 from bridge.files import storage_limits
 from bridge.maintenance import housekeeping, write_probe
 from bridge.outbox import dispatcher
+from channels_setup import database_schema
 from config.version import VERSION
 
 from . import metrics
@@ -46,7 +47,8 @@ def check_components() -> dict[str, dict[str, Any]]:
     measured_components = [*MAX_HEARTBEAT_AGE, "oldest_due_delivery"]
     if components["database"]["state"] == "red":
         unknown = {"state": "red", "error": "unknown without the database"}
-        return components | dict.fromkeys(["writes", *measured_components], unknown)
+        return components | dict.fromkeys(["schema", "writes", *measured_components], unknown)
+    components["schema"] = check_schema()
     components["writes"] = run_check(write_probe.check_writable)
     try:
         ages = housekeeping.get_heartbeat_ages()
@@ -56,6 +58,19 @@ def check_components() -> dict[str, dict[str, Any]]:
     for name, max_age in MAX_HEARTBEAT_AGE.items():
         components[name] = age_status("seconds_ago", ages.get(name), max_age)
     return components | {"oldest_due_delivery": age_status("seconds", delay, MAX_DELIVERY_DELAY)}
+
+
+def check_schema() -> dict[str, Any]:
+    """Return red if the database lacks migrations of this code, which then waits.
+
+    Migrations that this code does not know are reported only: during an upgrade the release before works on.
+    """
+    try:
+        state = database_schema.read_schema_state()
+    except DatabaseError as error:
+        return {"state": "red", "error": type(error).__name__}
+    sentence = {"error" if state.missing else "note": state.sentence} if state.sentence else {}
+    return {"state": "red" if state.missing else "ok", **sentence}
 
 
 def check_disk() -> dict[str, Any]:

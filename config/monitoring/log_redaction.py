@@ -3,31 +3,19 @@
 from __future__ import annotations
 
 import logging
-import traceback
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
-from billiard.einfo import ExceptionWithTraceback
 from django.apps import apps
 from django.conf import settings
-from django.core.exceptions import ImproperlyConfigured
 from structlog.typing import EventDict, ExcInfo
 
-from channels_setup.codecs.phone_masking import mask_phones, mask_value
+from channels_setup.codecs.error_descriptions import describe_error, describe_traceback, unwrap_exception
+from channels_setup.codecs.phone_masking import mask_value
 
 # Written by the logging itself. ``exc_info`` is rendered by ``render_traceback``.
 KEPT_FIELDS = ("timestamp", "level", "logger", "exc_info", "_record", "_from_structlog")
 CELERY_DATA = ("args", "kwargs", "return_value")
-# Exceptions whose message never contains request data.
-SAFE_EXCEPTIONS = (
-    OSError,
-    ImproperlyConfigured,
-    ImportError,
-    NameError,
-    AttributeError,
-    NotImplementedError,
-    MemoryError,
-)
 
 
 def describe_exception(error: BaseException) -> str:
@@ -35,46 +23,12 @@ def describe_exception(error: BaseException) -> str:
     if settings.DEBUG:
         error = unwrap_exception(error)
         return f"{type(error).__name__}: {error}"
-    # The traceback is written after the other parts of an event were masked.
-    return mask_phones(_describe(unwrap_exception(error)))
-
-
-def _describe(error: BaseException) -> str:
-    name = type(error).__name__
-    diagnostic = getattr(error, "diag", None) or getattr(error.__cause__, "diag", None)
-    if diagnostic is not None:  # PostgreSQL; its message can quote the row
-        details = [diagnostic.sqlstate, diagnostic.constraint_name or diagnostic.table_name]
-        return f"{name}: {' '.join(filter(None, details)) or 'no connection'}"
-    if isinstance(error, OSError) and error.strerror:
-        return f"{name}: [Errno {error.errno}] {error.strerror}"  # without the file name
-    if isinstance(error, UnicodeError):
-        return f"{name}: {getattr(error, 'reason', '')}"
-    if isinstance(error, SAFE_EXCEPTIONS):
-        return f"{name}: {str(error).splitlines()[0] if str(error) else ''}"
-    return name
-
-
-def unwrap_exception(error: BaseException) -> BaseException:
-    """Return the original exception of a worker process, which Celery wraps."""
-    return error.exc if isinstance(error, ExceptionWithTraceback) else error
+    return describe_error(error)
 
 
 def render_traceback(exc_info: ExcInfo) -> str:
-    """Render a traceback: all frames, and ``describe_exception`` of each exception in the chain."""
-    return "\n".join(_format_chain(exc_info[1], frozenset())) + "\n"
-
-
-def _format_chain(error: BaseException, seen: frozenset[int]) -> Iterator[str]:
-    error = unwrap_exception(error)
-    cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
-    if cause is not None and id(cause) not in seen:
-        yield from _format_chain(cause, seen | {id(error)})
-        yield "\nThe exception above led to:\n" if error.__cause__ else "\nDuring its handling:\n"
-    yield "Traceback (most recent call last):"
-    yield "".join(traceback.format_tb(error.__traceback__)).rstrip("\n")
-    yield describe_exception(error)
-    for part in getattr(error, "exceptions", ()):
-        yield from _format_chain(part, seen | {id(error)})
+    """Render a traceback: all frames, and the description of each exception in the chain."""
+    return describe_traceback(exc_info[1], describe=describe_exception)
 
 
 def redact_event(logger: Any, method: str, event: EventDict) -> EventDict:

@@ -390,7 +390,8 @@ class PersonWorld:
             WebhookEvent.objects.filter(api_channel=self.acebot, body__contains=PHONE.encode()).order_by("pk").first()
         )
         if event is not None:
-            mark_event_failed(event, f"{PHONE} {word('event error')}", trace=f"Traceback\n{word('event traceback')}")
+            mark_event_failed(event, f"{PHONE} {word('event error')}")
+            WebhookEvent.objects.filter(pk=event.pk).update(traceback=f"Traceback\n{word('event traceback')}")
 
     def receive_broken_requests(self) -> None:
         """Requests that name the person but cannot be read or processed."""

@@ -14,6 +14,7 @@ from typing import Any
 from django.utils.translation import gettext as _
 
 from channels_setup.codecs.bodies import BadBody
+from channels_setup.codecs.error_descriptions import describe_error
 from channels_setup.codecs.facts import (
     AccountUpdate,
     ContactChanged,
@@ -76,7 +77,7 @@ def _read_change(entry: Mapping[str, Any], change: Any, target: RoutingTarget) -
         yield ItemUnreadable(problem=str(problem))
     except Exception as problem:  # a bug of ours must not lose the other changes of the body
         logger.exception("cannot read a change of a webhook")
-        yield ItemUnreadable(problem=f"{type(problem).__name__}: {problem}"[:300])
+        yield ItemUnreadable(problem=describe_error(problem))
 
 
 def has_facts(field: str, value: Mapping[str, Any]) -> bool:
@@ -120,7 +121,7 @@ def _read_item(item: Any, read: Callable[[Mapping[str, Any]], Fact | None]) -> I
         fact = ItemUnreadable(problem=str(problem))
     except Exception as problem:  # a bug of ours must not lose the other items
         logger.exception("cannot read an item of a webhook")
-        fact = ItemUnreadable(problem=f"{type(problem).__name__}: {problem}"[:300])
+        fact = ItemUnreadable(problem=describe_error(problem))
     if fact is not None:
         yield fact
 

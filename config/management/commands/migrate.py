@@ -1,13 +1,26 @@
-"""Django's migrate command, which rejects databases with migrations from before the first release."""
+"""Django's migrate command, beside traffic.
+
+It rejects databases with migrations from before the first release, waits for another `migrate`, makes nobody wait long
+for a lock (`config.management.migration_executor`), and processes again what had failed because of the schema.
+"""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from django.core.management import CommandError
 from django.core.management.commands import migrate
 from django.db import connections
 from django.db.migrations.loader import MigrationLoader
+
+from bridge.inbox import schema_failures
+from channels_setup.advisory_locks import LockSpace
+from channels_setup.database_schema import watch
+from config.management.migration_executor import PatientExecutor
 
 # Migrations were squashed into one per app before the first release. A database with this old migration cannot be
 # upgraded, because its user table is a different one.
@@ -26,7 +39,50 @@ class Command(migrate.Command):
         database = options["database"]
         if has_obsolete_migrations(database) or find_missing_columns(database):
             raise CommandError(REFUSAL)
-        super().handle(*args, **options)
+        is_look = options["plan"] or options["check_unapplied"]
+        if is_look:
+            super().handle(*args, **options)
+            return
+        with self.hold_migrate_lock(database), self.use_patient_executor():
+            super().handle(*args, **options)
+        if not options["app_label"] and (count := schema_failures.reprocess_schema_failures()):
+            self.stdout.write(f"Events that failed because of the schema and are processed again: {count}.")
+
+    @contextmanager
+    def hold_migrate_lock(self, database: str) -> Iterator[None]:
+        """Let one `migrate` run at a time. Other processes of the portal see the lock."""
+        cursor = connections[database].cursor()
+        key, has_waited = [LockSpace.MIGRATE.value, 0], False
+        while True:
+            cursor.execute("SELECT pg_try_advisory_lock(%s, %s)", key)
+            if cursor.fetchone()[0]:
+                break
+            if not has_waited:
+                self.report("Another manage.py migrate is running on this database; waiting until it ends.")
+            has_waited = True
+            time.sleep(0.5)
+        watch.is_migrating_itself = True
+        try:
+            yield
+        finally:
+            watch.is_migrating_itself = False
+            with connections[database].cursor() as cursor:
+                cursor.execute("RESET lock_timeout")
+                cursor.execute("SELECT pg_advisory_unlock(%s, %s)", key)
+
+    @contextmanager
+    def use_patient_executor(self) -> Iterator[None]:
+        """Replace the executor that Django's command creates: it has no setting for it."""
+        before = migrate.MigrationExecutor  # type: ignore[attr-defined]  # imported there
+        migrate.MigrationExecutor = partial(PatientExecutor, report=self.report)  # type: ignore[attr-defined]
+        try:
+            yield
+        finally:
+            migrate.MigrationExecutor = before  # type: ignore[attr-defined]
+
+    def report(self, line: str) -> None:
+        self.stdout.write(line)
+        self.stdout.flush()
 
 
 def has_obsolete_migrations(database: str) -> bool:

@@ -1,0 +1,21 @@
+"""Events that failed because the database had the schema of another release.
+
+Since workers wait for the schema (`channels_setup.database_schema`), only an error that nobody recognized as its fault
+gets here, or an event of a release that did not wait.
+"""
+
+from __future__ import annotations
+
+from bridge.models import WebhookEvent
+
+from .processing import reprocess_events
+
+# As `codecs.error_descriptions` writes them: class 42 (undefined column, table …) and a value that is missing.
+SCHEMA_ERRORS = r"^(ProgrammingError|IntegrityError|SchemaMismatch): (42|23502)"
+MAX_EVENTS = 100_000
+
+
+def reprocess_schema_failures() -> int:
+    """Queue the failed webhook events of this cause again. Return their number."""
+    failed = WebhookEvent.objects.filter(state=WebhookEvent.State.FAILED, error__regex=SCHEMA_ERRORS)
+    return reprocess_events(list(failed.order_by("pk").values_list("pk", flat=True)[:MAX_EVENTS]))
