@@ -397,6 +397,20 @@ def test_a_response_that_arrived_during_a_pause_is_read(serve: Serve) -> None:
     assert isinstance(results["hanging"], http_client.NoResponse)
 
 
+def test_a_call_that_began_before_a_pause_connects(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The thread may wait for the database right after it has started a call."""
+    monkeypatch.setattr(transfer, "CONNECT_SECONDS", 0.5)
+    calls = ConcurrentCalls()
+    calls.start(
+        "answered", request(serve(lambda connection, _number: connection.recv(READ) and connection.sendall(OK)))
+    )
+    assert calls.wait(0) == []  # the connection begins
+    time.sleep(1.2)
+    [(_tag, result)] = calls.wait(5)
+
+    assert result.status == 200
+
+
 def test_a_request_that_nobody_reads_ends_at_the_deadline(serve: Serve) -> None:
     stop = threading.Event()
     port = serve(lambda _connection, _number: stop.wait(30) and None)

@@ -167,11 +167,13 @@ class ConcurrentCalls:
     def _extend_after_pause(self) -> None:
         """Leave time to read what has arrived while the thread did other work, for example waited for the database.
 
-        libcurl looks at the deadline before it reads: an accepted request would have an unknown outcome.
+        libcurl looks at the deadline before it reads: an accepted request would have an unknown outcome, and a call
+        that began right before the pause would have failed to connect.
         """
         now = time.monotonic()
         if now - self._last_look > READING_SECONDS:
             for handle, (_tag, transfer) in self._running.items():
+                transfer.extend_connecting(handle, until=now + READING_SECONDS)
                 if transfer.began < self._last_look:
                     transfer.extend(handle, until=now + READING_SECONDS)
 

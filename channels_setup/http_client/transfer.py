@@ -49,7 +49,6 @@ FIXED_OPTIONS: list[tuple[int, Any]] = [
     (pycurl.PATH_AS_IS, 1),
     (pycurl.NOSIGNAL, 1),
     (pycurl.TCP_NODELAY, 1),
-    (pycurl.CONNECTTIMEOUT_MS, int(CONNECT_SECONDS * 1000)),
     (pycurl.SSL_VERIFYPEER, 1),
     (pycurl.SSL_VERIFYHOST, 2),
     (pycurl.SSLVERSION, pycurl.SSLVERSION_TLSv1_2),
@@ -121,6 +120,11 @@ class Transfer:
             self.deadline = until
             handle.setopt(pycurl.TIMEOUT_MS, int((until - self.began) * 1000))
 
+    def extend_connecting(self, handle: pycurl.Curl, *, until: float) -> None:
+        """Leave time until then for connecting, if that is more than it has."""
+        seconds = max(until - self.began, CONNECT_SECONDS)
+        handle.setopt(pycurl.CONNECTTIMEOUT_MS, int(seconds * 1000))
+
     def _set_connection(self, handle: pycurl.Curl, *, is_new: bool) -> None:
         """Set which connection the call may use, and its addresses and time.
 
@@ -131,6 +135,7 @@ class Transfer:
         handle.setopt(pycurl.FRESH_CONNECT, int(is_new))
         self.began = time.monotonic()  # libcurl counts from here
         handle.setopt(pycurl.TIMEOUT_MS, max(int((self.deadline - self.began) * 1000), 1))
+        handle.setopt(pycurl.CONNECTTIMEOUT_MS, int(CONNECT_SECONDS * 1000))
 
     def read_result(self, handle: pycurl.Curl, error: int) -> ApiResponse:
         """Return the response. Raises ForbiddenAddress, ConnectionFailed, NoResponse, or OSError of a full disk.
