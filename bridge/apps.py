@@ -9,5 +9,7 @@ class BridgeConfig(AppConfig):
 
     def ready(self) -> None:
         from .conversations import assignment_signals
+        from .metrics import counters, flushing
 
         assignment_signals.connect_signals()
+        counters.pending.on_first_count = flushing.start_flushing

@@ -17,6 +17,7 @@ from channels_setup.codecs.secret_search import is_distinctive
 from channels_setup.models import ApiChannel, ChatChannel, known_secrets
 from channels_setup.providers.base import RawRequest
 
+from .metrics import recording
 from .models import WebhookEvent
 
 MAX_BYTES = 4 * 1024 * 1024  # Meta's batches have up to 3 MB
@@ -170,6 +171,7 @@ def mark_event_failed(event: WebhookEvent, problem: Exception | str) -> None:
         traceback=trace[-8000:],
         processed_at=timezone.now(),
     )
+    recording.count_finished_events([event], WebhookEvent.State.FAILED)
 
 
 def clear_events(event_ids: Iterable[int]) -> int:

@@ -5,6 +5,7 @@ lost, because beat starts it again. docs/decisions.md explains the options. The 
 """
 
 import os
+import time
 from typing import Any
 
 from celery import Celery, Task
@@ -12,9 +13,11 @@ from celery.signals import (
     celeryd_after_setup,
     celeryd_init,
     setup_logging,
+    task_postrun,
     task_prerun,
     worker_before_create_process,
     worker_process_init,
+    worker_process_shutdown,
     worker_shutting_down,
 )
 
@@ -182,6 +185,28 @@ def close_dead_connections(**_: Any) -> None:
     from django.db import close_old_connections
 
     close_old_connections()
+
+
+@task_prerun.connect
+def note_task_start(task: Any, **_: Any) -> None:
+    task.request.started_at = time.monotonic()
+
+
+@task_postrun.connect
+def count_task_run(task: Any, state: str | None, **_: Any) -> None:
+    """Count a run that ended. A run that was killed does not arrive here; its heartbeat ages."""
+    from bridge.metrics import catalog
+
+    name = str(task.name).removeprefix("bridge.tasks.")
+    catalog.TASKS.count(name, "success" if state == "SUCCESS" else "failure")
+    catalog.TASK_DURATION.observe(time.monotonic() - task.request.started_at, name)
+
+
+@worker_process_shutdown.connect
+def flush_metrics(**_: Any) -> None:
+    from bridge.metrics import flushing
+
+    flushing.flush_safely()
 
 
 @setup_logging.connect

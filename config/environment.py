@@ -11,6 +11,7 @@ from typing import Any
 from django.core.exceptions import ImproperlyConfigured
 
 from config.account_environment import ACCOUNT_SETTINGS
+from config.monitoring_environment import MONITORING_SETTINGS
 from config.setting_kinds import (
     LABELS,
     REQUIRED,
@@ -236,6 +237,7 @@ SETTINGS = (
         4,
         "Processes in each Celery worker. At least 3, or each wake-up starts a task.",
     ),
+    *MONITORING_SETTINGS,
     EnvironmentSetting(
         "LOG_LEVEL", choice("DEBUG", "INFO", "WARNING", "ERROR"), "INFO", "DEBUG, INFO, WARNING or ERROR."
     ),

@@ -31,6 +31,7 @@ EMAIL_SCHEMES = ("smtp", "smtps", "smtp+tls", "smtp+ssl", "consolemail", "filema
 DATABASE_SCHEMES = ("postgres", "postgresql")
 REDIS_SCHEMES = ("redis", "rediss", "unix")
 SECRET_KEY_LENGTH = 50
+TOKEN_LENGTH = 24  # of a token that programs send
 FIELD_KEY_BYTES = 32
 PORTAL_LANGUAGES = ("ru", "en")
 BOOL_WORDS = {
@@ -115,6 +116,12 @@ def parse_secret_key(text: str) -> str:
     return text
 
 
+def parse_token(text: str) -> str:
+    if len(text) < TOKEN_LENGTH or not text.isascii() or any(character.isspace() for character in text):
+        raise ValueError
+    return text
+
+
 def parse_field_keys(text: str) -> list[str]:
     """Return the keys, each of which must be a Fernet key: 32 bytes as URL-safe Base64."""
     keys = parse_list(text)
@@ -144,6 +151,7 @@ LABELS: dict[Kind, str] = {
     parse_redis_url: "URL such as redis://:password@host:6379/0",
     parse_email_url: "URL such as smtp+tls://user:password@mail.example:587",
     parse_secret_key: f"text of at least {SECRET_KEY_LENGTH} characters",
+    parse_token: f"at least {TOKEN_LENGTH} ASCII characters without spaces",
     parse_field_keys: "comma-separated list of Fernet keys",
 }
 

@@ -48,6 +48,8 @@ API_CALLS_PER_MINUTE: int = read_setting("API_CALLS_PER_MINUTE")
 FILE_LINK_DAYS: int = read_setting("FILE_LINK_DAYS")
 DEMO_PASSWORDS = {"admin": read_setting("DEMO_ADMIN_PASSWORD"), "operator": read_setting("DEMO_OPERATOR_PASSWORD")}
 
+METRICS_TOKEN: str = read_setting("METRICS_TOKEN")
+
 # --- application ------------------------------------------------------------------------------------------
 INSTALLED_APPS = [
     "unfold",
@@ -79,6 +81,7 @@ INSTALLED_APPS = [
     "bridge",
 ]
 MIDDLEWARE = [
+    "config.monitoring.request_metrics.measure_requests",
     "bridge.phone_visibility.set_viewer_middleware",
     "config.web.response_headers.add_default_headers",
     "config.web.upgrade_response.answer_schema_mismatch",

@@ -39,6 +39,7 @@ WhiteNoiseMiddleware.add_files_from_finders = pages.cache_static_files(WhiteNois
 
 from bridge import wakeups  # noqa: E402
 from bridge.call_limits import CallCounter  # noqa: E402
+from bridge.metrics.counters import pending  # noqa: E402
 from channels_setup.models import ApiChannel  # noqa: E402
 from config.web.attempt_limits import AttemptLimit  # noqa: E402
 from tests.factories import ApiChannelFactory, boris  # noqa: E402
@@ -48,6 +49,8 @@ from tests.simulators.behavior import Behavior  # noqa: E402
 from tests.simulators.meta import MetaSimulator  # noqa: E402
 from tests.simulators.phones import Phone  # noqa: E402
 from tests.worker import Worker  # noqa: E402  # reads Django's settings
+
+pending.on_first_count = lambda: None  # tests flush where they read: no thread in the tests' own process
 
 # --- collection -------------------------------------------------------------------------------------------
 

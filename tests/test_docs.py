@@ -32,7 +32,7 @@ PAGES = [
     PROJECT / "README.md",
     PROJECT / "CHANGELOG.md",
     PROJECT / "CONTRIBUTING.md",
-    *sorted((PROJECT / "docs").glob("*.md")),
+    *sorted((PROJECT / "docs").rglob("*.md")),
 ]
 PROVIDER_PAGES = [PROJECT / "docs" / f"provider.{language}.md" for language in ("ru", "en")]
 FENCED = re.compile(r"^ *```(\w*)\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
@@ -92,7 +92,6 @@ FIGURES = (
     ("operations.md", "ends request headers after 10 s", "10,000", "config.serving.server.HEADER_TIMEOUT_MS"),
     ("operations.md", "bodies after 60 s", "60 s", "config.serving.arrival_limits.BODY_TIMEOUT"),
     ("operations.md", "128 per address", "128", "config.serving.arrival_limits.MAX_BODIES_PER_ADDRESS"),
-    ("operations.md", "over 300: deliveries", "300 s", "config.monitoring.health.MAX_DELIVERY_DELAY"),
     (
         "scaling.md",
         "more than 128 calls in flight",

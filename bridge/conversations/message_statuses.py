@@ -15,6 +15,7 @@ from bridge import outcomes
 from bridge.channel_health import failure_effects
 from bridge.fanout import operator_notes
 from bridge.files import provider_uploads
+from bridge.metrics import recording
 from bridge.models import Conversation, Delivery, Message, StrayStatus
 from bridge.row_inserts import update_rows
 from bridge.row_reads import RowReader
@@ -98,6 +99,7 @@ def apply_statuses(api_channel: ApiChannel, facts: Sequence[StatusChanged]) -> l
                 failed.append(message)
     if changed:
         update_rows([by_id[pk] for pk in sorted(changed)], STATUS_FIELDS)
+        recording.count_statuses(by_id[pk] for pk in changed)
         _handle_failures(api_channel, failed)
     if strays:
         StrayStatus.objects.bulk_create(strays)
@@ -207,6 +209,7 @@ def apply_stray_statuses(api_channel: ApiChannel, messages: Iterable[Message]) -
         )
         if advance_status(message, fact):
             message.save(update_fields=["status", "status_at", "reason", "details"])
+            recording.count_statuses([message])
             if fact.status == Message.Status.FAILED:
                 failed.append(message)
     _handle_failures(api_channel, failed)

@@ -17,6 +17,7 @@ from django.utils import timezone
 from bridge import service_window, wakeups
 from bridge.fanout import helpdesk_messages, subscribers
 from bridge.files import attachment_files
+from bridge.metrics import recording
 from bridge.models import Contact, Conversation, Message, Ticket
 from bridge.row_inserts import build_row, insert_rows
 from channels_setup.models import ApiChannel, ChatChannel
@@ -119,6 +120,7 @@ def receive_messages(
             )
         )
     contact_links.announce_changes(changes)
+    recording.count_received_messages(api_channel.pk, new=len(stored), duplicates=len(items) - len(stored))
     return results
 
 

@@ -24,6 +24,7 @@ from django.db import DatabaseError, transaction
 from django.db.models import F
 
 from bridge import outcomes, service_window, wakeups
+from bridge.metrics import catalog, recording
 from bridge.models import Attachment
 from channels_setup import http_client
 from channels_setup.codecs.bodies import BadBody
@@ -195,17 +196,22 @@ def _save_result_safely(row: Attachment, result: DownloadedFile | DownloadFailed
 def _save_result(row: Attachment, result: DownloadedFile | DownloadFailed) -> bool:
     if isinstance(result, DownloadedFile):
         _store_file(row, result)
+        recording.count_file_download(row.message.api_channel_id, catalog.STORED)
         return True
     tries = row.tries + 1
     channel = row.message.api_channel
     if result.reason == "no_disk_space":  # not an attempt: download soon after there is space again
         soon = service_window.database_now() + timedelta(seconds=NO_SPACE_SECONDS)
+        outcome = catalog.NO_DISK_SPACE
         changed: dict[str, object] = {"error": result.reason, "due_at": soon, "tries": row.tries}
     elif result.is_permanent or tries > len(RETRY_DELAYS):
+        outcome = catalog.FAILED
         changed = {"state": Attachment.State.FAILED, "error": result.reason, "due_at": None}
     else:
         wait = timedelta(seconds=RETRY_DELAYS[tries - 1])
+        outcome = catalog.RETRIED
         changed = {"error": result.reason, "due_at": service_window.database_now() + wait}
+    recording.count_file_download(channel.pk, outcome)
     rows = Attachment.objects.filter(pk=row.pk, state=Attachment.State.WAITING, due_at=row.due_at)
     if rows.update(**changed) and outcomes.get_effects(result.reason).credentials_rejected:
         channel.record_failure(result.reason)

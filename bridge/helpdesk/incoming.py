@@ -19,6 +19,7 @@ from django.utils.translation import gettext as _
 from bridge import person_erased
 from bridge.conversations import erased_ids, receiving
 from bridge.fanout import operator_notes
+from bridge.metrics import recording
 from bridge.person_erased import PersonErased
 from bridge.raw_requests import CLEARED_FIELDS, mark_event_failed, restore_request
 from bridge.relay import reply_submission
@@ -114,6 +115,7 @@ def _finish_event(event: WebhookEvent, **values: Any) -> None:
     WebhookEvent.objects.filter(pk=event.pk).update(
         **{"state": WebhookEvent.State.PROCESSED, "processed_at": timezone.now(), "error": "", "traceback": ""} | values
     )
+    recording.count_finished_events([event], WebhookEvent.State.PROCESSED)
 
 
 def _apply_fact(batch: EventBatch, fact: HelpdeskFact, event: WebhookEvent) -> str:

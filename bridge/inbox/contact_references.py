@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from django.db import connection
 from django.utils import timezone
 
+from bridge.metrics import recording
 from bridge.models import WebhookEvent
 from bridge.raw_requests import clear_events
 from channels_setup.providers.base import Fact
@@ -50,6 +51,7 @@ def finish_events(processed: Sequence[tuple[WebhookEvent, list[Fact]]], referenc
                 [f"{{{','.join(map(str, references.list_contacts(facts)))}}}" for _event, facts in processed],
             ],
         )
+    recording.count_finished_events([event for event, _facts in processed], WebhookEvent.State.PROCESSED)
     if erased := [event for event, facts in processed if references.has_erased(facts)]:
         clear_events(event.pk for event in erased)
         for event in erased:

@@ -20,6 +20,7 @@ from django.utils.translation import gettext as _
 
 from bridge import outcomes, wakeups
 from bridge.channel_health import alerts
+from bridge.metrics import recording
 from bridge.models import Alert, WebhookEvent
 from bridge.raw_requests import restore_request
 from channels_setup import encryption
@@ -126,6 +127,8 @@ def _create_child_events(api_channel: ApiChannel, event: WebhookEvent, sorted_it
         child.state, child.error = WebhookEvent.State.UNROUTED, _explain_unrouted(sorted_items, address)
         children.append(child)
     WebhookEvent.objects.bulk_create(children)
+    unrouted = [child for child in children if child.state == WebhookEvent.State.UNROUTED]
+    recording.count_finished_events(unrouted, WebhookEvent.State.UNROUTED)
     event.note, event.error = WebhookEvent.Note.ROUTED, _describe_routing(sorted_items)[:2000]
     WebhookEvent.objects.filter(pk=event.pk).update(note=event.note)
     if sorted_items.unrouted:
@@ -169,6 +172,7 @@ def _keep_unrouted(api_channel: ApiChannel, event: WebhookEvent, sorted_items: S
     WebhookEvent.objects.filter(pk=event.pk, state=WebhookEvent.State.NEW).update(
         state=WebhookEvent.State.UNROUTED, error=why
     )
+    recording.count_finished_events([event], WebhookEvent.State.UNROUTED)
     _raise_alert(api_channel, sorted_items)
 
 

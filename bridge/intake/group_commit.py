@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from django.db import InterfaceError, OperationalError, connection
 
 from bridge import wakeups
+from bridge.metrics import recording
 from bridge.models import WebhookEvent
 
 MAX_BYTES_WITHOUT_SLOT = 64 * 1024  # hundreds of such bodies may wait in memory; larger ones only as many as slots
@@ -143,6 +144,7 @@ def _insert_events(events: list[WebhookEvent]) -> None:
             raise
         connection.close()
         _execute_insert(columns)
+    recording.count_stored_events(events)
 
 
 def _execute_insert(columns: list[list[Any]]) -> None:

@@ -16,6 +16,7 @@ from bridge import service_window
 from bridge.channel_health import rate_limits
 from bridge.files import file_deletions, provider_uploads, uploads
 from bridge.merging import undo
+from bridge.metrics import recording
 from bridge.models import Heartbeat
 from bridge.outbox import settling
 from channels_setup.failing_items import FailingItems
@@ -67,6 +68,7 @@ def _expire_batch() -> int:
     """
     conversation_ids = service_window.expire_batch()
     settling.cancel_after_windows_closed(conversation_ids)
+    recording.count_closed_windows(len(conversation_ids))
     return len(conversation_ids)
 
 

@@ -25,7 +25,7 @@ from bridge.models import Attempt, Delivery
 from bridge.row_inserts import build_row, insert_rows, list_columns
 from channels_setup.providers.base import ACCEPTED, PAUSE, PERMANENT, UNKNOWN, Outcome
 
-from . import settling
+from . import attempt_metrics, settling
 from .attempts import NO_IDS, AttemptResult
 from .policies import DestinationPolicy
 
@@ -47,6 +47,7 @@ def save_results(attempts: Sequence[AttemptResult], token: uuid.UUID) -> None:
     for batch in by_policy.values():
         try:
             retry_db_errors(partial(record_attempts, batch, token))
+            attempt_metrics.count_attempts(batch)
         except (OperationalError, InterfaceError):
             raise  # the delivery is claimed again when its lease expires
         except Exception:
@@ -61,7 +62,8 @@ def _save_one_result(item: AttemptResult, token: uuid.UUID) -> None:
     bare = replace(item, answer="", upload=None, outcome=outcome, remote_ids=NO_IDS)
     for result in (item, bare):
         try:
-            return retry_db_errors(partial(record_attempts, [result], token))
+            retry_db_errors(partial(record_attempts, [result], token))
+            return attempt_metrics.count_attempts([item])
         except (OperationalError, InterfaceError):
             raise
         except Exception:

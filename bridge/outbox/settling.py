@@ -13,6 +13,7 @@ from django.utils import timezone
 
 from bridge import service_window
 from bridge.channel_health import failure_effects
+from bridge.metrics import recording
 from bridge.models import Delivery, Draft, Message
 from bridge.notices import create_notice
 from channels_setup.failing_items import FailingItems
@@ -51,6 +52,7 @@ def mark_delivery_unknown(delivery: Delivery, token: uuid.UUID) -> None:
                 "outcome_unknown",
             )
             message.save(update_fields=["status", "status_at", "reason"])
+            recording.count_statuses([message])
             create_notice(message.conversation, "may_have_been_sent", message_id=message.pk)
 
 
@@ -93,6 +95,7 @@ def _fail_message(message: Message, reason: str, details: Mapping[str, str] = NO
         )
     )
     if failed:
+        recording.count_status(message.api_channel_id, Message.Status.FAILED)
         name = (message.template or {}).get("name", "")
         values = {**details, "name": name, "message_id": message.pk}
         create_notice(message.conversation, "not_delivered", why_code=reason, **values)

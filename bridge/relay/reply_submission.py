@@ -18,6 +18,7 @@ from bridge import phone_visibility, service_window, wakeups
 from bridge.conversations import contact_links, last_messages, receiving, tickets
 from bridge.decisions import REFUSE, TEXT, Decision
 from bridge.fanout import subscribers
+from bridge.metrics import recording
 from bridge.models import Attachment, Conversation, Delivery, Draft, Message, Ticket, Upload
 from templates_registry import lifecycle
 
@@ -113,6 +114,7 @@ def submit_reply(
     window = service_window.get_window_state(conversation, now=now)
     decision = decide_reply(conversation, text, window=window, files=uploads)
     decision, quoted = _apply_quote(conversation, decision, replies_to)
+    recording.count_reply(conversation.api_channel_id, decision.outcome)
     if not decision.is_accepted:
         if keep_draft and text.strip():
             _save_refused_draft(conversation.pk, author=author, text=text, decision=decision, key=form_key)
@@ -199,9 +201,11 @@ def submit_template_reply(
     conversation = receiving.lock_conversation(conversation_id)
     now = service_window.database_now()
     if (refusal := _refuse_unreachable(conversation)) is not None:
+        recording.count_reply(conversation.api_channel_id, refusal.outcome)
         return SubmitResult(decision=refusal)
     decision = template_decisions.decide_chosen_template(conversation, template_id=template_id, parameters=parameters)
     decision, quoted = _apply_quote(conversation, decision, replies_to)
+    recording.count_reply(conversation.api_channel_id, decision.outcome)
     if not decision.is_accepted:
         return SubmitResult(decision=decision)
     context = _describe_window(service_window.get_window_state(conversation, now=now)) | {"how": CHOSEN}

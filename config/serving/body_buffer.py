@@ -20,6 +20,7 @@ from django.db import connections
 from django.http import HttpResponseBase
 from django.utils.http import parse_header_parameters
 
+from bridge.metrics import catalog
 from config.accounts import known_device
 from config.web import client_address
 
@@ -91,6 +92,7 @@ class BodyBuffer:
             start_response, NO_SERVER_HEADER, *([("Connection", "close")] if self.is_draining else [])
         )
         if self.is_refused(scope["PATH_INFO"]):
+            catalog.REJECTED_REQUESTS.count("unknown_webhook_address")
             start_response("404 Not Found", JSON_HEADERS)
             return [b'{"error": "No such webhook address."}']
         try:
@@ -164,6 +166,7 @@ class BodyBuffer:
 
 
 def _reject(refused: RejectedBody, start_response: Callable[..., Any]) -> list[bytes]:
+    catalog.REJECTED_REQUESTS.count(refused.reason)
     start_response(refused.status, [*JSON_HEADERS, *refused.headers, ("Connection", "close")])
     return [json.dumps({"error": refused.sentence, "reason": refused.reason}).encode()]
 

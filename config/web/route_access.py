@@ -27,7 +27,7 @@ class Audience(StrEnum):
     OWN_ACCOUNT = "signed-in users, for their own account"
     OWN_ROWS = "signed-in users, for rows of their own account"
     PERMITTED = "signed-in users with a special permission, limited to their chat channels"
-    SCRAPERS = "programs on this machine, metrics tokens of service accounts, and API tokens of staff"
+    SCRAPERS = "programs on this machine, METRICS_TOKEN, metrics tokens of service accounts, and API tokens of staff"
     STAFF = "staff; the page shows no chat data"
     SETTINGS = "staff with permission for the model, and auditors; the page shows no chat data"
     ADMINS = "staff with permission for the model"

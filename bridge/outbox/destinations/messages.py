@@ -15,6 +15,7 @@ from bridge.channel_health.rate_limits import RateRequest
 from bridge.conversations import contacts, message_statuses
 from bridge.files import provider_uploads
 from bridge.files.provider_uploads import CachedUpload
+from bridge.metrics import recording
 from bridge.models import Attempt, Delivery, Message
 from bridge.outbox import recipient_addresses, settling
 from bridge.outbox.attempts import AttemptResult, CallResult, ClaimedDelivery
@@ -123,13 +124,16 @@ class MessagePolicy(ApiChannelPolicy):
         by_message = {
             message_id: item for item in attempts if (message_id := item.claimed.delivery.message_id) is not None
         }
+        sent = []
         messages = list(Message.objects.select_for_update(no_key=True).filter(pk__in=by_message).order_by("pk"))
         for message in messages:
             outcome = by_message[message.pk].outcome
             message.external_id = message.external_id or outcome.external_id
             if Message.RANK[outcome.status] > Message.RANK[message.status]:
                 message.status, message.status_at, message.reason = outcome.status, timezone.now(), ""
+                sent.append(message)
         update_rows(messages, ["status", "status_at", "external_id", "reason"])
+        recording.count_statuses(sent)
         # Only the conversation's own contact: the IDs of a merged contact are known from its own messages.
         own = [message for message in messages if message.merged_contact_id is None]
         _learn_contact_ids({message.conversation_id: by_message[message.pk] for message in own})
