@@ -91,5 +91,6 @@ COMPILE := uv pip compile -q --upgrade --universal --fork-strategy requires-pyth
 requirements:
 	$(COMPILE) config/requirements.in -o $(RUNTIME)
 	$(COMPILE) config/devstack/requirements.in -o $(SERVERS)
+	$(COMPILE) config/monitoring/requirements.in -o config/monitoring/requirements.txt
 	$(COMPILE) tests/requirements.in -o $(TESTS)
 	$(COMPILE) tests/audit/requirements.in -o tests/audit/requirements.txt
