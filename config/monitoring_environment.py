@@ -7,8 +7,8 @@ MONITORING_SETTINGS = (
         "METRICS_TOKEN",
         parse_token,
         "",
-        "Token with which Prometheus reads /metrics. It opens nothing else. Empty: only programs on this machine and API "
-        "tokens for metrics.",
+        "Token with which Prometheus reads /metrics. It opens nothing else. Empty: only programs on this machine and "
+        "API tokens for metrics.",
         is_secret=True,
     ),
 )

@@ -10,11 +10,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from django.db import connection
+from django.utils import timezone
 from prometheus_client.core import GaugeMetricFamily
 
 from bridge import service_window
 from bridge.files import storage_limits
-from bridge.maintenance import housekeeping
+from bridge.maintenance import backup_status, housekeeping
 from bridge.metrics import catalog
 from bridge.models import Alert, Delivery, Mismatch, WebhookEvent
 from bridge.outbox import dispatcher
@@ -221,4 +222,7 @@ def measure_machine() -> Gauges:
     info.add_metric([VERSION], 1)
     yield info
     free = storage_limits.get_free_bytes()
+    backup = backup_status.read_status()
+    age = (timezone.now() - backup.made_at).total_seconds() if backup else float("nan")
+    yield GaugeMetricFamily("okno_backup_age_seconds", "Age of the newest backup; NaN: never made here.", value=age)
     yield GaugeMetricFamily("okno_disk_free_bytes", "Free bytes on the disk of the data folder.", value=free)
