@@ -14,6 +14,7 @@ class Config(AppConfig):
         # Every process needs the Celery app, so that delay() uses the right broker. route_access registers a check.
         from config import celery  # noqa: F401
         from config.admin_site.search_limit import limit_admin_searches
+        from config.monitoring import error_reports, trace_export
         from config.web import route_access  # noqa: F401
 
         from .accounts import (
@@ -23,6 +24,8 @@ class Config(AppConfig):
         from .accounts.token_warnings import connect_warnings
 
         signals.connect_signals()
+        error_reports.start_error_reports()
+        trace_export.start_tracing()
 
         connect_warnings()
         limit_admin_searches()

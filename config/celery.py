@@ -203,10 +203,12 @@ def count_task_run(task: Any, state: str | None, **_: Any) -> None:
 
 
 @worker_process_shutdown.connect
-def flush_metrics(**_: Any) -> None:
+def flush_telemetry(**_: Any) -> None:
+    from bridge import tracing
     from bridge.metrics import flushing
 
     flushing.flush_safely()
+    tracing.flush()
 
 
 @setup_logging.connect

@@ -122,6 +122,15 @@ def parse_token(text: str) -> str:
     return text
 
 
+def parse_dsn(text: str) -> str:
+    """Return the DSN of a Sentry project: a URL with a key, and the project's number as the last part of its path."""
+    parts = urlsplit(text)
+    is_complete = parts.scheme in ("https", "http") and parts.username and parts.hostname
+    if not is_complete or not parts.path.rpartition("/")[2].isdigit():
+        raise ValueError
+    return text
+
+
 def parse_field_keys(text: str) -> list[str]:
     """Return the keys, each of which must be a Fernet key: 32 bytes as URL-safe Base64."""
     keys = parse_list(text)
@@ -152,6 +161,7 @@ LABELS: dict[Kind, str] = {
     parse_email_url: "URL such as smtp+tls://user:password@mail.example:587",
     parse_secret_key: f"text of at least {SECRET_KEY_LENGTH} characters",
     parse_token: f"at least {TOKEN_LENGTH} ASCII characters without spaces",
+    parse_dsn: "URL such as https://key@sentry.example/1",
     parse_field_keys: "comma-separated list of Fernet keys",
 }
 

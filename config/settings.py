@@ -49,6 +49,8 @@ FILE_LINK_DAYS: int = read_setting("FILE_LINK_DAYS")
 DEMO_PASSWORDS = {"admin": read_setting("DEMO_ADMIN_PASSWORD"), "operator": read_setting("DEMO_OPERATOR_PASSWORD")}
 
 METRICS_TOKEN: str = read_setting("METRICS_TOKEN")
+SENTRY_DSN: str = read_setting("SENTRY_DSN")
+OTEL_EXPORTER_OTLP_ENDPOINT: str = read_setting("OTEL_EXPORTER_OTLP_ENDPOINT")
 
 # --- application ------------------------------------------------------------------------------------------
 INSTALLED_APPS = [

@@ -39,6 +39,7 @@ LAYERS = {
         "models",
         "optional_redis",
         "metrics",
+        "tracing",
         "wakeups",
         "worker_runs",
         "service_window",

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from django.db import connection, transaction
 from django.utils import timezone
 
-from bridge import outcomes
+from bridge import outcomes, tracing
 from bridge.channel_health import failure_effects
 from bridge.fanout import operator_notes
 from bridge.files import provider_uploads
@@ -100,6 +100,7 @@ def apply_statuses(api_channel: ApiChannel, facts: Sequence[StatusChanged]) -> l
     if changed:
         update_rows([by_id[pk] for pk in sorted(changed)], STATUS_FIELDS)
         recording.count_statuses(by_id[pk] for pk in changed)
+        tracing.record_statuses(by_id[pk] for pk in changed)
         _handle_failures(api_channel, failed)
     if strays:
         StrayStatus.objects.bulk_create(strays)

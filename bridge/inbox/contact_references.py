@@ -14,15 +14,24 @@ from channels_setup.providers.base import Fact
 
 
 class ContactReferences:
-    """The contacts that each fact of a batch names, and the facts about erased people."""
+    """The contacts that each fact of a batch names, its new message, and the facts about erased people."""
 
     def __init__(self) -> None:
         self._contacts: dict[int, set[int]] = {}
         self._erased: set[int] = set()
+        self._messages: dict[int, int] = {}
 
     def link(self, fact: object, contact_ids: Iterable[int | None]) -> None:
         """Record that a fact names these contacts."""
         self._contacts.setdefault(id(fact), set()).update(pk for pk in contact_ids if pk is not None)
+
+    def link_message(self, fact: object, message_id: int) -> None:
+        """Record the new message of a fact."""
+        self._messages[id(fact)] = message_id
+
+    def list_messages(self, facts: Iterable[Fact]) -> list[int]:
+        """Return the new messages of an event with these facts."""
+        return [self._messages[id(fact)] for fact in facts if id(fact) in self._messages]
 
     def mark_erased(self, facts: Iterable[object]) -> None:
         """Record facts about an erased person."""

@@ -17,7 +17,7 @@ from django.db.models import F
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from bridge import person_erased
+from bridge import person_erased, tracing
 from bridge.conversations import erased_ids, identity_changes, message_statuses, receiving, sandbox_clock
 from bridge.conversations.known_chats import lock_known_chats
 from bridge.helpdesk import incoming
@@ -171,10 +171,12 @@ def _read_event(
 
 @transaction.atomic
 def _apply_all(api_channel: ApiChannel, readable: Sequence[tuple[WebhookEvent, list[Fact]]]) -> None:
-    references = ContactReferences()
+    references, started = ContactReferences(), time.perf_counter()
     apply_facts(api_channel, [fact for _event, facts in readable for fact in facts], references)
     finish_events(readable, references)
     event_notes.write_event_notes(readable)
+    new_messages = ((event, pk) for event, facts in readable for pk in references.list_messages(facts))
+    tracing.record_inbox(new_messages, seconds=time.perf_counter() - started, batch=len(readable))
 
 
 def _apply_one(api_channel: ApiChannel, event: WebhookEvent, facts: list[Fact]) -> None:
@@ -236,7 +238,9 @@ def apply_facts(
             held_replies.release_held_replies(item.conversation.pk for item in received if item.has_held_replies)
             for item, stored in zip(messages, received, strict=True):
                 references.link(originals.get(id(item.fact), item.fact), stored.contact_ids)
-                if not stored.is_new:
+                if stored.is_new:
+                    references.link_message(originals.get(id(item.fact), item.fact), stored.message.pk)
+                else:
                     pending_corrections.merge_late_original(api_channel, item.fact, stored.message)
             pending_corrections.apply_pending_corrections(
                 api_channel, (stored.message.external_id for stored in received if stored.has_corrections)

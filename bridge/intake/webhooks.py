@@ -14,6 +14,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils import timezone
 from django.views.decorators.csrf import csrf_exempt
 
+from bridge import tracing
 from bridge.helpdesk import incoming
 from bridge.models import WebhookEvent
 from bridge.raw_requests import BodyTooLarge, build_event, read_raw_request
@@ -144,4 +145,5 @@ def _reject_unknown_address() -> HttpResponse:
 
 def _store_event(event: WebhookEvent, *, is_last_query: bool = False) -> HttpResponse:
     group_committer.store(event, is_last_query=is_last_query)
+    tracing.record_stored_event(event)
     return JsonResponse({"status": "accepted"})

@@ -25,7 +25,7 @@ from bridge.models import Attempt, Delivery
 from bridge.row_inserts import build_row, insert_rows, list_columns
 from channels_setup.providers.base import ACCEPTED, PAUSE, PERMANENT, UNKNOWN, Outcome
 
-from . import attempt_metrics, settling
+from . import attempt_metrics, attempt_traces, settling
 from .attempts import NO_IDS, AttemptResult
 from .policies import DestinationPolicy
 
@@ -47,7 +47,7 @@ def save_results(attempts: Sequence[AttemptResult], token: uuid.UUID) -> None:
     for batch in by_policy.values():
         try:
             retry_db_errors(partial(record_attempts, batch, token))
-            attempt_metrics.count_attempts(batch)
+            _report_attempts(batch)
         except (OperationalError, InterfaceError):
             raise  # the delivery is claimed again when its lease expires
         except Exception:
@@ -63,11 +63,20 @@ def _save_one_result(item: AttemptResult, token: uuid.UUID) -> None:
     for result in (item, bare):
         try:
             retry_db_errors(partial(record_attempts, [result], token))
-            return attempt_metrics.count_attempts([item])
+            return _report_attempts([item])
         except (OperationalError, InterfaceError):
             raise
         except Exception:
             logger.exception("result not saved", extra={"delivery": item.claimed.delivery.pk})
+
+
+def _report_attempts(attempts: Sequence[AttemptResult]) -> None:
+    """Count attempts whose results are saved, and trace them. An error here must not look like an unsaved result."""
+    try:
+        attempt_metrics.count_attempts(attempts)
+        attempt_traces.record_attempts(attempts)
+    except Exception:
+        logger.exception("attempts not counted")
 
 
 def retry_db_errors(write: Callable[[], None]) -> None:

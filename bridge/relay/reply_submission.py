@@ -14,7 +14,7 @@ from typing import Any
 from django.db import transaction
 from django.db.models import QuerySet
 
-from bridge import phone_visibility, service_window, wakeups
+from bridge import phone_visibility, service_window, tracing, wakeups
 from bridge.conversations import contact_links, last_messages, receiving, tickets
 from bridge.decisions import REFUSE, TEXT, Decision
 from bridge.fanout import subscribers
@@ -225,7 +225,7 @@ def _create_message(
     form_key: str = "",
     ticket: Ticket | None = None,
 ) -> SubmitResult:
-    has_own_ticket = ticket is not None
+    has_own_ticket, started = ticket is not None, tracing.start_clock()
     ticket, is_new = _get_ticket_for_reply(conversation, decision.text, now=now, ticket=ticket)
     template = decision.template
     kind = Message.Kind.TEMPLATE if template else Message.Kind.TEXT
@@ -260,6 +260,7 @@ def _create_message(
     service_window.record_reply(conversation.pk, at=now)
     if template:
         lifecycle.record_use(template.id, user=author)
+    tracing.record_reply(message, started=started)
     context = subscribers.MessageContext(
         message=message,
         conversation=conversation,
