@@ -90,6 +90,7 @@ COMPILE := uv pip compile -q --upgrade --universal --fork-strategy requires-pyth
 	--no-emit-index-url --no-header
 requirements:
 	$(COMPILE) config/requirements.in -o $(RUNTIME)
+	$(COMPILE) config/storage/requirements.in -o config/storage/requirements.txt
 	$(COMPILE) config/devstack/requirements.in -o $(SERVERS)
 	$(COMPILE) config/monitoring/requirements.in -o config/monitoring/requirements.txt
 	$(COMPILE) tests/requirements.in -o $(TESTS)

@@ -29,6 +29,7 @@ from config.setting_kinds import (
     parse_redis_url,
     parse_secret_key,
     parse_time_zone,
+    parse_url,
     positive,
     whole_number,
     whole_numbers,
@@ -66,6 +67,25 @@ SETTINGS = (
     ),
     EnvironmentSetting("DATA_DIR", str, "var", "The data folder: local servers, received files, generated secrets."),
     EnvironmentSetting(
+        "MEDIA_S3_BUCKET",
+        str,
+        "",
+        "Private bucket of an S3-compatible storage for the files of clients and operators. Empty: DATA_DIR/media.",
+    ),
+    EnvironmentSetting(
+        "MEDIA_S3_ENDPOINT_URL", parse_url, "", "Its address, for example https://s3.company.example. Empty: Amazon S3."
+    ),
+    EnvironmentSetting("MEDIA_S3_REGION", str, "", "Its region, for example eu-central-1, if it has any."),
+    EnvironmentSetting(
+        "MEDIA_S3_ACCESS_KEY_ID",
+        str,
+        "",
+        "ID of its access key. Empty: the role of the machine, on Amazon.",
+        is_secret=True,
+    ),
+    EnvironmentSetting("MEDIA_S3_SECRET_ACCESS_KEY", str, "", "The access key's secret.", is_secret=True),
+    EnvironmentSetting("MEDIA_S3_PREFIX", str, "", "Folder in the bucket, for example okno/. Empty: the whole bucket."),
+    EnvironmentSetting(
         "ERASURE_LOG",
         str,
         "",
@@ -100,7 +120,7 @@ SETTINGS = (
     ),
     EnvironmentSetting(
         "HSTS_SECONDS",
-        positive,
+        not_negative,
         31536000,
         "Seconds for which browsers that have opened the portal refuse plain http to its host, if PUBLIC_URL is https. "
         "0: never.",

@@ -12,6 +12,7 @@ from config.setting_kinds import REQUIRED
 
 EXIT_CODE = 2
 PREFIX = "OKNO_"
+YEAR = 31_536_000  # seconds
 IS_WARNED = "SETTINGS_WARNED"  # in the environment of programs that `manage.py up` starts, so that it alone warns
 OWN_VARIABLES = {"OKNO_TEST_SERVERS"}
 # Kubernetes sets these for a service whose name begins with okno.
@@ -45,6 +46,21 @@ def find_problems(*, is_complete: bool = True) -> list[str]:
             read_setting(setting.name)
         except ImproperlyConfigured as problem:
             problems.append(str(problem))
+    return problems or find_contradictions()
+
+
+def find_contradictions() -> list[str]:
+    """Return a sentence for each set of settings that do not fit together. Each of them alone is right."""
+    problems = []
+    if read_setting("HSTS_PRELOAD") and not (read_setting("HSTS_SUBDOMAINS") and read_setting("HSTS_SECONDS") >= YEAR):
+        problems.append(
+            "Invalid HSTS_PRELOAD: browsers accept it only with HSTS_SUBDOMAINS=yes and HSTS_SECONDS of a year or more."
+        )
+    key, secret = read_setting("MEDIA_S3_ACCESS_KEY_ID"), read_setting("MEDIA_S3_SECRET_ACCESS_KEY")
+    if bool(key) != bool(secret):
+        problems.append("Set MEDIA_S3_ACCESS_KEY_ID and MEDIA_S3_SECRET_ACCESS_KEY both, or neither.")
+    if (key or secret or read_setting("MEDIA_S3_ENDPOINT_URL")) and not read_setting("MEDIA_S3_BUCKET"):
+        problems.append("Set MEDIA_S3_BUCKET too: without it, files are stored in DATA_DIR/media.")
     return problems
 
 

@@ -5,12 +5,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import environ
-from django.core.exceptions import ImproperlyConfigured
 from django.utils.translation import gettext_lazy as _
 
 from config.accounts.oidc_settings import build_oidc_providers
 from config.admin_site import unfold
 from config.environment import read_setting
+from config.storage.media_settings import build_media_storage
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 DATA_DIR = BASE_DIR / read_setting("DATA_DIR")
@@ -175,7 +175,7 @@ BACKUP_DIR = read_setting("BACKUP_DIR") or str(DATA_DIR / "backups")
 BACKUP_MAX_AGE_HOURS: int = read_setting("BACKUP_MAX_AGE_HOURS")
 FILE_UPLOAD_PERMISSIONS, FILE_UPLOAD_DIRECTORY_PERMISSIONS = 0o600, 0o700
 STORAGES: dict[str, dict[str, Any]] = {
-    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "default": build_media_storage(),
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
 }
 if STATIC_ROOT := read_setting("STATIC_ROOT") or None:
@@ -279,12 +279,6 @@ SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = IS_HTTPS
 SECURE_HSTS_SECONDS: int = read_setting("HSTS_SECONDS") if IS_HTTPS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS: bool = read_setting("HSTS_SUBDOMAINS")
 SECURE_HSTS_PRELOAD: bool = read_setting("HSTS_PRELOAD")
-if SECURE_HSTS_SECONDS < 0:
-    raise ImproperlyConfigured("Invalid HSTS_SECONDS: expected 0 or more seconds.")
-if SECURE_HSTS_PRELOAD and IS_HTTPS and not (SECURE_HSTS_INCLUDE_SUBDOMAINS and SECURE_HSTS_SECONDS >= 31536000):
-    raise ImproperlyConfigured(
-        "Invalid HSTS_PRELOAD: browsers accept it only with HSTS_SUBDOMAINS=yes and HSTS_SECONDS of at least 31536000."
-    )
 # Subdomains and the preload list concern other hosts of the domain, so only the administrator can decide on them.
 SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
 # The container's health check and a scraper on this machine use plain HTTP.

@@ -143,6 +143,7 @@ LAYERS = {
         "monitoring_environment",
         "environment",
         "environment_check",
+        "storage",
         "shared_memory",
         "admin_site",
         "web",

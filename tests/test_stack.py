@@ -5,7 +5,6 @@ These tests start real processes on a data folder of their own. They share one r
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -17,12 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from django.conf import settings
 from django.db import connection
 
-from config.celery import QUEUES, SCHEDULE, VISIBILITY_TIMEOUT, app
-from config.devstack import supervisor
+from config.celery import QUEUES, VISIBILITY_TIMEOUT, app
 from config.devstack.processes import has_signal_handler
 from tests.databases import create_migrated_database
 from tests.load.memory import group_of, list_descendants
@@ -314,73 +311,6 @@ def test_the_suite_runs_on_a_real_postgresql_18() -> None:
         (version,) = cursor.fetchone()
 
     assert int(version) >= 180000
-
-
-# --- containers -------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def services() -> dict[str, Any]:
-    compose: dict[str, Any] = yaml.safe_load((PROJECT / "docker-compose.yml").read_text())
-    services: dict[str, Any] = compose["services"]
-    return services
-
-
-def test_each_container_runs_a_command_that_up_runs_too(services: dict[str, Any]) -> None:
-    expected = {
-        "web": supervisor.web_command(host="0.0.0.0", port=8000, processes=2),
-        "worker-inbound": supervisor.worker_command(queues=("inbound",), concurrency=2, name="inbound"),
-        "worker-outbound": supervisor.worker_command(queues=("outbound",), concurrency=2, name="outbound"),
-        "worker-events": supervisor.worker_command(queues=("events",), concurrency=2, name="events"),
-        "worker-housekeeping": supervisor.worker_command(queues=("housekeeping",), concurrency=2, name="housekeeping"),
-        "beat": supervisor.beat_command(),
-        "migrate": ["python", "manage.py", "migrate", "--noinput"],
-    }
-
-    ours = {name: service["command"] for name, service in services.items() if service.get("image") == "okno"}
-
-    assert ours == expected
-    assert json.dumps(expected["web"]) in (PROJECT / "Dockerfile").read_text()
-
-
-def test_the_containers_workers_consume_every_queue(services: dict[str, Any]) -> None:
-    commands = [service["command"] for name, service in services.items() if name.startswith("worker-")]
-
-    consumed = {queue for command in commands for queue in command[command.index("--queues") + 1].split(",")}
-
-    assert consumed == set(QUEUES) == {queue for queue, _ in SCHEDULE.values()}
-
-
-def test_compose_has_two_webs_one_beat_health_checks_and_no_secrets(services: dict[str, Any]) -> None:
-    text = (PROJECT / "docker-compose.yml").read_text()
-
-    assert services["web"]["deploy"]["replicas"] == 2
-    assert "deploy" not in services["beat"]
-    assert {name for name, service in services.items() if "healthcheck" not in service} == {"migrate"}
-    for name in ("SECRET_KEY", "FIELD_KEYS", "POSTGRES_PASSWORD", "REDIS_PASSWORD"):
-        assert f"${{{name}:?" in text
-        assert f"\n{name}=\n" in (PROJECT / ".env.example").read_text()
-    assert "noeviction" in " ".join(services["redis"]["command"])
-
-
-def test_the_image_does_not_run_as_root() -> None:
-    lines = (PROJECT / "Dockerfile").read_text().splitlines()
-
-    assert "USER okno" in lines
-    assert lines.index("USER okno") < next(number for number, line in enumerate(lines) if line.startswith("CMD"))
-
-
-@pytest.mark.skipif(
-    not shutil.which("docker") or subprocess.run(["docker", "compose", "version"], capture_output=True).returncode != 0,
-    reason="docker compose is not installed here",
-)
-def test_docker_compose_accepts_the_file() -> None:
-    names = ("SECRET_KEY", "FIELD_KEYS", "POSTGRES_PASSWORD", "REDIS_PASSWORD", "PUBLIC_URL")
-    environment = os.environ | dict.fromkeys(names, "given")
-
-    checked = subprocess.run(["docker", "compose", "config", "-q"], cwd=PROJECT, env=environment, capture_output=True)
-
-    assert checked.returncode == 0, checked.stderr.decode()
 
 
 # --- celery settings -----------------------------------------------------------------------------------------

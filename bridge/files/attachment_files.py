@@ -97,8 +97,14 @@ def build_file_response(attachment: Attachment | None) -> HttpResponseBase:
     if attachment is None or not attachment.file:
         raise Http404
     inline = attachment.mime in INLINE_TYPES
+    try:
+        file = attachment.file.open("rb")
+    except FileNotFoundError:
+        raise Http404 from None
+    except OSError:  # the disk or the bucket: the receiver may try again
+        return HttpResponse(status=503, headers={"Retry-After": "10"})
     response = FileResponse(
-        attachment.file.open("rb"),
+        file,
         as_attachment=not inline,
         filename=attachment.name or "file",
         # The sender's type only if no browser executes it: some receivers rely on it.

@@ -1,0 +1,130 @@
+"""Files in a private S3-compatible bucket. The portal's own file pages are the only access; the bucket has no links."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import SimpleNamespace
+from typing import Any
+
+from boto3.s3.transfer import TransferConfig
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+from django.core.files import File
+from storages.backends.s3 import S3Storage
+from storages.utils import clean_name
+
+MAX_MEMORY_BYTES = 1_000_000  # a larger file is read into a temporary file
+CONNECT_SECONDS, READ_SECONDS, ATTEMPTS, POOL = 3, 20, 3, 32
+NO_VERSIONS = {"NotImplemented", "MethodNotAllowed", "InvalidRequest", "InvalidArgument"}
+
+
+class FileStorageUnavailable(OSError):
+    """The bucket did not answer, or refused. Like an unreadable disk, it is tried again later."""
+
+
+class PrivateS3Storage(S3Storage):
+    """S3 storage that fails as a disk does: FileNotFoundError or another OSError."""
+
+    def __init__(self, **options: Any) -> None:
+        endpoint = options.get("endpoint_url")
+        config = Config(
+            connect_timeout=CONNECT_SECONDS,
+            read_timeout=READ_SECONDS,
+            max_pool_connections=POOL,
+            retries={"mode": "standard", "max_attempts": ATTEMPTS},
+            signature_version="s3v4",
+            # Servers other than Amazon's seldom have a host name for each bucket, or checksums in trailers.
+            s3={"addressing_style": "path" if endpoint else "auto"},
+            request_checksum_calculation="when_required",
+            response_checksum_validation="when_required",
+        )
+        fixed = {
+            "client_config": config,
+            "file_overwrite": False,
+            "default_acl": None,
+            "transfer_config": TransferConfig(use_threads=False),
+        }
+        super().__init__(**options | fixed)
+        # One client, which threads may share, instead of one for each of the web process's hundreds of threads.
+        self._connections = SimpleNamespace()
+
+    def _open(self, name: str, mode: str = "rb") -> File[bytes]:
+        """Return the file, read completely: errors appear here, as the disk's do, and not while a response is sent."""
+        if mode not in ("r", "rb"):
+            raise ValueError("Files are saved whole. Use save().")
+        content = tempfile.SpooledTemporaryFile(max_size=MAX_MEMORY_BYTES)  # noqa: SIM115  # the caller closes it
+        try:
+            with translate_errors(name):
+                found = self.client.get_object(Bucket=self.bucket_name, Key=self.build_key(name))
+                shutil.copyfileobj(found["Body"], content)
+        except BaseException:
+            content.close()
+            raise
+        content.seek(0)
+        return File(content, name)
+
+    def _save(self, name: str, content: File[bytes]) -> str:
+        with translate_errors(name):
+            return str(super()._save(name, content))
+
+    def exists(self, name: str) -> bool:
+        with translate_errors(name):
+            return bool(super().exists(name))
+
+    def size(self, name: str) -> int:
+        with translate_errors(name):
+            return int(super().size(name))
+
+    def url(self, name: str | None, *args: Any, **kwargs: Any) -> str:
+        raise NotImplementedError("The bucket is private. Link to the portal's own file pages.")
+
+    def delete(self, name: str) -> None:
+        """Delete the file with all its versions, because an erased person's file must not stay in any."""
+        key = self.build_key(name)
+        with translate_errors(name):
+            if not self.is_versioned():
+                super().delete(name)
+                return
+            for version in self.list_versions(key):
+                self.client.delete_object(Bucket=self.bucket_name, Key=key, VersionId=version)
+
+    def build_key(self, name: str) -> str:
+        return str(self._normalize_name(clean_name(name)))
+
+    @property
+    def client(self) -> Any:
+        return self.connection.meta.client
+
+    def is_versioned(self) -> bool:
+        """Return whether the bucket keeps versions. Deleting without a version would then only hide the file."""
+        try:
+            status = self.client.get_bucket_versioning(Bucket=self.bucket_name).get("Status")
+        except ClientError as error:
+            if error.response["Error"]["Code"] in NO_VERSIONS:
+                return False
+            raise
+        return status in ("Enabled", "Suspended")
+
+    def list_versions(self, key: str) -> Iterator[str]:
+        pages = self.client.get_paginator("list_object_versions").paginate(Bucket=self.bucket_name, Prefix=key)
+        for page in pages:
+            for one in (*page.get("Versions", ()), *page.get("DeleteMarkers", ())):
+                if one["Key"] == key:
+                    yield one["VersionId"]
+
+
+@contextmanager
+def translate_errors(name: str) -> Iterator[None]:
+    """Raise errors of the storage as OSError. Their texts can name buckets and accounts, so they are left out."""
+    try:
+        yield
+    except ClientError as error:
+        code = error.response.get("Error", {}).get("Code", "")
+        if code in ("404", "NoSuchKey", "NotFound"):
+            raise FileNotFoundError(name) from None
+        raise FileStorageUnavailable(f"The file storage refused: {code}.") from None
+    except BotoCoreError as error:
+        raise FileStorageUnavailable(f"The file storage does not answer: {type(error).__name__}.") from None
