@@ -11,12 +11,13 @@ from channels_setup.failing_items import FailingItems
 from templates_registry.provider import provider_sync
 
 from . import wakeups, worker_runs
+from .alert_routes import planning
 from .channel_health import alerts, webhook_inactivity
 from .conversations import assignments, closing_reminders, read_receipts, team_releases
 from .files import inbound_downloads
 from .helpdesk import operators
 from .inbox import pending_corrections, processing, routing, unsupported
-from .maintenance import erasure, housekeeping, reconciliation
+from .maintenance import erasure, housekeeping, portal_checks, reconciliation
 from .outbox import bulk_resend, dispatcher
 from .outbox.policies import Lane
 from .relay import held_replies
@@ -113,6 +114,20 @@ def check_health() -> int:
     with HEALTH_CHECKS.isolate("silence"):
         webhook_inactivity.check_webhook_inactivity()
     return open_alerts
+
+
+@shared_task
+def check_portal() -> None:
+    portal_checks.check_portal()
+
+
+@shared_task
+def route_alerts() -> int:
+    """Plan the messages of alert routes, and send those that are emails: SMTP blocks."""
+    wakeups.clear_notification(wakeups.ALERTS)
+    planned = planning.plan_messages()
+    dispatcher.send_due_deliveries(Lane.MAIL)
+    return planned
 
 
 @shared_task(expires=600)

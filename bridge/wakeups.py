@@ -23,14 +23,15 @@ from .optional_redis import OptionalRedis
 
 logger = logging.getLogger(__name__)
 
-INBOUND, OUTBOUND, EVENTS, FILES = "inbound", "outbound", "events", "files"
+INBOUND, OUTBOUND, EVENTS, FILES, ALERTS = "inbound", "outbound", "events", "files", "alerts"
 TASKS = {
     INBOUND: "bridge.tasks.process_inbox",
     OUTBOUND: "bridge.tasks.send_due_deliveries",
     EVENTS: "bridge.tasks.send_due_events",
     FILES: "bridge.tasks.download_files",
+    ALERTS: "bridge.tasks.route_alerts",
 }
-QUEUES = {INBOUND: "inbound", OUTBOUND: "outbound", EVENTS: "events", FILES: "housekeeping"}
+QUEUES = {INBOUND: "inbound", OUTBOUND: "outbound", EVENTS: "events", FILES: "housekeeping", ALERTS: "housekeeping"}
 HEARD = (INBOUND, OUTBOUND, EVENTS)  # channels that runs listen to
 
 NOTIFICATION_TTL_MS = 2_000  # a lost wake-up blocks new ones this long; beat runs as often

@@ -55,6 +55,8 @@ SCHEDULE: dict[str, tuple[str, float]] = {
     "sync_templates": ("housekeeping", 60),  # each channel hourly, by Registry.next_sync_at
     "run_bulk_actions": ("housekeeping", 5),
     "check_health": ("housekeeping", 300),
+    "check_portal": ("housekeeping", 30),
+    "route_alerts": ("housekeeping", 10),
     "reconcile_messages": ("housekeeping", 600),
     "prune_expired_rows": ("housekeeping", 3600),
     "reapply_erasures": ("housekeeping", 300),

@@ -18,6 +18,7 @@ from config.setting_kinds import (
     EnvironmentSetting,
     choice,
     not_negative,
+    parse_alert_routes,
     parse_bool,
     parse_database_url,
     parse_email_url,
@@ -161,6 +162,17 @@ SETTINGS = (
         is_secret=True,
     ),
     EnvironmentSetting("EMAIL_FROM", str, "", "Sender of emails, for example Okno <okno@company.example>."),
+    EnvironmentSetting(
+        "ALERT_ROUTES",
+        parse_alert_routes,
+        [],
+        "Alert routes besides those in the admin, separated by spaces, for example mailto:ops@company.example. "
+        "docs/alerts.md lists the forms.",
+        is_secret=True,
+    ),
+    EnvironmentSetting(
+        "ALERT_TELEGRAM_URL", parse_url, "https://api.telegram.org", "Bot API of Telegram, or of a server of your own."
+    ),
     EnvironmentSetting("COMPANY_ID", positive, 1, "Company ID that is sent with every event."),
     EnvironmentSetting(
         "RELAY_ALLOWED_PRIVATE_CIDRS",

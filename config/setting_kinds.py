@@ -27,6 +27,7 @@ class EnvironmentSetting:
     is_secret: bool = False
 
 
+ALERT_ROUTE_SCHEMES = ("mailto:", "telegram://", "chat+https://", "webhook+https://")
 EMAIL_SCHEMES = ("smtp", "smtps", "smtp+tls", "smtp+ssl", "consolemail", "filemail", "memorymail", "dummymail")
 DATABASE_SCHEMES = ("postgres", "postgresql")
 REDIS_SCHEMES = ("redis", "rediss", "unix")
@@ -110,6 +111,16 @@ def parse_email_url(text: str) -> str:
     return text
 
 
+def parse_alert_routes(text: str) -> list[str]:
+    """Return the routes, which spaces separate. `bridge.alert_routes.environment` reads what follows their scheme."""
+    routes = text.split()
+    for route in routes:
+        address, _hash, options = route.partition("#")
+        if not address.startswith(ALERT_ROUTE_SCHEMES) or any("=" not in each for each in options.split("&") if each):
+            raise ValueError
+    return routes
+
+
 def parse_secret_key(text: str) -> str:
     if len(text) < SECRET_KEY_LENGTH:
         raise ValueError
@@ -151,6 +162,7 @@ LABELS: dict[Kind, str] = {
     int: "whole number",
     parse_bool: "yes or no",
     parse_list: "comma-separated list",
+    parse_alert_routes: f"routes separated by spaces, each beginning with {', '.join(ALERT_ROUTE_SCHEMES)}",
     parse_networks: "comma-separated list of networks such as 10.0.0.0/8",
     parse_time_zone: "name of a time zone such as Europe/Moscow",
     parse_language: "ru or en",

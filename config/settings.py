@@ -202,6 +202,8 @@ else:
     EMAIL_HOST = ""  # nothing is sent; one-time links are shown to admins instead
 EMAIL_TIMEOUT = 10
 DEFAULT_FROM_EMAIL = SERVER_EMAIL = read_setting("EMAIL_FROM") or f"Okno <okno@{PUBLIC_HOST}>"
+ALERT_ROUTES = read_setting("ALERT_ROUTES")
+ALERT_TELEGRAM_URL = read_setting("ALERT_TELEGRAM_URL")
 ACCOUNT_ADAPTER = "config.accounts.adapters.AccountAdapter"
 ACCOUNT_LOGIN_METHODS = {"username"}
 ACCOUNT_SIGNUP_FIELDS = ["username*", "email", "password1*"]

@@ -1,6 +1,8 @@
 """Admin pages of the bridge. Importing the modules registers them."""
 
 from . import (
+    alert_routes,
+    alerts,
     api_channels,
     audit_records,
     contacts,
@@ -13,6 +15,8 @@ from . import (
 )
 
 __all__ = [
+    "alert_routes",
+    "alerts",
     "api_channels",
     "audit_records",
     "contacts",

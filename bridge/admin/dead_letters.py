@@ -81,7 +81,7 @@ class DeadLetterReasonFilter(admin.SimpleListFilter):
     parameter_name = "reason"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        failed = Delivery.objects.filter(state__in=DeadLetter.STATES).exclude(reason="")
+        failed = Delivery.objects.filter(state__in=DeadLetter.STATES, alert_route=None).exclude(reason="")
         codes = failed.order_by("reason").values_list("reason", flat=True).distinct()
         return [(code, outcomes.render_sentence(code, for_admin=True)) for code in codes]
 
@@ -117,7 +117,7 @@ class DeadLetterAdmin(ReadOnlyAdmin):
         return bool(request.user.has_perm("bridge.view_delivery")) and sees_all(request.user)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        return super().get_queryset(request).filter(state__in=DeadLetter.STATES).defer("payload")
+        return super().get_queryset(request).filter(state__in=DeadLetter.STATES, alert_route=None).defer("payload")
 
     def get_changelist_instance(self, request: HttpRequest) -> Any:
         """Compute the previews of all rows on the page together."""
@@ -263,7 +263,7 @@ def _build_list_action(bulk_action: str) -> Callable[..., HttpResponse]:
 def _list_groups() -> list[dict[str, Any]]:
     """Return the largest groups of unresolved deliveries by channel, reason and state."""
     rows = (
-        Delivery.objects.filter(state__in=resend.UNRESOLVED_STATES)
+        Delivery.objects.filter(state__in=resend.UNRESOLVED_STATES, alert_route=None)
         .order_by()
         .values("api_channel", "api_channel__name", "reason", "state")
         .annotate(count=Count("pk"), oldest=Min("created_at"))

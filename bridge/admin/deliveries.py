@@ -1,4 +1,4 @@
-"""Admin lists of deliveries, webhook events, stray statuses, alerts and heartbeats."""
+"""Admin lists of deliveries, webhook events, stray statuses and heartbeats."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from django.contrib import admin, messages
 from django.contrib.admin.utils import label_for_field
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
-from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -17,21 +16,17 @@ from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from bridge import outcomes, wakeups
-from bridge.channel_health import alerts
 from bridge.inbox import processing
 from bridge.models import (
-    Alert,
     Attempt,
     DeadLetter,
     Delivery,
     DeliveryDecision,
     Heartbeat,
-    Mismatch,
     StrayStatus,
     WebhookEvent,
 )
 from bridge.outbox import resend
-from bridge.outcomes import SuggestedAction
 from channels_setup.models import ApiChannel
 from channels_setup.providers.base import ACCEPTED, PAUSE, PERMANENT, RETRY, UNKNOWN
 
@@ -160,6 +155,9 @@ class DeliveryAdmin(ReadOnlyAdmin):
 
     created = field_column("created_at", _("created"))
     finished = field_column("finished_at", _("finished"))
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        return super().get_queryset(request).filter(alert_route=None)  # those are on the page of their route
 
     @admin.display(description=_("event"))
     def event_kinds(self, delivery: Delivery) -> str:
@@ -341,46 +339,6 @@ class StrayStatusAdmin(ReadOnlyAdmin):
     status_shown = field_column("get_status_display", _("status"))
     code_shown = field_column("code", _("code"))
     title_shown = field_column("title", _("provider's description"))
-
-
-@admin.register(Alert)
-class AlertAdmin(ReadOnlyAdmin):
-    list_display = ("id", "raised", "sentence", "resolved")
-    list_select_related = ("api_channel",)
-    search_fields = ()
-    fields = readonly_fields = ("raised", "sentence", "api_channel", "action_link", "delivery_shown", "resolved")
-
-    raised = field_column("raised_at", _("since"))
-    resolved = field_column("settled_at", _("resolved"))
-
-    @admin.display(description=_("alert"))
-    def sentence(self, alert: Alert) -> str:
-        return alerts.describe_alert(alert)
-
-    @admin.display(description=_("what to do"))
-    def action_link(self, alert: Alert) -> SafeString | str:
-        action = outcomes.suggest_action(str(alert.details.get("why_code", "")), for_admin=True)
-        if action == SuggestedAction.RESEND and alert.delivery:
-            return render_link(alert.delivery, action.label)
-        if alert.kind in (Alert.Kind.MISMATCH, Alert.Kind.UNCONFIRMED):
-            url = reverse("admin:bridge_mismatch_changelist")
-            return format_html(
-                '<a class="to" href="{}?api_channel__id__exact={}">{}</a>',
-                url,
-                alert.api_channel_id,
-                Mismatch._meta.verbose_name_plural,
-            )
-        if alert.kind in (Alert.Kind.UNROUTED, Alert.Kind.GROUPS):
-            return format_html(
-                '<a class="to" href="{}">{}</a>', alerts.build_events_url(alert), WebhookEvent._meta.verbose_name_plural
-            )
-        return render_link(
-            alert.api_channel, (action if action == SuggestedAction.RESUME else SuggestedAction.CHANNEL).label
-        )
-
-    @admin.display(description=_("delivery"))
-    def delivery_shown(self, alert: Alert) -> SafeString | str:
-        return render_link(alert.delivery)
 
 
 @admin.register(Heartbeat)

@@ -210,6 +210,8 @@ def _build_alert_url(alert: Alert) -> str:
         return alerts.build_events_url(alert)
     if alert.delivery_id:
         return reverse("admin:bridge_delivery_change", args=[alert.delivery_id])
+    if alert.api_channel_id is None:
+        return reverse("admin:bridge_alert_change", args=[alert.pk])
     return _build_channel_url(alert.api_channel_id)
 
 
@@ -228,7 +230,7 @@ def list_warnings(channels: list[ApiChannel]) -> list[dict[str, str]]:
             sentence = _("“%(name)s” is failing: %(why)s") % {"name": channel.name, "why": why}
             warnings.append({"sentence": sentence, "url": url})
     warnings += [*_list_account_warnings(channels), *_list_category_warnings()]
-    dead = Delivery.objects.filter(state=Delivery.State.DEAD)[: channel_stats.COUNT_LIMIT].count()
+    dead = Delivery.objects.filter(state=Delivery.State.DEAD, alert_route=None)[: channel_stats.COUNT_LIMIT].count()
     if dead:
         sentence = ngettext("%d delivery failed.", "%d deliveries failed.", dead) % dead
         warnings.append({"sentence": sentence, "url": reverse("admin:bridge_deadletter_changelist") + "?state=dead"})

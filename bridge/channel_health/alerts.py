@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.db import transaction
 from django.db.models import QuerySet
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.formats import localize
-from django.utils.functional import Promise
-from django.utils.translation import gettext_lazy as _
 
-from bridge import outcomes, service_window
+from bridge import alert_catalog, outcomes, service_window, wakeups
 from bridge.models import Alert, CircuitBreaker, Delivery
 from channels_setup.failing_items import FailingItems
 from channels_setup.models import ApiChannel, ChannelState
@@ -24,62 +22,61 @@ logger = logging.getLogger(__name__)
 Kind = Alert.Kind
 FAILING_BREAKERS = FailingItems("channels that fail for days")
 
-SENTENCES: Mapping[str, Promise] = {
-    Kind.BREAKER: _(
-        "“%(channel)s” is not accepting messages. They wait in the queue, and we retry every few minutes. %(why)s"
-    ),
-    Kind.STUCK: _("A message on “%(channel)s” has failed four times. %(why)s"),
-    Kind.FAILING_LONG: _(
-        "“%(channel)s” has been failing for %(days)s days (%(percent)s %% of five). After five days it is paused "
-        "automatically; no messages are lost."
-    ),
-    Kind.SWITCHED_OFF: _(
-        "“%(channel)s” was paused automatically. %(why)s No messages are lost. Fix the cause, then resume the channel."
-    ),
-    Kind.WEBHOOK_INACTIVITY: _(
-        "“%(channel)s” has received no webhooks for %(hours)s hours, more than twice the longest recent gap. "
-        "Check the webhook address at the provider."
-    ),
-    Kind.MISMATCH: _("Message status mismatches on “%(channel)s”: %(count)s."),
-    Kind.UNROUTED: _(
-        "“%(channel)s” has received webhooks for another number or account (%(ids)s) that could not be routed: "
-        "%(count)s. %(why)s"
-    ),
-    Kind.GROUPS: _(
-        "“%(channel)s” has received messages from WhatsApp groups: %(count)s so far. Groups are not supported: "
-        "these messages open no chat and no window."
-    ),
-    Kind.UNCONFIRMED: _(
-        "Messages on “%(channel)s” were accepted but have had no status for %(hours)s hours: %(count)s."
-    ),
-}
-
-# SWITCHED_OFF for reasons whose own sentence says how the channel resumes.
-SWITCHED_OFF_RESUMES = _("“%(channel)s” was paused automatically. %(why)s No messages are lost.")
-
 STUCK_AFTER_FAILURES = 4  # failures of one message
 SWITCHED_OFF_AFTER = timedelta(days=5)
 ALERT_PERCENTAGES = (90, 70, 50)  # percent of SWITCHED_OFF_AFTER; each raises its own alert
 
 
-def raise_alert(kind: str, *, api_channel_id: int, delivery_id: int | None = None, **details: object) -> None:
-    """Raise an alert, or update the details of an open one."""
-    open_alerts = _get_open_alerts(kind, api_channel_id=api_channel_id, delivery_id=delivery_id)
+def raise_alert(
+    kind: str,
+    *,
+    api_channel_id: int | None = None,
+    delivery_id: int | None = None,
+    subject: str = "",
+    **details: object,
+) -> None:
+    """Raise an alert, or update the details of an open one. Alert routes are told after the commit."""
+    open_alerts = _get_open_alerts(kind, api_channel_id=api_channel_id, delivery_id=delivery_id, subject=subject)
     if open_alerts.update(details=details):
         return
-    alert = Alert(kind=kind, api_channel_id=api_channel_id, delivery_id=delivery_id, details=details)
+    alert = Alert(
+        kind=kind, api_channel_id=api_channel_id, delivery_id=delivery_id, subject=subject[:60], details=details
+    )
     Alert.objects.bulk_create([alert], ignore_conflicts=True)  # of two concurrent workers, one raises it
     logger.warning("alert raised", extra={"kind": kind, "channel": api_channel_id, "delivery": delivery_id})
+    wakeups.notify_after_commit(wakeups.ALERTS)
 
 
-def settle_alert(kind: str, *, api_channel_id: int, delivery_id: int | None = None) -> None:
+def settle_alert(
+    kind: str, *, api_channel_id: int | None = None, delivery_id: int | None = None, subject: str = ""
+) -> None:
     """Settle the open alert of this kind, if any."""
-    _get_open_alerts(kind, api_channel_id=api_channel_id, delivery_id=delivery_id).update(settled_at=timezone.now())
+    rows = _get_open_alerts(kind, api_channel_id=api_channel_id, delivery_id=delivery_id, subject=subject)
+    settle_alerts(rows)
 
 
-def _get_open_alerts(kind: str, *, api_channel_id: int, delivery_id: int | None) -> QuerySet[Alert]:
-    rows = Alert.objects.filter(kind=kind, api_channel=api_channel_id, settled_at=None)
+def settle_alerts(rows: QuerySet[Alert]) -> int:
+    """Settle these alerts, and tell the alert routes after the commit. Return how many."""
+    count = rows.filter(settled_at=None).update(settled_at=timezone.now())
+    if count:
+        wakeups.notify_after_commit(wakeups.ALERTS)
+    return count
+
+
+def _get_open_alerts(
+    kind: str, *, api_channel_id: int | None = None, delivery_id: int | None = None, subject: str = ""
+) -> QuerySet[Alert]:
+    rows = Alert.objects.filter(kind=kind, subject=subject[:60], settled_at=None)
+    rows = rows.filter(api_channel__isnull=True) if api_channel_id is None else rows.filter(api_channel=api_channel_id)
     return rows.filter(delivery__isnull=True) if delivery_id is None else rows.filter(delivery=delivery_id)
+
+
+def mark_opened(alert: Alert, *, by: Any, acknowledge: bool = False) -> None:
+    """Record the first person who looked at an alert, and who acknowledged it. Nothing escalates afterwards."""
+    now = timezone.now()
+    Alert.objects.filter(pk=alert.pk, opened_at=None).update(opened_at=now, opened_by=by)
+    if acknowledge:
+        Alert.objects.filter(pk=alert.pk, acknowledged_at=None).update(acknowledged_at=now, acknowledged_by=by)
 
 
 def review_alerts() -> int:
@@ -132,7 +129,7 @@ def _review_failing_channel(row: CircuitBreaker, channel: ApiChannel, *, now: da
 
 def _was_resumed_by_admin(channel: ApiChannel) -> bool:
     """Return whether an admin resumed the channel after our pause: the alert is open, the pause is over."""
-    was_paused_by_us = _get_open_alerts(Kind.SWITCHED_OFF, api_channel_id=channel.pk, delivery_id=None).exists()
+    was_paused_by_us = _get_open_alerts(Kind.SWITCHED_OFF, api_channel_id=channel.pk).exists()
     return was_paused_by_us and channel.state != ChannelState.PAUSED
 
 
@@ -145,16 +142,13 @@ def _switch_off(row: CircuitBreaker, channel: ApiChannel, *, now: datetime) -> N
 
 def _raise_failing_alert(channel_id: int, *, percent: int, days: float) -> None:
     """Settle the alert of an earlier stage and raise the one of this stage."""
-    open_alerts = _get_open_alerts(Kind.FAILING_LONG, api_channel_id=channel_id, delivery_id=None)
-    open_alerts.exclude(details__percent=percent).update(settled_at=timezone.now())
+    settle_alerts(_get_open_alerts(Kind.FAILING_LONG, api_channel_id=channel_id).exclude(details__percent=percent))
     raise_alert(Kind.FAILING_LONG, api_channel_id=channel_id, percent=percent, days=days)
 
 
 def _settle_stuck_alerts() -> None:
     """Settle alerts of messages that were sent, given up, canceled or discarded: dead letters are not stuck."""
-    Alert.objects.filter(kind=Kind.STUCK, settled_at=None).exclude(delivery__state__in=Delivery.UNFINISHED).update(
-        settled_at=timezone.now()
-    )
+    settle_alerts(Alert.objects.filter(kind=Kind.STUCK).exclude(delivery__state__in=Delivery.UNFINISHED))
 
 
 def build_events_url(alert: Alert) -> str:
@@ -166,16 +160,17 @@ def build_events_url(alert: Alert) -> str:
 
 def describe_alert(alert: Alert) -> str:
     """Return the alert as a sentence in the active language."""
-    details = dict(alert.details)
+    details, channel = dict(alert.details), alert.api_channel
     code = str(details.pop("why_code", ""))
-    if alert.kind == Kind.BREAKER and alert.settled_at is None:  # show the newest failure, not the first
-        code = alert.api_channel.last_error
+    if alert.kind == Kind.BREAKER and alert.settled_at is None and channel:  # show the newest failure, not the first
+        code = channel.last_error
     why = outcomes.render_sentence(code, details, for_admin=True) if code else ""
-    text = SENTENCES[alert.kind]
+    text = alert_catalog.CATALOG[alert.kind].sentence
     if (
         alert.kind == Kind.SWITCHED_OFF
         and outcomes.suggest_action(code, for_admin=True) == outcomes.SuggestedAction.CHANNEL
     ):
-        text = SWITCHED_OFF_RESUMES
-    values = {name: localize(value) for name, value in details.items()}
-    return (str(text) % outcomes.BlankMissing({"channel": alert.api_channel.name, "why": why, **values})).strip()
+        text = alert_catalog.SWITCHED_OFF_RESUMES
+    values = {"channel": channel.name if channel else "", "why": why}
+    values |= {name: localize(value) for name, value in details.items()}
+    return (str(text) % outcomes.BlankMissing(values)).strip()

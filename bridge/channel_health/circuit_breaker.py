@@ -5,7 +5,7 @@ at least 10 attempts within 5 minutes failed. After a backoff one probe is sent.
 next one; a successful one closes the breaker. Only failures of the destination count (no connection, 5xx, no answer),
 not rejected messages.
 
-`column` names the destination: "api_channel" or "chat_channel".
+`column` names the destination: "api_channel", "chat_channel" or "alert_route".
 """
 
 from __future__ import annotations
@@ -129,8 +129,7 @@ def _count_outcome(row: CircuitBreaker, worked: bool, *, figures: BreakerFigures
         row.failing_since = None
         if row.is_open:
             row.is_open, row.is_probing, row.backoff_seconds, row.probe_at, row.recent = False, False, 0, None, []
-            if row.api_channel_id:
-                alerts.settle_alert(Alert.Kind.BREAKER, api_channel_id=row.api_channel_id)
+            _settle_alert(row)
         if all(success for _at, success in row.recent):
             row.recent = []  # healthy again: further successes write nothing
         return
@@ -142,8 +141,23 @@ def _count_outcome(row: CircuitBreaker, worked: bool, *, figures: BreakerFigures
             _open_breaker(row, min(row.backoff_seconds * 2, figures.max_backoff), now=now)
     elif row.consecutive_failures >= figures.failures_to_open or _is_mostly_failing(row):
         _open_breaker(row, figures.first_backoff, now=now)
-        if row.api_channel_id:  # a helpdesk's page shows its last error
-            alerts.raise_alert(Alert.Kind.BREAKER, api_channel_id=row.api_channel_id)
+        _raise_alert(row)
+
+
+def _raise_alert(row: CircuitBreaker) -> None:
+    """Raise the alert of a destination that is down. Alert routes have one of their own, by attempts."""
+    if row.api_channel_id:
+        alerts.raise_alert(Alert.Kind.BREAKER, api_channel_id=row.api_channel_id)
+    elif row.chat_channel is not None:
+        subject = str(row.chat_channel_id)
+        alerts.raise_alert(Alert.Kind.HELPDESK_DOWN, subject=subject, name=row.chat_channel.name)
+
+
+def _settle_alert(row: CircuitBreaker) -> None:
+    if row.api_channel_id:
+        alerts.settle_alert(Alert.Kind.BREAKER, api_channel_id=row.api_channel_id)
+    elif row.chat_channel_id:
+        alerts.settle_alert(Alert.Kind.HELPDESK_DOWN, subject=str(row.chat_channel_id))
 
 
 def _is_mostly_failing(row: CircuitBreaker) -> bool:

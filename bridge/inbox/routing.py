@@ -200,4 +200,4 @@ def settle_unrouted_alerts(api_channel_ids: Iterable[int | None] | None = None) 
     if api_channel_ids is not None:
         open_alerts = open_alerts.filter(api_channel__in=list(api_channel_ids))
     waiting = WebhookEvent.objects.filter(state=WebhookEvent.State.UNROUTED).values("api_channel")
-    open_alerts.exclude(api_channel__in=waiting).update(settled_at=timezone.now())
+    alerts.settle_alerts(open_alerts.exclude(api_channel__in=waiting))

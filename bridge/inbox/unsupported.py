@@ -38,4 +38,4 @@ def settle_group_alerts() -> None:
     """Settle group alerts after ALERT_DURATION. The channel's page keeps showing the groups."""
     now = timezone.now()
     expired = Alert.objects.filter(kind=Alert.Kind.GROUPS, settled_at=None, raised_at__lt=now - ALERT_DURATION)
-    expired.update(settled_at=now)
+    alerts.settle_alerts(expired)

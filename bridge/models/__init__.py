@@ -3,12 +3,13 @@
 Database constraints guarantee the invariants. Lock order: conversation, window, ticket, delivery, message.
 """
 
+from .alerts import Alert, AlertNotice
 from .contact_changes import ContactChange
 from .contacts import Contact, ContactQuerySet, FormerId
 from .conversations import ACTIVE_STATUSES, ChangeAfterAnswer, Conversation, ConversationQuerySet, Ticket
 from .deliveries import Attempt, BulkAction, DeadLetter, Delivery, DeliveryDecision, new_delivery_key
 from .desk import CannedResponse, ContactNote, Draft, ProviderUpload, Upload
-from .destinations import Alert, CircuitBreaker, Mismatch, RateLimit
+from .destinations import CircuitBreaker, Mismatch, RateLimit
 from .erasures import ErasedHelpdeskNumber, ErasedMessage, Erasure, FileDeletion, LoggedErasure
 from .events import Heartbeat, IdempotencyKey, WebhookEvent, WriteProbe
 from .helpdesk import HelpdeskChat, HelpdeskConnection, HelpdeskDuplicateWindow, HelpdeskReply, TemplateLink
@@ -21,6 +22,7 @@ from .windows import ClosingReminder, ServiceWindow
 __all__ = [
     "ACTIVE_STATUSES",
     "Alert",
+    "AlertNotice",
     "Attachment",
     "Attempt",
     "BulkAction",

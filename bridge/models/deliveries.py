@@ -13,11 +13,15 @@ from django.db.models import Q
 from django.db.models.functions import Coalesce, Now
 from django.utils.translation import gettext_lazy as _
 
-from channels_setup.models import ApiChannel, ChatChannel
+from channels_setup.models import AlertRoute, ApiChannel, ChatChannel
 from channels_setup.models.redacted_fields import RedactedTextField
 
 from .conversations import Conversation
 from .messages import Message
+
+# Only alert messages have neither a conversation nor an API channel; see ``delivery_has_destination``. Type checkers
+# cannot see this option: code about messages and events may rely on both.
+NULL_IN_ALERT_MESSAGES: Any = {"null": True}
 
 
 def new_delivery_key() -> str:
@@ -41,6 +45,8 @@ class Delivery(models.Model):
         EVENT = "event", _("event for an API channel")
         HELPDESK = "helpdesk", _("message to the helpdesk")
         NOTE = "note", _("note to the helpdesk's operators")
+        ALERT = "alert", _("alert message")
+        ALERT_EMAIL = "alert_mail", _("alert email")
 
     class State(models.TextChoices):
         PENDING = "pending", _("waiting")
@@ -60,10 +66,16 @@ class Delivery(models.Model):
     FINISHED = (State.DELIVERED, State.UNKNOWN, State.CANCELLED, State.DEAD)
 
     kind = models.CharField(_("kind"), max_length=10, choices=Kind.choices)
-    conversation = models.ForeignKey(Conversation, on_delete=models.PROTECT, related_name="deliveries")
+    conversation = models.ForeignKey(
+        Conversation, on_delete=models.PROTECT, related_name="deliveries", **NULL_IN_ALERT_MESSAGES
+    )
     message = models.ForeignKey(Message, null=True, on_delete=models.PROTECT, related_name="deliveries")
     api_channel = models.ForeignKey(
-        ApiChannel, verbose_name=_("destination"), on_delete=models.PROTECT, related_name="deliveries"
+        ApiChannel,
+        verbose_name=_("destination"),
+        on_delete=models.PROTECT,
+        related_name="deliveries",
+        **NULL_IN_ALERT_MESSAGES,
     )
     # Target helpdesk, if any; ``api_channel`` is then the conversation's.
     chat_channel = models.ForeignKey(
@@ -72,6 +84,14 @@ class Delivery(models.Model):
         on_delete=models.PROTECT,
         related_name="deliveries",
         db_index=False,  # deliveries_of_helpdesk
+    )
+    alert_route = models.ForeignKey(
+        AlertRoute,
+        verbose_name=_("alert route"),
+        null=True,
+        on_delete=models.CASCADE,
+        related_name="deliveries",
+        db_index=False,  # deliveries_of_alert_route
     )
     track = models.CharField(_("event"), max_length=60, blank=True)  # event type that the destination subscribes to
     key = models.CharField(_("key"), max_length=40, default=new_delivery_key, editable=False)
@@ -91,7 +111,14 @@ class Delivery(models.Model):
         verbose_name = _("delivery")
         verbose_name_plural = _("deliveries")
         # A constraint and not ``unique=True``, for which Django creates a second index for LIKE.
-        constraints = [models.UniqueConstraint(fields=["key"], name="bridge_delivery_key_key")]
+        constraints = [
+            models.UniqueConstraint(fields=["key"], name="bridge_delivery_key_key"),
+            models.CheckConstraint(
+                condition=Q(alert_route=None, conversation__isnull=False, api_channel__isnull=False)
+                | Q(alert_route__isnull=False, conversation=None, api_channel=None, chat_channel=None, message=None),
+                name="delivery_has_destination",
+            ),
+        ]
         # Statistics that know no queue, or not the destination, make the planner believe that each of these indexes
         # gives one row. So they are written in different words ("pending or sending", "not finished", "leased"; the
         # chat channel in COALESCE), and a statement of ``outbox.claims`` can use only the one whose words it repeats.
@@ -133,6 +160,16 @@ class Delivery(models.Model):
                 condition=~Q(state__in=["delivered", "unknown", "cancelled", "dead"])
                 & Q(kind__in=["helpdesk", "note"]),
                 name="deliveries_next_chat_channel",
+            ),
+            models.Index(
+                fields=["alert_route", "kind", "priority", "next_attempt_at", "id"],
+                condition=~Q(state__in=["delivered", "unknown", "cancelled", "dead"]) & Q(alert_route__isnull=False),
+                name="deliveries_next_alert_route",
+            ),
+            models.Index(
+                fields=["alert_route", "-id"],
+                condition=Q(alert_route__isnull=False),
+                name="deliveries_of_alert_route",
             ),
         ]
 

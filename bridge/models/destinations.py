@@ -1,4 +1,4 @@
-"""State of destinations: circuit breakers, rate limits, mismatches, alerts."""
+"""State of destinations: circuit breakers, rate limits, mismatches."""
 
 from __future__ import annotations
 
@@ -6,11 +6,9 @@ from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
-from channels_setup.models import ApiChannel, ChatChannel
-from channels_setup.models.redacted_fields import RedactedJSONField
+from channels_setup.models import AlertRoute, ApiChannel, ChatChannel
 
 from .conversations import Conversation
-from .deliveries import Delivery
 from .messages import Message
 
 
@@ -19,6 +17,7 @@ class CircuitBreaker(models.Model):
 
     api_channel = models.OneToOneField(ApiChannel, null=True, on_delete=models.CASCADE, related_name="breaker")
     chat_channel = models.OneToOneField(ChatChannel, null=True, on_delete=models.CASCADE, related_name="breaker")
+    alert_route = models.OneToOneField(AlertRoute, null=True, on_delete=models.CASCADE, related_name="breaker")
     is_open = models.BooleanField(_("open"), default=False)
     is_probing = models.BooleanField(default=False)
     backoff_seconds = models.IntegerField(_("seconds between probes"), default=0)
@@ -33,14 +32,16 @@ class CircuitBreaker(models.Model):
         verbose_name_plural = _("circuit breakers")
         constraints = [
             models.CheckConstraint(
-                condition=Q(api_channel__isnull=False, chat_channel=None)
-                | Q(api_channel=None, chat_channel__isnull=False),
-                name="breaker_of_one_destination",
+                condition=Q(api_channel__isnull=False, chat_channel=None, alert_route=None)
+                | Q(api_channel=None, chat_channel__isnull=False, alert_route=None)
+                | Q(api_channel=None, chat_channel=None, alert_route__isnull=False),
+                name="breaker_of_a_destination",
             )
         ]
 
     def __str__(self) -> str:
-        return f"{self.api_channel_id or self.chat_channel_id}: {'open' if self.is_open else 'closed'}"
+        destination = self.api_channel_id or self.chat_channel_id or self.alert_route_id
+        return f"{destination}: {'open' if self.is_open else 'closed'}"
 
     @property
     def is_troubled(self) -> bool:
@@ -113,41 +114,3 @@ class Mismatch(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind} {self.message_id or self.external_id}"
-
-
-class Alert(models.Model):
-    """A problem that an admin should know about. At most one open alert per kind, channel and delivery."""
-
-    class Kind(models.TextChoices):
-        BREAKER = "breaker", _("destination down")
-        STUCK = "stuck", _("message fails repeatedly")
-        FAILING_LONG = "failing_long", _("destination down for days")
-        SWITCHED_OFF = "switched_off", _("channel paused by the portal")
-        UNCONFIRMED = "unconfirmed", _("messages without a status")
-        MISMATCH = "mismatch", _("message status mismatches")
-        WEBHOOK_INACTIVITY = "webhook_inactivity", _("no webhooks")
-        UNROUTED = "unrouted", _("webhooks for an unknown number")
-        GROUPS = "groups", _("messages from groups")
-
-    kind = models.CharField(_("kind"), max_length=20, choices=Kind.choices)
-    api_channel = models.ForeignKey(ApiChannel, on_delete=models.CASCADE, related_name="alerts")
-    delivery = models.ForeignKey(Delivery, null=True, on_delete=models.CASCADE, related_name="+")
-    details = RedactedJSONField(default=dict)
-    raised_at = models.DateTimeField(_("since"), auto_now_add=True)
-    settled_at = models.DateTimeField(_("resolved"), null=True)
-
-    class Meta:
-        verbose_name = _("alert")
-        verbose_name_plural = _("alerts")
-        constraints = [
-            models.UniqueConstraint(
-                fields=["kind", "api_channel", "delivery"],
-                condition=Q(settled_at=None),
-                nulls_distinct=False,
-                name="one_open_alert",
-            )
-        ]
-        indexes = [models.Index(fields=["-raised_at"], condition=Q(settled_at=None), name="alerts_open")]
-
-    def __str__(self) -> str:
-        return f"{self.kind} {self.api_channel_id}"

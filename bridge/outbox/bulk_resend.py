@@ -50,7 +50,8 @@ class DeadLetterFilter:
 
     def find_deliveries(self) -> QuerySet[Delivery]:
         """Return the matching deliveries in order of their IDs."""
-        rows = Delivery.objects.filter(state__in=[state for state in self.states if state in DeadLetter.STATES])
+        states = [state for state in self.states if state in DeadLetter.STATES]
+        rows = Delivery.objects.filter(state__in=states, alert_route=None)  # old alerts are not sent again
         if self.ids is not None:
             rows = rows.filter(pk__in=self.ids)
         if self.api_channel is not None:

@@ -1,8 +1,8 @@
 """Claiming of due deliveries in one statement, under a lease: the same for all kinds of destination.
 
-Only the oldest unfinished delivery of each conversation, destination and kind is due. A destination has a limited
-number of running calls: none while it is paused or at its rate limit, and one probe while its circuit breaker is open.
-Rows that another worker is claiming are skipped.
+Only the oldest unfinished delivery of each conversation, destination and kind is due; alert messages have no
+conversation. A destination has a limited number of running calls: none while it is paused or at its rate limit, and one
+probe while its circuit breaker is open. Rows that another worker is claiming are skipped.
 
 States of a delivery, and who moves it: pending → sending (this module); sending → delivered, pending, dead or unknown
 (`results`); sending → pending if nothing was attempted (`preparation`, `rate_limits`); pending or sending → canceled
@@ -34,6 +34,7 @@ MAX_WORKER_CRASHES = 2  # interrupted attempts after which a delivery is a poiso
 DESTINATIONS = {
     "chat_channel": ("channels_setup_chatchannel", "TRUE"),
     "api_channel": ("channels_setup_apichannel", "c.state <> 'paused'"),
+    "alert_route": ("channels_setup_alertroute", "TRUE"),
 }
 
 # What the claim of poison messages takes, and the claim of all others. The words of a condition decide which index can
@@ -103,10 +104,7 @@ WITH owner AS (SELECT * FROM unnest(%(ids)s::bigint[], %(limit_keys)s::text[]) A
             SELECT d.id, d.state AS previous_state, d.priority, d.next_attempt_at FROM bridge_delivery d
             WHERE {is_mine} AND d.kind = line.kind AND d.kind IN ({kinds}) AND d.priority = line.priority
               AND {is_due} AND d.next_attempt_at <= (SELECT clock_timestamp())
-              AND d.id = (
-                  SELECT min(queued.id) FROM bridge_delivery queued
-                  WHERE queued.api_channel_id = d.api_channel_id AND queued.conversation_id = d.conversation_id
-                    AND queued.kind = d.kind AND queued.state IN ('pending', 'sending'))
+              AND {is_head}
             ORDER BY d.next_attempt_at, d.id LIMIT greatest(c.free_slots, 0)
             FOR UPDATE OF d SKIP LOCKED
         ) next ORDER BY next.priority, next.next_attempt_at, next.id LIMIT greatest(c.free_slots, 0)
@@ -121,6 +119,11 @@ WHERE d.id = due.id AND due.previous_state NOT IN ({finished}) AND (SELECT set_c
 )) IS NOT NULL
 RETURNING {delivery}, due.previous_state
 """
+
+HEAD_SQL = """d.id = (
+                  SELECT min(queued.id) FROM bridge_delivery queued
+                  WHERE queued.api_channel_id = d.api_channel_id AND queued.conversation_id = d.conversation_id
+                    AND queued.kind = d.kind AND queued.state IN ('pending', 'sending'))"""
 
 # Limits that became free a moment ago count: the claim may have run just before.
 ANY_RECENT_LIMIT_SQL = """
@@ -143,7 +146,7 @@ def build_statement(template: str, column: str, kinds: tuple[str, ...], *, poiso
     is_limit, destination = "r.api_channel_id = owner.id", "d.api_channel_id"
     if column != "api_channel":
         is_limit = "r.api_channel_id IS NULL AND r.key = owner.limit_key"
-        destination = "coalesce(d.chat_channel_id, 0)"
+        destination = "coalesce(d.chat_channel_id, 0)" if column == "chat_channel" else f"d.{column}_id"
     finished = ", ".join(f"'{state}'" for state in Delivery.FINISHED)
     names = {
         "column": column,
@@ -153,6 +156,7 @@ def build_statement(template: str, column: str, kinds: tuple[str, ...], *, poiso
         "poison": str(poison).upper(),
         "is_due": (IS_POISON if poison else IS_ORDINARY).format(finished=finished, most=MAX_WORKER_CRASHES),
         "is_limit": is_limit,
+        "is_head": HEAD_SQL if column != "alert_route" else "TRUE",  # a route has one unfinished message
         "delivery": DELIVERY.columns,
         "kinds": ", ".join(f"'{kind}'" for kind in kinds),
         "finished": finished,

@@ -34,10 +34,11 @@ POISON_SECONDS = 5.0  # after this no poison message is begun; with all calls, b
 
 
 class Drain:
-    """One run over the destinations of a lane, or of all."""
+    """One run over the destinations of a lane, or without one over all whose calls do not block."""
 
     def __init__(self, lane: Lane | None, run: WorkerRun | None) -> None:
-        self.policies = [policy() for policy in POLICIES if lane in (None, policy.lane)]
+        lanes = (Lane.ANSWERS, Lane.EVENTS) if lane is None else (lane,)
+        self.policies = [policy() for policy in POLICIES if policy.lane in lanes]
         self.run = run
         self.token = uuid.uuid4()
         self.until = time.monotonic() + RUN_SECONDS
@@ -123,7 +124,7 @@ class Drain:
 
 
 def send_due_deliveries(lane: Lane | None = None, run: WorkerRun | None = None) -> int:
-    """Send what is due in a lane, or in all. Return the number of attempts.
+    """Send what is due in a lane, or in all whose calls do not block. Return the number of attempts.
 
     Without `run`, this ends when nothing is due. With it, this waits for wake-ups until the run is over.
     """
@@ -144,7 +145,7 @@ def get_oldest_due_age(*, now: datetime) -> float:
     )
     oldest = (
         Delivery.objects.filter(~Exists(older), state__in=Delivery.UNFINISHED, next_attempt_at__lte=now)
-        .filter(chat_channel=None)
+        .filter(chat_channel=None, alert_route=None)
         .exclude(api_channel__state="paused")
         .exclude(api_channel__breaker__is_open=True)
         .exclude(api_channel__breaker__backoff_until__gt=now)

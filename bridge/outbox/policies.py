@@ -45,6 +45,7 @@ class Lane(StrEnum):
 
     ANSWERS = "answers"  # to clients
     EVENTS = "events"
+    MAIL = "mail"  # alert emails, whose calls block the run
 
 
 class RememberedSettings(Generic[Settings]):

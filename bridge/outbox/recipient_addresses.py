@@ -41,7 +41,7 @@ def refresh_addresses(deliveries: Sequence[Delivery]) -> set[int]:
 def _follow_moved_contact(delivery: Delivery, contact_id: int) -> bool:
     """Address a message to the contact's new number if it is in the same chat. Return whether it is."""
     contact = Contact.objects.select_related("moved_to").get(pk=contact_id)
-    present = contact_links.find_recipient(contact, Conversation.objects.get(pk=delivery.conversation_id))
+    present = contact_links.find_recipient(contact, Conversation.objects.get(deliveries=delivery))
     if present is None:
         return False
     ids = {"external_id": present.external_id, "phone": present.phone, "user_id": present.user_id}

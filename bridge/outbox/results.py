@@ -114,7 +114,7 @@ def record_attempts(attempts: Sequence[AttemptResult], token: uuid.UUID) -> None
     insert_rows([_build_attempt(item, has_answer=item.claimed.delivery.pk not in erased) for item in others])
     for item in attempts:
         if item.upload is not None:
-            provider_uploads.cache_upload(item.claimed.delivery.api_channel_id, item.upload)
+            provider_uploads.cache_upload(_get_destination(item), item.upload)
     if confirmed:
         arrived = Outcome(verdict=ACCEPTED)
         attempts = [

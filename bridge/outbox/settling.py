@@ -113,4 +113,5 @@ def cancel_after_windows_closed(conversation_ids: Iterable[int]) -> None:
 
 def get_window_key(delivery: Delivery) -> service_window.WindowKey:
     """Return the key of the service window that applies: merged contacts of a conversation have one each."""
+    assert delivery.conversation_id is not None  # alert messages have no window
     return delivery.conversation_id, delivery.message.merged_contact_id if delivery.message else None

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from channels_setup.providers import all_providers
 from channels_setup.providers.base import FailureEffects, OutcomeClass, Reason, SuggestedAction
 
+from .alert_reasons import ALERT_REASONS
 from .delivery_reasons import DELIVERY_REASONS
 from .helpdesk_reasons import HELPDESK_REASONS
 from .notice_reasons import NOTICE_REASONS
@@ -18,6 +19,7 @@ CATALOG: Mapping[str, Reason] = {
     **{code: reason for provider in all_providers().values() for code, reason in provider.reasons.items()},
     **HELPDESK_REASONS,
     **NOTICE_REASONS,
+    **ALERT_REASONS,
 }
 
 # Codes of failures that end without a person's action, once the destination works again.

@@ -11,7 +11,7 @@ from django.utils.translation import gettext as _
 
 
 def render_once(
-    admin: Any, request: HttpRequest, channel: Any, *, title: str, value: str, notes: list[str]
+    admin: Any, request: HttpRequest, channel: Any, *, title: str, value: str, notes: list[str], back_label: str = ""
 ) -> HttpResponse:
     """Render the page that shows a secret with notes and a copy button."""
     opts = admin.model._meta
@@ -24,6 +24,6 @@ def render_once(
         "value": value,
         "notes": notes,
         "back": reverse(f"admin:{opts.app_label}_{opts.model_name}_change", args=[channel.pk]),
-        "back_label": _("Back to the channel"),
+        "back_label": back_label or _("Back to the channel"),
     }
     return TemplateResponse(request, "channels_setup/shown_once.html", page)

@@ -1,5 +1,6 @@
 """Models of chat channels, API channels, their keys and hand-overs, and of teams. Other packages import from here."""
 
+from .alert_routes import AlertRoute, AlertSeverity
 from .api_channels import (
     CREDENTIAL_OVERLAP,
     ApiChannel,
@@ -18,6 +19,8 @@ __all__ = [
     "ADDRESS_OVERLAP",
     "CREDENTIAL_OVERLAP",
     "HANDOVER_TTL",
+    "AlertRoute",
+    "AlertSeverity",
     "ApiChannel",
     "ApiChannelQuerySet",
     "ChannelState",

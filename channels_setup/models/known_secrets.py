@@ -22,7 +22,7 @@ from channels_setup.codecs.secret_search import MIN_LENGTH, is_distinctive
 TTL_SECONDS = 30.0  # delay until a key that another process created is known here
 
 _WORD = re.compile(rf"[A-Za-z0-9_-]{{{MIN_LENGTH},}}\Z")
-API_CHANNEL, CHAT_CHANNEL = "api", "chat"
+API_CHANNEL, CHAT_CHANNEL, ALERT_ROUTE = "api", "chat", "route"
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def _settings_secrets() -> list[str]:
 
 
 def _secret_rows() -> list[tuple[str, int, bytes]]:
-    from . import ChatChannel, Credential, Secret, WebhookAddress
+    from . import AlertRoute, ChatChannel, Credential, Secret, WebhookAddress
 
     def owned(rows: Any, kind: str, channel: str, token: str = "token") -> Any:
         return rows.exclude(**{channel: None}).order_by().values_list(Value(kind), F(channel), token)
@@ -106,6 +106,7 @@ def _secret_rows() -> list[tuple[str, int, bytes]]:
         owned(WebhookAddress.objects.all(), API_CHANNEL, "api_channel_id"),
         owned(WebhookAddress.objects.all(), CHAT_CHANNEL, "chat_channel_id"),
         owned(ChatChannel.objects.exclude(secret=None), CHAT_CHANNEL, "pk", "secret"),
+        owned(AlertRoute.objects.exclude(secret=None), ALERT_ROUTE, "pk", "secret"),
     ]
     return list(first.union(*others, all=True))
 

@@ -136,6 +136,7 @@ UNFOLD: dict[str, Any] = {
                 "title": _("System"),
                 "items": [
                     _model_link(_("Alerts"), "notifications", "bridge.alert"),
+                    _model_link(_("Alert routes"), "campaign", "channels_setup.alertroute"),
                     _model_link(_("Heartbeats"), "monitor_heart", "bridge.heartbeat"),
                     _model_link(_("Users"), "person", "accounts.user"),
                     _model_link(_("Groups"), "group", "auth.group"),

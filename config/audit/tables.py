@@ -66,6 +66,13 @@ AUDITED: dict[str, AuditedTable] = {
     "channels_setup.Secret": AuditedTable(label="tail", hidden=("token", "digest"), ignored=("shown_at",)),
     "channels_setup.Credential": AuditedTable(label="name", hidden=("token",)),
     "channels_setup.WebhookAddress": AuditedTable(label="tail", hidden=("token", "digest"), ignored=("last_used_at",)),
+    "channels_setup.AlertRoute": AuditedTable(
+        label="name",
+        hidden=("secret", "environment_digest"),
+        urls=("target",),
+        ignored=("failing_since", "last_error", "last_answer", "last_sent_at", "retry_at"),
+    ),
+    "channels_setup.AlertRoute.api_channels": AuditedTable(),
     "channels_setup.Handover": AuditedTable(hidden=("digest",), ignored=("first_event_at",)),
     # Templates
     "templates_registry.Template": AuditedTable(
@@ -90,7 +97,9 @@ AUDITED: dict[str, AuditedTable] = {
         hidden=("selection",),
         events=("INSERT", "DELETE"),
     ),
-    "bridge.Alert": AuditedTable(people_only=True, columns=("settled_at",), events=("UPDATE", "DELETE")),
+    "bridge.Alert": AuditedTable(
+        people_only=True, columns=("settled_at", "opened_at", "acknowledged_at"), events=("UPDATE", "DELETE")
+    ),
     "bridge.Mismatch": AuditedTable(people_only=True, columns=("settled_at",), events=("UPDATE", "DELETE")),
     "bridge.WebhookEvent": AuditedTable(
         people_only=True, columns=("state",), events=("UPDATE",), when="OLD.state = 'failed'"
@@ -137,6 +146,7 @@ EXEMPT: dict[str, str] = {
     "templates_registry.TemplateUse": "favorites of a person, for this person only",
     "templates_registry.TemplateVersion": _HISTORY,
     "templates_registry.TemplateEvent": _HISTORY,
+    "bridge.AlertNotice": _STATE,
     "bridge.FormerId": _FLOW,
     "bridge.Message": _FLOW,
     "bridge.Attachment": _FLOW,

@@ -228,6 +228,7 @@ ADMIN_MODELS: dict[str, tuple[Audience, tuple[str, ...]]] = {
     "bridge/webhookevent": (A.ADMINS, (ACTION_PAGE,)),
     "channels_setup/apichannel": (A.SETTINGS, (ACTION_PAGE,)),
     "channels_setup/chatchannel": (A.SETTINGS, (ACTION_PAGE, "<int:pk>/check/")),
+    "channels_setup/alertroute": (A.ADMINS, (ACTION_PAGE,)),
     "channels_setup/team": (A.SETTINGS, ()),
     "accounts/apitoken": (A.SETTINGS, ("<int:pk>/revoke/",)),
     "accounts/serviceaccount": (A.SETTINGS, ()),

@@ -4,8 +4,15 @@ from __future__ import annotations
 
 from bridge.outbox.policies import DestinationPolicy
 
+from .alert_messages import AlertEmailPolicy, AlertPolicy
 from .events import EventPolicy
 from .helpdesks import HelpdeskPolicy
 from .messages import MessagePolicy
 
-POLICIES: tuple[type[DestinationPolicy], ...] = (MessagePolicy, HelpdeskPolicy, EventPolicy)
+POLICIES: tuple[type[DestinationPolicy], ...] = (
+    MessagePolicy,
+    HelpdeskPolicy,
+    EventPolicy,
+    AlertPolicy,
+    AlertEmailPolicy,
+)

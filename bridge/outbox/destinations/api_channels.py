@@ -62,12 +62,13 @@ class ApiChannelPolicy(DestinationPolicy):
         self.settings: RememberedSettings[ChannelSettings] = RememberedSettings(load_channels)
 
     def get_account(self, delivery: Delivery) -> Account:
-        return self.settings.get([delivery.api_channel_id])[delivery.api_channel_id].account
+        pk = self.get_destination_id(delivery)
+        return self.settings.get([pk])[pk].account
 
     def admit(self, claimed: Sequence[ClaimedDelivery], token: uuid.UUID) -> list[ClaimedDelivery]:
-        found = self.settings.get({item.delivery.api_channel_id for item in claimed})
+        found = self.settings.get({self.get_destination_id(item.delivery) for item in claimed})
         for item in claimed:
-            item.delivery.api_channel = found[item.delivery.api_channel_id].channel
+            item.delivery.api_channel = found[self.get_destination_id(item.delivery)].channel
         return list(claimed)
 
     def settle_accepted(self, attempts: Sequence[AttemptResult]) -> None:

@@ -154,7 +154,7 @@ class HelpdeskPolicy(DestinationPolicy):
     def save_remote_ids(self, attempts: Sequence[AttemptResult]) -> None:
         accepted = [item for item in attempts if item.outcome.verdict == ACCEPTED]
         links = HelpdeskChat.objects.in_bulk({item.claimed.delivery.conversation_id for item in accepted})
-        for item in sorted(accepted, key=lambda item: item.claimed.delivery.conversation_id):
+        for item in sorted(accepted, key=lambda item: item.claimed.delivery.conversation_id or 0):
             link = links.get(item.claimed.delivery.conversation_id)
             if link is not None and mirroring.has_new_ids(link, item.remote_ids):
                 receiving.lock_conversation(link.pk)  # first in the lock order

@@ -151,7 +151,7 @@ class MessagePolicy(ApiChannelPolicy):
 
     def on_retry(self, attempt: AttemptResult, *, seconds: float) -> None:
         if attempt.outcome.contact_backoff_base is not None:
-            channel_id = attempt.claimed.delivery.api_channel_id
+            channel_id = self.get_destination_id(attempt.claimed.delivery)
             rate_limits.exhaust_limits(channel_id, attempt.contact_rates, seconds=seconds)
         super().on_retry(attempt, seconds=seconds)
 

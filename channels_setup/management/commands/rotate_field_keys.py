@@ -9,7 +9,7 @@ from django.core.management import BaseCommand, CommandError
 from django.db import transaction
 
 from channels_setup import encryption
-from channels_setup.models import ChatChannel, Credential, Secret, WebhookAddress
+from channels_setup.models import AlertRoute, ChatChannel, Credential, Secret, WebhookAddress
 
 BATCH = 200
 
@@ -24,9 +24,10 @@ class Command(BaseCommand):
             while batch := list(model.objects.filter(pk__gt=last).order_by("pk").values_list("pk", flat=True)[:BATCH]):
                 stuck += self._rotate(model, batch)
                 count, last = count + len(batch), batch[-1]
-        for chat_channel in ChatChannel.objects.exclude(secret=None):
-            stuck += self._rotate_helpdesk(chat_channel.pk)
-            count += 1
+        for owner, label in ((ChatChannel, "helpdesk of chat channel"), (AlertRoute, "alert route")):
+            for pk in owner.objects.exclude(secret=None).values_list("pk", flat=True):
+                stuck += self._rotate_secret(owner, pk, label)
+                count += 1
         if stuck:
             numbers = ", ".join(stuck)
             raise CommandError(
@@ -47,13 +48,13 @@ class Command(BaseCommand):
         return stuck
 
     @transaction.atomic
-    def _rotate_helpdesk(self, pk: int) -> list[str]:
-        chat_channel = ChatChannel.objects.select_for_update().get(pk=pk)
-        if chat_channel.secret is None:
+    def _rotate_secret(self, owner: type[ChatChannel] | type[AlertRoute], pk: int, label: str) -> list[str]:
+        row = owner.objects.select_for_update().get(pk=pk)
+        if row.secret is None:
             return []
         try:
-            chat_channel.secret = encryption.re_encrypt(chat_channel.secret)
+            row.secret = encryption.re_encrypt(row.secret)
         except InvalidToken:
-            return [f"helpdesk of chat channel {pk}"]
-        chat_channel.save(update_fields=["secret"])
+            return [f"{label} {pk}"]
+        row.save(update_fields=["secret"])
         return []

@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+from collections.abc import Iterable
+from datetime import datetime
 
 from channels_setup.codecs.bodies import encode_event
 
@@ -22,20 +24,27 @@ def signed_event_request(delivery: DeliveryRequest, account: Account) -> ApiRequ
     content_type, body = encode_event(
         delivery.event, as_json=account.send_json, utf8=account.send_utf8, multipart=account.send_multipart
     )
-    timestamp = str(int(delivery.at.timestamp()))
-    signed = f"{delivery.key}.{timestamp}.".encode() + body
     return ApiRequest(
         method="POST",
         url=account.redirect_url,
         headers={
             "content-type": content_type,
-            "webhook-id": delivery.key,
-            "webhook-timestamp": timestamp,
-            "webhook-signature": " ".join(f"v1,{_sign(secret, signed)}" for secret in account.secrets),
+            **sign_body(body, key=delivery.key, at=delivery.at, secrets=account.secrets),
             "okno-attempt": str(delivery.attempt),
         },
         body=body,
     )
+
+
+def sign_body(body: bytes, *, key: str, at: datetime, secrets: Iterable[str]) -> dict[str, str]:
+    """Return the Standard Webhooks headers of a body: every secret signs."""
+    timestamp = str(int(at.timestamp()))
+    signed = f"{key}.{timestamp}.".encode() + body
+    return {
+        "webhook-id": key,
+        "webhook-timestamp": timestamp,
+        "webhook-signature": " ".join(f"v1,{_sign(secret, signed)}" for secret in secrets),
+    }
 
 
 def _sign(secret: str, signed: bytes) -> str:

@@ -1,0 +1,111 @@
+"""Checks of the portal as a whole, which raise and settle alerts: components, disk, queues, dead letters, templates.
+
+They run in the housekeeping queue. If this queue or the database fails, nobody here can tell: outside monitoring of
+/health/ready does (docs/alerts.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+
+from django.db.models import Q
+
+from bridge import service_window
+from bridge.channel_health import alerts
+from bridge.files import storage_limits
+from bridge.models import Alert, Delivery, WebhookEvent
+from bridge.outbox import dispatcher
+from channels_setup.failing_items import FailingItems
+from channels_setup.models import AlertRoute, ApiChannel, ChannelState
+
+from . import housekeeping
+
+# Seconds without a heartbeat after which a component has stopped.
+MAX_HEARTBEAT_AGE = {"beat": 30, "inbound": 60, "outbound": 60, "events": 60}
+MAX_DELAY = 300.0  # seconds that a due delivery or a stored webhook may wait
+DEAD_LETTERS_PER_HOUR = 10
+COUNT_LIMIT = 1_000
+TEMPLATE_SYNC_AFTER = timedelta(days=1)
+CHECKS = FailingItems("portal checks")
+Kind = Alert.Kind
+
+
+def check_portal() -> None:
+    """Run every check. One that fails does not prevent the others."""
+    for name, check in PORTAL_CHECKS.items():
+        with CHECKS.isolate(name):
+            check()
+
+
+def _report(kind: str, is_wrong: bool, *, subject: str = "", **details: str | int) -> None:
+    if is_wrong:
+        alerts.raise_alert(kind, api_channel_id=None, delivery_id=None, subject=subject, **details)
+    else:
+        alerts.settle_alert(kind, subject=subject)
+
+
+def check_components() -> None:
+    """Alert about components without a heartbeat. One that has never worked is not installed yet."""
+    ages = housekeeping.get_heartbeat_ages()
+    for name, max_age in MAX_HEARTBEAT_AGE.items():
+        age = ages.get(name, 0.0)
+        minutes = max(round(age / 60), 1)
+        _report(Kind.COMPONENT_STOPPED, age > max_age, subject=name, name=name, component=name, minutes=minutes)
+
+
+def check_disk() -> None:
+    free = storage_limits.get_free_bytes() // storage_limits.MEGABYTE
+    _report(Kind.DISK_LOW, storage_limits.is_disk_low(), free_mb=free)
+
+
+def check_deliveries() -> None:
+    age = dispatcher.get_oldest_due_age(now=service_window.database_now())
+    _report(Kind.DELIVERIES_LATE, age > MAX_DELAY, minutes=round(age / 60))
+
+
+def check_inbox() -> None:
+    """Alert about webhooks that wait, and about those that could not be read."""
+    now = service_window.database_now()
+    oldest = WebhookEvent.objects.filter(state=WebhookEvent.State.NEW).order_by("pk").only("received_at").first()
+    age = (now - oldest.received_at).total_seconds() if oldest else 0.0
+    _report(Kind.INBOX_LATE, age > MAX_DELAY, minutes=round(age / 60))
+    failed = WebhookEvent.objects.filter(state=WebhookEvent.State.FAILED)[:COUNT_LIMIT].count()
+    _report(Kind.EVENTS_FAILED, failed > 0, count=failed)
+
+
+def check_dead_letters() -> None:
+    """Alert if many deliveries were given up lately. Alert messages do not count: they would alert about themselves."""
+    since = service_window.database_now() - timedelta(hours=1)
+    newest = Delivery.objects.filter(state=Delivery.State.DEAD).order_by("-pk").values("pk")[:COUNT_LIMIT]
+    count = Delivery.objects.filter(pk__in=newest, finished_at__gt=since, alert_route=None).count()
+    _report(Kind.DEAD_LETTERS, count >= DEAD_LETTERS_PER_HOUR, count=count)
+
+
+def check_template_sync() -> None:
+    """Alert about channels whose templates have not been synchronized for a day because of an error."""
+    now = service_window.database_now()
+    is_stale = Q(registry__synced_at__lt=now - TEMPLATE_SYNC_AFTER) & ~Q(registry__sync_error="")
+    failing = ApiChannel.objects.filter(is_stale).exclude(state=ChannelState.PAUSED).select_related("registry")
+    for channel in failing:
+        synced_at = channel.registry.synced_at
+        hours = round((now - synced_at) / timedelta(hours=1)) if synced_at else 0
+        alerts.raise_alert(Kind.TEMPLATE_SYNC, api_channel_id=channel.pk, hours=hours)
+    alerts.settle_alerts(Alert.objects.filter(kind=Kind.TEMPLATE_SYNC).exclude(api_channel__in=failing))
+
+
+def settle_gone_subjects() -> None:
+    """Settle alerts about routes that are disabled or deleted."""
+    enabled = [str(pk) for pk in AlertRoute.objects.filter(is_enabled=True).values_list("pk", flat=True)]
+    alerts.settle_alerts(Alert.objects.filter(kind=Kind.ROUTE_FAILING).exclude(subject__in=enabled))
+
+
+PORTAL_CHECKS: Mapping[str, Callable[[], None]] = {
+    "components": check_components,
+    "disk": check_disk,
+    "deliveries": check_deliveries,
+    "inbox": check_inbox,
+    "dead letters": check_dead_letters,
+    "templates": check_template_sync,
+    "gone subjects": settle_gone_subjects,
+}

@@ -1,0 +1,28 @@
+"""Reasons why an alert message was not sent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from django.utils.translation import gettext_lazy as _
+
+from channels_setup.providers.base import OutcomeClass, Reason
+
+ALERT_REASONS: Mapping[str, Reason] = {
+    "alert_route_refused": Reason(
+        outcome_class=OutcomeClass.PERMANENT,
+        sentence=_("The service refused the alert message. Correct the route's recipient or key."),
+    ),
+    "alert_route_forbidden": Reason(
+        outcome_class=OutcomeClass.PERMANENT,
+        sentence=_("The route leads to a private or forbidden address. Correct it, or allow the network."),
+    ),
+    "alert_route_unreachable": Reason(
+        outcome_class=OutcomeClass.RETRYABLE,
+        sentence=_("The service is unreachable or has an internal error. We will try again."),
+    ),
+    "alert_email_off": Reason(
+        outcome_class=OutcomeClass.PERMANENT,
+        sentence=_("No SMTP server is set: the system administrator must set EMAIL_URL."),
+    ),
+}
