@@ -36,7 +36,7 @@ from bridge.models import (
     Upload,
     WebhookEvent,
 )
-from channels_setup.models import ApiChannel, ChatChannel, Handover, Team
+from channels_setup.models import AlertRoute, ApiChannel, ChatChannel, Handover, Team
 from channels_setup.roles import Role, assign_role
 from config.audit.models import AuditRecord
 from tests.factories import (
@@ -149,6 +149,7 @@ def _add_desk(world: World, text: str, set_up: str) -> None:
     note = ContactNote.objects.create(contact=contact, author=person, text=text)
     answer = CannedResponse.objects.create(name=set_up, text=set_up)
     answer.chat_channels.add(world.chat_channel)
+    world.rows["alertroute"] = AlertRoute.objects.create(name=set_up, kind="email", target="ops@company.example")
     team = Team.objects.create(name=set_up)
     team.chat_channels.add(world.chat_channel)
     team.members.add(person)

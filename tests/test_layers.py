@@ -9,6 +9,7 @@ import pytest
 from django.utils import translation
 
 from bridge.outcomes import CATALOG
+from bridge.outcomes.alert_reasons import ALERT_REASONS
 from bridge.outcomes.delivery_reasons import DELIVERY_REASONS
 from bridge.outcomes.helpdesk_reasons import HELPDESK_REASONS
 from bridge.outcomes.notice_reasons import NOTICE_REASONS
@@ -320,7 +321,7 @@ def test_a_providers_codes_and_sentences_are_only_in_its_own_package(kind: str) 
 
 
 def test_no_two_tables_define_the_same_code() -> None:
-    tables = [REPLY_REASONS, DELIVERY_REASONS, HELPDESK_REASONS, NOTICE_REASONS]
+    tables = [REPLY_REASONS, DELIVERY_REASONS, HELPDESK_REASONS, NOTICE_REASONS, ALERT_REASONS]
     tables += [provider.reasons for provider in all_providers().values()]
 
     assert sum(len(table) for table in tables) == len(CATALOG)

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import Count, QuerySet
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.formats import localize
@@ -69,6 +69,14 @@ def _get_open_alerts(
     rows = Alert.objects.filter(kind=kind, subject=subject[:60], settled_at=None)
     rows = rows.filter(api_channel__isnull=True) if api_channel_id is None else rows.filter(api_channel=api_channel_id)
     return rows.filter(delivery__isnull=True) if delivery_id is None else rows.filter(delivery=delivery_id)
+
+
+def count_open_alerts() -> dict[tuple[str, str], int]:
+    """Return (kind, severity) → number of open alerts, with every kind."""
+    rows = Alert.objects.filter(settled_at=None).order_by().values_list("kind").annotate(Count("pk"))
+    counts = dict(rows)
+    catalog = alert_catalog.CATALOG
+    return {(str(kind), str(catalog[kind].severity)): counts.get(kind, 0) for kind in catalog}
 
 
 def mark_opened(alert: Alert, *, by: Any, acknowledge: bool = False) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 
 from django.db.models import Q
+from django.utils import timezone
 
 from bridge import service_window
 from bridge.channel_health import alerts
@@ -19,7 +20,7 @@ from bridge.outbox import dispatcher
 from channels_setup.failing_items import FailingItems
 from channels_setup.models import AlertRoute, ApiChannel, ChannelState
 
-from . import housekeeping
+from . import backup_status, housekeeping
 
 # Seconds without a heartbeat after which a component has stopped.
 MAX_HEARTBEAT_AGE = {"beat": 30, "inbound": 60, "outbound": 60, "events": 60}
@@ -94,6 +95,13 @@ def check_template_sync() -> None:
     alerts.settle_alerts(Alert.objects.filter(kind=Kind.TEMPLATE_SYNC).exclude(api_channel__in=failing))
 
 
+def check_backup() -> None:
+    """Alert if the last backup is too old. Before the first backup, only ``manage.py doctor`` tells."""
+    status = backup_status.read_status()
+    hours = round((timezone.now() - status.made_at) / timedelta(hours=1)) if status else 0
+    _report(Kind.BACKUP_OLD, status is not None and status.is_too_old(), hours=hours)
+
+
 def settle_gone_subjects() -> None:
     """Settle alerts about routes that are disabled or deleted."""
     enabled = [str(pk) for pk in AlertRoute.objects.filter(is_enabled=True).values_list("pk", flat=True)]
@@ -106,6 +114,7 @@ PORTAL_CHECKS: Mapping[str, Callable[[], None]] = {
     "deliveries": check_deliveries,
     "inbox": check_inbox,
     "dead letters": check_dead_letters,
+    "backup": check_backup,
     "templates": check_template_sync,
     "gone subjects": settle_gone_subjects,
 }

@@ -36,6 +36,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('channels_setup', '0008_alert_routes'),
+        ('channels_setup', '0008_alert_routes'),
         ('bridge', '0014_lookup_indexes'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]

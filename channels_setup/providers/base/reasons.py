@@ -52,6 +52,7 @@ class SuggestedAction(LabeledEnum):
     DECIDE = "decide", pgettext_lazy("button pair", "Resend, or leave it as it is")
     CHANNEL = "channel", _("Open the channel")
     RESUME = "resume", _("Resume the channel")
+    ROUTE = "route", _("Open the alert route")
 
 
 class TemplateEffect(StrEnum):

@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('channels_setup', '0006_team_members_are_people'),
+        ('channels_setup', '0007_channel_time_zone'),
     ]
 
     operations = [
