@@ -37,7 +37,7 @@ class Migration(migrations.Migration):
     dependencies = [
         ('channels_setup', '0008_alert_routes'),
         ('channels_setup', '0008_alert_routes'),
-        ('bridge', '0014_lookup_indexes'),
+        ('bridge', '0015_errors_without_data'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
