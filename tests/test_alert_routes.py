@@ -192,7 +192,7 @@ def test_quiet_hours_hold_all_but_critical_alerts(channel: ApiChannel, settings:
 
 
 def test_a_digest_waits_unless_an_alert_is_critical(channel: ApiChannel) -> None:
-    route = create_route(digest_minutes=30)
+    route = create_route(collect_minutes=30)
     alerts.raise_alert(Kind.MISMATCH, api_channel_id=channel.pk, count=1)
     now = timezone.now()
 

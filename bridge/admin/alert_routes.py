@@ -83,7 +83,7 @@ class AlertRouteForm(forms.ModelForm):
         model = AlertRoute
         fields = (
             *("name", "is_enabled", "target", "min_severity", "api_channels", "language"),
-            *("wait_minutes", "digest_minutes", "quiet_from", "quiet_until", "tells_resolved"),
+            *("wait_minutes", "collect_minutes", "quiet_from", "quiet_until", "tells_resolved"),
         )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -153,7 +153,7 @@ class AlertRouteAdmin(HistoryModelAdmin):
         return (
             (None, {"fields": ("name", *names, "language", "is_enabled")}),
             (_("Which alerts"), {"fields": ("min_severity", "api_channels", "wait_minutes", "tells_resolved")}),
-            (_("When"), {"fields": ("digest_minutes", ("quiet_from", "quiet_until"))}),
+            (_("When"), {"fields": ("collect_minutes", ("quiet_from", "quiet_until"))}),
         )
 
     def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:

@@ -61,6 +61,7 @@ class NoticeInline(ReadOnlyInline):
 
     model = AlertNotice
     fields = readonly_fields = ("route_link", "event", "sent")
+    ordering = ("pk",)
     verbose_name_plural = _("told by")
 
     sent = field_column("delivery__finished_at", _("sent"))

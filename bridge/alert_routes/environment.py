@@ -48,7 +48,7 @@ OPTIONS: Mapping[str, tuple[str, Callable[[str], Any]]] = {
     "severity": ("min_severity", lambda value: AlertSeverity(value).value),
     "language": ("language", lambda value: AlertRoute.Language(value).value),
     "after": ("wait_minutes", int),
-    "digest": ("digest_minutes", int),
+    "digest": ("collect_minutes", int),
     "key": ("secret", str),
 }
 

@@ -75,10 +75,10 @@ def choose_news(route: AlertRoute, *, now: datetime) -> list[AlertNews]:
     news = [*raised, *resolved]
     if route.is_quiet(now):
         news = [item for item in news if item.severity == AlertSeverity.CRITICAL]
-    if any(item.severity == AlertSeverity.CRITICAL for item in news) or not route.digest_minutes:
+    if any(item.severity == AlertSeverity.CRITICAL for item in news) or not route.collect_minutes:
         return news
     collected_since = min((_get_time(item) for item in news), default=now)
-    return news if now - collected_since >= timedelta(minutes=route.digest_minutes) else []
+    return news if now - collected_since >= timedelta(minutes=route.collect_minutes) else []
 
 
 def _find_raised(route: AlertRoute, *, now: datetime) -> list[AlertNews]:

@@ -24,7 +24,7 @@ class Migration(migrations.Migration):
                 ('min_severity', models.CharField(choices=[('info', 'info'), ('warning', 'warning'), ('critical', 'critical')], default='warning', max_length=10, verbose_name='from severity')),
                 ('language', models.CharField(choices=[('ru', 'Русский'), ('en', 'English')], default='ru', max_length=2, verbose_name='language')),
                 ('wait_minutes', models.PositiveIntegerField(default=0, help_text='0: told at once. Otherwise told only of alerts that nobody has opened for so long.', validators=[django.core.validators.MaxValueValidator(1440)], verbose_name='escalation after, min')),
-                ('digest_minutes', models.PositiveIntegerField(default=0, help_text='Alerts of so many minutes are sent as one message. Critical ones are sent at once.', validators=[django.core.validators.MaxValueValidator(1440)], verbose_name='collect for, min')),
+                ('collect_minutes', models.PositiveIntegerField(default=0, help_text='Alerts of so many minutes are sent as one message. Critical ones are sent at once.', validators=[django.core.validators.MaxValueValidator(1440)], verbose_name='collect for, min')),
                 ('quiet_from', models.TimeField(blank=True, null=True, verbose_name='quiet from')),
                 ('quiet_until', models.TimeField(blank=True, help_text="In the portal's time zone. Critical alerts are sent all the same, others when the time is over.", null=True, verbose_name='until')),
                 ('tells_resolved', models.BooleanField(default=True, verbose_name='also tell when an alert is resolved')),

@@ -69,7 +69,7 @@ class AlertRoute(models.Model):
         validators=[MaxValueValidator(MAX_DELAY_MINUTES)],
         help_text=_("0: told at once. Otherwise told only of alerts that nobody has opened for so long."),
     )
-    digest_minutes = models.PositiveIntegerField(
+    collect_minutes = models.PositiveIntegerField(
         _("collect for, min"),
         default=0,
         validators=[MaxValueValidator(MAX_DELAY_MINUTES)],
