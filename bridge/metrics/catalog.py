@@ -123,6 +123,11 @@ def name_api_channel(pk: int | None) -> str:
     return f"api-{pk}"
 
 
+def name_alert_route(pk: int) -> str:
+    """Return the value of the label ``channel`` for an alert route."""
+    return f"alert-{pk}"
+
+
 def name_chat_channel(pk: int | None) -> str:
     """Return the value of the label ``channel`` for a chat channel with an external helpdesk."""
     return f"chat-{pk}"

@@ -35,6 +35,8 @@ def name_destination(delivery: Delivery) -> str:
     """Return the value of the label ``channel`` for the destination of a delivery."""
     if delivery.chat_channel_id is not None:
         return catalog.name_chat_channel(delivery.chat_channel_id)
+    if delivery.alert_route_id is not None:
+        return catalog.name_alert_route(delivery.alert_route_id)
     return catalog.name_api_channel(delivery.api_channel_id)
 
 

@@ -23,7 +23,7 @@ def _build_spans(item: AttemptResult) -> Iterator[tracing.Span]:
     attributes: dict[str, tracing.Value] = {
         "okno.delivery": delivery.pk,
         "okno.kind": str(delivery.kind),
-        "okno.api_channel": delivery.api_channel_id,
+        "okno.api_channel": delivery.api_channel_id or 0,
         "okno.attempt": delivery.attempts,
         "okno.verdict": item.outcome.verdict,
         "okno.reason": item.outcome.reason,
