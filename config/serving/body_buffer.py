@@ -20,7 +20,6 @@ from django.db import connections
 from django.http import HttpResponseBase
 from django.utils.http import parse_header_parameters
 
-from bridge.metrics import catalog
 from config.accounts import known_device
 from config.web import client_address
 
@@ -92,7 +91,7 @@ class BodyBuffer:
             start_response, NO_SERVER_HEADER, *([("Connection", "close")] if self.is_draining else [])
         )
         if self.is_refused(scope["PATH_INFO"]):
-            catalog.REJECTED_REQUESTS.count("unknown_webhook_address")
+            _count_rejection("unknown_webhook_address")
             start_response("404 Not Found", JSON_HEADERS)
             return [b'{"error": "No such webhook address."}']
         try:
@@ -166,9 +165,15 @@ class BodyBuffer:
 
 
 def _reject(refused: RejectedBody, start_response: Callable[..., Any]) -> list[bytes]:
-    catalog.REJECTED_REQUESTS.count(refused.reason)
+    _count_rejection(refused.reason)
     start_response(refused.status, [*JSON_HEADERS, *refused.headers, ("Connection", "close")])
     return [json.dumps({"error": refused.sentence, "reason": refused.reason}).encode()]
+
+
+def _count_rejection(reason: str) -> None:
+    from bridge.metrics import catalog  # imports models, and this module is imported before Django is set up
+
+    catalog.REJECTED_REQUESTS.count(reason)
 
 
 def _copy_body(source: Any, body: IO[bytes], arrival: Arrival, *, most: int, length: int | None) -> int:
