@@ -95,7 +95,7 @@ SETTINGS = (
     EnvironmentSetting("BACKUP_DIR", str, "", "Folder for the backups of `manage.py backup`. Empty: DATA_DIR/backups."),
     EnvironmentSetting(
         "BACKUP_MAX_AGE_HOURS",
-        positive,
+        not_negative,
         48,
         "Hours after which the newest backup counts as too old, if there was ever one. 0: never.",
     ),

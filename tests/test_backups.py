@@ -9,6 +9,7 @@ import signal
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,10 @@ from django.core.management import CommandError, call_command
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.maintenance import backup_status, erasure_log
+from bridge.maintenance import backup_status, erasure, erasure_log
 from bridge.models import Attachment
 from config.backup import creation, postgres_programs, restoration
-from config.backup.archives import BackupWriter, FolderWriter
+from config.backup.archives import BackupWriter, FolderWriter, HashingReader
 from config.backup.database_load import find_tables_with_rows
 from config.backup.manifest import BackupError, find_key_differences, parse_manifest
 from config.backup.postgres_programs import PostgresPrograms, choose_programs
@@ -33,7 +34,7 @@ from config.backup.restored_state import build_adaptation
 from config.backup.schedule import KeepRules, choose_kept, delete_old_backups, find_backups, run_daily, seconds_until
 from config.backup.verification import verify_backup
 from tests.backups import FILES, build_archive, build_manifest, write_files
-from tests.factories import MessageFactory, vera
+from tests.factories import ContactFactory, MessageFactory, vera
 
 QUIET = Progress(io.StringIO(), as_json=False, quiet=True)
 
@@ -223,6 +224,29 @@ def test_merging_copies_of_the_erasure_log_keeps_each_line_once(folder: Path) ->
 
     assert [erasure_log.merge_lines(lines[:2]), erasure_log.merge_lines([*lines, "damaged", lines[2]])] == [2, 1]
     assert (folder / "erasures.jsonl").read_text().splitlines() == lines
+
+
+@pytest_db
+def test_without_the_secret_key_the_erased_are_found_by_number(folder: Path, settings: Any) -> None:
+    contact, other = ContactFactory.create_batch(2)
+    erasure_log.append_erasures([contact])
+    settings.SECRET_KEY = "another key after the old one was lost " * 2
+
+    assert [receipt.contact_id for receipt in erasure.reapply_erasures(by_number=True)] == [contact.pk]
+    other.refresh_from_db()
+    assert other.erased_at is None
+
+
+@pytest.mark.parametrize("backend", ["FileSystemStorage", "InMemoryStorage"])
+def test_files_are_stored_under_their_names_in_any_storage(folder: Path, settings: Any, backend: str) -> None:
+    settings.STORAGES = {**settings.STORAGES, "default": {"BACKEND": f"django.core.files.storage.{backend}"}}
+    digest = sha256(b"photo").hexdigest()
+    for _ in range(2):  # an interrupted restore is repeated
+        restoration._store_file("inbound/photo", HashingReader(io.BytesIO(b"photo")), digest)
+
+    assert default_storage.open("inbound/photo").read() == b"photo"
+    with pytest.raises(BackupError, match="exists with other content"):
+        restoration._store_file("inbound/photo", HashingReader(io.BytesIO(b"other")), sha256(b"other").hexdigest())
 
 
 def test_a_stopped_portal_keeps_its_queue_and_its_numbers() -> None:

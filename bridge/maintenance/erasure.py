@@ -116,10 +116,11 @@ def count_data(contact: Contact) -> dict[str, int]:
     }
 
 
-def reapply_erasures(*, min_age: timedelta = timedelta()) -> list[Erasure]:
+def reapply_erasures(*, min_age: timedelta = timedelta(), by_number: bool = False) -> list[Erasure]:
     """Erase again the people whom a restored dump brought back (``erasure_log``). Return the receipts.
 
-    ``min_age``: leave out younger entries, whose erasure may still be running.
+    ``min_age``: leave out younger entries, whose erasure may still be running. ``by_number``: find contacts by their
+    number alone, because SECRET_KEY was lost.
     """
     latest = service_window.database_now() - min_age
     entries = [entry for entry in erasure_log.list_missing_entries() if entry.at <= latest]
@@ -127,7 +128,7 @@ def reapply_erasures(*, min_age: timedelta = timedelta()) -> list[Erasure]:
     if not entries:
         return receipts
     _process_received_requests()  # a restored dump may have some that were not processed yet
-    for log_id, contact_ids in erasure_log.find_restored_contacts(entries).items():
+    for log_id, contact_ids in erasure_log.find_restored_contacts(entries, by_number=by_number).items():
         with FAILING.isolate(log_id):
             # Only these contacts: the person may have written again since.
             receipts += _erase_contacts(contact_ids, by=None, source=Erasure.Source.RESTORE)

@@ -125,14 +125,20 @@ def list_missing_entries() -> list[LogEntry]:
     return [entry for log_id, entry in entries.items() if log_id not in known]
 
 
-def find_restored_contacts(entries: list[LogEntry]) -> dict[uuid.UUID, list[int]]:
-    """Return the contacts that each entry means: the same number or the same identifiers, known before the erasure."""
+def find_restored_contacts(entries: list[LogEntry], *, by_number: bool = False) -> dict[uuid.UUID, list[int]]:
+    """Return the contacts that each entry means: the same number or the same identifiers, known before the erasure.
+
+    The number is hashed with the contact's age. ``by_number``: compare it alone.
+    """
     found: dict[uuid.UUID, list[int]] = {entry.log_id: [] for entry in entries}
     by_hash = {value: entry for entry in entries for value in entry.hashes}
     latest = max((entry.at for entry in entries), default=None)
     if latest is None:
         return found
+    by_pk = {entry.contact: entry for entry in entries} if by_number else {}
     for contact in Contact.objects.filter(erased_at=None, created_at__lte=latest).iterator(SCAN_BATCH):
+        if (entry := by_pk.get(contact.pk)) and contact.created_at <= entry.at:
+            found[entry.log_id].append(contact.pk)
         for key in (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS):
             for value in hash_identifiers(contact, key):
                 entry = by_hash.get(value)
