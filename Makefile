@@ -8,7 +8,7 @@ RUNTIME := requirements.txt
 SERVERS := config/devstack/requirements.txt
 TESTS := tests/requirements.txt
 
-.PHONY: up install install-tests test test-fast faults check audit bench bench-full demo-data pictures messages requirements
+.PHONY: up install install-tests test test-fast faults check audit chart bench bench-full demo-data pictures messages requirements
 .DEFAULT_GOAL := up
 
 up: install
@@ -65,6 +65,11 @@ check: install-tests
 audit: install-tests
 	@$(RUN) -m tests.audit
 
+# The Helm chart with Helm's own library and the schemas of Kubernetes (350 MB). `make test` skips these tests.
+chart: install-tests
+	@$(RUN) -m pip install -qq --disable-pip-version-check -r tests/chart/requirements.txt
+	@$(RUN) -m pytest -q tests/test_helm_chart.py
+
 # Speed of the message flow compared with its baselines (docs/performance.md): three minutes, or half an hour. Close
 # other programs first.
 bench: install-tests
@@ -95,3 +100,4 @@ requirements:
 	$(COMPILE) config/monitoring/requirements.in -o config/monitoring/requirements.txt
 	$(COMPILE) tests/requirements.in -o $(TESTS)
 	$(COMPILE) tests/audit/requirements.in -o tests/audit/requirements.txt
+	$(COMPILE) tests/chart/requirements.in -o tests/chart/requirements.txt

@@ -10,6 +10,8 @@ import os
 import re
 import shutil
 import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,9 +20,12 @@ from django.conf import settings
 
 from config.celery import QUEUES, SCHEDULE, app
 from config.devstack import supervisor
+from config.environment import SETTINGS
 from config.serving import server as web_server
+from config.setting_kinds import REQUIRED
 
 PROJECT = settings.BASE_DIR
+UNITS = PROJECT / "docs" / "deploy" / "systemd"
 PARENT_MB = 130  # of web and Celery: docs/decisions.md, "Memory of the processes"
 BACKUP = ["python", "manage.py", "backup", "--daily-at", "03:00", "--verify"]
 BACKUP += ["--keep-daily", "7", "--keep-weekly", "4", "--keep-monthly", "6"]
@@ -123,3 +128,97 @@ def test_docker_compose_accepts_the_file() -> None:
     checked = subprocess.run(["docker", "compose", "config", "-q"], cwd=PROJECT, env=environment, capture_output=True)
 
     assert checked.returncode == 0, checked.stderr.decode()
+
+
+# --- systemd -----------------------------------------------------------------------------------------------
+
+
+def read_unit(name: str) -> dict[str, list[str]]:
+    """Return the values of each key, of all sections."""
+    values: dict[str, list[str]] = {}
+    for line in (UNITS / name).read_text().splitlines():
+        key, is_setting, value = line.partition("=")
+        if is_setting and not line.startswith("#"):
+            values.setdefault(key, []).append(value)
+    return values
+
+
+def commands_of(unit: str) -> list[list[str]]:
+    return [command.replace("/opt/okno/.venv/bin/", "").split() for command in read_unit(unit)["ExecStart"]]
+
+
+def test_each_unit_runs_a_command_that_up_runs_too() -> None:
+    worker = supervisor.worker_command(queues=("%i",), concurrency=2, name="%i")
+
+    assert commands_of("okno-web.service") == [supervisor.web_command(host="127.0.0.1", port=8000, processes=2)]
+    assert commands_of("okno-worker@.service") == [[word.replace("@%h", "@%%h") for word in worker]]
+    assert commands_of("okno-beat.service") == [supervisor.beat_command()]
+    assert commands_of("okno-migrate.service")[0] == ["python", "manage.py", "migrate", "--noinput"]
+    assert commands_of("okno-migrate.service")[1][2] == "collectstatic"
+    assert commands_of("okno-backup.service") == [[word for word in BACKUP if word not in ("--daily-at", "03:00")]]
+    assert read_unit("okno-backup.timer")["OnCalendar"] == ["*-*-* 03:00"]
+
+
+def test_the_target_starts_a_worker_for_every_queue_and_one_beat() -> None:
+    wanted = " ".join(read_unit("okno.target")["Wants"]).split()
+
+    assert set(wanted) == {f"okno-worker@{queue}.service" for queue in QUEUES} | {
+        *("okno-web.service", "okno-beat.service", "okno-backup.timer")
+    }
+
+
+@pytest.mark.parametrize("unit", sorted(path.name for path in UNITS.glob("*.service")))
+def test_each_unit_is_hardened_and_limited(unit: str, services: dict[str, Any]) -> None:
+    values = {key: found[0] for key, found in read_unit(unit).items()}
+    container = {"worker@": "worker-inbound"}.get(kind := unit[5:-8], kind)
+
+    assert values["User"] == "okno" and values["CapabilityBoundingSet"] == ""
+    assert values["NoNewPrivileges"] == values["PrivateTmp"] == "yes" and values["ProtectSystem"] == "strict"
+    assert values["RestrictAddressFamilies"] == "AF_INET AF_INET6 AF_UNIX"
+    assert "/var/lib/okno" in values["ReadWritePaths"]
+    assert values["MemoryMax"].lower() == services[container]["mem_limit"]
+
+
+def test_the_example_environment_of_the_units_has_every_required_setting() -> None:
+    lines = (UNITS / "okno.env.example").read_text().splitlines()
+    names = {line.partition("=")[0] for line in lines if line and not line.startswith("#")}
+
+    assert {setting.name for setting in SETTINGS if setting.default is REQUIRED} <= names
+    assert names - {"PYTHONUNBUFFERED"} <= {setting.name for setting in SETTINGS}
+
+
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd-analyze is not installed here")
+def test_systemd_accepts_the_units(tmp_path: Path) -> None:
+    for path in UNITS.iterdir():
+        text = path.read_text().replace("/opt/okno/.venv/bin/python", sys.executable).replace("/opt/okno", str(PROJECT))
+        (tmp_path / path.name).write_text(text)
+    units = [str(path) for path in tmp_path.iterdir() if path.suffix in (".service", ".target", ".timer")]
+
+    checked = subprocess.run(["systemd-analyze", "verify", "--man=no", *units], capture_output=True, text=True)
+
+    assert (checked.returncode, checked.stderr.strip()) == (0, "")
+
+
+# --- Helm ---------------------------------------------------------------------------------------------------
+
+
+def test_the_charts_commands_are_those_of_the_containers(services: dict[str, Any]) -> None:
+    """Without Helm: the command lines of the templates, with their few values filled in."""
+    folder = PROJECT / "docs" / "deploy" / "helm" / "okno"
+    values = yaml.safe_load((folder / "values.yaml").read_text())
+    known = {".Values.web.processes": str(values["web"]["processes"])}
+    known |= {"$.Values.workerConcurrency": str(values["workerConcurrency"]), "$queue": "inbound"}
+    found = {}
+    for path in (folder / "templates").glob("*.yaml"):
+        for line in re.findall(r"^ +command: (\[\"python\".*\])$", path.read_text(), re.MULTILINE):
+            if '"health"' not in line:
+                found[path.stem] = json.loads(re.sub(r"\{\{ (\S+) \}\}", lambda match: known[match[1]], line))
+
+    assert set(values["workers"]) == set(QUEUES)
+    assert found == {
+        "web": services["web"]["command"],
+        "workers": services["worker-inbound"]["command"],
+        "beat": services["beat"]["command"],
+        "migrate": services["migrate"]["command"],
+        "backup": [*BACKUP[:3], "/backups", "--verify", *BACKUP[6:]],
+    }

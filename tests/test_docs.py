@@ -89,9 +89,9 @@ FIGURES = (
     ),
     ("guide-admin.en.md", "not sent for six hours", "6", SETTING.format("MISMATCH_AFTER_HOURS")),
     ("guide-admin.en.md", "for 24 hours and one message", "24 h", "bridge.fanout.template_links.LIFETIME"),
-    ("operations.md", "ends request headers after 10 s", "10,000", "config.serving.server.HEADER_TIMEOUT_MS"),
-    ("operations.md", "bodies after 60 s", "60 s", "config.serving.arrival_limits.BODY_TIMEOUT"),
-    ("operations.md", "128 per address", "128", "config.serving.arrival_limits.MAX_BODIES_PER_ADDRESS"),
+    ("install.md", "ends request headers after 10 s", "10,000", "config.serving.server.HEADER_TIMEOUT_MS"),
+    ("install.md", "bodies after 60 s", "60 s", "config.serving.arrival_limits.BODY_TIMEOUT"),
+    ("install.md", "128 per address", "128", "config.serving.arrival_limits.MAX_BODIES_PER_ADDRESS"),
     (
         "scaling.md",
         "more than 128 calls in flight",

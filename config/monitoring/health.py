@@ -15,7 +15,7 @@ from bridge.outbox import dispatcher
 from channels_setup import database_schema
 from config.version import VERSION
 
-from . import metrics
+from . import metrics, server_versions
 
 # Seconds without a heartbeat after which a component is red.
 MAX_HEARTBEAT_AGE = {"beat": 30, "inbound": 60, "outbound": 60, "events": 60}
@@ -84,7 +84,7 @@ def check_disk() -> dict[str, Any]:
 def run_check(check: Callable[[], None]) -> dict[str, Any]:
     try:
         check()
-    except write_probe.CannotWrite as error:
+    except (write_probe.CannotWrite, server_versions.ServerTooOld) as error:
         return {"state": "red", "error": str(error)}
     except (DatabaseError, redis.RedisError) as error:
         return {"state": "red", "error": type(error).__name__}  # the message can contain hosts and users
@@ -94,12 +94,14 @@ def run_check(check: Callable[[], None]) -> dict[str, Any]:
 def check_database() -> None:
     with connection.cursor() as cursor:
         cursor.execute("SELECT 1")
+    server_versions.check_postgres(connection)
 
 
 def check_broker() -> None:
     """Write a value, because a full broker still answers a ping."""
     with redis.Redis.from_url(settings.REDIS_URL, socket_connect_timeout=1, socket_timeout=1) as broker:
         broker.set("okno:health", 1, px=1_000)
+        server_versions.check_broker(broker)
 
 
 def age_status(key: str, seconds: float | None, max_seconds: float) -> dict[str, Any]:

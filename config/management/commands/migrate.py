@@ -21,6 +21,7 @@ from bridge.inbox import schema_failures
 from channels_setup.advisory_locks import LockSpace
 from channels_setup.database_schema import watch
 from config.management.migration_executor import PatientExecutor
+from config.monitoring import server_versions
 
 # Migrations were squashed into one per app before the first release. A database with this old migration cannot be
 # upgraded, because its user table is a different one.
@@ -37,6 +38,11 @@ REFUSAL = (
 class Command(migrate.Command):
     def handle(self, *args: Any, **options: Any) -> None:
         database = options["database"]
+        try:
+            with connections[database].cursor():
+                server_versions.check_postgres(connections[database])
+        except server_versions.ServerTooOld as problem:
+            raise CommandError(str(problem)) from None
         if has_obsolete_migrations(database) or find_missing_columns(database):
             raise CommandError(REFUSAL)
         is_look = options["plan"] or options["check_unapplied"]
