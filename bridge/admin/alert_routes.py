@@ -93,6 +93,8 @@ class AlertRouteForm(forms.ModelForm):
         if "target" in self.fields:
             self.fields["target"].label, self.fields["target"].help_text = own.target, own.target_help
             self.fields["target"].required = True
+        if not own.secret:
+            self.fields.pop("secret_value", None)
         if "secret_value" in self.fields:
             is_saved = self.instance.secret is not None
             field = self.fields["secret_value"]
