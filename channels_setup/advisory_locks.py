@@ -19,6 +19,7 @@ class LockSpace(IntEnum):
     CONTACTS = 7_206  # second key: API channel
     WORKER_RUNS = 7_207  # second key: worker and kind of run
     MIGRATE = 7_208  # second key: 0
+    PRUNING = 7_209  # second key: 0
 
 
 def try_acquire(space: LockSpace, number: int) -> bool:

@@ -58,6 +58,7 @@ ROLE_PERMISSIONS: dict[Role, tuple[str, ...]] = {
         permissions.VIEW_TEMPLATES,
         "templates_registry.view_templatetags",
         "bridge.view_ticketfield",
+        "bridge.view_retentionrule",
         "accounts.view_user",
         "accounts.view_apitoken",
         "accounts.view_serviceaccount",

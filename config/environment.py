@@ -236,22 +236,24 @@ SETTINGS = (
     EnvironmentSetting("FILE_LINK_DAYS", positive, 14, "Days after which the link to an operator's file expires."),
     EnvironmentSetting(
         "EVENT_RETENTION_DAYS",
-        positive,
-        30,
-        "Days after which processed webhook events and attempts are deleted. API channels may have their own limit for "
-        "webhook events.",
+        not_negative,
+        None,
+        "Days after which processed raw requests, attempts, working records and the sign-in log are deleted. If set, "
+        "the admin's page of retention rules cannot change them. 0: no limit.",
     ),
     EnvironmentSetting(
         "MESSAGE_RETENTION_DAYS",
         not_negative,
-        0,
-        "Days after which messages lose their text and files. 0: no limit. API channels may have their own.",
+        None,
+        "Days after which messages lose their text and files. If set, the admin's page of retention rules cannot "
+        "change them. 0: no limit. API channels may have their own.",
     ),
     EnvironmentSetting(
         "FILE_RETENTION_DAYS",
         not_negative,
-        0,
-        "Days after which files of messages are deleted. 0: as long as the message. API channels may have their own.",
+        None,
+        "Days after which files of messages are deleted. If set, the admin's page of retention rules cannot change "
+        "them. 0: as long as the message. API channels may have their own.",
     ),
     EnvironmentSetting("LANGUAGE", parse_language, "ru", "Language for browsers that request neither ru nor en."),
     EnvironmentSetting("TIME_ZONE", parse_time_zone, "Europe/Moscow", "Time zone of the pages."),

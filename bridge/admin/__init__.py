@@ -11,6 +11,7 @@ from . import (
     deliveries,
     desk_records,
     messages,
+    retention,
     ticket_fields,
 )
 
@@ -25,5 +26,6 @@ __all__ = [
     "deliveries",
     "desk_records",
     "messages",
+    "retention",
     "ticket_fields",
 ]

@@ -1,20 +1,17 @@
 """Warning on saving an API channel: what its retention deletes next."""
 
-from django.conf import settings
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from bridge.maintenance import retention
+from bridge.maintenance import retention_preview, retention_rules
+from bridge.models import RetentionKind
 from channels_setup.models import ApiChannel
-
-MAX_COUNTED = 100_000
 
 
 def retention_warnings(channel: ApiChannel) -> list[str]:
     """Return a warning about messages that the next run of ``retention`` expires, or nothing."""
-    cutoffs = retention.find_cutoffs("keep_messages_days", settings.MESSAGE_RETENTION_DAYS)
-    cutoff = next((one for one in cutoffs if one.api_channel_id == channel.pk), None)
-    count = retention.count_expiring_messages(cutoff, limit=MAX_COUNTED) if cutoff else 0
+    days = retention_rules.get_channel_days(RetentionKind.MESSAGES)[channel.pk]
+    count = retention_preview.count_channel_rows(RetentionKind.MESSAGES, channel.pk, days)
     if not count:
         return []
     sentence = ngettext(
@@ -24,5 +21,9 @@ def retention_warnings(channel: ApiChannel) -> list[str]:
         "an hour. To keep them, change the limit now.",
         count,
     )
-    shown = str(count) if count < MAX_COUNTED else _("%(count)s or more") % {"count": count}
-    return [sentence % {"count": shown}]
+    return [sentence % {"count": format_count(count)}]
+
+
+def format_count(count: int) -> str:
+    """Return the count, or that there may be more."""
+    return str(count) if count < retention_preview.MAX_COUNTED else _("%(count)s or more") % {"count": count}

@@ -6,10 +6,8 @@ All of them may run concurrently: each claims its rows in the database.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
-from datetime import datetime, timedelta
+from collections.abc import Callable, Iterator
 
-from django.conf import settings
 from django.db import connection, transaction
 
 from bridge import service_window
@@ -17,38 +15,17 @@ from bridge.channel_health import rate_limits
 from bridge.files import file_deletions, provider_uploads, uploads
 from bridge.merging import undo
 from bridge.metrics import recording
-from bridge.models import Heartbeat
+from bridge.models import Heartbeat, RetentionKind
 from bridge.outbox import settling
+from channels_setup import advisory_locks
+from channels_setup.advisory_locks import LockSpace
 from channels_setup.failing_items import FailingItems
 
-from . import outside_copies, retention
+from . import outside_copies, pruning, retention, retention_rules, storage_usage, table_rules
 
-PRUNE_BATCH = 1_000
+RUN_SECONDS = 30.0  # of each run, well within the time limit of a task
+MAX_PAUSE = 0.5  # seconds
 PRUNED_TABLES = FailingItems("prune")
-
-# Table, age column, condition, setting with the days.
-RETENTION = (
-    ("axes_accessattempt", "attempt_time", "TRUE", "EVENT_RETENTION_DAYS"),
-    ("axes_accessfailurelog", "attempt_time", "TRUE", "EVENT_RETENTION_DAYS"),
-    ("axes_accesslog", "attempt_time", "TRUE", "EVENT_RETENTION_DAYS"),
-    # Those of API channels: ``retention``.
-    ("bridge_webhookevent", "received_at", "state <> 'new' AND api_channel_id IS NULL", "EVENT_RETENTION_DAYS"),
-    ("bridge_attempt", "started_at", "TRUE", "EVENT_RETENTION_DAYS"),
-    ("bridge_idempotencykey", "created_at", "TRUE", "EVENT_RETENTION_DAYS"),
-    ("bridge_closingreminder", "created_at", "TRUE", "EVENT_RETENTION_DAYS"),
-    ("bridge_straystatus", "received_at", "TRUE", "EVENT_RETENTION_DAYS"),
-    ("bridge_helpdeskreply", "received_at", "TRUE", "EVENT_RETENTION_DAYS"),
-    ("bridge_helpdeskduplicatewindow", "began_at", "TRUE", "EVENT_RETENTION_DAYS"),
-    ("bridge_templatelink", "expires_at", "TRUE", "EVENT_RETENTION_DAYS"),
-    ("bridge_alert", "settled_at", "settled_at IS NOT NULL", "EVENT_RETENTION_DAYS"),
-    ("bridge_mismatch", "settled_at", "settled_at IS NOT NULL", "EVENT_RETENTION_DAYS"),
-    (
-        "channels_setup_handover",
-        "created_at",
-        "first_event_at IS NULL AND confirmed_at IS NULL",
-        "EVENT_RETENTION_DAYS",
-    ),
-)
 
 
 def expire_windows() -> int:
@@ -99,67 +76,62 @@ def get_heartbeat_ages() -> dict[str, float]:
     return {row.name: (now - row.at).total_seconds() for row in Heartbeat.objects.all()}
 
 
-def prune_expired_rows() -> int:
-    """Delete rows past their retention in small batches. Return how many."""
+def prune_expired_rows(*, seconds: float = RUN_SECONDS) -> int:
+    """Delete what is past its retention, in small batches and for a limited time. Return how many rows.
+
+    The jobs take turns, one batch each, so that a job with much to delete does not keep the others waiting. After each
+    batch, the run pauses as long as the batch took. What is left is deleted by the next run.
+    """
+    with advisory_locks.exclusive(LockSpace.PRUNING, 0) as is_alone:
+        return _run_jobs(build_prune_jobs(), ends_at=time.monotonic() + seconds) if is_alone else 0
+
+
+def _run_jobs(jobs: dict[str, Iterator[int]], *, ends_at: float) -> int:
     total = 0
-    for table, column, condition, setting in RETENTION:
-        with PRUNED_TABLES.isolate(table):
-            days = getattr(settings, setting)
-            if table == "bridge_idempotencykey":  # the stored responses repeat messages
-                days = min([days, *retention.list_message_limits()])
-            total += _prune_table(table, column, condition, days=days)
-    jobs: Mapping[str, Callable[[], int]] = {
-        "sessions": _prune_sessions,
-        "cache": _prune_cache,
-        "rate limits": lambda: rate_limits.prune_buckets(now=service_window.database_now()),
-        "provider uploads": provider_uploads.prune_provider_uploads,
-        "uploads": uploads.prune_uploads,
-        "files": file_deletions.delete_scheduled_files,
-        "erasure receipts": outside_copies.forget_old_numbers,
-        "merges": undo.delete_old_undo_data,
-        "retention": retention.apply_retention,
+    while jobs and time.monotonic() < ends_at:
+        for name, batches in list(jobs.items()):
+            began, count = time.monotonic(), None
+            with PRUNED_TABLES.isolate(name):
+                count = next(batches, None)
+            if count is None:  # finished or failed
+                del jobs[name]
+            elif count:
+                total += count
+                time.sleep(min(time.monotonic() - began, MAX_PAUSE))
+    return total
+
+
+def build_prune_jobs() -> dict[str, Iterator[int]]:
+    """Return the jobs by name. A job does nothing until it is iterated."""
+    rules = retention_rules.list_rules()
+    now = service_window.database_now()
+    jobs: dict[str, Iterator[int]] = {
+        "sessions": pruning.prune_expired("django_session", "expire_date", key="session_key"),
+        "session list": pruning.prune_ended_sessions(),
+        "cache": pruning.prune_expired("accounts_sharedcacheentry", "expires", key="cache_key"),
+        "storage snapshots": pruning.prune_snapshots(),
+        "storage": pruning.run_once(storage_usage.take_snapshot),
+        "rate limits": pruning.run_once(lambda: rate_limits.prune_buckets(now=now)),
+        "provider uploads": pruning.run_once(provider_uploads.prune_provider_uploads),
+        "uploads": pruning.run_once(uploads.prune_uploads),
+        "files": pruning.run_once(file_deletions.delete_scheduled_files),
+        "erasure receipts": pruning.run_once(outside_copies.forget_old_numbers),
+        "merges": pruning.run_once(undo.delete_old_undo_data),
+        "retention": retention.iterate_retention(),
     }
-    for name, prune in jobs.items():
-        with PRUNED_TABLES.isolate(name):
-            total += prune()
-    return total
-
-
-def _prune_table(table: str, column: str, condition: str, *, days: int) -> int:
-    before = service_window.database_now() - timedelta(days=days)
-    total = 0
-    while deleted := _prune_batch(table, column, condition, before):
-        total += deleted
-    return total
-
-
-def _prune_sessions() -> int:
-    """Delete expired sessions, in batches."""
-    total = 0
-    while deleted := _prune_batch(
-        "django_session", "expire_date", "TRUE", service_window.database_now(), key="session_key"
-    ):
-        total += deleted
-    return total
-
-
-def _prune_cache() -> int:
-    """Delete expired entries of the shared cache, in batches."""
-    total = 0
-    while deleted := _prune_batch(
-        "accounts_sharedcacheentry", "expires", "TRUE", service_window.database_now(), key="cache_key"
-    ):
-        total += deleted
-    return total
-
-
-def _prune_batch(table: str, column: str, condition: str, before: datetime, *, key: str = "id") -> int:
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"""WITH old AS MATERIALIZED (
-                    SELECT {key} FROM {table} WHERE {column} < %s AND {condition}
-                    ORDER BY {column} LIMIT {PRUNE_BATCH} FOR UPDATE SKIP LOCKED)
-                DELETE FROM {table} USING old WHERE {table}.{key} = old.{key}""",
-            [before],
-        )
-        return int(cursor.rowcount)
+    for rule in table_rules.PRUNED.values():
+        days = rules[rule.kind].days
+        if rule.table == "bridge_idempotencykey":  # the stored responses repeat messages
+            days = min([limit for limit in (days, *retention.list_message_limits()) if limit], default=0)
+        if days:
+            jobs[rule.table] = pruning.prune_table(rule, days=days)
+    by_kind: dict[RetentionKind, Callable[..., Iterator[int]]] = {
+        RetentionKind.ATTEMPTS: pruning.prune_attempts,
+        RetentionKind.DELIVERIES: pruning.prune_deliveries,
+        RetentionKind.AUDIT: pruning.prune_audit_records,
+        RetentionKind.EVENTS: retention.delete_events_without_channel,
+    }
+    for kind, prune in by_kind.items():
+        if rules[kind].days:
+            jobs[kind] = prune(days=rules[kind].days)
+    return jobs

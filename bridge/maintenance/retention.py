@@ -21,16 +21,15 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.conf import settings
 from django.core.files.storage import default_storage
 from django.db import connection
 
 from bridge import service_window
 from bridge.conversations import erased_ids
-from bridge.models import Attachment, Message, Upload
+from bridge.models import Attachment, Message, RetentionKind, Upload
 from channels_setup.failing_items import FailingItems
-from channels_setup.models import ApiChannel
 
+from . import retention_rules
 from . import retention_sql as sql
 
 BATCH = 500
@@ -50,22 +49,25 @@ class ChannelCutoff:
 
 def apply_retention() -> int:
     """Delete what is older than its channel keeps. Return the number of messages, files and raw requests."""
-    total = 0
-    for name, cutoffs, expire in (
-        ("files", find_cutoffs("keep_files_days", settings.FILE_RETENTION_DAYS), expire_files),
-        ("messages", find_cutoffs("keep_messages_days", settings.MESSAGE_RETENTION_DAYS), expire_messages),
-        ("raw requests", find_cutoffs("keep_events_days", settings.EVENT_RETENTION_DAYS), delete_raw_requests),
+    return sum(iterate_retention())
+
+
+def iterate_retention() -> Iterator[int]:
+    """Delete what is older than its channel keeps. Yield the number of rows of each batch."""
+    for kind, expire in (
+        (RetentionKind.FILES, expire_files),
+        (RetentionKind.MESSAGES, expire_messages),
+        (RetentionKind.EVENTS, delete_raw_requests),
     ):
-        for cutoff in cutoffs:
-            with EXPIRING.isolate(f"{name} of channel {cutoff.api_channel_id}"):
-                total += expire(cutoff)
-    return total
+        for cutoff in find_cutoffs(kind):
+            with EXPIRING.isolate(f"{kind} of channel {cutoff.api_channel_id}"):
+                yield from expire(cutoff)
 
 
-def find_cutoffs(field: str, default: int) -> list[ChannelCutoff]:
-    """Return the cutoff of each channel with a limit. An empty field means the portal's setting, 0 means no limit."""
+def find_cutoffs(kind: RetentionKind) -> list[ChannelCutoff]:
+    """Return the cutoff of each channel with a limit."""
     now = service_window.database_now()
-    days = {pk: default if own is None else own for pk, own in ApiChannel.objects.values_list("pk", field)}
+    days = retention_rules.get_channel_days(kind)
     return [
         ChannelCutoff(api_channel_id=pk, before=now - timedelta(days=limit)) for pk, limit in days.items() if limit > 0
     ]
@@ -73,28 +75,17 @@ def find_cutoffs(field: str, default: int) -> list[ChannelCutoff]:
 
 def list_message_limits() -> list[int]:
     """Return the limits of messages in days, of all channels that have one."""
-    default = settings.MESSAGE_RETENTION_DAYS
-    own = ApiChannel.objects.order_by().values_list("keep_messages_days", flat=True).distinct()
-    return [days for days in (default if one is None else one for one in own) if days > 0]
+    return sorted({days for days in retention_rules.get_channel_days(RetentionKind.MESSAGES).values() if days > 0})
 
 
 # --- messages --------------------------------------------------------------------------------------------
 
 
-def count_expiring_messages(cutoff: ChannelCutoff, *, limit: int) -> int:
-    """Count the messages that the next run would expire, up to ``limit``."""
-    with connection.cursor() as cursor:
-        cursor.execute(sql.COUNT_OLD_MESSAGES, [cutoff.api_channel_id, cutoff.before, limit])
-        return int(cursor.fetchone()[0])
-
-
-def expire_messages(cutoff: ChannelCutoff) -> int:
+def expire_messages(cutoff: ChannelCutoff) -> Iterator[int]:
     """Delete the words of the channel's old messages, oldest first, and everything that repeats them."""
-    total = 0
     for ids in _iterate_batches(sql.FIND_OLD_MESSAGES, cutoff):
-        total += _expire_batch(ids, cutoff)
+        yield _expire_batch(ids, cutoff)
     _expire_rows_without_message(cutoff)
-    return total
 
 
 def _expire_batch(old_ids: list[int], cutoff: ChannelCutoff) -> int:
@@ -125,19 +116,18 @@ def _expire_rows_without_message(cutoff: ChannelCutoff) -> None:
 # --- files -----------------------------------------------------------------------------------------------
 
 
-def expire_files(cutoff: ChannelCutoff) -> int:
+def expire_files(cutoff: ChannelCutoff) -> Iterator[int]:
     """Delete the channel's old files from disk. Their names stay with the message."""
-    total = 0
     for ids in _iterate_batches(sql.FIND_OLD_FILES, cutoff):
+        count = 0
         rows = Attachment.objects.filter(pk__in=ids)
         for path in rows.exclude(file="").values_list("file", flat=True):
             with FILES.isolate(path):
                 default_storage.delete(path)  # before the row, which is needed to try again
-                total += rows.filter(file=path).update(**_EXPIRED_FILE)
-        total += rows.filter(file="").update(**_EXPIRED_FILE)
+                count += rows.filter(file=path).update(**_EXPIRED_FILE)
+        yield count + rows.filter(file="").update(**_EXPIRED_FILE)
     for ids in _iterate_batches(sql.FIND_OLD_UPLOADS, cutoff):
         _delete_files(Attachment.objects.none(), Upload.objects.filter(pk__in=ids))
-    return total
 
 
 _EXPIRED_FILE: dict[str, Any] = {"file": "", "url": "", "external_id": "", "state": Attachment.State.EXPIRED}
@@ -163,12 +153,17 @@ def _delete_files(*querysets: Any) -> set[int]:
 # --- raw requests ----------------------------------------------------------------------------------------
 
 
-def delete_raw_requests(cutoff: ChannelCutoff) -> int:
+def delete_raw_requests(cutoff: ChannelCutoff) -> Iterator[int]:
     """Delete the channel's old raw requests. Unprocessed ones stay."""
-    total = 0
     for ids in _iterate_batches(sql.FIND_OLD_EVENTS, cutoff):
-        total += _execute(sql.DELETE_EVENTS, {"ids": ids})
-    return total
+        yield _execute(sql.DELETE_EVENTS, {"ids": ids})
+
+
+def delete_events_without_channel(*, days: int) -> Iterator[int]:
+    """Delete old raw requests that belong to no API channel: those of helpdesks and of refused calls."""
+    before = service_window.database_now() - timedelta(days=days)
+    while deleted := _execute(sql.DELETE_EVENTS_WITHOUT_CHANNEL, {"before": before, "limit": BATCH}):
+        yield deleted
 
 
 # --- batches ---------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ ORDER BY created_at, id LIMIT %(limit)s
 """
 COUNT_OLD_MESSAGES = """
 SELECT count(*) FROM (SELECT FROM bridge_message
-    WHERE api_channel_id = %s AND expired_at IS NULL AND created_at < %s LIMIT %s) old
+    WHERE api_channel_id = %(channel)s AND expired_at IS NULL AND created_at < %(before)s LIMIT %(limit)s) old
 """
 # Why each of them is kept: see ``retention``.
 FIND_UNPROTECTED = f"""
@@ -119,3 +119,11 @@ WHERE received_at < %(before)s AND api_channel_id = %(channel)s AND state <> 'ne
 ORDER BY received_at, id LIMIT %(limit)s
 """
 DELETE_EVENTS = "DELETE FROM bridge_webhookevent WHERE id = ANY(%(ids)s) AND state <> 'new'"
+# Index: events_of_channel.
+DELETE_EVENTS_WITHOUT_CHANNEL = """
+WITH old AS MATERIALIZED (
+    SELECT id FROM bridge_webhookevent
+    WHERE api_channel_id IS NULL AND received_at < %(before)s AND state <> 'new'
+    ORDER BY received_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
+DELETE FROM bridge_webhookevent e USING old WHERE e.id = old.id
+"""

@@ -15,6 +15,7 @@ from .events import Heartbeat, IdempotencyKey, WebhookEvent, WriteProbe
 from .helpdesk import HelpdeskChat, HelpdeskConnection, HelpdeskDuplicateWindow, HelpdeskReply, TemplateLink
 from .merges import ContactMerge, MergedConversation
 from .messages import Attachment, HeldReply, Message, PendingCorrection, StrayStatus
+from .retention import RetentionKind, RetentionRule, StorageSnapshot
 from .template_tests import TemplateTest
 from .ticket_fields import TicketField, TicketTag
 from .windows import ClosingReminder, ServiceWindow
@@ -60,7 +61,10 @@ __all__ = [
     "PendingCorrection",
     "ProviderUpload",
     "RateLimit",
+    "RetentionKind",
+    "RetentionRule",
     "ServiceWindow",
+    "StorageSnapshot",
     "StrayStatus",
     "TemplateLink",
     "TemplateTest",

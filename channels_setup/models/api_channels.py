@@ -47,7 +47,7 @@ class UnknownPolicy(models.TextChoices):
 
 
 def _retention_field(label: Any, help_text: Any) -> models.PositiveIntegerField[int | None, int | None]:
-    """Build a field for a retention in days. Null: the portal's setting. 0: no limit."""
+    """Build a field for a retention in days. Null: the portal's rule. 0: no limit."""
     return models.PositiveIntegerField(
         label, null=True, blank=True, validators=[MaxValueValidator(MAX_RETENTION_DAYS)], help_text=help_text
     )
@@ -181,22 +181,16 @@ class ApiChannel(WebhookAddressed):
         _("keep messages for, days"),
         _(
             "Older messages lose their text, files and provider IDs; reports still count them. Empty: the portal's "
-            "setting MESSAGE_RETENTION_DAYS. 0: until the client's data is erased."
+            "rule. 0: until the client's data is erased."
         ),
     )
     keep_files_days = _retention_field(
         _("keep files for, days"),
-        _(
-            "Files of older messages are deleted from the disk. Empty: the portal's setting FILE_RETENTION_DAYS. 0: as "
-            "long as the message."
-        ),
+        _("Files of older messages are deleted from the disk. Empty: the portal's rule. 0: as long as the message."),
     )
     keep_events_days = _retention_field(
         _("keep raw requests for, days"),
-        _(
-            "Raw requests contain messages and phone numbers. Empty: the portal's setting EVENT_RETENTION_DAYS. 0: "
-            "no limit."
-        ),
+        _("Raw requests contain messages and phone numbers. Empty: the portal's rule. 0: no limit."),
     )
     # A code of ``bridge.outcomes``.
     last_error = models.CharField(_("last error"), max_length=40, blank=True, editable=False)

@@ -138,6 +138,7 @@ UNFOLD: dict[str, Any] = {
                     _model_link(_("Alerts"), "notifications", "bridge.alert"),
                     _model_link(_("Alert routes"), "campaign", "channels_setup.alertroute"),
                     _model_link(_("Heartbeats"), "monitor_heart", "bridge.heartbeat"),
+                    _model_link(_("Retention and storage"), "auto_delete", "bridge.retentionrule"),
                     _model_link(_("Users"), "person", "accounts.user"),
                     _model_link(_("Groups"), "group", "auth.group"),
                     _model_link(_("Service accounts"), "smart_toy", "accounts.serviceaccount"),

@@ -85,6 +85,7 @@ AUDITED: dict[str, AuditedTable] = {
     "bridge.CannedResponse": AuditedTable(label="name", hidden=("text",), ignored=("updated_at",)),  # may quote clients
     "bridge.CannedResponse.chat_channels": AuditedTable(),
     "bridge.TicketField": AuditedTable(label="name"),
+    "bridge.RetentionRule": AuditedTable(label="kind"),
     # Decisions about deliveries and events
     "bridge.DeliveryDecision": AuditedTable(
         people_only=True,
@@ -167,6 +168,7 @@ EXEMPT: dict[str, str] = {
     "bridge.IdempotencyKey": _STATE,
     "bridge.Heartbeat": _STATE,
     "bridge.WriteProbe": _STATE,
+    "bridge.StorageSnapshot": _STATE,
     "bridge.HelpdeskChat": _FLOW,
     "bridge.HelpdeskReply": _FLOW,
     "bridge.HelpdeskDuplicateWindow": _STATE,

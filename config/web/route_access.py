@@ -221,6 +221,7 @@ ADMIN_MODELS: dict[str, tuple[Audience, tuple[str, ...]]] = {
     "bridge/message": (A.ADMINS, (ACTION_PAGE,)),
     "bridge/mismatch": (A.ADMINS, (ACTION_PAGE,)),
     "bridge/cannedresponse": (A.ADMINS, ()),
+    "bridge/retentionrule": (A.SETTINGS, ()),
     "bridge/servicewindow": (A.ADMINS, (ACTION_PAGE,)),
     "bridge/straystatus": (A.ADMINS, (ACTION_PAGE,)),
     "bridge/ticket": (A.ADMINS, (ACTION_PAGE,)),

@@ -9,7 +9,6 @@ from datetime import datetime
 from itertools import groupby
 from typing import Any
 
-from django.conf import settings
 from django.db.models import prefetch_related_objects
 from django.utils import timezone
 from django.utils.translation import gettext as _
@@ -17,7 +16,8 @@ from django.utils.translation import ngettext
 
 from bridge.desk import presentation
 from bridge.desk.parameters import parse_int
-from bridge.models import Attachment, Conversation, Delivery, Draft, HeldReply, Message, Ticket
+from bridge.maintenance import retention_rules
+from bridge.models import Attachment, Conversation, Delivery, Draft, HeldReply, Message, RetentionKind, Ticket
 
 from .message_view import UNSETTLED, HeldReplyView, MessageView
 
@@ -106,7 +106,7 @@ def build_thread_page(
 def _expired_mark(conversation: Conversation) -> ThreadItem:
     """Return the line above the oldest message that is left."""
     own = conversation.api_channel.keep_messages_days
-    days = settings.MESSAGE_RETENTION_DAYS if own is None else own
+    days = retention_rules.get_days(RetentionKind.MESSAGES) if own is None else own
     sentence = ngettext(
         "Messages older than %(count)d day were deleted.", "Messages older than %(count)d days were deleted.", days
     )

@@ -40,7 +40,7 @@ def render_row(setting: EnvironmentSetting) -> str:
 
 
 def format_default(value: Any) -> str:
-    if value is REQUIRED:
+    if value is REQUIRED or value is None:
         return "none"
     if isinstance(value, bool):
         return "yes" if value else "no"
