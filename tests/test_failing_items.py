@@ -20,7 +20,7 @@ from bridge.channel_health import alerts, webhook_inactivity
 from bridge.conversations import assignments, closing_reminders
 from bridge.files import file_deletions, provider_uploads, uploads
 from bridge.inbox import pending_corrections
-from bridge.maintenance import housekeeping, reconciliation
+from bridge.maintenance import housekeeping, pruning, reconciliation
 from bridge.models import (
     BulkAction,
     CircuitBreaker,
@@ -141,7 +141,7 @@ LOOPS = {
     "retention": Loop(
         lambda: None,
         housekeeping.prune_expired_rows,
-        at(housekeeping, "_prune_table"),
+        at(pruning, "prune_by_age"),
         lambda table, *_, **__: table,
         None,
         False,

@@ -50,6 +50,7 @@ PERIODS = (7, 30)  # days
 MONTH = 30
 MAX_FORECAST_DAYS = 3650
 SHORT_DAYS = 60
+MIN_MESSAGES = 1_000
 SMALL_TABLE = 10_000  # rows that are counted where the planner has no estimate
 MEGABYTE = 1024 * 1024
 
@@ -72,8 +73,12 @@ class Usage:
 
     @property
     def bytes_per_message(self) -> int | None:
-        """Return the bytes in the database for one message, with its deliveries, attempts and raw request."""
-        return sum(self.bytes_by_group[name] for name in PER_MESSAGE) // self.messages if self.messages else None
+        """Return the bytes in the database for one message, with its deliveries, attempts and raw request.
+
+        None for a portal with few messages, where empty tables and indexes take most of the space.
+        """
+        size = sum(self.bytes_by_group[name] for name in PER_MESSAGE)
+        return size // self.messages if self.messages >= MIN_MESSAGES else None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('bridge', '0013_due_indexes'),
+        ('bridge', '0014_lookup_indexes'),
     ]
 
     operations = [

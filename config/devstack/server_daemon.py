@@ -19,6 +19,7 @@ from pathlib import Path
 
 from config.file_permissions import set_umask
 
+from .log_writer import RotatedLogs
 from .postgres_and_valkey import HOST, PostgresServer, ValkeyServer
 from .processes import acquire_lock, is_port_free, kill_process_group, read_json, spawn_process, write_json
 
@@ -42,6 +43,8 @@ class ServerDaemon:
     def __init__(self, *, server: PostgresServer | ValkeyServer, folder: Path) -> None:
         self.server, self.folder = server, folder
         self.state_file = folder / "state.json"
+        self.log = folder / "server.log"
+        self.logs = RotatedLogs([self.log])
         self.stopping = threading.Event()  # set when no user is left
         self.process: subprocess.Popen[bytes] | None = None
         self.port = 0
@@ -55,6 +58,7 @@ class ServerDaemon:
         threading.Thread(target=self.wait_for_last_user, daemon=True).start()
         pause = 0.1
         while not self.stopping.wait(0.1):
+            self.logs.restart_dead_writer()
             if self.process is not None and self.process.poll() is not None:
                 # Restart a server that keeps dying with growing pauses.
                 pause = 0.1 if time.monotonic() - self.started_at > 30 else min(pause * 2, 10)
@@ -68,16 +72,15 @@ class ServerDaemon:
         """Start the server and wait until it is ready. If its port has been taken, choose another one."""
         deadline = time.monotonic() + START_TIMEOUT
         while not self.stopping.is_set():
-            with open(self.folder / "server.log", "ab") as log:
-                self.process = spawn_process(
-                    self.server.command(self.port),
-                    on_parent_death=self.server.stop_signal,
-                    before_exec=self.server.drop_privileges,
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=log,
-                    cwd=self.folder,
-                )
+            self.process = spawn_process(
+                self.server.command(self.port),
+                on_parent_death=self.server.stop_signal,
+                before_exec=self.server.drop_privileges,
+                stdin=subprocess.DEVNULL,
+                stdout=self.logs.get_output(self.log),
+                stderr=self.logs.get_output(self.log),
+                cwd=self.folder,
+            )
             while self.process.poll() is None and not self.stopping.is_set():
                 if self.server.is_ready(self.port):
                     self.started_at = time.monotonic()
@@ -85,7 +88,7 @@ class ServerDaemon:
                     return
                 time.sleep(0.02)
             if time.monotonic() > deadline:
-                raise SystemExit(f"The server does not start; see {self.folder / 'server.log'}.")
+                raise SystemExit(f"The server does not start; see {self.log}.")
             time.sleep(0.2)
             if not self.started_at:  # users know the port of a server that was ready before
                 self.port = choose_port(self.port)
@@ -107,6 +110,7 @@ class ServerDaemon:
                 self.process.kill()
                 self.process.wait()
             kill_process_group(self.process)
+        self.logs.close()
         self.record(pid=None)
 
 

@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from .log_writer import RotatedLogs
 from .processes import (
     LISTEN_ON,
     die_with_parent,
@@ -29,7 +30,6 @@ from .web_probe import HUNG_SECONDS, is_web_live
 
 READY_TIMEOUT = 180
 STOP_TIMEOUT = 10
-LOG_BYTES = 5_000_000
 MARKS = {"web": "config.serving.server", "beat": "config.beat"}  # on the command lines; all others are workers
 
 
@@ -50,7 +50,14 @@ def beat_command() -> list[str]:
 
 
 class StackFailedToStart(Exception):
-    """Error message for the terminal."""
+    """Error message for the terminal, with the end of a log. It is read late, when the log is complete."""
+
+    def __init__(self, sentence: str, *, log: Path | None = None) -> None:
+        super().__init__(sentence)
+        self.log = log
+
+    def __str__(self) -> str:
+        return "\n".join([*self.args, *([tail_log(self.log)] if self.log else [])])
 
 
 @dataclass
@@ -60,6 +67,7 @@ class ManagedProcess:
     name: str
     command: list[str]
     log: Path
+    output: int = subprocess.DEVNULL  # descriptor for the log, from ``RotatedLogs``
     port: int | None = None
     sockets: Sequence[socket.socket] = ()  # listening sockets, which stay open while the process restarts
     process: subprocess.Popen[bytes] | None = None
@@ -69,20 +77,17 @@ class ManagedProcess:
     seen_stopped: int = 0  # consecutive checks that found it stopped
 
     def start(self) -> None:
-        if self.log.exists() and self.log.stat().st_size > LOG_BYTES:
-            self.log.rename(self.log.with_suffix(".log.1"))
         descriptors = [one.fileno() for one in self.sockets]
-        with open(self.log, "ab") as log:
-            self.process = spawn_process(
-                [sys.executable, *self.command[1:]],
-                on_parent_death=signal.SIGTERM,
-                cwd=PROJECT_DIR,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                pass_fds=descriptors,
-                env=os.environ | {LISTEN_ON: ",".join(map(str, descriptors))},
-            )
+        self.process = spawn_process(
+            [sys.executable, *self.command[1:]],
+            on_parent_death=signal.SIGTERM,
+            cwd=PROJECT_DIR,
+            stdin=subprocess.DEVNULL,
+            stdout=self.output,
+            stderr=self.output,
+            pass_fds=descriptors,
+            env=os.environ | {LISTEN_ON: ",".join(map(str, descriptors))},
+        )
         self.started_at = time.monotonic()
 
     def has_died(self) -> bool:
@@ -128,13 +133,16 @@ class Supervisor:
         self.are_workers_hung = are_workers_hung  # whether the workers do nothing although the broker responds
         self.stack_file = data_dir / "stack.json"
         self.is_stopping = False
+        self.logs: RotatedLogs | None = None
         self.server_pids: dict[str, int] = {}
 
     def run(self, *, when_ready: Callable[[], None]) -> None:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, self.on_signal)
+        self.logs = RotatedLogs([managed.log for managed in self.processes])
         try:
             for managed in self.processes:
+                managed.output = self.logs.get_output(managed.log)
                 managed.start()
             self.refresh_server_pids()
             self.write_stack_file()
@@ -150,6 +158,7 @@ class Supervisor:
                     self.replace_stopped_web()
                 if ticks % 5 == 0:
                     self.restart_servers()
+                    self.logs.restart_dead_writer()
                     self.is_stopping = self.is_stopping or self.should_stop()
         finally:
             self.stop()
@@ -163,7 +172,7 @@ class Supervisor:
         while not self.is_stopping:
             for managed in self.processes:
                 if managed.has_died():
-                    raise StackFailedToStart(f"{managed.name} does not start:\n{tail_log(managed.log)}")
+                    raise StackFailedToStart(f"{managed.name} does not start:", log=managed.log)
             if is_web_live(web.port or 0):
                 return True
             if time.monotonic() > deadline:
@@ -240,6 +249,8 @@ class Supervisor:
         deadline = time.monotonic() + STOP_TIMEOUT
         for managed in self.processes:
             managed.wait(deadline)
+        if self.logs is not None:
+            self.logs.close()
         if self.servers is not None:
             self.servers.release()
         self.stack_file.unlink(missing_ok=True)
