@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('bridge', '0014_lookup_indexes'),
+        ('bridge', '0015_errors_without_data'),
     ]
 
     operations = [
