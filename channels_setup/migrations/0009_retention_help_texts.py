@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('channels_setup', '0007_channel_time_zone'),
+        ('channels_setup', '0008_alert_routes'),
     ]
 
     operations = [

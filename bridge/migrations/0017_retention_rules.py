@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('bridge', '0015_errors_without_data'),
+        ('bridge', '0016_alert_routes'),
     ]
 
     operations = [
