@@ -22,6 +22,15 @@ from tests.processes import PRODUCTION, in_production
 
 def test_the_settings_page_matches_the_table() -> None:
     assert settings_page.PAGE_PATH.read_text() == settings_page.render_page(), "run: manage.py settings_page"
+    assert settings_page.EXAMPLE_PATH.read_text() == settings_page.render_example(), "run: manage.py settings_page"
+
+
+def test_the_example_names_every_setting_that_compose_passes_on() -> None:
+    example = re.findall(r"^(?:# )?([A-Z][A-Z0-9_]*)=", settings_page.EXAMPLE_PATH.read_text(), flags=re.MULTILINE)
+    names = {setting.name for setting in environment.SETTINGS}
+
+    assert names - set(example) == settings_page.NOT_IN_EXAMPLE - {"PUBLIC_URL", "SECRET_KEY", "FIELD_KEYS"}
+    assert set(example) - names == {"POSTGRES_PASSWORD", "REDIS_PASSWORD"}
 
 
 @pytest.mark.parametrize(
