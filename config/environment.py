@@ -302,5 +302,5 @@ def _read_text(name: str) -> str:
     try:
         return Path(path).read_text().strip()
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-        raise ImproperlyConfigured(f"{name}_FILE: {path} cannot be read ({reason}).") from error
+        cause = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+        raise ImproperlyConfigured(f"{name}_FILE: {path} cannot be read ({cause}).") from error

@@ -46,7 +46,7 @@ def add_channel_overviews(request: HttpRequest, context: dict[str, Any]) -> dict
     if sees_all(request.user) and request.user.has_perm(permissions.VIEW_CHANNELS):
         context["warnings"] = start_page.list_warnings([])
         context["overviews"] = build_overviews()
-        context["has_more"] = ApiChannel.objects.count() > MAX_CHANNELS
+        context["has_more"] = ApiChannel.objects.unarchived().count() > MAX_CHANNELS
     return context
 
 
@@ -54,7 +54,9 @@ def build_overviews() -> list[ChannelOverview]:
     """Return overviews of up to MAX_CHANNELS channels."""
     now = timezone.localtime()
     start = now.replace(minute=0, second=0, microsecond=0) - timedelta(hours=channel_stats.HOURS - 1)
-    channels = sorted(ApiChannel.objects.prefetch_related("watched").order_by("pk"), key=_state_position)[:MAX_CHANNELS]
+    channels = sorted(ApiChannel.objects.unarchived().prefetch_related("watched").order_by("pk"), key=_state_position)[
+        :MAX_CHANNELS
+    ]
     ids = [channel.pk for channel in channels]
     messages = channel_stats.count_messages_by_hour(ids, start)
     failures = channel_stats.count_failures_by_hour(ids, channel_stats.find_attempts_since(ids, start))

@@ -57,7 +57,7 @@ def show_start_page(request: HttpRequest) -> HttpResponse:
     user: Any = request.user
     if not (user.has_perm(permissions.VIEW_ALL_CHATS) and user.has_perm(EDIT_CHANNELS)):
         return redirect("chats" if user.has_perm(permissions.VIEW_CHATS) or not user.is_staff else "admin:index")
-    channels = list(ApiChannel.objects.prefetch_related("watched", "handovers"))
+    channels = list(ApiChannel.objects.unarchived().prefetch_related("watched", "handovers"))
     items = build_checklist(channels)
     return render(
         request,

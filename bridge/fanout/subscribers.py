@@ -79,11 +79,11 @@ def advance_event_stamp(conversation: Conversation, *, now: datetime) -> datetim
 
 
 def find_watchers(chat_channel_ids: Iterable[int]) -> dict[int, list[ApiChannel]]:
-    """Return chat channel ID → the API channels that watch it."""
+    """Return chat channel ID → the API channels that watch it. Archived ones get nothing."""
     watchers: dict[int, list[ApiChannel]] = {}
-    links = ApiChannel.watched.through.objects.filter(chatchannel__in=set(chat_channel_ids)).select_related(
-        "apichannel"
-    )
+    links = ApiChannel.watched.through.objects.filter(
+        chatchannel__in=set(chat_channel_ids), apichannel__archived_at=None
+    ).select_related("apichannel")
     for link in links.order_by("apichannel"):
         watchers.setdefault(link.chatchannel_id, []).append(link.apichannel)
     return watchers

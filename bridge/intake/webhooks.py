@@ -66,6 +66,8 @@ def receive_webhook(request: HttpRequest, *, kind: str, token: str) -> HttpRespo
     if known is None:
         return _reject_unknown_address()
     address, api_channel, account = known
+    if api_channel.archived_at is not None:
+        return JsonResponse({"error": "This channel is archived."}, status=410)
     raw = read_raw_request(request)
     try:
         return _authenticate_and_store(raw, address, api_channel, account)

@@ -29,6 +29,10 @@ REPLY_REASONS: Mapping[str, Reason] = {
         sentence=_("The quoted message cannot be quoted on this channel. Send the reply without the quote."),
     ),
     "empty": Reason(outcome_class=OutcomeClass.REFUSAL, sentence=_("The text is empty.")),
+    "channel_archived": Reason(
+        outcome_class=OutcomeClass.REFUSAL,
+        sentence=_("This channel is archived. Nothing can be sent in its chats."),
+    ),
     "contact_moved": Reason(
         outcome_class=OutcomeClass.REFUSAL,
         sentence=_("Not sent: the client now writes as %(after)s. Continue in their other chat (No. %(chat)s)."),

@@ -61,8 +61,10 @@ def decide_reply(
 
 
 def _refuse_unreachable(conversation: Conversation) -> Decision | None:
-    """Return the refusal if the person was erased or now writes from another number, else None."""
+    """Return the refusal if the channel is archived, or the person was erased or writes from another number."""
     contact = conversation.contact
+    if conversation.api_channel.archived_at is not None:
+        return Decision(outcome=REFUSE, reason="channel_archived")
     if contact.erased_at:
         return Decision(outcome=REFUSE, reason="person_erased")
     new_contact = contact_links.find_new_contact(conversation)

@@ -117,6 +117,20 @@ def resume(admin: ApiChannelAdmin, request: HttpRequest, channel: ApiChannel) ->
 
 
 @transaction.atomic
+def archive(admin: ApiChannelAdmin, request: HttpRequest, channel: ApiChannel) -> None:
+    if channel.archive():
+        admin.log_change(request, channel, _("Archived."))
+        messages.success(request, _("Archived. The channel receives and sends nothing; its chats stay readable."))
+
+
+@transaction.atomic
+def unarchive(admin: ApiChannelAdmin, request: HttpRequest, channel: ApiChannel) -> None:
+    if channel.unarchive():
+        admin.log_change(request, channel, _("Taken out of the archive."))
+        messages.success(request, _("Taken out of the archive. The channel is paused: resume it to send messages."))
+
+
+@transaction.atomic
 def show_key(admin: ApiChannelAdmin, request: HttpRequest, channel: ApiChannel) -> HttpResponse | None:
     secret = channel.current_secret()
     if secret is None:
@@ -238,6 +252,8 @@ CHANNEL_ACTIONS: dict[str, ChannelAction] = {
     "verified": finish_verification,
     "pause": pause,
     "resume": resume,
+    "archive": archive,
+    "unarchive": unarchive,
     "show-key": show_key,
     "new-key": issue_key,
     "stop-old-key": stop_old_key,

@@ -25,6 +25,7 @@ from channels_setup.permissions import VIEW_CHATS, users_with
 from channels_setup.providers import messengers
 
 from . import address_actions, channel_page, save_warnings
+from .archived_filter import ArchivedFilter
 from .time_zone_field import TimeZonePicker
 
 COPY_BUTTON = '<button type="button" class="copy" data-copy="{value}" data-done="{done}">{label}</button>'
@@ -180,6 +181,7 @@ class ApiChannelAdmin(HistoryModelAdmin):
 
     form = ApiChannelForm
     list_display = ("name", "kind", "state_shown", "watches", "first_inbound_at", "first_outbound_at")
+    list_filter = (ArchivedFilter,)
     list_before_template = "channels_setup/add_channel.html"
     search_fields = ("name", "app_id")
     fieldsets = (
@@ -293,6 +295,18 @@ class ApiChannelAdmin(HistoryModelAdmin):
             }
         return super().change_view(request, object_id, form_url, extra)
 
+    def delete_view(
+        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Suggest the archive for a channel that was used: its chats would be deleted with it."""
+        channel = self.get_object(request, object_id)
+        if channel is None or not channel.was_used or not self.has_delete_permission(request, channel):
+            return super().delete_view(request, object_id, extra_context)
+        messages.warning(
+            request, _("A channel with chats cannot be deleted. Archive it instead: the button is on this page.")
+        )
+        return redirect("admin:channels_setup_apichannel_change", channel.pk)
+
     def add_view(
         self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
@@ -355,7 +369,8 @@ class ApiChannelAdmin(HistoryModelAdmin):
 
     @admin.display(description=_("state"), ordering="state")
     def state_shown(self, channel: ApiChannel) -> SafeString:
-        return format_html('<span class="pill {}">{}</span>', channel.state, channel.get_state_display())
+        state, label = ("draft", _("archived")) if channel.archived_at else (channel.state, channel.get_state_display())
+        return format_html('<span class="pill {}">{}</span>', state, label)
 
     @admin.display(description=_("watches"))
     def watches(self, channel: ApiChannel) -> str:

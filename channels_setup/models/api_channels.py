@@ -59,7 +59,12 @@ class ApiChannelQuerySet(models.QuerySet["ApiChannel"]):
         if not secret:
             return None
         found = Secret.objects.filter(digest=encryption.fingerprint(secret)).select_related("api_channel").first()
-        return found.api_channel if found and found.is_valid(timezone.now()) else None
+        is_usable = found and found.is_valid(timezone.now()) and found.api_channel.archived_at is None
+        return found.api_channel if found and is_usable else None
+
+    def unarchived(self) -> ApiChannelQuerySet:
+        """Return the channels that are in use: lists and choices use it."""
+        return self.filter(archived_at=None)
 
 
 class ApiChannel(WebhookAddressed):
@@ -161,6 +166,7 @@ class ApiChannel(WebhookAddressed):
     )
     paused_from = models.CharField(max_length=20, blank=True, editable=False)  # the state to return to
     resumed_at = models.DateTimeField(null=True, editable=False)  # earlier failures are ignored
+    archived_at = models.DateTimeField(_("archived"), null=True, editable=False)  # an archived channel is paused, too
     verifying_since = models.DateTimeField(_("sent for verification"), null=True, editable=False)
     on_unknown = models.CharField(
         _("if the outcome is unknown"),
@@ -359,11 +365,30 @@ class ApiChannel(WebhookAddressed):
         self.refresh_from_db()
 
     def resume(self) -> None:
-        """Return a paused channel to its former state."""
-        ApiChannel.objects.filter(pk=self.pk, state=ChannelState.PAUSED).update(
+        """Return a paused channel to its former state. An archived one stays paused."""
+        ApiChannel.objects.filter(pk=self.pk, state=ChannelState.PAUSED, archived_at=None).update(
             state=models.F("paused_from"), paused_from="", resumed_at=timezone.now()
         )
         self.refresh_from_db()
+
+    @transaction.atomic
+    def archive(self) -> bool:
+        """Put the channel away: it receives and sends nothing, and its chats stay. Returns False if it already is."""
+        self.pause()
+        changed = ApiChannel.objects.filter(pk=self.pk, archived_at=None).update(archived_at=timezone.now())
+        self.refresh_from_db()
+        return bool(changed)
+
+    def unarchive(self) -> bool:
+        """Take the channel back into use, paused. Returns False if it is not archived."""
+        changed = ApiChannel.objects.filter(pk=self.pk).exclude(archived_at=None).update(archived_at=None)
+        self.refresh_from_db()
+        return bool(changed)
+
+    @property
+    def was_used(self) -> bool:
+        """Return whether the channel has chats, which would be deleted with it."""
+        return bool(self.first_inbound_at or self.first_outbound_at)
 
     def record_failure(self, reason: str) -> None:
         """Record a failed call. The channel shows it until a call succeeds."""

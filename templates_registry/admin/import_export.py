@@ -45,7 +45,7 @@ class ImportFileForm(forms.Form):
 
     api_channel = forms.ModelChoiceField(
         label=capfirst(gettext_lazy("API channel")),
-        queryset=ApiChannel.objects.all(),
+        queryset=ApiChannel.objects.unarchived(),
         widget=UnfoldAdminSelectWidget,
         required=False,
         empty_label=capfirst(gettext_lazy("as specified in the file")),

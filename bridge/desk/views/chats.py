@@ -312,7 +312,7 @@ def _training_phones(request: HttpRequest) -> list[ApiChannel]:
     kinds = [kind for kind, provider in messengers().items() if provider.has_training_phone]
     if not request.user.has_perm(permissions.VIEW_ALL_CHATS):
         return []
-    return list(ApiChannel.objects.filter(kind__in=kinds).order_by("pk")[:MAX_PHONES])
+    return list(ApiChannel.objects.unarchived().filter(kind__in=kinds).order_by("pk")[:MAX_PHONES])
 
 
 def _list_query(request: HttpRequest) -> dict[str, str]:

@@ -27,12 +27,14 @@ CHANNEL_ACTIONS = {
     "show": "Show one API channel.",
     "pause": "Pause sending. Messages are held until the channel is resumed.",
     "resume": "Resume a paused channel. Held messages are sent.",
+    "archive": "Put a channel away: it receives and sends nothing, and its chats stay readable.",
+    "unarchive": "Take an archived channel back into use. It stays paused until `resume`.",
 }
 SUMMARY_FIELDS = ("chat_channel_id", "last_used_at", "expires_at")
 
 
 class Command(BaseCommand):
-    help = "Add, list, show, pause and resume channels. Only `add` ever prints a secret key, once."
+    help = "Add, list, show, pause, resume and archive channels. Only `add` ever prints a secret key, once."
 
     def add_arguments(self, parser: CommandParser) -> None:
         actions = parser.add_subparsers(dest="action", required=True)
@@ -162,7 +164,19 @@ class Command(BaseCommand):
 
     def do_resume(self, options: dict[str, Any]) -> dict[str, Any]:
         api_channel = self._api_channel(options)
+        if api_channel.archived_at is not None:
+            raise CommandError(f"“{api_channel.name}” is archived. First: manage.py channel unarchive {api_channel.pk}")
         api_channel.resume()  # held messages are sent at the next periodic run
+        return channel_row(api_channel)
+
+    def do_archive(self, options: dict[str, Any]) -> dict[str, Any]:
+        api_channel = self._api_channel(options)
+        api_channel.archive()
+        return channel_row(api_channel)
+
+    def do_unarchive(self, options: dict[str, Any]) -> dict[str, Any]:
+        api_channel = self._api_channel(options)
+        api_channel.unarchive()
         return channel_row(api_channel)
 
     def do_new_address(self, options: dict[str, Any]) -> dict[str, Any]:
@@ -226,7 +240,8 @@ def error_text(problem: ValidationError, *, named: Callable[[str], str] = option
 
 def channel_row(api_channel: ApiChannel) -> dict[str, Any]:
     """Return the fields of an API channel that may be shown. Webhook addresses are secrets, so they are masked."""
-    times = {name: getattr(api_channel, name) for name in ("first_inbound_at", "first_outbound_at", "last_error_at")}
+    names = ("first_inbound_at", "first_outbound_at", "last_error_at", "archived_at")
+    times = {name: getattr(api_channel, name) for name in names}
     return {
         "api_channel": api_channel.pk,
         "name": api_channel.name,

@@ -50,7 +50,7 @@ def check_channels() -> Iterator[Finding]:
     for channel in ApiChannel.objects.filter(state=ChannelState.FAILING).order_by("pk"):
         problem = f"“{channel.name}” is failing ({channel.last_error or 'unknown reason'})."
         yield error("channels.failing", problem, f"See its page: {settings.PUBLIC_URL}/admin/")
-    for channel in ApiChannel.objects.filter(state=ChannelState.PAUSED).order_by("pk"):
+    for channel in ApiChannel.objects.unarchived().filter(state=ChannelState.PAUSED).order_by("pk"):
         problem = f"“{channel.name}” is paused: its messages wait."
         yield warning("channels.paused", problem, f"Run `manage.py channel resume {channel.pk}` when it may send.")
 

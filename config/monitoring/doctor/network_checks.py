@@ -33,7 +33,7 @@ def check_public_address() -> Iterator[Finding]:
 
 def check_providers() -> Iterator[Finding]:
     """Check the connection of each API channel, as its button in the admin does."""
-    for channel in ApiChannel.objects.order_by("pk"):
+    for channel in ApiChannel.objects.unarchived().order_by("pk"):
         for result in check_connection(channel):
             if result.level != "ok":
                 problem = f"“{channel.name}”: {result.sentence}"
