@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
@@ -16,11 +17,17 @@ from django.test import Client
 from django.utils import timezone
 from prometheus_client.parser import text_string_to_metric_families
 
+from bridge.inbox import processing
 from bridge.metrics import catalog, counters, flushing, recording
-from bridge.models import Alert, Delivery, Mismatch
+from bridge.models import Alert, CircuitBreaker, Delivery, Message, Mismatch
+from bridge.outbox import dispatcher
 from channels_setup.models import ChannelState
+from config import celery
 from config.monitoring import exposition, gauges
 from tests.factories import ApiChannelFactory, DeliveryFactory, ServiceWindowFactory
+from tests.receiver import Receiver
+from tests.scenarios.inbox import post, says
+from tests.scenarios.sending import boris_answers
 
 pytestmark = pytest.mark.django_db
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
@@ -151,6 +158,68 @@ def test_counts_of_a_deleted_channel_are_forgotten() -> None:
     assert all(deleted not in labels for _name, labels, _part in flushing.read_counts())
 
 
+@pytest.mark.django_db(transaction=True)
+def test_each_step_of_a_message_is_counted(client: Client, receiver: Receiver) -> None:
+    owner = ApiChannelFactory()
+    flags = {f"track_{kind}": kind == "message" for kind in owner.EVENT_KINDS}
+    hook = receiver.url("/hook")
+    bot = ApiChannelFactory(kind="acebot", watched=owner.watched.get(), secret=True, redirect_url=hook, **flags)
+    receiver.answer("/hook", status=503, times=1)
+    post(client, owner, says("Здравствуйте"))
+    post(client, owner, says("Здравствуйте"))  # the provider repeats it
+    post(client, owner, b"not JSON")
+    processing.process_inbox()
+    dispatcher.send_due_deliveries()
+    Delivery.objects.update(next_attempt_at=timezone.now())
+    CircuitBreaker.objects.all().delete()
+    dispatcher.send_due_deliveries()
+    boris_answers(Message.objects.get().conversation)
+    dispatcher.send_due_deliveries()
+
+    samples = scrape()
+
+    api, other = catalog.name_api_channel(owner.pk), catalog.name_api_channel(bot.pk)
+    assert value(samples, "okno_webhook_events_stored_total", channel=api) == 3
+    assert value(samples, "okno_webhook_events_finished_total", channel=api, outcome="processed") == 2
+    assert value(samples, "okno_webhook_events_finished_total", channel=api, outcome="failed") == 1
+    assert value(samples, "okno_inbox_delay_seconds_count") == 3
+    assert value(samples, "okno_messages_received_total", channel=api, outcome="new") == 1
+    assert value(samples, "okno_messages_received_total", channel=api, outcome="duplicate") == 1
+    attempts = {
+        verdict: value(samples, "okno_delivery_attempts_total", channel=other, kind="event", verdict=verdict)
+        for verdict in ("accepted", "retry", "permanent", "pause", "unknown")
+    }
+    assert attempts == {"accepted": 1, "retry": 1, "permanent": 0, "pause": 0, "unknown": 0}
+    delays = {
+        stage: value(samples, "okno_delivery_delay_seconds_count", kind="event", stage=stage)
+        for stage in ("first_attempt", "delivered")
+    }
+    assert delays == {"first_attempt": 1, "delivered": 1}
+    assert value(samples, "okno_replies_total", channel=api, decision="text") == 1
+    assert value(samples, "okno_message_statuses_total", channel=api, status="sent") == 1
+    route = {"route": "/webhooks/", "method": "POST", "status": "2xx"}
+    assert value(samples, "okno_http_request_duration_seconds_count", **route) == 3
+
+
+def test_task_runs_are_counted_by_outcome() -> None:
+    class Request:
+        started_at = time.monotonic() - 2.0
+
+    class Task:
+        name, request = "bridge.tasks.expire_windows", Request()
+
+    for state in ("SUCCESS", "FAILURE", None):
+        celery.count_task_run(task=Task(), state=state)
+
+    samples = scrape()
+    runs = {
+        outcome: value(samples, "okno_task_runs_total", task="expire_windows", outcome=outcome)
+        for outcome in ("success", "failure")
+    }
+    assert runs == {"success": 1, "failure": 2}
+    assert value(samples, "okno_task_duration_seconds_bucket", task="expire_windows", le="1.0") == 0
+
+
 # --- series -----------------------------------------------------------------------------------------------
 
 
@@ -173,7 +242,8 @@ def test_all_known_series_exist_from_the_start_as_zero() -> None:
     }
     assert {name: value(samples, name, **labels) for name, labels in zero.items()} == dict.fromkeys(zero, 0)
     assert all(value(samples, "okno_mismatches", kind=kind) == 0 for kind in Mismatch.Kind.values)
-    assert all(value(samples, "okno_alerts_open", kind=kind) == 0 for kind in Alert.Kind.values)
+    alerts = {dict(labels)["kind"]: number for (name, labels), number in samples.items() if name == "okno_alerts_open"}
+    assert alerts == dict.fromkeys(Alert.Kind.values, 0)
     assert all(value(samples, "okno_api_channels", state=state) is not None for state in ChannelState.values)
     assert value(samples, "okno_heartbeat_age_seconds", component="beat") == float("inf")
 
@@ -273,3 +343,8 @@ def test_known_values_cover_what_the_portal_can_count() -> None:
     assert set(catalog.ATTEMPTS.known_values["verdict"]) == verdicts
     assert set(catalog.REJECTED_REQUESTS.known_values["reason"]) == reasons | {"unknown_webhook_address"}
     assert set(catalog.ATTEMPTS.known_values["kind"]) == set(Delivery.Kind.values)
+
+
+def test_the_web_server_loads_before_django_is_set_up() -> None:
+    """Its modules are imported first, and some of them count."""
+    subprocess.run([sys.executable, "-c", "import config.wsgi"], check=True, timeout=120)

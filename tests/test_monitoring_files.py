@@ -176,7 +176,14 @@ EXAMPLES: dict[str, tuple[dict[str, str], dict[str, str]]] = {
         {'okno_circuit_breaker_open{channel="api-1"}': "1x60"},
         {'okno_circuit_breaker_open{channel="api-1"}': "0x60"},
     ),
-    "OknoAlertsOpen": ({'okno_alerts_open{kind="breaker"}': "1x60"}, {'okno_alerts_open{kind="breaker"}': "0x60"}),
+    "OknoAlertsOpen": (
+        {'okno_alerts_open{kind="mismatch",severity="warning"}': "1x60"},
+        {'okno_alerts_open{kind="mismatch",severity="critical"}': "1x60"},
+    ),
+    "OknoCriticalAlertOpen": (
+        {'okno_alerts_open{kind="breaker",severity="critical"}': "1x60"},
+        {'okno_alerts_open{kind="breaker",severity="critical"}': "0x60"},
+    ),
     "OknoDiskLow": ({"okno_disk_free_bytes": "2000000000x60"}, {"okno_disk_free_bytes": "9000000000x60"}),
     "OknoDiskFullSoon": (
         {"okno_disk_free_bytes": "15000000000-100000000x60"},

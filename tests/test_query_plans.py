@@ -27,6 +27,7 @@ from bridge.outbox.destinations.messages import MessagePolicy
 from channels_setup.models import ApiChannel
 from channels_setup.providers.base import StatusChanged
 from config.audit import context
+from config.monitoring import gauges
 from tests.claiming import claim_deliveries
 from tests.factories import ApiChannelFactory, copies
 from tests.receiver import Receiver
@@ -189,6 +190,11 @@ def look_for_work(first: Message) -> None:
     webhook_inactivity.check_webhook_inactivity()
 
 
+def scrape_metrics(first: Message) -> None:
+    for measure in gauges.GROUPS.values():
+        list(measure())
+
+
 # Half of the history waits for the phone, the other half for a helpdesk; half of each for a retry tomorrow.
 QUEUE_SQL = """
 UPDATE bridge_delivery SET state = 'pending', finished_at = NULL,
@@ -242,6 +248,7 @@ WORK: dict[Callable[[Message], None], dict[str, int]] = {  # and what it must ha
     handle_statuses: {"read": 2 * BATCH},
     send_replies: {"replies sent": 1},
     look_for_work: {},
+    scrape_metrics: {},
     claim_from_long_queues: {},
     poll: {},
 }

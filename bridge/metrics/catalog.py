@@ -138,12 +138,13 @@ API_CHANNEL_ONLY = (MESSAGES_RECEIVED, MESSAGE_STATUSES, REPLIES, FILE_DOWNLOADS
 KINDS_BY_PREFIX = {
     "api": (Delivery.Kind.MESSAGE, Delivery.Kind.EVENT),
     "chat": (Delivery.Kind.HELPDESK, Delivery.Kind.NOTE),
+    "alert": (Delivery.Kind.ALERT, Delivery.Kind.ALERT_EMAIL),
 }
 
 
 def can_exist(metric: Metric, labels: Mapping[str, str]) -> bool:
     """Return whether a series can ever count something. The others are left out."""
     prefix = labels.get("channel", "api").partition("-")[0]
-    if metric in API_CHANNEL_ONLY:
-        return prefix == "api"
-    return metric is not ATTEMPTS or labels["kind"] in KINDS_BY_PREFIX[prefix]
+    if metric is ATTEMPTS:
+        return labels["kind"] in KINDS_BY_PREFIX[prefix]
+    return prefix == "api" if metric in API_CHANNEL_ONLY else prefix != "alert"

@@ -55,7 +55,6 @@ def start_error_reports() -> None:
                 LoggingIntegration(level=None, event_level=logging.ERROR),
                 AtexitIntegration(lambda *_: None),
             ],
-            send_default_pii=False,
             include_local_variables=False,
             include_source_context=False,
             max_request_body_size="never",

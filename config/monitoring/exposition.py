@@ -16,7 +16,7 @@ from prometheus_client.registry import Collector
 
 from bridge.metrics import catalog, flushing
 from bridge.metrics.counters import CATALOG, MICROSECONDS, SUM, Histogram, Key, Labels, Metric
-from channels_setup.models import ApiChannel
+from channels_setup.models import AlertRoute, ApiChannel
 from config.celery import SCHEDULE
 
 from . import gauges
@@ -76,7 +76,8 @@ def _list_channels() -> list[str] | None:
     """Return the values of the label ``channel``, or None without a database."""
     try:
         names = [catalog.name_api_channel(pk) for pk in ApiChannel.objects.order_by("pk").values_list("pk", flat=True)]
-        return names + [catalog.name_chat_channel(channel.pk) for channel in gauges.list_chat_channels()]
+        names += [catalog.name_chat_channel(channel.pk) for channel in gauges.list_chat_channels()]
+        return names + [catalog.name_alert_route(pk) for pk in AlertRoute.objects.values_list("pk", flat=True)]
     except Error:
         return None
 

@@ -14,12 +14,13 @@ from django.utils import timezone
 from prometheus_client.core import GaugeMetricFamily
 
 from bridge import service_window
+from bridge.channel_health import alerts
 from bridge.files import storage_limits
 from bridge.maintenance import backup_status, housekeeping
 from bridge.metrics import catalog
-from bridge.models import Alert, Delivery, Mismatch, WebhookEvent
+from bridge.models import Delivery, Mismatch, WebhookEvent
 from bridge.outbox import dispatcher
-from channels_setup.models import ApiChannel, ChannelState, ChatChannel
+from channels_setup.models import AlertRoute, ApiChannel, ChannelState, ChatChannel
 from config.version import VERSION
 
 COUNT_LIMIT = 100_000  # a count of this value means "at least"
@@ -27,17 +28,20 @@ COMPONENTS = ("beat", "inbound", "outbound", "events")
 
 Gauges = Iterator[GaugeMetricFamily]
 
-# For each destination: unfinished deliveries of a kind, and the time of the oldest one that may be attempted now.
-# One index lookup per destination and kind.
+# For each destination: unfinished deliveries of a kind, and the time of the oldest one that may be attempted now. One
+# index lookup per destination and kind, in the words of the indexes `deliveries_next_…`.
 QUEUES_SQL = """
 SELECT c.id, k.kind,
-    (SELECT count(*) FROM (SELECT FROM bridge_delivery d WHERE d.{column} = c.id AND {others} AND d.kind = k.kind
-        AND d.state IN ('pending', 'sending') LIMIT {limit}) q),
+    (SELECT count(*) FROM (SELECT FROM bridge_delivery d WHERE {queue} AND d.kind = k.kind LIMIT {limit}) q),
     (SELECT extract(epoch FROM clock_timestamp() - min(first.at)) FROM (VALUES (0), (1)) p (priority), LATERAL (
-        SELECT d.next_attempt_at AS at FROM bridge_delivery d WHERE d.{column} = c.id AND {others} AND d.kind = k.kind
-        AND d.priority = p.priority AND d.state IN ('pending', 'sending') ORDER BY d.next_attempt_at LIMIT 1) first)
+        SELECT d.next_attempt_at AS at FROM bridge_delivery d WHERE {queue} AND d.kind = k.kind
+        AND d.priority = p.priority ORDER BY d.next_attempt_at LIMIT 1) first)
 FROM {channels} c CROSS JOIN unnest(%s::text[]) k (kind) WHERE c.id = ANY(%s)
 """
+NOT_FINISHED = "NOT (d.state IN ('delivered', 'unknown', 'cancelled', 'dead'))"
+QUEUE_OF_API_CHANNEL = f"d.api_channel_id = c.id AND d.chat_channel_id IS NULL AND {NOT_FINISHED}"
+QUEUE_OF_ALERT_ROUTE = f"d.alert_route_id = c.id AND {NOT_FINISHED}"
+QUEUE_OF_CHAT_CHANNEL = f"COALESCE(d.chat_channel_id, 0) = c.id AND d.kind IN ('helpdesk', 'note') AND {NOT_FINISHED}"
 # For each channel: webhooks that wait for the inbox, and the arrival of the oldest.
 INBOX_SQL = """
 SELECT c.id,
@@ -49,6 +53,7 @@ FROM {channels} c WHERE c.id = ANY(%s)
 """
 API_CHANNELS = {"column": "api_channel_id", "channels": "channels_setup_apichannel", "limit": COUNT_LIMIT}
 CHAT_CHANNELS = {"column": "chat_channel_id", "channels": "channels_setup_chatchannel", "limit": COUNT_LIMIT}
+ROUTES = {"channels": "channels_setup_alertroute", "limit": COUNT_LIMIT}
 KINDS_TO_API_CHANNELS = (Delivery.Kind.MESSAGE, Delivery.Kind.EVENT)
 KINDS_TO_CHAT_CHANNELS = (Delivery.Kind.HELPDESK, Delivery.Kind.NOTE)
 
@@ -86,6 +91,9 @@ def describe_channels() -> Gauges:
         info.add_metric([label, chat_channel.kind, chat_channel.name, ""], 1)
         breaker = getattr(chat_channel, "breaker", None)
         breakers.add_metric([label], bool(breaker and breaker.is_open))
+    for route in AlertRoute.objects.order_by("pk"):
+        state = "enabled" if route.is_enabled else "disabled"
+        info.add_metric([catalog.name_alert_route(route.pk), route.kind, route.name, state], 1)
     yield info
     yield breakers
     yield build_family("okno_api_channels", "API channels by state.", "state", states)
@@ -115,14 +123,20 @@ def measure_deliveries() -> Gauges:
         (
             catalog.name_api_channel,
             KINDS_TO_API_CHANNELS,
-            QUEUES_SQL.format(**API_CHANNELS, others="d.chat_channel_id IS NULL"),
+            QUEUES_SQL.format(**API_CHANNELS, queue=QUEUE_OF_API_CHANNEL),
             list(ApiChannel.objects.order_by("pk").values_list("pk", flat=True)),
         ),
         (
             catalog.name_chat_channel,
             KINDS_TO_CHAT_CHANNELS,
-            QUEUES_SQL.format(**CHAT_CHANNELS, others="d.chat_channel_id IS NOT NULL"),
+            QUEUES_SQL.format(**CHAT_CHANNELS, queue=QUEUE_OF_CHAT_CHANNEL),
             [channel.pk for channel in list_chat_channels()],
+        ),
+        (
+            catalog.name_alert_route,
+            catalog.KINDS_BY_PREFIX["alert"],
+            QUEUES_SQL.format(**ROUTES, queue=QUEUE_OF_ALERT_ROUTE),
+            list(AlertRoute.objects.order_by("pk").values_list("pk", flat=True)),
         ),
     ]
     for name, kinds, sql, channel_ids in queues:
@@ -168,19 +182,19 @@ def measure_windows() -> Gauges:
 
 
 def measure_problems() -> Gauges:
-    """Yield open alerts and mismatches by kind."""
-    for name, help, model in (
-        ("okno_alerts_open", "Open alerts by kind.", Alert),
-        ("okno_mismatches", "Messages whose status differs between the two sides.", Mismatch),
+    """Yield open alerts by kind and severity, and mismatches by kind."""
+    open_alerts = GaugeMetricFamily("okno_alerts_open", "Open alerts by kind.", labels=["kind", "severity"])
+    for (kind, severity), count in alerts.count_open_alerts().items():
+        open_alerts.add_metric([kind, severity], count)
+    yield open_alerts
+    counts = dict.fromkeys((str(kind) for kind in Mismatch.Kind), 0.0)
+    for kind, count in _query(
+        f"""SELECT kind, count(*) FROM (SELECT kind FROM bridge_mismatch WHERE settled_at IS NULL LIMIT {COUNT_LIMIT}) q
+            GROUP BY kind"""
     ):
-        counts = dict.fromkeys((str(kind) for kind in model.Kind), 0.0)
-        table = model._meta.db_table
-        for kind, count in _query(
-            f"""SELECT kind, count(*) FROM (SELECT kind FROM {table} WHERE settled_at IS NULL LIMIT {COUNT_LIMIT}) q
-                GROUP BY kind"""
-        ):
-            counts[kind] = count
-        yield build_family(name, help, "kind", counts)
+        counts[kind] = count
+    help = "Messages whose status differs between the two sides."
+    yield build_family("okno_mismatches", help, "kind", counts)
 
 
 def measure_files() -> Gauges:
