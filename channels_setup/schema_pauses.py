@@ -68,4 +68,4 @@ def _log(name: str, reason: str) -> None:
     now = time.monotonic()
     if now - _logged.get(name, float("-inf")) > LOG_SECONDS:
         _logged[name] = now
-        logger.warning("task waits for the database schema", extra={"task": name, "reason": reason})
+        logger.warning("task waits for the database schema: %s: %s", name, reason)

@@ -55,7 +55,12 @@ pending.on_first_count = lambda: None  # tests flush where they read: no thread 
 # --- collection -------------------------------------------------------------------------------------------
 
 PROCESS_FIXTURES = {"page", "context", "stack", "worker", "worker_process"}
-PROCESS_FILES = ("test_stack.py", "test_web.py", "test_proxy.py")  # these start their processes without a fixture
+PROCESS_FILES = (
+    "test_stack.py",
+    "test_web.py",
+    "test_proxy.py",
+    "test_upgrade.py",
+)  # these start their processes without a fixture
 PROCESS_FOLDERS = ("tests/browser", "tests/faults")
 
 
@@ -107,7 +112,9 @@ def scheduling_scope(path: str) -> str:
 
     Starting that portal is expensive, and a second one would take processor time from all other tests.
     """
-    uses_portal = path.startswith("tests/faults/") and not path.endswith(("races.py", "chain.py", "input.py"))
+    uses_portal = path.startswith("tests/faults/") and not path.endswith(
+        ("races.py", "chain.py", "input.py", "upgrade.py")
+    )
     return "tests/faults" if uses_portal else path
 
 

@@ -17,8 +17,9 @@ def are_workers_hung(port: int) -> bool:
 
 
 def is_every_worker_silent(components: dict[str, Any]) -> bool:
-    """Return whether the health of the components shows workers that are not just waiting for database or broker."""
-    if any(components.get(name, {}).get("state") != "ok" for name in ("database", "broker")):
+    """Return whether the health of the components shows workers that do not just wait for one of the others."""
+    states = {name: components.get(name, {}).get("state") for name in ("database", "broker", "schema")}
+    if states["database"] != "ok" or states["broker"] != "ok" or states["schema"] == "red":
         return False
     # null: no worker has ever worked on this database.
     return all((components.get(name, {}).get("seconds_ago") or 0) > HUNG_SECONDS for name in ("inbound", "outbound"))

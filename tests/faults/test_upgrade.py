@@ -1,0 +1,167 @@
+"""V: upgrades under traffic. Processes of two releases share a database through `migrate` and a rolling restart."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from django.conf import settings
+
+from tests.faults.conftest import FULL, SEED
+from tests.faults.ledger import check
+from tests.faults.provider import FakeProvider, call
+from tests.faults.releases import (
+    COMPATIBLE,
+    INCOMPATIBLE,
+    PREVIOUS_RELEASE,
+    Processes,
+    Site,
+    make_next_release,
+    unpack_previous_release,
+)
+from tests.faults.stack import Shop, eventually
+
+Size = Callable[..., int]
+Say = Callable[[str], None]
+
+RATE = 50.0  # messages of clients a second, and half as many replies
+REPLY_EVERY = 2
+MAX_LOCK_WAIT = 1.0
+
+
+@pytest.fixture
+def site(request: pytest.FixtureRequest) -> Iterator[Site]:
+    site = Site(is_migrated=getattr(request, "param", True))
+    yield site
+    site.close()
+
+
+class Traffic:
+    """Clients' messages and operators' replies, in a thread."""
+
+    def __init__(self, site: Site, shop: Shop, *, seed: int, seconds: int, rate: float) -> None:
+        self.provider = FakeProvider(site, shop, seed=seed)
+        options = {"count": int(seconds * rate), "rate": rate, "clients": 40, "reply_every": REPLY_EVERY}
+        self.thread = threading.Thread(target=self.provider.drive, kwargs=options, daemon=True)
+        self.thread.start()
+
+    def wait_for(self, count: int) -> None:
+        """Wait until so many more requests were accepted."""
+        goal = len(self.provider.accepted) + count
+        eventually(lambda: len(self.provider.accepted) >= goal or not self.thread.is_alive(), seconds=120)
+
+
+def start_release(site: Site, tree: Path, *, migrate: bool) -> tuple[Processes, Shop]:
+    old = site.release(tree)
+    if migrate:
+        old.run("migrate")
+    site.add_operator()
+    old.start_worker()
+    old.start_beat()
+    site.ports = [old.start_web("web-1"), old.start_web("web-2")]
+    return old, site.shop()
+
+
+def replace_processes(site: Site, old: Processes, new: Processes, *, first_port: int, is_worker_new: bool) -> None:
+    """Restart one process after the other with the new code; the proxy sends a process nothing before it ends."""
+    for number, name in enumerate(("web-1", "web-2")):
+        site.ports = [*site.ports[1:], first_port if number == 0 else new.start_web(name)]
+        old.stop(name)
+    if not is_worker_new:
+        new.start_worker()
+    old.stop("worker")
+    old.stop("beat")
+    new.start_beat()
+
+
+@pytest.mark.fault("V1", "the next release's schema under this one, at 75 messages/s: 0 lost, failed or repeated")
+def test_an_upgrade_under_traffic(site: Site, tmp_path: Path, size: Size, measured: Say) -> None:
+    old, shop = start_release(site, settings.BASE_DIR, migrate=False)
+    new = site.release(make_next_release(tmp_path, COMPATIBLE))
+    traffic = Traffic(site, shop, seed=SEED + 81, seconds=size(12, 300), rate=size(25, int(RATE), fixed=True))
+    traffic.wait_for(20)
+
+    port = new.start_web("web-early")  # before the database is migrated
+    new.start_worker()
+    refused = call(port, shop.phone_path, b"{}")
+    schema = site.get_health(port)["components"]["schema"]
+    assert refused.status == 503
+    assert schema["state"] == "red" and "Run manage.py migrate" in schema["error"]
+    eventually(lambda: "task waits for the database schema" in new.log("worker"), seconds=60)
+
+    with site.measure_lock_waits() as waits:
+        started = time.monotonic()
+        words = new.run("migrate")
+        seconds = time.monotonic() - started
+    assert "Applying bridge.9999_next_release" in words
+    traffic.wait_for(20)
+    replace_processes(site, old, new, first_port=port, is_worker_new=True)
+    finish(site, traffic, measured, waits=waits, migrate_seconds=seconds)
+
+
+@pytest.mark.skipif(not FULL, reason="in make faults only: tests/test_schema_mismatch.py checks each part")
+@pytest.mark.fault("V2", "a schema that this release cannot write to: work waits, 0 lost, failed or repeated")
+def test_an_incompatible_schema_under_traffic(site: Site, tmp_path: Path, size: Size, measured: Say) -> None:
+    old, shop = start_release(site, settings.BASE_DIR, migrate=False)
+    new = site.release(make_next_release(tmp_path, INCOMPATIBLE))
+    traffic = Traffic(site, shop, seed=SEED + 82, seconds=size(10, 60), rate=RATE)
+    traffic.wait_for(20)
+    with site.measure_lock_waits() as waits:
+        started = time.monotonic()
+        new.run("migrate")
+        seconds = time.monotonic() - started
+    time.sleep(size(2, 20))  # the old processes meet the new schema
+    replace_processes(site, old, new, first_port=new.start_web("web-early"), is_worker_new=False)
+    finish(site, traffic, measured, waits=waits, migrate_seconds=seconds, has_refused=True)
+
+
+@pytest.mark.skipif(not FULL, reason="in make faults only: the migrations of a whole release take a minute")
+@pytest.mark.fault(
+    "V3", f"from the release before ({PREVIOUS_RELEASE}) to this one, at 75 messages/s: 0 lost or repeated"
+)
+@pytest.mark.parametrize("site", [False], indirect=True)
+def test_the_upgrade_from_the_release_before(site: Site, tmp_path: Path, size: Size, measured: Say) -> None:
+    tree = unpack_previous_release(tmp_path)
+    if tree is None:
+        pytest.skip(f"git has no commit {PREVIOUS_RELEASE} here")
+    old, shop = start_release(site, tree, migrate=True)
+    new = site.release(settings.BASE_DIR)
+    traffic = Traffic(site, shop, seed=SEED + 83, seconds=size(10, 300), rate=RATE)
+    traffic.wait_for(100)
+    with site.measure_lock_waits() as waits:
+        started = time.monotonic()
+        new.run("migrate")
+        seconds = time.monotonic() - started
+    traffic.wait_for(100)
+    replace_processes(site, old, new, first_port=new.start_web("web-early"), is_worker_new=False)
+    finish(site, traffic, measured, waits=waits, migrate_seconds=seconds)
+
+
+def finish(
+    site: Site,
+    traffic: Traffic,
+    measured: Say,
+    *,
+    waits: list[float],
+    migrate_seconds: float,
+    has_refused: bool = False,
+) -> None:
+    """Wait for the end of all work, and check that nothing was lost, failed, repeated or overtaken."""
+    provider = traffic.provider
+    traffic.thread.join(180)
+    site.quiesce(provider.shop, seconds=120)
+    ledger = check(site, provider)
+    failed = site.one("SELECT count(*) FROM bridge_webhookevent WHERE state = 'failed'")
+    statuses = ", ".join(f"{count} × {status}" for status, count in sorted(provider.statuses.items()))
+    measured(
+        f"{ledger.words}; {failed} failed events; answers: {statuses}; migrate {migrate_seconds:.1f} s, "
+        f"longest wait for its locks {max(waits):.2f} s; slowest request {max(provider.seconds):.1f} s"
+    )
+    complaints = [line for line in ledger.complaints if not (has_refused and line.startswith("L7"))]
+    assert not complaints
+    assert failed == 0
+    assert set(provider.statuses) <= ({200, 503} if has_refused else {200})
+    assert max(waits) <= MAX_LOCK_WAIT

@@ -1,0 +1,126 @@
+"""`manage.py migrate` beside traffic: nobody waits long for its locks, and it says what it waits for."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg2
+import pytest
+from django.core.management import call_command
+from django.db import OperationalError, connection, migrations
+from django.db.migrations.recorder import MigrationRecorder
+from django.db.migrations.state import ProjectState
+
+from bridge.models import WebhookEvent
+from bridge.raw_requests import mark_event_failed
+from config.management import migration_executor
+from config.management.commands import migrate
+from config.management.migration_executor import PatientExecutor, describe_progress
+from tests.factories import ApiChannelFactory
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+NAME = "9998_test"
+
+
+def connect() -> Any:
+    settings = connection.get_connection_params()
+    return psycopg2.connect(**{name: settings[name] for name in ("dbname", "user", "password", "host", "port")})
+
+
+@pytest.fixture
+def reader(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """Another session that reads a table in a transaction."""
+    monkeypatch.setattr(migration_executor, "PAUSES", (0.0,))
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE TABLE read_table (id int)")
+    reader = connect()
+    reader.cursor().execute("SELECT * FROM read_table")
+    yield reader
+    reader.close()
+    MigrationRecorder(connection).record_unapplied("bridge", NAME)
+    with connection.cursor() as cursor:
+        cursor.execute("DROP TABLE read_table; RESET lock_timeout")
+
+
+def apply(*statements: str, is_atomic: bool, report: Any) -> None:
+    class Migration(migrations.Migration):
+        atomic = is_atomic
+        operations = [migrations.RunSQL(statement, migrations.RunSQL.noop) for statement in statements]
+
+    PatientExecutor(connection, report=report).apply_migration(ProjectState(), Migration(NAME, "bridge"))
+
+
+def list_columns() -> set[str]:
+    with connection.cursor() as cursor:
+        return {column.name for column in connection.introspection.get_table_description(cursor, "read_table")}
+
+
+@pytest.mark.parametrize("is_atomic", [True, False])
+def test_a_migration_gives_way_and_tries_again(reader: Any, is_atomic: bool) -> None:
+    lines: list[str] = []
+
+    def report(line: str) -> None:
+        lines.append(line)
+        reader.rollback()  # the reader ends while the migration pauses
+
+    apply("ALTER TABLE read_table ADD COLUMN first int", "SELECT 1", is_atomic=is_atomic, report=report)
+
+    assert list_columns() == {"id", "first"}
+    assert [line.strip().partition(".")[0] for line in lines] == ["A table is in use; trying again in 0 s"]
+    assert ("bridge", NAME) in MigrationRecorder(connection).applied_migrations()
+
+
+def test_it_gives_up_after_its_time_and_leaves_nothing_half_done(reader: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(migration_executor, "GIVE_UP_SECONDS", 0)
+
+    with pytest.raises(OperationalError, match="lock timeout"):
+        apply("CREATE TABLE half_done ()", "ALTER TABLE read_table ADD COLUMN first int", is_atomic=True, report=print)
+
+    assert "half_done" not in connection.introspection.table_names()
+    assert ("bridge", NAME) not in MigrationRecorder(connection).applied_migrations()
+
+
+def test_an_index_that_an_interruption_left_incomplete_is_built_again(reader: Any) -> None:
+    reader.rollback()
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE INDEX read_index ON read_table (id)")
+        cursor.execute("UPDATE pg_index SET indisvalid = FALSE WHERE indexrelid = 'read_index'::regclass")
+    lines: list[str] = []
+
+    apply('CREATE INDEX CONCURRENTLY "read_index" ON read_table (id)', is_atomic=False, report=lines.append)
+
+    assert lines == ["  Index read_index is incomplete after an interruption; building it again."]
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT indisvalid FROM pg_index WHERE indexrelid = 'read_index'::regclass")
+        assert cursor.fetchone() == (True,)
+
+
+def test_a_long_statement_is_described_with_what_it_waits_for(reader: Any) -> None:
+    pid = reader.get_backend_pid()
+
+    assert "s: SELECT * FROM read_table" in describe_progress(connection, pid)
+
+
+def test_a_second_migrate_waits_for_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    other, stdout = connect(), io.StringIO()
+    other.cursor().execute("SELECT pg_advisory_lock(7208, 0)")
+    monkeypatch.setattr(migrate.time, "sleep", lambda _seconds: other.close())
+
+    call_command("migrate", "bridge", verbosity=0, stdout=stdout)
+
+    assert stdout.getvalue() == "Another manage.py migrate is running on this database; waiting until it ends.\n"
+
+
+def test_events_that_failed_because_of_the_schema_are_processed_again() -> None:
+    event = WebhookEvent.objects.create(api_channel=ApiChannelFactory(), endpoint="webhook", body=b"{}")
+    mark_event_failed(event, "ProgrammingError: 42703")
+    stdout = io.StringIO()
+
+    call_command("migrate", verbosity=0, stdout=stdout)
+
+    assert stdout.getvalue() == "Events that failed because of the schema and are processed again: 1.\n"
+    event.refresh_from_db()
+    assert event.state == "new"
