@@ -27,15 +27,17 @@ import redis
 from django.conf import settings
 
 from config.celery import QUEUES
+from config.devstack.postgres_and_valkey import PostgresServer, read_postgres_version
 from config.devstack.processes import kill_process_group, spawn_process
 from config.devstack.supervisor import beat_command, web_command, worker_command
 from config.devstack.web_probe import is_web_live
 from tests import databases
 from tests.faults.receiver import HostileReceiver
 from tests.faults.stack import Stack
-from tests.processes import TEST_RUN_VARIABLES, free_port
+from tests.processes import TEST_RUN_VARIABLES, eventually, free_port
 
 START_SECONDS = 60  # of a web server on a busy machine
+OLDEST_POSTGRES = 15  # docs/operations.md
 PREVIOUS_RELEASE = "b49092f3"  # the last commit before migration bridge.0014
 COPIED = ("bridge", "channels_setup", "config", "templates_registry", "static", "tests")
 NOT_COPIED = shutil.ignore_patterns("__pycache__", "test_*", "payloads", "browser", "load", "fuzzing")
@@ -104,6 +106,40 @@ def unpack_previous_release(folder: Path) -> Path | None:
     return tree
 
 
+def find_oldest_postgres() -> Path | None:
+    """Return the binaries of the oldest supported PostgreSQL on this machine."""
+    found = [path for path in Path("/usr/lib/postgresql").glob("*/bin") if (path / "postgres").exists()]
+    supported = [path for path in found if int(path.parent.name) >= OLDEST_POSTGRES]
+    return min(supported, key=lambda path: int(path.parent.name), default=None)
+
+
+@contextmanager
+def run_postgres(binaries: Path) -> Iterator[str]:
+    """Run a PostgreSQL of this version for the block. Yield its URL."""
+    folder = Path(tempfile.mkdtemp(prefix="okno-postgres-"))
+    server = PostgresServer(folder=folder, password="word")
+    server.binaries, server.version = binaries, read_postgres_version(binaries)
+    server.data = folder / f"data-{server.version}"
+    server.prepare()
+    port = free_port()
+    with open(folder / "server.log", "wb") as log:
+        process = spawn_process(
+            server.command(port),
+            on_parent_death=signal.SIGINT,
+            before_exec=server.drop_privileges,
+            stdout=log,
+            stderr=log,
+            cwd=folder,
+        )
+    try:
+        eventually(lambda: server.is_ready(port) or process.poll() is not None, seconds=30)
+        yield f"postgres://{server.user}:{server.password}@127.0.0.1:{port}/{server.database}"
+    finally:
+        process.send_signal(server.stop_signal)
+        process.wait(30)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 class Processes:
     """Web, worker and beat of one release."""
 
@@ -170,17 +206,17 @@ class Processes:
 class Site(Stack):
     """A database with processes of several releases, behind a round-robin proxy (``port``)."""
 
-    def __init__(self, *, is_migrated: bool) -> None:
+    def __init__(self, *, is_migrated: bool, server_url: str = "") -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="okno-upgrade-"))
         (self.folder / "logs").mkdir()
         (self.folder / "up.log").touch()
         self.name = f"upgrade_{os.getpid()}_{time.monotonic_ns()}"
-        test_url = os.environ["DATABASE_URL"]
-        self.url = f"{test_url.rpartition('/')[0]}/{self.name}"
+        self.server_url = server_url or os.environ["DATABASE_URL"]
+        self.url = f"{self.server_url.rpartition('/')[0]}/{self.name}"
         if is_migrated:
             databases.create_migrated_database(self.name)
         else:
-            databases.execute_statements(test_url, f"CREATE DATABASE {self.name}")
+            databases.execute_statements(self.server_url, f"CREATE DATABASE {self.name}")
         self.receiver = HostileReceiver(self.folder / "received.jsonl")
         broker = f"{settings.REDIS_URL.rpartition('/')[0]}/{int(settings.REDIS_URL.rpartition('/')[2] or 0) + 10}"
         self.valkey = redis.Redis.from_url(broker)
@@ -261,5 +297,5 @@ class Site(Stack):
         self.receiver.close()
         self.valkey.flushdb()
         self.valkey.close()
-        databases.execute_statements(os.environ["DATABASE_URL"], f"DROP DATABASE {self.name} WITH (FORCE)")
+        databases.execute_statements(self.server_url, f"DROP DATABASE {self.name} WITH (FORCE)")
         shutil.rmtree(self.folder, ignore_errors=True)

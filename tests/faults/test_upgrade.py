@@ -16,10 +16,13 @@ from tests.faults.provider import FakeProvider, call
 from tests.faults.releases import (
     COMPATIBLE,
     INCOMPATIBLE,
+    OLDEST_POSTGRES,
     PREVIOUS_RELEASE,
     Processes,
     Site,
+    find_oldest_postgres,
     make_next_release,
+    run_postgres,
     unpack_previous_release,
 )
 from tests.faults.stack import Shop, eventually
@@ -79,7 +82,26 @@ def replace_processes(site: Site, old: Processes, new: Processes, *, first_port:
 
 @pytest.mark.fault("V1", "the next release's schema under this one, at 75 messages/s: 0 lost, failed or repeated")
 def test_an_upgrade_under_traffic(site: Site, tmp_path: Path, size: Size, measured: Say) -> None:
-    old, shop = start_release(site, settings.BASE_DIR, migrate=False)
+    upgrade_under_traffic(site, tmp_path, size, measured, migrate=False)
+
+
+@pytest.mark.skipif(not FULL, reason="in make faults only: it migrates an empty database, which takes a minute")
+@pytest.mark.fault("V4", f"V1 with PostgreSQL {OLDEST_POSTGRES}, all migrations included: 0 lost, failed or repeated")
+def test_an_upgrade_with_the_oldest_postgres(tmp_path: Path, size: Size, measured: Say) -> None:
+    binaries = find_oldest_postgres()
+    if binaries is None:
+        pytest.skip("no PostgreSQL under /usr/lib/postgresql")
+    with run_postgres(binaries) as url:
+        site = Site(is_migrated=False, server_url=url)
+        try:
+            measured(f"PostgreSQL {site.one('SHOW server_version')}")
+            upgrade_under_traffic(site, tmp_path, size, measured, migrate=True)
+        finally:
+            site.close()
+
+
+def upgrade_under_traffic(site: Site, tmp_path: Path, size: Size, measured: Say, *, migrate: bool) -> None:
+    old, shop = start_release(site, settings.BASE_DIR, migrate=migrate)
     new = site.release(make_next_release(tmp_path, COMPATIBLE))
     traffic = Traffic(site, shop, seed=SEED + 81, seconds=size(12, 300), rate=size(25, int(RATE), fixed=True))
     traffic.wait_for(20)
@@ -98,6 +120,7 @@ def test_an_upgrade_under_traffic(site: Site, tmp_path: Path, size: Size, measur
         seconds = time.monotonic() - started
     assert "Applying bridge.9999_next_release" in words
     traffic.wait_for(20)
+    assert "No migrations to apply." in old.run("migrate")  # as after going back to the release before
     replace_processes(site, old, new, first_port=port, is_worker_new=True)
     finish(site, traffic, measured, waits=waits, migrate_seconds=seconds)
 
