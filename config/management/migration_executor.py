@@ -146,4 +146,5 @@ def describe_progress(connection: Any, pid: int) -> str:
         seconds, query, phase, done, total, blocked_by = cursor.fetchone()
     share = f", {100 * done // total} %" if total else ""
     details = [f"{phase}{share}" if phase else "", f"waits for process {blocked_by[0]}" if blocked_by else ""]
-    return f"  … {seconds:.0f} s: {' '.join(query.split())} {'; '.join(filter(None, details))}".rstrip()
+    found = "; ".join(filter(None, details))
+    return f"  … {seconds:.0f} s: {' '.join(query.split())}…" + (f" ({found})" if found else "")

@@ -67,11 +67,12 @@ COMPATIBLE = '''migrations.AddField("message", "next_note", models.TextField(bla
 # As a release that ignores the policy: the release before cannot store messages any more.
 INCOMPATIBLE = """migrations.AddField("message", "next_note", models.TextField(blank=True, default="", db_default="")),
         migrations.RunSQL("ALTER TABLE bridge_message ALTER COLUMN next_note DROP DEFAULT", ""),"""
-# How long the longest of those has waited that wait for `migrate`, which holds an advisory lock.
+# How long the longest of those has waited that wait for `migrate`, which holds an advisory lock. Autovacuum may wait.
 WAITS_SQL = """
-SELECT max(extract(epoch FROM clock_timestamp() - w.waitstart)) FROM pg_locks m, pg_locks w
+SELECT max(extract(epoch FROM clock_timestamp() - w.waitstart))
+FROM pg_locks m, pg_locks w JOIN pg_stat_activity a USING (pid)
 WHERE m.locktype = 'advisory' AND m.classid = 7208 AND m.granted AND NOT w.granted AND w.pid <> m.pid
-    AND m.pid = ANY(pg_blocking_pids(w.pid))
+    AND a.backend_type = 'client backend' AND m.pid = ANY(pg_blocking_pids(w.pid))
 """
 
 

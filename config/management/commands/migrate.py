@@ -64,7 +64,8 @@ class Command(migrate.Command):
             if cursor.fetchone()[0]:
                 break
             if not has_waited:
-                self.report("Another manage.py migrate is running on this database; waiting until it ends.")
+                self.stdout.write("Another manage.py migrate is running on this database; waiting until it ends.")
+                self.stdout.flush()
             has_waited = True
             time.sleep(0.5)
         watch.is_migrating_itself = True
@@ -87,7 +88,8 @@ class Command(migrate.Command):
             migrate.MigrationExecutor = before  # type: ignore[attr-defined]
 
     def report(self, line: str) -> None:
-        self.stdout.write(line)
+        """Write a line below that of the migration, which has no end yet. Its "OK" follows the last one."""
+        self.stdout.write(f"\n{line}", ending="")
         self.stdout.flush()
 
 
