@@ -50,11 +50,11 @@ def run_unless_waiting(name: str, run: Callable[..., Any], *args: Any, **kwargs:
 
     After a SchemaMismatch it waits until the migrations change: each try could make calls whose result cannot be saved.
     """
-    reason = find_reason_to_wait()
-    if not reason and name in _pauses and not _pauses[name].is_over():
-        reason = "The database still has the schema of another release."
-    if reason:
-        return _log(name, reason)
+    sentence = find_reason_to_wait()
+    if not sentence and name in _pauses and not _pauses[name].is_over():
+        sentence = "The database still has the schema of another release."
+    if sentence:
+        return _log(name, sentence)
     _pauses.pop(name, None)
     try:
         return run(*args, **kwargs)
@@ -64,8 +64,8 @@ def run_unless_waiting(name: str, run: Callable[..., Any], *args: Any, **kwargs:
         return None
 
 
-def _log(name: str, reason: str) -> None:
+def _log(name: str, sentence: str) -> None:
     now = time.monotonic()
     if now - _logged.get(name, float("-inf")) > LOG_SECONDS:
         _logged[name] = now
-        logger.warning("task waits for the database schema: %s: %s", name, reason)
+        logger.warning("task waits for the database schema: %s: %s", name, sentence)

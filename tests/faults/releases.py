@@ -25,6 +25,7 @@ from urllib.request import urlopen
 import psycopg2
 import redis
 from django.conf import settings
+from django.db import connection, models
 
 from config.celery import QUEUES
 from config.devstack.postgres_and_valkey import PostgresServer, read_postgres_version
@@ -263,6 +264,16 @@ class Site(Stack):
                 return cursor.fetchall() if cursor.description else []
         finally:
             line.close()
+
+    def insert(self, row: models.Model) -> int:
+        """Insert the row into a schema that may lack the newest columns of its model."""
+        table = row._meta.db_table
+        found = self.rows("SELECT column_name FROM information_schema.columns WHERE table_name = %s", [table])
+        columns = {name for (name,) in found}
+        fields = [each for each in row._meta.concrete_fields if not each.primary_key and each.column in columns]
+        values = [each.get_db_prep_save(each.pre_save(row, add=True), connection) for each in fields]
+        names, marks = ", ".join(each.column for each in fields), ", ".join(["%s"] * len(fields))
+        return int(self.one(f"INSERT INTO {table} ({names}) VALUES ({marks}) RETURNING id", values))
 
     @contextmanager
     def measure_lock_waits(self) -> Iterator[list[float]]:
