@@ -43,18 +43,43 @@ def site(request: pytest.FixtureRequest) -> Iterator[Site]:
 
 
 class Traffic:
-    """Clients' messages and operators' replies, in a thread."""
+    """Clients' messages and operators' replies, in threads, until ``stop``."""
 
-    def __init__(self, site: Site, shop: Shop, *, seed: int, seconds: int, rate: float) -> None:
-        self.provider = FakeProvider(site, shop, seed=seed)
-        options = {"count": int(seconds * rate), "rate": rate, "clients": 40, "reply_every": REPLY_EVERY}
-        self.thread = threading.Thread(target=self.provider.drive, kwargs=options, daemon=True)
+    def __init__(self, site: Site, shop: Shop, *, seed: int, rate: float) -> None:
+        self.provider, self.rate = FakeProvider(site, shop, seed=seed), rate
+        self.is_over = threading.Event()
+        self.started = time.monotonic()
+        self.thread = threading.Thread(target=self._run, daemon=True)
         self.thread.start()
+
+    def _run(self) -> None:
+        provider = self.provider
+        threads = [
+            threading.Thread(target=provider._work, args=(each, REPLY_EVERY), daemon=True) for each in provider.queues
+        ]
+        for thread in threads:
+            thread.start()
+        number = 0
+        while not self.is_over.wait(max(0.0, self.started + number / self.rate - time.monotonic())):
+            post = provider.message(number, clients=40)
+            provider.queues[int(post.line) % len(provider.queues)].put(post)
+            number += 1
+        for each in provider.queues:
+            each.put(None)
+        for thread in threads:
+            thread.join(120)
 
     def wait_for(self, count: int) -> None:
         """Wait until so many more requests were accepted."""
         goal = len(self.provider.accepted) + count
-        eventually(lambda: len(self.provider.accepted) >= goal or not self.thread.is_alive(), seconds=120)
+        eventually(lambda: len(self.provider.accepted) >= goal, seconds=120)
+
+    def stop(self, *, after: float) -> None:
+        """End the traffic, so many seconds after its start at the earliest, and wait until all is sent."""
+        time.sleep(max(0.0, self.started + after - time.monotonic()))
+        self.provider.give_up_at = time.monotonic() + 120
+        self.is_over.set()
+        self.thread.join(180)
 
 
 def start_release(site: Site, tree: Path, *, migrate: bool) -> tuple[Processes, Shop]:
@@ -103,7 +128,7 @@ def test_an_upgrade_with_the_oldest_postgres(tmp_path: Path, size: Size, measure
 def upgrade_under_traffic(site: Site, tmp_path: Path, size: Size, measured: Say, *, migrate: bool) -> None:
     old, shop = start_release(site, settings.BASE_DIR, migrate=migrate)
     new = site.release(make_next_release(tmp_path, COMPATIBLE))
-    traffic = Traffic(site, shop, seed=SEED + 81, seconds=size(12, 300), rate=size(25, int(RATE), fixed=True))
+    traffic = Traffic(site, shop, seed=SEED + 81, rate=size(25, int(RATE), fixed=True))
     traffic.wait_for(20)
 
     port = new.start_web("web-early")  # before the database is migrated
@@ -117,12 +142,12 @@ def upgrade_under_traffic(site: Site, tmp_path: Path, size: Size, measured: Say,
     with site.measure_lock_waits() as waits:
         started = time.monotonic()
         words = new.run("migrate")
-        seconds = time.monotonic() - started
+        duration = time.monotonic() - started
     assert "Applying bridge.9999_next_release" in words
     traffic.wait_for(20)
     assert "No migrations to apply." in old.run("migrate")  # as after going back to the release before
     replace_processes(site, old, new, first_port=port, is_worker_new=True)
-    finish(site, traffic, measured, waits=waits, migrate_seconds=seconds)
+    finish(site, traffic, measured, waits=waits, migrate_seconds=duration, seconds=size(1, 300))
 
 
 @pytest.mark.skipif(not FULL, reason="in make faults only: tests/test_schema_mismatch.py checks each part")
@@ -130,15 +155,15 @@ def upgrade_under_traffic(site: Site, tmp_path: Path, size: Size, measured: Say,
 def test_an_incompatible_schema_under_traffic(site: Site, tmp_path: Path, size: Size, measured: Say) -> None:
     old, shop = start_release(site, settings.BASE_DIR, migrate=False)
     new = site.release(make_next_release(tmp_path, INCOMPATIBLE))
-    traffic = Traffic(site, shop, seed=SEED + 82, seconds=size(10, 60), rate=RATE)
+    traffic = Traffic(site, shop, seed=SEED + 82, rate=RATE)
     traffic.wait_for(20)
     with site.measure_lock_waits() as waits:
         started = time.monotonic()
         new.run("migrate")
-        seconds = time.monotonic() - started
+        duration = time.monotonic() - started
     time.sleep(size(2, 20))  # the old processes meet the new schema
     replace_processes(site, old, new, first_port=new.start_web("web-early"), is_worker_new=False)
-    finish(site, traffic, measured, waits=waits, migrate_seconds=seconds, has_refused=True)
+    finish(site, traffic, measured, waits=waits, migrate_seconds=duration, seconds=size(1, 60), has_refused=True)
 
 
 @pytest.mark.skipif(not FULL, reason="in make faults only: the migrations of a whole release take a minute")
@@ -152,15 +177,15 @@ def test_the_upgrade_from_the_release_before(site: Site, tmp_path: Path, size: S
         pytest.skip(f"git has no commit {PREVIOUS_RELEASE} here")
     old, shop = start_release(site, tree, migrate=True)
     new = site.release(settings.BASE_DIR)
-    traffic = Traffic(site, shop, seed=SEED + 83, seconds=size(10, 300), rate=RATE)
+    traffic = Traffic(site, shop, seed=SEED + 83, rate=RATE)
     traffic.wait_for(100)
     with site.measure_lock_waits() as waits:
         started = time.monotonic()
         new.run("migrate")
-        seconds = time.monotonic() - started
+        duration = time.monotonic() - started
     traffic.wait_for(100)
     replace_processes(site, old, new, first_port=new.start_web("web-early"), is_worker_new=False)
-    finish(site, traffic, measured, waits=waits, migrate_seconds=seconds)
+    finish(site, traffic, measured, waits=waits, migrate_seconds=duration, seconds=size(1, 300))
 
 
 def finish(
@@ -170,11 +195,13 @@ def finish(
     *,
     waits: list[float],
     migrate_seconds: float,
+    seconds: int,
     has_refused: bool = False,
 ) -> None:
     """Wait for the end of all work, and check that nothing was lost, failed, repeated or overtaken."""
     provider = traffic.provider
-    traffic.thread.join(180)
+    traffic.wait_for(50)  # of the new processes alone
+    traffic.stop(after=seconds)
     site.quiesce(provider.shop, seconds=120)
     ledger = check(site, provider)
     failed = site.one("SELECT count(*) FROM bridge_webhookevent WHERE state = 'failed'")
