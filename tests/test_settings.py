@@ -64,10 +64,11 @@ def test_every_setting_that_is_read_is_declared() -> None:
     reading = re.compile(r"environ(\[|\.get)")
     readers = {path.name for path in (settings.BASE_DIR / "config").rglob("*.py") if reading.search(path.read_text())}
 
-    # The web server passes variables of its own to its next program; `make up` repeats those that make was given.
+    # The web server passes variables of its own to its next program; `make up` repeats those that make was given;
+    # OTEL_SERVICE_NAME is OpenTelemetry's.
     assert readers == {
         *("environment.py", "environment_check.py", "environment_setup.py"),
-        *("data_folders.py", "printed_commands.py", "server.py"),
+        *("data_folders.py", "printed_commands.py", "server.py", "trace_export.py"),
     }
 
 

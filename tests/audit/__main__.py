@@ -11,8 +11,12 @@ from .exceptions import Exceptions, Finding
 
 ROOT = Path(__file__).resolve().parents[2]
 BUILD = ROOT / "build" / "audit"
-SHIPPED, TESTS = ROOT / "requirements.txt", ROOT / "tests" / "requirements.txt"
-LOCAL_SERVERS = ROOT / "config" / "devstack" / "requirements.txt"
+SHIPPED = ROOT / "requirements.txt"
+OPTIONAL = [ROOT / "config" / name / "requirements.txt" for name in ("monitoring", "storage")]
+ALL_REQUIREMENTS = [
+    *(SHIPPED, *OPTIONAL),
+    *(ROOT / "config" / "devstack" / "requirements.txt", ROOT / "tests" / "requirements.txt"),
+]
 
 
 class Report:
@@ -54,7 +58,7 @@ def main() -> int:
     report = Report(Exceptions.read())
     report.check(code.CHECK, "Security rules of ruff", lambda: code.findings(ROOT, report.exceptions))
     report.check(secret_scan.CHECK, "Secrets in the tree and in git's history", _secrets)
-    report.check(licenses.CHECK, "Licenses", lambda: licenses.findings(licenses.pinned(SHIPPED, LOCAL_SERVERS, TESTS)))
+    report.check(licenses.CHECK, "Licenses", lambda: licenses.findings(licenses.pinned(*ALL_REQUIREMENTS)))
     try:
         tools = packages.install_tools(BUILD)
     except packages.NotReached as problem:
@@ -64,7 +68,7 @@ def main() -> int:
     report.check(
         packages.CHECK,
         "Known vulnerabilities",
-        lambda: packages.advisories(tools, BUILD, [SHIPPED, LOCAL_SERVERS, TESTS]),
+        lambda: packages.advisories(tools, BUILD, ALL_REQUIREMENTS),
     )
     report.check("sbom", "SBOM", lambda: _sbom(tools))
     return report.finish()

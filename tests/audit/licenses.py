@@ -34,7 +34,7 @@ ALLOWED = {
         "Python Software Foundation License",
         "ISC License (ISCL)",
     ),
-    *("The Unlicense (Unlicense)", "BSD 3-Clause"),
+    *("The Unlicense (Unlicense)", "BSD 3-Clause", "3-Clause BSD License"),
 }
 PIN = re.compile(r"^[A-Za-z0-9][\w.-]*==[^\\\n]*", re.MULTILINE)  # "cffi==2.1.1 ; marker", without the hashes
 
