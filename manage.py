@@ -8,7 +8,7 @@ import sys
 def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
     try:
-        from django.core.management import execute_from_command_line
+        import django  # noqa: F401  # only whether it is there
     except ImportError:
         sys.exit("Django is not installed in this Python. Run `make install`, then `.venv/bin/python manage.py …`.")
     from config.devstack.environment_setup import prepare_environment
@@ -18,9 +18,10 @@ def main() -> None:
     prepare_environment(sys.argv)
 
     from config.audit.context import set_command
+    from config.management import EnglishCommands
 
     set_command(sys.argv)
-    execute_from_command_line(sys.argv)
+    EnglishCommands(sys.argv).execute()
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from io import BytesIO
 from typing import Any
+from wsgiref.util import FileWrapper
 
 import pytest
 from django.core.handlers.wsgi import WSGIRequest
@@ -555,3 +556,11 @@ def test_a_refused_path_is_answered_without_reading_the_body(gate: Callable[...,
     refusing = gate(lambda environ: HttpResponse(), is_refused=lambda path: path == "/webhooks/x/y/")
 
     assert post(refusing, object(), length=1_000, PATH_INFO="/webhooks/x/y/")[0] == "404"
+
+
+def test_runserver_serves_static_files(gate: Callable[..., BodyBuffer]) -> None:
+    """Django gives a file to the server's own wrapper, which is no response."""
+    buffer = gate(lambda environ: HttpResponse("wrapped" if "wsgi.file_wrapper" in environ else "a response"))
+    environ = {"PATH_INFO": "/static/okno.css", "REQUEST_METHOD": "GET", "wsgi.file_wrapper": FileWrapper}
+
+    assert in_a_thread(lambda: b"".join(buffer(environ, lambda *_: None))) == b"a response"

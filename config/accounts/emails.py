@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 @contextlib.contextmanager
 def use_preferences(user: Any, request: HttpRequest | None) -> Iterator[None]:
     """Activate the user's language and time zone. Without a choice, the portal's, or those of the user's own page."""
-    by_somebody_else = request is not None and request.user.is_authenticated and request.user != user
+    by_somebody_else = request is None or (request.user.is_authenticated and request.user != user)
     language = getattr(user, "language", "") or (settings.LANGUAGE_CODE if by_somebody_else else None)
     zone = getattr(user, "time_zone", "") or settings.TIME_ZONE
     with translation.override(language or translation.get_language()), timezone.override(zone):

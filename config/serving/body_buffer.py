@@ -102,6 +102,7 @@ class BodyBuffer:
             return _reject(refused, start_response)
         with closing(body):
             scope["wsgi.input"] = body
+            scope.pop("wsgi.file_wrapper", None)  # runserver's, which would replace responses that are files
             try:
                 with self.login_slot(scope):
                     return self.call_application(scope, start_response)

@@ -22,8 +22,8 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         actions = parser.add_subparsers(dest="action", required=True)
         listing = actions.add_parser("list", help="List them, the newest first.")
-        listing.add_argument("--limit", type=int, default=100)
-        listing.add_argument("--output", choices=["text", "json"], default="text")
+        listing.add_argument("--limit", type=int, default=100, help="Show at most this many.")
+        listing.add_argument("--output", choices=["text", "json"], default="text", help="Format of the output.")
         resend_parser = actions.add_parser("resend", help="Send them again with the same key and content.")
         discard = actions.add_parser("discard", help="Discard them, so that they are no longer listed.")
         for action in (resend_parser, discard):

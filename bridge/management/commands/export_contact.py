@@ -7,7 +7,9 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from django.conf import settings
 from django.core.management import BaseCommand, CommandError, CommandParser
+from django.utils import translation
 
 from bridge.files import storage_limits
 from bridge.maintenance import person_export
@@ -26,7 +28,8 @@ class Command(BaseCommand):
         if found is None:
             raise CommandError(f"Contact {contact} does not exist.")
         try:
-            export = person_export.build_export(found)
+            with translation.override(settings.LANGUAGE_CODE):  # the archive is for the person
+                export = person_export.build_export(found)
         except person_export.PersonErased:
             raise CommandError(f"Contact {contact} has been erased. There is nothing to export.") from None
         except storage_limits.DiskAlmostFull as problem:

@@ -36,8 +36,8 @@ class Command(BaseCommand):
         actions = parser.add_subparsers(dest="action", required=True)
         add = actions.add_parser("add", help="Add a chat channel.")
         outside = [kind for kind, provider in helpdesks().items() if not provider.built_in]
-        add.add_argument("--kind", required=True, choices=outside)
-        add.add_argument("--name", required=True)
+        add.add_argument("--kind", required=True, choices=outside, help="The helpdesk.")
+        add.add_argument("--name", required=True, help="Name of the chat channel in lists.")
         add.add_argument("--company-id", type=int, required=True, help="The account's ID in the helpdesk.")
         change = actions.add_parser("change", help="Change the given settings and keep the others.")
         check = actions.add_parser("check", help="Test both directions. The exit code is 1 if a check fails.")
@@ -54,7 +54,7 @@ class Command(BaseCommand):
             action.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="A setting.")
             add_secret_option(action, "secret_key", variable=KEY_VARIABLE, help_text="The helpdesk's key.")
         for action in actions.choices.values():
-            action.add_argument("--output", choices=["text", "json"], default="text")
+            action.add_argument("--output", choices=["text", "json"], default="text", help="Format of the output.")
 
     def handle(self, *args: Any, action: str, output: str, **options: Any) -> None:
         answer = getattr(self, f"do_{action.replace('-', '_')}")(options)

@@ -19,11 +19,16 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         actions = parser.add_subparsers(dest="action", required=True)
         listing = actions.add_parser("list", help="List events, the newest first.")
-        listing.add_argument("--state", choices=WebhookEvent.State.values, default=WebhookEvent.State.FAILED)
-        listing.add_argument("--limit", type=int, default=100)
-        listing.add_argument("--output", choices=["text", "json"], default="text")
+        listing.add_argument(
+            "--state",
+            choices=WebhookEvent.State.values,
+            default=WebhookEvent.State.FAILED,
+            help="Show events in this state.",
+        )
+        listing.add_argument("--limit", type=int, default=100, help="Show at most this many.")
+        listing.add_argument("--output", choices=["text", "json"], default="text", help="Format of the output.")
         reprocess = actions.add_parser("reprocess", help="Queue failed and unrouted events again.")
-        reprocess.add_argument("id", nargs="*", type=int)
+        reprocess.add_argument("id", nargs="*", type=int, help="Numbers of events, as listed.")
         reprocess.add_argument("--all", action="store_true", help="All failed and unrouted events (of --channel).")
         for action in (listing, reprocess):
             action.add_argument("--channel", type=int, help="Only of the API channel with this ID.")

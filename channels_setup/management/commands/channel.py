@@ -44,7 +44,7 @@ class Command(BaseCommand):
             subparser = actions.add_parser(word, help=text)
             subparser.add_argument("channel", help="The API channel's number or name.")
         for action in actions.choices.values():
-            action.add_argument("--output", choices=["text", "json"], default="text")
+            action.add_argument("--output", choices=["text", "json"], default="text", help="Format of the output.")
 
     def _add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--kind", required=True, choices=list(messengers()), help="The provider.")

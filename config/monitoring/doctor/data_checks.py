@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from cryptography.fernet import Fernet, InvalidToken
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
-from django.db.models import Count
 
+from bridge.channel_health import alerts
 from bridge.maintenance import erasure_log
 from bridge.models import Alert, Delivery
 from channels_setup import encryption
@@ -56,9 +56,10 @@ def check_channels() -> Iterator[Finding]:
 
 
 def check_alerts() -> Iterator[Finding]:
-    for kind, count in Alert.objects.filter(settled_at=None).values_list("kind").annotate(Count("pk")).order_by("kind"):
-        label = Alert.Kind(kind).label
-        yield warning("alerts.open", f"Open alerts, {label}: {count}.", "See the start page of the admin.")
+    for (kind, severity), count in alerts.count_open_alerts().items():
+        if count:
+            problem = f"Open alerts, {Alert.Kind(kind).label} ({severity}): {count}."
+            yield warning("alerts.open", problem, "See Alerts in the admin.")
 
 
 def check_dead_letters() -> Iterator[Finding]:

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 import redis
 from django.conf import settings
 from django.db import DatabaseError, connection
-from django.db.migrations.executor import MigrationExecutor
 
 from bridge.maintenance import housekeeping
+from channels_setup.database_schema import read_schema_state
 from config.environment import read_setting
 from config.monitoring.health import MAX_HEARTBEAT_AGE
 
@@ -67,21 +67,13 @@ def check_clock() -> Iterator[Finding]:
 
 
 def check_migrations() -> Iterator[Finding]:
-    executor = MigrationExecutor(connection)
-    missing = executor.migration_plan(executor.loader.graph.leaf_nodes())
-    if missing:
-        problem = f"{len(missing)} migrations are not applied."
+    state = read_schema_state()
+    if state.missing:
+        problem = f"{len(state.missing)} migrations are not applied."
         yield error("database.migrations", problem, "Run `manage.py migrate`.")
-    ours = {app for app, _name in executor.loader.disk_migrations}
-    unknown = [key for key in executor.loader.applied_migrations if key[0] in ours]
-    unknown = [key for key in unknown if key not in executor.loader.graph.nodes and not _is_replaced(executor, key)]
-    if unknown:
-        problem = f"The database has {len(unknown)} migrations of a newer release."
+    if state.unknown:
+        problem = f"The database has {len(state.unknown)} migrations of a newer release."
         yield warning("database.newer", problem, "Start the newer release.")
-
-
-def _is_replaced(executor: MigrationExecutor, key: tuple[str, str]) -> bool:
-    return any(key in migration.replaces for migration in executor.loader.replacements.values())
 
 
 def check_redis() -> Iterator[Finding]:

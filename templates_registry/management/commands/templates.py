@@ -30,12 +30,14 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         actions = parser.add_subparsers(dest="action", required=True)
-        import_parser = actions.add_parser("import", help="Import a file of templates: JSON, CSV or XLSX; - for stdin.")
-        import_parser.add_argument("file")
+        import_parser = actions.add_parser("import", help="Import a file of templates: JSON, CSV or XLSX.")
+        import_parser.add_argument("file", help="File to import; - for stdin.")
         import_parser.add_argument("--dry-run", action="store_true", help="Show the changes without writing them.")
         export_parser = actions.add_parser("export", help="Export all templates except deleted ones.")
         export_parser.add_argument("file", nargs="?", default="-", help="Output file; - or no argument for stdout.")
-        export_parser.add_argument("--format", choices=list(file_formats.CONTENT_TYPES), default="json")
+        export_parser.add_argument(
+            "--format", choices=list(file_formats.CONTENT_TYPES), default="json", help="Format of the file."
+        )
         actions.add_parser(
             "lint", help="List the problems of all templates. The exit code is 1 if one of them is an error."
         )
@@ -43,7 +45,9 @@ class Command(BaseCommand):
         for name, subparser in actions.choices.items():
             subparser.add_argument("--channel", help="Number or name of the API channel.")
             if name != "export":
-                subparser.add_argument("--output", choices=["text", "json"], default="text")
+                subparser.add_argument(
+                    "--output", choices=["text", "json"], default="text", help="Format of the output."
+                )
 
     def handle(self, *args: Any, action: str, **options: Any) -> None:
         channel = self._channel(options["channel"])

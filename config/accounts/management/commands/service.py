@@ -28,12 +28,12 @@ class Command(BaseCommand):
             "A program that only reads metrics needs none.",
         )
         show = actions.add_parser("list", help="List service accounts with the number of working tokens.")
-        show.add_argument("--output", choices=["text", "json"], default="text")
+        show.add_argument("--output", choices=["text", "json"], default="text", help="Format of the output.")
         for name, help_text in (
             ("disable", "Stop all its programs at once. Its tokens are revoked permanently."),
             ("enable", "Allow new tokens for a disabled service account."),
         ):
-            actions.add_parser(name, help=help_text).add_argument("name")
+            actions.add_parser(name, help=help_text).add_argument("name", help="Name of the service account.")
 
     def handle(self, *args: Any, action: str, **options: Any) -> None:
         getattr(self, f"do_{action}")(options)

@@ -29,7 +29,7 @@ class Command(BaseCommand):
         create.add_argument(
             "--days", type=int, help="Days until the token expires. Without it the token does not expire."
         )
-        create.add_argument("--scope", choices=Scope.values, default=Scope.WRITE)
+        create.add_argument("--scope", choices=Scope.values, default=Scope.WRITE, help="What the token may do.")
         create.add_argument(
             "--chat-channel",
             action="append",
@@ -38,13 +38,13 @@ class Command(BaseCommand):
         )
         show = actions.add_parser("list", help="List tokens, newest first; never their text.")
         show.add_argument("user", nargs="?", help="List only the tokens of this user.")
-        show.add_argument("--output", choices=["text", "json"], default="text")
+        show.add_argument("--output", choices=["text", "json"], default="text", help="Format of the output.")
         revoke = actions.add_parser("revoke", help="Revoke tokens permanently.")
         revoke.add_argument(
             "which", nargs="?", help="The token's number or beginning as listed, or a user for all of theirs."
         )
         revoke.add_argument("--user", help="With --all: revoke all tokens of this user or service account.")
-        revoke.add_argument("--all", action="store_true")
+        revoke.add_argument("--all", action="store_true", help="Revoke every token of --user.")
 
     def handle(self, *args: Any, action: str, **options: Any) -> None:
         getattr(self, f"do_{action}")(options)
