@@ -151,7 +151,7 @@ def test_up_consists_of_few_processes_that_share_their_code(stack: Stack) -> Non
     groups = Counter(group_of(pid) for pid in list_descendants(stack.process.pid))
 
     del groups["postgres"]  # one process per connection
-    assert groups == {"up": 1, "daemons": 2, "valkey": 1, "web": 3, "worker": 2, "beat": 1}
+    assert groups == {"up": 1, "logs": 3, "daemons": 2, "valkey": 1, "web": 3, "worker": 2, "beat": 1}
 
 
 @pytest.mark.parametrize(

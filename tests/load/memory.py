@@ -16,6 +16,7 @@ from config.devstack.processes import read_command_line
 
 # Group → what one of its command lines contains; the first match counts.
 GROUPS = {
+    "logs": "log_writer.py",
     "web": "config.serving.server",
     "worker": "config.celery",
     "beat": "config.beat",
