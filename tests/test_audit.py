@@ -68,7 +68,7 @@ def test_licenses_are_judged_by_their_declared_metadata(declared: str, allowed: 
 
 
 def test_every_pinned_package_has_an_allowed_or_explained_license() -> None:
-    found = licenses.findings(licenses.pinned(audit.SHIPPED, audit.LOCAL_SERVERS, audit.TESTS))
+    found = licenses.findings(licenses.pinned(*audit.ALL_REQUIREMENTS))
 
     assert Exceptions.read().not_accepted(found) == []
 

@@ -227,7 +227,7 @@ def test_logins_queue_before_they_take_a_worker_slot(
     statuses: list[str] = []
     with ThreadPoolExecutor(1) as thread:
         thread.submit(lambda: gate(scope, lambda status, _headers: statuses.append(status))).result(20)
-    gate.slots.get().close()
+    gate.slots.free.get().close()
 
     assert waiting[0] == ([lane] if lane else [])
     assert statuses[0][:3] == ("503" if lane else "200")

@@ -34,6 +34,7 @@ User = get_user_model()
 SETTINGS = {
     *("channels_setup.apichannel", "channels_setup.chatchannel", "channels_setup.team"),
     *("templates_registry.template", "templates_registry.templatetags", "bridge.ticketfield"),
+    "bridge.retentionrule",
     *("accounts.user", "accounts.apitoken", "accounts.serviceaccount", "auth.group", "audit.auditrecord"),
 }
 

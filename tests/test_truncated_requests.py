@@ -29,7 +29,7 @@ def gate() -> Iterator[BodyBuffer]:
 
     made = BodyBuffer(application, slots=1, is_refused=lambda _path: False)
     yield made
-    made.slots.get().close()
+    made.slots.free.get().close()
 
 
 @pytest.fixture(scope="module")
