@@ -8,6 +8,10 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from allauth.mfa.models import Authenticator
+from allauth.mfa.recovery_codes.internal.auth import RecoveryCodes
+from allauth.mfa.totp.internal import auth as totp
+from allauth.mfa.utils import decrypt
 from cryptography.fernet import Fernet
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
@@ -234,6 +238,22 @@ def test_after_rotate_field_keys_the_old_key_is_not_needed(run: Any, settings: A
 
     settings.FIELD_KEYS = [new]
     assert Secret.objects.get().reveal() == key
+
+
+def test_second_factors_work_without_the_old_key(run: Any, settings: Any) -> None:
+    old, new = Fernet.generate_key().decode(), Fernet.generate_key().decode()
+    settings.FIELD_KEYS = [old]
+    user, seed = vera(), totp.generate_totp_secret()
+    factor = totp.TOTP.activate(user, seed)
+    codes = RecoveryCodes.activate(user).get_unused_codes()
+    settings.FIELD_KEYS = [new, old]
+
+    run("rotate_field_keys")
+
+    settings.FIELD_KEYS = [new]
+    factor.instance.refresh_from_db()
+    assert decrypt(factor.instance.data["secret"]) == seed
+    assert RecoveryCodes(Authenticator.objects.get(type="recovery_codes")).get_unused_codes() == codes
 
 
 def test_rotate_field_keys_names_secrets_that_no_key_decrypts(run: Any, settings: Any) -> None:

@@ -5,14 +5,17 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from datetime import timedelta
+from io import StringIO
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from allauth.mfa.totp.internal.auth import TOTP
 from cryptography.fernet import Fernet
 from django.conf import settings
 from django.core import mail
+from django.core.exceptions import ImproperlyConfigured
 from django.core.management import call_command
 from django.db import connection
 from django.db.migrations.recorder import MigrationRecorder
@@ -20,10 +23,10 @@ from django.utils import timezone
 
 from bridge.maintenance import backup_status, housekeeping
 from bridge.models import Alert, Delivery
-from channels_setup.models import ChannelState
+from channels_setup.models import AlertRoute, ChannelState
 from config.monitoring import doctor
 from config.monitoring.doctor import data_checks, findings, network_checks, server_checks, settings_checks
-from tests.factories import ApiChannelFactory, DeliveryFactory, boris, vera
+from tests.factories import ApiChannelFactory, ChatChannelFactory, DeliveryFactory, boris, vera
 
 pytestmark = pytest.mark.django_db
 
@@ -202,6 +205,25 @@ def test_a_lost_key_and_an_old_one(settings: Any) -> None:
     assert codes(data_checks.check_secrets) == [("keys.lost", "error")]
 
 
+@pytest.mark.parametrize("what", ["address", "helpdesk", "alert route", "second factor"])
+def test_each_kind_of_secret_is_looked_at(settings: Any, what: str) -> None:
+    if what == "second factor":
+        TOTP.activate(vera(), "JBSWY3DPEHPK3PXP")
+    elif what == "alert route":
+        route = AlertRoute(name="ops", kind="webhook")
+        route.set_secret("word")
+        route.save()
+    else:
+        channel = ChatChannelFactory()
+        channel.set_secret("word" if what == "helpdesk" else "")
+        channel.save()
+    settings.FIELD_KEYS = [Fernet.generate_key().decode(), *settings.FIELD_KEYS]
+
+    assert codes(data_checks.check_secrets) == [("keys.old", "note")]
+    call_command("rotate_field_keys", stdout=StringIO())
+    assert codes(data_checks.check_secrets) == []
+
+
 def test_channels_and_alerts() -> None:
     assert codes(data_checks.check_channels) == [("channels.none", "note")]
     failing = ApiChannelFactory(state=ChannelState.FAILING, last_error="cannot_connect")
@@ -282,8 +304,11 @@ def test_every_code_is_documented() -> None:
     assert sorted({re.sub(r"\{.*\}", "…", code) for code in used}) == sorted(documented)
 
 
-def test_a_check_that_fails_is_a_finding() -> None:
+@pytest.mark.parametrize("problem", [OSError("gone"), ImproperlyConfigured("no key"), ValueError("Anna")])
+def test_a_check_that_fails_is_a_finding(problem: Exception) -> None:
     def check_broken() -> Iterator[findings.Finding]:
-        raise OSError("gone")
+        raise problem
 
-    assert [finding.code for finding in doctor.run([check_broken])] == ["doctor.failed"]
+    (finding,) = doctor.run([check_broken])
+
+    assert finding.code == "doctor.failed" and "Anna" not in finding.problem

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from allauth.mfa.models import Authenticator
 from cryptography.fernet import InvalidToken
 from django.core.management import BaseCommand, CommandError
 from django.db import transaction
@@ -12,6 +13,7 @@ from channels_setup import encryption
 from channels_setup.models import AlertRoute, ChatChannel, Credential, Secret, WebhookAddress
 
 BATCH = 200
+SECOND_FACTOR_FIELDS = ("secret", "seed", "migrated_codes")  # of an Authenticator's data; see MfaAdapter
 
 
 class Command(BaseCommand):
@@ -28,6 +30,9 @@ class Command(BaseCommand):
             for pk in owner.objects.exclude(secret=None).values_list("pk", flat=True):
                 stuck += self._rotate_secret(owner, pk, label)
                 count += 1
+        for pk in Authenticator.objects.exclude(type=Authenticator.Type.WEBAUTHN).values_list("pk", flat=True):
+            stuck += self._rotate_second_factor(pk)
+            count += 1
         if stuck:
             numbers = ", ".join(stuck)
             raise CommandError(
@@ -58,3 +63,27 @@ class Command(BaseCommand):
             return [f"{label} {pk}"]
         row.save(update_fields=["secret"])
         return []
+
+    @transaction.atomic
+    def _rotate_second_factor(self, pk: int) -> list[str]:
+        row = Authenticator.objects.select_for_update().filter(pk=pk).first()
+        if row is None:  # removed meanwhile
+            return []
+        try:
+            row.data |= {name: re_encrypt_data(row.data[name]) for name in SECOND_FACTOR_FIELDS if name in row.data}
+        except InvalidToken:
+            return [f"second factor {pk}"]
+        row.save(update_fields=["data"])
+        return []
+
+
+def encrypted_texts(data: dict[str, Any]) -> list[str]:
+    """Return the encrypted texts in the data of a second factor."""
+    values = [data[name] for name in SECOND_FACTOR_FIELDS if name in data]
+    return [text for value in values for text in (value if isinstance(value, list) else [value])]
+
+
+def re_encrypt_data(value: str | list[str]) -> str | list[str]:
+    if isinstance(value, list):
+        return [encryption.re_encrypt(text.encode()).decode() for text in value]
+    return encryption.re_encrypt(value.encode()).decode()

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from functools import partial
 
-from django.db import DatabaseError
 from django.utils import translation
+
+from channels_setup.codecs.error_descriptions import describe_error
 
 from . import data_checks, network_checks, server_checks, settings_checks
 from .findings import CheckFunction, Finding, Severity, error
@@ -67,6 +68,6 @@ def run_check(check: CheckFunction) -> Iterator[Finding]:
     """Yield the findings of a check. One that fails is a finding itself, so that the others still run."""
     try:
         yield from check()
-    except (DatabaseError, OSError) as problem:
+    except Exception as problem:
         name = getattr(check, "__name__", "check")
-        yield error("doctor.failed", f"{name}: {type(problem).__name__}: {problem}", "Correct the cause, then repeat.")
+        yield error("doctor.failed", f"{name}: {describe_error(problem)}", "Correct the cause, then repeat.")

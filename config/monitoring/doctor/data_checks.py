@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from allauth.mfa.models import Authenticator
 from cryptography.fernet import Fernet, InvalidToken
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
@@ -12,7 +13,16 @@ from bridge.channel_health import alerts
 from bridge.maintenance import erasure_log
 from bridge.models import Alert, Delivery
 from channels_setup import encryption
-from channels_setup.models import ApiChannel, ChannelState, Credential, Secret
+from channels_setup.management.commands.rotate_field_keys import encrypted_texts
+from channels_setup.models import (
+    AlertRoute,
+    ApiChannel,
+    ChannelState,
+    ChatChannel,
+    Credential,
+    Secret,
+    WebhookAddress,
+)
 from channels_setup.roles import Role
 from config.accounts.models import User
 
@@ -22,26 +32,42 @@ CHECKED_SECRETS = 500  # of each kind, the newest ones
 
 
 def check_secrets() -> Iterator[Finding]:
-    """Decrypt stored secrets: a removed key stops their channels."""
+    """Decrypt stored secrets: a removed key stops their channels, and locks out users with a second factor."""
     first = Fernet(settings.FIELD_KEYS[0])
     lost, old = set(), False
-    for model in (Secret, Credential):
-        for row in model.objects.select_related("api_channel").order_by("-pk")[:CHECKED_SECRETS]:
-            try:
-                encryption.decrypt(row.token)
-            except ImproperlyConfigured:
-                lost.add(row.api_channel.name)
-                continue
-            try:
-                first.decrypt(bytes(row.token))
-            except InvalidToken:
-                old = True
+    for owner, token in list_encrypted():
+        try:
+            encryption.decrypt(token)
+        except ImproperlyConfigured:
+            lost.add(owner)
+            continue
+        try:
+            first.decrypt(token)
+        except InvalidToken:
+            old = True
     if lost:
         problem = f"No key of FIELD_KEYS decrypts secrets of: {', '.join(sorted(lost))}."
         yield error("keys.lost", problem, "Add the key that was removed from FIELD_KEYS.")
     if old:
         problem = "Secrets are still encrypted with an older key."
         yield note("keys.old", problem, "Run `manage.py rotate_field_keys` before you remove it.")
+
+
+def list_encrypted() -> Iterator[tuple[str, bytes]]:
+    """Yield what `rotate_field_keys` re-encrypts: the name of the owner, and the encrypted text."""
+    for model in (Secret, Credential):
+        for row in model.objects.select_related("api_channel").order_by("-pk")[:CHECKED_SECRETS]:
+            yield row.api_channel.name, bytes(row.token)
+    addresses = WebhookAddress.objects.select_related("api_channel", "chat_channel")
+    for address in addresses.order_by("-pk")[:CHECKED_SECRETS]:
+        yield str(address.api_channel or address.chat_channel), bytes(address.token)
+    for owner in (ChatChannel, AlertRoute):
+        for name, token in owner.objects.exclude(secret=None).order_by("-pk").values_list("name", "secret"):
+            yield name, bytes(token or b"")
+    factors = Authenticator.objects.exclude(type=Authenticator.Type.WEBAUTHN).select_related("user")
+    for factor in factors.order_by("-pk")[:CHECKED_SECRETS]:
+        for text in encrypted_texts(factor.data):
+            yield f"{factor.user.get_username()} (second factor)", text.encode()
 
 
 def check_channels() -> Iterator[Finding]:

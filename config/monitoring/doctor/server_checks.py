@@ -13,11 +13,10 @@ from bridge.maintenance import housekeeping
 from channels_setup.database_schema import read_schema_state
 from config.environment import read_setting
 from config.monitoring.health import MAX_HEARTBEAT_AGE
+from config.monitoring.server_versions import OLDEST_POSTGRES, OLDEST_REDIS
 
 from .findings import Finding, error, warning
 
-OLDEST_POSTGRES = 15
-OLDEST_REDIS = 7
 MAX_CLOCK_SKEW = 2.0  # seconds
 SPARE_CONNECTIONS = 5  # for commands, beat and administrators
 SAFE_SETTINGS = ("fsync", "full_page_writes", "synchronous_commit")  # off: a crash loses or damages committed data
@@ -88,8 +87,9 @@ def check_redis() -> Iterator[Finding]:
     if policy != "noeviction":
         problem = f"The eviction policy of Redis is {policy}: it may drop wake-ups of workers."
         yield error("redis.policy", problem, "Set maxmemory-policy noeviction.")
-    version = str(facts.get("valkey_version") or facts.get("redis_version"))
-    if "valkey_version" not in facts and int(version.partition(".")[0]) < OLDEST_REDIS:
+    version = str(facts.get("redis_version", ""))
+    major = version.partition(".")[0]
+    if major.isdigit() and int(major) < OLDEST_REDIS:
         yield error("redis.version", f"Redis {version} is too old.", f"Use Redis {OLDEST_REDIS} or newer, or Valkey 8.")
 
 
