@@ -30,7 +30,7 @@ class EnvironmentSetting:
 ALERT_ROUTE_SCHEMES = ("mailto:", "telegram://", "chat+https://", "webhook+https://")
 EMAIL_SCHEMES = ("smtp", "smtps", "smtp+tls", "smtp+ssl", "consolemail", "filemail", "memorymail", "dummymail")
 DATABASE_SCHEMES = ("postgres", "postgresql")
-REDIS_SCHEMES = ("redis", "rediss", "unix")
+REDIS_SCHEMES = ("redis", "rediss")  # Celery knows no others that redis-py knows, too
 SECRET_KEY_LENGTH = 50
 TOKEN_LENGTH = 24  # of a token that programs send
 FIELD_KEY_BYTES = 32
@@ -99,7 +99,7 @@ def parse_database_url(text: str) -> str:
 
 def parse_redis_url(text: str) -> str:
     url = urlsplit(text)
-    if url.scheme not in REDIS_SCHEMES or not (url.path if url.scheme == "unix" else url.hostname) or url.port == 0:
+    if url.scheme not in REDIS_SCHEMES or not url.hostname or url.port == 0:
         raise ValueError
     return text
 

@@ -5,15 +5,17 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.conf import settings
 
 from config.devstack import data_folders, printed_commands
-from config.devstack.processes import acquire_lock
+from config.devstack.processes import acquire_lock, write_json
 from tests.processes import TEST_RUN_VARIABLES
 
 RunPortal = Callable[[str], Path]
+PIPES: Any = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True}
 
 
 @pytest.fixture
@@ -64,6 +66,20 @@ def test_the_default_folders_portal_comes_first_and_the_other_is_named(run_porta
         default,
         f"Using the portal on {default}. Also running: {other} (set DATA_DIR to use it).",
     )
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+def test_a_program_with_the_pid_of_an_ended_portal_is_not_read(tmp_path: Path) -> None:
+    for folder, is_portal in ((tmp_path, True), (tmp_path / "other", False)):
+        environment = {"DATA_DIR": str(folder), "DATABASE_URL": "postgres://a@db/okno"}
+        program = subprocess.Popen([sys.executable, "-c", "print(flush=True); input()"], env=environment, **PIPES)
+        program.stdout.readline()
+        write_json(tmp_path / "stack.json", {"processes": [{"name": "web", "pid": program.pid}]})
+
+        found = data_folders.read_running_environment(tmp_path)
+        assert found.get("DATABASE_URL") == ("postgres://a@db/okno" if is_portal else None)
+
+        program.communicate("")
 
 
 def test_among_several_portals_the_user_must_choose(run_portal: RunPortal) -> None:

@@ -89,6 +89,7 @@ def test_every_program_names_all_wrong_settings_and_ends(program: str, tmp_path:
         ("PUBLIC_URL", "https://okno.example:port"),
         ("DATABASE_URL", "postgres://okno:word@db:5432"),
         ("DATABASE_URL", "postgres://okno:w/ord@db:5432/okno"),
+        ("REDIS_URL", "unix:///run/redis.sock"),
         ("FIELD_KEYS", ","),
         ("TIME_ZONE", "Europe"),
         ("TIME_ZONE", "../../etc/passwd"),

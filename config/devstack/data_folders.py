@@ -84,6 +84,8 @@ def read_running_environment(data_dir: Path) -> dict[str, str]:
         for entry in Path(f"/proc/{processes.get('web')}/environ").read_bytes().split(b"\0"):
             name, _, text = os.fsdecode(entry).partition("=")
             environment[name] = text
+    if environment.get("DATA_DIR") != str(data_dir):
+        return {}  # a program that got the PID of a web process that has ended
     local = {"postgres": "DATABASE_URL", "valkey": "REDIS_URL"}
     for name in (local[kind] for kind in local if kind in processes):
         environment.pop(name, None)  # commands attach to local servers, so that these wait for them at the end

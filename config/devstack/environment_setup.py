@@ -7,6 +7,7 @@ DATABASE_URL, REDIS_URL and the keys are set, and nothing is started or generate
 import atexit
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from config.environment import SETTINGS_BY_NAME
@@ -30,18 +31,21 @@ from .servers import LocalServers, ServersFailedToStart, attach_servers
 # Commands that use no database. They start no servers and create no data folder.
 COMMANDS_WITHOUT_SERVERS = {
     "",
+    "alerts_page",
     "check",
     "collectstatic",
     "compilemessages",
     "help",
     "makemessages",
     "messages",
+    "outcomes_page",
+    "retention_page",
     "settings_page",
     "verify_backup",
     "version",
 }
 # Commands that write source files, which need not be private.
-SOURCE_WRITING_COMMANDS = {"makemigrations", "outcomes_page"}
+SOURCE_WRITING_COMMANDS = {"makemigrations"}
 # Commands that handle migrations themselves, or must run without them.
 COMMANDS_WITHOUT_MIGRATION = {
     "up",
@@ -87,7 +91,9 @@ def prepare_environment(arguments: list[str]) -> None:
         data_dir = resolve_data_dir()
         os.environ["DATA_DIR"] = str(data_dir)
         # `verify_backup` compares the keys of the data folder, if it has some.
-        known = fresh_secrets() | read_json(data_dir / "secrets.json")
+        known = fresh_secrets()
+        with suppress(OSError):  # another user's data folder
+            known |= read_json(data_dir / "secrets.json")
         set_defaults({name: known[name] for name in ENVIRONMENT_SECRETS})
         set_defaults({"DATABASE_URL": "postgres://nobody@127.0.0.1:1/none", "REDIS_URL": "redis://127.0.0.1:1/0"})
         return

@@ -85,7 +85,7 @@ def render_row(setting: EnvironmentSetting) -> str:
 
 
 def format_default(value: Any) -> str:
-    if value is REQUIRED or value is None:
+    if value is REQUIRED:
         return "none"
     if value is None:
         return "empty"
