@@ -10,6 +10,7 @@ from django.contrib.auth import get_user_model
 from django.core import mail
 from django.core.management import CommandError, call_command
 from django.test import Client
+from django.utils import translation
 
 from channels_setup.roles import Role
 from tests.factories import ChatChannelFactory, boris, vera
@@ -66,6 +67,15 @@ def test_invite_emails_the_link_if_there_is_a_server(run: Any, settings: Any) ->
     assert printed == "The invitation was sent to nina@shop.example.\n"
     (message,) = mail.outbox
     assert message.to == ["nina@shop.example"] and settings.PUBLIC_URL in message.body
+
+
+def test_the_invitation_speaks_the_portals_language(run: Any, settings: Any) -> None:
+    settings.EMAIL_HOST = "mail.example"
+
+    with translation.override("en"):
+        run("invite", "nina", "--role", "admin", "--email", "nina@shop.example")
+
+    assert re.search("[а-я]", str(mail.outbox[0].body))
 
 
 def test_invite_refuses_a_name_that_exists(run: Any) -> None:

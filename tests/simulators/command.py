@@ -21,7 +21,12 @@ def main(arguments: list[str]) -> int:
     portal, number = options.pop("portal_url"), options.pop("phone")
     settings = {name: value for name, value in options.items() if value is not None}
     settings["behavior"] = Behavior(**{name: value for name, value in behavior.items() if value is not None})
-    with MetaSimulator(**settings) as meta:
+    try:
+        simulator = MetaSimulator(**settings)
+    except OSError as problem:
+        ports = f"{settings['port']} and {settings['port'] + 1}"
+        sys.exit(f"Cannot listen on the ports {ports} ({problem.strerror}). Choose another one with --port.")
+    with simulator as meta:
         meta.phone(number, name="Анна")
         meta.add_template()
         if portal and not meta.connect(portal):

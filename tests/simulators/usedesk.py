@@ -15,6 +15,7 @@ import argparse
 import json
 import random
 import re
+import sys
 import threading
 import time
 import urllib.error
@@ -592,7 +593,11 @@ def main() -> None:
     parser.add_argument("--webhook", default="", help="Webhook URL of the chat channel; events are posted there.")
     parser.add_argument("--box", action="append", choices=SCREEN, help="Ticked box; can be repeated.")
     options = parser.parse_args()
-    with UsedeskSimulator(port=options.port, webhook=options.webhook) as simulator:
+    try:
+        usedesk = UsedeskSimulator(port=options.port, webhook=options.webhook)
+    except OSError as problem:
+        sys.exit(f"Cannot listen on the port {options.port} ({problem.strerror}). Choose another one with --port.")
+    with usedesk as simulator:
         if options.box:
             simulator.boxes = set(options.box)
         connection = {

@@ -103,6 +103,8 @@ class Command(BaseCommand):
                 f"{row['id']:>8}  {row['state']:8} {row['kind']:8} channel {row['api_channel']}  "
                 f"chat {row['chat_id']}  {row['created_at']}  attempts {row['attempts']}  {row['sentence']}"
             )
+        if not found:
+            self.stderr.write("No dead letters.")
 
     def show_preview(self, chosen: DeadLetterFilter) -> None:
         for preview in resend.preview_resend(list(chosen.find_deliveries())):

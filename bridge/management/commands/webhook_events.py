@@ -64,6 +64,8 @@ class Command(BaseCommand):
                 f"{row['id']:>8}  {row['state']:9} channel {row['api_channel']}  {row['endpoint']}  "
                 f"{row['received_at']}  {row['error']}"
             )
+        if not found:
+            self.stderr.write("No such events.")
 
     def reprocess(self, rows: QuerySet[WebhookEvent], *, ids: list[int], everything: bool) -> None:
         if everything == bool(ids):

@@ -13,6 +13,7 @@ from django.core.exceptions import ValidationError
 from django.core.management import CommandError
 from django.db import transaction
 from django.http import HttpRequest
+from django.utils import translation
 
 from channels_setup.roles import Role
 from config.accounts import one_time_links, sessions
@@ -100,7 +101,8 @@ def send_invitation(user: User) -> str:
     request.META["HTTP_HOST"] = settings.PUBLIC_HOST
     request.user = AnonymousUser()
     try:
-        with request_context(request):  # allauth renders emails for the request of the context
+        # allauth renders emails for the request of the context. A command may speak another language than the user.
+        with request_context(request), translation.override(settings.LANGUAGE_CODE):
             one_time_links.email_link(request, user, link=link)
     except OSError as error:
         raise CommandError(

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from django.core.management import BaseCommand, CommandParser
+from django.core.management import BaseCommand, CommandError, CommandParser
 
 from config.monitoring.health import check_components
 
@@ -17,9 +17,9 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         components = check_components()
-        selected = {name: components[name] for name in options["component"] or components if name in components}
+        if unknown := sorted(set(options["component"]) - set(components)):
+            raise CommandError(f"There is no component {', '.join(unknown)}. Components: {', '.join(components)}.")
+        selected = {name: components[name] for name in options["component"] or components}
         self.stdout.write(json.dumps(selected, indent=1))
-        if set(options["component"]) - set(components) or any(
-            component["state"] == "red" for component in selected.values()
-        ):
+        if any(component["state"] == "red" for component in selected.values()):
             raise SystemExit(1)
