@@ -20,6 +20,7 @@ class LockSpace(IntEnum):
     WORKER_RUNS = 7_207  # second key: worker and kind of run
     MIGRATE = 7_208  # second key: 0
     PRUNING = 7_209  # second key: 0
+    ALERT_ROUTES = 7_210  # second key: 0 for ALERT_ROUTES, 1 for emails
 
 
 def try_acquire(space: LockSpace, number: int) -> bool:

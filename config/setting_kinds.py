@@ -6,6 +6,7 @@ Standard library only, because the supervisor of `make up` does not load Django.
 import base64
 import binascii
 import ipaddress
+import re
 import zoneinfo
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -28,6 +29,16 @@ class EnvironmentSetting:
 
 
 ALERT_ROUTE_SCHEMES = ("mailto:", "telegram://", "chat+https://", "webhook+https://")
+ALERT_ROUTE_FORMS = re.compile(r"mailto:[^@]+@.+|telegram://[^/]+/.+|(chat|webhook)\+https://.+")
+_MINUTES = re.compile("[0-9]{1,3}|1[0-3][0-9]{2}|14[0-3][0-9]|1440")
+ALERT_ROUTE_RULES = {
+    "name": re.compile(".+"),
+    "severity": re.compile("info|warning|critical"),
+    "language": re.compile("ru|en"),
+    "after": _MINUTES,
+    "digest": _MINUTES,
+    "key": re.compile(".+"),
+}
 EMAIL_SCHEMES = ("smtp", "smtps", "smtp+tls", "smtp+ssl", "consolemail", "filemail", "memorymail", "dummymail")
 DATABASE_SCHEMES = ("postgres", "postgresql")
 REDIS_SCHEMES = ("redis", "rediss")  # Celery knows no others that redis-py knows, too
@@ -112,11 +123,16 @@ def parse_email_url(text: str) -> str:
 
 
 def parse_alert_routes(text: str) -> list[str]:
-    """Return the routes, which spaces separate. `bridge.alert_routes.environment` reads what follows their scheme."""
+    """Return the routes, which spaces separate. `bridge.alert_routes.environment` reads their parts."""
     routes = text.split()
     for route in routes:
-        address, _hash, options = route.partition("#")
-        if not address.startswith(ALERT_ROUTE_SCHEMES) or any("=" not in each for each in options.split("&") if each):
+        address, _hash, rules = route.partition("#")
+        if not ALERT_ROUTE_FORMS.fullmatch(address):
+            raise ValueError
+        given = dict(rule.partition("=")[::2] for rule in rules.split("&") if rule)
+        if any(name not in ALERT_ROUTE_RULES or not ALERT_ROUTE_RULES[name].fullmatch(given[name]) for name in given):
+            raise ValueError
+        if address.startswith("webhook") and "key" not in given:
             raise ValueError
     return routes
 
@@ -162,7 +178,8 @@ LABELS: dict[Kind, str] = {
     int: "whole number",
     parse_bool: "yes or no",
     parse_list: "comma-separated list",
-    parse_alert_routes: f"routes separated by spaces, each beginning with {', '.join(ALERT_ROUTE_SCHEMES)}",
+    parse_alert_routes: f"routes separated by spaces, each beginning with {', '.join(ALERT_ROUTE_SCHEMES)}, with rules "
+    "as in docs/alerts.md",
     parse_networks: "comma-separated list of networks such as 10.0.0.0/8",
     parse_time_zone: "name of a time zone such as Europe/Moscow",
     parse_language: "ru or en",
