@@ -7,6 +7,8 @@ from typing import Any
 
 from celery import shared_task
 
+from channels_setup import advisory_locks
+from channels_setup.advisory_locks import LockSpace
 from channels_setup.failing_items import FailingItems
 from templates_registry.provider import provider_sync
 
@@ -24,6 +26,7 @@ from .relay import held_replies
 
 REAPPLY_AFTER = timedelta(minutes=5)
 HEALTH_CHECKS = FailingItems("watch")
+EMAILS = 1  # second key of the lock
 LANES = {wakeups.OUTBOUND: Lane.ANSWERS, wakeups.EVENTS: Lane.EVENTS}
 
 
@@ -53,6 +56,8 @@ def _send_lane(channel: str, worker: str) -> int:
             return 0
         for each in run.channels:
             housekeeping.record_heartbeat_throttled(each)
+        if channel == wakeups.OUTBOUND:
+            portal_checks.check_beat()
         return dispatcher.send_due_deliveries(LANES[channel] if run.channels == (channel,) else None, run)
 
 
@@ -123,10 +128,12 @@ def check_portal() -> None:
 
 @shared_task
 def route_alerts() -> int:
-    """Plan the messages of alert routes, and send those that are emails: SMTP blocks."""
+    """Plan the messages of alert routes, and send those that are emails. SMTP blocks, so one task at a time does it."""
     wakeups.clear_notification(wakeups.ALERTS)
     planned = planning.plan_messages()
-    dispatcher.send_due_deliveries(Lane.MAIL)
+    with advisory_locks.exclusive(LockSpace.ALERT_ROUTES, EMAILS) as is_free:
+        if is_free:
+            dispatcher.send_due_deliveries(Lane.MAIL)
     return planned
 
 

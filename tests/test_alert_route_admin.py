@@ -106,6 +106,10 @@ def test_the_form_has_the_fields_of_its_kind_and_hides_the_secret(admin_client: 
     assert "Enter the number of the chat" in page and "This is not a bot token" in page
     admin_client.post(f"{PAGE}add/?kind=telegram", {**wrong, "target": "-1001", "secret_value": BOT_TOKEN})
 
+    times = {"quiet_from": "22:00", "quiet_until": "22:00"}
+    page = admin_client.post(f"{PAGE}add/?kind=email", {"name": "x", "target": "a@b.example", **RULES, **times})
+    assert "must end at another time" in page.content.decode()
+
     route = AlertRoute.objects.get(name="duty")
     assert (route.kind, route.target, route.reveal_secret()) == ("telegram", "-1001", BOT_TOKEN)
     assert BOT_TOKEN not in admin_client.get(f"{PAGE}{route.pk}/change/").content.decode()
@@ -177,6 +181,7 @@ def test_the_list_in_the_docs_is_that_of_the_catalog() -> None:
 def test_the_portal_checks_raise_and_settle_their_alerts(monkeypatch: pytest.MonkeyPatch) -> None:
     from bridge.maintenance import portal_checks
 
+    monkeypatch.setattr(portal_checks, "CONFIRM_SECONDS", 0.0)
     monkeypatch.setattr(portal_checks.storage_limits, "is_disk_low", lambda: True)
     monkeypatch.setattr(portal_checks.housekeeping, "get_heartbeat_ages", lambda: {"beat": 400.0, "inbound": 1.0})
     portal_checks.check_portal()

@@ -126,6 +126,8 @@ class AlertRouteForm(forms.ModelForm):
         values: dict[str, Any] = super().clean() or self.cleaned_data
         if (values.get("quiet_from") is None) != (values.get("quiet_until") is None):
             self.add_error("quiet_until", gettext("Enter both times of the quiet hours, or neither."))
+        elif values.get("quiet_from") is not None and values["quiet_from"] == values["quiet_until"]:
+            self.add_error("quiet_until", gettext("The quiet hours must end at another time than they begin."))
         return values
 
 

@@ -1,12 +1,13 @@
 """Checks of the portal as a whole, which raise and settle alerts: components, disk, queues, dead letters, templates.
 
-They run in the housekeeping queue. If this queue or the database fails, nobody here can tell: outside monitoring of
-/health/ready does (docs/alerts.md).
+Beat starts them in the housekeeping queue. If this queue or the database fails, nobody here can tell: outside
+monitoring of /health/ready does (docs/alerts.md). Beat itself is watched by the runs of the outbound queue.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Collection, Mapping
 from datetime import timedelta
 
 from django.db.models import Q
@@ -15,7 +16,7 @@ from django.utils import timezone
 from bridge import service_window
 from bridge.channel_health import alerts
 from bridge.files import storage_limits
-from bridge.models import Alert, Delivery, WebhookEvent
+from bridge.models import Alert, CircuitBreaker, Delivery, WebhookEvent
 from bridge.outbox import dispatcher
 from channels_setup.failing_items import FailingItems
 from channels_setup.models import AlertRoute, ApiChannel, ChannelState
@@ -25,11 +26,17 @@ from . import backup_status, housekeeping
 # Seconds without a heartbeat after which a component has stopped.
 MAX_HEARTBEAT_AGE = {"beat": 30, "inbound": 60, "outbound": 60, "events": 60}
 MAX_DELAY = 300.0  # seconds that a due delivery or a stored webhook may wait
+CONFIRM_SECONDS = 20.0  # what looks stopped or late is alerted about if a check this much later sees it, too
+FORGET_SECONDS = 180.0  # a suspicion of this process that no check has confirmed
 DEAD_LETTERS_PER_HOUR = 10
 COUNT_LIMIT = 1_000
 TEMPLATE_SYNC_AFTER = timedelta(days=1)
 CHECKS = FailingItems("portal checks")
 Kind = Alert.Kind
+ENDED_BY_ARCHIVING = (Kind.BREAKER, Kind.STUCK, Kind.SWITCHED_OFF)  # nothing is sent that could settle them
+
+# (kind, subject) → when this process saw it first and last, by time.monotonic().
+_suspicions: dict[tuple[str, str], tuple[float, float]] = {}
 
 
 def check_portal() -> None:
@@ -46,13 +53,31 @@ def _report(kind: str, is_wrong: bool, *, subject: str = "", **details: str | in
         alerts.settle_alert(kind, subject=subject)
 
 
-def check_components() -> None:
+def _report_if_confirmed(kind: str, is_wrong: bool, *, subject: str = "", **details: str | int) -> None:
+    """Report a problem that a second check sees, too. After a start, all old heartbeats and queues look wrong once."""
+    now = time.monotonic()
+    first, last = _suspicions.pop((kind, subject), (now, now))
+    if not is_wrong:
+        return _report(kind, False, subject=subject)
+    first = now if now - last > FORGET_SECONDS else first
+    _suspicions[kind, subject] = first, now
+    if now - first >= CONFIRM_SECONDS:
+        _report(kind, True, subject=subject, **details)
+
+
+def check_components(names: Collection[str] = MAX_HEARTBEAT_AGE.keys()) -> None:
     """Alert about components without a heartbeat. One that has never worked is not installed yet."""
     ages = housekeeping.get_heartbeat_ages()
-    for name, max_age in MAX_HEARTBEAT_AGE.items():
+    for name in names:
+        max_age = MAX_HEARTBEAT_AGE[name]
         age = ages.get(name, 0.0)
-        minutes = max(round(age / 60), 1)
-        _report(Kind.COMPONENT_STOPPED, age > max_age, subject=name, name=name, component=name, minutes=minutes)
+        details: dict[str, str | int] = {"name": name, "component": name, "minutes": max(round(age / 60), 1)}
+        _report_if_confirmed(Kind.COMPONENT_STOPPED, age > max_age, subject=name, **details)
+
+
+def check_beat() -> None:
+    with CHECKS.isolate("beat"):
+        check_components(["beat"])
 
 
 def check_disk() -> None:
@@ -62,7 +87,7 @@ def check_disk() -> None:
 
 def check_deliveries() -> None:
     age = dispatcher.get_oldest_due_age(now=service_window.database_now())
-    _report(Kind.DELIVERIES_LATE, age > MAX_DELAY, minutes=round(age / 60))
+    _report_if_confirmed(Kind.DELIVERIES_LATE, age > MAX_DELAY, minutes=round(age / 60))
 
 
 def check_inbox() -> None:
@@ -70,7 +95,7 @@ def check_inbox() -> None:
     now = service_window.database_now()
     oldest = WebhookEvent.objects.filter(state=WebhookEvent.State.NEW).order_by("pk").only("received_at").first()
     age = (now - oldest.received_at).total_seconds() if oldest else 0.0
-    _report(Kind.INBOX_LATE, age > MAX_DELAY, minutes=round(age / 60))
+    _report_if_confirmed(Kind.INBOX_LATE, age > MAX_DELAY, minutes=round(age / 60))
     failed = WebhookEvent.objects.filter(state=WebhookEvent.State.FAILED)[:COUNT_LIMIT].count()
     _report(Kind.EVENTS_FAILED, failed > 0, count=failed)
 
@@ -103,9 +128,14 @@ def check_backup() -> None:
 
 
 def settle_gone_subjects() -> None:
-    """Settle alerts about routes that are disabled or deleted."""
+    """Settle alerts that no attempt will settle: their route, helpdesk or channel was changed, put away or deleted."""
     enabled = [str(pk) for pk in AlertRoute.objects.filter(is_enabled=True).values_list("pk", flat=True)]
     alerts.settle_alerts(Alert.objects.filter(kind=Kind.ROUTE_FAILING).exclude(subject__in=enabled))
+    down = CircuitBreaker.objects.filter(chat_channel__isnull=False, is_open=True)
+    still_down = [str(pk) for pk in down.values_list("chat_channel_id", flat=True)]
+    alerts.settle_alerts(Alert.objects.filter(kind=Kind.HELPDESK_DOWN).exclude(subject__in=still_down))
+    archived = Alert.objects.filter(kind__in=ENDED_BY_ARCHIVING, api_channel__archived_at__isnull=False)
+    alerts.settle_alerts(archived)
 
 
 PORTAL_CHECKS: Mapping[str, Callable[[], None]] = {

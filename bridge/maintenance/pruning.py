@@ -31,10 +31,12 @@ SELECT id, created_at < %(before)s FROM bridge_delivery WHERE id > %(last)s ORDE
 _DELETE_ATTEMPTS = """
 DELETE FROM bridge_attempt WHERE id IN (SELECT id FROM bridge_attempt WHERE id = ANY(%(ids)s) FOR UPDATE SKIP LOCKED)
 """
-# A given-up delivery is resent or discarded by a person. The lock keeps a resend of a canceled one out.
+# A given-up delivery is resent or discarded by a person, except an alert message, which is followed by the next one.
+# The lock keeps a resend of a canceled one out.
 _LOCK_FINISHED_DELIVERIES = """
 SELECT id FROM bridge_delivery
-WHERE id = ANY(%(ids)s) AND state IN ('delivered', 'cancelled') AND coalesce(finished_at, created_at) < %(before)s
+WHERE id = ANY(%(ids)s) AND (state IN ('delivered', 'cancelled') OR state = 'dead' AND alert_route_id IS NOT NULL)
+  AND coalesce(finished_at, created_at) < %(before)s
 ORDER BY id FOR UPDATE SKIP LOCKED
 """
 _DELETE_DELIVERIES = (
