@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from django.db.models import Q
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
@@ -127,7 +128,7 @@ CATALOG: Mapping[str, AlertDefinition] = {
         ),
         action=_("Open the chat channel and check the connection to the helpdesk."),
         raised_when="An external helpdesk fails three times in a row.",
-        resolved_when="An attempt succeeds.",
+        resolved_when="An attempt succeeds, or the connection is changed.",
     ),
     Kind.COMPONENT_STOPPED: AlertDefinition(
         severity=Severity.CRITICAL,
@@ -189,3 +190,12 @@ CATALOG: Mapping[str, AlertDefinition] = {
 
 # SWITCHED_OFF for reasons whose own sentence says how the channel resumes.
 SWITCHED_OFF_RESUMES = _("“%(channel)s” was paused automatically. %(why)s No messages are lost.")
+
+
+def list_kinds(lowest: str) -> list[str]:
+    """Return the kinds of at least this severity."""
+    rank = AlertSeverity(lowest).rank
+    return [kind for kind, definition in CATALOG.items() if definition.severity.rank >= rank]
+
+
+IS_CRITICAL = Q(kind__in=list_kinds(Severity.CRITICAL))

@@ -17,6 +17,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from bridge import alert_catalog
 from bridge.channel_health import alerts
 from bridge.maintenance import housekeeping
 from bridge.models import Alert, Delivery, WebhookEvent
@@ -217,8 +218,13 @@ def _build_alert_url(alert: Alert) -> str:
 
 def list_warnings(channels: list[ApiChannel]) -> list[dict[str, str]]:
     """Return sentences about urgent problems, each with the URL of the page to look at."""
-    open_alerts = list(channel_stats.find_open_alerts()[:MAX_ALERTS])
+    by_severity = channel_stats.find_open_alerts().annotate(is_critical=alert_catalog.IS_CRITICAL)
+    open_alerts = list(by_severity.order_by("-is_critical", "-raised_at")[:MAX_ALERTS])
     warnings = [{"sentence": alerts.describe_alert(alert), "url": _build_alert_url(alert)} for alert in open_alerts]
+    more = channel_stats.find_open_alerts().count() - MAX_ALERTS if len(open_alerts) == MAX_ALERTS else 0
+    if more:
+        sentence = ngettext("And %d more alert.", "And %d more alerts.", more) % more
+        warnings.append({"sentence": sentence, "url": reverse("admin:bridge_alert_changelist") + "?state=open"})
     urls = {warning["url"] for warning in warnings}
     for channel in channels:
         why = channel_stats.describe_last_error(channel)

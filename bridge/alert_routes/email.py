@@ -24,14 +24,17 @@ def list_recipients(target: str) -> list[str]:
 
 
 def send_email(target: str, payload: Mapping[str, Any], *, key: str) -> Outcome:
-    """Send a message. Its Message-ID is the same in every attempt, so that mail programs show a repeat once."""
+    """Send a message. Its Message-ID is the same in every attempt, so that mail programs show a repeat once.
+
+    If the server refuses some of several recipients, the message counts as sent: repeats would go to the others, too.
+    """
     if not settings.EMAIL_HOST:
         return Outcome(verdict=PERMANENT, reason="alert_email_off")
     message = mail.EmailMessage(
         subject=" ".join(f"{payload['subject']}".split()),
         body=f"{payload['text']}\n",
         to=list_recipients(target),
-        headers={"Message-ID": f"<{key}@{mail.DNS_NAME}>", "Auto-Submitted": "auto-generated"},
+        headers={"Message-ID": f"<{key}@{settings.PUBLIC_HOST}>", "Auto-Submitted": "auto-generated"},
     )
     try:
         message.send()

@@ -83,7 +83,7 @@ def choose_news(route: AlertRoute, *, now: datetime) -> list[AlertNews]:
 
 def _find_raised(route: AlertRoute, *, now: datetime) -> list[AlertNews]:
     told = AlertNotice.objects.filter(alert=OuterRef("pk"), route=route, event=Event.RAISED)
-    rows = Alert.objects.filter(~Exists(told), settled_at=None, kind__in=list_kinds(route))
+    rows = Alert.objects.filter(~Exists(told), settled_at=None, kind__in=alert_catalog.list_kinds(route.min_severity))
     rows = rows.exclude(kind=Alert.Kind.ROUTE_FAILING, subject=str(route.pk))  # the others tell of this route
     if route.wait_minutes:
         rows = rows.filter(opened_at=None, raised_at__lte=now - timedelta(minutes=route.wait_minutes))
@@ -93,22 +93,19 @@ def _find_raised(route: AlertRoute, *, now: datetime) -> list[AlertNews]:
     return [AlertNews(alert=alert, event=Event.RAISED) for alert in _load(rows)]
 
 
-def list_kinds(route: AlertRoute) -> list[str]:
-    """Return the kinds of alert that are severe enough for the route."""
-    lowest = AlertSeverity(route.min_severity).rank
-    return [kind for kind, definition in alert_catalog.CATALOG.items() if definition.severity.rank >= lowest]
-
-
 def _find_resolved(route: AlertRoute) -> list[AlertNews]:
     """Return resolved alerts of which the route was told that they were raised."""
     notices = AlertNotice.objects.filter(alert=OuterRef("pk"), route=route)
-    rows = Alert.objects.exclude(settled_at=None).filter(Exists(notices.filter(event=Event.RAISED)))
+    known = list(alert_catalog.CATALOG)  # not those of a newer release, during an upgrade or after a return from it
+    rows = Alert.objects.exclude(settled_at=None).filter(Exists(notices.filter(event=Event.RAISED)), kind__in=known)
     rows = rows.filter(~Exists(notices.filter(event=Event.RESOLVED)))
     return [AlertNews(alert=alert, event=Event.RESOLVED) for alert in _load(rows)]
 
 
 def _load(rows: QuerySet[Alert]) -> list[Alert]:
-    return list(rows.select_related("api_channel").order_by("pk")[:MAX_ALERTS])
+    """Load the alerts of one message. Critical ones come first: a thousand others must not hold them back."""
+    by_severity = rows.annotate(is_critical=alert_catalog.IS_CRITICAL).order_by("-is_critical", "pk")
+    return list(by_severity.select_related("api_channel")[:MAX_ALERTS])
 
 
 def _get_time(item: AlertNews) -> datetime:

@@ -21,7 +21,8 @@ from bridge.models import Alert, AlertNotice
 from channels_setup.models import AlertSeverity
 
 MAX_LISTED = 8  # alerts written out in one message; the others are counted
-MAX_SENTENCE = 300  # characters, so that a message stays below Telegram's 4,096
+MAX_LISTED_TEXT = 3_500  # characters of them: with subject and count, a message stays below Telegram's 4,096
+MAX_SENTENCE = 300
 Event = AlertNotice.Event
 
 
@@ -41,9 +42,9 @@ def render_message(news: Sequence[AlertNews], *, language: str) -> dict[str, Any
     """Return the payload of an alert message: subject, text, and the facts for a program. Most severe first."""
     ordered = sorted(news, key=lambda item: (item.event == Event.RESOLVED, -item.severity.rank, item.alert.raised_at))
     with translation.override(language):
-        listed, others = ordered[:MAX_LISTED], len(ordered) - MAX_LISTED
-        parts = [_render_part(item) for item in listed]
-        if others > 0:
+        parts = _render_parts(ordered[:MAX_LISTED])
+        listed, others = ordered[: len(parts)], len(ordered) - len(parts)
+        if others:
             more = ngettext("And %d more alert.", "And %d more alerts.", others) % others
             parts.append(f"{more}\n{build_url('admin:bridge_alert_changelist')}")
         return {
@@ -51,7 +52,7 @@ def render_message(news: Sequence[AlertNews], *, language: str) -> dict[str, Any
             "subject": _render_subject(ordered),
             "text": "\n\n".join(parts),
             "alerts": [_describe_facts(item) for item in listed],
-            "others": max(others, 0),
+            "others": others,
         }
 
 
@@ -81,6 +82,17 @@ def render_title(item: AlertNews) -> str:
     where = alert.api_channel.name if alert.api_channel else str(alert.details.get("name") or "")
     what = str(alert.get_kind_display())
     return f"{state}: {what} ({where})" if where else f"{state}: {what}"
+
+
+def _render_parts(news: Sequence[AlertNews]) -> list[str]:
+    """Write out as many alerts as fit in a message, and at least one."""
+    parts: list[str] = []
+    for item in news:
+        part = _render_part(item)
+        if parts and sum(map(len, parts)) + len(part) > MAX_LISTED_TEXT:
+            break
+        parts.append(part)
+    return parts
 
 
 def _render_part(item: AlertNews) -> str:

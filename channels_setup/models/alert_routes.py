@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from datetime import datetime, time
 from zoneinfo import ZoneInfo
 
@@ -114,12 +113,6 @@ class AlertRoute(models.Model):
             return False
         now = moment.astimezone(ZoneInfo(settings.TIME_ZONE)).time()
         return _is_between(now, self.quiet_from, self.quiet_until)
-
-    def covers(self, severity: str, api_channel_id: int | None, *, chosen: Collection[int]) -> bool:
-        """Return whether an alert belongs to this route. ``chosen``: the IDs of ``api_channels``."""
-        if AlertSeverity(severity).rank < AlertSeverity(self.min_severity).rank:
-            return False
-        return not chosen or api_channel_id in chosen
 
     def forget_failures(self) -> None:
         """Let the next message be sent at once: the settings changed, or a message arrived."""

@@ -91,7 +91,8 @@ class _Cache:
 def _settings_secrets() -> list[str]:
     """Return the portal's own keys and passwords: database and broker errors may quote them."""
     password = str(settings.DATABASES["default"].get("PASSWORD") or "")
-    return [settings.SECRET_KEY, *settings.FIELD_KEYS, password, urlsplit(settings.REDIS_URL).password or ""]
+    broker_password = urlsplit(settings.REDIS_URL).password or ""
+    return [settings.SECRET_KEY, *settings.FIELD_KEYS, password, broker_password, settings.EMAIL_HOST_PASSWORD]
 
 
 def _secret_rows() -> list[tuple[str, int, bytes]]:

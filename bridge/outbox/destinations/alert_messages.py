@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
 
+from django.db import transaction
 from django.db.models import Value
 from django.db.models.functions import Coalesce
 from django.utils import timezone
@@ -60,10 +61,12 @@ class AlertPolicy(DestinationPolicy):
         return self.give_up_exhausted(claimed, token)
 
     def give_up_exhausted(self, claimed: Sequence[ClaimedDelivery], token: uuid.UUID) -> list[ClaimedDelivery]:
-        left = super().give_up_exhausted(claimed, token)
-        for item in claimed:
-            if item not in left:
-                _forget_message(item.delivery)
+        with transaction.atomic():  # after a crash in between, its alerts would count as told
+            left = super().give_up_exhausted(claimed, token)
+            for item in claimed:
+                if item not in left:
+                    _forget_message(item.delivery)
+                    self._tell_other_routes(item.delivery, reason="retries_exhausted")
         return left
 
     def build_rate_request(self, item: ClaimedDelivery) -> RateRequest:
@@ -108,16 +111,16 @@ class AlertPolicy(DestinationPolicy):
 
     def on_retry(self, attempt: AttemptResult, *, seconds: float) -> None:
         if attempt.claimed.delivery.attempts_since_resend >= FAILURES_TO_TELL:
-            self._tell_other_routes(attempt)
+            self._tell_other_routes(attempt.claimed.delivery, reason=attempt.outcome.reason)
 
     def on_given_up(self, attempt: AttemptResult) -> None:
         _forget_message(attempt.claimed.delivery)
-        self._tell_other_routes(attempt)
+        self._tell_other_routes(attempt.claimed.delivery, reason=attempt.outcome.reason)
 
-    def _tell_other_routes(self, attempt: AttemptResult) -> None:
-        route = AlertRoute.objects.get(pk=self.get_destination_id(attempt.claimed.delivery))
-        reason = attempt.outcome.reason
-        alerts.raise_alert(Kind.ROUTE_FAILING, subject=str(route.pk), name=route.name, why_code=reason)
+    def _tell_other_routes(self, delivery: Delivery, *, reason: str) -> None:
+        """Raise the alert of a failing route. Nobody expects messages on a disabled one."""
+        for route in AlertRoute.objects.filter(pk=self.get_destination_id(delivery), is_enabled=True):
+            alerts.raise_alert(Kind.ROUTE_FAILING, subject=str(route.pk), name=route.name, why_code=reason)
 
     def choose_final_reason(self, outcome: Outcome) -> str:
         return outcome.reason
@@ -133,7 +136,7 @@ class AlertEmailPolicy(AlertPolicy):
 
     kinds = (Delivery.Kind.ALERT_EMAIL,)
     lane = Lane.MAIL
-    leaves_free = 0
+    leaves_free = 255  # of `MAX_CALLS`: one at a time, because the lease of a second one would run out meanwhile
 
     def call(self, delivery: Delivery, account: RouteAccount) -> http_client.Exchange[CallResult]:
         yield from ()  # an exchange without HTTP calls
