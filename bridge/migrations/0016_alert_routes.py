@@ -26,6 +26,19 @@ KINDS = [
 ]
 
 
+def allow_null(model_name, table, name, field):
+    """Allow NULL in a foreign key. AlterField would add its constraint again, which stops writes for a whole scan."""
+    return migrations.SeparateDatabaseAndState(
+        database_operations=[
+            migrations.RunSQL(
+                f'ALTER TABLE "{table}" ALTER COLUMN "{name}_id" DROP NOT NULL',
+                f'ALTER TABLE "{table}" ALTER COLUMN "{name}_id" SET NOT NULL',
+            )
+        ],
+        state_operations=[migrations.AlterField(model_name=model_name, name=name, field=field)],
+    )
+
+
 class Migration(migrations.Migration):
     """Alerts of the portal as a whole, and alert messages as deliveries without a conversation.
 
@@ -36,17 +49,17 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('channels_setup', '0008_alert_routes'),
-        ('channels_setup', '0008_alert_routes'),
         ('bridge', '0015_errors_without_data'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
     operations = [
         # --- alerts ---
-        migrations.AlterField(
-            model_name='alert',
-            name='api_channel',
-            field=models.ForeignKey(
+        allow_null(
+            'alert',
+            'bridge_alert',
+            'api_channel',
+            models.ForeignKey(
                 null=True, on_delete=django.db.models.deletion.CASCADE, related_name='alerts', to='channels_setup.apichannel'
             ),
         ),
@@ -125,6 +138,8 @@ class Migration(migrations.Migration):
                 ),
             ],
         ),
+        # Only backwards: alerts of the portal as a whole, which the column without NULL cannot hold.
+        migrations.RunSQL(migrations.RunSQL.noop, 'DELETE FROM bridge_alert WHERE api_channel_id IS NULL'),
         # --- circuit breakers ---
         migrations.AddField(
             model_name='circuitbreaker',
@@ -176,6 +191,26 @@ class Migration(migrations.Migration):
                 verbose_name='alert route',
             ),
         ),
+        allow_null(
+            'delivery',
+            'bridge_delivery',
+            'api_channel',
+            models.ForeignKey(
+                null=True,
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name='deliveries',
+                to='channels_setup.apichannel',
+                verbose_name='destination',
+            ),
+        ),
+        allow_null(
+            'delivery',
+            'bridge_delivery',
+            'conversation',
+            models.ForeignKey(
+                null=True, on_delete=django.db.models.deletion.PROTECT, related_name='deliveries', to='bridge.conversation'
+            ),
+        ),
         # Only backwards: alert messages, which the columns without NULL cannot hold.
         migrations.RunSQL(
             migrations.RunSQL.noop,
@@ -185,24 +220,6 @@ class Migration(migrations.Migration):
                 WHERE c.delivery_id = d.id AND d.conversation_id IS NULL;
             DELETE FROM bridge_delivery WHERE conversation_id IS NULL;
             """,
-        ),
-        migrations.AlterField(
-            model_name='delivery',
-            name='api_channel',
-            field=models.ForeignKey(
-                null=True,
-                on_delete=django.db.models.deletion.PROTECT,
-                related_name='deliveries',
-                to='channels_setup.apichannel',
-                verbose_name='destination',
-            ),
-        ),
-        migrations.AlterField(
-            model_name='delivery',
-            name='conversation',
-            field=models.ForeignKey(
-                null=True, on_delete=django.db.models.deletion.PROTECT, related_name='deliveries', to='bridge.conversation'
-            ),
         ),
         AddConstraintNotValid(
             model_name='delivery',
