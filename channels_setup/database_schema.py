@@ -20,7 +20,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from django.apps import apps
-from django.db import DatabaseError, IntegrityError, OperationalError, ProgrammingError, connection
+from django.db import DatabaseError, Error, IntegrityError, OperationalError, ProgrammingError, connection
 from django.db.migrations.loader import MigrationLoader
 
 from .advisory_locks import LockSpace
@@ -97,8 +97,9 @@ def find_reason_to_wait() -> str:
     if time.monotonic() - watch.checked_at >= CHECK_SECONDS:
         try:
             state = read_schema_state()
-        except DatabaseError:
-            return ""  # whoever works notices that the database is away
+        except Error:  # the work notices that the database is away; what was missing is still missing
+            connection.close_if_unusable_or_obsolete()
+            return watch.reason
         watch.checked_at, watch.last_state = time.monotonic(), state
         watch.fits = not state.missing
         watch.reason = state.sentence if state.missing else ""

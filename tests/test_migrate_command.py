@@ -9,7 +9,7 @@ from typing import Any
 import psycopg2
 import pytest
 from django.core.management import call_command
-from django.db import OperationalError, connection, migrations
+from django.db import OperationalError, ProgrammingError, connection, migrations
 from django.db.migrations.recorder import MigrationRecorder
 from django.db.migrations.state import ProjectState
 
@@ -96,6 +96,42 @@ def test_an_index_that_an_interruption_left_incomplete_is_built_again(reader: An
     with connection.cursor() as cursor:
         cursor.execute("SELECT indisvalid FROM pg_index WHERE indexrelid = 'read_index'::regclass")
         assert cursor.fetchone() == (True,)
+
+
+def test_an_interrupted_migration_goes_on_where_it_ended(reader: Any) -> None:
+    reader.rollback()
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE read_table ADD COLUMN old int, ADD CONSTRAINT old_check CHECK (id > 0)")
+    statements = (
+        "ALTER TABLE read_table ADD COLUMN first int",
+        "CREATE TABLE next_table ()",
+        "CREATE INDEX CONCURRENTLY kept_index ON read_table (first)",
+        "CREATE INDEX CONCURRENTLY read_index ON read_table (first)",
+        "ALTER TABLE read_table ADD CONSTRAINT next_check CHECK (id > 0) NOT VALID",
+        "ALTER TABLE read_table DROP CONSTRAINT old_check",
+        "DROP INDEX CONCURRENTLY read_index",
+        "ALTER TABLE read_table DROP COLUMN old",
+    )
+    with pytest.raises(ProgrammingError, match="no_such_table"):
+        apply(*statements, "INSERT INTO no_such_table VALUES (1)", is_atomic=False, report=print)
+    lines: list[str] = []
+
+    apply(*statements, "DROP TABLE next_table", is_atomic=False, report=lines.append)
+
+    assert list_columns() == {"id", "first"}
+    assert [line.strip().partition(":")[0] for line in lines] == ["Done before an interruption"] * 6
+
+
+def test_a_migration_that_contradicts_the_database_fails(reader: Any) -> None:
+    reader.rollback()
+    for statement in (
+        "ALTER TABLE read_table ADD COLUMN first no_such_type",
+        "ALTER TABLE no_such_table ADD COLUMN first int",
+    ):
+        with pytest.raises(ProgrammingError):
+            apply(statement, is_atomic=False, report=print)
+    with pytest.raises(ProgrammingError, match="already exists"):
+        apply("ALTER TABLE read_table ADD COLUMN id int", is_atomic=True, report=print)
 
 
 def test_a_long_statement_is_described_with_what_it_waits_for(reader: Any) -> None:

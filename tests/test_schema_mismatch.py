@@ -8,7 +8,7 @@ from typing import Any
 
 import psycopg2
 import pytest
-from django.db import ProgrammingError, connection, transaction
+from django.db import InterfaceError, ProgrammingError, connection, transaction
 from django.test import Client, RequestFactory
 
 from bridge import tasks
@@ -143,15 +143,16 @@ def test_wrong_sql_of_ours_fails_its_own_event_only(
 
 
 def test_only_errors_of_the_schema_are_processed_again(client: Client, phone: ApiChannel) -> None:
-    for number in range(3):
+    for number in range(4):
         post(client, phone, says("?", number=number))
-    first, second, third = WebhookEvent.objects.order_by("pk")
+    first, second, third, fourth = WebhookEvent.objects.order_by("pk")
     mark_event_failed(first, "IntegrityError: 23502 bridge_message.next_column")
     mark_event_failed(second, "IntegrityError: 23505 bridge_message_key")
     mark_event_failed(third, KeyError("42703"))
+    mark_event_failed(fourth, 'ProgrammingError: column "next" does not exist')  # by a worker of an older release
 
-    assert schema_failures.reprocess_schema_failures() == 1
-    assert list(WebhookEvent.objects.filter(state="new")) == [first]
+    assert schema_failures.reprocess_schema_failures() == 2
+    assert list(WebhookEvent.objects.filter(state="new").order_by("pk")) == [first, fourth]
 
 
 @pytest.mark.usefixtures("next_release")
@@ -274,6 +275,18 @@ def test_new_workers_begin_no_task_until_the_database_is_migrated(client: Client
 
     assert tasks.process_inbox() is None
     assert list(WebhookEvent.objects.values_list("state", "attempts")) == [("new", 0)]
+
+
+@pytest.mark.usefixtures("before_migrate")
+def test_it_still_waits_while_the_database_is_away(watch: SchemaWatch, monkeypatch: pytest.MonkeyPatch) -> None:
+    reason = database_schema.find_reason_to_wait()
+
+    def fail() -> SchemaState:
+        raise InterfaceError("connection already closed")
+
+    monkeypatch.setattr(database_schema, "read_schema_state", fail)
+    watch.checked_at = float("-inf")  # a second later
+    assert reason and database_schema.find_reason_to_wait() == reason
 
 
 @pytest.mark.usefixtures("before_migrate")

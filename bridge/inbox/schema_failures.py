@@ -11,7 +11,11 @@ from bridge.models import WebhookEvent
 from .processing import reprocess_events
 
 # As `codecs.error_descriptions` writes them: class 42 (undefined column, table …) and a value that is missing.
-SCHEMA_ERRORS = r"^(ProgrammingError|IntegrityError|SchemaMismatch): (42|23502)"
+# Workers of releases up to November 2026 write PostgreSQL's sentence instead, until they are replaced.
+SCHEMA_ERRORS = (
+    r"^(ProgrammingError|IntegrityError|SchemaMismatch): "
+    r"(42|23502|null value in|(column|relation|function) .* does not exist)"
+)
 MAX_EVENTS = 100_000
 
 

@@ -12,8 +12,8 @@ from django.db import OperationalError, connections, transaction
 
 from .tables import AUDITED, ResolvedTable, resolve_table
 
-LOCK_SECONDS = 5  # waiting for a table's lock blocks its other writers
-MAX_TRIES = 5
+LOCK_SECONDS = 0.5  # waiting for a table's lock blocks its other writers
+MAX_TRIES = 100
 INSTALLED = """
 SELECT c.relname, t.tgname, CASE WHEN t.tgenabled <> 'D' THEN obj_description(t.oid, 'pg_trigger') END
 FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid

@@ -3,6 +3,8 @@
 A statement that waits for the lock of a table stops everybody who comes after it, even readers. So it waits LOCK_MS at
 most, and is tried again after a pause in which the others go on. Statements that stop nobody (CONCURRENTLY, VALIDATE)
 wait as long as they need.
+
+A migration that is not atomic keeps what it did before an interruption. Its next run passes over those statements.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from django.db import Error, OperationalError
+from django.db import Error, OperationalError, ProgrammingError
 from django.db.migrations.executor import MigrationExecutor
 
 LOCK_MS = 500  # most that a statement of a migration makes others wait
@@ -23,6 +25,10 @@ PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0)  # seconds between tries; the last one repeat
 GIVE_UP_SECONDS = 600
 PROGRESS_SECONDS = 10  # between two lines about a long statement
 LOCK_TIMEOUT = "55P03"  # SQLSTATE
+# SQLSTATE of a statement that creates what exists, or drops what does not.
+ALREADY_CREATED = {"42701", "42710", "42P07"}  # column, object (such as a constraint), table or index
+ALREADY_DROPPED = {"42703", "42704", "42P01"}
+DROPS = re.compile(r"^\s*DROP\b|\bDROP (?:CONSTRAINT|COLUMN)\b", re.IGNORECASE)
 HARMLESS = re.compile(r"\bCONCURRENTLY\b|\bVALIDATE CONSTRAINT\b", re.IGNORECASE)
 CREATE_INDEX = re.compile(r'CREATE (?:UNIQUE )?INDEX CONCURRENTLY (?:IF NOT EXISTS )?"?(\w+)', re.IGNORECASE)
 INVALID_INDEX_SQL = "SELECT count(*) FROM pg_index WHERE indexrelid = to_regclass(%s) AND NOT indisvalid"
@@ -83,6 +89,11 @@ class LockWaits:
             except OperationalError as problem:
                 if not self.pause_after(problem):
                     raise
+            except ProgrammingError as problem:
+                if not is_done_already(problem, text):
+                    raise
+                self.report(f"  Done before an interruption: {' '.join(text.split())[:100]}")
+                return None
 
     def pause_after(self, problem: OperationalError) -> bool:
         """Say who holds locks, and pause. Return False if the problem is another one, or the time is over."""
@@ -107,6 +118,12 @@ class LockWaits:
             if cursor.fetchone()[0]:
                 self.report(f"  Index {name} is incomplete after an interruption; building it again.")
                 cursor.execute(f'DROP INDEX CONCURRENTLY "{name}"')
+
+
+def is_done_already(problem: ProgrammingError, statement: str) -> bool:
+    """Return whether an interrupted run of this migration has executed the statement. Each is done whole or not."""
+    code = getattr(problem.__cause__, "pgcode", None)
+    return code in (ALREADY_DROPPED if DROPS.search(statement) else ALREADY_CREATED)
 
 
 def describe_old_transactions(connection: Any) -> str:
