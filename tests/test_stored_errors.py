@@ -6,11 +6,13 @@ import io
 import json
 import logging
 from collections.abc import Iterator
+from smtplib import SMTPDataError, SMTPRecipientsRefused
 from typing import Any
 
 import pytest
 from django.db import IntegrityError, connection
 from django.test import Client
+from requests import ConnectTimeout
 
 from bridge.conversations import receiving
 from bridge.inbox import processing
@@ -68,6 +70,10 @@ def fail_by(statement: str) -> None:
         cursor.execute(statement)
 
 
+def raise_error(error: Exception) -> None:
+    raise error
+
+
 def raise_key_error() -> None:
     {}[WORDS]
 
@@ -80,6 +86,9 @@ PYTHON_ERRORS = {
     "JSONDecodeError": lambda: json.loads(WORDS),
     "TypeError": lambda: (_ for _ in ()).throw(TypeError(f"cannot add {WORDS}")),
     "AssertionError": lambda: (_ for _ in ()).throw(AssertionError(WORDS)),
+    "SMTPRecipientsRefused": lambda: raise_error(SMTPRecipientsRefused({WORDS: (550, WORDS.encode())})),
+    "SMTPDataError": lambda: raise_error(SMTPDataError(554, WORDS.encode())),
+    "ConnectTimeout": lambda: raise_error(ConnectTimeout(f"Max retries exceeded with url: /{WORDS}")),
     "ExceptionGroup": lambda: (_ for _ in ()).throw(ExceptionGroup(WORDS, [ValueError(WORDS)])),
 }
 

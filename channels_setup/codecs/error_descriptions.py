@@ -25,6 +25,9 @@ SAFE_EXCEPTIONS = (
     MemoryError,
 )
 
+# Libraries whose exceptions are OSErrors that quote what was sent: email addresses, URLs with keys.
+QUOTING_LIBRARIES = ("smtplib", "requests.", "urllib3.")
+
 
 def describe_error(error: BaseException) -> str:
     """Return the type, and the message only if it cannot contain request data."""
@@ -41,6 +44,8 @@ def _describe(error: BaseException) -> str:
         place = ".".join(filter(None, [diagnostic.table_name, diagnostic.column_name]))
         details = [diagnostic.sqlstate, diagnostic.constraint_name or place]
         return f"{name}: {' '.join(filter(None, details)) or 'no connection'}"
+    if type(error).__module__.startswith(QUOTING_LIBRARIES):
+        return f"{name}: {code}" if (code := getattr(error, "smtp_code", "")) else name
     if isinstance(error, OSError) and error.strerror:
         return f"{name}: [Errno {error.errno}] {error.strerror}"  # without the file name
     if isinstance(error, UnicodeError):
