@@ -1,19 +1,24 @@
 """Archived API channels: they receive and send nothing, and their chats stay readable."""
 
 import json
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
+from bridge.channel_health import alerts
+from bridge.conversations import closing_reminders
 from bridge.fanout.subscribers import find_watchers
 from bridge.intake import webhooks
-from bridge.models import WebhookEvent
+from bridge.models import Alert, WebhookEvent
 from bridge.relay.reply_submission import submit_reply
 from channels_setup.models import ApiChannel, ChannelState
 from tests.factories import ApiChannelFactory, ConversationFactory, boris, vera
+from tests.scenarios.sending import receive_text
 
 pytestmark = pytest.mark.django_db
 
@@ -71,6 +76,35 @@ def test_a_reply_in_its_chat_is_refused_with_a_reason(channel: ApiChannel) -> No
     result = submit_reply(conversation_id=chat.pk, text="Здравствуйте!", author=boris())
 
     assert result.message is None and result.decision.reason == "channel_archived"
+
+
+def test_its_chats_get_no_closing_reminder_and_say_why(admin_client: Client, channel: ApiChannel) -> None:
+    chat = receive_text(channel, "Ау?").conversation
+    soon = timezone.now() + timedelta(minutes=50)
+    chat.windows.update(expires_at=soon, opened_at=soon - timedelta(hours=24))
+    channel.archive()
+
+    assert closing_reminders.send_reminders() == 0
+    page = admin_client.get(reverse("chat", args=[chat.pk])).content.decode()
+    assert "в архиве" in page and "на паузе" not in page
+
+
+def test_its_alerts_are_settled_but_that_of_other_numbers(channel: ApiChannel) -> None:
+    for kind in (Alert.Kind.SWITCHED_OFF, Alert.Kind.UNROUTED):
+        alerts.raise_alert(kind, api_channel_id=channel.pk)
+    channel.archive()
+
+    alerts.review_alerts()
+
+    assert [alert.kind for alert in Alert.objects.filter(settled_at=None)] == [Alert.Kind.UNROUTED]
+
+
+def test_a_training_phone_cannot_write_to_it(admin_client: Client, channel: ApiChannel) -> None:
+    channel.archive()
+
+    answer = admin_client.post(f"{channel.phone_page_path}post", b"{}", content_type="application/json")
+
+    assert answer.status_code == 410 and not WebhookEvent.objects.exists()
 
 
 def test_lists_show_archived_channels_only_on_request(admin_client: Client, channel: ApiChannel) -> None:

@@ -97,6 +97,21 @@ def test_a_message_for_another_number_goes_to_its_channel(
     assert not Alert.objects.exists()
 
 
+def test_the_address_of_an_archived_channel_serves_other_numbers(
+    client: Client, first: ApiChannel, second: ApiChannel
+) -> None:
+    post(client, first, text("before", number=PHONE_NUMBER_ID))
+    first.archive()
+    post(client, first, text("own", number=PHONE_NUMBER_ID), text("Привет", number=B_NUMBER))
+    post(client, first, text("own again", number=PHONE_NUMBER_ID))
+    processing.process_inbox()
+
+    assert (texts(first), texts(second)) == (["before"], ["Привет"])
+    assert set(WebhookEvent.objects.values_list("state", flat=True)) == {"processed"}
+    remark = WebhookEvent.objects.filter(api_channel=first).latest("pk").error
+    assert remark == "The channel is archived, so this event was not processed."
+
+
 def test_a_mixed_batch_is_split_and_each_channel_keeps_its_order(
     client: Client, first: ApiChannel, second: ApiChannel
 ) -> None:

@@ -312,7 +312,7 @@ class ApiChannelSerializer(serializers.ModelSerializer[ApiChannel]):
         model = ApiChannel
         fields: tuple[str, ...] = (
             *("id", "name", "kind", "app_id", "state", "tracked", "chat_channels", "last_error", "sentence"),
-            *("last_error_at", "first_inbound_at", "first_outbound_at", "created_at"),
+            *("last_error_at", "first_inbound_at", "first_outbound_at", "created_at", "archived_at"),
         )
         read_only_fields: tuple[str, ...] = fields
 

@@ -91,6 +91,7 @@ def review_alerts() -> int:
     """Alert about destinations that fail for days, and settle resolved alerts. Return the number of open alerts."""
     _review_failing_channels()
     _settle_stuck_alerts()
+    _settle_archived_channels()
     return Alert.objects.filter(settled_at=None).count()
 
 
@@ -157,6 +158,12 @@ def _raise_failing_alert(channel_id: int, *, percent: int, days: float) -> None:
 def _settle_stuck_alerts() -> None:
     """Settle alerts of messages that were sent, given up, canceled or discarded: dead letters are not stuck."""
     settle_alerts(Alert.objects.filter(kind=Kind.STUCK).exclude(delivery__state__in=Delivery.UNFINISHED))
+
+
+def _settle_archived_channels() -> None:
+    """Settle the alerts of archived channels, but not those about messages for other numbers at their address."""
+    of_archived = Alert.objects.filter(api_channel__archived_at__isnull=False)
+    settle_alerts(of_archived.exclude(kind=Kind.UNROUTED))
 
 
 def build_events_url(alert: Alert) -> str:

@@ -48,7 +48,7 @@ WITH due AS (
     JOIN channels_setup_apichannel a ON a.id = c.api_channel_id
     WHERE w.state = 'open' AND w.expires_at > %(now)s AND w.expires_at <= %(until)s
       AND c.chat_channel_id = ANY(%(channels)s) AND {service_window.MISSED_CONDITION}
-      AND NOT a.kind = ANY(%(without_window)s::text[])
+      AND NOT a.kind = ANY(%(without_window)s::text[]) AND a.archived_at IS NULL
       AND (w.reminded_lead_minutes IS NULL OR w.reminded_lead_minutes > %(lead_minutes)s)
     ORDER BY w.expires_at LIMIT {REMINDER_BATCH} FOR NO KEY UPDATE OF w SKIP LOCKED
 ), reminded AS (

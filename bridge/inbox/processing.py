@@ -164,9 +164,12 @@ def process_events(channel_id: int, events: Sequence[WebhookEvent]) -> None:
 def _read_event(
     settings: channel_settings.ChannelSettings, event: WebhookEvent
 ) -> tuple[list[Fact], routing.SortedItems]:
-    """Return the facts of an event, and its items for other channels."""
-    facts = settings.api_channel.provider.parse(restore_request(event), settings.account)
-    return facts, routing.sort_items(settings.api_channel, event, settings.account)
+    """Return the facts of an event, and its items for other channels. An archived channel gets no new facts."""
+    api_channel = settings.api_channel
+    facts: list[Fact] = []
+    if api_channel.archived_at is None or event.received_at < api_channel.archived_at:
+        facts = api_channel.provider.parse(restore_request(event), settings.account)
+    return facts, routing.sort_items(api_channel, event, settings.account)
 
 
 @transaction.atomic
@@ -174,7 +177,7 @@ def _apply_all(api_channel: ApiChannel, readable: Sequence[tuple[WebhookEvent, l
     references, started = ContactReferences(), time.perf_counter()
     apply_facts(api_channel, [fact for _event, facts in readable for fact in facts], references)
     finish_events(readable, references)
-    event_notes.write_event_notes(readable)
+    event_notes.write_event_notes(readable, is_archived=api_channel.archived_at is not None)
     new_messages = ((event, pk) for event, facts in readable for pk in references.list_messages(facts))
     tracing.record_inbox(new_messages, seconds=time.perf_counter() - started, batch=len(readable))
 

@@ -40,6 +40,8 @@ def provider_webhook(request: HttpRequest, kind: str, token: str) -> HttpRespons
 
 def receive_from_training_phone(request: HttpRequest, api_channel: ApiChannel) -> HttpResponse:
     """Store one event of a training phone. The caller has checked the user's session and access."""
+    if api_channel.archived_at is not None:
+        return _reject_archived()
     return respond_to_errors(
         lambda: _store_event(build_event(read_raw_request(request), api_channel=api_channel, endpoint="webhook"))
     )
@@ -66,8 +68,9 @@ def receive_webhook(request: HttpRequest, *, kind: str, token: str) -> HttpRespo
     if known is None:
         return _reject_unknown_address()
     address, api_channel, account = known
-    if api_channel.archived_at is not None:
-        return JsonResponse({"error": "This channel is archived."}, status=410)
+    # A shared address also receives the messages of other numbers, which the inbox routes to their channels.
+    if api_channel.archived_at is not None and not api_channel.provider.shares_webhook_address:
+        return _reject_archived()
     raw = read_raw_request(request)
     try:
         return _authenticate_and_store(raw, address, api_channel, account)
@@ -143,6 +146,10 @@ def receive_helpdesk_webhook(request: HttpRequest, *, kind: str, token: str) -> 
 def _reject_unknown_address() -> HttpResponse:
     unknown_token_guard.count_unknown()
     return JsonResponse({"error": "No such webhook address."}, status=404)
+
+
+def _reject_archived() -> HttpResponse:
+    return JsonResponse({"error": "This channel is archived."}, status=410)
 
 
 def _store_event(event: WebhookEvent, *, is_last_query: bool = False) -> HttpResponse:

@@ -83,7 +83,7 @@ def _build_mismatch_queries(now: datetime) -> dict[str, QuerySet[Message]]:
 
 def _find_reporting_channels(outbound: QuerySet[Message], *, now: datetime) -> list[int]:
     """Return channels whose provider reports statuses and has done so: only there is a missing status meaningful."""
-    reporting = [channel for channel in ApiChannel.objects.all() if channel.provider.reports_status]
+    reporting = [channel for channel in ApiChannel.objects.unarchived() if channel.provider.reports_status]
     confirmed = outbound.filter(status__in=ARRIVED, created_at__gte=now - SEARCH_INTERVAL)
     return [channel.pk for channel in reporting if confirmed.filter(api_channel=channel).exists()]
 
@@ -139,7 +139,7 @@ def _update_alerts() -> None:
     for alert, condition in ((alerts.Kind.UNCONFIRMED, is_unconfirmed), (alerts.Kind.MISMATCH, ~is_unconfirmed)):
         rows = Mismatch.objects.filter(condition, settled_at=None).order_by()
         counts = dict(rows.values_list("api_channel").annotate(Count("pk")))
-        for channel_id in ApiChannel.objects.values_list("pk", flat=True):
+        for channel_id in ApiChannel.objects.unarchived().values_list("pk", flat=True):
             with RECONCILIATION_STEPS.isolate((alert, channel_id)):
                 if count := counts.get(channel_id):
                     alerts.raise_alert(

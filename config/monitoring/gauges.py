@@ -24,6 +24,7 @@ from channels_setup.models import AlertRoute, ApiChannel, ChannelState, ChatChan
 from config.version import VERSION
 
 COUNT_LIMIT = 100_000  # a count of this value means "at least"
+ARCHIVED = "archived"  # beside the states of ChannelState
 COMPONENTS = ("beat", "inbound", "outbound", "events")
 
 Gauges = Iterator[GaugeMetricFamily]
@@ -78,12 +79,13 @@ def describe_channels() -> Gauges:
     info = GaugeMetricFamily(
         "okno_channel_info", "Name, kind and state of a channel. Always 1.", labels=["channel", "kind", "name", "state"]
     )
-    states = dict.fromkeys(ChannelState.values, 0)
+    states = dict.fromkeys([*ChannelState.values, ARCHIVED], 0)
     breakers = GaugeMetricFamily("okno_circuit_breaker_open", "1 if the breaker is open.", labels=["channel"])
     for channel in ApiChannel.objects.select_related("breaker").order_by("pk"):
         label = catalog.name_api_channel(channel.pk)
-        info.add_metric([label, channel.kind, channel.name, channel.state], 1)
-        states[channel.state] = states.get(channel.state, 0) + 1
+        state = ARCHIVED if channel.archived_at else channel.state
+        info.add_metric([label, channel.kind, channel.name, state], 1)
+        states[state] = states.get(state, 0) + 1
         breaker = getattr(channel, "breaker", None)
         breakers.add_metric([label], bool(breaker and breaker.is_open))
     for chat_channel in list_chat_channels():

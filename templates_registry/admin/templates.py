@@ -133,10 +133,12 @@ class TemplateAdmin(HistoryModelAdmin):
         if channel := form.base_fields.get("api_channel"):
             for may in ("can_add_related", "can_change_related", "can_view_related", "can_delete_related"):
                 setattr(channel.widget, may, False)
+            if obj is None:
+                channel.queryset = ApiChannel.objects.unarchived()
         return form
 
     def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
-        newest = ApiChannel.objects.order_by("-pk").values_list("pk", flat=True).first()
+        newest = ApiChannel.objects.unarchived().order_by("-pk").values_list("pk", flat=True).first()
         return {"api_channel": newest, "language": "ru", **super().get_changeform_initial_data(request)}
 
     def change_view(

@@ -104,7 +104,8 @@ class SyncResult:
 
 
 def may_sync(api_channel: ApiChannel) -> bool:
-    return api_channel.kind in messengers() and api_channel.provider.lists_templates
+    is_usable = api_channel.archived_at is None and api_channel.kind in messengers()
+    return is_usable and api_channel.provider.lists_templates
 
 
 def sync_channel(api_channel: ApiChannel) -> SyncResult:

@@ -220,7 +220,7 @@ class _Planner:
 
 def single_channel() -> ApiChannel | None:
     """Return the API channel if there is only one, else None."""
-    found = list(ApiChannel.objects.all()[:2])
+    found = list(ApiChannel.objects.unarchived()[:2])
     return found[0] if len(found) == 1 else None
 
 

@@ -52,7 +52,8 @@ SELECT left(md5(concat_ws('|',
     (SELECT string_agg(concat_ws(',', id, downloads), ';' ORDER BY id) FROM bridge_upload
      WHERE conversation_id = %(chat)s AND message_id IS NULL),
     (SELECT concat_ws(',', c.assignee_id, -c.team_id,
-                      (SELECT a.state = 'paused' FROM channels_setup_apichannel a WHERE a.id = c.api_channel_id),
+                      (SELECT concat_ws(',', a.state = 'paused', a.archived_at)
+                       FROM channels_setup_apichannel a WHERE a.id = c.api_channel_id),
                       p.name, p.phone, p.email, p.tags, p.has_merged,
                       p.moved_to_id, p.external_id, p.user_id, p.username,
                       (SELECT string_agg(concat_ws(',', n.id, n.edited_at), ';' ORDER BY n.id)

@@ -217,7 +217,9 @@ def _attempt_line(attempt: Attempt, api_channel_id: int | None) -> AttemptLine:
 
 def _outcome_sentences(message: Message, delivery: Delivery | None, *, now: datetime) -> Iterator[str]:
     is_waiting = message.status in (Status.PENDING, Status.SENDING)
-    if is_waiting and message.api_channel.state == ChannelState.PAUSED:
+    if is_waiting and message.api_channel.archived_at:
+        yield _("The channel is archived. The message is sent only if an admin takes the channel back and resumes it.")
+    elif is_waiting and message.api_channel.state == ChannelState.PAUSED:
         yield _("The channel is paused. The message is sent when an admin resumes it.")
     elif delivery is not None and delivery.state == Delivery.State.PENDING and delivery.attempts:
         seconds = (delivery.next_attempt_at - now).total_seconds()

@@ -159,7 +159,7 @@ class Command(BaseCommand):
 
     def do_sync(self, channel: ApiChannel | None, options: dict[str, Any]) -> None:
         if channel is not None and not provider_sync.may_sync(channel):
-            raise CommandError("The provider of this channel has no list of templates.")
+            raise CommandError("The provider of this channel has no list of templates, or the channel is archived.")
         channels = [channel] if channel else [one for one in ApiChannel.objects.all() if provider_sync.may_sync(one)]
         results = [(one, provider_sync.sync_channel(one)) for one in channels]
         if options["output"] == "json":
