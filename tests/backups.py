@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import psycopg2
+from django.conf import settings
 
 from config.backup.archives import BackupWriter, TarWriter
 from config.backup.manifest import DATABASE_FOLDER, ERASURES_NAME, MEDIA_FOLDER, Manifest, fingerprint_keys
@@ -65,6 +66,12 @@ def hash_tables(url: str) -> dict[str, tuple[int, str]]:
             found[table] = len(rows), hashlib.sha256("\n".join(rows).encode()).hexdigest()
     database.close()
     return found
+
+
+def find_unlisted(names: Iterable[str]) -> list[str]:
+    """Return the entries of a data folder that docs/retention.md does not name. Locks are no data."""
+    page = (settings.BASE_DIR / "docs" / "retention.md").read_text()
+    return sorted(name for name in names if not name.startswith(".") and f"`{name}`" not in page)
 
 
 def query(url: str, statement: str) -> list[tuple[Any, ...]]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 import io
 import json
+import os
 import signal
+import tarfile
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -18,11 +20,13 @@ from cryptography.fernet import Fernet
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
 from django.core.management import CommandError, call_command
+from django.db import DatabaseError, OperationalError, connection
+from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.maintenance import backup_status, erasure, erasure_log
-from bridge.models import Attachment
+from bridge.models import Attachment, Heartbeat
 from config.backup import creation, postgres_programs, restoration
 from config.backup.archives import BackupWriter, FolderWriter, HashingReader
 from config.backup.database_load import find_tables_with_rows
@@ -30,9 +34,10 @@ from config.backup.manifest import BackupError, find_key_differences, parse_mani
 from config.backup.postgres_programs import PostgresPrograms, choose_programs
 from config.backup.progress import Progress
 from config.backup.restoration import RestoreOptions
-from config.backup.restored_state import build_adaptation
+from config.backup.restored_state import build_adaptation, build_preparation
 from config.backup.schedule import KeepRules, choose_kept, delete_old_backups, find_backups, run_daily, seconds_until
 from config.backup.verification import verify_backup
+from config.management.commands import backup
 from tests.backups import FILES, build_archive, build_manifest, write_files
 from tests.factories import ContactFactory, MessageFactory, vera
 
@@ -91,6 +96,26 @@ def test_a_file_that_does_not_belong_to_the_backup_is_found(tmp_path: Path) -> N
         verify(folder)
 
 
+def test_what_is_not_a_file_is_refused(tmp_path: Path) -> None:
+    kinds: list[Callable[[Path], Any]] = [lambda path: path.symlink_to("/etc/hostname"), os.mkfifo]
+    for number, make in enumerate(kinds):
+        folder = build_folder(tmp_path / f"backup{number}")
+        make(folder / "media" / "more")
+        with pytest.raises(BackupError, match="media/more"):
+            verify(folder)
+
+
+def test_a_sparse_entry_of_any_size_is_refused_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "bomb.tar"
+    with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as tar:
+        entry = tarfile.TarInfo("okno/media/zeros")
+        entry.pax_headers = {"GNU.sparse.size": str(1 << 50), "GNU.sparse.numblocks": "0", "GNU.sparse.map": "0,0"}
+        tar.addfile(entry)
+
+    with pytest.raises(BackupError, match="unexpected entry"):
+        verify(path)
+
+
 def test_an_archive_cut_off_anywhere_is_found(tmp_path: Path) -> None:
     whole = build_archive(tmp_path / "whole.tar").read_bytes()
     path = tmp_path / "cut.tar"
@@ -122,8 +147,10 @@ def test_a_forged_manifest_is_not_restored(folder: Path, settings: Any) -> None:
 
     with pytest.raises(CommandError, match="signature is wrong"):
         call_command("restore", str(forged))
+    backup_status.save_created(backup_status.BackupStatus(name=build_manifest().name, made_at=NOW, place="-", bytes=1))
     with pytest.raises(CommandError, match="signature is wrong"):
         call_command("verify_backup", str(forged))
+    assert (status := backup_status.read_status()) and status.verified_at is None
 
 
 @pytest.mark.parametrize("text", [b"", b"{}", b"[]", b"null", b'{"format": 1}', b'{"format": 99}', b"\xff"])
@@ -183,6 +210,17 @@ def test_a_database_with_rows_is_refused(folder: Path) -> None:
     vera()
 
     refuse(build_archive(folder / "backup.tar"), r"The database is not empty \(accounts_user")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_rows_written_after_the_checks_are_not_replaced() -> None:
+    user = vera()
+    with connection.cursor() as cursor:
+        with pytest.raises(DatabaseError, match="accounts_user has got rows since the checks"):
+            cursor.execute(build_preparation())
+        cursor.execute("ROLLBACK")
+
+    user.refresh_from_db()
 
 
 @pytest_db
@@ -275,12 +313,16 @@ def test_backup_is_private_verified_and_recorded(
     assert capsys.readouterr().out.splitlines()[-1].startswith(f"Backup    {path} (")
 
 
-@pytest_db
+@pytest.mark.django_db(transaction=True)
 def test_a_streamed_backup_is_complete() -> None:
+    Heartbeat.objects.create(name="beat", at=timezone.now() - timedelta(hours=1))
+    Heartbeat.objects.create(name="inbound", at=timezone.now())
     stream = io.BytesIO()
     creation.stream_backup(stream, with_media=True, progress=QUIET)
 
-    assert verify_backup(io.BytesIO(stream.getvalue()), progress=QUIET).manifest.rows > 0
+    manifest = verify_backup(io.BytesIO(stream.getvalue()), progress=QUIET).manifest
+    assert manifest.rows > 0
+    assert manifest.seconds_since_beat is not None and manifest.seconds_since_beat < 60  # a worker still works
 
 
 @pytest_db
@@ -313,6 +355,33 @@ def test_a_backup_leaves_the_portal_the_disk_space_it_needs(folder: Path, settin
     with pytest.raises(CommandError, match="choose another disk with BACKUP_DIR"):
         call_command("backup")
     assert [path.name for path in leftover.parent.iterdir()] == [".backup.lock"]
+
+
+@pytest_db
+def test_a_backup_that_cannot_be_read_back_does_not_stay(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def find_damage(path: Path, **_: Any) -> None:
+        raise BackupError("Damaged files: media/photo.")
+
+    monkeypatch.setattr("config.management.commands.backup.verify_backup", find_damage)
+    with pytest.raises(CommandError, match=r"damaged, and is deleted\. Damaged files: media/photo\."):
+        call_command("backup", "--keep-daily", "1")
+
+    assert find_backups(folder / "backups") == {} and backup_status.read_status() is None
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_scheduled_backup_leaves_no_connection_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any) -> None:
+        raise OperationalError("server closed the connection\nunexpectedly")
+
+    errors = io.StringIO()
+    command = backup.Command(stderr=errors)
+    monkeypatch.setattr(command, "back_up", fail)
+    connection.ensure_connection()
+
+    assert not command.try_backup("/backups", {})
+    assert connection.connection is None
+    assert "The database cannot be used: server closed the connection unexpectedly" in errors.getvalue()
 
 
 @pytest_db

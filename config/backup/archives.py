@@ -47,6 +47,10 @@ class HashingReader:
     def sha256(self) -> str:
         return self._hash.hexdigest()
 
+    @property
+    def digest(self) -> bytes:
+        return self._hash.digest()
+
     def drain(self) -> None:
         while self.read(CHUNK):
             pass
@@ -161,7 +165,7 @@ def open_writer(destination: Path, *, as_folder: bool, modified: float) -> Itera
     if destination.exists():
         raise BackupError(f"{destination} exists already.")
     for leftover in destination.parent.glob(f".okno-*{PARTIAL_SUFFIX}"):  # the caller has locked the folder
-        _remove(leftover)
+        remove_backup(leftover)
     partial = destination.with_name(f".{destination.name}{PARTIAL_SUFFIX}")
     name = destination.name.removesuffix(SUFFIX)
     try:
@@ -174,12 +178,12 @@ def open_writer(destination: Path, *, as_folder: bool, modified: float) -> Itera
                 os.fsync(file.fileno())
         partial.rename(destination)
     except BaseException:
-        _remove(partial)
+        remove_backup(partial)
         raise
     _sync_folder(destination.parent)
 
 
-def _remove(path: Path) -> None:
+def remove_backup(path: Path) -> None:
     if path.is_dir():
         shutil.rmtree(path)
     else:
@@ -219,7 +223,8 @@ def _read_tar(stream: IO[bytes]) -> Iterator[tuple[str, IO[bytes]]]:
     with tarfile.open(mode="r|", fileobj=stream, bufsize=CHUNK) as tar:
         for entry in tar:
             tar.members = []  # type: ignore[attr-defined]  # see TarWriter
-            content = tar.extractfile(entry) if entry.isreg() else None
+            # A sparse entry of a few bytes can stand for any number of zeros.
+            content = tar.extractfile(entry) if entry.isreg() and not entry.issparse() else None
             _folder, _, name = entry.name.partition("/")
             if content is None or not is_safe_name(name):
                 raise BackupError(f"The archive contains an unexpected entry: {entry.name!r}.")
@@ -230,8 +235,8 @@ def _read_folder(folder: Path) -> Iterator[tuple[str, IO[bytes]]]:
     names = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if not path.is_dir())
     last = [name for name in (CHECKSUMS_NAME, MANIFEST_NAME) if name in names]
     for name in [*(name for name in names if name not in last), *last]:
-        if (folder / name).is_symlink():
-            raise BackupError(f"The folder contains a link: {name}.")
+        if (folder / name).is_symlink() or not (folder / name).is_file():
+            raise BackupError(f"The folder contains a link or something else that is not a file: {name}.")
         with open(folder / name, "rb") as file:
             yield name, file
 

@@ -61,7 +61,7 @@ def take_snapshot() -> Iterator[Snapshot]:
                     id=name,
                     tables=count_rows(cursor),
                     migrations=_read_migrations(cursor),
-                    seconds_since_beat=_read_beat(cursor),
+                    seconds_since_beat=_read_activity(cursor),
                     paths=paths,
                     close=database.close,
                 )
@@ -108,8 +108,9 @@ def _read_migrations(cursor: Any) -> list[str]:
     return [name for (name,) in cursor.fetchall()]
 
 
-def _read_beat(cursor: Any) -> float | None:
-    cursor.execute("SELECT extract(epoch FROM now() - max(at))::float FROM bridge_heartbeat WHERE name = 'beat'")
+def _read_activity(cursor: Any) -> float | None:
+    """Return the seconds since the last heartbeat of any component: workers may go on while beat is stopped."""
+    cursor.execute("SELECT extract(epoch FROM now() - max(at))::float FROM bridge_heartbeat")
     seconds: float | None = cursor.fetchone()[0]
     return seconds
 

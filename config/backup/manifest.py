@@ -45,7 +45,7 @@ class Manifest:
     dump_version: int  # major version of pg_dump
     migrations: list[str]
     tables: dict[str, int]  # rows
-    seconds_since_beat: float | None  # None: no heartbeat was ever recorded
+    seconds_since_beat: float | None  # of any component; None: no heartbeat was ever recorded
     keys: dict[str, Any]
     database_bytes: int = 0
     media_files: int = 0

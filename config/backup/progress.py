@@ -6,6 +6,7 @@ import json
 import time
 from typing import Any, TextIO
 
+from django.db import OperationalError
 from django.template.defaultfilters import filesizeformat
 from django.utils import translation
 
@@ -67,6 +68,15 @@ class Progress:
 def _describe(stage: str, figures: dict[str, int]) -> str:
     words = [show_bytes(value) if name == "bytes" else f"{value:,} {name}" for name, value in figures.items()]
     return f"{LABELS[stage]:9} {', '.join(words)}"
+
+
+def describe_problem(problem: Exception) -> str:
+    """Return a sentence for the terminal."""
+    if isinstance(problem, OperationalError):
+        return f"The database cannot be used: {' '.join(str(problem).split())}"
+    if isinstance(problem, OSError) and problem.strerror:
+        return f"{problem.strerror}{f': {problem.filename}' if problem.filename else ''}."
+    return str(problem)
 
 
 def show_bytes(count: int) -> str:

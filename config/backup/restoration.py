@@ -28,7 +28,6 @@ from .creation import stop_on_sigterm
 from .database_load import count_other_connections, find_tables_with_rows, open_load
 from .manifest import (
     DATABASE_FOLDER,
-    ERASURES_NAME,
     MEDIA_FOLDER,
     BackupError,
     Manifest,
@@ -41,7 +40,7 @@ from .verification import VerifiedBackup, verify_backup
 
 MAX_NAMED = 5
 SPOOL_BYTES = 16 * CHUNK
-RUNNING_SECONDS = 60  # a heartbeat of beat younger than this at the backup: the portal was running
+RUNNING_SECONDS = 60  # a heartbeat younger than this at the backup: the portal was running
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +70,7 @@ def restore_backup(source: Path, options: RestoreOptions, *, progress: Progress)
     check_schema(manifest)
     check_target(verified)
     check_stopped(manifest, options)
-    log_lines = choose_erasure_lines(source, options)
+    log_lines = choose_erasure_lines(verified, options)
     with stop_on_sigterm():
         merge_lines(log_lines)
         _load(source, verified, options, progress=progress)
@@ -158,16 +157,11 @@ def check_stopped(manifest: Manifest, options: RestoreOptions) -> None:
         )
 
 
-def choose_erasure_lines(source: Path, options: RestoreOptions) -> list[str]:
+def choose_erasure_lines(verified: VerifiedBackup, options: RestoreOptions) -> list[str]:
     """Return the lines of the given erasure log and of the backup's. Refuse a log that is not the newest."""
     lines = _read_lines(options.erasure_log) if options.erasure_log else []
     newest = {read_log_id(line) for line in [*lines, *_read_lines(Path(settings.ERASURE_LOG))]}
-    in_backup = [
-        line
-        for name, content in read_entries(source)
-        if name == ERASURES_NAME
-        for line in content.read().decode(errors="replace").splitlines()
-    ]
+    in_backup = verified.erasure_log.splitlines()
     is_there = options.erasure_log is not None or Path(settings.ERASURE_LOG).exists()
     is_newest = is_there and newest.issuperset(read_log_id(line) for line in in_backup)
     if not is_newest and not options.without_erasure_log:
@@ -212,11 +206,11 @@ def _load(source: Path, verified: VerifiedBackup, options: RestoreOptions, *, pr
                 load.finish_dump(build_adaptation(manifest, portal_was_stopped=options.portal_was_stopped))
                 progress.finish("database", bytes=loaded, tables=len(manifest.tables), rows=manifest.rows)
             if name.startswith(MEDIA_FOLDER):
-                _store_file(name.removeprefix(MEDIA_FOLDER), reader, verified.checksums[name])
+                _store_file(name.removeprefix(MEDIA_FOLDER), reader, verified.checksums[name].hex())
                 files, size = files + 1, size + reader.size
                 progress.update("media", files=files, bytes=size)
             reader.drain()
-            if reader.sha256 != verified.checksums[name]:
+            if reader.digest != verified.checksums.get(name):
                 raise BackupError(f"{name} has changed during the restore. The database was not changed.")
         progress.finish("media", files=files, bytes=size)
         load.commit()

@@ -8,8 +8,28 @@ from __future__ import annotations
 
 from config.audit.context import SET_CONTEXT, current_description, serialize
 
+from .database_load import ROWS_OF_A_NEW_DATABASE
 from .manifest import Manifest
 
+# A portal may have started after the checks. With the locks, what is found empty stays empty until it is replaced.
+LOCK_AND_CHECK = """
+DO $$
+DECLARE name text; has_rows boolean;
+BEGIN
+    FOR name IN
+        SELECT c.relname FROM pg_class c
+        WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind IN ('r', 'p')
+          AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = c.oid AND d.deptype = 'e')
+        ORDER BY 1
+    LOOP
+        EXECUTE format('LOCK TABLE %I IN ACCESS EXCLUSIVE MODE', name);
+        IF name <> ALL ('{{allowed}}'::text[]) THEN
+            EXECUTE format('SELECT EXISTS (SELECT FROM %I)', name) INTO has_rows;
+            IF has_rows THEN RAISE EXCEPTION 'table % has got rows since the checks: stop the portal', name; END IF;
+        END IF;
+    END LOOP;
+END $$;
+"""
 # Everything of the portal's schema, of a new installation: nothing else is ever replaced.
 DROP_EVERYTHING = """
 DO $$
@@ -63,7 +83,8 @@ FROM pg_sequences WHERE schemaname = current_schema() AND last_value IS NOT NULL
 
 def build_preparation() -> str:
     """Return the SQL that begins the transaction and removes the tables of a new installation."""
-    return f"BEGIN;\n{DROP_EVERYTHING}"
+    check = LOCK_AND_CHECK.replace("{allowed}", ",".join(sorted(ROWS_OF_A_NEW_DATABASE)))
+    return f"BEGIN;\n{check}{DROP_EVERYTHING}"
 
 
 def build_adaptation(manifest: Manifest, *, portal_was_stopped: bool) -> str:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
+import shutil
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from .archives import HashingReader, read_entries
+from .archives import CHUNK, HashingReader, read_entries
 from .manifest import (
     CHECKSUMS_NAME,
     DATABASE_FOLDER,
+    ERASURES_NAME,
     MANIFEST_NAME,
     MAX_MANIFEST_BYTES,
     MEDIA_FOLDER,
@@ -22,7 +25,9 @@ from .manifest import (
 from .progress import Progress
 
 MAX_NAMED = 5  # damaged files named in the sentence
-CHECKSUM_LINE = re.compile(r"([0-9a-f]{64})  (.+)")
+CHECKSUM_LINE = re.compile(rb"([0-9a-f]{64})  (.+)\n")
+SPOOL_BYTES = 16 * CHUNK
+Digest = bytes  # SHA-256, not as text: there may be a million of them
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,55 +36,74 @@ class VerifiedBackup:
 
     manifest: Manifest
     is_signed: bool  # by the SECRET_KEY of this portal
-    checksums: dict[str, str]  # name → SHA-256
+    checksums: dict[str, Digest]  # by name
+    erasure_log: str
     bytes: int
 
 
 def verify_backup(source: Path | IO[bytes], *, progress: Progress) -> VerifiedBackup:
     """Read the whole backup and compare it with its checksums. Raises BackupError and names what is damaged."""
-    found: dict[str, str] = {}
+    found: dict[str, Digest] = {}
     repeated: list[str] = []
-    kept = {CHECKSUMS_NAME: b"", MANIFEST_NAME: b""}
+    kept = {MANIFEST_NAME: b"", ERASURES_NAME: b""}
     total = 0
-    for name, content in read_entries(source):
-        reader = HashingReader(content)
-        if name in kept:
-            kept[name] = _read_all(reader)
-        else:
-            reader.drain()
-        if name in found:
-            repeated.append(name)
-        found[name] = reader.sha256
-        total += reader.size
-        progress.update("verify", files=len(found), bytes=total)
-    read = _check(found, kept, repeated)
+    with tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES) as checksums:
+        for name, content in read_entries(source):
+            reader = HashingReader(content)
+            if name in kept:
+                kept[name] = _read_all(reader, limit=MAX_MANIFEST_BYTES if name == MANIFEST_NAME else None)
+            elif name == CHECKSUMS_NAME:
+                shutil.copyfileobj(reader, checksums, CHUNK)
+            else:
+                reader.drain()
+            if name in found:
+                repeated.append(name)
+            found[name] = reader.digest
+            total += reader.size
+            progress.update("verify", files=len(found), bytes=total)
+        checksums.seek(0)
+        read = _check(found, kept[MANIFEST_NAME], checksums, repeated)
     _check_figures(read.manifest, found)
     progress.finish("verify", files=len(found), bytes=total)
     return VerifiedBackup(
-        manifest=read.manifest, is_signed=read.is_signed_by_these_keys(), checksums=found, bytes=total
+        manifest=read.manifest,
+        is_signed=read.is_signed_by_these_keys(),
+        checksums=found,
+        erasure_log=kept[ERASURES_NAME].decode(errors="replace"),
+        bytes=total,
     )
 
 
-def _read_all(reader: HashingReader) -> bytes:
+def _read_all(reader: HashingReader, *, limit: int | None) -> bytes:
     parts = []
-    while part := reader.read(MAX_MANIFEST_BYTES):
+    while part := reader.read(CHUNK):
         parts.append(part)
+        if limit is not None and reader.size > limit:
+            raise BackupError(f"{MANIFEST_NAME} is damaged.")
     return b"".join(parts)
 
 
-def _check(found: dict[str, str], kept: dict[str, bytes], repeated: list[str]) -> ReadManifest:
+def _check(found: dict[str, Digest], manifest: bytes, checksums: IO[bytes], repeated: list[str]) -> ReadManifest:
     if MANIFEST_NAME not in found:
         raise BackupError(f"The backup is incomplete: {MANIFEST_NAME}, its last file, is missing.")
-    read = parse_manifest(kept[MANIFEST_NAME])
-    if found.get(CHECKSUMS_NAME) != read.manifest.checksums_sha256:
+    read = parse_manifest(manifest)
+    if found.get(CHECKSUMS_NAME, b"").hex() != read.manifest.checksums_sha256:
         raise BackupError(f"{CHECKSUMS_NAME} is damaged.")
-    expected = _parse_checksums(kept[CHECKSUMS_NAME])
-    names = found.keys() - kept.keys()
-    problems = {
-        "missing": sorted(expected.keys() - names),
-        "damaged": sorted(name for name in names & expected.keys() if found[name] != expected[name]),
-        "unexpected": sorted({*(names - expected.keys()), *repeated}),
-    }
+    missing: list[str] = []
+    damaged: list[str] = []
+    listed = 0
+    for line in checksums:
+        name, digest = _parse_checksum(line)
+        listed += 1
+        if name not in found:
+            missing.append(name)
+        elif found[name] != digest:
+            damaged.append(name)
+    unexpected = list(repeated)
+    if listed - len(missing) != len(found) - 2:  # the manifest and the checksums are not in the list
+        checksums.seek(0)
+        unexpected += found.keys() - {CHECKSUMS_NAME, MANIFEST_NAME} - {_parse_checksum(line)[0] for line in checksums}
+    problems = {"missing": sorted(missing), "damaged": sorted(damaged), "unexpected": sorted(unexpected)}
     if any(problems.values()):
         raise BackupError(" ".join(_describe(kind, names) for kind, names in problems.items() if names))
     return read
@@ -90,17 +114,14 @@ def _describe(kind: str, names: list[str]) -> str:
     return f"{kind.capitalize()} files: {', '.join(names[:MAX_NAMED])}{more}."
 
 
-def _parse_checksums(data: bytes) -> dict[str, str]:
-    checksums = {}
-    for line in data.decode().splitlines():
-        match = CHECKSUM_LINE.fullmatch(line)
-        if match is None:
-            raise BackupError(f"{CHECKSUMS_NAME} is damaged.")
-        checksums[match[2]] = match[1]
-    return checksums
+def _parse_checksum(line: bytes) -> tuple[str, bytes]:
+    match = CHECKSUM_LINE.fullmatch(line)
+    if match is None:
+        raise BackupError(f"{CHECKSUMS_NAME} is damaged.")
+    return match[2].decode(errors="replace"), bytes.fromhex(match[1].decode())
 
 
-def _check_figures(manifest: Manifest, found: dict[str, str]) -> None:
+def _check_figures(manifest: Manifest, found: dict[str, Digest]) -> None:
     media = sum(name.startswith(MEDIA_FOLDER) for name in found)
     if media != manifest.media_files or not any(name.startswith(DATABASE_FOLDER) for name in found):
         raise BackupError("The manifest and the files do not agree.")

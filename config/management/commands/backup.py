@@ -11,13 +11,15 @@ from typing import Any
 
 from django.conf import settings
 from django.core.management import BaseCommand, CommandError, CommandParser
+from django.db import OperationalError, connections
 from django.utils import timezone
 
 from bridge.maintenance import backup_status
 from bridge.maintenance.backup_status import BackupStatus
+from config.backup.archives import remove_backup
 from config.backup.creation import CreatedBackup, create_backup, stream_backup
 from config.backup.manifest import BackupError
-from config.backup.progress import Progress, show_bytes
+from config.backup.progress import Progress, describe_problem, show_bytes
 from config.backup.schedule import KeepRules, delete_old_backups, run_daily
 from config.backup.verification import verify_backup
 
@@ -26,6 +28,12 @@ def parse_time(text: str) -> str:
     if not re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d", text):
         raise ArgumentTypeError(f"{text} is not a time like 03:00.")
     return text
+
+
+def parse_count(text: str) -> int:
+    if not text.isdecimal():
+        raise ArgumentTypeError(f"{text} is not a number of backups.")
+    return int(text)
 
 
 class Command(BaseCommand):
@@ -48,7 +56,7 @@ class Command(BaseCommand):
             period = {"daily": "days", "weekly": "weeks", "monthly": "months"}[name]
             parser.add_argument(
                 f"--keep-{name}",
-                type=int,
+                type=parse_count,
                 default=0,
                 metavar="N",
                 help=f"Then delete old backups in the folder, but keep the newest of each of the last N {period}.",
@@ -66,19 +74,22 @@ class Command(BaseCommand):
             run_daily(options["daily_at"], Path(folder), lambda: self.try_backup(folder, options))
         try:
             self.back_up(folder, options)
-        except (BackupError, OSError) as problem:
+        except (BackupError, OSError, OperationalError) as problem:
             if folder == "-" and isinstance(problem, BrokenPipeError):
                 # Nobody reads. Python would complain once more at its end.
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            raise CommandError(f"No backup was made. {describe(problem)}") from problem
+            raise CommandError(f"No backup was made. {describe_problem(problem)}") from problem
 
     def try_backup(self, folder: str, options: dict[str, Any]) -> bool:
         """Make a scheduled backup. Return whether it succeeded."""
         try:
             self.back_up(folder, options)
         except Exception as problem:
-            self.stderr.write(f"{timezone.now():%Y-%m-%d %H:%M:%S} UTC: no backup was made. {describe(problem)}")
+            now, text = timezone.now(), describe_problem(problem)
+            self.stderr.write(f"{now:%Y-%m-%d %H:%M:%S} UTC: no backup was made. {text}")
             return False
+        finally:
+            connections.close_all()  # a connection that waits for a day may be lost, and would block a restore
         return True
 
     def back_up(self, folder: str, options: dict[str, Any]) -> None:
@@ -96,12 +107,20 @@ class Command(BaseCommand):
             )
         self.finish(created, options, progress=progress)
 
+    def verify(self, path: Path, *, progress: Progress) -> int:
+        """Read the finished backup and return its size. Delete a damaged one: it would pass for the newest backup."""
+        try:
+            return verify_backup(path, progress=progress).bytes
+        except BackupError as problem:
+            remove_backup(path)
+            raise BackupError(f"The finished backup was damaged, and is deleted. {problem}") from problem
+
     def finish(self, created: CreatedBackup, options: dict[str, Any], *, progress: Progress) -> None:
         """Verify and record the backup, delete old ones, and show the result."""
         manifest, path = created.manifest, created.path
         size, verified_at = manifest.database_bytes + manifest.media_bytes, None
         if path is not None and options["verify"]:
-            size, verified_at = verify_backup(path, progress=progress).bytes, timezone.now()
+            size, verified_at = self.verify(path, progress=progress), timezone.now()
         place = "-" if path is None else str(path)
         status = BackupStatus(
             name=manifest.name, made_at=manifest.made, place=place, bytes=size, verified_at=verified_at
@@ -127,10 +146,3 @@ class Command(BaseCommand):
         )
         if options["output"] == "text":
             progress.say(f"Backup    {manifest.name if path is None else path} ({show_bytes(size)})")
-
-
-def describe(problem: Exception) -> str:
-    """Return a sentence for the terminal."""
-    if isinstance(problem, OSError) and problem.strerror:
-        return f"{problem.strerror}{f': {problem.filename}' if problem.filename else ''}."
-    return str(problem)

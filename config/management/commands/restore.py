@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from django.core.management import BaseCommand, CommandError, CommandParser
+from django.db import OperationalError
 
 from config.backup.manifest import BackupError
-from config.backup.progress import Progress
+from config.backup.progress import Progress, describe_problem
 from config.backup.restoration import RestoreOptions, RestoreResult, restore_backup
 
 
@@ -53,8 +54,8 @@ class Command(BaseCommand):
         )
         try:
             result = restore_backup(Path(options["backup"]), chosen, progress=progress)
-        except (BackupError, OSError) as problem:
-            raise CommandError(str(problem)) from problem
+        except (BackupError, OSError, OperationalError) as problem:
+            raise CommandError(describe_problem(problem)) from problem
         self.show(result, chosen, progress=progress)
 
     def show(self, result: RestoreResult, chosen: RestoreOptions, *, progress: Progress) -> None:

@@ -10,7 +10,7 @@ from django.core.management import BaseCommand, CommandError, CommandParser
 
 from bridge.maintenance import backup_status
 from config.backup.manifest import BackupError, find_key_differences
-from config.backup.progress import Progress
+from config.backup.progress import Progress, describe_problem
 from config.backup.verification import verify_backup
 
 
@@ -28,8 +28,11 @@ class Command(BaseCommand):
         try:
             verified = verify_backup(source, progress=progress)
         except (BackupError, OSError) as problem:
-            raise CommandError(f"Do not rely on this backup. {problem}") from problem
+            raise CommandError(f"Do not rely on this backup. {describe_problem(problem)}") from problem
         manifest = verified.manifest
+        differences = find_key_differences(manifest.keys)
+        if not differences and not verified.is_signed:
+            raise CommandError("Do not rely on this backup. It was changed after it was made: its signature is wrong.")
         backup_status.save_verified(manifest.name)
         progress.say(
             f"Made      {manifest.made:%d %b %Y %H:%M} UTC by version {manifest.portal_version} of "
@@ -38,11 +41,8 @@ class Command(BaseCommand):
         progress.say(
             f"Contains  {manifest.rows:,} rows in {len(manifest.tables)} tables, {manifest.media_files:,} files"
         )
-        differences = find_key_differences(manifest.keys)
         if differences:
             progress.say(f"Keys      {' '.join(differences)} A restore needs them.")
-        elif not verified.is_signed:
-            raise CommandError("Do not rely on this backup. It was changed after it was made: its signature is wrong.")
         else:
             progress.say("Keys      the keys of this portal open it")
         progress.report(
