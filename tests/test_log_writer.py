@@ -105,6 +105,33 @@ import os; os.kill(os.getpid(), 9)
     assert path.read_text() == "last words\n"
 
 
+def test_a_rotation_that_fails_loses_no_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = RotatedFile(tmp_path / "web.log", max_bytes=5)
+    for number in range(3):
+        file.write(f"line {number}\n".encode())
+
+    def fail(*_: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", fail)
+        for number in range(3, 9):
+            file.write(f"line {number}\n".encode())
+    file.write(b"line 9\n")
+
+    assert read_logs(file.path) == [f"line {number}" for number in range(10)]
+
+
+def test_a_log_that_somebody_deleted_is_created_again(tmp_path: Path) -> None:
+    file = RotatedFile(tmp_path / "web.log", max_bytes=5)
+    file.write(b"deleted\n")
+    file.path.unlink()
+
+    file.write(b"kept\n")
+
+    assert file.path.read_text() == "kept\n"
+
+
 def test_a_full_disk_loses_lines_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = RotatedFile(tmp_path / "web.log", max_bytes=1000)
 

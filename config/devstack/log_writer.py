@@ -102,13 +102,15 @@ class RotatedFile:
             data = data[count:]
 
     def _rotate(self) -> None:
-        with suppress(OSError):
-            for number in range(OLD_FILES - 1, 0, -1):
-                with suppress(FileNotFoundError):
-                    os.replace(f"{self.path}.{number}", f"{self.path}.{number + 1}")
-            os.replace(self.path, f"{self.path}.1")
-            os.close(self.descriptor)
+        full = self.descriptor
+        with suppress(OSError):  # a full disk has no place for a new file: the full one goes on
+            if self.path.exists():  # not after a rotation that failed, or if somebody has deleted the file
+                for number in range(OLD_FILES - 1, 0, -1):
+                    with suppress(FileNotFoundError):
+                        os.replace(f"{self.path}.{number}", f"{self.path}.{number + 1}")
+                os.replace(self.path, f"{self.path}.1")
             self._open()
+            os.close(full)
 
     def _open(self) -> None:
         self.descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
