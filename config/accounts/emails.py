@@ -11,6 +11,8 @@ from django.conf import settings
 from django.http import HttpRequest
 from django.utils import timezone, translation
 
+from channels_setup.time_zones import find_time_zone
+
 logger = logging.getLogger(__name__)
 
 
@@ -19,7 +21,7 @@ def use_preferences(user: Any, request: HttpRequest | None) -> Iterator[None]:
     """Activate the user's language and time zone. Without a choice, the portal's, or those of the user's own page."""
     by_somebody_else = request is None or (request.user.is_authenticated and request.user != user)
     language = getattr(user, "language", "") or (settings.LANGUAGE_CODE if by_somebody_else else None)
-    zone = getattr(user, "time_zone", "") or settings.TIME_ZONE
+    zone = find_time_zone(getattr(user, "time_zone", ""))
     with translation.override(language or translation.get_language()), timezone.override(zone):
         yield
 

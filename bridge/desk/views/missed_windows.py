@@ -11,8 +11,7 @@ from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.contrib.auth.decorators import permission_required
-from django.db.models import Count, QuerySet
-from django.db.models.functions import ExtractHour
+from django.db.models import Count, DateTimeField, F, Func, QuerySet
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import render
 from django.urls import reverse
@@ -32,6 +31,12 @@ from templates_registry.transfer.file_formats import escape_cell
 
 PERIODS = (7, 30, 90)  # days
 DEFAULT_PERIOD = 30
+# The database counts by quarters of an hour of UTC, and not by local hours: it may not know all of Python's time zones.
+CLOSED_QUARTER = Func(
+    F("expires_at"),
+    template="date_bin('15 minutes', %(expressions)s, timestamptz 'epoch')",
+    output_field=DateTimeField(),
+)
 CHART_WIDTH, CHART_HEIGHT, CHART_BASE = 744, 190, 160
 
 
@@ -179,9 +184,9 @@ def _count_by_hour(params: ReportParams) -> dict[int, int]:
     total: dict[int, int] = defaultdict(int)
     for zone, channel_ids in params.ids_by_zone.items():
         rows = params.missed_windows().filter(conversation__chat_channel__in=channel_ids)
-        by_hour = rows.annotate(hour=ExtractHour("expires_at", tzinfo=zone)).values_list("hour")
-        for hour, count in by_hour.annotate(Count("pk")).order_by():
-            total[hour] += count
+        by_quarter = rows.annotate(quarter=CLOSED_QUARTER).values_list("quarter")
+        for quarter, count in by_quarter.annotate(Count("pk")).order_by():
+            total[quarter.astimezone(zone).hour] += count
     return dict(total)
 
 
