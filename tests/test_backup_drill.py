@@ -25,7 +25,7 @@ from bridge.maintenance import erasure
 from bridge.models import Attachment, BulkAction, Contact, HeldReply
 from config.devstack.processes import kill_process_group, spawn_process
 from config.devstack.servers import LocalServers, attach_servers
-from tests.backups import hash_tables, query
+from tests.backups import find_unlisted, hash_tables, query
 from tests.factories import (
     ApiChannelFactory,
     ConversationFactory,
@@ -151,6 +151,7 @@ def test_restored_portal_equals_its_backup_without_the_erased(
     assert not list_files(machine.data_dir / "media")
     check_nothing_is_repeated(url, portal)
     check_portal_answers(machine)
+    assert find_unlisted(path.name for path in machine.data_dir.iterdir()) == []
 
 
 def list_files(folder: Path) -> list[Path]:

@@ -403,7 +403,7 @@ def test_a_crash_after_the_commit_leaves_no_file(chat: Conversation, settings: A
     erasure.erase_person(chat.contact_id, by=vera())  # the test's transaction does not commit: nothing runs after it
 
     assert FileDeletion.objects.get().path == "inbound/anna"
-    assert file_deletions.delete_scheduled_files() == 1
+    assert sum(file_deletions.delete_scheduled_files()) == 1
     assert not FileDeletion.objects.exists() and not (tmp_path / "inbound" / "anna").exists()
 
 

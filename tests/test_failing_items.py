@@ -132,7 +132,11 @@ LOOPS = {
         two_lost_chats, assignments.release_lost_assignments, at(assignments, "release_chat"), lambda pk: pk
     ),
     "expired uploads": Loop(
-        two_uploads, uploads.prune_uploads, at(uploads, "delete_upload"), lambda row: row.pk, at(uploads, "PRUNE_BATCH")
+        two_uploads,
+        lambda: list(uploads.prune_uploads()),
+        at(uploads, "delete_upload"),
+        lambda row: row.pk,
+        at(uploads, "PRUNE_BATCH"),
     ),
     "bulk resends": Loop(two_bulk_resends, bulk_resend.run_bulk_actions, at(bulk_resend, "_run_batch"), lambda pk: pk),
     "expired windows": Loop(
@@ -244,12 +248,12 @@ def test_an_undeletable_file_stops_no_other_and_is_retried(
     monkeypatch.setattr(file_deletions, "FAILING", FailingItems("at first"))
     with TestCase.captureOnCommitCallbacks(execute=True):
         file_deletions.schedule_file_deletions(["one", "two"])
-    file_deletions.delete_scheduled_files()
+    list(file_deletions.delete_scheduled_files())
     assert deleted == ["two"] and FileDeletion.objects.get().path == "one"
 
     stuck.clear()
     monkeypatch.setattr(file_deletions, "FAILING", FailingItems("after the back-off"))
-    file_deletions.delete_scheduled_files()
+    list(file_deletions.delete_scheduled_files())
 
     assert deleted == ["two", "one"] and not FileDeletion.objects.exists()
 

@@ -256,8 +256,9 @@ def test_old_rows_go_though_a_file_cannot_be_taken_away(monkeypatch: pytest.Monk
     event = WebhookEvent.objects.create(api_channel=ApiChannelFactory(), endpoint="webhook", state="processed")
     WebhookEvent.objects.update(received_at=timezone.now() - timedelta(days=400))
 
-    def no_such_disk() -> int:
+    def no_such_disk() -> Iterator[int]:
         raise OSError("read-only file system")
+        yield 0
 
     monkeypatch.setattr(uploads, "prune_uploads", no_such_disk)
     housekeeping.prune_expired_rows()

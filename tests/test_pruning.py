@@ -29,7 +29,7 @@ from bridge.models import (
     WebhookEvent,
 )
 from channels_setup.advisory_locks import LockSpace
-from channels_setup.models import ApiChannel
+from channels_setup.models import AlertRoute, ApiChannel
 from config.audit.models import AuditRecord
 from tests.factories import ConversationFactory, DeliveryFactory, copies, vera
 
@@ -69,6 +69,17 @@ def test_old_deliveries_go_and_unresolved_ones_stay() -> None:
     assert not DeliveryDecision.objects.exists() and not Alert.objects.exists()
     link.refresh_from_db()
     assert link.note_id is None
+
+
+def test_alert_messages_that_were_given_up_go_too() -> None:
+    route = AlertRoute.objects.create(name="Duty", kind="email", target="duty@okno.example")
+    at = timezone.now() - OLD
+    for state in ("dead", "unknown", "pending"):
+        row = Delivery.objects.create(kind="alert_mail", alert_route=route, payload={"text": "x"}, state=state)
+        Delivery.objects.filter(pk=row.pk).update(created_at=at)
+
+    assert sum(pruning.prune_deliveries(days=180)) == 2
+    assert Delivery.objects.get().state == "pending"
 
 
 def test_a_delivery_in_use_is_left_for_the_next_run(other: Any) -> None:
@@ -161,6 +172,15 @@ def test_jobs_take_turns_and_end_in_time(monkeypatch: pytest.MonkeyPatch) -> Non
 
     assert housekeeping.prune_expired_rows(seconds=0.05) == 3
     assert done.count("other") > 1 and abs(done.count("endless") - done.count("other")) <= 1
+
+
+def test_a_long_retention_of_messages_does_not_delay_raw_requests() -> None:
+    jobs = list(housekeeping.build_prune_jobs())
+
+    assert [name for name in jobs if "of channels" in name] == [
+        "files of channels", "messages of channels", "events of channels",
+    ]  # fmt: skip
+    assert jobs[-1] == "storage"  # once a day it sums up all files
 
 
 def test_only_one_run_prunes_at_a_time(other: Any, monkeypatch: pytest.MonkeyPatch) -> None:

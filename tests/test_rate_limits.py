@@ -13,6 +13,7 @@ from django.utils import timezone
 from bridge import wakeups
 from bridge.channel_health import rate_limits
 from bridge.conversations import receiving
+from bridge.maintenance import pruning
 from bridge.models import CircuitBreaker, Conversation, Delivery, RateLimit
 from bridge.outbox import dispatcher
 from bridge.worker_runs import begin_run
@@ -214,6 +215,6 @@ def test_unused_buckets_are_deleted(api_channel: ApiChannel) -> None:
             met_at=now - timedelta(hours=age),
         )
 
-    assert rate_limits.prune_buckets(now=now) == 1
+    assert sum(pruning.prune_buckets()) == 1
 
     assert RateLimit.objects.get().key == "new"

@@ -253,6 +253,37 @@ def test_files_may_be_deleted_before_their_messages(chat: Conversation, media: P
 
 
 @pytest.mark.django_db
+def test_old_files_of_other_channels_do_not_end_the_search(
+    chat: Conversation, media: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retention, "FILE_BATCH", 1)
+    ApiChannel.objects.filter(pk=chat.api_channel_id).update(keep_messages_days=None, keep_files_days=30)
+    unlimited = ConversationFactory()
+    kept = [make_file(make_message(unlimited)), make_file(make_message(unlimited))]
+    old, recent = make_file(make_message(chat)), make_file(make_message(chat, age=NEW))
+
+    assert run() == 1
+    assert not default_storage.exists(old.file.name)
+    assert all(default_storage.exists(file.file.name) for file in [*kept, recent])
+
+
+@pytest.mark.django_db
+def test_recent_files_are_not_read_again_in_each_run(
+    chat: Conversation, media: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retention, "FILE_BATCH", 2)
+    ApiChannel.objects.update(keep_messages_days=None, keep_files_days=30)
+    for _number in range(6):
+        make_file(make_message(chat, age=NEW))
+    rows: list[Any] = []
+    fetch = retention._fetch
+    monkeypatch.setattr(retention, "_fetch", lambda *query: rows.extend(found := fetch(*query)) or found)
+
+    assert run() == 0
+    assert len(rows) == 2
+
+
+@pytest.mark.django_db
 def test_a_file_that_cannot_be_deleted_is_tried_again(
     chat: Conversation, media: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,14 +1,18 @@
 """Every table and every folder of the data folder has a rule for how long its content is kept, or a reason."""
 
+import re
 from pathlib import Path
 
 import pytest
 from django.apps import apps
 from django.db import connection
 
-from bridge.maintenance import storage_usage, table_rules
+from bridge.maintenance import backup_status, storage_usage, table_rules
 from bridge.management.commands import retention_page
+from tests.backups import find_unlisted
 
+ROOT = Path(__file__).parent.parent
+IN_DATA_FOLDER = re.compile(r'(?:data_dir|DATA_DIR)\)? / "([^."][^"]*)"')
 RULES = (table_rules.PRUNED, table_rules.CLEANED, table_rules.KEPT)
 
 
@@ -50,10 +54,13 @@ def test_every_measured_table_exists() -> None:
 
 
 def test_every_folder_of_the_data_folder_has_a_rule() -> None:
-    page = (Path(__file__).parent.parent / "docs" / "retention.md").read_text()
+    """tests/test_backup_drill.py looks into a data folder that was used."""
+    packages = (ROOT / name for name in ("bridge", "channels_setup", "config", "templates_registry"))
+    sources = [path.read_text() for package in packages for path in package.rglob("*.py")]
+    used = {name for source in sources for name in IN_DATA_FOLDER.findall(source)}
 
-    for name in ("media", "logs", "postgres", "valkey", "backups", "erasures.jsonl"):
-        assert f"`{name}" in page, name
+    assert used > {"media", "logs", "postgres", "backups", "erasures.jsonl", "stack.json"}
+    assert find_unlisted([*used, "valkey", backup_status.FILE_NAME]) == []
 
 
 def test_the_page_has_the_rules_of_the_code() -> None:

@@ -116,7 +116,7 @@ def test_expired_files_are_deleted_from_the_disk(desk: Client, chat: Conversatio
     Upload.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
 
     with TestCase.captureOnCommitCallbacks(execute=True):
-        assert uploads.prune_uploads() == 1
+        assert sum(uploads.prune_uploads()) == 1
 
     assert not Upload.objects.exists() and not [path for path in own_folder.rglob("*") if path.is_file()]
 

@@ -61,7 +61,7 @@ class RetentionRuleAdmin(ModelAdmin):
         if deletions:
             return self._show_page(request, form, deletions=deletions, signature=form.sign_values())
         form.save()
-        messages.success(request, _("Saved. Anything older is deleted within ten minutes."))
+        messages.success(request, _("Saved. Deletion of older data begins within ten minutes."))
         return redirect(PAGE)
 
     def change_view(

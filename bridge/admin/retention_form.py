@@ -68,7 +68,7 @@ class DaysField(forms.IntegerField):
 
 
 class RetentionForm(forms.Form):
-    """Values of all rules. Saving deletes nothing itself: the next run does, within ten minutes."""
+    """Values of all rules. Saving deletes nothing itself: the next run does, which begins within ten minutes."""
 
     confirmed = forms.CharField(required=False, widget=forms.HiddenInput)
 

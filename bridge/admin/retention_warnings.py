@@ -15,10 +15,10 @@ def retention_warnings(channel: ApiChannel) -> list[str]:
     if not count:
         return []
     sentence = ngettext(
-        "%(count)s message is older than this channel keeps messages. Its text and files will be deleted within an "
-        "hour. To keep them, change the limit now.",
-        "%(count)s messages are older than this channel keeps messages. Their texts and files will be deleted within "
-        "an hour. To keep them, change the limit now.",
+        "%(count)s message is older than this channel keeps messages. Deletion of its text and files begins within ten "
+        "minutes. To keep them, change the limit now.",
+        "%(count)s messages are older than this channel keeps messages. Deletion of their texts and files begins "
+        "within ten minutes. To keep them, change the limit now.",
         count,
     )
     return [sentence % {"count": format_count(count)}]

@@ -114,8 +114,3 @@ def find_limited_channels(*, now: datetime) -> QuerySet[RateLimit, int]:
     recent = now - timedelta(seconds=BUCKET_IDLE_SECONDS)
     limits = RateLimit.objects.filter(api_channel__isnull=False, whole_channel=True, met_at__gt=recent)
     return limits.values_list("api_channel_id", flat=True)
-
-
-def prune_buckets(*, now: datetime) -> int:
-    """Delete buckets unused for an hour. Return how many."""
-    return RateLimit.objects.filter(met_at__lt=now - timedelta(hours=1)).delete()[0]

@@ -95,8 +95,3 @@ def forget_rejected_upload(delivery: Delivery, reason: str) -> None:
     """Forget an upload after the provider rejected a message because of it: the next attempt uploads it again."""
     if outcomes.get_effects(reason).forget_upload and (file := _get_uploadable_file(delivery)):
         ProviderUpload.objects.filter(api_channel=delivery.api_channel_id, sha256=file["sha256"]).delete()
-
-
-def prune_provider_uploads() -> int:
-    """Delete expired uploads. Return their number."""
-    return ProviderUpload.objects.filter(expires_at__lte=service_window.database_now()).delete()[0]

@@ -7,7 +7,7 @@ expires, and downloads are counted. Files that could run in a browser are refuse
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -26,7 +26,7 @@ from channels_setup.failing_items import FailingItems
 from . import storage_limits
 
 SIGNATURE_BYTES = 4_096  # first bytes that are checked
-PRUNE_BATCH = 200
+PRUNE_BATCH = 100
 PRUNING = FailingItems("prune uploads")
 
 _signer = Signer(salt="okno.uploads")
@@ -151,14 +151,14 @@ def delete_upload(upload: Upload) -> None:
     transaction.on_commit(lambda: storage.delete(path))
 
 
-def prune_uploads() -> int:
-    """Delete uploads that were not sent and whose links have expired. Return their number."""
-    deleted = 0
+def prune_uploads() -> Iterator[int]:
+    """Delete uploads that were not sent and whose links have expired. Yield their number in each batch."""
     expired = Upload.objects.filter(message=None, expires_at__lte=service_window.database_now()).order_by("pk")
     while rows := list(expired.exclude(pk__in=PRUNING.items_in_backoff())[:PRUNE_BATCH]):
+        deleted = 0
         for upload in rows:
             with PRUNING.isolate(upload.pk):
                 upload.file.storage.delete(str(upload.file.name))  # before the row, which is needed to try again
                 delete_upload(upload)
                 deleted += 1
-    return deleted
+        yield deleted

@@ -11,8 +11,7 @@ from collections.abc import Callable, Iterator
 from django.db import connection, transaction
 
 from bridge import service_window
-from bridge.channel_health import rate_limits
-from bridge.files import file_deletions, provider_uploads, uploads
+from bridge.files import file_deletions, uploads
 from bridge.merging import undo
 from bridge.metrics import recording
 from bridge.models import Heartbeat, RetentionKind
@@ -104,20 +103,15 @@ def _run_jobs(jobs: dict[str, Iterator[int]], *, ends_at: float) -> int:
 def build_prune_jobs() -> dict[str, Iterator[int]]:
     """Return the jobs by name. A job does nothing until it is iterated."""
     rules = retention_rules.list_rules()
-    now = service_window.database_now()
     jobs: dict[str, Iterator[int]] = {
         "sessions": pruning.prune_expired("django_session", "expire_date", key="session_key"),
         "session list": pruning.prune_ended_sessions(),
         "cache": pruning.prune_expired("accounts_sharedcacheentry", "expires", key="cache_key"),
         "storage snapshots": pruning.prune_snapshots(),
-        "storage": pruning.run_once(storage_usage.take_snapshot),
-        "rate limits": pruning.run_once(lambda: rate_limits.prune_buckets(now=now)),
-        "provider uploads": pruning.run_once(provider_uploads.prune_provider_uploads),
-        "uploads": pruning.run_once(uploads.prune_uploads),
-        "files": pruning.run_once(file_deletions.delete_scheduled_files),
+        "rate limits": pruning.prune_buckets(),
+        "provider uploads": pruning.prune_expired("bridge_providerupload", "expires_at", key="id"),
         "erasure receipts": pruning.run_once(outside_copies.forget_old_numbers),
         "merges": pruning.run_once(undo.delete_old_undo_data),
-        "retention": retention.iterate_retention(),
     }
     for rule in table_rules.PRUNED.values():
         days = rules[rule.kind].days
@@ -134,4 +128,10 @@ def build_prune_jobs() -> dict[str, Iterator[int]]:
     for kind, prune in by_kind.items():
         if rules[kind].days:
             jobs[kind] = prune(days=rules[kind].days)
-    return jobs
+    # Last, because a batch can be slow: files of a bucket, and once a day the sizes of all files.
+    return jobs | {
+        "uploads": uploads.prune_uploads(),
+        "files to delete": file_deletions.delete_scheduled_files(),
+        **{f"{kind} of channels": retention.iterate_kind(kind) for kind in retention.EXPIRE},
+        "storage": pruning.run_once(storage_usage.take_snapshot),
+    }

@@ -20,6 +20,7 @@ from .table_rules import PrunedTable
 BATCH = 1_000
 SNAPSHOT_DAYS = 400
 AUDIT_BATCH_DAYS = 30
+UNUSED_BUCKET_HOURS = 1
 
 # Rows are in the order of their creation, so the first page without an old row ends the search.
 FIND_OLD_ATTEMPTS = """
@@ -35,8 +36,8 @@ DELETE FROM bridge_attempt WHERE id IN (SELECT id FROM bridge_attempt WHERE id =
 # The lock keeps a resend of a canceled one out.
 _LOCK_FINISHED_DELIVERIES = """
 SELECT id FROM bridge_delivery
-WHERE id = ANY(%(ids)s) AND (state IN ('delivered', 'cancelled') OR state = 'dead' AND alert_route_id IS NOT NULL)
-  AND coalesce(finished_at, created_at) < %(before)s
+WHERE id = ANY(%(ids)s) AND coalesce(finished_at, created_at) < %(before)s
+  AND (state IN ('delivered', 'cancelled') OR state IN ('dead', 'unknown') AND alert_route_id IS NOT NULL)
 ORDER BY id FOR UPDATE SKIP LOCKED
 """
 _DELETE_DELIVERIES = (
@@ -114,6 +115,12 @@ def prune_audit_records(*, days: int) -> Iterator[int]:
 def prune_ended_sessions() -> Iterator[int]:
     """Delete the list entries of sessions that ended at least a day ago."""
     yield from _repeat(_DELETE_ENDED_SESSIONS, before=_days_ago(1))
+
+
+def prune_buckets() -> Iterator[int]:
+    """Delete buckets of rate limits that were not used for an hour."""
+    before = service_window.database_now() - timedelta(hours=UNUSED_BUCKET_HOURS)
+    yield from prune_by_age("bridge_ratelimit", "met_at", "TRUE", before=before)
 
 
 def prune_snapshots() -> Iterator[int]:

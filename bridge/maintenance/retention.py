@@ -16,7 +16,7 @@ Kept although old, because they are still needed:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -33,6 +33,7 @@ from . import retention_rules
 from . import retention_sql as sql
 
 BATCH = 500
+FILE_BATCH = 100  # a bucket answers within tens of milliseconds
 # Providers repeat webhooks for days. Until then a hash of the deleted message's ID recognizes it.
 REPEATED_WITHIN = timedelta(days=30)
 EXPIRING = FailingItems("expire")
@@ -49,19 +50,14 @@ class ChannelCutoff:
 
 def apply_retention() -> int:
     """Delete what is older than its channel keeps. Return the number of messages, files and raw requests."""
-    return sum(iterate_retention())
+    return sum(count for kind in EXPIRE for count in iterate_kind(kind))
 
 
-def iterate_retention() -> Iterator[int]:
-    """Delete what is older than its channel keeps. Yield the number of rows of each batch."""
-    for kind, expire in (
-        (RetentionKind.FILES, expire_files),
-        (RetentionKind.MESSAGES, expire_messages),
-        (RetentionKind.EVENTS, delete_raw_requests),
-    ):
-        for cutoff in find_cutoffs(kind):
-            with EXPIRING.isolate(f"{kind} of channel {cutoff.api_channel_id}"):
-                yield from expire(cutoff)
+def iterate_kind(kind: RetentionKind) -> Iterator[int]:
+    """Delete what is older than its channel keeps, of one kind. Yield the number of rows of each batch."""
+    for cutoff in find_cutoffs(kind):
+        with EXPIRING.isolate(f"{kind} of channel {cutoff.api_channel_id}"):
+            yield from EXPIRE[kind](cutoff)
 
 
 def find_cutoffs(kind: RetentionKind) -> list[ChannelCutoff]:
@@ -85,7 +81,7 @@ def expire_messages(cutoff: ChannelCutoff) -> Iterator[int]:
     """Delete the words of the channel's old messages, oldest first, and everything that repeats them."""
     for ids in _iterate_batches(sql.FIND_OLD_MESSAGES, cutoff):
         yield _expire_batch(ids, cutoff)
-    _expire_rows_without_message(cutoff)
+    yield from _expire_rows_without_message(cutoff)
 
 
 def _expire_batch(old_ids: list[int], cutoff: ChannelCutoff) -> int:
@@ -103,14 +99,18 @@ def _expire_batch(old_ids: list[int], cutoff: ChannelCutoff) -> int:
     return _execute(sql.CLEAR_MESSAGES, values)
 
 
-def _expire_rows_without_message(cutoff: ChannelCutoff) -> None:
-    """Delete old words that belong to a chat, but to none of its messages: notes, drafts, finished held replies."""
+def _expire_rows_without_message(cutoff: ChannelCutoff) -> Iterator[int]:
+    """Delete old words that belong to a chat, but to none of its messages: notes, drafts, finished held replies.
+
+    They are not counted.
+    """
     for ids in _iterate_batches(sql.FIND_OLD_DELIVERIES, cutoff):
         _execute(sql.CLEAR_DELIVERIES, {"ids": ids})
+        yield 0
     values = {"channel": cutoff.api_channel_id, "before": cutoff.before, "limit": BATCH}
     for statement in sql.CLEAR_OLD_ROWS:
         while _execute(statement, values):
-            pass
+            yield 0
 
 
 # --- files -----------------------------------------------------------------------------------------------
@@ -118,16 +118,28 @@ def _expire_rows_without_message(cutoff: ChannelCutoff) -> None:
 
 def expire_files(cutoff: ChannelCutoff) -> Iterator[int]:
     """Delete the channel's old files from disk. Their names stay with the message."""
-    for ids in _iterate_batches(sql.FIND_OLD_FILES, cutoff):
+    for ids in _iterate_old_files(cutoff):
         count = 0
         rows = Attachment.objects.filter(pk__in=ids)
         for path in rows.exclude(file="").values_list("file", flat=True):
             with FILES.isolate(path):
                 default_storage.delete(path)  # before the row, which is needed to try again
                 count += rows.filter(file=path).update(**_EXPIRED_FILE)
-        yield count + rows.filter(file="").update(**_EXPIRED_FILE)
+        without_file = rows.filter(file="").exclude(state=Attachment.State.EXPIRED)
+        yield count + without_file.update(**_EXPIRED_FILE)
     for ids in _iterate_batches(sql.FIND_OLD_UPLOADS, cutoff):
         _delete_files(Attachment.objects.none(), Upload.objects.filter(pk__in=ids))
+        yield 0
+
+
+def _iterate_old_files(cutoff: ChannelCutoff) -> Iterator[list[int]]:
+    """Yield IDs of old files, oldest first. A list may be empty: its page had only old files of other channels."""
+    values = {"channel": cutoff.api_channel_id, "before": cutoff.before, "limit": FILE_BATCH, "last": 0}
+    while rows := _fetch(sql.FIND_OLD_FILES, values):
+        if not any(is_old for _pk, is_old, _is_due in rows):
+            return
+        yield [pk for pk, _is_old, is_due in rows if is_due]
+        values["last"] = rows[-1][0]
 
 
 _EXPIRED_FILE: dict[str, Any] = {"file": "", "url": "", "external_id": "", "state": Attachment.State.EXPIRED}
@@ -165,6 +177,12 @@ def delete_events_without_channel(*, days: int) -> Iterator[int]:
     while deleted := _execute(sql.DELETE_EVENTS_WITHOUT_CHANNEL, {"before": before, "limit": BATCH}):
         yield deleted
 
+
+EXPIRE: dict[RetentionKind, Callable[[ChannelCutoff], Iterator[int]]] = {
+    RetentionKind.FILES: expire_files,
+    RetentionKind.MESSAGES: expire_messages,
+    RetentionKind.EVENTS: delete_raw_requests,
+}
 
 # --- batches ---------------------------------------------------------------------------------------------
 

@@ -96,12 +96,12 @@ CLEAR_OLD_ROWS = (
 
 # --- files and raw requests ---
 
-# Index: files_to_expire.
+# Index: files_to_expire. Files are in the order of their messages: the first page without an old one ends the search.
 FIND_OLD_FILES = f"""
-SELECT a.id, m.created_at FROM bridge_attachment a JOIN bridge_message m ON m.id = a.message_id
-WHERE a.state <> 'expired' AND m.api_channel_id = %(channel)s AND m.created_at < %(before)s
-  AND (%(since)s::timestamptz IS NULL OR a.id > %(last)s)
+SELECT a.id, m.created_at < %(before)s, m.created_at < %(before)s AND m.api_channel_id = %(channel)s
   AND NOT EXISTS (SELECT FROM bridge_delivery d WHERE d.message_id = m.id AND d.state IN {UNFINISHED})
+FROM bridge_attachment a JOIN bridge_message m ON m.id = a.message_id
+WHERE a.state <> 'expired' AND a.id > %(last)s
 ORDER BY a.id LIMIT %(limit)s
 """
 FIND_OLD_UPLOADS = f"""

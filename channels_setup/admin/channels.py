@@ -210,7 +210,7 @@ class ApiChannelAdmin(HistoryModelAdmin):
             _("Retention"),
             {
                 "fields": ("keep_messages_days", "keep_files_days", "keep_events_days"),
-                "description": _("What is older is deleted within an hour and cannot be restored."),
+                "description": _("Deletion of older data begins within ten minutes and cannot be undone."),
             },
         ),
         (
