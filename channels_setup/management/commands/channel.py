@@ -269,5 +269,5 @@ def _plain_text(value: Any) -> str:
         return ", ".join(_plain_text(item) for item in value)
     if isinstance(value, dict):
         details = [str(each) for name, each in value.items() if name in SUMMARY_FIELDS and each]
-        return f"{value['name']} ({', '.join(details)})"
+        return f"{value['name']} ({', '.join(details)})" if details else str(value["name"])
     return str(value)

@@ -99,7 +99,7 @@ def check_workers() -> Iterator[Finding]:
         age = ages.get(name)
         if age is not None and age <= max_age:
             continue
-        what = "Beat" if name == "beat" else f"The worker of the queue {name}"
+        what = "Beat or the worker of the queue housekeeping" if name == "beat" else f"The worker of the queue {name}"
         since = "has never run" if age is None else f"has not run for {age:.0f} s"
         yield error(f"worker.{name}", f"{what} {since}.", "Start it, and read its log.")
 
