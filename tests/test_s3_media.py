@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -22,9 +23,12 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client, override_settings
 from moto import mock_aws
 
-from bridge.files import attachment_files, file_deletions
+from bridge.files import attachment_files, file_deletions, uploads
+from bridge.maintenance import person_export
 from bridge.models import Conversation, FileDeletion, Message, Upload
+from channels_setup.failing_items import FailingItems
 from config.devstack.processes import kill_process_group, spawn_process
+from config.storage import private_s3
 from config.storage.private_s3 import MAX_MEMORY_BYTES, FileStorageUnavailable, PrivateS3Storage
 from tests.factories import boris
 from tests.pages import SCRIPT, signed_in
@@ -138,6 +142,60 @@ def test_a_bucket_that_fails_is_a_file_to_ask_for_again(bucket: str, chat: Conve
 
     assert (refused.status_code, silent.status_code) == (503, 503) and refused["Retry-After"]
     assert Client().get(link).status_code == 404
+
+
+@pytest.mark.django_db
+def test_a_shared_file_is_to_be_asked_for_again(bucket: str, chat: Conversation) -> None:
+    desk = signed_in(Client(), boris(chat.chat_channel))
+    posted = desk.post(f"/chats/{chat.pk}/files/", {"file": SimpleUploadedFile("bill.pdf", PDF)}, headers=SCRIPT)
+    link = posted.json()["text"].partition("/shared/")[2]
+
+    with in_bucket(f"http://127.0.0.1:{free_port()}"):
+        silent = Client().get(f"/shared/{link}file")
+
+    assert silent.status_code == 503 and silent["Retry-After"]
+
+
+@pytest.mark.django_db
+def test_an_export_without_the_bucket_fails_instead_of_leaving_files_out(bucket: str, chat: Conversation) -> None:
+    attachment_files.store_attachments(Message.objects.get(), [SimpleUploadedFile("a.pdf", PDF, "application/pdf")])
+
+    with in_bucket(f"http://127.0.0.1:{free_port()}"), pytest.raises(person_export.FilesUnavailable):
+        person_export.build_export(chat.contact)
+    person_export.build_export(chat.contact).file.close()
+
+
+@pytest.mark.django_db
+def test_an_upload_is_deleted_when_the_bucket_answers_again(
+    bucket: str, chat: Conversation, django_capture_on_commit_callbacks: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(file_deletions, "FAILING", FailingItems("files to delete"))
+    upload = uploads.save_upload(chat, SimpleUploadedFile("bill.pdf", PDF), author=boris(chat.chat_channel))
+    path = str(upload.file.name)
+
+    with in_bucket(f"http://127.0.0.1:{free_port()}"), django_capture_on_commit_callbacks(execute=True):
+        uploads.delete_upload(upload)
+    assert default_storage.exists(path) and not Upload.objects.exists()
+    monkeypatch.setattr(file_deletions, "FAILING", FailingItems("files to delete"))  # the back-off is over
+    file_deletions.delete_scheduled_files()
+
+    assert not default_storage.exists(path)
+
+
+def test_a_bucket_that_hangs_holds_one_call_and_not_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each call holds one of the web's few slots, or the thread that sends all messages."""
+    longest = (private_s3.CONNECT_SECONDS + private_s3.READ_SECONDS) * private_s3.ATTEMPTS
+    monkeypatch.setattr(private_s3, "READ_SECONDS", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as hanging:
+        files = storage(f"http://127.0.0.1:{hanging.getsockname()[1]}")
+        with pytest.raises(FileStorageUnavailable):
+            files.open("a.pdf")
+        hanging.close()
+        started = time.monotonic()
+        with pytest.raises(FileStorageUnavailable, match="has just not answered"):
+            files.save("b.pdf", ContentFile(PDF))
+
+    assert time.monotonic() - started < 0.1 and longest <= 26  # tasks end after 50 s
 
 
 def test_errors_are_those_of_a_disk_and_name_no_account(endpoint: str) -> None:

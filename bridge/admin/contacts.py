@@ -93,7 +93,7 @@ class ContactAdmin(ReadOnlyAdmin):
             return person_export.build_download(contact, user=request.user)
         except person_export.PersonErased:
             self.message_user(request, gettext("This person has been erased."), messages.ERROR)
-        except storage_limits.DiskAlmostFull as problem:
+        except (storage_limits.DiskAlmostFull, person_export.FilesUnavailable) as problem:
             self.message_user(request, str(problem), messages.ERROR)
         return redirect(reverse("admin:bridge_contact_change", args=[pk]))
 

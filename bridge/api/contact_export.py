@@ -71,3 +71,5 @@ class ContactExportMixin:
             ) from None
         except storage_limits.DiskAlmostFull as problem:
             raise ApiError(status_code=503, reason="disk_full", sentence=str(problem)) from None
+        except person_export.FilesUnavailable as problem:
+            raise ApiError(status_code=503, reason="files_unavailable", sentence=str(problem)) from None

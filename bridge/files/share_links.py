@@ -42,6 +42,8 @@ def download_shared_file(request: HttpRequest, signature: str) -> HttpResponseBa
         file = upload.file.open("rb")
     except FileNotFoundError:
         raise Http404 from None
+    except OSError:  # the disk or the bucket: the receiver may try again
+        return _disallow_indexing(HttpResponse(status=503, headers={"Retry-After": "10"}))
     if request.method == "GET":
         Upload.objects.filter(pk=upload.pk).update(
             downloads=F("downloads") + 1, downloaded_at=service_window.database_now()

@@ -23,7 +23,7 @@ from bridge import service_window
 from bridge.models import Conversation, Upload
 from channels_setup.failing_items import FailingItems
 
-from . import storage_limits
+from . import file_deletions, storage_limits
 
 SIGNATURE_BYTES = 4_096  # first bytes that are checked
 PRUNE_BATCH = 100
@@ -145,10 +145,9 @@ def list_unsent_uploads(conversation: Conversation, *, author: Any) -> list[Uplo
 
 @transaction.atomic
 def delete_upload(upload: Upload) -> None:
-    """Delete an upload: the row now, the file after the commit."""
-    storage, path = upload.file.storage, str(upload.file.name)
+    """Delete an upload: the row now, the file after the commit, and again later if that fails."""
+    file_deletions.schedule_file_deletions([str(upload.file.name)])
     upload.delete()
-    transaction.on_commit(lambda: storage.delete(path))
 
 
 def prune_uploads() -> Iterator[int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import SimpleNamespace
@@ -17,7 +18,9 @@ from storages.backends.s3 import S3Storage
 from storages.utils import clean_name
 
 MAX_MEMORY_BYTES = 1_000_000  # a larger file is read into a temporary file
-CONNECT_SECONDS, READ_SECONDS, ATTEMPTS, POOL = 3, 20, 3, 32
+# A call that waits for the bucket holds one of the web's few slots, or the thread that sends all messages.
+CONNECT_SECONDS, READ_SECONDS, ATTEMPTS, POOL = 3, 10, 2, 32
+PAUSE_SECONDS = 15.0  # after a call without an answer: further calls of the process fail at once
 NO_VERSIONS = {"NotImplemented", "MethodNotAllowed", "InvalidRequest", "InvalidArgument"}
 
 
@@ -50,6 +53,7 @@ class PrivateS3Storage(S3Storage):
         super().__init__(**options | fixed)
         # One client, which threads may share, instead of one for each of the web process's hundreds of threads.
         self._connections = SimpleNamespace()
+        self._paused_until = 0.0  # by time.monotonic
 
     def _open(self, name: str, mode: str = "rb") -> File[bytes]:
         """Return the file, read completely: errors appear here, as the disk's do, and not while a response is sent."""
@@ -57,7 +61,7 @@ class PrivateS3Storage(S3Storage):
             raise ValueError("Files are saved whole. Use save().")
         content = tempfile.SpooledTemporaryFile(max_size=MAX_MEMORY_BYTES)  # noqa: SIM115  # the caller closes it
         try:
-            with translate_errors(name):
+            with self.translate_errors(name):
                 found = self.client.get_object(Bucket=self.bucket_name, Key=self.build_key(name))
                 shutil.copyfileobj(found["Body"], content)
         except BaseException:
@@ -67,15 +71,15 @@ class PrivateS3Storage(S3Storage):
         return File(content, name)
 
     def _save(self, name: str, content: File[bytes]) -> str:
-        with translate_errors(name):
+        with self.translate_errors(name):
             return str(super()._save(name, content))
 
     def exists(self, name: str) -> bool:
-        with translate_errors(name):
+        with self.translate_errors(name):
             return bool(super().exists(name))
 
     def size(self, name: str) -> int:
-        with translate_errors(name):
+        with self.translate_errors(name):
             return int(super().size(name))
 
     def url(self, name: str | None, *args: Any, **kwargs: Any) -> str:
@@ -84,7 +88,7 @@ class PrivateS3Storage(S3Storage):
     def delete(self, name: str) -> None:
         """Delete the file with all its versions, because an erased person's file must not stay in any."""
         key = self.build_key(name)
-        with translate_errors(name):
+        with self.translate_errors(name):
             if not self.is_versioned():
                 super().delete(name)
                 return
@@ -115,16 +119,18 @@ class PrivateS3Storage(S3Storage):
                 if one["Key"] == key:
                     yield one["VersionId"]
 
-
-@contextmanager
-def translate_errors(name: str) -> Iterator[None]:
-    """Raise errors of the storage as OSError. Their texts can name buckets and accounts, so they are left out."""
-    try:
-        yield
-    except ClientError as error:
-        code = error.response.get("Error", {}).get("Code", "")
-        if code in ("404", "NoSuchKey", "NotFound"):
-            raise FileNotFoundError(name) from None
-        raise FileStorageUnavailable(f"The file storage refused: {code}.") from None
-    except BotoCoreError as error:
-        raise FileStorageUnavailable(f"The file storage does not answer: {type(error).__name__}.") from None
+    @contextmanager
+    def translate_errors(self, name: str) -> Iterator[None]:
+        """Raise errors of the storage as OSError. Their texts can name buckets and accounts, so they are left out."""
+        if time.monotonic() < self._paused_until:
+            raise FileStorageUnavailable("The file storage has just not answered.")
+        try:
+            yield
+        except ClientError as error:
+            code = error.response.get("Error", {}).get("Code", "")
+            if code in ("404", "NoSuchKey", "NotFound"):
+                raise FileNotFoundError(name) from None
+            raise FileStorageUnavailable(f"The file storage refused: {code}.") from None
+        except BotoCoreError as error:
+            self._paused_until = time.monotonic() + PAUSE_SECONDS
+            raise FileStorageUnavailable(f"The file storage does not answer: {type(error).__name__}.") from None

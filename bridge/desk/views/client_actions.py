@@ -98,7 +98,7 @@ def export_client(request: HttpRequest, pk: int) -> HttpResponseBase:
             return person_export.build_download(conversation.contact, user=request.user)
         except person_export.PersonErased:
             status = 410
-        except storage_limits.DiskAlmostFull as error:
+        except (storage_limits.DiskAlmostFull, person_export.FilesUnavailable) as error:
             status, problem = 503, str(error)
     context = {
         "conversation": conversation,

@@ -20,6 +20,7 @@ from django.conf import settings
 from django.core.files.storage import default_storage
 from django.db.models import Model, Sum
 from django.utils import timezone, translation
+from django.utils.translation import gettext as _
 
 from bridge.files import storage_limits
 from bridge.models import Attachment, Contact, Upload
@@ -40,6 +41,10 @@ class PersonErased(Exception):
     """The person was erased, so there is nothing to export."""
 
 
+class FilesUnavailable(Exception):
+    """Files exist, but cannot be read now. Its text is a sentence for the user."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Export:
     """A finished archive. ``file`` has no name on disk and disappears when it is closed."""
@@ -53,7 +58,7 @@ class Export:
 def build_export(contact: Contact, *, user: Any = None) -> Export:
     """Build the archive of everything about this person that the user may see. Without a user: everything.
 
-    Raise PersonErased, or ``storage_limits.DiskAlmostFull``.
+    Raise PersonErased, FilesUnavailable, or ``storage_limits.DiskAlmostFull``.
     """
     scope = find_scope(contact, user=user)
     if not scope.contacts:
@@ -110,8 +115,12 @@ def _copy_files(archive: zipfile.ZipFile, files: dict[str, str]) -> dict[str, st
     for path, name in files.items():
         try:
             source = default_storage.open(path, "rb")
-        except OSError:
+        except FileNotFoundError:
             continue  # pruned meanwhile, or lost: the archive names it without a path
+        except OSError as problem:
+            raise FilesUnavailable(
+                _("The file storage does not answer, so the export would be incomplete. Try again later.")
+            ) from problem
         with source, archive.open(_entry(name, zipfile.ZIP_STORED), "w", force_zip64=True) as target:
             while block := source.read(COPY_BYTES):
                 target.write(block)

@@ -32,7 +32,7 @@ class Command(BaseCommand):
                 export = person_export.build_export(found)
         except person_export.PersonErased:
             raise CommandError(f"Contact {contact} has been erased. There is nothing to export.") from None
-        except storage_limits.DiskAlmostFull as problem:
+        except (storage_limits.DiskAlmostFull, person_export.FilesUnavailable) as problem:
             raise CommandError(str(problem)) from None
         target = to / export.name if to.is_dir() else to
         try:
