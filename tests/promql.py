@@ -169,6 +169,8 @@ def _combine(node: Any, left: Any, right: Any) -> Any:
     pairs = [(labels, value, others[key(labels)]) for labels, value in left.items() if key(labels) in others]
     if sign == "and":
         return {labels: value for labels, value, _other in pairs}
+    if sign in COMPARISONS:
+        return {labels: value for labels, value, other in pairs if COMPARISONS[sign](value, other)}
     return {labels: ARITHMETIC[sign](value, other) for labels, value, other in pairs}
 
 

@@ -84,6 +84,17 @@ def test_a_process_flushes_when_it_ends() -> None:
     assert value(scrape(), "okno_windows_closed_total") == 3
 
 
+def test_counting_fails_for_no_lack_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(counters.pending, "has_started", False)
+    monkeypatch.setattr(counters.pending, "on_first_count", fail)
+    catalog.WINDOWS_CLOSED.count()
+
+    assert value(scrape(), "okno_windows_closed_total") == 1 and not counters.pending.has_started
+
+
 def test_a_flush_whose_response_was_lost_counts_once(monkeypatch: pytest.MonkeyPatch) -> None:
     catalog.WINDOWS_CLOSED.count(number=4)
     client = flushing.flusher.redis.client

@@ -189,7 +189,10 @@ EXAMPLES: dict[str, tuple[dict[str, str], dict[str, str]]] = {
         {"okno_disk_free_bytes": "15000000000-100000000x60"},
         {"okno_disk_free_bytes": "15000000000x60"},
     ),
-    "OknoBackupOld": ({"okno_backup_age_seconds": "180000x60"}, {"okno_backup_age_seconds": "80000x60"}),
+    "OknoBackupOld": (
+        {"okno_backup_age_seconds": "180000x60", "okno_backup_max_age_seconds": "172800x60"},
+        {"okno_backup_age_seconds": "180000x60", "okno_backup_max_age_seconds": "259200x60"},
+    ),
     "OknoServerErrors": (
         {
             'okno_http_request_duration_seconds_count{route="/webhooks/",method="POST",status="5xx"}': "0+1x60",

@@ -5,9 +5,12 @@ from __future__ import annotations
 import gzip
 import json
 import logging
+import multiprocessing
+import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -137,6 +140,31 @@ def test_a_report_that_cannot_be_built_is_not_sent(reported: Any, monkeypatch: p
     assert reported() == []
 
 
+def test_debug_adds_no_words_to_a_report(reported: Any, collector: Collector, settings: Any) -> None:
+    settings.DEBUG = True
+    try:
+        fail_with_words(CANARIES[0], CANARIES[1])
+    except ValueError:
+        logging.getLogger("bridge").exception("event not stored")
+
+    (report,) = reported()
+
+    assert report["exception"]["values"][0]["value"] == ""
+    assert all(canary.encode() not in body for canary in CANARIES for body in collector.bodies)
+
+
+def test_the_error_that_ends_a_forked_process_is_reported(reported: Any) -> None:
+    def child() -> None:
+        logging.getLogger("bridge").error("last words")
+        raise SystemExit
+
+    process = multiprocessing.get_context("fork").Process(target=child)
+    process.start()
+    process.join(10)
+
+    assert [report["logentry"]["message"] for report in reported()] == ["last words"]
+
+
 def test_a_wrong_dsn_stops_the_start_without_showing_it(settings: Any) -> None:
     settings.SENTRY_DSN = "https://sentry.example.com/sk-very-secret"
 
@@ -192,6 +220,21 @@ def test_the_way_of_a_message_is_one_trace(exported: Any, collector: Collector, 
     assert all(span.start_time_unix_nano <= span.end_time_unix_nano for span in spans)
     assert root.start_time_unix_nano <= by_name["process webhook"].start_time_unix_nano
     assert all(canary.encode() not in body for canary in CANARIES for body in collector.bodies)
+
+
+def test_a_collector_that_hangs_does_not_delay_the_end(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "6")
+    from django.utils import timezone
+
+    now = timezone.now()
+    with socket.create_server(("127.0.0.1", 0)) as hanging:
+        export = trace_export.SpanExport(f"http://127.0.0.1:{hanging.getsockname()[1]}")
+        export([tracing.Span(trace="message 1", name="deliver event", start=now, end=now)])
+        started = time.monotonic()
+        export.flush()
+        seconds = time.monotonic() - started
+
+    assert 1.5 < seconds < 3.5
 
 
 def test_all_processes_sample_the_same_traces(exported: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -41,7 +41,10 @@ class PendingCounts:
         with self.lock:
             is_first, self.has_started = not self.has_started, True
         if is_first:
-            self.on_first_count()
+            try:
+                self.on_first_count()
+            except RuntimeError:  # the process gets no more threads; the next count tries again
+                self.has_started = False
 
     def take(self) -> dict[Key, int]:
         """Return the counts and start again from zero."""

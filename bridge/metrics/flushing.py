@@ -99,8 +99,8 @@ def forget_counts(keys: Iterable[Key]) -> None:
 
 def start_flushing() -> None:
     """Start the thread that flushes, and flush when the process ends. Runs at the first count of each process."""
-    Finalize(None, flush_safely, exitpriority=1)  # also in the children of multiprocessing, which skip atexit
     threading.Thread(target=_flush_regularly, name="metrics", daemon=True).start()
+    Finalize(None, flush_safely, exitpriority=1)  # also in the children of multiprocessing, which skip atexit
 
 
 def flush_safely() -> None:

@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from multiprocessing.util import Finalize, register_after_fork
 from typing import Any
 
 import structlog
+from celery.signals import worker_process_shutdown
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
+from channels_setup.codecs.error_descriptions import describe_error, unwrap_exception
 from channels_setup.codecs.phone_masking import mask_phones
 from config.version import VERSION
-
-from .log_redaction import describe_exception, unwrap_exception
 
 logger = logging.getLogger(__name__)
 
@@ -28,6 +30,7 @@ MISSING_PACKAGE = (
 )
 KEPT_FIELDS = ("event_id", "timestamp", "level", "platform", "release", "environment", "sdk")
 ID_FIELDS = ("delivery", "channel", "api_channel", "chat_channel", "event", "attachment")  # of log records, if numbers
+FLUSH_SECONDS = 2.0
 KEPT_FRAME_FIELDS = ("filename", "module", "function", "lineno", "in_app")
 
 
@@ -62,12 +65,23 @@ def start_error_reports() -> None:
             server_name="okno",
             auto_session_tracking=False,
             send_client_reports=False,
-            shutdown_timeout=2,
+            shutdown_timeout=FLUSH_SECONDS,
         )
     except BadDsn as error:
         raise ImproperlyConfigured(
             "Invalid SENTRY_DSN: expected a URL such as https://key@sentry.example.com/1."
         ) from error
+    # The SDK flushes at exit only, which forked processes skip. They lose the report of the error that ended them.
+    register_after_fork(flush_reports, lambda flush: Finalize(None, flush, exitpriority=1))
+    worker_process_shutdown.connect(flush_reports)
+
+
+def flush_reports(**_: Any) -> None:
+    """Send the reports that are queued, for FLUSH_SECONDS at most. At the end of a process."""
+    import sentry_sdk
+
+    with suppress(Exception):
+        sentry_sdk.flush(FLUSH_SECONDS)
 
 
 def build_report(event: dict[str, Any], hint: dict[str, Any]) -> dict[str, Any] | None:
@@ -112,7 +126,7 @@ def _find_tags(record: logging.LogRecord | None) -> Iterator[tuple[str, str]]:
 
 
 def _build_exceptions(error: BaseException, found: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the exceptions of the chain with their frames, described as the log describes them.
+    """Return the exceptions of the chain with their frames, described as the log describes them without DEBUG.
 
     Sentry's list has no reference to the exceptions, so the texts are looked up by type; an unknown type has none.
     """
@@ -124,7 +138,7 @@ def _build_exceptions(error: BaseException, found: list[dict[str, Any]]) -> list
             continue
         seen.add(id(each))
         each = unwrap_exception(each)
-        descriptions.setdefault(type(each).__name__, describe_exception(each).partition(": ")[2])
+        descriptions.setdefault(type(each).__name__, describe_error(each).partition(": ")[2])
         pending += [linked for linked in (each.__cause__, each.__context__) if linked is not None]
         pending += getattr(each, "exceptions", ())
     values = []

@@ -88,13 +88,13 @@ def build_families(counts: Mapping[Key, int], channels: Sequence[str] | None) ->
     Without a database, the channels are those that have counts. With it, counts of deleted channels are forgotten.
     """
     by_metric: dict[str, dict[Labels, dict[str, int]]] = {name: {} for name in CATALOG}
-    forgotten = []
+    forgotten, existing = [], set(channels or ())
     for (name, labels, part), number in counts.items():
         metric = CATALOG.get(name)
         if metric is None or len(labels) != len(metric.labels):
             continue  # of another release
         channel = dict(zip(metric.labels, labels, strict=True)).get("channel")
-        if channel is not None and channels is not None and channel not in channels:
+        if channel is not None and channels is not None and channel not in existing:
             forgotten.append((name, labels, part))
             continue
         by_metric[name].setdefault(labels, {})[part] = number

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from django.conf import settings
 from django.db import connection
 from django.utils import timezone
 from prometheus_client.core import GaugeMetricFamily
@@ -241,4 +242,6 @@ def measure_machine() -> Gauges:
     backup = backup_status.read_status()
     age = (timezone.now() - backup.made_at).total_seconds() if backup else float("nan")
     yield GaugeMetricFamily("okno_backup_age_seconds", "Age of the newest backup; NaN: never made here.", value=age)
+    limit = settings.BACKUP_MAX_AGE_HOURS * 3600 or float("inf")
+    yield GaugeMetricFamily("okno_backup_max_age_seconds", "BACKUP_MAX_AGE_HOURS; +Inf: no limit.", value=limit)
     yield GaugeMetricFamily("okno_disk_free_bytes", "Free bytes on the disk of the data folder.", value=free)

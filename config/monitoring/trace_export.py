@@ -23,6 +23,8 @@ from config.version import VERSION
 
 logger = logging.getLogger(__name__)
 
+FLUSH_SECONDS = 2.0
+
 MISSING_PACKAGE = (
     "OTEL_EXPORTER_OTLP_ENDPOINT is set, but the packages for it are not installed. "
     "Install config/monitoring/requirements.txt, or remove the setting."
@@ -81,10 +83,15 @@ class SpanExport:
         Finalize(None, self.flush, exitpriority=1)
 
     def flush(self) -> None:
-        """Export what is queued, for two seconds at most. At the end of a process."""
+        """Export what is queued, for FLUSH_SECONDS at most. At the end of a process.
+
+        The processor ignores its own time limit: with a collector that does not answer, it would take 40 s.
+        """
         if self.processor is not None:
             with suppress(Exception):
-                self.processor.force_flush(2_000)
+                thread = threading.Thread(target=self.processor.force_flush, name="last spans", daemon=True)
+                thread.start()
+                thread.join(FLUSH_SECONDS)
 
     def _convert(self, span: tracing.Span) -> Any:
         """Return the span of OpenTelemetry, or None if its trace is not sampled. All processes sample the same ones."""
