@@ -14,7 +14,7 @@ EXIT_CODE = 2
 PREFIX = "OKNO_"
 YEAR = 31_536_000  # seconds
 IS_WARNED = "SETTINGS_WARNED"  # in the environment of programs that `manage.py up` starts, so that it alone warns
-OWN_VARIABLES = {"OKNO_TEST_SERVERS"}
+OWN_VARIABLES = {"OKNO_TEST_SERVERS", "OKNO_IMAGE"}  # of tests, of docker-compose.yml
 # Kubernetes sets these for a service whose name begins with okno.
 KUBERNETES_VARIABLE = re.compile(r"(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP)(_\w+)?)?)")
 LONG_NAME = 8  # letters from which two wrong ones are likely to be misspelled, and not another program's name

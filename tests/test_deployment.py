@@ -167,6 +167,14 @@ def test_the_target_starts_a_worker_for_every_queue_and_one_beat() -> None:
     }
 
 
+def test_a_failed_or_restarted_migration_stops_no_other_unit() -> None:
+    units = [read_unit(path.name) for path in UNITS.iterdir() if path.suffix == ".service"]
+
+    assert not any("Requires" in unit or "BindsTo" in unit for unit in units)
+    assert sum("okno-migrate.service" in unit.get("Wants", []) for unit in units) == 3  # web, beat, workers
+    assert read_unit("okno-migrate.service")["Restart"] == ["on-failure"]
+
+
 @pytest.mark.parametrize("unit", sorted(path.name for path in UNITS.glob("*.service")))
 def test_each_unit_is_hardened_and_limited(unit: str, services: dict[str, Any]) -> None:
     values = {key: found[0] for key, found in read_unit(unit).items()}

@@ -156,6 +156,7 @@ def test_ordinary_variables_of_a_machine_cause_no_warning() -> None:
         "PATH HOME USER SHELL TERM LANG LC_ALL LANGUAGE HOSTNAME PWD OLDPWD EDITOR MAIL DISPLAY SSH_TTY XDG_DATA_DIRS"
     )
     usual += " CI VIRTUAL_ENV PYTHONPATH MAKEFLAGS MAKELEVEL POSTGRES_PASSWORD REDIS_PASSWORD KUBERNETES_PORT PORTAGE"
+    usual += " OKNO_IMAGE"
     usual += " OKNO_WEB_SERVICE_HOST OKNO_SERVICE_PORT_HTTP OKNO_PORT_8000_TCP_ADDR OKNO_PORT DEMO PORT SECRET_KEY_FILE"
 
     assert environment_check.find_unknown_names(dict.fromkeys(usual.split(), "tcp://10.0.0.1:80")) == []
