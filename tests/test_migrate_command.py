@@ -160,3 +160,14 @@ def test_events_that_failed_because_of_the_schema_are_processed_again() -> None:
     assert stdout.getvalue() == "Events that failed because of the schema and are processed again: 1.\n"
     event.refresh_from_db()
     assert event.state == "new"
+
+
+@pytest.mark.parametrize(("verbosity", "printed"), [(0, ""), (1, "\n  … 10 s: CREATE INDEX")])
+def test_only_a_quiet_migrate_is_silent_about_its_progress(verbosity: int, printed: str) -> None:
+    """`make up` is quiet: its only line says that it is ready."""
+    command = migrate.Command(stdout=io.StringIO())
+    command.verbosity = verbosity
+
+    command.report("  … 10 s: CREATE INDEX")
+
+    assert command.stdout.getvalue() == printed  # type: ignore[attr-defined]

@@ -89,6 +89,8 @@ class Command(migrate.Command):
 
     def report(self, line: str) -> None:
         """Write a line below that of the migration, which has no end yet. Its "OK" follows the last one."""
+        if self.verbosity == 0:  # `make up` prints one line, also where its first migration takes long
+            return
         self.stdout.write(f"\n{line}", ending="")
         self.stdout.flush()
 
