@@ -35,6 +35,7 @@ SHORT = {
 }
 # Estimated minutes at full length, by the sizes in the tests. The longest run last, in case the run is interrupted.
 FILES = {
+    "alerts": 14,
     "chain": 8,
     "database_writes": 5,
     "backup": 6,
