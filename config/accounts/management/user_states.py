@@ -89,7 +89,7 @@ def enable(user: User) -> str:
         return f"The user “{user.username}” is already active."
     user.is_active = True
     user.save(update_fields=["is_active"])
-    return f"The user “{user.username}” is enabled and can sign in with the old password."
+    return f"The user “{user.username}” is enabled and can sign in again. Tokens stay revoked."
 
 
 def send_invitation(user: User) -> str:
