@@ -177,7 +177,7 @@ def test_an_upload_is_deleted_when_the_bucket_answers_again(
         uploads.delete_upload(upload)
     assert default_storage.exists(path) and not Upload.objects.exists()
     monkeypatch.setattr(file_deletions, "FAILING", FailingItems("files to delete"))  # the back-off is over
-    file_deletions.delete_scheduled_files()
+    assert sum(file_deletions.delete_scheduled_files()) == 1
 
     assert not default_storage.exists(path)
 
