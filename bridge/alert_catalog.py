@@ -183,7 +183,7 @@ CATALOG: Mapping[str, AlertDefinition] = {
         severity=Severity.WARNING,
         sentence=_("Alerts cannot be sent to “%(name)s”. %(why)s"),
         action=_("Open the alert route, correct it, and send a test message."),
-        raised_when="An alert message was refused, or has failed three times. This route itself is not told.",
+        raised_when="An alert message was refused, or has failed three times. This route itself is not notified.",
         resolved_when="A message is accepted, or the route is disabled.",
     ),
 }

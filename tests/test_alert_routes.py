@@ -1,4 +1,4 @@
-"""Alert routes: who is told of what and when, through the delivery engine."""
+"""Alert routes: who is notified of what and when, through the delivery engine."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_each_kind_of_route_gets_its_format(channel: ApiChannel, receiver: Recei
     assert set(Delivery.objects.values_list("state", flat=True)) == {"delivered"}
 
 
-# --- who is told, once ---
+# --- who is notified, once ---
 
 
 def test_an_alert_is_told_once_and_its_end_once(channel: ApiChannel, receiver: Receiver) -> None:

@@ -14,6 +14,7 @@ from bridge.channel_health import alerts
 from bridge.conversations import closing_reminders
 from bridge.fanout.subscribers import find_watchers
 from bridge.intake import webhooks
+from bridge.maintenance import portal_checks
 from bridge.models import Alert, WebhookEvent
 from bridge.relay.reply_submission import submit_reply
 from channels_setup.models import ApiChannel, ChannelState
@@ -94,7 +95,7 @@ def test_its_alerts_are_settled_but_that_of_other_numbers(channel: ApiChannel) -
         alerts.raise_alert(kind, api_channel_id=channel.pk)
     channel.archive()
 
-    alerts.review_alerts()
+    portal_checks.settle_gone_subjects()
 
     assert [alert.kind for alert in Alert.objects.filter(settled_at=None)] == [Alert.Kind.UNROUTED]
 

@@ -57,7 +57,7 @@ class SeverityFilter(ChoiceFilter):
 
 
 class NoticeInline(ReadOnlyInline):
-    """Which routes were told of the alert."""
+    """Routes that were notified of the alert."""
 
     model = AlertNotice
     fields = readonly_fields = ("route_link", "event", "sent")

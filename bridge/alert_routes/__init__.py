@@ -1,4 +1,4 @@
-"""Alert routes: what each route has not been told, the text of its messages, and the requests that carry them.
+"""Alert routes: what each route has not been notified of, the text of its messages, and the requests that carry them.
 
 `planning` creates deliveries, and `bridge.outbox` sends them.
 """

@@ -15,7 +15,7 @@ from django.core import mail
 
 from channels_setup.providers.base import ACCEPTED, PERMANENT, RETRY, Outcome
 
-FOR_GOOD = 500  # SMTP codes from here on are final
+FIRST_FINAL_CODE = 500  # SMTP codes from here on are final
 
 
 def list_recipients(target: str) -> list[str]:
@@ -50,7 +50,7 @@ def send_email(target: str, payload: Mapping[str, Any], *, key: str) -> Outcome:
 
 
 def _judge(code: int, answer: str) -> Outcome:
-    if code >= FOR_GOOD:
+    if code >= FIRST_FINAL_CODE:
         return Outcome(verdict=PERMANENT, reason="alert_route_refused", code=str(code), details=answer[:200])
     return Outcome(verdict=RETRY, reason="alert_route_unreachable", code=str(code), details=answer[:200])
 

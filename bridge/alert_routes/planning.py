@@ -1,4 +1,4 @@
-"""Planning of alert messages: one message per route at a time, with everything that the route has not been told.
+"""Planning of alert messages: one message per route at a time, with all that the route was not yet notified of.
 
 While a message of a route is under way, nothing else is planned for it, and what changes meanwhile is collected. A
 thousand alerts therefore make a few messages, and an alert that comes and goes in between makes none.
@@ -25,7 +25,7 @@ Event = AlertNotice.Event
 
 
 def plan_messages() -> int:
-    """Create the message of each route that has not been told something. Return how many."""
+    """Create the message of each route that has news. Return how many."""
     with ROUTES.isolate("environment"):
         environment.sync_routes()
     planned = 0
@@ -70,7 +70,7 @@ def create_test(route: AlertRoute) -> Delivery:
 
 
 def choose_news(route: AlertRoute, *, now: datetime) -> list[AlertNews]:
-    """Return what the route is told now: by its rules, its quiet hours and its collection time."""
+    """Return what the route is notified of now: by its rules, its quiet hours and its collection time."""
     raised, resolved = _find_raised(route, now=now), _find_resolved(route) if route.tells_resolved else []
     news = [*raised, *resolved]
     if route.is_quiet(now):
@@ -82,9 +82,11 @@ def choose_news(route: AlertRoute, *, now: datetime) -> list[AlertNews]:
 
 
 def _find_raised(route: AlertRoute, *, now: datetime) -> list[AlertNews]:
-    told = AlertNotice.objects.filter(alert=OuterRef("pk"), route=route, event=Event.RAISED)
-    rows = Alert.objects.filter(~Exists(told), settled_at=None, kind__in=alert_catalog.list_kinds(route.min_severity))
-    rows = rows.exclude(kind=Alert.Kind.ROUTE_FAILING, subject=str(route.pk))  # the others tell of this route
+    notices = AlertNotice.objects.filter(alert=OuterRef("pk"), route=route, event=Event.RAISED)
+    rows = Alert.objects.filter(
+        ~Exists(notices), settled_at=None, kind__in=alert_catalog.list_kinds(route.min_severity)
+    )
+    rows = rows.exclude(kind=Alert.Kind.ROUTE_FAILING, subject=str(route.pk))  # the other routes report this one
     if route.wait_minutes:
         rows = rows.filter(opened_at=None, raised_at__lte=now - timedelta(minutes=route.wait_minutes))
     chosen = list(route.api_channels.values_list("pk", flat=True))
@@ -94,7 +96,7 @@ def _find_raised(route: AlertRoute, *, now: datetime) -> list[AlertNews]:
 
 
 def _find_resolved(route: AlertRoute) -> list[AlertNews]:
-    """Return resolved alerts of which the route was told that they were raised."""
+    """Return resolved alerts that the route was notified of when they were raised."""
     notices = AlertNotice.objects.filter(alert=OuterRef("pk"), route=route)
     known = list(alert_catalog.CATALOG)  # not those of a newer release, during an upgrade or after a return from it
     rows = Alert.objects.exclude(settled_at=None).filter(Exists(notices.filter(event=Event.RAISED)), kind__in=known)

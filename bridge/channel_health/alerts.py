@@ -35,7 +35,7 @@ def raise_alert(
     subject: str = "",
     **details: object,
 ) -> None:
-    """Raise an alert, or update the details of an open one. Alert routes are told after the commit."""
+    """Raise an alert, or update the details of an open one. Alert routes are notified after the commit."""
     open_alerts = _get_open_alerts(kind, api_channel_id=api_channel_id, delivery_id=delivery_id, subject=subject)
     if open_alerts.update(details=details):
         return
@@ -55,12 +55,10 @@ def settle_alert(
     settle_alerts(rows)
 
 
-def settle_alerts(rows: QuerySet[Alert]) -> int:
-    """Settle these alerts, and tell the alert routes after the commit. Return how many."""
-    count = rows.filter(settled_at=None).update(settled_at=timezone.now())
-    if count:
+def settle_alerts(rows: QuerySet[Alert]) -> None:
+    """Settle these alerts, and notify the alert routes after the commit."""
+    if rows.filter(settled_at=None).update(settled_at=timezone.now()):
         wakeups.notify_after_commit(wakeups.ALERTS)
-    return count
 
 
 def _get_open_alerts(
@@ -91,7 +89,6 @@ def review_alerts() -> int:
     """Alert about destinations that fail for days, and settle resolved alerts. Return the number of open alerts."""
     _review_failing_channels()
     _settle_stuck_alerts()
-    _settle_archived_channels()
     return Alert.objects.filter(settled_at=None).count()
 
 
@@ -113,12 +110,8 @@ def _review_failing_channels() -> None:
         with FAILING_BREAKERS.isolate(row.pk):
             if not _review_failing_channel(row, row.api_channel, now=now):
                 failing.remove(row.api_channel.pk)
-    for alert in Alert.objects.filter(kind=Kind.FAILING_LONG, settled_at=None).exclude(api_channel__in=failing):
-        settle_alert(Kind.FAILING_LONG, api_channel_id=alert.api_channel_id)
-    for alert in Alert.objects.filter(kind=Kind.SWITCHED_OFF, settled_at=None).exclude(
-        api_channel__state=ChannelState.PAUSED
-    ):
-        settle_alert(Kind.SWITCHED_OFF, api_channel_id=alert.api_channel_id)
+    settle_alerts(Alert.objects.filter(kind=Kind.FAILING_LONG).exclude(api_channel__in=failing))
+    settle_alerts(Alert.objects.filter(kind=Kind.SWITCHED_OFF).exclude(api_channel__state=ChannelState.PAUSED))
 
 
 def _review_failing_channel(row: CircuitBreaker, channel: ApiChannel, *, now: datetime) -> bool:
@@ -160,7 +153,7 @@ def _settle_stuck_alerts() -> None:
     settle_alerts(Alert.objects.filter(kind=Kind.STUCK).exclude(delivery__state__in=Delivery.UNFINISHED))
 
 
-def _settle_archived_channels() -> None:
+def settle_archived_channel_alerts() -> None:
     """Settle the alerts of archived channels, but not those about messages for other numbers at their address."""
     of_archived = Alert.objects.filter(api_channel__archived_at__isnull=False)
     settle_alerts(of_archived.exclude(kind=Kind.UNROUTED))

@@ -1,7 +1,7 @@
 """Checks of the portal as a whole, which raise and settle alerts: components, disk, queues, dead letters, templates.
 
-Beat starts them in the housekeeping queue. If this queue or the database fails, nobody here can tell: outside
-monitoring of /health/ready does (docs/alerts.md). Beat itself is watched by the runs of the outbound queue.
+Beat starts them in the housekeeping queue. If this queue or the database fails, no check here notices it:
+outside monitoring of /health/ready does (docs/alerts.md). Beat itself is watched by the runs of the outbound queue.
 """
 
 from __future__ import annotations
@@ -26,14 +26,13 @@ from . import backup_status, housekeeping
 # Seconds without a heartbeat after which a component has stopped.
 MAX_HEARTBEAT_AGE = {"beat": 30, "inbound": 60, "outbound": 60, "events": 60}
 MAX_DELAY = 300.0  # seconds that a due delivery or a stored webhook may wait
-CONFIRM_SECONDS = 20.0  # what looks stopped or late is alerted about if a check this much later sees it, too
+CONFIRM_SECONDS = 20.0  # a stopped component or late queue is reported if a check this much later finds it, too
 FORGET_SECONDS = 180.0  # a suspicion of this process that no check has confirmed
 DEAD_LETTERS_PER_HOUR = 10
 COUNT_LIMIT = 1_000
 TEMPLATE_SYNC_AFTER = timedelta(days=1)
 CHECKS = FailingItems("portal checks")
 Kind = Alert.Kind
-ENDED_BY_ARCHIVING = (Kind.BREAKER, Kind.STUCK, Kind.SWITCHED_OFF)  # nothing is sent that could settle them
 
 # (kind, subject) → when this process saw it first and last, by time.monotonic().
 _suspicions: dict[tuple[str, str], tuple[float, float]] = {}
@@ -121,21 +120,20 @@ def check_template_sync() -> None:
 
 
 def check_backup() -> None:
-    """Alert if the last backup is too old. Before the first backup, only ``manage.py doctor`` tells."""
+    """Alert if the last backup is too old. Before the first backup, only ``manage.py doctor`` reports it."""
     status = backup_status.read_status()
     hours = round((timezone.now() - status.made_at) / timedelta(hours=1)) if status else 0
     _report(Kind.BACKUP_OLD, status is not None and status.is_too_old(), hours=hours)
 
 
 def settle_gone_subjects() -> None:
-    """Settle alerts that no attempt will settle: their route, helpdesk or channel was changed, put away or deleted."""
+    """Settle alerts that no attempt will settle: their route, helpdesk or channel was changed, archived or deleted."""
     enabled = [str(pk) for pk in AlertRoute.objects.filter(is_enabled=True).values_list("pk", flat=True)]
     alerts.settle_alerts(Alert.objects.filter(kind=Kind.ROUTE_FAILING).exclude(subject__in=enabled))
     down = CircuitBreaker.objects.filter(chat_channel__isnull=False, is_open=True)
     still_down = [str(pk) for pk in down.values_list("chat_channel_id", flat=True)]
     alerts.settle_alerts(Alert.objects.filter(kind=Kind.HELPDESK_DOWN).exclude(subject__in=still_down))
-    archived = Alert.objects.filter(kind__in=ENDED_BY_ARCHIVING, api_channel__archived_at__isnull=False)
-    alerts.settle_alerts(archived)
+    alerts.settle_archived_channel_alerts()
 
 
 PORTAL_CHECKS: Mapping[str, Callable[[], None]] = {

@@ -1,4 +1,4 @@
-"""Alerts, and which alert route was told of which alert."""
+"""Alerts, and which alert route was notified of which alert."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class Alert(models.Model):
 
 
 class AlertNotice(models.Model):
-    """What a route was told of an alert, and by which delivery. Deleted if the delivery is given up."""
+    """A route that was notified of an event of an alert, and the delivery. Deleted if the delivery is given up."""
 
     class Event(models.TextChoices):
         RAISED = "raised", _("raised")

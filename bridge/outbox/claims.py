@@ -156,7 +156,7 @@ def build_statement(template: str, column: str, kinds: tuple[str, ...], *, poiso
         "poison": str(poison).upper(),
         "is_due": (IS_POISON if poison else IS_ORDINARY).format(finished=finished, most=MAX_WORKER_CRASHES),
         "is_limit": is_limit,
-        "is_head": HEAD_SQL if column != "alert_route" else "TRUE",  # a route has one unfinished message
+        "is_head": HEAD_SQL if column != "alert_route" else "TRUE",  # a route sends one message at a time
         "delivery": DELIVERY.columns,
         "kinds": ", ".join(f"'{kind}'" for kind in kinds),
         "finished": finished,

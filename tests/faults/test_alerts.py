@@ -1,4 +1,4 @@
-"""R: alert routes under a storm, while workers die: each alert is told once, and its end once."""
+"""R: alert routes under a storm, while workers die: each alert and its end are sent once."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ JOIN bridge_delivery d ON d.id = n.delivery_id AND d.state = 'delivered' WHERE a
 
 
 def create_route(stack: Stack, shop: Shop, name: str) -> str:
-    """Create a route that is told of the shop's alerts only. Return its path at the receiver."""
+    """Create a route for the shop's alerts only. Return its path at the receiver."""
     path = f"{shop.path}-{name}"
     secret = encryption.encrypt(encryption.new_secret_key())
     pk = stack.insert(AlertRoute(name=path, kind="webhook", target=stack.receiver.url(path), secret=secret))

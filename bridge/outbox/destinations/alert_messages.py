@@ -1,7 +1,7 @@
 """Messages of alert routes: they share the lane of events, and emails have their own. Answers to clients never wait.
 
-A message that is given up makes no message of its own on the same route: its alerts count as not told, the route waits
-for an hour, and the other routes are told that this one fails.
+A message that is given up makes no message of its own on the same route: its alerts count as unsent, the route waits
+for an hour, and the other routes are notified that this one fails.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from channels_setup.providers.base import ACCEPTED, PERMANENT, CallRate, Outcome
 
 SECONDS_BETWEEN_MESSAGES, BURST = 20.0, 3  # of one route
 PAUSE_AFTER_GIVING_UP = timedelta(hours=1)
-FAILURES_TO_TELL = 3  # of one message, after which the other routes are told
+FAILURES_TO_NOTIFY = 3  # of one message, after which the other routes are notified
 Kind = alerts.Kind
 
 
@@ -61,12 +61,12 @@ class AlertPolicy(DestinationPolicy):
         return self.give_up_exhausted(claimed, token)
 
     def give_up_exhausted(self, claimed: Sequence[ClaimedDelivery], token: uuid.UUID) -> list[ClaimedDelivery]:
-        with transaction.atomic():  # after a crash in between, its alerts would count as told
+        with transaction.atomic():  # after a crash in between, its alerts would count as sent
             left = super().give_up_exhausted(claimed, token)
             for item in claimed:
                 if item not in left:
                     _forget_message(item.delivery)
-                    self._tell_other_routes(item.delivery, reason="retries_exhausted")
+                    self._notify_other_routes(item.delivery, reason="retries_exhausted")
         return left
 
     def build_rate_request(self, item: ClaimedDelivery) -> RateRequest:
@@ -110,14 +110,14 @@ class AlertPolicy(DestinationPolicy):
         )
 
     def on_retry(self, attempt: AttemptResult, *, seconds: float) -> None:
-        if attempt.claimed.delivery.attempts_since_resend >= FAILURES_TO_TELL:
-            self._tell_other_routes(attempt.claimed.delivery, reason=attempt.outcome.reason)
+        if attempt.claimed.delivery.attempts_since_resend >= FAILURES_TO_NOTIFY:
+            self._notify_other_routes(attempt.claimed.delivery, reason=attempt.outcome.reason)
 
     def on_given_up(self, attempt: AttemptResult) -> None:
         _forget_message(attempt.claimed.delivery)
-        self._tell_other_routes(attempt.claimed.delivery, reason=attempt.outcome.reason)
+        self._notify_other_routes(attempt.claimed.delivery, reason=attempt.outcome.reason)
 
-    def _tell_other_routes(self, delivery: Delivery, *, reason: str) -> None:
+    def _notify_other_routes(self, delivery: Delivery, *, reason: str) -> None:
         """Raise the alert of a failing route. Nobody expects messages on a disabled one."""
         for route in AlertRoute.objects.filter(pk=self.get_destination_id(delivery), is_enabled=True):
             alerts.raise_alert(Kind.ROUTE_FAILING, subject=str(route.pk), name=route.name, why_code=reason)
@@ -148,6 +148,6 @@ def _get_limit_key(pk: int) -> str:
 
 
 def _forget_message(delivery: Delivery) -> None:
-    """Count the alerts of a message that was given up as not told, and let its route wait."""
+    """Count the alerts of a message that was given up as unsent, and let its route wait."""
     AlertNotice.objects.filter(delivery=delivery).delete()
     AlertRoute.objects.filter(deliveries=delivery).update(retry_at=timezone.now() + PAUSE_AFTER_GIVING_UP)
