@@ -82,11 +82,14 @@ def find_unknown_names(environment: Mapping[str, str]) -> list[str]:
 
 
 def find_similar_setting(name: str) -> str | None:
-    """Return the setting whose name is meant by a name with up to two typing errors; one in a short name."""
+    """Return the setting that a misspelled name means: up to two typing errors, in a short name one."""
     bare = name.removesuffix("_FILE")
-    near = {known: distance(bare, known, limit=1 if len(known) < LONG_NAME else 2) for known in SETTINGS_BY_NAME}
-    best = min(near, key=lambda known: near[known])
-    return best if near[best] <= (1 if len(best) < LONG_NAME else 2) else None
+    found = []
+    for known in SETTINGS_BY_NAME:
+        limit = 1 if len(known) < LONG_NAME else 2
+        if (errors := distance(bare, known, limit=limit)) <= limit:
+            found.append((errors, known))
+    return min(found, key=lambda pair: pair[0])[1] if found else None
 
 
 def distance(left: str, right: str, *, limit: int) -> int:

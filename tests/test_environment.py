@@ -140,6 +140,7 @@ def test_names_that_resemble_a_setting_are_warned_about() -> None:
         "TIMEZONE": "TIME_ZONE",
         "REDIS_URI": "REDIS_URL",
         "WORKER": "WORKERS",
+        "WEB_PROCESE": "WEB_PROCESSES",
         "OKNO_PORT": "PORT",
     }
 
