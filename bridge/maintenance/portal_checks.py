@@ -23,7 +23,7 @@ from channels_setup.models import AlertRoute, ApiChannel, ChannelState
 
 from . import backup_status, housekeeping
 
-# Seconds without a heartbeat after which a component has stopped.
+# Seconds without a heartbeat after which a component has stopped, for alerts and /health/ready.
 MAX_HEARTBEAT_AGE = {"beat": 30, "inbound": 60, "outbound": 60, "events": 60}
 MAX_DELAY = 300.0  # seconds that a due delivery or a stored webhook may wait
 CONFIRM_SECONDS = 20.0  # a stopped component or late queue is reported if a check this much later finds it, too

@@ -58,12 +58,7 @@ COMMANDS_WITHOUT_MIGRATION = {
     "test",
 }
 # Commands for which a new database in an empty data folder is wanted. Others are probably meant for another folder.
-CREATING_COMMANDS = COMMANDS_WITHOUT_MIGRATION - {"showmigrations"} | {
-    *SOURCE_WRITING_COMMANDS,
-    "generate_demo_data",
-    "load_demo",
-    "restore",
-}
+CREATING_COMMANDS = COMMANDS_WITHOUT_MIGRATION - {"showmigrations"} | {"generate_demo_data", "load_demo"}
 ENVIRONMENT_KEYS = ("SECRET_KEY", "FIELD_KEYS")
 ENVIRONMENT_SECRETS = (*ENVIRONMENT_KEYS, "DEMO_ADMIN_PASSWORD", "DEMO_OPERATOR_PASSWORD")
 SETTINGS_SHARED_BY_UP = ("PORT", "PUBLIC_URL", "COMPANY_ID", "RELAY_ALLOWED_PRIVATE_CIDRS", "RELAY_ALLOWED_PORTS")

@@ -1,4 +1,4 @@
-"""Execution of migrations beside traffic: short waits for locks, repeated, and lines about what is waited for.
+"""Execution of migrations during traffic: short waits for locks, retries, and progress lines.
 
 A statement that waits for the lock of a table stops everybody who comes after it, even readers. So it waits LOCK_MS at
 most, and is tried again after a pause in which the others go on. Statements that stop nobody (CONCURRENTLY, VALIDATE)

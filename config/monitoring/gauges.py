@@ -18,6 +18,7 @@ from bridge import service_window
 from bridge.channel_health import alerts
 from bridge.files import storage_limits
 from bridge.maintenance import backup_status, housekeeping
+from bridge.maintenance.portal_checks import MAX_HEARTBEAT_AGE
 from bridge.metrics import catalog
 from bridge.models import Delivery, Mismatch, WebhookEvent
 from bridge.outbox import dispatcher
@@ -26,7 +27,6 @@ from config.version import VERSION
 
 COUNT_LIMIT = 100_000  # a count of this value means "at least"
 ARCHIVED = "archived"  # beside the states of ChannelState
-COMPONENTS = ("beat", "inbound", "outbound", "events")
 
 Gauges = Iterator[GaugeMetricFamily]
 
@@ -214,7 +214,7 @@ def measure_files() -> Gauges:
 
 def measure_components() -> Gauges:
     """Yield the ages of heartbeats, +Inf for a component that never worked, and the size of the database."""
-    ages = dict.fromkeys(COMPONENTS, float("inf")) | housekeeping.get_heartbeat_ages()
+    ages = dict.fromkeys(MAX_HEARTBEAT_AGE, float("inf")) | housekeeping.get_heartbeat_ages()
     help = "Seconds since the component last worked."
     yield build_family("okno_heartbeat_age_seconds", help, "component", ages)
     ((size,),) = _query("SELECT pg_database_size(current_database())")

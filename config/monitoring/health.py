@@ -11,15 +11,12 @@ from django.http import HttpRequest, JsonResponse
 from bridge import service_window
 from bridge.files import storage_limits
 from bridge.maintenance import housekeeping, write_probe
+from bridge.maintenance.portal_checks import MAX_DELAY, MAX_HEARTBEAT_AGE
 from bridge.outbox import dispatcher
 from channels_setup import database_schema
 from config.version import VERSION
 
 from . import metrics, server_versions
-
-# Seconds without a heartbeat after which a component is red.
-MAX_HEARTBEAT_AGE = {"beat": 30, "inbound": 60, "outbound": 60, "events": 60}
-MAX_DELIVERY_DELAY = 300
 
 
 def readiness(request: HttpRequest) -> JsonResponse:
@@ -57,7 +54,7 @@ def check_components() -> dict[str, dict[str, Any]]:
         return components | {name: {"state": "red", "error": type(error).__name__} for name in measured_components}
     for name, max_age in MAX_HEARTBEAT_AGE.items():
         components[name] = age_status("seconds_ago", ages.get(name), max_age)
-    return components | {"oldest_due_delivery": age_status("seconds", delay, MAX_DELIVERY_DELAY)}
+    return components | {"oldest_due_delivery": age_status("seconds", delay, MAX_DELAY)}
 
 
 def check_schema() -> dict[str, Any]:

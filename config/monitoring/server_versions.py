@@ -19,8 +19,13 @@ def check_postgres(connection: Any) -> None:
         raise ServerTooOld(f"PostgreSQL {version} is too old. Okno needs PostgreSQL {OLDEST_POSTGRES} or newer.")
 
 
+def is_old_redis(version: str) -> bool:
+    major = version.partition(".")[0]
+    return major.isdigit() and int(major) < OLDEST_REDIS
+
+
 def check_broker(client: Any) -> None:
     """Raise ServerTooOld."""
     version = str(client.info("server").get("redis_version", ""))
-    if version.partition(".")[0].isdigit() and int(version.partition(".")[0]) < OLDEST_REDIS:
+    if is_old_redis(version):
         raise ServerTooOld(f"Redis {version} is too old. Okno needs version {OLDEST_REDIS} or newer.")

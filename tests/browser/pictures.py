@@ -21,11 +21,11 @@ from django.utils import timezone
 from playwright.sync_api import Browser, Page
 
 from bridge.inbox import processing
+from bridge.maintenance.portal_checks import MAX_HEARTBEAT_AGE
 from bridge.models import Conversation, Delivery, Heartbeat, Message
 from bridge.outbox import dispatcher
 from bridge.relay import reply_submission
 from channels_setup.models import ApiChannel, ChannelState
-from config.monitoring.health import MAX_HEARTBEAT_AGE
 from templates_registry.models import Template
 from tests.factories import DeliveryFactory, MessageFactory, boris, vera
 

@@ -14,7 +14,7 @@ from config.monitoring.doctor import Finding, Severity, examine
 class Command(BaseCommand):
     help = (
         "Say what is wrong with the portal, and what to do. Exit code 1 if something needs action. "
-        "Changes nothing, and calls no other machines unless told to."
+        "Changes nothing, and calls no other machines without --network or --send-mail."
     )
     requires_system_checks: list[str] = []
 

@@ -1,4 +1,4 @@
-"""Django's migrate command, beside traffic.
+"""Django's migrate command, during traffic.
 
 It rejects databases with migrations from before the first release, waits for another `migrate`, makes nobody wait long
 for a lock (`config.management.migration_executor`), and processes again what had failed because of the schema.

@@ -10,10 +10,10 @@ from django.conf import settings
 from django.db import DatabaseError, connection
 
 from bridge.maintenance import housekeeping
+from bridge.maintenance.portal_checks import MAX_HEARTBEAT_AGE
 from channels_setup.database_schema import read_schema_state
 from config.environment import read_setting
-from config.monitoring.health import MAX_HEARTBEAT_AGE
-from config.monitoring.server_versions import OLDEST_POSTGRES, OLDEST_REDIS
+from config.monitoring.server_versions import OLDEST_POSTGRES, OLDEST_REDIS, is_old_redis
 
 from .findings import Finding, error, warning
 
@@ -88,8 +88,7 @@ def check_redis() -> Iterator[Finding]:
         problem = f"The eviction policy of Redis is {policy}: it may drop wake-ups of workers."
         yield error("redis.policy", problem, "Set maxmemory-policy noeviction.")
     version = str(facts.get("redis_version", ""))
-    major = version.partition(".")[0]
-    if major.isdigit() and int(major) < OLDEST_REDIS:
+    if is_old_redis(version):
         yield error("redis.version", f"Redis {version} is too old.", f"Use Redis {OLDEST_REDIS} or newer, or Valkey 8.")
 
 

@@ -113,10 +113,7 @@ class Command(BaseCommand):
         chosen = read_secret_option(self, options, "password", variable=PASSWORD_VARIABLE)
         user = self._active_user(options["name"])
         password = user_states.change_password(user, chosen)
-        if options["output"] == "json":
-            self.stdout.write(json.dumps({"user_id": user.pk} | ({} if chosen else {"password": password})))
-        else:
-            self.stdout.write(f"user_id   {user.pk}" + ("" if chosen else f"\npassword  {password}"))
+        self._write_user(user, options, new_password="" if chosen else password)
 
     def do_disable(self, options: dict[str, Any]) -> None:
         self.stdout.write(user_states.disable(user_states.find_person(options["name"])))
@@ -161,10 +158,7 @@ class Command(BaseCommand):
         chosen_password = read_secret_option(self, options, "password", variable=PASSWORD_VARIABLE)
         password = chosen_password or secrets.token_urlsafe(12)
         user = self._create(options, password=password)
-        if options["output"] == "json":
-            self.stdout.write(json.dumps({"user_id": user.pk} | ({} if chosen_password else {"password": password})))
-        else:
-            self.stdout.write(f"user_id   {user.pk}" + ("" if chosen_password else f"\npassword  {password}"))
+        self._write_user(user, options, new_password="" if chosen_password else password)
 
     def do_role(self, options: dict[str, Any]) -> None:
         user = user_states.find_person(options["name"])
@@ -185,6 +179,14 @@ class Command(BaseCommand):
         if options["role"] in (Role.OPERATOR, Role.SUPERVISOR) and not chat_channels:
             self.stderr.write(f"This {options['role']} sees no chats yet. Use --chat-channel to assign chat channels.")
         return user
+
+    def _write_user(self, user: Any, options: dict[str, Any], *, new_password: str) -> None:
+        """Write the user's ID, and the password if it was generated."""
+        row = {"user_id": user.pk} | ({"password": new_password} if new_password else {})
+        if options["output"] == "json":
+            self.stdout.write(json.dumps(row))
+        else:
+            self.stdout.write("\n".join(f"{name:<9} {value}" for name, value in row.items()))
 
     def _user(self, name: str, *, password: str | None, email: str) -> Any:
         user = get_user_model()(username=name, email=email)
