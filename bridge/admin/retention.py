@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from django.conf import settings
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
@@ -102,7 +101,6 @@ def build_usage_context() -> dict[str, Any]:
         "growth": growth,
         "forecast": storage_usage.make_forecast(usage, growth),
         "free": storage_limits.get_free_bytes(),
-        "reserve": settings.MIN_FREE_DISK_MB * storage_usage.MEGABYTE,
     }
 
 

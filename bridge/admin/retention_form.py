@@ -107,15 +107,13 @@ class RetentionForm(forms.Form):
             followers = []
             for channel in self.channels if rule.spec.channel_field else ():
                 name = channel_field_name(channel, kind)
-                if self.cleaned_data[name] is None:
+                limit = self.cleaned_data[name]
+                if limit is None:
                     followers.append(channel.pk)
-                    if name not in self.changed_data:
-                        continue
-                elif name not in self.changed_data:
-                    continue
-                limit = days if self.cleaned_data[name] is None else self.cleaned_data[name]
-                count = retention_preview.count_channel_rows(kind, channel.pk, limit)
-                found.append(Deletion(label=f"{channel.name}: {kind.label}", days=limit, count=count))
+                    limit = days
+                if name in self.changed_data:
+                    count = retention_preview.count_channel_rows(kind, channel.pk, limit)
+                    found.append(Deletion(label=f"{channel.name}: {kind.label}", days=limit, count=count))
             if kind.value in self.changed_data:
                 count = retention_preview.count_portal_rows(kind, days, channel_ids=followers)
                 found.append(Deletion(label=str(kind.label), days=days, count=count))

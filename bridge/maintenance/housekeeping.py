@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 
 from django.db import connection, transaction
 
@@ -123,7 +124,7 @@ def build_prune_jobs() -> dict[str, Iterator[int]]:
         RetentionKind.ATTEMPTS: pruning.prune_attempts,
         RetentionKind.DELIVERIES: pruning.prune_deliveries,
         RetentionKind.AUDIT: pruning.prune_audit_records,
-        RetentionKind.EVENTS: retention.delete_events_without_channel,
+        RetentionKind.EVENTS: partial(pruning.prune_table, table_rules.EVENTS_WITHOUT_CHANNEL),
     }
     for kind, prune in by_kind.items():
         if rules[kind].days:

@@ -171,13 +171,6 @@ def delete_raw_requests(cutoff: ChannelCutoff) -> Iterator[int]:
         yield _execute(sql.DELETE_EVENTS, {"ids": ids})
 
 
-def delete_events_without_channel(*, days: int) -> Iterator[int]:
-    """Delete old raw requests that belong to no API channel: those of helpdesks and of refused calls."""
-    before = service_window.database_now() - timedelta(days=days)
-    while deleted := _execute(sql.DELETE_EVENTS_WITHOUT_CHANNEL, {"before": before, "limit": BATCH}):
-        yield deleted
-
-
 EXPIRE: dict[RetentionKind, Callable[[ChannelCutoff], Iterator[int]]] = {
     RetentionKind.FILES: expire_files,
     RetentionKind.MESSAGES: expire_messages,

@@ -18,10 +18,6 @@ _COUNT_EVENTS = """
 SELECT count(*) FROM (SELECT FROM bridge_webhookevent
     WHERE api_channel_id = %(channel)s AND received_at < %(before)s AND state <> 'new' LIMIT %(limit)s) old
 """
-_COUNT_EVENTS_WITHOUT_CHANNEL = """
-SELECT count(*) FROM (SELECT FROM bridge_webhookevent
-    WHERE api_channel_id IS NULL AND received_at < %(before)s AND state <> 'new' LIMIT %(limit)s) old
-"""
 _COUNT_FILES = """
 SELECT count(*) FROM (SELECT message_id FROM bridge_attachment WHERE state <> 'expired' ORDER BY id LIMIT %(limit)s) a
 JOIN bridge_message m ON m.id = a.message_id WHERE m.api_channel_id = %(channel)s AND m.created_at < %(before)s
@@ -55,12 +51,10 @@ def count_portal_rows(kind: RetentionKind, days: int, *, channel_ids: list[int])
     if not days:
         return 0
     count = sum(count_channel_rows(kind, pk, days) for pk in channel_ids) if kind in _OF_CHANNEL else 0
-    if kind == RetentionKind.EVENTS:
-        count += _count(_COUNT_EVENTS_WITHOUT_CHANNEL, days)
     if kind in _OLDEST:
         table, age, condition = _OLDEST[kind]
         count += _count(_COUNT_OLDEST.format(table=table, age=age, condition=condition), days)
-    for rule in table_rules.PRUNED.values():
+    for rule in (*table_rules.PRUNED.values(), table_rules.EVENTS_WITHOUT_CHANNEL):
         if rule.kind == kind:
             count += _count(_COUNT_TABLE.format(table=rule.table, age=rule.age, condition=rule.condition), days)
     return min(count, MAX_COUNTED)

@@ -119,11 +119,3 @@ WHERE received_at < %(before)s AND api_channel_id = %(channel)s AND state <> 'ne
 ORDER BY received_at, id LIMIT %(limit)s
 """
 DELETE_EVENTS = "DELETE FROM bridge_webhookevent WHERE id = ANY(%(ids)s) AND state <> 'new'"
-# Index: events_of_channel.
-DELETE_EVENTS_WITHOUT_CHANNEL = """
-WITH old AS MATERIALIZED (
-    SELECT id FROM bridge_webhookevent
-    WHERE api_channel_id IS NULL AND received_at < %(before)s AND state <> 'new'
-    ORDER BY received_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
-DELETE FROM bridge_webhookevent e USING old WHERE e.id = old.id
-"""

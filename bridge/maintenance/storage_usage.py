@@ -52,7 +52,6 @@ MAX_FORECAST_DAYS = 3650
 SHORT_DAYS = 60
 MIN_MESSAGES = 1_000
 SMALL_TABLE = 10_000  # rows that are counted where the planner has no estimate
-MEGABYTE = 1024 * 1024
 
 READ_SIZES = """
 SELECT relname, pg_total_relation_size(oid), reltuples::bigint FROM pg_class
@@ -117,7 +116,7 @@ class Forecast:
     @property
     def full_on(self) -> date | None:
         """Return the day on which only ``MIN_FREE_DISK_MB`` are left. None: not within ten years."""
-        left = max(self.free - settings.MIN_FREE_DISK_MB * MEGABYTE, 0)
+        left = max(self.free - settings.MIN_FREE_DISK_MB * storage_limits.MEGABYTE, 0)
         days = left / self.growth.per_day if self.growth.per_day > 0 else MAX_FORECAST_DAYS
         return self.today + timedelta(days=int(days)) if days < MAX_FORECAST_DAYS else None
 

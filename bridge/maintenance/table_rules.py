@@ -61,6 +61,15 @@ PRUNED: dict[str, PrunedTable] = {
     "admin.LogEntry": PrunedTable(kind=RetentionKind.AUDIT, table="django_admin_log", age="action_time"),
 }
 
+# Requests of helpdesks and of refused calls. Those of a channel may have another limit: see ``retention``.
+EVENTS_WITHOUT_CHANNEL = PrunedTable(
+    kind=RetentionKind.EVENTS,
+    table="bridge_webhookevent",
+    age="received_at",
+    condition="api_channel_id IS NULL AND state <> 'new'",
+    index="events_of_channel",
+)
+
 _WITH_MESSAGES = "with the texts of the messages of its channel"
 CLEANED: dict[str, str] = {
     "audit.AuditRecord": "by the rule for audit records, once a day (`audit_prune`)",

@@ -126,10 +126,15 @@ def fingerprint_keys() -> dict[str, Any]:
     }
 
 
+def has_same_secret_key(keys: dict[str, Any]) -> bool:
+    """Return whether the backup was made with this portal's SECRET_KEY."""
+    return hmac.compare_digest(keys["secret_key"], _fingerprint(keys["salt"], settings.SECRET_KEY))
+
+
 def find_key_differences(keys: dict[str, Any]) -> list[str]:
     """Return a sentence for each key that the backup needs and this portal does not have."""
     salt, sentences = keys["salt"], []
-    if not hmac.compare_digest(keys["secret_key"], _fingerprint(salt, settings.SECRET_KEY)):
+    if not has_same_secret_key(keys):
         sentences.append("SECRET_KEY is not the one the backup was made with.")
     known = {_fingerprint(salt, key) for key in settings.FIELD_KEYS}
     needed: Sequence[str] = keys["field_keys"]

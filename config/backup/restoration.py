@@ -32,14 +32,13 @@ from .manifest import (
     BackupError,
     Manifest,
     find_key_differences,
+    has_same_secret_key,
 )
 from .postgres_programs import choose_programs, server_version
 from .progress import Progress
 from .restored_state import build_adaptation, build_preparation
-from .verification import VerifiedBackup, verify_backup
+from .verification import MAX_NAMED, SPOOL_BYTES, VerifiedBackup, name_first, verify_backup
 
-MAX_NAMED = 5
-SPOOL_BYTES = 16 * CHUNK
 RUNNING_SECONDS = 60  # a heartbeat younger than this at the backup: the portal was running
 
 
@@ -77,7 +76,7 @@ def restore_backup(source: Path, options: RestoreOptions, *, progress: Progress)
         call_command("migrate", verbosity=0, interactive=False)
         record.record_action(Action.CHANGED, "backup", manifest.name, label=manifest.name, details={"restored": True})
         # With another SECRET_KEY the hashes of the log mean nothing; the numbers of the contacts are the same.
-        erased = erasure.reapply_erasures(by_number=any("SECRET_KEY" in sentence for sentence in differences))
+        erased = erasure.reapply_erasures(by_number=not has_same_secret_key(manifest.keys))
     return RestoreResult(manifest=manifest, erased_again=len(erased), key_differences=differences)
 
 
@@ -117,10 +116,8 @@ def check_schema(manifest: Manifest) -> None:
 def check_target(verified: VerifiedBackup) -> None:
     """Refuse a database with rows, one that is in use, and a media folder with other files."""
     if tables := find_tables_with_rows():
-        more = f" and {len(tables) - MAX_NAMED} more" if len(tables) > MAX_NAMED else ""
         raise BackupError(
-            f"The database is not empty ({', '.join(tables[:MAX_NAMED])}{more}). Nothing was changed. Restore into a "
-            "new database."
+            f"The database is not empty ({name_first(tables)}). Nothing was changed. Restore into a new database."
         )
     if others := count_other_connections():
         raise BackupError(

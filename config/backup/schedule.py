@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 from django.conf import settings
 
-from .archives import SUFFIX
+from .archives import SUFFIX, remove_backup
 from .creation import NAME_FORMAT, lock_folder
 
 RETRY_SECONDS = 3600
@@ -62,7 +61,7 @@ def delete_old_backups(folder: Path, rules: KeepRules) -> list[Path]:
         kept = choose_kept(backups, rules)
         deleted = [path for made, path in sorted(backups.items()) if made not in kept]
         for path in deleted:
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+            remove_backup(path)
     return deleted
 
 

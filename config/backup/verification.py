@@ -24,7 +24,7 @@ from .manifest import (
 )
 from .progress import Progress
 
-MAX_NAMED = 5  # damaged files named in the sentence
+MAX_NAMED = 5  # files or tables named in a sentence
 CHECKSUM_LINE = re.compile(rb"([0-9a-f]{64})  (.+)\n")
 SPOOL_BYTES = 16 * CHUNK
 Digest = bytes  # SHA-256, not as text: there may be a million of them
@@ -110,8 +110,13 @@ def _check(found: dict[str, Digest], manifest: bytes, checksums: IO[bytes], repe
 
 
 def _describe(kind: str, names: list[str]) -> str:
+    return f"{kind.capitalize()} files: {name_first(names)}."
+
+
+def name_first(names: list[str]) -> str:
+    """Return the first names, and how many follow."""
     more = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
-    return f"{kind.capitalize()} files: {', '.join(names[:MAX_NAMED])}{more}."
+    return f"{', '.join(names[:MAX_NAMED])}{more}"
 
 
 def _parse_checksum(line: bytes) -> tuple[str, bytes]:
