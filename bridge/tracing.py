@@ -77,7 +77,7 @@ def record_stored_event(event: WebhookEvent) -> None:
     """Record a webhook from its arrival until its commit."""
     if recorder is None:
         return
-    attributes = _drop_missing({"okno.api_channel": event.api_channel_id, "okno.chat_channel": event.chat_channel_id})
+    channels = {"okno.api_channel": event.api_channel_id, "okno.chat_channel": event.chat_channel_id}
     recorder(
         [
             Span(
@@ -85,7 +85,7 @@ def record_stored_event(event: WebhookEvent) -> None:
                 name="store webhook",
                 start=event.received_at,
                 end=timezone.now(),
-                attributes=attributes,
+                attributes={name: pk for name, pk in channels.items() if pk is not None},
                 is_root=True,
             )
         ]
@@ -143,10 +143,6 @@ def record_statuses(messages: Iterable[Message]) -> None:
             for trace, status in statuses
         ]
     )
-
-
-def _drop_missing(values: Mapping[str, Value | None]) -> dict[str, Value]:
-    return {name: value for name, value in values.items() if value is not None and value != ""}
 
 
 def start_clock() -> float:

@@ -23,7 +23,6 @@ FIRST_ATTEMPT, DELIVERED = "first_attempt", "delivered"
 STORED, RETRIED, FAILED, NO_DISK_SPACE = "stored", "retried", "failed", "no_disk_space"
 NEW, DUPLICATE = "new", "duplicate"
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
-STATUS_CLASSES = ("1xx", "2xx", "3xx", "4xx", "5xx")
 
 EVENTS_STORED = Counter("okno_webhook_events_stored_total", "Webhooks that were accepted and committed.", ["channel"])
 EVENTS_FINISHED = Counter(

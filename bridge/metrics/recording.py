@@ -20,7 +20,8 @@ def _after_commit(count: Callable[[], None]) -> None:
     transaction.on_commit(count, robust=True)
 
 
-def _count_tally(counter: Counter, tally: Mapping[tuple[str, ...], int]) -> None:
+def count_tally(counter: Counter, tally: Mapping[tuple[str, ...], int]) -> None:
+    """Add numbers by their labels to a counter."""
     for labels, number in tally.items():
         counter.count(*labels, number=number)
 
@@ -43,7 +44,7 @@ def name_destination(delivery: Delivery) -> str:
 def count_stored_events(events: Iterable[WebhookEvent]) -> None:
     """Count webhooks that were stored."""
     tally: Tally[tuple[str, ...]] = Tally((_name_channel_of_event(event),) for event in events)
-    _after_commit(lambda: _count_tally(catalog.EVENTS_STORED, tally))
+    _after_commit(lambda: count_tally(catalog.EVENTS_STORED, tally))
 
 
 def count_finished_events(events: Sequence[WebhookEvent], outcome: str) -> None:
@@ -53,7 +54,7 @@ def count_finished_events(events: Sequence[WebhookEvent], outcome: str) -> None:
 
     def count() -> None:
         now = timezone.now()
-        _count_tally(catalog.EVENTS_FINISHED, tally)
+        count_tally(catalog.EVENTS_FINISHED, tally)
         for arrived in arrivals:
             catalog.INBOX_DELAY.observe((now - arrived).total_seconds())
 
@@ -64,7 +65,7 @@ def count_received_messages(api_channel_id: int, *, new: int, duplicates: int) -
     """Count messages of clients."""
     channel = catalog.name_api_channel(api_channel_id)
     tally: Tally[tuple[str, ...]] = Tally({(channel, catalog.NEW): new, (channel, catalog.DUPLICATE): duplicates})
-    _after_commit(lambda: _count_tally(catalog.MESSAGES_RECEIVED, +tally))
+    _after_commit(lambda: count_tally(catalog.MESSAGES_RECEIVED, +tally))
 
 
 def count_statuses(messages: Iterable[Message]) -> None:
@@ -73,7 +74,7 @@ def count_statuses(messages: Iterable[Message]) -> None:
         (catalog.name_api_channel(message.api_channel_id), str(message.status)) for message in messages
     )
     if tally:
-        _after_commit(lambda: _count_tally(catalog.MESSAGE_STATUSES, tally))
+        _after_commit(lambda: count_tally(catalog.MESSAGE_STATUSES, tally))
 
 
 def count_status(api_channel_id: int, status: str) -> None:

@@ -13,12 +13,11 @@ from .attempts import AttemptResult
 
 def count_attempts(attempts: Sequence[AttemptResult]) -> None:
     """Count attempts, their durations, and how long their deliveries waited."""
-    tally = Counter(
+    tally: Counter[tuple[str, ...]] = Counter(
         (recording.name_destination(item.claimed.delivery), item.claimed.delivery.kind, item.outcome.verdict)
         for item in attempts
     )
-    for labels, number in tally.items():
-        catalog.ATTEMPTS.count(*labels, number=number)
+    recording.count_tally(catalog.ATTEMPTS, tally)
     for item in attempts:
         delivery = item.claimed.delivery
         duration = item.duration_ms / 1000

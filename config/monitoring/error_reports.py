@@ -1,6 +1,6 @@
 """Error reports to Sentry, if SENTRY_DSN is set.
 
-A report is built anew from what is known to be harmless: the log message before its values are filled in, the types of
+A report is built only from what is known to be harmless: the log message before its values are filled in, the types of
 the exceptions, the descriptions that the log would show, the lines of code, the route, and IDs. The SDK's own event,
 with headers, bodies, variables, users and queries, is discarded. If the report cannot be built, nothing is sent.
 """

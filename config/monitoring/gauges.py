@@ -26,7 +26,7 @@ from channels_setup.models import AlertRoute, ApiChannel, ChannelState, ChatChan
 from config.version import VERSION
 
 COUNT_LIMIT = 100_000  # a count of this value means "at least"
-ARCHIVED = "archived"  # beside the states of ChannelState
+ARCHIVED = "archived"  # in addition to the states of ChannelState
 
 Gauges = Iterator[GaugeMetricFamily]
 
@@ -56,19 +56,23 @@ FROM {channels} c WHERE c.id = ANY(%s)
 API_CHANNELS = {"column": "api_channel_id", "channels": "channels_setup_apichannel", "limit": COUNT_LIMIT}
 CHAT_CHANNELS = {"column": "chat_channel_id", "channels": "channels_setup_chatchannel", "limit": COUNT_LIMIT}
 ROUTES = {"channels": "channels_setup_alertroute", "limit": COUNT_LIMIT}
-KINDS_TO_API_CHANNELS = (Delivery.Kind.MESSAGE, Delivery.Kind.EVENT)
-KINDS_TO_CHAT_CHANNELS = (Delivery.Kind.HELPDESK, Delivery.Kind.NOTE)
 
 
 def list_chat_channels() -> list[ChatChannel]:
     """Return the chat channels with an external helpdesk, which are destinations."""
-    return [channel for channel in ChatChannel.objects.order_by("pk") if not channel.provider.built_in]
+    channels = ChatChannel.objects.select_related("breaker").order_by("pk")
+    return [channel for channel in channels if not channel.provider.built_in]
 
 
 def _query(sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
     with connection.cursor() as cursor:
         cursor.execute(sql, parameters)
         return list(cursor.fetchall())
+
+
+def _read_age(seconds: Any) -> float:
+    """Return the age of the oldest row, or 0 if there is none or its time has not come."""
+    return max(float(seconds or 0), 0.0)
 
 
 def _count_up_to_limit(rows: Any) -> int:
@@ -125,13 +129,13 @@ def measure_deliveries() -> Gauges:
     queues: list[tuple[Callable[[int], str], Sequence[str], str, list[int]]] = [
         (
             catalog.name_api_channel,
-            KINDS_TO_API_CHANNELS,
+            catalog.KINDS_BY_PREFIX["api"],
             QUEUES_SQL.format(**API_CHANNELS, queue=QUEUE_OF_API_CHANNEL),
             list(ApiChannel.objects.order_by("pk").values_list("pk", flat=True)),
         ),
         (
             catalog.name_chat_channel,
-            KINDS_TO_CHAT_CHANNELS,
+            catalog.KINDS_BY_PREFIX["chat"],
             QUEUES_SQL.format(**CHAT_CHANNELS, queue=QUEUE_OF_CHAT_CHANNEL),
             [channel.pk for channel in list_chat_channels()],
         ),
@@ -145,7 +149,7 @@ def measure_deliveries() -> Gauges:
     for name, kinds, sql, channel_ids in queues:
         for pk, kind, count, seconds in _query(sql, list(kinds), channel_ids):
             depth.add_metric([name(pk), kind], count)
-            oldest.add_metric([name(pk), kind], max(float(seconds or 0), 0.0))
+            oldest.add_metric([name(pk), kind], _read_age(seconds))
     yield depth
     yield oldest
 
@@ -166,22 +170,22 @@ def measure_inbox() -> Gauges:
     for name, sql, channel_ids in inboxes:
         for pk, count, seconds in _query(sql, channel_ids):
             waiting.add_metric([name(pk)], count)
-            oldest.add_metric([name(pk)], max(float(seconds or 0), 0.0))
+            oldest.add_metric([name(pk)], _read_age(seconds))
     yield waiting
     yield oldest
 
 
 def measure_windows() -> Gauges:
     """Yield the open windows, and how late the oldest expired one is."""
-    rows = _query(
+    ((count, seconds),) = _query(
         f"""SELECT (SELECT count(*) FROM (SELECT FROM bridge_servicewindow WHERE state = 'open' LIMIT {COUNT_LIMIT}) q),
             (SELECT extract(epoch FROM clock_timestamp() - expires_at) FROM bridge_servicewindow
              WHERE state = 'open' ORDER BY expires_at LIMIT 1)"""
     )
-    ((count, seconds),) = rows
     yield GaugeMetricFamily("okno_open_windows", "Open service windows.", value=count)
-    lag = max(float(seconds or 0), 0.0)
-    yield GaugeMetricFamily("okno_window_expiry_lag_seconds", "How late the oldest expired window is.", value=lag)
+    yield GaugeMetricFamily(
+        "okno_window_expiry_lag_seconds", "How late the oldest expired window is.", value=_read_age(seconds)
+    )
 
 
 def measure_problems() -> Gauges:
@@ -208,8 +212,8 @@ def measure_files() -> Gauges:
              ORDER BY due_at LIMIT 1)"""
     )
     yield GaugeMetricFamily("okno_files_waiting", "Files of clients that are not downloaded yet.", value=count)
-    age = max(float(seconds or 0), 0.0)
-    yield GaugeMetricFamily("okno_files_oldest_due_seconds", "How long the oldest due download waits.", value=age)
+    help = "How long the oldest due download waits."
+    yield GaugeMetricFamily("okno_files_oldest_due_seconds", help, value=_read_age(seconds))
 
 
 def measure_components() -> Gauges:
