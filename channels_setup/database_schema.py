@@ -1,9 +1,9 @@
 """Whether the database has the schema of this code, and the error of a statement that met another one.
 
-During an upgrade the code of two releases runs on one database. A statement that fails because of that is no fault of
-the message it works on, so its error becomes a ``SchemaMismatch``. That is an ``OperationalError``: everything that
-waits for a database which is away waits for the upgrade, too. New code on an old schema does not begin at all
-(``find_reason_to_wait``), because what it would do before the first error may be wrong.
+During an upgrade the code of two releases runs on one database. If a statement fails because of that, the message that
+it processes is not the cause, so its error becomes a ``SchemaMismatch``. That is an ``OperationalError``: code that
+waits for an unavailable database also waits for the upgrade. New code on an old schema does not begin at all
+(``find_reason_to_wait``), because its work before the first error may be wrong.
 
 The schema is known by the names of the migrations: those of the code (its files) and those applied (django_migrations).
 """
@@ -25,7 +25,7 @@ from django.db.migrations.loader import MigrationLoader
 
 from .advisory_locks import LockSpace
 
-CHECK_SECONDS = 1.0  # between two looks at the migrations while some are missing
+CHECK_SECONDS = 1.0  # between two checks of the migrations while some are missing
 # SQLSTATE of class 42 that say nothing about the schema: a right that is missing, and wrong SQL.
 NOT_OF_SCHEMA = ("42501", "42601")
 NOT_NULL_VIOLATION = "23502"
@@ -97,7 +97,7 @@ def find_reason_to_wait() -> str:
     if time.monotonic() - watch.checked_at >= CHECK_SECONDS:
         try:
             state = read_schema_state()
-        except Error:  # the work notices that the database is away; what was missing is still missing
+        except Error:  # the task itself notices that the database is unavailable; the last reason still holds
             connection.close_if_unusable_or_obsolete()
             return watch.reason
         watch.checked_at, watch.last_state = time.monotonic(), state

@@ -13,7 +13,7 @@ from .database_schema import SchemaMismatch, SchemaState, find_reason_to_wait, r
 
 logger = logging.getLogger(__name__)
 
-CHECK_SECONDS = 5.0  # between two looks whether the schema has changed
+CHECK_SECONDS = 5.0  # between two checks whether the schema has changed
 RETRY_SECONDS = 300.0  # after this a task tries again although the schema is still the same
 LOG_SECONDS = 60.0  # one line of a task in this time
 _pauses: dict[str, Pause] = {}
@@ -54,7 +54,8 @@ def run_unless_waiting(name: str, run: Callable[..., Any], *args: Any, **kwargs:
     if not sentence and name in _pauses and not _pauses[name].is_over():
         sentence = "The database still has the schema of another release."
     if sentence:
-        return _log(name, sentence)
+        _log(name, sentence)
+        return None
     _pauses.pop(name, None)
     try:
         return run(*args, **kwargs)

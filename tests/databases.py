@@ -76,6 +76,12 @@ def execute_statements(url: str, *statements: str) -> None:
     database.close()
 
 
+def connect_as_other_client() -> Any:
+    """Open another session on the test database, without Django's options."""
+    settings = connection.get_connection_params()
+    return psycopg2.connect(**{name: settings[name] for name in ("dbname", "user", "password", "host", "port")})
+
+
 def migrate() -> None:
     folder, url = Path(os.environ["DATA_DIR"]), os.environ["DATABASE_URL"]
     with file_lock(folder / "migrating"):

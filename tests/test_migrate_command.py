@@ -1,4 +1,4 @@
-"""`manage.py migrate` beside traffic: nobody waits long for its locks, and it says what it waits for."""
+"""`manage.py migrate` during traffic: its locks block others only briefly, and it reports what it waits for."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import io
 from collections.abc import Iterator
 from typing import Any
 
-import psycopg2
 import pytest
 from django.core.management import call_command
 from django.db import OperationalError, ProgrammingError, connection, migrations
@@ -18,16 +17,12 @@ from bridge.raw_requests import mark_event_failed
 from config.management import migration_executor
 from config.management.commands import migrate
 from config.management.migration_executor import PatientExecutor, describe_progress
+from tests.databases import connect_as_other_client
 from tests.factories import ApiChannelFactory
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 NAME = "9998_test"
-
-
-def connect() -> Any:
-    settings = connection.get_connection_params()
-    return psycopg2.connect(**{name: settings[name] for name in ("dbname", "user", "password", "host", "port")})
 
 
 @pytest.fixture
@@ -36,7 +31,7 @@ def reader(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     monkeypatch.setattr(migration_executor, "PAUSES", (0.0,))
     with connection.cursor() as cursor:
         cursor.execute("CREATE TABLE read_table (id int)")
-    reader = connect()
+    reader = connect_as_other_client()
     reader.cursor().execute("SELECT * FROM read_table")
     yield reader
     reader.close()
@@ -141,7 +136,7 @@ def test_a_long_statement_is_described_with_what_it_waits_for(reader: Any) -> No
 
 
 def test_a_second_migrate_waits_for_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    other, stdout = connect(), io.StringIO()
+    other, stdout = connect_as_other_client(), io.StringIO()
     other.cursor().execute("SELECT pg_advisory_lock(7208, 0)")
     monkeypatch.setattr(migrate.time, "sleep", lambda _seconds: other.close())
 

@@ -58,10 +58,10 @@ BIG_TABLES = (
 BIG_TABLE = re.compile(rf'"?\b(bridge_({"|".join(BIG_TABLES)})|audit_record)\b"?')
 # Statement → the lock that it holds while it reads or writes the whole table.
 LONG_LOCKS = {
-    r"ALTER COLUMN \S+ (SET DATA )?TYPE": "ACCESS EXCLUSIVE, writes the table anew",
+    r"ALTER COLUMN \S+ (SET DATA )?TYPE": "ACCESS EXCLUSIVE, rewrites the table",
     r"ALTER COLUMN \S+ SET NOT NULL": "ACCESS EXCLUSIVE, reads the table: add a CHECK as NOT VALID and validate it",
     r"ADD COLUMN .*DEFAULT \(?(gen_random_uuid|random|clock_timestamp|nextval)": "ACCESS EXCLUSIVE, writes all rows",
-    r"ADD COLUMN .*(GENERATED|SERIAL|UNIQUE|PRIMARY KEY)": "ACCESS EXCLUSIVE, writes the table anew or builds an index",
+    r"ADD COLUMN .*(GENERATED|SERIAL|UNIQUE|PRIMARY KEY)": "ACCESS EXCLUSIVE, rewrites the table or builds an index",
     r"ADD CONSTRAINT (?!.*NOT VALID)(?!.*USING INDEX)": "ACCESS EXCLUSIVE, reads the table: use NOT VALID",
     r"^CREATE (UNIQUE )?INDEX (?!CONCURRENTLY)": "SHARE, stops all writes: use AddIndexConcurrently",
     r"^DROP INDEX (?!CONCURRENTLY)": "ACCESS EXCLUSIVE, waits for all readers: use RemoveIndexConcurrently",

@@ -6,7 +6,6 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-import psycopg2
 import pytest
 from django.db import InterfaceError, ProgrammingError, connection, transaction
 from django.test import Client, RequestFactory
@@ -29,6 +28,7 @@ from channels_setup.failing_items import FailingItems
 from channels_setup.models import ApiChannel
 from config.monitoring import health
 from config.serving.schema_gate import SchemaGate
+from tests.databases import connect_as_other_client
 from tests.factories import ApiChannelFactory, boris, token_of, vera
 from tests.pages import signed_in
 from tests.receiver import Receiver
@@ -60,8 +60,7 @@ def execute(statement: str) -> None:
 
 def change_migrations(statement: str) -> None:
     """Change django_migrations as `migrate` does: committed by another session."""
-    settings = connection.get_connection_params()
-    other = psycopg2.connect(**{name: settings[name] for name in ("dbname", "user", "password", "host", "port")})
+    other = connect_as_other_client()
     other.autocommit = True
     with other.cursor() as cursor:
         cursor.execute(statement)
@@ -119,7 +118,7 @@ def test_events_wait_for_what_the_new_schema_has_no_more(client: Client, phone: 
 def test_wrong_sql_of_ours_fails_its_own_event_only(
     client: Client, phone: ApiChannel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The migrations are those of the code, so no upgrade will ever mend it."""
+    """The migrations are those of the code, so no upgrade will fix it."""
     receive = receiving.receive_messages
 
     def fail(api_channel: ApiChannel, incoming: Any, **options: Any) -> Any:
@@ -306,8 +305,7 @@ def test_a_process_that_fits_never_looks_again(watch: SchemaWatch, django_assert
 
 def test_an_error_while_migrate_runs_is_no_fault_of_the_message() -> None:
     """Between a statement of `migrate` and the record of its migration, the lists are equal."""
-    settings = connection.get_connection_params()
-    other = psycopg2.connect(**{name: settings[name] for name in ("dbname", "user", "password", "host", "port")})
+    other = connect_as_other_client()
     with other.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_lock(7208, 0)")
     with pytest.raises(SchemaMismatch, match="being upgraded"):

@@ -44,9 +44,11 @@ def lock_target_message(api_channel: ApiChannel, external_id: str) -> tuple[Mess
     """
     if not external_id:
         return None
-    pks = message_lookup.find_message_ids(api_channel.pk, [external_id]).values()
-    rows = Message.objects.filter(pk__in=pks, external_id=external_id)
-    conversation_id = rows.values_list("conversation_id", flat=True).first() if pks else None
+    pk = message_lookup.find_message_ids(api_channel.pk, [external_id]).get(external_id)
+    if pk is None:
+        return None
+    rows = Message.objects.filter(pk=pk, external_id=external_id)
+    conversation_id = rows.values_list("conversation_id", flat=True).first()
     if conversation_id is None:
         return None
     conversation = receiving.lock_conversation(conversation_id)

@@ -17,11 +17,12 @@ def write_event_notes(processed: Sequence[tuple[WebhookEvent, list[Fact]]], *, i
     """Save the remarks of these events. An event without remarks costs no query."""
     irrelevant = [event.pk for event, facts in processed if not facts and event.body and event.note != Note.ROUTED]
     if irrelevant:
-        remark = _(
-            "This event has no item for this channel: it is for another number or account, or its type is not used."
-        )
         if is_archived:
             remark = _("The channel is archived, so this event was not processed.")
+        else:
+            remark = _(
+                "This event has no item for this channel: it is for another number or account, or its type is not used."
+            )
         WebhookEvent.objects.filter(pk__in=irrelevant).update(error=remark)
     for event, facts in processed:
         remarks = [event.error] if event.note == Note.ROUTED else []

@@ -1,7 +1,7 @@
 """Events that failed because the database had the schema of another release.
 
-Since workers wait for the schema (`channels_setup.database_schema`), only an error that nobody recognized as its fault
-gets here, or an event of a release that did not wait.
+Workers wait for the schema (`channels_setup.database_schema`). Events fail only if that check did not recognize the
+error, or if they were processed by an older release, which did not wait.
 """
 
 from __future__ import annotations

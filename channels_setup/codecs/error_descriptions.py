@@ -21,7 +21,7 @@ SAFE_EXCEPTIONS = (
     ImportError,
     NameError,
     AttributeError,
-    NotImplementedError,
+    NotImplementedError,  # raised by our base classes, with the name of the class and of the missing method
     MemoryError,
 )
 

@@ -1,10 +1,10 @@
 """Execution of migrations during traffic: short waits for locks, retries, and progress lines.
 
-A statement that waits for the lock of a table stops everybody who comes after it, even readers. So it waits LOCK_MS at
-most, and is tried again after a pause in which the others go on. Statements that stop nobody (CONCURRENTLY, VALIDATE)
-wait as long as they need.
+A statement that waits for a table lock blocks all later statements on the table, even reads. So it waits LOCK_MS at
+most, and is retried after a pause that lets the others run. Statements that block nobody (CONCURRENTLY, VALIDATE) wait
+as long as they need.
 
-A migration that is not atomic keeps what it did before an interruption. Its next run passes over those statements.
+A migration that is not atomic keeps its finished statements after an interruption. Its next run skips them.
 """
 
 from __future__ import annotations

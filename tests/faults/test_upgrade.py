@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -93,6 +94,23 @@ def start_release(site: Site, tree: Path, *, migrate: bool) -> tuple[Processes, 
     return old, site.shop()
 
 
+@dataclass(frozen=True)
+class Migration:
+    """A finished run of `migrate`."""
+
+    output: str
+    seconds: float
+    longest_wait: float  # of other sessions, for its locks
+
+
+def migrate_with_measurement(site: Site, release: Processes) -> Migration:
+    with site.measure_lock_waits() as waits:
+        started = time.monotonic()
+        output = release.run("migrate")
+        seconds = time.monotonic() - started
+    return Migration(output, seconds, max(waits))
+
+
 def replace_processes(site: Site, old: Processes, new: Processes, *, first_port: int, is_worker_new: bool) -> None:
     """Restart one process after the other with the new code; the proxy sends a process nothing before it ends."""
     for number, name in enumerate(("web-1", "web-2")):
@@ -139,15 +157,12 @@ def upgrade_under_traffic(site: Site, tmp_path: Path, size: Size, measured: Say,
     assert schema["state"] == "red" and "Run manage.py migrate" in schema["error"]
     eventually(lambda: "task waits for the database schema" in new.log("worker"), seconds=60)
 
-    with site.measure_lock_waits() as waits:
-        started = time.monotonic()
-        words = new.run("migrate")
-        duration = time.monotonic() - started
-    assert "Applying bridge.9999_next_release" in words
+    migration = migrate_with_measurement(site, new)
+    assert "Applying bridge.9999_next_release" in migration.output
     traffic.wait_for(20)
     assert "No migrations to apply." in old.run("migrate")  # as after going back to the release before
     replace_processes(site, old, new, first_port=port, is_worker_new=True)
-    finish(site, traffic, measured, waits=waits, migrate_seconds=duration, seconds=size(1, 300))
+    finish(site, traffic, measured, migration=migration, seconds=size(1, 300))
 
 
 @pytest.mark.skipif(not FULL, reason="in make faults only: tests/test_schema_mismatch.py checks each part")
@@ -157,13 +172,10 @@ def test_an_incompatible_schema_under_traffic(site: Site, tmp_path: Path, size: 
     new = site.release(make_next_release(tmp_path, INCOMPATIBLE))
     traffic = Traffic(site, shop, seed=SEED + 82, rate=RATE)
     traffic.wait_for(20)
-    with site.measure_lock_waits() as waits:
-        started = time.monotonic()
-        new.run("migrate")
-        duration = time.monotonic() - started
+    migration = migrate_with_measurement(site, new)
     time.sleep(size(2, 20))  # the old processes meet the new schema
     replace_processes(site, old, new, first_port=new.start_web("web-early"), is_worker_new=False)
-    finish(site, traffic, measured, waits=waits, migrate_seconds=duration, seconds=size(1, 60), has_refused=True)
+    finish(site, traffic, measured, migration=migration, seconds=size(1, 60), has_refused=True)
 
 
 @pytest.mark.skipif(not FULL, reason="in make faults only: the migrations of a whole release take a minute")
@@ -179,13 +191,10 @@ def test_the_upgrade_from_the_release_before(site: Site, tmp_path: Path, size: S
     new = site.release(settings.BASE_DIR)
     traffic = Traffic(site, shop, seed=SEED + 83, rate=RATE)
     traffic.wait_for(100)
-    with site.measure_lock_waits() as waits:
-        started = time.monotonic()
-        new.run("migrate")
-        duration = time.monotonic() - started
+    migration = migrate_with_measurement(site, new)
     traffic.wait_for(100)
     replace_processes(site, old, new, first_port=new.start_web("web-early"), is_worker_new=False)
-    finish(site, traffic, measured, waits=waits, migrate_seconds=duration, seconds=size(1, 300))
+    finish(site, traffic, measured, migration=migration, seconds=size(1, 300))
 
 
 def finish(
@@ -193,8 +202,7 @@ def finish(
     traffic: Traffic,
     measured: Say,
     *,
-    waits: list[float],
-    migrate_seconds: float,
+    migration: Migration,
     seconds: int,
     has_refused: bool = False,
 ) -> None:
@@ -207,11 +215,11 @@ def finish(
     failed = site.one("SELECT count(*) FROM bridge_webhookevent WHERE state = 'failed'")
     statuses = ", ".join(f"{count} × {status}" for status, count in sorted(provider.statuses.items()))
     measured(
-        f"{ledger.words}; {failed} failed events; answers: {statuses}; migrate {migrate_seconds:.1f} s, "
-        f"longest wait for its locks {max(waits):.2f} s; slowest request {max(provider.seconds):.1f} s"
+        f"{ledger.words}; {failed} failed events; answers: {statuses}; migrate {migration.seconds:.1f} s, "
+        f"longest wait for its locks {migration.longest_wait:.2f} s; slowest request {max(provider.seconds):.1f} s"
     )
     complaints = [line for line in ledger.complaints if not (has_refused and line.startswith("L7"))]
     assert not complaints
     assert failed == 0
     assert set(provider.statuses) <= ({200, 503} if has_refused else {200})
-    assert max(waits) <= MAX_LOCK_WAIT
+    assert migration.longest_wait <= MAX_LOCK_WAIT

@@ -52,8 +52,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--verify", action=BooleanOptionalAction, default=True, help="Read the finished backup and compare it."
         )
-        for name in ("daily", "weekly", "monthly"):
-            period = {"daily": "days", "weekly": "weeks", "monthly": "months"}[name]
+        for name, period in (("daily", "days"), ("weekly", "weeks"), ("monthly", "months")):
             parser.add_argument(
                 f"--keep-{name}",
                 type=parse_count,

@@ -1,7 +1,7 @@
 """Django's migrate command, during traffic.
 
-It rejects databases with migrations from before the first release, waits for another `migrate`, makes nobody wait long
-for a lock (`config.management.migration_executor`), and processes again what had failed because of the schema.
+It rejects databases with migrations from before the first release, waits for another `migrate`, blocks other sessions
+only briefly (`config.management.migration_executor`), and requeues the events that failed because of the schema.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from typing import Any
 
 from django.core.management import CommandError
 from django.core.management.commands import migrate
-from django.db import connections
+from django.db import connection, connections
 from django.db.migrations.loader import MigrationLoader
 
 from bridge.inbox import schema_failures
-from channels_setup.advisory_locks import LockSpace
+from channels_setup.advisory_locks import LockSpace, release, try_acquire
 from channels_setup.database_schema import watch
 from config.management.migration_executor import PatientExecutor
 from config.monitoring import server_versions
@@ -45,37 +45,30 @@ class Command(migrate.Command):
             raise CommandError(str(problem)) from None
         if has_obsolete_migrations(database) or find_missing_columns(database):
             raise CommandError(REFUSAL)
-        is_look = options["plan"] or options["check_unapplied"]
-        if is_look:
+        if options["plan"] or options["check_unapplied"]:  # changes nothing
             super().handle(*args, **options)
             return
-        with self.hold_migrate_lock(database), self.use_patient_executor():
+        with self.hold_migrate_lock(), self.use_patient_executor():
             super().handle(*args, **options)
         if not options["app_label"] and (count := schema_failures.reprocess_schema_failures()):
             self.stdout.write(f"Events that failed because of the schema and are processed again: {count}.")
 
     @contextmanager
-    def hold_migrate_lock(self, database: str) -> Iterator[None]:
+    def hold_migrate_lock(self) -> Iterator[None]:
         """Let one `migrate` run at a time. Other processes of the portal see the lock."""
-        cursor = connections[database].cursor()
-        key, has_waited = [LockSpace.MIGRATE.value, 0], False
-        while True:
-            cursor.execute("SELECT pg_try_advisory_lock(%s, %s)", key)
-            if cursor.fetchone()[0]:
-                break
-            if not has_waited:
-                self.stdout.write("Another manage.py migrate is running on this database; waiting until it ends.")
-                self.stdout.flush()
-            has_waited = True
-            time.sleep(0.5)
+        if not try_acquire(LockSpace.MIGRATE, 0):
+            self.stdout.write("Another manage.py migrate is running on this database; waiting until it ends.")
+            self.stdout.flush()
+            while not try_acquire(LockSpace.MIGRATE, 0):
+                time.sleep(0.5)
         watch.is_migrating_itself = True
         try:
             yield
         finally:
             watch.is_migrating_itself = False
-            with connections[database].cursor() as cursor:
+            with connection.cursor() as cursor:
                 cursor.execute("RESET lock_timeout")
-                cursor.execute("SELECT pg_advisory_unlock(%s, %s)", key)
+            release(LockSpace.MIGRATE, 0)
 
     @contextmanager
     def use_patient_executor(self) -> Iterator[None]:

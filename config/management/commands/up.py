@@ -25,7 +25,7 @@ from config.devstack.processes import (
 from config.devstack.supervisor import stop_leftovers, watch_parent
 from config.environment import read_setting
 
-LOCK_ATTEMPTS, LOCK_PAUSE = 10, 0.05  # a command that looks whether a portal is running holds the lock for a moment
+LOCK_ATTEMPTS, LOCK_PAUSE = 10, 0.05  # a command that checks whether a portal is running holds the lock for a moment
 
 FIRST_PORT_FOR_USERS, DEFAULT_PORT, LAST_PORT = 1024, 8000, 65535
 
