@@ -1,4 +1,4 @@
-"""Alert routes: where people are told of problems, by email, in a chat, or by a webhook."""
+"""Alert routes: where the notifications of problems go, by email, in a chat, or by a webhook."""
 
 from __future__ import annotations
 
