@@ -407,7 +407,7 @@
     desk.classList.toggle("has-chat", Boolean(chat.dataset.chat));
     dispatchEvent(new Event("okno:chat-opened"));
     startScroll();
-    if (mayFocus && matchMedia("(min-width: 761px)").matches) byId("text")?.focus({ preventScroll: true });
+    if (mayFocus && matchMedia("(min-width: 47.5625em)").matches) byId("text")?.focus({ preventScroll: true });
     if (Number(chat.dataset.unread) && !document.hidden) markSeen(chat);
     okno.tick();
     poll();
