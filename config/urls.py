@@ -21,6 +21,7 @@ from bridge.desk.views import (
     missed_windows,
     requests,
     send_template,
+    settings_page,
     template_panel,
     template_testing,
     training_phone,
@@ -67,6 +68,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     # the desk
     path("chats/", chats.show_chats, name="chats"),
     path("chats/updates/", chats.poll_updates, name="chats-updates"),
+    path("desk/settings/", settings_page.edit_settings, name="desk-settings"),
     path("chats/session/", forms.show_session, name="chats-session"),
     path("chats/<int:pk>/", chats.show_chat, name="chat"),
     path("chats/<int:pk>/send/", chat_actions.send_reply, name="chat-send"),

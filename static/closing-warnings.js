@@ -60,5 +60,6 @@
   });
   document.addEventListener("htmx:afterSwap", showButton);
   showButton();
-  window.okno = Object.assign(window.okno || {}, { warnings: { last: () => last, show } });
+  okno.pollParameters.push(() => ({ last_warning: last }));
+  addEventListener("okno:updates", ({ detail: { warnings } }) => { if (warnings) show(warnings); });
 })();

@@ -1,12 +1,12 @@
 // Unsent text, stored in this browser per user and chat. Survives reloads, crashes and sign-outs.
 (() => {
-  const desk = document.getElementById("desk");
-  if (!desk) return;
+  const app = document.getElementById("app");
+  if (!app?.dataset.user) return;
   const MAX_AGE = 30 * 24 * 3600e3; // milliseconds
   const PREFIX = "okno.localCopies.";
   const memory = new Map(); // fallback if localStorage is unavailable
 
-  const storageKey = (kind, chat) => `${PREFIX}${desk.dataset.user}.${kind}.${chat}`;
+  const storageKey = (kind, chat) => `${PREFIX}${app.dataset.user}.${kind}.${chat}`;
   const read = (kind, chat) => {
     const name = storageKey(kind, chat);
     try {

@@ -1,9 +1,9 @@
 // User of this page, and requests that survive a new session: a page may be older than the current sign-in.
 (() => {
-  const desk = document.getElementById("desk");
-  if (!desk) return;
+  const app = document.getElementById("app");
+  if (!app?.dataset.user) return;
   const COOKIES = ["__Host-csrftoken=", "csrftoken="]; // with https, a cookie without the prefix is a leftover
-  const user = desk.dataset.user;
+  const user = app.dataset.user;
   const byId = (id) => document.getElementById(id);
   let renewedToken = ""; // token from the server, for browsers without the cookie
 
@@ -17,19 +17,19 @@
   const lockPage = (sentence) => {
     if (isLocked()) return;
     dispatchEvent(new Event("okno:locked")); // typed text is stored in its author's local copy
-    desk.inert = true;
-    for (const field of desk.querySelectorAll("textarea, input")) field.value = "";
+    byId("main").inert = true;
+    for (const field of byId("main").querySelectorAll("textarea, input")) field.value = "";
     document.title = "Okno";
     byId("other-user").querySelector("p").textContent = sentence;
     byId("other-user").hidden = false;
     byId("other-user").querySelector("button").focus();
   };
-  const isLocked = () => desk.inert;
+  const isLocked = () => byId("main").inert;
 
   // Renew the CSRF token after a 403: it may belong to an earlier sign-in. Returns whether the request may be repeated.
   const renewToken = async () => {
     try {
-      const answer = await fetch(desk.dataset.sessionUrl, { headers: { "HX-Request": "true" } });
+      const answer = await fetch(app.dataset.sessionUrl, { headers: { "HX-Request": "true" } });
       if (!answer.ok || answer.redirected) return false;
       renewedToken = (await answer.json()).token;
       return true;
@@ -51,7 +51,7 @@
   const postAsUser = async (address, values, { signal } = {}) => {
     const body = new URLSearchParams(values);
     body.set("for_user", user);
-    if (!body.has("for_chat") && byId("chat").dataset.chat) body.set("for_chat", byId("chat").dataset.chat);
+    if (!body.has("for_chat") && byId("chat")?.dataset.chat) body.set("for_chat", byId("chat").dataset.chat);
     for (let isRepeated = false; ; isRepeated = true) {
       body.set("csrfmiddlewaretoken", token());
       const answer = await fetch(address, { method: "POST", body, signal, headers: { "HX-Request": "true" } });

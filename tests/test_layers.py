@@ -79,6 +79,7 @@ LAYERS = {
         "urls",
         "html",
         "access",
+        "settings",
         "teams",
         "forms",
         "canned_responses",

@@ -41,6 +41,7 @@ NOT_EXPORTED = {
     "BulkAction": "counts of an admin's action on many deliveries",
     "CannedResponse": "a text for all clients",
     "CircuitBreaker": "the state of a channel",
+    "DeskSettings": "settings of an operator",
     "DeadLetter": "the same rows as Delivery",
     "Heartbeat": "the state of a component",
     "HelpdeskConnection": "the state of a channel",

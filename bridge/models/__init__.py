@@ -9,6 +9,7 @@ from .contacts import Contact, ContactQuerySet, FormerId
 from .conversations import ACTIVE_STATUSES, ChangeAfterAnswer, Conversation, ConversationQuerySet, Ticket
 from .deliveries import Attempt, BulkAction, DeadLetter, Delivery, DeliveryDecision, new_delivery_key
 from .desk import CannedResponse, ContactNote, Draft, ProviderUpload, Upload
+from .desk_settings import DeskSettings
 from .destinations import CircuitBreaker, Mismatch, RateLimit
 from .erasures import ErasedHelpdeskNumber, ErasedMessage, Erasure, FileDeletion, LoggedErasure
 from .events import Heartbeat, IdempotencyKey, WebhookEvent, WriteProbe
@@ -41,6 +42,7 @@ __all__ = [
     "DeadLetter",
     "Delivery",
     "DeliveryDecision",
+    "DeskSettings",
     "Draft",
     "ErasedHelpdeskNumber",
     "ErasedMessage",

@@ -100,6 +100,7 @@ ROUTES: dict[str, Audience] = {
     "chats/": A.USERS,
     "chats/updates/": A.USERS,
     "chats/session/": A.USERS,
+    "desk/settings/": A.USERS,
     "chats/<int:pk>/": A.USERS,
     "chats/<int:pk>/send/": A.USERS,
     "chats/<int:pk>/files/": A.USERS,

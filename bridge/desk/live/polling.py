@@ -103,7 +103,7 @@ def is_up_to_date(request: HttpRequest) -> bool:
         "session": request.COOKIES[settings.SESSION_COOKIE_NAME],
         "user": token["user"],
         "channels": token["channels"],
-        "list": page.get("list", "").replace("\0", ""),
+        "list": page.get("list", page.get("counters", "")).replace("\0", ""),
         "last_warning": parse_int(page.get("last_warning")) or 0,
         "chat": chat,
         "thread": page.get("thread", "").replace("\0", ""),

@@ -88,15 +88,19 @@ def poll_updates(request: HttpRequest) -> HttpResponse:
         reminders = closing_reminders.find_pending_reminders(request.user, channels, after=last_warning)
         if reminders.last > last_warning:
             answer["warnings"] = closing_warnings.warnings_json(reminders, now=now)
-    if request.GET.get("list") != list_version or "warnings" in answer:  # the list marks chats with a reminder
+    if "counters" in request.GET:  # a page without the list
+        if request.GET["counters"] != list_version:
+            answer["poll_token"] = polling.issue_poll_token(request, channels)
+            answer["counters"] = _build_counters(listing.load_list_summary(channels, user=request.user))
+    elif request.GET.get("list") != list_version or "warnings" in answer:  # the list marks chats with a reminder
         answer["poll_token"] = polling.issue_poll_token(request, channels)
         context = build_list_context(request, current=current, now=now)
         answer["list"] = {
             "version": context["list_version"],
             "rows": render_to_string("bridge/chat_rows.html", context, request),
             "tabs": render_to_string("bridge/chat_tabs.html", context, request),
-            "waiting": context["counts"][listing.WAITING],
         }
+        answer["counters"] = _build_counters(context["summary"])
     if current is not None:
         conversation = access.get_conversation_or_404(request, current)
         if conversation.unread:
@@ -125,6 +129,15 @@ def poll_updates(request: HttpRequest) -> HttpResponse:
     if not answer:
         return HttpResponse(status=204)
     return JsonResponse(answer | {"now": int(now.timestamp() * 1000)})
+
+
+def _build_counters(summary: listing.ListSummary) -> dict[str, Any]:
+    """Build the part of an update that every page shows. A page without the list sends the version back."""
+    return {
+        "version": summary.version,
+        "waiting": summary.counts[listing.WAITING],
+        "last_warning": summary.last_warning,
+    }
 
 
 @require_chat_access
@@ -161,6 +174,7 @@ def build_list_context(request: HttpRequest, *, current: int | None, now: dateti
     return {
         "params": params,
         "page": listing.build_list_page(params, channels=channels, user=request.user, now=now),
+        "summary": summary,
         "counts": summary.counts,
         "tabs": [
             {

@@ -1,0 +1,78 @@
+// Redrawing of parts of the page with the server's HTML. Focus, scroll and open menus are kept.
+(() => {
+  const byId = (id) => document.getElementById(id);
+
+  const parseElements = (html) => {
+    const holder = document.createElement("template");
+    holder.innerHTML = html;
+    return [...holder.content.children];
+  };
+
+  // Update keyed children to match the server. Unchanged nodes are kept, and with them scroll, focus and open
+  // details. Nodes marked data-older-page are kept, and unless `isAll`, also nodes before the first known one.
+  // `onReplace` may move state from the old node to the new one.
+  const patch = (container, fresh, { isAll, onReplace }) => {
+    const shown = new Map([...container.children].map((node) => [node.dataset.key, node]));
+    const keys = new Set(fresh.map((node) => node.dataset.key));
+    let anchor = fresh.map((node) => shown.get(node.dataset.key)).find(Boolean);
+    if (anchor && isAll) anchor = container.firstElementChild;
+    const focused = container.contains(document.activeElement) ? document.activeElement : null;
+    const added = [];
+    if (!anchor) container.replaceChildren();
+    for (const node of anchor ? [...following(anchor)] : []) {
+      if (keys.has(node.dataset.key) || "olderPage" in node.dataset) continue;
+      if (node === anchor) anchor = node.nextElementSibling;
+      node.remove();
+    }
+    let place = anchor || null;
+    for (const node of fresh) {
+      const old = shown.get(node.dataset.key);
+      if (old?.isConnected && old.dataset.version === node.dataset.version) {
+        delete old.dataset.olderPage;
+        if (old === place) place = place.nextElementSibling;
+        else container.insertBefore(old, place);
+        continue;
+      }
+      container.insertBefore(node, place);
+      if (old?.isConnected) {
+        if (old === place) place = node.nextElementSibling.nextElementSibling;
+        onReplace?.(old, node);
+        old.remove();
+      } else {
+        node.classList.add("appears");
+        added.push(node);
+      }
+      window.htmx?.process(node);
+    }
+    if (focused && !focused.isConnected) {
+      const key = focused.closest("[data-key]")?.dataset.key;
+      container.querySelector(`[data-key="${key}"] a`)?.focus({ preventScroll: true });
+    } else if (focused && document.activeElement !== focused) {
+      focused.focus({ preventScroll: true });
+    }
+    return added;
+  };
+
+  function* following(node) {
+    for (let next = node; next; next = next.nextElementSibling) yield next;
+  }
+
+  // Redraw a part. If a <details> in it is open, wait until it is closed.
+  const postponed = new Map();
+  const redraw = (id, html) => {
+    const part = byId(id);
+    if (part.querySelector("details[open]")) { postponed.set(id, html); return; }
+    postponed.delete(id);
+    if (part.dataset.drawn === html) return;
+    const focused = part.contains(document.activeElement) ? document.activeElement : null;
+    const focusIds = [focused?.id, focused?.closest("[data-focus-after]")?.dataset.focusAfter].filter(Boolean);
+    part.innerHTML = html;
+    part.dataset.drawn = html;
+    window.htmx?.process(part);
+    focusIds.map(byId).find(Boolean)?.focus({ preventScroll: true });
+  };
+  document.addEventListener("toggle", () => { for (const [id, html] of [...postponed]) redraw(id, html); }, true);
+
+  const forgetPostponed = () => postponed.clear();
+  window.okno = Object.assign(window.okno || {}, { drawing: { parseElements, patch, redraw, forgetPostponed } });
+})();

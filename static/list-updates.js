@@ -1,0 +1,86 @@
+// The chat list: redrawn from updates, older chats load near its end.
+(() => {
+  if (!document.getElementById("desk")) return;
+  const byId = (id) => document.getElementById(id);
+  let asked = null; // the list element that the running poll asks for
+
+  okno.pollParameters.push(() => {
+    asked = byId("list");
+    return { ...Object.fromEntries(new URLSearchParams(asked.dataset.query)), list: asked.dataset.version };
+  });
+  addEventListener("okno:updates", ({ detail: { list } }) => {
+    // A search may have been opened meanwhile: ignore answers about a replaced list.
+    if (list && !okno.isPressed() && asked === byId("list")) drawList(asked, list);
+  });
+
+  const drawList = (list, updates) => {
+    list.dataset.version = updates.version;
+    const rows = byId("rows");
+    let fresh = okno.drawing.parseElements(updates.rows);
+    // Older pages were loaded below: keep their "older" link.
+    const later = rows.querySelector("[data-older-page]");
+    if (later) {
+      fresh = fresh.filter((node) => node.dataset.key !== "more");
+      // Rows that left the first page now belong to the pages below.
+      const keys = new Set(fresh.map((node) => node.dataset.key));
+      for (let row = later.previousElementSibling; row && !keys.has(row.dataset.key); row = row.previousElementSibling) {
+        row.dataset.olderPage = "";
+      }
+    }
+    const before = rows.scrollTop;
+    okno.drawing.patch(rows, fresh, { isAll: true });
+    rows.scrollTop = before;
+    dispatchEvent(new Event("okno:list-drawn"));
+    byId("tabs").innerHTML = updates.tabs;
+    window.htmx?.process(byId("tabs"));
+  };
+
+  // Load older chats near the end of the list. The link serves keyboards and browsers without scripts.
+  const nearEnd = new IntersectionObserver((seen) => {
+    for (const { isIntersecting, target } of seen) if (isIntersecting) loadOlderChats(target);
+  }, { rootMargin: "400px" });
+  const watchEnd = () => {
+    nearEnd.disconnect();
+    const link = document.querySelector("[data-more]");
+    if (link && byId("rows").scrollTop > 0) nearEnd.observe(link);
+  };
+  document.addEventListener("scroll", (event) => {
+    if (event.target.id === "rows") watchEnd();
+  }, { capture: true, passive: true });
+
+  const loadOlderChats = async (link) => {
+    if ("busy" in link.dataset) return;
+    link.dataset.busy = "";
+    let fresh;
+    try {
+      fresh = (await okno.fetchPage(link.href)).getElementById("rows");
+    } finally {
+      delete link.dataset.busy;
+    }
+    const rows = byId("rows");
+    if (!link.isConnected || !fresh) return;
+    const shown = new Set([...rows.children].map((node) => node.dataset.key));
+    link.closest("li").remove();
+    for (const node of [...fresh.children]) {
+      if (shown.has(node.dataset.key) && node.dataset.key !== "more") continue;
+      node.dataset.olderPage = "";
+      rows.append(node);
+      window.htmx?.process(node);
+    }
+    watchEnd();
+    dispatchEvent(new Event("okno:list-drawn"));
+  };
+
+  document.addEventListener("click", (event) => {
+    const older = event.target.closest("[data-more]");
+    if (older) { event.preventDefault(); loadOlderChats(older); }
+  });
+  document.addEventListener("keydown", (event) => {
+    const typing = event.target.closest?.("input, textarea, select");
+    if (event.key === "/" && !typing) {
+      event.preventDefault();
+      byId("search-chats").focus();
+    }
+  });
+
+})();
