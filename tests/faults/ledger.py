@@ -36,7 +36,9 @@ class Ledger:
     @property
     def words(self) -> str:
         found = f"{self.accepted} accepted, {self.delivered} delivered, {self.repeats} repeats, "
-        return found + f"{self.inversions} out of order" + "".join(f"; {line}" for line in self.complaints)
+        times = Counter(self.complaints)
+        lines = (line if count == 1 else f"{line} ({count} times)" for line, count in times.items())
+        return found + f"{self.inversions} out of order" + "".join(f"; {line}" for line in lines)
 
 
 def check(stack: Stack, provider: FakeProvider, *, kills: int = 0) -> Ledger:
