@@ -14,6 +14,7 @@ from templates_registry.provider import provider_sync
 
 from . import wakeups, worker_runs
 from .alert_routes import planning
+from .automation import runs
 from .channel_health import alerts, webhook_inactivity
 from .conversations import assignments, closing_reminders, read_receipts, team_releases
 from .files import inbound_downloads
@@ -75,6 +76,11 @@ def expire_windows() -> int:
 @shared_task
 def send_closing_reminders() -> int:
     return closing_reminders.send_reminders()
+
+
+@shared_task
+def run_automation() -> int:
+    return runs.run_automation()
 
 
 @shared_task

@@ -33,6 +33,15 @@ class WorkingHours:
             begins = self._at(day, self.start)
         return begins
 
+    def last_end(self, moment: datetime) -> datetime:
+        """Return the last end of a working day at or before ``moment``."""
+        day = moment.astimezone(self.zone)
+        ends = self._at(day, self.end)
+        while ends > moment or not self._is_day(ends):
+            day -= timedelta(days=1)
+            ends = self._at(day, self.end)
+        return ends
+
     def _is_day(self, local: datetime) -> bool:
         return self.weekends or local.weekday() < SATURDAY
 

@@ -48,6 +48,7 @@ SCHEDULE: dict[str, tuple[str, float]] = {
     "download_files": ("housekeeping", 5),
     "expire_windows": ("housekeeping", 5),
     "send_closing_reminders": ("housekeeping", 20),
+    "run_automation": ("housekeeping", 5),
     "process_pending_corrections": ("housekeeping", 15),
     "release_assignments": ("housekeeping", 60),
     "record_heartbeat": ("housekeeping", 10),

@@ -40,6 +40,8 @@ NOT_EXPORTED = {
     "FileDeletion": "random paths of files to delete",
     "BulkAction": "counts of an admin's action on many deliveries",
     "CannedResponse": "a text for all clients",
+    "ChannelAutomation": "settings of a channel",
+    "Macro": "actions and a text for all clients",
     "CircuitBreaker": "the state of a channel",
     "DeskSettings": "settings of an operator",
     "DeadLetter": "the same rows as Delivery",

@@ -21,7 +21,7 @@ SAVE_CHATS_SQL = f"""
 WITH extended AS ({service_window.EXTENDED_WINDOWS_SQL})
 UPDATE bridge_conversation c
 SET last_message_at = %(now)s, last_text = v.text, last_direction = v.direction, unread = c.unread + v.unread,
-    request_status = v.status, last_written_at = v.written_at, event_stamp = v.stamp
+    request_status = v.status, last_written_at = v.written_at, event_stamp = v.stamp, snoozed_until = NULL
 FROM unnest(%(ids)s::bigint[], %(texts)s::text[], %(directions)s::text[], %(unread)s::int[], %(statuses)s::int[],
     %(written_at)s::timestamptz[], %(stamps)s::timestamptz[])
     AS v(id, text, direction, unread, status, written_at, stamp)

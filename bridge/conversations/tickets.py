@@ -166,8 +166,12 @@ def _set_chat_assignee(conversation: Conversation, user_id: int | None, team_id:
 
 
 def save_request_status(conversation_id: int, status: int) -> None:
-    """Copy the request's status to the chat, for chat lists. The caller holds the chat's lock."""
-    Conversation.objects.filter(pk=conversation_id).update(request_status=status)
+    """Copy the request's status to the chat, for chat lists. Its end ends a snooze.
+
+    The caller holds the chat's lock.
+    """
+    ends_snooze = {"snoozed_until": None} if status in (*Ticket.ENDED, Ticket.Status.SOLVED) else {}
+    Conversation.objects.filter(pk=conversation_id).update(request_status=status, **ends_snooze)
 
 
 def get_current_ticket(conversation: Conversation) -> Ticket | None:

@@ -36,6 +36,12 @@ PRUNED: dict[str, PrunedTable] = {
     "bridge.ClosingReminder": PrunedTable(
         kind=_RECORDS, table="bridge_closingreminder", age="created_at", index="reminders_by_age"
     ),
+    "bridge.AutomaticAssignment": PrunedTable(
+        kind=_RECORDS,
+        table="bridge_automaticassignment",
+        age="created_at",
+        index="automatic_assignments_by_age",
+    ),
     "bridge.StrayStatus": PrunedTable(kind=_RECORDS, table="bridge_straystatus", age="received_at"),
     "bridge.HelpdeskReply": PrunedTable(
         kind=_RECORDS, table="bridge_helpdeskreply", age="received_at", index="replies_by_age"
@@ -80,6 +86,7 @@ CLEANED: dict[str, str] = {
     "bridge.WebhookEvent": "by the rule for raw requests of its channel, or of the portal",
     "bridge.Message": "words by the rule for messages; time, direction, author and status stay for reports",
     "bridge.Attachment": "file by the rule for files; the name stays with the message",
+    "bridge.Snooze": "when the chat wakes",
     "bridge.Draft": _WITH_MESSAGES,
     "bridge.HeldReply": "text " + _WITH_MESSAGES + " once it is finished",
     "bridge.PendingCorrection": _WITH_MESSAGES,
@@ -109,6 +116,7 @@ KEPT: dict[str, str] = {
             *("channels_setup.Secret", "channels_setup.Credential", "channels_setup.WebhookAddress"),
             *("templates_registry.Template", "templates_registry.TemplateTags", "templates_registry.TemplateUse"),
             *("bridge.CannedResponse", "bridge.TicketField", "bridge.RetentionRule", "bridge.DeskSettings"),
+            *("bridge.ChannelAutomation", "bridge.Macro"),
         ),
         _CONFIGURED,
     ),
@@ -123,6 +131,7 @@ KEPT: dict[str, str] = {
         _STATE,
     ),
     "bridge.ServiceWindow": "reports of missed windows count them; about 100 bytes per client and day of contact",
+    "bridge.AutomaticReply": "at most one per service window; says that the window has had its reply",
     "bridge.FormerId": "recognizes a client by an earlier ID; few clients change it",
     "bridge.ContactChange": "says who changed a client's card, until the client is erased",
     "bridge.ContactMerge": "says who merged which clients; few rows",

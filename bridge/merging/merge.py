@@ -30,6 +30,7 @@ from ..models import (
     HelpdeskChat,
     MergedConversation,
     Message,
+    Snooze,
     Ticket,
 )
 from . import rows, rules
@@ -128,6 +129,8 @@ def _merge_conversation(
     before["parallel"] = _mark_parallel_requests(old, into)
     service_window.close_windows(old.pk, now=now)
     before["drafts"] = _merge_drafts(old, into)
+    Snooze.objects.filter(conversation__in=[old, into]).delete()  # somebody should look at the merged chat
+    Conversation.objects.filter(pk=into.pk).update(snoozed_until=None)
     helpdesk, alias = _merge_helpdesk_chat(old, into)
     before["helpdesk"] = helpdesk
     moved = rows.move_rows(old.pk, into.pk, contact_id=source.pk)

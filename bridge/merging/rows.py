@@ -22,11 +22,12 @@ from ..models import (
     HelpdeskReply,
     Message,
     ServiceWindow,
+    Snooze,
 )
 
 Model = type[models.Model]
 
-SPECIAL_MODELS = (Message, ServiceWindow, Draft, HelpdeskChat, HelpdeskReply, HelpdeskDuplicateWindow)
+SPECIAL_MODELS = (Message, ServiceWindow, Draft, HelpdeskChat, HelpdeskReply, HelpdeskDuplicateWindow, Snooze)
 MERGED_CONTACT_MODELS: tuple[Model, ...] = (ServiceWindow, Message)  # have a merged_contact column
 RowIds = dict[str, list[int]]
 

@@ -4,6 +4,7 @@ Database constraints guarantee the invariants. Lock order: conversation, window,
 """
 
 from .alerts import Alert, AlertNotice
+from .automation import AutomaticAssignment, AutomaticReply, ChannelAutomation, Macro, Snooze
 from .contact_changes import ContactChange
 from .contacts import Contact, ContactQuerySet, FormerId
 from .conversations import ACTIVE_STATUSES, ChangeAfterAnswer, Conversation, ConversationQuerySet, Ticket
@@ -27,9 +28,12 @@ __all__ = [
     "AlertNotice",
     "Attachment",
     "Attempt",
+    "AutomaticAssignment",
+    "AutomaticReply",
     "BulkAction",
     "CannedResponse",
     "ChangeAfterAnswer",
+    "ChannelAutomation",
     "CircuitBreaker",
     "ClosingReminder",
     "Contact",
@@ -57,6 +61,7 @@ __all__ = [
     "HelpdeskReply",
     "IdempotencyKey",
     "LoggedErasure",
+    "Macro",
     "MergedConversation",
     "Message",
     "Mismatch",
@@ -66,6 +71,7 @@ __all__ = [
     "RetentionKind",
     "RetentionRule",
     "ServiceWindow",
+    "Snooze",
     "StorageSnapshot",
     "StrayStatus",
     "TemplateLink",

@@ -81,6 +81,9 @@ class Conversation(models.Model):
         max_length=10, choices=ChangeAfterAnswer.choices, blank=True, default="", db_default="", editable=False
     )
 
+    # The chat is no waiting one until then. A client's message and the end of the request clear it; see ``Snooze``.
+    snoozed_until = models.DateTimeField(_("snoozed until"), null=True, editable=False)
+
     # The client was erased: triggers refuse new rows (migration 0007). Read under the chat's lock, unlike the contact.
     is_erased = models.BooleanField(default=False, db_default=False, editable=False)
 
@@ -126,6 +129,18 @@ class Conversation(models.Model):
                 fields=["team", "chat_channel", "-last_message_at", "-id"],
                 condition=Q(team__isnull=False),
                 name="conversations_of_team",
+            ),
+            # Waiting chats per assignee, and those of nobody per channel: for automatic assignment.
+            models.Index(
+                fields=["assignee", "chat_channel", "last_message_at"],
+                condition=Q(last_direction="inbound", request_status__in=ACTIVE_STATUSES),
+                name="conversations_waiting_of",
+            ),
+            models.Index(
+                fields=["chat_channel", "-last_message_at", "-id"],
+                include=["snoozed_until"],
+                condition=Q(snoozed_until__isnull=False),
+                name="conversations_snoozed",
             ),
         ]
 

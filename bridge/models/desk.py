@@ -85,6 +85,17 @@ class CannedResponse(models.Model):
         related_name="+",
         help_text=_("If none is selected, all chat channels have it."),
     )
+    # Only this person sees it; null: everybody.
+    owner = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        verbose_name=_("owner"),
+        null=True,
+        blank=True,
+        on_delete=models.CASCADE,
+        related_name="+",
+        db_index=False,
+    )
+    folder = models.CharField(_("folder"), max_length=60, blank=True, default="", db_default="")
     is_used = models.BooleanField(_("in use"), default=True)
     updated_at = models.DateTimeField(_("changed"), auto_now=True)
 

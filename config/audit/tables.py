@@ -84,6 +84,9 @@ AUDITED: dict[str, AuditedTable] = {
     # The desk
     "bridge.CannedResponse": AuditedTable(label="name", hidden=("text",), ignored=("updated_at",)),  # may quote clients
     "bridge.CannedResponse.chat_channels": AuditedTable(),
+    "bridge.Macro": AuditedTable(label="name", hidden=("reply_text", "note_text"), ignored=("updated_at",)),
+    "bridge.Macro.chat_channels": AuditedTable(),
+    "bridge.ChannelAutomation": AuditedTable(),
     "bridge.TicketField": AuditedTable(label="name"),
     "bridge.RetentionRule": AuditedTable(label="kind"),
     # Decisions about deliveries and events
@@ -179,6 +182,9 @@ EXEMPT: dict[str, str] = {
     "bridge.TicketTag": "list of the tags that requests have had",
     "bridge.ServiceWindow": _FLOW,
     "bridge.ClosingReminder": _FLOW,
+    "bridge.AutomaticAssignment": "says what the portal assigned by itself",
+    "bridge.AutomaticReply": _FLOW,
+    "bridge.Snooze": "an operator's own reminder; the thread says who snoozed the chat",
 }
 
 

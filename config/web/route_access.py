@@ -118,6 +118,7 @@ ROUTES: dict[str, Audience] = {
     "chats/<int:pk>/draft/": A.USERS,
     "chats/<int:pk>/seen/": A.USERS,
     "chats/<int:pk>/assign/": A.USERS,
+    "chats/<int:pk>/snooze/": A.USERS,
     "chats/<int:pk>/request/": A.USERS,
     "chats/<int:pk>/messages/<int:message_id>/trail/": A.USERS,
     "chats/<int:pk>/messages/<int:message_id>/resend/": A.USERS,

@@ -35,14 +35,20 @@ GROUPS: dict[str, Promise] = {
     OPEN: pgettext_lazy("group of chats", "Open"),
     CLOSED: pgettext_lazy("group of chats", "Closed: template only"),
 }
-ALL, WAITING, MINE, UNASSIGNED = "all", "waiting", "mine", "unassigned"
+ALL, WAITING, MINE, UNASSIGNED, SNOOZED = "all", "waiting", "mine", "unassigned", "snoozed"
 TABS: dict[str, Promise] = {
     ALL: pgettext_lazy("chats", "All"),
     WAITING: pgettext_lazy("chats", "Needs reply"),
     MINE: pgettext_lazy("chats", "Mine"),
     UNASSIGNED: pgettext_lazy("chats", "Unassigned"),
+    SNOOZED: pgettext_lazy("chats", "Snoozed"),
 }
-TAB_CONDITIONS = {WAITING: queries.WAITING_SQL, MINE: queries.MINE_SQL, UNASSIGNED: queries.UNASSIGNED_SQL}
+TAB_CONDITIONS = {
+    WAITING: queries.WAITING_SQL,
+    MINE: queries.MINE_SQL,
+    UNASSIGNED: queries.UNASSIGNED_SQL,
+    SNOOZED: queries.SNOOZED_SQL,
+}
 TIME_LEFT = "left"
 SORTS: dict[str, Promise] = {
     CLOSING: gettext_lazy("Closing soon, then newest"),

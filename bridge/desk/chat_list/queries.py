@@ -29,8 +29,10 @@ RECENT_MESSAGES = 200_000
 ENOUGH_HITS = 100
 
 AT_WORK_SQL = f"c.request_status IN {ACTIVE_STATUSES}"
-WAITING_SQL = f"c.last_direction = 'inbound' AND {AT_WORK_SQL}"
-UNASSIGNED_SQL = f"c.assignee_id IS NULL AND {AT_WORK_SQL}"
+AWAKE_SQL = "c.snoozed_until IS NULL"
+SNOOZED_SQL = "c.snoozed_until IS NOT NULL"
+WAITING_SQL = f"c.last_direction = 'inbound' AND {AT_WORK_SQL} AND {AWAKE_SQL}"
+UNASSIGNED_SQL = f"c.assignee_id IS NULL AND {AT_WORK_SQL} AND {AWAKE_SQL}"
 MINE_SQL = "c.assignee_id = %(me)s"
 LIVE_STATUSES = tuple(status for status in Ticket.Status.values if status not in Ticket.ENDED)
 

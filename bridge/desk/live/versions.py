@@ -20,11 +20,13 @@ NEWEST_MESSAGES = 60
 # The newest chats of the channels, read through the list's own indexes. Changes further down appear within a minute,
 # because the version also changes every minute to refresh the time left.
 LIST_VERSION_SQL = f"""(
-SELECT left(md5(string_agg(concat_ws(',', id, last_message_at, unread, assignee_id, -team_id, request_status), ';'
+SELECT left(md5(string_agg(concat_ws(',', id, last_message_at, unread, assignee_id, -team_id, request_status,
+                                                 snoozed_until), ';'
                            ORDER BY last_message_at DESC, id DESC)), 12)
        || (extract(epoch FROM clock_timestamp())::bigint / 60)
 FROM (SELECT c.* FROM unnest(%(channels)s::bigint[]) AS channel(id) CROSS JOIN LATERAL (
-          SELECT id, last_message_at, unread, assignee_id, team_id, request_status FROM bridge_conversation
+          SELECT id, last_message_at, unread, assignee_id, team_id, request_status, snoozed_until
+          FROM bridge_conversation
           WHERE chat_channel_id = channel.id ORDER BY last_message_at DESC, id DESC LIMIT {NEWEST_CHATS}) c
       ORDER BY last_message_at DESC, id DESC LIMIT {NEWEST_CHATS}) newest
 )"""
@@ -51,7 +53,7 @@ SELECT left(md5(concat_ws('|',
      FROM bridge_heldreply WHERE conversation_id = %(chat)s AND state = 'held'),
     (SELECT string_agg(concat_ws(',', id, downloads), ';' ORDER BY id) FROM bridge_upload
      WHERE conversation_id = %(chat)s AND message_id IS NULL),
-    (SELECT concat_ws(',', c.assignee_id, -c.team_id,
+    (SELECT concat_ws(',', c.assignee_id, -c.team_id, c.snoozed_until,
                       (SELECT concat_ws(',', a.state = 'paused', a.archived_at)
                        FROM channels_setup_apichannel a WHERE a.id = c.api_channel_id),
                       p.name, p.phone, p.email, p.tags, p.has_merged,
