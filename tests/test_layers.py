@@ -56,6 +56,7 @@ LAYERS = {
         "alert_routes",
         "fanout",
         "notices",
+        "notifications",
         "conversations",
         "merging",
         "relay",

@@ -46,6 +46,7 @@ NOT_EXPORTED = {
     "DeskSettings": "settings of an operator",
     "DeadLetter": "the same rows as Delivery",
     "Heartbeat": "the state of a component",
+    "OperatorAvailability": "the status of an operator",
     "HelpdeskConnection": "the state of a channel",
     "TicketTag": "tag names of all requests",
     "WriteProbe": "a test row",

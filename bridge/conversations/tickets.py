@@ -13,9 +13,9 @@ from typing import Any
 
 from django.db import connection, transaction
 
-from bridge import service_window, ticket_properties, wakeups
+from bridge import notifications, service_window, ticket_properties, wakeups
 from bridge.fanout import subscribers
-from bridge.models import Conversation, Delivery, Ticket
+from bridge.models import Conversation, Delivery, NotificationKind, Ticket
 
 from .receiving import lock_conversation
 
@@ -38,7 +38,7 @@ def assign_chat(
         team_id = conversation.team_id if ticket is None else ticket.team_id
     if ticket is not None and (ticket.assignee_id, ticket.team_id) != (user_id, team_id):
         assign_ticket(ticket.pk, user_id=user_id, to_group=False, team_id=team_id, by=by)
-    return _set_chat_assignee(conversation, user_id, team_id)
+    return _set_chat_assignee(conversation, user_id, team_id, by=by)
 
 
 @transaction.atomic
@@ -68,7 +68,7 @@ def assign_ticket(
         changes.append(_describe_change("group", get_group_id(ticket), group_before))
     current = get_current_ticket(conversation)
     if current is None or current.pk == ticket.pk:
-        _set_chat_assignee(conversation, user_id, ticket.team_id)
+        _set_chat_assignee(conversation, user_id, ticket.team_id, by=by)
     if changes or ticket.team_id != team_before:
         ticket.save(update_fields=["assignee", "assigned_to_group", "team", "updated_at"])
     if changes:
@@ -107,7 +107,7 @@ def set_ticket_status(ticket_id: int, *, status: int, by: int | None = None, all
     )
     current = get_current_ticket(conversation)
     if current is not None:
-        _set_chat_assignee(conversation, current.assignee_id, current.team_id)
+        _set_chat_assignee(conversation, current.assignee_id, current.team_id, by=by)
     save_request_status(conversation.pk, current.status if current else status)
     _publish_changes(ticket, changes, user_id=by)
     return ticket
@@ -157,8 +157,15 @@ def open_ticket(
     return ticket
 
 
-def _set_chat_assignee(conversation: Conversation, user_id: int | None, team_id: int | None) -> Conversation:
-    """Set the chat's assignee and team to those of its current request. The caller holds the chat's lock."""
+def _set_chat_assignee(
+    conversation: Conversation, user_id: int | None, team_id: int | None, *, by: int | None = None
+) -> Conversation:
+    """Set the chat's assignee and team to those of its current request. The caller holds the chat's lock.
+
+    A new assignee is notified, except if they took the chat themselves.
+    """
+    if user_id is not None and conversation.assignee_id != user_id:
+        notifications.notify([user_id], NotificationKind.ASSIGNED, conversation.pk, actor=by)
     if (conversation.assignee_id, conversation.team_id) != (user_id, team_id):
         conversation.assignee_id, conversation.team_id = user_id, team_id
         conversation.save(update_fields=["assignee", "team"])

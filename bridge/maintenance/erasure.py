@@ -36,6 +36,7 @@ from bridge.models import (
     LoggedErasure,
     Message,
     Mismatch,
+    Notification,
     ProviderUpload,
     ServiceWindow,
     StrayStatus,
@@ -197,6 +198,7 @@ def _erase_rows(contact: Contact, chats: QuerySet[Conversation], pattern: str) -
         "notes": ContactNote.objects.filter(contact=contact).delete()[0],
         "changes": ContactChange.objects.filter(contact=contact).delete()[0],
         "drafts": Draft.objects.filter(conversation__in=chats).delete()[0],
+        "notifications": Notification.objects.filter(conversation__in=chats).delete()[0],
         "held replies": _erase_held_replies(chats),
     }
 

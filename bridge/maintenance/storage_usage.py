@@ -32,6 +32,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "clients": (
         *("bridge_contact", "bridge_conversation", "bridge_ticket", "bridge_servicewindow", "bridge_contactnote"),
         *("bridge_helpdeskchat", "bridge_helpdeskreply", "bridge_formerid", "bridge_closingreminder"),
+        "bridge_notification",
     ),
     "audit": ("audit_record", "django_admin_log"),
 }

@@ -42,6 +42,9 @@ PRUNED: dict[str, PrunedTable] = {
         age="created_at",
         index="automatic_assignments_by_age",
     ),
+    "bridge.Notification": PrunedTable(
+        kind=_RECORDS, table="bridge_notification", age="created_at", index="notifications_by_age"
+    ),
     "bridge.StrayStatus": PrunedTable(kind=_RECORDS, table="bridge_straystatus", age="received_at"),
     "bridge.HelpdeskReply": PrunedTable(
         kind=_RECORDS, table="bridge_helpdeskreply", age="received_at", index="replies_by_age"
@@ -130,6 +133,7 @@ KEPT: dict[str, str] = {
         ),
         _STATE,
     ),
+    "bridge.OperatorAvailability": "one row per operator",
     "bridge.ServiceWindow": "reports of missed windows count them; about 100 bytes per client and day of contact",
     "bridge.AutomaticReply": "at most one per service window; says that the window has had its reply",
     "bridge.FormerId": "recognizes a client by an earlier ID; few clients change it",

@@ -5,6 +5,7 @@ Database constraints guarantee the invariants. Lock order: conversation, window,
 
 from .alerts import Alert, AlertNotice
 from .automation import AutomaticAssignment, AutomaticReply, ChannelAutomation, Macro, Snooze
+from .availability import OperatorAvailability
 from .contact_changes import ContactChange
 from .contacts import Contact, ContactQuerySet, FormerId
 from .conversations import ACTIVE_STATUSES, ChangeAfterAnswer, Conversation, ConversationQuerySet, Ticket
@@ -17,6 +18,7 @@ from .events import Heartbeat, IdempotencyKey, WebhookEvent, WriteProbe
 from .helpdesk import HelpdeskChat, HelpdeskConnection, HelpdeskDuplicateWindow, HelpdeskReply, TemplateLink
 from .merges import ContactMerge, MergedConversation
 from .messages import Attachment, HeldReply, Message, PendingCorrection, StrayStatus
+from .notifications import Notification, NotificationKind
 from .retention import RetentionKind, RetentionRule, StorageSnapshot
 from .template_tests import TemplateTest
 from .ticket_fields import TicketField, TicketTag
@@ -65,6 +67,9 @@ __all__ = [
     "MergedConversation",
     "Message",
     "Mismatch",
+    "Notification",
+    "NotificationKind",
+    "OperatorAvailability",
     "PendingCorrection",
     "ProviderUpload",
     "RateLimit",

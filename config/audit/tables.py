@@ -157,6 +157,8 @@ EXEMPT: dict[str, str] = {
     "bridge.StrayStatus": _FLOW,
     "bridge.PendingCorrection": _FLOW,
     "bridge.Draft": _FLOW,
+    "bridge.Notification": _STATE,
+    "bridge.OperatorAvailability": _STATE,
     "bridge.Upload": _FLOW,
     "bridge.ProviderUpload": _STATE,
     "bridge.ErasedMessage": _STATE,

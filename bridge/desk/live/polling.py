@@ -19,11 +19,12 @@ from django.db import connection
 from django.http import HttpRequest, HttpResponse
 from django.utils.crypto import constant_time_compare, salted_hmac
 
+from bridge.conversations import availability
 from bridge.conversations.assignments import SEES_ALL_CONDITION, SEES_CHATS_CONDITION
 from bridge.desk import presentation
 from bridge.desk.parameters import parse_int
 
-from . import presence, versions
+from . import notifications, presence, versions
 
 PATH = "/chats/updates/"
 SALT = "bridge.desk.live.polling"
@@ -45,6 +46,7 @@ SELECT EXISTS (SELECT FROM django_session WHERE session_key = %(session)s AND ex
                        OR team_id IN (SELECT team_id FROM channels_setup_team_members WHERE user_id = %(user)s)
                        OR NOT EXISTS (SELECT FROM channels_setup_team_members m
                                       WHERE m.team_id = bridge_closingreminder.team_id)))))
+{notifications.NOTHING_NEW_SQL}
 """
 # An unread message in the open chat is reported until the page marks it as seen.
 UNCHANGED_CHAT_SQL = f"""
@@ -97,7 +99,7 @@ def is_up_to_date(request: HttpRequest) -> bool:
     token = _read_poll_token(request)
     page = request.GET
     chat = parse_int(page.get("chat"))
-    if token is None or ("chat" in page and chat is None):
+    if token is None or ("chat" in page and chat is None) or page.get("notified") == "":
         return False
     values = {
         "session": request.COOKIES[settings.SESSION_COOKIE_NAME],
@@ -105,6 +107,7 @@ def is_up_to_date(request: HttpRequest) -> bool:
         "channels": token["channels"],
         "list": page.get("list", page.get("counters", "")).replace("\0", ""),
         "last_warning": parse_int(page.get("last_warning")) or 0,
+        "last_notification": notifications.get_last_notification(page.get("notified", "")),
         "chat": chat,
         "thread": page.get("thread", "").replace("\0", ""),
     }
@@ -112,6 +115,8 @@ def is_up_to_date(request: HttpRequest) -> bool:
         cursor.execute(UNCHANGED_SQL if chat is None else UNCHANGED_SQL + UNCHANGED_CHAT_SQL, values)
         if cursor.fetchone() != (True,):
             return False
+    if "seen" in page:
+        availability.record_seen(token["user"])
     return chat is None or _presence_version(request, chat, PollingUser(token["user"], token["name"])) == page.get(
         "others", ""
     )

@@ -19,12 +19,12 @@ from django.views.decorators.http import require_GET
 from django.views.decorators.vary import vary_on_headers
 
 from bridge import outcomes, phone_visibility, service_window
-from bridge.conversations import assignment_rules, closing_reminders, read_receipts
+from bridge.conversations import assignment_rules, availability, closing_reminders, read_receipts
 from bridge.desk import access, forms, presentation, snooze_menu, teams
 from bridge.desk.chat_list import listing
 from bridge.desk.client import pane
 from bridge.desk.composer import panels
-from bridge.desk.live import closing_warnings, polling, presence, versions
+from bridge.desk.live import closing_warnings, notifications, polling, presence, versions
 from bridge.desk.parameters import parse_int
 from bridge.desk.thread import delivery_trail, extras, messages
 from bridge.files import uploads
@@ -101,6 +101,11 @@ def poll_updates(request: HttpRequest) -> HttpResponse:
             "tabs": render_to_string("bridge/chat_tabs.html", context, request),
         }
         answer["counters"] = _build_counters(context["summary"])
+    if "seen" in request.GET:
+        availability.record_seen(request.user.pk)
+    if (known := request.GET.get("notified")) is not None:
+        found = notifications.build_notifications(request.user, channels, known, now=now)
+        answer |= {"notifications": found} if found else {}
     if current is not None:
         conversation = access.get_conversation_or_404(request, current)
         if conversation.unread:

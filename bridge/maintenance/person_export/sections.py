@@ -42,6 +42,7 @@ from bridge.models import (
     MergedConversation,
     Message,
     Mismatch,
+    Notification,
     PendingCorrection,
     ProviderUpload,
     RateLimit,
@@ -269,6 +270,9 @@ SECTIONS: tuple[Section, ...] = (
         name="held_replies",
         about=_("Replies that wait or waited for the person's next message."),
         select=_of_chat(HeldReply),
+    ),
+    Section(
+        name="notifications", about=_("Notifications of operators about the chats."), select=_of_chat(Notification)
     ),
     Section(name="drafts", about=_("Unsent texts of operators."), select=_of_chat(Draft)),
     Section(
