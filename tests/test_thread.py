@@ -13,7 +13,7 @@ from django.utils import timezone
 from bridge import outcomes
 from bridge.conversations import tickets
 from bridge.desk.thread import delivery_trail, messages
-from bridge.models import Attempt, Conversation, Delivery, Message, Ticket
+from bridge.models import Attempt, Conversation, ConversationActivity, Delivery, Message, Ticket
 from bridge.notices import create_notice
 from bridge.relay import reply_submission
 from channels_setup.models import ApiChannel
@@ -61,7 +61,7 @@ def test_an_earlier_request_is_folded_and_the_last_one_is_not(channel: ApiChanne
         (f"fold-{first.ticket_id}", False),
         (f"{day}-{first.ticket_id}", True),
         (f"m{first.pk}", True),
-        (f"ended-{first.ticket_id}", True),
+        (f"a{ConversationActivity.objects.get().pk}", True),  # it was closed
         (f"{day}-{second.ticket_id}", False),
         (f"start-{second.ticket_id}", False),
         (f"m{second.pk}", False),

@@ -118,12 +118,15 @@ def release_chat(conversation_id: int, *, leaving: Any = None) -> bool:
     if not removed:
         return False
     before = conversation.assignee_id
+    line = None if requests else "released"  # the notices below say the same
     for request in requests:
         if request.assignee_id in removed:
-            tickets.assign_ticket(request.pk, user_id=None)
+            tickets.assign_ticket(request.pk, user_id=None, line=line)
     has_chat_notice = False
     if before is not None and before in removed:
-        has_chat_notice = tickets.assign_chat(conversation_id, user_id=None).assignee_id is None and bool(requests)
+        has_chat_notice = tickets.assign_chat(conversation_id, user_id=None, line=line).assignee_id is None and bool(
+            requests
+        )
         reset_reminders(conversation)
         if has_chat_notice:
             create_notice(conversation, "assignee_left", name=_get_name(removed[before]))

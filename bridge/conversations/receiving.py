@@ -32,6 +32,7 @@ from . import (
     merge_lookup,
     message_lookup,
 )
+from .activity import NewActivity, record_activities
 
 MAX_CLOCK_SKEW = timedelta(days=30)  # a provider's timestamp further off is not trusted
 
@@ -247,6 +248,10 @@ def _resolve_tickets(
         ticket.status, ticket.closed_at, ticket.updated_at = Ticket.Status.OPEN, None, timezone.now()
     if reopened:
         Ticket.objects.bulk_update(reopened, ["status", "closed_at", "updated_at"])
+        record_activities(
+            NewActivity(conversation_id=ticket.conversation_id, kind="reopened_by_client", ticket_id=ticket.pk)
+            for ticket in reopened
+        )
     created = Ticket.objects.bulk_create(
         [
             Ticket(

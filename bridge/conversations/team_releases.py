@@ -9,6 +9,7 @@ from channels_setup.failing_items import FailingItems
 from channels_setup.models import Team
 
 from . import assignments, receiving
+from .activity import record_activity
 
 RELEASING = FailingItems("release_teams")
 
@@ -57,6 +58,7 @@ def release_team(conversation_id: int) -> bool:
     live.update(team=None)
     conversation.team_id = None
     conversation.save(update_fields=["team"])
+    record_activity(conversation.pk, "team_removed", team=team_id)
     if conversation.assignee_id is None:
         assignments.reset_reminders(conversation)
     return True

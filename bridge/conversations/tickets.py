@@ -17,6 +17,7 @@ from bridge import notifications, service_window, ticket_properties, wakeups
 from bridge.fanout import subscribers
 from bridge.models import Conversation, Delivery, NotificationKind, Ticket
 
+from .activity import record_activity
 from .receiving import lock_conversation
 
 UNCHANGED: Any = object()  # keeps the team
@@ -24,11 +25,17 @@ UNCHANGED: Any = object()  # keeps the team
 
 @transaction.atomic
 def assign_chat(
-    conversation_id: int, *, user_id: int | None, team_id: int | None = UNCHANGED, by: int | None = None
+    conversation_id: int,
+    *,
+    user_id: int | None,
+    team_id: int | None = UNCHANGED,
+    by: int | None = None,
+    line: str | None = "",
 ) -> Conversation:
     """Assign a chat and its current request to a user and a team; None unassigns them.
 
     If the current request belongs to another user, unassigning the chat keeps the request and gives them the chat.
+    ``line``: kind of the activity line, if it is not the usual one; None: no line.
     """
     conversation = lock_conversation(conversation_id)
     ticket = get_current_ticket(conversation)
@@ -37,8 +44,9 @@ def assign_chat(
     if team_id is UNCHANGED:
         team_id = conversation.team_id if ticket is None else ticket.team_id
     if ticket is not None and (ticket.assignee_id, ticket.team_id) != (user_id, team_id):
-        assign_ticket(ticket.pk, user_id=user_id, to_group=False, team_id=team_id, by=by)
-    return _set_chat_assignee(conversation, user_id, team_id, by=by)
+        assign_ticket(ticket.pk, user_id=user_id, to_group=False, team_id=team_id, by=by, line=line)
+        conversation.refresh_from_db(fields=["assignee", "team"])
+    return _set_chat_assignee(conversation, user_id, team_id, by=by, line=line)
 
 
 @transaction.atomic
@@ -49,6 +57,7 @@ def assign_ticket(
     to_group: bool | None = None,
     team_id: int | None = UNCHANGED,
     by: int | None = None,
+    line: str | None = "",
 ) -> Ticket:
     """Assign one request to a user, to a team, or to all operators of the chat channel.
 
@@ -68,7 +77,10 @@ def assign_ticket(
         changes.append(_describe_change("group", get_group_id(ticket), group_before))
     current = get_current_ticket(conversation)
     if current is None or current.pk == ticket.pk:
-        _set_chat_assignee(conversation, user_id, ticket.team_id, by=by)
+        _set_chat_assignee(conversation, user_id, ticket.team_id, by=by, line=line)
+    elif line is not None and user_id != before:
+        kind, person = ("request_assigned", user_id) if user_id else ("request_unassigned", before)
+        record_activity(conversation.pk, kind, actor=by, ticket_id=ticket.pk, user=person)
     if changes or ticket.team_id != team_before:
         ticket.save(update_fields=["assignee", "assigned_to_group", "team", "updated_at"])
     if changes:
@@ -105,6 +117,8 @@ def set_ticket_status(ticket_id: int, *, status: int, by: int | None = None, all
     ticket.save(
         update_fields=["status", "closed_at", "parallel", "assignee", "assigned_to_group", "team", "updated_at"]
     )
+    kind = "reopened" if is_reopened(before, status) else "status"
+    record_activity(conversation.pk, kind, actor=by, ticket_id=ticket.pk, number=ticket.pk, status=int(status))
     current = get_current_ticket(conversation)
     if current is not None:
         _set_chat_assignee(conversation, current.assignee_id, current.team_id, by=by)
@@ -119,9 +133,15 @@ def set_ticket_properties(ticket_id: int, properties: Mapping[str, Any], *, by: 
     ticket = _get_ticket(ticket_id)
     lock_conversation(ticket.conversation_id)
     ticket.refresh_from_db(fields=ticket_properties.COLUMNS)
+    tags_before = list(ticket.tags)
     changes = ticket_properties.apply_properties(ticket, properties)
     if changes:
         ticket.save(update_fields=[*ticket_properties.COLUMNS, "updated_at"])
+        added = [tag for tag in ticket.tags if tag not in tags_before]
+        removed = [tag for tag in tags_before if tag not in ticket.tags]
+        for kind, tags in (("tagged", added), ("untagged", removed)):
+            if tags:
+                record_activity(ticket.conversation_id, kind, actor=by, ticket_id=ticket.pk, tags=tags)
         _publish_changes(ticket, changes, user_id=by)
     return ticket
 
@@ -149,6 +169,7 @@ def open_ticket(
     )
     ticket_properties.apply_properties(ticket, properties)
     ticket.save(force_insert=True)
+    record_activity(conversation.pk, "request_opened", ticket_id=ticket.pk, number=ticket.pk)
     if status not in Ticket.ENDED:
         save_request_status(conversation.pk, status)
         _set_chat_assignee(conversation, assignee_id, ticket.team_id)
@@ -158,18 +179,36 @@ def open_ticket(
 
 
 def _set_chat_assignee(
-    conversation: Conversation, user_id: int | None, team_id: int | None, *, by: int | None = None
+    conversation: Conversation,
+    user_id: int | None,
+    team_id: int | None,
+    *,
+    by: int | None = None,
+    line: str | None = "",
 ) -> Conversation:
     """Set the chat's assignee and team to those of its current request. The caller holds the chat's lock.
 
     A new assignee is notified, except if they took the chat themselves.
     """
-    if user_id is not None and conversation.assignee_id != user_id:
+    before, team_before = conversation.assignee_id, conversation.team_id
+    if user_id is not None and before != user_id:
         notifications.notify([user_id], NotificationKind.ASSIGNED, conversation.pk, actor=by)
-    if (conversation.assignee_id, conversation.team_id) != (user_id, team_id):
+    if (before, team_before) != (user_id, team_id):
         conversation.assignee_id, conversation.team_id = user_id, team_id
         conversation.save(update_fields=["assignee", "team"])
+    if line is not None and user_id != before:
+        kind = ("taken" if user_id == by else "assigned") if user_id else "unassigned"
+        record_activity(conversation.pk, line or kind, actor=by, user=user_id or before)
+    if team_id != team_before:
+        kind = "team" if team_id else "team_removed"
+        record_activity(conversation.pk, kind, actor=by, team=team_id or team_before)
     return conversation
+
+
+def is_reopened(before: int, status: int) -> bool:
+    """Return whether a change of status makes a finished request active again."""
+    finished = (*Ticket.ENDED, Ticket.Status.SOLVED)
+    return before in finished and status in (Ticket.Status.OPEN, Ticket.Status.NEW)
 
 
 def save_request_status(conversation_id: int, status: int) -> None:

@@ -18,6 +18,7 @@ from bridge.models import (
     Contact,
     ContactMerge,
     Conversation,
+    ConversationActivity,
     Delivery,
     HeldReply,
     HelpdeskChat,
@@ -41,6 +42,7 @@ def erase_traces(contact: Contact, chats: QuerySet[Conversation], identifiers: l
     Mismatch.objects.filter(conversation__in=chats).update(external_id="")
     Alert.objects.filter(delivery__conversation__in=chats).update(details={})
     _erase_tickets(chats)
+    ConversationActivity.objects.filter(conversation__in=chats).update(details={})
     chats.update(last_text="", unread=0, change_after_answer="")
     for model in (HelpdeskChat, HelpdeskReply, HelpdeskDuplicateWindow, TemplateLink):
         model.objects.filter(conversation__in=chats).delete()

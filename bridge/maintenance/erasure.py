@@ -27,6 +27,7 @@ from bridge.models import (
     ContactChange,
     ContactNote,
     Conversation,
+    ConversationNote,
     Delivery,
     Draft,
     Erasure,
@@ -36,6 +37,7 @@ from bridge.models import (
     LoggedErasure,
     Message,
     Mismatch,
+    NoteMention,
     Notification,
     ProviderUpload,
     ServiceWindow,
@@ -112,7 +114,8 @@ def count_data(contact: Contact) -> dict[str, int]:
         "messages": Message.objects.filter(conversation__in=chats).count(),
         "files": Attachment.objects.filter(message__conversation__in=chats).count()
         + Upload.objects.filter(conversation__in=chats).count(),
-        "notes": ContactNote.objects.filter(contact=contact).count(),
+        "notes": ContactNote.objects.filter(contact=contact).count()
+        + ConversationNote.objects.filter(conversation__in=chats).count(),
         "requests received": erased_events.count_events(contact),
     }
 
@@ -197,6 +200,7 @@ def _erase_rows(contact: Contact, chats: QuerySet[Conversation], pattern: str) -
         "messages": _erase_messages(chats),
         "notes": ContactNote.objects.filter(contact=contact).delete()[0],
         "changes": ContactChange.objects.filter(contact=contact).delete()[0],
+        "chat notes": _erase_chat_notes(chats),
         "drafts": Draft.objects.filter(conversation__in=chats).delete()[0],
         "notifications": Notification.objects.filter(conversation__in=chats).delete()[0],
         "held replies": _erase_held_replies(chats),
@@ -259,6 +263,11 @@ def _erase_files(chats: QuerySet[Conversation]) -> int:
     count = attachments.delete()[0] + uploads.delete()[0]
     file_deletions.schedule_file_deletions(paths)
     return count
+
+
+def _erase_chat_notes(chats: QuerySet[Conversation]) -> int:
+    NoteMention.objects.filter(conversation__in=chats).delete()
+    return ConversationNote.objects.filter(conversation__in=chats).delete()[0]
 
 
 def _erase_held_replies(chats: QuerySet[Conversation]) -> int:

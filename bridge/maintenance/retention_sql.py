@@ -85,6 +85,15 @@ CLEAR_OLD_ROWS = (
     """DELETE FROM bridge_draft WHERE id IN (
          SELECT r.id FROM bridge_draft r JOIN bridge_conversation c ON c.id = r.conversation_id
          WHERE c.api_channel_id = %(channel)s AND r.updated_at < %(before)s LIMIT %(limit)s)""",
+    # Mentions have a foreign key without ON DELETE in the database.
+    """WITH old AS (
+         SELECT r.id FROM bridge_conversationnote r JOIN bridge_conversation c ON c.id = r.conversation_id
+         WHERE c.api_channel_id = %(channel)s AND r.created_at < %(before)s LIMIT %(limit)s FOR UPDATE OF r SKIP LOCKED
+       ), mentions AS (DELETE FROM bridge_notemention WHERE note_id IN (SELECT id FROM old))
+       DELETE FROM bridge_conversationnote WHERE id IN (SELECT id FROM old)""",
+    """DELETE FROM bridge_conversationactivity WHERE id IN (
+         SELECT r.id FROM bridge_conversationactivity r JOIN bridge_conversation c ON c.id = r.conversation_id
+         WHERE c.api_channel_id = %(channel)s AND r.created_at < %(before)s LIMIT %(limit)s)""",
     """UPDATE bridge_heldreply SET text = '' WHERE id IN (
          SELECT r.id FROM bridge_heldreply r JOIN bridge_conversation c ON c.id = r.conversation_id
          WHERE c.api_channel_id = %(channel)s AND r.state <> 'held' AND r.finished_at < %(before)s AND r.text <> ''

@@ -24,6 +24,7 @@ FILES, OTHER = "files", "other"
 GROUPS: dict[str, tuple[str, ...]] = {
     "messages": (
         *("bridge_message", "bridge_attachment", "bridge_heldreply", "bridge_draft", "bridge_upload"),
+        *("bridge_conversationnote", "bridge_notemention", "bridge_conversationactivity"),
         *("bridge_pendingcorrection", "bridge_straystatus"),
     ),
     "deliveries": ("bridge_delivery", "bridge_deliverydecision"),

@@ -3,6 +3,7 @@
 Database constraints guarantee the invariants. Lock order: conversation, window, ticket, delivery, message.
 """
 
+from .activity import ConversationActivity
 from .alerts import Alert, AlertNotice
 from .automation import AutomaticAssignment, AutomaticReply, ChannelAutomation, Macro, Snooze
 from .availability import OperatorAvailability
@@ -18,6 +19,7 @@ from .events import Heartbeat, IdempotencyKey, WebhookEvent, WriteProbe
 from .helpdesk import HelpdeskChat, HelpdeskConnection, HelpdeskDuplicateWindow, HelpdeskReply, TemplateLink
 from .merges import ContactMerge, MergedConversation
 from .messages import Attachment, HeldReply, Message, PendingCorrection, StrayStatus
+from .notes import ConversationNote, NoteMention
 from .notifications import Notification, NotificationKind
 from .retention import RetentionKind, RetentionRule, StorageSnapshot
 from .template_tests import TemplateTest
@@ -44,6 +46,8 @@ __all__ = [
     "ContactNote",
     "ContactQuerySet",
     "Conversation",
+    "ConversationActivity",
+    "ConversationNote",
     "ConversationQuerySet",
     "DeadLetter",
     "Delivery",
@@ -67,6 +71,7 @@ __all__ = [
     "MergedConversation",
     "Message",
     "Mismatch",
+    "NoteMention",
     "Notification",
     "NotificationKind",
     "OperatorAvailability",

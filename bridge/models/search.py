@@ -34,6 +34,11 @@ def build_message_vector() -> SearchVector:
     return SearchVector(_replace_yo(Left("text", LONGEST_TEXT)), config="russian")
 
 
+def build_note_vector() -> SearchVector:
+    """Return the search vector of a note in a thread. Its mentions are user IDs."""
+    return SearchVector(_replace_yo(Left("text", LONGEST_TEXT)), config="russian")
+
+
 def _replace_yo(words: Combinable) -> Func:
     """Replace ё with е, because people write both."""
     return Replace(Replace(words, Value("ё"), Value("е")), Value("Ё"), Value("Е"))

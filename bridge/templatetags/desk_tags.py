@@ -12,7 +12,7 @@ from bridge.conversations import contact_links
 from bridge.desk.html import render_icon
 from bridge.desk.presentation import contact_number, contact_phone, name_initials, person_name
 from bridge.desk.thread.bubbles import BubbleRenderer, TemplateRenderer, item_attributes
-from bridge.desk.thread.messages import ThreadItem
+from bridge.desk.thread.items import ThreadItem
 from bridge.desk.urls import url_factory
 from bridge.models import Conversation, Ticket
 from channels_setup.codecs.whatsapp_markup import render_html

@@ -122,6 +122,7 @@ AUDITED: dict[str, AuditedTable] = {
         columns=("phone", "name", "email", "tags", "card", "erased_at", "merged_into_id"), events=("UPDATE", "DELETE")
     ),
     "bridge.ContactNote": client_data(),
+    "bridge.ConversationNote": client_data(),
     "bridge.ContactMerge": AuditedTable(
         columns=("source_id", "target_id", "by_id", "undone_at", "undone_by_id"), people_only=True
     ),
@@ -166,6 +167,8 @@ EXEMPT: dict[str, str] = {
     "bridge.LoggedErasure": _STATE,
     "bridge.FileDeletion": _STATE,
     "bridge.ContactChange": _HISTORY,
+    "bridge.ConversationActivity": _HISTORY,
+    "bridge.NoteMention": "belongs to ConversationNote",
     "bridge.Delivery": "people's decisions about it are DeliveryDecision",
     "bridge.Attempt": _FLOW,
     "bridge.CircuitBreaker": _STATE,

@@ -49,6 +49,9 @@ SELECT left(md5(concat_ws('|',
      FROM bridge_servicewindow WHERE conversation_id = %(chat)s),
     (SELECT string_agg(concat_ws(',', id, status, assignee_id, -team_id, subject, priority, type, tags), ';'
                        ORDER BY id) FROM bridge_ticket WHERE conversation_id = %(chat)s),
+    (SELECT max(created_at) FROM bridge_conversationactivity WHERE conversation_id = %(chat)s),
+    (SELECT concat_ws(',', max(id), max(edited_at), max(deleted_at))
+     FROM bridge_conversationnote WHERE conversation_id = %(chat)s),
     (SELECT string_agg(id::text, ',' ORDER BY id)
      FROM bridge_heldreply WHERE conversation_id = %(chat)s AND state = 'held'),
     (SELECT string_agg(concat_ws(',', id, downloads), ';' ORDER BY id) FROM bridge_upload

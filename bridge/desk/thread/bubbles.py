@@ -19,8 +19,8 @@ from channels_setup.codecs.message_extras import compose_own_text
 from channels_setup.codecs.whatsapp_markup import render_html
 
 from .extras import MessageExtras
+from .items import ThreadItem
 from .message_view import MessageView
-from .messages import ThreadItem
 
 MESSAGE = """
 <li class="msg{out}" id="m{pk}" {attributes} data-side="{side}"{form}>

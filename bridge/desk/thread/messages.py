@@ -1,16 +1,15 @@
-"""One page of a thread: messages with day separators, request marks, and folded earlier requests."""
+"""One page of a thread: the newest messages, earlier ones, or those around one message."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
 from typing import Any
 
 from django.db.models import prefetch_related_objects
-from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
@@ -19,6 +18,8 @@ from bridge.desk.parameters import parse_int
 from bridge.maintenance import retention_rules
 from bridge.models import Attachment, Conversation, Delivery, Draft, HeldReply, Message, RetentionKind, Ticket
 
+from . import activity_lines
+from .items import ThreadBuilder, ThreadItem
 from .message_view import UNSETTLED, HeldReplyView, MessageView
 
 PAGE = 50  # messages at a time
@@ -36,24 +37,6 @@ HELD_SQL = """
 SELECT * FROM bridge_heldreply
 WHERE conversation_id = %(chat)s AND (state = 'held' OR message_id = ANY(%(ours)s::bigint[])) ORDER BY id
 """
-
-
-@dataclass(frozen=True, kw_only=True)
-class ThreadItem:
-    """One item of the thread: a day, a mark between requests, a fold, or a message."""
-
-    key: str  # stable across updates
-    version: str = ""  # the item is redrawn when it changes
-    words: str = ""  # of a day, a mark or a fold
-    message: MessageView | None = None
-    held: HeldReplyView | None = None
-    fold: Ticket | None = None  # this item expands or collapses an earlier request
-    request_id: int | None = None  # the earlier request whose fold contains this item
-    is_folded: bool = False
-
-    @property
-    def is_day(self) -> bool:
-        return self.key.startswith("day")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,12 +69,17 @@ def build_thread_page(
     merged = ["merged_contact"] if any(message.merged_contact_id for message in shown) else []
     prefetch_related_objects(shown, "author", "quoted__author", *merged)
     held = _held_replies(conversation, shown)
-    unfolded = {message.ticket_id for message in shown if message.pk == at}
-    builder = _ThreadBuilder(tickets=tickets, unfolded=unfolded, now=now)
-    items = [_expired_mark(conversation)] if has_expired else []
-    items += list(
-        builder.build_items(_build_views(shown, held=held, may_write=may_write, now=now), is_newest=before is None)
+    lines = activity_lines.load_lines(
+        conversation,
+        since=min(message.created_at for message in shown) if shown and len(found) > PAGE else None,
+        before=_find_time(before),
+        now=now,
     )
+    unfolded = {message.ticket_id for message in shown if message.pk == at}
+    builder = ThreadBuilder(tickets=tickets, unfolded=unfolded, now=now)
+    items = [_expired_mark(conversation)] if has_expired else []
+    views = _build_views(shown, held=held, may_write=may_write, now=now)
+    items += builder.build_items(views, lines=lines, is_newest=before is None)
     if before is None:
         waiting = (reply for reply in held if reply.state == HeldReply.State.HELD)
         items += [ThreadItem(key=f"held-{reply.pk}", held=HeldReplyView(reply=reply, now=now)) for reply in waiting]
@@ -101,6 +89,13 @@ def build_thread_page(
         is_newest=before is None,
         at=at if any(message.pk == at for message in shown) else None,
     )
+
+
+def _find_time(message_id: int | None) -> datetime | None:
+    """Return when the first message of the next page was stored: lines and notes before it belong to this page."""
+    if message_id is None:
+        return None
+    return Message.objects.filter(pk=message_id).values_list("created_at", flat=True).first()
 
 
 def _expired_mark(conversation: Conversation) -> ThreadItem:
@@ -196,106 +191,3 @@ def _build_views(
         )
         for message in messages
     ]
-
-
-@dataclass(kw_only=True)
-class _ThreadBuilder:
-    """Builder of thread items from messages. Closed requests are folded, except the newest one."""
-
-    tickets: Sequence[Ticket]
-    unfolded: set[int | None]
-    now: datetime
-    current: int | None = None  # the request of the previous item
-    day: Any = None
-    by_id: dict[int, Ticket] = field(init=False)
-    keys: set[str] = field(default_factory=set)
-
-    def __post_init__(self) -> None:
-        self.by_id = {ticket.pk: ticket for ticket in self.tickets}
-
-    def build_items(self, views: Sequence[MessageView], *, is_newest: bool) -> Iterator[ThreadItem]:
-        for view in views:
-            for item in self._before(view):
-                yield self._with_own_key(item, view)
-            folds = self._folds(self.current)
-            yield ThreadItem(
-                key=f"m{view.message.pk}",
-                version=view.version,
-                message=view,
-                request_id=self.current if folds else None,
-                is_folded=folds and self.current not in self.unfolded,
-            )
-        if is_newest and self.current is not None:
-            yield from self._ended()
-
-    def _with_own_key(self, item: ThreadItem, view: MessageView) -> ThreadItem:
-        """Make the key unique: messages of two live requests may alternate, so a mark can occur more than once."""
-        if item.key in self.keys:
-            item = replace(item, key=f"{item.key}-{view.message.pk}")
-        self.keys.add(item.key)
-        return item
-
-    def _before(self, view: MessageView) -> Iterator[ThreadItem]:
-        """Yield the marks before a message: end of a request, start of the next, new day."""
-        message = view.message
-        is_next = message.ticket_id is not None and message.ticket_id != self.current
-        previous = self.current
-        if is_next and previous is not None:
-            yield from self._ended()
-        if is_next:
-            self.current = message.ticket_id
-            if self._folds(self.current):
-                yield self._fold(self.by_id[message.ticket_id or 0])
-                self.day = None
-            elif self._folds(previous):
-                self.day = None  # the day separator may be inside the fold
-        local = timezone.localtime(message.created_at).date()
-        if local != self.day:
-            self.day = local
-            words = presentation.format_day(message.created_at, now=self.now)
-            within = self.current if self._folds(self.current) else None
-            suffix = f"-{self.current}" if within or self._folds(previous) else ""
-            yield ThreadItem(
-                key=f"day-{local.isoformat()}{suffix}",
-                version=words,
-                words=words,
-                request_id=within,
-                is_folded=within is not None and within not in self.unfolded,
-            )
-        if is_next and previous is not None and not self._folds(self.current):
-            words = _("Request № %(number)d") % {"number": message.ticket_id}
-            yield ThreadItem(key=f"start-{message.ticket_id}", words=words)
-
-    def _folds(self, ticket_id: int | None) -> bool:
-        """Return whether a request can be folded: closed, and not the newest."""
-        ticket = self.by_id.get(ticket_id or 0)
-        return ticket is not None and ticket.status in Ticket.ENDED and ticket.pk != self.tickets[0].pk
-
-    def _fold(self, ticket: Ticket) -> ThreadItem:
-        return ThreadItem(
-            key=f"fold-{ticket.pk}",
-            version=f"{ticket.status} {ticket.subject}",
-            words=presentation.format_day(ticket.opened_at, now=self.now),
-            fold=ticket,
-            is_folded=ticket.pk not in self.unfolded,
-        )
-
-    def _ended(self) -> Iterator[ThreadItem]:
-        """Yield the mark where a request was closed or solved."""
-        ticket = self.by_id.get(self.current or 0)
-        if ticket is None or (ticket.status not in Ticket.ENDED and ticket.status != Ticket.Status.SOLVED):
-            return
-        words = _("Request № %(number)d: %(status)s") % {
-            "number": ticket.pk,
-            "status": ticket.status_label,
-        }
-        if ticket.closed_at:
-            words += f" · {presentation.format_moment(ticket.closed_at, now=self.now)}"
-        folds = self._folds(ticket.pk)
-        yield ThreadItem(
-            key=f"ended-{ticket.pk}",
-            version=f"{ticket.status} {ticket.closed_at}",
-            words=words,
-            request_id=ticket.pk if folds else None,
-            is_folded=folds and ticket.pk not in self.unfolded,
-        )

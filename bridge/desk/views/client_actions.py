@@ -11,6 +11,7 @@ from django.shortcuts import redirect, render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods
 
+from bridge.conversations.activity import record_activity
 from bridge.desk import access, forms, presentation
 from bridge.desk.parameters import parse_int
 from bridge.files import storage_limits
@@ -33,8 +34,12 @@ def edit_tags(request: HttpRequest, pk: int) -> HttpResponse:
     tags = [tag for tag in contact.tags if tag != dropped]
     if added and added.casefold() not in {tag.casefold() for tag in tags} and len(tags) < MAX_TAGS:
         tags.append(added)
-    if contact.erased_at is None:
+    if contact.erased_at is None and tags != contact.tags:
         Contact.objects.filter(pk=contact.pk).update(tags=tags)
+        lines = (("client_tagged", set(tags) - set(contact.tags)), ("client_untagged", set(contact.tags) - set(tags)))
+        for kind, changed in lines:
+            if changed:
+                record_activity(conversation.pk, kind, actor=request.user, tags=sorted(changed))
     return chat_actions.success_response(request, conversation)
 
 

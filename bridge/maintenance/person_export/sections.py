@@ -30,6 +30,8 @@ from bridge.models import (
     ContactMerge,
     ContactNote,
     Conversation,
+    ConversationActivity,
+    ConversationNote,
     Delivery,
     DeliveryDecision,
     Draft,
@@ -42,6 +44,7 @@ from bridge.models import (
     MergedConversation,
     Message,
     Mismatch,
+    NoteMention,
     Notification,
     PendingCorrection,
     ProviderUpload,
@@ -273,6 +276,13 @@ SECTIONS: tuple[Section, ...] = (
     ),
     Section(
         name="notifications", about=_("Notifications of operators about the chats."), select=_of_chat(Notification)
+    ),
+    Section(name="chat_notes", about=_("Internal notes of operators in the chats."), select=_of_chat(ConversationNote)),
+    Section(name="mentions", about=_("Operators whom these notes mention."), select=_of_chat(NoteMention)),
+    Section(
+        name="activities",
+        about=_("What was done with the chats: assigned, closed, tagged."),
+        select=_of_chat(ConversationActivity),
     ),
     Section(name="drafts", about=_("Unsent texts of operators."), select=_of_chat(Draft)),
     Section(
