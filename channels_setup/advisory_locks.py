@@ -21,6 +21,7 @@ class LockSpace(IntEnum):
     MIGRATE = 7_208  # second key: 0
     PRUNING = 7_209  # second key: 0
     ALERT_ROUTES = 7_210  # second key: 0 for ALERT_ROUTES, 1 for emails
+    AUTOMATION = 7_211  # second key: 0
 
 
 def try_acquire(space: LockSpace, number: int) -> bool:

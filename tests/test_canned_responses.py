@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from django.test import Client
 
-from bridge.desk import canned_responses
+from bridge import canned_variables
 from bridge.models import CannedResponse, Conversation, Ticket
 from tests.factories import ChatChannelFactory, ConversationFactory, TicketFactory, boris, gleb, vera
 from tests.pages import SCRIPT, signed_in
@@ -66,11 +66,11 @@ def test_the_signature_of_the_operator_is_a_variable(client: Client, chat: Conve
     ],
 )
 def test_an_unknown_value_is_left_out_with_its_comma(text: str, expected: str) -> None:
-    assert canned_responses.fill_variables(text, {"first_name": "", "request": ""}) == expected
+    assert canned_variables.fill_variables(text, {"first_name": "", "request": ""}) == expected
 
 
 def test_a_value_is_not_searched_for_variables() -> None:
-    assert canned_responses.fill_variables("{клиент}", {"client": "{operator}", "operator": "boris"}) == "{operator}"
+    assert canned_variables.fill_variables("{клиент}", {"client": "{operator}", "operator": "boris"}) == "{operator}"
 
 
 def test_search_and_channels_narrow_the_list(desk: Client, chat: Conversation) -> None:

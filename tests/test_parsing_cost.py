@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from bridge.desk import canned_responses
+from bridge import canned_variables
 from bridge.desk.chat_list import search_excerpts
 from bridge.desk.composer import prefill
 from bridge.files import uploads
@@ -150,9 +150,9 @@ PARSERS = {
         BRACKETS,
     ),
     "placeholders": Parser(placeholders.PLACEHOLDER.findall, 32_768, BRACKETS),
-    "quick reply": Parser(canned_responses.unknown_variables, 65_536, BRACKETS),
+    "quick reply": Parser(canned_variables.unknown_variables, 65_536, BRACKETS),
     "quick reply without a name": Parser(
-        lambda text: canned_responses.MISSING_FIRST.sub("x", canned_responses.MISSING_LATER.sub("x", text)),
+        lambda text: canned_variables.MISSING_FIRST.sub("x", canned_variables.MISSING_LATER.sub("x", text)),
         4_096,
         ("\0", " ", ". ", "\n ", ", \0", "\xa0", ".\0"),
     ),

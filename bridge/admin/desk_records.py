@@ -4,36 +4,36 @@ from __future__ import annotations
 
 from typing import Any
 
-from django import forms
 from django.contrib import admin
+from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html_join
 from django.utils.translation import gettext_lazy as _
 
-from bridge.desk import canned_responses
+from bridge.automation import macros
+from bridge.desk import reply_forms
 from bridge.maintenance import outside_copies
-from bridge.models import CannedResponse, ContactMerge, Erasure
+from bridge.models import CannedResponse, ContactMerge, Erasure, Macro
 from channels_setup.admin.channels import two_column_field
 from channels_setup.admin_history import HistoryModelAdmin
+from channels_setup.permissions import VIEW_CHATS, users_with
 
 from .base import ReadOnlyAdmin, field_column, search_by_id
 
 
-class CannedResponseForm(forms.ModelForm):
-    def clean_text(self) -> str:
-        text: str = self.cleaned_data["text"]
-        if sentence := canned_responses.describe_problem(text):
-            raise forms.ValidationError(sentence)
-        return text
-
-
 @admin.register(CannedResponse)
 class CannedResponseAdmin(HistoryModelAdmin):
-    form = CannedResponseForm
-    list_display = ("name", "text_excerpt", "is_used", "updated_at")
-    search_fields = ("name", "text")
-    list_filter = ("is_used", "chat_channels")
-    ordering = ("name", "pk")
+    form = reply_forms.CannedResponseForm
+    fields = ("name", "folder", "text", "chat_channels", "is_used")
+    list_display = ("name", "folder", "text_excerpt", "is_used", "updated_at")
+    search_fields = ("name", "text", "folder")
+    list_filter = ("is_used", "folder", "chat_channels")
+    ordering = ("folder", "name", "pk")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[CannedResponse]:
+        """Return shared ones. Those of operators belong to them."""
+        found: QuerySet[CannedResponse] = super().get_queryset(request).filter(owner=None)
+        return found
 
     def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         return two_column_field(super(), db_field, request, _("chat channels"), **kwargs)
@@ -42,6 +42,46 @@ class CannedResponseAdmin(HistoryModelAdmin):
     def text_excerpt(self, response: CannedResponse) -> str:
         text = " ".join(response.text.split())
         return text if len(text) <= 90 else text[:89] + "…"
+
+
+@admin.register(Macro)
+class MacroAdmin(HistoryModelAdmin):
+    form = reply_forms.MacroForm
+    list_display = ("name", "actions_shown", "is_used", "updated_at")
+    search_fields = ("name", "reply_text")
+    list_filter = ("is_used", "chat_channels")
+    ordering = ("name", "pk")
+    fieldsets = (
+        (None, {"fields": ("name", "chat_channels", "is_used")}),
+        (
+            _("Actions, in this order"),
+            {
+                "fields": (
+                    *("reply_text", "note_text", "add_tags", "remove_tags"),
+                    ("assignment", "assign_user", "assign_team"),
+                    ("status", "snooze"),
+                )
+            },
+        ),
+    )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Macro]:
+        """Return shared ones. Those of operators belong to them."""
+        found: QuerySet[Macro] = super().get_queryset(request).filter(owner=None)
+        return found.select_related("assign_user", "assign_team")
+
+    def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        return two_column_field(super(), db_field, request, _("chat channels"), **kwargs)
+
+    def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        if db_field.name == "assign_user":
+            people = db_field.remote_field.model.objects.people()
+            kwargs["queryset"] = people.filter(is_active=True, pk__in=users_with(VIEW_CHATS).values("pk"))
+        return super().formfield_for_foreignkey(db_field, request, **kwargs)
+
+    @admin.display(description=_("actions"))
+    def actions_shown(self, macro: Macro) -> str:
+        return " · ".join(macros.describe_actions(macro, None))[:160]
 
 
 @admin.register(Erasure)

@@ -11,6 +11,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from django.db import connection
+from django.utils import timezone
+from django.utils.dateparse import parse_datetime
+from django.utils.formats import date_format
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
@@ -23,6 +26,12 @@ KINDS: dict[str, Any] = {
     "taken": _("%(name)s took the chat"),
     "answered": _("%(name)s answered first and took the chat"),
     "auto_assigned": _("Assigned to %(name)s automatically"),
+    "snoozed": _("Snoozed until %(until)s"),
+    "snoozed_until_reply": _("Snoozed until the client writes"),
+    "woken": _("The snooze ended"),
+    "woken_by_client": _("The client wrote, so the snooze ended"),
+    "woken_before_closing": _("The snooze ended, because the window closes soon"),
+    "macro": _("Macro “%(macro)s”"),
     "unassigned": _("Unassigned from %(name)s"),
     "released": _("Unassigned from %(name)s, who can no longer answer here"),
     "team": _("Team: %(name)s"),
@@ -108,8 +117,15 @@ def render_line(activity: ConversationActivity, *, name: str = "") -> str:
         "number": details.get("number", activity.ticket_id or ""),
         "status": Ticket.Status(status).label if status in Ticket.Status.values else status or "",
         "tags": ", ".join(details.get("tags") or ()),
+        "until": _format_time(details.get("until")),
     }
     try:
         return str(KINDS[activity.kind]) % values
     except KeyError:  # a kind or a value of a newer release
         return activity.kind
+
+
+def _format_time(value: Any) -> str:
+    """Format an ISO time as ``1 Dec, 14:02`` in the reader's time zone."""
+    moment = parse_datetime(value) if isinstance(value, str) else None
+    return date_format(timezone.localtime(moment), "j M, H:i") if moment else ""

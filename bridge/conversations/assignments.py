@@ -114,7 +114,7 @@ def release_chat(conversation_id: int, *, leaving: Any = None) -> bool:
     live = Ticket.objects.filter(conversation=conversation).exclude(status__in=Ticket.ENDED)
     requests = list(live.select_related("assignee").order_by("-pk"))
     assignees = {user.pk: user for user in (conversation.assignee, *(request.assignee for request in requests)) if user}
-    removed = {pk: user for pk, user in assignees.items() if user == leaving or not _can_answer(conversation, pk)}
+    removed = {pk: user for pk, user in assignees.items() if user == leaving or not can_answer(conversation, pk)}
     if not removed:
         return False
     before = conversation.assignee_id
@@ -152,7 +152,8 @@ def release_user_assignments(user: Any) -> int:
     return sum(release_chat(pk, leaving=user) for pk in list(chats.order_by("pk").values_list("pk", flat=True)))
 
 
-def _can_answer(conversation: Conversation, user_id: int) -> bool:
+def can_answer(conversation: Conversation, user_id: int) -> bool:
+    """Return whether the user can answer in this chat now."""
     with connection.cursor() as cursor:
         cursor.execute(
             f"SELECT {can_answer_condition('%s')} FROM bridge_conversation c WHERE c.id = %s",

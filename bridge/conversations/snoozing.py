@@ -17,9 +17,11 @@ from django.utils.translation import gettext as _
 
 from bridge import service_window
 from bridge.models import Conversation, Snooze
+from bridge.notifications import notify
 from channels_setup.failing_items import FailingItems
 from channels_setup.working_hours import WorkingHours
 
+from .activity import record_activity
 from .receiving import lock_conversation
 
 WAKE_BEFORE_CLOSING = timedelta(minutes=60)
@@ -106,6 +108,10 @@ def snooze_chat(conversation_id: int, *, until: datetime | None, by: Any) -> Sno
         defaults={"user": by, "until": until, "is_before_closing": plan.is_before_closing},
     )
     Conversation.objects.filter(pk=conversation.pk).update(snoozed_until=plan.wakes_at)
+    if until is None and not plan.is_before_closing:
+        record_activity(conversation.pk, "snoozed_until_reply", actor=by)
+    else:
+        record_activity(conversation.pk, "snoozed", actor=by, until=plan.wakes_at.isoformat())
     return plan
 
 
@@ -117,6 +123,7 @@ def end_snooze(conversation_id: int, *, by: Any) -> bool:
         return False
     Snooze.objects.filter(conversation=conversation).delete()
     Conversation.objects.filter(pk=conversation.pk).update(snoozed_until=None)
+    record_activity(conversation.pk, "woken", actor=by)
     return True
 
 
@@ -153,13 +160,12 @@ def _wake_chat(conversation_id: int) -> bool:
     Conversation.objects.filter(pk=conversation.pk).update(snoozed_until=None)
     if conversation.request_status in service_window.RESOLVED_STATUSES:
         return False
-    reason = "client" if by_client else "closing" if snooze and snooze.is_before_closing else "time"
-    announce_waking(conversation, snooze, reason=reason)
+    is_before_closing = snooze is not None and snooze.is_before_closing
+    kind = "woken_by_client" if by_client else "woken_before_closing" if is_before_closing else "woken"
+    record_activity(conversation.pk, kind)
+    if not by_client:  # a message notifies by itself
+        notify({conversation.assignee_id, snooze.user_id if snooze else None}, "woken", conversation.pk)
     return True
-
-
-def announce_waking(conversation: Conversation, snooze: Snooze | None, *, reason: str) -> None:
-    """Say in the thread that the chat waits again, and notify who snoozed it and the assignee."""
 
 
 # --- choices of the menu ---------------------------------------------------------------------------------

@@ -222,5 +222,7 @@ def _merge_shown_fields(into: Conversation, old: Conversation) -> list[list[Any]
 
 
 def find_newest_message(chat: Conversation) -> Message | None:
+    """Return the newest message of the client, an operator or a program. Automatic replies answer nothing."""
     messages = Message.objects.filter(conversation=chat).exclude(direction=Message.Direction.NOTICE)
+    messages = messages.exclude(details__has_key="automatic")
     return messages.order_by("-pk").first()

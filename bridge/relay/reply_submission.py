@@ -24,6 +24,8 @@ from templates_registry import lifecycle
 
 from . import template_decisions
 
+# Key of a decision's context: the portal sends this text by itself. It answers nothing, so the chat waits on.
+AUTOMATIC = "automatic"
 RECOGNIZED, CHOSEN = "recognized", "chosen"  # how the template was selected; shown with the message
 MAX_CAPTION_LENGTH = 1024  # characters; longer text is sent before the file
 MAX_TEXT_LENGTH = 4096  # characters; WhatsApp's limit for a text message
@@ -228,7 +230,12 @@ def _create_message(
     ticket: Ticket | None = None,
 ) -> SubmitResult:
     has_own_ticket, started = ticket is not None, tracing.start_clock()
-    ticket, is_new = _get_ticket_for_reply(conversation, decision.text, now=now, ticket=ticket)
+    is_automatic = AUTOMATIC in decision.context
+    current = tickets.get_current_ticket(conversation) if is_automatic else None
+    if current is not None:
+        ticket, is_new = current, False
+    else:
+        ticket, is_new = _get_ticket_for_reply(conversation, decision.text, now=now, ticket=ticket)
     template = decision.template
     kind = Message.Kind.TEMPLATE if template else Message.Kind.TEXT
     message = Message.objects.create(
@@ -246,8 +253,9 @@ def _create_message(
         quoted=quoted,
         form_key=form_key,
     )
-    last_messages.set_last_message(conversation, message, now=now)
-    conversation.unread, conversation.change_after_answer = 0, ""
+    if not is_automatic:
+        last_messages.set_last_message(conversation, message, now=now)
+        conversation.unread, conversation.change_after_answer = 0, ""
     if (current := tickets.get_current_ticket(conversation) if has_own_ticket else None) is not None:
         conversation.request_status = current.status
     stamp = subscribers.advance_event_stamp(conversation, now=now)
@@ -259,7 +267,8 @@ def _create_message(
             "event_stamp",
         ]
     )
-    service_window.record_reply(conversation.pk, at=now)
+    if not is_automatic:
+        service_window.record_reply(conversation.pk, at=now)
     if template:
         lifecycle.record_use(template.id, user=author)
     tracing.record_reply(message, started=started)

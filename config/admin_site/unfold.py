@@ -115,6 +115,7 @@ UNFOLD: dict[str, Any] = {
                     _model_link(_("Held replies"), "hourglass_top", "bridge.heldreply"),
                     _model_link(_("Contacts"), "contacts", "bridge.contact"),
                     _model_link(_("Quick replies"), "bolt", "bridge.cannedresponse"),
+                    _model_link(_("Macros"), "playlist_play", "bridge.macro"),
                     _model_link(_("Additional fields"), "list_alt", "bridge.ticketfield"),
                     _model_link(_("Erasures"), "ink_eraser", "bridge.erasure"),
                 ],

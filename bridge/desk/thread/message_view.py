@@ -10,6 +10,7 @@ from functools import cached_property
 
 from django.utils import timezone
 from django.utils.translation import gettext as _
+from django.utils.translation import pgettext
 
 from bridge import outcomes
 from bridge.desk import presentation
@@ -78,6 +79,8 @@ class MessageView:
 
     @cached_property
     def author(self) -> str:
+        if "automatic" in self.message.details:
+            return pgettext("author of a message", "Automatic reply")
         return presentation.person_name(self.message.author) or str(self.message.details.get("operator", ""))
 
     @property

@@ -7,8 +7,8 @@ from django.shortcuts import render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET
 
-from bridge import service_window
-from bridge.desk import access, canned_responses
+from bridge import canned_variables, service_window
+from bridge.desk import access, canned_responses, macro_menu
 from bridge.desk.parameters import parse_int
 from bridge.desk.thread import messages
 from channels_setup.permissions import require_chat_access
@@ -25,20 +25,27 @@ def show_canned_responses(request: HttpRequest, pk: int) -> HttpResponse:
     """List the responses with variables filled in. ``take``: insert one into the composer without scripts."""
     conversation = access.get_conversation_or_404(request, pk)
     query = request.GET.get("find", "").replace("\0", "").strip()[:MAX_QUERY_LENGTH]
-    values = canned_responses.variable_values(conversation, user=request.user)
-    rows = list(canned_responses.search_responses(conversation, query)[: canned_responses.MAX_LISTED])
-    texts = {row.pk: canned_responses.fill_variables(row.text, values) for row in rows}
+    values = canned_variables.variable_values(conversation, user=request.user)
+    rows = list(
+        canned_responses.search_responses(conversation, query, user=request.user)[: canned_responses.MAX_LISTED]
+    )
+    texts = {row.pk: canned_variables.fill_variables(row.text, values) for row in rows}
     options = [
         {
             "response": row,
             "text": texts[row.pk],
             "missing_variables": ", ".join(
-                f"{{{name}}}" for name in canned_responses.missing_variables(row.text, values)
+                f"{{{name}}}" for name in canned_variables.missing_variables(row.text, values)
             ),
         }
         for row in rows
     ]
-    context = {"canned_responses": options, "query": query, "conversation": conversation}
+    context = {
+        "macro_choices": macro_menu.list_choices(conversation, user=request.user, query=query),
+        "canned_responses": options,
+        "query": query,
+        "conversation": conversation,
+    }
     if chat_actions.is_script_request(request):
         return render(request, "bridge/canned_responses.html", context)
     now = service_window.database_now()

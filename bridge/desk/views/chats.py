@@ -20,7 +20,7 @@ from django.views.decorators.vary import vary_on_headers
 
 from bridge import outcomes, phone_visibility, service_window
 from bridge.conversations import assignment_rules, availability, closing_reminders, read_receipts
-from bridge.desk import access, forms, presentation, snooze_menu, teams
+from bridge.desk import access, forms, macro_menu, presentation, snooze_menu, teams
 from bridge.desk.chat_list import listing
 from bridge.desk.client import pane
 from bridge.desk.composer import panels
@@ -248,6 +248,7 @@ def build_chat_context(
         "people": [person for person in list_assignees(conversation, request.user) if may_hand_on or person["is_me"]],
         "teams": access.assignable_teams(conversation) if may_hand_on else [],
         "may_hand_on": may_hand_on,
+        "macros": macro_menu.list_choices(conversation, user=request.user),
         "snooze": snooze_menu.build_menu(conversation, window=state, now=now),
         "draft": draft,
         "max_text_length": reply_submission.MAX_TEXT_LENGTH,

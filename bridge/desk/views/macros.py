@@ -1,0 +1,31 @@
+"""Run a macro in a chat."""
+
+from __future__ import annotations
+
+from django.http import Http404, HttpRequest, HttpResponse
+
+from bridge import idempotency
+from bridge.automation import macros
+from bridge.desk import access, forms
+
+from . import chat_actions
+
+
+@forms.require_chat_form
+def run_macro(request: HttpRequest, pk: int, macro_id: int) -> HttpResponse:
+    """Run all actions of a macro, or say why none of them is possible. A repeat of the form changes nothing."""
+    conversation = access.get_conversation_or_404(request, pk)
+    macro = macros.list_macros(conversation, user=request.user).filter(pk=macro_id).first()
+    if macro is None:
+        raise Http404
+    key = forms.posted_key(request, "macro_key")
+
+    def work() -> idempotency.StoredResponse:
+        macros.run_macro(macro, conversation.pk, user=request.user, form_key=key)
+        return idempotency.StoredResponse(204, {})
+
+    try:
+        idempotency.run_once(owner=f"chat {conversation.pk}/", key=key, request=f"macro {macro.pk}".encode(), work=work)
+    except (macros.MacroRefused, idempotency.IdempotencyKeyReused) as problem:
+        return chat_actions.refusal_response(request, conversation, str(problem))
+    return chat_actions.success_response(request, conversation)
