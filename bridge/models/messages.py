@@ -152,10 +152,18 @@ class Message(models.Model):
     @property
     def sentence(self) -> str:
         """Return the sentence of the notice or failure in the active language."""
+        return phone_visibility.visible_text(
+            f"{self.sentence_without_error} {self.provider_error}".strip(), self.api_channel_id
+        )
+
+    @property
+    def sentence_without_error(self) -> str:
+        """Return the same sentence without the provider's code and title."""
         if not self.reason:
             return ""
-        sentence = outcomes.render_sentence(self.reason, self.reason_values)
-        return phone_visibility.visible_text(f"{sentence} {self.provider_error}".strip(), self.api_channel_id)
+        return phone_visibility.visible_text(
+            outcomes.render_sentence(self.reason, self.reason_values), self.api_channel_id
+        )
 
     @property
     def provider_error(self) -> str:

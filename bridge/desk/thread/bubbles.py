@@ -23,7 +23,7 @@ from .items import ThreadItem
 from .message_view import MessageView
 
 MESSAGE = """
-<li class="msg{out}" id="m{pk}" {attributes} data-side="{side}"{form}>
+<li class="msg{out}{group}" id="m{pk}" {attributes} data-side="{side}"{form}>
   <div class="bubble {status}"><span class="unseen">{who}:</span>
     {header}{text}{previous_versions}
     {meta}{reactions}{reply}
@@ -80,6 +80,7 @@ class BubbleRenderer:
         return fast_format_html(
             MESSAGE,
             out=" out" if view.is_ours else "",
+            group=(" follows" if item.follows else "") + (" leads" if item.is_followed else ""),
             pk=message.pk,
             attributes=item_attributes(item),
             side=message.direction,

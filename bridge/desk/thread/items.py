@@ -32,6 +32,8 @@ class ThreadItem:
     fold: Ticket | None = None  # this item expands or collapses an earlier request
     request_id: int | None = None  # the earlier request whose fold contains this item
     is_folded: bool = False
+    follows: bool = False  # the message above is by the same author and of the same minute
+    is_followed: bool = False  # the message below shows time and status for both
 
     @property
     def is_day(self) -> bool:

@@ -12,7 +12,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import pgettext
 
-from bridge import outcomes
+from bridge import outcomes, phone_visibility
 from bridge.desk import presentation
 from bridge.files.attachment_files import INLINE_TYPES
 from bridge.models import Attachment, Delivery, HeldReply, Message
@@ -68,6 +68,7 @@ class MessageView:
     delivery: Delivery | None  # set if the message is not settled
     may_write: bool  # free text is allowed now
     now: datetime
+    last_inbound_at: datetime | None = None  # the client's newest message on the page
 
     @property
     def is_ours(self) -> bool:
@@ -114,30 +115,46 @@ class MessageView:
     def problem(self) -> str:
         """Return the sentence about a failed, unknown or delayed message, or an empty string."""
         if self.message.status in (Status.FAILED, Status.UNKNOWN):
-            return self.message.sentence
+            return self.message.sentence_without_error
         if self.delivery is not None and self.delivery.reason and self.delivery.state == Delivery.State.PENDING:
             return outcomes.render_sentence(self.delivery.reason)
         return ""
+
+    @property
+    def provider_words(self) -> str:
+        """Return the provider's own words and code of a failure, which operators see on request."""
+        if self.message.status not in (Status.FAILED, Status.UNKNOWN):
+            return ""
+        words = outcomes.format_provider_error(self.message.details)
+        return phone_visibility.visible_text(words, self.message.api_channel_id)
 
     @property
     def is_failed(self) -> bool:
         return self.message.status == Status.FAILED
 
     @property
+    def has_client_written_since(self) -> bool:
+        """Return whether the client wrote after the failure, so that a window may be open again."""
+        failed_at = self.message.status_at
+        return self.last_inbound_at is not None and failed_at is not None and self.last_inbound_at > failed_at
+
+    @property
     def actions(self) -> list[str]:
-        """List the actions under a message: resend if possible, otherwise the action that the outcome suggests."""
+        """List the actions under a message: the helpful template, resend, or the suggested action."""
         delivery = self.delivery
+        suggested = outcomes.suggest_action(self.message.reason)
         if delivery is not None and delivery.state in RESENDABLE:
             if delivery.free_text and not self.may_write:
                 return [SuggestedAction.TEMPLATE]
             if delivery.state == Delivery.State.UNKNOWN:
                 return [SuggestedAction.RESEND, ACCEPT_UNKNOWN]
+            if suggested == SuggestedAction.TEMPLATE and not (delivery.free_text and self.has_client_written_since):
+                return [SuggestedAction.TEMPLATE]
             if delivery.reason != "template_not_sendable":
                 return [SuggestedAction.RESEND]
         if self.message.status != Status.FAILED:
             return []
-        action = outcomes.suggest_action(self.message.reason)
-        return [action] if action == SuggestedAction.TEMPLATE else [SuggestedAction.EDIT]
+        return [suggested] if suggested == SuggestedAction.TEMPLATE else [SuggestedAction.EDIT]
 
     @cached_property
     def files(self) -> list[FileView]:
@@ -158,6 +175,7 @@ class MessageView:
         parts += tuple(one.state for one in self.attachments if one.state != Attachment.State.AVAILABLE)
         if delivery is not None:
             parts += (delivery.state, delivery.attempts, delivery.reason, self.may_write)
+            parts += ("written",) if self.has_client_written_since else ()
         return " ".join(map(str, parts))
 
 

@@ -18,7 +18,7 @@ from bridge.desk.parameters import parse_int
 from bridge.maintenance import retention_rules
 from bridge.models import Attachment, Conversation, Delivery, Draft, HeldReply, Message, RetentionKind, Ticket
 
-from . import activity_lines
+from . import activity_lines, grouping
 from .items import ThreadBuilder, ThreadItem
 from .message_view import UNSETTLED, HeldReplyView, MessageView
 
@@ -65,7 +65,7 @@ def build_thread_page(
     shown = [message for message in found[:PAGE] if message.expired_at is None][::-1]
     has_expired = len(shown) < len(found[:PAGE])
     oldest = shown[0].pk if shown else None
-    shown = _in_written_order(shown)
+    shown = grouping.drop_repeating_notices(_in_written_order(shown))
     merged = ["merged_contact"] if any(message.merged_contact_id for message in shown) else []
     prefetch_related_objects(shown, "author", "quoted__author", *merged)
     held = _held_replies(conversation, shown)
@@ -79,13 +79,13 @@ def build_thread_page(
     builder = ThreadBuilder(tickets=tickets, unfolded=unfolded, now=now)
     items = [_expired_mark(conversation)] if has_expired else []
     views = _build_views(shown, held=held, may_write=may_write, now=now)
-    items += builder.build_items(views, lines=lines, is_newest=before is None)
+    items += grouping.group_messages(builder.build_items(views, lines=lines, is_newest=before is None))
     if before is None:
         waiting = (reply for reply in held if reply.state == HeldReply.State.HELD)
         items += [ThreadItem(key=f"held-{reply.pk}", held=HeldReplyView(reply=reply, now=now)) for reply in waiting]
     return ThreadPage(
         items=items,
-        earlier=oldest if len(found) > PAGE and shown else None,
+        earlier=oldest if len(found) > PAGE else None,
         is_newest=before is None,
         at=at if any(message.pk == at for message in shown) else None,
     )
@@ -180,6 +180,8 @@ def _build_views(
     for attachment in Attachment.objects.raw(FILES_SQL, [[message.pk for message in messages]]):
         files[attachment.message_id].append(attachment)
     since = {reply.message_id: presentation.format_moment(reply.created_at, now=now) for reply in held}
+    inbound = (message.created_at for message in messages if message.direction == Message.Direction.INBOUND)
+    last_inbound_at = max(inbound, default=None)
     return [
         MessageView(
             message=message,
@@ -188,6 +190,7 @@ def _build_views(
             held_since=since.get(message.pk, ""),
             may_write=may_write,
             now=now,
+            last_inbound_at=last_inbound_at,
         )
         for message in messages
     ]
