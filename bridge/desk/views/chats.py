@@ -102,7 +102,7 @@ def poll_updates(request: HttpRequest) -> HttpResponse:
         }
         answer["counters"] = _build_counters(context["summary"])
     if "seen" in request.GET:
-        availability.record_seen(request.user.pk)
+        availability.record_seen(request.user.pk or 0)
     if (known := request.GET.get("notified")) is not None:
         found = notifications.build_notifications(request.user, channels, known, now=now)
         answer |= {"notifications": found} if found else {}
