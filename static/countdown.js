@@ -58,7 +58,21 @@
   };
   const announce = (key) => { document.getElementById("announcer").textContent = units[key]; };
 
-  const tick = () => { for (const element of document.querySelectorAll("[data-expires-at]")) show(element); };
+  const waitingText = (span) => {
+    const minutes = Math.max(Math.floor(span / MINUTE), 0);
+    if (minutes >= 48 * 60) return `${Math.floor(minutes / (24 * 60))}\u00a0${units.days}`;
+    return minutes >= 60 ? `${Math.floor(minutes / 60)}\u00a0${units.hours}` : `${minutes || "<1"}\u00a0${units.minutes}`;
+  };
+  const showWaiting = (element) => {
+    const label = element.querySelector("[data-words]");
+    const text = waitingText(Date.now() + offset - Date.parse(element.dataset.waitingSince));
+    if (label.textContent !== text) label.textContent = text;
+  };
+
+  const tick = () => {
+    for (const element of document.querySelectorAll("[data-waiting-since]")) showWaiting(element);
+    for (const element of document.querySelectorAll("[data-expires-at]")) show(element);
+  };
 
   units = JSON.parse(document.getElementById("units")?.textContent || "{}");
   const desk = document.querySelector("[data-now]");

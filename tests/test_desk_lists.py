@@ -145,9 +145,74 @@ def test_chats_are_sorted_by_time_left_or_newest_first(desk: Client, channel: Ap
     for name, hours in (("Ночью", 10), ("Сейчас", 0), ("Вот-вот", 23), ("Вчера", 26), ("Утром", 3)):
         client_writes(channel, name, ago=timedelta(hours=hours))
 
-    assert names(desk.get("/chats/")) == ["Вот-вот", "Сейчас", "Утром", "Ночью", "Вчера"]
+    assert names(desk.get("/chats/")) == ["Вот-вот", "Ночью", "Утром", "Сейчас", "Вчера"]
     assert names(desk.get("/chats/?sort=left")) == ["Вот-вот", "Ночью", "Утром", "Сейчас", "Вчера"]
     assert names(desk.get("/chats/?sort=newest")) == ["Сейчас", "Утром", "Ночью", "Вот-вот", "Вчера"]
+
+
+def test_waiting_clients_come_first_and_the_longest_waiting_before_the_others(
+    channel: ApiChannel, desk: Client
+) -> None:
+    operator = boris(channel.default_chat_channel)
+    answered = client_writes(channel, "Отвечен давно", ago=timedelta(hours=23))
+    reply_submission.submit_reply(conversation_id=answered.pk, text="Едет", author=operator)
+    for name, hours in (("Пишет", 9), ("Недавно", 1), ("Час назад", 2)):
+        client_writes(channel, name, ago=timedelta(hours=hours))
+    client_writes(channel, "Пишет", "Ау?")
+    late = client_writes(channel, "Который день", "Ау?", ago=timedelta(hours=2))
+    Conversation.objects.filter(pk=late.pk).update(waiting_since=timezone.now() - timedelta(days=3))
+    fresh = client_writes(channel, "Отвечен", ago=timedelta(hours=3))
+    reply_submission.submit_reply(conversation_id=fresh.pk, text="Едет", author=operator)
+
+    html = desk.get("/chats/").content.decode()
+    assert re.findall(r'<b class="cut">(.*?)</b>', html) == [
+        *("Который день", "Пишет", "Час назад", "Недавно"),
+        *("Отвечен", "Отвечен давно"),
+    ]
+    assert re.findall(r'data-words>([^<]*)</span></span><span class="badge', html) == [
+        *("3\u00a0d", "9\u00a0h", "2\u00a0h", "1\u00a0h")
+    ]
+    assert html.count(" answered") == 2
+    assert names(desk.get("/chats/?tab=waiting")) == ["Который день", "Пишет", "Час назад", "Недавно"]
+    assert names(desk.get("/chats/?window=closing")) == ["Отвечен давно"]
+    assert names(desk.get("/chats/?window=open&sort=closing"))[-1] == "Отвечен"
+
+
+def test_waiting_begins_with_the_first_unanswered_message_and_ends_with_the_reply(channel: ApiChannel) -> None:
+    def since() -> Any:
+        chat.refresh_from_db()
+        return chat.waiting_since
+
+    chat = client_writes(channel, "Анна")
+    first = since()
+    client_writes(channel, "Анна", "Ау?")
+    assert first and since() == first
+    reply_submission.submit_reply(conversation_id=chat.pk, text="Едет", author=boris(channel.default_chat_channel))
+    assert since() is None
+    client_writes(channel, "Анна", "Когда?")
+    assert since() > first
+    Conversation.objects.update(waiting_since=None)  # the release before wrote the last message
+    client_writes(channel, "Анна", "Ау?")
+    assert first < since() < chat.last_message_at
+    tickets.set_ticket_status(Ticket.objects.get().pk, status=Ticket.Status.CLOSED)
+    client_writes(channel, "Анна", "Новый вопрос")
+    assert since() == chat.last_message_at
+
+
+def test_the_palette_finds_chats_and_the_next_one_that_waits(channel: ApiChannel, desk: Client) -> None:
+    first = client_writes(channel, "Игорь Панин", "Счёт не пришёл", ago=timedelta(hours=3))
+    second = client_writes(channel, "Анна", "Где заказ?")
+    foreign = client_writes(ApiChannelFactory(), "Игорь Чужой", "Счёт")
+
+    def found(**query: Any) -> list[int]:
+        return [row["chat"] for row in desk.get("/chats/find/", query).json()["chats"]]
+
+    assert found(q="панин") == found(q="счета") == [first.pk]
+    assert found(recent=f"{second.pk},x,{foreign.pk},{first.pk}") == [second.pk, first.pk]
+    assert desk.get("/chats/next-waiting/").json()["chat"]["chat"] == first.pk
+    assert desk.get(f"/chats/next-waiting/?current={first.pk}").json()["chat"] == {
+        **{"chat": second.pk, "title": "Анна", "detail": "Где заказ?", "url": f"/chats/{second.pk}/"},
+    }
 
 
 def test_the_filters_are_kept_by_tabs_rows_and_the_link_to_older_ones(

@@ -78,6 +78,7 @@ LAYERS = {
     ],
     "bridge.desk": [
         "parameters",
+        "command_catalog",
         "presentation",
         "urls",
         "html",

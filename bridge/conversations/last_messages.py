@@ -10,17 +10,26 @@ from typing import Any
 from django.db import connection
 
 from bridge import message_text, service_window
-from bridge.models import Conversation, Message
+from bridge.models import ACTIVE_STATUSES, Conversation, Message
 
 # Fields of a conversation that are saved together.
-LAST_MESSAGE_FIELDS = ("last_message_at", "last_text", "last_direction", "last_written_at")
+LAST_MESSAGE_FIELDS = ("last_message_at", "last_text", "last_direction", "last_written_at", "waiting_since")
 UNREAD_FIELDS = ("unread", "change_after_answer")
+
+# When the client wrote the first message that we have not answered. A message to a request that was not open or new
+# begins anew.
+WAITING_SINCE_SQL = f"""
+CASE WHEN v.direction <> 'inbound' THEN NULL
+     WHEN c.last_direction = 'inbound' AND c.request_status IN {ACTIVE_STATUSES}
+     THEN coalesce(c.waiting_since, c.last_message_at) ELSE coalesce(v.written_at, %(now)s) END
+"""
 
 # Copies the last messages to the locked conversations and extends their windows. Both look rows up by primary key.
 SAVE_CHATS_SQL = f"""
 WITH extended AS ({service_window.EXTENDED_WINDOWS_SQL})
 UPDATE bridge_conversation c
-SET last_message_at = %(now)s, last_text = v.text, last_direction = v.direction, unread = c.unread + v.unread,
+SET last_message_at = %(now)s, last_text = v.text, last_direction = v.direction,
+    unread = c.unread + v.unread, waiting_since = {WAITING_SINCE_SQL},
     request_status = v.status, last_written_at = v.written_at, event_stamp = v.stamp, snoozed_until = NULL
 FROM unnest(%(ids)s::bigint[], %(texts)s::text[], %(directions)s::text[], %(unread)s::int[], %(statuses)s::int[],
     %(written_at)s::timestamptz[], %(stamps)s::timestamptz[])
@@ -59,6 +68,8 @@ def set_last_message(conversation: Conversation, message: Message, *, now: datet
     """Copy the message to the unsaved conversation's fields for chat lists (LAST_MESSAGE_FIELDS)."""
     if message.ticket is not None:
         conversation.request_status = message.ticket.status
+    if message.direction != Message.Direction.INBOUND:
+        conversation.waiting_since = None
     conversation.last_message_at = now
     conversation.last_text = message_text.build_preview(message.text, message.shown)[:200]
     conversation.last_direction = message.direction

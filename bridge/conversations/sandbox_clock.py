@@ -32,4 +32,6 @@ def advance_clock(api_channel: ApiChannel, fact: TimePassed) -> None:
         Ticket.objects.filter(conversation=conversation).update(
             opened_at=F("opened_at") - by, first_answer_at=F("first_answer_at") - by, closed_at=F("closed_at") - by
         )
-        Conversation.objects.filter(pk=conversation.pk).update(last_message_at=F("last_message_at") - by)
+        Conversation.objects.filter(pk=conversation.pk).update(
+            last_message_at=F("last_message_at") - by, waiting_since=F("waiting_since") - by
+        )

@@ -116,6 +116,7 @@ def countdown_texts() -> dict[str, str]:
         "hours": pgettext("short for hours", "h"),
         "minutes": pgettext("short for minutes", "min"),
         "seconds": pgettext("short for seconds", "s"),
+        "days": pgettext("short for days", "d"),
         "closed": pgettext("window", "closed"),
         "hours_left": _("The window closes in less than 4 hours."),
         "hour_left": _("The window closes in less than an hour."),
@@ -133,6 +134,16 @@ def format_duration(span: timedelta) -> str:
     in_hours = f"{hours}{NBSP}{pgettext('short for hours', 'h')}" if hours else ""
     in_minutes = f"{minutes}{NBSP}{pgettext('short for minutes', 'min')}" if hours < 4 else ""
     return " ".join(filter(None, (in_hours, in_minutes)))
+
+
+def format_waiting(span: timedelta) -> str:
+    """Format how long a client has been waiting: ``12 min``, ``5 h``, from two days on ``3 d``."""
+    minutes = max(int(span.total_seconds()) // 60, 0)
+    if minutes >= 48 * 60:
+        return f"{minutes // (24 * 60)}{NBSP}{pgettext('short for days', 'd')}"
+    if minutes >= 60:
+        return f"{minutes // 60}{NBSP}{pgettext('short for hours', 'h')}"
+    return f"{minutes or '<1'}{NBSP}{pgettext('short for minutes', 'min')}"
 
 
 def format_seconds(milliseconds: int) -> str:

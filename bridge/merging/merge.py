@@ -36,7 +36,10 @@ from ..models import (
 from . import rows, rules
 
 # Fields that chat lists show, and who answers: combined by a merge, restored by its undo.
-SHOWN_FIELDS = ("assignee_id", "team_id", "request_status", "last_message_at", "last_text", "last_direction", "unread")
+SHOWN_FIELDS = (
+    *("assignee_id", "team_id", "request_status", "last_message_at", "last_text", "last_direction", "waiting_since"),
+    "unread",
+)
 
 
 @transaction.atomic
@@ -205,7 +208,7 @@ def _merge_shown_fields(into: Conversation, old: Conversation) -> list[list[Any]
     changed: list[list[Any]] = []
     if old.last_message_at > into.last_message_at or not into.last_direction:
         into.last_message_at = old.last_message_at
-        into.last_text, into.last_direction = old.last_text, old.last_direction
+        into.last_text, into.last_direction, into.waiting_since = old.last_text, old.last_direction, old.waiting_since
     into.unread += old.unread
     into.assignee_id = into.assignee_id or old.assignee_id
     live = tickets.get_current_ticket(into)

@@ -239,6 +239,7 @@ def _recount(chat: Conversation, *, unread: list[int], live: Ticket | None = Non
             "last_message_at": newest.created_at,
             "last_text": build_preview(newest.text, newest.shown)[:200],
             "last_direction": newest.direction,
+            "waiting_since": None,
         }
     live = live or tickets.get_current_ticket(chat)
     last = live or Ticket.objects.filter(conversation=chat).order_by("-pk").first()

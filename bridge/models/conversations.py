@@ -9,7 +9,7 @@ from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import GinIndex
 from django.db import models
 from django.db.models import Q, Value
-from django.db.models.functions import Now
+from django.db.models.functions import Coalesce, Now
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
@@ -75,6 +75,9 @@ class Conversation(models.Model):
     last_direction = models.CharField(max_length=10, blank=True)
     # Provider's time of the last message if it was received late, else null.
     last_written_at = models.DateTimeField(null=True, editable=False)
+    # Since when the client has been waiting for a reply; meaningful while the last message is the client's. Null in
+    # rows of the release before migration 0022: the last message counts.
+    waiting_since = models.DateTimeField(null=True, editable=False)
     unread = models.IntegerField(_("unread"), default=0)
     # Client's change to an earlier message after our reply; cleared when the chat is read.
     change_after_answer = models.CharField(
@@ -110,6 +113,13 @@ class Conversation(models.Model):
                 fields=["chat_channel", "-last_message_at", "-id"],
                 condition=Q(last_direction="inbound", request_status__in=ACTIVE_STATUSES),
                 name="conversations_waiting",
+            ),
+            models.Index(
+                "chat_channel",
+                Coalesce("waiting_since", "last_message_at"),
+                "id",
+                condition=Q(last_direction="inbound", request_status__in=ACTIVE_STATUSES),
+                name="conversations_longest_waiting",
             ),
             models.Index(
                 fields=["chat_channel", "-last_message_at", "-id"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from django import template
@@ -9,6 +10,7 @@ from django.urls import NoReverseMatch, reverse
 from django.utils.safestring import SafeString
 
 from bridge.conversations import contact_links
+from bridge.desk.command_catalog import build_command_data
 from bridge.desk.html import render_icon
 from bridge.desk.presentation import contact_number, contact_phone, name_initials, person_name
 from bridge.desk.thread.bubbles import BubbleRenderer, TemplateRenderer, item_attributes
@@ -21,6 +23,7 @@ register = template.Library()
 register.filter("whatsapp", render_html)
 register.simple_tag(render_icon, name="icon")
 register.simple_tag(item_attributes)
+register.simple_tag(build_command_data, name="command_data")
 
 
 @register.simple_tag(takes_context=True)
@@ -86,3 +89,10 @@ def ticket_level(ticket: Ticket) -> str:
     if ticket.status in (Ticket.Status.NEW, Ticket.Status.OPEN):
         return "ok"
     return "warning" if ticket.status in (Ticket.Status.PENDING, Ticket.Status.ON_HOLD) else ""
+
+
+@register.simple_tag
+def palette_pages() -> str:
+    """Return the URLs of the pages that the command palette opens, as JSON by command name."""
+    pages = {"chats": "chats", "requests": "requests", "windows": "missed-windows", "templates": "templates"}
+    return json.dumps({name: url_or_empty(url) for name, url in (pages | {"account": "preferences"}).items()})

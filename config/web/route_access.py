@@ -99,6 +99,8 @@ ROUTES: dict[str, Audience] = {
     # The desk
     "chats/": A.USERS,
     "chats/updates/": A.USERS,
+    "chats/find/": A.USERS,
+    "chats/next-waiting/": A.USERS,
     "chats/session/": A.USERS,
     "desk/settings/": A.USERS,
     "chats/<int:pk>/": A.USERS,

@@ -48,7 +48,9 @@ def client_writes(
     chat = receive_text(channel, text, who=name, name=name, phone=phone).conversation
     if ago:
         move_windows_back(ago, conversation=chat)
-        Conversation.objects.filter(pk=chat.pk).update(last_message_at=timezone.now() - ago)
+        Conversation.objects.filter(pk=chat.pk).update(
+            last_message_at=timezone.now() - ago, waiting_since=F("waiting_since") - ago
+        )
     chat.refresh_from_db()
     return chat
 

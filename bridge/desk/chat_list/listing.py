@@ -2,6 +2,9 @@
 
 Keyset pagination: the cursor names the last row's group, sort value and ID, so that every page costs the same. At most
 one query per group, and a few for all rows together.
+
+The default order shows clients who wait for a reply first: those whose window closes soon, then the longest waiting.
+Chats with a closed window come last, because only a template can be sent.
 """
 
 from __future__ import annotations
@@ -30,10 +33,16 @@ PAGE = 40
 MAX_COUNTED = 99  # counts above this are shown as 99+
 
 CLOSING, OPEN, CLOSED, NEWEST = "closing", "open", "closed", "newest"
-GROUPS: dict[str, Promise] = {
+WINDOWS: dict[str, Promise] = {
     CLOSING: pgettext_lazy("group of chats", "Window closing soon"),
     OPEN: pgettext_lazy("group of chats", "Open"),
     CLOSED: pgettext_lazy("group of chats", "Closed: template only"),
+}
+URGENT, LONGEST, ANSWERED = "urgent", "longest", "answered"
+GROUPS: dict[str, Promise] = WINDOWS | {
+    URGENT: WINDOWS[CLOSING],
+    LONGEST: pgettext_lazy("group of chats", "Needs reply"),
+    ANSWERED: pgettext_lazy("group of chats", "Answered"),
 }
 ALL, WAITING, MINE, UNASSIGNED, SNOOZED = "all", "waiting", "mine", "unassigned", "snoozed"
 TABS: dict[str, Promise] = {
@@ -51,7 +60,7 @@ TAB_CONDITIONS = {
 }
 TIME_LEFT = "left"
 SORTS: dict[str, Promise] = {
-    CLOSING: gettext_lazy("Closing soon, then newest"),
+    CLOSING: gettext_lazy("Needs reply first"),
     TIME_LEFT: gettext_lazy("Least time left first"),
     NEWEST: gettext_lazy("Newest first"),
 }
@@ -82,7 +91,7 @@ class ChatListParams:
             channel=parse_int(values.get("channel")),
             status=status if status == LIVE or parse_int(status) in Ticket.Status.values else "",
             team=teams.parse_filter(values.get("team", "")),
-            window=_choose_known(GROUPS, values.get("window"), ""),
+            window=_choose_known(WINDOWS, values.get("window"), ""),
             sort=_choose_known(SORTS, values.get("sort"), CLOSING),
             cursor=_parse_cursor(values.get("after", "")),
             current=current,
@@ -132,14 +141,16 @@ class ChatPage:
         return (row for group in self.groups for row in group.rows)
 
 
-def build_list_page(params: ChatListParams, *, channels: Sequence[int], user: Any, now: datetime) -> ChatPage:
+def build_list_page(
+    params: ChatListParams, *, channels: Sequence[int], user: Any, now: datetime, limit: int | None = None
+) -> ChatPage:
     """Build one page of the list."""
     contact_hits, message_hits = queries.search_chats(channels, params.query) if params.query else (set(), {})
     scope = _build_scope(params, channels=channels, user=user, now=now, hits=[*contact_hits | message_hits.keys()])
     names = _group_names(params)
     first = names.index(params.cursor[0]) if params.cursor and params.cursor[0] in names else 0
     found: list[tuple[str, queries.FoundChats]] = []
-    remaining, next_cursor = PAGE, ""
+    remaining, next_cursor = limit or PAGE, ""
     for name in names[first:]:
         after = params.cursor[1:] if params.cursor and params.cursor[0] == name else None
         rows = _find_group(scope, name, params, after=after, limit=remaining + 1)
@@ -189,7 +200,11 @@ def _group_names(params: ChatListParams) -> list[str]:
     """List the groups in order. A search and "newest first" have a single group."""
     if params.query or params.sort == NEWEST:
         return [NEWEST]
-    return [name for name in GROUPS if params.window in ("", name)]
+    if params.sort == TIME_LEFT:
+        return [name for name in WINDOWS if params.window in ("", name)]
+    names = {"": [URGENT, LONGEST, ANSWERED, CLOSED], CLOSING: [URGENT, ANSWERED], OPEN: [LONGEST, ANSWERED]}
+    found = names.get(params.window, [CLOSED])
+    return [name for name in found if name != ANSWERED or params.tab != WAITING]
 
 
 def _build_scope(
@@ -220,9 +235,18 @@ def _find_group(
     if name == NEWEST:
         conditions = [by_window[params.window]] if params.window else []
         return queries.find_newest(scope, *conditions, after=after, limit=limit)
+    if name == URGENT:
+        return queries.find_closing_first(
+            scope, queries.WAITING_SQL, since=scope.now, until=scope.soon, after=after, limit=limit
+        )
+    if name == LONGEST:
+        return queries.find_longest_waiting(scope, after=after, limit=limit)
+    if name == ANSWERED:
+        window = by_window.get(params.window) or f"({by_window[CLOSING]} OR {by_window[OPEN]})"
+        return queries.find_newest(scope, queries.NOT_WAITING_SQL, window, after=after, limit=limit)
     if name == CLOSING:
         return queries.find_closing_first(scope, since=scope.now, until=scope.soon, after=after, limit=limit)
-    if name == OPEN and params.sort == TIME_LEFT and not scope.unrestricted:
+    if name == OPEN and not scope.unrestricted:
         return queries.find_closing_first(scope, since=scope.soon, until=None, after=after, limit=limit)
     return queries.find_newest(scope, by_window[name], after=after, limit=limit)
 
@@ -243,6 +267,16 @@ def _build_rows(
     }
 
 
+def build_rows(chats: Sequence[int], *, now: datetime) -> list[ChatRow]:
+    """Build the rows of these chats in the same order, with one query."""
+    address, params = url_factory("chat"), ChatListParams()
+    rows = {
+        shown.chat: _build_row(shown, params, address=address, hit=None, now=now)
+        for shown in queries.load_row_data(chats)
+    }
+    return [rows[pk] for pk in chats if pk in rows]
+
+
 def _build_row(
     shown: queries.ChatRowData,
     params: ChatListParams,
@@ -257,6 +291,7 @@ def _build_row(
     return ChatRow(
         shown=shown,
         window=window,
+        waiting=presentation.format_waiting(now - shown.waiting_since) if shown.waiting_since else "",
         moment="" if window.state == "open" else presentation.format_short_moment(written_at, now=now),
         received=presentation.format_moment(shown.last_message_at, now=now) if shown.last_written_at else "",
         address=address(shown.chat) + list_query_string(params.non_default | ({"at": str(hit.pk)} if hit else {})),

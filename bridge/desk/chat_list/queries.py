@@ -32,6 +32,9 @@ AT_WORK_SQL = f"c.request_status IN {ACTIVE_STATUSES}"
 AWAKE_SQL = "c.snoozed_until IS NULL"
 SNOOZED_SQL = "c.snoozed_until IS NOT NULL"
 WAITING_SQL = f"c.last_direction = 'inbound' AND {AT_WORK_SQL} AND {AWAKE_SQL}"
+# A row that the release before wrote has no ``waiting_since``. The index repeats this expression.
+WAITING_SINCE_SQL = "coalesce(c.waiting_since, c.last_message_at)"
+NOT_WAITING_SQL = f"({WAITING_SQL}) IS NOT TRUE"
 UNASSIGNED_SQL = f"c.assignee_id IS NULL AND {AT_WORK_SQL} AND {AWAKE_SQL}"
 MINE_SQL = "c.assignee_id = %(me)s"
 LIVE_STATUSES = tuple(status for status in Ticket.Status.values if status not in Ticket.ENDED)
@@ -62,6 +65,21 @@ SELECT c.id, w.expires_at FROM bridge_servicewindow w JOIN bridge_conversation c
 WHERE w.state = 'open' AND c.chat_channel_id = ANY(%(channels)s) AND {conditions}
 ORDER BY w.expires_at, c.id LIMIT %(limit)s
 """
+# Who began to wait within the last 24 hours has an open window, so reading in order finds them at once. Those who have
+# waited longer and still write are few: they are found among the chats with a message of the last 24 hours.
+LONGEST_WAITING_SQL = f"""
+SELECT c.id, c.since FROM unnest(%(channels)s::bigint[]) AS channel(id) CROSS JOIN LATERAL (
+    (SELECT c.id, {WAITING_SINCE_SQL} AS since FROM bridge_conversation c
+     WHERE c.chat_channel_id = channel.id AND {WAITING_SQL} AND {WAITING_SINCE_SQL} > %(now)s - %(length)s
+       AND {{conditions}}
+     ORDER BY {WAITING_SINCE_SQL}, c.id LIMIT %(limit)s)
+    UNION ALL
+    (SELECT c.id, {WAITING_SINCE_SQL} AS since FROM bridge_conversation c
+     WHERE c.chat_channel_id = channel.id AND {WAITING_SQL} AND {WAITING_SINCE_SQL} <= %(now)s - %(length)s
+       AND {{recent}} AND {{conditions}}
+     ORDER BY {WAITING_SINCE_SQL}, c.id LIMIT %(limit)s)
+) c ORDER BY c.since, c.id LIMIT %(limit)s
+"""
 COUNT_BY_CHANNEL_SQL = """
 (SELECT count(*) FROM (SELECT FROM unnest(visible.ids) AS channel(id) CROSS JOIN LATERAL (
     SELECT FROM bridge_conversation c WHERE c.chat_channel_id = channel.id AND {} LIMIT %(cap)s
@@ -88,9 +106,10 @@ SELECT c.id, max(found.id) FROM found JOIN bridge_conversation c ON c.id = found
 WHERE c.chat_channel_id = ANY(%s) GROUP BY c.id ORDER BY max(found.id) DESC LIMIT %s
 """
 
-ROW_DATA_SQL = """
+ROW_DATA_SQL = f"""
 SELECT c.id, c.unread, c.change_after_answer, c.last_direction, c.last_text, c.last_message_at,
-       c.last_written_at, a.kind, p.id, p.name, p.phone, p.external_id, p.user_id, p.erased_at, p.api_channel_id,
+       c.last_written_at, CASE WHEN {WAITING_SQL} THEN {WAITING_SINCE_SQL} END,
+       a.kind, p.id, p.name, p.phone, p.external_id, p.user_id, p.erased_at, p.api_channel_id,
        coalesce(nullif(u.display_name, ''), nullif(trim(concat(u.first_name, ' ', u.last_name)), ''), u.username, ''),
        coalesce(t.name, ''),
        w.expires_at, w.reminded_at
@@ -117,6 +136,7 @@ class ChatRowData(NamedTuple):
     last_text: str
     last_message_at: datetime
     last_written_at: datetime | None  # of a message that was received late
+    waiting_since: datetime | None  # None if the chat needs no reply
     kind: str  # of the API channel
     pk: int
     name: str
@@ -185,11 +205,31 @@ def find_newest(scope: ListScope, *conditions: str, after: tuple[datetime, int] 
     return _fetch_rows(statement, scope.values(limit=limit, moment=moment, last=last))
 
 
+def find_longest_waiting(scope: ListScope, *, after: tuple[datetime, int] | None, limit: int) -> FoundChats:
+    """Find chats that need a reply and whose window stays open, longest waiting first."""
+    conditions_sql = [*scope.conditions, stays_open_condition(scope)]
+    if after is not None:
+        conditions_sql.append(f"({WAITING_SINCE_SQL}, c.id) > (%(moment)s, %(last)s)")
+    if scope.statuses:
+        conditions_sql.append("c.request_status = ANY(%(statuses)s)")
+    if scope.teams is not None:
+        conditions_sql.append("c.team_id = ANY(%(teams)s)")
+    recent = f"({RECENT_SQL} OR {UNRESTRICTED_SQL})" if scope.unrestricted else RECENT_SQL
+    moment, last = after or (None, None)
+    statement = LONGEST_WAITING_SQL.format(conditions=" AND ".join(conditions_sql), recent=recent)
+    return _fetch_rows(statement, scope.values(limit=limit, moment=moment, last=last))
+
+
 def find_closing_first(
-    scope: ListScope, *, since: datetime, until: datetime | None, after: tuple[datetime, int] | None, limit: int
+    scope: ListScope,
+    *conditions: str,
+    since: datetime,
+    until: datetime | None,
+    after: tuple[datetime, int] | None,
+    limit: int,
 ) -> FoundChats:
     """Find chats whose window closes in ``[since, until)``, soonest first."""
-    conditions_sql = [*scope.conditions, "w.expires_at >= %(since)s"]
+    conditions_sql = [*scope.conditions, *conditions, "w.expires_at >= %(since)s"]
     if until is not None:
         conditions_sql.append("w.expires_at < %(until)s")
     if after is not None:

@@ -11,7 +11,7 @@ from functools import cached_property
 
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
+from django.utils.translation import ngettext, pgettext
 
 from bridge.desk import presentation
 from bridge.desk.html import fast_format_html, render_icon
@@ -23,11 +23,11 @@ from .search_excerpts import excerpt_around
 
 ROW = """
 <li data-key="chat-{chat}" data-version="{version}">
-<a class="row {level}{unread}" href="{href}" data-chat="{chat}"{current}>
+<a class="row {level}{unread}{answered}" href="{href}" data-chat="{chat}"{current}>
   {ring}
   <div class="cut">
     <div class="line"><b class="cut">{name}</b>{ends}</div>
-    <div class="line"><p class="cut">{words}</p>{mark}</div>
+    <div class="line"><p class="cut">{words}</p>{waits}{mark}</div>
   </div>
 </a></li>"""
 RING = (
@@ -44,6 +44,7 @@ FACE = (
     '<span class="face mini" title="{name}"><span aria-hidden="true">{letters}</span>'
     '<span class="unseen">{name}</span></span>'
 )
+MAX_SHOWN = 99  # unread messages; more are shown as 99+
 CURRENT = SafeString(' aria-current="page"')
 FOUND_TEXT = '<span class="unseen">{title} </span>{words}'
 OUR_TEXT = '<span class="faint">{title}</span> {words}'
@@ -51,6 +52,9 @@ LAST_MESSAGE_AT = '<span class="ends"{title}>{moment}{late}</span>'
 TITLE, UNSEEN = ' title="{words}"', '<span class="unseen"> {words}</span>'
 CHANGED_TEXT = '<span class="changed">{words}</span>'
 WARNED = '{icon}<span class="unseen">{words} </span>'
+WAITS = (
+    '<span class="waits" title="{title}" data-waiting-since="{since}">{waiting} <span data-words>{words}</span></span>'
+)
 UNREAD = '<span class="badge" aria-label="{label}">{number}</span>'
 
 
@@ -58,6 +62,7 @@ UNREAD = '<span class="badge" aria-label="{label}">{number}</span>'
 class ChatRow:
     shown: ChatRowData
     window: presentation.WindowView
+    waiting: str = ""  # time since the client's first unanswered message
     moment: str  # of the last message; empty if the time left is shown
     received: str = ""  # when a late message was received
     address: str
@@ -82,7 +87,14 @@ class ChatRow:
         """Return a text that changes when the row must be redrawn."""
         shown, window = self.shown, self.window
         parts = [shown.last_message_at, shown.unread, shown.assignee, shown.team, self.name, self.moment]
-        parts += [self.is_warned, shown.change_after_answer, window.expires_at, window.level, self.is_current]
+        parts += [
+            shown.waiting_since,
+            self.is_warned,
+            shown.change_after_answer,
+            window.expires_at,
+            window.level,
+            self.is_current,
+        ]
         return " ".join(map(str, parts))
 
     @property
@@ -93,12 +105,14 @@ class ChatRow:
             version=self.version,
             level=self.window.level,
             unread=" unread" if self.shown.unread else "",
+            answered="" if self.shown.waiting_since else " answered",
             href=self.address,
             current=CURRENT if self.is_current else "",
             ring=self._ring,
             name=self.name,
             words=self._words,
             ends=self._ends,
+            waits=self._waits,
             mark=self._mark,
         )
 
@@ -149,10 +163,28 @@ class ChatRow:
         )
 
     @property
+    def _waits(self) -> SafeString | str:
+        """Render how long the client has been waiting for a reply."""
+        if self.shown.waiting_since is None:
+            return ""
+        return fast_format_html(
+            WAITS,
+            title=_("Waiting for a reply"),
+            waiting=pgettext("client", "waiting"),
+            since=self.shown.waiting_since.isoformat(),
+            words=self.waiting,
+        )
+
+    @property
+    def preview(self) -> str:
+        """Return the search hit or the last message as plain text."""
+        return self.hit.text[:120] if self.hit is not None else str(render_preview(self.shown.last_text))
+
+    @property
     def _mark(self) -> SafeString | str:
         """Render the unread count, or the assignee, or the team that the chat waits for."""
         unread, assignee = self.shown.unread, self.shown.assignee or self.shown.team
         if unread:
             label = ngettext("%d unread", "%d unread", unread) % unread
-            return fast_format_html(UNREAD, label=label, number=unread)
+            return fast_format_html(UNREAD, label=label, number=unread if unread <= MAX_SHOWN else f"{MAX_SHOWN}+")
         return fast_format_html(FACE, name=assignee, letters=presentation.name_initials(assignee)) if assignee else ""

@@ -316,7 +316,7 @@ def _list_filters(params: listing.ChatListParams, channels: Sequence[ChatChannel
     fields = [
         ("sort", pgettext("of a list", "Order"), params.sort, list(listing.SORTS.items())),
         ("status", _("Status"), params.status, statuses),
-        ("window", _("Window"), params.window, [("", _("Any window")), *listing.GROUPS.items()]),
+        ("window", _("Window"), params.window, [("", _("Any window")), *listing.WINDOWS.items()]),
     ]
     if len(channels) > 1:
         options = [("", _("All channels")), *((str(channel.pk), channel.name) for channel in channels)]

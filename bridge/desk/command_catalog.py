@@ -1,0 +1,81 @@
+"""Commands of the desk's keyboard: names, keys and titles, for shortcuts, the command palette and the list of keys.
+
+``static/desk-commands.js`` runs them. Letters name physical keys, so that they work in every keyboard layout.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from django.conf import settings
+from django.utils import translation
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy, pgettext_lazy
+
+GENERAL, LIST, CHAT, PAGES = "general", "list", "chat", "pages"
+SECTIONS: dict[str, Promise] = {
+    GENERAL: pgettext_lazy("keyboard shortcuts", "Everywhere"),
+    LIST: pgettext_lazy("keyboard shortcuts", "List of chats"),
+    CHAT: pgettext_lazy("keyboard shortcuts", "Open chat"),
+    PAGES: pgettext_lazy("keyboard shortcuts", "Pages"),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """``keys``: empty if the command is only in the palette."""
+
+    name: str
+    section: str
+    title: Promise
+    keys: str = ""
+
+
+COMMANDS = (
+    Command(name="palette", section=GENERAL, keys="Ctrl+K", title=gettext_lazy("Find a chat or a command")),
+    Command(name="keys", section=GENERAL, keys="?", title=gettext_lazy("Keyboard shortcuts")),
+    Command(name="next-waiting", section=GENERAL, keys="N", title=gettext_lazy("Next chat that needs a reply")),
+    Command(name="search", section=LIST, keys="/", title=gettext_lazy("Search chats")),
+    Command(name="next-row", section=LIST, keys="J", title=gettext_lazy("Next chat in the list")),
+    Command(name="previous-row", section=LIST, keys="K", title=gettext_lazy("Previous chat in the list")),
+    Command(name="filters", section=LIST, keys="F", title=gettext_lazy("Sort and filter")),
+    Command(name="reply", section=CHAT, keys="R", title=gettext_lazy("Write a reply")),
+    Command(name="assign-me", section=CHAT, keys="M", title=gettext_lazy("Assign to me")),
+    Command(name="assign", section=CHAT, keys="A", title=gettext_lazy("Assign to…")),
+    Command(name="close", section=CHAT, keys="E", title=gettext_lazy("Close the request")),
+    Command(
+        name="close-next", section=CHAT, keys="Shift+E", title=gettext_lazy("Close the request and open the next chat")
+    ),
+    Command(name="template", section=CHAT, keys="T", title=gettext_lazy("Choose a template")),
+    Command(name="quick-reply", section=CHAT, keys="Q", title=gettext_lazy("Insert a quick reply")),
+    Command(name="client", section=CHAT, title=gettext_lazy("About the client")),
+    Command(name="chats", section=PAGES, title=gettext_lazy("Chats")),
+    Command(name="requests", section=PAGES, title=gettext_lazy("Requests")),
+    Command(name="windows", section=PAGES, title=gettext_lazy("Missed windows")),
+    Command(name="templates", section=PAGES, title=gettext_lazy("Templates")),
+    Command(name="account", section=PAGES, title=gettext_lazy("My account")),
+)
+
+
+def build_command_data() -> dict[str, Any]:
+    """Return the commands with their titles in the page's language, and in the others for searching."""
+    others = [code for code, _name in settings.LANGUAGES if code != translation.get_language()]
+    return {
+        "sections": {key: str(title) for key, title in SECTIONS.items()},
+        "commands": [
+            {
+                "name": command.name,
+                "section": command.section,
+                "keys": command.keys,
+                "title": str(command.title),
+                "also": " ".join(_translate(command.title, code) for code in others),
+            }
+            for command in COMMANDS
+        ],
+    }
+
+
+def _translate(title: Promise, language: str) -> str:
+    with translation.override(language):
+        return str(title)

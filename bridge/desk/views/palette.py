@@ -1,0 +1,56 @@
+"""Command palette: chats by search or by ID, and the next chat that needs a reply. JSON for static/palette.js."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.urls import reverse
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_GET
+
+from bridge import service_window
+from bridge.desk import access
+from bridge.desk.chat_list import listing
+from bridge.desk.chat_list.rows import ChatRow
+from bridge.desk.parameters import parse_int
+from channels_setup.permissions import require_chat_access
+
+MAX_CHATS = 8
+
+
+@require_chat_access
+@require_GET
+@never_cache
+def search_palette(request: HttpRequest) -> HttpResponse:
+    """Return the chats found by ``q``, or the chats whose IDs ``recent`` lists."""
+    now = service_window.database_now()
+    channels = access.visible_channel_ids(request)
+    params = listing.ChatListParams.from_request(request)
+    if params.query:
+        page = listing.build_list_page(params, channels=channels, user=request.user, now=now, limit=MAX_CHATS)
+        return JsonResponse({"chats": [_row_json(row) for row in page.rows]})
+    recent = [pk for text in request.GET.get("recent", "").split(",")[:MAX_CHATS] if (pk := parse_int(text))]
+    visible = set(access.visible_conversations(request).filter(pk__in=recent).values_list("pk", flat=True))
+    rows = listing.build_rows([pk for pk in recent if pk in visible], now=now)
+    return JsonResponse({"chats": [_row_json(row) for row in rows]})
+
+
+@require_chat_access
+@require_GET
+@never_cache
+def find_next_waiting(request: HttpRequest) -> HttpResponse:
+    """Return the first chat that needs a reply, in the list's order, other than ``current``."""
+    now = service_window.database_now()
+    channels = access.visible_channel_ids(request)
+    params = listing.ChatListParams(tab=listing.WAITING)
+    page = listing.build_list_page(params, channels=channels, user=request.user, now=now, limit=2)
+    current = parse_int(request.GET.get("current"))
+    row = next((row for row in page.rows if row.shown.chat != current), None)
+    return JsonResponse({"chat": _row_json(row) if row else None})
+
+
+def _row_json(row: ChatRow) -> dict[str, Any]:
+    """Return the row without the parameters of the search, because the open list keeps its own."""
+    address = reverse("chat", args=[row.shown.chat]) + (f"?at={row.hit.pk}" if row.hit else "")
+    return {"chat": row.shown.chat, "title": row.name, "detail": row.preview, "url": address}

@@ -1,0 +1,74 @@
+// Commands of the catalog: pages, moving in the list, and actions of the open chat through the controls on the page.
+(() => {
+  const body = document.getElementById("palette");
+  if (!body || !window.okno?.shortcuts) return;
+  const { define } = okno.shortcuts;
+  const byId = (id) => document.getElementById(id);
+  const CLOSED = "3";
+  const isShown = (element) => Boolean(element && element.getClientRects().length);
+  const hasChat = () => Boolean(byId("chat")?.dataset.chat) && !byId("chat").inert;
+
+  // --- pages --------------------------------------------------------------------------------------------------------
+  for (const [name, address] of Object.entries(JSON.parse(body.dataset.pages))) {
+    if (address) define(name, () => location.assign(address));
+  }
+
+  // --- list ---------------------------------------------------------------------------------------------------------
+  const rows = () => [...document.querySelectorAll("#rows a.row[data-chat]")];
+  const step = (by) => {
+    const all = rows();
+    const focused = all.indexOf(document.activeElement.closest?.("a.row"));
+    const at = focused >= 0 ? focused : all.findIndex((row) => row.hasAttribute("aria-current"));
+    const next = all[Math.max(0, Math.min(all.length - 1, at + by))];
+    if (!next) return;
+    next.scrollIntoView({ block: "nearest" });
+    next.focus({ preventScroll: true });
+  };
+  define("next-row", () => step(1), () => rows().length > 0);
+  define("previous-row", () => step(-1), () => rows().length > 0);
+  define("search", () => {
+    const field = byId("search-chats") || document.querySelector("[type=search]");
+    field.focus();
+    field.select();
+  }, () => Boolean(byId("search-chats") || document.querySelector("[type=search]")));
+  define("filters", () => {
+    byId("list-filters").open = true;
+    byId("list-filters").querySelector("select")?.focus();
+  }, () => Boolean(byId("list-filters")));
+
+  const openNextWaiting = async () => {
+    const params = new URLSearchParams({ current: byId("chat")?.dataset.chat || "" });
+    const answer = await fetch(`${body.dataset.nextUrl}?${params}`);
+    if (!answer.ok || answer.redirected) return;
+    const { chat } = await answer.json();
+    if (chat) okno.palette.openChat(chat);
+    else okno.notify?.(body.dataset.noneWaiting);
+  };
+  define("next-waiting", openNextWaiting);
+
+  // --- open chat ----------------------------------------------------------------------------------------------------
+  const control = (selector) => hasChat() ? byId("chat").querySelector(selector) : null;
+  const statusButton = () => control(`.head-actions button[name="status"][value="${CLOSED}"]`);
+  const mineButton = () => control(`.head-actions button[name="user"][value="${byId("chat")?.dataset.user}"]:not([aria-current])`);
+  define("reply", () => byId("text").focus(), () => hasChat() && isShown(byId("text")));
+  define("assign-me", () => mineButton().click(), () => Boolean(mineButton()));
+  define("assign", () => {
+    const menu = byId("who-answers").closest("details");
+    menu.open = true;
+    menu.querySelector(".menu-panel button")?.focus();
+  }, () => hasChat() && Boolean(byId("who-answers")));
+  define("close", () => statusButton().click(), () => Boolean(statusButton()));
+  define("close-next", () => {
+    const form = statusButton().form;
+    const done = (event) => {
+      if (event.detail.elt !== form && event.detail.elt.form !== form) return;
+      document.removeEventListener("htmx:afterRequest", done);
+      if (event.detail.successful) openNextWaiting();
+    };
+    document.addEventListener("htmx:afterRequest", done);
+    statusButton().click();
+  }, () => Boolean(statusButton()));
+  define("template", () => control("[data-choose-template]").click(), () => isShown(control("[data-choose-template]")));
+  define("quick-reply", () => control("[data-quick-replies]").click(), () => isShown(control("[data-quick-replies]")));
+  define("client", () => { location.hash = "client"; }, () => hasChat());
+})();
