@@ -76,7 +76,7 @@ class Conversation(models.Model):
     # Provider's time of the last message if it was received late, else null.
     last_written_at = models.DateTimeField(null=True, editable=False)
     # Since when the client has been waiting for a reply; meaningful while the last message is the client's. Null in
-    # rows of the release before migration 0022: the last message counts.
+    # rows of the release before migration 0023: the last message counts.
     waiting_since = models.DateTimeField(null=True, editable=False)
     unread = models.IntegerField(_("unread"), default=0)
     # Client's change to an earlier message after our reply; cleared when the chat is read.

@@ -10,7 +10,7 @@ class Migration(migrations.Migration):
     atomic = False  # the index is built concurrently
 
     dependencies = [
-        ('bridge', '0021_notifications'),
+        ('bridge', '0022_chat_activity_and_notes'),
     ]
 
     operations = [
