@@ -38,15 +38,19 @@ class AutomationForm(forms.ModelForm):
     def clean_greeting_text(self) -> str:
         return _check_text(self.cleaned_data["greeting_text"], canned_variables.OF_CLIENT)
 
-    def clean(self) -> dict[str, Any]:
-        values: dict[str, Any] = super().clean() or self.cleaned_data
-        channel = self.instance.chat_channel
-        if values.get("away_text") and channel.work_from is None:
-            self.add_error("away_text", _("Set the working hours of this channel first."))
-        team = values.get("team")
-        if team is not None and not team.chat_channels.filter(pk=channel.pk).exists():
-            self.add_error("team", _("This team does not serve this channel."))
-        return values
+
+class AutomationFormSet(forms.BaseInlineFormSet):
+    """Check the automation against the channel as it is about to be saved."""
+
+    def clean(self) -> None:
+        super().clean()
+        for form in self.forms:
+            values = getattr(form, "cleaned_data", {})
+            if values.get("away_text") and self.instance.work_from is None:
+                form.add_error("away_text", _("Set the working hours of this channel first."))
+            team = values.get("team")
+            if team is not None and not team.chat_channels.filter(pk=self.instance.pk).exists():
+                form.add_error("team", _("This team does not serve this channel."))
 
 
 def _check_text(text: str, allowed: frozenset[str]) -> str:
@@ -60,6 +64,7 @@ class AutomationInline(StackedInline):
 
     model = ChannelAutomation
     form = AutomationForm
+    formset = AutomationFormSet
     can_delete = False
     fieldsets = (
         (
