@@ -17,4 +17,26 @@
       dispatchEvent(new Event("okno:poll"));
     }
   });
+
+  // --- keys and palette: Z and X open the menus; the palette lists what the menus of the open chat offer ----------------
+  const openMenu = (id) => {
+    const summary = byId(id);
+    summary.parentElement.open = true;
+    (summary.parentElement.querySelector(".menu-panel button") || summary).focus();
+  };
+  okno.shortcuts?.define("snooze", () => openMenu("snooze-menu"), () => Boolean(byId("snooze-menu")));
+  okno.shortcuts?.define("macros", () => openMenu("macro-menu"), () => Boolean(byId("macro-menu")));
+
+  const find = (name) => document.querySelector(`[data-command="${name}"]`);
+  const register = () => {
+    for (const button of document.querySelectorAll("[data-command]")) {
+      const name = button.dataset.command;
+      okno.shortcuts?.add({ name, title: button.dataset.commandTitle, run: () => find(name)?.click(), when: () => Boolean(find(name)) });
+    }
+  };
+  // In the capturing phase, before the palette builds its list.
+  document.addEventListener("keydown", (event) => {
+    if ((event.ctrlKey || event.metaKey) && event.code === "KeyK") register();
+  }, true);
+  document.addEventListener("click", (event) => { if (event.target.closest?.("[data-open-palette]")) register(); }, true);
 })();

@@ -47,6 +47,8 @@ COMMANDS = (
     Command(
         name="close-next", section=CHAT, keys="Shift+E", title=gettext_lazy("Close the request and open the next chat")
     ),
+    Command(name="snooze", section=CHAT, keys="Z", title=gettext_lazy("Snooze the chat…")),
+    Command(name="macros", section=CHAT, keys="X", title=gettext_lazy("Run a macro…")),
     Command(name="template", section=CHAT, keys="T", title=gettext_lazy("Choose a template")),
     Command(name="quick-reply", section=CHAT, keys="Q", title=gettext_lazy("Insert a quick reply")),
     Command(name="client", section=CHAT, title=gettext_lazy("About the client")),

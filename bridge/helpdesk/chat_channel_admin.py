@@ -15,69 +15,20 @@ from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
-from unfold.admin import StackedInline
 
-from bridge import canned_variables, outcomes
+from bridge import outcomes
+from bridge.automation.channel_admin import AutomationInline
 from channels_setup import account_settings, permissions
 from channels_setup.admin import address_actions
 from channels_setup.admin.channels import ChatChannelAdmin
 from channels_setup.models import ChatChannel
 
-from ..models import ChannelAutomation, Delivery, HelpdeskConnection, WebhookEvent
+from ..models import Delivery, HelpdeskConnection, WebhookEvent
 from . import connection_check, connections
 
 CHECK_SESSION_KEY = "helpdesk_checked"  # session key of the last connection check
 
 admin.site.unregister(ChatChannel)
-
-
-class AutomationForm(forms.ModelForm):
-    def clean_away_text(self) -> str:
-        return _check_text(self.cleaned_data["away_text"], canned_variables.OF_AWAY_TEXT)
-
-    def clean_greeting_text(self) -> str:
-        return _check_text(self.cleaned_data["greeting_text"], canned_variables.OF_CLIENT)
-
-
-class AutomationFormSet(forms.BaseInlineFormSet):
-    """Check the automation against the channel as it is about to be saved."""
-
-    def clean(self) -> None:
-        super().clean()
-        for form in self.forms:
-            values = getattr(form, "cleaned_data", {})
-            if values.get("away_text") and self.instance.work_from is None:
-                form.add_error("away_text", _("Set the working hours of this channel first."))
-            team = values.get("team")
-            if team is not None and not team.chat_channels.filter(pk=self.instance.pk).exists():
-                form.add_error("team", _("This team does not serve this channel."))
-
-
-def _check_text(text: str, allowed: frozenset[str]) -> str:
-    if sentence := canned_variables.describe_problem(text, allowed):
-        raise forms.ValidationError(sentence)
-    return text
-
-
-class AutomationInline(StackedInline):
-    """Automatic assignment and automatic replies, on the page of the chat channel."""
-
-    model = ChannelAutomation
-    form = AutomationForm
-    formset = AutomationFormSet
-    can_delete = False
-    fieldsets = (
-        (
-            gettext_lazy("Automatic assignment"),
-            {
-                "fields": (
-                    *("assigns_chats", "team", "max_waiting_chats", "prefers_former_assignee"),
-                    "returns_after_minutes",
-                )
-            },
-        ),
-        (gettext_lazy("Automatic replies"), {"fields": ("away_text", "greeting_text")}),
-    )
 
 
 @admin.register(ChatChannel)
