@@ -129,6 +129,41 @@ def test_a_clients_large_file_opens_by_its_signed_link(bucket: str, chat: Conver
 
 
 @pytest.mark.django_db
+def test_a_part_of_a_large_file_costs_one_small_call(
+    bucket: str, chat: Conversation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = os.urandom(3 * MAX_MEMORY_BYTES)
+    file = SimpleUploadedFile("video.mp4", content, "video/mp4")
+    stored = attachment_files.store_attachments(Message.objects.get(), [file])[0]
+    link = attachment_files.build_signed_link(stored)
+    sizes: list[int] = []
+    read = PrivateS3Storage.read_part
+
+    def count(storage: PrivateS3Storage, name: str, start: int, end: int) -> bytes:
+        sizes.append(end - start)
+        return read(storage, name, start, end)
+
+    monkeypatch.setattr(PrivateS3Storage, "read_part", count)
+    parts = {}
+    for wanted in ("0-1", "2999990-", "-5", "999990-1000009", "3000000-"):
+        response: Any = Client().get(link, headers={"Range": f"bytes={wanted}"})
+        parts[wanted] = (response.status_code, b"".join(response) if response.streaming else b"")
+    read_for_parts, sizes[:] = sizes[:], []
+    whole: Any = Client().get(link)
+
+    assert parts == {
+        "0-1": (206, content[:2]),
+        "2999990-": (206, content[-10:]),
+        "-5": (206, content[-5:]),
+        "999990-1000009": (206, content[999_990:1_000_010]),
+        "3000000-": (416, b""),
+    }
+    assert sorted(read_for_parts) == [2, 5, 10, 20]
+    assert whole["Content-Length"] == str(len(content)) and not sizes  # nothing before somebody reads
+    assert b"".join(whole) == content and sizes == [private_s3.BLOCK_BYTES] * 3
+
+
+@pytest.mark.django_db
 def test_a_bucket_that_fails_is_a_file_to_ask_for_again(bucket: str, chat: Conversation) -> None:
     file = SimpleUploadedFile("photo.jpg", b"\xff\xd8\xff", "image/jpeg")
     stored = attachment_files.store_attachments(Message.objects.get(), [file])[0]

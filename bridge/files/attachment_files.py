@@ -11,7 +11,7 @@ from typing import Any
 
 from django.core.files.uploadedfile import UploadedFile
 from django.core.signing import BadSignature, TimestampSigner
-from django.http import FileResponse, Http404, HttpRequest, HttpResponse, HttpResponseBase
+from django.http import Http404, HttpRequest, HttpResponseBase
 from django.urls import reverse
 from django.utils import timezone
 
@@ -19,11 +19,10 @@ from bridge import wakeups
 from bridge.models import Attachment, Conversation, Message
 from channels_setup.codecs.values import FileInfo
 
-from . import storage_limits
-from .uploads import MIME_TYPES
+from . import file_responses, storage_limits
+from .media_types import find_media_type
 
 SIGNED_LINK_SECONDS = 7 * 24 * 3600
-INLINE_TYPES = ("image/jpeg", "image/png", "image/gif", "image/webp")
 
 _signer = TimestampSigner(salt="okno.files")
 
@@ -81,7 +80,7 @@ def serve_signed_file(request: HttpRequest, signature: str) -> HttpResponseBase:
         pk = int(_signer.unsign(signature, max_age=SIGNED_LINK_SECONDS))
     except (BadSignature, ValueError):
         raise Http404 from None
-    return build_file_response(Attachment.objects.filter(pk=pk).first())
+    return build_file_response(request, Attachment.objects.filter(pk=pk).first())
 
 
 def find_visible_file(user: Any, pk: int) -> Attachment | None:
@@ -91,26 +90,18 @@ def find_visible_file(user: Any, pk: int) -> Attachment | None:
     return rows.filter(pk=pk, message__conversation__in=visible).first()
 
 
-def build_file_response(attachment: Attachment | None) -> HttpResponseBase:
+def build_file_response(request: HttpRequest, attachment: Attachment | None) -> HttpResponseBase:
+    """Serve a stored file or a range of it. The sender's type is kept if no browser executes it: some receivers rely
+    on it.
+    """
     if attachment is not None and attachment.state == Attachment.State.WAITING:
-        return HttpResponse(status=503, headers={"Retry-After": "10"})  # still downloading: the receiver may try again
+        return file_responses.build_retry_response()  # still downloading
     if attachment is None or not attachment.file:
         raise Http404
-    inline = attachment.mime in INLINE_TYPES
-    try:
-        file = attachment.file.open("rb")
-    except FileNotFoundError:
-        raise Http404 from None
-    except OSError:  # the disk or the bucket: the receiver may try again
-        return HttpResponse(status=503, headers={"Retry-After": "10"})
-    response = FileResponse(
-        file,
-        as_attachment=not inline,
-        filename=attachment.name or "file",
-        # The sender's type only if no browser executes it: some receivers rely on it.
-        content_type=attachment.mime if inline or attachment.mime in MIME_TYPES else "application/octet-stream",
+    media = find_media_type(attachment.mime, attachment.name)
+    response = file_responses.build_file_response(
+        request, attachment.file, name=attachment.name or "file", mime=media.mime, is_inline=media.is_inline
     )
-    response["X-Content-Type-Options"] = "nosniff"
-    response["Content-Security-Policy"] = "default-src 'none'; sandbox"
-    response["Cache-Control"] = "private, max-age=3600"
+    if response.status_code in (200, 206, 304):
+        response["Cache-Control"] = "private, max-age=3600"
     return response

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TypeVar
 
 from django.db.models import F
-from django.http import FileResponse, Http404, HttpRequest, HttpResponse, HttpResponseBase
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
@@ -16,7 +16,7 @@ from django.views.decorators.http import require_safe
 from bridge import service_window
 from bridge.models import Upload
 
-from . import uploads
+from . import file_responses, uploads
 
 ResponseType = TypeVar("ResponseType", bound=HttpResponseBase)
 
@@ -38,19 +38,14 @@ def download_shared_file(request: HttpRequest, signature: str) -> HttpResponseBa
     upload = _get_upload_or_404(signature)
     if _is_expired(upload):
         return show_shared_file(request, signature)
-    try:
-        file = upload.file.open("rb")
-    except FileNotFoundError:
-        raise Http404 from None
-    except OSError:  # the disk or the bucket: the receiver may try again
-        return _disallow_indexing(HttpResponse(status=503, headers={"Retry-After": "10"}))
-    if request.method == "GET":
+    response = file_responses.build_file_response(
+        request, upload.file, name=upload.name, mime=upload.mime, is_inline=False
+    )
+    is_beginning = response.status_code == 200 or response.headers.get("Content-Range", "").startswith("bytes 0-")
+    if request.method == "GET" and is_beginning:  # not the rest of a download that was interrupted
         Upload.objects.filter(pk=upload.pk).update(
             downloads=F("downloads") + 1, downloaded_at=service_window.database_now()
         )
-    response = FileResponse(file, as_attachment=True, filename=upload.name, content_type=upload.mime)
-    response["X-Content-Type-Options"] = "nosniff"
-    response["Content-Security-Policy"] = "default-src 'none'; sandbox"
     return _disallow_indexing(response)
 
 

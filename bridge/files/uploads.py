@@ -59,7 +59,6 @@ FILE_TYPES: Mapping[str, tuple[str, int, tuple[bytes, ...]]] = {
     "mp4": ("video/mp4", 4, (_FTYP,)),
     "3gp": ("video/3gpp", 4, (_FTYP,)),
 }
-MIME_TYPES = frozenset(mime for mime, _offset, _signatures in FILE_TYPES.values())
 
 
 class UploadRefused(Exception):

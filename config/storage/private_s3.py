@@ -21,6 +21,7 @@ MAX_MEMORY_BYTES = 1_000_000  # a larger file is read into a temporary file
 # A call that waits for the bucket holds one of the web's few slots, or the thread that sends all messages.
 CONNECT_SECONDS, READ_SECONDS, ATTEMPTS, POOL = 3, 10, 2, 32
 PAUSE_SECONDS = 15.0  # after a call without an answer: further calls of the process fail at once
+BLOCK_BYTES = 1_000_000  # read by one call for a response, so that a slow reader holds no connection to the bucket
 NO_VERSIONS = {"NotImplemented", "MethodNotAllowed", "InvalidRequest", "InvalidArgument"}
 
 
@@ -69,6 +70,20 @@ class PrivateS3Storage(S3Storage):
             raise
         content.seek(0)
         return File(content, name)
+
+    def open_ranges(self, name: str) -> BucketFile:
+        """Open a file whose parts are read as they are needed. A missing file or silent bucket is an error here."""
+        return BucketFile(self, name, self.size(name))
+
+    def read_part(self, name: str, start: int, end: int) -> bytes:
+        """Return the bytes from `start` to before `end`, which must be inside the file."""
+        with self.translate_errors(name):
+            wanted = f"bytes={start}-{end - 1}"
+            found = self.client.get_object(Bucket=self.bucket_name, Key=self.build_key(name), Range=wanted)
+            part: bytes = found["Body"].read(end - start + 1)
+        if len(part) != end - start:
+            raise FileStorageUnavailable("The file storage sent another part of the file than requested.")
+        return part
 
     def _save(self, name: str, content: File[bytes]) -> str:
         with self.translate_errors(name):
@@ -134,3 +149,17 @@ class PrivateS3Storage(S3Storage):
         except BotoCoreError as error:
             self._paused_until = time.monotonic() + PAUSE_SECONDS
             raise FileStorageUnavailable(f"The file storage does not answer: {type(error).__name__}.") from None
+
+
+class BucketFile:
+    """A file of the bucket that is read block by block, as far as it is needed."""
+
+    def __init__(self, storage: PrivateS3Storage, name: str, size: int) -> None:
+        self.storage, self.name, self.size = storage, name, size
+
+    def read_range(self, start: int, end: int) -> Iterator[bytes]:
+        for at in range(start, end, BLOCK_BYTES):
+            yield self.storage.read_part(self.name, at, min(end, at + BLOCK_BYTES))
+
+    def close(self) -> None:
+        """Do nothing: each block is a call of its own."""

@@ -14,7 +14,7 @@ from django.utils.translation import pgettext
 
 from bridge import outcomes, phone_visibility
 from bridge.desk import presentation
-from bridge.files.attachment_files import INLINE_TYPES
+from bridge.files import media_types
 from bridge.models import Attachment, Delivery, HeldReply, Message
 from bridge.outcomes import SuggestedAction
 
@@ -39,7 +39,10 @@ TICK_ICONS = {
 class FileView:
     name: str
     href: str
-    is_picture: bool
+    pk: int
+    kind: str = media_types.OTHER  # how a stored file is shown
+    mime: str = ""  # as stated by the sender; browsers know from it whether they can play the file
+    size: int | None = None
     missing_text: str = ""  # shown in place of a missing file
     retry_id: int | None = None  # attachment ID if the download can be retried
 
@@ -183,17 +186,26 @@ def _build_file_view(attachment: Attachment) -> FileView:
     """Build the view of a file. External URLs are only linked, and only if http(s)."""
     name = attachment.name or attachment.url.rsplit("/", 1)[-1][:80] or _("file")
     if attachment.file:
-        return FileView(name=name, href=f"/files/{attachment.pk}/", is_picture=attachment.mime in INLINE_TYPES)
+        media = media_types.find_media_type(attachment.mime, attachment.name)
+        is_stated = attachment.mime.lower().startswith(media.mime)
+        return FileView(
+            name=name,
+            href=f"/files/{attachment.pk}/",
+            pk=attachment.pk,
+            kind=media.kind,
+            mime=attachment.mime if is_stated else media.mime,
+            size=attachment.size,
+        )
     if attachment.state == Attachment.State.WAITING:
-        return FileView(name=name, href="", is_picture=False, missing_text=_("downloading from the provider"))
+        return FileView(name=name, href="", pk=attachment.pk, missing_text=_("downloading from the provider"))
     if attachment.state == Attachment.State.EXPIRED:
-        return FileView(name=name, href="", is_picture=False, missing_text=_("deleted: too old"))
+        return FileView(name=name, href="", pk=attachment.pk, missing_text=_("deleted: too old"))
     if attachment.state == Attachment.State.FAILED:
         missing_text = (
             outcomes.render_sentence(attachment.error)
             if attachment.error
             else _("could not be downloaded from the provider")
         )
-        return FileView(name=name, href="", is_picture=False, missing_text=missing_text, retry_id=attachment.pk)
+        return FileView(name=name, href="", pk=attachment.pk, missing_text=missing_text, retry_id=attachment.pk)
     is_web = attachment.url.lower().startswith(("https://", "http://"))
-    return FileView(name=name, href=attachment.url if is_web else "", is_picture=False)
+    return FileView(name=name, href=attachment.url if is_web else "", pk=attachment.pk)

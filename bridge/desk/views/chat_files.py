@@ -15,4 +15,4 @@ def serve_chat_file(request: HttpRequest, pk: int) -> HttpResponseBase:
     attachment = attachment_files.find_visible_file(request.user, pk)
     if attachment is not None:
         chat_looks.record_chat_look(request.user, attachment.message.conversation)
-    return attachment_files.build_file_response(attachment)
+    return attachment_files.build_file_response(request, attachment)
