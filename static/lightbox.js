@@ -10,6 +10,7 @@
   const links = () => [...document.querySelectorAll("#messages a[data-media]")];
   let shown = null; // file
   let scale = 1, x = 0, y = 0; // of the picture
+  let pdf = null; // the PDF that is shown
   let cleanUp = null; // ends what a file of this kind holds
 
   const indexOf = (all) => all.findIndex((link) => link.dataset.file === shown);
@@ -68,7 +69,9 @@
   };
   const showPdf = (link) => {
     say(dialog.dataset.loading);
-    cleanUp = okno.pdf.show(link.href, stage, { onFailure: () => say(dialog.dataset.notShown) });
+    setZoomButtons(true, true);
+    pdf = okno.pdf.show(link.href, stage, { label: dialog.dataset.page, onFailure: () => say(dialog.dataset.notShown) });
+    cleanUp = () => { pdf.end(); pdf = null; };
   };
 
   const step = (by) => {
@@ -94,8 +97,16 @@
     y = next === 1 ? 0 : at.y - (at.y - y) * ratio;
     scale = next;
     place();
-    find('[data-zoom="out"]').disabled = scale === 1;
-    find('[data-zoom="in"]').disabled = scale === MAX_SCALE;
+    setZoomButtons(scale > 1, scale < MAX_SCALE);
+  };
+  const setZoomButtons = (out, into) => {
+    find('[data-zoom="out"]').disabled = !out;
+    find('[data-zoom="in"]').disabled = !into;
+  };
+  // `factor` 0: back to the whole picture, or to the width of the page.
+  const zoomBy = (factor) => {
+    if (pdf) pdf.zoom(factor);
+    else if (picture()) zoomTo(scale * factor);
   };
   const fromMiddle = ({ clientX, clientY }) => {
     const box = stage.getBoundingClientRect();
@@ -166,7 +177,7 @@
   dialog.addEventListener("click", (event) => {
     const button = event.target.closest("button");
     if (button?.dataset.step) step(Number(button.dataset.step));
-    else if (button?.dataset.zoom) zoomTo(button.dataset.zoom === "in" ? scale * STEP : scale / STEP);
+    else if (button?.dataset.zoom) zoomBy(button.dataset.zoom === "in" ? STEP : 1 / STEP);
     else if (button && "close" in button.dataset) dialog.close();
     else if (event.target === stage && !hasMoved && dialog.dataset.kind === "picture") dialog.close();
   });
@@ -177,7 +188,7 @@
     const keys = {
       ArrowLeft: () => step(-1), ArrowRight: () => step(1),
       Home: () => { if (links()[0]) show(links()[0]); }, End: () => { if (links().length) show(links().at(-1)); },
-      "+": () => zoomTo(scale * STEP), "=": () => zoomTo(scale * STEP), "-": () => zoomTo(scale / STEP), 0: () => zoomTo(1),
+      "+": () => zoomBy(STEP), "=": () => zoomBy(STEP), "-": () => zoomBy(1 / STEP), 0: () => zoomBy(0),
     };
     if (!keys[event.key] || (isVideo && event.key.startsWith("Arrow"))) return;
     event.preventDefault();
