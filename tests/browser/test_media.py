@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -79,16 +80,102 @@ def pdf(pages: int) -> bytes:
     ]
     for number in range(pages):
         text = f"BT /F 36 Tf 60 700 Td (Bill page {number + 1}) Tj ET"
-        objects.append(
-            f"<</Type/Page/Parent 2 0 R/MediaBox[0 0 595 842]/Resources<</Font<</F 3 0 R>>>>/Contents {5 + 2 * number} 0 R>>"
-        )
+        resources, content = "<</Font<</F 3 0 R>>>>", 5 + 2 * number
+        objects.append(f"<</Type/Page/Parent 2 0 R/MediaBox[0 0 595 842]/Resources{resources}/Contents {content} 0 R>>")
         objects.append(f"<</Length {len(text)}>>stream\n{text}\nendstream")
     parts, places = ["%PDF-1.4\n"], []
-    for number, content in enumerate(objects, 1):
+    for number, words in enumerate(objects, 1):
         places.append(sum(map(len, parts)))
-        parts.append(f"{number} 0 obj{content}endobj\n")
+        parts.append(f"{number} 0 obj{words}endobj\n")
     start = sum(map(len, parts))
     rows = "".join(f"{place:010} 00000 n \n" for place in places)
     parts.append(f"xref\n0 {len(objects) + 1}\n0000000000 65535 f \n{rows}")
     parts.append(f"trailer<</Size {len(objects) + 1}/Root 1 0 R>>\nstartxref\n{start}\n%%EOF\n")
     return "".join(parts).encode("ascii")
+
+
+def is_playing(page: Page, number: int = 0) -> bool:
+    return bool(page.evaluate("n => document.querySelectorAll('voice-player')[n].isPlaying()", number))
+
+
+def test_voice_messages_play_one_at_a_time_through_redraws_until_the_chat_changes(
+    desk: Page, channel: ApiChannel
+) -> None:
+    first = receive_file(channel, "voice.ogg", "audio/ogg; codecs=opus")
+    receive_file(channel, "voice.ogg", "audio/ogg; codecs=opus", text="И ещё")
+    receive_file(channel, "voice.amr", "audio/amr", content=b"#!AMR\n" + bytes(60))
+    other = receive_text(channel, "Добрый день", who="Пётр", name="Пётр").conversation
+    open_chat(desk, chat_of(first))
+    players = desk.locator("voice-player")
+    start, slider = players.nth(0).locator("[data-play]"), players.nth(0).get_by_role("slider", name="Position")
+
+    expect(players.nth(0).locator(".voice-time")).to_have_text("1:00", timeout=SOON)  # before it plays
+    expect(players.nth(2)).to_contain_text("This browser can’t play AMR. Download the file to listen.")
+    expect(players.nth(2).get_by_role("link")).to_have_attribute("href", f"/files/{first.pk + 2}/")
+    start.focus()
+    desk.keyboard.press("Enter")
+    expect(start).to_have_accessible_name("Pause")
+    slider.focus()
+    desk.keyboard.press("ArrowRight")
+    expect(slider).to_have_attribute("aria-valuetext", re.compile(r"^0:0[5-9] / 1:00$"))
+    rate = players.nth(0).locator("[data-rate]")
+    rate.click()
+    expect(rate).to_contain_text("1.5×")
+
+    desk.evaluate("document.querySelector('voice-player').isOld = true")
+    Message.objects.filter(pk=first.message_id).update(reactions=[{"by": "client", "emoji": "👍"}])
+    receive_text(channel, "Послушали?", who=NAME, name=NAME)
+    expect(desk.locator("#messages .bubble", has_text="Послушали?")).to_be_visible(timeout=SOON)
+    assert not desk.evaluate("document.querySelector('voice-player').isOld")
+    assert is_playing(desk)
+    players.nth(1).locator("[data-play]").click()
+    expect(players.nth(1).locator("[data-play]")).to_have_accessible_name("Pause")
+    expect(start).to_have_accessible_name("Play")
+    expect(players.nth(1).locator("[data-rate]")).to_contain_text("1.5×")
+
+    desk.evaluate("window.plays = () => document.querySelectorAll('voice-player.playing').length")
+    desk.locator(f'.row[data-chat="{other.pk}"]').click()
+    expect(desk.locator("#messages .bubble", has_text="Добрый день")).to_be_visible()
+    desk.locator(f'.row[data-chat="{first.message.conversation_id}"]').click()
+    expect(players).to_have_count(3)
+    assert desk.evaluate("window.plays()") == 0, "the sound stopped with its chat"
+    desk.reload()
+    expect(players.nth(0).locator("[data-rate]")).to_contain_text("1.5×")
+
+
+def test_the_lightbox_shows_albums_videos_and_pdfs_by_keyboard(desk: Page, channel: ApiChannel) -> None:
+    receive_text(channel, "Смотрите", who=NAME, name=NAME)
+    photos = [receive_file(channel, f"photo{number}.jpg", "image/jpeg") for number in (1, 2, 3, 1, 2, 3)]
+    receive_file(channel, "photo2.jpg", "image/jpeg", text="С <подписью>")
+    receive_file(channel, "clip.webm", "video/webm")
+    bill = receive_file(channel, "счёт.pdf", "application/pdf", content=pdf(3))
+    open_chat(desk, chat_of(photos[0]))
+    tiles = desk.locator(".msg[data-album]:visible")
+    expect(tiles).to_have_count(4)
+    expect(desk.locator("[data-album-more]")).to_have_attribute("data-album-more", "+2")
+    boxes = [tiles.nth(number).bounding_box() or {} for number in range(4)]
+    assert boxes[0]["y"] == boxes[1]["y"] < boxes[2]["y"] == boxes[3]["y"] and boxes[0]["x"] < boxes[1]["x"]
+
+    tiles.nth(0).locator("a.picture").focus()
+    desk.keyboard.press("Enter")
+    dialog = desk.get_by_role("dialog", name="photo1.jpg")
+    expect(dialog).to_contain_text("1 of 9")
+    expect(dialog.get_by_role("button", name="Previous")).to_be_disabled()
+    for _ in range(6):
+        desk.keyboard.press("ArrowRight")
+    expect(desk.locator("#lightbox [data-caption]")).to_have_text("С <подписью>")
+    desk.keyboard.press("+")
+    expect(desk.locator("#lightbox img")).to_have_css("transform", "matrix(1.5, 0, 0, 1.5, 0, 0)")
+    desk.keyboard.press("ArrowRight")
+    expect(desk.locator("#lightbox video")).to_have_js_property("readyState", 4)
+    desk.keyboard.press("End")
+    expect(desk.locator("#lightbox .pdf-pages section")).to_have_count(3)
+    expect(desk.get_by_label("Page 1 of 3")).to_contain_text("Bill page 1")
+    for _ in range(8):
+        desk.keyboard.press("Tab")
+        assert desk.evaluate(
+            "document.activeElement === document.body || !!document.activeElement.closest('#lightbox')"
+        )
+    desk.keyboard.press("Escape")
+    expect(desk.locator("#lightbox")).to_be_hidden()
+    expect(desk.locator(f'[data-file="{bill.pk}"]')).to_be_focused()
