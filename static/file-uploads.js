@@ -6,6 +6,8 @@
   const chips = () => [...(byId("uploads")?.querySelectorAll("[data-upload]") || [])];
   const ids = () => chips().map((chip) => chip.dataset.upload);
   const isUploading = () => Boolean(byId("uploads")?.querySelector(".going:not(.failed)"));
+  const REFUSED = [409, 413, 422]; // the same file would be refused again
+  const THUMBNAIL = 36; // CSS pixels
   let queue = Promise.resolve();
 
   const names = () => chips().map((chip) => chip.querySelector("b").textContent);
@@ -16,11 +18,34 @@
   const addFiles = (files) => {
     for (const file of files) {
       const chip = byId("upload-going").content.firstElementChild.cloneNode(true);
-      chip.querySelector("b").textContent = file.name;
+      chip.querySelector("b").textContent = chip.querySelector("b").title = file.name;
       byId("uploads").append(chip);
-      const form = composer();
-      queue = queue.then(() => (chip.isConnected && form === composer() ? post(file, chip, form) : null));
+      drawThumbnail(file, chip);
+      chip.querySelector("[data-retry-upload]").addEventListener("click", () => {
+        chip.classList.remove("failed");
+        chip.querySelector("progress").value = 0;
+        enqueue(file, chip);
+      });
+      enqueue(file, chip);
     }
+  };
+  const enqueue = (file, chip) => {
+    const form = composer();
+    queue = queue.then(() => (chip.isConnected && form === composer() ? post(file, chip, form) : null));
+  };
+
+  // Draw a small copy of a picture. A canvas needs no address, which the content security policy would have to allow.
+  const drawThumbnail = async (file, chip) => {
+    if (!file.type.startsWith("image/")) return;
+    try {
+      const bitmap = await createImageBitmap(file, { resizeHeight: 2 * THUMBNAIL, resizeQuality: "medium" });
+      const canvas = document.createElement("canvas"), side = Math.min(bitmap.width, bitmap.height);
+      canvas.className = "upload-thumbnail";
+      canvas.width = canvas.height = 2 * THUMBNAIL;
+      canvas.getContext("2d").drawImage(bitmap, (bitmap.width - side) / 2, (bitmap.height - side) / 2, side, side, 0, 0, canvas.width, canvas.height);
+      bitmap.close();
+      chip.querySelector(".icon")?.replaceWith(canvas);
+    } catch { /* not a picture that this browser can read: the icon stays */ }
   };
 
   const post = (file, chip, form, { isRepeated = false } = {}) =>
@@ -52,12 +77,15 @@
     if (call.status === 201 && answer.chip) {
       const holder = document.createElement("template");
       holder.innerHTML = answer.chip;
+      const canvas = chip.querySelector("canvas");
+      if (canvas) holder.content.querySelector(".upload-thumbnail")?.replaceWith(canvas);
       chip.replaceWith(holder.content);
     } else if (call.status === 201) {
       chip.remove();
       insertLink(answer.text);
     } else {
       chip.classList.add("failed");
+      chip.querySelector("[data-retry-upload]").hidden = REFUSED.includes(call.status);
       chip.querySelector(".upload-error").textContent = answer.sentence || form.dataset.failed;
     }
   };
@@ -105,6 +133,62 @@
       button.closest("li").remove();
     } else if (event.target.closest?.(".failed [data-cancel-upload]")) event.target.closest("li").remove();
   });
+
+  // --- renaming a file before it is sent: its ending stays -----------------------------------------------------------------
+  let renaming = null; // the request under way
+  const startRenaming = (chip) => {
+    const name = chip.querySelector("b"), button = chip.querySelector("[data-rename]");
+    if (chip.querySelector(".upload-name")) return;
+    const [, stem, ending] = name.textContent.match(/^(.*?)(\.[^.]*)?$/);
+    const field = document.createElement("input");
+    field.className = "input upload-name";
+    field.value = stem;
+    field.maxLength = 150;
+    field.setAttribute("aria-label", button.getAttribute("aria-label"));
+    name.hidden = true;
+    name.before(field);
+    field.focus();
+    field.select();
+    const finish = ({ isKept }) => {
+      if (!field.isConnected) return;
+      const wanted = field.value.trim(), hadFocus = document.activeElement === field;
+      field.remove();
+      name.hidden = false;
+      if (hadFocus) button.focus();
+      if (isKept && wanted && wanted !== stem) renaming = rename(chip, name, wanted + (ending || ""));
+    };
+    field.addEventListener("blur", () => finish({ isKept: true }));
+    field.addEventListener("keydown", (event) => {
+      if (event.key !== "Enter" && event.key !== "Escape") return;
+      event.preventDefault();
+      event.stopPropagation();
+      finish({ isKept: event.key === "Enter" });
+    });
+  };
+  const rename = async (chip, name, wanted) => {
+    const before = name.textContent;
+    name.textContent = name.title = wanted;
+    try {
+      const answer = await okno.postAsUser(chip.querySelector("[data-rename]").dataset.rename, { name: wanted });
+      name.textContent = name.title = answer.ok ? (await answer.json()).name : before;
+    } catch {
+      name.textContent = name.title = before;
+    } finally {
+      renaming = null;
+    }
+  };
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest?.("#uploads [data-rename]");
+    if (button) startRenaming(button.closest("li"));
+  });
+  // A reply waits until its file has its new name.
+  document.addEventListener("submit", (event) => {
+    if (event.target.id !== "composer" || !renaming) return;
+    event.preventDefault();
+    event.stopImmediatePropagation();
+    const form = event.target;
+    renaming.then(() => { if (form === composer()) form.requestSubmit(); });
+  }, true);
 
   window.okno = Object.assign(window.okno || {}, { files: { ids, names, isUploading, detachChips, restoreChips } });
 })();

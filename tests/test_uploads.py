@@ -248,3 +248,21 @@ def test_a_form_without_javascript_uploads_its_files(desk: Client, chat: Convers
     assert Message.objects.latest("pk").text.startswith("Вот\nсчёт.pdf: http")
     wrong = desk.post(f"/chats/{chat.pk}/send/", {"text": "И вот", "files": [SimpleUploadedFile("a.exe", b"MZ")]})
     assert wrong.status_code == 422 and "cannot be sent" in wrong.content.decode()
+
+
+@pytest.mark.usefixtures("files_supported")
+def test_an_unsent_file_is_shown_to_its_author_and_renamed(desk: Client, chat: Conversation) -> None:
+    posted = upload_file(desk, chat, "фото.png", b"\x89PNG\r\n\x1a\n picture")
+    upload = Upload.objects.get()
+    address = f"/chats/{chat.pk}/files/{upload.pk}/"
+
+    shown: Any = desk.get(address)
+    renamed = desk.post(f"{address}rename/", {"name": "../Чек\0 за 30.11.png"}, headers=SCRIPT)
+    unchanged = desk.post(f"{address}rename/", {"name": " ."}, headers=SCRIPT)
+
+    assert f'src="{address}"' in posted.json()["chip"]
+    assert (b"".join(shown), shown["Content-Type"]) == (b"\x89PNG\r\n\x1a\n picture", "image/png")
+    assert renamed.json() == unchanged.json() == {"name": "Чек за 30.11.png"}
+    other = signed_in(Client(), vera())
+    assert other.get(address).status_code == 404
+    assert other.post(f"{address}rename/", {"name": "x"}, headers=SCRIPT).status_code == 404

@@ -5,7 +5,6 @@ The sender states the type. It is served only if it is on the list, because a br
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import NamedTuple
 
 from .uploads import FILE_TYPES
@@ -16,7 +15,7 @@ UNKNOWN = "application/octet-stream"
 INLINE_TYPES = ("image/jpeg", "image/png", "image/gif", "image/webp")
 
 # Extensions of types that clients send and operators cannot upload.
-MORE_TYPES: Mapping[str, str] = {
+MORE_TYPES = {
     "aac": "audio/aac",
     "amr": "audio/amr",
     "oga": "audio/ogg",

@@ -95,6 +95,15 @@ def clean_name(name: str) -> str:
     return f"{stem[:150]}{dot}{ending[:10]}" if dot else cleaned.strip()[:150]
 
 
+def rename_upload(upload: Upload, name: str) -> None:
+    """Rename an unsent file. Its ending stays, because the type was checked by it. An empty name changes nothing."""
+    ending = "." + upload.name.rpartition(".")[2]
+    stem = clean_name(name).removesuffix(ending).strip(" .")
+    if stem:
+        upload.name = f"{stem[:150]}{ending}"
+        upload.save(update_fields=["name"])
+
+
 def detect_type(file: UploadedFile[bytes], name: str) -> str:
     """Return the MIME type by the extension, if the first bytes match it. Raises UploadRefused."""
     limit = settings.UPLOAD_LIMIT_MB * 1024 * 1024

@@ -137,6 +137,10 @@ class Upload(models.Model):
     def __str__(self) -> str:
         return self.name
 
+    @property
+    def is_picture(self) -> bool:
+        return self.mime.startswith("image/")  # the type was checked on upload
+
 
 class ProviderUpload(models.Model):
     """A file of ours uploaded to the provider, with the provider's ID of it (``provider_uploads``)."""

@@ -106,6 +106,8 @@ ROUTES: dict[str, Audience] = {
     "chats/<int:pk>/": A.USERS,
     "chats/<int:pk>/send/": A.USERS,
     "chats/<int:pk>/files/": A.USERS,
+    "chats/<int:pk>/files/<int:upload_id>/": A.USERS,
+    "chats/<int:pk>/files/<int:upload_id>/rename/": A.USERS,
     "chats/<int:pk>/files/<int:upload_id>/delete/": A.USERS,
     "chats/<int:pk>/canned-responses/": A.USERS,
     "chats/<int:pk>/client/edit/": A.USERS,

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.template.loader import render_to_string
 from django.utils.translation import gettext as _
+from django.views.decorators.http import require_safe
 
 from bridge.desk import access, forms
-from bridge.files import uploads
+from bridge.files import file_responses, uploads
+from bridge.files.media_types import find_media_type
 from bridge.models import Conversation, Upload
 
 MAX_FILES = 10  # files of one reply
@@ -39,12 +41,40 @@ def upload_file(request: HttpRequest, pk: int) -> HttpResponse:
 @forms.require_chat_form
 def delete_upload(request: HttpRequest, pk: int, upload_id: int) -> HttpResponse:
     """Delete an unsent file of the current user."""
-    conversation = access.get_conversation_or_404(request, pk)
-    user: Any = request.user
-    upload = Upload.objects.filter(pk=upload_id, conversation=conversation, author=user, message=None).first()
+    upload = _find_unsent(request, pk, upload_id)
     if upload is not None:
         uploads.delete_upload(upload)
     return HttpResponse(status=204)
+
+
+@forms.require_chat_form
+def rename_upload(request: HttpRequest, pk: int, upload_id: int) -> HttpResponse:
+    """Rename an unsent file of the current user. Return the name: cleaned, with the ending that it had."""
+    upload = _find_unsent(request, pk, upload_id)
+    if upload is None:
+        return JsonResponse({"sentence": _("This file is no longer available.")}, status=404)
+    uploads.rename_upload(upload, request.POST.get("name", ""))
+    return JsonResponse({"name": upload.name})
+
+
+@require_safe
+def serve_upload(request: HttpRequest, pk: int, upload_id: int) -> HttpResponseBase:
+    """Serve an unsent file to its author."""
+    upload = _find_unsent(request, pk, upload_id)
+    if upload is None:
+        raise Http404
+    media = find_media_type(upload.mime, upload.name)
+    response = file_responses.build_file_response(
+        request, upload.file, name=upload.name, mime=media.mime, is_inline=media.is_inline
+    )
+    response["Cache-Control"] = "private, max-age=3600"
+    return response
+
+
+def _find_unsent(request: HttpRequest, pk: int, upload_id: int) -> Upload | None:
+    conversation = access.get_conversation_or_404(request, pk)
+    user: Any = request.user
+    return Upload.objects.filter(pk=upload_id, conversation=conversation, author=user, message=None).first()
 
 
 def link_line(upload: Upload) -> str:
