@@ -149,8 +149,10 @@
     name.before(field);
     field.focus();
     field.select();
+    let isDone = false; // removing the field takes the focus away, which ends the renaming, too
     const finish = ({ isKept }) => {
-      if (!field.isConnected) return;
+      if (isDone) return;
+      isDone = true;
       const wanted = field.value.trim(), hadFocus = document.activeElement === field;
       field.remove();
       name.hidden = false;

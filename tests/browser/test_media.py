@@ -15,6 +15,7 @@ from bridge.desk.live import presence
 from bridge.models import Attachment, Conversation, Message
 from channels_setup.codecs.values import FileInfo
 from channels_setup.models import ApiChannel
+from channels_setup.providers.sandbox import messenger as sandbox
 from tests.browser.test_desk import SOON, open_chat, sign_in
 from tests.factories import ApiChannelFactory, boris
 from tests.scenarios.sending import receive_text
@@ -179,3 +180,31 @@ def test_the_lightbox_shows_albums_videos_and_pdfs_by_keyboard(desk: Page, chann
     desk.keyboard.press("Escape")
     expect(desk.locator("#lightbox")).to_be_hidden()
     expect(desk.locator(f'[data-file="{bill.pk}"]')).to_be_focused()
+
+
+def test_an_upload_has_a_thumbnail_a_new_name_and_a_second_try(
+    desk: Page, channel: ApiChannel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sandbox.Sandbox, "sends_files", True)
+    chat = receive_text(channel, "Пришлите фото", who=NAME, name=NAME).conversation
+    photo = {"name": "IMG_0001.jpg", "mimeType": "image/jpeg", "buffer": (MEDIA / "photo1.jpg").read_bytes()}
+    open_chat(desk, chat)
+
+    desk.route("**/files/", lambda route: route.abort())
+    desk.set_input_files("#composer input[type=file]", [photo])
+    expect(desk.locator(".upload.failed canvas")).to_be_visible(timeout=SOON)
+    desk.unroute("**/files/")
+    desk.get_by_role("button", name="Try again").click()
+    expect(desk.locator("[data-upload] canvas")).to_be_visible(timeout=SOON)
+    desk.get_by_role("button", name="Rename IMG_0001.jpg").click()
+    desk.keyboard.type("Витрина")
+    with desk.expect_response("**/rename/"):
+        desk.keyboard.press("Enter")
+    desk.reload()
+    expect(desk.locator("[data-upload] b")).to_have_text("Витрина.jpg")
+    expect(desk.locator("[data-upload] img.upload-thumbnail")).to_have_js_property("naturalWidth", 200)
+    desk.get_by_role("button", name="Rename Витрина.jpg").click()
+    desk.keyboard.type("Вход")
+    desk.get_by_role("button", name="Send", exact=True).click()  # the reply waits for the new name
+
+    expect(desk.locator("#messages a.picture")).to_have_attribute("data-name", "Вход.jpg", timeout=2 * SOON)
