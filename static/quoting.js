@@ -27,8 +27,8 @@
   const quote = (link) => {
     const message = link.closest(".msg"), bubble = message.querySelector(".bubble");
     const who = bubble.querySelector(".unseen").textContent.replace(/:$/, "");
-    const content = bubble.querySelector(".text") || bubble.querySelector(".attached .cut, .extra");
-    const text = (content?.textContent || bubble.querySelector("img")?.alt || "").replace(/\s+/g, " ").trim();
+    const content = bubble.querySelector(".text") || bubble.querySelector(".attached .file .cut, .extra");
+    const text = (content?.textContent || bubble.querySelector("[data-name]")?.dataset.name || "").replace(/\s+/g, " ").trim();
     const quoted = strip().querySelector(".quoted");
     quoted.dataset.at = message.id;
     quoted.href = `?at=${link.dataset.reply}`;
