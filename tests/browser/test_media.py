@@ -195,14 +195,14 @@ def test_an_upload_has_a_thumbnail_a_new_name_and_a_second_try(
     expect(desk.locator(".upload.failed canvas")).to_be_visible(timeout=SOON)
     desk.unroute("**/files/")
     desk.get_by_role("button", name="Try again").click()
-    expect(desk.locator("[data-upload] canvas")).to_be_visible(timeout=SOON)
+    expect(desk.locator("#uploads [data-upload] canvas")).to_be_visible(timeout=SOON)
     desk.get_by_role("button", name="Rename IMG_0001.jpg").click()
     desk.keyboard.type("Витрина")
     with desk.expect_response("**/rename/"):
         desk.keyboard.press("Enter")
     desk.reload()
-    expect(desk.locator("[data-upload] b")).to_have_text("Витрина.jpg")
-    expect(desk.locator("[data-upload] img.upload-thumbnail")).to_have_js_property("naturalWidth", 200)
+    expect(desk.locator("#uploads [data-upload] b")).to_have_text("Витрина.jpg")
+    expect(desk.locator("#uploads [data-upload] img.upload-thumbnail")).to_have_js_property("naturalWidth", 200)
     desk.get_by_role("button", name="Rename Витрина.jpg").click()
     desk.keyboard.type("Вход")
     desk.get_by_role("button", name="Send", exact=True).click()  # the reply waits for the new name
