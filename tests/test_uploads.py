@@ -257,7 +257,7 @@ def test_an_unsent_file_is_shown_to_its_author_and_renamed(desk: Client, chat: C
     address = f"/chats/{chat.pk}/files/{upload.pk}/"
 
     shown: Any = desk.get(address)
-    renamed = desk.post(f"{address}rename/", {"name": "../Чек\0 за 30.11.png"}, headers=SCRIPT)
+    renamed = desk.post(f"{address}rename/", {"name": "../Чек за 30.11.png"}, headers=SCRIPT)
     unchanged = desk.post(f"{address}rename/", {"name": " ."}, headers=SCRIPT)
 
     assert f'src="{address}"' in posted.json()["chip"]
