@@ -1,5 +1,5 @@
-// Open another chat. Highlight, URL, header, thread and composer change together once the chat is loaded. Until then the
-// old chat is inert, and a skeleton shows the new chat's name.
+// Open another chat. Highlight, URL, header, thread and composer change together: at once if the chat is in the cache, else
+// when it is loaded. Until then the old chat is inert, and a skeleton shows the new chat's name.
 (() => {
   const desk = document.getElementById("desk");
   if (!desk) return;
@@ -61,14 +61,20 @@
 
   // --- opening --------------------------------------------------------------------------------------------------
   const fetchChat = async (href, signal) => {
+    const ahead = await okno.chatCache.takeFetched(href);
+    if (ahead) return parseChat(ahead);
     const answer = await fetch(href, { signal, headers: { "HX-Request": "true", "HX-Target": "chat" } });
     if (answer.redirected) throw Object.assign(new Error("signed out"), { isSignedOut: true });
     if (!answer.ok) throw new Error(String(answer.status));
-    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    return parseChat(await answer.text());
+  };
+  const parseChat = (html) => {
+    const page = new DOMParser().parseFromString(html, "text/html");
     const chat = page.getElementById("chat");
     if (!chat) throw new Error("no chat");
     return { chat: document.adoptNode(chat), title: page.title };
   };
+  const emptyPane = () => ({ chat: byId("no-chat-pane").content.firstElementChild.cloneNode(true), title: desk.dataset.title });
 
   // A later call cancels an earlier one.
   const open = async (href, { chat = "", name = "", pushes = true }) => {
@@ -78,6 +84,8 @@
     attempt = current;
     byId("not-opened").hidden = true;
     okno.composer.saveBeforeLeaving();
+    const ready = chat ? okno.chatCache.take(href) : emptyPane();
+    if (ready) { show(ready, href, pushes); return; }
     setInert(true);
     showSkeleton(name);
     highlight();
@@ -105,9 +113,14 @@
     position = history.state?.okno ?? position;
     if (pushes) {
       position += 1;
-      history.pushState({ okno: position }, "", href);
+      history.pushState({ okno: position, isFromList: !byId("chat").dataset.chat }, "", href);
     }
+    okno.threadScroll.remember();
+    if (byId("chat").dataset.chat === chat.dataset.chat) okno.chatCache.forgetChat(chat.dataset.chat);
+    else okno.chatCache.keep(byId("chat"), address, document.title);
     address = location.pathname + location.search;
+    byId("chat").inert = false;
+    if (byId("composer")) byId("composer").inert = false;
     byId("chat").replaceWith(chat);
     window.htmx?.process(chat);
     if (title) document.title = title;
@@ -126,7 +139,17 @@
     if (isShown && !isOld) {
       if (attempt) cancelOpening(attempt);
       byId("text")?.focus();
-    } else open(row.href, { chat, name: row.querySelector("b").textContent, pushes: !isShown });
+    } else open(row.pathname + row.search, { chat, name: row.querySelector("b").textContent, pushes: !isShown });
+  });
+  // Links to another place of a chat, and back to the list.
+  document.addEventListener("click", (event) => {
+    const link = event.target.closest?.("#chat a[href]");
+    if (!link || event.defaultPrevented || !isPlainClick(event) || link.target || link.hash || link.origin !== location.origin) return;
+    const to = link.pathname.match(/^\/chats\/(?:(\d+)\/)?$/);
+    if (!to) return;
+    event.preventDefault();
+    if (!to[1] && history.state?.isFromList) history.back();
+    else open(link.pathname + link.search, { chat: to[1] ?? "", name: to[1] === byId("chat").dataset.chat ? byId("chat_header").querySelector("h2").textContent : "" });
   });
 
   // --- back and forward ---------------------------------------------------------------------------------------------
@@ -149,5 +172,5 @@
   document.addEventListener("htmx:afterSwap", highlight);
   addEventListener("okno:list-drawn", highlight);
   highlight();
-  window.okno = Object.assign(window.okno || {}, { chatOpening: { showError } });
+  window.okno = Object.assign(window.okno || {}, { chatOpening: { open, showError } });
 })();

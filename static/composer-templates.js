@@ -191,15 +191,15 @@
     pick(document.querySelector("[data-canned-responses]"));
   });
 
-  // Ctrl+Enter in a template field sends the template. In the composer it sends the text, as a template if it was
-  // recognized as one, but never a template that was picked in addition to the text.
-  const ctrlEnter = (event, inPanel) => {
+  // Ctrl+Enter in a template field sends the template. In the composer, the send key sends the text, as a template if it
+  // was recognized as one, but never a template that was picked in addition to the text.
+  const sendByKey = (event, inPanel) => {
     const isField = inPanel && event.target.matches("textarea, select, input");
     const isBox = event.target === box() && kind() === "recognized" && sendButton();
     if (!isField && !isBox) return;
     event.preventDefault();
     event.stopPropagation();
-    if (event.repeat || event.isComposing || event.target.closest("[inert]")) return;
+    if (event.repeat || event.target.closest("[inert]")) return;
     if (isBox) sendCurrent(sendButton(), () => byId("composer").requestSubmit());
     else if (sendButton() && !event.target.matches("[data-find]")) sendFilled();
   };
@@ -212,7 +212,7 @@
 
   document.addEventListener("keydown", (event) => {
     const inPanel = panelArea()?.contains(event.target);
-    if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) ctrlEnter(event, inPanel);
+    if (okno.composer.isSendKey(event)) sendByKey(event, inPanel);
     else if (event.key === "Escape" && inPanel) close();
     else if (event.key === "Enter" && event.target.matches?.("[data-find]")) {
       event.preventDefault();

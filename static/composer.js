@@ -1,4 +1,4 @@
-// Composer: Ctrl+Enter, drafts, and refused replies.
+// Composer: keys that send, drafts, and refused replies.
 (() => {
   const SAVE_DELAY = 700; // milliseconds after the last key
   const WRITING_TIME = 4000; // milliseconds after the last key: others see "is writing" this long
@@ -10,6 +10,8 @@
   let form = null; // the current composer form
   let key = ""; // idempotency key of the draft, shared by all tabs
   let isTouched = false, isUnsaved = false, writtenAt = 0;
+  let isKept = false; // the form is from the cache: its draft may have changed elsewhere
+  const keptForms = new WeakSet();
   let timer, saving = Promise.resolve(), typedAt = -WRITING_TIME, sentAt = -REPEAT_TIME;
 
   const showRefusal = (sentence) => {
@@ -24,7 +26,9 @@
   const startForm = () => {
     if (form === composer()) return;
     clearTimeout(timer);
+    storeState();
     form = composer();
+    isKept = Boolean(form) && keptForms.has(form);
     isTouched = isUnsaved = false;
     typedAt = -WRITING_TIME;
     if (!form) return;
@@ -69,9 +73,19 @@
       } else if (answer.status === 410) { // the client was erased
         okno.localCopies.remove("draft", chat);
       } else if (!answer.ok || answer.redirected) throw new Error(String(answer.status));
-      else if (okno.localCopies.read("draft", chat)?.at === at) okno.localCopies.remove("draft", chat);
+      else {
+        if (okno.localCopies.read("draft", chat)?.at === at) okno.localCopies.remove("draft", chat);
+        okno.draftMarks.update(chat, values.text);
+      }
     }).catch(() => { if (ownForm === form) isUnsaved = true; });
     return saving;
+  };
+  // The chat may be shown again from the cache, with this form.
+  const storeState = () => {
+    if (!form) return;
+    form.elements.key.value = key;
+    form.elements.key.dataset.at = writtenAt;
+    keptForms.add(form);
   };
   const saveCopy = () => {
     writtenAt = Math.round(Math.max(okno.now(), writtenAt + 1));
@@ -81,6 +95,7 @@
   // Call after every change of the text.
   const onTextChange = () => {
     isTouched = isUnsaved = true;
+    isKept = false;
     showLength();
     saveCopy();
     scheduleSave();
@@ -125,6 +140,7 @@
     showLength();
     isTouched = isUnsaved = false;
     okno.localCopies.remove("draft", chatOf(form));
+    okno.draftMarks.update(chatOf(form), "");
     dispatchEvent(new Event("okno:draft-cleared"));
   };
 
@@ -133,7 +149,9 @@
     if (!form || form !== composer()) return;
     checkSent();
     if (refusal) showRefusal(refusal);
-    if (!draft || box().value.trim() || isUnsaved || at < writtenAt || okno.sending.has(draftKey)) return;
+    const mayReplace = !box().value.trim() || (isKept && !isUnsaved);
+    isKept = false;
+    if (!draft || !mayReplace || isUnsaved || at < writtenAt || okno.sending.has(draftKey)) return;
     box().value = draft;
     [key, writtenAt, isTouched] = [draftKey, at, false];
     showLength();
@@ -143,10 +161,20 @@
   addEventListener("okno:locked", () => { clearTimeout(timer); isUnsaved = false; });
 
   // --- sending --------------------------------------------------------------------------------------------------
+  // Ctrl+Enter always sends. Enter sends if the operator's settings say so, but on touch keyboards it starts a new line,
+  // because they have no Shift+Enter. While an input method composes a word, Enter belongs to it.
+  const touchKeyboard = matchMedia("(hover: none) and (pointer: coarse)");
+  const isSendKey = (event) => {
+    if (event.key !== "Enter" || event.isComposing || event.keyCode === 229) return false;
+    if (event.ctrlKey || event.metaKey) return true;
+    return event.target === box() && !event.shiftKey && !event.altKey && "enterSends" in composer().dataset && !touchKeyboard.matches;
+  };
   document.addEventListener("keydown", (event) => {
-    if (event.target.id !== "text" || event.key !== "Enter" || !(event.ctrlKey || event.metaKey)) return;
+    if (event.target.id !== "text" || !isSendKey(event)) return;
     event.preventDefault();
-    if (!event.repeat && !event.isComposing) composer().requestSubmit();
+    const isEmpty = !box().value.trim() && !okno.files.ids().length;
+    if (event.repeat || (isEmpty && !event.ctrlKey && !event.metaKey)) return;
+    composer().requestSubmit();
   });
 
   document.addEventListener("submit", (event) => {
@@ -201,7 +229,7 @@
 
   const isWriting = () => performance.now() - typedAt < WRITING_TIME && Boolean(box()?.value.trim());
   const saveBeforeLeaving = () => { if (form) saveDraft(); };
-  window.okno = Object.assign(window.okno || {}, { composer: { showRefusal, onTextChange, saveDraft, saveBeforeLeaving, send, restoreText, isWriting } });
+  window.okno = Object.assign(window.okno || {}, { composer: { showRefusal, onTextChange, saveDraft, saveBeforeLeaving, isSendKey, send, restoreText, isWriting } });
   startForm();
 
   // "Choose a template" of a failed message opens the composer's picker.

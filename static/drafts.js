@@ -29,6 +29,14 @@
     try { localStorage.removeItem(name); } catch { /* nothing is stored */ }
   };
 
+  // Chats of this user with a stored entry of this kind.
+  const chats = (kind) => {
+    const prefix = storageKey(kind, "");
+    let names = [...memory.keys()];
+    try { names = names.concat(Object.keys(localStorage)); } catch { /* not readable */ }
+    return names.filter((name) => name.startsWith(prefix)).map((name) => name.slice(prefix.length));
+  };
+
   const newKey = () =>
     Array.from(crypto.getRandomValues(new Uint8Array(12)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 
@@ -41,5 +49,5 @@
     }
   } catch { /* not readable: nothing to remove */ }
 
-  window.okno = Object.assign(window.okno || {}, { localCopies: { read, write, remove, storageKey }, newKey });
+  window.okno = Object.assign(window.okno || {}, { localCopies: { read, write, remove, chats, storageKey }, newKey });
 })();

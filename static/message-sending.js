@@ -1,15 +1,18 @@
-// Messages being sent. Each is shown at once with a clock until the server's bubble appears. A key makes it idempotent. A
-// failed message stays with "Try again".
+// Messages being sent. Each is shown at once with a clock until the server's bubble appears. A key makes it idempotent. The
+// messages of a chat are sent in the order of writing: one without a connection holds up the later ones, and is sent when
+// the connection is back.
 (() => {
   const desk = document.getElementById("desk");
   if (!desk) return;
   const REQUEST_TIMEOUT = 60_000; // milliseconds for one request
+  const RETRY_TIME = 15 * 60e3; // milliseconds after writing: later, only the operator sends a message again
+  const MAX_PAUSE = 60e3; // milliseconds between two tries
   const OTHER_TAB_TIMEOUT = 90_000; // milliseconds that another tab may still be posting a message
   const byId = (id) => document.getElementById(id);
   const currentChat = () => byId("chat").dataset.chat;
-  const posting = new Map(); // key → {record, onRefusal} of messages that this tab is posting
+  const posting = new Map(); // key → {record, onRefusal, before, finish, retryAt, tries} of messages that this tab is posting
   const done = new Set(); // keys of messages that this tab has sent
-  const queues = new Map(); // chat → its last request; messages are sent in the order of writing
+  const running = new Set(); // chats whose messages are being posted
 
   // --- records that survive a reload: [{key, chat, address, values, text, files, at, failed}] ------------------------
   const storedRecords = (chat) => okno.localCopies.read("sending", chat) || [];
@@ -99,9 +102,10 @@
 
   // --- posting -------------------------------------------------------------------------------------------------------
   const post = async (record) => {
+    const isRetry = Boolean(record.failed); // its bubble stays as it is until the result
     record.failed = "";
     store(record);
-    draw(record);
+    if (!isRetry) draw(record);
     try {
       const answer = await okno.postAsUser(record.address, record.values, { signal: AbortSignal.timeout(REQUEST_TIMEOUT) });
       if (answer.redirected) throw Object.assign(new Error("signed out"), { isSignedOut: true });
@@ -112,6 +116,7 @@
       return result;
     } catch (problem) {
       if (isInThread(record.key)) { onSent(record); return { sent: true }; }
+      record.isSignedOut = Boolean(problem.isSignedOut);
       if (problem.isSignedOut) dispatchEvent(new Event("okno:signed-out"));
       record.failed = problem.isSignedOut ? desk.dataset.signedOut : desk.dataset.notSent;
       store(record);
@@ -140,15 +145,69 @@
     if (record.chat === currentChat()) onRefusal?.(result);
   };
 
-  // `onRefusal` is called if the server refuses the message while its chat is still open.
-  const send = (record, { onRefusal, before } = {}) => {
-    posting.set(record.key, { record, onRefusal });
-    store(record);
-    draw(record);
-    const queue = (queues.get(record.chat) || Promise.resolve()).then(() => before).then(() => post(record));
-    queues.set(record.chat, queue);
-    return queue;
+  // A lock per message tells other tabs that this tab takes care of it. It ends with the page.
+  const releases = new Map();
+  const claim = (name) =>
+    new Promise((answer) => {
+      if (!navigator.locks) { answer(false); return; }
+      navigator.locks.request(`okno.sending.${name}`, { ifAvailable: true }, (lock) => {
+        answer(Boolean(lock));
+        return lock ? new Promise((release) => { releases.set(name, release); }) : undefined;
+      });
+    });
+  // Messages of a page that was closed or reloaded before they were sent.
+  const adopt = async () => {
+    for (const chat of okno.localCopies.chats("sending")) {
+      for (const record of storedRecords(chat)) {
+        if (posting.has(record.key) || done.has(record.key) || !record.failed || !isRecent(record) || !(await claim(record.key))) continue;
+        posting.set(record.key, { record: { ...record, isSignedOut: false }, finish() {}, tries: 0, retryAt: 0 });
+      }
+      run(chat);
+    }
   };
+
+  // Post the messages of a chat one after the other, until one fails.
+  const run = async (chat) => {
+    if (running.has(chat)) return;
+    running.add(chat);
+    try {
+      for (let entry; (entry = firstOf(chat)); ) {
+        await entry.before;
+        if (!posting.has(entry.record.key)) continue; // edited or discarded meanwhile
+        const result = await post(entry.record);
+        entry.finish(result);
+        if (!posting.has(entry.record.key)) releases.get(entry.record.key)?.();
+        if (!entry.record.failed) continue;
+        entry.tries += 1;
+        entry.retryAt = performance.now() + Math.min(1000 * 2 ** entry.tries, MAX_PAUSE);
+        break;
+      }
+    } finally {
+      running.delete(chat);
+    }
+  };
+  const isRecent = (record) => okno.now() - record.at < RETRY_TIME;
+  const firstOf = (chat) =>
+    [...posting.values()]
+      .filter(({ record }) => record.chat === chat && (!record.failed || isRecent(record)))
+      .sort((a, b) => a.record.at - b.record.at)[0];
+  const retry = () => {
+    for (const chat of new Set([...posting.values()].map(({ record }) => record.chat))) {
+      const first = firstOf(chat);
+      if (first && !(first.record.failed && (first.record.isSignedOut || first.retryAt > performance.now()))) run(chat);
+    }
+  };
+  addEventListener("okno:connected", retry);
+
+  // `onRefusal` is called if the server refuses the message while its chat is still open. Returns the first result.
+  const send = (record, { onRefusal, before } = {}) =>
+    new Promise((finish) => {
+      claim(record.key);
+      posting.set(record.key, { record, onRefusal, before, finish, tries: 0, retryAt: 0 });
+      store(record);
+      draw(record);
+      run(record.chat);
+    });
 
   // --- actions on a failed message --------------------------------------------------------------------------------
   document.addEventListener("click", (event) => {
@@ -161,6 +220,7 @@
       posting.delete(record.key);
       bubble.remove();
       okno.composer.restoreText(record, {});
+      run(record.chat);
     }
   });
 
@@ -174,4 +234,5 @@
   const has = (key) => posting.has(key) || done.has(key);
   window.okno = Object.assign(window.okno || {}, { sending: { send, has } });
   show();
+  addEventListener("DOMContentLoaded", adopt);
 })();

@@ -2,6 +2,7 @@
 (() => {
   if (!document.getElementById("desk")) return;
   const END_MARGIN = 80; // pixels: this close to the end, the thread follows new messages
+  const LOAD_MARGIN = 600; // pixels: this close to the beginning, earlier messages load
   const byId = (id) => document.getElementById(id);
 
   const isAtEnd = (scroll) => scroll.scrollHeight - scroll.scrollTop - scroll.clientHeight < END_MARGIN;
@@ -24,12 +25,21 @@
   const setInitialScroll = (scroll) => {
     const messages = byId("messages");
     if (!showMessage(messages.dataset.at) && !("notNewest" in messages.dataset)) scrollToEnd(scroll);
+    okno.unreadLine.show(scroll);
   };
-  let startedScroll = null;
+  const positions = new WeakMap(); // scroll element of a chat in the cache → its position
+  const started = new WeakSet();
+  const remember = () => {
+    const scroll = byId("scroll");
+    if (scroll) positions.set(scroll, isAtEnd(scroll) ? Infinity : scroll.scrollTop);
+  };
   const startScroll = () => {
     const scroll = byId("scroll");
-    if (!scroll || scroll === startedScroll) return;
-    startedScroll = scroll;
+    if (!scroll) return;
+    if (positions.has(scroll)) scroll.scrollTop = Math.min(positions.get(scroll), scroll.scrollHeight);
+    positions.delete(scroll);
+    if (started.has(scroll)) return;
+    started.add(scroll);
     setInitialScroll(scroll);
     stayAtEnd(scroll);
   };
@@ -46,11 +56,24 @@
     size.observe(scroll);
   };
 
+  // Earlier messages load by themselves near the beginning. The button serves keyboards and short threads.
   const loadEarlierMessages = async (link) => {
-    const messages = byId("messages"), scroll = byId("scroll");
-    const found = await okno.fetchPage(link.href);
-    const older = found.getElementById("messages");
-    if (!older || messages !== byId("messages")) return; // signed out, or another chat was opened
+    if (link.hidden || link.getAttribute("aria-busy")) return;
+    const messages = byId("messages"), scroll = byId("scroll"), words = link.textContent;
+    link.setAttribute("aria-busy", "true");
+    link.textContent = link.dataset.loading;
+    delete link.dataset.hasFailed;
+    let found = null;
+    try {
+      found = await okno.fetchPage(link.href);
+    } catch {
+      link.dataset.hasFailed = "";
+    }
+    link.removeAttribute("aria-busy");
+    link.textContent = found ? (link.dataset.words || words) : link.dataset.failed;
+    link.dataset.words ||= words;
+    const older = found?.getElementById("messages");
+    if (!older || messages !== byId("messages")) return; // no connection, signed out, or another chat was opened
     const fresh = [...older.children];
     const below = scroll.scrollHeight - scroll.scrollTop;
     const heads = new Set(fresh.filter((node) => node.matches(".day, .fold")).map((node) => node.dataset.key));
@@ -60,17 +83,26 @@
     fresh.forEach((node) => window.htmx?.process(node));
     okno.setEarlierLink(found.getElementById("earlier").getAttribute("href"));
     scroll.scrollTop = scroll.scrollHeight - below; // keep the reading position
+    dispatchEvent(new Event("okno:earlier-loaded"));
   };
+  let lastTop = 0;
+  document.addEventListener("scroll", ({ target: scroll }) => {
+    if (scroll.id !== "scroll") return;
+    const isUpwards = scroll.scrollTop < lastTop;
+    lastTop = scroll.scrollTop;
+    const link = byId("earlier");
+    if (isUpwards && scroll.scrollTop < LOAD_MARGIN && !("hasFailed" in link.dataset)) loadEarlierMessages(link);
+  }, { capture: true, passive: true });
 
   document.addEventListener("click", (event) => {
     const earlier = event.target.closest("#earlier");
     if (earlier) { event.preventDefault(); loadEarlierMessages(earlier); }
     if (event.target.closest("#newer")) scrollToEnd(byId("scroll"));
     const quoted = event.target.closest("[data-at]");
-    if (quoted && showMessage(quoted.dataset.at)) event.preventDefault();
+    if (quoted && showMessage(quoted.dataset.at)) event.preventDefault(); // otherwise chat-opening.js opens its page
   });
 
   const fetchPage = async (address) =>
     new DOMParser().parseFromString(await (await fetch(address)).text(), "text/html");
-  window.okno = Object.assign(window.okno || {}, { fetchPage, threadScroll: { start: startScroll, isAtEnd, showMessage }, scrollToEnd: () => scrollToEnd(byId("scroll")) });
+  window.okno = Object.assign(window.okno || {}, { fetchPage, threadScroll: { start: startScroll, remember, isAtEnd, showMessage }, scrollToEnd: () => scrollToEnd(byId("scroll")) });
 })();

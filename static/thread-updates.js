@@ -35,8 +35,9 @@
     redraw("composer_time", updates.composer_time);
     if (wasOpen && !counted()) okno.announce("is_closed");
     const messages = byId("messages");
-    if (!("notNewest" in messages.dataset)) drawMessages(messages, parseElements(updates.messages), updates.earlier);
-    dispatchEvent(new Event("okno:thread-drawn"));
+    const isNewest = !("notNewest" in messages.dataset);
+    const hasOwn = isNewest && drawMessages(messages, parseElements(updates.messages), updates.earlier);
+    dispatchEvent(new CustomEvent("okno:thread-drawn", { detail: { hasOwn } }));
     dispatchEvent(new CustomEvent("okno:draft-received", { detail: updates }));
   };
 
@@ -63,6 +64,7 @@
     const ours = added.some((node) => node.dataset.side === "outbound");
     if (wasAtEnd || ours) okno.scrollToEnd();
     else if (added.some((node) => node.dataset.side === "inbound")) byId("newer").hidden = false;
+    return ours;
   };
 
   const setEarlierLink = (earlier) => {

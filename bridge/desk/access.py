@@ -49,6 +49,12 @@ def get_conversation_or_404(request: HttpRequest, pk: int, *, allow_erased: bool
     return conversation
 
 
+def may_prefetch(request: HttpRequest, pk: int) -> bool:
+    """Return whether reading the chat leaves no audit record, so that a page may fetch it before it is opened."""
+    rows = list(visible_conversations(request).filter(pk=pk).values_list("assignee_id", flat=True))
+    return bool(rows) and not chat_looks.is_chat_of_others(request.user, rows[0])
+
+
 def list_visible_people(request: HttpRequest, contact: Contact) -> list[Contact]:
     """Return the contact and the contacts merged into it, without those who had chats only in other channels."""
     channels = visible_channel_ids(request) if contact.has_merged else []

@@ -330,7 +330,6 @@ def test_an_unreachable_portal_loses_no_text(desk: Page, chat: Conversation) -> 
 
     desk.unroute("**/chats/**")
     expect(desk.locator("#offline")).to_be_hidden(timeout=20_000)
-    unsent.get_by_role("button", name="Try again").click()
 
     expect(bubble(desk, "Держитесь")).to_be_visible(timeout=2 * SOON)
 

@@ -418,9 +418,6 @@ def test_a_retried_message_is_sent_once(desk: Page, chat: Conversation, lost: st
     if reloads:
         desk.reload()
 
-    if lost == "request":
-        unsent(desk, "Важное").get_by_role("button", name="Try again").click()
-
     expect(bubble(desk, "Важное")).to_have_count(1)
     expect(desk.locator("#sending > li")).to_have_count(0)
     expect(desk.locator("#text")).to_have_value("")

@@ -160,9 +160,8 @@ def build_list_page(
         if len(rows) > len(shown) or (not remaining and name != names[-1]):
             next_cursor = _next_cursor(found)
             break
-    rows_by_chat = _build_rows(
-        found, params, message_hits={pk: message_hits[pk] for pk in message_hits.keys() - contact_hits}, now=now
-    )
+    only_messages = {pk: message_hits[pk] for pk in message_hits.keys() - contact_hits}
+    rows_by_chat = _build_rows(found, params, user=user, message_hits=only_messages, now=now)
     groups = [
         ChatGroup(
             key=name,
@@ -252,7 +251,12 @@ def _find_group(
 
 
 def _build_rows(
-    found: list[tuple[str, queries.FoundChats]], params: ChatListParams, *, message_hits: dict[int, int], now: datetime
+    found: list[tuple[str, queries.FoundChats]],
+    params: ChatListParams,
+    *,
+    user: Any,
+    message_hits: dict[int, int],
+    now: datetime,
 ) -> dict[int, ChatRow]:
     """Build rows by chat ID: one query, and one more for search hits."""
     ids = [pk for _name, rows in found for pk, _value in rows]
@@ -263,7 +267,7 @@ def _build_rows(
     address = url_factory("chat")
     return {
         shown.chat: _build_row(shown, params, address=address, hit=messages.get(shown.chat), now=now)
-        for shown in queries.load_row_data(ids)
+        for shown in queries.load_row_data(ids, me=user.pk)
     }
 
 

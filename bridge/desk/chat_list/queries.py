@@ -112,7 +112,8 @@ SELECT c.id, c.unread, c.change_after_answer, c.last_direction, c.last_text, c.l
        a.kind, p.id, p.name, p.phone, p.external_id, p.user_id, p.erased_at, p.api_channel_id,
        coalesce(nullif(u.display_name, ''), nullif(trim(concat(u.first_name, ' ', u.last_name)), ''), u.username, ''),
        coalesce(t.name, ''),
-       w.expires_at, w.reminded_at
+       w.expires_at, w.reminded_at,
+       (SELECT left(d.text, 200) FROM bridge_draft d WHERE d.conversation_id = c.id AND d.user_id = %(me)s)
 FROM bridge_conversation c
 JOIN bridge_contact p ON p.id = c.contact_id
 JOIN channels_setup_apichannel a ON a.id = c.api_channel_id
@@ -120,7 +121,7 @@ LEFT JOIN accounts_user u ON u.id = c.assignee_id
 LEFT JOIN channels_setup_team t ON t.id = c.team_id
 LEFT JOIN LATERAL (SELECT expires_at, reminded_at FROM bridge_servicewindow WHERE conversation_id = c.id
                    ORDER BY expires_at DESC LIMIT 1) w ON TRUE
-WHERE c.id = ANY(%s)
+WHERE c.id = ANY(%(chats)s)
 """
 
 FoundChats = list[tuple[int, datetime]]
@@ -149,6 +150,7 @@ class ChatRowData(NamedTuple):
     team: str
     expires_at: datetime | None
     reminded_at: datetime | None
+    draft: str | None  # of the user who looks at the list
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -245,10 +247,10 @@ def find_closing_first(
     return _fetch_rows(CLOSING_FIRST_SQL.format(conditions=" AND ".join(conditions_sql)), values)
 
 
-def load_row_data(chats: Sequence[int]) -> list[ChatRowData]:
-    """Load the row data of the chats with one query, unordered."""
+def load_row_data(chats: Sequence[int], *, me: int) -> list[ChatRowData]:
+    """Load the row data of the chats with one query, unordered. ``me``: the user whose drafts are marked."""
     with connection.cursor() as cursor:
-        cursor.execute(ROW_DATA_SQL, [list(chats)])
+        cursor.execute(ROW_DATA_SQL, {"chats": list(chats), "me": me})
         return [ChatRowData(*row) for row in cursor.fetchall()]
 
 

@@ -6,6 +6,7 @@ more CPU than all database queries together.
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -27,7 +28,7 @@ ROW = """
   {ring}
   <div class="cut">
     <div class="line"><b class="cut">{name}</b>{ends}</div>
-    <div class="line"><p class="cut">{words}</p>{waits}{mark}</div>
+    <div class="line">{draft}<p class="cut words">{words}</p>{waits}{mark}</div>
   </div>
 </a></li>"""
 RING = (
@@ -47,6 +48,7 @@ FACE = (
 MAX_SHOWN = 99  # unread messages; more are shown as 99+
 CURRENT = SafeString(' aria-current="page"')
 FOUND_TEXT = '<span class="unseen">{title} </span>{words}'
+DRAFT = '<p class="cut draft"><strong>{title}</strong> {words}</p>'
 OUR_TEXT = '<span class="faint">{title}</span> {words}'
 LAST_MESSAGE_AT = '<span class="ends"{title}>{moment}{late}</span>'
 TITLE, UNSEEN = ' title="{words}"', '<span class="unseen"> {words}</span>'
@@ -95,6 +97,7 @@ class ChatRow:
             window.level,
             self.is_current,
         ]
+        parts += [zlib.crc32(shown.draft.encode())] if shown.draft else []
         return " ".join(map(str, parts))
 
     @property
@@ -110,6 +113,7 @@ class ChatRow:
             current=CURRENT if self.is_current else "",
             ring=self._ring,
             name=self.name,
+            draft=self._draft,
             words=self._words,
             ends=self._ends,
             waits=self._waits,
@@ -126,6 +130,13 @@ class ChatRow:
             percent=self.window.percent,
             letters=presentation.contact_initials(self.shown),
         )
+
+    @property
+    def _draft(self) -> SafeString:
+        """Render the operator's unsent text. CSS shows it in place of the last message, unless the chat is open."""
+        if not self.shown.draft or not self.shown.draft.strip() or self.hit is not None:
+            return SafeString("")
+        return fast_format_html(DRAFT, title=_("Draft:"), words=render_preview(self.shown.draft))
 
     @property
     def _words(self) -> SafeString | str:

@@ -51,7 +51,7 @@ TemplateRenderer = Callable[..., SafeString]  # renders a template by name, with
 
 
 def item_attributes(item: ThreadItem) -> SafeString:
-    """Render the data attributes that live-updates.js needs on each thread item."""
+    """Render the data attributes that thread-updates.js needs on each thread item."""
     request = fast_format_html(FOLDED_REQUEST, ticket=item.request_id) if item.request_id else ""
     hidden = HIDDEN if item.request_id and item.is_folded else ""
     return fast_format_html(ATTRIBUTES, key=item.key, version=item.version, request=request, hidden=hidden)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime, time
 from itertools import groupby
 from typing import Any
 
-from django.db.models import prefetch_related_objects
+from django.db.models import QuerySet, prefetch_related_objects
+from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
@@ -129,13 +130,28 @@ def _written_at(message: Message) -> datetime:
 
 
 def find_message_id(conversation: Conversation, value: str) -> int | None:
-    """Return the message ID for a URL value: a message ID, or ``r12`` for the first message of request № 12."""
+    """Return the message ID for a URL value.
+
+    ``12``: the message. ``r12``: the first message of request № 12. ``d2026-11-20``: the first message since that day,
+    or the last one before it.
+    """
     rows = Message.objects.filter(conversation=conversation)
+    if value.startswith("d"):
+        return _find_message_of_day(rows, value[1:])
     number = value.removeprefix("r")
     if parse_int(number) is None:
         return None
     rows = rows.filter(pk=int(number)) if number == value else rows.filter(ticket=int(number))
     return rows.order_by("pk").values_list("pk", flat=True).first()
+
+
+def _find_message_of_day(rows: QuerySet[Message], text: str) -> int | None:
+    try:
+        day = timezone.make_aware(datetime.combine(date.fromisoformat(text), time.min))
+    except (ValueError, OverflowError):
+        return None
+    ids = rows.values_list("pk", flat=True)
+    return ids.filter(created_at__gte=day).order_by("pk").first() or ids.order_by("-pk").first()
 
 
 def _end_of_page_at(conversation: Conversation, at: int) -> int | None:

@@ -12,6 +12,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.template.loader import render_to_string
 from django.urls import reverse
+from django.utils.functional import SimpleLazyObject
 from django.utils.translation import gettext as _
 from django.utils.translation import pgettext
 from django.views.decorators.cache import never_cache
@@ -20,7 +21,7 @@ from django.views.decorators.vary import vary_on_headers
 
 from bridge import outcomes, phone_visibility, service_window
 from bridge.conversations import assignment_rules, availability, closing_reminders, read_receipts
-from bridge.desk import access, forms, macro_menu, presentation, snooze_menu, teams
+from bridge.desk import access, forms, macro_menu, presentation, settings, snooze_menu, teams
 from bridge.desk.chat_list import listing
 from bridge.desk.client import pane
 from bridge.desk.composer import panels
@@ -35,6 +36,7 @@ from channels_setup.models import ApiChannel, ChatChannel
 from channels_setup.permissions import require_chat_access
 from channels_setup.providers import messengers
 
+PREFETCH_HEADER = "Okno-Prefetch"  # the script asks ahead for a chat that may be opened next
 MAX_PHONES = 4  # training phones offered when no chat is open
 
 
@@ -57,14 +59,18 @@ def show_chats(request: HttpRequest) -> HttpResponse:
 def show_chat(request: HttpRequest, pk: int) -> HttpResponse:
     """Show the desk with one chat. A full page marks the chat as seen.
 
-    A fragment does not, because another click may replace it: the script posts ``seen`` once it is shown.
+    A fragment does not, because another click may replace it: the script posts ``seen`` once it is shown. A chat whose
+    look goes on record is not prefetched, so that the audit record has only chats that were opened.
     """
+    if PREFETCH_HEADER in request.headers and not access.may_prefetch(request, pk):
+        return HttpResponse(status=204)
     conversation = access.get_conversation_or_404(request, pk)
     is_part = request.headers.get("HX-Target") == "chat"
+    new_messages = conversation.unread
     if not is_part:
         mark_seen(conversation)
     now = service_window.database_now()
-    context = build_chat_context(request, conversation, now=now)
+    context = build_chat_context(request, conversation, now=now) | {"new_messages": new_messages}
     if is_part:
         return render(request, "bridge/chat.html", context | _list_query(request) | {"is_part": True})
     return render(request, "bridge/chats.html", context | build_list_context(request, current=pk, now=now))
@@ -257,6 +263,7 @@ def build_chat_context(
         "sends_templates": conversation.api_channel.provider.sends_templates,
         "can_recognize": panels.can_recognize(conversation, state),
         "suggestions": panels.suggest_templates(request, conversation, state),
+        "desk_settings": SimpleLazyObject(partial(settings.get_settings, request.user)),  # a poll does not show it
         "sending_key": draft.form_key if draft else secrets.token_urlsafe(12),
         "supports_quotes": conversation.api_channel.provider.supports_quotes,
         "quote": extras.build_quote(reply_submission.get_quotable_message(conversation, posted_quote_id(request))),
