@@ -48,8 +48,8 @@
     if (event.target.id === "rows") watchEnd();
   }, { capture: true, passive: true });
 
-  const loadOlderChats = async (link) => {
-    if ("busy" in link.dataset) return;
+  const loadOlderChats = async (link = document.querySelector("[data-more]")) => {
+    if (!link || "busy" in link.dataset) return;
     link.dataset.busy = "";
     let fresh;
     try {
@@ -82,5 +82,5 @@
       byId("search-chats").focus();
     }
   });
-
+  window.okno = Object.assign(window.okno || {}, { loadOlderChats: () => loadOlderChats() });
 })();

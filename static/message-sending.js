@@ -135,6 +135,8 @@
     const bubble = bubbleOf(record.key);
     if (bubble) bubble.dataset.sent = ""; // until the thread shows it
     replaceDrawn();
+    const isOldPage = record.chat === currentChat() && "notNewest" in (byId("messages")?.dataset ?? {});
+    if (isOldPage && !firstOf(record.chat)) okno.chatOpening.open(`/chats/${record.chat}/`, { chat: record.chat, name: clientName(record.chat) });
   };
   const onRefused = (record, result) => {
     const onRefusal = posting.get(record.key)?.onRefusal;

@@ -6,7 +6,7 @@
   filters.addEventListener("change", () => filters.requestSubmit());
   if (!bar) return;
   const all = document.getElementById("pick-all");
-  const boxes = [...form.querySelectorAll("[name=ticket]")];
+  let boxes = [...form.querySelectorAll("[name=ticket]")];
   let last = null;
 
   const showSelection = () => {
@@ -48,5 +48,10 @@
       showSelection();
     }
   });
+  addEventListener("okno:requests-drawn", () => {
+    boxes = [...form.querySelectorAll("[name=ticket]")];
+    showSelection();
+  });
+  addEventListener("pageshow", showSelection); // the browser may have restored the selection
   showSelection();
 })();
