@@ -11,6 +11,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from config.urls import urlpatterns as portal
+from tests.load import live_stream
 from tests.load.limit.views import store_for_delivery
 from tests.load.naive.models import Relayed
 from tests.load.naive.tasks import relay
@@ -36,6 +37,7 @@ class TaskForEach(APIView):
 
 urlpatterns = [
     path("bare", bare),
+    path("bench-stream/", live_stream.stream),
     path("webhooks/bench/bare", bare),
     path("each", TaskForEach.as_view()),
     path("webhooks/bench/limit", store_for_delivery),
