@@ -271,12 +271,12 @@ def _build_rows(
     }
 
 
-def build_rows(chats: Sequence[int], *, now: datetime) -> list[ChatRow]:
+def build_rows(chats: Sequence[int], *, user: Any, now: datetime) -> list[ChatRow]:
     """Build the rows of these chats in the same order, with one query."""
     address, params = url_factory("chat"), ChatListParams()
     rows = {
         shown.chat: _build_row(shown, params, address=address, hit=None, now=now)
-        for shown in queries.load_row_data(chats)
+        for shown in queries.load_row_data(chats, me=user.pk)
     }
     return [rows[pk] for pk in chats if pk in rows]
 

@@ -32,7 +32,7 @@ def search_palette(request: HttpRequest) -> HttpResponse:
         return JsonResponse({"chats": [_row_json(row) for row in page.rows]})
     recent = [pk for text in request.GET.get("recent", "").split(",")[:MAX_CHATS] if (pk := parse_int(text))]
     visible = set(access.visible_conversations(request).filter(pk__in=recent).values_list("pk", flat=True))
-    rows = listing.build_rows([pk for pk in recent if pk in visible], now=now)
+    rows = listing.build_rows([pk for pk in recent if pk in visible], user=request.user, now=now)
     return JsonResponse({"chats": [_row_json(row) for row in rows]})
 
 
