@@ -93,6 +93,7 @@ LAYERS = {
         "live",
         "client",
         "chat_list",
+        "contacts",
         "thread",
         "composer",
         "views",

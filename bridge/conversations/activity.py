@@ -44,6 +44,10 @@ KINDS: dict[str, Any] = {
     "reopened_by_client": _("Request № %(number)s reopened: the client wrote"),
     "tagged": pgettext_lazy("request", "Tags added: %(tags)s"),
     "untagged": pgettext_lazy("request", "Tags removed: %(tags)s"),
+    "opted_out": _("The client opted out of all templates"),
+    "opted_out_of_marketing": _("The client opted out of marketing"),
+    "opted_in": _("The client agreed to get messages again"),
+    "chat_started": _("Chat started with a template"),
     "client_tagged": pgettext_lazy("client", "Client tag added: %(tags)s"),
     "client_untagged": pgettext_lazy("client", "Client tag removed: %(tags)s"),
 }

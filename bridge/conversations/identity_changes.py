@@ -8,12 +8,12 @@ from datetime import datetime
 from django.db import transaction
 from django.utils import timezone
 
-from bridge.models import Contact, FormerId
+from bridge.models import Contact, FormerId, OptOut, OptOutSource
 from channels_setup.codecs.phone_numbers import id_key
 from channels_setup.models import ApiChannel
 from channels_setup.providers.base import ContactChanged, ContactInfo
 
-from . import contact_links, contacts
+from . import consents, contact_links, contacts
 from .contact_links import IdentityChange
 
 
@@ -39,6 +39,13 @@ def _apply_card_change(contact: Contact, fact: ContactChanged) -> IdentityChange
     if fact.now.phone:
         contact.phone = fact.now.phone[: contacts.MAX_LENGTHS["phone"]]
         contact.save(update_fields=["phone"])
+    if fact.marketing is not None and contact.erased_at is None:
+        consents.set_opt_out(
+            contact.pk,
+            OptOut.NONE if fact.marketing else OptOut.MARKETING,
+            source=OptOutSource.WHATSAPP,
+            at=fact.at,
+        )
     details = {"before": before, "after": contact_links.display_id(contact)}
     return IdentityChange(contact=contact, reason=fact.reason, details=details, event_id=fact.external_id)
 

@@ -22,7 +22,7 @@ from bridge.row_reads import RowReader
 from channels_setup.models import ApiChannel
 from channels_setup.providers.base import StatusChanged
 
-from . import erased_ids, message_lookup
+from . import consents, erased_ids, message_lookup
 
 MESSAGES = RowReader(Message, "m")
 STATUS_FIELDS = ("status", "status_at", "reason", "details", "external_id")
@@ -172,6 +172,7 @@ def _handle_failures(api_channel: ApiChannel, failed: Sequence[Message]) -> None
         for delivery in Delivery.objects.filter(message=message) if forget_upload else ():
             provider_uploads.forget_rejected_upload(delivery, message.reason)
         failure_effects.apply_failure(api_channel, message.reason, template=message.template, at=message.status_at)
+        consents.apply_failure(message, message.reason, at=message.status_at)
 
 
 def _build_stray(api_channel: ApiChannel, fact: StatusChanged) -> StrayStatus:

@@ -25,6 +25,7 @@ from channels_setup.providers.base import MessageReceived
 
 from . import (
     batch_lookup,
+    consents,
     contact_links,
     contacts,
     conversation_creation,
@@ -121,6 +122,7 @@ def receive_messages(
             )
         )
     contact_links.announce_changes(changes)
+    consents.apply_words(stored)
     recording.count_received_messages(api_channel.pk, new=len(stored), duplicates=len(items) - len(stored))
     return results
 

@@ -89,6 +89,7 @@ COUNT_LABELS = {
     "files": gettext_lazy("files"),
     "messages": gettext_lazy("messages"),
     "notes": gettext_lazy("notes"),
+    "consents": gettext_lazy("consents"),
     "changes": gettext_lazy("changes"),
     "drafts": gettext_lazy("drafts"),
     "held replies": gettext_lazy("held replies"),

@@ -127,7 +127,11 @@ KEPT: dict[str, str] = {
         _CONFIGURED,
     ),
     **dict.fromkeys(
-        ("bridge.Contact", "bridge.Conversation", "bridge.Ticket", "bridge.ContactNote", "bridge.HelpdeskChat"), _CLIENT
+        (
+            *("bridge.Contact", "bridge.Conversation", "bridge.Ticket", "bridge.ContactNote", "bridge.HelpdeskChat"),
+            "bridge.ContactConsent",
+        ),
+        _CLIENT,
     ),
     **dict.fromkeys(
         (

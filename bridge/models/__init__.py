@@ -7,6 +7,7 @@ from .activity import ConversationActivity
 from .alerts import Alert, AlertNotice
 from .automation import AutomaticAssignment, AutomaticReply, ChannelAutomation, Macro, Snooze
 from .availability import OperatorAvailability
+from .consents import ConsentSource, ContactConsent, OptOut, OptOutSource
 from .contact_changes import ContactChange
 from .contacts import Contact, ContactQuerySet, FormerId
 from .conversations import ACTIVE_STATUSES, ChangeAfterAnswer, Conversation, ConversationQuerySet, Ticket
@@ -40,8 +41,10 @@ __all__ = [
     "ChannelAutomation",
     "CircuitBreaker",
     "ClosingReminder",
+    "ConsentSource",
     "Contact",
     "ContactChange",
+    "ContactConsent",
     "ContactMerge",
     "ContactNote",
     "ContactQuerySet",
@@ -75,6 +78,8 @@ __all__ = [
     "Notification",
     "NotificationKind",
     "OperatorAvailability",
+    "OptOut",
+    "OptOutSource",
     "PendingCorrection",
     "ProviderUpload",
     "RateLimit",

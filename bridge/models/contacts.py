@@ -163,6 +163,9 @@ class Contact(models.Model):
             models.Index(
                 fields=["address_key", "api_channel"], condition=~Q(address_key=""), name="contacts_by_address_key"
             ),
+            # Lists of contacts by name.
+            models.Index(fields=["name", "id"], condition=Q(erased_at=None, merged_into=None), name="contacts_by_name"),
+            GinIndex(fields=["tags"], opclasses=["jsonb_path_ops"], condition=~Q(tags=[]), name="contacts_by_tag"),
             models.Index(fields=["moved_to"], condition=Q(moved_to__isnull=False), name="contacts_moved"),
             models.Index(fields=["merged_into"], condition=Q(merged_into__isnull=False), name="contacts_merged"),
             GinIndex(build_contact_vector(), name="contacts_by_words"),

@@ -13,6 +13,7 @@ from django.utils import timezone
 
 from bridge import service_window
 from bridge.channel_health import failure_effects
+from bridge.conversations import consents
 from bridge.metrics import recording
 from bridge.models import Delivery, Draft, Message
 from bridge.notices import create_notice
@@ -32,6 +33,7 @@ def give_up_delivery(
     if changed and delivery.kind == Delivery.Kind.MESSAGE and delivery.message is not None:
         _fail_message(delivery.message, reason, details)
         failure_effects.apply_failure(delivery.api_channel, reason, template=delivery.message.template)
+        consents.apply_failure(delivery.message, reason)
 
 
 @transaction.atomic

@@ -52,6 +52,18 @@ REPLY_REASONS: Mapping[str, Reason] = {
         outcome_class=OutcomeClass.SETTLED,
         sentence=_("This person's data has been erased. Nothing is sent to them."),
     ),
+    "client_opted_out": Reason(
+        outcome_class=OutcomeClass.REFUSAL,
+        sentence=_(
+            "Not sent: the client has opted out of messages. Answer in free text after the client writes, or record "
+            "their new consent in the client pane."
+        ),
+    ),
+    "client_opted_out_of_marketing": Reason(
+        outcome_class=OutcomeClass.PERMANENT,
+        sentence=_("Not sent: the client has opted out of marketing messages. Choose a template of another category."),
+        action=SuggestedAction.TEMPLATE,
+    ),
     "too_long": Reason(
         outcome_class=OutcomeClass.REFUSAL,
         sentence=_("The text is longer than WhatsApp allows (4,096 characters). Shorten it."),

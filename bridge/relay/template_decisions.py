@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from bridge.conversations import consents
 from bridge.decisions import REFUSE, TEMPLATE, ChosenTemplate, Decision
 from bridge.models import Conversation
 from templates_registry import index_cache
@@ -29,14 +30,15 @@ def decide_in_closed_window(conversation: Conversation, text: str) -> Decision |
         return None
     match = index_cache.recognize_template(conversation.api_channel, text)
     if match.outcome == MatchOutcome.TEMPLATE:
-        return _decide_match(match)
+        return refuse_opted_out(conversation, match.entry.ident) or _decide_match(match)  # type: ignore[union-attr]
     return None if match.outcome == MatchOutcome.NONE else _refuse_match(match)
 
 
 def decide_in_open_window(conversation: Conversation, text: str) -> Decision | None:
     """Send a template's text as the template if the channel is configured so. Return None to send it as text.
 
-    A template's text with an unfilled placeholder is refused.
+    A template's text with an unfilled placeholder is refused. If the client opted out of templates, the text is sent as
+    text: it is an answer to them.
     """
     channel = conversation.api_channel
     may_have_placeholders = bool(OPENING.intersection(text))
@@ -44,7 +46,8 @@ def decide_in_open_window(conversation: Conversation, text: str) -> Decision | N
         return None
     match = index_cache.recognize_template(channel, text)
     if match.outcome == MatchOutcome.TEMPLATE:
-        return _decide_match(match) if channel.template_in_window else None
+        is_sent_as_template = channel.template_in_window and not refuse_opted_out(conversation, match.entry.ident)  # type: ignore[union-attr]
+        return _decide_match(match) if is_sent_as_template else None
     is_template = match.outcome in (MatchOutcome.NOT_READY, MatchOutcome.NEAR_MISS) and match.entry is not None
     if may_have_placeholders and is_template and has_leftovers(match.entry.template, text):  # type: ignore[union-attr]
         return _refuse_match(match)
@@ -70,6 +73,8 @@ def decide_chosen_template(conversation: Conversation, *, template_id: int, para
         return Decision(outcome=REFUSE, reason="template_unknown")
     if template.status != Status.APPROVED:
         return Decision(outcome=REFUSE, reason="template_not_sendable", details={"name": template.name})
+    if (refusal := refuse_opted_out(conversation, template.pk, category=template.category)) is not None:
+        return refusal
     if missing := template.missing:
         details = {"name": template.name, "why": str(sendability.list_missing_parts(missing))}
         return Decision(outcome=REFUSE, reason="template_not_fillable", details=details)
@@ -79,6 +84,35 @@ def decide_chosen_template(conversation: Conversation, *, template_id: int, para
         )
     except InvalidTemplate as problem:
         return Decision(outcome=REFUSE, reason="template_values", details={"why": str(problem.sentence)})
+
+
+def refuse_opted_out(conversation: Conversation, template_id: Any, *, category: str | None = None) -> Decision | None:
+    """Return the refusal if the client opted out of templates like this one. The caller holds the chat's lock."""
+    opt_out = consents.find_opt_outs([conversation.pk]).get(conversation.pk)
+    if opt_out is None:
+        return None
+    if category is None:
+        category = Template.objects.filter(pk=template_id).values_list("category", flat=True).first() or ""
+    code = consents.get_refusal(opt_out, category)
+    return Decision(outcome=REFUSE, reason=code) if code else None
+
+
+def find_opt_out_refusals(templates: Mapping[int, Mapping[str, Any]], chats: Mapping[int, int]) -> dict[int, str]:
+    """Return the codes of deliveries that an opt-out blocks, by delivery ID: the set form of ``refuse_opted_out``.
+
+    ``templates`` and ``chats``: the template and the conversation of each delivery.
+    """
+    opt_outs = consents.find_opt_outs({chats[pk] for pk in templates if pk in chats})
+    blocked = {pk: template for pk, template in templates.items() if chats.get(pk) in opt_outs}
+    if not blocked:
+        return {}
+    ids = {pk for template in blocked.values() if (pk := template.get("id"))}
+    categories = dict(Template.objects.filter(pk__in=ids).values_list("pk", "category"))
+    codes = {
+        pk: consents.get_refusal(opt_outs[chats[pk]], categories.get(template.get("id") or 0, ""))
+        for pk, template in blocked.items()
+    }
+    return {pk: code for pk, code in codes.items() if code}
 
 
 def decide_filled_template(

@@ -110,7 +110,8 @@ class MessageRevoked:
 class ContactChanged:
     """The contact's number, ID or device changed. ``now`` holds only the changed fields.
 
-    ``reason`` is a code of ``bridge.outcomes``: its sentence is the notice in the contact's chats.
+    ``reason`` is a code of ``bridge.outcomes``: its sentence is the notice in the contact's chats. ``marketing``:
+    whether the contact wants marketing messages, if that changed.
     """
 
     contact: ContactInfo
@@ -118,6 +119,7 @@ class ContactChanged:
     external_id: str = ""  # of this update
     at: datetime | None = None
     reason: str = "contact_changed"
+    marketing: bool | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

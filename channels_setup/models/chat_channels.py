@@ -97,6 +97,31 @@ class ChatChannel(WebhookAddressed):
             "channels, one of them hides the numbers in all."
         ),
     )
+    recognizes_opt_outs = models.BooleanField(
+        _("recognize opt-outs"),
+        default=True,
+        db_default=True,
+        help_text=_(
+            "A client who sends one of these words as the whole message gets no more templates. Free text in the open "
+            "window is still possible."
+        ),
+    )
+    opt_out_words = models.CharField(
+        _("words to opt out"),
+        max_length=500,
+        blank=True,
+        default="",
+        db_default="",
+        help_text=_("Separate them with commas. Empty: STOP, UNSUBSCRIBE, СТОП, ОТПИСКА and similar words."),
+    )
+    opt_in_words = models.CharField(
+        _("words to opt in again"),
+        max_length=500,
+        blank=True,
+        default="",
+        db_default="",
+        help_text=_("Separate them with commas. Empty: START, SUBSCRIBE, СТАРТ, ПОДПИСКА, ПОДПИСАТЬСЯ."),
+    )
     options = models.JSONField(_("options"), default=dict, blank=True, editable=False)  # by ``provider.settings``
     secret = models.BinaryField(null=True, editable=False)  # the helpdesk's key, encrypted
     created_at = models.DateTimeField(_("created"), auto_now_add=True)

@@ -9,11 +9,12 @@ from typing import Any
 from django.http import HttpRequest
 
 from bridge import phone_visibility
+from bridge.conversations import consents
 from bridge.desk import access, presentation
 from bridge.files import uploads
 from bridge.maintenance import erasure, person_export
 from bridge.merging import rules
-from bridge.models import ContactNote, Conversation, Message, Upload
+from bridge.models import ConsentSource, ContactNote, Conversation, Message, Upload
 from templates_registry.content.graph_format import InvalidTemplate
 from templates_registry.models import Template
 
@@ -74,6 +75,8 @@ def build_client_context(request: HttpRequest, conversation: Conversation, *, no
             )
             for upload in files
         ],
+        "consent": consents.get_consent(contact),
+        "consent_sources": ConsentSource.choices,
         "card_fields": card.card_fields(conversation),
         "provider_id": phone_visibility.visible_id(contact.external_id, contact.api_channel_id),
         "writes_to": card.delivery_number(conversation),

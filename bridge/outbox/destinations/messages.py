@@ -40,7 +40,7 @@ class MessagePolicy(ApiChannelPolicy):
     # --- before the calls ---
 
     def admit(self, claimed: Sequence[ClaimedDelivery], token: uuid.UUID) -> list[ClaimedDelivery]:
-        """Check the window, the contact's address, the template, and interrupted attempts."""
+        """Check the window, the contact's address and opt-out, the template, and interrupted attempts."""
         claimed = super().admit(claimed, token)
         messages = Message.objects.in_bulk({item.delivery.message_id for item in claimed if item.delivery.message_id})
         for item in claimed:
@@ -50,6 +50,8 @@ class MessagePolicy(ApiChannelPolicy):
         closed = service_window.find_closed_windows(texts, now=service_window.database_now()) if texts else set()
         templates = {item.delivery.pk: template for item in claimed if (template := item.delivery.template)}
         unsendable = template_decisions.find_unsendable_templates(templates.values())
+        chats = {item.delivery.pk: chat for item in claimed if (chat := item.delivery.conversation_id) is not None}
+        opted_out = template_decisions.find_opt_out_refusals(templates, chats)
         moved_ids = recipient_addresses.refresh_addresses([item.delivery for item in claimed])
         admitted = []
         for item in claimed:
@@ -61,6 +63,8 @@ class MessagePolicy(ApiChannelPolicy):
                 obstacle = "contact_moved_before_sending"
             elif templates.get(delivery.pk, {}).get("id") in unsendable:
                 obstacle = "template_not_sendable"
+            elif delivery.pk in opted_out:
+                obstacle = opted_out[delivery.pk]
             if item.interrupted and (obstacle or not self.can_repeat_unknown(delivery)):
                 settling.mark_delivery_unknown(delivery, token)  # it may have been sent, so it cannot be canceled
             elif obstacle:

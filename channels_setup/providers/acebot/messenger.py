@@ -33,6 +33,7 @@ from channels_setup.providers.base import (
 
 class Acebot(Messenger):
     label = "Acebot (WhatsApp Business)"
+    no_start_reason = _("Acebot passes on answers only: the client must write first.")
     needs_redirect_url = True
     delivers_copies = True  # messages and copies have the same address and the same format
     needs_verification = True

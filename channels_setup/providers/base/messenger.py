@@ -50,6 +50,8 @@ class Messenger(Provider):
     ids_are_phone_numbers: ClassVar[bool] = False  # a contact's ``external_id`` is the phone number to write to
     supports_quotes: ClassVar[bool] = False  # a reply can quote the message that it answers
     sends_template_values: ClassVar[bool] = False  # takes a template as name and values instead of its text
+    starts_chats: ClassVar[bool] = False  # can send a template to a number that never wrote
+    no_start_reason: ClassVar[LazyText] = ""  # why it cannot, for operators
     needs_redirect_url: ClassVar[bool] = False  # messages go to the Redirect URL
     # The receiver may deliver any reply that it sees to the contact, so watching channels of this kind get no copies.
     delivers_copies: ClassVar[bool] = False

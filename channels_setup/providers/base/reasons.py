@@ -72,6 +72,7 @@ class FailureEffects:
     credentials_rejected: bool = False  # the account's key is refused: shown on the channel
     forget_upload: bool = False  # the provider may no longer know the uploaded file: upload it again
     template: TemplateEffect = TemplateEffect.NONE
+    opts_out_of_marketing: bool = False  # the contact wants no marketing templates
 
 
 @dataclass(frozen=True, kw_only=True)

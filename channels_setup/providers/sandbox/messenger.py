@@ -52,6 +52,7 @@ MAX_JUMP_HOURS = 24 * 31
 class Sandbox(Messenger):
     label = _("Sandbox (a phone on a web page)")
     has_training_phone = True
+    starts_chats = True
     lists_templates = True
     supports_quotes = True
     status_example = {"type": "status", "message_id": 900001, "status": "delivered"}

@@ -291,7 +291,13 @@ def _read_preferences(field: str, value: Mapping[str, Any]) -> Iterator[Fact]:
         reason = {"stop": "marketing_stopped", "resume": "marketing_resumed"}.get(as_text(item.get("value")))
         if reason and (contact.external_id or contact.user_id):
             update_id = f"{reason} {as_text(item.get('timestamp'))[:20]}"
-            yield ContactChanged(contact=contact, reason=reason, at=_read_time(item), external_id=update_id)
+            yield ContactChanged(
+                contact=contact,
+                reason=reason,
+                at=_read_time(item),
+                external_id=update_id,
+                marketing=reason == "marketing_resumed",
+            )
 
 
 def _read_groups(field: str, value: Mapping[str, Any]) -> Iterator[Fact]:

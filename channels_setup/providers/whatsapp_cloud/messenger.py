@@ -111,6 +111,7 @@ class WhatsAppCloud(Messenger):
         keeps_category_when_approved=True,
     )
     sends_template_values = True
+    starts_chats = True
     webhook_fields = tuple(FIELD_READERS)
     webhook_secret = "webhook_secret"
     webhook_header = WEBHOOK_HEADER

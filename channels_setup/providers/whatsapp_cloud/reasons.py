@@ -158,6 +158,7 @@ REASONS: Mapping[str, Reason] = {
         outcome_class=OutcomeClass.PERMANENT,
         sentence=_("This client has opted out of marketing messages. Do not send any more."),
         action=SuggestedAction.EDIT,
+        effects=FailureEffects(opts_out_of_marketing=True),
     ),
     "wa_marketing_off": Reason(
         outcome_class=OutcomeClass.PERMANENT,

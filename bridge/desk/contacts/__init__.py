@@ -1,0 +1,1 @@
+"""The Contacts page: search, filters and order of clients; files in and out."""

@@ -1,0 +1,65 @@
+"""Rows of the Contacts page, loaded with a fixed number of queries."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from bridge.desk import presentation
+from bridge.models import ConsentSource, Contact, ContactConsent, Conversation, OptOut
+
+from .listing import ContactScope
+
+
+@dataclass(frozen=True, kw_only=True)
+class ContactRow:
+    contact: Contact
+    name: str
+    phone: str
+    chat: int | None  # the newest one that the user may see
+    last_at: str
+    opt_out: str
+    consent: str
+    may_write: bool
+
+
+def load_rows(
+    ids: Sequence[int], *, scope: ContactScope, starting_channels: set[int], now: datetime
+) -> list[ContactRow]:
+    """Return the rows of these contacts, in their order."""
+    contacts = Contact.objects.select_related("api_channel").in_bulk(ids)
+    consents = {row.contact_id: row for row in ContactConsent.objects.filter(contact__in=ids)}
+    opt_outs = {pk: row.opt_out for pk, row in consents.items()}
+    merged = ContactConsent.objects.filter(
+        contact__merged_into__in=[one.pk for one in contacts.values() if one.has_merged]
+    )
+    for owner, opt_out in merged.values_list("contact__merged_into", "opt_out"):
+        if opt_out == OptOut.ALL or not opt_outs.get(owner):
+            opt_outs[owner] = opt_out
+    sources = {pk: row.source for pk, row in consents.items()}
+    chats = Conversation.objects.filter(contact__in=ids, chat_channel__in=scope.chat_channels)
+    newest = {
+        contact: (pk, at)
+        for contact, pk, at in chats.order_by("last_message_at").values_list("contact", "pk", "last_message_at")
+    }
+    found = []
+    for pk in ids:
+        contact = contacts.get(pk)
+        if contact is None:
+            continue
+        chat, at = newest.get(pk, (None, None))
+        name, phone = presentation.contact_name(contact), presentation.contact_phone(contact)
+        found.append(
+            ContactRow(
+                contact=contact,
+                name=name,
+                phone="" if phone == name else phone,
+                chat=chat,
+                last_at=presentation.format_short_moment(at, now=now) if at else "",
+                opt_out=str(OptOut(opt_outs.get(pk) or "").label) if opt_outs.get(pk) else "",
+                consent=str(ConsentSource(sources[pk]).label) if sources.get(pk) else "",
+                may_write=chat is None and bool(contact.phone) and contact.api_channel_id in starting_channels,
+            )
+        )
+    return found

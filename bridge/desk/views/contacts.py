@@ -1,0 +1,84 @@
+"""Contacts page: search, filters, and export."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlencode
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.utils.translation import gettext as _
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_GET
+
+from bridge import service_window
+from bridge.desk.contacts import listing, rows
+from bridge.desk.contacts.listing import ContactParams, ContactScope
+from bridge.models import ConsentSource
+from bridge.relay import chat_starts
+from channels_setup.models import ApiChannel
+from channels_setup.permissions import require_chat_access
+
+EXPORT_PERMISSION = "bridge.export_contact"
+
+
+@require_chat_access
+@require_GET
+@never_cache
+def show_contacts(request: HttpRequest) -> HttpResponse:
+    params, scope = ContactParams.from_request(request.GET), ContactScope.for_user(request.user)
+    page = listing.list_contacts(scope, params)
+    starting = {row.api_channel.pk for row in chat_starts.list_start_channels(request.user) if not row.problem}
+    now = service_window.database_now()
+    context = {
+        "section": "contacts",
+        "params": params,
+        "rows": rows.load_rows(page.ids, scope=scope, starting_channels=starting, now=now),
+        "page": page,
+        "next_page": "?" + urlencode(params.non_default | {"after": page.next_cursor}) if page.next_cursor else "",
+        "filter_fields": _filter_fields(params),
+        "may_export": request.user.has_perm(EXPORT_PERMISSION),  # type: ignore[union-attr]
+    }
+    return render(request, "bridge/contacts.html", context)
+
+
+def _filter_fields(params: ContactParams) -> list[dict[str, Any]]:
+    channels = [(str(row.pk), row.name) for row in ApiChannel.objects.unarchived()]
+    consents = [(value, str(label).capitalize()) for value, label in ConsentSource.choices]
+    return [
+        {
+            "name": "channel",
+            "title": _("Channel"),
+            "value": str(params.channel or ""),
+            "options": [("", _("All channels")), *channels],
+        },
+        {
+            "name": "opt_out",
+            "title": _("Opt-outs"),
+            "value": params.opt_out,
+            "options": [
+                ("", _("Opt-out: any")),
+                ("any", _("Opted out")),
+                ("all", _("Opted out of all templates")),
+                ("marketing", _("Opted out of marketing")),
+                ("none", _("Not opted out")),
+            ],
+        },
+        {
+            "name": "consent",
+            "title": _("Consent"),
+            "value": params.consent,
+            "options": [
+                ("", _("Consent: any")),
+                ("recorded", _("Consent recorded")),
+                ("missing", _("No consent recorded")),
+                *consents,
+            ],
+        },
+        {
+            "name": "sort",
+            "title": _("Order"),
+            "value": params.sort,
+            "options": [("newest", _("Newest first")), ("oldest", _("Oldest first")), ("name", _("By name"))],
+        },
+    ]
