@@ -14,22 +14,24 @@ import pytest
 from django.db import connection, transaction
 
 from bridge import service_window
+from bridge.automation import runs
 from bridge.channel_health import webhook_inactivity
-from bridge.conversations import message_statuses
+from bridge.conversations import availability, message_statuses
 from bridge.desk.live import versions
 from bridge.inbox import processing
 from bridge.intake import group_commit
-from bridge.models import Conversation, Delivery, Message, ServiceWindow, Ticket, WebhookEvent
+from bridge.models import ChannelAutomation, Conversation, Delivery, Message, ServiceWindow, Ticket, WebhookEvent
 from bridge.outbox import claims, dispatcher
 from bridge.outbox.destinations import POLICIES
 from bridge.outbox.destinations.helpdesks import HelpdeskPolicy
 from bridge.outbox.destinations.messages import MessagePolicy
 from channels_setup.models import ApiChannel
 from channels_setup.providers.base import StatusChanged
+from channels_setup.roles import Role, assign_role
 from config.audit import context
 from config.monitoring import gauges
 from tests.claiming import claim_deliveries
-from tests.factories import ApiChannelFactory, copies
+from tests.factories import ApiChannelFactory, UserFactory, copies
 from tests.receiver import Receiver
 from tests.scenarios.inbox import says
 from tests.scenarios.sending import anna_writes, boris_answers
@@ -232,6 +234,21 @@ def poll(first: Message) -> None:
     versions.thread_version(chat.pk)
 
 
+def automate(first: Message) -> None:
+    chat = Conversation.objects.latest("pk")
+    operator = UserFactory(username="olga")
+    assign_role(operator, role=Role.OPERATOR, chat_channels=[chat.chat_channel])
+    availability.record_seen(operator.pk)
+    ChannelAutomation.objects.create(
+        chat_channel=chat.chat_channel,
+        assigns_chats=True,
+        max_waiting_chats=3,
+        returns_after_minutes=5,
+        greeting_text="Добрый день!",
+    )
+    runs.run_automation()
+
+
 def count_results() -> dict[str, int]:
     return {
         "messages": Message.objects.filter(direction="inbound").count(),
@@ -251,6 +268,7 @@ WORK: dict[Callable[[Message], None], dict[str, int]] = {  # and what it must ha
     scrape_metrics: {},
     claim_from_long_queues: {},
     poll: {},
+    automate: {},
 }
 
 

@@ -30,7 +30,8 @@ from bridge.relay import reply_submission
 from channels_setup.failing_items import FailingItems
 
 BATCH = 200
-MAX_AGE = timedelta(hours=12)  # of the client's message: after an outage, an older one gets no automatic reply
+MAX_AGE = timedelta(hours=1)  # of the client's message: after an outage, an older one gets no automatic reply
+OVERTIME = timedelta(hours=12)  # after a reply of an operator outside working hours, nobody is told that all are gone
 CHANNELS = FailingItems("automatic replies: channels")
 CHATS = FailingItems("automatic replies: chats")
 
@@ -67,13 +68,12 @@ def reply_in_channel(automation: ChannelAutomation, *, now: datetime) -> int:
     """Send the replies of one channel that are due at ``now``. Return their number."""
     hours = automation.chat_channel.working_hours
     if hours is not None and not hours.is_at_work(now):
-        kind, text, since, extra = Kind.AWAY, automation.away_text, hours.last_end(now), ""
+        kind, text, closed_at, extra = Kind.AWAY, automation.away_text, hours.last_end(now), ""
     else:
-        kind, text, extra = Kind.GREETING, automation.greeting_text, NEW_CLIENT_SQL
-        since = now - MAX_AGE
+        kind, text, closed_at, extra = Kind.GREETING, automation.greeting_text, now - MAX_AGE, NEW_CLIENT_SQL
     if not text.strip():
         return 0
-    since = max(since, now - MAX_AGE)
+    since = max(closed_at, now - MAX_AGE)
     values: dict[str, Any] = {
         "channel": automation.chat_channel_id,
         "since": since,
@@ -86,13 +86,19 @@ def reply_in_channel(automation: ChannelAutomation, *, now: datetime) -> int:
     sent = 0
     for pk in chats:
         with CHATS.isolate(pk):
-            sent += _reply(automation, pk, kind=kind, text=text, since=since, now=now)
+            sent += _reply(automation, pk, kind=kind, text=text, worked_since=max(closed_at, now - OVERTIME), now=now)
     return sent
 
 
 @transaction.atomic
 def _reply(
-    automation: ChannelAutomation, pk: int, *, kind: AutomaticReply.Kind, text: str, since: datetime, now: datetime
+    automation: ChannelAutomation,
+    pk: int,
+    *,
+    kind: AutomaticReply.Kind,
+    text: str,
+    worked_since: datetime,
+    now: datetime,
 ) -> bool:
     """Decide and send one reply. The decision is stored also if the text is refused, so it is not repeated."""
     conversation = lock_conversation(pk)
@@ -103,7 +109,7 @@ def _reply(
         return False
     replied = Message.objects.filter(conversation=conversation, direction=Message.Direction.OUTBOUND)
     of_people = replied.exclude(details__has_key=reply_submission.AUTOMATIC)
-    if kind == Kind.AWAY and of_people.filter(created_at__gte=since).exists():
+    if kind == Kind.AWAY and of_people.filter(created_at__gte=worked_since).exists():
         return False  # somebody works late
     if kind == Kind.GREETING and replied.exists():
         return False

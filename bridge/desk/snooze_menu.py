@@ -63,6 +63,11 @@ def describe_wake(wakes_at: datetime, *, now: datetime) -> str:
     return _("until %(time)s") % {"time": presentation.format_moment(wakes_at, now=now)}
 
 
+def describe_snooze(wakes_at: datetime, *, now: datetime) -> str:
+    """Return "Snoozed until …", for the list."""
+    return _("Snoozed %(until)s") % {"until": describe_wake(wakes_at, now=now)}
+
+
 def _describe_limit(plan: snoozing.SnoozePlan, *, now: datetime) -> str:
     if not plan.is_before_closing:
         return ""

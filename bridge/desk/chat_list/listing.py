@@ -19,7 +19,7 @@ from django.http import HttpRequest
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy, pgettext_lazy
 
-from bridge.desk import presentation, teams
+from bridge.desk import presentation, snooze_menu, teams
 from bridge.desk.parameters import parse_int
 from bridge.desk.urls import url_factory
 from bridge.models import Message, Ticket
@@ -295,6 +295,7 @@ def _build_row(
     return ChatRow(
         shown=shown,
         window=window,
+        snoozed=snooze_menu.describe_snooze(shown.snoozed_until, now=now) if shown.snoozed_until else "",
         waiting=presentation.format_waiting(now - shown.waiting_since) if shown.waiting_since else "",
         moment="" if window.state == "open" else presentation.format_short_moment(written_at, now=now),
         received=presentation.format_moment(shown.last_message_at, now=now) if shown.last_written_at else "",

@@ -113,7 +113,8 @@ SELECT c.id, c.unread, c.change_after_answer, c.last_direction, c.last_text, c.l
        coalesce(nullif(u.display_name, ''), nullif(trim(concat(u.first_name, ' ', u.last_name)), ''), u.username, ''),
        coalesce(t.name, ''),
        w.expires_at, w.reminded_at,
-       (SELECT left(d.text, 200) FROM bridge_draft d WHERE d.conversation_id = c.id AND d.user_id = %(me)s)
+       (SELECT left(d.text, 200) FROM bridge_draft d WHERE d.conversation_id = c.id AND d.user_id = %(me)s),
+       c.snoozed_until
 FROM bridge_conversation c
 JOIN bridge_contact p ON p.id = c.contact_id
 JOIN channels_setup_apichannel a ON a.id = c.api_channel_id
@@ -151,6 +152,7 @@ class ChatRowData(NamedTuple):
     expires_at: datetime | None
     reminded_at: datetime | None
     draft: str | None  # of the user who looks at the list
+    snoozed_until: datetime | None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -54,6 +54,7 @@ LAST_MESSAGE_AT = '<span class="ends"{title}>{moment}{late}</span>'
 TITLE, UNSEEN = ' title="{words}"', '<span class="unseen"> {words}</span>'
 CHANGED_TEXT = '<span class="changed">{words}</span>'
 WARNED = '{icon}<span class="unseen">{words} </span>'
+SNOOZED = '<span class="waits">{words}</span>'
 WAITS = (
     '<span class="waits" title="{title}" data-waiting-since="{since}">{waiting} <span data-words>{words}</span></span>'
 )
@@ -64,6 +65,7 @@ UNREAD = '<span class="badge" aria-label="{label}">{number}</span>'
 class ChatRow:
     shown: ChatRowData
     window: presentation.WindowView
+    snoozed: str = ""  # until when, in words
     waiting: str = ""  # time since the client's first unanswered message
     moment: str  # of the last message; empty if the time left is shown
     received: str = ""  # when a late message was received
@@ -91,6 +93,7 @@ class ChatRow:
         parts = [shown.last_message_at, shown.unread, shown.assignee, shown.team, self.name, self.moment]
         parts += [
             shown.waiting_since,
+            self.snoozed,
             self.is_warned,
             shown.change_after_answer,
             window.expires_at,
@@ -175,7 +178,9 @@ class ChatRow:
 
     @property
     def _waits(self) -> SafeString | str:
-        """Render how long the client has been waiting for a reply."""
+        """Render until when the chat is snoozed, or how long the client has been waiting for a reply."""
+        if self.snoozed:
+            return fast_format_html(SNOOZED, words=self.snoozed)
         if self.shown.waiting_since is None:
             return ""
         return fast_format_html(
