@@ -19,13 +19,14 @@
   });
 
   // --- keys and palette: Z and X open the menus; the palette lists what the menus of the open chat offer ----------------
-  const openMenu = (id) => {
-    const summary = byId(id);
-    summary.parentElement.open = true;
-    (summary.parentElement.querySelector(".menu-panel button") || summary).focus();
+  const openMenu = (menu, selector) => {
+    menu.open = true;
+    (menu.querySelector(selector) || menu.querySelector("summary")).focus();
   };
-  okno.shortcuts?.define("snooze", () => openMenu("snooze-menu"), () => Boolean(byId("snooze-menu")));
-  okno.shortcuts?.define("macros", () => openMenu("macro-menu"), () => Boolean(byId("macro-menu")));
+  const MACRO = ".head-actions [data-command^=macro-]";
+  const macroMenu = () => document.querySelector(MACRO)?.closest("details");
+  okno.shortcuts?.define("snooze", () => openMenu(byId("snooze-menu").parentElement, ".menu-panel button"), () => Boolean(byId("snooze-menu")));
+  okno.shortcuts?.define("macros", () => openMenu(macroMenu(), MACRO), () => Boolean(macroMenu()));
 
   const find = (name) => document.querySelector(`[data-command="${name}"]`);
   const register = () => {

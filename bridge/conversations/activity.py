@@ -130,6 +130,6 @@ def render_line(activity: ConversationActivity, *, name: str = "") -> str:
 
 
 def _format_time(value: Any) -> str:
-    """Format an ISO time as ``1 Dec, 14:02`` in the reader's time zone."""
+    """Format an ISO time as ``1 December, 14:02`` in the reader's time zone."""
     moment = parse_datetime(value) if isinstance(value, str) else None
-    return date_format(timezone.localtime(moment), "j M, H:i") if moment else ""
+    return date_format(timezone.localtime(moment), "j E, H:i") if moment else ""

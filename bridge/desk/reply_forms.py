@@ -73,5 +73,9 @@ class OwnMacroForm(MacroForm):
         self.fields["assign_user"].queryset = people.filter(chat_channels__in=channels).distinct()  # type: ignore[attr-defined]
         self.fields["assign_user"].label_from_instance = lambda person: person.get_full_name() or person.username  # type: ignore[attr-defined]
         self.fields["assign_team"].queryset = Team.objects.filter(chat_channels__in=channels).distinct()  # type: ignore[attr-defined]
+        for name in ("assign_user", "assign_team"):
+            self.fields[name].empty_label = "—"  # type: ignore[attr-defined]
+        statuses = [choice for choice in self.fields["status"].choices if choice[0] != ""]  # type: ignore[attr-defined]
+        self.fields["status"].choices = [("", Macro.Assignment.KEEP.label), *statuses]  # type: ignore[attr-defined]
         hint = _("Several tags are separated by commas.")
         self.fields["add_tags"].help_text = self.fields["remove_tags"].help_text = hint

@@ -47,6 +47,8 @@ def build_menu(conversation: Conversation, *, window: service_window.WindowState
             plan = snoozing.plan_snooze(conversation, until, window=window, now=now)
         except snoozing.SnoozeRefused as problem:
             return SnoozeMenu(refusal=str(problem))
+        if plan.is_before_closing and until is not None:
+            continue  # the same as "until the client writes", which says when the chat wakes
         choices.append({"key": choice, "label": LABELS[choice], "hint": _describe_limit(plan, now=now)})
     local = timezone.localtime(now)
     return SnoozeMenu(
