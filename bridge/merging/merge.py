@@ -127,7 +127,7 @@ def _merge_conversation(
         Conversation.objects.filter(pk=into.pk).update(created_at=old.created_at)
         into.last_message_at = old.last_message_at
     before["into"] = {name: rows.row_to_json(into)[name] for name in SHOWN_FIELDS}
-    row = rows.row_to_json(old)
+    row = rows.row_to_json(old) | {"snoozed_until": None}
     before["requests"] = _end_one_request(old, into, by=merge.by)
     before["parallel"] = _mark_parallel_requests(old, into)
     service_window.close_windows(old.pk, now=now)
