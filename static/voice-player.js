@@ -116,6 +116,7 @@
   class VoicePlayer extends HTMLElement {
     connectedCallback() {
       const template = document.getElementById("voice-player");
+      if (this.button) this.draw(); // a chat that was kept while another one was open
       if (!template || this.button) return;
       const { mime, name, href } = this.dataset;
       this.replaceChildren(template.content.cloneNode(true));
