@@ -17,6 +17,7 @@ from .alert_routes import planning
 from .automation import runs
 from .channel_health import alerts, webhook_inactivity
 from .conversations import assignments, closing_reminders, read_receipts, team_releases
+from .desk.push import sending
 from .files import inbound_downloads
 from .helpdesk import operators
 from .inbox import pending_corrections, processing, routing, unsupported
@@ -141,6 +142,11 @@ def route_alerts() -> int:
         if is_free:
             dispatcher.send_due_deliveries(Lane.MAIL)
     return planned
+
+
+@shared_task
+def send_pushes() -> int:
+    return sending.send_pushes()
 
 
 @shared_task(expires=600)

@@ -22,6 +22,7 @@ class LockSpace(IntEnum):
     PRUNING = 7_209  # second key: 0
     ALERT_ROUTES = 7_210  # second key: 0 for ALERT_ROUTES, 1 for emails
     AUTOMATION = 7_211  # second key: 0
+    PUSH = 7_212  # second key: 0
 
 
 def try_acquire(space: LockSpace, number: int) -> bool:

@@ -58,6 +58,7 @@ SCHEDULE: dict[str, tuple[str, float]] = {
     "check_health": ("housekeeping", 300),
     "check_portal": ("housekeeping", 30),
     "route_alerts": ("housekeeping", 10),
+    "send_pushes": ("housekeeping", 3),
     "reconcile_messages": ("housekeeping", 600),
     "prune_expired_rows": ("housekeeping", 600),
     "reapply_erasures": ("housekeeping", 300),

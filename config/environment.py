@@ -185,6 +185,15 @@ SETTINGS = (
         "RELAY_ALLOWED_PORTS", whole_numbers(1, 65535), [80, 443, 8080, 8443], "Ports that a Redirect URL may use."
     ),
     EnvironmentSetting(
+        "WEB_PUSH_HOSTS",
+        parse_list,
+        [
+            *("fcm.googleapis.com", "*.push.services.mozilla.com", "*.push.apple.com"),
+            *("*.notify.windows.com", "*.wns.windows.com"),
+        ],
+        "Push services of browsers that may be called for notifications of operators. Empty: no push messages.",
+    ),
+    EnvironmentSetting(
         "HELD_REPLY_DAYS", positive, 7, "Days after which a held reply is dropped if the client has not written."
     ),
     EnvironmentSetting(

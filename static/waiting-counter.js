@@ -1,8 +1,9 @@
-// Number of chats that need a reply, on the rail and in the title, live on every page.
+// Number of chats that need a reply, on the rail and in the title, live on every page. While the operator looks
+// elsewhere, the title says what is new instead.
 (() => {
   if (!document.getElementById("app")?.dataset.updatesUrl) return;
   const byId = (id) => document.getElementById(id);
-  let version = "";
+  let version = "", unseen = ""; // words for what is new since the operator last looked
 
   const show = () => {
     const number = Number(byId("list")?.dataset.waiting ?? byId("app").dataset.waiting ?? 0), count = byId("rail-count");
@@ -11,8 +12,8 @@
       count.textContent = words;
       count.hidden = !number;
     }
-    document.title = document.title.replace(/^\(\d+\+?\) /, "");
-    if (number) document.title = `(${words}) ${document.title}`;
+    document.title = document.title.replace(/^\([^)]*\) /, "");
+    if (unseen || number) document.title = `(${unseen || words}) ${document.title}`;
   };
 
   // A page with the chat list gets the number with the list.
@@ -24,6 +25,7 @@
     if (byId("list")) byId("list").dataset.waiting = counters.waiting;
     show();
   });
+  addEventListener("okno:unseen", ({ detail }) => { unseen = detail; show(); });
   addEventListener("okno:chat-opened", show);
   document.addEventListener("htmx:afterSwap", show);
   show();

@@ -60,8 +60,13 @@ def find_statuses(user_ids: Iterable[int]) -> dict[int, Status]:
 
 def get_chosen_status(user: Any) -> Status:
     """Return the status that the user has chosen, whether or not they are at the desk."""
+    return get_choice(user)[0]
+
+
+def get_choice(user: Any) -> tuple[Status, datetime | None]:
+    """Return the status that the user has chosen, and until when."""
     row = OperatorAvailability.objects.filter(Q(until=None) | Q(until__gt=Now()), user=user.pk).first()
-    return Status(row.status) if row else Status.ONLINE
+    return (Status(row.status), row.until) if row else (Status.ONLINE, None)
 
 
 def choose_status(user: Any, status: str, *, until: datetime | None = None) -> None:

@@ -4,8 +4,8 @@ Each lead time is one SQL statement. Rows locked by another worker are skipped, 
 reminder per window, expiry and lead time. The shortest lead time runs first and suppresses the longer ones, so that
 after an outage a window with ten minutes left gets one reminder and not three.
 
-A reminder is for the assignee if they can answer now, else for the members of the chat's team if one of them can, else
-for all operators of the channel.
+A reminder is for the assignee if they can answer now and are not known to be away, else for the members of the chat's
+team if one of them can, else for all operators of the channel.
 
 No reminders are sent outside working hours. In the last half hour of the working day, all reminders are sent that would
 become due before the next working day starts.
@@ -31,7 +31,7 @@ from channels_setup.models import ChatChannel, Team
 from channels_setup.providers import messengers
 from channels_setup.working_hours import WorkingHours
 
-from . import assignments
+from . import assignments, availability
 
 END_OF_DAY_MARGIN = timedelta(minutes=30)
 REMINDER_BATCH = 500
@@ -41,7 +41,8 @@ CLAIMS = FailingItems("closing reminders: claims")
 CLAIM_REMINDERS_SQL = f"""
 WITH due AS (
     SELECT w.id, w.expires_at, c.chat_channel_id,
-        CASE WHEN {assignments.ASSIGNEE_CAN_ANSWER_CONDITION} THEN c.assignee_id END AS assignee_id,
+        CASE WHEN {assignments.ASSIGNEE_CAN_ANSWER_CONDITION} AND NOT {availability.is_away_condition("c.assignee_id")}
+             THEN c.assignee_id END AS assignee_id,
         CASE WHEN {assignments.TEAM_CAN_ANSWER_CONDITION} THEN c.team_id END AS team_id
     FROM bridge_servicewindow w
     JOIN bridge_conversation c ON c.id = w.conversation_id

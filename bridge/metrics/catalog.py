@@ -79,6 +79,13 @@ FILE_DOWNLOADS = Counter(
     ["channel", "outcome"],
     known_values={"outcome": [STORED, RETRIED, FAILED, NO_DISK_SPACE]},
 )
+SENT, SKIPPED, GIVEN_UP, REJECTED, UNSUBSCRIBED = "sent", "skipped", "given_up", "rejected", "unsubscribed"
+PUSHES = Counter(
+    "okno_push_messages_total",
+    "Push messages to operators' devices, by outcome.",
+    ["outcome"],
+    known_values={"outcome": [SENT, SKIPPED, RETRIED, GIVEN_UP, REJECTED, UNSUBSCRIBED]},
+)
 TASKS = Counter(
     "okno_task_runs_total",
     "Runs of background tasks, by outcome.",

@@ -21,7 +21,14 @@ from .helpdesk import HelpdeskChat, HelpdeskConnection, HelpdeskDuplicateWindow,
 from .merges import ContactMerge, MergedConversation
 from .messages import Attachment, HeldReply, Message, PendingCorrection, StrayStatus
 from .notes import ConversationNote, NoteMention
-from .notifications import Notification, NotificationKind
+from .notifications import (
+    Notification,
+    NotificationKind,
+    NotificationSettings,
+    PushKey,
+    PushMessage,
+    PushSubscription,
+)
 from .retention import RetentionKind, RetentionRule, StorageSnapshot
 from .template_tests import TemplateTest
 from .ticket_fields import TicketField, TicketTag
@@ -77,11 +84,15 @@ __all__ = [
     "NoteMention",
     "Notification",
     "NotificationKind",
+    "NotificationSettings",
     "OperatorAvailability",
     "OptOut",
     "OptOutSource",
     "PendingCorrection",
     "ProviderUpload",
+    "PushKey",
+    "PushMessage",
+    "PushSubscription",
     "RateLimit",
     "RetentionKind",
     "RetentionRule",

@@ -10,9 +10,11 @@ from django.urls import NoReverseMatch, reverse
 from django.utils.safestring import SafeString
 
 from bridge.conversations import contact_links
+from bridge.desk import availability, notification_settings
 from bridge.desk.command_catalog import build_command_data
 from bridge.desk.html import render_icon
 from bridge.desk.presentation import contact_number, contact_phone, name_initials, person_name
+from bridge.desk.push.subscriptions import push_context
 from bridge.desk.thread.bubbles import BubbleRenderer, TemplateRenderer, item_attributes
 from bridge.desk.thread.items import ThreadItem
 from bridge.desk.urls import url_factory
@@ -96,3 +98,23 @@ def palette_pages() -> str:
     """Return the URLs of the pages that the command palette opens, as JSON by command name."""
     pages = {"chats": "chats", "requests": "requests", "windows": "missed-windows", "templates": "templates"}
     return json.dumps({name: url_or_empty(url) for name, url in (pages | {"account": "preferences"}).items()})
+
+
+@register.simple_tag(takes_context=True)
+def own_availability(context: template.RequestContext) -> dict[str, Any]:
+    """Return the status of the signed-in user for the account menu."""
+    return availability.describe_own(context["user"])
+
+
+@register.simple_tag(takes_context=True)
+def notification_values(context: template.RequestContext) -> dict[str, Any]:
+    """Return what the scripts of each page need to notify the signed-in user."""
+    return notification_settings.page_values(context["request"])
+
+
+@register.inclusion_tag("bridge/notification_settings.html", takes_context=True)
+def notification_section(context: template.RequestContext) -> dict[str, Any]:
+    """Render the notifications' part of the page of desk settings."""
+    request = context["request"]
+    form = context.get("notification_form") or notification_settings.build_form(request.user)
+    return {"form": form, "request": request, "user": request.user, **push_context(request.user)}

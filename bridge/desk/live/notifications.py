@@ -17,23 +17,24 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 
 from bridge.conversations import availability
-from bridge.desk import presentation
+from bridge.desk import notification_settings, presentation
 from bridge.message_text import render_preview
-from bridge.models import Conversation, Notification, NotificationKind
+from bridge.models import Conversation, Notification, NotificationKind, NotificationSettings
 
 OVERLAP = timedelta(seconds=10)
 CURSOR_AGE = timedelta(seconds=30)  # an older one is renewed, so that the end of "do not disturb" brings nothing old
 MAX_ITEMS = 20
 MICROSECOND = timedelta(microseconds=1)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-Kind = NotificationKind
+Kind, Scope = NotificationKind, NotificationSettings.Scope
 
-# Chats with a new message of the client that concern the user: theirs, and those of nobody that wait for their team or
-# for all operators of the channel.
-CONCERNS_SQL = """
-(c.assignee_id = %(user)s OR (c.assignee_id IS NULL AND (c.team_id IS NULL
+# Chats whose new messages concern the user, by the scope of their settings. Chats of nobody wait for their team, or for
+# all operators of the channel.
+CONCERNS_SQL = f"""
+CASE %(scope)s WHEN '{Scope.ALL}' THEN TRUE WHEN '{Scope.MINE}' THEN c.assignee_id = %(user)s
+ELSE c.assignee_id = %(user)s OR (c.assignee_id IS NULL AND (c.team_id IS NULL
     OR c.team_id IN (SELECT team_id FROM channels_setup_team_members WHERE user_id = %(user)s)
-    OR NOT EXISTS (SELECT FROM channels_setup_team_members m WHERE m.team_id = c.team_id))))
+    OR NOT EXISTS (SELECT FROM channels_setup_team_members m WHERE m.team_id = c.team_id))) END
 """
 NEW_MESSAGES_SQL = f"""
 SELECT c.id FROM unnest(%(channels)s::bigint[]) AS channel(id) CROSS JOIN LATERAL (
@@ -83,10 +84,15 @@ def build_notifications(user: Any, channels: Sequence[int], sent: str, *, now: d
     newest = Notification.objects.filter(user=user.pk).order_by("-pk").values_list("pk", flat=True).first() or 0
     if cursor is None:
         return {"cursor": str(Cursor(notification=newest, message=now)), "items": []}
-    if availability.get_chosen_status(user) == availability.Status.DND:
-        items: list[dict[str, Any]] = []
-    else:
-        items = [*_list_recorded(user, channels, cursor, now=now), *_list_messages(user, channels, cursor)]
+    items: list[dict[str, Any]] = []
+    chosen = notification_settings.get_settings(user)
+    if availability.get_chosen_status(user) != availability.Status.DND:
+        items = _list_recorded(user, channels, cursor, now=now)
+        if Kind.MESSAGE not in chosen.muted_kinds:
+            items += _list_messages(user, channels, cursor, scope=chosen.scope)
+    items = [item for item in items if item["kind"] not in chosen.muted_kinds]
+    if not chosen.shows_text:
+        items = [without_text(item) for item in items]
     if not items and newest <= cursor.notification and now - cursor.message < CURSOR_AGE:
         return None
     return {"cursor": str(Cursor(notification=newest, message=now)), "items": items[:MAX_ITEMS]}
@@ -117,8 +123,8 @@ def describe(row: Notification) -> dict[str, Any]:
     return build_item(row.kind, row.conversation_id, key=f"n{row.pk}", title=title, text=row.text)
 
 
-def _list_messages(user: Any, channels: Sequence[int], cursor: Cursor) -> list[dict[str, Any]]:
-    values = {"user": user.pk, "channels": list(channels), "since": cursor.message - OVERLAP}
+def _list_messages(user: Any, channels: Sequence[int], cursor: Cursor, *, scope: str) -> list[dict[str, Any]]:
+    values = {"user": user.pk, "channels": list(channels), "since": cursor.message - OVERLAP, "scope": scope}
     with connection.cursor() as db:
         db.execute(NEW_MESSAGES_SQL, values)
         ids = [row[0] for row in db.fetchall()]
@@ -148,4 +154,26 @@ def build_item(kind: str, chat: int, *, key: str, title: str, text: str) -> dict
         "title": title,
         "text": text,
         "url": url,
+    }
+
+
+def without_text(item: dict[str, Any]) -> dict[str, Any]:
+    """Return the item for users who want no text of messages in notifications."""
+    return item | {"text": _("New message") if item["kind"] == Kind.MESSAGE else ""}
+
+
+def closing_title(name: str, left: timedelta) -> str:
+    values = {"name": name, "left": presentation.format_duration(left)}
+    return _("%(name)s: the window closes in %(left)s") % values
+
+
+def build_test_item() -> dict[str, Any]:
+    return {
+        "kind": "test",
+        "chat": None,
+        "key": "test",
+        "tag": "okno-test",
+        "title": _("Notifications work"),
+        "text": _("This is how Okno tells you of new messages."),
+        "url": reverse("desk-settings"),
     }

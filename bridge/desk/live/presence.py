@@ -80,6 +80,20 @@ def record_heartbeat(conversation_id: int, *, user: Any, writes: bool, is_here: 
     return _parse_marks(found, own=str(user.pk).encode(), now=now)
 
 
+def find_viewers(conversation_id: int) -> set[int]:
+    """Return the IDs of the users who see the chat now. Empty if Valkey fails."""
+    if store.is_paused:
+        return set()
+    try:
+        found: Any = store.client.hgetall(f"okno:here:{conversation_id}")
+    except redis.RedisError as error:
+        store.pause()
+        logger.warning("presence not available", extra={"error": type(error).__name__})
+        return set()
+    now = time.time()
+    return {int(pk) for pk, text in found.items() if json.loads(text)["until"] > now}
+
+
 def _parse_marks(found: Mapping[bytes, bytes], *, own: bytes, now: float) -> Presence:
     writing: list[str] = []
     looking: list[str] = []

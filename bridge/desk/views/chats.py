@@ -93,7 +93,7 @@ def poll_updates(request: HttpRequest) -> HttpResponse:
     if (last_warning := parse_int(request.GET.get("last_warning"))) is not None:
         reminders = closing_reminders.find_pending_reminders(request.user, channels, after=last_warning)
         if reminders.last > last_warning:
-            answer["warnings"] = closing_warnings.warnings_json(reminders, now=now)
+            answer["warnings"] = closing_warnings.warnings_json(reminders, user=request.user, now=now)
     if "counters" in request.GET:  # a page without the list
         if request.GET["counters"] != list_version:
             answer["poll_token"] = polling.issue_poll_token(request, channels)
