@@ -40,6 +40,7 @@ def desk(context: BrowserContext, page: Page, chat: Conversation) -> Page:
 def test_a_chat_is_snoozed_and_woken_from_its_menu_and_the_palette(desk: Page, channel: ApiChannel) -> None:
     row = desk.locator("#list").get_by_role("link", name=re.compile("Анна"))
     expect(row).to_be_visible()
+    desk.evaluate("document.activeElement.blur()")  # keys do not fire in the composer
     desk.keyboard.press("z")
     expect(desk.get_by_role("button", name="In 3 hours")).to_be_focused()
     desk.get_by_role("button", name="Until the client writes").click()
@@ -80,6 +81,7 @@ def test_a_macro_is_made_and_run_from_the_list_of_quick_replies(desk: Page, chat
 
     Macro.objects.update(reply_text="", add_tags=[str(number) for number in range(200)])
     desk.reload()
+    desk.evaluate("document.activeElement.blur()")
     desk.keyboard.press("x")
     desk.get_by_role("button", name="Shipped").click()
     expect(desk.locator("#refusal")).to_contain_text("tags")
