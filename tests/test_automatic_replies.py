@@ -10,7 +10,18 @@ from django.test import Client
 from django.utils import timezone
 
 from bridge.automation import automatic_replies
-from bridge.models import AutomaticReply, ChannelAutomation, Conversation, Delivery, Message, ServiceWindow, Ticket
+from bridge.conversations import consents
+from bridge.models import (
+    AutomaticReply,
+    ChannelAutomation,
+    Conversation,
+    Delivery,
+    Message,
+    OptOut,
+    OptOutSource,
+    ServiceWindow,
+    Ticket,
+)
 from channels_setup.models import ApiChannel, ChatChannel
 from tests.pages import page_html
 from tests.scenarios.sending import boris_answers, client_writes, move_windows_back
@@ -134,6 +145,14 @@ def test_a_refused_text_is_not_tried_again(channel: ApiChannel, automation: Chan
 
     assert [run(automation), run(automation)] == [0, 0]
     assert AutomaticReply.objects.get().reason == "channel_archived"
+
+
+def test_a_client_who_wants_no_messages_gets_none(channel: ApiChannel, automation: ChannelAutomation) -> None:
+    chat = client_writes(channel, "Анна")
+    consents.set_opt_out(chat.contact_id, OptOut.ALL, source=OptOutSource.OPERATOR)
+
+    assert [run(automation), run(automation)] == [0, 0] and texts(chat) == []
+    assert AutomaticReply.objects.get().reason == "client_opted_out"
 
 
 @pytest.mark.django_db(transaction=True)

@@ -47,7 +47,7 @@ def send_reply(chat: Conversation, text: str) -> reply_submission.SubmitResult:
 
 
 # A merge and its undo leave these tables behind and may change these timestamps.
-LEAVES = {"bridge_contactmerge", "bridge_mergedconversation", "bridge_idempotencykey"}
+LEAVES = {"bridge_contactmerge", "bridge_mergedconversation", "bridge_idempotencykey", "bridge_conversationactivity"}
 STAMPS = "#- '{updated_at}'"
 
 

@@ -17,6 +17,7 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from bridge import canned_variables, service_window
+from bridge.conversations import consents
 from bridge.conversations.receiving import lock_conversation
 from bridge.models import (
     ACTIVE_STATUSES,
@@ -24,6 +25,7 @@ from bridge.models import (
     ChannelAutomation,
     Conversation,
     Message,
+    OptOut,
     ServiceWindow,
 )
 from bridge.relay import reply_submission
@@ -112,6 +114,9 @@ def _reply(
     if kind == Kind.AWAY and of_people.filter(created_at__gte=worked_since).exists():
         return False  # somebody works late
     if kind == Kind.GREETING and replied.exists():
+        return False
+    if consents.find_opt_outs([conversation.pk]).get(conversation.pk) == OptOut.ALL:
+        AutomaticReply.objects.create(conversation=conversation, window=window, kind=kind, reason="client_opted_out")
         return False
     record = AutomaticReply.objects.create(conversation=conversation, window=window, kind=kind)
     result = reply_submission.submit_reply(
