@@ -16,6 +16,7 @@ from bridge.models import Attachment, Conversation, Message
 from channels_setup.codecs.values import FileInfo
 from channels_setup.models import ApiChannel
 from channels_setup.providers.sandbox import messenger as sandbox
+from tests.browser.test_axe import findings
 from tests.browser.test_desk import SOON, open_chat, sign_in
 from tests.factories import ApiChannelFactory, boris
 from tests.scenarios.sending import receive_text
@@ -111,6 +112,7 @@ def test_voice_messages_play_one_at_a_time_through_redraws_until_the_chat_change
     start, slider = players.nth(0).locator("[data-play]"), players.nth(0).get_by_role("slider", name="Position")
 
     expect(players.nth(0).locator(".voice-time")).to_have_text("1:00", timeout=SOON)  # before it plays
+    assert findings(desk) == []
     expect(players.nth(2)).to_contain_text("This browser can’t play AMR. Download the file to listen.")
     expect(players.nth(2).get_by_role("link")).to_have_attribute("href", f"/files/{first.pk + 2}/")
     start.focus()
@@ -161,6 +163,7 @@ def test_the_lightbox_shows_albums_videos_and_pdfs_by_keyboard(desk: Page, chann
     desk.keyboard.press("Enter")
     dialog = desk.get_by_role("dialog", name="photo1.jpg")
     expect(dialog).to_contain_text("1 of 9")
+    assert findings(desk) == []
     expect(dialog.get_by_role("button", name="Previous")).to_be_disabled()
     for _ in range(6):
         desk.keyboard.press("ArrowRight")
