@@ -44,6 +44,7 @@ SUPERVISOR_PERMISSIONS = (
     permissions.VIEW_REPORTS,
     permissions.ASSIGN_ANY_CHAT,
     permissions.VIEW_FULL_PHONE,
+    permissions.IMPORT_CONTACTS,
 )
 # Role -> permissions, with wildcards. The groups have exactly these after every migration.
 ROLE_PERMISSIONS: dict[Role, tuple[str, ...]] = {

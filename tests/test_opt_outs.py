@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from django.db import IntegrityError, connection, transaction
+from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
@@ -25,6 +26,7 @@ from tests.factories import (
     ServiceWindowFactory,
     TemplateFactory,
     boris,
+    token_of,
 )
 
 pytestmark = pytest.mark.django_db
@@ -213,3 +215,19 @@ def test_an_erased_person_has_no_consent(chat: Conversation) -> None:
 
     with pytest.raises(IntegrityError), transaction.atomic():
         ContactConsent.objects.create(contact_id=chat.contact_id, opt_out="all")
+
+
+def test_the_api_reads_and_sets_opt_outs_and_consents(client: Client, chat: Conversation) -> None:
+    user = boris(chat.chat_channel)
+    address, headers = f"/api/v1/contacts/{chat.contact_id}/", token_of(user)
+
+    assert client.get(address, headers=headers).json()["consent"] is None
+    body = {"opt_out": "all", "opt_out_reason": "a call", "consent_source": "contract"}
+    changed = client.patch(address, body, content_type="application/json", headers=headers).json()
+
+    assert (changed["consent"]["opt_out"], changed["consent"]["opt_out_source"]) == ("all", "api")
+    assert (changed["consent"]["source"], changed["consent"]["recorded_by"]) == ("contract", user.pk)
+    assert client.get("/api/v1/contacts/?opt_out=all", headers=headers).json()["results"][0]["id"] == chat.contact_id
+    assert client.get("/api/v1/contacts/?opt_out=marketing", headers=headers).json()["results"] == []
+    client.patch(address, {"opt_out": ""}, content_type="application/json", headers=headers)
+    assert opt_out_of(chat) == ""

@@ -6,16 +6,25 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from django.db.models import Prefetch, Q, QuerySet
-from drf_spectacular.utils import OpenApiResponse, extend_schema
+from drf_spectacular.utils import OpenApiResponse, extend_schema, extend_schema_field
 from rest_framework import serializers
 from rest_framework.decorators import action
 from rest_framework.exceptions import NotFound, ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from bridge.conversations import chat_looks, contact_editing, merge_lookup
+from bridge.conversations import chat_looks, consents, contact_editing, merge_lookup
 from bridge.conversations.contact_editing import Editor, InvalidContactData
-from bridge.models import Contact, ContactChange, ContactNote, Conversation
+from bridge.models import (
+    ConsentSource,
+    Contact,
+    ContactChange,
+    ContactConsent,
+    ContactNote,
+    Conversation,
+    OptOut,
+    OptOutSource,
+)
 from channels_setup.codecs.phone_numbers import search_keys
 
 from .base import (
@@ -28,7 +37,7 @@ from .base import (
 )
 from .contact_erasure import ContactErasureMixin
 from .contact_export import ContactExportMixin
-from .filtering import SINCE, UNTIL, QueryFilter, parse_number, parse_text
+from .filtering import SINCE, UNTIL, QueryFilter, parse_choices, parse_number, parse_text
 from .serializers import ErrorSerializer, hide_phone
 
 T = TypeVar("T")
@@ -37,17 +46,30 @@ MAX_CHANGES = 100
 ERROR_RESPONSES = {code: OpenApiResponse(ErrorSerializer) for code in (400, 404, 409)}
 
 
+class ConsentSerializer(serializers.ModelSerializer[ContactConsent]):
+    """Opt-out and consent of a contact. ``opt_out``: empty, ``marketing``, or ``all`` (templates are not sent)."""
+
+    class Meta:
+        model = ContactConsent
+        fields = (
+            *("opt_out", "opt_out_source", "opt_out_reason", "opt_out_at", "opt_out_by"),
+            *("source", "note", "recorded_at", "recorded_by"),
+        )
+        read_only_fields = fields
+
+
 class ContactDetailSerializer(serializers.ModelSerializer[Contact]):
     """A contact with its chats. ``merged`` lists the contacts that were merged into it."""
 
     chats = serializers.SerializerMethodField()
     merged = serializers.SerializerMethodField()
+    consent = serializers.SerializerMethodField()
 
     class Meta:
         model = Contact
         fields: tuple[str, ...] = (
             *("id", "api_channel", "name", "name_source", "phone", "email", "external_id", "user_id", "username"),
-            *("tags", "chats", "merged", "created_at", "erased_at"),
+            *("tags", "chats", "merged", "consent", "created_at", "erased_at"),
         )
         read_only_fields: tuple[str, ...] = fields
 
@@ -60,6 +82,14 @@ class ContactDetailSerializer(serializers.ModelSerializer[Contact]):
         rows = ({name: getattr(one, name) for name in names} for one in people)
         return [hide_phone(row, contact.api_channel_id) for row in rows]
 
+    @extend_schema_field(ConsentSerializer(allow_null=True))
+    def get_consent(self, contact: Contact) -> dict[str, Any] | None:
+        rows = [row for one in (contact, *contact.shown_merged) if (row := getattr(one, "consent", None))]  # type: ignore[attr-defined]
+        row = max(
+            rows, key=lambda row: (consents.STRICTNESS[OptOut(row.opt_out)], row.contact_id == contact.pk), default=None
+        )
+        return None if row is None else ConsentSerializer(row).data
+
     def to_representation(self, contact: Contact) -> dict[str, Any]:
         return hide_phone(super().to_representation(contact), contact.api_channel_id)
 
@@ -70,6 +100,10 @@ class ContactUpdateSerializer(serializers.Serializer[Any]):
     name = serializers.CharField(required=False, allow_blank=True, max_length=1_000)
     phone = serializers.CharField(required=False, allow_blank=True, max_length=100)
     email = serializers.CharField(required=False, allow_blank=True, max_length=1_000)
+    opt_out = serializers.ChoiceField(OptOut.choices, required=False, allow_blank=True)
+    opt_out_reason = serializers.CharField(required=False, allow_blank=True, max_length=200)
+    consent_source = serializers.ChoiceField(ConsentSource.choices, required=False)
+    consent_note = serializers.CharField(required=False, allow_blank=True, max_length=200)
 
 
 class ContactChangeSerializer(serializers.ModelSerializer[ContactChange]):
@@ -121,6 +155,7 @@ class ContactViewSet(ContactErasureMixin, ContactExportMixin, ReadOnlyViewSet):
             read=parse_text, by_channels=search_contacts, help="Words of the name or digits of the phone."
         ),
         "email": QueryFilter(read=parse_text, by="email__iexact"),
+        "opt_out": QueryFilter(read=parse_choices("marketing", "all"), by="consent__opt_out__in"),
         "external_id": QueryFilter(read=parse_text, by="external_id", help="The provider's ID of the contact."),
         "since": SINCE,
         "until": UNTIL,
@@ -129,9 +164,9 @@ class ContactViewSet(ContactErasureMixin, ContactExportMixin, ReadOnlyViewSet):
     def get_queryset(self) -> QuerySet[Contact]:
         seen = visible_chat_channels(self.request.user)
         chats = Conversation.objects.filter(chat_channel__in=seen)
-        rows = Contact.objects.filter(pk__in=chats.values("contact"))
+        rows = Contact.objects.filter(pk__in=chats.values("contact")).select_related("consent")
         shown = Prefetch("conversations", chats.order_by("pk"), to_attr="shown_chats")
-        merged = merge_lookup.filter_visible_people(Contact.objects.order_by("pk"), seen)
+        merged = merge_lookup.filter_visible_people(Contact.objects.select_related("consent").order_by("pk"), seen)
         return rows.prefetch_related(shown, Prefetch("merged", merged, to_attr="shown_merged"))
 
     def get_object(self) -> Contact:
@@ -153,14 +188,22 @@ class ContactViewSet(ContactErasureMixin, ContactExportMixin, ReadOnlyViewSet):
     @documented_write(summary="Change a contact", request=ContactUpdateSerializer, response=ContactDetailSerializer)
     def partial_update(self, request: Request, pk: str) -> Response:
         """Change name, phone and email. Every change is recorded. The phone is normalized. Messages are still sent to
-        the provider's ID of the contact. A name set here is not replaced by the WhatsApp profile name."""
+        the provider's ID of the contact. A name set here is not replaced by the WhatsApp profile name. ``opt_out``
+        blocks templates, or allows them again if it is empty; ``consent_source`` says how the person agreed to them."""
         contact = self.get_object()
         serializer = ContactUpdateSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
         values = serializer.validated_data
+        card = {name: values[name] for name in contact_editing.EDITABLE_FIELDS if name in values}
 
         def work() -> tuple[int, Any]:
-            _run_edit(lambda: contact_editing.edit_contact(contact.pk, values, by=_api_editor(request)))
+            _run_edit(lambda: contact_editing.edit_contact(contact.pk, card, by=_api_editor(request)))
+            if "consent_source" in values:
+                note = values.get("consent_note", "")
+                consents.record_consent(contact.pk, values["consent_source"], note=note, by=request.user)
+            if "opt_out" in values:
+                reason, opt_out = values.get("opt_out_reason", ""), OptOut(values["opt_out"])
+                consents.set_opt_out(contact.pk, opt_out, source=OptOutSource.API, by=request.user, reason=reason)
             return 200, ContactDetailSerializer(self.get_queryset().get(pk=contact.pk)).data
 
         return run_idempotent(request, values, work)

@@ -161,6 +161,9 @@ def get_consent(contact: Contact) -> ContactConsent | None:
     if contact.has_merged:
         people += Contact.objects.filter(merged_into=contact.pk).values_list("pk", flat=True)
     rows = list(ContactConsent.objects.filter(contact__in=people).select_related("opt_out_by", "recorded_by"))
-    return max(
-        rows, key=lambda row: (STRICTNESS[OptOut(row.opt_out)], row.contact_id == contact.pk, row.pk), default=None
-    )
+    return choose_strictest(rows, contact.pk)
+
+
+def choose_strictest(rows: Sequence[ContactConsent], contact_id: int) -> ContactConsent | None:
+    """Return the row with the broadest opt-out; among equal ones, that of this contact."""
+    return max(rows, key=lambda row: (STRICTNESS[OptOut(row.opt_out)], row.contact_id == contact_id), default=None)

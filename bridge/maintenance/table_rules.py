@@ -102,6 +102,7 @@ CLEANED: dict[str, str] = {
     "bridge.PushMessage": "ten minutes after its event",
     "bridge.PushSubscription": "when its session ends, or its user removes the device",
     "bridge.FileDeletion": "when the file is deleted",
+    "bridge.ContactImport": "rows when it has ended; everything after a day",
     "bridge.MergedConversation": "a day after the merge, when it can no longer be undone",
     "bridge.StorageSnapshot": "after 400 days",
     "sessions.Session": "when it expires (`SESSION_IDLE_HOURS`)",

@@ -124,6 +124,7 @@ AUDITED: dict[str, AuditedTable] = {
     "bridge.ContactNote": client_data(),
     "bridge.ConversationNote": client_data(),
     "bridge.ContactConsent": client_data(),
+    "bridge.ContactImport": client_data(columns=("state",)),
     "bridge.ContactMerge": AuditedTable(
         columns=("source_id", "target_id", "by_id", "undone_at", "undone_by_id"), people_only=True
     ),

@@ -88,7 +88,7 @@ def export_templates(templates: Iterable[Template], *, file_format: str) -> byte
         return (json.dumps({"data": rows}, ensure_ascii=False, indent=2) + "\n").encode()
     cells_of_all = (template_cells(each) | {"channel": channels[each.api_channel_id]} for each in templates)
     table = [COLUMNS, *([escape_cell(cells[name]) for name in COLUMNS] for cells in cells_of_all)]
-    return _write_csv(table) if file_format == "csv" else _write_xlsx(table)
+    return _write_csv(table) if file_format == "csv" else write_xlsx(table, title="templates", widths=COLUMN_WIDTHS)
 
 
 def template_as_graph_row(template: Template) -> dict[str, Any]:
@@ -169,13 +169,17 @@ def _write_csv(table: Iterable[Sequence[str]]) -> bytes:
     return output.getvalue().encode("utf-8-sig")  # without a byte order mark Excel assumes a Windows code page
 
 
-def _write_xlsx(table: Iterable[Sequence[str]]) -> bytes:
+COLUMN_WIDTHS = {"A": 18, "B": 24, "H": 60, "J": 30, "K": 40}
+
+
+def write_xlsx(table: Iterable[Sequence[str]], *, title: str, widths: Mapping[str, int]) -> bytes:
+    """Write a workbook of one sheet. ``table``: rows of escaped cells, the titles first."""
     import openpyxl  # 4 MB that most processes never need
 
     book = openpyxl.Workbook(write_only=True)
-    sheet = book.create_sheet("templates")
+    sheet = book.create_sheet(title)
     sheet.freeze_panes = "A2"
-    for letter, width in {"A": 18, "B": 24, "H": 60, "J": 30, "K": 40}.items():
+    for letter, width in widths.items():
         sheet.column_dimensions[letter].width = width
     for cells in table:
         sheet.append(list(cells))

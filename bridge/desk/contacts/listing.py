@@ -241,7 +241,7 @@ def find_visible_contact(user: Any, pk: int | None) -> Contact | None:
         return None
     scope = ContactScope.for_user(user)
     statement = f"SELECT p.id FROM bridge_contact p WHERE p.id = %(pk)s AND {CURRENT_SQL} AND {VISIBLE_SQL}"
-    values = {"pk": pk, "chat_channels": scope.chat_channels, "api_channels": scope.api_channels}
+    values: dict[str, Any] = {"pk": pk, "chat_channels": scope.chat_channels, "api_channels": scope.api_channels}
     with connection.cursor() as cursor:
         cursor.execute(statement, values)
         row = cursor.fetchone()

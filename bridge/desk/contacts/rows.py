@@ -35,6 +35,7 @@ def load_rows(
         contact__merged_into__in=[one.pk for one in contacts.values() if one.has_merged]
     )
     for owner, opt_out in merged.values_list("contact__merged_into", "opt_out"):
+        assert owner is not None  # by the filter
         if opt_out == OptOut.ALL or not opt_outs.get(owner):
             opt_outs[owner] = opt_out
     sources = {pk: row.source for pk, row in consents.items()}

@@ -13,13 +13,14 @@ from django.views.decorators.http import require_GET
 
 from bridge import service_window
 from bridge.desk.contacts import listing, rows
+from bridge.desk.contacts.imports import IMPORT_PERMISSION
 from bridge.desk.contacts.listing import ContactParams, ContactScope
 from bridge.models import ConsentSource
 from bridge.relay import chat_starts
 from channels_setup.models import ApiChannel
 from channels_setup.permissions import require_chat_access
 
-EXPORT_PERMISSION = "bridge.export_contact"
+from .contact_export import EXPORT_PERMISSION
 
 
 @require_chat_access
@@ -37,7 +38,8 @@ def show_contacts(request: HttpRequest) -> HttpResponse:
         "page": page,
         "next_page": "?" + urlencode(params.non_default | {"after": page.next_cursor}) if page.next_cursor else "",
         "filter_fields": _filter_fields(params),
-        "may_export": request.user.has_perm(EXPORT_PERMISSION),  # type: ignore[union-attr]
+        "may_export": request.user.has_perm(EXPORT_PERMISSION),
+        "may_import": request.user.has_perm(IMPORT_PERMISSION),
     }
     return render(request, "bridge/contacts.html", context)
 

@@ -1,0 +1,224 @@
+"""Import of contacts: a dry run that says what would change, then the same in batches."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.db import transaction
+from django.utils.translation import gettext as _
+
+from bridge.conversations import consents, contact_editing, contacts
+from bridge.conversations.contact_editing import InvalidContactData
+from bridge.models import (
+    ConsentSource,
+    Contact,
+    ContactChange,
+    ContactConsent,
+    ContactImport,
+    Conversation,
+    OptOut,
+    OptOutSource,
+)
+from channels_setup import permissions
+from channels_setup.codecs.phone_numbers import phone_key
+from channels_setup.models import ApiChannel, ChatChannel
+from channels_setup.providers.base import ContactInfo
+
+from . import files
+
+IMPORT_PERMISSION = permissions.IMPORT_CONTACTS
+BATCH = 200
+MAX_TAGS, MAX_TAG_LENGTH = 20, 40
+NEW, CHANGED, UNCHANGED, REFUSED = "new", "changed", "unchanged", "refused"
+RESULTS = (NEW, CHANGED, UNCHANGED, REFUSED)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportOptions:
+    mapping: Mapping[str, int]
+    consent: str = ""
+    note: str = ""
+    replaces: bool = False  # names and e-mail addresses that are known
+
+    @classmethod
+    def of_import(cls, row: ContactImport) -> ImportOptions:
+        return cls(**row.options)
+
+
+@dataclass(kw_only=True)
+class PlannedRow:
+    """One row of the file, and what it changes. ``problem``: why it is refused."""
+
+    number: int  # 1-based, without the titles
+    cells: Sequence[str]
+    values: dict[str, Any] = field(default_factory=dict)
+    contact: Contact | None = None
+    changes: dict[str, Any] = field(default_factory=dict)
+    problem: str = ""
+
+    @property
+    def result(self) -> str:
+        if self.problem:
+            return REFUSED
+        return NEW if self.contact is None else CHANGED if self.changes else UNCHANGED
+
+
+def plan_rows(
+    api_channel: ApiChannel,
+    rows: Sequence[Sequence[str]],
+    options: ImportOptions,
+    *,
+    user: Any,
+    first: int = 1,
+    seen: dict[str, int] | None = None,
+) -> list[PlannedRow]:
+    """Return what each row would change. ``seen``: phone keys of earlier rows with their numbers."""
+    seen = {} if seen is None else seen
+    planned = [_read_row(first + index, cells, options.mapping, seen) for index, cells in enumerate(rows)]
+    known = _find_contacts(api_channel, [row.values["key"] for row in planned if not row.problem])
+    visible = _find_visible({contact.pk for contact in known.values()}, user=user)
+    stored = {row.contact_id: row for row in ContactConsent.objects.filter(contact__in=known.values())}
+    for row in planned:
+        if row.problem:
+            continue
+        contact = known.get(row.values["key"])
+        if contact is not None and contact.pk not in visible:
+            row.problem = _("This client belongs to a chat channel that you do not see.")
+            continue
+        row.contact = contact
+        row.changes = _find_changes(row, contact, stored.get(contact.pk) if contact else None, options)
+    return planned
+
+
+def _read_row(number: int, cells: Sequence[str], mapping: Mapping[str, int], seen: dict[str, int]) -> PlannedRow:
+    row = PlannedRow(number=number, cells=cells)
+    texts = {name: cells[column] if column < len(cells) else "" for name, column in mapping.items()}
+    fields = {name: texts.get(name, "") for name in (files.PHONE, files.NAME, files.EMAIL)}
+    try:
+        row.values = dict(contact_editing.validate_card(fields))
+    except InvalidContactData as problem:
+        row.problem = str(problem)
+        return row
+    if not row.values["phone"]:
+        row.problem = _("There is no phone number.")
+        return row
+    key = phone_key(row.values["phone"])
+    if key in seen:
+        row.problem = _("The same number is in row %(number)d.") % {"number": seen[key]}
+        return row
+    seen[key] = number
+    tags = (" ".join(tag.split())[:MAX_TAG_LENGTH] for tag in texts.get(files.TAGS, "").replace(";", ",").split(","))
+    row.values |= {
+        "key": key,
+        "tags": [tag for tag in dict.fromkeys(tags) if tag][:MAX_TAGS],
+        "opted_out": texts.get(files.OPTED_OUT, "").casefold() in files.YES,
+    }
+    return row
+
+
+def _find_contacts(api_channel: ApiChannel, keys: Sequence[str]) -> dict[str, Contact]:
+    """Return the channel's contacts by phone key. A merged contact is replaced by the one that owns its chats."""
+    rows = Contact.objects.filter(api_channel=api_channel, erased_at=None).with_phone(keys)
+    found: dict[str, Contact] = {}
+    for contact in rows.select_related("merged_into").order_by("-pk"):
+        for key in {contact.phone_key, contact.address_key} - {""}:
+            found[key] = contact.merged_into or contact
+    return {key: found[key] for key in keys if key in found}
+
+
+def _find_visible(contact_ids: set[int], *, user: Any) -> set[int]:
+    """Return the contacts with a chat that the user sees, and those without any chat."""
+    chats = Conversation.objects.filter(contact__in=contact_ids)
+    seen = set(
+        chats.filter(chat_channel__in=ChatChannel.objects.list_visible_ids(user)).values_list("contact", flat=True)
+    )
+    return seen | (contact_ids - set(chats.values_list("contact", flat=True)))
+
+
+def _find_changes(
+    row: PlannedRow, contact: Contact | None, consent: ContactConsent | None, options: ImportOptions
+) -> dict[str, Any]:
+    """Return the values to store. A name that a person set and a known address stay, unless they are to be replaced."""
+    changes: dict[str, Any] = {}
+    name, email = row.values["name"], row.values["email"]
+    is_free = contact is None or not contact.name or contact.name_source != Contact.NameSource.PERSON
+    if name and (is_free or options.replaces) and (contact is None or contact.name != name):
+        changes["name"] = name
+    if (
+        email
+        and (contact is None or contact.email != email)
+        and (not getattr(contact, "email", "") or options.replaces)
+    ):
+        changes["email"] = email
+    old = contact.tags if contact else []
+    known = {tag.casefold() for tag in old}
+    if tags := [tag for tag in row.values["tags"] if tag.casefold() not in known]:
+        changes["tags"] = [*old, *tags][:MAX_TAGS]
+        if changes["tags"] == old:
+            del changes["tags"]
+    if options.consent and (consent is None or not consent.source):
+        changes["consent"] = options.consent
+    if row.values["opted_out"] and (consent is None or consent.opt_out != OptOut.ALL):
+        changes["opted_out"] = True
+    return changes
+
+
+def count_results(planned: Sequence[PlannedRow]) -> dict[str, int]:
+    return {result: sum(row.result == result for row in planned) for result in RESULTS}
+
+
+@transaction.atomic
+def apply_next_batch(import_id: int, *, user: Any) -> ContactImport | None:
+    """Apply the next rows of a started import. Return it, or None if it is not the user's or does not exist.
+
+    The rows' lock makes two open pages apply each row once.
+    """
+    row = (
+        ContactImport.objects.select_for_update(of=("self",))
+        .select_related("api_channel")
+        .filter(pk=import_id, author=user)
+        .first()
+    )
+    if row is None or row.state != ContactImport.State.RUNNING:
+        return row
+    options = ImportOptions.of_import(row)
+    cells = row.rows[row.position : row.position + BATCH]
+    # Numbers of earlier rows, so that a repeated one is refused as in the dry run.
+    seen: dict[str, int] = dict(row.counts.get("seen", {}))
+    planned = plan_rows(row.api_channel, cells, options, user=user, first=row.position + 1, seen=seen)
+    counts = {result: row.counts.get(result, 0) for result in RESULTS}
+    for item in planned:
+        if not item.problem:
+            _apply_row(row.api_channel, item, options, user=user)
+        counts[item.result] += 1
+    row.refused += [[item.number, item.problem, list(item.cells)] for item in planned if item.problem]
+    row.position += len(cells)
+    row.counts = counts | {"seen": seen}
+    fields = ["refused", "position", "counts"]
+    if row.position >= row.total:
+        row.state, row.rows, row.counts = ContactImport.State.DONE, [], counts
+        fields += ["state", "rows"]
+    row.save(update_fields=fields)
+    return row
+
+
+def _apply_row(api_channel: ApiChannel, item: PlannedRow, options: ImportOptions, *, user: Any) -> None:
+    by = contact_editing.Editor(source=ContactChange.Source.OPERATOR, user=user)
+    contact = item.contact
+    if contact is None:
+        phone = item.values["phone"]
+        external_id = phone.removeprefix("+") if api_channel.provider.ids_are_phone_numbers else ""
+        info = ContactInfo(external_id=external_id, phone=phone)
+        data = [contacts.ContactData(info=info, by_contact=False)]
+        contact = contacts.resolve_contacts(api_channel, data).contacts[0]
+    card = {name: item.changes[name] for name in ("name", "email") if name in item.changes}
+    if card:
+        contact_editing.edit_contact(contact.pk, card, by=by)
+    if "tags" in item.changes:
+        Contact.objects.filter(pk=contact.pk, erased_at=None).update(tags=item.changes["tags"])
+    if "consent" in item.changes and options.consent in ConsentSource.values:
+        consents.record_consent(contact.pk, options.consent, note=options.note, by=user)
+    if "opted_out" in item.changes:
+        consents.set_opt_out(contact.pk, OptOut.ALL, source=OptOutSource.IMPORT, by=user)

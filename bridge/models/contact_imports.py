@@ -1,0 +1,53 @@
+"""Imports of contacts: the rows of a file between its dry run and its end."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Value
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from channels_setup.models import ApiChannel
+
+LIFETIME = timedelta(days=1)
+
+
+def compute_expiry() -> datetime:
+    return timezone.now() + LIFETIME
+
+
+class ContactImport(models.Model):
+    """One uploaded table of contacts. The rows are deleted when the import has ended."""
+
+    class State(models.TextChoices):
+        DRAFT = "draft", _("not applied yet")
+        RUNNING = "running", _("running")
+        DONE = "done", _("done")
+
+    author = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
+    api_channel = models.ForeignKey(ApiChannel, on_delete=models.CASCADE, related_name="+")
+    file_name = models.CharField(max_length=200, blank=True)
+    state = models.CharField(max_length=10, choices=State, default=State.DRAFT, db_default=State.DRAFT)
+    titles = models.JSONField(default=list, db_default=Value([], output_field=models.JSONField()))
+    rows = models.JSONField(default=list, db_default=Value([], output_field=models.JSONField()))
+    total = models.IntegerField(default=0, db_default=0)
+    position = models.IntegerField(default=0, db_default=0)  # rows applied so far
+    # Mapping of columns, consent, and whether names set by people are replaced.
+    options = models.JSONField(default=dict, db_default=Value({}, output_field=models.JSONField()))
+    counts = models.JSONField(default=dict, db_default=Value({}, output_field=models.JSONField()))
+    # [row, sentence, cells]
+    refused = models.JSONField(default=list, db_default=Value([], output_field=models.JSONField()))
+    created_at = models.DateTimeField(auto_now_add=True)
+    expires_at = models.DateTimeField(default=compute_expiry)
+
+    class Meta:
+        verbose_name = _("import of contacts")
+        verbose_name_plural = _("imports of contacts")
+        default_permissions = ()
+        permissions = [("import_contact", _("Can import contacts from a file"))]
+
+    def __str__(self) -> str:
+        return f"{self.pk}"
