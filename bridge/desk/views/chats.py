@@ -286,10 +286,13 @@ def posted_quote_id(request: HttpRequest) -> int | None:
 def list_assignees(conversation: Conversation, user: Any) -> list[dict[str, Any]]:
     """List the users that the chat can be assigned to, the current user first."""
     found = sorted(access.assignable_users(conversation, user), key=lambda person: person.pk != user.pk)
+    statuses = availability.find_statuses(person.pk for person in found)
     return [
         {
             "pk": person.pk,
             "name": presentation.person_name(person),
+            "status": statuses[person.pk].value,
+            "status_label": statuses[person.pk].label,
             "is_me": person.pk == user.pk,
             "is_assignee": person.pk == conversation.assignee_id,
         }
