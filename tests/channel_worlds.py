@@ -31,6 +31,7 @@ from bridge.models import (
     Draft,
     Erasure,
     HeldReply,
+    Macro,
     Mismatch,
     StrayStatus,
     Upload,
@@ -149,6 +150,9 @@ def _add_desk(world: World, text: str, set_up: str) -> None:
     note = ContactNote.objects.create(contact=contact, author=person, text=text)
     answer = CannedResponse.objects.create(name=set_up, text=set_up)
     answer.chat_channels.add(world.chat_channel)
+    macro = Macro.objects.create(name=set_up, reply_text=set_up)
+    macro.chat_channels.add(world.chat_channel)
+    world.rows |= {"macro": macro, "ownmacro": Macro.objects.create(name=set_up, reply_text=set_up, owner=person)}
     world.rows["alertroute"] = AlertRoute.objects.create(name=set_up, kind="email", target="ops@company.example")
     team = Team.objects.create(name=set_up)
     team.chat_channels.add(world.chat_channel)

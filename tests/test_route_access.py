@@ -105,6 +105,7 @@ ROW_OF_PARAMETER = {
     "file_id": "attachment",
     "template_id": "template",
     "held_id": "heldreply",
+    "macro_id": "macro",
     "id": "user",
 }
 ROW_OF_ROUTE = {
@@ -121,6 +122,7 @@ ROW_OF_ROUTE = {
     "files/": "attachment",
     "chats/": "conversation",
     "templates/": "template",
+    "desk/replies/": "ownmacro",
     "admin/bridge/deadletter/bulk-actions/": "bulk_action",
     "admin/r/": "message",
     "phone/": "apichannel",
@@ -137,6 +139,7 @@ SECRET_OF_ROUTE = {
 }
 WORDS = {
     "kind": "sandbox",
+    "reply_kind": "macro",
     "content_type_id": "1",
     "name": "nothing",
     "url": "nothing",

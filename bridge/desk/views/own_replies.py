@@ -52,8 +52,9 @@ def show_own_replies(request: HttpRequest) -> HttpResponse:
 @require_chat_access
 @require_http_methods(["GET", "POST"])
 @never_cache
-def edit_own_reply(request: HttpRequest, kind: str, pk: int | None = None) -> HttpResponse:
+def edit_own_reply(request: HttpRequest, reply_kind: str, pk: int | None = None) -> HttpResponse:
     """Add, change or delete a quick reply or macro of the user."""
+    kind = reply_kind
     if kind not in MODELS:
         raise Http404
     if refusal := forms.reject_stale_form(request):
