@@ -21,6 +21,8 @@ CLIENT_MODELS = ("bridge.Contact", "bridge.ContactNote", "bridge.HeldReply")
 CLIENT_COLUMNS = re.compile(r"text|subject|phone|email|card|payload|body|answer|custom_fields")
 # Downloads that record by themselves, or that hold nothing of others.
 OTHER_DOWNLOADS = {
+    "contacts/export.<slug:file_format>": "records the export with its format",
+    "contacts/import/<int:pk>/refused.csv": "rows of the user's own file",
     "chats/<int:pk>/client/export/": "recorded by build_export",
     "api/v1/^contacts/(?P<pk>[0-9]{1,19})/export/?$": "recorded by build_export",
     "admin/bridge/contact/<int:pk>/export/": "recorded by build_export",

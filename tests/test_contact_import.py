@@ -29,7 +29,7 @@ TABLE = (
 def xlsx(rows: list[list[Any]]) -> bytes:
     book = openpyxl.Workbook()
     for row in rows:
-        book.active.append(row)  # type: ignore[union-attr]
+        book.active.append(row)
     output = io.BytesIO()
     book.save(output)
     return output.getvalue()

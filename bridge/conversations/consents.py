@@ -141,18 +141,29 @@ def apply_failure(message: Message, reason: str, *, at: datetime | None = None) 
         activity.record_activity(message.conversation_id, ACTIVITIES[OptOut.MARKETING])
 
 
-@transaction.atomic
 def record_consent(contact_id: int, source: str, *, note: str = "", by: Any = None) -> None:
-    """Record how a contact agreed to be written to. A newer consent replaces the older one."""
+    """Record how a contact agreed to be written to. A newer consent replaces the older one. Raises PersonErased."""
     if Contact.objects.filter(pk=contact_id, erased_at__isnull=False).exists():
         raise PersonErased
+    record_consents([contact_id], source, note=note, by=by)
+
+
+def record_consents(contact_ids: Collection[int], source: str, *, note: str = "", by: Any = None) -> None:
+    """Record the same consent of several contacts with one statement."""
+    if not contact_ids:
+        return
     values = {
         "source": source,
         "note": " ".join(note.replace("\0", "").split())[:MAX_REASON_LENGTH],
         "recorded_at": service_window.database_now(),
         "recorded_by": by,
     }
-    ContactConsent.objects.update_or_create(contact_id=contact_id, defaults=values)
+    ContactConsent.objects.bulk_create(
+        [ContactConsent(contact_id=pk, **values) for pk in sorted(set(contact_ids))],
+        update_conflicts=True,
+        unique_fields=["contact"],
+        update_fields=list(values),
+    )
 
 
 def get_consent(contact: Contact) -> ContactConsent | None:

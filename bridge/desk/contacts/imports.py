@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from django.db import transaction
+from django.db.models import QuerySet
 from django.utils.translation import gettext as _
 
 from bridge.conversations import consents, contact_editing, contacts
 from bridge.conversations.contact_editing import InvalidContactData
 from bridge.models import (
-    ConsentSource,
     Contact,
     ContactChange,
     ContactConsent,
@@ -29,7 +29,7 @@ from channels_setup.providers.base import ContactInfo
 from . import files
 
 IMPORT_PERMISSION = permissions.IMPORT_CONTACTS
-BATCH = 200
+BATCH = 100
 MAX_TAGS, MAX_TAG_LENGTH = 20, 40
 NEW, CHANGED, UNCHANGED, REFUSED = "new", "changed", "unchanged", "refused"
 RESULTS = (NEW, CHANGED, UNCHANGED, REFUSED)
@@ -189,9 +189,8 @@ def apply_next_batch(import_id: int, *, user: Any) -> ContactImport | None:
     seen: dict[str, int] = dict(row.counts.get("seen", {}))
     planned = plan_rows(row.api_channel, cells, options, user=user, first=row.position + 1, seen=seen)
     counts = {result: row.counts.get(result, 0) for result in RESULTS}
+    _apply_rows(row.api_channel, [item for item in planned if not item.problem], options, user=user)
     for item in planned:
-        if not item.problem:
-            _apply_row(row.api_channel, item, options, user=user)
         counts[item.result] += 1
     row.refused += [[item.number, item.problem, list(item.cells)] for item in planned if item.problem]
     row.position += len(cells)
@@ -204,21 +203,46 @@ def apply_next_batch(import_id: int, *, user: Any) -> ContactImport | None:
     return row
 
 
-def _apply_row(api_channel: ApiChannel, item: PlannedRow, options: ImportOptions, *, user: Any) -> None:
+def _apply_rows(api_channel: ApiChannel, items: Sequence[PlannedRow], options: ImportOptions, *, user: Any) -> None:
+    """Apply rows. New contacts, tags and consents are stored with a fixed number of statements."""
+    new = [item for item in items if item.contact is None]
+    created = _create_contacts(api_channel, [item.values for item in new])
+    contact_ids = {item.number: contact.pk for item, contact in zip(new, created, strict=True)}
+    contact_ids |= {item.number: item.contact.pk for item in items if item.contact is not None}
     by = contact_editing.Editor(source=ContactChange.Source.OPERATOR, user=user)
-    contact = item.contact
-    if contact is None:
-        phone = item.values["phone"]
-        external_id = phone.removeprefix("+") if api_channel.provider.ids_are_phone_numbers else ""
-        info = ContactInfo(external_id=external_id, phone=phone)
-        data = [contacts.ContactData(info=info, by_contact=False)]
-        contact = contacts.resolve_contacts(api_channel, data).contacts[0]
-    card = {name: item.changes[name] for name in ("name", "email") if name in item.changes}
-    if card:
-        contact_editing.edit_contact(contact.pk, card, by=by)
-    if "tags" in item.changes:
-        Contact.objects.filter(pk=contact.pk, erased_at=None).update(tags=item.changes["tags"])
-    if "consent" in item.changes and options.consent in ConsentSource.values:
-        consents.record_consent(contact.pk, options.consent, note=options.note, by=user)
-    if "opted_out" in item.changes:
-        consents.set_opt_out(contact.pk, OptOut.ALL, source=OptOutSource.IMPORT, by=user)
+    tagged, agreed = [], []
+    for item in items:
+        pk = contact_ids[item.number]
+        card: dict[str, str] = {name: item.changes[name] for name in ("name", "email") if name in item.changes}
+        if card and item.contact is not None:
+            contact_editing.edit_contact(pk, card, by=by)
+        if "tags" in item.changes:
+            tagged.append(Contact(pk=pk, tags=item.changes["tags"]))
+        if "consent" in item.changes:
+            agreed.append(pk)
+        if "opted_out" in item.changes:
+            consents.set_opt_out(pk, OptOut.ALL, source=OptOutSource.IMPORT, by=user)
+    if tagged:
+        QuerySet(Contact).bulk_update(tagged, ["tags"])  # the keys do not change
+    consents.record_consents(agreed, options.consent, note=options.note, by=user)
+
+
+def _create_contacts(api_channel: ApiChannel, rows: Sequence[Mapping[str, Any]]) -> list[Contact]:
+    """Create contacts as if they had written. One who did so since the dry run is found instead."""
+    ids_are_phones = api_channel.provider.ids_are_phone_numbers
+    data = [
+        contacts.ContactData(
+            info=ContactInfo(
+                external_id=row["phone"].removeprefix("+") if ids_are_phones else "",
+                phone=row["phone"],
+                name=row["name"],
+                email=row["email"],
+            ),
+            by_contact=False,
+        )
+        for row in rows
+    ]
+    created = contacts.resolve_contacts(api_channel, data).contacts if data else []
+    named = [contact.pk for contact, row in zip(created, rows, strict=True) if row["name"] == contact.name]
+    Contact.objects.filter(pk__in=named).exclude(name="").update(name_source=Contact.NameSource.PERSON)
+    return created

@@ -63,7 +63,7 @@ def start_import(request: HttpRequest) -> HttpResponse:
                 _run_dry(row, user)
                 return redirect("contacts-import-one", pk=row.pk)
     unfinished = ContactImport.objects.filter(author=user).defer("rows", "refused").order_by("-pk")[:5]  # type: ignore[misc]
-    context = {"section": "contacts", "channels": channels, "problem": problem, "imports": unfinished}
+    context: dict[str, Any] = {"section": "contacts", "channels": channels, "problem": problem, "imports": unfinished}
     context |= {"limit": files.MAX_ROWS, "megabytes": files.MAX_BYTES // 1024**2}
     return render(request, "bridge/contact_import.html", context, status=422 if problem else 200)
 
