@@ -10,7 +10,7 @@ import bridge.models.contact_imports
 class Migration(migrations.Migration):
 
     dependencies = [
-        ("bridge", "0025_contact_name_index"),
+        ("bridge", "0026_web_push"),
         ('channels_setup', '0011_opt_out_words'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
