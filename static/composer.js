@@ -49,7 +49,8 @@
   // Show the text length when it is near the maximum.
   const showLength = () => {
     const label = byId("count"), max = Number(label.dataset.max), { length } = [...box().value];
-    label.hidden = length < max * 0.9;
+    label.hidden = length < max * 0.8;
+    if (length > max && !label.classList.contains("over")) byId("announcer").textContent = label.dataset.tooLong.replace("{n}", length - max);
     label.classList.toggle("over", length > max);
     const number = (n) => n.toLocaleString(document.documentElement.lang);
     label.textContent = length > max ? label.dataset.tooLong.replace("{n}", number(length - max)) : `${number(length)} / ${number(max)}`;
@@ -105,6 +106,9 @@
     typedAt = performance.now();
     showRefusal(""); // the refusal was about the previous text
     onTextChange();
+  });
+  document.addEventListener("click", (event) => { // the refusal may have been about a file that is removed now
+    if (event.target.closest?.("#uploads button")) showRefusal("");
   });
   addEventListener("okno:connected", () => { if (performance.now() - typedAt > SAVE_DELAY) saveDraft(); });
   addEventListener("online", () => saveDraft());

@@ -46,6 +46,7 @@
     const place = byId("presence"), words = place.querySelector("span");
     place.dataset.version = version;
     if (words.textContent !== sentence) words.textContent = sentence;
+    if (sentence && place.hidden) byId("announcer").textContent = sentence; // not each time they begin or stop to write
     place.classList.toggle("writing", writing);
     place.hidden = !sentence;
   };

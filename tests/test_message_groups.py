@@ -110,3 +110,21 @@ def test_a_window_that_the_provider_calls_closed_offers_a_template(desk: Client,
     Message.objects.filter(conversation=chat, direction="inbound").update(created_at=now + timedelta(minutes=1))
     html = desk.get(f"/chats/{chat.pk}/", headers=SCRIPT).content.decode()
     assert "Resend" in html and "Choose a template</a>" not in html
+
+
+def test_times_and_days_carry_their_full_date(desk: Client, chat: Conversation) -> None:
+    html = desk.get(f"/chats/{chat.pk}/").content.decode()
+    local = timezone.localtime()
+
+    day = f'<time datetime="{local:%Y-%m-%d}" title="{local:%A}, {local.day} {local:%B %Y}">today</time>'
+    assert day in html.replace("Today", "today")
+    assert f'title="{local:%A}, {local.day} {local:%B %Y}, {local:%H}:' in html
+
+
+def test_an_empty_list_of_waiting_chats_counts_what_was_answered_today(desk: Client, chat: Conversation) -> None:
+    assert "Inbox zero" not in desk.get("/chats/?tab=waiting").content.decode()
+    answers(chat, "Hello")
+
+    html = desk.get("/chats/?tab=waiting").content.decode()
+    assert "Inbox zero" in html and "1 chat answered in time today." in html
+    assert "Inbox zero" not in desk.get("/chats/?tab=waiting&q=nobody").content.decode()

@@ -22,6 +22,7 @@ from channels_setup.codecs.visible_names import is_visible
 WARNING_BELOW = timedelta(hours=4)  # amber below
 CRITICAL_BELOW = timedelta(hours=1)  # red below
 NBSP = "\u00a0"
+HUES = 8  # colors of clients in okno.css
 
 
 class NamedContact(Protocol):
@@ -195,6 +196,16 @@ def contact_name(contact: NamedContact) -> str:
 
 def contact_initials(contact: NamedContact) -> str:
     return get_initials(contact.name, contact.phone)
+
+
+def format_full(at: datetime) -> str:
+    """Return weekday, date and time, for the title of a short time."""
+    return formats.date_format(timezone.localtime(at), "l, j E Y, H:i")
+
+
+def contact_hue(contact: NamedContact) -> str:
+    """Return the CSS class of the contact's color, which never changes. An erased contact has none."""
+    return "" if contact.erased_at else f" hue-{contact.pk % HUES}"
 
 
 def contact_phone(contact: NamedContact) -> str:

@@ -13,7 +13,7 @@ from bridge.conversations import contact_links
 from bridge.desk import availability, notification_settings
 from bridge.desk.command_catalog import build_command_data
 from bridge.desk.html import render_icon
-from bridge.desk.presentation import contact_number, contact_phone, name_initials, person_name
+from bridge.desk.presentation import contact_hue, contact_number, contact_phone, name_initials, person_name
 from bridge.desk.push.subscriptions import push_context
 from bridge.desk.thread.bubbles import BubbleRenderer, TemplateRenderer, item_attributes
 from bridge.desk.thread.items import ThreadItem
@@ -77,6 +77,9 @@ def url_or_empty(name: str) -> str:
 
 
 register.filter("person_name", person_name)
+
+
+register.filter("hue", contact_hue)
 
 
 @register.filter(name="initials")

@@ -138,7 +138,7 @@ def test_after_25_hours_the_desk_shows_the_window_closed(
     expect(phone.locator("#skip-time")).to_be_enabled(timeout=2 * SOON)
     desk.goto("/chats/")
     desk.locator(".row", has_text="Здравствуйте").click()
-    expect(desk.locator("#composer_time [data-words]")).to_have_text(re.compile(r"2[34]:\d\d:\d\d"))
+    expect(desk.locator(".thread-head .pill [data-words]")).to_have_text(re.compile(r"2[34]:\d\d:\d\d"))
 
     phone.locator("#skip-time").click()
 
@@ -301,7 +301,7 @@ def test_a_refused_reply_says_why_at_once(desk: Page, chat: Conversation) -> Non
 def test_an_open_page_shows_the_window_closing(desk: Page, chat: Conversation) -> None:
     end_windows_in(4)
     open_chat(desk, chat)
-    expect(desk.locator("#composer_time .critical [data-words]")).to_have_text(re.compile(r"0:00:0\d"))
+    expect(desk.locator(".thread-head .pill.critical [data-words]")).to_have_text(re.compile(r"0:00:0\d"))
 
     expect(desk.locator("#composer_notices")).to_contain_text("only an approved template", timeout=4_000 + 2 * SOON)
     expect(desk.locator("#chat_header .pill.closed")).to_be_visible()

@@ -32,14 +32,15 @@ ROW = """
   </div>
 </a></li>"""
 RING = (
-    '<span class="ring {level}"{counts}><svg viewBox="0 0 40 40" aria-hidden="true"><circle cx="20" cy="20" r="18"/>'
+    '<span class="ring {level}{hue}"{counts}><svg viewBox="0 0 40 40" aria-hidden="true">'
+    '<circle cx="20" cy="20" r="18"/>'
     '<circle class="left" cx="20" cy="20" r="18" pathLength="100" stroke-dasharray="{percent} 100"/></svg>'
     '<i aria-hidden="true">{letters}</i></span>'
 )
 COUNTS = ' data-expires-at="{until}" data-format="ring"'
 ENDS = (
-    '<span class="ends {level}" data-expires-at="{until}" data-format="words">{warned}'
-    '<span class="unseen">{title} </span><span data-words>{words}</span></span>'
+    '<span class="ends {level}" data-expires-at="{until}" data-format="words">'
+    '<span class="unseen">{title} </span><span data-words>{words}</span>{warned}</span>'
 )
 FACE = (
     '<span class="face mini" title="{name}"><span aria-hidden="true">{letters}</span>'
@@ -53,7 +54,7 @@ OUR_TEXT = '<span class="faint">{title}</span> {words}'
 LAST_MESSAGE_AT = '<span class="ends"{title}>{moment}{late}</span>'
 TITLE, UNSEEN = ' title="{words}"', '<span class="unseen"> {words}</span>'
 CHANGED_TEXT = '<span class="changed">{words}</span>'
-WARNED = '{icon}<span class="unseen">{words} </span>'
+WARNED = '{icon}<span class="unseen"> {words}</span>'
 SNOOZED = '<span class="waits">{words}</span>'
 WAITS = (
     '<span class="waits" title="{title}" data-waiting-since="{since}">{waiting} <span data-words>{words}</span></span>'
@@ -131,6 +132,7 @@ class ChatRow:
             level=self.window.level,
             counts=fast_format_html(COUNTS, until=self.window.iso) if self.is_open else "",
             percent=self.window.percent,
+            hue=presentation.contact_hue(self.shown),
             letters=presentation.contact_initials(self.shown),
         )
 

@@ -35,7 +35,7 @@ NOTICE = """
 META = (
     '<a class="meta" href="{href}" data-trail="trail-{pk}" aria-expanded="false" aria-controls="trail-{pk}"'
     ' title="{title}">'
-    '{author}<time datetime="{moment}"{received}>{at}</time>{late}{end}</a>'
+    '{author}<time datetime="{moment}"{when}>{at}</time>{late}{end}</a>'
 )
 REPLY = '<a class="reply" href="{href}" data-reply="{pk}" title="{words}" aria-label="{words}">{icon}</a>'
 TICKS = '<span class="ticks {status}" title="{words}">{icon}<span class="unseen">{words}</span></span>'
@@ -43,7 +43,7 @@ ATTRIBUTES = 'data-key="{key}" data-version="{version}"{request}{hidden}'
 FORM = ' data-draft-key="{key}"'  # key of its draft, so that other tabs with that draft notice the sending
 FOLDED_REQUEST, HIDDEN = ' data-request="{ticket}"', SafeString(" hidden")
 AUTHOR, UNSEEN = '<span class="cut">{words}</span>', '<span class="unseen">{words}</span>'
-RECEIVED = ' title="{words}"'
+WHEN = ' title="{words}"'
 LATE = '<span class="late" title="{words}">{says}</span><span class="unseen">{words}</span>'
 TEXT = '<div class="text{css}" dir="auto">{html}</div>'
 
@@ -128,7 +128,7 @@ class BubbleRenderer:
             title=title,
             author=fast_format_html(AUTHOR, words=view.author) if view.is_ours and view.author else "",
             moment=moment,
-            received=fast_format_html(RECEIVED, words=received) if received else "",
+            when=fast_format_html(WHEN, words=". ".join(filter(None, [view.full_time, received]))),
             at=view.at,
             late=fast_format_html(LATE, words=received, says=_("received late")) if received else "",
             end=_render_ticks(view) if view.is_ours else fast_format_html(UNSEEN, words=title),

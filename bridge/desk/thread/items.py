@@ -26,6 +26,7 @@ class ThreadItem:
     key: str  # stable across updates
     version: str = ""  # the item is redrawn when it changes
     words: str = ""  # of a day, a mark or a fold
+    date: date | None = None  # of a day
     message: MessageView | None = None
     held: HeldReplyView | None = None
     lines: tuple[ActivityLine, ...] = ()  # consecutive activity lines
@@ -118,6 +119,7 @@ class ThreadBuilder:
             key=key,
             version=words,
             words=words,
+            date=self.day,
             request_id=request_id,
             is_folded=request_id is not None and request_id not in self.unfolded,
         )

@@ -104,6 +104,11 @@ class MessageView:
         return presentation.format_moment(at, now=self.now)
 
     @property
+    def full_time(self) -> str:
+        """Return the date and time of writing in the reader's zone."""
+        return presentation.format_full(self.message.written_at)
+
+    @property
     def received_at(self) -> str:
         """Return the time of receipt of a late message. The window counts from the time of writing."""
         return (

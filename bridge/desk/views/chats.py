@@ -23,6 +23,7 @@ from bridge import outcomes, phone_visibility, service_window
 from bridge.conversations import assignment_rules, availability, closing_reminders, read_receipts
 from bridge.desk import access, forms, macro_menu, presentation, settings, snooze_menu, teams
 from bridge.desk.chat_list import listing
+from bridge.desk.chat_list.answered_today import count_answered_today
 from bridge.desk.client import pane
 from bridge.desk.composer import panels
 from bridge.desk.live import closing_warnings, notifications, polling, presence, versions
@@ -197,6 +198,7 @@ def build_list_context(request: HttpRequest, *, current: int | None, now: dateti
             for key, title in listing.TABS.items()
         ],
         "max_counted": listing.MAX_COUNTED,
+        "answered_today": partial(count_answered_today, channels, now=now),  # of an empty list only
         "filter_fields": partial(_list_filters, params, visible),  # a poll does not show them
         "list_version": summary.version,
         "last_warning": summary.last_warning,
