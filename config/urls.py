@@ -35,6 +35,7 @@ from bridge.desk.views import (
     snoozing,
     template_panel,
     template_testing,
+    thread_notes,
     training_phone,
 )
 from bridge.files import attachment_files, share_links
@@ -108,6 +109,10 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("chats/<int:pk>/client/notes/", client_editing.add_note, name="chat-note-add"),
     path("chats/<int:pk>/client/notes/<int:note_id>/edit/", client_editing.edit_note, name="chat-note-edit"),
     path("chats/<int:pk>/client/notes/<int:note_id>/delete/", client_editing.delete_note, name="chat-note-delete"),
+    path("chats/<int:pk>/notes/", thread_notes.add_note, name="thread-note-add"),
+    path("chats/<int:pk>/notes/<int:note_id>/edit/", thread_notes.edit_note, name="thread-note-edit"),
+    path("chats/<int:pk>/notes/<int:note_id>/delete/", thread_notes.delete_note, name="thread-note-delete"),
+    path("chats/<int:pk>/people/", thread_notes.list_people, name="chat-people"),
     path("chats/<int:pk>/client/tags/", client_actions.edit_tags, name="chat-tags"),
     path("chats/<int:pk>/client/erase/", client_actions.erase_client, name="chat-erase"),
     path("chats/<int:pk>/client/export/", client_actions.export_client, name="chat-export"),

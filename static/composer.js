@@ -196,7 +196,7 @@
     const [sendsDraft, sendsFiles] = [!ownKey, reply.files?.length];
     const record = {
       files: [], ...reply, key: ownKey || key, chat: chatOf(form), at: Math.round(okno.now()),
-      values: [...reply.values, ...Object.entries(okno.quoting.fields()), ["once", ownKey || key], ["for_chat", chatOf(form)]],
+      values: [...reply.values, ...Object.entries(okno.quoting.fields()), ...Object.entries(okno.colleagueReplies.fields()), ["once", ownKey || key], ["for_chat", chatOf(form)]],
     };
     showRefusal("");
     sentAt = performance.now();

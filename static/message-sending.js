@@ -145,6 +145,7 @@
     bubbleOf(record.key)?.remove();
     okno.composer.restoreText(record, result);
     if (record.chat === currentChat()) onRefusal?.(result);
+    dispatchEvent(new CustomEvent("okno:refused", { detail: { record, result } }));
   };
 
   // A lock per message tells other tabs that this tab takes care of it. It ends with the page.

@@ -12,7 +12,7 @@ from bridge.conversations import chat_looks, merge_lookup
 from bridge.models import Contact, Conversation, Message
 from bridge.person_erased import PersonErased
 from channels_setup.models import ChatChannel, Team
-from channels_setup.permissions import VIEW_CHATS, users_with
+from channels_setup.permissions import VIEW_ALL_CHATS, VIEW_CHATS, users_with
 
 
 def visible_conversations(request: HttpRequest) -> QuerySet[Conversation]:
@@ -78,6 +78,16 @@ def assignable_users(conversation: Conversation, user: Any) -> QuerySet[Any]:
     """Return the users that the chat can be assigned to: operators of its channel, and the current user."""
     people = get_user_model().objects.people().filter(is_active=True, pk__in=users_with(VIEW_CHATS).values("pk"))
     return people.filter(Q(chat_channels=conversation.chat_channel_id) | Q(pk=user.pk)).distinct().order_by("pk")
+
+
+def mentionable_users(conversation: Conversation) -> QuerySet[Any]:
+    """Return the users that a note can mention: those who may see the chat."""
+    people = get_user_model().objects.people().filter(is_active=True, pk__in=users_with(VIEW_CHATS).values("pk"))
+    of_channel, of_all = (
+        Q(chat_channels=conversation.chat_channel_id),
+        Q(pk__in=users_with(VIEW_ALL_CHATS).values("pk")),
+    )
+    return people.filter(of_channel | of_all).distinct().order_by("pk")
 
 
 def assignable_teams(conversation: Conversation) -> QuerySet[Team]:

@@ -83,7 +83,7 @@ class ChatChannelAdmin(TimeZonePicker, HistoryModelAdmin):
     readonly_fields = ("chat_id",)
     fieldsets = (
         (None, {"fields": ("name", "kind", "chat_id", "company_id")}),
-        (_("Who answers"), {"fields": ("operators", "hides_phones")}),
+        (_("Who answers"), {"fields": ("operators", "assigns_answerer", "hides_phones")}),
         (_("Working hours"), {"fields": ("time_zone", ("work_from", "work_until"), "work_weekends")}),
         (_("Opt-outs"), {"fields": ("recognizes_opt_outs", "opt_out_words", "opt_in_words")}),
     )

@@ -122,6 +122,12 @@ class ChatChannel(WebhookAddressed):
         db_default="",
         help_text=_("Separate them with commas. Empty: START, SUBSCRIBE, СТАРТ, ПОДПИСКА, ПОДПИСАТЬСЯ."),
     )
+    assigns_answerer = models.BooleanField(
+        _("assign an unassigned chat to whoever answers it"),
+        default=True,
+        db_default=True,
+        help_text=_("If several people may answer at once, the first reply takes the chat."),
+    )
     options = models.JSONField(_("options"), default=dict, blank=True, editable=False)  # by ``provider.settings``
     secret = models.BinaryField(null=True, editable=False)  # the helpdesk's key, encrypted
     created_at = models.DateTimeField(_("created"), auto_now_add=True)

@@ -16,12 +16,13 @@ from bridge.desk import presentation
 from bridge.models import Ticket
 
 from .activity_lines import SHOWN_LINES, ActivityLine
+from .chat_note_view import NoteView
 from .message_view import HeldReplyView, MessageView
 
 
 @dataclass(frozen=True, kw_only=True)
 class ThreadItem:
-    """One item of the thread: a day, a mark between requests, a fold, activity lines, or a message."""
+    """One item of the thread: a day, a mark between requests, a fold, activity lines, a note, or a message."""
 
     key: str  # stable across updates
     version: str = ""  # the item is redrawn when it changes
@@ -30,6 +31,7 @@ class ThreadItem:
     message: MessageView | None = None
     held: HeldReplyView | None = None
     lines: tuple[ActivityLine, ...] = ()  # consecutive activity lines
+    note: NoteView | None = None
     fold: Ticket | None = None  # this item expands or collapses an earlier request
     request_id: int | None = None  # the earlier request whose fold contains this item
     is_folded: bool = False
@@ -67,13 +69,14 @@ class ThreadBuilder:
         self.by_id = {ticket.pk: ticket for ticket in self.tickets}
 
     def build_items(
-        self, views: Sequence[MessageView], *, lines: Sequence[ActivityLine], is_newest: bool
+        self, views: Sequence[MessageView], *, lines: Sequence[ActivityLine], notes: Sequence[NoteView], is_newest: bool
     ) -> Iterator[ThreadItem]:
-        """Yield the items of a page: messages with the lines of the time between them."""
+        """Yield the items of a page: messages with the lines and notes of the time between them."""
         self.reported = {(line.ticket_id, line.status) for line in lines if line.status is not None}
-        waiting = deque(lines)
+        inserts: list[ActivityLine | NoteView] = [*lines, *notes]
+        waiting = deque(sorted(inserts, key=lambda one: one.moment))
         for view in views:
-            run = []
+            run: list[ActivityLine | NoteView] = []
             while waiting and waiting[0].moment <= view.message.created_at:
                 run.append(waiting.popleft())
             yield from self._between(run)
@@ -91,24 +94,28 @@ class ThreadBuilder:
         if is_newest and self.current is not None:
             yield from self._ended()
 
-    def _between(self, lines: Sequence[ActivityLine]) -> Iterator[ThreadItem]:
-        """Yield activity lines; those of one request and day in one item."""
-        for (day, request_id), group in groupby(lines, key=self._place):
-            run = tuple(group)
+    def _between(self, inserts: Sequence[ActivityLine | NoteView]) -> Iterator[ThreadItem]:
+        """Yield notes, and activity lines: consecutive ones of one request and day in one item."""
+        for (day, request_id, note_id), group in groupby(inserts, key=self._place):
+            run = list(group)
+            key = f"n{note_id}" if note_id else f"a{run[0].pk}"
             if day != self.day:
-                yield self._with_own_key(self._day(run[0].moment, request_id=request_id), f"a{run[0].pk}")
+                yield self._with_own_key(self._day(run[0].moment, request_id=request_id), key)
+            lines = tuple(one for one in run if isinstance(one, ActivityLine))
             yield ThreadItem(
-                key=f"a{run[0].pk}",
+                key=key,
                 version=f"{zlib.crc32(repr(run).encode()):x}",
-                lines=run,
+                lines=lines,
+                note=next((one for one in run if isinstance(one, NoteView)), None),
                 request_id=request_id,
                 is_folded=request_id is not None and request_id not in self.unfolded,
             )
 
-    def _place(self, line: ActivityLine) -> tuple[date, int | None]:
-        """Return the day of a line, and the folded request that contains it."""
-        within = line.ticket_id in (None, self.current) and self._folds(self.current)
-        return timezone.localtime(line.moment).date(), self.current if within else None
+    def _place(self, insert: ActivityLine | NoteView) -> tuple[date, int | None, int | None]:
+        """Return the day of a line or note, the folded request that contains it, and the ID of a note."""
+        within = insert.ticket_id in (None, self.current) and self._folds(self.current)
+        note_id = insert.pk if isinstance(insert, NoteView) else None
+        return timezone.localtime(insert.moment).date(), self.current if within else None, note_id
 
     def _day(self, moment: datetime, *, request_id: int | None, suffix: str = "") -> ThreadItem:
         """Return the separator of a new day."""

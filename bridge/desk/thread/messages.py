@@ -17,9 +17,19 @@ from django.utils.translation import ngettext
 from bridge.desk import presentation
 from bridge.desk.parameters import parse_int
 from bridge.maintenance import retention_rules
-from bridge.models import Attachment, Conversation, Delivery, Draft, HeldReply, Message, RetentionKind, Ticket
+from bridge.models import (
+    Attachment,
+    Conversation,
+    ConversationNote,
+    Delivery,
+    Draft,
+    HeldReply,
+    Message,
+    RetentionKind,
+    Ticket,
+)
 
-from . import activity_lines, grouping
+from . import activity_lines, chat_note_view, grouping
 from .items import ThreadBuilder, ThreadItem
 from .message_view import UNSETTLED, HeldReplyView, MessageView
 
@@ -46,6 +56,7 @@ class ThreadPage:
     earlier: int | None  # ID where the previous page ends; None at the beginning
     is_newest: bool
     at: int | None = None  # the requested message
+    newest_reply: int = 0  # the newest outbound message of the page
 
 
 def build_thread_page(
@@ -56,6 +67,7 @@ def build_thread_page(
     may_write: bool,
     now: datetime,
     at: int | None = None,
+    user: Any = None,
 ) -> ThreadPage:
     """Build the page of the newest messages, those before an ID, or those around ``at``. Fixed number of queries."""
     if at is not None:
@@ -70,17 +82,16 @@ def build_thread_page(
     merged = ["merged_contact"] if any(message.merged_contact_id for message in shown) else []
     prefetch_related_objects(shown, "author", "quoted__author", *merged)
     held = _held_replies(conversation, shown)
-    lines = activity_lines.load_lines(
-        conversation,
-        since=min(message.created_at for message in shown) if shown and len(found) > PAGE else None,
-        before=_find_time(before),
-        now=now,
-    )
+    since = min(message.created_at for message in shown) if shown and len(found) > PAGE else None
+    until = _find_time(before)
+    lines = activity_lines.load_lines(conversation, since=since, before=until, now=now)
+    notes = chat_note_view.load_notes(conversation, user=user, since=since, before=until, now=now)
     unfolded = {message.ticket_id for message in shown if message.pk == at}
     builder = ThreadBuilder(tickets=tickets, unfolded=unfolded, now=now)
     items = [_expired_mark(conversation)] if has_expired else []
     views = _build_views(shown, held=held, may_write=may_write, now=now)
-    items += grouping.group_messages(builder.build_items(views, lines=lines, is_newest=before is None))
+    inserted = builder.build_items(views, lines=lines, notes=notes, is_newest=before is None)
+    items += grouping.group_messages(inserted)
     if before is None:
         waiting = (reply for reply in held if reply.state == HeldReply.State.HELD)
         items += [ThreadItem(key=f"held-{reply.pk}", held=HeldReplyView(reply=reply, now=now)) for reply in waiting]
@@ -89,6 +100,7 @@ def build_thread_page(
         earlier=oldest if len(found) > PAGE else None,
         is_newest=before is None,
         at=at if any(message.pk == at for message in shown) else None,
+        newest_reply=max((one.pk for one in shown if one.direction == Message.Direction.OUTBOUND), default=0),
     )
 
 
@@ -133,11 +145,15 @@ def find_message_id(conversation: Conversation, value: str) -> int | None:
     """Return the message ID for a URL value.
 
     ``12``: the message. ``r12``: the first message of request № 12. ``d2026-11-20``: the first message since that day,
-    or the last one before it.
+    or the last one before it. ``n12``: the message above note 12.
     """
     rows = Message.objects.filter(conversation=conversation)
     if value.startswith("d"):
         return _find_message_of_day(rows, value[1:])
+    if value.startswith("n") and parse_int(value[1:]) is not None:  # the message above a note
+        note = ConversationNote.objects.filter(conversation=conversation, pk=int(value[1:])).first()
+        rows = rows.filter(created_at__lte=note.created_at) if note else rows.none()
+        return rows.order_by("-pk").values_list("pk", flat=True).first()
     number = value.removeprefix("r")
     if parse_int(number) is None:
         return None

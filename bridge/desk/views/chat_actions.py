@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Any
 
+from django.db import transaction
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 
 from bridge import service_window
-from bridge.conversations import assignment_rules, tickets
-from bridge.desk import access, forms
+from bridge.conversations import assignment_rules, chat_notes, tickets
+from bridge.desk import access, forms, presentation
 from bridge.desk.composer import panels
 from bridge.desk.parameters import parse_int
 from bridge.desk.thread import message_view
 from bridge.files import inbound_downloads, uploads
-from bridge.models import Conversation, Delivery, Ticket
+from bridge.models import Conversation, Delivery, Message, Ticket
 from bridge.outbox import resend
-from bridge.relay import reply_submission
+from bridge.relay import colleague_replies, reply_submission
 
 from . import chats, file_uploads
 
@@ -40,20 +42,29 @@ def send_reply(request: HttpRequest, pk: int) -> HttpResponse:
         lines = file_uploads.store_form_files(request, conversation)
         if names:
             waiting = uploads.list_unsent_uploads(conversation, author=request.user)
-        return reply_submission.submit_reply(
-            conversation_id=conversation.pk,
-            text="\n".join(filter(None, (text, *lines))),
-            author=request.user,
-            keep_draft=True,
-            uploads=[upload for upload in waiting if str(upload.pk) in chosen or names],
-            replies_to=replies_to,
-            form_key=form_key,
-        )
+        with transaction.atomic():
+            colleague_replies.check_no_reply_since(
+                conversation.pk, author=request.user, seen=parse_int(request.POST.get("seen"))
+            )
+            sent = reply_submission.submit_reply(
+                conversation_id=conversation.pk,
+                text="\n".join(filter(None, (text, *lines))),
+                author=request.user,
+                keep_draft=True,
+                uploads=[upload for upload in waiting if str(upload.pk) in chosen or names],
+                replies_to=replies_to,
+                form_key=form_key,
+            )
+            if sent.message is not None:
+                colleague_replies.take_unassigned_chat(conversation.pk, author=request.user)
+        return sent
 
     try:
         result = forms.submit_once(request, conversation, text, sorted(chosen), names, replies_to, work=work)
     except uploads.UploadRefused as problem:
         result = {"sent": False, "sentence": str(problem)}
+    except colleague_replies.AnsweredMeanwhile as problem:
+        result = _describe_colleague_reply(request, problem.reply)
     if is_script_request(request):
         return JsonResponse(result)
     if result["sent"]:
@@ -64,6 +75,15 @@ def send_reply(request: HttpRequest, pk: int) -> HttpResponse:
     window = service_window.get_window_state(conversation, now=now)
     context["panel"] = panels.recognize_text(conversation, text, user=request.user, window=window, was_sent=True)
     return render(request, "bridge/chats.html", context, status=422)
+
+
+def _describe_colleague_reply(request: HttpRequest, reply: Message) -> dict[str, Any]:
+    """Return the response for a reply that crossed a colleague's. Scripts show the colleague's words themselves."""
+    title = _("%(name)s answered meanwhile") % {"name": presentation.person_name(reply.author)}
+    words = reply.localized_text or _("a file")
+    sentence = "" if is_script_request(request) else f"{title}: “{words}”"
+    result: dict[str, Any] = {"sent": False, "reason": "answered_meanwhile", "sentence": sentence}
+    return result | {"title": title, "words": words, "message": reply.pk}
 
 
 @forms.require_chat_form
@@ -95,7 +115,7 @@ def _posted_time(request: HttpRequest) -> datetime | None:
 @forms.require_chat_form
 def mark_chat_seen(request: HttpRequest, pk: int) -> HttpResponse:
     """Mark the chat as seen by an operator."""
-    chats.mark_seen(access.get_conversation_or_404(request, pk, allow_erased=True))
+    chats.mark_seen(access.get_conversation_or_404(request, pk, allow_erased=True), user=request.user)
     return HttpResponse(status=204)
 
 
@@ -118,9 +138,16 @@ def assign_chat(request: HttpRequest, pk: int) -> HttpResponse:
 def _assign(
     request: HttpRequest, conversation: Conversation, *, user_id: int | None, team_id: int | None
 ) -> HttpResponse:
+    words = request.POST.get("note", "").strip()
     try:
-        assignment_rules.assign_chat(request.user, conversation.pk, user_id=user_id, team_id=team_id)
-    except assignment_rules.AssignmentRefused as problem:
+        with transaction.atomic():
+            assignment_rules.assign_chat(request.user, conversation.pk, user_id=user_id, team_id=team_id)
+            if words:
+                people = list(access.mentionable_users(conversation))
+                handle = chat_notes.build_handles(people).get(user_id or 0) if user_id != request.user.pk else None
+                words = f"@{handle} {words}" if handle and f"@{handle}" not in words else words
+                chat_notes.add_note(conversation.pk, words, author=request.user, people=people)
+    except (assignment_rules.AssignmentRefused, chat_notes.NoteRefused) as problem:
         return refusal_response(request, conversation, str(problem))
     return success_response(request, conversation)
 

@@ -20,7 +20,7 @@ from django.views.decorators.http import require_GET
 from django.views.decorators.vary import vary_on_headers
 
 from bridge import outcomes, phone_visibility, service_window
-from bridge.conversations import assignment_rules, availability, closing_reminders, read_receipts
+from bridge.conversations import assignment_rules, availability, chat_notes, closing_reminders, read_receipts
 from bridge.desk import access, forms, macro_menu, presentation, settings, snooze_menu, teams
 from bridge.desk.chat_list import listing
 from bridge.desk.chat_list.answered_today import count_answered_today
@@ -69,7 +69,7 @@ def show_chat(request: HttpRequest, pk: int) -> HttpResponse:
     is_part = request.headers.get("HX-Target") == "chat"
     new_messages = conversation.unread
     if not is_part:
-        mark_seen(conversation)
+        mark_seen(conversation, user=request.user)
     now = service_window.database_now()
     context = build_chat_context(request, conversation, now=now) | {"new_messages": new_messages}
     if is_part:
@@ -168,7 +168,8 @@ def show_delivery_trail(request: HttpRequest, pk: int, message_id: int) -> HttpR
     return render(request, page, context)
 
 
-def mark_seen(conversation: Conversation) -> None:
+def mark_seen(conversation: Conversation, *, user: Any) -> None:
+    chat_notes.mark_mentions_seen(conversation.pk, user)
     if conversation.unread:
         Conversation.objects.filter(pk=conversation.pk).update(unread=0, change_after_answer="")
         read_receipts.request_read_receipt(conversation)
@@ -233,7 +234,7 @@ def build_chat_context(
         before = parse_int(request.GET.get("before"))
         at = messages.find_message_id(conversation, request.GET["at"]) if "at" in request.GET else None
     page = messages.build_thread_page(
-        conversation, tickets=tickets, before=before, at=at, may_write=state.is_open, now=now
+        conversation, tickets=tickets, before=before, at=at, may_write=state.is_open, now=now, user=request.user
     )
     if not refusal and draft is not None and draft.reason:
         sentence = outcomes.render_sentence(draft.reason, draft.details)
@@ -252,6 +253,9 @@ def build_chat_context(
         "thread": page,
         "earlier": f"{reverse('chat', args=[conversation.pk])}?before={page.earlier}" if page.earlier else "",
         "thread_version": version,
+        "newest_reply": page.newest_reply,
+        "writes_note": request.GET.get("mode") == "note",
+        "note_key": secrets.token_urlsafe(12),
         "assignee_name": presentation.assignee_name(conversation.assignee, conversation),
         "people": [person for person in list_assignees(conversation, request.user) if may_hand_on or person["is_me"]],
         "teams": access.assignable_teams(conversation) if may_hand_on else [],

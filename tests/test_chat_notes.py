@@ -1,0 +1,132 @@
+"""Notes in a thread: who sees them, mentions, editing with a trace, and that nothing sends them anywhere."""
+
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from bridge.conversations import chat_notes
+from bridge.desk.thread.chat_note_view import render_note
+from bridge.models import Conversation, ConversationNote, Delivery, Message, NoteMention, Notification
+from channels_setup.models import ApiChannel
+from channels_setup.roles import Role, assign_role
+from tests.factories import UserFactory, boris, vera
+from tests.pages import SCRIPT, page_html, signed_in
+from tests.scenarios.sending import client_writes
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("in_english")]
+
+
+@pytest.fixture
+def chat(channel: ApiChannel) -> Conversation:
+    return client_writes(channel, "Анна", "Где мой заказ?")
+
+
+@pytest.fixture
+def desk(chat: Conversation, client: Client) -> Client:
+    return signed_in(client, boris(chat.chat_channel))
+
+
+def operator(chat: Conversation | None, username: str, name: str = "") -> Any:
+    first, _space, last = name.partition(" ")
+    person = UserFactory(username=username, first_name=first, last_name=last)
+    assign_role(person, role=Role.OPERATOR, chat_channels=[chat.chat_channel] if chat else [])
+    return person
+
+
+def add(desk: Client, chat: Conversation, text: str, **values: Any) -> Any:
+    return desk.post(f"/chats/{chat.pk}/notes/", {"note": text, **values}, headers=SCRIPT)
+
+
+def test_a_note_is_in_the_thread_and_nowhere_else(desk: Client, chat: Conversation, channel: ApiChannel) -> None:
+    olga = operator(chat, "olga", "Olga Ivanova")
+    operator(None, "stranger", "Sly Stranger")
+    vera()  # an admin sees all chats
+    before = (Delivery.objects.count(), Message.objects.count())
+
+    answer = add(desk, chat, "Ask @Olga Ivanova, not @Sly Stranger <b>", note_key="key-of-note-1")
+    again = add(desk, chat, "Ask @Olga Ivanova, not @Sly Stranger <b>", note_key="key-of-note-1")
+    client_writes(channel, "Анна", "Алло?")
+
+    assert answer.status_code == again.status_code == 200
+    note = ConversationNote.objects.get()
+    assert note.text == f"Ask @[{olga.pk}], not @Sly Stranger <b>" and note.author == boris()
+    assert (Delivery.objects.count(), Message.objects.count()) == (before[0], before[1] + 1)
+    html = page_html(desk, f"/chats/{chat.pk}/")
+    thread = html[html.index('id="messages"') : html.index('id="sending"')]
+    assert thread.index("Где мой заказ?") < thread.index("Internal note") < thread.index("Алло?")
+    assert '<span class="mention">@Olga Ivanova</span>, not @Sly Stranger &lt;b&gt;' in thread
+    assert [row.user for row in NoteMention.objects.all()] == [olga]
+    sent = Notification.objects.get(kind="mentioned")
+    assert sent.user == olga and sent.conversation == chat and "Ask @Olga Ivanova" in sent.text
+    people = {row["user"] for row in desk.get(f"/chats/{chat.pk}/people/").json()["people"]}
+    assert people >= {"boris", "olga", "vera"} and "stranger" not in people
+
+
+def test_the_author_edits_and_deletes_and_a_trace_stays(desk: Client, chat: Conversation) -> None:
+    olga, lena = operator(chat, "olga", "Olga Ivanova"), operator(chat, "lena", "Lena Petrova")
+    add(desk, chat, "Code 1234, @Olga Ivanova")
+    note = ConversationNote.objects.get()
+    others = signed_in(Client(), lena)
+    address = f"/chats/{chat.pk}/notes/{note.pk}/"
+
+    assert others.post(f"{address}edit/", {"text": "?"}, headers=SCRIPT).status_code == 422
+    assert others.post(f"{address}delete/", headers=SCRIPT).status_code == 422
+    assert desk.post(f"{address}edit/", {"text": " "}, headers=SCRIPT).status_code == 422
+    assert desk.post(f"{address}edit/", {"text": "@Lena Petrova and @Olga Ivanova"}, headers=SCRIPT).status_code == 200
+
+    note.refresh_from_db()
+    assert note.text == f"@[{lena.pk}] and @[{olga.pk}]" and note.edited_at
+    assert [version["text"] for version in note.previous] == [f"Code 1234, @[{olga.pk}]"]
+    mentioned = Notification.objects.filter(kind="mentioned").order_by("pk").values_list("user", flat=True)
+    assert list(mentioned) == [olga.pk, lena.pk]  # each once
+    html = page_html(others, f"/chats/{chat.pk}/")
+    assert "1 earlier version" in html and "mention me" in html
+
+    assert desk.post(f"{address}delete/", headers=SCRIPT).status_code == 204
+    note.refresh_from_db()
+    assert (note.text, note.previous) == ("", []) and not NoteMention.objects.exists()
+    html = page_html(others, f"/chats/{chat.pk}/")
+    assert "Note deleted" in html and "1234" not in html
+    assert desk.post(f"{address}edit/", {"text": "?"}, headers=SCRIPT).status_code == 422
+
+
+def test_mentions_of_a_chat_are_unread_until_it_is_seen(desk: Client, chat: Conversation) -> None:
+    olga = operator(chat, "olga", "Olga Ivanova")
+    add(desk, chat, "@Olga Ivanova, look")
+    assert NoteMention.objects.filter(seen_at=None).count() == 1
+
+    page_html(signed_in(Client(), olga), f"/chats/{chat.pk}/")
+
+    assert not NoteMention.objects.filter(seen_at=None).exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "stored"),
+    [
+        ("@Anna Lee and @ANNA", "@[2] and @[1]"),
+        ("@Annabel is nobody, mail@Anna", "@Annabel is nobody, mail@Anna"),
+        ("@Anna's turn", "@[1]'s turn"),
+        ("@[1] by hand", "@ [1] by hand"),
+        ("@Max (max2), @Max (max)", "@[4], @[3]"),
+    ],
+)
+def test_the_longest_name_is_mentioned(text: str, stored: str) -> None:
+    handles = {1: "Anna", 2: "Anna Lee", 3: "Max (max)", 4: "Max (max2)"}
+
+    assert chat_notes.encode_mentions(text, handles) == stored
+    if "by hand" not in text:
+        assert chat_notes.decode_mentions(stored, handles).casefold() == text.casefold()
+
+
+def test_markup_of_a_note_cannot_become_html() -> None:
+    html = render_note("@[1] <script>alert(1)</script> *bold*", {1: "<img src=x>"})
+
+    assert "<script>" not in html and "<img" not in html and "&lt;img src=x&gt;" in html
+
+
+def test_a_chat_of_another_channel_takes_no_note(chat: Conversation) -> None:
+    stranger = signed_in(Client(), operator(None, "stranger"))
+
+    assert add(stranger, chat, "?").status_code == 404
+    assert stranger.get(f"/chats/{chat.pk}/people/").status_code == 404
