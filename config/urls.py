@@ -114,6 +114,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("chats/<int:pk>/notes/<int:note_id>/delete/", thread_notes.delete_note, name="thread-note-delete"),
     path("chats/<int:pk>/people/", thread_notes.list_people, name="chat-people"),
     path("chats/<int:pk>/client/tags/", client_actions.edit_tags, name="chat-tags"),
+    path("chats/<int:pk>/client/tags/suggested/", client_actions.suggest_tags, name="chat-tags-suggested"),
     path("chats/<int:pk>/client/erase/", client_actions.erase_client, name="chat-erase"),
     path("chats/<int:pk>/client/export/", client_actions.export_client, name="chat-export"),
     path("chats/<int:pk>/draft/", chat_actions.save_draft, name="chat-draft"),

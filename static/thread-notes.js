@@ -7,6 +7,7 @@
   const box = () => byId("note-text");
   const chat = () => byId("chat").dataset.chat;
   const KIND = "threadNote"; // of the local copy
+  const touchKeyboard = matchMedia("(pointer: coarse)"); // its Enter key begins a line
   let isSaving = false;
 
   // --- mode ----------------------------------------------------------------------------------------------------------
@@ -90,8 +91,8 @@
   });
   document.addEventListener("keydown", (event) => {
     if (event.target.id !== "note-text" || event.key !== "Enter" || event.defaultPrevented || event.isComposing) return;
-    const isSend = event.ctrlKey || event.metaKey || (byId("desk").dataset.enterSends !== undefined && !event.shiftKey);
-    if (!isSend) return;
+    const isEnterEnough = "enterSends" in byId("composer").dataset && !event.shiftKey && !event.altKey && !touchKeyboard.matches;
+    if (!event.ctrlKey && !event.metaKey && !isEnterEnough) return;
     event.preventDefault();
     if (!event.repeat) form().requestSubmit();
   });

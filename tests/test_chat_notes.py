@@ -130,3 +130,16 @@ def test_a_chat_of_another_channel_takes_no_note(chat: Conversation) -> None:
 
     assert add(stranger, chat, "?").status_code == 404
     assert stranger.get(f"/chats/{chat.pk}/people/").status_code == 404
+
+
+def test_the_tab_of_mentions_lists_their_chats_and_counts_the_unread(desk: Client, chat: Conversation) -> None:
+    olga = operator(chat, "olga", "Olga Ivanova")
+    add(desk, chat, "@Olga Ivanova, look")
+    hers = signed_in(Client(), olga)
+
+    html = page_html(hers, "/chats/?tab=mentioned")
+    assert 'Mentions&nbsp;<span class="number">1</span>' in html and f'data-chat="{chat.pk}"' in html
+    assert f'data-chat="{chat.pk}"' not in page_html(desk, "/chats/?tab=mentioned")
+    page_html(hers, f"/chats/{chat.pk}/")
+    html = page_html(hers, "/chats/?tab=mentioned&sort=newest")
+    assert "Mentions</a>" in html and f'data-chat="{chat.pk}"' in html

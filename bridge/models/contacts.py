@@ -169,6 +169,7 @@ class Contact(models.Model):
             models.Index(fields=["moved_to"], condition=Q(moved_to__isnull=False), name="contacts_moved"),
             models.Index(fields=["merged_into"], condition=Q(merged_into__isnull=False), name="contacts_merged"),
             GinIndex(build_contact_vector(), name="contacts_by_words"),
+            models.Index(fields=["api_channel", "-id"], condition=~Q(tags=[]), name="contacts_tagged"),
         ]
 
     def __str__(self) -> str:

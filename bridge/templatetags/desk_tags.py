@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zlib
 from typing import Any
 
 from django import template
@@ -20,6 +21,8 @@ from bridge.desk.thread.items import ThreadItem
 from bridge.desk.urls import url_factory
 from bridge.models import Conversation, Ticket
 from channels_setup.codecs.whatsapp_markup import render_html
+
+TAG_COLORS = 6  # ``.tag-0`` to ``.tag-5``
 
 register = template.Library()
 register.filter("whatsapp", render_html)
@@ -80,6 +83,12 @@ register.filter("person_name", person_name)
 
 
 register.filter("hue", contact_hue)
+
+
+@register.filter
+def tag_color(word: str) -> int:
+    """Return the number of a tag's color: the same for the same word, whatever its case."""
+    return zlib.crc32(word.casefold().encode()) % TAG_COLORS
 
 
 @register.filter(name="initials")

@@ -129,6 +129,7 @@ ROUTES: dict[str, Audience] = {
     "chats/<int:pk>/notes/<int:note_id>/delete/": A.USERS,
     "chats/<int:pk>/people/": A.USERS,
     "chats/<int:pk>/client/tags/": A.USERS,
+    "chats/<int:pk>/client/tags/suggested/": A.USERS,
     "chats/<int:pk>/client/erase/": A.PERMITTED,
     "chats/<int:pk>/client/export/": A.PERMITTED,
     "chats/<int:pk>/draft/": A.USERS,

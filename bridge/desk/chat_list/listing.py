@@ -45,17 +45,20 @@ GROUPS: dict[str, Promise] = WINDOWS | {
     ANSWERED: pgettext_lazy("group of chats", "Answered"),
 }
 ALL, WAITING, MINE, UNASSIGNED, SNOOZED = "all", "waiting", "mine", "unassigned", "snoozed"
+MENTIONED = "mentioned"  # by a note; the tab counts the unread ones
 TABS: dict[str, Promise] = {
     ALL: pgettext_lazy("chats", "All"),
     WAITING: pgettext_lazy("chats", "Needs reply"),
     MINE: pgettext_lazy("chats", "Mine"),
     UNASSIGNED: pgettext_lazy("chats", "Unassigned"),
+    MENTIONED: pgettext_lazy("chats", "Mentions"),
     SNOOZED: pgettext_lazy("chats", "Snoozed"),
 }
 TAB_CONDITIONS = {
     WAITING: queries.WAITING_SQL,
     MINE: queries.MINE_SQL,
     UNASSIGNED: queries.UNASSIGNED_SQL,
+    MENTIONED: queries.MENTIONED_SQL,
     SNOOZED: queries.SNOOZED_SQL,
 }
 TIME_LEFT = "left"
@@ -191,7 +194,7 @@ def load_list_summary(channels: Sequence[int], *, user: Any) -> ListSummary:
         now=now,
         version=version,
         last_warning=last,
-        counts=dict(zip((WAITING, MINE, UNASSIGNED), counts, strict=True)),
+        counts=dict(zip((WAITING, MINE, UNASSIGNED, MENTIONED), counts, strict=True)),
     )
 
 

@@ -37,6 +37,7 @@ WAITING_SINCE_SQL = "coalesce(c.waiting_since, c.last_message_at)"
 NOT_WAITING_SQL = f"({WAITING_SQL}) IS NOT TRUE"
 UNASSIGNED_SQL = f"c.assignee_id IS NULL AND {AT_WORK_SQL} AND {AWAKE_SQL}"
 MINE_SQL = "c.assignee_id = %(me)s"
+MENTIONED_SQL = "c.id IN (SELECT conversation_id FROM bridge_notemention WHERE user_id = %(me)s)"
 LIVE_STATUSES = tuple(status for status in Ticket.Status.values if status not in Ticket.ENDED)
 
 OPEN_WINDOW_SQL = "SELECT FROM bridge_servicewindow w WHERE w.conversation_id = c.id AND w.state = 'open'"
@@ -89,11 +90,17 @@ COUNT_MINE_SQL = f"""
 (SELECT count(*) FROM (SELECT FROM bridge_conversation c
     WHERE {MINE_SQL} AND {AT_WORK_SQL} AND c.chat_channel_id = ANY(visible.ids) LIMIT %(cap)s) capped)
 """
+COUNT_UNREAD_MENTIONS_SQL = """
+(SELECT count(*) FROM (SELECT DISTINCT n.conversation_id
+    FROM bridge_notemention n JOIN bridge_conversation c ON c.id = n.conversation_id
+    WHERE n.user_id = %(me)s AND n.seen_at IS NULL AND c.chat_channel_id = ANY(visible.ids) LIMIT %(cap)s) capped)
+"""
 
 SUMMARY_SQL = f"""
 SELECT clock_timestamp(), coalesce({versions.LIST_VERSION_SQL}, 'none'),
     (SELECT coalesce(max(id), 0) FROM bridge_closingreminder),
-    {COUNT_BY_CHANNEL_SQL.format(WAITING_SQL)}, {COUNT_MINE_SQL}, {COUNT_BY_CHANNEL_SQL.format(UNASSIGNED_SQL)}
+    {COUNT_BY_CHANNEL_SQL.format(WAITING_SQL)}, {COUNT_MINE_SQL}, {COUNT_BY_CHANNEL_SQL.format(UNASSIGNED_SQL)},
+    {COUNT_UNREAD_MENTIONS_SQL}
 FROM (SELECT %(channels)s::bigint[] AS ids) visible
 """
 
@@ -189,7 +196,7 @@ def find_newest(scope: ListScope, *conditions: str, after: tuple[datetime, int] 
     conditions_sql = [*scope.conditions, *conditions]
     if after is not None:
         conditions_sql.append("(c.last_message_at, c.id) < (%(moment)s, %(last)s)")
-    is_grouped = MINE_SQL not in scope.conditions and scope.hits is None
+    is_grouped = scope.hits is None and not {MINE_SQL, MENTIONED_SQL} & set(scope.conditions)
     groups = []
     if scope.teams is not None and is_grouped:
         groups.append("CROSS JOIN unnest(%(teams)s::bigint[]) AS wanted(team)")

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 from django.contrib.auth.decorators import permission_required
-from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.db.models import Q
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_http_methods
+from django.views.decorators.http import require_GET, require_http_methods
 
 from bridge.conversations.activity import record_activity
 from bridge.desk import access, forms, presentation
@@ -22,6 +24,7 @@ from channels_setup.permissions import require_chat_access
 from . import chat_actions
 
 MAX_TAGS, MAX_TAG_LENGTH = 20, 40
+TAGGED_CLIENTS, MAX_SUGGESTED = 300, 50  # clients whose tags are suggested
 
 
 @forms.require_chat_form
@@ -41,6 +44,18 @@ def edit_tags(request: HttpRequest, pk: int) -> HttpResponse:
             if changed:
                 record_activity(conversation.pk, kind, actor=request.user, tags=sorted(changed))
     return chat_actions.success_response(request, conversation)
+
+
+@require_chat_access
+@require_GET
+@never_cache
+def suggest_tags(request: HttpRequest, pk: int) -> HttpResponse:
+    """Return the tags of other clients of this channel as JSON, the most frequent of the recently used first."""
+    conversation = access.get_conversation_or_404(request, pk)
+    tagged = Contact.objects.filter(~Q(tags=[]), api_channel=conversation.api_channel_id).order_by("-pk")
+    counts = Counter(tag for tags in tagged.values_list("tags", flat=True)[:TAGGED_CLIENTS] for tag in tags)
+    own = set(conversation.contact.tags)
+    return JsonResponse({"tags": [tag for tag, _n in counts.most_common(MAX_SUGGESTED + len(own)) if tag not in own]})
 
 
 @require_chat_access

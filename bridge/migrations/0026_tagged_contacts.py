@@ -1,0 +1,19 @@
+from django.contrib.postgres.operations import AddIndexConcurrently
+from django.db import migrations, models
+
+
+class Migration(migrations.Migration):
+    atomic = False  # the index is built concurrently
+
+    dependencies = [
+        ('bridge', '0025_contact_name_index'),
+    ]
+
+    operations = [
+        AddIndexConcurrently(
+            model_name='contact',
+            index=models.Index(
+                condition=models.Q(('tags', []), _negated=True), fields=['api_channel', '-id'], name='contacts_tagged'
+            ),
+        ),
+    ]
