@@ -7,7 +7,7 @@
   const box = () => byId("note-text");
   const chat = () => byId("chat").dataset.chat;
   const KIND = "threadNote"; // of the local copy
-  const touchKeyboard = matchMedia("(pointer: coarse)"); // its Enter key begins a line
+  const touchKeyboard = matchMedia("(hover: none) and (pointer: coarse)"); // Enter begins a line
   let isSaving = false;
 
   // --- mode ----------------------------------------------------------------------------------------------------------
