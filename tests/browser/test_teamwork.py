@@ -74,7 +74,7 @@ def test_notes_mentions_and_handing_over(desk: Page, chat: Conversation) -> None
     expect(desk.locator(".thread-note").last).to_contain_text("@Ольга Иванова Вернуть деньги")
     desk.on("dialog", lambda dialog: dialog.accept())
     desk.locator(".thread-note").first.get_by_role("button", name="Delete").click()
-    expect(desk.locator(".messages")).to_contain_text("Note deleted")
+    expect(desk.locator("#messages")).to_contain_text("Note deleted")
     assert ConversationNote.objects.exclude(deleted_at=None).get().text == ""
 
 
