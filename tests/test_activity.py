@@ -192,6 +192,7 @@ def test_only_these_files_change_who_answers() -> None:
         "bridge/conversations/receiving.py",  # writes a line: the client reopens
         "bridge/merging/merge.py",  # a merge is shown in the client pane
         "bridge/merging/undo.py",
+        "bridge/relay/chat_starts.py",  # writes "chat_started"
         "bridge/relay/reply_submission.py",  # a first answer makes a new request open
     }
     found = set()
