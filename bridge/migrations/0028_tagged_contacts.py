@@ -6,7 +6,7 @@ class Migration(migrations.Migration):
     atomic = False  # the index is built concurrently
 
     dependencies = [
-        ('bridge', '0025_contact_name_index'),
+        ('bridge', '0027_contact_imports'),
     ]
 
     operations = [
