@@ -13,8 +13,8 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from bridge.conversations import tickets
-from bridge.desk.chat_list import listing, search_excerpts
-from bridge.models import Contact, Conversation, Ticket
+from bridge.desk.chat_list import listing, queries, search_excerpts
+from bridge.models import Contact, ContactNote, Conversation, ConversationNote, Ticket
 from bridge.relay import reply_submission
 from channels_setup.models import ApiChannel
 from tests.factories import ApiChannelFactory, boris, gleb, vera
@@ -71,6 +71,72 @@ def test_search_finds_by_name_phone_and_message_text(
     client_writes(channel, "Пётр Ёлкин", "!", phone="")
 
     assert names(desk.get("/chats/", {"q": query})) == found
+
+
+@pytest.mark.parametrize(
+    ("text", "query"),
+    [
+        ("Сапоги «Нева» есть?", "нева"),
+        ("Сапоги «Нева» есть?", "сапоги «нева»"),
+        ("А заказ…", "заказ"),
+        ("спасибо👍🏽", "спасибо"),
+        ("❤️Спасибо!", "«спасибо»"),
+        ("№4417—срочно", "4417"),
+        ("№4417—срочно", "срочно №4417"),
+        ("диван-кровать/кресло", "кровать"),
+        ("диван-кровать/кресло", "диван-кровать"),
+        ("invoice_2024.pdf", "invoice"),
+        ("на сайте shop.example.com/sale", "sale"),
+        ("пишите на anna@shop.example", "anna@shop.example"),
+        ("за́мок закрыт", "замок"),
+        ("замок закрыт", "за́мок"),
+        ("чаи\u0306 заказ", "чай"),  # й of two code points, as macOS writes it
+        ("ＷＨＡＴＳＡＰＰ　２０２６", "whatsapp"),
+        ("ﬁnal price", "final"),
+        ("“цена”‘вопроса’", "вопроса"),
+        ("Ёлка\u200bживая", "живая"),
+        ("пункт•второй", "второй"),
+        ("(срочно)", "срочно"),
+    ],
+)
+def test_search_finds_words_beside_any_character(desk: Client, channel: ApiChannel, text: str, query: str) -> None:
+    client_writes(channel, "Анна", text)
+    client_writes(channel, "Игорь", "Другое")
+
+    assert names(desk.get("/chats/", {"q": query})) == ["Анна"]
+
+
+def test_search_finds_names_beside_any_character(desk: Client, channel: ApiChannel) -> None:
+    client_writes(channel, "👑Мария🌸«Нева»")
+
+    assert len(names(desk.get("/chats/", {"q": "мария нева"}))) == 1
+
+
+def test_search_finds_requests_tags_notes_and_emails_and_says_where(channel: ApiChannel, desk: Client) -> None:
+    chat = client_writes(channel, "Анна", "Где заказ?")
+    client_writes(channel, "Игорь", "Другое")
+    foreign = client_writes(ApiChannelFactory(), "Чужая", "Где заказ?")
+    ticket = Ticket.objects.get(conversation=chat)
+    for owner in (chat, foreign):
+        Ticket.objects.filter(conversation=owner).update(tags=["VIP"], additional_id=f"ORD-{owner.pk}", external_id=977)
+        Contact.objects.filter(pk=owner.contact_id).update(tags=["опт"], email="Anna@Shop.example")
+        ContactNote.objects.create(contact=owner.contact, text="Любит «скидку»")
+        ConversationNote.objects.create(conversation=owner, text="Ждёт возврат")
+
+    def found(query: str) -> str:
+        html = desk.get("/chats/", {"q": query}).content.decode()
+        assert re.findall(r'<b class="cut">(.*?)</b>', html) == ["Анна"], query
+        line = re.search(r'<p class="cut words">(.*?)</p>', html)
+        assert line
+        return line.group(1)
+
+    for query in (str(ticket.pk), f"№{ticket.pk}", f"# {ticket.pk}", "№ 977", f"ORD-{chat.pk}"):
+        assert f"Request № {ticket.pk}" in found(query)
+    assert "Tag:" in found("vip") and "vip" in found("#vip")
+    assert "Tag:" in found("Опт")
+    assert "Note:" in found("скидка") and "<mark>скидку</mark>" in found("скидка")
+    assert "<mark>возврат</mark>" in found("возвраты")
+    assert "Где заказ?" in found("anna@shop.example")
 
 
 def test_a_search_hit_is_highlighted_and_opens_at_its_position(desk: Client, channel: ApiChannel) -> None:
@@ -139,6 +205,44 @@ def test_filters_narrow_by_channel_status_and_window(channel: ApiChannel, client
     assert found(tab="waiting") == {"Скоро", "Поздно", "Другая"}
     assert found(status=int(Ticket.Status.CLOSED), q="закр") == {"Закрыта"}
     assert found(status="99", window="x", sort="y", channel="z") == {"Скоро", "Поздно", "Решена", "Закрыта", "Другая"}
+
+
+def test_filters_by_assignee_tag_and_day_combine_and_are_removable_chips(channel: ApiChannel, desk: Client) -> None:
+    operator = boris(channel.default_chat_channel)
+    mine, other = client_writes(channel, "Моя"), client_writes(channel, "Ничья", ago=timedelta(hours=2))
+    old = client_writes(channel, "Давняя", ago=timedelta(days=5))
+    Conversation.objects.filter(pk__in=[mine.pk, old.pk]).update(assignee=operator)
+    Ticket.objects.filter(conversation__in=[mine, old]).update(tags=["VIP"])
+    Contact.objects.filter(pk=other.contact_id).update(tags=["опт"])
+
+    def found(**filters: Any) -> set[str]:
+        return set(names(desk.get("/chats/", filters)))
+
+    today = timezone.localdate()
+    assert found(assignee="me") == found(assignee=operator.pk) == {"Моя", "Давняя"}
+    assert found(assignee="none") == {"Ничья"}
+    assert found(assignee=operator.pk + 10**6) == set()
+    assert found(tag="VIP") == {"Моя", "Давняя"}
+    assert found(tag="опт") == {"Ничья"} and found(tag="нет") == set()
+    assert found(until=(today - timedelta(days=3)).isoformat()) == {"Давняя"}
+    assert found(since=(today - timedelta(days=3)).isoformat(), tag="VIP") == {"Моя"}
+    assert found(tag="VIP", assignee="me", sort="newest", window="closed") == {"Давняя"}
+    assert found(since="x", until="0000-00-00", assignee="-1") == {"Моя", "Ничья", "Давняя"}
+    for sort in ("closing", "left", "newest"):
+        assert found(tag="VIP", sort=sort, status="live") == {"Моя", "Давняя"}
+    html = desk.get("/chats/", {"tag": "VIP", "assignee": "me"}).content.decode()
+    assert 'class="chip" href="/chats/?assignee=me"' in html and 'class="chip" href="/chats/?tag=VIP"' in html
+
+
+def test_a_frequent_tag_is_checked_chat_by_chat(
+    channel: ApiChannel, desk: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queries, "MAX_TAGGED", 1)
+    client_writes(channel, "Без метки")
+    chat = client_writes(channel, "С меткой")
+    Ticket.objects.filter(conversation=chat).update(tags=["VIP"])
+    for sort in ("closing", "left", "newest"):
+        assert names(desk.get("/chats/", {"tag": "VIP", "sort": sort})) == ["С меткой"]
 
 
 def test_chats_are_sorted_by_time_left_or_newest_first(desk: Client, channel: ApiChannel) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from django.contrib.postgres.indexes import GinIndex
 from django.db import models
 from django.db.models import Q, Value
+from django.db.models.functions import Lower
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
@@ -168,8 +169,9 @@ class Contact(models.Model):
             GinIndex(fields=["tags"], opclasses=["jsonb_path_ops"], condition=~Q(tags=[]), name="contacts_by_tag"),
             models.Index(fields=["moved_to"], condition=Q(moved_to__isnull=False), name="contacts_moved"),
             models.Index(fields=["merged_into"], condition=Q(merged_into__isnull=False), name="contacts_merged"),
-            GinIndex(build_contact_vector(), name="contacts_by_words"),
+            GinIndex(build_contact_vector(), name="contacts_by_text"),
             models.Index(fields=["api_channel", "-id"], condition=~Q(tags=[]), name="contacts_tagged"),
+            models.Index(Lower("email"), condition=~Q(email=""), name="contacts_by_email"),
         ]
 
     def __str__(self) -> str:

@@ -275,6 +275,7 @@ class Ticket(models.Model):
                 name="tickets_of_team",
             ),
             models.Index(fields=["external_id"], condition=Q(external_id__isnull=False), name="tickets_by_external_id"),
+            models.Index(fields=["additional_id"], condition=~Q(additional_id=""), name="tickets_by_additional_id"),
         ]
 
     def __str__(self) -> str:

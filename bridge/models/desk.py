@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.conf import settings
+from django.contrib.postgres.indexes import GinIndex
 from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
@@ -14,6 +15,7 @@ from . import file_names
 from .contacts import Contact
 from .conversations import Conversation
 from .messages import Message
+from .search import build_message_vector
 
 
 class Draft(models.Model):
@@ -60,6 +62,7 @@ class ContactNote(models.Model):
     class Meta:
         verbose_name = _("note")
         verbose_name_plural = _("notes")
+        indexes = [GinIndex(build_message_vector(), name="contact_notes_by_text")]
 
     def __str__(self) -> str:
         return f"{self.pk}"

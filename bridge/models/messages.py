@@ -109,7 +109,7 @@ class Message(models.Model):
         indexes = [
             models.Index(fields=["conversation", "id"], name="messages_of_conversation"),
             BrinIndex(fields=["created_at"], name="messages_by_time", autosummarize=True),
-            GinIndex(build_message_vector(), name="messages_by_words"),
+            GinIndex(build_message_vector(), name="messages_by_text"),
             models.Index(
                 fields=["api_channel", "status", "id"],
                 condition=Q(status__in=["pending", "sending", "unknown", "failed"]),

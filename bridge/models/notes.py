@@ -49,7 +49,7 @@ class ConversationNote(models.Model):
         ]
         indexes = [
             models.Index(fields=["conversation", "created_at"], name="notes_of_conversation"),
-            GinIndex(build_note_vector(), name="notes_by_words"),
+            GinIndex(build_note_vector(), name="notes_by_text"),
         ]
 
     def __str__(self) -> str:

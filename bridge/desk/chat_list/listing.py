@@ -11,11 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime, time, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
 from django.http import HttpRequest
+from django.utils import timezone
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy, pgettext_lazy
 
@@ -26,7 +27,7 @@ from bridge.models import Message, Ticket
 from channels_setup.codecs.values import parse_iso_time
 from channels_setup.providers import messengers
 
-from . import queries
+from . import queries, search
 from .rows import ChatRow
 
 PAGE = 40
@@ -67,6 +68,8 @@ SORTS: dict[str, Promise] = {
     TIME_LEFT: gettext_lazy("Least time left first"),
     NEWEST: gettext_lazy("Newest first"),
 }
+FILTERS = ("channel", "status", "team", "window", "assignee", "tag", "since", "until", "sort")
+ME, NOBODY = "me", "none"  # values of the filter by assignee
 LIVE = "live"  # pseudo-status: not closed
 
 
@@ -80,6 +83,10 @@ class ChatListParams:
     status: str = ""
     team: str = ""  # a number, or ``teams.MINE``
     window: str = ""
+    assignee: str = ""  # a user's number, ``ME`` or ``NOBODY``
+    tag: str = ""  # of the request or of the client
+    since: date | None = None  # first and last day of the last message
+    until: date | None = None
     sort: str = CLOSING
     cursor: tuple[str, datetime, int] | None = None  # group, sort value, id of the last row of the page before
     current: int | None = None  # the open chat
@@ -95,6 +102,10 @@ class ChatListParams:
             status=status if status == LIVE or parse_int(status) in Ticket.Status.values else "",
             team=teams.parse_filter(values.get("team", "")),
             window=_choose_known(WINDOWS, values.get("window"), ""),
+            assignee=_parse_assignee(values.get("assignee", "")),
+            tag=values.get("tag", "").replace("\0", "").strip()[:255],
+            since=_parse_day(values.get("since", "")),
+            until=_parse_day(values.get("until", "")),
             sort=_choose_known(SORTS, values.get("sort"), CLOSING),
             cursor=_parse_cursor(values.get("after", "")),
             current=current,
@@ -110,6 +121,10 @@ class ChatListParams:
             "status": self.status,
             "team": self.team,
             "window": self.window,
+            "assignee": self.assignee,
+            "tag": self.tag,
+            "since": self.since.isoformat() if self.since else "",
+            "until": self.until.isoformat() if self.until else "",
             "sort": "" if self.sort == CLOSING else self.sort,
         }
         return {key: value for key, value in values.items() if value}
@@ -117,7 +132,7 @@ class ChatListParams:
     @property
     def filters(self) -> int:
         """Count the filters that are set, without tab and search."""
-        return sum(key in self.non_default for key in ("channel", "status", "team", "window", "sort"))
+        return sum(key in self.non_default for key in FILTERS)
 
     @property
     def statuses(self) -> list[int]:
@@ -148,8 +163,8 @@ def build_list_page(
     params: ChatListParams, *, channels: Sequence[int], user: Any, now: datetime, limit: int | None = None
 ) -> ChatPage:
     """Build one page of the list."""
-    contact_hits, message_hits = queries.search_chats(channels, params.query) if params.query else (set(), {})
-    scope = _build_scope(params, channels=channels, user=user, now=now, hits=[*contact_hits | message_hits.keys()])
+    hits = search.search_chats(channels, params.query) if params.query else {}
+    scope = _build_scope(params, channels=channels, user=user, now=now, hits=list(hits))
     names = _group_names(params)
     first = names.index(params.cursor[0]) if params.cursor and params.cursor[0] in names else 0
     found: list[tuple[str, queries.FoundChats]] = []
@@ -163,8 +178,7 @@ def build_list_page(
         if len(rows) > len(shown) or (not remaining and name != names[-1]):
             next_cursor = _next_cursor(found)
             break
-    only_messages = {pk: message_hits[pk] for pk in message_hits.keys() - contact_hits}
-    rows_by_chat = _build_rows(found, params, user=user, message_hits=only_messages, now=now)
+    rows_by_chat = _build_rows(found, params, user=user, hits=hits, now=now)
     groups = [
         ChatGroup(
             key=name,
@@ -219,11 +233,33 @@ def _build_scope(
         now=now,
         soon=now + presentation.WARNING_BELOW,
         unrestricted=[kind for kind, provider in messengers().items() if not provider.service_window],
-        conditions=[TAB_CONDITIONS[params.tab]] if params.tab in TAB_CONDITIONS else [],
+        conditions=_filter_conditions(params),
+        assignee=int(params.assignee) if params.assignee.isdecimal() else None,
+        tagged=queries.find_tagged(params.tag) if params.tag else None,
+        tag=params.tag,
+        since_day=_day_begin(params.since),
+        until_day=_day_begin(params.until + timedelta(days=1)) if params.until else None,
         statuses=params.statuses,
         teams=teams.filtered_ids(params.team, user) if params.team else None,
         hits=hits if params.query else None,
     )
+
+
+def _filter_conditions(params: ChatListParams) -> list[str]:
+    """Return the SQL conditions of the tab and of the filters by assignee and day."""
+    conditions = [TAB_CONDITIONS[params.tab]] if params.tab in TAB_CONDITIONS else []
+    if params.assignee:
+        by_assignee = {ME: queries.MINE_SQL, NOBODY: queries.NOBODY_SQL}
+        conditions.append(by_assignee.get(params.assignee, queries.ASSIGNEE_SQL))
+    if params.since:
+        conditions.append(queries.SINCE_SQL)
+    if params.until:
+        conditions.append(queries.UNTIL_SQL)
+    return conditions
+
+
+def _day_begin(day: date | None) -> datetime | None:
+    return timezone.make_aware(datetime.combine(day, time.min)) if day else None
 
 
 def _find_group(
@@ -258,18 +294,20 @@ def _build_rows(
     params: ChatListParams,
     *,
     user: Any,
-    message_hits: dict[int, int],
+    hits: dict[int, search.Hit],
     now: datetime,
 ) -> dict[int, ChatRow]:
     """Build rows by chat ID: one query, and one more for search hits."""
     ids = [pk for _name, rows in found for pk, _value in rows]
     messages = {}
     if params.query:
-        message_ids = [message_hits[pk] for pk in ids if pk in message_hits]
+        message_ids = [found_id for pk in ids if pk in hits and (found_id := hits[pk].message)]
         messages = {row.conversation_id: row for row in Message.objects.filter(pk__in=message_ids)}
     address = url_factory("chat")
     return {
-        shown.chat: _build_row(shown, params, address=address, hit=messages.get(shown.chat), now=now)
+        shown.chat: _build_row(
+            shown, params, address=address, hit=messages.get(shown.chat), found=hits.get(shown.chat), now=now
+        )
         for shown in queries.load_row_data(ids, me=user.pk)
     }
 
@@ -290,6 +328,7 @@ def _build_row(
     *,
     address: Callable[[int], str],
     hit: Message | None,
+    found: search.Hit | None = None,
     now: datetime,
 ) -> ChatRow:
     is_unrestricted = not messengers()[shown.kind].service_window
@@ -305,6 +344,7 @@ def _build_row(
         address=address(shown.chat) + list_query_string(params.non_default | ({"at": str(hit.pk)} if hit else {})),
         is_current=shown.chat == params.current,
         hit=hit,
+        found=found,
         query=params.query,
     )
 
@@ -329,6 +369,20 @@ def _parse_cursor(text: str) -> tuple[str, datetime, int] | None:
     if group not in (*GROUPS, NEWEST) or at is None or number is None:
         return None
     return group, at, number
+
+
+def _parse_assignee(value: str) -> str:
+    number = parse_int(value)
+    return value if value in (ME, NOBODY) else str(number) if number is not None and number > 0 else ""
+
+
+def _parse_day(value: str) -> date | None:
+    """Parse a day (YYYY-MM-DD). Return None for an invalid one, and for one near the ends of the calendar."""
+    try:
+        day = date.fromisoformat(value[:10])
+    except ValueError:
+        return None
+    return day if date(1990, 1, 1) <= day <= date(2200, 1, 1) else None
 
 
 def _choose_known(known: dict[str, Promise], value: str | None, default: str) -> str:

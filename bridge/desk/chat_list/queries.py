@@ -1,4 +1,4 @@
-"""Queries of the chat list: IDs in order, row data, counts and search.
+"""Queries of the chat list: IDs in order, row data and counts. See also ``search``.
 
 Plain SQL, because the query shape matters: for each channel (and status) the newest rows are read from their own index
 and then merged, so that a quiet channel next to a busy one, or the last page of a million rows, costs as much as the
@@ -13,20 +13,10 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from django.db import connection
-from django.db.models import QuerySet
-from django.db.models.functions import Coalesce
 
-from bridge.conversations import merge_lookup
 from bridge.desk.live import versions
-from bridge.models import ACTIVE_STATUSES, Contact, Message, Ticket, search
+from bridge.models import ACTIVE_STATUSES, Ticket
 from bridge.service_window import WINDOW_LENGTH
-from channels_setup.codecs.phone_numbers import search_keys
-from channels_setup.models import ApiChannel
-
-MAX_HITS = 1_000  # at most this many newest chats per search
-# A search reads this many newest messages first, and all messages only if it finds too few.
-RECENT_MESSAGES = 200_000
-ENOUGH_HITS = 100
 
 AT_WORK_SQL = f"c.request_status IN {ACTIVE_STATUSES}"
 AWAKE_SQL = "c.snoozed_until IS NULL"
@@ -38,6 +28,24 @@ NOT_WAITING_SQL = f"({WAITING_SQL}) IS NOT TRUE"
 UNASSIGNED_SQL = f"c.assignee_id IS NULL AND {AT_WORK_SQL} AND {AWAKE_SQL}"
 MINE_SQL = "c.assignee_id = %(me)s"
 MENTIONED_SQL = "c.id IN (SELECT conversation_id FROM bridge_notemention WHERE user_id = %(me)s)"
+ASSIGNEE_SQL, NOBODY_SQL = "c.assignee_id = %(assignee)s", "c.assignee_id IS NULL"
+SINCE_SQL, UNTIL_SQL = "c.last_message_at >= %(since_day)s", "c.last_message_at < %(until_day)s"
+# A rare tag: its chats are found first. A frequent one: chats are read in order, and most of them have it.
+TAGGED_SQL = "c.id = ANY(%(tagged)s)"
+HAS_TAG_SQL = """(EXISTS (SELECT FROM bridge_ticket t
+    WHERE t.conversation_id = c.id AND t.tags @> ARRAY[%(tag)s]::varchar[])
+    OR EXISTS (SELECT FROM bridge_contact p
+    WHERE p.id = c.contact_id AND p.tags @> to_jsonb(ARRAY[%(tag)s]::text[])))"""
+MAX_TAGGED = 2_000
+FIND_TAGGED_SQL = """
+SELECT id FROM (
+    (SELECT t.conversation_id AS id FROM bridge_ticket t
+     WHERE t.tags @> ARRAY[%(tag)s]::varchar[] AND t.tags <> '{}' LIMIT %(limit)s)
+    UNION
+    (SELECT c.id FROM bridge_contact p JOIN bridge_conversation c ON c.contact_id = p.id
+     WHERE p.tags @> to_jsonb(ARRAY[%(tag)s]::text[]) AND p.tags <> '[]' LIMIT %(limit)s)
+) found
+"""
 LIVE_STATUSES = tuple(status for status in Ticket.Status.values if status not in Ticket.ENDED)
 
 OPEN_WINDOW_SQL = "SELECT FROM bridge_servicewindow w WHERE w.conversation_id = c.id AND w.state = 'open'"
@@ -104,15 +112,6 @@ SELECT clock_timestamp(), coalesce({versions.LIST_VERSION_SQL}, 'none'),
 FROM (SELECT %(channels)s::bigint[] AS ids) visible
 """
 
-CHATS_OF_CONTACTS_SQL = """
-SELECT c.id, c.last_message_at FROM found JOIN bridge_conversation c ON c.contact_id = found.owner
-WHERE c.chat_channel_id = ANY(%s) ORDER BY c.last_message_at DESC LIMIT %s
-"""
-CHATS_OF_MESSAGES_SQL = """
-SELECT c.id, max(found.id) FROM found JOIN bridge_conversation c ON c.id = found.conversation_id
-WHERE c.chat_channel_id = ANY(%s) GROUP BY c.id ORDER BY max(found.id) DESC LIMIT %s
-"""
-
 ROW_DATA_SQL = f"""
 SELECT c.id, c.unread, c.change_after_answer, c.last_direction, c.last_text, c.last_message_at,
        c.last_written_at, CASE WHEN {WAITING_SQL} THEN {WAITING_SINCE_SQL} END,
@@ -175,6 +174,23 @@ class ListScope:
     statuses: list[int] = field(default_factory=list)  # ticket statuses; empty: any
     teams: list[int] | None = None  # None: with and without a team
     hits: list[int] | None = None  # IDs found by a search; None without a search
+    assignee: int | None = None
+    tag: str = ""
+    tagged: list[int] | None = None  # chats with the tag; None without a tag, and if there are too many
+    since_day: datetime | None = None
+    until_day: datetime | None = None
+
+    @property
+    def filter_conditions(self) -> list[str]:
+        if not self.tag:
+            return self.conditions
+        return [*self.conditions, HAS_TAG_SQL if self.tagged is None else TAGGED_SQL]
+
+    @property
+    def is_grouped(self) -> bool:
+        """Return whether chats are read by channel. Few chats of a search, tag or person are read at once."""
+        is_small = self.hits is not None or self.tagged is not None
+        return not is_small and not {MINE_SQL, ASSIGNEE_SQL, MENTIONED_SQL}.intersection(self.conditions)
 
     def values(self, **extra: Any) -> dict[str, Any]:
         return {
@@ -187,16 +203,29 @@ class ListScope:
             "statuses": self.statuses,
             "teams": self.teams,
             "hits": self.hits,
+            "assignee": self.assignee,
+            "tag": self.tag,
+            "tagged": self.tagged,
+            "since_day": self.since_day,
+            "until_day": self.until_day,
             **extra,
         }
 
 
+def find_tagged(tag: str) -> list[int] | None:
+    """Return the IDs of the chats whose request or client has the tag. None if there are many."""
+    with connection.cursor() as cursor:
+        cursor.execute(FIND_TAGGED_SQL, {"tag": tag, "limit": MAX_TAGGED})
+        found = [row[0] for row in cursor.fetchall()]
+    return found if len(found) < MAX_TAGGED else None
+
+
 def find_newest(scope: ListScope, *conditions: str, after: tuple[datetime, int] | None, limit: int) -> FoundChats:
     """Find chats by last message, newest first."""
-    conditions_sql = [*scope.conditions, *conditions]
+    conditions_sql = [*scope.filter_conditions, *conditions]
     if after is not None:
         conditions_sql.append("(c.last_message_at, c.id) < (%(moment)s, %(last)s)")
-    is_grouped = scope.hits is None and not {MINE_SQL, MENTIONED_SQL} & set(scope.conditions)
+    is_grouped = scope.is_grouped
     groups = []
     if scope.teams is not None and is_grouped:
         groups.append("CROSS JOIN unnest(%(teams)s::bigint[]) AS wanted(team)")
@@ -218,7 +247,7 @@ def find_newest(scope: ListScope, *conditions: str, after: tuple[datetime, int] 
 
 def find_longest_waiting(scope: ListScope, *, after: tuple[datetime, int] | None, limit: int) -> FoundChats:
     """Find chats that need a reply and whose window stays open, longest waiting first."""
-    conditions_sql = [*scope.conditions, stays_open_condition(scope)]
+    conditions_sql = [*scope.filter_conditions, stays_open_condition(scope)]
     if after is not None:
         conditions_sql.append(f"({WAITING_SINCE_SQL}, c.id) > (%(moment)s, %(last)s)")
     if scope.statuses:
@@ -240,7 +269,7 @@ def find_closing_first(
     limit: int,
 ) -> FoundChats:
     """Find chats whose window closes in ``[since, until)``, soonest first."""
-    conditions_sql = [*scope.conditions, *conditions, "w.expires_at >= %(since)s"]
+    conditions_sql = [*scope.filter_conditions, *conditions, "w.expires_at >= %(since)s"]
     if until is not None:
         conditions_sql.append("w.expires_at < %(until)s")
     if after is not None:
@@ -280,57 +309,6 @@ def load_summary(channels: Sequence[int], *, me: int, cap: int) -> tuple[Any, ..
         cursor.execute(SUMMARY_SQL, {"channels": list(channels), "me": me, "cap": cap})
         row: tuple[Any, ...] = cursor.fetchone()
     return row
-
-
-def find_contacts(query: str, *, api_channels: Sequence[int]) -> list[QuerySet[Contact]]:
-    """Find contacts by name prefix, phone digits, provider ID or whole phone number.
-
-    Returns several querysets, because each can use an index and their OR could not.
-    """
-    found: list[QuerySet[Contact]] = [Contact.objects.filter(api_channel__in=list(api_channels), external_id=query)]
-    if keys := search_keys(query):
-        contacts = Contact.objects.filter(api_channel__in=list(api_channels))
-        found += [contacts.filter(phone_key__in=keys), contacts.filter(address_key__in=keys)]
-    if search.build_contact_query(query) is not None:
-        found.append(Contact.objects.all().matching_words(query))
-    return found
-
-
-def chat_owners(found: QuerySet[Contact]) -> QuerySet[Any, Any]:
-    """Return the contacts that own the chats. A merged contact's chats belong to the merge target (``owner``)."""
-    return found.order_by().annotate(owner=Coalesce("merged_into", "pk")).values("owner")
-
-
-def search_chats(channels: Sequence[int], query: str) -> tuple[set[int], dict[int, int]]:
-    """Search chats. Return chat IDs found by contact, and chat ID -> newest matching message ID."""
-    contact_hits: set[int] = set()
-    for found in find_contacts(query, api_channels=list(ApiChannel.objects.values_list("pk", flat=True))):
-        owners = chat_owners(merge_lookup.filter_visible_people(found, channels))
-        contact_hits.update(pk for pk, _moment in _chats_among(owners, CHATS_OF_CONTACTS_SQL, channels))
-    text_query = search.build_message_query(query)
-    if text_query is None:
-        return contact_hits, {}
-    messages = Message.objects.annotate(words=search.build_message_vector()).filter(words=text_query).order_by()
-    newest_id = Message.objects.order_by("-pk").values_list("pk", flat=True).first() or 0
-    message_hits = _chats_among(
-        messages.filter(pk__gt=newest_id - RECENT_MESSAGES).values("id", "conversation_id"),
-        CHATS_OF_MESSAGES_SQL,
-        channels,
-    )
-    if len(message_hits) < ENOUGH_HITS and newest_id > RECENT_MESSAGES:
-        message_hits = _chats_among(messages.values("id", "conversation_id"), CHATS_OF_MESSAGES_SQL, channels)
-    return contact_hits, dict(message_hits)
-
-
-def _chats_among(found: QuerySet[Any], chats_sql: str, channels: Sequence[int]) -> list[tuple[int, Any]]:
-    """Return the chats of the found rows.
-
-    MATERIALIZED keeps PostgreSQL from walking all chats, newest first, to match their text one by one.
-    """
-    sql, params = found.query.sql_with_params()
-    with connection.cursor() as cursor:
-        cursor.execute(f"WITH found AS MATERIALIZED ({sql}) {chats_sql}", [*params, list(channels), MAX_HITS])
-        return cursor.fetchall()
 
 
 def _fetch_rows(statement: str, values: dict[str, Any]) -> FoundChats:

@@ -20,6 +20,7 @@ from bridge.message_text import render_preview
 from bridge.models import ChangeAfterAnswer, Message
 
 from .queries import ChatRowData
+from .search import NOTE, REQUEST, TAG, Hit
 from .search_excerpts import excerpt_around
 
 ROW = """
@@ -50,6 +51,7 @@ MAX_SHOWN = 99  # unread messages; more are shown as 99+
 CURRENT = SafeString(' aria-current="page"')
 FOUND_TEXT = '<span class="unseen">{title} </span>{words}'
 DRAFT = '<p class="cut draft"><strong>{title}</strong> {words}</p>'
+FOUND_IN = '<span class="faint">{title}</span> {words}'
 OUR_TEXT = '<span class="faint">{title}</span> {words}'
 LAST_MESSAGE_AT = '<span class="ends"{title}>{moment}{late}</span>'
 TITLE, UNSEEN = ' title="{words}"', '<span class="unseen"> {words}</span>'
@@ -73,6 +75,7 @@ class ChatRow:
     address: str
     is_current: bool
     hit: Message | None = None  # search hit
+    found: Hit | None = None  # why the search found the chat
     query: str = ""
 
     @cached_property
@@ -139,7 +142,7 @@ class ChatRow:
     @property
     def _draft(self) -> SafeString:
         """Render the operator's unsent text. CSS shows it in place of the last message, unless the chat is open."""
-        if not self.shown.draft or not self.shown.draft.strip() or self.hit is not None:
+        if not self.shown.draft or not self.shown.draft.strip() or self.hit or self.found:
             return SafeString("")
         return fast_format_html(DRAFT, title=_("Draft:"), words=render_preview(self.shown.draft))
 
@@ -148,12 +151,30 @@ class ChatRow:
         """Render the last message, or the search hit."""
         if self.hit is not None:
             return fast_format_html(FOUND_TEXT, title=_("Found:"), words=excerpt_around(self.hit.text, self.query))
+        if self.found is not None and (source := self._source):
+            return fast_format_html(FOUND_IN, title=source, words=self._found_words)
         if self.shown.change_after_answer and self.shown.unread:
             return fast_format_html(CHANGED_TEXT, words=ChangeAfterAnswer(self.shown.change_after_answer).label)
         words = render_preview(self.shown.last_text) or "…"
         if self.shown.last_direction != Message.Direction.OUTBOUND:
             return words
         return fast_format_html(OUR_TEXT, title=_("We:"), words=words)
+
+    @property
+    def _found_words(self) -> SafeString | str:
+        """Render the found note or tag. A request's number is in ``_source``; its chat's last message follows."""
+        assert self.found is not None
+        if self.found.source == REQUEST:
+            return fast_format_html("· {words}", words=render_preview(self.shown.last_text))
+        return excerpt_around(self.found.words, self.query)
+
+    @property
+    def _source(self) -> str:
+        """Return where the search found the chat, if not by the client's name or in a message."""
+        assert self.found is not None
+        if self.found.source == REQUEST:
+            return _("Request № %(number)s") % {"number": self.found.words}
+        return {TAG: pgettext("found in", "Tag:"), NOTE: pgettext("found in", "Note:")}.get(self.found.source, "")
 
     @property
     def _ends(self) -> SafeString:

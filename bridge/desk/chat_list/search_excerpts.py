@@ -7,13 +7,13 @@ import re
 from django.utils.html import escape
 from django.utils.safestring import SafeString, mark_safe
 
-WORD = re.compile(r"\w+")
+from bridge.models.search import split_words
 
 
 def excerpt_around(text: str, query: str) -> SafeString:
     """Return the text around the first match, with the match in ``<mark>``. Matches other word forms by prefix."""
     plain = " ".join(text.split())
-    beginnings = [word[: max(3, min(len(word) - 1, 6))] for word in WORD.findall(query.replace("ё", "е"))]
+    beginnings = [word[: max(3, min(len(word) - 1, 6))] for word in split_words(query)]
     found = None
     if beginnings:
         found = re.search(rf"\b(?:{'|'.join(map(re.escape, beginnings))})\w*", plain.replace("ё", "е"), re.IGNORECASE)

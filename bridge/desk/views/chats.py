@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -14,14 +13,13 @@ from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils.functional import SimpleLazyObject
 from django.utils.translation import gettext as _
-from django.utils.translation import pgettext
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET
 from django.views.decorators.vary import vary_on_headers
 
 from bridge import outcomes, phone_visibility, service_window
 from bridge.conversations import assignment_rules, availability, chat_notes, closing_reminders, read_receipts
-from bridge.desk import access, forms, macro_menu, presentation, settings, snooze_menu, teams
+from bridge.desk import access, forms, macro_menu, presentation, settings, snooze_menu
 from bridge.desk.chat_list import listing
 from bridge.desk.chat_list.answered_today import count_answered_today
 from bridge.desk.client import pane
@@ -33,9 +31,11 @@ from bridge.files import uploads
 from bridge.models import Conversation, Ticket
 from bridge.relay import reply_submission
 from channels_setup import permissions
-from channels_setup.models import ApiChannel, ChatChannel
+from channels_setup.models import ApiChannel
 from channels_setup.permissions import require_chat_access
 from channels_setup.providers import messengers
+
+from . import list_filters
 
 PREFETCH_HEADER = "Okno-Prefetch"  # the script asks ahead for a chat that may be opened next
 MAX_PHONES = 4  # training phones offered when no chat is open
@@ -200,7 +200,8 @@ def build_list_context(request: HttpRequest, *, current: int | None, now: dateti
         ],
         "max_counted": listing.MAX_COUNTED,
         "answered_today": partial(count_answered_today, channels, now=now),  # of an empty list only
-        "filter_fields": partial(_list_filters, params, visible),  # a poll does not show them
+        "filter_chips": partial(list_filters.build_chips, request, params, visible),
+        "filter_fields": partial(list_filters.build_fields, request, params, visible),  # a poll does not show them
         "list_version": summary.version,
         "last_warning": summary.last_warning,
         "poll_token": polling.issue_poll_token(request, channels),
@@ -323,25 +324,6 @@ def ticket_actions(ticket: Ticket | None) -> list[tuple[int, str]]:
     if ticket.status not in (Status.NEW, Status.OPEN):
         actions.insert(0, (Status.OPEN, _("Reopen the request")))
     return [action for action in actions if action[0] != ticket.status]
-
-
-def _list_filters(params: listing.ChatListParams, channels: Sequence[ChatChannel]) -> list[dict[str, Any]]:
-    """Build the filter fields of the list with their options."""
-    statuses: list[tuple[str, Any]] = [("", _("Any status")), (listing.LIVE, _("Not closed"))]
-    statuses += [(str(value), label) for value, label in Ticket.Status.choices]
-    fields = [
-        ("sort", pgettext("of a list", "Order"), params.sort, list(listing.SORTS.items())),
-        ("status", _("Status"), params.status, statuses),
-        ("window", _("Window"), params.window, [("", _("Any window")), *listing.WINDOWS.items()]),
-    ]
-    if len(channels) > 1:
-        options = [("", _("All channels")), *((str(channel.pk), channel.name) for channel in channels)]
-        fields.append(("channel", _("Channel"), str(params.channel or ""), options))
-    if found := teams.list_teams([channel.pk for channel in channels]):
-        fields.append(("team", _("Team"), params.team, teams.filter_options(found)))
-    return [
-        {"name": name, "title": title, "value": value, "options": options} for name, title, value, options in fields
-    ]
 
 
 def _training_phones(request: HttpRequest) -> list[ApiChannel]:

@@ -15,7 +15,7 @@ from django.views.decorators.http import require_http_methods
 
 from bridge import phone_visibility
 from bridge.desk import access, forms, presentation
-from bridge.desk.chat_list import queries
+from bridge.desk.chat_list import search as chat_search
 from bridge.desk.client import merges
 from bridge.desk.parameters import parse_int
 from bridge.merging import rules
@@ -106,7 +106,7 @@ def _choose_client(request: HttpRequest, conversation: Conversation, *, is_unkno
     found: dict[int, Contact] = {}
     if query:
         visible = _mergeable_contacts(request).exclude(pk=conversation.contact_id).select_related("api_channel")
-        for people in queries.find_contacts(query, api_channels=[conversation.api_channel_id]):
+        for people in chat_search.find_contacts(query, api_channels=[conversation.api_channel_id]):
             for person in visible.filter(pk__in=people.values("pk"), api_channel=conversation.api_channel_id)[
                 :MAX_FOUND
             ]:

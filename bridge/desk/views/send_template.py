@@ -17,7 +17,7 @@ from django.views.decorators.http import require_http_methods
 from bridge import service_window
 from bridge.conversations import merge_lookup
 from bridge.desk import access, forms, presentation
-from bridge.desk.chat_list import queries
+from bridge.desk.chat_list import search as chat_search
 from bridge.desk.composer import panels
 from bridge.desk.parameters import parse_int
 from bridge.models import Conversation
@@ -77,9 +77,9 @@ def _choose_chat(request: HttpRequest, template: Template, values: dict[str, str
     now = service_window.database_now()
     rows = _channel_chats(request, template)
     if query:
-        matches = queries.find_contacts(query, api_channels=[template.api_channel_id])
+        matches = chat_search.find_contacts(query, api_channels=[template.api_channel_id])
         channels = access.visible_channel_ids(request)
-        owners = (queries.chat_owners(merge_lookup.filter_visible_people(found, channels)) for found in matches)
+        owners = (chat_search.chat_owners(merge_lookup.filter_visible_people(found, channels)) for found in matches)
         rows = rows.filter(reduce(or_, (Q(contact__in=people) for people in owners)))
     context = {
         "section": "templates",
