@@ -16,7 +16,7 @@ from django.db import connection
 from django.http import QueryDict
 
 from bridge.conversations import merge_lookup
-from bridge.desk.chat_list import queries
+from bridge.desk.chat_list import search
 from bridge.desk.parameters import parse_int
 from bridge.models import ConsentSource, Contact, OptOut
 from channels_setup.models import ApiChannel, ChatChannel
@@ -224,10 +224,10 @@ def _format_cursor(cursor: tuple[int, str] | None, *, by_name: bool) -> str:
 def find_hits(scope: ContactScope, query: str) -> list[int]:
     """Return up to MAX_HITS contacts found by name, phone, ID, whole tag or e-mail, without those merged away."""
     found: set[int] = set()
-    searches = queries.find_contacts(query, api_channels=list(ApiChannel.objects.values_list("pk", flat=True)))
+    searches = search.find_contacts(query, api_channels=list(ApiChannel.objects.values_list("pk", flat=True)))
     for people in searches:
         seen = people if scope.sees_everything else merge_lookup.filter_visible_people(people, scope.chat_channels)
-        found.update(queries.chat_owners(seen).values_list("owner", flat=True)[:MAX_HITS])
+        found.update(search.chat_owners(seen).values_list("owner", flat=True)[:MAX_HITS])
     if "@" in query:
         found.update(Contact.objects.filter(email__iexact=query).values_list("pk", flat=True)[:MAX_HITS])
     tagged = Contact.objects.filter(tags__contains=[query]).exclude(tags=[])
