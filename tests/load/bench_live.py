@@ -39,9 +39,21 @@ class Desk:
         self.channel: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
     async def get(self, path: str, **headers: str) -> tuple[int, bytes]:
-        if self.channel is None:
-            self.channel = await asyncio.open_connection("127.0.0.1", self.port)
-        reader, writer = self.channel
+        """Send a request, again if the server has closed the idle connection."""
+        for attempt in range(2):
+            if self.channel is None:
+                self.channel = await asyncio.open_connection("127.0.0.1", self.port)
+            try:
+                return await self.converse(*self.channel, path, headers)
+            except (asyncio.IncompleteReadError, ConnectionError):
+                self.channel = None
+                if attempt:
+                    raise
+        raise AssertionError
+
+    async def converse(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, path: str, headers: dict[str, str]
+    ) -> tuple[int, bytes]:
         lines = [f"GET {path} HTTP/1.1", "Host: localhost", f"Cookie: {self.cookie}", "HX-Request: true"]
         lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
         writer.write(("\r\n".join(lines) + "\r\n\r\n").encode())
@@ -192,7 +204,7 @@ def make_world() -> tuple[str, Any]:
     client = Client()
     client.force_login(boris(chat_channel))
     cookie = f"{settings.SESSION_COOKIE_NAME}={client.cookies[settings.SESSION_COOKIE_NAME].value}"
-    broker = redis.Redis.from_url(settings.CELERY_BROKER_URL)
+    broker = redis.Redis.from_url(settings.REDIS_URL)
 
     def change() -> None:
         row = Conversation.objects.filter(chat_channel=chat_channel).order_by("pk")[0]

@@ -23,7 +23,7 @@ listener: threading.Thread | None = None
 
 def listen() -> None:
     global number
-    channel = redis.Redis.from_url(settings.CELERY_BROKER_URL).pubsub()
+    channel = redis.Redis.from_url(settings.REDIS_URL).pubsub()
     channel.subscribe(TOPIC)
     for message in channel.listen():
         if message["type"] == "message":
