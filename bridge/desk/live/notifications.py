@@ -83,11 +83,12 @@ def build_notifications(user: Any, channels: Sequence[int], sent: str, *, now: d
     cursor = Cursor.parse(sent)
     newest = Notification.objects.filter(user=user.pk).order_by("-pk").values_list("pk", flat=True).first() or 0
     if cursor is None:
-        return {"cursor": str(Cursor(notification=newest, message=now)), "items": []}
+        # Without overlap: what was there before the page is not new.
+        return {"cursor": str(Cursor(notification=newest, message=now + OVERLAP)), "items": []}
     items: list[dict[str, Any]] = []
     chosen = notification_settings.get_settings(user)
     if availability.get_chosen_status(user) != availability.Status.DND:
-        items = _list_recorded(user, channels, cursor, now=now)
+        items = _list_recorded(user, channels, cursor)
         if Kind.MESSAGE not in chosen.muted_kinds:
             items += _list_messages(user, channels, cursor, scope=chosen.scope)
     items = [item for item in items if item["kind"] not in chosen.muted_kinds]
@@ -98,9 +99,9 @@ def build_notifications(user: Any, channels: Sequence[int], sent: str, *, now: d
     return {"cursor": str(Cursor(notification=newest, message=now)), "items": items[:MAX_ITEMS]}
 
 
-def _list_recorded(user: Any, channels: Sequence[int], cursor: Cursor, *, now: datetime) -> list[dict[str, Any]]:
+def _list_recorded(user: Any, channels: Sequence[int], cursor: Cursor) -> list[dict[str, Any]]:
     rows = Notification.objects.filter(user=user.pk, conversation__chat_channel__in=list(channels))
-    recent = rows.filter(created_at__gt=now - OVERLAP).values("pk")
+    recent = rows.filter(created_at__gt=cursor.message - OVERLAP).values("pk")
     new = rows.filter(pk__gt=cursor.notification) | rows.filter(pk__in=recent)
     found = new.select_related("conversation__contact", "actor").order_by("-pk")[:MAX_ITEMS]
     return [describe(row) for row in found]
