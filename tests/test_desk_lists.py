@@ -409,7 +409,9 @@ def test_a_list_has_a_constant_number_of_queries(desk: Client, channel: ApiChann
             tickets.assign_chat(chat.pk, user_id=boris().pk)
 
     assert asked() == few
-    assert max(few.values()) <= 15
+    searches = {address for address in few if "q=" in address}
+    assert max(few[address] for address in few.keys() - searches) <= 18
+    assert max(few[address] for address in searches) <= 26  # one for each place where words are looked for
 
 
 def test_no_list_reads_a_whole_table(desk: Client, channel: ApiChannel) -> None:
