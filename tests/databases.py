@@ -1,10 +1,12 @@
 """Test databases: one migrated template per run, a copy per process, and deletion of committed rows.
 
 Migrating takes as long as a hundred tests. A child process migrates the template during collection, and every pytest
-process copies it (TEST["TEMPLATE"] in tests.settings).
+process copies it (TEST["TEMPLATE"] in tests.settings). A dump of it is kept in .cache for the next run with the same
+migrations, except in CI, which always migrates.
 """
 
 import gc
+import hashlib
 import os
 import signal
 import subprocess
@@ -16,9 +18,13 @@ import django
 import psycopg2
 from django.core.management import call_command
 from django.db import OperationalError, connection, transaction
+from django.db.migrations.loader import MigrationLoader
 
+from config.backup.postgres_programs import choose_programs
 from config.devstack.processes import file_lock, spawn_process
 
+ROOT = Path(__file__).resolve().parent.parent
+DUMPS = ROOT / ".cache" / "migrated-databases"
 TEMPLATE = "migrated"
 MIGRATE = [sys.executable, "-m", "tests.databases"]
 # Rows that `migrate` creates. No transactional test changes them.
@@ -78,8 +84,8 @@ def execute_statements(url: str, *statements: str) -> None:
 
 def connect_as_other_client() -> Any:
     """Open another session on the test database, without Django's options."""
-    settings = connection.get_connection_params()
-    return psycopg2.connect(**{name: settings[name] for name in ("dbname", "user", "password", "host", "port")})
+    options = connection.get_connection_params()
+    return psycopg2.connect(**{name: options[name] for name in ("dbname", "user", "password", "host", "port")})
 
 
 def migrate() -> None:
@@ -90,9 +96,58 @@ def migrate() -> None:
         execute_statements(url, f"DROP DATABASE IF EXISTS {TEMPLATE}", f"CREATE DATABASE {TEMPLATE}")
         os.environ["DATABASE_URL"] = f"{url.rpartition('/')[0]}/{TEMPLATE}"
         django.setup()
-        call_command("migrate", verbosity=0)
+        is_kept = os.environ.get("CI", "").lower() in ("1", "true", "yes") or load_dump(url)
+        call_command("migrate", verbosity=0)  # after a loaded dump: only what follows the migrations
+        if not is_kept:
+            save_dump()
         connection.close()  # PostgreSQL copies only databases without connections
         (folder / TEMPLATE).touch()
+
+
+def load_dump(url: str) -> bool:
+    """Load the dump of the same migrations, if there is one. A dump that cannot be loaded is ignored."""
+    dump = dump_path()
+    if not dump.exists():
+        return False
+    loaded = run_program("psql", "--quiet", "--set=ON_ERROR_STOP=1", "--single-transaction", f"--file={dump}")
+    if loaded.returncode:
+        connection.close()
+        dump.unlink(missing_ok=True)
+        execute_statements(url, f"DROP DATABASE {TEMPLATE}", f"CREATE DATABASE {TEMPLATE}")
+    return loaded.returncode == 0
+
+
+def save_dump() -> None:
+    """Keep a dump of the template instead of those of earlier migrations."""
+    DUMPS.mkdir(parents=True, exist_ok=True)
+    unfinished = DUMPS / f"{os.getpid()}.unfinished"
+    if run_program("pg_dump", "--no-owner", f"--file={unfinished}").returncode == 0:
+        for earlier in DUMPS.glob("*.sql"):
+            earlier.unlink(missing_ok=True)
+        unfinished.replace(dump_path())
+    unfinished.unlink(missing_ok=True)
+
+
+def dump_path() -> Path:
+    """Return where a dump is kept: the name depends on all migrations, the packages and the server."""
+    found = hashlib.sha256(str(server_version()).encode())
+    modules = {migration.__module__ for migration in MigrationLoader(connection).disk_migrations.values()}
+    files = sorted(str(sys.modules[name].__file__) for name in modules)
+    for path in (str(ROOT / "requirements.txt"), *files):
+        found.update(Path(path).read_bytes())
+    return DUMPS / f"{found.hexdigest()[:32]}.sql"
+
+
+def server_version() -> int:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT current_setting('server_version_num')::int / 10000")
+        return int(cursor.fetchone()[0])
+
+
+def run_program(program: str, *arguments: str) -> "subprocess.CompletedProcess[bytes]":
+    programs = choose_programs(at_least=server_version())
+    address = f"--dbname={os.environ['DATABASE_URL']}"
+    return subprocess.run(programs.command(program, address, *arguments), check=False, capture_output=True)
 
 
 def empty_tables(*_: Any) -> None:
