@@ -122,7 +122,11 @@ def test_a_change_in_the_browser_names_user_route_and_address(client: Client) ->
     client.get("/", headers={"x-forwarded-for": "198.51.100.9", "user-agent": "Firefox\x00 " + "x" * 400})
     response = client.post(
         reverse("admin:channels_setup_chatchannel_change", args=[channel.pk]),
-        {"name": "Support", "kind": channel.kind, "company_id": channel.company_id, "work_weekends": "on"},
+        {
+            **{"name": "Support", "kind": channel.kind, "company_id": channel.company_id, "work_weekends": "on"},
+            **{"automation-TOTAL_FORMS": "0", "automation-INITIAL_FORMS": "0"},
+            **{"assigns_answerer": "on", "recognizes_opt_outs": "on"},
+        },
         headers={"x-forwarded-for": "198.51.100.9", "user-agent": "Firefox"},
     )
 

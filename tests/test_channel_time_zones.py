@@ -127,6 +127,7 @@ def test_the_admin_offers_zones_with_their_offset(client: Client) -> None:
     signed_in(client, vera())
     address = reverse("admin:channels_setup_chatchannel_change", args=[chat_channel.pk])
     form = {"name": "Shop", "company_id": 1, "work_weekends": "on"}
+    form |= {"automation-TOTAL_FORMS": 0, "automation-INITIAL_FORMS": 0}
 
     html = page_html(client, address)
     refused = client.post(address, form | {"time_zone": "Mars/Olympus"})

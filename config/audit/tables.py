@@ -196,6 +196,7 @@ EXEMPT: dict[str, str] = {
     "bridge.AutomaticAssignment": "says what the portal assigned by itself",
     "bridge.AutomaticReply": _FLOW,
     "bridge.Snooze": "an operator's own reminder; the thread says who snoozed the chat",
+    "bridge.DeskSettings": "personal settings of the desk; they give no access",
 }
 
 

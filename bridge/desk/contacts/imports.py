@@ -223,7 +223,7 @@ def _apply_rows(api_channel: ApiChannel, items: Sequence[PlannedRow], options: I
         if "opted_out" in item.changes:
             consents.set_opt_out(pk, OptOut.ALL, source=OptOutSource.IMPORT, by=user)
     if tagged:
-        QuerySet(Contact).bulk_update(tagged, ["tags"])  # the keys do not change
+        QuerySet[Contact](Contact).bulk_update(tagged, ["tags"])  # the keys do not change
     consents.record_consents(agreed, options.consent, note=options.note, by=user)
 
 
