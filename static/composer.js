@@ -2,6 +2,7 @@
 (() => {
   const SAVE_DELAY = 700; // milliseconds after the last key
   const WRITING_TIME = 4000; // milliseconds after the last key: others see "is writing" this long
+  const KEEP_TIME = 5000; // milliseconds: a page that is being loaded may have been made just before the draft was saved
   const REPEAT_TIME = 1500; // milliseconds: ignore a repeated send shortcut on an empty composer
   const byId = (id) => document.getElementById(id);
   const composer = () => byId("composer");
@@ -38,7 +39,7 @@
     if (form.querySelector("[data-erased]")) for (const kind of ["draft", "note", "sending"]) okno.localCopies.remove(kind, chatOf(form));
     const copy = okno.localCopies.read("draft", chatOf(form));
     if (!copy) return;
-    if (copy.at < writtenAt) { okno.localCopies.remove("draft", chatOf(form)); return; }
+    if (copy.at <= writtenAt || Date.now() - copy.savedAt > KEEP_TIME) { okno.localCopies.remove("draft", chatOf(form)); return; }
     box().value = copy.text;
     [key, writtenAt, isTouched, isUnsaved] = [copy.key, copy.at, true, true];
     showLength();
@@ -75,7 +76,9 @@
         okno.localCopies.remove("draft", chat);
       } else if (!answer.ok || answer.redirected) throw new Error(String(answer.status));
       else {
-        if (okno.localCopies.read("draft", chat)?.at === at) okno.localCopies.remove("draft", chat);
+        const copy = okno.localCopies.read("draft", chat);
+        if (copy?.at === at) okno.localCopies.write("draft", chat, { ...copy, savedAt: Date.now() });
+        setTimeout(() => { if (okno.localCopies.read("draft", chat)?.at === at) okno.localCopies.remove("draft", chat); }, KEEP_TIME);
         okno.draftMarks.update(chat, values.text);
       }
     }).catch(() => { if (ownForm === form) isUnsaved = true; });

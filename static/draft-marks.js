@@ -17,7 +17,10 @@
   };
   // Rows were redrawn: mark the drafts that only this browser has.
   const markCopies = () => {
-    for (const chat of okno.localCopies.chats("draft")) update(chat, okno.localCopies.read("draft", chat)?.text || "");
+    for (const chat of okno.localCopies.chats("draft")) {
+      const copy = okno.localCopies.read("draft", chat);
+      if (!copy?.savedAt) update(chat, copy?.text || ""); // the server marks what it has
+    }
   };
   for (const name of ["okno:list-drawn", "okno:chat-opened"]) addEventListener(name, markCopies);
   document.addEventListener("htmx:afterSwap", markCopies);

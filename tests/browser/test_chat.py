@@ -145,7 +145,7 @@ def test_the_client_pane_by_keyboard_only(desk: Page, chat: Conversation) -> Non
 
     desk.locator("#add-note").focus()
     desk.keyboard.press("Enter")
-    expect(desk.locator("[name=note]")).to_be_focused()
+    expect(desk.locator("#add-note ~ form [name=note]")).to_be_focused()
     desk.keyboard.type("Звонить после шести")
     desk.keyboard.press("Control+Enter")
     expect(desk.locator(".note-of", has_text="Звонить после шести")).to_be_visible(timeout=2 * SOON)

@@ -345,7 +345,7 @@ def test_a_chat_is_assigned_and_its_request_closed_without_a_reload(desk: Page, 
     expect(desk.locator(".head-actions summary").first).to_contain_text("boris", timeout=SOON)
     desk.get_by_role("button", name="Close the request").click()
 
-    expect(desk.locator("#messages .mark")).to_contain_text("closed", timeout=SOON)
+    expect(desk.locator("#messages .activity").last).to_contain_text("closed", timeout=SOON)
     assert Ticket.objects.get().status == Ticket.Status.CLOSED
     desk.get_by_role("button", name="Reopen the request").click()
     expect(desk.get_by_role("button", name="Close the request")).to_be_visible(timeout=SOON)
@@ -377,7 +377,7 @@ def test_reading_and_replying_work_without_scripts(
 
     expect(bubble(page, "Без скриптов")).to_be_visible()
     page.get_by_role("button", name="Close the request").click()
-    expect(page.locator("#messages .mark")).to_contain_text("closed")
+    expect(page.locator("#messages .activity").last).to_contain_text("closed")
     plain.close()
 
 

@@ -19,6 +19,7 @@ from tests.scenarios.sending import outbound_texts
 pytestmark = pytest.mark.django_db(transaction=True)
 
 DRAFTS, POLLS, SENDS = "**/draft/", "**/chats/updates/*", "**/send/"
+NOTE = "#add-note ~ form [name=note]"  # of the client
 
 
 @pytest.fixture
@@ -94,7 +95,7 @@ def test_an_old_tab_works_after_its_user_signs_in_again(desk: Page, chat: Conver
     expect(bubble(desk, "До и после")).to_be_visible()
     desk.get_by_role("button", name="Close the request").click()  # a form that htmx sends
 
-    expect(desk.locator("#messages .mark")).to_contain_text("closed")
+    expect(desk.locator("#messages .activity").last).to_contain_text("closed")
     assert outbound_texts() == ["До и после"]
 
 
@@ -110,7 +111,7 @@ def test_a_tab_with_an_invalid_token_gets_a_new_one(desk: Page, chat: Conversati
     desk.context.clear_cookies(name="csrftoken")
     desk.get_by_role("button", name="Close the request").click()
 
-    expect(desk.locator("#messages .mark")).to_contain_text("closed")
+    expect(desk.locator("#messages .activity").last).to_contain_text("closed")
     expect(desk.locator("#refusal")).to_be_hidden()
 
 
@@ -241,14 +242,14 @@ def chat_of_another_browser(desk: Page, chat: Conversation, user: Any = None) ->
 def test_a_note_survives_until_it_is_saved(desk: Page, chat: Conversation, channel: ApiChannel) -> None:
     other = writes(channel, "Игорь Панин", "Счёт?")
     desk.locator("#add-note").click()
-    desk.locator("[name=note]").fill("Звонить после шести")
+    desk.locator(NOTE).fill("Звонить после шести")
     desk.reload()
-    expect(desk.locator("[name=note]")).to_have_value("Звонить после шести")
+    expect(desk.locator(NOTE)).to_have_value("Звонить после шести")
     desk.locator(f'.row[data-chat="{other.pk}"]').click()
     expect(desk.locator("#chat_header h2")).to_have_text("Игорь Панин")
-    expect(desk.locator("[name=note]")).to_be_hidden()
+    expect(desk.locator(NOTE)).to_be_hidden()
     desk.locator(f'.row[data-chat="{chat.pk}"]').click()
-    note = desk.locator("[name=note]")
+    note = desk.locator(NOTE)
     expect(note).to_have_value("Звонить после шести")
 
     fails(desk, "**/client/notes/")
@@ -260,7 +261,7 @@ def test_a_note_survives_until_it_is_saved(desk: Page, chat: Conversation, chann
 
     expect(desk.locator(".note-of")).to_contain_text("Звонить после шести")
     desk.reload()
-    expect(desk.locator("[name=note]")).to_be_hidden()
+    expect(desk.locator(NOTE)).to_be_hidden()
     assert ContactNote.objects.count() == 1
 
 
@@ -343,7 +344,7 @@ def test_two_operators_who_resend_a_failed_message_send_it_once(desk: Page, chat
     [
         ("#text", ["Слова"]),
         ("#template_panel textarea", ["Заказ 17 готов."]),
-        ("[name=note]", []),
+        (NOTE, []),
         ("#search-chats", []),
         ("#scroll", []),
         ("#template_panel [data-close-panel]", []),
@@ -355,7 +356,7 @@ def test_ctrl_enter_sends_the_focused_part(
     TemplateFactory(api_channel=channel, name="ready", body="Заказ {{1}} готов.", examples=("17",))
     desk.fill("#text", "Слова")
     desk.locator("#add-note").click()
-    desk.fill("[name=note]", "Заметка")
+    desk.fill(NOTE, "Заметка")
     desk.locator(".pick-template").click()
     desk.locator(".tp-pick", has_text="ready").click()
     desk.locator("#template_panel textarea").fill("17")
@@ -366,7 +367,7 @@ def test_ctrl_enter_sends_the_focused_part(
 
     if result:
         expect(bubble(desk, result[0])).to_be_visible()
-    elif focus == "[name=note]":
+    elif focus == NOTE:
         expect(desk.locator(".note-of")).to_contain_text("Заметка")
     else:
         desk.wait_for_timeout(300)
