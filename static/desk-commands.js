@@ -55,7 +55,7 @@
   define("assign", () => {
     const menu = byId("who-answers").closest("details");
     menu.open = true;
-    menu.querySelector(".menu-panel button")?.focus();
+    menu.querySelector(".menu-search, .menu-panel button")?.focus();
   }, () => hasChat() && Boolean(byId("who-answers")));
   define("close", () => statusButton().click(), () => Boolean(statusButton()));
   define("close-next", () => {
@@ -68,7 +68,14 @@
     document.addEventListener("htmx:afterRequest", done);
     statusButton().click();
   }, () => Boolean(statusButton()));
-  define("template", () => control("[data-choose-template]").click(), () => isShown(control("[data-choose-template]")));
-  define("quick-reply", () => control("[data-quick-replies]").click(), () => isShown(control("[data-quick-replies]")));
+  const pickFrom = (selector) => {
+    okno.compose?.setMode("reply", { focuses: false });
+    control(selector).click();
+  };
+  define("template", () => pickFrom("#composer .pick-template"), () => Boolean(control("#composer .pick-template")));
+  define("quick-reply", () => pickFrom("[data-canned-responses]"), () => Boolean(control("[data-canned-responses]")));
+  // Escape leaves the text for the messages, where single keys work. It first closes a menu or removes a quote.
+  define("leave-text", () => byId("scroll").focus({ preventScroll: true }), (event) =>
+    event?.target.matches?.("#text, #note-text") && byId("replying")?.hidden !== false && !document.querySelector("details.menu[open]"));
   define("client", () => { location.hash = "client"; }, () => hasChat());
 })();

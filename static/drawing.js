@@ -17,6 +17,7 @@
     let anchor = fresh.map((node) => shown.get(node.dataset.key)).find(Boolean);
     if (anchor && isAll) anchor = container.firstElementChild;
     const focused = container.contains(document.activeElement) ? document.activeElement : null;
+    const focusedAt = focused ? [...container.children].findIndex((node) => node.contains(focused)) : -1;
     const added = [];
     if (!anchor) container.replaceChildren();
     for (const node of anchor ? [...following(anchor)] : []) {
@@ -46,11 +47,18 @@
     }
     if (focused && !focused.isConnected) {
       const key = focused.closest("[data-key]")?.dataset.key;
-      container.querySelector(`[data-key="${key}"] a`)?.focus({ preventScroll: true });
+      focusNear(container, container.querySelector(`:scope > [data-key="${CSS.escape(key || "")}"]`), focusedAt);
     } else if (focused && document.activeElement !== focused) {
       focused.focus({ preventScroll: true });
     }
     return added;
+  };
+
+  // Focus the new version of an item that had the focus, else the item that took its place, else what contains the list.
+  const focusNear = (container, node, at) => {
+    const items = [...container.children], nearest = items.slice(Math.max(at, 0)).concat(items.slice(0, Math.max(at, 0)).reverse());
+    const targets = [node, ...nearest].map((item) => item?.querySelector("a[href], button"));
+    (targets.find((target) => target?.getClientRects().length) || container.closest("[tabindex]"))?.focus({ preventScroll: true });
   };
 
   function* following(node) {

@@ -31,8 +31,7 @@
     okno.drawing.patch(rows, fresh, { isAll: true });
     rows.scrollTop = before;
     dispatchEvent(new Event("okno:list-drawn"));
-    byId("tabs").innerHTML = updates.tabs;
-    window.htmx?.process(byId("tabs"));
+    okno.drawing.redraw("tabs", updates.tabs);
   };
 
   // Load older chats near the end of the list. The link serves keyboards and browsers without scripts.
@@ -75,12 +74,19 @@
     const older = event.target.closest("[data-more]");
     if (older) { event.preventDefault(); loadOlderChats(older); }
   });
+  // A removed filter takes the focus with it.
+  document.addEventListener("htmx:afterSettle", () => {
+    if (document.activeElement === document.body && hadFocus) byId("filters-button")?.focus({ preventScroll: true });
+    hadFocus = false;
+  });
+  let hadFocus = false;
+  document.addEventListener("htmx:beforeSwap", (event) => {
+    if (event.detail.target?.id === "list") hadFocus = event.detail.target.contains(document.activeElement);
+  });
+  // Escape in an empty search returns to the open chat's row, or the first one.
   document.addEventListener("keydown", (event) => {
-    const typing = event.target.closest?.("input, textarea, select");
-    if (event.key === "/" && !typing) {
-      event.preventDefault();
-      byId("search-chats").focus();
-    }
+    if (event.key !== "Escape" || event.target.id !== "search-chats" || event.target.value) return;
+    (byId("rows").querySelector("a.row[aria-current]") || byId("rows").querySelector("a.row"))?.focus();
   });
   window.okno = Object.assign(window.okno || {}, { loadOlderChats: () => loadOlderChats() });
 })();

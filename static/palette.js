@@ -5,7 +5,7 @@
   if (!palette || !palette.showModal) return;
   const field = palette.querySelector("input"), options = palette.querySelector("[role=listbox]");
   const RECENT = `okno-recent-${palette.dataset.user}`, MOST_RECENT = 8, PAUSE = 150; // milliseconds
-  let found = [], chosen = 0, timer, request = null, chats = { query: "", rows: [] }, returnTo = null;
+  let found = [], chosen = 0, timer, request = null, chats = { query: "", rows: [] };
 
   // --- words in any layout ----------------------------------------------------------------------------------------
   const LATIN = "qwertyuiop[]asdfghjkl;'zxcvbnm,.`", CYRILLIC = "йцукенгшщзхъфывапролджэячсмитьбюё";
@@ -113,13 +113,13 @@
 
   // --- opening and choosing -----------------------------------------------------------------------------------------
   const open = () => {
-    returnTo = document.activeElement;
     field.value = "";
     chats = { query: "", rows: [] };
     palette.showModal();
     build();
     fetchChats();
   };
+  // Closing returns the focus to where it was, before the command moves it.
   const choose = (index) => {
     const item = found[index];
     if (!item) return;
@@ -141,6 +141,7 @@
     name.textContent = title;
     link.append(name);
     document.getElementById("desk").append(link);
+    if (!document.activeElement.closest("#chat")) document.activeElement.blur(); // the reply gets the focus
     link.click();
     link.remove();
   };
@@ -174,7 +175,6 @@
   palette.addEventListener("close", () => {
     clearTimeout(timer);
     request?.abort();
-    if (returnTo?.isConnected) returnTo.focus({ preventScroll: true });
   });
 
   // --- list of keys -------------------------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 // Registry of keyboard shortcuts. A command has a title, and optionally keys: "J", "Shift+E", "Ctrl+K", "?", "/".
 // Letters are physical keys (event.code), so they work in every keyboard layout. Keys without Ctrl never fire while
-// the user types, and can be turned off in the desk settings (WCAG 2.1.4).
+// the user types or while a chat opens, and can be turned off in the desk settings (WCAG 2.1.4).
 (() => {
   const data = JSON.parse(document.getElementById("commands")?.textContent || "{}");
   const commands = new Map();
@@ -18,6 +18,8 @@
   };
 
   const isTyping = (target) => Boolean(target?.closest?.("input:not([type=checkbox], [type=radio], [type=button], [type=range]), textarea, select, [contenteditable]"));
+  // The operator may type a reply before the chat is there to receive it.
+  const isOpening = () => Boolean(document.querySelector("#desk.is-opening"));
   const isCovered = () => Boolean(document.querySelector("dialog[open], [aria-modal=true]:not([hidden])"));
 
   const matches = (keys, event) => {
@@ -34,10 +36,10 @@
   document.addEventListener("keydown", (event) => {
     if (event.defaultPrevented || event.isComposing || event.repeat && !/^Key[JK]$/.test(event.code)) return;
     const isControl = event.ctrlKey || event.metaKey;
-    if (!isControl && (!hasSingleKeys() || isTyping(event.target))) return;
+    if (!isControl && event.key !== "Escape" && (!hasSingleKeys() || isTyping(event.target) || isOpening())) return;
     if (isCovered()) return;
     for (const command of commands.values()) {
-      if (!command.keys || !matches(command.keys, event) || !command.when()) continue;
+      if (!command.keys || !matches(command.keys, event) || !command.when(event)) continue;
       event.preventDefault();
       command.run(event);
       return;
@@ -45,7 +47,7 @@
   });
 
   // Keys as shown to the user.
-  const keyParts = (keys) => keys.split("+").map((key) => (key !== "Ctrl" ? key : isMac ? "⌘" : "Ctrl"));
+  const keyParts = (keys) => keys.split("+").map((key) => ({ Ctrl: isMac ? "⌘" : "Ctrl", Escape: "Esc" })[key] || key);
   const list = () => [...commands.values()];
   const sections = () => data.sections || {};
 

@@ -100,7 +100,4 @@
   addEventListener("okno:chat-opened", restore);
   window.okno = Object.assign(window.okno || {}, { compose: { setMode, mode: () => compose()?.dataset.mode } });
   restore();
-  okno.shortcuts?.add({
-    keys: "n", title: byId("desk").dataset.noteTitle || "Note", run: () => setMode("note"), when: () => Boolean(form()),
-  });
 })();

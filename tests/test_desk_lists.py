@@ -317,6 +317,9 @@ def test_the_palette_finds_chats_and_the_next_one_that_waits(channel: ApiChannel
     assert desk.get(f"/chats/next-waiting/?current={first.pk}").json()["chat"] == {
         **{"chat": second.pk, "title": "Анна", "detail": "Где заказ?", "url": f"/chats/{second.pk}/"},
     }
+    third = client_writes(channel, "Вера", "А мой?")
+    assert desk.get(f"/chats/next-waiting/?current={second.pk}").json()["chat"]["chat"] == third.pk
+    assert desk.get(f"/chats/next-waiting/?current={third.pk}").json()["chat"]["chat"] == first.pk
 
 
 def test_the_filters_are_kept_by_tabs_rows_and_the_link_to_older_ones(

@@ -40,13 +40,15 @@ def search_palette(request: HttpRequest) -> HttpResponse:
 @require_GET
 @never_cache
 def find_next_waiting(request: HttpRequest) -> HttpResponse:
-    """Return the first chat that needs a reply, in the list's order, other than ``current``."""
+    """Return the chat that needs a reply and follows ``current`` in the list's order, or the first one."""
     now = service_window.database_now()
     channels = access.visible_channel_ids(request)
     params = listing.ChatListParams(tab=listing.WAITING)
-    page = listing.build_list_page(params, channels=channels, user=request.user, now=now, limit=2)
+    page = listing.build_list_page(params, channels=channels, user=request.user, now=now)
     current = parse_int(request.GET.get("current"))
-    row = next((row for row in page.rows if row.shown.chat != current), None)
+    rows = list(page.rows)
+    after = next((at for at, row in enumerate(rows, 1) if row.shown.chat == current), 0)
+    row = next((row for row in rows[after:] + rows[:after] if row.shown.chat != current), None)
     return JsonResponse({"chat": _row_json(row) if row else None})
 
 
