@@ -40,7 +40,7 @@ COMMANDS = (
     Command(name="next-row", section=LIST, keys="J", title=gettext_lazy("Next chat in the list")),
     Command(name="previous-row", section=LIST, keys="K", title=gettext_lazy("Previous chat in the list")),
     Command(name="filters", section=LIST, keys="F", title=gettext_lazy("Sort and filter")),
-    Command(name="reply", section=CHAT, keys="R", title=gettext_lazy("Write a reply")),
+    Command(name="reply", section=CHAT, keys="R", title=pgettext_lazy("command", "Write a reply")),
     Command(name="leave-text", section=CHAT, keys="Escape", title=gettext_lazy("Leave the text, for single keys")),
     Command(name="assign-me", section=CHAT, keys="M", title=gettext_lazy("Assign to me")),
     Command(name="assign", section=CHAT, keys="A", title=gettext_lazy("Assign to…")),

@@ -8,7 +8,7 @@ from playwright.sync_api import BrowserContext, Page, expect
 from bridge.models import CannedResponse, Conversation, Ticket
 from channels_setup.models import ApiChannel
 from tests.browser.holding import Held
-from tests.browser.test_desk import eventually, open_chat, sign_in, writes
+from tests.browser.test_desk import open_chat, sign_in, writes
 from tests.factories import ApiChannelFactory, boris
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -86,7 +86,7 @@ def test_keys_of_the_open_chat_work_and_keep_the_focus(desk: Page, chats: list[C
     desk.keyboard.press("Shift+E")
     expect(desk.locator("#chat")).to_have_attribute("data-chat", str(chats[1].pk))
     expect(text).to_be_focused()
-    eventually(lambda: Ticket.objects.get(conversation=chats[0]).status == Ticket.Status.CLOSED)
+    assert Ticket.objects.get(conversation=chats[0]).status == Ticket.Status.CLOSED
 
 
 def test_the_list_keeps_the_focus_when_it_is_redrawn(desk: Page, channel: ApiChannel, chats: list[Conversation]) -> None:
