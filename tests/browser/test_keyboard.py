@@ -1,4 +1,4 @@
-"""Work at the desk by keyboard alone in Chromium: every key does what the list of keys says, and the focus is never lost."""
+"""Work at the desk by keyboard alone in Chromium: keys do what the list of keys says, and the focus is never lost."""
 
 from __future__ import annotations
 
@@ -89,7 +89,9 @@ def test_keys_of_the_open_chat_work_and_keep_the_focus(desk: Page, chats: list[C
     assert Ticket.objects.get(conversation=chats[0]).status == Ticket.Status.CLOSED
 
 
-def test_the_list_keeps_the_focus_when_it_is_redrawn(desk: Page, channel: ApiChannel, chats: list[Conversation]) -> None:
+def test_the_list_keeps_the_focus_when_it_is_redrawn(
+    desk: Page, channel: ApiChannel, chats: list[Conversation]
+) -> None:
     # A tab keeps the focus when it is chosen and when the list is redrawn.
     desk.locator("#tab-waiting").focus()
     desk.keyboard.press("Enter")
