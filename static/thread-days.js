@@ -13,8 +13,9 @@
     const days = [...byId("messages").querySelectorAll(".day[data-key^='day-']:not([hidden])")];
     const isScrollable = scroll.scrollHeight > scroll.clientHeight + MARGIN;
     const day = days.findLast((one) => one.offsetTop <= scroll.scrollTop + MARGIN) || days[0];
-    label.hidden = !isScrollable || !day;
-    if (label.hidden) return;
+    // Where the day's own line is in view, the label would only repeat it and cover what follows.
+    label.hidden = !isScrollable || !day || day.offsetTop >= scroll.scrollTop;
+    if (!day) return;
     const words = label.querySelector("span");
     if (words.textContent !== day.textContent) words.textContent = day.textContent;
     byId("day-picker").value = dateOf(day);

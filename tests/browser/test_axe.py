@@ -1,4 +1,6 @@
-"""Accessibility of every page, light and dark: axe-core finds nothing serious.
+"""Accessibility of the narrow desk and the admin, light and dark: axe-core finds nothing serious.
+
+``test_layout.py`` runs axe on all other pages and states.
 
 ``axe.min.js`` is axe-core 4.12.1 by Deque Systems under MPL 2.0, unchanged.
 """
@@ -10,16 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.core.files.uploadedfile import SimpleUploadedFile
 from django.utils import timezone
-from playwright.sync_api import BrowserContext, Page, expect
+from playwright.sync_api import BrowserContext, Page
 
 from bridge.conversations import tickets
-from bridge.files import uploads
 from bridge.models import CannedResponse, Contact, ContactNote, Conversation, Message, Ticket
-from channels_setup.models import ApiChannel
-from templates_registry.models import Template
-from tests.browser.test_desk import answers, end_windows_in, sign_in, writes
+from tests.browser.test_desk import answers, sign_in, writes
 from tests.factories import ApiChannelFactory, TemplateFactory, boris, vera
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -94,63 +92,11 @@ def _look_at_both(page: Page, what: str) -> None:
         page.wait_for_function(f"(light) => ({COLORS})() === light", arg=light)
 
 
-def open_everything(page: Page) -> None:
-    page.locator("[data-fold]").click()
-    page.locator(".out [data-trail]").first.click()
-    expect(page.locator(".trail .path").first).to_be_visible()
-    for summary in page.locator(".client details.adds > summary").all():
-        summary.click()
-
-
-def open_answers(page: Page) -> None:
-    page.locator("[data-canned-responses]").click()
-    expect(page.locator(".tp-pick").first).to_be_visible()
-
-
-def test_the_desk_has_no_serious_finding(page: Page, context: BrowserContext, chat: Conversation) -> None:
-    sign_in(context, boris())
-    look(page, "/chats/")
-    look(page, f"/chats/{chat.pk}/", do=open_everything)
-    look(page, f"/chats/{chat.pk}/", do=open_answers)
-
-
-def test_a_closed_chat_has_no_serious_finding(page: Page, context: BrowserContext, chat: Conversation) -> None:
-    sign_in(context, boris())
-    end_windows_in(-60)
-
-    def open_template(page: Page) -> None:
-        page.locator(".offer").first.click()
-        expect(page.locator(".tp textarea").first).to_be_visible()
-
-    look(page, f"/chats/{chat.pk}/", do=open_template)
-
-
 def test_a_narrow_desk_has_no_serious_finding(page: Page, context: BrowserContext, chat: Conversation) -> None:
     sign_in(context, boris())
     page.set_viewport_size({"width": 390, "height": 800})
     look(page, "/chats/")
     look(page, f"/chats/{chat.pk}/", do=lambda page: page.locator(".to-client").click())
-
-
-def test_the_other_pages_have_no_serious_finding(page: Page, context: BrowserContext, chat: Conversation) -> None:
-    given = uploads.save_upload(chat, SimpleUploadedFile("счёт.pdf", b"%PDF-1"), author=boris())
-    shared = "/shared/" + uploads.build_share_link(given).rstrip("/").rsplit("/", 1)[-1] + "/"
-    look(page, "/login/")
-    look(page, shared)
-    sign_in(context, vera())
-    template, channel = Template.objects.get(), ApiChannel.objects.get()
-    for path in (
-        "/",
-        "/requests/",
-        "/windows/",
-        "/preferences/",
-        "/templates/",
-        f"/templates/{template.pk}/",
-        f"/chats/{chat.pk}/client/erase/",
-        f"/chats/{chat.pk}/client/export/",
-        channel.phone_page_path,
-    ):
-        look(page, path)
 
 
 def test_a_page_with_an_error_is_detected(page: Page, live_server: object) -> None:
