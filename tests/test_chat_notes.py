@@ -126,6 +126,19 @@ def test_markup_of_a_note_cannot_become_html() -> None:
     assert "<script>" not in html and "<img" not in html and "&lt;img src=x&gt;" in html
 
 
+def test_other_words_with_the_key_of_a_stored_note_are_another_note(desk: Client, chat: Conversation) -> None:
+    for text in ("Call him", "Call her", "Call her"):  # a second tab has the form of the first
+        assert add(desk, chat, text, note_key="key-of-note-1").status_code == 200
+    assert list(ConversationNote.objects.order_by("pk").values_list("text", flat=True)) == ["Call him", "Call her"]
+
+
+def test_a_web_address_in_a_note_stays_a_link() -> None:
+    text = chat_notes.encode_mentions("https://t.me/@Olga and (@Olga)", {5: "Olga"})
+    assert text == "https://t.me/@Olga and (@[5])"
+    html = render_note("https://t.me/@[5]/ @[5]", {5: "Olga"})  # as stored before
+    assert 'href="https://t.me/@[5]/"' in html and html.endswith('<span class="mention">@Olga</span>')
+
+
 def test_a_chat_of_another_channel_takes_no_note(chat: Conversation) -> None:
     stranger = signed_in(Client(), operator(None, "stranger"))
 

@@ -6,6 +6,7 @@ name apart: "@Olga (olga2)".
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -51,13 +52,15 @@ def build_handles(people: Iterable[Any]) -> dict[int, str]:
 
 
 def encode_mentions(text: str, handles: Mapping[int, str]) -> str:
-    """Replace "@Name" by "@[ID]". The longest name wins; a name that goes on with a letter is no mention."""
+    """Replace "@Name" by "@[ID]". The longest name wins. A name that goes on with a letter, or is part of a web address,
+    is no mention.
+    """
     text = MENTION.sub(lambda found: f"@ [{found[1]}]", text)  # typed by hand
     by_name = {name.casefold(): pk for pk, name in handles.items() if name}
     if not by_name:
         return text
     names = "|".join(re.escape(name) for name in sorted(by_name, key=len, reverse=True))
-    pattern = re.compile(rf"(?<!\w)@({names})(?!\w)", re.IGNORECASE)
+    pattern = re.compile(rf"(?<![\w/])@({names})(?!\w)", re.IGNORECASE)
     return pattern.sub(lambda found: f"@[{by_name[found[1].casefold()]}]", text)
 
 
@@ -81,13 +84,16 @@ def validate_text(text: str) -> str:
 
 @transaction.atomic
 def add_note(conversation_id: int, text: str, *, author: Any, people: Sequence[Any], form_key: str = "") -> SavedNote:
-    """Add a note to the thread. A repeat with the same form key changes nothing.
+    """Add a note to the thread. A repeat of the same words with the same form key changes nothing.
+
+    Other words with the same key are another note: the first answer was lost, or a second tab has the same form.
 
     ``people``: the users who may see the chat; only they can be mentioned. Raises NoteRefused.
     """
     text = encode_mentions(validate_text(text), build_handles(people))
     conversation = lock_conversation(conversation_id)
     if form_key:
+        form_key = f"{form_key[:46]} {hashlib.sha256(text.encode()).hexdigest()[:16]}"
         stored = ConversationNote.objects.filter(conversation=conversation, form_key=form_key).first()
         if stored is not None:
             return SavedNote(stored, [])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,6 +19,7 @@ from bridge.models import Conversation, ConversationNote
 from channels_setup.codecs.whatsapp_markup import render_html
 
 MAX_NOTES = 200  # of one page
+TAG_OR_MENTION = re.compile(rf"<[^>]*>|{chat_notes.MENTION.pattern}")
 
 NOTES_SQL = """
 SELECT * FROM bridge_conversationnote
@@ -96,8 +98,10 @@ def render_note(text: str, names: Mapping[int, str], *, own: int | None = None) 
     """Render the words of a note as HTML, with mentions as chips."""
 
     def render_chip(found: Any) -> str:
+        if found[1] is None:  # a tag: the address of a link can contain a mention
+            return str(found[0])
         pk = int(found[1])
         css = "mention me" if pk == own else "mention"
         return format_html('<span class="{}">{}</span>', css, chat_notes.decode_mentions(found[0], names))
 
-    return mark_safe(chat_notes.MENTION.sub(render_chip, render_html(text)))  # both parts are escaped
+    return mark_safe(TAG_OR_MENTION.sub(render_chip, render_html(text)))  # both parts are escaped
