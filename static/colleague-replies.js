@@ -5,8 +5,12 @@
   if (!byId("desk")) return;
   let seen = null, question = null; // question: the record that was stopped, and the server's answer
 
-  const newestShown = () =>
-    Math.max(0, ...[...document.querySelectorAll('#messages .msg.out[id^="m"]')].map((node) => Number(node.id.slice(1))));
+  // The newest reply on the page. Without one, the oldest message: replies before it are not new.
+  const listIds = (selector) => [...document.querySelectorAll(`#messages ${selector}[id^="m"]`)].map((node) => Number(node.id.slice(1)));
+  const newestShown = () => {
+    const replies = listIds(".msg.out"), messages = listIds(".msg");
+    return Math.max(0, ...(replies.length || !messages.length ? replies : [Math.min(...messages)]));
+  };
   const fields = () => (byId("meanwhile") ? { seen: seen ?? newestShown() } : {});
 
   const place = () => byId("meanwhile");
@@ -37,7 +41,8 @@
     place().querySelector("b").textContent = result.title;
     place().querySelector("blockquote").textContent = result.words;
     place().hidden = false;
-    place().querySelector("[data-send-anyway]").focus();
+    // An operator who goes on typing would press "Send anyway" by a space.
+    if (byId("text").value === record.box) place().querySelector("[data-send-anyway]").focus();
   });
 
   document.addEventListener("click", (event) => {

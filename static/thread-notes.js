@@ -8,7 +8,7 @@
   const chat = () => byId("chat").dataset.chat;
   const KIND = "threadNote"; // of the local copy
   const touchKeyboard = matchMedia("(hover: none) and (pointer: coarse)"); // Enter begins a line
-  let isSaving = false;
+  const REQUEST_TIMEOUT = 60_000; // milliseconds
 
   // --- mode ----------------------------------------------------------------------------------------------------------
   // Only the operator switches the mode: opening another chat begins with the reply.
@@ -56,12 +56,12 @@
   };
   const save = async () => {
     const own = form(), text = box().value, number = chat();
-    if (isSaving || !text.trim()) return;
-    isSaving = true;
+    if (own.classList.contains("saving") || !text.trim()) return;
     showProblem("");
     own.classList.add("saving");
     try {
-      const answer = await okno.postAsUser(own.getAttribute("action"), { note: text, note_key: own.elements.note_key.value, for_chat: number });
+      const values = { note: text, note_key: own.elements.note_key.value, for_chat: number };
+      const answer = await okno.postAsUser(own.getAttribute("action"), values, { signal: AbortSignal.timeout(REQUEST_TIMEOUT) });
       if (answer.redirected) throw new Error("signed out");
       if (answer.status === 422 || answer.status === 409 || answer.status === 410) {
         if (own === form()) showProblem((await answer.json()).sentence || own.dataset.failed);
@@ -69,18 +69,15 @@
       }
       if (!answer.ok) throw new Error(String(answer.status));
       if (okno.localCopies.read(KIND, number)?.text === text) okno.localCopies.remove(KIND, number);
-      if (own === form()) {
-        own.elements.note_key.value = okno.newKey();
-        if (box().value === text) box().value = "";
-        else saveCopy();
-        showDot();
-      }
+      own.elements.note_key.value = okno.newKey();
+      if (own.elements.note.value === text) own.elements.note.value = ""; // also in a chat that was left meanwhile
+      else if (own === form()) saveCopy();
+      showDot();
       addEventListener("okno:thread-drawn", () => okno.scrollToEnd(), { once: true });
       dispatchEvent(new Event("okno:poll"));
     } catch {
       if (own === form()) showProblem(own.dataset.failed);
     } finally {
-      isSaving = false;
       own.classList.remove("saving");
     }
   };

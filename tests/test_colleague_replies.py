@@ -7,6 +7,7 @@ import pytest
 from django.db import connection
 from django.test import Client
 
+from bridge.desk.thread import messages as thread_messages
 from bridge.models import Conversation, ConversationActivity, Draft, Message
 from bridge.relay import reply_submission
 from channels_setup.models import ApiChannel
@@ -54,6 +55,18 @@ def test_a_reply_after_a_colleagues_reply_is_stopped_once(chat: Conversation) ->
     reply_submission.submit_reply(conversation_id=chat.pk, text="Программа", author=None)
     newest = Message.objects.filter(author=boris()).latest("pk").pk
     assert send(hers, chat, "Да", seen=newest)["sent"]
+
+
+def test_a_reply_before_the_page_is_not_new(chat: Conversation, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(thread_messages, "PAGE", 2)
+    mine, hers = signed_in(Client(), boris(chat.chat_channel)), signed_in(Client(), operator(chat, "olga"))
+    assert send(hers, chat, "Заказ едет")["sent"]
+    for text in ("Ау", "Алло", "Где?"):
+        client_writes(chat.api_channel, "Анна", text)
+
+    seen = Message.objects.get(text="Алло").pk
+    assert f'name="seen" value="{seen}"' in page_html(mine, f"/chats/{chat.pk}/")
+    assert send(mine, chat, "Завтра", seen=seen)["sent"]
 
 
 def test_without_a_script_the_page_shows_the_colleagues_words(chat: Conversation) -> None:

@@ -9,6 +9,7 @@ from bridge.models import Conversation, ConversationNote, Message, NoteMention
 from bridge.relay import reply_submission
 from channels_setup.models import ApiChannel
 from channels_setup.roles import Role, assign_role
+from tests.browser.holding import Held
 from tests.browser.test_desk import open_chat, sign_in, writes
 from tests.factories import ApiChannelFactory, UserFactory, boris
 from tests.scenarios.sending import outbound_texts
@@ -98,3 +99,39 @@ def test_a_reply_that_crosses_a_colleagues_asks_first(desk: Page, chat: Conversa
         "Будет завтра",
         "Ваш заказ едет",
     ]
+
+
+def test_a_question_about_a_crossing_reply_takes_no_keys_of_the_typing(desk: Page, chat: Conversation) -> None:
+    box, question = desk.locator("#text"), desk.locator("#meanwhile")
+    box.press_sequentially("Едет")
+    olga = type(boris()).objects.get(username="olga")
+    reply_submission.submit_reply(conversation_id=chat.pk, text="Будет завтра", author=olga)
+    sends = Held(desk, "**/send/")
+    box.press("Control+Enter")
+    sends.wait()
+    desk.keyboard.type("И")
+    sends.end()
+    expect(question).to_be_visible()
+    desk.keyboard.type(" ещё")
+
+    expect(box).to_have_value("Едет\nИ ещё")
+    expect(question).to_be_visible()
+    assert Message.objects.filter(direction="outbound").get().text == "Будет завтра"
+
+
+def test_a_note_saved_after_leaving_its_chat_is_not_shown_as_a_draft(desk: Page, chat: Conversation) -> None:
+    other = writes(chat.api_channel, "Вера Лис", "Алло")
+    saves = Held(desk, "**/notes/")
+    desk.locator("[data-compose=note]").click()
+    desk.locator("#note-text").fill("Позвонить")
+    desk.locator("#note-text").press("Control+Enter")
+    saves.wait()
+    desk.locator(f'.row[data-chat="{other.pk}"]').click()
+    expect(desk.locator("#note-form [name=for_chat]")).to_have_value(str(other.pk))
+    with desk.expect_response("**/notes/"):
+        saves.end()
+    desk.go_back()
+
+    expect(desk.locator("#note-form [name=for_chat]")).to_have_value(str(chat.pk))
+    expect(desk.locator("#note-text")).to_have_value("")
+    assert ConversationNote.objects.get().text == "Позвонить"

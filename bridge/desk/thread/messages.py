@@ -56,7 +56,7 @@ class ThreadPage:
     earlier: int | None  # ID where the previous page ends; None at the beginning
     is_newest: bool
     at: int | None = None  # the requested message
-    newest_reply: int = 0  # the newest outbound message of the page
+    newest_reply: int = 0  # the newest outbound message of the page, or its oldest message: replies before it are known
 
 
 def build_thread_page(
@@ -100,7 +100,7 @@ def build_thread_page(
         earlier=oldest if len(found) > PAGE else None,
         is_newest=before is None,
         at=at if any(message.pk == at for message in shown) else None,
-        newest_reply=max((one.pk for one in shown if one.direction == Message.Direction.OUTBOUND), default=0),
+        newest_reply=max((one.pk for one in shown if one.direction == Message.Direction.OUTBOUND), default=oldest or 0),
     )
 
 
