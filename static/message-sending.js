@@ -20,6 +20,7 @@
     const others = storedRecords(record.chat).filter((one) => one.key !== record.key);
     okno.localCopies.write("sending", record.chat, [...others, record].sort((a, b) => a.at - b.at));
   };
+  const isStored = ({ chat, key }) => storedRecords(chat).some((one) => one.key === key);
   const discard = ({ chat, key }) => {
     const rest = storedRecords(chat).filter((one) => one.key !== key);
     if (rest.length) okno.localCopies.write("sending", chat, rest);
@@ -116,6 +117,11 @@
       return result;
     } catch (problem) {
       if (isInThread(record.key)) { onSent(record); return { sent: true }; }
+      if (!isStored(record)) { // edited or discarded meanwhile, perhaps in another tab
+        posting.delete(record.key);
+        bubbleOf(record.key)?.remove();
+        return { sent: false };
+      }
       record.isSignedOut = Boolean(problem.isSignedOut);
       if (problem.isSignedOut) dispatchEvent(new Event("okno:signed-out"));
       record.failed = problem.isSignedOut ? desk.dataset.signedOut : desk.dataset.notSent;
@@ -194,7 +200,17 @@
     [...posting.values()]
       .filter(({ record }) => record.chat === chat && (!record.failed || isRecent(record)))
       .sort((a, b) => a.record.at - b.record.at)[0];
+  // Another tab may have edited, discarded or sent a message that failed here: it is no longer stored.
+  const dropHandled = () => {
+    for (const [key, { record, finish }] of [...posting]) {
+      if (!record.failed || isStored(record)) continue;
+      posting.delete(key);
+      releases.get(key)?.();
+      finish({ sent: false });
+    }
+  };
   const retry = () => {
+    dropHandled();
     for (const chat of new Set([...posting.values()].map(({ record }) => record.chat))) {
       const first = firstOf(chat);
       if (first && !(first.record.failed && (first.record.isSignedOut || first.retryAt > performance.now()))) run(chat);
@@ -231,7 +247,7 @@
   addEventListener("pagehide", () => {
     for (const { record } of posting.values()) store({ ...record, failed: record.failed || container()?.dataset.unsure || desk.dataset.notSent });
   });
-  addEventListener("storage", (event) => { if (event.key === okno.localCopies.storageKey("sending", currentChat())) show(); });
+  addEventListener("storage", (event) => { dropHandled(); if (event.key === okno.localCopies.storageKey("sending", currentChat())) show(); });
   addEventListener("okno:chat-opened", show);
   addEventListener("okno:thread-drawn", replaceDrawn);
   const has = (key) => posting.has(key) || done.has(key);

@@ -463,6 +463,24 @@ def test_a_failed_message_can_be_edited(desk: Page, chat: Conversation) -> None:
     assert outbound_texts() == ["Опечатка"]
 
 
+def test_a_failed_message_that_another_tab_edits_is_not_sent_by_itself(desk: Page, chat: Conversation) -> None:
+    fails(desk, SENDS)
+    type_in(desk, "Апечатка")
+    desk.keyboard.press("Control+Enter")
+    expect(unsent(desk, "Апечатка")).to_contain_text("It will be sent")
+    other = desk.context.new_page()
+    open_chat(other, chat)
+    unsent(other, "Апечатка").get_by_role("button", name="Edit").click()
+    expect(other.locator("#text")).to_have_value("Апечатка")
+
+    expect(unsent(desk, "Апечатка")).to_have_count(0)
+    desk.unroute(SENDS)
+    other.locator("#text").fill("Опечатка")
+    other.locator("#text").press("Control+Enter")
+    expect(bubble(desk, "Опечатка")).to_be_visible()
+    assert outbound_texts() == ["Опечатка"]
+
+
 def test_text_refused_on_a_slow_connection_returns_before_newer_text(desk: Page, chat: Conversation) -> None:
     held = Held(desk, SENDS)
     type_in(desk, "Опоздало")
