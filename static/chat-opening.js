@@ -61,7 +61,8 @@
 
   // --- opening --------------------------------------------------------------------------------------------------
   const fetchChat = async (href, signal) => {
-    const ahead = await okno.chatCache.takeFetched(href);
+    const aborted = new Promise((_resolve, reject) => signal.addEventListener("abort", () => reject(signal.reason), { once: true }));
+    const ahead = await Promise.race([okno.chatCache.takeFetched(href), aborted]);
     if (ahead) return parseChat(ahead);
     const answer = await fetch(href, { signal, headers: { "HX-Request": "true", "HX-Target": "chat" } });
     if (answer.redirected) throw Object.assign(new Error("signed out"), { isSignedOut: true });

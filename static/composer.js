@@ -36,7 +36,7 @@
     key = form.elements.key.value;
     writtenAt = Number(form.elements.key.dataset.at || 0);
     showLength();
-    if (form.querySelector("[data-erased]")) for (const kind of ["draft", "note", "sending"]) okno.localCopies.remove(kind, chatOf(form));
+    if (form.querySelector("[data-erased]")) for (const kind of ["draft", "note", "threadNote", "sending"]) okno.localCopies.remove(kind, chatOf(form));
     const copy = okno.localCopies.read("draft", chatOf(form));
     if (!copy) return;
     if (copy.at <= writtenAt || Date.now() - copy.savedAt > KEEP_TIME) { okno.localCopies.remove("draft", chatOf(form)); return; }

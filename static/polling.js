@@ -32,7 +32,8 @@
       dispatchEvent(new Event("okno:connected"));
     } catch (problem) {
       failures += 1;
-      if (problem.isSignedOut || failures > 2) showOffline(Boolean(problem.isSignedOut));
+      if (problem.isSignedOut) dispatchEvent(new Event("okno:signed-out"));
+      else if (failures > 2) showOffline(false);
     } finally {
       busy = false;
       timer = setTimeout(poll, pause());
