@@ -52,8 +52,9 @@ def build_handles(people: Iterable[Any]) -> dict[int, str]:
 
 
 def encode_mentions(text: str, handles: Mapping[int, str]) -> str:
-    """Replace "@Name" by "@[ID]". The longest name wins. A name that goes on with a letter, or is part of a web address,
-    is no mention.
+    """Replace "@Name" by "@[ID]". The longest name wins.
+
+    A name that goes on with a letter, or is part of a web address, is no mention.
     """
     text = MENTION.sub(lambda found: f"@ [{found[1]}]", text)  # typed by hand
     by_name = {name.casefold(): pk for pk, name in handles.items() if name}
