@@ -12,7 +12,7 @@ from bridge.models import Conversation, ConversationActivity, Draft, Message
 from bridge.relay import reply_submission
 from channels_setup.models import ApiChannel
 from channels_setup.roles import Role, assign_role
-from tests.factories import UserFactory, boris
+from tests.factories import TemplateFactory, UserFactory, boris
 from tests.pages import SCRIPT, page_html, signed_in
 from tests.scenarios.sending import client_writes
 
@@ -113,6 +113,14 @@ def test_answering_an_unassigned_chat_takes_it(chat: Conversation) -> None:
     assert chat.assignee == boris() and chat.tickets.get().assignee == boris()
     assert [line.kind for line in ConversationActivity.objects.all()] == ["answered"]
     assert "boris answered first and took the chat" in page_html(mine, f"/chats/{chat.pk}/")
+
+
+def test_a_template_in_an_unassigned_chat_takes_it(chat: Conversation, channel: ApiChannel) -> None:
+    template = TemplateFactory(api_channel=channel, body="Здравствуйте!")
+    mine = signed_in(Client(), boris(chat.chat_channel))
+    assert mine.post(f"/chats/{chat.pk}/templates/{template.pk}/send/", {}, headers=SCRIPT).json()["sent"]
+    chat.refresh_from_db()
+    assert chat.assignee == boris()
 
 
 def test_a_channel_can_leave_answered_chats_unassigned(chat: Conversation, channel: ApiChannel) -> None:

@@ -80,6 +80,14 @@ def test_a_macro_does_everything_once(desk: Client, chat: Conversation) -> None:
     assert ConversationActivity.objects.filter(kind="macro", details={"macro": "Shipped"}).count() == 1
 
 
+def test_a_macro_that_answers_takes_an_unassigned_chat(desk: Client, chat: Conversation) -> None:
+    macro = make_macro(assignment="", status=None, snooze="", note_text="Ask @[1]")
+    assert run(desk, chat, macro).status_code == 204
+    chat.refresh_from_db()
+    assert chat.assignee == boris()
+    assert ConversationNote.objects.get().text == "Ask @ [1]"  # typed by hand, so nobody's name is shown
+
+
 def test_a_closed_window_refuses_the_whole_macro(desk: Client, chat: Conversation) -> None:
 
     Ticket.objects.update(tags=["new"])

@@ -15,12 +15,12 @@ from django.db.models import Q, QuerySet
 from django.utils.translation import gettext as _
 
 from bridge import canned_variables, service_window
-from bridge.conversations import assignment_rules, assignments, snoozing, tickets
+from bridge.conversations import assignment_rules, assignments, chat_notes, snoozing, tickets
 from bridge.conversations.activity import record_activity
 from bridge.conversations.receiving import lock_conversation
-from bridge.models import Conversation, ConversationNote, Macro, Ticket
+from bridge.models import Conversation, Macro, Ticket
 from bridge.notifications import notify
-from bridge.relay import reply_submission
+from bridge.relay import colleague_replies, reply_submission
 from channels_setup.codecs.bodies import BadBody
 from channels_setup.models import Team
 
@@ -86,7 +86,10 @@ def run_macro(macro: Macro, conversation_id: int, *, user: Any, form_key: str) -
         _reply(macro, conversation, values, user=user, form_key=form_key)
     if macro.note_text:
         text = canned_variables.fill_variables(macro.note_text, values)
-        ConversationNote.objects.create(conversation=conversation, author=user, text=text, form_key=form_key)
+        try:
+            chat_notes.add_note(conversation.pk, text, author=user, people=(), form_key=form_key)
+        except chat_notes.NoteRefused as problem:
+            raise MacroRefused(str(problem)) from problem
     if macro.add_tags or macro.remove_tags:
         _change_tags(macro, conversation, user=user)
     try:
@@ -116,6 +119,8 @@ def _reply(macro: Macro, conversation: Conversation, values: Mapping[str, str], 
     )
     if result.message is None:
         raise MacroRefused(result.decision.sentence)
+    if not macro.assignment:
+        colleague_replies.take_unassigned_chat(conversation.pk, author=user)
 
 
 def _change_tags(macro: Macro, conversation: Conversation, *, user: Any) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.utils.translation import gettext as _
@@ -18,7 +19,7 @@ from bridge import service_window
 from bridge.desk import access, forms
 from bridge.desk.composer import panels
 from bridge.models import Conversation
-from bridge.relay import held_replies, reply_submission
+from bridge.relay import colleague_replies, held_replies, reply_submission
 from channels_setup.permissions import require_chat_access
 from templates_registry import selection
 from templates_registry.models import Template
@@ -75,14 +76,18 @@ def send_template(request: HttpRequest, pk: int, template_id: int) -> HttpRespon
     values, replies_to = _posted_values(request, template), chats.posted_quote_id(request)
 
     def work(form_key: str) -> reply_submission.SubmitResult:
-        return reply_submission.submit_template_reply(
-            conversation_id=conversation.pk,
-            template_id=template.pk,
-            parameters=values,
-            author=request.user,
-            replies_to=replies_to,
-            form_key=form_key,
-        )
+        with transaction.atomic():
+            sent = reply_submission.submit_template_reply(
+                conversation_id=conversation.pk,
+                template_id=template.pk,
+                parameters=values,
+                author=request.user,
+                replies_to=replies_to,
+                form_key=form_key,
+            )
+            if sent.message is not None:
+                colleague_replies.take_unassigned_chat(conversation.pk, author=request.user)
+        return sent
 
     result = forms.submit_once(request, conversation, "template", template.pk, values, replies_to, work=work)
     text = chat_actions.posted_text(request)
