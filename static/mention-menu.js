@@ -37,7 +37,6 @@
   const close = () => {
     menu().hidden = true;
     field?.removeAttribute("aria-activedescendant");
-    field?.setAttribute("aria-expanded", "false");
   };
   const isOpen = () => field && !menu().hidden;
 
@@ -64,7 +63,6 @@
     list.setAttribute("aria-label", byId("desk").dataset.mentionTitle || "@");
     field.setAttribute("aria-autocomplete", "list");
     field.setAttribute("aria-controls", list.id);
-    field.setAttribute("aria-expanded", "true");
     field.setAttribute("aria-activedescendant", `mention-${active}`);
     list.children[active]?.scrollIntoView({ block: "nearest" });
   };
