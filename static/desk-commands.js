@@ -50,7 +50,11 @@
   const control = (selector) => hasChat() ? byId("chat").querySelector(selector) : null;
   const statusButton = () => control(`.head-actions button[name="status"][value="${CLOSED}"]`);
   const mineButton = () => control(`.head-actions button[name="user"][value="${byId("chat")?.dataset.user}"]:not([aria-current])`);
-  define("reply", () => byId("text").focus(), () => hasChat() && isShown(byId("text")));
+  define("reply", () => {
+    if (!isShown(byId("text"))) control("[data-compose=reply]").click();
+    byId("text").focus();
+  }, () => isShown(byId("text")) || isShown(control("[data-compose=reply]")));
+  define("note", () => control("[data-compose=note]").click(), () => isShown(control("[data-compose=note]")));
   define("assign-me", () => mineButton().click(), () => Boolean(mineButton()));
   define("assign", () => {
     const menu = byId("who-answers").closest("details");

@@ -37,10 +37,12 @@
     if (event.target.closest("select, input:not([type=checkbox])")) return;
     const row = event.target.closest("tr");
     const at = boxes.findIndex((box) => box.closest("tr") === row);
-    if (event.key === "j" || event.key === "k") {
-      const next = boxes[event.key === "j" ? at + 1 : Math.max(at - 1, 0)];
+    const isPlain = !event.ctrlKey && !event.metaKey && !event.altKey && !event.shiftKey;
+    const key = isPlain && okno.shortcuts?.hasSingleKeys() !== false ? event.code : "";  // in every keyboard layout
+    if (key === "KeyJ" || key === "KeyK") {
+      const next = boxes[key === "KeyJ" ? at + 1 : Math.max(at - 1, 0)];
       next?.closest("tr").querySelector("a").focus();
-    } else if (event.key === "x" && at >= 0) {
+    } else if (key === "KeyX" && at >= 0) {
       boxes[at].checked = !boxes[at].checked;
       showSelection();
     } else if (event.key === "Escape" && !bar.hidden && !document.querySelector("details.menu[open]")) {

@@ -5,7 +5,7 @@
   const data = JSON.parse(document.getElementById("commands")?.textContent || "{}");
   const commands = new Map();
   const isMac = /Mac|iPhone|iPad/.test(navigator.platform);
-  const hasSingleKeys = () => document.body.dataset.singleKeys !== "off";
+  const hasSingleKeys = () => document.getElementById("palette")?.dataset.singleKeys !== "off";
 
   // `when`: whether the command makes sense now. `also`: more words by which the palette finds it.
   const add = ({ name, keys = "", title, section = "chat", also = "", run, when = () => true }) => {

@@ -1,10 +1,14 @@
 """Personal settings of the desk, and the poll on pages without the chat list."""
 
+import json
+
 import pytest
 from django.test import Client
 
 from bridge.desk import settings as desk_settings
+from bridge.desk.command_catalog import COMMANDS, PAGES
 from bridge.models import DeskSettings
+from bridge.templatetags.desk_tags import palette_pages
 from channels_setup.models import ApiChannel
 from tests.factories import boris
 from tests.pages import page_html, signed_in
@@ -32,6 +36,23 @@ def test_each_user_saves_own_settings(client: Client) -> None:
     assert desk_settings.get_settings(user).enter_sends is False
     desk.post("/desk/settings/", {"enter_sends": "on"})
     assert DeskSettings.objects.get().enter_sends is True
+
+
+def test_single_keys_can_be_turned_off(client: Client) -> None:
+    user = boris()
+    desk = signed_in(client, user)
+
+    assert 'data-single-keys="off"' not in page_html(desk, "/chats/")
+    desk.post("/desk/settings/", {"enter_sends": "on"})
+
+    assert 'data-single-keys="off"' in page_html(desk, "/chats/")
+    assert 'data-single-keys="off"' in page_html(desk, "/requests/")
+
+
+def test_the_palette_knows_each_page_of_its_catalog() -> None:
+    pages = json.loads(palette_pages())
+
+    assert all(pages[command.name] for command in COMMANDS if command.section == PAGES)
 
 
 def test_a_page_without_the_list_gets_only_the_counters(client: Client, channel: ApiChannel) -> None:

@@ -41,6 +41,7 @@ COMMANDS = (
     Command(name="previous-row", section=LIST, keys="K", title=gettext_lazy("Previous chat in the list")),
     Command(name="filters", section=LIST, keys="F", title=gettext_lazy("Sort and filter")),
     Command(name="reply", section=CHAT, keys="R", title=pgettext_lazy("command", "Write a reply")),
+    Command(name="note", section=CHAT, keys="I", title=gettext_lazy("Write a note")),
     Command(name="leave-text", section=CHAT, keys="Escape", title=gettext_lazy("Leave the text, for single keys")),
     Command(name="assign-me", section=CHAT, keys="M", title=gettext_lazy("Assign to me")),
     Command(name="assign", section=CHAT, keys="A", title=gettext_lazy("Assign to…")),
@@ -57,6 +58,9 @@ COMMANDS = (
     Command(name="requests", section=PAGES, title=gettext_lazy("Requests")),
     Command(name="windows", section=PAGES, title=gettext_lazy("Missed windows")),
     Command(name="templates", section=PAGES, title=gettext_lazy("Templates")),
+    Command(name="contacts", section=PAGES, title=gettext_lazy("Contacts")),
+    Command(name="new-chat", section=PAGES, title=gettext_lazy("New chat")),
+    Command(name="settings", section=PAGES, title=gettext_lazy("Desk settings")),
     Command(name="account", section=PAGES, title=gettext_lazy("My account")),
 )
 

@@ -17,4 +17,4 @@ def get_settings(user: Any) -> DeskSettings:
 class DeskSettingsForm(forms.ModelForm):
     class Meta:
         model = DeskSettings
-        fields = ("enter_sends",)
+        fields = ("enter_sends", "single_keys")

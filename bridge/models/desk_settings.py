@@ -18,6 +18,13 @@ class DeskSettings(models.Model):
         help_text=_("Shift+Enter starts a new line. If off, Enter starts a new line and Ctrl+Enter sends."),
     )
 
+    single_keys = models.BooleanField(
+        _("Single keys run commands"),
+        default=True,
+        db_default=True,
+        help_text=_("For example N for the next chat. Keys with Ctrl work in any case. Press ? to see all of them."),
+    )
+
     class Meta:
         verbose_name = _("desk settings")
         verbose_name_plural = _("desk settings")

@@ -11,7 +11,7 @@ from django.urls import NoReverseMatch, reverse
 from django.utils.safestring import SafeString
 
 from bridge.conversations import contact_links
-from bridge.desk import availability, notification_settings
+from bridge.desk import availability, notification_settings, settings
 from bridge.desk.command_catalog import build_command_data
 from bridge.desk.html import render_icon
 from bridge.desk.presentation import contact_hue, contact_number, contact_phone, name_initials, person_name
@@ -109,7 +109,14 @@ def ticket_level(ticket: Ticket) -> str:
 def palette_pages() -> str:
     """Return the URLs of the pages that the command palette opens, as JSON by command name."""
     pages = {"chats": "chats", "requests": "requests", "windows": "missed-windows", "templates": "templates"}
-    return json.dumps({name: url_or_empty(url) for name, url in (pages | {"account": "preferences"}).items()})
+    pages |= {"contacts": "contacts", "new-chat": "chat-new", "settings": "desk-settings", "account": "preferences"}
+    return json.dumps({name: url_or_empty(url) for name, url in pages.items()})
+
+
+@register.simple_tag(takes_context=True)
+def has_single_keys(context: template.RequestContext) -> bool:
+    """Return whether single keys run commands for the signed-in user."""
+    return settings.get_settings(context["user"]).single_keys
 
 
 @register.simple_tag(takes_context=True)
