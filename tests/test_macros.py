@@ -177,7 +177,9 @@ def test_admins_edit_shared_macros_and_the_automation_of_a_channel(channel: ApiC
     shared = make_macro(name="shared")
     html = page_html(client, "/admin/bridge/macro/")
     assert "shared" in html and f"/{own.pk}/change/" not in html
-    assert client.get(f"/admin/bridge/macro/{shared.pk}/change/").status_code == 200
+    form_html = page_html(client, f"/admin/bridge/macro/{shared.pk}/change/")
+    assert form_html.count("Several tags are separated by commas.") == 2
+    assert '<input type="text" name="add_tags"' in form_html
 
     shop = channel.default_chat_channel
     assert shop is not None

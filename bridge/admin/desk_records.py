@@ -9,6 +9,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html_join
 from django.utils.translation import gettext_lazy as _
+from unfold.widgets import UnfoldAdminTextInputWidget
 
 from bridge.automation import macros
 from bridge.desk import reply_forms
@@ -58,12 +59,16 @@ class MacroAdmin(HistoryModelAdmin):
             {
                 "fields": (
                     *("reply_text", "note_text", "add_tags", "remove_tags"),
-                    ("assignment", "assign_user", "assign_team"),
-                    ("status", "snooze"),
+                    *("assignment", "assign_user", "assign_team", "status", "snooze"),
                 )
             },
         ),
     )
+
+    def get_form(self, request: HttpRequest, obj: Macro | None = None, change: bool = False, **kwargs: Any) -> Any:
+        kwargs["widgets"] = dict.fromkeys(("add_tags", "remove_tags"), UnfoldAdminTextInputWidget)
+        kwargs["help_texts"] = dict.fromkeys(("add_tags", "remove_tags"), _("Several tags are separated by commas."))
+        return super().get_form(request, obj, change, **kwargs)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Macro]:
         """Return shared ones. Those of operators belong to them."""
