@@ -116,7 +116,8 @@ def palette_pages() -> str:
 @register.simple_tag(takes_context=True)
 def has_single_keys(context: template.RequestContext) -> bool:
     """Return whether single keys run commands for the signed-in user."""
-    return settings.get_settings(context["user"]).single_keys
+    chosen = context.get("desk_settings") or settings.get_settings(context["user"])  # the desk has read them already
+    return bool(chosen.single_keys)
 
 
 @register.simple_tag(takes_context=True)
