@@ -111,7 +111,8 @@
       const answer = await okno.postAsUser(record.address, record.values, { signal: AbortSignal.timeout(REQUEST_TIMEOUT) });
       if (answer.redirected) throw Object.assign(new Error("signed out"), { isSignedOut: true });
       const result = answer.ok || answer.status === 409 || answer.status === 410 ? await answer.json() : null;
-      if (!result || result.reason === "other_user") throw new Error(String(answer.status));
+      if (result?.reason === "other_user") throw Object.assign(new Error("other user"), { isOtherUser: true });
+      if (!result) throw new Error(String(answer.status));
       if (result.sent) onSent(record);
       else onRefused(record, result);
       return result;
@@ -122,9 +123,9 @@
         bubbleOf(record.key)?.remove();
         return { sent: false };
       }
-      record.isSignedOut = Boolean(problem.isSignedOut);
+      record.isSignedOut = Boolean(problem.isSignedOut || problem.isOtherUser); // only its author sends it again
       if (problem.isSignedOut) dispatchEvent(new Event("okno:signed-out"));
-      record.failed = problem.isSignedOut ? desk.dataset.signedOut : desk.dataset.notSent;
+      record.failed = record.isSignedOut ? desk.dataset.signedOut : desk.dataset.notSent;
       store(record);
       draw(record);
       if (record.chat !== currentChat()) okno.chatOpening.showError("notSentInChat", clientName(record.chat));
@@ -168,8 +169,8 @@
   const adopt = async () => {
     for (const chat of okno.localCopies.chats("sending")) {
       for (const record of storedRecords(chat)) {
-        if (posting.has(record.key) || done.has(record.key) || !record.failed || !isRecent(record) || !(await claim(record.key))) continue;
-        posting.set(record.key, { record: { ...record, isSignedOut: false }, finish() {}, tries: 0, retryAt: 0 });
+        if (posting.has(record.key) || done.has(record.key) || !record.failed || record.isSignedOut || !isRecent(record) || !(await claim(record.key))) continue;
+        posting.set(record.key, { record, finish() {}, tries: 0, retryAt: 0 });
       }
       run(chat);
     }
