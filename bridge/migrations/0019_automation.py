@@ -8,6 +8,8 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
 
+    atomic = False  # each table is locked for its own statement only
+
     dependencies = [
         ('bridge', '0018_desk_settings'),
         ('channels_setup', '0010_archived_channels'),

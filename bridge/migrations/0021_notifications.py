@@ -8,6 +8,8 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
 
+    atomic = False  # each table is locked for its own statement only
+
     dependencies = [
         ('accounts', '0006_token_labels'),
         ('bridge', '0020_automation_indexes'),

@@ -9,6 +9,8 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
 
+    atomic = False  # each table is locked for its own statement only
+
     dependencies = [
         ('bridge', '0021_notifications'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
