@@ -27,6 +27,7 @@ from bridge.models import (
     BulkAction,
     CannedResponse,
     ContactChange,
+    ContactImport,
     ContactNote,
     Draft,
     Erasure,
@@ -166,6 +167,13 @@ def _add_desk(world: World, text: str, set_up: str) -> None:
         "team": team,
         "heldreply": HeldReply.objects.create(conversation=conversation, author=person, text=text, drop_at=later),
         "contactmerge": merge_contacts(other.pk, contact.pk, by=person),
+        "contactimport": ContactImport.objects.create(
+            author=person,
+            api_channel=world.api_channel,
+            titles=["Phone", "Name"],
+            rows=[["+79161230001", text]],
+            total=1,
+        ),
         "erasure": Erasure.objects.create(contact=other, by=person),
     }
 

@@ -159,3 +159,13 @@ def test_an_export_is_complete_safe_and_recorded(client: Client, channel: ApiCha
     assert AuditRecord.objects.filter(action="exported", object_type="bridge.contact").exists()
     filtered = client.get(reverse("contacts-export", args=["csv"]) + "?tag=vip")
     assert len(files.read_table(b"".join(filtered.streaming_content))[1]) == 3  # type: ignore[attr-defined]
+
+
+def test_an_import_stops_when_its_author_no_longer_sees_the_channel(client: Client, channel: ApiChannel) -> None:
+    signed_in(client, vera())
+    row = upload(client, channel, TABLE.encode())
+    channel.watched.clear()
+
+    answer = client.post(reverse("contacts-import-one", args=[row.pk]), {"column_phone": 1, "apply": "1"})
+
+    assert answer.status_code == 404 and not Contact.objects.exists()

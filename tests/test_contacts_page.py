@@ -244,3 +244,13 @@ def test_an_operator_records_an_opt_out_and_a_new_consent(client: Client, operat
     assert client.post(address, {**fields, "source": "in_person"}).status_code == 302
     row = ContactConsent.objects.get()
     assert (row.opt_out, row.source, row.recorded_by) == ("", "in_person", operator)
+
+
+def test_the_filter_names_only_channels_of_the_user(client: Client, operator: Any, channel: ApiChannel) -> None:
+    ApiChannelFactory(name="Other department")
+
+    own = page_html(signed_in(client, operator), reverse("contacts"))
+    everything = page_html(signed_in(client, vera()), reverse("contacts"))
+
+    assert channel.name in own and "Other department" not in own
+    assert "Other department" in everything

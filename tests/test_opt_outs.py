@@ -80,6 +80,14 @@ def test_a_word_opts_out_and_another_one_takes_it_back(chat: Conversation) -> No
     assert opt_out_of(chat) == ""
 
 
+def test_a_person_decides_after_the_client_whose_clock_is_ahead(chat: Conversation) -> None:
+    write(chat, "STOP", ago=timedelta(minutes=-5))
+    assert opt_out_of(chat) == "all"
+
+    assert consents.set_opt_out(chat.contact_id, OptOut.NONE, source=OptOutSource.OPERATOR)
+    assert opt_out_of(chat) == ""
+
+
 def test_a_channel_can_ignore_words(chat: Conversation) -> None:
     ChatChannel.objects.update(recognizes_opt_outs=False)
     chat.chat_channel.refresh_from_db()

@@ -76,7 +76,8 @@ READING, WRITING = ("GET",), ("POST", "PATCH", "DELETE")
 SEARCHED = {
     *("", "chats/", "chats/updates/", "requests/", "windows/", "windows/missed.csv", "templates/"),
     *("chats/<int:pk>/", "chats/<int:pk>/canned-responses/", "chats/<int:pk>/templates/"),
-    "chats/<int:pk>/client/merge/",
+    *("chats/<int:pk>/client/merge/", "chats/<int:pk>/client/tags/suggested/", "chats/<int:pk>/people/"),
+    *("chats/find/", "chats/next-waiting/", "contacts/", "contacts/new-chat/"),
 }
 API_METHODS = ("POST", "PATCH", "PUT", "DELETE", "GET")
 # Routes that nobody enters: they do not exist or redirect to the login.
@@ -95,6 +96,8 @@ SHARED = ("api/v1/^channels", "api/v1/^templates", "templates/", "phone/")
 REFUSED_IN_CHAT = {"chats/<int:pk>/client/merges/<int:merge_id>/undo/"}
 # Admin pages of models whose rows cannot be added, deleted or edited by hand.
 MAY_BE_CLOSED = ("/add/", "/delete/", "/history/", "admin/autocomplete/", "/check/")
+# An import is its author's only, and the permission is needed, too: tests/test_contact_import.py.
+MAY_BE_CLOSED += ("contacts/import/<int:pk>/",)
 NO_BUTTON = "nothing"  # the model's rows have none
 
 ROW_OF_PARAMETER = {
@@ -123,6 +126,7 @@ ROW_OF_ROUTE = {
     "chats/": "conversation",
     "templates/": "template",
     "desk/replies/": "ownmacro",
+    "contacts/import/": "contactimport",
     "admin/bridge/deadletter/bulk-actions/": "bulk_action",
     "admin/r/": "message",
     "phone/": "apichannel",
@@ -140,6 +144,7 @@ SECRET_OF_ROUTE = {
 WORDS = {
     "kind": "sandbox",
     "reply_kind": "macro",
+    "file_format": "csv",
     "content_type_id": "1",
     "name": "nothing",
     "url": "nothing",
@@ -405,7 +410,7 @@ def queries(route: Route, a: World) -> Iterator[dict[str, Any]]:
         "ticket_id": a["ticket"].pk,
         "message_id": a["message"].pk,
         **dict.fromkeys(("at", "before", "replies_to"), a["message"].pk),
-        "with": a["contact"].pk,
+        **dict.fromkeys(("with", "contact"), a["contact"].pk),
         "take": a["cannedresponse"].pk,
         **dict.fromkeys(("q", "find", "search"), WORD),
         "phone": "8" + PHONE[2:],
@@ -416,7 +421,7 @@ def queries(route: Route, a: World) -> Iterator[dict[str, Any]]:
         alone = ({name: rows[name] for name in names} for names in (("q", "find"), ("channel",), ("assignee",)))
         yield from (
             *alone,
-            {name: rows[name] for name in ("chat", "at", "before", "replies_to", "with", "take", "list")},
+            {name: rows[name] for name in ("chat", "at", "before", "replies_to", "with", "contact", "take", "list")},
         )
     else:
         yield from ({name: rows[name]} for name in known if name in rows)

@@ -115,6 +115,10 @@ def test_encryption_follows_the_example_of_rfc_8291() -> None:
         {"endpoint": "https://fcm.googleapis.com.evil.example/x"},
         {"endpoint": "https://push.apple.com/x"},  # the setting allows the names below it
         {"endpoint": f"https://fcm.googleapis.com/{'x' * 1000}"},
+        {"endpoint": "https://fcm.googleapis.com:22/x"},
+        {"endpoint": "https://fcm.googleapis.com:port/x"},
+        {"endpoint": "https://a\0.notify.windows.com/x"},
+        {"endpoint": f"https://{'x' * 200}.notify.windows.com/x"},
         {"public_key": "AAAA"},
         {"auth": "AAAA"},
         {"auth": "é"},

@@ -93,7 +93,9 @@ def _store_opt_out(
         return False
     ContactConsent.objects.bulk_create([ContactConsent(contact_id=contact_id)], ignore_conflicts=True)
     row = ContactConsent.objects.select_for_update(no_key=True).get(contact=contact_id)
-    if row.opt_out == opt_out or (row.opt_out_at is not None and at < row.opt_out_at):
+    # Reports may arrive late. A person's decision is the newest one, even if the provider's clock is ahead.
+    is_report = source in (OptOutSource.WORDS, OptOutSource.WHATSAPP)
+    if row.opt_out == opt_out or (is_report and row.opt_out_at is not None and at < row.opt_out_at):
         return False
     if source == OptOutSource.WHATSAPP and row.opt_out == OptOut.ALL:
         return False  # WhatsApp's setting is about marketing only: it neither narrows nor lifts the client's own words

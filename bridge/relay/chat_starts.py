@@ -127,7 +127,7 @@ def start_chat(
             raise ChatStartRefused(str(problem)) from None
     consents.record_consent(conversation.contact_id, consent.source, note=consent.note, by=author)
     if conversation.assignee_id is None:
-        Conversation.objects.filter(pk=conversation.pk).update(assignee=author)
+        Conversation.objects.filter(pk=conversation.pk, assignee=None).update(assignee=author)
     result = reply_submission.submit_template_reply(
         conversation_id=conversation.pk,
         template_id=template_id,

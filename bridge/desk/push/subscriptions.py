@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from dataclasses import asdict, dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -24,7 +25,9 @@ from .message_encryption import decode_base64, encode_base64
 
 MAX_DEVICES = 10  # of one user; the oldest go
 MAX_ENDPOINT = 1000  # characters
+MAX_HOST = 200  # characters
 AUTH_BYTES = 16
+HOST = re.compile(rf"[a-z0-9.-]{{1,{MAX_HOST}}}")
 
 
 class InvalidSubscription(Exception):
@@ -51,7 +54,8 @@ def parse_receiver(values: Any) -> Receiver:
         )
         parts = urlsplit(receiver.endpoint)
         ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), decode_base64(receiver.public_key))
-        is_valid = parts.scheme == "https" and len(decode_base64(receiver.auth)) == AUTH_BYTES
+        is_address = parts.scheme == "https" and parts.port in (None, 443) and HOST.fullmatch(parts.hostname or "")
+        is_valid = bool(is_address) and len(decode_base64(receiver.auth)) == AUTH_BYTES
     except (KeyError, ValueError) as problem:
         raise InvalidSubscription from problem
     if not is_valid or len(receiver.endpoint) > MAX_ENDPOINT or not is_push_service(parts.hostname or ""):

@@ -88,7 +88,10 @@ def show_import(request: HttpRequest, pk: int) -> HttpResponse:
     if refusal := forms.reject_stale_form(request):
         return refusal
     user: Any = request.user
-    row = ContactImport.objects.filter(pk=pk, author=user).select_related("api_channel").first()
+    # The author may have lost the channel since the upload.
+    channels = [channel.api_channel.pk for channel in chat_starts.list_start_channels(user)]
+    own = ContactImport.objects.filter(pk=pk, author=user, api_channel__in=channels)
+    row = own.select_related("api_channel").first()
     if row is None:
         raise Http404
     problem = ""

@@ -37,15 +37,18 @@ def show_contacts(request: HttpRequest) -> HttpResponse:
         "rows": rows.load_rows(page.ids, scope=scope, starting_channels=starting, now=now),
         "page": page,
         "next_page": "?" + urlencode(params.non_default | {"after": page.next_cursor}) if page.next_cursor else "",
-        "filter_fields": _filter_fields(params),
+        "filter_fields": _filter_fields(params, scope),
         "may_export": request.user.has_perm(EXPORT_PERMISSION),
         "may_import": request.user.has_perm(IMPORT_PERMISSION),
     }
     return render(request, "bridge/contacts.html", context)
 
 
-def _filter_fields(params: ContactParams) -> list[dict[str, Any]]:
-    channels = [(str(row.pk), row.name) for row in ApiChannel.objects.unarchived()]
+def _filter_fields(params: ContactParams, scope: ContactScope) -> list[dict[str, Any]]:
+    visible = ApiChannel.objects.unarchived()
+    if not scope.sees_everything:  # the names of other departments' channels are not theirs to read
+        visible = visible.filter(watched__in=scope.chat_channels).distinct()
+    channels = [(str(row.pk), row.name) for row in visible]
     consents = [(value, str(label).capitalize()) for value, label in ConsentSource.choices]
     return [
         {
