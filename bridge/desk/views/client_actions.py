@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.contrib.auth.decorators import permission_required
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.cache import never_cache
@@ -25,6 +25,7 @@ from . import chat_actions
 
 MAX_TAGS, MAX_TAG_LENGTH = 20, 40
 TAGGED_CLIENTS, MAX_SUGGESTED = 300, 50  # clients whose tags are suggested
+TAGGED_CANDIDATES = 3_000  # newest tagged clients of the channel, of whom the user may not see all
 
 
 @forms.require_chat_form
@@ -50,9 +51,12 @@ def edit_tags(request: HttpRequest, pk: int) -> HttpResponse:
 @require_GET
 @never_cache
 def suggest_tags(request: HttpRequest, pk: int) -> HttpResponse:
-    """Return the tags of other clients of this channel as JSON, the most frequent of the recently used first."""
+    """Return tags of the channel's clients whom the user sees, as JSON: the most frequent of the newest first."""
     conversation = access.get_conversation_or_404(request, pk)
-    tagged = Contact.objects.filter(~Q(tags=[]), api_channel=conversation.api_channel_id).order_by("-pk")
+    newest = Contact.objects.filter(~Q(tags=[]), api_channel=conversation.api_channel_id).order_by("-pk")
+    visible = access.visible_conversations(request).filter(contact=OuterRef("pk"))
+    candidates = Contact.objects.filter(pk__in=newest.values("pk")[:TAGGED_CANDIDATES])
+    tagged = candidates.filter(Exists(visible)).order_by("-pk")
     counts = Counter(tag for tags in tagged.values_list("tags", flat=True)[:TAGGED_CLIENTS] for tag in tags)
     own = set(conversation.contact.tags)
     return JsonResponse({"tags": [tag for tag, _n in counts.most_common(MAX_SUGGESTED + len(own)) if tag not in own]})
