@@ -116,7 +116,7 @@
     const registration = await worker();
     const shown = items.slice(0, MAX_NOTICES), more = items.length - shown.length;
     if (more > 0) {
-      const body = settings.more.replace("{number}", more);
+      const body = settings.moreText.replace("{number}", more);
       shown.push({ key: "more", tag: "okno-more", title: "Okno", text: body, url: "/chats/" });
     }
     for (const item of shown) {

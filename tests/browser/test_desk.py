@@ -241,7 +241,7 @@ def test_older_chats_are_appended(desk: Page, channel: ApiChannel) -> None:
 
     expect(desk.locator(".row")).to_have_count(46)
     writes(channel, "Клиент 1", "Снова я")
-    expect(desk.locator(".row").first).to_contain_text("Снова я", timeout=SOON)
+    expect(desk.locator(".row", has_text="Снова я")).to_have_count(1, timeout=SOON)
     expect(desk.locator(".row")).to_have_count(46)
     expect(desk.locator("[data-more]")).to_have_count(0)
 
