@@ -199,7 +199,7 @@ def test_an_admin_without_a_required_second_factor_sets_one_up(page: Page, boris
     for path in ("/chats/", "/", "/admin/", "/account/", "/account/email/", "/requests/"):
         page.goto(path)
         assert page.url.endswith("/account/second-factor/"), path
-    expect(page.locator(".notice.warn")).to_be_visible()
+    expect(page.locator(".notice.warn[role=alert]")).to_be_visible()
     assert page.evaluate("async () => (await fetch('/api/v1/conversations/')).status") == 403
     page.click("a[href$='/totp/activate/']")
     enter_code(page, current_code(page.locator("code").inner_text().strip()))
