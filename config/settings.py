@@ -331,6 +331,8 @@ SPECTACULAR_SETTINGS = {
     "ENUM_NAME_OVERRIDES": {
         "MessageKind": "bridge.models.Message.Kind",
         "DeliveryKind": "bridge.models.Delivery.Kind",
+        "ConsentSource": "bridge.models.ConsentSource",
+        "OptOutSource": "bridge.models.OptOutSource",
         "MessengerKind": "channels_setup.models.messenger_choices",
         "HelpdeskKind": "channels_setup.models.helpdesk_choices",
         "DeliveryState": "bridge.models.Delivery.State",

@@ -188,8 +188,8 @@ class ContactViewSet(ContactErasureMixin, ContactExportMixin, ReadOnlyViewSet):
     @documented_write(summary="Change a contact", request=ContactUpdateSerializer, response=ContactDetailSerializer)
     def partial_update(self, request: Request, pk: str) -> Response:
         """Change name, phone and email. Every change is recorded. The phone is normalized. Messages are still sent to
-        the provider's ID of the contact. A name set here is not replaced by the WhatsApp profile name. ``opt_out``
-        blocks templates, or allows them again if it is empty; ``consent_source`` says how the person agreed to them."""
+        the provider's ID of the contact. A name set here is not replaced by the WhatsApp profile name. opt_out
+        blocks templates, or allows them again if it is empty; consent_source says how the person agreed to them."""
         contact = self.get_object()
         serializer = ContactUpdateSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
