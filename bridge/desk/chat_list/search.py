@@ -13,7 +13,7 @@ from operator import or_
 from typing import Any
 
 from django.db import connection
-from django.db.models import F, Q, QuerySet, Value
+from django.db.models import Exists, F, OuterRef, Q, QuerySet, Value
 from django.db.models.functions import Coalesce, Lower
 
 from bridge.conversations import merge_lookup
@@ -91,11 +91,11 @@ def search_chats(channels: Sequence[int], query: str) -> dict[int, Hit]:
         add(CLIENT, _find_chats(owners, CHATS_OF_CONTACTS_SQL, channels))
     for requests in _find_requests(query):
         add(REQUEST, _find_chats(requests, CHATS_OF_ROWS_SQL, channels))
-    tickets, contacts = _find_tagged(query)
+    tickets, contacts = _find_tagged(query, channels)
     add(TAG, _find_chats(tickets, CHATS_OF_ROWS_SQL, channels))
     add(TAG, _find_chats(contacts, CHATS_OF_CLIENT_ROWS_SQL, channels))
     add(MESSAGE, _find_chats_by_message(channels, query))
-    for notes, chats_sql in _find_notes(query):
+    for notes, chats_sql in _find_notes(query, channels):
         add(NOTE, _find_chats(notes, chats_sql, channels))
     return hits
 
@@ -111,13 +111,14 @@ def _find_requests(query: str) -> list[QuerySet[Any, Any]]:
     return [rows.values("id", "conversation_id", words=F("id")) for rows in found]
 
 
-def _find_tagged(query: str) -> tuple[QuerySet[Any, Any], QuerySet[Any, Any]]:
+def _find_tagged(query: str, channels: Sequence[int]) -> tuple[QuerySet[Any, Any], QuerySet[Any, Any]]:
     """Find requests and contacts with this tag, written in small letters, capitals, or with a capital."""
     tag = query.strip().removeprefix("#").strip()
     tags = sorted({tag, tag.lower(), tag.upper(), tag.capitalize()})
     tickets = Ticket.objects.filter(tags__overlap=tags).exclude(tags=[]).order_by("-pk")[:MAX_HITS]
     by_tag = reduce(or_, (Q(tags__contains=[tag]) for tag in tags))
-    contacts = Contact.objects.filter(by_tag).exclude(tags=[]).order_by("-pk")[:MAX_HITS]
+    people = merge_lookup.filter_visible_people(Contact.objects.filter(by_tag).exclude(tags=[]), channels)
+    contacts = people.order_by("-pk")[:MAX_HITS]
     word = Value(tag)
     owner = Coalesce("merged_into", "pk")
     return (
@@ -126,12 +127,15 @@ def _find_tagged(query: str) -> tuple[QuerySet[Any, Any], QuerySet[Any, Any]]:
     )
 
 
-def _find_notes(query: str) -> list[tuple[QuerySet[Any, Any], str]]:
+def _find_notes(query: str, channels: Sequence[int]) -> list[tuple[QuerySet[Any, Any], str]]:
     text_query = search.build_message_query(query)
     if text_query is None:
         return []
     in_threads = ConversationNote.objects.annotate(found=search.build_note_vector()).filter(found=text_query)
     on_clients = ContactNote.objects.annotate(found=search.build_message_vector()).filter(found=text_query)
+    # A note of a merged client may be of a chat channel that the user does not see.
+    people = merge_lookup.filter_visible_people(Contact.objects.filter(pk=OuterRef("contact_id")), channels)
+    on_clients = on_clients.filter(Exists(people))
     owner = Coalesce("contact__merged_into", "contact_id")
     return [
         (in_threads.order_by().values("id", "conversation_id", words=F("text")), CHATS_OF_ROWS_SQL),
