@@ -157,7 +157,7 @@ def test_lines_stand_between_the_messages_and_say_a_status_once(
     assert 'data-key="ended-' not in thread
 
 
-def test_a_line_makes_the_open_thread_update_and_keeps_the_queries_constant(
+def test_a_line_updates_the_open_thread_with_constant_queries(
     desk: Client, chat: Conversation, django_assert_max_num_queries: Callable[..., Any]
 ) -> None:
     from bridge.desk.live import versions

@@ -88,9 +88,7 @@ def test_a_new_window_gets_its_own_reply(channel: ApiChannel, automation: Channe
     assert len(texts(chat)) == 2
 
 
-def test_nobody_is_told_that_the_office_is_closed_while_somebody_works_late(
-    channel: ApiChannel, automation: ChannelAutomation
-) -> None:
+def test_no_reply_says_closed_while_somebody_works_late(channel: ApiChannel, automation: ChannelAutomation) -> None:
     chat = client_writes(channel, "Анна")
     boris_answers(chat)
     client_writes(channel, "Анна", "Спасибо, а ещё?")

@@ -254,9 +254,7 @@ def test_chats_are_sorted_by_time_left_or_newest_first(desk: Client, channel: Ap
     assert names(desk.get("/chats/?sort=newest")) == ["Сейчас", "Утром", "Ночью", "Вот-вот", "Вчера"]
 
 
-def test_waiting_clients_come_first_and_the_longest_waiting_before_the_others(
-    channel: ApiChannel, desk: Client
-) -> None:
+def test_waiting_clients_come_first_the_longest_waiting_before(channel: ApiChannel, desk: Client) -> None:
     operator = boris(channel.default_chat_channel)
     answered = client_writes(channel, "Отвечен давно", ago=timedelta(hours=23))
     reply_submission.submit_reply(conversation_id=answered.pk, text="Едет", author=operator)
@@ -282,7 +280,7 @@ def test_waiting_clients_come_first_and_the_longest_waiting_before_the_others(
     assert names(desk.get("/chats/?window=open&sort=closing"))[-1] == "Отвечен"
 
 
-def test_waiting_begins_with_the_first_unanswered_message_and_ends_with_the_reply(channel: ApiChannel) -> None:
+def test_waiting_lasts_from_the_first_unanswered_message_to_the_reply(channel: ApiChannel) -> None:
     def since() -> Any:
         chat.refresh_from_db()
         return chat.waiting_since

@@ -100,9 +100,7 @@ def is_playing(page: Page, number: int = 0) -> bool:
     return bool(page.evaluate("n => document.querySelectorAll('voice-player')[n].isPlaying()", number))
 
 
-def test_voice_messages_play_one_at_a_time_through_redraws_until_the_chat_changes(
-    desk: Page, channel: ApiChannel
-) -> None:
+def test_voice_messages_play_one_at_a_time_and_survive_redraws(desk: Page, channel: ApiChannel) -> None:
     first = receive_file(channel, "voice.ogg", "audio/ogg; codecs=opus")
     receive_file(channel, "voice.ogg", "audio/ogg; codecs=opus", text="И ещё")
     receive_file(channel, "voice.amr", "audio/amr", content=b"#!AMR\n" + bytes(60))

@@ -93,9 +93,7 @@ def test_enter_sends_unless_the_operator_wants_a_new_line(desk: Page, chats: lis
     assert sent() == ["Раз\nдва", "т\nри"]
 
 
-def test_messages_written_offline_are_sent_in_order_when_the_connection_is_back(
-    desk: Page, chats: list[Conversation]
-) -> None:
+def test_messages_written_offline_are_sent_in_order_later(desk: Page, chats: list[Conversation]) -> None:
     desk.context.set_offline(True)
     for text in ("Первое", "Второе", "Третье"):
         desk.fill("#text", text)
