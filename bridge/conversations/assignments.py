@@ -35,6 +35,15 @@ def can_answer_condition(person: str) -> str:
         WHERE o.user_id = u.id AND o.chatchannel_id = c.chat_channel_id)))"""
 
 
+def waits_for_condition(team: str, person: str) -> str:
+    """Return the SQL condition that what waits for a team waits for this user, too.
+
+    Without a team, or with one that has no members, it waits for all. ``team``, ``person``: SQL of their ids.
+    """
+    member = f"SELECT FROM channels_setup_team_members m WHERE m.team_id = {team}"
+    return f"({team} IS NULL OR EXISTS ({member} AND m.user_id = {person}) OR NOT EXISTS ({member}))"
+
+
 ASSIGNEE_CAN_ANSWER_CONDITION = can_answer_condition("c.assignee_id")
 
 # Whether the team of the conversation ``c`` serves its channel and has a member who can answer in it.

@@ -17,6 +17,7 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 
 from bridge.conversations import availability
+from bridge.conversations.assignments import waits_for_condition
 from bridge.desk import notification_settings, presentation
 from bridge.message_text import render_preview
 from bridge.models import Conversation, Notification, NotificationKind, NotificationSettings
@@ -28,20 +29,22 @@ MICROSECOND = timedelta(microseconds=1)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 Kind, Scope = NotificationKind, NotificationSettings.Scope
 
-# Chats whose new messages concern the user, by the scope of their settings. Chats of nobody wait for their team, or for
-# all operators of the channel.
-CONCERNS_SQL = f"""
-CASE %(scope)s WHEN '{Scope.ALL}' THEN TRUE WHEN '{Scope.MINE}' THEN c.assignee_id = %(user)s
-ELSE c.assignee_id = %(user)s OR (c.assignee_id IS NULL AND (c.team_id IS NULL
-    OR c.team_id IN (SELECT team_id FROM channels_setup_team_members WHERE user_id = %(user)s)
-    OR NOT EXISTS (SELECT FROM channels_setup_team_members m WHERE m.team_id = c.team_id))) END
-"""
+
+def concerns_condition(*, scope: str, user: str) -> str:
+    """Return the SQL condition that new messages of the chat ``c`` concern a user with this scope of their settings.
+
+    Unassigned chats wait for their team, or for all operators of the channel. ``scope``, ``user``: SQL.
+    """
+    return f"""CASE {scope} WHEN '{Scope.ALL}' THEN TRUE WHEN '{Scope.MINE}' THEN c.assignee_id = {user}
+    ELSE c.assignee_id = {user} OR (c.assignee_id IS NULL AND {waits_for_condition("c.team_id", user)}) END"""
+
+
 NEW_MESSAGES_SQL = f"""
 SELECT c.id FROM unnest(%(channels)s::bigint[]) AS channel(id) CROSS JOIN LATERAL (
     SELECT id, assignee_id, team_id, last_direction, last_message_at FROM bridge_conversation
     WHERE chat_channel_id = channel.id AND last_message_at > %(since)s
     ORDER BY last_message_at DESC, id DESC LIMIT {MAX_ITEMS}) c
-WHERE c.last_direction = 'inbound' AND {CONCERNS_SQL}
+WHERE c.last_direction = 'inbound' AND {concerns_condition(scope="%(scope)s", user="%(user)s")}
 ORDER BY c.last_message_at DESC LIMIT {MAX_ITEMS}
 """
 # Condition of the fast path. New messages change the list's version.

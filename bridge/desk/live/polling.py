@@ -20,7 +20,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.crypto import constant_time_compare, salted_hmac
 
 from bridge.conversations import availability
-from bridge.conversations.assignments import SEES_ALL_CONDITION, SEES_CHATS_CONDITION
+from bridge.conversations.assignments import SEES_ALL_CONDITION, SEES_CHATS_CONDITION, waits_for_condition
 from bridge.desk import presentation
 from bridge.desk.parameters import parse_int
 
@@ -42,10 +42,8 @@ SELECT EXISTS (SELECT FROM django_session WHERE session_key = %(session)s AND ex
    AND {ACCESS_SQL}
    AND coalesce({versions.LIST_VERSION_SQL}, 'none') = %(list)s
    AND NOT EXISTS (SELECT FROM bridge_closingreminder WHERE id > %(last_warning)s AND (assignee_id = %(user)s
-                   OR (assignee_id IS NULL AND chat_channel_id = ANY(%(channels)s) AND (team_id IS NULL
-                       OR team_id IN (SELECT team_id FROM channels_setup_team_members WHERE user_id = %(user)s)
-                       OR NOT EXISTS (SELECT FROM channels_setup_team_members m
-                                      WHERE m.team_id = bridge_closingreminder.team_id)))))
+                   OR (assignee_id IS NULL AND chat_channel_id = ANY(%(channels)s)
+                       AND {waits_for_condition("bridge_closingreminder.team_id", "%(user)s")})))
 {notifications.NOTHING_NEW_SQL}
 """
 # An unread message in the open chat is reported until the page marks it as seen.

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from django.db import connection
 
-from bridge.conversations.assignments import can_answer_condition
+from bridge.conversations.assignments import can_answer_condition, waits_for_condition
+from bridge.desk.live.notifications import concerns_condition
 from bridge.models import NotificationKind, NotificationSettings, OperatorAvailability, PushSubscription
 
 LOOKS_BACK_SECONDS = 60
@@ -30,15 +31,6 @@ WITH receiver AS (
 INSERT_SQL = "INSERT INTO bridge_pushmessage (subscription_id, key, kind, conversation_id, notification_id)"
 SINCE_SQL = f"clock_timestamp() - interval '{LOOKS_BACK_SECONDS} seconds'"
 SEES_CHAT_SQL = can_answer_condition("r.user_id")
-HAS_MEMBER_SQL = "EXISTS (SELECT FROM channels_setup_team_members m WHERE m.team_id = {team}{member})"
-
-
-def _waits_for(team: str) -> str:
-    """Return the SQL condition that something which waits for a team, or for nobody, waits for the receiver."""
-    is_member = HAS_MEMBER_SQL.format(team=team, member=" AND m.user_id = r.user_id")
-    return f"({team} IS NULL OR {is_member} OR NOT {HAS_MEMBER_SQL.format(team=team, member='')})"
-
-
 MESSAGES_SQL = f"""
 {RECEIVERS_SQL}, news AS (
     SELECT id, assignee_id, team_id, chat_channel_id, last_message_at FROM bridge_conversation
@@ -49,10 +41,8 @@ MESSAGES_SQL = f"""
 SELECT r.id, 'm' || c.id || ':' || (extract(epoch FROM c.last_message_at) * 1000000)::bigint,
        '{Kind.MESSAGE}', c.id, NULL
 FROM receiver r CROSS JOIN news c
-WHERE NOT '{Kind.MESSAGE}' = ANY(r.muted) AND {SEES_CHAT_SQL} AND CASE r.scope
-    WHEN '{Scope.ALL}' THEN TRUE
-    WHEN '{Scope.MINE}' THEN c.assignee_id = r.user_id
-    ELSE c.assignee_id = r.user_id OR (c.assignee_id IS NULL AND {_waits_for("c.team_id")}) END
+WHERE NOT '{Kind.MESSAGE}' = ANY(r.muted) AND {SEES_CHAT_SQL}
+  AND {concerns_condition(scope="r.scope", user="r.user_id")}
 ON CONFLICT DO NOTHING
 """
 NOTIFICATIONS_SQL = f"""
@@ -73,7 +63,8 @@ JOIN bridge_servicewindow w ON w.id = reminder.window_id
 JOIN bridge_conversation c ON c.id = w.conversation_id
 CROSS JOIN receiver r
 WHERE reminder.created_at > {SINCE_SQL} AND NOT '{Kind.CLOSING}' = ANY(r.muted) AND {SEES_CHAT_SQL}
-  AND (reminder.assignee_id = r.user_id OR (reminder.assignee_id IS NULL AND {_waits_for("reminder.team_id")}))
+  AND (reminder.assignee_id = r.user_id
+       OR (reminder.assignee_id IS NULL AND {waits_for_condition("reminder.team_id", "r.user_id")}))
 ON CONFLICT DO NOTHING
 """
 
