@@ -251,6 +251,16 @@ def test_own_devices_are_listed_tested_and_removed(receiver: Receiver) -> None:
     assert not PushSubscription.objects.filter(pk=number).exists()
 
 
+def test_repeated_tests_send_one_message(receiver: Receiver, monkeypatch: Any) -> None:
+    browser, now = Browser(vera(), receiver.url("/mine")), timezone.now()
+    monkeypatch.setattr(sending.service_window, "database_now", lambda: now)
+
+    for _click in range(3):
+        assert browser.client.post("/desk/push/test/", {"for_user": browser.user.pk}).json() == {"devices": 1}
+
+    assert PushMessage.objects.count() == 1
+
+
 def test_the_pages_of_the_app_need_no_sign_in(client: Client) -> None:
     manifest = client.get("/manifest.webmanifest").json()
     worker = client.get("/service-worker.js")

@@ -29,6 +29,7 @@ CALL_SECONDS = 10.0
 TTL = timedelta(minutes=5)  # how long the push service, and the portal, try
 KEPT = timedelta(minutes=10)  # longer than planning looks back
 RETRY_DELAYS = (5, 20, 60)  # seconds
+TEST_SECONDS = 10
 GONE = (404, 410)
 REFUSED = (401, 403)  # made for other keys, for example those of a database that was replaced
 TOO_MANY = 429
@@ -149,7 +150,7 @@ def _finish(message: PushMessage, outcome: str) -> None:
 
 
 def create_test(devices: Iterable[PushSubscription]) -> int:
-    """Queue a test message for devices. The task sends it within seconds."""
-    now = service_window.database_now()
-    rows = [PushMessage(subscription=device, key=f"t{now.timestamp():.3f}", kind="test") for device in devices]
-    return len(PushMessage.objects.bulk_create(rows))
+    """Queue a test message for devices, at most one in TEST_SECONDS. The task sends it within seconds."""
+    key = f"t{int(service_window.database_now().timestamp()) // TEST_SECONDS}"
+    rows = [PushMessage(subscription=device, key=key, kind="test") for device in devices]
+    return len(PushMessage.objects.bulk_create(rows, ignore_conflicts=True))

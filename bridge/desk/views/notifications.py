@@ -11,6 +11,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST
 
 from bridge.desk import availability, forms, notification_settings, settings
+from bridge.desk.parameters import parse_int
 from bridge.desk.push import sending, subscriptions
 from channels_setup.permissions import require_chat_access
 
@@ -74,8 +75,8 @@ def unsubscribe(request: HttpRequest) -> HttpResponse:
         return refusal
     if endpoint := request.POST.get("endpoint", ""):
         subscriptions.unsubscribe(request.user, endpoint)
-    elif (number := request.POST.get("device", "")).isdecimal() and len(number) < 19:
-        subscriptions.list_devices(request.user).filter(pk=int(number)).delete()
+    elif (number := parse_int(request.POST.get("device"))) is not None:
+        subscriptions.list_devices(request.user).filter(pk=number).delete()
     if "HX-Request" in request.headers:
         return JsonResponse({"subscribed": False})
     return redirect(f"{reverse('desk-settings')}#notifications-settings")
