@@ -27,6 +27,7 @@ from . import receiving
 
 EDITABLE_FIELDS = ("name", "phone", "email")
 LONGEST_NAME, LONGEST_EMAIL, LONGEST_NOTE = 200, 200, 2_000
+MAX_TAGS, MAX_TAG_LENGTH = 20, 40  # that users can add; helpdesks may set more
 validate_email = EmailValidator()
 
 

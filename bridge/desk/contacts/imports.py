@@ -11,7 +11,7 @@ from django.db.models import QuerySet
 from django.utils.translation import gettext as _
 
 from bridge.conversations import consents, contact_editing, contacts
-from bridge.conversations.contact_editing import InvalidContactData
+from bridge.conversations.contact_editing import MAX_TAG_LENGTH, MAX_TAGS, InvalidContactData
 from bridge.models import (
     Contact,
     ContactChange,
@@ -30,7 +30,6 @@ from . import files
 
 IMPORT_PERMISSION = permissions.IMPORT_CONTACTS
 BATCH = 100
-MAX_TAGS, MAX_TAG_LENGTH = 20, 40
 NEW, CHANGED, UNCHANGED, REFUSED = "new", "changed", "unchanged", "refused"
 RESULTS = (NEW, CHANGED, UNCHANGED, REFUSED)
 
@@ -154,10 +153,9 @@ def _find_changes(
         changes["email"] = email
     old = contact.tags if contact else []
     known = {tag.casefold() for tag in old}
-    if tags := [tag for tag in row.values["tags"] if tag.casefold() not in known]:
-        changes["tags"] = [*old, *tags][:MAX_TAGS]
-        if changes["tags"] == old:
-            del changes["tags"]
+    tags = [tag for tag in row.values["tags"] if tag.casefold() not in known]
+    if tags := tags[: max(MAX_TAGS - len(old), 0)]:
+        changes["tags"] = [*old, *tags]
     if options.consent and (consent is None or not consent.source):
         changes["consent"] = options.consent
     if row.values["opted_out"] and (consent is None or consent.opt_out != OptOut.ALL):

@@ -14,6 +14,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_http_methods
 
 from bridge.conversations.activity import record_activity
+from bridge.conversations.contact_editing import MAX_TAG_LENGTH, MAX_TAGS
 from bridge.desk import access, forms, presentation
 from bridge.desk.parameters import parse_int
 from bridge.files import storage_limits
@@ -23,7 +24,6 @@ from channels_setup.permissions import require_chat_access
 
 from . import chat_actions
 
-MAX_TAGS, MAX_TAG_LENGTH = 20, 40
 TAGGED_CLIENTS, MAX_SUGGESTED = 300, 50  # clients whose tags are suggested
 TAGGED_CANDIDATES = 3_000  # newest tagged clients of the channel, of whom the user may not see all
 
