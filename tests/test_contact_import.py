@@ -13,7 +13,7 @@ from django.urls import reverse
 
 from bridge.conversations import consents
 from bridge.desk.contacts import files, imports
-from bridge.models import Contact, ContactConsent, ContactImport, Conversation
+from bridge.models import Contact, ContactConsent, ContactImport, Conversation, OptOut
 from channels_setup.models import ApiChannel
 from config.audit.models import AuditRecord
 from tests.factories import ContactFactory, ConversationFactory, boris, vera
@@ -159,6 +159,26 @@ def test_an_export_is_complete_safe_and_recorded(client: Client, channel: ApiCha
     assert AuditRecord.objects.filter(action="exported", object_type="bridge.contact").exists()
     filtered = client.get(reverse("contacts-export", args=["csv"]) + "?tag=vip")
     assert len(files.read_table(b"".join(filtered.streaming_content))[1]) == 3  # type: ignore[attr-defined]
+
+
+def test_an_export_names_the_opt_out_of_a_merged_client(client: Client, channel: ApiChannel) -> None:
+    owner = ContactFactory(api_channel=channel, has_merged=True)
+    consents.set_opt_out(ContactFactory(api_channel=channel, merged_into=owner).pk, OptOut.ALL, source="import")
+    signed_in(client, vera())
+
+    answer = client.get(reverse("contacts-export", args=["csv"]))
+
+    assert str(OptOut.ALL.label) in b"".join(answer.streaming_content).decode()  # type: ignore[attr-defined]
+
+
+def test_an_import_adds_tags_up_to_the_limit_and_drops_none(channel: ApiChannel) -> None:
+    rows, options = [["79215550104", "a,b"]], imports.ImportOptions(mapping={"phone": 0, "tags": 1})
+    known = ContactFactory(api_channel=channel, phone="+79215550104", tags=[str(number) for number in range(25)])
+
+    assert imports.plan_rows(channel, rows, options, user=vera())[0].changes == {}
+    Contact.objects.filter(pk=known.pk).update(tags=known.tags[:19])
+    changes = imports.plan_rows(channel, rows, options, user=vera())[0].changes
+    assert changes == {"tags": [*known.tags[:19], "a"]}
 
 
 def test_an_import_stops_when_its_author_no_longer_sees_the_channel(client: Client, channel: ApiChannel) -> None:

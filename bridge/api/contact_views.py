@@ -85,9 +85,7 @@ class ContactDetailSerializer(serializers.ModelSerializer[Contact]):
     @extend_schema_field(ConsentSerializer(allow_null=True))
     def get_consent(self, contact: Contact) -> dict[str, Any] | None:
         rows = [row for one in (contact, *contact.shown_merged) if (row := getattr(one, "consent", None))]  # type: ignore[attr-defined]
-        row = max(
-            rows, key=lambda row: (consents.STRICTNESS[OptOut(row.opt_out)], row.contact_id == contact.pk), default=None
-        )
+        row = consents.choose_strictest(rows, contact.pk)
         return None if row is None else ConsentSerializer(row).data
 
     def to_representation(self, contact: Contact) -> dict[str, Any]:

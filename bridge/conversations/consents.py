@@ -6,7 +6,7 @@ counts. It is decided twice, like the window: under the chat's lock on submissio
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -166,6 +166,17 @@ def record_consents(contact_ids: Collection[int], source: str, *, note: str = ""
         unique_fields=["contact"],
         update_fields=list(values),
     )
+
+
+def find_contact_opt_outs(contacts: Collection[Contact], own: Mapping[int, ContactConsent]) -> dict[int, OptOut]:
+    """Return the opt-outs in force by contact ID. ``own``: the contacts' own rows."""
+    found = {pk: OptOut(row.opt_out) for pk, row in own.items()}
+    owners = [contact.pk for contact in contacts if contact.has_merged]
+    rows = Contact.objects.filter(merged_into__in=owners, consent__isnull=False)
+    for owner, value in rows.values_list("merged_into", "consent__opt_out"):
+        assert owner is not None  # by the filter
+        found[owner] = max(OptOut(value), found.get(owner, OptOut.NONE), key=STRICTNESS.__getitem__)
+    return found
 
 
 def get_consent(contact: Contact) -> ContactConsent | None:

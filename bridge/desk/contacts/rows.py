@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from bridge.conversations import consents
 from bridge.desk import presentation
-from bridge.models import ConsentSource, Contact, ContactConsent, Conversation, OptOut
+from bridge.models import ConsentSource, Contact, ContactConsent, Conversation
 
 from .listing import ContactScope
 
@@ -29,16 +30,9 @@ def load_rows(
 ) -> list[ContactRow]:
     """Return the rows of these contacts, in their order."""
     contacts = Contact.objects.select_related("api_channel").in_bulk(ids)
-    consents = {row.contact_id: row for row in ContactConsent.objects.filter(contact__in=ids)}
-    opt_outs = {pk: row.opt_out for pk, row in consents.items()}
-    merged = ContactConsent.objects.filter(
-        contact__merged_into__in=[one.pk for one in contacts.values() if one.has_merged]
-    )
-    for owner, opt_out in merged.values_list("contact__merged_into", "opt_out"):
-        assert owner is not None  # by the filter
-        if opt_out == OptOut.ALL or not opt_outs.get(owner):
-            opt_outs[owner] = opt_out
-    sources = {pk: row.source for pk, row in consents.items()}
+    stored = {row.contact_id: row for row in ContactConsent.objects.filter(contact__in=ids)}
+    opt_outs = consents.find_contact_opt_outs(contacts.values(), stored)
+    sources = {pk: row.source for pk, row in stored.items()}
     chats = Conversation.objects.filter(contact__in=ids, chat_channel__in=scope.chat_channels)
     newest = {
         contact: (pk, at)
@@ -58,7 +52,7 @@ def load_rows(
                 phone="" if phone == name else phone,
                 chat=chat,
                 last_at=presentation.format_short_moment(at, now=now) if at else "",
-                opt_out=str(OptOut(opt_outs.get(pk) or "").label) if opt_outs.get(pk) else "",
+                opt_out=str(opt_outs[pk].label) if opt_outs.get(pk) else "",
                 consent=str(ConsentSource(sources[pk]).label) if sources.get(pk) else "",
                 may_write=chat is None and bool(contact.phone) and contact.api_channel_id in starting_channels,
             )

@@ -15,10 +15,11 @@ from django.utils.translation import pgettext
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET
 
+from bridge.conversations import consents
 from bridge.desk import presentation
 from bridge.desk.contacts import files, listing
 from bridge.desk.contacts.listing import ContactParams, ContactScope
-from bridge.models import ConsentSource, Contact, ContactConsent, OptOut
+from bridge.models import ConsentSource, Contact, ContactConsent
 from channels_setup.permissions import require_chat_access
 from config.audit import record
 from templates_registry.transfer.file_formats import CONTENT_TYPES, escape_cell, write_xlsx
@@ -65,18 +66,18 @@ def _build_table(scope: ContactScope, params: ContactParams) -> Iterator[list[st
 
 def _load_page(ids: list[int]) -> Iterator[list[str]]:
     contacts = Contact.objects.select_related("api_channel").in_bulk(ids)
-    consents: dict[int, Any] = ContactConsent.objects.in_bulk(ids)
+    stored: dict[int, Any] = ContactConsent.objects.in_bulk(ids)
+    opt_outs = consents.find_contact_opt_outs(contacts.values(), stored)
     for contact in (contacts[pk] for pk in ids if pk in contacts):
-        consent = consents.get(contact.pk)
-        opt_out, source = (consent.opt_out, consent.source) if consent else ("", "")
+        consent, opt_out = stored.get(contact.pk), opt_outs.get(contact.pk)
         yield [
             presentation.contact_name(contact) if contact.name else "",
             presentation.contact_phone(contact),
             contact.email,
             ", ".join(contact.tags),
             contact.api_channel.name,
-            str(OptOut(opt_out).label) if opt_out else "",
-            str(ConsentSource(source).label) if source else "",
+            str(opt_out.label) if opt_out else "",
+            str(ConsentSource(consent.source).label) if consent and consent.source else "",
             consent.note if consent else "",
             timezone.localtime(contact.created_at).strftime("%Y-%m-%d"),
         ]
