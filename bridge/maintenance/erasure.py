@@ -167,7 +167,7 @@ def _erase_contact(contact: Contact, *, by: Any, source: str) -> Erasure:
     identifiers, pattern = list_identifiers(contact), erased_events.build_contact_pattern(contact)
     counts = _erase_rows(contact, chats, pattern)
     erased_traces.erase_traces(contact, chats, identifiers, pattern)
-    ContactImport.objects.all().delete()  # a file may name the person; whoever imports it must look at it again
+    ContactImport.objects.all().delete()  # a file may name the person; its author uploads it again
     if contact.erased_at is None:
         erased_ids.remember_erased_client(contact)
     Contact.objects.filter(pk=contact.pk).update(

@@ -18,6 +18,7 @@ from bridge.desk.parameters import parse_int
 from bridge.models import ConsentSource, ContactImport
 from bridge.relay import chat_starts
 from channels_setup.permissions import require_chat_access
+from templates_registry.transfer.file_formats import CONTENT_TYPES
 
 MAX_SHOWN = 20
 
@@ -173,6 +174,6 @@ def download_refused(request: HttpRequest, pk: int) -> HttpResponseBase:
         raise Http404
     table = [[_("Row"), _("Reason"), *row.titles]]
     table += [[str(number), sentence, *cells] for number, sentence, cells in row.refused]
-    response = StreamingHttpResponse(files.write_csv_lines(table), content_type="text/csv; charset=utf-8")
+    response = StreamingHttpResponse(files.write_csv_lines(table), content_type=CONTENT_TYPES["csv"])
     response["Content-Disposition"] = 'attachment; filename="refused.csv"'
     return response
