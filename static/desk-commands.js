@@ -42,7 +42,7 @@
     if (!answer.ok || answer.redirected) return;
     const { chat } = await answer.json();
     if (chat) okno.palette.openChat(chat);
-    else okno.notify?.(body.dataset.noneWaiting);
+    else okno.notifications?.showSentence("none-waiting", body.dataset.noneWaiting);
   };
   define("next-waiting", openNextWaiting);
 

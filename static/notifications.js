@@ -99,7 +99,7 @@
     channel?.postMessage({ sound: true });
     if (isFocused() && !read("blocked", false)) {
       write("blocked", true);
-      showToast({ key: "blocked", title: settings.blocked, text: "", url: "", level: "info" });
+      showSentence("blocked", settings.blocked);
     }
     return false;
   };
@@ -162,6 +162,7 @@
     toasts.prepend(box);
     while (toasts.children.length > MAX_TOASTS) toasts.lastElementChild.remove();
   };
+  const showSentence = (key, title) => showToast({ key, title, text: "", url: "", level: "info" });
   const showWarnings = (warnings) => {
     lastWarning = String(warnings.last);
     for (const item of [...warnings.items].reverse()) showToast({ ...item, key: item.chat });
@@ -245,5 +246,5 @@
   document.addEventListener("htmx:afterSwap", showLink);
   showLink();
 
-  Object.assign(okno, { notifications: { postSubscription, forgetSubscription: () => write("push", null), showNotices } });
+  Object.assign(okno, { notifications: { postSubscription, forgetSubscription: () => write("push", null), showNotices, showSentence } });
 })();

@@ -88,6 +88,15 @@ def test_keys_of_the_open_chat_work_and_keep_the_focus(desk: Page, chats: list[C
     expect(text).to_be_focused()
     assert Ticket.objects.get(conversation=chats[0]).status == Ticket.Status.CLOSED
 
+    # After the last one, a sentence says that none waits.
+    desk.keyboard.press("Escape")
+    desk.keyboard.press("Shift+E")
+    expect(desk.locator("#chat")).to_have_attribute("data-chat", str(chats[2].pk))
+    expect(text).to_be_focused()
+    desk.keyboard.press("Escape")
+    desk.keyboard.press("Shift+E")
+    expect(desk.locator("#toasts")).to_contain_text("No chats need a reply.")
+
 
 def test_the_list_keeps_the_focus_when_it_is_redrawn(
     desk: Page, channel: ApiChannel, chats: list[Conversation]
