@@ -35,9 +35,5 @@
       okno.shortcuts?.add({ name, title: button.dataset.commandTitle, run: () => find(name)?.click(), when: () => Boolean(find(name)) });
     }
   };
-  // In the capturing phase, before the palette builds its list.
-  document.addEventListener("keydown", (event) => {
-    if ((event.ctrlKey || event.metaKey) && event.code === "KeyK") register();
-  }, true);
-  document.addEventListener("click", (event) => { if (event.target.closest?.("[data-open-palette]")) register(); }, true);
+  addEventListener("okno:palette-opening", register);
 })();

@@ -51,6 +51,9 @@
     draw();
   };
 
+  const keyLabels = (keys) =>
+    okno.shortcuts.keyParts(keys).map((key) => Object.assign(document.createElement("kbd"), { textContent: key }));
+
   const draw = () => {
     options.replaceChildren(...found.map((item, index) => {
       const option = document.createElement("li");
@@ -64,11 +67,7 @@
       detail.className = "cut faint";
       detail.textContent = item.isChat ? item.detail : okno.shortcuts.sections()[item.section] || "";
       option.append(title, detail);
-      for (const key of item.keys ? okno.shortcuts.keyParts(item.keys) : []) {
-        const shown = document.createElement("kbd");
-        shown.textContent = key;
-        option.append(shown);
-      }
+      if (item.keys) option.append(...keyLabels(item.keys));
       return option;
     }));
     palette.querySelector("[data-nothing]").hidden = found.length > 0 || chats.query !== field.value.trim();
@@ -115,6 +114,7 @@
   const open = () => {
     field.value = "";
     chats = { query: "", rows: [] };
+    dispatchEvent(new Event("okno:palette-opening"));
     palette.showModal();
     build();
     fetchChats();
@@ -188,11 +188,7 @@
       for (const command of commands) {
         const row = document.createElement("div"), name = document.createElement("dt"), keys = document.createElement("dd");
         name.textContent = command.title;
-        for (const key of okno.shortcuts.keyParts(command.keys)) {
-          const shown = document.createElement("kbd");
-          shown.textContent = key;
-          keys.append(shown);
-        }
+        keys.append(...keyLabels(command.keys));
         row.append(name, keys);
         rows.append(row);
       }
@@ -205,11 +201,7 @@
     help.showModal();
   };
 
-  document.addEventListener("click", (event) => {
-    if (event.target.closest("[data-open-palette]")) open();
-    if (event.target.closest("[data-show-keys]")) showKeys();
-  });
   okno.shortcuts.define("palette", open);
   okno.shortcuts.define("keys", showKeys);
-  window.okno = Object.assign(window.okno || {}, { palette: { open, openChat } });
+  window.okno = Object.assign(window.okno || {}, { palette: { openChat } });
 })();
