@@ -174,7 +174,7 @@
   const isSendKey = (event) => {
     if (event.key !== "Enter" || event.isComposing || event.keyCode === 229) return false;
     if (event.ctrlKey || event.metaKey) return true;
-    return event.target === box() && !event.shiftKey && !event.altKey && "enterSends" in composer().dataset && !touchKeyboard.matches;
+    return event.target.matches?.("#text, #note-text") && !event.shiftKey && !event.altKey && "enterSends" in composer().dataset && !touchKeyboard.matches;
   };
   document.addEventListener("keydown", (event) => {
     if (event.target.id !== "text" || !isSendKey(event)) return;

@@ -7,7 +7,6 @@
   const box = () => byId("note-text");
   const chat = () => byId("chat").dataset.chat;
   const KIND = "threadNote"; // of the local copy
-  const touchKeyboard = matchMedia("(hover: none) and (pointer: coarse)"); // Enter begins a line
   const REQUEST_TIMEOUT = 60_000; // milliseconds
 
   // --- mode ----------------------------------------------------------------------------------------------------------
@@ -87,9 +86,7 @@
     if (!event.target.closest("[inert]")) save();
   });
   document.addEventListener("keydown", (event) => {
-    if (event.target.id !== "note-text" || event.key !== "Enter" || event.defaultPrevented || event.isComposing) return;
-    const isEnterEnough = "enterSends" in byId("composer").dataset && !event.shiftKey && !event.altKey && !touchKeyboard.matches;
-    if (!event.ctrlKey && !event.metaKey && !isEnterEnough) return;
+    if (event.target.id !== "note-text" || event.defaultPrevented || !okno.composer.isSendKey(event)) return;
     event.preventDefault();
     if (!event.repeat) form().requestSubmit();
   });
