@@ -51,6 +51,8 @@
     isGoingBack = true;
     history.go(position - number);
   };
+  const nameInList = (chat) => document.querySelector(`.row[data-chat="${CSS.escape(chat)}"] b`)?.textContent ?? "";
+  const clientName = (chat) => nameInList(chat) || `№ ${chat}`;
   const showError = (kind, name) => {
     const note = byId("not-opened");
     note.querySelector("span").textContent = note.dataset[kind].replace("{name}", name);
@@ -165,13 +167,12 @@
       return;
     }
     const chat = to.match(/^\/chats\/(\d+)\//)?.[1] ?? "";
-    const row = document.querySelector(`.row[data-chat="${chat}"] b`);
-    open(to, { chat, name: row?.textContent ?? "", pushes: false });
+    open(to, { chat, name: nameInList(chat), pushes: false });
   });
   if (history.state?.okno === undefined) history.replaceState({ ...history.state, okno: position }, "");
 
   document.addEventListener("htmx:afterSwap", highlight);
   addEventListener("okno:list-drawn", highlight);
   highlight();
-  window.okno = Object.assign(window.okno || {}, { chatOpening: { open, showError } });
+  window.okno = Object.assign(window.okno || {}, { chatOpening: { open, showError, clientName } });
 })();

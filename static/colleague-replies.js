@@ -32,8 +32,7 @@
   addEventListener("okno:refused", ({ detail: { record, result } }) => {
     if (result.reason !== "answered_meanwhile") return;
     if (record.chat !== byId("chat").dataset.chat) {
-      const name = document.querySelector(`.row[data-chat="${CSS.escape(record.chat)}"] b`)?.textContent || `№ ${record.chat}`;
-      okno.chatOpening?.showError("notSentInChat", name);
+      okno.chatOpening.showError("notSentInChat", okno.chatOpening.clientName(record.chat));
       return;
     }
     question = result;

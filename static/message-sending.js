@@ -128,13 +128,12 @@
       record.failed = record.isSignedOut ? desk.dataset.signedOut : desk.dataset.notSent;
       store(record);
       draw(record);
-      if (record.chat !== currentChat()) okno.chatOpening.showError("notSentInChat", clientName(record.chat));
+      if (record.chat !== currentChat()) okno.chatOpening.showError("notSentInChat", okno.chatOpening.clientName(record.chat));
       return { sent: false };
     } finally {
       dispatchEvent(new Event("okno:poll"));
     }
   };
-  const clientName = (chat) => document.querySelector(`.row[data-chat="${CSS.escape(chat)}"] b`)?.textContent || `№ ${chat}`;
   const onSent = (record) => {
     discard(record);
     posting.delete(record.key);
@@ -143,7 +142,7 @@
     if (bubble) bubble.dataset.sent = ""; // until the thread shows it
     replaceDrawn();
     const isOldPage = record.chat === currentChat() && "notNewest" in (byId("messages")?.dataset ?? {});
-    if (isOldPage && !firstOf(record.chat)) okno.chatOpening.open(`/chats/${record.chat}/`, { chat: record.chat, name: clientName(record.chat) });
+    if (isOldPage && !firstOf(record.chat)) okno.chatOpening.open(`/chats/${record.chat}/`, { chat: record.chat, name: okno.chatOpening.clientName(record.chat) });
   };
   const onRefused = (record, result) => {
     const onRefusal = posting.get(record.key)?.onRefusal;
