@@ -6,7 +6,7 @@
   const opened = new Set(); // keys of the first messages of unfolded albums
   let observed = null;
 
-  // A message that is only a picture, and tells nothing else.
+  // A message that is only a picture, without text, quote or failure.
   const isTile = (node) => {
     const bubble = node.dataset?.side && !node.hidden ? node.querySelector(":scope > .bubble") : null;
     if (!bubble || bubble.matches(".failed, .unknown") || node.matches(".found")) return false;
@@ -47,8 +47,6 @@
       });
     }
     for (const node of messages.children) set(node, tiles.get(node));
-    const gap = getComputedStyle(messages).rowGap;
-    if (tiles.size && gap !== "normal") messages.style.setProperty("--thread-gap", gap);
   };
   // Attributes change only if they differ, because these changes are observed, too.
   const set = (node, tile) => {
@@ -69,7 +67,8 @@
     }
     draw();
   };
-  const observer = new MutationObserver(draw);
+  // A player redraws itself several times a second. That changes no album.
+  const observer = new MutationObserver((changes) => { if (changes.some(({ target }) => !target.closest("voice-player"))) draw(); });
 
   // A quote or search may lead to a folded picture, so its album opens before the thread scrolls to it.
   const open = (key) => {
