@@ -16,7 +16,6 @@
       const menu = form.closest("details");
       menu.open = false;
       menu.querySelector("summary").focus();
-      dispatchEvent(new CustomEvent("okno:availability", { detail: status }));
     } catch {
       label.textContent = form.dataset.failed;
     }

@@ -1,5 +1,5 @@
 // Chats that open at once. Visited chats are kept as they were, with scroll position and loaded messages; likely next chats
-// are fetched ahead. In memory only, per user; thrown away when another user or nobody is signed in.
+// are fetched ahead. In memory only, and thrown away when the user signs out or another one signs in.
 (() => {
   if (!document.getElementById("desk")) return;
   const MAX_KEPT = 8, MAX_FETCHED = 12, MAX_IN_FLIGHT = 2;

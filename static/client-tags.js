@@ -4,7 +4,6 @@
     const details = event.target;
     if (!details.matches?.("[data-suggests][open]")) return;
     const list = details.querySelector("datalist");
-    details.querySelector(".input").focus();
     if (list.childElementCount) return;
     try {
       const answer = await fetch(details.dataset.suggests, { headers: { "HX-Request": "true" } });

@@ -48,5 +48,4 @@
     }
     dispatchEvent(new Event("okno:poll"));
   });
-
 })();

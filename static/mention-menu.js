@@ -84,7 +84,6 @@
     if (!person) return;
     const end = field.selectionStart, start = end - typed().length - 1;
     field.setRangeText(`@${person.name} `, start, end, "end");
-    close();
     field.dispatchEvent(new Event("input", { bubbles: true }));
     close();
   };

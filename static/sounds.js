@@ -39,7 +39,6 @@
     master.gain.value = (volume / 100) ** 1.5 * 0.6;
     master.connect(context.destination);
     for (const each of SOUNDS[name]) tone(master, each);
-    dispatchEvent(new CustomEvent("okno:sound", { detail: name }));
     return true;
   };
   window.okno = Object.assign(window.okno || {}, { sounds: { play, isBlocked, unlock } });

@@ -104,5 +104,5 @@
 
   const fetchPage = async (address) =>
     new DOMParser().parseFromString(await (await fetch(address)).text(), "text/html");
-  window.okno = Object.assign(window.okno || {}, { fetchPage, threadScroll: { start: startScroll, remember, loadEarlier: () => loadEarlierMessages(byId("earlier")), isAtEnd, showMessage }, scrollToEnd: () => scrollToEnd(byId("scroll")) });
+  window.okno = Object.assign(window.okno || {}, { fetchPage, threadScroll: { start: startScroll, remember, loadEarlier: () => loadEarlierMessages(byId("earlier")), isAtEnd }, scrollToEnd: () => scrollToEnd(byId("scroll")) });
 })();
