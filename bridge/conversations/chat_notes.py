@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from django.db import transaction
@@ -28,14 +27,6 @@ MENTION = re.compile(r"@\[(\d{1,18})\]")
 
 class NoteRefused(Exception):
     """The note was not stored. The text is a sentence for the user."""
-
-
-@dataclass(frozen=True)
-class SavedNote:
-    """A stored note, and the users whom it mentions now and did not before."""
-
-    note: ConversationNote
-    mentioned: list[int]
 
 
 def build_handles(people: Iterable[Any]) -> dict[int, str]:
@@ -84,7 +75,9 @@ def validate_text(text: str) -> str:
 
 
 @transaction.atomic
-def add_note(conversation_id: int, text: str, *, author: Any, people: Sequence[Any], form_key: str = "") -> SavedNote:
+def add_note(
+    conversation_id: int, text: str, *, author: Any, people: Sequence[Any], form_key: str = ""
+) -> ConversationNote:
     """Add a note to the thread. A repeat of the same words with the same form key changes nothing.
 
     Other words with the same key are another note: the first answer was lost, or a second tab has the same form.
@@ -97,7 +90,7 @@ def add_note(conversation_id: int, text: str, *, author: Any, people: Sequence[A
         form_key = f"{form_key[:46]} {hashlib.sha256(text.encode()).hexdigest()[:16]}"
         stored = ConversationNote.objects.filter(conversation=conversation, form_key=form_key).first()
         if stored is not None:
-            return SavedNote(stored, [])
+            return stored
     note = ConversationNote.objects.create(
         conversation=conversation,
         author=author,
@@ -105,22 +98,26 @@ def add_note(conversation_id: int, text: str, *, author: Any, people: Sequence[A
         text=text,
         form_key=form_key,
     )
-    return SavedNote(note, _save_mentions(note, people))
+    _save_mentions(note, people)
+    return note
 
 
 @transaction.atomic
-def edit_note(note_id: int, text: str, *, conversation: Conversation, author: Any, people: Sequence[Any]) -> SavedNote:
+def edit_note(
+    note_id: int, text: str, *, conversation: Conversation, author: Any, people: Sequence[Any]
+) -> ConversationNote:
     """Change the author's own note, and keep the earlier version. Raises NoteRefused."""
     text = encode_mentions(validate_text(text), build_handles(people))
     note = _lock_own_note(note_id, conversation=conversation, author=author)
     if note.text == text:
-        return SavedNote(note, [])
+        return note
     at = note.edited_at or note.created_at
     note.previous = [*note.previous, {"text": note.text, "at": at.isoformat()}][-MAX_VERSIONS:]
     note.text, note.edited_at = text, service_window.database_now()
     note.save(update_fields=["text", "edited_at", "previous"])
     NoteMention.objects.filter(note=note).exclude(user__in=list_mentioned(text)).delete()
-    return SavedNote(note, _save_mentions(note, people))
+    _save_mentions(note, people)
+    return note
 
 
 @transaction.atomic
@@ -137,8 +134,8 @@ def mark_mentions_seen(conversation_id: int, user: Any) -> None:
     unread.update(seen_at=service_window.database_now())
 
 
-def _save_mentions(note: ConversationNote, people: Sequence[Any]) -> list[int]:
-    """Store the mentions of a note, and notify the users who are new. Return them, without the author."""
+def _save_mentions(note: ConversationNote, people: Sequence[Any]) -> None:
+    """Store the mentions of a note, and notify the users who are new, except the author."""
     known = set(NoteMention.objects.filter(note=note).values_list("user", flat=True))
     new = [pk for pk in list_mentioned(note.text) if pk != note.author_id and pk not in known]
     NoteMention.objects.bulk_create(
@@ -146,7 +143,6 @@ def _save_mentions(note: ConversationNote, people: Sequence[Any]) -> list[int]:
     )
     words = decode_mentions(note.text, build_handles(people))
     notifications.notify(new, NotificationKind.MENTIONED, note.conversation_id, actor=note.author_id, excerpt=words)
-    return new
 
 
 def _lock_own_note(note_id: int, *, conversation: Conversation, author: Any) -> ConversationNote:

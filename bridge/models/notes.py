@@ -10,7 +10,7 @@ from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
 from .conversations import Conversation, Ticket
-from .search import build_note_vector
+from .search import build_message_vector
 
 
 class ConversationNote(models.Model):
@@ -49,7 +49,7 @@ class ConversationNote(models.Model):
         ]
         indexes = [
             models.Index(fields=["conversation", "created_at"], name="notes_of_conversation"),
-            GinIndex(build_note_vector(), name="notes_by_text"),
+            GinIndex(build_message_vector(), name="notes_by_text"),
         ]
 
     def __str__(self) -> str:

@@ -53,11 +53,6 @@ def _plain(words: Combinable) -> Func:
     return _replace_yo(plain)
 
 
-def build_note_vector() -> SearchVector:
-    """Return the search vector of a note in a thread. Its mentions are user IDs."""
-    return SearchVector(_plain(Left("text", LONGEST_TEXT)), config="russian")
-
-
 def _replace_yo(words: Combinable) -> Func:
     """Replace ё with е, because people write both."""
     return Replace(Replace(words, Value("ё"), Value("е")), Value("Ё"), Value("Е"))

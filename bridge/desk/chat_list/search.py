@@ -131,7 +131,7 @@ def _find_notes(query: str, channels: Sequence[int]) -> list[tuple[QuerySet[Any,
     text_query = search.build_message_query(query)
     if text_query is None:
         return []
-    in_threads = ConversationNote.objects.annotate(found=search.build_note_vector()).filter(found=text_query)
+    in_threads = ConversationNote.objects.annotate(found=search.build_message_vector()).filter(found=text_query)
     on_clients = ContactNote.objects.annotate(found=search.build_message_vector()).filter(found=text_query)
     # A note of a merged client may be of a chat channel that the user does not see.
     people = merge_lookup.filter_visible_people(Contact.objects.filter(pk=OuterRef("contact_id")), channels)

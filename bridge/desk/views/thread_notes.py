@@ -12,7 +12,7 @@ from django.views.decorators.http import require_GET
 from bridge import service_window
 from bridge.conversations import chat_notes
 from bridge.desk import access, forms
-from bridge.models import Conversation
+from bridge.models import Conversation, ConversationNote
 from channels_setup.permissions import require_chat_access
 
 from . import chat_actions, chats
@@ -24,7 +24,7 @@ def add_note(request: HttpRequest, pk: int) -> HttpResponse:
     conversation = access.get_conversation_or_404(request, pk)
     text = request.POST.get("note", "")
 
-    def work() -> chat_notes.SavedNote:
+    def work() -> ConversationNote:
         people = list(access.mentionable_users(conversation))
         key = forms.posted_key(request, "note_key")
         return chat_notes.add_note(conversation.pk, text, author=request.user, people=people, form_key=key)
@@ -38,7 +38,7 @@ def edit_note(request: HttpRequest, pk: int, note_id: int) -> HttpResponse:
     conversation = access.get_conversation_or_404(request, pk)
     text = request.POST.get("text", "")
 
-    def work() -> chat_notes.SavedNote:
+    def work() -> ConversationNote:
         people = list(access.mentionable_users(conversation))
         return chat_notes.edit_note(note_id, text, conversation=conversation, author=request.user, people=people)
 
@@ -69,10 +69,10 @@ def list_people(request: HttpRequest, pk: int) -> HttpResponse:
 
 
 def _save(
-    request: HttpRequest, conversation: Conversation, text: str, work: Callable[[], chat_notes.SavedNote]
+    request: HttpRequest, conversation: Conversation, text: str, work: Callable[[], ConversationNote]
 ) -> HttpResponse:
     try:
-        saved = work()
+        note = work()
     except chat_notes.NoteRefused as problem:
         if chat_actions.is_script_request(request):
             return JsonResponse({"sentence": str(problem), "fields": {"text": str(problem)}}, status=422)
@@ -82,5 +82,5 @@ def _save(
         context |= {"writes_note": True, "note_text": text, "note_problem": str(problem)}
         return render(request, "bridge/chats.html", context, status=422)
     if chat_actions.is_script_request(request):
-        return JsonResponse({"note": saved.note.pk})
+        return JsonResponse({"note": note.pk})
     return chat_actions.redirect_to_chat(request, conversation)
