@@ -22,22 +22,25 @@ from channels_setup.permissions import VIEW_CHATS, users_with
 from .base import ReadOnlyAdmin, field_column, search_by_id
 
 
+class SharedRecordAdmin(HistoryModelAdmin):
+    """Shared records of chat channels. An operator's own ones are managed at the desk."""
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        found: QuerySet[Any] = super().get_queryset(request).filter(owner=None)
+        return found
+
+    def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        return two_column_field(super(), db_field, request, _("chat channels"), **kwargs)
+
+
 @admin.register(CannedResponse)
-class CannedResponseAdmin(HistoryModelAdmin):
+class CannedResponseAdmin(SharedRecordAdmin):
     form = reply_forms.CannedResponseForm
     fields = ("name", "folder", "text", "chat_channels", "is_used")
     list_display = ("name", "folder", "text_excerpt", "is_used", "updated_at")
     search_fields = ("name", "text", "folder")
     list_filter = ("is_used", "folder", "chat_channels")
     ordering = ("folder", "name", "pk")
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[CannedResponse]:
-        """Return shared ones. Those of operators belong to them."""
-        found: QuerySet[CannedResponse] = super().get_queryset(request).filter(owner=None)
-        return found
-
-    def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
-        return two_column_field(super(), db_field, request, _("chat channels"), **kwargs)
 
     @admin.display(description=_("text"))
     def text_excerpt(self, response: CannedResponse) -> str:
@@ -46,8 +49,9 @@ class CannedResponseAdmin(HistoryModelAdmin):
 
 
 @admin.register(Macro)
-class MacroAdmin(HistoryModelAdmin):
+class MacroAdmin(SharedRecordAdmin):
     form = reply_forms.MacroForm
+    list_select_related = ("assign_user", "assign_team")
     list_display = ("name", "actions_shown", "is_used", "updated_at")
     search_fields = ("name", "reply_text")
     list_filter = ("is_used", "chat_channels")
@@ -69,14 +73,6 @@ class MacroAdmin(HistoryModelAdmin):
         kwargs["widgets"] = dict.fromkeys(("add_tags", "remove_tags"), UnfoldAdminTextInputWidget)
         kwargs["help_texts"] = dict.fromkeys(("add_tags", "remove_tags"), _("Several tags are separated by commas."))
         return super().get_form(request, obj, change, **kwargs)
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Macro]:
-        """Return shared ones. Those of operators belong to them."""
-        found: QuerySet[Macro] = super().get_queryset(request).filter(owner=None)
-        return found.select_related("assign_user", "assign_team")
-
-    def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
-        return two_column_field(super(), db_field, request, _("chat channels"), **kwargs)
 
     def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         if db_field.name == "assign_user":
