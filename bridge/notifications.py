@@ -10,7 +10,7 @@ from django.db import connection
 from .models import NotificationKind
 from .models.notifications import MAX_TEXT
 
-REPEAT_SECONDS = 5  # one action may report the same change twice
+REPEAT_SECONDS = 5  # the same event within this time notifies once
 
 # The row is in the caller's transaction, so nobody is notified of what was rolled back.
 INSERT_SQL = f"""

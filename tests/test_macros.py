@@ -13,6 +13,7 @@ from bridge.models import (
     ConversationNote,
     Macro,
     Message,
+    Notification,
     Ticket,
 )
 from channels_setup.models import ApiChannel, Team
@@ -86,6 +87,13 @@ def test_a_macro_that_answers_takes_an_unassigned_chat(desk: Client, chat: Conve
     chat.refresh_from_db()
     assert chat.assignee == boris()
     assert ConversationNote.objects.get().text == "Ask @ [1]"  # typed by hand, so nobody's name is shown
+
+
+def test_the_assignee_of_a_macro_is_notified_once(desk: Client, chat: Conversation) -> None:
+    chat.chat_channel.operators.add(vera())
+    assert run(desk, chat, make_macro(assignment=Macro.Assignment.USER, assign_user=vera())).status_code == 204
+    rows = Notification.objects.filter(kind="assigned").values_list("user", "actor", "conversation")
+    assert list(rows) == [(vera().pk, boris().pk, chat.pk)]
 
 
 def test_a_closed_window_refuses_the_whole_macro(desk: Client, chat: Conversation) -> None:

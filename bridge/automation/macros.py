@@ -19,7 +19,6 @@ from bridge.conversations import assignment_rules, assignments, chat_notes, snoo
 from bridge.conversations.activity import record_activity
 from bridge.conversations.receiving import lock_conversation
 from bridge.models import Conversation, Macro, Ticket
-from bridge.notifications import notify
 from bridge.relay import colleague_replies, reply_submission
 from channels_setup.codecs.bodies import BadBody
 from channels_setup.models import Team
@@ -148,7 +147,6 @@ def _assign(macro: Macro, conversation: Conversation, *, user: Any) -> None:
             raise MacroRefused(_("The team to which this macro assigns the chat does not serve this channel."))
         team_id = macro.assign_team_id
     assignment_rules.assign_chat(user, conversation.pk, user_id=user_id, team_id=team_id)
-    notify([user_id], "assigned", conversation.pk, actor=user)
 
 
 def _get_ticket(conversation: Conversation) -> Ticket:
