@@ -1,6 +1,6 @@
-"""Automatic assignment: waiting chats of nobody go to the operator online with the fewest waiting chats.
+"""Automatic assignment: unassigned waiting chats go to the online operator with the fewest waiting chats.
 
-One worker at a time assigns, so nobody exceeds the limit and loads are right; each chat is checked again under its own
+One worker at a time assigns, so that limits and loads are right; each chat is checked again under its own
 lock, because people assign at the same time. The inbox does nothing for this: a run finds the chats in an index.
 """
 
@@ -18,7 +18,6 @@ from django.db.models import Count, Max
 from bridge.conversations import assignments, availability, tickets
 from bridge.conversations.receiving import lock_conversation
 from bridge.models import ACTIVE_STATUSES, AutomaticAssignment, ChannelAutomation, Conversation, Ticket
-from bridge.notifications import notify
 from channels_setup import advisory_locks
 from channels_setup.advisory_locks import LockSpace
 from channels_setup.failing_items import FailingItems
@@ -29,6 +28,7 @@ CHATS = FailingItems("automatic assignment: chats")
 
 WAITING_CONDITION = f"""c.last_direction = 'inbound' AND c.request_status IN {ACTIVE_STATUSES}
   AND c.snoozed_until IS NULL AND NOT c.is_erased AND NOT c.id = ANY (%(failing)s)
+  AND (%(only)s::bigint IS NULL OR c.id = %(only)s)
   AND (c.team_id = ANY (%(teams)s) OR c.team_id IS NULL AND %(has_operators)s)"""
 
 # The oldest first. Both use the index conversations_waiting_of.
@@ -37,8 +37,8 @@ SELECT c.id FROM bridge_conversation c
 WHERE c.assignee_id IS NULL AND c.chat_channel_id = %(channel)s AND {WAITING_CONDITION}
 ORDER BY c.last_message_at LIMIT {BATCH}
 """
-# Chats whose assignee is gone for a while: no page was open, or the status is away. A chat that was touched meanwhile,
-# for example assigned by a supervisor, stays. Nothing is known about users who never opened the desk.
+# Chats whose assignee has been gone for a while: no page was open, or the status is away. A chat that was changed
+# meanwhile, for example assigned by a supervisor, stays. Nothing is known about users who never opened the desk.
 ABANDONED_SQL = f"""
 SELECT c.id FROM bridge_operatoravailability v
 JOIN bridge_conversation c ON c.assignee_id = v.user_id
@@ -74,22 +74,24 @@ class Operators:
     _turn: int = 0
 
     def choose(self, *, team_id: int | None, without: Collection[int | None], preferred: int | None) -> int | None:
-        """Return who gets the next chat: the preferred one, else the lowest load, then the longest without a chat."""
+        """Return the next chat's user: the preferred one, else the lowest load, then the longest without a chat."""
         members = self.online if team_id is None else self.teams.get(team_id, set())
-        free = [pk for pk in members if pk not in without and (self.limit is None or self.loads[pk] < self.limit)]
+        free = [pk for pk in members if pk not in without and self._is_free(pk)]
         if preferred in free:
             return preferred
         return min(free, key=self._rank, default=None)
 
-    def is_nobody_free(self) -> bool:
-        people = self.online.union(*self.teams.values())
-        return all(self.limit is not None and self.loads[pk] >= self.limit for pk in people)
+    def is_anyone_free(self) -> bool:
+        return any(self._is_free(pk) for pk in self.online.union(*self.teams.values()))
 
     def count(self, user_id: int) -> None:
         """Count a chat that the user got in this run."""
         self._turn += 1
         self.loads[user_id] += 1
         self.last_assigned[user_id] = self._turn
+
+    def _is_free(self, user_id: int) -> bool:
+        return self.limit is None or self.loads[user_id] < self.limit
 
     def _rank(self, user_id: int) -> tuple[int, int, float, int]:
         last = self.last_assigned.get(user_id)
@@ -118,7 +120,7 @@ def assign_waiting_chats() -> int:
 
 def _assign_channel(automation: ChannelAutomation) -> int:
     operators = load_operators(automation)
-    if operators.is_nobody_free():
+    if not operators.is_anyone_free():
         return 0
     chats = _find_chats(UNASSIGNED_SQL, automation, operators)
     if automation.returns_after_minutes:
@@ -129,7 +131,7 @@ def _assign_channel(automation: ChannelAutomation) -> int:
     declined = _find_declined(chats)
     assigned = 0
     for pk in chats:
-        if operators.is_nobody_free():
+        if not operators.is_anyone_free():
             break
         with CHATS.isolate(pk):
             assigned += _assign_chat(automation, pk, operators, former=former.get(pk), declined=declined[pk])
@@ -164,10 +166,14 @@ def load_operators(automation: ChannelAutomation) -> Operators:
     )
 
 
-def _find_chats(statement: str, automation: ChannelAutomation, operators: Operators) -> list[int]:
+def _find_chats(
+    statement: str, automation: ChannelAutomation, operators: Operators, *, only: int | None = None
+) -> list[int]:
+    """Return the chats that a statement finds. ``only``: look at this chat alone."""
     values: dict[str, Any] = {
         "channel": automation.chat_channel_id,
         "failing": CHATS.items_in_backoff(),
+        "only": only,
         "teams": list(operators.teams),
         "has_operators": bool(operators.online),
         "gone": timedelta(minutes=automation.returns_after_minutes or 0),
@@ -178,14 +184,14 @@ def _find_chats(statement: str, automation: ChannelAutomation, operators: Operat
 
 
 def _find_former_assignees(chats: Iterable[int]) -> dict[int, int]:
-    """Return who had the newest request of each chat that was somebody's."""
+    """Return the assignee of the newest assigned request of each chat."""
     rows = Ticket.objects.filter(conversation__in=list(chats), assignee__isnull=False)
     newest = rows.order_by("conversation", "-pk").distinct("conversation")
     return {chat: user for chat, user in newest.values_list("conversation", "assignee") if user is not None}
 
 
 def _find_declined(chats: Iterable[int]) -> dict[int, set[int]]:
-    """Return who had the present request of each chat already and gave it back."""
+    """Return the users of each chat who already had its present request and gave it back."""
     declined: dict[int, set[int]] = defaultdict(set)
     rows = AutomaticAssignment.objects.filter(conversation__in=list(chats), was_gone=False)
     for chat, user in rows.exclude(ticket__status__in=Ticket.ENDED).values_list("conversation", "user"):
@@ -199,12 +205,12 @@ def _assign_chat(
 ) -> bool:
     """Assign one chat if it still waits. Its present assignee, if any, is gone."""
     conversation = lock_conversation(pk)
-    if conversation.pk != pk or not _still_waits(conversation):
+    if conversation.pk != pk or conversation.is_erased or conversation.snoozed_until or not conversation.needs_reply:
         return False
     gone = conversation.assignee_id
     if gone is not None and not automation.returns_after_minutes:
         return False  # somebody took it meanwhile
-    if gone is not None and pk not in _find_chats(ABANDONED_SQL, automation, operators):
+    if gone is not None and not _find_chats(ABANDONED_SQL, automation, operators, only=pk):
         return False
     chosen = operators.choose(team_id=conversation.team_id, without={*declined, gone}, preferred=former)
     if chosen is None:
@@ -214,15 +220,5 @@ def _assign_chat(
         AutomaticAssignment.objects.filter(conversation=conversation, user=gone, ticket=ticket).update(was_gone=True)
     tickets.assign_chat(pk, user_id=chosen, line="auto_assigned")
     AutomaticAssignment.objects.create(conversation=conversation, ticket=ticket, user_id=chosen)
-    notify([chosen], "assigned", pk)
     operators.count(chosen)
     return True
-
-
-def _still_waits(conversation: Conversation) -> bool:
-    return (
-        conversation.last_direction == "inbound"
-        and conversation.request_status in ACTIVE_STATUSES
-        and conversation.snoozed_until is None
-        and not conversation.is_erased
-    )

@@ -1,8 +1,8 @@
 """Automatic replies: a greeting for a new client, and a reply outside working hours.
 
-An automatic reply answers nothing: the chat stays unread, waits on, and its closing reminders come. There is at most
-one of a kind per service window (a unique constraint), so two robots cannot write to each other for ever. The reply
-goes the way of every text: it is decided here and again before the call, so none leaves after the window has closed.
+An automatic reply answers nothing: the chat stays unread and waiting, and its closing reminders are sent. There is at
+most one of a kind per service window (a unique constraint), so two robots cannot write to each other forever. The reply
+is decided like any text, here and again before the call, so none leaves after the window has closed.
 
 Only chats of the built-in desk get one: another helpdesk has rules of its own and would not know of the portal's.
 """
@@ -33,7 +33,7 @@ from channels_setup.failing_items import FailingItems
 
 BATCH = 200
 MAX_AGE = timedelta(hours=1)  # of the client's message: after an outage, an older one gets no automatic reply
-OVERTIME = timedelta(hours=12)  # after a reply of an operator outside working hours, nobody is told that all are gone
+OVERTIME = timedelta(hours=12)  # after a reply of an operator outside working hours, clients get no away reply
 CHANNELS = FailingItems("automatic replies: channels")
 CHATS = FailingItems("automatic replies: chats")
 
@@ -105,7 +105,7 @@ def _reply(
     """Decide and send one reply. The decision is stored also if the text is refused, so it is not repeated."""
     conversation = lock_conversation(pk)
     window = ServiceWindow.objects.filter(conversation=conversation, state=ServiceWindow.State.OPEN).first()
-    if window is None or not _still_waits(conversation):
+    if window is None or conversation.is_erased or not conversation.needs_reply:
         return False
     if AutomaticReply.objects.filter(window=window, kind=kind).exists():
         return False
@@ -121,7 +121,7 @@ def _reply(
     record = AutomaticReply.objects.create(conversation=conversation, window=window, kind=kind)
     result = reply_submission.submit_reply(
         conversation_id=conversation.pk,
-        text=fill_text(text, conversation, automation, now=now),
+        text=canned_variables.fill_variables(text, _list_values(conversation, automation, now=now)),
         author=None,
         deletes_draft=False,
         form_key=f"{kind}-{window.pk}",
@@ -132,12 +132,7 @@ def _reply(
     return result.message is not None
 
 
-def fill_text(text: str, conversation: Conversation, automation: ChannelAutomation, *, now: datetime) -> str:
-    """Return the text with its variables filled in."""
-    return canned_variables.fill_variables(text, list_values(conversation, automation, now=now))
-
-
-def list_values(conversation: Conversation, automation: ChannelAutomation, *, now: datetime) -> Mapping[str, str]:
+def _list_values(conversation: Conversation, automation: ChannelAutomation, *, now: datetime) -> Mapping[str, str]:
     """Return the values of the variables, by variable key. ``opens``: the start of the next working day."""
     channel = automation.chat_channel
     values = canned_variables.client_values(conversation)
@@ -145,11 +140,3 @@ def list_values(conversation: Conversation, automation: ChannelAutomation, *, no
         opens = timezone.localtime(hours.next_start(now), channel.zone)
         values["opens"] = f"{opens:%d.%m, %H:%M}"
     return values
-
-
-def _still_waits(conversation: Conversation) -> bool:
-    return (
-        conversation.last_direction == Message.Direction.INBOUND
-        and conversation.request_status in ACTIVE_STATUSES
-        and not conversation.is_erased
-    )

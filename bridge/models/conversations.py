@@ -84,7 +84,7 @@ class Conversation(models.Model):
         max_length=10, choices=ChangeAfterAnswer.choices, blank=True, default="", db_default="", editable=False
     )
 
-    # The chat is no waiting one until then. A client's message and the end of the request clear it; see ``Snooze``.
+    # The chat is not listed as waiting until then. A client's message or the request's end clears it (``Snooze``).
     snoozed_until = models.DateTimeField(_("snoozed until"), null=True, editable=False)
 
     # The client was erased: triggers refuse new rows (migration 0007). Read under the chat's lock, unlike the contact.
@@ -140,7 +140,7 @@ class Conversation(models.Model):
                 condition=Q(team__isnull=False),
                 name="conversations_of_team",
             ),
-            # Waiting chats per assignee, and those of nobody per channel: for automatic assignment.
+            # Waiting chats per assignee, and unassigned ones per channel: for automatic assignment.
             models.Index(
                 fields=["assignee", "chat_channel", "last_message_at"],
                 condition=Q(last_direction="inbound", request_status__in=ACTIVE_STATUSES),
@@ -156,6 +156,11 @@ class Conversation(models.Model):
 
     def __str__(self) -> str:
         return f"{self.pk}"
+
+    @property
+    def needs_reply(self) -> bool:
+        """Whether the last message is the client's and its request is new or open."""
+        return self.last_direction == "inbound" and self.request_status in ACTIVE_STATUSES
 
 
 class Ticket(models.Model):
