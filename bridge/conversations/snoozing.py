@@ -150,7 +150,7 @@ def _find_due_chats() -> list[int]:
 def _wake_chat(conversation_id: int) -> bool:
     """End the snooze of one chat if it is over: its time has come, the client wrote, or the request was closed."""
     conversation = lock_conversation(conversation_id)
-    snooze = Snooze.objects.filter(conversation=conversation).select_related("user").first()
+    snooze = Snooze.objects.filter(conversation=conversation).first()
     is_early = conversation.snoozed_until is not None and conversation.snoozed_until > service_window.database_now()
     if is_early or snooze is None:
         return False  # snoozed again, or another worker was faster

@@ -207,8 +207,7 @@ def _set_chat_assignee(
 
 def is_reopened(before: int, status: int) -> bool:
     """Return whether a change of status makes a finished request active again."""
-    finished = (*Ticket.ENDED, Ticket.Status.SOLVED)
-    return before in finished and status in (Ticket.Status.OPEN, Ticket.Status.NEW)
+    return before in service_window.RESOLVED_STATUSES and status in (Ticket.Status.OPEN, Ticket.Status.NEW)
 
 
 def save_request_status(conversation_id: int, status: int) -> None:
@@ -216,7 +215,7 @@ def save_request_status(conversation_id: int, status: int) -> None:
 
     The caller holds the chat's lock.
     """
-    ends_snooze = {"snoozed_until": None} if status in (*Ticket.ENDED, Ticket.Status.SOLVED) else {}
+    ends_snooze = {"snoozed_until": None} if status in service_window.RESOLVED_STATUSES else {}
     Conversation.objects.filter(pk=conversation_id).update(request_status=status, **ends_snooze)
 
 
@@ -235,7 +234,7 @@ def _get_ticket(ticket_id: int) -> Ticket:
 
 
 def _compute_closed_at(status: int) -> Any:
-    return service_window.database_now() if status in (*Ticket.ENDED, Ticket.Status.SOLVED) else None
+    return service_window.database_now() if status in service_window.RESOLVED_STATUSES else None
 
 
 def _describe_change(target: str, value: Any, old_value: Any) -> dict[str, Any]:
