@@ -17,7 +17,7 @@ LAST_MESSAGE_FIELDS = ("last_message_at", "last_text", "last_direction", "last_w
 UNREAD_FIELDS = ("unread", "change_after_answer")
 
 # When the client wrote the first message that we have not answered. A message to a request that was not open or new
-# begins anew.
+# starts a new wait.
 WAITING_SINCE_SQL = f"""
 CASE WHEN v.direction <> 'inbound' THEN NULL
      WHEN c.last_direction = 'inbound' AND c.request_status IN {ACTIVE_STATUSES}

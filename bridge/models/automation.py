@@ -29,8 +29,8 @@ class ChannelAutomation(models.Model):
         _("assign chats automatically"),
         default=False,
         help_text=_(
-            "A chat that waits for a reply and belongs to nobody goes to the operator who is online and has the fewest "
-            "waiting chats. If nobody is online, it waits."
+            "An unassigned chat that waits for a reply goes to the online operator with the fewest waiting chats. If "
+            "no operator is online, it waits."
         ),
     )
     team = models.ForeignKey(
@@ -47,7 +47,7 @@ class ChannelAutomation(models.Model):
         null=True,
         blank=True,
         validators=[MinValueValidator(1)],
-        help_text=_("Nobody gets another chat while this many wait for their reply. Empty: no limit."),
+        help_text=_("An operator with this many waiting chats gets no more. Empty: no limit."),
     )
     prefers_former_assignee = models.BooleanField(
         _("prefer the operator who helped the client last"),

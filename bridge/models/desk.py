@@ -88,7 +88,7 @@ class CannedResponse(models.Model):
         related_name="+",
         help_text=_("If none is selected, all chat channels have it."),
     )
-    # Only this person sees it; null: everybody.
+    # Only this person sees it; null: all operators.
     owner = models.ForeignKey(
         settings.AUTH_USER_MODEL,
         verbose_name=_("owner"),

@@ -115,7 +115,7 @@ class PushSubscription(models.Model):
 
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
     digest = models.CharField(max_length=64)  # SHA-256 of the endpoint, hex
-    secret = models.BinaryField()  # endpoint and keys as JSON, encrypted: whoever has them can send
+    secret = models.BinaryField()  # endpoint and keys as JSON, encrypted: enough to send push messages
     host = models.CharField(max_length=200)  # of the browser's push service
     user_agent = models.CharField(max_length=300, blank=True)
     session_key = models.CharField(max_length=40)

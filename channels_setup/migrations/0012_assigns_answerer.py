@@ -13,6 +13,6 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='chatchannel',
             name='assigns_answerer',
-            field=models.BooleanField(db_default=True, default=True, help_text='If several people may answer at once, the first reply takes the chat.', verbose_name='assign an unassigned chat to whoever answers it'),
+            field=models.BooleanField(db_default=True, default=True, help_text='If several people may answer at once, the first reply takes the chat.', verbose_name='assign an unassigned chat to the first operator who replies'),
         ),
     ]

@@ -123,7 +123,7 @@ class ChatChannel(WebhookAddressed):
         help_text=_("Separate them with commas. Empty: START, SUBSCRIBE, СТАРТ, ПОДПИСКА, ПОДПИСАТЬСЯ."),
     )
     assigns_answerer = models.BooleanField(
-        _("assign an unassigned chat to whoever answers it"),
+        _("assign an unassigned chat to the first operator who replies"),
         default=True,
         db_default=True,
         help_text=_("If several people may answer at once, the first reply takes the chat."),
