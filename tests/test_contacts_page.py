@@ -223,7 +223,7 @@ def test_the_page_shows_chats_opt_outs_and_no_hidden_phones(
     signed_in(client, operator)
     client.get(reverse("contacts"))
 
-    with django_assert_max_num_queries(25):
+    with django_assert_max_num_queries(22):
         page = page_html(client, reverse("contacts"))
 
     assert "Anna" in page and "Boris" in page and "79215550105" not in page and "555-01-05" not in page

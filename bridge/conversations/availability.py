@@ -12,8 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import connection
-from django.db.models import Q
-from django.db.models.functions import Now
+from django.utils import timezone
 
 from bridge.models import OperatorAvailability
 
@@ -65,8 +64,15 @@ def get_chosen_status(user: Any) -> Status:
 
 def get_choice(user: Any) -> tuple[Status, datetime | None]:
     """Return the status that the user has chosen, and until when."""
-    row = OperatorAvailability.objects.filter(Q(until=None) | Q(until__gt=Now()), user=user.pk).first()
-    return (Status(row.status), row.until) if row else (Status.ONLINE, None)
+    row = OperatorAvailability.objects.filter(user=user.pk).first()
+    return get_current_choice(row) if row else (Status.ONLINE, None)
+
+
+def get_current_choice(row: OperatorAvailability) -> tuple[Status, datetime | None]:
+    """Return the status of the row, and until when. It is online again after ``until``."""
+    if row.until is not None and row.until <= timezone.now():
+        return Status.ONLINE, None
+    return Status(row.status), row.until
 
 
 def choose_status(user: Any, status: str, *, until: datetime | None = None) -> None:

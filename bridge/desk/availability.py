@@ -37,9 +37,8 @@ def choose(user: Any, choice: str) -> None:
     availability.choose_status(user, status, until=until)
 
 
-def describe_own(user: Any) -> dict[str, Any]:
+def describe_own(status: Status, until: datetime | None) -> dict[str, Any]:
     """Return the chosen status for the account menu: its code, words, and its buttons."""
-    status, until = availability.get_choice(user)
     return {"status": status.value, "label": describe(status, until), "choices": CHOICES}
 
 

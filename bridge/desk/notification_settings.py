@@ -63,14 +63,6 @@ def build_form(user: Any, data: Any = None) -> NotificationSettingsForm:
     return NotificationSettingsForm(data, instance=get_settings(user), prefix="notify")
 
 
-def page_values(request: HttpRequest) -> dict[str, Any]:
-    """Return the settings that the scripts of every page need, and a mark that changes with the session."""
-    chosen = get_settings(request.user)
-    row = OperatorAvailability.objects.filter(user=request.user.pk).first()
-    return {
-        "sound": chosen.sound,
-        "volume": chosen.volume,
-        "sound_when_hidden": chosen.sound_when_hidden,
-        "away_after": row.away_after_minutes if row else AWAY_AFTER_MINUTES,
-        "session": salted_hmac("push session", request.session.session_key or "").hexdigest()[:12],
-    }
+def session_mark(request: HttpRequest) -> str:
+    """Return a mark for the scripts of every page that changes with the session."""
+    return salted_hmac("push session", request.session.session_key or "").hexdigest()[:12]

@@ -11,7 +11,8 @@ from django.urls import NoReverseMatch, reverse
 from django.utils.safestring import SafeString
 
 from bridge.conversations import contact_links
-from bridge.desk import availability, notification_settings, settings
+from bridge.conversations.availability import get_current_choice
+from bridge.desk import availability, notification_settings
 from bridge.desk.command_catalog import build_command_data
 from bridge.desk.html import render_icon
 from bridge.desk.presentation import contact_hue, contact_number, contact_phone, name_initials, person_name
@@ -114,22 +115,15 @@ def palette_pages() -> str:
 
 
 @register.simple_tag(takes_context=True)
-def has_single_keys(context: template.RequestContext) -> bool:
-    """Return whether single keys run commands for the signed-in user."""
-    chosen = context.get("desk_settings") or settings.get_settings(context["user"])  # the desk has read them already
-    return bool(chosen.single_keys)
-
-
-@register.simple_tag(takes_context=True)
 def own_availability(context: template.RequestContext) -> dict[str, Any]:
     """Return the status of the signed-in user for the account menu."""
-    return availability.describe_own(context["user"])
+    return availability.describe_own(*get_current_choice(context["personal"].availability))
 
 
 @register.simple_tag(takes_context=True)
-def notification_values(context: template.RequestContext) -> dict[str, Any]:
-    """Return what the scripts of each page need to notify the signed-in user."""
-    return notification_settings.page_values(context["request"])
+def session_mark(context: template.RequestContext) -> str:
+    """Return a mark that changes with the session."""
+    return notification_settings.session_mark(context["request"])
 
 
 @register.inclusion_tag("bridge/notification_settings.html", takes_context=True)

@@ -11,7 +11,6 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.template.loader import render_to_string
 from django.urls import reverse
-from django.utils.functional import SimpleLazyObject
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET
@@ -19,7 +18,7 @@ from django.views.decorators.vary import vary_on_headers
 
 from bridge import outcomes, phone_visibility, service_window
 from bridge.conversations import assignment_rules, availability, chat_notes, closing_reminders, read_receipts
-from bridge.desk import access, forms, macro_menu, presentation, settings, snooze_menu
+from bridge.desk import access, forms, macro_menu, presentation, snooze_menu
 from bridge.desk.chat_list import listing
 from bridge.desk.chat_list.answered_today import count_answered_today
 from bridge.desk.client import pane
@@ -270,7 +269,6 @@ def build_chat_context(
         "sends_templates": conversation.api_channel.provider.sends_templates,
         "can_recognize": panels.can_recognize(conversation, state),
         "suggestions": panels.suggest_templates(request, conversation, state),
-        "desk_settings": SimpleLazyObject(partial(settings.get_settings, request.user)),  # a poll does not show it
         "sending_key": draft.form_key if draft else secrets.token_urlsafe(12),
         "supports_quotes": conversation.api_channel.provider.supports_quotes,
         "quote": extras.build_quote(reply_submission.get_quotable_message(conversation, posted_quote_id(request))),

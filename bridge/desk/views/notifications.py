@@ -10,6 +10,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST
 
+from bridge.conversations.availability import get_choice
 from bridge.desk import availability, forms, notification_settings, settings
 from bridge.desk.parameters import parse_int
 from bridge.desk.push import sending, subscriptions
@@ -27,7 +28,7 @@ def choose_availability(request: HttpRequest) -> HttpResponse:
     except KeyError:
         return HttpResponseBadRequest()
     if "HX-Request" in request.headers:
-        own = availability.describe_own(request.user)
+        own = availability.describe_own(*get_choice(request.user))
         return JsonResponse({"status": own["status"], "label": own["label"]})
     target = request.POST.get("next", "")
     is_own = url_has_allowed_host_and_scheme(
