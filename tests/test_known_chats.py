@@ -94,7 +94,7 @@ STORIES: dict[str, tuple[Callable[[ApiChannel], None], list[Any]]] = {
     "a new name in the middle": (do_nothing, [says("?", 5), says("?", 6, person(name="Аня")), says("?", 7)]),
     "a name set by a person": (rename_by_person, [says("?", 5, person(name="Аня"))]),
     "a user name": (do_nothing, [says("?", 5, person(username="anna2"))]),
-    "an e-mail address": (do_nothing, [says("?", 5, person(email="anna@example.com"))]),
+    "an email address": (do_nothing, [says("?", 5, person(email="anna@example.com"))]),
     "a caller's ID": (do_nothing, [says("?", 5, person(caller_id="crm-1"))]),
     "a new client as well": (do_nothing, [says("?", 5), says("?", 6, ContactInfo(external_id="boris"))]),
     "two known clients": (

@@ -50,7 +50,7 @@ NOT_EXPORTED = {
     "OperatorAvailability": "the status of an operator",
     "NotificationSettings": "settings of an operator",
     "PushKey": "a key of the portal",
-    "PushMessage": "which device was told of a message, for ten minutes",
+    "PushMessage": "which device was notified of a message, for ten minutes",
     "PushSubscription": "a device of an operator",
     "HelpdeskConnection": "the state of a channel",
     "TicketTag": "tag names of all requests",

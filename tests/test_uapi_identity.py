@@ -104,14 +104,14 @@ ANNAS = {
     "with a number as her id": {"client_id": ANNA, "name": "Анна"},
     "with id and phone": {"client_id": "crm-anna", "phone": ANNA, "name": "Анна"},
     "with a phone": {"phone": ANNA, "name": "Анна"},
-    "with an e-mail": {"email": "anna@shop.example", "name": "Анна"},
+    "with an email": {"email": "anna@shop.example", "name": "Анна"},
     "with a name": {"name": "Анна"},
 }
 BORISES = {
     "name": {"name": "Борис"},
     "name and phone": {"name": "Борис", "phone": BORIS},
     "phone": {"phone": BORIS},
-    "e-mail": {"email": "boris@shop.example", "name": "Борис"},
+    "email": {"email": "boris@shop.example", "name": "Борис"},
 }
 
 

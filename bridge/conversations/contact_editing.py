@@ -216,11 +216,11 @@ def _parse_email(text: str) -> str:
     if not text:
         return ""
     if len(text) > LONGEST_EMAIL:
-        raise ValueError(_("The e-mail address may have at most %(count)d characters.") % {"count": LONGEST_EMAIL})
+        raise ValueError(_("The email address may have at most %(count)d characters.") % {"count": LONGEST_EMAIL})
     try:
         validate_email(text)
     except ValidationError:
-        raise ValueError(_("This is not an e-mail address. It looks like name@example.com.")) from None
+        raise ValueError(_("This is not an email address. It looks like name@example.com.")) from None
     return text
 
 

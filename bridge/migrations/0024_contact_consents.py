@@ -21,7 +21,7 @@ class Migration(migrations.Migration):
                 ('opt_out_source', models.CharField(blank=True, choices=[('words', "the client's message"), ('operator', 'an operator'), ('api', 'the API'), ('import', 'an import'), ('whatsapp', "WhatsApp's settings")], db_default='', default='', max_length=10)),
                 ('opt_out_reason', models.CharField(blank=True, db_default='', default='', max_length=200)),
                 ('opt_out_at', models.DateTimeField(null=True)),
-                ('source', models.CharField(blank=True, choices=[('website', 'form on the website'), ('in_person', 'in person or by phone'), ('contract', 'contract or order'), ('channel', 'e-mail or another messenger'), ('other', 'another way')], db_default='', default='', max_length=10, verbose_name='how the client agreed')),
+                ('source', models.CharField(blank=True, choices=[('website', 'form on the website'), ('in_person', 'in person or by phone'), ('contract', 'contract or order'), ('channel', 'email or another messenger'), ('other', 'another way')], db_default='', default='', max_length=10, verbose_name='how the client agreed')),
                 ('note', models.CharField(blank=True, db_default='', default='', max_length=200, verbose_name='note')),
                 ('recorded_at', models.DateTimeField(null=True)),
                 ('opt_out_by', models.ForeignKey(db_index=False, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),

@@ -35,7 +35,7 @@ class ConsentSource(models.TextChoices):
     WEBSITE = "website", _("form on the website")
     IN_PERSON = "in_person", _("in person or by phone")
     CONTRACT = "contract", _("contract or order")
-    OTHER_CHANNEL = "channel", _("e-mail or another messenger")
+    OTHER_CHANNEL = "channel", _("email or another messenger")
     OTHER = "other", _("another way")
 
 

@@ -1,4 +1,4 @@
-// Find layout faults of the page as it stands: elements that leave their parent, are clipped, cover each other,
+// Find layout faults of the page in its current state: elements that leave their parent, are clipped, cover each other,
 // or are narrower than their minimum. Returns sentences, each with a selector that a person can find.
 // Elements that may be cut have the class "cut", text-overflow, a line clamp, or are areas that scroll.
 window.findLayoutFaults = () => {

@@ -52,7 +52,7 @@ def card_fields(
     rows = (
         ("name", pgettext("person", "Name"), "text", shown_name, contact_editing.LONGEST_NAME),
         ("phone", _("Phone"), "tel", contact.phone, 40),
-        ("email", _("E-mail"), "email", contact.email, contact_editing.LONGEST_EMAIL),
+        ("email", _("Email"), "email", contact.email, contact_editing.LONGEST_EMAIL),
     )
     return [
         CardField(

@@ -39,7 +39,7 @@ class ImportOptions:
     mapping: Mapping[str, int]
     consent: str = ""
     note: str = ""
-    replaces: bool = False  # names and e-mail addresses that are known
+    replaces: bool = False  # names and email addresses that are known
 
     @classmethod
     def of_import(cls, row: ContactImport) -> ImportOptions:

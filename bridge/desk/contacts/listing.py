@@ -222,7 +222,7 @@ def _format_cursor(cursor: tuple[int, str] | None, *, by_name: bool) -> str:
 
 
 def find_hits(scope: ContactScope, query: str) -> list[int]:
-    """Return up to MAX_HITS contacts found by name, phone, ID, whole tag or e-mail, without those merged away."""
+    """Return up to MAX_HITS contacts found by name, phone, ID, whole tag or email, without those merged away."""
     found: set[int] = set()
     searches = search.find_contacts(query, api_channels=list(ApiChannel.objects.values_list("pk", flat=True)))
     for people in searches:

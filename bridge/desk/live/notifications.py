@@ -178,6 +178,6 @@ def build_test_item() -> dict[str, Any]:
         "key": "test",
         "tag": "okno-test",
         "title": _("Notifications work"),
-        "text": _("This is how Okno tells you of new messages."),
+        "text": _("This is how Okno notifies you of new messages."),
         "url": reverse("desk-settings"),
     }

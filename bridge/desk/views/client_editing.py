@@ -23,7 +23,7 @@ from . import chat_actions
 @require_http_methods(["GET", "POST"])
 @never_cache
 def edit_client(request: HttpRequest, pk: int) -> HttpResponse:
-    """Edit name, phone and e-mail. Without scripts the form is a separate page."""
+    """Edit name, phone and email. Without scripts the form is a separate page."""
     if refusal := forms.reject_stale_form(request, chat=pk):
         return refusal
     conversation = access.get_conversation_or_404(request, pk)

@@ -54,7 +54,7 @@ def export_contacts(request: HttpRequest, file_format: str) -> HttpResponseBase:
 def _build_table(scope: ContactScope, params: ContactParams) -> Iterator[list[str]]:
     yield [
         pgettext("person", "Name"),
-        *(_("Phone"), _("E-mail"), _("Tags"), _("Channel"), _("Opted out"), _("Consent"), _("Note"), _("First seen")),
+        *(_("Phone"), _("Email"), _("Tags"), _("Channel"), _("Opted out"), _("Consent"), _("Note"), _("First seen")),
     ]
     while True:
         page = listing.list_contacts(scope, params, limit=PAGE)

@@ -27,7 +27,7 @@ def _field_titles() -> dict[str, str]:
     return {
         files.PHONE: _("Phone"),
         files.NAME: pgettext("person", "Name"),
-        files.EMAIL: _("E-mail"),
+        files.EMAIL: _("Email"),
         files.TAGS: _("Tags"),
         files.OPTED_OUT: _("Opted out"),
     }

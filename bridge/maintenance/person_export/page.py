@@ -91,7 +91,7 @@ def describe_contact(scope: Scope, number: int) -> dict[str, Any]:
         (_("API channel"), contact.api_channel.name),
         (_("Name"), contact.name),
         (_("Phone"), contact.phone),
-        (_("E-mail"), contact.email),
+        (_("Email"), contact.email),
         (_("User name"), contact.username),
         (_("Provider ID"), contact.external_id),
         (_("User ID"), contact.user_id),
