@@ -241,6 +241,11 @@ def boris(*chat_channels: ChatChannel) -> Any:
     return _person("boris", Role.OPERATOR, chat_channels)
 
 
+def operator(name: str, *chat_channels: ChatChannel, **fields: Any) -> Any:
+    """Return another operator of these chat channels."""
+    return _person(name, Role.OPERATOR, chat_channels, **fields)
+
+
 def gleb() -> Any:
     """Return an operator without a chat channel."""
     return _person("gleb", Role.OPERATOR)
@@ -251,10 +256,10 @@ def token_of(user: Any) -> dict[str, str]:
     return {"authorization": f"Token {ApiToken.issue(user, name='test')[1]}"}
 
 
-def _person(name: str, role: Role, chat_channels: Iterable[ChatChannel] = ()) -> Any:
+def _person(name: str, role: Role, chat_channels: Iterable[ChatChannel] = (), **fields: Any) -> Any:
     user = get_user_model().objects.filter(username=name).first()
     if user is None:
-        user = UserFactory(username=name)
+        user = UserFactory(username=name, **fields)
         assign_role(user, role=role)
     for chat_channel in chat_channels:
         chat_channel.operators.add(user)

@@ -14,7 +14,7 @@ from bridge.conversations import activity, assignments, team_releases, tickets
 from bridge.models import Conversation, ConversationActivity, Delivery, Ticket
 from channels_setup.models import ApiChannel, Team
 from channels_setup.roles import Role, assign_role
-from tests.factories import UserFactory, boris, vera
+from tests.factories import boris, operator, vera
 from tests.pages import SCRIPT, page_html, signed_in
 from tests.scenarios.sending import client_writes
 
@@ -40,9 +40,7 @@ def desk(chat: Conversation, client: Client) -> Client:
 
 @pytest.fixture
 def lena(chat: Conversation) -> Any:
-    person = UserFactory(username="lena")
-    assign_role(person, role=Role.OPERATOR, chat_channels=[chat.chat_channel])
-    return person
+    return operator("lena", chat.chat_channel)
 
 
 def said(chat: Conversation) -> list[str]:
@@ -185,7 +183,7 @@ def test_an_erased_chat_gets_no_line_and_an_unknown_kind_is_refused(chat: Conver
 
 
 def test_only_these_files_change_who_answers() -> None:
-    """Whoever sets an assignee, a team or a status elsewhere must write a line: see ``conversations.activity``."""
+    """Code that sets an assignee, a team or a status must write a line: see ``conversations.activity``."""
     known = {
         "bridge/conversations/tickets.py",  # writes the lines
         "bridge/conversations/team_releases.py",  # writes a line

@@ -21,8 +21,7 @@ from bridge.models import (
 )
 from bridge.relay import reply_submission
 from channels_setup.models import ApiChannel, ChatChannel, Team
-from channels_setup.roles import Role, assign_role
-from tests.factories import UserFactory, vera
+from tests.factories import operator, vera
 from tests.scenarios.sending import client_writes
 
 pytestmark = pytest.mark.django_db
@@ -36,9 +35,8 @@ def shop(channel: ApiChannel) -> ChatChannel:
     return channel.default_chat_channel
 
 
-def operator(shop: ChatChannel, name: str, *, online: bool = True) -> Any:
-    person = UserFactory(username=name)
-    assign_role(person, role=Role.OPERATOR, chat_channels=[shop])
+def add_operator(shop: ChatChannel, name: str, *, online: bool = True) -> Any:
+    person = operator(name, shop)
     be(person, online=online)
     return person
 
@@ -65,7 +63,7 @@ def age(chat: Conversation, by: timedelta) -> None:
 
 
 def test_three_operators_share_300_chats_equally(channel: ApiChannel, shop: ChatChannel) -> None:
-    people = [operator(shop, name) for name in ("olga", "lena", "ivan")]
+    people = [add_operator(shop, name) for name in ("olga", "lena", "ivan")]
     for number in range(300):
         client_writes(channel, f"client {number}")
 
@@ -79,8 +77,8 @@ def test_three_operators_share_300_chats_equally(channel: ApiChannel, shop: Chat
 
 
 def test_the_lowest_load_gets_the_chat_then_who_waits_longest(channel: ApiChannel, shop: ChatChannel) -> None:
-    olga = operator(shop, "olga")
-    operator(shop, "lena")
+    olga = add_operator(shop, "olga")
+    add_operator(shop, "lena")
     mine = client_writes(channel, "A")
     tickets.assign_chat(mine.pk, user_id=olga.pk)
     assert assignment.assign_waiting_chats() == 0
@@ -97,8 +95,8 @@ def test_the_lowest_load_gets_the_chat_then_who_waits_longest(channel: ApiChanne
 
 
 def test_nobody_online_means_waiting_for_whoever_comes(channel: ApiChannel, shop: ChatChannel) -> None:
-    olga = operator(shop, "olga", online=False)
-    lena = operator(shop, "lena")
+    olga = add_operator(shop, "olga", online=False)
+    lena = add_operator(shop, "lena")
     be(lena, online=True, status=Status.DND)
     vera()  # an admin who is no operator of the channel
     be(vera(), online=True)
@@ -110,7 +108,7 @@ def test_nobody_online_means_waiting_for_whoever_comes(channel: ApiChannel, shop
 
 
 def test_what_does_not_wait_is_not_assigned(channel: ApiChannel, shop: ChatChannel) -> None:
-    operator(shop, "olga")
+    add_operator(shop, "olga")
     answered, snoozed, held, erased = (client_writes(channel, name) for name in "ABCD")
     reply_submission.submit_reply(conversation_id=answered.pk, text="ok", author=vera())
     tickets.assign_chat(answered.pk, user_id=None)
@@ -125,7 +123,7 @@ def test_what_does_not_wait_is_not_assigned(channel: ApiChannel, shop: ChatChann
 
 
 def test_the_limit_leaves_chats_waiting(channel: ApiChannel, shop: ChatChannel) -> None:
-    olga = operator(shop, "olga")
+    olga = add_operator(shop, "olga")
     set_rules(shop, max_waiting_chats=2)
     chats = [client_writes(channel, name) for name in "ABC"]
 
@@ -135,8 +133,8 @@ def test_the_limit_leaves_chats_waiting(channel: ApiChannel, shop: ChatChannel) 
 
 
 def test_a_team_gets_its_own_chats_and_blocks_no_others(channel: ApiChannel, shop: ChatChannel) -> None:
-    operator(shop, "olga")
-    lena = operator(shop, "lena", online=False)
+    add_operator(shop, "olga")
+    lena = add_operator(shop, "lena", online=False)
     team = Team.objects.create(name="Sales")
     team.chat_channels.add(shop)
     team.members.add(lena)
@@ -152,25 +150,25 @@ def test_a_team_gets_its_own_chats_and_blocks_no_others(channel: ApiChannel, sho
 
 
 def test_a_chat_that_was_given_back_goes_to_somebody_else(channel: ApiChannel, shop: ChatChannel) -> None:
-    operator(shop, "olga")
+    add_operator(shop, "olga")
     chat = client_writes(channel, "A")
     assignment.assign_waiting_chats()
     tickets.assign_chat(chat.pk, user_id=None)
 
     assert assignment.assign_waiting_chats() == 0
-    operator(shop, "lena")
+    add_operator(shop, "lena")
     assert assignment.assign_waiting_chats() == 1 and assignee(chat) == "lena"
 
 
 def test_the_former_assignee_is_preferred(channel: ApiChannel, shop: ChatChannel) -> None:
-    olga = operator(shop, "olga")
+    olga = add_operator(shop, "olga")
     chat = client_writes(channel, "A")
     assignment.assign_waiting_chats()
     current = tickets.get_current_ticket(chat)
     assert current is not None
     tickets.set_ticket_status(current.pk, status=Ticket.Status.CLOSED)
     tickets.assign_chat(chat.pk, user_id=None)
-    operator(shop, "lena")
+    add_operator(shop, "lena")
     client_writes(channel, "B")
     client_writes(channel, "A", "again")
     for number in range(3):  # Olga has more to do
@@ -182,10 +180,10 @@ def test_the_former_assignee_is_preferred(channel: ApiChannel, shop: ChatChannel
 
 
 def test_a_waiting_chat_of_somebody_who_is_gone_goes_to_a_colleague(channel: ApiChannel, shop: ChatChannel) -> None:
-    olga = operator(shop, "olga")
+    olga = add_operator(shop, "olga")
     chat = client_writes(channel, "A")
     assignment.assign_waiting_chats()
-    lena = operator(shop, "lena")
+    lena = add_operator(shop, "lena")
     be(olga, online=False)
     age(chat, timedelta(minutes=20))
     assert assignment.assign_waiting_chats() == 0  # off by default
@@ -202,7 +200,7 @@ def test_a_waiting_chat_of_somebody_who_is_gone_goes_to_a_colleague(channel: Api
 
 
 def test_a_chat_stays_if_no_colleague_is_online(channel: ApiChannel, shop: ChatChannel) -> None:
-    olga = operator(shop, "olga", online=False)
+    olga = add_operator(shop, "olga", online=False)
     chat = client_writes(channel, "A")
     tickets.assign_chat(chat.pk, user_id=olga.pk)
     age(chat, timedelta(hours=2))
@@ -213,7 +211,7 @@ def test_a_chat_stays_if_no_colleague_is_online(channel: ApiChannel, shop: ChatC
 
 @pytest.mark.django_db(transaction=True)
 def test_workers_and_people_at_the_same_time_assign_each_chat_once(channel: ApiChannel, shop: ChatChannel) -> None:
-    people = [operator(shop, name) for name in ("olga", "lena")]
+    people = [add_operator(shop, name) for name in ("olga", "lena")]
     chats = [client_writes(channel, f"client {number}") for number in range(20)]
     counts: list[int] = []
 

@@ -9,8 +9,7 @@ from bridge.conversations import chat_notes
 from bridge.desk.thread.chat_note_view import render_note
 from bridge.models import Conversation, ConversationNote, Delivery, Message, NoteMention, Notification
 from channels_setup.models import ApiChannel
-from channels_setup.roles import Role, assign_role
-from tests.factories import UserFactory, boris, vera
+from tests.factories import boris, operator, vera
 from tests.pages import SCRIPT, page_html, signed_in
 from tests.scenarios.sending import client_writes
 
@@ -22,16 +21,8 @@ def chat(channel: ApiChannel) -> Conversation:
     return client_writes(channel, "Анна", "Где мой заказ?")
 
 
-@pytest.fixture
-def desk(chat: Conversation, client: Client) -> Client:
-    return signed_in(client, boris(chat.chat_channel))
-
-
-def operator(chat: Conversation | None, username: str, name: str = "") -> Any:
-    first, _space, last = name.partition(" ")
-    person = UserFactory(username=username, first_name=first, last_name=last)
-    assign_role(person, role=Role.OPERATOR, chat_channels=[chat.chat_channel] if chat else [])
-    return person
+def make_olga(chat: Conversation) -> Any:
+    return operator("olga", chat.chat_channel, first_name="Olga", last_name="Ivanova")
 
 
 def add(desk: Client, chat: Conversation, text: str, **values: Any) -> Any:
@@ -39,8 +30,8 @@ def add(desk: Client, chat: Conversation, text: str, **values: Any) -> Any:
 
 
 def test_a_note_is_in_the_thread_and_nowhere_else(desk: Client, chat: Conversation, channel: ApiChannel) -> None:
-    olga = operator(chat, "olga", "Olga Ivanova")
-    operator(None, "stranger", "Sly Stranger")
+    olga = make_olga(chat)
+    operator("stranger", first_name="Sly", last_name="Stranger")
     vera()  # an admin sees all chats
     before = (Delivery.objects.count(), Message.objects.count())
 
@@ -65,7 +56,7 @@ def test_a_note_is_in_the_thread_and_nowhere_else(desk: Client, chat: Conversati
 
 
 def test_the_author_edits_and_deletes_and_a_trace_stays(desk: Client, chat: Conversation) -> None:
-    olga, lena = operator(chat, "olga", "Olga Ivanova"), operator(chat, "lena", "Lena Petrova")
+    olga, lena = make_olga(chat), operator("lena", chat.chat_channel, first_name="Lena", last_name="Petrova")
     add(desk, chat, "Code 1234, @Olga Ivanova")
     note = ConversationNote.objects.get()
     others = signed_in(Client(), lena)
@@ -93,7 +84,7 @@ def test_the_author_edits_and_deletes_and_a_trace_stays(desk: Client, chat: Conv
 
 
 def test_mentions_of_a_chat_are_unread_until_it_is_seen(desk: Client, chat: Conversation) -> None:
-    olga = operator(chat, "olga", "Olga Ivanova")
+    olga = make_olga(chat)
     add(desk, chat, "@Olga Ivanova, look")
     assert NoteMention.objects.filter(seen_at=None).count() == 1
 
@@ -140,14 +131,14 @@ def test_a_web_address_in_a_note_stays_a_link() -> None:
 
 
 def test_a_chat_of_another_channel_takes_no_note(chat: Conversation) -> None:
-    stranger = signed_in(Client(), operator(None, "stranger"))
+    stranger = signed_in(Client(), operator("stranger"))
 
     assert add(stranger, chat, "?").status_code == 404
     assert stranger.get(f"/chats/{chat.pk}/people/").status_code == 404
 
 
 def test_the_tab_of_mentions_lists_their_chats_and_counts_the_unread(desk: Client, chat: Conversation) -> None:
-    olga = operator(chat, "olga", "Olga Ivanova")
+    olga = make_olga(chat)
     add(desk, chat, "@Olga Ivanova, look")
     hers = signed_in(Client(), olga)
 

@@ -11,8 +11,7 @@ from bridge.desk.thread import messages as thread_messages
 from bridge.models import Conversation, ConversationActivity, Draft, Message
 from bridge.relay import reply_submission
 from channels_setup.models import ApiChannel
-from channels_setup.roles import Role, assign_role
-from tests.factories import TemplateFactory, UserFactory, boris
+from tests.factories import TemplateFactory, boris, operator
 from tests.pages import SCRIPT, page_html, signed_in
 from tests.scenarios.sending import client_writes
 
@@ -24,18 +23,12 @@ def chat(channel: ApiChannel) -> Conversation:
     return client_writes(channel, "Анна", "Где мой заказ?")
 
 
-def operator(chat: Conversation, username: str) -> Any:
-    person = UserFactory(username=username)
-    assign_role(person, role=Role.OPERATOR, chat_channels=[chat.chat_channel])
-    return person
-
-
 def send(desk: Client, chat: Conversation, text: str, **values: Any) -> Any:
     return desk.post(f"/chats/{chat.pk}/send/", {"text": text, **values}, headers=SCRIPT).json()
 
 
 def test_a_reply_after_a_colleagues_reply_is_stopped_once(chat: Conversation) -> None:
-    mine, hers = signed_in(Client(), boris(chat.chat_channel)), signed_in(Client(), operator(chat, "olga"))
+    mine, hers = signed_in(Client(), boris(chat.chat_channel)), signed_in(Client(), operator("olga", chat.chat_channel))
     assert send(hers, chat, "Заказ едет", seen="0", once="key-of-olga-1")["sent"]
     first = Message.objects.get(text="Заказ едет")
 
@@ -59,7 +52,7 @@ def test_a_reply_after_a_colleagues_reply_is_stopped_once(chat: Conversation) ->
 
 def test_a_reply_before_the_page_is_not_new(chat: Conversation, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(thread_messages, "PAGE", 2)
-    mine, hers = signed_in(Client(), boris(chat.chat_channel)), signed_in(Client(), operator(chat, "olga"))
+    mine, hers = signed_in(Client(), boris(chat.chat_channel)), signed_in(Client(), operator("olga", chat.chat_channel))
     assert send(hers, chat, "Заказ едет")["sent"]
     for text in ("Ау", "Алло", "Где?"):
         client_writes(chat.api_channel, "Анна", text)
@@ -70,7 +63,7 @@ def test_a_reply_before_the_page_is_not_new(chat: Conversation, monkeypatch: pyt
 
 
 def test_without_a_script_the_page_shows_the_colleagues_words(chat: Conversation) -> None:
-    mine, hers = signed_in(Client(), boris(chat.chat_channel)), signed_in(Client(), operator(chat, "olga"))
+    mine, hers = signed_in(Client(), boris(chat.chat_channel)), signed_in(Client(), operator("olga", chat.chat_channel))
     assert send(hers, chat, "Заказ едет")["sent"]
 
     answer = mine.post(f"/chats/{chat.pk}/send/", {"text": "Моё", "seen": "0"})
@@ -85,7 +78,7 @@ def test_without_a_script_the_page_shows_the_colleagues_words(chat: Conversation
 @pytest.mark.django_db(transaction=True)
 def test_of_two_replies_in_the_same_moment_one_goes_through(channel: ApiChannel) -> None:
     chat = client_writes(channel, "Анна", "Где мой заказ?")
-    desks = [signed_in(Client(), boris(chat.chat_channel)), signed_in(Client(), operator(chat, "olga"))]
+    desks = [signed_in(Client(), boris(chat.chat_channel)), signed_in(Client(), operator("olga", chat.chat_channel))]
     start, results = threading.Barrier(2), []
 
     def run(desk: Client, number: int) -> None:
@@ -106,7 +99,7 @@ def test_of_two_replies_in_the_same_moment_one_goes_through(channel: ApiChannel)
 
 
 def test_answering_an_unassigned_chat_takes_it(chat: Conversation) -> None:
-    mine, olga = signed_in(Client(), boris(chat.chat_channel)), operator(chat, "olga")
+    mine, olga = signed_in(Client(), boris(chat.chat_channel)), operator("olga", chat.chat_channel)
     assert send(mine, chat, "Едет")["sent"] and send(signed_in(Client(), olga), chat, "Да")["sent"]
 
     chat.refresh_from_db()
@@ -131,7 +124,7 @@ def test_a_channel_can_leave_answered_chats_unassigned(chat: Conversation, chann
 
 
 def test_a_chat_is_handed_over_with_a_note(chat: Conversation) -> None:
-    mine, olga = signed_in(Client(), boris(chat.chat_channel)), operator(chat, "olga")
+    mine, olga = signed_in(Client(), boris(chat.chat_channel)), operator("olga", chat.chat_channel)
 
     answer = mine.post(f"/chats/{chat.pk}/assign/", {"user": olga.pk, "note": "Вернуть деньги"}, headers=SCRIPT)
 
@@ -141,7 +134,7 @@ def test_a_chat_is_handed_over_with_a_note(chat: Conversation) -> None:
     assert [row.user for row in note.mentions.all()] == [olga]
     assert [line.kind for line in ConversationActivity.objects.all()] == ["assigned"]
     assert olga.notification_set.count() if hasattr(olga, "notification_set") else True
-    refused = signed_in(Client(), operator(chat, "lena")).post(
+    refused = signed_in(Client(), operator("lena", chat.chat_channel)).post(
         f"/chats/{chat.pk}/assign/", {"user": boris().pk, "note": "?"}, headers=SCRIPT
     )
     assert refused.status_code == 422 and chat.notes.count() == 1  # no note without the transfer

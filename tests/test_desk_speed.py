@@ -23,11 +23,6 @@ def chat(channel: ApiChannel) -> Conversation:
     return client_writes(channel, "Анна Соколова", "Где мой заказ?")
 
 
-@pytest.fixture
-def desk(chat: Conversation, client: Client) -> Client:
-    return signed_in(client, boris(chat.chat_channel))
-
-
 def test_a_prefetched_chat_is_not_seen(desk: Client, chat: Conversation) -> None:
     answer = desk.get(f"/chats/{chat.pk}/", headers=AHEAD)
 

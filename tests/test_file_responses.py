@@ -12,16 +12,11 @@ from bridge.files import attachment_files, file_responses, media_types
 from bridge.models import Attachment, Conversation, Message
 from channels_setup.codecs.byte_ranges import ByteRange, RangeNotSatisfiable, RequestedRange, parse_range
 from channels_setup.models import ApiChannel
-from tests.factories import ApiChannelFactory, ChatChannelFactory, UserFactory, boris
+from tests.factories import ChatChannelFactory, UserFactory, boris
 from tests.pages import signed_in
 from tests.scenarios.sending import receive_text
 
 CONTENT = bytes(range(256)) * 1_000
-
-
-@pytest.fixture
-def channel(db: None) -> ApiChannel:
-    return ApiChannelFactory(name="Shop")
 
 
 @pytest.fixture

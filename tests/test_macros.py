@@ -17,8 +17,7 @@ from bridge.models import (
     Ticket,
 )
 from channels_setup.models import ApiChannel, Team
-from channels_setup.roles import Role, assign_role
-from tests.factories import ChatChannelFactory, UserFactory, boris, vera
+from tests.factories import ChatChannelFactory, UserFactory, boris, operator, vera
 from tests.pages import SCRIPT, page_html, signed_in
 from tests.scenarios.sending import client_writes, move_windows_back
 
@@ -169,8 +168,7 @@ def test_an_operator_keeps_quick_replies_and_macros(desk: Client, chat: Conversa
     contradiction = desk.post("/desk/replies/macro/", fields | {"snooze": "later"})
     assert "cannot be snoozed" in contradiction.content.decode()
 
-    colleague = UserFactory(username="lena")
-    assign_role(colleague, role=Role.OPERATOR, chat_channels=[chat.chat_channel])
+    colleague = operator("lena", chat.chat_channel)
     signed_in(client, colleague)
     assert client.get(f"/desk/replies/macro/{macro.pk}/").status_code == 404
     assert "Bye" not in client.get(f"/chats/{chat.pk}/canned-responses/", headers=SCRIPT).content.decode()

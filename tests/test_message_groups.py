@@ -1,4 +1,4 @@
-"""Messages of one author and minute share a name and a time, and each failure is told once, with what helps."""
+"""Messages of one author and minute share a name and a time, and each failure is shown once, with what helps."""
 
 from __future__ import annotations
 
@@ -14,26 +14,16 @@ from bridge.models import Conversation, Delivery, Message
 from bridge.notices import create_notice
 from bridge.relay import reply_submission
 from channels_setup.models import ApiChannel
-from tests.factories import ApiChannelFactory, boris
-from tests.pages import SCRIPT, signed_in
+from tests.factories import boris
+from tests.pages import SCRIPT
 from tests.scenarios.sending import receive_text
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("in_english")]
 
 
 @pytest.fixture
-def channel() -> ApiChannel:
-    return ApiChannelFactory(name="Shop")
-
-
-@pytest.fixture
 def chat(channel: ApiChannel) -> Conversation:
     return receive_text(channel, "Where is my order?", name="Anna").conversation
-
-
-@pytest.fixture
-def desk(chat: Conversation, client: Client) -> Client:
-    return signed_in(client, boris(chat.chat_channel))
 
 
 def answers(chat: Conversation, text: str, **values: Any) -> Message:

@@ -15,6 +15,7 @@ from bridge.models import Conversation, Notification, OperatorAvailability
 from bridge.notifications import notify
 from channels_setup.models import Team
 from tests.factories import ConversationFactory, boris, vera
+from tests.scenarios.sending import mark_written
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("in_english")]
 Status = OperatorAvailability.Status
@@ -46,21 +47,15 @@ def chat() -> Conversation:
     return made
 
 
-def client_writes(chat: Conversation, text: str = "Hello") -> None:
-    Conversation.objects.filter(pk=chat.pk).update(
-        last_message_at=timezone.now(), last_text=text, last_direction="inbound"
-    )
-
-
 def test_a_new_message_is_shown_once_to_operators_whom_it_concerns(chat: Conversation) -> None:
     mine, other = boris(chat.chat_channel), vera()
     pages = Page(mine), Page(other)
-    client_writes(chat)
+    mark_written(chat)
 
     [item], [_same] = pages[0].poll(), pages[1].poll()
     again = pages[0].poll()
     tickets.assign_chat(chat.pk, user_id=mine.pk, by=mine.pk)
-    client_writes(chat, "More")
+    mark_written(chat, "More")
 
     assert (item["kind"], item["title"], item["text"], item["url"]) == (
         "message",
@@ -79,7 +74,7 @@ def test_a_chat_of_a_team_concerns_its_members(chat: Conversation) -> None:
     team.members.add(member)
     Conversation.objects.filter(pk=chat.pk).update(team=team)
     pages = Page(member), Page(other)
-    client_writes(chat)
+    mark_written(chat)
 
     assert len(pages[0].poll()) == 1 and pages[1].poll() == []
 
@@ -116,7 +111,7 @@ def test_do_not_disturb_silences_and_brings_nothing_old_afterwards(chat: Convers
     user = boris(chat.chat_channel)
     page = Page(user)
     availability.choose_status(user, Status.DND, until=timezone.now() + timedelta(minutes=30))
-    client_writes(chat)
+    mark_written(chat)
     notify([user.pk], "woken", chat.pk)
     silenced = page.poll()
     Notification.objects.update(created_at=timezone.now() - timedelta(minutes=1))

@@ -27,11 +27,10 @@ from bridge.outbox.destinations.helpdesks import HelpdeskPolicy
 from bridge.outbox.destinations.messages import MessagePolicy
 from channels_setup.models import ApiChannel
 from channels_setup.providers.base import StatusChanged
-from channels_setup.roles import Role, assign_role
 from config.audit import context
 from config.monitoring import gauges
 from tests.claiming import claim_deliveries
-from tests.factories import ApiChannelFactory, UserFactory, copies
+from tests.factories import ApiChannelFactory, copies, operator
 from tests.receiver import Receiver
 from tests.scenarios.inbox import says
 from tests.scenarios.sending import anna_writes, boris_answers
@@ -236,9 +235,7 @@ def poll(first: Message) -> None:
 
 def automate(first: Message) -> None:
     chat = Conversation.objects.latest("pk")
-    operator = UserFactory(username="olga")
-    assign_role(operator, role=Role.OPERATOR, chat_channels=[chat.chat_channel])
-    availability.record_seen(operator.pk)
+    availability.record_seen(operator("olga", chat.chat_channel).pk)
     ChannelAutomation.objects.create(
         chat_channel=chat.chat_channel,
         assigns_chats=True,

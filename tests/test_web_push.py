@@ -33,6 +33,7 @@ from channels_setup import encryption
 from channels_setup.models import ChatChannel
 from tests.factories import ConversationFactory, boris, gleb, vera
 from tests.receiver import Receiver
+from tests.scenarios.sending import mark_written
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("in_english")]
 ENDPOINT = "https://fcm.googleapis.com/fcm/send/abc"
@@ -81,12 +82,6 @@ def _clean_presence() -> None:
 def chat() -> Conversation:
     made: Conversation = ConversationFactory(contact__name="Anna", contact__phone="79261112233")
     return made
-
-
-def client_writes(chat: Conversation, text: str = "Hello") -> None:
-    Conversation.objects.filter(pk=chat.pk).update(
-        last_message_at=timezone.now(), last_text=text, last_direction="inbound"
-    )
 
 
 def test_encryption_follows_the_example_of_rfc_8291() -> None:
@@ -138,7 +133,7 @@ def test_a_new_message_reaches_the_devices_of_those_it_concerns_once(chat: Conve
     Browser(other, receiver.url("/other"))
     other.groups.clear()  # sees no chats anymore
     type(other).objects.filter(pk=other.pk).update(is_superuser=False)
-    client_writes(chat)
+    mark_written(chat)
 
     assert [sending.send_pushes(), sending.send_pushes()] == [1, 0]
 
@@ -158,7 +153,7 @@ def test_settings_and_status_decide_what_is_pushed(chat: Conversation, receiver:
     user = vera()
     browser = Browser(user, receiver.url("/mine"))
     chosen = NotificationSettings.objects.create(user=user, scope="mine", shows_text=False, muted_kinds=["woken"])
-    client_writes(chat)
+    mark_written(chat)
     notify([user.pk], "woken", chat.pk)
     assert planning.plan_pushes() == 0  # nobody's chat, and a muted kind
 
@@ -180,7 +175,7 @@ def test_a_hidden_phone_stays_hidden(chat: Conversation, receiver: Receiver) -> 
     chat.contact.name = ""
     chat.contact.save()
     browser = Browser(boris(chat.chat_channel), receiver.url("/mine"))
-    client_writes(chat)
+    mark_written(chat)
 
     sending.send_pushes()
 
@@ -191,7 +186,7 @@ def test_the_chat_that_the_user_sees_is_not_pushed(chat: Conversation, receiver:
     user = boris(chat.chat_channel)
     Browser(user, receiver.url("/mine"))
     presence.record_heartbeat(chat.pk, user=user, writes=False, is_here=True)
-    client_writes(chat)
+    mark_written(chat)
 
     assert sending.send_pushes() == 0 and receiver.requests == []
     assert PushMessage.objects.get().next_attempt_at is None
@@ -206,7 +201,7 @@ def test_the_answer_of_the_push_service_decides(
 ) -> None:
     Browser(boris(chat.chat_channel), receiver.url("/mine"))
     receiver.answer("/mine", status=status)
-    client_writes(chat)
+    mark_written(chat)
 
     assert sending.send_pushes() == 0
     PushMessage.objects.exclude(next_attempt_at=None).update(next_attempt_at=timezone.now())
@@ -222,13 +217,13 @@ def test_the_answer_of_the_push_service_decides(
 def test_signing_out_ends_the_subscription(chat: Conversation, receiver: Receiver) -> None:
     browser = Browser(boris(chat.chat_channel), receiver.url("/mine"))
     browser.client.post("/logout/")
-    client_writes(chat)
+    mark_written(chat)
 
     assert sending.send_pushes() == 0 and not PushSubscription.objects.exists() and receiver.requests == []
 
 
 def test_nothing_is_asked_while_nobody_subscribes(chat: Conversation, django_assert_max_num_queries: Any) -> None:
-    client_writes(chat)
+    mark_written(chat)
     notify([vera().pk], "woken", chat.pk)
 
     with django_assert_max_num_queries(3):  # the lock, and whether there is a subscription

@@ -55,6 +55,13 @@ def client_writes(
     return chat
 
 
+def mark_written(chat: Conversation, text: str = "Hello") -> None:
+    """Mark the chat as one with a new message of the client, without the message."""
+    Conversation.objects.filter(pk=chat.pk).update(
+        last_message_at=timezone.now(), last_text=text, last_direction="inbound"
+    )
+
+
 def boris_answers(chat: Conversation, text: str = "Да") -> Message:
     """Submit an operator's reply and return its message."""
     message = reply_submission.submit_reply(conversation_id=chat.pk, text=text, author=boris(chat.chat_channel)).message
