@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-from tests.load.memory import list_descendants
+from tests.load.memory import list_descendants, measure_memory
 from tests.load.relay import usage
 from tests.load.relay.stack import Stack, prepare
 
@@ -33,7 +33,7 @@ STREAM_PATH = "/bench-stream/"
 class Desk:
     """An open desk: one connection for requests, and with server-sent events another one for the stream."""
 
-    def __init__(self, port: int, cookie: str, channels: list[int]) -> None:
+    def __init__(self, port: int, cookie: str) -> None:
         self.port, self.cookie, self.token, self.version = port, cookie, "", ""
         self.arrivals: list[float] = []
         self.channel: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
@@ -62,8 +62,7 @@ class Desk:
         return int(head.split()[1]), await reader.readexactly(length) if length else b""
 
     async def poll(self) -> bool:
-        """Ask for changes. Return whether there were any."""
-
+        """Ask for changes, and return whether there were any."""
         path = f"/chats/updates/?{urlencode({'list': self.version})}"
         status, body = await self.get(path, Okno_Poll_Token=self.token)
         if status == 204:
@@ -92,20 +91,22 @@ class Desk:
 
 async def measure(stack: Stack, kind: str, cookie: str, given: argparse.Namespace, change: Any) -> dict[str, str]:
     web = stack.processes["web"].pid
-    desks = [Desk(stack.port, cookie, []) for _ in range(given.desks)]
-    visitor = Desk(stack.port, cookie, [])
+    desks = [Desk(stack.port, cookie) for _ in range(given.desks)]
+    visitor = Desk(stack.port, cookie)
     await visitor.poll()
-    before = read_memory(web)
+    memory = measure_memory(web)["total"]
     spread = POLL_SECONDS if kind == "poll" else 3.0
     runs = [
         asyncio.create_task((desk.run_polls if kind == "poll" else desk.run_stream)(spread * number / given.desks))
         for number, desk in enumerate(desks)
     ]
     await asyncio.sleep(spread + 5)
-    idle = await measure_cpu(web, given.seconds)
+    cpu = read_cpu(web)
+    await asyncio.sleep(given.seconds)
+    idle = (read_cpu(web) - cpu) / given.seconds
     pages: list[float] = []
     waits: list[float] = []
-    started, cpu = time.monotonic(), usage.measure_cpu({"web": [web]})["web"]
+    started, cpu = time.monotonic(), read_cpu(web)
     while time.monotonic() - started < given.seconds:
         await asyncio.to_thread(change)
         at = time.monotonic()
@@ -115,9 +116,9 @@ async def measure(stack: Stack, kind: str, cookie: str, given: argparse.Namespac
         pages.append(time.monotonic() - asked)
         await asyncio.sleep(max(0.0, at + CHANGE_SECONDS - time.monotonic()))
         waits += [min((one for one in desk.arrivals if one >= at), default=at + 60) - at for desk in desks]
-    busy = (usage.measure_cpu({"web": [web]})["web"] - cpu) / (time.monotonic() - started)
+    busy = (read_cpu(web) - cpu) / (time.monotonic() - started)
     threads = sum(count_threads(pid) for pid in list_descendants(web))
-    after = read_memory(web)
+    memory = measure_memory(web)["total"] - memory
     for run in runs:
         run.cancel()
     failed = [result for result in await asyncio.gather(*runs, return_exceptions=True) if isinstance(result, Exception)]
@@ -128,21 +129,14 @@ async def measure(stack: Stack, kind: str, cookie: str, given: argparse.Namespac
         "from change to new list, p50 / p95": f"{waits[len(waits) // 2]:.2f} / {waits[int(len(waits) * 0.95)]:.2f} s",
         "an ordinary page, median": f"{statistics.median(pages) * 1000:.0f} ms",
         "threads of the web processes": str(threads),
-        "memory added": f"{(after - before) / 1024:.0f} MB",
+        "memory added": f"{memory:.0f} MB",
         "desks that failed": str(len(failed)),
     }
 
 
-async def measure_cpu(web: int, seconds: float) -> float:
-    before = usage.measure_cpu({"web": [web]})["web"]
-    await asyncio.sleep(seconds)
-    return (usage.measure_cpu({"web": [web]})["web"] - before) / seconds
-
-
-def read_memory(root: int) -> int:
-    """Return the proportional set size of the web processes in kB."""
-    texts = (Path(f"/proc/{pid}/smaps_rollup").read_text() for pid in list_descendants(root))
-    return sum(int(line.split()[1]) for text in texts for line in text.splitlines() if line.startswith("Pss:"))
+def read_cpu(web: int) -> float:
+    """Return the CPU seconds of the web processes so far."""
+    return usage.measure_cpu({"web": [web]})["web"]
 
 
 def count_threads(pid: int) -> int:
@@ -185,12 +179,11 @@ def make_world() -> tuple[str, Any]:
     from django.utils import timezone
 
     from bridge.models import Contact, Conversation
+    from channels_setup.models import ChatChannel
     from tests.factories import ApiChannelFactory, boris
     from tests.load.live_stream import TOPIC
 
     api_channel = ApiChannelFactory(name="Bench")
-    from channels_setup.models import ChatChannel
-
     chat_channel = ChatChannel.objects.create(name="Bench")
     for number in range(60):
         contact = Contact.objects.create(api_channel=api_channel, external_id=f"b{number}", name=f"Client {number}")
