@@ -9,6 +9,9 @@ import pytest
 from django.db import connection
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
+from channels_setup.models import ApiChannel
+from tests.factories import ApiChannelFactory
+
 # The headless shell, which Playwright itself uses for headless runs, needs a third of the CPU time of a full Chromium.
 NAMES = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 HOW = "No Chromium here: `apt-get install chromium`, or let .ci/run do it; the browser tests need one."
@@ -60,6 +63,12 @@ def context(browser: Browser, live_server: object) -> Iterator[BrowserContext]:
 def is_policy_complaint(text: str) -> bool:
     """Return whether a console message reports a violated or invalid content security or permissions policy."""
     return any(words in text for words in ("Content Security Policy", "Content-Security-Policy", "Permissions-Policy"))
+
+
+@pytest.fixture
+def channel() -> ApiChannel:
+    """Return a live channel with a name that tests can look for."""
+    return ApiChannelFactory(name="Магазин")
 
 
 @pytest.fixture

@@ -12,16 +12,10 @@ from bridge.desk.live import presence
 from bridge.models import Conversation, Macro, Message, Ticket
 from channels_setup.models import ApiChannel
 from tests.browser.test_desk import sign_in
-from tests.factories import ApiChannelFactory, boris
+from tests.factories import boris
 from tests.scenarios.sending import client_writes
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture
-def channel() -> ApiChannel:
-    channel: ApiChannel = ApiChannelFactory(name="Магазин")
-    return channel
 
 
 @pytest.fixture

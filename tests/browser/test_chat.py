@@ -16,14 +16,9 @@ from bridge.models import CannedResponse, Conversation, Message, ServiceWindow, 
 from channels_setup.models import ApiChannel
 from channels_setup.providers.sandbox import messenger as sandbox
 from tests.browser.test_desk import SOON, bubble, end_windows_in, open_chat, sign_in, writes
-from tests.factories import ApiChannelFactory, TemplateFactory, boris, vera
+from tests.factories import TemplateFactory, boris, vera
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture
-def channel() -> ApiChannel:
-    return ApiChannelFactory(name="Магазин")
 
 
 @pytest.fixture

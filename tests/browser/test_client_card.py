@@ -10,15 +10,10 @@ from bridge.desk.live import presence
 from bridge.models import Contact, ContactMerge, Conversation
 from channels_setup.models import ApiChannel
 from tests.browser.test_desk import sign_in
-from tests.factories import ApiChannelFactory, boris
+from tests.factories import boris
 from tests.scenarios.merging import ANNA, ANYA, writes
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture
-def channel() -> ApiChannel:
-    return ApiChannelFactory(name="Магазин")
 
 
 @pytest.fixture

@@ -16,18 +16,13 @@ from bridge.desk.presentation import format_day
 from bridge.models import Conversation, Delivery, Draft, Message, ServiceWindow, Ticket
 from bridge.relay import reply_submission
 from channels_setup.models import ApiChannel
-from tests.factories import ApiChannelFactory, boris
+from tests.factories import boris
 from tests.scenarios.sending import receive_text
 from tests.worker import Worker
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 SOON = 20_000  # milliseconds; two seconds on an idle machine
-
-
-@pytest.fixture
-def channel() -> ApiChannel:
-    return ApiChannelFactory(name="Магазин")
 
 
 @pytest.fixture

@@ -9,16 +9,11 @@ from bridge.models import CannedResponse, Conversation, Ticket
 from channels_setup.models import ApiChannel
 from tests.browser.holding import Held
 from tests.browser.test_desk import open_chat, sign_in, writes
-from tests.factories import ApiChannelFactory, boris
+from tests.factories import boris
 
 pytestmark = pytest.mark.django_db(transaction=True)
 NAMES = ["Анна Соколова", "Борис Ким", "Вера Лис"]
 FOCUSED = "() => document.activeElement !== document.body"
-
-
-@pytest.fixture
-def channel() -> ApiChannel:
-    return ApiChannelFactory(name="Магазин")
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from bridge.models import Conversation, Ticket
 from channels_setup.models import ApiChannel
 from channels_setup.roles import Role, assign_role
 from tests.browser.test_desk import SOON, bubble, end_windows_in, open_chat, sign_in, writes
-from tests.factories import ApiChannelFactory, boris
+from tests.factories import boris
 from tests.scenarios.sending import move_windows_back
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -21,11 +21,6 @@ pytestmark = pytest.mark.django_db(transaction=True)
 # The page's requests to the server, each with its time by the page's clock.
 NEWS = """(() => performance.getEntriesByType("resource")
     .filter((one) => one.name.includes("/chats/updates/") && one.responseEnd))"""
-
-
-@pytest.fixture
-def channel() -> ApiChannel:
-    return ApiChannelFactory(name="Магазин")
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from channels_setup.models import ApiChannel
 from channels_setup.providers.sandbox import messenger as sandbox
 from tests.browser.test_axe import findings
 from tests.browser.test_desk import SOON, open_chat, sign_in
-from tests.factories import ApiChannelFactory, boris
+from tests.factories import boris
 from tests.scenarios.sending import receive_text
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -29,11 +29,6 @@ NAME = "Анна Соколова"
 @pytest.fixture(autouse=True)
 def folder(settings: Any, tmp_path: Path) -> None:
     settings.MEDIA_ROOT = tmp_path
-
-
-@pytest.fixture
-def channel() -> ApiChannel:
-    return ApiChannelFactory(name="Магазин")
 
 
 @pytest.fixture

@@ -11,16 +11,11 @@ from bridge.models import Conversation, Message
 from channels_setup.models import ApiChannel
 from tests.browser.holding import Held, fails, slow_down
 from tests.browser.test_desk import answers, bubble, eventually, open_chat, sign_in, writes
-from tests.factories import ApiChannelFactory, boris
+from tests.factories import boris
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 NAMES = ["Анна Соколова", "Борис Ким", "Вера Лис", "Глеб Цой", "Дарья Мей"]
-
-
-@pytest.fixture
-def channel() -> ApiChannel:
-    return ApiChannelFactory(name="Магазин")
 
 
 @pytest.fixture

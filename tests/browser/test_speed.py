@@ -13,7 +13,7 @@ from bridge.models import Conversation, Draft, Message, Ticket
 from channels_setup.models import ApiChannel
 from tests.browser.holding import Held
 from tests.browser.test_desk import SOON, bubble, eventually, open_chat, sign_in, writes
-from tests.factories import ApiChannelFactory, boris
+from tests.factories import boris
 
 pytestmark = pytest.mark.django_db(transaction=True)
 NAMES = ["Анна Соколова", "Борис Ким", "Вера Лис"]
@@ -26,11 +26,6 @@ PICK = """(picker, day) => {
 COMPOSED_ENTER = """box => box.dispatchEvent(
     new KeyboardEvent("keydown", { key: "Enter", isComposing: true, bubbles: true, cancelable: true }))"""
 TOP = "() => document.getElementById('scroll').scrollTop"
-
-
-@pytest.fixture
-def channel() -> ApiChannel:
-    return ApiChannelFactory(name="Магазин")
 
 
 @pytest.fixture

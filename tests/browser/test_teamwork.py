@@ -11,15 +11,10 @@ from channels_setup.models import ApiChannel
 from channels_setup.roles import Role, assign_role
 from tests.browser.holding import Held
 from tests.browser.test_desk import open_chat, sign_in, writes
-from tests.factories import ApiChannelFactory, UserFactory, boris
+from tests.factories import UserFactory, boris
 from tests.scenarios.sending import outbound_texts
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture
-def channel() -> ApiChannel:
-    return ApiChannelFactory(name="Магазин")
 
 
 @pytest.fixture

@@ -13,18 +13,13 @@ from bridge.models import CannedResponse, ContactNote, Conversation, Delivery, D
 from channels_setup.models import ApiChannel
 from tests.browser.holding import Held, fails
 from tests.browser.test_desk import answers, bubble, end_windows_in, eventually, open_chat, sign_in, writes
-from tests.factories import PASSWORD, ApiChannelFactory, TemplateFactory, boris, vera
+from tests.factories import PASSWORD, TemplateFactory, boris, vera
 from tests.scenarios.sending import outbound_texts
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 DRAFTS, POLLS, SENDS = "**/draft/", "**/chats/updates/*", "**/send/"
 NOTE = "#add-note ~ form [name=note]"  # of the client
-
-
-@pytest.fixture
-def channel() -> ApiChannel:
-    return ApiChannelFactory(name="Магазин")
 
 
 @pytest.fixture
