@@ -14,15 +14,10 @@ from bridge.desk import presentation
 from bridge.models import Conversation, ConversationActivity
 from channels_setup.models import Team
 
+from .periods import load_period
+
 MAX_LINES = 200  # of one page
 SHOWN_LINES = 2  # a longer run of lines is folded
-
-LINES_SQL = """
-SELECT * FROM bridge_conversationactivity
-WHERE conversation_id = %(chat)s AND (%(since)s::timestamptz IS NULL OR created_at >= %(since)s)
-  AND (%(before)s::timestamptz IS NULL OR created_at < %(before)s)
-ORDER BY created_at DESC, id DESC LIMIT %(limit)s
-"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,8 +38,7 @@ def load_lines(
     conversation: Conversation, *, since: datetime | None, before: datetime | None, now: datetime
 ) -> list[ActivityLine]:
     """Load the lines of a period, oldest first. Without lines, one query."""
-    values = {"chat": conversation.pk, "since": since, "before": before, "limit": MAX_LINES}
-    found = list(ConversationActivity.objects.raw(LINES_SQL, values))[::-1]
+    found = load_period(ConversationActivity, conversation, since=since, before=before, limit=MAX_LINES)
     if not found:
         return []
     people, teams = _load_people(found), _load_teams(found)

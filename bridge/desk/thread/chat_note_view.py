@@ -18,15 +18,10 @@ from bridge.desk import presentation
 from bridge.models import Conversation, ConversationNote
 from channels_setup.codecs.whatsapp_markup import render_html
 
+from .periods import load_period
+
 MAX_NOTES = 200  # of one page
 TAG_OR_MENTION = re.compile(rf"<[^>]*>|{chat_notes.MENTION.pattern}")
-
-NOTES_SQL = """
-SELECT * FROM bridge_conversationnote
-WHERE conversation_id = %(chat)s AND (%(since)s::timestamptz IS NULL OR created_at >= %(since)s)
-  AND (%(before)s::timestamptz IS NULL OR created_at < %(before)s)
-ORDER BY created_at DESC, id DESC LIMIT %(limit)s
-"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,8 +53,7 @@ def load_notes(
     conversation: Conversation, *, user: Any, since: datetime | None, before: datetime | None, now: datetime
 ) -> list[NoteView]:
     """Load the notes of a period, oldest first: one query without notes, two with notes."""
-    values = {"chat": conversation.pk, "since": since, "before": before, "limit": MAX_NOTES}
-    rows = list(ConversationNote.objects.raw(NOTES_SQL, values))[::-1]
+    rows = load_period(ConversationNote, conversation, since=since, before=before, limit=MAX_NOTES)
     if not rows:
         return []
     names = _load_names(rows)
