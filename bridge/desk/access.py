@@ -74,20 +74,22 @@ def get_message_or_404(conversation: Conversation, message_id: int) -> Message:
     return message
 
 
+def list_operators() -> QuerySet[Any]:
+    """Return the active people who may see chats."""
+    return get_user_model().objects.people().filter(is_active=True, pk__in=users_with(VIEW_CHATS).values("pk"))
+
+
 def assignable_users(conversation: Conversation, user: Any) -> QuerySet[Any]:
     """Return the users that the chat can be assigned to: operators of its channel, and the current user."""
-    people = get_user_model().objects.people().filter(is_active=True, pk__in=users_with(VIEW_CHATS).values("pk"))
-    return people.filter(Q(chat_channels=conversation.chat_channel_id) | Q(pk=user.pk)).distinct().order_by("pk")
+    by_channel = Q(chat_channels=conversation.chat_channel_id)
+    return list_operators().filter(by_channel | Q(pk=user.pk)).distinct().order_by("pk")
 
 
 def mentionable_users(conversation: Conversation) -> QuerySet[Any]:
     """Return the users that a note can mention: those who may see the chat."""
-    people = get_user_model().objects.people().filter(is_active=True, pk__in=users_with(VIEW_CHATS).values("pk"))
-    of_channel, of_all = (
-        Q(chat_channels=conversation.chat_channel_id),
-        Q(pk__in=users_with(VIEW_ALL_CHATS).values("pk")),
-    )
-    return people.filter(of_channel | of_all).distinct().order_by("pk")
+    sees_channel = Q(chat_channels=conversation.chat_channel_id)
+    sees_all = Q(pk__in=users_with(VIEW_ALL_CHATS).values("pk"))
+    return list_operators().filter(sees_channel | sees_all).distinct().order_by("pk")
 
 
 def assignable_teams(conversation: Conversation) -> QuerySet[Team]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from django import forms
-from django.contrib.auth import get_user_model
 from django.utils.translation import gettext as _
 
 from bridge import canned_variables, service_window
 from bridge.models import CannedResponse, Macro
 from channels_setup.models import ChatChannel, Team
-from channels_setup.permissions import VIEW_CHATS, users_with
+
+from . import access, presentation
 
 ACTIONS = ("reply_text", "note_text", "add_tags", "remove_tags", "assignment", "status", "snooze")
 
@@ -69,9 +69,9 @@ class OwnMacroForm(MacroForm):
     def __init__(self, *args: Any, user: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         channels = ChatChannel.objects.all().visible_to(user)
-        people = get_user_model().objects.people().filter(is_active=True, pk__in=users_with(VIEW_CHATS).values("pk"))
-        self.fields["assign_user"].queryset = people.filter(chat_channels__in=channels).distinct()  # type: ignore[attr-defined]
-        self.fields["assign_user"].label_from_instance = lambda person: person.get_full_name() or person.username  # type: ignore[attr-defined]
+        people = access.list_operators().filter(chat_channels__in=channels)
+        self.fields["assign_user"].queryset = people.distinct()  # type: ignore[attr-defined]
+        self.fields["assign_user"].label_from_instance = presentation.person_name  # type: ignore[attr-defined]
         self.fields["assign_team"].queryset = Team.objects.filter(chat_channels__in=channels).distinct()  # type: ignore[attr-defined]
         for name in ("assign_user", "assign_team"):
             self.fields[name].empty_label = "—"  # type: ignore[attr-defined]

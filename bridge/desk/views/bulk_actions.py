@@ -23,7 +23,7 @@ from bridge.conversations import assignment_rules, tickets
 from bridge.desk import access, presentation
 from bridge.desk.parameters import parse_int
 from bridge.models import Conversation, Ticket
-from channels_setup.permissions import VIEW_CHATS, require_chat_access, users_with
+from channels_setup.permissions import require_chat_access
 
 MAX_REQUESTS = 200  # at most this many at once
 SALT = "bridge.desk.views.bulk_actions.with_teams"  # tokens of the release before have no teams
@@ -101,9 +101,7 @@ def undo_change(request: HttpRequest) -> HttpResponse:
 
 def list_channel_assignees(user: Any, channels: list[int]) -> list[dict[str, Any]]:
     """List the users that requests of these channels can be assigned to, the current user first."""
-    found = get_user_model().objects.people().filter(is_active=True)
-    found = found.filter(pk__in=users_with(VIEW_CHATS).values("pk"))
-    found = found.filter(Q(chat_channels__in=channels) | Q(pk=user.pk)).distinct().order_by("pk")
+    found = access.list_operators().filter(Q(chat_channels__in=channels) | Q(pk=user.pk)).distinct().order_by("pk")
     people = [
         {"pk": person.pk, "name": presentation.person_name(person), "is_me": person.pk == user.pk} for person in found
     ]
