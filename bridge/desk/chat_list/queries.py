@@ -187,6 +187,12 @@ class ListScope:
         return [*self.conditions, HAS_TAG_SQL if self.tagged is None else TAGGED_SQL]
 
     @property
+    def request_conditions(self) -> list[str]:
+        """Return the conditions by status and team, for queries that do not read each status and team by itself."""
+        by_status = ["c.request_status = ANY(%(statuses)s)"] if self.statuses else []
+        return by_status + (["c.team_id = ANY(%(teams)s)"] if self.teams is not None else [])
+
+    @property
     def is_grouped(self) -> bool:
         """Return whether chats are read by channel. Few chats of a search, tag or person are read at once."""
         is_small = self.hits is not None or self.tagged is not None
@@ -247,13 +253,9 @@ def find_newest(scope: ListScope, *conditions: str, after: tuple[datetime, int] 
 
 def find_longest_waiting(scope: ListScope, *, after: tuple[datetime, int] | None, limit: int) -> FoundChats:
     """Find chats that need a reply and whose window stays open, longest waiting first."""
-    conditions_sql = [*scope.filter_conditions, stays_open_condition(scope)]
+    conditions_sql = [*scope.filter_conditions, *scope.request_conditions, stays_open_condition(scope)]
     if after is not None:
         conditions_sql.append(f"({WAITING_SINCE_SQL}, c.id) > (%(moment)s, %(last)s)")
-    if scope.statuses:
-        conditions_sql.append("c.request_status = ANY(%(statuses)s)")
-    if scope.teams is not None:
-        conditions_sql.append("c.team_id = ANY(%(teams)s)")
     recent = f"({RECENT_SQL} OR {UNRESTRICTED_SQL})" if scope.unrestricted else RECENT_SQL
     moment, last = after or (None, None)
     statement = LONGEST_WAITING_SQL.format(conditions=" AND ".join(conditions_sql), recent=recent)
@@ -269,15 +271,11 @@ def find_closing_first(
     limit: int,
 ) -> FoundChats:
     """Find chats whose window closes in ``[since, until)``, soonest first."""
-    conditions_sql = [*scope.filter_conditions, *conditions, "w.expires_at >= %(since)s"]
+    conditions_sql = [*scope.filter_conditions, *scope.request_conditions, *conditions, "w.expires_at >= %(since)s"]
     if until is not None:
         conditions_sql.append("w.expires_at < %(until)s")
     if after is not None:
         conditions_sql.append("(w.expires_at, c.id) > (%(moment)s, %(last)s)")
-    if scope.statuses:
-        conditions_sql.append("c.request_status = ANY(%(statuses)s)")
-    if scope.teams is not None:
-        conditions_sql.append("c.team_id = ANY(%(teams)s)")
     if scope.unrestricted:
         conditions_sql.append(f"NOT {UNRESTRICTED_SQL}")
     moment, last = after or (None, None)

@@ -11,6 +11,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.template.loader import render_to_string
 from django.urls import reverse
+from django.utils.functional import SimpleLazyObject
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET
@@ -183,6 +184,8 @@ def build_list_context(request: HttpRequest, *, current: int | None, now: dateti
     # Read before the rows, so that a change in between causes another update instead of being missed.
     summary = listing.load_list_summary(channels, user=request.user)
     now = now or summary.now
+    # A poll does not show the filters.
+    filter_fields: Any = SimpleLazyObject(partial(list_filters.build_fields, request, params, visible))
     return {
         "params": params,
         "page": listing.build_list_page(params, channels=channels, user=request.user, now=now),
@@ -199,8 +202,8 @@ def build_list_context(request: HttpRequest, *, current: int | None, now: dateti
         ],
         "max_counted": listing.MAX_COUNTED,
         "answered_today": partial(count_answered_today, channels, now=now),  # of an empty list only
-        "filter_chips": partial(list_filters.build_chips, request, params, visible),
-        "filter_fields": partial(list_filters.build_fields, request, params, visible),  # a poll does not show them
+        "filter_chips": partial(list_filters.build_chips, params, filter_fields),
+        "filter_fields": filter_fields,
         "list_version": summary.version,
         "last_warning": summary.last_warning,
         "poll_token": polling.issue_poll_token(request, channels),

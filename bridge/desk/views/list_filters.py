@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import date
 from typing import Any
 
@@ -44,11 +44,9 @@ def build_fields(
     ]
 
 
-def build_chips(
-    request: HttpRequest, params: listing.ChatListParams, channels: Sequence[ChatChannel]
-) -> list[dict[str, str]]:
+def build_chips(params: listing.ChatListParams, filter_fields: Iterable[dict[str, Any]]) -> list[dict[str, str]]:
     """List the filters that are set, each with the address of the list without it."""
-    fields = {field["name"]: field for field in build_fields(request, params, channels)} if params.filters else {}
+    fields = {field["name"]: field for field in filter_fields}
     chips = []
     for name in [name for name in listing.FILTERS if name in params.non_default]:
         value = params.non_default[name]
