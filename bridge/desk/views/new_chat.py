@@ -164,8 +164,7 @@ def _fill_template(request: HttpRequest, form: NewChatForm) -> HttpResponse:
     phone = chat_starts.parse_number(form.phone)
     if request.POST.get("go"):
         try:
-            chat, _is_new = _start_once(request, form, channel, template, values)
-            return redirect("chat", pk=chat)
+            return redirect("chat", pk=_start_once(request, form, channel, template, values))
         except ChatStartRefused as problem:
             sentence = str(problem)
     context = {
@@ -186,8 +185,8 @@ def _fill_template(request: HttpRequest, form: NewChatForm) -> HttpResponse:
 
 def _start_once(
     request: HttpRequest, form: NewChatForm, channel: StartChannel, template: Template, values: dict[str, str]
-) -> tuple[int, bool]:
-    """Start the chat once per form. Return its ID, and whether it is new. Raises ChatStartRefused."""
+) -> int:
+    """Start the chat once per form. Return its ID. Raises ChatStartRefused."""
     user: Any = request.user
     content = [form.values, template.pk, values]
     body = json.dumps(content, ensure_ascii=False).encode()
@@ -203,8 +202,8 @@ def _start_once(
             name=form.values["name"],
             author=user,
         )
-        answer = {"chat_id": started.conversation.pk, "is_new": started.message is not None}
-        return idempotency.StoredResponse(200, answer, contact_ids=(started.conversation.contact_id,))
+        chat = started.conversation
+        return idempotency.StoredResponse(200, {"chat_id": chat.pk}, contact_ids=(chat.contact_id,))
 
     response = idempotency.run_once(
         owner=f"new chat {user.pk}",
@@ -212,7 +211,7 @@ def _start_once(
         request=body,
         work=work,
     )
-    chat_id, is_new = int(response.body["chat_id"]), bool(response.body["is_new"])
+    chat_id = int(response.body["chat_id"])
     if not Conversation.objects.filter(pk=chat_id).visible_to(user).exists():
         raise ChatStartRefused(_("This chat is no longer available."))
-    return chat_id, is_new
+    return chat_id
