@@ -36,13 +36,21 @@
     byId("list-filters").querySelector("select")?.focus();
   }, () => Boolean(byId("list-filters")));
 
+  // A sentence about a key just pressed goes by itself, unless it is being read or used.
+  const say = (key, sentence) => {
+    okno.notifications?.showSentence(key, sentence);
+    const box = byId(`toast-${key}`);
+    const leave = () => { if (box?.matches(":hover, :focus-within")) setTimeout(leave, 2_000); else box?.remove(); };
+    setTimeout(leave, 8_000);
+  };
   const openNextWaiting = async () => {
     const params = new URLSearchParams({ current: byId("chat")?.dataset.chat || "" });
     const answer = await fetch(`${body.dataset.nextUrl}?${params}`);
     if (!answer.ok || answer.redirected) return;
-    const { chat } = await answer.json();
+    const { chat, note } = await answer.json();
     if (chat) okno.palette.openChat(chat);
-    else okno.notifications?.showSentence("none-waiting", body.dataset.noneWaiting);
+    byId("toast-next-waiting")?.remove();
+    if (note || !chat) say("next-waiting", note || body.dataset.noneWaiting);
   };
   define("next-waiting", openNextWaiting);
 

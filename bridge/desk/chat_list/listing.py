@@ -10,7 +10,7 @@ Chats with a closed window come last, because only a template can be sent.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, time, timedelta
 from typing import Any
 from urllib.parse import urlencode
@@ -165,19 +165,7 @@ def build_list_page(
     """Build one page of the list."""
     hits = search.search_chats(channels, params.query) if params.query else {}
     scope = _build_scope(params, channels=channels, user=user, now=now, hits=list(hits))
-    names = _group_names(params)
-    first = names.index(params.cursor[0]) if params.cursor and params.cursor[0] in names else 0
-    found: list[tuple[str, queries.FoundChats]] = []
-    remaining, next_cursor = limit or PAGE, ""
-    for name in names[first:]:
-        after = params.cursor[1:] if params.cursor and params.cursor[0] == name else None
-        rows = _find_group(scope, name, params, after=after, limit=remaining + 1)
-        if shown := rows[:remaining]:
-            found.append((name, shown))
-        remaining -= len(shown)
-        if len(rows) > len(shown) or (not remaining and name != names[-1]):
-            next_cursor = _next_cursor(found)
-            break
+    found, next_cursor = _find_page(scope, params, limit=limit or PAGE)
     rows_by_chat = _build_rows(found, params, user=user, hits=hits, now=now)
     groups = [
         ChatGroup(
@@ -189,6 +177,35 @@ def build_list_page(
         for name, rows in found
     ]
     return ChatPage(groups=groups, next_cursor=next_cursor)
+
+
+def find_chats(
+    params: ChatListParams, conditions: Sequence[str], *, channels: Sequence[int], user: Any, now: datetime, limit: int
+) -> list[int]:
+    """Find the chats of the list in its order that also meet the SQL conditions. Return their IDs."""
+    scope = _build_scope(params, channels=channels, user=user, now=now, hits=[])
+    found, _next_cursor = _find_page(replace(scope, conditions=[*scope.conditions, *conditions]), params, limit=limit)
+    return [pk for _name, rows in found for pk, _value in rows]
+
+
+def _find_page(
+    scope: queries.ListScope, params: ChatListParams, *, limit: int
+) -> tuple[list[tuple[str, queries.FoundChats]], str]:
+    """Find one page of chats by group. Return them and the cursor of the next page, or an empty string."""
+    names = _group_names(params)
+    first = names.index(params.cursor[0]) if params.cursor and params.cursor[0] in names else 0
+    found: list[tuple[str, queries.FoundChats]] = []
+    remaining, next_cursor = limit, ""
+    for name in names[first:]:
+        after = params.cursor[1:] if params.cursor and params.cursor[0] == name else None
+        rows = _find_group(scope, name, params, after=after, limit=remaining + 1)
+        if shown := rows[:remaining]:
+            found.append((name, shown))
+        remaining -= len(shown)
+        if len(rows) > len(shown) or (not remaining and name != names[-1]):
+            next_cursor = _next_cursor(found)
+            break
+    return found, next_cursor
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ import json
 import logging
 import time
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,6 +78,24 @@ def record_heartbeat(conversation_id: int, *, user: Any, writes: bool, is_here: 
         logger.warning("presence not available", extra={"error": type(error).__name__})
         return NO_PRESENCE
     return _parse_marks(found, own=str(user.pk).encode(), now=now)
+
+
+def find_colleagues(conversation_ids: Sequence[int], *, user: Any) -> dict[int, Presence]:
+    """Return the presence of others in each chat that has one. Empty if Valkey fails."""
+    if store.is_paused or not conversation_ids:
+        return {}
+    try:
+        with store.client.pipeline(transaction=False) as pipe:
+            for pk in conversation_ids:
+                pipe.hgetall(f"okno:here:{pk}")
+            found: list[Mapping[bytes, bytes]] = pipe.execute()
+    except redis.RedisError as error:
+        store.pause()
+        logger.warning("presence not available", extra={"error": type(error).__name__})
+        return {}
+    own, now = str(user.pk).encode(), time.time()
+    parsed = {pk: _parse_marks(marks, own=own, now=now) for pk, marks in zip(conversation_ids, found, strict=True)}
+    return {pk: presence for pk, presence in parsed.items() if presence.version}
 
 
 def find_viewers(conversation_id: int) -> set[int]:

@@ -11,7 +11,7 @@ from django.views.decorators.http import require_GET
 
 from bridge import service_window
 from bridge.desk import access
-from bridge.desk.chat_list import listing
+from bridge.desk.chat_list import listing, next_waiting
 from bridge.desk.chat_list.rows import ChatRow
 from bridge.desk.parameters import parse_int
 from channels_setup.permissions import require_chat_access
@@ -40,16 +40,16 @@ def search_palette(request: HttpRequest) -> HttpResponse:
 @require_GET
 @never_cache
 def find_next_waiting(request: HttpRequest) -> HttpResponse:
-    """Return the chat that needs a reply and follows ``current`` in the list's order, or the first one."""
+    """Return the chat that needs a reply and follows ``current`` in the list's order, or the first one.
+
+    Chats of colleagues are skipped, unless nothing else waits. ``note`` says so.
+    """
     now = service_window.database_now()
     channels = access.visible_channel_ids(request)
-    params = listing.ChatListParams(tab=listing.WAITING)
-    page = listing.build_list_page(params, channels=channels, user=request.user, now=now)
     current = parse_int(request.GET.get("current"))
-    rows = list(page.rows)
-    after = next((at for at, row in enumerate(rows, 1) if row.shown.chat == current), 0)
-    row = next((row for row in rows[after:] + rows[:after] if row.shown.chat != current), None)
-    return JsonResponse({"chat": _row_json(row) if row else None})
+    found = next_waiting.find_next(channels, user=request.user, now=now, current=current)
+    rows = listing.build_rows([found.chat], user=request.user, now=now) if found.chat else []
+    return JsonResponse({"chat": _row_json(rows[0]) if rows else None, "note": found.note})
 
 
 def _row_json(row: ChatRow) -> dict[str, Any]:
