@@ -91,9 +91,26 @@
     try {
       const answer = await fetch(`${palette.dataset.url}?${params}`, { signal: request.signal });
       if (!answer.ok || answer.redirected) return;
-      chats = { query, rows: (await answer.json()).chats };
+      const found = await answer.json();
+      chats = { query, rows: found.chats };
+      if (found.views) addViews(found.views);
       if (query === field.value.trim() && palette.open) build();
     } catch { /* aborted or offline: commands remain */ }
+  };
+
+  // --- saved views: commands of this opening ------------------------------------------------------------------------
+  let views = new Set(); // names of their commands
+  const addViews = (rows) => {
+    views = new Set(rows.map((row) => `view-${row.view}`));
+    for (const { view, page, title, url } of rows) {
+      const name = `view-${view}`;
+      okno.shortcuts.add({ name, title, section: "views", run: () => openView(page, url), when: () => views.has(name) });
+    }
+  };
+  // A view of chats replaces the list, so the open chat stays.
+  const openView = (page, url) => {
+    if (page === "chats" && document.getElementById("desk")) window.htmx.ajax("GET", url, { target: "#list", swap: "outerHTML" });
+    else location.assign(url);
   };
 
   // --- recent chats: only their IDs stay in this browser ------------------------------------------------------------

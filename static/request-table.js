@@ -3,7 +3,8 @@
   const form = document.getElementById("bulk"), bar = document.getElementById("bulk-bar");
   const filters = document.getElementById("filters");
   document.getElementById("show").hidden = true;
-  filters.addEventListener("change", () => filters.requestSubmit());
+  // A year that is still being typed is out of range.
+  filters.addEventListener("change", () => { if (filters.checkValidity()) filters.requestSubmit(); });
   if (!bar) return;
   const all = document.getElementById("pick-all");
   let boxes = [...form.querySelectorAll("[name=ticket]")];

@@ -34,6 +34,7 @@ from bridge.models import (
     HeldReply,
     Macro,
     Mismatch,
+    SavedView,
     StrayStatus,
     Upload,
     WebhookEvent,
@@ -154,6 +155,7 @@ def _add_desk(world: World, text: str, set_up: str) -> None:
     macro = Macro.objects.create(name=set_up, reply_text=set_up)
     macro.chat_channels.add(world.chat_channel)
     world.rows |= {"macro": macro, "ownmacro": Macro.objects.create(name=set_up, reply_text=set_up, owner=person)}
+    world.rows["savedview"] = SavedView.objects.create(page="chats", name=set_up, filters={"q": set_up}, owner=person)
     world.rows["alertroute"] = AlertRoute.objects.create(name=set_up, kind="email", target="ops@company.example")
     team = Team.objects.create(name=set_up)
     team.chat_channels.add(world.chat_channel)

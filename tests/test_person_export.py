@@ -50,6 +50,7 @@ NOT_EXPORTED = {
     "OperatorAvailability": "the status of an operator",
     "NotificationSettings": "settings of an operator",
     "PushKey": "a key of the portal",
+    "SavedView": "filters of an operator; an erasure deletes those that name the person",
     "PushMessage": "which device was notified of a message, for ten minutes",
     "PushSubscription": "a device of an operator",
     "HelpdeskConnection": "the state of a channel",

@@ -77,7 +77,7 @@ SEARCHED = {
     *("", "chats/", "chats/updates/", "requests/", "windows/", "windows/missed.csv", "templates/"),
     *("chats/<int:pk>/", "chats/<int:pk>/canned-responses/", "chats/<int:pk>/templates/"),
     *("chats/<int:pk>/client/merge/", "chats/<int:pk>/client/tags/suggested/", "chats/<int:pk>/people/"),
-    *("chats/find/", "chats/next-waiting/", "contacts/", "contacts/new-chat/"),
+    *("chats/find/", "chats/next-waiting/", "contacts/", "contacts/new-chat/", "desk/views/add/"),
 }
 API_METHODS = ("POST", "PATCH", "PUT", "DELETE", "GET")
 # Routes that nobody enters: they do not exist or redirect to the login.
@@ -126,6 +126,7 @@ ROW_OF_ROUTE = {
     "chats/": "conversation",
     "templates/": "template",
     "desk/replies/": "ownmacro",
+    "desk/views/": "savedview",
     "contacts/import/": "contactimport",
     "admin/bridge/deadletter/bulk-actions/": "bulk_action",
     "admin/r/": "message",
@@ -144,6 +145,7 @@ SECRET_OF_ROUTE = {
 WORDS = {
     "kind": "sandbox",
     "reply_kind": "macro",
+    "view_page": "chats",
     "file_format": "csv",
     "content_type_id": "1",
     "name": "nothing",

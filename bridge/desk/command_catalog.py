@@ -13,12 +13,13 @@ from django.utils import translation
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy, pgettext_lazy
 
-GENERAL, LIST, CHAT, PAGES = "general", "list", "chat", "pages"
+GENERAL, LIST, CHAT, PAGES, VIEWS = "general", "list", "chat", "pages", "views"
 SECTIONS: dict[str, Promise] = {
     GENERAL: pgettext_lazy("keyboard shortcuts", "Everywhere"),
     LIST: pgettext_lazy("keyboard shortcuts", "List of chats"),
     CHAT: pgettext_lazy("keyboard shortcuts", "Open chat"),
     PAGES: pgettext_lazy("keyboard shortcuts", "Pages"),
+    VIEWS: gettext_lazy("Saved views"),  # the palette adds them
 }
 
 
@@ -40,6 +41,7 @@ COMMANDS = (
     Command(name="next-row", section=LIST, keys="J", title=gettext_lazy("Next chat in the list")),
     Command(name="previous-row", section=LIST, keys="K", title=gettext_lazy("Previous chat in the list")),
     Command(name="filters", section=LIST, keys="F", title=gettext_lazy("Sort and filter")),
+    Command(name="views", section=LIST, keys="V", title=gettext_lazy("Saved views")),
     Command(name="reply", section=CHAT, keys="R", title=pgettext_lazy("command", "Write a reply")),
     Command(name="note", section=CHAT, keys="I", title=gettext_lazy("Write a note")),
     Command(name="leave-text", section=CHAT, keys="Escape", title=gettext_lazy("Leave the text, for single keys")),
@@ -59,6 +61,7 @@ COMMANDS = (
     Command(name="windows", section=PAGES, title=gettext_lazy("Missed windows")),
     Command(name="templates", section=PAGES, title=gettext_lazy("Templates")),
     Command(name="contacts", section=PAGES, title=gettext_lazy("Contacts")),
+    Command(name="saved-views", section=PAGES, title=gettext_lazy("Manage saved views")),
     Command(name="new-chat", section=PAGES, title=gettext_lazy("New chat")),
     Command(name="settings", section=PAGES, title=gettext_lazy("Desk settings")),
     Command(name="account", section=PAGES, title=gettext_lazy("My account")),

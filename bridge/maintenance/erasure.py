@@ -52,7 +52,7 @@ from bridge.models.contacts import PERSONAL_FIELDS
 from channels_setup.codecs.phone_numbers import UNVERIFIED
 from channels_setup.failing_items import FailingItems
 
-from . import erased_events, erased_traces, erasure_log, outside_copies
+from . import erased_events, erased_traces, erased_views, erasure_log, outside_copies
 
 logger = logging.getLogger(__name__)
 
@@ -167,6 +167,7 @@ def _erase_contact(contact: Contact, *, by: Any, source: str) -> Erasure:
     identifiers, pattern = list_identifiers(contact), erased_events.build_contact_pattern(contact)
     counts = _erase_rows(contact, chats, pattern)
     erased_traces.erase_traces(contact, chats, identifiers, pattern)
+    erased_views.erase_views(contact, pattern)
     ContactImport.objects.all().delete()  # a file may name the person; its author uploads it again
     if contact.erased_at is None:
         erased_ids.remember_erased_client(contact)

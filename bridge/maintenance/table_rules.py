@@ -125,7 +125,7 @@ KEPT: dict[str, str] = {
             *("channels_setup.Secret", "channels_setup.Credential", "channels_setup.WebhookAddress"),
             *("templates_registry.Template", "templates_registry.TemplateTags", "templates_registry.TemplateUse"),
             *("bridge.CannedResponse", "bridge.TicketField", "bridge.RetentionRule", "bridge.DeskSettings"),
-            *("bridge.ChannelAutomation", "bridge.Macro"),
+            *("bridge.ChannelAutomation", "bridge.Macro", "bridge.SavedView"),
         ),
         _CONFIGURED,
     ),

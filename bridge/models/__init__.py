@@ -31,6 +31,7 @@ from .notifications import (
     PushSubscription,
 )
 from .retention import RetentionKind, RetentionRule, StorageSnapshot
+from .saved_views import SavedView
 from .template_tests import TemplateTest
 from .ticket_fields import TicketField, TicketTag
 from .windows import ClosingReminder, ServiceWindow
@@ -98,6 +99,7 @@ __all__ = [
     "RateLimit",
     "RetentionKind",
     "RetentionRule",
+    "SavedView",
     "ServiceWindow",
     "Snooze",
     "StorageSnapshot",

@@ -86,6 +86,8 @@ AUDITED: dict[str, AuditedTable] = {
     "bridge.CannedResponse.chat_channels": AuditedTable(),
     "bridge.Macro": AuditedTable(label="name", hidden=("reply_text", "note_text"), ignored=("updated_at",)),
     "bridge.Macro.chat_channels": AuditedTable(),
+    # Names and searches of views may be words of clients.
+    "bridge.SavedView": AuditedTable(hidden=("name", "filters"), ignored=("position", "updated_at")),
     "bridge.ChannelAutomation": AuditedTable(),
     "bridge.TicketField": AuditedTable(label="name"),
     "bridge.RetentionRule": AuditedTable(label="kind"),

@@ -148,6 +148,11 @@ ROUTES: dict[str, Audience] = {
     "chats/<int:pk>/templates/<int:template_id>/send/": A.USERS,
     "chats/<int:pk>/templates/<int:template_id>/hold/": A.USERS,
     "chats/<int:pk>/held/<int:held_id>/unhold/": A.USERS,
+    "desk/views/": A.USERS,
+    "desk/views/add/": A.USERS,
+    "desk/views/counts/<slug:view_page>/": A.USERS,
+    "desk/views/<int:pk>/": A.OWN_ROWS,  # and shared rows: tests/test_saved_views.py
+    "desk/views/<int:pk>/edit/": A.OWN_ROWS,
     "desk/replies/": A.USERS,
     "desk/replies/<slug:reply_kind>/": A.USERS,
     "desk/replies/<slug:reply_kind>/<int:pk>/": A.OWN_ROWS,

@@ -21,7 +21,16 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 from bridge.conversations import tickets
 from bridge.files import uploads
 from bridge.maintenance import erasure
-from bridge.models import CannedResponse, Contact, ContactNote, Conversation, Message, ServiceWindow, Ticket
+from bridge.models import (
+    CannedResponse,
+    Contact,
+    ContactNote,
+    Conversation,
+    Message,
+    SavedView,
+    ServiceWindow,
+    Ticket,
+)
 from channels_setup.models import ApiChannel, Team
 from templates_registry.models import Template
 from tests.browser.conftest import wait_for_quiet
@@ -86,6 +95,10 @@ def build_world(media: Path, settings: Any) -> World:
     ContactNote.objects.create(contact=chat.contact, author=user, text="Забирает сама, звонить после шести")
     Contact.objects.update(tags=["постоянный", "оченьдлиннаяметкабезпробеловвсорокзнаков"])
     Conversation.objects.filter(pk=chat.pk).update(assignee=user)
+    SavedView.objects.create(name="Моя подборка с довольно длинным названием", page="chats", owner=user)
+    for page in ("chats", "requests"):
+        SavedView.objects.create(name="ОбщаяПодборкаБезПробеловВНазвании", page=page, team=team, filters={"tag": "нет"})
+        SavedView.objects.create(name="Закрыты", page=page, filters={"status": "3", "assignee": "me"})
     CannedResponse.objects.create(name="адрес", text="Лиговский, 50, вход со двора, домофон 12")
     template = TemplateFactory(
         api_channel=channel,
@@ -206,6 +219,14 @@ def open_menu(page: Page) -> None:
     page.locator("#who-answers").click()
 
 
+def open_views(page: Page) -> None:
+    page.locator("#views-button").click()
+
+
+def open_more_filters(page: Page) -> None:
+    page.locator("#more-filters summary").click()
+
+
 def open_client(page: Page) -> None:
     if page.locator(".to-client").is_visible():
         page.locator(".to-client").click()
@@ -218,6 +239,7 @@ def chat(attribute: str) -> Callable[[World], str]:
 DESK = (
     Place(name="list", path="/chats/"),
     Place(name="nothing found", path="/chats/?q=никогда"),
+    Place(name="saved views", path="/chats/?tag=нет&channel=999&period=week&view=999", do=open_views),
     Place(name="open chat", path=chat("open")),
     Place(name="everything open", path=chat("open"), do=open_everything),
     Place(name="quick replies", path=chat("open"), do=open_answers),
@@ -239,6 +261,10 @@ DESK = (
 PAGES = (
     Place(name="start", path="/"),
     Place(name="requests", path="/requests/"),
+    Place(name="filtered requests", path="/requests/?tag=нет&team=999&period=week", do=open_more_filters),
+    Place(name="views of requests", path="/requests/?status=live", do=open_views),
+    Place(name="all saved views", path="/desk/views/"),
+    Place(name="new saved view", path="/desk/views/add/"),
     Place(name="missed windows", path="/windows/"),
     Place(name="account", path="/account/"),
     Place(name="sessions", path="/account/sessions/"),

@@ -9,21 +9,20 @@ Chats with a closed window come last, because only a template can be sent.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date, datetime, time, timedelta
+from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
 
 from django.http import HttpRequest
-from django.utils import timezone
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy, pgettext_lazy
 
-from bridge.desk import presentation, snooze_menu, teams
+from bridge.desk import filters, presentation, snooze_menu
 from bridge.desk.parameters import parse_int
 from bridge.desk.urls import url_factory
-from bridge.models import Message, Ticket
+from bridge.models import Message
 from channels_setup.codecs.values import parse_iso_time
 from channels_setup.providers import messengers
 
@@ -68,47 +67,34 @@ SORTS: dict[str, Promise] = {
     TIME_LEFT: gettext_lazy("Least time left first"),
     NEWEST: gettext_lazy("Newest first"),
 }
-FILTERS = ("channel", "status", "team", "window", "assignee", "tag", "since", "until", "sort")
-ME, NOBODY = "me", "none"  # values of the filter by assignee
-LIVE = "live"  # pseudo-status: not closed
+FILTERS = ("channel", "status", "team", "window", "assignee", "tag", "period", "since", "until", "sort")
 
 
 @dataclass(frozen=True, kw_only=True)
-class ChatListParams:
-    """Filters, order and cursor of the list, from the query string."""
+class ChatListParams(filters.SharedFilters):
+    """Filters, order and cursor of the list, from the query string. Days are those of the last message."""
 
     tab: str = ALL
     query: str = ""
-    channel: int | None = None
-    status: str = ""
-    team: str = ""  # a number, or ``teams.MINE``
     window: str = ""
-    assignee: str = ""  # a user's number, ``ME`` or ``NOBODY``
-    tag: str = ""  # of the request or of the client
-    since: date | None = None  # first and last day of the last message
-    until: date | None = None
     sort: str = CLOSING
     cursor: tuple[str, datetime, int] | None = None  # group, sort value, id of the last row of the page before
     current: int | None = None  # the open chat
 
     @classmethod
     def from_request(cls, request: HttpRequest, *, current: int | None = None) -> ChatListParams:
-        values = request.GET
-        status = values.get("status", "")
+        return cls.from_values(request.GET, current=current)
+
+    @classmethod
+    def from_values(cls, values: Mapping[str, Any], *, current: int | None = None) -> ChatListParams:
         return cls(
             tab=_choose_known(TABS, values.get("tab"), ALL),
             query=values.get("q", "").replace("\0", "").strip()[:80],
-            channel=parse_int(values.get("channel")),
-            status=status if status == LIVE or parse_int(status) in Ticket.Status.values else "",
-            team=teams.parse_filter(values.get("team", "")),
             window=_choose_known(WINDOWS, values.get("window"), ""),
-            assignee=_parse_assignee(values.get("assignee", "")),
-            tag=values.get("tag", "").replace("\0", "").strip()[:255],
-            since=_parse_day(values.get("since", "")),
-            until=_parse_day(values.get("until", "")),
             sort=_choose_known(SORTS, values.get("sort"), CLOSING),
             cursor=_parse_cursor(values.get("after", "")),
             current=current,
+            **filters.parse_shared(values),
         )
 
     @property
@@ -117,14 +103,8 @@ class ChatListParams:
         values = {
             "tab": "" if self.tab == ALL else self.tab,
             "q": self.query,
-            "channel": str(self.channel or ""),
-            "status": self.status,
-            "team": self.team,
+            **self.shared_values,
             "window": self.window,
-            "assignee": self.assignee,
-            "tag": self.tag,
-            "since": self.since.isoformat() if self.since else "",
-            "until": self.until.isoformat() if self.until else "",
             "sort": "" if self.sort == CLOSING else self.sort,
         }
         return {key: value for key, value in values.items() if value}
@@ -136,7 +116,7 @@ class ChatListParams:
 
     @property
     def statuses(self) -> list[int]:
-        if self.status == LIVE:
+        if self.status == filters.LIVE:
             return [int(status) for status in queries.LIVE_STATUSES]
         return [int(self.status)] if self.status else []
 
@@ -164,7 +144,7 @@ def build_list_page(
 ) -> ChatPage:
     """Build one page of the list."""
     hits = search.search_chats(channels, params.query) if params.query else {}
-    scope = _build_scope(params, channels=channels, user=user, now=now, hits=list(hits))
+    scope = build_scope(params, channels=channels, user=user, now=now, hits=list(hits))
     found, next_cursor = _find_page(scope, params, limit=limit or PAGE)
     rows_by_chat = _build_rows(found, params, user=user, hits=hits, now=now)
     groups = [
@@ -183,7 +163,7 @@ def find_chats(
     params: ChatListParams, conditions: Sequence[str], *, channels: Sequence[int], user: Any, now: datetime, limit: int
 ) -> list[int]:
     """Find the chats of the list in its order that also meet the SQL conditions. Return their IDs."""
-    scope = _build_scope(params, channels=channels, user=user, now=now, hits=[])
+    scope = build_scope(params, channels=channels, user=user, now=now)
     found, _next_cursor = _find_page(replace(scope, conditions=[*scope.conditions, *conditions]), params, limit=limit)
     return [pk for _name, rows in found for pk, _value in rows]
 
@@ -240,10 +220,19 @@ def _group_names(params: ChatListParams) -> list[str]:
     return [name for name in found if name != ANSWERED or params.tab != WAITING]
 
 
-def _build_scope(
-    params: ChatListParams, *, channels: Sequence[int], user: Any, now: datetime, hits: list[int]
+def build_scope(
+    params: ChatListParams,
+    *,
+    channels: Sequence[int],
+    user: Any,
+    now: datetime,
+    hits: Sequence[int] = (),
+    lookups: filters.Lookups | None = None,
 ) -> queries.ListScope:
+    """Build the scope of a list. ``lookups``: values that were read for many lists at once."""
+    lookups = lookups or filters.Lookups(user=user, find_tagged=queries.find_tagged)
     channel_ids = [pk for pk in channels if params.channel in (None, pk)]
+    since_day, until_day = params.day_bounds
     return queries.ListScope(
         channels=channel_ids,
         me=user.pk,
@@ -252,13 +241,13 @@ def _build_scope(
         unrestricted=[kind for kind, provider in messengers().items() if not provider.service_window],
         conditions=_filter_conditions(params),
         assignee=int(params.assignee) if params.assignee.isdecimal() else None,
-        tagged=queries.find_tagged(params.tag) if params.tag else None,
+        tagged=lookups.list_tagged(params.tag) if params.tag else None,
         tag=params.tag,
-        since_day=_day_begin(params.since),
-        until_day=_day_begin(params.until + timedelta(days=1)) if params.until else None,
+        since_day=since_day,
+        until_day=until_day,
         statuses=params.statuses,
-        teams=teams.filtered_ids(params.team, user) if params.team else None,
-        hits=hits if params.query else None,
+        teams=lookups.list_teams(params.team) if params.team else None,
+        hits=list(hits) if params.query else None,
     )
 
 
@@ -266,27 +255,29 @@ def _filter_conditions(params: ChatListParams) -> list[str]:
     """Return the SQL conditions of the tab and of the filters by assignee and day."""
     conditions = [TAB_CONDITIONS[params.tab]] if params.tab in TAB_CONDITIONS else []
     if params.assignee:
-        by_assignee = {ME: queries.MINE_SQL, NOBODY: queries.NOBODY_SQL}
+        by_assignee = {filters.ME: queries.MINE_SQL, filters.NOBODY: queries.NOBODY_SQL}
         conditions.append(by_assignee.get(params.assignee, queries.ASSIGNEE_SQL))
-    if params.since:
+    since_day, until_day = params.day_bounds
+    if since_day:
         conditions.append(queries.SINCE_SQL)
-    if params.until:
+    if until_day:
         conditions.append(queries.UNTIL_SQL)
     return conditions
 
 
-def _day_begin(day: date | None) -> datetime | None:
-    return timezone.make_aware(datetime.combine(day, time.min)) if day else None
+def window_conditions(scope: queries.ListScope) -> dict[str, str]:
+    """Return the SQL condition of each state of the window."""
+    return {
+        CLOSING: queries.EXPIRING_SQL,
+        OPEN: queries.stays_open_condition(scope),
+        CLOSED: queries.closed_condition(scope),
+    }
 
 
 def _find_group(
     scope: queries.ListScope, name: str, params: ChatListParams, *, after: tuple[datetime, int] | None, limit: int
 ) -> queries.FoundChats:
-    by_window = {
-        CLOSING: queries.EXPIRING_SQL,
-        OPEN: queries.stays_open_condition(scope),
-        CLOSED: queries.closed_condition(scope),
-    }
+    by_window = window_conditions(scope)
     if name == NEWEST:
         conditions = [by_window[params.window]] if params.window else []
         return queries.find_newest(scope, *conditions, after=after, limit=limit)
@@ -386,20 +377,6 @@ def _parse_cursor(text: str) -> tuple[str, datetime, int] | None:
     if group not in (*GROUPS, NEWEST) or at is None or number is None:
         return None
     return group, at, number
-
-
-def _parse_assignee(value: str) -> str:
-    number = parse_int(value)
-    return value if value in (ME, NOBODY) else str(number) if number is not None and number > 0 else ""
-
-
-def _parse_day(value: str) -> date | None:
-    """Parse a day (YYYY-MM-DD). Return None for an invalid one, and for one near the ends of the calendar."""
-    try:
-        day = date.fromisoformat(value[:10])
-    except ValueError:
-        return None
-    return day if date(1990, 1, 1) <= day <= date(2200, 1, 1) else None
 
 
 def _choose_known(known: dict[str, Promise], value: str | None, default: str) -> str:

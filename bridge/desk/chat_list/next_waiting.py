@@ -31,17 +31,20 @@ def find_next(channels: Sequence[int], *, user: Any, now: datetime, current: int
 
     A chat is left to a colleague to whom it is assigned, who writes in it, or who looks at it while nobody has it.
     """
-    waiting = _find_waiting(channels, user=user, now=now)
+    waiting, skipped = _find_waiting(channels, user=user, now=now), 0
     if len(waiting) == MAX_READ and not _find_free(waiting, user=user, current=current):
-        waiting = _find_waiting(channels, queries.FREE_SQL, user=user, now=now) or waiting
+        further = _find_waiting(channels, queries.FREE_SQL, user=user, now=now)
+        waiting, skipped = (further, MAX_READ) if further else (waiting, 0)
     after = waiting.index(current) + 1 if current in waiting else 0
     waiting = [pk for pk in waiting[after:] + waiting[:after] if pk != current]
     if not waiting:
         return NextChat()
     free = _find_free(waiting, user=user, current=current)
     if not free:
-        return NextChat(chat=waiting[0], note=_("Colleagues have all chats that need a reply. This is one of them."))
-    skipped = waiting.index(free[0])
+        present = presence.find_colleagues(waiting, user=user)
+        quiet = next((pk for pk in waiting if pk not in present or not present[pk].writing), waiting[0])
+        return NextChat(chat=quiet, note=_("Colleagues have all chats that need a reply. This is one of them."))
+    skipped += waiting.index(free[0])
     words = ngettext(
         "Skipped %(number)d chat that a colleague has.", "Skipped %(number)d chats that colleagues have.", skipped
     )
@@ -55,8 +58,8 @@ def _find_waiting(channels: Sequence[int], *conditions: str, user: Any, now: dat
 
 def _find_free(waiting: Sequence[int], *, user: Any, current: int | None) -> list[int]:
     """Return the chats that no colleague has, in the same order."""
-    rows = Conversation.objects.filter(pk__in=waiting).exclude(pk=current).values_list("pk", "assignee_id")
-    assignees = {pk: assignee for pk, assignee in rows if assignee in (None, user.pk)}
+    rows = Conversation.objects.filter(pk__in=waiting).values_list("pk", "assignee_id")
+    assignees = {pk: assignee for pk, assignee in rows if assignee in (None, user.pk) and pk != current}
     present = presence.find_colleagues(list(assignees), user=user)
     return [
         pk

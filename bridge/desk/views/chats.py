@@ -19,7 +19,7 @@ from django.views.decorators.vary import vary_on_headers
 
 from bridge import outcomes, phone_visibility, service_window
 from bridge.conversations import assignment_rules, availability, chat_notes, closing_reminders, read_receipts
-from bridge.desk import access, forms, macro_menu, presentation, snooze_menu
+from bridge.desk import access, forms, macro_menu, presentation, saved_views, snooze_menu
 from bridge.desk.chat_list import listing
 from bridge.desk.chat_list.answered_today import count_answered_today
 from bridge.desk.client import pane
@@ -28,7 +28,7 @@ from bridge.desk.live import closing_warnings, notifications, polling, presence,
 from bridge.desk.parameters import parse_int
 from bridge.desk.thread import delivery_trail, extras, messages
 from bridge.files import uploads
-from bridge.models import Conversation, Ticket
+from bridge.models import Conversation, SavedView, Ticket
 from bridge.relay import reply_submission
 from channels_setup import permissions
 from channels_setup.models import ApiChannel
@@ -185,7 +185,7 @@ def build_list_context(request: HttpRequest, *, current: int | None, now: dateti
     summary = listing.load_list_summary(channels, user=request.user)
     now = now or summary.now
     # A poll does not show the filters.
-    filter_fields: Any = SimpleLazyObject(partial(list_filters.build_fields, request, params, visible))
+    filter_fields: Any = SimpleLazyObject(partial(list_filters.build_chat_fields, request.user, params, visible))
     return {
         "params": params,
         "page": listing.build_list_page(params, channels=channels, user=request.user, now=now),
@@ -202,7 +202,13 @@ def build_list_context(request: HttpRequest, *, current: int | None, now: dateti
         ],
         "max_counted": listing.MAX_COUNTED,
         "answered_today": partial(count_answered_today, channels, now=now),  # of an empty list only
-        "filter_chips": partial(list_filters.build_chips, params, filter_fields),
+        "filter_chips": partial(
+            list_filters.build_chips, params, filter_fields, names=listing.FILTERS, channels=visible
+        ),
+        "periods": list_filters.period_options,
+        "views_menu": SimpleLazyObject(
+            partial(saved_views.build_menu, request.user, SavedView.Page.CHATS, params, chat=current)
+        ),
         "filter_fields": filter_fields,
         "list_version": summary.version,
         "last_warning": summary.last_warning,

@@ -10,10 +10,11 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET
 
 from bridge import service_window
-from bridge.desk import access
+from bridge.desk import access, saved_views
 from bridge.desk.chat_list import listing, next_waiting
 from bridge.desk.chat_list.rows import ChatRow
 from bridge.desk.parameters import parse_int
+from bridge.models import SavedView
 from channels_setup.permissions import require_chat_access
 
 MAX_CHATS = 8
@@ -23,7 +24,7 @@ MAX_CHATS = 8
 @require_GET
 @never_cache
 def search_palette(request: HttpRequest) -> HttpResponse:
-    """Return the chats found by ``q``, or the chats whose IDs ``recent`` lists."""
+    """Return the chats found by ``q``, or the chats whose IDs ``recent`` lists, and the saved views."""
     now = service_window.database_now()
     channels = access.visible_channel_ids(request)
     params = listing.ChatListParams.from_request(request)
@@ -33,7 +34,13 @@ def search_palette(request: HttpRequest) -> HttpResponse:
     recent = [pk for text in request.GET.get("recent", "").split(",")[:MAX_CHATS] if (pk := parse_int(text))]
     visible = set(access.visible_conversations(request).filter(pk__in=recent).values_list("pk", flat=True))
     rows = listing.build_rows([pk for pk in recent if pk in visible], user=request.user, now=now)
-    return JsonResponse({"chats": [_row_json(row) for row in rows]})
+    views = [_view_json(view) for view in saved_views.list_views(request.user)]
+    return JsonResponse({"chats": [_row_json(row) for row in rows], "views": views})
+
+
+def _view_json(view: SavedView) -> dict[str, Any]:
+    address = reverse("saved-view", args=[view.pk])
+    return {"view": view.pk, "page": view.page, "title": view.name, "url": address}
 
 
 @require_chat_access
@@ -46,8 +53,7 @@ def find_next_waiting(request: HttpRequest) -> HttpResponse:
     """
     now = service_window.database_now()
     channels = access.visible_channel_ids(request)
-    current = parse_int(request.GET.get("current"))
-    found = next_waiting.find_next(channels, user=request.user, now=now, current=current)
+    found = next_waiting.find_next(channels, user=request.user, now=now, current=parse_int(request.GET.get("current")))
     rows = listing.build_rows([found.chat], user=request.user, now=now) if found.chat else []
     return JsonResponse({"chat": _row_json(rows[0]) if rows else None, "note": found.note})
 

@@ -1,0 +1,24 @@
+// Saved views: numbers in the menu, which are counted when it opens, and views in the command palette.
+(() => {
+  const menu = () => document.getElementById("views-menu");
+
+  const showCounts = async () => {
+    const opened = menu();
+    let answer;
+    try { answer = await fetch(opened.dataset.countsUrl); } catch { return; } // no connection: no numbers
+    if (!answer.ok || answer.redirected) return;
+    const { counts } = await answer.json();
+    for (const link of opened.querySelectorAll("[data-view]")) {
+      link.querySelector("[data-count]").textContent = counts[link.dataset.view] ?? "";
+    }
+  };
+  // The list redraws the menu, so the listener is on the document. The event does not bubble.
+  document.addEventListener("toggle", (event) => {
+    if (event.target === menu() && event.target.open) showCounts();
+  }, true);
+
+  okno.shortcuts?.define("views", () => {
+    menu().open = true;
+    (menu().querySelector("[aria-current]") || menu().querySelector(".menu-panel a, .menu-panel input"))?.focus();
+  }, () => Boolean(menu()));
+})();
