@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
@@ -12,6 +14,8 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from bridge.conversations import consents, identity_changes, receiving
+from bridge.desk.contacts import listing
+from bridge.desk.contacts.listing import ContactParams, ContactScope
 from bridge.merging.merge import merge_contacts
 from bridge.models import Contact, ContactConsent, Conversation, Delivery, Message, OptOut, OptOutSource
 from bridge.outbox import dispatcher
@@ -20,6 +24,7 @@ from channels_setup.codecs import opt_out_words
 from channels_setup.models import ApiChannel, ChatChannel
 from channels_setup.providers.base import ContactChanged, ContactInfo, MessageReceived
 from tests.factories import (
+    ChatChannelFactory,
     ContactFactory,
     ConversationFactory,
     MessageFactory,
@@ -30,6 +35,7 @@ from tests.factories import (
 )
 
 pytestmark = pytest.mark.django_db
+EVERYTHING = ContactScope(chat_channels=[], api_channels=[], sees_everything=True)
 
 
 @pytest.mark.parametrize(
@@ -80,6 +86,64 @@ def test_a_word_opts_out_and_another_one_takes_it_back(chat: Conversation) -> No
     assert opt_out_of(chat) == ""
 
 
+def test_a_late_start_never_lifts_a_newer_stop(chat: Conversation) -> None:
+    write(chat, "STOP", ago=timedelta(hours=3))
+    write(chat, "STOP", ago=timedelta(hours=1))
+    write(chat, "START", ago=timedelta(hours=2))  # written between the two, delivered last
+    assert opt_out_of(chat) == "all"
+
+
+def test_a_late_stop_does_not_undo_a_newer_start(chat: Conversation) -> None:
+    write(chat, "START", ago=timedelta(hours=1))
+    write(chat, "STOP", ago=timedelta(hours=2))
+    assert opt_out_of(chat) == ""
+
+
+def test_a_batch_is_applied_in_the_order_of_the_clients_time(chat: Conversation) -> None:
+    now = timezone.now()
+    messages = [
+        MessageFactory(conversation=chat, text=text, provider_time=now - timedelta(minutes=ago))
+        for text, ago in (("STOP", 1), ("START", 5), ("STOP", 9))
+    ]
+    consents.apply_words(messages)
+    assert opt_out_of(chat) == "all"
+
+
+def test_any_number_of_words_costs_the_same_statements(channel: ApiChannel) -> None:
+    def count(number: int) -> int:
+        messages = [
+            MessageFactory(conversation=make_chat(channel), text=word, provider_time=timezone.now())
+            for word in ("STOP", "START") * number
+        ]
+        with CaptureQueriesContext(connection) as queries:
+            consents.apply_words(messages)
+        return len(queries)
+
+    assert count(1) == count(10) <= 10
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_opt_out_by_hand_and_a_batch_of_two_chats_do_not_deadlock(channel: ApiChannel) -> None:
+    first = make_chat(channel)
+    second = ConversationFactory(api_channel=channel, contact=first.contact, chat_channel=ChatChannelFactory())
+    assert first.pk < second.pk
+
+    def set_by_hand() -> bool:
+        try:
+            return consents.set_opt_out(first.contact_id, OptOut.ALL, source=OptOutSource.OPERATOR)
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(1) as pool:
+        with transaction.atomic():
+            receiving.lock_conversation(second.pk)  # as the inbox does for its message
+            future = pool.submit(set_by_hand)
+            wait_for_a_waiting_session()
+            consents.apply_words([MessageFactory(conversation=second, text="START", provider_time=timezone.now())])
+        assert future.result(30)
+    assert opt_out_of(first) == "all"
+
+
 def test_a_person_decides_after_the_client_whose_clock_is_ahead(chat: Conversation) -> None:
     write(chat, "STOP", ago=timedelta(minutes=-5))
     assert opt_out_of(chat) == "all"
@@ -102,6 +166,16 @@ def test_ordinary_messages_cost_no_statement(chat: Conversation) -> None:
         consents.apply_words(messages)
 
     assert len(queries) == 0
+
+
+def wait_for_a_waiting_session() -> None:
+    with connection.cursor() as cursor:
+        for _try in range(200):
+            cursor.execute("SELECT 1 FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY(pg_blocking_pids(pid))")
+            if cursor.fetchone():
+                return
+            time.sleep(0.05)
+    raise AssertionError("nobody waits")
 
 
 def make_chat(channel: ApiChannel, **options: Any) -> Conversation:
@@ -196,9 +270,9 @@ def test_whatsapp_reports_marketing_only(chat: Conversation) -> None:
 
 
 def test_a_refusal_for_marketing_is_remembered(chat: Conversation) -> None:
-    consents.apply_failure(MessageFactory(conversation=chat), "provider_failed")
+    consents.apply_failures([(MessageFactory(conversation=chat), "provider_failed", None)])
     assert opt_out_of(chat) == ""
-    consents.apply_failure(MessageFactory(conversation=chat), "wa_marketing_stopped")
+    consents.apply_failures([(MessageFactory(conversation=chat), "wa_marketing_stopped", None)])
     assert opt_out_of(chat) == "marketing"
 
 
@@ -212,8 +286,14 @@ def test_the_broadest_opt_out_of_merged_contacts_counts(chat: Conversation) -> N
     chat.contact.refresh_from_db()
     shown = consents.get_consent(chat.contact)
     assert shown is not None and shown.opt_out == "all"
+    merged = listing.list_contacts(EVERYTHING, ContactParams(opt_out="all"))
+    assert merged.ids == [chat.contact_id]
+    assert listing.list_contacts(EVERYTHING, ContactParams(opt_out="any")).ids == [chat.contact_id]
+    for other_filter in ("marketing", "none"):
+        assert listing.list_contacts(EVERYTHING, ContactParams(opt_out=other_filter)).ids == []
     write(chat, "START")
     assert opt_out_of(chat) == ""
+    assert listing.list_contacts(EVERYTHING, ContactParams(opt_out="none")).ids == [chat.contact_id]
 
 
 def test_an_erased_person_has_no_consent(chat: Conversation) -> None:

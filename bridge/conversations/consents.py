@@ -6,7 +6,8 @@ counts. It is decided twice, like the window: under the chat's lock on submissio
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -57,59 +58,140 @@ def get_refusal(opt_out: OptOut, category: str) -> str:
     return ""
 
 
-@transaction.atomic
+@dataclass(frozen=True, kw_only=True)
+class OptOutReport:
+    """An opt-out of one contact, or its end. ``at``: the client's time, or None for now."""
+
+    contact_id: int
+    opt_out: OptOut
+    source: OptOutSource
+    at: datetime | None = None
+    by: Any = None
+    reason: str = ""
+
+
 def set_opt_out(
     contact_id: int, opt_out: OptOut, *, source: OptOutSource, by: Any = None, reason: str = "", at: Any = None
 ) -> bool:
-    """Set or take back a contact's opt-out. Return whether it changed.
+    """Set or take back a contact's opt-out. Return whether it changed. Raises PersonErased."""
+    report = OptOutReport(contact_id=contact_id, opt_out=opt_out, source=source, at=at, by=by, reason=reason)
+    return bool(set_opt_outs([report]))
 
-    Taking it back does so for all contacts that were merged with this one. ``at``: the client's time; an older report
-    than the stored one changes nothing. Raises PersonErased.
+
+@transaction.atomic
+def set_opt_outs(reports: Sequence[OptOutReport]) -> set[int]:
+    """Set or take back opt-outs with a fixed number of statements. Return the contacts that changed.
+
+    Taking one back does so for all contacts that were merged with this one. Raises PersonErased.
+
+    A reply that is being submitted in one of the chats is decided before or after this, never in between. Lock order:
+    contacts (shared, as an insert of their rows does), chats, consents. Erasures lock contacts first, too, and the
+    inbox locks chats before consents.
     """
-    contact = Contact.objects.get(pk=contact_id)
-    # A reply that is being submitted in one of the chats is decided before or after this, never in between.
-    chats = Conversation.objects.select_for_update(of=("self",), no_key=True).filter(contact=contact.owner_id)
-    chat_ids = list(chats.order_by("pk").values_list("pk", flat=True))
-    if Contact.objects.filter(pk=contact_id, erased_at__isnull=False).exists():
-        raise PersonErased
-    people = [contact_id]
-    if opt_out == OptOut.NONE:
-        family = Contact.objects.filter(merged_into=contact.owner_id).values_list("pk", flat=True)
-        people = sorted({contact_id, contact.owner_id, *family})
-    at = at or service_window.database_now()
-    changed = [pk for pk in people if _store_opt_out(pk, opt_out, source=source, by=by, reason=reason, at=at)]
-    if changed:
-        activity.record_activities(
-            activity.NewActivity(conversation_id=pk, kind=ACTIVITIES[opt_out], actor_id=getattr(by, "pk", None))
-            for pk in chat_ids
+    if not reports:
+        return set()
+    contact_ids = sorted({report.contact_id for report in reports})
+    owners = {
+        pk: into or pk for pk, into in Contact.objects.filter(pk__in=contact_ids).values_list("pk", "merged_into")
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT id, erased_at IS NOT NULL FROM bridge_contact WHERE id = ANY(%s) ORDER BY id FOR KEY SHARE",
+            [sorted({*contact_ids, *owners.values()})],
         )
-    return bool(changed)
+        if any(is_erased for pk, is_erased in cursor.fetchall() if pk in owners):
+            raise PersonErased
+    chats = Conversation.objects.select_for_update(of=("self",), no_key=True).filter(contact__in=owners.values())
+    list(chats.order_by("pk").values_list("pk"))
+    return apply_reports(reports)
 
 
-def _store_opt_out(
-    contact_id: int, opt_out: OptOut, *, source: OptOutSource, by: Any, reason: str, at: datetime
-) -> bool:
-    if opt_out == OptOut.NONE and not ContactConsent.objects.filter(contact=contact_id).exists():
-        return False
-    ContactConsent.objects.bulk_create([ContactConsent(contact_id=contact_id)], ignore_conflicts=True)
-    row = ContactConsent.objects.select_for_update(no_key=True).get(contact=contact_id)
+def apply_reports(reports: Sequence[OptOutReport]) -> set[int]:
+    """Apply opt-outs in the order of the clients' time. Return the contacts that changed.
+
+    Locks the consents only: the second decision, right before the call, sees what a submission of now did not.
+    """
+    now = service_window.database_now()
+    dated = [(min(report.at or now, now) if report.by is None else now, report) for report in reports]
+    dated.sort(key=lambda pair: pair[0])
+    families = _find_families([report.contact_id for report in reports if report.opt_out == OptOut.NONE])
+    people = {report.contact_id for report in reports} | {pk for family in families.values() for pk in family}
+    own = sorted({report.contact_id for report in reports})
+    ContactConsent.objects.bulk_create([ContactConsent(contact_id=pk) for pk in own], ignore_conflicts=True)
+    locked = ContactConsent.objects.select_for_update(no_key=True, of=("self",)).filter(contact__in=people)
+    rows = {row.contact_id: row for row in locked.order_by("contact")}
+    before = {pk: row.opt_out for pk, row in rows.items()}
+    touched: set[int] = set()
+    for at, report in dated:
+        for pk in sorted({report.contact_id, *families.get(report.contact_id, ())}):
+            if pk in rows and _change_row(rows[pk], report, at=at):
+                touched.add(pk)
+    fields = ["opt_out", "opt_out_source", "opt_out_at", "opt_out_by", "opt_out_reason"]
+    ContactConsent.objects.bulk_update([rows[pk] for pk in sorted(touched)], fields)
+    changed = {pk for pk in touched if rows[pk].opt_out != before[pk]}
+    _record_lines({pk: rows[pk] for pk in changed})
+    return changed
+
+
+def _find_families(contact_ids: Sequence[int]) -> dict[int, set[int]]:
+    """Return all contacts that were merged with each of these, with one query."""
+    if not contact_ids:
+        return {}
+    statement = """
+        SELECT p.id, f.id FROM bridge_contact p
+        CROSS JOIN LATERAL (
+            SELECT id FROM bridge_contact WHERE id = coalesce(p.merged_into_id, p.id)
+            UNION ALL SELECT id FROM bridge_contact WHERE merged_into_id = coalesce(p.merged_into_id, p.id)
+        ) f WHERE p.id = ANY(%s)"""
+    found: dict[int, set[int]] = {}
+    with connection.cursor() as cursor:
+        cursor.execute(statement, [sorted(set(contact_ids))])
+        for pk, relative in cursor.fetchall():
+            found.setdefault(pk, set()).add(relative)
+    return found
+
+
+def _change_row(row: ContactConsent, report: OptOutReport, *, at: datetime) -> bool:
+    """Apply one report to a row. Return whether the row has to be saved."""
     # Reports may arrive late. A person's decision is the newest one, even if the provider's clock is ahead.
-    is_report = source in (OptOutSource.WORDS, OptOutSource.WHATSAPP)
-    if row.opt_out == opt_out or (is_report and row.opt_out_at is not None and at < row.opt_out_at):
+    is_report = report.source in (OptOutSource.WORDS, OptOutSource.WHATSAPP)
+    if is_report and row.opt_out_at is not None and at < row.opt_out_at:
         return False
-    if source == OptOutSource.WHATSAPP and row.opt_out == OptOut.ALL:
+    if report.source == OptOutSource.WHATSAPP and row.opt_out == OptOut.ALL:
         return False  # WhatsApp's setting is about marketing only: it neither narrows nor lifts the client's own words
-    row.opt_out, row.opt_out_source, row.opt_out_at, row.opt_out_by = opt_out, source, at, by
-    row.opt_out_reason = " ".join(reason.replace("\0", "").split())[:MAX_REASON_LENGTH]
-    row.save(update_fields=["opt_out", "opt_out_source", "opt_out_at", "opt_out_by", "opt_out_reason"])
+    if row.opt_out == report.opt_out:
+        # A repeated refusal is a newer one: what the client wrote before it, and arrives later, does not lift it.
+        row.opt_out_at = at if is_report else row.opt_out_at
+        return is_report
+    row.opt_out, row.opt_out_source, row.opt_out_at, row.opt_out_by = report.opt_out, report.source, at, report.by
+    row.opt_out_reason = " ".join(report.reason.replace("\0", "").split())[:MAX_REASON_LENGTH]
     return True
+
+
+def _record_lines(changed: Mapping[int, ContactConsent]) -> None:
+    """Add a line to each chat of the changed contacts: one per chat, of the broadest change."""
+    if not changed:
+        return
+    found: dict[int, ContactConsent] = {}
+    owners = Contact.objects.filter(pk__in=changed).values_list("pk", "merged_into")
+    by_owner: dict[int, list[ContactConsent]] = {}
+    for pk, into in owners:
+        by_owner.setdefault(into or pk, []).append(changed[pk])
+    for chat, owner in Conversation.objects.filter(contact__in=by_owner).order_by("pk").values_list("pk", "contact"):
+        found[chat] = max(by_owner[owner], key=lambda row: STRICTNESS[OptOut(row.opt_out)])
+    activity.record_activities(
+        activity.NewActivity(conversation_id=chat, kind=ACTIVITIES[OptOut(row.opt_out)], actor_id=row.opt_out_by_id)
+        for chat, row in found.items()
+    )
 
 
 def apply_words(messages: Sequence[Message]) -> None:
     """Opt clients out, or in again, whose new message is one of the words of its chat channel.
 
-    The caller holds the locks of the conversations. Without such a word there is no query.
+    The caller holds the locks of the conversations. Without such a word there is no query; with any number of them,
+    there is a fixed number.
     """
+    reports = []
     for message in messages:
         if len(message.text) > opt_out_words.MAX_LENGTH:
             continue
@@ -120,27 +202,40 @@ def apply_words(messages: Sequence[Message]) -> None:
             message.text, stop_words=chat_channel.opt_out_words, start_words=chat_channel.opt_in_words
         )
         if word:
-            set_opt_out(
-                message.merged_contact_id or message.conversation.contact_id,
-                OptOut.ALL if word == opt_out_words.STOP else OptOut.NONE,
-                source=OptOutSource.WORDS,
-                reason=message.text,
-                at=message.provider_time,
+            reports.append(
+                OptOutReport(
+                    contact_id=message.merged_contact_id or message.conversation.contact_id,
+                    opt_out=OptOut.ALL if word == opt_out_words.STOP else OptOut.NONE,
+                    source=OptOutSource.WORDS,
+                    reason=message.text,
+                    at=message.provider_time,
+                )
             )
+    if reports:
+        apply_reports(reports)
 
 
-def apply_failure(message: Message, reason: str, *, at: datetime | None = None) -> None:
-    """Opt the client out of marketing if the provider refused a message because they did so at WhatsApp."""
-    if not outcomes.get_effects(reason).opts_out_of_marketing:
+def apply_failures(failed: Iterable[tuple[Message, str, datetime | None]]) -> None:
+    """Opt clients out of marketing if the provider refused a message because they did so at WhatsApp.
+
+    ``failed``: messages with the reason and the time of the refusal, None for now.
+    """
+    concerned = [(message, at) for message, reason, at in failed if outcomes.get_effects(reason).opts_out_of_marketing]
+    if not concerned:
         return
-    contact_id = message.merged_contact_id
-    if contact_id is None:
-        contact_id = Conversation.objects.values_list("contact", flat=True).get(pk=message.conversation_id)
-    if not Contact.objects.filter(pk=contact_id, erased_at=None).exists():
-        return
-    at = at or service_window.database_now()
-    if _store_opt_out(contact_id, OptOut.MARKETING, source=OptOutSource.WHATSAPP, by=None, reason="", at=at):
-        activity.record_activity(message.conversation_id, ACTIVITIES[OptOut.MARKETING])
+    chats = {message.conversation_id for message, _at in concerned}
+    owners = dict(Conversation.objects.filter(pk__in=chats).values_list("pk", "contact"))
+    writers = [(message.merged_contact_id or owners[message.conversation_id], at) for message, at in concerned]
+    erased = set(
+        Contact.objects.filter(pk__in={pk for pk, _at in writers}, erased_at__isnull=False).values_list("pk", flat=True)
+    )
+    reports = [
+        OptOutReport(contact_id=pk, opt_out=OptOut.MARKETING, source=OptOutSource.WHATSAPP, at=at)
+        for pk, at in writers
+        if pk not in erased
+    ]
+    if reports:
+        apply_reports(reports)
 
 
 def record_consent(contact_id: int, source: str, *, note: str = "", by: Any = None) -> None:

@@ -172,7 +172,7 @@ def _handle_failures(api_channel: ApiChannel, failed: Sequence[Message]) -> None
         for delivery in Delivery.objects.filter(message=message) if forget_upload else ():
             provider_uploads.forget_rejected_upload(delivery, message.reason)
         failure_effects.apply_failure(api_channel, message.reason, template=message.template, at=message.status_at)
-        consents.apply_failure(message, message.reason, at=message.status_at)
+    consents.apply_failures((message, message.reason, message.status_at) for message in failed)
 
 
 def _build_stray(api_channel: ApiChannel, fact: StatusChanged) -> StrayStatus:

@@ -147,7 +147,7 @@ def suggest_matches(contact: Contact, *, visible_chats: Any) -> list[Contact]:
     if keys := {contact.phone_key, contact.address_key} - {""}:
         query |= Q(phone_key__in=keys) | Q(address_key__in=keys)
     if contact.email:
-        query |= Q(email__iexact=contact.email)
+        query |= Q(pk__in=Contact.objects.with_email(contact.email).values("pk"))
     for name in ("external_id", "user_id"):
         if value := getattr(contact, name):
             query |= Q(**{name: value})

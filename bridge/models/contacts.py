@@ -76,6 +76,10 @@ class ContactQuerySet(models.QuerySet["Contact"]):
         keys = [key for key in keys if key]
         return self.filter(Q(phone_key__in=keys) | Q(address_key__in=keys)) if keys else self.none()
 
+    def with_email(self, email: str) -> ContactQuerySet:
+        """Return contacts with this email address in any case, by the index."""
+        return self.alias(address=Lower("email")).filter(address=email.strip().lower()).exclude(email="")
+
 
 class Contact(models.Model):
     """A customer on one API channel. The phone may be unknown.

@@ -33,7 +33,7 @@ def give_up_delivery(
     if changed and delivery.kind == Delivery.Kind.MESSAGE and delivery.message is not None:
         _fail_message(delivery.message, reason, details)
         failure_effects.apply_failure(delivery.api_channel, reason, template=delivery.message.template)
-        consents.apply_failure(delivery.message, reason)
+        consents.apply_failures([(delivery.message, reason, None)])
 
 
 @transaction.atomic

@@ -212,7 +212,7 @@ def _find_known_contact(call: UapiCall, *, is_new: bool) -> Contact | None:
         return next((one for one in others if contacts.get_number_key(one.api_channel, one) == key), None)
     email = values.as_text(call.values.get("client_email")).strip()
     if email and not is_new:
-        return visible_contacts(call).filter(email__iexact=email).order_by("pk").first()
+        return visible_contacts(call).with_email(email).order_by("pk").first()
     return None
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from django.db import connection
 from django.db.models import Exists, F, OuterRef, Q, QuerySet, Value
-from django.db.models.functions import Coalesce, Lower
+from django.db.models.functions import Coalesce
 
 from bridge.conversations import merge_lookup
 from bridge.models import Contact, ContactNote, ConversationNote, Message, Ticket, search
@@ -64,7 +64,7 @@ def find_contacts(query: str, *, api_channels: Sequence[int]) -> list[QuerySet[C
     contacts = Contact.objects.filter(api_channel__in=list(api_channels))
     found: list[QuerySet[Contact]] = [contacts.filter(external_id=query)]
     if "@" in query:
-        found.append(contacts.annotate(address=Lower("email")).filter(address=query.strip().lower()).exclude(email=""))
+        found.append(contacts.with_email(query))
     if keys := search_keys(query):
         found += [contacts.filter(phone_key__in=keys), contacts.filter(address_key__in=keys)]
     if search.build_contact_query(query) is not None:

@@ -7,6 +7,7 @@ costs as much as one that matches all.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,7 +16,7 @@ from urllib.parse import urlencode
 from django.db import connection
 from django.http import QueryDict
 
-from bridge.conversations import merge_lookup
+from bridge.conversations import merge_lookup, opt_out_filters
 from bridge.desk.chat_list import search
 from bridge.desk.parameters import parse_int
 from bridge.models import ConsentSource, Contact, OptOut
@@ -111,21 +112,19 @@ VISIBLE_SQL = """(EXISTS (SELECT FROM bridge_conversation c
         WHERE c.contact_id = p.id AND c.chat_channel_id = ANY(%(chat_channels)s))
     OR p.api_channel_id = ANY(%(api_channels)s)
         AND NOT EXISTS (SELECT FROM bridge_conversation c WHERE c.contact_id = p.id))"""
-OPT_OUT_SQL = {
-    "any": "EXISTS (SELECT FROM bridge_contactconsent k WHERE k.contact_id = p.id AND k.opt_out <> '')",
-    "none": "NOT EXISTS (SELECT FROM bridge_contactconsent k WHERE k.contact_id = p.id AND k.opt_out <> '')",
-    "": "EXISTS (SELECT FROM bridge_contactconsent k WHERE k.contact_id = p.id AND k.opt_out = %(opt_out)s)",
-}
 CONSENT_SQL = {
     "recorded": "EXISTS (SELECT FROM bridge_contactconsent k WHERE k.contact_id = p.id AND k.source <> '')",
     "missing": "NOT EXISTS (SELECT FROM bridge_contactconsent k WHERE k.contact_id = p.id AND k.source <> '')",
     "": "EXISTS (SELECT FROM bridge_contactconsent k WHERE k.contact_id = p.id AND k.source = %(consent)s)",
 }
+TAGGED_SQL = "(SELECT * FROM bridge_contact WHERE tags @> %(query_tag)s::jsonb AND tags <> '[]') p"  # a partial index
 # Both conditions are partial indexes of contacts.
 CURRENT_SQL = "p.erased_at IS NULL AND p.merged_into_id IS NULL"
+CANDIDATES_SQL = """(SELECT p.id, p.api_channel_id, p.name, p.has_merged FROM {source}
+    WHERE {candidate} ORDER BY {order} LIMIT %(chunk)s)"""
 CHUNK_SQL = """
 WITH candidates AS MATERIALIZED (
-    SELECT p.id, p.api_channel_id, p.name, p.tags FROM {source} WHERE {candidate} ORDER BY {order} LIMIT %(chunk)s
+    SELECT * FROM ({sources}) p ORDER BY {order} LIMIT %(chunk)s
 )
 SELECT p.id, p.name, {keep} FROM candidates p ORDER BY {order}
 """
@@ -136,31 +135,31 @@ def list_contacts(scope: ContactScope, params: ContactParams, *, limit: int = PA
     values: dict[str, Any] = {
         "chat_channels": scope.chat_channels,
         "api_channels": scope.api_channels,
-        "opt_out": params.opt_out,
         "consent": params.consent,
         "channel": params.channel,
-        "tag": f'["{params.tag}"]' if '"' not in params.tag and "\\" not in params.tag else "[0]",
+        "tag": json.dumps([params.tag]),
+        "query_tag": json.dumps([params.query]),
         "chunk": CHUNK,
     }
     conditions = [] if scope.sees_everything else [VISIBLE_SQL]
     if params.opt_out:
-        conditions.append(OPT_OUT_SQL.get(params.opt_out, OPT_OUT_SQL[""]))
+        conditions.append(opt_out_filters.CONDITIONS[params.opt_out])
     if params.consent:
         conditions.append(CONSENT_SQL.get(params.consent, CONSENT_SQL[""]))
-    candidate, source = [CURRENT_SQL], "bridge_contact p"
+    candidate, sources = [CURRENT_SQL], ["bridge_contact p"]
     if params.query:
-        hits = find_hits(scope, params.query)
-        values["hits"] = hits
-        candidate.append("p.id = ANY(%(hits)s)")
+        values["hits"] = find_hits(scope, params.query)
+        # By words, and by the whole tag: a tag may have any number of contacts.
+        sources = ["bridge_contact p JOIN (SELECT unnest(%(hits)s::bigint[]) AS id) h ON h.id = p.id", TAGGED_SQL]
     elif params.opt_out not in ("", "none"):
-        source += " JOIN bridge_contactconsent o ON o.contact_id = p.id AND o.opt_out <> ''"
+        sources = list(opt_out_filters.SOURCES)
     elif params.consent not in ("", "missing"):
-        source += " JOIN bridge_contactconsent o ON o.contact_id = p.id AND o.source <> ''"
+        sources = ["bridge_contact p JOIN bridge_contactconsent o ON o.contact_id = p.id AND o.source <> ''"]
     if params.channel:
         candidate.append("p.api_channel_id = %(channel)s")
     if params.tag:
         candidate.append("p.tags @> %(tag)s::jsonb AND p.tags <> '[]'")
-    page = _read_chunks(params, conditions, candidate, source, values, limit=limit)
+    page = _read_chunks(params, conditions, candidate, sources, values, limit=limit)
     page.is_cut = page.is_cut or len(values.get("hits", ())) >= MAX_HITS
     return page
 
@@ -169,7 +168,7 @@ def _read_chunks(
     params: ContactParams,
     conditions: list[str],
     candidate: list[str],
-    source: str,
+    sources: list[str],
     values: dict[str, Any],
     *,
     limit: int,
@@ -187,9 +186,11 @@ def _read_chunks(
         if cursor is not None:
             wanted.append(cursor_sql)
             values |= {"last": cursor[0], "last_name": cursor[1]}
+        parts = [
+            CANDIDATES_SQL.format(source=source, candidate=" AND ".join(wanted), order=order) for source in sources
+        ]
         statement = CHUNK_SQL.format(
-            source=source,
-            candidate=" AND ".join(wanted),
+            sources=" UNION ".join(parts),
             order=order,
             keep=" AND ".join(f"({one})" for one in conditions) or "TRUE",
         )
@@ -222,16 +223,12 @@ def _format_cursor(cursor: tuple[int, str] | None, *, by_name: bool) -> str:
 
 
 def find_hits(scope: ContactScope, query: str) -> list[int]:
-    """Return up to MAX_HITS contacts found by name, phone, ID, whole tag or email, without those merged away."""
+    """Return up to MAX_HITS contacts found by name, phone, ID or email, without those merged away."""
     found: set[int] = set()
     searches = search.find_contacts(query, api_channels=list(ApiChannel.objects.values_list("pk", flat=True)))
     for people in searches:
         seen = people if scope.sees_everything else merge_lookup.filter_visible_people(people, scope.chat_channels)
         found.update(search.chat_owners(seen).values_list("owner", flat=True)[:MAX_HITS])
-    if "@" in query:
-        found.update(Contact.objects.filter(email__iexact=query).values_list("pk", flat=True)[:MAX_HITS])
-    tagged = Contact.objects.filter(tags__contains=[query]).exclude(tags=[])
-    found.update(tagged.values_list("pk", flat=True)[:MAX_HITS])
     return sorted(found, reverse=True)[:MAX_HITS]
 
 
