@@ -37,8 +37,14 @@ from .serializers import ErrorSerializer
 # --- errors ----------------------------------------------------------------------------------------------
 
 
+# Reasons that lie in the call itself: 422. All other refusals depend on the current state: 409.
+UNPROCESSABLE_REASONS = ("empty", "too_long", "files_not_supported", "template_unknown", "template_values")
+
+
 class ApiError(exceptions.APIException):
     """Error response with a status code, a sentence for people and a stable reason code for programs."""
+
+    extra: Mapping[str, Any] = {}  # further fields of the response
 
     def __init__(self, *, status_code: int, reason: str, sentence: str) -> None:
         super().__init__(sentence, reason)
@@ -82,6 +88,7 @@ def error_response(problem: Exception, context: dict[str, Any]) -> Response | No
         response.data = {
             "error": str(CLEARER_MESSAGES.get(type(problem), problem.detail)),
             "reason": str(problem.get_codes()),
+            **getattr(problem, "extra", {}),
         }
     elif isinstance(problem, Http404):
         response.data = {"error": _("Not found, or you do not have access."), "reason": "not_found"}

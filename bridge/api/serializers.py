@@ -379,4 +379,7 @@ class AssignmentSerializer(serializers.Serializer[Any]):
 class ErrorSerializer(serializers.Serializer[Any]):
     error = serializers.CharField(help_text=_("A sentence in the caller's language."))
     reason = serializers.CharField(help_text=_("A stable code."))
+    chat_id = serializers.IntegerField(
+        required=False, help_text=_("ID of the chat that the number already has (reason chat_exists).")
+    )
     fields = serializers.DictField(required=False, help_text=_("Errors by field."))  # type: ignore[assignment]  # a field named like DRF's attribute

@@ -183,7 +183,7 @@ def submit_message(
     common = {"conversation_id": conversation.pk, "author": author, "replies_to": content.get("replies_to")}
     if template_data is None:
         return None, reply_submission.submit_reply(text=text, **common)
-    template = _find_template(conversation, template_data, user=author)
+    template = find_template(conversation.api_channel, template_data, user=author)
     if template is None:
         return None, reply_submission.SubmitResult(decision=Decision(outcome=REFUSE, reason="template_unknown"))
     values = template_data.get("parameters", [])
@@ -192,8 +192,9 @@ def submit_message(
     return held_replies.hold_reply(text=text, template_id=template.pk, parameters=values, **common)
 
 
-def _find_template(conversation: Conversation, template_data: Mapping[str, Any], *, user: Any) -> Template | None:
-    rows = Template.objects.all().visible_to(user).filter(api_channel=conversation.api_channel)
+def find_template(api_channel: ApiChannel, template_data: Mapping[str, Any], *, user: Any) -> Template | None:
+    """Return a template of the channel that the user may see, by ID, or by name and language."""
+    rows = Template.objects.all().visible_to(user).filter(api_channel=api_channel)
     if "id" in template_data:
         return rows.filter(pk=template_data["id"]).first()
     return rows.filter(name=template_data["name"], language=template_data["language"]).first()

@@ -45,6 +45,7 @@ from channels_setup.providers import messengers
 
 from . import contact_views, serializers, template_views
 from .base import (
+    UNPROCESSABLE_REASONS,
     ApiError,
     CanViewSettings,
     ReadOnlyViewSet,
@@ -54,12 +55,11 @@ from .base import (
     run_idempotent,
     visible_chat_channels,
 )
+from .chat_starts import ChatStartMixin
 from .filtering import SINCE, UNTIL, QueryFilter, parse_choices, parse_number, parse_text
 from .template_serializers import NewMessageSerializer, SentMessageSerializer
 
 MAX_CONTACTS_PER_PHONE = 1_000  # contacts with the same number, in all channels
-# Reasons that lie in the call itself: 422. All other refusals depend on the current state: 409.
-UNPROCESSABLE_REASONS = ("empty", "too_long", "files_not_supported", "template_unknown", "template_values")
 
 
 class MessageNotSent(ApiError):
@@ -102,7 +102,7 @@ def filter_by_window(rows: QuerySet[Conversation], states: list[str]) -> QuerySe
 
 
 @documented(list="Chats", retrieve="One chat")
-class ConversationViewSet(ReadOnlyViewSet):
+class ConversationViewSet(ChatStartMixin, ReadOnlyViewSet):
     queryset = Conversation.objects.all()
     serializer_class = serializers.ConversationSerializer
     filters = {

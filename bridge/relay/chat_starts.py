@@ -103,9 +103,11 @@ def start_chat(
     author: Any,
     name: str = "",
     form_key: str = "",
+    is_assigned: bool = True,
 ) -> StartedChat:
     """Create the contact and the chat, record the consent, and send the template. Raises ChatStartRefused.
 
+    ``is_assigned``: the author gets the chat, unless somebody has it.
     If the chat has a message by now, nothing is sent: another tab was faster, or the client has just written.
     """
     if channel.problem:
@@ -126,7 +128,7 @@ def start_chat(
         except contact_editing.InvalidContactData as problem:
             raise ChatStartRefused(str(problem)) from None
     consents.record_consent(conversation.contact_id, consent.source, note=consent.note, by=author)
-    if conversation.assignee_id is None:
+    if is_assigned and conversation.assignee_id is None:
         Conversation.objects.filter(pk=conversation.pk, assignee=None).update(assignee=author)
     result = reply_submission.submit_template_reply(
         conversation_id=conversation.pk,
