@@ -254,3 +254,44 @@ def test_the_filter_names_only_channels_of_the_user(client: Client, operator: An
 
     assert channel.name in own and "Other department" not in own
     assert "Other department" in everything
+
+
+def test_a_tag_finds_all_its_clients_among_those_of_other_channels(
+    operator: Any, channel: ApiChannel, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(listing, "MAX_HITS", 5)
+    ContactFactory.create_batch(3, api_channel=channel, tags=["vip"])
+    ContactFactory.create_batch(20, api_channel=ApiChannelFactory(), tags=["vip"])
+
+    assert len(find(operator, query="vip")) == 3 and len(find(vera(), query="vip")) == 23
+    assert find(vera(), query="nobody") == [] == find(vera(), tag='v"\\')
+
+
+def test_templates_are_not_offered_to_a_client_who_opted_out(
+    client: Client, operator: Any, channel: ApiChannel, template: Any
+) -> None:
+    chat = ConversationFactory(api_channel=channel)
+    sale = TemplateFactory(api_channel=channel, name="sale", body="Sale.", category="MARKETING")
+    signed_in(client, operator)
+    picker, page = reverse("chat-templates", args=[chat.pk]), reverse("chat", args=[chat.pk])
+    assert sale.name in page_html(client, picker) and template.name in page_html(client, page)
+
+    consents.set_opt_out(chat.contact_id, OptOut.MARKETING, source=OptOutSource.OPERATOR)
+    some = page_html(client, picker)
+    assert (
+        f"/templates/{sale.pk}/" not in some and f"/templates/{template.pk}/" in some and "отказался от рекламы" in some
+    )
+    consents.set_opt_out(chat.contact_id, OptOut.ALL, source=OptOutSource.OPERATOR)
+    for address in (picker, page):
+        html = page_html(client, address)
+        assert "отказался" in html and f"/templates/{template.pk}/" not in html
+    Contact.objects.filter(pk=chat.contact_id).update(phone="+79215550104", phone_key="79215550104")
+    form = {
+        "phone": "+79215550104",
+        "template": template.pk,
+        "consent": "website",
+        "for_user": operator.pk,
+        "fill": "1",
+    }
+    refused = client.post(reverse("chat-new"), form)
+    assert refused.status_code == 422 and "отказался" in refused.content.decode()

@@ -55,13 +55,13 @@ REPLY_REASONS: Mapping[str, Reason] = {
     "client_opted_out": Reason(
         outcome_class=OutcomeClass.REFUSAL,
         sentence=_(
-            "Not sent: the client has opted out of messages. Answer in free text after the client writes, or record "
-            "their new consent in the client pane."
+            "The client has opted out of templates. Answer in free text after the client writes, or record their new "
+            "consent in the client pane."
         ),
     ),
     "client_opted_out_of_marketing": Reason(
         outcome_class=OutcomeClass.PERMANENT,
-        sentence=_("Not sent: the client has opted out of marketing messages. Choose a template of another category."),
+        sentence=_("The client has opted out of marketing. Choose a template of another category."),
         action=SuggestedAction.TEMPLATE,
     ),
     "too_long": Reason(

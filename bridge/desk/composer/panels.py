@@ -11,13 +11,15 @@ from django.http import HttpRequest
 from django.utils.translation import gettext as _
 from django.utils.translation import pgettext
 
-from bridge import service_window
-from bridge.models import Conversation
+from bridge import outcomes, service_window
+from bridge.conversations import consents
+from bridge.models import Conversation, OptOut
+from bridge.relay import template_decisions
 from templates_registry import index_cache, selection
 from templates_registry.matching.matcher import MatchIndex
 from templates_registry.matching.result import IndexEntry, MatchOutcome, MatchResult
 from templates_registry.matching.word_comparison import WordDifference
-from templates_registry.models import Template, TemplateQuerySet
+from templates_registry.models import Category, Template, TemplateQuerySet
 from templates_registry.preview import MAX_VALUE_LENGTH, TemplatePreview, build_preview
 
 from . import prefill
@@ -72,6 +74,20 @@ def sendable_templates(request: HttpRequest, conversation: Conversation) -> Temp
     return rows if conversation.api_channel.provider.sends_templates else rows.none()
 
 
+def find_opt_out(conversation: Conversation) -> tuple[OptOut, str]:
+    """Return the client's opt-out, and the sentence that says which templates it blocks, or ""."""
+    opt_out = consents.find_opt_outs([conversation.pk]).get(conversation.pk, OptOut.NONE)
+    code = consents.get_refusal(opt_out, Category.MARKETING)
+    return opt_out, outcomes.render_sentence(code, {}) if code else ""
+
+
+def leave_out_refused(rows: TemplateQuerySet, opt_out: OptOut) -> TemplateQuerySet:
+    """Leave out templates that the client does not want."""
+    if opt_out == OptOut.ALL:
+        return rows.none()
+    return rows.exclude(category=Category.MARKETING) if opt_out == OptOut.MARKETING else rows
+
+
 def can_recognize(conversation: Conversation, window: service_window.WindowState) -> bool:
     """Return whether text of this chat may be sent as a template."""
     channel = conversation.api_channel
@@ -79,9 +95,11 @@ def can_recognize(conversation: Conversation, window: service_window.WindowState
 
 
 def build_picker(request: HttpRequest, conversation: Conversation, *, query: str, is_hold: bool) -> TemplatePanel:
-    rows = selection.search_templates(sendable_templates(request, conversation), query)
-    found = selection.order_for_user(rows, user=request.user)[:PICKER_ROWS]
-    return TemplatePanel(kind=PICKER, groups=list(selection.group_templates(found)), query=query, is_hold=is_hold)
+    opt_out, sentence = find_opt_out(conversation)
+    offered = leave_out_refused(sendable_templates(request, conversation), opt_out)
+    found = selection.order_for_user(selection.search_templates(offered, query), user=request.user)[:PICKER_ROWS]
+    groups = list(selection.group_templates(found))
+    return TemplatePanel(kind=PICKER, groups=groups, query=query, is_hold=is_hold, sentence=sentence)
 
 
 def suggest_templates(
@@ -90,7 +108,8 @@ def suggest_templates(
     """Suggest the user's first templates if the window is closed."""
     if window.is_open:
         return []
-    rows: Any = selection.order_for_user(sendable_templates(request, conversation), user=request.user)[:MAX_OFFERS]
+    offered = leave_out_refused(sendable_templates(request, conversation), find_opt_out(conversation)[0])
+    rows: Any = selection.order_for_user(offered, user=request.user)[:MAX_OFFERS]
     return [selection.TemplateListItem(template=row, is_favorite=row.is_favorite) for row in rows]
 
 
@@ -145,6 +164,10 @@ def recognize_text(
         )
     if not template.is_sendable:
         return TemplatePanel(kind=NOTICE, sentence=str(found.sentence), may_hold=True)
+    if (
+        refusal := template_decisions.refuse_opted_out(conversation, template.pk, category=template.category)
+    ) is not None:
+        return None if window.is_open else TemplatePanel(kind=NOTICE, sentence=refusal.sentence)
     return _recognized(conversation, template, found)
 
 

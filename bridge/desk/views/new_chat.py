@@ -14,11 +14,12 @@ from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods
 
-from bridge import idempotency
+from bridge import idempotency, outcomes
+from bridge.conversations import consents
 from bridge.desk import access, forms, presentation
 from bridge.desk.contacts import listing
 from bridge.desk.parameters import parse_int
-from bridge.models import ConsentSource, Contact, Conversation
+from bridge.models import ConsentSource, Contact, Conversation, OptOut
 from bridge.relay import chat_starts
 from bridge.relay.chat_starts import ChatStartRefused, GivenConsent, StartChannel
 from channels_setup.permissions import require_chat_access
@@ -110,9 +111,21 @@ def _check_first_step(request: HttpRequest, form: NewChatForm) -> dict[str, str]
         problems["channel"] = _("Choose a channel that can write first.")
     elif form.get_template(request.user) is None:
         problems["template"] = _("Choose a template of this channel.")
+    if not problems and (refusal := _explain_opt_out(form, request.user)):
+        problems["template"] = refusal
     if form.values["consent"] not in ConsentSource.values:
         problems["consent"] = _("Say how the client agreed to get messages.")
     return problems
+
+
+def _explain_opt_out(form: NewChatForm, user: Any) -> str:
+    """Return why the client does not get this template, or ""."""
+    template, channel = form.get_template(user), form.channel
+    assert template is not None and channel is not None  # checked
+    contact = chat_starts.find_known_contact(channel.api_channel, chat_starts.parse_number(form.phone))
+    row = contact and consents.get_consent(contact)
+    code = consents.get_refusal(OptOut(row.opt_out), template.category) if row else ""
+    return outcomes.render_sentence(code, {}) if code else ""
 
 
 def _find_known(request: HttpRequest, form: NewChatForm) -> dict[str, Any] | None:

@@ -21,7 +21,7 @@ from bridge.desk.chat_list import search as chat_search
 from bridge.desk.composer import panels
 from bridge.desk.parameters import parse_int
 from bridge.models import Conversation
-from bridge.relay import reply_submission
+from bridge.relay import reply_submission, template_decisions
 from channels_setup.permissions import require_chat_access
 from templates_registry.models import Template
 from templates_registry.preview import FIELD_PREFIX, build_preview, values_from_form
@@ -108,6 +108,11 @@ def _chat_choice(conversation: Conversation, *, now: Any) -> dict[str, Any]:
     }
 
 
+def _explain_opt_out(template: Template, conversation: Conversation) -> str:
+    refusal = template_decisions.refuse_opted_out(conversation, template.pk, category=template.category)
+    return refusal.sentence if refusal else ""
+
+
 def _confirm_sending(
     request: HttpRequest, template: Template, conversation: Conversation, values: dict[str, str], *, sentence: str
 ) -> HttpResponse:
@@ -116,7 +121,7 @@ def _confirm_sending(
         "template": template,
         "preview": build_preview(template, values),
         "recipient": _chat_choice(conversation, now=service_window.database_now()),
-        "sentence": sentence,
+        "sentence": sentence or _explain_opt_out(template, conversation),
         "sending_key": secrets.token_urlsafe(12),
     }
     if "HX-Request" in request.headers:
