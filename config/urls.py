@@ -173,6 +173,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("handover/<str:token>/", handover, name="handover"),
     path("i18n/setlang/", set_language, name="set_language"),
     path("admin/login/", login.AdminLogin.as_view()),
+    path("admin/logout/", login.Logout.as_view()),
     # Django's own page would neither record the change nor tell the user.
     path("admin/password_change/", RedirectView.as_view(pattern_name="account_change_password")),
     path("admin/", admin.site.urls),

@@ -139,6 +139,22 @@ def test_each_range_needs_access_to_the_chat(voice: Attachment) -> None:
     assert (signed.status_code, body(signed)) == (206, CONTENT[2:4])
 
 
+def test_a_stored_copy_is_useless_after_the_sign_out(voice: Attachment) -> None:
+    client = signed_in(Client(), boris(voice.message.conversation.chat_channel))
+    address = f"/files/{voice.pk}/"
+    shown = client.get(address)
+    stored = {"if-none-match": shown["ETag"]}
+    assert shown["Cache-Control"] == "private, no-cache"
+    assert client.get(address, headers=stored).status_code == 304
+
+    signed_out = client.post("/logout/")
+
+    assert signed_out["Clear-Site-Data"] == '"cache"'  # "storage" holds unsent texts and the service worker
+    stranger = signed_in(Client(), UserFactory())
+    for other in (client, stranger):
+        assert other.get(address, headers=stored).status_code in (302, 403, 404)
+
+
 def test_a_missing_file_is_not_found(voice: Attachment, tmp_path: Path) -> None:
     operator = signed_in(Client(), boris(voice.message.conversation.chat_channel))
     (tmp_path / str(voice.file.name)).unlink()

@@ -103,5 +103,6 @@ def build_file_response(request: HttpRequest, attachment: Attachment | None) -> 
         request, attachment.file, name=attachment.name or "file", mime=media.mime, is_inline=media.is_inline
     )
     if response.status_code in (200, 206, 304):
-        response["Cache-Control"] = "private, max-age=3600"
+        # Asked for again each time, at the price of a 304: the next user of this browser may not see the chat.
+        response["Cache-Control"] = "private, no-cache"
     return response

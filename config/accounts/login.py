@@ -72,11 +72,16 @@ class Login(LoginView):
 
 
 class Logout(LogoutView):
-    """Sign-out, which also cancels a sign-in that waits for its second factor."""
+    """Sign-out, which also cancels a sign-in that waits for its second factor.
+
+    The browser empties its HTTP cache. Its local storage stays: unsent texts of a user are shown to that user only.
+    """
 
     def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         clear_login(request)
-        return super().post(request, *args, **kwargs)
+        response = super().post(request, *args, **kwargs)
+        response["Clear-Site-Data"] = '"cache"'
+        return response
 
 
 class AdminLogin(Login):

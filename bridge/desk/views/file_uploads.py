@@ -67,7 +67,7 @@ def serve_upload(request: HttpRequest, pk: int, upload_id: int) -> HttpResponseB
     response = file_responses.build_file_response(
         request, upload.file, name=upload.name, mime=media.mime, is_inline=media.is_inline
     )
-    response["Cache-Control"] = "private, max-age=3600"
+    response["Cache-Control"] = "private, no-cache"
     return response
 
 
