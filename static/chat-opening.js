@@ -174,5 +174,12 @@
   document.addEventListener("htmx:afterSwap", highlight);
   addEventListener("okno:list-drawn", highlight);
   highlight();
-  window.okno = Object.assign(window.okno || {}, { chatOpening: { open, showError, clientName } });
+  // Show what the operator has just added: an earlier page of the thread has no place for it.
+  const showNewest = () => {
+    const { chat } = byId("chat").dataset;
+    if (chat && "notNewest" in (byId("messages")?.dataset ?? {})) open(`/chats/${chat}/`, { chat, name: clientName(chat) });
+    else dispatchEvent(new Event("okno:poll"));
+  };
+
+  window.okno = Object.assign(window.okno || {}, { chatOpening: { open, showError, clientName, showNewest } });
 })();

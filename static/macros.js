@@ -6,10 +6,14 @@
     const button = event.target.closest?.("[data-macro]");
     if (!button || okno.isLocked?.()) return;
     button.disabled = true;
+    const { chat } = byId("chat").dataset;
     try {
       const answer = await okno.postAsUser(button.dataset.macro, { macro_key: button.dataset.key });
       if (answer.status === 422) dispatchEvent(new CustomEvent("okno:action-refused", { detail: (await answer.json()).sentence }));
-      else if (answer.ok && !answer.redirected) byId("template_panel")?.querySelector("[data-close-panel]")?.click();
+      else if (answer.ok && !answer.redirected) {
+        byId("template_panel")?.querySelector("[data-close-panel]")?.click();
+        if (chat === byId("chat").dataset.chat) okno.chatOpening.showNewest();
+      }
     } catch {
       dispatchEvent(new CustomEvent("okno:action-refused", { detail: byId("composer")?.dataset.failed || "" }));
     } finally {

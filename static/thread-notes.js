@@ -72,8 +72,9 @@
       if (own.elements.note.value === text) own.elements.note.value = ""; // also in a chat that was left meanwhile
       else if (own === form()) saveCopy();
       showDot();
+      if (number !== chat()) return;
       addEventListener("okno:thread-drawn", () => okno.scrollToEnd(), { once: true });
-      dispatchEvent(new Event("okno:poll"));
+      okno.chatOpening.showNewest();
     } catch {
       if (own === form()) showProblem(own.dataset.failed);
     } finally {
