@@ -72,12 +72,14 @@ def test_the_author_edits_and_deletes_and_a_trace_stays(desk: Client, chat: Conv
     assert [version["text"] for version in note.previous] == [f"Code 1234, @[{olga.pk}]"]
     mentioned = Notification.objects.filter(kind="mentioned").order_by("pk").values_list("user", flat=True)
     assert list(mentioned) == [olga.pk, lena.pk]  # each once
+    assert not Notification.objects.filter(text__contains="1234").exists()  # the words change with the note
     html = page_html(others, f"/chats/{chat.pk}/")
     assert "1 earlier version" in html and "mention me" in html
 
     assert desk.post(f"{address}delete/", headers=SCRIPT).status_code == 204
     note.refresh_from_db()
     assert (note.text, note.previous) == ("", []) and not NoteMention.objects.exists()
+    assert not Notification.objects.filter(kind="mentioned").exists()
     html = page_html(others, f"/chats/{chat.pk}/")
     assert "Note deleted" in html and "1234" not in html
     assert desk.post(f"{address}edit/", {"text": "?"}, headers=SCRIPT).status_code == 422

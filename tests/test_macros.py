@@ -208,3 +208,13 @@ def test_admins_edit_shared_macros_and_the_automation_of_a_channel(channel: ApiC
         | {"automation-0-id": shop.automation.pk, "automation-0-away_text": "{operator}"},
     )
     assert "Unknown variable" in unknown.content.decode()
+
+
+def test_the_note_of_a_macro_mentions_people(desk: Client, chat: Conversation) -> None:
+    olga = operator("olga", chat.chat_channel, first_name="Olga", last_name="Ivanova")
+    macro = make_macro(reply_text="", note_text="@Olga Ivanova, please call back", status=None, snooze="")
+
+    run(desk, chat, macro)
+
+    assert ConversationNote.objects.get().text == f"@[{olga.pk}], please call back"
+    assert Notification.objects.get(kind="mentioned").user == olga

@@ -6,7 +6,7 @@ button uses, so its rules, events and lines in the thread are the same.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django.contrib.auth import get_user_model
@@ -74,10 +74,10 @@ def _describe_assignee(macro: Macro) -> str:
 
 
 @transaction.atomic
-def run_macro(macro: Macro, conversation_id: int, *, user: Any, form_key: str) -> None:
+def run_macro(macro: Macro, conversation_id: int, *, user: Any, form_key: str, people: Sequence[Any] = ()) -> None:
     """Run all actions of a macro as this user. Raises MacroRefused; then nothing has changed.
 
-    ``form_key``: key of the submitted form, which the reply gets.
+    ``form_key``: key of the submitted form, which the reply gets. ``people``: the users whom its note can mention.
     """
     conversation = lock_conversation(conversation_id)
     values = canned_variables.variable_values(conversation, user=user)
@@ -86,7 +86,7 @@ def run_macro(macro: Macro, conversation_id: int, *, user: Any, form_key: str) -
     if macro.note_text:
         text = canned_variables.fill_variables(macro.note_text, values)
         try:
-            chat_notes.add_note(conversation.pk, text, author=user, people=(), form_key=form_key)
+            chat_notes.add_note(conversation.pk, text, author=user, people=people, form_key=form_key)
         except chat_notes.NoteRefused as problem:
             raise MacroRefused(str(problem)) from problem
     if macro.add_tags or macro.remove_tags:

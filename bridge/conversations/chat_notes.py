@@ -115,8 +115,8 @@ def edit_note(
     note.previous = [*note.previous, {"text": note.text, "at": at.isoformat()}][-MAX_VERSIONS:]
     note.text, note.edited_at = text, service_window.database_now()
     note.save(update_fields=["text", "edited_at", "previous"])
-    NoteMention.objects.filter(note=note).exclude(user__in=list_mentioned(text)).delete()
     _save_mentions(note, people)
+    NoteMention.objects.filter(note=note).exclude(user__in=list_mentioned(text)).delete()
     return note
 
 
@@ -127,6 +127,7 @@ def delete_note(note_id: int, *, conversation: Conversation, author: Any) -> Non
     note.text, note.previous, note.deleted_at = "", [], service_window.database_now()
     note.save(update_fields=["text", "previous", "deleted_at"])
     NoteMention.objects.filter(note=note).delete()
+    notifications.update_note_excerpts(note.pk, user_ids=(), excerpt="")
 
 
 def mark_mentions_seen(conversation_id: int, user: Any) -> None:
@@ -142,7 +143,11 @@ def _save_mentions(note: ConversationNote, people: Sequence[Any]) -> None:
         [NoteMention(note=note, conversation_id=note.conversation_id, user_id=pk) for pk in new], ignore_conflicts=True
     )
     words = decode_mentions(note.text, build_handles(people))
-    notifications.notify(new, NotificationKind.MENTIONED, note.conversation_id, actor=note.author_id, excerpt=words)
+    if known:
+        notifications.update_note_excerpts(note.pk, user_ids=list_mentioned(note.text), excerpt=words)
+    notifications.notify(
+        new, NotificationKind.MENTIONED, note.conversation_id, actor=note.author_id, excerpt=words, note_id=note.pk
+    )
 
 
 def _lock_own_note(note_id: int, *, conversation: Conversation, author: Any) -> ConversationNote:

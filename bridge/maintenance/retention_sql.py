@@ -89,7 +89,8 @@ CLEAR_OLD_ROWS = (
     """WITH old AS (
          SELECT r.id FROM bridge_conversationnote r JOIN bridge_conversation c ON c.id = r.conversation_id
          WHERE c.api_channel_id = %(channel)s AND r.created_at < %(before)s LIMIT %(limit)s FOR UPDATE OF r SKIP LOCKED
-       ), mentions AS (DELETE FROM bridge_notemention WHERE note_id IN (SELECT id FROM old))
+       ), mentions AS (DELETE FROM bridge_notemention WHERE note_id IN (SELECT id FROM old)),
+       notices AS (DELETE FROM bridge_notification WHERE note_id IN (SELECT id FROM old))
        DELETE FROM bridge_conversationnote WHERE id IN (SELECT id FROM old)""",
     """DELETE FROM bridge_conversationactivity WHERE id IN (
          SELECT r.id FROM bridge_conversationactivity r JOIN bridge_conversation c ON c.id = r.conversation_id

@@ -12,6 +12,7 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
 from .conversations import Conversation
+from .notes import ConversationNote
 
 MAX_TEXT = 200
 
@@ -41,6 +42,10 @@ class Notification(models.Model):
         settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+", db_index=False
     )
     text = models.CharField(_("text"), max_length=MAX_TEXT, blank=True, default="")
+    # The note whose words these are: they go with it.
+    note = models.ForeignKey(
+        ConversationNote, null=True, on_delete=models.CASCADE, related_name="+", db_index=False, db_constraint=False
+    )
     created_at = models.DateTimeField(_("created"), db_default=Now())
 
     class Meta:
@@ -50,6 +55,7 @@ class Notification(models.Model):
         indexes = [
             models.Index(fields=["user", "-id"], name="notifications_of_user"),
             models.Index(fields=["created_at"], name="notifications_by_age"),
+            models.Index(fields=["note"], condition=Q(note__isnull=False), name="notifications_of_note"),
         ]
 
     def __str__(self) -> str:

@@ -21,7 +21,8 @@ def run_macro(request: HttpRequest, pk: int, macro_id: int) -> HttpResponse:
     key = forms.posted_key(request, "macro_key")
 
     def work() -> idempotency.StoredResponse:
-        macros.run_macro(macro, conversation.pk, user=request.user, form_key=key)
+        people = list(access.mentionable_users(conversation)) if "@" in macro.note_text else []
+        macros.run_macro(macro, conversation.pk, user=request.user, form_key=key, people=people)
         return idempotency.StoredResponse(204, {})
 
     try:
