@@ -59,6 +59,7 @@ ROLE_PERMISSIONS: dict[Role, tuple[str, ...]] = {
         permissions.VIEW_TEMPLATES,
         "templates_registry.view_templatetags",
         "bridge.view_ticketfield",
+        "bridge.view_contactfield",
         "bridge.view_retentionrule",
         "accounts.view_user",
         "accounts.view_apitoken",

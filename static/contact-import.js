@@ -12,7 +12,7 @@
       const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").getElementById("import-progress");
       if (!fresh) { form.hidden = false; return; }
       place.replaceWith(fresh);
-      if (fresh.dataset.state === "running") step();
+      if (["running", "undoing"].includes(fresh.dataset.state)) step();
       else location.replace(location.pathname);
     } catch { setTimeout(step, RETRY); }
   };

@@ -42,7 +42,7 @@ NOT_EXPORTED = {
     "CannedResponse": "a text for all clients",
     "ChannelAutomation": "settings of a channel",
     "Macro": "actions and a text for all clients",
-    "ContactImport": "an uploaded file of many people, deleted after a day",
+    "ContactImport": "an uploaded file of many people, deleted when it was imported or after a day",
     "CircuitBreaker": "the state of a channel",
     "DeskSettings": "settings of an operator",
     "DeadLetter": "the same rows as Delivery",

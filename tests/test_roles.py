@@ -33,7 +33,7 @@ User = get_user_model()
 # Models that hold no word, name or phone of a client: an auditor may view these only.
 SETTINGS = {
     *("channels_setup.apichannel", "channels_setup.chatchannel", "channels_setup.team"),
-    *("templates_registry.template", "templates_registry.templatetags", "bridge.ticketfield"),
+    *("templates_registry.template", "templates_registry.templatetags", "bridge.ticketfield", "bridge.contactfield"),
     "bridge.retentionrule",
     *("accounts.user", "accounts.apitoken", "accounts.serviceaccount", "auth.group", "audit.auditrecord"),
 }

@@ -20,7 +20,7 @@ from django.template.response import SimpleTemplateResponse
 from django.test import Client
 from django.utils import timezone
 
-from bridge.models import Heartbeat, RetentionKind, RetentionRule, TicketField
+from bridge.models import ContactField, Heartbeat, RetentionKind, RetentionRule, TicketField
 from channels_setup.admin import address_actions
 from channels_setup.models import ApiChannel
 from channels_setup.roles import Role, assign_role
@@ -276,6 +276,7 @@ def _shared_rows(a: World) -> dict[str, Any]:
         "group": Group.objects.get(name="Admin"),
         "heartbeat": Heartbeat.objects.create(name="beat", at=now),
         "ticketfield": TicketField.objects.create(name="Size"),
+        "contactfield": ContactField.objects.create(name="Size"),
         "retentionrule": RetentionRule.objects.create(kind=RetentionKind.AUDIT, days=1095),
         "templatetags": TemplateTags.objects.create(user=a.operator, tags=[]),
         "usersession": UserSession.objects.create(user=a.operator, ip="198.51.100.7", session_key="k", user_agent="x"),

@@ -6,20 +6,17 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from django.db.models import Prefetch, Q, QuerySet
-from drf_spectacular.utils import OpenApiResponse, extend_schema, extend_schema_field
-from rest_framework import serializers
+from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework.decorators import action
 from rest_framework.exceptions import NotFound, ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from bridge.conversations import chat_looks, consents, contact_editing, merge_lookup
+from bridge.conversations import chat_looks, consents, contact_editing, contact_fields, merge_lookup, opt_out_filters
 from bridge.conversations.contact_editing import Editor, InvalidContactData
 from bridge.models import (
-    ConsentSource,
     Contact,
     ContactChange,
-    ContactConsent,
     ContactNote,
     Conversation,
     OptOut,
@@ -37,94 +34,20 @@ from .base import (
 )
 from .contact_erasure import ContactErasureMixin
 from .contact_export import ContactExportMixin
+from .contact_serializers import (
+    ContactChangeSerializer,
+    ContactDetailSerializer,
+    ContactUpdateSerializer,
+    NoteSerializer,
+    NoteTextSerializer,
+)
 from .filtering import SINCE, UNTIL, QueryFilter, parse_choices, parse_number, parse_text
-from .serializers import ErrorSerializer, hide_phone
+from .serializers import ErrorSerializer
 
 T = TypeVar("T")
 
 MAX_CHANGES = 100
 ERROR_RESPONSES = {code: OpenApiResponse(ErrorSerializer) for code in (400, 404, 409)}
-
-
-class ConsentSerializer(serializers.ModelSerializer[ContactConsent]):
-    """Opt-out and consent of a contact. ``opt_out``: empty, ``marketing``, or ``all`` (templates are not sent)."""
-
-    class Meta:
-        model = ContactConsent
-        fields = (
-            *("opt_out", "opt_out_source", "opt_out_reason", "opt_out_at", "opt_out_by"),
-            *("source", "note", "recorded_at", "recorded_by"),
-        )
-        read_only_fields = fields
-
-
-class ContactDetailSerializer(serializers.ModelSerializer[Contact]):
-    """A contact with its chats. ``merged`` lists the contacts that were merged into it."""
-
-    chats = serializers.SerializerMethodField()
-    merged = serializers.SerializerMethodField()
-    consent = serializers.SerializerMethodField()
-
-    class Meta:
-        model = Contact
-        fields: tuple[str, ...] = (
-            *("id", "api_channel", "name", "name_source", "phone", "email", "external_id", "user_id", "username"),
-            *("tags", "chats", "merged", "consent", "created_at", "erased_at"),
-        )
-        read_only_fields: tuple[str, ...] = fields
-
-    def get_chats(self, contact: Contact) -> list[int]:
-        return [chat.pk for chat in contact.shown_chats]  # type: ignore[attr-defined]  # prefetched by the view
-
-    def get_merged(self, contact: Contact) -> list[dict[str, Any]]:
-        names = ("id", "name", "phone", "external_id", "user_id")
-        people = contact.shown_merged  # type: ignore[attr-defined]  # prefetched by the view
-        rows = ({name: getattr(one, name) for name in names} for one in people)
-        return [hide_phone(row, contact.api_channel_id) for row in rows]
-
-    @extend_schema_field(ConsentSerializer(allow_null=True))
-    def get_consent(self, contact: Contact) -> dict[str, Any] | None:
-        rows = [row for one in (contact, *contact.shown_merged) if (row := getattr(one, "consent", None))]  # type: ignore[attr-defined]
-        row = consents.choose_strictest(rows, contact.pk)
-        return None if row is None else ConsentSerializer(row).data
-
-    def to_representation(self, contact: Contact) -> dict[str, Any]:
-        return hide_phone(super().to_representation(contact), contact.api_channel_id)
-
-
-class ContactUpdateSerializer(serializers.Serializer[Any]):
-    """New values. Omitted fields keep their values; an empty text clears the field."""
-
-    name = serializers.CharField(required=False, allow_blank=True, max_length=1_000)
-    phone = serializers.CharField(required=False, allow_blank=True, max_length=100)
-    email = serializers.CharField(required=False, allow_blank=True, max_length=1_000)
-    opt_out = serializers.ChoiceField(OptOut.choices, required=False, allow_blank=True)
-    opt_out_reason = serializers.CharField(required=False, allow_blank=True, max_length=200)
-    consent_source = serializers.ChoiceField(ConsentSource.choices, required=False)
-    consent_note = serializers.CharField(required=False, allow_blank=True, max_length=200)
-
-
-class ContactChangeSerializer(serializers.ModelSerializer[ContactChange]):
-    """One change of a contact. ``by`` is the user, or null if a program of the API channel made the change."""
-
-    def to_representation(self, change: ContactChange) -> dict[str, Any]:
-        return super().to_representation(change) | dict(zip(("old", "new"), change.visible_values, strict=True))
-
-    class Meta:
-        model = ContactChange
-        fields = ("id", "field", "old", "new", "note", "by", "api_channel", "source", "at")
-        read_only_fields = fields
-
-
-class NoteTextSerializer(serializers.Serializer[Any]):
-    text = serializers.CharField(max_length=10_000)
-
-
-class NoteSerializer(serializers.ModelSerializer[ContactNote]):
-    class Meta:
-        model = ContactNote
-        fields = ("id", "text", "author", "created_at", "edited_at")
-        read_only_fields = fields
 
 
 def filter_contacts_by_phone(rows: QuerySet[Contact], phone: str, channels: list[int]) -> QuerySet[Contact]:
@@ -152,8 +75,8 @@ class ContactViewSet(ContactErasureMixin, ContactExportMixin, ReadOnlyViewSet):
         "search": QueryFilter(
             read=parse_text, by_channels=search_contacts, help="Words of the name or digits of the phone."
         ),
-        "email": QueryFilter(read=parse_text, by="email__iexact"),
-        "opt_out": QueryFilter(read=parse_choices("marketing", "all"), by="consent__opt_out__in"),
+        "email": QueryFilter(read=parse_text, by=lambda rows, email: rows.with_email(email)),
+        "opt_out": QueryFilter(read=parse_choices("marketing", "all"), by=opt_out_filters.filter_opted_out),
         "external_id": QueryFilter(read=parse_text, by="external_id", help="The provider's ID of the contact."),
         "since": SINCE,
         "until": UNTIL,
@@ -185,9 +108,10 @@ class ContactViewSet(ContactErasureMixin, ContactExportMixin, ReadOnlyViewSet):
 
     @documented_write(summary="Change a contact", request=ContactUpdateSerializer, response=ContactDetailSerializer)
     def partial_update(self, request: Request, pk: str) -> Response:
-        """Change name, phone and email. Every change is recorded. The phone is normalized. Messages are still sent to
-        the provider's ID of the contact. A name set here is not replaced by the WhatsApp profile name. opt_out
-        blocks templates, or allows them again if it is empty; consent_source says how the person agreed to them."""
+        """Change name, phone, email and additional fields. Every change is recorded. The phone is normalized. Messages
+        are still sent to the provider's ID of the contact. A name set here is not replaced by the WhatsApp profile
+        name. opt_out blocks templates, or allows them again if it is empty; consent_source says how the person agreed
+        to them."""
         contact = self.get_object()
         serializer = ContactUpdateSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
@@ -196,6 +120,8 @@ class ContactViewSet(ContactErasureMixin, ContactExportMixin, ReadOnlyViewSet):
 
         def work() -> tuple[int, Any]:
             _run_edit(lambda: contact_editing.edit_contact(contact.pk, card, by=_api_editor(request)))
+            own = values.get("custom_fields", {})
+            _run_edit(lambda: contact_fields.edit_fields(contact.pk, own, by=_api_editor(request)))
             if "consent_source" in values:
                 note = values.get("consent_note", "")
                 consents.record_consent(contact.pk, values["consent_source"], note=note, by=request.user)

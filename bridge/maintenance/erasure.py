@@ -26,7 +26,6 @@ from bridge.models import (
     Contact,
     ContactChange,
     ContactConsent,
-    ContactImport,
     ContactNote,
     Conversation,
     ConversationNote,
@@ -52,7 +51,7 @@ from bridge.models.contacts import PERSONAL_FIELDS
 from channels_setup.codecs.phone_numbers import UNVERIFIED
 from channels_setup.failing_items import FailingItems
 
-from . import erased_events, erased_traces, erased_views, erasure_log, outside_copies
+from . import erased_events, erased_imports, erased_traces, erased_views, erasure_log, outside_copies
 
 logger = logging.getLogger(__name__)
 
@@ -144,6 +143,7 @@ def reapply_erasures(*, min_age: timedelta = timedelta(), by_number: bool = Fals
 
 @transaction.atomic
 def _erase_contacts(contact_ids: Sequence[int], *, by: Any, source: str) -> list[Erasure]:
+    erased_imports.lock_imports()
     # Lock contacts before chats, as inbound messages do, to avoid a deadlock. The full lock waits for running inserts,
     # and lets the triggers of later ones wait for us.
     rows = Contact.objects.filter(pk__in=contact_ids)
@@ -168,7 +168,7 @@ def _erase_contact(contact: Contact, *, by: Any, source: str) -> Erasure:
     counts = _erase_rows(contact, chats, pattern)
     erased_traces.erase_traces(contact, chats, identifiers, pattern)
     erased_views.erase_views(contact, pattern)
-    ContactImport.objects.all().delete()  # a file may name the person; its author uploads it again
+    erased_imports.erase_from_imports(contact, identifiers)
     if contact.erased_at is None:
         erased_ids.remember_erased_client(contact)
     Contact.objects.filter(pk=contact.pk).update(

@@ -112,6 +112,7 @@ def build_prune_jobs() -> dict[str, Iterator[int]]:
         "rate limits": pruning.prune_buckets(),
         "provider uploads": pruning.prune_expired("bridge_providerupload", "expires_at", key="id"),
         "imports of contacts": pruning.prune_expired("bridge_contactimport", "expires_at", key="id"),
+        "rows of imports": pruning.run_once(pruning.clear_finished_imports),
         "erasure receipts": pruning.run_once(outside_copies.forget_old_numbers),
         "merges": pruning.run_once(undo.delete_old_undo_data),
     }

@@ -14,6 +14,8 @@ from typing import Any
 from django.db import connection, transaction
 
 from bridge import service_window
+from bridge.models import ContactImport
+from bridge.models.contact_imports import LIFETIME, UNDO_WITHIN
 
 from .table_rules import PrunedTable
 
@@ -74,6 +76,14 @@ def prune_by_age(table: str, column: str, condition: str, *, before: datetime, k
 def prune_expired(table: str, column: str, *, key: str) -> Iterator[int]:
     """Delete rows that have expired."""
     yield from prune_by_age(table, column, "TRUE", before=service_window.database_now(), key=key)
+
+
+def clear_finished_imports() -> int:
+    """Forget refused rows after a day, and which contacts an import created when it can no longer be undone."""
+    now = service_window.database_now()
+    finished = ContactImport.objects.exclude(finished_at=None)
+    count = finished.filter(finished_at__lt=now - LIFETIME).exclude(refused=[]).update(refused=[])
+    return count + finished.filter(finished_at__lt=now - UNDO_WITHIN).exclude(created={}).update(created={})
 
 
 def prune_attempts(*, days: int) -> Iterator[int]:

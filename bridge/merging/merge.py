@@ -18,7 +18,7 @@ from django.db import transaction
 from django.utils.translation import gettext as _
 
 from bridge import service_window
-from bridge.conversations import tickets
+from bridge.conversations import contact_fields, tickets
 
 from ..models import (
     ACTIVE_STATUSES,
@@ -68,7 +68,10 @@ def merge_contacts(source_id: int, target_id: int, *, by: Any) -> ContactMerge:
     merge.before |= {"followers": merged_ids}
     Contact.objects.filter(pk__in=[source.pk, *merged_ids]).update(merged_into=target)
     Contact.objects.filter(pk=source.pk).update(has_merged=False)
-    changed = rules.choose_fields(source, target) | {"tags": [*target.tags, *preview.tags]}
+    changed = rules.choose_fields(source, target) | {
+        "tags": [*target.tags, *preview.tags],
+        "card": contact_fields.merge_cards(target.card, source.card),
+    }
     Contact.objects.filter(pk=target.pk).update(has_merged=True, **changed)
     merge.before |= {"after": changed}
     merge.save(update_fields=["before"])
@@ -104,7 +107,7 @@ def _count_parts(preview: rules.MergePreview) -> dict[str, int]:
 
 def _snapshot_contacts(source: Contact, target: Contact) -> dict[str, Any]:
     return {
-        "target": {name: getattr(target, name) for name in ("name", "name_source", "email", "tags")},
+        "target": {name: getattr(target, name) for name in ("name", "name_source", "email", "tags", "card")},
         "source_had_merged": source.has_merged,
     }
 

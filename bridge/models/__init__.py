@@ -9,6 +9,7 @@ from .automation import AutomaticAssignment, AutomaticReply, ChannelAutomation, 
 from .availability import OperatorAvailability
 from .consents import ConsentSource, ContactConsent, OptOut, OptOutSource
 from .contact_changes import ContactChange
+from .contact_fields import ContactField
 from .contact_imports import ContactImport
 from .contacts import Contact, ContactQuerySet, FormerId
 from .conversations import ACTIVE_STATUSES, ChangeAfterAnswer, Conversation, ConversationQuerySet, Ticket
@@ -54,6 +55,7 @@ __all__ = [
     "Contact",
     "ContactChange",
     "ContactConsent",
+    "ContactField",
     "ContactImport",
     "ContactMerge",
     "ContactNote",

@@ -23,6 +23,7 @@ class ContactChange(models.Model):
         PHONE = "phone", _("phone")
         EMAIL = "email", _("email")
         NOTE = "note", _("note")
+        FIELD = "field", _("field")  # an additional one: its title is part of the values
 
     class Source(models.TextChoices):
         OPERATOR = "operator", _("an operator")

@@ -12,7 +12,9 @@ from django.utils.translation import gettext_lazy as _
 
 from channels_setup.models import ApiChannel
 
-LIFETIME = timedelta(days=1)
+LIFETIME = timedelta(days=1)  # of an import that was not finished, and of refused rows
+UNDO_WITHIN = timedelta(days=7)
+HISTORY = timedelta(days=90)  # of the result
 
 
 def compute_expiry() -> datetime:
@@ -20,12 +22,14 @@ def compute_expiry() -> datetime:
 
 
 class ContactImport(models.Model):
-    """One uploaded table of contacts. The rows are deleted when the import has ended."""
+    """One uploaded table of contacts. The rows are deleted when the import has ended, and the result stays a while."""
 
     class State(models.TextChoices):
         DRAFT = "draft", _("not applied yet")
         RUNNING = "running", _("running")
         DONE = "done", _("done")
+        UNDOING = "undoing", _("being undone")
+        UNDONE = "undone", _("undone")
 
     author = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
     api_channel = models.ForeignKey(ApiChannel, on_delete=models.CASCADE, related_name="+")
@@ -40,7 +44,10 @@ class ContactImport(models.Model):
     counts = models.JSONField(default=dict, db_default=Value({}, output_field=models.JSONField()))
     # [row, sentence, cells]
     refused = models.JSONField(default=list, db_default=Value([], output_field=models.JSONField()))
+    # Contacts that the import created → digest of their data then, until it can no longer be undone.
+    created = models.JSONField(default=dict, db_default=Value({}, output_field=models.JSONField()))
     created_at = models.DateTimeField(auto_now_add=True)
+    finished_at = models.DateTimeField(null=True)
     expires_at = models.DateTimeField(default=compute_expiry)
 
     class Meta:

@@ -120,6 +120,10 @@ class Message(models.Model):
             ),
             models.Index(fields=["quoted"], condition=Q(quoted__isnull=False), name="messages_quoting"),
             models.Index(fields=["author"], condition=Q(author__isnull=False), name="messages_of_author"),
+            # A deleted contact is looked for here.
+            models.Index(
+                fields=["merged_contact"], condition=Q(merged_contact__isnull=False), name="messages_of_merged"
+            ),
         ]
 
     def __str__(self) -> str:

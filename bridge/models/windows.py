@@ -69,6 +69,10 @@ class ServiceWindow(models.Model):
                 fields=["expires_at"], condition=Q(state="closed"), include=["conversation"], name="windows_closed"
             ),
             models.Index(fields=["team"], condition=Q(team__isnull=False), name="windows_of_team"),
+            # A deleted contact is looked for here.
+            models.Index(
+                fields=["merged_contact"], condition=Q(merged_contact__isnull=False), name="windows_of_merged"
+            ),
         ]
 
     def __str__(self) -> str:

@@ -90,6 +90,7 @@ AUDITED: dict[str, AuditedTable] = {
     "bridge.SavedView": AuditedTable(hidden=("name", "filters"), ignored=("position", "updated_at")),
     "bridge.ChannelAutomation": AuditedTable(),
     "bridge.TicketField": AuditedTable(label="name"),
+    "bridge.ContactField": AuditedTable(label="name"),
     "bridge.RetentionRule": AuditedTable(label="kind"),
     # Decisions about deliveries and events
     "bridge.DeliveryDecision": AuditedTable(

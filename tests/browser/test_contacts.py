@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
-from bridge.models import Contact, Conversation, Message
+from bridge.models import Contact, ContactField, Conversation, Message
 from channels_setup.models import ApiChannel
-from tests.browser.test_desk import sign_in
-from tests.factories import ApiChannelFactory, TemplateFactory, boris, vera
+from tests.browser.test_desk import sign_in, writes
+from tests.factories import ApiChannelFactory, ContactFactory, TemplateFactory, boris, vera
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -67,3 +67,68 @@ def test_a_file_is_checked_and_imported(context: BrowserContext, page: Page, cha
     assert Contact.objects.count() == 450
     page.goto("/contacts/?q=Анна")
     expect(page.locator("tbody tr")).to_have_count(50)
+    page.go_back()
+    page.locator("#undo-import").click()
+    page.locator("[name=undo]").click()
+    expect(page.locator(".notice[role=status]")).to_contain_text("450")
+    assert not Contact.objects.exists()
+    page.goto("/contacts/import/")
+    expect(page.locator(".import-list")).to_contain_text("база.csv")
+
+
+def test_contacts_are_live_and_keep_their_place(context: BrowserContext, page: Page, channel: ApiChannel) -> None:
+    contacts = ContactFactory.create_batch(60, api_channel=channel)
+    sign_in(context, boris(channel.default_chat_channel))  # type: ignore[arg-type]
+    page.clock.install()
+    page.goto("/contacts/")
+    expect(page.locator("tbody tr")).to_have_count(50)
+    row = page.locator(f"tr[data-contact='{contacts[-1].pk}']")
+    page.clock.run_for(4_000)  # the first poll has answered
+    writes(channel, "Новая Анна", "Здравствуйте")
+    Contact.objects.filter(pk=contacts[-1].pk).update(name="Другое имя")
+
+    for _second in range(40):
+        page.clock.run_for(1_000)
+        if row.inner_text().startswith("Другое имя"):
+            break
+
+    expect(row).to_contain_text("Другое имя")
+    expect(page.locator("#new-contacts b")).to_have_text("1")
+    expect(page.locator("tbody tr")).to_have_count(50)
+    expect(page.locator("tbody")).not_to_contain_text("Новая Анна")
+    page.locator("#new-contacts button").click()
+    expect(page.locator("tbody tr").first).to_contain_text("Новая Анна")
+
+
+def test_an_operator_fills_in_own_fields(context: BrowserContext, page: Page, channel: ApiChannel) -> None:
+    size, plan = ContactField.objects.create(name="Shoe size"), ContactField(name="Plan", kind="choice", choices="A\nB")
+    plan.save()
+    chat = writes(channel, "Анна", "Здравствуйте")
+    sign_in(context, boris(channel.default_chat_channel))  # type: ignore[arg-type]
+    page.goto(f"/chats/{chat.pk}/")
+    page.locator("#edit-client").click()
+    page.locator(f"#client [name=field_{size.pk}]").fill("38")
+    page.locator(f"#client [name=field_{plan.pk}]").select_option("B")
+    page.locator(f"#client [name=field_{size.pk}]").press("Enter")
+    expect(page.locator("#client dl").first).to_contain_text("38")
+    expect(page.locator("#client .history")).to_contain_text("Plan: B")
+
+
+def test_what_is_written_on_an_earlier_page_is_shown(context: BrowserContext, page: Page, channel: ApiChannel) -> None:
+    chat = writes(channel, "Анна", "Самое начало")
+    for number in range(80):
+        writes(channel, "Анна", f"Вопрос {number}.")
+    first = Message.objects.earliest("pk")
+    sign_in(context, boris(channel.default_chat_channel))  # type: ignore[arg-type]
+
+    page.goto(f"/chats/{chat.pk}/?at={first.pk}")
+    expect(page.locator("#messages")).to_have_attribute("data-not-newest", "")
+    page.locator("#text").fill("Ответ со старой страницы")
+    page.locator("#text").press("Control+Enter")
+    expect(page.locator("#messages")).to_contain_text("Ответ со старой страницы")
+    expect(page.locator("#messages .bubble").last).to_be_in_viewport()
+
+    page.goto(f"/chats/{chat.pk}/?at={first.pk}&mode=note")
+    page.locator("#note-text").fill("Заметка со старой страницы")
+    page.locator("#note-text").press("Control+Enter")
+    expect(page.locator("#messages")).to_contain_text("Заметка со старой страницы")

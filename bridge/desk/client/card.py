@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from django.utils.translation import gettext as _
-from django.utils.translation import pgettext
+from django.utils.translation import gettext_lazy, pgettext
 
 from bridge import phone_visibility
-from bridge.conversations import contact_editing
+from bridge.conversations import contact_editing, contact_fields
 from bridge.desk import presentation
-from bridge.models import ContactChange, Conversation
+from bridge.models import ContactChange, ContactField, Conversation
 
 MAX_CHANGES = 20
 
@@ -29,6 +30,7 @@ class CardField:
     complete: str
     limit: int
     error: str = ""
+    options: tuple[tuple[str, str], ...] = ()  # of a field with given values
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +45,11 @@ class CardChange:
 
 
 def card_fields(
-    conversation: Conversation, values: Mapping[str, str] | None = None, errors: Mapping[str, str] | None = None
+    conversation: Conversation,
+    values: Mapping[str, str] | None = None,
+    errors: Mapping[str, str] | None = None,
+    *,
+    own_fields: Sequence[ContactField],
 ) -> list[CardField]:
     contact = conversation.contact
     values, errors = values or {}, errors or {}
@@ -67,7 +73,56 @@ def card_fields(
         )
         for name, label, kind, stored, limit in rows
         if not (hides_phone and name == "phone")  # a hidden phone cannot be changed blindly
-    ]
+    ] + [_additional_field(conversation, field, values, errors) for field in own_fields]
+
+
+def _additional_field(
+    conversation: Conversation, field: ContactField, values: Mapping[str, str], errors: Mapping[str, str]
+) -> CardField:
+    name, stored = f"{contact_fields.PREFIX}{field.pk}", contact_fields.read_values(conversation.contact)
+    value = stored.get(str(field.pk), "")
+    options: list[tuple[str, str]] = []
+    if field.kind == ContactField.Kind.CHECKBOX:
+        options = [("", _("no")), (contact_fields.YES, _("yes"))]
+    elif field.kind == ContactField.Kind.CHOICE:
+        options = [("", "—"), *((option, option) for option in field.options)]
+        if value and value not in field.options:  # an admin has removed it
+            options.append((value, value))
+    return CardField(
+        name=name,
+        label=field.name,
+        kind="text",
+        value=values.get(name, value),
+        shown=values.get(f"was_{name}", value),
+        complete="off",
+        limit=contact_fields.MAX_LENGTH,
+        error=errors.get(name, ""),
+        options=tuple(options),
+    )
+
+
+CARD_TITLES = (
+    ("company_name", gettext_lazy("Company")),
+    ("position", gettext_lazy("Position")),
+    ("addresses", gettext_lazy("Address")),
+    ("sites", gettext_lazy("Website")),
+    ("social_networks", gettext_lazy("Social network")),
+)
+
+
+def list_card_values(conversation: Conversation, own_fields: Sequence[ContactField]) -> list[tuple[str, str]]:
+    """Return title and text of what programs and operators entered about the client."""
+    card = conversation.contact.card
+    rows = [(str(title), _join_values(card.get(key))) for key, title in CARD_TITLES]
+    return [row for row in rows if row[1]] + contact_fields.show_values(conversation.contact, own_fields)
+
+
+def _join_values(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(filter(None, map(_join_values, value.values())))
+    if isinstance(value, list):
+        return "; ".join(filter(None, map(_join_values, value)))
+    return str(value) if value not in (None, "", False) else ""
 
 
 def list_changes(conversation: Conversation, contact_ids: list[int], *, now: datetime) -> list[CardChange]:

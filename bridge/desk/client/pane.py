@@ -9,7 +9,7 @@ from typing import Any
 from django.http import HttpRequest
 
 from bridge import phone_visibility
-from bridge.conversations import consents
+from bridge.conversations import consents, contact_fields
 from bridge.desk import access, presentation
 from bridge.files import uploads
 from bridge.maintenance import erasure, person_export
@@ -49,6 +49,7 @@ def build_client_context(request: HttpRequest, conversation: Conversation, *, no
     contact = conversation.contact
     people = access.list_visible_people(request, contact)
     ids = [person.pk for person in people]
+    own_fields = contact_fields.list_fields()
     notes = ContactNote.objects.filter(contact__in=ids).select_related("author").order_by("-pk")[:MAX_NOTES]
     files = Upload.objects.filter(conversation=conversation, message=None).order_by("-pk")[:MAX_FILES]
     sends_files = conversation.api_channel.provider.sends_files
@@ -77,7 +78,8 @@ def build_client_context(request: HttpRequest, conversation: Conversation, *, no
         ],
         "consent": consents.get_consent(contact),
         "consent_sources": ConsentSource.choices,
-        "card_fields": card.card_fields(conversation),
+        "card_fields": card.card_fields(conversation, own_fields=own_fields),
+        "card_values": card.list_card_values(conversation, own_fields),
         "provider_id": phone_visibility.visible_id(contact.external_id, contact.api_channel_id),
         "writes_to": card.delivery_number(conversation),
         "changes": card.list_changes(conversation, ids, now=now),

@@ -27,6 +27,7 @@ TITLES: Mapping[str, tuple[str, ...]] = {
     TAGS: ("tag", "label", "group", "метк", "тег", "групп"),
     OPTED_OUT: ("opted out", "opt-out", "opt out", "unsubscribed", "отказ", "отпис"),
 }
+NO_FIELDS: Mapping[str, str] = {}
 YES = {"1", "yes", "true", "y", "x", "+", "да", "истина", "all", "opted out", "отказ"}
 
 
@@ -87,9 +88,18 @@ def _decode(data: bytes) -> str:
         return data.decode("cp1251", "replace")  # Excel's CSV on a Russian Windows
 
 
-def guess_mapping(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> dict[str, int]:
-    """Return field → column: by the titles, and the phone by its look if no title says so."""
+def guess_mapping(
+    titles: Sequence[str], rows: Sequence[Sequence[str]], own_fields: Mapping[str, str] = NO_FIELDS
+) -> dict[str, int]:
+    """Return field → column: by the titles, and the phone by its look if no title says so.
+
+    ``own_fields``: titles of additional fields. Their columns have the same title.
+    """
     found: dict[str, int] = {}
+    by_title = {title.casefold(): field for field, title in own_fields.items()}
+    for column, title in enumerate(titles):
+        if (own := by_title.get(title.casefold())) is not None and own not in found:
+            found[own] = column
     for field, beginnings in TITLES.items():
         for column, title in enumerate(titles):
             if column not in found.values() and title.casefold().startswith(beginnings):

@@ -3,65 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from django.db import transaction
-from django.db.models import QuerySet
 from django.utils.translation import gettext as _
 
-from bridge.conversations import consents, contact_editing, contacts
+from bridge import service_window
+from bridge.conversations import contact_editing, contact_fields
 from bridge.conversations.contact_editing import MAX_TAG_LENGTH, MAX_TAGS, InvalidContactData
 from bridge.models import (
     Contact,
-    ContactChange,
     ContactConsent,
+    ContactField,
     ContactImport,
     Conversation,
     OptOut,
-    OptOutSource,
 )
+from bridge.models.contact_imports import HISTORY
 from channels_setup import permissions
 from channels_setup.codecs.phone_numbers import phone_key
 from channels_setup.models import ApiChannel, ChatChannel
-from channels_setup.providers.base import ContactInfo
 
-from . import files
+from . import files, import_rows, import_undo
+from .import_rows import RESULTS, ImportOptions, PlannedRow
 
 IMPORT_PERMISSION = permissions.IMPORT_CONTACTS
 BATCH = 100
-NEW, CHANGED, UNCHANGED, REFUSED = "new", "changed", "unchanged", "refused"
-RESULTS = (NEW, CHANGED, UNCHANGED, REFUSED)
-
-
-@dataclass(frozen=True, kw_only=True)
-class ImportOptions:
-    mapping: Mapping[str, int]
-    consent: str = ""
-    note: str = ""
-    replaces: bool = False  # names and email addresses that are known
-
-    @classmethod
-    def of_import(cls, row: ContactImport) -> ImportOptions:
-        return cls(**row.options)
-
-
-@dataclass(kw_only=True)
-class PlannedRow:
-    """One row of the file, and what it changes. ``problem``: why it is refused."""
-
-    number: int  # 1-based, without the titles
-    cells: Sequence[str]
-    values: dict[str, Any] = field(default_factory=dict)
-    contact: Contact | None = None
-    changes: dict[str, Any] = field(default_factory=dict)
-    problem: str = ""
-
-    @property
-    def result(self) -> str:
-        if self.problem:
-            return REFUSED
-        return NEW if self.contact is None else CHANGED if self.changes else UNCHANGED
 
 
 def plan_rows(
@@ -75,7 +42,8 @@ def plan_rows(
 ) -> list[PlannedRow]:
     """Return what each row would change. ``seen``: phone keys of earlier rows with their numbers."""
     seen = {} if seen is None else seen
-    planned = [_read_row(first + index, cells, options.mapping, seen) for index, cells in enumerate(rows)]
+    own_fields = [field for field in contact_fields.list_fields() if _column_name(field) in options.mapping]
+    planned = [_read_row(first + index, cells, options.mapping, seen, own_fields) for index, cells in enumerate(rows)]
     known = _find_contacts(api_channel, [row.values["key"] for row in planned if not row.problem])
     visible = _find_visible({contact.pk for contact in known.values()}, user=user)
     stored = {row.contact_id: row for row in ContactConsent.objects.filter(contact__in=known.values())}
@@ -91,7 +59,17 @@ def plan_rows(
     return planned
 
 
-def _read_row(number: int, cells: Sequence[str], mapping: Mapping[str, int], seen: dict[str, int]) -> PlannedRow:
+def _column_name(field: ContactField) -> str:
+    return f"{contact_fields.PREFIX}{field.pk}"
+
+
+def _read_row(
+    number: int,
+    cells: Sequence[str],
+    mapping: Mapping[str, int],
+    seen: dict[str, int],
+    own_fields: Sequence[ContactField],
+) -> PlannedRow:
     row = PlannedRow(number=number, cells=cells)
     texts = {name: cells[column] if column < len(cells) else "" for name, column in mapping.items()}
     fields = {name: texts.get(name, "") for name in (files.PHONE, files.NAME, files.EMAIL)}
@@ -103,6 +81,13 @@ def _read_row(number: int, cells: Sequence[str], mapping: Mapping[str, int], see
     if not row.values["phone"]:
         row.problem = _("There is no phone number.")
         return row
+    own: dict[int, str] = {}
+    for each in own_fields:
+        try:
+            own[each.pk] = contact_fields.validate_value(each, texts[_column_name(each)])
+        except ValueError as problem:
+            row.problem = f"{each.name}: {problem}"
+            return row
     key = phone_key(row.values["phone"])
     if key in seen:
         row.problem = _("The same number is in row %(number)d.") % {"number": seen[key]}
@@ -111,6 +96,7 @@ def _read_row(number: int, cells: Sequence[str], mapping: Mapping[str, int], see
     tags = (" ".join(tag.split())[:MAX_TAG_LENGTH] for tag in texts.get(files.TAGS, "").replace(";", ",").split(","))
     row.values |= {
         "key": key,
+        "own": {pk: value for pk, value in own.items() if value},
         "tags": [tag for tag in dict.fromkeys(tags) if tag][:MAX_TAGS],
         "opted_out": texts.get(files.OPTED_OUT, "").casefold() in files.YES,
     }
@@ -156,6 +142,14 @@ def _find_changes(
     tags = [tag for tag in row.values["tags"] if tag.casefold() not in known]
     if tags := tags[: max(MAX_TAGS - len(old), 0)]:
         changes["tags"] = [*old, *tags]
+    known_values = contact_fields.read_values(contact) if contact else {}
+    own = {
+        pk: value
+        for pk, value in row.values["own"].items()
+        if known_values.get(str(pk), "") != value and (options.replaces or not known_values.get(str(pk)))
+    }
+    if own:
+        changes["own"] = own
     if options.consent and (consent is None or not consent.source):
         changes["consent"] = options.consent
     if row.values["opted_out"] and (consent is None or consent.opt_out != OptOut.ALL):
@@ -187,60 +181,18 @@ def apply_next_batch(import_id: int, *, user: Any) -> ContactImport | None:
     seen: dict[str, int] = dict(row.counts.get("seen", {}))
     planned = plan_rows(row.api_channel, cells, options, user=user, first=row.position + 1, seen=seen)
     counts = {result: row.counts.get(result, 0) for result in RESULTS}
-    _apply_rows(row.api_channel, [item for item in planned if not item.problem], options, user=user)
+    new = import_rows.apply_rows(row.api_channel, [item for item in planned if not item.problem], options, user=user)
+    row.created |= import_undo.compute_digests(new)
     for item in planned:
         counts[item.result] += 1
     row.refused += [[item.number, item.problem, list(item.cells)] for item in planned if item.problem]
     row.position += len(cells)
     row.counts = counts | {"seen": seen}
-    fields = ["refused", "position", "counts"]
+    fields = ["refused", "position", "counts", "created"]
     if row.position >= row.total:
         row.state, row.rows, row.counts = ContactImport.State.DONE, [], counts
-        fields += ["state", "rows"]
+        row.finished_at = service_window.database_now()
+        row.expires_at = row.finished_at + HISTORY
+        fields += ["state", "rows", "finished_at", "expires_at"]
     row.save(update_fields=fields)
     return row
-
-
-def _apply_rows(api_channel: ApiChannel, items: Sequence[PlannedRow], options: ImportOptions, *, user: Any) -> None:
-    """Apply rows. New contacts, tags and consents are stored with a fixed number of statements."""
-    new = [item for item in items if item.contact is None]
-    created = _create_contacts(api_channel, [item.values for item in new])
-    contact_ids = {item.number: contact.pk for item, contact in zip(new, created, strict=True)}
-    contact_ids |= {item.number: item.contact.pk for item in items if item.contact is not None}
-    by = contact_editing.Editor(source=ContactChange.Source.OPERATOR, user=user)
-    tagged, agreed = [], []
-    for item in items:
-        pk = contact_ids[item.number]
-        card: dict[str, str] = {name: item.changes[name] for name in ("name", "email") if name in item.changes}
-        if card and item.contact is not None:
-            contact_editing.edit_contact(pk, card, by=by)
-        if "tags" in item.changes:
-            tagged.append(Contact(pk=pk, tags=item.changes["tags"]))
-        if "consent" in item.changes:
-            agreed.append(pk)
-        if "opted_out" in item.changes:
-            consents.set_opt_out(pk, OptOut.ALL, source=OptOutSource.IMPORT, by=user)
-    if tagged:
-        QuerySet[Contact](Contact).bulk_update(tagged, ["tags"])  # the keys do not change
-    consents.record_consents(agreed, options.consent, note=options.note, by=user)
-
-
-def _create_contacts(api_channel: ApiChannel, rows: Sequence[Mapping[str, Any]]) -> list[Contact]:
-    """Create contacts as if they had written. One who did so since the dry run is found instead."""
-    ids_are_phones = api_channel.provider.ids_are_phone_numbers
-    data = [
-        contacts.ContactData(
-            info=ContactInfo(
-                external_id=row["phone"].removeprefix("+") if ids_are_phones else "",
-                phone=row["phone"],
-                name=row["name"],
-                email=row["email"],
-            ),
-            by_contact=False,
-        )
-        for row in rows
-    ]
-    created = contacts.resolve_contacts(api_channel, data).contacts if data else []
-    named = [contact.pk for contact, row in zip(created, rows, strict=True) if row["name"] == contact.name]
-    Contact.objects.filter(pk__in=named).exclude(name="").update(name_source=Contact.NameSource.PERSON)
-    return created

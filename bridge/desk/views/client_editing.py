@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from typing import Any
 
+from django.db import transaction
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods
 
-from bridge.conversations import contact_editing
+from bridge.conversations import contact_editing, contact_fields
 from bridge.conversations.contact_editing import Editor, InvalidContactData
 from bridge.desk import access, forms, presentation
 from bridge.desk.client import card
@@ -18,29 +21,46 @@ from channels_setup.permissions import require_chat_access
 
 from . import chat_actions
 
+OWN_FIELD = re.compile(rf"{contact_fields.PREFIX}([0-9]{{1,18}})")
+
 
 @require_chat_access
 @require_http_methods(["GET", "POST"])
 @never_cache
 def edit_client(request: HttpRequest, pk: int) -> HttpResponse:
-    """Edit name, phone and email. Without scripts the form is a separate page."""
+    """Edit name, phone, email and additional fields. Without scripts the form is a separate page."""
     if refusal := forms.reject_stale_form(request, chat=pk):
         return refusal
     conversation = access.get_conversation_or_404(request, pk)
     if request.method == "GET":
-        return _edit_page(request, conversation, card.card_fields(conversation))
-    posted = {name: request.POST.get(name, "") for name in contact_editing.EDITABLE_FIELDS if name in request.POST}
+        return _edit_page(request, conversation, _list_card_fields(conversation))
+    names = [*contact_editing.EDITABLE_FIELDS, *(name for name in request.POST if OWN_FIELD.fullmatch(name))]
+    posted = {name: request.POST.get(name, "") for name in names if name in request.POST}
     shown = {name: request.POST[f"was_{name}"] for name in posted if f"was_{name}" in request.POST}
+    own, own_shown = _split_own_fields(posted), _split_own_fields(shown)
     try:
-        contact_editing.edit_contact(conversation.contact_id, posted, by=_editor(request), shown=shown)
+        with transaction.atomic():
+            fields = {name: value for name, value in posted.items() if name in contact_editing.EDITABLE_FIELDS}
+            contact_editing.edit_contact(conversation.contact_id, fields, by=_editor(request), shown=shown)
+            contact_fields.edit_fields(conversation.contact_id, own, by=_editor(request), shown=own_shown)
     except InvalidContactData as problem:
         if chat_actions.is_script_request(request):
             return _invalid_response(problem)
         values = posted | {f"was_{name}": value for name, value in shown.items()}
         return _edit_page(
-            request, conversation, card.card_fields(conversation, values, problem.fields), problem=problem
+            request, conversation, _list_card_fields(conversation, values, problem.fields), problem=problem
         )
     return chat_actions.success_response(request, conversation)
+
+
+def _list_card_fields(conversation: Conversation, *values: Mapping[str, str]) -> list[card.CardField]:
+    return card.card_fields(conversation, *values, own_fields=contact_fields.list_fields())
+
+
+def _split_own_fields(values: Mapping[str, str]) -> dict[int, str]:
+    """Return the values of additional fields by field ID."""
+    found = ((OWN_FIELD.fullmatch(name), value) for name, value in values.items())
+    return {int(match[1]): value for match, value in found if match}
 
 
 @require_chat_access

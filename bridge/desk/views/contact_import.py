@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib.auth.decorators import permission_required
+from django.db.models import Q
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
@@ -12,8 +13,9 @@ from django.utils.translation import pgettext
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_http_methods
 
+from bridge.conversations import contact_fields
 from bridge.desk import forms
-from bridge.desk.contacts import files, imports
+from bridge.desk.contacts import files, import_undo, imports
 from bridge.desk.parameters import parse_int
 from bridge.models import ConsentSource, ContactImport
 from bridge.relay import chat_starts
@@ -21,6 +23,8 @@ from channels_setup.permissions import require_chat_access
 from templates_registry.transfer.file_formats import CONTENT_TYPES
 
 MAX_SHOWN = 20
+MAX_HISTORY = 100
+FINISHED = (ContactImport.State.DONE, ContactImport.State.UNDOING, ContactImport.State.UNDONE)
 
 
 def _field_titles() -> dict[str, str]:
@@ -30,7 +34,12 @@ def _field_titles() -> dict[str, str]:
         files.EMAIL: _("Email"),
         files.TAGS: _("Tags"),
         files.OPTED_OUT: _("Opted out"),
+        **_own_titles(),
     }
+
+
+def _own_titles() -> dict[str, str]:
+    return {f"{contact_fields.PREFIX}{field.pk}": field.name for field in contact_fields.list_fields()}
 
 
 @require_chat_access
@@ -60,13 +69,25 @@ def start_import(request: HttpRequest) -> HttpResponse:
             else:
                 row = ContactImport(author=user, api_channel=channel, file_name=(file.name or "")[:200])  # type: ignore[misc]
                 row.titles, row.rows, row.total = titles, rows, len(rows)
-                row.options = {"mapping": files.guess_mapping(titles, rows)}
+                row.options = {"mapping": files.guess_mapping(titles, rows, _own_titles())}
                 _run_dry(row, user)
                 return redirect("contacts-import-one", pk=row.pk)
-    unfinished = ContactImport.objects.filter(author=user).defer("rows", "refused").order_by("-pk")[:5]  # type: ignore[misc]
-    context: dict[str, Any] = {"section": "contacts", "channels": channels, "problem": problem, "imports": unfinished}
+    rows = ContactImport.objects.defer("titles", "rows", "refused", "created").select_related("api_channel", "author")
+    shown = rows.filter(_visible_imports(user, [channel.pk for channel in channels])).order_by("-pk")
+    context: dict[str, Any] = {
+        "section": "contacts",
+        "channels": channels,
+        "problem": problem,
+        "unfinished": shown.exclude(state__in=FINISHED)[:MAX_SHOWN],
+        "history": shown.filter(state__in=FINISHED)[:MAX_HISTORY],
+    }
     context |= {"limit": files.MAX_ROWS, "megabytes": files.MAX_BYTES // 1024**2}
     return render(request, "bridge/contact_import.html", context, status=422 if problem else 200)
+
+
+def _visible_imports(user: Any, channels: list[int]) -> Q:
+    """Match the imports on the user's channels: finished ones of all authors, and unfinished ones of the user."""
+    return Q(api_channel__in=channels) & (Q(author=user) | Q(state__in=FINISHED))
 
 
 def _run_dry(row: ContactImport, user: Any) -> None:
@@ -85,23 +106,26 @@ def _run_dry(row: ContactImport, user: Any) -> None:
 @require_http_methods(["GET", "POST"])
 @never_cache
 def show_import(request: HttpRequest, pk: int) -> HttpResponse:
-    """Handle the steps of one import: ``preview``, ``apply``, ``step`` and ``cancel``."""
+    """Handle the steps of one import: ``preview``, ``apply``, ``step``, ``cancel`` and ``undo``."""
     if refusal := forms.reject_stale_form(request):
         return refusal
     user: Any = request.user
     # The author may have lost the channel since the upload.
     channels = [channel.api_channel.pk for channel in chat_starts.list_start_channels(user)]
-    own = ContactImport.objects.filter(pk=pk, author=user, api_channel__in=channels)
-    row = own.select_related("api_channel").first()
+    visible = ContactImport.objects.filter(_visible_imports(user, channels), pk=pk)
+    row = visible.select_related("api_channel", "author").first()
     if row is None:
         raise Http404
     problem = ""
     if request.method == "POST":
         if request.POST.get("step"):
-            row = imports.apply_next_batch(pk, user=user) or row
+            is_undo = row.state == ContactImport.State.UNDOING
+            row = (import_undo.undo_next_batch(pk) if is_undo else imports.apply_next_batch(pk, user=user)) or row
             if "HX-Request" in request.headers:
-                return render(request, "bridge/contact_import_progress.html", {"row": row, "percent": _percent(row)})
-        elif request.POST.get("cancel") and row.state != ContactImport.State.RUNNING:
+                return render(request, "bridge/contact_import_progress.html", {"row": row, **_measure_progress(row)})
+        elif request.POST.get("undo"):
+            import_undo.start_undo(pk)
+        elif request.POST.get("cancel") and row.state == ContactImport.State.DRAFT:
             row.delete()
             return redirect("contacts-import")
         elif row.state == ContactImport.State.DRAFT:
@@ -121,7 +145,7 @@ def show_import(request: HttpRequest, pk: int) -> HttpResponse:
 def _read_options(request: HttpRequest, row: ContactImport) -> str:
     """Store the posted mapping and options. Return a sentence if something is missing."""
     mapping: dict[str, int] = {}
-    for name in files.TITLES:
+    for name in _field_titles():
         column = parse_int(request.POST.get(f"column_{name}"))
         if column and column <= len(row.titles):
             mapping[name] = column - 1
@@ -139,8 +163,12 @@ def _read_options(request: HttpRequest, row: ContactImport) -> str:
     return ""
 
 
-def _percent(row: ContactImport) -> int:
-    return 100 * row.position // max(row.total, 1)
+def _measure_progress(row: ContactImport) -> dict[str, int]:
+    done, total = row.position, row.total
+    if row.state in (ContactImport.State.UNDOING, ContactImport.State.UNDONE):
+        done = row.counts[import_undo.DELETED] + row.counts[import_undo.KEPT]
+        total = done + len(row.created)
+    return {"done": done, "total": total, "percent": 100 * done // max(total, 1)}
 
 
 def _build_context(row: ContactImport, problem: str) -> dict[str, Any]:
@@ -149,7 +177,8 @@ def _build_context(row: ContactImport, problem: str) -> dict[str, Any]:
         "section": "contacts",
         "row": row,
         "problem": problem,
-        "percent": _percent(row),
+        **_measure_progress(row),
+        "may_undo": import_undo.may_undo(row),
         "fields": [
             {"name": name, "title": title, "column": mapping.get(name, -1) + 1}
             for name, title in _field_titles().items()

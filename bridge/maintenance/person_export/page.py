@@ -13,6 +13,7 @@ from django.template.loader import render_to_string
 from django.utils import timezone, translation
 from django.utils.translation import gettext as _
 
+from bridge.conversations import contact_fields
 from bridge.models import (
     Attachment,
     ContactChange,
@@ -98,7 +99,8 @@ def describe_contact(scope: Scope, number: int) -> dict[str, Any]:
         (_("ID in the caller's system"), contact.caller_id),
         (_("Former IDs"), ", ".join(FormerId.objects.filter(contact=contact).values_list("value", flat=True))),
         (_("Tags"), ", ".join(contact.tags)),
-        *flatten_values(contact.card),
+        *flatten_values({key: value for key, value in contact.card.items() if key != contact_fields.CARD_KEY}),
+        *contact_fields.show_values(contact, contact_fields.list_fields()),
     ]
     return {"pk": contact.pk, "rows": [row for row in rows if row[1]], "first_seen": contact.created_at}
 

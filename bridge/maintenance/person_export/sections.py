@@ -16,7 +16,7 @@ from django.db.models import Field, Model, Q, QuerySet
 from django.db.models.expressions import RawSQL
 from django.utils.translation import gettext_lazy as _
 
-from bridge.conversations import merge_lookup
+from bridge.conversations import contact_fields, merge_lookup
 from bridge.maintenance import erasure
 from bridge.models import (
     Alert,
@@ -28,6 +28,7 @@ from bridge.models import (
     Contact,
     ContactChange,
     ContactConsent,
+    ContactField,
     ContactMerge,
     ContactNote,
     Conversation,
@@ -197,6 +198,11 @@ def _select_ticket_fields(scope: Scope) -> QuerySet[TicketField]:
     return TicketField.objects.filter(pk__in=ids)
 
 
+def _select_contact_fields(scope: Scope) -> QuerySet[ContactField]:
+    values = [contact_fields.read_values(contact) for contact in scope.contacts]
+    return ContactField.objects.filter(pk__in={int(key) for found in values for key in found if key.isdecimal()})
+
+
 SECTIONS: tuple[Section, ...] = (
     Section(
         name="contacts",
@@ -229,6 +235,11 @@ SECTIONS: tuple[Section, ...] = (
         select=_of_chat(MergedConversation),
     ),
     Section(name="tickets", about=_("Requests in the chats: status, subject, tags, fields."), select=_of_chat(Ticket)),
+    Section(
+        name="contact_fields",
+        about=_("Titles of the additional fields that the contacts use."),
+        select=_select_contact_fields,
+    ),
     Section(
         name="ticket_fields",
         about=_("Titles of the additional fields that the requests use."),

@@ -1,0 +1,95 @@
+"""Undo of an import: delete the contacts that it created, unless anybody has touched them since."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Collection
+from typing import Any
+
+from django.db import transaction
+from django.db.models import Exists, OuterRef, QuerySet
+
+from bridge import service_window
+from bridge.models import Contact, ContactChange, ContactImport, ContactNote, Conversation
+from bridge.models.contact_imports import UNDO_WITHIN
+
+BATCH = 200
+DELETED, KEPT = "deleted", "kept"
+# What the import set. Any change of it means that somebody works with the contact.
+FIELDS = (
+    *("phone", "name", "email", "tags", "card", "external_id", "username", "user_id", "caller_id", "number_issued"),
+    *("consent__source", "consent__note", "consent__opt_out"),
+)
+
+
+def compute_digests(contact_ids: Collection[int]) -> dict[str, str]:
+    """Return a digest of each contact's data by its ID as text, with one query."""
+    rows = Contact.objects.filter(pk__in=contact_ids).values_list("pk", *FIELDS)
+    return {str(pk): hashlib.sha256(json.dumps(values).encode()).hexdigest()[:12] for pk, *values in rows}
+
+
+def may_undo(row: ContactImport) -> bool:
+    now = service_window.database_now()
+    is_recent = row.finished_at is not None and now - row.finished_at < UNDO_WITHIN
+    return row.state == ContactImport.State.DONE and bool(row.created) and is_recent
+
+
+@transaction.atomic
+def start_undo(import_id: int) -> bool:
+    """Begin to undo a finished import. Return False if it cannot be undone, or another tab was faster."""
+    row = ContactImport.objects.select_for_update(no_key=True).get(pk=import_id)
+    if not may_undo(row):
+        return False
+    row.state = ContactImport.State.UNDOING
+    row.counts = {**row.counts, DELETED: 0, KEPT: 0}
+    row.save(update_fields=["state", "counts"])
+    return True
+
+
+@transaction.atomic
+def undo_next_batch(import_id: int) -> ContactImport | None:
+    """Delete the next untouched contacts. Return the import, or None if it does not exist."""
+    row = (
+        ContactImport.objects.select_for_update(of=("self",))
+        .select_related("api_channel", "author")
+        .filter(pk=import_id)
+        .first()
+    )
+    if row is None or row.state != ContactImport.State.UNDOING:
+        return row
+    keys = sorted(row.created, key=int)[:BATCH]
+    # The full lock keeps out messages of these clients: they wait, and then create the contact anew.
+    locked = Contact.objects.select_for_update(of=("self",)).filter(pk__in=[int(key) for key in keys])
+    contact_ids = list(locked.order_by("pk").values_list("pk", flat=True))
+    digests = compute_digests(contact_ids)
+    untouched = _find_untouched(Contact.objects.filter(pk__in=contact_ids))
+    deleted = [pk for pk in untouched if digests[str(pk)] == row.created[str(pk)]]
+    Contact.objects.filter(pk__in=deleted).delete()
+    row.created = {key: digest for key, digest in row.created.items() if key not in set(keys)}
+    row.counts[DELETED] += len(deleted)
+    row.counts[KEPT] += len(contact_ids) - len(deleted)
+    if not row.created:
+        row.state = ContactImport.State.UNDONE
+    row.save(update_fields=["created", "counts", "state"])
+    return row
+
+
+def _find_untouched(rows: QuerySet[Contact]) -> list[int]:
+    def none_of(model: Any, field: str = "contact") -> Any:
+        return ~Exists(model._default_manager.filter(**{field: OuterRef("pk")}))
+
+    found = rows.filter(
+        *(none_of(model) for model in (Conversation, ContactNote, ContactChange)),
+        none_of(Contact, "moved_to"),
+        none_of(Contact, "merged_into"),
+        erased_at=None,
+        merged_into=None,
+        has_merged=False,
+        moved_to=None,
+        merges_in=None,
+        merges_away=None,
+        former_ids=None,
+        erasures=None,
+    )
+    return list(found.values_list("pk", flat=True))

@@ -1,0 +1,131 @@
+"""Imports of contacts afterwards: history, undo, erasure of one person, and exports of any length."""
+
+from __future__ import annotations
+
+import io
+from datetime import timedelta
+from typing import Any
+
+import openpyxl
+import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+
+from bridge.conversations import consents, contact_editing
+from bridge.desk.contacts import import_undo, imports
+from bridge.maintenance import erasure, pruning
+from bridge.models import Contact, ContactImport, ContactNote, OptOut
+from channels_setup.models import ApiChannel
+from templates_registry.transfer import workbook_stream
+from tests.factories import ContactFactory, ConversationFactory, UserFactory, vera
+from tests.pages import page_html, signed_in
+from tests.test_contact_import import TABLE, upload
+
+pytestmark = pytest.mark.django_db
+
+
+def run_import(client: Client, row: ContactImport, **columns: Any) -> ContactImport:
+    address = reverse("contacts-import-one", args=[row.pk])
+    client.post(address, {"column_phone": 1, "column_name": 2, "consent": "website", "apply": "1", **columns})
+    finish(client, row)
+    return row
+
+
+def finish(client: Client, row: ContactImport) -> None:
+    for _batch in range(20):
+        row.refresh_from_db()
+        if row.state not in ("running", "undoing"):
+            return
+        client.post(reverse("contacts-import-one", args=[row.pk]), {"step": "1"}, headers={"HX-Request": "true"})
+    raise AssertionError(row.state)
+
+
+NUMBERED = "Телефон;Имя\r\n" + "".join(f"+7921555010{number};Анна {number}\r\n" for number in range(8))
+
+
+def test_an_undo_deletes_what_nobody_has_touched(client: Client, channel: ApiChannel, monkeypatch: Any) -> None:
+    monkeypatch.setattr(imports, "BATCH", 3)
+    monkeypatch.setattr(import_undo, "BATCH", 3)
+    known = ContactFactory(api_channel=channel, phone="+79215550107", external_id="", name="Known")
+    signed_in(client, vera())
+    row = run_import(client, upload(client, channel, NUMBERED.encode()))
+    people = {contact.phone[-1]: contact for contact in Contact.objects.exclude(pk=known.pk)}
+    assert len(row.created) == len(people) == 7
+    ConversationFactory(api_channel=channel, contact=people["0"])
+    ContactNote.objects.create(contact=people["1"], text="call")
+    contact_editing.edit_contact(people["2"].pk, {"name": "Other"}, by=contact_editing.Editor(source="operator"))
+    Contact.objects.filter(pk=people["3"].pk).update(tags=["vip"])
+    consents.set_opt_out(people["4"].pk, OptOut.ALL, source="operator")
+
+    page = page_html(client, reverse("contacts-import-one", args=[row.pk]))
+    assert "undo-import" in page
+    client.post(reverse("contacts-import-one", args=[row.pk]), {"undo": "1"})
+    finish(client, row)
+
+    assert (row.state, row.counts["deleted"], row.counts["kept"], row.created) == ("undone", 2, 5, {})
+    left = set(Contact.objects.values_list("phone", flat=True))
+    assert left == {f"+7921555010{number}" for number in (0, 1, 2, 3, 4, 7)}
+    history = page_html(client, reverse("contacts-import"))
+    assert "clients.csv" in history
+    client.post(reverse("contacts-import-one", args=[row.pk]), {"undo": "1"})
+    row.refresh_from_db()
+    assert row.state == "undone"
+
+
+def test_an_old_import_keeps_its_result_only(client: Client, channel: ApiChannel) -> None:
+    signed_in(client, vera())
+    row = run_import(client, upload(client, channel, TABLE.encode()))
+    assert row.refused and row.created
+    ContactImport.objects.update(finished_at=timezone.now() - timedelta(days=8))
+
+    assert pruning.clear_finished_imports() == 2
+
+    row.refresh_from_db()
+    assert (row.refused, row.created, row.counts["new"]) == ([], {}, 1) and not import_undo.may_undo(row)
+    client.post(reverse("contacts-import-one", args=[row.pk]), {"undo": "1"})
+    assert Contact.objects.count() == 1
+    assert row.expires_at > timezone.now() + timedelta(days=80)
+
+
+def test_an_erasure_takes_only_the_persons_rows(client: Client, channel: ApiChannel) -> None:
+    signed_in(client, vera())
+    done = run_import(client, upload(client, channel, TABLE.encode()))
+    file = SimpleUploadedFile("79215550104.csv", TABLE.encode() + b"79215550199;Other;;\r\n")
+    client.post(reverse("contacts-import"), {"channel": channel.pk, "file": file})
+    draft = ContactImport.objects.exclude(pk=done.pk).get()
+
+    erasure.erase_person(Contact.objects.get(phone="+79215550104").pk, by=None)
+
+    for row in (done, draft):
+        row.refresh_from_db()
+    assert (done.counts["new"], done.created) == (1, {})
+    assert [number for number, _sentence, _cells in done.refused] == [2]  # Boris, whose number is wrong
+    assert [cells[:2] for cells in draft.rows] == [[], ["123", "Борис"], [], ["79215550199", "Other"]]
+    assert draft.file_name == "" and "5550104" not in str(draft.refused)
+    planned = imports.plan_rows(channel, draft.rows, imports.ImportOptions(mapping={"phone": 0}), user=vera())
+    assert [row.result for row in planned] == ["refused", "refused", "refused", "new"]
+
+
+def test_finished_imports_are_listed_for_colleagues_of_the_channel(client: Client, channel: ApiChannel) -> None:
+    signed_in(client, vera())
+    row = run_import(client, upload(client, channel, TABLE.encode()))
+    colleague = signed_in(Client(), UserFactory(username="lena", is_superuser=True, is_staff=True))
+
+    assert "clients.csv" in page_html(colleague, reverse("contacts-import"))
+    page = page_html(colleague, reverse("contacts-import-one", args=[row.pk]))
+    assert "undo-import" in page and "refused.csv" not in page
+    assert colleague.get(reverse("contacts-import-refused", args=[row.pk])).status_code == 404
+
+
+def test_a_workbook_of_any_length_has_several_sheets(monkeypatch: Any) -> None:
+    monkeypatch.setattr(workbook_stream, "MAX_SHEET_ROWS", 3)
+    table = [["Name", "Phone"], *([f"<{number}> & 👢", f"+7{number}"] for number in range(5))]
+
+    data = b"".join(workbook_stream.write_xlsx_parts(iter(table), title="contacts", widths={"A": 20}))
+
+    book = openpyxl.load_workbook(io.BytesIO(data))
+    assert book.sheetnames == ["contacts", "contacts 2", "contacts 3"]
+    read = [[[cell.value for cell in line] for line in sheet.rows] for sheet in book]
+    assert read == [[table[0], *table[1:3]], [table[0], *table[3:5]], [table[0], table[5]]]
