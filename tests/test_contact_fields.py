@@ -16,7 +16,7 @@ from bridge.merging.merge import merge_contacts
 from bridge.merging.undo import undo_merge
 from bridge.models import Contact, ContactChange, ContactField, ContactMerge, Conversation
 from channels_setup.models import ApiChannel
-from tests.factories import ContactFactory, ConversationFactory, boris, token_of, vera
+from tests.factories import ContactFactory, ConversationFactory, MessageFactory, boris, token_of, vera
 from tests.pages import SCRIPT, page_html, signed_in
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("in_english")]
@@ -134,3 +134,15 @@ def test_an_erasure_takes_the_fields(chat: Conversation, fields: dict[str, Conta
     assert stored(chat.contact_id) == {} and not ContactChange.objects.exists()
     with pytest.raises(InvalidContactData):
         contact_fields.edit_fields(chat.contact_id, {fields["Shoe size"].pk: "38"}, by=EDITOR)
+
+
+def test_orders_are_listed_in_the_pane(client: Client, chat: Conversation) -> None:
+    lines = [{"product": f"boot-{n}", "quantity": 2, "price": 4500, "currency": "RUB"} for n in range(5)]
+    order = MessageFactory(conversation=chat, shown={"what": "order", "lines": lines})
+    MessageFactory(conversation=chat, shown={"what": "voice"})
+    signed_in(client, boris(chat.chat_channel))
+
+    page = page_html(client, reverse("chat", args=[chat.pk]))
+
+    pane = page[page.index("client-head") :]
+    assert f"?at={order.pk}" in pane and "boot-0 × 2" in pane and "boot-4" not in pane and "and 2 more lines" in pane

@@ -18,7 +18,7 @@ from bridge.models import ConsentSource, ContactNote, Conversation, Message, Upl
 from templates_registry.content.graph_format import InvalidTemplate
 from templates_registry.models import Template
 
-from . import card, merges
+from . import card, merges, orders
 
 MAX_NOTES = 20
 MAX_FILES = 10
@@ -82,6 +82,7 @@ def build_client_context(request: HttpRequest, conversation: Conversation, *, no
         "card_values": card.list_card_values(conversation, own_fields),
         "provider_id": phone_visibility.visible_id(contact.external_id, contact.api_channel_id),
         "writes_to": card.delivery_number(conversation),
+        "orders": orders.list_orders(conversation, now=now),
         "changes": card.list_changes(conversation, ids, now=now),
         "template_values": last_template_values(conversation),
         "answers_to": merges.reply_number(conversation),
