@@ -30,17 +30,17 @@ def template(channel: ApiChannel) -> Any:
     return TemplateFactory(api_channel=channel, name="ready", body="Order {{1}} is ready.", examples=("42",))
 
 
-def body(template: Any, **changes: Any) -> dict[str, Any]:
+def body(given: Any, /, **changes: Any) -> dict[str, Any]:
     return {
-        "channel": template.api_channel_id,
+        "channel": given.api_channel_id,
         "phone": "8 (921) 555-01-04",
-        "template": {"id": template.pk, "parameters": ["42"]},
+        "template": {"id": given.pk, "parameters": ["42"]},
         "consent": {"source": "website", "note": "order form"},
     } | changes
 
 
-def start(user: Any, template: Any, *, key: str = "", **changes: Any) -> Any:
-    return Api(user).post("conversations", body(template, **changes), key=key, **{"accept-language": "en"})
+def start(user: Any, given: Any, /, *, key: str = "", **changes: Any) -> Any:
+    return Api(user).post("conversations", body(given, **changes), key=key, **{"accept-language": "en"})
 
 
 def test_a_program_starts_a_chat_once_per_key(template: Any, channel: ApiChannel) -> None:

@@ -92,6 +92,7 @@ LAYERS = {
         "snooze_menu",
         "macro_menu",
         "reply_forms",
+        "personal_settings",
         "notification_settings",
         "availability",
         "live",

@@ -22,7 +22,7 @@ from .template_serializers import ChannelField, TemplateToSendSerializer
 
 
 class StartConsentSerializer(serializers.Serializer[Any]):
-    source = serializers.ChoiceField(
+    source = serializers.ChoiceField(  # type: ignore[assignment]  # a field named like DRF's attribute
         ConsentSource.choices, help_text=gettext_lazy("How the client agreed to get messages.")
     )
     note = serializers.CharField(required=False, allow_blank=True, max_length=200)

@@ -58,6 +58,11 @@ def filter_contacts_by_phone(rows: QuerySet[Contact], phone: str, channels: list
     return rows.filter(pk__in={merged_into or pk for pk, merged_into in found})
 
 
+def filter_contacts_by_email(rows: QuerySet[Contact], email: str) -> QuerySet[Contact]:
+    """Filter by email in any case, by the index."""
+    return rows.filter(pk__in=Contact.objects.all().with_email(email).values("pk"))
+
+
 def search_contacts(rows: QuerySet[Contact], query: str, channels: list[int]) -> QuerySet[Contact]:
     """Search by beginnings of words in the name, or by digits of the phone."""
     found = merge_lookup.filter_visible_people(Contact.objects.all().matching_words(query), channels)
@@ -75,7 +80,7 @@ class ContactViewSet(ContactErasureMixin, ContactExportMixin, ReadOnlyViewSet):
         "search": QueryFilter(
             read=parse_text, by_channels=search_contacts, help="Words of the name or digits of the phone."
         ),
-        "email": QueryFilter(read=parse_text, by=lambda rows, email: rows.with_email(email)),
+        "email": QueryFilter(read=parse_text, by=filter_contacts_by_email),
         "opt_out": QueryFilter(read=parse_choices("marketing", "all"), by=opt_out_filters.filter_opted_out),
         "external_id": QueryFilter(read=parse_text, by="external_id", help="The provider's ID of the contact."),
         "since": SINCE,

@@ -262,6 +262,7 @@ ADMIN_MODELS: dict[str, tuple[Audience, tuple[str, ...]]] = {
     "bridge/straystatus": (A.ADMINS, (ACTION_PAGE,)),
     "bridge/ticket": (A.ADMINS, (ACTION_PAGE,)),
     "bridge/ticketfield": (A.SETTINGS, ()),
+    "bridge/contactfield": (A.SETTINGS, ()),
     "bridge/webhookevent": (A.ADMINS, (ACTION_PAGE,)),
     "channels_setup/apichannel": (A.SETTINGS, (ACTION_PAGE,)),
     "channels_setup/chatchannel": (A.SETTINGS, (ACTION_PAGE, "<int:pk>/check/")),

@@ -40,8 +40,11 @@ def edit_client(request: HttpRequest, pk: int) -> HttpResponse:
     own, own_shown = _split_own_fields(posted), _split_own_fields(shown)
     try:
         with transaction.atomic():
-            fields = {name: value for name, value in posted.items() if name in contact_editing.EDITABLE_FIELDS}
-            contact_editing.edit_contact(conversation.contact_id, fields, by=_editor(request), shown=shown)
+            fields, fields_shown = (
+                {name: value for name, value in values.items() if name in contact_editing.EDITABLE_FIELDS}
+                for values in (posted, shown)
+            )
+            contact_editing.edit_contact(conversation.contact_id, fields, by=_editor(request), shown=fields_shown)
             contact_fields.edit_fields(conversation.contact_id, own, by=_editor(request), shown=own_shown)
     except InvalidContactData as problem:
         if chat_actions.is_script_request(request):

@@ -72,8 +72,8 @@ def start_import(request: HttpRequest) -> HttpResponse:
                 row.options = {"mapping": files.guess_mapping(titles, rows, _own_titles())}
                 _run_dry(row, user)
                 return redirect("contacts-import-one", pk=row.pk)
-    rows = ContactImport.objects.defer("titles", "rows", "refused", "created").select_related("api_channel", "author")
-    shown = rows.filter(_visible_imports(user, [channel.pk for channel in channels])).order_by("-pk")
+    stored = ContactImport.objects.defer("titles", "rows", "refused", "created").select_related("api_channel", "author")
+    shown = stored.filter(_visible_imports(user, [channel.pk for channel in channels])).order_by("-pk")
     context: dict[str, Any] = {
         "section": "contacts",
         "channels": channels,
