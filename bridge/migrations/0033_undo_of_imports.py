@@ -6,7 +6,7 @@ class Migration(migrations.Migration):
     atomic = False  # the indexes are built concurrently
 
     dependencies = [
-        ('bridge', '0031_notes_of_notifications'),
+        ('bridge', '0032_notes_of_notifications'),
     ]
 
     operations = [

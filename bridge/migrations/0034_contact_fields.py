@@ -4,7 +4,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('bridge', '0032_undo_of_imports'),
+        ('bridge', '0033_undo_of_imports'),
     ]
 
     operations = [

@@ -7,7 +7,7 @@ class Migration(migrations.Migration):
     atomic = False  # the index is built concurrently
 
     dependencies = [
-        ('bridge', '0030_single_keys'),
+        ('bridge', '0031_saved_views'),
     ]
 
     operations = [
