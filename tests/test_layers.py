@@ -92,7 +92,6 @@ LAYERS = {
         "snooze_menu",
         "macro_menu",
         "reply_forms",
-        "personal_settings",
         "notification_settings",
         "availability",
         "live",
