@@ -1,7 +1,7 @@
 """Chat list: parameters from the query string, groups by window state, one page at a time.
 
 Keyset pagination: the cursor names the last row's group, sort value and ID, so that every page costs the same. At most
-one query per group, and a few for all rows together.
+one query per group, two of the closed ones, and a few for all rows together.
 
 The default order shows clients who wait for a reply first: those whose window closes soon, then the longest waiting.
 Chats with a closed window come last, because only a template can be sent.
@@ -22,11 +22,12 @@ from django.utils.translation import gettext_lazy, pgettext_lazy
 from bridge.desk import filters, presentation, snooze_menu
 from bridge.desk.parameters import parse_int
 from bridge.desk.urls import url_factory
-from bridge.models import Message
+from bridge.models import ACTIVE_STATUSES, Message
+from bridge.service_window import WINDOW_LENGTH
 from channels_setup.codecs.values import parse_iso_time
 from channels_setup.providers import messengers
 
-from . import queries, search
+from . import queries, search, window_queries
 from .rows import ChatRow
 
 PAGE = 40
@@ -172,7 +173,7 @@ def _find_page(
     scope: queries.ListScope, params: ChatListParams, *, limit: int
 ) -> tuple[list[tuple[str, queries.FoundChats]], str]:
     """Find one page of chats by group. Return them and the cursor of the next page, or an empty string."""
-    names = _group_names(params)
+    names = _group_names(params, scope)
     first = names.index(params.cursor[0]) if params.cursor and params.cursor[0] in names else 0
     found: list[tuple[str, queries.FoundChats]] = []
     remaining, next_cursor = limit, ""
@@ -209,15 +210,26 @@ def load_list_summary(channels: Sequence[int], *, user: Any) -> ListSummary:
     )
 
 
-def _group_names(params: ChatListParams) -> list[str]:
+def _group_names(params: ChatListParams, scope: queries.ListScope) -> list[str]:
     """List the groups in order. A search and "newest first" have a single group."""
     if params.query or params.sort == NEWEST:
         return [NEWEST]
     if params.sort == TIME_LEFT:
-        return [name for name in WINDOWS if params.window in ("", name)]
-    names = {"": [URGENT, LONGEST, ANSWERED, CLOSED], CLOSING: [URGENT, ANSWERED], OPEN: [LONGEST, ANSWERED]}
-    found = names.get(params.window, [CLOSED])
-    return [name for name in found if name != ANSWERED or params.tab != WAITING]
+        found = [name for name in WINDOWS if params.window in ("", name)]
+    else:
+        names = {"": [URGENT, LONGEST, ANSWERED, CLOSED], CLOSING: [URGENT, ANSWERED], OPEN: [LONGEST, ANSWERED]}
+        found = names.get(params.window, [CLOSED])
+    return [name for name in found if name not in _empty_groups(params, scope)]
+
+
+def _empty_groups(params: ChatListParams, scope: queries.ListScope) -> set[str]:
+    """Return the groups that the tab and the filters leave empty, so that no query looks for their chats."""
+    empty = {ANSWERED} if params.tab == WAITING else set()
+    if params.tab == SNOOZED or (scope.statuses and not set(ACTIVE_STATUSES).intersection(scope.statuses)):
+        empty |= {URGENT, LONGEST}  # chats that need a reply are neither snoozed nor closed
+    if scope.until_day and scope.until_day <= scope.now - WINDOW_LENGTH and not scope.unrestricted:
+        empty |= {*GROUPS} - {CLOSED}  # no window is open that long after the last message
+    return empty
 
 
 def build_scope(
@@ -266,35 +278,39 @@ def _filter_conditions(params: ChatListParams) -> list[str]:
 
 
 def window_conditions(scope: queries.ListScope) -> dict[str, str]:
-    """Return the SQL condition of each state of the window."""
+    """Return the SQL condition of each state of the window, for counts."""
     return {
-        CLOSING: queries.EXPIRING_SQL,
-        OPEN: queries.stays_open_condition(scope),
-        CLOSED: queries.closed_condition(scope),
+        CLOSING: window_queries.EXPIRING_SQL,
+        OPEN: window_queries.stays_open_condition(scope),
+        CLOSED: window_queries.closed_condition(scope),
     }
 
 
 def _find_group(
     scope: queries.ListScope, name: str, params: ChatListParams, *, after: tuple[datetime, int] | None, limit: int
 ) -> queries.FoundChats:
-    by_window = window_conditions(scope)
-    if name == NEWEST:
-        conditions = [by_window[params.window]] if params.window else []
-        return queries.find_newest(scope, *conditions, after=after, limit=limit)
     if name == URGENT:
-        return queries.find_closing_first(
+        return window_queries.find_closing_first(
             scope, queries.WAITING_SQL, since=scope.now, until=scope.soon, after=after, limit=limit
         )
     if name == LONGEST:
-        return queries.find_longest_waiting(scope, after=after, limit=limit)
-    if name == ANSWERED:
-        window = by_window.get(params.window) or f"({by_window[CLOSING]} OR {by_window[OPEN]})"
-        return queries.find_newest(scope, queries.NOT_WAITING_SQL, window, after=after, limit=limit)
+        return window_queries.find_longest_waiting(scope, after=after, limit=limit)
     if name == CLOSING:
-        return queries.find_closing_first(scope, since=scope.now, until=scope.soon, after=after, limit=limit)
+        return window_queries.find_closing_first(scope, since=scope.now, until=scope.soon, after=after, limit=limit)
     if name == OPEN and not scope.unrestricted:
-        return queries.find_closing_first(scope, since=scope.soon, until=None, after=after, limit=limit)
-    return queries.find_newest(scope, by_window[name], after=after, limit=limit)
+        return window_queries.find_closing_first(scope, since=scope.soon, until=None, after=after, limit=limit)
+    # The others are ordered by last message.
+    conditions = [queries.NOT_WAITING_SQL] if name == ANSWERED else []
+    window = params.window if name in (NEWEST, ANSWERED) else name
+    if window == CLOSING:
+        return window_queries.find_closing_newest(scope, *conditions, after=after, limit=limit)
+    if window == CLOSED:
+        return window_queries.find_closed(scope, *conditions, after=after, limit=limit)
+    if window == OPEN:
+        conditions.append(window_queries.stays_open_condition(scope))
+    elif name == ANSWERED:
+        conditions.append(window_queries.open_condition(scope))
+    return queries.find_newest(scope, *conditions, after=after, limit=limit)
 
 
 def _build_rows(

@@ -1,4 +1,4 @@
-"""Queries of the chat list: IDs in order, row data and counts. See also ``search``.
+"""Queries of the chat list: IDs in order, row data and counts. See also ``window_queries`` and ``search``.
 
 Plain SQL, because the query shape matters: for each channel (and status) the newest rows are read from their own index
 and then merged, so that a quiet channel next to a busy one, or the last page of a million rows, costs as much as the
@@ -53,9 +53,8 @@ OPEN_WINDOW_SQL = "SELECT FROM bridge_servicewindow w WHERE w.conversation_id = 
 UNRESTRICTED_SQL = "c.api_channel_id IN (SELECT id FROM channels_setup_apichannel WHERE kind = ANY(%(unrestricted)s))"
 # A window is open for at most 24 hours after the client's last message, so older chats can be skipped.
 RECENT_SQL = "c.last_message_at > %(now)s - %(length)s"
-EXPIRING_SQL = f"({RECENT_SQL} AND EXISTS ({OPEN_WINDOW_SQL} AND w.expires_at > %(now)s AND w.expires_at < %(soon)s))"
+HAS_OPEN_WINDOW_SQL = f"({RECENT_SQL} AND EXISTS ({OPEN_WINDOW_SQL} AND w.expires_at > %(now)s))"
 STAYS_OPEN_SQL = f"({RECENT_SQL} AND EXISTS ({OPEN_WINDOW_SQL} AND w.expires_at >= %(soon)s))"
-CLOSED_SQL = f"NOT EXISTS ({OPEN_WINDOW_SQL} AND w.expires_at > %(now)s)"
 
 NEWEST_SQL = """
 SELECT c.id, c.last_message_at FROM unnest(%(channels)s::bigint[]) AS channel(id) {groups}
@@ -69,26 +68,6 @@ NEWEST_UNGROUPED_SQL = """
 SELECT c.id, c.last_message_at FROM bridge_conversation c
 WHERE c.chat_channel_id = ANY(%(channels)s) AND {conditions}
 ORDER BY c.last_message_at DESC, c.id DESC LIMIT %(limit)s
-"""
-CLOSING_FIRST_SQL = """
-SELECT c.id, w.expires_at FROM bridge_servicewindow w JOIN bridge_conversation c ON c.id = w.conversation_id
-WHERE w.state = 'open' AND c.chat_channel_id = ANY(%(channels)s) AND {conditions}
-ORDER BY w.expires_at, c.id LIMIT %(limit)s
-"""
-# Who began to wait within the last 24 hours has an open window, so reading in order finds them at once. Those who have
-# waited longer and still write are few: they are found among the chats with a message of the last 24 hours.
-LONGEST_WAITING_SQL = f"""
-SELECT c.id, c.since FROM unnest(%(channels)s::bigint[]) AS channel(id) CROSS JOIN LATERAL (
-    (SELECT c.id, {WAITING_SINCE_SQL} AS since FROM bridge_conversation c
-     WHERE c.chat_channel_id = channel.id AND {WAITING_SQL} AND {WAITING_SINCE_SQL} > %(now)s - %(length)s
-       AND {{conditions}}
-     ORDER BY {WAITING_SINCE_SQL}, c.id LIMIT %(limit)s)
-    UNION ALL
-    (SELECT c.id, {WAITING_SINCE_SQL} AS since FROM bridge_conversation c
-     WHERE c.chat_channel_id = channel.id AND {WAITING_SQL} AND {WAITING_SINCE_SQL} <= %(now)s - %(length)s
-       AND {{recent}} AND {{conditions}}
-     ORDER BY {WAITING_SINCE_SQL}, c.id LIMIT %(limit)s)
-) c ORDER BY c.since, c.id LIMIT %(limit)s
 """
 COUNT_BY_CHANNEL_SQL = """
 (SELECT count(*) FROM (SELECT FROM unnest(visible.ids) AS channel(id) CROSS JOIN LATERAL (
@@ -249,39 +228,7 @@ def find_newest(scope: ListScope, *conditions: str, after: tuple[datetime, int] 
     shape = NEWEST_SQL if is_grouped else NEWEST_UNGROUPED_SQL
     statement = shape.format(groups=" ".join(groups), conditions=" AND ".join(conditions_sql) or "TRUE")
     moment, last = after or (None, None)
-    return _fetch_rows(statement, scope.values(limit=limit, moment=moment, last=last))
-
-
-def find_longest_waiting(scope: ListScope, *, after: tuple[datetime, int] | None, limit: int) -> FoundChats:
-    """Find chats that need a reply and whose window stays open, longest waiting first."""
-    conditions_sql = [*scope.filter_conditions, *scope.request_conditions, stays_open_condition(scope)]
-    if after is not None:
-        conditions_sql.append(f"({WAITING_SINCE_SQL}, c.id) > (%(moment)s, %(last)s)")
-    recent = f"({RECENT_SQL} OR {UNRESTRICTED_SQL})" if scope.unrestricted else RECENT_SQL
-    moment, last = after or (None, None)
-    statement = LONGEST_WAITING_SQL.format(conditions=" AND ".join(conditions_sql), recent=recent)
-    return _fetch_rows(statement, scope.values(limit=limit, moment=moment, last=last))
-
-
-def find_closing_first(
-    scope: ListScope,
-    *conditions: str,
-    since: datetime,
-    until: datetime | None,
-    after: tuple[datetime, int] | None,
-    limit: int,
-) -> FoundChats:
-    """Find chats whose window closes in ``[since, until)``, soonest first."""
-    conditions_sql = [*scope.filter_conditions, *scope.request_conditions, *conditions, "w.expires_at >= %(since)s"]
-    if until is not None:
-        conditions_sql.append("w.expires_at < %(until)s")
-    if after is not None:
-        conditions_sql.append("(w.expires_at, c.id) > (%(moment)s, %(last)s)")
-    if scope.unrestricted:
-        conditions_sql.append(f"NOT {UNRESTRICTED_SQL}")
-    moment, last = after or (None, None)
-    values = scope.values(limit=limit, since=since, until=until, moment=moment, last=last)
-    return _fetch_rows(CLOSING_FIRST_SQL.format(conditions=" AND ".join(conditions_sql)), values)
+    return fetch_rows(statement, scope.values(limit=limit, moment=moment, last=last))
 
 
 def load_row_data(chats: Sequence[int], *, me: int) -> list[ChatRowData]:
@@ -289,14 +236,6 @@ def load_row_data(chats: Sequence[int], *, me: int) -> list[ChatRowData]:
     with connection.cursor() as cursor:
         cursor.execute(ROW_DATA_SQL, {"chats": list(chats), "me": me})
         return [ChatRowData(*row) for row in cursor.fetchall()]
-
-
-def stays_open_condition(scope: ListScope) -> str:
-    return f"({STAYS_OPEN_SQL} OR {UNRESTRICTED_SQL})" if scope.unrestricted else STAYS_OPEN_SQL
-
-
-def closed_condition(scope: ListScope) -> str:
-    return f"{CLOSED_SQL} AND NOT {UNRESTRICTED_SQL}" if scope.unrestricted else CLOSED_SQL
 
 
 def load_summary(channels: Sequence[int], *, me: int, cap: int) -> tuple[Any, ...]:
@@ -310,7 +249,7 @@ def load_summary(channels: Sequence[int], *, me: int, cap: int) -> tuple[Any, ..
     return row
 
 
-def _fetch_rows(statement: str, values: dict[str, Any]) -> FoundChats:
+def fetch_rows(statement: str, values: dict[str, Any]) -> FoundChats:
     with connection.cursor() as cursor:
         cursor.execute(statement, values)
         return cursor.fetchall()

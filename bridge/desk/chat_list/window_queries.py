@@ -1,0 +1,154 @@
+"""Queries of the chat list by service window: groups of chats in which it is open, closes soon, or is closed.
+
+A window is open for at most 24 hours after the client's last message. So chats with an open window are read within the
+last 24 hours, and those without one mostly before, whatever filter is set: a filter that few of them pass must not make
+PostgreSQL read all chats of a channel or a person.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from bridge.service_window import WINDOW_LENGTH
+
+from . import queries
+from .queries import (
+    HAS_OPEN_WINDOW_SQL,
+    OPEN_WINDOW_SQL,
+    RECENT_SQL,
+    STAYS_OPEN_SQL,
+    UNRESTRICTED_SQL,
+    WAITING_SINCE_SQL,
+    WAITING_SQL,
+    FoundChats,
+    ListScope,
+)
+
+Position = tuple[datetime, int] | None  # sort value and ID of the last row of the page before
+
+CLOSING_FIRST_SQL = """
+SELECT c.id, w.expires_at FROM bridge_servicewindow w JOIN bridge_conversation c ON c.id = w.conversation_id
+WHERE w.state = 'open' AND c.chat_channel_id = ANY(%(channels)s) AND {conditions}
+ORDER BY w.expires_at, c.id LIMIT %(limit)s
+"""
+# Of a person or a tag. MATERIALIZED keeps PostgreSQL from reading all windows in order until enough chats match.
+CLOSING_FIRST_OF_FEW_SQL = f"""
+WITH found AS MATERIALIZED (
+    SELECT c.id, w.expires_at FROM bridge_conversation c JOIN bridge_servicewindow w ON w.conversation_id = c.id
+    WHERE w.state = 'open' AND {RECENT_SQL} AND c.chat_channel_id = ANY(%(channels)s) AND {{conditions}}
+)
+SELECT id, expires_at FROM found ORDER BY expires_at, id LIMIT %(limit)s
+"""
+# Chats whose window closes soon, newest message first: few windows, sorted. In order of messages they come last.
+CLOSING_NEWEST_SQL = """
+WITH closing AS MATERIALIZED (
+    SELECT w.conversation_id AS id FROM bridge_servicewindow w
+    WHERE w.state = 'open' AND w.expires_at > %(now)s AND w.expires_at < %(soon)s
+), found AS MATERIALIZED (
+    SELECT c.id, c.last_message_at FROM closing JOIN bridge_conversation c USING (id)
+    WHERE c.chat_channel_id = ANY(%(channels)s) AND {conditions}
+)
+SELECT id, last_message_at FROM found ORDER BY last_message_at DESC, id DESC LIMIT %(limit)s
+"""
+# Who began to wait within the last 24 hours has an open window, so reading in order finds them at once. Those who have
+# waited longer and still write are few: they are found among the chats with a message of the last 24 hours.
+LONGEST_WAITING_SQL = f"""
+SELECT c.id, c.since FROM unnest(%(channels)s::bigint[]) AS channel(id) CROSS JOIN LATERAL (
+    (SELECT c.id, {WAITING_SINCE_SQL} AS since FROM bridge_conversation c
+     WHERE c.chat_channel_id = channel.id AND {WAITING_SQL} AND {WAITING_SINCE_SQL} > %(now)s - %(length)s
+       AND {{conditions}}
+     ORDER BY {WAITING_SINCE_SQL}, c.id LIMIT %(limit)s)
+    UNION ALL
+    (SELECT c.id, {WAITING_SINCE_SQL} AS since FROM bridge_conversation c
+     WHERE c.chat_channel_id = channel.id AND {WAITING_SQL} AND {WAITING_SINCE_SQL} <= %(now)s - %(length)s
+       AND {{recent}} AND {{conditions}}
+     ORDER BY {WAITING_SINCE_SQL}, c.id LIMIT %(limit)s)
+) c ORDER BY c.since, c.id LIMIT %(limit)s
+"""
+LONGEST_WAITING_OF_FEW_SQL = f"""
+WITH found AS MATERIALIZED (
+    SELECT c.id, {WAITING_SINCE_SQL} AS since FROM bridge_conversation c
+    WHERE c.chat_channel_id = ANY(%(channels)s) AND {WAITING_SQL} AND {{recent}} AND {{conditions}}
+)
+SELECT id, since FROM found ORDER BY since, id LIMIT %(limit)s
+"""
+# Chats with a recent message, but without an open window: we wrote last, and long after the client. NOT IN is answered
+# from one hash table of the open windows; NOT EXISTS would look for a window for each chat of the last 24 hours.
+RECENTLY_CLOSED_SQL = f"""{RECENT_SQL} AND c.id NOT IN (
+    SELECT w.conversation_id FROM bridge_servicewindow w WHERE w.state = 'open' AND w.expires_at > %(now)s)"""
+CLOSED_BEFORE_SQL = "c.last_message_at <= %(now)s - %(length)s"
+# For counts, which need no order.
+EXPIRING_SQL = f"({RECENT_SQL} AND EXISTS ({OPEN_WINDOW_SQL} AND w.expires_at > %(now)s AND w.expires_at < %(soon)s))"
+CLOSED_SQL = f"NOT EXISTS ({OPEN_WINDOW_SQL} AND w.expires_at > %(now)s)"
+
+
+def stays_open_condition(scope: ListScope) -> str:
+    return f"({STAYS_OPEN_SQL} OR {UNRESTRICTED_SQL})" if scope.unrestricted else STAYS_OPEN_SQL
+
+
+def open_condition(scope: ListScope) -> str:
+    return f"({HAS_OPEN_WINDOW_SQL} OR {UNRESTRICTED_SQL})" if scope.unrestricted else HAS_OPEN_WINDOW_SQL
+
+
+def closed_condition(scope: ListScope) -> str:
+    return f"{CLOSED_SQL} AND NOT {UNRESTRICTED_SQL}" if scope.unrestricted else CLOSED_SQL
+
+
+def recent_condition(scope: ListScope) -> str:
+    """Return the condition that all chats with an open window meet."""
+    return f"({RECENT_SQL} OR {UNRESTRICTED_SQL})" if scope.unrestricted else RECENT_SQL
+
+
+def find_longest_waiting(scope: ListScope, *, after: Position, limit: int) -> FoundChats:
+    """Find chats that need a reply and whose window stays open, longest waiting first."""
+    conditions_sql = [*scope.filter_conditions, *scope.request_conditions, stays_open_condition(scope)]
+    if after is not None:
+        conditions_sql.append(f"({WAITING_SINCE_SQL}, c.id) > (%(moment)s, %(last)s)")
+    shape = LONGEST_WAITING_SQL if scope.is_grouped else LONGEST_WAITING_OF_FEW_SQL
+    statement = shape.format(conditions=" AND ".join(conditions_sql), recent=recent_condition(scope))
+    return queries.fetch_rows(statement, scope.values(limit=limit) | _position(after))
+
+
+def find_closing_first(
+    scope: ListScope, *conditions: str, since: datetime, until: datetime | None, after: Position, limit: int
+) -> FoundChats:
+    """Find chats whose window closes in ``[since, until)``, soonest first."""
+    conditions_sql = [*scope.filter_conditions, *scope.request_conditions, *conditions, "w.expires_at >= %(since)s"]
+    if until is not None:
+        conditions_sql.append("w.expires_at < %(until)s")
+    if after is not None:
+        conditions_sql.append("(w.expires_at, c.id) > (%(moment)s, %(last)s)")
+    if scope.unrestricted:
+        conditions_sql.append(f"NOT {UNRESTRICTED_SQL}")
+    shape = CLOSING_FIRST_SQL if scope.is_grouped else CLOSING_FIRST_OF_FEW_SQL
+    values = scope.values(limit=limit, since=since, until=until) | _position(after)
+    return queries.fetch_rows(shape.format(conditions=" AND ".join(conditions_sql)), values)
+
+
+def find_closing_newest(scope: ListScope, *conditions: str, after: Position, limit: int) -> FoundChats:
+    """Find chats whose window closes soon, newest message first."""
+    conditions_sql = [*scope.filter_conditions, *scope.request_conditions, *conditions]
+    if after is not None:
+        conditions_sql.append("(c.last_message_at, c.id) < (%(moment)s, %(last)s)")
+    if scope.unrestricted:
+        conditions_sql.append(f"NOT {UNRESTRICTED_SQL}")
+    if scope.hits is not None:
+        conditions_sql.append("c.id = ANY(%(hits)s)")
+    statement = CLOSING_NEWEST_SQL.format(conditions=" AND ".join(conditions_sql) or "TRUE")
+    return queries.fetch_rows(statement, scope.values(limit=limit) | _position(after))
+
+
+def find_closed(scope: ListScope, *conditions: str, after: Position, limit: int) -> FoundChats:
+    """Find chats without an open window, newest message first: those with a recent message, then all before."""
+    extra = (*conditions, f"NOT {UNRESTRICTED_SQL}") if scope.unrestricted else conditions
+    found: FoundChats = []
+    if after is None or after[0] > scope.now - WINDOW_LENGTH:
+        found = queries.find_newest(scope, *extra, RECENTLY_CLOSED_SQL, after=after, limit=limit)
+    if len(found) < limit:
+        found += queries.find_newest(scope, *extra, CLOSED_BEFORE_SQL, after=after, limit=limit - len(found))
+    return found
+
+
+def _position(after: Position) -> dict[str, object]:
+    moment, last = after or (None, None)
+    return {"moment": moment, "last": last}
