@@ -1,11 +1,13 @@
 """Generate a large, realistic data set for benchmarks of the desk. Never run it on a portal in use.
 
-The rows are inserted by SQL in batches of chats, half a million messages per minute. The normal data flow (see
-``load_demo``) would take an hour. The result is the same: messages, requests, windows.
+The rows are inserted by SQL in batches of chats, and the indexes of a large data set are built at the end. The normal
+data flow (see ``load_demo``) would take hours. The result is the same: messages, requests, windows. Some chats have
+teams, tags and notes, and a large data set has a few very long chats.
 """
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,15 +16,29 @@ from django.core.management import BaseCommand, CommandError, CommandParser
 from django.db import connection, models, transaction
 
 from bridge.channel_health import alerts
-from bridge.models import Alert, CircuitBreaker, Contact, Conversation, Delivery, Message, ServiceWindow, Ticket
-from channels_setup.models import ApiChannel, ChannelState, ChatChannel
+from bridge.management.bulk_load import bulk_load
+from bridge.models import (
+    Alert,
+    CircuitBreaker,
+    Contact,
+    ContactNote,
+    Conversation,
+    ConversationNote,
+    Delivery,
+    Message,
+    ServiceWindow,
+    Ticket,
+)
+from channels_setup.models import ApiChannel, ChannelState, ChatChannel, Team
 from channels_setup.providers import messengers
 from channels_setup.provisioning import add_api_channel
 from channels_setup.roles import Role, assign_role
 
 BATCH_SIZE = 10_000
+BULK_SIZE = 50_000  # from here on, indexes are built at the end
 # Name and percentage of all chats. The provider of the last channel fails.
 CHANNELS = (("Обувь: магазин", 60), ("Обувь: доставка", 30), ("Опт и партнёры", 8), ("Сервис и ремонт", 2))
+TEAMS = ("Возвраты", "Опт")
 OPERATORS = ("Лена Громова", "Тимур Асадов", "Ольга Крылова", "Пётр Снегов", "Нина Бойко", "Артём Жук")
 
 WOMEN_NAMES = (
@@ -54,7 +70,12 @@ OPERATOR_TEXTS = (
 # A few chats from today, some from this week, most of them older, as on a desk after two years.
 CREATE_PLAN = """
 CREATE TEMP TABLE plan ON COMMIT DROP AS
-SELECT n, abs(hashint4(n)) AS h, nextval(pg_get_serial_sequence('bridge_contact', 'id')) AS contact,
+SELECT *, last_at - pace * messages AS first_at,
+    -- Tags that many, some and few requests have, and one that only old requests have.
+    array_remove(ARRAY[CASE WHEN h %% 20 = 1 THEN 'возврат' END, CASE WHEN h %% 100 = 2 THEN 'опт' END,
+        CASE WHEN h %% 500 = 3 THEN 'VIP' END,
+        CASE WHEN h %% 50 = 4 AND last_at < now() - interval '1 year' THEN 'каталог 2024' END], NULL) AS tags
+FROM (SELECT n, abs(hashint4(n)) AS h, nextval(pg_get_serial_sequence('bridge_contact', 'id')) AS contact,
     nextval(pg_get_serial_sequence('bridge_conversation', 'id')) AS chat,
     nextval(pg_get_serial_sequence('bridge_ticket', 'id')) AS ticket,
     nextval(pg_get_serial_sequence('bridge_servicewindow', 'id')) AS win,
@@ -65,13 +86,17 @@ SELECT n, abs(hashint4(n)) AS h, nextval(pg_get_serial_sequence('bridge_contact'
                                                       WHEN d < .9 THEN 6 WHEN d < .95 THEN 2 ELSE 3 END
          WHEN d < .9 THEN 3 WHEN d < .94 THEN 2 WHEN d < .96 THEN 1 WHEN d < .97 THEN 6 WHEN d < .98 THEN 5
          ELSE 7 END AS status,
-    4 + (random() * 12)::int AS messages, random() AS missed, interval '1 minute' * (2 + random() * 300) AS pace
+    CASE WHEN c.team < .2 THEN (%(teams)s)[1 + (c.team * 100)::int %% cardinality(%(teams)s)] END AS team,
+    CASE WHEN n = 40000 THEN 10000 WHEN n %% 50000 = 40040 THEN 2000
+         ELSE greatest(2, (%(messages)s * (.4 + random() * 1.2))::int) END AS messages, random() AS missed,
+    interval '1 minute' * (2 + random() * 300) / CASE WHEN n %% 50000 IN (40000, 40040) THEN 20 ELSE 1 END AS pace
 FROM (SELECT n, random() AS a, random() AS b, random() AS d, random() * 100 AS p,
           now() - CASE WHEN n %% 40 = 0 THEN interval '1 day' * random()
                        WHEN n %% 12 = 0 THEN interval '1 day' * (1 + random() * 7)
                        ELSE interval '1 day' * (8 + 700 * random() * random()) END AS last_at
       FROM generate_series(%(begin)s, %(end)s) n) made
-CROSS JOIN LATERAL (SELECT CASE WHEN p < 60 THEN 1 WHEN p < 90 THEN 2 WHEN p < 98 THEN 3 ELSE 4 END AS place) c
+CROSS JOIN LATERAL (SELECT CASE WHEN p < 60 THEN 1 WHEN p < 90 THEN 2 WHEN p < 98 THEN 3 ELSE 4 END AS place,
+    random() + n * 0 AS team) c) planned
 """
 SELECT_CONTACTS = """
 SELECT contact, api_channel, 'data-' || n,
@@ -79,13 +104,15 @@ SELECT contact, api_channel, 'data-' || n,
     CASE WHEN n %% 11 = 0 THEN '' WHEN h %% 2 = 0
          THEN (%(women)s)[1 + (h / 2) %% cardinality(%(women)s)] || ' ' || family || 'а'
          ELSE (%(men)s)[1 + (h / 2) %% cardinality(%(men)s)] || ' ' || family END,
-    last_at - pace * messages
+    first_at, CASE WHEN h %% 30 = 5 THEN '["постоянный"]' WHEN h %% 900 = 6 THEN '["VIP"]' ELSE '[]' END::jsonb,
+    '7' || lpad((9000000000 + (n::bigint * 7919077) %% 999999999)::text, 10, '0')
 FROM plan CROSS JOIN LATERAL (SELECT (%(families)s)[1 + (h / 64) %% cardinality(%(families)s)] AS family) named
 """
 SELECT_CHATS = """
-SELECT p.chat, p.api_channel, p.chat_channel, p.contact, p.assignee, p.last_at - p.pace * p.messages, p.status,
+SELECT p.chat, p.api_channel, p.chat_channel, p.contact, p.assignee, p.team, p.first_at, p.status,
     p.last_at, left(m.text, 200), p.direction,
-    CASE WHEN p.direction = 'inbound' AND p.status IN (1, 8) THEN 1 + p.messages %% 3 ELSE 0 END
+    CASE WHEN p.direction = 'inbound' AND p.status IN (1, 8) THEN 1 + p.messages %% 3 ELSE 0 END,
+    CASE WHEN p.n %% 200 = 7 AND p.direction = 'outbound' AND p.status = 1 THEN now() + interval '3 hours' END
 FROM plan p JOIN texts m ON m.n = p.n AND m.k = p.messages
 """
 CREATE_TEXTS = """
@@ -102,7 +129,7 @@ SELECT_TICKETS = """
 SELECT p.ticket, p.chat, p.status, left(m.text, 80), m.text, p.assignee,
     p.last_at - p.pace * (p.messages - 1), p.last_at,
     CASE WHEN p.messages > 1 THEN p.last_at - p.pace * (p.messages - 2) END,
-    CASE WHEN p.status IN (2, 3, 7) THEN p.last_at END
+    CASE WHEN p.status IN (2, 3, 7) THEN p.last_at END, p.team, p.tags
 FROM plan p JOIN texts m ON m.n = p.n AND m.k = 1
 """
 SELECT_MESSAGES = """
@@ -126,10 +153,18 @@ SELECT win, chat, wrote_at, wrote_at + interval '1 day',
     CASE WHEN wrote_at <= now() - interval '1 day' THEN assignee END
 FROM (SELECT *, CASE WHEN direction = 'inbound' THEN last_at ELSE last_at - pace END AS wrote_at FROM plan) p
 """
+SELECT_CHAT_NOTES = """
+SELECT chat, ticket, assignee, 'Клиент ждёт возврат за заказ № ' || 4000 + n %% 5000, last_at - pace / 2
+FROM plan WHERE h %% 50 = 7
+"""
+SELECT_CONTACT_NOTES = """
+SELECT contact, assignee, 'Просит скидку, звонить после ' || 9 + n %% 9, first_at FROM plan WHERE h %% 100 = 8
+"""
 SELECT_DEAD_LETTERS = """
 SELECT 'message', m.conversation_id, m.id, m.api_channel_id, '', 'data_' || m.id, '{}'::jsonb, TRUE, 'dead', 8, 0,
     m.created_at, 'rejected', m.created_at, m.created_at
-FROM bridge_message m JOIN plan p ON p.chat = m.conversation_id WHERE m.status = 'failed'
+FROM bridge_message m JOIN plan p ON p.chat = m.conversation_id
+WHERE m.status = 'failed' AND m.id > %(last_message)s
 """
 
 
@@ -156,16 +191,17 @@ class BulkInsert:
 
 
 BULK_INSERTS = (
-    BulkInsert(Contact, "id api_channel_id external_id phone name created_at", SELECT_CONTACTS),
+    BulkInsert(Contact, "id api_channel_id external_id phone name created_at tags phone_key", SELECT_CONTACTS),
     BulkInsert(
         Conversation,
-        "id api_channel_id chat_channel_id contact_id assignee_id created_at request_status "
-        "last_message_at last_text last_direction unread",
+        "id api_channel_id chat_channel_id contact_id assignee_id team_id created_at request_status "
+        "last_message_at last_text last_direction unread snoozed_until",
         SELECT_CHATS,
     ),
     BulkInsert(
         Ticket,
-        "id conversation_id status subject first_text assignee_id opened_at updated_at first_answer_at closed_at",
+        "id conversation_id status subject first_text assignee_id opened_at updated_at first_answer_at closed_at "
+        "team_id tags",
         SELECT_TICKETS,
     ),
     BulkInsert(
@@ -179,6 +215,8 @@ BULK_INSERTS = (
         "id conversation_id opened_at expires_at state first_reply_at missed assignee_id",
         SELECT_WINDOWS,
     ),
+    BulkInsert(ConversationNote, "conversation_id ticket_id author_id text created_at", SELECT_CHAT_NOTES),
+    BulkInsert(ContactNote, "contact_id author_id text created_at", SELECT_CONTACT_NOTES),
     BulkInsert(
         Delivery,
         "kind conversation_id message_id api_channel_id track key payload free_text state "
@@ -189,24 +227,29 @@ BULK_INSERTS = (
 
 
 class Command(BaseCommand):
-    help = "Fill the database with SIZE realistic chats, about ten messages each. For benchmarks only."
+    help = "Fill the database with SIZE realistic chats. For benchmarks only."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--size", type=int, default=10_000, help="Number of chats.")
+        parser.add_argument("--messages", type=int, default=10, help="Messages of a chat, on average.")
 
-    def handle(self, *args: Any, size: int, **options: Any) -> None:
+    def handle(self, *args: Any, size: int, messages: int, **options: Any) -> None:
         if not 1 <= size <= 5_000_000:
             raise CommandError("--size must be between 1 and 5000000.")
+        if not 2 <= messages <= 1_000:
+            raise CommandError("--messages must be between 2 and 1000.")
         if ChatChannel.objects.filter(name=CHANNELS[0][0]).exists():
             raise CommandError("The data set exists already. Use an empty DATA_DIR to generate another one.")
-        values = self.create_channels()
-        for begin in range(1, size + 1, BATCH_SIZE):
-            end = min(begin + BATCH_SIZE - 1, size)
-            self.insert_batch(values | {"begin": begin, "end": end})
-            self.stdout.write(f"{end} of {size} chats")
+        tables = [insert.model._meta.db_table for insert in BULK_INSERTS]
+        values = self.create_channels() | {"messages": messages}
+        with bulk_load(tables) if size >= BULK_SIZE else nullcontext():
+            for begin in range(1, size + 1, BATCH_SIZE):
+                end = min(begin + BATCH_SIZE - 1, size)
+                self.insert_batch(values | {"begin": begin, "end": end})
+                self.stdout.write(f"{end} of {size} chats")
         with connection.cursor() as cursor:
-            for insert in BULK_INSERTS:
-                cursor.execute(f"VACUUM ANALYZE {insert.model._meta.db_table}")
+            for table in tables:
+                cursor.execute(f"VACUUM ANALYZE {table}")
 
     def create_channels(self) -> dict[str, Any]:
         """Create channels and operators. Set an operator's password with `manage.py changepassword`."""
@@ -214,6 +257,10 @@ class Command(BaseCommand):
         kind = next(kind for kind, provider in messengers().items() if provider.has_training_phone)
         apis = [add_api_channel(chat_channel=each, kind=kind, name=f"WhatsApp · {each.name}") for each in chat_channels]
         operators = [self.create_operator(number, name, chat_channels) for number, name in enumerate(OPERATORS, 1)]
+        teams = [Team.objects.create(name=name) for name in TEAMS]
+        for team in teams:
+            team.chat_channels.set(chat_channels)
+            team.members.set(operators[:2])
         ApiChannel.objects.filter(pk=apis[-1].pk).update(state=ChannelState.FAILING, last_error="cannot_connect")
         CircuitBreaker.objects.create(api_channel=apis[-1], is_open=True, consecutive_failures=12, backoff_seconds=300)
         alerts.raise_alert(Alert.Kind.BREAKER, api_channel_id=apis[-1].pk)
@@ -221,6 +268,7 @@ class Command(BaseCommand):
             "chats": [each.pk for each in chat_channels],
             "apis": [each.pk for each in apis],
             "operators": operators,
+            "teams": [team.pk for team in teams],
             "women": WOMEN_NAMES,
             "men": MEN_NAMES,
             "families": FAMILY_NAMES,
@@ -237,8 +285,11 @@ class Command(BaseCommand):
     @transaction.atomic
     def insert_batch(self, values: dict[str, Any]) -> None:
         with connection.cursor() as cursor:
+            cursor.execute("SELECT coalesce(max(id), 0) FROM bridge_message")
+            values = values | {"last_message": cursor.fetchone()[0]}
             cursor.execute(CREATE_PLAN, values)
             cursor.execute(CREATE_TEXTS, values)
             for insert in BULK_INSERTS:
                 statement, rest = insert.statement()
                 cursor.execute(statement, values | rest)
+            cursor.execute("DROP TABLE plan, texts")
