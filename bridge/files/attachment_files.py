@@ -19,7 +19,7 @@ from bridge import wakeups
 from bridge.models import Attachment, Conversation, Message
 from channels_setup.codecs.values import FileInfo
 
-from . import file_responses, storage_limits
+from . import file_responses, image_sizes, storage_limits
 from .media_types import find_media_type
 
 SIGNED_LINK_SECONDS = 7 * 24 * 3600
@@ -63,6 +63,8 @@ def store_attachments(message: Message, files: Sequence[UploadedFile[bytes]]) ->
             mime=(upload.content_type or "")[:100],
             size=upload.size,
         )
+        if upload.file and (size := image_sizes.read_image_size(upload.file)):
+            attachment.width, attachment.height = size
         attachment.file.save(upload.name or "file", upload, save=False)
         attachment.save()
         stored.append(attachment)

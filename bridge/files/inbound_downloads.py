@@ -30,7 +30,7 @@ from channels_setup import http_client
 from channels_setup.codecs.bodies import BadBody
 from channels_setup.providers.base import ACCEPTED, PERMANENT, Account, Messenger
 
-from . import storage_limits
+from . import image_sizes, storage_limits
 
 logger = logging.getLogger(__name__)
 
@@ -60,6 +60,7 @@ class DownloadedFile:
     content: IO[bytes]
     size: int
     mime: str
+    image_size: image_sizes.ImageSize | None = None
 
 
 def download_due_files() -> int:
@@ -167,7 +168,12 @@ def _download_file(row: Attachment, account: Account, provider: Messenger) -> Do
         content.close()
         raise DownloadFailed("file_corrupted")
     _verify_content(content, size, announced=location.size, digests={location.sha256, row.sha256} - {""})
-    return DownloadedFile(content=content, size=size, mime=row.mime or location.mime)
+    return DownloadedFile(
+        content=content,
+        size=size,
+        mime=row.mime or location.mime,
+        image_size=image_sizes.read_image_size(content),
+    )
 
 
 def _verify_content(content: IO[bytes], size: int, *, announced: int | None, digests: set[str]) -> None:
@@ -221,9 +227,12 @@ def _save_result(row: Attachment, result: DownloadedFile | DownloadFailed) -> bo
 def _store_file(row: Attachment, fetched: DownloadedFile) -> None:
     with fetched.content as content:
         row.file.save(row.name or "file", File(content), save=False)
+    width, height = fetched.image_size or (None, None)
     stored = Attachment.objects.filter(pk=row.pk, state=Attachment.State.WAITING).update(
         file=row.file.name,
         size=fetched.size,
+        width=width,
+        height=height,
         mime=fetched.mime[:100],
         state=Attachment.State.AVAILABLE,
         error="",

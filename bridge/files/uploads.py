@@ -23,7 +23,7 @@ from bridge import service_window
 from bridge.models import Conversation, Upload
 from channels_setup.failing_items import FailingItems
 
-from . import file_deletions, storage_limits
+from . import file_deletions, image_sizes, storage_limits
 
 SIGNATURE_BYTES = 4_096  # first bytes that are checked
 PRUNE_BATCH = 100
@@ -76,6 +76,8 @@ def save_upload(conversation: Conversation, file: UploadedFile[bytes], *, author
         raise UploadRefused(str(problem)) from None
     upload = Upload(conversation=conversation, author=author, name=name, mime=mime, size=file.size or 0)
     upload.expires_at = service_window.database_now() + timedelta(days=settings.FILE_LINK_DAYS)
+    if upload.is_picture and file.file and (size := image_sizes.read_image_size(file.file)):
+        upload.width, upload.height = size
     file.seek(0)
     upload.sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     file.seek(0)

@@ -123,6 +123,8 @@ class Upload(models.Model):
     name = models.CharField(max_length=200)
     mime = models.CharField(max_length=100)
     size = models.BigIntegerField()
+    width = models.IntegerField(null=True, editable=False)  # of a picture, as displayed
+    height = models.IntegerField(null=True, editable=False)
     sha256 = models.CharField(max_length=64, blank=True)  # hex
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
     expires_at = models.DateTimeField(_("expires"))

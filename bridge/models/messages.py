@@ -194,6 +194,9 @@ class Attachment(models.Model):
     name = models.CharField(max_length=200, blank=True)
     mime = models.CharField(max_length=100, blank=True)
     size = models.BigIntegerField(null=True)
+    # Of a picture, as displayed; null if unknown, and for files stored before migration 0031.
+    width = models.IntegerField(null=True, editable=False)
+    height = models.IntegerField(null=True, editable=False)
     external_id = models.CharField(_("provider's id"), max_length=190, blank=True)
     sha256 = models.CharField(max_length=64, blank=True)  # hex; of a client's file: as stated by the provider
     state = models.CharField(_("state"), max_length=10, choices=State.choices, default=State.AVAILABLE)

@@ -310,6 +310,8 @@ def _attach_upload(message: Message, upload: Upload) -> Attachment:
         name=upload.name,
         mime=upload.mime,
         size=upload.size,
+        width=upload.width,
+        height=upload.height,
         sha256=upload.sha256,
     )
 

@@ -23,6 +23,7 @@ from . import extras
 Status = Message.Status
 UNSETTLED = (Status.PENDING, Status.SENDING, Status.UNKNOWN, Status.FAILED)
 ACCEPT_UNKNOWN = "accept_unknown"  # action: accept an unknown outcome
+PICTURE_SIDE = 320  # longest side of a picture in the thread, in pixels
 RESENDABLE = (Delivery.State.DEAD, Delivery.State.UNKNOWN, Delivery.State.CANCELLED)
 TICK_ICONS = {
     Status.PENDING: "clock",
@@ -43,6 +44,8 @@ class FileView:
     kind: str = media_types.OTHER  # how a stored file is shown
     mime: str = ""  # as stated by the sender; browsers know from it whether they can play the file
     size: int | None = None
+    width: int | None = None  # of a picture in the thread, in pixels; None if unknown
+    height: int | None = None
     missing_text: str = ""  # shown in place of a missing file
     retry_id: int | None = None  # attachment ID if the download can be retried
 
@@ -192,6 +195,7 @@ def _build_file_view(attachment: Attachment) -> FileView:
     name = attachment.name or attachment.url.rsplit("/", 1)[-1][:80] or _("file")
     if attachment.file:
         media = media_types.find_media_type(attachment.mime, attachment.name)
+        width, height = fit_picture(attachment.width, attachment.height)
         is_stated = attachment.mime.lower().startswith(media.mime)
         return FileView(
             name=name,
@@ -200,6 +204,8 @@ def _build_file_view(attachment: Attachment) -> FileView:
             kind=media.kind,
             mime=attachment.mime if is_stated else media.mime,
             size=attachment.size,
+            width=width,
+            height=height,
         )
     if attachment.state == Attachment.State.WAITING:
         return FileView(name=name, href="", pk=attachment.pk, missing_text=_("downloading from the provider"))
@@ -214,3 +220,11 @@ def _build_file_view(attachment: Attachment) -> FileView:
         return FileView(name=name, href="", pk=attachment.pk, missing_text=missing_text, retry_id=attachment.pk)
     is_web = attachment.url.lower().startswith(("https://", "http://"))
     return FileView(name=name, href=attachment.url if is_web else "", pk=attachment.pk)
+
+
+def fit_picture(width: int | None, height: int | None) -> tuple[int | None, int | None]:
+    """Return the size in which the thread shows a picture, so that its place is reserved before it has loaded."""
+    if not width or not height:
+        return None, None
+    scale = min(1.0, PICTURE_SIDE / max(width, height))
+    return max(1, round(width * scale)), max(1, round(height * scale))

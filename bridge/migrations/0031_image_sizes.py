@@ -1,0 +1,30 @@
+from django.db import migrations, models
+
+
+class Migration(migrations.Migration):
+    dependencies = [
+        ('bridge', '0030_single_keys'),
+    ]
+
+    operations = [
+        migrations.AddField(
+            model_name='attachment',
+            name='height',
+            field=models.IntegerField(editable=False, null=True),
+        ),
+        migrations.AddField(
+            model_name='attachment',
+            name='width',
+            field=models.IntegerField(editable=False, null=True),
+        ),
+        migrations.AddField(
+            model_name='upload',
+            name='height',
+            field=models.IntegerField(editable=False, null=True),
+        ),
+        migrations.AddField(
+            model_name='upload',
+            name='width',
+            field=models.IntegerField(editable=False, null=True),
+        ),
+    ]
