@@ -1,30 +1,39 @@
-"""Benchmark of the desk's pages at several sizes: CPU time, wall time and number of database queries.
+"""Benchmark of the desk's pages at several sizes: server time and number of database queries.
 
-    python -m tests.load.bench_desk 1000 100000       sizes in chats; each data set is generated (20 min per million)
+    python -m tests.load.bench_desk 1000 100000       sizes in chats; each data set is generated
     python -m tests.load.bench_desk 1000 /tmp/okno    or a DATA_DIR filled by `make demo-data`
+    python -m tests.load.bench_desk --only thread /tmp/okno
 
-Each size is measured in its own process, through Django's handler with all middleware and without the network. The last
-column is the wall time at the first size divided by the wall time at the last size.
+Each size is measured in its own process: through Django's handler with all middleware and without the network, and
+then over HTTP on the real web server. Each cell has the number of queries, p50 / p95 in the process, and p50 / p95 over
+HTTP, in milliseconds. A page above the target is marked with "!".
 """
 
 from __future__ import annotations
 
+import argparse
+import http.client
 import json
 import os
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
-TURNS = 15
-FIGURE = "≤ 50 ms"  # of the chat list and of one chat
+from tests.load.desk_pages import Page, list_pages
+from tests.load.results import get_percentile
+
+WARM_UP, TURNS = 3, 20
+TARGET = 50  # ms of p95 in the process
+TARGET_PAGES = ("list:", "thread:", "poll:")
 
 
-def measure(folder: str, *, profile: str = "") -> dict[str, list[float]]:
-    """Return for each page the median wall and CPU milliseconds, and the number of queries."""
+def measure(folder: str, *, only: str = "", profile: str = "") -> dict[str, dict[str, float]]:
+    """Return the figures of each page."""
     os.environ |= {"DATA_DIR": folder, "DEMO": "0", "DEBUG": "no", "DJANGO_SETTINGS_MODULE": "config.settings"}
     from config.devstack import environment_setup
 
@@ -33,70 +42,120 @@ def measure(folder: str, *, profile: str = "") -> dict[str, list[float]]:
 
     django.setup()
     from django.core.management import call_command
+    from django.test import Client
 
     call_command("migrate", verbosity=0)
-    from django.contrib.auth import get_user_model
-    from django.test import Client
-    from django.urls import reverse
-
-    from bridge.models import Conversation, Message
-
-    operator = get_user_model()._default_manager.get(username="operator1")
-    newest = Conversation.objects.filter(last_direction="inbound").order_by("-last_message_at")
-    busy, oldest = newest[3], Conversation.objects.order_by("last_message_at").first()
-    assert oldest is not None
-    message = Message.objects.filter(conversation=busy).order_by("pk").first()
-    assert message is not None
-    listed, one = reverse("chats"), reverse("chat", args=[busy.pk])
-    oldest_page = f"{listed}?sort=newest&after=newest~{oldest.last_message_at.isoformat().replace('+', '%2B')}~9"
-    part: dict[str, Any] = {"HTTP_HX_REQUEST": "true"}
-    pages: dict[str, tuple[str, dict[str, Any]]] = {
-        "the list": (listed, part | {"HTTP_HX_TARGET": "list"}),
-        "the list, waiting for us": (f"{listed}?tab=waiting", part | {"HTTP_HX_TARGET": "list"}),
-        "the list, one status": (f"{listed}?status=2&sort=newest", part | {"HTTP_HX_TARGET": "list"}),
-        "the list, its last page": (oldest_page, part | {"HTTP_HX_TARGET": "list"}),
-        "search by name": (f"{listed}?q=Соколова", part | {"HTTP_HX_TARGET": "list"}),
-        "search by words": (f"{listed}?q=сертификаты", part | {"HTTP_HX_TARGET": "list"}),
-        "one chat: thread, client, composer": (one, part | {"HTTP_HX_TARGET": "chat"}),
-        "one chat at an old message": (f"{one}?at={message.pk}", part | {"HTTP_HX_TARGET": "chat"}),
-        "both on one page": (one, {}),
-        "requests": (reverse("requests"), {}),
-    }
-    client = Client(SERVER_NAME="localhost")
-    client.force_login(operator)
-    result = {name: _page(client, *page) for name, page in pages.items()}
+    operator, admin = Client(SERVER_NAME="localhost"), Client(SERVER_NAME="localhost")
+    sign_in(operator, admin)
+    pages = [page for page in list_pages(operator) if page.name.startswith(only)]
+    result = {page.name: measure_in_process(admin if page.is_admins else operator, page) for page in pages}
     if profile:
-        import cProfile
-        import pstats
-
-        address, headers = pages[profile]
-        with cProfile.Profile() as profiler:
-            for _turn in range(TURNS):
-                client.get(address, **headers)
-        pstats.Stats(profiler, stream=sys.stderr).sort_stats("tottime").print_stats(45)
+        print_profile(operator, next(page for page in pages if page.name == profile))
+    with web_server() as port:
+        for page in pages:
+            result[page.name] |= measure_over_http(admin if page.is_admins else operator, page, port)
     if environment_setup.servers:
         environment_setup.servers.release()
     return result
 
 
-def _page(client: Any, address: str, headers: dict[str, Any]) -> list[float]:
+def sign_in(operator: Any, admin: Any) -> None:
+    """Sign in an operator of all channels and an admin, and add an operator who has no chats."""
+    from django.contrib.auth import get_user_model
+
+    from channels_setup.models import ChatChannel
+    from channels_setup.roles import Role, assign_role
+
+    people: Any = get_user_model().objects
+    operator.force_login(people.get(username="operator1"))
+    if not people.filter(username="newcomer").exists():
+        newcomer = people.create_user("newcomer", first_name="Новый", last_name="Человек")
+        assign_role(newcomer, role=Role.OPERATOR, chat_channels=list(ChatChannel.objects.all()))
+        assign_role(people.create_user("manager", first_name="Анна", last_name="Старшая"), role=Role.ADMIN)
+    admin.force_login(people.get(username="manager"))
+
+
+def measure_in_process(client: Any, page: Page) -> dict[str, float]:
     from django.db import connection
     from django.test.utils import CaptureQueriesContext
 
-    for _turn in range(3):
-        assert client.get(address, **headers).status_code == 200, address
-    clock, processor = [], []
+    def load() -> None:
+        status = client.get(page.address, headers=page.headers).status_code
+        assert status in page.statuses, (status, page)
+
+    wall, processor = time_calls(load)
+    with CaptureQueriesContext(connection) as queries:
+        load()
+    slowest = max((float(query["time"]) * 1000 for query in queries.captured_queries), default=0.0)
+    return {
+        "p50": get_percentile(wall, 0.5),
+        "p95": get_percentile(wall, 0.95),
+        "cpu": get_percentile(processor, 0.5),
+        "queries": len(queries),
+        "slowest": slowest,
+    }
+
+
+def measure_over_http(client: Any, page: Page, port: int) -> dict[str, float]:
+    from django.conf import settings
+
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    cookie = f"{settings.SESSION_COOKIE_NAME}={client.cookies[settings.SESSION_COOKIE_NAME].value}"
+    headers = page.headers | {"Cookie": cookie, "Host": "localhost"}
+
+    def load() -> None:
+        connection.request("GET", page.address, headers=headers)
+        response = connection.getresponse()
+        response.read()
+        assert response.status in page.statuses, (response.status, page)
+
+    wall, _processor = time_calls(load)
+    connection.close()
+    return {"http50": get_percentile(wall, 0.5), "http95": get_percentile(wall, 0.95)}
+
+
+def time_calls(call: Callable[[], None]) -> tuple[list[float], list[float]]:
+    """Return wall and CPU milliseconds of each call of this process."""
+    wall, processor = [], []
+    for _turn in range(WARM_UP):
+        call()
     for _turn in range(TURNS):
         began, spent = time.perf_counter(), time.process_time()
-        client.get(address, **headers)
-        clock.append((time.perf_counter() - began) * 1000)
+        call()
+        wall.append((time.perf_counter() - began) * 1000)
         processor.append((time.process_time() - spent) * 1000)
-    with CaptureQueriesContext(connection) as queries:
-        client.get(address, **headers)
-    return [statistics.median(clock), statistics.median(processor), len(queries)]
+    return wall, processor
 
 
-def measure_size(size: str) -> dict[str, list[float]]:
+@contextmanager
+def web_server() -> Iterator[int]:
+    """Run the web server with two processes."""
+    from config.devstack.supervisor import web_command
+    from tests.load.relay.stack import is_listening
+    from tests.processes import eventually, free_port
+
+    port = free_port()
+    command = web_command(host="127.0.0.1", port=port, processes=2)
+    process = subprocess.Popen([sys.executable, *command[1:]], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    try:
+        eventually(lambda: is_listening(port), seconds=90)
+        yield port
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def print_profile(client: Any, page: Page) -> None:
+    import cProfile
+    import pstats
+
+    with cProfile.Profile() as profiler:
+        for _turn in range(TURNS):
+            client.get(page.address, headers=page.headers)
+    pstats.Stats(profiler, stream=sys.stderr).sort_stats("tottime").print_stats(45)
+
+
+def measure_size(size: str, *options: str) -> dict[str, dict[str, float]]:
     """Measure one size in its own process, because Django is set up for one database."""
     folder = size if not size.isdigit() else tempfile.mkdtemp(prefix="okno-desk-")
     try:
@@ -104,7 +163,7 @@ def measure_size(size: str) -> dict[str, list[float]]:
             environment = os.environ | {"DATA_DIR": folder, "DEMO": "0"}
             command = [sys.executable, "manage.py", "generate_demo_data", "--size", size]
             subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
-        inner = [sys.executable, "-m", "tests.load.bench_desk", "--measure", folder]
+        inner = [sys.executable, "-m", "tests.load.bench_desk", "--measure", *options, folder]
         found = subprocess.run(inner, check=True, stdout=subprocess.PIPE, text=True).stdout
         return dict(json.loads(found.strip().splitlines()[-1]))
     finally:
@@ -112,18 +171,31 @@ def measure_size(size: str) -> dict[str, list[float]]:
             shutil.rmtree(folder, ignore_errors=True)
 
 
+def format_cell(page: str, figures: dict[str, float]) -> str:
+    mark = " !" if figures["p95"] > TARGET and page.startswith(TARGET_PAGES) else ""
+    return (
+        f"{figures['queries']:.0f}; {figures['p50']:.0f} / {figures['p95']:.0f}{mark}; "
+        f"{figures['http50']:.0f} / {figures['http95']:.0f}"
+    )
+
+
 def main() -> None:
-    sizes = sys.argv[1:] or ["1000", "20000"]
-    if sizes[0] == "--measure":
-        print(json.dumps(measure(sizes[1], profile=sizes[2] if len(sizes) > 2 else "")))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("sizes", nargs="*", default=["1000", "20000"], help="numbers of chats, or data folders")
+    parser.add_argument("--only", default="", help="measure pages whose name begins with this")
+    parser.add_argument("--profile", default="", help="print where this page spends its time")
+    parser.add_argument("--measure", action="store_true", help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.measure:
+        print(json.dumps(measure(given.sizes[0], only=given.only, profile=given.profile)))
         return
-    print(f"load at the start {os.getloadavg()[0]:.1f}, {os.cpu_count()} cores; wall / CPU ms, queries\n")
-    results = [measure_size(size) for size in sizes]
-    print(f"| page | {' | '.join(sizes)} | speed left |\n|---|{'---|' * (len(sizes) + 1)}")
-    for page, first in results[0].items():
-        cells = " | ".join(f"{row[page][0]:.0f} / {row[page][1]:.0f}, {row[page][2]:.0f}" for row in results)
-        figure = f" ({FIGURE})" if page.startswith(("the list", "one chat")) else ""
-        print(f"| {page}{figure} | {cells} | {first[0] / results[-1][page][0]:.2f} |")
+    print(f"load at the start {os.getloadavg()[0]:.1f}, {os.cpu_count()} cores\n", flush=True)
+    options = ["--only", given.only, "--profile", given.profile]
+    results = [measure_size(size, *options) for size in given.sizes]
+    print(f"| page | {' | '.join(given.sizes)} |\n|---|{'---|' * len(results)}")
+    for page in results[-1]:
+        print(f"| {page} | {' | '.join(format_cell(page, row[page]) for row in results if page in row)} |")
+    print(f"\nload at the end {os.getloadavg()[0]:.1f}")
 
 
 if __name__ == "__main__":
