@@ -1,12 +1,30 @@
 """Sizes of pictures: read from the file when it arrives, and reserved in the thread before the picture has loaded."""
 
 import io
+import re
 import struct
+from pathlib import Path
+from typing import Any
 
 import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.test import Client
+from django.utils import timezone
 
 from bridge.desk.thread.message_view import fit_picture
+from bridge.files import attachment_files, inbound_downloads, uploads
 from bridge.files.image_sizes import read_image_size
+from bridge.models import Attachment
+from bridge.relay import reply_submission
+from channels_setup.models import ApiChannel
+from tests.factories import boris
+from tests.pages import page_html
+from tests.scenarios.sending import client_writes
+
+
+@pytest.fixture(autouse=True)
+def own_folder(tmp_path: Path, settings: Any) -> None:
+    settings.MEDIA_ROOT = tmp_path
 
 
 def jpeg(*, orientation: int = 0, order: str = ">", filler: bytes = b"") -> bytes:
@@ -76,3 +94,41 @@ def test_a_truncated_picture_has_no_size(content: bytes) -> None:
 )
 def test_a_picture_fits_into_its_box(size: tuple[int | None, int | None], shown: tuple[int | None, int | None]) -> None:
     assert fit_picture(*size) == shown
+
+
+@pytest.mark.django_db
+def test_clients_pictures_keep_their_place_in_the_thread(desk: Client, channel: ApiChannel) -> None:
+    message = client_writes(channel, "Анна", "Смотрите").messages.get()
+    waiting = Attachment.objects.create(message=message, mime="image/jpeg", state="waiting", due_at=timezone.now())
+    old = Attachment.objects.create(message=message, file="files/old.png", mime="image/png")
+    (claimed,) = inbound_downloads._claim_attachments()
+    content = jpeg(orientation=6)
+    fetched = inbound_downloads.DownloadedFile(
+        content=io.BytesIO(content),
+        size=len(content),
+        mime="image/jpeg",
+        image_size=read_image_size(io.BytesIO(content)),
+    )
+
+    assert inbound_downloads._save_result(claimed, fetched)
+
+    waiting.refresh_from_db()
+    assert (waiting.width, waiting.height) == (3000, 4000)
+    html = page_html(desk, f"/chats/{message.conversation_id}/")
+    pictures = re.findall(r'<img src="/files/(\d+)/"[^>]*?(?: width="(\d+)" height="(\d+)")? loading', html)
+    assert sorted(pictures) == sorted([(str(waiting.pk), "240", "320"), (str(old.pk), "", "")])
+
+
+@pytest.mark.django_db
+def test_operators_pictures_have_a_size(channel: ApiChannel) -> None:
+    chat = client_writes(channel, "Анна", "Покажите")
+    upload = uploads.save_upload(chat, SimpleUploadedFile("box.png", PNG), author=boris())
+    sent = reply_submission._attach_upload(chat.messages.get(), upload)
+    stored, *_rest = attachment_files.store_attachments(
+        chat.messages.get(), [SimpleUploadedFile("box.gif", b"GIF89a" + struct.pack("<HH", 32, 20), "image/gif")]
+    )
+    bill = uploads.save_upload(chat, SimpleUploadedFile("bill.pdf", b"%PDF-1.7"), author=boris())
+
+    assert (upload.width, upload.height) == (sent.width, sent.height) == (640, 480)
+    assert (stored.width, stored.height) == (32, 20)
+    assert bill.width is None
