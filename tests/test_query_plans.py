@@ -7,8 +7,7 @@ know. The tables have a long history, and the claims meet long queues.
 
 import json
 import uuid
-from collections.abc import Callable, Collection, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Collection, Mapping
 
 import pytest
 from django.db import connection, transaction
@@ -31,6 +30,7 @@ from config.audit import context
 from config.monitoring import gauges
 from tests.claiming import claim_deliveries
 from tests.factories import ApiChannelFactory, copies, operator
+from tests.query_plans import LARGE_TABLES, Statements, analyze, forget_statistics
 from tests.receiver import Receiver
 from tests.scenarios.inbox import says
 from tests.scenarios.sending import anna_writes, boris_answers
@@ -40,68 +40,12 @@ pytestmark = pytest.mark.django_db
 MANY = 20_000  # chats; twice as many messages, deliveries and events
 BATCH = 120  # more than the 100 IDs that the planner compares with the condition of a partial index
 MAX_ROWS = MANY // 2  # of one table, by one statement; each table has more than MANY
-PAGES_PER_KEY = 30
-PAGES_PER_STATEMENT = 300
-EXPLAINED = ("SELECT", "INSERT", "UPDATE", "DELETE", "WITH")
-LARGE_TABLES = ("contact", "conversation", "ticket", "servicewindow", "message", "delivery", "webhookevent")
-
-
-class Statements:
-    """Explains each statement in a savepoint before it runs, and collects those that read too much."""
-
-    def __init__(self) -> None:
-        self.problems: list[str] = []
-        self.tables: set[str] = set()  # those that a statement read or changed
-
-    def __call__(self, execute: Callable[..., Any], sql: str, params: Any, many: bool, context: Any) -> Any:
-        if sql.split(maxsplit=1)[0].upper() in EXPLAINED and "advisory_lock" not in sql:
-            self.explain(sql, params)
-        return execute(sql, params, many, context)
-
-    def explain(self, sql: str, params: Any) -> None:
-        assert connection.connection is not None
-        with connection.connection.cursor() as cursor:
-            cursor.execute("SAVEPOINT explained")
-            cursor.execute(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {sql}", params)
-            [found] = cursor.fetchone()[0]
-            cursor.execute("ROLLBACK TO explained")
-        plan = found["Plan"]
-        pages = plan["Shared Hit Blocks"] + plan["Shared Read Blocks"]
-        problems = [problem for node in walk(plan) if (problem := self.judge(node))]
-        if plan["Node Type"] != "ModifyTable" and pages > PAGES_PER_STATEMENT + PAGES_PER_KEY * BATCH:
-            problems.append(f"{pages} pages")
-        if problems:
-            self.problems.append(f"{problems}\n{sql[:1500]}")
-
-    def judge(self, node: dict[str, Any]) -> str:
-        table = node.get("Relation Name", "").removeprefix("bridge_")
-        if table in LARGE_TABLES:
-            self.tables.add(table)
-            if node["Node Type"] == "Seq Scan":
-                return f"Seq Scan on {table}"
-        elif "Index Name" not in node:
-            return ""
-        removed = node.get("Rows Removed by Filter", 0) + node.get("Rows Removed by Index Recheck", 0)
-        rows = (node["Actual Rows"] + removed) * node["Actual Loops"]
-        scan = f"{node['Node Type']} {node.get('Index Name', '')}"
-        return f"{scan} of {rows:.0f} rows in {table}" if rows > MAX_ROWS else ""
-
-
-def walk(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    yield plan
-    for part in plan.get("Plans", ()):
-        yield from walk(part)
+MAX_PAGES = 300 + 30 * BATCH
 
 
 @pytest.fixture(autouse=True)
 def _forgotten_sizes(db: None) -> None:
-    """Forget the sizes and contents of the tables that an ANALYZE has noted: one of another test, or of autovacuum."""
-    tables = [f"bridge_{table}" for table in LARGE_TABLES]
-    with connection.cursor() as cursor:
-        cursor.execute(f"TRUNCATE {', '.join(tables)} CASCADE")
-        cursor.execute("SET LOCAL allow_system_table_mods = on")
-        cursor.execute("DELETE FROM pg_statistic WHERE starelid = ANY(%s::regclass[])", [tables])
-        cursor.execute("SET LOCAL allow_system_table_mods = off")
+    forget_statistics()
 
 
 @pytest.fixture(params=["never analyzed", "ten times as large as when analyzed", "channel younger than the statistics"])
@@ -118,11 +62,6 @@ def large(receiver: Receiver, request: pytest.FixtureRequest) -> Message:
         analyze()
     add_history(reply, analyzed, MANY)
     return reply
-
-
-def analyze() -> None:
-    with connection.cursor() as cursor:
-        cursor.execute("ANALYZE")
 
 
 def begin_history(receiver: Receiver, path: str) -> Message:
@@ -274,7 +213,7 @@ def test_statements_read_few_rows_of_large_tables(large: Message, monkeypatch: p
     monkeypatch.setattr(context, "_process", None)
     problems, tables = [], set()
     for work, wanted in WORK.items():
-        before, statements = count_results(), Statements()
+        before, statements = count_results(), Statements(max_rows=MAX_ROWS, max_pages=MAX_PAGES)
         with transaction.atomic():
             with connection.execute_wrapper(statements):
                 work(large)
