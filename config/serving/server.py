@@ -136,16 +136,13 @@ def end_replaced_workers(pids: Sequence[int]) -> None:
 
 def load_portal() -> None:
     """Load the portal before the workers are forked, so that they share its memory."""
-    from django.conf import settings
-    from django.urls import reverse
-    from django.utils import translation
-
     from config import shared_memory
 
     importlib.import_module("config.wsgi")
-    for language, _name in settings.LANGUAGES:
-        with translation.override(language):
-            reverse("start")  # loads the URLs, all views, and the translations
+    from . import warm_up  # Django is set up now
+
+    warm_up.load_urls_and_translations()
+    warm_up.load_templates()
     shared_memory.initialize_database_driver()
     shared_memory.freeze_loaded_objects()
 
