@@ -93,6 +93,7 @@ LAYERS = {
         "macro_menu",
         "reply_forms",
         "notification_settings",
+        "personal_settings",
         "availability",
         "live",
         "push",
