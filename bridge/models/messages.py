@@ -194,7 +194,7 @@ class Attachment(models.Model):
     name = models.CharField(max_length=200, blank=True)
     mime = models.CharField(max_length=100, blank=True)
     size = models.BigIntegerField(null=True)
-    # Of a picture, as displayed; null if unknown, and for files stored before migration 0032.
+    # Of a picture, as displayed; null if unknown, and for files stored before migration 0035.
     width = models.IntegerField(null=True, editable=False)
     height = models.IntegerField(null=True, editable=False)
     external_id = models.CharField(_("provider's id"), max_length=190, blank=True)

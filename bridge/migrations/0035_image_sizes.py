@@ -3,7 +3,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ('bridge', '0031_saved_views'),
+        ('bridge', '0034_contact_fields'),
     ]
 
     operations = [
