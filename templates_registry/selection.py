@@ -101,22 +101,29 @@ def search_templates(rows: QuerySet[Template], query: str) -> QuerySet[Template]
     return rows
 
 
-def order_for_user(rows: QuerySet[Template], *, user: Any) -> QuerySet[Template]:
-    """Order templates for a user, and annotate each with ``is_favorite`` and ``used_by_me`` (time of the last use)."""
+def order_for_user(rows: QuerySet[Template], *, user: Any, client_language: str = "") -> QuerySet[Template]:
+    """Order templates for a user, and annotate each with ``is_favorite`` and ``used_by_me`` (time of the last use).
+
+    Templates in the client's language come first. Without a client, the interface's language decides between
+    templates of one name.
+    """
     own_uses = TemplateUse.objects.filter(user=user, template=OuterRef("pk"))
     recent_uses = own_uses.filter(last_used_at__gte=timezone.now() - RECENT_PERIOD)
     approved = _is_true(Q(status=Status.APPROVED))
     own_language = _is_true(Q(language__startswith=(get_language() or "")[:2]))
+    for_client = _is_true(Q(language__startswith=client_language[:2])) if client_language else Value(False)
     return (
         rows.annotate(
             is_favorite=Exists(own_uses.filter(is_favorite=True)),
             used_by_me=Subquery(recent_uses.values("last_used_at")[:1]),
             is_approved=approved,
             is_own_language=own_language,
+            is_for_client=for_client,
         )
         .select_related("api_channel")
         .order_by(
-            "-is_favorite", F("used_by_me").desc(nulls_last=True), "-is_approved", "name", "-is_own_language", "pk"
+            *("-is_for_client", "-is_favorite", F("used_by_me").desc(nulls_last=True), "-is_approved", "name"),
+            *("-is_own_language", "pk"),
         )
     )
 

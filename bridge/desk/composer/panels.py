@@ -22,7 +22,7 @@ from templates_registry.matching.word_comparison import WordDifference
 from templates_registry.models import Category, Template, TemplateQuerySet
 from templates_registry.preview import MAX_VALUE_LENGTH, TemplatePreview, build_preview
 
-from . import prefill
+from . import client_language, prefill
 
 PICKER_ROWS = 40
 MAX_OFFERS = 3  # templates suggested at once when the window is closed
@@ -97,7 +97,8 @@ def can_recognize(conversation: Conversation, window: service_window.WindowState
 def build_picker(request: HttpRequest, conversation: Conversation, *, query: str, is_hold: bool) -> TemplatePanel:
     opt_out, sentence = find_opt_out(conversation)
     offered = leave_out_refused(sendable_templates(request, conversation), opt_out)
-    found = selection.order_for_user(selection.search_templates(offered, query), user=request.user)[:PICKER_ROWS]
+    language, rows = client_language.guess_language(conversation), selection.search_templates(offered, query)
+    found = selection.order_for_user(rows, user=request.user, client_language=language)[:PICKER_ROWS]
     groups = list(selection.group_templates(found))
     return TemplatePanel(kind=PICKER, groups=groups, query=query, is_hold=is_hold, sentence=sentence)
 
@@ -109,7 +110,8 @@ def suggest_templates(
     if window.is_open:
         return []
     offered = leave_out_refused(sendable_templates(request, conversation), find_opt_out(conversation)[0])
-    rows: Any = selection.order_for_user(offered, user=request.user)[:MAX_OFFERS]
+    language = client_language.guess_language(conversation)
+    rows: Any = selection.order_for_user(offered, user=request.user, client_language=language)[:MAX_OFFERS]
     return [selection.TemplateListItem(template=row, is_favorite=row.is_favorite) for row in rows]
 
 
