@@ -35,7 +35,6 @@ from .components import (
     TemplateDefinition,
     Variable,
     VariablePlace,
-    add_braces,
     find_names,
     sort_names,
     split_placeholders,
@@ -76,7 +75,7 @@ class RenderedButton:
 
 @dataclass(frozen=True, slots=True)
 class Rendering:
-    """A rendered template. Variables without a value remain as ``{{1}}`` and are listed in ``problems``."""
+    """A rendered template. Variables without a value remain as ``[label]`` or ``{{1}}``; see ``problems``."""
 
     header: str
     body: str
@@ -121,8 +120,8 @@ def render(template: TemplateDefinition, parameters: object, *, text_only: bool 
 
 def _rendered(template: TemplateDefinition, values: dict[str, str]) -> Rendering:
     return Rendering(
-        header=_filled(template.header_text, VariablePlace.HEADER, values),
-        body=_filled(template.body, VariablePlace.BODY, values),
+        header=_filled(template, template.header_text, VariablePlace.HEADER, values),
+        body=_filled(template, template.body, VariablePlace.BODY, values),
         footer=template.footer,
         buttons=tuple(_button(template, index, values) for index in range(len(template.buttons))),
         problems=(),
@@ -230,11 +229,10 @@ def encode_link_end(value: str) -> str:
     return quote(STRAY_PERCENT.sub("%25", value), safe=URL_SAFE)
 
 
-def _filled(text: str, place: VariablePlace, values: Mapping[str, str]) -> str:
+def _filled(template: TemplateDefinition, text: str, place: VariablePlace, values: Mapping[str, str]) -> str:
     return "".join(
-        values.get(variable_key(piece.name, place)) or add_braces(piece.name)
-        if isinstance(piece, Placeholder)
-        else piece
+        (values.get(variable_key(piece.name, place)) if isinstance(piece, Placeholder) else "")
+        or template.label_piece(piece, place)
         for piece in split_placeholders(text)
     )
 
