@@ -7,7 +7,17 @@ from datetime import timedelta
 from django.db import transaction
 from django.db.models import F
 
-from bridge.models import Contact, Conversation, Message, ServiceWindow, Ticket
+from bridge.models import (
+    Attempt,
+    Contact,
+    Conversation,
+    ConversationActivity,
+    ConversationNote,
+    Delivery,
+    Message,
+    ServiceWindow,
+    Ticket,
+)
 from channels_setup.models import ApiChannel
 from channels_setup.providers.base import TimePassed
 
@@ -24,6 +34,13 @@ def advance_clock(api_channel: ApiChannel, fact: TimePassed) -> None:
         ServiceWindow.objects.filter(conversation=conversation).update(
             opened_at=F("opened_at") - by, expires_at=F("expires_at") - by
         )
+        # Deliveries first: the lock order.
+        Delivery.objects.filter(conversation=conversation).update(
+            created_at=F("created_at") - by, finished_at=F("finished_at") - by
+        )
+        Attempt.objects.filter(delivery__conversation=conversation).update(started_at=F("started_at") - by)
+        for rows in (ConversationActivity.objects, ConversationNote.objects):
+            rows.filter(conversation=conversation).update(created_at=F("created_at") - by)
         Message.objects.filter(conversation=conversation).update(
             created_at=F("created_at") - by,
             provider_time=F("provider_time") - by,
