@@ -163,6 +163,7 @@
     [key, writtenAt, isTouched] = [draftKey, at, false];
     showLength();
   });
+  addEventListener("okno:window-opened", () => { if (form && form === composer()) showRefusal(""); }); // it was about the closed window
   addEventListener("okno:action-refused", (event) => showRefusal(event.detail));
   addEventListener("okno:chat-opened", startForm);
   addEventListener("okno:locked", () => { clearTimeout(timer); isUnsaved = false; });

@@ -439,3 +439,14 @@ def test_a_template_form_posted_twice_sends_once(desk: Client, chat: Conversatio
     assert [answer.json()["sent"] for answer in sent + kept] == [True] * 4
     assert Message.objects.filter(kind=Message.Kind.TEMPLATE).count() == 2
     assert HeldReply.objects.count() == 1
+
+
+def test_a_refusal_of_the_closed_window_ends_with_it(desk: Client, chat: Conversation, channel: ApiChannel) -> None:
+    desk.post(f"/chats/{chat.pk}/send/", {"text": "Просто слова"}, headers=SCRIPT)
+    assert Draft.objects.get().reason == "window_closed"
+    assert "Only an approved template can be sent now" in page_html(desk, f"/chats/{chat.pk}/")
+
+    anna_writes(channel, "Алло?")
+
+    html = page_html(desk, f"/chats/{chat.pk}/")
+    assert "Only an approved template can be sent now" not in html and "Просто слова</textarea>" in html

@@ -38,6 +38,11 @@ from channels_setup.providers import messengers
 from . import list_filters
 
 PREFETCH_HEADER = "Okno-Prefetch"  # the script asks ahead for a chat that may be opened next
+# Refusals of a draft that say "only a template can be sent now": no longer true in an open window.
+TEMPLATE_ONLY_REASONS = (
+    *("window_closed", "contact_never_wrote"),
+    *("template_ambiguous", "template_near_miss", "template_not_ready"),
+)
 MAX_PHONES = 4  # training phones offered when no chat is open
 
 
@@ -245,7 +250,8 @@ def build_chat_context(
     page = messages.build_thread_page(
         conversation, tickets=tickets, before=before, at=at, may_write=state.is_open, now=now, user=request.user
     )
-    if not refusal and draft is not None and draft.reason:
+    is_outdated = draft is not None and state.is_open and draft.reason in TEMPLATE_ONLY_REASONS
+    if not refusal and draft is not None and draft.reason and not is_outdated:
         sentence = outcomes.render_sentence(draft.reason, draft.details)
         refusal = phone_visibility.visible_text(sentence, conversation.api_channel_id)
     return {
