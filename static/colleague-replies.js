@@ -1,9 +1,9 @@
-// "Olga answered meanwhile": the newest reply that the operator had seen when they began to type goes with the reply. The
-// server stops a reply that crosses a colleague's; here the operator reads it and decides.
+// "Olga answered meanwhile": the newest reply that the operator had seen when they began to type, or opened a template,
+// goes with the reply. The server stops a reply, template or macro that crosses a colleague's; here the operator decides.
 (() => {
   const byId = (id) => document.getElementById(id);
   if (!byId("desk")) return;
-  let seen = null, question = null; // question: the record that was stopped, and the server's answer
+  let seen = null, question = null; // question: {message, proceed} of what was stopped
 
   // The newest reply on the page. Without one, the oldest message: replies before it are not new.
   const listIds = (selector) => [...document.querySelectorAll(`#messages ${selector}[id^="m"]`)].map((node) => Number(node.id.slice(1)));
@@ -19,15 +19,38 @@
     if (place()) place().hidden = true;
   };
   const forget = () => { seen = null; };
+  const notice = () => { seen ??= newestShown(); };
 
   document.addEventListener("input", (event) => {
-    if (event.target.id === "text" && seen === null && event.target.value.trim()) seen = newestShown();
+    if (event.target.id === "text" && event.target.value.trim()) notice();
   });
   addEventListener("okno:draft-cleared", forget);
+  addEventListener("okno:template-shown", notice);
+  addEventListener("okno:template-closed", () => { if (!byId("text")?.value.trim() && !question) forget(); });
   addEventListener("okno:chat-opened", () => {
     hide();
     seen = byId("text")?.value.trim() ? newestShown() : null;
   });
+
+  // Show the colleague's words. `kind`: reply, template or macro. `proceed` does what was stopped.
+  const ask = (result, kind, proceed, { focuses = true } = {}) => {
+    question = { message: result.message, proceed };
+    const [title, words, stopped] = ["b", "blockquote", "p"].map((name) => place().querySelector(name));
+    title.textContent = result.title;
+    words.textContent = result.words;
+    stopped.textContent = place().dataset[kind];
+    place().querySelector("[data-proceed]").textContent = place().dataset[kind === "macro" ? "runAnyway" : "sendAnyway"];
+    place().querySelector("[data-keep]").textContent = place().dataset[kind === "reply" ? "keepDraft" : "cancel"];
+    place().hidden = false;
+    if (focuses) place().querySelector("[data-proceed]").focus();
+  };
+
+  // A template that was stopped is shown again with its values.
+  const sendTemplate = () => {
+    const button = () => document.querySelector("#template_panel [data-go]");
+    if (button()) button().click();
+    else addEventListener("okno:template-shown", () => button()?.click(), { once: true });
+  };
 
   addEventListener("okno:refused", ({ detail: { record, result } }) => {
     if (result.reason !== "answered_meanwhile") return;
@@ -35,26 +58,26 @@
       okno.chatOpening.showError("notSentInChat", okno.chatOpening.clientName(record.chat));
       return;
     }
-    question = result;
-    seen = Number(record.values.find(([name]) => name === "seen")?.[1] ?? 0);
-    place().querySelector("b").textContent = result.title;
-    place().querySelector("blockquote").textContent = result.words;
-    place().hidden = false;
-    // An operator who goes on typing would press "Send anyway" by a space.
-    if (byId("text").value === record.box) place().querySelector("[data-send-anyway]").focus();
+    const valueOf = (name) => record.values.find((one) => one[0] === name)?.[1];
+    const isTemplate = ["picked", "hold"].includes(valueOf("kind"));
+    seen = Number(valueOf("seen") ?? 0);
+    // An operator who goes on typing would press the button by a space.
+    const focuses = byId("text").value === (record.box ?? byId("text").value) && document.activeElement !== byId("note-text");
+    ask(result, isTemplate ? "template" : "reply", isTemplate ? sendTemplate : () => byId("composer").requestSubmit(), { focuses });
   });
 
   document.addEventListener("click", (event) => {
     const button = event.target.closest?.("#meanwhile button");
     if (!button || !question) return;
-    seen = question.message; // read
+    const { message, proceed } = question;
+    seen = message; // read
     hide();
-    if ("sendAnyway" in button.dataset) byId("composer").requestSubmit();
+    if ("proceed" in button.dataset) proceed();
     else byId("text").focus();
   });
   document.addEventListener("keydown", (event) => {
-    if (event.key === "Escape" && question && event.target.closest?.("#meanwhile")) place().querySelector("[data-keep-draft]").click();
+    if (event.key === "Escape" && question && event.target.closest?.("#meanwhile")) place().querySelector("[data-keep]").click();
   });
 
-  window.okno = Object.assign(window.okno || {}, { colleagueReplies: { fields } });
+  window.okno = Object.assign(window.okno || {}, { colleagueReplies: { fields, ask } });
 })();

@@ -20,8 +20,13 @@
   const show = (html) => {
     panelArea().innerHTML = html;
     announcePanel();
+    dispatchEvent(new Event("okno:template-shown"));
   };
-  const clearPanel = () => { if (panelArea()) panelArea().replaceChildren(); };
+  const clearPanel = () => {
+    if (!panelArea()?.childElementCount) return;
+    panelArea().replaceChildren();
+    dispatchEvent(new Event("okno:template-closed"));
+  };
   const setBoxText = (text) => {
     if (text) panelText = text;
     if (!text || box().value === text) return;

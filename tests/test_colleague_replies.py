@@ -1,6 +1,7 @@
 """Two operators in one chat: a reply that crosses a colleague's is stopped once; the first answerer takes the chat."""
 
 import threading
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -8,12 +9,12 @@ from django.db import connection
 from django.test import Client
 
 from bridge.desk.thread import messages as thread_messages
-from bridge.models import Conversation, ConversationActivity, Draft, Message
+from bridge.models import Conversation, ConversationActivity, Draft, HeldReply, Macro, Message
 from bridge.relay import reply_submission
 from channels_setup.models import ApiChannel
 from tests.factories import TemplateFactory, boris, operator
 from tests.pages import SCRIPT, page_html, signed_in
-from tests.scenarios.sending import client_writes
+from tests.scenarios.sending import client_writes, move_windows_back
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("in_english")]
 
@@ -138,3 +139,40 @@ def test_a_chat_is_handed_over_with_a_note(chat: Conversation) -> None:
         f"/chats/{chat.pk}/assign/", {"user": boris().pk, "note": "?"}, headers=SCRIPT
     )
     assert refused.status_code == 422 and chat.notes.count() == 1  # no note without the transfer
+
+
+def test_a_template_a_held_text_and_a_macro_are_stopped_too(chat: Conversation) -> None:
+    template = TemplateFactory(api_channel=chat.api_channel, name="we_answered", body="Мы ответили")
+    mine, hers = signed_in(Client(), boris(chat.chat_channel)), signed_in(Client(), operator("olga", chat.chat_channel))
+    macro = Macro.objects.create(name="Shipped", reply_text="Заказ едет")
+    quiet = Macro.objects.create(name="Tag", add_tags=["delivery"])
+    assert send(hers, chat, "Завтра")["sent"]
+    newest = Message.objects.get(text="Завтра").pk
+    path = f"/chats/{chat.pk}/templates/{template.pk}/send/"
+    macro_path = f"/chats/{chat.pk}/macros/{macro.pk}/"
+
+    stopped = mine.post(path, {"seen": "0", "kind": "picked"}, headers=SCRIPT).json()
+    assert (stopped["sent"], stopped["reason"], stopped["words"]) == (False, "answered_meanwhile", "Завтра")
+    refused = mine.post(macro_path, {"macro_key": "key-of-macro-1", "seen": "0"}, headers=SCRIPT)
+    assert refused.status_code == 422 and refused.json()["title"] == "olga answered meanwhile"
+    page = mine.post(macro_path, {"macro_key": "key-of-macro-2", "seen": "0"})
+    assert page.status_code == 422 and "olga answered meanwhile: “Завтра”" in page.content.decode()
+    page = mine.post(path, {"seen": "0", "kind": "picked"})
+    assert page.status_code == 422 and "olga answered meanwhile: “Завтра”" in page.content.decode()
+    assert Message.objects.filter(direction="outbound").count() == 1
+
+    # A macro that sends nothing is not asked about, and what was read is sent.
+    assert (
+        mine.post(f"/chats/{chat.pk}/macros/{quiet.pk}/", {"macro_key": "key-quiet-1", "seen": "0"}).status_code == 302
+    )
+    assert mine.post(macro_path, {"macro_key": "key-of-macro-1", "seen": newest}, headers=SCRIPT).status_code == 204
+    assert mine.post(path, {"seen": newest, "kind": "picked"}, headers=SCRIPT).json()["sent"]
+
+    move_windows_back(timedelta(days=2))
+    hold = f"/chats/{chat.pk}/templates/{template.pk}/hold/"
+    assert hers.post(path, {"kind": "picked"}, headers=SCRIPT).json()["sent"]
+    stopped = mine.post(hold, {"text": "Держим", "seen": newest}, headers=SCRIPT).json()
+    assert stopped["reason"] == "answered_meanwhile" and not HeldReply.objects.exists()
+    seen = Message.objects.latest("pk").pk
+    assert mine.post(hold, {"text": "Держим", "seen": seen}, headers=SCRIPT).json()["sent"]
+    assert HeldReply.objects.get().text == "Держим"

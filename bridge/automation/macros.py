@@ -74,11 +74,22 @@ def _describe_assignee(macro: Macro) -> str:
 
 
 @transaction.atomic
-def run_macro(macro: Macro, conversation_id: int, *, user: Any, form_key: str, people: Sequence[Any] = ()) -> None:
-    """Run all actions of a macro as this user. Raises MacroRefused; then nothing has changed.
+def run_macro(
+    macro: Macro,
+    conversation_id: int,
+    *,
+    user: Any,
+    form_key: str,
+    people: Sequence[Any] = (),
+    seen: int | None = None,
+) -> None:
+    """Run all actions of a macro as this user. Raises MacroRefused or AnsweredMeanwhile; then nothing has changed.
 
     ``form_key``: key of the submitted form, which the reply gets. ``people``: the users whom its note can mention.
+    ``seen``: the newest reply that the user has seen, for macros that reply.
     """
+    if macro.reply_text:
+        colleague_replies.check_no_reply_since(conversation_id, author=user, seen=seen)
     conversation = lock_conversation(conversation_id)
     values = canned_variables.variable_values(conversation, user=user)
     if macro.reply_text:

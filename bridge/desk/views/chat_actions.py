@@ -64,7 +64,7 @@ def send_reply(request: HttpRequest, pk: int) -> HttpResponse:
     except uploads.UploadRefused as problem:
         result = {"sent": False, "sentence": str(problem)}
     except colleague_replies.AnsweredMeanwhile as problem:
-        result = _describe_colleague_reply(request, problem.reply)
+        result = describe_colleague_reply(request, problem.reply)
     if is_script_request(request):
         return JsonResponse(result)
     if result["sent"]:
@@ -77,7 +77,7 @@ def send_reply(request: HttpRequest, pk: int) -> HttpResponse:
     return render(request, "bridge/chats.html", context, status=422)
 
 
-def _describe_colleague_reply(request: HttpRequest, reply: Message) -> dict[str, Any]:
+def describe_colleague_reply(request: HttpRequest, reply: Message) -> dict[str, Any]:
     """Return the response for a reply that crossed a colleague's. Scripts show the colleague's words themselves."""
     title = _("%(name)s answered meanwhile") % {"name": presentation.person_name(reply.author)}
     words = reply.localized_text or _("a file")

@@ -18,6 +18,7 @@ from django.views.decorators.http import require_GET
 from bridge import service_window
 from bridge.desk import access, forms
 from bridge.desk.composer import panels
+from bridge.desk.parameters import parse_int
 from bridge.models import Conversation
 from bridge.relay import colleague_replies, held_replies, reply_submission
 from channels_setup.permissions import require_chat_access
@@ -77,6 +78,7 @@ def send_template(request: HttpRequest, pk: int, template_id: int) -> HttpRespon
 
     def work(form_key: str) -> reply_submission.SubmitResult:
         with transaction.atomic():
+            _check_colleagues(request, conversation)
             sent = reply_submission.submit_template_reply(
                 conversation_id=conversation.pk,
                 template_id=template.pk,
@@ -89,7 +91,10 @@ def send_template(request: HttpRequest, pk: int, template_id: int) -> HttpRespon
                 colleague_replies.take_unassigned_chat(conversation.pk, author=request.user)
         return sent
 
-    result = forms.submit_once(request, conversation, "template", template.pk, values, replies_to, work=work)
+    try:
+        result = forms.submit_once(request, conversation, "template", template.pk, values, replies_to, work=work)
+    except colleague_replies.AnsweredMeanwhile as problem:
+        result = chat_actions.describe_colleague_reply(request, problem.reply)
     text = chat_actions.posted_text(request)
     if (
         not forms.posted_key(request, "once")
@@ -110,17 +115,22 @@ def hold_text(request: HttpRequest, pk: int, template_id: int) -> HttpResponse:
     replies_to = chats.posted_quote_id(request)
 
     def work(form_key: str) -> reply_submission.SubmitResult:
-        return held_replies.hold_reply(
-            conversation_id=conversation.pk,
-            text=text,
-            author=request.user,
-            template_id=template.pk,
-            parameters=values,
-            replies_to=replies_to,
-            form_key=form_key,
-        )[1]
+        with transaction.atomic():
+            _check_colleagues(request, conversation)
+            return held_replies.hold_reply(
+                conversation_id=conversation.pk,
+                text=text,
+                author=request.user,
+                template_id=template.pk,
+                parameters=values,
+                replies_to=replies_to,
+                form_key=form_key,
+            )[1]
 
-    result = forms.submit_once(request, conversation, "hold", text, template.pk, values, replies_to, work=work)
+    try:
+        result = forms.submit_once(request, conversation, "hold", text, template.pk, values, replies_to, work=work)
+    except colleague_replies.AnsweredMeanwhile as problem:
+        result = chat_actions.describe_colleague_reply(request, problem.reply)
     return _submission_response(request, conversation, template, result)
 
 
@@ -133,6 +143,13 @@ def unhold_reply(request: HttpRequest, pk: int, held_id: int) -> HttpResponse:
             request, conversation, _("This text is no longer held: it has been sent or dropped.")
         )
     return chat_actions.success_response(request, conversation)
+
+
+def _check_colleagues(request: HttpRequest, conversation: Conversation) -> None:
+    """Raise AnsweredMeanwhile if a colleague has replied since the newest reply that the page showed."""
+    colleague_replies.check_no_reply_since(
+        conversation.pk, author=request.user, seen=parse_int(request.POST.get("seen"))
+    )
 
 
 def _posted_values(request: HttpRequest, template: Template) -> dict[str, str]:
