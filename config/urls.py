@@ -29,6 +29,7 @@ from bridge.desk.views import (
     notifications,
     own_replies,
     palette,
+    reactions,
     requests,
     saved_views,
     send_template,
@@ -126,6 +127,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("chats/<int:pk>/request/", chat_actions.change_ticket_status, name="chat-ticket-status"),
     path("chats/<int:pk>/messages/<int:message_id>/trail/", chats.show_delivery_trail, name="message-trail"),
     path("chats/<int:pk>/messages/<int:message_id>/resend/", chat_actions.resend_message, name="message-resend"),
+    path("chats/<int:pk>/messages/<int:message_id>/reaction/", reactions.react_to_message, name="message-react"),
     path("chats/<int:pk>/files/<int:file_id>/fetch/", chat_actions.refetch_file, name="chat-fetch-file"),
     path(
         "chats/<int:pk>/messages/<int:message_id>/accept-unknown/",

@@ -1,4 +1,4 @@
-// Emoji picker of the composer: search in Russian and English, recent ones first, arrows and Enter.
+// Emoji of the composer and of reactions: search in Russian and English, recent ones first, arrows and Enter.
 (() => {
   const byId = (id) => document.getElementById(id);
   if (!byId("desk")) return;
@@ -13,20 +13,19 @@
   const remember = (sign) => {
     try { localStorage.setItem(STORE, JSON.stringify([sign, ...recent().filter((one) => one !== sign)].slice(0, MAX_RECENT))); } catch { /* not stored */ }
   };
-  const details = () => byId("emoji");
-  const grid = () => details().querySelector(".emoji-grid");
+  const panelOf = (node) => node.closest?.("[data-emoji-panel]");
   const field = () => (okno.compose?.mode() === "note" ? byId("note-text") : byId("text"));
   const normalize = (text) => text.toLocaleLowerCase().replaceAll("ё", "е");
 
-  const draw = (query = "") => {
-    const words = normalize(query).split(/\s+/).filter(Boolean);
+  const draw = (panel, query = "") => {
+    const grid = panel.querySelector(".emoji-grid"), words = normalize(query).split(/\s+/).filter(Boolean);
     let shown = EMOJI;
     if (words.length) shown = EMOJI.filter((one) => words.every((word) => one.words.some((own) => own.startsWith(word))));
     else {
       const own = recent();
       shown = [...own.map((sign) => EMOJI.find((one) => one.sign === sign)).filter(Boolean), ...EMOJI.filter((one) => !own.includes(one.sign))];
     }
-    grid().replaceChildren(...shown.map(({ sign, words: names }) => {
+    grid.replaceChildren(...shown.map(({ sign, words: names }) => {
       const button = document.createElement("button");
       button.type = "button";
       button.textContent = sign;
@@ -35,43 +34,50 @@
       button.setAttribute("aria-label", document.documentElement.lang === "ru" ? names.filter((name) => /[а-я]/.test(name)).join(" ") : names.filter((name) => /[a-z]/.test(name)).join(" "));
       return button;
     }));
-    const first = grid().querySelector("button");
+    const first = grid.querySelector("button");
     if (first) first.tabIndex = 0;
-    details().querySelector(".emoji-none").hidden = Boolean(first);
+    panel.querySelector(".emoji-none").hidden = Boolean(first);
+  };
+  // Show all emoji in a panel and focus its search.
+  const open = (panel) => {
+    const search = panel.querySelector("input");
+    search.value = "";
+    draw(panel);
+    search.focus();
   };
 
-  const insert = (sign) => {
-    const target = field();
+  // The panel of the composer inserts the emoji; other panels listen.
+  const choose = (panel, sign) => {
     remember(sign);
-    details().open = false;
+    if (panel.id !== "emoji") {
+      panel.dispatchEvent(new CustomEvent("okno:emoji-chosen", { bubbles: true, detail: sign }));
+      return;
+    }
+    const target = field();
+    panel.open = false;
     target.focus();
     if (document.execCommand("insertText", false, sign)) return; // keeps Ctrl+Z, and fires "input"
     target.setRangeText(sign, target.selectionStart, target.selectionEnd, "end");
     target.dispatchEvent(new Event("input", { bubbles: true }));
   };
 
-  document.addEventListener("toggle", (event) => {
-    if (event.target.id !== "emoji" || !event.target.open) return;
-    const search = event.target.querySelector("input");
-    search.value = "";
-    draw();
-    search.focus();
-  }, true);
-  document.addEventListener("input", (event) => { if (event.target.matches?.("#emoji input")) draw(event.target.value); });
+  document.addEventListener("toggle", (event) => { if (event.target.id === "emoji" && event.target.open) open(event.target); }, true);
+  document.addEventListener("input", (event) => { if (event.target.matches?.("[data-emoji-panel] input")) draw(panelOf(event.target), event.target.value); });
   document.addEventListener("click", (event) => {
     const button = event.target.closest?.(".emoji-grid button");
-    if (button) insert(button.dataset.sign);
+    if (button) choose(panelOf(button), button.dataset.sign);
   });
   document.addEventListener("keydown", (event) => {
-    const panel = event.target.closest?.("#emoji");
-    if (!panel || !panel.open) return;
-    const buttons = [...grid().children], index = buttons.indexOf(event.target);
+    const panel = panelOf(event.target);
+    if (!panel) return;
+    const buttons = [...panel.querySelector(".emoji-grid").children], index = buttons.indexOf(event.target);
     if (event.key === "Enter" && index < 0 && event.target.matches("input")) {
       event.preventDefault();
-      if (event.target.value.trim() && buttons.length) insert(buttons[0].dataset.sign);
+      if (event.target.value.trim() && buttons.length) choose(panel, buttons[0].dataset.sign);
       return;
     }
-    const columns = Math.max(1, buttons.filter((one) => one.offsetTop === buttons[0].offsetTop).length);
+    if (index < 0 && !event.target.matches("input")) return;
+    const columns = Math.max(1, buttons.filter((one) => one.offsetTop === buttons[0]?.offsetTop).length);
     const steps = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: columns, ArrowUp: -columns };
     if (!(event.key in steps) || !buttons.length || (index < 0 && event.key !== "ArrowDown")) return;
     event.preventDefault();
@@ -79,4 +85,6 @@
     if (next < 0) { panel.querySelector("input").focus(); return; }
     buttons[Math.min(next, buttons.length - 1)].focus();
   });
+
+  window.okno = Object.assign(window.okno || {}, { emoji: { open, remember } });
 })();

@@ -144,6 +144,21 @@
     return svg;
   };
 
+  // The client's own reaction, set and removed with one button.
+  const reactButton = (message) => {
+    const own = (message.reactions || []).some(({ mine }) => mine), button = element("button", "phone-react", "👍");
+    button.type = "button";
+    button.setAttribute("aria-label", words.react);
+    button.setAttribute("aria-pressed", String(own));
+    button.title = words.react;
+    button.addEventListener("click", async () => {
+      const event = { type: "reaction", id: `${random(8)}-${random(8)}`, of: message.external_id, from: from(), emoji: own ? "" : "👍", timestamp: Math.floor(okno.now() / 1000) };
+      try { await post([event]); } catch { showProblem(words.not_posted); }
+      setTimeout(poll, 250);
+    });
+    return button;
+  };
+
   const bubble = (message) => {
     const item = element("div", `bub ${message.mine ? "mine" : "theirs"}`);
     for (const file of message.files || []) {
@@ -164,6 +179,8 @@
       meta.append(ticks);
     }
     item.append(text, meta);
+    if (!message.mine && message.external_id) item.append(reactButton(message));
+    for (const { emoji, mine } of message.reactions || []) item.append(element("span", `reaction${mine ? " mine" : ""}`, emoji));
     return item;
   };
 

@@ -5,7 +5,7 @@ A status that arrives before its message is stored as a StrayStatus and applied 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from django.db import connection, transaction
@@ -22,7 +22,7 @@ from bridge.row_reads import RowReader
 from channels_setup.models import ApiChannel
 from channels_setup.providers.base import StatusChanged
 
-from . import consents, erased_ids, message_lookup
+from . import consents, erased_ids, message_lookup, reactions
 
 MESSAGES = RowReader(Message, "m")
 STATUS_FIELDS = ("status", "status_at", "reason", "details", "external_id")
@@ -63,7 +63,7 @@ def apply_statuses(api_channel: ApiChannel, facts: Sequence[StatusChanged]) -> l
 
     Return what each status is about; None for an unknown message.
     """
-    ids_by_key = _match_delivery_keys(api_channel, [fact for fact in facts if fact.key])
+    ids_by_key, reaction_keys = _match_delivery_keys(api_channel, [fact for fact in facts if fact.key])
     ids = {fact.message_id for fact in facts if fact.message_id is not None} | set(ids_by_key.values())
     ids |= set(message_lookup.find_message_ids(api_channel.pk, (fact.external_id for fact in facts)).values())
     contact_ids = _lock_messages(api_channel, ids)
@@ -74,13 +74,17 @@ def apply_statuses(api_channel: ApiChannel, facts: Sequence[StatusChanged]) -> l
         for fact in facts
     ]
     # Asked again after the lock, which may have waited for an erasure.
-    unmatched = erased_ids.drop_erased(api_channel, [fact for fact, message in pairs if message is None])
+    unknown = [fact for fact, message in pairs if message is None and fact.key not in reaction_keys]
+    unmatched = erased_ids.drop_erased(api_channel, unknown)
     stray_facts = {id(fact) for fact in unmatched}
     erased_chats = _find_erased_chats(by_id.values())
     strays, changed = [], set()
     failed: list[Message] = []
     targets: list[StatusTarget | None] = []
     for fact, message in pairs:
+        if message is None and fact.key in reaction_keys:
+            targets.append(_apply_reaction_status(fact, reaction_keys[fact.key]))
+            continue
         if message is None:
             is_stray = id(fact) in stray_facts
             targets.append(None if is_stray else StatusTarget(contact_ids=(), is_erased=True))
@@ -119,23 +123,25 @@ def _find_erased_chats(messages: Iterable[Message]) -> set[int]:
     )
 
 
-def _match_delivery_keys(api_channel: ApiChannel, facts: Sequence[StatusChanged]) -> dict[str, int]:
-    """Return message IDs by delivery key, for statuses whose provider ID is not known yet.
+def _match_delivery_keys(
+    api_channel: ApiChannel, facts: Sequence[StatusChanged]
+) -> tuple[dict[str, int], Mapping[str, Delivery]]:
+    """Return message IDs by delivery key, for statuses whose provider ID is not known yet, and deliveries of reactions.
 
     Such a status proves that the message arrived. A delivery with an unknown outcome is settled and not repeated.
     """
     if not facts:
-        return {}
+        return {}, {}
     known_ids = message_lookup.find_message_ids(api_channel.pk, (fact.external_id for fact in facts))
     keys = {fact.key for fact in facts if fact.external_id not in known_ids}
     if not keys:
-        return {}
+        return {}, {}
     # Locked in any state, to wait for a delivery that another transaction is setting to unknown.
     found = Delivery.objects.filter(key__in=keys).select_for_update(no_key=True).order_by("pk")
     rows = [
         row
-        for row in found.only("key", "message_id", "state", "attempts", "api_channel_id", "kind")
-        if row.api_channel_id == api_channel.pk and row.kind == Delivery.Kind.MESSAGE
+        for row in found.only("key", "message_id", "state", "attempts", "api_channel_id", "kind", "payload")
+        if row.api_channel_id == api_channel.pk and row.kind in Delivery.TO_CONTACT
     ]
     unconfirmed = (Delivery.State.UNKNOWN, Delivery.State.PENDING)
     arrived = [row.pk for row in rows if row.state in unconfirmed and row.attempts > 0]
@@ -143,7 +149,23 @@ def _match_delivery_keys(api_channel: ApiChannel, facts: Sequence[StatusChanged]
         Delivery.objects.filter(pk__in=arrived).update(
             state=Delivery.State.DELIVERED, finished_at=timezone.now(), reason=""
         )
-    return {row.key: row.message_id for row in rows if row.message_id is not None}
+    reactions_by_key = {row.key: row for row in rows if row.kind == Delivery.Kind.REACTION}
+    messages = {row.key: row.message_id for row in rows if row.message_id and row.key not in reactions_by_key}
+    return messages, reactions_by_key
+
+
+def _apply_reaction_status(fact: StatusChanged, delivery: Delivery) -> StatusTarget:
+    """Apply a status of one of our reactions, which has no message of its own. Return the people of its message."""
+    if fact.status == Message.Status.FAILED:
+        error = {"code": fact.code, "title": fact.title, "details": fact.details}
+        reactions.fail_reaction(delivery, fact.reason or "provider_failed", error=error)
+    else:
+        reactions.confirm_reactions([delivery])
+    rows = Message.objects.filter(deliveries=delivery)
+    people = rows.values_list("conversation__contact_id", "merged_contact_id", "conversation__is_erased").first()
+    if people is None:
+        return StatusTarget(contact_ids=(), is_erased=True)
+    return StatusTarget(contact_ids=people[:2], is_erased=people[2])
 
 
 def advance_status(message: Message, fact: StatusChanged) -> bool:

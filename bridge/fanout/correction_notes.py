@@ -7,6 +7,7 @@ as an operator's reply.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from django.utils.translation import gettext as _
 
@@ -53,6 +54,23 @@ def _describe_correction(fact: Correction, message: Message, before: str) -> Seq
             else _("The client removed the reaction %(emoji)s from:")
         )
     return [heading % values, quote]
+
+
+def note_operator_reaction(
+    message: Message, conversation: Conversation, *, author: Any, emoji: str, before: str
+) -> None:
+    """Queue a note about a reaction that an operator set or removed in the desk."""
+    if conversation.chat_channel.provider.built_in:
+        return
+    with use_operator_language(conversation):
+        values = {"name": author.get_full_name() or author.get_username(), "emoji": emoji or before}
+        heading = (
+            _("%(name)s reacted with %(emoji)s in the desk to:")
+            if emoji
+            else _("%(name)s removed the reaction %(emoji)s in the desk from:")
+        )
+        text = join_parts([heading % values, quote_text(message.localized_text or _("file"))])
+        helpdesk_messages.queue_note(conversation, text, message=message)
 
 
 def note_stray_reaction(fact: Correction, conversation: Conversation) -> None:

@@ -119,12 +119,7 @@ def _build_for_channel(item: MessageContext, channel: ApiChannel) -> Iterable[De
                 "text": message.text,
                 "template": _build_template_extension(message),
                 "components": (message.template or {}).get("components", []),
-                "contact": {
-                    "id": item.contact.pk,
-                    "external_id": item.contact.external_id,
-                    "phone": item.contact.phone,
-                    "user_id": item.contact.user_id,
-                },
+                "contact": build_contact_object(item.contact),
                 "quoted_id": message.quoted.external_id if message.quoted else "",
                 "files": [_build_file_object(attachment) for attachment in item.attachments],
             },
@@ -154,6 +149,16 @@ def _build_for_channel(item: MessageContext, channel: ApiChannel) -> Iterable[De
             },
             **_common_fields(item, channel, "comment"),
         )
+
+
+def build_contact_object(contact: Contact) -> dict[str, Any]:
+    """Return the addressee of a message, as a delivery stores it."""
+    return {
+        "id": contact.pk,
+        "external_id": contact.external_id,
+        "phone": contact.phone,
+        "user_id": contact.user_id,
+    }
 
 
 def _may_see_replies(channel: ApiChannel, conversation: Conversation) -> bool:

@@ -142,7 +142,7 @@ def name_chat_channel(pk: int | None) -> str:
 # A client's message comes from an API channel, and only a chat channel with an external helpdesk gets copies and notes.
 API_CHANNEL_ONLY = (MESSAGES_RECEIVED, MESSAGE_STATUSES, REPLIES, FILE_DOWNLOADS)
 KINDS_BY_PREFIX = {
-    "api": (Delivery.Kind.MESSAGE, Delivery.Kind.EVENT),
+    "api": (Delivery.Kind.MESSAGE, Delivery.Kind.REACTION, Delivery.Kind.EVENT),
     "chat": (Delivery.Kind.HELPDESK, Delivery.Kind.NOTE),
     "alert": (Delivery.Kind.ALERT, Delivery.Kind.ALERT_EMAIL),
 }

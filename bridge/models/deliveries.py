@@ -42,6 +42,7 @@ class Delivery(models.Model):
 
     class Kind(models.TextChoices):
         MESSAGE = "message", _("message to the contact")
+        REACTION = "reaction", _("reaction to the contact's message")
         EVENT = "event", _("event for an API channel")
         HELPDESK = "helpdesk", _("message to the helpdesk")
         NOTE = "note", _("note to the helpdesk's operators")
@@ -62,6 +63,7 @@ class Delivery(models.Model):
         ANSWER = 0
         BULK = 1  # queued by a bulk resend
 
+    TO_CONTACT = (Kind.MESSAGE, Kind.REACTION)
     UNFINISHED = (State.PENDING, State.SENDING)
     FINISHED = (State.DELIVERED, State.UNKNOWN, State.CANCELLED, State.DEAD)
 

@@ -21,7 +21,7 @@ def refresh_addresses(deliveries: Sequence[Delivery]) -> set[int]:
     wanted: dict[int, list[Delivery]] = {}
     for delivery in deliveries:
         contact_id = (delivery.payload.get("contact") or {}).get("id")
-        if delivery.kind == Delivery.Kind.MESSAGE and contact_id:
+        if delivery.kind in Delivery.TO_CONTACT and contact_id:
             wanted.setdefault(contact_id, []).append(delivery)
     if not wanted:
         return set()

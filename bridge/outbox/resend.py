@@ -15,13 +15,15 @@ from django.db.models import F
 from django.utils import timezone
 
 from bridge import outcomes, service_window, wakeups
+from bridge.conversations import reactions
 from bridge.models import BulkAction, CircuitBreaker, DeadLetter, Delivery, DeliveryDecision, Message
 from bridge.relay import template_decisions
 from channels_setup.models import ChannelState
 
 from . import settling
 
-CONTENT_GONE = ("person_erased", "content_deleted")  # there is nothing left to send
+# There is nothing left to send, or a newer reaction took its place.
+CONTENT_GONE = ("person_erased", "content_deleted", "reaction_replaced")
 UNRESOLVED_STATES = (Delivery.State.DEAD, Delivery.State.UNKNOWN)
 DELAYED_CODES = ("channel_paused", "breaker_open", "destination_backoff")  # it would be queued and wait
 
@@ -108,6 +110,9 @@ def resend_deliveries(*pks: int, by: Any = None, bulk_action: BulkAction | None 
         finished_at=None,
     )
     _get_unsent_messages(rows).update(status=Message.Status.PENDING, reason="")
+    for row in rows:
+        if row.kind == Delivery.Kind.REACTION:
+            reactions.mark_reaction_pending(row)
     wakeups.notify_after_commit(wakeups.OUTBOUND)
     wakeups.notify_after_commit(wakeups.EVENTS)
     return len(rows)

@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from bridge import service_window
 from bridge.channel_health import failure_effects
-from bridge.conversations import consents
+from bridge.conversations import consents, reactions
 from bridge.metrics import recording
 from bridge.models import Delivery, Draft, Message
 from bridge.notices import create_notice
@@ -34,6 +34,8 @@ def give_up_delivery(
         _fail_message(delivery.message, reason, details)
         failure_effects.apply_failure(delivery.api_channel, reason, template=delivery.message.template)
         consents.apply_failures([(delivery.message, reason, None)])
+    elif changed and delivery.kind == Delivery.Kind.REACTION:
+        reactions.fail_reaction(delivery, reason, error=details)
 
 
 @transaction.atomic
@@ -42,7 +44,9 @@ def mark_delivery_unknown(delivery: Delivery, token: uuid.UUID) -> None:
     Delivery.objects.filter(pk=delivery.pk, lease_token=token).update(
         state=Delivery.State.UNKNOWN, reason="outcome_unknown", finished_at=timezone.now(), lease_token=None
     )
-    if delivery.message_id:
+    if delivery.kind == Delivery.Kind.REACTION:
+        reactions.mark_reaction_unknown(delivery)
+    elif delivery.message_id:
         message = Message.objects.select_for_update(no_key=True).get(pk=delivery.message_id)
         if Message.RANK[message.status] > Message.RANK[Message.Status.UNKNOWN]:
             unknown = Delivery.objects.filter(pk=delivery.pk, state=Delivery.State.UNKNOWN)
@@ -82,6 +86,8 @@ def cancel_delivery(delivery_id: int, *, reason: str, token: uuid.UUID | None = 
                 text=message.text,
                 reason=reason,
             )
+    elif delivery.kind == Delivery.Kind.REACTION:
+        reactions.fail_reaction(delivery, reason)
     return True
 
 

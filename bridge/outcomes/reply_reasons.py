@@ -28,6 +28,22 @@ REPLY_REASONS: Mapping[str, Reason] = {
         outcome_class=OutcomeClass.REFUSAL,
         sentence=_("The quoted message cannot be quoted on this channel. Send the reply without the quote."),
     ),
+    "reactions_not_supported": Reason(
+        outcome_class=OutcomeClass.REFUSAL, sentence=_("This provider cannot send reactions.")
+    ),
+    "window_closed_for_reactions": Reason(
+        outcome_class=OutcomeClass.REFUSAL,
+        sentence=_("The 24-hour window is closed. You can react again after the client writes."),
+    ),
+    "nothing_to_react_to": Reason(
+        outcome_class=OutcomeClass.REFUSAL,
+        sentence=_("WhatsApp accepts no reaction to this message: it was deleted or is older than 30 days."),
+    ),
+    "not_an_emoji": Reason(outcome_class=OutcomeClass.REFUSAL, sentence=_("A reaction is one emoji.")),
+    "reaction_replaced": Reason(
+        outcome_class=OutcomeClass.SETTLED,
+        sentence=_("A newer reaction to the same message was chosen."),
+    ),
     "empty": Reason(outcome_class=OutcomeClass.REFUSAL, sentence=_("The text is empty.")),
     "channel_archived": Reason(
         outcome_class=OutcomeClass.REFUSAL,

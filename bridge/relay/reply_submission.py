@@ -44,7 +44,7 @@ def decide_reply(
     conversation: Conversation, text: str, *, window: service_window.WindowState, files: Sequence[Any] = ()
 ) -> Decision:
     """Return the decision for a text without storing anything. See `submit_reply`."""
-    if (refusal := _refuse_unreachable(conversation)) is not None:
+    if (refusal := refuse_unreachable(conversation)) is not None:
         return refusal
     if not text.strip() and not files:
         return Decision(outcome=REFUSE, reason="empty")
@@ -62,7 +62,7 @@ def decide_reply(
     return replace(decision, context=_describe_window(window))
 
 
-def _refuse_unreachable(conversation: Conversation) -> Decision | None:
+def refuse_unreachable(conversation: Conversation) -> Decision | None:
     """Return the refusal if the channel is archived, or the person was erased or writes from another number."""
     contact = conversation.contact
     if conversation.api_channel.archived_at is not None:
@@ -204,7 +204,7 @@ def submit_template_reply(
     """
     conversation = receiving.lock_conversation(conversation_id)
     now = service_window.database_now()
-    if (refusal := _refuse_unreachable(conversation)) is not None:
+    if (refusal := refuse_unreachable(conversation)) is not None:
         recording.count_reply(conversation.api_channel_id, refusal.outcome)
         return SubmitResult(decision=refusal)
     decision = template_decisions.decide_chosen_template(conversation, template_id=template_id, parameters=parameters)

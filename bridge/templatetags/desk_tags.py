@@ -9,6 +9,7 @@ from typing import Any
 from django import template
 from django.urls import NoReverseMatch, reverse
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
 
 from bridge.conversations import contact_links
 from bridge.conversations.availability import get_current_choice
@@ -38,10 +39,12 @@ def render_message(context: template.RequestContext, item: ThreadItem) -> SafeSt
     if "bubbles" not in context.render_context:
         conversation = context["conversation"]
         address = reverse("chat", args=[conversation.pk])
+        sends_reactions = conversation.api_channel.provider.sends_reactions and not conversation.contact.erased_at
         context.render_context["bubbles"] = BubbleRenderer(
             client=context["name"],
             trail_url=url_factory("message-trail", conversation.pk),
             reply_url=(lambda pk: f"{address}?replies_to={pk}") if context["supports_quotes"] else None,
+            react_url=url_factory("message-react", conversation.pk) if sends_reactions else None,
             render_template=_template_renderer(context),
             is_erased=conversation.contact.erased_at is not None,
         )
@@ -58,6 +61,19 @@ def _template_renderer(context: template.RequestContext) -> TemplateRenderer:
             return engine.get_template(name).render(context)
 
     return render_template
+
+
+@register.simple_tag
+def quick_reactions() -> list[tuple[str, str]]:
+    """Return the reactions that are offered first, each with its name for screen readers."""
+    return [
+        ("👍", _("Thumbs up")),
+        ("❤️", _("Heart")),
+        ("😂", _("Tears of joy")),
+        ("😮", _("Surprise")),
+        ("😢", _("Tear")),
+        ("🙏", _("Thanks")),
+    ]
 
 
 @register.simple_tag

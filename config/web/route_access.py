@@ -113,6 +113,7 @@ ROUTES: dict[str, Audience] = {
     "offline/": A.ANYONE,
     "chats/<int:pk>/": A.USERS,
     "chats/<int:pk>/send/": A.USERS,
+    "chats/<int:pk>/messages/<int:message_id>/reaction/": A.USERS,
     "chats/<int:pk>/files/": A.USERS,
     "chats/<int:pk>/files/<int:upload_id>/": A.USERS,
     "chats/<int:pk>/files/<int:upload_id>/rename/": A.USERS,

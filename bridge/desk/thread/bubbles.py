@@ -14,6 +14,7 @@ from django.utils import timezone
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
+from bridge.conversations import reactions
 from bridge.desk.html import fast_format_html, render_icon
 from channels_setup.codecs.message_extras import compose_own_text
 from channels_setup.codecs.whatsapp_markup import render_html
@@ -26,7 +27,7 @@ MESSAGE = """
 <li class="msg{out}{group}" id="m{pk}" {attributes} data-side="{side}"{form}>
   <div class="bubble {status}"><span class="unseen">{who}:</span>
     {header}{text}{previous_versions}
-    {meta}{reactions}{reply}
+    {meta}{reactions}{reply}{react}
   </div>{problem}
   <div class="trail" id="trail-{pk}"></div>
 </li>"""
@@ -38,6 +39,10 @@ META = (
     '{author}<time datetime="{moment}"{when}>{at}</time>{late}{end}</a>'
 )
 REPLY = '<a class="reply" href="{href}" data-reply="{pk}" title="{words}" aria-label="{words}">{icon}</a>'
+REACT = (
+    '<button type="button" class="reply react" data-react="{href}" aria-haspopup="dialog" title="{words}"'
+    ' aria-label="{words}">{icon}</button>'
+)
 TICKS = '<span class="ticks {status}" title="{words}">{icon}<span class="unseen">{words}</span></span>'
 ATTRIBUTES = 'data-key="{key}" data-version="{version}"{request}{hidden}'
 FORM = ' data-draft-key="{key}"'  # key of its draft, so that other tabs with that draft notice the sending
@@ -64,6 +69,7 @@ class BubbleRenderer:
     client: str  # name
     trail_url: Callable[[int], str]  # URL of a message's delivery trail
     reply_url: Callable[[int], str] | None  # URL of a reply that quotes a message; None if unsupported
+    react_url: Callable[[int], str] | None  # URL of a reaction to a message; None if unsupported
     render_template: TemplateRenderer
     is_erased: bool = False  # the client's data was erased
 
@@ -93,7 +99,9 @@ class BubbleRenderer:
             meta=self._meta(view, moment=moment),
             reactions=self._render_part("reactions", view, needed=extras.reactions),
             reply=self._reply(view, extras),
-            problem=self._render_part("problem", view, needed=view.problem),
+            react=self._react(view, extras),
+            problem=self._render_part("problem", view, needed=view.problem)
+            or self._render_part("reaction_problem", view, needed=extras.reaction_problem),
         )
 
     def _erased_text(self, view: MessageView) -> SafeString | str:
@@ -116,6 +124,14 @@ class BubbleRenderer:
         return fast_format_html(
             REPLY, href=self.reply_url(message.pk), pk=message.pk, words=words, icon=render_icon("reply", "small")
         )
+
+    def _react(self, view: MessageView, extras: MessageExtras) -> SafeString | str:
+        message = view.message
+        is_old = view.now - message.written_at > reactions.MAX_AGE
+        if self.react_url is None or view.is_ours or not message.external_id or extras.is_revoked or is_old:
+            return ""
+        words = _("React to this message")
+        return fast_format_html(REACT, href=self.react_url(message.pk), words=words, icon=render_icon("smile", "small"))
 
     def _meta(self, view: MessageView, *, moment: str) -> SafeString:
         """Render author, time and status, linked to the delivery trail."""

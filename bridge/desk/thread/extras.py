@@ -13,7 +13,10 @@ from typing import Any
 from django.utils.dateparse import parse_date
 from django.utils.formats import date_format
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
+from bridge import outcomes, phone_visibility
+from bridge.conversations import reactions
 from bridge.desk import presentation
 from bridge.desk.client import merges
 from bridge.models import Message
@@ -22,6 +25,7 @@ from channels_setup.codecs.values import parse_iso_time
 
 MAX_PARTS = 100  # cards, lines or fields of one message
 MAX_QUOTE_LENGTH = 120  # characters of a quoted text
+REACTION_STATES = {reactions.PENDING: gettext_lazy("being sent"), reactions.UNKNOWN: gettext_lazy("may have been sent")}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +40,30 @@ class QuotedMessage:
 class ContactCard:
     name: str
     lines: Sequence[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReactionView:
+    """A reaction to a message. ``who``: the operator who reacted in the desk; empty for others."""
+
+    emoji: str
+    is_ours: bool
+    who: str = ""
+    state: str = ""  # CSS class of a reaction that is not sent yet
+    words: str = ""  # says the state
+
+    @property
+    def title(self) -> str:
+        return ", ".join(filter(None, (self.who, self.words)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReactionProblem:
+    """A reaction that was not sent. ``shown``: our reaction that the client sees instead."""
+
+    emoji: str
+    shown: str
+    sentence: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +82,8 @@ class MessageExtras:
     previous_versions: Sequence[str] = ()
     is_revoked: bool = False
     replaces_text: bool = False  # the parts repeat the text, so the text is hidden
-    reactions: Sequence[tuple[str, bool]] = ()  # (emoji, is_ours)
+    reactions: Sequence[ReactionView] = ()
+    reaction_problem: ReactionProblem | None = None
 
     @property
     def has_parts(self) -> bool:
@@ -65,7 +94,8 @@ class MessageExtras:
 NO_EXTRAS = MessageExtras()
 
 
-def build_extras(message: Message, *, now: datetime) -> MessageExtras:
+def build_extras(message: Message, *, now: datetime, reactor: str = "") -> MessageExtras:
+    """Build the parts of a message. ``reactor``: name of the operator who chose our reaction."""
     shown = message.shown if isinstance(message.shown, dict) else {}
     if not shown and not message.reactions and not message.quoted_id and not message.merged_contact_id:
         return NO_EXTRAS
@@ -89,12 +119,33 @@ def build_extras(message: Message, *, now: datetime) -> MessageExtras:
         previous_versions=[scalar_text(one) for one in shown.get("former") or [] if scalar_text(one)],
         is_revoked="revoked_at" in shown,
         replaces_text=bool(cards or (kind == "location" and (any(place) or shown.get("map")))),
-        reactions=[
-            (scalar_text(one.get("emoji")), one.get("by") == "us")
-            for one in _dict_rows(message.reactions)
-            if scalar_text(one.get("emoji"))
-        ],
+        reactions=list(_build_reactions(message, reactor)),
+        reaction_problem=_build_reaction_problem(message),
     )
+
+
+def _build_reactions(message: Message, reactor: str) -> Iterable[ReactionView]:
+    own = reactions.OurReaction.of_message(message)
+    for row in _dict_rows(message.reactions):
+        emoji, is_ours = scalar_text(row.get("emoji")), row.get("by") == "us"
+        if not emoji:
+            continue
+        if not is_ours or own is None or own.emoji != emoji:
+            yield ReactionView(emoji=emoji, is_ours=is_ours)
+            continue
+        state = own.state if own.state in REACTION_STATES else ""
+        words = str(REACTION_STATES[state]) if state else ""
+        yield ReactionView(emoji=emoji, is_ours=True, who=reactor, state=state, words=words)
+
+
+def _build_reaction_problem(message: Message) -> ReactionProblem | None:
+    own = reactions.OurReaction.of_message(message)
+    if own is None or own.state != reactions.FAILED:
+        return None
+    why = phone_visibility.visible_text(outcomes.render_sentence(own.reason, own.error), message.api_channel_id)
+    sentence = _("Reaction %(emoji)s not sent. %(why)s") if own.emoji else _("Reaction not removed. %(why)s")
+    shown = reactions.get_our_emoji(message)
+    return ReactionProblem(emoji=own.emoji, shown=shown, sentence=sentence % {"emoji": own.emoji, "why": why})
 
 
 def _number_tags(message: Message) -> Iterable[str]:

@@ -75,6 +75,7 @@ class MessageView:
     may_write: bool  # free text is allowed now
     now: datetime
     last_inbound_at: datetime | None = None  # the client's newest message on the page
+    reactor: str = ""  # name of the operator who chose our reaction
 
     @property
     def is_ours(self) -> bool:
@@ -173,7 +174,7 @@ class MessageView:
 
     @cached_property
     def extras(self) -> extras.MessageExtras:
-        return extras.build_extras(self.message, now=self.now)
+        return extras.build_extras(self.message, now=self.now, reactor=self.reactor)
 
     @property
     def version(self) -> str:

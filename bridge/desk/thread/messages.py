@@ -9,11 +9,13 @@ from datetime import date, datetime, time
 from itertools import groupby
 from typing import Any
 
+from django.contrib.auth import get_user_model
 from django.db.models import QuerySet, prefetch_related_objects
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from bridge.conversations import reactions
 from bridge.desk import presentation
 from bridge.desk.parameters import parse_int
 from bridge.maintenance import retention_rules
@@ -214,6 +216,7 @@ def _build_views(
     since = {reply.message_id: presentation.format_moment(reply.created_at, now=now) for reply in held}
     inbound = (message.created_at for message in messages if message.direction == Message.Direction.INBOUND)
     last_inbound_at = max(inbound, default=None)
+    reactors = _find_reactors(messages)
     return [
         MessageView(
             message=message,
@@ -223,6 +226,19 @@ def _build_views(
             may_write=may_write,
             now=now,
             last_inbound_at=last_inbound_at,
+            reactor=reactors.get(message.pk, ""),
         )
         for message in messages
     ]
+
+
+def _find_reactors(messages: Sequence[Message]) -> dict[int, str]:
+    """Return the names of the operators who reacted in the desk, by message ID."""
+    own = {message.pk: found for message in messages if (found := reactions.OurReaction.of_message(message))}
+    ids = {reaction.author_id for reaction in own.values() if reaction.author_id}
+    people = get_user_model().objects.in_bulk(ids) if ids else {}
+    return {
+        pk: presentation.person_name(people[reaction.author_id])
+        for pk, reaction in own.items()
+        if reaction.author_id in people
+    }

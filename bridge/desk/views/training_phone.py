@@ -17,6 +17,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST
 
 from bridge import service_window
+from bridge.conversations import reactions
 from bridge.desk import presentation
 from bridge.desk.parameters import parse_int
 from bridge.desk.thread import extras
@@ -46,6 +47,7 @@ def show_phone(request: HttpRequest, pk: int) -> HttpResponse:
             "today": _("today"),
             "not_posted": _("Couldn’t reach the server. The message was not sent. Try again."),
             "file": _("file"),
+            "react": _("React with 👍"),
             "may_write": _("The operator can write freely for"),
             "only_template": _("The window is closed: the operator may only send an approved template."),
             "not_open": _("Write a message to open the window for 24 hours."),
@@ -140,7 +142,17 @@ def _message_json(message: Message, *, now: datetime) -> dict[str, Any]:
         "day": presentation.format_day(message.written_at, now=now),
         "time": presentation.format_clock(message.written_at),
         "files": [_file_json(attachment) for attachment in message.attachments.all()],
+        "reactions": _list_reactions(message),
     }
+
+
+def _list_reactions(message: Message) -> list[dict[str, Any]]:
+    """Return the reactions on the phone: the client's, and ours once it is sent."""
+    own = reactions.OurReaction.of_message(message)
+    ours = own.before if own is not None and own.state == reactions.PENDING else reactions.get_our_emoji(message)
+    rows = message.reactions if isinstance(message.reactions, list) else []
+    found = [{"emoji": row["emoji"], "mine": True} for row in rows if row.get("by") == "client"]
+    return [*found, {"emoji": ours, "mine": False}] if ours else found
 
 
 def _file_json(attachment: Attachment) -> dict[str, str]:

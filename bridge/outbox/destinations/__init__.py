@@ -8,9 +8,11 @@ from .alert_messages import AlertEmailPolicy, AlertPolicy
 from .events import EventPolicy
 from .helpdesks import HelpdeskPolicy
 from .messages import MessagePolicy
+from .reactions import ReactionPolicy
 
 POLICIES: tuple[type[DestinationPolicy], ...] = (
     MessagePolicy,
+    ReactionPolicy,
     HelpdeskPolicy,
     EventPolicy,
     AlertPolicy,

@@ -27,6 +27,7 @@ from channels_setup.providers.base import (
     ContactInfo,
     DeliveryRequest,
     FileInfo,
+    OutboundReaction,
     Outcome,
 )
 
@@ -141,4 +142,5 @@ def build_request(delivery: Delivery, *, file_id: str = "") -> DeliveryRequest:
             user_id=contact.get("user_id", ""),
         ),
         files=tuple(files),
+        reaction=OutboundReaction(**payload["reaction"]) if payload.get("reaction") else None,
     )

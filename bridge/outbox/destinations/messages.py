@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import ClassVar
 
 from django.db import transaction
 from django.utils import timezone
@@ -35,7 +36,7 @@ class MessagePolicy(ApiChannelPolicy):
     kinds = (Delivery.Kind.MESSAGE,)
     lane = Lane.ANSWERS
     leaves_free = 0
-    retry_delays = (5, 15, 60, 180, 600, 1_800, 3_600, 7_200, 14_400)
+    retry_delays: ClassVar[tuple[int, ...]] = (5, 15, 60, 180, 600, 1_800, 3_600, 7_200, 14_400)
 
     # --- before the calls ---
 

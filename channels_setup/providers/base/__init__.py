@@ -49,6 +49,7 @@ from .deliveries import (
     DeliveryRequest,
     FileLocation,
     OutboundFile,
+    OutboundReaction,
     Outcome,
     channel_call_rate,
 )
@@ -99,6 +100,7 @@ __all__ = [
     "Messenger",
     "MisroutedItem",
     "OutboundFile",
+    "OutboundReaction",
     "Outcome",
     "OutcomeClass",
     "Provider",

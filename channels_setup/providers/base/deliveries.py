@@ -20,6 +20,14 @@ UNKNOWN = "unknown"  # the destination may or may not have accepted the message
 
 
 @dataclass(frozen=True, kw_only=True)
+class OutboundReaction:
+    """Our reaction to a contact's message. An empty ``emoji`` removes it."""
+
+    target_id: str  # the provider's ID of the message
+    emoji: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class DeliveryRequest:
     """One delivery: the same ``key`` and the same content on every attempt.
 
@@ -36,6 +44,7 @@ class DeliveryRequest:
     quoted_id: str = ""  # the provider's ID of the quoted message
     contact: ContactInfo = field(default_factory=ContactInfo)
     files: tuple[FileInfo, ...] = ()
+    reaction: OutboundReaction | None = None  # only for providers with ``sends_reactions``
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -49,6 +49,7 @@ class Messenger(Provider):
     reports_status: ClassVar[bool] = True
     ids_are_phone_numbers: ClassVar[bool] = False  # a contact's ``external_id`` is the phone number to write to
     supports_quotes: ClassVar[bool] = False  # a reply can quote the message that it answers
+    sends_reactions: ClassVar[bool] = False  # ``build_message_request`` takes a reaction
     sends_template_values: ClassVar[bool] = False  # takes a template as name and values instead of its text
     starts_chats: ClassVar[bool] = False  # can send a template to a number that never wrote
     no_start_reason: ClassVar[LazyText] = ""  # why it cannot, for operators

@@ -55,6 +55,7 @@ class Sandbox(Messenger):
     starts_chats = True
     lists_templates = True
     supports_quotes = True
+    sends_reactions = True
     status_example = {"type": "status", "message_id": 900001, "status": "delivered"}
 
     def parse(self, request: RawRequest, account: Account) -> list[Fact]:

@@ -11,6 +11,7 @@ from typing import Any
 from channels_setup.codecs.facts import ContactInfo
 from channels_setup.codecs.phone_numbers import format_wire_phone
 from channels_setup.codecs.values import FileInfo, as_text
+from channels_setup.providers.base import OutboundReaction
 
 from .graph_contacts import read_user_id, read_wa_id
 
@@ -51,6 +52,7 @@ def build_message_body(
     components: Sequence[Mapping[str, Any]],
     files: Sequence[FileInfo],
     quoted_id: str,
+    reaction: OutboundReaction | None = None,
 ) -> dict[str, Any]:
     """Build the body of one send call. Every status of the message returns ``key``. Raises NotSendable."""
     body: dict[str, Any] = {
@@ -59,6 +61,9 @@ def build_message_body(
         **_build_recipient(contact),
         "biz_opaque_callback_data": key,
     }
+    if reaction is not None:
+        content = {"message_id": reaction.target_id, "emoji": reaction.emoji}
+        return {**body, "type": "reaction", "reaction": content}
     if quoted_id:
         body["context"] = {"message_id": quoted_id}
     if template is not None:

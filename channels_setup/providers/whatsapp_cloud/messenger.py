@@ -119,6 +119,7 @@ class WhatsAppCloud(Messenger):
         "If the provider does not sign webhooks (360dialog for direct customers), have it send a secret in this header:"
     )
     supports_quotes = True
+    sends_reactions = True
     ids_are_phone_numbers = True
     sends_files = True
     accepts_uploads = True
@@ -204,6 +205,7 @@ class WhatsAppCloud(Messenger):
                 components=delivery.components,
                 files=delivery.files,
                 quoted_id=delivery.quoted_id,
+                reaction=delivery.reaction,
             )
         except NotSendable as problem:
             return Outcome(verdict=PERMANENT, reason=problem.reason)
