@@ -17,6 +17,14 @@
     if (event.target === menu() && event.target.open) showCounts();
   }, true);
 
+  // The chat that is open now stays open; the list may have been drawn before it.
+  document.addEventListener("submit", ({ target: form }) => {
+    if (!["save-view", "update-view"].includes(form.id)) return;
+    form.querySelector("[name=chat]")?.remove();
+    const chat = document.getElementById("chat")?.dataset.chat;
+    if (chat) form.append(Object.assign(document.createElement("input"), { type: "hidden", name: "chat", value: chat }));
+  });
+
   okno.shortcuts?.define("views", () => {
     menu().open = true;
     (menu().querySelector("[aria-current]") || menu().querySelector(".menu-panel a, .menu-panel input"))?.focus();
