@@ -8,6 +8,7 @@ from django import forms as django_forms
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, JsonResponse, QueryDict
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, pgettext_lazy
 from django.views.decorators.cache import never_cache
@@ -117,7 +118,7 @@ def edit_view(request: HttpRequest, pk: int) -> HttpResponse:
     view = saved_views.get_view_or_404(request.user, pk, is_edited=True)
     if request.method == "POST" and request.POST.get("move") in MOVES:
         saved_views.move_view(view, by=MOVES[request.POST["move"]], user=request.user)
-        return redirect("saved-views")
+        return redirect(f"{reverse('saved-views')}#view-{view.pk}")
     if request.method == "POST" and "delete" in request.POST:
         view.delete()
         messages.success(request, _("The view was deleted."))
