@@ -1,4 +1,4 @@
-// Suggestions for a new tag: the tags of other clients, loaded when the form is opened.
+// Suggestions for a new tag of a client, and for filters by tag: loaded when the form or menu is opened.
 (() => {
   document.addEventListener("toggle", async (event) => {
     const details = event.target;

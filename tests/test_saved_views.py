@@ -375,6 +375,20 @@ def test_requests_are_filtered_like_chats(desk: Client, channel: ApiChannel) -> 
         assert requests_of(page_html(desk, f"/requests/?{query}")) == found, query
 
 
+def test_tags_are_suggested_from_the_own_chats_only(desk: Client, channel: ApiChannel) -> None:
+    for number, chat in enumerate([client_writes(channel, name) for name in ("А", "Б")]):
+        Ticket.objects.filter(conversation=chat).update(tags=["vip", "опт"][: 2 - number])
+        Contact.objects.filter(pk=chat.contact_id).update(tags=["vip", "город"][number:])
+    foreign = client_writes(ApiChannelFactory(), "Чужой")
+    Ticket.objects.filter(conversation=foreign).update(tags=["чужая"])
+    Contact.objects.filter(pk=foreign.contact_id).update(tags=["чужая"])
+
+    tags = desk.get("/desk/tags/").json()["tags"]
+
+    assert tags[0] == "vip" and sorted(tags) == ["vip", "город", "опт"]
+    assert requests_of(page_html(desk, "/requests/?tag=%23опт")) == ["А"]
+
+
 def test_both_pages_have_the_same_chips(desk: Client, channel: ApiChannel) -> None:
     Ticket.objects.filter(conversation=client_writes(channel, "Анна")).update(tags=["vip"])
     query = "status=live&assignee=me&tag=vip&period=week&since=2026-01-31"

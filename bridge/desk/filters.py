@@ -101,7 +101,7 @@ def parse_shared(values: Mapping[str, Any]) -> dict[str, Any]:
         "channel": parse_int(values.get("channel")),
         "team": teams.parse_filter(values.get("team", "")),
         "assignee": _parse_assignee(values.get("assignee", "")),
-        "tag": values.get("tag", "").replace("\0", "").strip()[:MAX_TAG_LENGTH],
+        "tag": values.get("tag", "").replace("\0", "").strip().removeprefix("#").strip()[:MAX_TAG_LENGTH],
         "period": period if period in PERIODS else "",
         "since": _parse_day(values.get("since", "")),
         "until": _parse_day(values.get("until", "")),

@@ -149,6 +149,7 @@ ROUTES: dict[str, Audience] = {
     "chats/<int:pk>/templates/<int:template_id>/send/": A.USERS,
     "chats/<int:pk>/templates/<int:template_id>/hold/": A.USERS,
     "chats/<int:pk>/held/<int:held_id>/unhold/": A.USERS,
+    "desk/tags/": A.USERS,
     "desk/views/": A.USERS,
     "desk/views/add/": A.USERS,
     "desk/views/counts/<slug:view_page>/": A.USERS,
