@@ -84,7 +84,6 @@ LAYERS = {
         "html",
         "access",
         "settings",
-        "personal_settings",
         "teams",
         "filters",
         "forms",
