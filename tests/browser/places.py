@@ -16,9 +16,9 @@ from typing import Any
 from django.core.files.base import ContentFile
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.utils import timezone
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Page
 
-from bridge.conversations import tickets
+from bridge.conversations import consents, tickets
 from bridge.files import uploads
 from bridge.maintenance import erasure
 from bridge.models import (
@@ -31,14 +31,16 @@ from bridge.models import (
     ServiceWindow,
     Ticket,
 )
+from bridge.models.consents import OptOut, OptOutSource
 from channels_setup.models import ApiChannel, Team
 from templates_registry.models import Template
+from tests.browser import place_states as states
 from tests.browser.conftest import wait_for_quiet
+from tests.browser.place_states import LONG_FILE, LONG_NAME
 from tests.browser.test_desk import answers, sign_in, writes
-from tests.factories import ApiChannelFactory, TemplateFactory, boris, vera
+from tests.browser.test_media import pdf, receive_file
+from tests.factories import ApiChannelFactory, TemplateFactory, boris, gleb, vera
 
-LONG_NAME = "Александра Константинопольская-Преображенская Всеволодовна"
-LONG_FILE = "договор_поставки_обуви_и_аксессуаров_редакция_от_28_ноября_2026_года_с_подписями_сторон_итог.pdf"
 PIXEL = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 )
@@ -53,6 +55,8 @@ class World:
     expiring: Conversation
     closed: Conversation
     erased: Conversation
+    opted_out: Conversation
+    media: Conversation
     template: Template
     shared: str  # path of a shared file
 
@@ -106,17 +110,40 @@ def build_world(media: Path, settings: Any) -> World:
         body="По заказу {{1}} нам не хватает адреса. Напишите, пожалуйста, {{2}}.",
     )
     TemplateFactory(api_channel=channel, name="order_ready", body="Заказ готов к выдаче.")
-    expiring, closed, erased = (writes(channel, name, "Есть 38-й размер?") for name in ("Олег", "Ирина", "Стёрта"))
+    names = ("Олег", "Ирина", "Стёрта", LONG_NAME[::-1])
+    expiring, closed, erased, opted_out = (writes(channel, name, "Есть 38-й размер?") for name in names)
     _set_window(expiring, timedelta(minutes=18))
     _set_window(closed, timedelta(hours=-2))
+    _set_window(opted_out, timedelta(hours=-3))
+    consents.set_opt_out(opted_out.contact_id, OptOut.ALL, source=OptOutSource.OPERATOR, by=user, reason=LONG_NAME)
     erasure.erase_person(erased.contact_id, by=vera())
+    media_chat = _receive_media(channel)
     for number in range(4):
         writes(channel, f"Клиент {number}", "Здравствуйте! Сапоги «Нева» в наличии? " * 3)
     given = uploads.save_upload(chat, SimpleUploadedFile(LONG_FILE, b"%PDF-1"), author=user)
     shared = "/shared/" + uploads.build_share_link(given).rstrip("/").rsplit("/", 1)[-1] + "/"
     return World(
-        channel=channel, open=chat, expiring=expiring, closed=closed, erased=erased, template=template, shared=shared
+        channel=channel,
+        open=chat,
+        expiring=expiring,
+        closed=closed,
+        erased=erased,
+        opted_out=opted_out,
+        media=media_chat,
+        template=template,
+        shared=shared,
     )
+
+
+def _receive_media(channel: ApiChannel) -> Conversation:
+    """Receive a chat with an album, a video, a voice message and a PDF."""
+    for number in (1, 2, 3, 1, 2):
+        receive_file(channel, f"photo{number}.jpg", "image/jpeg", who="Медиа")
+    receive_file(channel, "photo2.jpg", "image/jpeg", text="С подписью", who="Медиа")
+    receive_file(channel, "clip.webm", "video/webm", who="Медиа")
+    receive_file(channel, "voice.amr", "audio/amr", content=b"#!AMR\n" + bytes(60), who="Медиа")
+    receive_file(channel, LONG_FILE, "application/pdf", content=pdf(2), who="Медиа")
+    return receive_file(channel, "voice.ogg", "audio/ogg; codecs=opus", who="Медиа").message.conversation
 
 
 def _set_window(chat: Conversation, left: timedelta) -> None:
@@ -148,90 +175,6 @@ def open_profile(
         wait_for_quiet()
 
 
-# --- states of a chat ---------------------------------------------------------------------------------------
-
-
-def open_everything(page: Page) -> None:
-    page.locator("[data-fold]").click()
-    page.locator(".out [data-trail]").first.click()
-    expect(page.locator(".trail .path").first).to_be_visible()
-    for summary in page.locator(".client details.adds > summary").all():
-        if summary.is_visible():
-            summary.click()
-
-
-def open_answers(page: Page) -> None:
-    page.locator("[data-canned-responses]").click()
-    expect(page.locator(".tp-pick").first).to_be_visible()
-
-
-def open_picker(page: Page) -> None:
-    page.locator("[data-pick]:not([data-canned-responses]):visible").first.click()
-    expect(page.locator(".tp-pick").first).to_be_visible()
-
-
-def open_template(page: Page) -> None:
-    open_picker(page)
-    page.locator(".tp-pick", has_text="delivery_address").first.click()
-    expect(page.locator(".tp textarea").first).to_be_visible()
-
-
-def type_near_miss(page: Page) -> None:
-    page.fill("#text", "По заказу 4417 нам не хватает адреса. Напишите нам, пожалуйста, улицу.")
-    expect(page.locator(".tp").first).to_be_visible()
-
-
-def type_too_much(page: Page) -> None:
-    page.fill("#text", "Слово " * 900)
-
-
-def show_quote(page: Page) -> None:
-    page.evaluate(
-        """(words) => { const place = document.getElementById("replying");
-            place.hidden = false; place.querySelector("b").textContent = words;
-            place.querySelector(".quoted span").textContent = words; }""",
-        LONG_NAME * 3,
-    )
-
-
-def attach_file(page: Page) -> None:
-    page.set_input_files(
-        ".attach input", files=[{"name": LONG_FILE, "mimeType": "application/pdf", "buffer": b"%PDF-1"}]
-    )
-    expect(page.locator("#uploads .upload").first).to_be_visible()
-
-
-def show_toasts(page: Page) -> None:
-    page.evaluate(
-        """() => { for (let i = 0; i < 5; i++) {
-            const toast = document.getElementById("toast").content.cloneNode(true);
-            toast.querySelector("b").textContent = "Окно закроется через 18 минут: Константинопольская";
-            toast.querySelector("a span").textContent = "Где мой заказ?";
-            document.getElementById("toasts").append(toast); } }"""
-    )
-
-
-def show_offline(page: Page) -> None:
-    page.evaluate("() => { document.getElementById('offline').hidden = false; }")
-
-
-def open_menu(page: Page) -> None:
-    page.locator("#who-answers").click()
-
-
-def open_views(page: Page) -> None:
-    page.locator("#views-button").click()
-
-
-def open_more_filters(page: Page) -> None:
-    page.locator("#more-filters summary").click()
-
-
-def open_client(page: Page) -> None:
-    if page.locator(".to-client").is_visible():
-        page.locator(".to-client").click()
-
-
 def chat(attribute: str) -> Callable[[World], str]:
     return lambda world: f"/chats/{getattr(world, attribute).pk}/"
 
@@ -239,30 +182,47 @@ def chat(attribute: str) -> Callable[[World], str]:
 DESK = (
     Place(name="list", path="/chats/"),
     Place(name="nothing found", path="/chats/?q=никогда"),
-    Place(name="saved views", path="/chats/?tag=нет&channel=999&period=week&view=999", do=open_views),
+    Place(
+        name="filters set", path="/chats/?tab=mine&sort=new&assignee=me&tag=оченьдлиннаяметкабезпробеловвсорокзнаков"
+    ),
+    Place(name="filters", path="/chats/", do=states.open_menu("#filters-button")),
+    Place(name="own menu", path="/chats/", do=states.open_menu(".rail .menu > summary")),
+    Place(name="palette", path="/chats/", do=states.open_palette),
+    Place(name="keys", path="/chats/", do=states.open_keys),
     Place(name="open chat", path=chat("open")),
-    Place(name="everything open", path=chat("open"), do=open_everything),
-    Place(name="quick replies", path=chat("open"), do=open_answers),
-    Place(name="template in an open chat", path=chat("open"), do=open_template),
-    Place(name="too long", path=chat("open"), do=type_too_much),
-    Place(name="quoting", path=chat("open"), do=show_quote),
-    Place(name="file", path=chat("open"), do=attach_file),
-    Place(name="toasts", path=chat("open"), do=show_toasts),
-    Place(name="offline", path=chat("open"), do=show_offline),
-    Place(name="assignee menu", path=chat("open"), do=open_menu),
-    Place(name="client pane", path=chat("open"), do=open_client),
+    Place(name="everything open", path=chat("open"), do=states.open_everything),
+    Place(name="quick replies", path=chat("open"), do=states.open_answers),
+    Place(name="template in an open chat", path=chat("open"), do=states.open_template),
+    Place(name="too long", path=chat("open"), do=states.type_too_much),
+    Place(name="quoting", path=chat("open"), do=states.show_quote),
+    Place(name="file", path=chat("open"), do=states.attach_file),
+    Place(name="note", path=chat("open"), do=states.write_note),
+    Place(name="toasts", path=chat("open"), do=states.show_toasts),
+    Place(name="offline", path=chat("open"), do=states.show_offline),
+    Place(name="assignee menu", path=chat("open"), do=states.open_menu("#who-answers")),
+    Place(name="request menu", path=chat("open"), do=states.open_menu("#request-more")),
+    Place(name="snooze menu", path=chat("open"), do=states.open_menu("#snooze-menu")),
+    Place(name="emoji", path=chat("open"), do=states.open_menu("#emoji summary")),
+    Place(name="client pane", path=chat("open"), do=states.open_client),
     Place(name="expiring chat", path=chat("expiring")),
     Place(name="closed chat", path=chat("closed")),
-    Place(name="template picker", path=chat("closed"), do=open_picker),
-    Place(name="template picked", path=chat("closed"), do=open_template),
-    Place(name="near miss", path=chat("closed"), do=type_near_miss),
+    Place(name="template picker", path=chat("closed"), do=states.open_picker),
+    Place(name="template picked", path=chat("closed"), do=states.open_template),
+    Place(name="near miss", path=chat("closed"), do=states.type_near_miss),
+    Place(name="opted-out client", path=chat("opted_out")),
     Place(name="erased client", path=chat("erased")),
+    Place(name="players", path=chat("media"), shown="voice-player"),
+    Place(name="lightbox", path=chat("media"), do=states.open_lightbox),
 )
 PAGES = (
     Place(name="start", path="/"),
     Place(name="requests", path="/requests/"),
-    Place(name="filtered requests", path="/requests/?tag=нет&team=999&period=week", do=open_more_filters),
-    Place(name="views of requests", path="/requests/?status=live", do=open_views),
+    Place(
+        name="filtered requests",
+        path="/requests/?tag=нет&team=999&period=week",
+        do=states.open_menu("#more-filters summary"),
+    ),
+    Place(name="views of requests", path="/requests/?status=live", do=states.open_menu("#views-button")),
     Place(name="all saved views", path="/desk/views/"),
     Place(name="new saved view", path="/desk/views/add/"),
     Place(name="missed windows", path="/windows/"),
@@ -273,7 +233,9 @@ PAGES = (
     Place(name="own replies", path="/desk/replies/"),
     Place(name="contacts", path="/contacts/"),
     Place(name="import contacts", path="/contacts/import/"),
+    Place(name="checked import", path="/contacts/import/", do=states.check_import),
     Place(name="new chat", path="/contacts/new-chat/"),
+    Place(name="first message", path="/contacts/new-chat/", do=states.choose_first_message),
     Place(name="templates", path="/templates/"),
     Place(name="template", path=lambda world: f"/templates/{world.template.pk}/"),
     Place(name="send a template", path=lambda world: f"/templates/{world.template.pk}/send/"),
@@ -283,14 +245,27 @@ PAGES = (
     Place(name="merge client", path=lambda world: f"/chats/{world.open.pk}/client/merge/"),
     Place(name="training phone", path=lambda world: world.channel.phone_page_path),
     Place(name="not found", path="/chats/999999/", status=404),
+    Place(name="no access", path="/no-access/", status=403),
+    Place(name="server error", path="/server-error/", status=500),
+    Place(name="admin", path="/admin/"),
+)
+EMPTY = (
+    Place(name="no chats", path="/chats/"),
+    Place(name="no requests", path="/requests/"),
+    Place(name="no contacts", path="/contacts/"),
+    Place(name="no channel to write first", path="/contacts/new-chat/"),
+    Place(name="no windows", path="/windows/"),
+    Place(name="no replies", path="/desk/replies/"),
 )
 SIGNED_OUT = (
     Place(name="sign in", path="/login/"),
     Place(name="reset password", path="/account/password/reset/"),
     Place(name="shared file", path=lambda world: world.shared),
+    Place(name="offline page", path="/offline/"),
 )
 GROUPS = {
     "desk": (DESK, boris),
     "pages": (PAGES, vera),
+    "empty": (EMPTY, gleb),
     "signed out": (SIGNED_OUT, lambda: None),
 }

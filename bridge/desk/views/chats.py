@@ -13,6 +13,7 @@ from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils.functional import SimpleLazyObject
 from django.utils.translation import gettext as _
+from django.utils.translation import pgettext
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET
 from django.views.decorators.vary import vary_on_headers
@@ -264,7 +265,8 @@ def build_chat_context(
         "tickets": tickets,
         "live_ticket": live,
         "ticket": live or (tickets[0] if tickets else None),
-        "ticket_actions": ticket_actions(live or (tickets[0] if tickets else None)),
+        "ticket_actions": (actions := ticket_actions(live or (tickets[0] if tickets else None))),
+        "ticket_action_words": _short_words(actions[0][0]) if actions else "",
         "thread": page,
         "earlier": f"{reverse('chat', args=[conversation.pk])}?before={page.earlier}" if page.earlier else "",
         "thread_version": version,
@@ -337,6 +339,11 @@ def ticket_actions(ticket: Ticket | None) -> list[tuple[int, str]]:
     if ticket.status not in (Status.NEW, Status.OPEN):
         actions.insert(0, (Status.OPEN, _("Reopen the request")))
     return [action for action in actions if action[0] != ticket.status]
+
+
+def _short_words(status: int) -> str:
+    """Return the text of the header's button where the full one has no room. Its accessible name stays the full one."""
+    return pgettext("request", "Close") if status == Ticket.Status.CLOSED else pgettext("request", "Reopen")
 
 
 def _training_phones(request: HttpRequest) -> list[ApiChannel]:
