@@ -25,6 +25,7 @@
     showSelection();
   });
   form.addEventListener("click", (event) => {
+    if (event.target.matches("td.pick")) event.target.querySelector("input").click(); // the cell is the target of a finger
     const box = event.target.closest("[name=ticket]");
     if (!box) return;
     if (event.shiftKey && last) {

@@ -14,7 +14,7 @@
     const isScrollable = scroll.scrollHeight > scroll.clientHeight + MARGIN;
     const day = days.findLast((one) => one.offsetTop <= scroll.scrollTop + MARGIN) || days[0];
     // Where the day's own line is in view, the label would only repeat it and cover what follows.
-    label.hidden = !isScrollable || !day || day.offsetTop >= scroll.scrollTop;
+    label.hidden = !isScrollable || !day || scroll.scrollTop < MARGIN || day.offsetTop >= scroll.scrollTop;
     if (!day) return;
     const words = label.querySelector("span");
     if (words.textContent !== day.textContent) words.textContent = day.textContent;

@@ -92,7 +92,7 @@ window.findLayoutFaults = () => {
       }
     }
     // 4. Minimum widths.
-    if (element.matches("input:not([type=checkbox], [type=radio], [type=file], [type=number], [type=color]), textarea") && box.width < 120) report(element, `only ${Math.round(box.width)} px wide`);
+    if (element.matches("input:not([type=checkbox], [type=radio], [type=file], [type=number], [type=color], [type=range]), textarea") && box.width < 120) report(element, `only ${Math.round(box.width)} px wide`);
     if (element.matches("select") && box.width < 84) report(element, `only ${Math.round(box.width)} px wide`);
     if (element.matches(CONTROL)) controls.push([element, visibleBox(element), own]);
   }

@@ -16,6 +16,12 @@
     }
     return document.body;
   };
+  const scroller = (element) => {
+    for (let one = element.parentElement; one; one = one.parentElement) {
+      if (["auto", "scroll"].includes(getComputedStyle(one).overflowY) && one.scrollHeight > one.clientHeight) return one;
+    }
+    return document.documentElement;
+  };
   const CONTROL = "a[href], button, input:not([type=hidden]), select, textarea, summary";
 
   // What a sighted person sees of a control and of what surrounds it.
@@ -27,7 +33,7 @@
     }).join("|");
   };
 
-  window.findFocusFaults = () => {
+  window.findFocusFaults = async () => {
     const faults = new Set();
     const stops = [...root().querySelectorAll(`${CONTROL}, [tabindex]`)].filter(
       (one) => !one.disabled && one.tabIndex >= 0 && isShown(one) && !one.closest("[inert]") && !(one.type === "radio" && !one.checked),
@@ -37,7 +43,7 @@
       if (stop.tabIndex > 0) faults.add(`${name(stop)}: has a tab index of its own`);
       const box = stop.getBoundingClientRect();
       if (isTiny(box) || getComputedStyle(stop).display === "inline") continue;
-      if (last && last.layer === layer(stop) && last.stop.closest(".rail") === stop.closest(".rail")) {
+      if (last && last.layer === layer(stop) && scroller(last.stop) === scroller(stop) && last.stop.closest(".rail") === stop.closest(".rail")) {
         const width = Math.min(box.right, last.box.right) - Math.max(box.left, last.box.left);
         const height = Math.min(box.bottom, last.box.bottom) - Math.max(box.top, last.box.top);
         const isAbove = width > Math.min(box.width, last.box.width) / 2 && box.bottom <= last.box.top + 2;
@@ -55,9 +61,15 @@
       if (see(stop) === before) faults.add(`${name(stop)}: shows no focus`);
       const box = stop.getClientRects()[0];
       if (!box || isTiny(box)) continue;
-      const [x, y] = [(Math.max(box.left, 0) + Math.min(box.right, innerWidth)) / 2, (Math.max(box.top, 0) + Math.min(box.bottom, innerHeight)) / 2];
+      const clip = scroller(stop) === document.documentElement ? { left: 0, top: 0, right: innerWidth, bottom: innerHeight } : scroller(stop).getBoundingClientRect();
+      const [x, y] = [(Math.max(box.left, clip.left) + Math.min(box.right, clip.right)) / 2, (Math.max(box.top, clip.top) + Math.min(box.bottom, clip.bottom)) / 2];
       if (x < 0 || y < 0 || x >= innerWidth || y >= innerHeight) { faults.add(`${name(stop)}: is outside the window when it has the focus`); continue; }
-      const top = document.elementFromPoint(x, y);
+      let top = document.elementFromPoint(x, y);
+      if (top && top !== stop && !stop.contains(top)) { // what follows the scrolling is drawn in the next frame
+        await new Promise((done) => requestAnimationFrame(() => setTimeout(done, 30)));
+        top = document.elementFromPoint(x, y);
+      }
+      if (top?.closest("details[open] .menu-panel")) continue; // Tab closes it (menus.js), this script does not press Tab
       if (top && top !== stop && !stop.contains(top) && !top.contains(stop) && !stop.closest("label")?.contains(top) && getComputedStyle(stop).display !== "inline") {
         faults.add(`${name(stop)}: is covered by ${name(top)} when it has the focus`);
       }
@@ -102,7 +114,7 @@
       if (!isShown(control) || control.disabled) continue;
       const css = getComputedStyle(control);
       if (css.display === "inline" || control.closest("[data-may-be-small], .unseen, .skip")) continue;
-      const label = control.labels?.[0];
+      const label = control.labels?.[0] ?? control.closest("td.pick");
       const boxes = [control, label].filter(Boolean).map((one) => one.getBoundingClientRect());
       if (isTiny(boxes[0])) continue;
       const pseudo = ["::before", "::after"].map((part) => getComputedStyle(control, part)).filter((one) => one.content !== "none" && one.position === "absolute");
