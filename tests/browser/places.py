@@ -185,6 +185,7 @@ DESK = (
     Place(
         name="filters set", path="/chats/?tab=mine&sort=new&assignee=me&tag=оченьдлиннаяметкабезпробеловвсорокзнаков"
     ),
+    Place(name="saved views", path="/chats/?tag=нет&channel=999&view=999", do=states.open_menu("#views-button")),
     Place(name="filters", path="/chats/", do=states.open_menu("#filters-button")),
     Place(name="own menu", path="/chats/", do=states.open_menu(".rail .menu > summary")),
     Place(name="palette", path="/chats/", do=states.open_palette),
