@@ -48,7 +48,7 @@
     let atEnd = isAtEnd(scroll);
     scroll.addEventListener("scroll", () => {
       atEnd = isAtEnd(scroll);
-      if (atEnd) byId("newer").hidden = true;
+      if (atEnd && scroll === byId("scroll")) byId("newer").hidden = true; // not of a chat that was left
     }, { passive: true });
     const size = new ResizeObserver(() => { if (atEnd && scroll.isConnected) scroll.scrollTop = scroll.scrollHeight; });
     size.observe(byId("messages"));
