@@ -246,7 +246,7 @@
   addEventListener("okno:chat-opened", onChatOpened);
   addEventListener("okno:draft-cleared", () => {
     recognition.cancel();
-    if (!isChosenByUser()) clearPanel();
+    if (!isChosenByUser() || kind() === "canned") clearPanel();
   });
   addEventListener("okno:draft-received", () => {
     const canNow = Boolean(document.querySelector("[data-recognizes]"));

@@ -531,4 +531,4 @@ def test_claims_do_not_read_deliveries_that_wait_for_a_retry(api_channel: ApiCha
             plan = "\n".join(row[0] for row in cursor.fetchall())
 
             assert not re.search(r"Rows Removed by Filter: \d{3}", plan), plan
-    assert len(asked) == 12  # limits; poison messages and due ones of five kinds of destination; one claim
+    assert len(asked) == 14  # limits; poison messages and due ones of six policies; one claim
