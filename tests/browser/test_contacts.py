@@ -70,7 +70,7 @@ def test_a_file_is_checked_and_imported(context: BrowserContext, page: Page, cha
     page.go_back()
     page.locator("#undo-import").click()
     page.locator("[name=undo]").click()
-    expect(page.locator(".notice[role=status]")).to_contain_text("450")
+    expect(page.locator(".contact-form .notice[role=status]")).to_contain_text("450")
     assert not Contact.objects.exists()
     page.goto("/contacts/import/")
     expect(page.locator(".import-list")).to_contain_text("база.csv")
