@@ -2,6 +2,8 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
+    atomic = False  # each table is locked for its own statement only
+
     dependencies = [
         ('bridge', '0034_contact_fields'),
     ]
