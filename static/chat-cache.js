@@ -30,7 +30,9 @@
     kept.delete(address);
     if (!found || Date.now() - found.at > KEPT_TIME || found.chat.dataset.user !== okno.user) return null;
     found.chat.dataset.version = "";
-    found.chat.dataset.unread = "0"; // the poll reports later ones
+    // The poll reports later messages, but not that the chat was marked as unread.
+    const row = document.querySelector(`a.row[data-chat="${CSS.escape(found.chat.dataset.chat)}"]`);
+    found.chat.dataset.unread = row?.matches(":not(.unread)") ? "0" : "1";
     delete found.chat.dataset.new;
     return found;
   };

@@ -38,7 +38,9 @@
     const isControl = event.ctrlKey || event.metaKey;
     if (!isControl && event.key !== "Escape" && (!hasSingleKeys() || isTyping(event.target) || isOpening())) return;
     if (isCovered()) return;
-    for (const command of commands.values()) {
+    // Keys of selected chats come before the same keys of the open chat.
+    const isForSelection = ({ section }) => section === "selection";
+    for (const command of [...commands.values()].sort((a, b) => isForSelection(b) - isForSelection(a))) {
       if (!command.keys || !matches(command.keys, event) || !command.when(event)) continue;
       event.preventDefault();
       command.run(event);

@@ -86,6 +86,7 @@ LAYERS = {
         "settings",
         "teams",
         "filters",
+        "bulk",
         "forms",
         "canned_responses",
         "snooze_menu",

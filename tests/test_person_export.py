@@ -40,6 +40,7 @@ NOT_EXPORTED = {
     "FileDeletion": "random paths of files to delete",
     "BulkAction": "counts of an admin's action on many deliveries",
     "CannedResponse": "a text for all clients",
+    "ChatPin": "which chats an operator keeps at the top of a list",
     "ChannelAutomation": "settings of a channel",
     "Macro": "actions and a text for all clients",
     "ContactImport": "an uploaded file of many people, deleted when it was imported or after a day",

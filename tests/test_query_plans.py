@@ -168,7 +168,7 @@ def claim_from_long_queues(first: Message) -> None:
 
 def poll(first: Message) -> None:
     chat = Conversation.objects.latest("pk")
-    versions.list_version([chat.chat_channel_id])
+    versions.list_version([chat.chat_channel_id], user_id=operator("olga", chat.chat_channel).pk)
     versions.thread_version(chat.pk)
 
 

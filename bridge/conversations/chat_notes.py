@@ -130,8 +130,8 @@ def delete_note(note_id: int, *, conversation: Conversation, author: Any) -> Non
     notifications.update_note_excerpts(note.pk, user_ids=(), excerpt="")
 
 
-def mark_mentions_seen(conversation_id: int, user: Any) -> None:
-    unread = NoteMention.objects.filter(user=user, conversation=conversation_id, seen_at=None)
+def mark_mentions_seen(chats: Sequence[int], user: Any) -> None:
+    unread = NoteMention.objects.filter(user=user, conversation__in=chats, seen_at=None)
     unread.update(seen_at=service_window.database_now())
 
 

@@ -14,7 +14,7 @@ from bridge.models import ACTIVE_STATUSES, Conversation, Message
 
 # Fields of a conversation that are saved together.
 LAST_MESSAGE_FIELDS = ("last_message_at", "last_text", "last_direction", "last_written_at", "waiting_since")
-UNREAD_FIELDS = ("unread", "change_after_answer")
+UNREAD_FIELDS = ("unread", "change_after_answer", "unread_marked_at")
 
 # When the client wrote the first message that we have not answered. A message to a request that was not open or new
 # starts a new wait.

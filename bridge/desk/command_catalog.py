@@ -13,10 +13,11 @@ from django.utils import translation
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy, pgettext_lazy
 
-GENERAL, LIST, CHAT, PAGES, VIEWS = "general", "list", "chat", "pages", "views"
+GENERAL, LIST, SELECTION, CHAT, PAGES, VIEWS = "general", "list", "selection", "chat", "pages", "views"
 SECTIONS: dict[str, Promise] = {
     GENERAL: pgettext_lazy("keyboard shortcuts", "Everywhere"),
     LIST: pgettext_lazy("keyboard shortcuts", "List of chats"),
+    SELECTION: pgettext_lazy("keyboard shortcuts", "Selected chats"),  # before the keys of the open chat
     CHAT: pgettext_lazy("keyboard shortcuts", "Open chat"),
     PAGES: pgettext_lazy("keyboard shortcuts", "Pages"),
     VIEWS: gettext_lazy("Saved views"),  # the palette adds them
@@ -36,12 +37,22 @@ class Command:
 COMMANDS = (
     Command(name="palette", section=GENERAL, keys="Ctrl+K", title=gettext_lazy("Find a chat or a command")),
     Command(name="keys", section=GENERAL, keys="?", title=gettext_lazy("Keyboard shortcuts")),
+    Command(name="undo", section=GENERAL, keys="Ctrl+Z", title=gettext_lazy("Undo the last action on chats")),
     Command(name="next-waiting", section=GENERAL, keys="N", title=gettext_lazy("Next chat that needs a reply")),
     Command(name="search", section=LIST, keys="/", title=gettext_lazy("Search chats")),
     Command(name="next-row", section=LIST, keys="J", title=gettext_lazy("Next chat in the list")),
     Command(name="previous-row", section=LIST, keys="K", title=gettext_lazy("Previous chat in the list")),
+    Command(name="unread", section=LIST, keys="U", title=gettext_lazy("Mark the chat as unread, or as read")),
+    Command(name="pin", section=LIST, keys="P", title=gettext_lazy("Pin or unpin the chat")),
     Command(name="filters", section=LIST, keys="F", title=gettext_lazy("Sort and filter")),
     Command(name="views", section=LIST, keys="V", title=gettext_lazy("Saved views")),
+    Command(name="select-row", section=SELECTION, keys="X", title=gettext_lazy("Select the chat in focus")),
+    Command(name="bulk-assign-me", section=SELECTION, keys="M", title=pgettext_lazy("several chats", "Assign to me")),
+    Command(name="bulk-assign", section=SELECTION, keys="A", title=pgettext_lazy("several chats", "Assign to…")),
+    Command(name="bulk-close", section=SELECTION, keys="E", title=gettext_lazy("Close the requests")),
+    Command(name="bulk-snooze", section=SELECTION, keys="Z", title=gettext_lazy("Snooze the chats…")),
+    Command(name="bulk-tag", section=SELECTION, keys="G", title=gettext_lazy("Tags of the requests…")),
+    Command(name="bulk-clear", section=SELECTION, keys="Escape", title=gettext_lazy("Clear the selection")),
     Command(name="reply", section=CHAT, keys="R", title=pgettext_lazy("command", "Write a reply")),
     Command(name="note", section=CHAT, keys="I", title=gettext_lazy("Write a note")),
     Command(name="leave-text", section=CHAT, keys="Escape", title=gettext_lazy("Leave the text, for single keys")),

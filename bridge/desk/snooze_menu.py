@@ -50,12 +50,21 @@ def build_menu(conversation: Conversation, *, window: service_window.WindowState
         if plan.is_before_closing and until is not None:
             continue  # the same as "until the client writes", which says when the chat wakes
         choices.append({"key": choice, "label": LABELS[choice], "hint": _describe_limit(plan, now=now)})
+    return SnoozeMenu(choices=tuple(choices), **time_field(now))
+
+
+def list_choices() -> list[dict[str, Any]]:
+    """List the choices for several chats, whose windows may close at different times."""
+    return [{"key": choice, "label": LABELS[choice]} for choice in snoozing.CHOICES]
+
+
+def time_field(now: datetime) -> dict[str, str]:
+    """Return the earliest and the suggested value of the field for another time."""
     local = timezone.localtime(now)
-    return SnoozeMenu(
-        choices=tuple(choices),
-        earliest=local.strftime(FIELD_FORMAT),
-        suggested=(local + timedelta(hours=1)).strftime(FIELD_FORMAT),
-    )
+    return {
+        "earliest": local.strftime(FIELD_FORMAT),
+        "suggested": (local + timedelta(hours=1)).strftime(FIELD_FORMAT),
+    }
 
 
 def describe_wake(wakes_at: datetime, *, now: datetime) -> str:

@@ -76,6 +76,6 @@ def _record_as_reply(conversation: Conversation, message: Message, *, at: dateti
         return
     now = service_window.database_now()
     last_messages.set_last_message(conversation, message, now=now)
-    conversation.unread, conversation.change_after_answer = 0, ""
+    conversation.unread, conversation.change_after_answer, conversation.unread_marked_at = 0, "", None
     conversation.save(update_fields=[*last_messages.LAST_MESSAGE_FIELDS, *last_messages.UNREAD_FIELDS])
     service_window.record_reply(conversation.pk, at=min(at or now, now))

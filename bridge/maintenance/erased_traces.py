@@ -43,7 +43,7 @@ def erase_traces(contact: Contact, chats: QuerySet[Conversation], identifiers: l
     Alert.objects.filter(delivery__conversation__in=chats).update(details={})
     _erase_tickets(chats)
     ConversationActivity.objects.filter(conversation__in=chats).update(details={})
-    chats.update(last_text="", unread=0, change_after_answer="")
+    chats.update(last_text="", unread=0, change_after_answer="", unread_marked_at=None)
     for model in (HelpdeskChat, HelpdeskReply, HelpdeskDuplicateWindow, TemplateLink):
         model.objects.filter(conversation__in=chats).delete()
     _erase_idempotency_keys(contact, chats)

@@ -144,6 +144,7 @@ KEPT: dict[str, str] = {
         _STATE,
     ),
     "bridge.OperatorAvailability": "one row per operator",
+    "bridge.ChatPin": "until its operator unpins the chat; 20 per operator",
     "bridge.NotificationSettings": "one row per operator",
     "bridge.PushKey": "one row",
     "bridge.ServiceWindow": "reports of missed windows count them; about 100 bytes per client and day of contact",

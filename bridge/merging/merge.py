@@ -22,6 +22,7 @@ from bridge.conversations import contact_fields, tickets
 
 from ..models import (
     ACTIVE_STATUSES,
+    ChatPin,
     Contact,
     ContactMerge,
     Conversation,
@@ -38,7 +39,7 @@ from . import rows, rules
 # Fields that chat lists show, and who answers: combined by a merge, restored by its undo.
 SHOWN_FIELDS = (
     *("assignee_id", "team_id", "request_status", "last_message_at", "last_text", "last_direction", "waiting_since"),
-    "unread",
+    *("unread", "unread_marked_at"),
 )
 
 
@@ -135,6 +136,7 @@ def _merge_conversation(
     before["parallel"] = _mark_parallel_requests(old, into)
     service_window.close_windows(old.pk, now=now)
     before["drafts"] = _merge_drafts(old, into)
+    _merge_pins(old, into)
     Snooze.objects.filter(conversation__in=[old, into]).delete()  # somebody should look at the merged chat
     Conversation.objects.filter(pk=into.pk).update(snoozed_until=None)
     helpdesk, alias = _merge_helpdesk_chat(old, into)
@@ -190,6 +192,13 @@ def _merge_drafts(old: Conversation, into: Conversation) -> list[dict[str, Any]]
     return stored
 
 
+def _merge_pins(old: Conversation, into: Conversation) -> None:
+    """Pin the remaining chat for everybody who has pinned either one. An undo leaves the pin where it is."""
+    both = ChatPin.objects.filter(conversation=into).values("user")
+    ChatPin.objects.filter(conversation=old).exclude(user__in=both).update(conversation=into)
+    ChatPin.objects.filter(conversation=old).delete()
+
+
 def _merge_helpdesk_chat(old: Conversation, into: Conversation) -> tuple[dict[str, Any], int | None]:
     """Keep one chat in the external helpdesk: that of the remaining conversation, else the other one.
 
@@ -213,6 +222,7 @@ def _merge_shown_fields(into: Conversation, old: Conversation) -> list[list[Any]
         into.last_message_at = old.last_message_at
         into.last_text, into.last_direction, into.waiting_since = old.last_text, old.last_direction, old.waiting_since
     into.unread += old.unread
+    into.unread_marked_at = into.unread_marked_at or old.unread_marked_at
     into.assignee_id = into.assignee_id or old.assignee_id
     live = tickets.get_current_ticket(into)
     into.team_id = (into.team_id or old.team_id) if live is None else live.team_id

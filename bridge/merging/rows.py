@@ -15,6 +15,7 @@ from django.db.models import F, Q, Value
 from django.db.models.functions import Coalesce
 
 from ..models import (
+    ChatPin,
     Conversation,
     Draft,
     HelpdeskChat,
@@ -27,7 +28,10 @@ from ..models import (
 
 Model = type[models.Model]
 
-SPECIAL_MODELS = (Message, ServiceWindow, Draft, HelpdeskChat, HelpdeskReply, HelpdeskDuplicateWindow, Snooze)
+SPECIAL_MODELS = (
+    *(Message, ServiceWindow, Draft, HelpdeskChat, HelpdeskReply, HelpdeskDuplicateWindow, Snooze),
+    ChatPin,
+)
 MERGED_CONTACT_MODELS: tuple[Model, ...] = (ServiceWindow, Message)  # have a merged_contact column
 RowIds = dict[str, list[int]]
 

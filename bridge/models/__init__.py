@@ -14,7 +14,7 @@ from .contact_imports import ContactImport
 from .contacts import Contact, ContactQuerySet, FormerId
 from .conversations import ACTIVE_STATUSES, ChangeAfterAnswer, Conversation, ConversationQuerySet, Ticket
 from .deliveries import Attempt, BulkAction, DeadLetter, Delivery, DeliveryDecision, new_delivery_key
-from .desk import CannedResponse, ContactNote, Draft, ProviderUpload, Upload
+from .desk import CannedResponse, ChatPin, ContactNote, Draft, ProviderUpload, Upload
 from .desk_settings import DeskSettings
 from .destinations import CircuitBreaker, Mismatch, RateLimit
 from .erasures import ErasedHelpdeskNumber, ErasedMessage, Erasure, FileDeletion, LoggedErasure
@@ -49,6 +49,7 @@ __all__ = [
     "CannedResponse",
     "ChangeAfterAnswer",
     "ChannelAutomation",
+    "ChatPin",
     "CircuitBreaker",
     "ClosingReminder",
     "ConsentSource",

@@ -79,6 +79,8 @@ class Conversation(models.Model):
     # rows of the release before migration 0023: the last message counts.
     waiting_since = models.DateTimeField(null=True, editable=False)
     unread = models.IntegerField(_("unread"), default=0)
+    # An operator marked the chat as unread: pages that show it do not mark it as seen until it is opened again.
+    unread_marked_at = models.DateTimeField(null=True, editable=False)
     # Client's change to an earlier message after our reply; cleared when the chat is read.
     change_after_answer = models.CharField(
         max_length=10, choices=ChangeAfterAnswer.choices, blank=True, default="", db_default="", editable=False

@@ -1,4 +1,4 @@
-"""Records of the desk: drafts, notes, canned responses, uploads."""
+"""Records of the desk: drafts, pins, notes, canned responses, uploads."""
 
 from __future__ import annotations
 
@@ -46,6 +46,27 @@ class Draft(models.Model):
     @property
     def written_ms(self) -> int:
         return int((self.written_at or self.updated_at).timestamp() * 1000)
+
+
+class ChatPin(models.Model):
+    """A chat that an operator keeps at the top of their lists."""
+
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        on_delete=models.CASCADE,
+        related_name="+",
+        db_index=False,  # the unique constraint begins with it
+    )
+    conversation = models.ForeignKey(Conversation, on_delete=models.CASCADE, related_name="pins")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        verbose_name = _("pinned chat")
+        verbose_name_plural = _("pinned chats")
+        constraints = [models.UniqueConstraint(fields=["user", "conversation"], name="one_pin_per_chat_and_operator")]
+
+    def __str__(self) -> str:
+        return f"{self.user_id}/{self.conversation_id}"
 
 
 class ContactNote(models.Model):

@@ -255,7 +255,7 @@ def _create_message(
     )
     if not is_automatic:
         last_messages.set_last_message(conversation, message, now=now)
-        conversation.unread, conversation.change_after_answer = 0, ""
+        conversation.unread, conversation.change_after_answer, conversation.unread_marked_at = 0, "", None
     if (current := tickets.get_current_ticket(conversation) if has_own_ticket else None) is not None:
         conversation.request_status = current.status
     stamp = subscribers.advance_event_stamp(conversation, now=now)

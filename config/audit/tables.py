@@ -200,6 +200,7 @@ EXEMPT: dict[str, str] = {
     "bridge.AutomaticReply": _FLOW,
     "bridge.Snooze": "an operator's own reminder; the thread says who snoozed the chat",
     "bridge.DeskSettings": "personal settings of the desk; they give no access",
+    "bridge.ChatPin": "order of an operator's own list",
 }
 
 

@@ -19,6 +19,7 @@ from django.http import HttpRequest
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy, pgettext_lazy
 
+from bridge.conversations import chat_pins
 from bridge.desk import filters, presentation, snooze_menu
 from bridge.desk.parameters import parse_int
 from bridge.desk.urls import url_factory
@@ -39,8 +40,9 @@ WINDOWS: dict[str, Promise] = {
     OPEN: pgettext_lazy("group of chats", "Open"),
     CLOSED: pgettext_lazy("group of chats", "Closed: template only"),
 }
-URGENT, LONGEST, ANSWERED = "urgent", "longest", "answered"
+PINNED, URGENT, LONGEST, ANSWERED = "pinned", "urgent", "longest", "answered"
 GROUPS: dict[str, Promise] = WINDOWS | {
+    PINNED: pgettext_lazy("group of chats", "Pinned"),
     URGENT: WINDOWS[CLOSING],
     LONGEST: pgettext_lazy("group of chats", "Needs reply"),
     ANSWERED: pgettext_lazy("group of chats", "Answered"),
@@ -143,17 +145,19 @@ class ChatPage:
 def build_list_page(
     params: ChatListParams, *, channels: Sequence[int], user: Any, now: datetime, limit: int | None = None
 ) -> ChatPage:
-    """Build one page of the list."""
+    """Build one page of the list. The user's pinned chats come first, except in a search."""
     hits = search.search_chats(channels, params.query) if params.query else {}
-    scope = build_scope(params, channels=channels, user=user, now=now, hits=list(hits))
+    pinned = [] if params.query else chat_pins.find_pinned(user.pk)
+    scope = build_scope(params, channels=channels, user=user, now=now, hits=list(hits), pinned=pinned)
     found, next_cursor = _find_page(scope, params, limit=limit or PAGE)
+    titles = GROUPS | ({NEWEST: SORTS[NEWEST]} if pinned else {})
     rows_by_chat = _build_rows(found, params, user=user, hits=hits, now=now)
     groups = [
         ChatGroup(
             key=name,
-            title=GROUPS.get(name, ""),
+            title=titles.get(name, ""),
             rows=[rows_by_chat[pk] for pk, _value in rows if pk in rows_by_chat],
-            has_title=name in GROUPS and not (params.cursor and params.cursor[0] == name),
+            has_title=name in titles and not (params.cursor and params.cursor[0] == name),
         )
         for name, rows in found
     ]
@@ -173,7 +177,7 @@ def _find_page(
     scope: queries.ListScope, params: ChatListParams, *, limit: int
 ) -> tuple[list[tuple[str, queries.FoundChats]], str]:
     """Find one page of chats by group. Return them and the cursor of the next page, or an empty string."""
-    names = _group_names(params, scope)
+    names = [PINNED] * bool(scope.pinned) + _group_names(params, scope)
     first = names.index(params.cursor[0]) if params.cursor and params.cursor[0] in names else 0
     found: list[tuple[str, queries.FoundChats]] = []
     remaining, next_cursor = limit, ""
@@ -239,9 +243,10 @@ def build_scope(
     user: Any,
     now: datetime,
     hits: Sequence[int] = (),
+    pinned: Sequence[int] = (),
     lookups: filters.Lookups | None = None,
 ) -> queries.ListScope:
-    """Build the scope of a list. ``lookups``: values that were read for many lists at once."""
+    """Build the scope of a list. ``pinned``: a group of its own; ``lookups``: values read for many lists at once."""
     lookups = lookups or filters.Lookups(user=user, find_tagged=queries.find_tagged)
     channel_ids = [pk for pk in channels if params.channel in (None, pk)]
     since_day, until_day = params.day_bounds
@@ -260,6 +265,7 @@ def build_scope(
         statuses=params.statuses,
         teams=lookups.list_teams(params.team) if params.team else None,
         hits=list(hits) if params.query else None,
+        pinned=list(pinned),
     )
 
 
@@ -289,6 +295,9 @@ def window_conditions(scope: queries.ListScope) -> dict[str, str]:
 def _find_group(
     scope: queries.ListScope, name: str, params: ChatListParams, *, after: tuple[datetime, int] | None, limit: int
 ) -> queries.FoundChats:
+    if scope.pinned:
+        pinned = queries.PINNED_SQL if name == PINNED else queries.NOT_PINNED_SQL
+        scope = replace(scope, conditions=[*scope.conditions, pinned])
     if name == URGENT:
         return window_queries.find_closing_first(
             scope, queries.WAITING_SQL, since=scope.now, until=scope.soon, after=after, limit=limit
@@ -301,7 +310,7 @@ def _find_group(
         return window_queries.find_closing_first(scope, since=scope.soon, until=None, after=after, limit=limit)
     # The others are ordered by last message.
     conditions = [queries.NOT_WAITING_SQL] if name == ANSWERED else []
-    window = params.window if name in (NEWEST, ANSWERED) else name
+    window = params.window if name in (NEWEST, PINNED, ANSWERED) else name
     if window == CLOSING:
         return window_queries.find_closing_newest(scope, *conditions, after=after, limit=limit)
     if window == CLOSED:
@@ -330,17 +339,25 @@ def _build_rows(
     address = url_factory("chat")
     return {
         shown.chat: _build_row(
-            shown, params, address=address, hit=messages.get(shown.chat), found=hits.get(shown.chat), now=now
+            shown,
+            params,
+            me=user.pk,
+            address=address,
+            hit=messages.get(shown.chat),
+            found=hits.get(shown.chat),
+            now=now,
         )
         for shown in queries.load_row_data(ids, me=user.pk)
     }
 
 
-def build_rows(chats: Sequence[int], *, user: Any, now: datetime) -> list[ChatRow]:
-    """Build the rows of these chats in the same order, with one query."""
-    address, params = url_factory("chat"), ChatListParams()
+def build_rows(
+    chats: Sequence[int], *, user: Any, now: datetime, params: ChatListParams | None = None
+) -> list[ChatRow]:
+    """Build the rows of these chats in the same order, with one query. ``params``: of the list that shows them."""
+    address, params = url_factory("chat"), params or ChatListParams()
     rows = {
-        shown.chat: _build_row(shown, params, address=address, hit=None, now=now)
+        shown.chat: _build_row(shown, params, me=user.pk, address=address, hit=None, now=now)
         for shown in queries.load_row_data(chats, me=user.pk)
     }
     return [rows[pk] for pk in chats if pk in rows]
@@ -350,6 +367,7 @@ def _build_row(
     shown: queries.ChatRowData,
     params: ChatListParams,
     *,
+    me: int,
     address: Callable[[int], str],
     hit: Message | None,
     found: search.Hit | None = None,
@@ -367,6 +385,7 @@ def _build_row(
         received=presentation.format_moment(shown.last_message_at, now=now) if shown.last_written_at else "",
         address=address(shown.chat) + list_query_string(params.non_default | ({"at": str(hit.pk)} if hit else {})),
         is_current=shown.chat == params.current,
+        is_mine=shown.assignee_id == me,
         hit=hit,
         found=found,
         query=params.query,

@@ -30,6 +30,7 @@ MINE_SQL = "c.assignee_id = %(me)s"
 FREE_SQL = "(c.assignee_id IS NULL OR c.assignee_id = %(me)s)"
 MENTIONED_SQL = "c.id IN (SELECT conversation_id FROM bridge_notemention WHERE user_id = %(me)s)"
 ASSIGNEE_SQL, NOBODY_SQL = "c.assignee_id = %(assignee)s", "c.assignee_id IS NULL"
+PINNED_SQL, NOT_PINNED_SQL = "c.id = ANY(%(pinned)s)", "c.id <> ALL(%(pinned)s)"
 SINCE_SQL, UNTIL_SQL = "c.last_message_at >= %(since_day)s", "c.last_message_at < %(until_day)s"
 # A rare tag: its chats are found first. A frequent one: chats are read in order, and most of them have it.
 TAGGED_SQL = "c.id = ANY(%(tagged)s)"
@@ -100,7 +101,8 @@ SELECT c.id, c.unread, c.change_after_answer, c.last_direction, c.last_text, c.l
        coalesce(t.name, ''),
        w.expires_at, w.reminded_at,
        (SELECT left(d.text, 200) FROM bridge_draft d WHERE d.conversation_id = c.id AND d.user_id = %(me)s),
-       c.snoozed_until
+       c.snoozed_until, c.request_status, c.assignee_id,
+       EXISTS (SELECT FROM bridge_chatpin k WHERE k.user_id = %(me)s AND k.conversation_id = c.id)
 FROM bridge_conversation c
 JOIN bridge_contact p ON p.id = c.contact_id
 JOIN channels_setup_apichannel a ON a.id = c.api_channel_id
@@ -139,6 +141,9 @@ class ChatRowData(NamedTuple):
     reminded_at: datetime | None
     draft: str | None  # of the user who looks at the list
     snoozed_until: datetime | None
+    request_status: int | None
+    assignee_id: int | None
+    is_pinned: bool  # by the user who looks at the list
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,6 +164,7 @@ class ListScope:
     tagged: list[int] | None = None  # chats with the tag; None without a tag, and if there are too many
     since_day: datetime | None = None
     until_day: datetime | None = None
+    pinned: list[int] = field(default_factory=list)
 
     @property
     def filter_conditions(self) -> list[str]:
@@ -176,7 +182,8 @@ class ListScope:
     def is_grouped(self) -> bool:
         """Return whether chats are read by channel. Few chats of a search, tag or person are read at once."""
         is_small = self.hits is not None or self.tagged is not None
-        return not is_small and not {MINE_SQL, ASSIGNEE_SQL, MENTIONED_SQL}.intersection(self.conditions)
+        few = {MINE_SQL, ASSIGNEE_SQL, MENTIONED_SQL, PINNED_SQL}
+        return not is_small and not few.intersection(self.conditions)
 
     def values(self, **extra: Any) -> dict[str, Any]:
         return {
@@ -194,6 +201,7 @@ class ListScope:
             "tagged": self.tagged,
             "since_day": self.since_day,
             "until_day": self.until_day,
+            "pinned": self.pinned,
             **extra,
         }
 
@@ -244,7 +252,7 @@ def load_summary(channels: Sequence[int], *, me: int, cap: int) -> tuple[Any, ..
     The counts, each capped at ``cap``: chats that need a reply, assigned to me, and unassigned.
     """
     with connection.cursor() as cursor:
-        cursor.execute(SUMMARY_SQL, {"channels": list(channels), "me": me, "cap": cap})
+        cursor.execute(SUMMARY_SQL, {"channels": list(channels), "me": me, "user": me, "cap": cap})
         row: tuple[Any, ...] = cursor.fetchone()
     return row
 

@@ -15,20 +15,21 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext, pgettext
 
 from bridge.desk import presentation
+from bridge.desk.bulk.row_states import build_state
 from bridge.desk.html import fast_format_html, render_icon
 from bridge.message_text import render_preview
 from bridge.models import ChangeAfterAnswer, Message
 
-from .queries import ChatRowData
+from .queries import LIVE_STATUSES, ChatRowData
 from .search import NOTE, REQUEST, TAG, Hit
 from .search_excerpts import excerpt_around
 
 ROW = """
 <li data-key="chat-{chat}" data-version="{version}">
-<a class="row {level}{unread}{answered}" href="{href}" data-chat="{chat}"{current}>
+<a class="row {level}{unread}{answered}" href="{href}" data-chat="{chat}" data-state="{state}"{traits}{current}>
   {ring}
   <div class="cut">
-    <div class="line"><b class="cut">{name}</b>{ends}</div>
+    <div class="line"><b class="cut">{name}</b>{pin}{ends}</div>
     <div class="line">{draft}<p class="cut words">{words}</p>{waits}{mark}</div>
   </div>
 </a></li>"""
@@ -54,6 +55,7 @@ DRAFT = '<p class="cut draft"><strong>{title}</strong> {words}</p>'
 FOUND_IN = '<span class="faint">{title}</span> {words}'
 OUR_TEXT = '<span class="faint">{title}</span> {words}'
 LAST_MESSAGE_AT = '<span class="ends"{title}>{moment}{late}</span>'
+TRAITS = ' data-traits="{words}"'
 TITLE, UNSEEN = ' title="{words}"', '<span class="unseen"> {words}</span>'
 CHANGED_TEXT = '<span class="changed">{words}</span>'
 WARNED = '{icon}<span class="unseen"> {words}</span>'
@@ -61,6 +63,7 @@ SNOOZED = '<span class="waits">{words}</span>'
 WAITS = (
     '<span class="waits" title="{title}" data-waiting-since="{since}">{waiting} <span data-words>{words}</span></span>'
 )
+PIN = '<span class="pinned" title="{words}">{icon}<span class="unseen">{words}</span></span>'
 UNREAD = '<span class="badge" aria-label="{label}">{number}</span>'
 
 
@@ -74,6 +77,7 @@ class ChatRow:
     received: str = ""  # when a late message was received
     address: str
     is_current: bool
+    is_mine: bool = False
     hit: Message | None = None  # search hit
     found: Hit | None = None  # why the search found the chat
     query: str = ""
@@ -98,6 +102,8 @@ class ChatRow:
         parts += [
             shown.waiting_since,
             self.snoozed,
+            shown.is_pinned,
+            shown.request_status,
             self.is_warned,
             shown.change_after_answer,
             window.expires_at,
@@ -117,6 +123,9 @@ class ChatRow:
             unread=" unread" if self.shown.unread else "",
             answered="" if self.shown.waiting_since else " answered",
             href=self.address,
+            state=build_state(self.shown),
+            traits=self._traits,
+            pin=self._pin,
             current=CURRENT if self.is_current else "",
             ring=self._ring,
             name=self.name,
@@ -126,6 +135,24 @@ class ChatRow:
             waits=self._waits,
             mark=self._mark,
         )
+
+    @property
+    def _traits(self) -> SafeString:
+        """Render what the menu of the row depends on."""
+        shown = self.shown
+        traits = {
+            "pinned": shown.is_pinned,
+            "mine": self.is_mine,
+            "live": shown.request_status in LIVE_STATUSES,
+            "snoozed": shown.snoozed_until is not None,
+            "erased": shown.erased_at is not None,
+        }
+        words = " ".join(name for name, value in traits.items() if value)
+        return fast_format_html(TRAITS, words=words) if words else SafeString("")
+
+    @property
+    def _pin(self) -> SafeString | str:
+        return fast_format_html(PIN, words=_("Pinned"), icon=render_icon("pin", "tiny")) if self.shown.is_pinned else ""
 
     @property
     def _ring(self) -> SafeString:

@@ -46,9 +46,11 @@ SELECT EXISTS (SELECT FROM django_session WHERE session_key = %(session)s AND ex
                        AND {waits_for_condition("bridge_closingreminder.team_id", "%(user)s")})))
 {notifications.NOTHING_NEW_SQL}
 """
-# An unread message in the open chat is reported until the page marks it as seen.
+# An unread message in the open chat is reported until the page marks it as seen, unless an operator marked the chat as
+# unread.
 UNCHANGED_CHAT_SQL = f"""
-   AND (SELECT unread = 0 FROM bridge_conversation WHERE id = %(chat)s AND chat_channel_id = ANY(%(channels)s))
+   AND (SELECT unread = 0 OR unread_marked_at IS NOT NULL FROM bridge_conversation
+        WHERE id = %(chat)s AND chat_channel_id = ANY(%(channels)s))
    AND {versions.THREAD_VERSION_SQL} = %(thread)s
 """
 

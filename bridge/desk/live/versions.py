@@ -17,13 +17,14 @@ NEWEST_MESSAGES = 60
 
 # Teams are negative, because concat_ws skips nulls and an assignee may have the same number.
 
-# The newest chats of the channels, read through the list's own indexes. Changes further down appear within a minute,
-# because the version also changes every minute to refresh the time left.
+# The newest chats of the channels, read through the list's own indexes, and the user's pins. Changes further down
+# appear within a minute, because the version also changes every minute to refresh the time left.
 LIST_VERSION_SQL = f"""(
 SELECT left(md5(string_agg(concat_ws(',', id, last_message_at, unread, assignee_id, -team_id, request_status,
                                                  snoozed_until), ';'
                            ORDER BY last_message_at DESC, id DESC)), 12)
        || (extract(epoch FROM clock_timestamp())::bigint / 60)
+       || (SELECT concat('.', count(*), '.', max(id)) FROM bridge_chatpin WHERE user_id = %(user)s)
 FROM (SELECT c.* FROM unnest(%(channels)s::bigint[]) AS channel(id) CROSS JOIN LATERAL (
           SELECT id, last_message_at, unread, assignee_id, team_id, request_status, snoozed_until
           FROM bridge_conversation
@@ -68,8 +69,8 @@ SELECT left(md5(concat_ws('|',
 )"""
 
 
-def list_version(channel_ids: Sequence[int]) -> str:
-    return _select_version(LIST_VERSION_SQL, channels=list(channel_ids)) or "none"
+def list_version(channel_ids: Sequence[int], *, user_id: int) -> str:
+    return _select_version(LIST_VERSION_SQL, channels=list(channel_ids), user=user_id) or "none"
 
 
 def thread_version(conversation_id: int) -> str:

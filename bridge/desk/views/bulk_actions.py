@@ -1,7 +1,6 @@
 """Bulk actions on requests: assign, change the status, undo.
 
-Each request changes in its own short transaction and through the same functions as a single change, so that
-subscribers get every event. A signed token in the URL lists the changes; undo reads it.
+A token in the URL lists the changes for the undo (see ``bulk.changes``).
 """
 
 from __future__ import annotations
@@ -9,8 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from django.contrib.auth import get_user_model
-from django.core import signing
 from django.db.models import Q
 from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect
@@ -21,18 +18,11 @@ from django.views.decorators.http import require_POST
 
 from bridge.conversations import assignment_rules, tickets
 from bridge.desk import access, presentation
+from bridge.desk.bulk import changes as bulk_changes
+from bridge.desk.bulk.changes import ASSIGNEE, MAX_CHANGES, STATUS, Change, Value
 from bridge.desk.parameters import parse_int
-from bridge.models import Conversation, Ticket
+from bridge.models import Ticket
 from channels_setup.permissions import require_chat_access
-
-MAX_REQUESTS = 200  # at most this many at once
-SALT = "bridge.desk.views.bulk_actions.with_teams"  # tokens of the release before have no teams
-UNDO_SECONDS = 15 * 60
-STATUS, ASSIGNEE = "status", "assignee"
-TEAM_PREFIX = "team-"  # of a team's number in the list of assignees
-
-Value = Any  # a status, or [user ID, team ID]
-Change = tuple[int, Value, Value]  # ID of a request, its value before and after
 
 Status = Ticket.Status
 STATUS_ACTIONS = (
@@ -57,25 +47,18 @@ class BulkResult:
 @require_POST
 def change_requests(request: HttpRequest) -> HttpResponse:
     """Assign the selected requests, or change their status."""
-    chosen = [pk for text in request.POST.getlist("ticket")[:MAX_REQUESTS] if (pk := parse_int(text)) is not None]
+    chosen = [pk for text in request.POST.getlist("ticket")[:MAX_CHANGES] if (pk := parse_int(text)) is not None]
     found = list(_visible_tickets(request).filter(pk__in=chosen).order_by("pk"))
     if "assign" in request.POST:
-        user_id, team_id = _read_assignee(request.POST.get("assignee", ""))
+        user_id, team_id = bulk_changes.read_assignee(request.POST.get("assignee", ""))
         wanted = {ticket.pk: [user_id, ticket.team_id if user_id else team_id] for ticket in found}
         field, already = ASSIGNEE, sum(_read_value(ticket, ASSIGNEE) == wanted[ticket.pk] for ticket in found)
-        changed = _assign_tickets(request, found, wanted=wanted)
+        changed = _assign_tickets(request, found, user_id=user_id, team_id=team_id, wanted=wanted)
     else:
         status = parse_int(request.POST.get("status"))
         field, already = STATUS, sum(ticket.status == status for ticket in found)
         changed = _change_statuses(request, found, new_value=status)
     return _redirect_with_result(request, field=field, changed=changed, chosen=len(chosen), already=already)
-
-
-def _read_assignee(text: str) -> tuple[int | None, int | None]:
-    """Return the IDs of the user and the team. 0 matches none."""
-    if text.startswith(TEAM_PREFIX):
-        return None, parse_int(text.removeprefix(TEAM_PREFIX)) or 0
-    return ((parse_int(text) or 0) if text else None), None
 
 
 def _read_value(ticket: Ticket, field: str) -> Value:
@@ -86,13 +69,15 @@ def _read_value(ticket: Ticket, field: str) -> Value:
 @require_POST
 def undo_change(request: HttpRequest) -> HttpResponse:
     """Undo a bulk action for requests that have not changed since."""
-    bulk_change = _load_undo_token(request, request.POST.get("undo_token", ""))
+    bulk_change = bulk_changes.load_changes(request.user, request.POST.get("undo_token", ""))
     changed: list[Change] = []
     if bulk_change is not None:
         field, values = bulk_change["field"], {pk: (before, after) for pk, before, after in bulk_change["changed"]}
         for ticket in _visible_tickets(request).filter(pk__in=values).order_by("pk"):
             before, after = values[ticket.pk]
-            if _read_value(ticket, field) != after or (field == ASSIGNEE and not _can_restore(ticket, before)):
+            if _read_value(ticket, field) != after or (
+                field == ASSIGNEE and not bulk_changes.can_restore_assignee(ticket.conversation_id, before)
+            ):
                 continue
             if _apply_change(ticket, field, before, by=request.user.pk):
                 changed.append((ticket.pk, None, None))
@@ -111,7 +96,7 @@ def list_channel_assignees(user: Any, channels: list[int]) -> list[dict[str, Any
 def read_bulk_result(request: HttpRequest) -> BulkResult | None:
     """Return the result of the bulk action that redirected here, or None."""
     text = request.GET.get("done", "")
-    bulk_change = _load_undo_token(request, text)
+    bulk_change = bulk_changes.load_changes(request.user, text)
     if bulk_change is None:
         return None
     count = len(bulk_change["changed"])
@@ -155,36 +140,28 @@ def _visible_tickets(request: HttpRequest) -> Any:
     return rows.select_related("conversation")
 
 
-def _assign_tickets(request: HttpRequest, found: list[Ticket], *, wanted: dict[int, Value]) -> list[Change]:
+def _assign_tickets(
+    request: HttpRequest,
+    found: list[Ticket],
+    *,
+    user_id: int | None,
+    team_id: int | None,
+    wanted: dict[int, Value],
+) -> list[Change]:
     """Assign live requests. Skips those whose channel the user or team does not serve, and those of colleagues."""
     changed: list[Change] = []
+    channels = {ticket.conversation.chat_channel_id for ticket in found}
+    allowed = bulk_changes.find_assignable_channels(channels, user=request.user, user_id=user_id, team_id=team_id)
     for ticket in found:
         before, after = _read_value(ticket, ASSIGNEE), wanted[ticket.pk]
-        if ticket.status in Ticket.ENDED or before == after or not _can_assign(request, ticket, after):
+        if ticket.status in Ticket.ENDED or before == after or ticket.conversation.chat_channel_id not in allowed:
             continue
-        user_id, team_id = after
         try:
-            assignment_rules.assign_ticket(request.user, ticket, user_id=user_id, team_id=team_id)
+            assignment_rules.assign_ticket(request.user, ticket, user_id=after[0], team_id=after[1])
         except assignment_rules.AssignmentRefused:
             continue
         changed.append((ticket.pk, before, after))
     return changed
-
-
-def _can_assign(request: HttpRequest, ticket: Ticket, value: Value) -> bool:
-    user_id, team_id = value
-    if user_id is not None:
-        return access.assignable_users(ticket.conversation, request.user).filter(pk=user_id).exists()
-    return team_id is None or access.assignable_teams(ticket.conversation).filter(pk=team_id).exists()
-
-
-def _can_restore(ticket: Ticket, value: Value) -> bool:
-    """Return whether the user and the team of an undo still exist and serve the chat."""
-    user_id, team_id = value
-    person = get_user_model().objects.filter(pk=user_id, is_active=True).first()
-    chat = Conversation.objects.filter(pk=ticket.conversation_id)
-    serves = user_id is None or (person is not None and chat.visible_to(person).exists())
-    return serves and (team_id is None or access.assignable_teams(ticket.conversation).filter(pk=team_id).exists())
 
 
 def _change_statuses(request: HttpRequest, found: list[Ticket], *, new_value: int | None) -> list[Change]:
@@ -204,11 +181,7 @@ def _apply_change(ticket: Ticket, field: str, value: Value, *, by: int | None) -
         user_id, team_id = value
         tickets.assign_ticket(ticket.pk, user_id=user_id, team_id=team_id, to_group=False, by=by)
         return True
-    try:
-        tickets.set_ticket_status(ticket.pk, status=value or Status.OPEN, by=by)
-    except ValueError:
-        return False
-    return True
+    return bulk_changes.change_status(ticket.pk, value, by=by)
 
 
 def _redirect_with_result(
@@ -220,16 +193,8 @@ def _redirect_with_result(
     already: int,
 ) -> HttpResponse:
     """Redirect to the same page of the table, with the result token."""
-    bulk_change = {"user": request.user.pk, "field": field, "changed": changed}
-    bulk_change |= {"chosen": chosen, "already": already}
     address = QueryDict(request.POST.get("back", "")[:500], mutable=True)  # user input: the page validates it
-    address["done"] = signing.dumps(bulk_change, salt=SALT, compress=True)
+    address["done"] = bulk_changes.sign_changes(
+        request.user, field=field, changed=changed, chosen=chosen, already=already
+    )
     return redirect(f"{reverse('requests')}?{address.urlencode()}")
-
-
-def _load_undo_token(request: HttpRequest, text: str) -> dict[str, Any] | None:
-    try:
-        bulk_change: dict[str, Any] = signing.loads(text, salt=SALT, max_age=UNDO_SECONDS)
-    except signing.BadSignature:
-        return None
-    return bulk_change if bulk_change["user"] == request.user.pk else None

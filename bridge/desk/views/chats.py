@@ -19,7 +19,7 @@ from django.views.decorators.http import require_GET
 from django.views.decorators.vary import vary_on_headers
 
 from bridge import outcomes, phone_visibility, service_window
-from bridge.conversations import assignment_rules, availability, chat_notes, closing_reminders, read_receipts
+from bridge.conversations import assignment_rules, availability, chat_notes, closing_reminders, unread_marks
 from bridge.desk import access, forms, macro_menu, presentation, saved_views, snooze_menu
 from bridge.desk.chat_list import listing
 from bridge.desk.chat_list.answered_today import count_answered_today
@@ -29,7 +29,7 @@ from bridge.desk.live import closing_warnings, notifications, polling, presence,
 from bridge.desk.parameters import parse_int
 from bridge.desk.thread import delivery_trail, extras, messages
 from bridge.files import uploads
-from bridge.models import Conversation, SavedView, Ticket
+from bridge.models import ChatPin, Conversation, SavedView, Ticket
 from bridge.relay import reply_submission
 from channels_setup import permissions
 from channels_setup.models import ApiChannel
@@ -93,7 +93,7 @@ def poll_updates(request: HttpRequest) -> HttpResponse:
     now = service_window.database_now()
     answer: dict[str, Any] = {}
     channels = access.visible_channel_ids(request)
-    list_version = versions.list_version(channels)
+    list_version = versions.list_version(channels, user_id=request.user.pk or 0)
     current = parse_int(request.GET.get("chat"))
     if not polling.has_poll_token(request):
         answer["poll_token"] = polling.issue_poll_token(request, channels)
@@ -121,7 +121,7 @@ def poll_updates(request: HttpRequest) -> HttpResponse:
         answer |= {"notifications": found} if found else {}
     if current is not None:
         conversation = access.get_conversation_or_404(request, current)
-        if conversation.unread:
+        if conversation.unread and conversation.unread_marked_at is None:
             # Repeated at every poll until the page marks the chat as seen.
             answer["unread"] = conversation.unread
         others = presence.record_heartbeat(
@@ -175,11 +175,11 @@ def show_delivery_trail(request: HttpRequest, pk: int, message_id: int) -> HttpR
 
 
 def mark_seen(conversation: Conversation, *, user: Any) -> None:
-    chat_notes.mark_mentions_seen(conversation.pk, user)
     if conversation.unread:
-        Conversation.objects.filter(pk=conversation.pk).update(unread=0, change_after_answer="")
-        read_receipts.request_read_receipt(conversation)
+        unread_marks.mark_read([conversation.pk], user=user)
         conversation.unread = 0
+    else:
+        chat_notes.mark_mentions_seen([conversation.pk], user)
 
 
 def build_list_context(request: HttpRequest, *, current: int | None, now: datetime | None = None) -> dict[str, Any]:
@@ -207,6 +207,7 @@ def build_list_context(request: HttpRequest, *, current: int | None, now: dateti
             for key, title in listing.TABS.items()
         ],
         "max_counted": listing.MAX_COUNTED,
+        "snooze_choices": snooze_menu.list_choices(),
         "answered_today": partial(count_answered_today, channels, now=now),  # of an empty list only
         "filter_chips": partial(
             list_filters.build_chips, params, filter_fields, names=listing.FILTERS, channels=visible
@@ -277,6 +278,7 @@ def build_chat_context(
         "people": [person for person in list_assignees(conversation, request.user) if may_hand_on or person["is_me"]],
         "teams": access.assignable_teams(conversation) if may_hand_on else [],
         "may_hand_on": may_hand_on,
+        "is_pinned": ChatPin.objects.filter(user=request.user.pk, conversation=conversation).exists(),
         "macros": macro_menu.list_choices(conversation, user=request.user),
         "snooze": snooze_menu.build_menu(conversation, window=state, now=now),
         "draft": draft,

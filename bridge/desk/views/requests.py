@@ -14,6 +14,7 @@ from django.views.decorators.http import require_GET
 
 from bridge import service_window
 from bridge.desk import access, presentation, request_table, saved_views, teams
+from bridge.desk.bulk.changes import TEAM_PREFIX
 from bridge.models import Conversation, SavedView, ServiceWindow, Ticket
 from channels_setup.permissions import require_chat_access
 
@@ -62,7 +63,7 @@ def show_requests(request: HttpRequest) -> HttpResponse:
         "columns": _sortable_columns(params),
         "people": people,
         "teams": known_teams,
-        "team_prefix": bulk_actions.TEAM_PREFIX,
+        "team_prefix": TEAM_PREFIX,
         "status_actions": bulk_actions.STATUS_ACTIONS,
         "bulk_result": bulk_actions.read_bulk_result(request),
         "section": "requests",

@@ -1,0 +1,52 @@
+"""Read and unread chats. Whether a chat is unread is one state for all operators: whoever opens it has read it.
+
+An operator can mark a read chat as unread. It stays so, also where it is open, until somebody opens it again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from django.db import connection
+
+from bridge.models import Conversation
+
+from . import chat_notes, read_receipts
+
+# Both lock the rows in the order of their IDs first.
+MARK_UNREAD_SQL = """
+UPDATE bridge_conversation c SET unread = new.unread, unread_marked_at = clock_timestamp()
+FROM (SELECT old.id, v.unread FROM unnest(%(chats)s::bigint[], %(unread)s::int[]) AS v(id, unread)
+      JOIN bridge_conversation old ON old.id = v.id WHERE old.unread = 0 AND NOT old.is_erased ORDER BY old.id
+      FOR NO KEY UPDATE OF old) new
+WHERE c.id = new.id RETURNING c.id
+"""
+MARK_READ_SQL = """
+UPDATE bridge_conversation c SET unread = 0, change_after_answer = '', unread_marked_at = NULL
+FROM (SELECT id, unread FROM bridge_conversation WHERE id = ANY(%(chats)s) AND unread > 0 ORDER BY id
+      FOR NO KEY UPDATE) old
+WHERE c.id = old.id RETURNING c.id, old.unread
+"""
+
+
+def mark_unread(chats: Mapping[int, int]) -> list[int]:
+    """Mark read chats as unread: chat → number of messages to show as unread. Return the changed ones."""
+    with connection.cursor() as cursor:
+        cursor.execute(MARK_UNREAD_SQL, {"chats": list(chats), "unread": list(chats.values())})
+        return [pk for (pk,) in cursor.fetchall()]
+
+
+def mark_read(chats: Sequence[int], *, user: Any) -> dict[int, int]:
+    """Mark chats and the user's mentions in them as read. Return what was unread: chat → number of messages.
+
+    The clients get their read receipts.
+    """
+    chat_notes.mark_mentions_seen(chats, user)
+    with connection.cursor() as cursor:
+        cursor.execute(MARK_READ_SQL, {"chats": list(chats)})
+        changed: dict[int, int] = dict(cursor.fetchall())
+    read = Conversation.objects.filter(pk__in=changed).select_related("api_channel").order_by("pk")
+    for conversation in read if changed else ():
+        read_receipts.request_read_receipt(conversation)
+    return changed

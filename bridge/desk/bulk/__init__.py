@@ -1,0 +1,1 @@
+"""Actions on many requests or chats at once."""

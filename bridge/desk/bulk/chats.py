@@ -1,0 +1,318 @@
+"""Bulk actions on chats, and their undo. The menu of a row and the keys of the list use them for one chat.
+
+Read, unread and pins change with one statement for all chats. The other actions change each chat under its lock, in a
+short transaction of its own (see ``changes``). The form names the state of each row that its user saw, and a chat that
+changed since is left as it is: nobody closes a chat whose client has just written, or takes one from a colleague.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from django.db import transaction
+from django.db.models import Q
+from django.utils.dateparse import parse_datetime
+from django.utils.translation import gettext as _
+
+from bridge import service_window
+from bridge.automation import macros
+from bridge.conversations import assignment_rules, chat_pins, snoozing, tickets, unread_marks
+from bridge.conversations.receiving import lock_conversation
+from bridge.models import Conversation, Macro, Snooze, Ticket
+from bridge.ticket_properties import LONGEST_TAG
+from channels_setup.codecs.bodies import BadBody
+
+from . import changes
+from .changes import Change, Value
+from .results import Action, BulkResult, Skip
+from .row_states import ShownState, has_client_written
+
+FOR_ALL = {Action.READ, Action.UNREAD, Action.PIN, Action.UNPIN}  # also chats of erased clients
+OTHER_TIME = "other"
+
+
+class BulkRefused(Exception):
+    """The action is not possible for any chat. The text is a sentence for the user."""
+
+
+class _Skipped(Exception):
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+
+
+def run_action(action: Action, shown: Mapping[int, ShownState], *, user: Any, values: Mapping[str, str]) -> BulkResult:
+    """Run an action on these chats, as far as the user may. Raises BulkRefused.
+
+    ``values``: the form's ``assignee``, ``tag``, ``snooze`` and ``until``, or ``macro`` and ``macro_key``.
+    """
+    visible = Conversation.objects.all().visible_to(user).filter(pk__in=shown)
+    chats = list(visible.select_related("chat_channel").order_by("pk"))
+    skipped: Counter[str] = Counter({Skip.GONE: len(shown) - len(chats)} if len(chats) < len(shown) else {})
+    if action not in FOR_ALL:
+        skipped.update(Skip.ERASED for chat in chats if chat.is_erased)
+        chats = [chat for chat in chats if not chat.is_erased]
+    if action in FOR_ALL:
+        changed = _change_together(action, chats, shown, skipped, user=user)
+        return BulkResult(action=action, changed=changed, skipped=skipped)
+    change_one = _build_change(action, chats, shown, user=user, values=values)
+    changed = []
+    for chat in chats:
+        try:
+            with transaction.atomic():
+                locked = lock_conversation(chat.pk)
+                if locked.pk != chat.pk:
+                    raise _Skipped(Skip.GONE)  # merged meanwhile
+                changed.append((chat.pk, *change_one(locked)))
+        except _Skipped as problem:
+            skipped[problem.reason] += 1
+    return BulkResult(action=action, changed=changed, skipped=skipped)
+
+
+# --- one statement for all chats --------------------------------------------------------------------------------
+
+
+def _change_together(
+    action: Action, chats: list[Conversation], shown: Mapping[int, ShownState], skipped: Counter[str], *, user: Any
+) -> list[Change]:
+    ids = [chat.pk for chat in chats]
+    if action == Action.READ:
+        wrote = {chat.pk for chat in chats if has_client_written(chat, shown[chat.pk])}
+        skipped.update(Skip.WROTE for _pk in wrote)
+        ids = [pk for pk in ids if pk not in wrote]
+        changed = [(pk, unread, 0) for pk, unread in unread_marks.mark_read(ids, user=user).items()]
+    elif action == Action.UNREAD:
+        changed = [(pk, 0, 1) for pk in unread_marks.mark_unread(dict.fromkeys(ids, 1))]
+    elif action == Action.PIN:
+        try:
+            changed = [(pk, False, True) for pk in chat_pins.pin_chats(user, ids)]
+        except chat_pins.PinRefused as problem:
+            raise BulkRefused(str(problem)) from problem
+    else:
+        changed = [(pk, True, False) for pk in chat_pins.unpin_chats(user, ids)]
+    if len(changed) < len(ids):
+        skipped[Skip.SAME] += len(ids) - len(changed)
+    return changed
+
+
+# --- one transaction for each chat ------------------------------------------------------------------------------
+
+ChangeOne = Callable[[Conversation], tuple[Value, Value]]
+
+
+def _build_change(
+    action: Action,
+    chats: list[Conversation],
+    shown: Mapping[int, ShownState],
+    *,
+    user: Any,
+    values: Mapping[str, str],
+) -> ChangeOne:
+    """Return the function that changes one locked chat and returns its value before and after."""
+    if action == Action.ASSIGN:
+        return _build_assignment(chats, shown, user=user, text=values.get("assignee", ""))
+    if action == Action.CLOSE:
+        return lambda chat: _close(chat, shown[chat.pk], user=user)
+    if action in (Action.TAG, Action.UNTAG):
+        tag = " ".join(values.get("tag", "").replace("\0", "").split()).removeprefix("#")[:LONGEST_TAG]
+        if not tag:
+            raise BulkRefused(_("Enter a tag."))
+        return lambda chat: _tag(chat, tag, is_added=action == Action.TAG, user=user)
+    if action == Action.SNOOZE:
+        until = _read_snooze(values)
+        return lambda chat: _snooze(chat, until, shown[chat.pk], user=user)
+    if action == Action.WAKE:
+        return lambda chat: _wake(chat, user=user)
+    return _build_macro(values, user=user)
+
+
+def _build_assignment(
+    chats: Sequence[Conversation], shown: Mapping[int, ShownState], *, user: Any, text: str
+) -> ChangeOne:
+    user_id, team_id = changes.read_assignee(text)
+    channels = {chat.chat_channel_id for chat in chats}
+    allowed = changes.find_assignable_channels(channels, user=user, user_id=user_id, team_id=team_id)
+
+    def assign(chat: Conversation) -> tuple[Value, Value]:
+        before = [chat.assignee_id, chat.team_id]
+        wanted = [user_id, chat.team_id if user_id else team_id]
+        if chat.chat_channel_id not in allowed:
+            raise _Skipped(Skip.CHANNEL)
+        if before == wanted:
+            raise _Skipped(Skip.SAME)
+        seen = shown[chat.pk].assignee
+        if seen is not None and seen != (chat.assignee_id or 0):
+            raise _Skipped(Skip.TAKEN)
+        team = tickets.UNCHANGED if user_id else team_id
+        try:
+            changed = assignment_rules.assign_chat(user, chat.pk, user_id=user_id, team_id=team)
+        except assignment_rules.AssignmentRefused as problem:
+            raise _Skipped(str(problem)) from problem
+        return before, [changed.assignee_id, changed.team_id]
+
+    return assign
+
+
+def _close(chat: Conversation, shown: ShownState, *, user: Any) -> tuple[Value, Value]:
+    ticket = tickets.get_current_ticket(chat)
+    if ticket is None:
+        raise _Skipped(Skip.CLOSED if chat.request_status is not None else Skip.NO_REQUEST)
+    if has_client_written(chat, shown):
+        raise _Skipped(Skip.WROTE)
+    changes.change_status(ticket.pk, Ticket.Status.CLOSED, by=user.pk)
+    return [ticket.pk, ticket.status], [ticket.pk, int(Ticket.Status.CLOSED)]
+
+
+def _tag(chat: Conversation, tag: str, *, is_added: bool, user: Any) -> tuple[Value, Value]:
+    """Add a tag to the chat's current request, or its newest one, or remove it."""
+    newest = Ticket.objects.filter(conversation=chat).order_by("-pk")
+    ticket = tickets.get_current_ticket(chat) or newest.first()
+    if ticket is None:
+        raise _Skipped(Skip.NO_REQUEST)
+    found = next((one for one in ticket.tags if one.casefold() == tag.casefold()), None)
+    if (found is not None) == is_added:
+        raise _Skipped(Skip.SAME)
+    _set_tag(ticket, found or tag, is_added=is_added, user=user)
+    return [ticket.pk, found or tag, not is_added], [ticket.pk, found or tag, is_added]
+
+
+def _set_tag(ticket: Ticket, tag: str, *, is_added: bool, user: Any) -> None:
+    wanted: dict[str, Any] = {"add_tags": [tag]} if is_added else {"tags": [one for one in ticket.tags if one != tag]}
+    try:
+        tickets.set_ticket_properties(ticket.pk, wanted, by=user.pk)
+    except BadBody as problem:
+        raise _Skipped(str(problem)) from problem
+
+
+def _read_snooze(values: Mapping[str, str]) -> datetime | None:
+    """Return the time of the form; None: until the client writes. Raises BulkRefused."""
+    choice = values.get("snooze", "")
+    if choice == OTHER_TIME:
+        until = snoozing.parse_local_time(values.get("until", ""))
+        if until is None:
+            raise BulkRefused(_("Enter a date and a time."))
+        return until
+    if choice not in snoozing.CHOICES:
+        raise BulkRefused(_("Choose until when to snooze this chat."))
+    return snoozing.compute_choice(choice, now=service_window.database_now())
+
+
+def _read_snoozed(chat: Conversation) -> str | None:
+    """Return until when a chat is snoozed. None: it is not; empty: until the client writes."""
+    if chat.snoozed_until is None:
+        return None
+    snooze = Snooze.objects.filter(conversation=chat).first()
+    return snooze.until.isoformat() if snooze is not None and snooze.until is not None else ""
+
+
+def _snooze(chat: Conversation, until: datetime | None, shown: ShownState, *, user: Any) -> tuple[Value, Value]:
+    if has_client_written(chat, shown):
+        raise _Skipped(Skip.WROTE)
+    before = _read_snoozed(chat)
+    try:
+        snoozing.snooze_chat(chat.pk, until=until, by=user)
+    except snoozing.SnoozeRefused as problem:
+        raise _Skipped(str(problem)) from problem
+    chat.refresh_from_db(fields=["snoozed_until"])
+    return before, _read_snoozed(chat)
+
+
+def _wake(chat: Conversation, *, user: Any) -> tuple[Value, Value]:
+    before = _read_snoozed(chat)
+    if not snoozing.end_snooze(chat.pk, by=user):
+        raise _Skipped(Skip.SAME)
+    return before, None
+
+
+def list_bulk_macros(user: Any) -> list[Macro]:
+    """Return the user's macros that write nothing to a client: their own and the shared ones."""
+    rows = Macro.objects.filter(Q(owner=None) | Q(owner=user.pk), is_used=True, reply_text="")
+    return list(rows.select_related("assign_user", "assign_team").prefetch_related("chat_channels").order_by("name"))
+
+
+def _build_macro(values: Mapping[str, str], *, user: Any) -> ChangeOne:
+    macro = next((one for one in list_bulk_macros(user) if str(one.pk) == values.get("macro")), None)
+    if macro is None:
+        raise BulkRefused(_("This macro no longer exists."))
+    channels = {channel.pk for channel in macro.chat_channels.all()}
+    key = values.get("macro_key", "")
+
+    def apply(chat: Conversation) -> tuple[Value, Value]:
+        if channels and chat.chat_channel_id not in channels:
+            raise _Skipped(_("The macro is not for this channel."))
+        try:
+            macros.run_macro(macro, chat.pk, user=user, form_key=f"{key}-{chat.pk}" if key else "")
+        except macros.MacroRefused as problem:
+            raise _Skipped(str(problem)) from problem
+        return None, None
+
+    return apply
+
+
+# --- undo -------------------------------------------------------------------------------------------------------
+
+IRREVERSIBLE = {Action.MACRO}
+
+
+def undo_action(action: Action, changed: Sequence[Change], *, user: Any) -> BulkResult:
+    """Undo an action in the chats that have not changed since and that the user still sees."""
+    visible = Conversation.objects.all().visible_to(user).filter(pk__in=[pk for pk, _before, _after in changed])
+    ids = set(visible.values_list("pk", flat=True))
+    undone: list[Change] = []
+    if action in FOR_ALL:
+        undone = _undo_together(action, [change for change in changed if change[0] in ids], user=user)
+    else:
+        for pk, before, after in changed:
+            if pk not in ids:
+                continue
+            try:
+                with transaction.atomic():
+                    chat = lock_conversation(pk)
+                    if chat.pk == pk and not chat.is_erased and _restore(action, chat, before, after, user=user):
+                        undone.append((pk, after, before))
+            except (_Skipped, snoozing.SnoozeRefused):
+                continue
+    left = len(changed) - len(undone)
+    return BulkResult(action=action, changed=undone, skipped=Counter({Skip.SAME: left} if left else {}), is_undo=True)
+
+
+def _undo_together(action: Action, changed: Sequence[Change], *, user: Any) -> list[Change]:
+    ids = [pk for pk, _before, _after in changed]
+    if action == Action.READ:
+        done = unread_marks.mark_unread({pk: before for pk, before, _after in changed})
+    elif action == Action.UNREAD:
+        done = list(unread_marks.mark_read(ids, user=user))
+    elif action == Action.PIN:
+        done = chat_pins.unpin_chats(user, ids)
+    else:
+        try:
+            done = chat_pins.pin_chats(user, ids)
+        except chat_pins.PinRefused as problem:
+            raise BulkRefused(str(problem)) from problem
+    return [(pk, None, None) for pk in done]
+
+
+def _restore(action: Action, chat: Conversation, before: Value, after: Value, *, user: Any) -> bool:
+    """Restore one locked chat. Return False if it has changed since."""
+    if action == Action.ASSIGN:
+        if [chat.assignee_id, chat.team_id] != after or not changes.can_restore_assignee(chat.pk, before):
+            return False
+        tickets.assign_chat(chat.pk, user_id=before[0], team_id=before[1], by=user.pk)
+        return True
+    if action == Action.CLOSE:
+        ticket = Ticket.objects.filter(pk=before[0], conversation=chat, status=after[1]).first()
+        return ticket is not None and changes.change_status(ticket.pk, before[1], by=user.pk)
+    if action in (Action.TAG, Action.UNTAG):
+        ticket = Ticket.objects.filter(pk=before[0], conversation=chat).first()
+        if ticket is None or (before[1] in ticket.tags) != after[2]:
+            return False
+        _set_tag(ticket, before[1], is_added=before[2], user=user)
+        return True
+    if _read_snoozed(chat) != after:
+        return False
+    if before is None:
+        return snoozing.end_snooze(chat.pk, by=user)
+    snoozing.snooze_chat(chat.pk, until=parse_datetime(before) if before else None, by=user)
+    return True

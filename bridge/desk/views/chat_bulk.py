@@ -1,0 +1,138 @@
+"""Actions on chats of the list: assign, close, tag, snooze, read and unread, pins, macros, and their undo."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest, JsonResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_GET, require_POST
+
+from bridge import service_window
+from bridge.automation import macros
+from bridge.desk import access, forms, snooze_menu, teams
+from bridge.desk.bulk import changes, chats
+from bridge.desk.bulk.results import Action, BulkResult, describe_result
+from bridge.desk.bulk.row_states import ShownState, read_state
+from bridge.desk.chat_list import listing
+from bridge.desk.parameters import parse_int
+from bridge.models import Ticket
+from channels_setup.permissions import require_chat_access
+
+from . import bulk_actions, chat_actions
+
+TAGGED_CANDIDATES, MAX_SUGGESTED = 2_000, 30  # newest requests whose tags are suggested
+
+
+@require_chat_access
+@require_POST
+def change_chats(request: HttpRequest) -> HttpResponse:
+    """Run an action on the posted chats. Scripts get what it did, the changed rows and an undo token."""
+    if refusal := forms.reject_stale_form(request):
+        return refusal
+    shown = _read_chats(request)
+    try:
+        action = Action(request.POST.get("action", ""))
+    except ValueError:
+        action = None
+    if action is None or not shown or forms.FOR_USER not in request.POST:
+        return HttpResponseBadRequest()
+    try:
+        result = chats.run_action(action, shown, user=request.user, values=request.POST.dict())
+    except chats.BulkRefused as problem:
+        return _refuse(request, str(problem))
+    return _respond(request, result, shown=list(shown))
+
+
+@require_chat_access
+@require_POST
+def undo_change(request: HttpRequest) -> HttpResponse:
+    """Undo an action in the chats that have not changed since."""
+    if refusal := forms.reject_stale_form(request):
+        return refusal
+    found = changes.load_changes(request.user, request.POST.get("undo_token", ""), salt=changes.CHATS_SALT)
+    if found is None:
+        return _refuse(request, _("This can no longer be undone."))
+    try:
+        result = chats.undo_action(Action(found["field"]), found["changed"], user=request.user)
+    except chats.BulkRefused as problem:
+        return _refuse(request, str(problem))
+    return _respond(request, result, shown=[pk for pk, _before, _after in found["changed"]])
+
+
+@require_chat_access
+@require_GET
+@never_cache
+def show_choices(request: HttpRequest) -> HttpResponse:
+    """Return the menus of the bar as HTML: people and teams, snooze times, tags, macros."""
+    channels = access.visible_channel_ids(request)
+    now = service_window.database_now()
+    context = {
+        "people": bulk_actions.list_channel_assignees(request.user, channels),
+        "teams": teams.list_teams(channels),
+        "team_prefix": changes.TEAM_PREFIX,
+        "snooze_choices": snooze_menu.list_choices(),
+        "snooze_field": snooze_menu.time_field(now),
+        "tags": _suggest_tags(channels),
+        "macros": [
+            {"macro": macro, "actions": macros.describe_actions(macro, None)}
+            for macro in chats.list_bulk_macros(request.user)
+        ],
+    }
+    return render(request, "bridge/chat_bulk_choices.html", context)
+
+
+def _read_chats(request: HttpRequest) -> dict[int, ShownState]:
+    """Return the posted chats with the state that the user saw. A form of one chat names it as ``for_chat``."""
+    posted = request.POST.getlist("chat")[: changes.MAX_CHANGES] or [request.POST.get(forms.FOR_CHAT, "")]
+    found: dict[int, ShownState] = {}
+    for text in posted:
+        number, _colon, state = text.partition(":")
+        if pk := parse_int(number):
+            found[pk] = read_state(state)
+    return found
+
+
+def _suggest_tags(channels: list[int]) -> list[str]:
+    """Return the most frequent tags of the newest requests of these channels."""
+    newest = Ticket.objects.order_by("-pk").values("pk")[:TAGGED_CANDIDATES]
+    tagged = Ticket.objects.filter(pk__in=newest, conversation__chat_channel__in=channels).exclude(tags=[])
+    counts = Counter(tag for tags in tagged.order_by().values_list("tags", flat=True) for tag in tags)
+    return [tag for tag, _count in counts.most_common(MAX_SUGGESTED)]
+
+
+def _respond(request: HttpRequest, result: BulkResult, *, shown: list[int]) -> HttpResponse:
+    if not chat_actions.is_script_request(request):
+        query = listing.list_query_string(listing.ChatListParams.from_request(request).non_default)
+        return redirect(reverse("chats") + query)
+    can_undo = bool(result.changed) and not result.is_undo and result.action not in chats.IRREVERSIBLE
+    answer: dict[str, Any] = {
+        "sentence": describe_result(result),
+        "changed": len(result.changed),
+        "rows": "".join(row.html for row in _build_rows(request, shown)),
+        "undo_token": changes.sign_changes(
+            request.user, field=result.action, changed=result.changed, salt=changes.CHATS_SALT
+        )
+        if can_undo
+        else "",
+    }
+    return JsonResponse(answer)
+
+
+def _build_rows(request: HttpRequest, shown: list[int]) -> list[Any]:
+    """Build the rows of these chats as the list of the page shows them."""
+    current = parse_int(request.POST.get(forms.FOR_CHAT))
+    visible = set(access.visible_conversations(request).filter(pk__in=shown).values_list("pk", flat=True))
+    params = listing.ChatListParams.from_request(request, current=current)
+    now = service_window.database_now()
+    return listing.build_rows([pk for pk in shown if pk in visible], user=request.user, now=now, params=params)
+
+
+def _refuse(request: HttpRequest, sentence: str) -> HttpResponse:
+    if chat_actions.is_script_request(request):
+        return JsonResponse({"sentence": sentence}, status=422)
+    return render(request, "bridge/conflict.html", {"sentence": sentence, "words": ""}, status=422)

@@ -1,0 +1,129 @@
+// Actions on chats of the list, for its bar, the menu of a row, the chat's header and keys. Each says what it did, with an
+// undo. Rows are redrawn at once; the next poll puts them into their place.
+(() => {
+  const bar = document.getElementById("chat-bulk");
+  if (!bar) return;
+  const TOAST_TIME = 60_000; // milliseconds
+  const byId = (id) => document.getElementById(id);
+  const rowOf = (chat) => document.querySelector(`#rows a.row[data-chat="${CSS.escape(chat)}"]`);
+  let isBusy = false, timer;
+
+  // --- rows ---------------------------------------------------------------------------------------------------------
+  // Where the focus is in a row, so that its new version gets it.
+  const PARTS = ["a.row", ".row-more", ".pick input"];
+  const replaceRow = (fresh) => {
+    const old = byId("rows").querySelector(`:scope > [data-key="${CSS.escape(fresh.dataset.key)}"]`);
+    if (!old || old.dataset.version === fresh.dataset.version) return;
+    const part = PARTS.find((selector) => old.querySelector(selector)?.contains(document.activeElement));
+    if ("olderPage" in old.dataset) fresh.dataset.olderPage = "";
+    old.replaceWith(fresh);
+    okno.chatRows.decorate();
+    if (part) fresh.querySelector(part)?.focus({ preventScroll: true });
+  };
+  const drawRows = (html) => {
+    okno.drawing.parseElements(html).forEach(replaceRow);
+    byId("list").dataset.version = ""; // the next poll brings the whole list
+    dispatchEvent(new Event("okno:list-drawn"));
+    dispatchEvent(new Event("okno:poll"));
+  };
+
+  // --- toast ----------------------------------------------------------------------------------------------------------
+  const hideToast = () => {
+    clearTimeout(timer);
+    byId("toast-bulk")?.remove();
+  };
+  const showToast = (sentence, undoToken = "") => {
+    hideToast();
+    const box = byId("toast").content.firstElementChild.cloneNode(true), text = box.querySelector("a");
+    box.id = "toast-bulk";
+    box.classList.add("info");
+    text.removeAttribute("href");
+    text.querySelector("b").textContent = sentence;
+    if (undoToken) {
+      const undo = document.createElement("button");
+      undo.type = "button";
+      undo.className = "button tiny";
+      undo.dataset.undoToken = undoToken;
+      undo.textContent = bar.dataset.undo;
+      text.querySelector("span").replaceWith(undo);
+    }
+    byId("toasts").prepend(box);
+    timer = setTimeout(() => { if (!box.matches(":hover, :focus-within")) hideToast(); }, TOAST_TIME);
+  };
+
+  // --- requests -------------------------------------------------------------------------------------------------------
+  const post = async (url, values) => {
+    if (isBusy || okno.isLocked()) return false;
+    isBusy = true;
+    bar.setAttribute("aria-busy", "true");
+    try {
+      const answer = await okno.postAsUser(url + byId("list").dataset.query, values);
+      if (answer.redirected) {
+        dispatchEvent(new Event("okno:signed-out"));
+        showToast(bar.dataset.signedOut);
+        return false;
+      }
+      if (answer.status === 409) return false; // the page says why
+      if (!answer.ok && answer.status !== 422) throw new Error(String(answer.status));
+      const { sentence, rows, undo_token: undoToken } = await answer.json();
+      showToast(sentence, undoToken);
+      if (answer.ok) drawRows(rows);
+      return answer.ok;
+    } catch {
+      showToast(bar.dataset.failed);
+      return false;
+    } finally {
+      isBusy = false;
+      bar.removeAttribute("aria-busy");
+    }
+  };
+  // `states`: chat → state of its row, which the server compares.
+  const run = (action, values, states) => {
+    const body = new URLSearchParams({ ...values, action });
+    for (const [chat, state] of states) body.append("chat", `${chat}:${state}`);
+    if (action === "macro") body.set("macro_key", crypto.randomUUID?.() || String(Math.random()).slice(2));
+    return post(bar.dataset.url, body);
+  };
+  const runFor = (action, values, chat) => run(action, values, [[chat, rowOf(chat)?.dataset.state || ""]]);
+  const undo = () => {
+    const button = byId("toast-bulk")?.querySelector("[data-undo-token]");
+    if (button) post(bar.dataset.undoUrl, { undo_token: button.dataset.undoToken });
+  };
+  document.addEventListener("click", (event) => {
+    if (event.target.closest?.("[data-undo-token]")) undo();
+  });
+
+  // --- open chat --------------------------------------------------------------------------------------------------------
+  const openChat = () => byId("chat")?.dataset.chat || "";
+  const runInHeader = (button) => {
+    for (const menu of document.querySelectorAll("#chat_header details.menu[open]")) menu.open = false;
+    byId("request-more")?.focus({ preventScroll: true });
+    runFor(button.value, {}, openChat());
+  };
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest?.("#chat_header button[data-chat-action]");
+    if (!button) return;
+    event.preventDefault(); // with scripts, the action is not submitted as a form
+    event.stopPropagation();
+    runInHeader(button);
+  }, true);
+  // The row says whether the open chat is pinned and unread; another tab may have changed it.
+  const syncHeader = () => {
+    const row = openChat() && rowOf(openChat());
+    if (!row) return;
+    const is = { pin: !okno.chatRows.traits(row).has("pinned"), unpin: okno.chatRows.traits(row).has("pinned"), unread: !row.matches(".unread") };
+    for (const button of document.querySelectorAll("#chat_header button[data-chat-action]")) button.hidden = !is[button.value];
+  };
+  for (const name of ["okno:list-drawn", "okno:thread-drawn", "okno:chat-opened"]) addEventListener(name, syncHeader);
+  // A click on the row of the open chat opens it again, so it is read.
+  document.addEventListener("click", (event) => {
+    const row = event.target.closest?.("a.row.unread[data-chat]");
+    if (!row || row.dataset.chat !== openChat() || event.ctrlKey || event.metaKey || event.shiftKey) return;
+    okno.postAsUser(byId("chat").dataset.seenUrl, { for_chat: openChat() })
+      .then(() => { byId("list").dataset.version = ""; dispatchEvent(new Event("okno:poll")); }).catch(() => {});
+  });
+
+  const canUndo = (event) => Boolean(byId("toast-bulk")?.querySelector("[data-undo-token]")) && !event?.target.closest?.("input:not([type=checkbox]), textarea, select");
+  okno.shortcuts?.define("undo", undo, canUndo);
+  window.okno = Object.assign(window.okno || {}, { chatBulk: { run, runFor, rowOf, openChat } });
+})();
