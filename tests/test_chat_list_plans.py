@@ -9,7 +9,7 @@ from django.db import connection
 from django.utils import timezone
 
 from bridge import service_window
-from bridge.desk.chat_list import listing
+from bridge.desk.chat_list import listing, view_counts
 from bridge.models import Contact, Conversation, ServiceWindow, Ticket
 from channels_setup.models import ApiChannel
 from tests.factories import boris, copies, operator
@@ -98,6 +98,27 @@ def test_no_filter_of_the_list_reads_many_chats(channel: ApiChannel) -> None:
                 channels=[chat.chat_channel_id],
                 user=boris(),
                 now=service_window.database_now(),
+            )
+        problems += [f"{params}: {problem}" for problem in statements.problems]
+
+    assert not problems, f"{len(problems)}\n" + "\n\n".join(problems[:10])
+
+
+def test_no_number_of_a_saved_view_reads_many_chats(channel: ApiChannel) -> None:
+    forget_statistics()
+    chat = make_chats(channel, MANY, minutes=MINUTES)
+    analyze()
+    problems = []
+    for tab, window, chosen in product(("all", "mine", "waiting"), WINDOWS, list_filters()):
+        params = {"tab": tab, "window": window, **chosen}
+        statements = Statements(max_rows=MAX_ROWS, max_pages=MAX_PAGES)
+        with connection.execute_wrapper(statements):
+            view_counts.count_chats(
+                {1: listing.ChatListParams(**params)},  # type: ignore[arg-type]
+                channels=[chat.chat_channel_id],
+                user=boris(),
+                now=service_window.database_now(),
+                cap=listing.MAX_COUNTED + 1,
             )
         problems += [f"{params}: {problem}" for problem in statements.problems]
 

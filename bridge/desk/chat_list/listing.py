@@ -283,13 +283,18 @@ def _filter_conditions(params: ChatListParams) -> list[str]:
     return conditions
 
 
-def window_conditions(scope: queries.ListScope) -> dict[str, str]:
-    """Return the SQL condition of each state of the window, for counts."""
-    return {
-        CLOSING: window_queries.EXPIRING_SQL,
-        OPEN: window_queries.stays_open_condition(scope),
-        CLOSED: window_queries.closed_condition(scope),
-    }
+def list_statements(
+    scope: queries.ListScope, params: ChatListParams, *, limit: int
+) -> list[tuple[str, dict[str, Any]]]:
+    """Return the statements, and their values, that find the chats of the list without its order. None is run."""
+    statements: list[tuple[str, dict[str, Any]]] = []
+
+    def collect(statement: str, values: dict[str, Any]) -> queries.FoundChats:
+        statements.append((statement, values))
+        return []
+
+    _find_group(replace(scope, fetch=collect), NEWEST, params, after=None, limit=limit)
+    return statements
 
 
 def _find_group(

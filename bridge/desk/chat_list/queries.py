@@ -7,7 +7,7 @@ first page. Values are always parameters; only the constant fragments below are 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -146,6 +146,12 @@ class ChatRowData(NamedTuple):
     is_pinned: bool  # by the user who looks at the list
 
 
+def fetch_rows(statement: str, values: dict[str, Any]) -> FoundChats:
+    with connection.cursor() as cursor:
+        cursor.execute(statement, values)
+        return cursor.fetchall()
+
+
 @dataclass(frozen=True, kw_only=True)
 class ListScope:
     """The user and the filters that limit the list."""
@@ -165,6 +171,7 @@ class ListScope:
     since_day: datetime | None = None
     until_day: datetime | None = None
     pinned: list[int] = field(default_factory=list)
+    fetch: Callable[[str, dict[str, Any]], FoundChats] = fetch_rows
 
     @property
     def filter_conditions(self) -> list[str]:
@@ -236,7 +243,7 @@ def find_newest(scope: ListScope, *conditions: str, after: tuple[datetime, int] 
     shape = NEWEST_SQL if is_grouped else NEWEST_UNGROUPED_SQL
     statement = shape.format(groups=" ".join(groups), conditions=" AND ".join(conditions_sql) or "TRUE")
     moment, last = after or (None, None)
-    return fetch_rows(statement, scope.values(limit=limit, moment=moment, last=last))
+    return scope.fetch(statement, scope.values(limit=limit, moment=moment, last=last))
 
 
 def load_row_data(chats: Sequence[int], *, me: int) -> list[ChatRowData]:
@@ -255,9 +262,3 @@ def load_summary(channels: Sequence[int], *, me: int, cap: int) -> tuple[Any, ..
         cursor.execute(SUMMARY_SQL, {"channels": list(channels), "me": me, "user": me, "cap": cap})
         row: tuple[Any, ...] = cursor.fetchone()
     return row
-
-
-def fetch_rows(statement: str, values: dict[str, Any]) -> FoundChats:
-    with connection.cursor() as cursor:
-        cursor.execute(statement, values)
-        return cursor.fetchall()

@@ -1,6 +1,6 @@
 """Number of chats in each saved view, capped, with a constant number of statements.
 
-The conditions are those of the list, so each count costs as much as opening the view.
+The statements are those of the list, so each count costs as much as opening the view.
 """
 
 from __future__ import annotations
@@ -21,16 +21,6 @@ PARAMETER = re.compile(r"%\((\w+)\)s")
 FIND_ALL_TAGGED_SQL = f"""
 SELECT wanted.tag, found.id FROM unnest(%(tags)s::text[]) AS wanted(tag)
 CROSS JOIN LATERAL ({queries.FIND_TAGGED_SQL.replace("%(tag)s", "wanted.tag")}) found
-"""
-COUNT_BY_CHANNEL_SQL = """
-(SELECT count(*) FROM (SELECT FROM unnest(%(channels)s::bigint[]) AS channel(id) CROSS JOIN LATERAL (
-    SELECT FROM bridge_conversation c WHERE c.chat_channel_id = channel.id AND {conditions} LIMIT %(cap)s
-) c LIMIT %(cap)s) capped)
-"""
-COUNT_SQL = """
-(SELECT count(*) FROM (
-    SELECT FROM bridge_conversation c WHERE c.chat_channel_id = ANY(%(channels)s) AND {conditions} LIMIT %(cap)s
-) capped)
 """
 
 
@@ -53,10 +43,15 @@ def count_chats(
             )
             columns: list[str] = []
             values: dict[str, Any] = {}
-            for number, params in enumerate(counted.values()):
+            for params in counted.values():
                 scope = listing.build_scope(params, channels=channels, user=user, now=now, lookups=lookups)
-                columns.append(PARAMETER.sub(rf"%(\1_{number})s", _count_sql(scope, params)))
-                values |= {f"{name}_{number}": value for name, value in scope.values(cap=cap).items()}
+                parts = []
+                for statement, own_values in listing.list_statements(scope, params, limit=cap):
+                    number = len(values)
+                    renamed = PARAMETER.sub(rf"%(\1_{number})s", statement)
+                    parts.append(f"(SELECT count(*) FROM ({renamed}) found)")
+                    values |= {f"{name}_{number}": value for name, value in own_values.items()}
+                columns.append(f"least({' + '.join(parts)}, {cap:d})")
             cursor.execute(f"SELECT {', '.join(columns)}", values)
             return dict(zip(counted, cursor.fetchone(), strict=True))
     except OperationalError:
@@ -80,11 +75,3 @@ def find_all_tagged(tags: Iterable[str], statement: str) -> dict[str, list[int] 
     for tag, pk in rows:
         ids[tag].append(pk)
     return {tag: pks if len(pks) < queries.MAX_TAGGED else None for tag, pks in ids.items()}
-
-
-def _count_sql(scope: queries.ListScope, params: listing.ChatListParams) -> str:
-    conditions = [*scope.filter_conditions, *scope.request_conditions]
-    if params.window:
-        conditions.append(listing.window_conditions(scope)[params.window])
-    shape = COUNT_BY_CHANNEL_SQL if scope.is_grouped else COUNT_SQL
-    return shape.format(conditions=" AND ".join(f"({each})" for each in conditions) or "TRUE")

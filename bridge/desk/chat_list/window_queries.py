@@ -14,7 +14,6 @@ from bridge.service_window import WINDOW_LENGTH
 from . import queries
 from .queries import (
     HAS_OPEN_WINDOW_SQL,
-    OPEN_WINDOW_SQL,
     RECENT_SQL,
     STAYS_OPEN_SQL,
     UNRESTRICTED_SQL,
@@ -77,9 +76,6 @@ SELECT id, since FROM found ORDER BY since, id LIMIT %(limit)s
 RECENTLY_CLOSED_SQL = f"""{RECENT_SQL} AND c.id NOT IN (
     SELECT w.conversation_id FROM bridge_servicewindow w WHERE w.state = 'open' AND w.expires_at > %(now)s)"""
 CLOSED_BEFORE_SQL = "c.last_message_at <= %(now)s - %(length)s"
-# For counts, which need no order.
-EXPIRING_SQL = f"({RECENT_SQL} AND EXISTS ({OPEN_WINDOW_SQL} AND w.expires_at > %(now)s AND w.expires_at < %(soon)s))"
-CLOSED_SQL = f"NOT EXISTS ({OPEN_WINDOW_SQL} AND w.expires_at > %(now)s)"
 
 
 def stays_open_condition(scope: ListScope) -> str:
@@ -88,10 +84,6 @@ def stays_open_condition(scope: ListScope) -> str:
 
 def open_condition(scope: ListScope) -> str:
     return f"({HAS_OPEN_WINDOW_SQL} OR {UNRESTRICTED_SQL})" if scope.unrestricted else HAS_OPEN_WINDOW_SQL
-
-
-def closed_condition(scope: ListScope) -> str:
-    return f"{CLOSED_SQL} AND NOT {UNRESTRICTED_SQL}" if scope.unrestricted else CLOSED_SQL
 
 
 def recent_condition(scope: ListScope) -> str:
@@ -106,7 +98,7 @@ def find_longest_waiting(scope: ListScope, *, after: Position, limit: int) -> Fo
         conditions_sql.append(f"({WAITING_SINCE_SQL}, c.id) > (%(moment)s, %(last)s)")
     shape = LONGEST_WAITING_SQL if scope.is_grouped else LONGEST_WAITING_OF_FEW_SQL
     statement = shape.format(conditions=" AND ".join(conditions_sql), recent=recent_condition(scope))
-    return queries.fetch_rows(statement, scope.values(limit=limit) | _position(after))
+    return scope.fetch(statement, scope.values(limit=limit) | _position(after))
 
 
 def find_closing_first(
@@ -122,7 +114,7 @@ def find_closing_first(
         conditions_sql.append(f"NOT {UNRESTRICTED_SQL}")
     shape = CLOSING_FIRST_SQL if scope.is_grouped else CLOSING_FIRST_OF_FEW_SQL
     values = scope.values(limit=limit, since=since, until=until) | _position(after)
-    return queries.fetch_rows(shape.format(conditions=" AND ".join(conditions_sql)), values)
+    return scope.fetch(shape.format(conditions=" AND ".join(conditions_sql)), values)
 
 
 def find_closing_newest(scope: ListScope, *conditions: str, after: Position, limit: int) -> FoundChats:
@@ -135,7 +127,7 @@ def find_closing_newest(scope: ListScope, *conditions: str, after: Position, lim
     if scope.hits is not None:
         conditions_sql.append("c.id = ANY(%(hits)s)")
     statement = CLOSING_NEWEST_SQL.format(conditions=" AND ".join(conditions_sql) or "TRUE")
-    return queries.fetch_rows(statement, scope.values(limit=limit) | _position(after))
+    return scope.fetch(statement, scope.values(limit=limit) | _position(after))
 
 
 def find_closed(scope: ListScope, *conditions: str, after: Position, limit: int) -> FoundChats:
