@@ -135,7 +135,7 @@ def test_a_merged_chat_runs_no_query_per_message(
         writes(chat.api_channel, ANYA, f"Слово {number}")
     reply_submission.submit_reply(conversation_id=chat.pk, text="Ответ", author=boris())
 
-    with django_assert_max_num_queries(48):
+    with django_assert_max_num_queries(56):
         html = desk.get(f"/chats/{chat.pk}/").content.decode()
 
     assert html.count("From +49 1511 2345678") == 21 and "To +49 1511 2345678" in html
