@@ -32,7 +32,7 @@ MESSAGE = """
   <div class="trail" id="trail-{pk}"></div>
 </li>"""
 NOTICE = """
-<li class="chat-notice" {attributes}>{sentence} <time datetime="{moment}">{at}</time></li>"""
+<li class="chat-notice" {attributes}>{sentence} <time datetime="{moment}" title="{full_time}">{at}</time></li>"""
 META = (
     '<a class="meta" href="{href}" data-trail="trail-{pk}" aria-expanded="false" aria-controls="trail-{pk}"'
     ' title="{title}">'
@@ -80,7 +80,12 @@ class BubbleRenderer:
             words = view.message.sentence
             sentence = render_html(words) if view.message.reason == "note" else words
             return fast_format_html(
-                NOTICE, attributes=item_attributes(item), sentence=sentence, moment=moment, at=view.at
+                NOTICE,
+                attributes=item_attributes(item),
+                sentence=sentence,
+                moment=moment,
+                full_time=view.full_time,
+                at=view.at,
             )
         message, extras = view.message, view.extras
         return fast_format_html(
