@@ -12,7 +12,7 @@
   const ownOf = (node) => node?.querySelector(".reactions .ours");
   const ownSign = (node) => ownOf(node)?.firstChild.textContent.trim() || "";
   const all = () => byId("reaction-all");
-  const more = () => picker.querySelector("[data-more]");
+  const more = () => picker.querySelector("[data-all-emoji]");
   const quick = () => [...picker.querySelectorAll(".reaction-quick button")];
 
   const place = (button) => {
@@ -88,7 +88,7 @@
     const sign = event.target.closest(".reaction-quick [data-sign]")?.dataset.sign;
     if (sign) react(sign === ownSign(messageNode()) ? "" : sign);
     else if (event.target.closest("[data-remove]")) react("");
-    else if (event.target.closest("[data-more]")) {
+    else if (event.target.closest("[data-all-emoji]")) {
       all().hidden = !all().hidden;
       more().setAttribute("aria-expanded", String(!all().hidden));
       if (!all().hidden) okno.emoji.open(picker);
