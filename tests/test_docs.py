@@ -66,7 +66,7 @@ FIGURES = (
         SETTING.format("CLOSING_REMINDER_MINUTES"),
     ),
     ("guide-operator.en.md", "last half hour", "30 min", "bridge.conversations.closing_reminders.END_OF_DAY_MARGIN"),
-    ("guide-operator.en.md", "takes it back, for 15 minutes", "15 min", "bridge.desk.views.bulk_actions.UNDO_SECONDS"),
+    ("guide-operator.en.md", "takes it back, for 15 minutes", "15 min", "bridge.desk.bulk.changes.UNDO_SECONDS"),
     ("guide-operator.en.md", "within 24 hours. New messages", "24 h", "bridge.merging.undo.UNDO_WITHIN"),
     ("guide-operator.en.md", "more than 4,096 characters", "4,096", "bridge.relay.reply_submission.MAX_TEXT_LENGTH"),
     ("guide-admin.en.md", "15 minutes after five wrong passwords", "0.25", "django.conf.settings.AXES_COOLOFF_TIME"),
