@@ -208,7 +208,8 @@ def build_list_context(request: HttpRequest, *, current: int | None, now: dateti
         ],
         "max_counted": listing.MAX_COUNTED,
         "snooze_choices": snooze_menu.list_choices(),
-        "answered_today": partial(count_answered_today, channels, now=now),  # of an empty list only
+        # Counted for an empty list only.
+        "answered_today": partial(count_answered_today, channels, now=now) if params.tab == listing.WAITING else 0,
         "filter_chips": partial(
             list_filters.build_chips, params, filter_fields, names=listing.FILTERS, channels=visible
         ),
