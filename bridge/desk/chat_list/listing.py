@@ -177,7 +177,10 @@ def _find_page(
     scope: queries.ListScope, params: ChatListParams, *, limit: int
 ) -> tuple[list[tuple[str, queries.FoundChats]], str]:
     """Find one page of chats by group. Return them and the cursor of the next page, or an empty string."""
-    names = [PINNED] * bool(scope.pinned) + _group_names(params, scope)
+    groups = _group_names(params, scope)
+    if groups[0:1] not in ([NEWEST], [CLOSED]):
+        scope = queries.find_tagged_recently(scope)
+    names = [PINNED] * bool(scope.pinned) + groups
     first = names.index(params.cursor[0]) if params.cursor and params.cursor[0] in names else 0
     found: list[tuple[str, queries.FoundChats]] = []
     remaining, next_cursor = limit, ""
@@ -305,26 +308,28 @@ def _find_group(
         scope = replace(scope, conditions=[*scope.conditions, pinned])
     if name == URGENT:
         return window_queries.find_closing_first(
-            scope, queries.WAITING_SQL, since=scope.now, until=scope.soon, after=after, limit=limit
+            scope.recent, queries.WAITING_SQL, since=scope.now, until=scope.soon, after=after, limit=limit
         )
     if name == LONGEST:
-        return window_queries.find_longest_waiting(scope, after=after, limit=limit)
+        return window_queries.find_longest_waiting(scope.recent, after=after, limit=limit)
     if name == CLOSING:
-        return window_queries.find_closing_first(scope, since=scope.now, until=scope.soon, after=after, limit=limit)
+        return window_queries.find_closing_first(
+            scope.recent, since=scope.now, until=scope.soon, after=after, limit=limit
+        )
     if name == OPEN and not scope.unrestricted:
-        return window_queries.find_closing_first(scope, since=scope.soon, until=None, after=after, limit=limit)
+        return window_queries.find_closing_first(scope.recent, since=scope.soon, until=None, after=after, limit=limit)
     # The others are ordered by last message.
     conditions = [queries.NOT_WAITING_SQL] if name == ANSWERED else []
     window = params.window if name in (NEWEST, PINNED, ANSWERED) else name
     if window == CLOSING:
-        return window_queries.find_closing_newest(scope, *conditions, after=after, limit=limit)
+        return window_queries.find_closing_newest(scope.recent, *conditions, after=after, limit=limit)
     if window == CLOSED:
         return window_queries.find_closed(scope, *conditions, after=after, limit=limit)
     if window == OPEN:
         conditions.append(window_queries.stays_open_condition(scope))
     elif name == ANSWERED:
         conditions.append(window_queries.open_condition(scope))
-    return queries.find_newest(scope, *conditions, after=after, limit=limit)
+    return queries.find_newest(scope.recent if conditions else scope, *conditions, after=after, limit=limit)
 
 
 def _build_rows(

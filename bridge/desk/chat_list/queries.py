@@ -8,7 +8,7 @@ first page. Values are always parameters; only the constant fragments below are 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -32,13 +32,14 @@ MENTIONED_SQL = "c.id IN (SELECT conversation_id FROM bridge_notemention WHERE u
 ASSIGNEE_SQL, NOBODY_SQL = "c.assignee_id = %(assignee)s", "c.assignee_id IS NULL"
 PINNED_SQL, NOT_PINNED_SQL = "c.id = ANY(%(pinned)s)", "c.id <> ALL(%(pinned)s)"
 SINCE_SQL, UNTIL_SQL = "c.last_message_at >= %(since_day)s", "c.last_message_at < %(until_day)s"
-# A rare tag: its chats are found first. A frequent one: chats are read in order, and most of them have it.
+# A rare tag: its chats are found first. A frequent one: chats are read in order, because many of them have it.
 TAGGED_SQL = "c.id = ANY(%(tagged)s)"
 HAS_TAG_SQL = """(EXISTS (SELECT FROM bridge_ticket t
     WHERE t.conversation_id = c.id AND t.tags @> ARRAY[%(tag)s]::varchar[])
     OR EXISTS (SELECT FROM bridge_contact p
     WHERE p.id = c.contact_id AND p.tags @> to_jsonb(ARRAY[%(tag)s]::text[])))"""
-MAX_TAGGED = 2_000
+MAX_TAGGED = 20_000
+MANY_TAGGED = 1_000  # from here on, those with a recent message are picked out once for all groups that need one
 FIND_TAGGED_SQL = """
 SELECT id FROM (
     (SELECT t.conversation_id AS id FROM bridge_ticket t
@@ -48,14 +49,20 @@ SELECT id FROM (
      WHERE p.tags @> to_jsonb(ARRAY[%(tag)s]::text[]) AND p.tags <> '[]' LIMIT %(limit)s)
 ) found
 """
+FIND_RECENT_SQL = """
+SELECT id FROM bridge_conversation WHERE id = ANY(%(tagged)s) AND last_message_at > %(now)s - %(length)s
+"""
 LIVE_STATUSES = tuple(status for status in Ticket.Status.values if status not in Ticket.ENDED)
 
 OPEN_WINDOW_SQL = "SELECT FROM bridge_servicewindow w WHERE w.conversation_id = c.id AND w.state = 'open'"
 UNRESTRICTED_SQL = "c.api_channel_id IN (SELECT id FROM channels_setup_apichannel WHERE kind = ANY(%(unrestricted)s))"
 # A window is open for at most 24 hours after the client's last message, so older chats can be skipped.
 RECENT_SQL = "c.last_message_at > %(now)s - %(length)s"
-HAS_OPEN_WINDOW_SQL = f"({RECENT_SQL} AND EXISTS ({OPEN_WINDOW_SQL} AND w.expires_at > %(now)s))"
-STAYS_OPEN_SQL = f"({RECENT_SQL} AND EXISTS ({OPEN_WINDOW_SQL} AND w.expires_at >= %(soon)s))"
+# OFFSET 0 keeps PostgreSQL from joining all open windows. It expects few, because it takes their state and their end
+# for independent, and would give up reading chats in order.
+HAS_OPEN_WINDOW_SQL = f"({RECENT_SQL} AND EXISTS ({OPEN_WINDOW_SQL} AND w.expires_at > %(now)s OFFSET 0))"
+LATER_WINDOW_SQL = f"EXISTS ({OPEN_WINDOW_SQL} AND w.expires_at >= %(soon)s OFFSET 0)"
+STAYS_OPEN_SQL = f"({RECENT_SQL} AND {LATER_WINDOW_SQL})"
 
 NEWEST_SQL = """
 SELECT c.id, c.last_message_at FROM unnest(%(channels)s::bigint[]) AS channel(id) {groups}
@@ -168,10 +175,16 @@ class ListScope:
     assignee: int | None = None
     tag: str = ""
     tagged: list[int] | None = None  # chats with the tag; None without a tag, and if there are too many
+    tagged_recently: list[int] | None = None  # those of ``tagged`` with a message of the last 24 hours; None: unknown
     since_day: datetime | None = None
     until_day: datetime | None = None
     pinned: list[int] = field(default_factory=list)
     fetch: Callable[[str, dict[str, Any]], FoundChats] = fetch_rows
+
+    @property
+    def recent(self) -> ListScope:
+        """Return the scope for queries that find only chats with a message of the last 24 hours."""
+        return self if self.tagged_recently is None else replace(self, tagged=self.tagged_recently)
 
     @property
     def filter_conditions(self) -> list[str]:
@@ -219,6 +232,13 @@ def find_tagged(tag: str) -> list[int] | None:
         cursor.execute(FIND_TAGGED_SQL, {"tag": tag, "limit": MAX_TAGGED})
         found = [row[0] for row in cursor.fetchall()]
     return found if len(found) < MAX_TAGGED else None
+
+
+def find_tagged_recently(scope: ListScope) -> ListScope:
+    """Return the scope with the tagged chats that have a recent message, if many chats have the tag."""
+    if scope.tagged is None or len(scope.tagged) < MANY_TAGGED or scope.unrestricted:
+        return scope
+    return replace(scope, tagged_recently=[row[0] for row in fetch_rows(FIND_RECENT_SQL, scope.values())])
 
 
 def find_newest(scope: ListScope, *conditions: str, after: tuple[datetime, int] | None, limit: int) -> FoundChats:

@@ -14,6 +14,7 @@ from bridge.service_window import WINDOW_LENGTH
 from . import queries
 from .queries import (
     HAS_OPEN_WINDOW_SQL,
+    LATER_WINDOW_SQL,
     RECENT_SQL,
     STAYS_OPEN_SQL,
     UNRESTRICTED_SQL,
@@ -50,24 +51,26 @@ WITH closing AS MATERIALIZED (
 SELECT id, last_message_at FROM found ORDER BY last_message_at DESC, id DESC LIMIT %(limit)s
 """
 # Who began to wait within the last 24 hours has an open window, so reading in order finds them at once. Those who have
-# waited longer and still write are few: they are found among the chats with a message of the last 24 hours.
+# waited longer and still write are few: they are found among the chats with a message of the last 24 hours. The first
+# part does not repeat that bound, or PostgreSQL would read and sort all waiting chats; "+ interval" keeps the second part
+# off the index of those who wait.
 LONGEST_WAITING_SQL = f"""
 SELECT c.id, c.since FROM unnest(%(channels)s::bigint[]) AS channel(id) CROSS JOIN LATERAL (
     (SELECT c.id, {WAITING_SINCE_SQL} AS since FROM bridge_conversation c
      WHERE c.chat_channel_id = channel.id AND {WAITING_SQL} AND {WAITING_SINCE_SQL} > %(now)s - %(length)s
-       AND {{conditions}}
+       AND {{window}} AND {{conditions}}
      ORDER BY {WAITING_SINCE_SQL}, c.id LIMIT %(limit)s)
     UNION ALL
     (SELECT c.id, {WAITING_SINCE_SQL} AS since FROM bridge_conversation c
-     WHERE c.chat_channel_id = channel.id AND {WAITING_SQL} AND {WAITING_SINCE_SQL} <= %(now)s - %(length)s
-       AND {{recent}} AND {{conditions}}
-     ORDER BY {WAITING_SINCE_SQL}, c.id LIMIT %(limit)s)
+     WHERE c.chat_channel_id = channel.id AND {WAITING_SQL} AND {WAITING_SINCE_SQL} + interval '0' <= %(now)s - %(length)s
+       AND {{recent}} AND {{window}} AND {{conditions}}
+     ORDER BY {WAITING_SINCE_SQL} + interval '0', c.id LIMIT %(limit)s)
 ) c ORDER BY c.since, c.id LIMIT %(limit)s
 """
 LONGEST_WAITING_OF_FEW_SQL = f"""
 WITH found AS MATERIALIZED (
     SELECT c.id, {WAITING_SINCE_SQL} AS since FROM bridge_conversation c
-    WHERE c.chat_channel_id = ANY(%(channels)s) AND {WAITING_SQL} AND {{recent}} AND {{conditions}}
+    WHERE c.chat_channel_id = ANY(%(channels)s) AND {WAITING_SQL} AND {{recent}} AND {{window}} AND {{conditions}}
 )
 SELECT id, since FROM found ORDER BY since, id LIMIT %(limit)s
 """
@@ -93,11 +96,15 @@ def recent_condition(scope: ListScope) -> str:
 
 def find_longest_waiting(scope: ListScope, *, after: Position, limit: int) -> FoundChats:
     """Find chats that need a reply and whose window stays open, longest waiting first."""
-    conditions_sql = [*scope.filter_conditions, *scope.request_conditions, stays_open_condition(scope)]
+    conditions_sql = [*scope.filter_conditions, *scope.request_conditions]
     if after is not None:
         conditions_sql.append(f"({WAITING_SINCE_SQL}, c.id) > (%(moment)s, %(last)s)")
     shape = LONGEST_WAITING_SQL if scope.is_grouped else LONGEST_WAITING_OF_FEW_SQL
-    statement = shape.format(conditions=" AND ".join(conditions_sql), recent=recent_condition(scope))
+    statement = shape.format(
+        conditions=" AND ".join(conditions_sql) or "TRUE",
+        recent=recent_condition(scope),
+        window=f"({LATER_WINDOW_SQL} OR {UNRESTRICTED_SQL})" if scope.unrestricted else LATER_WINDOW_SQL,
+    )
     return scope.fetch(statement, scope.values(limit=limit) | _position(after))
 
 
@@ -135,7 +142,7 @@ def find_closed(scope: ListScope, *conditions: str, after: Position, limit: int)
     extra = (*conditions, f"NOT {UNRESTRICTED_SQL}") if scope.unrestricted else conditions
     found: FoundChats = []
     if after is None or after[0] > scope.now - WINDOW_LENGTH:
-        found = queries.find_newest(scope, *extra, RECENTLY_CLOSED_SQL, after=after, limit=limit)
+        found = queries.find_newest(scope.recent, *extra, RECENTLY_CLOSED_SQL, after=after, limit=limit)
     if len(found) < limit:
         found += queries.find_newest(scope, *extra, CLOSED_BEFORE_SQL, after=after, limit=limit - len(found))
     return found
