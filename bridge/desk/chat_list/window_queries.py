@@ -52,8 +52,8 @@ SELECT id, last_message_at FROM found ORDER BY last_message_at DESC, id DESC LIM
 """
 # Who began to wait within the last 24 hours has an open window, so reading in order finds them at once. Those who have
 # waited longer and still write are few: they are found among the chats with a message of the last 24 hours. The first
-# part does not repeat that bound, or PostgreSQL would read and sort all waiting chats; "+ interval" keeps the second part
-# off the index of those who wait.
+# part does not repeat that bound, or PostgreSQL would read and sort all waiting chats; "+ interval" keeps the second
+# part off the index of those who wait.
 LONGEST_WAITING_SQL = f"""
 SELECT c.id, c.since FROM unnest(%(channels)s::bigint[]) AS channel(id) CROSS JOIN LATERAL (
     (SELECT c.id, {WAITING_SINCE_SQL} AS since FROM bridge_conversation c
@@ -62,7 +62,8 @@ SELECT c.id, c.since FROM unnest(%(channels)s::bigint[]) AS channel(id) CROSS JO
      ORDER BY {WAITING_SINCE_SQL}, c.id LIMIT %(limit)s)
     UNION ALL
     (SELECT c.id, {WAITING_SINCE_SQL} AS since FROM bridge_conversation c
-     WHERE c.chat_channel_id = channel.id AND {WAITING_SQL} AND {WAITING_SINCE_SQL} + interval '0' <= %(now)s - %(length)s
+     WHERE c.chat_channel_id = channel.id AND {WAITING_SQL}
+       AND {WAITING_SINCE_SQL} + interval '0' <= %(now)s - %(length)s
        AND {{recent}} AND {{window}} AND {{conditions}}
      ORDER BY {WAITING_SINCE_SQL} + interval '0', c.id LIMIT %(limit)s)
 ) c ORDER BY c.since, c.id LIMIT %(limit)s
