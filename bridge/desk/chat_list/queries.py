@@ -60,8 +60,10 @@ UNRESTRICTED_SQL = "c.api_channel_id IN (SELECT id FROM channels_setup_apichanne
 RECENT_SQL = "c.last_message_at > %(now)s - %(length)s"
 # OFFSET 0 keeps PostgreSQL from joining all open windows. It expects few, because it takes their state and their end
 # for independent, and would give up reading chats in order.
-HAS_OPEN_WINDOW_SQL = f"({RECENT_SQL} AND EXISTS ({OPEN_WINDOW_SQL} AND w.expires_at > %(now)s OFFSET 0))"
-LATER_WINDOW_SQL = f"EXISTS ({OPEN_WINDOW_SQL} AND w.expires_at >= %(soon)s OFFSET 0)"
+HAS_OPEN_WINDOW_SQL = (
+    f"({RECENT_SQL} AND EXISTS ({OPEN_WINDOW_SQL} AND w.expires_at + interval '0' > %(now)s OFFSET 0))"
+)
+LATER_WINDOW_SQL = f"EXISTS ({OPEN_WINDOW_SQL} AND w.expires_at + interval '0' >= %(soon)s OFFSET 0)"
 STAYS_OPEN_SQL = f"({RECENT_SQL} AND {LATER_WINDOW_SQL})"
 
 NEWEST_SQL = """
