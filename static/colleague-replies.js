@@ -45,11 +45,15 @@
     if (focuses) place().querySelector("[data-proceed]").focus();
   };
 
-  // A template that was stopped is shown again with its values.
-  const sendTemplate = () => {
-    const button = () => document.querySelector("#template_panel [data-go]");
-    if (button()) button().click();
-    else addEventListener("okno:template-shown", () => button()?.click(), { once: true });
+  // A template that was stopped is shown again with its values, which the operator may have edited. No other is sent.
+  const sendTemplate = async ({ chat, address }, { shown, showAgain }) => {
+    const isHere = () => chat === byId("chat").dataset.chat;
+    const button = () => document.querySelector(`#template_panel [data-go][formaction="${CSS.escape(address)}"]`);
+    await shown;
+    if (isHere() && !button()) await showAgain();
+    if (!isHere()) okno.chatOpening.showError("notSentInChat", okno.chatOpening.clientName(chat));
+    else if (button()) button().click();
+    else dispatchEvent(new CustomEvent("okno:action-refused", { detail: byId("composer").dataset.failed }));
   };
 
   addEventListener("okno:refused", ({ detail: { record, result } }) => {
@@ -63,7 +67,7 @@
     seen = Number(valueOf("seen") ?? 0);
     // An operator who goes on typing would press the button by a space.
     const focuses = byId("text").value === (record.box ?? byId("text").value) && document.activeElement !== byId("note-text");
-    ask(result, isTemplate ? "template" : "reply", isTemplate ? sendTemplate : () => byId("composer").requestSubmit(), { focuses });
+    ask(result, isTemplate ? "template" : "reply", isTemplate ? () => sendTemplate(record, result) : () => byId("composer").requestSubmit(), { focuses });
   });
 
   document.addEventListener("click", (event) => {

@@ -133,15 +133,19 @@
     const panelUrl = panelArea().querySelector("[data-panel]").dataset.panel;
     const words = panelKind === "recognized" ? text : panelArea().querySelector(".wa-body")?.textContent.trim() || "";
     const reply = { address: button.getAttribute("formaction"), text: words };
+    const onRefusal = (result) => {
+      result.showAgain = () => reopen(panelUrl, values, panelKind);
+      result.shown = result.showAgain();
+    };
     recognition.cancel();
     preview.cancel();
     if (panelKind === "picked") { // the composer keeps its own text
       okno.composer.saveDraft();
       reply.values = [...Object.entries(values), ["kind", panelKind]];
-      okno.composer.send(reply, { key: okno.newKey(), onRefusal: () => reopen(panelUrl, values, panelKind) });
+      okno.composer.send(reply, { key: okno.newKey(), onRefusal });
     } else {
       reply.values = [...Object.entries(values), ["kind", panelKind], ["text", text]];
-      okno.composer.send({ ...reply, box: text }, { onRefusal: () => { if (panelKind === "hold") reopen(panelUrl, values, panelKind); } });
+      okno.composer.send({ ...reply, box: text }, panelKind === "hold" ? { onRefusal } : {});
     }
     clearPanel();
   };
@@ -149,9 +153,11 @@
   // Restore the fields of a refused template.
   const reopen = async (panelUrl, values, panelKind) => {
     const isHere = chatGuard();
-    const answer = await okno.postAsUser(panelUrl, { ...values, kind: panelKind });
-    const html = await answer.text();
-    if (isOk(answer) && isHere()) show(html);
+    try {
+      const answer = await okno.postAsUser(panelUrl, { ...values, kind: panelKind });
+      const html = await answer.text();
+      if (isOk(answer) && isHere()) show(html);
+    } catch { /* no connection: the template can be chosen again */ }
   };
 
   const sendCurrent = async (button, fallback = () => {}) => {

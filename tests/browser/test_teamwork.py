@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
@@ -11,8 +13,8 @@ from channels_setup.models import ApiChannel
 from channels_setup.roles import Role, assign_role
 from tests.browser.holding import Held
 from tests.browser.test_desk import open_chat, sign_in, writes
-from tests.factories import UserFactory, boris
-from tests.scenarios.sending import outbound_texts
+from tests.factories import MessageFactory, TemplateFactory, UserFactory, boris
+from tests.scenarios.sending import move_windows_back, outbound_texts
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -112,6 +114,36 @@ def test_a_question_about_a_crossing_reply_takes_no_keys_of_the_typing(desk: Pag
     expect(box).to_have_value("Едет\nИ ещё")
     expect(question).to_be_visible()
     assert Message.objects.filter(direction="outbound").get().text == "Будет завтра"
+
+
+def test_a_stopped_template_is_sent_from_its_own_panel_only(desk: Page, chat: Conversation) -> None:
+    for name in ("first", "second"):
+        TemplateFactory(api_channel=chat.api_channel, name=name, body=f"Words of the {name}")
+    move_windows_back(timedelta(hours=30))
+    open_chat(desk, chat)
+    question, send = desk.locator("#meanwhile"), desk.locator("#template_panel [data-go]")
+    desk.locator(".offer", has_text="first").click()
+    expect(send).to_be_enabled()
+    olga = type(boris()).objects.get(username="olga")
+    MessageFactory(conversation=chat, outbound=True, author=olga, text="Будет завтра")
+    address = f"**{desk.locator('[data-panel]').get_attribute('data-panel')}"
+    desk.route(address, lambda route: route.abort())  # the stopped template cannot be shown again
+
+    send.click()
+    expect(question).to_contain_text("Ольга Иванова answered meanwhile")
+    question.get_by_role("button", name="Send anyway").click()
+    expect(desk.locator("#refusal")).to_contain_text("Couldn’t reach the server")
+    desk.locator(".offer", has_text="second").click()
+    expect(desk.locator("#template_panel .sheet-bubble")).to_contain_text("Words of the second")
+    expect(send).to_be_enabled()
+    assert outbound_texts() == ["Будет завтра"]
+
+    desk.unroute(address)
+    desk.locator(".offer", has_text="first").click()
+    expect(desk.locator("#template_panel .sheet-bubble")).to_contain_text("Words of the first")
+    send.click()
+    expect(desk.locator("#messages")).to_contain_text("Words of the first")
+    assert outbound_texts() == ["Будет завтра", "Words of the first"]
 
 
 def test_a_note_saved_after_leaving_its_chat_is_not_shown_as_a_draft(desk: Page, chat: Conversation) -> None:
