@@ -20,7 +20,7 @@
     const left = Math.min(Math.max(GAP, near.left - width / 2), innerWidth - width - GAP);
     const above = near.top - height - GAP;
     picker.style.left = `${left}px`;
-    picker.style.top = `${above >= GAP ? above : Math.min(near.bottom + GAP, innerHeight - height - GAP)}px`;
+    picker.style.top = `${above >= GAP ? above : Math.max(GAP, Math.min(near.bottom + GAP, innerHeight - height - GAP))}px`;
   };
   const open = (button) => {
     message = button.closest(".msg").id;
@@ -103,7 +103,12 @@
     event.preventDefault();
     buttons[(at + step + buttons.length) % buttons.length].focus();
   });
-  addEventListener("scroll", (event) => { if (!picker.contains(event.target)) close(); }, true);
-  addEventListener("resize", close);
+  // The keyboard of a phone, which the search for an emoji opens, also resizes the page and scrolls the thread.
+  const onMove = () => {
+    if (picker.contains(document.activeElement) && document.activeElement.matches("input") && buttonOf(message)) place(buttonOf(message));
+    else close();
+  };
+  addEventListener("scroll", (event) => { if (!picker.contains(event.target)) onMove(); }, true);
+  addEventListener("resize", onMove);
   addEventListener("okno:chat-opened", close);
 })();

@@ -56,6 +56,9 @@ def test_a_reaction_is_set_changed_and_removed(desk: Page, question: Message) ->
     expect(picker.get_by_role("button", name="Thumbs up")).to_have_attribute("aria-pressed", "true")
     picker.get_by_role("button", name="All emoji").press("Enter")
     expect(picker.locator("input")).to_be_focused()
+    desk.set_viewport_size({"width": 390, "height": 420})  # as the keyboard of a phone does
+    expect(picker.locator("input")).to_be_in_viewport()
+    desk.set_viewport_size({"width": 1280, "height": 720})
     desk.keyboard.type("подарок")
     expect(picker.locator(".emoji-grid button")).to_have_count(1)
     with desk.expect_response("**/reaction/"):
