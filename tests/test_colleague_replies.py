@@ -156,7 +156,9 @@ def test_a_template_a_held_text_and_a_macro_are_stopped_too(chat: Conversation) 
     refused = mine.post(macro_path, {"macro_key": "key-of-macro-1", "seen": "0"}, headers=SCRIPT)
     assert refused.status_code == 422 and refused.json()["title"] == "olga answered meanwhile"
     page = mine.post(macro_path, {"macro_key": "key-of-macro-2", "seen": "0"})
-    assert page.status_code == 422 and "olga answered meanwhile: “Завтра”" in page.content.decode()
+    html = page.content.decode()
+    assert page.status_code == 422 and "olga answered meanwhile: “Завтра”" in html
+    assert html.count(f'name="seen" value="{newest}"') == 2  # of the composer and of the macros
     page = mine.post(path, {"seen": "0", "kind": "picked"})
     assert page.status_code == 422 and "olga answered meanwhile: “Завтра”" in page.content.decode()
     assert Message.objects.filter(direction="outbound").count() == 1
