@@ -93,6 +93,17 @@ def test_a_reaction_extends_the_window_and_its_removal_does_not(channel: ApiChan
     assert ServiceWindow.objects.get().expires_at == added_at + timedelta(hours=24)
 
 
+def test_the_window_of_a_reaction_ends_within_a_day_of_the_last_message(channel: ApiChannel) -> None:
+    apply(channel, received_text(at=now() - timedelta(hours=11)))
+    Conversation.objects.update(last_message_at=now() - timedelta(hours=11))
+    apply(
+        channel, ReactionChanged(contact=ANNA, target_id="wamid.unknown", emoji="👍", external_id="wamid.2", at=now())
+    )
+
+    window = ServiceWindow.objects.get()
+    assert window.expires_at <= Conversation.objects.get().last_message_at + timedelta(hours=24)
+
+
 def test_a_reaction_that_opens_the_window_sends_held_replies(channel: ApiChannel) -> None:
     apply(channel, received_text("wamid.1"))
     chat = Conversation.objects.get()

@@ -137,10 +137,8 @@ def extend_window(
         merged_contact_id=merged_contact_id,
     )
     service_window.extend_windows([activity], now=now)
-    # Chat lists look for open windows only among chats of the last day.
-    Conversation.objects.filter(pk=conversation.pk, last_message_at__lt=now - service_window.WINDOW_LENGTH / 2).update(
-        last_message_at=now
-    )
+    # Chat lists look for open windows only among chats of the last day, so no window may end later than that.
+    Conversation.objects.filter(pk=conversation.pk, last_message_at__lt=activity.at).update(last_message_at=now)
     held_replies.release_held_replies([conversation.pk])
 
 
