@@ -25,6 +25,11 @@ from channels_setup.codecs.values import parse_iso_time
 
 MAX_PARTS = 100  # cards, lines or fields of one message
 MAX_QUOTE_LENGTH = 120  # characters of a quoted text
+# Failures of messages that say what became of the text.
+REACTION_REASONS = {
+    "window_closed_before_sending": "window_closed_for_reactions",
+    "contact_moved_before_sending": "contact_moved",
+}
 REACTION_STATES = {reactions.PENDING: gettext_lazy("being sent"), reactions.UNKNOWN: gettext_lazy("may have been sent")}
 
 
@@ -142,10 +147,11 @@ def _build_reaction_problem(message: Message) -> ReactionProblem | None:
     own = reactions.OurReaction.of_message(message)
     if own is None or own.state != reactions.FAILED:
         return None
-    why = phone_visibility.visible_text(outcomes.render_sentence(own.reason, own.error), message.api_channel_id)
-    sentence = _("Reaction %(emoji)s not sent. %(why)s") if own.emoji else _("Reaction not removed. %(why)s")
+    sentence = outcomes.render_sentence(REACTION_REASONS.get(own.reason, own.reason), own.error)
+    why = phone_visibility.visible_text(sentence, message.api_channel_id)
+    words = _("Reaction %(emoji)s not sent. %(why)s") if own.emoji else _("Reaction not removed. %(why)s")
     shown = reactions.get_our_emoji(message)
-    return ReactionProblem(emoji=own.emoji, shown=shown, sentence=sentence % {"emoji": own.emoji, "why": why})
+    return ReactionProblem(emoji=own.emoji, shown=shown, sentence=words % {"emoji": own.emoji, "why": why})
 
 
 def _number_tags(message: Message) -> Iterable[str]:
