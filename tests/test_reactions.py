@@ -5,8 +5,10 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.db.models import F
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 
 from bridge.conversations import message_statuses, reactions
 from bridge.inbox import processing
@@ -165,6 +167,24 @@ def test_an_older_failed_reaction_is_not_resent_over_a_newer_one(question: Messa
     assert resend.resend_deliveries(failed.pk) == 0
 
 
+def test_a_reaction_that_fails_after_a_newer_one_was_chosen_is_not_resent(
+    question: Message, receiver: Receiver
+) -> None:
+    answer(receiver, status=503, times=1)
+    answer(receiver, status=400, body={"error": {"code": 131009, "message": "No"}}, times=1)
+    accept(receiver)
+    react(question, "👍")
+    dispatcher.send_due_deliveries()  # fails for now
+    react(question, "❤️")
+    make_deliveries_due()
+    dispatcher.send_due_deliveries()
+    dispatcher.send_due_deliveries()
+
+    failed = Delivery.objects.get(state="dead")
+    assert (failed.reason, resend.resend_deliveries(failed.pk)) == ("reaction_replaced", 0)
+    assert shown(question) == (ours("❤️"), "sent")
+
+
 def test_a_reaction_is_refused_with_a_reason(channel: ApiChannel, question: Message) -> None:
     other = receive_text(channel, "?", who="79215550102", external_id="wamid.other").message
     assert submit_reaction(question.conversation_id, other.pk, "👍", author=boris()) == "nothing_to_react_to"
@@ -197,6 +217,11 @@ def test_a_reaction_that_waits_is_canceled_when_the_window_closes(question: Mess
 
     assert receiver.requests == [] and Delivery.objects.get().state == "cancelled"
     assert shown(question) == ([], "failed")
+    desk = signed_in(Client(), boris(question.conversation.chat_channel))
+    url = f"/chats/{question.conversation_id}/"
+    assert "Reaction 👍 not sent. The 24-hour window is closed. You can react again" in page_html(desk, url)
+    desk.post(f"{url}messages/{question.pk}/reaction/", {"emoji": ""})  # Dismiss
+    assert "Reaction 👍 not sent." not in page_html(desk, url)
 
 
 def test_statuses_of_a_reaction_need_no_message(channel: ApiChannel, question: Message, receiver: Receiver) -> None:
@@ -214,6 +239,41 @@ def test_statuses_of_a_reaction_need_no_message(channel: ApiChannel, question: M
     assert shown(question) == ([], "failed")
 
 
+def test_a_reaction_that_fails_after_it_was_accepted_gives_way_to_the_earlier_one(
+    channel: ApiChannel, question: Message, receiver: Receiver
+) -> None:
+    accept(receiver)
+    for emoji in ("👍", "❤️"):
+        react(question, emoji)
+        dispatcher.send_due_deliveries()
+    key = Delivery.objects.latest("pk").key
+    failed = StatusChanged(status="failed", external_id="wamid.reaction", key=key, code="131047", title="Re-engagement")
+    message_statuses.apply_statuses(channel, [failed])
+
+    assert shown(question) == (ours("👍"), "failed")
+
+
+def test_statuses_of_reactions_cost_a_constant_number_of_queries(
+    channel: ApiChannel, question: Message, receiver: Receiver
+) -> None:
+    accept(receiver)
+    other = receive_text(channel, "?", who="79215550102", external_id="wamid.other").message
+    for message in (question, other):
+        react(message, "👍")
+    dispatcher.send_due_deliveries()
+    facts = [
+        StatusChanged(status=status, external_id=f"wamid.{row.pk}", key=row.key)
+        for row in Delivery.objects.all()
+        for status in ("sent", "delivered")
+    ]
+    with CaptureQueriesContext(connection) as one:
+        message_statuses.apply_statuses(channel, facts[:1])
+    with CaptureQueriesContext(connection) as four:
+        message_statuses.apply_statuses(channel, facts)
+
+    assert len(four) == len(one)
+
+
 def test_the_phone_app_replaces_our_reaction(channel: ApiChannel, question: Message, receiver: Receiver) -> None:
     accept(receiver)
     react(question, "👍")
@@ -228,6 +288,24 @@ def test_the_phone_app_replaces_our_reaction(channel: ApiChannel, question: Mess
     html = page_html(desk, f"/chats/{question.conversation_id}/")
     chip = html[html.index('class="ours') : html.index("</ul>", html.index('class="ours'))]
     assert "🙏" in chip and "from us" in chip and "Борис" not in chip
+    late = StatusChanged(status="delivered", external_id="wamid.reaction", key=Delivery.objects.get().key)
+    message_statuses.apply_statuses(channel, [late])
+    assert shown(question) == (ours("🙏"), "")
+
+
+def test_a_reaction_on_its_way_follows_one_from_the_phone_app(
+    channel: ApiChannel, question: Message, receiver: Receiver
+) -> None:
+    react(question, "👍")
+    from_phone = ReactionChanged(
+        contact=ContactInfo(external_id=ANNA), target_id="wamid.question", emoji="🙏", by_us=True
+    )
+    processing.apply_facts(channel, [from_phone])
+    assert shown(question) == (ours("👍"), "pending")
+
+    answer(receiver, status=400, body={"error": {"code": 131009, "message": "No"}}, times=1)
+    dispatcher.send_due_deliveries()
+    assert shown(question) == (ours("🙏"), "failed")
 
 
 def test_the_chat_says_who_reacted_and_whether_it_is_sent(question: Message, receiver: Receiver) -> None:

@@ -66,6 +66,7 @@ def apply_statuses(api_channel: ApiChannel, facts: Sequence[StatusChanged]) -> l
     ids_by_key, reaction_keys = _match_delivery_keys(api_channel, [fact for fact in facts if fact.key])
     ids = {fact.message_id for fact in facts if fact.message_id is not None} | set(ids_by_key.values())
     ids |= set(message_lookup.find_message_ids(api_channel.pk, (fact.external_id for fact in facts)).values())
+    ids |= {row.message_id for row in reaction_keys.values() if row.message_id}  # locked in one order with the others
     contact_ids = _lock_messages(api_channel, ids)
     by_id = {row.pk: row for row in contact_ids}
     by_external = {row.external_id: row for row in by_id.values() if row.external_id}
@@ -75,6 +76,8 @@ def apply_statuses(api_channel: ApiChannel, facts: Sequence[StatusChanged]) -> l
     ]
     # Asked again after the lock, which may have waited for an erasure.
     unknown = [fact for fact, message in pairs if message is None and fact.key not in reaction_keys]
+    reaction_facts = [fact for fact, message in pairs if message is None and fact.key in reaction_keys]
+    reaction_targets = _apply_reaction_statuses(reaction_facts, reaction_keys)
     unmatched = erased_ids.drop_erased(api_channel, unknown)
     stray_facts = {id(fact) for fact in unmatched}
     erased_chats = _find_erased_chats(by_id.values())
@@ -82,8 +85,8 @@ def apply_statuses(api_channel: ApiChannel, facts: Sequence[StatusChanged]) -> l
     failed: list[Message] = []
     targets: list[StatusTarget | None] = []
     for fact, message in pairs:
-        if message is None and fact.key in reaction_keys:
-            targets.append(_apply_reaction_status(fact, reaction_keys[fact.key]))
+        if message is None and fact.key in reaction_targets:
+            targets.append(reaction_targets[fact.key])
             continue
         if message is None:
             is_stray = id(fact) in stray_facts
@@ -154,18 +157,30 @@ def _match_delivery_keys(
     return messages, reactions_by_key
 
 
-def _apply_reaction_status(fact: StatusChanged, delivery: Delivery) -> StatusTarget:
-    """Apply a status of one of our reactions, which has no message of its own. Return the people of its message."""
-    if fact.status == Message.Status.FAILED:
-        error = {"code": fact.code, "title": fact.title, "details": fact.details}
-        reactions.fail_reaction(delivery, fact.reason or "provider_failed", error=error)
-    else:
-        reactions.confirm_reactions([delivery])
-    rows = Message.objects.filter(deliveries=delivery)
-    people = rows.values_list("conversation__contact_id", "merged_contact_id", "conversation__is_erased").first()
-    if people is None:
-        return StatusTarget(contact_ids=(), is_erased=True)
-    return StatusTarget(contact_ids=people[:2], is_erased=people[2])
+def _apply_reaction_statuses(
+    facts: Sequence[StatusChanged], deliveries: Mapping[str, Delivery]
+) -> dict[str, StatusTarget]:
+    """Apply statuses of our reactions, which have no messages of their own. Their messages are locked.
+
+    Return the people of these messages by delivery key.
+    """
+    if not facts:
+        return {}
+    reactions.confirm_reactions(
+        {fact.key: deliveries[fact.key] for fact in facts if fact.status != Message.Status.FAILED}.values()
+    )
+    for fact in facts:
+        if fact.status == Message.Status.FAILED:
+            error = {"code": fact.code, "title": fact.title, "details": fact.details}
+            reactions.fail_reaction(deliveries[fact.key], fact.reason or "provider_failed", error=error)
+    rows = Delivery.objects.filter(pk__in=[deliveries[fact.key].pk for fact in facts])
+    people = rows.values_list(
+        "key", "message__conversation__contact_id", "message__merged_contact_id", "message__conversation__is_erased"
+    )
+    return {
+        key: StatusTarget(contact_ids=(contact_id, merged_id), is_erased=is_erased is not False)
+        for key, contact_id, merged_id, is_erased in people
+    }
 
 
 def advance_status(message: Message, fact: StatusChanged) -> bool:

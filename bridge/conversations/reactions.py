@@ -1,8 +1,8 @@
 """Our own reactions to contacts' messages, as they are stored with the message.
 
 ``Message.reactions`` holds what the desk shows. ``shown["our_reaction"]`` holds the last reaction of an operator: the
-author's ID, the delivery's key, the state, and until the provider has confirmed it also the reaction that the client
-sees now (``before``). A reaction set in the phone app replaces both.
+author's ID, the delivery's key, the state, and the reaction that it replaces (``before``), which the client goes on to
+see if this one fails. A reaction set in the phone app replaces both, except that one on its way follows it.
 """
 
 from __future__ import annotations
@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Self
 
-from bridge.models import Delivery, Message
+from bridge.models import DeadLetter, Delivery, Message
 from channels_setup.codecs.values import as_text
 
 KEY = "our_reaction"  # of ``Message.shown``
 MAX_AGE = timedelta(days=30)  # WhatsApp rejects reactions to older messages
 PENDING, SENT, FAILED, UNKNOWN = "pending", "sent", "failed", "unknown"
+REPLACED = "reaction_replaced"  # reason of a delivery that must not be sent after a newer reaction
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +29,7 @@ class OurReaction:
     author_id: int | None
     key: str  # of its delivery
     state: str
-    before: str = ""  # what the client sees until this one is confirmed
+    before: str = ""  # what the client sees if this one does not arrive
     reason: str = ""  # code of a failure
     error: Mapping[str, str] | None = None  # the provider's code and texts
 
@@ -87,10 +88,10 @@ def confirm_reactions(deliveries: Iterable[Delivery]) -> None:
         if current is None:
             continue
         emoji = as_text((delivery.payload.get("reaction") or {}).get("emoji"))
-        if current.key == delivery.key:
+        if current.key == delivery.key and current.state != SENT:
             set_our_emoji(message, emoji)
-            _save(message, OurReaction(emoji=emoji, author_id=current.author_id, key=current.key, state=SENT))
-        elif current.state in (PENDING, UNKNOWN):  # a newer one is on its way
+            _save(message, _replace(current, emoji=emoji, state=SENT, reason="", error=None))
+        elif current.key != delivery.key and current.state in (PENDING, UNKNOWN):  # a newer one is on its way
             _save(message, _replace(current, before=emoji))
 
 
@@ -98,17 +99,20 @@ def fail_reaction(delivery: Delivery, reason: str, *, error: Mapping[str, str] |
     """Record that a reaction was not sent: the desk shows again what the client sees, and why."""
     for _delivery, message in _lock_messages([delivery]):
         current = OurReaction.of_message(message)
-        if current is not None and current.key == delivery.key and current.state != FAILED:
-            before = current.before if current.state in (PENDING, UNKNOWN) else ""
-            set_our_emoji(message, before)
-            _save(message, _replace(current, state=FAILED, before=before, reason=reason, error=error or None))
+        if current is None or current.key != delivery.key:
+            _forbid_resend(delivery)
+        elif current.state != FAILED:
+            set_our_emoji(message, current.before)
+            _save(message, _replace(current, state=FAILED, reason=reason, error=error or None))
 
 
 def mark_reaction_unknown(delivery: Delivery) -> None:
     """Record that a reaction may have been sent."""
     for _delivery, message in _lock_messages([delivery]):
         current = OurReaction.of_message(message)
-        if current is not None and current.key == delivery.key and current.state == PENDING:
+        if current is None or current.key != delivery.key:
+            _forbid_resend(delivery)
+        elif current.state == PENDING:
             _save(message, _replace(current, state=UNKNOWN))
 
 
@@ -121,12 +125,27 @@ def mark_reaction_pending(delivery: Delivery) -> None:
             _save(message, _replace(current, state=PENDING, reason="", error=None))
 
 
+def replace_from_phone(message: Message, emoji: str) -> None:
+    """Show a reaction that was set in the phone app, on an unsaved message. One that is on its way comes after it."""
+    current = OurReaction.of_message(message)
+    if current is not None and current.state == PENDING:
+        message.shown = message.shown | {KEY: _replace(current, before=emoji).as_json()}
+        return
+    set_our_emoji(message, emoji)
+    message.shown = {name: value for name, value in message.shown.items() if name != KEY}
+
+
 def dismiss_failure(message: Message) -> None:
     """Forget that the last reaction was not sent. The caller has locked the message."""
     current = OurReaction.of_message(message)
     if current is not None and current.state == FAILED:
         message.shown = {name: value for name, value in message.shown.items() if name != KEY}
         message.save(update_fields=["shown"])
+
+
+def _forbid_resend(delivery: Delivery) -> None:
+    """Mark a reaction that failed after a newer one was chosen: an admin must not send it after that one."""
+    Delivery.objects.filter(pk=delivery.pk, state__in=DeadLetter.STATES).update(reason=REPLACED)
 
 
 def _replace(current: OurReaction, **values: Any) -> OurReaction:

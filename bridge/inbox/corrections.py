@@ -15,7 +15,7 @@ from django.db.models import F
 from django.utils import timezone
 
 from bridge import message_text, service_window
-from bridge.conversations import message_lookup, receiving
+from bridge.conversations import message_lookup, reactions, receiving
 from bridge.fanout import correction_notes
 from bridge.models import ChangeAfterAnswer, Conversation, Message
 from bridge.person_erased import PersonErased
@@ -94,8 +94,11 @@ def _(fact: ReactionChanged, message: Message, conversation: Conversation) -> Co
     before = "".join(reaction["emoji"] for reaction in message.reactions if reaction["by"] == by)
     if emoji == before or not _is_newer(fact.at, reacted_at.get(by)):
         return None
-    others = [reaction for reaction in message.reactions if reaction["by"] != by]
-    message.reactions = [*others, {"by": by, "emoji": emoji}] if emoji else others
+    if fact.by_us:
+        reactions.replace_from_phone(message, emoji)
+    else:
+        others = [reaction for reaction in message.reactions if reaction["by"] != by]
+        message.reactions = [*others, {"by": by, "emoji": emoji}] if emoji else others
     message.shown = message.shown | {"reacted_at": {**reacted_at, by: format_stamp(fact.at)}}
     if not emoji or fact.by_us:
         return CorrectionEffect(before=before)

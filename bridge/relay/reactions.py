@@ -21,7 +21,6 @@ from bridge.models.deliveries import new_delivery_key
 from . import reply_submission
 
 MAX_EMOJI_LENGTH = 16  # code points: families of four with skin tones have 11
-REPLACED = "reaction_replaced"
 JOINERS = {"\u200d", "\ufe0f", "\u20e3"}  # within an emoji
 TAGS = ("\U000e0020", "\U000e007f")  # first and last: of flags of regions
 SYMBOLS = ("So", "Sk", "Sm")
@@ -57,6 +56,8 @@ def find_refusal(
 def submit_reaction(conversation_id: int, message_id: int, emoji: str, *, author: Any) -> str:
     """Set our reaction to a client's message, or remove it if ``emoji`` is empty.
 
+    The reaction that the client sees already: dismisses the failure of a later one, also when the window has closed.
+
     Return "" or the code of the refusal. Locks the conversation, so that of two operators' reactions the later one
     stays.
     """
@@ -66,10 +67,13 @@ def submit_reaction(conversation_id: int, message_id: int, emoji: str, *, author
     if message is None:
         return "nothing_to_react_to"
     window = service_window.get_merged_window_state(conversation, message.merged_contact_id, now=now)
-    if refusal := find_refusal(conversation, message, emoji, window=window, now=now):
+    shown = reactions.OurReaction.of_message(message)
+    is_dismissal = shown is not None and shown.state == reactions.FAILED and emoji == reactions.get_our_emoji(message)
+    if not is_dismissal and (refusal := find_refusal(conversation, message, emoji, window=window, now=now)):
         return refusal
     earlier = Delivery.objects.filter(message=message, kind=Delivery.Kind.REACTION)
-    earlier.filter(state__in=DeadLetter.STATES).update(reason=REPLACED)  # an admin must not send it after this one
+    # An admin must not send it after this one.
+    earlier.filter(state__in=DeadLetter.STATES).update(reason=reactions.REPLACED)
     key = new_delivery_key()
     contact = message.merged_contact or conversation.contact
     delivery = Delivery(
@@ -88,7 +92,7 @@ def submit_reaction(conversation_id: int, message_id: int, emoji: str, *, author
     locked = Message.objects.select_for_update(no_key=True).get(pk=message.pk)
     before = reactions.get_our_emoji(locked)
     current = reactions.OurReaction.of_message(locked)
-    if emoji == before and (current is None or current.state != reactions.UNKNOWN):
+    if is_dismissal or (emoji == before and (current is None or current.state != reactions.UNKNOWN)):
         reactions.dismiss_failure(locked)
         return ""
     delivery.save(force_insert=True)
