@@ -78,9 +78,18 @@ def _sheet_head(widths: Mapping[str, int]) -> str:
     )
 
 
+def _column_name(column: int) -> str:
+    """Return the letters of a column, counted from 0: A to Z, then AA."""
+    name = ""
+    while column >= 0:
+        column, letter = divmod(column, 26)
+        name, column = chr(ord("A") + letter) + name, column - 1
+    return name
+
+
 def _write_row(number: int, cells: Sequence[str]) -> str:
     written = "".join(
-        f'<c r="{chr(ord("A") + column)}{number}" t="inlineStr"><is>'
+        f'<c r="{_column_name(column)}{number}" t="inlineStr"><is>'
         f'<t xml:space="preserve">{escape(text[:MAX_CELL_LENGTH])}</t></is></c>'
         for column, text in enumerate(cells)
         if text
