@@ -42,7 +42,7 @@
     isDue = false;
     refreshedAt = performance.now();
     try {
-      const answer = await fetch(location.href);
+      const answer = await fetch(location.href, { headers: { "Okno-Refresh": "1" } });
       if (!answer.ok || answer.redirected) return;
       const page = new DOMParser().parseFromString(await answer.text(), "text/html");
       const rows = [...page.querySelectorAll("table.requests tbody tr")];

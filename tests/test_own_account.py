@@ -187,6 +187,18 @@ def test_a_page_that_polls_alone_keeps_no_session_alive(client, boris, path):
     assert client.session[sessions.LAST_USED_KEY] == session[sessions.LAST_USED_KEY]
 
 
+def test_a_live_page_that_refreshes_itself_keeps_no_session_alive(client, boris):
+    sign_in(client)
+    session = client.session
+    session[sessions.LAST_USED_KEY] -= sessions.WRITE_INTERVAL_SECONDS + 1
+    session.save()
+    for path in ("/contacts/", "/requests/"):
+        client.get(path, headers={"okno-refresh": "1"})
+        assert client.session[sessions.LAST_USED_KEY] == session[sessions.LAST_USED_KEY]
+    client.get("/contacts/")
+    assert client.session[sessions.LAST_USED_KEY] > session[sessions.LAST_USED_KEY]
+
+
 def test_the_admin_site_leads_to_the_account_to_change_the_password(client, boris):
     assign_role(boris, role=Role.ADMIN)
     sign_in(client)

@@ -24,7 +24,9 @@ GetResponse = Callable[[HttpRequest], HttpResponse]
 LAST_USED_KEY = "last_used"
 # A session row is written at most this often, so that the limit costs no write per request.
 WRITE_INTERVAL_SECONDS = 300
-IDLE_PATHS = re.compile(r"/chats/updates/|/phone/\d+/messages")  # requests that pages send without their user
+# Requests that pages send without their user
+IDLE_PATHS = re.compile(r"/chats/updates/|/phone/\d+/messages")
+IDLE_HEADER = "Okno-Refresh"  # of a live page that asks for itself
 
 
 def mark_used(request: HttpRequest) -> None:
@@ -34,8 +36,8 @@ def mark_used(request: HttpRequest) -> None:
 def limit_idle_sessions(get_response: GetResponse) -> GetResponse:
     """Middleware: sign out a user whose session was idle longer than ``SESSION_IDLE_HOURS``.
 
-    The polls of the desk and of the training phone do not count as use, so that an open tab alone does not keep a
-    session alive.
+    The polls of the desk and of the training phone, and the refreshes of live pages, do not count as use, so that an
+    open tab alone does not keep a session alive.
     """
 
     def middleware(request: HttpRequest) -> HttpResponse:
@@ -43,13 +45,15 @@ def limit_idle_sessions(get_response: GetResponse) -> GetResponse:
             now, last_used = time.time(), request.session.get(LAST_USED_KEY)
             if last_used is not None and now - last_used > settings.SESSION_IDLE_HOURS * 3600:
                 logout(request)
-            elif not IDLE_PATHS.fullmatch(request.path_info) and (
-                last_used is None or now - last_used > WRITE_INTERVAL_SECONDS
-            ):
+            elif not _is_sent_by_page(request) and (last_used is None or now - last_used > WRITE_INTERVAL_SECONDS):
                 mark_used(request)
         return get_response(request)
 
     return middleware
+
+
+def _is_sent_by_page(request: HttpRequest) -> bool:
+    return IDLE_HEADER in request.headers or IDLE_PATHS.fullmatch(request.path_info) is not None
 
 
 def end_sessions(user: Any, *, keep: HttpRequest | None = None) -> str:
