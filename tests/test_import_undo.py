@@ -14,7 +14,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from bridge.conversations import consents, contact_editing
-from bridge.desk.contacts import import_undo, imports
+from bridge.desk.contacts import import_rows, import_undo, imports
 from bridge.maintenance import erasure, pruning
 from bridge.models import Contact, ContactImport, ContactNote, OptOut
 from channels_setup.models import ApiChannel
@@ -74,6 +74,28 @@ def test_an_undo_deletes_what_nobody_has_touched(client: Client, channel: ApiCha
     assert row.state == "undone"
 
 
+def test_the_refused_rows_of_an_undone_import_can_be_downloaded(client: Client, channel: ApiChannel) -> None:
+    signed_in(client, vera())
+    row = run_import(client, upload(client, channel, TABLE.encode()))
+    client.post(reverse("contacts-import-one", args=[row.pk]), {"undo": "1"})
+    finish(client, row)
+
+    address = reverse("contacts-import-refused", args=[row.pk])
+    assert row.state == "undone" and address in page_html(client, reverse("contacts-import-one", args=[row.pk]))
+    assert client.get(address).status_code == 200
+
+
+def test_only_contacts_that_did_not_exist_can_be_undone(channel: ApiChannel) -> None:
+    table = [[f"+7921555010{number}", ""] for number in range(2)]
+    options = imports.ImportOptions(mapping={"phone": 0})
+    planned = imports.plan_rows(channel, table, options, user=vera())
+    known = ContactFactory(api_channel=channel, phone="+79215550100", external_id="")  # after the rows were planned
+
+    created = import_rows.apply_rows(channel, planned, options, user=vera())
+
+    assert created == [Contact.objects.exclude(pk=known.pk).get().pk]
+
+
 def test_an_old_import_keeps_its_result_only(client: Client, channel: ApiChannel) -> None:
     signed_in(client, vera())
     row = run_import(client, upload(client, channel, TABLE.encode()))
@@ -108,6 +130,19 @@ def test_an_erasure_takes_only_the_persons_rows(client: Client, channel: ApiChan
     assert [row.result for row in planned] == ["refused", "refused", "refused", "new"]
 
 
+def test_an_erasure_takes_the_names_of_old_files(client: Client, channel: ApiChannel) -> None:
+    signed_in(client, vera())
+    row = run_import(client, upload(client, channel, TABLE.encode()))
+    titles = ["8 (921) 555-01-04", "Анна", "", ""]  # a first row of data that was taken for titles
+    old = {"file_name": "79215550104.csv", "titles": titles, "created": {}, "refused": []}
+    ContactImport.objects.filter(pk=row.pk).update(**old)
+
+    erasure.erase_person(Contact.objects.get(phone="+79215550104").pk, by=None)
+
+    row.refresh_from_db()
+    assert (row.file_name, row.titles, row.counts["new"]) == ("", [""] * 4, 1)
+
+
 def test_finished_imports_are_listed_for_colleagues_of_the_channel(client: Client, channel: ApiChannel) -> None:
     signed_in(client, vera())
     row = run_import(client, upload(client, channel, TABLE.encode()))
@@ -129,3 +164,12 @@ def test_a_workbook_of_any_length_has_several_sheets(monkeypatch: Any) -> None:
     assert book.sheetnames == ["contacts", "contacts 2", "contacts 3"]
     read = [[[cell.value for cell in line] for line in sheet.rows] for sheet in book]
     assert read == [[table[0], *table[1:3]], [table[0], *table[3:5]], [table[0], table[5]]]
+
+
+def test_a_workbook_has_any_number_of_columns() -> None:
+    table = [[f"Field {number}" for number in range(60)]]
+
+    data = b"".join(workbook_stream.write_xlsx_parts(iter(table), title="contacts", widths={"A": 20}))
+
+    lines = openpyxl.load_workbook(io.BytesIO(data)).active.iter_rows(values_only=True)  # type: ignore[union-attr]
+    assert [list(line) for line in lines] == table

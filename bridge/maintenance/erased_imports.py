@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from django.db.models import Q
-
 from bridge.models import Contact, ContactImport
 from channels_setup.codecs.phone_numbers import phone_key
 
@@ -18,7 +16,10 @@ def lock_imports() -> None:
 
 
 def erase_from_imports(contact: Contact, identifiers: Collection[str]) -> None:
-    """Empty the rows that name the person, and forget that an import created the contact."""
+    """Empty the rows that name the person, and forget that an import created the contact.
+
+    All imports: the name of a file stays as long as its result.
+    """
     # Numbers and addresses. A user name may be the name of somebody else.
     words = {
         text.casefold() for text in identifiers if "@" in text or sum(sign.isdecimal() for sign in text) >= SHORTEST
@@ -28,8 +29,9 @@ def erase_from_imports(contact: Contact, identifiers: Collection[str]) -> None:
         words=words,
         name=contact.name.casefold() if len(contact.name.split()) > 1 else "",
     )
-    stored = Q(created__has_key=str(contact.pk)) | ~Q(rows=[]) | ~Q(refused=[])
-    for row in ContactImport.objects.filter(stored):
+    for row in ContactImport.objects.all():
+        if person.is_named(row.titles):  # a file without titles, whose first row was taken for them
+            row.titles = [""] * len(row.titles)
         # An empty row keeps its place, and is refused: it has no phone number.
         row.rows = [[] if person.is_named(cells) else cells for cells in row.rows]
         row.refused = [
@@ -42,7 +44,7 @@ def erase_from_imports(contact: Contact, identifiers: Collection[str]) -> None:
             row.counts["seen"] = {key: number for key, number in row.counts["seen"].items() if key not in person.keys}
         if any(word in row.file_name.casefold() for word in words):
             row.file_name = ""
-        row.save(update_fields=["rows", "refused", "created", "counts", "file_name"])
+        row.save(update_fields=["titles", "rows", "refused", "created", "counts", "file_name"])
 
 
 class _Person:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from django.db.models import QuerySet
+from django.utils import timezone
 
 from bridge.conversations import consents, contact_editing, contact_fields, contacts
 from bridge.models import Contact, ContactChange, ContactImport, OptOut, OptOutSource
@@ -48,11 +49,12 @@ class PlannedRow:
 
 
 def apply_rows(api_channel: ApiChannel, items: Sequence[PlannedRow], options: ImportOptions, *, user: Any) -> list[int]:
-    """Apply rows. Return the new contacts.
+    """Apply rows. Return the contacts that did not exist before.
 
     New contacts, tags, consents and opt-outs are stored with a fixed number of statements.
     """
     new = [item for item in items if item.contact is None]
+    began = timezone.now()
     created = _create_contacts(api_channel, [item.values for item in new])
     contact_ids = {item.number: contact.pk for item, contact in zip(new, created, strict=True)}
     contact_ids |= {item.number: item.contact.pk for item in items if item.contact is not None}
@@ -80,7 +82,7 @@ def apply_rows(api_channel: ApiChannel, items: Sequence[PlannedRow], options: Im
         ]
     )
     consents.record_consents(agreed, options.consent, note=options.note, by=user)
-    return [contact.pk for contact in created]
+    return [contact.pk for contact in created if contact.created_at >= began]
 
 
 def _create_contacts(api_channel: ApiChannel, rows: Sequence[Mapping[str, Any]]) -> list[Contact]:

@@ -198,7 +198,7 @@ def _build_context(row: ContactImport, problem: str) -> dict[str, Any]:
 def download_refused(request: HttpRequest, pk: int) -> HttpResponseBase:
     """Download the refused rows of a finished import, with the reason in the first column."""
     user: Any = request.user
-    row = ContactImport.objects.filter(pk=pk, author=user, state=ContactImport.State.DONE).first()
+    row = ContactImport.objects.filter(pk=pk, author=user, state__in=FINISHED).first()
     if row is None:
         raise Http404
     table = [[_("Row"), _("Reason"), *row.titles]]
