@@ -113,6 +113,11 @@ def test_files_carry_fields(client: Client, chat: Conversation, fields: dict[str
     assert sorted(row[-3:] for row in exported) == [["", "Gold", ""], ["41", "Gold", ""]]
 
 
+@pytest.mark.parametrize("word, value", [("ИСТИНА", "1"), ("Да", "1"), ("TRUE", "1"), ("нет", ""), ("", "")])
+def test_a_checkbox_reads_the_words_of_spreadsheets(word: str, value: str) -> None:
+    assert contact_fields.validate_value(ContactField(kind="checkbox"), word) == value
+
+
 def test_a_merge_keeps_fields_and_its_undo_restores_them(chat: Conversation, fields: dict[str, ContactField]) -> None:
     other = ConversationFactory(api_channel=chat.api_channel, chat_channel=chat.chat_channel)
     size, plan = fields["Shoe size"].pk, fields["Plan"].pk

@@ -15,6 +15,7 @@ from .contact_editing import Editor, InvalidContactData
 MAX_LENGTH = 300
 PREFIX = "field_"  # of form fields and columns; the field's ID follows
 YES = "1"  # the value of a checked box
+YES_WORDS = {"1", "yes", "true", "y", "x", "on", "+", "да", "истина"}  # the last one is Excel's TRUE in Russian
 CARD_KEY = "fields"  # of ``Contact.card``
 
 
@@ -45,7 +46,7 @@ def validate_value(field: ContactField, text: str) -> str:
     """Return the value as it is stored. Raises ValueError with a sentence."""
     text = " ".join(text.replace("\0", "").split())
     if field.kind == ContactField.Kind.CHECKBOX:
-        return YES if text.casefold() in ("1", "yes", "true", "on", "+", "да") else ""
+        return YES if text.casefold() in YES_WORDS else ""
     if len(text) > MAX_LENGTH:
         raise ValueError(_("The value may have at most %(count)d characters.") % {"count": MAX_LENGTH})
     if text and field.kind == ContactField.Kind.CHOICE:
