@@ -19,14 +19,14 @@ DELETED, KEPT = "deleted", "kept"
 # What the import set. Any change of it means that somebody works with the contact.
 FIELDS = (
     *("phone", "name", "email", "tags", "card", "external_id", "username", "user_id", "caller_id", "number_issued"),
-    *("consent__source", "consent__note", "consent__opt_out"),
+    *("consent__source", "consent__note", "consent__recorded_at", "consent__opt_out", "consent__opt_out_at"),
 )
 
 
 def compute_digests(contact_ids: Collection[int]) -> dict[str, str]:
     """Return a digest of each contact's data by its ID as text, with one query."""
     rows = Contact.objects.filter(pk__in=contact_ids).values_list("pk", *FIELDS)
-    return {str(pk): hashlib.sha256(json.dumps(values).encode()).hexdigest()[:12] for pk, *values in rows}
+    return {str(pk): hashlib.sha256(json.dumps(values, default=str).encode()).hexdigest()[:12] for pk, *values in rows}
 
 
 def may_undo(row: ContactImport) -> bool:
