@@ -29,6 +29,9 @@
       originals.set(key, html);
       replace(shown.get(key), row);
     }
+    // Others move down and leave the page at its end. A row that is missing further up was erased, merged or filtered out.
+    const keys = [...shown.keys()], last = keys.findLastIndex((key) => rows.has(key));
+    for (const key of keys.slice(0, Math.max(last, 0))) if (!rows.has(key)) shown.get(key).remove();
     const isFirstPage = !new URLSearchParams(location.search).get("after");
     const added = isFirstPage ? [...rows.keys()].filter((key) => !shown.has(key)).length : 0;
     if (!note) return;
