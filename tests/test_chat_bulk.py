@@ -232,6 +232,18 @@ def test_reading_many_chats_reads_only_ones_own_mentions(desk: Client, chats: li
     assert [mention.user for mention in NoteMention.objects.filter(seen_at=None)] == people[1:]
 
 
+def test_an_undo_of_unread_reads_nothing_new(desk: Client, channel: ApiChannel, chats: list[Conversation]) -> None:
+    change(desk, "read", chats)
+    change(desk, "unread", chats)
+    client_writes(channel, "К0", "Ещё")
+    note = ConversationNote.objects.create(conversation=chats[1], text="Посмотрите")
+    NoteMention.objects.create(note=note, conversation=chats[1], user=boris())
+
+    assert undo(desk) == "2 chats restored. 1 unchanged."
+    assert [chat.unread for chat in fresh(chats)] == [2, 0, 0]
+    assert NoteMention.objects.get().seen_at is None
+
+
 # --- forms -----------------------------------------------------------------------------------------------------
 
 

@@ -5,14 +5,13 @@ An operator can mark a read chat as unread. It stays so, also where it is open, 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
 
 from django.db import connection
 
 from bridge.models import Conversation
 
-from . import chat_notes, read_receipts
+from . import read_receipts
 
 # Both lock the rows in the order of their IDs first.
 MARK_UNREAD_SQL = """
@@ -24,8 +23,9 @@ WHERE c.id = new.id RETURNING c.id
 """
 MARK_READ_SQL = """
 UPDATE bridge_conversation c SET unread = 0, change_after_answer = '', unread_marked_at = NULL
-FROM (SELECT id, unread FROM bridge_conversation WHERE id = ANY(%(chats)s) AND unread > 0 ORDER BY id
-      FOR NO KEY UPDATE) old
+FROM (SELECT c.id, c.unread FROM unnest(%(chats)s::bigint[], %(known)s::int[]) AS v(id, known)
+      JOIN bridge_conversation c ON c.id = v.id
+      WHERE c.unread > 0 AND (v.known IS NULL OR c.unread <= v.known) ORDER BY c.id FOR NO KEY UPDATE OF c) old
 WHERE c.id = old.id RETURNING c.id, old.unread
 """
 
@@ -37,14 +37,13 @@ def mark_unread(chats: Mapping[int, int]) -> list[int]:
         return [pk for (pk,) in cursor.fetchall()]
 
 
-def mark_read(chats: Sequence[int], *, user: Any) -> dict[int, int]:
-    """Mark chats and the user's mentions in them as read. Return what was unread: chat → number of messages.
+def mark_read(chats: Mapping[int, int | None]) -> dict[int, int]:
+    """Mark chats as read. Return what was unread: chat → number of messages. The clients get their read receipts.
 
-    The clients get their read receipts.
+    ``chats``: chat → number of unread messages that the user knows of. A chat that has more stays unread. None: any.
     """
-    chat_notes.mark_mentions_seen(chats, user)
     with connection.cursor() as cursor:
-        cursor.execute(MARK_READ_SQL, {"chats": list(chats)})
+        cursor.execute(MARK_READ_SQL, {"chats": list(chats), "known": list(chats.values())})
         changed: dict[int, int] = dict(cursor.fetchall())
     read = Conversation.objects.filter(pk__in=changed).select_related("api_channel").order_by("pk")
     for conversation in read if changed else ():

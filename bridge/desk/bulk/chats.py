@@ -19,7 +19,7 @@ from django.utils.translation import gettext as _
 
 from bridge import service_window
 from bridge.automation import macros
-from bridge.conversations import assignment_rules, chat_pins, snoozing, tickets, unread_marks
+from bridge.conversations import assignment_rules, chat_notes, chat_pins, snoozing, tickets, unread_marks
 from bridge.conversations.receiving import lock_conversation
 from bridge.models import Conversation, Macro, Snooze, Ticket
 from bridge.ticket_properties import LONGEST_TAG
@@ -81,8 +81,10 @@ def _change_together(
     if action == Action.READ:
         wrote = {chat.pk for chat in chats if has_client_written(chat, shown[chat.pk])}
         skipped.update(Skip.WROTE for _pk in wrote)
-        ids = [pk for pk in ids if pk not in wrote]
-        changed = [(pk, unread, 0) for pk, unread in unread_marks.mark_read(ids, user=user).items()]
+        known = {chat.pk: chat.unread for chat in chats if chat.pk not in wrote}
+        ids = list(known)
+        chat_notes.mark_mentions_seen(ids, user)
+        changed = [(pk, unread, 0) for pk, unread in unread_marks.mark_read(known).items()]
     elif action == Action.UNREAD:
         changed = [(pk, 0, 1) for pk in unread_marks.mark_unread(dict.fromkeys(ids, 1))]
     elif action == Action.PIN:
@@ -283,7 +285,7 @@ def _undo_together(action: Action, changed: Sequence[Change], *, user: Any) -> l
     if action == Action.READ:
         done = unread_marks.mark_unread({pk: before for pk, before, _after in changed})
     elif action == Action.UNREAD:
-        done = list(unread_marks.mark_read(ids, user=user))
+        done = list(unread_marks.mark_read({pk: after for pk, _before, after in changed}))
     elif action == Action.PIN:
         done = chat_pins.unpin_chats(user, ids)
     else:

@@ -175,11 +175,10 @@ def show_delivery_trail(request: HttpRequest, pk: int, message_id: int) -> HttpR
 
 
 def mark_seen(conversation: Conversation, *, user: Any) -> None:
+    chat_notes.mark_mentions_seen([conversation.pk], user)
     if conversation.unread:
-        unread_marks.mark_read([conversation.pk], user=user)
+        unread_marks.mark_read({conversation.pk: None})
         conversation.unread = 0
-    else:
-        chat_notes.mark_mentions_seen([conversation.pk], user)
 
 
 def build_list_context(request: HttpRequest, *, current: int | None, now: datetime | None = None) -> dict[str, Any]:
