@@ -6,7 +6,8 @@
   const TOAST_TIME = 60_000; // milliseconds
   const byId = (id) => document.getElementById(id);
   const rowOf = (chat) => document.querySelector(`#rows a.row[data-chat="${CSS.escape(chat)}"]`);
-  let isBusy = false, timer;
+  const newKey = () => crypto.randomUUID?.() || String(Math.random()).slice(2);
+  let isBusy = false, timer, macroKey = newKey(); // the key stays until an answer comes, so a repeat adds no second note
 
   // --- rows ---------------------------------------------------------------------------------------------------------
   // Where the focus is in a row, so that its new version gets it.
@@ -78,11 +79,13 @@
     }
   };
   // `states`: chat → state of its row, which the server compares.
-  const run = (action, values, states) => {
+  const run = async (action, values, states) => {
     const body = new URLSearchParams({ ...values, action });
     for (const [chat, state] of states) body.append("chat", `${chat}:${state}`);
-    if (action === "macro") body.set("macro_key", crypto.randomUUID?.() || String(Math.random()).slice(2));
-    return post(bar.dataset.url, body);
+    if (action === "macro") body.set("macro_key", macroKey);
+    const isDone = await post(bar.dataset.url, body);
+    if (isDone) macroKey = newKey();
+    return isDone;
   };
   const runFor = (action, values, chat) => run(action, values, [[chat, rowOf(chat)?.dataset.state || ""]]);
   const undo = () => {

@@ -182,6 +182,16 @@ def test_a_macro_that_writes_to_clients_is_not_for_many(desk: Client, chats: lis
     assert post(desk, "macro", chats, macro=writes.pk).status_code == 422
 
 
+def test_the_note_of_a_macro_mentions_people_in_each_chat(desk: Client, chats: list[Conversation]) -> None:
+    olga = operator("olga", chats[0].chat_channel, first_name="Olga", last_name="Ivanova")
+    macro = Macro.objects.create(name="Заметка", note_text="@Olga Ivanova, проверьте")
+    for key in ("key-of-the-form", "key-of-the-form", "\0"):
+        assert change(desk, "macro", chats[:2], macro=macro.pk, macro_key=key) == "Macro applied to 2 chats."
+
+    assert ConversationNote.objects.count() == 4  # the repeat of a form adds none
+    assert set(NoteMention.objects.values_list("user", "conversation")) == {(olga.pk, chat.pk) for chat in chats[:2]}
+
+
 # --- read, unread, pins --------------------------------------------------------------------------------------
 
 

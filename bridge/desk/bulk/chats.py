@@ -21,6 +21,7 @@ from bridge import service_window
 from bridge.automation import macros
 from bridge.conversations import assignment_rules, chat_notes, chat_pins, snoozing, tickets, unread_marks
 from bridge.conversations.receiving import lock_conversation
+from bridge.desk import access
 from bridge.models import Conversation, Macro, Snooze, Ticket
 from bridge.ticket_properties import LONGEST_TAG
 from channels_setup.codecs.bodies import BadBody
@@ -240,12 +241,14 @@ def _build_macro(values: Mapping[str, str], *, user: Any) -> ChangeOne:
         raise BulkRefused(_("This macro no longer exists."))
     channels = {channel.pk for channel in macro.chat_channels.all()}
     key = values.get("macro_key", "")
+    mentions = "@" in macro.note_text
 
     def apply(chat: Conversation) -> tuple[Value, Value]:
         if channels and chat.chat_channel_id not in channels:
             raise _Skipped(_("The macro is not for this channel."))
+        people = list(access.mentionable_users(chat)) if mentions else []
         try:
-            macros.run_macro(macro, chat.pk, user=user, form_key=f"{key}-{chat.pk}" if key else "")
+            macros.run_macro(macro, chat.pk, user=user, form_key=f"{key}-{chat.pk}" if key else "", people=people)
         except macros.MacroRefused as problem:
             raise _Skipped(str(problem)) from problem
         return None, None

@@ -41,8 +41,9 @@ def change_chats(request: HttpRequest) -> HttpResponse:
         action = None
     if action is None or not shown or forms.FOR_USER not in request.POST:
         return HttpResponseBadRequest()
+    values = request.POST.dict() | {"macro_key": forms.posted_key(request, "macro_key")}
     try:
-        result = chats.run_action(action, shown, user=request.user, values=request.POST.dict())
+        result = chats.run_action(action, shown, user=request.user, values=values)
     except chats.BulkRefused as problem:
         return _refuse(request, str(problem))
     return _respond(request, result, shown=list(shown))
