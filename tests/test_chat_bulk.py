@@ -12,6 +12,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from bridge.conversations import tickets
+from bridge.desk.bulk import changes
 from bridge.desk.bulk.row_states import build_state
 from bridge.models import ChatPin, Conversation, ConversationNote, Macro, NoteMention, Snooze, Ticket
 from channels_setup.models import ApiChannel, Team
@@ -252,6 +253,17 @@ def test_an_undo_of_unread_reads_nothing_new(desk: Client, channel: ApiChannel, 
     assert undo(desk) == "2 chats restored. 1 unchanged."
     assert [chat.unread for chat in fresh(chats)] == [2, 0, 0]
     assert NoteMention.objects.get().seen_at is None
+
+
+def test_chats_above_the_limit_are_named(
+    desk: Client, chats: list[Conversation], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(changes, "MAX_CHANGES", 2)
+    reason = "1 not changed: At most 2 chats can be changed at once."
+    for action in ("read", "close"):
+        assert change(desk, action, fresh(chats)).endswith(reason)
+    assert [chat.unread for chat in fresh(chats)] == [0, 0, 1]
+    assert [status_of(chat) for chat in chats] == [Status.CLOSED, Status.CLOSED, Status.NEW]
 
 
 # --- forms -----------------------------------------------------------------------------------------------------

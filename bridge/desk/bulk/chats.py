@@ -49,12 +49,15 @@ def run_action(action: Action, shown: Mapping[int, ShownState], *, user: Any, va
 
     ``values``: the form's ``assignee``, ``tag``, ``snooze`` and ``until``, or ``macro`` and ``macro_key``.
     """
-    visible = Conversation.objects.all().visible_to(user).filter(pk__in=shown)
+    chosen = list(shown)[: changes.MAX_CHANGES]
+    visible = Conversation.objects.all().visible_to(user).filter(pk__in=chosen)
     chats = list(visible.select_related("chat_channel").order_by("pk"))
-    skipped: Counter[str] = Counter({Skip.GONE: len(shown) - len(chats)} if len(chats) < len(shown) else {})
-    if action not in FOR_ALL:
-        skipped.update(Skip.ERASED for chat in chats if chat.is_erased)
-        chats = [chat for chat in chats if not chat.is_erased]
+    skipped: Counter[str] = Counter()
+    if len(chosen) < len(shown):
+        reason = _("At most %(most)d chats can be changed at once.") % {"most": changes.MAX_CHANGES}
+        skipped[reason] = len(shown) - len(chosen)
+    if len(chats) < len(chosen):
+        skipped[Skip.GONE] = len(chosen) - len(chats)
     if action in FOR_ALL:
         changed = _change_together(action, chats, shown, skipped, user=user)
         return BulkResult(action=action, changed=changed, skipped=skipped)
@@ -66,9 +69,13 @@ def run_action(action: Action, shown: Mapping[int, ShownState], *, user: Any, va
                 locked = lock_conversation(chat.pk)
                 if locked.pk != chat.pk:
                     raise _Skipped(Skip.GONE)  # merged meanwhile
+                if locked.is_erased:
+                    raise _Skipped(Skip.ERASED)
                 changed.append((chat.pk, *change_one(locked)))
         except _Skipped as problem:
             skipped[problem.reason] += 1
+        except Conversation.DoesNotExist:  # deleted meanwhile
+            skipped[Skip.GONE] += 1
     return BulkResult(action=action, changed=changed, skipped=skipped)
 
 
@@ -277,7 +284,7 @@ def undo_action(action: Action, changed: Sequence[Change], *, user: Any) -> Bulk
                     chat = lock_conversation(pk)
                     if chat.pk == pk and not chat.is_erased and _restore(action, chat, before, after, user=user):
                         undone.append((pk, after, before))
-            except (_Skipped, snoozing.SnoozeRefused):
+            except (_Skipped, snoozing.SnoozeRefused, Conversation.DoesNotExist):
                 continue
     left = len(changed) - len(undone)
     return BulkResult(action=action, changed=undone, skipped=Counter({Skip.SAME: left} if left else {}), is_undo=True)

@@ -89,7 +89,7 @@ def show_choices(request: HttpRequest) -> HttpResponse:
 
 def _read_chats(request: HttpRequest) -> dict[int, ShownState]:
     """Return the posted chats with the state that the user saw. A form of one chat names it as ``for_chat``."""
-    posted = request.POST.getlist("chat")[: changes.MAX_CHANGES] or [request.POST.get(forms.FOR_CHAT, "")]
+    posted = request.POST.getlist("chat") or [request.POST.get(forms.FOR_CHAT, "")]
     found: dict[int, ShownState] = {}
     for text in posted:
         number, _colon, state = text.partition(":")
