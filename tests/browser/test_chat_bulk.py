@@ -117,7 +117,7 @@ def test_rows_are_marked_pinned_and_changed_by_mouse(
     page.route("**/chats/bulk/*", lambda route: route.abort())
     page.route("**/chats/bulk/", lambda route: route.abort())
     bar.get_by_role("button", name="Close the requests").click()
-    expect(toast).to_contain_text("no connection to the server")
+    expect(toast).to_contain_text("No answer from the server")
     expect(bar).to_contain_text("Selected: 1")
 
 
