@@ -126,7 +126,9 @@
       .then(() => { byId("list").dataset.version = ""; dispatchEvent(new Event("okno:poll")); }).catch(() => {});
   });
 
+  // Single keys in an open menu must not act on the open or the selected chats.
+  const keepKey = (event) => { if (event.key.length === 1 && !event.ctrlKey && !event.metaKey) event.stopPropagation(); };
   const canUndo = (event) => Boolean(byId("toast-bulk")?.querySelector("[data-undo-token]")) && !event?.target.closest?.("input:not([type=checkbox]), textarea, select");
   okno.shortcuts?.define("undo", undo, canUndo);
-  window.okno = Object.assign(window.okno || {}, { chatBulk: { run, runFor, rowOf, openChat } });
+  window.okno = Object.assign(window.okno || {}, { chatBulk: { run, runFor, rowOf, openChat, keepKey } });
 })();

@@ -93,6 +93,7 @@
   bar.addEventListener("submit", (event) => event.preventDefault());
   bar.addEventListener("keydown", (event) => {
     const panel = event.target.closest(".menu-panel");
+    if (event.target.closest("details[open]")) okno.chatBulk.keepKey(event);
     if (event.key === "Enter" && event.target.matches("[data-filters-menu]")) {
       event.preventDefault();
       if (event.target.value.trim()) panel.querySelector("button[name]:not([hidden]):not([value=''])")?.click();
@@ -160,8 +161,10 @@
   define("bulk-snooze", () => openMenu("snooze"), hasSelection);
   define("bulk-tag", () => openMenu("tag"), hasSelection);
   define("bulk-clear", clear, (event) => hasSelection(event) && !document.querySelector("details.menu[open]"));
-  const isUnread = (chat) => rowOf(chat)?.matches(".unread");
-  const isPinned = (chat) => Boolean(rowOf(chat)) && okno.chatRows.traits(rowOf(chat)).has("pinned");
+  // The open chat may not be in the list; its header offers what it is not.
+  const offers = (action) => Boolean(document.querySelector(`#chat_header button[data-chat-action][value="${action}"]:not([hidden])`));
+  const isUnread = (chat) => rowOf(chat)?.matches(".unread") ?? (chat === okno.chatBulk.openChat() && !offers("unread"));
+  const isPinned = (chat) => (rowOf(chat) ? okno.chatRows.traits(rowOf(chat)).has("pinned") : chat === okno.chatBulk.openChat() && offers("unpin"));
   const flip = (on, off, isOn) => () => {
     if (!selected.size) { okno.chatBulk.runFor(isOn(target()) ? off : on, {}, target()); return; }
     run([...selected.keys()].every(isOn) ? off : on);

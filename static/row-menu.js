@@ -100,7 +100,7 @@
     if (event.key === "Escape") close({ focuses: true });
     else if (event.key in steps && !(event.target.matches("input") && /Home|End/.test(event.key))) all[(steps[event.key] + all.length) % all.length].focus();
     else if (event.key === "Tab") { close({ focuses: true }); return; }
-    else return;
+    else { okno.chatBulk.keepKey(event); return; }
     event.preventDefault();
     event.stopPropagation();
   });
