@@ -49,7 +49,8 @@
       text.querySelector("span").replaceWith(undo);
     }
     byId("toasts").prepend(box);
-    timer = setTimeout(() => { if (!box.matches(":hover, :focus-within")) hideToast(); }, TOAST_TIME);
+    const leave = () => { if (box.matches(":hover, :focus-within")) timer = setTimeout(leave, 2_000); else hideToast(); };
+    timer = setTimeout(leave, TOAST_TIME);
   };
 
   // --- requests -------------------------------------------------------------------------------------------------------
