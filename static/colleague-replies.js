@@ -3,6 +3,7 @@
 (() => {
   const byId = (id) => document.getElementById(id);
   if (!byId("desk")) return;
+  const STOPPED = { reply: "stoppedReply", template: "stoppedTemplate", macro: "stoppedMacro" };
   let seen = null, question = null; // question: {message, proceed} of what was stopped
 
   // The newest reply on the page. Without one, the oldest message: replies before it are not new.
@@ -38,7 +39,7 @@
     const [title, words, stopped] = ["b", "blockquote", "p"].map((name) => place().querySelector(name));
     title.textContent = result.title;
     words.textContent = result.words;
-    stopped.textContent = place().dataset[kind];
+    stopped.textContent = place().dataset[STOPPED[kind]];
     place().querySelector("[data-proceed]").textContent = place().dataset[kind === "macro" ? "runAnyway" : "sendAnyway"];
     place().querySelector("[data-keep]").textContent = place().dataset[kind === "reply" ? "keepDraft" : "cancel"];
     place().hidden = false;

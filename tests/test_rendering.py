@@ -66,11 +66,11 @@ def test_any_value_is_inserted_unchanged(values: list[str]) -> None:
     assert render(template, values).body == f"а{values[0]}б{values[1]}в{values[0]}"
 
 
-def test_a_missing_value_keeps_its_placeholder_and_is_named() -> None:
+def test_a_missing_value_shows_its_label_and_is_named() -> None:
     found = render(GREETING, VALUES | {"2": ""})
 
     assert not found.ready
-    assert "Ваш заказ {{2}} готов" in found.body
+    assert "Ваш заказ [Номер заказа] готов" in found.body
     [problem] = found.problems
     assert (problem.field, problem.code) == ("variables.2", "missing")
     assert "Номер заказа" in str(problem.sentence)

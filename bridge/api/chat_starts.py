@@ -47,13 +47,12 @@ class StartedChatSerializer(serializers.Serializer[Any]):
     message = MessageSerializer()
 
 
-class ChatExists(ApiError):
-    """The number has a chat with messages already. The response names it."""
-
-    def __init__(self, chat_id: int) -> None:
-        sentence = _("This number already has a chat. Nothing was sent. Send the template in that chat.")
-        super().__init__(status_code=409, reason="chat_exists", sentence=sentence)
-        self.extra = {"chat_id": chat_id}
+def chat_exists(chat_id: int) -> ApiError:
+    """Return the error for a number that has a chat with messages already. It names the chat."""
+    sentence = _("This number already has a chat. Nothing was sent. Send the template in that chat.")
+    error = ApiError(status_code=409, reason="chat_exists", sentence=sentence)
+    error.extra = {"chat_id": chat_id}
+    return error
 
 
 class ChatStartMixin:
@@ -94,7 +93,7 @@ class ChatStartMixin:
                 status_code = 422 if reason in (*UNPROCESSABLE_REASONS, "invalid") else 409
                 raise ApiError(status_code=status_code, reason=reason, sentence=str(problem)) from None
             if started.message is None:
-                raise ChatExists(started.conversation.pk)
+                raise chat_exists(started.conversation.pk)
             request.named_contact_ids = (started.conversation.contact_id,)  # type: ignore[attr-defined]  # see run_idempotent
             chat = self.get_serializer(self.get_queryset().get(pk=started.conversation.pk)).data
             return 201, {"chat": chat, "message": MessageSerializer(started.message).data}

@@ -41,6 +41,7 @@
     let last = null;
     for (const stop of stops) {
       if (stop.tabIndex > 0) faults.add(`${name(stop)}: has a tab index of its own`);
+      if (stop.closest("#toasts")) continue; // they come last, wherever there is room for them
       const box = stop.getBoundingClientRect();
       if (isTiny(box) || getComputedStyle(stop).display === "inline") continue;
       if (last && last.layer === layer(stop) && scroller(last.stop) === scroller(stop) && last.stop.closest(".rail") === stop.closest(".rail")) {

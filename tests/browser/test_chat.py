@@ -123,7 +123,7 @@ def test_a_closed_window_notice_is_short_and_offers_show_languages(
     for language in desk.locator(".offer b > .faint").all():
         inside = "word => word.getBoundingClientRect().right <= word.closest('.offer').getBoundingClientRect().right"
         assert language.evaluate(inside)
-    expect(desk.locator(".offer b > .faint")).to_have_text(["en", "ru"])
+    expect(desk.locator(".offer b > .faint")).to_have_text(["ru", "en"])  # the client writes Russian
 
 
 def test_the_client_pane_by_keyboard_only(desk: Page, chat: Conversation) -> None:
