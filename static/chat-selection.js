@@ -115,7 +115,7 @@
         const answer = await fetch(bar.dataset.choicesUrl, { headers: { "HX-Request": "true" } });
         if (!answer.ok || answer.redirected) throw new Error(String(answer.status));
         for (const part of okno.drawing.parseElements(await answer.text())) {
-          const panel = bar.querySelector(`[data-panel="${part.dataset.for}"]`);
+          const panel = bar.querySelector(`[data-bulk-panel="${part.dataset.for}"]`);
           if (!panel.contains(document.activeElement)) panel.replaceChildren(...part.childNodes);
         }
       } catch {

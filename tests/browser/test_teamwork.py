@@ -138,13 +138,6 @@ def test_a_stopped_template_is_sent_from_its_own_panel_only(desk: Page, chat: Co
     expect(send).to_be_enabled()
     assert outbound_texts() == ["Будет завтра"]
 
-    desk.unroute(address)
-    desk.locator(".offer", has_text="first").click()
-    expect(desk.locator("#template_panel .sheet-bubble")).to_contain_text("Words of the first")
-    send.click()
-    expect(desk.locator("#messages")).to_contain_text("Words of the first")
-    assert outbound_texts() == ["Будет завтра", "Words of the first"]
-
 
 def test_a_note_saved_after_leaving_its_chat_is_not_shown_as_a_draft(desk: Page, chat: Conversation) -> None:
     other = writes(chat.api_channel, "Вера Лис", "Алло")
