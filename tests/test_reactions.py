@@ -239,7 +239,7 @@ def test_statuses_of_a_reaction_need_no_message(channel: ApiChannel, question: M
     assert shown(question) == ([], "failed")
 
 
-def test_a_reaction_that_fails_after_it_was_accepted_gives_way_to_the_earlier_one(
+def test_a_reaction_that_fails_late_gives_way_to_the_earlier_one(
     channel: ApiChannel, question: Message, receiver: Receiver
 ) -> None:
     accept(receiver)
