@@ -1,4 +1,4 @@
-// The client pane of a narrow screen lies over the chat: the back gesture, Escape and a tap beside it close it, and it
+// The client pane of a narrow screen lies over the chat: the back gesture, Escape and a tap outside close it, and it
 // leaves no step in the history.
 (() => {
   const HASH = "#client";

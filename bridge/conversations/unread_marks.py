@@ -1,4 +1,4 @@
-"""Read and unread chats. Whether a chat is unread is one state for all operators: whoever opens it has read it.
+"""Read and unread chats. Unread is one state for all operators: a chat that one has opened is read for all.
 
 An operator can mark a read chat as unread. It stays so, also where it is open, until somebody opens it again.
 """

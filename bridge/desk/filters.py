@@ -1,6 +1,6 @@
 """Filters that the list of chats and the table of requests share: their values in the query string, and days.
 
-Values that a saved view keeps are relative where they can be: ``ME`` is whoever looks, and a period moves with the day.
+Values that a saved view keeps are relative where they can be: ``ME`` is the reader, and a period moves with the day.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Saved views: who sees and changes them, and the menu of a page.
 
-A view holds filters. Whoever opens it sees only the chats that they may see in any case.
+A view holds filters. Its readers see only the chats that they may see anyway.
 """
 
 from __future__ import annotations

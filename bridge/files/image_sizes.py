@@ -81,7 +81,7 @@ def _read_jpeg(file: IO[bytes]) -> ImageSize:
 
 
 def _read_marker(file: IO[bytes]) -> int:
-    """Return the code of the marker at the position. Any number of FF bytes may stand before it."""
+    """Return the code of the marker at the position. FF bytes may precede it."""
     byte = file.read(1)
     if byte != b"\xff":
         raise ValueError("no marker")

@@ -1,4 +1,4 @@
-"""Saved views and the shared filters in Chromium: by keyboard, beside an open chat, and without scripts."""
+"""Saved views and the shared filters in Chromium: by keyboard, with an open chat, and without scripts."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ def undo_next_batch(import_id: int) -> ContactImport | None:
     if row is None or row.state != ContactImport.State.UNDOING:
         return row
     keys = sorted(row.created, key=int)[:BATCH]
-    # The full lock keeps out messages of these clients: they wait, and then create the contact anew.
+    # The full lock keeps out messages of these clients: they wait, and then create a new contact.
     locked = Contact.objects.select_for_update(of=("self",)).filter(pk__in=[int(key) for key in keys])
     contact_ids = list(locked.order_by("pk").values_list("pk", flat=True))
     digests = compute_digests(contact_ids)

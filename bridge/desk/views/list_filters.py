@@ -42,7 +42,7 @@ def build_shared_fields(
     statuses: list[tuple[str, Any]] = [("", _("Any status")), (filters.LIVE, _("Not closed"))]
     statuses += [(str(value), label) for value, label in Ticket.Status.choices]
     assignees = [("", _("Any assignee")), (filters.ME, _("Mine")), (filters.NOBODY, _("No assignee"))]
-    # "Mine" stands for the user, unless a shared view names them.
+    # "Mine" means the user, unless a shared view names them.
     listed = [person for person in people if not person["is_me"] or params.assignee == str(person["pk"])]
     assignees += [(str(person["pk"]), person["name"]) for person in listed]
     fields = [
