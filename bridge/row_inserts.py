@@ -12,6 +12,8 @@ from django.db import DEFAULT_DB_ALIAS, connection, models
 from django.db.models.base import ModelState
 from django.db.models.expressions import DatabaseDefault
 
+from channels_setup import prepared_statements
+
 Row = TypeVar("Row", bound=models.Model)
 PLAIN_FIELDS = (models.ForeignKey, models.IntegerField, models.BooleanField, models.UUIDField, models.BinaryField)
 
@@ -37,7 +39,8 @@ def insert_rows(rows: Sequence[Row]) -> list[Row]:
     names = ", ".join(f'"{column.name}"' for column, _values in columns)
     arrays = ", ".join(f"%s::{column.sql_type}[]" for column, _values in columns)
     with connection.cursor() as cursor:
-        cursor.execute(
+        prepared_statements.execute(
+            cursor,
             f'INSERT INTO "{model._meta.db_table}" ({names}) SELECT * FROM unnest({arrays}) RETURNING id',
             [values for _column, values in columns],
         )
@@ -58,7 +61,8 @@ def update_rows(rows: Sequence[Row], fields: Collection[str]) -> None:
     arrays = ", ".join(["%s::bigint[]", *(f"%s::{column.sql_type}[]" for column in columns)])
     aliases = ", ".join(["id", *(f'"{column.name}"' for column in columns)])
     with connection.cursor() as cursor:
-        cursor.execute(
+        prepared_statements.execute(
+            cursor,
             f'UPDATE "{model._meta.db_table}" r SET {changes} FROM unnest({arrays}) AS v({aliases}) WHERE r.id = v.id',
             [[row.pk for row in rows], *([column.read(row) for row in rows] for column in columns)],
         )

@@ -183,6 +183,13 @@ def close_shutdown_writer(**_: Any) -> None:
     worker_process.close_writer()
 
 
+@worker_process_init.connect
+def use_prepared_statements(**_: Any) -> None:
+    from channels_setup import prepared_statements
+
+    prepared_statements.enable()
+
+
 @task_prerun.connect
 def close_dead_connections(**_: Any) -> None:
     """Replace database connections that a restart of PostgreSQL broke, as Django does before a request."""

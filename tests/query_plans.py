@@ -7,7 +7,7 @@ from typing import Any
 
 from django.db import connection
 
-EXPLAINED = ("SELECT", "INSERT", "UPDATE", "DELETE", "WITH")
+EXPLAINED = ("SELECT", "INSERT", "UPDATE", "DELETE", "WITH", "EXECUTE")
 LARGE_TABLES = ("contact", "conversation", "ticket", "servicewindow", "message", "delivery", "webhookevent")
 
 

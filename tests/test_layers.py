@@ -131,6 +131,7 @@ LAYERS = {
         "advisory_locks",
         "database_schema",
         "schema_pauses",
+        "prepared_statements",
         "failing_items",
         "secret_options",
         "codecs",

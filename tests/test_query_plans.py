@@ -8,6 +8,7 @@ know. The tables have a long history, and the claims meet long queues.
 import json
 import uuid
 from collections.abc import Callable, Collection, Mapping
+from contextlib import nullcontext
 
 import pytest
 from django.db import connection, transaction
@@ -30,6 +31,7 @@ from config.audit import context
 from config.monitoring import gauges
 from tests.claiming import claim_deliveries
 from tests.factories import ApiChannelFactory, copies, operator
+from tests.prepared import prepares_statements
 from tests.query_plans import LARGE_TABLES, Statements, analyze, forget_statistics
 from tests.receiver import Receiver
 from tests.scenarios.inbox import says
@@ -208,14 +210,18 @@ WORK: dict[Callable[[Message], None], dict[str, int]] = {  # and what it must ha
 }
 
 
+OF_RUNS = (handle_messages, handle_statuses, send_replies, look_for_work, claim_from_long_queues)
+
+
 def test_statements_read_few_rows_of_large_tables(large: Message, monkeypatch: pytest.MonkeyPatch) -> None:
     # Programs send who writes along with a statement. Other tests may have made this process one of them.
     monkeypatch.setattr(context, "_process", None)
     problems, tables = [], set()
-    for work, wanted in WORK.items():
+    for work, is_prepared in [*((work, False) for work in WORK), *((work, True) for work in OF_RUNS)]:
         before, statements = count_results(), Statements(max_rows=MAX_ROWS, max_pages=MAX_PAGES)
+        wanted = WORK[work]
         with transaction.atomic():
-            with connection.execute_wrapper(statements):
+            with prepares_statements() if is_prepared else nullcontext(), connection.execute_wrapper(statements):
                 work(large)
             done = {name: count - before[name] for name, count in count_results().items() if count != before[name]}
             problems += WebhookEvent.objects.exclude(error="").values_list("error", flat=True)[:3]

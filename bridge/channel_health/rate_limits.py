@@ -18,6 +18,7 @@ from django.db.models.functions import Greatest
 
 from bridge import service_window
 from bridge.models import Delivery, RateLimit
+from channels_setup import prepared_statements
 from channels_setup.providers.base import CallRate
 
 BUCKET_IDLE_SECONDS = 60  # seconds without a call after which a bucket limits nothing
@@ -65,7 +66,8 @@ def postpone_limited(requests: Sequence[RateRequest], token: uuid.UUID) -> set[i
     keys = sorted(buckets, key=lambda bucket: (bucket[0] or 0, bucket[1]))
     rates = [buckets[key] for key in keys]
     with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(
+        prepared_statements.execute(
+            cursor,
             OPEN_BUCKETS_SQL,
             [
                 [channel_id for channel_id, _key in keys],
@@ -80,7 +82,9 @@ def postpone_limited(requests: Sequence[RateRequest], token: uuid.UUID) -> set[i
         for pk, channel_id, key, seconds in cursor.fetchall():
             ids[channel_id, key], ahead[channel_id, key] = pk, max(seconds, 0.0)
         waits = _compute_waits(requests, ahead)
-        cursor.execute(ADVANCE_BUCKETS_SQL, [list(ids.values()), [ahead[bucket] for bucket in ids]])
+        prepared_statements.execute(
+            cursor, ADVANCE_BUCKETS_SQL, [list(ids.values()), [ahead[bucket] for bucket in ids]]
+        )
         if waits:
             cursor.execute(POSTPONE_SQL, [list(waits), list(waits.values()), token])
     return set(waits)

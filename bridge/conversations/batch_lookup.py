@@ -12,6 +12,7 @@ from django.db import connection
 from bridge.models import Message, Ticket
 from bridge.row_reads import RowReader
 from bridge.service_window import OpenWindow
+from channels_setup import prepared_statements
 from channels_setup.models import ApiChannel
 
 from .message_lookup import FIND_MESSAGES_SQL
@@ -64,7 +65,7 @@ def look_up(api_channel: ApiChannel, conversations: Collection[int], external_id
         "external_ids": sorted(external_ids),
     }
     with connection.cursor() as cursor:
-        cursor.execute(LOOK_UP_SQL, parameters)
+        prepared_statements.execute(cursor, LOOK_UP_SQL, parameters)
         rows = cursor.fetchall()
     now, message_ids, held_replies, corrections = rows[0][:CHAT_AT]
     stored = Message.objects.filter(pk__in=message_ids).select_related("conversation") if message_ids else ()

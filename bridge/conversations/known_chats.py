@@ -9,6 +9,7 @@ from django.db import connection
 
 from bridge.models import Contact, Conversation
 from bridge.row_reads import RowReader
+from channels_setup import prepared_statements
 from channels_setup.codecs.visible_names import visible_name
 from channels_setup.models import ApiChannel, ChatChannel
 from channels_setup.providers.base import MessageReceived
@@ -82,7 +83,7 @@ def lock_known_chats(
         "fingerprints": [fingerprint_erased(fact.external_id) for fact in facts if fact.external_id],
     }
     with connection.cursor() as cursor:
-        cursor.execute(LOCK_KNOWN_CHATS_SQL, parameters)
+        prepared_statements.execute(cursor, LOCK_KNOWN_CHATS_SQL, parameters)
         rows = cursor.fetchall()
     found: dict[str, Conversation] = {}
     for row in rows:

@@ -11,6 +11,7 @@ from django.db import connection
 
 from bridge import message_text, service_window
 from bridge.models import ACTIVE_STATUSES, Conversation, Message
+from channels_setup import prepared_statements
 
 # Fields of a conversation that are saved together.
 LAST_MESSAGE_FIELDS = ("last_message_at", "last_text", "last_direction", "last_written_at", "waiting_since")
@@ -61,7 +62,7 @@ def save_chats(messages: Sequence[Message], extended: Mapping[int, datetime], *,
         "until": list(extended.values()),
     }
     with connection.cursor() as cursor:
-        cursor.execute(SAVE_CHATS_SQL, parameters)
+        prepared_statements.execute(cursor, SAVE_CHATS_SQL, parameters)
 
 
 def set_last_message(conversation: Conversation, message: Message, *, now: datetime) -> None:

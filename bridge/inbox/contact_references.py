@@ -10,6 +10,7 @@ from django.utils import timezone
 from bridge.metrics import recording
 from bridge.models import WebhookEvent
 from bridge.raw_requests import clear_events
+from channels_setup import prepared_statements
 from channels_setup.providers.base import Fact
 
 
@@ -49,7 +50,8 @@ class ContactReferences:
 def finish_events(processed: Sequence[tuple[WebhookEvent, list[Fact]]], references: ContactReferences) -> None:
     """Mark events as processed and link their contacts. Empty events about erased people."""
     with connection.cursor() as cursor:  # plain SQL: the links differ from event to event
-        cursor.execute(
+        prepared_statements.execute(
+            cursor,
             """UPDATE bridge_webhookevent e
                SET state = %s, processed_at = %s, error = '', traceback = '', contact_ids = v.contact_ids::bigint[]
                FROM unnest(%s::bigint[], %s::text[]) AS v(id, contact_ids) WHERE e.id = v.id""",

@@ -8,6 +8,7 @@ from django.utils.translation import gettext as _
 from bridge.models import WebhookEvent
 from bridge.raw_requests import mark_event_failed
 from bridge.row_reads import RowReader
+from channels_setup import prepared_statements
 
 EVENT_BATCH = 200
 MAX_EVENT_ATTEMPTS = 5
@@ -45,7 +46,7 @@ def claim_events(channel_id: int, *, source: str = "api_channel") -> list[Webhoo
     while has_exhausted and not events:
         parameters = {"channel": channel_id, "batch": EVENT_BATCH, "most": MAX_EVENT_ATTEMPTS}
         with connection.cursor() as cursor:
-            cursor.execute(CLAIM_EVENTS_SQL.format(source=source), parameters)
+            prepared_statements.execute(cursor, CLAIM_EVENTS_SQL.format(source=source), parameters)
             in_order = sorted(map(EVENTS.read, cursor.fetchall()), key=lambda event: event.pk)
         exhausted = [event for event in in_order if event.attempts > MAX_EVENT_ATTEMPTS]
         for event in exhausted:

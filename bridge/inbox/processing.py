@@ -25,6 +25,7 @@ from bridge.models import WebhookEvent
 from bridge.raw_requests import clear_events, mark_event_failed, restore_request
 from bridge.relay import held_replies
 from bridge.worker_runs import WorkerRun
+from channels_setup import prepared_statements
 from channels_setup.advisory_locks import LockSpace, exclusive
 from channels_setup.codecs.bodies import BadBody
 from channels_setup.database_schema import SchemaMismatch
@@ -118,7 +119,7 @@ SELECT source, id FROM (
 
 def _find_channels_with_events() -> list[tuple[str, int]]:
     with connection.cursor() as cursor:
-        cursor.execute(CHANNELS_WITH_EVENTS_SQL)
+        prepared_statements.execute(cursor, CHANNELS_WITH_EVENTS_SQL)
         return list(cursor.fetchall())
 
 

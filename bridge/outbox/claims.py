@@ -21,6 +21,7 @@ from django.db import connection
 from bridge.channel_health import circuit_breaker, rate_limits
 from bridge.models import Delivery
 from bridge.row_reads import RowReader
+from channels_setup import prepared_statements
 
 from .attempts import ClaimedDelivery
 from .policies import DestinationPolicy
@@ -177,7 +178,7 @@ def find_destinations(
     statements = [build_statement(template, column, those, poison=poison) for column, those in kinds.items()]
     found: dict[DestinationPolicy, list[int]] = {}
     with connection.cursor() as cursor:
-        cursor.execute(" UNION ALL ".join(statements), {"slack": slack})
+        prepared_statements.execute(cursor, " UNION ALL ".join(statements), {"slack": slack})
         rows = cursor.fetchall()
     for policy in policies:
         ids = sorted({pk for kind, pk in rows if kind in policy.kinds})
@@ -211,7 +212,8 @@ def claim_deliveries(
     values["bucket_idle"] = rate_limits.BUCKET_IDLE_SECONDS
     values["is_durable"] = policy.claims_durably
     with connection.cursor() as cursor:
-        cursor.execute(build_statement(CLAIM_SQL, policy.column, policy.kinds, poison=poison), values)
+        statement = build_statement(CLAIM_SQL, policy.column, policy.kinds, poison=poison)
+        prepared_statements.execute(cursor, statement, values)
         claimed = [
             ClaimedDelivery(
                 policy=policy, delivery=DELIVERY.read(row[:-1]), interrupted=row[-1] == Delivery.State.SENDING
@@ -225,7 +227,7 @@ def get_seconds_until_free(policies: Sequence[DestinationPolicy]) -> float | Non
     """Return seconds until the first destination at its own limit may get a call again, or None."""
     waits = []
     with connection.cursor() as cursor:
-        cursor.execute(ANY_RECENT_LIMIT_SQL)
+        prepared_statements.execute(cursor, ANY_RECENT_LIMIT_SQL)
         if not cursor.fetchone()[0]:
             return None
         for policy, ids in find_destinations(policies, slack=1).items():

@@ -8,6 +8,7 @@ from django.db import connection
 
 from bridge.conversations import contact_links
 from bridge.models import Contact, Conversation, Delivery
+from channels_setup import prepared_statements
 
 # Plain SQL, because it runs for every claim.
 ADDRESSES_SQL = "SELECT id, external_id, user_id, phone, moved_to_id IS NOT NULL FROM bridge_contact WHERE id = ANY(%s)"
@@ -26,7 +27,7 @@ def refresh_addresses(deliveries: Sequence[Delivery]) -> set[int]:
     if not wanted:
         return set()
     with connection.cursor() as cursor:
-        cursor.execute(ADDRESSES_SQL, [list(wanted)])
+        prepared_statements.execute(cursor, ADDRESSES_SQL, [list(wanted)])
         found = cursor.fetchall()
     moved: set[int] = set()
     for contact_id, external_id, user_id, phone, has_moved in found:

@@ -23,6 +23,7 @@ from bridge.channel_health import circuit_breaker
 from bridge.files import provider_uploads
 from bridge.models import Attempt, Delivery
 from bridge.row_inserts import build_row, insert_rows, list_columns
+from channels_setup import prepared_statements
 from channels_setup.providers.base import ACCEPTED, PAUSE, PERMANENT, UNKNOWN, Outcome
 
 from . import attempt_metrics, attempt_traces, settling
@@ -181,7 +182,7 @@ def _record_delivered(
     values |= {"ids": _list_ids(accepted), "token": token}
     values["destinations"] = list({_get_destination(item) for item in accepted})
     with connection.cursor() as cursor:
-        cursor.execute(_build_record_statement(policy.column), values)
+        prepared_statements.execute(cursor, _build_record_statement(policy.column), values)
         found = cursor.fetchall()
     return {pk for pk, _has_trouble in found}, any(has_trouble for _pk, has_trouble in found)
 

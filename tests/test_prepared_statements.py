@@ -1,0 +1,94 @@
+"""Prepared statements of workers: same results, dropped plans, sessions that are lost, changed columns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.db import DatabaseError, connection, transaction
+
+from bridge.inbox import processing
+from bridge.intake import group_commit
+from bridge.models import Attempt, Delivery, Message
+from bridge.outbox import dispatcher
+from channels_setup import prepared_statements
+from tests.factories import ApiChannelFactory
+from tests.prepared import count_prepared, prepares_statements
+from tests.receiver import Receiver
+from tests.test_query_plans import build_events
+
+SQL = "SELECT %(word)s::text, %(number)s + 1, cardinality(%(ids)s::bigint[]), %(number)s::numeric / 2, '100 %%'"
+VALUES: dict[str, Any] = {"word": "it's", "number": 41, "ids": [None, None]}
+ROW = ("it's", 42, 2, 20.5, "100 %")
+
+
+@pytest.fixture(autouse=True)
+def _prepared(db: None) -> Iterator[None]:
+    with prepares_statements():
+        yield
+
+
+def run(sql: str = SQL) -> Any:
+    with connection.cursor() as cursor:
+        prepared_statements.execute(cursor, sql, VALUES)
+        return cursor.fetchone()
+
+
+def test_statement_prepared_once() -> None:
+    assert [run(), run()] == [ROW, ROW]
+    assert count_prepared() == 1
+
+
+def test_plans_dropped_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    run(), run(f"{SQL}, 1")
+    monkeypatch.setattr(prepared_statements._State.session, "drop_at", 0.0)
+    assert run() == ROW
+    assert count_prepared() == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_new_session() -> None:
+    run()
+    connection.close()
+    assert run() == ROW
+    assert count_prepared() == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_statement_of_another_session() -> None:
+    """A pooler that passes on another session finds no statement: the process goes on without them."""
+    run()
+    with connection.cursor() as cursor:
+        cursor.execute("DEALLOCATE ALL")
+    assert [run(), run()] == [ROW, ROW]
+    assert count_prepared() == 0
+
+
+def test_changed_result() -> None:
+    """A migration that changes a column makes a plan unusable: the transaction fails once, its repetition works."""
+    sql = "SELECT name FROM prepared_example"
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE TEMP TABLE prepared_example (name varchar(10))")
+        cursor.execute("INSERT INTO prepared_example VALUES ('a')")
+    assert run(sql) == ("a",)
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE prepared_example ALTER name TYPE varchar(20)")
+    with pytest.raises(DatabaseError, match="cached plan"), transaction.atomic():
+        run(sql)
+    assert run(sql) == ("a",)
+
+
+def test_message_flow(receiver: Receiver) -> None:
+    phone = ApiChannelFactory()
+    ApiChannelFactory(
+        kind="acebot", redirect_url=receiver.url("/hook"), secret=True, watched=phone.default_chat_channel
+    )
+    for number in (0, 1, 1):  # new clients, an ordinary batch, and repeats
+        group_commit._insert_events(build_events(phone, number))
+        processing.process_inbox()
+        dispatcher.send_due_deliveries()
+    count = Message.objects.count()
+    assert count == len(build_events(phone, 0)) * 2
+    assert Delivery.objects.filter(state="delivered").count() == Attempt.objects.count() == count
+    assert count_prepared() >= 12
