@@ -10,6 +10,7 @@ PostgreSQL only replaces it when the table is analyzed.
 
 from __future__ import annotations
 
+import hashlib
 import re
 import time
 from collections.abc import Mapping, Sequence
@@ -24,8 +25,9 @@ KEEP_SECONDS = 10.0
 # A placeholder, with the cast that follows it. The cast is needed twice: without it in EXECUTE, an array of NULLs would
 # be an array of texts.
 PLACEHOLDER = re.compile(r"%(?:\(\w+\))?s(::\w+(?: with time zone| precision)?(?:\[\])?)?")
-# SQLSTATE of EXECUTE: a migration changed a column of the result; the pooler has passed on another session.
-UNUSABLE = ("0A000", "26000")
+# SQLSTATE: a migration changed a column of the result; the pooler has passed on another session, without or with the
+# statement.
+UNUSABLE = ("0A000", "26000", "42P05")
 
 
 @dataclass
@@ -85,7 +87,7 @@ def _prepare(cursor: CursorWrapper, session: _Session, sql: str) -> str:
         # Otherwise PostgreSQL plans the first five calls, and decides then.
         cursor.execute("SET plan_cache_mode TO force_generic_plan")
         session.drop_at = time.monotonic() + KEEP_SECONDS
-    name = f"okno_{len(session.names)}"
+    name = f"okno_{hashlib.sha256(sql.encode()).hexdigest()[:32]}"  # never that of another statement
     cursor.execute(f"PREPARE {name} AS {_number_placeholders(sql)}")
     session.names[sql] = name
     return name

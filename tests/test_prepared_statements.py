@@ -56,13 +56,18 @@ def test_new_session() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_statement_of_another_session() -> None:
-    """A pooler that passes on another session finds no statement: the process goes on without them."""
+@pytest.mark.parametrize("has_statement", [False, True])
+def test_another_session(has_statement: bool) -> None:
+    """If a pooler passes on a session without the statement, or one that has it, the process uses the plain one."""
     run()
     with connection.cursor() as cursor:
-        cursor.execute("DEALLOCATE ALL")
+        if has_statement:
+            prepared_statements._State.session.names.clear()
+        else:
+            cursor.execute("DEALLOCATE ALL")
     assert [run(), run()] == [ROW, ROW]
-    assert count_prepared() == 0
+    assert count_prepared() == has_statement
+    assert prepared_statements._State.session.is_plain
 
 
 def test_changed_result() -> None:
