@@ -4,6 +4,7 @@
   const app = document.getElementById("app");
   if (!app?.dataset.updatesUrl) return;
   const POLL_INTERVAL = 1500, POLL_INTERVAL_OTHER_PAGE = 3000, POLL_INTERVAL_HIDDEN = 5000; // milliseconds
+  const POLL_TIMEOUT = 20_000; // milliseconds: a connection that died unnoticed would stop the updates
   const byId = (id) => document.getElementById(id);
   const pollParameters = [() => ({ for_user: okno.user, away: document.hidden ? "1" : undefined })];
   let token = byId("list")?.dataset.pollToken || "", timer, busy = false, isRepeatNeeded = false, failures = 0, isDown = false;
@@ -53,7 +54,7 @@
       for (const [name, value] of Object.entries(parameters())) if (value !== undefined && value !== null) params.set(name, value);
     }
     const headers = { "HX-Request": "true", "Okno-Poll-Token": token };
-    const answer = await fetch(`${app.dataset.updatesUrl}?${params}`, { headers });
+    const answer = await fetch(`${app.dataset.updatesUrl}?${params}`, { headers, signal: AbortSignal.timeout(POLL_TIMEOUT) });
     if (answer.redirected) throw Object.assign(new Error("signed out"), { isSignedOut: true });
     if (answer.status === 204) return;
     if (answer.status === 409) okno.handleConflict(await answer.text());

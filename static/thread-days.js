@@ -4,7 +4,8 @@
   const MARGIN = 40; // pixels below the top edge: a day that begins here is in view
   const byId = (id) => document.getElementById(id);
   const dateOf = (day) => day.dataset.key.slice(4, 14); // day-2026-11-29
-  let isDrawing = false;
+  const IDLE_TIME = 2500; // milliseconds after the last scroll: touch screens hide the label
+  let isDrawing = false, idleTimer;
 
   const draw = () => {
     isDrawing = false;
@@ -19,6 +20,9 @@
     const words = label.querySelector("span");
     if (words.textContent !== day.textContent) words.textContent = day.textContent;
     byId("day-picker").value = dateOf(day);
+    label.classList.remove("idle");
+    clearTimeout(idleTimer);
+    idleTimer = setTimeout(() => label.classList.add("idle"), IDLE_TIME);
   };
   const schedule = () => {
     if (isDrawing) return;

@@ -96,6 +96,23 @@ def write_note(page: Page) -> None:
     expect(page.locator("#note-form")).to_be_visible()
 
 
+def select_chats(page: Page) -> None:
+    for row in page.locator("#rows a.row").all()[:2]:
+        page.evaluate("(chat) => okno.chatSelection.toggle(chat)", row.get_attribute("data-chat"))
+    expect(page.locator("#chat-bulk")).to_be_visible()
+
+
+def select_requests(page: Page) -> None:
+    for box in page.locator(".table tbody .pick input").all()[:2]:
+        box.check()
+    expect(page.locator("#bulk-bar")).to_be_visible()
+
+
+def open_row_menu(page: Page) -> None:
+    page.locator("#rows a.row").first.press("ContextMenu")
+    expect(page.locator("#row-menu")).to_be_visible()
+
+
 def open_palette(page: Page) -> None:
     page.keyboard.press("Control+k")
     expect(page.locator("#palette [role=option]").first).to_be_visible()

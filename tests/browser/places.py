@@ -187,6 +187,8 @@ DESK = (
     ),
     Place(name="saved views", path="/chats/?tag=нет&channel=999&view=999", do=states.open_menu("#views-button")),
     Place(name="filters", path="/chats/", do=states.open_menu("#filters-button")),
+    Place(name="chats selected", path="/chats/", do=states.select_chats),
+    Place(name="menu of a row", path="/chats/", do=states.open_row_menu),
     Place(name="own menu", path="/chats/", do=states.open_menu(".rail .menu > summary")),
     Place(name="palette", path="/chats/", do=states.open_palette),
     Place(name="keys", path="/chats/", do=states.open_keys),
@@ -218,6 +220,7 @@ DESK = (
 PAGES = (
     Place(name="start", path="/"),
     Place(name="requests", path="/requests/"),
+    Place(name="requests selected", path="/requests/", do=states.select_requests),
     Place(
         name="filtered requests",
         path="/requests/?tag=нет&team=999&period=week",

@@ -96,6 +96,17 @@ def test_a_chat_is_answered_on_a_phone(phone: Page) -> None:
     assert box(phone.locator("#scroll"))["height"] >= 110
     phone.set_viewport_size({"width": WIDTH, "height": HEIGHT})
 
+    # With text of twice the size, all buttons are whole, and the day hides no message for long.
+    device = phone.context.new_cdp_session(phone)
+    device.send("Page.setFontSizes", {"fontSizes": {"standard": 32}})
+    for button in (send, close, phone.locator("#who-answers")):
+        expect(button).to_be_in_viewport(ratio=1)
+        assert box(button)["width"] >= 2 * FINGER
+    phone.locator("#scroll").evaluate("(scroll) => { scroll.scrollTop -= 60; }")
+    expect(phone.locator("#day-label")).to_have_class("day-label idle")
+    expect(phone.locator("#day-button")).to_be_hidden()
+    device.send("Page.setFontSizes", {"fontSizes": {"standard": 16}})
+
     # The client's card leaves no step in the history: the back gesture closes it, or returns to the list where it was.
     for _ in range(2):
         phone.locator(".to-client").tap()

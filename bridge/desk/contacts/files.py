@@ -6,6 +6,7 @@ import csv
 import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 
 from channels_setup.codecs.bodies import clean_text
@@ -54,8 +55,13 @@ def read_table(data: bytes) -> tuple[list[str], list[list[str]]]:
     if not rows:
         raise UnreadableFile(_("The file has no rows below its titles."))
     if len(rows) > MAX_ROWS:
-        raise UnreadableFile(_("The file has more than %(limit)d rows. Split it.") % {"limit": MAX_ROWS})
+        raise UnreadableFile(_say_too_many())
     return titles, rows
+
+
+def _say_too_many() -> str:
+    limit = number_format(MAX_ROWS, force_grouping=True)
+    return _("The file has more than %(limit)s rows. Split it.") % {"limit": limit}
 
 
 def _clean(cell: str) -> str:
@@ -73,7 +79,7 @@ def _read_csv(data: bytes) -> Iterator[Sequence[str]]:
     try:
         for number, line in enumerate(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)):
             if number >= MAX_LINES:
-                raise UnreadableFile(_("The file has more than %(limit)d rows. Split it.") % {"limit": MAX_ROWS})
+                raise UnreadableFile(_say_too_many())
             yield line
     except csv.Error as problem:
         raise UnreadableFile(_("The file is not a table.")) from problem
