@@ -67,6 +67,14 @@ def test_an_unreadable_file_is_refused_with_a_sentence(data: bytes) -> None:
         files.read_table(data)
 
 
+def test_limits_are_grouped_numbers(client: Client, channel: ApiChannel) -> None:
+    signed_in(client, vera())
+
+    assert "up to 20,000 rows" in page_html(client, reverse("contacts-import"))
+    with pytest.raises(files.UnreadableFile, match="more than 20,000 rows"):
+        files.read_table(b"phone" + b"\n1" * (files.MAX_ROWS + 1))
+
+
 def upload(client: Client, channel: ApiChannel, data: bytes) -> ContactImport:
     file = SimpleUploadedFile("clients.csv", data)
     answer = client.post(reverse("contacts-import"), {"channel": channel.pk, "file": file})
