@@ -287,6 +287,7 @@ def test_templates_are_not_offered_to_a_client_who_opted_out(
     for address in (picker, page):
         html = page_html(client, address)
         assert "opted out of templates" in html and f"/templates/{template.pk}/" not in html
+    assert "Nothing can be sent until the client writes" in html and "Template only" not in html
     Contact.objects.filter(pk=chat.contact_id).update(phone="+79215550104", phone_key="79215550104")
     form = {
         "phone": "+79215550104",
