@@ -83,6 +83,12 @@
   document.addEventListener("htmx:beforeSwap", (event) => {
     if (event.detail.target?.id === "list") hadFocus = event.detail.target.contains(document.activeElement);
   });
+  // The arrow leads from the search to what it found.
+  document.addEventListener("keydown", (event) => {
+    if (event.key !== "ArrowDown" || event.target.id !== "search-chats") return;
+    event.preventDefault();
+    byId("rows").querySelector("a.row")?.focus();
+  });
   // Escape in an empty search returns to the open chat's row, or the first one.
   document.addEventListener("keydown", (event) => {
     if (event.key !== "Escape" || event.target.id !== "search-chats" || event.target.value) return;

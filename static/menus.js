@@ -18,12 +18,13 @@ addEventListener("keydown", (event) => {
     menu.querySelector("summary").focus();
   }
 });
-// Arrows, Home and End move between the items of an open menu. Fields keep their keys; scripts of single menus come first.
+// Arrows, Home and End move between the items of an open menu. Tab reaches its fields, which keep their keys. Scripts of
+// single menus come first.
 addEventListener("keydown", (event) => {
   const menu = event.target.closest?.("details.menu[open]");
   if (!menu || event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey) return;
   if (event.target.matches("textarea, select, input:not([type=checkbox], [type=radio])")) return;
-  const items = [...menu.querySelectorAll(".menu-panel :is(a[href], button, summary, input, textarea, select)")]
+  const items = [...menu.querySelectorAll(".menu-panel :is(a[href], button, summary, [type=checkbox], [type=radio])")]
     .filter((item) => item.getClientRects().length && !item.disabled);
   const at = items.indexOf(document.activeElement), last = items.length - 1;
   const target = { ArrowDown: at === last ? 0 : at + 1, ArrowUp: at <= 0 ? last : at - 1, Home: 0, End: last }[event.key];

@@ -7,12 +7,13 @@
   const POLL_TIMEOUT = 20_000; // milliseconds: a connection that died unnoticed would stop the updates
   const byId = (id) => document.getElementById(id);
   const pollParameters = [() => ({ for_user: okno.user, away: document.hidden ? "1" : undefined })];
-  let token = byId("list")?.dataset.pollToken || "", timer, busy = false, isRepeatNeeded = false, failures = 0, isDown = false;
+  const PRESS_TIME = 10_000; // milliseconds: a longer press is one whose release was not seen
+  let token = byId("list")?.dataset.pollToken || "", timer, busy = false, isRepeatNeeded = false, failures = 0, isDown = false, pointerAt = 0;
 
   // A click is lost if its target is replaced between press and release. The next poll repeats skipped updates.
   // Only the main button counts, and moves do too: a context menu swallows the release.
   for (const name of ["pointerdown", "pointermove", "pointerup", "pointercancel"]) {
-    addEventListener(name, (event) => { isDown = Boolean(event.buttons & 1); }, { capture: true, passive: true });
+    addEventListener(name, (event) => { [isDown, pointerAt] = [Boolean(event.buttons & 1), performance.now()]; }, { capture: true, passive: true });
   }
 
   const pause = () => {
@@ -73,5 +74,5 @@
   addEventListener("okno:signed-out", () => showOffline(true));
   // Later scripts add their parameters and listeners first. The desk polls when its chat has started.
   addEventListener("DOMContentLoaded", () => { if (!byId("desk")) poll(); });
-  window.okno = Object.assign(window.okno || {}, { pollParameters, isPressed: () => isDown });
+  window.okno = Object.assign(window.okno || {}, { pollParameters, isPressed: () => isDown && performance.now() - pointerAt < PRESS_TIME });
 })();

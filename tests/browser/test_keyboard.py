@@ -84,6 +84,11 @@ def test_keys_of_the_open_chat_work_and_keep_the_focus(desk: Page, chats: list[C
         desk.keyboard.press("Escape")
         expect(desk.locator(button)).to_be_focused()
 
+    # The arrow leads from the search to the chats.
+    desk.keyboard.press("/")
+    desk.keyboard.press("ArrowDown")
+    expect(desk.locator("#rows a.row").first).to_be_focused()
+
     # Through all that wait, then close and go on.
     for chat in [chats[1], chats[2], chats[0]]:
         desk.keyboard.press("n")
