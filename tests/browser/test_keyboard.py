@@ -71,16 +71,15 @@ def test_keys_of_the_open_chat_work_and_keep_the_focus(desk: Page, chats: list[C
     desk.keyboard.press("Escape")
     expect(scroll).to_be_focused()
 
-    # Arrows move in the menus of the header, around their ends; Escape returns to the button.
+    # Arrows move in the menus of the header; Escape returns to the button.
     for key, button in (("a", "#who-answers"), ("z", "#snooze-menu")):
         desk.keyboard.press(key)
         items = desk.locator(f"details:has(> {button}) .menu-panel button:visible")
         expect(items.first).to_be_focused()
-        desk.keyboard.press("ArrowUp")
-        expect(items.first).not_to_be_focused()
-        desk.keyboard.press("ArrowDown")
         desk.keyboard.press("ArrowDown")
         expect(items.nth(1)).to_be_focused()
+        desk.keyboard.press("Home")
+        expect(items.first).to_be_focused()
         desk.keyboard.press("Escape")
         expect(desk.locator(button)).to_be_focused()
 
