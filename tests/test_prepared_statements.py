@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from celery.signals import worker_process_init
 from django.db import DatabaseError, connection, transaction
 
 from bridge.inbox import processing
@@ -13,6 +14,7 @@ from bridge.intake import group_commit
 from bridge.models import Attempt, Delivery, Message
 from bridge.outbox import dispatcher
 from channels_setup import prepared_statements
+from config import celery  # noqa: F401  # connects the receivers
 from tests.factories import ApiChannelFactory
 from tests.prepared import count_prepared, prepares_statements
 from tests.receiver import Receiver
@@ -33,6 +35,12 @@ def run(sql: str = SQL) -> Any:
     with connection.cursor() as cursor:
         prepared_statements.execute(cursor, sql, VALUES)
         return cursor.fetchone()
+
+
+def test_enabled_in_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prepared_statements._State, "is_enabled", False)
+    worker_process_init.send(sender=None)
+    assert prepared_statements._State.is_enabled
 
 
 def test_statement_prepared_once() -> None:
