@@ -79,7 +79,7 @@ def upload(client: Client, channel: ApiChannel, data: bytes) -> ContactImport:
     file = SimpleUploadedFile("clients.csv", data)
     answer = client.post(reverse("contacts-import"), {"channel": channel.pk, "file": file})
     assert answer.status_code == 302
-    return ContactImport.objects.get()
+    return ContactImport.objects.latest("pk")
 
 
 def test_a_dry_run_changes_nothing_and_the_import_does_what_it_said(

@@ -5,15 +5,14 @@ from __future__ import annotations
 import base64
 import json
 import os
-import time
 import uuid
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
 import pytest
-from django.db import connection, transaction
+from django.db import transaction
 from django.utils import timezone
 
 from bridge import person_erased
@@ -56,6 +55,7 @@ from tests.factories import (
     MessageFactory,
     vera,
 )
+from tests.races import run_blocked
 
 PHONE = "79215550104"
 WAMID = f"wamid.{base64.b64encode(f'x{PHONE}'.encode()).decode()}"
@@ -63,30 +63,7 @@ WAMID = f"wamid.{base64.b64encode(f'x{PHONE}'.encode()).decode()}"
 
 def run_during_erasure(chat: Conversation, work: Callable[[], Any]) -> Future[Any]:
     """Erase the person while ``work`` waits for the erasure's locks. Return its finished result."""
-
-    def run() -> Any:
-        try:
-            return work()
-        finally:
-            connection.close()
-
-    with ThreadPoolExecutor(1) as pool:
-        with transaction.atomic():
-            erasure.erase_person(chat.contact_id, by=None)
-            future = pool.submit(run)
-            _wait_for_a_waiting_session()
-        future.exception(30)
-    return future
-
-
-def _wait_for_a_waiting_session() -> None:
-    with connection.cursor() as cursor:
-        for _try in range(200):
-            cursor.execute("SELECT 1 FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY(pg_blocking_pids(pid))")
-            if cursor.fetchone():
-                return
-            time.sleep(0.05)
-    raise AssertionError("nobody waits")
+    return run_blocked(work, hold=lambda: erasure.erase_person(chat.contact_id, by=None))
 
 
 @pytest.mark.django_db(transaction=True)

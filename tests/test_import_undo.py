@@ -9,7 +9,9 @@ from typing import Any
 import openpyxl
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.db import connection, transaction
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
@@ -17,10 +19,12 @@ from bridge.conversations import consents, contact_editing
 from bridge.desk.contacts import import_rows, import_undo, imports
 from bridge.maintenance import erasure, pruning
 from bridge.models import Contact, ContactImport, ContactNote, OptOut
+from bridge.relay import chat_starts
 from channels_setup.models import ApiChannel
 from templates_registry.transfer import workbook_stream
 from tests.factories import ContactFactory, ConversationFactory, UserFactory, vera
 from tests.pages import page_html, signed_in
+from tests.races import run_blocked
 from tests.test_contact_import import TABLE, upload
 
 pytestmark = pytest.mark.django_db
@@ -73,6 +77,73 @@ def test_an_undo_deletes_what_nobody_has_touched(client: Client, channel: ApiCha
     client.post(reverse("contacts-import-one", args=[row.pk]), {"undo": "1"})
     row.refresh_from_db()
     assert row.state == "undone"
+
+
+def test_an_undo_keeps_contacts_that_another_import_lists(client: Client, channel: ApiChannel) -> None:
+    signed_in(client, vera())
+    first = run_import(client, upload(client, channel, NUMBERED.encode()))
+    lines = NUMBERED.splitlines(keepends=True)
+    second = run_import(client, upload(client, channel, "".join(lines[:3]).encode()))
+    third = run_import(client, upload(client, channel, "".join([lines[0], lines[4]]).encode()))
+    assert (second.counts["unchanged"], len(second.listed), third.listed) == (2, 2, [second.listed[-1] + 2])
+    client.post(reverse("contacts-import-one", args=[third.pk]), {"undo": "1"})
+    assert not import_undo.may_undo(third)  # it created nobody
+    ContactImport.objects.filter(pk=third.pk).update(state="undone")
+
+    client.post(reverse("contacts-import-one", args=[first.pk]), {"undo": "1"})
+    finish(client, first)
+
+    assert (first.counts["deleted"], first.counts["kept"]) == (6, 2)
+    assert set(Contact.objects.values_list("pk", flat=True)) == set(second.listed)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_contact_deleted_by_an_undo_meanwhile_is_imported_anew(client: Client, channel: ApiChannel) -> None:
+    signed_in(client, vera())
+    first = run_import(client, upload(client, channel, TABLE.encode()))
+    second = upload(client, channel, TABLE.encode())
+    address = reverse("contacts-import-one", args=[second.pk])
+    client.post(address, {"column_phone": 1, "column_name": 2, "consent": "website", "apply": "1"})
+    import_undo.start_undo(first.pk)
+
+    done = run_blocked(
+        lambda: imports.apply_next_batch(second.pk, user=vera()),
+        hold=lambda: import_undo.undo_next_batch(first.pk),
+    )
+
+    assert done.result().counts["new"] == 1
+    assert Contact.objects.get().pk == int(*done.result().created)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_chat_that_starts_during_an_undo_gets_a_new_contact(client: Client, channel: ApiChannel) -> None:
+    signed_in(client, vera())
+    row = run_import(client, upload(client, channel, TABLE.encode()))
+    old = Contact.objects.get()
+    import_undo.start_undo(row.pk)
+
+    done = run_blocked(
+        transaction.atomic(lambda: chat_starts.get_or_create_contact(channel, old.phone).pk),
+        hold=lambda: import_undo.undo_next_batch(row.pk),
+    )
+
+    assert done.result() == Contact.objects.get().pk != old.pk
+    page = client.post(reverse("chat-new"), {"contact": old.pk, "back": "1"}).content.decode()
+    assert "This client no longer exists" in page or "больше нет" in page
+
+
+def test_the_cleanup_of_imports_waits_for_nobody(client: Client, channel: ApiChannel) -> None:
+    signed_in(client, vera())
+    row = run_import(client, upload(client, channel, TABLE.encode()))
+    ContactImport.objects.update(finished_at=timezone.now() - timedelta(days=9), listed=[7])
+
+    with CaptureQueriesContext(connection) as queries:
+        pruning.clear_finished_imports()
+
+    row.refresh_from_db()
+    assert row.listed == []
+    [lock] = [query["sql"] for query in queries if "FOR NO KEY UPDATE" in query["sql"]]
+    assert "SKIP LOCKED" in lock and "ORDER BY" in lock
 
 
 def test_the_refused_rows_of_an_undone_import_can_be_downloaded(client: Client, channel: ApiChannel) -> None:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
-from django.db import connection, transaction
+from django.db import connection
 from django.test import Client
 from django.utils import timezone, translation
 
@@ -24,6 +23,7 @@ from templates_registry.models import Status, Template
 from templates_registry.pasteable import is_pasteable, text_to_paste
 from tests.factories import ApiChannelFactory, ConversationFactory, TemplateFactory, vera
 from tests.pages import SCRIPT
+from tests.races import run_blocked
 from tests.scenarios.sending import outbound_texts
 from tests.scenarios.shape_templates import list_at_meta, refusal_code, store_template
 from tests.template_shapes import LINK, SHAPES, UNFILLABLE
@@ -208,32 +208,14 @@ def test_a_concurrent_erasure_neither_deadlocks_nor_breaks_the_page(chat: Conver
     TemplateFactory(api_channel=chat.api_channel, body="Готово!", examples=())
     url = link_in(refused(chat, "Простите"))
 
-    def press() -> int:
-        try:
-            return int(Client().post(url, {"go": "1"}).status_code)
-        finally:
-            connection.close()
+    pressed = run_blocked(
+        lambda: Client().post(url, {"go": "1"}).status_code,
+        hold=lambda: receiving.lock_conversation(chat.pk),  # as a merge and an erasure do
+        then=lambda: TemplateLink.objects.filter(conversation=chat).delete(),
+    )
 
-    with ThreadPoolExecutor(1) as pool:
-        with transaction.atomic():
-            receiving.lock_conversation(chat.pk)  # as a merge and an erasure do
-            pressed = pool.submit(press)
-            wait_for_a_lock()
-            TemplateLink.objects.filter(conversation=chat).delete()
-        assert pressed.result() == 404
-
+    assert pressed.result() == 404
     assert outbound_texts() == []
-
-
-def wait_for_a_lock() -> None:
-    """Return when another connection waits for a lock that this connection holds."""
-    with connection.cursor() as cursor:
-        for _try in range(200):
-            cursor.execute("SELECT 1 FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY(pg_blocking_pids(pid))")
-            if cursor.fetchone():
-                return
-            time.sleep(0.05)
-    raise AssertionError("nobody waits")
 
 
 def test_a_link_moved_while_in_use_sends_nothing_in_the_previous_chat(

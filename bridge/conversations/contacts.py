@@ -8,7 +8,7 @@ become one contact. ``contact_links`` handles IDs that point at two contacts.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -85,6 +85,15 @@ def find_by_caller_id(api_channel: ApiChannel, caller_id: str) -> Contact | None
     """Return the contact with this ID in the caller's system, or None."""
     columns = ("caller_id",) if api_channel.provider.ids_are_phone_numbers else ("caller_id", "external_id")
     return next(iter(_find_contacts(api_channel, {column: {caller_id} for column in columns})), None)
+
+
+def lock_contacts(contact_ids: Collection[int]) -> set[int]:
+    """Keep contacts from being deleted until the transaction ends. Return those that exist."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT id FROM bridge_contact WHERE id = ANY(%s) ORDER BY id FOR KEY SHARE", [sorted(set(contact_ids))]
+        )
+        return {row[0] for row in cursor.fetchall()}
 
 
 def _lock_contact_keys(api_channel: ApiChannel, data: Sequence[ContactData]) -> None:

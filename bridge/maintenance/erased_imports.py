@@ -40,11 +40,12 @@ def erase_from_imports(contact: Contact, identifiers: Collection[str]) -> None:
             if not (person.is_named(cells) or person.has_name(cells))
         ]
         row.created.pop(str(contact.pk), None)
+        row.listed = [pk for pk in row.listed if pk != contact.pk]
         if "seen" in row.counts:
             row.counts["seen"] = {key: number for key, number in row.counts["seen"].items() if key not in person.keys}
         if any(word in row.file_name.casefold() for word in words):
             row.file_name = ""
-        row.save(update_fields=["titles", "rows", "refused", "created", "counts", "file_name"])
+        row.save(update_fields=["titles", "rows", "refused", "created", "listed", "counts", "file_name"])
 
 
 class _Person:

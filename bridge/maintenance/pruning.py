@@ -78,12 +78,21 @@ def prune_expired(table: str, column: str, *, key: str) -> Iterator[int]:
     yield from prune_by_age(table, column, "TRUE", before=service_window.database_now(), key=key)
 
 
+@transaction.atomic
 def clear_finished_imports() -> int:
-    """Forget refused rows after a day, and which contacts an import created when it can no longer be undone."""
+    """Forget refused rows after a day, and created and listed contacts when no import with them can be undone.
+
+    Imports in use are left for the next run: an erasure locks all of them, and would wait in another order.
+    """
     now = service_window.database_now()
-    finished = ContactImport.objects.exclude(finished_at=None)
-    count = finished.filter(finished_at__lt=now - LIFETIME).exclude(refused=[]).update(refused=[])
-    return count + finished.filter(finished_at__lt=now - UNDO_WITHIN).exclude(created={}).update(created={})
+    old = ContactImport.objects.filter(finished_at__lt=now - LIFETIME).exclude(refused=[], created={}, listed=[])
+    locked = old.select_for_update(no_key=True, skip_locked=True).order_by("pk").values_list("pk", flat=True)
+    rows = ContactImport.objects.filter(pk__in=list(locked))
+    count = rows.exclude(refused=[]).update(refused=[])
+    count += rows.filter(finished_at__lt=now - UNDO_WITHIN).exclude(created={}).update(created={})
+    # The import that created them may have finished after this one.
+    listed = rows.filter(finished_at__lt=now - UNDO_WITHIN - LIFETIME).exclude(listed=[])
+    return count + listed.update(listed=[])
 
 
 def prune_attempts(*, days: int) -> Iterator[int]:

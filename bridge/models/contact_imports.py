@@ -46,6 +46,8 @@ class ContactImport(models.Model):
     refused = models.JSONField(default=list, db_default=Value([], output_field=models.JSONField()))
     # Contacts that the import created → digest of their data then, until it can no longer be undone.
     created = models.JSONField(default=dict, db_default=Value({}, output_field=models.JSONField()))
+    # Contacts that other imports created, and that rows of this one name: an undo of those keeps them.
+    listed = models.JSONField(default=list, db_default=Value([], output_field=models.JSONField()))
     created_at = models.DateTimeField(auto_now_add=True)
     finished_at = models.DateTimeField(null=True)
     expires_at = models.DateTimeField(default=compute_expiry)

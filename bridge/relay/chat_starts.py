@@ -147,6 +147,10 @@ def get_or_create_contact(api_channel: ApiChannel, phone: str) -> Contact:
     """Return the contact with this number on the channel, as if they had written. Locks against a second one."""
     external_id = phone.removeprefix("+") if api_channel.provider.ids_are_phone_numbers else ""
     info = ContactInfo(external_id=external_id, phone=phone)
-    resolved = contacts.resolve_contacts(api_channel, [contacts.ContactData(info=info, by_contact=False)])
-    contact_links.announce_changes(resolved.changes)
-    return resolved.contacts[0]
+    while True:
+        resolved = contacts.resolve_contacts(api_channel, [contacts.ContactData(info=info, by_contact=False)])
+        [contact] = resolved.contacts
+        if contacts.lock_contacts([contact.pk]):
+            contact_links.announce_changes(resolved.changes)
+            return contact
+        # The undo of an import has just deleted the contact: the number gets a new one.

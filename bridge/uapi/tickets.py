@@ -152,10 +152,13 @@ def _get_or_create_contact(call: UapiCall) -> tuple[Contact, list[str]]:
     client_id = None if is_new or is_null(value) else values.parse_id(value, "client_id")
     if client_id is not None:
         contact = visible_contacts(call).filter(pk=client_id).first()
-        if contact is None:
+        # An undo of an import may have deleted it just now.
+        if contact is None or not contacts.lock_contacts([contact.pk]):
             raise UapiError(NOT_FOUND, _("Client %(id)s does not exist on this API channel.") % {"id": client_id})
     else:
         contact = _find_known_contact(call, is_new=is_new)
+        if contact is not None and not contacts.lock_contacts([contact.pk]):
+            contact = None
     fields = {
         "name": visible_name(values.as_text(call.values.get("client_name"))),
         "email": values.as_text(call.values.get("client_email")).strip()[:200],

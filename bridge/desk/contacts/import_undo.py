@@ -1,4 +1,7 @@
-"""Undo of an import: delete the contacts that it created, unless anybody has touched them since."""
+"""Undo of an import: delete the contacts that it created, unless anybody or another import has used them since.
+
+What the import changed in contacts that were known before stays.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ import json
 from collections.abc import Collection
 from typing import Any
 
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import Exists, OuterRef, QuerySet
 
 from bridge import service_window
@@ -64,7 +67,8 @@ def undo_next_batch(import_id: int) -> ContactImport | None:
     contact_ids = list(locked.order_by("pk").values_list("pk", flat=True))
     digests = compute_digests(contact_ids)
     untouched = _find_untouched(Contact.objects.filter(pk__in=contact_ids))
-    deleted = [pk for pk in untouched if digests[str(pk)] == row.created[str(pk)]]
+    listed = _find_listed(row, contact_ids)
+    deleted = [pk for pk in untouched if pk not in listed and digests[str(pk)] == row.created[str(pk)]]
     Contact.objects.filter(pk__in=deleted).delete()
     row.created = {key: digest for key, digest in row.created.items() if key not in set(keys)}
     row.counts[DELETED] += len(deleted)
@@ -73,6 +77,33 @@ def undo_next_batch(import_id: int) -> ContactImport | None:
         row.state = ContactImport.State.UNDONE
     row.save(update_fields=["created", "counts", "state"])
     return row
+
+
+FIND_CREATED_SQL = """
+SELECT DISTINCT c.id::bigint FROM bridge_contactimport i CROSS JOIN LATERAL jsonb_object_keys(i.created) c(id)
+WHERE i.id <> %s AND i.created ?| %s::text[] AND c.id = ANY(%s::text[])
+"""
+FIND_LISTED_SQL = """
+SELECT DISTINCT c.id::bigint FROM bridge_contactimport i CROSS JOIN LATERAL jsonb_array_elements_text(i.listed) c(id)
+WHERE i.id <> %s AND i.state NOT IN ('undoing', 'undone') AND c.id = ANY(%s::text[])
+"""
+
+
+def find_created_by_others(row: ContactImport, contact_ids: Collection[int]) -> set[int]:
+    """Return those of the contacts that another import created and could delete."""
+    texts = [str(pk) for pk in contact_ids]
+    return _select_ids(FIND_CREATED_SQL, row.pk, texts, texts) if texts else set()
+
+
+def _find_listed(row: ContactImport, contact_ids: Collection[int]) -> set[int]:
+    """Return those of the contacts that rows of another import name."""
+    return _select_ids(FIND_LISTED_SQL, row.pk, [str(pk) for pk in contact_ids])
+
+
+def _select_ids(statement: str, *values: Any) -> set[int]:
+    with connection.cursor() as cursor:
+        cursor.execute(statement, values)
+        return {pk for (pk,) in cursor.fetchall()}
 
 
 def _find_untouched(rows: QuerySet[Contact]) -> list[int]:

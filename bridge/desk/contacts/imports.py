@@ -9,7 +9,7 @@ from django.db import transaction
 from django.utils.translation import gettext as _
 
 from bridge import service_window
-from bridge.conversations import contact_editing, contact_fields
+from bridge.conversations import contact_editing, contact_fields, contacts
 from bridge.conversations.contact_editing import MAX_TAG_LENGTH, MAX_TAGS, InvalidContactData
 from bridge.models import (
     Contact,
@@ -177,9 +177,9 @@ def apply_next_batch(import_id: int, *, user: Any) -> ContactImport | None:
         return row
     options = ImportOptions.of_import(row)
     cells = row.rows[row.position : row.position + BATCH]
-    # Numbers of earlier rows, so that a repeated one is refused as in the dry run.
-    seen: dict[str, int] = dict(row.counts.get("seen", {}))
-    planned = plan_rows(row.api_channel, cells, options, user=user, first=row.position + 1, seen=seen)
+    planned, seen = _plan_batch(row, cells, options, user=user)
+    known = {item.contact.pk for item in planned if item.contact is not None}
+    row.listed = sorted({*row.listed, *import_undo.find_created_by_others(row, known)})
     counts = {result: row.counts.get(result, 0) for result in RESULTS}
     new = import_rows.apply_rows(row.api_channel, [item for item in planned if not item.problem], options, user=user)
     row.created |= import_undo.compute_digests(new)
@@ -188,7 +188,7 @@ def apply_next_batch(import_id: int, *, user: Any) -> ContactImport | None:
     row.refused += [[item.number, item.problem, list(item.cells)] for item in planned if item.problem]
     row.position += len(cells)
     row.counts = counts | {"seen": seen}
-    fields = ["refused", "position", "counts", "created"]
+    fields = ["refused", "position", "counts", "created", "listed"]
     if row.position >= row.total:
         row.state, row.rows, row.counts = ContactImport.State.DONE, [], counts
         row.finished_at = service_window.database_now()
@@ -196,3 +196,19 @@ def apply_next_batch(import_id: int, *, user: Any) -> ContactImport | None:
         fields += ["state", "rows", "finished_at", "expires_at"]
     row.save(update_fields=fields)
     return row
+
+
+def _plan_batch(
+    row: ContactImport, cells: Sequence[Sequence[str]], options: ImportOptions, *, user: Any
+) -> tuple[list[PlannedRow], dict[str, int]]:
+    """Plan the next rows, and keep their contacts from being deleted. Return the rows and the numbers until now.
+
+    The numbers of earlier rows make sure that a repeated one is refused as in the dry run.
+    """
+    while True:
+        seen: dict[str, int] = dict(row.counts.get("seen", {}))
+        planned = plan_rows(row.api_channel, cells, options, user=user, first=row.position + 1, seen=seen)
+        known = {item.contact.pk for item in planned if item.contact is not None}
+        if contacts.lock_contacts(known) == known:
+            return planned, seen
+        # The undo of another import has just deleted a contact: its row is new.

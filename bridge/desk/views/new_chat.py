@@ -90,7 +90,7 @@ def start_new_chat(request: HttpRequest) -> HttpResponse:
         return refusal
     form = NewChatForm.from_request(request)
     if request.method == "GET" or request.POST.get("back"):
-        return _show_first_step(request, form)
+        return _show_first_step(request, form, _find_gone_client(form))
     if request.POST.get("lookup"):
         return render(request, "bridge/new_chat_known.html", {"known": _find_known(request, form)})
     problems = _check_first_step(request, form)
@@ -107,6 +107,7 @@ def _check_first_step(request: HttpRequest, form: NewChatForm) -> dict[str, str]
         chat_starts.parse_number(form.phone)
     except ChatStartRefused as problem:
         problems["phone"] = str(problem)
+    problems |= _find_gone_client(form)
     if form.channel is None:
         problems["channel"] = _("Choose a channel that can write first.")
     elif form.get_template(request.user) is None:
@@ -116,6 +117,12 @@ def _check_first_step(request: HttpRequest, form: NewChatForm) -> dict[str, str]
     if form.values["consent"] not in ConsentSource.values:
         problems["consent"] = _("Say how the client agreed to get messages.")
     return problems
+
+
+def _find_gone_client(form: NewChatForm) -> dict[str, str]:
+    """Return the problem of a client who was deleted since the page with the button was shown."""
+    is_gone = form.values["contact"] and form.contact is None and not form.values["phone"]
+    return {"phone": _("This client no longer exists. Enter the phone number.")} if is_gone else {}
 
 
 def _explain_opt_out(form: NewChatForm, user: Any) -> str:
