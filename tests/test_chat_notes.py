@@ -6,6 +6,7 @@ import pytest
 from django.test import Client
 
 from bridge.conversations import chat_notes
+from bridge.desk.live import notifications
 from bridge.desk.thread.chat_note_view import render_note
 from bridge.models import Conversation, ConversationNote, Delivery, Message, NoteMention, Notification
 from channels_setup.models import ApiChannel
@@ -150,3 +151,10 @@ def test_the_tab_of_mentions_lists_their_chats_and_counts_the_unread(desk: Clien
     page_html(hers, f"/chats/{chat.pk}/")
     html = page_html(hers, "/chats/?tab=mentioned&sort=newest")
     assert "Mentions</a>" in html and f'data-chat="{chat.pk}"' in html
+
+
+def test_words_of_an_unknown_note_are_not_shown(chat: Conversation) -> None:
+    """The release before does not store the note, so its words would outlive it."""
+    row = Notification(kind="mentioned", user=make_olga(chat), conversation=chat, text="Code 1234")
+
+    assert notifications.describe(row)["text"] == ""

@@ -17,7 +17,7 @@ from bridge.desk.chat_list import listing, queries, search_excerpts
 from bridge.models import Contact, ContactNote, Conversation, ConversationNote, Ticket
 from bridge.relay import reply_submission
 from channels_setup.models import ApiChannel
-from tests.factories import ApiChannelFactory, boris, gleb, vera
+from tests.factories import ApiChannelFactory, boris, gleb, operator, vera
 from tests.pages import list_queries, page_html
 from tests.scenarios.sending import client_writes
 
@@ -504,3 +504,14 @@ def test_a_revoked_channel_takes_effect_with_the_next_poll_token(desk: Client, c
     channel.default_chat_channel.operators.clear()
 
     assert "Анна" not in page_html(desk, address)
+
+
+def test_a_row_changes_with_an_operator_of_the_same_name(desk: Client, channel: ApiChannel) -> None:
+    chat = client_writes(channel, "Анна")
+    found = set()
+    for name in ("olga", "olga2"):
+        user = operator(name, chat.chat_channel, first_name="Olga", last_name="Ivanova")
+        Conversation.objects.filter(pk=chat.pk).update(assignee=user, unread=0)
+        found |= set(re.findall(r'data-key="chat-\d+" data-version="([^"]*)"', page_html(desk, "/chats/")))
+
+    assert len(found) == 2

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
@@ -13,9 +11,10 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from bridge.conversations import consents, identity_changes, receiving
+from bridge.conversations import activity, consents, identity_changes, receiving
 from bridge.desk.contacts import listing
 from bridge.desk.contacts.listing import ContactParams, ContactScope
+from bridge.desk.live import versions
 from bridge.merging.merge import merge_contacts
 from bridge.models import Contact, ContactConsent, Conversation, Delivery, Message, OptOut, OptOutSource
 from bridge.outbox import dispatcher
@@ -32,7 +31,9 @@ from tests.factories import (
     TemplateFactory,
     boris,
     token_of,
+    vera,
 )
+from tests.races import run_blocked, run_in_other_session
 
 pytestmark = pytest.mark.django_db
 EVERYTHING = ContactScope(chat_channels=[], api_channels=[], sees_everything=True)
@@ -129,19 +130,30 @@ def test_an_opt_out_by_hand_and_a_batch_of_two_chats_do_not_deadlock(channel: Ap
     assert first.pk < second.pk
 
     def set_by_hand() -> bool:
-        try:
-            return consents.set_opt_out(first.contact_id, OptOut.ALL, source=OptOutSource.OPERATOR)
-        finally:
-            connection.close()
+        return consents.set_opt_out(first.contact_id, OptOut.ALL, source=OptOutSource.OPERATOR)
 
-    with ThreadPoolExecutor(1) as pool:
-        with transaction.atomic():
-            receiving.lock_conversation(second.pk)  # as the inbox does for its message
-            future = pool.submit(set_by_hand)
-            wait_for_a_waiting_session()
-            consents.apply_words([MessageFactory(conversation=second, text="START", provider_time=timezone.now())])
-        assert future.result(30)
+    def read_word() -> None:
+        consents.apply_words([MessageFactory(conversation=second, text="START", provider_time=timezone.now())])
+
+    # The lock of one chat, as the inbox takes it for its message.
+    done = run_blocked(set_by_hand, hold=lambda: receiving.lock_conversation(second.pk), then=read_word)
+
+    assert done.result()
     assert opt_out_of(first) == "all"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_line_that_is_committed_late_changes_the_version(channel: ApiChannel) -> None:
+    """An opt-out adds a line to all chats of the client, and locks only the one with the message."""
+    first = make_chat(channel)
+    second = ConversationFactory(api_channel=channel, contact=first.contact, chat_channel=ChatChannelFactory())
+    with transaction.atomic():
+        consents.apply_words([MessageFactory(conversation=first, text="STOP", provider_time=timezone.now())])
+        run_in_other_session(lambda: activity.record_activity(second.pk, "woken"))
+        seen = run_in_other_session(lambda: versions.thread_version(second.pk))
+
+    assert versions.thread_version(second.pk) != seen
+    assert set(second.activities.values_list("kind", flat=True)) == {"woken", "opted_out"}
 
 
 def test_a_person_decides_after_the_client_whose_clock_is_ahead(chat: Conversation) -> None:
@@ -166,16 +178,6 @@ def test_ordinary_messages_cost_no_statement(chat: Conversation) -> None:
         consents.apply_words(messages)
 
     assert len(queries) == 0
-
-
-def wait_for_a_waiting_session() -> None:
-    with connection.cursor() as cursor:
-        for _try in range(200):
-            cursor.execute("SELECT 1 FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY(pg_blocking_pids(pid))")
-            if cursor.fetchone():
-                return
-            time.sleep(0.05)
-    raise AssertionError("nobody waits")
 
 
 def make_chat(channel: ApiChannel, **options: Any) -> Conversation:
@@ -319,3 +321,16 @@ def test_the_api_reads_and_sets_opt_outs_and_consents(client: Client, chat: Conv
     assert client.get("/api/v1/contacts/?opt_out=marketing", headers=headers).json()["results"] == []
     client.patch(address, {"opt_out": ""}, content_type="application/json", headers=headers)
     assert opt_out_of(chat) == ""
+
+
+def test_the_api_filter_counts_only_people_whom_the_user_may_know(client: Client, chat: Conversation) -> None:
+    elsewhere = ConversationFactory(api_channel=chat.api_channel, chat_channel=ChatChannelFactory())
+    opt_out(elsewhere)
+    merge_contacts(elsewhere.contact_id, chat.contact_id, by=None)
+
+    def found(user: Any) -> list[int]:
+        answer = client.get("/api/v1/contacts/?opt_out=all", headers=token_of(user)).json()
+        return [row["id"] for row in answer["results"]]
+
+    assert found(boris(chat.chat_channel)) == []
+    assert found(vera()) == [chat.contact_id]

@@ -81,7 +81,7 @@ class ContactViewSet(ContactErasureMixin, ContactExportMixin, ReadOnlyViewSet):
             read=parse_text, by_channels=search_contacts, help="Words of the name or digits of the phone."
         ),
         "email": QueryFilter(read=parse_text, by=filter_contacts_by_email),
-        "opt_out": QueryFilter(read=parse_choices("marketing", "all"), by=opt_out_filters.filter_opted_out),
+        "opt_out": QueryFilter(read=parse_choices("marketing", "all"), by_channels=opt_out_filters.filter_opted_out),
         "external_id": QueryFilter(read=parse_text, by="external_id", help="The provider's ID of the contact."),
         "since": SINCE,
         "until": UNTIL,

@@ -8,6 +8,8 @@ from django.db.models import Q, QuerySet
 
 from bridge.models import Contact, OptOut
 
+from . import merge_lookup
+
 # Conditions on ``bridge_contact p``, a contact that was not merged into another one.
 OPTED_OUT_SQL = """(EXISTS (SELECT FROM bridge_contactconsent k WHERE k.contact_id = p.id AND k.opt_out {test})
     OR p.has_merged AND EXISTS (SELECT FROM bridge_contact m JOIN bridge_contactconsent k ON k.contact_id = m.id
@@ -28,17 +30,21 @@ SOURCES = (
 )
 
 
-def filter_opted_out(rows: QuerySet[Contact], values: Collection[str]) -> QuerySet[Contact]:
-    """Return the contacts with one of these opt-outs in force."""
+def filter_opted_out(rows: QuerySet[Contact], values: Collection[str], channels: Collection[int]) -> QuerySet[Contact]:
+    """Return the contacts with one of these opt-outs in force. ``channels``: the chat channels that the user sees.
+
+    Merged contacts count as far as the user may know them.
+    """
     found = Q()
     for value in values:
-        condition = _has_opt_out(value)
+        condition = _has_opt_out(value, channels)
         if value == OptOut.MARKETING:
-            condition &= ~_has_opt_out(OptOut.ALL)
+            condition &= ~_has_opt_out(OptOut.ALL, channels)
         found |= condition
     return rows.filter(found)
 
 
-def _has_opt_out(value: str) -> Q:
+def _has_opt_out(value: str, channels: Collection[int]) -> Q:
     merged = Contact.objects.filter(merged_into__isnull=False, consent__opt_out=value)
-    return Q(consent__opt_out=value) | Q(pk__in=merged.values("merged_into"))
+    visible = merge_lookup.filter_visible_people(merged, channels)
+    return Q(consent__opt_out=value) | Q(pk__in=visible.values("merged_into"))

@@ -98,7 +98,7 @@ class ChatRow:
     def version(self) -> str:
         """Return a text that changes when the row must be redrawn."""
         shown, window = self.shown, self.window
-        parts = [shown.last_message_at, shown.unread, shown.assignee, shown.team, self.name, self.moment]
+        parts = [build_state(shown), shown.unread, shown.assignee, shown.team, self.name, self.moment]
         parts += [
             shown.waiting_since,
             self.snoozed,

@@ -14,6 +14,7 @@ from django.db import connection
 
 NEWEST_CHATS = 60
 NEWEST_MESSAGES = 60
+NEWEST_LINES = 20
 
 # Teams are negative, because concat_ws skips nulls and an assignee may have the same number.
 
@@ -33,6 +34,8 @@ FROM (SELECT c.* FROM unnest(%(channels)s::bigint[]) AS channel(id) CROSS JOIN L
 )"""
 
 # Messages and statuses, deliveries of unsettled messages, window, requests, held replies, uploads, contact.
+# Lines, notes and changes of the contact are compared by their IDs, not by the newest time or ID: a transaction that
+# does not hold the lock of the chat may commit a row that is older than the newest one.
 THREAD_VERSION_SQL = f"""(
 WITH recent AS (
     SELECT id, status, reason, created_at, reactions, shown FROM bridge_message
@@ -42,7 +45,7 @@ SELECT left(md5(concat_ws('|',
     (SELECT string_agg(concat_ws(',', id, status, reason, created_at, reactions, shown), ';' ORDER BY id)
      FROM recent),
     (SELECT string_agg(concat_ws(',', a.id, a.state), ';' ORDER BY a.id)
-     FROM recent r JOIN bridge_attachment a ON a.message_id = r.id AND a.state <> 'here'),
+     FROM recent r JOIN bridge_attachment a ON a.message_id = r.id AND a.state <> 'available'),
     (SELECT string_agg(concat_ws(',', d.id, d.state, d.attempts, d.reason), ';' ORDER BY d.id)
      FROM recent r JOIN bridge_delivery d ON d.message_id = r.id AND d.kind = 'message'
      WHERE r.status IN ('pending', 'sending', 'unknown', 'failed')),
@@ -50,8 +53,10 @@ SELECT left(md5(concat_ws('|',
      FROM bridge_servicewindow WHERE conversation_id = %(chat)s),
     (SELECT string_agg(concat_ws(',', id, status, assignee_id, -team_id, subject, priority, type, tags), ';'
                        ORDER BY id) FROM bridge_ticket WHERE conversation_id = %(chat)s),
-    (SELECT max(created_at) FROM bridge_conversationactivity WHERE conversation_id = %(chat)s),
-    (SELECT concat_ws(',', max(id), max(edited_at), max(deleted_at))
+    (SELECT string_agg(id::text, ',' ORDER BY id)
+     FROM (SELECT id FROM bridge_conversationactivity WHERE conversation_id = %(chat)s
+           ORDER BY created_at DESC LIMIT {NEWEST_LINES}) line),
+    (SELECT string_agg(concat_ws(',', id, edited_at, deleted_at), ';' ORDER BY id)
      FROM bridge_conversationnote WHERE conversation_id = %(chat)s),
     (SELECT string_agg(id::text, ',' ORDER BY id)
      FROM bridge_heldreply WHERE conversation_id = %(chat)s AND state = 'held'),
@@ -64,7 +69,7 @@ SELECT left(md5(concat_ws('|',
                       p.moved_to_id, p.external_id, p.user_id, p.username,
                       (SELECT string_agg(concat_ws(',', n.id, n.edited_at), ';' ORDER BY n.id)
                        FROM bridge_contactnote n WHERE n.contact_id = p.id),
-                      (SELECT max(h.id) FROM bridge_contactchange h WHERE h.contact_id = p.id))
+                      (SELECT concat(count(*), '.', max(h.id)) FROM bridge_contactchange h WHERE h.contact_id = p.id))
      FROM bridge_conversation c JOIN bridge_contact p ON p.id = c.contact_id WHERE c.id = %(chat)s))), 16)
 )"""
 
