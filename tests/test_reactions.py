@@ -10,6 +10,7 @@ from django.db.models import F
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
+from bridge.api.serializers import MessageSerializer
 from bridge.conversations import message_statuses, reactions
 from bridge.inbox import processing
 from bridge.models import Delivery, Message, StrayStatus
@@ -93,6 +94,23 @@ def test_a_reaction_is_sent_changed_and_removed(question: Message, receiver: Rec
     assert {call["type"] for call in calls(receiver)} == {"reaction"}
     assert {call["to"] for call in calls(receiver)} == {f"+{ANNA}"}
     assert not Message.objects.filter(direction="outbound").exists()
+
+
+def test_the_api_says_what_the_provider_has_accepted(question: Message, receiver: Receiver) -> None:
+    def read() -> tuple[Any, Any]:
+        question.refresh_from_db()
+        values = MessageSerializer(question).data
+        return values["reactions"], values["pending_reaction"]
+
+    accept(receiver)
+    react(question, "👍")
+    assert read() == ([], {"emoji": "👍", "status": "pending"})
+    dispatcher.send_due_deliveries()
+    assert read() == (ours("👍"), None)
+    react(question, "")
+    assert read() == (ours("👍"), {"emoji": "", "status": "pending"})
+    dispatcher.send_due_deliveries()
+    assert read() == ([], None)
 
 
 def test_the_same_reaction_twice_is_sent_once(question: Message, receiver: Receiver) -> None:

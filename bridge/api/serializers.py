@@ -13,6 +13,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from bridge import outcomes, phone_visibility, service_window
+from bridge.conversations import reactions
 from bridge.fanout import subscribers
 from bridge.models import Attachment, Attempt, Contact, Conversation, Delivery, Message, WebhookEvent
 from channels_setup.codecs.whatsapp_markup import render_html
@@ -123,6 +124,13 @@ class ReactionSerializer(serializers.Serializer[Any]):
     emoji = serializers.CharField()
 
 
+class PendingReactionSerializer(serializers.Serializer[Any]):
+    """Our reaction on its way to the client. ``emoji``: empty if it removes the one before."""
+
+    emoji = serializers.CharField(allow_blank=True)
+    status = serializers.ChoiceField(choices=[reactions.PENDING, reactions.UNKNOWN])
+
+
 class MessageSerializer(serializers.ModelSerializer[Message]):
     """A message with its files and reactions. The text of a notice is a sentence in the caller's language."""
 
@@ -165,7 +173,12 @@ class MessageSerializer(serializers.ModelSerializer[Message]):
         allow_null=True,
         help_text=_("When the text and files were deleted because the channel keeps messages for a limited time."),
     )
-    reactions = ReactionSerializer(many=True, read_only=True)
+    reactions = serializers.SerializerMethodField(
+        help_text=_("Reactions of the client, and the one of ours that the provider has accepted.")
+    )
+    pending_reaction = serializers.SerializerMethodField(
+        help_text=_("Our reaction that the provider has not accepted yet. unknown: it may have been sent.")
+    )
     files = FileSerializer(source="attachments", many=True, read_only=True)
 
     def to_representation(self, message: Message) -> dict[str, Any]:
@@ -181,9 +194,20 @@ class MessageSerializer(serializers.ModelSerializer[Message]):
             *("status", "status_at"),
             *("external_id", "reason", "sentence", "template", "author", "created_at"),
             *("provider_time", "written_at", "received_late", "edited_at", "deleted_at", "expired_at", "reactions"),
-            *("replies_to", "files"),
+            *("pending_reaction", "replies_to", "files"),
         )
         read_only_fields: tuple[str, ...] = fields
+
+    @extend_schema_field(ReactionSerializer(many=True))
+    def get_reactions(self, message: Message) -> list[dict[str, Any]]:
+        return ReactionSerializer(reactions.list_accepted(message), many=True).data  # type: ignore[return-value]
+
+    @extend_schema_field(PendingReactionSerializer(allow_null=True))
+    def get_pending_reaction(self, message: Message) -> dict[str, Any] | None:
+        current = reactions.OurReaction.of_message(message)
+        if current is None or current.state not in reactions.OPEN:
+            return None
+        return {"emoji": current.emoji, "status": current.state}
 
     def get_edited_at(self, message: Message) -> datetime | None:
         return parse_datetime(str(message.shown.get("edited_at") or ""))

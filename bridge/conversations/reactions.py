@@ -18,6 +18,7 @@ from channels_setup.codecs.values import as_text
 KEY = "our_reaction"  # of ``Message.shown``
 MAX_AGE = timedelta(days=30)  # WhatsApp rejects reactions to older messages
 PENDING, SENT, FAILED, UNKNOWN = "pending", "sent", "failed", "unknown"
+OPEN = (PENDING, UNKNOWN)  # the provider has not accepted it
 REPLACED = "reaction_replaced"  # reason of a delivery that must not be sent after a newer reaction
 
 
@@ -62,6 +63,16 @@ def get_our_emoji(message: Message) -> str:
     return "".join(as_text(row.get("emoji")) for row in rows if isinstance(row, dict) and row.get("by") == "us")
 
 
+def list_accepted(message: Message) -> list[dict[str, Any]]:
+    """Return the reactions that the provider has accepted: instead of one of ours on its way, the one before."""
+    rows = [row for row in message.reactions if isinstance(row, dict)] if isinstance(message.reactions, list) else []
+    current = OurReaction.of_message(message)
+    if current is None or current.state not in OPEN:
+        return rows
+    others = [row for row in rows if row.get("by") != "us"]
+    return [*others, {"by": "us", "emoji": current.before}] if current.before else others
+
+
 def set_our_emoji(message: Message, emoji: str) -> None:
     """Replace our reaction of an unsaved message."""
     others = [row for row in message.reactions if row.get("by") != "us"]
@@ -71,7 +82,7 @@ def set_our_emoji(message: Message, emoji: str) -> None:
 def choose_reaction(message: Message, emoji: str, *, author_id: int | None, key: str, stamp: str) -> None:
     """Show a new reaction with its message, which the caller has locked. ``key``: of its delivery."""
     current = OurReaction.of_message(message)
-    is_open = current is not None and current.state in (PENDING, UNKNOWN)
+    is_open = current is not None and current.state in OPEN
     before = current.before if current is not None and is_open else get_our_emoji(message)
     set_our_emoji(message, emoji)
     chosen = OurReaction(emoji=emoji, author_id=author_id, key=key, state=PENDING, before=before)
@@ -91,7 +102,7 @@ def confirm_reactions(deliveries: Iterable[Delivery]) -> None:
         if current.key == delivery.key and current.state != SENT:
             set_our_emoji(message, emoji)
             _save(message, _replace(current, emoji=emoji, state=SENT, reason="", error=None))
-        elif current.key != delivery.key and current.state in (PENDING, UNKNOWN):  # a newer one is on its way
+        elif current.key != delivery.key and current.state in OPEN:  # a newer one is on its way
             _save(message, _replace(current, before=emoji))
 
 
