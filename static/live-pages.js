@@ -33,7 +33,9 @@
     const keys = [...shown.keys()], last = keys.findLastIndex((key) => rows.has(key));
     for (const key of keys.slice(0, Math.max(last, 0))) if (!rows.has(key)) shown.get(key).remove();
     const isFirstPage = !new URLSearchParams(location.search).get("after");
-    const added = isFirstPage ? [...rows.keys()].filter((key) => !shown.has(key)).length : 0;
+    // On a sorted or filtered page, a row that was not shown may be an older contact.
+    const isNew = (key) => !shown.has(key) && Number(key) > Number(place.dataset.newest);
+    const added = isFirstPage ? [...rows.keys()].filter(isNew).length : 0;
     if (!note) return;
     if (note.hidden !== !added || note.querySelector("b").textContent !== String(added)) {
       note.querySelector("b").textContent = added;

@@ -1,4 +1,4 @@
-// Saved views: numbers in the menu, which are counted when it opens, and views in the command palette.
+// Saved views: numbers in the menu, which are counted when it opens, and saving on the desk without a new page.
 (() => {
   const menu = () => document.getElementById("views-menu");
 
@@ -17,12 +17,26 @@
     if (event.target === menu() && event.target.open) showCounts();
   }, true);
 
-  // The chat that is open now stays open; the list may have been drawn before it.
-  document.addEventListener("submit", ({ target: form }) => {
-    if (!["save-view", "update-view"].includes(form.id)) return;
-    form.querySelector("[name=chat]")?.remove();
-    const chat = document.getElementById("chat")?.dataset.chat;
-    if (chat) form.append(Object.assign(document.createElement("input"), { type: "hidden", name: "chat", value: chat }));
+  // On the desk, only the list is drawn again: the open chat keeps its place and its unread mark.
+  document.addEventListener("submit", async (event) => {
+    const form = event.target;
+    if (!["save-view", "update-view"].includes(form.id) || !document.getElementById("desk")) return;
+    event.preventDefault();
+    const problem = menu().querySelector("[data-problem]");
+    let sentence = problem.dataset.failed;
+    try {
+      const answer = await okno.postAsUser(form.action, new FormData(form));
+      if (answer.redirected) dispatchEvent(new Event("okno:signed-out"));
+      const result = answer.redirected ? {} : await answer.json();
+      if (answer.ok && result.url) {
+        menu().open = false;
+        window.htmx.ajax("GET", result.url, { target: "#list", swap: "outerHTML" });
+        return;
+      }
+      sentence = result.sentence || sentence;
+    } catch { /* no connection */ }
+    problem.textContent = sentence;
+    problem.hidden = false;
   });
 
   okno.shortcuts?.define("views", () => {

@@ -20,7 +20,7 @@ from channels_setup.models import ApiChannel, Team
 from channels_setup.roles import Role, assign_role
 from config.audit.models import AuditRecord
 from tests.factories import ApiChannelFactory, boris, operator, vera
-from tests.pages import list_queries, page_html, signed_in
+from tests.pages import SCRIPT, list_queries, page_html, signed_in
 from tests.scenarios.sending import client_writes
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("in_english")]
@@ -88,6 +88,19 @@ def test_a_view_is_saved_opened_changed_and_deleted(desk: Client, channel: ApiCh
     gone = page_html(desk, f"/chats/?tab=waiting&tag=vip&view={view.pk}")
     assert names(gone) == ["Анна"] and "This view was deleted" in gone
     assert desk.get(f"/desk/views/{view.pk}/").status_code == 404
+
+
+def test_scripts_get_the_address_or_a_sentence(desk: Client, channel: ApiChannel) -> None:
+    values = {"page": "chats", "query": "tab=waiting", "name": "Срочные", "chat": client_writes(channel, "Анна").pk}
+
+    answer = desk.post("/desk/views/add/", values, headers=SCRIPT)
+    again = desk.post("/desk/views/add/", values | {"query": "tab=mine"}, headers=SCRIPT)
+
+    view = SavedView.objects.get()
+    assert answer.json() == {"url": f"/chats/?tab=waiting&view={view.pk}"}
+    assert (again.status_code, again.json()) == (422, {"sentence": "Another view has this name."})
+    changed = desk.post(f"/desk/views/{view.pk}/edit/", {"query": "tab=mine"}, headers=SCRIPT)
+    assert changed.json() == {"url": f"/chats/?tab=mine&view={view.pk}"}
 
 
 def test_a_second_click_saves_no_second_view(desk: Client, channel: ApiChannel) -> None:

@@ -7,7 +7,7 @@ import re
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
-from bridge.conversations import tickets
+from bridge.conversations import tickets, unread_marks
 from bridge.models import Conversation, SavedView, Ticket
 from channels_setup.models import ApiChannel
 from channels_setup.roles import Role, assign_role
@@ -41,7 +41,9 @@ def test_views_are_saved_opened_and_changed_by_keyboard(desk: Page, chats: list[
     expect(rows).to_have_count(2)
     expect(desk.locator("#chat")).to_have_attribute("data-chat", str(chats[2].pk))
 
-    # Save: the chat stays open, and the view is marked.
+    # Save: the chat stays open and unread, and the view is marked.
+    desk.evaluate("document.getElementById('chat').dataset.kept = '1'")
+    unread_marks.mark_unread({chats[2].pk: 1})
     desk.locator("#views-button").focus()
     desk.keyboard.press("Enter")
     expect(desk.locator("#views-menu")).to_contain_text("No views yet.")
@@ -50,6 +52,9 @@ def test_views_are_saved_opened_and_changed_by_keyboard(desk: Page, chats: list[
     expect(chips.locator(".chip.ok")).to_contain_text("Важные")
     expect(desk.locator("#chat")).to_have_attribute("data-chat", str(chats[2].pk))
     expect(rows).to_have_count(2)
+    expect(desk.locator("#chat[data-kept]")).to_have_count(1)
+    chats[2].refresh_from_db()
+    assert chats[2].unread == 1
     view = SavedView.objects.get()
 
     # Leave the view, come back by the menu, which counts, and by the palette.

@@ -15,7 +15,7 @@ from bridge import service_window
 from bridge.desk.contacts import listing, rows
 from bridge.desk.contacts.imports import IMPORT_PERMISSION
 from bridge.desk.contacts.listing import ContactParams, ContactScope
-from bridge.models import ConsentSource
+from bridge.models import ConsentSource, Contact
 from bridge.relay import chat_starts
 from channels_setup.models import ApiChannel
 from channels_setup.permissions import require_chat_access
@@ -36,6 +36,7 @@ def show_contacts(request: HttpRequest) -> HttpResponse:
         "params": params,
         "rows": rows.load_rows(page.ids, scope=scope, starting_channels=starting, now=now),
         "page": page,
+        "newest_contact": Contact.objects.order_by("-pk").values_list("pk", flat=True).first() or 0,
         "next_page": "?" + urlencode(params.non_default | {"after": page.next_cursor}) if page.next_cursor else "",
         "filter_fields": _filter_fields(params, scope),
         "may_export": request.user.has_perm(EXPORT_PERMISSION),

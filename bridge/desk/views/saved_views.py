@@ -22,7 +22,7 @@ from bridge.models import SavedView
 from channels_setup.models import ChatChannel
 from channels_setup.permissions import require_chat_access
 
-from . import bulk_actions, list_filters
+from . import bulk_actions, chat_actions, list_filters
 
 MAX_COUNTED_VIEWS = 40  # of one page
 MOVES = {"up": -1, "down": 1}
@@ -103,7 +103,11 @@ def add_view(request: HttpRequest) -> HttpResponse:
     view = SavedView(page=page, filters=saved_views.parse_filters(page, QueryDict(values.get("query", ""))))
     form = SavedViewForm(request.POST if request.method == "POST" else None, user=request.user)
     if form.is_valid() and _save_form(form, view, user=request.user):
-        return redirect(saved_views.view_address(view, chat=parse_int(request.POST.get("chat"))))
+        return _open_saved(request, view)
+    if request.method == "POST" and chat_actions.is_script_request(request):
+        return JsonResponse(
+            {"sentence": " ".join(str(text) for texts in form.errors.values() for text in texts)}, status=422
+        )
     context = {"form": form, "view": view, "title": _("New view"), "query": values.get("query", "")}
     return render(request, "bridge/saved_view.html", context | {"chat": values.get("chat", "")})
 
@@ -126,13 +130,20 @@ def edit_view(request: HttpRequest, pk: int) -> HttpResponse:
     if request.method == "POST" and "query" in request.POST:
         view.filters = saved_views.parse_filters(view.page, QueryDict(request.POST["query"]))
         view.save(update_fields=["filters", "updated_at"])
-        return redirect(saved_views.view_address(view, chat=parse_int(request.POST.get("chat"))))
+        return _open_saved(request, view)
     initial = {"name": view.name, "audience": saved_views.get_audience(view)}
     form = SavedViewForm(request.POST if request.method == "POST" else None, initial=initial, user=request.user)
     if form.is_valid() and _save_form(form, view, user=request.user):
         messages.success(request, _("Saved."))
         return redirect("saved-views")
     return render(request, "bridge/saved_view.html", {"form": form, "view": view, "title": _("View")})
+
+
+def _open_saved(request: HttpRequest, view: SavedView) -> HttpResponse:
+    """Open the saved view. Scripts get its address without a chat: they draw the list only."""
+    if chat_actions.is_script_request(request):
+        return JsonResponse({"url": saved_views.view_address(view)})
+    return redirect(saved_views.view_address(view, chat=parse_int(request.POST.get("chat"))))
 
 
 @require_chat_access
