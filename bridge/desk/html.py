@@ -11,8 +11,10 @@ from django.utils.safestring import SafeString
 
 def fast_format_html(pattern: str, /, **values: object) -> SafeString:
     """Format like Django's ``format_html``, about five times faster. Values not marked safe are escaped."""
-    safe = {key: value if isinstance(value, SafeString) else escape(str(value)) for key, value in values.items()}
-    return SafeString(pattern.format_map(safe))
+    for key, value in values.items():
+        if value.__class__ is not SafeString and value != "":
+            values[key] = escape(str(value))
+    return SafeString(pattern.format_map(values))
 
 
 @cache

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from functools import cached_property
+from datetime import date, datetime, timedelta
+from functools import cached_property, lru_cache
 from typing import Any, Protocol
 
 import phonenumbers
 from django.utils import formats, timezone
+from django.utils.translation import get_language, pgettext
 from django.utils.translation import gettext as _
-from django.utils.translation import pgettext
 
 from bridge import phone_visibility
 from bridge.models import Conversation
@@ -161,7 +161,7 @@ def format_day(moment: datetime, *, now: datetime) -> str:
         return _("yesterday")
     if day == today + timedelta(days=1):
         return _("tomorrow")
-    return formats.date_format(day, "j E" if day.year == today.year else "j E Y")
+    return _format_date(day, "j E" if day.year == today.year else "j E Y", get_language())
 
 
 def format_short_moment(moment: datetime, *, now: datetime) -> str:
@@ -200,7 +200,14 @@ def contact_initials(contact: NamedContact) -> str:
 
 def format_full(at: datetime) -> str:
     """Return weekday, date and time, for the title of a short time."""
-    return formats.date_format(timezone.localtime(at), "l, j E Y, H:i")
+    at = timezone.localtime(at)
+    return f"{_format_date(at.date(), 'l, j E Y', get_language())}, {at:%H:%M}"
+
+
+@lru_cache(maxsize=1000)
+def _format_date(day: date, pattern: str, language: str | None) -> str:
+    """Format in the active language. Cached, because a page shows the same days again and again."""
+    return formats.date_format(day, pattern)
 
 
 def contact_hue(contact: NamedContact) -> str:

@@ -26,6 +26,8 @@ LINK = re.compile(
     r"|(?<![\w+.,:/#№-])(?P<phone>\+?\d[\d ()\u00a0-]{6,22}\d)(?![\w-]|[.,:/]\d)",
     re.IGNORECASE,
 )
+# Every line with a mark or a link has one of these. Most lines have none.
+MARK_OR_LINK = re.compile(r"[*_~`@]|://|\d[\d ()\u00a0-]{6}")
 AFTER_LINK = frozenset(".,;:!?…'»”*_~")
 CLOSING = {")": "(", "]": "[", "}": "{"}
 BLOCK = re.compile(
@@ -85,6 +87,8 @@ def parse_runs(line: str) -> list[tuple[str, frozenset[str]]]:
 
 def tokenize_line(line: str, *, links: bool = True) -> list[MarkupToken]:
     """Split one line into text, code, links, and the marks that open and close formatting."""
+    if not MARK_OR_LINK.search(line):
+        return [MarkupToken("text", line)] if line else []
     found: list[MarkupToken] = []
     opened: list[tuple[str, int, int]] = []  # mark, its index in found, its position in the line
     addresses = {match.start(): match for match in LINK.finditer(line)} if links or "://" in line else {}

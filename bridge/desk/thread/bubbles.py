@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
-from django.utils import timezone
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
@@ -36,19 +36,16 @@ NOTICE = """
 META = (
     '<a class="meta" href="{href}" data-trail="trail-{pk}" aria-expanded="false" aria-controls="trail-{pk}"'
     ' title="{title}">'
-    '{author}<time datetime="{moment}"{when}>{at}</time>{late}{end}</a>'
+    '{author}<time datetime="{moment}" title="{when}">{at}</time>{late}{end}</a>'
 )
-REPLY = '<a class="reply" href="{href}" data-reply="{pk}" title="{words}" aria-label="{words}">{icon}</a>'
-REACT = (
-    '<button type="button" class="reply react" data-react="{href}" aria-haspopup="dialog" title="{words}"'
-    ' aria-label="{words}">{icon}</button>'
-)
+REPLY = '<a class="reply" href="{href}" data-reply="{pk}"'
+REACT = '<button type="button" class="reply react" data-react="{href}" aria-haspopup="dialog"'
+NAMED = ' title="{words}" aria-label="{words}">{icon}'
 TICKS = '<span class="ticks {status}" title="{words}">{icon}<span class="unseen">{words}</span></span>'
 ATTRIBUTES = 'data-key="{key}" data-version="{version}"{request}{hidden}'
 FORM = ' data-draft-key="{key}"'  # key of its draft, so that other tabs with that draft notice the sending
 FOLDED_REQUEST, HIDDEN = ' data-request="{ticket}"', SafeString(" hidden")
 AUTHOR, UNSEEN = '<span class="cut">{words}</span>', '<span class="unseen">{words}</span>'
-WHEN = ' title="{words}"'
 LATE = '<span class="late" title="{words}">{says}</span><span class="unseen">{words}</span>'
 TEXT = '<div class="text{css}" dir="auto">{html}</div>'
 
@@ -73,9 +70,30 @@ class BubbleRenderer:
     render_template: TemplateRenderer
     is_erased: bool = False  # the client's data was erased
 
+    @cached_property
+    def details_title(self) -> str:
+        return _("Delivery details")
+
+    @cached_property
+    def inbound_end(self) -> SafeString:
+        return fast_format_html(UNSEEN, words=self.details_title)
+
+    @cached_property
+    def reply_label(self) -> SafeString:
+        return fast_format_html(NAMED, words=_("Reply to this message"), icon=render_icon("reply", "small"))
+
+    @cached_property
+    def react_label(self) -> SafeString:
+        return fast_format_html(NAMED, words=_("React to this message"), icon=render_icon("smile", "small"))
+
+    @cached_property
+    def ticks(self) -> dict[str, SafeString]:
+        """Return the HTML of the statuses rendered so far."""
+        return {}
+
     def html(self, item: ThreadItem) -> SafeString:
         view: Any = item.message
-        moment = timezone.localtime(view.message.written_at).isoformat()
+        moment = view.written_at.isoformat()
         if view.is_notice:
             words = view.message.sentence
             sentence = render_html(words) if view.message.reason == "note" else words
@@ -125,35 +143,38 @@ class BubbleRenderer:
         message = view.message
         if self.reply_url is None or not message.external_id or extras.is_revoked:
             return ""
-        words = _("Reply to this message")
-        return fast_format_html(
-            REPLY, href=self.reply_url(message.pk), pk=message.pk, words=words, icon=render_icon("reply", "small")
-        )
+        head = fast_format_html(REPLY, href=self.reply_url(message.pk), pk=message.pk)
+        return SafeString(f"{head}{self.reply_label}</a>")
 
     def _react(self, view: MessageView, extras: MessageExtras) -> SafeString | str:
         message = view.message
-        is_old = view.now - message.written_at > reactions.MAX_AGE
+        is_old = view.now - view.written_at > reactions.MAX_AGE
         if self.react_url is None or view.is_ours or not message.external_id or extras.is_revoked or is_old:
             return ""
-        words = _("React to this message")
-        return fast_format_html(REACT, href=self.react_url(message.pk), words=words, icon=render_icon("smile", "small"))
+        return SafeString(f"{fast_format_html(REACT, href=self.react_url(message.pk))}{self.react_label}</button>")
 
     def _meta(self, view: MessageView, *, moment: str) -> SafeString:
         """Render author, time and status, linked to the delivery trail."""
-        pk, title = view.message.pk, _("Delivery details")
-        received = _("Received %(at)s") % {"at": view.received_at} if view.received_at else ""
+        pk, received_at = view.message.pk, view.received_at
+        received = _("Received %(at)s") % {"at": received_at} if received_at else ""
         return fast_format_html(
             META,
             href=self.trail_url(pk),
             pk=pk,
-            title=title,
+            title=self.details_title,
             author=fast_format_html(AUTHOR, words=view.author) if view.is_ours and view.author else "",
             moment=moment,
-            when=fast_format_html(WHEN, words=". ".join(filter(None, [view.full_time, received]))),
+            when=f"{view.full_time}. {received}" if received else view.full_time,
             at=view.at,
             late=fast_format_html(LATE, words=received, says=_("received late")) if received else "",
-            end=_render_ticks(view) if view.is_ours else fast_format_html(UNSEEN, words=title),
+            end=self._ticks(view) if view.is_ours else self.inbound_end,
         )
+
+    def _ticks(self, view: MessageView) -> SafeString:
+        status = view.message.status
+        if status not in self.ticks:
+            self.ticks[status] = _render_ticks(view)
+        return self.ticks[status]
 
 
 def _has_header(view: MessageView, extras: MessageExtras) -> object:
@@ -165,7 +186,8 @@ def _render_text(view: MessageView, extras: MessageExtras) -> SafeString | str:
     words = compose_own_text(message.text, message.shown) if message.shown else message.text
     if not words or extras.replaces_text:
         return ""
-    return fast_format_html(TEXT, css=" revoked" if extras.is_revoked else "", html=render_html(words))
+    css = " revoked" if extras.is_revoked else ""
+    return SafeString(f'<div class="text{css}" dir="auto">{render_html(words)}</div>')
 
 
 def _render_ticks(view: MessageView) -> SafeString:

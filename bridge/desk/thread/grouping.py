@@ -9,8 +9,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from django.utils import timezone
-
 from bridge.models import Message
 
 from .items import ThreadItem
@@ -50,15 +48,18 @@ def group_messages(items: Iterable[ThreadItem]) -> list[ThreadItem]:
 
 
 def _belong_together(first: MessageView, second: MessageView) -> bool:
-    return not first.is_notice and not second.is_notice and _group_key(first) == _group_key(second)
-
-
-def _group_key(view: MessageView) -> tuple[object, ...]:
-    return view.message.direction, view.message.ticket_id, view.author if view.is_ours else "", _minute(view)
+    one, other = first.message, second.message
+    return (
+        one.direction == other.direction
+        and one.ticket_id == other.ticket_id
+        and not first.is_notice
+        and (not first.is_ours or first.author == second.author)
+        and _minute(first) == _minute(second)
+    )
 
 
 def _minute(view: MessageView) -> datetime:
-    return timezone.localtime(view.message.written_at).replace(second=0, microsecond=0)
+    return view.written_at.replace(second=0, microsecond=0)
 
 
 def _says_the_same(first: MessageView, second: MessageView) -> bool:

@@ -152,7 +152,7 @@ class ThreadBuilder:
                 self.day = None
             elif self._folds(previous):
                 self.day = None  # the day separator may be inside the fold
-        if timezone.localtime(message.created_at).date() != self.day:
+        if view.stored_at.date() != self.day:
             within = self.current if self._folds(self.current) else None
             suffix = f"-{self.current}" if within or self._folds(previous) else ""
             yield self._day(message.created_at, request_id=within, suffix=suffix)

@@ -99,18 +99,27 @@ class MessageView:
     def status_words(self) -> str:
         return str(Status(self.message.status).label)
 
+    @cached_property
+    def stored_at(self) -> datetime:
+        """Return the time of receipt in the reader's zone."""
+        return timezone.localtime(self.message.created_at)
+
+    @cached_property
+    def written_at(self) -> datetime:
+        """Return the time to show in the reader's zone."""
+        return timezone.localtime(self.message.written_at) if self.message.is_received_late else self.stored_at
+
     @property
     def at(self) -> str:
         """Return the time of writing, with the day if the message was received on another day."""
-        at, received = self.message.written_at, self.message.created_at
-        if timezone.localtime(at).date() == timezone.localtime(received).date():
-            return presentation.format_clock(at)
-        return presentation.format_moment(at, now=self.now)
+        if self.written_at is self.stored_at or self.written_at.date() == self.stored_at.date():
+            return f"{self.written_at:%H:%M}"
+        return presentation.format_moment(self.written_at, now=self.now)
 
     @property
     def full_time(self) -> str:
         """Return the date and time of writing in the reader's zone."""
-        return presentation.format_full(self.message.written_at)
+        return presentation.format_full(self.written_at)
 
     @property
     def received_at(self) -> str:
