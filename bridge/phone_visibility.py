@@ -14,11 +14,16 @@ from functools import cached_property
 from typing import Any, Protocol
 
 from django.core.signals import request_finished
+from django.db import connection
 from django.http import FileResponse, HttpRequest, HttpResponse
 
 from channels_setup.codecs.phone_masking import mask_phone, mask_phone_or_name, mask_phones
-from channels_setup.models import ApiChannel
 from channels_setup.permissions import VIEW_FULL_PHONE
+
+HIDDEN_CHANNELS_SQL = """
+SELECT watched.apichannel_id FROM channels_setup_apichannel_watched watched
+JOIN channels_setup_chatchannel chat ON chat.id = watched.chatchannel_id WHERE chat.hides_phones
+"""
 
 
 class ContactPhone(Protocol):
@@ -44,9 +49,9 @@ class Viewer:
         user: Any = getattr(self.request, "user", None)
         if user is not None and user.has_perm(VIEW_FULL_PHONE):
             return frozenset()
-        watched: Any = ApiChannel.watched.through
-        rows = watched.objects.filter(chatchannel__hides_phones=True).order_by()
-        return frozenset(rows.values_list("apichannel_id", flat=True))
+        with connection.cursor() as cursor:
+            cursor.execute(HIDDEN_CHANNELS_SQL)
+            return frozenset(pk for (pk,) in cursor.fetchall())
 
 
 _viewer: ContextVar[Viewer | None] = ContextVar("viewer", default=None)

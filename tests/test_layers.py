@@ -129,6 +129,7 @@ LAYERS = {
     ],
     "channels_setup": [
         "advisory_locks",
+        "prepared_queries",
         "database_schema",
         "schema_pauses",
         "prepared_statements",

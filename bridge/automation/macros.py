@@ -22,6 +22,9 @@ from bridge.models import Conversation, Macro, Ticket
 from bridge.relay import colleague_replies, reply_submission
 from channels_setup.codecs.bodies import BadBody
 from channels_setup.models import Team
+from channels_setup.prepared_queries import PreparedQuery
+
+MAX_LISTED = 40  # in the menu of a chat
 
 
 class MacroRefused(Exception):
@@ -30,14 +33,26 @@ class MacroRefused(Exception):
 
 def list_macros(conversation: Conversation, *, user: Any, query: str = "") -> QuerySet[Macro]:
     """Return the macros that the user may run in this chat: their own and the shared ones of its channel."""
-    rows = Macro.objects.filter(
-        Q(chat_channels=conversation.chat_channel_id) | Q(chat_channels=None),
-        Q(owner=None) | Q(owner=user.pk),
-        is_used=True,
-    ).select_related("assign_user", "assign_team")
+    rows = _find_macros(conversation.chat_channel_id, user.pk)
     for word in query.split():
         rows = rows.filter(Q(name__icontains=word) | Q(reply_text__icontains=word))
     return rows.distinct().order_by("name", "pk")
+
+
+def list_all_macros(conversation: Conversation, *, user: Any) -> list[Macro]:
+    """Return the first macros that the user may run in this chat, with a prepared query."""
+    return FIRST_MACROS(conversation.chat_channel_id, user.pk)
+
+
+def _find_macros(chat_channel_id: int, user_id: int) -> QuerySet[Macro]:
+    return Macro.objects.filter(
+        Q(chat_channels=chat_channel_id) | Q(chat_channels=None), Q(owner=None) | Q(owner=user_id), is_used=True
+    ).select_related("assign_user", "assign_team")
+
+
+FIRST_MACROS: PreparedQuery[Macro] = PreparedQuery(
+    lambda chat_channel, user: _find_macros(chat_channel, user).distinct().order_by("name", "pk")[:MAX_LISTED]
+)
 
 
 def describe_actions(macro: Macro, values: Mapping[str, str] | None) -> list[str]:

@@ -17,6 +17,7 @@ from bridge import outcomes, service_window
 from bridge.models import Contact, ContactConsent, Conversation, Message, OptOut, OptOutSource
 from bridge.person_erased import PersonErased
 from channels_setup.codecs import opt_out_words
+from channels_setup.prepared_queries import PreparedQuery
 from templates_registry.models import Category
 
 from . import activity
@@ -274,11 +275,16 @@ def find_contact_opt_outs(contacts: Collection[Contact], own: Mapping[int, Conta
     return found
 
 
+OWN_CONSENT: PreparedQuery[ContactConsent] = PreparedQuery(
+    lambda contact: ContactConsent.objects.filter(contact=contact).select_related("opt_out_by", "recorded_by")
+)
+
+
 def get_consent(contact: Contact) -> ContactConsent | None:
     """Return the consent that pages show: the broadest opt-out among merged contacts, else the contact's own row."""
-    people = [contact.pk]
-    if contact.has_merged:
-        people += Contact.objects.filter(merged_into=contact.pk).values_list("pk", flat=True)
+    if not contact.has_merged:
+        return OWN_CONSENT.first(contact.pk)
+    people = [contact.pk, *Contact.objects.filter(merged_into=contact.pk).values_list("pk", flat=True)]
     rows = list(ContactConsent.objects.filter(contact__in=people).select_related("opt_out_by", "recorded_by"))
     return choose_strictest(rows, contact.pk)
 

@@ -9,6 +9,7 @@ from django.db import transaction
 from django.utils.translation import gettext as _
 
 from bridge.models import Contact, ContactChange, ContactField
+from channels_setup.prepared_queries import PreparedQuery
 
 from .contact_editing import Editor, InvalidContactData
 
@@ -19,8 +20,11 @@ YES_WORDS = {"1", "yes", "true", "y", "x", "on", "+", "да", "истина"}  #
 CARD_KEY = "fields"  # of ``Contact.card``
 
 
+ALL_FIELDS: PreparedQuery[ContactField] = PreparedQuery(ContactField.objects.all)
+
+
 def list_fields() -> list[ContactField]:
-    return list(ContactField.objects.all())
+    return ALL_FIELDS()
 
 
 def read_values(contact: Contact) -> dict[str, str]:

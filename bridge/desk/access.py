@@ -13,6 +13,19 @@ from bridge.models import Contact, Conversation, Message
 from bridge.person_erased import PersonErased
 from channels_setup.models import ChatChannel, Team
 from channels_setup.permissions import VIEW_ALL_CHATS, VIEW_CHATS, users_with
+from channels_setup.prepared_queries import PreparedQuery
+
+SHOWN_RELATIONS = ("contact", "api_channel", "chat_channel", "assignee", "team", "helpdesk_chat")
+ANY_CONVERSATION: PreparedQuery[Conversation] = PreparedQuery(
+    lambda pk: Conversation.objects.filter(pk=pk).select_related(*SHOWN_RELATIONS)
+)
+OWN_CONVERSATION: PreparedQuery[Conversation] = PreparedQuery(
+    lambda pk, user: Conversation.objects.filter(
+        pk=pk, chat_channel__in=ChatChannel.objects.filter(operators=user)
+    ).select_related(*SHOWN_RELATIONS)
+)
+ANY_CHANNELS: PreparedQuery[ChatChannel] = PreparedQuery(ChatChannel.objects.all)
+OWN_CHANNELS: PreparedQuery[ChatChannel] = PreparedQuery(lambda user: ChatChannel.objects.filter(operators=user))
 
 
 def visible_conversations(request: HttpRequest) -> QuerySet[Conversation]:
@@ -22,7 +35,10 @@ def visible_conversations(request: HttpRequest) -> QuerySet[Conversation]:
 
 def visible_channels(request: HttpRequest) -> list[ChatChannel]:
     """List the chat channels whose chats the user may see."""
-    return list(ChatChannel.objects.all().visible_to(request.user))
+    user = request.user
+    if _is_limited(user) or not user.has_perm(VIEW_CHATS):
+        return list(ChatChannel.objects.all().visible_to(user))
+    return ANY_CHANNELS() if user.has_perm(VIEW_ALL_CHATS) else OWN_CHANNELS(user.pk or 0)
 
 
 def visible_channel_ids(request: HttpRequest) -> list[int]:
@@ -37,16 +53,30 @@ def get_conversation_or_404(request: HttpRequest, pk: int, *, allow_erased: bool
     The ID of a merged conversation returns the conversation that it was merged into. Looks at chats of others are
     recorded for the audit.
     """
-    rows = visible_conversations(request).select_related(
-        "contact", "api_channel", "chat_channel", "assignee", "team", "helpdesk_chat"
-    )
-    conversation = rows.filter(pk=pk).first() or rows.filter(pk=merge_lookup.find_current_conversation(pk) or 0).first()
+    user = request.user
+    conversation = _find_conversation(user, pk)
+    if conversation is None:
+        conversation = _find_conversation(user, merge_lookup.find_current_conversation(pk) or 0)
     if conversation is None:
         raise Http404
     if request.method == "POST" and conversation.contact.erased_at and not allow_erased:
         raise PersonErased
     chat_looks.record_chat_look(request.user, conversation)
     return conversation
+
+
+def _is_limited(user: Any) -> bool:
+    """Return whether other rights than those of a person's role count: an API token's, or a service account's."""
+    return getattr(user, "limited_to_chat_channels", None) is not None or getattr(user, "is_service", False)
+
+
+def _find_conversation(user: Any, pk: int) -> Conversation | None:
+    """Return a conversation that the user may see, like ``ConversationQuerySet.visible_to``, with prepared queries."""
+    if _is_limited(user):
+        return Conversation.objects.all().visible_to(user).select_related(*SHOWN_RELATIONS).filter(pk=pk).first()
+    if not user.has_perm(VIEW_CHATS):
+        return None
+    return ANY_CONVERSATION.first(pk) if user.has_perm(VIEW_ALL_CHATS) else OWN_CONVERSATION.first(pk, user.pk)
 
 
 def may_prefetch(request: HttpRequest, pk: int) -> bool:
@@ -81,8 +111,20 @@ def list_operators() -> QuerySet[Any]:
 
 def assignable_users(conversation: Conversation, user: Any) -> QuerySet[Any]:
     """Return the users that the chat can be assigned to: operators of its channel, and the current user."""
-    by_channel = Q(chat_channels=conversation.chat_channel_id)
-    return list_operators().filter(by_channel | Q(pk=user.pk)).distinct().order_by("pk")
+    return _assignable_users(conversation.chat_channel_id, user.pk)
+
+
+def _assignable_users(chat_channel_id: int, user_id: int) -> QuerySet[Any]:
+    by_channel = Q(chat_channels=chat_channel_id)
+    return list_operators().filter(by_channel | Q(pk=user_id)).distinct().order_by("pk")
+
+
+ASSIGNABLE_USERS: PreparedQuery[Any] = PreparedQuery(_assignable_users)
+
+
+def list_assignable_users(conversation: Conversation, user: Any) -> list[Any]:
+    """Return the rows of ``assignable_users`` with a prepared query."""
+    return ASSIGNABLE_USERS(conversation.chat_channel_id, user.pk)
 
 
 def mentionable_users(conversation: Conversation) -> QuerySet[Any]:

@@ -30,3 +30,6 @@ def render_icon(name: str, css: str = "") -> SafeString:
         address=address,
         name=name,
     )
+
+
+render_icon.is_constant_tag = True  # type: ignore[attr-defined]  # templates join it with the text around it

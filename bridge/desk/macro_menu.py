@@ -12,8 +12,6 @@ from bridge import canned_variables
 from bridge.automation import macros
 from bridge.models import Conversation, Macro
 
-MAX_LISTED = 40
-
 
 @dataclass(frozen=True, kw_only=True)
 class MacroChoice:
@@ -25,7 +23,10 @@ class MacroChoice:
 
 def list_choices(conversation: Conversation, *, user: Any, query: str = "") -> list[MacroChoice]:
     """List the macros of a chat, with one query if there are none."""
-    found = list(macros.list_macros(conversation, user=user, query=query)[:MAX_LISTED])
+    if query:
+        found = list(macros.list_macros(conversation, user=user, query=query)[: macros.MAX_LISTED])
+    else:
+        found = macros.list_all_macros(conversation, user=user)
     if not found:
         return []
     values = canned_variables.variable_values(conversation, user=user)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.contrib.auth import get_user_model
 from django.contrib.auth.backends import ModelBackend
 from django.db import connection
 
 from channels_setup import roles
+from channels_setup.prepared_queries import PreparedQuery
 
 OPERATOR_PERMISSIONS = set(roles.OPERATOR_PERMISSIONS)  # of service accounts
 PERMISSIONS_SQL = """
@@ -19,6 +21,9 @@ WHERE p.id IN (SELECT permission_id FROM accounts_user_user_permissions WHERE us
 """
 
 
+USER: PreparedQuery[Any] = PreparedQuery(lambda pk: get_user_model().objects.filter(pk=pk))
+
+
 class SingleQueryBackend(ModelBackend):
     """Django's backend with one query instead of two, because every page of the desk needs the permissions.
 
@@ -28,6 +33,11 @@ class SingleQueryBackend(ModelBackend):
 
     def user_can_authenticate(self, user: Any) -> bool:
         return super().user_can_authenticate(user) and not getattr(user, "is_service", False)
+
+    def get_user(self, user_id: Any) -> Any:
+        """Return the user of a session, as Django does, with a prepared query."""
+        user = USER.first(int(user_id))
+        return user if user is not None and self.user_can_authenticate(user) else None
 
     def get_all_permissions(self, user_obj: Any, obj: Any = None) -> set[str]:
         if obj is not None or user_obj.is_anonymous or user_obj.is_superuser or not user_obj.is_active:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from django.db.models import QuerySet
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, pgettext
 
@@ -14,6 +15,7 @@ from bridge import phone_visibility
 from bridge.conversations import contact_editing, contact_fields
 from bridge.desk import presentation
 from bridge.models import ContactChange, ContactField, Conversation
+from channels_setup.prepared_queries import PreparedQuery
 
 MAX_CHANGES = 20
 
@@ -125,9 +127,21 @@ def _join_values(value: Any) -> str:
     return str(value) if value not in (None, "", False) else ""
 
 
+def _find_changes(rows: QuerySet[ContactChange]) -> QuerySet[ContactChange]:
+    return rows.select_related("by", "api_channel", "contact").order_by("-pk")[:MAX_CHANGES]
+
+
+CHANGES_OF_ONE: PreparedQuery[ContactChange] = PreparedQuery(
+    lambda contact: _find_changes(ContactChange.objects.filter(contact=contact))
+)
+
+
 def list_changes(conversation: Conversation, contact_ids: list[int], *, now: datetime) -> list[CardChange]:
     """List the latest changes, newest first."""
-    rows = ContactChange.objects.filter(contact__in=contact_ids).select_related("by", "api_channel", "contact")
+    if len(contact_ids) == 1:
+        rows = CHANGES_OF_ONE(*contact_ids)
+    else:
+        rows = list(_find_changes(ContactChange.objects.filter(contact__in=contact_ids)))
     return [
         CardChange(
             title=str(row.get_field_display()),
@@ -136,7 +150,7 @@ def list_changes(conversation: Conversation, contact_ids: list[int], *, now: dat
             who=presentation.person_name(row.by) or (row.api_channel.name if row.api_channel else ""),
             at=presentation.format_moment(row.at, now=now),
         )
-        for row in rows.order_by("-pk")[:MAX_CHANGES]
+        for row in rows
     ]
 
 

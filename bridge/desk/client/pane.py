@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from django.db import connection
+from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from bridge import phone_visibility
@@ -14,7 +17,8 @@ from bridge.desk import access, presentation
 from bridge.files import uploads
 from bridge.maintenance import erasure, person_export
 from bridge.merging import rules
-from bridge.models import ConsentSource, ContactNote, Conversation, Message, Upload
+from bridge.models import ConsentSource, ContactNote, Conversation, Upload
+from channels_setup.prepared_queries import PreparedQuery
 from templates_registry.content.graph_format import InvalidTemplate
 from templates_registry.models import Template
 
@@ -43,6 +47,22 @@ class LinkedFile:
     is_expired: bool
 
 
+def _newest_notes(rows: QuerySet[ContactNote]) -> QuerySet[ContactNote]:
+    return rows.select_related("author").order_by("-pk")[:MAX_NOTES]
+
+
+NOTES_OF_ONE: PreparedQuery[ContactNote] = PreparedQuery(
+    lambda contact: _newest_notes(ContactNote.objects.filter(contact=contact))
+)
+LINKED_FILES: PreparedQuery[Upload] = PreparedQuery(
+    lambda chat: Upload.objects.filter(conversation=chat, message=None).order_by("-pk")[:MAX_FILES]
+)
+TEMPLATES_SENT_SQL = """
+SELECT template FROM bridge_message WHERE conversation_id = %s AND kind = 'template' AND template IS NOT NULL
+ORDER BY id DESC LIMIT 5
+"""
+
+
 def build_client_context(request: HttpRequest, conversation: Conversation, *, now: datetime) -> dict[str, Any]:
     """Build the context of the client pane with a fixed number of queries."""
     user: Any = request.user
@@ -50,8 +70,7 @@ def build_client_context(request: HttpRequest, conversation: Conversation, *, no
     people = access.list_visible_people(request, contact)
     ids = [person.pk for person in people]
     own_fields = contact_fields.list_fields()
-    notes = ContactNote.objects.filter(contact__in=ids).select_related("author").order_by("-pk")[:MAX_NOTES]
-    files = Upload.objects.filter(conversation=conversation, message=None).order_by("-pk")[:MAX_FILES]
+    notes = NOTES_OF_ONE(*ids) if len(ids) == 1 else _newest_notes(ContactNote.objects.filter(contact__in=ids))
     sends_files = conversation.api_channel.provider.sends_files
     return {
         "notes": [
@@ -74,7 +93,7 @@ def build_client_context(request: HttpRequest, conversation: Conversation, *, no
                 until=presentation.format_day(upload.expires_at, now=now),
                 is_expired=upload.expires_at <= now,
             )
-            for upload in files
+            for upload in LINKED_FILES(conversation.pk)
         ],
         "consent": consents.get_consent(contact),
         "consent_sources": ConsentSource.choices,
@@ -95,8 +114,9 @@ def build_client_context(request: HttpRequest, conversation: Conversation, *, no
 
 def last_template_values(conversation: Conversation) -> dict[str, str]:
     """Return the values of recent template messages by variable title; newer values win."""
-    sent = Message.objects.filter(conversation=conversation, kind=Message.Kind.TEMPLATE, template__isnull=False)
-    rows: list[Any] = list(sent.order_by("-pk").values_list("template", flat=True)[:5])
+    with connection.cursor() as cursor:
+        cursor.execute(TEMPLATES_SENT_SQL, [conversation.pk])
+        rows = [json.loads(row[0]) if isinstance(row[0], str) else row[0] for row in cursor.fetchall()]
     templates = Template.objects.in_bulk({row["id"] for row in rows if row.get("id")}) if rows else {}
     found: dict[str, str] = {}
     for row in rows:

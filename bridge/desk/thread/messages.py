@@ -30,6 +30,7 @@ from bridge.models import (
     RetentionKind,
     Ticket,
 )
+from channels_setup.prepared_queries import PreparedQuery
 
 from . import activity_lines, chat_note_view, grouping
 from .items import ThreadBuilder, ThreadItem
@@ -45,11 +46,14 @@ MESSAGES_SQL = """
 SELECT * FROM bridge_message WHERE conversation_id = %(chat)s AND (%(before)s::bigint IS NULL OR id < %(before)s)
 ORDER BY id DESC LIMIT %(limit)s
 """
+PEOPLE_SQL = "SELECT * FROM accounts_user WHERE id = ANY(%s)"
 FILES_SQL = "SELECT * FROM bridge_attachment WHERE message_id = ANY(%s) ORDER BY id"
 HELD_SQL = """
 SELECT * FROM bridge_heldreply
 WHERE conversation_id = %(chat)s AND (state = 'held' OR message_id = ANY(%(ours)s::bigint[])) ORDER BY id
 """
+
+OWN_DRAFT: PreparedQuery[Draft] = PreparedQuery(lambda chat, user: Draft.objects.filter(conversation=chat, user=user))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,9 +85,8 @@ def build_thread_page(
     has_expired = len(shown) < len(found[:PAGE])
     oldest = shown[0].pk if shown else None
     shown = grouping.drop_repeating_notices(_in_written_order(shown))
-    merged = ["merged_contact"] if any(message.merged_contact_id for message in shown) else []
-    prefetch_related_objects(shown, "author", "quoted__author", *merged)
     held = _held_replies(conversation, shown)
+    _load_relations(shown, held)
     since = min(message.created_at for message in shown) if shown and len(found) > PAGE else None
     until = _find_time(before)
     lines = activity_lines.load_lines(conversation, since=since, before=until, now=now)
@@ -190,7 +193,7 @@ def find_live_ticket(tickets: Sequence[Ticket]) -> Ticket | None:
 
 def find_draft(conversation: Conversation, user: Any) -> Draft | None:
     """Return the user's draft. Ignores a copy that a slow tab saved after the draft was sent."""
-    draft = Draft.objects.filter(conversation=conversation, user=user).first()
+    draft = OWN_DRAFT.first(conversation.pk, user.pk)
     if draft and draft.key and Message.objects.filter(conversation=conversation, form_key=draft.key).exists():
         return None
     return draft
@@ -199,9 +202,22 @@ def find_draft(conversation: Conversation, user: Any) -> Draft | None:
 def _held_replies(conversation: Conversation, shown: Sequence[Message]) -> list[HeldReply]:
     """List pending held replies, and those that became one of the messages."""
     ours = [message.pk for message in shown if message.direction == Message.Direction.OUTBOUND]
-    held = list(HeldReply.objects.raw(HELD_SQL, {"chat": conversation.pk, "ours": ours}))
-    prefetch_related_objects(held, "author")
-    return held
+    return list(HeldReply.objects.raw(HELD_SQL, {"chat": conversation.pk, "ours": ours}))
+
+
+def _load_relations(shown: Sequence[Message], held: Sequence[HeldReply]) -> None:
+    """Load what the messages refer to. Reads the authors of all with one query, because pages have the same ones."""
+    if any(message.quoted_id for message in shown):
+        prefetch_related_objects(shown, "quoted")
+    if any(message.merged_contact_id for message in shown):
+        prefetch_related_objects(shown, "merged_contact")
+    written: list[Message | HeldReply] = [*shown, *held]
+    written += [message.quoted for message in shown if message.quoted_id and message.quoted]
+    ids = {one.author_id for one in written if one.author_id}
+    people = {user.pk: user for user in get_user_model().objects.raw(PEOPLE_SQL, [list(ids)])} if ids else {}
+    for one in written:
+        if one.author_id in people:
+            one.author = people[one.author_id]
 
 
 def _build_views(

@@ -34,6 +34,7 @@ from bridge.relay import reply_submission
 from channels_setup import permissions
 from channels_setup.models import ApiChannel
 from channels_setup.permissions import require_chat_access
+from channels_setup.prepared_queries import PreparedQuery
 from channels_setup.providers import messengers
 
 from . import list_filters
@@ -44,6 +45,7 @@ TEMPLATE_ONLY_REASONS = (
     *("window_closed", "contact_never_wrote"),
     *("template_ambiguous", "template_near_miss", "template_not_ready"),
 )
+OWN_PIN: PreparedQuery[ChatPin] = PreparedQuery(lambda user, chat: ChatPin.objects.filter(user=user, conversation=chat))
 MAX_PHONES = 4  # training phones offered when no chat is open
 
 
@@ -278,7 +280,7 @@ def build_chat_context(
         "people": [person for person in list_assignees(conversation, request.user) if may_hand_on or person["is_me"]],
         "teams": access.assignable_teams(conversation) if may_hand_on else [],
         "may_hand_on": may_hand_on,
-        "is_pinned": ChatPin.objects.filter(user=request.user.pk, conversation=conversation).exists(),
+        "is_pinned": bool(OWN_PIN(request.user.pk, conversation.pk)),
         "macros": macro_menu.list_choices(conversation, user=request.user),
         "snooze": snooze_menu.build_menu(conversation, window=state, now=now),
         "draft": draft,
@@ -309,7 +311,7 @@ def posted_quote_id(request: HttpRequest) -> int | None:
 
 def list_assignees(conversation: Conversation, user: Any) -> list[dict[str, Any]]:
     """List the users that the chat can be assigned to, the current user first."""
-    found = sorted(access.assignable_users(conversation, user), key=lambda person: person.pk != user.pk)
+    found = sorted(access.list_assignable_users(conversation, user), key=lambda person: person.pk != user.pk)
     statuses = availability.find_statuses(person.pk for person in found)
     return [
         {
