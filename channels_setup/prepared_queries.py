@@ -77,7 +77,7 @@ def _compile(build: Callable[..., QuerySet[Any]]) -> CompiledQuery:
         model=found["model"],
         names=[expression.target.attname for expression, _sql, _alias in select[first : last + 1]],
         first=first,
-        populators=get_related_populators(found, select, connection.alias),
+        populators=get_related_populators(found, select, connection.alias),  # type: ignore[call-arg]  # newer stubs
         converters=[(index, functions, expression) for index, (functions, expression) in converters.items()],
         annotations=list((compiler.annotation_col_map or {}).items()),
     )

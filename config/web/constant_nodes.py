@@ -53,7 +53,7 @@ class ConstantNode(Node):
     def render(self, context: Context) -> SafeString:
         language = get_language()
         if language not in self.html:
-            self.html[language] = SafeString("".join(node.render_annotated(context) for node in self.nodes))
+            self.html[language] = SafeString("".join(str(node.render_annotated(context)) for node in self.nodes))
         return self.html[language]
 
 

@@ -280,7 +280,7 @@ def build_chat_context(
         "people": [person for person in list_assignees(conversation, request.user) if may_hand_on or person["is_me"]],
         "teams": access.assignable_teams(conversation) if may_hand_on else [],
         "may_hand_on": may_hand_on,
-        "is_pinned": bool(OWN_PIN(request.user.pk, conversation.pk)),
+        "is_pinned": bool(OWN_PIN(request.user.pk or 0, conversation.pk)),
         "macros": macro_menu.list_choices(conversation, user=request.user),
         "snooze": snooze_menu.build_menu(conversation, window=state, now=now),
         "draft": draft,
