@@ -1,5 +1,6 @@
 """Operators' reactions to clients' messages: submission, delivery, failures, and what the desk shows."""
 
+import uuid
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
@@ -9,12 +10,14 @@ from django.db import connection
 from django.db.models import F
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 from bridge.api.serializers import MessageSerializer
 from bridge.conversations import message_statuses, reactions
 from bridge.inbox import processing
 from bridge.models import Delivery, Message, StrayStatus
 from bridge.outbox import dispatcher, resend
+from bridge.outbox.destinations.reactions import ReactionPolicy
 from bridge.relay.reactions import is_emoji, submit_reaction
 from channels_setup.codecs.facts import ContactInfo
 from channels_setup.models import ApiChannel
@@ -122,21 +125,79 @@ def test_the_same_reaction_twice_is_sent_once(question: Message, receiver: Recei
     assert Delivery.objects.filter(kind="reaction").count() == 1 and len(receiver.requests) == 1
 
 
-def test_reactions_of_a_chat_go_out_in_order_and_messages_do_not_wait(question: Message, receiver: Receiver) -> None:
+def test_the_newest_reaction_does_not_wait_for_an_older_one_that_fails(question: Message, receiver: Receiver) -> None:
     answer(receiver, status=503, times=1)
     accept(receiver)
     react(question, "👍")
     dispatcher.send_due_deliveries()  # fails for now
     react(question, "❤️", name="olga")
+    assert shown(question) == (ours("❤️"), "pending")
     dispatcher.send_due_deliveries()
-    assert len(receiver.requests) == 1 and shown(question) == (ours("❤️"), "pending")
 
+    assert [call["reaction"]["emoji"] for call in calls(receiver)] == ["👍", "❤️"]
+    assert shown(question) == (ours("❤️"), "sent")
+    replaced = Delivery.objects.get(state="cancelled")
+    assert (replaced.reason, resend.resend_deliveries(replaced.pk)) == ("reaction_replaced", 0)
+
+
+@pytest.mark.parametrize("crashed", [False, True])
+def test_a_reaction_replaced_during_its_call_is_not_attempted_again(
+    question: Message, receiver: Receiver, monkeypatch: pytest.MonkeyPatch, crashed: bool
+) -> None:
+    answer(receiver, status=503, times=0 if crashed else 1)
+    accept(receiver)
+    react(question, "👍")
+    older = Delivery.objects.get()
+    if crashed:
+        Delivery.objects.update(state="sending", attempts=1, lease_token=uuid.uuid4(), next_attempt_at=timezone.now())
+        react(question, "❤️")
+    else:
+        start = ReactionPolicy.start
+
+        def replace_and_start(policy: ReactionPolicy, admitted: Any) -> Any:
+            if Delivery.objects.count() == 1:
+                react(question, "❤️")
+            return start(policy, admitted)
+
+        monkeypatch.setattr(ReactionPolicy, "start", replace_and_start)
+    for _ in range(3):
+        dispatcher.send_due_deliveries()
+
+    older.refresh_from_db()
+    assert (older.state, older.reason) == ("cancelled", "reaction_replaced")
+    assert [call["reaction"]["emoji"] for call in calls(receiver)] == ([] if crashed else ["👍"]) + ["❤️"]
+    assert shown(question) == (ours("❤️"), "sent")
+
+
+def test_a_replaced_reaction_that_arrived_after_all_is_shown(
+    channel: ApiChannel, question: Message, receiver: Receiver
+) -> None:
+    answer(receiver, status=502, body=b"<html>", times=1)  # outcome unknown
+    answer(receiver, status=400, body={"error": {"code": 131009, "message": "No"}}, times=1)
+    react(question, "👍")
+    dispatcher.send_due_deliveries()
+    react(question, "❤️")
+    key = Delivery.objects.earliest("pk").key
+    message_statuses.apply_statuses(channel, [StatusChanged(status="sent", external_id="wamid.reaction", key=key)])
+    dispatcher.send_due_deliveries()
+
+    assert shown(question) == (ours("👍"), "failed")
+
+
+def test_reactions_to_two_messages_go_out_in_order(channel: ApiChannel, question: Message, receiver: Receiver) -> None:
+    other = receive_text(channel, "?", who=ANNA, external_id="wamid.other").message
+    answer(receiver, status=503, times=1)
+    accept(receiver)
+    react(question, "👍")
+    dispatcher.send_due_deliveries()  # fails for now
+    react(other, "❤️")
+    dispatcher.send_due_deliveries()
+    assert len(receiver.requests) == 1
     make_deliveries_due()
     dispatcher.send_due_deliveries()
     dispatcher.send_due_deliveries()
 
     assert [call["reaction"]["emoji"] for call in calls(receiver)] == ["👍", "👍", "❤️"]
-    assert shown(question) == (ours("❤️"), "sent")
 
 
 def test_an_unknown_outcome_is_repeated_because_a_reaction_may_be(question: Message, receiver: Receiver) -> None:
@@ -183,24 +244,6 @@ def test_an_older_failed_reaction_is_not_resent_over_a_newer_one(question: Messa
     react(question, "❤️")
 
     assert resend.resend_deliveries(failed.pk) == 0
-
-
-def test_a_reaction_that_fails_after_a_newer_one_was_chosen_is_not_resent(
-    question: Message, receiver: Receiver
-) -> None:
-    answer(receiver, status=503, times=1)
-    answer(receiver, status=400, body={"error": {"code": 131009, "message": "No"}}, times=1)
-    accept(receiver)
-    react(question, "👍")
-    dispatcher.send_due_deliveries()  # fails for now
-    react(question, "❤️")
-    make_deliveries_due()
-    dispatcher.send_due_deliveries()
-    dispatcher.send_due_deliveries()
-
-    failed = Delivery.objects.get(state="dead")
-    assert (failed.reason, resend.resend_deliveries(failed.pk)) == ("reaction_replaced", 0)
-    assert shown(question) == (ours("❤️"), "sent")
 
 
 def test_a_reaction_is_refused_with_a_reason(channel: ApiChannel, question: Message) -> None:

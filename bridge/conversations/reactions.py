@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Self
+
+from django.db.models import Exists, OuterRef, QuerySet
 
 from bridge.models import DeadLetter, Delivery, Message
 from channels_setup.codecs.values import as_text
@@ -152,6 +154,29 @@ def dismiss_failure(message: Message) -> None:
     if current is not None and current.state == FAILED:
         message.shown = {name: value for name, value in message.shown.items() if name != KEY}
         message.save(update_fields=["shown"])
+
+
+def forbid_resends(message: Message) -> None:
+    """Mark the reactions to a message that were not sent: an admin must not send them after a newer one."""
+    _list_deliveries(message).filter(state__in=DeadLetter.STATES).update(reason=REPLACED)
+
+
+def cancel_waiting(message: Message, *, now: datetime) -> None:
+    """Cancel the reactions to a message that wait for an attempt: a newer one takes their place."""
+    _list_deliveries(message).filter(state=Delivery.State.PENDING).update(
+        state=Delivery.State.CANCELLED, reason=REPLACED, finished_at=now
+    )
+
+
+def find_replaced(deliveries: Iterable[Delivery]) -> set[int]:
+    """Return the IDs of deliveries of reactions to whose messages a newer reaction was chosen."""
+    newer = Delivery.objects.filter(kind=Delivery.Kind.REACTION, message=OuterRef("message"), pk__gt=OuterRef("pk"))
+    rows = Delivery.objects.filter(Exists(newer), pk__in=[one.pk for one in deliveries])
+    return set(rows.values_list("pk", flat=True))
+
+
+def _list_deliveries(message: Message) -> QuerySet[Delivery]:
+    return Delivery.objects.filter(message=message, kind=Delivery.Kind.REACTION)
 
 
 def _forbid_resend(delivery: Delivery) -> None:

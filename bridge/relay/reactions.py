@@ -1,7 +1,8 @@
 """Reactions of operators to clients' messages: decided, stored and queued like replies, within the 24-hour window.
 
-One reaction of ours per message, as in WhatsApp: a new one replaces it, an empty one removes it. Setting the same
-reaction twice changes nothing at the provider, so its delivery may be repeated after an unknown outcome.
+One reaction of ours per message, as in WhatsApp: a new one replaces it, an empty one removes it. An older one that
+waits for an attempt is canceled, so the newest never waits for its retries. Setting the same reaction twice changes
+nothing at the provider, so its delivery may be repeated after an unknown outcome.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from bridge import service_window, wakeups
 from bridge.conversations import reactions, receiving
 from bridge.fanout import correction_notes
 from bridge.fanout.subscribers import build_contact_object
-from bridge.models import Conversation, DeadLetter, Delivery, Message
+from bridge.models import Conversation, Delivery, Message
 from bridge.models.deliveries import new_delivery_key
 
 from . import reply_submission
@@ -71,9 +72,7 @@ def submit_reaction(conversation_id: int, message_id: int, emoji: str, *, author
     is_dismissal = shown is not None and shown.state == reactions.FAILED and emoji == reactions.get_our_emoji(message)
     if not is_dismissal and (refusal := find_refusal(conversation, message, emoji, window=window, now=now)):
         return refusal
-    earlier = Delivery.objects.filter(message=message, kind=Delivery.Kind.REACTION)
-    # An admin must not send it after this one.
-    earlier.filter(state__in=DeadLetter.STATES).update(reason=reactions.REPLACED)
+    reactions.forbid_resends(message)
     key = new_delivery_key()
     contact = message.merged_contact or conversation.contact
     delivery = Delivery(
@@ -95,6 +94,7 @@ def submit_reaction(conversation_id: int, message_id: int, emoji: str, *, author
     if is_dismissal or (emoji == before and (current is None or current.state != reactions.UNKNOWN)):
         reactions.dismiss_failure(locked)
         return ""
+    reactions.cancel_waiting(message, now=now)
     delivery.save(force_insert=True)
     reactions.choose_reaction(locked, emoji, author_id=author.pk, key=key, stamp=now.isoformat())
     correction_notes.note_operator_reaction(locked, conversation, author=author, emoji=emoji, before=before)
