@@ -4,6 +4,7 @@ Recordings are tests/payloads/<kind>/*.json (or .form). A messenger without reco
 """
 
 import copy
+import inspect
 import json
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from channels_setup.providers.base import (
     GroupActivity,
     ItemUnreadable,
     MessageReceived,
+    Messenger,
     Outcome,
     RequestRejected,
     SampleReceived,
@@ -211,6 +213,31 @@ def test_no_return_value_of_a_provider_shows_a_secret(kind: str) -> None:
     if isinstance(made, ApiRequest):
         shown += made.url + made.body.decode()
     assert secrets and not [secret for secret in secrets if secret in shown]
+
+
+# Methods that raise NotImplementedError in the base class, and the capability that a kind declares with them.
+OPTIONAL_METHODS = {
+    "shares_webhook_address": ("pack_items",),
+    "sends_read_receipts": ("build_read_receipt_request",),
+    "accepts_uploads": ("build_upload_request", "read_upload_id"),
+    "serves_files_by_id": ("build_file_location_request", "read_file_location", "build_file_download_request"),
+    "lists_templates": ("fetch_templates",),
+    "manages_templates": (
+        *("upload_template_sample", "build_template_request", "read_submitted_template", "build_template_deletion"),
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", messengers())
+def test_a_kind_implements_what_its_capabilities_need(kind: str) -> None:
+    provider = messengers()[kind]
+    source = Path(inspect.getfile(Messenger)).read_text()
+    raising = source.count("raise NotImplementedError(") - 1  # build_message_request: every kind has it
+
+    assert raising == sum(map(len, OPTIONAL_METHODS.values()))
+    for capability, methods in OPTIONAL_METHODS.items():
+        for method in methods if getattr(provider, capability) else ():
+            assert getattr(type(provider), method) is not getattr(Messenger, method), (capability, method)
 
 
 LISTING = [kind for kind, provider in messengers().items() if provider.lists_templates]

@@ -11,6 +11,7 @@ import logging
 import random
 import time
 import uuid
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import Any, ClassVar, Generic, TypeVar
@@ -68,7 +69,7 @@ class RememberedSettings(Generic[Settings]):
         self._kept.pop(pk, None)
 
 
-class DestinationPolicy:
+class DestinationPolicy(ABC):
     """How deliveries of some kinds are sent. One instance per run, because it remembers settings."""
 
     kinds: ClassVar[tuple[str, ...]]  # of Delivery
@@ -94,9 +95,9 @@ class DestinationPolicy:
         """Return the destinations from which may be claimed, each with the key of the rate limit of all its calls."""
         return dict.fromkeys(ids, "")
 
+    @abstractmethod
     def admit(self, claimed: Sequence[ClaimedDelivery], token: uuid.UUID) -> list[ClaimedDelivery]:
         """Load what the calls need. Settle the deliveries that may not be sent now, and return the others."""
-        raise NotImplementedError(f"{type(self).__name__} does not implement admit()")
 
     def give_up_exhausted(self, claimed: Sequence[ClaimedDelivery], token: uuid.UUID) -> list[ClaimedDelivery]:
         """Give up interrupted deliveries that have used up their attempts. Return the others."""
@@ -105,13 +106,13 @@ class DestinationPolicy:
             settling.give_up_delivery(item.delivery, token, reason="retries_exhausted")
         return [item for item in claimed if item not in exhausted]
 
+    @abstractmethod
     def build_rate_request(self, item: ClaimedDelivery) -> RateRequest:
         """Return the rate limits of this delivery."""
-        raise NotImplementedError(f"{type(self).__name__} does not implement build_rate_request()")
 
+    @abstractmethod
     def start(self, admitted: Sequence[ClaimedDelivery]) -> list[http_client.Exchange[AttemptResult]]:
         """Load what only the calls need, and return the exchange of each delivery."""
-        raise NotImplementedError(f"{type(self).__name__} does not implement start()")
 
     # --- the calls ---
 
@@ -184,9 +185,9 @@ class DestinationPolicy:
     def on_failed(self, attempt: AttemptResult) -> None:
         """Save what a failed attempt shows, before the delivery is planned again or given up."""
 
+    @abstractmethod
     def on_pause(self, attempt: AttemptResult) -> None:
         """Stop sending to a destination that rejects our credentials, until an admin acts."""
-        raise NotImplementedError(f"{type(self).__name__} does not implement on_pause()")
 
     def on_given_up(self, attempt: AttemptResult) -> None:
         """Apply the effects of a delivery that was given up."""
@@ -197,12 +198,12 @@ class DestinationPolicy:
     def on_recorded(self, attempts: Sequence[AttemptResult], *, opened: Collection[int]) -> None:
         """Record the state of the destinations. Runs last. `opened`: destinations whose breaker opened."""
 
+    @abstractmethod
     def is_destination_ok(self, outcome: Outcome) -> bool | None:
         """Return whether the destination works, or None if the outcome does not show it.
 
         A rejected message does not mean that the destination is down.
         """
-        raise NotImplementedError(f"{type(self).__name__} does not implement is_destination_ok()")
 
     def get_backoff(self, outcome: Outcome, *, seconds: float) -> float | None:
         """Return how long all deliveries of the destination wait, because it asked for it."""

@@ -176,6 +176,7 @@ class Messenger(Provider):
 
     def build_file_download_request(self, location: FileLocation, account: Account) -> ApiRequest:
         """Build the download. Raises BadBody if the host must not receive the account's key."""
+        # Called only for kinds with `serves_files_by_id`, which override it.
         raise NotImplementedError(f"{type(self).__name__} keeps no files")
 
     # --- the account ---
@@ -201,6 +202,7 @@ class Messenger(Provider):
 
         ``after`` is the cursor from the previous page; empty for the first one.
         """
+        # Called only for kinds with `lists_templates`, which override it.
         raise NotImplementedError(f"{type(self).__name__} does not list templates")
 
     def read_templates(self, response: ApiResponse) -> TemplatePage:
@@ -212,6 +214,7 @@ class Messenger(Provider):
 
         Raises BadBody if a response lacks what the next call needs.
         """
+        # Called only for kinds with `manages_templates`, which override it.
         raise NotImplementedError(f"{type(self).__name__} takes no samples")
 
     def build_template_request(self, row: Json, account: Account, *, samples: Mapping[str, str]) -> ApiRequest:
@@ -220,12 +223,15 @@ class Messenger(Provider):
         ``status`` in ``row`` is the current status at the provider. ``samples`` are handles from
         ``upload_template_sample`` by variable key, such as ``header.media`` and ``card.0.header.media``.
         """
+        # Called only for kinds with `manages_templates`, which override it.
         raise NotImplementedError(f"{type(self).__name__} takes no templates")
 
     def read_submitted_template(self, response: ApiResponse) -> SubmittedTemplate:
         """Return the template's state from a successful response to ``build_template_request``."""
+        # Called only for kinds with `manages_templates`, which override it.
         raise NotImplementedError(f"{type(self).__name__} takes no templates")
 
     def build_template_deletion(self, row: Json, account: Account) -> ApiRequest:
         """Build the call that deletes one template in one language."""
+        # Called only for kinds with `manages_templates`, which override it.
         raise NotImplementedError(f"{type(self).__name__} takes no templates")
