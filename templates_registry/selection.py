@@ -104,8 +104,8 @@ def search_templates(rows: QuerySet[Template], query: str) -> QuerySet[Template]
 def order_for_user(rows: QuerySet[Template], *, user: Any, client_language: str = "") -> QuerySet[Template]:
     """Order templates for a user, and annotate each with ``is_favorite`` and ``used_by_me`` (time of the last use).
 
-    Templates in the client's language come first. Without a client, the interface's language decides between
-    templates of one name.
+    Favorites come first, then templates in the client's language. Without a client, the interface's language decides
+    between templates of one name.
     """
     own_uses = TemplateUse.objects.filter(user=user, template=OuterRef("pk"))
     recent_uses = own_uses.filter(last_used_at__gte=timezone.now() - RECENT_PERIOD)
@@ -122,7 +122,7 @@ def order_for_user(rows: QuerySet[Template], *, user: Any, client_language: str 
         )
         .select_related("api_channel")
         .order_by(
-            *("-is_for_client", "-is_favorite", F("used_by_me").desc(nulls_last=True), "-is_approved", "name"),
+            *("-is_favorite", "-is_for_client", F("used_by_me").desc(nulls_last=True), "-is_approved", "name"),
             *("-is_own_language", "pk"),
         )
     )

@@ -15,7 +15,7 @@ MAX_LISTED = 40  # in one list
 
 
 def search_responses(conversation: Conversation, query: str = "", *, user: Any) -> QuerySet[CannedResponse]:
-    """Search the responses of the chat's channel and of all channels, those of the user first.
+    """Search the shared responses of the chat's channel and of all channels, and the user's own.
 
     Every word must match the name, the folder or the text.
     """

@@ -13,6 +13,7 @@ from django.utils.translation import pgettext
 
 from bridge import outcomes, service_window
 from bridge.conversations import consents
+from bridge.desk import first_rows
 from bridge.models import Conversation, OptOut
 from bridge.relay import template_decisions
 from templates_registry import index_cache, selection
@@ -52,9 +53,14 @@ class TemplatePanel:
     difference: tuple[WordDifference, ...] = ()
     choices: tuple[TemplateChoice, ...] = ()
     groups: list[selection.TemplateGroup] = field(default_factory=list)
+    total: int = 0  # templates that match; the groups hold the first ``limit``
     query: str = ""
     may_hold: bool = False
     is_hold: bool = False  # picker mode: the template announces a held text
+
+    @property
+    def limit(self) -> int:
+        return PICKER_ROWS
 
     @property
     def css(self) -> str:
@@ -98,20 +104,23 @@ def build_picker(request: HttpRequest, conversation: Conversation, *, query: str
     opt_out, sentence = find_opt_out(conversation)
     offered = leave_out_refused(sendable_templates(request, conversation), opt_out)
     language, rows = client_language.guess_language(conversation), selection.search_templates(offered, query)
-    found = selection.order_for_user(rows, user=request.user, client_language=language)[:PICKER_ROWS]
+    ordered = selection.order_for_user(rows, user=request.user, client_language=language)
+    found, total = first_rows.read_first_rows(ordered, limit=PICKER_ROWS)
     groups = list(selection.group_templates(found))
-    return TemplatePanel(kind=PICKER, groups=groups, query=query, is_hold=is_hold, sentence=sentence)
+    return TemplatePanel(kind=PICKER, groups=groups, total=total, query=query, is_hold=is_hold, sentence=sentence)
 
 
 def suggest_templates(
     request: HttpRequest, conversation: Conversation, window: service_window.WindowState
 ) -> list[selection.TemplateListItem]:
-    """Suggest the user's first templates if the window is closed."""
+    """Suggest the user's first templates in the client's language if the window is closed."""
     if window.is_open:
         return []
     offered = leave_out_refused(sendable_templates(request, conversation), find_opt_out(conversation)[0])
     language = client_language.guess_language(conversation)
-    rows: Any = selection.order_for_user(offered, user=request.user, client_language=language)[:MAX_OFFERS]
+    ordered: Any = selection.order_for_user(offered, user=request.user, client_language=language)
+    # A favorite in another language does not help, and there is no room for both.
+    rows = ordered.order_by("-is_for_client", *ordered.query.order_by)[:MAX_OFFERS]
     return [selection.TemplateListItem(template=row, is_favorite=row.is_favorite) for row in rows]
 
 

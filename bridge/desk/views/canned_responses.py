@@ -8,7 +8,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET
 
 from bridge import canned_variables, service_window
-from bridge.desk import access, canned_responses, macro_menu
+from bridge.desk import access, canned_responses, first_rows, macro_menu
 from bridge.desk.parameters import parse_int
 from bridge.desk.thread import messages
 from channels_setup.permissions import require_chat_access
@@ -26,9 +26,8 @@ def show_canned_responses(request: HttpRequest, pk: int) -> HttpResponse:
     conversation = access.get_conversation_or_404(request, pk)
     query = request.GET.get("find", "").replace("\0", "").strip()[:MAX_QUERY_LENGTH]
     values = canned_variables.variable_values(conversation, user=request.user)
-    rows = list(
-        canned_responses.search_responses(conversation, query, user=request.user)[: canned_responses.MAX_LISTED]
-    )
+    found = canned_responses.search_responses(conversation, query, user=request.user)
+    rows, total = first_rows.read_first_rows(found, limit=canned_responses.MAX_LISTED)
     texts = {row.pk: canned_variables.fill_variables(row.text, values) for row in rows}
     options = [
         {
@@ -43,6 +42,8 @@ def show_canned_responses(request: HttpRequest, pk: int) -> HttpResponse:
     context = {
         "macro_choices": macro_menu.list_choices(conversation, user=request.user, query=query),
         "canned_responses": options,
+        "canned_responses_total": total,
+        "canned_responses_limit": canned_responses.MAX_LISTED,
         "query": query,
         "conversation": conversation,
     }
