@@ -54,7 +54,7 @@
     if (isHere() && !button()) await showAgain();
     if (!isHere()) okno.chatOpening.showError("notSentInChat", okno.chatOpening.clientName(chat));
     else if (button()) button().click();
-    else dispatchEvent(new CustomEvent("okno:action-refused", { detail: byId("composer").dataset.failed }));
+    else dispatchEvent(new CustomEvent("okno:action-refused", { detail: { sentence: byId("composer").dataset.failed } }));
   };
 
   addEventListener("okno:refused", ({ detail: { record, result } }) => {

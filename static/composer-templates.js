@@ -55,7 +55,7 @@
     if (answer.status === 204) { clearPanel(); return; }
     show(html);
     panelText = text;
-    okno.composer.showRefusal("");
+    okno.refusals.end("template");
   });
 
   // If the operator sends before the panel has caught up with the typing, send the composer's text, not the panel's.
@@ -107,7 +107,7 @@
     const html = await answer.text();
     if (!isOk(answer) || !isHere()) return;
     show(html);
-    okno.composer.showRefusal("");
+    okno.refusals.end("template");
     panelArea().querySelector("[data-find]")?.focus();
   };
 

@@ -15,13 +15,6 @@
   const keptForms = new WeakSet();
   let timer, saving = Promise.resolve(), typedAt = -WRITING_TIME, sentAt = -REPEAT_TIME;
 
-  const showRefusal = (sentence) => {
-    const place = byId("refusal");
-    if (!place) return;
-    place.querySelector("span").textContent = sentence;
-    place.hidden = !sentence;
-  };
-
   // --- the draft ---------------------------------------------------------------------------------------------
   // A chat was opened: use the server's draft, or this browser's copy if it is newer.
   const startForm = () => {
@@ -107,11 +100,7 @@
   document.addEventListener("input", (event) => {
     if (event.target.id !== "text") return;
     typedAt = performance.now();
-    showRefusal(""); // the refusal was about the previous text
     onTextChange();
-  });
-  document.addEventListener("click", (event) => { // the refusal may have been about a file that is removed now
-    if (event.target.closest?.("#uploads button")) showRefusal("");
   });
   addEventListener("okno:connected", () => { if (performance.now() - typedAt > SAVE_DELAY) saveDraft(); });
   addEventListener("online", () => saveDraft());
@@ -135,9 +124,9 @@
     if (!box().value.trim()) return;
     if (isSame) {
       clearDraft();
-      showRefusal("");
+      okno.refusals.clear();
     } else {
-      showRefusal(form.dataset.sentElsewhere);
+      okno.refusals.show(form.dataset.sentElsewhere, "text");
       onTextChange();
     }
   };
@@ -152,10 +141,11 @@
   };
 
   // A failed message became a draft on the server: show it in the composer.
-  addEventListener("okno:draft-received", ({ detail: { draft, draft_key: draftKey, draft_at: at, refusal } }) => {
+  addEventListener("okno:draft-received", ({ detail: { draft, draft_key: draftKey, draft_at: at, refusal, refusal_until: until, ended } }) => {
     if (!form || form !== composer()) return;
     checkSent();
-    if (refusal) showRefusal(refusal);
+    for (const event of ended) okno.refusals.end(event);
+    if (refusal) okno.refusals.show(refusal, until);
     const mayReplace = !box().value.trim() || (isKept && !isUnsaved);
     isKept = false;
     if (!draft || !mayReplace || isUnsaved || at < writtenAt || okno.sending.has(draftKey)) return;
@@ -163,8 +153,6 @@
     [key, writtenAt, isTouched] = [draftKey, at, false];
     showLength();
   });
-  addEventListener("okno:window-opened", () => { if (form && form === composer()) showRefusal(""); }); // it was about the closed window
-  addEventListener("okno:action-refused", (event) => showRefusal(event.detail));
   addEventListener("okno:chat-opened", startForm);
   addEventListener("okno:locked", () => { clearTimeout(timer); isUnsaved = false; });
 
@@ -202,7 +190,7 @@
       files: [], ...reply, key: ownKey || key, chat: chatOf(form), at: Math.round(okno.now()),
       values: [...reply.values, ...Object.entries(okno.quoting.fields()), ...Object.entries(okno.colleagueReplies.fields()), ["once", ownKey || key], ["for_chat", chatOf(form)]],
     };
-    showRefusal("");
+    okno.refusals.clear();
     sentAt = performance.now();
     const restoreQuote = okno.quoting.detach(), chips = sendsFiles ? okno.files.detachChips() : [];
     const done = okno.sending.send(record, { before: saving, onRefusal: (result) => { restoreQuote(); okno.files.restoreChips(chips); onRefusal?.(result); } });
@@ -215,7 +203,7 @@
   };
 
   // Restore refused or edited text, in front of newer text.
-  const restoreText = (record, { reason, sentence = "" }) => {
+  const restoreText = (record, { reason, sentence = "", until }) => {
     const words = record.box || "", isHere = form && record.chat === chatOf(form);
     if (!isHere) {
       const copy = okno.localCopies.read("draft", record.chat);
@@ -223,7 +211,7 @@
       if (text) okno.localCopies.write("draft", record.chat, { text, key: okno.newKey(), at: Math.round(okno.now()) });
       return;
     }
-    showRefusal(sentence);
+    okno.refusals.show(sentence, until);
     const bubble = byId("messages")?.querySelector(`[data-draft-key="${CSS.escape(record.key)}"] .text`);
     if (reason === "draft_sent" && bubble && withoutMarkup(bubble.textContent) === withoutMarkup(words)) return;
     if (words) {
@@ -237,7 +225,7 @@
 
   const isWriting = () => performance.now() - typedAt < WRITING_TIME && Boolean(box()?.value.trim());
   const saveBeforeLeaving = () => { if (form) saveDraft(); };
-  window.okno = Object.assign(window.okno || {}, { composer: { showRefusal, onTextChange, saveDraft, saveBeforeLeaving, isSendKey, send, restoreText, isWriting } });
+  window.okno = Object.assign(window.okno || {}, { composer: { onTextChange, saveDraft, saveBeforeLeaving, isSendKey, send, restoreText, isWriting } });
   startForm();
 
   // "Choose a template" of a failed message opens the composer's picker.

@@ -10,15 +10,18 @@
     const isSignedOut = xhr.responseURL && new URL(xhr.responseURL).pathname !== new URL(requestConfig.path, location).pathname;
     const isDone = xhr.status >= 200 && xhr.status < 300 && !isSignedOut;
     if (isSignedOut) dispatchEvent(new Event("okno:signed-out"));
-    if (isDone) for (const menu of document.querySelectorAll("details.menu[open], details.adds[open]")) closeMenu(menu);
-    else dispatchEvent(new CustomEvent("okno:action-refused", { detail: errorSentence(xhr) }));
+    if (isDone) {
+      for (const menu of document.querySelectorAll("details.menu[open], details.adds[open]")) closeMenu(menu);
+      dispatchEvent(new Event("okno:action-done"));
+    } else dispatchEvent(new CustomEvent("okno:action-refused", { detail: describeRefusal(xhr) }));
     dispatchEvent(new Event("okno:poll"));
   });
-  const errorSentence = (xhr) => {
+  const describeRefusal = (xhr) => {
     try {
-      return JSON.parse(xhr.responseText).sentence || "";
+      const { sentence = "", until } = JSON.parse(xhr.responseText);
+      return { sentence, until };
     } catch {
-      return byId("composer")?.dataset.failed || "";
+      return { sentence: byId("composer")?.dataset.failed || "" };
     }
   };
 

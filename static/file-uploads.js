@@ -16,6 +16,7 @@
   const restoreChips = (removed) => { byId("uploads")?.prepend(...removed); };
 
   const addFiles = (files) => {
+    okno.refusals.end("files");
     for (const file of files) {
       const chip = byId("upload-going").content.firstElementChild.cloneNode(true);
       chip.querySelector("b").textContent = chip.querySelector("b").title = file.name;

@@ -15,10 +15,11 @@
         if (byId("chat")?.dataset.chat !== chat) return;
         if (menu) menu.open = false;
         if (result.reason === "answered_meanwhile") okno.colleagueReplies.ask(result, "macro", () => run(button, address, key));
-        else dispatchEvent(new CustomEvent("okno:action-refused", { detail: result.sentence }));
+        else dispatchEvent(new CustomEvent("okno:action-refused", { detail: result }));
         return;
       }
       if (!answer.ok) throw new Error(String(answer.status));
+      dispatchEvent(new Event("okno:action-done"));
       dispatchEvent(new Event("okno:template-closed"));
       if (menu) {
         menu.open = false;
@@ -26,7 +27,7 @@
       } else byId("template_panel")?.querySelector("[data-close-panel]")?.click();
       if (byId("chat")?.dataset.chat === chat) okno.chatOpening.showNewest();
     } catch {
-      dispatchEvent(new CustomEvent("okno:action-refused", { detail: byId("composer")?.dataset.failed || "" }));
+      dispatchEvent(new CustomEvent("okno:action-refused", { detail: { sentence: byId("composer")?.dataset.failed || "" } }));
     } finally {
       button.disabled = false;
       dispatchEvent(new Event("okno:poll"));

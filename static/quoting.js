@@ -10,6 +10,7 @@
     if (!strip()) return;
     field().value = "";
     strip().hidden = true;
+    okno.refusals.end("quote");
   };
 
   // Remove the quote while its reply is being sent. Returns a function that restores it.
@@ -36,6 +37,7 @@
     quoted.querySelector("span").textContent = text.length > MAX_LENGTH ? `${text.slice(0, MAX_LENGTH - 1)}…` : text;
     field().value = link.dataset.reply;
     strip().hidden = false;
+    okno.refusals.end("quote");
     byId("text").focus();
   };
 

@@ -67,16 +67,19 @@
     if (sign) okno.emoji.remember(sign);
     const [address, chat] = [button.dataset.react, byId("chat").dataset.chat], restore = paint(node, sign);
     const request = (queues.get(id) || Promise.resolve()).then(async () => {
-      let sentence = byId("composer")?.dataset.failed || "";
+      let refusal = { sentence: byId("composer")?.dataset.failed || "" };
       try {
         const answer = await okno.postAsUser(address, { emoji: sign, for_chat: chat });
-        if (answer.ok && !answer.redirected) return;
+        if (answer.ok && !answer.redirected) {
+          dispatchEvent(new Event("okno:action-done"));
+          return;
+        }
         if (answer.redirected) dispatchEvent(new Event("okno:signed-out"));
-        else if (answer.status === 422) ({ sentence } = await answer.json());
+        else if (answer.status === 422) refusal = await answer.json();
       } catch { /* no connection */ }
       if (byId("chat").dataset.chat !== chat) return;
       restore();
-      dispatchEvent(new CustomEvent("okno:action-refused", { detail: sentence }));
+      dispatchEvent(new CustomEvent("okno:action-refused", { detail: refusal }));
     }).finally(() => dispatchEvent(new Event("okno:poll")));
     queues.set(id, request);
   };

@@ -79,7 +79,7 @@
     repeated.add(elt);
     event.stopImmediatePropagation(); // other handlers run only if it fails again
     if (await renewToken()) elt.requestSubmit(requestConfig.triggeringEvent?.submitter);
-    else dispatchEvent(new CustomEvent("okno:action-refused", { detail: byId("composer")?.dataset.failed || "" }));
+    else dispatchEvent(new CustomEvent("okno:action-refused", { detail: { sentence: byId("composer")?.dataset.failed || "" } }));
   });
 
   document.addEventListener("click", (event) => { if (event.target.closest("[data-reload]")) location.reload(); });

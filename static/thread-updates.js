@@ -34,7 +34,6 @@
     const wasOpen = counted();
     redraw("composer_time", updates.composer_time);
     if (wasOpen && !counted()) okno.announce("is_closed");
-    if (!wasOpen && counted()) dispatchEvent(new Event("okno:window-opened"));
     const messages = byId("messages");
     const isNewest = !("notNewest" in messages.dataset);
     const hasOwn = isNewest && drawMessages(messages, parseElements(updates.messages), updates.earlier);

@@ -11,8 +11,10 @@ import pytest
 from django.test import Client
 
 from bridge.conversations import receiving
+from bridge.desk import refusals
 from bridge.desk.composer import prefill
 from bridge.models import Conversation, Draft, HeldReply, Message
+from bridge.outcomes.reply_reasons import REPLY_REASONS
 from bridge.relay import held_replies
 from channels_setup.models import ApiChannel
 from channels_setup.providers.base import ContactInfo, MessageReceived
@@ -445,8 +447,31 @@ def test_a_refusal_of_the_closed_window_ends_with_it(desk: Client, chat: Convers
     desk.post(f"/chats/{chat.pk}/send/", {"text": "Просто слова"}, headers=SCRIPT)
     assert Draft.objects.get().reason == "window_closed"
     assert "Only an approved template can be sent now" in page_html(desk, f"/chats/{chat.pk}/")
+    poll = lambda: desk.get("/chats/updates/", {"chat": chat.pk, "thread": "0"}).json()["thread"]  # noqa: E731
+    assert (poll()["refusal_until"], poll()["ended"]) == ("text template window", ["consent"])
 
     anna_writes(channel, "Алло?")
 
     html = page_html(desk, f"/chats/{chat.pk}/")
     assert "Only an approved template can be sent now" not in html and "Просто слова</textarea>" in html
+    assert (poll()["refusal"], poll()["ended"]) == ("", ["consent", "window"])
+
+
+def test_a_refusal_says_what_ends_it(desk: Client, chat: Conversation, channel: ApiChannel) -> None:
+    def refuse(**form: str) -> str:
+        answer: dict[str, str] = desk.post(f"/chats/{chat.pk}/send/", form, headers=SCRIPT).json()
+        return answer["until"]
+
+    assert refuse(text="Просто слова") == "text template window"
+    anna_writes(channel, "Алло?")
+    assert refuse(text="x" * 4097) == "text"
+    assert refuse(text="Да", replies_to="0") == "quote"
+    assert refuse(text="Да", upload="0") == "files"
+    assert refuse(text=" ") == "text files"
+    assign = desk.post(f"/chats/{chat.pk}/assign/", {"user": "0"}, headers=SCRIPT).json()
+    assert assign["until"] == "action text"
+
+
+def test_every_refusal_of_a_reply_has_an_end() -> None:
+    later = {"reaction_replaced", "held_reply_dropped", "held_reply_dropped_text"}  # not shown in the composer
+    assert set(refusals.ENDS) == set(REPLY_REASONS) - later

@@ -78,6 +78,8 @@ LAYERS = {
     ],
     "bridge.desk": [
         "parameters",
+        "first_rows",
+        "refusals",
         "command_catalog",
         "presentation",
         "urls",

@@ -21,7 +21,7 @@ from bridge.models import Conversation, Message
 from bridge.relay import reply_submission
 from channels_setup.permissions import require_chat_access
 
-from . import presentation
+from . import presentation, refusals
 from .parameters import parse_int
 
 FOR_CHAT, FOR_USER = "for_chat", "for_user"  # hidden fields of every form of a chat
@@ -112,8 +112,10 @@ def submit_once(
         if draft_key and is_draft_sent(conversation, draft_key):
             return idempotency.StoredResponse(409, already_sent_result())
         result = work(draft_key)
-        sent = result.message is not None
-        return idempotency.StoredResponse(200 if sent else 422, {"sent": sent, "sentence": result.decision.sentence})
+        if result.message is not None:
+            return idempotency.StoredResponse(200, {"sent": True, "sentence": result.decision.sentence})
+        until = refusals.render_until(refusals.list_ends(result.decision.reason))
+        return idempotency.StoredResponse(422, {"sent": False, "sentence": result.decision.sentence, "until": until})
 
     owner, key = f"chat {conversation.pk}/", draft_key
     if not key and (plain := posted_key(request, "key")):
@@ -138,4 +140,5 @@ def is_draft_sent(conversation: Conversation, key: str) -> bool:
 
 
 def already_sent_result() -> dict[str, Any]:
-    return {"sent": False, "reason": DRAFT_SENT, "sentence": _("This draft was sent from another tab.")}
+    sentence = _("This draft was sent from another tab.")
+    return {"sent": False, "reason": DRAFT_SENT, "sentence": sentence, "until": refusals.End.TEXT.value}

@@ -103,6 +103,12 @@ REPLY_REASONS: Mapping[str, Reason] = {
         sentence=_("Only a template can be sent now, and this one is not ready. %(why)s"),
         action=SuggestedAction.TEMPLATE,
     ),
+    "template_placeholder_left": Reason(
+        outcome_class=OutcomeClass.REFUSAL,
+        sentence=_("This is a template's text with a placeholder that is not filled in. %(why)s"),
+        without_values=_("This is a template's text with a placeholder that is not filled in."),
+        action=SuggestedAction.EDIT,
+    ),
     "template_not_sendable": Reason(
         outcome_class=OutcomeClass.PERMANENT,
         sentence=_("The template “%(name)s” cannot be sent: it is no longer approved."),

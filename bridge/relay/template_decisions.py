@@ -50,14 +50,14 @@ def decide_in_open_window(conversation: Conversation, text: str) -> Decision | N
         return _decide_match(match) if is_sent_as_template else None
     is_template = match.outcome in (MatchOutcome.NOT_READY, MatchOutcome.NEAR_MISS) and match.entry is not None
     if may_have_placeholders and is_template and has_leftovers(match.entry.template, text):  # type: ignore[union-attr]
-        return _refuse_match(match)
+        return _refuse_match(match, reason="template_placeholder_left")
     return None
 
 
-def _refuse_match(match: MatchResult) -> Decision:
+def _refuse_match(match: MatchResult, *, reason: str = "") -> Decision:
     return Decision(
         outcome=REFUSE,
-        reason=REASONS[match.outcome],
+        reason=reason or REASONS[match.outcome],
         details={"why": str(match.sentence), "template_id": match.entry.ident if match.entry else None},
         recognition=match.as_json(),
     )

@@ -12,7 +12,7 @@ from django.utils.translation import gettext as _
 
 from bridge import service_window
 from bridge.conversations import assignment_rules, chat_notes, tickets
-from bridge.desk import access, forms, presentation
+from bridge.desk import access, forms, presentation, refusals
 from bridge.desk.composer import panels
 from bridge.desk.parameters import parse_int
 from bridge.desk.thread import message_view
@@ -62,7 +62,7 @@ def send_reply(request: HttpRequest, pk: int) -> HttpResponse:
     try:
         result = forms.submit_once(request, conversation, text, sorted(chosen), names, replies_to, work=work)
     except uploads.UploadRefused as problem:
-        result = {"sent": False, "sentence": str(problem)}
+        result = {"sent": False, "sentence": str(problem), "until": refusals.End.FILES.value}
     except colleague_replies.AnsweredMeanwhile as problem:
         result = describe_colleague_reply(request, problem.reply)
     if is_script_request(request):
@@ -71,6 +71,7 @@ def send_reply(request: HttpRequest, pk: int) -> HttpResponse:
         return redirect_to_chat(request, conversation)
     now = service_window.database_now()
     context = chats.build_chat_context(request, conversation, now=now, refusal=result["sentence"], text=text)
+    context["refusal_until"] = result.get("until", context["refusal_until"])
     context |= chats.build_list_context(request, current=conversation.pk, now=now)
     window = service_window.get_window_state(conversation, now=now)
     context["panel"] = panels.recognize_text(conversation, text, user=request.user, window=window, was_sent=True)
@@ -227,11 +228,16 @@ def success_response(request: HttpRequest, conversation: Conversation) -> HttpRe
     return HttpResponse(status=204) if is_script_request(request) else redirect_to_chat(request, conversation)
 
 
-def refusal_response(request: HttpRequest, conversation: Conversation, sentence: str) -> HttpResponse:
+def refusal_response(
+    request: HttpRequest, conversation: Conversation, sentence: str, *, code: str = ""
+) -> HttpResponse:
+    """Say why an action was refused. ``code``: of ``outcomes``, if there is one: it decides what ends the refusal."""
     if is_script_request(request):
-        return JsonResponse({"sentence": sentence}, status=422)
+        until = refusals.render_until(refusals.list_ends(code))
+        return JsonResponse({"sentence": sentence, "until": until}, status=422)
     now = service_window.database_now()
     context = chats.build_chat_context(request, conversation, now=now, refusal=sentence)
+    context["refusal_until"] = refusals.render_until(refusals.list_ends(code))
     context |= chats.build_list_context(request, current=conversation.pk, now=now)
     return render(request, "bridge/chats.html", context, status=422)
 

@@ -20,7 +20,7 @@ from django.views.decorators.vary import vary_on_headers
 
 from bridge import outcomes, phone_visibility, service_window
 from bridge.conversations import assignment_rules, availability, chat_notes, closing_reminders, unread_marks
-from bridge.desk import access, forms, macro_menu, presentation, saved_views, snooze_menu
+from bridge.desk import access, forms, macro_menu, presentation, refusals, saved_views, snooze_menu
 from bridge.desk.chat_list import listing
 from bridge.desk.chat_list.answered_today import count_answered_today
 from bridge.desk.client import pane
@@ -29,7 +29,7 @@ from bridge.desk.live import closing_warnings, notifications, polling, presence,
 from bridge.desk.parameters import parse_int
 from bridge.desk.thread import delivery_trail, extras, messages
 from bridge.files import uploads
-from bridge.models import ChatPin, Conversation, SavedView, Ticket
+from bridge.models import ChatPin, Conversation, OptOut, SavedView, Ticket
 from bridge.relay import reply_submission
 from channels_setup import permissions
 from channels_setup.models import ApiChannel
@@ -40,11 +40,6 @@ from channels_setup.providers import messengers
 from . import list_filters
 
 PREFETCH_HEADER = "Okno-Prefetch"  # the script asks ahead for a chat that may be opened next
-# Refusals of a draft that say "only a template can be sent now": no longer true in an open window.
-TEMPLATE_ONLY_REASONS = (
-    *("window_closed", "contact_never_wrote"),
-    *("template_ambiguous", "template_near_miss", "template_not_ready"),
-)
 OWN_PIN: PreparedQuery[ChatPin] = PreparedQuery(lambda user, chat: ChatPin.objects.filter(user=user, conversation=chat))
 MAX_PHONES = 4  # training phones offered when no chat is open
 
@@ -140,6 +135,8 @@ def poll_updates(request: HttpRequest) -> HttpResponse:
                 "draft_key": context["sending_key"],
                 "draft_at": context["draft"].written_ms if context["draft"] else 0,
                 "refusal": context["refusal"],
+                "refusal_until": context["refusal_until"],
+                "ended": context["ended_refusals"],
                 "earlier": context["earlier"],
                 **{
                     part: render_to_string(f"bridge/{part}.html", context, request)
@@ -254,9 +251,19 @@ def build_chat_context(
     page = messages.build_thread_page(
         conversation, tickets=tickets, before=before, at=at, may_write=state.is_open, now=now, user=request.user
     )
-    is_outdated = draft is not None and state.is_open and draft.reason in TEMPLATE_ONLY_REASONS
-    if not refusal and draft is not None and draft.reason and not is_outdated:
-        sentence = outcomes.render_sentence(draft.reason, draft.details)
+    client = pane.build_client_context(request, conversation, now=now)
+    files = uploads.list_unsent_uploads(conversation, author=request.user)
+    quote = reply_submission.get_quotable_message(conversation, posted_quote_id(request))
+    consent = client["consent"]
+    ended = refusals.find_ended(
+        window_is_open=state.is_open,
+        is_opted_out=consent is not None and consent.opt_out != OptOut.NONE,
+        has_files=bool(files),
+        has_quote=quote is not None,
+    )
+    code = ""
+    if not refusal and draft is not None and draft.reason and not refusals.has_ended(draft.reason, ended):
+        code, sentence = draft.reason, outcomes.render_sentence(draft.reason, draft.details)
         refusal = phone_visibility.visible_text(sentence, conversation.api_channel_id)
     return {
         "conversation": conversation,
@@ -287,14 +294,16 @@ def build_chat_context(
         "max_text_length": reply_submission.MAX_TEXT_LENGTH,
         "text": text if text is not None else (draft.text if draft else ""),
         "refusal": refusal,
+        "refusal_until": refusals.render_until(refusals.list_ends(code)),
+        "ended_refusals": sorted(ended & refusals.LIVE_ENDS),
         "sends_templates": conversation.api_channel.provider.sends_templates,
         "can_recognize": panels.can_recognize(conversation, state),
         "suggestions": panels.suggest_templates(request, conversation, state),
         "sending_key": draft.form_key if draft else secrets.token_urlsafe(12),
         "supports_quotes": conversation.api_channel.provider.supports_quotes,
-        "quote": extras.build_quote(reply_submission.get_quotable_message(conversation, posted_quote_id(request))),
-        **pane.build_client_context(request, conversation, now=now),
-        "uploads": uploads.list_unsent_uploads(conversation, author=request.user),
+        "quote": extras.build_quote(quote),
+        **client,
+        "uploads": files,
         "accepted_types": ",".join(f".{extension}" for extension in uploads.FILE_TYPES),
         **_clock_context(now),
     }

@@ -20,5 +20,5 @@ def react_to_message(request: HttpRequest, pk: int, message_id: int) -> HttpResp
     message = access.get_message_or_404(conversation, message_id)
     emoji = request.POST.get("emoji", "").strip()[:MAX_POSTED_LENGTH]
     if code := reactions.submit_reaction(conversation.pk, message.pk, emoji, author=request.user):
-        return chat_actions.refusal_response(request, conversation, outcomes.render_sentence(code))
+        return chat_actions.refusal_response(request, conversation, outcomes.render_sentence(code), code=code)
     return chat_actions.success_response(request, conversation)

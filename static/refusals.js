@@ -1,0 +1,25 @@
+// The refusal above the composer. It is shown until something that it depends on has changed: `data-until` names the events
+// (bridge/desk/refusals.py lists them for each reason).
+(() => {
+  const OF_ACTIONS = "text action"; // until of an action that failed, for which the server names nothing
+  const place = () => document.getElementById("refusal");
+
+  const show = (sentence, until = OF_ACTIONS) => {
+    if (!place()) return;
+    place().querySelector("span").textContent = sentence;
+    place().hidden = !sentence;
+    place().dataset.until = until;
+  };
+  const clear = () => show("");
+  // Something has changed: "text", "files", "quote", "template", "window", "consent" or "action".
+  const end = (event) => {
+    if (place() && !place().hidden && place().dataset.until.split(" ").includes(event)) clear();
+  };
+
+  document.addEventListener("input", (event) => { if (event.target.id === "text") end("text"); });
+  document.addEventListener("click", (event) => { if (event.target.closest?.("#uploads button")) end("files"); });
+  addEventListener("okno:action-refused", ({ detail: { sentence, until } }) => show(sentence, until));
+  addEventListener("okno:action-done", () => end("action"));
+
+  window.okno = Object.assign(window.okno || {}, { refusals: { show, clear, end } });
+})();
