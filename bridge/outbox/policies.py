@@ -5,6 +5,8 @@ a subclass in `destinations`, a nullable column of `Delivery` (with a line in `c
 `destinations.POLICIES`.
 """
 
+# ruff: noqa: B027 - hooks without an effect may stay as they are
+
 from __future__ import annotations
 
 import logging
