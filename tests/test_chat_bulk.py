@@ -172,15 +172,37 @@ def test_chats_are_snoozed_and_woken(desk: Client, channel: ApiChannel) -> None:
 def test_a_macro_that_writes_to_clients_is_not_for_many(desk: Client, chats: list[Conversation]) -> None:
     writes = Macro.objects.create(name="Ответ", reply_text="Добрый день")
     tags = Macro.objects.create(name="Метка", add_tags=["опт"])
-    other = Macro.objects.create(name="Другой канал", add_tags=["опт"])
-    other.chat_channels.add(ApiChannelFactory().default_chat_channel)
+    other, foreign = (Macro.objects.create(name=name, add_tags=["опт"]) for name in ("Другой канал", "Чужой канал"))
+    served = ApiChannelFactory().default_chat_channel
+    served.operators.add(boris())
+    other.chat_channels.add(served)
+    foreign.chat_channels.add(ApiChannelFactory().default_chat_channel)
     page = page_html(desk, "/chats/bulk/choices/")
-    assert "Метка" in page and "Ответ" not in page
+    assert "Метка" in page and "Другой канал" in page and "Ответ" not in page and "Чужой канал" not in page
 
     assert change(desk, "macro", chats, macro=tags.pk) == "Macro applied to 3 chats."
     assert desk.undo_token == ""  # type: ignore[attr-defined]
     assert change(desk, "macro", chats, macro=other.pk) == "3 not changed: The macro is not for this channel."
     assert post(desk, "macro", chats, macro=writes.pk).status_code == 422
+    assert post(desk, "macro", chats, macro=foreign.pk).status_code == 422
+
+
+def test_a_macro_leaves_chats_that_changed_since(desk: Client, channel: ApiChannel) -> None:
+    chats = [client_writes(channel, f"К{number}") for number in range(3)]
+    olga = operator("olga", chats[0].chat_channel)
+    tickets.assign_chat(chats[0].pk, user_id=olga.pk, by=olga.pk)
+    client_writes(channel, "К1", "Ещё вопрос")
+    take = Macro.objects.create(name="Себе", assignment=Macro.Assignment.ME)
+    close = Macro.objects.create(name="Закрыть", status=Status.CLOSED)
+
+    sentence = "Macro applied to 2 chats. 1 not assigned: its assignee changed meanwhile."
+    assert change(desk, "macro", chats, macro=take.pk) == sentence
+    assert change(desk, "macro", chats, macro=take.pk) == sentence  # a repeat changes nothing
+    assert change(desk, "macro", chats, macro=close.pk) == (
+        "Macro applied to 2 chats. 1 not changed: the client wrote meanwhile."
+    )
+    assert [chat.assignee_id for chat in fresh(chats)] == [olga.pk, boris().pk, boris().pk]
+    assert [status_of(chat) for chat in chats] == [Status.CLOSED, Status.NEW, Status.CLOSED]
 
 
 def test_the_note_of_a_macro_mentions_people_in_each_chat(desk: Client, chats: list[Conversation]) -> None:

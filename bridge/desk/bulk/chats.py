@@ -13,7 +13,6 @@ from datetime import datetime
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Q
 from django.utils.dateparse import parse_datetime
 from django.utils.translation import gettext as _
 
@@ -22,11 +21,11 @@ from bridge.automation import macros
 from bridge.conversations import assignment_rules, chat_notes, chat_pins, snoozing, tickets, unread_marks
 from bridge.conversations.receiving import lock_conversation
 from bridge.desk import access
-from bridge.models import Conversation, Macro, Snooze, Ticket
+from bridge.models import Conversation, Snooze, Ticket
 from bridge.ticket_properties import LONGEST_TAG
 from channels_setup.codecs.bodies import BadBody
 
-from . import changes
+from . import changes, chat_macros
 from .changes import Change, Value
 from .results import Action, BulkResult, Skip
 from .row_states import ShownState, has_client_written
@@ -135,7 +134,7 @@ def _build_change(
         return lambda chat: _snooze(chat, until, shown[chat.pk], user=user)
     if action == Action.WAKE:
         return lambda chat: _wake(chat, user=user)
-    return _build_macro(values, user=user)
+    return _build_macro(shown, user=user, values=values)
 
 
 def _build_assignment(
@@ -236,14 +235,8 @@ def _wake(chat: Conversation, *, user: Any) -> tuple[Value, Value]:
     return before, None
 
 
-def list_bulk_macros(user: Any) -> list[Macro]:
-    """Return the user's macros that write nothing to a client: their own and the shared ones."""
-    rows = Macro.objects.filter(Q(owner=None) | Q(owner=user.pk), is_used=True, reply_text="")
-    return list(rows.select_related("assign_user", "assign_team").prefetch_related("chat_channels").order_by("name"))
-
-
-def _build_macro(values: Mapping[str, str], *, user: Any) -> ChangeOne:
-    macro = next((one for one in list_bulk_macros(user) if str(one.pk) == values.get("macro")), None)
+def _build_macro(shown: Mapping[int, ShownState], *, user: Any, values: Mapping[str, str]) -> ChangeOne:
+    macro = next((one for one in chat_macros.list_bulk_macros(user) if str(one.pk) == values.get("macro")), None)
     if macro is None:
         raise BulkRefused(_("This macro no longer exists."))
     channels = {channel.pk for channel in macro.chat_channels.all()}
@@ -253,6 +246,8 @@ def _build_macro(values: Mapping[str, str], *, user: Any) -> ChangeOne:
     def apply(chat: Conversation) -> tuple[Value, Value]:
         if channels and chat.chat_channel_id not in channels:
             raise _Skipped(_("The macro is not for this channel."))
+        if obstacle := chat_macros.find_obstacle(macro, chat, shown[chat.pk], user=user):
+            raise _Skipped(obstacle)
         people = list(access.mentionable_users(chat)) if mentions else []
         try:
             macros.run_macro(macro, chat.pk, user=user, form_key=f"{key}-{chat.pk}" if key else "", people=people)

@@ -9,7 +9,7 @@ from typing import Any
 
 from django.db.models import QuerySet
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, pgettext
+from django.utils.translation import gettext_lazy, pgettext, pgettext_lazy
 
 from bridge import phone_visibility
 from bridge.conversations import contact_editing, contact_fields
@@ -105,7 +105,7 @@ def _additional_field(
 
 CARD_TITLES = (
     ("company_name", gettext_lazy("Company")),
-    ("position", gettext_lazy("Position")),
+    ("position", pgettext_lazy("job", "Position")),
     ("addresses", gettext_lazy("Address")),
     ("sites", gettext_lazy("Website")),
     ("social_networks", gettext_lazy("Social network")),

@@ -15,7 +15,7 @@ from django.views.decorators.http import require_GET, require_POST
 from bridge import service_window
 from bridge.automation import macros
 from bridge.desk import access, forms, snooze_menu, teams
-from bridge.desk.bulk import changes, chats
+from bridge.desk.bulk import changes, chat_macros, chats
 from bridge.desk.bulk.results import Action, BulkResult, describe_result
 from bridge.desk.bulk.row_states import ShownState, read_state
 from bridge.desk.chat_list import listing
@@ -81,7 +81,7 @@ def show_choices(request: HttpRequest) -> HttpResponse:
         "tags": _suggest_tags(channels),
         "macros": [
             {"macro": macro, "actions": macros.describe_actions(macro, None)}
-            for macro in chats.list_bulk_macros(request.user)
+            for macro in chat_macros.list_bulk_macros(request.user)
         ],
     }
     return render(request, "bridge/chat_bulk_choices.html", context)
