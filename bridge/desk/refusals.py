@@ -32,13 +32,13 @@ OF_ACTIONS: tuple[End, ...] = (End.ACTION, End.TEXT)  # also of refusals without
 # archived channel, an erased or moved client.
 ENDS: Mapping[str, tuple[End, ...]] = {
     "window_closed": CLOSED_WINDOW,
-    "window_closed_before_sending": CLOSED_WINDOW,
     "contact_never_wrote": CLOSED_WINDOW,
     "template_ambiguous": CLOSED_WINDOW,
     "template_near_miss": CLOSED_WINDOW,
     "template_not_ready": CLOSED_WINDOW,
     "client_opted_out": (*CLOSED_WINDOW, End.CONSENT),
     "client_opted_out_of_marketing": (*CLOSED_WINDOW, End.CONSENT),
+    "window_closed_before_sending": TYPING,  # the operator has to learn that it was not sent
     "template_placeholder_left": TYPING,
     "template_not_sendable": TYPING,
     "template_not_fillable": TYPING,

@@ -187,9 +187,10 @@ class DestinationPolicy(ABC):
     def on_failed(self, attempt: AttemptResult) -> None:
         """Save what a failed attempt shows, before the delivery is planned again or given up."""
 
-    @abstractmethod
     def on_pause(self, attempt: AttemptResult) -> None:
         """Stop sending to a destination that rejects our credentials, until an admin acts."""
+        # Called only for policies whose calls are judged as PAUSE. Those of alerts are retried or given up.
+        raise NotImplementedError(f"{type(self).__name__} does not implement on_pause()")
 
     def on_given_up(self, attempt: AttemptResult) -> None:
         """Apply the effects of a delivery that was given up."""
