@@ -109,10 +109,18 @@ def test_answering_an_unassigned_chat_takes_it(chat: Conversation) -> None:
     assert "boris answered first and took the chat" in page_html(mine, f"/chats/{chat.pk}/")
 
 
-def test_a_template_in_an_unassigned_chat_takes_it(chat: Conversation, channel: ApiChannel) -> None:
+@pytest.mark.parametrize("way", ["send", "hold", "page"])
+def test_a_template_in_an_unassigned_chat_takes_it(chat: Conversation, channel: ApiChannel, way: str) -> None:
     template = TemplateFactory(api_channel=channel, body="Здравствуйте!")
     mine = signed_in(Client(), boris(chat.chat_channel))
-    assert mine.post(f"/chats/{chat.pk}/templates/{template.pk}/send/", {}, headers=SCRIPT).json()["sent"]
+    if way == "page":
+        form = {"chat": chat.pk, "go": "1", "for_user": boris().pk}
+        assert mine.post(f"/templates/{template.pk}/send/", form).status_code == 302
+    else:
+        if way == "hold":
+            move_windows_back(timedelta(hours=30))
+        form = {"text": "Подробности позже"}
+        assert mine.post(f"/chats/{chat.pk}/templates/{template.pk}/{way}/", form, headers=SCRIPT).json()["sent"]
     chat.refresh_from_db()
     assert chat.assignee == boris()
 

@@ -7,6 +7,7 @@ from functools import reduce
 from operator import or_
 from typing import Any
 
+from django.db import transaction
 from django.db.models import Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
@@ -21,7 +22,7 @@ from bridge.desk.chat_list import search as chat_search
 from bridge.desk.composer import panels
 from bridge.desk.parameters import parse_int
 from bridge.models import Conversation
-from bridge.relay import reply_submission, template_decisions
+from bridge.relay import colleague_replies, reply_submission, template_decisions
 from channels_setup.permissions import require_chat_access
 from templates_registry.models import Template
 from templates_registry.preview import FIELD_PREFIX, build_preview, values_from_form
@@ -50,20 +51,21 @@ def send_template_to_chat(request: HttpRequest, pk: int) -> HttpResponse:
         raise Http404
     sentence = ""
     if request.POST.get("go"):
-        result = forms.submit_once(
-            request,
-            conversation,
-            "template",
-            template.pk,
-            values,
-            work=lambda form_key: reply_submission.submit_template_reply(
-                conversation_id=conversation.pk,
-                template_id=template.pk,
-                parameters={key: value for key, value in values.items() if value},
-                author=request.user,
-                form_key=form_key,
-            ),
-        )
+
+        def work(form_key: str) -> reply_submission.SubmitResult:
+            with transaction.atomic():
+                sent = reply_submission.submit_template_reply(
+                    conversation_id=conversation.pk,
+                    template_id=template.pk,
+                    parameters={key: value for key, value in values.items() if value},
+                    author=request.user,
+                    form_key=form_key,
+                )
+                if sent.message is not None:
+                    colleague_replies.take_unassigned_chat(conversation.pk, author=request.user)
+            return sent
+
+        result = forms.submit_once(request, conversation, "template", template.pk, values, work=work)
         if result["sent"]:
             return redirect(reverse("chat", args=[conversation.pk]))
         sentence = result["sentence"]

@@ -117,7 +117,7 @@ def hold_text(request: HttpRequest, pk: int, template_id: int) -> HttpResponse:
     def work(form_key: str) -> reply_submission.SubmitResult:
         with transaction.atomic():
             _check_colleagues(request, conversation)
-            return held_replies.hold_reply(
+            sent = held_replies.hold_reply(
                 conversation_id=conversation.pk,
                 text=text,
                 author=request.user,
@@ -126,6 +126,9 @@ def hold_text(request: HttpRequest, pk: int, template_id: int) -> HttpResponse:
                 replies_to=replies_to,
                 form_key=form_key,
             )[1]
+            if sent.message is not None:
+                colleague_replies.take_unassigned_chat(conversation.pk, author=request.user)
+        return sent
 
     try:
         result = forms.submit_once(request, conversation, "hold", text, template.pk, values, replies_to, work=work)
