@@ -282,7 +282,7 @@ def test_new_messages_do_not_change_the_composer(desk: Page, chat: Conversation,
     expect(desk.locator("#text")).to_have_value("Пишу, пишу")
 
 
-def test_a_refused_reply_says_why_at_once(desk: Page, chat: Conversation) -> None:
+def test_a_refused_reply_says_why_at_once(desk: Page, chat: Conversation, channel: ApiChannel) -> None:
     open_chat(desk, chat)
     end_windows_in(-60)
     desk.fill("#text", "Опоздал")
@@ -291,6 +291,18 @@ def test_a_refused_reply_says_why_at_once(desk: Page, chat: Conversation) -> Non
     expect(desk.locator("#refusal")).to_contain_text("The 24-hour window is closed")
     expect(desk.locator("#text")).to_have_value("Опоздал")
     assert Draft.objects.get(conversation=chat).text == "Опоздал"
+
+    writes(channel, "Анна Соколова", "Вы тут?")  # opens the window
+    expect(bubble(desk, "Вы тут?")).to_be_visible(timeout=SOON)
+    expect(desk.locator("#refusal")).to_be_hidden()
+    desk.fill("#text", "я" * 5000)
+    desk.get_by_role("button", name="Send", exact=True).click()
+    expect(desk.locator("#refusal")).to_contain_text("4,096")
+    writes(channel, "Анна Соколова", "Ау")  # shortens nothing
+    expect(bubble(desk, "Ау")).to_be_visible(timeout=SOON)
+    expect(desk.locator("#refusal")).to_be_visible()
+    desk.fill("#text", "Да")
+    expect(desk.locator("#refusal")).to_be_hidden()
 
 
 def test_an_open_page_shows_the_window_closing(desk: Page, chat: Conversation) -> None:
