@@ -9,7 +9,8 @@ from django.db import connection
 from django.utils import timezone
 
 from bridge import service_window
-from bridge.desk.chat_list import listing, view_counts
+from bridge.desk import tags
+from bridge.desk.chat_list import listing, tagged, view_counts
 from bridge.models import Contact, Conversation, ServiceWindow, Ticket
 from channels_setup.models import ApiChannel
 from tests.factories import boris, copies, operator
@@ -125,7 +126,12 @@ def test_no_number_of_a_saved_view_reads_many_chats(channel: ApiChannel) -> None
     assert not problems, f"{len(problems)}\n" + "\n\n".join(problems[:10])
 
 
-def test_filters_find_what_each_chat_says_about_itself(channel: ApiChannel) -> None:
+# From how many chats on a tag is looked up by recent chats, in the order of the list, and chat by chat.
+TAG_LIMITS = ((tagged, "FEW"), (tagged, "MANY"), (tags, "FREQUENT"))
+TAG_SIZES = [(500, 8_000, 20_000), (0, 8_000, 20_000), (0, 0, 20_000), (0, 0, 0)]
+
+
+def test_filters_find_what_each_chat_says_about_itself(channel: ApiChannel, monkeypatch: pytest.MonkeyPatch) -> None:
     """Compare all pages of each combination of tab, window and order, with changing filters, with the rows."""
     chat = make_chats(channel, 200, minutes=20)
     Conversation.objects.filter(pk__in=Conversation.objects.order_by("pk")[30:33]).update(
@@ -137,6 +143,8 @@ def test_filters_find_what_each_chat_says_about_itself(channel: ApiChannel) -> N
 
     for number, (tab, window, sort) in enumerate([*product(TABS, WINDOWS, SORTS)] * 3):
         chosen = filters[number % len(filters)]
+        for (module, name), size in zip(TAG_LIMITS, TAG_SIZES[number % len(TAG_SIZES)], strict=True):
+            monkeypatch.setattr(module, name, size)
         values = {"tab": tab, "window": window, "sort": sort, **chosen}
         params = listing.ChatListParams(**values)  # type: ignore[arg-type]
         wanted = sorted(row.pk for row in rows if is_wanted(row, params, now=now))

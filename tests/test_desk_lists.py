@@ -13,7 +13,8 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from bridge.conversations import tickets
-from bridge.desk.chat_list import listing, queries, search_excerpts
+from bridge.desk import tags
+from bridge.desk.chat_list import listing, search_excerpts
 from bridge.models import Contact, ContactNote, Conversation, ConversationNote, Ticket
 from bridge.relay import reply_submission
 from channels_setup.models import ApiChannel
@@ -237,7 +238,7 @@ def test_filters_by_assignee_tag_and_day_combine_and_are_removable_chips(channel
 def test_a_frequent_tag_is_checked_chat_by_chat(
     channel: ApiChannel, desk: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(queries, "MAX_TAGGED", 1)
+    monkeypatch.setattr(tags, "FREQUENT", 1)
     client_writes(channel, "Без метки")
     chat = client_writes(channel, "С меткой")
     Ticket.objects.filter(conversation=chat).update(tags=["VIP"])

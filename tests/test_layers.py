@@ -87,6 +87,7 @@ LAYERS = {
         "access",
         "settings",
         "teams",
+        "tags",
         "filters",
         "bulk",
         "forms",

@@ -12,7 +12,7 @@ from django.test import Client
 from django.utils import timezone
 
 from bridge.conversations import tickets
-from bridge.desk import request_table
+from bridge.desk import request_table, tags
 from bridge.desk.chat_list import listing, queries, view_counts
 from bridge.maintenance import erasure
 from bridge.models import Contact, Conversation, SavedView, Ticket
@@ -305,12 +305,13 @@ def fill(channel: ApiChannel) -> None:
     client_writes(ApiChannelFactory(), "Чужой")
 
 
-@pytest.mark.parametrize("many", [2_000, 2])
+@pytest.mark.parametrize("is_frequent", [False, True])
 def test_numbers_are_those_of_the_pages(
-    desk: Client, channel: ApiChannel, monkeypatch: pytest.MonkeyPatch, many: int
+    desk: Client, channel: ApiChannel, monkeypatch: pytest.MonkeyPatch, is_frequent: bool
 ) -> None:
-    """``many``: rows from which a tag counts as a frequent one."""
-    monkeypatch.setattr(queries, "MAX_TAGGED", many)
+    """``is_frequent``: every tag."""
+    if is_frequent:
+        monkeypatch.setattr(tags, "_find_tags", lambda _statement, wanted: set(wanted))
     fill(channel)
     pages = {"chats": (CHAT_FILTERS, names), "requests": (REQUEST_FILTERS, requests_of)}
     for page, (filters, found) in pages.items():
@@ -432,7 +433,7 @@ def test_requests_page_and_its_bulk_bar_keep_all_filters(
 
 
 def test_a_frequent_tag_is_read_in_order(desk: Client, channel: ApiChannel, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(queries, "MAX_TAGGED", 2)
+    monkeypatch.setattr(tags, "_find_tags", lambda _statement, wanted: set(wanted))
     fill(channel)
 
     found = requests_of(page_html(desk, "/requests/?tag=vip"))

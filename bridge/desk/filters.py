@@ -5,7 +5,7 @@ Values that a saved view keeps are relative where they can be: ``ME`` is the rea
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
 from typing import Any
@@ -16,6 +16,7 @@ from django.utils.translation import gettext_lazy as _
 
 from bridge.desk import teams
 from bridge.desk.parameters import parse_int
+from bridge.desk.tags import find_frequent_tags
 from bridge.models import Ticket
 
 LIVE = "live"  # pseudo-status: not closed
@@ -73,18 +74,14 @@ class SharedFilters:
 
 @dataclass(kw_only=True)
 class Lookups:
-    """What filters need from the database, read at most once: rows with a tag, and the teams of the user."""
+    """What filters need from the database, read at most once: which tags are frequent, and the teams of the user."""
 
     user: Any
-    find_tagged: Callable[[str], list[int] | None]
-    tagged: dict[str, list[int] | None] = field(default_factory=dict)
+    frequent_tags: set[str] | None = None  # None: not read
     teams: dict[str, list[int]] = field(default_factory=dict)
 
-    def list_tagged(self, tag: str) -> list[int] | None:
-        """Return the IDs of the rows with the tag. None if there are many."""
-        if tag not in self.tagged:
-            self.tagged[tag] = self.find_tagged(tag)
-        return self.tagged[tag]
+    def is_frequent(self, tag: str) -> bool:
+        return tag in (find_frequent_tags([tag]) if self.frequent_tags is None else self.frequent_tags)
 
     def list_teams(self, value: str) -> list[int]:
         """Return the IDs of the teams that the filter selects."""

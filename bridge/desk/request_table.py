@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -10,11 +10,13 @@ from urllib.parse import urlencode
 
 from django.core.exceptions import EmptyResultSet
 from django.db import OperationalError, connection, transaction
-from django.db.models import Exists, F, OuterRef, Q, QuerySet
+from django.db.models import BooleanField, Exists, F, OuterRef, Q, QuerySet
+from django.db.models.expressions import RawSQL
 
 from bridge.desk import filters
 from bridge.desk.chat_list import view_counts
 from bridge.desk.parameters import parse_int
+from bridge.desk.tags import REQUESTS_WITH_TAG_SQL
 from bridge.models import Contact, ServiceWindow, Ticket
 from channels_setup.codecs.values import parse_iso_time
 from channels_setup.providers import messengers
@@ -22,17 +24,9 @@ from channels_setup.providers import messengers
 NEWEST, OLDEST, WINDOW = "newest", "oldest", "window"  # orders; the last one shows open windows only
 SORTS = (NEWEST, OLDEST, WINDOW)
 FILTERS = ("status", "assignee", "team", "channel", "tag", "period", "since", "until")
-# A rare tag: its requests are found first. A frequent one: requests are read in order, and most of them have it.
-FIND_TAGGED_SQL = """
-SELECT wanted.tag, found.id FROM unnest(%(tags)s::text[]) AS wanted(tag) CROSS JOIN LATERAL (
-    (SELECT t.id FROM bridge_ticket t
-     WHERE t.tags @> ARRAY[wanted.tag]::varchar[] AND t.tags <> '{}' LIMIT %(limit)s)
-    UNION
-    (SELECT t.id FROM bridge_contact p JOIN bridge_conversation c ON c.contact_id = p.id
-     JOIN bridge_ticket t ON t.conversation_id = c.id
-     WHERE p.tags @> to_jsonb(ARRAY[wanted.tag]::text[]) AND p.tags <> '[]' LIMIT %(limit)s)
-) found
-"""
+# With a rare tag. ARRAY makes PostgreSQL find them first, instead of reading all requests in order.
+RARE_TAG_SQL = f"""bridge_ticket.id = ANY(ARRAY(SELECT found.id FROM (SELECT %s AS tag) wanted
+    CROSS JOIN LATERAL ({REQUESTS_WITH_TAG_SQL}) found))"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +99,7 @@ def filter_tickets(
 
     ``lookups``: values that were read for many tables at once.
     """
-    lookups = lookups or filters.Lookups(user=user, find_tagged=lambda tag: _find_all_tagged([tag])[tag])
+    lookups = lookups or filters.Lookups(user=user)
     channel_ids = [pk for pk in channels if params.channel in (None, pk)]
     found = Ticket.objects.filter(conversation__chat_channel__in=channel_ids)
     if params.status == filters.LIVE:
@@ -119,7 +113,7 @@ def filter_tickets(
     if params.team:
         found = found.filter(team__in=lookups.list_teams(params.team))
     if params.tag:
-        found = found.filter(_tag_condition(params.tag, lookups.list_tagged(params.tag)))
+        found = found.filter(_tag_condition(params.tag, is_frequent=lookups.is_frequent(params.tag)))
     since, until = params.day_bounds
     if since:
         found = found.filter(opened_at__gte=since)
@@ -140,8 +134,7 @@ def count_tickets(
     try:
         with transaction.atomic(), connection.cursor() as cursor:
             view_counts.limit_time(cursor)
-            tagged = _find_all_tagged({params.tag for params in views.values() if params.tag})
-            lookups = filters.Lookups(user=user, find_tagged=lambda tag: tagged[tag], tagged=tagged)
+            lookups = filters.Lookups(user=user, frequent_tags=view_counts.find_frequent(views.values()))
             columns: list[str] = []
             values: list[Any] = []
             for params in views.values():
@@ -159,13 +152,9 @@ def count_tickets(
         return {}
 
 
-def _find_all_tagged(tags: Iterable[str]) -> dict[str, list[int] | None]:
-    return view_counts.find_all_tagged(tags, FIND_TAGGED_SQL)
-
-
-def _tag_condition(tag: str, tagged: list[int] | None) -> Q:
-    if tagged is not None:
-        return Q(pk__in=tagged)
+def _tag_condition(tag: str, *, is_frequent: bool) -> Q | RawSQL:
+    if not is_frequent:
+        return RawSQL(RARE_TAG_SQL, [tag], output_field=BooleanField())
     clients = Contact.objects.filter(pk=OuterRef("conversation__contact_id"), tags__contains=[tag])
     return Q(tags__contains=[tag]) | Q(Exists(clients))
 

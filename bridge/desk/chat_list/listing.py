@@ -28,7 +28,7 @@ from bridge.service_window import WINDOW_LENGTH
 from channels_setup.codecs.values import parse_iso_time
 from channels_setup.providers import messengers
 
-from . import queries, search, window_queries
+from . import queries, search, tagged, window_queries
 from .rows import ChatRow
 
 PAGE = 40
@@ -178,8 +178,8 @@ def _find_page(
 ) -> tuple[list[tuple[str, queries.FoundChats]], str]:
     """Find one page of chats by group. Return them and the cursor of the next page, or an empty string."""
     groups = _group_names(params, scope)
-    if groups[0:1] not in ([NEWEST], [CLOSED]):
-        scope = queries.find_tagged_recently(scope)
+    if scope.tag:
+        scope = tagged.find_tagged_chats(scope)
     names = [PINNED] * bool(scope.pinned) + groups
     first = names.index(params.cursor[0]) if params.cursor and params.cursor[0] in names else 0
     found: list[tuple[str, queries.FoundChats]] = []
@@ -250,7 +250,7 @@ def build_scope(
     lookups: filters.Lookups | None = None,
 ) -> queries.ListScope:
     """Build the scope of a list. ``pinned``: a group of its own; ``lookups``: values read for many lists at once."""
-    lookups = lookups or filters.Lookups(user=user, find_tagged=queries.find_tagged)
+    lookups = lookups or filters.Lookups(user=user)
     channel_ids = [pk for pk in channels if params.channel in (None, pk)]
     since_day, until_day = params.day_bounds
     return queries.ListScope(
@@ -259,9 +259,8 @@ def build_scope(
         now=now,
         soon=now + presentation.WARNING_BELOW,
         unrestricted=[kind for kind, provider in messengers().items() if not provider.service_window],
-        conditions=_filter_conditions(params),
+        conditions=_filter_conditions(params, now=now),
         assignee=int(params.assignee) if params.assignee.isdecimal() else None,
-        tagged=lookups.list_tagged(params.tag) if params.tag else None,
         tag=params.tag,
         since_day=since_day,
         until_day=until_day,
@@ -272,8 +271,8 @@ def build_scope(
     )
 
 
-def _filter_conditions(params: ChatListParams) -> list[str]:
-    """Return the SQL conditions of the tab and of the filters by assignee and day."""
+def _filter_conditions(params: ChatListParams, *, now: datetime) -> list[str]:
+    """Return the SQL conditions of the tab and of the filters by assignee and day. All chats were before tomorrow."""
     conditions = [TAB_CONDITIONS[params.tab]] if params.tab in TAB_CONDITIONS else []
     if params.assignee:
         by_assignee = {filters.ME: queries.MINE_SQL, filters.NOBODY: queries.NOBODY_SQL}
@@ -281,7 +280,7 @@ def _filter_conditions(params: ChatListParams) -> list[str]:
     since_day, until_day = params.day_bounds
     if since_day:
         conditions.append(queries.SINCE_SQL)
-    if until_day:
+    if until_day and until_day <= now:
         conditions.append(queries.UNTIL_SQL)
     return conditions
 

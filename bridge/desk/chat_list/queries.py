@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from django.db import connection
 
 from bridge.desk.live import versions
+from bridge.desk.tags import CHATS_WITH_TAG_SQL
 from bridge.models import ACTIVE_STATUSES, Ticket
 from bridge.service_window import WINDOW_LENGTH
 
@@ -32,26 +33,20 @@ MENTIONED_SQL = "c.id IN (SELECT conversation_id FROM bridge_notemention WHERE u
 ASSIGNEE_SQL, NOBODY_SQL = "c.assignee_id = %(assignee)s", "c.assignee_id IS NULL"
 PINNED_SQL, NOT_PINNED_SQL = "c.id = ANY(%(pinned)s)", "c.id <> ALL(%(pinned)s)"
 SINCE_SQL, UNTIL_SQL = "c.last_message_at >= %(since_day)s", "c.last_message_at < %(until_day)s"
-# A rare tag: its chats are found first. A frequent one: chats are read in order, because many of them have it.
-TAGGED_SQL = "c.id = ANY(%(tagged)s)"
+# A chat with a frequent tag. Clients with it are looked up once, because they are few or none: tags of requests are
+# frequent, those of clients seldom.
 HAS_TAG_SQL = """(EXISTS (SELECT FROM bridge_ticket t
     WHERE t.conversation_id = c.id AND t.tags @> ARRAY[%(tag)s]::varchar[])
-    OR EXISTS (SELECT FROM bridge_contact p
-    WHERE p.id = c.contact_id AND p.tags @> to_jsonb(ARRAY[%(tag)s]::text[])))"""
-MAX_TAGGED = 20_000
-MANY_TAGGED = 1_000  # from here on, those with a recent message are picked out once for all groups that need one
-FIND_TAGGED_SQL = """
-SELECT id FROM (
-    (SELECT t.conversation_id AS id FROM bridge_ticket t
-     WHERE t.tags @> ARRAY[%(tag)s]::varchar[] AND t.tags <> '{}' LIMIT %(limit)s)
-    UNION
-    (SELECT c.id FROM bridge_contact p JOIN bridge_conversation c ON c.contact_id = p.id
-     WHERE p.tags @> to_jsonb(ARRAY[%(tag)s]::text[]) AND p.tags <> '[]' LIMIT %(limit)s)
-) found
-"""
-FIND_RECENT_SQL = """
-SELECT id FROM bridge_conversation WHERE id = ANY(%(tagged)s) AND last_message_at > %(now)s - %(length)s
-"""
+    OR c.contact_id IN (SELECT p.id FROM bridge_contact p
+    WHERE p.tags @> to_jsonb(ARRAY[%(tag)s]::text[]) AND p.tags <> '[]'))"""
+TAGGED_SQL = "c.id = ANY(%(tagged)s)"  # with a rare tag, of one list
+FIND_WITH_TAG_SQL = (
+    f"SELECT found.id FROM (SELECT %(tag)s AS tag) wanted CROSS JOIN LATERAL ({CHATS_WITH_TAG_SQL}) found"
+)
+RARE_TAG_SQL = f"c.id = ANY(ARRAY({FIND_WITH_TAG_SQL}))"  # the same, without another statement
+# Of thousands of chats with the tag, in the order of the list. IS TRUE keeps PostgreSQL from a join.
+COMMON_TAG_SQL = f"((c.id IN ({FIND_WITH_TAG_SQL})) IS TRUE)"
+FEW_TAGGED = 500  # those with the newest message are tried first
 LIVE_STATUSES = tuple(status for status in Ticket.Status.values if status not in Ticket.ENDED)
 
 OPEN_WINDOW_SQL = "SELECT FROM bridge_servicewindow w WHERE w.conversation_id = c.id AND w.state = 'open'"
@@ -64,7 +59,9 @@ HAS_OPEN_WINDOW_SQL = (
     f"({RECENT_SQL} AND EXISTS ({OPEN_WINDOW_SQL} AND w.expires_at + interval '0' > %(now)s OFFSET 0))"
 )
 LATER_WINDOW_SQL = f"EXISTS ({OPEN_WINDOW_SQL} AND w.expires_at + interval '0' >= %(soon)s OFFSET 0)"
-STAYS_OPEN_SQL = f"({RECENT_SQL} AND {LATER_WINDOW_SQL})"
+# The same for a window that is open for some hours.
+STAYS_RECENT_SQL = "c.last_message_at >= %(soon)s - %(length)s"
+STAYS_OPEN_SQL = f"({STAYS_RECENT_SQL} AND {LATER_WINDOW_SQL})"
 
 NEWEST_SQL = """
 SELECT c.id, c.last_message_at FROM unnest(%(channels)s::bigint[]) AS channel(id) {groups}
@@ -78,6 +75,14 @@ NEWEST_UNGROUPED_SQL = """
 SELECT c.id, c.last_message_at FROM bridge_conversation c
 WHERE c.chat_channel_id = ANY(%(channels)s) AND {conditions}
 ORDER BY c.last_message_at DESC, c.id DESC LIMIT %(limit)s
+"""
+# Of a rare tag. MATERIALIZED keeps PostgreSQL from reading all chats in order until enough of them have it.
+NEWEST_TAGGED_SQL = """
+WITH found AS MATERIALIZED (
+    SELECT c.id, c.last_message_at FROM bridge_conversation c
+    WHERE c.chat_channel_id = ANY(%(channels)s) AND {conditions}
+)
+SELECT id, last_message_at FROM found ORDER BY last_message_at DESC, id DESC LIMIT %(limit)s
 """
 COUNT_BY_CHANNEL_SQL = """
 (SELECT count(*) FROM (SELECT FROM unnest(visible.ids) AS channel(id) CROSS JOIN LATERAL (
@@ -176,8 +181,9 @@ class ListScope:
     hits: list[int] | None = None  # IDs found by a search; None without a search
     assignee: int | None = None
     tag: str = ""
-    tagged: list[int] | None = None  # chats with the tag; None without a tag, and if there are too many
-    tagged_recently: list[int] | None = None  # those of ``tagged`` with a message of the last 24 hours; None: unknown
+    tag_sql: str = HAS_TAG_SQL
+    tagged: list[int] | None = None  # chats with a rare tag, newest message first
+    recently_tagged: list[int] | None = None  # those with a message of the last 24 hours; None: unknown
     since_day: datetime | None = None
     until_day: datetime | None = None
     pinned: list[int] = field(default_factory=list)
@@ -186,13 +192,20 @@ class ListScope:
     @property
     def recent(self) -> ListScope:
         """Return the scope for queries that find only chats with a message of the last 24 hours."""
-        return self if self.tagged_recently is None else replace(self, tagged=self.tagged_recently)
+        if self.recently_tagged is None:
+            return self
+        return replace(self, tag_sql=TAGGED_SQL, tagged=self.recently_tagged)
+
+    @property
+    def older(self) -> ListScope:
+        """Return the scope for queries that find only chats without a message of the last 24 hours."""
+        if self.tagged is None:
+            return self
+        return replace(self, tagged=self.tagged[len(self.recently_tagged or ()) :])
 
     @property
     def filter_conditions(self) -> list[str]:
-        if not self.tag:
-            return self.conditions
-        return [*self.conditions, HAS_TAG_SQL if self.tagged is None else TAGGED_SQL]
+        return [*self.conditions, self.tag_sql] if self.tag else self.conditions
 
     @property
     def request_conditions(self) -> list[str]:
@@ -203,9 +216,12 @@ class ListScope:
     @property
     def is_grouped(self) -> bool:
         """Return whether chats are read by channel. Few chats of a search, tag or person are read at once."""
-        is_small = self.hits is not None or self.tagged is not None
         few = {MINE_SQL, ASSIGNEE_SQL, MENTIONED_SQL, PINNED_SQL}
-        return not is_small and not few.intersection(self.conditions)
+        return self.hits is None and not self.has_rare_tag and not few.intersection(self.conditions)
+
+    @property
+    def has_rare_tag(self) -> bool:
+        return bool(self.tag) and self.tag_sql in (TAGGED_SQL, RARE_TAG_SQL)
 
     def values(self, **extra: Any) -> dict[str, Any]:
         return {
@@ -228,23 +244,17 @@ class ListScope:
         }
 
 
-def find_tagged(tag: str) -> list[int] | None:
-    """Return the IDs of the chats whose request or client has the tag. None if there are many."""
-    with connection.cursor() as cursor:
-        cursor.execute(FIND_TAGGED_SQL, {"tag": tag, "limit": MAX_TAGGED})
-        found = [row[0] for row in cursor.fetchall()]
-    return found if len(found) < MAX_TAGGED else None
-
-
-def find_tagged_recently(scope: ListScope) -> ListScope:
-    """Return the scope with the tagged chats that have a recent message, if many chats have the tag."""
-    if scope.tagged is None or len(scope.tagged) < MANY_TAGGED or scope.unrestricted:
-        return scope
-    return replace(scope, tagged_recently=[row[0] for row in fetch_rows(FIND_RECENT_SQL, scope.values())])
-
-
 def find_newest(scope: ListScope, *conditions: str, after: tuple[datetime, int] | None, limit: int) -> FoundChats:
     """Find chats by last message, newest first."""
+    if after is None and scope.tagged is not None and len(scope.tagged) > FEW_TAGGED:
+        newest = replace(scope, tagged=scope.tagged[:FEW_TAGGED])
+        found = _find_newest(newest, *conditions, after=after, limit=limit)
+        if len(found) == limit:
+            return found
+    return _find_newest(scope, *conditions, after=after, limit=limit)
+
+
+def _find_newest(scope: ListScope, *conditions: str, after: tuple[datetime, int] | None, limit: int) -> FoundChats:
     conditions_sql = [*scope.filter_conditions, *conditions]
     if after is not None:
         conditions_sql.append("(c.last_message_at, c.id) < (%(moment)s, %(last)s)")
@@ -262,7 +272,7 @@ def find_newest(scope: ListScope, *conditions: str, after: tuple[datetime, int] 
         conditions_sql.append("c.request_status = allowed.status")
     if scope.hits is not None:
         conditions_sql.append("c.id = ANY(%(hits)s)")
-    shape = NEWEST_SQL if is_grouped else NEWEST_UNGROUPED_SQL
+    shape = NEWEST_SQL if is_grouped else NEWEST_TAGGED_SQL if scope.has_rare_tag else NEWEST_UNGROUPED_SQL
     statement = shape.format(groups=" ".join(groups), conditions=" AND ".join(conditions_sql) or "TRUE")
     moment, last = after or (None, None)
     return scope.fetch(statement, scope.values(limit=limit, moment=moment, last=last))

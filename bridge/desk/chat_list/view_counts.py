@@ -7,21 +7,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 from django.db import OperationalError, connection, transaction
 
 from bridge.desk import filters
+from bridge.desk.tags import find_frequent_tags
 
 from . import listing, queries
 
 MAX_SECONDS = 2  # of all counts together
 PARAMETER = re.compile(r"%\((\w+)\)s")
-FIND_ALL_TAGGED_SQL = f"""
-SELECT wanted.tag, found.id FROM unnest(%(tags)s::text[]) AS wanted(tag)
-CROSS JOIN LATERAL ({queries.FIND_TAGGED_SQL.replace("%(tag)s", "wanted.tag")}) found
-"""
 
 
 def count_chats(
@@ -37,14 +35,13 @@ def count_chats(
     try:
         with transaction.atomic(), connection.cursor() as cursor:
             limit_time(cursor)
-            tags = {params.tag for params in counted.values() if params.tag}
-            lookups = filters.Lookups(
-                user=user, find_tagged=queries.find_tagged, tagged=find_all_tagged(tags, FIND_ALL_TAGGED_SQL)
-            )
+            lookups = filters.Lookups(user=user, frequent_tags=find_frequent(counted.values()))
             columns: list[str] = []
             values: dict[str, Any] = {}
             for params in counted.values():
                 scope = listing.build_scope(params, channels=channels, user=user, now=now, lookups=lookups)
+                if params.tag and not lookups.is_frequent(params.tag):
+                    scope = replace(scope, tag_sql=queries.RARE_TAG_SQL)
                 parts = []
                 for statement, own_values in listing.list_statements(scope, params, limit=cap):
                     number = len(values)
@@ -63,15 +60,6 @@ def limit_time(cursor: Any) -> None:
     cursor.execute(f"SET LOCAL statement_timeout = {MAX_SECONDS * 1000:.0f}")
 
 
-def find_all_tagged(tags: Iterable[str], statement: str) -> dict[str, list[int] | None]:
-    """Return the IDs of the rows with each tag, with one query. None if there are many."""
-    found: dict[str, list[int] | None] = {tag: [] for tag in tags}
-    if not found:
-        return found
-    with connection.cursor() as cursor:
-        cursor.execute(statement, {"tags": list(found), "limit": queries.MAX_TAGGED})
-        rows = cursor.fetchall()
-    ids: dict[str, list[int]] = {tag: [] for tag in found}
-    for tag, pk in rows:
-        ids[tag].append(pk)
-    return {tag: pks if len(pks) < queries.MAX_TAGGED else None for tag, pks in ids.items()}
+def find_frequent(views: Iterable[filters.SharedFilters]) -> set[str]:
+    """Return the frequent tags of the views, with one query if a view has a tag."""
+    return find_frequent_tags({params.tag for params in views if params.tag})

@@ -15,8 +15,10 @@ from . import queries
 from .queries import (
     HAS_OPEN_WINDOW_SQL,
     LATER_WINDOW_SQL,
+    OPEN_WINDOW_SQL,
     RECENT_SQL,
     STAYS_OPEN_SQL,
+    STAYS_RECENT_SQL,
     UNRESTRICTED_SQL,
     WAITING_SINCE_SQL,
     WAITING_SQL,
@@ -26,11 +28,28 @@ from .queries import (
 
 Position = tuple[datetime, int] | None  # sort value and ID of the last row of the page before
 
+# In channels with few recent chats, the windows of these chats are read; in others, windows in order until enough
+# chats match. PostgreSQL does not know that open windows are those that end in the future, so it cannot choose.
 CLOSING_FIRST_SQL = """
-SELECT c.id, w.expires_at FROM bridge_servicewindow w JOIN bridge_conversation c ON c.id = w.conversation_id
-WHERE w.state = 'open' AND c.chat_channel_id = ANY(%(channels)s) AND {conditions}
-ORDER BY w.expires_at, c.id LIMIT %(limit)s
+WITH recent AS MATERIALIZED (
+    SELECT c.id FROM unnest(%(channels)s::bigint[]) AS channel(id) CROSS JOIN LATERAL (
+        SELECT c.id FROM bridge_conversation c WHERE c.chat_channel_id = channel.id AND {recent}
+        ORDER BY c.last_message_at DESC LIMIT %(few)s
+    ) c LIMIT %(few)s
+), size AS MATERIALIZED (SELECT count(*) >= %(few)s AS is_large FROM recent)
+SELECT id, expires_at FROM (
+    (SELECT c.id, w.expires_at FROM bridge_servicewindow w JOIN bridge_conversation c ON c.id = w.conversation_id
+     WHERE (SELECT is_large FROM size) AND w.state = 'open' AND c.chat_channel_id = ANY(%(channels)s) AND {conditions}
+     ORDER BY w.expires_at, c.id LIMIT %(limit)s)
+    UNION ALL
+    (SELECT c.id, w.expires_at FROM recent CROSS JOIN LATERAL (
+         SELECT c.* FROM bridge_conversation c WHERE c.id = recent.id OFFSET 0
+     ) c JOIN bridge_servicewindow w ON w.conversation_id = c.id
+     WHERE NOT (SELECT is_large FROM size) AND w.state = 'open' AND {conditions}
+     ORDER BY w.expires_at, c.id LIMIT %(limit)s)
+) found ORDER BY expires_at, id LIMIT %(limit)s
 """
+FEW_RECENT = 1_000
 # Of a person or a tag. MATERIALIZED keeps PostgreSQL from reading all windows in order until enough chats match.
 CLOSING_FIRST_OF_FEW_SQL = f"""
 WITH found AS MATERIALIZED (
@@ -50,20 +69,20 @@ WITH closing AS MATERIALIZED (
 )
 SELECT id, last_message_at FROM found ORDER BY last_message_at DESC, id DESC LIMIT %(limit)s
 """
-# Who began to wait within the last 24 hours has an open window, so reading in order finds them at once. Those who have
-# waited longer and still write are few: they are found among the chats with a message of the last 24 hours. The first
-# part does not repeat that bound, or PostgreSQL would read and sort all waiting chats; "+ interval" keeps the second
-# part off the index of those who wait.
+# Who began to wait after ``split`` has a window that stays open, so reading in order finds them at once. Those who have
+# waited longer and still write are few: they are found among the chats with a message since then. The first part does
+# not repeat that bound, or PostgreSQL would read and sort all waiting chats; "+ interval" keeps the second part off the
+# index of those who wait.
 LONGEST_WAITING_SQL = f"""
 SELECT c.id, c.since FROM unnest(%(channels)s::bigint[]) AS channel(id) CROSS JOIN LATERAL (
     (SELECT c.id, {WAITING_SINCE_SQL} AS since FROM bridge_conversation c
-     WHERE c.chat_channel_id = channel.id AND {WAITING_SQL} AND {WAITING_SINCE_SQL} > %(now)s - %(length)s
+     WHERE c.chat_channel_id = channel.id AND {WAITING_SQL} AND {WAITING_SINCE_SQL} > %(split)s
        AND {{window}} AND {{conditions}}
      ORDER BY {WAITING_SINCE_SQL}, c.id LIMIT %(limit)s)
     UNION ALL
     (SELECT c.id, {WAITING_SINCE_SQL} AS since FROM bridge_conversation c
      WHERE c.chat_channel_id = channel.id AND {WAITING_SQL}
-       AND {WAITING_SINCE_SQL} + interval '0' <= %(now)s - %(length)s
+       AND {WAITING_SINCE_SQL} + interval '0' <= %(split)s
        AND {{recent}} AND {{window}} AND {{conditions}}
      ORDER BY {WAITING_SINCE_SQL} + interval '0', c.id LIMIT %(limit)s)
 ) c ORDER BY c.since, c.id LIMIT %(limit)s
@@ -76,9 +95,15 @@ WITH found AS MATERIALIZED (
 SELECT id, since FROM found ORDER BY since, id LIMIT %(limit)s
 """
 # Chats with a recent message, but without an open window: we wrote last, and long after the client. NOT IN is answered
-# from one hash table of the open windows; NOT EXISTS would look for a window for each chat of the last 24 hours.
-RECENTLY_CLOSED_SQL = f"""{RECENT_SQL} AND c.id NOT IN (
-    SELECT w.conversation_id FROM bridge_servicewindow w WHERE w.state = 'open' AND w.expires_at > %(now)s)"""
+# from one hash table of the open windows, which an index has; NOT EXISTS would look for a window for each chat of the
+# last 24 hours. Windows are "open" until the next run after their end closes them: few, read by their end. PostgreSQL
+# uses its index only between two bounds; no run is late by three days.
+RECENTLY_CLOSED_SQL = f"""{RECENT_SQL} AND (
+    c.id NOT IN (SELECT w.conversation_id FROM bridge_servicewindow w WHERE w.state = 'open')
+    OR c.id IN (SELECT w.conversation_id FROM bridge_servicewindow w WHERE w.state = 'open'
+                AND w.expires_at <= %(now)s AND w.expires_at > %(now)s - interval '3 days'))"""
+RECENTLY_CLOSED_OF_FEW_SQL = f"""{RECENT_SQL} AND NOT EXISTS (
+    {OPEN_WINDOW_SQL} AND w.expires_at + interval '0' > %(now)s OFFSET 0)"""
 CLOSED_BEFORE_SQL = "c.last_message_at <= %(now)s - %(length)s"
 
 
@@ -90,11 +115,6 @@ def open_condition(scope: ListScope) -> str:
     return f"({HAS_OPEN_WINDOW_SQL} OR {UNRESTRICTED_SQL})" if scope.unrestricted else HAS_OPEN_WINDOW_SQL
 
 
-def recent_condition(scope: ListScope) -> str:
-    """Return the condition that all chats with an open window meet."""
-    return f"({RECENT_SQL} OR {UNRESTRICTED_SQL})" if scope.unrestricted else RECENT_SQL
-
-
 def find_longest_waiting(scope: ListScope, *, after: Position, limit: int) -> FoundChats:
     """Find chats that need a reply and whose window stays open, longest waiting first."""
     conditions_sql = [*scope.filter_conditions, *scope.request_conditions]
@@ -103,10 +123,13 @@ def find_longest_waiting(scope: ListScope, *, after: Position, limit: int) -> Fo
     shape = LONGEST_WAITING_SQL if scope.is_grouped else LONGEST_WAITING_OF_FEW_SQL
     statement = shape.format(
         conditions=" AND ".join(conditions_sql) or "TRUE",
-        recent=recent_condition(scope),
+        recent=f"({STAYS_RECENT_SQL} OR {UNRESTRICTED_SQL})" if scope.unrestricted else STAYS_RECENT_SQL,
         window=f"({LATER_WINDOW_SQL} OR {UNRESTRICTED_SQL})" if scope.unrestricted else LATER_WINDOW_SQL,
     )
-    return scope.fetch(statement, scope.values(limit=limit) | _position(after))
+    split = scope.soon - WINDOW_LENGTH
+    if scope.since_day:
+        split = max(split, scope.since_day)
+    return scope.fetch(statement, scope.values(limit=limit, split=split) | _position(after))
 
 
 def find_closing_first(
@@ -121,8 +144,8 @@ def find_closing_first(
     if scope.unrestricted:
         conditions_sql.append(f"NOT {UNRESTRICTED_SQL}")
     shape = CLOSING_FIRST_SQL if scope.is_grouped else CLOSING_FIRST_OF_FEW_SQL
-    values = scope.values(limit=limit, since=since, until=until) | _position(after)
-    return scope.fetch(shape.format(conditions=" AND ".join(conditions_sql)), values)
+    values = scope.values(limit=limit, since=since, until=until, few=FEW_RECENT) | _position(after)
+    return scope.fetch(shape.format(conditions=" AND ".join(conditions_sql), recent=RECENT_SQL), values)
 
 
 def find_closing_newest(scope: ListScope, *conditions: str, after: Position, limit: int) -> FoundChats:
@@ -143,9 +166,11 @@ def find_closed(scope: ListScope, *conditions: str, after: Position, limit: int)
     extra = (*conditions, f"NOT {UNRESTRICTED_SQL}") if scope.unrestricted else conditions
     found: FoundChats = []
     if after is None or after[0] > scope.now - WINDOW_LENGTH:
-        found = queries.find_newest(scope.recent, *extra, RECENTLY_CLOSED_SQL, after=after, limit=limit)
+        recent = scope.recent
+        closed = RECENTLY_CLOSED_SQL if recent.tagged is None else RECENTLY_CLOSED_OF_FEW_SQL
+        found = queries.find_newest(recent, *extra, closed, after=after, limit=limit)
     if len(found) < limit:
-        found += queries.find_newest(scope, *extra, CLOSED_BEFORE_SQL, after=after, limit=limit - len(found))
+        found += queries.find_newest(scope.older, *extra, CLOSED_BEFORE_SQL, after=after, limit=limit - len(found))
     return found
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest, JsonResponse
@@ -14,18 +13,17 @@ from django.views.decorators.http import require_GET, require_POST
 
 from bridge import service_window
 from bridge.automation import macros
-from bridge.desk import access, forms, snooze_menu, teams
+from bridge.desk import access, forms, snooze_menu, tags, teams
 from bridge.desk.bulk import changes, chat_macros, chats
 from bridge.desk.bulk.results import Action, BulkResult, describe_result
 from bridge.desk.bulk.row_states import ShownState, read_state
 from bridge.desk.chat_list import listing
 from bridge.desk.parameters import parse_int
-from bridge.models import Ticket
 from channels_setup.permissions import require_chat_access
 
 from . import bulk_actions, chat_actions
 
-TAGGED_CANDIDATES, MAX_SUGGESTED = 2_000, 30  # newest requests whose tags are suggested
+MAX_SUGGESTED = 30  # tags
 
 
 @require_chat_access
@@ -78,7 +76,7 @@ def show_choices(request: HttpRequest) -> HttpResponse:
         "team_prefix": changes.TEAM_PREFIX,
         "snooze_choices": snooze_menu.list_choices(),
         "snooze_field": snooze_menu.time_field(now),
-        "tags": _suggest_tags(channels),
+        "tags": tags.suggest_request_tags(channels, limit=MAX_SUGGESTED),
         "macros": [
             {"macro": macro, "actions": macros.describe_actions(macro, None)}
             for macro in chat_macros.list_bulk_macros(request.user)
@@ -96,14 +94,6 @@ def _read_chats(request: HttpRequest) -> dict[int, ShownState]:
         if pk := parse_int(number):
             found[pk] = read_state(state)
     return found
-
-
-def _suggest_tags(channels: list[int]) -> list[str]:
-    """Return the most frequent tags of the newest requests of these channels."""
-    newest = Ticket.objects.order_by("-pk").values("pk")[:TAGGED_CANDIDATES]
-    tagged = Ticket.objects.filter(pk__in=newest, conversation__chat_channel__in=channels).exclude(tags=[])
-    counts = Counter(tag for tags in tagged.order_by().values_list("tags", flat=True) for tag in tags)
-    return [tag for tag, _count in counts.most_common(MAX_SUGGESTED)]
 
 
 def _respond(request: HttpRequest, result: BulkResult, *, shown: list[int]) -> HttpResponse:

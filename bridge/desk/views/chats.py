@@ -190,9 +190,10 @@ def build_list_context(request: HttpRequest, *, current: int | None, now: dateti
     now = now or summary.now
     # A poll does not show the filters.
     filter_fields: Any = SimpleLazyObject(partial(list_filters.build_chat_fields, request.user, params, visible))
+    page = listing.build_list_page(params, channels=channels, user=request.user, now=now)
     return {
         "params": params,
-        "page": listing.build_list_page(params, channels=channels, user=request.user, now=now),
+        "page": page,
         "summary": summary,
         "counts": summary.counts,
         "tabs": [
@@ -209,7 +210,12 @@ def build_list_context(request: HttpRequest, *, current: int | None, now: dateti
         # Counted for an empty list only.
         "answered_today": partial(count_answered_today, channels, now=now) if params.tab == listing.WAITING else 0,
         "filter_chips": partial(
-            list_filters.build_chips, params, filter_fields, names=listing.FILTERS, channels=visible
+            list_filters.build_chips,
+            params,
+            filter_fields,
+            names=listing.FILTERS,
+            channels=visible,
+            is_used_tag=lambda tag: bool(page.groups) or list_filters.is_used_tag(tag),
         ),
         "periods": list_filters.period_options,
         "views_menu": SimpleLazyObject(

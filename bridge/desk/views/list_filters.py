@@ -11,8 +11,8 @@ from django.utils import formats
 from django.utils.translation import gettext as _
 from django.utils.translation import pgettext
 
-from bridge.desk import filters, teams
-from bridge.desk.chat_list import listing, queries
+from bridge.desk import filters, tags, teams
+from bridge.desk.chat_list import listing
 from bridge.models import Ticket
 from channels_setup.models import ChatChannel, Team
 
@@ -67,13 +67,12 @@ def build_chips(
     *,
     names: Iterable[str],
     channels: Sequence[ChatChannel],
-    is_used_tag: Callable[[str], bool] | None = None,
+    is_used_tag: Callable[[str], bool],
 ) -> list[dict[str, str]]:
     """List the filters that are set, each with the query string of the page without it.
 
     ``problem``: why the filter finds nothing, or only what is left: what it names is gone.
     """
-    is_used_tag = is_used_tag or _is_used_tag
     fields = {field["name"]: field for field in filter_fields}
     chips = []
     for name in [name for name in names if name in params.non_default]:
@@ -85,8 +84,8 @@ def build_chips(
     return chips
 
 
-def _is_used_tag(tag: str) -> bool:
-    return queries.find_tagged(tag) != []
+def is_used_tag(tag: str) -> bool:
+    return bool(tags.find_used_tags([tag]))
 
 
 def _describe_filter(

@@ -15,7 +15,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_http_methods
 
 from bridge import service_window
-from bridge.desk import access, forms, request_table, saved_views, teams
+from bridge.desk import access, forms, request_table, saved_views, tags, teams
 from bridge.desk.chat_list import listing, view_counts
 from bridge.desk.parameters import parse_int
 from bridge.models import SavedView
@@ -57,8 +57,7 @@ def show_saved_views(request: HttpRequest) -> HttpResponse:
     views = editable | {view.pk: view for view in saved_views.list_views(request.user)}
     people = bulk_actions.list_channel_assignees(request.user, [channel.pk for channel in channels])
     known_teams = teams.list_teams([channel.pk for channel in channels])
-    tags = {tag for view in views.values() if (tag := view.filters.get("tag"))}
-    tagged = view_counts.find_all_tagged(tags, view_counts.FIND_ALL_TAGGED_SQL)
+    used_tags = tags.find_used_tags({tag for view in views.values() if (tag := view.filters.get("tag"))})
     lists = []
     for page in SavedView.Page:
         of_page = sorted((view for view in views.values() if view.page == page), key=lambda view: view.position)
@@ -68,7 +67,7 @@ def show_saved_views(request: HttpRequest) -> HttpResponse:
                 "view": view,
                 "may_edit": view.pk in editable,
                 "count": counts.get(view.pk),
-                **_describe_view(view, channels, people=people, known_teams=known_teams, tagged=tagged),
+                **_describe_view(view, channels, people=people, known_teams=known_teams, used_tags=used_tags),
             }
             for view in of_page
         ]
@@ -192,7 +191,7 @@ def _count_views(
 
 
 def _describe_view(
-    view: SavedView, channels: list[ChatChannel], *, tagged: dict[str, list[int] | None], **options: Any
+    view: SavedView, channels: list[ChatChannel], *, used_tags: set[str], **options: Any
 ) -> dict[str, Any]:
     """Return the filters in words, and what they name that is gone."""
     params: Any = saved_views.view_params(view)
@@ -206,7 +205,7 @@ def _describe_view(
         fields,
         names=FILTERS[SavedView.Page(view.page)],
         channels=channels,
-        is_used_tag=lambda tag: tagged.get(tag) != [],
+        is_used_tag=used_tags.__contains__,
     )
     words += [chip["words"] for chip in chips]
     if query := getattr(params, "query", ""):
