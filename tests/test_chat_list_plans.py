@@ -1,17 +1,20 @@
 """The chat list reads few rows, whatever filter is set and however few chats pass it, and finds the right ones."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
+from functools import partial
 from itertools import product
+from typing import Any
 
 import pytest
 from django.db import connection
 from django.utils import timezone
 
 from bridge import service_window
-from bridge.desk import tags
-from bridge.desk.chat_list import listing, tagged, view_counts
-from bridge.models import Contact, Conversation, ServiceWindow, Ticket
+from bridge.conversations import chat_pins
+from bridge.desk import request_table, tags
+from bridge.desk.chat_list import listing, search, tagged, view_counts
+from bridge.models import Contact, Conversation, Message, ServiceWindow, Ticket
 from channels_setup.models import ApiChannel
 from tests.factories import boris, copies, operator
 from tests.query_plans import Statements, analyze, forget_statistics
@@ -190,3 +193,53 @@ def is_wanted(row: Conversation, params: listing.ChatListParams, *, now: object)
         and (params.since is None or day >= params.since)
         and (params.until is None or day <= params.until)
     )
+
+
+def find_problems(run: Callable[[], object], *, max_rows: int = MAX_ROWS) -> list[str]:
+    statements = Statements(max_rows=max_rows, max_pages=MAX_PAGES)
+    with connection.execute_wrapper(statements):
+        run()
+    return statements.problems
+
+
+def test_pins_read_few_chats(channel: ApiChannel) -> None:
+    forget_statistics()
+    chat = make_chats(channel, MANY, minutes=MINUTES)
+    analyze()
+    newest = Conversation.objects.order_by("last_message_at").values_list("pk", flat=True)
+    chat_pins.pin_chats(boris(chat.chat_channel), list(newest[:: MANY // 15]))
+    problems = []
+    for window, sort, chosen in product(WINDOWS, SORTS, list_filters()):
+        params = listing.ChatListParams(window=window, sort=sort, **chosen)  # type: ignore[arg-type]
+        build = partial(listing.build_list_page, params, channels=[chat.chat_channel_id], user=boris())
+        problems += find_problems(partial(build, now=service_window.database_now()))
+
+    assert not problems, f"{len(problems)}\n" + "\n\n".join(problems[:10])
+
+
+def test_searches_read_few_rows(channel: ApiChannel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search, "RECENT_MESSAGES", 500)
+    forget_statistics()
+    chat = make_chats(channel, MANY, minutes=MINUTES)
+    words = "'Заказ ' || n || CASE WHEN n %% 40 = 0 THEN ' привезли' ELSE ' ждём' END || ' сегодня'"
+    copies(Message.objects.get(conversation=chat), MANY, conversation_id=f"{chat.pk} + n", text=words)
+    Contact.objects.filter(pk=chat.contact_id).update(name="Ольга Редкая", phone="79161234567", phone_key="9161234567")
+    analyze()
+    for query in ("Редкая", "+7 916 123-45-67", "4567", "№17", TAG, "заказ привезли", "нигде", "15017"):
+        problems = find_problems(partial(search.search_chats, [chat.chat_channel_id], query), max_rows=3 * MAX_ROWS)
+        assert not problems, f"{query}: {problems}"
+
+
+def test_the_table_of_requests_reads_few_rows(channel: ApiChannel) -> None:
+    forget_statistics()
+    chat = make_chats(channel, MANY, minutes=MINUTES)
+    analyze()
+    problems = []
+    for sort, chosen in product(request_table.SORTS, list_filters()):
+        params = request_table.RequestTableParams(sort=sort, **chosen)  # type: ignore[arg-type]
+        values: dict[str, Any] = {"channels": [chat.chat_channel_id], "user": boris()}
+        values["now"] = service_window.database_now()
+        problems += find_problems(lambda: list(request_table.find_tickets(params, **values)[:51]))  # noqa: B023
+        problems += find_problems(lambda: request_table.count_tickets({1: params}, cap=100, **values))  # noqa: B023
+
+    assert not problems, f"{len(problems)}\n" + "\n\n".join(problems[:10])

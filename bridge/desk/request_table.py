@@ -140,7 +140,9 @@ def count_tickets(
             for params in views.values():
                 found = filter_tickets(params, channels=channels, user=user, now=now, lookups=lookups)
                 try:
-                    sql, own_values = found.order_by().values("pk")[:cap].query.sql_with_params()
+                    # In the order of the table: PostgreSQL would begin with the newest chats, whatever the filter is.
+                    order = ("closes_at", "pk") if params.sort == WINDOW else ("-opened_at", "-pk")
+                    sql, own_values = found.order_by(*order).values("pk")[:cap].query.sql_with_params()
                 except EmptyResultSet:
                     columns.append("0")
                 else:

@@ -136,6 +136,7 @@ class ChatGroup:
 class ChatPage:
     groups: list[ChatGroup]
     next_cursor: str
+    is_cut: bool = False  # the search took too long, and did not look everywhere
 
     @property
     def rows(self) -> Iterator[ChatRow]:
@@ -146,7 +147,8 @@ def build_list_page(
     params: ChatListParams, *, channels: Sequence[int], user: Any, now: datetime, limit: int | None = None
 ) -> ChatPage:
     """Build one page of the list. The user's pinned chats come first, except in a search."""
-    hits = search.search_chats(channels, params.query) if params.query else {}
+    searched = search.search_chats(channels, params.query) if params.query else search.Hits()
+    hits = searched.by_chat
     pinned = [] if params.query else chat_pins.find_pinned(user.pk)
     scope = build_scope(params, channels=channels, user=user, now=now, hits=list(hits), pinned=pinned)
     found, next_cursor = _find_page(scope, params, limit=limit or PAGE)
@@ -161,7 +163,7 @@ def build_list_page(
         )
         for name, rows in found
     ]
-    return ChatPage(groups=groups, next_cursor=next_cursor)
+    return ChatPage(groups=groups, next_cursor=next_cursor, is_cut=searched.is_cut)
 
 
 def find_chats(

@@ -6,13 +6,13 @@ Each source is one query with its own index, because their OR could use none.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from functools import reduce
 from operator import or_
 from typing import Any
 
-from django.db import connection
+from django.db import OperationalError, connection, transaction
 from django.db.models import Exists, F, OuterRef, Q, QuerySet, Value
 from django.db.models.functions import Coalesce
 
@@ -22,28 +22,63 @@ from channels_setup.codecs.phone_numbers import search_keys
 from channels_setup.models import ApiChannel
 
 MAX_HITS = 1_000  # at most this many newest chats per search and source
-# A search reads this many newest messages first, and all messages only if it finds too few.
-RECENT_MESSAGES = 200_000
+# Where a search may find very many rows, it reads the newest of them first, and all only if it finds too few.
+RECENT_MESSAGES, RECENT_REQUESTS = 100_000, 50_000
 ENOUGH_HITS = 100
+MANY_CLIENTS = 3_000  # found; their chats are read in order instead of looked up one by one
+MAX_SECONDS = 3  # of each source
 CLIENT, REQUEST, TAG, MESSAGE, NOTE = "client", "request", "tag", "message", "note"
 REQUEST_NUMBER = re.compile(r"\s*(?:№|#|no\.?|n°)?\s*(\d{1,18})\s*", re.IGNORECASE)
 
-CHATS_OF_CONTACTS_SQL = """
-SELECT c.id, '' FROM found JOIN bridge_conversation c ON c.contact_id = found.owner
-WHERE c.chat_channel_id = ANY(%s) ORDER BY c.last_message_at DESC LIMIT %s
+# PostgreSQL cannot estimate how many rows a word finds. Each source has an index, so no table is read as a whole; and
+# with more memory the index gives rows instead of pages, whose words would have to be compared again.
+BEGIN_SQL = """
+SELECT set_config('statement_timeout', %s, true), set_config('work_mem', '64MB', true),
+    set_config('enable_seqscan', 'off', true), set_config('max_parallel_workers_per_gather', '0', true),
+    (SELECT max(id) FROM bridge_message), (SELECT max(id) FROM bridge_ticket)
 """
-CHATS_OF_MESSAGES_SQL = """
-SELECT c.id, max(found.id) FROM found JOIN bridge_conversation c ON c.id = found.conversation_id
-WHERE c.chat_channel_id = ANY(%s) GROUP BY c.id ORDER BY max(found.id) DESC LIMIT %s
+# OFFSET 0 makes PostgreSQL look up the chats of the found rows one by one, instead of reading all chats for a join.
+VISIBLE_SQL = "c.chat_channel_id = ANY(ARRAY(SELECT id FROM visible))"
+CHATS_OF_CONTACTS_SQL = f"""
+, size AS MATERIALIZED (SELECT count(*) >= {MANY_CLIENTS} AS is_large FROM found)
+SELECT id, '' FROM (
+    (SELECT c.id, c.last_message_at FROM found CROSS JOIN LATERAL (
+         SELECT c.id, c.last_message_at FROM bridge_conversation c
+         WHERE c.contact_id = found.owner AND {VISIBLE_SQL} OFFSET 0
+     ) c WHERE NOT (SELECT is_large FROM size))
+    UNION ALL
+    (SELECT c.id, c.last_message_at FROM visible CROSS JOIN LATERAL (
+         SELECT c.id, c.last_message_at FROM bridge_conversation c
+         WHERE c.chat_channel_id = visible.id AND (c.contact_id IN (SELECT owner FROM found)) IS TRUE
+         ORDER BY c.last_message_at DESC, c.id DESC LIMIT {ENOUGH_HITS}
+     ) c WHERE (SELECT is_large FROM size))
+) c ORDER BY last_message_at DESC LIMIT {MAX_HITS}
+"""
+CHATS_OF_MESSAGES_SQL = f"""
+SELECT c.id, newest.id FROM (
+    SELECT conversation_id, max(id) AS id FROM found GROUP BY conversation_id ORDER BY max(id) DESC OFFSET 0
+) newest CROSS JOIN LATERAL (
+    SELECT c.id FROM bridge_conversation c WHERE c.id = newest.conversation_id AND {VISIBLE_SQL} OFFSET 0
+) c ORDER BY newest.id DESC LIMIT {MAX_HITS}
 """
 # ``words``: what to show of the row, the newest one of each chat.
-CHATS_OF_ROWS_SQL = """
-SELECT DISTINCT ON (c.id) c.id, found.words FROM found JOIN bridge_conversation c ON c.id = found.conversation_id
-WHERE c.chat_channel_id = ANY(%s) ORDER BY c.id, found.id DESC LIMIT %s
+CHATS_OF_ROWS_SQL = f"""
+SELECT c.id, newest.words FROM (
+    SELECT id, conversation_id, words FROM (
+        SELECT DISTINCT ON (conversation_id) id, conversation_id, words FROM found ORDER BY conversation_id, id DESC
+    ) newest ORDER BY id DESC OFFSET 0
+) newest CROSS JOIN LATERAL (
+    SELECT c.id FROM bridge_conversation c WHERE c.id = newest.conversation_id AND {VISIBLE_SQL} OFFSET 0
+) c ORDER BY newest.id DESC LIMIT {MAX_HITS}
 """
-CHATS_OF_CLIENT_ROWS_SQL = """
-SELECT DISTINCT ON (c.id) c.id, found.words FROM found JOIN bridge_conversation c ON c.contact_id = found.owner
-WHERE c.chat_channel_id = ANY(%s) ORDER BY c.id, found.id DESC LIMIT %s
+CHATS_OF_CLIENT_ROWS_SQL = f"""
+SELECT c.id, newest.words FROM (
+    SELECT id, owner, words FROM (
+        SELECT DISTINCT ON (owner) id, owner, words FROM found ORDER BY owner, id DESC
+    ) newest ORDER BY id DESC OFFSET 0
+) newest CROSS JOIN LATERAL (
+    SELECT c.id FROM bridge_conversation c WHERE c.contact_id = newest.owner AND {VISIBLE_SQL} OFFSET 0
+) c ORDER BY newest.id DESC LIMIT {MAX_HITS}
 """
 
 
@@ -77,45 +112,63 @@ def chat_owners(found: QuerySet[Contact]) -> QuerySet[Any, Any]:
     return found.order_by().annotate(owner=Coalesce("merged_into", "pk")).values("owner")
 
 
-def search_chats(channels: Sequence[int], query: str) -> dict[int, Hit]:
-    """Search chats. Return the best hit of each chat: by client, request, tag, message, note."""
-    hits: dict[int, Hit] = {}
+@dataclass(kw_only=True)
+class Hits:
+    """What a search found. ``is_cut``: a source took too long, so only those before it were searched."""
 
-    def add(source: str, found: list[tuple[int, Any]]) -> None:
-        for pk, value in found:
-            hit = Hit(source=source, message=value) if source == MESSAGE else Hit(source=source, words=value)
-            hits.setdefault(pk, hit)
+    by_chat: dict[int, Hit] = field(default_factory=dict)
+    is_cut: bool = False
 
-    for people in find_contacts(query, api_channels=list(ApiChannel.objects.values_list("pk", flat=True))):
-        owners = chat_owners(merge_lookup.filter_visible_people(people, channels))
-        add(CLIENT, _find_chats(owners, CHATS_OF_CONTACTS_SQL, channels))
-    for requests in _find_requests(query):
-        add(REQUEST, _find_chats(requests, CHATS_OF_ROWS_SQL, channels))
-    tickets, contacts = _find_tagged(query, channels)
-    add(TAG, _find_chats(tickets, CHATS_OF_ROWS_SQL, channels))
-    add(TAG, _find_chats(contacts, CHATS_OF_CLIENT_ROWS_SQL, channels))
-    add(MESSAGE, _find_chats_by_message(channels, query))
-    for notes, chats_sql in _find_notes(query, channels):
-        add(NOTE, _find_chats(notes, chats_sql, channels))
+
+def search_chats(channels: Sequence[int], query: str) -> Hits:
+    """Search chats: by client, request, tag, message, note. Each chat has its first hit in this order."""
+    hits = Hits()
+    try:
+        with transaction.atomic():
+            for source, found in _search_sources(channels, query):
+                for pk, value in found:
+                    hit = Hit(source=source, message=value) if source == MESSAGE else Hit(source=source, words=value)
+                    hits.by_chat.setdefault(pk, hit)
+    except OperationalError:
+        hits.is_cut = True
     return hits
 
 
-def _find_requests(query: str) -> list[QuerySet[Any, Any]]:
+def _search_sources(channels: Sequence[int], query: str) -> Iterator[tuple[str, list[tuple[int, Any]]]]:
+    with connection.cursor() as cursor:
+        cursor.execute(BEGIN_SQL, [f"{MAX_SECONDS}s"])
+        *_settings, newest_message, newest_request = cursor.fetchone()
+    for people in find_contacts(query, api_channels=list(ApiChannel.objects.values_list("pk", flat=True))):
+        owners = chat_owners(merge_lookup.filter_visible_people(people, channels))
+        yield CLIENT, _find_chats(owners, CHATS_OF_CONTACTS_SQL, channels)
+    yield REQUEST, _find_chats(_find_requests(query), CHATS_OF_ROWS_SQL, channels)
+    tickets, contacts = _find_tagged(query, channels)
+    first = (newest_request or 0) - RECENT_REQUESTS
+    yield TAG, _find_newest_first(tickets, CHATS_OF_ROWS_SQL, channels, first=first)
+    yield TAG, _find_chats(contacts, CHATS_OF_CLIENT_ROWS_SQL, channels)
+    if (text_query := search.build_message_query(query)) is None:
+        return
+    first = (newest_message or 0) - RECENT_MESSAGES
+    messages = Message.objects.annotate(words=search.build_message_vector()).filter(words=text_query).order_by()
+    found = messages.values("id", "conversation_id")
+    yield MESSAGE, _find_newest_first(found, CHATS_OF_MESSAGES_SQL, channels, first=first)
+    for notes, chats_sql in _find_notes(text_query, channels):
+        yield NOTE, _find_chats(notes, chats_sql, channels)
+
+
+def _find_requests(query: str) -> QuerySet[Any, Any]:
     """Find requests by their number here, in the helpdesk, or in a program ("№ 1006", "#1006")."""
-    found = []
-    requests = Ticket.objects.order_by()
+    found = Q(additional_id=query.strip()) & ~Q(additional_id="")
     if number := REQUEST_NUMBER.fullmatch(query):
-        wanted = int(number[1])
-        found += [requests.filter(pk=wanted), requests.filter(external_id=wanted)]
-    found.append(requests.filter(additional_id=query.strip()).exclude(additional_id=""))
-    return [rows.values("id", "conversation_id", words=F("id")) for rows in found]
+        found |= Q(pk=int(number[1])) | Q(external_id=int(number[1]))
+    return Ticket.objects.filter(found).order_by().values("id", "conversation_id", words=F("id"))
 
 
 def _find_tagged(query: str, channels: Sequence[int]) -> tuple[QuerySet[Any, Any], QuerySet[Any, Any]]:
     """Find requests and contacts with this tag, written in small letters, capitals, or with a capital."""
     tag = query.strip().removeprefix("#").strip()
     tags = sorted({tag, tag.lower(), tag.upper(), tag.capitalize()})
-    tickets = Ticket.objects.filter(tags__overlap=tags).exclude(tags=[]).order_by("-pk")[:MAX_HITS]
+    tickets = Ticket.objects.filter(tags__overlap=tags).exclude(tags=[]).order_by()
     by_tag = reduce(or_, (Q(tags__contains=[tag]) for tag in tags))
     people = merge_lookup.filter_visible_people(Contact.objects.filter(by_tag).exclude(tags=[]), channels)
     contacts = people.order_by("-pk")[:MAX_HITS]
@@ -127,10 +180,7 @@ def _find_tagged(query: str, channels: Sequence[int]) -> tuple[QuerySet[Any, Any
     )
 
 
-def _find_notes(query: str, channels: Sequence[int]) -> list[tuple[QuerySet[Any, Any], str]]:
-    text_query = search.build_message_query(query)
-    if text_query is None:
-        return []
+def _find_notes(text_query: Any, channels: Sequence[int]) -> list[tuple[QuerySet[Any, Any], str]]:
     in_threads = ConversationNote.objects.annotate(found=search.build_message_vector()).filter(found=text_query)
     on_clients = ContactNote.objects.annotate(found=search.build_message_vector()).filter(found=text_query)
     # A note of a merged client may be of a chat channel that the user does not see.
@@ -143,17 +193,12 @@ def _find_notes(query: str, channels: Sequence[int]) -> list[tuple[QuerySet[Any,
     ]
 
 
-def _find_chats_by_message(channels: Sequence[int], query: str) -> list[tuple[int, Any]]:
-    text_query = search.build_message_query(query)
-    if text_query is None:
-        return []
-    messages = Message.objects.annotate(words=search.build_message_vector()).filter(words=text_query).order_by()
-    newest_id = Message.objects.order_by("-pk").values_list("pk", flat=True).first() or 0
-    recent = messages.filter(pk__gt=newest_id - RECENT_MESSAGES).values("id", "conversation_id")
-    found = _find_chats(recent, CHATS_OF_MESSAGES_SQL, channels)
-    if len(found) < ENOUGH_HITS and newest_id > RECENT_MESSAGES:
-        found = _find_chats(messages.values("id", "conversation_id"), CHATS_OF_MESSAGES_SQL, channels)
-    return found
+def _find_newest_first(
+    found: QuerySet[Any, Any], chats_sql: str, channels: Sequence[int], *, first: int
+) -> list[tuple[int, Any]]:
+    """Return the chats of the found rows. Rows up to the ID ``first`` are read only if there are too few others."""
+    chats = _find_chats(found.filter(pk__gt=first), chats_sql, channels)
+    return chats if len(chats) >= ENOUGH_HITS or first <= 0 else _find_chats(found, chats_sql, channels)
 
 
 def _find_chats(found: QuerySet[Any, Any], chats_sql: str, channels: Sequence[int]) -> list[tuple[int, Any]]:
@@ -162,6 +207,8 @@ def _find_chats(found: QuerySet[Any, Any], chats_sql: str, channels: Sequence[in
     MATERIALIZED keeps PostgreSQL from walking all chats, newest first, to match their text one by one.
     """
     sql, params = found.query.sql_with_params()
+    statement = f"""WITH visible AS MATERIALIZED (SELECT unnest(%s::bigint[]) AS id), found AS MATERIALIZED ({sql})
+    {chats_sql}"""
     with connection.cursor() as cursor:
-        cursor.execute(f"WITH found AS MATERIALIZED ({sql}) {chats_sql}", [*params, list(channels), MAX_HITS])
+        cursor.execute(statement, [list(channels), *params])
         return cursor.fetchall()

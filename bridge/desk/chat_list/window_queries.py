@@ -7,15 +7,18 @@ PostgreSQL read all chats of a channel or a person.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 
 from bridge.service_window import WINDOW_LENGTH
 
 from . import queries
 from .queries import (
+    COMMON_TAG_SQL,
     HAS_OPEN_WINDOW_SQL,
     LATER_WINDOW_SQL,
     OPEN_WINDOW_SQL,
+    RARE_TAG_SQL,
     RECENT_SQL,
     STAYS_OPEN_SQL,
     STAYS_RECENT_SQL,
@@ -44,8 +47,9 @@ SELECT id, expires_at FROM (
     UNION ALL
     (SELECT c.id, w.expires_at FROM recent CROSS JOIN LATERAL (
          SELECT c.* FROM bridge_conversation c WHERE c.id = recent.id OFFSET 0
-     ) c JOIN bridge_servicewindow w ON w.conversation_id = c.id
-     WHERE NOT (SELECT is_large FROM size) AND w.state = 'open' AND {conditions}
+     ) c CROSS JOIN LATERAL (
+         SELECT w.expires_at FROM bridge_servicewindow w WHERE w.conversation_id = c.id AND w.state = 'open' OFFSET 0
+     ) w WHERE NOT (SELECT is_large FROM size) AND {conditions}
      ORDER BY w.expires_at, c.id LIMIT %(limit)s)
 ) found ORDER BY expires_at, id LIMIT %(limit)s
 """
@@ -149,7 +153,9 @@ def find_closing_first(
 
 
 def find_closing_newest(scope: ListScope, *conditions: str, after: Position, limit: int) -> FoundChats:
-    """Find chats whose window closes soon, newest message first."""
+    """Find chats whose window closes soon, newest message first. They are fewer than those with the tag."""
+    if scope.tag_sql == RARE_TAG_SQL:
+        scope = replace(scope, tag_sql=COMMON_TAG_SQL)
     conditions_sql = [*scope.filter_conditions, *scope.request_conditions, *conditions]
     if after is not None:
         conditions_sql.append("(c.last_message_at, c.id) < (%(moment)s, %(last)s)")
