@@ -413,7 +413,7 @@ def test_a_list_has_a_constant_number_of_queries(desk: Client, channel: ApiChann
     assert asked() == few
     searches = {address for address in few if "q=" in address}
     assert max(few[address] for address in few.keys() - searches) <= 17  # with one for pins and one for saved views
-    assert max(few[address] for address in searches) <= 24  # one for each place where words are looked for
+    assert max(few[address] for address in searches) <= 23  # one for each place where words are looked for
 
 
 def test_no_list_reads_a_whole_table(desk: Client, channel: ApiChannel) -> None:

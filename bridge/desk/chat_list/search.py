@@ -124,7 +124,7 @@ def search_chats(channels: Sequence[int], query: str) -> Hits:
     """Search chats: by client, request, tag, message, note. Each chat has its first hit in this order."""
     hits = Hits()
     try:
-        with transaction.atomic():
+        with transaction.atomic(savepoint=False):
             for source, found in _search_sources(channels, query):
                 for pk, value in found:
                     hit = Hit(source=source, message=value) if source == MESSAGE else Hit(source=source, words=value)
