@@ -27,9 +27,10 @@ from bridge.models import (
 )
 from channels_setup.models import ApiChannel, ChatChannel
 from channels_setup.prepared_queries import MAX_ID, PreparedQuery
+from channels_setup.roles import Role, assign_role
 from config.accounts import permissions
 from config.web.constant_nodes import ConstantNode
-from tests.factories import boris, vera
+from tests.factories import ChatChannelFactory, boris, gleb, operator, vera
 from tests.scenarios.sending import client_writes
 
 PREPARED: dict[str, PreparedQuery[Any]] = {
@@ -88,17 +89,31 @@ def test_a_number_that_no_row_can_have(chat: Conversation) -> None:
 @pytest.mark.django_db
 def test_rights_as_in_the_queryset(chat: Conversation, rf: RequestFactory) -> None:
     """The prepared queries of chats and channels return what ``visible_to`` allows."""
-    limited, stranger = boris(), vera()
-    limited.limited_to_chat_channels = [0]
-    other = ChatChannel.objects.exclude(pk=chat.chat_channel_id).first()
-    boris().chat_channels.remove(*([other] if other else []))
-    for user in (boris(), vera(), limited, stranger, AnonymousUser()):
+    elsewhere, auditor = ChatChannelFactory(), operator("arkady")
+    assign_role(auditor, role=Role.AUDITOR)
+    limited, unlimited = boris(), vera()
+    limited.limited_to_chat_channels, unlimited.limited_to_chat_channels = [elsewhere.pk], [chat.chat_channel_id]
+    users = {
+        "admin": vera(),
+        "operator": boris(),
+        "operator of another channel": operator("galina", elsewhere),
+        "operator of no channel": gleb(),
+        "auditor": auditor,
+        "token of another channel": limited,
+        "token of this channel": unlimited,
+        "nobody": AnonymousUser(),
+    }
+    seeing = set()
+    for name, user in users.items():
         request = rf.get("/")
         request.user = user
         allowed = Conversation.objects.all().visible_to(user)
         found = access._find_conversation(user, chat.pk)
-        assert (found is not None) is allowed.filter(pk=chat.pk).exists(), user
-        assert set(access.visible_channels(request)) == set(ChatChannel.objects.all().visible_to(user))
+        assert (found is not None) is allowed.filter(pk=chat.pk).exists(), name
+        assert set(access.visible_channels(request)) == set(ChatChannel.objects.all().visible_to(user)), name
+        if found:
+            seeing.add(name)
+    assert seeing == {"admin", "operator", "token of this channel"}
 
 
 def test_joined_constants_follow_the_language() -> None:
