@@ -9,7 +9,7 @@ from playwright.sync_api import BrowserContext, ConsoleMessage, Page, expect
 
 from bridge.conversations import closing_reminders
 from bridge.maintenance import housekeeping
-from bridge.models import Conversation, Ticket
+from bridge.models import Conversation, NotificationSettings, Ticket
 from channels_setup.models import ApiChannel
 from channels_setup.roles import Role, assign_role
 from tests.browser.test_desk import SOON, bubble, end_windows_in, open_chat, sign_in, writes
@@ -122,25 +122,58 @@ def test_the_list_loads_more_while_scrolling(desk: Page, channel: ApiChannel) ->
     expect(desk.locator("[data-more]")).to_have_count(0)
 
 
+# The operator works in another window; what the browser would show is recorded.
+RECORD_NOTICES = """window.told = [];
+    Document.prototype.hasFocus = () => false;
+    window.Notification = class extends EventTarget {
+        static permission = "granted";
+        constructor(title, options) { super(); window.told.push([title, options.body, options.tag]); }
+        close() {}
+    };
+    Object.assign(window.ServiceWorkerRegistration?.prototype || {}, { // not defined on about:blank
+        getNotifications: () => Promise.resolve([]),
+        showNotification: (title, options) => {
+            window.told.push([title, options.body, options.tag]);
+            return Promise.resolve();
+        },
+    });"""
+
+
+def test_a_new_message_is_heard_and_told_once(
+    context: BrowserContext, desk: Page, chat: Conversation, channel: ApiChannel
+) -> None:
+    context.add_init_script(RECORD_NOTICES)
+    tabs = (desk, context.new_page())
+    for page, path in zip(tabs, ("/chats/", "/requests/"), strict=True):
+        with page.expect_response(lambda answer: "/chats/updates/" in answer.url):
+            page.goto(path)
+        page.evaluate("window.heard = []; okno.sounds.play = (...sound) => Boolean(heard.push(sound)); 0")
+
+    def collect(name: str) -> list[list[str]]:
+        return [one for page in tabs for one in page.evaluate(f"window.{name}")]
+
+    writes(channel, "Игорь Панин", "Есть кто?")
+    for page in tabs:
+        expect(page).to_have_title(re.compile(r"^\(1 new\) "), timeout=2 * SOON)
+        assert page.evaluate("document.querySelector('link[rel=icon]').href").startswith("data:image/svg+xml")
+    (told,) = collect("told")
+    assert told[:2] == ["Игорь Панин", "Есть кто?"]
+    assert collect("heard") == [["chime", 60]]
+
+    NotificationSettings.objects.create(user=boris(), sound="off", muted_kinds=["message"])
+    writes(channel, "Игорь Панин", "Ау")
+    expect(desk.locator(".row", has_text="Ау")).to_be_visible(timeout=2 * SOON)
+    with tabs[1].expect_response(lambda answer: "/chats/updates/" in answer.url):
+        pass
+    assert (len(collect("told")), len(collect("heard"))) == (1, 1)
+    desk.evaluate("Document.prototype.hasFocus = () => true; dispatchEvent(new Event('focus'))")
+    expect(desk).not_to_have_title(re.compile("new"))
+
+
 def test_a_closing_window_shows_a_toast_and_a_notification(
     context: BrowserContext, desk: Page, chat: Conversation
 ) -> None:
-    context.add_init_script(
-        """window.told = [];
-        Document.prototype.hasFocus = () => false; // the operator works in another window
-        window.Notification = class extends EventTarget {
-            static permission = "granted";
-            constructor(title, options) { super(); window.told.push([title, options.body, options.tag]); }
-            close() {}
-        };
-        Object.assign(window.ServiceWorkerRegistration?.prototype || {}, { // not defined on about:blank
-            getNotifications: () => Promise.resolve([]),
-            showNotification: (title, options) => {
-                window.told.push([title, options.body, options.tag]);
-                return Promise.resolve();
-            },
-        });"""
-    )
+    context.add_init_script(RECORD_NOTICES)
     end_windows_in(50 * 60)
     other_tab = context.new_page()
     with other_tab.expect_response(lambda answer: "/chats/updates/" in answer.url):  # it knows the reminders so far
