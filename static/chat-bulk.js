@@ -23,9 +23,8 @@
   };
   const drawRows = (html) => {
     okno.drawing.parseElements(html).forEach(replaceRow);
-    byId("list").dataset.version = ""; // the next poll brings the whole list
     dispatchEvent(new Event("okno:list-drawn"));
-    dispatchEvent(new Event("okno:poll"));
+    okno.refreshList();
   };
 
   // --- toast ----------------------------------------------------------------------------------------------------------
@@ -124,7 +123,7 @@
     const row = event.target.closest?.("a.row.unread[data-chat]");
     if (!row || row.dataset.chat !== openChat() || event.ctrlKey || event.metaKey || event.shiftKey) return;
     okno.postAsUser(byId("chat").dataset.seenUrl, { for_chat: openChat() })
-      .then(() => { byId("list").dataset.version = ""; dispatchEvent(new Event("okno:poll")); }).catch(() => {});
+      .then(okno.refreshList).catch(() => {});
   });
 
   // Single keys in an open menu must not act on the open or the selected chats.

@@ -65,11 +65,13 @@
     for (let next = node; next; next = next.nextElementSibling) yield next;
   }
 
-  // Redraw a part. If a <details> in it is open, wait until it is closed.
-  const postponed = new Map();
+  // Redraw a part. Wait until an open <details> in it is closed, and until a request of an element in it is answered:
+  // htmx reads the attributes that an element inherits, and dispatches its events, when the answer comes. From an element
+  // that was removed meanwhile, it would put the answer into the wrong place, and nobody would see a refusal.
+  const postponed = new Map(); // id → {part, html}
   const redraw = (id, html) => {
     const part = byId(id);
-    if (part.querySelector("details[open]")) { postponed.set(id, html); return; }
+    if (part.querySelector("details[open], .htmx-request")) { postponed.set(id, { part, html }); return; }
     postponed.delete(id);
     if (part.dataset.drawn === html) return;
     const focused = part.contains(document.activeElement) ? document.activeElement : null;
@@ -79,7 +81,14 @@
     window.htmx?.process(part);
     focusIds.map(byId).find(Boolean)?.focus({ preventScroll: true });
   };
-  document.addEventListener("toggle", () => { for (const [id, html] of [...postponed]) redraw(id, html); }, true);
+  const redrawPostponed = () => {
+    for (const [id, { part, html }] of [...postponed]) {
+      if (part === byId(id)) redraw(id, html);
+      else postponed.delete(id); // replaced meanwhile
+    }
+  };
+  document.addEventListener("toggle", redrawPostponed, true);
+  document.addEventListener("htmx:afterRequest", redrawPostponed);
 
   const forgetPostponed = () => postponed.clear();
   window.okno = Object.assign(window.okno || {}, { drawing: { parseElements, patch, redraw, forgetPostponed } });

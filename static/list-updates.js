@@ -2,7 +2,7 @@
 (() => {
   if (!document.getElementById("desk")) return;
   const byId = (id) => document.getElementById(id);
-  let asked = null; // the list element that the running poll asks for
+  let asked = null; // the list element that the running poll asks for; null if the answer is out of date
 
   okno.pollParameters.push(() => {
     asked = byId("list");
@@ -12,6 +12,12 @@
     // A search may have been opened meanwhile: ignore answers about a replaced list.
     if (list && !okno.isPressed() && asked === byId("list")) drawList(asked, list);
   });
+  // Ask for the whole list after an action of this page. The running poll may have been answered before the action.
+  const refreshList = () => {
+    asked = null;
+    byId("list").dataset.version = "";
+    dispatchEvent(new Event("okno:poll"));
+  };
 
   const drawList = (list, updates) => {
     list.dataset.version = updates.version;
@@ -94,5 +100,5 @@
     if (event.key !== "Escape" || event.target.id !== "search-chats" || event.target.value) return;
     (byId("rows").querySelector("a.row[aria-current]") || byId("rows").querySelector("a.row"))?.focus();
   });
-  window.okno = Object.assign(window.okno || {}, { loadOlderChats: () => loadOlderChats() });
+  window.okno = Object.assign(window.okno || {}, { refreshList, loadOlderChats: () => loadOlderChats() });
 })();

@@ -11,7 +11,7 @@ from django.utils import timezone
 from bridge.automation import runs
 from bridge.conversations import snoozing, tickets
 from bridge.desk.chat_list import listing
-from bridge.models import Conversation, Snooze, Ticket
+from bridge.models import Conversation, ConversationActivity, Snooze, Ticket
 from channels_setup.models import ApiChannel
 from channels_setup.working_hours import WorkingHours
 from tests.factories import boris
@@ -60,6 +60,21 @@ def test_the_clients_next_message_wakes_the_chat_at_once(desk: Client, channel: 
 
     assert listed(desk, "waiting", chat)
     assert [runs.run_automation(), runs.run_automation()] == [1, 0]
+
+
+@pytest.mark.parametrize("choice", ["later", "tomorrow", "reply"])
+def test_the_same_snooze_again_writes_no_second_line(desk: Client, channel: ApiChannel, choice: str) -> None:
+    chat = client_writes(channel, "Анна")
+    boris_answers(chat)
+    lines = ConversationActivity.objects.filter(conversation=chat, kind__startswith="snoozed")
+
+    assert [snooze(desk, chat, choice).status_code for _ in range(2)] == [204, 204]
+    assert lines.count() == 1
+    snooze(desk, chat, "other", until=f"{timezone.now() + timedelta(days=20):%Y-%m-%dT%H:%M}")
+    assert lines.count() == 2
+    let_time_come(chat)
+    snooze(desk, chat, "monday")
+    assert lines.count() == 3
 
 
 def test_a_waiting_chat_wakes_before_its_window_closes(desk: Client, channel: ApiChannel) -> None:

@@ -29,6 +29,7 @@ END_OF_DAY_MARGIN = timedelta(minutes=30)
 LATER = timedelta(hours=3)
 MORNING = time(9)
 LONGEST = timedelta(days=365)  # also of "until the client writes"
+SAME_TIME = timedelta(minutes=1)  # a choice counts from now, so its repetition gives a slightly later time
 WAKE_BATCH = 200
 WAKING = FailingItems("wake_chats")
 
@@ -101,7 +102,10 @@ def compute_latest_wake(expires_at: datetime, hours: WorkingHours | None, *, now
 def snooze_chat(conversation_id: int, *, until: datetime | None, by: Any) -> SnoozePlan:
     """Snooze a chat until a time, or until the client writes (None). Raises SnoozeRefused."""
     conversation = lock_conversation(conversation_id)
-    plan = plan_snooze(conversation, until, now=service_window.database_now())
+    now = service_window.database_now()
+    plan = plan_snooze(conversation, until, now=now)
+    if _is_snoozed_so(conversation, until, plan, by=by, now=now):
+        return plan
     Snooze.objects.update_or_create(
         conversation=conversation,
         defaults={"user": by, "until": until, "is_before_closing": plan.is_before_closing},
@@ -112,6 +116,22 @@ def snooze_chat(conversation_id: int, *, until: datetime | None, by: Any) -> Sno
     else:
         record_activity(conversation.pk, "snoozed", actor=by, until=plan.wakes_at.isoformat())
     return plan
+
+
+def _is_snoozed_so(
+    conversation: Conversation, until: datetime | None, plan: SnoozePlan, *, by: Any, now: datetime
+) -> bool:
+    """Return whether this user has already snoozed the chat like this, for example with a repeated key."""
+    if conversation.snoozed_until is None or conversation.snoozed_until <= now:
+        return False
+    snooze = Snooze.objects.filter(conversation=conversation, user=by).first()
+    if (
+        snooze is None
+        or snooze.is_before_closing != plan.is_before_closing
+        or (snooze.until is None) != (until is None)
+    ):
+        return False
+    return until is None or abs(plan.wakes_at - conversation.snoozed_until) < SAME_TIME
 
 
 @transaction.atomic

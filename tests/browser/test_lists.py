@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
-from playwright.sync_api import BrowserContext, ConsoleMessage, Page, expect
+from playwright.sync_api import APIResponse, BrowserContext, ConsoleMessage, Page, Route, expect
 
 from bridge.conversations import closing_reminders
 from bridge.maintenance import housekeeping
@@ -96,6 +96,74 @@ def test_a_click_counts_if_an_update_comes_while_the_button_is_down(
 
     expect(desk.locator("#chat_header h2")).to_have_text("Игорь Панин")
     expect(row).to_contain_text("И акт?")
+
+
+def test_the_list_belongs_to_its_tab_in_any_order_of_responses(
+    desk: Page, chat: Conversation, channel: ApiChannel
+) -> None:
+    closed = writes(channel, "Закрытая", "Спасибо")
+    Ticket.objects.filter(conversation=closed).update(status=Ticket.Status.CLOSED)
+    Conversation.objects.filter(pk=closed.pk).update(request_status=Ticket.Status.CLOSED)
+    desk.goto("/chats/")
+    row, tab = desk.locator(f'.row[data-chat="{chat.pk}"]'), desk.locator("#tab-waiting")
+    held: list[Route] = []
+    desk.route(re.compile(r"/chats/\?tab="), lambda route: held.append(route))
+
+    # An update that is drawn while the tab is loading does not touch what htmx reads of the tab's link afterwards.
+    with desk.expect_request(re.compile(r"/chats/\?tab=waiting")):
+        tab.click()
+    writes(channel, "Анна Соколова", "Ещё вопрос")
+    expect(row.locator(".badge")).to_have_text("2")
+    held.pop().continue_()
+    expect(tab).to_have_attribute("aria-current", "true")
+    expect(desk.locator("#list")).to_have_count(1)
+    expect(desk.locator("#list")).to_have_attribute("data-query", "?tab=waiting")
+    expect(desk).to_have_url(re.compile(r"/chats/$"))
+    expect(desk.locator(".row")).to_have_count(1)
+
+    # If no list comes, the numbers that came meanwhile are drawn.
+    with desk.expect_request(re.compile(r"/chats/\?tab=mine")):
+        desk.locator("#tab-mine").click()
+    writes(channel, "Игорь Панин", "Счёт?")
+    expect(desk.locator(".row")).to_have_count(2)
+    expect(tab.locator(".number")).to_have_text("1")
+    held.pop().fulfill(status=204)
+    expect(tab.locator(".number")).to_have_text("2")
+    expect(tab).to_have_attribute("aria-current", "true")
+
+
+def test_an_older_update_is_not_drawn_over_the_rows_of_an_action(
+    desk: Page, chat: Conversation, channel: ApiChannel
+) -> None:
+    desk.goto("/chats/")
+    row, held = desk.locator(f'.row[data-chat="{chat.pk}"]'), list[tuple[Route, APIResponse]]()
+
+    def hold(route: Route) -> None:
+        answer = route.fetch()
+        if answer.status == 200 and not held:
+            held.append((route, answer))
+        else:
+            route.fulfill(response=answer)
+
+    desk.route("**/chats/updates/*", hold)
+    while not held:
+        writes(channel, "Игорь Панин", "Счёт?")
+        desk.wait_for_timeout(100)
+    row.hover()
+    desk.locator(f'[data-key="chat-{chat.pk}"] .row-more').click()
+    desk.locator("#row-menu").get_by_role("button", name="Mark as read").click()
+    expect(row.locator(".badge")).to_have_count(0)
+    desk.evaluate(
+        """(badge) => new MutationObserver(() => { window.cameBack ||= Boolean(document.querySelector(badge)); })
+            .observe(document.getElementById("rows"), { childList: true })""",
+        f'.row[data-chat="{chat.pk}"] .badge',
+    )
+    route, older = held[0]
+    route.fulfill(response=older)
+    writes(channel, "Глеб Орлов", "Здравствуйте")
+    expect(desk.locator(".row", has_text="Глеб Орлов")).to_be_visible()
+    assert not desk.evaluate("window.cameBack")
+    expect(row.locator(".badge")).to_have_count(0)
 
 
 def test_updates_continue_if_a_context_menu_swallows_the_release(desk: Page, chat: Conversation) -> None:
