@@ -53,44 +53,75 @@
   };
 
   // --- requests -------------------------------------------------------------------------------------------------------
-  const post = async (url, values) => {
-    if (isBusy || okno.isLocked()) return false;
-    isBusy = true;
-    bar.setAttribute("aria-busy", "true");
+  // Post once. Return the answer, or null after saying why there is none. `undoToken`: of the parts before.
+  const send = async (url, values, undoToken) => {
     try {
       const answer = await okno.postAsUser(url + byId("list").dataset.query, values);
       if (answer.redirected) {
         dispatchEvent(new Event("okno:signed-out"));
         showToast(bar.dataset.signedOut);
-        return false;
+        return null;
       }
-      if (answer.status === 409) return false; // the page says why
+      if (answer.status === 409) { hideToast(); return null; } // the page says why
       if (!answer.ok && answer.status !== 422) throw new Error(String(answer.status));
-      const { sentence, rows, undo_token: undoToken } = await answer.json();
-      showToast(sentence, undoToken);
-      if (answer.ok) drawRows(rows);
-      return answer.ok;
+      const result = await answer.json();
+      if (answer.ok) { drawRows(result.rows); return result; }
+      showToast(result.sentence, undoToken);
     } catch {
-      showToast(bar.dataset.failed);
-      return false;
+      showToast(bar.dataset.failed, undoToken);
+    }
+    return null;
+  };
+  // Slow actions are posted in parts, so that no request lasts long and the operator sees how far it is. Each answer
+  // holds a token with all results until then: `earlier`.
+  const PART = Number(bar.dataset.part), SLOW = ["assign", "close", "tag", "untag", "snooze", "wake", "macro"];
+  const work = async (steps) => {
+    if (isBusy || okno.isLocked()) return false;
+    isBusy = true;
+    bar.setAttribute("aria-busy", "true");
+    try {
+      return await steps();
     } finally {
       isBusy = false;
       bar.removeAttribute("aria-busy");
     }
   };
-  // `states`: chat → state of its row, which the server compares.
-  const run = async (action, values, states) => {
-    const body = new URLSearchParams({ ...values, action });
-    for (const [chat, state] of states) body.append("chat", `${chat}:${state}`);
-    if (action === "macro") body.set("macro_key", macroKey);
-    const isDone = await post(bar.dataset.url, body);
-    if (isDone) macroKey = newKey();
-    return isDone;
+  const showProgress = (done, total) => {
+    if (total <= PART) return;
+    showToast(bar.dataset.progress.replace("{done}", done).replace("{total}", total));
+    byId("toast-bulk").setAttribute("aria-hidden", "true"); // only the result is read out
   };
+  // `states`: chat → state of its row, which the server compares.
+  const run = (action, values, states) => work(async () => {
+    const rows = [...states], size = SLOW.includes(action) ? PART : rows.length;
+    let result = null;
+    for (let start = 0; start < rows.length; start += size) {
+      if (SLOW.includes(action)) showProgress(start, rows.length);
+      const body = new URLSearchParams({ ...values, action, earlier: result?.earlier || "" });
+      for (const [chat, state] of rows.slice(start, start + size)) body.append("chat", `${chat}:${state}`);
+      if (action === "macro") body.set("macro_key", macroKey);
+      const part = await send(bar.dataset.url, body, result?.undo_token);
+      if (!part) return false;
+      result = part;
+    }
+    if (action === "macro") macroKey = newKey();
+    if (result) showToast(result.sentence, result.undo_token);
+    return true;
+  });
   const runFor = (action, values, chat) => run(action, values, [[chat, rowOf(chat)?.dataset.state || ""]]);
   const undo = () => {
-    const button = byId("toast-bulk")?.querySelector("[data-undo-token]");
-    if (button) post(bar.dataset.undoUrl, { undo_token: button.dataset.undoToken });
+    const token = byId("toast-bulk")?.querySelector("[data-undo-token]")?.dataset.undoToken;
+    if (!token) return;
+    work(async () => {
+      let result = { earlier: "", next: 0 };
+      do {
+        result = await send(bar.dataset.undoUrl, { undo_token: token, start: result.next, earlier: result.earlier }, token);
+        if (!result) return false;
+        if (result.next) showProgress(result.next, result.total);
+      } while (result.next);
+      showToast(result.sentence);
+      return true;
+    });
   };
   document.addEventListener("click", (event) => {
     if (event.target.closest?.("[data-undo-token]")) undo();

@@ -291,6 +291,37 @@ def test_chats_above_the_limit_are_named(
 # --- forms -----------------------------------------------------------------------------------------------------
 
 
+def test_parts_of_an_action_have_one_result_and_one_undo(
+    desk: Client, chats: list[Conversation], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(changes, "PART", 2)
+    Ticket.objects.filter(conversation=chats[1]).update(tags=["vip"])
+
+    first = post(desk, "tag", chats[:2], tag="vip").json()
+    second = post(desk, "tag", chats[2:], tag="vip", earlier=first["earlier"]).json()
+    other = post(desk, "untag", chats[:1], tag="x", earlier=first["earlier"]).json()
+
+    assert second["sentence"] == "Tag added to 2 requests. 1 unchanged." and other["sentence"] == "1 unchanged."
+    values = {"undo_token": second["undo_token"], "for_user": boris().pk}
+    Ticket.objects.filter(conversation=chats[2]).update(tags=[])
+    monkeypatch.setattr(changes, "PART", 1)
+    part = desk.post("/chats/bulk/undo/", values | {"start": 0}, headers=SCRIPT).json()
+    assert (part["sentence"], part["next"], part["total"]) == ("1 chat restored.", 1, 2)
+    last = desk.post("/chats/bulk/undo/", values | {"start": 1, "earlier": part["earlier"]}, headers=SCRIPT).json()
+    assert (last["sentence"], last["next"]) == ("1 chat restored. 1 unchanged.", None)
+
+
+def test_the_limit_counts_the_chats_of_earlier_parts(
+    desk: Client, chats: list[Conversation], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(changes, "MAX_CHANGES", 2)
+
+    first = post(desk, "tag", chats[:2], tag="vip").json()
+    second = post(desk, "tag", chats[2:], tag="vip", earlier=first["earlier"]).json()
+
+    assert "At most 2 chats" in second["sentence"] and second["changed"] == 2
+
+
 def test_a_form_of_another_user_changes_nothing(desk: Client, chats: list[Conversation]) -> None:
     olga = operator("olga", chats[0].chat_channel)
     answer = post(desk, "pin", chats, for_user=olga.pk)

@@ -8,6 +8,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 
 from bridge.conversations import tickets
+from bridge.desk.bulk import changes
 from bridge.models import ChatPin, Conversation, Ticket
 from channels_setup.models import ApiChannel
 from tests.browser.test_desk import complaints, open_chat, sign_in, writes  # noqa: F401
@@ -35,8 +36,13 @@ def assignees() -> set[int | None]:
 
 
 def test_rows_are_marked_pinned_and_changed_by_mouse(
-    context: BrowserContext, page: Page, chats: list[Conversation], channel: ApiChannel
+    context: BrowserContext,
+    page: Page,
+    chats: list[Conversation],
+    channel: ApiChannel,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(changes, "PART", 3)  # two requests for more chats, with one result
     sign_in(context, boris(channel.default_chat_channel))
     olga = operator("olga", channel.default_chat_channel)
     other = context.new_page()

@@ -22,6 +22,8 @@ from channels_setup.models import ChatChannel, Team
 MAX_CHANGES = 200  # at most this many at once
 SALT = "bridge.desk.views.bulk_actions.with_teams"  # tokens of the release before have no teams
 CHATS_SALT = "bridge.desk.bulk.chats"
+PARTS_SALT = "bridge.desk.bulk.parts"
+PART = 25  # chats of one request of a script: a second or less
 UNDO_SECONDS = 15 * 60
 STATUS, ASSIGNEE = "status", "assignee"
 TEAM_PREFIX = "team-"  # of a team's number in the list of assignees

@@ -43,12 +43,14 @@ class _Skipped(Exception):
         self.reason = reason
 
 
-def run_action(action: Action, shown: Mapping[int, ShownState], *, user: Any, values: Mapping[str, str]) -> BulkResult:
-    """Run an action on these chats, as far as the user may. Raises BulkRefused.
+def run_action(
+    action: Action, shown: Mapping[int, ShownState], *, user: Any, values: Mapping[str, str], done: int = 0
+) -> BulkResult:
+    """Run an action on these chats, as far as the user may. Raises BulkRefused. ``done``: chats of earlier parts.
 
     ``values``: the form's ``assignee``, ``tag``, ``snooze`` and ``until``, or ``macro`` and ``macro_key``.
     """
-    chosen = list(shown)[: changes.MAX_CHANGES]
+    chosen = list(shown)[: max(changes.MAX_CHANGES - done, 0)]
     visible = Conversation.objects.all().visible_to(user).filter(pk__in=chosen)
     chats = list(visible.select_related("chat_channel").order_by("pk"))
     skipped: Counter[str] = Counter()

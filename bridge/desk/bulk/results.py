@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -48,6 +48,17 @@ class BulkResult:
     changed: list[Change] = field(default_factory=list)
     skipped: Counter[str] = field(default_factory=Counter)
     is_undo: bool = False
+
+    @property
+    def count(self) -> int:
+        return len(self.changed) + self.skipped.total()
+
+    def after(self, earlier: BulkResult | None) -> BulkResult:
+        """Return this result together with that of the earlier parts of the same action."""
+        if earlier is None:
+            return self
+        changed, skipped = [*earlier.changed, *self.changed], earlier.skipped + self.skipped
+        return replace(self, changed=changed, skipped=skipped)
 
 
 def describe_result(result: BulkResult) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest, JsonResponse
@@ -40,8 +41,10 @@ def change_chats(request: HttpRequest) -> HttpResponse:
     if action is None or not shown or forms.FOR_USER not in request.POST:
         return HttpResponseBadRequest()
     values = request.POST.dict() | {"macro_key": forms.posted_key(request, "macro_key")}
+    earlier = _load_earlier(request, action, is_undo=False)
+    done = earlier.count if earlier else 0
     try:
-        result = chats.run_action(action, shown, user=request.user, values=values)
+        result = chats.run_action(action, shown, user=request.user, values=values, done=done).after(earlier)
     except chats.BulkRefused as problem:
         return _refuse(request, str(problem))
     return _respond(request, result, shown=list(shown))
@@ -50,17 +53,39 @@ def change_chats(request: HttpRequest) -> HttpResponse:
 @require_chat_access
 @require_POST
 def undo_change(request: HttpRequest) -> HttpResponse:
-    """Undo an action in the chats that have not changed since."""
+    """Undo an action in the chats that have not changed since. Scripts undo a slow one in parts (``start``)."""
     if refusal := forms.reject_stale_form(request):
         return refusal
     found = changes.load_changes(request.user, request.POST.get("undo_token", ""), salt=changes.CHATS_SALT)
     if found is None:
         return _refuse(request, _("This can no longer be undone."))
+    action, changed, following = Action(found["field"]), found["changed"], None
+    start = parse_int(request.POST.get("start"))
+    if start is not None and action not in chats.FOR_ALL:
+        following = start + changes.PART if start + changes.PART < len(changed) else None
+        changed = changed[start : start + changes.PART]
+    earlier = _load_earlier(request, action, is_undo=True)
     try:
-        result = chats.undo_action(Action(found["field"]), found["changed"], user=request.user)
+        result = chats.undo_action(action, changed, user=request.user).after(earlier)
     except chats.BulkRefused as problem:
         return _refuse(request, str(problem))
-    return _respond(request, result, shown=[pk for pk, _before, _after in found["changed"]])
+    shown = [pk for pk, _before, _after in changed]
+    return _respond(request, result, shown=shown, next=following, total=len(found["changed"]))
+
+
+def _load_earlier(request: HttpRequest, action: Action, *, is_undo: bool) -> BulkResult | None:
+    """Return the result of the earlier parts of this action, which the script posts back."""
+    found = changes.load_changes(request.user, request.POST.get("earlier", ""), salt=changes.PARTS_SALT)
+    if found is None or (found["field"], found["is_undo"]) != (action, is_undo):
+        return None
+    return BulkResult(action=action, changed=found["changed"], skipped=Counter(found["skipped"]), is_undo=is_undo)
+
+
+def _sign_earlier(request: HttpRequest, result: BulkResult) -> str:
+    more = {"skipped": dict(result.skipped), "is_undo": result.is_undo}
+    return changes.sign_changes(
+        request.user, field=result.action, changed=result.changed, salt=changes.PARTS_SALT, **more
+    )
 
 
 @require_chat_access
@@ -96,7 +121,7 @@ def _read_chats(request: HttpRequest) -> dict[int, ShownState]:
     return found
 
 
-def _respond(request: HttpRequest, result: BulkResult, *, shown: list[int]) -> HttpResponse:
+def _respond(request: HttpRequest, result: BulkResult, *, shown: list[int], **more: Any) -> HttpResponse:
     if not chat_actions.is_script_request(request):
         query = listing.list_query_string(listing.ChatListParams.from_request(request).non_default)
         return redirect(reverse("chats") + query)
@@ -104,12 +129,14 @@ def _respond(request: HttpRequest, result: BulkResult, *, shown: list[int]) -> H
     answer: dict[str, Any] = {
         "sentence": describe_result(result),
         "changed": len(result.changed),
+        "earlier": _sign_earlier(request, result),
         "rows": "".join(row.html for row in _build_rows(request, shown)),
         "undo_token": changes.sign_changes(
             request.user, field=result.action, changed=result.changed, salt=changes.CHATS_SALT
         )
         if can_undo
         else "",
+        **more,
     }
     return JsonResponse(answer)
 

@@ -21,6 +21,7 @@ from django.views.decorators.vary import vary_on_headers
 from bridge import outcomes, phone_visibility, service_window
 from bridge.conversations import assignment_rules, availability, chat_notes, closing_reminders, unread_marks
 from bridge.desk import access, forms, macro_menu, presentation, refusals, saved_views, snooze_menu
+from bridge.desk.bulk import changes
 from bridge.desk.chat_list import listing
 from bridge.desk.chat_list.answered_today import count_answered_today
 from bridge.desk.client import pane
@@ -206,6 +207,7 @@ def build_list_context(request: HttpRequest, *, current: int | None, now: dateti
             for key, title in listing.TABS.items()
         ],
         "max_counted": listing.MAX_COUNTED,
+        "bulk_part": changes.PART,
         "snooze_choices": snooze_menu.list_choices(),
         # Counted for an empty list only.
         "answered_today": partial(count_answered_today, channels, now=now) if params.tab == listing.WAITING else 0,
