@@ -14,6 +14,7 @@
       for (const menu of document.querySelectorAll("details.menu[open], details.adds[open]")) closeMenu(menu);
       dispatchEvent(new Event("okno:action-done"));
     } else dispatchEvent(new CustomEvent("okno:action-refused", { detail: describeRefusal(xhr) }));
+    byId("chat").dataset.version = ""; // parts that waited for this response are drawn now
     dispatchEvent(new Event("okno:poll"));
   });
   const describeRefusal = (xhr) => {

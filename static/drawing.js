@@ -8,8 +8,13 @@
     return [...holder.content.children];
   };
 
+  // htmx reads the attributes that an element inherits, and dispatches its events, when the response comes. From an element
+  // that was removed meanwhile, it would put the response into the wrong place, and nobody would see a refusal.
+  const isRequesting = (node) => Boolean(node.matches(".htmx-request") || node.querySelector(".htmx-request"));
+
   // Update keyed children to match the server. Unchanged nodes are kept, and with them scroll, focus and open
-  // details. Nodes marked data-older-page are kept, and unless `isAll`, also nodes before the first known one.
+  // details. Nodes that wait for a response are kept, too: the redraw after it replaces them. Nodes marked data-older-page
+  // are kept, and unless `isAll`, also nodes before the first known one.
   // `onReplace` may move state from the old node to the new one.
   const patch = (container, fresh, { isAll, onReplace }) => {
     const shown = new Map([...container.children].map((node) => [node.dataset.key, node]));
@@ -21,14 +26,14 @@
     const added = [];
     if (!anchor) container.replaceChildren();
     for (const node of anchor ? [...following(anchor)] : []) {
-      if (keys.has(node.dataset.key) || "olderPage" in node.dataset) continue;
+      if (keys.has(node.dataset.key) || "olderPage" in node.dataset || isRequesting(node)) continue;
       if (node === anchor) anchor = node.nextElementSibling;
       node.remove();
     }
     let place = anchor || null;
     for (const node of fresh) {
       const old = shown.get(node.dataset.key);
-      if (old?.isConnected && old.dataset.version === node.dataset.version) {
+      if (old?.isConnected && (old.dataset.version === node.dataset.version || isRequesting(old))) {
         delete old.dataset.olderPage;
         if (old === place) place = place.nextElementSibling;
         else container.insertBefore(old, place);
@@ -65,13 +70,11 @@
     for (let next = node; next; next = next.nextElementSibling) yield next;
   }
 
-  // Redraw a part. Wait until an open <details> in it is closed, and until a request of an element in it is answered:
-  // htmx reads the attributes that an element inherits, and dispatches its events, when the answer comes. From an element
-  // that was removed meanwhile, it would put the answer into the wrong place, and nobody would see a refusal.
+  // Redraw a part. Wait until an open <details> in it is closed, and until a request of an element in it is answered.
   const postponed = new Map(); // id → {part, html}
   const redraw = (id, html) => {
     const part = byId(id);
-    if (part.querySelector("details[open], .htmx-request")) { postponed.set(id, { part, html }); return; }
+    if (part.querySelector("details[open]") || isRequesting(part)) { postponed.set(id, { part, html }); return; }
     postponed.delete(id);
     if (part.dataset.drawn === html) return;
     const focused = part.contains(document.activeElement) ? document.activeElement : null;

@@ -8,7 +8,8 @@ from django.conf import settings
 from django.test import Client
 from playwright.sync_api import BrowserContext, ConsoleMessage, Page, expect
 
-from bridge.models import Delivery
+from bridge.models import Delivery, Message
+from tests.browser.holding import Held
 from tests.factories import (
     ApiChannelFactory,
     ConversationFactory,
@@ -108,6 +109,28 @@ def test_an_operator_decides_about_an_unknown_outcome(context: BrowserContext, l
     expect(buttons).to_have_count(1)  # the thread is redrawn
     letter.refresh_from_db()
     assert (letter.state, letter.reason) == ("cancelled", "left_as_is")
+
+
+def test_a_refusal_is_seen_if_the_message_changes_meanwhile(
+    context: BrowserContext, live_server: object, complaints: list[str]
+) -> None:
+    letter = dead(state="unknown", reason="outcome_unknown", status="unknown")
+    chat = letter.conversation
+    page = page_of(context, live_server, boris(chat.chat_channel))
+    page.goto(f"/chats/{chat.pk}/")
+    held = Held(page, "**/accept-unknown/")
+    page.locator(".trouble .button").nth(1).click()
+    held.wait()
+
+    Message.objects.filter(pk=letter.message_id).update(status="sent", reason="")
+    MessageFactory(conversation=chat, text="Ау?")
+    expect(page.locator("#messages")).to_contain_text("Ау?")
+    held.routes.pop().fulfill(status=422, json={"sentence": "Already resolved.", "until": "action"})
+
+    expect(page.locator("#refusal")).to_contain_text("Already resolved.")
+    expect(page.locator(".trouble")).to_have_count(0)
+    assert all("422" in complaint for complaint in complaints)
+    complaints.clear()
 
 
 def test_a_failed_message_leads_to_the_composers_templates(context: BrowserContext, live_server: object) -> None:
