@@ -196,7 +196,12 @@ def test_a_sent_draft_is_not_sent_again_with_different_text(desk: Client, chat: 
 
     result = send(desk, chat, "Едет к вам").json()
 
-    assert result == {"sent": False, "reason": "draft_sent", "sentence": "This draft was sent from another tab."}
+    assert result == {
+        "sent": False,
+        "reason": "draft_sent",
+        "sentence": "This draft was sent from another tab.",
+        "until": "text",
+    }
     assert outbound_texts() == ["Едет"]
 
 
