@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from celery.signals import worker_process_init
@@ -14,7 +15,7 @@ from bridge.intake import group_commit
 from bridge.models import Attempt, Delivery, Message
 from bridge.outbox import dispatcher
 from channels_setup import prepared_statements
-from config import celery  # noqa: F401  # connects the receivers
+from config import celery
 from tests.factories import ApiChannelFactory
 from tests.prepared import count_prepared, prepares_statements
 from tests.receiver import Receiver
@@ -37,10 +38,13 @@ def run(sql: str = SQL) -> Any:
         return cursor.fetchone()
 
 
-def test_enabled_in_workers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(prepared_statements._State, "is_enabled", False)
-    worker_process_init.send(sender=None)
-    assert prepared_statements._State.is_enabled
+def test_enabled_in_workers() -> None:
+    """The signal is not sent: another receiver would end the waits of this process, and with them later tests."""
+    assert celery.use_prepared_statements in [receiver() for _key, receiver in worker_process_init.receivers]
+    # Not by monkeypatch, which may be undone after the fixture, and would leave them enabled for later tests.
+    with patch.object(prepared_statements._State, "is_enabled", False):
+        celery.use_prepared_statements()
+        assert prepared_statements._State.is_enabled
 
 
 def test_statement_prepared_once() -> None:
