@@ -17,7 +17,7 @@ from django.db.models.query import get_related_populators
 
 Row = TypeVar("Row", bound=Model)
 MAX_ID = 2**63 - 1
-FIRST_MARK = 1_987_600_000  # numbers that stand for the arguments while the SQL is compiled
+FIRST_MARK = 1_987_600_000  # placeholders of the arguments while the SQL is compiled
 
 
 @dataclass(frozen=True, kw_only=True)

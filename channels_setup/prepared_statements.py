@@ -3,8 +3,8 @@
 Only workers enable them. They have session pooling or PostgreSQL itself, because they hold session locks; a web
 process may be behind PgBouncer with transaction pooling. Elsewhere ``execute`` runs the plain statement.
 
-A plan is made for any values, so a statement must not need a value to use a partial index: its condition stands in the
-text. Plans are dropped after KEEP_SECONDS, because a plan that suits an empty table does not suit a full one, and
+A plan is made for any values, so a statement must not need a value to use a partial index: the condition must be in
+its text. Plans are dropped after KEEP_SECONDS, because a plan that suits an empty table does not suit a full one, and
 PostgreSQL only replaces it when the table is analyzed.
 """
 

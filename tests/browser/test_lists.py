@@ -191,23 +191,23 @@ def test_the_list_loads_more_while_scrolling(desk: Page, channel: ApiChannel) ->
 
 
 # The operator works in another window; what the browser would show is recorded.
-RECORD_NOTICES = """window.told = [];
+RECORD_NOTICES = """window.shown = [];
     Document.prototype.hasFocus = () => false;
     window.Notification = class extends EventTarget {
         static permission = "granted";
-        constructor(title, options) { super(); window.told.push([title, options.body, options.tag]); }
+        constructor(title, options) { super(); window.shown.push([title, options.body, options.tag]); }
         close() {}
     };
     Object.assign(window.ServiceWorkerRegistration?.prototype || {}, { // not defined on about:blank
         getNotifications: () => Promise.resolve([]),
         showNotification: (title, options) => {
-            window.told.push([title, options.body, options.tag]);
+            window.shown.push([title, options.body, options.tag]);
             return Promise.resolve();
         },
     });"""
 
 
-def test_a_new_message_is_heard_and_told_once(
+def test_a_new_message_is_heard_and_shown_once(
     context: BrowserContext, desk: Page, chat: Conversation, channel: ApiChannel
 ) -> None:
     context.add_init_script(RECORD_NOTICES)
@@ -224,8 +224,8 @@ def test_a_new_message_is_heard_and_told_once(
     for page in tabs:
         expect(page).to_have_title(re.compile(r"^\(1 new\) "), timeout=2 * SOON)
         assert page.evaluate("document.querySelector('link[rel=icon]').href").startswith("data:image/svg+xml")
-    (told,) = collect("told")
-    assert told[:2] == ["Игорь Панин", "Есть кто?"]
+    (shown,) = collect("shown")
+    assert shown[:2] == ["Игорь Панин", "Есть кто?"]
     assert collect("heard") == [["chime", 60]]
 
     NotificationSettings.objects.create(user=boris(), sound="off", muted_kinds=["message"])
@@ -233,7 +233,7 @@ def test_a_new_message_is_heard_and_told_once(
     expect(desk.locator(".row", has_text="Ау")).to_be_visible(timeout=2 * SOON)
     with tabs[1].expect_response(lambda answer: "/chats/updates/" in answer.url):
         pass
-    assert (len(collect("told")), len(collect("heard"))) == (1, 1)
+    assert (len(collect("shown")), len(collect("heard"))) == (1, 1)
     desk.evaluate("Document.prototype.hasFocus = () => true; dispatchEvent(new Event('focus'))")
     expect(desk).not_to_have_title(re.compile("new"))
 
@@ -249,8 +249,8 @@ def test_a_closing_window_shows_a_toast_and_a_notification(
     desk.goto("/chats/")
     expect(desk.locator("#allow-notices")).to_be_hidden()
 
-    def list_told() -> list[list[str]]:
-        return [told for page in (desk, other_tab) for told in page.evaluate("window.told")]
+    def list_shown() -> list[list[str]]:
+        return [shown for page in (desk, other_tab) for shown in page.evaluate("window.shown")]
 
     closing_reminders.send_reminders()
 
@@ -259,13 +259,13 @@ def test_a_closing_window_shows_a_toast_and_a_notification(
     expect(desk.locator(".row .icon.tiny")).to_be_visible()
     expect(other_tab.locator(".toast")).to_contain_text("Анна Соколова", timeout=2 * SOON)
     expect(desk).to_have_title(re.compile(r"^\(1 new\) "), timeout=2 * SOON)
-    (told,) = list_told()
-    assert told[1:] == ["Где мой заказ?", f"okno-window-{chat.pk}"]
+    (shown,) = list_shown()
+    assert shown[1:] == ["Где мой заказ?", f"okno-window-{chat.pk}"]
     closing_reminders.send_reminders()
     for _ in range(3):  # the first may have been sent before, and the third is sent when the second is done
         with desk.expect_response(lambda answer: "/chats/updates/" in answer.url):
             pass
-    assert len(list_told()) == 1  # one of two tabs
+    assert len(list_shown()) == 1  # one of two tabs
     toast.locator("a").click()
     expect(bubble(desk, "Где мой заказ?")).to_be_visible()
     desk.reload()

@@ -61,25 +61,23 @@ SELECT c.id, newest.id FROM (
     SELECT c.id FROM bridge_conversation c WHERE c.id = newest.conversation_id AND {VISIBLE_SQL} OFFSET 0
 ) c ORDER BY newest.id DESC LIMIT {MAX_HITS}
 """
-# ``words``: what to show of the row, the newest one of each chat.
-CHATS_OF_ROWS_SQL = f"""
+
+
+def _build_chats_of_rows(owner: str, chat_column: str) -> str:
+    """Return SQL for the chats of found rows, with the ``words`` to show: those of each owner's newest row."""
+    return f"""
 SELECT c.id, newest.words FROM (
-    SELECT id, conversation_id, words FROM (
-        SELECT DISTINCT ON (conversation_id) id, conversation_id, words FROM found ORDER BY conversation_id, id DESC
+    SELECT id, {owner}, words FROM (
+        SELECT DISTINCT ON ({owner}) id, {owner}, words FROM found ORDER BY {owner}, id DESC
     ) newest ORDER BY id DESC OFFSET 0
 ) newest CROSS JOIN LATERAL (
-    SELECT c.id FROM bridge_conversation c WHERE c.id = newest.conversation_id AND {VISIBLE_SQL} OFFSET 0
+    SELECT c.id FROM bridge_conversation c WHERE c.{chat_column} = newest.{owner} AND {VISIBLE_SQL} OFFSET 0
 ) c ORDER BY newest.id DESC LIMIT {MAX_HITS}
 """
-CHATS_OF_CLIENT_ROWS_SQL = f"""
-SELECT c.id, newest.words FROM (
-    SELECT id, owner, words FROM (
-        SELECT DISTINCT ON (owner) id, owner, words FROM found ORDER BY owner, id DESC
-    ) newest ORDER BY id DESC OFFSET 0
-) newest CROSS JOIN LATERAL (
-    SELECT c.id FROM bridge_conversation c WHERE c.contact_id = newest.owner AND {VISIBLE_SQL} OFFSET 0
-) c ORDER BY newest.id DESC LIMIT {MAX_HITS}
-"""
+
+
+CHATS_OF_ROWS_SQL = _build_chats_of_rows("conversation_id", "id")
+CHATS_OF_CLIENT_ROWS_SQL = _build_chats_of_rows("owner", "contact_id")
 
 
 @dataclass(frozen=True, kw_only=True)
