@@ -10,12 +10,14 @@ from urllib.parse import quote_plus
 
 import pytest
 
+from bridge.raw_requests import redact_request
 from channels_setup.codecs import request_redaction
 from channels_setup.codecs.bodies import BadBody, decode_body, parse_form, parse_json_object
 from channels_setup.codecs.redaction import MASK, redact_json, redact_text
 from channels_setup.codecs.request_redaction import find_credentials, redact_body, redact_echo, redact_query
 from channels_setup.codecs.secret_search import find_secrets, is_distinctive
 from channels_setup.providers import all_providers, helpdesks
+from channels_setup.providers.base import RawRequest
 from tests.scenarios.provider_contracts import HELPDESK_ACCOUNT, PAYLOADS, account_of, build_raw_request
 from tests.scenarios.secret_traces import SPELLINGS
 from tests.work import count_calls
@@ -35,13 +37,46 @@ def test_a_known_secret_is_masked_in_every_spelling(spelling: str) -> None:
 
 @pytest.mark.parametrize("spelling", ["plain", "percent", "JSON escapes", "HTML numbers"])
 def test_another_channels_secret_is_masked_as_a_word(spelling: str) -> None:
-    tokens = {SECRETS[0].encode()}
+    tokens = frozenset((SECRETS[0].encode(),))
 
     assert redact_text(f"x={SPELLINGS[spelling](SECRETS[0])};", tokens=tokens) == f"x={MASK};"
 
 
 def test_a_secret_cut_off_at_the_end_is_masked() -> None:
     assert redact_text(f"Error: {SECRETS[0][:20]}", [SECRETS[0]]) == f"Error: {MASK}"
+
+
+@pytest.mark.parametrize(
+    ("end", "masked"),
+    [
+        ("abababab", "abababab"),  # 8 characters: the least
+        ("bababab", ""),
+        ("abababababab", "abababababab"),  # the longest of the beginnings that overlap
+        ("abababababXabababab", "abababab"),
+        ("ababababababababQ", "ababababababababQ"),
+    ],
+)
+def test_the_longest_beginning_at_the_end_is_masked(end: str, masked: str) -> None:
+    assert redact_text(f"< {end}", ["ababababababababQ"]) == f"< {end.removesuffix(masked)}{MASK if masked else ''}"
+
+
+def test_tokens_of_any_length_are_found_in_longer_runs() -> None:
+    tokens = frozenset((b"short1", b"a-much-longer-token-1"))
+
+    clean = redact_text("id-short1 short1 a-much-longer-token-1 shorter1", tokens=tokens)
+
+    assert clean == f"id-{MASK} {MASK} {MASK} shorter1"
+
+
+@pytest.mark.django_db
+def test_a_repeated_header_is_redacted_with_the_current_secrets() -> None:
+    headers = {"user-agent": f"bot/{SECRETS[0]}"}
+    raw = RawRequest(method="POST", query_string="", content_type="text/plain", headers=headers, body=b"")
+
+    before, after = redact_request(raw), redact_request(raw, secrets=[SECRETS[0]])
+
+    assert before.headers["user-agent"] == f"bot/{SECRETS[0]}"
+    assert after.headers["user-agent"] == f"bot/{MASK}"
 
 
 NAMED = [
@@ -225,7 +260,7 @@ def test_every_recorded_payload_parses_the_same_after_redaction(kind: str) -> No
     for path in sorted((PAYLOADS / kind).glob("*.json")):
         raw = path.read_bytes()
         for body in (raw, json.dumps(json.loads(raw)).replace("/", "\\/").encode()):
-            clean = redact_body(body, "application/json", secrets, tokens={SECRETS[0].encode()})
+            clean = redact_body(body, "application/json", secrets, tokens=frozenset((SECRETS[0].encode(),)))
             assert read(clean) == read(body), path.name
 
 
@@ -233,7 +268,7 @@ def test_every_recorded_payload_parses_the_same_after_redaction(kind: str) -> No
 def test_another_channels_secret_is_found_after_an_escape(before: str) -> None:
     body = f'{{"note": "{before}{SECRETS[0]}\\u00bb"}}'.encode()
 
-    clean = redact_body(body, "application/json", [], tokens={SECRETS[0].encode()})
+    clean = redact_body(body, "application/json", [], tokens=frozenset((SECRETS[0].encode(),)))
 
     assert clean == body.replace(SECRETS[0].encode(), b"*" * len(SECRETS[0]))
 
@@ -306,16 +341,16 @@ def test_a_known_secret_is_overwritten_in_any_field(encoding: str, spelling: str
 def test_a_request_without_secrets_is_unchanged() -> None:
     bodies = [json.dumps(WORDS).encode(), json.dumps(WORDS, ensure_ascii=False).encode(), form(text=TEXT)]
     for body in bodies:
-        assert redact_body(body, "application/json", [SECRETS[0]], tokens={b"0123456789abcdef"}) is body or (
-            redact_body(body, "application/json", [SECRETS[0]]) == body
-        )
+        assert redact_body(
+            body, "application/json", [SECRETS[0]], tokens=frozenset((b"0123456789abcdef",))
+        ) is body or (redact_body(body, "application/json", [SECRETS[0]]) == body)
 
 
 def test_file_contents_are_unchanged() -> None:
     content = bytes(range(256)) * 300
     body = b'--b1\r\nContent-Disposition: form-data; name="f"; filename="a.bin"\r\n\r\n' + content + b"\r\n--b1--\r\n"
 
-    assert redact_body(body, "multipart/form-data; boundary=b1", SECRETS, tokens={b"abcdef"}) == body
+    assert redact_body(body, "multipart/form-data; boundary=b1", SECRETS, tokens=frozenset((b"abcdef",))) == body
 
 
 # --- responses that repeat the request -------------------------------------------------------------------

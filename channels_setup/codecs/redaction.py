@@ -34,7 +34,7 @@ _ORDINARY = frozenset((b"true", b"false", b"null", b"none", b"undefined", b"miss
 _WORD = re.compile(rb"[A-Za-z]{1,12}[.!?]?\Z")
 
 
-def redact_text(text: str, secrets: Iterable[str] = (), *, tokens: Collection[bytes] = ()) -> str:
+def redact_text(text: str, secrets: Iterable[str] = (), *, tokens: frozenset[bytes] = frozenset()) -> str:
     """Mask ``secrets`` by value, in any spelling, and all values that are named as secrets.
 
     ``tokens``: see ``secret_search.find_secrets``.
@@ -45,14 +45,19 @@ def redact_text(text: str, secrets: Iterable[str] = (), *, tokens: Collection[by
     return _replace_spans(data, [*find_secrets(data, secrets, tokens=tokens), *find_named_secrets(data)], text)
 
 
-def redact_known_secrets(text: str, secrets: Iterable[str] = (), *, tokens: Collection[bytes] = ()) -> str:
+def redact_known_secrets(text: str, secrets: Iterable[str] = (), *, tokens: frozenset[bytes] = frozenset()) -> str:
     """Mask only known secrets: for texts that may hold words of clients or operators."""
     data = text.encode("utf-8", "surrogatepass")
     return _replace_spans(data, find_secrets(data, secrets, tokens=tokens), text)
 
 
 def redact_json(
-    value: Any, secrets: Collection[str] = (), *, tokens: Collection[bytes] = (), name: str = "", by_name: bool = True
+    value: Any,
+    secrets: Collection[str] = (),
+    *,
+    tokens: frozenset[bytes] = frozenset(),
+    name: str = "",
+    by_name: bool = True,
 ) -> Any:
     """Redact every text in a JSON value, and values whose key is a secret's name.
 

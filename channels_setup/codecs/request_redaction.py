@@ -36,15 +36,16 @@ Edit = tuple[int, int, bytes]
 # An unterminated string is one token up to the end, so that matching is linear in any text.
 _JSON = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?|[{}\[\]:,]|[^\s"{}\[\]:,]+', re.DOTALL)
 # Only such data needs parsing: a secret's name (each has one of these words), escapes in a name, JSON in a string.
-_MAY_NEED_READING = re.compile(
-    rb"token|auth|key|secret|pass|pwd|cookie|session|csrf|\\[ubfnrt/]|\"[ \t\r\n]*[{\[]", re.IGNORECASE
-)
+_WORDS_IN_NAMES = (b"token", b"auth", b"key", b"secret", b"pass", b"pwd", b"cookie", b"session", b"csrf")
+_ESCAPE_OR_NESTED = re.compile(rb"\\[ubfnrtUBFNRT/]|\"[ \t\r\n]*[{\[]")
 _PAIR = re.compile(rb"(?:\A|(?<=&))([^&=]*)=([^&]*)")
 _PART_NAME = re.compile(rb"(?:^|[;\s])name\*?=(?:\"((?:[^\"\\\r\n]|\\.)*)\"|([^;\r\n]*))", re.IGNORECASE)
 _BOUNDARY = re.compile(r"boundary=\"?([^\";,]{1,200})", re.IGNORECASE)
 
 
-def redact_body(body: bytes, content_type: str, secrets: Collection[str], *, tokens: Collection[bytes] = ()) -> bytes:
+def redact_body(
+    body: bytes, content_type: str, secrets: Collection[str], *, tokens: frozenset[bytes] = frozenset()
+) -> bytes:
     """Return the body with secrets overwritten, in JSON, form or multipart encoding."""
     media_type = content_type.split(";")[0].strip().lower()
     boundary = _find_boundary(body, content_type) if media_type == "multipart/form-data" else b""
@@ -54,7 +55,7 @@ def redact_body(body: bytes, content_type: str, secrets: Collection[str], *, tok
     return _redact_piece(body, secrets, tokens)
 
 
-def redact_query(query: str, secrets: Collection[str], *, tokens: Collection[bytes] = ()) -> str:
+def redact_query(query: str, secrets: Collection[str], *, tokens: frozenset[bytes] = frozenset()) -> str:
     data = query.encode("utf-8", "surrogatepass")
     data = _apply_edits(data, _form_edits(data))
     return mask_spans(data, find_secrets(data, secrets, tokens=tokens)).decode("utf-8", "replace")
@@ -89,7 +90,7 @@ def _unquote(value: bytes) -> str:
     return unquote_plus(value.decode("utf-8", "replace"))
 
 
-def _redact_piece(data: bytes, secrets: Collection[str], tokens: Collection[bytes]) -> bytes:
+def _redact_piece(data: bytes, secrets: Collection[str], tokens: frozenset[bytes]) -> bytes:
     data = _apply_edits(data, _named_edits(data))
     return mask_spans(data, find_secrets(data, secrets, tokens=tokens))
 
@@ -114,7 +115,8 @@ def _apply_edits(data: bytes, edits: Iterator[Edit]) -> bytes:
 
 def _json_edits(data: bytes, depth: int = 0) -> Iterator[Edit]:
     """Yield replacements for values under a secret's name, at any depth of objects, lists and JSON in strings."""
-    if _MAY_NEED_READING.search(data):
+    lowered = data.lower()
+    if any(word in lowered for word in _WORDS_IN_NAMES) or _ESCAPE_OR_NESTED.search(data):
         yield from _edits_by_name(data, depth, [MAX_NESTED])
 
 
@@ -245,7 +247,7 @@ def _find_boundary(body: bytes, content_type: str) -> bytes:
     return body.split(b"\r\n", 1)[0].strip() if body.startswith(b"--") else b""
 
 
-def _redact_part(part: bytes, secrets: Collection[str], tokens: Collection[bytes]) -> bytes:
+def _redact_part(part: bytes, secrets: Collection[str], tokens: frozenset[bytes]) -> bytes:
     head, separator, content = part.partition(b"\r\n\r\n")
     if not separator:
         return mask_spans(part, find_secrets(part, secrets, tokens=tokens))

@@ -6,13 +6,14 @@ import base64
 import html
 import re
 from bisect import bisect_right
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import islice
 
 MIN_LENGTH = 6  # a shorter secret may be an ordinary word: masking it everywhere would garble texts
 MIN_NUMBER_LENGTH = 20  # a shorter number may be a phone number or an ID, or part of one
+MIN_BEGINNING = 8  # of a secret that is cut at the end of the data
 MIN_CORE_LENGTH = 10  # base64 characters that depend on the secret only
 MAX_ESCAPES = 20_000  # decoded per layer, to bound the time for a body made of escapes
 MAX_DEPTH = 4  # layers of escaping: JSON in a string in a form in a query
@@ -29,7 +30,7 @@ _ANY_ESCAPE = re.compile(
     rb"\\+u([0-9a-fA-F]{4})|\\+x([0-9a-fA-F]{2})|%([0-9a-fA-F]{2})|(&#[xX][0-9a-fA-F]{1,7};?|&#\d{1,7};?|&[a-zA-Z]{2,8};)"
     rb"|\\+([\"'/\\])"
 )
-_TOKEN = re.compile(rb"[a-z0-9_-]{%d,}" % MIN_LENGTH)
+_ESCAPE_SIGNS = (b"\\", b"%", b"&")  # each escape begins with one of them
 # Remainder of an undecoded escape that touches the following word: "\\n<key>", "%0A<key>".
 _REST_OF_ESCAPE = {b"\\": re.compile(rb"[bfnrt]|u[0-9a-f]{4}|x[0-9a-f]{2}"), b"%": re.compile(rb"[0-9a-f]{2}")}
 _NUMBER_CHARACTERS = frozenset("0123456789+-() .")
@@ -92,6 +93,8 @@ def decode_layers(data: bytes, *, ascii_only: bool = True) -> Iterator[EscapeLay
 
 
 def _decode_layer(layer: EscapeLayer, escape: re.Pattern[bytes]) -> EscapeLayer | None:
+    if not any(sign in layer.data for sign in _ESCAPE_SIGNS):
+        return None
     pieces: list[bytes] = []
     result = EscapeLayer(b"", inner=layer)
     size = position = 0
@@ -132,7 +135,7 @@ def _decode_character(match: re.Match[bytes]) -> bytes | None:
     return match[5]
 
 
-def find_secrets(data: bytes, secrets: Iterable[str], *, tokens: Collection[bytes] = ()) -> list[Span]:
+def find_secrets(data: bytes, secrets: Iterable[str], *, tokens: frozenset[bytes] = frozenset()) -> list[Span]:
     """Return the spans of the secrets, in any spelling: escaped in several layers, hex, base64, any case.
 
     ``tokens`` are further secrets in lowercase, found only as whole words; there may be very many of them.
@@ -145,14 +148,17 @@ def find_secrets(data: bytes, secrets: Iterable[str], *, tokens: Collection[byte
     for layer in decode_layers(data, ascii_only=all(secret.isascii() for secret in looked_for)):
         lowered = layer.data.lower()
         for needle in needles:
-            found += [layer.original(*span) for span in needle.find(lowered, layer.data)]
+            if needle.text in lowered:
+                found += [layer.original(*span) for span in needle.find(lowered, layer.data)]
+            if needle.is_plain and (length := needle.find_beginning_at_end(lowered)):
+                found.append(layer.original(len(lowered) - length, len(lowered)))
         if tokens:
             found += [layer.original(*span) for span in _find_words(lowered, tokens)]
     return found
 
 
-def _find_words(lowered: bytes, tokens: Collection[bytes]) -> Iterator[Span]:
-    for run in _TOKEN.finditer(lowered):
+def _find_words(lowered: bytes, tokens: frozenset[bytes]) -> Iterator[Span]:
+    for run in _compile_runs(tokens).finditer(lowered):
         start, end = run.span()
         if run.group() in tokens:
             yield start, end
@@ -167,11 +173,17 @@ def _find_words(lowered: bytes, tokens: Collection[bytes]) -> Iterator[Span]:
             yield from (part.span() for part in _PART.finditer(lowered, start, end) if part.group() in tokens)
 
 
+@lru_cache(maxsize=8)
+def _compile_runs(tokens: frozenset[bytes]) -> re.Pattern[bytes]:
+    """Return the pattern of runs of word characters that are long enough to hold one of the tokens."""
+    return re.compile(rb"[a-z0-9_-]{%d,}" % min(map(len, tokens)))
+
+
 @dataclass(frozen=True)
 class _Needle:
     text: bytes  # lowercase
     is_base64: bool = False
-    may_be_cut: bool = False  # also match its beginning at the end of the data
+    is_plain: bool = False  # its beginning at the end of the data is a match, too: the data may have been cut there
 
     def find(self, lowered: bytes, data: bytes) -> Iterator[Span]:
         at = lowered.find(self.text)
@@ -179,11 +191,14 @@ class _Needle:
             end = at + len(self.text)
             yield _find_base64_run(data, at, end) if self.is_base64 else (at, end)
             at = lowered.find(self.text, end)
-        if self.may_be_cut:
-            for length in range(min(len(self.text) - 1, len(lowered)), 7, -1):
-                if lowered.endswith(self.text[:length]):
-                    yield len(lowered) - length, len(lowered)
-                    break
+
+    def find_beginning_at_end(self, lowered: bytes) -> int:
+        """Return the length of the longest beginning with which the data ends. 0: none of MIN_BEGINNING and more."""
+        last = lowered[-(len(self.text) - 1) :]
+        at = last.find(self.text[:MIN_BEGINNING])
+        while at >= 0 and not self.text.startswith(last[at:]):
+            at = last.find(self.text[:MIN_BEGINNING], at + 1)
+        return len(last) - at if at >= 0 else 0
 
 
 def _find_base64_run(data: bytes, start: int, end: int) -> Span:
@@ -202,7 +217,7 @@ def _build_needles(secret: str) -> tuple[_Needle, ...]:
         return ()
     plain = secret.encode("utf-8", "surrogatepass")
     texts = {plain, plain.hex().encode(), plain.replace(b" ", b"+")}
-    found = [_Needle(text.lower(), may_be_cut=text == plain) for text in texts]
+    found = [_Needle(text.lower(), is_plain=text == plain) for text in texts]
     for shift, first in ((0, 0), (1, 2), (2, 3)):
         whole = (shift + len(plain)) * 8 // 6
         for encode in (base64.b64encode, base64.urlsafe_b64encode):

@@ -71,11 +71,13 @@ class _Cache:
             if is_distinctive(value):
                 by_channel[kind, channel] = (*by_channel.get((kind, channel), ()), value)
         values = {value for value in (*opened.values(), *_settings_secrets()) if is_distinctive(value)}
-        self.known = KnownSecrets(
+        known = KnownSecrets(
             tokens=frozenset(value.lower().encode() for value in values if _WORD.match(value)),
             other_values=tuple(value for value in values if not _WORD.match(value)),
             by_channel=by_channel,
         )
+        if known != self.known:  # caches compare the same object fast
+            self.known = known
         self.opened, self.read_at = opened, time.monotonic()
 
     def forget(self, **kwargs: Any) -> None:

@@ -44,9 +44,9 @@ def redact_event(logger: Any, method: str, event: EventDict) -> EventDict:
     return event
 
 
-def _find_known_secrets() -> tuple[Collection[str], Collection[bytes]]:
+def _find_known_secrets() -> tuple[Collection[str], frozenset[bytes]]:
     if not apps.models_ready:  # beat runs without Django's apps, and handles no secret
-        return (), ()
+        return (), frozenset()
     from channels_setup.models.known_secrets import cached
 
     known = cached()
