@@ -8,6 +8,7 @@
   const rowOf = (chat) => document.querySelector(`#rows a.row[data-chat="${CSS.escape(chat)}"]`);
   const newKey = () => crypto.randomUUID?.() || String(Math.random()).slice(2);
   let isBusy = false, timer, macroKey = newKey(); // the key stays until an answer comes, so a repeat adds no second note
+  let stopped = null; // an action whose later part failed: {words, rest, done, earlier, undoToken}
 
   // --- rows ---------------------------------------------------------------------------------------------------------
   // Where the focus is in a row, so that its new version gets it.
@@ -53,30 +54,34 @@
   };
 
   // --- requests -------------------------------------------------------------------------------------------------------
-  // Post once. Return the answer, or null after saying why there is none. `undoToken`: of the parts before.
-  const send = async (url, values, undoToken) => {
+  // Post once. Return the answer, or null after saying why there is none. `sofar`: what the parts before have done.
+  const send = async (url, values, { undoToken = "", done = 0, total = 0 } = {}) => {
+    const fail = (sentence) => {
+      const words = done ? bar.dataset.stopped.replace("{done}", done).replace("{total}", total) : "";
+      showToast(words ? `${words} ${sentence}` : sentence, undoToken);
+      return null;
+    };
     try {
       const answer = await okno.postAsUser(url + byId("list").dataset.query, values);
       if (answer.redirected) {
         dispatchEvent(new Event("okno:signed-out"));
-        showToast(bar.dataset.signedOut);
-        return null;
+        return fail(done ? bar.dataset.signedOutLater : bar.dataset.signedOut);
       }
-      if (answer.status === 409) { hideToast(); return null; } // the page says why
-      if (!answer.ok && answer.status !== 422) throw new Error(String(answer.status));
+      if (answer.status !== 409 && !answer.ok && answer.status !== 422) throw new Error(String(answer.status));
       const result = await answer.json();
-      if (answer.ok) { drawRows(result.rows); return result; }
-      showToast(result.sentence, undoToken);
+      if (okno.isLocked()) { hideToast(); return null; } // the page says that another user signed in
+      if (!answer.ok) return fail(result.sentence);
+      drawRows(result.rows);
+      return result;
     } catch {
-      showToast(bar.dataset.failed, undoToken);
+      return fail(bar.dataset.failed);
     }
-    return null;
   };
   // Slow actions are posted in parts, so that no request lasts long and the operator sees how far it is. Each answer
   // holds a token with all results until then: `earlier`.
   const PART = Number(bar.dataset.part), SLOW = ["assign", "close", "tag", "untag", "snooze", "wake", "macro"];
   const work = async (steps) => {
-    if (isBusy || okno.isLocked()) return false;
+    if (isBusy || okno.isLocked()) return [];
     isBusy = true;
     bar.setAttribute("aria-busy", "true");
     try {
@@ -91,31 +96,44 @@
     showToast(bar.dataset.progress.replace("{done}", done).replace("{total}", total));
     byId("toast-bulk").setAttribute("aria-hidden", "true"); // only the result is read out
   };
-  // `states`: chat → state of its row, which the server compares.
+  // What a repeat of a stopped action starts from, so that the undo covers all of its parts.
+  const resume = (words, rows) => {
+    const found = stopped?.words === words && rows.every(([chat]) => stopped.rest.has(chat)) ? stopped : null;
+    stopped = null;
+    return found;
+  };
+  // `states`: chat → state of its row, which the server compares. Returns the chats of the answered parts.
   const run = (action, values, states) => work(async () => {
     const rows = [...states], size = SLOW.includes(action) ? PART : rows.length;
-    let result = null;
+    const words = JSON.stringify([action, values]), before = resume(words, rows), done = before?.done || 0;
+    let result = before && { earlier: before.earlier, undo_token: before.undoToken };
     for (let start = 0; start < rows.length; start += size) {
-      if (SLOW.includes(action)) showProgress(start, rows.length);
+      if (SLOW.includes(action)) showProgress(done + start, done + rows.length);
       const body = new URLSearchParams({ ...values, action, earlier: result?.earlier || "" });
       for (const [chat, state] of rows.slice(start, start + size)) body.append("chat", `${chat}:${state}`);
       if (action === "macro") body.set("macro_key", macroKey);
-      const part = await send(bar.dataset.url, body, result?.undo_token);
-      if (!part) return false;
+      const part = await send(bar.dataset.url, body, { undoToken: result?.undo_token, done: done + start, total: done + rows.length });
+      if (!part) {
+        const rest = new Set(rows.slice(start).map(([chat]) => chat));
+        if (result) stopped = { words, rest, done: done + start, earlier: result.earlier, undoToken: result.undo_token };
+        return rows.slice(0, start).map(([chat]) => chat);
+      }
       result = part;
     }
     if (action === "macro") macroKey = newKey();
     if (result) showToast(result.sentence, result.undo_token);
-    return true;
+    return rows.map(([chat]) => chat);
   });
   const runFor = (action, values, chat) => run(action, values, [[chat, rowOf(chat)?.dataset.state || ""]]);
   const undo = () => {
     const token = byId("toast-bulk")?.querySelector("[data-undo-token]")?.dataset.undoToken;
     if (!token) return;
+    stopped = null;
     work(async () => {
-      let result = { earlier: "", next: 0 };
+      let result = { earlier: "", next: 0, total: 0 };
       do {
-        result = await send(bar.dataset.undoUrl, { undo_token: token, start: result.next, earlier: result.earlier }, token);
+        const sofar = { undoToken: token, done: result.next, total: result.total };
+        result = await send(bar.dataset.undoUrl, { undo_token: token, start: result.next, earlier: result.earlier }, sofar);
         if (!result) return false;
         if (result.next) showProgress(result.next, result.total);
       } while (result.next);

@@ -75,7 +75,8 @@
 
   // --- actions of the bar -----------------------------------------------------------------------------------------------
   const run = async (action, values = {}) => {
-    if (await okno.chatBulk.run(action, values, selected)) clear();
+    for (const chat of await okno.chatBulk.run(action, values, selected)) selected.delete(chat);
+    draw();
   };
   const valuesOf = (button) => {
     const fields = button.closest("form") ? new FormData(button.closest("form")) : new Map();
@@ -120,6 +121,7 @@
         }
       } catch {
         fetchedAt = -CHOICES_TIME;
+        for (const panel of bar.querySelectorAll("[data-bulk-panel]:empty")) panel.append(byId("no-choices").content.cloneNode(true));
       }
     })();
     return isFetching;

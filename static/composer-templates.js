@@ -2,6 +2,7 @@
 // and the text follows them. The operator can also pick a template. The server does all matching.
 (() => {
   const PAUSE = 350; // milliseconds after the last key
+  const PANEL_TIMEOUT = 30_000; // milliseconds
   const byId = (id) => document.getElementById(id);
   const panelArea = () => byId("template_panel");
   const box = () => byId("text");
@@ -35,6 +36,26 @@
   };
   const followFields = () => setBoxText(panelArea().querySelector('[data-part="text"]')?.textContent || "");
   const isOk = (answer) => answer.ok && !answer.redirected;
+  // Return the HTML for a button that the operator pressed, or null after saying that there is no answer.
+  const fetchPanel = async (button, ask) => {
+    if (button.getAttribute("aria-busy")) return null;
+    const isHere = chatGuard();
+    button.setAttribute("aria-busy", "true");
+    try {
+      const answer = await ask();
+      if (answer.redirected) dispatchEvent(new Event("okno:signed-out"));
+      if (!isOk(answer)) throw new Error(String(answer.status));
+      const html = await answer.text();
+      if (!isHere()) return null;
+      okno.refusals.end("panel");
+      return html;
+    } catch {
+      if (isHere()) okno.refusals.show(byId("composer").dataset.failed, "text action panel");
+      return null;
+    } finally {
+      button.removeAttribute("aria-busy");
+    }
+  };
   // Return a function that checks whether the same chat is still open and editable when a response arrives.
   const chatGuard = () => {
     const form = byId("composer");
@@ -102,10 +123,9 @@
 
   const pick = async (link) => {
     recognition.cancel();
-    const isHere = chatGuard();
-    const answer = await fetch(link.href, { headers: { "HX-Request": "true" } });
-    const html = await answer.text();
-    if (!isOk(answer) || !isHere()) return;
+    const signal = AbortSignal.timeout(PANEL_TIMEOUT);
+    const html = await fetchPanel(link, () => fetch(link.href, { headers: { "HX-Request": "true" }, signal }));
+    if (html === null) return;
     show(html);
     okno.refusals.end("template");
     panelArea().querySelector("[data-find]")?.focus();
@@ -116,10 +136,8 @@
     const values = { open: "1", kind: button.dataset.open };
     for (const field of panelArea().querySelectorAll('input[name^="v."]')) values[field.name] = field.value;
     if (button.name === "choice") values.choice = button.value;
-    const isHere = chatGuard();
-    const answer = await okno.postAsUser(button.getAttribute("formaction"), values);
-    const html = await answer.text();
-    if (!isOk(answer) || !isHere()) return;
+    const html = await fetchPanel(button, () => okno.postAsUser(button.getAttribute("formaction"), values));
+    if (html === null) return;
     show(html);
     if (kind() === "recognized") followFields();
     const fields = [...panelArea().querySelectorAll("textarea")];

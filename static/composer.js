@@ -28,6 +28,7 @@
     if (!form) return;
     key = form.elements.key.value;
     writtenAt = Number(form.elements.key.dataset.at || 0);
+    if (!isKept) box().setSelectionRange(box().value.length, box().value.length); // the operator goes on behind the draft
     showLength();
     if (form.querySelector("[data-erased]")) for (const kind of ["draft", "note", "threadNote", "sending"]) okno.localCopies.remove(kind, chatOf(form));
     const copy = okno.localCopies.read("draft", chatOf(form));
@@ -151,6 +152,15 @@
     if (!draft || !mayReplace || isUnsaved || at < writtenAt || okno.sending.has(draftKey)) return;
     box().value = draft;
     [key, writtenAt, isTouched] = [draftKey, at, false];
+    showLength();
+  });
+  // Tabs of a browser show the same draft: an older text in one of them would overwrite it with the next key.
+  addEventListener("storage", ({ key: name }) => {
+    if (!form || form !== composer() || name !== okno.localCopies.storageKey("draft", chatOf(form))) return;
+    const copy = okno.localCopies.read("draft", chatOf(form));
+    if (!copy || copy.at <= writtenAt || okno.sending.has(copy.key)) return;
+    box().value = copy.text;
+    [key, writtenAt, isTouched, isUnsaved] = [copy.key, copy.at, false, false]; // the other tab saves it
     showLength();
   });
   addEventListener("okno:chat-opened", startForm);

@@ -5,6 +5,7 @@
   const { define } = okno.shortcuts;
   const byId = (id) => document.getElementById(id);
   const CLOSED = "3";
+  const NEXT_TIMEOUT = 20_000; // milliseconds
   const isShown = (element) => Boolean(element && element.getClientRects().length);
   const hasChat = () => Boolean(byId("chat")?.dataset.chat) && !byId("chat").inert;
 
@@ -45,9 +46,17 @@
   };
   const openNextWaiting = async () => {
     const params = new URLSearchParams({ current: byId("chat")?.dataset.chat || "" });
-    const answer = await fetch(`${body.dataset.nextUrl}?${params}`);
-    if (!answer.ok || answer.redirected) return;
-    const { chat, note } = await answer.json();
+    let found;
+    try {
+      const answer = await fetch(`${body.dataset.nextUrl}?${params}`, { signal: AbortSignal.timeout(NEXT_TIMEOUT) });
+      if (answer.redirected) { dispatchEvent(new Event("okno:signed-out")); return; }
+      if (!answer.ok) throw new Error(String(answer.status));
+      found = await answer.json();
+    } catch {
+      say("next-waiting", body.dataset.failed);
+      return;
+    }
+    const { chat, note } = found;
     if (chat) okno.palette.openChat(chat);
     byId("toast-next-waiting")?.remove();
     if (note || !chat) say("next-waiting", note || body.dataset.noneWaiting);

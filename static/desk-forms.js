@@ -4,6 +4,10 @@
   const byId = (id) => document.getElementById(id);
 
   document.addEventListener("htmx:afterSwap", () => okno.tick());
+  // htmx would queue a second click and post it after the first.
+  document.addEventListener("htmx:confirm", (event) => {
+    if (event.detail.verb === "post" && event.detail.elt.matches(".htmx-request")) event.preventDefault();
+  });
   document.addEventListener("htmx:afterRequest", (event) => {
     const { xhr, requestConfig } = event.detail;
     if (requestConfig.verb !== "post") return;

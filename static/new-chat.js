@@ -1,12 +1,5 @@
-// New chat: say at once that the number is known, show the templates of the chosen channel, and send once.
+// New chat: say at once that the number is known, and show the templates of the chosen channel.
 (() => {
-  const sending = document.querySelector("form[data-send-once]");
-  sending?.addEventListener("submit", (event) => {
-    if (sending.dataset.sent) { event.preventDefault(); return; }
-    if (event.submitter?.name === "go") sending.dataset.sent = "1";
-  });
-  window.addEventListener("pageshow", () => { if (sending) delete sending.dataset.sent; });
-
   const form = document.getElementById("new-chat");
   if (!form) return;
   const phone = form.elements.phone, known = document.getElementById("new-phone-known");

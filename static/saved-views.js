@@ -22,6 +22,8 @@
     const form = event.target;
     if (!["save-view", "update-view"].includes(form.id) || !document.getElementById("desk")) return;
     event.preventDefault();
+    if ("busy" in form.dataset) return;
+    form.dataset.busy = "";
     const problem = menu().querySelector("[data-problem]");
     let sentence = problem.dataset.failed;
     try {
@@ -30,11 +32,13 @@
       const result = answer.redirected ? {} : await answer.json();
       if (answer.ok && result.url) {
         menu().open = false;
-        window.htmx.ajax("GET", result.url, { target: "#list", swap: "outerHTML" });
+        okno.listLoading.load(result.url);
         return;
       }
       sentence = result.sentence || sentence;
-    } catch { /* no connection */ }
+    } catch { /* no connection */ } finally {
+      delete form.dataset.busy;
+    }
     problem.textContent = sentence;
     problem.hidden = false;
   });

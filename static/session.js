@@ -3,6 +3,7 @@
   const app = document.getElementById("app");
   if (!app?.dataset.user) return;
   const COOKIES = ["__Host-csrftoken=", "csrftoken="]; // with https, a cookie without the prefix is a leftover
+  const REQUEST_TIMEOUT = 60_000; // milliseconds
   const user = app.dataset.user;
   const byId = (id) => document.getElementById(id);
   let renewedToken = ""; // token from the server, for browsers without the cookie
@@ -48,7 +49,7 @@
 
   // POST as the user of this page, in the chat of the text. After a refused CSRF token, renew it and repeat the request
   // once; a refused request has no effect.
-  const postAsUser = async (address, values, { signal } = {}) => {
+  const postAsUser = async (address, values, { signal = AbortSignal.timeout(REQUEST_TIMEOUT) } = {}) => {
     const body = new URLSearchParams(values);
     body.set("for_user", user);
     if (!body.has("for_chat") && byId("chat")?.dataset.chat) body.set("for_chat", byId("chat").dataset.chat);

@@ -51,7 +51,8 @@
   });
   for (const button of document.querySelectorAll("[data-examples]")) button.hidden = false;
 
-  // Wrap a request: `schedule` sends it once after the last key, and `isLast()` is false for an outdated response.
+  // Wrap a request: `schedule` sends it once after the last key, and `isLast()` is false for an outdated response. Without
+  // a connection, the request is repeated when it is back, or with the next key.
   const latestOnly = (ask) => {
     let timer, number = 0;
     const now = async () => {
@@ -59,12 +60,14 @@
       const mine = ++number;
       try {
         await ask(() => mine === number);
-      } catch (problem) { // without a connection, the next key retries
-        if (!/fetch|network|load failed/i.test(problem.message)) throw problem;
+      } catch (problem) {
+        if (!isUnanswered(problem)) throw problem;
+        addEventListener("okno:connected", () => { if (mine === number) now(); }, { once: true });
       }
     };
     return { schedule: (pause = PAUSE) => { clearTimeout(timer); timer = setTimeout(now, pause); }, now, cancel: () => { clearTimeout(timer); number += 1; } };
   };
+  const isUnanswered = ({ name, message }) => name === "TimeoutError" || /fetch|network|load failed/i.test(message);
 
   // A form with data-preview-url updates its preview.
   const form = document.querySelector("form[data-preview-url]");

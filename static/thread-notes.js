@@ -45,6 +45,15 @@
     }
     showDot();
   };
+  // Another tab of this browser has changed or saved the note.
+  addEventListener("storage", ({ key: name, oldValue, newValue }) => {
+    if (!form() || name !== okno.localCopies.storageKey(KIND, chat())) return;
+    const copy = JSON.parse(newValue || "null"), before = JSON.parse(oldValue || "null");
+    if (copy) box().value = copy.text;
+    else if (box().value === before?.text) box().value = "";
+    form().elements.note_key.value = copy?.key || okno.newKey();
+    showDot();
+  });
   document.addEventListener("input", (event) => { if (event.target.id === "note-text") { showProblem(""); saveCopy(); } });
 
   // --- saving ----------------------------------------------------------------------------------------------------------

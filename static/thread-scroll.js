@@ -102,7 +102,13 @@
     if (quoted && showMessage(quoted.dataset.at)) event.preventDefault(); // otherwise chat-opening.js opens its page
   });
 
-  const fetchPage = async (address) =>
-    new DOMParser().parseFromString(await (await fetch(address)).text(), "text/html");
+  const PAGE_TIMEOUT = 30_000; // milliseconds
+  // Return a page of this portal. Raises an error for any other answer.
+  const fetchPage = async (address) => {
+    const answer = await fetch(address, { signal: AbortSignal.timeout(PAGE_TIMEOUT) });
+    if (answer.redirected) dispatchEvent(new Event("okno:signed-out"));
+    if (!answer.ok || answer.redirected) throw new Error(String(answer.status));
+    return new DOMParser().parseFromString(await answer.text(), "text/html");
+  };
   window.okno = Object.assign(window.okno || {}, { fetchPage, threadScroll: { start: startScroll, remember, loadEarlier: () => loadEarlierMessages(byId("earlier")), isAtEnd }, scrollToEnd: () => scrollToEnd(byId("scroll")) });
 })();

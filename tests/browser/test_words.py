@@ -293,6 +293,30 @@ def test_a_tab_with_newer_text_says_that_the_draft_was_sent(desk: Page, chat: Co
     elsewhere.context.close()
 
 
+def test_tabs_of_a_browser_show_the_same_draft(desk: Page, chat: Conversation) -> None:
+    type_in(desk, "Общий")
+    eventually(desk, lambda: Draft.objects.exists())
+    other = desk.context.new_page()
+    open_chat(other, chat)
+    expect(other.locator("#text")).to_have_value("Общий")
+
+    other.locator("#text").press_sequentially(" текст")
+    expect(desk.locator("#text")).to_have_value("Общий текст")
+    desk.locator("#text").press("End")
+    desk.keyboard.type(" вдвоём")
+    expect(other.locator("#text")).to_have_value("Общий текст вдвоём")
+    desk.keyboard.press("Control+Enter")
+    expect(other.locator("#text")).to_have_value("")
+    assert outbound_texts() == ["Общий текст вдвоём"]
+
+    for page in (desk, other):
+        page.locator("[data-compose=note]").click()
+    desk.locator("#note-text").press_sequentially("Заметка")
+    expect(other.locator("#note-text")).to_have_value("Заметка")
+    other.locator("#note-text").press("Control+Enter")
+    expect(desk.locator("#note-text")).to_have_value("")
+
+
 @pytest.mark.parametrize("more", ["", " и дальше"], ids=["untouched", "touched"])
 def test_a_tab_that_has_not_polled_yet_sends_nothing_twice(desk: Page, chat: Conversation, more: str) -> None:
     type_in(desk, "Общий")
