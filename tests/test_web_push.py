@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from django.db import connection
 from django.test import Client
 from django.utils import timezone
 
@@ -296,8 +297,6 @@ def test_a_reminder_of_an_absent_assignee_goes_to_the_others(chat: Conversation)
     condition = availability.is_away_condition("%s")
 
     def is_away() -> bool:
-        from django.db import connection
-
         with connection.cursor() as cursor:
             cursor.execute(f"SELECT {condition}", [user.pk])
             return bool(cursor.fetchone()[0])
@@ -310,3 +309,21 @@ def test_a_reminder_of_an_absent_assignee_goes_to_the_others(chat: Conversation)
     availability.choose_status(user, "online")
     OperatorAvailability.objects.update(last_seen_at=timezone.now() - timedelta(minutes=5))
     assert is_away()
+
+
+def test_the_last_poll_of_a_deleted_user_is_no_error(chat: Conversation) -> None:
+    user = boris(chat.chat_channel)
+    availability.record_seen(user.pk)
+    first = OperatorAvailability.objects.get().last_seen_at
+    availability.record_seen(user.pk)  # within WRITE_SECONDS
+    assert OperatorAvailability.objects.get().last_seen_at == first
+    OperatorAvailability.objects.update(last_seen_at=timezone.now() - timedelta(seconds=31))
+    availability.record_seen(user.pk)
+    assert OperatorAvailability.objects.get().last_seen_at > first
+
+    pk = user.pk
+    user.delete()
+    availability.record_seen(pk)
+
+    connection.check_constraints()
+    assert not OperatorAvailability.objects.exists()

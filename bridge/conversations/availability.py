@@ -22,10 +22,16 @@ SEEN_WITHIN = timedelta(minutes=2)
 WRITE_SECONDS = 30  # the time of the last poll is written at most this often
 
 IS_SEEN_CONDITION = f"last_seen_at > clock_timestamp() - interval '{SEEN_WITHIN.seconds} seconds'"
+# A user who was just deleted gets no row: the lock waits for a deletion under way. Most polls have nothing to write and
+# lock nothing.
 RECORD_SEEN_SQL = f"""
-INSERT INTO bridge_operatoravailability AS a (user_id, last_seen_at) VALUES (%s, clock_timestamp())
+INSERT INTO bridge_operatoravailability AS a (user_id, last_seen_at)
+SELECT u.id, clock_timestamp() FROM accounts_user u
+WHERE u.id = %s AND NOT EXISTS (
+    SELECT FROM bridge_operatoravailability seen WHERE seen.user_id = u.id
+      AND seen.last_seen_at >= clock_timestamp() - interval '{WRITE_SECONDS} seconds')
+FOR KEY SHARE OF u
 ON CONFLICT (user_id) DO UPDATE SET last_seen_at = excluded.last_seen_at
-WHERE a.last_seen_at IS NULL OR a.last_seen_at < excluded.last_seen_at - interval '{WRITE_SECONDS} seconds'
 """
 
 
