@@ -7,8 +7,10 @@
   const byId = (id) => document.getElementById(id);
   const rowOf = (chat) => document.querySelector(`#rows a.row[data-chat="${CSS.escape(chat)}"]`);
   const newKey = () => crypto.randomUUID?.() || String(Math.random()).slice(2);
-  let isBusy = false, timer, macroKey = newKey(); // the key stays until an answer comes, so a repeat adds no second note
+  let isBusy = false, timer;
   let stopped = null; // an action whose later part failed: {words, rest, done, earlier, undoToken}
+  // Key of a run of a macro, and the macro and chats of a run that failed: a repeat applies nothing twice.
+  let macroKey = newKey(), macroChats = new Set();
 
   // --- rows ---------------------------------------------------------------------------------------------------------
   // Where the focus is in a row, so that its new version gets it.
@@ -105,6 +107,8 @@
   // `states`: chat → state of its row, which the server compares. Returns the chats of the answered parts.
   const run = (action, values, states) => work(async () => {
     const rows = [...states], size = SLOW.includes(action) ? PART : rows.length;
+    const macroRun = rows.map(([chat]) => `${values.macro} ${chat}`);
+    if (action === "macro" && !macroRun.every((one) => macroChats.has(one))) [macroKey, macroChats] = [newKey(), new Set(macroRun)];
     const words = JSON.stringify([action, values]), before = resume(words, rows), done = before?.done || 0;
     let result = before && { earlier: before.earlier, undo_token: before.undoToken };
     for (let start = 0; start < rows.length; start += size) {
@@ -120,7 +124,7 @@
       }
       result = part;
     }
-    if (action === "macro") macroKey = newKey();
+    if (action === "macro") macroChats = new Set();
     if (result) showToast(result.sentence, result.undo_token);
     return rows.map(([chat]) => chat);
   });

@@ -14,7 +14,16 @@ from django.utils import timezone
 from bridge.conversations import tickets
 from bridge.desk.bulk import changes
 from bridge.desk.bulk.row_states import build_state
-from bridge.models import ChatPin, Conversation, ConversationNote, Macro, NoteMention, Snooze, Ticket
+from bridge.models import (
+    ChatPin,
+    Conversation,
+    ConversationActivity,
+    ConversationNote,
+    Macro,
+    NoteMention,
+    Snooze,
+    Ticket,
+)
 from channels_setup.models import ApiChannel, Team
 from channels_setup.roles import Role, assign_role
 from tests.factories import ApiChannelFactory, boris, operator
@@ -213,6 +222,20 @@ def test_the_note_of_a_macro_mentions_people_in_each_chat(desk: Client, chats: l
 
     assert ConversationNote.objects.count() == 4  # the repeat of a form adds none
     assert set(NoteMention.objects.values_list("user", "conversation")) == {(olga.pk, chat.pk) for chat in chats[:2]}
+
+
+def test_a_macro_posted_again_runs_once_in_each_chat(desk: Client, chats: list[Conversation]) -> None:
+    vip, other = (Macro.objects.create(name=name, add_tags=[name]) for name in ("vip", "опт"))
+    key = "key-of-the-form"
+    assert change(desk, "macro", chats[:2], macro=vip.pk, macro_key=key) == "Macro applied to 2 chats."
+    Ticket.objects.filter(conversation=chats[0]).update(tags=[])  # by a colleague, before the lost answer is noticed
+
+    assert change(desk, "macro", chats, macro=vip.pk, macro_key=key) == "Macro applied to 3 chats."
+    assert change(desk, "macro", chats[:1], macro=other.pk, macro_key=key) == "Macro applied to 1 chat."
+
+    tags = dict(Ticket.objects.values_list("conversation", "tags"))
+    assert [tags[chat.pk] for chat in chats] == [["опт"], ["vip"], ["vip"]]
+    assert ConversationActivity.objects.filter(kind="macro").count() == 4
 
 
 # --- read, unread, pins --------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from django.db import transaction
 from django.utils.dateparse import parse_datetime
 from django.utils.translation import gettext as _
 
-from bridge import service_window
+from bridge import idempotency, service_window
 from bridge.automation import macros
 from bridge.conversations import assignment_rules, chat_notes, chat_pins, snoozing, tickets, unread_marks
 from bridge.conversations.receiving import lock_conversation
@@ -245,7 +245,7 @@ def _build_macro(shown: Mapping[int, ShownState], *, user: Any, values: Mapping[
     key = values.get("macro_key", "")
     mentions = "@" in macro.note_text
 
-    def apply(chat: Conversation) -> tuple[Value, Value]:
+    def run(chat: Conversation) -> idempotency.StoredResponse:
         if channels and chat.chat_channel_id not in channels:
             raise _Skipped(_("The macro is not for this channel."))
         if obstacle := chat_macros.find_obstacle(macro, chat, shown[chat.pk], user=user):
@@ -255,6 +255,16 @@ def _build_macro(shown: Mapping[int, ShownState], *, user: Any, values: Mapping[
             macros.run_macro(macro, chat.pk, user=user, form_key=f"{key}-{chat.pk}" if key else "", people=people)
         except macros.MacroRefused as problem:
             raise _Skipped(str(problem)) from problem
+        return idempotency.StoredResponse(204, {})
+
+    def apply(chat: Conversation) -> tuple[Value, Value]:
+        # A part whose answer was lost is posted again: each chat that has had the macro counts as changed.
+        idempotency.run_once(
+            owner=f"chat {chat.pk}/{user.pk}/bulk",
+            key=f"{key} {macro.pk}" if key else "",
+            request=b"",
+            work=lambda: run(chat),
+        )
         return None, None
 
     return apply
