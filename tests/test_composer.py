@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from bridge.conversations import receiving
+from bridge.conversations import consents, receiving
 from bridge.desk import refusals
 from bridge.desk.composer import prefill
-from bridge.models import Conversation, Draft, HeldReply, Message
+from bridge.models import Conversation, Draft, HeldReply, Message, OptOut, OptOutSource
 from bridge.outcomes.reply_reasons import REPLY_REASONS
 from bridge.relay import held_replies
 from channels_setup.models import ApiChannel
@@ -470,6 +470,18 @@ def test_a_refusal_says_what_ends_it(desk: Client, chat: Conversation, channel: 
     assert refuse(text=" ") == "text files"
     assign = desk.post(f"/chats/{chat.pk}/assign/", {"user": "0"}, headers=SCRIPT).json()
     assert assign["until"] == "action text"
+
+
+def test_an_open_window_does_not_end_the_refusal_of_a_template(
+    desk: Client, chat: Conversation, channel: ApiChannel, template: Template
+) -> None:
+    consents.set_opt_out(chat.contact_id, OptOut.ALL, source=OptOutSource.OPERATOR)
+    address = f"/chats/{chat.pk}/templates/{template.pk}/send/"
+    form = {"v.1": "Анна", "v.2": "№ 42", "kind": "picked", "text": ""}
+
+    assert desk.post(address, form, headers=SCRIPT).json()["until"] == "text template window consent"
+    anna_writes(channel, "Алло?")
+    assert desk.post(address, form, headers=SCRIPT).json()["until"] == "text template consent"
 
 
 def test_every_refusal_of_a_reply_has_an_end() -> None:

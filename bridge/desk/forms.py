@@ -16,7 +16,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST
 
-from bridge import idempotency
+from bridge import idempotency, service_window
 from bridge.models import Conversation, Message
 from bridge.relay import reply_submission
 from channels_setup.permissions import require_chat_access
@@ -114,7 +114,8 @@ def submit_once(
         result = work(draft_key)
         if result.message is not None:
             return idempotency.StoredResponse(200, {"sent": True, "sentence": result.decision.sentence})
-        until = refusals.render_until(refusals.list_ends(result.decision.reason))
+        is_open = service_window.get_window_state(conversation).is_open
+        until = refusals.render_until(refusals.list_ends(result.decision.reason, window_is_open=is_open))
         return idempotency.StoredResponse(422, {"sent": False, "sentence": result.decision.sentence, "until": until})
 
     owner, key = f"chat {conversation.pk}/", draft_key

@@ -61,9 +61,13 @@ ENDS: Mapping[str, tuple[End, ...]] = {
 }
 
 
-def list_ends(code: str) -> tuple[End, ...]:
-    """Return the events that remove the refusal with this code; those of actions for other codes and ""."""
-    return ENDS.get(code, OF_ACTIONS)
+def list_ends(code: str, *, window_is_open: bool = False) -> tuple[End, ...]:
+    """Return the events that remove the refusal with this code; those of actions for other codes and "".
+
+    ``window_is_open``: in the chat, when the action was refused. Then the window ends nothing, as for a template to a
+    client who opted out.
+    """
+    return tuple(end for end in ENDS.get(code, OF_ACTIONS) if not (window_is_open and end == End.WINDOW))
 
 
 def render_until(ends: Iterable[End]) -> str:
