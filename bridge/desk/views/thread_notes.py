@@ -60,11 +60,12 @@ def delete_note(request: HttpRequest, pk: int, note_id: int) -> HttpResponse:
 @require_GET
 @never_cache
 def list_people(request: HttpRequest, pk: int) -> HttpResponse:
-    """Return the people whom a note of this chat can mention, as JSON."""
+    """Return the people to offer for a mention in a note of this chat, as JSON: all who may see it but the user."""
     conversation = access.get_conversation_or_404(request, pk)
     people = list(access.mentionable_users(conversation))
     handles = chat_notes.build_handles(people)
     rows = [{"id": user.pk, "name": handles[user.pk], "user": user.get_username()} for user in people]
+    rows = [row for row in rows if row["id"] != request.user.pk]
     return JsonResponse({"people": sorted(rows, key=lambda row: str(row["name"]).casefold())})
 
 
