@@ -1,8 +1,9 @@
 """Claiming of due deliveries in one statement, under a lease: the same for all kinds of destination.
 
-Only the oldest unfinished delivery of each conversation, destination and kind is due; alert messages have no
-conversation. A destination has a limited number of running calls: none while it is paused or at its rate limit, and one
-probe while its circuit breaker is open. Rows that another worker is claiming are skipped.
+Only the oldest unfinished delivery of each conversation, destination and kind is due; of reactions, the oldest one of
+each message. Alert messages have no conversation. A destination has a limited number of running calls: none while it is
+paused or at its rate limit, and one probe while its circuit breaker is open. Rows that another worker is claiming are
+skipped.
 
 States of a delivery, and who moves it: pending → sending (this module); sending → delivered, pending, dead or unknown
 (`results`); sending → pending if nothing was attempted (`preparation`, `rate_limits`); pending or sending → canceled
@@ -124,7 +125,8 @@ RETURNING {delivery}, due.previous_state
 HEAD_SQL = """d.id = (
                   SELECT min(queued.id) FROM bridge_delivery queued
                   WHERE queued.api_channel_id = d.api_channel_id AND queued.conversation_id = d.conversation_id
-                    AND queued.kind = d.kind AND queued.state IN ('pending', 'sending'))"""
+                    AND queued.kind = d.kind AND queued.state IN ('pending', 'sending'){same_message})"""
+SAME_MESSAGE_SQL = " AND queued.message_id IS NOT DISTINCT FROM d.message_id"
 
 # Limits that became free a moment ago count: the claim may have run just before.
 ANY_RECENT_LIMIT_SQL = """
@@ -157,11 +159,13 @@ def build_statement(template: str, column: str, kinds: tuple[str, ...], *, poiso
         "poison": str(poison).upper(),
         "is_due": (IS_POISON if poison else IS_ORDINARY).format(finished=finished, most=MAX_WORKER_CRASHES),
         "is_limit": is_limit,
-        "is_head": HEAD_SQL if column != "alert_route" else "TRUE",  # a route sends one message at a time
         "delivery": DELIVERY.columns,
         "kinds": ", ".join(f"'{kind}'" for kind in kinds),
         "finished": finished,
     }
+    # Reactions to different messages have no order among them.
+    head = HEAD_SQL.format(same_message=SAME_MESSAGE_SQL if kinds == (Delivery.Kind.REACTION,) else "")
+    names["is_head"] = head if column != "alert_route" else "TRUE"  # a route sends one message at a time
     lines = [(kind, priority) for kind in kinds for priority in Delivery.Priority.values]
     names["lines"] = ", ".join(f"('{kind}', {priority})" for kind, priority in lines)
     return template.format(**names)

@@ -18,7 +18,8 @@ from .messages import MessagePolicy
 class ReactionPolicy(MessagePolicy):
     """Reactions follow the rules of messages: window, current address, rate limits of the number and the contact.
 
-    They have a line of their own in each conversation, so a reaction never waits for a message, nor a message for it.
+    They have a line of their own for each message, so a reaction never waits for a message or for a reaction to another
+    message, nor a message for it.
     One that a newer reaction to the same message has replaced is not attempted again.
     """
 
