@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 from django.contrib.sessions.models import Session
-from django.db import connection
+from django.db import OperationalError, connection, transaction
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from bridge.conversations import tickets
 from bridge.desk import tags
-from bridge.desk.chat_list import listing, search_excerpts
+from bridge.desk.chat_list import listing, search, search_excerpts
 from bridge.models import Contact, ContactNote, Conversation, ConversationNote, Ticket
 from bridge.relay import reply_submission
 from channels_setup.models import ApiChannel
@@ -138,6 +138,34 @@ def test_search_finds_requests_tags_notes_and_emails_and_says_where(channel: Api
     assert "Note:" in found("скидка") and "<mark>скидку</mark>" in found("скидка")
     assert "<mark>возврат</mark>" in found("возвраты")
     assert "Где заказ?" in found("anna@shop.example")
+
+
+def test_a_slow_search_shows_what_it_found_and_says_so(
+    desk: Client, channel: ApiChannel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chat = client_writes(channel, "Анна", "Где заказ?")
+    monkeypatch.setattr(search, "MAX_SECONDS", 0.05)
+    monkeypatch.setattr(search, "CHATS_OF_MESSAGES_SQL", "SELECT 0, 0 FROM pg_sleep(5)")
+
+    for query, people in (("Анна", ["Анна"]), ("заказ", [])):
+        with transaction.atomic():  # as outside of a test, where the search has a transaction of its own
+            hits = search.search_chats([chat.chat_channel_id], query)
+        assert len(hits.by_chat) == len(people) and hits.is_cut
+        with monkeypatch.context() as patch:
+            patch.setattr(search, "search_chats", lambda *_query, hits=hits: hits)
+            page = desk.get("/chats/", {"q": query})
+        assert names(page) == people
+        assert "The search took too long, so it did not look everywhere." in page.content.decode()
+
+
+def test_a_lost_connection_is_no_slow_search(channel: ApiChannel, monkeypatch: pytest.MonkeyPatch) -> None:
+    def lose(_query: str) -> None:
+        raise OperationalError("server closed the connection unexpectedly")
+
+    monkeypatch.setattr(search, "_find_requests", lose)
+
+    with pytest.raises(OperationalError), transaction.atomic():
+        search.search_chats([channel.pk], "Анна")
 
 
 def test_a_search_hit_is_highlighted_and_opens_at_its_position(desk: Client, channel: ApiChannel) -> None:

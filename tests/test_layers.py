@@ -79,6 +79,7 @@ LAYERS = {
     "bridge.desk": [
         "parameters",
         "first_rows",
+        "statement_timeouts",
         "refusals",
         "command_catalog",
         "presentation",

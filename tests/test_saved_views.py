@@ -344,6 +344,19 @@ def test_slow_numbers_are_left_out(desk: Client, channel: ApiChannel, monkeypatc
     assert desk.get("/desk/views/counts/chats/").json() == {"counts": {}}
 
 
+def test_a_slow_look_for_tags_calls_no_view_broken(
+    desk: Client, channel: ApiChannel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save(desk, "tag=vip")
+    broken = "Nothing has the tag “vip” now."
+    assert broken in page_html(desk, "/desk/views/")
+    monkeypatch.setattr(view_counts, "MAX_SECONDS", 0.05)
+    monkeypatch.setattr(tags, "USED_SQL", "SELECT '' FROM pg_sleep(5)")
+
+    page = page_html(desk, "/desk/views/")
+    assert broken not in page and "Срочные" in page
+
+
 def test_the_number_of_queries_does_not_grow_with_the_views(desk: Client, channel: ApiChannel) -> None:
     addresses = ("/chats/", "/requests/", "/desk/views/", "/desk/views/counts/chats/", "/desk/views/counts/requests/")
     fill(channel)

@@ -16,6 +16,7 @@ from django.db.models.expressions import RawSQL
 from bridge.desk import filters
 from bridge.desk.chat_list import view_counts
 from bridge.desk.parameters import parse_int
+from bridge.desk.statement_timeouts import raise_unless_timeout
 from bridge.desk.tags import REQUESTS_WITH_TAG_SQL
 from bridge.models import Contact, ServiceWindow, Ticket
 from channels_setup.codecs.values import parse_iso_time
@@ -150,7 +151,8 @@ def count_tickets(
                     values += own_values
             cursor.execute(f"SELECT {', '.join(columns)}", values)
             return dict(zip(views, cursor.fetchone(), strict=True))
-    except OperationalError:
+    except OperationalError as problem:
+        raise_unless_timeout(problem)
         return {}
 
 

@@ -17,6 +17,7 @@ from django.db.models import Exists, F, OuterRef, Q, QuerySet, Value
 from django.db.models.functions import Coalesce
 
 from bridge.conversations import merge_lookup
+from bridge.desk.statement_timeouts import raise_unless_timeout
 from bridge.models import Contact, ContactNote, ConversationNote, Message, Ticket, search
 from channels_setup.codecs.phone_numbers import search_keys
 from channels_setup.models import ApiChannel
@@ -127,7 +128,8 @@ def search_chats(channels: Sequence[int], query: str) -> Hits:
                 for pk, value in found:
                     hit = Hit(source=source, message=value) if source == MESSAGE else Hit(source=source, words=value)
                     hits.by_chat.setdefault(pk, hit)
-    except OperationalError:
+    except OperationalError as problem:
+        raise_unless_timeout(problem)
         hits.is_cut = True
     return hits
 

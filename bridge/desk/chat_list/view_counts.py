@@ -14,6 +14,7 @@ from typing import Any
 from django.db import OperationalError, connection, transaction
 
 from bridge.desk import filters
+from bridge.desk.statement_timeouts import raise_unless_timeout
 from bridge.desk.tags import find_frequent_tags
 
 from . import listing, queries
@@ -51,7 +52,8 @@ def count_chats(
                 columns.append(f"least({' + '.join(parts)}, {cap:d})")
             cursor.execute(f"SELECT {', '.join(columns)}", values)
             return dict(zip(counted, cursor.fetchone(), strict=True))
-    except OperationalError:
+    except OperationalError as problem:
+        raise_unless_timeout(problem)
         return {}
 
 

@@ -19,6 +19,7 @@ from bridge import service_window
 from bridge.desk import access, forms, request_table, saved_views, tags, teams
 from bridge.desk.chat_list import listing, view_counts
 from bridge.desk.parameters import parse_int
+from bridge.desk.statement_timeouts import raise_unless_timeout
 from bridge.models import SavedView
 from channels_setup.models import ChatChannel
 from channels_setup.permissions import require_chat_access
@@ -197,7 +198,8 @@ def _find_used_tags(wanted: set[str]) -> set[str]:
         with transaction.atomic(), connection.cursor() as cursor:
             view_counts.limit_time(cursor)
             return tags.find_used_tags(wanted)
-    except OperationalError:
+    except OperationalError as problem:
+        raise_unless_timeout(problem)
         return wanted
 
 
