@@ -3,6 +3,7 @@
   if (!document.getElementById("desk")) return;
   const byId = (id) => document.getElementById(id);
   let asked = null; // the list element that the running poll asks for; null if the answer is out of date
+  let held = null; // the newest update of the list; it waits until the menu of a row closes
 
   okno.pollParameters.push(() => {
     asked = byId("list");
@@ -10,7 +11,20 @@
   });
   addEventListener("okno:updates", ({ detail: { list } }) => {
     // A search may have been opened meanwhile: ignore answers about a replaced list.
-    if (list && !okno.isPressed() && asked === byId("list")) drawList(asked, list);
+    if (!list || okno.isPressed() || asked !== byId("list")) return;
+    if (okno.chatRows?.isMenuOpen()) hold(asked, list);
+    else drawList(asked, list);
+  });
+  // Rows must not move beneath the open menu of one of them. The polls go on from this version.
+  const hold = (list, updates) => {
+    held = { list, updates };
+    list.dataset.version = updates.version;
+  };
+  addEventListener("okno:row-menu-closed", () => {
+    if (okno.chatRows.isMenuOpen()) return; // that of another row
+    const { list, updates } = held || {};
+    held = null;
+    if (list && list === byId("list") && list.dataset.version === updates.version) drawList(list, updates);
   });
   // Ask for the whole list after an action of this page. The running poll may have been answered before the action.
   const refreshList = () => {

@@ -31,7 +31,10 @@
     menu.hidden = true;
     buttonOf(chat)?.setAttribute("aria-expanded", "false");
     if (focuses) (opener === "button" ? buttonOf(chat) : rowOf(chat))?.focus({ preventScroll: true });
+    // Afterwards, because an action of the menu is sent with the state of the row that the user saw.
+    queueMicrotask(() => dispatchEvent(new Event("okno:row-menu-closed")));
   };
+  const isMenuOpen = () => !menu.hidden;
   const items = () => [...menu.querySelectorAll("a, button, summary, input")].filter((item) => item.getClientRects().length);
   const place = () => {
     const row = rowOf(chat).parentElement.getBoundingClientRect(), more = buttonOf(chat).getBoundingClientRect();
@@ -125,11 +128,15 @@
   const refresh = () => {
     decorate();
     if (menu.hidden) return;
-    if (rowOf(chat)) buttonOf(chat).setAttribute("aria-expanded", "true");
-    else close();
+    if (!rowOf(chat)) { close(); return; }
+    buttonOf(chat).setAttribute("aria-expanded", "true");
+    place();
   };
   addEventListener("okno:list-drawn", refresh);
-  document.addEventListener("htmx:afterSwap", refresh);
+  document.addEventListener("htmx:afterSwap", ({ detail }) => {
+    decorate();
+    if (detail.target?.id === "list") close({ focuses: menu.contains(document.activeElement) });
+  });
   decorate();
-  window.okno = Object.assign(window.okno || {}, { chatRows: { decorate, traits } });
+  window.okno = Object.assign(window.okno || {}, { chatRows: { decorate, traits, isMenuOpen } });
 })();

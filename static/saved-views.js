@@ -45,6 +45,6 @@
 
   okno.shortcuts?.define("views", () => {
     menu().open = true;
-    (menu().querySelector("[aria-current]") || menu().querySelector(".menu-panel a, .menu-panel input"))?.focus();
+    (menu().querySelector("[aria-current]") || menu().querySelector(".menu-panel a, .menu-panel input, summary")).focus();
   }, () => Boolean(menu()));
 })();
