@@ -1,5 +1,6 @@
-"""The broker patch: how the worker acknowledges messages."""
+"""The broker patch: how the worker acknowledges messages and reconnects."""
 
+import kombu
 import pytest
 import redis
 from celery import current_app
@@ -30,3 +31,22 @@ def test_a_prefetch_slot_is_released_when_the_ack_times_out(monkeypatch: pytest.
         channel.qos._flush()
         queue.clear()
         channel.client.delete(channel.unacked_key, channel.unacked_index_key)
+
+
+@pytest.mark.parametrize("name", ["connection_for_read", "connection_for_write"])  # the worker's, and beat's
+def test_a_lost_broker_is_tried_every_few_seconds(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Kombu's own waits grow to 30 s, and the work of an outage waited as long after it."""
+
+    def refuses() -> None:
+        raise redis.exceptions.ConnectionError("refused")
+
+    waits: list[float] = []
+    connection = getattr(current_app, name)()
+    monkeypatch.setattr(connection, "_connection_factory", refuses)
+    monkeypatch.setattr("kombu.utils.functional.sleep", lambda _seconds: None)
+
+    with pytest.raises(kombu.exceptions.OperationalError):
+        connection.ensure_connection(lambda _error, wait: waits.append(wait), 8)
+
+    assert len(waits) == 8
+    assert 0 < max(waits) <= 5

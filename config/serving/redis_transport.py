@@ -1,14 +1,23 @@
-"""Patch of Kombu's Redis transport: release the prefetch slot even if the ack fails.
+"""Patches of Kombu: release the prefetch slot even if the ack fails, and reconnect soon.
 
 A worker reserves as many messages as it has processes (``worker_prefetch_multiplier`` 1). Kombu frees a slot only after
 a successful ack. A failed ack, for example after a ``socket_timeout``, is logged and never repeated, so the worker
 loses the slot for good. After a few of these it receives no more messages although its connection works. With the patch
 Redis delivers the message again after the visibility timeout, which only causes a second wake-up.
+
+Worker and beat wait longer after each failed connection, up to 30 s in Kombu, and Celery has no setting for that. The
+messages of an outage would wait as long after its end.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
+import kombu
+from celery.app.amqp import AMQP
 from kombu.transport import redis, virtual
+
+LONGEST_RECONNECT_SECONDS = 4  # between two tries to connect: 2, 4, 4, …
 
 
 class SlotReleasingQoS(redis.QoS):
@@ -30,3 +39,13 @@ class SlotReleasingQoS(redis.QoS):
 
 
 redis.Channel.QoS = SlotReleasingQoS
+
+
+class SoonReconnecting(kombu.Connection):
+    """Connection that waits no longer than LONGEST_RECONNECT_SECONDS between two tries."""
+
+    def ensure_connection(self, *args: Any, **options: Any) -> Any:
+        return super().ensure_connection(*args, **{"interval_max": LONGEST_RECONNECT_SECONDS, **options})
+
+
+AMQP.Connection = AMQP.BrokerConnection = SoonReconnecting
