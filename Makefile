@@ -71,7 +71,7 @@ chart: install-tests
 	@$(RUN) -m pip install -qq --disable-pip-version-check -r tests/chart/requirements.txt
 	@$(RUN) -m pytest -q tests/test_helm_chart.py
 
-# Speed of the message flow compared with its baselines (docs/performance.md): three minutes, or half an hour. Close
+# Speed of the message flow compared with its baselines (docs/performance.md): four minutes, or half an hour. Close
 # other programs first.
 bench: install-tests
 	@$(RUN) -m tests.load.bench_relay $(ARGS)

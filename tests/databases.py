@@ -106,22 +106,31 @@ def migrate() -> None:
 
 def load_dump(url: str) -> bool:
     """Load the dump of the same migrations, if there is one. A dump that cannot be loaded is ignored."""
-    dump = dump_path()
-    if not dump.exists():
+    if not dump_path().exists():
         return False
-    loaded = run_program("psql", "--quiet", "--set=ON_ERROR_STOP=1", "--single-transaction", f"--file={dump}")
-    if loaded.returncode:
+    is_loaded = load_tables(os.environ["DATABASE_URL"])
+    if not is_loaded:
         connection.close()
-        dump.unlink(missing_ok=True)
+        dump_path().unlink(missing_ok=True)
         execute_statements(url, f"DROP DATABASE {TEMPLATE}", f"CREATE DATABASE {TEMPLATE}")
-    return loaded.returncode == 0
+    return is_loaded
+
+
+def load_tables(url: str) -> bool:
+    """Load the dump into an empty database, so that `migrate` has little left to do. Return whether that was possible.
+
+    Migrating takes 40 seconds of processor time, and loading the dump takes 3.
+    """
+    load = ("psql", "--quiet", "--set=ON_ERROR_STOP=1", "--single-transaction", f"--file={dump_path()}")
+    return dump_path().exists() and run_program(*load, url=url).returncode == 0
 
 
 def save_dump() -> None:
     """Keep a dump of the template instead of those of earlier migrations."""
     DUMPS.mkdir(parents=True, exist_ok=True)
     unfinished = DUMPS / f"{os.getpid()}.unfinished"
-    if run_program("pg_dump", "--no-owner", f"--file={unfinished}").returncode == 0:
+    dumped = run_program("pg_dump", "--no-owner", f"--file={unfinished}", url=os.environ["DATABASE_URL"])
+    if dumped.returncode == 0:
         for earlier in DUMPS.glob("*.sql"):
             earlier.unlink(missing_ok=True)
         unfinished.replace(dump_path())
@@ -144,10 +153,9 @@ def server_version() -> int:
         return int(cursor.fetchone()[0])
 
 
-def run_program(program: str, *arguments: str) -> "subprocess.CompletedProcess[bytes]":
-    programs = choose_programs(at_least=server_version())
-    address = f"--dbname={os.environ['DATABASE_URL']}"
-    return subprocess.run(programs.command(program, address, *arguments), check=False, capture_output=True)
+def run_program(program: str, *arguments: str, url: str) -> "subprocess.CompletedProcess[bytes]":
+    command = choose_programs(at_least=server_version()).command(program, f"--dbname={url}", *arguments)
+    return subprocess.run(command, check=False, capture_output=True)
 
 
 def empty_tables(*_: Any) -> None:

@@ -94,7 +94,9 @@ class Stack:
                 stdout=log,
                 stderr=log,
             )
-        eventually(lambda: "ready" in self.words() or self.process is None or self.process.poll() is not None)
+        eventually(  # it migrates first
+            lambda: "ready" in self.words() or self.process is None or self.process.poll() is not None, seconds=300
+        )
         assert "ready" in self.words(), self.words()
 
     def words(self) -> str:

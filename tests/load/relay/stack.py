@@ -40,6 +40,12 @@ def prepare(folder: Path) -> None:
     from django.core.management import call_command
 
     django.setup()
+    from django.db import connection
+
+    from tests.databases import load_tables
+
+    if not connection.introspection.table_names():
+        load_tables(os.environ["DATABASE_URL"])
     call_command("migrate", run_syncdb=True, verbosity=0)
     if unsafe := usage.list_unsafe_settings():
         sys.exit(f"PostgreSQL has {', '.join(unsafe)} switched off: the figures would say nothing.")
