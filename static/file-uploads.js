@@ -22,6 +22,8 @@
       chip.querySelector("b").textContent = chip.querySelector("b").title = file.name;
       byId("uploads").append(chip);
       drawThumbnail(file, chip);
+      const { maxBytes, tooLarge } = composer().dataset; // a larger file would be uploaded in vain
+      if (file.size > Number(maxBytes)) { fail(chip, tooLarge.replace("{name}", file.name)); continue; }
       chip.querySelector("[data-retry-upload]").addEventListener("click", () => {
         chip.classList.remove("failed");
         chip.querySelector("progress").value = 0;
@@ -85,10 +87,13 @@
       chip.remove();
       insertLink(answer.text);
     } else {
-      chip.classList.add("failed");
-      chip.querySelector("[data-retry-upload]").hidden = REFUSED.includes(call.status);
-      chip.querySelector(".upload-error").textContent = answer.sentence || form.dataset.failed;
+      fail(chip, answer.sentence || form.dataset.failed, { mayRetry: !REFUSED.includes(call.status) });
     }
+  };
+  const fail = (chip, sentence, { mayRetry = false } = {}) => {
+    chip.classList.add("failed");
+    chip.querySelector("[data-retry-upload]").hidden = !mayRetry;
+    chip.querySelector(".upload-error").textContent = sentence;
   };
 
   const insertLink = (line) => {

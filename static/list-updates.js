@@ -65,7 +65,7 @@
   };
   // When the connection is back, scrolling loads again.
   addEventListener("okno:connected", () => {
-    for (const link of document.querySelectorAll("[data-more][data-has-failed], #earlier[data-has-failed]")) delete link.dataset.hasFailed;
+    for (const link of document.querySelectorAll("[data-more][data-has-failed], #earlier[data-has-failed], #later[data-has-failed]")) delete link.dataset.hasFailed;
   });
   document.addEventListener("scroll", (event) => {
     if (event.target.id === "rows") watchEnd();

@@ -9,6 +9,10 @@
     place().querySelector("span").textContent = sentence;
     place().hidden = !sentence;
     place().dataset.until = until;
+    // A notice of the chat that says the same is not shown twice.
+    for (const notice of document.querySelectorAll("#composer_notices > .notice:not([data-when-closed])")) {
+      notice.hidden = Boolean(sentence) && notice.textContent.trim() === sentence.trim();
+    }
   };
   const clear = () => show("");
   // Something has changed: "text", "files", "quote", "template", "window", "consent" or "action".

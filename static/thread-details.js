@@ -21,9 +21,16 @@
 
   // --- delivery trail: a click on a message's time opens it -------------------------------------------
   const openTrail = async (link, place) => {
-    const answer = await fetch(link.href, { headers: { "HX-Request": "true" } });
-    const html = await answer.text();
-    if (!answer.ok || answer.redirected || !place.isConnected) return;
+    let html;
+    try {
+      const answer = await fetch(link.href, { headers: { "HX-Request": "true" } });
+      if (!answer.ok || answer.redirected) throw new Error(String(answer.status));
+      html = await answer.text();
+    } catch {
+      dispatchEvent(new CustomEvent("okno:action-refused", { detail: { sentence: byId("composer")?.dataset.failed || "" } }));
+      return;
+    }
+    if (!place.isConnected) return;
     const wasAtEnd = okno.threadScroll.isAtEnd(byId("scroll"));
     place.innerHTML = html;
     link.setAttribute("aria-expanded", "true");

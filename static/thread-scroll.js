@@ -43,11 +43,12 @@
     setInitialScroll(scroll);
     stayAtEnd(scroll);
   };
-  // Stay at the end of the thread while pictures load and the composer grows.
+  // Stay at the end of the thread while pictures load and the composer grows, but not at the end of an earlier page.
+  const isAtNewest = (scroll) => isAtEnd(scroll) && !("notNewest" in scroll.querySelector("#messages").dataset);
   const stayAtEnd = (scroll) => {
-    let atEnd = isAtEnd(scroll);
+    let atEnd = isAtNewest(scroll);
     scroll.addEventListener("scroll", () => {
-      atEnd = isAtEnd(scroll);
+      atEnd = isAtNewest(scroll);
       if (atEnd && scroll === byId("scroll")) byId("newer").hidden = true; // not of a chat that was left
     }, { passive: true });
     const size = new ResizeObserver(() => { if (atEnd && scroll.isConnected) scroll.scrollTop = scroll.scrollHeight; });
@@ -56,47 +57,74 @@
     size.observe(scroll);
   };
 
-  // Earlier messages load by themselves near the beginning. The button serves keyboards and short threads.
-  const loadEarlierMessages = async (link) => {
-    if (link.hidden || link.getAttribute("aria-busy")) return;
-    const messages = byId("messages"), scroll = byId("scroll"), words = link.textContent;
+  // Load the page of a link, which shows its state. Returns the page's messages, or null.
+  const loadPage = async (link) => {
+    if (!link || link.hidden || link.getAttribute("aria-busy")) return null;
+    const messages = byId("messages");
+    link.dataset.words ||= link.textContent;
     link.setAttribute("aria-busy", "true");
     link.textContent = link.dataset.loading;
     delete link.dataset.hasFailed;
-    let found = null;
+    let page = null;
     try {
-      found = await okno.fetchPage(link.href);
+      page = await okno.fetchPage(link.href);
     } catch {
       link.dataset.hasFailed = "";
     }
     link.removeAttribute("aria-busy");
-    link.textContent = found ? (link.dataset.words || words) : link.dataset.failed;
-    link.dataset.words ||= words;
-    const older = found?.getElementById("messages");
-    if (!older || messages !== byId("messages")) return; // no connection, signed out, or another chat was opened
-    const fresh = [...older.children];
+    link.textContent = page ? link.dataset.words : link.dataset.failed;
+    return messages === byId("messages") && page?.getElementById("messages") ? page : null; // or another chat was opened
+  };
+  // Earlier and later messages load by themselves near the ends. The buttons serve keyboards and short threads.
+  const loadEarlierMessages = async (link) => {
+    const page = await loadPage(link);
+    if (!page) return;
+    const messages = byId("messages"), scroll = byId("scroll");
+    const fresh = [...page.getElementById("messages").children];
     const below = scroll.scrollHeight - scroll.scrollTop;
     const heads = new Set(fresh.filter((node) => node.matches(".day, .fold")).map((node) => node.dataset.key));
     fresh.forEach(okno.threadDetails.applyFold);
     for (const node of [...messages.children]) if (heads.has(node.dataset.key)) node.remove();
     messages.prepend(...fresh);
     fresh.forEach((node) => window.htmx?.process(node));
-    okno.setEarlierLink(found.getElementById("earlier").getAttribute("href"));
+    okno.setEarlierLink(page.getElementById("earlier").getAttribute("href"));
     scroll.scrollTop = scroll.scrollHeight - below; // keep the reading position
+    dispatchEvent(new Event("okno:earlier-loaded"));
+  };
+  // The newest page ends the thread: from then on, it is updated like a chat that was opened at its end.
+  const loadLaterMessages = async (link) => {
+    const page = await loadPage(link);
+    if (!page) return;
+    const messages = byId("messages"), later = page.getElementById("later");
+    const shown = new Set([...messages.children].map((node) => node.dataset.key));
+    const fresh = [...page.getElementById("messages").children].filter((node) => !shown.has(node.dataset.key));
+    fresh.forEach(okno.threadDetails.applyFold);
+    messages.append(...fresh);
+    fresh.forEach((node) => window.htmx?.process(node));
+    if (later) link.setAttribute("href", later.getAttribute("href"));
+    else {
+      byId("thread-end").remove();
+      delete messages.dataset.notNewest;
+      byId("chat").dataset.version = "";
+      dispatchEvent(new Event("okno:poll"));
+    }
     dispatchEvent(new Event("okno:earlier-loaded"));
   };
   let lastTop = 0;
   document.addEventListener("scroll", ({ target: scroll }) => {
     if (scroll.id !== "scroll") return;
-    const isUpwards = scroll.scrollTop < lastTop;
+    const isUpwards = scroll.scrollTop < lastTop, below = scroll.scrollHeight - scroll.scrollTop - scroll.clientHeight;
     lastTop = scroll.scrollTop;
-    const link = byId("earlier");
-    if (isUpwards && scroll.scrollTop < LOAD_MARGIN && !("hasFailed" in link.dataset)) loadEarlierMessages(link);
+    const [earlier, later] = [byId("earlier"), byId("later")];
+    if (isUpwards && scroll.scrollTop < LOAD_MARGIN && !("hasFailed" in earlier.dataset)) loadEarlierMessages(earlier);
+    if (!isUpwards && later && below < LOAD_MARGIN && !("hasFailed" in later.dataset)) loadLaterMessages(later);
   }, { capture: true, passive: true });
 
   document.addEventListener("click", (event) => {
     const earlier = event.target.closest("#earlier");
     if (earlier) { event.preventDefault(); loadEarlierMessages(earlier); }
+    const later = event.target.closest("#later");
+    if (later) { event.preventDefault(); loadLaterMessages(later); }
     if (event.target.closest("#newer")) scrollToEnd(byId("scroll"));
     const quoted = event.target.closest("[data-at]");
     if (quoted && showMessage(quoted.dataset.at)) event.preventDefault(); // otherwise chat-opening.js opens its page

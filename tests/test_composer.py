@@ -174,6 +174,16 @@ def test_free_text_shows_no_panel_until_it_is_sent(desk: Client, chat: Conversat
     assert kind(panel) == "notice" and "Hold this text" in panel
 
 
+def test_a_client_who_opted_out_is_offered_no_template(desk: Client, chat: Conversation, template: Template) -> None:
+    consents.set_opt_out(chat.contact_id, OptOut.ALL, source=OptOutSource.OPERATOR)
+    assert typed(desk, chat, "Поменяем завтра") == ""
+
+    panel = typed(desk, chat, "Поменяем завтра", sent="1")
+
+    assert kind(panel) == "notice" and "opted out" in panel
+    assert "Choose a template" not in panel and "Hold this text" not in panel
+
+
 def test_an_open_window_recognizes_templates_only_if_enabled(
     desk: Client, channel: ApiChannel, template: Template
 ) -> None:

@@ -95,6 +95,22 @@ def test_a_page_opens_at_a_much_earlier_message(desk: Client, channel: ApiChanne
         assert "Ответ 18." in html and "Ответ 40." not in html
 
 
+def test_the_pages_after_a_message_lead_to_the_newest(
+    desk: Client, channel: ApiChannel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(messages, "PAGE", 4)
+    sent = [anna_writes(channel, f"Вопрос {number}.") for number in range(10)]
+    address, shown = f"/chats/{sent[0].conversation_id}/?after={sent[1].pk}", []
+
+    for _page in range(2):
+        html = desk.get(address).content.decode()
+        shown.append([int(number) for number in re.findall(r"Вопрос (\d)\.</div>", html)])
+        later = re.search(r'id="later" href="([^"]+)"', html)
+        address = later[1] if later else ""
+
+    assert shown == [[2, 3, 4, 5], [6, 7, 8, 9]] and not address
+
+
 @pytest.mark.parametrize("asked", ["", "r", "x", "9999999", "r9999999", "r-1", "1" * 30, "٣"])
 def test_an_unknown_position_opens_the_newest_page(desk: Client, channel: ApiChannel, asked: str) -> None:
     chat = anna_writes(channel).conversation

@@ -106,14 +106,22 @@ def rename_upload(upload: Upload, name: str) -> None:
         upload.save(update_fields=["name"])
 
 
+def max_bytes() -> int:
+    """Return the size of the largest file that an operator may send."""
+    return int(settings.UPLOAD_LIMIT_MB) * 1024 * 1024
+
+
+def too_large_sentence(name: str) -> str:
+    values = {"name": name, "limit": filesizeformat(max_bytes())}
+    return _("“%(name)s” is too large. The limit is %(limit)s.") % values
+
+
 def detect_type(file: UploadedFile[bytes], name: str) -> str:
     """Return the MIME type by the extension, if the first bytes match it. Raises UploadRefused."""
-    limit = settings.UPLOAD_LIMIT_MB * 1024 * 1024
     if not file.size:
         raise UploadRefused(_("“%(name)s” is empty.") % {"name": name})
-    if file.size > limit:
-        values = {"name": name, "limit": filesizeformat(limit)}
-        raise UploadRefused(_("“%(name)s” is too large. The limit is %(limit)s.") % values)
+    if file.size > max_bytes():
+        raise UploadRefused(too_large_sentence(name))
     kind = FILE_TYPES.get(name.rpartition(".")[2].lower())
     if kind is None:
         raise UploadRefused(

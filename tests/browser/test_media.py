@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.core.files.base import ContentFile
+from django.utils import timezone
 from playwright.sync_api import BrowserContext, Page, expect
 
+from bridge.conversations import receiving
 from bridge.desk.live import presence
 from bridge.models import Attachment, Conversation, Message
 from channels_setup.codecs.values import FileInfo
 from channels_setup.models import ApiChannel
+from channels_setup.providers.base import ContactInfo, MessageReceived
 from channels_setup.providers.sandbox import messenger as sandbox
 from tests.browser.test_axe import findings
-from tests.browser.test_desk import SOON, open_chat, sign_in
+from tests.browser.test_desk import SOON, eventually, open_chat, sign_in
 from tests.factories import boris
 from tests.scenarios.sending import receive_text
 
@@ -186,6 +190,15 @@ def test_an_upload_has_a_thumbnail_a_new_name_and_a_second_try(
     photo = {"name": "IMG_0001.jpg", "mimeType": "image/jpeg", "buffer": (MEDIA / "photo1.jpg").read_bytes()}
     open_chat(desk, chat)
 
+    posted: list[str] = []
+    desk.on("request", lambda request: posted.append(request.url) if request.url.endswith("/files/") else None)
+    desk.locator("#composer").evaluate("form => { form.dataset.maxBytes = 10 }")
+    desk.set_input_files("#composer input[type=file]", [photo])
+    expect(desk.locator(".upload.failed")).to_contain_text("“IMG_0001.jpg” is too large. The limit is 25.0 MB.")
+    expect(desk.get_by_role("button", name="Try again")).to_have_count(0)
+    desk.locator(".upload.failed [data-cancel-upload]").click()
+    assert posted == []
+    desk.locator("#composer").evaluate("form => { form.dataset.maxBytes = 1e6 }")
     desk.route("**/files/", lambda route: route.abort())
     desk.set_input_files("#composer input[type=file]", [photo])
     expect(desk.locator(".upload.failed canvas")).to_be_visible(timeout=SOON)
@@ -204,3 +217,71 @@ def test_an_upload_has_a_thumbnail_a_new_name_and_a_second_try(
     desk.get_by_role("button", name="Send", exact=True).click()  # the reply waits for the new name
 
     expect(desk.locator("#messages a.picture")).to_have_attribute("data-name", "Вход.jpg", timeout=2 * SOON)
+
+
+def test_a_long_thread_is_read_on_after_a_jump(desk: Page, channel: ApiChannel) -> None:
+    """Jump to a quoted message, play what is there, and scroll both ways until the newest message."""
+    start = timezone.now() - timedelta(days=9)
+    contact = ContactInfo(external_id=NAME, name=NAME)
+    facts = [
+        MessageReceived(
+            contact=contact,
+            text=f"Сообщение {number}.",
+            at=start + timedelta(hours=number),
+            external_id=f"n{number}",
+            quoted_id="n59" if number == 199 else "",
+        )
+        for number in range(200)
+    ]
+
+    def receive(some: list[MessageReceived]) -> None:
+        chat_channel = channel.default_chat_channel
+        assert chat_channel
+        receiving.receive_messages(
+            channel, [receiving.IncomingMessage(fact=one, chat_channel=chat_channel) for one in some]
+        )
+
+    receive(facts[:60])
+    voice = receive_file(channel, "voice.ogg", "audio/ogg; codecs=opus")
+    for name in ("photo1.jpg", "photo2.jpg", "photo3.jpg"):
+        receive_file(channel, name, "image/jpeg")
+    receive_file(channel, "clip.webm", "video/webm")
+    receive(facts[60:])
+    chat = chat_of(voice)
+    open_chat(desk, chat)
+    scroll, messages = desk.locator("#scroll"), desk.locator("#messages .msg")
+    desk.locator("#messages .quoted").click()
+    expect(desk.locator("#messages .bubble", has_text="Сообщение 59.")).to_be_in_viewport()
+    expect(desk.locator("#messages")).to_have_attribute("data-not-newest", "")
+    expect(desk.locator("#messages .msg[data-album]")).to_have_count(3)
+    desk.locator("voice-player [data-play]").click()
+    eventually(desk, lambda: is_playing(desk))
+
+    # Up: earlier messages load above, and what is in view stays. Down: later ones load until the newest.
+    count = messages.count()
+    place = "() => Math.round(document.querySelector('voice-player').getBoundingClientRect().top)"
+    desk.locator("voice-player").scroll_into_view_if_needed()
+    before = desk.evaluate(place)
+    desk.locator("#earlier").evaluate("link => link.click()")
+    eventually(desk, lambda: messages.count() > count)
+    assert abs(desk.evaluate(place) - before) < 60  # the button itself may go
+    assert is_playing(desk)
+    desk.route("**/*after=*", lambda route: route.abort())
+    scroll.evaluate("scroll => { scroll.scrollTop = scroll.scrollHeight }")
+    expect(desk.locator("#later")).to_contain_text("Not loaded. Try again")
+    desk.unroute("**/*after=*")
+    before = desk.evaluate(place)
+    count = messages.count()
+    desk.locator("#later").click()
+    eventually(desk, lambda: messages.count() > count)
+    assert abs(desk.evaluate(place) - before) < 60
+    for _ in range(6):
+        scroll.evaluate("scroll => { scroll.scrollTop = scroll.scrollHeight }")
+        desk.wait_for_timeout(300)
+    expect(desk.locator("#thread-end")).to_have_count(0)
+    assert is_playing(desk)
+    texts = desk.locator("#messages .msg .text").all_inner_texts()
+    numbers = [int(found[1]) for text in texts if (found := re.search(r"Сообщение (\d+)", text))]
+    assert numbers == list(range(numbers[0], 200))
+    receive_text(channel, "Новое", who=NAME, name=NAME)
+    expect(desk.locator("#messages .bubble", has_text="Новое")).to_be_attached(timeout=SOON)

@@ -56,6 +56,7 @@ class TemplatePanel:
     total: int = 0  # templates that match; the groups hold the first ``limit``
     query: str = ""
     may_hold: bool = False
+    may_choose: bool = True  # another template
     is_hold: bool = False  # picker mode: the template announces a held text
 
     @property
@@ -150,6 +151,10 @@ def recognize_text(
     """Match the text with the templates and build the panel, or return None. ``was_sent``: it was refused."""
     if not can_recognize(conversation, window) or len(text.strip()) < MIN_TEXT_LENGTH:
         return None
+    if not window.is_open:
+        opt_out, sentence = find_opt_out(conversation)
+        if opt_out == OptOut.ALL:
+            return TemplatePanel(kind=NOTICE, sentence=sentence, may_choose=False) if was_sent else None
     found = index_cache.recognize_template(conversation.api_channel, text)
     if window.is_open and found.outcome != MatchOutcome.TEMPLATE:
         return None  # sent as plain text

@@ -60,6 +60,7 @@ OWN_DRAFT: PreparedQuery[Draft] = PreparedQuery(lambda chat, user: Draft.objects
 class ThreadPage:
     items: list[ThreadItem]
     earlier: int | None  # ID where the previous page ends; None at the beginning
+    later: int | None  # ID after which the next page begins; None if this is the newest one
     is_newest: bool
     at: int | None = None  # the requested message
     newest_reply: int = 0  # the newest outbound message of the page, or its oldest message: replies before it are known
@@ -103,6 +104,7 @@ def build_thread_page(
     return ThreadPage(
         items=items,
         earlier=oldest if len(found) > PAGE else None,
+        later=found[0].pk if found and before is not None else None,
         is_newest=before is None,
         at=at if any(message.pk == at for message in shown) else None,
         newest_reply=max((one.pk for one in shown if one.direction == Message.Direction.OUTBOUND), default=oldest or 0),
@@ -180,6 +182,12 @@ def _end_of_page_at(conversation: Conversation, at: int) -> int | None:
     following = Message.objects.filter(conversation=conversation, pk__gt=at).order_by("pk").values_list("pk", flat=True)
     ids = list(following[: MESSAGES_AFTER + 1])
     return ids[-1] if len(ids) > MESSAGES_AFTER else None
+
+
+def find_end_after(conversation: Conversation, after: int) -> int | None:
+    """Return the end ID of the page that follows a message; None for the newest page."""
+    rows = Message.objects.filter(conversation=conversation, pk__gt=after).order_by("pk")
+    return rows.values_list("pk", flat=True)[PAGE : PAGE + 1].first()
 
 
 def list_requests(conversation: Conversation) -> list[Ticket]:

@@ -255,6 +255,8 @@ def build_chat_context(
     before, at = None, None
     if not only_newest:
         before = parse_int(request.GET.get("before"))
+        if after := parse_int(request.GET.get("after")):
+            before = messages.find_end_after(conversation, after)
         at = messages.find_message_id(conversation, request.GET["at"]) if "at" in request.GET else None
     page = messages.build_thread_page(
         conversation, tickets=tickets, before=before, at=at, may_write=state.is_open, now=now, user=request.user
@@ -287,6 +289,7 @@ def build_chat_context(
         "ticket_action_words": _short_words(actions[0][0]) if actions else "",
         "thread": page,
         "earlier": f"{reverse('chat', args=[conversation.pk])}?before={page.earlier}" if page.earlier else "",
+        "later": f"{reverse('chat', args=[conversation.pk])}?after={page.later}" if page.later else "",
         "thread_version": version,
         "newest_reply": page.newest_reply,
         "writes_note": request.GET.get("mode") == "note",
@@ -312,6 +315,8 @@ def build_chat_context(
         "quote": extras.build_quote(quote),
         **client,
         "uploads": files,
+        "max_upload_bytes": uploads.max_bytes(),
+        "upload_too_large": uploads.too_large_sentence("{name}"),
         "accepted_types": ",".join(f".{extension}" for extension in uploads.FILE_TYPES),
         **_clock_context(now),
     }
