@@ -6,7 +6,6 @@ those of the queryset: it uses Django's compiler as ``ModelIterable`` does, and 
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -14,6 +13,8 @@ from typing import Any, Generic, TypeVar
 from django.db import connection
 from django.db.models import Model, QuerySet
 from django.db.models.query import get_related_populators
+
+from .prepared_statements import execute_read
 
 Row = TypeVar("Row", bound=Model)
 MAX_ID = 2**63 - 1
@@ -36,23 +37,27 @@ class CompiledQuery:
 
 
 class PreparedQuery(Generic[Row]):
-    """A queryset with integers as its arguments: ``build`` returns it, and a call returns its rows."""
+    """A queryset with integers as its arguments: ``build`` returns it, and a call returns its rows.
+
+    ``build`` may have ``*ids`` for a list. Its SQL is compiled for each length, so such a list must be short: the
+    channels of a user, and not rows of a table that grows.
+    """
 
     def __init__(self, build: Callable[..., QuerySet[Row]]) -> None:
         self.build = build
-        self.compiled: CompiledQuery | None = None
+        self.compiled: dict[int, CompiledQuery] = {}  # by number of arguments
 
     def __call__(self, *arguments: int) -> list[Row]:
         if any(abs(argument) > MAX_ID for argument in arguments):
             return []
-        query = self.compiled
+        query = self.compiled.get(len(arguments))
         if query is None:
-            query = self.compiled = _compile(self.build)
+            query = self.compiled[len(arguments)] = _compile(self.build, len(arguments))
         values = list(query.values)
         for index, number, kind in query.places:
             values[index] = kind(arguments[number])
         with connection.cursor() as cursor:
-            cursor.execute(query.sql, values)
+            execute_read(cursor, query.sql, values)
             rows = cursor.fetchall()
         return [_build_object(query, list(row)) for row in rows]
 
@@ -60,8 +65,8 @@ class PreparedQuery(Generic[Row]):
         return next(iter(self(*arguments)), None)
 
 
-def _compile(build: Callable[..., QuerySet[Any]]) -> CompiledQuery:
-    marks = [FIRST_MARK + number for number in range(len(inspect.signature(build).parameters))]
+def _compile(build: Callable[..., QuerySet[Any]], arguments: int) -> CompiledQuery:
+    marks = [FIRST_MARK + number for number in range(arguments)]
     compiler = build(*marks).query.get_compiler(connection=connection)
     sql, values = compiler.as_sql()
     places = [(index, marks.index(value), type(value)) for index, value in enumerate(values) if value in marks]

@@ -1,17 +1,24 @@
-"""Prepared statements for the hot path of workers: PostgreSQL plans a statement once in some seconds, not at each call.
+"""Prepared statements: PostgreSQL plans a statement once, not at each call.
 
-Only workers enable them. They have session pooling or PostgreSQL itself, because they hold session locks; a web
-process may be behind PgBouncer with transaction pooling. Elsewhere ``execute`` runs the plain statement.
+``execute`` is for the hot path of workers. They have session pooling or PostgreSQL itself, because they hold session
+locks. A plan is made for any values, so a statement must not need a value to use a partial index: the condition must be
+in its text. Plans are dropped after KEEP_SECONDS, because a plan that suits an empty table does not suit a full one,
+and PostgreSQL only replaces it when the table is analyzed.
 
-A plan is made for any values, so a statement must not need a value to use a partial index: the condition must be in
-its text. Plans are dropped after KEEP_SECONDS, because a plan that suits an empty table does not suit a full one, and
-PostgreSQL only replaces it when the table is analyzed.
+``execute_read`` is for what web processes read by ID for each page. PostgreSQL plans the first five calls, and decides
+then whether one plan for all values is as good. A web process may be behind PgBouncer with transaction pooling, so
+reads are prepared only outside transactions: if the pooler passes on another session, the plain statement follows, and
+the connection prepares no more. A statement's name contains the hash of its text, so a session that has the name
+already has the same statement.
+
+In other processes, both run the plain statement.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,6 +29,7 @@ from django.db import Error, connection
 from django.db.backends.utils import CursorWrapper
 
 KEEP_SECONDS = 10.0
+KEEP_READS_SECONDS = 600.0  # such tables are small, or read by ID
 # A placeholder, with the cast that follows it. The cast is needed twice: without it in EXECUTE, an array of NULLs would
 # be an array of texts.
 PLACEHOLDER = re.compile(r"%(?:\(\w+\))?s(::\w+(?: with time zone| precision)?(?:\[\])?)?")
@@ -42,12 +50,24 @@ class _Session:
 
 class _State:
     is_enabled = False
-    session = _Session()
+    prepares_reads = False
+
+
+class _Thread(threading.local):
+    session = _Session()  # of this thread's connection
+
+
+_thread = _Thread()
 
 
 def enable() -> None:
-    """Use prepared statements in this process, which has one thread that uses the database."""
+    """Prepare the statements of ``execute`` in this process."""
     _State.is_enabled = True
+
+
+def enable_reads() -> None:
+    """Prepare the statements of ``execute_read`` in this process."""
+    _State.prepares_reads = True
 
 
 def execute(cursor: CursorWrapper, sql: str, parameters: Mapping[str, Any] | Sequence[Any] = ()) -> None:
@@ -55,6 +75,20 @@ def execute(cursor: CursorWrapper, sql: str, parameters: Mapping[str, Any] | Seq
     if not _State.is_enabled:
         cursor.execute(sql, parameters)
         return
+    _execute_prepared(cursor, sql, parameters)
+
+
+def execute_read(cursor: CursorWrapper, sql: str, parameters: Mapping[str, Any] | Sequence[Any] = ()) -> None:
+    """Execute a SELECT, prepared in web processes outside transactions. Its text must come from a small set."""
+    if not _State.prepares_reads or connection.in_atomic_block:
+        cursor.execute(sql, parameters)
+        return
+    _execute_prepared(cursor, sql, parameters, is_read=True)
+
+
+def _execute_prepared(
+    cursor: CursorWrapper, sql: str, parameters: Mapping[str, Any] | Sequence[Any], *, is_read: bool = False
+) -> None:
     session = _find_session()
     if session.is_plain:
         cursor.execute(sql, parameters)
@@ -63,7 +97,7 @@ def execute(cursor: CursorWrapper, sql: str, parameters: Mapping[str, Any] | Seq
         if session.names and time.monotonic() >= session.drop_at:
             cursor.execute("DEALLOCATE ALL")
             session.names.clear()
-        name = session.names.get(sql) or _prepare(cursor, session, sql)
+        name = session.names.get(sql) or _prepare(cursor, session, sql, is_read=is_read)
         cursor.execute(_build_execute(sql, name), parameters)
     except Error as problem:
         if _read_sqlstate(problem) not in UNUSABLE:
@@ -75,18 +109,18 @@ def execute(cursor: CursorWrapper, sql: str, parameters: Mapping[str, Any] | Seq
 
 
 def _find_session() -> _Session:
-    session = _State.session
+    session = _thread.session
     if session.raw is None or session.raw is not connection.connection:
         connection.ensure_connection()
-        session = _State.session = _Session(raw=connection.connection)
+        session = _thread.session = _Session(raw=connection.connection)
     return session
 
 
-def _prepare(cursor: CursorWrapper, session: _Session, sql: str) -> str:
+def _prepare(cursor: CursorWrapper, session: _Session, sql: str, *, is_read: bool) -> str:
     if not session.names:
-        # Otherwise PostgreSQL plans the first five calls, and decides then.
-        cursor.execute("SET plan_cache_mode TO force_generic_plan")
-        session.drop_at = time.monotonic() + KEEP_SECONDS
+        if not is_read:  # otherwise PostgreSQL plans the first five calls, and decides then
+            cursor.execute("SET plan_cache_mode TO force_generic_plan")
+        session.drop_at = time.monotonic() + (KEEP_READS_SECONDS if is_read else KEEP_SECONDS)
     name = f"okno_{hashlib.sha256(sql.encode()).hexdigest()[:32]}"  # never that of another statement
     cursor.execute(f"PREPARE {name} AS {_number_placeholders(sql)}")
     session.names[sql] = name

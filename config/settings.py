@@ -250,6 +250,7 @@ SECOND_FACTOR_ROLES: list[str] = (
 )
 OWN_TOKEN_ROLES: list[str] = read_setting("OWN_TOKEN_ROLES")
 OWN_TOKEN_MAX_DAYS: int = read_setting("OWN_TOKEN_MAX_DAYS")
+SESSION_ENGINE = "config.accounts.session_store"
 SESSION_IDLE_HOURS: int = read_setting("SESSION_IDLE_HOURS")
 SOCIALACCOUNT_PROVIDERS: dict[str, Any] = build_oidc_providers()
 OIDC_GROUPS_CLAIM: str = read_setting("OIDC_GROUPS_CLAIM")

@@ -23,10 +23,11 @@ from django.conf import settings  # noqa: E402
 
 from bridge.intake.flood_guard import unknown_token_guard  # noqa: E402  # needs loaded models
 from bridge.intake.group_commit import group_committer  # noqa: E402  # as above
-from channels_setup import database_schema  # noqa: E402  # needs loaded apps
+from channels_setup import database_schema, prepared_statements  # noqa: E402  # needs loaded apps
 from config.serving.schema_gate import SchemaGate  # noqa: E402  # as above
 
 database_schema.watch.is_enabled = True
+prepared_statements.enable_reads()
 restrict_permissions(settings.DATA_DIR)
 application = BodyBuffer(
     SchemaGate(django), slots=read_setting("WEB_THREADS"), is_refused=unknown_token_guard.is_refused

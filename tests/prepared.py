@@ -17,7 +17,7 @@ def prepares_statements() -> Iterator[None]:
     session = prepared_statements._Session()
     with (
         patch.object(prepared_statements._State, "is_enabled", True),
-        patch.object(prepared_statements._State, "session", session),
+        patch.object(prepared_statements._thread, "session", session),
     ):
         yield
     with connection.cursor() as cursor:

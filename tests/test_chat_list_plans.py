@@ -56,15 +56,17 @@ def make_chats(channel: ApiChannel, count: int, *, minutes: int) -> Conversation
         status="CASE n %% 5 WHEN 0 THEN 2 WHEN 1 THEN 3 ELSE 1 END",
         tags=tags,
     )
-    # Of the answered ones, a third has no open window: we wrote long after the client.
-    wrote_at = f"now() - {ago} - CASE WHEN n %% 6 = 1 THEN interval '1 day' ELSE interval '0' END"
+    # Of the answered ones, a third has no open window: we wrote long after the client. Some ended while no worker ran,
+    # so they are not marked as closed.
+    before = "CASE n %% 12 WHEN 1 THEN interval '1 day' WHEN 7 THEN interval '3 days' ELSE interval '0' END"
+    wrote_at = f"now() - {ago} - {before}"
     copies(
         ServiceWindow.objects.get(conversation=chat),
         count,
         conversation_id=of_chat,
         opened_at=wrote_at,
         expires_at=f"{wrote_at} + interval '1 day'",
-        state=f"CASE WHEN {wrote_at} > now() - interval '1 day' THEN 'open' ELSE 'closed' END",
+        state=f"CASE WHEN {wrote_at} > now() - interval '1 day' OR n %% 6 = 1 AND n < 99 THEN 'open' ELSE 'closed' END",
     )
     return chat
 
@@ -172,8 +174,8 @@ def walk_pages(params: listing.ChatListParams, *, channel: int, now: object) -> 
 
 
 def is_wanted(row: Conversation, params: listing.ChatListParams, *, now: object) -> bool:
-    left = max((window.expires_at - now for window in row.windows.all() if window.state == "open"), default=None)  # type: ignore[operator]
-    window = "closed" if left is None else "closing" if left < timedelta(hours=4) else "open"
+    left = max(window.expires_at - now for window in row.windows.all())  # type: ignore[operator]
+    window = "closed" if left <= timedelta(0) else "closing" if left < timedelta(hours=4) else "open"
     needs_reply = row.needs_reply and row.snoozed_until is None
     day = timezone.localtime(row.last_message_at).date()
     tab = {

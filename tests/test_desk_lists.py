@@ -15,7 +15,7 @@ from django.utils import timezone
 from bridge.conversations import tickets
 from bridge.desk import tags
 from bridge.desk.chat_list import listing, search, search_excerpts
-from bridge.models import Contact, ContactNote, Conversation, ConversationNote, Ticket
+from bridge.models import Contact, ContactNote, Conversation, ConversationNote, ServiceWindow, Ticket
 from bridge.relay import reply_submission
 from channels_setup.models import ApiChannel
 from tests.factories import ApiChannelFactory, boris, gleb, operator, vera
@@ -234,6 +234,17 @@ def test_filters_narrow_by_channel_status_and_window(channel: ApiChannel, client
     assert found(tab="waiting") == {"Скоро", "Поздно", "Другая"}
     assert found(status=int(Ticket.Status.CLOSED), q="закр") == {"Закрыта"}
     assert found(status="99", window="x", sort="y", channel="z") == {"Скоро", "Поздно", "Решена", "Закрыта", "Другая"}
+
+
+def test_a_window_that_ended_while_no_worker_ran_is_closed(channel: ApiChannel, desk: Client) -> None:
+    chat, now = client_writes(channel, "Анна"), timezone.now()
+    Ticket.objects.filter(conversation=chat).update(tags=["VIP"])
+    for days in (0, 1, 30):
+        ended = now - timedelta(days=days, minutes=5)
+        ServiceWindow.objects.update(state="open", opened_at=ended - timedelta(days=1), expires_at=ended)
+        for filters in ({}, {"window": "closed"}, {"tag": "VIP"}, {"sort": "left"}):
+            assert names(desk.get("/chats/", filters)) == ["Анна"], (days, filters)
+        assert names(desk.get("/chats/", {"window": "open"})) == []
 
 
 def test_filters_by_assignee_tag_and_day_combine_and_are_removable_chips(channel: ApiChannel, desk: Client) -> None:

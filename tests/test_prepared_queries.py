@@ -1,5 +1,6 @@
 """Prepared queries return what their querysets return, and joined constants of templates what their nodes return."""
 
+import inspect
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from django.utils import timezone, translation
 
 from bridge.automation import macros
 from bridge.conversations import consents, contact_fields
-from bridge.desk import access
+from bridge.desk import access, teams
 from bridge.desk.client import card, pane
 from bridge.desk.thread import messages
 from bridge.desk.views import chats
@@ -25,7 +26,7 @@ from bridge.models import (
     Macro,
     Upload,
 )
-from channels_setup.models import ApiChannel, ChatChannel
+from channels_setup.models import ApiChannel, ChatChannel, Team
 from channels_setup.prepared_queries import MAX_ID, PreparedQuery
 from channels_setup.roles import Role, assign_role
 from config.accounts import permissions
@@ -35,7 +36,7 @@ from tests.scenarios.sending import client_writes
 
 PREPARED: dict[str, PreparedQuery[Any]] = {
     f"{module.__name__}.{name}": query
-    for module in (access, macros, consents, contact_fields, card, pane, messages, chats, permissions)
+    for module in (access, teams, macros, consents, contact_fields, card, pane, messages, chats, permissions)
     for name, query in vars(module).items()
     if isinstance(query, PreparedQuery)
 }
@@ -47,6 +48,7 @@ def chat(channel: ApiChannel) -> Conversation:
     operator, contact = boris(), chat.contact
     operator.chat_channels.add(chat.chat_channel)
     Conversation.objects.filter(pk=chat.pk).update(assignee=operator)
+    Team.objects.create(name="Склад").chat_channels.add(chat.chat_channel)
     Draft.objects.create(conversation=chat, user=operator, text="Уже едет", details={"a": 1})
     ChatPin.objects.create(conversation=chat, user=operator)
     Macro.objects.create(name="Закрыть", reply_text="Спасибо", owner=operator, assign_user=operator)
@@ -72,6 +74,8 @@ def test_rows(name: str, chat: Conversation) -> None:
     values |= {"user_id": boris().pk, "chat_channel": chat.chat_channel_id, "chat_channel_id": chat.chat_channel_id}
     names = query.build.__code__.co_varnames[: query.build.__code__.co_argcount]
     arguments = [values[each] for each in names if each != "self"]
+    if query.build.__code__.co_flags & inspect.CO_VARARGS:
+        arguments += [chat.chat_channel_id, ChatChannelFactory().pk]
     if query is permissions.USER:
         arguments = [boris().pk]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from unittest.mock import patch
 
@@ -54,7 +55,7 @@ def test_statement_prepared_once() -> None:
 
 def test_plans_dropped_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
     run(), run(f"{SQL}, 1")
-    monkeypatch.setattr(prepared_statements._State.session, "drop_at", 0.0)
+    monkeypatch.setattr(prepared_statements._thread.session, "drop_at", 0.0)
     assert run() == ROW
     assert count_prepared() == 1
 
@@ -74,12 +75,39 @@ def test_another_session(has_statement: bool) -> None:
     run()
     with connection.cursor() as cursor:
         if has_statement:
-            prepared_statements._State.session.names.clear()
+            prepared_statements._thread.session.names.clear()
         else:
             cursor.execute("DEALLOCATE ALL")
     assert [run(), run()] == [ROW, ROW]
     assert count_prepared() == has_statement
-    assert prepared_statements._State.session.is_plain
+    assert prepared_statements._thread.session.is_plain
+
+
+@pytest.mark.django_db(transaction=True)
+def test_reads_of_pages() -> None:
+    """A web process prepares reads, but none in a transaction, and does without if a pooler passes on a session."""
+
+    def read() -> Any:
+        with connection.cursor() as cursor:
+            prepared_statements.execute_read(cursor, SQL, VALUES)
+            return cursor.fetchone()
+
+    with patch.object(prepared_statements._State, "prepares_reads", True):
+        with transaction.atomic():
+            assert read() == ROW
+        assert count_prepared() == 0
+        assert [read() for _turn in range(7)] == [ROW] * 7
+        assert count_prepared() == 1
+        with connection.cursor() as cursor:
+            cursor.execute("SHOW plan_cache_mode")
+            assert cursor.fetchone() == ("auto",)
+            cursor.execute("DEALLOCATE ALL")
+        with transaction.atomic():
+            assert read() == ROW
+        assert [read(), read()] == [ROW, ROW]
+        assert count_prepared() == 0
+        with ThreadPoolExecutor(1) as pool:  # has its own connection and session
+            assert pool.submit(lambda: (read(), count_prepared(), connection.close())[:2]).result() == (ROW, 1)  # type: ignore[func-returns-value]
 
 
 def test_changed_result() -> None:

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from django.db import transaction
+from django.db import connection, transaction
 from django.utils.translation import gettext as _
 
 from bridge import notifications, service_window
@@ -131,8 +131,12 @@ def delete_note(note_id: int, *, conversation: Conversation, author: Any) -> Non
 
 
 def mark_mentions_seen(chats: Sequence[int], user: Any) -> None:
-    unread = NoteMention.objects.filter(user=user, conversation__in=chats, seen_at=None)
-    unread.update(seen_at=service_window.database_now())
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE bridge_notemention SET seen_at = clock_timestamp() "
+            "WHERE user_id = %s AND conversation_id = ANY(%s) AND seen_at IS NULL",
+            [user.pk, list(chats)],
+        )
 
 
 def _save_mentions(note: ConversationNote, people: Sequence[Any]) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.contrib.auth import get_user_model
-from django.db import transaction
+from django.db import connection, transaction
 from django.utils.translation import gettext as _
 
 from bridge.models import ChatPin, Conversation
@@ -44,4 +44,6 @@ def unpin_chats(user: Any, chats: Sequence[int]) -> list[int]:
 
 def find_pinned(user_id: int) -> list[int]:
     """Return the IDs of the chats that the user has pinned, whether the user may see them or not."""
-    return list(ChatPin.objects.filter(user=user_id).values_list("conversation", flat=True))
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT conversation_id FROM bridge_chatpin WHERE user_id = %s", [user_id])
+        return [pk for (pk,) in cursor.fetchall()]

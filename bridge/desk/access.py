@@ -122,6 +122,14 @@ def _assignable_users(chat_channel_id: int, user_id: int) -> QuerySet[Any]:
 ASSIGNABLE_USERS: PreparedQuery[Any] = PreparedQuery(_assignable_users)
 
 
+def _assignable_users_of_channels(user_id: int, *chat_channel_ids: int) -> QuerySet[Any]:
+    serving = ChatChannel.operators.through.objects.filter(chatchannel__in=chat_channel_ids).values("user")
+    return list_operators().filter(Q(pk__in=serving) | Q(pk=user_id)).order_by("pk")
+
+
+ASSIGNABLE_USERS_OF_CHANNELS: PreparedQuery[Any] = PreparedQuery(_assignable_users_of_channels)
+
+
 def list_assignable_users(conversation: Conversation, user: Any) -> list[Any]:
     """Return the rows of ``assignable_users`` with a prepared query."""
     return ASSIGNABLE_USERS(conversation.chat_channel_id, user.pk)

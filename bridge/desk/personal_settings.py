@@ -10,6 +10,7 @@ from django.http import HttpRequest
 from django.utils.functional import SimpleLazyObject
 
 from bridge.models import DeskSettings, NotificationSettings, OperatorAvailability
+from channels_setup.prepared_statements import execute_read
 
 TABLES: tuple[type[models.Model], ...] = (DeskSettings, NotificationSettings, OperatorAvailability)
 SELECT_SQL = "SELECT {columns} FROM (SELECT %s::bigint AS id) u {joins}".format(
@@ -30,7 +31,7 @@ class PersonalSettings:
 def load_settings(user: Any) -> PersonalSettings:
     """Load the rows of the user."""
     with connection.cursor() as cursor:
-        cursor.execute(SELECT_SQL, [user.pk])
+        execute_read(cursor, SELECT_SQL, [user.pk])
         values = iter(cursor.fetchone())
     rows: list[Any] = []
     for model in TABLES:

@@ -5,7 +5,7 @@ A view holds filters. Its readers see only the chats that they may see anyway.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
@@ -21,6 +21,7 @@ from bridge.desk.chat_list import listing
 from bridge.models import SavedView
 from channels_setup.models import Team
 from channels_setup.permissions import ASSIGN_ANY_CHAT
+from channels_setup.prepared_queries import PreparedQuery
 
 Params = listing.ChatListParams | request_table.RequestTableParams
 
@@ -45,16 +46,24 @@ def may_share(user: Any) -> bool:
     return bool(user.has_perm(ASSIGN_ANY_CHAT))
 
 
+def _visible_views(user: int) -> QuerySet[SavedView]:
+    mine = Team.members.through.objects.filter(user=user).values("team")
+    return _with_order(
+        SavedView.objects.filter(Q(owner=user) | Q(owner=None, team=None) | Q(owner=None, team__in=mine))
+    )
+
+
+VISIBLE_VIEWS: PreparedQuery[SavedView] = PreparedQuery(_visible_views)
+
+
 def list_views(user: Any, page: str | None = None) -> list[SavedView]:
     """List the views that the user sees, their own ones first, with one query."""
-    mine = Team.members.through.objects.filter(user=user.pk).values("team")
-    found = SavedView.objects.filter(Q(owner=user.pk) | Q(owner=None, team=None) | Q(owner=None, team__in=mine))
-    return _in_order(found.filter(page=page) if page else found)
+    return _in_order(view for view in VISIBLE_VIEWS(user.pk) if page in (None, view.page))
 
 
 def list_editable_views(user: Any) -> list[SavedView]:
     """List the views that the user may change: their own, and with the right to share also shared ones."""
-    return _in_order(_editable_views(user))
+    return _in_order(_with_order(_editable_views(user)))
 
 
 def get_view_or_404(user: Any, pk: int, *, is_edited: bool = False) -> SavedView:
@@ -204,6 +213,9 @@ def _editable_views(user: Any) -> QuerySet[SavedView]:
     return SavedView.objects.filter(found)
 
 
-def _in_order(views: QuerySet[SavedView]) -> list[SavedView]:
-    found = views.select_related("team").order_by("page", "position", "pk")
-    return sorted(found, key=lambda view: view.owner_id is None)
+def _with_order(views: QuerySet[SavedView]) -> QuerySet[SavedView]:
+    return views.select_related("team").order_by("page", "position", "pk")
+
+
+def _in_order(views: Iterable[SavedView]) -> list[SavedView]:
+    return sorted(views, key=lambda view: view.owner_id is None)

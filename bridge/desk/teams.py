@@ -5,18 +5,27 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from django.db.models import QuerySet
 from django.utils.translation import gettext as _
 
 from bridge.desk.parameters import parse_int
 from channels_setup.models import Team
+from channels_setup.prepared_queries import PreparedQuery
 
 MINE = "mine"  # value of the filter: teams that the user is a member of
 
 
+def _teams_of_channels(*channels: int) -> QuerySet[Team]:
+    served = Team.chat_channels.through.objects.filter(chatchannel__in=channels)
+    return Team.objects.filter(pk__in=served.values("team"))
+
+
+TEAMS_OF_CHANNELS: PreparedQuery[Team] = PreparedQuery(_teams_of_channels)
+
+
 def list_teams(channels: Sequence[int]) -> list[Team]:
     """List the teams that serve one of these chat channels, by name, with one query."""
-    served = Team.chat_channels.through.objects.filter(chatchannel__in=list(channels))
-    return list(Team.objects.filter(pk__in=served.values("team")))
+    return TEAMS_OF_CHANNELS(*channels) if channels else []
 
 
 def parse_filter(value: str) -> str:

@@ -10,6 +10,7 @@ from django.db import connection
 
 from channels_setup import roles
 from channels_setup.prepared_queries import PreparedQuery
+from channels_setup.prepared_statements import execute_read
 
 OPERATOR_PERMISSIONS = set(roles.OPERATOR_PERMISSIONS)  # of service accounts
 PERMISSIONS_SQL = """
@@ -46,7 +47,7 @@ class SingleQueryBackend(ModelBackend):
             return OPERATOR_PERMISSIONS
         if not hasattr(user_obj, "_perm_cache"):  # Django's own cache attribute, for this request
             with connection.cursor() as cursor:
-                cursor.execute(PERMISSIONS_SQL, {"user": user_obj.pk})
+                execute_read(cursor, PERMISSIONS_SQL, {"user": user_obj.pk})
                 user_obj._perm_cache = {permission for (permission,) in cursor.fetchall()}
         permissions: set[str] = user_obj._perm_cache
         if getattr(user_obj, "limited_to_chat_channels", None) is not None:  # by an API token

@@ -46,6 +46,9 @@ def measure(folder: str, given: argparse.Namespace) -> dict[str, dict[str, Any]]
     from django.core.management import call_command
     from django.test import Client
 
+    from channels_setup import prepared_statements
+
+    prepared_statements.enable_reads()  # as the web server does
     call_command("migrate", verbosity=0)
     operator, admin = Client(SERVER_NAME="localhost"), Client(SERVER_NAME="localhost")
     sign_in(operator, admin)

@@ -18,6 +18,7 @@ from bridge.desk.live import versions
 from bridge.desk.tags import CHATS_WITH_TAG_SQL
 from bridge.models import ACTIVE_STATUSES, Ticket
 from bridge.service_window import WINDOW_LENGTH
+from channels_setup.prepared_statements import execute_read
 
 AT_WORK_SQL = f"c.request_status IN {ACTIVE_STATUSES}"
 AWAKE_SQL = "c.snoozed_until IS NULL"
@@ -281,7 +282,7 @@ def _find_newest(scope: ListScope, *conditions: str, after: tuple[datetime, int]
 def load_row_data(chats: Sequence[int], *, me: int) -> list[ChatRowData]:
     """Load the row data of the chats with one query, unordered. ``me``: the user whose drafts are marked."""
     with connection.cursor() as cursor:
-        cursor.execute(ROW_DATA_SQL, {"chats": list(chats), "me": me})
+        execute_read(cursor, ROW_DATA_SQL, {"chats": list(chats), "me": me})
         return [ChatRowData(*row) for row in cursor.fetchall()]
 
 
@@ -291,6 +292,6 @@ def load_summary(channels: Sequence[int], *, me: int, cap: int) -> tuple[Any, ..
     The counts, each capped at ``cap``: chats that need a reply, assigned to me, and unassigned.
     """
     with connection.cursor() as cursor:
-        cursor.execute(SUMMARY_SQL, {"channels": list(channels), "me": me, "user": me, "cap": cap})
+        execute_read(cursor, SUMMARY_SQL, {"channels": list(channels), "me": me, "user": me, "cap": cap})
         row: tuple[Any, ...] = cursor.fetchone()
     return row

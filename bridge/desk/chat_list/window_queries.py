@@ -101,11 +101,11 @@ SELECT id, since FROM found ORDER BY since, id LIMIT %(limit)s
 # Chats with a recent message, but without an open window: we wrote last, and long after the client. NOT IN is answered
 # from one hash table of the open windows, which an index has; NOT EXISTS would look for a window for each chat of the
 # last 24 hours. Windows are "open" until the next run after their end closes them: few, read by their end. PostgreSQL
-# uses its index only between two bounds; no run is late by a day.
+# expects few of them only between two bounds of which it does not know one, and then uses their index.
 RECENTLY_CLOSED_SQL = f"""{RECENT_SQL} AND (
     c.id NOT IN (SELECT w.conversation_id FROM bridge_servicewindow w WHERE w.state = 'open')
     OR c.id IN (SELECT w.conversation_id FROM bridge_servicewindow w WHERE w.state = 'open'
-                AND w.expires_at <= %(now)s AND w.expires_at > %(now)s - interval '1 day'))"""
+                AND w.expires_at <= %(now)s AND w.expires_at > (SELECT '-infinity'::timestamptz)))"""
 RECENTLY_CLOSED_OF_FEW_SQL = f"""{RECENT_SQL} AND NOT EXISTS (
     {OPEN_WINDOW_SQL} AND w.expires_at + interval '0' > %(now)s OFFSET 0)"""
 CLOSED_BEFORE_SQL = "c.last_message_at <= %(now)s - %(length)s"

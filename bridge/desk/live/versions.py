@@ -12,6 +12,8 @@ from typing import Any
 
 from django.db import connection
 
+from channels_setup.prepared_statements import execute_read
+
 NEWEST_CHATS = 60
 NEWEST_MESSAGES = 60
 NEWEST_LINES = 20
@@ -84,6 +86,6 @@ def thread_version(conversation_id: int) -> str:
 
 def _select_version(version: str, **values: Any) -> str:
     with connection.cursor() as cursor:
-        cursor.execute(f"SELECT {version}", values)
+        execute_read(cursor, f"SELECT {version}", values)
         row = cursor.fetchone()
     return str(row[0] or "")

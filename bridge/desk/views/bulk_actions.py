@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from django.db.models import Q
 from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect
 from django.urls import reverse
@@ -86,7 +85,7 @@ def undo_change(request: HttpRequest) -> HttpResponse:
 
 def list_channel_assignees(user: Any, channels: list[int]) -> list[dict[str, Any]]:
     """List the users that requests of these channels can be assigned to, the current user first."""
-    found = access.list_operators().filter(Q(chat_channels__in=channels) | Q(pk=user.pk)).distinct().order_by("pk")
+    found = access.ASSIGNABLE_USERS_OF_CHANNELS(user.pk, *channels)
     people = [
         {"pk": person.pk, "name": presentation.person_name(person), "is_me": person.pk == user.pk} for person in found
     ]

@@ -20,7 +20,7 @@ from django.views.decorators.vary import vary_on_headers
 
 from bridge import outcomes, phone_visibility, service_window
 from bridge.conversations import assignment_rules, availability, chat_notes, closing_reminders, unread_marks
-from bridge.desk import access, forms, macro_menu, presentation, refusals, saved_views, snooze_menu
+from bridge.desk import access, forms, macro_menu, presentation, refusals, saved_views, snooze_menu, teams
 from bridge.desk.bulk import changes
 from bridge.desk.chat_list import listing
 from bridge.desk.chat_list.answered_today import count_answered_today
@@ -296,7 +296,7 @@ def build_chat_context(
         "note_key": secrets.token_urlsafe(12),
         "assignee_name": presentation.assignee_name(conversation.assignee, conversation),
         "people": [person for person in list_assignees(conversation, request.user) if may_hand_on or person["is_me"]],
-        "teams": access.assignable_teams(conversation) if may_hand_on else [],
+        "teams": teams.list_teams([conversation.chat_channel_id]) if may_hand_on else [],
         "may_hand_on": may_hand_on,
         "is_pinned": bool(OWN_PIN(request.user.pk or 0, conversation.pk)),
         "macros": macro_menu.list_choices(conversation, user=request.user),
