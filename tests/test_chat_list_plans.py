@@ -13,10 +13,13 @@ from django.utils import timezone
 from bridge import service_window
 from bridge.conversations import chat_pins
 from bridge.desk import request_table, tags
-from bridge.desk.chat_list import listing, search, tagged, view_counts
+from bridge.desk.chat_list import listing, queries, search, tagged, view_counts
+from bridge.desk.live import versions
 from bridge.models import Contact, Conversation, Message, ServiceWindow, Ticket
+from channels_setup import prepared_statements
 from channels_setup.models import ApiChannel
 from tests.factories import boris, copies, operator
+from tests.prepared import prepares_statements
 from tests.query_plans import Statements, analyze, forget_statistics
 from tests.scenarios.sending import client_writes
 
@@ -90,7 +93,7 @@ def list_filters() -> list[dict[str, object]]:
     ]
 
 
-def test_no_filter_of_the_list_reads_many_chats(channel: ApiChannel) -> None:
+def test_no_filter_of_the_list_reads_many_chats(channel: ApiChannel, monkeypatch: pytest.MonkeyPatch) -> None:
     forget_statistics()
     chat = make_chats(channel, MANY, minutes=MINUTES)
     analyze()
@@ -106,6 +109,12 @@ def test_no_filter_of_the_list_reads_many_chats(channel: ApiChannel) -> None:
                 now=service_window.database_now(),
             )
         problems += [f"{params}: {problem}" for problem in statements.problems]
+    monkeypatch.setattr(queries, "execute_read", prepared_statements.execute)
+    monkeypatch.setattr(versions, "execute_read", prepared_statements.execute)
+    with prepares_statements():  # one plan for all values
+        problems += find_problems(lambda: listing.load_list_summary([chat.chat_channel_id], user=boris()))
+        problems += find_problems(lambda: queries.load_row_data([chat.pk], me=boris().pk))
+        problems += find_problems(lambda: versions.thread_version(chat.pk))
 
     assert not problems, f"{len(problems)}\n" + "\n\n".join(problems[:10])
 

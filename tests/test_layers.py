@@ -133,10 +133,10 @@ LAYERS = {
     ],
     "channels_setup": [
         "advisory_locks",
+        "prepared_statements",
         "prepared_queries",
         "database_schema",
         "schema_pauses",
-        "prepared_statements",
         "failing_items",
         "secret_options",
         "codecs",

@@ -11,7 +11,7 @@ from django.utils import timezone, translation
 
 from bridge.automation import macros
 from bridge.conversations import consents, contact_fields
-from bridge.desk import access, teams
+from bridge.desk import access, saved_views, teams
 from bridge.desk.client import card, pane
 from bridge.desk.thread import messages
 from bridge.desk.views import chats
@@ -24,6 +24,7 @@ from bridge.models import (
     Conversation,
     Draft,
     Macro,
+    SavedView,
     Upload,
 )
 from channels_setup.models import ApiChannel, ChatChannel, Team
@@ -34,9 +35,22 @@ from config.web.constant_nodes import ConstantNode
 from tests.factories import ChatChannelFactory, boris, gleb, operator, vera
 from tests.scenarios.sending import client_writes
 
+MODULES = (access, saved_views, teams, macros, consents, contact_fields, card, pane, messages, chats, permissions)
 PREPARED: dict[str, PreparedQuery[Any]] = {
     f"{module.__name__}.{name}": query
-    for module in (access, teams, macros, consents, contact_fields, card, pane, messages, chats, permissions)
+    for module in (
+        access,
+        saved_views,
+        teams,
+        macros,
+        consents,
+        contact_fields,
+        card,
+        pane,
+        messages,
+        chats,
+        permissions,
+    )
     for name, query in vars(module).items()
     if isinstance(query, PreparedQuery)
 }
@@ -48,6 +62,7 @@ def chat(channel: ApiChannel) -> Conversation:
     operator, contact = boris(), chat.contact
     operator.chat_channels.add(chat.chat_channel)
     Conversation.objects.filter(pk=chat.pk).update(assignee=operator)
+    SavedView.objects.create(name="Мои", page="chats", owner=operator, filters={"assignee": "me"})
     Team.objects.create(name="Склад").chat_channels.add(chat.chat_channel)
     Draft.objects.create(conversation=chat, user=operator, text="Уже едет", details={"a": 1})
     ChatPin.objects.create(conversation=chat, user=operator)

@@ -10,7 +10,8 @@ from itertools import groupby
 from typing import Any
 
 from django.contrib.auth import get_user_model
-from django.db.models import QuerySet, prefetch_related_objects
+from django.db import connection
+from django.db.models import prefetch_related_objects
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
@@ -46,6 +47,13 @@ MESSAGES_SQL = """
 SELECT * FROM bridge_message WHERE conversation_id = %(chat)s AND (%(before)s::bigint IS NULL OR id < %(before)s)
 ORDER BY id DESC LIMIT %(limit)s
 """
+TIME_SQL = "SELECT created_at FROM bridge_message WHERE id = %s"
+OWN_MESSAGE_SQL = "SELECT id FROM bridge_message WHERE conversation_id = %s AND id = %s"
+FIRST_SINCE_SQL = """
+SELECT id FROM bridge_message WHERE conversation_id = %s AND created_at >= %s ORDER BY id LIMIT 1
+"""
+LAST_SQL = "SELECT id FROM bridge_message WHERE conversation_id = %s ORDER BY id DESC LIMIT 1"
+FOLLOWING_SQL = "SELECT id FROM bridge_message WHERE conversation_id = %s AND id > %s ORDER BY id OFFSET %s LIMIT 1"
 PEOPLE_SQL = "SELECT * FROM accounts_user WHERE id = ANY(%s)"
 FILES_SQL = "SELECT * FROM bridge_attachment WHERE message_id = ANY(%s) ORDER BY id"
 HELD_SQL = """
@@ -115,7 +123,8 @@ def _find_time(message_id: int | None) -> datetime | None:
     """Return when the first message of the next page was stored: lines and notes before it belong to this page."""
     if message_id is None:
         return None
-    return Message.objects.filter(pk=message_id).values_list("created_at", flat=True).first()
+    found: datetime | None = _fetch_value(TIME_SQL, message_id)
+    return found
 
 
 def _expired_mark(conversation: Conversation) -> ThreadItem:
@@ -156,7 +165,7 @@ def find_message_id(conversation: Conversation, value: str) -> int | None:
     """
     rows = Message.objects.filter(conversation=conversation)
     if value.startswith("d"):
-        return _find_message_of_day(rows, value[1:])
+        return _find_message_of_day(conversation, value[1:])
     if value.startswith("n") and parse_int(value[1:]) is not None:  # the message above a note
         note = ConversationNote.objects.filter(conversation=conversation, pk=int(value[1:])).first()
         rows = rows.filter(created_at__lte=note.created_at) if note else rows.none()
@@ -164,24 +173,32 @@ def find_message_id(conversation: Conversation, value: str) -> int | None:
     number = value.removeprefix("r")
     if parse_int(number) is None:
         return None
-    rows = rows.filter(pk=int(number)) if number == value else rows.filter(ticket=int(number))
-    return rows.order_by("pk").values_list("pk", flat=True).first()
+    if number == value:
+        return int(number) if _fetch_value(OWN_MESSAGE_SQL, conversation.pk, int(number)) else None
+    return rows.filter(ticket=int(number)).order_by("pk").values_list("pk", flat=True).first()
 
 
-def _find_message_of_day(rows: QuerySet[Message], text: str) -> int | None:
+def _find_message_of_day(conversation: Conversation, text: str) -> int | None:
     try:
         day = timezone.make_aware(datetime.combine(date.fromisoformat(text), time.min))
     except (ValueError, OverflowError):
         return None
-    ids = rows.values_list("pk", flat=True)
-    return ids.filter(created_at__gte=day).order_by("pk").first() or ids.order_by("-pk").first()
+    found: int | None = _fetch_value(FIRST_SINCE_SQL, conversation.pk, day) or _fetch_value(LAST_SQL, conversation.pk)
+    return found
 
 
 def _end_of_page_at(conversation: Conversation, at: int) -> int | None:
     """Return the end ID of the page that shows ``at`` and some later messages; None for the newest page."""
-    following = Message.objects.filter(conversation=conversation, pk__gt=at).order_by("pk").values_list("pk", flat=True)
-    ids = list(following[: MESSAGES_AFTER + 1])
-    return ids[-1] if len(ids) > MESSAGES_AFTER else None
+    found: int | None = _fetch_value(FOLLOWING_SQL, conversation.pk, at, MESSAGES_AFTER)
+    return found
+
+
+def _fetch_value(statement: str, *values: Any) -> Any:
+    """Return the only value of a statement, or None without a row."""
+    with connection.cursor() as cursor:
+        cursor.execute(statement, values)
+        row = cursor.fetchone()
+    return row[0] if row else None
 
 
 def find_end_after(conversation: Conversation, after: int) -> int | None:
