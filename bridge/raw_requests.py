@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import lru_cache
 from typing import Any
 
 from django.http import HttpRequest
@@ -126,20 +125,14 @@ def redact_request(
     return RawRequest(
         method=raw.method,
         query_string=redact_query(raw.query_string, own, tokens=known.tokens) if raw.query_string else "",
-        content_type=_redact_header(raw.content_type, own, known.tokens),
+        content_type=redact_text(raw.content_type, own, tokens=known.tokens),
         headers={
-            name: _redact_header(value, own, known.tokens)
+            name: redact_text(value, own, tokens=known.tokens)
             for name, value in raw.headers.items()
             if name in KEPT_HEADERS
         },
         body=redact_body(raw.body, raw.content_type, own, tokens=known.tokens),
     )
-
-
-@lru_cache(maxsize=1024)
-def _redact_header(value: str, secrets: frozenset[str], tokens: frozenset[bytes]) -> str:
-    """Redact the value of a header. A sender repeats most of them in each request."""
-    return redact_text(value, secrets, tokens=tokens)
 
 
 def mask_secret(raw: RawRequest, secret: str) -> RawRequest:

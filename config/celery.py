@@ -37,7 +37,6 @@ REDIS_OPTIONS = {
     "socket_connect_timeout": 2,
     "socket_timeout": 5,
     "socket_keepalive": True,
-    "retry_on_timeout": True,
 }
 QUEUES = ("inbound", "outbound", "events", "housekeeping")
 # Task in bridge.tasks → its queue, and the interval of beat in seconds.

@@ -50,3 +50,22 @@ def test_a_lost_broker_is_tried_every_few_seconds(monkeypatch: pytest.MonkeyPatc
 
     assert len(waits) == 8
     assert 0 < max(waits) <= 5
+
+
+def test_closing_a_lost_connection_raises_nothing() -> None:
+    """Celery forgets the broker's address, then closes the channels. Kombu's error ended the worker, and its calls."""
+    connection = current_app.connection_for_read()
+    channel = connection.default_channel
+    channel.basic_qos(0, 2, False)
+    queue = connection.SimpleQueue("lost", channel=channel)
+    queue.put("unacknowledged")
+    queue.get(timeout=10)
+
+    connection.transport.client = None
+    connection.close()
+
+    with current_app.connection_for_read() as other:
+        channel = other.default_channel
+        assert channel.client.zcard(channel.unacked_index_key) == 1  # the broker delivers the message again
+        channel.client.delete(channel.unacked_key, channel.unacked_index_key)
+        other.SimpleQueue("lost", channel=channel).clear()

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from functools import lru_cache
 from typing import Any
 
 from .secret_names import is_secret_name, looks_like_key, may_be_secret_name
 from .secret_search import EscapeLayer, Span, decode_layers, find_secrets
 
 MASK = "•" * 8
+MAX_REMEMBERED = 200  # characters; the result of a longer text is not remembered
 
 _NAME = re.compile(
     rb"(?<![A-Za-z0-9_.\-])([A-Za-z0-9_.\-]{1,80})(?:\[\])?([\"']?[ \t]{0,4}(?:=>|[:=])[ \t+]{0,4})", re.IGNORECASE
@@ -41,8 +43,18 @@ def redact_text(text: str, secrets: Iterable[str] = (), *, tokens: frozenset[byt
     """
     if not text:
         return text
+    if len(text) <= MAX_REMEMBERED:
+        return _redact_short_text(text, frozenset(secrets), tokens)
+    return _redact_text(text, secrets, tokens)
+
+
+def _redact_text(text: str, secrets: Iterable[str], tokens: frozenset[bytes]) -> str:
     data = text.encode("utf-8", "surrogatepass")
     return _replace_spans(data, [*find_secrets(data, secrets, tokens=tokens), *find_named_secrets(data)], text)
+
+
+# Senders repeat the headers of their requests, and receivers their answers, in each call.
+_redact_short_text = lru_cache(maxsize=4096)(_redact_text)
 
 
 def redact_known_secrets(text: str, secrets: Iterable[str] = (), *, tokens: frozenset[bytes] = frozenset()) -> str:

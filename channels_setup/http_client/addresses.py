@@ -6,7 +6,7 @@ import ipaddress
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 
 from django.conf import settings
 
@@ -56,6 +56,11 @@ class AddressVerdict:
 
 def judge_address(text: str) -> AddressVerdict:
     """Judge one resolved IP address (never a host name) by the rules and RELAY_ALLOWED_PRIVATE_CIDRS."""
+    return _judge(text, tuple(settings.RELAY_ALLOWED_PRIVATE_CIDRS))
+
+
+@lru_cache(maxsize=1024)  # each call of a destination judges the same address
+def _judge(text: str, allowed_private: tuple[str, ...]) -> AddressVerdict:
     address: Address = ipaddress.ip_address(text.split("%")[0])
     if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
         address = address.ipv4_mapped
@@ -66,7 +71,7 @@ def judge_address(text: str) -> AddressVerdict:
         if network.version == form.version
     ):
         return AddressVerdict(allowed=False)
-    if any(address in network for network in allowed_private_networks() if network.version == address.version):
+    if any(address in network for network in _parse_networks(allowed_private) if network.version == address.version):
         return AddressVerdict(allowed=True, listed_private=True)
     private = any(address in network for network in NOT_PUBLIC if network.version == address.version)
     return AddressVerdict(allowed=not private and address.is_global)

@@ -1,4 +1,4 @@
-"""Patches of Kombu: release the prefetch slot even if the ack fails, and reconnect soon.
+"""Patches of Kombu: release the prefetch slot even if the ack fails, survive a lost connection, and reconnect soon.
 
 A worker reserves as many messages as it has processes (``worker_prefetch_multiplier`` 1). Kombu frees a slot only after
 a successful ack. A failed ack, for example after a ``socket_timeout``, is logged and never repeated, so the worker
@@ -36,6 +36,17 @@ class SlotReleasingQoS(redis.QoS):
         except Exception:
             virtual.QoS.ack(self, delivery_tag)
             raise
+
+    def restore_unacked(self, client: Any = None) -> None:
+        """Return unacknowledged messages to the queue, if the channel still knows its broker.
+
+        After a lost connection Celery 5.7 collects the transport and then closes its channels. Kombu 5.7 looked for the
+        broker's address there and raised an AttributeError, which ended the worker and the calls under way.
+        """
+        if self.channel.connection.client is None:
+            self._delivered.clear()  # the broker delivers them again after the visibility timeout
+        else:
+            super().restore_unacked(client)
 
 
 redis.Channel.QoS = SlotReleasingQoS

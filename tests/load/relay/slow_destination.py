@@ -24,7 +24,7 @@ def measure_slow_destination(stack: Stack, report: Report, *, rounds: int, size:
 def _drain(stack: Stack, size: int) -> float:
     """Return the arrivals per second in the middle of a queue, while all calls that may run at once do.
 
-    The messages are stored before the worker begins: at the rate at which they come in, no destination has a queue.
+    The deliveries are stored before the worker begins: at the rate at which they come in, no destination has a queue.
     """
     path = stack.add_watched_phone("/slow").webhook_path
     times = sorted(arrived for arrived, _sent in stack.relay(path, size, stored_first=True).arrivals)

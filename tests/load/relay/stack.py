@@ -157,12 +157,14 @@ class Stack:
     ) -> Run:
         """Send messages and wait until each has arrived, once.
 
-        `stored_first`: the worker begins when all are stored.
+        `stored_first`: the worker begins when all are in the outbox. This process does the inbox's work before.
         """
         self.receiver.pop_arrivals()
         with self.costs() as costs:
             with self.suspended("worker") if stored_first else nullcontext():
                 sent = self.post(path, count=count, rate=rate, port=port)
+                if stored_first:
+                    _process_inbox()
             eventually(lambda: self.receiver.count() >= count, seconds=60 + count / 20)
             time.sleep(0.3)  # results are written after the arrival
         costs.cpu["sender"] = sent.cpu_seconds
@@ -191,6 +193,12 @@ class Stack:
         costs.seconds = time.monotonic() - started
         costs.wal = usage.read_wal_position() - wal
         costs.cpu = {group: seconds - before[group] for group, seconds in usage.measure_cpu(self.roots()).items()}
+
+
+def _process_inbox() -> None:
+    from bridge.inbox.processing import process_inbox
+
+    process_inbox()
 
 
 def add_channel(kind: str, url: str = "", *, watches: Any = None) -> Any:
