@@ -168,6 +168,15 @@ def test_a_lost_connection_is_no_slow_search(channel: ApiChannel, monkeypatch: p
         search.search_chats([channel.pk], "Анна")
 
 
+def test_a_found_note_names_whom_it_mentions(channel: ApiChannel, desk: Client) -> None:
+    chat = client_writes(channel, "Анна")
+    ConversationNote.objects.create(conversation=chat, text=f"@[{vera().pk}] возврат")
+
+    html = desk.get("/chats/", {"q": "возврат"}).content.decode()
+
+    assert "@vera <mark>возврат</mark>" in html
+
+
 def test_a_search_hit_is_highlighted_and_opens_at_its_position(desk: Client, channel: ApiChannel) -> None:
     chat = client_writes(channel, "Анна", "Скажите, <b>сапоги</b> «Нева» ещё есть?")
     said = chat.messages.get()

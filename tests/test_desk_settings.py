@@ -1,6 +1,7 @@
 """Personal settings of the desk, and the poll on pages without the chat list."""
 
 import json
+import re
 
 import pytest
 from django.test import Client
@@ -36,6 +37,12 @@ def test_each_user_saves_own_settings(client: Client) -> None:
     assert desk_settings.get_settings(user).enter_sends is False
     desk.post("/desk/settings/", {"enter_sends": "on"})
     assert DeskSettings.objects.get().enter_sends is True
+
+
+def test_all_choices_are_in_the_language_of_the_page(client: Client) -> None:
+    html = page_html(signed_in(client, boris()), "/desk/settings/")
+
+    assert "15 minutes" in html and not re.findall("<option[^>]*>[^<]*[а-я]", html)
 
 
 def test_single_keys_can_be_turned_off(client: Client) -> None:

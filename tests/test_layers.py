@@ -104,6 +104,7 @@ LAYERS = {
         "client",
         "chat_list",
         "request_table",
+        "reply_times",
         "saved_views",
         "contacts",
         "thread",

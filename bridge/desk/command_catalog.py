@@ -70,6 +70,7 @@ COMMANDS = (
     Command(name="chats", section=PAGES, title=gettext_lazy("Chats")),
     Command(name="requests", section=PAGES, title=gettext_lazy("Requests")),
     Command(name="windows", section=PAGES, title=gettext_lazy("Missed windows")),
+    Command(name="reply-times", section=PAGES, title=gettext_lazy("Reply times")),
     Command(name="templates", section=PAGES, title=gettext_lazy("Templates")),
     Command(name="contacts", section=PAGES, title=gettext_lazy("Contacts")),
     Command(name="saved-views", section=PAGES, title=gettext_lazy("Manage saved views")),

@@ -8,7 +8,7 @@ from django import forms
 from django.http import HttpRequest
 from django.utils.crypto import salted_hmac
 from django.utils.translation import gettext_lazy as _
-from django.utils.translation import ngettext_lazy
+from django.utils.translation import ngettext
 
 from bridge.models import NotificationKind, NotificationSettings, OperatorAvailability
 from bridge.models.availability import AWAY_AFTER_MINUTES
@@ -22,6 +22,12 @@ def get_settings(user: Any) -> NotificationSettings:
     return NotificationSettings.objects.filter(user=user.pk).first() or NotificationSettings(user_id=user.pk)
 
 
+def list_away_choices() -> list[tuple[int, Any]]:
+    """Return the choices in the language of the page: the numbers in them are formatted now."""
+    minutes = [(number, ngettext("%d minute", "%d minutes", number) % number) for number in AWAY_AFTER]
+    return [*minutes, (NEVER, _("never, while a page is open"))]
+
+
 class NotificationSettingsForm(forms.ModelForm):
     kinds = forms.MultipleChoiceField(
         label=_("Notify me of"), choices=NotificationKind.choices, required=False, widget=forms.CheckboxSelectMultiple
@@ -29,10 +35,7 @@ class NotificationSettingsForm(forms.ModelForm):
     away_after = forms.TypedChoiceField(
         label=_("Away without activity for"),
         coerce=int,
-        choices=[
-            *((minutes, ngettext_lazy("%d minute", "%d minutes", minutes) % minutes) for minutes in AWAY_AFTER),
-            (NEVER, _("never, while a page is open")),
-        ],
+        choices=list_away_choices,
         help_text=_("Colleagues see you as away, and chats are not assigned to you automatically."),
     )
 

@@ -127,7 +127,7 @@ def palette_pages() -> str:
     """Return the URLs of the pages that the command palette opens, as JSON by command name."""
     pages = {"chats": "chats", "requests": "requests", "windows": "missed-windows", "templates": "templates"}
     pages |= {"contacts": "contacts", "new-chat": "chat-new", "saved-views": "saved-views"}
-    pages |= {"settings": "desk-settings", "account": "preferences"}
+    pages |= {"settings": "desk-settings", "account": "preferences", "reply-times": "reply-times"}
     return json.dumps({name: url_or_empty(url) for name, url in pages.items()})
 
 

@@ -173,6 +173,7 @@ ROUTES: dict[str, Audience] = {
     "requests/undo/": A.USERS,
     "windows/": A.USERS,
     "windows/missed.csv": A.REPORTS,
+    "windows/replies/": A.USERS,
     "templates/": A.USERS,
     "templates/<int:pk>/": A.USERS,
     "templates/<int:pk>/favorite/": A.USERS,

@@ -230,6 +230,7 @@ PAGES = (
     Place(name="all saved views", path="/desk/views/"),
     Place(name="new saved view", path="/desk/views/add/"),
     Place(name="missed windows", path="/windows/"),
+    Place(name="reply times", path="/windows/replies/"),
     Place(name="account", path="/account/"),
     Place(name="sessions", path="/account/sessions/"),
     Place(name="API tokens", path="/account/tokens/"),

@@ -341,12 +341,13 @@ def _build_rows(
     hits: dict[int, search.Hit],
     now: datetime,
 ) -> dict[int, ChatRow]:
-    """Build rows by chat ID: one query, and one more for search hits."""
+    """Build rows by chat ID: one query, and up to two more for search hits."""
     ids = [pk for _name, rows in found for pk, _value in rows]
     messages = {}
     if params.query:
         message_ids = [found_id for pk in ids if pk in hits and (found_id := hits[pk].message)]
         messages = {row.conversation_id: row for row in Message.objects.filter(pk__in=message_ids)}
+        hits = search.name_mentions({pk: hits[pk] for pk in ids if pk in hits})
     address = url_factory("chat")
     return {
         shown.chat: _build_row(

@@ -6,17 +6,19 @@ Each source is one query with its own index, because their OR could use none.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import reduce
 from operator import or_
 from typing import Any
 
+from django.contrib.auth import get_user_model
 from django.db import OperationalError, connection, transaction
 from django.db.models import Exists, F, OuterRef, Q, QuerySet, Value
 from django.db.models.functions import Coalesce
 
-from bridge.conversations import merge_lookup
+from bridge.conversations import chat_notes, merge_lookup
+from bridge.desk import presentation
 from bridge.desk.statement_timeouts import raise_unless_timeout
 from bridge.models import Contact, ContactNote, ConversationNote, Message, Ticket, search
 from channels_setup.codecs.phone_numbers import search_keys
@@ -132,6 +134,18 @@ def search_chats(channels: Sequence[int], query: str) -> Hits:
         raise_unless_timeout(problem)
         hits.is_cut = True
     return hits
+
+
+def name_mentions(hits: Mapping[int, Hit]) -> dict[int, Hit]:
+    """Return the hits with names for the "@[ID]" of found notes."""
+    notes = [hit for hit in hits.values() if hit.source == NOTE]
+    mentioned = {pk for hit in notes for pk in chat_notes.list_mentioned(hit.words)}
+    users = get_user_model()._default_manager.in_bulk(mentioned) if mentioned else {}
+    names = {pk: presentation.person_name(user) for pk, user in users.items()}
+    return {
+        pk: replace(hit, words=chat_notes.decode_mentions(hit.words, names)) if hit.source == NOTE else hit
+        for pk, hit in hits.items()
+    }
 
 
 def _search_sources(channels: Sequence[int], query: str) -> Iterator[tuple[str, list[tuple[int, Any]]]]:

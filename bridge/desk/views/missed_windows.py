@@ -134,6 +134,10 @@ class ReportParams:
         return found.filter(conversation__chat_channel__in=self.channel_ids)
 
 
+def period_options() -> list[tuple[int, str]]:
+    return [(days, ngettext("%d day", "%d days", days) % days) for days in PERIODS]
+
+
 @require_chat_access
 @require_GET
 @never_cache
@@ -144,7 +148,7 @@ def show_missed_windows(request: HttpRequest) -> HttpResponse:
     missed, closed = sum(line.missed for line in by_channel), sum(line.closed or 0 for line in by_channel)
     context = {
         "params": params,
-        "periods": [(days, ngettext("%d day", "%d days", days) % days) for days in PERIODS],
+        "periods": period_options(),
         "missed": missed,
         "closed": closed,
         "share": MissedCount(name="", missed=missed, closed=closed).share,
