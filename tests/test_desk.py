@@ -138,6 +138,20 @@ def test_tabs_narrow_the_list(desk: Client, chat: Conversation, channel: ApiChan
     assert len(names(desk.get("/chats/?tab=nonsense"))) == 3
 
 
+@pytest.mark.parametrize(
+    ("tab", "words"),
+    [
+        ("mine", "No chats are assigned to you."),
+        ("unassigned", "Every chat has an assignee."),
+        ("mentioned", "No notes mention you."),
+        ("snoozed", "No chats are snoozed."),
+    ],
+)
+def test_an_empty_tab_says_what_it_lists(desk: Client, channel: ApiChannel, tab: str, words: str) -> None:
+    assert words in page_html(desk, f"/chats/?tab={tab}")
+    assert "No chats match the filter." in page_html(desk, f"/chats/?tab={tab}&tag=нет")
+
+
 def test_a_closed_request_needs_no_reply(desk: Client, chat: Conversation) -> None:
     tickets.set_ticket_status(Ticket.objects.get().pk, status=Ticket.Status.CLOSED)
 
