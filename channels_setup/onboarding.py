@@ -199,7 +199,7 @@ def _handover_steps(channel: ApiChannel, handover: Handover | None) -> list[Onbo
             ]
         return [
             OnboardingStep(
-                title=_("Nothing handed over to the provider yet"),
+                title=_("Nothing sent to the provider yet"),
                 note=_("Create the one-time link and send it to the provider's staff."),
             )
         ]
