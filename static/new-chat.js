@@ -1,5 +1,11 @@
-// New chat: say at once that the number is known, and show the templates of the chosen channel.
+// New chat: say at once that the number is known, show the templates of the chosen channel, and focus the first value.
 (() => {
+  // The second step: the first empty value, or the button.
+  const values = document.querySelector("form[data-preview-url]");
+  if (values && document.activeElement === document.body) {
+    const empty = [...values.querySelectorAll("textarea, select, input:not([type=hidden])")].find((field) => !field.value);
+    (empty || values.querySelector("[data-go]")).focus({ preventScroll: true });
+  }
   const form = document.getElementById("new-chat");
   if (!form) return;
   const phone = form.elements.phone, known = document.getElementById("new-phone-known");

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from urllib.parse import parse_qs
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, Route, expect
 
 from bridge.conversations import tickets
 from bridge.desk.bulk import changes
@@ -140,8 +141,13 @@ def test_rows_are_marked_pinned_and_changed_by_keyboard(
     expect(menu.get_by_role("link", name="Open in a new tab")).to_be_focused()
     page.keyboard.press("ArrowUp")
     expect(menu.get_by_role("button", name="Select")).to_be_focused()
+    shown = page.locator("#list").get_attribute("data-version") or ""
+    writes(channel, NAMES[0], "Ещё")
+    expect(page.locator("#list")).not_to_have_attribute("data-version", shown)
+    expect(row(page, chats[0]).locator(".badge")).to_have_text("1")  # the rows wait until the menu closes
     page.keyboard.press("Escape")
     expect(menu).to_be_hidden()
+    expect(row(page, chats[0]).locator(".badge")).to_have_text("2")
     expect(row(page, chats[1])).to_be_focused()
     page.keyboard.press("Tab")
     expect(item(page, chats[1]).locator(".row-more")).to_be_focused()
@@ -195,6 +201,19 @@ def test_rows_are_marked_pinned_and_changed_by_keyboard(
     expect(page.locator("#keys-help")).to_contain_text("Pin or unpin the chat")
     page.keyboard.press("Escape")
     assert ChatPin.objects.get().conversation_id == chats[1].pk
+
+    # A macro without an answer keeps its key for these chats; other chats and other macros get another one.
+    keys: list[str] = []
+
+    def fail(route: Route) -> None:
+        keys.append(parse_qs(route.request.post_data or "")["macro_key"][0])
+        route.abort()
+
+    page.route("**/chats/bulk/**", fail)
+    for macro, picked in ((1, chats[:2]), (1, chats[:2]), (1, chats[1:2]), (1, chats[:3]), (2, chats[:3])):
+        states = [[str(chat.pk), ""] for chat in picked]
+        page.evaluate("([macro, states]) => okno.chatBulk.run('macro', { macro }, states)", [str(macro), states])
+    assert [keys.index(key) for key in keys] == [0, 0, 0, 3, 4]
 
 
 def test_rows_are_selected_by_touch(browser: Browser, live_server: object, chats: list[Conversation]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
@@ -35,7 +37,8 @@ def test_an_operator_writes_first_and_records_an_opt_out(
     page.locator("[name=template]").select_option(index=1)
     page.locator("[name=consent][value=website]").check()
     page.locator("[name=fill]").press("Enter")
-    page.locator('textarea[name^="v."]').fill("42")
+    expect(page.locator('textarea[name^="v."]')).to_be_focused()
+    page.keyboard.type("42")
     expect(page.locator("[data-part=bubble]")).to_contain_text("Заказ 42 готов.")
     page.locator("[data-go]").dblclick()
     expect(page.locator("#messages")).to_contain_text("Заказ 42 готов.")
@@ -47,8 +50,9 @@ def test_an_operator_writes_first_and_records_an_opt_out(
     page.locator("#new-phone-known a").click()
     page.locator("#opt-out").click()
     page.locator("#client .consent-form [name=note]").first.fill("попросил по телефону")
-    page.locator("#client .consent-form button").first.click()
+    page.locator("#client .consent-form [name=note]").first.press("Enter")
     expect(page.locator(".opt-out-chip")).to_be_visible()
+    expect(page.locator("#give-consent")).to_be_focused()
     expect(page.locator("#client .opted-out")).to_contain_text("попросил по телефону")
 
 
@@ -62,12 +66,22 @@ def test_a_file_is_checked_and_imported(context: BrowserContext, page: Page, cha
     page.locator(".contact-form .main").click()
     expect(page.locator(".import-counts")).to_contain_text("450")
     expect(page.locator(".import-list")).to_contain_text("451")
+    page.locator("[name=apply]").click()
+    expect(page.locator("[name=consent]")).to_be_focused()
+    expect(page.locator("#import-wrong")).to_be_in_viewport()
     page.locator("[name=consent]").select_option("contract")
     page.locator("[name=apply]").click()
     expect(page.locator("a[href$='refused.csv']")).to_be_visible()
     assert Contact.objects.count() == 450
-    page.goto("/contacts/?q=Анна")
+    page.goto("/contacts/")
+    page.locator("[name=q]").fill("Анна")
+    page.keyboard.press("Enter")
     expect(page.locator("tbody tr")).to_have_count(50)
+    expect(page).to_have_url(re.compile("q="))
+    expect(page.locator("[name=q]")).to_be_focused()
+    page.keyboard.press("ArrowDown")
+    expect(page.locator("tbody tr").first.locator("button")).to_be_focused()
+    page.go_back()
     page.go_back()
     page.locator("#undo-import").click()
     page.locator("[name=undo]").click()

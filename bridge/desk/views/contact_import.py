@@ -177,6 +177,7 @@ def _build_context(row: ContactImport, problem: str) -> dict[str, Any]:
         "section": "contacts",
         "row": row,
         "problem": problem,
+        "problem_field": ("consent" if files.PHONE in mapping else files.PHONE) if problem else "",
         **_measure_progress(row),
         "may_undo": import_undo.may_undo(row),
         "fields": [
