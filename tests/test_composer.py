@@ -482,6 +482,15 @@ def test_a_refusal_says_what_ends_it(desk: Client, chat: Conversation, channel: 
     assert assign["until"] == "action text"
 
 
+def test_a_channel_without_templates_says_what_to_do(desk: Client, chat: Conversation) -> None:
+    sentence = "This channel has no approved templates that you can send. Ask an admin to add them."
+
+    assert sentence in page_html(desk, f"/chats/{chat.pk}/")
+    assert sentence in page_html(desk, f"/chats/{chat.pk}/templates/")
+    panel = typed(desk, chat, "Ваш заказ готов", sent="1")
+    assert sentence in panel and "Hold this text" not in panel and "Choose a template" not in panel
+
+
 def test_an_open_window_does_not_end_the_refusal_of_a_template(
     desk: Client, chat: Conversation, channel: ApiChannel, template: Template
 ) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
 from bridge.conversations import consents
 from bridge.desk.contacts import listing
@@ -254,6 +256,30 @@ def test_the_filter_names_only_channels_of_the_user(client: Client, operator: An
 
     assert channel.name in own and "Other department" not in own
     assert "Other department" in everything
+
+
+def test_a_channel_that_cannot_write_first_says_why_and_what_to_do(client: Client, operator: Any) -> None:
+    acebot = ApiChannelFactory(kind="acebot", name="Ace")
+    acebot.watched.set(operator.chat_channels.all())
+    ApiChannel.objects.exclude(pk=acebot.pk).update(archived_at=timezone.now())
+    ContactFactory(api_channel=acebot, name="Anna", phone="+79215550104")
+    signed_in(client, operator)
+
+    contacts, page = page_html(client, reverse("contacts")), page_html(client, reverse("chat-new"))
+
+    for html in (contacts, page):
+        assert "Acebot passes on answers only: the client must write first." in html
+    assert "Give them your WhatsApp number" in page and 'id="new-chat"' not in page
+
+
+def test_the_first_wrong_field_of_a_new_chat_gets_the_focus(client: Client, operator: Any, template: Any) -> None:
+    signed_in(client, operator)
+    focused = re.compile(r'name="(\w+)"[^>]*autofocus')
+    form = {"phone": "+79215550104", "template": template.pk, "consent": "", "for_user": operator.pk, "fill": "1"}
+
+    for wrong, field in (({"phone": "12"}, "phone"), ({"template": "0"}, "template"), ({}, "consent")):
+        html = client.post(reverse("chat-new"), form | wrong).content.decode()
+        assert focused.findall(html)[0] == field
 
 
 def test_a_tag_finds_all_its_clients_among_those_of_other_channels(

@@ -161,6 +161,9 @@ def recognize_text(
     if found.outcome == MatchOutcome.NONE:
         if not was_sent:
             return None
+        if not Template.objects.all().visible_to(user).sendable().filter(api_channel=conversation.api_channel).exists():
+            words = _("This channel has no approved templates that you can send. Ask an admin to add them.")
+            return TemplatePanel(kind=NOTICE, sentence=words, may_choose=False)
         return TemplatePanel(
             kind=NOTICE, sentence=_("%(why)s Choose one, or hold the text.") % {"why": found.sentence}, may_hold=True
         )

@@ -29,12 +29,12 @@ from .contact_export import EXPORT_PERMISSION
 def show_contacts(request: HttpRequest) -> HttpResponse:
     params, scope = ContactParams.from_request(request.GET), ContactScope.for_user(request.user)
     page = listing.list_contacts(scope, params)
-    starting = {row.api_channel.pk for row in chat_starts.list_start_channels(request.user) if not row.problem}
+    problems = {row.api_channel.pk: row.problem for row in chat_starts.list_start_channels(request.user)}
     now = service_window.database_now()
     context = {
         "section": "contacts",
         "params": params,
-        "rows": rows.load_rows(page.ids, scope=scope, starting_channels=starting, now=now),
+        "rows": rows.load_rows(page.ids, scope=scope, start_problems=problems, now=now),
         "page": page,
         "newest_contact": Contact.objects.order_by("-pk").values_list("pk", flat=True).first() or 0,
         "next_page": "?" + urlencode(params.non_default | {"after": page.next_cursor}) if page.next_cursor else "",
