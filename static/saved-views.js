@@ -45,6 +45,7 @@
 
   okno.shortcuts?.define("views", () => {
     menu().open = true;
-    (menu().querySelector("[aria-current]") || menu().querySelector(".menu-panel a, .menu-panel input, summary")).focus();
+    const targets = ["[aria-current]", ".menu-panel :is(a, input)", "summary"];
+    targets.map((target) => menu().querySelector(target)).find(Boolean).focus();
   }, () => Boolean(menu()));
 })();
