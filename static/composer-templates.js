@@ -128,7 +128,7 @@
     if (html === null) return;
     show(html);
     okno.refusals.end("template");
-    panelArea().querySelector("[data-find]")?.focus();
+    (panelArea().querySelector("[data-find]") || panelArea().querySelector("[data-close-panel]"))?.focus();
   };
 
   const open = async (button) => {
