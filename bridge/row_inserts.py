@@ -73,7 +73,9 @@ def build_row(model: type[Row], **values: Any) -> Row:
     row = model.__new__(model)
     row._state = ModelState()
     attributes, related = row.__dict__, row._state.fields_cache
-    for name, default in _list_defaults(model):
+    constants, computed = _read_defaults(model)
+    attributes.update(constants)
+    for name, default in computed:
         attributes[name] = default()
     for name, value in values.items():
         if name in attributes:
@@ -86,8 +88,16 @@ def build_row(model: type[Row], **values: Any) -> Row:
 
 
 @lru_cache
-def _list_defaults(model: type[models.Model]) -> tuple[tuple[str, Callable[[], Any]], ...]:
-    return tuple((field.attname, field.get_default) for field in model._meta.concrete_fields)
+def _read_defaults(model: type[models.Model]) -> tuple[dict[str, Any], list[tuple[str, Callable[[], Any]]]]:
+    """Return the defaults that are the same for each row, and those that are computed for each."""
+    constants: dict[str, Any] = {}
+    computed: list[tuple[str, Callable[[], Any]]] = []
+    for field in model._meta.concrete_fields:
+        if field.has_default() and callable(field.default):
+            computed.append((field.attname, field.default))
+        else:
+            constants[field.attname] = field.get_default()
+    return constants, computed
 
 
 @lru_cache
@@ -108,9 +118,12 @@ def _build_column(field: models.Field[Any, Any]) -> Column:
         value = getattr(row, attribute)
         return None if value is None else str(value)  # a choice becomes its value
 
+    is_stamped = getattr(field, "auto_now", False) or getattr(field, "auto_now_add", False)
+
     def read_time(row: Any) -> Any:
-        value = field.pre_save(row, True)  # sets ``auto_now``
-        return value if isinstance(value, datetime) and value.tzinfo is not None else read_any(row)
+        value = field.pre_save(row, True) if is_stamped else getattr(row, attribute)
+        is_ready = value is None or (isinstance(value, datetime) and value.tzinfo is not None)
+        return value if is_ready else read_any(row)
 
     def read_json(row: Any) -> str | None:
         value = field.get_prep_value(getattr(row, attribute))
@@ -126,7 +139,7 @@ def _build_column(field: models.Field[Any, Any]) -> Column:
     if isinstance(field, models.DateTimeField):
         return Column(name, sql_type, read_time)
     may_be_left_to_database = field.has_db_default() and not field.has_default()
-    if type(field) in (models.CharField, models.TextField) and not field.null and not may_be_left_to_database:
+    if type(field) in (models.CharField, models.TextField) and not may_be_left_to_database:
         return Column(name, sql_type, read_text)
     return Column(name, sql_type, read_plain if isinstance(field, PLAIN_FIELDS) else read_any)
 
