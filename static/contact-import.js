@@ -7,6 +7,7 @@
   const step = async () => {
     try {
       const answer = await fetch(location.pathname, { method: "POST", body: new URLSearchParams(new FormData(form)), headers: { "HX-Request": "true" } });
+      if (answer.status >= 502) throw new Error(String(answer.status)); // the proxy: the portal is away for a moment
       if (!answer.ok || answer.redirected) { form.hidden = false; return; }
       const place = document.getElementById("import-progress");
       const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").getElementById("import-progress");

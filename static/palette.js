@@ -70,7 +70,9 @@
       if (item.keys) option.append(...keyLabels(item.keys));
       return option;
     }));
-    palette.querySelector("[data-nothing]").hidden = found.length > 0 || chats.query !== field.value.trim();
+    const isCurrent = chats.query === field.value.trim();
+    palette.querySelector("[data-nothing]").hidden = found.length > 0 || !isCurrent || Boolean(chats.hasFailed);
+    palette.querySelector("[data-no-answer]").hidden = !isCurrent || !chats.hasFailed;
     highlight();
   };
 
@@ -90,12 +92,16 @@
     const params = new URLSearchParams(query ? { q: query } : { recent: recentChats().join(",") });
     try {
       const answer = await fetch(`${palette.dataset.url}?${params}`, { signal: request.signal });
-      if (!answer.ok || answer.redirected) return;
+      if (answer.redirected) dispatchEvent(new Event("okno:signed-out"));
+      if (!answer.ok || answer.redirected) throw new Error(String(answer.status));
       const found = await answer.json();
       chats = { query, rows: found.chats };
       if (found.views) addViews(found.views);
-      if (query === field.value.trim() && palette.open) build();
-    } catch { /* aborted or offline: commands remain */ }
+    } catch (problem) {
+      if (problem.name === "AbortError") return;
+      chats = { query, rows: [], hasFailed: true }; // commands remain, but no chats of other words
+    }
+    if (query === field.value.trim() && palette.open) build();
   };
 
   // --- saved views: commands of this opening ------------------------------------------------------------------------

@@ -22,8 +22,19 @@
 
   document.addEventListener("input", (event) => { if (event.target.id === "text") end("text"); });
   document.addEventListener("click", (event) => { if (event.target.closest?.("#uploads button")) end("files"); });
-  addEventListener("okno:action-refused", ({ detail: { sentence, until } }) => show(sentence, until));
-  addEventListener("okno:action-done", () => end("action"));
+  // While a note is written, or the client pane of a phone is open, the place above the composer is not in view.
+  const isInView = () => {
+    const box = place()?.getClientRects()[0];
+    return Boolean(box) && place().contains(document.elementFromPoint(box.left + box.width / 2, box.top + box.height / 2));
+  };
+  addEventListener("okno:action-refused", ({ detail: { sentence, until } }) => {
+    show(sentence, until);
+    if (sentence && !isInView()) okno.notifications?.showSentence("refused", sentence);
+  });
+  addEventListener("okno:action-done", () => {
+    end("action");
+    document.getElementById("toast-refused")?.remove();
+  });
 
   window.okno = Object.assign(window.okno || {}, { refusals: { show, clear, end } });
 })();

@@ -134,12 +134,21 @@ def test_lists_and_menus_say_that_they_got_no_answer(desk: Page, chats: list[Con
     desk.keyboard.press("n")
     expect(desk.locator("#toast-next-waiting")).to_contain_text("Couldn’t reach the server.")
 
+    # A refused action is told where it is seen: above the composer, or in a toast while a note is written.
+    desk.locator("[data-compose=note]").click()
+    desk.locator("#chat_header button[name=status][value='3']").click()
+    expect(desk.locator("#toast-refused")).to_contain_text("Couldn’t reach the server.")
+    desk.locator("[data-compose=reply]").click()
+    desk.keyboard.press("Control+k")
+    desk.keyboard.type("Вера")
+    expect(desk.locator("#palette [data-no-answer]")).to_be_visible()
+    desk.keyboard.press("Escape")
+
     desk.unroute("**/chats/**")
     expect(rows).to_have_count(1)
     expect(problem).to_have_count(0)
     desk.locator("#composer .pick-template").click()
     expect(desk.locator("#template_panel .tp-pick")).to_have_count(1)
-    expect(desk.locator("#refusal")).to_be_hidden()
     desk.locator("#rows > li .pick").first.click(force=True)
     menu.locator("summary").click()
     expect(menu.locator("button[name]").first).to_be_visible()
@@ -161,6 +170,8 @@ def test_lists_and_menus_say_that_they_got_no_answer(desk: Page, chats: list[Con
     desk.on("request", lambda request: posted.append(request.url) if request.url.endswith("/request/") else None)
     desk.locator("#chat_header button[name=status][value='3']").dblclick()
     expect(desk.locator("#chat_header .head-actions")).to_contain_text("Reopen")
+    expect(desk.locator("#refusal")).to_be_hidden()
+    expect(desk.locator("#toast-refused")).to_have_count(0)
     assert len(posted) == 1 and Ticket.objects.get(conversation=chats[0]).status == Ticket.Status.CLOSED
 
 
