@@ -5,9 +5,11 @@ lost, because beat starts it again. docs/decisions.md explains the options. The 
 """
 
 import os
+import signal
 import time
 from typing import Any
 
+from billiard.pool import SIG_SOFT_TIMEOUT, soft_timeout_sighandler
 from celery import Celery, Task
 from celery.signals import (
     celeryd_after_setup,
@@ -187,6 +189,25 @@ def use_prepared_statements(**_: Any) -> None:
     from channels_setup import prepared_statements
 
     prepared_statements.enable()
+
+
+@worker_process_init.connect
+def ignore_late_time_limits(**_: Any) -> None:
+    """Obey the soft time limit only while a task runs.
+
+    A worker that was waiting for its broker reads results late, and sends the signal of the limit to the processes of
+    tasks that have ended: these processes ended, too.
+    """
+    task_prerun.connect(_obey_time_limit, weak=False)
+    task_postrun.connect(_ignore_time_limit, weak=False)
+
+
+def _obey_time_limit(**_: Any) -> None:
+    signal.signal(SIG_SOFT_TIMEOUT, soft_timeout_sighandler)
+
+
+def _ignore_time_limit(**_: Any) -> None:
+    signal.signal(SIG_SOFT_TIMEOUT, signal.SIG_IGN)
 
 
 @task_prerun.connect

@@ -1,9 +1,14 @@
 """The broker patch: how the worker acknowledges messages and reconnects."""
 
+import signal
+
 import kombu
 import pytest
 import redis
+from billiard.exceptions import SoftTimeLimitExceeded
 from celery import current_app
+
+from config import celery
 
 
 def test_a_prefetch_slot_is_released_when_the_ack_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -52,7 +57,8 @@ def test_a_lost_broker_is_tried_every_few_seconds(monkeypatch: pytest.MonkeyPatc
     assert 0 < max(waits) <= 5
 
 
-def test_closing_a_lost_connection_raises_nothing() -> None:
+@pytest.mark.parametrize("is_closed", [False, True])
+def test_closing_a_lost_connection_raises_nothing(is_closed: bool) -> None:
     """Celery forgets the broker's address, then closes the channels. Kombu's error ended the worker, and its calls."""
     connection = current_app.connection_for_read()
     channel = connection.default_channel
@@ -61,7 +67,12 @@ def test_closing_a_lost_connection_raises_nothing() -> None:
     queue.put("unacknowledged")
     queue.get(timeout=10)
 
-    connection.transport.client = None
+    if is_closed:
+        transport, channel.connection = channel.connection, None
+        channel.qos.restore_unacked()
+        channel.connection = transport
+    else:
+        connection.transport.client = None
     connection.close()
 
     with current_app.connection_for_read() as other:
@@ -69,3 +80,16 @@ def test_closing_a_lost_connection_raises_nothing() -> None:
         assert channel.client.zcard(channel.unacked_index_key) == 1  # the broker delivers the message again
         channel.client.delete(channel.unacked_key, channel.unacked_index_key)
         other.SimpleQueue("lost", channel=channel).clear()
+
+
+def test_the_signal_of_a_time_limit_is_obeyed_only_by_tasks() -> None:
+    """The worker sends it late if it waited for the broker, and ended processes without a task."""
+    before = signal.getsignal(signal.SIGUSR1)
+    try:
+        celery._obey_time_limit()
+        with pytest.raises(SoftTimeLimitExceeded):
+            signal.raise_signal(signal.SIGUSR1)
+        celery._ignore_time_limit()
+        signal.raise_signal(signal.SIGUSR1)
+    finally:
+        signal.signal(signal.SIGUSR1, before)

@@ -43,7 +43,8 @@ class SlotReleasingQoS(redis.QoS):
         After a lost connection Celery 5.7 collects the transport and then closes its channels. Kombu 5.7 looked for the
         broker's address there and raised an AttributeError, which ended the worker and the calls under way.
         """
-        if self.channel.connection.client is None:
+        transport = self.channel.connection  # None: the channel is closed
+        if transport is None or transport.client is None:
             self._delivered.clear()  # the broker delivers them again after the visibility timeout
         else:
             super().restore_unacked(client)
