@@ -14,7 +14,6 @@ from bridge import service_window
 from bridge.conversations import chat_pins
 from bridge.desk import request_table, tags
 from bridge.desk.chat_list import listing, queries, search, tagged, view_counts
-from bridge.desk.live import versions
 from bridge.models import Contact, Conversation, Message, ServiceWindow, Ticket
 from channels_setup import prepared_statements
 from channels_setup.models import ApiChannel
@@ -110,11 +109,9 @@ def test_no_filter_of_the_list_reads_many_chats(channel: ApiChannel, monkeypatch
             )
         problems += [f"{params}: {problem}" for problem in statements.problems]
     monkeypatch.setattr(queries, "execute_read", prepared_statements.execute)
-    monkeypatch.setattr(versions, "execute_read", prepared_statements.execute)
     with prepares_statements():  # one plan for all values
         problems += find_problems(lambda: listing.load_list_summary([chat.chat_channel_id], user=boris()))
         problems += find_problems(lambda: queries.load_row_data([chat.pk], me=boris().pk))
-        problems += find_problems(lambda: versions.thread_version(chat.pk))
 
     assert not problems, f"{len(problems)}\n" + "\n\n".join(problems[:10])
 
