@@ -65,10 +65,11 @@ def test_closing_a_lost_connection_raises_nothing(is_closed: bool) -> None:
     channel.basic_qos(0, 2, False)
     queue = connection.SimpleQueue("lost", channel=channel)
     queue.put("unacknowledged")
-    queue.get(timeout=10)
+    message = queue.get(timeout=10)
 
     if is_closed:
         transport, channel.connection = channel.connection, None
+        message.ack()
         channel.qos.restore_unacked()
         channel.connection = transport
     else:

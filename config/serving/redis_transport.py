@@ -11,6 +11,8 @@ messages of an outage would wait as long after its end.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import kombu
@@ -21,33 +23,40 @@ LONGEST_RECONNECT_SECONDS = 4  # between two tries to connect: 2, 4, 4, …
 
 
 class SlotReleasingQoS(redis.QoS):
-    """QoS that frees the slot of a message whose ack or reject fails."""
+    """QoS that frees the slot of a message whose ack or reject fails, and that knows when the connection is lost."""
 
     def ack(self, delivery_tag: str) -> None:
-        try:
-            super().ack(delivery_tag)
-        except Exception:
-            virtual.QoS.ack(self, delivery_tag)
-            raise
+        self._settle(delivery_tag, super().ack)
 
     def reject(self, delivery_tag: str, requeue: bool = False) -> None:
+        self._settle(delivery_tag, partial(super().reject, requeue=requeue))
+
+    def restore_unacked(self, client: Any = None) -> None:
+        """Return unacknowledged messages to the queue. Without the connection, the visibility timeout does that."""
+        if self._is_lost():
+            self._delivered.clear()
+        else:
+            super().restore_unacked(client)
+
+    def _settle(self, delivery_tag: str, settle: Callable[[str], None]) -> None:
+        if self._is_lost():
+            virtual.QoS.ack(self, delivery_tag)
+            return
         try:
-            super().reject(delivery_tag, requeue=requeue)
+            settle(delivery_tag)
         except Exception:
             virtual.QoS.ack(self, delivery_tag)
             raise
 
-    def restore_unacked(self, client: Any = None) -> None:
-        """Return unacknowledged messages to the queue, if the channel still knows its broker.
+    def _is_lost(self) -> bool:
+        """Return whether the channel's connection is closed.
 
-        After a lost connection Celery 5.7 collects the transport and then closes its channels. Kombu 5.7 looked for the
-        broker's address there and raised an AttributeError, which ended the worker and the calls under way.
+        After a lost connection Celery 5.7 collects the transport and closes its channels; tasks that end later are
+        acknowledged there. Kombu 5.7 looked for the broker's address in vain: the AttributeError ended the worker and
+        the calls under way.
         """
-        transport = self.channel.connection  # None: the channel is closed
-        if transport is None or transport.client is None:
-            self._delivered.clear()  # the broker delivers them again after the visibility timeout
-        else:
-            super().restore_unacked(client)
+        transport = self.channel.connection
+        return transport is None or transport.client is None
 
 
 redis.Channel.QoS = SlotReleasingQoS
