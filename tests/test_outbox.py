@@ -8,7 +8,7 @@ import uuid
 from datetime import timedelta
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from django.db.models import F
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
@@ -376,6 +376,54 @@ def test_request_events_have_the_documented_shapes(api_channel: ApiChannel, rece
     assert comment["comment"]["message"] == "<p>&lt;b&gt;Да&lt;/b&gt;<br>приехал</p>"
     assert (comment["comment"]["from"], comment["comment"]["ticket_id"]) == ("user", ticket.pk)
     assert change["trigger"]["data"] == [{"target": "status_id", "value": 2, "old_value": 1}]
+
+
+# --- long queues -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.django_db
+def test_a_claim_by_conversations_takes_what_an_ordinary_one_takes(api_channel: ApiChannel) -> None:
+    for number in range(30):
+        for _part in range(number % 3 + 1):
+            boris_answers(anna_writes(api_channel, who=f"client-{number}"))
+    messages = Delivery.objects.filter(kind="message")
+    for delivery in messages:  # heads that have been tried, that wait, that another worker sends, and that are finished
+        state, seconds = [("pending", -9), ("pending", 9), ("sending", 60), ("delivered", 0)][delivery.pk * 7 % 4]
+        token = uuid.uuid4() if state == "sending" else None
+        due = timezone.now() + timedelta(seconds=seconds)
+        messages.filter(pk=delivery.pk).update(state=state, next_attempt_at=due, lease_token=token)
+
+    def claim() -> list[int]:
+        with transaction.atomic():
+            claimed = claims.claim_deliveries(MessagePolicy(), uuid.uuid4(), limit=100)
+            transaction.set_rollback(True)
+        return [item.delivery.pk for item in claimed]
+
+    ordinary = claim()
+    claims.long_queues.note(MessagePolicy())
+    try:
+        by_conversation = claim()
+    finally:
+        claims.long_queues.until.clear()
+
+    assert by_conversation == ordinary
+    assert ordinary
+
+
+def test_slow_claims_go_through_conversations_and_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    queues, now = claims.LongQueues(), [100.0]
+    monkeypatch.setattr(claims.time, "monotonic", lambda: now[0])
+    policy = MessagePolicy()
+    seen = [queues.choose_candidates(policy)]
+
+    for step in ("slow", "later", "slow", "slow again"):
+        if step == "later":
+            now[0] += claims.LONG_QUEUE_SECONDS + 1
+        else:
+            queues.note(policy)
+        seen.append(queues.choose_candidates(policy))
+
+    assert seen == ["deliveries", "heads", "deliveries", "heads", "deliveries"]
 
 
 # --- many workers ----------------------------------------------------------------------------------------

@@ -169,6 +169,29 @@ def claim_from_long_queues(first: Message) -> None:
             assert len(claims.claim_deliveries(policy, uuid.uuid4(), limit=1, poison=True)) == 1
 
 
+# One conversation has half of the history in line. Its head has been tried, so it is due last.
+LONG_LINE_SQL = """
+UPDATE bridge_delivery SET state = 'pending', finished_at = NULL, kind = 'message', conversation_id = %(conversation)s,
+    next_attempt_at = now() - interval '1 hour'
+WHERE key LIKE 'key-a%%'
+"""
+
+
+def claim_from_a_long_conversation(first: Message) -> None:
+    assert connection.connection is not None
+    with connection.connection.cursor() as unexplained:
+        unexplained.execute(LONG_LINE_SQL, {"conversation": first.conversation_id})
+        unexplained.execute("SELECT min(id) FROM bridge_delivery WHERE key LIKE 'key-a%'")
+        (head,) = unexplained.fetchone()
+        unexplained.execute("UPDATE bridge_delivery SET next_attempt_at = now() - interval '1 s' WHERE id = %s", [head])
+    claims.long_queues.note(MessagePolicy())
+    try:
+        claimed = claims.claim_deliveries(MessagePolicy(), uuid.uuid4(), limit=100)
+    finally:
+        claims.long_queues.until.clear()
+    assert [item.delivery.pk for item in claimed] == [head]
+
+
 def poll(first: Message) -> None:
     chat = Conversation.objects.latest("pk")
     versions.list_version([chat.chat_channel_id], user_id=operator("olga", chat.chat_channel).pk)
@@ -206,12 +229,16 @@ WORK: dict[Callable[[Message], None], dict[str, int]] = {  # and what it must ha
     look_for_work: {},
     scrape_metrics: {},
     claim_from_long_queues: {},
+    claim_from_a_long_conversation: {},
     poll: {},
     automate: {},
 }
 
 
-OF_WORKERS = (handle_messages, handle_statuses, send_replies, look_for_work, claim_from_long_queues)
+OF_WORKERS = (
+    *(handle_messages, handle_statuses, send_replies, look_for_work),
+    *(claim_from_long_queues, claim_from_a_long_conversation),
+)
 
 
 def test_statements_read_few_rows_of_large_tables(large: Message, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ States of a delivery, and who moves it: pending → sending (this module); sendi
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Sequence
 from functools import cache
@@ -104,7 +105,7 @@ WITH owner AS (SELECT * FROM unnest(%(ids)s::bigint[], %(limit_keys)s::text[]) A
     SELECT head.id, head.previous_state FROM destination c, LATERAL (
         SELECT next.* FROM (VALUES {lines}) AS line(kind, priority), LATERAL (
             SELECT d.id, d.state AS previous_state, d.priority, d.next_attempt_at FROM bridge_delivery d
-            WHERE {is_mine} AND d.kind = line.kind AND d.kind IN ({kinds}) AND d.priority = line.priority
+            WHERE {is_candidate} AND d.kind IN ({kinds}) AND d.priority = line.priority
               AND {is_due} AND d.next_attempt_at <= (SELECT clock_timestamp())
               AND {is_head}
             ORDER BY d.next_attempt_at, d.id LIMIT greatest(c.free_slots, 0)
@@ -128,6 +129,28 @@ HEAD_SQL = """d.id = (
                     AND queued.kind = d.kind AND queued.state IN ('pending', 'sending'){same_message})"""
 SAME_MESSAGE_SQL = " AND queued.message_id IS NOT DISTINCT FROM d.message_id"
 
+# The first unfinished delivery of each conversation: one index lookup each. After an outage, a few conversations can
+# have tens of thousands of deliveries. Their heads have been tried, so they are due last, and a claim that goes through
+# the deliveries in order reads them all.
+HEADS_SQL = """WITH RECURSIVE queued AS (
+        ({first})
+        UNION ALL
+        SELECT following.* FROM queued, LATERAL ({following}) following
+    ) SELECT id FROM queued"""
+FIRST_SQL = """SELECT q.conversation_id, q.id FROM bridge_delivery q
+    WHERE q.api_channel_id = c.id AND q.kind = line.kind AND q.state IN ('pending', 'sending'){after}
+    ORDER BY q.conversation_id, q.id LIMIT 1"""
+FOLLOWING_SQL = FIRST_SQL.format(after=" AND q.conversation_id > queued.conversation_id")
+# What a claim goes through. ANY(ARRAY(…)) and the changed columns keep the planner from reading the line in order.
+CANDIDATES_SQL = {
+    "deliveries": "{is_mine} AND d.kind = line.kind",
+    "heads": "d.id = ANY(ARRAY("
+    + HEADS_SQL.format(first=FIRST_SQL.format(after=""), following=FOLLOWING_SQL)
+    + ")) AND d.api_channel_id + 0 = c.id AND d.chat_channel_id IS NULL AND d.kind || '' = line.kind",
+}
+SLOW_CLAIM_SECONDS = 0.1  # a claim that takes longer and finds few has read a long queue
+LONG_QUEUE_SECONDS = 30.0  # so long, the claims for these kinds go through the conversations
+
 # Limits that became free a moment ago count: the claim may have run just before.
 ANY_RECENT_LIMIT_SQL = """
 SELECT EXISTS (SELECT 1 FROM bridge_ratelimit r
@@ -141,7 +164,9 @@ WHERE {is_limit} AND r.whole_channel AND r.met_at > clock_timestamp() - interval
 
 
 @cache
-def build_statement(template: str, column: str, kinds: tuple[str, ...], *, poison: bool = False) -> str:
+def build_statement(
+    template: str, column: str, kinds: tuple[str, ...], *, poison: bool = False, candidates: str = "deliveries"
+) -> str:
     """Fill in a statement for one kind of destination, and for poison messages or all others."""
     table, may_send = DESTINATIONS[column]
     columns = list(DESTINATIONS)
@@ -161,6 +186,7 @@ def build_statement(template: str, column: str, kinds: tuple[str, ...], *, poiso
         "is_limit": is_limit,
         "delivery": DELIVERY.columns,
         "kinds": ", ".join(f"'{kind}'" for kind in kinds),
+        "is_candidate": CANDIDATES_SQL[candidates].format(is_mine=f"{destination} = c.id{others}"),
         "finished": finished,
     }
     # Reactions to different messages have no order among them.
@@ -191,6 +217,27 @@ def find_destinations(
     return found
 
 
+class LongQueues:
+    """Kinds of deliveries of which few conversations have very many, as the claims of this process have noticed."""
+
+    def __init__(self) -> None:
+        self.until: dict[tuple[str, ...], float] = {}
+
+    def note(self, policy: DestinationPolicy) -> None:
+        """Note a claim that was slow and found few deliveries. If it went through the conversations, go back."""
+        is_ordinary = self.choose_candidates(policy) == "deliveries"
+        self.until[policy.kinds] = time.monotonic() + LONG_QUEUE_SECONDS if is_ordinary else 0.0
+
+    def choose_candidates(self, policy: DestinationPolicy) -> str:
+        """Return what the claim goes through. Reactions have lines by message, helpdesks and alerts short queues."""
+        has_conversations = policy.column == "api_channel" and Delivery.Kind.REACTION not in policy.kinds
+        is_long = has_conversations and self.until.get(policy.kinds, 0.0) > time.monotonic()
+        return "heads" if is_long else "deliveries"
+
+
+long_queues = LongQueues()
+
+
 def claim_deliveries(
     policy: DestinationPolicy,
     token: uuid.UUID,
@@ -215,8 +262,10 @@ def claim_deliveries(
     values |= {"in_flight": policy.in_flight, "probe_seconds": circuit_breaker.PROBE_SECONDS}
     values["bucket_idle"] = rate_limits.BUCKET_IDLE_SECONDS
     values["is_durable"] = policy.claims_durably
+    candidates = "deliveries" if poison else long_queues.choose_candidates(policy)
+    started = time.monotonic()
     with connection.cursor() as cursor:
-        statement = build_statement(CLAIM_SQL, policy.column, policy.kinds, poison=poison)
+        statement = build_statement(CLAIM_SQL, policy.column, policy.kinds, poison=poison, candidates=candidates)
         prepared_statements.execute(cursor, statement, values)
         claimed = [
             ClaimedDelivery(
@@ -224,6 +273,8 @@ def claim_deliveries(
             )
             for row in cursor.fetchall()
         ]
+    if len(claimed) < limit and time.monotonic() - started > SLOW_CLAIM_SECONDS:
+        long_queues.note(policy)
     return sorted(claimed, key=lambda item: item.delivery.pk)
 
 
