@@ -5,14 +5,18 @@
   if (!app?.dataset.sessionUrl || !words) return;
   const BUTTONS = ".form-end, .form-actions, .account-actions, .tp-acts, .bulk"; // the note follows them
   const CHECK_TIMEOUT = 20_000, BUSY_DELAY = 500, BUSY_TIME = 60_000; // milliseconds
+  const login = document.querySelector("#offline [data-session-ended] a")?.pathname;
   const checked = new WeakSet(); // forms whose submission goes on
 
   // Return why the form cannot be submitted now, or nothing.
   const findProblem = async () => {
     try {
       const answer = await fetch(app.dataset.sessionUrl, { headers: { "HX-Request": "true" }, cache: "no-store", signal: AbortSignal.timeout(CHECK_TIMEOUT) });
-      if (answer.redirected) { dispatchEvent(new Event("okno:signed-out")); return words.dataset.signedOut; }
-      return answer.ok ? "" : words.dataset.failed;
+      if (answer.redirected && new URL(answer.url).pathname === login) {
+        dispatchEvent(new Event("okno:signed-out"));
+        return words.dataset.signedOut;
+      }
+      return answer.ok ? "" : words.dataset.failed; // a page that the user must complete first answers, too
     } catch {
       return words.dataset.failed;
     }
