@@ -73,7 +73,8 @@ def test_enter_sends_unless_the_operator_wants_a_new_line(desk: Page, chats: lis
 
     desk.goto("/desk/settings/")
     desk.locator("[name=enter_sends]").uncheck()
-    desk.locator("form:has([name=enter_sends]) button.main").click()
+    with desk.expect_navigation():
+        desk.locator("form:has([name=enter_sends]) button.main").click()
     expect(desk.locator("[name=enter_sends]")).not_to_be_checked()
     open_chat(desk, chats[0])
     expect(desk.locator(".send-key")).to_have_text("Ctrl Enter")
