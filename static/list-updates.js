@@ -63,30 +63,13 @@
     const link = document.querySelector("[data-more]");
     if (link && byId("rows").scrollTop > 0 && !("hasFailed" in link.dataset)) nearEnd.observe(link);
   };
-  // When the connection is back, scrolling loads again.
-  addEventListener("okno:connected", () => {
-    for (const link of document.querySelectorAll("[data-more][data-has-failed], #earlier[data-has-failed], #later[data-has-failed]")) delete link.dataset.hasFailed;
-  });
   document.addEventListener("scroll", (event) => {
     if (event.target.id === "rows") watchEnd();
   }, { capture: true, passive: true });
 
   const loadOlderChats = async (link = document.querySelector("[data-more]")) => {
-    if (!link || link.getAttribute("aria-busy")) return;
-    link.dataset.words ||= link.textContent;
-    link.setAttribute("aria-busy", "true");
-    link.textContent = link.dataset.loading;
-    delete link.dataset.hasFailed;
-    let fresh = null;
-    try {
-      fresh = (await okno.fetchPage(link.href)).getElementById("rows");
-    } catch {
-      link.dataset.hasFailed = "";
-    }
-    link.removeAttribute("aria-busy");
-    link.textContent = fresh ? link.dataset.words : link.dataset.failed;
-    const rows = byId("rows");
-    if (!link.isConnected || !fresh) return;
+    const fresh = (await okno.loadLinkedPage(link))?.getElementById("rows"), rows = byId("rows");
+    if (!fresh || !link.isConnected) return;
     const shown = new Set([...rows.children].map((node) => node.dataset.key));
     link.closest("li").remove();
     for (const node of [...fresh.children]) {

@@ -57,27 +57,34 @@
     size.observe(scroll);
   };
 
-  // Load the page of a link, which shows its state. Returns the page's messages, or null.
-  const loadPage = async (link) => {
+  // Load the page of a link, which shows its state. Returns the page, or null. After a failure the link loads when it is
+  // pressed, and by scrolling once the connection is back.
+  const loadLinkedPage = async (link) => {
     if (!link || link.hidden || link.getAttribute("aria-busy")) return null;
-    const messages = byId("messages");
     link.dataset.words ||= link.textContent;
     link.setAttribute("aria-busy", "true");
     link.textContent = link.dataset.loading;
     delete link.dataset.hasFailed;
     let page = null;
     try {
-      page = await okno.fetchPage(link.href);
+      page = await fetchPage(link.href);
     } catch {
       link.dataset.hasFailed = "";
     }
     link.removeAttribute("aria-busy");
     link.textContent = page ? link.dataset.words : link.dataset.failed;
+    return page;
+  };
+  addEventListener("okno:connected", () => {
+    for (const link of document.querySelectorAll("[data-has-failed]")) delete link.dataset.hasFailed;
+  });
+  const loadMessages = async (link) => {
+    const messages = byId("messages"), page = await loadLinkedPage(link);
     return messages === byId("messages") && page?.getElementById("messages") ? page : null; // or another chat was opened
   };
   // Earlier and later messages load by themselves near the ends. The buttons serve keyboards and short threads.
   const loadEarlierMessages = async (link) => {
-    const page = await loadPage(link);
+    const page = await loadMessages(link);
     if (!page) return;
     const messages = byId("messages"), scroll = byId("scroll");
     const fresh = [...page.getElementById("messages").children];
@@ -93,7 +100,7 @@
   };
   // The newest page ends the thread: from then on, it is updated like a chat that was opened at its end.
   const loadLaterMessages = async (link) => {
-    const page = await loadPage(link);
+    const page = await loadMessages(link);
     if (!page) return;
     const messages = byId("messages"), later = page.getElementById("later");
     const shown = new Set([...messages.children].map((node) => node.dataset.key));
@@ -138,5 +145,5 @@
     if (!answer.ok || answer.redirected) throw new Error(String(answer.status));
     return new DOMParser().parseFromString(await answer.text(), "text/html");
   };
-  window.okno = Object.assign(window.okno || {}, { fetchPage, threadScroll: { start: startScroll, remember, loadEarlier: () => loadEarlierMessages(byId("earlier")), isAtEnd }, scrollToEnd: () => scrollToEnd(byId("scroll")) });
+  window.okno = Object.assign(window.okno || {}, { loadLinkedPage, threadScroll: { start: startScroll, remember, loadEarlier: () => loadEarlierMessages(byId("earlier")), isAtEnd }, scrollToEnd: () => scrollToEnd(byId("scroll")) });
 })();

@@ -141,15 +141,15 @@ FIRST_SQL = """SELECT q.conversation_id, q.id FROM bridge_delivery q
     WHERE q.api_channel_id = c.id AND q.kind = line.kind AND q.state IN ('pending', 'sending'){after}
     ORDER BY q.conversation_id, q.id LIMIT 1"""
 FOLLOWING_SQL = FIRST_SQL.format(after=" AND q.conversation_id > queued.conversation_id")
-# What a claim goes through. ANY(ARRAY(…)) and the changed columns keep the planner from reading the line in order.
+# What a claim goes through. ANY(ARRAY(…)), `+ 0` and `|| ''` keep the planner from reading the line in order.
 CANDIDATES_SQL = {
     "deliveries": "{is_mine} AND d.kind = line.kind",
     "heads": "d.id = ANY(ARRAY("
     + HEADS_SQL.format(first=FIRST_SQL.format(after=""), following=FOLLOWING_SQL)
     + ")) AND d.api_channel_id + 0 = c.id AND d.chat_channel_id IS NULL AND d.kind || '' = line.kind",
 }
-SLOW_CLAIM_SECONDS = 0.1  # a claim that takes longer and finds few has read a long queue
-LONG_QUEUE_SECONDS = 30.0  # so long, the claims for these kinds go through the conversations
+SLOW_CLAIM_SECONDS = 0.1  # a claim that takes longer and finds few deliveries has read a long queue
+LONG_QUEUE_SECONDS = 30.0  # how long the next claims of these kinds go through the conversations
 
 # Limits that became free a moment ago count: the claim may have run just before.
 ANY_RECENT_LIMIT_SQL = """
@@ -273,7 +273,7 @@ def claim_deliveries(
             )
             for row in cursor.fetchall()
         ]
-    if len(claimed) < limit and time.monotonic() - started > SLOW_CLAIM_SECONDS:
+    if not poison and len(claimed) < limit and time.monotonic() - started > SLOW_CLAIM_SECONDS:
         long_queues.note(policy)
     return sorted(claimed, key=lambda item: item.delivery.pk)
 

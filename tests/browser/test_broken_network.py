@@ -69,7 +69,7 @@ def test_a_bulk_action_that_stops_keeps_its_undo(desk: Page, monkeypatch: pytest
     expect(toast).to_contain_text("2 of 5 chats done. No answer from the server.")
     expect(bar).to_contain_text("Selected: 3")
 
-    # A repeat goes on with the rest; its second part is refused. What was done by now is told, with one undo for all.
+    # A repeat goes on with the rest; its second part is refused. The page says what is done, with one undo for all.
     assign_all()
     expect(toast).to_contain_text("4 of 5 chats done. This page is out of date.")
     expect(bar).to_contain_text("Selected: 1")
@@ -134,7 +134,7 @@ def test_lists_and_menus_say_that_they_got_no_answer(desk: Page, chats: list[Con
     desk.keyboard.press("n")
     expect(desk.locator("#toast-next-waiting")).to_contain_text("Couldn’t reach the server.")
 
-    # A refused action is told where it is seen: above the composer, or in a toast while a note is written.
+    # A refusal is shown where it can be seen: above the composer, or in a toast while a note is written.
     desk.locator("[data-compose=note]").click()
     desk.locator("#chat_header button[name=status][value='3']").click()
     expect(desk.locator("#toast-refused")).to_contain_text("Couldn’t reach the server.")

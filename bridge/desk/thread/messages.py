@@ -86,7 +86,7 @@ def build_thread_page(
 ) -> ThreadPage:
     """Build the page of the newest messages, those before an ID, or those around ``at``. Fixed number of queries."""
     if at is not None:
-        before = _end_of_page_at(conversation, at)
+        before = find_end_after(conversation, at, count=MESSAGES_AFTER)
     values = {"chat": conversation.pk, "before": before, "limit": PAGE + 1}
     found = list(Message.objects.raw(MESSAGES_SQL, values))
     # Expired messages are the oldest: the page, and the thread, begin where they end.
@@ -187,12 +187,6 @@ def _find_message_of_day(conversation: Conversation, text: str) -> int | None:
     return found
 
 
-def _end_of_page_at(conversation: Conversation, at: int) -> int | None:
-    """Return the end ID of the page that shows ``at`` and some later messages; None for the newest page."""
-    found: int | None = _fetch_value(FOLLOWING_SQL, conversation.pk, at, MESSAGES_AFTER)
-    return found
-
-
 def _fetch_value(statement: str, *values: Any) -> Any:
     """Return the only value of a statement, or None without a row."""
     with connection.cursor() as cursor:
@@ -201,10 +195,10 @@ def _fetch_value(statement: str, *values: Any) -> Any:
     return row[0] if row else None
 
 
-def find_end_after(conversation: Conversation, after: int) -> int | None:
-    """Return the end ID of the page that follows a message; None for the newest page."""
-    rows = Message.objects.filter(conversation=conversation, pk__gt=after).order_by("pk")
-    return rows.values_list("pk", flat=True)[PAGE : PAGE + 1].first()
+def find_end_after(conversation: Conversation, after: int, *, count: int) -> int | None:
+    """Return the end ID of the page with ``count`` messages that follow this one; None for the newest page."""
+    found: int | None = _fetch_value(FOLLOWING_SQL, conversation.pk, after, count)
+    return found
 
 
 def list_requests(conversation: Conversation) -> list[Ticket]:

@@ -256,7 +256,7 @@ def build_chat_context(
     if not only_newest:
         before = parse_int(request.GET.get("before"))
         if after := parse_int(request.GET.get("after")):
-            before = messages.find_end_after(conversation, after)
+            before = messages.find_end_after(conversation, after, count=messages.PAGE)
         at = messages.find_message_id(conversation, request.GET["at"]) if "at" in request.GET else None
     page = messages.build_thread_page(
         conversation, tickets=tickets, before=before, at=at, may_write=state.is_open, now=now, user=request.user
