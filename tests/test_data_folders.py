@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 from django.conf import settings
 
 from config.devstack import data_folders, printed_commands
-from config.devstack.processes import acquire_lock, write_json
+from config.devstack.processes import PROBE_SECONDS, acquire_lock, is_locked, write_json
 from tests.processes import TEST_RUN_VARIABLES
 
 RunPortal = Callable[[str], Path]
@@ -151,3 +152,20 @@ def test_a_printed_command_names_the_folder_unless_it_is_the_default_one(run_por
     assert printed_commands.manage_command(default, "user list").endswith(" manage.py user list")
     assert not printed_commands.manage_command(default, "user list").startswith("DATA_DIR")
     assert printed_commands.manage_command(other, "user list").startswith("DATA_DIR='")
+
+
+def test_a_check_of_a_lock_does_not_keep_others_from_it(tmp_path: Path) -> None:
+    """The program that starts a server looks whether its daemon has the lock, while the daemon takes it."""
+    path = tmp_path / "daemon"
+    held_by_check = acquire_lock(path)
+    assert held_by_check is not None
+    ends = threading.Timer(PROBE_SECONDS / 10, os.close, [held_by_check])
+    ends.start()
+    lock = acquire_lock(path, wait=False)
+    ends.join()
+
+    assert lock is not None
+    assert is_locked(path)
+    assert acquire_lock(path, wait=False) is None
+    os.close(lock)
+    assert not is_locked(path)

@@ -20,6 +20,7 @@ from typing import Any
 PR_SET_PDEATHSIG = 1
 CLONE_NEWUSER = 0x10000000
 LEFTOVER_TIMEOUT = 20
+PROBE_SECONDS = 0.5  # longer than `is_locked` holds a lock, also on a busy machine
 LISTEN_ON = "LISTEN_ON"  # environment variable of the web server: comma-separated descriptors of listening sockets
 BACKLOG = 1024
 LIBC = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
@@ -126,7 +127,17 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def acquire_lock(path: Path, *, shared: bool = False, wait: bool = True) -> int | None:
-    """Lock a file and return its descriptor; None if it is locked and `wait` is False. Closing it releases the lock."""
+    """Lock a file and return its descriptor; None if it is locked and `wait` is False. Closing it releases the lock.
+
+    Without `wait` the lock is tried for PROBE_SECONDS: `is_locked` of another process may hold it for a moment.
+    """
+    deadline = time.monotonic() + PROBE_SECONDS
+    while (descriptor := _try_lock(path, shared=shared, wait=wait)) is None and time.monotonic() < deadline:
+        time.sleep(0.005)
+    return descriptor
+
+
+def _try_lock(path: Path, *, shared: bool = False, wait: bool = False) -> int | None:
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
     try:
@@ -148,7 +159,7 @@ def file_lock(path: Path) -> Iterator[None]:
 
 
 def is_locked(path: Path) -> bool:
-    descriptor = acquire_lock(path, wait=False)
+    descriptor = _try_lock(path)
     if descriptor is None:
         return True
     os.close(descriptor)

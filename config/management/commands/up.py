@@ -2,7 +2,6 @@
 
 import errno
 import io
-import time
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +23,6 @@ from config.devstack.processes import (
 )
 from config.devstack.supervisor import stop_leftovers, watch_parent
 from config.environment import read_setting
-
-LOCK_ATTEMPTS, LOCK_PAUSE = 10, 0.05  # a command that checks whether a portal is running holds the lock for a moment
 
 FIRST_PORT_FOR_USERS, DEFAULT_PORT, LAST_PORT = 1024, 8000, 65535
 
@@ -71,10 +68,8 @@ class Command(BaseCommand):
 
 
 def lock_data_dir(data_dir: Path) -> int:
-    for _attempt in range(LOCK_ATTEMPTS):
-        if (lock := acquire_lock(data_dir / UP_LOCK, wait=False)) is not None:
-            return lock
-        time.sleep(LOCK_PAUSE)
+    if (lock := acquire_lock(data_dir / UP_LOCK, wait=False)) is not None:
+        return lock
     raise CommandError(
         f"The portal is already running on {data_dir} (stack.json there lists its processes). "
         "Stop it first, or start another one: make up DATA_DIR=… PORT=…"
