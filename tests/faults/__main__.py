@@ -3,7 +3,8 @@
 The rows of a file are written as it ends, so an interrupted run is continued by naming the files that are left:
 `make faults ARGS="crash destinations"`. Other words go to pytest (`ARGS="crash -k flushing"`). A row replaces the
 earlier row of its test and says when it was measured. SHORT=1 takes an hour; SCALE=0.1 shortens the long tests, and
-each row shows what was shortened. SEED=… draws other faults.
+each row shows what was shortened. SEED=… draws other faults. LANES=4 runs four files at a time, the longest first: most
+tests wait for a lease or an outage. Their output is in build/faults/.
 """
 
 from __future__ import annotations
@@ -16,13 +17,18 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
+from functools import partial
 from itertools import takewhile
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
 PAGE = PROJECT / "docs" / "reliability.md"
+OUTPUT = PROJECT / "build" / "faults"
 
 # With SHORT=1: of each test's figures so much, 0.3 where it is not named.
 SHORT = {
@@ -55,6 +61,7 @@ CUT = 124
 INTERRUPTED = 2  # of pytest, by Ctrl-C
 SHORT_SECONDS = 60 * 60  # then it is cut off
 NO_TESTS = 5  # of pytest, if the words after the files choose none of this file
+PAGE_LOCK = threading.Lock()
 FIELDS = ("number", "figure", "reached", "verdict", "run")
 
 
@@ -63,36 +70,56 @@ def main(arguments: list[str]) -> int:
     words = arguments[len(files) :]
     if is_short := bool(os.environ.get("SHORT")):
         os.environ |= {"SCALE": "0.3", "SCALES": json.dumps(SHORT), "FAULTS_LEASE": "20"}
-    ends = time.monotonic() + SHORT_SECONDS
-    worst = 0
-    for name in files or ([*FILES] if is_short or words else [*FILES, PROPERTIES]):
-        print(f"{datetime.now(UTC):%H:%M} {name}: about {FILES.get(name, 60)} minutes at full length", flush=True)
-        code = run_file(name, words, seconds=max(ends - time.monotonic(), 1) if is_short else None)
-        worst = worst or code
+    ends = time.monotonic() + SHORT_SECONDS if is_short else None
+    chosen = files or ([*FILES] if is_short or words else [*FILES, PROPERTIES])
+    lanes = int(os.environ.get("LANES", "1"))
+    if lanes > 1:
+        chosen.sort(key=minutes, reverse=True)
+    interrupted = threading.Event()
+
+    def run_next(name: str) -> int:
+        if interrupted.is_set():
+            return CUT
+        print(f"{datetime.now(UTC):%H:%M} {name}: about {minutes(name)} minutes at full length", flush=True)
+        seconds = max(ends - time.monotonic(), 1) if ends else None
+        code = run_file(name, words, seconds=seconds, output=OUTPUT / f"{name}.log" if lanes > 1 else None)
         if code in (CUT, INTERRUPTED):
-            break
+            interrupted.set()
+        if lanes > 1:
+            print(f"{datetime.now(UTC):%H:%M} {name}: ended with {code}", flush=True)
+        return code
+
+    codes = [INTERRUPTED]
+    with suppress(KeyboardInterrupt), ThreadPoolExecutor(lanes) as pool:  # pytest gets Ctrl-C, too
+        codes = list(pool.map(run_next, chosen))
     print("\n".join(table_of(read_rows())))
-    return worst
+    return next(filter(None, codes), 0)
 
 
-def run_file(name: str, words: list[str], *, seconds: float | None) -> int:
-    """Run one file and write its rows to the page. Return the worst exit code."""
+def minutes(name: str) -> int:
+    return FILES.get(name, 60)
+
+
+def run_file(name: str, words: list[str], *, seconds: float | None, output: Path | None = None) -> int:
+    """Run one file and write its rows to the page. Return the exit code."""
+    start = partial(run, seconds=seconds, output=output)
     if name == PROPERTIES:
         command = [sys.executable, "-m", "pytest", "-n", "2", "tests", "-m", "hypothesis", "--tb=short"]
-        return run([*command, *words], {**os.environ, "FAULTS": "full"}, seconds=seconds)
+        return start([*command, *words], {**os.environ, "FAULTS": "full"})
     began, load = datetime.now(UTC), os.getloadavg()[0]
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.jsonl"
         environment = os.environ | {"FAULTS": "full", "FAULTS_REPORT": str(report)}
         command = [sys.executable, "-m", "pytest", "-p", "no:xdist", f"tests/faults/test_{name}.py"]
-        code = run([*command, "--tb=short", "-rN", *words], environment, seconds=seconds)
+        code = start([*command, "--tb=short", "-rN", *words], environment)
         lines = [json.loads(line) for line in report.read_text().splitlines()] if report.exists() else []
     when = f"{began:%d %b %Y, %H:%M}, load {load:.1f}, lease {os.environ.get('FAULTS_LEASE', '60')} s"
     when += f", SEED={os.environ['SEED']}" if "SEED" in os.environ else ""
     new = [[*(clean(line[field]) for field in FIELDS[:-1]), when] for line in lines]
     if new:
         measured = {row[0] for row in new}
-        PAGE.write_text(page([row for row in read_rows() if row[0] not in measured] + new))
+        with PAGE_LOCK:
+            PAGE.write_text(page([row for row in read_rows() if row[0] not in measured] + new))
     return 0 if code == NO_TESTS and words else code
 
 
@@ -106,13 +133,15 @@ def clean(text: str) -> str:
     return text.replace("|", "/").replace("\n", " ")
 
 
-def run(command: list[str], environment: dict[str, str], *, seconds: float | None) -> int:
-    process = subprocess.Popen(command, cwd=PROJECT, env=environment)
+def run(command: list[str], environment: dict[str, str], *, seconds: float | None, output: Path | None) -> int:
+    with ExitStack() as closing:
+        log = None
+        if output:
+            output.parent.mkdir(parents=True, exist_ok=True)
+            log = closing.enter_context(output.open("w"))
+        process = subprocess.Popen(command, cwd=PROJECT, env=environment, stdout=log, stderr=log)
     try:
         return process.wait(seconds)
-    except KeyboardInterrupt:  # pytest got it, too
-        process.wait()
-        return INTERRUPTED
     except subprocess.TimeoutExpired:
         process.send_signal(signal.SIGINT)  # it ends its own processes
         process.wait()
