@@ -18,6 +18,7 @@ from templates_registry.content.components import (
     split_placeholders,
     variable_key,
 )
+from templates_registry.content.leftover_placeholders import find_leftover
 from templates_registry.content.normalization import NormalizedText, fold_text, normalize_text
 from templates_registry.content.rendering import check_text_value
 from templates_registry.matching.matcher import MatchIndex
@@ -72,6 +73,14 @@ def all_readings(templates: list[TemplateDefinition], text: str) -> set[tuple[st
         for parts, keys in compositions(one)
         for values in ways(parts, keys, normalize_text(text), 0, {})
     }
+
+
+def assume_filled(templates: list[TemplateDefinition], readings: set[tuple[str, frozenset[tuple[str, str]]]]) -> None:
+    """Exclude readings with a value like “{1}”, which is an unfilled placeholder."""
+    named = {one.name: one for one in templates}
+    for name, items in readings:
+        values = dict(items)
+        assume(not any(find_leftover(named[name], one, values[one.key]) for one in named[name].variables))
 
 
 FIXED = st.sampled_from(
@@ -144,6 +153,7 @@ def test_rendered_texts_match_or_are_truly_ambiguous(
     assume(not any(names & {variable.name for variable in one.variables} for one in found))
     answer = MatchIndex(IndexEntry(one) for one in found).recognize(text)
     readings = all_readings(found, text)
+    assume_filled(found, readings)
 
     parameters = frozenset((key, fold_text(value)) for key, value in values.items())
     assert (chosen.name, parameters) in readings
@@ -168,6 +178,7 @@ def test_any_text_matches_exactly_as_brute_force(
 
     answer = MatchIndex(IndexEntry(one) for one in found).recognize(text)
     readings = all_readings(found, text)
+    assume_filled(found, readings)
 
     if len(readings) > 1:
         assert answer.outcome is MatchOutcome.AMBIGUOUS

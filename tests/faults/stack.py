@@ -69,6 +69,7 @@ class Stack:
             "DATABASE_URL": through(self.servers.urls["DATABASE_URL"], self.database.port),
             "REDIS_URL": through(self.servers.urls["REDIS_URL"], self.broker.port),
             "WORKER_CONCURRENCY": "4",  # with fewer, no run waits for wake-ups
+            "API_CALLS_PER_MINUTE": "0",  # one key posts what many clients write
             **environment,
         }
         self.valkey: Any = redis.Redis.from_url(self.servers.urls["REDIS_URL"])

@@ -85,6 +85,12 @@ def bodies(shop: Shop, csrf: str, number: int) -> dict[str, bytes]:
 def test_nothing_of_a_body_that_is_cut_off_is_stored(stack: Stack, shop: Shop, measured: Say) -> None:
     provider, chance = FakeProvider(stack, shop, seed=SEED + 61), random.Random(SEED)
     provider.send(provider.message(1, clients=10))
+    stack.rows(  # the hourly synchronization stores the training phone's templates
+        "INSERT INTO templates_registry_registry (api_channel_id, version, sync_error, next_sync_at)"
+        " VALUES (%s, 1, '', now() + interval '1 day') ON CONFLICT (api_channel_id)"
+        " DO UPDATE SET next_sync_at = EXCLUDED.next_sync_at",
+        [shop.phone],
+    )
     stack.quiesce(shop, seconds=60)
     cookies = signed_in(stack, f"root-{shop.phone}")
     csrf = cookies["csrftoken"]

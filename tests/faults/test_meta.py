@@ -144,8 +144,8 @@ def test_misbehaving_webhooks_are_each_there_once(account: Account, size: Size, 
             phone = account.meta.phone(f"4477009{who:05}", name=f"Клиент {who}")
             phone.writes(f"{CANARY} {number}", at=start + number)
         if number % max(each // kills, 1) == 0:
-            names = [name for name in account.stack.pids() if name.startswith(("web", "worker"))]
-            account.stack.kill(sorted(names)[number % len(names)])
+            names = eventually(lambda: sorted(n for n in account.stack.pids() if n.startswith(("web", "worker"))))
+            account.stack.kill(names[number % len(names)])
     account.meta.quiet(seconds=180)
     wanted = clients * each
     known = "bridge_message WHERE api_channel_id = %s AND direction = 'inbound'"
