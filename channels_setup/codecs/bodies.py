@@ -81,7 +81,8 @@ def parse_json_object(body: bytes, *, most_values: int = MAX_VALUES) -> dict[str
     parse_float = _finite_number if _LARGE_FLOAT.search(text) else None
     try:
         value = json.loads(text, parse_int=parse_int, parse_float=parse_float, parse_constant=_no_constant)
-        _check_depth(value)
+        if body.count(b"[") + body.count(b"{") > MAX_DEPTH:
+            _check_depth(value)
     except RecursionError:
         raise BadBody(_("The JSON is nested too deeply.")) from None
     except BadBody:
