@@ -5,11 +5,14 @@ second one does no harm.
 """
 
 import logging.config
+import os
+import signal
 from contextlib import suppress
 from typing import Any
 
 from celery import Celery
 from celery.apps.beat import Beat
+from celery.beat import Service
 from celery.signals import beat_init, setup_logging
 
 from .celery import OPTIONS, SCHEDULE
@@ -45,6 +48,19 @@ def run_schedule_now(**_: Any) -> None:
             app.send_task(f"bridge.tasks.{name}", retry=False)
 
 
+class StatelessBeat(Beat):
+    """Beat whose schedule is in memory, so that it has nothing to save when it ends."""
+
+    def install_sync_handler(self, service: Service) -> None:
+        """Exit at once on SIGTERM and SIGINT.
+
+        Celery's own handler closes the connection of a call that is under way and raises SystemExit in it. The call
+        then fails with another error, which is logged, and beat goes on.
+        """
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: os._exit(0))
+
+
 if __name__ == "__main__":
     set_umask()
-    Beat(app=app, loglevel="WARNING", quiet=True).run()
+    StatelessBeat(app=app, loglevel="WARNING", quiet=True).run()
