@@ -11,6 +11,7 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
+from bridge.conversations import contacts
 from bridge.desk import presentation
 from bridge.desk.chat_list import search
 from bridge.inbox import processing
@@ -156,6 +157,41 @@ def test_opaque_ids_with_one_phone_are_two_persons() -> None:
         apply(channel, MessageReceived(contact=contact, text="?", external_id=next(_ids)))
 
     assert chats() == 2
+
+
+def test_a_number_of_very_many_people_is_searched_quickly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program may give all its clients one number. Each message of a new client once read them all."""
+    channel, phone = ApiChannelFactory(kind="sandbox"), f"+{N1}"
+    for number in range(60):
+        ContactFactory(api_channel=channel, external_id=f"program-{number}", phone=phone)
+        ContactFactory(api_channel=channel, external_id="", caller_id=f"caller-{number}", phone=phone)
+    judged: list[Contact] = []
+    judge = contacts._ContactIndex._can_be_same_person
+
+    def count(index: Any, contact: Contact, *arguments: Any) -> bool:
+        judged.append(contact)
+        return judge(index, contact, *arguments)
+
+    monkeypatch.setattr(contacts._ContactIndex, "_can_be_same_person", count)
+    info = ContactInfo(external_id="new", phone=phone)
+    apply(channel, MessageReceived(contact=info, text="?", external_id="m1"))
+
+    assert Conversation.objects.get().contact.external_id == "new"
+    assert 0 < len(judged) < 10
+
+
+def test_clients_with_only_a_phone_are_found_among_many_with_the_same_number() -> None:
+    channel, phone = ApiChannelFactory(kind="sandbox"), f"+{N1}"
+    for number in range(5):
+        ContactFactory(api_channel=channel, external_id=f"program-{number}", phone=phone)
+    by_phone = [ContactFactory(api_channel=channel, external_id="", phone=phone) for _ in range(3)]
+    people = [ContactInfo(external_id=f"program-new-{number}", phone=phone) for number in range(4)]
+
+    apply(channel, *(MessageReceived(contact=info, text="?", external_id=f"m{n}") for n, info in enumerate(people)))
+
+    linked = Contact.objects.filter(external_id__startswith="program-new").order_by("pk")
+    assert [contact.pk for contact in linked][:3] == [contact.pk for contact in by_phone]
+    assert len(linked) == 4 and Conversation.objects.count() == 4
 
 
 def test_a_typed_in_phone_does_not_attract_its_owners_messages(channel: ApiChannel) -> None:

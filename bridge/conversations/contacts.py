@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
@@ -131,15 +132,38 @@ SELECT found.id FROM unnest(%s::text[]) AS wanted(value), LATERAL (
 ) found
 """
 
+# A program may give thousands of people the same number. Whether a contact can be the person depends on which IDs it
+# has (`_can_be_same_person`), and of the possible ones the oldest is taken. So of each combination of IDs, as many
+# contacts suffice as there are people.
+FIND_BY_NUMBER_SQL = """
+SELECT found.id FROM unnest(%s::text[]) AS wanted(value), LATERAL (
+    SELECT c.id, row_number() OVER (
+        PARTITION BY c.external_id = '', c.user_id = '', c.caller_id = '' ORDER BY c.id
+    ) AS place
+    FROM bridge_contact c
+    WHERE c.api_channel_id = (SELECT %s::bigint) AND c.{column} = wanted.value AND c.{column} <> ''
+        AND c.moved_to_id IS NULL
+) found WHERE found.place <= %s
+"""
+NUMBER_KEYS = ("phone_key", "address_key")
 
-def _find_contacts(api_channel: ApiChannel, values: Mapping[str, set[str]]) -> list[Contact]:
-    """Return the channel's contacts with one of these values in one of the columns, the oldest first."""
-    wanted = {column: sorted(those) for column, known in values.items() if (those := known - {""})}
-    if not wanted:
+
+def _find_contacts(api_channel: ApiChannel, values: Mapping[str, set[str]], *, people: int = 1) -> list[Contact]:
+    """Return the channel's contacts with one of these values in one of the columns, the oldest first.
+
+    Of the contacts with the same number, only those that one of so many ``people`` can be.
+    """
+    statements: list[str] = []
+    parameters: list[Any] = []
+    for column, known in values.items():
+        if those := sorted(known - {""}):
+            is_number = column in NUMBER_KEYS
+            statements.append((FIND_BY_NUMBER_SQL if is_number else FIND_CONTACTS_SQL).format(column=column))
+            parameters += [those, api_channel.pk, *([people] if is_number else [])]
+    if not statements:
         return []
-    parameters = [parameter for those in wanted.values() for parameter in (those, api_channel.pk)]
     with connection.cursor() as cursor:
-        cursor.execute(" UNION ".join(FIND_CONTACTS_SQL.format(column=column) for column in wanted), parameters)
+        cursor.execute(" UNION ".join(statements), parameters)
         pks = [row[0] for row in cursor.fetchall()]
     return list(Contact.objects.filter(pk__in=pks).order_by("pk")) if pks else []
 
@@ -153,7 +177,7 @@ class _ContactIndex:
         self.linked: set[int] = set()
         self.changes: list[IdentityChange] = []
         self.by_id: dict[tuple[str, str], Contact] = {}
-        self.by_key: dict[str, list[Contact]] = {}
+        self.by_key: dict[str, dict[int, Contact]] = {}  # of each number, the contacts by their ID
         self.former: dict[tuple[str, str], list[FormerId]] = {}
         infos = [item.info for item in data]
         values: dict[str, set[str]] = {
@@ -161,7 +185,7 @@ class _ContactIndex:
         }
         if is_wide:
             values["phone_key"] = values["address_key"] = {get_number_key(api_channel, info) for info in infos}
-        for contact in _find_contacts(api_channel, values):
+        for contact in _find_contacts(api_channel, values, people=len(data)):
             self._add(contact)
         if is_wide:
             self._load_former_ids({value for info in infos for value in _get_ids(info) if value})
@@ -171,9 +195,7 @@ class _ContactIndex:
             if value := getattr(contact, name):
                 self.by_id[name, value] = contact
         if self.is_wide and (key := get_number_key(self.api_channel, contact)):
-            contacts = self.by_key.setdefault(key, [])
-            if contact not in contacts:
-                contacts.append(contact)
+            self.by_key.setdefault(key, {}).setdefault(contact.pk or -id(contact), contact)
 
     def _load_former_ids(self, values: set[str]) -> None:
         rows = FormerId.objects.filter(api_channel=self.api_channel, value__in=values)
@@ -218,7 +240,8 @@ class _ContactIndex:
     def find_by_number(self, info: ContactInfo) -> Contact | None:
         """Return the contact with this phone number in any spelling."""
         key = get_number_key(self.api_channel, info)
-        candidates = [contact for contact in self.by_key.get(key, ()) if self._can_be_same_person(contact, info, key)]
+        known = self.by_key.get(key, {}).values()
+        candidates = [contact for contact in known if self._can_be_same_person(contact, info, key)]
         return min(
             candidates,
             key=lambda contact: (contact.address_key != key, bool(contact.external_id), contact.pk or 0),
