@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from bridge.models import Heartbeat
 from config.devstack.supervisor import ManagedProcess, Supervisor
-from config.devstack.web_probe import HUNG_SECONDS, are_workers_hung, is_every_worker_silent
+from config.devstack.web_probe import HUNG_SECONDS, RECOVERY_SECONDS, are_workers_hung, is_every_worker_silent
 from config.monitoring import health
 from tests.processes import free_port
 
@@ -45,6 +45,9 @@ def test_a_hung_worker_is_restarted_and_logged(worker: ManagedProcess, tmp_path:
     watch = supervisor(worker, tmp_path, are_workers_hung=True, messages=messages)
 
     watch.restart_hung()
+    assert messages == [] and watch.hung_since
+    watch.hung_since -= RECOVERY_SECONDS
+    watch.restart_hung()
     assert worker.process
     worker.process.wait(10)
     watch.restart_dead()
@@ -53,6 +56,23 @@ def test_a_hung_worker_is_restarted_and_logged(worker: ManagedProcess, tmp_path:
 
     assert worker.process and worker.process.pid != first
     assert "two minutes" in messages[0]
+
+
+def test_workers_have_time_for_a_heartbeat_when_the_broker_is_back(worker: ManagedProcess, tmp_path: Path) -> None:
+    """The check and the broker's return may fall together, before any worker has connected again."""
+    messages: list[str] = []
+    worker.started_at -= HUNG_SECONDS + 1
+    watch = supervisor(worker, tmp_path, are_workers_hung=True, messages=messages)
+
+    watch.restart_hung()
+    assert watch.hung_since
+    watch.hung_since -= RECOVERY_SECONDS
+    watch.are_workers_hung = lambda: False  # gone again, or heard
+    watch.restart_hung()
+    watch.are_workers_hung = lambda: True
+    watch.restart_hung()
+
+    assert messages == []
 
 
 @pytest.mark.parametrize(("are_workers_hung", "age"), [(False, HUNG_SECONDS + 1), (True, 1)])

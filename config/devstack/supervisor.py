@@ -26,7 +26,7 @@ from .processes import (
     write_json,
 )
 from .servers import PROJECT_DIR, LocalServers
-from .web_probe import HUNG_SECONDS, is_web_live
+from .web_probe import HUNG_SECONDS, RECOVERY_SECONDS, is_web_live
 
 READY_TIMEOUT = 180
 STOP_TIMEOUT = 10
@@ -135,6 +135,7 @@ class Supervisor:
         self.is_stopping = False
         self.logs: RotatedLogs | None = None
         self.server_pids: dict[str, int] = {}
+        self.hung_since: float | None = None
 
     def run(self, *, when_ready: Callable[[], None]) -> None:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -192,13 +193,21 @@ class Supervisor:
                 self.write_stack_file()
 
     def restart_hung(self) -> None:
-        """Restart running workers whose heartbeats are missing, for example because of a broken connection."""
+        """Restart running workers whose heartbeats are missing, for example because of a broken connection.
+
+        When broker and database have been away, the last heartbeats are old, and the workers need a while for new ones.
+        """
         workers = [
             managed for managed in self.processes if managed.name.startswith("worker") and managed.process is not None
         ]
-        if not workers or any(time.monotonic() - managed.started_at < HUNG_SECONDS for managed in workers):
+        now = time.monotonic()
+        are_new = any(now - managed.started_at < HUNG_SECONDS for managed in workers)
+        if not workers or are_new or not self.are_workers_hung():
+            self.hung_since = None
             return
-        if self.are_workers_hung():
+        self.hung_since = self.hung_since or now
+        if now - self.hung_since >= RECOVERY_SECONDS:
+            self.hung_since = None
             self.report("The worker has done nothing for two minutes although the broker responds; restarting it.")
             for managed in workers:
                 managed.stop()
