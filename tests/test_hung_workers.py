@@ -58,7 +58,7 @@ def test_a_hung_worker_is_restarted_and_logged(worker: ManagedProcess, tmp_path:
     assert "two minutes" in messages[0]
 
 
-def test_workers_have_time_for_a_heartbeat_when_the_broker_is_back(worker: ManagedProcess, tmp_path: Path) -> None:
+def test_workers_have_time_for_a_heartbeat_after_an_outage(worker: ManagedProcess, tmp_path: Path) -> None:
     """The check and the broker's return may fall together, before any worker has connected again."""
     messages: list[str] = []
     worker.started_at -= HUNG_SECONDS + 1
