@@ -166,16 +166,17 @@ def count_consumers(stack: Stack) -> int:
 
 
 @pytest.mark.fault(
-    "E5", "operators' answers behind 5,000 events to a destination that takes 1 s: p95 ≤ 1.2 × of the answers alone"
+    "E5", "operators' answers behind 5,000 events to a destination that takes 2 s: p95 ≤ 1.2 × of the answers alone"
 )
 def test_answers_do_not_wait_behind_events(stack: Stack, shop: Shop, size: Size, measured: Say) -> None:
     events, answers = size(200, 5_000), size(8, 100)
     busy = stack.shop()
-    provider, crowd = FakeProvider(stack, shop, seed=SEED + 75), FakeProvider(stack, busy, seed=SEED + 175)
+    provider = FakeProvider(stack, shop, seed=SEED + 75)
+    crowd = FakeProvider(stack, busy, seed=SEED + 175, senders=32)  # fewer would not send faster than the destination
     provider.send(*(provider.message(one, clients=20) for one in range(1, 20, 2)))
     stack.quiesce(shop, seconds=60)
     alone = p95(answer_lags(stack, provider, count=answers))
-    stack.receiver.behave(busy.path, delay=1.0)
+    stack.receiver.behave(busy.path, delay=2.0)  # with one second, the queue was empty before the last answer
     crowd.drive(count=events, rate=300 if FULL else 100, clients=500, reply_every=0)
     waiting = stack.unfinished(busy)
     behind = p95(answer_lags(stack, provider, count=answers))
