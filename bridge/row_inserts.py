@@ -111,7 +111,7 @@ def _build_column(field: models.Field[Any, Any]) -> Column:
     sql_type = "text" if isinstance(field, models.CharField) else str(field.db_type(connection))
     name, attribute = str(field.column), field.attname
 
-    # From the row's own attributes: the descriptors of foreign keys cost as much as the rest.
+    # `__dict__`, because the descriptors of foreign keys are slow.
     def read_plain(row: Any) -> Any:
         return row.__dict__[attribute]
 

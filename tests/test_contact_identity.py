@@ -194,6 +194,15 @@ def test_a_phone_only_client_is_found_among_many() -> None:
     assert len(linked) == 4 and Conversation.objects.count() == 4
 
 
+def test_an_older_spelling_of_an_id_hides_no_contact() -> None:
+    """Both IDs have the number, but only the newer contact is reached at it: the older one has another phone."""
+    channel = ApiChannelFactory(kind="sandbox")
+    ContactFactory(api_channel=channel, external_id=f"+{N1}", phone=f"+{N2}")
+    newer = ContactFactory(api_channel=channel, external_id=N1, phone="")
+
+    assert contacts.find_contact(channel, ContactInfo(phone=f"+{N1}")) == newer
+
+
 def test_a_typed_in_phone_does_not_attract_its_owners_messages(channel: ApiChannel) -> None:
     """Anna's card has Boris's number by mistake. His messages must not land in her chat."""
     apply(channel, received_text(N1))

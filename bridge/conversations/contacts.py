@@ -132,34 +132,33 @@ SELECT found.id FROM unnest(%s::text[]) AS wanted(value), LATERAL (
 ) found
 """
 
-# A program may give thousands of people the same number. Whether a contact can be the person depends on which IDs it
-# has (`_can_be_same_person`), and of the possible ones the oldest is taken. So of each combination of IDs, as many
-# contacts suffice as there are people.
-FIND_BY_NUMBER_SQL = """
+# Thousands of contacts may have the same phone. Whether one can be the person depends on which IDs it has
+# (`_can_be_same_person`), and the oldest possible one is taken. So for each combination of IDs, the oldest contacts are
+# enough, one for each person. IDs with the same number are few: spellings of it.
+FIND_BY_PHONE_SQL = """
 SELECT found.id FROM unnest(%s::text[]) AS wanted(value), LATERAL (
     SELECT c.id, row_number() OVER (
         PARTITION BY c.external_id = '', c.user_id = '', c.caller_id = '' ORDER BY c.id
     ) AS place
     FROM bridge_contact c
-    WHERE c.api_channel_id = (SELECT %s::bigint) AND c.{column} = wanted.value AND c.{column} <> ''
+    WHERE c.api_channel_id = (SELECT %s::bigint) AND c.phone_key = wanted.value AND c.phone_key <> ''
         AND c.moved_to_id IS NULL
 ) found WHERE found.place <= %s
 """
-NUMBER_KEYS = ("phone_key", "address_key")
 
 
 def _find_contacts(api_channel: ApiChannel, values: Mapping[str, set[str]], *, people: int = 1) -> list[Contact]:
     """Return the channel's contacts with one of these values in one of the columns, the oldest first.
 
-    Of the contacts with the same number, only those that one of so many ``people`` can be.
+    ``people``: how many persons are looked for. Contacts with the same phone that none of them can be are left out.
     """
     statements: list[str] = []
     parameters: list[Any] = []
     for column, known in values.items():
         if those := sorted(known - {""}):
-            is_number = column in NUMBER_KEYS
-            statements.append((FIND_BY_NUMBER_SQL if is_number else FIND_CONTACTS_SQL).format(column=column))
-            parameters += [those, api_channel.pk, *([people] if is_number else [])]
+            is_phone = column == "phone_key"
+            statements.append(FIND_BY_PHONE_SQL if is_phone else FIND_CONTACTS_SQL.format(column=column))
+            parameters += [those, api_channel.pk, *([people] if is_phone else [])]
     if not statements:
         return []
     with connection.cursor() as cursor:
@@ -177,7 +176,7 @@ class _ContactIndex:
         self.linked: set[int] = set()
         self.changes: list[IdentityChange] = []
         self.by_id: dict[tuple[str, str], Contact] = {}
-        self.by_key: dict[str, dict[int, Contact]] = {}  # of each number, the contacts by their ID
+        self.by_key: dict[str, dict[int, Contact]] = {}  # number → contacts by their ID, unsaved ones by their identity
         self.former: dict[tuple[str, str], list[FormerId]] = {}
         infos = [item.info for item in data]
         values: dict[str, set[str]] = {

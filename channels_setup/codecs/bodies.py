@@ -81,7 +81,7 @@ def parse_json_object(body: bytes, *, most_values: int = MAX_VALUES) -> dict[str
     parse_float = _finite_number if _LARGE_FLOAT.search(text) else None
     try:
         value = json.loads(text, parse_int=parse_int, parse_float=parse_float, parse_constant=_no_constant)
-        if body.count(b"[") + body.count(b"{") > MAX_DEPTH:
+        if body.count(b"[") + body.count(b"{") > MAX_DEPTH:  # fewer cannot be nested too deeply
             _check_depth(value)
     except RecursionError:
         raise BadBody(_("The JSON is nested too deeply.")) from None

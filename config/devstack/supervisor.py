@@ -135,7 +135,7 @@ class Supervisor:
         self.is_stopping = False
         self.logs: RotatedLogs | None = None
         self.server_pids: dict[str, int] = {}
-        self.hung_since: float | None = None
+        self.hung_since: float | None = None  # when the check first found the workers hung
 
     def run(self, *, when_ready: Callable[[], None]) -> None:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -195,7 +195,7 @@ class Supervisor:
     def restart_hung(self) -> None:
         """Restart running workers whose heartbeats are missing, for example because of a broken connection.
 
-        When broker and database have been away, the last heartbeats are old, and the workers need a while for new ones.
+        After an outage of broker or database, the last heartbeats are old: workers have RECOVERY_SECONDS for new ones.
         """
         workers = [
             managed for managed in self.processes if managed.name.startswith("worker") and managed.process is not None

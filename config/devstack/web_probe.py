@@ -5,7 +5,7 @@ import json
 from typing import Any
 
 HUNG_SECONDS = 120  # without a heartbeat, although database and broker respond
-RECOVERY_SECONDS = 60  # that workers have for a heartbeat since database and broker respond
+RECOVERY_SECONDS = 60  # time for a heartbeat once database and broker respond again
 
 
 def is_web_live(port: int) -> bool:

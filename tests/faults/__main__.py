@@ -20,7 +20,7 @@ import tempfile
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, suppress
+from contextlib import nullcontext, suppress
 from datetime import UTC, datetime
 from functools import partial
 from itertools import takewhile
@@ -74,13 +74,13 @@ def main(arguments: list[str]) -> int:
     chosen = files or ([*FILES] if is_short or words else [*FILES, PROPERTIES])
     lanes = int(os.environ.get("LANES", "1"))
     if lanes > 1:
-        chosen.sort(key=minutes, reverse=True)
+        chosen.sort(key=estimate_minutes, reverse=True)
     interrupted = threading.Event()
 
     def run_next(name: str) -> int:
         if interrupted.is_set():
             return CUT
-        print(f"{datetime.now(UTC):%H:%M} {name}: about {minutes(name)} minutes at full length", flush=True)
+        print(f"{datetime.now(UTC):%H:%M} {name}: about {estimate_minutes(name)} minutes at full length", flush=True)
         seconds = max(ends - time.monotonic(), 1) if ends else None
         code = run_file(name, words, seconds=seconds, output=OUTPUT / f"{name}.log" if lanes > 1 else None)
         if code in (CUT, INTERRUPTED):
@@ -96,7 +96,7 @@ def main(arguments: list[str]) -> int:
     return next(filter(None, codes), 0)
 
 
-def minutes(name: str) -> int:
+def estimate_minutes(name: str) -> int:
     return FILES.get(name, 60)
 
 
@@ -134,11 +134,9 @@ def clean(text: str) -> str:
 
 
 def run(command: list[str], environment: dict[str, str], *, seconds: float | None, output: Path | None) -> int:
-    with ExitStack() as closing:
-        log = None
-        if output:
-            output.parent.mkdir(parents=True, exist_ok=True)
-            log = closing.enter_context(output.open("w"))
+    if output:
+        output.parent.mkdir(parents=True, exist_ok=True)
+    with output.open("w") if output else nullcontext() as log:
         process = subprocess.Popen(command, cwd=PROJECT, env=environment, stdout=log, stderr=log)
     try:
         return process.wait(seconds)

@@ -45,8 +45,8 @@ def wait_until_told(stack: Stack, shop: Shop, count: int) -> None:
 
 @pytest.mark.fault(
     "R1",
-    "2 alert routes, 1,000 alerts, a worker dies after the HTTP 200 of a message ×10: each alert and its end told once,"
-    " ≤ 4 messages of a route for each death, repeats ≤ deaths × 2 under the same key",
+    "2 alert routes, 1,000 alerts, a worker dies after the HTTP 200 of a message ×10: each alert and its end reported"
+    " once, ≤ 4 messages of a route for each death, repeats ≤ deaths × 2 under the same key",
 )
 def test_each_alert_and_its_end_is_told_once(stack: Stack, size: Size, measured: Say) -> None:
     shop, deaths, batch = stack.shop(), size(1, 10), 100
@@ -69,7 +69,7 @@ def test_each_alert_and_its_end_is_told_once(stack: Stack, size: Size, measured:
     counts = [sum(len(data["alerts"]) + data["others"] for data in those.values()) for those in messages]
     repeats = sum(map(len, requests)) - sum(map(len, messages))
     measured(
-        f"{deaths * batch} alerts, {deaths} deaths: {', '.join(str(len(those)) for those in messages)} messages tell "
+        f"{deaths * batch} alerts, {deaths} deaths: {', '.join(str(len(those)) for those in messages)} messages report "
         f"{', '.join(map(str, counts))} events; {repeats} repeats"
     )
     assert not stack.armed("after_200")

@@ -329,7 +329,9 @@ def test_each_answer_lands_in_its_class(api_channel: ApiChannel, receiver: Recei
         api_channel.resume()
         CircuitBreaker.objects.all().delete()
 
-    measured(f"{len(ANSWERS)} answers, {len(wrong)} in another class; {len(receiver.requests)} calls, none elsewhere")
+    measured(
+        f"{len(ANSWERS)} responses, {len(wrong)} classified wrongly; {len(receiver.requests)} calls, none elsewhere"
+    )
     assert wrong == []
     assert {request.path for request in receiver.requests} == {"/hook"}
 
@@ -396,10 +398,10 @@ GARBAGE = {
     "hangs up": b"",
     "reset after the head": b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nabc",
     "too long a length": b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999999999999\r\n\r\n{}",
-    "length that is none": b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\n{}",
+    "invalid length": b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\n{}",
     "1 MB header": b"HTTP/1.1 200 OK\r\nX: " + b"a" * 1_000_000 + b"\r\n\r\n",
     "100 × 1xx": b"HTTP/1.1 102 Processing\r\n\r\n" * 100 + b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}",
-    "chunks that are none": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n{}\r\n",
+    "invalid chunks": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n{}\r\n",
 }
 
 
@@ -484,7 +486,7 @@ def test_five_days_of_failure(api_channel: ApiChannel, receiver: Receiver, measu
     dispatcher.send_due_deliveries()
 
     done = Delivery.objects.get().state
-    measured(f"{stuck} alert at the 4th failure; alerts at 50, 70 and 90 %; paused {off} time; then {done}")
+    measured(f"{stuck} alert at the 4th failure; alerts at 50, 70 and 90 %; paused {off} ×; then {done}")
     assert stuck == off == 1
     assert [count for count, _state in seen] == [0, 1, 2, 3, 3, 3]  # at 50, 70 and 90 %
     assert [state == ChannelState.PAUSED for _count, state in seen] == [False] * 4 + [True] * 2

@@ -167,7 +167,7 @@ def test_misbehaving_webhooks_are_each_there_once(account: Account, size: Size, 
     )
     measured(
         f"{wanted} messages of {clients} clients in {posts} POSTs ({dict(answers)}), {account.stack.kills} kills so"
-        f" far: {len(rows)} stored in {len(lines)} chats, {len(broken)} chats not as said"
+        f" far: {len(rows)} stored in {len(lines)} chats, {len(broken)} chats that differ"
     )
     assert len(lines) == clients
     assert not broken

@@ -379,9 +379,9 @@ def test_a_flood_of_strangers_drowns_nobody(stack: Stack, shop: Shop, size: Size
 
     ledger, p99 = check(stack, provider), provider.percentile(0.99)
     measured(
-        f"{sum(flooded.values()) / lasted:.0f}/s to addresses that are nobody's for {lasted:.0f} s, answered"
+        f"{sum(flooded.values()) / lasted:.0f}/s to unknown addresses for {lasted:.0f} s, answered"
         f" {dict(flooded)}: signed at {rate}/s"
-        f" {provider.share_accepted:.2%} 2xx, p99 {p99:.2f} s (the flood's driver runs at nice 10, as it stands for"
+        f" {provider.share_accepted:.2%} 2xx, p99 {p99:.2f} s (the flood's driver runs at nice 10, as it represents"
         f" other machines); {ledger.words}"
     )
     assert not ledger.complaints
