@@ -11,6 +11,8 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +88,18 @@ def connect_as_other_client() -> Any:
     """Open another session on the test database, without Django's options."""
     options = connection.get_connection_params()
     return psycopg2.connect(**{name: options[name] for name in ("dbname", "user", "password", "host", "port")})
+
+
+@contextmanager
+def lock_held_elsewhere(space: int, number: int) -> Iterator[None]:
+    """Another session holds the advisory lock during the block.
+
+    It releases the lock itself: after `close()`, the server does that some time later.
+    """
+    with closing(connect_as_other_client()) as other, other.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_lock(%s, %s)", [space, number])
+        yield
+        cursor.execute("SELECT pg_advisory_unlock(%s, %s)", [space, number])
 
 
 def migrate() -> None:

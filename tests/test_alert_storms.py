@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing
 from datetime import time, timedelta
 from typing import Any
 
-import psycopg2
 import pytest
-from django.db import connection
 from django.utils import timezone, translation
 
 from bridge.admin import start_page
@@ -22,6 +19,7 @@ from channels_setup.advisory_locks import LockSpace
 from channels_setup.models import AlertRoute
 from channels_setup.providers.base import ACCEPTED, Outcome
 from config import setting_kinds
+from tests.databases import lock_held_elsewhere
 from tests.factories import ApiChannelFactory, ChatChannelFactory
 from tests.receiver import Receiver
 from tests.scenarios.alert_routes import create_route, tell_routes
@@ -222,8 +220,7 @@ def test_a_wrong_route_of_the_environment_prevents_no_other(settings: Any) -> No
 
 def test_one_process_at_a_time_adds_routes_of_the_environment(transactional_db: None, settings: Any) -> None:
     settings.ALERT_ROUTES = ["mailto:a@b.example"]
-    with closing(psycopg2.connect(**connection.get_connection_params())) as session, session.cursor() as other:
-        other.execute("SELECT pg_advisory_lock(%s, %s)", [int(LockSpace.ALERT_ROUTES), environment.SYNC])
+    with lock_held_elsewhere(LockSpace.ALERT_ROUTES, environment.SYNC):
         environment.sync_routes()
         assert not AlertRoute.objects.exists()
 

@@ -37,7 +37,7 @@ def reader(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     reader.close()
     MigrationRecorder(connection).record_unapplied("bridge", NAME)
     with connection.cursor() as cursor:
-        cursor.execute("DROP TABLE read_table; RESET lock_timeout")
+        cursor.execute("RESET lock_timeout; DROP TABLE read_table")  # it may wait until the other session ends
 
 
 def apply(*statements: str, is_atomic: bool, report: Any) -> None:

@@ -17,6 +17,7 @@ from bridge.models import Delivery, Message, WebhookEvent
 from bridge.outbox import dispatcher
 from bridge.raw_requests import mark_event_failed
 from channels_setup import database_schema, schema_pauses
+from channels_setup.advisory_locks import LockSpace
 from channels_setup.database_schema import (
     SchemaMismatch,
     SchemaState,
@@ -28,7 +29,7 @@ from channels_setup.failing_items import FailingItems
 from channels_setup.models import ApiChannel
 from config.monitoring import health
 from config.serving.schema_gate import SchemaGate
-from tests.databases import connect_as_other_client
+from tests.databases import connect_as_other_client, lock_held_elsewhere
 from tests.factories import ApiChannelFactory, boris, token_of, vera
 from tests.pages import signed_in
 from tests.receiver import Receiver
@@ -305,12 +306,8 @@ def test_a_process_that_fits_never_looks_again(watch: SchemaWatch, django_assert
 
 def test_an_error_while_migrate_runs_is_no_fault_of_the_message() -> None:
     """Between a statement of `migrate` and the record of its migration, the lists are equal."""
-    other = connect_as_other_client()
-    with other.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_lock(7208, 0)")
-    with pytest.raises(SchemaMismatch, match="being upgraded"):
+    with lock_held_elsewhere(LockSpace.MIGRATE, 0), pytest.raises(SchemaMismatch, match="being upgraded"):
         execute("SELECT no_such_column FROM bridge_message")
-    other.close()
 
 
 def test_other_errors_stay_what_they_are() -> None:
