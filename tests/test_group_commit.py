@@ -101,6 +101,49 @@ def test_callers_during_a_commit_share_the_next_one(api_channel: ApiChannel, hel
     assert bodies() == {"first", "a", "b", "c"}
 
 
+@pytest.mark.parametrize("next_fails", [False, True])
+def test_the_last_of_several_commits_notifies_the_workers(
+    api_channel: ApiChannel, held_commit: Any, monkeypatch: pytest.MonkeyPatch, next_fails: bool
+) -> None:
+    (go, sizes), notified = held_commit, list[str]()
+    insert = group_commit._insert_events
+
+    def fail_second(events: list[WebhookEvent]) -> None:
+        if next_fails and sizes:
+            raise OperationalError("the server closed the connection")
+        insert(events)
+
+    monkeypatch.setattr(group_commit, "_insert_events", fail_second)
+    monkeypatch.setattr(group_commit.wakeups, "notify_workers", notified.append)
+    callers = Callers(group_commit.GroupCommitter())
+    callers.committer.notify_at = time.monotonic() + 60
+    for name in ("first", "a"):
+        callers.call(event(api_channel.pk, name))
+
+    go.set()
+    callers.all_answered()
+
+    assert callers.outcomes["first"] is None
+    assert isinstance(callers.outcomes["a"], OperationalError) is next_fails
+    assert notified == [group_commit.wakeups.INBOUND]
+
+
+def test_a_long_row_of_commits_notifies_the_workers_meanwhile(
+    api_channel: ApiChannel, held_commit: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (go, _sizes), notified = held_commit, list[str]()
+    monkeypatch.setattr(group_commit.wakeups, "notify_workers", notified.append)
+    monkeypatch.setattr(group_commit, "NOTIFY_SECONDS", 0.0)
+    callers = Callers(group_commit.GroupCommitter())
+    for name in ("first", "a"):
+        callers.call(event(api_channel.pk, name))
+
+    go.set()
+    callers.all_answered()
+
+    assert notified == [group_commit.wakeups.INBOUND] * 2
+
+
 class SlotRequests:
     """Requests of a web process with two slots, each of which stores one event."""
 

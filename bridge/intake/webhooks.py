@@ -29,6 +29,8 @@ from .group_commit import group_committer
 
 logger = logging.getLogger(__name__)
 
+ACCEPTED = b'{"status": "accepted"}'
+
 
 @csrf_exempt
 def provider_webhook(request: HttpRequest, kind: str, token: str) -> HttpResponse:
@@ -155,4 +157,4 @@ def _reject_archived() -> HttpResponse:
 def _store_event(event: WebhookEvent, *, is_last_query: bool = False) -> HttpResponse:
     group_committer.store(event, is_last_query=is_last_query)
     tracing.record_stored_event(event)
-    return JsonResponse({"status": "accepted"})
+    return HttpResponse(ACCEPTED, content_type="application/json")
