@@ -416,6 +416,29 @@ def test_chat_channels_with_one_account_share_its_rate_limit(line: Line, monkeyp
     assert RateLimit.objects.get().api_channel is None
 
 
+@pytest.mark.parametrize("obstacle", ["open breaker", "back-off", "rate limit", "calls in flight"])
+def test_destinations_without_free_slots_take_no_share_of_a_claim(obstacle: str) -> None:
+    def queue_events(count: int) -> ApiChannel:
+        channel: ApiChannel = ApiChannelFactory(kind="acebot")
+        DeliveryFactory.create_batch(count, event=True, api_channel=channel)
+        return channel
+
+    later = timezone.now() + timedelta(hours=1)
+    for channel in (queue_events(1), queue_events(1)):
+        if obstacle == "open breaker":
+            CircuitBreaker.objects.create(api_channel=channel, is_open=True, probe_at=later)
+        elif obstacle == "back-off":
+            CircuitBreaker.objects.create(api_channel=channel, backoff_until=later)
+        elif obstacle == "rate limit":
+            RateLimit.objects.create(api_channel=channel, whole_channel=True, met_at=later, burst=1, every=1)
+        else:
+            running = {"state": "sending", "lease_token": uuid.uuid4(), "attempts": 1, "next_attempt_at": later}
+            DeliveryFactory.create_batch(EventPolicy.in_flight, event=True, api_channel=channel, **running)
+    queue_events(6)
+
+    assert len(claims.claim_deliveries(EventPolicy(), uuid.uuid4(), limit=6)) == 6
+
+
 def test_a_bulk_resend_comes_after_the_answers_of_its_channel(line: Line) -> None:
     queue_message()
     bulk = Delivery.objects.get()

@@ -580,3 +580,39 @@ def test_claims_do_not_read_deliveries_that_wait_for_a_retry(api_channel: ApiCha
 
             assert not re.search(r"Rows Removed by Filter: \d{3}", plan), plan
     assert len(asked) == 14  # limits; poison messages and due ones of six policies; one claim
+
+
+class RunningCalls:
+    """Stand-in for running exchanges: each wait returns the next results, and at last none."""
+
+    def __init__(self, *waits: int) -> None:
+        self.waits = list(waits)
+
+    def __len__(self) -> int:
+        return sum(self.waits)
+
+    def wait(self, _seconds: float, *, watch: object) -> list[str]:
+        return ["result"] * (self.waits.pop(0) if self.waits else 0)
+
+
+@pytest.mark.parametrize(
+    ("waits", "batches"),
+    [
+        ((1, 2, 1), [4]),
+        ((1, 1, 0, 1), [2, 1]),  # a pause, or a wake-up
+        ((20, 20, 20), [40, 20]),
+    ],
+)
+def test_results_in_quick_succession_are_saved_in_one_transaction(
+    monkeypatch: pytest.MonkeyPatch, waits: tuple[int, ...], batches: list[int]
+) -> None:
+    saved: list[int] = []
+    monkeypatch.setattr(dispatcher, "RESULT_BATCH_SECONDS", 60.0)
+    monkeypatch.setattr(results, "save_results", lambda done, _token: saved.append(len(done)))
+    drain = dispatcher.Drain(None, None)
+    drain.running = RunningCalls(*waits)  # type: ignore[assignment]
+
+    while drain.running:
+        drain._save_finished()
+
+    assert saved == batches

@@ -65,7 +65,8 @@ WHERE {is_due} AND d.kind IN ({kinds}) AND d.next_attempt_at <= clock_timestamp(
 """
 
 # Each destination is claimed separately, so that a long queue for one does not delay others. At most a fair share of
-# `limit` is claimed for each destination, and one probe at a time while its circuit breaker is open.
+# `limit` is claimed for each destination that may get calls now, and one probe at a time while its circuit breaker is
+# open.
 #
 # Breakers whose probe is due are taken first, each in exactly one claim. A locked row is skipped: waiting for it would
 # break the lock order and deadlock.
@@ -87,12 +88,11 @@ WITH owner AS (SELECT * FROM unnest(%(ids)s::bigint[], %(limit_keys)s::text[]) A
     UPDATE bridge_circuitbreaker b
     SET is_probing = TRUE, probe_at = clock_timestamp() + make_interval(secs => %(probe_seconds)s)
     FROM due_probe WHERE b.id = due_probe.id RETURNING b.{column}_id AS owner_id
-), destination AS (
+), available AS (
     SELECT c.id, least(
         %(in_flight)s - (SELECT count(*) FROM bridge_delivery d
                          WHERE {is_mine} AND d.lease_token IS NOT NULL AND d.kind IN ({kinds})
                            AND d.next_attempt_at > clock_timestamp()),
-        ceil(%(limit)s::numeric / count(*) OVER ()),
         CASE WHEN b.backoff_until > clock_timestamp() THEN 0
              WHEN b.is_open THEN (c.id IN (SELECT owner_id FROM probe))::int ELSE %(in_flight)s END,
         (SELECT min(least(r.burst, r.burst + floor(extract(epoch FROM clock_timestamp() - r.met_at) / r.every)))
@@ -101,6 +101,9 @@ WITH owner AS (SELECT * FROM unnest(%(ids)s::bigint[], %(limit_keys)s::text[]) A
            AND r.met_at > clock_timestamp() - make_interval(secs => %(bucket_idle)s))) AS free_slots
     FROM owner JOIN {table} c ON c.id = owner.id LEFT JOIN bridge_circuitbreaker b ON b.{column}_id = c.id
     WHERE {may_send}
+), destination AS (
+    SELECT id, least(free_slots, ceil(%(limit)s::numeric / count(*) OVER ())) AS free_slots
+    FROM available WHERE free_slots > 0
 ), due AS (
     SELECT head.id, head.previous_state FROM destination c, LATERAL (
         SELECT next.* FROM (VALUES {lines}) AS line(kind, priority), LATERAL (
@@ -108,9 +111,9 @@ WITH owner AS (SELECT * FROM unnest(%(ids)s::bigint[], %(limit_keys)s::text[]) A
             WHERE {is_candidate} AND d.kind IN ({kinds}) AND d.priority = line.priority
               AND {is_due} AND d.next_attempt_at <= (SELECT clock_timestamp())
               AND {is_head}
-            ORDER BY d.next_attempt_at, d.id LIMIT greatest(c.free_slots, 0)
+            ORDER BY d.next_attempt_at, d.id LIMIT c.free_slots
             FOR UPDATE OF d SKIP LOCKED
-        ) next ORDER BY next.priority, next.next_attempt_at, next.id LIMIT greatest(c.free_slots, 0)
+        ) next ORDER BY next.priority, next.next_attempt_at, next.id LIMIT c.free_slots
     ) head LIMIT %(limit)s
 )
 UPDATE bridge_delivery d

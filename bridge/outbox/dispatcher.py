@@ -26,7 +26,9 @@ from .destinations import POLICIES
 from .policies import DestinationPolicy, Lane
 
 MAX_CALLS = 256  # concurrent calls of one run, more than any one destination may use
-RESULT_BATCH_SECONDS = 0.004  # results that arrive within this time are saved in one transaction
+RESULT_BATCH_SECONDS = 0.01  # results that arrive within this time are saved in one transaction
+RESULT_BATCH = 32  # about so many at most: the next call may begin only when a result is saved
+NEXT_RESULT_SECONDS = 0.004  # wait for another result this long
 POLL_SECONDS = 0.05  # while calls run, look for new deliveries this often
 LONGEST_LIMIT_WAIT = 1.5  # wait for a rate limit at most this long; the next run covers longer waits
 SECONDS_BEFORE_POISON = 2.0  # a run claims other deliveries only this long if poison messages wait for its end
@@ -94,12 +96,20 @@ class Drain:
     def _save_finished(self) -> None:
         if self.run is not None and self._is_over():
             self.run.hand_over()
-        done = self.running.wait(POLL_SECONDS, watch=None if self._is_over() else self.run)
-        if done and self.running:
-            done += self.running.wait(RESULT_BATCH_SECONDS)
-        if done:
+        if done := self._collect_results(watch=None if self._is_over() else self.run):
             results.save_results(done, self.token)
         self.attempts += len(done)
+
+    def _collect_results(self, *, watch: WorkerRun | None) -> list[AttemptResult]:
+        """Return the results of one transaction. A wake-up ends the wait for more of them."""
+        done = self.running.wait(POLL_SECONDS, watch=watch)
+        until = time.monotonic() + RESULT_BATCH_SECONDS
+        while done and self.running and len(done) < RESULT_BATCH and time.monotonic() < until:
+            more = self.running.wait(NEXT_RESULT_SECONDS, watch=watch)
+            if not more:
+                break
+            done += more
+        return done
 
     def _wait_for_work(self) -> bool:
         """Wait for a rate limit or a wake-up. Return whether to look for work again."""
