@@ -288,8 +288,9 @@ def test_own_status_and_settings_are_saved(chat: Conversation) -> None:
     assert settings.muted_kinds == ["assigned", "mentioned", "closing", "woken"] and settings.shows_text is False
     assert OperatorAvailability.objects.get(user=user).away_after_minutes == 5
     assert desk.post("/desk/availability/", {"choice": "nothing"}).status_code == 400
-    elsewhere = desk.post("/desk/availability/", {"choice": "online", "next": "https://evil.example/"})
-    assert elsewhere["Location"] == "/chats/"
+    for text in ("https://evil.example/", "//evil.example/", "javascript:alert(1)", "7", "2026-W48-3", "a:b", "chats"):
+        elsewhere = desk.post("/desk/availability/", {"choice": "online", "next": text})
+        assert elsewhere["Location"] == "/chats/", text
 
 
 def test_a_reminder_of_an_absent_assignee_goes_to_the_others(chat: Conversation) -> None:
