@@ -20,6 +20,7 @@ from channels_setup.providers.base import RawRequest
 
 from .metrics import recording
 from .models import WebhookEvent
+from .row_inserts import build_row
 
 MAX_BYTES = 4 * 1024 * 1024  # Meta's batches have up to 3 MB
 MAX_BYTES_WITH_FILES = 20 * 1024 * 1024
@@ -108,7 +109,8 @@ def build_event(
         api_channel=api_channel.pk if api_channel else None,
         chat_channel=chat_channel.pk if chat_channel else None,
     )
-    return WebhookEvent(
+    return build_row(
+        WebhookEvent,
         api_channel=api_channel,
         chat_channel=chat_channel,
         endpoint=endpoint[:60],

@@ -1,4 +1,4 @@
-"""Inbox and sending as one process does them: called as functions here, while no worker runs."""
+"""Inbox and sending as one process of a worker does them: called as functions here, while no worker runs."""
 
 from __future__ import annotations
 
@@ -22,6 +22,8 @@ def measure_one_process(stack: Stack, report: Report, *, rounds: int, size: int,
 
     from bridge.inbox.processing import process_inbox
     from bridge.outbox.dispatcher import send_due_deliveries
+    from channels_setup import prepared_statements
+    from config import shared_memory
 
     phone = stack.add_watched_phone()
     stack.post(phone.webhook_path, count=200)
@@ -32,6 +34,18 @@ def measure_one_process(stack: Stack, report: Report, *, rounds: int, size: int,
         "inbox with deliveries": (process_inbox, [], []),
         "sending": (send_due_deliveries, [], []),
     }
+    for batch in BATCHES:
+        stack.post(phone.webhook_path, count=1)
+        process_inbox(), send_due_deliveries()  # reads the settings that are remembered for two seconds
+        stack.post(phone.webhook_path, count=batch)
+        for name, (work, _rates, _cpu) in steps.items():
+            with _count_statements() as statements:
+                assert work() == batch
+            report.add(f"{name}: statements, {batch} at once", [sum(count for count, _ms in statements.values())])
+            if list_statements:
+                report.details += _list_statements(f"{name}, {batch} at once", statements)
+    shared_memory.freeze_loaded_objects()  # this and the next line as each worker does
+    prepared_statements.enable()
     for _turn in range(rounds):
         stack.post(phone.webhook_path, count=size)
         for work, rates, cpu in steps.values():
@@ -44,16 +58,6 @@ def measure_one_process(stack: Stack, report: Report, *, rounds: int, size: int,
     for name, (_work, rates, cpu) in steps.items():
         report.add(f"{name}, one process", rates, "/s", target=targets.get(name, ""))
         report.add(f"{name}, one process: its own CPU per message", cpu, "ms", digits=3)
-    for batch in BATCHES:
-        stack.post(phone.webhook_path, count=1)
-        process_inbox(), send_due_deliveries()  # reads the settings that are remembered for two seconds
-        stack.post(phone.webhook_path, count=batch)
-        for name, (work, _rates, _cpu) in steps.items():
-            with _count_statements() as statements:
-                assert work() == batch
-            report.add(f"{name}: statements, {batch} at once", [sum(count for count, _ms in statements.values())])
-            if list_statements:
-                report.details += _list_statements(f"{name}, {batch} at once", statements)
 
 
 @contextmanager
