@@ -1,7 +1,9 @@
 """docs/reliability.md: a run of one file of fault tests replaces the rows of its tests and keeps the others."""
 
 import json
+import re
 import threading
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -73,3 +75,10 @@ def test_no_file_begins_after_an_interruption(tmp_path: Path, monkeypatch: pytes
 def test_every_file_of_fault_tests_has_an_estimate() -> None:
     found = {path.stem.removeprefix("test_") for path in Path(report.__file__).parent.glob("test_*.py")}
     assert found == set(report.FILES)
+
+
+def test_each_fault_test_has_a_number_of_its_own() -> None:
+    sources = [path.read_text() for path in Path(report.__file__).parents[1].rglob("test_*.py")]
+    numbers = Counter(number for source in sources for number in re.findall(r"mark\.fault\(\s*\"(\w+)\"", source))
+    assert len(numbers) > 60
+    assert not [number for number, count in numbers.items() if count > 1]

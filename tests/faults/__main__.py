@@ -36,7 +36,7 @@ SHORT = {
     **dict.fromkeys(("A6", "B25", "B30"), 0.5),
     **dict.fromkeys(("A7", "A11", "B29", "C34"), 0.1),
     **dict.fromkeys(("E1", "E2", "E3"), 0.2),
-    **{"A8": 0.25, "A15": 0.15, "B18": 0.2, "C31": 0.02, "U1": 0.2, "U2": 0.2, "F1": 0.1},
+    **{"A8": 0.25, "A15": 0.15, "B18": 0.2, "C31": 0.02, "U1": 0.2, "U2": 0.2, "I1": 0.2, "F1": 0.1},
     **dict.fromkeys(("V1", "V3", "V4"), 0.1),
 }
 # Estimated minutes at full length, by the sizes in the tests. The longest run last, in case the run is interrupted.

@@ -1,4 +1,4 @@
-"""U2: hostile requests to every route, in-process. The short form always draws the same ones, the full form others."""
+"""I1: hostile requests to every route, in-process. The short form always draws the same ones, the full form others."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ENOUGH = 0.3  # minimum share of successful requests, so that the fuzzer does no
 
 
 @pytest.mark.django_db
-@pytest.mark.fault("U2", "50,000 hostile requests to every route: no 5xx, no unhandled exception")
+@pytest.mark.fault("I1", "50,000 hostile requests to every route: no 5xx, no unhandled exception")
 def test_no_input_ends_in_a_5xx(size: Callable[..., int], measured: Callable[[str], None]) -> None:
     number = SEED if FULL else 20261129
 
