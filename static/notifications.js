@@ -7,6 +7,7 @@
   if (!place) return;
   const byId = (id) => document.getElementById(id);
   const MAX_TOASTS = 4, MAX_NOTICES = 3, MAX_KEYS = 300, CURSOR_AGE = 120_000, ATTENTION_AGE = 3_000, SEEN_INTERVAL = 40_000;
+  const CLAIM_TIME = 10_000; // milliseconds
   const toasts = byId("toasts"), settings = place.dataset;
   const channel = "BroadcastChannel" in window ? new BroadcastChannel(`okno-${okno.user}`) : null;
 
@@ -27,9 +28,21 @@
     write("notified", ownKeys);
     return fresh;
   };
+  // What one tab stores reaches the others with a delay. Meanwhile, a lock of each key says which tab was first.
+  const isFirst = (key) => new Promise((resolve) => {
+    const hold = (lock) => {
+      resolve(Boolean(lock));
+      return lock && new Promise((release) => { setTimeout(release, CLAIM_TIME); });
+    };
+    navigator.locks.request(name(`claim-${key}`), { ifAvailable: true }, hold).catch(() => resolve(true));
+  });
   // Returns those that no other tab has shown.
-  const claim = (items) =>
-    navigator.locks ? navigator.locks.request(name("claim"), () => claimNow(items)) : Promise.resolve(claimNow(items));
+  const claim = async (items) => {
+    const fresh = claimNow(items);
+    if (!navigator.locks) return fresh;
+    const first = await Promise.all(fresh.map(({ key }) => isFirst(key)));
+    return fresh.filter((_item, index) => first[index]);
+  };
 
   // Where the operator looks now: the focused page and its chat.
   const isFocused = () => !document.hidden && document.hasFocus();
