@@ -7,7 +7,7 @@
   if (!place) return;
   const byId = (id) => document.getElementById(id);
   const MAX_TOASTS = 4, MAX_NOTICES = 3, MAX_KEYS = 300, CURSOR_AGE = 120_000, ATTENTION_AGE = 3_000, SEEN_INTERVAL = 40_000;
-  const CLAIM_TIME = 10_000; // milliseconds
+  const CLAIM_TIME = 10_000; // milliseconds: by then, all tabs have the stored keys
   const toasts = byId("toasts"), settings = place.dataset;
   const channel = "BroadcastChannel" in window ? new BroadcastChannel(`okno-${okno.user}`) : null;
 
@@ -28,7 +28,7 @@
     write("notified", ownKeys);
     return fresh;
   };
-  // What one tab stores reaches the others with a delay. Meanwhile, a lock of each key says which tab was first.
+  // localStorage reaches other tabs with a delay. Until then, a lock for each key decides which tab was first.
   const isFirst = (key) => new Promise((resolve) => {
     const hold = (lock) => {
       resolve(Boolean(lock));

@@ -92,9 +92,9 @@ def connect_as_other_client() -> Any:
 
 @contextmanager
 def lock_held_elsewhere(space: int, number: int) -> Iterator[None]:
-    """Another session holds the advisory lock during the block.
+    """Hold an advisory lock in another session during the block.
 
-    It releases the lock itself: after `close()`, the server does that some time later.
+    The session unlocks before it closes: the server releases the locks of a closed session with a delay.
     """
     with closing(connect_as_other_client()) as other, other.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_lock(%s, %s)", [space, number])

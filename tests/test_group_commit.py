@@ -128,7 +128,7 @@ def test_the_last_of_several_commits_notifies_the_workers(
     assert notified == [group_commit.wakeups.INBOUND]
 
 
-def test_a_long_row_of_commits_notifies_the_workers_meanwhile(
+def test_the_workers_are_notified_during_consecutive_commits(
     api_channel: ApiChannel, held_commit: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (go, _sizes), notified = held_commit, list[str]()

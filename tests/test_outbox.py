@@ -583,7 +583,7 @@ def test_claims_do_not_read_deliveries_that_wait_for_a_retry(api_channel: ApiCha
 
 
 class RunningCalls:
-    """Stand-in for running exchanges: each wait returns the next results, and at last none."""
+    """Fake RunningExchanges: each wait returns the next number of results, and then none."""
 
     def __init__(self, *waits: int) -> None:
         self.waits = list(waits)

@@ -18,7 +18,7 @@ from bridge import wakeups
 from bridge.metrics import recording
 from bridge.models import WebhookEvent
 
-NOTIFY_SECONDS = 0.02  # while one commit follows another, workers are notified this often: it is a sixth of a request
+NOTIFY_SECONDS = 0.02  # between wake-ups while commits follow each other: they took a sixth of the web's CPU time
 MAX_BYTES_WITHOUT_SLOT = 64 * 1024  # hundreds of such bodies may wait in memory; larger ones only as many as slots
 
 
@@ -38,7 +38,7 @@ class PendingWrite:
         self.event = event
         self.done = Event()
         self.is_leader = self.is_stored = False  # the leader commits for all waiting callers
-        self.must_notify = False
+        self.must_notify = False  # for its own commit and those before it
         self.has_slot = True
         self.slot: Any | None = None  # the former leader's, to be attached
         self.error: Exception | None = None
@@ -56,13 +56,13 @@ class GroupCommitter:
         self.lock = Lock()
         self.waiting: list[PendingWrite] = []
         self.is_committing = False
-        self.has_unannounced = False  # committed events that the next leader announces
-        self.notify_at = 0.0  # monotonic seconds
+        self.owes_wakeup = False  # a leader left the wake-up to the next one
+        self.notify_at = 0.0  # monotonic seconds: from then on, a leader notifies even if another one follows
 
     def store(self, event: WebhookEvent, *, is_last_query: bool = False) -> None:
-        """Store the event. Returns after the commit. Raises DatabaseError if the write failed.
+        """Store the event and wake the workers, unless the next leader does. Returns after the commit.
 
-        Also notifies the workers, unless another caller is about to.
+        Raises DatabaseError if the write failed.
 
         ``is_last_query``: the caller uses the database no more, so it needs no slot afterwards.
         """
@@ -116,10 +116,10 @@ class GroupCommitter:
 
     def _plan_notification(self, leader: PendingWrite) -> None:
         """Let the leader notify the workers, or leave it to the next one, even if that one's commit fails."""
-        self.has_unannounced |= leader.is_stored
+        self.owes_wakeup |= leader.is_stored
         now = time.monotonic()
-        if self.has_unannounced and (not self.waiting or now >= self.notify_at):
-            leader.must_notify, self.has_unannounced, self.notify_at = True, False, now + NOTIFY_SECONDS
+        if self.owes_wakeup and (not self.waiting or now >= self.notify_at):
+            leader.must_notify, self.owes_wakeup, self.notify_at = True, False, now + NOTIFY_SECONDS
 
     def _appoint(self, leader: PendingWrite, *, former: PendingWrite) -> None:
         leader.is_leader = True

@@ -27,7 +27,7 @@ from .policies import DestinationPolicy, Lane
 
 MAX_CALLS = 256  # concurrent calls of one run, more than any one destination may use
 RESULT_BATCH_SECONDS = 0.01  # results that arrive within this time are saved in one transaction
-RESULT_BATCH = 32  # about so many at most: the next call may begin only when a result is saved
+RESULT_BATCH = 32  # wait for no more than these: a call counts as in flight until its result is saved
 NEXT_RESULT_SECONDS = 0.004  # wait for another result this long
 POLL_SECONDS = 0.05  # while calls run, look for new deliveries this often
 LONGEST_LIMIT_WAIT = 1.5  # wait for a rate limit at most this long; the next run covers longer waits

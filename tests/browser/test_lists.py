@@ -207,7 +207,7 @@ RECORD_NOTICES = """window.shown = [];
     });"""
 
 
-# What another tab has just stored is not there yet, as in a tab of another process.
+# What another tab has stored has not arrived yet, as happens between processes of the browser.
 HIDE_CLAIMS = """const getItem = Storage.prototype.getItem;
     Storage.prototype.getItem = function (name) {
         return name.startsWith("okno-notified-") ? null : getItem.call(this, name);

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest, HttpResponseRedirect, JsonResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest, JsonResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
@@ -31,8 +31,11 @@ def choose_availability(request: HttpRequest) -> HttpResponse:
         own = availability.describe_own(*get_choice(request.user))
         return JsonResponse({"status": own["status"], "label": own["label"]})
     target = request.POST.get("next", "")
-    # Not redirect(), which takes a text without "/" for the name of a view.
-    return HttpResponseRedirect(target if _is_own_page(request, target) else reverse("chats"))
+    # Without the slash, redirect() would look for a view with this name.
+    is_own = target.startswith("/") and url_has_allowed_host_and_scheme(
+        target, allowed_hosts={request.get_host()}, require_https=request.is_secure()
+    )
+    return redirect(target if is_own else reverse("chats"))
 
 
 @require_chat_access
@@ -92,10 +95,3 @@ def send_test(request: HttpRequest) -> HttpResponse:
 
 def _refuse(sentence: str) -> HttpResponse:
     return JsonResponse({"subscribed": False, "sentence": sentence}, status=422)
-
-
-def _is_own_page(request: HttpRequest, address: str) -> bool:
-    """Return whether an address from a form names a page of this portal."""
-    return url_has_allowed_host_and_scheme(
-        address, allowed_hosts={request.get_host()}, require_https=request.is_secure()
-    ) and address.startswith("/")
